@@ -1,0 +1,1 @@
+"""videossr: questions with proven answers from any folder of unlabelled videos."""

@@ -1,0 +1,81 @@
+"""What a sample is: a recipe of some hundred bytes from which pixels and answer follow. `videossr build` writes them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self, TypeAlias
+
+from videossr.clock import Clock
+
+JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class VideoKey:
+    """Which video, and which decoded form of it: SHA-256 of the source file and of its frame pack, in hex."""
+
+    content: str
+    pack: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One question about one video, as a recipe.
+
+    Attributes:
+        task: registered name of the pretext task.
+        column: the recipe's name for this kind, e.g. ``grounding/mirror``.
+        sources: the videos whose frames are shown; more than one when a segment comes from a donor.
+        slots: for each slot shown, in order, (index into `sources`, frame in that pack).
+        clock: times of the slots of one clip. A jigsaw shows its slots as several clips that share this clock.
+        size: (H, W) in pixels that the model sees.
+        params: everything drawn at random, JSON values only.
+        answer: the gold answer, exactly as a model should write it.
+    """
+
+    task: str
+    column: str
+    sources: tuple[VideoKey, ...]
+    slots: tuple[tuple[int, int], ...]
+    clock: Clock
+    size: tuple[int, int]
+    params: Mapping[str, JSON]
+    answer: str
+
+    @property
+    def id(self) -> str:
+        """The first 20 hex digits of the SHA-256 of all fields."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:20]
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no spaces; `from_json` gives back an equal sample."""
+        fields = {
+            "task": self.task,
+            "column": self.column,
+            "sources": [[key.content, key.pack] for key in self.sources],
+            "slots": [list(slot) for slot in self.slots],
+            "times_ms": list(self.clock.times_ms),
+            "end_ms": self.clock.end_ms,
+            "size": list(self.size),
+            "params": dict(self.params),
+            "answer": self.answer,
+        }
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        fields: dict[str, Any] = json.loads(text)
+        height, width = fields["size"]
+        return cls(
+            task=fields["task"],
+            column=fields["column"],
+            sources=tuple(VideoKey(content, pack) for content, pack in fields["sources"]),
+            slots=tuple((source, frame) for source, frame in fields["slots"]),
+            clock=Clock(tuple(fields["times_ms"]), fields["end_ms"]),
+            size=(height, width),
+            params=fields["params"],
+            answer=fields["answer"],
+        )

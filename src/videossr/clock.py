@@ -6,8 +6,8 @@ Exercised by `videossr validate DATASET --model-type qwen3_vl`.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 
@@ -31,7 +31,7 @@ class Clock:
         times = (*self.times_ms, self.end_ms)
         if len(times) < 2 or times[0] != 0:
             raise ValueError(f"a clock starts with a slot at 0 ms, got {times[:3]}")
-        for slot, (now, after) in enumerate(zip(times, times[1:], strict=False)):
+        for slot, (now, after) in enumerate(pairwise(times)):
             if after <= now:
                 raise ValueError(f"slot {slot} at {now} ms is followed by {after} ms: times must increase strictly")
 
@@ -44,6 +44,13 @@ class Clock:
             raise ValueError(f"no slots {first}..{last} in a clock of {len(self)} slots")
         end = self.times_ms[last + 1] if last + 1 < len(self) else self.end_ms
         return self.times_ms[first] / 1000, end / 1000
+
+    @property
+    def unevenness(self) -> int:
+        """Milliseconds between the longest and the shortest slot; at most 1 for equal steps, which are rounded."""
+        times = (*self.times_ms, self.end_ms)
+        steps = [after - now for now, after in pairwise(times)]
+        return max(steps) - min(steps)
 
     def slot_at(self, seconds: float) -> int:
         """The slot on screen at a time; before the first and after the last slot, the nearest one."""
@@ -69,13 +76,3 @@ class Clock:
 def even(slots: int, duration_ms: float) -> Clock:
     """A clock of `slots` equal steps over `duration_ms`, each time rounded to a whole millisecond."""
     return Clock(tuple(round(k * duration_ms / slots) for k in range(slots)), round(duration_ms))
-
-
-def pair_markers(clock: Clock, merge: int = 2) -> Sequence[float]:
-    """Seconds of the marker in front of each merged group of `merge` slots: the mean of their times.
-
-    An incomplete last group is completed by repeating its last slot, as Qwen's processors do.
-    """
-    times = list(clock.times_ms)
-    times += times[-1:] * (-len(times) % merge)
-    return [sum(times[k : k + merge]) / merge / 1000 for k in range(0, len(times), merge)]

@@ -1,4 +1,4 @@
-"""What a sample is: a recipe of some hundred bytes from which pixels and answer follow. `videossr build` writes them."""
+"""What a sample is: a recipe of some hundred bytes from which the pixels follow. `videossr build` writes them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, cast
 
 from videossr.clock import Clock
 
-JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -19,6 +19,15 @@ class VideoKey:
 
     content: str
     pack: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Why a video or a draw was not used: a reason, and what was measured against which threshold."""
+
+    reason: str
+    value: float
+    threshold: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,20 @@ class Sample:
     def id(self) -> str:
         """The first 20 hex digits of the SHA-256 of all fields."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:20]
+
+    def integer(self, name: str) -> int:
+        """A parameter that must be a whole number. Raises ValueError that names sample and parameter."""
+        value = self.params.get(name)
+        if type(value) is not int:
+            raise ValueError(f"sample {self.column}: parameter {name!r} must be a whole number, got {value!r}")
+        return value
+
+    def integers(self, name: str) -> list[int]:
+        """A parameter that must be a list of whole numbers."""
+        values = self.params.get(name)
+        if not isinstance(values, list) or any(type(value) is not int for value in values):
+            raise ValueError(f"sample {self.column}: parameter {name!r} must be whole numbers, got {values!r}")
+        return cast("list[int]", values)
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces; `from_json` gives back an equal sample."""

@@ -7,33 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from videossr.clock import Clock
 from videossr.question import Clip, Frames, Question, Truth
-from videossr.sample import Sample, VideoKey
+from videossr.registry import Registry
+from videossr.rewards import Scores
+from videossr.sample import Reject, Sample, VideoKey
 from videossr.wording import Wording
 
-
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """Why a video or a draw was not used: a reason, and what was measured against which threshold."""
-
-    reason: str
-    value: float
-    threshold: float
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """Smooth and strict reward in [0, 1], whether the text parsed, and the score of each part of the answer."""
-
-    smooth: float
-    strict: float
-    parsed: bool
-    parts: tuple[float, ...] = ()
+K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -48,24 +33,38 @@ class Video:
     def size(self) -> tuple[int, int]:
         return self.frames.shape[1], self.frames.shape[2]
 
+    def density(self, slots: int) -> int:
+        """Frames kept for each of `slots` slots. Raises ValueError unless it is a whole number."""
+        density, rest = divmod(len(self.clock), slots)
+        if rest or not density:
+            raise ValueError(f"{len(self.clock)} frames of video {self.key.content[:12]} are no multiple of {slots}")
+        return density
+
+    def thin(self, slots: int) -> Video:
+        """The same video with `slots` slots, each keeping its first frame."""
+        return Video(self.key, self.clock.thin(slots), self.frames[:: self.density(slots)])
+
 
 Donors = Sequence[Callable[[], Video]]
 """The other videos of the corpus, in hash order, each decoded only when called."""
 
 
-class Task(Protocol):
+class Task(Protocol[K]):
     """A pretext task. Other packages add theirs through the entry-point group ``videossr.tasks``.
 
-    `Knobs` is a frozen pydantic dataclass whose defaults are the paper's; `knobs` below is an instance of it.
+    `Knobs` is a frozen pydantic dataclass, K; `knobs` below is an instance of it. Made without arguments.
     """
 
     name: str
-    Knobs: type[Any]
+    Knobs: type[K]
 
-    def admits(self, video: Video, knobs: Any) -> Reject | None:
+    def needs(self, knobs: K) -> tuple[int, int]:
+        """(slots that are shown, frames that a pack must hold for each of them at the least)."""
+
+    def admits(self, video: Video, knobs: K) -> Reject | None:
         """Decide from the pixels, before anything is drawn, whether every answer could be proven on this video."""
 
-    def draw(self, video: Video, column: str, knobs: Any, rng: np.random.Generator, donors: Donors) -> Sample | Reject:
+    def draw(self, video: Video, column: str, knobs: K, rng: np.random.Generator, donors: Donors) -> Sample | Reject:
         """Draw one sample. A Reject here must not depend on the answer that was drawn."""
 
     def render(self, frames: Frames, sample: Sample) -> list[Clip]:
@@ -82,3 +81,6 @@ class Task(Protocol):
 
     def score(self, answer: str, sample: Sample) -> Scores:
         """Score a model's text. Never raises, whatever the text."""
+
+
+TASKS: Registry[type[Task[Any]]] = Registry("videossr.tasks")

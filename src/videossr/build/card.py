@@ -1,0 +1,50 @@
+"""The dataset card: `README.md` in a dataset, with the header that the Hugging Face hub reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment
+
+_CARD = """\
+---
+pretty_name: {{ recipe.name }}
+task_categories: [video-text-to-text]
+tags: [video, self-supervised, videossr]
+configs:
+- config_name: default
+  data_files: "samples-*.parquet"
+---
+
+# {{ recipe.name }}
+
+{{ recipe.summary }}
+
+{{ samples }} questions about {{ videos }} videos, made by videossr {{ versions.videossr }}.
+Every answer is known by construction: a sample is a recipe that `videossr` renders from the frame packs of its corpus.
+
+| column | samples | videos admitted |
+|---|---|---|
+{% for name, column in columns.items() -%}
+| `{{ name }}` | {{ column.samples }} | {{ column.admitted }} |
+{% endfor %}
+One video serves {{ most_used }} sample{{ "s" if most_used != 1 else "" }} at the most.
+
+```python
+import datasets
+
+rows = datasets.load_dataset("parquet", data_files="samples-*.parquet", split="train")  # texts, answers, recipes
+
+from videossr import VideoSSRDataset
+
+items = VideoSSRDataset(".")  # with frames
+```
+
+Rebuild it: `{{ command }}` on a corpus with the hash `{{ corpus.hash }}`.
+"""
+
+
+def card(manifest: Mapping[str, Any]) -> str:
+    """The card's Markdown, from the manifest alone."""
+    return Environment(autoescape=False, keep_trailing_newline=True).from_string(_CARD).render(**manifest)

@@ -1,0 +1,110 @@
+"""What happens to one video: its gates, and the draws from it. Runs in any process, in any order, with the same result."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias, overload
+
+import numpy as np
+
+from videossr.build.recipe import Plan
+from videossr.build.select import Job
+from videossr.render import fill, fingerprint, render
+from videossr.sample import Reject, Sample
+from videossr.tasks.base import Video
+from videossr.video.pack import Corpus
+from videossr.video.plan import fit
+
+Gates: TypeAlias = Mapping[str, Reject | None]
+"""For each column, None where the video is admitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A sample and the fingerprint of its rendered pixels."""
+
+    job: Job
+    sample: Sample
+    pixels: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A draw that gave no sample."""
+
+    job: Job
+    reject: Reject
+
+
+@dataclass(frozen=True)
+class Drafter:
+    """Gates and draws for the videos of a corpus; `usable` are their indices, those excluded left out."""
+
+    corpus: Corpus
+    plan: Plan
+    seed: int
+    usable: tuple[int, ...]
+
+    def gate(self, index: int) -> Gates:
+        """Which columns the video at `index` is fit for."""
+        video = self.video(index)
+        gates: dict[str, Reject | None] = {}
+        for column, task in self.plan.tasks.items():
+            slots, density = task.needs(self.plan.knobs[column])
+            if len(video.clock) % slots or len(video.clock) < slots * density:
+                gates[column] = Reject("frames", len(video.clock), slots * density)
+            else:
+                gates[column] = task.admits(video, self.plan.knobs[column])
+        return gates
+
+    def draw(self, jobs: Sequence[Job]) -> list[Drawn | Failed]:
+        """Draw and render `jobs`, which are all of one video."""
+        video = self.video(jobs[0].video)
+        donors = _Donors(self, jobs[0].video)
+        results: list[Drawn | Failed] = []
+        for job in jobs:
+            rng = generator(self.seed, job.column, video.key.content, job.attempt)
+            drawn = self.plan.tasks[job.column].draw(video, job.column, self.plan.knobs[job.column], rng, donors)
+            if isinstance(drawn, Reject):
+                results.append(Failed(job, drawn))
+            else:
+                results.append(Drawn(job, drawn, fingerprint(render(self.corpus, drawn))))
+        return results
+
+    def video(self, index: int) -> Video:
+        """A video at the size that the model will see."""
+        entry = self.corpus.videos[index]
+        height, width = entry.size
+        if height * width > self.plan.recipe.max_pixels:
+            height, width = fit(width, height, self.plan.recipe.max_pixels)
+        return Video(entry.key, entry.clock, fill(self.corpus.frames(entry.key), height, width))
+
+
+class _Donors(Sequence[Callable[[], Video]]):
+    """Every usable video but one."""
+
+    def __init__(self, drafter: Drafter, but: int) -> None:
+        self._drafter = drafter
+        self._indices = [index for index in drafter.usable if index != but]
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, at: int) -> Callable[[], Video]: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Callable[[], Video]]: ...
+    def __getitem__(self, at: int | slice) -> Callable[[], Video] | Sequence[Callable[[], Video]]:
+        if isinstance(at, slice):
+            return [partial(self._drafter.video, index) for index in self._indices[at]]
+        return partial(self._drafter.video, self._indices[at])
+
+
+def generator(seed: int, column: str, content: str, attempt: int) -> np.random.Generator:
+    """The random numbers of one draw. They depend on nothing but the arguments: not on order, not on other draws."""
+    words = np.frombuffer(hashlib.sha256(column.encode()).digest() + bytes.fromhex(content), "<u4")
+    entropy = [seed, *(int(word) for word in words), attempt]
+    return np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(entropy)))

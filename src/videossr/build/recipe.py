@@ -1,0 +1,127 @@
+"""A recipe: which columns of questions a dataset holds, how many of each, and with which knobs.
+
+Shipped recipes lie in `videossr/recipes` and are found by name: `videossr build smoke --corpus CORPUS --out DATASET`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from videossr.config import override, parse, read_toml
+from videossr.registry import suggest
+from videossr.tasks.base import TASKS, Task
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+class Column:
+    """One kind of question: a task with its knobs, and how many samples are wanted."""
+
+    task: str
+    count: Annotated[int, Field(ge=1, description="samples")]
+    knobs: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+class Recipe:
+    """What `videossr build` makes.
+
+    Attributes:
+        name: of the recipe; also the title of the dataset's card.
+        summary: one sentence for the card and for `videossr build --help`.
+        max_pixels: height times width that the model sees, at most. A pack within it is used as it is.
+        columns: by the name that samples, reports and validation use.
+    """
+
+    name: str
+    summary: str = ""
+    max_pixels: Annotated[int, Field(ge=1024, description="height times width")] = 65536
+    columns: dict[str, dict[str, Any]]
+
+
+class Plan:
+    """A recipe whose columns have been checked: for each column its task, its count and its knobs."""
+
+    def __init__(self, recipe: Recipe, where: str) -> None:
+        if not recipe.columns:
+            raise ValueError(f"{where}: columns: there is none")
+        self.recipe = recipe
+        self.columns = {
+            name: parse(Column, table, f"{where}: columns.{name}") for name, table in recipe.columns.items()
+        }
+        self.tasks: dict[str, Task[Any]] = {}
+        self.knobs: dict[str, Any] = {}
+        for name, column in self.columns.items():
+            if column.task not in TASKS.names():
+                raise ValueError(f"{where}: columns.{name}: no task {column.task!r}{suggest(column.task, TASKS.names())}")
+            self.tasks[name] = TASKS.get(column.task)()
+            self.knobs[name] = parse(self.tasks[name].Knobs, column.knobs, f"{where}: columns.{name}.knobs")
+
+    @cached_property
+    def resolved(self) -> dict[str, Any]:
+        """The recipe with every default written out, as TOML can hold it."""
+        columns = {
+            name: {"task": column.task, "count": column.count, "knobs": _plain(asdict(self.knobs[name]))}
+            for name, column in self.columns.items()
+        }
+        return {**asdict(self.recipe), "columns": columns}
+
+    def limited(self, limit: int) -> Plan:
+        """The same columns, scaled down to `limit` samples in all; each keeps one at least."""
+        total = sum(column.count for column in self.columns.values())
+        if limit >= total:
+            return self
+        if limit < len(self.columns):
+            raise ValueError(f"--limit {limit} is fewer than one sample for each of the {len(self.columns)} columns")
+        counts = _shares({name: column.count for name, column in self.columns.items()}, limit)
+        columns = {name: {**table, "count": counts[name]} for name, table in self.recipe.columns.items()}
+        return Plan(Recipe(**{**asdict(self.recipe), "columns": columns}), self.recipe.name)
+
+
+def load(name_or_path: str, overrides: Mapping[str, str] | None = None) -> Plan:
+    """A recipe by the name of a shipped one or the path of a TOML file, with dotted overrides laid over it.
+
+    Raises ValueError that names the file and the nearest known key, or FileNotFoundError.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        table, where = read_toml(path), str(path)
+    else:
+        shipped = {entry.name.removesuffix(".toml"): entry for entry in (files("videossr") / "recipes").iterdir()}
+        if name_or_path not in shipped:
+            raise ValueError(f"no recipe {name_or_path!r} (or a path that ends in .toml){suggest(name_or_path, shipped)}")
+        table, where = tomllib.loads(shipped[name_or_path].read_text("utf-8")), f"recipe {name_or_path}"
+    for dotted, text in (overrides or {}).items():
+        table = override(table, dotted, text)
+    return Plan(parse(Recipe, table, where), where)
+
+
+def names() -> list[str]:
+    """The shipped recipes."""
+    return sorted(entry.name.removesuffix(".toml") for entry in (files("videossr") / "recipes").iterdir())
+
+
+def _shares(counts: Mapping[str, int], total: int) -> dict[str, int]:
+    """`total` divided in proportion to `counts`, at least one each, by largest remainders."""
+    whole = sum(counts.values())
+    spare = total - len(counts)
+    exact = {name: 1 + (count - 1) * spare / (whole - len(counts)) for name, count in counts.items()}
+    shares = {name: int(share) for name, share in exact.items()}
+    by_remainder = sorted(counts, key=lambda name: (shares[name] - exact[name], name))
+    for name in by_remainder[: total - sum(shares.values())]:
+        shares[name] += 1
+    return shares
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value

@@ -1,0 +1,93 @@
+"""`videossr build`: samples from a corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.table import Table
+
+from videossr.build import recipe as recipes
+from videossr.build.run import Progress, build
+from videossr.cli.console import bar, console
+from videossr.cli.index import CORES
+from videossr.video.pack import Corpus
+from videossr.wording import load_wording
+
+app = App(
+    help_epilogue="Example: videossr build smoke --corpus demo/corpus --out demo/dataset\n\n"
+    f"Recipes: {', '.join(recipes.names())}",
+)
+
+
+@app.default
+def command(
+    recipe: str,
+    /,
+    *,
+    corpus: Path,
+    out: Path,
+    seed: Annotated[int, Parameter(validator=lambda _, value: _seed(value))] = 0,
+    limit: int | None = None,
+    exclude: Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative="")] = (),
+    wording: Path | None = None,
+    overrides: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
+    workers: int = CORES,
+) -> None:
+    """Make a dataset: draw questions from a corpus as a recipe says, each with a proven answer.
+
+    Args:
+        recipe: Name of a shipped recipe, or the path of a TOML file.
+        corpus: Folder that `videossr index` wrote.
+        out: Folder of the dataset.
+        seed: The same seed gives the same files, whatever the number of workers.
+        limit: Scale the recipe down to this many samples.
+        exclude: Datasets to keep apart from: none of their videos is used, nor one that looks like them.
+        wording: TOML file whose texts replace those of the package.
+        overrides: A key of the recipe and its value, such as `columns.jigsaw/6.count=100`. May be repeated.
+        workers: Processes.
+    """
+    settings = {}
+    for text in overrides:
+        dotted, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set {text}: expected key=value")
+        settings[dotted] = value
+    plan = recipes.load(recipe, settings)
+    if limit is not None:
+        plan = plan.limited(limit)
+    with bar() as progress:
+        phases = {"gates": progress.add_task("gates", total=None), "draws": progress.add_task("draws", total=None)}
+
+        def show(state: Progress) -> None:
+            progress.update(
+                phases[state.phase], completed=state.done, total=state.total, note=f"{state.rejected} rejections"
+            )
+
+        manifest = build(
+            plan,
+            Corpus(corpus),
+            out,
+            wording=load_wording(wording),
+            seed=seed,
+            exclusions=exclude,
+            workers=workers,
+            progress=show,
+        )
+    summary = Table("column", "samples", "videos admitted")
+    for name, column in manifest["columns"].items():
+        summary.add_row(name, str(column["samples"]), str(column["admitted"]))
+    console.print(summary)
+    for reason, count in sorted(manifest["rejected"].items(), key=lambda item: -item[1]):
+        console.print(f"  rejected, {reason}: {count}", highlight=False)
+    console.print(
+        f"{manifest['samples']} samples of {manifest['videos']} videos in {out} "
+        f"(a video serves {manifest['most_used']} at the most), hash {manifest['hash'][:12]}",
+        highlight=False,
+    )
+
+
+def _seed(value: int) -> None:
+    if not 0 <= value < 2**63:
+        raise ValueError("must be from 0 to 2^63 - 1")

@@ -1,0 +1,111 @@
+"""A built dataset, with its frames rendered on demand.
+
+    dataset = VideoSSRDataset("demo/dataset")
+    item = dataset[0]
+    item.question.prompt, item.clips[0].frames.shape
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from videossr.build import table
+from videossr.build.manifest import read_manifest
+from videossr.question import Clip, Question, Truth
+from videossr.render import fingerprint, render
+from videossr.rewards import Scores
+from videossr.sample import Sample
+from videossr.tasks.base import TASKS
+from videossr.video.pack import Corpus
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question with its pixels: what is asked, the clips (T, H, W, 3) in order, the recipe, and what is true."""
+
+    question: Question
+    clips: list[Clip]
+    sample: Sample
+    truth: Truth
+
+
+class VideoSSRDataset:
+    """Map-style: `len` and `[i]`; works as the dataset of a `torch.utils.data.DataLoader`, in any number of processes.
+
+    Args:
+        path: a folder that `videossr build` wrote.
+        corpus: the folder of its frame packs, where it is no longer the one that the manifest names.
+
+    Raises:
+        FileNotFoundError: no complete dataset at `path`, or no corpus.
+        ValueError: the corpus is not the one that the dataset was built from.
+    """
+
+    def __init__(self, path: str | Path, *, corpus: str | Path | None = None) -> None:
+        self.path = Path(path)
+        self.manifest: Mapping[str, Any] = read_manifest(self.path)
+        self.corpus = Corpus(Path(corpus) if corpus else self.path / self.manifest["corpus"]["path"])
+        if self.corpus.hash != self.manifest["corpus"]["hash"]:
+            raise ValueError(
+                f"{self.path} was built from a corpus with the hash {self.manifest['corpus']['hash'][:12]}, "
+                f"but {self.corpus.path} has {self.corpus.hash[:12]}"
+            )
+
+    @cached_property
+    def rows(self) -> pa.Table:
+        """All rows, memory-mapped, in the order of the files."""
+        files = sorted(self.path.glob("samples-*.parquet"))
+        return pa.concat_tables([pq.read_table(file, memory_map=True) for file in files])
+
+    def __len__(self) -> int:
+        return int(self.manifest["samples"])
+
+    def row(self, index: SupportsIndex) -> dict[str, Any]:
+        """One row of the table, as the Parquet files hold it. Raises IndexError."""
+        at = int(index)
+        at += len(self) if at < 0 else 0
+        if not 0 <= at < len(self):
+            raise IndexError(f"{self.path} has {len(self)} samples, no {int(index)}")
+        row: dict[str, Any] = self.rows.slice(at, 1).to_pylist()[0]
+        return row
+
+    def sample(self, index: SupportsIndex) -> Sample:
+        return table.to_sample(self.row(index))
+
+    def question(self, index: SupportsIndex) -> Question:
+        """What is asked, in the dataset's own words. No frame is decoded."""
+        sample = self.sample(index)
+        return TASKS.get(sample.task)().question(sample, self.manifest["wording"])
+
+    def score(self, index: SupportsIndex, answer: str) -> Scores:
+        sample = self.sample(index)
+        return TASKS.get(sample.task)().score(answer, sample)
+
+    def __getitem__(self, index: SupportsIndex) -> Item:
+        sample = self.sample(index)
+        task = TASKS.get(sample.task)()
+        clips = render(self.corpus, sample)
+        return Item(task.question(sample, self.manifest["wording"]), clips, sample, task.truth(sample))
+
+    def repeats(self, index: SupportsIndex) -> bool:
+        """Whether rendering gives the pixels that were fingerprinted when the dataset was built."""
+        row = self.row(index)
+        return fingerprint(render(self.corpus, table.to_sample(row))) == row["pixels"]
+
+    def find(self, sample_id: str) -> int:
+        """The index of a sample, by its id or the start of it. Raises KeyError."""
+        ids = self.rows["id"].to_pylist()
+        found = [index for index, known in enumerate(ids) if known.startswith(sample_id)]
+        if len(found) != 1:
+            raise KeyError(f"{self.path}: {len(found)} samples have an id that starts with {sample_id!r}")
+        return found[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "rows"}

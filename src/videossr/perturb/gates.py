@@ -1,0 +1,116 @@
+"""Would a change stand out? Measured on the frames at the size that the model will see, before anything is drawn.
+
+Three cues are looked at: the picture (color and layout, on a coarse grid), the palette (mean color, wherever it is) and
+the texture (fine detail). A change stands out when, by one of them, the jump at a border of the segment would be large
+enough wherever in the video that border lay, both in itself and against the jumps that the video makes from frame to
+frame anyway. `docs/results/gates.md` shows what the defaults were chosen from; `speed/gates.py` measures it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as knobs
+
+from videossr.question import Frames
+from videossr.sample import Reject
+
+GRID = 16
+Floats = NDArray[np.float32]
+
+
+@knobs(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+class Limits:
+    """Thresholds of the gates."""
+
+    picture: Annotated[
+        float, Field(ge=0, le=100, description="least jump of the picture, mean CIE76 over the grid")
+    ] = 5.0
+    palette: Annotated[
+        float, Field(ge=0, le=100, description="least jump of the mean color, CIE76 without lightness")
+    ] = 3.0
+    texture: Annotated[float, Field(ge=0, le=16, description="least jump of the texture, in octaves")] = 0.5
+    motion: Annotated[float, Field(ge=0, le=100, description="least motion, CIE76 of the tenth that changes most")] = (
+        2.0
+    )
+    contrast: Annotated[float, Field(ge=0, le=16, description="least jump over the video's own, as a factor")] = 1.5
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the gates see of N frames.
+
+    Attributes:
+        pictures: (N, 16, 16, 3) in CIE Lab.
+        palettes: (N, 3), the means of a, b and chroma.
+        textures: (N,), fine detail in octaves of gray levels.
+    """
+
+    pictures: Floats
+    palettes: Floats
+    textures: Floats
+
+
+def look(frames: Frames) -> Look:
+    """What the gates see of `frames` (N, H, W, 3)."""
+    coarse = np.stack([cv2.resize(frame, (GRID, GRID), interpolation=cv2.INTER_AREA) for frame in frames])
+    pictures = cv2.cvtColor(coarse.reshape(-1, GRID, 3).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    pictures = np.asarray(pictures, np.float32).reshape(coarse.shape)
+    colors = pictures[..., 1:]
+    chroma = np.linalg.norm(colors, axis=-1, keepdims=True)
+    palettes = np.concatenate([colors, chroma], axis=-1).mean(axis=(1, 2))
+    grays = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames)
+    detail = np.array([np.abs(cv2.Laplacian(gray, cv2.CV_16S)).mean() for gray in grays], np.float32)
+    return Look(pictures, palettes, np.log2(1 + detail))
+
+
+def picture_jump(a: Floats, b: Floats) -> Floats:
+    """Mean color difference (CIE76) over the grid; leading axes are kept."""
+    return np.asarray(np.linalg.norm(a - b, axis=-1).mean(axis=(-2, -1)), np.float32)
+
+
+def motion_jump(a: Floats, b: Floats) -> Floats:
+    """Mean color difference (CIE76) of the tenth of the grid that differs most: a small thing that moves counts."""
+    cells = np.sort(np.linalg.norm(a - b, axis=-1).reshape(*a.shape[:-3], -1), axis=-1)
+    return np.asarray(cells[..., -(cells.shape[-1] // 10) :].mean(axis=-1), np.float32)
+
+
+def hidden_change(original: Look, altered: Look, limits: Limits) -> Reject | None:
+    """None when a border between `original` and `altered` would stand out at every slot, else what came nearest to it.
+
+    Both directions are looked at: from an original frame to the next one altered, and back. What the video does anyway
+    is the median of its own jumps.
+    """
+    results = []
+    for cue, jump, least, x, y in (
+        ("picture", picture_jump, limits.picture, original.pictures, altered.pictures),
+        ("palette", _distance, limits.palette, original.palettes, altered.palettes),
+        ("texture", _octaves, limits.texture, original.textures, altered.textures),
+    ):
+        value = float(min(jump(x[:-1], y[1:]).min(), jump(y[:-1], x[1:]).min()))
+        threshold = max(least, limits.contrast * float(np.median(jump(x[:-1], x[1:]))))
+        results.append((value / threshold, Reject(f"hidden_{cue}", value, threshold)))
+    ratio, nearest = max(results, key=lambda result: result[0])
+    return nearest if ratio < 1 else None
+
+
+def _distance(a: Floats, b: Floats) -> Floats:
+    return np.asarray(np.linalg.norm(a - b, axis=-1), np.float32)
+
+
+def _octaves(a: Floats, b: Floats) -> Floats:
+    return np.asarray(np.abs(a - b), np.float32)
+
+
+def hidden_jump(pictures: Floats, lags: range, limits: Limits) -> Reject | None:
+    """None when frames that are any of `lags` slots apart look different everywhere in the video.
+
+    Against it: still scenes, and scenes that repeat themselves, where an altered order cannot be seen.
+    """
+    value = min(float(motion_jump(pictures[:-lag], pictures[lag:]).min()) for lag in lags if lag < len(pictures))
+    return Reject("hidden_motion", value, limits.motion) if value < limits.motion else None

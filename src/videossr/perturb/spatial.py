@@ -1,0 +1,88 @@
+"""Spatial perturbations (paper, anomaly grounding): they move the picture within the frame, whose size stays.
+
+Resampling is OpenCV's bit-exact bilinear and its area filter, so that every machine computes the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import cv2
+import numpy as np
+
+from videossr.perturb.pixel import Params, Pixel, number
+from videossr.perturb.strengths import Strengths
+from videossr.question import Frames
+from videossr.sample import JSON
+
+
+def resize(frames: Frames, height: int, width: int) -> Frames:
+    """Area filter when shrinking, bilinear when enlarging."""
+    if frames.shape[1:3] == (height, width):
+        return frames
+    shrinks = height <= frames.shape[1] and width <= frames.shape[2]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR_EXACT
+    return cast(Frames, np.stack([cv2.resize(frame, (width, height), interpolation=how) for frame in frames]))
+
+
+def zoom_in(frames: Frames, params: Params) -> Frames:
+    """Show the middle 1/`factor` of each side, enlarged to the whole frame."""
+    height, width = frames.shape[1:3]
+    inner_height, inner_width = _shrunk(height, width, number(params, "factor"))
+    top, left = (height - inner_height) // 2, (width - inner_width) // 2
+    return resize(frames[:, top : top + inner_height, left : left + inner_width], height, width)
+
+
+def zoom_out(frames: Frames, params: Params) -> Frames:
+    """Show the whole picture at 1/`factor` of its size in the middle of a black frame."""
+    height, width = frames.shape[1:3]
+    return _on_black(resize(frames, *_shrunk(height, width, number(params, "factor"))), height, width)
+
+
+def rotate(frames: Frames, turns: int) -> Frames:
+    """Turn clockwise by `turns` quarter turns; what no longer fits is scaled to fit, on black."""
+    height, width = frames.shape[1:3]
+    turned = np.rot90(frames, -turns, axes=(1, 2))
+    if turned.shape == frames.shape:
+        return np.ascontiguousarray(turned)
+    scale = min(height / width, width / height)
+    fitted = resize(np.ascontiguousarray(turned), round(width * scale), round(height * scale))
+    return _on_black(fitted, height, width)
+
+
+def _shrunk(height: int, width: int, factor: float) -> tuple[int, int]:
+    return max(1, round(height / factor)), max(1, round(width / factor))
+
+
+def _on_black(frames: Frames, height: int, width: int) -> Frames:
+    canvas = np.zeros((len(frames), height, width, 3), np.uint8)
+    inner_height, inner_width = frames.shape[1:3]
+    top, left = (height - inner_height) // 2, (width - inner_width) // 2
+    canvas[:, top : top + inner_height, left : left + inner_width] = frames
+    return canvas
+
+
+def _factor(low: float, high: float, rng: np.random.Generator) -> dict[str, JSON]:
+    return {"factor": round(rng.uniform(low, high), 3)}
+
+
+def _least(span: tuple[float, float]) -> dict[str, JSON]:
+    return {"factor": span[0]}
+
+
+def _draw_zoom_in(strengths: Strengths, rng: np.random.Generator) -> dict[str, JSON]:
+    return _factor(*strengths.zoom_in, rng)
+
+
+def _draw_zoom_out(strengths: Strengths, rng: np.random.Generator) -> dict[str, JSON]:
+    return _factor(*strengths.zoom_out, rng)
+
+
+SPATIAL: dict[str, Pixel] = {
+    "zoom_in": Pixel(zoom_in, lambda strengths: _least(strengths.zoom_in), _draw_zoom_in),
+    "zoom_out": Pixel(zoom_out, lambda strengths: _least(strengths.zoom_out), _draw_zoom_out),
+    "mirror": Pixel(lambda frames, params: np.ascontiguousarray(frames[:, :, ::-1])),
+    "rotate_90": Pixel(lambda frames, params: rotate(frames, 1)),
+    "rotate_180": Pixel(lambda frames, params: rotate(frames, 2)),
+    "rotate_270": Pixel(lambda frames, params: rotate(frames, 3)),
+}

@@ -1,0 +1,1 @@
+"""What a model family reads: its markers of time, its tokens, its layout."""

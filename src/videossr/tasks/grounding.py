@@ -1,0 +1,169 @@
+"""Anomaly grounding (paper, section on pretext tasks): when does the altered stretch of the video start and end?
+
+videossr build grounding-mirror --corpus demo/corpus --out demo/mirror
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from videossr.perturb import ORDERS, PIXELS, SPEEDS, Strengths
+from videossr.perturb.gates import Limits, hidden_change, hidden_jump, look
+from videossr.perturb.temporal import least_density, strides
+from videossr.question import Clip, Frames, Question, Truth
+from videossr.rewards import Scores, scorer
+from videossr.sample import JSON, Reject, Sample, VideoKey
+from videossr.tasks.base import Donors, Video
+from videossr.wording import Wording
+
+Perturbation = Literal[
+    "saturation", "noise", "blur", "grayscale", "invert", "channel_swap", "zoom_in", "zoom_out", "mirror", "rotate_90",
+    "rotate_180", "rotate_270", "slow", "fast", "stutter", "shuffle", "swap",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+class GroundingKnobs:
+    """Knobs of anomaly grounding; defaults are the paper's."""
+
+    perturbation: Perturbation
+    frames: Annotated[int, Field(ge=4, le=4096, description="slots shown")] = 48
+    length: Annotated[tuple[int, int], Field(description="slots of the segment, least and most, both reachable")] = (
+        8,
+        16,
+    )
+    strengths: Strengths = Field(default_factory=Strengths)
+    limits: Limits = Field(default_factory=Limits)
+    donors: Annotated[int, Field(ge=1, le=1000, description="swap: videos tried as donor")] = 16
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        shortest, longest = self.length
+        if not 4 <= shortest <= longest < self.frames:
+            raise ValueError(f"length {self.length}: need 4 <= least <= most < frames, which is {self.frames}")
+        if self.perturbation == "shuffle" and shortest <= 2 * self.strengths.shift:
+            raise ValueError(f"shuffle: segments of {shortest} slots cannot move their ends by {self.strengths.shift}")
+        return self
+
+
+class Grounding:
+    """One contiguous segment of the slots is altered; the answer is its span in seconds."""
+
+    name = "grounding"
+    Knobs = GroundingKnobs
+
+    def needs(self, knobs: GroundingKnobs) -> tuple[int, int]:
+        if knobs.perturbation not in SPEEDS:
+            return knobs.frames, 1
+        speed = SPEEDS[knobs.perturbation](knobs.strengths)
+        return knobs.frames, least_density(speed, knobs.frames, knobs.length[1])
+
+    def admits(self, video: Video, knobs: GroundingKnobs) -> Reject | None:
+        name = knobs.perturbation
+        frames = video.thin(knobs.frames).frames
+        if name in PIXELS:
+            altered = PIXELS[name].apply(frames, PIXELS[name].weakest(knobs.strengths))
+            return hidden_change(look(frames), look(altered), knobs.limits)
+        if name in ORDERS:
+            jumps = range(ORDERS[name].least_jump(knobs.strengths), knobs.length[1] + 1)
+            return hidden_jump(look(frames).pictures, jumps, knobs.limits)
+        if name in SPEEDS:
+            if video.clock.unevenness > 1:
+                return Reject("uneven_clock", video.clock.unevenness, 1)
+            outside, inside = _strides(video, knobs)
+            lag = abs(outside - inside)
+            return hidden_jump(look(video.frames).pictures, range(lag, lag + 1), knobs.limits)
+        return None
+
+    def draw(
+        self, video: Video, column: str, knobs: GroundingKnobs, rng: np.random.Generator, donors: Donors
+    ) -> Sample | Reject:
+        name = knobs.perturbation
+        speeds = name in SPEEDS
+        length = int(rng.integers(knobs.length[0], knobs.length[1] + 1))
+        # A change of speed shows in the step into a slot, and slot 0 has none.
+        first = int(rng.integers(1 if speeds else 0, knobs.frames - length + 1))
+        last = first + length - 1
+        density = video.density(knobs.frames)
+        clock = video.clock.thin(knobs.frames)
+        slots = [(0, slot * density) for slot in range(knobs.frames)]
+        sources: tuple[VideoKey, ...] = (video.key,)
+        params: dict[str, JSON] = {"perturbation": name, "first": first, "last": last}
+
+        if name in PIXELS:
+            params["strength"] = PIXELS[name].parameters(knobs.strengths, rng)
+        elif name in ORDERS:
+            order = ORDERS[name].draw(length, knobs.strengths, rng)
+            slots[first : last + 1] = [slots[first + offset] for offset in order]
+            params["order"] = [*order]
+        elif speeds:
+            outside, inside = _strides(video, knobs)
+            steps = [inside if first <= slot <= last else outside for slot in range(1, knobs.frames)]
+            start = int(rng.integers(0, len(video.clock) - sum(steps)))
+            shown = np.cumsum([start, *steps])
+            slots = [(0, int(frame)) for frame in shown]
+            clock = video.clock.cut(0, knobs.frames * outside).thin(knobs.frames)
+            params["strides"] = [outside, inside]
+        else:
+            donor = self._donor(video, knobs, rng, donors)
+            if isinstance(donor, Reject):
+                return donor
+            sources = (video.key, donor.key)
+            slots[first : last + 1] = [(1, slot * donor.density(knobs.frames)) for slot in range(first, last + 1)]
+
+        answer = _interval(*clock.span(first, last))
+        return Sample(self.name, column, sources, tuple(slots), clock, video.size, params, answer)
+
+    def _donor(self, video: Video, knobs: GroundingKnobs, rng: np.random.Generator, donors: Donors) -> Video | Reject:
+        """A video that stands out from this one wherever the segment may lie, so that its choice bends no law."""
+        own = look(video.thin(knobs.frames).frames)
+        nearest = Reject("no_donor", 0, 1)
+        for index in rng.permutation(len(donors))[: knobs.donors]:
+            donor = donors[int(index)]()
+            reject = hidden_change(own, look(donor.thin(knobs.frames).frames), knobs.limits)
+            if reject is None:
+                return donor
+            nearest = replace(reject, reason="no_donor")
+        return nearest
+
+    def render(self, frames: Frames, sample: Sample) -> list[Clip]:
+        name = str(sample.params["perturbation"])
+        if name in PIXELS:
+            segment = slice(sample.integer("first"), sample.integer("last") + 1)
+            strength = sample.params["strength"]
+            if not isinstance(strength, dict):
+                raise TypeError(f"sample {sample.id}: strength must be a table, got {strength!r}")
+            frames = frames.copy()
+            frames[segment] = PIXELS[name].apply(frames[segment], strength)
+        return [Clip(frames, sample.clock)]
+
+    def question(self, sample: Sample, wording: Wording) -> Question:
+        texts = wording["grounding"]
+        change = texts["changes"][sample.params["perturbation"]]
+        # The example is the same share of every clip, whatever the answer.
+        example = _interval(sample.clock.end_ms * 0.25 / 1000, sample.clock.end_ms * 0.4 / 1000)
+        prompt = texts["prompt"].strip().format(change=change, example=example)
+        return Question(
+            sample.id, "videossr/grounding", wording["system"]["text"], prompt, sample.answer, (sample.clock,)
+        )
+
+    def truth(self, sample: Sample) -> Truth:
+        return Truth(spans=((sample.integer("first"), sample.integer("last")),))
+
+    def score(self, answer: str, sample: Sample) -> Scores:
+        return scorer("videossr/grounding")(answer, sample.answer)
+
+
+def _strides(video: Video, knobs: GroundingKnobs) -> tuple[int, int]:
+    speed = SPEEDS[knobs.perturbation](knobs.strengths)
+    return strides(speed, video.density(knobs.frames), knobs.frames, knobs.length[1])
+
+
+def _interval(start: float, end: float) -> str:
+    """`start-end` in seconds, each rounded to the nearest tenth (halves up)."""
+    return "-".join(f"{(round(seconds * 1000) + 50) // 100 / 10:.1f}" for seconds in (start, end))

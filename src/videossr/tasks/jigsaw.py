@@ -1,0 +1,112 @@
+"""Temporal jigsaw (paper, section on pretext tasks): in which shown clip is each consecutive piece of the video?
+
+videossr build jigsaw-6 --corpus demo/corpus --out demo/jigsaw
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Annotated, Self
+
+import numpy as np
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from videossr.perturb.gates import look, motion_jump
+from videossr.question import Clip, Frames, Question, Truth
+from videossr.rewards import Scores, scorer
+from videossr.sample import Reject, Sample
+from videossr.tasks.base import Donors, Video
+from videossr.wording import Wording
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+class JigsawKnobs:
+    """Knobs of the temporal jigsaw; defaults are the paper's easy setting."""
+
+    pieces: Annotated[int, Field(ge=2, le=9, description="pieces of equal length")] = 6
+    frames: Annotated[int, Field(ge=4, le=4096, description="slots that are cut into pieces")] = 48
+    gap: Annotated[int, Field(ge=0, le=64, description="slots left out at each border between pieces")] = 0
+    difference: Annotated[
+        float,
+        Field(ge=0, le=100, description="least difference of two pieces' mean pictures, CIE76 of the busiest tenth"),
+    ] = 4.0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.piece_frames < 2:
+            raise ValueError(
+                f"{self.frames} frames in {self.pieces} pieces with a gap of {self.gap} leave no frame pair"
+            )
+        return self
+
+    @property
+    def piece_frames(self) -> int:
+        """Slots of one piece: an even number, so that no model has to pad one."""
+        return (self.frames // self.pieces - self.gap) // 2 * 2
+
+
+class Jigsaw:
+    """n pieces, each shown as its own clip, all on one nominal clock from 0, never in their true order."""
+
+    name = "jigsaw"
+    Knobs = JigsawKnobs
+
+    def needs(self, knobs: JigsawKnobs) -> tuple[int, int]:
+        return knobs.frames, 1
+
+    def admits(self, video: Video, knobs: JigsawKnobs) -> Reject | None:
+        pictures = look(video.thin(knobs.frames).frames).pictures
+        means = [pictures[start : start + knobs.piece_frames].mean(axis=0) for start in _starts(knobs)]
+        value = min(float(motion_jump(a, b)) for a, b in combinations(means, 2))
+        return Reject("pieces_alike", value, knobs.difference) if value < knobs.difference else None
+
+    def draw(
+        self, video: Video, column: str, knobs: JigsawKnobs, rng: np.random.Generator, donors: Donors
+    ) -> Sample | Reject:
+        order = list(range(knobs.pieces))
+        while order == sorted(order):
+            order = [int(piece) for piece in rng.permutation(knobs.pieces)]
+        density = video.density(knobs.frames)
+        starts = _starts(knobs)
+        slots = [
+            (0, slot * density) for piece in order for slot in range(starts[piece], starts[piece] + knobs.piece_frames)
+        ]
+        clock = video.clock.thin(knobs.frames).cut(0, knobs.piece_frames)
+        answer = "".join(str(order.index(piece) + 1) for piece in range(knobs.pieces))
+        return Sample(
+            self.name,
+            column,
+            (video.key,),
+            tuple(slots),
+            clock,
+            video.size,
+            {"order": [*order], "gap": knobs.gap},
+            answer,
+        )
+
+    def render(self, frames: Frames, sample: Sample) -> list[Clip]:
+        length = len(sample.clock)
+        return [Clip(frames[start : start + length], sample.clock) for start in range(0, len(frames), length)]
+
+    def question(self, sample: Sample, wording: Wording) -> Question:
+        texts = wording["jigsaw"]
+        pieces = len(sample.integers("order"))
+        clips = "".join(texts["clip"].format(position=position + 1) for position in range(pieces))
+        # A rotation by one, so that the example shows the format and favors no piece's place.
+        example = "".join(str((piece + 1) % pieces + 1) for piece in range(pieces))
+        prompt = texts["prompt"].strip().format(clips=clips, n=pieces, example=example)
+        clocks = (sample.clock,) * pieces
+        return Question(sample.id, "videossr/jigsaw", wording["system"]["text"], prompt, sample.answer, clocks)
+
+    def truth(self, sample: Sample) -> Truth:
+        return Truth(order=tuple(sample.integers("order")))
+
+    def score(self, answer: str, sample: Sample) -> Scores:
+        return scorer("videossr/jigsaw")(answer, sample.answer)
+
+
+def _starts(knobs: JigsawKnobs) -> list[int]:
+    """First slot of each piece; what the gap and evenness leave out is split between the two sides of a piece."""
+    whole = knobs.frames // knobs.pieces
+    return [piece * whole + (whole - knobs.piece_frames) // 2 for piece in range(knobs.pieces)]

@@ -1,0 +1,206 @@
+"""The rewards: a model's text and the gold answer in, scores in [0, 1] out (paper, equations 4-8).
+
+This file uses the standard library only and nothing of the package, so a trainer may also load it by its path. Model
+text never raises and never prints, and every score takes time linear in its length. `videossr validate DATASET` scores
+every gold answer with it.
+
+>>> compute_score("videossr/grounding", "10-20", "15-20")
+{'score': 0.5, 'smooth': 0.5, 'strict': 0.0, 'parsed': 1.0}
+"""
+
+# Annotations are real types here, not text: `dataclass` resolves text through `sys.modules`, where a file that was
+# loaded by its path need not be.
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from itertools import islice
+from typing import Final, Literal, TypeAlias
+
+ENTRY_POINTS: Final = "videossr.rewards"
+"""Entry-point group of other packages' scorers; the entry point's name is the task's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What one answer is worth.
+
+    Attributes:
+        smooth: the paper's reward, in [0, 1].
+        strict: 1 for the exact answer, else 0.
+        parsed: whether the text has the asked form.
+        parts: exact match of each part of the answer, where it has parts: one for each shape that is counted, one for
+            each piece of a jigsaw. As many for a text that does not parse, all 0.
+    """
+
+    smooth: float
+    strict: float
+    parsed: bool
+    parts: tuple[float, ...] = ()
+
+
+Scorer: TypeAlias = Callable[[str, str], Scores]
+"""(model's text, gold answer) -> scores. Raises ValueError for a malformed gold answer, and never for the text."""
+
+
+def compute_score(
+    data_source: str,
+    solution_str: str,
+    ground_truth: str,
+    extra_info: Mapping[str, object] | None = None,  # noqa: ARG001 (verl passes it by name; no score needs it)
+    *,
+    reward: Literal["smooth", "strict"] = "smooth",
+) -> dict[str, float]:
+    """Score a model's text: verl's signature, and the base of every other trainer's adapter.
+
+    Args:
+        data_source: `videossr/<task>`, for a built-in task or a plug-in's; or what the paper's released data calls its
+            tasks: `grounding`, `counting`, `jigsaw` or `shuffled` (a jigsaw too).
+        solution_str: the model's text, whatever it is.
+        ground_truth: the gold answer.
+        extra_info: not used.
+        reward: which of the two is the `score`.
+
+    Returns:
+        `score`, `smooth`, `strict` and `parsed`, all in [0, 1]; the same keys for every task, as verl requires.
+
+    Raises:
+        ValueError: unknown `data_source` or `reward`, or a malformed gold answer.
+    """
+    if reward not in ("smooth", "strict"):
+        raise ValueError(f"unknown reward {reward!r}. Known: smooth, strict")
+    scores = scorer(data_source)(solution_str, ground_truth)
+    return {
+        "score": scores.smooth if reward == "smooth" else scores.strict,
+        "smooth": scores.smooth,
+        "strict": scores.strict,
+        "parsed": float(scores.parsed),
+    }
+
+
+def parse_interval(text: str) -> tuple[float, float] | None:
+    """`a-b` alone, a <= b, in decimal digits with at most one point each; white space may stand around the numbers.
+
+    None for anything else: units, an en dash, signs, exponents, tags, several intervals, what overflows a float.
+    """
+    before, _, after = text.partition("-")
+    start, end = _decimal(before.strip()), _decimal(after.strip())
+    return None if start is None or end is None or start > end else (start, end)
+
+
+def parse_counts(text: str, k: int) -> tuple[int, ...] | None:
+    """The `k` runs of digits in the text, wherever they stand; None if it has more or fewer.
+
+    What is not a digit only separates: `-3` counts 3, and `2.5` has two runs. A count above 10**15 becomes 10**15.
+    """
+    # One class of characters, repeated: the pattern cannot backtrack. `float` is linear where `int` is quadratic, and
+    # it knows no limit of digits.
+    runs = [match.group() for match in islice(re.finditer(r"\d+", text), k + 1)]
+    return tuple(int(min(float(run), _MOST)) for run in runs) if len(runs) == k else None
+
+
+def parse_order(text: str, n: int) -> tuple[int, ...] | None:
+    """A permutation of the digits 1..n alone, n <= 9, with white space around it at most; None for anything else."""
+    digits = text.strip()
+    return tuple(map(int, digits)) if len(digits) == n and sorted(digits) == list("123456789"[:n]) else None
+
+
+def interval_overlap(answer: tuple[float, float], gold: tuple[float, float]) -> float:
+    """Intersection over union of two intervals; 0 if either has no length, even against itself."""
+    both = min(answer[1], gold[1]) - max(answer[0], gold[0])
+    if both <= 0:
+        return 0.0
+    if answer == gold:
+        return 1.0
+    return both / ((answer[1] - answer[0]) + (gold[1] - gold[0]) - both)
+
+
+def count_closeness(answer: int, gold: int) -> float:
+    """1 minus the error relative to the gold count, not below 0. Against 0, every wrong count scores 0."""
+    return 1.0 if answer == gold else max(0.0, 1 - abs(answer - gold) / (gold + 1e-9))
+
+
+def order_closeness(answer: tuple[int, ...], gold: tuple[int, ...]) -> float:
+    """1 minus the summed distance between where each digit stands in the two, over the most it can be, floor(n*n/2)."""
+    places = {digit: place for place, digit in enumerate(answer)}
+    distance = sum(abs(place - places[digit]) for place, digit in enumerate(gold))
+    return 1 - distance / max(1, len(gold) ** 2 // 2)
+
+
+def score_grounding(answer: str, gold: str) -> Scores:
+    """Anomaly grounding. Strict: start and end are the same numbers, and the span has a length."""
+    truth = parse_interval(gold)
+    if truth is None:
+        raise ValueError(f"gold answer {gold!r} is not an interval of seconds such as '14.5-26.2'")
+    span = parse_interval(answer)
+    if span is None:
+        return Scores(0.0, 0.0, parsed=False)
+    smooth = interval_overlap(span, truth)
+    return Scores(smooth, float(span == truth and smooth == 1), parsed=True)
+
+
+def score_counting(answer: str, gold: str) -> Scores:
+    """Object counting, for any number of shapes. Strict: every count is right."""
+    fields = [field.strip() for field in gold.split(",")]
+    if not all(field.isdecimal() and float(field) < _MOST for field in fields):
+        raise ValueError(f"gold answer {gold!r} is not counts below 10**15 such as '3,1,4'")
+    truth = [int(float(field)) for field in fields]
+    counts = parse_counts(answer, len(truth))
+    if counts is None:
+        return Scores(0.0, 0.0, parsed=False, parts=(0.0,) * len(truth))
+    smooth = sum(map(count_closeness, counts, truth)) / len(truth)
+    parts = tuple(float(mine == true) for mine, true in zip(counts, truth, strict=True))
+    return Scores(smooth, min(parts), parsed=True, parts=parts)
+
+
+def score_jigsaw(answer: str, gold: str) -> Scores:
+    """Temporal jigsaw, for the number of pieces that the gold answer has. Strict: every piece is in its place."""
+    truth = parse_order(gold, len(gold.strip()))
+    if not truth:
+        raise ValueError(f"gold answer {gold!r} is not a permutation of 1..n, n <= 9, such as '341562'")
+    order = parse_order(answer, len(truth))
+    if order is None:
+        return Scores(0.0, 0.0, parsed=False, parts=(0.0,) * len(truth))
+    parts = tuple(float(mine == true) for mine, true in zip(order, truth, strict=True))
+    return Scores(order_closeness(order, truth), min(parts), parsed=True, parts=parts)
+
+
+@cache
+def scorer(data_source: str) -> Scorer:
+    """How answers of this data source are scored; a plug-in's package is imported when its source is first asked for.
+
+    Raises ValueError that lists the known sources.
+    """
+    if data_source in _SOURCES:
+        return _SOURCES[data_source]
+    prefix, _, task = data_source.partition("/")
+    if prefix == "videossr":
+        for point in entry_points(group=ENTRY_POINTS, name=task):
+            found: Scorer = point.load()
+            return found
+    known = sorted({*_SOURCES, *(f"videossr/{point.name}" for point in entry_points(group=ENTRY_POINTS))})
+    raise ValueError(f"unknown data_source {data_source!r}. Known: {', '.join(known)}")
+
+
+_MOST: Final = 1e15
+"""Counts are whole numbers that a float holds exactly; nothing is counted this far."""
+
+_SOURCES: Final[Mapping[str, Scorer]] = {
+    "videossr/grounding": score_grounding,
+    "videossr/counting": score_counting,
+    "videossr/jigsaw": score_jigsaw,
+    "grounding": score_grounding,
+    "counting": score_counting,
+    "jigsaw": score_jigsaw,
+    "shuffled": score_jigsaw,
+}
+
+
+def _decimal(text: str) -> float | None:
+    if not text.replace(".", "", 1).isdecimal():
+        return None
+    value = float(text)
+    return value if math.isfinite(value) else None

@@ -1,0 +1,126 @@
+"""The tiles task, found by videossr through the entry point `tiles`: gate, draw, render, question, truth, score.
+
+Every frame is cut into the same grid, and the tiles change places, alike in all frames. A grid of 2x4 has 40,319
+answers.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from videossr.question import Clip, Frames, Outline, Question, Truth
+from videossr.rewards import Scores
+from videossr.sample import Reject, Sample
+from videossr.tasks.base import Donors, Video
+from videossr.wording import Wording
+from videossr_tiles.reward import score
+
+PROMPT = """
+<video>
+Every frame of this video was cut into {rows} rows of {columns} tiles, and the tiles changed places, alike in all
+frames. Places are numbered from 1 to {n}, row by row from the top left. For each place of the original picture, from
+the first to the last, name the place where its tile is now.
+Reply with these {n} digits in a row and nothing else, for example {example}."""
+"""A table `[tiles]` with a text `prompt` in the file given to `--wording` replaces it."""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+class TilesKnobs:
+    """Knobs of the tiles task."""
+
+    rows: Annotated[Literal[1, 2, 4], Field(description="rows of tiles")] = 2
+    columns: Annotated[Literal[1, 2, 4], Field(description="columns of tiles")] = 4
+    frames: Annotated[int, Field(ge=1, le=4096, description="slots shown")] = 48
+    difference: Annotated[
+        float, Field(ge=0, le=255, description="least mean difference of two tiles' mean pictures, in gray levels")
+    ] = 10.0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if not 2 <= self.rows * self.columns <= 9:
+            raise ValueError(f"{self.rows} x {self.columns} tiles: need 2 to 9, which are answered by one digit each")
+        return self
+
+
+class Tiles:
+    """A grid of tiles that changed places; the answer is the place at which each original tile is shown."""
+
+    name = "tiles"
+    Knobs = TilesKnobs
+
+    def pack_frames(self, knobs: TilesKnobs) -> int:
+        return knobs.frames
+
+    def admits(self, video: Video, knobs: TilesKnobs) -> Reject | None:
+        """Tiles that look alike, such as two of clear sky, could be exchanged unseen: no answer would be proven."""
+        height, width = video.size
+        if rest := height % knobs.rows + width % knobs.columns:
+            return Reject("size_not_divisible", rest, 0)
+        tiles = cut(video.thin(knobs.frames).frames, knobs.rows, knobs.columns).mean(axis=0)
+        value = min(float(np.abs(a - b).mean()) for a, b in combinations(tiles, 2))
+        return Reject("tiles_alike", value, knobs.difference) if value < knobs.difference else None
+
+    def draw(
+        self, video: Video, column: str, knobs: TilesKnobs, rng: np.random.Generator, donors: Donors
+    ) -> Sample | Reject:
+        n = knobs.rows * knobs.columns
+        order = list(range(n))
+        while order == sorted(order):
+            order = [int(tile) for tile in rng.permutation(n)]
+        return Sample(
+            task=self.name,
+            column=column,
+            sources=(video.key,),
+            slots=tuple((0, slot * video.density(knobs.frames)) for slot in range(knobs.frames)),
+            clock=video.clock.thin(knobs.frames),
+            size=video.size,
+            params={"grid": [knobs.rows, knobs.columns], "order": [*order]},
+            answer="".join(str(order.index(tile) + 1) for tile in range(n)),
+        )
+
+    def render(self, frames: Frames, sample: Sample) -> list[Clip]:
+        rows, columns = sample.integers("grid")
+        shown = cut(frames, rows, columns)[:, sample.integers("order")]
+        return [Clip(join(shown, rows, columns), sample.clock)]
+
+    def question(self, sample: Sample, wording: Wording) -> Question:
+        rows, columns = sample.integers("grid")
+        n = rows * columns
+        # A rotation by one, so that the example shows the format and favors no tile's place.
+        example = "".join(str((tile + 1) % n + 1) for tile in range(n))
+        prompt = wording.get(self.name, {}).get("prompt", PROMPT)
+        prompt = prompt.strip().format(rows=rows, columns=columns, n=n, example=example)
+        return Question(sample.id, "videossr/tiles", wording["system"]["text"], prompt, sample.answer, (sample.clock,))
+
+    def truth(self, sample: Sample) -> Truth:
+        """The tiles as they lie in the first slot, each named by its original place; all slots are alike."""
+        rows, columns = sample.integers("grid")
+        height, width = sample.size[0] / rows, sample.size[1] / columns
+        outlines = []
+        for (row, column), tile in zip(product(range(rows), range(columns)), sample.integers("order"), strict=True):
+            left, top = column * width, row * height
+            corners = ((left, top), (left + width, top), (left + width, top + height), (left, top + height))
+            outlines.append(Outline(0, f"tile {tile + 1}", corners))
+        return Truth(outlines=tuple(outlines))
+
+    def score(self, answer: str, sample: Sample) -> Scores:
+        return score(answer, sample.answer)
+
+
+def cut(frames: Frames, rows: int, columns: int) -> Frames:
+    """Frames (T, H, W, 3) as tiles (T, rows * columns, H / rows, W / columns, 3), row by row."""
+    slots, height, width, channels = frames.shape
+    grid = frames.reshape(slots, rows, height // rows, columns, width // columns, channels).swapaxes(2, 3)
+    return grid.reshape(slots, rows * columns, height // rows, width // columns, channels)
+
+
+def join(tiles: Frames, rows: int, columns: int) -> Frames:
+    """The frames that `cut` gave these tiles of."""
+    slots, _, height, width, channels = tiles.shape
+    grid = tiles.reshape(slots, rows, columns, height, width, channels).swapaxes(2, 3)
+    return grid.reshape(slots, rows * height, columns * width, channels)

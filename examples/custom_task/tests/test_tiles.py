@@ -1,0 +1,116 @@
+"""The tiles task as videossr finds it: by its name, once the package is installed.
+
+pip install examples/custom_task && python -m pytest examples/custom_task/tests
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from videossr_tiles.task import Tiles, TilesKnobs
+
+from videossr.clock import even
+from videossr.question import Frames
+from videossr.rewards import compute_score
+from videossr.sample import Reject, Sample, VideoKey
+from videossr.tasks.base import TASKS, Task, Video
+
+WORDING = {"system": {"text": "Answer directly."}}
+
+
+@pytest.fixture
+def tiles() -> Task[TilesKnobs]:
+    assert TASKS.get("tiles") is Tiles
+    return Tiles()
+
+
+def make_video(picture: Frames, slots: int = 8) -> Video:
+    return Video(VideoKey("0" * 64, "1" * 64), even(slots, 4000), np.stack([picture] * slots))
+
+
+@pytest.fixture
+def patchwork() -> Video:
+    """Frames of 64 x 128 whose tiles of 32 x 32 are gray 0, 20, ... 140 with a brighter corner that moves."""
+    grays = np.arange(8, dtype=np.uint8).reshape(2, 4) * 20
+    video = make_video(np.repeat(np.kron(grays, np.ones((32, 32), np.uint8))[..., None], 3, axis=-1))
+    for slot, frame in enumerate(video.frames):
+        frame[slot::32, slot::32] += 100
+    return video
+
+
+def draw(task: Task[TilesKnobs], video: Video, seed: int, **knobs: Any) -> Sample:
+    sample = task.draw(video, "tiles/test", task.Knobs(frames=8, **knobs), np.random.default_rng(seed), [])
+    assert isinstance(sample, Sample)
+    return sample
+
+
+def test_gold_scores_one_and_other_answers_less(tiles: Task[TilesKnobs], patchwork: Video) -> None:
+    sample = draw(tiles, patchwork, seed=1)
+    question = tiles.question(sample, WORDING)
+    gold = compute_score(question.data_source, question.answer, question.answer)
+    assert gold == {"score": 1, "smooth": 1, "strict": 1, "parsed": 1}
+    assert compute_score(question.data_source, "no idea", question.answer)["parsed"] == 0
+    first, second, rest = sample.answer[0], sample.answer[1], sample.answer[2:]
+    swapped = tiles.score(second + first + rest, sample)
+    assert (swapped.smooth, swapped.strict, swapped.parts) == (0.75, 0, (0, 0, 1, 1, 1, 1, 1, 1))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(2, 4), (4, 2), (2, 2), (1, 2)])
+def test_the_answer_puts_the_picture_together(
+    tiles: Task[TilesKnobs], patchwork: Video, rows: int, columns: int
+) -> None:
+    for seed in range(5):
+        sample = draw(tiles, patchwork, seed, rows=rows, columns=columns)
+        before = patchwork.frames.copy()
+        (clip,) = tiles.render(patchwork.frames, sample)
+        assert clip.clock == patchwork.clock
+        assert (patchwork.frames == before).all()
+        assert (clip.frames != before).any()
+
+        height, width = 64 // rows, 128 // columns
+        for place, shown_at in enumerate(int(digit) - 1 for digit in sample.answer):
+            y, x = place // columns * height, place % columns * width
+            v, u = shown_at // columns * height, shown_at % columns * width
+            assert (clip.frames[:, v : v + height, u : u + width] == before[:, y : y + height, x : x + width]).all()
+
+
+def test_the_outlines_name_the_tile_inside(tiles: Task[TilesKnobs], patchwork: Video) -> None:
+    sample = draw(tiles, patchwork, seed=3)
+    (clip,) = tiles.render(patchwork.frames, sample)
+    for outline in tiles.truth(sample).outlines:
+        (left, top), (right, bottom) = outline.points[0], outline.points[2]
+        inside = clip.frames[outline.slot, int(top) : int(bottom), int(left) : int(right)]
+        assert np.median(inside) == 20 * (int(outline.name.removeprefix("tile ")) - 1)
+
+
+def test_samples_survive_json_and_are_never_solved_already(tiles: Task[TilesKnobs], patchwork: Video) -> None:
+    answers = set()
+    for seed in range(40):
+        sample = draw(tiles, patchwork, seed, rows=1, columns=2)
+        assert Sample.from_json(sample.to_json()) == sample
+        answers.add(sample.answer)
+    assert answers == {"21"}
+
+
+def test_the_gate_sees_tiles_that_look_alike(tiles: Task[TilesKnobs], patchwork: Video) -> None:
+    assert tiles.admits(patchwork, tiles.Knobs(frames=8)) is None
+    patchwork.frames[:, :32, 32:64] = patchwork.frames[:, 32:, 96:]
+    assert tiles.admits(patchwork, tiles.Knobs(frames=8)) == Reject("tiles_alike", 0, 10)
+    odd = make_video(np.zeros((63, 128, 3), np.uint8))
+    assert tiles.admits(odd, tiles.Knobs(frames=8)) == Reject("size_not_divisible", 1, 0)
+
+
+def test_the_question_is_asked_in_the_given_words(tiles: Task[TilesKnobs], patchwork: Video) -> None:
+    sample = draw(tiles, patchwork, seed=1)
+    assert "2 rows of 4 tiles" in tiles.question(sample, WORDING).prompt
+    question = tiles.question(sample, {**WORDING, "tiles": {"prompt": "<video> {n} tiles, as in {example}"}})
+    assert question.prompt == "<video> 8 tiles, as in 23456781"
+
+
+@pytest.mark.parametrize("knobs", [{"rows": 3}, {"rows": 4, "columns": 4}, {"rows": 1, "columns": 1}, {"row": 2}])
+def test_unusable_knobs_are_refused(tiles: Task[TilesKnobs], knobs: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        tiles.Knobs(**knobs)

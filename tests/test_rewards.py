@@ -1,0 +1,235 @@
+"""Rewards: equal to the paper's released functions where those are defined, and defined for every other text."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from videossr import rewards
+from videossr.rewards import (
+    compute_score,
+    parse_counts,
+    parse_interval,
+    parse_order,
+    score_counting,
+    score_grounding,
+    score_jigsaw,
+    scorer,
+)
+
+CONFORMANCE = json.loads((Path(__file__).parent / "data" / "rewards_conformance.json").read_text("utf-8"))
+GOLD = {"grounding": "14.5-26.2", "counting": "3,1,4", "jigsaw": "341562"}
+SOURCES = [(f"videossr/{task}", gold) for task, gold in GOLD.items()]
+
+Span = tuple[int, int]
+
+tasks = st.sampled_from(SOURCES)
+milliseconds = st.integers(0, 10_000_000)
+spans = st.tuples(milliseconds, milliseconds).filter(lambda span: span[0] < span[1])
+counts = st.lists(st.integers(0, 50), min_size=1, max_size=6)
+orders = st.integers(1, 9).flatmap(lambda n: st.permutations("123456789"[:n])).map("".join)
+near_misses = st.text(st.sampled_from("0123456789.,- \n\u2013+e_²³٣½①x<>"), max_size=24)
+
+
+def write(span: Span) -> str:
+    return f"{span[0] / 1000}-{span[1] / 1000}"
+
+
+def check_scores(scores: dict[str, float]) -> None:
+    assert 0 <= scores["strict"] <= scores["smooth"] <= scores["parsed"] <= 1
+    assert scores["strict"] in (0, 1)
+    assert scores["parsed"] in (0, 1)
+    assert all(type(value) is float for value in scores.values())
+
+
+@pytest.mark.parametrize(("source", "text", "gold", "value"), CONFORMANCE["well_formed"] + CONFORMANCE["other_text"])
+def test_equals_the_released_functions(source: str, text: str, gold: str, value: float) -> None:
+    for name in (source, f"videossr/{source}"):
+        assert compute_score(name, text, gold)["smooth"] == pytest.approx(value, abs=1e-12)
+
+
+@pytest.mark.parametrize(("source", "text", "gold", "released", "ours", "why"), CONFORMANCE["differs"])
+def test_documented_difference_from_the_released_functions(
+    source: str, text: str, gold: str, released: object, ours: object, why: str
+) -> None:
+    assert released != ours
+    assert why
+    if ours == "raises ValueError":
+        with pytest.raises(ValueError, match="gold answer"):
+            compute_score(source, text, gold)
+    else:
+        assert compute_score(source, text, gold)["smooth"] == pytest.approx(ours)
+
+
+def test_equations() -> None:
+    assert score_grounding("10-20", "15-25").smooth == pytest.approx(5 / 15)
+    assert score_grounding("0-10", "10-20").smooth == 0
+    assert score_counting("2,1,8", "3,1,4").smooth == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert score_counting("1,0,0", "0,0,0").smooth == pytest.approx(2 / 3)
+    # Pieces 1 and 6 stand in each other's place: 5 + 5 of at most 18.
+    assert score_jigsaw("623451", "123456").smooth == pytest.approx(1 - 10 / 18)
+    assert score_jigsaw("654321", "123456").smooth == 0
+
+
+def test_parts() -> None:
+    assert score_counting("3,2,4", "3,1,4").parts == (1, 0, 1)
+    assert score_counting("none", "3,1,4").parts == (0, 0, 0)
+    assert score_jigsaw("321", "123").parts == (0, 1, 0)
+    assert score_jigsaw("", "123").parts == (0, 0, 0)
+    assert score_grounding("1-2", "1-2").parts == ()
+
+
+def test_strict_is_equality_of_values() -> None:
+    assert compute_score("grounding", " 014.50 - 26.200\n", "14.5-26.2", reward="strict")["score"] == 1
+    assert compute_score("grounding", "14.5-26.3", "14.5-26.2", reward="strict")["score"] == 0
+    assert compute_score("counting", "03 and 1 and 4", "3,1,4", reward="strict")["score"] == 1
+    assert compute_score("jigsaw", "341526", "341562", reward="strict")["score"] == 0
+
+
+def test_the_reward_chooses_only_the_score() -> None:
+    smooth = compute_score("counting", "3,1,3", "3,1,4")
+    strict = compute_score("counting", "3,1,3", "3,1,4", {"split": "train"}, reward="strict")
+    assert smooth == {"score": smooth["smooth"], "smooth": pytest.approx(11 / 12), "strict": 0, "parsed": 1}
+    assert strict == {**smooth, "score": 0}
+
+
+def test_an_interval_without_length_overlaps_nothing() -> None:
+    assert compute_score("grounding", "5-5", "5-5") == {"score": 0, "smooth": 0, "strict": 0, "parsed": 1}
+    assert compute_score("grounding", "5-5", "4-6") == {"score": 0, "smooth": 0, "strict": 0, "parsed": 1}
+    assert compute_score("grounding", "4-6", "5-5") == {"score": 0, "smooth": 0, "strict": 0, "parsed": 1}
+
+
+def test_parsers() -> None:
+    assert parse_interval("\t1. - .5e") is None
+    assert parse_interval(".5 -\n1.") == (0.5, 1)
+    assert parse_interval("9" * 400 + "-1") is None
+    assert parse_counts("circles: -3; squares 0001, triangles " + "9" * 5000, 3) == (3, 1, 10**15)
+    assert parse_counts("3.5", 1) is None
+    assert parse_counts("²", 1) is None
+    assert parse_order(" 312 ", 3) == (3, 1, 2)
+    assert parse_order("1234567891", 10) is None
+    assert parse_order("٣١٢", 3) is None
+
+
+@given(tasks, st.text() | near_misses)
+def test_any_text_is_scored(task: tuple[str, str], text: str) -> None:
+    check_scores(compute_score(task[0], text, task[1]))
+
+
+@given(spans, near_misses)
+def test_no_interval_but_two_plain_numbers(span: Span, text: str) -> None:
+    parsed = parse_interval(write(span) + text)
+    assert parsed is None or (parsed[0] <= parsed[1] and math.isfinite(parsed[1]))
+
+
+@pytest.mark.parametrize("unit", ["9", "0", ".", "-", " ", "1 ", "1-", "3,", "1.", "\n", "²", "٣", "\ud800", "\0", "a"])
+@pytest.mark.parametrize(("source", "gold"), SOURCES)
+def test_megabytes_are_scored_without_a_word(
+    source: str, gold: str, unit: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Quadratic time would never end here.
+    long = unit * (1_000_000 // len(unit))
+    for text in (long, gold + long, long + gold, long + "-" + long):
+        check_scores(compute_score(source, text, gold))
+    assert capsys.readouterr() == ("", "")
+
+
+@given(spans, spans)
+def test_grounding_laws(mine: Span, true: Span) -> None:
+    scores = compute_score("grounding", write(mine), write(true))
+    check_scores(scores)
+    assert scores["smooth"] == compute_score("grounding", write(true), write(mine))["smooth"]
+    assert (scores["smooth"] == 1) == (scores["strict"] == 1) == (mine == true)
+    assert (scores["smooth"] > 0) == (max(mine[0], true[0]) < min(mine[1], true[1]))
+
+
+@given(counts, st.data())
+def test_counting_laws(true: list[int], data: st.DataObject) -> None:
+    mine = data.draw(st.lists(st.integers(0, 50), min_size=len(true), max_size=len(true)))
+    scores = compute_score("counting", ",".join(map(str, mine)), ",".join(map(str, true)))
+    check_scores(scores)
+    assert scores["parsed"] == 1
+    assert (scores["smooth"] == 1) == (scores["strict"] == 1) == (mine == true)
+    assert compute_score("counting", ",".join(map(str, [*mine, 0])), ",".join(map(str, true)))["parsed"] == 0
+
+
+@given(orders, st.data())
+def test_jigsaw_laws(true: str, data: st.DataObject) -> None:
+    mine = "".join(data.draw(st.permutations(true)))
+    scores = compute_score("jigsaw", mine, true)
+    check_scores(scores)
+    assert scores["smooth"] == compute_score("jigsaw", true, mine)["smooth"]
+    assert (scores["smooth"] == 1) == (scores["strict"] == 1) == (mine == true)
+
+
+def test_jigsaw_floor_is_reached_and_not_passed() -> None:
+    for n in range(2, 7):
+        digits = "123456789"[:n]
+        values = [score_jigsaw("".join(order), digits).smooth for order in itertools.permutations(digits)]
+        assert min(values) == pytest.approx(0, abs=1e-12)
+        assert min(values) >= 0
+    assert score_jigsaw("1", "1").smooth == 1
+
+
+@given(spans, counts, orders)
+def test_gold_scores_one(span: Span, numbers: list[int], order: str) -> None:
+    for source, gold in [("grounding", write(span)), ("counting", ",".join(map(str, numbers))), ("shuffled", order)]:
+        assert compute_score(source, gold, gold) == {"score": 1, "smooth": 1, "strict": 1, "parsed": 1}
+
+
+@pytest.mark.parametrize(
+    ("source", "gold"),
+    [
+        *itertools.product(["grounding"], ["", "5", "2-1", "1-2-3", "-1-2", "nan-nan", "0-1e3", "1s-2s"]),
+        *itertools.product(["counting"], ["", "3,,4", "3;1;4", "3,1,4.0", "²,1,4", "1,-1,2", "9" * 5000]),
+        *itertools.product(["jigsaw"], ["", "0", "133", "124", "12345678910", "1234567891", "٣١٢"]),
+    ],
+)
+def test_malformed_gold_is_the_callers_error(source: str, gold: str) -> None:
+    with pytest.raises(ValueError, match="gold answer"):
+        compute_score(source, "1", gold)
+
+
+def test_unknown_names_are_errors_that_list_the_known() -> None:
+    with pytest.raises(ValueError, match=r"'videossr/grouding'.*Known: counting, .*videossr/grounding"):
+        compute_score("videossr/grouding", "1-2", "1-2")
+    with pytest.raises(ValueError, match="'other/grounding'"):
+        compute_score("other/grounding", "1-2", "1-2")
+    with pytest.raises(ValueError, match=r"'lenient'.*smooth, strict"):
+        compute_score("grounding", "1-2", "1-2", reward="lenient")  # type: ignore[arg-type]
+
+
+def test_installed_package_adds_a_scorer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "parity-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: parity\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[videossr.rewards]\nparity = parity_rewards:score\n")
+    (tmp_path / "parity_rewards.py").write_text(
+        "from videossr.rewards import Scores\n\n\n"
+        "def score(answer, gold):\n"
+        "    right = float(answer == gold)\n"
+        "    return Scores(right, right, answer in ('odd', 'even'))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert compute_score("videossr/parity", "odd", "odd") == {"score": 1, "smooth": 1, "strict": 1, "parsed": 1}
+    assert compute_score("videossr/parity", "blue", "odd") == {"score": 0, "smooth": 0, "strict": 0, "parsed": 0}
+    assert scorer("videossr/parity") is scorer("videossr/parity")
+    with pytest.raises(ValueError, match=r"Known: .*videossr/parity"):
+        compute_score("parity", "odd", "odd")
+
+
+def test_loads_by_its_path() -> None:
+    assert rewards.__file__ is not None
+    spec = importlib.util.spec_from_file_location("not_in_sys_modules", rewards.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.compute_score("jigsaw", "21", "12")["smooth"] == 0

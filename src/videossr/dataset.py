@@ -1,8 +1,8 @@
 """A built dataset, with its frames rendered on demand.
 
-    dataset = VideoSSRDataset("demo/dataset")
-    item = dataset[0]
-    item.question.prompt, item.clips[0].frames.shape
+dataset = VideoSSRDataset("demo/dataset")
+item = dataset[0]
+item.question.prompt, item.clips[0].frames.shape
 """
 
 from __future__ import annotations

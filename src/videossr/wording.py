@@ -4,32 +4,42 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
+
+from videossr.config import read_toml
+from videossr.registry import suggest
 
 Wording = Mapping[str, Any]
 """Tables of `prompts.toml`: a task's name -> its texts."""
 
 
 def load_wording(overlay: Path | None = None) -> Wording:
-    """The package's wording; texts in `overlay` replace those of the same place, unknown places are refused."""
+    """The package's wording, with the texts of `overlay` in place of its own.
+
+    An installed task of another package may have a table of its own there. Raises ValueError for any other new place.
+    """
     base = tomllib.loads((files("videossr") / "prompts.toml").read_text("utf-8"))
     if overlay is not None:
-        try:
-            replacement = tomllib.loads(overlay.read_text("utf-8"))
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{overlay}: not valid TOML: {error}") from error
-        _lay_over(base, replacement, str(overlay))
-    return MappingProxyType(base)
+        table = read_toml(overlay)
+        plugins = {point.name for point in entry_points(group="videossr.tasks")} - base.keys()
+        own = {name: table.pop(name) for name in plugins & table.keys()}
+        _lay_over(base, table, str(overlay))
+        base.update(own)
+    return base
 
 
 def _lay_over(base: dict[str, Any], overlay: Mapping[str, Any], where: str) -> None:
     for name, value in overlay.items():
-        if isinstance(value, Mapping):
-            _lay_over(base.setdefault(name, {}), value, f"{where}: {name}")
-        elif isinstance(value, str):
+        place = base.get(name)
+        if place is None:
+            raise ValueError(f"{where}: there is no text {name!r}{suggest(name, base)}")
+        if isinstance(place, dict) and isinstance(value, Mapping):
+            _lay_over(place, value, f"{where}: {name}")
+        elif isinstance(place, str) and isinstance(value, str):
             base[name] = value
         else:
-            raise ValueError(f"{where}: {name} must be text, got {type(value).__name__}")
+            expected = "a table" if isinstance(place, dict) else "text"
+            raise ValueError(f"{where}: {name} must be {expected}, got {type(value).__name__}")

@@ -61,7 +61,9 @@ class Plan:
         self.knobs: dict[str, Any] = {}
         for name, column in self.columns.items():
             if column.task not in TASKS.names():
-                raise ValueError(f"{where}: columns.{name}: no task {column.task!r}{suggest(column.task, TASKS.names())}")
+                raise ValueError(
+                    f"{where}: columns.{name}: no task {column.task!r}{suggest(column.task, TASKS.names())}"
+                )
             self.tasks[name] = TASKS.get(column.task)()
             self.knobs[name] = parse(self.tasks[name].Knobs, column.knobs, f"{where}: columns.{name}.knobs")
 
@@ -97,7 +99,9 @@ def load(name_or_path: str, overrides: Mapping[str, str] | None = None) -> Plan:
     else:
         shipped = {entry.name.removesuffix(".toml"): entry for entry in (files("videossr") / "recipes").iterdir()}
         if name_or_path not in shipped:
-            raise ValueError(f"no recipe {name_or_path!r} (or a path that ends in .toml){suggest(name_or_path, shipped)}")
+            raise ValueError(
+                f"no recipe {name_or_path!r} (or a path that ends in .toml){suggest(name_or_path, shipped)}"
+            )
         table, where = tomllib.loads(shipped[name_or_path].read_text("utf-8")), f"recipe {name_or_path}"
     for dotted, text in (overrides or {}).items():
         table = override(table, dotted, text)

@@ -26,5 +26,12 @@ class _Note(ProgressColumn):
 
 def bar() -> Progress:
     """A progress bar on standard error: what, how far, how fast, how long still, and a note of the caller's."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(), _Note())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        _Note(),
+    )
     return Progress(*columns, console=Console(stderr=True))

@@ -1,0 +1,1 @@
+"""`videossr gallery`: a page on which a person sees that the labels are right."""

@@ -1,0 +1,83 @@
+"""`videossr index`: decode a folder of videos once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from cyclopts import App
+
+from videossr.cli.console import bar, console
+from videossr.config import parse
+from videossr.video.index import Outcome, index
+from videossr.video.pack import CHROMA, QUALITY, Chroma
+from videossr.video.plan import Plan
+
+app = App(
+    help_epilogue="Example: videossr index demo/videos --out demo/corpus\n\n"
+    "A run that was stopped goes on where it was; files that are new in DIR are added to a complete corpus."
+)
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@app.default
+def command(
+    dir: Path,  # noqa: A002
+    /,
+    *,
+    out: Path,
+    frames: int = 48,
+    max_pixels: int = 65536,
+    plan: Literal["uniform", "fps"] = "uniform",
+    fps: float = 2.0,
+    margin: float = 0.05,
+    min_step: float = 0.05,
+    quality: int = QUALITY,
+    chroma: Chroma = CHROMA,
+    source_id: str | None = None,
+    workers: int = CORES,
+) -> None:
+    """Decode every video under a folder once and keep its frames as a corpus of JPEG packs.
+
+    Args:
+        dir: Folder of videos, searched through all its folders. Nothing is written there.
+        out: Folder of the corpus.
+        frames: Slots a video; a multiple, such as 144, also serves slow and fast.
+        max_pixels: Height times width of a kept frame, at most. Sides are multiples of 32.
+        plan: Slots at equal times over the middle of the video, or a number of them a second over all of it.
+        fps: Slots a second of the plan fps; at most --frames in all.
+        margin: Share of the video left out at each end by the plan uniform.
+        min_step: Seconds between slots that the plan uniform needs; shorter videos are rejected.
+        quality: JPEG quality, 1 to 100.
+        chroma: JPEG chroma sampling.
+        source_id: Regular expression; its first group, in a file's path, names the footage that it was cut from.
+        workers: Processes.
+    """
+    knobs = {"kind": plan, "frames": frames, "fps": fps, "margin": margin, "min_step": min_step}
+    settings = parse(Plan, {**knobs, "max_pixels": max_pixels}, "videossr index")
+    with bar() as progress:
+        videos = progress.add_task("videos", total=None)
+        rejected = 0
+
+        def show(outcome: Outcome) -> None:
+            nonlocal rejected
+            if outcome.rejected:
+                rejected += 1
+                progress.console.print(f"{outcome.path}: {outcome.rejected}", markup=False, highlight=False)
+            progress.update(videos, completed=outcome.done, total=outcome.total, note=f"{rejected} rejected")
+
+        summary = index(
+            dir,
+            out,
+            settings,
+            quality=quality,
+            chroma=chroma,
+            workers=workers,
+            source_id=source_id,
+            progress=show,
+        )
+    console.print(f"{summary.videos} videos in {out}, hash {summary.hash[:12]}", highlight=False)
+    for reason, count in sorted(summary.rejected.items()):
+        console.print(f"  rejected, {reason}: {count} (see {out / 'rejected.parquet'})", highlight=False)

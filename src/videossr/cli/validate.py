@@ -1,0 +1,82 @@
+"""`videossr validate`: does a dataset hold what it claims?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from cyclopts import App
+from rich.table import Table
+
+from videossr.cli.console import bar, console
+from videossr.dataset import VideoSSRDataset
+from videossr.prompt.qwen3_vl import MERGE, markers, video_text
+from videossr.report.validate import TOLERANCE, label_error, marker_errors, validate
+from videossr.sample import Sample
+from videossr.tasks.base import TASKS
+
+app = App(help_epilogue="Example: videossr validate demo/dataset --model-type qwen3_vl")
+
+
+@app.default
+def command(
+    dataset: Path,
+    /,
+    *,
+    corpus: Path | None = None,
+    model_type: Literal["qwen3_vl"] | None = None,
+    show: int = 2,
+    renders: int | None = None,
+) -> None:
+    """Check a dataset: gold answers, pixels, clock, laws, chance, shortcuts. Exit status 0 if everything holds, else 1.
+
+    Args:
+        dataset: Folder that `videossr build` wrote.
+        corpus: Folder of its frame packs, where it is no longer the one that the dataset names.
+        model_type: Also show what this kind of model reads as time, for some samples.
+        show: Samples of each task shown so.
+        renders: Samples rendered; all by default.
+    """
+    opened = VideoSSRDataset(dataset, corpus=corpus)
+    found = Table("", "check", "column", "measured")
+    failed = 0
+    with bar() as progress:
+        rendering = progress.add_task("renders", total=None)
+        for finding in validate(
+            opened, renders=renders, progress=lambda done, total: progress.update(rendering, completed=done, total=total)
+        ):
+            found.add_row(
+                "[green]holds[/]" if finding.holds else "[red]FAILS[/]", finding.check, finding.column, finding.text
+            )
+            failed += not finding.holds
+    console.print(found)
+    if model_type:
+        for index in _first_of_each_task(opened, show):
+            _show(opened.sample(index))
+    console.print(f"{found.row_count - failed} of {found.row_count} findings hold", highlight=False)
+    sys.exit(1 if failed else 0)
+
+
+def _first_of_each_task(dataset: VideoSSRDataset, count: int) -> list[int]:
+    tasks = dataset.rows["task"].to_pylist()
+    return [index for name in sorted(set(tasks)) for index in [i for i, task in enumerate(tasks) if task == name][:count]]
+
+
+def _show(sample: Sample) -> None:
+    """Slots, the marker that each pair of them shares, and what the label says of them."""
+    spans = TASKS.get(sample.task)().truth(sample).spans
+    slots = Table("slots", "shown at (s)", "marker", "", title=f"{sample.column} {sample.id}: answer {sample.answer}")
+    for pair, marker in enumerate(markers(sample.clock)):
+        members = range(pair * MERGE, min((pair + 1) * MERGE, len(sample.clock)))
+        inside = [any(first <= slot <= last for first, last in spans) for slot in members]
+        mark = "in the span" if all(inside) else "partly" if any(inside) else ""
+        times = ", ".join(f"{sample.clock.times_ms[slot] / 1000:.3f}" for slot in members)
+        slots.add_row(f"{members[0]}-{members[-1]}", times, marker, mark)
+    console.print(slots, markup=False)
+    for layout in ("bare", "wrapped"):
+        text = video_text(sample.clock, 1, layout)
+        console.print(f"  {layout}: {text[:150]}...", markup=False, highlight=False)
+    error = max(*marker_errors(sample), label_error(sample))
+    verdict = "holds" if error <= TOLERANCE + 0.0005 else "FAILS"
+    console.print(f"  label and markers within {error:.3f} s of the clock: {verdict}\n", highlight=False)

@@ -1,0 +1,18 @@
+"""One line of what `videossr validate` found out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A check, the column that it is about ('' for the whole dataset), whether it holds, and what was measured.
+
+    A figure that is reported without a bound holds always.
+    """
+
+    check: str
+    column: str
+    holds: bool
+    text: str

@@ -1,0 +1,119 @@
+"""What could be scored without looking, or by a look at the wrong thing.
+
+Chance and the best constant are reported; so is a solver that chains a jigsaw's pieces by how their borders match. What
+must not exist at all, an answer that depends on the length of the clip or a count that shows in size or color, is tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from videossr.perturb.gates import look, picture_jump
+from videossr.question import Clip
+from videossr.report.finding import Finding
+from videossr.report.laws import ALPHA
+from videossr.rewards import scorer
+from videossr.sample import JSON, Sample
+
+MOST = 400
+"""Samples of a column that the guesses are tried on."""
+
+
+def guesses(column: str, data_source: str, answers: Sequence[str]) -> Iterator[Finding]:
+    """Mean reward of another sample's answer, and of the one answer that does best on the rest of the column."""
+    score = scorer(data_source)
+    answers = answers[:MOST]
+    if len(answers) < 2:
+        return
+    chance = [score(guess, gold) for guess, gold in zip(answers[1:] + answers[:1], answers, strict=True)]
+    strict = fmean(_strict(scores.parts, scores.strict) for scores in chance)
+    yield Finding("chance", column, True, f"smooth {fmean(s.smooth for s in chance):.3f}, strict {strict:.3f}")
+    tried, rest = answers[::2], answers[1::2]
+    best = max(sorted(set(tried)), key=lambda guess: fmean(score(guess, gold).smooth for gold in tried))
+    kept = [score(best, gold) for gold in rest]
+    strict = fmean(_strict(scores.parts, scores.strict) for scores in kept)
+    yield Finding(
+        "best constant", column, True, f"{best!r}: smooth {fmean(s.smooth for s in kept):.3f}, strict {strict:.3f}"
+    )
+
+
+def _strict(parts: Sequence[float], strict: float) -> float:
+    return fmean(parts) if parts else strict
+
+
+def duration(column: str, samples: Sequence[Sample]) -> Iterator[Finding]:
+    """Where in the clip a segment lies, and what share of it it takes, must not follow from how long the clip is."""
+    lengths = [sample.clock.end_ms for sample in samples]
+    spans = [(sample.integer("first"), sample.integer("last")) for sample in samples]
+    middles = [(first + last) / 2 for first, last in spans]
+    yield _independent("duration tells the place", column, lengths, middles)
+    yield _independent("duration tells the length", column, lengths, [last - first for first, last in spans])
+
+
+def drawn_shapes(column: str, samples: Sequence[Sample]) -> Iterator[Finding]:
+    """The count of a shape must not show in how large its instances are, or in their color."""
+    counts, sizes, colors = [], [], []
+    for sample in samples:
+        shapes = sample.params["shapes"]
+        assert isinstance(shapes, list)
+        for name in sorted({str(_of(shape, "name")) for shape in shapes}):
+            own = [shape for shape in shapes if _of(shape, "name") == name]
+            counts.append(len(own))
+            sizes.append(fmean(_number(_of(shape, "size")) for shape in own) / min(sample.size))
+            colors.append(fmean(fmean(_numbers(_of(shape, "color"))) for shape in own))
+    yield _independent("size tells the count", column, counts, sizes)
+    yield _independent("color tells the count", column, counts, colors)
+
+
+def chain(clips: Sequence[Clip]) -> str:
+    """A jigsaw's answer from borders alone: the order of pieces whose ends and beginnings match best in sum.
+
+    Exact, by dynamic programming over the sets of pieces placed so far.
+    """
+    looks = [look(clip.frames[[0, -1]]).pictures for clip in clips]
+    n = len(looks)
+    cost: NDArray[np.float64] = np.array([[float(picture_jump(a[1], b[0])) for b in looks] for a in looks])
+    best: dict[tuple[int, int], tuple[float, tuple[int, ...]]] = {(1 << k, k): (0.0, (k,)) for k in range(n)}
+    for _ in range(n - 1):
+        longer: dict[tuple[int, int], tuple[float, tuple[int, ...]]] = {}
+        for (placed, last), (total, path) in best.items():
+            for piece in range(n):
+                if placed >> piece & 1:
+                    continue
+                key, candidate = (placed | 1 << piece, piece), (total + cost[last, piece], (*path, piece))
+                if key not in longer or candidate < longer[key]:
+                    longer[key] = candidate
+        best = longer
+    _, path = min(best.values())
+    return "".join(str(position + 1) for position in path)
+
+
+def _independent(check: str, column: str, causes: Sequence[float], effects: Sequence[float]) -> Finding:
+    """Spearman's rank correlation must not be beyond chance."""
+    if len(set(causes)) < 3 or len(set(effects)) < 3 or len(causes) < 10:
+        return Finding(check, column, True, f"{len(causes)} values are too few to test")
+    result = stats.spearmanr(causes, effects)
+    text = f"Spearman {result.statistic:+.3f}, n {len(causes)}, p {result.pvalue:.3g}"
+    return Finding(check, column, bool(result.pvalue >= ALPHA), text)
+
+
+def _of(shape: JSON, name: str) -> JSON:
+    if not isinstance(shape, dict):
+        raise TypeError(f"a shape must be a table, got {shape!r}")
+    return shape[name]
+
+
+def _number(value: JSON) -> float:
+    if not isinstance(value, int | float):
+        raise TypeError(f"expected a number, got {value!r}")
+    return value
+
+
+def _numbers(value: JSON) -> list[float]:
+    return [_number(item) for item in value] if isinstance(value, list) else [_number(value)]

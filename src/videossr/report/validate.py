@@ -1,0 +1,160 @@
+"""`videossr validate`: everything that a dataset claims, checked again from what lies on the disk."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from statistics import fmean
+
+import numpy as np
+
+from videossr.build import manifest as manifests
+from videossr.config import parse
+from videossr.dataset import Item, VideoSSRDataset
+from videossr.prompt.qwen3_vl import MERGE, markers
+from videossr.render import fill, fingerprint
+from videossr.report import laws, shortcuts
+from videossr.report.finding import Finding
+from videossr.rewards import parse_interval, scorer
+from videossr.sample import Sample
+from videossr.tasks.base import TASKS
+
+TOLERANCE = 0.05
+"""Seconds by which a label or a marker may differ from the clock: they are printed with one decimal."""
+
+VISIBLE = 0.5
+"""Mean difference in gray levels by which the first and last slot of a span must differ from what they would show."""
+
+
+def validate(
+    dataset: VideoSSRDataset, *, renders: int | None = None, progress: Callable[[int, int], None] = lambda *_: None
+) -> Iterator[Finding]:
+    """Yield one finding a check. `renders` limits how many samples are rendered, spread evenly; None renders all.
+
+    `progress` is told (rendered, to render).
+    """
+    yield _files(dataset)
+    samples: dict[str, list[Sample]] = defaultdict(list)
+    ids: Counter[str] = Counter()
+    for index in range(len(dataset)):
+        sample = dataset.sample(index)
+        samples[sample.column].append(sample)
+        ids[sample.id] += 1
+    twice = [sample_id for sample_id, count in ids.items() if count > 1]
+    yield Finding("unique samples", "", not twice, f"{len(ids)} ids" + (f", twice: {twice[:3]}" if twice else ""))
+    wanted = {name: table["count"] for name, table in dataset.manifest["recipe"]["columns"].items()}
+    found = {column: len(members) for column, members in samples.items()}
+    yield Finding("quotas", "", wanted == found, f"{sum(found.values())} samples of {sum(wanted.values())}")
+
+    for column, members in sorted(samples.items()):
+        yield _gold(column, members)
+        yield _clock(column, members)
+        recipe = dataset.manifest["recipe"]["columns"][column]
+        if members[0].task in laws.LAWS:
+            knobs = parse(TASKS.get(members[0].task).Knobs, recipe["knobs"], f"manifest: columns.{column}.knobs")
+            yield from laws.LAWS[members[0].task](column, members, knobs)
+        yield from shortcuts.guesses(column, f"videossr/{members[0].task}", [sample.answer for sample in members])
+        if members[0].task == "grounding":
+            yield from shortcuts.duration(column, members)
+        if members[0].task == "counting":
+            yield from shortcuts.drawn_shapes(column, members)
+    yield from _pixels(dataset, renders, progress)
+
+
+def _files(dataset: VideoSSRDataset) -> Finding:
+    stored = dataset.manifest["files"]
+    missing = [name for name in stored if not (dataset.path / name).is_file()]
+    if missing:
+        return Finding("files", "", False, f"missing: {', '.join(missing)}")
+    now = manifests.file_hashes(dataset.path, [*stored])
+    altered = [name for name in stored if now[name] != stored[name]]
+    return Finding("files", "", not altered, f"altered: {', '.join(altered)}" if altered else f"{len(now)} as written")
+
+
+def _gold(column: str, samples: Sequence[Sample]) -> Finding:
+    """The gold answer scores 1 by the task and by `compute_score`."""
+    task = TASKS.get(samples[0].task)()
+    score = scorer(f"videossr/{samples[0].task}")
+    wrong = []
+    for sample in samples:
+        for scores in (task.score(sample.answer, sample), score(sample.answer, sample.answer)):
+            if (scores.smooth, scores.strict, scores.parsed) != (1.0, 1.0, True):
+                wrong.append(sample.id)
+    return Finding("gold scores 1", column, not wrong, f"not so: {wrong[:3]}" if wrong else f"{len(samples)} samples")
+
+
+def _clock(column: str, samples: Sequence[Sample]) -> Finding:
+    """Every marker is its pair's mean time, every label in seconds its slots' span, within the tolerance."""
+    worst = 0.0
+    for sample in samples:
+        worst = max(worst, *marker_errors(sample), label_error(sample))
+    # Half a millisecond for the rounding of printed decimals that lie exactly between two.
+    return Finding("clock", column, worst <= TOLERANCE + 0.0005, f"largest error {worst:.3f} s, allowed {TOLERANCE} s")
+
+
+def marker_errors(sample: Sample) -> list[float]:
+    """Seconds between each marker that Qwen3-VL shows and the mean of its slots' times."""
+    times = [*sample.clock.times_ms, *sample.clock.times_ms[-1:] * (-len(sample.clock) % MERGE)]
+    means = [fmean(times[start : start + MERGE]) / 1000 for start in range(0, len(times), MERGE)]
+    shown = [float(marker.split()[0].removeprefix("<")) for marker in markers(sample.clock)]
+    return [abs(mean - marker) for mean, marker in zip(means, shown, strict=True)]
+
+
+def label_error(sample: Sample) -> float:
+    """Seconds between an answer that is an interval and the span of the slots that it stands for; 0 for others."""
+    spans = TASKS.get(sample.task)().truth(sample).spans
+    if not spans:
+        return 0.0
+    label = parse_interval(sample.answer)
+    if label is None:
+        return float("inf")
+    start, end = sample.clock.span(*spans[0])
+    return max(abs(label[0] - start), abs(label[1] - end))
+
+
+def _pixels(
+    dataset: VideoSSRDataset, renders: int | None, progress: Callable[[int, int], None]
+) -> Iterator[Finding]:
+    """What only rendering shows: the stored fingerprints, changes at the borders, and the solver of jigsaws."""
+    count = len(dataset) if renders is None else min(renders, len(dataset))
+    changed: list[str] = []
+    least: dict[str, float] = {}
+    solved: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for done, index in enumerate(np.linspace(0, len(dataset) - 1, count).round().astype(int), start=1):
+        item = dataset[index]
+        if fingerprint(item.clips) != dataset.row(index)["pixels"]:
+            changed.append(item.sample.id)
+        if item.sample.task == "grounding":
+            change = border_change(dataset, item)
+            least[item.sample.column] = min(change, least.get(item.sample.column, change))
+        if item.sample.task == "jigsaw":
+            scores = dataset.score(index, shortcuts.chain(item.clips))
+            solved[item.sample.column].append((scores.smooth, scores.strict))
+        progress(done, count)
+    text = f"other pixels now: {changed[:3]}" if changed else f"{count} of {len(dataset)} rendered"
+    yield Finding("renders repeat", "", not changed, text)
+    for column, value in sorted(least.items()):
+        text = f"least change of a first or last slot {value:.2f} gray levels, needed {VISIBLE}"
+        yield Finding("borders change", column, value >= VISIBLE, text)
+    for column, pairs in sorted(solved.items()):
+        smooth, strict = (fmean(values) for values in zip(*pairs, strict=True))
+        text = f"borders chained by likeness: smooth {smooth:.3f}, strict {strict:.3f}, {len(pairs)} solved"
+        yield Finding("jigsaw solver", column, True, text)
+
+
+def border_change(dataset: VideoSSRDataset, item: Item) -> float:
+    """Mean gray levels by which the first and the last slot of the span differ from the frames due there.
+
+    A frame is due when the slots before the segment, or else those after it, went on at their own pace.
+    """
+    sample = item.sample
+    ((first, last),) = item.truth.spans
+    frames = [frame for _, frame in sample.slots]
+    outside = [slot for slot in range(len(frames) - 1) if slot + 1 < first or slot > last]
+    pace = frames[outside[0] + 1] - frames[outside[0]]
+    anchor = first - 1 if first else last + 1
+    due = [frames[anchor] + (slot - anchor) * pace for slot in (first, last)]
+    entry = dataset.corpus.entry(sample.sources[0])
+    kept = dataset.corpus.frames(sample.sources[0], [min(max(frame, 0), len(entry.clock) - 1) for frame in due])
+    shown = item.clips[0].frames[[first, last]].astype(np.int16)
+    return float(np.abs(shown - fill(kept, *sample.size)).mean(axis=(1, 2, 3)).min())

@@ -1,0 +1,132 @@
+"""Configuration: nothing unknown passes, and the message names the nearest known key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from videossr.build import recipe
+from videossr.build.recipe import Recipe
+from videossr.config import override, parse, read_toml
+from videossr.registry import Registry
+from videossr.tasks.grounding import GroundingKnobs
+from videossr.wording import load_wording
+
+
+def test_every_shipped_recipe_is_whole():
+    for name in recipe.names():
+        plan = recipe.load(name)
+        assert plan.recipe.name == name
+        assert plan.recipe.summary
+        again = recipe.Plan(parse(Recipe, plan.resolved, "again"), "again")
+        assert again.resolved == plan.resolved
+
+
+def test_the_papers_mixture():
+    counts = {name: column.count for name, column in recipe.load("videossr-30k").columns.items()}
+    assert sum(counts.values()) == 30_000
+    assert counts["jigsaw/6"] == 12_000
+    assert counts["counting/easy"] == 6_000
+    assert {counts[f"grounding/{p}"] for p in ("channel_swap", "mirror", "zoom_out", "rotate_180")} == {3000}
+
+
+def test_defaults_are_the_papers():
+    knobs = parse(GroundingKnobs, {"perturbation": "mirror"}, "here")
+    assert knobs.frames == 48
+    assert knobs.length == (8, 16)
+    assert knobs.strengths.zoom_in == (1.3, 1.5)
+    assert knobs.strengths.zoom_out == (1.2, 1.4)
+    assert knobs.strengths.noise == (35, 70)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"perturbation": "mirror", "lenght": [8, 16]}, "unknown key 'lenght'; did you mean 'length'?"),
+        ({"perturbation": "miror"}, "perturbation"),
+        ({"perturbation": "mirror", "length": [8, 48]}, "need 4 <= least <= most < frames"),
+        ({"perturbation": "mirror", "length": [16, 8]}, "need 4 <= least <= most < frames"),
+        ({"perturbation": "mirror", "strengths": {"zoom_in": [2, 1.5]}}, "zoom_in: the least"),
+        ({"perturbation": "mirror", "strengths": {"zoom": 1}}, "zoom"),
+        ({"perturbation": "shuffle", "length": [4, 8]}, "cannot move their ends"),
+        ({}, "perturbation"),
+    ],
+)
+def test_wrong_knobs_are_refused(table, message):
+    with pytest.raises(ValueError, match="here") as refused:
+        parse(GroundingKnobs, table, "here")
+    assert message in str(refused.value)
+
+
+def test_overrides_by_dotted_names():
+    table = {"columns": {"jigsaw/6": {"count": 1}}}
+    assert override(table, "columns.jigsaw/6.count", "5") == {"columns": {"jigsaw/6": {"count": 5}}}
+    assert override(table, "name", "plain text")["name"] == "plain text"
+    assert table["columns"]["jigsaw/6"]["count"] == 1
+    with pytest.raises(ValueError, match=r"no table 'colums'; did you mean 'columns'\?"):
+        override(table, "colums.jigsaw/6.count", "5")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"columns.jigsaw/6.cuont": "5"}, "unknown key 'cuont'; did you mean 'count'?"),
+        ({"columns.jigsaw/6.knobs.pices": "5"}, "did you mean 'pieces'?"),
+        ({"columns.jigsaw/6.knobs.pieces": "12"}, "less than or equal to 9"),
+        ({"columns.jigsaw/6.task": "jigsw"}, "no task 'jigsw'; did you mean 'jigsaw'?"),
+        ({"max_pixel": "5000"}, "did you mean 'max_pixels'?"),
+        ({"columns.jigsaw/6.count": "0"}, "greater than or equal to 1"),
+    ],
+)
+def test_wrong_recipes_are_refused(overrides, message):
+    with pytest.raises(ValueError, match="recipe jigsaw-6") as refused:
+        recipe.load("jigsaw-6", overrides)
+    assert message in str(refused.value)
+
+
+def test_unknown_recipes_and_files(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"no recipe 'smok'.*did you mean 'smoke'"):
+        recipe.load("smok")
+    with pytest.raises(FileNotFoundError):
+        recipe.load(str(tmp_path / "none.toml"))
+    (tmp_path / "bad.toml").write_text("a = [")
+    with pytest.raises(ValueError, match=r"bad\.toml: not valid TOML"):
+        read_toml(tmp_path / "bad.toml")
+    (tmp_path / "empty.toml").write_text('name = "x"\ncolumns = {}')
+    with pytest.raises(ValueError, match="columns: there is none"):
+        recipe.load(str(tmp_path / "empty.toml"))
+
+
+def test_a_limit_keeps_the_mixture_and_every_column():
+    plan = recipe.load("videossr-30k").limited(100)
+    counts = {name: column.count for name, column in plan.columns.items()}
+    assert sum(counts.values()) == 100
+    assert counts["jigsaw/6"] in (39, 40)
+    assert min(counts.values()) >= 10
+    with pytest.raises(ValueError, match="fewer than one sample"):
+        plan.limited(3)
+
+
+def test_wording_is_laid_over_text_by_text(tmp_path: Path):
+    overlay = tmp_path / "mine.toml"
+    overlay.write_text('[grounding.changes]\nmirror = "It is mirrored."\n')
+    wording = load_wording(overlay)
+    assert wording["grounding"]["changes"]["mirror"] == "It is mirrored."
+    assert wording["jigsaw"] == load_wording()["jigsaw"]
+    overlay.write_text('[grounding]\npromt = "x"\n')
+    with pytest.raises(ValueError, match=r"no text 'promt'; did you mean 'prompt'\?"):
+        load_wording(overlay)
+    overlay.write_text("[system]\ntext = 3\n")
+    with pytest.raises(ValueError, match="text must be text, got int"):
+        load_wording(overlay)
+
+
+def test_a_registry_names_what_it_has():
+    registry: Registry[int] = Registry("videossr.nothing")
+    registry.register("one")(1)
+    assert registry.get("one") == 1
+    with pytest.raises(ValueError, match="twice"):
+        registry.register("one")(2)
+    with pytest.raises(KeyError, match=r"no 'onne'; did you mean 'one'\?"):
+        registry.get("onne")

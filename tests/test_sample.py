@@ -1,0 +1,74 @@
+"""Samples: exact JSON, ids by content."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from videossr.clock import even
+from videossr.sample import Sample, VideoKey
+
+SAMPLE = Sample(
+    task="grounding",
+    column="grounding/mirror",
+    sources=(VideoKey("a" * 64, "b" * 64),),
+    slots=tuple((0, k) for k in range(4)),
+    clock=even(4, 1234.5),
+    size=(192, 320),
+    params={"first": 1, "strength": {"factor": 1.3}, "text": "é\u2028</script>"},
+    answer="0.3-0.9",
+)
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(), values, max_size=4))
+def test_json_gives_back_an_equal_sample_with_the_same_id(params):
+    sample = replace(SAMPLE, params=params)
+    again = Sample.from_json(sample.to_json())
+    assert again == sample
+    assert again.id == sample.id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task": "jigsaw"},
+        {"column": "x"},
+        {"sources": (VideoKey("a" * 64, "c" * 64),)},
+        {"slots": ((0, 0),) * 4},
+        {"clock": even(4, 1235.5)},
+        {"size": (320, 192)},
+        {"params": {}},
+        {"answer": "0.3-0.8"},
+    ],
+)
+def test_every_field_decides_the_id(change):
+    assert replace(SAMPLE, **change).id != SAMPLE.id
+
+
+def test_the_order_of_parameters_does_not():
+    turned = replace(SAMPLE, params=dict(reversed(SAMPLE.params.items())))
+    assert turned.id == SAMPLE.id
+
+
+def test_json_is_standard():
+    assert json.loads(SAMPLE.to_json())["params"]["strength"]["factor"] == 1.3
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        _ = replace(SAMPLE, params={"x": float("nan")}).id
+
+
+def test_parameters_of_another_type_are_named():
+    with pytest.raises(ValueError, match="'text' must be a whole number"):
+        SAMPLE.integer("text")
+    with pytest.raises(ValueError, match="'absent' must be whole numbers"):
+        SAMPLE.integers("absent")
+    assert SAMPLE.integer("first") == 1

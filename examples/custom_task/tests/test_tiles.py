@@ -5,6 +5,7 @@ pip install examples/custom_task && python -m pytest examples/custom_task/tests
 
 from __future__ import annotations
 
+import pickle
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from videossr.question import Frames
 from videossr.rewards import compute_score
 from videossr.sample import Reject, Sample, VideoKey
 from videossr.tasks.base import TASKS, Task, Video
+from videossr.wording import load_wording
 
 RECIPE = Path(__file__).parents[1] / "tiles.toml"
-WORDING = {"system": {"text": "Answer directly."}}
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_its_recipe_fits_its_knobs() -> None:
 
 def test_gold_scores_one_and_other_answers_less(tiles: Task[TilesKnobs], patchwork: Video) -> None:
     sample = draw(tiles, patchwork, seed=1)
-    question = tiles.question(sample, WORDING)
+    question = tiles.question(sample, load_wording())
     gold = compute_score(question.data_source, question.answer, question.answer)
     assert gold == {"score": 1, "smooth": 1, "strict": 1, "parsed": 1}
     assert compute_score(question.data_source, "no idea", question.answer)["parsed"] == 0
@@ -118,11 +119,18 @@ def test_the_gate_sees_tiles_that_look_alike(tiles: Task[TilesKnobs], patchwork:
     assert tiles.admits(odd, tiles.Knobs(frames=8)) == Reject("size_not_divisible", 1, 0)
 
 
-def test_the_question_is_asked_in_the_given_words(tiles: Task[TilesKnobs], patchwork: Video) -> None:
+def test_the_question_is_asked_in_the_given_words(tiles: Task[TilesKnobs], patchwork: Video, tmp_path: Path) -> None:
     sample = draw(tiles, patchwork, seed=1)
-    assert "2 rows of 4 tiles" in tiles.question(sample, WORDING).prompt
-    question = tiles.question(sample, {**WORDING, "tiles": {"prompt": "<video> {n} tiles, as in {example}"}})
-    assert question.prompt == "<video> 8 tiles, as in 23456781"
+    assert "2 rows of 4 tiles" in tiles.question(sample, load_wording()).prompt
+    overlay = tmp_path / "wording.toml"
+    overlay.write_text('[tiles]\nprompt = "<video> {n} tiles, as in {example}"')
+    assert tiles.question(sample, load_wording(overlay)).prompt == "<video> 8 tiles, as in 23456781"
+
+
+def test_it_can_be_sent_to_a_worker(tiles: Task[TilesKnobs], patchwork: Video) -> None:
+    task, knobs = pickle.loads(pickle.dumps((tiles, TilesKnobs(rows=4, columns=2, frames=8))))
+    assert draw(task, patchwork, seed=1, rows=4, columns=2) == draw(tiles, patchwork, seed=1, rows=4, columns=2)
+    assert knobs == TilesKnobs(rows=4, columns=2, frames=8)
 
 
 @pytest.mark.parametrize("knobs", [{"rows": 3}, {"rows": 4, "columns": 4}, {"rows": 1, "columns": 2}, {"row": 2}])

@@ -21,7 +21,6 @@ from videossr.rewards import (
     score_counting,
     score_grounding,
     score_jigsaw,
-    scorer,
 )
 
 CONFORMANCE = json.loads((Path(__file__).parent / "data" / "rewards_conformance.json").read_text("utf-8"))
@@ -109,7 +108,7 @@ def test_an_interval_without_length_overlaps_nothing() -> None:
 def test_parsers() -> None:
     assert parse_interval("\t1. - .5e") is None
     assert parse_interval(".5 -\n1.") == (0.5, 1)
-    assert parse_interval("9" * 400 + "-1") is None
+    assert parse_interval("1-" + "9" * 400) is None
     assert parse_counts("circles: -3; squares 0001, triangles " + "9" * 5000, 3) == (3, 1, 10**15)
     assert parse_counts("3.5", 1) is None
     assert parse_counts("²", 1) is None
@@ -220,9 +219,11 @@ def test_installed_package_adds_a_scorer(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.syspath_prepend(tmp_path)
     assert compute_score("videossr/parity", "odd", "odd") == {"score": 1, "smooth": 1, "strict": 1, "parsed": 1}
     assert compute_score("videossr/parity", "blue", "odd") == {"score": 0, "smooth": 0, "strict": 0, "parsed": 0}
-    assert scorer("videossr/parity") is scorer("videossr/parity")
     with pytest.raises(ValueError, match=r"Known: .*videossr/parity"):
         compute_score("parity", "odd", "odd")
+    # It is looked up once, not for every answer.
+    (info / "entry_points.txt").unlink()
+    assert compute_score("videossr/parity", "even", "odd")["parsed"] == 1
 
 
 def test_loads_by_its_path() -> None:

@@ -5,6 +5,9 @@ pip install examples/custom_task && python -m pytest examples/custom_task/tests
 
 from __future__ import annotations
 
+import pickle
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,14 +20,15 @@ from videossr.question import Frames
 from videossr.rewards import compute_score
 from videossr.sample import Reject, Sample, VideoKey
 from videossr.tasks.base import TASKS, Task, Video
+from videossr.wording import load_wording
 
-WORDING = {"system": {"text": "Answer directly."}}
+RECIPE = Path(__file__).parents[1] / "tiles.toml"
 
 
 @pytest.fixture
 def tiles() -> Task[TilesKnobs]:
-    assert TASKS.get("tiles") is Tiles
-    return Tiles()
+    found: type[Task[TilesKnobs]] = TASKS.get("tiles")
+    return found()
 
 
 def make_video(picture: Frames, slots: int = 8) -> Video:
@@ -47,9 +51,20 @@ def draw(task: Task[TilesKnobs], video: Video, seed: int, **knobs: Any) -> Sampl
     return sample
 
 
+def test_it_is_the_installed_task(tiles: Task[TilesKnobs]) -> None:
+    assert isinstance(tiles, Tiles)
+    assert tiles.needs(TilesKnobs(frames=12)) == (12, 1)
+
+
+def test_its_recipe_fits_its_knobs() -> None:
+    columns = tomllib.loads(RECIPE.read_text("utf-8"))["columns"]
+    assert {column["task"] for column in columns.values()} == {"tiles"}
+    assert [TilesKnobs(**column["knobs"]).columns for column in columns.values()] == [2, 4]
+
+
 def test_gold_scores_one_and_other_answers_less(tiles: Task[TilesKnobs], patchwork: Video) -> None:
     sample = draw(tiles, patchwork, seed=1)
-    question = tiles.question(sample, WORDING)
+    question = tiles.question(sample, load_wording())
     gold = compute_score(question.data_source, question.answer, question.answer)
     assert gold == {"score": 1, "smooth": 1, "strict": 1, "parsed": 1}
     assert compute_score(question.data_source, "no idea", question.answer)["parsed"] == 0
@@ -58,7 +73,7 @@ def test_gold_scores_one_and_other_answers_less(tiles: Task[TilesKnobs], patchwo
     assert (swapped.smooth, swapped.strict, swapped.parts) == (0.75, 0, (0, 0, 1, 1, 1, 1, 1, 1))
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(2, 4), (4, 2), (2, 2), (1, 2)])
+@pytest.mark.parametrize(("rows", "columns"), [(2, 4), (4, 2), (2, 2), (1, 4)])
 def test_the_answer_puts_the_picture_together(
     tiles: Task[TilesKnobs], patchwork: Video, rows: int, columns: int
 ) -> None:
@@ -88,11 +103,12 @@ def test_the_outlines_name_the_tile_inside(tiles: Task[TilesKnobs], patchwork: V
 
 def test_samples_survive_json_and_are_never_solved_already(tiles: Task[TilesKnobs], patchwork: Video) -> None:
     answers = set()
-    for seed in range(40):
-        sample = draw(tiles, patchwork, seed, rows=1, columns=2)
+    for seed in range(200):
+        sample = draw(tiles, patchwork, seed, rows=2, columns=2)
         assert Sample.from_json(sample.to_json()) == sample
         answers.add(sample.answer)
-    assert answers == {"21"}
+    assert len(answers) == 23
+    assert "1234" not in answers
 
 
 def test_the_gate_sees_tiles_that_look_alike(tiles: Task[TilesKnobs], patchwork: Video) -> None:
@@ -103,14 +119,21 @@ def test_the_gate_sees_tiles_that_look_alike(tiles: Task[TilesKnobs], patchwork:
     assert tiles.admits(odd, tiles.Knobs(frames=8)) == Reject("size_not_divisible", 1, 0)
 
 
-def test_the_question_is_asked_in_the_given_words(tiles: Task[TilesKnobs], patchwork: Video) -> None:
+def test_the_question_is_asked_in_the_given_words(tiles: Task[TilesKnobs], patchwork: Video, tmp_path: Path) -> None:
     sample = draw(tiles, patchwork, seed=1)
-    assert "2 rows of 4 tiles" in tiles.question(sample, WORDING).prompt
-    question = tiles.question(sample, {**WORDING, "tiles": {"prompt": "<video> {n} tiles, as in {example}"}})
-    assert question.prompt == "<video> 8 tiles, as in 23456781"
+    assert "2 rows of 4 tiles" in tiles.question(sample, load_wording()).prompt
+    overlay = tmp_path / "wording.toml"
+    overlay.write_text('[tiles]\nprompt = "<video> {n} tiles, as in {example}"')
+    assert tiles.question(sample, load_wording(overlay)).prompt == "<video> 8 tiles, as in 23456781"
 
 
-@pytest.mark.parametrize("knobs", [{"rows": 3}, {"rows": 4, "columns": 4}, {"rows": 1, "columns": 1}, {"row": 2}])
+def test_it_can_be_sent_to_a_worker(tiles: Task[TilesKnobs], patchwork: Video) -> None:
+    task, knobs = pickle.loads(pickle.dumps((tiles, TilesKnobs(rows=4, columns=2, frames=8))))
+    assert draw(task, patchwork, seed=1, rows=4, columns=2) == draw(tiles, patchwork, seed=1, rows=4, columns=2)
+    assert knobs == TilesKnobs(rows=4, columns=2, frames=8)
+
+
+@pytest.mark.parametrize("knobs", [{"rows": 3}, {"rows": 4, "columns": 4}, {"rows": 1, "columns": 2}, {"row": 2}])
 def test_unusable_knobs_are_refused(tiles: Task[TilesKnobs], knobs: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         tiles.Knobs(**knobs)

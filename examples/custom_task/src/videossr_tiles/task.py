@@ -42,8 +42,8 @@ class TilesKnobs:
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if not 2 <= self.rows * self.columns <= 9:
-            raise ValueError(f"{self.rows} x {self.columns} tiles: need 2 to 9, which are answered by one digit each")
+        if not 4 <= self.rows * self.columns <= 9:
+            raise ValueError(f"{self.rows} x {self.columns} tiles: need 4 to 9, fewer leave too few answers")
         return self
 
 
@@ -53,8 +53,8 @@ class Tiles:
     name = "tiles"
     Knobs = TilesKnobs
 
-    def pack_frames(self, knobs: TilesKnobs) -> int:
-        return knobs.frames
+    def needs(self, knobs: TilesKnobs) -> tuple[int, int]:
+        return knobs.frames, 1
 
     def admits(self, video: Video, knobs: TilesKnobs) -> Reject | None:
         """Tiles that look alike, such as two of clear sky, could be exchanged unseen: no answer would be proven."""

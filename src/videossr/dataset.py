@@ -1,8 +1,7 @@
 """A built dataset, with its frames rendered on demand.
 
-dataset = VideoSSRDataset("demo/dataset")
-item = dataset[0]
-item.question.prompt, item.clips[0].frames.shape
+>>> dataset = VideoSSRDataset("demo/dataset")  # doctest: +SKIP
+>>> dataset[0].question.prompt, dataset[0].clips[0].frames.shape  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ import pyarrow.parquet as pq
 
 from videossr.build import table
 from videossr.build.manifest import read_manifest
-from videossr.question import Clip, Question, Truth
+from videossr.clock import Clock
+from videossr.question import VIDEO, Clip, Question, Truth
 from videossr.render import fingerprint, render
 from videossr.rewards import Scores
 from videossr.sample import Sample
@@ -80,19 +80,18 @@ class VideoSSRDataset:
         return table.to_sample(self.row(index))
 
     def question(self, index: SupportsIndex) -> Question:
-        """What is asked, in the dataset's own words. No frame is decoded."""
-        sample = self.sample(index)
-        return TASKS.get(sample.task)().question(sample, self.manifest["wording"])
+        """What is asked, word for word as it was built. No frame is decoded."""
+        return _question(self.row(index))
 
     def score(self, index: SupportsIndex, answer: str) -> Scores:
         sample = self.sample(index)
         return TASKS.get(sample.task)().score(answer, sample)
 
     def __getitem__(self, index: SupportsIndex) -> Item:
-        sample = self.sample(index)
-        task = TASKS.get(sample.task)()
-        clips = render(self.corpus, sample)
-        return Item(task.question(sample, self.manifest["wording"]), clips, sample, task.truth(sample))
+        row = self.row(index)
+        sample = table.to_sample(row)
+        truth = TASKS.get(sample.task)().truth(sample)
+        return Item(_question(row), render(self.corpus, sample), sample, truth)
 
     def repeats(self, index: SupportsIndex) -> bool:
         """Whether rendering gives the pixels that were fingerprinted when the dataset was built."""
@@ -109,3 +108,9 @@ class VideoSSRDataset:
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "rows"}
+
+
+def _question(row: Mapping[str, Any]) -> Question:
+    clock = Clock(tuple(row["times_ms"]), row["end_ms"])
+    clocks = (clock,) * row["prompt"].count(VIDEO)
+    return Question(row["id"], row["data_source"], row["system"], row["prompt"], row["answer"], clocks)

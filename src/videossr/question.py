@@ -72,7 +72,7 @@ class Truth:
     Attributes:
         spans: (first slot, last slot) of what was altered, both inclusive.
         outlines: the shapes that were drawn.
-        order: for a jigsaw, the original piece shown at each position, from 0.
+        order: where several clips are pieces of one video, the original piece shown as each clip, from 0.
     """
 
     spans: tuple[tuple[int, int], ...] = ()

@@ -1,7 +1,6 @@
 """Things found by name: built in ones, and those that installed packages declare as entry points.
 
-[project.entry-points."videossr.tasks"]
-reversal = "videossr_reversal:Reversal"
+`examples/custom_task` declares a task: `[project.entry-points."videossr.tasks"] tiles = "videossr_tiles.task:Tiles"`.
 """
 
 from __future__ import annotations
@@ -36,13 +35,15 @@ class Registry(Generic[T]):
         return sorted({*self._items, *(point.name for point in entry_points(group=self.group))})
 
     def get(self, name: str) -> T:
-        """The item of that name. Raises KeyError that lists the known names."""
+        """The item of that name. Raises KeyError that lists the known names, ValueError when two packages have it."""
         if name not in self._items:
-            for point in entry_points(group=self.group, name=name):
-                self._items[name] = point.load()
-                break
-            else:
+            points = list(entry_points(group=self.group, name=name))
+            if not points:
                 raise KeyError(f"{self.group} has no {name!r}{suggest(name, self.names())}")
+            if len(points) > 1:
+                owners = " and ".join(f"{point.dist.name if point.dist else '?'} ({point.value})" for point in points)
+                raise ValueError(f"{self.group}: {name!r} is declared by {owners}; uninstall one of them")
+            self._items[name] = points[0].load()
         return self._items[name]
 
 

@@ -1,4 +1,4 @@
-"""What happens to one video: its gates, and the draws from it. Runs in any process, in any order, with the same result."""
+"""What happens to one video: its gates, and the draws from it. The same in any process and order."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from functools import partial
 from typing import TypeAlias, overload
 
 import numpy as np
+from videossr.video.pack import Corpus
+from videossr.video.plan import fit
 
 from videossr.build.recipe import Plan
 from videossr.build.select import Job
 from videossr.render import fill, fingerprint, render
 from videossr.sample import Reject, Sample
 from videossr.tasks.base import Video
-from videossr.video.pack import Corpus
-from videossr.video.plan import fit
 
 Gates: TypeAlias = Mapping[str, Reject | None]
 """For each column, None where the video is admitted."""

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from videossr.video.fingerprint import NEAR_SHARE, near
+from videossr.video.pack import Entry
 
 from videossr.build import table
 from videossr.sample import Reject
-from videossr.video.fingerprint import SHARE, near
-from videossr.video.pack import Entry
 
 VIDEOS = pa.schema(
     [
@@ -32,6 +32,7 @@ VIDEOS = pa.schema(
 
 
 def video_row(entry: Entry, samples: int) -> dict[str, Any]:
+    """A row of `videos.parquet`."""
     return {
         "content": entry.key.content,
         "pack": entry.key.pack,
@@ -65,6 +66,6 @@ def exclude(entries: Sequence[Entry], datasets: Iterable[Path]) -> Mapping[int, 
             rejects[index] = Reject("excluded_source", 1, 0)
         elif known.size:
             share = near(np.array(entry.fingerprints, np.uint64), known)
-            if share >= SHARE:
-                rejects[index] = Reject("excluded_near", share, SHARE)
+            if share >= NEAR_SHARE:
+                rejects[index] = Reject("excluded_near", share, NEAR_SHARE)
     return rejects

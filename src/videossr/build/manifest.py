@@ -1,11 +1,11 @@
-"""What a dataset says of itself: `manifest.json`, written last, so that its presence means that the dataset is whole."""
+"""What a dataset says of itself: `manifest.json`, written last: its presence means that the dataset is whole."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from importlib.metadata import version
+from collections.abc import Iterable, Mapping
+from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,12 @@ LIBRARIES = ("videossr", "numpy", "opencv-python-headless", "simplejpeg")
 """The libraries whose versions decide the bytes of a rendered sample."""
 
 
-def versions() -> dict[str, str]:
-    return {library: version(library) for library in LIBRARIES}
+def versions(tasks: Iterable[str]) -> dict[str, str]:
+    """Versions of these libraries, and of the other packages that `tasks` come from."""
+    owners = {
+        point.dist.name for name in tasks for point in entry_points(group="videossr.tasks", name=name) if point.dist
+    }
+    return {library: version(library) for library in sorted({*LIBRARIES, *owners})}
 
 
 def file_hashes(folder: Path, names: list[str]) -> dict[str, str]:

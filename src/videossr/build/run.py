@@ -1,4 +1,4 @@
-"""`videossr build`: gates in parallel, quotas in hash order, draws in parallel; the same bytes for any number of workers."""
+"""`videossr build`: gates in parallel, quotas in hash order, draws in parallel; the same bytes from any workers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import tomli_w
+from videossr.video.pack import Corpus, Entry
 
 from videossr.build import manifest as manifests
 from videossr.build import table
@@ -22,7 +23,6 @@ from videossr.build.recipe import Plan
 from videossr.build.select import Selection
 from videossr.pool import Pool
 from videossr.sample import Reject
-from videossr.video.pack import Corpus, Entry
 from videossr.wording import Wording
 
 REJECTED = pa.schema(
@@ -104,7 +104,7 @@ def build(
         "wording": wording,
         "corpus": {"hash": corpus.hash, "path": os.path.relpath(corpus.path, out)},
         "excluded": [manifests.read_manifest(path)["hash"] for path in exclusions],
-        "versions": manifests.versions(),
+        "versions": manifests.versions(column.task for column in plan.columns.values()),
     }
     if (out / manifests.NAME).exists():
         made = manifests.read_manifest(out)
@@ -168,8 +168,8 @@ def _check_density(plan: Plan, corpus: Corpus) -> None:
         slots, density = task.needs(plan.knobs[name])
         if not any(frames % slots == 0 and frames >= slots * density for frames in kept):
             raise ValueError(
-                f"columns.{name} needs videos of {slots * density} frames or another multiple of {slots} above it; those "
-                f"of {corpus.path} have {', '.join(map(str, sorted(kept)[:3])) or 'none'}. Index them anew:\n"
+                f"columns.{name} needs videos of {slots * density} frames, or more in steps of {slots}; those of "
+                f"{corpus.path} have {', '.join(map(str, sorted(kept)[:3])) or 'none'}. Index them anew:\n"
                 f"  videossr index VIDEOS --out {corpus.path}-{slots * density} --frames {slots * density}"
             )
 

@@ -42,6 +42,7 @@ COMPRESSION = "zstd"
 
 
 def to_row(sample: Sample, question: Question, pixels: str, seed: int, attempt: int) -> dict[str, Any]:
+    """A row of `SCHEMA`."""
     height, width = sample.size
     return {
         "id": sample.id,

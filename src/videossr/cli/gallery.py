@@ -1,1 +1,76 @@
 """`videossr gallery`: a page on which a person sees that the labels are right."""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from cyclopts import App
+
+from videossr.cli.console import bar, console
+from videossr.dataset import VideoSSRDataset
+from videossr.report.gallery import Card, write_gallery
+
+app = App(help_epilogue="Example: videossr gallery demo/dataset --out demo/gallery.html")
+
+
+@app.default
+def command(
+    dataset: Path,
+    /,
+    *,
+    out: Path,
+    corpus: Path | None = None,
+    per_column: int = 4,
+    ids: tuple[str, ...] = (),
+    thumb_height: int = 96,
+) -> None:
+    """Write one self-contained HTML page of samples: frames, spans, shapes, questions, answers.
+
+    Args:
+        dataset: Folder that `videossr build` wrote.
+        out: The page.
+        corpus: Folder of the frame packs, where it is no longer the one that the dataset names.
+        per_column: Samples shown of each column.
+        ids: Show these samples instead; the start of an id will do.
+        thumb_height: Height of the frames on the page, in pixels.
+    """
+    opened = VideoSSRDataset(dataset, corpus=corpus)
+    chosen = [opened.find(text) for text in ids] if ids else _some_of_each(opened, per_column)
+    where = f" --corpus {shlex.quote(str(corpus))}" if corpus else ""
+
+    def cards() -> Iterator[Card]:
+        for index in chosen:
+            item = opened[index]
+            again = f"videossr gallery {shlex.quote(str(dataset))}{where} --out card.html --ids {item.sample.id}"
+            yield Card(item.sample, item.question, item.clips, item.truth, again)
+
+    recipe = opened.manifest["recipe"]
+    facts = {
+        "samples": f"{len(chosen)} of {len(opened)}",
+        "videos": str(opened.manifest["videos"]),
+        "seed": str(opened.manifest["seed"]),
+        "dataset": opened.manifest["hash"][:12],
+        "corpus": opened.manifest["corpus"]["hash"][:12],
+    }
+    with bar() as progress:
+        written = progress.add_task("cards", total=len(chosen))
+        write_gallery(
+            cards(),
+            out,
+            recipe["name"],
+            facts,
+            thumb_height,
+            progress=lambda done: progress.update(written, completed=done),
+        )
+    console.print(f"{len(chosen)} samples in {out}", highlight=False)
+
+
+def _some_of_each(dataset: VideoSSRDataset, per_column: int) -> list[int]:
+    """The first samples of each column, column by column in the order of the recipe."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for index, column in enumerate(dataset.rows["column"].to_pylist()):
+        members[column].append(index)
+    return [index for column in dataset.manifest["recipe"]["columns"] for index in members[column][:per_column]]

@@ -24,7 +24,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 
 @app.default
 def command(
-    dir: Path,  # noqa: A002
+    dir: Path,
     /,
     *,
     out: Path,

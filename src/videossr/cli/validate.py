@@ -44,7 +44,9 @@ def command(
     with bar() as progress:
         rendering = progress.add_task("renders", total=None)
         for finding in validate(
-            opened, renders=renders, progress=lambda done, total: progress.update(rendering, completed=done, total=total)
+            opened,
+            renders=renders,
+            progress=lambda done, total: progress.update(rendering, completed=done, total=total),
         ):
             found.add_row(
                 "[green]holds[/]" if finding.holds else "[red]FAILS[/]", finding.check, finding.column, finding.text
@@ -60,7 +62,9 @@ def command(
 
 def _first_of_each_task(dataset: VideoSSRDataset, count: int) -> list[int]:
     tasks = dataset.rows["task"].to_pylist()
-    return [index for name in sorted(set(tasks)) for index in [i for i, task in enumerate(tasks) if task == name][:count]]
+    return [
+        index for name in sorted(set(tasks)) for index in [i for i, task in enumerate(tasks) if task == name][:count]
+    ]
 
 
 def _show(sample: Sample) -> None:

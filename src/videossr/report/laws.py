@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
+from videossr.tasks.counting import CountingKnobs, count_law
 
 from videossr.perturb import SPEEDS
 from videossr.report.finding import Finding
 from videossr.sample import Sample
-from videossr.tasks.counting import CountingKnobs, count_law
 from videossr.tasks.grounding import GroundingKnobs
 from videossr.tasks.jigsaw import JigsawKnobs
 
@@ -63,7 +63,7 @@ def jigsaw(column: str, samples: Sequence[Sample], knobs: JigsawKnobs) -> Iterat
     if len(samples) < LEAST * n:
         yield Finding("law of permutations", column, True, f"{len(samples)} samples are too few to test")
         return
-    # The cells of a sum of permutation matrices have this covariance, so the statistic has (n - 1)^2 degrees of freedom.
+    # Rows and columns of a sum of permutation matrices are bound, which leaves (n - 1)^2 degrees of freedom.
     statistic = float((n - 1) / n * ((shown - expected) ** 2 / expected).sum())
     p = float(stats.chi2.sf(statistic, (n - 1) ** 2))
     yield Finding("law of permutations", column, p >= ALPHA, f"chi2 {statistic:.1f}, df {(n - 1) ** 2}, p {p:.3g}")

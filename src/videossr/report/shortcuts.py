@@ -1,13 +1,13 @@
 """What could be scored without looking, or by a look at the wrong thing.
 
-Chance and the best constant are reported; so is a solver that chains a jigsaw's pieces by how their borders match. What
-must not exist at all, an answer that depends on the length of the clip or a count that shows in size or color, is tested.
+Chance and the best constant are reported; so is a solver that chains a jigsaw's pieces by how their borders match.
+What must not exist at all, an answer that depends on the length of the clip or a count that shows in size or color, is
+tested.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from statistics import fmean
 
 import numpy as np

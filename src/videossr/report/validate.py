@@ -75,11 +75,12 @@ def _gold(column: str, samples: Sequence[Sample]) -> Finding:
     """The gold answer scores 1 by the task and by `compute_score`."""
     task = TASKS.get(samples[0].task)()
     score = scorer(f"videossr/{samples[0].task}")
-    wrong = []
-    for sample in samples:
-        for scores in (task.score(sample.answer, sample), score(sample.answer, sample.answer)):
-            if (scores.smooth, scores.strict, scores.parsed) != (1.0, 1.0, True):
-                wrong.append(sample.id)
+    wrong = [
+        sample.id
+        for sample in samples
+        for scores in (task.score(sample.answer, sample), score(sample.answer, sample.answer))
+        if (scores.smooth, scores.strict, scores.parsed) != (1.0, 1.0, True)
+    ]
     return Finding("gold scores 1", column, not wrong, f"not so: {wrong[:3]}" if wrong else f"{len(samples)} samples")
 
 
@@ -112,9 +113,7 @@ def label_error(sample: Sample) -> float:
     return max(abs(label[0] - start), abs(label[1] - end))
 
 
-def _pixels(
-    dataset: VideoSSRDataset, renders: int | None, progress: Callable[[int, int], None]
-) -> Iterator[Finding]:
+def _pixels(dataset: VideoSSRDataset, renders: int | None, progress: Callable[[int, int], None]) -> Iterator[Finding]:
     """What only rendering shows: the stored fingerprints, changes at the borders, and the solver of jigsaws."""
     count = len(dataset) if renders is None else min(renders, len(dataset))
     changed: list[str] = []

@@ -52,7 +52,8 @@ Donors = Sequence[Callable[[], Video]]
 class Task(Protocol[K]):
     """A pretext task. Other packages add theirs through the entry-point group ``videossr.tasks``.
 
-    `Knobs` is a frozen pydantic dataclass, K; `knobs` below is an instance of it. Made without arguments.
+    `Knobs` is a frozen pydantic dataclass, K; `knobs` below is an instance of it. A task is made
+    without arguments; it and its knobs are sent to other processes, so both can be pickled.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Temporal jigsaw (paper, section on pretext tasks): in which shown clip is each consecutive piece of the video?
 
-videossr build jigsaw-6 --corpus demo/corpus --out demo/jigsaw
+Exercised by `videossr build jigsaw-6 --corpus demo/corpus --out demo/jigsaw --limit 4`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from videossr.wording import Wording
 class JigsawKnobs:
     """Knobs of the temporal jigsaw; defaults are the paper's easy setting."""
 
-    pieces: Annotated[int, Field(ge=2, le=9, description="pieces of equal length")] = 6
+    pieces: Annotated[int, Field(ge=3, le=9, description="pieces of equal length; two would have a single answer")] = 6
     frames: Annotated[int, Field(ge=4, le=4096, description="slots that are cut into pieces")] = 48
     gap: Annotated[int, Field(ge=0, le=64, description="slots left out at each border between pieces")] = 0
     difference: Annotated[

@@ -56,7 +56,7 @@ def test_every_field_decides_the_id(change):
 
 
 def test_the_order_of_parameters_does_not():
-    turned = replace(SAMPLE, params=dict(reversed(SAMPLE.params.items())))
+    turned = replace(SAMPLE, params=dict(list(SAMPLE.params.items())[::-1]))
     assert turned.id == SAMPLE.id
 
 

@@ -96,7 +96,8 @@ class VideoSSRDataset:
     def repeats(self, index: SupportsIndex) -> bool:
         """Whether rendering gives the pixels that were fingerprinted when the dataset was built."""
         row = self.row(index)
-        return fingerprint(render(self.corpus, table.to_sample(row))) == row["pixels"]
+        stored: str = row["pixels"]
+        return fingerprint(render(self.corpus, table.to_sample(row))) == stored
 
     def find(self, sample_id: str) -> int:
         """The index of a sample, by its id or the start of it. Raises KeyError."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jinja2 import Environment
+from jinja2 import Environment, StrictUndefined
 
 _CARD = """\
 ---
@@ -41,10 +41,15 @@ from videossr import VideoSSRDataset
 items = VideoSSRDataset(".")  # with frames
 ```
 
-Rebuild it: `{{ command }}` on a corpus with the hash `{{ corpus.hash }}`.
+Rebuild it, with the recipe of `config.toml` and a corpus with the hash `{{ corpus.hash }}`:
+`videossr build {{ recipe.name }} --corpus CORPUS --out DATASET --seed {{ seed }}`
 """
 
 
 def card(manifest: Mapping[str, Any]) -> str:
     """The card's Markdown, from the manifest alone."""
-    return Environment(autoescape=False, keep_trailing_newline=True).from_string(_CARD).render(**manifest)
+    return (
+        Environment(autoescape=False, keep_trailing_newline=True, undefined=StrictUndefined)
+        .from_string(_CARD)
+        .render(**manifest)
+    )

@@ -9,14 +9,14 @@ from functools import partial
 from typing import TypeAlias, overload
 
 import numpy as np
-from videossr.video.pack import Corpus
-from videossr.video.plan import fit
 
 from videossr.build.recipe import Plan
 from videossr.build.select import Job
 from videossr.render import fill, fingerprint, render
 from videossr.sample import Reject, Sample
 from videossr.tasks.base import Video
+from videossr.video.pack import Corpus
+from videossr.video.plan import fit
 
 Gates: TypeAlias = Mapping[str, Reject | None]
 """For each column, None where the video is admitted."""

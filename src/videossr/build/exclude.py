@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from videossr.video.fingerprint import NEAR_SHARE, near
-from videossr.video.pack import Entry
 
 from videossr.build import table
 from videossr.sample import Reject
+from videossr.video.fingerprint import NEAR_SHARE, near
+from videossr.video.pack import Entry
 
 VIDEOS = pa.schema(
     [

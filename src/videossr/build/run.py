@@ -12,7 +12,6 @@ from typing import Any
 
 import pyarrow as pa
 import tomli_w
-from videossr.video.pack import Corpus, Entry
 
 from videossr.build import manifest as manifests
 from videossr.build import table
@@ -23,6 +22,7 @@ from videossr.build.recipe import Plan
 from videossr.build.select import Selection
 from videossr.pool import Pool
 from videossr.sample import Reject
+from videossr.video.pack import Corpus, Entry
 from videossr.wording import Wording
 
 REJECTED = pa.schema(

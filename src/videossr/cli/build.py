@@ -16,6 +16,7 @@ from videossr.video.pack import Corpus
 from videossr.wording import load_wording
 
 app = App(
+    name="build",
     help_epilogue="Example: videossr build smoke --corpus demo/corpus --out demo/dataset\n\n"
     f"Recipes: {', '.join(recipes.names())}",
 )
@@ -75,7 +76,7 @@ def command(
             workers=workers,
             progress=show,
         )
-    summary = Table("column", "samples", "videos admitted")
+    summary = Table("column", "samples", "videos admitted", box=None)
     for name, column in manifest["columns"].items():
         summary.add_row(name, str(column["samples"]), str(column["admitted"]))
     console.print(summary)

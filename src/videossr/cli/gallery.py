@@ -13,7 +13,7 @@ from videossr.cli.console import bar, console
 from videossr.dataset import VideoSSRDataset
 from videossr.report.gallery import Card, write_gallery
 
-app = App(help_epilogue="Example: videossr gallery demo/dataset --out demo/gallery.html")
+app = App(name="gallery", help_epilogue="Example: videossr gallery demo/dataset --out demo/gallery.html")
 
 
 @app.default

@@ -15,8 +15,9 @@ from videossr.video.pack import CHROMA, QUALITY, Chroma
 from videossr.video.plan import Plan
 
 app = App(
+    name="index",
     help_epilogue="Example: videossr index demo/videos --out demo/corpus\n\n"
-    "A run that was stopped goes on where it was; files that are new in DIR are added to a complete corpus."
+    "A run that was stopped goes on where it was; files that are new in DIR are added to a complete corpus.",
 )
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

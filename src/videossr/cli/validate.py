@@ -11,12 +11,14 @@ from rich.table import Table
 
 from videossr.cli.console import bar, console
 from videossr.dataset import VideoSSRDataset
-from videossr.prompt.qwen3_vl import MERGE, markers, video_text
+from videossr.prompt.qwen3_vl import MERGE, Layout, markers, video_text
 from videossr.report.validate import TOLERANCE, label_error, marker_errors, validate
 from videossr.sample import Sample
 from videossr.tasks.base import TASKS
 
-app = App(help_epilogue="Example: videossr validate demo/dataset --model-type qwen3_vl")
+VERDICTS = {True: "[green]holds[/]", False: "[red]FAILS[/]", None: ""}
+
+app = App(name="validate", help_epilogue="Example: videossr validate demo/dataset --model-type qwen3_vl")
 
 
 @app.default
@@ -39,8 +41,8 @@ def command(
         renders: Samples rendered; all by default.
     """
     opened = VideoSSRDataset(dataset, corpus=corpus)
-    found = Table("", "check", "column", "measured")
-    failed = 0
+    found = Table("", "check", "column", "measured", box=None)
+    tested = failed = 0
     with bar() as progress:
         rendering = progress.add_task("renders", total=None)
         for finding in validate(
@@ -48,15 +50,14 @@ def command(
             renders=renders,
             progress=lambda done, total: progress.update(rendering, completed=done, total=total),
         ):
-            found.add_row(
-                "[green]holds[/]" if finding.holds else "[red]FAILS[/]", finding.check, finding.column, finding.text
-            )
-            failed += not finding.holds
+            found.add_row(VERDICTS[finding.holds], finding.check, finding.column, finding.text)
+            tested += finding.holds is not None
+            failed += finding.holds is False
     console.print(found)
     if model_type:
         for index in _first_of_each_task(opened, show):
             _show(opened.sample(index))
-    console.print(f"{found.row_count - failed} of {found.row_count} findings hold", highlight=False)
+    console.print(f"{tested - failed} of {tested} checks hold", highlight=False)
     sys.exit(1 if failed else 0)
 
 
@@ -78,9 +79,10 @@ def _show(sample: Sample) -> None:
         times = ", ".join(f"{sample.clock.times_ms[slot] / 1000:.3f}" for slot in members)
         slots.add_row(f"{members[0]}-{members[-1]}", times, marker, mark)
     console.print(slots, markup=False)
-    for layout in ("bare", "wrapped"):
+    layouts: dict[str, Layout] = {"transformers < 5.10": "bare", "transformers >= 5.10": "wrapped"}
+    for versions, layout in layouts.items():
         text = video_text(sample.clock, 1, layout)
-        console.print(f"  {layout}: {text[:150]}...", markup=False, highlight=False)
+        console.print(f"  {versions}: {text[:110]}...", markup=False, highlight=False)
     error = max(*marker_errors(sample), label_error(sample))
     verdict = "holds" if error <= TOLERANCE + 0.0005 else "FAILS"
     console.print(f"  label and markers within {error:.3f} s of the clock: {verdict}\n", highlight=False)

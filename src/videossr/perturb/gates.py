@@ -65,7 +65,8 @@ def look(frames: Frames) -> Look:
     chroma = np.linalg.norm(colors, axis=-1, keepdims=True)
     palettes = np.concatenate([colors, chroma], axis=-1).mean(axis=(1, 2))
     grays = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames)
-    detail = np.array([np.abs(cv2.Laplacian(gray, cv2.CV_16S)).mean() for gray in grays], np.float32)
+    detail = np.array([cv2.norm(cv2.Laplacian(gray, cv2.CV_16S), cv2.NORM_L1) for gray in grays], np.float32)
+    detail /= frames.shape[1] * frames.shape[2]
     return Look(pictures, palettes, np.log2(1 + detail))
 
 

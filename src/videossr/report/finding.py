@@ -9,10 +9,10 @@ from dataclasses import dataclass
 class Finding:
     """A check, the column that it is about ('' for the whole dataset), whether it holds, and what was measured.
 
-    A figure that is reported without a bound holds always.
+    `holds` is None for a figure that is reported without a bound, and where there are too few samples to tell.
     """
 
     check: str
     column: str
-    holds: bool
+    holds: bool | None
     text: str

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
-from videossr.tasks.counting import CountingKnobs, count_law
 
 from videossr.perturb import SPEEDS
 from videossr.report.finding import Finding
 from videossr.sample import Sample
+from videossr.tasks.counting import CountingKnobs, count_law
 from videossr.tasks.grounding import GroundingKnobs
 from videossr.tasks.jigsaw import JigsawKnobs
 
@@ -61,7 +61,7 @@ def jigsaw(column: str, samples: Sequence[Sample], knobs: JigsawKnobs) -> Iterat
     stays = (factorial(n - 1) - 1) / (factorial(n) - 1)
     expected = np.where(np.eye(n, dtype=bool), stays, (1 - stays) / (n - 1)) * len(samples)
     if len(samples) < LEAST * n:
-        yield Finding("law of permutations", column, True, f"{len(samples)} samples are too few to test")
+        yield Finding("law of permutations", column, None, f"{len(samples)} samples are too few to test")
         return
     # Rows and columns of a sum of permutation matrices are bound, which leaves (n - 1)^2 degrees of freedom.
     statistic = float((n - 1) / n * ((shown - expected) ** 2 / expected).sum())
@@ -94,7 +94,7 @@ def fit(check: str, column: str, observed: Mapping[int, int], law: Mapping[int, 
         seen, expected = cells.pop()
         cells.append((seen + pool_seen, expected + pool_expected))
     if len(cells) < 2:
-        return Finding(check, column, True, f"{total} samples are too few to test")
+        return Finding(check, column, None, f"{total} samples are too few to test")
     statistic = sum((seen - expected) ** 2 / expected for seen, expected in cells)
     p = float(stats.chi2.sf(statistic, len(cells) - 1))
     return Finding(check, column, p >= ALPHA, f"chi2 {statistic:.1f}, df {len(cells) - 1}, p {p:.3g}")

@@ -53,7 +53,7 @@ def validate(
         if members[0].task in laws.LAWS:
             knobs = parse(TASKS.get(members[0].task).Knobs, recipe["knobs"], f"manifest: columns.{column}.knobs")
             yield from laws.LAWS[members[0].task](column, members, knobs)
-        yield from shortcuts.guesses(column, f"videossr/{members[0].task}", [sample.answer for sample in members])
+        yield from shortcuts.guesses(column, members[0].task, [sample.answer for sample in members])
         if members[0].task == "grounding":
             yield from shortcuts.duration(column, members)
         if members[0].task == "counting":
@@ -138,7 +138,7 @@ def _pixels(dataset: VideoSSRDataset, renders: int | None, progress: Callable[[i
     for column, pairs in sorted(solved.items()):
         smooth, strict = (fmean(values) for values in zip(*pairs, strict=True))
         text = f"borders chained by likeness: smooth {smooth:.3f}, strict {strict:.3f}, {len(pairs)} solved"
-        yield Finding("jigsaw solver", column, True, text)
+        yield Finding("jigsaw solver", column, None, text)
 
 
 def border_change(dataset: VideoSSRDataset, item: Item) -> float:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from videossr.clock import Clock
+from videossr.perturb.gates import Look, look
 from videossr.question import Clip, Frames, Question, Truth
 from videossr.registry import Registry
 from videossr.rewards import Scores
@@ -33,6 +35,11 @@ class Video:
     def size(self) -> tuple[int, int]:
         return self.frames.shape[1], self.frames.shape[2]
 
+    @cached_property
+    def look(self) -> Look:
+        """What the gates see of the frames."""
+        return look(self.frames)
+
     def density(self, slots: int) -> int:
         """Frames kept for each of `slots` slots. Raises ValueError unless it is a whole number."""
         density, rest = divmod(len(self.clock), slots)
@@ -42,6 +49,8 @@ class Video:
 
     def thin(self, slots: int) -> Video:
         """The same video with `slots` slots, each keeping its first frame."""
+        if slots == len(self.clock):
+            return self
         return Video(self.key, self.clock.thin(slots), self.frames[:: self.density(slots)])
 
 

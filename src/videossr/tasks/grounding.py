@@ -65,19 +65,19 @@ class Grounding:
 
     def admits(self, video: Video, knobs: GroundingKnobs) -> Reject | None:
         name = knobs.perturbation
-        frames = video.thin(knobs.frames).frames
+        shown = video.thin(knobs.frames)
         if name in PIXELS:
-            altered = PIXELS[name].apply(frames, PIXELS[name].weakest(knobs.strengths))
-            return hidden_change(look(frames), look(altered), knobs.limits)
+            altered = PIXELS[name].apply(shown.frames, PIXELS[name].weakest(knobs.strengths))
+            return hidden_change(shown.look, look(altered), knobs.limits)
         if name in ORDERS:
             jumps = range(ORDERS[name].least_jump(knobs.strengths), knobs.length[1] + 1)
-            return hidden_jump(look(frames).pictures, jumps, knobs.limits)
+            return hidden_jump(shown.look.pictures, jumps, knobs.limits)
         if name in SPEEDS:
             if video.clock.unevenness > 1:
                 return Reject("uneven_clock", video.clock.unevenness, 1)
             outside, inside = _strides(video, knobs)
             lag = abs(outside - inside)
-            return hidden_jump(look(video.frames).pictures, range(lag, lag + 1), knobs.limits)
+            return hidden_jump(video.look.pictures, range(lag, lag + 1), knobs.limits)
         return None
 
     def draw(
@@ -121,11 +121,11 @@ class Grounding:
 
     def _donor(self, video: Video, knobs: GroundingKnobs, rng: np.random.Generator, donors: Donors) -> Video | Reject:
         """A video that stands out from this one wherever the segment may lie, so that its choice bends no law."""
-        own = look(video.thin(knobs.frames).frames)
+        own = video.thin(knobs.frames).look
         nearest = Reject("no_donor", 0, 1)
         for index in rng.permutation(len(donors))[: knobs.donors]:
             donor = donors[int(index)]()
-            reject = hidden_change(own, look(donor.thin(knobs.frames).frames), knobs.limits)
+            reject = hidden_change(own, donor.thin(knobs.frames).look, knobs.limits)
             if reject is None:
                 return donor
             nearest = replace(reject, reason="no_donor")

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from videossr.perturb.gates import look, motion_jump
+from videossr.perturb.gates import motion_jump
 from videossr.question import Clip, Frames, Question, Truth
 from videossr.rewards import Scores, scorer
 from videossr.sample import Reject, Sample
@@ -56,7 +56,7 @@ class Jigsaw:
         return knobs.frames, 1
 
     def admits(self, video: Video, knobs: JigsawKnobs) -> Reject | None:
-        pictures = look(video.thin(knobs.frames).frames).pictures
+        pictures = video.thin(knobs.frames).look.pictures
         means = [pictures[start : start + knobs.piece_frames].mean(axis=0) for start in _starts(knobs)]
         value = min(float(motion_jump(a, b)) for a, b in combinations(means, 2))
         return Reject("pieces_alike", value, knobs.difference) if value < knobs.difference else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Self
 
 
@@ -66,7 +67,7 @@ class Clock:
         return type(self)(tuple(t - origin for t in self.times_ms[first:stop]), end - origin)
 
 
-def even(slots: int, duration_ms: float) -> Clock:
+def even(slots: int, duration_ms: float | Fraction) -> Clock:
     """A clock of `slots` equal steps over `duration_ms`, each time rounded to a whole millisecond."""
     return Clock(tuple(round(k * duration_ms / slots) for k in range(slots)), round(duration_ms))
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
 import pytest
+from av.sidedata.sidedata import SideDataContainer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +37,9 @@ REFUSED = {  # everything else in the folder is accepted by the default plan
     "video_90.mov": "too_short",
 }
 
+DAMAGED = ("corrupt_mid", "corrupted", "trunc_faststart")
+"""Damage behind the last wanted frame is not looked for, so their containers may promise frames that never come."""
+
 plans = st.one_of(
     st.builds(
         Plan,
@@ -41,9 +48,7 @@ plans = st.one_of(
         min_step=st.just(0.001),
         max_pixels=st.just(1024),
     ),
-    st.builds(
-        Plan, kind=st.just("fps"), frames=st.integers(2, 40), fps=st.floats(0.3, 40), max_pixels=st.just(1024)
-    ),
+    st.builds(Plan, kind=st.just("fps"), frames=st.integers(2, 40), fps=st.floats(0.3, 40), max_pixels=st.just(1024)),
 )
 
 
@@ -58,18 +63,21 @@ def planes(frame: av.VideoFrame) -> tuple[bytes, ...]:
     parts = []
     for plane, component in zip(frame.planes, frame.format.components, strict=False):
         line = component.width * ((component.bits + 7) // 8)
-        parts.append(np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: component.height, :line].tobytes())
+        lines = np.frombuffer(bytes(plane), np.uint8).reshape(-1, plane.line_size)
+        parts.append(lines[: component.height, :line].tobytes())
     return tuple(parts)
 
 
 @cache
 def reference(path: Path) -> tuple[Timeline, list[int]]:
     """Times and hashes of the planes of all frames: every packet into a fresh decoder, one after the other."""
-    shown: dict[int, int] = {}
+    shown: dict[int | None, int] = {}
     duration = 0
     with av.open(str(path)) as container:
         stream = container.streams.best("video")
-        stream.codec_context.thread_type = "NONE"
+        assert isinstance(stream, av.VideoStream)
+        assert stream.time_base is not None
+        stream.codec_context.thread_type = av.codec.context.ThreadType.NONE
         for packet in container.demux(stream):
             try:
                 frames = packet.decode()
@@ -78,42 +86,52 @@ def reference(path: Path) -> tuple[Timeline, list[int]]:
             for frame in frames:
                 shown[frame.pts] = hash(planes(frame))
                 duration = frame.duration
-        times = tuple(shown)
-        assert times == tuple(sorted(times))
+        times = tuple(time for time in shown if time is not None)
+        assert list(shown) == sorted(times)
         return Timeline(times, times[-1] + duration, stream.time_base), list(shown.values())
 
 
-def test_every_video_of_the_folder_matches_a_full_decode(videos: Path):
+def test_every_video_of_the_folder_matches_a_full_decode(videos: Path) -> None:
     compared = 0
     for name in names(videos):
-
-        @settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-        @given(plan=plans)
-        def agrees(plan: Plan, name: str = name) -> None:
-            nonlocal compared
-            timeline, hashes = reference(videos / name)
-            try:
-                _, ours, choice, got = pick(videos / name, plan, lambda facts, frame: hash(planes(frame)))
-            except RejectedError as error:
-                assert error.reason in ("too_short", "damaged"), name
-                if error.reason == "too_short":
-                    with pytest.raises(RejectedError):
-                        choose(timeline, plan)
-                else:
-                    assert name.startswith(("edge/corrupt", "edge/trunc_faststart"))
-                return
-            assert ours == timeline, name
-            want = choose(timeline, plan)
-            assert choice == want
-            assert got == [hashes[frame] for frame in dict.fromkeys(want.frames)], name
-            compared += len(got)
-
-        agrees()
+        compared += sum(_agreements(videos / name))
         reference.cache_clear()
     assert compared > 1000
 
 
-def test_the_default_plan_refuses_exactly_these(videos: Path):
+def _agreements(path: Path) -> list[int]:
+    """How many frames were compared under each of some random plans."""
+    compared: list[int] = []
+
+    @settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(plan=plans)
+    def agrees(plan: Plan) -> None:
+        timeline, hashes = reference(path)
+        rejected: RejectedError | None = None
+        try:
+            _, ours, choice, got = pick(path, plan, lambda _, frame: hash(planes(frame)))
+        except RejectedError as error:
+            rejected = error
+        if rejected is not None and rejected.reason == "too_short":
+            with pytest.raises(RejectedError):
+                choose(timeline, plan)
+            return
+        if rejected is not None:
+            assert rejected.reason == "damaged"
+            assert path.stem in DAMAGED
+            return
+        if path.stem not in DAMAGED:
+            assert ours == timeline, path
+        assert choice == choose(ours, plan)
+        at = dict(zip(timeline.times, hashes, strict=True))
+        assert got == [at[ours.times[frame]] for frame in dict.fromkeys(choice.frames)], path
+        compared.append(len(got))
+
+    agrees()
+    return compared
+
+
+def test_the_default_plan_refuses_exactly_these(videos: Path) -> None:
     refused = {}
     for name in names(videos):
         if "people" in name:
@@ -125,7 +143,7 @@ def test_the_default_plan_refuses_exactly_these(videos: Path):
     assert refused == REFUSED
 
 
-def test_turned_videos_are_upright(videos: Path):
+def test_turned_videos_are_upright(videos: Path) -> None:
     upright = decode(videos / "real/bikes.mp4", Plan(frames=4))
     turned = decode(videos / "edge/rot90.mp4", Plan(frames=4))
     assert turned.frames.shape[1:3] == upright.frames.shape[2:0:-1]
@@ -134,7 +152,7 @@ def test_turned_videos_are_upright(videos: Path):
 
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_every_display_matrix_is_applied(tmp_path: Path, degrees: int, mirrored: bool):
+def test_every_display_matrix_is_applied(tmp_path: Path, degrees: int, mirrored: bool) -> None:
     """A picture with a bright top left corner, written with a display matrix, against the matrix by its definition."""
     path = tmp_path / "turned.mp4"
     picture = np.zeros((64, 96, 3), np.uint8)
@@ -148,9 +166,13 @@ def test_every_display_matrix_is_applied(tmp_path: Path, degrees: int, mirrored:
         container.mux(stream.encode(None))
     with av.open(str(path)) as container:
         frame = next(container.decode(video=0))
-        a, b, _, c, d = (np.frombuffer(bytes(frame.side_data["DISPLAYMATRIX"]), "=i4")[:5] / 65536).tolist() if (
-            degrees or mirrored
-        ) else (1.0, 0.0, 0.0, 0.0, 1.0)
+        a, b, _, c, d = (
+            (
+                np.frombuffer(bytes(cast(SideDataContainer, frame.side_data)["DISPLAYMATRIX"]), "=i4")[:5] / 65536
+            ).tolist()
+            if (degrees or mirrored)
+            else (1.0, 0.0, 0.0, 0.0, 1.0)
+        )
     shown = decode(path, Plan(kind="fps", frames=2, fps=1)).frames[0]
     # The corner at (-1, -1) from the centre goes to (a x + c y, b x + d y).
     x, y = -a - c, -b - d
@@ -162,9 +184,11 @@ def test_every_display_matrix_is_applied(tmp_path: Path, degrees: int, mirrored:
     assert shown.mean() < 100
 
 
-@pytest.mark.parametrize(("matrix", "red", "blue"), [(1, 0.2126, 0.0722), (5, 0.299, 0.114), (2, 0.299, 0.114), (9, 0.2627, 0.0593)])
+@pytest.mark.parametrize(
+    ("matrix", "red", "blue"), [(1, 0.2126, 0.0722), (5, 0.299, 0.114), (2, 0.299, 0.114), (9, 0.2627, 0.0593)]
+)
 @pytest.mark.parametrize("full", [False, True])
-def test_matrix_and_range_are_applied(tmp_path: Path, matrix: int, red: float, blue: float, full: bool):
+def test_matrix_and_range_are_applied(tmp_path: Path, matrix: int, red: float, blue: float, full: bool) -> None:
     """A flat colour, stored losslessly with each matrix and range, against the definition of YCbCr."""
     path = tmp_path / "flat.mkv"
     luma, cb, cr = 120, 90, 170
@@ -181,14 +205,18 @@ def test_matrix_and_range_are_applied(tmp_path: Path, matrix: int, red: float, b
             frame.pts = time
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    y, u, v = (luma / 255, (cb - 128) / 255, (cr - 128) / 255) if full else ((luma - 16) / 219, (cb - 128) / 224, (cr - 128) / 224)
+    y, u, v = (
+        (luma / 255, (cb - 128) / 255, (cr - 128) / 255)
+        if full
+        else ((luma - 16) / 219, (cb - 128) / 224, (cr - 128) / 224)
+    )
     r, b = y + 2 * (1 - red) * v, y + 2 * (1 - blue) * u
     g = (y - red * r - blue * b) / (1 - red - blue)
     shown = decode(path, Plan(kind="fps", frames=2, fps=1)).frames[0]
     assert np.abs(shown.reshape(-1, 3) - 255 * np.clip([r, g, b], 0, 1)).max() <= 1.5
 
 
-def test_files_that_are_no_video(tmp_path: Path):
+def test_files_that_are_no_video(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("not a video " * 1000)
     with av.open(str(tmp_path / "sound.mp4"), "w") as container:
@@ -204,40 +232,67 @@ def test_files_that_are_no_video(tmp_path: Path):
         assert str(tmp_path) not in caught.value.detail
 
 
-@pytest.mark.parametrize("name", ["real/bikes.mp4", "edge/opengop_hevc.mp4", "edge/vp9.webm", "edge/full.ts", "edge/mpeg4.avi"])
-def test_what_random_damage_leaves_is_right_or_refused(videos: Path, tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]):
-    """Frames accepted from a damaged file equal those of the whole file at the same times.
+SEEN = ["real/bikes.mp4", "edge/full.ts", "edge/mpeg4.avi", "edge/av1.mp4"]
+"""Codecs whose decoders notice nearly all damage. VP9's and HEVC's entropy coding takes any bytes for a picture."""
 
-    Neither container nor codec has check sums, so a few flips cannot be seen by anyone; the share is bounded here and
-    measured in docs/results/index.md.
-    """
+
+@pytest.mark.parametrize("name", [*SEEN, "edge/opengop_hevc.mp4", "edge/vp9.webm"])
+def test_what_random_damage_leaves_is_right_or_refused(
+    videos: Path, tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Frames accepted from a cut file, or one with an overwritten block, equal those of the whole file."""
     timeline, hashes = reference(videos / name)
     at = dict(zip(timeline.times, hashes, strict=True))
     whole = (videos / name).read_bytes()
     rng = random.Random(7)
-    wrong = accepted = 0
+    wrong = {"cut": 0, "block": 0}
+    refused = 0
     path = tmp_path / f"damaged{Path(name).suffix}"
-    for trial in range(12):
+    for kind in ("cut", "block") * 6:
         data = bytearray(whole)
-        if trial % 3:
-            for _ in range(rng.randint(1, 3)):
-                data[rng.randrange(len(data) // 10, len(data))] ^= 1 << rng.randrange(8)
-        else:
-            del data[rng.randrange(len(data) // 10, len(data)) :]
+        place = rng.randrange(len(data) // 10, len(data) - 512)
+        data[place:] = b"" if kind == "cut" else rng.randbytes(512) + data[place + 512 :]
         path.write_bytes(data)
         try:
-            _, ours, choice, got = pick(path, Plan(frames=6), lambda facts, frame: (frame.pts, hash(planes(frame))))
+            _, ours, choice, got = pick(path, Plan(frames=6), lambda _, frame: hash(planes(frame)))
         except RejectedError:
+            refused += 1
             continue
-        assert ours.base == timeline.base
-        accepted += len(got)
-        wrong += sum(at.get(time) != value for time, value in got)
-        assert [time for time, _ in got] == [ours.times[frame] for frame in choice.frames]
-    assert accepted > 12
-    assert wrong <= accepted // 4, f"{wrong} of {accepted}"
+        wrong[kind] += sum(at[ours.times[k]] != value for k, value in zip(choice.frames, got, strict=True))
+    assert wrong["cut"] == 0
+    assert refused or name not in SEEN
+    assert wrong["block"] <= 1 or name not in SEEN
     assert capfd.readouterr() == ("", "")
 
 
-def test_time_base_is_never_rounded(videos: Path):
+def test_time_base_is_never_rounded(videos: Path) -> None:
     decoded = decode(videos / "real/nasa_320x180_13s.mp4", Plan())
     assert decoded.timeline.seconds == Fraction(390 * 1001, 30000)
+
+
+PROGRAM = """
+import ctypes, hashlib, sys
+from pathlib import Path
+import av
+from videossr.video.decode import decode
+from videossr.video.plan import Plan
+library = next(line.split()[-1] for line in open("/proc/self/maps") if "libavutil" in line)
+ctypes.CDLL(library).av_force_cpu_flags(int(sys.argv[1]))
+for path in sys.argv[2:]:
+    print(hashlib.sha256(decode(Path(path), Plan(frames=8, min_step=0.01)).frames).hexdigest())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux to find ffmpeg's library in memory")
+def test_frames_do_not_depend_on_the_processor(videos: Path) -> None:
+    """The same pixels from plain C code as from whatever vector code this processor has."""
+    names = ["edge/mpeg4.avi", "edge/mpeg2.mpg", "edge/h264_10bits.mp4", "real/gesture_again.mkv", "real/carphone.mp4"]
+    files = [str(videos / name) for name in names]
+    hashes = {
+        flags: subprocess.run(
+            [sys.executable, "-c", PROGRAM, flags, *files], check=True, capture_output=True, text=True
+        ).stdout.split()
+        for flags in ("-1", "0")
+    }
+    assert len(set(hashes["-1"])) == len(files)
+    assert hashes["-1"] == hashes["0"]

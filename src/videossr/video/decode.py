@@ -33,7 +33,13 @@ T = TypeVar("T")
 _SCALER = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT | Interpolation.FULL_CHR_H_INT
 """The last three make swscale give the same bytes whatever vector instructions the processor has."""
 
-_MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 7: Colorspace.SMPTE240M, 9: Colorspace.BT2020, 10: Colorspace.BT2020}
+_MATRICES = {
+    1: Colorspace.ITU709,
+    4: Colorspace.FCC,
+    7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+    10: Colorspace.BT2020,
+}
 """AVColorSpace -> swscale's. Everything else, an unspecified matrix included, is BT.601, as in ffmpeg."""
 
 
@@ -62,9 +68,7 @@ def decode(path: Path, plan: Plan) -> Decoded:
     return Decoded(facts, timeline, choice, np.stack([pictures[position[frame]] for frame in choice.frames]))
 
 
-def pick(
-    path: Path, plan: Plan, use: Callable[[Facts, VideoFrame], T]
-) -> tuple[Facts, Timeline, Choice, list[T]]:
+def pick(path: Path, plan: Plan, use: Callable[[Facts, VideoFrame], T]) -> tuple[Facts, Timeline, Choice, list[T]]:
     """Decode the frames that `plan` wants and pass each different one, in order, to `use`.
 
     Only what `use` returns is kept. Raises RejectedError.
@@ -110,7 +114,8 @@ def _collect(
     kept: list[T] = []
     with open_video(path) as (container, stream):
         trail = _Trail()
-        for index, (now, frame) in enumerate(zip(timeline.times, _decode(container, stream, trail, log), strict=False)):
+        decoded = _decode(container, stream, trail, log)
+        for index, (now, (_, frame)) in enumerate(zip(timeline.times, decoded, strict=False)):
             if frame.pts != now or (strict and trail.harmed):
                 raise _PromiseBrokenError
             if index not in wanted:
@@ -221,12 +226,11 @@ def survey_of(path: Path, log: list[tuple[int, str, str]]) -> Survey:
     with open_video(path) as (container, stream):
         trail = _Trail()
         last: int | None = None
-        for frame in _decode(container, stream, trail, log):
+        for number, frame in _decode(container, stream, trail, log):
             if frame.pts is None or (last is not None and frame.pts <= last):
                 raise RejectedError("no_times", f"frame {len(sound)} has time {frame.pts} after {last}")
             last = frame.pts
             shown[frame.pts] = frame.duration or 0
-            number = frame.opaque
             sound.append(trail.sound(number, leading=trail.leads(number)))
         if not shown:
             raise RejectedError("no_frames", f"none of {len(trail.key)} packets gave a frame", 0, 1)
@@ -235,10 +239,10 @@ def survey_of(path: Path, log: list[tuple[int, str, str]]) -> Survey:
 
 def _decode(
     container: InputContainer, stream: VideoStream, trail: _Trail, log: list[tuple[int, str, str]]
-) -> Iterator[VideoFrame]:
-    """All frames in presentation order; `frame.opaque` is the number of its packet. Errors are noted in `trail`."""
+) -> Iterator[tuple[int, VideoFrame]]:
+    """All frames in presentation order, each with the number of its packet. Errors are noted in `trail`."""
 
-    def step(number: int, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
+    def step(number: int, packet: Packet[VideoStream] | None) -> list[tuple[int, VideoFrame]]:
         lines = len(log)
         try:
             frames = stream.decode(packet)
@@ -247,26 +251,25 @@ def _decode(
             trail.harm(number)
         if len(log) > lines:
             trail.harm(number)
-        for frame in frames:
-            if frame.opaque is None:
-                frame.opaque = number
+        numbered = [(frame.opaque if isinstance(frame.opaque, int) else number, frame) for frame in frames]
+        for own, frame in numbered:
             if frame.is_corrupt:
-                trail.harm(frame.opaque)
-            if trail.key[frame.opaque] and not frame.key_frame:
-                trail.key[frame.opaque] = False
-        return frames
+                trail.harm(own)
+            trail.key[own] = trail.key[own] and frame.key_frame
+        return numbered
 
     for packet in packets_of(container, stream):
         number = trail.add(packet)
         packet.opaque = number
         if packet.is_corrupt:
             trail.harm(number)
-        for frame in step(number, packet):
-            yield frame
-            trail.shown.add(frame.opaque)
-    for frame in step(len(trail.key) - 1, None) if trail.key else []:
-        yield frame
-        trail.shown.add(frame.opaque)
+        for own, frame in step(number, packet):
+            yield own, frame
+            trail.shown.add(own)
+    if trail.key:
+        for own, frame in step(len(trail.key) - 1, None):
+            yield own, frame
+            trail.shown.add(own)
 
 
 @contextmanager

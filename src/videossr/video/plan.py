@@ -56,9 +56,7 @@ class RejectedError(Exception):
         threshold: what `value` was measured against.
     """
 
-    def __init__(
-        self, reason: Reason, detail: str, value: float | None = None, threshold: float | None = None
-    ) -> None:
+    def __init__(self, reason: Reason, detail: str, value: float | None = None, threshold: float | None = None) -> None:
         super().__init__(reason, detail, value, threshold)
         self.reason: Reason = reason
         self.detail = detail
@@ -158,7 +156,7 @@ def _uniform(timeline: Timeline, plan: Plan) -> Choice:
     if step < Fraction(str(plan.min_step)):
         raise RejectedError(
             "too_short",
-            f"{plan.frames} slots over {float(span):.3f} s are {float(step):.4f} s apart; min_step is {plan.min_step} s",
+            f"{plan.frames} slots in {float(span):.3f} s are {float(step):.4f} s apart; min_step is {plan.min_step}",
             float(step),
             plan.min_step,
         )

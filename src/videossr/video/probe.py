@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
+from av.sidedata.sidedata import SideDataContainer
 from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -83,6 +85,8 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         context.thread_count = 1
         # The decoder hands the number of a packet on to its frame: damage is then known frame by frame.
         context.copy_opaque = True
+        # Check sums are looked at where a stream carries them.
+        context.options = {**context.options, "err_detect": "crccheck"}
         yield container, stream
 
 
@@ -118,7 +122,8 @@ def facts_of(container: InputContainer, stream: VideoStream, frame: VideoFrame) 
 def _orientation(frame: VideoFrame) -> tuple[int, bool]:
     """(turns by 90 degrees counter-clockwise, mirrored first) of the display matrix."""
     try:
-        matrix = struct.unpack("=9i", bytes(frame.side_data["DISPLAYMATRIX"])[:36])
+        side_data = cast(SideDataContainer, frame.side_data)
+        matrix = struct.unpack("=9i", bytes(side_data["DISPLAYMATRIX"])[:36])
     except KeyError:
         return 0, False
     a, b, _, c, d = matrix[:5]
@@ -166,9 +171,9 @@ def promised_timeline(container: InputContainer, stream: VideoStream) -> Timelin
 
 
 def timeline_of(stream: VideoStream, shown: dict[int, int]) -> Timeline:
-    """From the time and duration of every frame, in ticks. A last frame without duration lasts as long as the one before.
+    """From the time and duration of every frame, in ticks; `shown` is not empty.
 
-    `shown` is not empty.
+    A last frame without a duration lasts as long as the one before it.
     """
     assert stream.time_base is not None
     times = sorted(shown)

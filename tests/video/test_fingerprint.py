@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -22,7 +23,7 @@ def smaller(source: Path, target: Path) -> None:
         stream.width, stream.height, stream.pix_fmt = 160, 112, "yuv420p"
         stream.bit_rate = 200_000
         for time, frame in enumerate(frames[len(frames) // 10 : -len(frames) // 10]):
-            frame.pts, frame.time_base = time, stream.time_base
+            frame.pts, frame.time_base = time, Fraction(1, 25)
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
 

@@ -72,8 +72,8 @@ def test_a_corpus_holds_what_was_decoded(source: Path, tmp_path: Path) -> None:
         ("edge/corrupt_mid.mp4", "damaged", 0)
     ]
     assert sorted(path.name for path in (tmp_path / "corpus").iterdir()) == sorted(
-        ["config.toml", "manifest.json", "packs", "rejected.parquet"]
-        + sorted({f"videos-{entry.shard}.parquet" for entry in corpus.videos})
+        {"config.toml", "manifest.json", "packs", "rejected.parquet"}
+        | {f"videos-{entry.shard}.parquet" for entry in corpus.videos}
     )
 
 

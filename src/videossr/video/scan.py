@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from videossr.video.pack import CorpusError
 from videossr.video.plan import Reason
-from videossr.video.workers import DIED, spread
 
 _ENDINGS = """
 .3g2 .3gp .asf .avi .divx .dv .f4v .flv .gif .m1v .m2p .m2ts .m2v .m4v .mjpeg .mjpg .mk3d .mkv .mov .mp4 .mpe .mpeg .mpg
@@ -43,7 +43,7 @@ def find(source: Path, out: Path) -> tuple[dict[str, Path], list[Rejection]]:
         raise CorpusError(f"{out} is the folder of the videos: name another folder for the corpus with --out")
     files: dict[str, Path] = {}
     rejected: list[Rejection] = []
-    entered = {out.resolve()}
+    entered = {source.resolve(), out.resolve()}
     for folder, folders, names in os.walk(source, followlinks=True):
         place = Path(folder)
         folders[:] = sorted(name for name in folders if (place / name).resolve() not in entered)
@@ -71,13 +71,12 @@ def find(source: Path, out: Path) -> tuple[dict[str, Path], list[Rejection]]:
 def hash_all(files: Mapping[str, Path], rejected: list[Rejection], workers: int) -> dict[str, str]:
     """Relative path -> SHA-256 of the file; what cannot be read is added to `rejected`."""
     contents: dict[str, str] = {}
-    for path, digest in spread(_hash, {path: (file,) for path, file in files.items()}, workers):
-        if digest is DIED:
-            raise RuntimeError("worker processes die at once: call index() under `if __name__ == '__main__':`")
-        if isinstance(digest, str):
-            contents[path] = digest
-        else:
-            rejected.append(Rejection(path, None, "unreadable", "the system refuses to read it"))
+    with ThreadPoolExecutor(workers) as pool:  # hashing lets other threads run
+        for path, digest in zip(files, pool.map(_hash, files.values()), strict=True):
+            if digest is None:
+                rejected.append(Rejection(path, None, "unreadable", "the system refuses to read it"))
+            else:
+                contents[path] = digest
     return contents
 
 

@@ -33,6 +33,7 @@ def spread(
     while waiting:
         running: dict[Future[T], str] = {}
         with _pool(min(workers, len(waiting))) as pool, contextlib.suppress(BrokenProcessPool):
+            _check(pool)
             while waiting or running:
                 try:
                     while waiting and len(running) < 2 * workers:
@@ -47,12 +48,21 @@ def spread(
     for name in suspects:
         outcome: T | object = DIED
         with _pool(1) as pool, contextlib.suppress(BrokenProcessPool):
+            _check(pool)
             outcome = pool.submit(work, *jobs[name]).result()
         yield name, outcome
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin)
+
+
+def _check(pool: ProcessPoolExecutor) -> None:
+    try:
+        pool.submit(os.getpid).result()
+    except BrokenProcessPool as error:
+        hint = "a script that starts them needs `if __name__ == '__main__':` around its own calls"
+        raise RuntimeError(f"worker processes die as soon as they start: {hint}") from error
 
 
 def _begin() -> None:

@@ -114,7 +114,7 @@ def _collect(
     kept: list[T] = []
     with open_video(path) as (container, stream):
         trail = _Trail()
-        decoded = _decode(container, stream, trail, log)
+        decoded = _on_screen(_decode(container, stream, trail, log))
         for index, (now, (_, frame)) in enumerate(zip(timeline.times, decoded, strict=False)):
             if frame.pts != now or (strict and trail.harmed):
                 raise _PromiseBrokenError
@@ -226,7 +226,7 @@ def survey_of(path: Path, log: list[tuple[int, str, str]]) -> Survey:
     with open_video(path) as (container, stream):
         trail = _Trail()
         last: int | None = None
-        for number, frame in _decode(container, stream, trail, log):
+        for number, frame in _on_screen(_decode(container, stream, trail, log)):
             if frame.pts is None or (last is not None and frame.pts <= last):
                 raise RejectedError("no_times", f"frame {len(sound)} has time {frame.pts} after {last}")
             last = frame.pts
@@ -272,6 +272,17 @@ def _decode(
             trail.shown.add(own)
 
 
+def _on_screen(frames: Iterator[tuple[int, VideoFrame]]) -> Iterator[tuple[int, VideoFrame]]:
+    """Leave out a frame that is replaced at its very own time by the next one: nobody would see it."""
+    waiting: tuple[int, VideoFrame] | None = None
+    for item in frames:
+        if waiting is not None and waiting[1].pts != item[1].pts:
+            yield waiting
+        waiting = item
+    if waiting is not None:
+        yield waiting
+
+
 @contextmanager
 def _quiet() -> Iterator[list[tuple[int, str, str]]]:
     """Collect ffmpeg's error messages of this thread; nothing reaches the terminal."""
@@ -301,23 +312,27 @@ class _Shrink:
         height, width = fit(*facts.display, self._max_pixels)
         if facts.turn % 2:
             height, width = width, height
-        if frame.format.is_rgb:
-            scaled = self._scaler.reformat(frame, width, height, "rgb24", interpolation=_SCALER, threads=1)
-        else:
-            full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
-            scaled = self._scaler.reformat(
-                frame,
-                width,
-                height,
-                "rgb24",
-                src_colorspace=_MATRICES.get(frame.colorspace, Colorspace.ITU601),
-                dst_colorspace=Colorspace.ITU601,
-                src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
-                dst_color_range=ColorRange.JPEG,
-                interpolation=_SCALER,
-                threads=1,
-            )
-        picture = scaled.to_ndarray()
+        try:
+            picture = self._scale(frame, width, height).to_ndarray()
+        except FFmpegError as error:
+            raise RejectedError("unsupported", f"its {frame.format.name} pixels cannot be converted") from error
         if facts.mirrored:
             picture = picture[:, ::-1]
         return np.ascontiguousarray(np.rot90(picture, facts.turn), dtype=np.uint8)
+
+    def _scale(self, frame: VideoFrame, width: int, height: int) -> VideoFrame:
+        if frame.format.is_rgb:
+            return self._scaler.reformat(frame, width, height, "rgb24", interpolation=_SCALER, threads=1)
+        full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
+        return self._scaler.reformat(
+            frame,
+            width,
+            height,
+            "rgb24",
+            src_colorspace=_MATRICES.get(frame.colorspace, Colorspace.ITU601),
+            dst_colorspace=Colorspace.ITU601,
+            src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+            dst_color_range=ColorRange.JPEG,
+            interpolation=_SCALER,
+            threads=1,
+        )

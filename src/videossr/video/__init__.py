@@ -1,0 +1,1 @@
+"""From a folder of video files to a corpus of exactly timed frames."""

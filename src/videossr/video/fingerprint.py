@@ -1,0 +1,55 @@
+"""Recognise the same footage after re-encoding, scaling or trimming: one 64-bit number a frame.
+
+Exercised by `videossr build … --exclude DATASET`, which keeps near-duplicates of a benchmark out of training.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videossr.question import Frames
+
+Fingerprints = NDArray[np.uint64]
+"""(T,) uint64; 0 says nothing about the frame."""
+
+NEAR_BITS = 10
+"""Two frames are near when at most this many of the 64 bits differ; measured in docs/results/index.md."""
+
+NEAR_SHARE = 0.5
+"""Two videos are near-duplicates when at least this share of one's frames is near to a frame of the other."""
+
+_FLAT = 3.0
+"""Standard deviation of the pooled gray picture, in levels of 255, below which a frame has no structure to compare."""
+
+_SIDE = 32
+_BASIS = np.rint(1024 * np.cos(np.pi * np.outer(np.arange(8), 2 * np.arange(_SIDE) + 1) / (2 * _SIDE))).astype(np.int64)
+"""The eight lowest frequencies of a cosine transform, as whole numbers: no rounding differs between machines."""
+
+
+def fingerprint(frames: Frames) -> Fingerprints:
+    """One number for each frame of (T, H, W, 3), from the signs of its lowest spatial frequencies around their median.
+
+    H and W are multiples of 32, as in every pack. A flat frame gives 0.
+    """
+    slots, height, width = frames.shape[:3]
+    gray = frames.astype(np.int64) @ np.array([299, 587, 114])
+    pooled = gray.reshape(slots, _SIDE, height // _SIDE, _SIDE, width // _SIDE).sum(axis=(2, 4))
+    pooled //= (height // _SIDE) * (width // _SIDE)
+    waves = (_BASIS @ pooled @ _BASIS.T).reshape(slots, 64)[:, 1:]
+    bits = waves > np.median(waves, axis=1, keepdims=True)
+    powers = np.uint64(1) << np.arange(1, 64, dtype=np.uint64)
+    numbers: Fingerprints = (bits * powers).sum(axis=1, dtype=np.uint64)
+    numbers[pooled.std(axis=(1, 2)) < 1000 * _FLAT] = 0
+    return numbers
+
+
+def near(a: Fingerprints, b: Fingerprints, bits: int = NEAR_BITS) -> float:
+    """The share of `a`'s frames that differ in at most `bits` bits from some frame of `b`.
+
+    Flat frames (0) are left out on both sides; 0.0 where nothing is left to compare.
+    """
+    a, b = a[a != 0], b[b != 0]
+    if not len(a) or not len(b):
+        return 0.0
+    return float((np.bitwise_count(a[:, None] ^ b[None, :]).min(axis=1) <= bits).mean())

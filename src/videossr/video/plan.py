@@ -1,0 +1,221 @@
+"""Which frames of a video are kept, at which times and at which size. Pure: no file is opened here.
+
+Presentation times are whole ticks of a rational time base, so that no comparison ever rounds. Exercised by
+`videossr index DIR --out CORPUS --frames 48 --plan uniform`.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass as plain_dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from videossr.clock import Clock, even
+
+Reason: TypeAlias = Literal[
+    "hidden",
+    "unreadable",
+    "no_video",
+    "unsupported",
+    "no_frames",
+    "no_times",
+    "too_short",
+    "damaged",
+    "duplicate",
+]
+
+REASONS: Mapping[Reason, str] = {
+    "hidden": "The name of the file, or of a folder on the way to it, starts with a dot.",
+    "unreadable": "The file is empty, cannot be read, or is not a video container that ffmpeg knows.",
+    "no_video": "There is no video stream, or only a cover picture.",
+    "unsupported": "There is no decoder for the codec, the picture is turned by another angle than a multiple of 90 "
+    "degrees, or its size changes within the video.",
+    "no_frames": "Not one frame could be decoded.",
+    "no_times": "Frames have no presentation times, or their times run backwards.",
+    "too_short": "The plan would show a frame twice, or its slots would lie closer than `min_step`.",
+    "damaged": "A decoder error or a corrupt flag lies between a wanted frame and the key frame that it depends on.",
+    "duplicate": "Another file has the same bytes; the first path in sorted order is kept.",
+}
+"""Why a video is not in the corpus. The list is closed."""
+
+
+class RejectedError(Exception):
+    """A video that cannot be used, and why.
+
+    Attributes:
+        reason: one of `REASONS`.
+        detail: one sentence for people.
+        value: what was measured, if anything was.
+        threshold: what `value` was measured against.
+    """
+
+    def __init__(self, reason: Reason, detail: str, value: float | None = None, threshold: float | None = None) -> None:
+        super().__init__(reason, detail, value, threshold)
+        self.reason: Reason = reason
+        self.detail = detail
+        self.value = value
+        self.threshold = threshold
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How frames are chosen; every field is a knob of `videossr index`.
+
+    Attributes:
+        kind: ``uniform``: `frames` slots at equal times over the middle of the video. ``fps``: `fps` slots a second
+            from the first frame on; where that gives more than `frames`, that many slots over the whole video.
+        frames: slots a video, at most that many for ``fps``.
+        fps: slots a second of the plan ``fps``.
+        margin: share of the video left out at each end by the plan ``uniform``.
+        min_step: seconds between neighbouring slots that the plan ``uniform`` asks for.
+        max_pixels: height times width of a kept frame, at most.
+    """
+
+    kind: Literal["uniform", "fps"] = "uniform"
+    frames: Annotated[int, Field(ge=2, le=4096)] = 48
+    fps: Annotated[float, Field(gt=0, le=240)] = 2.0
+    margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
+    min_step: Annotated[float, Field(ge=0.001)] = 0.05
+    max_pixels: Annotated[int, Field(ge=1024)] = 65536
+
+
+@plain_dataclass(frozen=True, slots=True)
+class Timeline:
+    """When each frame of a video is shown.
+
+    Attributes:
+        times: start of each frame in presentation order, in ticks, strictly increasing.
+        end: when the last frame stops being shown, in ticks.
+        base: seconds a tick.
+    """
+
+    times: tuple[int, ...]
+    end: int
+    base: Fraction
+
+    def __post_init__(self) -> None:
+        if not self.times or any(after <= now for now, after in pairwise((*self.times, self.end))):
+            raise ValueError("a timeline is one or more frames whose times increase strictly up to its end")
+
+    @property
+    def seconds(self) -> Fraction:
+        """From the start of the first frame to the end of the last."""
+        return (self.end - self.times[0]) * self.base
+
+    def at(self, offset: Fraction) -> int:
+        """The frame on screen `offset` seconds after the start: the last one whose time has come."""
+        tick = self.times[0] + math.floor(offset / self.base)
+        return max(0, bisect.bisect_right(self.times, tick) - 1)
+
+
+@plain_dataclass(frozen=True, slots=True)
+class Choice:
+    """What a plan makes of one timeline: the slots' clock, and for each slot its frame and exact time.
+
+    Attributes:
+        clock: of the slots, in milliseconds from the first slot.
+        frames: index into `Timeline.times` for each slot, never decreasing.
+        offset: seconds from the start of the video to the first slot.
+    """
+
+    clock: Clock
+    frames: tuple[int, ...]
+    offset: Fraction
+
+    def offsets(self) -> Iterator[Fraction]:
+        """Seconds from the start of the video to each slot, exactly."""
+        return (self.offset + Fraction(time, 1000) for time in self.clock.times_ms)
+
+
+def choose(timeline: Timeline, plan: Plan) -> Choice:
+    """The slots that `plan` takes from a video. Raises RejectedError ``too_short``.
+
+    A slot's time is a whole number of milliseconds after the first slot, and the slot shows the frame that is on
+    screen at exactly that time: the clock is true by definition, also for a variable frame rate.
+
+    The plan ``uniform`` never shows a frame twice. The plan ``fps`` may, where a frame stays on screen for longer than
+    a step. Where ``fps`` would give too many slots, they are spread so that the last one shows the last frame.
+    """
+    return _uniform(timeline, plan) if plan.kind == "uniform" else _fps(timeline, plan)
+
+
+def _uniform(timeline: Timeline, plan: Plan) -> Choice:
+    margin = Fraction(str(plan.margin))
+    span = (1 - 2 * margin) * timeline.seconds
+    step = span / plan.frames
+    if step < Fraction(str(plan.min_step)):
+        raise RejectedError(
+            "too_short",
+            f"{plan.frames} slots in {float(span):.3f} s are {float(step):.4f} s apart; min_step is {plan.min_step}",
+            float(step),
+            plan.min_step,
+        )
+    choice = _show(timeline, even(plan.frames, span * 1000), margin * timeline.seconds)
+    distinct = len(set(choice.frames))
+    if distinct < plan.frames:
+        raise RejectedError(
+            "too_short",
+            f"{plan.frames} slots would show only {distinct} different frames of {len(timeline.times)}",
+            distinct,
+            plan.frames,
+        )
+    return choice
+
+
+def _fps(timeline: Timeline, plan: Plan) -> Choice:
+    rate = Fraction(str(plan.fps))
+    slots = math.ceil(timeline.seconds * rate)
+    if slots <= plan.frames:
+        times = [round(k * 1000 / rate) for k in range(slots)]
+    else:
+        # Rounded up, because the last slot must not fall a fraction of a millisecond before the last frame.
+        last = (timeline.times[-1] - timeline.times[0]) * timeline.base * 1000
+        times = [math.ceil(k * last / (plan.frames - 1)) for k in range(plan.frames)]
+        if any(after <= now for now, after in pairwise(times)):
+            raise RejectedError("too_short", f"{plan.frames} slots need {float(last):.1f} ms", float(last), plan.frames)
+    end = max(times[-1] + 1, round(timeline.seconds * 1000))
+    return _show(timeline, Clock(tuple(times), end), Fraction(0))
+
+
+def _show(timeline: Timeline, clock: Clock, offset: Fraction) -> Choice:
+    frames = tuple(timeline.at(offset + Fraction(time, 1000)) for time in clock.times_ms)
+    return Choice(clock, frames, offset)
+
+
+def fit(width: int, height: int, max_pixels: int) -> tuple[int, int]:
+    """(H, W) at which a picture of `width` x `height` square pixels is kept.
+
+    Both sides are multiples of 32, their product is at most `max_pixels`, and neither is above the picture's own side
+    rounded up to 32. Of the sizes that fill at least half of the area so allowed, the one of least aspect error
+    |log((W / H) / (width / height))| is taken, of equally good ones the largest. Without the half, the least error
+    alone would shrink pictures for nothing: 160 x 128 for 5:4, where 288 x 224 is within 3 %.
+
+    A picture so long that no legal size has its aspect is squeezed into the nearest. Raises ValueError when
+    `max_pixels` has no room for 32 x 32 or a side is not positive.
+    """
+    if max_pixels < 1024 or width < 1 or height < 1:
+        raise ValueError(f"{width} x {height} cannot be fitted into {max_pixels} pixels")
+    rows, columns, budget = -(-height // 32), -(-width // 32), max_pixels // 1024
+    room = min(Fraction(max_pixels, 1024), Fraction(rows * columns))
+    best: tuple[Fraction, int, int] | None = None
+    for high in range(1, min(rows, budget) + 1):
+        for wide in range(1, min(columns, budget // high) + 1):
+            if 2 * high * wide < room:
+                continue
+            ratio = Fraction(wide * height, high * width)
+            rank = (max(ratio, 1 / ratio), -high * wide, high)
+            if best is None or rank < best:
+                best = rank
+    assert best is not None, "some size always fills half of the room"
+    _, area, high = best
+    return 32 * high, 32 * (-area // high)

@@ -1,0 +1,184 @@
+"""What a video file says of itself: streams, turn, shape, and when its frames are shown.
+
+Exercised by `videossr index DIR --out CORPUS`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.sidedata.sidedata import SideDataContainer
+from av.stream import Discard, Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from videossr.video.plan import RejectedError, Timeline
+
+_TRUSTED = {"mov", "mp4", "matroska", "webm"}
+"""Containers whose packets carry true presentation times. AVI, TS, PS and FLV are decoded to learn theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is stored about a source file; nothing of it is needed to read its frames.
+
+    Attributes:
+        container: short name of the format, e.g. ``mov`` or ``matroska``.
+        codec: name of the codec, e.g. ``h264``.
+        pix_fmt: ffmpeg's name of the decoded pixels, e.g. ``yuv420p10le``.
+        width, height: of the decoded picture, in its own pixels, before it is turned.
+        aspect: width of one of these pixels over its height.
+        turn: how often the picture is turned by 90 degrees counter-clockwise, after `mirrored`.
+        mirrored: whether the picture is mirrored left to right before it is turned.
+    """
+
+    container: str
+    codec: str
+    pix_fmt: str
+    width: int
+    height: int
+    aspect: Fraction
+    turn: int
+    mirrored: bool
+
+    @property
+    def rotation(self) -> int:
+        """Degrees counter-clockwise: 0, 90, 180 or 270."""
+        return 90 * self.turn
+
+    @property
+    def display(self) -> tuple[int, int]:
+        """(width, height) in square pixels, as a player shows it."""
+        width, height = max(1, round(self.width * self.aspect)), self.height
+        return (height, width) if self.turn % 2 else (width, height)
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The file and its best video stream, ready for an exact decode in one thread.
+
+    Raises RejectedError ``unreadable``, ``no_video`` or ``unsupported``.
+    """
+    try:
+        container = av.open(str(path), "r", metadata_errors="replace")
+    except (FFmpegError, OSError, ValueError) as error:
+        raise RejectedError("unreadable", f"ffmpeg cannot open it: {_plain(error)}") from error
+    with container:
+        stream = _best(container)
+        for other in container.streams:
+            if other.index != stream.index:
+                other.discard = Discard.all
+        if stream.codec_context is None:
+            raise RejectedError("unsupported", "there is no decoder for its codec")
+        context = stream.codec_context
+        context.thread_type = "NONE"
+        context.thread_count = 1
+        # The decoder hands the number of a packet on to its frame: damage is then known frame by frame.
+        context.copy_opaque = True
+        # Check sums are looked at where a stream carries them.
+        context.options = {**context.options, "err_detect": "crccheck"}
+        yield container, stream
+
+
+def _best(container: InputContainer) -> VideoStream:
+    best = container.streams.best("video")
+    videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not videos:
+        raise RejectedError("no_video", f"streams: {', '.join(stream.type for stream in container.streams) or 'none'}")
+    return next((stream for stream in videos if best is not None and stream.index == best.index), videos[0])
+
+
+def _plain(error: BaseException) -> str:
+    """The text of an error without the path in it: a record must not depend on where the files lie."""
+    return str(getattr(error, "strerror", None) or type(error).__name__)
+
+
+def facts_of(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> Facts:
+    """The facts, with shape and turn taken from a decoded frame. Raises RejectedError ``unsupported``."""
+    turn, mirrored = _orientation(frame)
+    aspect = stream.sample_aspect_ratio
+    return Facts(
+        container=container.format.name.split(",")[0],
+        codec=stream.codec_context.codec.canonical_name,
+        pix_fmt=frame.format.name,
+        width=frame.width,
+        height=frame.height,
+        aspect=aspect if aspect is not None and aspect > 0 else Fraction(1),
+        turn=turn,
+        mirrored=mirrored,
+    )
+
+
+def _orientation(frame: VideoFrame) -> tuple[int, bool]:
+    """(turns by 90 degrees counter-clockwise, mirrored first) of the display matrix."""
+    try:
+        side_data = cast(SideDataContainer, frame.side_data)
+        matrix = struct.unpack("=9i", bytes(side_data["DISPLAYMATRIX"])[:36])
+    except KeyError:
+        return 0, False
+    a, b, _, c, d = matrix[:5]
+    turns = {(1, 0, 0, 1): 0, (0, -1, 1, 0): 1, (-1, 0, 0, -1): 2, (0, 1, -1, 0): 3}
+    mirrored = a * d - b * c < 0
+    if mirrored:
+        a, b = -a, -b
+    scale = max(map(abs, (a, b, c, d)))
+    signs = tuple(0 if abs(x) * 1000 < scale else (x > 0) - (x < 0) for x in (a, b, c, d))
+    if scale == 0 or signs not in turns:
+        raise RejectedError("unsupported", f"its display matrix {(a, b, c, d)} is no multiple of 90 degrees")
+    return turns[signs], mirrored
+
+
+def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """The stream's packets up to its end, or to the place from which on the file cannot be read.
+
+    Packets without data are left out: a decoder would take one for the end of the stream.
+    """
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, FFmpegError):
+            return
+        if packet.size:
+            yield packet
+
+
+def promised_timeline(container: InputContainer, stream: VideoStream) -> Timeline | None:
+    """When the frames are shown if every packet gives one, or None where the container cannot be trusted for that.
+
+    Packets that an edit list hides do not count. Reads the whole file, decodes nothing.
+    """
+    if _TRUSTED.isdisjoint(container.format.name.split(",")):
+        return None
+    shown: dict[int, int] = {}
+    for packet in packets_of(container, stream):
+        if packet.is_discard:
+            continue
+        if packet.pts is None or packet.pts in shown or packet.is_corrupt:
+            return None
+        shown[packet.pts] = packet.duration or 0
+    return timeline_of(stream, shown) if shown else None
+
+
+def timeline_of(stream: VideoStream, shown: dict[int, int]) -> Timeline:
+    """From the time and duration of every frame, in ticks; `shown` is not empty.
+
+    A last frame without a duration lasts as long as the one before it.
+    """
+    assert stream.time_base is not None
+    times = sorted(shown)
+    lasts = shown[times[-1]]
+    if lasts <= 0:
+        rate = stream.guessed_rate or Fraction(25)
+        lasts = times[-1] - times[-2] if len(times) > 1 else round(1 / (rate * stream.time_base))
+    return Timeline(tuple(times), times[-1] + max(1, lasts), stream.time_base)

@@ -1,0 +1,317 @@
+"""Decoded frames against an independent full decode, bit for bit, on every test video; and what damage does."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+import pytest
+from av.sidedata.sidedata import SideDataContainer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from videossr.video.decode import decode, pick
+from videossr.video.plan import Plan, RejectedError, Timeline, choose
+
+TABLE = Path(__file__).parents[2] / "docs/results/index.md"
+
+DAMAGED = ("corrupt_mid", "corrupted", "trunc_faststart")
+"""Damage behind the last wanted frame is not looked for, so their containers may promise frames that never come."""
+
+plans = st.one_of(
+    st.builds(
+        Plan,
+        frames=st.integers(2, 40),
+        margin=st.sampled_from([0.0, 0.05, 0.31]),
+        min_step=st.just(0.001),
+        max_pixels=st.just(1024),
+    ),
+    st.builds(Plan, kind=st.just("fps"), frames=st.integers(2, 40), fps=st.floats(0.3, 40), max_pixels=st.just(1024)),
+)
+
+
+def names(folder: Path) -> list[str]:
+    found = sorted(str(path.relative_to(folder)) for path in folder.glob("*/*") if path.suffix != ".md")
+    assert len(found) >= 40, f"{folder} has only {len(found)} videos"
+    return found
+
+
+def planes(frame: av.VideoFrame) -> tuple[bytes, ...]:
+    """The bytes of every plane, without the padding at the end of each line."""
+    parts = []
+    for plane, component in zip(frame.planes, frame.format.components, strict=False):
+        line = component.width * ((component.bits + 7) // 8)
+        lines = np.frombuffer(bytes(plane), np.uint8).reshape(-1, plane.line_size)
+        parts.append(lines[: component.height, :line].tobytes())
+    return tuple(parts)
+
+
+@cache
+def reference(path: Path) -> tuple[Timeline, list[int]]:
+    """Times and hashes of the planes of all frames: every packet into a fresh decoder, one after the other."""
+    shown: dict[int | None, int] = {}
+    duration = 0
+    with av.open(str(path)) as container:
+        stream = container.streams.best("video")
+        assert isinstance(stream, av.VideoStream)
+        assert stream.time_base is not None
+        stream.codec_context.thread_type = av.codec.context.ThreadType.NONE
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except av.InvalidDataError:
+                continue
+            for frame in frames:
+                shown[frame.pts] = hash(planes(frame))
+                duration = frame.duration
+        times = tuple(time for time in shown if time is not None)
+        assert list(shown) == sorted(times)
+        return Timeline(times, times[-1] + duration, stream.time_base), list(shown.values())
+
+
+def test_every_video_of_the_folder_matches_a_full_decode(videos: Path) -> None:
+    compared = 0
+    for name in names(videos):
+        compared += sum(_agreements(videos / name))
+        reference.cache_clear()
+    assert compared > 1000
+
+
+def _agreements(path: Path) -> list[int]:
+    """How many frames were compared under each of some random plans."""
+    compared: list[int] = []
+
+    @settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(plan=plans)
+    def agrees(plan: Plan) -> None:
+        timeline, hashes = reference(path)
+        rejected: RejectedError | None = None
+        try:
+            _, ours, choice, got = pick(path, plan, lambda _, frame: hash(planes(frame)))
+        except RejectedError as error:
+            rejected = error
+        if rejected is not None and rejected.reason == "too_short":
+            with pytest.raises(RejectedError):
+                choose(timeline, plan)
+            return
+        if rejected is not None:
+            assert rejected.reason == "damaged"
+            assert path.stem in DAMAGED
+            return
+        if path.stem not in DAMAGED:
+            assert ours == timeline, path
+        assert choice == choose(ours, plan)
+        at = dict(zip(timeline.times, hashes, strict=True))
+        assert got == [at[ours.times[frame]] for frame in dict.fromkeys(choice.frames)], path
+        compared.append(len(got))
+
+    agrees()
+    return compared
+
+
+def test_the_documented_outcome_of_every_odd_file_holds(videos: Path) -> None:
+    rows = []
+    for path in sorted((videos / "edge").iterdir()):
+        try:
+            got = decode(path, Plan())
+        except RejectedError as error:
+            rows.append(f"| {path.name} | {error.reason} | {error.detail} |")
+            continue
+        facts, timeline = got.facts, got.timeline
+        rows.append(
+            f"| {path.name} | accepted | {facts.codec} {facts.pix_fmt} {facts.width}x{facts.height} in "
+            f"{facts.container}, {len(timeline.times)} frames in {float(timeline.seconds):.3f} s, kept at "
+            f"{got.frames.shape[2]}x{got.frames.shape[1]} |"
+        )
+    documented = [line for line in TABLE.read_text("utf-8").splitlines() if line in rows]
+    assert documented == rows, "the table should be\n" + "\n".join(rows)
+
+
+@pytest.mark.parametrize("name", ["fire.mp4", "gesture_again.mkv"])
+def test_short_clips_are_refused(videos: Path, name: str) -> None:
+    with pytest.raises(RejectedError) as caught:
+        decode(videos / "real" / name, Plan())
+    assert caught.value.reason == "too_short"
+
+
+def test_turned_videos_are_upright(videos: Path) -> None:
+    upright = decode(videos / "real/bikes.mp4", Plan(frames=4))
+    turned = decode(videos / "edge/rot90.mp4", Plan(frames=4))
+    assert turned.frames.shape[1:3] == upright.frames.shape[2:0:-1]
+    assert np.array_equal(turned.frames, np.rot90(upright.frames, 1, axes=(1, 2)))
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_every_display_matrix_is_applied(tmp_path: Path, degrees: int, mirrored: bool) -> None:
+    """A picture with a bright top left corner, written with a display matrix, against the matrix by its definition."""
+    path = tmp_path / "turned.mp4"
+    picture = np.zeros((64, 96, 3), np.uint8)
+    picture[:32, :48] = 255
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.set_display_rotation(degrees, hflip=mirrored)
+        for _ in range(4):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+        container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+        a, b, _, c, d = (
+            (
+                np.frombuffer(bytes(cast(SideDataContainer, frame.side_data)["DISPLAYMATRIX"]), "=i4")[:5] / 65536
+            ).tolist()
+            if (degrees or mirrored)
+            else (1.0, 0.0, 0.0, 0.0, 1.0)
+        )
+    shown = decode(path, Plan(kind="fps", frames=2, fps=1)).frames[0]
+    # The corner at (-1, -1) from the centre goes to (a x + c y, b x + d y).
+    x, y = -a - c, -b - d
+    height, width = shown.shape[:2]
+    corner = shown[: height // 2] if y < 0 else shown[height // 2 :]
+    corner = corner[:, : width // 2] if x < 0 else corner[:, width // 2 :]
+    assert (height, width) == ((96, 64) if degrees % 180 else (64, 96))
+    assert corner.mean() > 200
+    assert shown.mean() < 100
+
+
+@pytest.mark.parametrize(
+    ("matrix", "red", "blue"), [(1, 0.2126, 0.0722), (5, 0.299, 0.114), (2, 0.299, 0.114), (9, 0.2627, 0.0593)]
+)
+@pytest.mark.parametrize("full", [False, True])
+def test_matrix_and_range_are_applied(tmp_path: Path, matrix: int, red: float, blue: float, full: bool) -> None:
+    """A flat colour, stored losslessly with each matrix and range, against the definition of YCbCr."""
+    path = tmp_path / "flat.mkv"
+    luma, cb, cr = 120, 90, 170
+    frame = av.VideoFrame(64, 64, "yuv420p")
+    for plane, value in zip(frame.planes, (luma, cb, cr), strict=True):
+        plane.update(bytes([value]) * plane.buffer_size)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        frame.colorspace = stream.codec_context.colorspace = matrix
+        frame.color_range = stream.codec_context.color_range = 2 if full else 1
+        for time in range(4):
+            frame.pts = time
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    y, u, v = (
+        (luma / 255, (cb - 128) / 255, (cr - 128) / 255)
+        if full
+        else ((luma - 16) / 219, (cb - 128) / 224, (cr - 128) / 224)
+    )
+    r, b = y + 2 * (1 - red) * v, y + 2 * (1 - blue) * u
+    g = (y - red * r - blue * b) / (1 - red - blue)
+    shown = decode(path, Plan(kind="fps", frames=2, fps=1)).frames[0]
+    assert np.abs(shown.reshape(-1, 3) - 255 * np.clip([r, g, b], 0, 1)).max() <= 1.5
+
+
+def test_files_that_are_no_video(tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("not a video " * 1000)
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        sound.sample_rate = 8000
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode(None))
+    for name, reason in (("empty", "unreadable"), ("text", "unreadable"), ("sound", "no_video")):
+        with pytest.raises(RejectedError) as caught:
+            decode(tmp_path / f"{name}.mp4", Plan())
+        assert caught.value.reason == reason
+        assert str(tmp_path) not in caught.value.detail
+
+
+SEEN = ["real/bikes.mp4", "edge/full.ts", "edge/mpeg4.avi", "edge/av1.mp4"]
+"""Codecs whose decoders notice nearly all damage. VP9's and HEVC's entropy coding takes any bytes for a picture."""
+
+
+@pytest.mark.parametrize("name", [*SEEN, "edge/opengop_hevc.mp4", "edge/vp9.webm"])
+def test_what_random_damage_leaves_is_right_or_refused(
+    videos: Path, tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Frames accepted from a cut file, or one with an overwritten block, equal those of the whole file."""
+    timeline, hashes = reference(videos / name)
+    at = dict(zip(timeline.times, hashes, strict=True))
+    whole = (videos / name).read_bytes()
+    rng = random.Random(7)
+    wrong = {"cut": 0, "block": 0}
+    refused = 0
+    path = tmp_path / f"damaged{Path(name).suffix}"
+    for kind in ("cut", "block") * 6:
+        data = bytearray(whole)
+        place = rng.randrange(len(data) // 10, len(data) - 512)
+        data[place:] = b"" if kind == "cut" else rng.randbytes(512) + data[place + 512 :]
+        path.write_bytes(data)
+        try:
+            _, ours, choice, got = pick(path, Plan(frames=6), lambda _, frame: hash(planes(frame)))
+        except RejectedError:
+            refused += 1
+            continue
+        wrong[kind] += sum(at[ours.times[k]] != value for k, value in zip(choice.frames, got, strict=True))
+    assert wrong["cut"] == 0
+    assert refused or name not in SEEN
+    assert wrong["block"] <= 1 or name not in SEEN
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_frame_replaced_at_its_own_time_is_not_shown(tmp_path: Path) -> None:
+    """Two frames with one time: the second is what a player shows."""
+    path = tmp_path / "twice.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10, options={"g": "1"})
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        packets = []
+        for level in (40, 80, 120, 160, 200):
+            packets += stream.encode(av.VideoFrame.from_ndarray(np.full((64, 64, 3), level, np.uint8)))
+        packets += stream.encode(None)
+        step = packets[1].dts - packets[0].dts if packets[1].dts is not None and packets[0].dts is not None else 0
+        for number, packet in enumerate(packets):
+            packet.dts = (number - 1) * step
+            packet.pts = (number - (number > 2)) * step
+            container.mux(packet)
+    decoded = decode(path, Plan(kind="fps", frames=8, fps=10))
+    assert len(decoded.timeline.times) == 4
+    assert decoded.frames.mean(axis=(1, 2, 3)).round(-1).tolist() == [40, 80, 160, 200]
+
+
+def test_time_base_is_never_rounded(videos: Path) -> None:
+    decoded = decode(videos / "real/nasa_320x180_13s.mp4", Plan())
+    assert decoded.timeline.seconds == Fraction(390 * 1001, 30000)
+
+
+PROGRAM = """
+import ctypes, hashlib, sys
+from pathlib import Path
+import av
+from videossr.video.decode import decode
+from videossr.video.plan import Plan
+library = next(line.split()[-1] for line in open("/proc/self/maps") if "libavutil" in line)
+ctypes.CDLL(library).av_force_cpu_flags(int(sys.argv[1]))
+for path in sys.argv[2:]:
+    print(hashlib.sha256(decode(Path(path), Plan(frames=8, min_step=0.01)).frames).hexdigest())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux to find ffmpeg's library in memory")
+def test_frames_do_not_depend_on_the_processor(videos: Path) -> None:
+    """The same pixels from plain C code as from whatever vector code this processor has."""
+    names = ["edge/mpeg4.avi", "edge/mpeg2.mpg", "edge/h264_10bits.mp4", "real/gesture_again.mkv", "real/carphone.mp4"]
+    files = [str(videos / name) for name in names]
+    hashes = {
+        flags: subprocess.run(
+            [sys.executable, "-c", PROGRAM, flags, *files], check=True, capture_output=True, text=True
+        ).stdout.split()
+        for flags in ("-1", "0")
+    }
+    assert len(set(hashes["-1"])) == len(files)
+    assert hashes["-1"] == hashes["0"]

@@ -1,0 +1,52 @@
+"""The same footage is found again, other footage is not."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from videossr.video.decode import decode
+from videossr.video.fingerprint import NEAR_SHARE, fingerprint, near
+from videossr.video.plan import Plan
+
+CLIPS = ["carphone.mp4", "pancake.mkv", "chaplin_bw.mp4", "arm_wrestling.mp4"]
+
+
+def smaller(source: Path, target: Path) -> None:
+    """Half the size, strongly compressed, the first and last tenth left out."""
+    with av.open(str(source)) as container, av.open(str(target), "w") as out:
+        frames = [frame.reformat(160, 112, "yuv420p") for frame in container.decode(video=0)]
+        stream = out.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 112, "yuv420p"
+        stream.bit_rate = 200_000
+        for time, frame in enumerate(frames[len(frames) // 10 : -len(frames) // 10]):
+            frame.pts, frame.time_base = time, Fraction(1, 25)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+
+
+def test_copies_are_near_and_other_clips_are_not(videos: Path, tmp_path: Path) -> None:
+    plan = Plan(min_step=0.02)
+    prints = {name: fingerprint(decode(videos / "real" / name, plan).frames) for name in CLIPS}
+    for name in CLIPS:
+        smaller(videos / "real" / name, tmp_path / "copy.mp4")
+        copy = fingerprint(decode(tmp_path / "copy.mp4", plan).frames)
+        for other, of_other in prints.items():
+            assert (near(copy, of_other) >= NEAR_SHARE) == (other == name), (name, other)
+
+
+def test_flat_frames_say_nothing() -> None:
+    flat = np.full((3, 64, 96, 3), 90, np.uint8)
+    assert fingerprint(flat).tolist() == [0, 0, 0]
+    assert near(fingerprint(flat), fingerprint(flat)) == 0.0
+
+
+def test_share_counts_frames_of_the_first() -> None:
+    a = np.array([0b1110, 0xFFFF_FFFF_0000_0000, 0], np.uint64)
+    b = np.array([0b1000, 0], np.uint64)
+    assert near(a, b, bits=1) == 0.0
+    assert near(a, b, bits=2) == 0.5
+    assert near(b, a, bits=2) == 1.0

@@ -1,0 +1,239 @@
+"""Whole corpora from real files: the same bytes whatever the workers, after a kill, and one file at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from videossr.clock import Clock
+from videossr.sample import VideoKey
+from videossr.video.decode import decode
+from videossr.video.index import Outcome, index
+from videossr.video.pack import Corpus, CorpusError, corpus_hash
+from videossr.video.plan import Plan
+
+PLAN = Plan(frames=8)
+NAMES = ["real/carphone.mp4", "real/pancake.mkv", "edge/opengop_hevc.mp4", "edge/mpeg4.avi", "real/fire.mp4"]
+
+
+@pytest.fixture
+def source(videos: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "clips"
+    for name in [*NAMES, "edge/corrupt_mid.mp4"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(videos / name)
+    return folder
+
+
+def state(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_corpus_holds_what_was_decoded(source: Path, tmp_path: Path) -> None:
+    seen: list[Outcome] = []
+    summary = index(source, tmp_path / "corpus", PLAN, progress=seen.append)
+    assert (summary.videos, summary.decoded, summary.rejected) == (5, 6, {"damaged": 1})
+    assert sorted(outcome.done for outcome in seen) == [1, 2, 3, 4, 5, 6]
+    assert [outcome.path for outcome in seen if outcome.rejected] == ["edge/corrupt_mid.mp4"]
+    corpus = Corpus(tmp_path / "corpus")
+    assert corpus.hash == summary.hash == corpus_hash(reversed(corpus.videos))
+    assert [entry.content for entry in corpus.videos] == sorted(entry.content for entry in corpus.videos)
+    for entry in corpus.videos:
+        file = source / entry.path
+        decoded = decode(file, PLAN)
+        assert entry.content == hashlib.sha256(file.read_bytes()).hexdigest()
+        assert entry.clock == decoded.choice.clock
+        assert entry.source_times == tuple(
+            decoded.timeline.times[frame] * decoded.timeline.base for frame in decoded.choice.frames
+        )
+        frames = corpus.frames(entry.key)
+        assert frames.shape == decoded.frames.shape == (8, *entry.size, 3)
+        assert np.abs(frames.astype(int) - decoded.frames).mean() < 3
+        assert np.array_equal(corpus.frames(entry.key, [5, 0, 5]), frames[[5, 0, 5]])
+        with pytest.raises(IndexError, match=r"0\.\.7"):
+            corpus.frames(entry.key, [8])
+    rejected = pq.read_table(tmp_path / "corpus/rejected.parquet").to_pylist()
+    assert [(row["path"], row["reason"], row["threshold"]) for row in rejected] == [
+        ("edge/corrupt_mid.mp4", "damaged", 0)
+    ]
+    assert sorted(path.name for path in (tmp_path / "corpus").iterdir()) == sorted(
+        {"config.toml", "manifest.json", "packs", "rejected.parquet"}
+        | {f"videos-{entry.shard}.parquet" for entry in corpus.videos}
+    )
+
+
+def test_two_workers_and_one_file_at_a_time_write_the_same_bytes(source: Path, tmp_path: Path) -> None:
+    index(source, tmp_path / "one", PLAN)
+    index(source, tmp_path / "two", PLAN, workers=2)
+    hidden = tmp_path / "later"
+    shutil.move(source / "real", hidden)
+    index(source, tmp_path / "grown", PLAN)
+    shutil.move(hidden, source / "real")
+    assert index(source, tmp_path / "grown", PLAN).decoded == 3
+    assert state(tmp_path / "one") == state(tmp_path / "two") == state(tmp_path / "grown")
+
+
+def test_an_unchanged_corpus_is_left_alone(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "corpus"
+    first = index(source, out, PLAN)
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    again = index(source, out, PLAN)
+    assert (again.decoded, again.videos, again.hash) == (0, first.videos, first.hash)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == times
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from videossr.video.index import index
+from videossr.video.plan import Plan
+if __name__ == "__main__":
+    index(Path(sys.argv[1]), Path(sys.argv[2]), Plan(frames=8))
+"""
+
+
+def test_a_killed_run_goes_on_where_it_stopped(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "corpus"
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    child = subprocess.Popen([sys.executable, str(program), str(source), str(out)], start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not any((out / "parts").glob("[0-9a-f]" * 64)) and time.monotonic() < deadline:
+        assert child.poll() is None, "it ended before it could be killed"
+        time.sleep(0.002)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    with pytest.raises(CorpusError, match="again"):
+        Corpus(out)
+    staged = len(list((out / "parts").glob("[0-9a-f]" * 64)))
+    assert staged > 0
+    assert index(source, out, PLAN).decoded < 6
+    index(source, tmp_path / "whole", PLAN)
+    assert state(out) == state(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_kill_between_pack_and_table_is_mended(source: Path, tmp_path: Path, committed: bool) -> None:
+    out, whole = tmp_path / "corpus", tmp_path / "whole"
+    index(source, whole, PLAN)
+    shutil.copytree(whole, out)
+    shard = Corpus(out).videos[0].shard
+    (out / "manifest.json").unlink()
+    table = out / f"videos-{shard}.parquet"
+    if committed:  # the pack was renamed, the table was not
+        table.rename(table.with_name(table.name + ".new"))
+    else:
+        (out / f"packs/{shard}.pack.new").write_bytes(b"half a pa")
+        table.with_name(table.name + ".new").write_bytes(b"half a ta")
+    assert index(source, out, PLAN).decoded == 0
+    assert state(out) == state(whole)
+
+
+def test_odd_files_are_recorded_and_copies_kept_once(source: Path, tmp_path: Path) -> None:
+    (source / "EMPTY.MP4").touch()
+    (source / "text.avi").write_text("this is no video")
+    (source / ".hidden.mp4").write_bytes(b"x")
+    (source / "gone.webm").symlink_to(source / "nowhere.webm")
+    (source / "notes.txt").write_text("not looked at")
+    (source / "loop").symlink_to(source)
+    shutil.copy(source / "real/carphone.mp4", source / "copy.mp4")
+    summary = index(source, tmp_path / "corpus", PLAN)
+    rows = {row["path"]: row for row in pq.read_table(tmp_path / "corpus/rejected.parquet").to_pylist()}
+    reasons = {path: row["reason"] for path, row in rows.items()}
+    assert reasons == {
+        ".hidden.mp4": "hidden",
+        "EMPTY.MP4": "unreadable",
+        "edge/corrupt_mid.mp4": "damaged",
+        "gone.webm": "unreadable",
+        "real/carphone.mp4": "duplicate",
+        "text.avi": "unreadable",
+    }
+    assert "copy.mp4" in rows["real/carphone.mp4"]["detail"]
+    assert summary.rejected == {"damaged": 1, "duplicate": 1, "hidden": 1, "unreadable": 3}
+    assert str(tmp_path) not in "".join(row["detail"] for row in rows.values())
+
+
+def test_source_id_comes_from_the_path(source: Path, tmp_path: Path) -> None:
+    index(source, tmp_path / "corpus", PLAN, source_id=r"(car|pan)")
+    found = {entry.path: entry.source_id for entry in Corpus(tmp_path / "corpus").videos}
+    assert found["real/carphone.mp4"] == "car"
+    assert found["real/pancake.mkv"] == "pan"
+    assert found["edge/mpeg4.avi"] is None
+    with pytest.raises(ValueError, match="group"):
+        index(source, tmp_path / "other", PLAN, source_id="car")
+
+
+def test_what_cannot_be_indexed_says_so(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="not a folder"):
+        index(tmp_path / "nowhere", tmp_path / "corpus", PLAN)
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(FileNotFoundError, match="no videos"):
+        index(tmp_path / "bare", tmp_path / "corpus", PLAN)
+    assert not (tmp_path / "corpus").exists()
+    for out in (source, source / "real"):
+        before = sorted(source.rglob("*"))
+        with pytest.raises(CorpusError, match="--out"):
+            index(source, out, PLAN)
+        assert sorted(source.rglob("*")) == before
+    index(source, tmp_path / "corpus", PLAN)
+    with pytest.raises(CorpusError, match=r"plan\.frames is 8"):
+        index(source, tmp_path / "corpus", Plan(frames=9))
+    with pytest.raises(ValueError, match="quality"):
+        index(source, tmp_path / "corpus", PLAN, quality=0)
+
+
+def test_a_corpus_inside_the_source_folder_is_not_searched(source: Path, tmp_path: Path) -> None:
+    index(source, source / "corpus", PLAN)
+    (source / "corpus/packs/stray.mp4").write_bytes(b"x")
+    assert index(source, source / "corpus", PLAN).rejected == {"damaged": 1}
+
+
+def test_reading_fails_clearly(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="is no corpus"):
+        Corpus(tmp_path)
+    out = tmp_path / "corpus"
+    index(source, out, PLAN)
+    corpus = Corpus(out)
+    entry = corpus.videos[0]
+    assert entry.key in corpus
+    assert VideoKey(entry.content, "0" * 64) not in corpus
+    with pytest.raises(CorpusError, match="--corpus"):
+        corpus.frames(VideoKey("0" * 64, entry.pack))
+    with pytest.raises(CorpusError, match="another decoded form"):
+        corpus.frames(VideoKey(entry.content, "0" * 64))
+    frames = corpus.frames(entry.key)
+    copy: Corpus = pickle.loads(pickle.dumps(corpus))
+    assert np.array_equal(copy.frames(entry.key), frames)
+    pack = out / f"packs/{entry.shard}.pack"
+    pack.write_bytes(pack.read_bytes()[:-1])
+    with pytest.raises(CorpusError, match="instead of"):
+        Corpus(out).frames(entry.key)
+
+
+def test_a_dense_corpus_holds_the_plain_one(source: Path, tmp_path: Path) -> None:
+    index(source, tmp_path / "plain", Plan(frames=8))
+    index(source, tmp_path / "dense", Plan(frames=24))
+    dense = {entry.content: entry for entry in Corpus(tmp_path / "dense").videos}
+    compared = 0
+    for entry in Corpus(tmp_path / "plain").videos:
+        if entry.content in dense:
+            clock: Clock = dense[entry.content].clock
+            assert clock.thin(8) == entry.clock
+            assert dense[entry.content].ticks[::3] == entry.ticks
+            compared += 1
+    assert compared >= 3

@@ -1,0 +1,148 @@
+"""Which frames a plan takes, from exact times: laws that hold for any timeline, and cases worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from videossr.video.plan import Plan, RejectedError, Timeline, choose, fit
+
+bases = st.sampled_from(
+    [Fraction(1, 12800), Fraction(1, 1000), Fraction(1, 90000), Fraction(1001, 30000), Fraction(1, 25)]
+)
+
+
+@st.composite
+def timelines(draw: st.DrawFn) -> Timeline:
+    base = draw(bases)
+    longest = draw(st.sampled_from([0.04, 0.3]))
+    gaps = draw(st.lists(st.floats(0.01, longest), min_size=draw(st.sampled_from([1, 40, 90])), max_size=120))
+    start = draw(st.integers(-5000, 5000))
+    times = [start]
+    for gap in gaps:
+        times.append(times[-1] + max(1, round(gap / base)))
+    return Timeline(tuple(times[:-1]), times[-1], base)
+
+
+def on_screen(timeline: Timeline, offset: Fraction) -> int:
+    """The slow way: walk through all frames."""
+    shown = 0
+    for frame, time in enumerate(timeline.times):
+        if (time - timeline.times[0]) * timeline.base <= offset:
+            shown = frame
+    return shown
+
+
+@given(timelines(), st.integers(2, 60), st.sampled_from([0.0, 0.05, 0.2]))
+def test_uniform_shows_what_is_on_screen_at_equal_times(timeline: Timeline, frames: int, margin: float) -> None:
+    plan = Plan(frames=frames, margin=margin, min_step=0.02)
+    exact = Fraction(str(margin))
+    step = (1 - 2 * exact) * timeline.seconds / frames
+    try:
+        choice = choose(timeline, plan)
+    except RejectedError:
+        times = [exact * timeline.seconds + Fraction(round(k * step * 1000), 1000) for k in range(frames)]
+        assert step < Fraction("0.02") or len({on_screen(timeline, time) for time in times}) < frames
+        return
+    assert len(set(choice.frames)) == len(choice.frames) == frames
+    assert choice.offset == exact * timeline.seconds
+    for k, (time, frame) in enumerate(zip(choice.clock.times_ms, choice.frames, strict=True)):
+        assert abs(time - k * step * 1000) <= Fraction(1, 2)
+        assert frame == on_screen(timeline, choice.offset + Fraction(time, 1000))
+    assert abs(choice.clock.end_ms - frames * step * 1000) <= Fraction(1, 2)
+
+
+@settings(suppress_health_check=[HealthCheck.filter_too_much])  # many of these videos are too short
+@given(timelines(), st.integers(2, 16), st.integers(2, 4))
+def test_every_kth_slot_of_a_denser_plan_is_the_plain_plans_slot(timeline: Timeline, frames: int, times: int) -> None:
+    try:
+        dense = choose(timeline, Plan(frames=frames * times, min_step=0.005))
+    except RejectedError:
+        reject()
+    plain = choose(timeline, Plan(frames=frames, min_step=0.005))
+    assert dense.clock.thin(frames) == plain.clock
+    assert dense.frames[::times] == plain.frames
+
+
+@given(timelines(), st.integers(2, 60), st.sampled_from([0.5, 2.0, 3.7, 25.0]))
+def test_fps_covers_the_video_and_reaches_its_last_frame_when_slots_run_out(
+    timeline: Timeline, frames: int, fps: float
+) -> None:
+    rate = Fraction(str(fps))
+    choice = choose(timeline, Plan(kind="fps", frames=frames, fps=fps))
+    assert choice.offset == 0
+    assert choice.frames[0] == 0
+    assert len(choice.frames) <= frames
+    for time, frame in zip(choice.clock.times_ms, choice.frames, strict=True):
+        assert frame == on_screen(timeline, Fraction(time, 1000))
+    if timeline.seconds * rate > frames:
+        assert len(choice.frames) == frames
+        assert choice.frames[-1] == len(timeline.times) - 1
+    else:
+        assert len(choice.frames) == math.ceil(timeline.seconds * rate)
+        for k, time in enumerate(choice.clock.times_ms):
+            assert abs(time - k * 1000 / rate) <= Fraction(1, 2)
+
+
+def test_uniform_by_hand() -> None:
+    timeline = Timeline(tuple(range(0, 100, 10)), 100, Fraction(1, 10))  # ten frames, one second each
+    choice = choose(timeline, Plan(frames=3, margin=0.05))
+    assert choice.clock.times_ms == (0, 3000, 6000)
+    assert choice.clock.end_ms == 9000
+    assert choice.frames == (0, 3, 6)  # on screen at 0.5, 3.5 and 6.5 s
+
+
+def test_too_short_says_what_was_measured() -> None:
+    second = Timeline(tuple(range(25)), 25, Fraction(1, 25))
+    with pytest.raises(RejectedError) as caught:
+        choose(second, Plan(frames=48))
+    assert (caught.value.reason, caught.value.value, caught.value.threshold) == ("too_short", 0.01875, 0.05)
+    slide_show = Timeline((0, 30, 60), 90, Fraction(1))
+    with pytest.raises(RejectedError) as caught:
+        choose(slide_show, Plan(frames=48))
+    assert (caught.value.value, caught.value.threshold) == (3, 48)
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1024, 400_000))
+def test_fit_is_legal_and_the_best_of_its_kind(width: int, height: int, max_pixels: int) -> None:
+    high, wide = fit(width, height, max_pixels)
+    assert high % 32 == wide % 32 == 0
+    assert 32 <= high < height + 32
+    assert 32 <= wide < width + 32
+    assert high * wide <= max_pixels
+    up = math.ceil(width / 32) * 32, math.ceil(height / 32) * 32
+    half = min(max_pixels, up[0] * up[1]) / 2
+    assert high * wide >= half
+    error = abs(math.log(wide * height / (high * width)))
+    for other_high in range(32, min(up[1], max_pixels // 32) + 1, 32):
+        for other_wide in {32 * round(other_high * width / height / 32) + d for d in (-32, 0, 32)}:
+            legal = 32 <= other_wide <= up[0] and half <= other_high * other_wide <= max_pixels
+            assert not legal or abs(math.log(other_wide * height / (other_high * width))) >= error - 1e-12
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "size"),
+    [
+        (640, 360, (160, 288)),
+        (360, 640, (288, 160)),
+        (320, 240, (192, 256)),
+        (200, 200, (224, 224)),
+        (100, 100, (128, 128)),
+        (20, 10, (32, 32)),
+        (10_000, 20, (32, 2048)),
+    ],
+)
+def test_fit_by_hand(width: int, height: int, size: tuple[int, int]) -> None:
+    assert fit(width, height, 65536) == size
+
+
+@pytest.mark.parametrize("wrong", [{"frames": 1}, {"margin": 0.5}, {"kind": "gop"}, {"max_pixels": 1000}, {"fps": 0}])
+def test_a_plan_outside_its_ranges_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Plan(**wrong)

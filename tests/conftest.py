@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from videossr.sample import VideoKey
+from videossr.tasks.base import Video
+from videossr.video.decode import decode
+from videossr.video.index import index
+from videossr.video.pack import Corpus
+from videossr.video.plan import Plan
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +26,24 @@ def videos() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test videos at {folder}; set VIDEOSSR_TEST_VIDEOS to a folder that has them")
     return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def clip(videos: Path) -> Callable[..., Video]:
+    """A real clip at the default size, by its file name in `real/`: `clip("bikes.mp4", frames=144)`."""
+
+    @cache
+    def load(name: str, frames: int = 48) -> Video:
+        decoded = decode(videos / "real" / name, Plan(frames=frames))
+        key = VideoKey(hashlib.sha256(name.encode()).hexdigest(), hashlib.sha256(bytes(frames)).hexdigest())
+        return Video(key, decoded.choice.clock, decoded.frames)
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def corpus(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """The real clips, indexed with the defaults."""
+    out = tmp_path_factory.mktemp("corpus") / "corpus"
+    index(videos / "real", out)
+    return Corpus(out)

@@ -1,0 +1,56 @@
+# Set up and run everything from a bare Python 3.11: `make demo`, `make test`. Both make .venv themselves.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+VIDEOS ?=
+
+.PHONY: demo test integration check format clean
+
+demo: $(VENV)/.demo
+	rm -rf demo/corpus demo/dataset demo/gallery.html
+	$(if $(VIDEOS),,$(BIN)/python runs/demo_videos.py demo/videos)
+	$(BIN)/videossr index $(or $(VIDEOS),demo/videos) --out demo/corpus
+	$(BIN)/videossr build smoke --corpus demo/corpus --out demo/dataset
+	$(BIN)/videossr validate demo/dataset --model-type qwen3_vl --show 1
+	$(BIN)/videossr gallery demo/dataset --out demo/gallery.html
+	@echo "Now open demo/gallery.html in a browser."
+
+test: $(VENV)/.dev $(VENV)/.chromium
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not integration"
+
+integration: $(VENV)/.dev
+	$(BIN)/python -m pytest -m integration tests/integration
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .side demo .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade pip
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --constraint constraints-cpu.txt --editable ".[demo]"
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints-cpu.txt | $(VENV)/bin/python
+	$(PIP) install torch==$$(sed -n 's/^torch==//p' constraints-cpu.txt)
+	$(PIP) install --constraint constraints-cpu.txt --editable . --group dev
+	touch $@
+
+# The browser for the tests of pages: Debian's, where this runs as root and has none; else those tests are skipped.
+$(VENV)/.chromium: | $(VENV)/bin/python
+	if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; \
+	fi
+	touch $@

@@ -1,0 +1,115 @@
+"""Perturbations of the picture: pure, of one strength throughout, and what their names say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from videossr.perturb import PIXELS, Strengths
+from videossr.perturb.color import gray
+from videossr.perturb.spatial import resize
+from videossr.question import Frames
+from videossr.tasks.base import Video
+
+small = arrays(np.uint8, st.tuples(st.integers(1, 3), st.sampled_from([32, 64]), st.sampled_from([32, 96]), st.just(3)))
+
+
+def parameters(name: str, seed: int = 0) -> dict[str, object]:
+    return dict(PIXELS[name].parameters(Strengths(), np.random.default_rng(seed)))
+
+
+@pytest.mark.parametrize("name", sorted(PIXELS))
+@settings(max_examples=10, deadline=None)
+@given(frames=small)
+def test_the_same_input_gives_the_same_bytes_and_is_left_alone(name: str, frames: Frames) -> None:
+    before = frames.copy()
+    params = parameters(name)
+    first = PIXELS[name].apply(frames, params)  # type: ignore[arg-type]
+    assert np.array_equal(first, PIXELS[name].apply(frames, params))  # type: ignore[arg-type]
+    assert first.shape == frames.shape
+    assert first.dtype == np.uint8
+    assert np.array_equal(frames, before)
+
+
+@pytest.mark.parametrize("name", sorted(set(PIXELS) - {"noise"}))
+def test_each_frame_is_altered_alike(name: str, clip: Callable[..., Video]) -> None:
+    """A segment of one frame repeated stays still: nothing is drawn anew within it."""
+    frames = np.repeat(clip("bikes.mp4").frames[:1], 4, axis=0)
+    altered = PIXELS[name].apply(frames, parameters(name))  # type: ignore[arg-type]
+    assert (altered == altered[0]).all()
+    assert not np.array_equal(altered[0], frames[0])
+
+
+def test_noise_is_new_in_every_frame_and_of_the_drawn_strength() -> None:
+    frames = np.full((4, 128, 128, 3), 128, np.uint8)
+    altered = PIXELS["noise"].apply(frames, {"sigma": 35.0, "seed": 7}).astype(np.float64)
+    assert not np.array_equal(altered[0], altered[1])
+    assert altered.std(axis=(1, 2, 3)) == pytest.approx(35, rel=0.02)
+    assert altered.mean() == pytest.approx(128, abs=0.3)
+    other = PIXELS["noise"].apply(frames, {"sigma": 35.0, "seed": 8})
+    assert not np.array_equal(altered, other)
+
+
+@given(frames=small)
+@settings(max_examples=20, deadline=None)
+def test_turning_back_restores(frames: Frames) -> None:
+    for name in ("mirror", "rotate_180", "channel_swap", "invert"):
+        assert np.array_equal(PIXELS[name].apply(PIXELS[name].apply(frames, {}), {}), frames)
+
+
+def test_quarter_turns_of_a_square_frame() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    clockwise = PIXELS["rotate_90"].apply(frames, {})
+    assert np.array_equal(clockwise[0], cv2.rotate(frames[0], cv2.ROTATE_90_CLOCKWISE))
+    assert np.array_equal(PIXELS["rotate_270"].apply(clockwise, {}), frames)
+
+
+def test_quarter_turns_of_a_wide_frame_lie_on_black() -> None:
+    frames = np.full((1, 64, 128, 3), 200, np.uint8)
+    turned = PIXELS["rotate_90"].apply(frames, {})[0]
+    assert (turned[:, 48:80] == 200).all()
+    assert (turned[:, :48] == 0).all()
+    assert (turned[:, 80:] == 0).all()
+
+
+def test_zooming_out_puts_the_whole_picture_on_black() -> None:
+    frames = np.full((1, 96, 192, 3), 255, np.uint8)
+    shrunk = PIXELS["zoom_out"].apply(frames, {"factor": 1.5})[0]
+    assert (shrunk[16:80, 32:160] == 255).all()
+    assert int((shrunk == 255).all(axis=2).sum()) == 64 * 128
+
+
+def test_zooming_in_shows_the_middle(clip: Callable[..., Video]) -> None:
+    frames = clip("bikes.mp4").frames[:2]
+    height, width = frames.shape[1:3]
+    zoomed = PIXELS["zoom_in"].apply(frames, {"factor": 2.0})
+    back = resize(zoomed, height // 2, width // 2).astype(np.int16)
+    middle = frames[:, height // 4 : height // 4 * 3, width // 4 : width // 4 * 3]
+    assert np.abs(back - middle).mean() < 3
+
+
+def test_gray_and_saturation_move_along_the_same_line(clip: Callable[..., Video]) -> None:
+    frames = clip("bikes.mp4").frames[:2]
+    luma = gray(frames)
+    assert (luma[..., 0] == luma[..., 1]).all()
+    assert np.array_equal(PIXELS["saturation"].apply(frames, {"factor": 1.0}), frames)
+    strong = PIXELS["saturation"].apply(frames, {"factor": 2.0}).astype(np.int16)
+    expected = np.clip(2 * frames.astype(np.int16) - luma, 0, 255)
+    assert np.abs(strong - expected).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["zoom_in", "zoom_out", "noise"])
+def test_drawn_strengths_fill_their_range(name: str) -> None:
+    strengths = Strengths()
+    key = "sigma" if name == "noise" else "factor"
+    drawn = [float(str(parameters(name, seed)[key])) for seed in range(300)]
+    low, high = getattr(strengths, name)
+    assert low <= min(drawn) < low + 0.05 * (high - low)
+    assert high - 0.05 * (high - low) < max(drawn) <= high
+    assert PIXELS[name].weakest(strengths)[key] == low

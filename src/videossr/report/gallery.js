@@ -6,7 +6,7 @@ const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 const cards = $$(".card");
 const filters = { task: "", column: "", q: "" };
 const speeds = [1, 2, 4, 8];
-const sizes = [1, 1.5, 2, 3];
+const sizes = [0.65, 1, 1.4, 2.1, 3.2];
 let current = null;
 let playing = null;
 let speed = 1;
@@ -213,7 +213,7 @@ function nextSpeed() {
 
 function resize(by) {
   size = sizes[Math.min(sizes.length - 1, Math.max(0, sizes.indexOf(size) + by))];
-  document.documentElement.style.setProperty("--piece", `${150 * size}px`);
+  document.documentElement.style.setProperty("--piece", `${130 * size}px`);
   layout();
 }
 
@@ -235,8 +235,8 @@ function layout() {
   const visible = shown().map((card) => $(".timeline .rows", card)).find(Boolean);
   if (!visible?.clientWidth) return;
   const width = visible.clientWidth;
-  const phone = width < 560;
-  for (const clip of $$(".timeline")) arrange(clip, width, (phone ? 41 : 47) * size);
+  const narrowest = (width < 560 ? 54 : 72) * size;
+  for (const clip of $$(".timeline")) arrange(clip, width, narrowest);
 }
 
 function arrange(clip, width, narrowest) {
@@ -251,12 +251,13 @@ function arrange(clip, width, narrowest) {
   for (let k = 0; k < slots.length; k += perRow) rows.push(slots.slice(k, k + perRow));
   const longest = Math.max(...rows.map((row) => time(row.at(-1))[1] - time(row[0])[0]));
   const scale = Math.min(width / longest, (96 * aspect * size) / usual);
-  clip.style.setProperty("--h", `${(usual * scale) / aspect}px`);
+  clip.style.setProperty("--h", `${Math.ceil((usual * scale) / aspect)}px`);
   const spans = JSON.parse(clip.dataset.spans);
   $(".rows", clip).replaceChildren(
     ...rows.map((row) => {
       const [from, to] = [time(row[0])[0], time(row.at(-1))[1]];
-      for (const slot of row) slot.style.width = `${(time(slot)[1] - time(slot)[0]) * scale}px`;
+      const pixel = (at) => Math.round((at - from) * scale);
+      for (const slot of row) slot.style.width = `${pixel(time(slot)[1]) - pixel(time(slot)[0])}px`;
       const holder = make("div", "row");
       const line = make("div", "slots");
       line.append(...row);
@@ -268,7 +269,7 @@ function arrange(clip, width, narrowest) {
 }
 
 function lane(spans, from, to, scale) {
-  const holder = make("div", "lane");
+  const holder = make("div", spans.some(([start, end]) => end > from && start < to) ? "lane" : "");
   for (const [start, end] of spans) {
     if (end <= from || start >= to) continue;
     const bracket = make("div", "bracket");

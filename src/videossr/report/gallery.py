@@ -157,6 +157,7 @@ def _views(
         yield {
             "sample": card.sample,
             "question": card.question,
+            "truth": card.truth,
             "prompt": card.question.prompt.split(VIDEO),
             "command": card.command,
             "strips": [_strip(card, k, thumb_height, quality) for k in range(len(card.clips))],

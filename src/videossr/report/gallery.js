@@ -11,6 +11,7 @@ let current = null;
 let playing = null;
 let speed = 1;
 let size = 1;
+let laidOut = "";
 
 function make(tag, name, text = "") {
   const element = document.createElement(tag);
@@ -208,7 +209,7 @@ function putInOrder(card) {
 
 function nextSpeed() {
   speed = speeds[(speeds.indexOf(speed) + 1) % speeds.length];
-  $("#speed").textContent = `${speed}×`;
+  $("#speed").textContent = `${speed}× speed`;
 }
 
 function resize(by) {
@@ -235,6 +236,8 @@ function layout() {
   const visible = shown().map((card) => $(".timeline .rows", card)).find(Boolean);
   if (!visible?.clientWidth) return;
   const width = visible.clientWidth;
+  if (laidOut === `${width} ${size}`) return;
+  laidOut = `${width} ${size}`;
   const narrowest = (width < 560 ? 54 : 72) * size;
   for (const clip of $$(".timeline")) arrange(clip, width, narrowest);
 }
@@ -401,10 +404,6 @@ $("#reveal-all").addEventListener("click", revealAll);
 $("#help").addEventListener("click", () => $("#keys").showModal());
 $("#close-keys").addEventListener("click", () => $("#keys").close());
 addEventListener("hashchange", recall);
-let lastWidth = innerWidth;
-addEventListener("resize", () => {
-  if (innerWidth !== lastWidth) layout();
-  lastWidth = innerWidth;
-});
+addEventListener("resize", layout);
 
 recall();

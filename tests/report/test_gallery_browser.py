@@ -6,6 +6,8 @@ import re
 import shutil
 from collections.abc import Iterator
 
+import cv2
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
@@ -122,6 +124,27 @@ def test_arrows_show_the_next_slot_large(page: Page, cards: list[Card]) -> None:
     assert shown == page.locator(".card.current .slot:focus .frame").evaluate(
         "frame => getComputedStyle(frame).backgroundPosition"
     )
+
+
+def test_the_stage_shows_the_pixels_of_the_clip(page: Page, cards: list[Card]) -> None:
+    card = page.locator(".card").first
+    stage = card.locator(".stage > .frame")
+    card.locator(".slot").nth(30).hover()
+    expect(card.locator(".caption")).to_contain_text("slot 31")
+    stage.evaluate(
+        """async (frame) => {
+            const sprite = new Image();
+            sprite.src = getComputedStyle(frame).backgroundImage.slice(5, -2);
+            await sprite.decode();
+        }"""
+    )
+    picture = cv2.imdecode(np.frombuffer(stage.screenshot(), np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert picture is not None
+    errors = [
+        np.abs(cv2.resize(frame, picture.shape[1::-1]).astype(float) - picture).mean()
+        for frame in (cards[0].clips[0].frames[30], cards[0].clips[0].frames[30, :, ::-1])
+    ]
+    assert errors[0] < 12 < errors[1]
 
 
 def test_slots_are_as_wide_as_they_last_and_the_span_covers_its_slots(page: Page) -> None:

@@ -1,5 +1,4 @@
-// Behavior of the gallery page: filters, keys, the strips' rows and axes, playing. It needs nothing but this page.
-"use strict";
+// Behavior of the gallery page: filters, keys, the stage, playing. In the page it follows gallery_strips.js.
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -11,7 +10,6 @@ let current = null;
 let playing = null;
 let speed = 1;
 let size = 1;
-let laidOut = "";
 
 function make(tag, name, text = "") {
   const element = document.createElement(tag);
@@ -20,9 +18,10 @@ function make(tag, name, text = "") {
   return element;
 }
 
-// ---- Filters and the address -------------------------------------------------------------------------------------
+// ---- Filters and the address
 
-const shown = () => cards.filter((card) => !card.classList.contains("hidden-card"));
+const isHidden = (card) => card.classList.contains("hidden-card");
+const shown = () => cards.filter((card) => !isHidden(card));
 
 function fits(card, { task, column, q }) {
   const words = q.toLowerCase().split(/\s+/).filter(Boolean);
@@ -45,7 +44,7 @@ function chips(holder, kind, others) {
   const focused = holder.contains(document.activeElement) ? document.activeElement.dataset.value : null;
   holder.replaceChildren(
     ...[["", total], ...[...counts].sort(([a], [b]) => (a < b ? -1 : 1))].map(([value, count]) => {
-      const button = make("button", "", value || (kind === "task" ? "All tasks" : "All columns"));
+      const button = make("button", "", value || `All ${kind}s`);
       button.type = "button";
       button.dataset.value = value;
       button.setAttribute("aria-pressed", String(filters[kind] === value));
@@ -68,8 +67,8 @@ function filter() {
   const count = shown().length;
   $("#count").textContent = count === cards.length ? `${count} samples` : `${count} of ${cards.length} samples`;
   $("#empty").hidden = count > 0;
-  if (current?.classList.contains("hidden-card")) select(null);
-  if (playing?.card.classList.contains("hidden-card")) stop();
+  if (current && isHidden(current)) select(null);
+  if (playing && isHidden(playing.card)) stop();
   layout();
   remember();
 }
@@ -92,10 +91,10 @@ function recall() {
   current?.classList.remove("current");
   current = null;
   filter();
-  if (wanted && !wanted.classList.contains("hidden-card")) select(wanted, { go: true });
+  if (wanted && !isHidden(wanted)) select(wanted, { go: true });
 }
 
-// ---- The current card and its stage ------------------------------------------------------------------------------
+// ---- The current card and its stage
 
 function select(card, { go = false } = {}) {
   if (current !== card) {
@@ -147,7 +146,7 @@ function stepSlot(card, move) {
   slot.focus({ preventScroll: true });
 }
 
-// ---- Playing: each slot for as long as its clock says --------------------------------------------------------------
+// ---- Playing: each slot for as long as its clock says
 
 function stop() {
   if (!playing) return;
@@ -177,7 +176,7 @@ function play(card) {
   tick();
 }
 
-// ---- Switches ------------------------------------------------------------------------------------------------------
+// ---- Switches
 
 function press(button, on) {
   button?.setAttribute("aria-pressed", String(on));
@@ -230,86 +229,7 @@ async function copy(button) {
   setTimeout(() => (button.textContent = "Copy"), 1500);
 }
 
-// ---- Strips: rows of slots as wide as they last, with an axis --------------------------------------------------------
-
-function layout() {
-  const visible = shown().map((card) => $(".timeline .rows", card)).find(Boolean);
-  if (!visible?.clientWidth) return;
-  const width = visible.clientWidth;
-  if (laidOut === `${width} ${size}`) return;
-  laidOut = `${width} ${size}`;
-  const narrowest = (width < 560 ? 54 : 72) * size;
-  for (const clip of $$(".timeline")) arrange(clip, width, narrowest);
-}
-
-function arrange(clip, width, narrowest) {
-  const slots = $$(".slot", clip);
-  const focused = slots.includes(document.activeElement) ? document.activeElement : null;
-  const aspect = Number(clip.closest(".card").style.getPropertyValue("--aspect"));
-  const perRow = Math.ceil(slots.length / Math.ceil(slots.length / Math.max(1, Math.floor(width / narrowest))));
-  const time = (slot) => [Number(slot.dataset.start), Number(slot.dataset.end)];
-  const lasts = slots.map((slot) => time(slot)[1] - time(slot)[0]).sort((a, b) => a - b);
-  const usual = lasts[lasts.length >> 1];
-  const rows = [];
-  for (let k = 0; k < slots.length; k += perRow) rows.push(slots.slice(k, k + perRow));
-  const longest = Math.max(...rows.map((row) => time(row.at(-1))[1] - time(row[0])[0]));
-  const scale = Math.min(width / longest, (96 * aspect * size) / usual);
-  clip.style.setProperty("--h", `${Math.ceil((usual * scale) / aspect)}px`);
-  const spans = JSON.parse(clip.dataset.spans);
-  $(".rows", clip).replaceChildren(
-    ...rows.map((row) => {
-      const [from, to] = [time(row[0])[0], time(row.at(-1))[1]];
-      const pixel = (at) => Math.round((at - from) * scale);
-      for (const slot of row) slot.style.width = `${pixel(time(slot)[1]) - pixel(time(slot)[0])}px`;
-      const holder = make("div", "row");
-      const line = make("div", "slots");
-      line.append(...row);
-      holder.append(lane(spans, from, to, scale), line, axis(spans, from, to, scale));
-      return holder;
-    }),
-  );
-  focused?.focus({ preventScroll: true });
-}
-
-function lane(spans, from, to, scale) {
-  const holder = make("div", spans.some(([start, end]) => end > from && start < to) ? "lane" : "");
-  for (const [start, end] of spans) {
-    if (end <= from || start >= to) continue;
-    const bracket = make("div", "bracket");
-    bracket.style.left = `${(Math.max(start, from) - from) * scale}px`;
-    bracket.style.width = `${(Math.min(end, to) - Math.max(start, from)) * scale - 1}px`;
-    bracket.classList.toggle("opens", start >= from);
-    bracket.classList.toggle("closes", end <= to);
-    if (start >= from) bracket.append(make("span", "from", `${seconds(start)} s`));
-    if (end <= to) bracket.append(make("span", "to", `${seconds(end)} s`));
-    holder.append(bracket);
-  }
-  return holder;
-}
-
-function axis(spans, from, to, scale) {
-  const holder = make("div", "axis");
-  const line = make("div", "line");
-  line.style.width = `${(to - from) * scale}px`;
-  for (const [start, end] of spans) {
-    if (end <= from || start >= to) continue;
-    const part = make("i", "");
-    part.style.left = `${(Math.max(start, from) - from) * scale}px`;
-    part.style.width = `${(Math.min(end, to) - Math.max(start, from)) * scale}px`;
-    line.append(part);
-  }
-  holder.append(line);
-  const every = [100, 200, 500, 1000, 2000, 5000, 10000, 30000, 60000].find((ms) => ms * scale >= 56) ?? 300000;
-  for (let at = Math.ceil(from / every) * every; at < to; at += every) {
-    if ((to - at) * scale < 34) break;
-    const tick = make("span", "tick", `${at / 1000} s`);
-    tick.style.left = `${(at - from) * scale}px`;
-    holder.append(tick);
-  }
-  return holder;
-}
-
-// ---- Frames are unpacked when their card comes near ------------------------------------------------------------------
+// ---- Frames are unpacked when their card comes near
 
 function unpack(card) {
   for (const clip of $$(".clip", card)) {
@@ -332,7 +252,7 @@ const near = new IntersectionObserver(
   { rootMargin: "1200px" },
 );
 
-// ---- Wiring ------------------------------------------------------------------------------------------------------------
+// ---- Wiring
 
 const keys = {
   j: () => step(1),
@@ -391,18 +311,21 @@ $("#search").addEventListener("input", ({ target }) => {
   filters.q = target.value;
   filter();
 });
-$("#clear").addEventListener("click", () => {
-  Object.assign(filters, { task: "", column: "", q: "" });
-  $("#search").value = "";
-  filter();
-  $("#search").focus();
-});
-$("#smaller").addEventListener("click", () => resize(-1));
-$("#larger").addEventListener("click", () => resize(1));
-$("#speed").addEventListener("click", nextSpeed);
-$("#reveal-all").addEventListener("click", revealAll);
-$("#help").addEventListener("click", () => $("#keys").showModal());
-$("#close-keys").addEventListener("click", () => $("#keys").close());
+const presses = {
+  "#clear": () => {
+    Object.assign(filters, { task: "", column: "", q: "" });
+    $("#search").value = "";
+    filter();
+    $("#search").focus();
+  },
+  "#smaller": () => resize(-1),
+  "#larger": () => resize(1),
+  "#speed": nextSpeed,
+  "#reveal-all": revealAll,
+  "#help": () => $("#keys").showModal(),
+  "#close-keys": () => $("#keys").close(),
+};
+for (const [button, act] of Object.entries(presses)) $(button).addEventListener("click", act);
 addEventListener("hashchange", recall);
 addEventListener("resize", layout);
 

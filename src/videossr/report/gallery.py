@@ -30,8 +30,8 @@ from videossr.sample import JSON, Sample
 _BLOCK = 8
 """Thumbnail sides are multiples of a JPEG block, so that a frame's artefacts stay out of its neighbours."""
 
-_LONG_LIST = 8
-"""Knobs that are longer lists than this are shown by their length."""
+_LONG_LIST = 48
+"""A list that takes more characters than this is shown by its length alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def write_gallery(
         quality: JPEG quality of the frames on the page.
         progress: called with the number of cards written after each.
     """
-    script, style = _asset("gallery.js"), _asset("gallery.css")
+    script, style = _asset("gallery_strips.js") + _asset("gallery.js"), _asset("gallery.css")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["seconds"] = lambda milliseconds: f"{milliseconds / 1000:.2f}"
     page = environment.from_string(_asset("gallery.html.jinja")).generate(
@@ -137,7 +137,7 @@ def shown_knobs(params: Mapping[str, JSON]) -> dict[str, str]:
     for name, value in params.items():
         if isinstance(value, dict):
             knobs |= {f"{name}.{inner}": text for inner, text in shown_knobs(value).items()}
-        elif isinstance(value, list) and len(json.dumps(value)) > 6 * _LONG_LIST:
+        elif isinstance(value, list) and len(json.dumps(value)) > _LONG_LIST:
             knobs[name] = f"{len(value)} values"
         else:
             knobs[name] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

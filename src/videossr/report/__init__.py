@@ -1,0 +1,1 @@
+"""What people look at: galleries of samples, tables and plots of results."""

@@ -1,0 +1,122 @@
+"""Cards made by hand from a real video: one altered segment, drawn circles, and shuffled pieces."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from videossr.clock import Clock, even
+from videossr.question import VIDEO, Clip, Frames, Outline, Question, Truth
+from videossr.report.gallery import Card
+from videossr.sample import JSON, Sample, VideoKey
+
+SIZE = (160, 288)
+SLOTS = 48
+SPAN = (12, 21)
+ORDER = (2, 0, 5, 1, 4, 3)
+HOSTILE = '</script><img src=x onerror="document.title=1">'
+CIRCLES = {6: ((80, 60, 22),), 20: ((200, 90, 25), (70, 100, 20)), 36: ((144, 80, 24),)}
+
+
+@pytest.fixture(scope="session")
+def videos() -> Path:
+    folder = Path(os.environ.get("VIDEOSSR_TEST_VIDEOS", Path(__file__).parents[2] / "../shared/videos"))
+    if not folder.is_dir():
+        pytest.skip(f"no test videos in {folder}")
+    return folder
+
+
+def read(path: Path) -> tuple[Frames, Clock]:
+    """48 frames of a video at equal steps, and their clock."""
+    with av.open(str(path)) as container:
+        frames = [
+            frame.to_ndarray(width=SIZE[1], height=SIZE[0], format="rgb24") for frame in container.decode(video=0)
+        ]
+        rate = float(container.streams.video[0].average_rate or 25)
+    chosen = [k * len(frames) // SLOTS for k in range(SLOTS)]
+    return np.stack([frames[k] for k in chosen]), even(SLOTS, 1000 * len(frames) / rate)
+
+
+def grounding(path: Path, column: str = "grounding/mirror", prompt: str = "", uneven: bool = False) -> Card:
+    frames, clock = read(path)
+    if uneven:
+        clock = Clock(tuple(t + t * t // 4000 for t in clock.times_ms), 2 * clock.end_ms)
+    first, last = SPAN
+    frames[first : last + 1] = frames[first : last + 1, :, ::-1]
+    start, end = clock.span(first, last)
+    answer = f"{start:.2f}-{end:.2f}"
+    params: dict[str, JSON] = {
+        "first": first,
+        "length": last - first + 1,
+        "kind": {"name": "mirror"},
+        "permutation": [*range(SLOTS)],
+    }
+    text = prompt or (
+        f"{VIDEO}A stretch of this video was altered.\nWhen? Answer with its first and last second, such as 3.0-7.5."
+    )
+    return _card(path, column, clock, params, answer, text, [frames], Truth(spans=(SPAN,)))
+
+
+def counting(path: Path) -> Card:
+    frames, clock = read(path)
+    outlines = []
+    for slot, circles in CIRCLES.items():
+        for x, y, radius in circles:
+            cv2.circle(frames[slot], (x, y), radius, (230, 80, 190), -1, cv2.LINE_AA)
+            angles = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+            points = tuple((x + radius * float(np.cos(a)), y + radius * float(np.sin(a))) for a in angles)
+            outlines.append(Outline(slot, "circle", points))
+    text = f"{VIDEO}How many circles, squares and triangles were drawn over this video? Answer with three counts."
+    params: dict[str, JSON] = {"shapes": ["circle"], "instances": len(outlines), "easy": True}
+    return _card(path, "counting/easy", clock, params, "4,0,0", text, [frames], Truth(outlines=tuple(outlines)))
+
+
+def jigsaw(path: Path) -> Card:
+    frames, clock = read(path)
+    length = SLOTS // len(ORDER)
+    piece_clock = clock.cut(0, length)
+    pieces = [frames[original * length : (original + 1) * length] for original in ORDER]
+    answer = "".join(str(ORDER.index(original) + 1) for original in range(len(ORDER)))
+    text = "The pieces of one video, shuffled:\n" + VIDEO * len(ORDER) + "\nAt which position is each original piece?"
+    params: dict[str, JSON] = {"pieces": len(ORDER), "order": [*ORDER], "gap": 0}
+    return _card(path, "jigsaw/6", piece_clock, params, answer, text, pieces, Truth(order=ORDER))
+
+
+def _card(
+    path: Path,
+    column: str,
+    clock: Clock,
+    params: dict[str, JSON],
+    answer: str,
+    prompt: str,
+    clips: list[Frames],
+    truth: Truth,
+) -> Card:
+    task = {"g": "grounding", "c": "counting", "j": "jigsaw"}.get(column[0], "grounding")
+    key = VideoKey(content=path.stem.encode().hex().ljust(64, "0"), pack="f" * 64)
+    slots = tuple((0, k) for k in range(SLOTS))
+    sample = Sample(task, column, (key,), slots, clock, SIZE, params, answer)
+    clocks = tuple(clock for _ in clips)
+    question = Question(sample.id, f"videossr/{task}", "Answer at once, with the answer alone.", prompt, answer, clocks)
+    command = f"videossr gallery demo/dataset --only {sample.id} --out card.html"
+    return Card(sample, question, [Clip(frames, clock) for frames in clips], truth, command)
+
+
+@pytest.fixture(scope="session")
+def cards(videos: Path) -> list[Card]:
+    """Two videos in each of the three tasks, and one card whose texts try to break out of the page."""
+    bikes, carphone = videos / "real/bikes.mp4", videos / "real/carphone.mp4"
+    return [
+        grounding(bikes),
+        counting(carphone),
+        jigsaw(bikes),
+        grounding(carphone, column="grounding/rotate_180", uneven=True),
+        counting(bikes),
+        jigsaw(carphone),
+        grounding(bikes, column=HOSTILE, prompt=f"{VIDEO}{HOSTILE} {{{{ 7 * 7 }}}} \udcff --> ]]> ' \" &amp;"),
+    ]

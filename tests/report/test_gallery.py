@@ -1,0 +1,171 @@
+"""The page as a file: what it carries, that it is self-contained, and that no text breaks out of it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import simplejpeg
+
+from videossr.report.gallery import Card, make_sprite, shown_knobs, write_gallery
+from videossr.sample import JSON
+
+
+class Page(HTMLParser):
+    """Elements of a page as (tag, attributes), and the text of its scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.scripts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.elements and self.elements[-1][0] == "script":
+            self.scripts[-1] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        self.elements.append((f"/{tag}", {}))
+
+    def of_class(self, name: str) -> list[dict[str, str]]:
+        return [attributes for _, attributes in self.elements if name in attributes.get("class", "").split()]
+
+
+@pytest.fixture(scope="module")
+def text(cards: list[Card], tmp_path_factory: pytest.TempPathFactory) -> str:
+    out = tmp_path_factory.mktemp("gallery") / "gallery.html"
+    write_gallery(cards, out, "Test <dataset>", {"seed": "0", "where": cards[-1].sample.column})
+    return out.read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def test_every_sample_has_its_card_and_every_slot_its_button(page: Page, cards: list[Card]) -> None:
+    shown = page.of_class("card")
+    assert [card["data-id"] for card in shown] == [card.sample.id for card in cards]
+    assert [card["data-column"] for card in shown] == [card.sample.column for card in cards]
+    assert len(page.of_class("slot")) == sum(len(clip.clock) for card in cards for clip in card.clips)
+
+
+def test_slots_carry_the_times_of_the_clock(page: Page, cards: list[Card]) -> None:
+    clock = cards[0].clips[0].clock
+    slots = page.of_class("slot")[: len(clock)]
+    assert [int(slot["data-start"]) for slot in slots] == list(clock.times_ms)
+    assert [int(slot["data-end"]) for slot in slots] == [*clock.times_ms[1:], clock.end_ms]
+
+
+def test_the_span_marked_is_the_label(page: Page, cards: list[Card]) -> None:
+    start, end = (float(part) for part in cards[0].sample.answer.split("-"))
+    spans = next(clip["data-spans"] for clip in page.of_class("timeline"))
+    marked = [slot for slot in page.of_class("slot")[:48] if "marked" in slot["class"].split()]
+    assert re.findall(r"\d+", spans) == [marked[0]["data-start"], marked[-1]["data-end"]]
+    assert float(marked[0]["data-start"]) / 1000 == pytest.approx(start, abs=0.005)
+    assert float(marked[-1]["data-end"]) / 1000 == pytest.approx(end, abs=0.005)
+
+
+def test_pieces_are_shown_where_the_answer_says(page: Page, cards: list[Card]) -> None:
+    pieces = page.of_class("piece")[:6]
+    position = {piece["data-original"]: piece["data-shown"] for piece in pieces}
+    assert "".join(position[str(original)] for original in range(1, 7)) == cards[2].sample.answer
+
+
+def test_sprites_show_every_frame_in_its_cell(page: Page, cards: list[Card]) -> None:
+    frames = cards[0].clips[0].frames
+    sheet = simplejpeg.decode_jpeg(base64.b64decode(page.scripts[0]), "RGB")
+    side = 7
+    height, width = sheet.shape[0] // side, sheet.shape[1] // side
+    places = [frame["style"] for frame in page.of_class("frame") if "--x" in frame.get("style", "")]
+    for style, frame in zip(places, frames, strict=False):
+        x, y = (round(float(part) * (side - 1) / 100) for part in re.findall(r"([\d.]+)%", style))
+        cell = sheet[y * height : (y + 1) * height, x * width : (x + 1) * width]
+        expected = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+        assert np.abs(cell.astype(float) - expected).mean() < 6
+
+
+def test_hostile_text_stays_text(text: str, page: Page, cards: list[Card]) -> None:
+    hostile = cards[-1].sample.column
+    assert "</script>" in hostile
+    assert hostile not in text
+    assert not any("onerror" in attributes for _, attributes in page.elements)
+    assert "img" not in {tag for tag, _ in page.elements}
+    assert page.of_class("card")[-1]["data-column"] == hostile
+    assert "{{ 7 * 7 }}" in text
+    kinds = [attributes.get("type") for tag, attributes in page.elements if tag == "script"]
+    clips = sum(len(card.clips) for card in cards)
+    assert kinds == ["text/plain"] * clips + [None]
+
+
+def test_the_policy_allows_the_one_script_and_no_network(page: Page) -> None:
+    policy = next(a["content"] for tag, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    digest = base64.b64encode(hashlib.sha256(page.scripts[-1].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'")
+    for _, attributes in page.elements:
+        for name in ("src", "href"):
+            assert attributes.get(name, "#").startswith(("#", "data:"))
+
+
+def test_cards_are_taken_one_at_a_time(cards: list[Card], tmp_path: Path) -> None:
+    events: list[str] = []
+
+    def feed() -> Iterator[Card]:
+        for card in cards[:3]:
+            events.append("made")
+            yield card
+
+    write_gallery(feed(), tmp_path / "page.html", "Title", {}, progress=lambda done: events.append(f"wrote {done}"))
+    assert events == ["made", "wrote 1", "made", "wrote 2", "made", "wrote 3"]
+
+
+def test_a_failure_leaves_the_old_page(cards: list[Card], tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+    out.write_text("old")
+
+    def feed() -> Iterator[Card]:
+        yield cards[0]
+        raise ValueError("broken pack")
+
+    with pytest.raises(ValueError, match="broken pack"):
+        write_gallery(feed(), out, "Title", {})
+    assert out.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize(("count", "height", "width"), [(1, 160, 288), (7, 288, 160), (48, 40, 72)])
+def test_sprite_cells_are_whole_jpeg_blocks_and_no_larger_than_the_frame(count: int, height: int, width: int) -> None:
+    sprite = make_sprite(np.full((count, height, width, 3), 90, np.uint8), 96, 80)
+    sheet_height, sheet_width, _, _ = simplejpeg.decode_jpeg_header(sprite.jpeg)
+    assert sprite.columns * sprite.rows >= count
+    assert sheet_height % (8 * sprite.rows) == sheet_width % (8 * sprite.columns) == 0
+    assert sheet_height // sprite.rows <= min(96, height)
+
+
+def test_knobs_are_flat_text_and_long_lists_are_counted() -> None:
+    params: dict[str, JSON] = {
+        "kind": {"name": "mirror", "gain": 0.5},
+        "order": [2, 0, 1],
+        "slots": [*range(48)],
+        "still": None,
+    }
+    assert shown_knobs(params) == {
+        "kind.name": "mirror",
+        "kind.gain": "0.5",
+        "order": "[2, 0, 1]",
+        "slots": "48 values",
+        "still": "null",
+    }

@@ -1,0 +1,254 @@
+"""The page in a browser: filters, keys, outlines, playing, links. Nothing may leave the page or complain."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from videossr.report.gallery import Card, write_gallery
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on PATH")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(cards: list[Card], tmp_path_factory: pytest.TempPathFactory) -> str:
+    out = tmp_path_factory.mktemp("gallery") / "gallery.html"
+    write_gallery(cards, out, "Test dataset", {"seed": "0"})
+    return out.as_uri()
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """The gallery; afterwards it must have been silent and have asked for nothing but itself."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    complaints: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(address)
+    yield page
+    context.close()
+    assert complaints == []
+    assert [url for url in requests if not url.startswith(("file:", "blob:", "data:"))] == []
+    assert {url.partition("#")[0] for url in requests if url.startswith("file:")} == {address}
+
+
+def visible(page: Page) -> list[str]:
+    shown: list[str] = page.locator(".card:visible").evaluate_all("cards => cards.map(card => card.dataset.id)")
+    return shown
+
+
+def ids(cards: list[Card], task: str) -> list[str]:
+    return [card.sample.id for card in cards if card.sample.task == task]
+
+
+def chip(page: Page, group: str, name: str) -> Locator:
+    return page.locator(f"#{group} button[data-value={name!r}]")
+
+
+def current(page: Page) -> str | None:
+    focused: str | None = page.evaluate("document.activeElement.closest('.card')?.dataset.id")
+    return focused
+
+
+def test_filters_show_the_cards_that_they_count(page: Page, cards: list[Card]) -> None:
+    assert len(visible(page)) == len(cards)
+    for task in ("grounding", "counting", "jigsaw"):
+        expect(chip(page, "tasks", task).locator("b")).to_have_text(str(len(ids(cards, task))))
+        chip(page, "tasks", task).click()
+        assert visible(page) == ids(cards, task)
+    chip(page, "tasks", "grounding").click()
+    chip(page, "columns", "grounding/rotate_180").click()
+    assert visible(page) == [cards[3].sample.id]
+    expect(page.locator("#count")).to_have_text(f"1 of {len(cards)} samples")
+
+
+def test_search_finds_ids_and_knobs_and_says_when_nothing_fits(page: Page, cards: list[Card]) -> None:
+    page.keyboard.press("/")
+    page.keyboard.type(cards[4].sample.id[:9])
+    assert visible(page) == [cards[4].sample.id]
+    page.locator("#search").fill("kind.name=mirror rotate_180")
+    assert visible(page) == [cards[3].sample.id]
+    page.locator("#search").fill("no such knob")
+    expect(page.locator("#empty")).to_be_visible()
+    page.locator("#clear").click()
+    assert len(visible(page)) == len(cards)
+
+
+def test_keys_move_between_the_cards_that_are_shown(page: Page, cards: list[Card]) -> None:
+    chip(page, "tasks", "jigsaw").click()
+    page.locator("h1").click()
+    reached = []
+    for key in ("j", "j", "k", "ArrowDown", "ArrowUp"):
+        page.keyboard.press(key)
+        reached.append(current(page))
+    first, second = ids(cards, "jigsaw")
+    assert reached == [first, second, first, second, first]
+
+
+def test_arrows_show_the_next_slot_large(page: Page, cards: list[Card]) -> None:
+    page.keyboard.press("j")
+    stage = page.locator(".card.current .stage > .frame")
+    caption = page.locator(".card.current .caption")
+    expect(caption).to_contain_text("slot 13")
+    page.keyboard.press("ArrowRight")
+    start, end = cards[0].clips[0].clock.span(13, 13)
+    expect(caption).to_have_text(re.compile(rf"^slot 14 · {start:.2f}.{end:.2f} s$"))
+    shown = stage.evaluate("frame => getComputedStyle(frame).backgroundPosition")
+    assert shown == page.locator(".card.current .slot:focus .frame").evaluate(
+        "frame => getComputedStyle(frame).backgroundPosition"
+    )
+
+
+def test_the_stage_shows_the_pixels_of_the_clip(page: Page, cards: list[Card]) -> None:
+    card = page.locator(".card").first
+    stage = card.locator(".stage > .frame")
+    card.locator(".slot").nth(30).hover()
+    expect(card.locator(".caption")).to_contain_text("slot 31")
+    stage.evaluate(
+        """async (frame) => {
+            const sprite = new Image();
+            sprite.src = getComputedStyle(frame).backgroundImage.slice(5, -2);
+            await sprite.decode();
+        }"""
+    )
+    picture = cv2.imdecode(np.frombuffer(stage.screenshot(), np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert picture is not None
+    errors = [
+        np.abs(cv2.resize(frame, picture.shape[1::-1]).astype(float) - picture).mean()
+        for frame in (cards[0].clips[0].frames[30], cards[0].clips[0].frames[30, :, ::-1])
+    ]
+    assert errors[0] < 12 < errors[1]
+
+
+def test_slots_are_as_wide_as_they_last_and_the_span_covers_its_slots(page: Page) -> None:
+    card = page.locator(".card").nth(3)
+    slots = card.locator(".slot")
+    widths = slots.evaluate_all("slots => slots.map(slot => slot.getBoundingClientRect().width)")
+    lasts = slots.evaluate_all("slots => slots.map(slot => slot.dataset.end - slot.dataset.start)")
+    scale = sum(widths) / sum(lasts)
+    assert max(lasts) > 1.5 * min(lasts)
+    assert all(abs(width - last * scale) < 1.6 for width, last in zip(widths, lasts, strict=True))
+    marked = card.locator(".slot.marked").evaluate_all(
+        "slots => slots.reduce((sum, slot) => sum + slot.getBoundingClientRect().width, 0)"
+    )
+    spans = card.locator(".axis .line i").evaluate_all(
+        "parts => parts.reduce((sum, part) => sum + part.getBoundingClientRect().width, 0)"
+    )
+    assert spans == pytest.approx(marked, abs=3)
+
+
+def test_outlines_are_drawn_on_demand_over_the_shapes(page: Page) -> None:
+    card = page.locator(".card").nth(1)
+    outline = card.locator(".close-up polygon").first
+    expect(outline).to_be_hidden()
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("o")
+    expect(outline).to_be_visible()
+    expect(card.locator(".reveal")).to_have_attribute("aria-pressed", "true")
+    frame, shape = card.locator(".close-up .frame").first.bounding_box(), outline.bounding_box()
+    assert frame is not None
+    assert shape is not None
+    scale = frame["width"] / 288
+    assert (shape["x"] + shape["width"] / 2 - frame["x"]) / scale == pytest.approx(80, abs=2)
+    assert (shape["y"] + shape["height"] / 2 - frame["y"]) / scale == pytest.approx(60, abs=2)
+    card.locator(".reveal").click()
+    expect(outline).to_be_hidden()
+
+
+def test_true_order_reads_as_the_answer(page: Page, cards: list[Card]) -> None:
+    card = page.locator(".card").nth(2)
+    read = "pieces => pieces.map(piece => piece.dataset.shown).join('')"
+    assert card.locator(".piece").evaluate_all(read) == "123456"
+    expect(card.locator(".original").first).to_be_hidden()
+    card.locator(".order").click()
+    assert card.locator(".piece").evaluate_all(read) == cards[2].sample.answer
+    expect(card.locator(".original").first).to_be_visible()
+    page.keyboard.press("t")
+    assert card.locator(".piece").evaluate_all(read) == "123456"
+
+
+def test_play_changes_the_frame_and_stops(page: Page) -> None:
+    card = page.locator(".card").nth(1)
+    caption = card.locator(".caption")
+    card.locator(".play").click()
+    before = caption.inner_text()
+    expect(caption).not_to_have_text(before)
+    expect(card.locator(".play")).to_have_text("Stop")
+    page.keyboard.press("p")
+    expect(card.locator(".play")).to_have_text("Play")
+
+
+def test_a_link_opens_its_card_and_filters(page: Page, address: str, cards: list[Card]) -> None:
+    wanted = cards[5].sample
+    page.goto("about:blank")
+    page.goto(f"{address}#task=jigsaw&card={wanted.id}")
+    assert visible(page) == ids(cards, "jigsaw")
+    assert current(page) == wanted.id
+    expect(page.locator(".card.current")).to_be_in_viewport()
+    other = cards[2].sample.id
+    page.locator(f"a.id[href='#card={other}']").click()
+    assert current(page) == other
+    assert page.url.endswith(f"#task=jigsaw&card={other}")
+
+
+def test_help_opens_and_closes_from_the_keyboard(page: Page) -> None:
+    page.keyboard.press("?")
+    expect(page.locator("#keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#keys")).to_be_hidden()
+
+
+def test_hostile_text_is_shown_and_runs_nothing(page: Page, cards: list[Card]) -> None:
+    hostile = cards[-1].sample.column
+    last = page.locator(".card").last
+    assert last.locator("h2").inner_text() == hostile
+    assert hostile in last.locator(".prompt").first.inner_text()
+    assert page.title() == "Test dataset"
+    page.locator("#columns button").filter(has_text="onerror").click()
+    assert len(visible(page)) == 1
+    page.reload()
+    assert len(visible(page)) == 1
+    assert page.title() == "Test dataset"
+
+
+def test_every_control_has_a_name(page: Page) -> None:
+    unnamed = page.locator("button, input, a").evaluate_all(
+        "all => all.filter(e => !(e.ariaLabel || e.textContent.trim() || e.labels?.length)).length"
+    )
+    assert unnamed == 0
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_never_scrolls_sideways(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    page.wait_for_function(f"document.documentElement.scrollWidth <= {width}")
+    rows = page.locator(".card").first.locator(".row").count()
+    assert rows > 1

@@ -24,7 +24,7 @@ def command(
     out: Path,
     corpus: Path | None = None,
     per_column: int = 4,
-    ids: tuple[str, ...] = (),
+    only: tuple[str, ...] = (),
     thumb_height: int = 96,
 ) -> None:
     """Write one self-contained HTML page of samples: frames, spans, shapes, questions, answers.
@@ -34,17 +34,17 @@ def command(
         out: The page.
         corpus: Folder of the frame packs, where it is no longer the one that the dataset names.
         per_column: Samples shown of each column.
-        ids: Show these samples instead; the start of an id will do.
+        only: Show these samples instead; the start of an id will do.
         thumb_height: Height of the frames on the page, in pixels.
     """
     opened = VideoSSRDataset(dataset, corpus=corpus)
-    chosen = [opened.find(text) for text in ids] if ids else _some_of_each(opened, per_column)
+    chosen = [opened.find(text) for text in only] if only else _some_of_each(opened, per_column)
     where = f" --corpus {shlex.quote(str(corpus))}" if corpus else ""
 
     def cards() -> Iterator[Card]:
         for index in chosen:
             item = opened[index]
-            again = f"videossr gallery {shlex.quote(str(dataset))}{where} --out card.html --ids {item.sample.id}"
+            again = f"videossr gallery {shlex.quote(str(dataset))}{where} --out card.html --only {item.sample.id}"
             yield Card(item.sample, item.question, item.clips, item.truth, again)
 
     recipe = opened.manifest["recipe"]

@@ -42,13 +42,15 @@ def lab_table() -> Lab:
 def to_lab(pixels: NDArray[np.uint8]) -> Lab:
     """(..., 3) uint8 RGB to the same shape in 1/16 units."""
     cell = (pixels >> 2).astype(np.int32)
-    return lab_table()[(cell[..., 0] << 12) | (cell[..., 1] << 6) | cell[..., 2]]
+    packed = (cell[..., 0] << 12) | (cell[..., 1] << 6) | cell[..., 2]
+    return np.take(lab_table(), packed, axis=0)
 
 
 def near(pixels: Lab, color: Lab, distance: float) -> NDArray[np.bool_]:
     """Which of `pixels` (..., 3) are closer to `color` (broadcast against them) than `distance` units."""
     gap = pixels - color
-    return np.einsum("...c,...c->...", gap, gap) < round(distance * SCALE) ** 2
+    squared: NDArray[np.int32] = np.einsum("...c,...c->...", gap, gap)
+    return np.less(squared, round(distance * SCALE) ** 2)
 
 
 def disk(lab: Lab, x: float, y: float, radius: float) -> Lab:

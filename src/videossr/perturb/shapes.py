@@ -77,7 +77,7 @@ def outline(name: str, x: float, y: float, size: float, angle: int) -> Points:
 def coverage(points: Points) -> tuple[int, int, NDArray[np.int64]]:
     """How much of each pixel a simple polygon covers: (top row, left column, (h, w) from 0 to `FULL`).
 
-    Each scan line adds, for every edge it crosses, the part of each pixel to the right of the crossing, with the sign of
+    Each scan line adds, for every edge that it crosses, the part of each pixel right of the crossing, with the sign of
     the edge's direction; what lies outside cancels.
     """
     grid = np.rint(np.asarray(points) * UNIT).astype(np.int64)

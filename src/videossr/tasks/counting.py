@@ -32,8 +32,10 @@ from videossr.wording import Wording
 
 GRID = 8
 """Places and sizes are whole eighths of a pixel: exact in JSON, in the comparisons and in the drawing."""
-ROOM = 0.46
-"""Largest share of a square frame that the shapes of one merged group may fill; measured in docs/results/counting.md."""
+LEAST_SPACE = 4
+"""Pixels between the circles of two shapes, however small the frame: their soft edges then never meet."""
+ROOM = 0.47
+"""Largest share of a square frame that the shapes of a merged group may fill; measured in docs/results/counting.md."""
 _EXAMPLE = "3141592653589793"
 
 
@@ -65,10 +67,10 @@ class CountingKnobs:
         float,
         Field(gt=0, le=1, description="largest such diameter, as a share of the short side; uniform between them"),
     ] = 0.24
-    min_pixels: Annotated[int, Field(ge=12, description="pixels that the smallest diameter must have in a video")] = 16
+    min_pixels: Annotated[int, Field(ge=14, description="pixels that the smallest diameter must have in a video")] = 16
     spacing: Annotated[
         float,
-        Field(ge=0, le=1, description="least space between circles, as a share of the short side; 2 pixels at least"),
+        Field(ge=0, le=1, description="least space between circles, as a share of the short side; 4 pixels at least"),
     ] = 0.03
     color_min: Annotated[int, Field(ge=0, le=255, description="least level of a color's channels")] = 50
     color_max: Annotated[int, Field(ge=0, le=255, description="largest level of a color's channels")] = 255
@@ -102,7 +104,7 @@ class CountingKnobs:
                 f"frames, got {self.frames}: raise frames, or lower slots_max or min_gap"
             )
         most = self.instances_max * (self.merge if self.min_gap < self.merge - 1 else min(self.merge, len(self.shapes)))
-        spacing = max(self.spacing, 2 * self.size_min / self.min_pixels)  # 2 pixels in the smallest frame admitted
+        spacing = max(self.spacing, LEAST_SPACE * self.size_min / self.min_pixels)  # in the smallest frame admitted
         filled = most * math.pi / 4 * (self.size_max + spacing) ** 2
         if filled > ROOM:
             raise ValueError(
@@ -230,7 +232,7 @@ def _place(
 
 
 def _space(knobs: CountingKnobs, short_side: int) -> int:
-    return max(2 * GRID, round(knobs.spacing * short_side * GRID))
+    return max(LEAST_SPACE * GRID, round(knobs.spacing * short_side * GRID))
 
 
 def _open_share(frame: Frames, knobs: CountingKnobs) -> float:

@@ -1,0 +1,339 @@
+"""Object counting: shapes flash up on a few slots, and the model says how many of each it saw (paper, section 3).
+
+The order of a draw is what keeps the law of the answers exact: how many slots each shape gets, how many instances each
+of these slots shows, which slots they are, how large each instance is. None of that is ever drawn again. Only where an
+instance lies, how it is turned and its color are retried, by the same rule for one shape and for many.
+
+Exercised by `python -m speed.counting 1000`, which also measures all that is claimed here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from dataclasses import dataclass as plain_dataclass
+from itertools import product
+from typing import Annotated, Any, Self, cast
+
+import numpy as np
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from videossr.perturb.contrast import Lab, disk, near, to_lab
+from videossr.perturb.shapes import SHAPES, Points, outline, paint
+from videossr.question import Clip, Frames, Outline, Question, Truth
+from videossr.registry import suggest
+from videossr.rewards import Scores, score_counting
+from videossr.sample import Sample
+from videossr.tasks.base import Donors, Reject, Video
+from videossr.wording import Wording
+
+GRID = 8
+"""Places and sizes are whole eighths of a pixel: exact in JSON, in the comparisons and in the drawing."""
+LEAST_SPACE = 4
+"""Pixels between the circles of two shapes, however small the frame: their soft edges then never meet."""
+ROOM = 0.47
+"""Largest share of a square frame that the shapes of a merged group may fill; measured in docs/results/counting.md."""
+_EXAMPLE = "3141592653589793"
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class CountingKnobs:
+    """How hard the counting is. The defaults are the paper's easy setting; hard is 4 slots and 4 instances.
+
+    Raises pydantic.ValidationError for what cannot be satisfied: too few frames for the slots, too little room.
+    """
+
+    shapes: Annotated[
+        tuple[str, ...], Field(min_length=1, description=f"shapes to count, in the answer's order: {', '.join(SHAPES)}")
+    ] = ("circle", "square", "triangle")
+    slots_max: Annotated[
+        int, Field(ge=1, le=8, description="most slots that show a shape; 1 to this many, uniform")
+    ] = 3
+    instances_max: Annotated[
+        int, Field(ge=1, le=8, description="most instances on such a slot; 1 to this, uniform")
+    ] = 3
+    min_gap: Annotated[int, Field(ge=0, description="slots of one shape lie more than this many slots apart")] = 8
+    frames: Annotated[int, Field(ge=1, le=768, description="slots of the clip")] = 48
+    merge: Annotated[
+        int, Field(ge=1, le=8, description="slots that the model merges into one; nothing overlaps within such a group")
+    ] = 2
+    size_min: Annotated[
+        float, Field(gt=0, le=1, description="least diameter of the circumscribed circle, as a share of the short side")
+    ] = 0.125
+    size_max: Annotated[
+        float,
+        Field(gt=0, le=1, description="largest such diameter, as a share of the short side; uniform between them"),
+    ] = 0.24
+    min_pixels: Annotated[int, Field(ge=14, description="pixels that the smallest diameter must have in a video")] = 16
+    spacing: Annotated[
+        float,
+        Field(ge=0, le=1, description="least space between circles, as a share of the short side; 4 pixels at least"),
+    ] = 0.03
+    color_min: Annotated[int, Field(ge=0, le=255, description="least level of a color's channels")] = 50
+    color_max: Annotated[int, Field(ge=0, le=255, description="largest level of a color's channels")] = 255
+    contrast: Annotated[
+        float,
+        Field(ge=20, le=100, description="distance in CIE L*a*b* (1976) from the pixels behind and around a shape"),
+    ] = 30.0
+    lookalikes: Annotated[
+        float, Field(ge=0, le=0.02, description="largest share of these pixels that may lie nearer than `contrast`")
+    ] = 0.01
+    open_share: Annotated[
+        float, Field(ge=0.01, le=1, description="share of places and colors with `contrast` that every slot must offer")
+    ] = 0.1
+    tries: Annotated[
+        int, Field(ge=1, le=1000, description="places tried for a shape in a layout, and layouts tried for a group")
+    ] = 100
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in self.shapes:
+            if name not in SHAPES:
+                raise ValueError(f"shapes has no {name!r}{suggest(name, SHAPES)}")
+        if len(set(self.shapes)) < len(self.shapes):
+            raise ValueError(f"shapes names one twice: {', '.join(self.shapes)}")
+        if self.size_min > self.size_max or self.color_min > self.color_max:
+            raise ValueError("size_min and color_min must not be above size_max and color_max")
+        needed = (self.slots_max - 1) * (self.min_gap + 1) + 1 + (len(self.shapes) - 1) * self.slots_max
+        if self.frames < needed:
+            raise ValueError(
+                f"{len(self.shapes)} shapes on {self.slots_max} slots more than {self.min_gap} apart need {needed} "
+                f"frames, got {self.frames}: raise frames, or lower slots_max or min_gap"
+            )
+        most = self.instances_max * (self.merge if self.min_gap < self.merge - 1 else min(self.merge, len(self.shapes)))
+        spacing = max(self.spacing, LEAST_SPACE * self.size_min / self.min_pixels)  # in the smallest frame admitted
+        filled = most * math.pi / 4 * (self.size_max + spacing) ** 2
+        if filled > ROOM:
+            raise ValueError(
+                f"{most} shapes of size_max {self.size_max} and spacing {spacing:.3f} fill {filled:.2f} of a square "
+                f"frame, more than {ROOM}: lower size_max, spacing or instances_max"
+            )
+        return self
+
+
+@plain_dataclass(frozen=True, slots=True)
+class Shape:
+    """One drawn instance, as `Sample.params["shapes"]` stores it.
+
+    Center, and `size` (diameter of the circumscribed circle) in pixels, whole eighths; `angle` in degrees; RGB `color`.
+    """
+
+    name: str
+    slot: int
+    x: float
+    y: float
+    size: float
+    angle: int
+    color: Sequence[int]
+
+    @property
+    def points(self) -> Points:
+        return outline(self.name, self.x, self.y, self.size, self.angle)
+
+
+def count_law(slots_max: int, instances_max: int) -> dict[int, float]:
+    """Exact probability of each total of one shape: 1..slots_max slots with 1..instances_max instances, all uniform.
+
+    >>> max(count_law(3, 3).values())  # the best constant answer, paper's easy setting
+    0.19753086419753085
+    """
+    one = np.full(instances_max, 1 / instances_max)
+    law = np.zeros(slots_max * instances_max + 1)
+    total = np.ones(1)
+    for slots in range(1, slots_max + 1):
+        total = np.convolve(total, one)
+        law[slots : slots + len(total)] += total / slots_max
+    return {count: float(law[count]) for count in range(1, len(law))}
+
+
+def draw_slots(rng: np.random.Generator, needed: Sequence[int], knobs: CountingKnobs) -> list[tuple[int, ...]]:
+    """Which slots each shape is shown on: `needed[s]` of them for shape s, ascending; no slot serves two shapes.
+
+    The shapes choose one after another, in random order, each uniformly among all sets that keep its own gap and avoid
+    the slots already taken. That cannot fail: were the earliest slot chosen each time, a slot that is taken would delay
+    a shape by one at most, and `CountingKnobs` asks for that many slots.
+    """
+    free = [True] * knobs.frames
+    chosen: list[tuple[int, ...]] = [()] * len(needed)
+    for shape in rng.permutation(len(needed)):
+        chosen[shape] = _spread(rng, free, needed[shape], knobs.min_gap + 1)
+        for slot in chosen[shape]:
+            free[slot] = False
+    return chosen
+
+
+def _spread(rng: np.random.Generator, free: Sequence[bool], count: int, step: int) -> tuple[int, ...]:
+    """One of all sets of `count` free slots at least `step` apart: ranks them, first slot first, and draws a rank."""
+    ways = [[1] * (len(free) + step)]  # ways[j][slot]: sets of j such slots, none before `slot`
+    for _ in range(count):
+        row = [0] * (len(free) + step)
+        for slot in reversed(range(len(free))):
+            row[slot] = row[slot + 1] + free[slot] * ways[-1][slot + step]
+        ways.append(row)
+    rank, slot, chosen = int(rng.integers(ways[count][0])), 0, []
+    for left in reversed(range(count)):
+        while not free[slot] or rank >= ways[left][slot + step]:
+            rank -= free[slot] * ways[left][slot + step]
+            slot += 1
+        chosen.append(slot)
+        slot += step
+    return tuple(chosen)
+
+
+def lay_out(
+    rng: np.random.Generator, wanted: Sequence[tuple[str, int, int]], colors: Mapping[int, Lab], knobs: CountingKnobs
+) -> list[Shape] | None:
+    """Find place, angle and color for all shapes of one group of merged slots, the largest shape first.
+
+    Args:
+        rng: the draw's generator.
+        wanted: (name, slot, size in eighths of a pixel) of each shape.
+        colors: the frame (H, W, 3) of each slot, as `to_lab` gives it.
+        knobs: spacing, contrast, colors, tries.
+
+    Returns:
+        The shapes; None when `knobs.tries` layouts all left one without a place.
+    """
+    for _ in range(knobs.tries):
+        placed: list[Shape] = []
+        for name, slot, size in sorted(wanted, key=lambda shape: -shape[2]):
+            shape = _place(rng, name, slot, size, placed, colors[slot], knobs)
+            if shape is None:
+                break
+            placed.append(shape)
+        else:
+            return placed
+    return None
+
+
+def _place(
+    rng: np.random.Generator, name: str, slot: int, size: int, placed: Sequence[Shape], lab: Lab, knobs: CountingKnobs
+) -> Shape | None:
+    height, width = lab.shape[:2]
+    space = _space(knobs, min(height, width))
+    border = (size + 1) // 2 + GRID  # a pixel more than the circle: its soft edge stays inside too
+    for _ in range(knobs.tries):
+        x = int(rng.integers(border, width * GRID - border, endpoint=True))
+        y = int(rng.integers(border, height * GRID - border, endpoint=True))
+        angle = int(rng.integers(360))
+        color = rng.integers(knobs.color_min, knobs.color_max, size=3, endpoint=True, dtype=np.uint8)
+        if any(
+            4 * ((x - other.x * GRID) ** 2 + (y - other.y * GRID) ** 2) < (size + other.size * GRID + 2 * space) ** 2
+            for other in placed
+        ):
+            continue
+        behind = disk(lab, x / GRID, y / GRID, (size / 2 + space) / GRID)
+        if near(behind, to_lab(color), knobs.contrast).mean() <= knobs.lookalikes:
+            return Shape(name, slot, x / GRID, y / GRID, size / GRID, angle, color.tolist())
+    return None
+
+
+def _space(knobs: CountingKnobs, short_side: int) -> int:
+    return max(LEAST_SPACE * GRID, round(knobs.spacing * short_side * GRID))
+
+
+def _open_share(frame: Frames, knobs: CountingKnobs) -> float:
+    """Share of (tile of the frame (H, W, 3), color) pairs with enough contrast, on a coarse grid of both."""
+    short_side = min(frame.shape[:2])
+    side = min(short_side, int(knobs.size_max * short_side + 2 * _space(knobs, short_side) / GRID))
+    stride = max(1, side // 8)
+    side //= stride
+    lab = to_lab(frame[stride // 2 :: stride, stride // 2 :: stride])
+    down, across = lab.shape[0] // side, lab.shape[1] // side
+    tiles = lab[: down * side, : across * side].reshape(down, side, across, side, 3).swapaxes(1, 2)
+    levels = np.linspace(knobs.color_min, knobs.color_max, 3).astype(np.uint8)
+    palette = to_lab(np.array(list(product(levels, repeat=3)), np.uint8))
+    alike = near(tiles.reshape(down * across, side * side, 1, 3), palette, knobs.contrast).mean(axis=1)
+    return float((alike <= knobs.lookalikes).mean())
+
+
+class Counting:
+    """The counting task, registered as ``counting``."""
+
+    name = "counting"
+    Knobs = CountingKnobs
+
+    def admits(self, video: Video, knobs: CountingKnobs) -> Reject | None:
+        """Reasons: too_few_frames, not_a_multiple (frames), too_small (pixels), no_contrast (share of tries)."""
+        held = len(video.clock)
+        if held < knobs.frames:
+            return Reject("too_few_frames", held, knobs.frames)
+        if held % knobs.frames:
+            return Reject("not_a_multiple", held, knobs.frames)
+        smallest = knobs.size_min * min(video.size)
+        if smallest < knobs.min_pixels:
+            return Reject("too_small", smallest, knobs.min_pixels)
+        share = min(_open_share(frame, knobs) for frame in video.frames[:: held // knobs.frames])
+        return Reject("no_contrast", share, knobs.open_share) if share < knobs.open_share else None
+
+    def draw(
+        self, video: Video, column: str, knobs: CountingKnobs, rng: np.random.Generator, donors: Donors
+    ) -> Sample | Reject:
+        """Draw a sample of an admitted video. Reason: no_room, when `tries` layouts of a group all failed."""
+        short_side = min(video.size)
+        smallest = math.ceil(knobs.size_min * short_side * GRID)
+        largest = max(smallest, math.floor(knobs.size_max * short_side * GRID))
+        stride = len(video.clock) // knobs.frames
+
+        needed = [int(n) for n in rng.integers(1, knobs.slots_max, size=len(knobs.shapes), endpoint=True)]
+        shown = [[int(n) for n in rng.integers(1, knobs.instances_max, size=n, endpoint=True)] for n in needed]
+        groups: dict[int, list[tuple[str, int, int]]] = defaultdict(list)
+        for name, slots, instances in zip(knobs.shapes, draw_slots(rng, needed, knobs), shown, strict=True):
+            for slot, count in zip(slots, instances, strict=True):
+                sizes = rng.integers(smallest, largest, size=count, endpoint=True)
+                groups[slot // knobs.merge] += [(name, slot, int(size)) for size in sizes]
+
+        shapes: list[Shape] = []
+        for _, wanted in sorted(groups.items()):
+            slots_shown = {slot for _, slot, _ in wanted}
+            placed = lay_out(rng, wanted, {slot: to_lab(video.frames[slot * stride]) for slot in slots_shown}, knobs)
+            if placed is None:
+                return Reject("no_room", knobs.tries, knobs.tries)
+            shapes += placed
+        shapes.sort(key=lambda shape: (shape.slot, shape.x, shape.y))
+        return Sample(
+            task=self.name,
+            column=column,
+            sources=(video.key,),
+            slots=tuple((0, slot * stride) for slot in range(knobs.frames)),
+            clock=video.clock.thin(knobs.frames),
+            size=video.size,
+            params={"names": list(knobs.shapes), "shapes": [asdict(shape) for shape in shapes]},
+            answer=",".join(str(sum(instances)) for instances in shown),
+        )
+
+    def render(self, frames: Frames, sample: Sample) -> list[Clip]:
+        """One clip: a copy of `frames` (T, H, W, 3) with every shape painted on its slot."""
+        painted = frames.copy()
+        for shape in shapes_of(sample):
+            paint(painted[shape.slot], shape.points, shape.color)
+        return [Clip(painted, sample.clock)]
+
+    def question(self, sample: Sample, wording: Wording) -> Question:
+        """Fills {names} (plural, in the answer's order) and {example} into the wording's ``counting.prompt``."""
+        names = [name + ("es" if name.endswith("s") else "s") for name in cast(list[str], sample.params["names"])]
+        prompt = wording["counting"]["prompt"].format(names=", ".join(names), example=",".join(_EXAMPLE[: len(names)]))
+        return Question(
+            id=sample.id,
+            data_source=f"videossr/{self.name}",
+            system=wording["system"]["text"],
+            prompt=prompt,
+            answer=sample.answer,
+            clocks=(sample.clock,),
+        )
+
+    def truth(self, sample: Sample) -> Truth:
+        """The outline of every shape."""
+        return Truth(outlines=tuple(Outline(shape.slot, shape.name, shape.points) for shape in shapes_of(sample)))
+
+    def score(self, answer: str, sample: Sample) -> Scores:
+        """The mean closeness of the counts (smooth), all of them right (strict), and each one right (parts)."""
+        return score_counting(answer, sample.answer)
+
+
+def shapes_of(sample: Sample) -> list[Shape]:
+    """Every instance that a counting sample draws, by slot."""
+    return [Shape(**entry) for entry in cast(list[dict[str, Any]], sample.params["shapes"])]

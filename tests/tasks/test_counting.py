@@ -1,0 +1,350 @@
+import dataclasses
+import hashlib
+import math
+from collections import Counter, defaultdict
+from fractions import Fraction
+from itertools import combinations, pairwise, product
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+from scipy import stats
+
+from tests.tasks.counting_proof import read_clip, recount
+from videossr.clock import even
+from videossr.perturb import contrast
+from videossr.perturb.shapes import FULL, SHAPES, coverage, outline, paint
+from videossr.sample import Sample, VideoKey
+from videossr.tasks.base import Reject, Video
+from videossr.tasks.counting import Counting, CountingKnobs, count_law, draw_slots, lay_out, shapes_of
+
+EASY = CountingKnobs()
+HARD = CountingKnobs(slots_max=4, instances_max=4)
+ALL = CountingKnobs(shapes=SHAPES, slots_max=4, instances_max=4)
+SIZES = ((160, 288), (256, 256), (288, 160), (160, 192))
+WORDING = {
+    "system": {"text": "Be brief."},
+    "counting": {"prompt": "<video>How many {names}? Answer like {example}."},
+}
+TASK = Counting()
+
+
+@pytest.fixture(scope="session")
+def clips(videos: Path) -> list[Path]:
+    return sorted((videos / "real").iterdir())
+
+
+def gradient(frames: int = 48, size: tuple[int, int] = (160, 192)) -> Video:
+    """A video made of whole numbers only: two slow color ramps that drift with time."""
+    t, y, x = np.meshgrid(np.arange(frames), np.arange(size[0]), np.arange(size[1]), indexing="ij")
+    pixels = np.stack([(x + t) // 2 % 128, (y + 2 * t) // 3 % 128, (x + y) // 4 % 128], axis=-1)
+    return Video(VideoKey("a" * 64, "b" * 64), even(frames, 500 * frames), pixels.astype(np.uint8))
+
+
+def draw(video: Video, knobs: CountingKnobs, seed: int) -> Sample:
+    sample = TASK.draw(video, "counting/test", knobs, np.random.Generator(np.random.PCG64DXSM(seed)), ())
+    assert isinstance(sample, Sample)
+    return sample
+
+
+def shown(video: Video, sample: Sample) -> np.ndarray:
+    return video.frames[[frame for _, frame in sample.slots]]
+
+
+def by_slot(sample: Sample) -> list[Counter[str]]:
+    counts: list[Counter[str]] = [Counter() for _ in sample.slots]
+    for drawn in TASK.truth(sample).outlines:
+        counts[drawn.slot][drawn.name] += 1
+    return counts
+
+
+def test_counts_are_recovered_from_the_pixels_of_real_clips(clips):
+    painted = 0
+    for number, path in enumerate(clips):
+        video = read_clip(path, SIZES[number % len(SIZES)])
+        if video is None:
+            continue
+        for seed, knobs in enumerate((EASY, HARD, ALL, ALL, ALL)):
+            assert TASK.admits(video, knobs) is None
+            sample = draw(video, knobs, 100 * number + seed)
+            frames = TASK.render(video.frames, sample)[0].frames
+            seen = recount(video.frames, frames)
+            assert seen == by_slot(sample), f"{path.name}, seed {seed}"
+            total = sum(seen, Counter())
+            assert sample.answer == ",".join(str(total[name]) for name in knobs.shapes)
+            blank = [slot for slot, count in enumerate(seen) if not count]
+            assert np.array_equal(frames[blank], video.frames[blank])
+            painted += len(seen) - len(blank)
+    assert painted > 600
+
+
+def test_the_recount_notices_a_missing_or_another_shape():
+    video, sample = gradient(), draw(gradient(), EASY, 1)
+    first, *rest = cast(list[Any], sample.params["shapes"])
+    fewer = dataclasses.replace(sample, params={**sample.params, "shapes": rest})
+    other = dataclasses.replace(sample, params={**sample.params, "shapes": [{**first, "name": "star"}, *rest]})
+    for wrong in (fewer, other):
+        assert recount(video.frames, TASK.render(video.frames, wrong)[0].frames) != by_slot(sample)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_shapes_differ_at_any_angle_and_at_the_smallest_size(name):
+    for angle, (x, y) in product(range(0, 360, 3), ((16.0, 16.0), (16.375, 15.625))):
+        before = np.full((1, 32, 32, 3), 90, np.uint8)
+        after = before.copy()
+        paint(after[0], outline(name, x, y, 14.0, angle), (210, 60, 60))
+        assert recount(before, after) == [Counter({name: 1})], f"angle {angle} at {x}, {y}"
+
+
+def test_nothing_touches_in_a_group_and_everything_is_inside_and_stands_out(clips):
+    for number, path in enumerate(clips[:6]):
+        size = SIZES[number % len(SIZES)]
+        video = read_clip(path, size)
+        if video is None:
+            continue
+        sample = draw(video, ALL, number)
+        covered: dict[int, np.ndarray] = defaultdict(lambda: np.zeros(size, int))  # noqa: B023
+        for shape in shapes_of(sample):
+            points = np.array(shape.points)
+            assert points.min() >= 1
+            assert (points.max(axis=0) <= np.array(size[::-1]) - 1).all()
+            mask = np.zeros(size, np.uint8)
+            cv2.fillPoly(mask, [np.rint(points).astype(np.int32)], 1)
+            around = cv2.dilate(mask, np.ones((3, 3), np.uint8)).astype(bool)
+            lab = cv2.cvtColor((video.frames[shape.slot] / 255).astype(np.float32), cv2.COLOR_RGB2LAB)
+            color = cv2.cvtColor((np.array([[shape.color]]) / 255).astype(np.float32), cv2.COLOR_RGB2LAB)[0, 0]
+            near = np.linalg.norm(lab[mask.astype(bool)] - color, axis=1) < ALL.contrast - 6
+            assert near.mean() < 0.08  # 1% of the circle is at most that much of the thinnest shape
+            covered[shape.slot // ALL.merge] += around
+        assert all(count.max() == 1 for count in covered.values())
+
+
+def test_a_lookalike_background_is_avoided():
+    flat = Video(VideoKey("a", "b"), even(48, 24000), np.full((48, 160, 160, 3), (200, 80, 80), np.uint8))
+    behind = contrast.exact_lab(np.array([200.0, 80.0, 80.0]))
+    for seed in range(20):
+        for shape in shapes_of(draw(flat, EASY, seed)):
+            assert np.linalg.norm(contrast.exact_lab(np.array(shape.color, float)) - behind) > EASY.contrast - 6
+
+
+KNOBS = st.fixed_dictionaries(
+    {
+        "shapes": st.permutations(SHAPES).flatmap(lambda names: st.integers(1, 5).map(lambda n: tuple(names[:n]))),
+        "slots_max": st.integers(1, 5),
+        "instances_max": st.integers(1, 4),
+        "min_gap": st.integers(0, 11),
+        "frames": st.sampled_from((24, 48)),
+        "merge": st.integers(1, 3),
+        "size_min": st.floats(0.125, 0.2),
+        "size_max": st.floats(0.2, 0.3),
+        "spacing": st.floats(0, 0.05),
+        "contrast": st.floats(20, 40),
+    }
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@given(fields=KNOBS, seed=st.integers(0, 2**32))
+def test_any_valid_knobs_give_samples_that_keep_them(fields, seed):
+    try:
+        knobs = CountingKnobs(**fields)
+    except ValidationError:
+        assume(False)
+    video = gradient(size=(128, 160))
+    assert TASK.admits(video, knobs) is None
+    sample = draw(video, knobs, seed)
+    assert Sample.from_json(sample.to_json()) == sample
+    assert sample.slots == tuple((0, k * (48 // knobs.frames)) for k in range(knobs.frames))
+    counts = by_slot(sample)
+    total = sum(counts, Counter())
+    assert sample.answer == ",".join(str(total[name]) for name in knobs.shapes)
+    assert all(len(count) <= 1 for count in counts)
+    for name in knobs.shapes:
+        slots = [slot for slot, count in enumerate(counts) if count[name]]
+        assert 1 <= len(slots) <= knobs.slots_max
+        assert all(1 <= counts[slot][name] <= knobs.instances_max for slot in slots)
+        assert all(b - a > knobs.min_gap for a, b in pairwise(slots))
+    for a, b in combinations(shapes_of(sample), 2):
+        if a.slot // knobs.merge == b.slot // knobs.merge:
+            assert math.dist((a.x, a.y), (b.x, b.y)) >= (a.size + b.size) / 2 + max(4, knobs.spacing * 128 - 0.07)
+    for shape in shapes_of(sample):
+        assert knobs.size_min * 128 <= shape.size <= knobs.size_max * 128 + 0.125
+    before = shown(video, sample)
+    assert recount(before, TASK.render(before, sample)[0].frames) == counts
+
+
+def test_slots_may_be_as_tight_as_the_knobs_allow():
+    knobs = CountingKnobs(shapes=SHAPES, slots_max=4, frames=44)
+    with pytest.raises(ValidationError, match="need 44 frames, got 43"):
+        CountingKnobs(shapes=SHAPES, slots_max=4, frames=43)
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        chosen = draw_slots(rng, [4] * 5, knobs)
+        assert len({slot for slots in chosen for slot in slots}) == 20
+        assert all(b - a > 8 for slots in chosen for a, b in pairwise(slots))
+
+
+def test_slots_of_a_shape_are_uniform_among_all_valid_sets():
+    knobs = CountingKnobs(shapes=("star",), slots_max=3, min_gap=2, frames=12)
+    valid = [c for c in combinations(range(12), 3) if c[1] - c[0] > 2 and c[2] - c[1] > 2]
+    rng = np.random.default_rng(7)
+    drawn = Counter(draw_slots(rng, [3], knobs)[0] for _ in range(100 * len(valid)))
+    assert set(drawn) == set(valid)
+    assert stats.chisquare([drawn[c] for c in valid]).pvalue > 0.001
+
+
+def exact_law(slots_max: int, instances_max: int) -> dict[int, Fraction]:
+    """By listing every outcome."""
+    law: dict[int, Fraction] = defaultdict(Fraction)
+    for slots in range(1, slots_max + 1):
+        for outcome in product(range(1, instances_max + 1), repeat=slots):
+            law[sum(outcome)] += Fraction(1, slots_max * instances_max**slots)
+    return law
+
+
+@pytest.mark.parametrize(("knobs", "best"), [(EASY, 19.8), (HARD, 12.2)])
+def test_the_law_of_a_count_is_the_papers(knobs, best):
+    law = count_law(knobs.slots_max, knobs.instances_max)
+    exact = exact_law(knobs.slots_max, knobs.instances_max)
+    assert law == pytest.approx({count: float(share) for count, share in exact.items()})
+    assert round(100 * max(law.values()), 1) == best
+
+
+def test_drawn_counts_follow_their_law():
+    video = Video(VideoKey("a", "b"), even(48, 24000), np.zeros((48, 128, 128, 3), np.uint8))
+    drawn = Counter(int(n) for seed in range(250) for n in draw(video, HARD, seed).answer.split(","))
+    law = count_law(4, 4)
+    assert stats.chisquare([drawn[n] for n in law], [750 * share for share in law.values()]).pvalue > 0.001
+
+
+def test_without_room_the_draw_says_so():
+    full = [("circle", 0, 60 * 8)] * 4
+    lab = contrast.to_lab(np.zeros((100, 100, 3), np.uint8))
+    assert lay_out(np.random.default_rng(0), full, {0: lab}, CountingKnobs(tries=5)) is None
+    once = CountingKnobs(slots_max=4, instances_max=4, tries=1)
+    outcomes = [TASK.draw(gradient(), "c", once, np.random.default_rng(seed), ()) for seed in range(5)]
+    assert Reject("no_room", 1, 1) in outcomes
+
+
+def test_videos_are_refused_for_frames_size_and_contrast(clips):
+    assert TASK.admits(gradient(25), EASY) == Reject("too_few_frames", 25, 48)
+    assert TASK.admits(gradient(50), EASY) == Reject("not_a_multiple", 50, 48)
+    assert TASK.admits(gradient(144), EASY) is None
+    assert TASK.admits(gradient(size=(96, 160)), EASY) == Reject("too_small", 12.0, 16)
+    noise = np.random.default_rng(0).integers(0, 256, (48, 160, 160, 3)).astype(np.uint8)
+    noisy = TASK.admits(dataclasses.replace(gradient(), frames=noise), EASY)
+    assert noisy is not None
+    assert (noisy.reason, noisy.threshold) == ("no_contrast", 0.1)
+    one_bad_slot = gradient().frames.copy()
+    one_bad_slot[31] = noise[0, :, :1].repeat(192, axis=1)
+    one_bad_slot[31] = np.random.default_rng(1).integers(0, 256, (160, 192, 3))
+    assert TASK.admits(dataclasses.replace(gradient(), frames=one_bad_slot), EASY) is not None
+    assert read_clip(next(path for path in clips if path.name == "fire.mp4"), (160, 288)) is None
+
+
+def test_a_denser_pack_is_thinned():
+    video = gradient(144)
+    sample = draw(video, EASY, 3)
+    assert sample.slots[:3] == ((0, 0), (0, 3), (0, 6))
+    assert sample.clock == video.clock.thin(48)
+    before = shown(video, sample)
+    assert recount(before, TASK.render(before, sample)[0].frames) == by_slot(sample)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"shapes": ("circle", "squar")}, "did you mean 'square'"),
+        ({"shapes": ("circle", "circle")}, "twice"),
+        ({"shapes": ()}, "at least 1"),
+        ({"size_min": 0.3}, "must not be above"),
+        ({"slots_max": 6}, "need 58 frames"),
+        ({"slots_max": 4, "frames": 27, "shapes": ("star",)}, "need 28 frames"),
+        ({"size_max": 0.35}, "of a square frame"),
+        ({"color_min": 300}, "less than or equal to 255"),
+        ({"colour": 1}, "nexpected keyword argument"),
+    ],
+)
+def test_knobs_that_cannot_be_satisfied_are_refused(fields, message):
+    with pytest.raises(ValidationError, match=message):
+        TypeAdapter(CountingKnobs).validate_python(fields)
+
+
+def test_every_knob_is_described():
+    properties = TypeAdapter(CountingKnobs).json_schema()["properties"]
+    assert len(properties) == 16
+    assert all(field["description"] and "default" in field for field in properties.values())
+
+
+def test_draw_and_render_give_the_same_bytes_on_every_machine():
+    video, sample = gradient(), draw(gradient(), HARD, 11)
+    assert sample == draw(gradient(), HARD, 11)
+    before = video.frames.copy()
+    video.frames.flags.writeable = False
+    frames = TASK.render(video.frames, sample)[0].frames
+    assert np.array_equal(video.frames, before)
+    assert sample.id == "76ffd59b912117f7da62"
+    assert hashlib.sha256(frames.tobytes()).hexdigest()[:20] == "6c5093c015976a76c953"
+
+
+def test_rounded_tables_are_far_from_ties():
+    """So that another library's last bit cannot change an entry."""
+    level = np.arange(64) * 4 + 1.5
+    cells = np.stack(np.meshgrid(level, level, level, indexing="ij"), axis=-1)
+    exact = contrast.exact_lab(cells) * contrast.SCALE
+    assert np.abs(exact - np.floor(exact) - 0.5).min() > 1e-8
+    sines = np.sin(np.radians(np.arange(360))) * 2**20
+    assert np.abs(sines - np.floor(sines) - 0.5).min() > 1e-6
+
+
+def test_lab_agrees_with_another_implementation():
+    rgb = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    theirs = cv2.cvtColor((rgb / 255).astype(np.float32), cv2.COLOR_RGB2LAB)
+    assert np.linalg.norm(contrast.to_lab(rgb) / contrast.SCALE - theirs, axis=-1).max() < 3
+
+
+def test_coverage_is_the_part_of_each_pixel():
+    top, left, covered = coverage(((1.5, 2.25), (4.0, 2.25), (4.0, 4.5), (1.5, 4.5)))
+    assert (top, left) == (2, 1)
+    assert (covered / FULL).tolist() == [[0.375, 0.75, 0.75], [0.5, 1, 1], [0.25, 0.5, 0.5]]
+    for name, angle in product(SHAPES, range(0, 360, 7)):
+        points = np.array(outline(name, 40.125, 39.5, 30.25, angle))
+        x, y = points.T
+        area = abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+        assert coverage(outline(name, 40.125, 39.5, 30.25, angle))[2].sum() / FULL == pytest.approx(area, rel=1e-2)
+        assert np.linalg.norm(points - (40.125, 39.5), axis=1).max() == pytest.approx(30.25 / 2, abs=0.02)
+
+
+def test_paint_mixes_edges_and_refuses_what_leaves_the_frame():
+    frame = np.full((4, 4, 3), 100, np.uint8)
+    paint(frame, ((1.0, 1.0), (2.5, 1.0), (2.5, 2.0), (1.0, 2.0)), (200, 0, 101))
+    assert frame[1].tolist() == [[100] * 3, [200, 0, 101], [150, 50, 101], [100] * 3]
+    assert (frame[[0, 2, 3]] == 100).all()
+    with pytest.raises(ValueError, match="leaves"):
+        paint(frame, outline("circle", 2, 2, 5, 0), (0, 0, 0))
+
+
+def test_question_names_the_shapes_in_the_answers_order():
+    sample = draw(gradient(), CountingKnobs(shapes=("cross", "star"), size_max=0.2), 5)
+    question = TASK.question(sample, WORDING)
+    assert question.prompt == "<video>How many crosses, stars? Answer like 3,1."
+    assert (question.system, question.data_source) == ("Be brief.", "videossr/counting")
+    assert (question.id, question.answer, question.clocks) == (sample.id, sample.answer, (sample.clock,))
+
+
+def test_gold_scores_one_and_a_wrong_count_less():
+    sample = draw(gradient(), EASY, 2)
+    gold = TASK.score(sample.answer, sample)
+    assert (gold.smooth, gold.strict, gold.parsed, gold.parts) == (1.0, 1.0, True, (1.0, 1.0, 1.0))
+    first, *rest = sample.answer.split(",")
+    wrong = TASK.score(",".join([str(int(first) + 1), *rest]), sample)
+    assert wrong.parsed
+    assert wrong.strict == 0
+    assert wrong.smooth < 1
+    assert wrong.parts == (0.0, 1.0, 1.0)
+    assert not TASK.score("many", sample).parsed

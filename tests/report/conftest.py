@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import av
@@ -21,14 +20,6 @@ SPAN = (12, 21)
 ORDER = (2, 0, 5, 1, 4, 3)
 HOSTILE = '</script><img src=x onerror="document.title=1">'
 CIRCLES = {6: ((80, 60, 22),), 20: ((200, 90, 25), (70, 100, 20)), 36: ((144, 80, 24),)}
-
-
-@pytest.fixture(scope="session")
-def videos() -> Path:
-    folder = Path(os.environ.get("VIDEOSSR_TEST_VIDEOS", Path(__file__).parents[2] / "../shared/videos"))
-    if not folder.is_dir():
-        pytest.skip(f"no test videos in {folder}")
-    return folder
 
 
 def read(path: Path) -> tuple[Frames, Clock]:

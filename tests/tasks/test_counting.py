@@ -19,8 +19,8 @@ from tests.tasks.counting_proof import read_clip, recount
 from videossr.clock import even
 from videossr.perturb import contrast
 from videossr.perturb.shapes import FULL, SHAPES, coverage, outline, paint
-from videossr.sample import Sample, VideoKey
-from videossr.tasks.base import Reject, Video
+from videossr.sample import Reject, Sample, VideoKey
+from videossr.tasks.base import Video
 from videossr.tasks.counting import Counting, CountingKnobs, count_law, draw_slots, lay_out, shapes_of
 
 EASY = CountingKnobs()
@@ -231,9 +231,7 @@ def test_without_room_the_draw_says_so():
     assert Reject("no_room", 1, 1) in outcomes
 
 
-def test_videos_are_refused_for_frames_size_and_contrast(clips):
-    assert TASK.admits(gradient(25), EASY) == Reject("too_few_frames", 25, 48)
-    assert TASK.admits(gradient(50), EASY) == Reject("not_a_multiple", 50, 48)
+def test_videos_are_refused_for_size_and_contrast(clips):
     assert TASK.admits(gradient(144), EASY) is None
     assert TASK.admits(gradient(size=(96, 160)), EASY) == Reject("too_small", 12.0, 16)
     noise = np.random.default_rng(0).integers(0, 256, (48, 160, 160, 3)).astype(np.uint8)
@@ -244,7 +242,6 @@ def test_videos_are_refused_for_frames_size_and_contrast(clips):
     one_bad_slot[31] = noise[0, :, :1].repeat(192, axis=1)
     one_bad_slot[31] = np.random.default_rng(1).integers(0, 256, (160, 192, 3))
     assert TASK.admits(dataclasses.replace(gradient(), frames=one_bad_slot), EASY) is not None
-    assert read_clip(next(path for path in clips if path.name == "fire.mp4"), (160, 288)) is None
 
 
 def test_a_denser_pack_is_thinned():

@@ -1,0 +1,111 @@
+"""The gates on real clips: what cannot be seen is not asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from videossr.clock import even
+from videossr.config import parse
+from videossr.perturb import ORDERS, PIXELS
+from videossr.perturb.gates import Limits, hidden_jump, look, motion_jump
+from videossr.question import Frames
+from videossr.sample import Reject, VideoKey
+from videossr.tasks.base import Video
+from videossr.tasks.grounding import Grounding, GroundingKnobs
+
+
+def admits(video: Video, name: str) -> Reject | None:
+    return Grounding().admits(video, parse(GroundingKnobs, {"perturbation": name}, "test"))
+
+
+def still(frame: Frames) -> Video:
+    frames = np.repeat(frame[None], 48, axis=0)
+    return Video(VideoKey("0" * 64, "1" * 64), even(48, 10_000), frames)
+
+
+def test_a_black_and_white_film_loses_what_needs_color_and_keeps_the_rest(clip: Callable[..., Video]) -> None:
+    film = clip("chaplin_bw.mp4")
+    lost = {name for name in [*PIXELS, *ORDERS] if admits(film, name) is not None}
+    assert lost == {"channel_swap", "grayscale", "saturation"}
+
+
+def test_nothing_temporal_can_be_asked_of_a_still(clip: Callable[..., Video]) -> None:
+    video = still(clip("bikes.mp4").frames[0])
+    for name in ORDERS:
+        rejected = admits(video, name)
+        assert rejected is not None
+        assert (rejected.reason, rejected.value) == ("hidden_motion", 0)
+    dense = clip("bikes.mp4", 144)
+    frozen = Video(dense.key, dense.clock, np.repeat(dense.frames[:1], 144, axis=0))
+    for name in ("slow", "fast"):
+        assert admits(dense, name) is None
+        assert admits(frozen, name) is not None
+
+
+def test_a_symmetric_picture_has_no_mirror(clip: Callable[..., Video]) -> None:
+    half = clip("bikes.mp4").frames[0, :, :192]
+    video = still(np.concatenate([half, half[:, ::-1]], axis=1))
+    assert admits(video, "mirror") is not None
+    assert admits(video, "rotate_180") is None
+    assert admits(still(clip("bikes.mp4").frames[0]), "mirror") is None
+
+
+def test_a_flat_picture_has_no_blur_and_a_detailed_one_has() -> None:
+    rng = np.random.default_rng(0)
+    detailed = rng.integers(0, 256, (96, 96, 3), np.uint8)
+    flat = np.full((96, 96, 3), 120, np.uint8)
+    assert admits(still(detailed), "blur") is None
+    assert admits(still(flat), "blur") is not None
+    assert admits(still(flat), "noise") is None
+
+
+def test_the_weakest_place_decides(clip: Callable[..., Video]) -> None:
+    """One gray scene in a colorful video: a channel swap that fell there could not be seen."""
+    video = clip("pancake.mkv")
+    assert admits(video, "channel_swap") is None
+    frames = video.frames.copy()
+    frames[20:23] = frames[20:23].mean(axis=3, keepdims=True).astype(np.uint8)
+    rejected = admits(Video(video.key, video.clock, frames), "channel_swap")
+    assert rejected is not None
+    assert rejected.value < rejected.threshold
+
+
+def test_a_scene_that_returns_cannot_be_shuffled(clip: Callable[..., Video]) -> None:
+    """Every sixth frame alike: a frame that came six slots early would look right."""
+    frames = np.tile(clip("bikes.mp4").frames[:6], (8, 1, 1, 1))
+    pictures = look(frames).pictures
+    assert hidden_jump(pictures, range(4, 6), Limits()) is None
+    assert hidden_jump(pictures, range(4, 17), Limits()) == Reject("hidden_motion", 0, Limits().motion)
+
+
+def test_a_video_that_jumps_all_the_time_needs_a_larger_change(clip: Callable[..., Video]) -> None:
+    calm = clip("bikes.mp4").frames[:1].repeat(48, axis=0)
+    other = clip("pancake.mkv").frames[0]
+    wild = calm.copy()
+    wild[::2] = np.resize(other, wild.shape[1:])
+    video = Video(VideoKey("0" * 64, "1" * 64), even(48, 10_000), wild)
+    assert admits(Video(video.key, video.clock, calm), "mirror") is None
+    assert admits(video, "mirror") is not None
+
+
+def test_something_small_that_moves_counts_as_motion() -> None:
+    frames = np.full((2, 160, 160, 3), 90, np.uint8)
+    frames[1, 20:60, 20:60] = 250
+    pictures = look(frames).pictures
+    assert float(motion_jump(pictures[0], pictures[1])) > 5 * Limits().motion
+
+
+@pytest.mark.parametrize("name", sorted(PIXELS))
+def test_what_is_admitted_is_seen_at_every_border(name: str, clip: Callable[..., Video]) -> None:
+    """The gate asks of the weakest strength; the drawn one, wherever it is put, differs from both its neighbors."""
+    video = clip("pancake.mkv")
+    if admits(video, name) is not None:
+        pytest.skip(f"{name} is hidden in this clip")
+    params = PIXELS[name].parameters(
+        parse(GroundingKnobs, {"perturbation": name}, "t").strengths, np.random.default_rng(1)
+    )
+    altered = PIXELS[name].apply(video.frames, params)
+    assert (np.abs(altered.astype(np.int16) - video.frames).mean(axis=(1, 2, 3)) > 1).all()

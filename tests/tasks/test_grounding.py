@@ -1,0 +1,162 @@
+"""Anomaly grounding on real clips: what is altered, what is not, and that the answer says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from videossr.clock import Clock, even
+from videossr.config import parse
+from videossr.perturb import ORDERS, PIXELS, SPEEDS
+from videossr.question import VIDEO, Frames
+from videossr.sample import Reject, Sample, VideoKey
+from videossr.tasks.base import Video
+from videossr.tasks.grounding import Grounding, GroundingKnobs, Perturbation
+from videossr.wording import load_wording
+
+NAMES = get_args(Perturbation)
+TASK = Grounding()
+
+
+def knobs(name: str, **more: Any) -> GroundingKnobs:
+    return parse(GroundingKnobs, {"perturbation": name, **more}, "test")
+
+
+def draw(video: Video, name: str, seed: int = 0, donors: tuple[Video, ...] = ()) -> Sample:
+    sources = [lambda donor=donor: donor for donor in donors]
+    sample = TASK.draw(video, f"grounding/{name}", knobs(name), np.random.default_rng(seed), sources)
+    assert isinstance(sample, Sample)
+    return sample
+
+
+def slots_of(sample: Sample, *videos: Video) -> Frames:
+    return np.stack([videos[source].frames[frame] for source, frame in sample.slots])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_the_segment_changes_and_both_its_ends_do(name: str, clip: Callable[..., Video]) -> None:
+    video = clip("bikes.mp4", 144 if name in SPEEDS else 48)
+    other = clip("pancake.mkv")
+    for seed in range(5):
+        sample = draw(video, name, seed, (other,))
+        ((first, last),) = TASK.truth(sample).spans
+        assert 8 <= last - first + 1 <= 16
+        before = slots_of(sample, video, _fit(other, video))
+        (shown,) = TASK.render(before, sample)
+        assert shown.clock == sample.clock
+        if name in SPEEDS:
+            steps = np.diff([frame for _, frame in sample.slots])
+            inside = steps[first - 1 : last]
+            outside = np.delete(steps, np.arange(first - 1, last))
+            assert (outside == 2).all()
+            assert (inside == (1 if name == "slow" else 4)).all()
+            assert np.array_equal(shown.frames, before)
+            continue
+        untouched = video.thin(48).frames
+        changed = (shown.frames != untouched).any(axis=(1, 2, 3))
+        assert not changed[:first].any()
+        assert not changed[last + 1 :].any()
+        assert changed[first]
+        assert changed[last]
+        if name in PIXELS:
+            assert changed[first : last + 1].all()
+
+
+def _fit(video: Video, like: Video) -> Video:
+    from videossr.render import fill
+
+    return Video(video.key, video.clock, fill(video.frames, *like.size))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([name for name in NAMES if name != "swap"]),
+    st.integers(0, 2**32 - 1),
+    st.integers(2_400, 600_000),
+)
+def test_the_answer_is_the_span_of_the_slots_within_a_twentieth(name: str, seed: int, duration: int) -> None:
+    dense = name in SPEEDS
+    video = still(even(96 if dense else 48, duration))
+    sample = draw(video, name, seed)
+    start, end = sample.clock.span(sample.integer("first"), sample.integer("last"))
+    answered = [float(part) for part in sample.answer.split("-")]
+    assert abs(answered[0] - start) <= 0.05 + 1e-9
+    assert abs(answered[1] - end) <= 0.05 + 1e-9
+    assert sample.clock.unevenness <= (2 if dense else 1)
+    score = TASK.score(sample.answer, sample)
+    assert (score.smooth, score.strict, score.parsed) == (1, 1, True)
+
+
+def still(clock: Clock) -> Video:
+    return Video(VideoKey("0" * 64, "1" * 64), clock, np.zeros((len(clock), 32, 32, 3), np.uint8))
+
+
+def test_every_length_and_place_is_drawn() -> None:
+    video = still(even(48, 10_000))
+    drawn = [draw(video, "mirror", seed) for seed in range(4000)]
+    lengths = [sample.integer("last") - sample.integer("first") + 1 for sample in drawn]
+    assert set(lengths) == set(range(8, 17))
+    assert min(sample.integer("first") for sample in drawn) == 0
+    assert max(sample.integer("last") for sample in drawn) == 47
+
+
+def test_a_speed_never_starts_in_the_first_slot_which_has_no_step_before_it() -> None:
+    video = still(even(96, 10_000))
+    assert min(draw(video, "slow", seed).integer("first") for seed in range(500)) == 1
+
+
+def test_an_uneven_clock_is_kept_and_has_no_speeds() -> None:
+    times = tuple(100 * k + (k % 5) * 10 for k in range(96))
+    video = still(Clock(times, 9700))
+    assert draw(video, "mirror").clock.times_ms == times[::2]
+    assert TASK.admits(video, knobs("slow")) == Reject("uneven_clock", 50, 1)
+
+
+def test_a_denser_pack_gives_the_same_slots(clip: Callable[..., Video]) -> None:
+    dense, plain = clip("bikes.mp4", 144), clip("bikes.mp4", 48)
+    assert dense.clock.thin(48) == plain.clock
+    assert np.array_equal(dense.thin(48).frames, plain.frames)
+    a, b = draw(dense, "mirror", 3), draw(plain, "mirror", 3)
+    assert a.answer == b.answer
+    assert [frame for _, frame in a.slots] == [3 * frame for _, frame in b.slots]
+
+
+def test_what_each_perturbation_needs() -> None:
+    for name in NAMES:
+        assert TASK.needs(knobs(name)) == (48, 2 if name in SPEEDS else 1)
+
+
+def test_a_donor_must_stand_out(clip: Callable[..., Video]) -> None:
+    video = clip("bikes.mp4")
+    rejected = TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), [lambda: video])
+    assert isinstance(rejected, Reject)
+    assert rejected.reason == "no_donor"
+    assert TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), []) == Reject("no_donor", 0, 1)
+    sample = draw(video, "swap", 0, (video, clip("pancake.mkv")))
+    assert [key.content for key in sample.sources] == [video.key.content, clip("pancake.mkv").key.content]
+    assert {source for source, _ in sample.slots} == {0, 1}
+
+
+def test_the_question_names_the_change_and_shows_one_clip() -> None:
+    video = still(even(96, 20_000))
+    wording = load_wording()
+    texts = set()
+    for name in NAMES:
+        if name == "swap":
+            continue
+        question = TASK.question(draw(video, name), wording)
+        assert question.prompt.count(VIDEO) == 1
+        assert wording["grounding"]["changes"][name] in question.prompt
+        assert "{" not in question.prompt
+        texts.add(question.prompt)
+    assert len(texts) == len(NAMES) - 1
+    assert set(wording["grounding"]["changes"]) == set(NAMES)
+
+
+def test_names_are_in_one_place() -> None:
+    assert set(NAMES) == {*PIXELS, *ORDERS, *SPEEDS, "swap"}

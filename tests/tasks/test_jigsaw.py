@@ -1,0 +1,107 @@
+"""The temporal jigsaw: pieces are what they say, nothing but their pictures tells them apart."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from videossr.clock import Clock, even
+from videossr.config import parse
+from videossr.question import VIDEO
+from videossr.sample import Reject, Sample, VideoKey
+from videossr.tasks.base import Video
+from videossr.tasks.jigsaw import Jigsaw, JigsawKnobs
+from videossr.wording import load_wording
+
+TASK = Jigsaw()
+
+
+def knobs(**values: Any) -> JigsawKnobs:
+    return parse(JigsawKnobs, values, "test")
+
+
+def numbered(clock: Clock) -> Video:
+    """A video whose every frame holds its own number."""
+    frames = np.zeros((len(clock), 32, 32, 3), np.uint8)
+    frames += np.arange(len(clock), dtype=np.uint8)[:, None, None, None]
+    return Video(VideoKey("0" * 64, "1" * 64), clock, frames)
+
+
+def draw(video: Video, settings_: JigsawKnobs, seed: int = 0) -> Sample:
+    sample = TASK.draw(video, "jigsaw", settings_, np.random.default_rng(seed), ())
+    assert isinstance(sample, Sample)
+    return sample
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(3, 9), st.integers(0, 3), st.integers(0, 2**32 - 1), st.integers(1, 3))
+def test_the_answer_finds_every_piece_where_it_is_shown(pieces: int, gap: int, seed: int, density: int) -> None:
+    video = numbered(even(48 * density, 20_000))
+    sample = draw(video, knobs(pieces=pieces, gap=gap), seed)
+    clips = TASK.render(np.stack([video.frames[frame] for _, frame in sample.slots]), sample)
+    order = TASK.truth(sample).order
+    assert len(clips) == pieces
+    assert sorted(order) == list(range(pieces)) != list(order)
+    starts = [int(clips[int(position) - 1].frames[0, 0, 0, 0]) for position in sample.answer]
+    assert starts == sorted(starts)
+    for position, piece in enumerate(order):
+        assert sample.answer[piece] == str(position + 1)
+    whole = 48 // pieces
+    for clip in clips:
+        shown = clip.frames[:, 0, 0, 0].astype(int)
+        assert len(clip.frames) % 2 == 0
+        assert whole - gap - 1 <= len(clip.frames) <= whole - gap
+        assert (np.diff(shown) == density).all()
+        assert shown[0] // density // whole == shown[-1] // density // whole
+        assert clip.clock == clips[0].clock
+
+
+def test_pieces_cannot_be_told_by_their_clock_even_when_times_are_uneven() -> None:
+    times = tuple(k * k + 50 * k for k in range(48))
+    sample = draw(numbered(Clock(times, 5000)), knobs())
+    clips = TASK.render(np.zeros((48, 32, 32, 3), np.uint8), sample)
+    assert {clip.clock for clip in clips} == {Clock(times[:8], times[8])}
+    assert clips[0].clock.times_ms[0] == 0
+
+
+def test_all_orders_but_the_true_one_are_equally_likely() -> None:
+    video = numbered(even(48, 20_000))
+    seen = Counter(tuple(TASK.truth(draw(video, knobs(pieces=4), seed)).order) for seed in range(4600))
+    allowed = set(permutations(range(4))) - {(0, 1, 2, 3)}
+    assert set(seen) == allowed
+    assert stats.chisquare([seen[order] for order in allowed]).pvalue > 1e-4
+
+
+def test_pieces_that_look_alike_reject_the_video(clip: Callable[..., Video]) -> None:
+    repeated = np.tile(clip("bikes.mp4").frames[:8], (6, 1, 1, 1))
+    video = Video(VideoKey("0" * 64, "1" * 64), even(48, 10_000), repeated)
+    rejected = TASK.admits(video, knobs())
+    assert isinstance(rejected, Reject)
+    assert rejected.reason == "pieces_alike"
+    assert rejected.value == pytest.approx(0, abs=1e-3)
+    assert TASK.admits(clip("bikes.mp4"), knobs()) is None
+
+
+@pytest.mark.parametrize("values", [{"pieces": 2}, {"pieces": 10}, {"pieces": 8, "gap": 5}, {"pieces": 9, "frames": 9}])
+def test_pieces_without_a_pair_of_frames_are_refused(values: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="test"):
+        knobs(**values)
+
+
+def test_the_question_shows_the_pieces_in_order_and_its_example_is_no_hint() -> None:
+    video = numbered(even(48, 20_000))
+    questions = [TASK.question(draw(video, knobs(), seed), load_wording()) for seed in range(20)]
+    assert {question.prompt for question in questions} == {questions[0].prompt}
+    assert questions[0].prompt.count(VIDEO) == 6
+    assert "Clip 6: <video>" in questions[0].prompt
+    for question in questions:
+        score = TASK.score(question.answer, draw(video, knobs()))
+        assert score.parsed

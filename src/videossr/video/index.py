@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -139,12 +140,12 @@ def index(
     wanted = [content for content in first if content not in known and content not in refused]
     waiting = {content: files[first[content]] for content in wanted if not _part(out, content).exists()}
 
-    done = total - len(waiting) - len(rejected)
-    for done, row in enumerate(rejected, done + 1):
-        progress(Outcome(row.path, RejectedError(row.reason, row.detail), done, total))
+    done = count(total - len(waiting) - len(rejected) + 1)
+    for row in rejected:
+        progress(Outcome(row.path, RejectedError(row.reason, row.detail), next(done), total))
     stage = partial(_stage, out=out, plan=plan, quality=quality, chroma=chroma)
-    for done, (content, error) in enumerate(_stage_all(stage, waiting, out, workers), done + 1):
-        progress(Outcome(first[content], error, done, total))
+    for content, error in _stage_all(stage, waiting, out, workers):
+        progress(Outcome(first[content], error, next(done), total))
 
     for content in wanted:
         part = _read_part(out, content)

@@ -264,6 +264,38 @@ def test_what_random_damage_leaves_is_right_or_refused(
     assert capfd.readouterr() == ("", "")
 
 
+def test_check_sums_in_a_stream_are_verified(videos: Path, tmp_path: Path) -> None:
+    """HEVC alone notices almost no flipped bit; with a hash of every picture in the stream it notices all."""
+    path = tmp_path / "summed.mkv"
+    with av.open(str(videos / "real/bikes.mp4")) as container, av.open(str(path), "w") as out:
+        options = {"x265-params": "hash=1:log-level=none:pools=1", "preset": "ultrafast"}
+        stream = out.add_stream("libx265", rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 320, 136, "yuv420p"
+        for time, frame in zip(range(60), container.decode(video=0), strict=False):
+            small = frame.reformat(320, 136)
+            small.pts, small.time_base = time, Fraction(1, 25)
+            out.mux(stream.encode(small))
+        out.mux(stream.encode(None))
+    timeline, hashes = reference(path)
+    at = dict(zip(timeline.times, hashes, strict=True))
+    data = path.read_bytes()
+    rng = random.Random(1)
+    refused = compared = 0
+    for _ in range(16):
+        flipped = bytearray(data)
+        flipped[rng.randrange(len(data) // 10, len(data))] ^= 1 << rng.randrange(8)
+        (tmp_path / "flipped.mkv").write_bytes(flipped)
+        try:
+            _, ours, choice, got = pick(tmp_path / "flipped.mkv", Plan(frames=8), lambda _, frame: hash(planes(frame)))
+        except RejectedError:
+            refused += 1
+            continue
+        assert got == [at[ours.times[frame]] for frame in choice.frames]
+        compared += 1
+    assert refused
+    assert compared
+
+
 def write(path: Path, size: tuple[int, int], start: int = 0, degrees: float = 0) -> None:
     """Thirty gray frames at 10 a second."""
     with av.open(str(path), "w") as container:

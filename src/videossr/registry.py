@@ -1,7 +1,7 @@
 """Things found by name: built in ones, and those that installed packages declare as entry points.
 
-[project.entry-points."videossr.tasks"]
-reversal = "videossr_reversal:Reversal"
+    [project.entry-points."videossr.tasks"]
+    reversal = "videossr_reversal:Reversal"
 """
 
 from __future__ import annotations

@@ -24,13 +24,13 @@ from videossr.video.pack import Corpus, CorpusError, corpus_hash
 from videossr.video.plan import Plan
 
 PLAN = Plan(frames=8)
-NAMES = ["real/carphone.mp4", "real/pancake.mkv", "edge/opengop_hevc.mp4", "edge/mpeg4.avi", "real/fire.mp4"]
+NAMES = ["real/carphone.mp4", "real/pancake.mkv", "edge/mpeg4.avi", "edge/corrupt_mid.mp4"]
 
 
 @pytest.fixture
 def source(videos: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "clips"
-    for name in [*NAMES, "edge/corrupt_mid.mp4"]:
+    for name in NAMES:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(videos / name)
     return folder
@@ -47,8 +47,8 @@ def state(folder: Path) -> dict[str, str]:
 def test_a_corpus_holds_what_was_decoded(source: Path, tmp_path: Path) -> None:
     seen: list[Outcome] = []
     summary = index(source, tmp_path / "corpus", PLAN, progress=seen.append)
-    assert (summary.videos, summary.decoded, summary.rejected) == (5, 6, {"damaged": 1})
-    assert sorted(outcome.done for outcome in seen) == [1, 2, 3, 4, 5, 6]
+    assert (summary.videos, summary.decoded, summary.rejected) == (3, 4, {"damaged": 1})
+    assert sorted(outcome.done for outcome in seen) == [1, 2, 3, 4]
     assert [outcome.path for outcome in seen if outcome.rejected] == ["edge/corrupt_mid.mp4"]
     corpus = Corpus(tmp_path / "corpus")
     assert corpus.hash == summary.hash == corpus_hash(reversed(corpus.videos))
@@ -84,7 +84,7 @@ def test_two_workers_and_one_file_at_a_time_write_the_same_bytes(source: Path, t
     shutil.move(source / "real", hidden)
     index(source, tmp_path / "grown", PLAN)
     shutil.move(hidden, source / "real")
-    assert index(source, tmp_path / "grown", PLAN).decoded == 3
+    assert index(source, tmp_path / "grown", PLAN).decoded == 2
     assert state(tmp_path / "one") == state(tmp_path / "two") == state(tmp_path / "grown")
 
 
@@ -122,7 +122,7 @@ def test_a_killed_run_goes_on_where_it_stopped(source: Path, tmp_path: Path) -> 
         Corpus(out)
     staged = len(list((out / "parts").glob("[0-9a-f]" * 64)))
     assert staged > 0
-    assert index(source, out, PLAN).decoded < 6
+    assert index(source, out, PLAN).decoded < 4
     index(source, tmp_path / "whole", PLAN)
     assert state(out) == state(tmp_path / "whole")
 
@@ -236,4 +236,4 @@ def test_a_dense_corpus_holds_the_plain_one(source: Path, tmp_path: Path) -> Non
             assert clock.thin(8) == entry.clock
             assert dense[entry.content].ticks[::3] == entry.ticks
             compared += 1
-    assert compared >= 3
+    assert compared == 3

@@ -47,7 +47,8 @@ def fingerprint(frames: Frames) -> Fingerprints:
 def near(a: Fingerprints, b: Fingerprints, bits: int = NEAR_BITS) -> float:
     """The share of `a`'s frames that differ in at most `bits` bits from some frame of `b`.
 
-    Flat frames (0) are left out on both sides; 0.0 where nothing is left to compare.
+    Flat frames (0) are left out on both sides; 0.0 where nothing is left to compare. A short cut is wholly near to the
+    long video that it was taken from, but not the other way round: to tell duplicates, ask both ways.
     """
     a, b = a[a != 0], b[b != 0]
     if not len(a) or not len(b):

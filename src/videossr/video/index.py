@@ -13,10 +13,11 @@ import re
 import shutil
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -73,7 +74,7 @@ class Summary:
 
     Attributes:
         videos: in the corpus now.
-        decoded: by this run.
+        decoded: how many files this run has decoded, rejected ones included.
         rejected: reason -> how many files.
         hash: of the corpus.
     """
@@ -137,37 +138,42 @@ def index(
     before = _read_rejected(out)
     refused = {row.content: row for row in before if row.content is not None and row.reason != "duplicate"}
     wanted = [content for content in first if content not in known and content not in refused]
-    waiting = [content for content in wanted if not _part(out, content).exists()]
+    waiting = {content: files[first[content]] for content in wanted if not _part(out, content).exists()}
 
-    done = total - len(waiting) - len(rejected)
+    done = count(total - len(waiting) - len(rejected) + 1)
     for row in rejected:
-        done += 1
-        progress(Outcome(row.path, RejectedError(row.reason, row.detail), done, total))
-    sizes = {content: files[first[content]].stat().st_size for content in waiting}
-    waiting.sort(key=lambda content: (-sizes[content], content))
-    (out / "parts").mkdir(exist_ok=True)
+        progress(Outcome(row.path, RejectedError(row.reason, row.detail), next(done), total))
     stage = partial(_stage, out=out, plan=plan, quality=quality, chroma=chroma)
-    jobs = {content: (files[first[content]], content) for content in waiting}
-    for content, outcome in spread(stage, jobs, workers):
-        if outcome is DIED:
-            _write_part(out, content, {"reason": "unreadable", "detail": "the decoder's process died of it"})
-        done += 1
-        part = _read_part(out, content)
-        error = None if isinstance(part, Entry) else RejectedError(part.reason, part.detail, part.value, part.threshold)
-        progress(Outcome(first[content], error, done, total))
+    for content, error in _stage_all(stage, waiting, out, workers):
+        progress(Outcome(first[content], error, next(done), total))
 
-    entries = dict(known)
     for content in wanted:
         part = _read_part(out, content)
         if isinstance(part, Entry):
-            entries[content] = part
+            known[content] = part
         else:
             refused[content] = part
     rejected += [replace(refused[content], path=path) for content, path in first.items() if content in refused]
     rejected.sort(key=lambda row: row.path)
     pattern = re.compile(source_id) if source_id else None
-    rows = [_named(entries[content], first, pattern) for content in sorted(entries)]
+    rows = [_named(known[content], first, pattern) for content in sorted(known)]
     return _merge(out, rows, rejected, before, decoded=len(waiting))
+
+
+def _stage_all(
+    stage: Callable[[Path, str], None], files: Mapping[str, Path], out: Path, workers: int
+) -> Iterator[tuple[str, RejectedError | None]]:
+    """Stage every file, the largest first; yield its content hash and, if it was rejected, why."""
+    (out / "parts").mkdir(exist_ok=True)
+    order = sorted(files, key=lambda content: (-files[content].stat().st_size, content))
+    for content, outcome in spread(stage, {content: (files[content], content) for content in order}, workers):
+        if outcome is DIED:
+            _write_part(out, content, {"reason": "unreadable", "detail": "decoding it killed the process"})
+        part = _read_part(out, content)
+        if isinstance(part, Rejection):
+            yield content, RejectedError(part.reason, part.detail, part.value, part.threshold)
+        else:
+            yield content, None
 
 
 def _config(plan: Plan, quality: int, chroma: Chroma, source_id: str | None, workers: int) -> dict[str, Any]:

@@ -66,8 +66,8 @@ def _check(pool: ProcessPoolExecutor) -> None:
 
 
 def _begin() -> None:
-    """In a new worker: leave Ctrl-C to the parent, and end when the parent is gone, even if it was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """In a new worker: end without a word on Ctrl-C, and when the parent is gone, even if it was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()

@@ -20,8 +20,8 @@ from scipy import stats
 from tests.tasks.counting_proof import read_clip, recount
 from videossr.perturb.contrast import to_lab
 from videossr.perturb.shapes import SHAPES
-from videossr.sample import Sample
-from videossr.tasks.base import Reject, Video
+from videossr.sample import Reject, Sample
+from videossr.tasks.base import Video
 from videossr.tasks.counting import GRID, Counting, CountingKnobs, count_law, lay_out, shapes_of
 
 TASK = Counting()

@@ -26,8 +26,8 @@ from videossr.perturb.shapes import SHAPES, Points, outline, paint
 from videossr.question import Clip, Frames, Outline, Question, Truth
 from videossr.registry import suggest
 from videossr.rewards import Scores, score_counting
-from videossr.sample import Sample
-from videossr.tasks.base import Donors, Reject, Video
+from videossr.sample import Reject, Sample
+from videossr.tasks.base import Donors, Video
 from videossr.wording import Wording
 
 GRID = 8
@@ -256,17 +256,15 @@ class Counting:
     name = "counting"
     Knobs = CountingKnobs
 
+    def needs(self, knobs: CountingKnobs) -> tuple[int, int]:
+        return knobs.frames, 1
+
     def admits(self, video: Video, knobs: CountingKnobs) -> Reject | None:
-        """Reasons: too_few_frames, not_a_multiple (frames), too_small (pixels), no_contrast (share of tries)."""
-        held = len(video.clock)
-        if held < knobs.frames:
-            return Reject("too_few_frames", held, knobs.frames)
-        if held % knobs.frames:
-            return Reject("not_a_multiple", held, knobs.frames)
+        """Reasons: too_small (pixels), no_contrast (share of tries)."""
         smallest = knobs.size_min * min(video.size)
         if smallest < knobs.min_pixels:
             return Reject("too_small", smallest, knobs.min_pixels)
-        share = min(_open_share(frame, knobs) for frame in video.frames[:: held // knobs.frames])
+        share = min(_open_share(frame, knobs) for frame in video.thin(knobs.frames).frames)
         return Reject("no_contrast", share, knobs.open_share) if share < knobs.open_share else None
 
     def draw(
@@ -276,7 +274,7 @@ class Counting:
         short_side = min(video.size)
         smallest = math.ceil(knobs.size_min * short_side * GRID)
         largest = max(smallest, math.floor(knobs.size_max * short_side * GRID))
-        stride = len(video.clock) // knobs.frames
+        stride = video.density(knobs.frames)
 
         needed = [int(n) for n in rng.integers(1, knobs.slots_max, size=len(knobs.shapes), endpoint=True)]
         shown = [[int(n) for n in rng.integers(1, knobs.instances_max, size=n, endpoint=True)] for n in needed]
@@ -315,7 +313,11 @@ class Counting:
     def question(self, sample: Sample, wording: Wording) -> Question:
         """Fills {names} (plural, in the answer's order) and {example} into the wording's ``counting.prompt``."""
         names = [name + ("es" if name.endswith("s") else "s") for name in cast(list[str], sample.params["names"])]
-        prompt = wording["counting"]["prompt"].format(names=", ".join(names), example=",".join(_EXAMPLE[: len(names)]))
+        prompt = (
+            wording["counting"]["prompt"]
+            .strip()
+            .format(names=", ".join(names), example=",".join(_EXAMPLE[: len(names)]))
+        )
         return Question(
             id=sample.id,
             data_source=f"videossr/{self.name}",

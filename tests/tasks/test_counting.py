@@ -232,7 +232,7 @@ def test_without_room_the_draw_says_so():
     assert Reject("no_room", 1, 1) in outcomes
 
 
-def test_videos_are_refused_for_size_and_contrast(clips):
+def test_videos_are_refused_for_size_and_contrast():
     assert TASK.needs(EASY) == (48, 1)
     assert TASK.admits(gradient(144), EASY) is None
     with pytest.raises(ValueError, match="cannot be thinned to 48"):
@@ -245,7 +245,6 @@ def test_videos_are_refused_for_size_and_contrast(clips):
     one_bad_slot = gradient().frames.copy()
     one_bad_slot[31] = np.random.default_rng(1).integers(0, 256, (160, 192, 3))
     assert TASK.admits(dataclasses.replace(gradient(), frames=one_bad_slot), EASY) is not None
-    assert read_clip(next(path for path in clips if path.name == "fire.mp4"), (160, 288)) is None
 
 
 def test_a_denser_pack_is_thinned():

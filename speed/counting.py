@@ -18,7 +18,7 @@ import numpy as np
 from scipy import stats
 
 from tests.tasks.counting_proof import read_clip, recount
-from videossr.perturb.contrast import to_lab
+from videossr.perturb.contrast import disk, near, to_lab
 from videossr.perturb.shapes import SHAPES
 from videossr.sample import Reject, Sample
 from videossr.tasks.base import Video
@@ -84,6 +84,26 @@ def gate(clips: dict[tuple[int, int], dict[str, Video]]) -> None:
     }
     name, least = min(refused.items(), key=lambda item: item[1])
     print(f"gate: least open share {least:.2f} ({name[0]} at {name[1]}); refused below {EASY.open_share}")
+
+
+def contrasts(clips: dict[str, Video], tries: int) -> None:
+    """What a contrast costs: the share of random places and colors that keep it, over all clips and on the worst."""
+    for contrast in (20, 30, 40):
+        kept: dict[float, list[float]] = defaultdict(list)
+        for number, video in enumerate(clips.values()):
+            rng = generator(5, number)
+            height, width = video.size
+            alike = []
+            for _ in range(tries):
+                radius = int(min(video.size) * rng.uniform(EASY.size_min, EASY.size_max) / 2 + 5)
+                x, y = rng.integers(radius, width - radius), rng.integers(radius, height - radius)
+                behind = disk(to_lab(video.frames[rng.integers(48)]), int(x), int(y), radius)
+                color = to_lab(rng.integers(50, 255, size=3, endpoint=True, dtype=np.uint8))
+                alike.append(near(behind, color, contrast).mean())
+            for share in (0.0, 0.01, 0.05):
+                kept[share].append(float(np.mean(np.array(alike) <= share)))
+        columns = (f"{share:.0%} alike {np.mean(of):.2f} (worst {min(of):.2f})" for share, of in kept.items())
+        print(f"contrast {contrast}: " + ", ".join(columns))
 
 
 def laws(clips: dict[str, Video], label: str, knobs: CountingKnobs, draws: int) -> None:
@@ -185,6 +205,7 @@ def main() -> None:
     print(f"{len(clips[SIZES[0]])} clips of 48 frames at {', '.join(f'{w}x{h}' for h, w in SIZES)}")
     times(clips[SIZES[0]]["carphone"])
     gate(clips)
+    contrasts(clips[160, 288], max(1, arguments.draws // 5))
     count_again(clips, arguments.frames)
     acceptance(clips[256, 256], "256x256", max(1, arguments.draws // 20))
     acceptance(clips[160, 288], "288x160", max(1, arguments.draws // 20))

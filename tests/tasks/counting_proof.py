@@ -27,7 +27,7 @@ ZOOM = 4
 """How much a blob is enlarged before its contour is taken."""
 
 
-def read_clip(path: Path, size: tuple[int, int], steps: tuple[int, ...] = (2, 1)) -> Video | None:
+def read_clip(path: Path, size: tuple[int, int], steps: tuple[int, ...] = (1,)) -> Video | None:
     """48 frames of a file, resized to (H, W): every n-th from its start, for the first of `steps` that gives so many.
 
     None when it has fewer.

@@ -20,17 +20,14 @@ from videossr.clock import even
 from videossr.perturb import contrast
 from videossr.perturb.shapes import FULL, SHAPES, coverage, outline, paint
 from videossr.sample import Reject, Sample, VideoKey
-from videossr.tasks.base import Video
+from videossr.tasks.base import TASKS, Video
 from videossr.tasks.counting import Counting, CountingKnobs, count_law, draw_slots, lay_out, shapes_of
+from videossr.wording import load_wording
 
 EASY = CountingKnobs()
 HARD = CountingKnobs(slots_max=4, instances_max=4)
 ALL = CountingKnobs(shapes=SHAPES, slots_max=4, instances_max=4)
 SIZES = ((160, 288), (256, 256), (288, 160), (160, 192))
-WORDING = {
-    "system": {"text": "Be brief."},
-    "counting": {"prompt": "<video>How many {names}? Answer like {example}."},
-}
 TASK = Counting()
 
 
@@ -61,6 +58,10 @@ def by_slot(sample: Sample) -> list[Counter[str]]:
     for drawn in TASK.truth(sample).outlines:
         counts[drawn.slot][drawn.name] += 1
     return counts
+
+
+def test_the_task_is_registered():
+    assert TASKS.get("counting") is Counting
 
 
 def test_counts_are_recovered_from_the_pixels_of_real_clips(clips):
@@ -231,15 +232,17 @@ def test_without_room_the_draw_says_so():
     assert Reject("no_room", 1, 1) in outcomes
 
 
-def test_videos_are_refused_for_size_and_contrast(clips):
+def test_videos_are_refused_for_size_and_contrast():
+    assert TASK.needs(EASY) == (48, 1)
     assert TASK.admits(gradient(144), EASY) is None
+    with pytest.raises(ValueError, match="cannot be thinned to 48"):
+        TASK.admits(gradient(50), EASY)
     assert TASK.admits(gradient(size=(96, 160)), EASY) == Reject("too_small", 12.0, 16)
     noise = np.random.default_rng(0).integers(0, 256, (48, 160, 160, 3)).astype(np.uint8)
     noisy = TASK.admits(dataclasses.replace(gradient(), frames=noise), EASY)
     assert noisy is not None
     assert (noisy.reason, noisy.threshold) == ("no_contrast", 0.1)
     one_bad_slot = gradient().frames.copy()
-    one_bad_slot[31] = noise[0, :, :1].repeat(192, axis=1)
     one_bad_slot[31] = np.random.default_rng(1).integers(0, 256, (160, 192, 3))
     assert TASK.admits(dataclasses.replace(gradient(), frames=one_bad_slot), EASY) is not None
 
@@ -328,9 +331,12 @@ def test_paint_mixes_edges_and_refuses_what_leaves_the_frame():
 
 def test_question_names_the_shapes_in_the_answers_order():
     sample = draw(gradient(), CountingKnobs(shapes=("cross", "star"), size_max=0.2), 5)
-    question = TASK.question(sample, WORDING)
-    assert question.prompt == "<video>How many crosses, stars? Answer like 3,1."
-    assert (question.system, question.data_source) == ("Be brief.", "videossr/counting")
+    wording = load_wording()
+    question = TASK.question(sample, wording)
+    assert question.prompt.startswith("<video>\n")
+    assert "how many crosses, stars were drawn" in question.prompt
+    assert question.prompt.endswith("for example 3,1.")
+    assert (question.system, question.data_source) == (wording["system"]["text"], "videossr/counting")
     assert (question.id, question.answer, question.clocks) == (sample.id, sample.answer, (sample.clock,))
 
 

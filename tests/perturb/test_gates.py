@@ -38,7 +38,7 @@ def test_nothing_temporal_can_be_asked_of_a_still(clip: Callable[..., Video]) ->
         rejected = admits(video, name)
         assert rejected is not None
         assert (rejected.reason, rejected.value) == ("hidden_motion", 0)
-    dense = clip("bikes.mp4", 144)
+    dense = clip("mmaction_test.mp4", 144)
     frozen = Video(dense.key, dense.clock, np.repeat(dense.frames[:1], 144, axis=0))
     for name in ("slow", "fast"):
         assert admits(dense, name) is None

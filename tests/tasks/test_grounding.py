@@ -112,7 +112,7 @@ def test_a_speed_never_starts_in_the_first_slot_which_has_no_step_before_it() ->
 
 def test_an_uneven_clock_is_kept_and_has_no_speeds() -> None:
     times = tuple(100 * k + (k % 5) * 10 for k in range(96))
-    video = still(Clock(times, 9700))
+    video = still(Clock(times, 9610))
     assert draw(video, "mirror").clock.times_ms == times[::2]
     assert TASK.admits(video, knobs("slow")) == Reject("uneven_clock", 50, 1)
 

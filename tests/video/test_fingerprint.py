@@ -9,7 +9,7 @@ import av
 import numpy as np
 
 from videossr.video.decode import decode
-from videossr.video.fingerprint import NEAR_SHARE, fingerprint, near
+from videossr.video.fingerprint import NEAR_SHARE, fingerprint, largest_share, near
 from videossr.video.plan import Plan
 
 CLIPS = ["carphone.mp4", "pancake.mkv", "chaplin_bw.mp4", "arm_wrestling.mp4"]
@@ -50,3 +50,16 @@ def test_share_counts_frames_of_the_first() -> None:
     assert near(a, b, bits=1) == 0.0
     assert near(a, b, bits=2) == 0.5
     assert near(b, a, bits=2) == 1.0
+
+
+def test_the_largest_share_is_asked_both_ways_of_every_video() -> None:
+    rng = np.random.default_rng(0)
+    videos = [rng.integers(0, 2**64, rng.integers(1, 20), np.uint64) for _ in range(600)]
+    videos[5][0] = 0
+    own = np.concatenate([videos[3][:4], rng.integers(0, 2**64, 16, np.uint64), [0]]).astype(np.uint64)
+    videos[590] = own[:3] ^ np.uint64(7)
+    expected = max(max(near(own, other), near(other, own)) for other in videos)
+    assert largest_share(own, videos) == expected == 1.0
+    assert largest_share(own, [np.zeros(4, np.uint64)]) == 0.0
+    assert largest_share(np.zeros(4, np.uint64), videos) == 0.0
+    assert largest_share(own, []) == 0.0

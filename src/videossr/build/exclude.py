@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from videossr.build import table
 from videossr.sample import Reject
-from videossr.video.fingerprint import NEAR_SHARE, near
+from videossr.video.fingerprint import NEAR_SHARE, Fingerprints, largest_share
 from videossr.video.pack import Entry
 
 VIDEOS = pa.schema(
@@ -50,22 +50,19 @@ def exclude(entries: Sequence[Entry], datasets: Iterable[Path]) -> Mapping[int, 
     """
     contents: set[str] = set()
     sources: set[str] = set()
-    hashes: list[int] = []
+    known: list[Fingerprints] = []
     for dataset in datasets:
         for row in table.read_file(dataset / "videos.parquet"):
             contents.add(row["content"])
-            hashes += row["fingerprints"]
+            known.append(np.array(row["fingerprints"], np.uint64))
             if row["source_id"] is not None:
                 sources.add(row["source_id"])
-    known = np.unique(np.array(hashes, np.uint64))
     rejects: dict[int, Reject] = {}
     for index, entry in enumerate(entries):
         if entry.key.content in contents:
             rejects[index] = Reject("excluded_content", 1, 0)
         elif entry.source_id in sources:
             rejects[index] = Reject("excluded_source", 1, 0)
-        elif known.size:
-            share = near(np.array(entry.fingerprints, np.uint64), known)
-            if share >= NEAR_SHARE:
-                rejects[index] = Reject("excluded_near", share, NEAR_SHARE)
+        elif (share := largest_share(np.array(entry.fingerprints, np.uint64), known)) >= NEAR_SHARE:
+            rejects[index] = Reject("excluded_near", share, NEAR_SHARE)
     return rejects

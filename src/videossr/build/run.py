@@ -20,10 +20,10 @@ from videossr.build.draft import Drafter, Drawn, Failed
 from videossr.build.exclude import VIDEOS, exclude, video_row
 from videossr.build.recipe import Plan
 from videossr.build.select import Selection
-from videossr.pool import Pool
 from videossr.sample import Reject
 from videossr.video.pack import Corpus, Entry
 from videossr.wording import Wording
+from videossr.workers import Pool
 
 REJECTED = pa.schema(
     [

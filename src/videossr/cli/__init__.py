@@ -8,6 +8,7 @@ import sys
 from cyclopts import App
 
 import videossr
+from videossr.workers import WorkerError
 
 app = App(
     name="videossr",
@@ -24,7 +25,7 @@ def main() -> None:
     """Entry point. Exit status 0: done; 1: done, and something does not hold; 2: could not be done."""
     try:
         app()
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, WorkerError) as error:
         if os.environ.get("VIDEOSSR_TRACEBACK"):
             raise
         message = error.args[0] if isinstance(error, KeyError) else error

@@ -75,9 +75,8 @@ class Grounding:
         if name in SPEEDS:
             if video.clock.unevenness > 1:
                 return Reject("uneven_clock", video.clock.unevenness, 1)
-            outside, inside = _strides(video, knobs)
-            lag = abs(outside - inside)
-            return hidden_jump(video.look.pictures, range(lag, lag + 1), knobs.limits)
+            outside, _ = _strides(video, knobs)
+            return hidden_jump(video.look.pictures, range(outside, outside + 1), knobs.limits)
         return None
 
     def draw(

@@ -5,6 +5,8 @@ Exercised by `videossr build … --exclude DATASET`, which keeps near-duplicates
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,9 @@ NEAR_BITS = 10
 
 NEAR_SHARE = 0.5
 """Two videos are near-duplicates when at least this share of one's frames is near to a frame of the other."""
+
+_AT_ONCE = 512
+"""Videos compared at once, which bounds the memory."""
 
 _FLAT = 3.0
 """Standard deviation of the pooled gray picture, in levels of 255, below which a frame has no structure to compare."""
@@ -51,6 +56,24 @@ def near(a: Fingerprints, b: Fingerprints, bits: int = NEAR_BITS) -> float:
     long video that it was taken from, but not the other way round: to tell duplicates, ask both ways.
     """
     a, b = a[a != 0], b[b != 0]
-    if not len(a) or not len(b):
-        return 0.0
-    return float((np.bitwise_count(a[:, None] ^ b[None, :]).min(axis=1) <= bits).mean())
+    return float(_hits(a, b, bits).any(axis=1).mean()) if len(a) and len(b) else 0.0
+
+
+def largest_share(own: Fingerprints, others: Sequence[Fingerprints], bits: int = NEAR_BITS) -> float:
+    """The largest of `near` between one video and each of `others`, asked both ways; 0.0 where there is none."""
+    own = own[own != 0]
+    told = [kept for other in others if len(kept := other[other != 0])]
+    largest = 0.0
+    for start in range(0, len(told) if len(own) else 0, _AT_ONCE):
+        group = told[start : start + _AT_ONCE]
+        starts = np.cumsum([0, *(len(other) for other in group[:-1])])
+        hits = _hits(own, np.concatenate(group), bits)
+        forth = np.logical_or.reduceat(hits, starts, axis=1).mean(axis=0)
+        back = np.add.reduceat(hits.any(axis=0), starts, dtype=np.float64) / [len(other) for other in group]
+        largest = max(largest, float(forth.max()), float(back.max()))
+    return largest
+
+
+def _hits(a: Fingerprints, b: Fingerprints, bits: int) -> NDArray[np.bool_]:
+    near_frames: NDArray[np.bool_] = np.bitwise_count(a[:, None] ^ b[None, :]) <= bits
+    return near_frames

@@ -46,7 +46,7 @@ from videossr.video.pack import (
 )
 from videossr.video.plan import Plan, RejectedError
 from videossr.video.scan import Rejection, find, hash_all
-from videossr.video.workers import DIED, spread
+from videossr.workers import DIED, spread
 
 _SHARDS = "0123456789abcdef"
 _FORMAT = 1

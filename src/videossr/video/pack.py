@@ -39,7 +39,7 @@ CHROMA: Chroma = "444"
 MANIFEST = "manifest.json"
 
 
-class CorpusError(Exception):
+class CorpusError(ValueError):
     """A corpus that is missing, incomplete or damaged, or lacks what was asked for; the message says what to do."""
 
 

@@ -33,7 +33,7 @@ def test_a_pool_keeps_the_order_and_the_shared_object(workers: int) -> None:
     with Pool(0.5, workers) as pool:
         assert list(pool.map(half, range(40))) == [number / 2 for number in range(40)]
         with pytest.raises(TypeError):
-            list(pool.map(half, [2, "x"]))  # type: ignore[list-item]
+            list(pool.map(half, [2, "x"]))  # type: ignore[arg-type]
 
 
 def test_a_pool_says_that_a_worker_died() -> None:

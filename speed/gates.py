@@ -1,0 +1,85 @@
+"""What the gates' thresholds were chosen from: cues of changes nobody sees, and of every perturbation on real clips.
+
+    python speed/gates.py ../shared/videos/real
+
+The baseline is the invisible: a second compression, a shift of one pixel, a change of brightness of 1 %.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from videossr.config import parse
+from videossr.perturb.gates import Look, look, motion_jump, picture_jump
+from videossr.question import Frames
+from videossr.sample import VideoKey
+from videossr.tasks.base import Video
+from videossr.tasks.grounding import Grounding, GroundingKnobs, Perturbation
+from videossr.tasks.jigsaw import Jigsaw, JigsawKnobs
+from videossr.video.decode import decode
+from videossr.video.plan import Plan, RejectedError
+
+
+def recompress(frames: Frames) -> Frames:
+    """Each frame through a JPEG of quality 75."""
+    jpegs = (simplejpeg.encode_jpeg(frame, 75, "RGB", "420") for frame in frames)
+    return np.stack([simplejpeg.decode_jpeg(jpeg, "RGB") for jpeg in jpegs])
+
+
+INVISIBLE: dict[str, Callable[[Frames], Frames]] = {
+    "JPEG quality 75": recompress,
+    "one pixel to the left": lambda frames: np.roll(frames, -1, axis=2),
+    "1 % brighter": lambda frames: cv2.convertScaleAbs(frames.reshape(len(frames), -1), alpha=1.01).reshape(
+        frames.shape
+    ),
+}
+
+
+def cues(a: Look, b: Look) -> tuple[float, float, float, float]:
+    """Largest jump of picture, palette, texture and motion between frames of the same slots."""
+    palette = np.linalg.norm(a.palettes - b.palettes, axis=-1)
+    texture = np.abs(a.textures - b.textures)
+    jumps = (picture_jump(a.pictures, b.pictures), palette, texture, motion_jump(a.pictures, b.pictures))
+    return tuple(float(jump.max()) for jump in jumps)  # type: ignore[return-value]
+
+
+def main(folder: Path) -> None:
+    """Print both tables."""
+    clips = {}
+    for path in sorted(folder.iterdir()):
+        try:
+            decoded = decode(path, Plan())
+        except RejectedError as rejected:
+            print(f"<!-- {path.name}: {rejected} -->")
+            continue
+        clips[path.stem] = Video(VideoKey("", ""), decoded.choice.clock, decoded.frames)
+
+    print("| nobody sees | picture | palette | texture | motion |\n|---|---|---|---|---|")
+    for name, change in INVISIBLE.items():
+        worst = np.max([cues(video.look, look(change(video.frames))) for video in clips.values()], axis=0)
+        print(f"| {name} | " + " | ".join(f"{value:.2f}" for value in worst) + " |")
+
+    names = [name for name in get_args(Perturbation) if name not in ("slow", "fast", "swap")]
+    print("\n| clip | " + " | ".join(names) + " | jigsaw |\n" + "|---" * (len(names) + 2) + "|")
+    admitted = 0
+    for clip, video in clips.items():
+        cells = []
+        for name in names:
+            rejected = Grounding().admits(video, parse(GroundingKnobs, {"perturbation": name}, name))
+            cells.append(f"{rejected.value:.1f} < {rejected.threshold:.1f}" if rejected else "yes")
+        rejected = Jigsaw().admits(video, JigsawKnobs())
+        cells.append(f"{rejected.value:.1f} < {rejected.threshold:.1f}" if rejected else "yes")
+        admitted += cells.count("yes")
+        print(f"| {clip} | " + " | ".join(cells) + " |")
+    print(f"\n{admitted} of {len(clips) * (len(names) + 1)} admitted")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -61,7 +61,7 @@ class VideoSSRDataset:
     @cached_property
     def rows(self) -> pa.Table:
         """All rows, memory-mapped, in the order of the files."""
-        files = sorted(self.path.glob("samples-*.parquet"))
+        files = [self.path / name for name in sorted(self.manifest["files"]) if name.startswith("samples-")]
         return pa.concat_tables([pq.read_table(file, memory_map=True) for file in files])
 
     def __len__(self) -> int:

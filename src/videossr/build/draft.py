@@ -12,11 +12,13 @@ import numpy as np
 
 from videossr.build.recipe import Plan
 from videossr.build.select import Job
+from videossr.question import Question
 from videossr.render import fill, fingerprint, render
 from videossr.sample import Reject, Sample
 from videossr.tasks.base import Video
 from videossr.video.pack import Corpus
 from videossr.video.plan import fit
+from videossr.wording import Wording
 
 Gates: TypeAlias = Mapping[str, Reject | None]
 """For each column, None where the video is admitted."""
@@ -24,10 +26,11 @@ Gates: TypeAlias = Mapping[str, Reject | None]
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A sample and the fingerprint of its rendered pixels."""
+    """A sample, what is asked about it, and the fingerprint of its rendered pixels."""
 
     job: Job
     sample: Sample
+    question: Question
     pixels: str
 
 
@@ -45,6 +48,7 @@ class Drafter:
 
     corpus: Corpus
     plan: Plan
+    wording: Wording
     seed: int
     usable: tuple[int, ...]
 
@@ -71,8 +75,15 @@ class Drafter:
             if isinstance(drawn, Reject):
                 results.append(Failed(job, drawn))
             else:
-                results.append(Drawn(job, drawn, fingerprint(render(self.corpus, drawn))))
+                pixels = fingerprint(render(self.corpus, drawn))
+                results.append(Drawn(job, drawn, self._question(drawn), pixels))
         return results
+
+    def _question(self, sample: Sample) -> Question:
+        try:
+            return self.plan.tasks[sample.column].question(sample, self.wording)
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(f"the wording of {sample.task} cannot be filled in: {error!r}") from error
 
     def video(self, index: int) -> Video:
         """A video at the size that the model will see."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 NAME = "manifest.json"
-LIBRARIES = ("videossr", "numpy", "opencv-python-headless", "simplejpeg")
-"""The libraries whose versions decide the bytes of a rendered sample."""
+LIBRARIES = ("videossr", "numpy", "opencv-python-headless", "pyarrow", "simplejpeg")
+"""The libraries whose versions decide the bytes of a dataset and of its rendered samples."""
 
 
 def versions(tasks: Iterable[str]) -> dict[str, str]:

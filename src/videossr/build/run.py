@@ -66,8 +66,9 @@ class _Ledger:
                 "column": column,
                 "attempt": attempt,
                 "reason": reject.reason,
-                "value": reject.value,
-                "threshold": reject.threshold,
+                # Sums of floats may differ in their last digits from one processor to another.
+                "value": round(reject.value, 4),
+                "threshold": round(reject.threshold, 4),
             }
         )
 
@@ -122,19 +123,20 @@ def build(
         ledger.reject(index, None, None, reject)
     unusable = {row["content"] for row in ledger.rejected}
     usable = tuple(index for index, entry in enumerate(corpus.videos) if entry.key.content not in unusable)
-    with Pool(Drafter(corpus, plan, seed, usable), workers) as pool:
+    with Pool(Drafter(corpus, plan, wording, seed, usable), workers) as pool:
         admitted = _gate(pool, ledger, plan, usable, progress)
         _fill(pool, ledger, plan, admitted, progress)
 
     rows = sorted(ledger.drawn.values(), key=lambda drawn: drawn.sample.id)
-    questions = ((drawn, plan.tasks[drawn.job.column].question(drawn.sample, wording)) for drawn in rows)
-    sample_rows = [table.to_row(d.sample, question, d.pixels, seed, d.job.attempt) for d, question in questions]
+    sample_rows = [table.to_row(d.sample, d.question, d.pixels, seed, d.job.attempt) for d in rows]
     uses = Counter(key for drawn in rows for key in drawn.sample.sources)
     video_rows = [video_row(entry, uses[entry.key]) for entry in corpus.videos if uses[entry.key]]
     served = Counter(drawn.job.video for drawn in rows)
     filled = Counter(drawn.job.column for drawn in rows)
 
     out.mkdir(parents=True, exist_ok=True)
+    for unfinished in out.glob("samples-*.parquet"):
+        unfinished.unlink()
     files = table.write(sample_rows, out, "samples", table.SCHEMA)
     table.write_file(video_rows, out / "videos.parquet", VIDEOS)
     table.write_file(ledger.rejected, out / "rejected.parquet", REJECTED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +97,6 @@ def write_file(rows: Sequence[Mapping[str, Any]], path: Path, schema: pa.Schema)
     partial = path.with_name(f".{path.name}.partial")
     pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), partial, compression=COMPRESSION)
     partial.replace(path)
-
-
-def read(folder: Path, stem: str) -> Iterator[dict[str, Any]]:
-    """The rows of all `stem-*.parquet`, in order."""
-    for path in sorted(folder.glob(f"{stem}-*.parquet")):
-        yield from read_file(path)
 
 
 def read_file(path: Path) -> list[dict[str, Any]]:

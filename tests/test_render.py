@@ -1,0 +1,101 @@
+"""Rendering: a pure function of packs and recipe, at the size that the recipe asks for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from videossr.build.draft import Drafter, Drawn, generator
+from videossr.build.recipe import Plan as Columns
+from videossr.build.recipe import Recipe
+from videossr.build.select import Job
+from videossr.question import Frames
+from videossr.render import fill, fingerprint, render
+from videossr.video.pack import Corpus
+from videossr.wording import load_wording
+
+COLUMNS = {
+    "mirror": {"task": "grounding", "count": 1, "knobs": {"perturbation": "mirror"}},
+    "swap": {"task": "grounding", "count": 1, "knobs": {"perturbation": "swap"}},
+    "shuffle": {"task": "grounding", "count": 1, "knobs": {"perturbation": "shuffle"}},
+    "counting": {"task": "counting", "count": 1},
+    "jigsaw": {"task": "jigsaw", "count": 1},
+}
+
+
+def drafter(corpus: Corpus, max_pixels: int = 65536) -> Drafter:
+    columns = Columns(Recipe(name="test", max_pixels=max_pixels, columns=COLUMNS), "test")
+    return Drafter(corpus, columns, load_wording(), 5, tuple(range(len(corpus.videos))))
+
+
+def draw(corpus: Corpus, column: str, path: str, max_pixels: int = 65536) -> Drawn:
+    index = next(i for i, entry in enumerate(corpus.videos) if entry.path == path)
+    (drawn,) = drafter(corpus, max_pixels).draw([Job(index, column, 0)])
+    assert isinstance(drawn, Drawn)
+    return drawn
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_the_same_recipe_gives_the_same_bytes_in_any_order(column: str, corpus: Corpus) -> None:
+    first, second = draw(corpus, column, "bikes.mp4"), draw(corpus, column, "pancake.mkv")
+    fresh = Corpus(corpus.path)
+    assert fingerprint(render(fresh, second.sample)) == second.pixels
+    assert fingerprint(render(fresh, first.sample)) == first.pixels
+    assert first == draw(corpus, column, "bikes.mp4")
+    assert first.sample != second.sample
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_smaller_size_is_rendered_and_its_sides_are_multiples_of_32(column: str, corpus: Corpus) -> None:
+    sample = draw(corpus, column, "people.mp4", 20_000).sample
+    clips = render(corpus, sample)
+    height, width = sample.size
+    assert height * width <= 20_000
+    assert height % 32 == width % 32 == 0
+    assert {clip.frames.shape[1:3] for clip in clips} == {(height, width)}
+
+
+def test_a_donor_of_another_shape_is_cut_not_stretched(corpus: Corpus) -> None:
+    sample = draw(corpus, "swap", "bikes.mp4").sample
+    shown = render(corpus, sample)[0].frames
+    donor = corpus.frames(sample.sources[1])
+    first, last = sample.integer("first"), sample.integer("last")
+    assert np.array_equal(shown[first], fill(donor[sample.slots[first][1]][None], *sample.size)[0])
+    own = [slot for slot in range(48) if not first <= slot <= last]
+    assert np.array_equal(shown[own], corpus.frames(sample.sources[0], own))
+
+
+@given(st.integers(8, 200), st.integers(8, 200), st.integers(1, 6), st.integers(1, 6))
+def test_filling_keeps_the_middle(height: int, width: int, down: int, across: int) -> None:
+    frames = np.zeros((1, height, width, 3), np.uint8)
+    frames[:, height // 2, width // 2] = 255
+    filled = fill(frames, 32 * down, 32 * across)
+    assert filled.shape == (1, 32 * down, 32 * across, 3)
+
+
+def test_filling_with_the_same_aspect_scales_alone() -> None:
+    frames = np.arange(64 * 96 * 3, dtype=np.uint32).reshape(1, 64, 96, 3).astype(np.uint8)
+    halved: Frames = fill(frames, 32, 48)
+    expected = frames.reshape(1, 32, 2, 48, 2, 3).astype(np.float64).mean(axis=(2, 4))
+    assert np.abs(halved - expected).max() <= 1
+
+
+def test_random_numbers_depend_on_every_argument_and_nothing_else() -> None:
+    base = (0, "column", "ab" * 32, 0)
+    same = generator(*base).integers(0, 2**63, 4)
+    assert np.array_equal(same, generator(*base).integers(0, 2**63, 4))
+    for other in ((1, *base[1:]), (0, "other", *base[2:]), (0, "column", "ba" * 32, 0), (*base[:3], 1)):
+        assert not np.array_equal(same, generator(*other).integers(0, 2**63, 4))
+
+
+def test_a_wording_that_cannot_be_filled_in_is_named(corpus: Corpus) -> None:
+    wording = load_wording()
+    wording["jigsaw"]["prompt"] = "{clips} {stray}"
+    odd = replace(drafter(corpus), wording=wording)
+    index = next(i for i, entry in enumerate(corpus.videos) if entry.path == "bikes.mp4")
+    with pytest.raises(ValueError, match="wording of jigsaw cannot be filled in: KeyError"):
+        odd.draw([Job(index, "jigsaw", 0)])

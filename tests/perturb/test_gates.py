@@ -10,7 +10,7 @@ import pytest
 from videossr.clock import even
 from videossr.config import parse
 from videossr.perturb import ORDERS, PIXELS
-from videossr.perturb.gates import Limits, hidden_jump, look, motion_jump
+from videossr.perturb.gates import Limits, hidden_motion, look, motion_jump, no_course
 from videossr.question import Frames
 from videossr.sample import Reject, VideoKey
 from videossr.tasks.base import Video
@@ -77,8 +77,20 @@ def test_a_scene_that_returns_cannot_be_shuffled(clip: Callable[..., Video]) -> 
     """Every sixth frame alike: a frame that came six slots early would look right."""
     frames = np.tile(clip("bikes.mp4").frames[:6], (8, 1, 1, 1))
     pictures = look(frames).pictures
-    assert hidden_jump(pictures, range(4, 6), Limits()) is None
-    assert hidden_jump(pictures, range(4, 17), Limits()) == Reject("hidden_motion", 0, Limits().motion)
+    assert hidden_motion(pictures, range(4, 6), Limits()) is None
+    assert hidden_motion(pictures, range(4, 17), Limits()) == Reject("hidden_motion", 0, Limits().motion)
+
+
+def test_a_show_of_unrelated_pictures_has_no_order_and_no_speed(clip: Callable[..., Video]) -> None:
+    names = ("bikes.mp4", "pancake.mkv", "people.mp4", "mmaction_test.mp4", "vj_clip1.mp4", "carphone.mp4")
+    looks = [clip(name).look.pictures for name in names]
+    for name, pictures in zip(names, looks, strict=True):
+        assert no_course(pictures, 1, Limits()) is None, name
+    rng = np.random.default_rng(0)
+    show = np.stack([looks[k % len(looks)][rng.integers(48)] for k in range(48)])
+    rejected = no_course(show, 1, Limits())
+    assert rejected is not None
+    assert 0.8 < rejected.value < 1.15
 
 
 def test_a_video_that_jumps_all_the_time_needs_a_larger_change(clip: Callable[..., Video]) -> None:

@@ -39,6 +39,7 @@ class Limits:
         2.0
     )
     contrast: Annotated[float, Field(ge=0, le=16, description="least jump over the video's own, as a factor")] = 1.5
+    course: Annotated[float, Field(ge=0, le=16, description="least motion over three steps, to that over one")] = 1.25
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,20 @@ def _octaves(a: Floats, b: Floats) -> Floats:
     return np.asarray(np.abs(a - b), np.float32)
 
 
-def hidden_jump(pictures: Floats, lags: range, limits: Limits) -> Reject | None:
-    """None when frames that are any of `lags` slots apart look different everywhere in the video.
+def hidden_motion(pictures: Floats, lags: range, limits: Limits) -> Reject | None:
+    """None when frames that are any of `lags` apart look different everywhere in the video.
 
-    Against it: still scenes, and scenes that repeat themselves, where an altered order cannot be seen.
+    Against it: still scenes, and scenes that repeat themselves, where another frame in a slot cannot be seen.
     """
     value = min(float(motion_jump(pictures[:-lag], pictures[lag:]).min()) for lag in lags if lag < len(pictures))
     return Reject("hidden_motion", value, limits.motion) if value < limits.motion else None
+
+
+def no_course(pictures: Floats, step: int, limits: Limits) -> Reject | None:
+    """None when the scene moves on: frames three steps apart differ more than neighbors do, in the median.
+
+    Against it: a show of unrelated pictures, which has neither an order that could be wrong nor a speed.
+    """
+    near, far = (float(np.median(motion_jump(pictures[:-lag], pictures[lag:]))) for lag in (step, 3 * step))
+    value = far / near if near else 0.0
+    return Reject("no_course", value, limits.course) if value < limits.course else None

@@ -21,11 +21,11 @@ class Order:
 
     Attributes:
         draw: length of the segment -> for each of its slots, the offset of the frame shown there.
-        least_jump: by how many slots the motion jumps at the borders of the segment, at the least.
+        least_shift: by how many slots the frames in the first and in the last slot are moved, at the least.
     """
 
     draw: Callable[[int, Strengths, np.random.Generator], list[int]]
-    least_jump: Callable[[Strengths], int]
+    least_shift: Callable[[Strengths], int]
 
 
 def shuffle(length: int, strengths: Strengths, rng: np.random.Generator) -> list[int]:
@@ -56,8 +56,8 @@ def stutter(length: int, strengths: Strengths, rng: np.random.Generator) -> list
 
 
 ORDERS: dict[str, Order] = {
-    "shuffle": Order(shuffle, lambda strengths: strengths.shift + 1),
-    "stutter": Order(stutter, lambda strengths: 2),
+    "shuffle": Order(shuffle, lambda strengths: strengths.shift),
+    "stutter": Order(stutter, lambda strengths: 1),
 }
 
 SPEEDS: dict[str, Callable[[Strengths], float]] = {

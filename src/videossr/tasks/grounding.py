@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from videossr.perturb import ORDERS, PIXELS, SPEEDS, Strengths
-from videossr.perturb.gates import Limits, hidden_change, hidden_jump, look
+from videossr.perturb.gates import Limits, hidden_change, hidden_motion, look, no_course
 from videossr.perturb.temporal import least_density, strides
 from videossr.question import Clip, Frames, Question, Truth
 from videossr.rewards import Scores, scorer
@@ -70,13 +70,17 @@ class Grounding:
             altered = PIXELS[name].apply(shown.frames, PIXELS[name].weakest(knobs.strengths))
             return hidden_change(shown.look, look(altered), knobs.limits)
         if name in ORDERS:
-            jumps = range(ORDERS[name].least_jump(knobs.strengths), knobs.length[1] + 1)
-            return hidden_jump(shown.look.pictures, jumps, knobs.limits)
+            pictures = shown.look.pictures
+            shifts = range(ORDERS[name].least_shift(knobs.strengths), knobs.length[1] + 1)
+            hidden = hidden_motion(pictures, shifts, knobs.limits)
+            return hidden or (no_course(pictures, 1, knobs.limits) if name == "shuffle" else None)
         if name in SPEEDS:
             if video.clock.unevenness > 1:
                 return Reject("uneven_clock", video.clock.unevenness, 1)
             outside, _ = _strides(video, knobs)
-            return hidden_jump(video.look.pictures, range(outside, outside + 1), knobs.limits)
+            pictures = video.look.pictures
+            hidden = hidden_motion(pictures, range(outside, outside + 1), knobs.limits)
+            return hidden or no_course(pictures, outside, knobs.limits)
         return None
 
     def draw(

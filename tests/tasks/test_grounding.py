@@ -137,7 +137,8 @@ def test_a_donor_must_stand_out(clip: Callable[..., Video]) -> None:
     assert isinstance(rejected, Reject)
     assert rejected.reason == "no_donor"
     assert TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), []) == Reject("no_donor", 0, 1)
-    sample = draw(video, "swap", 0, (video, clip("pancake.mkv")))
+    short = Video(video.key, even(36, 9_000), clip("pancake.mkv").frames[:36])
+    sample = draw(video, "swap", 0, (video, short, clip("pancake.mkv")))
     assert [key.content for key in sample.sources] == [video.key.content, clip("pancake.mkv").key.content]
     assert {source for source, _ in sample.slots} == {0, 1}
 

@@ -128,6 +128,8 @@ class Grounding:
         nearest = Reject("no_donor", 0, 1)
         for index in rng.permutation(len(donors))[: knobs.donors]:
             donor = donors[int(index)]()
+            if len(donor.clock) < knobs.frames or len(donor.clock) % knobs.frames:
+                continue
             reject = hidden_change(own, donor.thin(knobs.frames).look, knobs.limits)
             if reject is None:
                 return donor

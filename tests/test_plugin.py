@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import videossr
+from videossr.video.pack import Corpus
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "custom_task"
 
@@ -46,3 +48,18 @@ def test_scoring_imports_the_reward_and_nothing_heavy(environment: dict[str, str
 def test_unknown_tasks_are_answered_with_the_installed_ones(environment: dict[str, str]) -> None:
     code = "from videossr.tasks.base import TASKS\ntry: TASKS.get('tile')\nexcept KeyError as error: print(error)"
     assert "did you mean 'tiles'?" in run([sys.executable, "-c", code], environment)
+
+
+def test_its_samples_are_built_validated_and_shown(environment: dict[str, str], corpus: Corpus, tmp_path: Path) -> None:
+    def videossr(*words: str) -> str:
+        return run([sys.executable, "-c", "from videossr.cli import main; main()", *words], environment)
+
+    dataset = str(tmp_path / "tiles")
+    recipe = str(EXAMPLE / "tiles.toml")
+    videossr("build", recipe, "--limit", "6", "--corpus", str(corpus.path), "--out", dataset, "--workers", "1")
+    assert "FAILS" not in videossr("validate", dataset)
+    videossr("gallery", dataset, "--out", str(tmp_path / "tiles.html"))
+    assert "Every frame of this video was cut into" in (tmp_path / "tiles.html").read_text("utf-8")
+    manifest = json.loads((tmp_path / "tiles" / "manifest.json").read_text("utf-8"))
+    assert manifest["samples"] == 6
+    assert "videossr-tiles" in manifest["versions"]

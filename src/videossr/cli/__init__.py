@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
 from cyclopts import App
 
@@ -15,22 +16,33 @@ app = App(
     help_epilogue="Start with: videossr index VIDEOS --out CORPUS",
     version=videossr.__version__,
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
 )
 for verb in ("index", "build", "validate", "gallery"):
     app.command(f"videossr.cli.{verb}:app", name=verb)
 
 
-def main() -> None:
-    """Entry point. Exit status 0: done; 1: done, and something does not hold; 2: could not be done."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Entry point; `words` are those of the command line by default.
+
+    Exit status 0: done; 1: done, and something does not hold; 2: could not be done; 130: stopped by Ctrl-C.
+    """
     try:
-        app()
-    except (OSError, ValueError, KeyError) as error:
+        app(sys.argv[1:] if words is None else words)
+    except KeyboardInterrupt:
+        sys.exit(_fail("stopped. Run the same command again to go on", 130))
+    except (OSError, ValueError, KeyError, _corpus_error()) as error:
         if os.environ.get("VIDEOSSR_TRACEBACK"):
             raise
         message = error.args[0] if isinstance(error, KeyError) else error
         sys.exit(_fail(str(message)))
-    except KeyboardInterrupt:
-        sys.exit(_fail("stopped. Run the same command again to go on", 130))
+
+
+def _corpus_error() -> type[Exception]:
+    """Imported only when something failed: `--help` is not to wait for the libraries that read a corpus."""
+    from videossr.video.pack import CorpusError
+
+    return CorpusError
 
 
 def _fail(message: str, status: int = 2) -> int:

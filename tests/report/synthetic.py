@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from videossr.clock import even
-from videossr.sample import Sample, VideoKey
+from videossr.sample import JSON, Sample, VideoKey
 
 KEY = VideoKey("a" * 64, "b" * 64)
 SHAPES = ("circle", "square", "triangle")
@@ -35,24 +35,29 @@ def counted(
     counts: Sequence[int],
     size: Callable[[int], float] = lambda count: 0.0,
     color: Callable[[int], float] = lambda count: 0.0,
+    answer: str = "",
 ) -> Sample:
     """A counting sample; `size` and `color` say what is added to the drawn ones for a count."""
-    shapes = [
-        {
-            "name": name,
-            "size": round(float(rng.uniform(8, 16)) + size(count), 3),
-            "color": [int(level + color(count)) for level in rng.integers(50, 256, 3)],
-        }
-        for name, count in zip(SHAPES, counts, strict=True)
-        for _ in range(count)
-    ]
-    answer = ",".join(map(str, counts))
-    return Sample("counting", "c", (KEY,), (), CLOCKS[0], (64, 64), {"names": [*SHAPES], "shapes": [*shapes]}, answer)
+    shapes: list[JSON] = []
+    for name, count in zip(SHAPES, counts, strict=True):
+        sizes = rng.uniform(8, 16, count) + size(count)
+        colors = rng.uniform(50, 255, (count, 3)) + color(count)
+        shapes += [{"name": name, "size": s, "color": c} for s, c in zip(sizes.tolist(), colors.tolist(), strict=True)]
+    answer = answer or ",".join(map(str, counts))
+    return Sample("counting", "c", (KEY,), (), CLOCKS[0], (64, 64), {"names": [*SHAPES], "shapes": shapes}, answer)
 
 
-def counts(rng: np.random.Generator, most: int) -> list[int]:
-    """The law: 1 to `most` slots a shape, 1 to `most` instances on each, all uniform."""
-    return [int(rng.integers(1, most + 1, rng.integers(1, most + 1)).sum()) for _ in SHAPES]
+def counts(rng: np.random.Generator, most: int, samples: int) -> list[list[int]]:
+    """The law, for each shape: 1 to `most` slots, 1 to `most` instances on each, all uniform."""
+    instances = rng.integers(1, most + 1, (samples, len(SHAPES), most))
+    shown = np.arange(most) < rng.integers(1, most + 1, (samples, len(SHAPES), 1))
+    drawn: list[list[int]] = (instances * shown).sum(axis=2).tolist()
+    return drawn
+
+
+def answered(counts: Sequence[int]) -> Sample:
+    """A counting sample whose shapes are not there: the laws look at the answer alone."""
+    return counted(np.random.default_rng(0), [0] * len(SHAPES), answer=",".join(map(str, counts)))
 
 
 def permuted(order: Sequence[int]) -> Sample:

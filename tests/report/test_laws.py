@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.report.synthetic import counted, counts, permutation, permuted, segment, segments
+from tests.report.synthetic import answered, counts, permutation, permuted, segment, segments
 from videossr.report import laws
 from videossr.report.finding import Finding
 from videossr.sample import Sample
@@ -47,8 +47,8 @@ Draw = Callable[[np.random.Generator, int], list[Sample]]
 
 TRUE: dict[str, tuple[Law, Draw]] = {
     "grounding": (grounding, segments),
-    "easy": (easy, lambda rng, n: [counted(rng, counts(rng, 3)) for _ in range(n)]),
-    "hard": (hard, lambda rng, n: [counted(rng, counts(rng, 4)) for _ in range(n)]),
+    "easy": (easy, lambda rng, n: [answered(c) for c in counts(rng, 3, n)]),
+    "hard": (hard, lambda rng, n: [answered(c) for c in counts(rng, 4, n)]),
     "jigsaw of 3": (jigsaw, lambda rng, n: [permuted(permutation(rng, 3)) for _ in range(n)]),
     "jigsaw of 6": (jigsaw, lambda rng, n: [permuted(permutation(rng, 6)) for _ in range(n)]),
     "jigsaw of 8": (jigsaw, lambda rng, n: [permuted(permutation(rng, 8)) for _ in range(n)]),
@@ -121,7 +121,7 @@ def _favored(rng: np.random.Generator) -> Sample:
 
 
 def _one_instance(rng: np.random.Generator) -> Sample:
-    return counted(rng, [int(rng.integers(1, 4)), *counts(rng, 3)[1:]])
+    return answered([int(rng.integers(1, 4)), *counts(rng, 3, 1)[0][1:]])
 
 
 BENT: dict[str, tuple[Law, Callable[[np.random.Generator], Sample], set[str]]] = {
@@ -131,7 +131,7 @@ BENT: dict[str, tuple[Law, Callable[[np.random.Generator], Sample], set[str]]] =
     "circles shown once a slot": (easy, _one_instance, {"law of counts, circle"}),
     "counts uniform": (
         easy,
-        lambda rng: counted(rng, [int(count) for count in rng.integers(1, 10, 3)]),
+        lambda rng: answered([int(count) for count in rng.integers(1, 10, 3)]),
         {"law of counts, circle", "law of counts, square", "law of counts, triangle"},
     ),
     "neighbors swapped": (jigsaw, _near_identity, {"law of permutations"}),
@@ -142,15 +142,15 @@ BENT: dict[str, tuple[Law, Callable[[np.random.Generator], Sample], set[str]]] =
 @pytest.mark.parametrize("name", BENT)
 def test_bent_laws_are_noticed(name: str) -> None:
     law, draw, wrong = BENT[name]
-    for seed in range(20):
+    for seed in range(10):
         rng = np.random.default_rng(seed)
-        findings = list(law([draw(rng) for _ in range(1000)]))
+        findings = list(law([draw(rng) for _ in range(2000)]))
         assert {finding.check for finding in findings if not finding.holds} == wrong
 
 
 def test_values_outside_a_law_are_named() -> None:
     rng = np.random.default_rng(0)
-    findings = list(easy([counted(rng, [1, 2, 12]), *(counted(rng, counts(rng, 3)) for _ in range(300))]))
+    findings = list(easy([answered([1, 2, 12]), *map(answered, counts(rng, 3, 300))]))
     assert [finding.holds for finding in findings] == [True, True, False]
     assert "[12]" in findings[2].text
 

@@ -35,15 +35,15 @@ def counted(
     counts: Sequence[int],
     size: Callable[[int], float] = lambda count: 0.0,
     color: Callable[[int], float] = lambda count: 0.0,
-    answer: str = "",
 ) -> Sample:
     """A counting sample; `size` and `color` say what is added to the drawn ones for a count."""
     shapes: list[JSON] = []
     for name, count in zip(SHAPES, counts, strict=True):
         sizes = rng.uniform(8, 16, count) + size(count)
         colors = rng.uniform(50, 255, (count, 3)) + color(count)
-        shapes += [{"name": name, "size": s, "color": c} for s, c in zip(sizes.tolist(), colors.tolist(), strict=True)]
-    answer = answer or ",".join(map(str, counts))
+        for drawn, level in zip(sizes.tolist(), colors.tolist(), strict=True):
+            shapes.append({"name": name, "slot": 0, "x": 32, "y": 32, "size": drawn, "angle": 0, "color": level})
+    answer = ",".join(map(str, counts))
     return Sample("counting", "c", (KEY,), (), CLOCKS[0], (64, 64), {"names": [*SHAPES], "shapes": shapes}, answer)
 
 
@@ -57,7 +57,7 @@ def counts(rng: np.random.Generator, most: int, samples: int) -> list[list[int]]
 
 def answered(counts: Sequence[int]) -> Sample:
     """A counting sample whose shapes are not there: the laws look at the answer alone."""
-    return counted(np.random.default_rng(0), [0] * len(SHAPES), answer=",".join(map(str, counts)))
+    return Sample("counting", "c", (KEY,), (), CLOCKS[0], (64, 64), {}, ",".join(map(str, counts)))
 
 
 def permuted(order: Sequence[int]) -> Sample:

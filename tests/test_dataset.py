@@ -32,7 +32,7 @@ def test_length_and_indices(opened: VideoSSRDataset) -> None:
     for wrong in (8, -9, 10**6):
         with pytest.raises(IndexError, match=rf"8 samples, no {wrong}"):
             _ = opened[wrong]
-    assert len(list(opened)) == 8  # iteration by index ends with the IndexError
+    assert len(list(iter(opened))) == 8  # iteration by index ends with the IndexError
 
 
 def test_what_an_item_is(opened: VideoSSRDataset) -> None:

@@ -54,6 +54,7 @@ def write(path: Path, frames: Frames, codec: str = "libx264", options: Mapping[s
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=FPS, options=dict(options or {"preset": "ultrafast"}))
+        assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         for frame in frames:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.build.conftest import CLIPS, COUNTING, JIGSAW, MIRROR, PLAN, SWAP, Make, indexed, picture, write
+from tests.build.conftest import CLIPS, COUNTING, JIGSAW, KNOBS, MIRROR, PLAN, SWAP, Make, indexed, picture, write
 from videossr.build import table
 from videossr.build.manifest import file_hashes, read_manifest
 from videossr.dataset import VideoSSRDataset
@@ -123,7 +123,7 @@ def test_a_video_with_too_few_frames_is_recorded(make: Make, tmp_path: Path) -> 
 
 
 def test_frames_that_no_video_has_are_refused_with_the_command(made: Corpus, make: Make) -> None:
-    slow = {"task": "grounding", "knobs": {**MIRROR["knobs"], "perturbation": "slow"}}
+    slow = {"task": "grounding", "knobs": {**KNOBS, "perturbation": "slow"}}
     with pytest.raises(
         ValueError, match=r"columns\.slow needs videos of (\d+) frames.*\n  videossr index .*--frames \1"
     ):

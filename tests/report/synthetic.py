@@ -17,7 +17,7 @@ CLOCKS = [even(48, duration) for duration in range(6000, 96001, 1000)]
 def segment(first: int, last: int, clock: int = 42) -> Sample:
     """A grounding sample; `clock` is an index into CLOCKS."""
     start, end = CLOCKS[clock].span(first, last)
-    params = {"perturbation": "mirror", "first": first, "last": last, "strength": {}}
+    params: dict[str, JSON] = {"perturbation": "mirror", "first": first, "last": last, "strength": {}}
     return Sample("grounding", "g", (KEY,), (), CLOCKS[clock], (64, 64), params, f"{start:.1f}-{end:.1f}")
 
 

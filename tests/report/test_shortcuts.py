@@ -121,8 +121,10 @@ def _(rng: np.random.Generator, count: int) -> list[Finding]:
 
 @cue("long clips are altered for long", "duration tells the length")
 def _(rng: np.random.Generator, count: int) -> list[Finding]:
-    length = lambda sample: sample.integer("last") - sample.integer("first")  # noqa: E731
-    return clipped(rng, count, lambda sample: int(3 * length(sample) + rng.integers(0, 20)))
+    def clock(sample: Sample) -> int:
+        return 3 * (sample.integer("last") - sample.integer("first")) + int(rng.integers(0, 20))
+
+    return clipped(rng, count, clock)
 
 
 @cue("no cue in a shape")

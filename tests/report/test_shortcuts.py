@@ -24,7 +24,6 @@ from videossr.tasks.counting import count_law
 from videossr.tasks.jigsaw import Jigsaw, JigsawKnobs
 
 ANSWERS = 2800
-TOGETHER = 200
 
 
 def figures(findings: list[Finding]) -> dict[str, dict[str, float]]:
@@ -37,10 +36,10 @@ def figures(findings: list[Finding]) -> dict[str, dict[str, float]]:
 
 
 def guessed(task: str, answers: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Means over columns of TOGETHER answers: the search for the best constant takes the square of their number."""
+    """Means over as many columns as `shortcuts.guesses` needs to look at all answers."""
     parts = [
-        figures(list(shortcuts.guesses("c", task, answers[start : start + TOGETHER])))
-        for start in range(0, len(answers), TOGETHER)
+        figures(list(shortcuts.guesses("c", task, answers[start : start + shortcuts.MOST])))
+        for start in range(0, len(answers), shortcuts.MOST)
     ]
     return {
         check: {name: fmean(part[check][name] for part in parts) for name in values}

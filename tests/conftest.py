@@ -10,12 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from videossr.build import recipe
+from videossr.build.recipe import Recipe
+from videossr.build.run import build
 from videossr.sample import VideoKey
 from videossr.tasks.base import Video
 from videossr.video.decode import decode
 from videossr.video.index import index
 from videossr.video.pack import Corpus
 from videossr.video.plan import Plan
+from videossr.wording import load_wording
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +51,19 @@ def corpus(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     out = tmp_path_factory.mktemp("corpus") / "corpus"
     index(videos / "real", out)
     return Corpus(out)
+
+
+SMALL = {
+    "grounding/mirror": {"task": "grounding", "count": 2, "knobs": {"perturbation": "mirror"}},
+    "grounding/shuffle": {"task": "grounding", "count": 2, "knobs": {"perturbation": "shuffle"}},
+    "jigsaw/6": {"task": "jigsaw", "count": 2},
+    "counting/easy": {"task": "counting", "count": 2},
+}
+
+
+@pytest.fixture(scope="session")
+def dataset(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two samples of each task's kind, built from the real clips. Not to be written to."""
+    out = tmp_path_factory.mktemp("built") / "dataset"
+    build(recipe.Plan(Recipe(name="small", columns=SMALL), "small"), corpus, out, wording=load_wording())
+    return out

@@ -24,7 +24,6 @@ _HOME = {
     "VideoKey": "videossr.sample",
     "VideoSSRDataset": "videossr.dataset",
     "compute_score": "videossr.rewards",
-    "render": "videossr.render",
 }
 
 __all__ = sorted(_HOME)

@@ -59,6 +59,6 @@ def override(table: Mapping[str, Any], dotted: str, text: str) -> dict[str, Any]
         return copy
     inner = copy.get(head)
     if not isinstance(inner, Mapping):
-        raise ValueError(f"--{dotted}: there is no table {head!r}{suggest(head, copy)}")
+        raise ValueError(f"{dotted}: there is no table {head!r}{suggest(head, copy)}")
     copy[head] = override(inner, rest[0], text)
     return copy

@@ -19,8 +19,6 @@ from multiprocessing.connection import wait as wait_for
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-import cv2
-
 S = TypeVar("S")
 T = TypeVar("T")
 R = TypeVar("R")
@@ -112,16 +110,34 @@ def spread(
 
 def _start(workers: int, shared: Any = None) -> ProcessPoolExecutor:
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (shared,))
+    with _without_interrupts():
+        started = [pool.submit(os.getpid) for _ in range(workers)]
     try:
-        pool.submit(os.getpid).result()
+        for process in started:
+            process.result()
     except BrokenProcessPool as error:
         hint = "a script that starts them needs `if __name__ == '__main__':` around its own calls"
         raise WorkerError(f"worker processes die as soon as they start: {hint}") from error
     return pool
 
 
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Ctrl-C is ignored here, and for good by the processes that are started here: the parent ends them."""
+    if threading.current_thread() is not threading.main_thread():  # only this one may choose
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _begin(shared: Any) -> None:
     """In a new worker."""
+    import cv2
+
     global _shared
     _shared = shared
     cv2.setNumThreads(1)

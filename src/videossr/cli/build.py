@@ -10,7 +10,7 @@ from rich.table import Table
 
 from videossr.build import recipe as recipes
 from videossr.build.run import Progress, build
-from videossr.cli.console import bar, console
+from videossr.cli.console import Bar, console
 from videossr.cli.index import CORES
 from videossr.video.pack import Corpus
 from videossr.wording import load_wording
@@ -58,13 +58,10 @@ def command(
     plan = recipes.load(recipe, settings)
     if limit is not None:
         plan = plan.limited(limit)
-    with bar() as progress:
-        phases = {"gates": progress.add_task("gates", total=None), "draws": progress.add_task("draws", total=None)}
+    with Bar() as bar:
 
         def show(state: Progress) -> None:
-            progress.update(
-                phases[state.phase], completed=state.done, total=state.total, note=f"{state.rejected} rejections"
-            )
+            bar.show(state.phase, state.done, state.total, f"{state.rejected} rejections")
 
         manifest = build(
             plan,

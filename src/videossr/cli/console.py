@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from types import TracebackType
+from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
@@ -27,14 +38,40 @@ class _Note(ProgressColumn):
         return Text(str(task.fields.get("note", "")))
 
 
-def bar() -> Progress:
-    """A progress bar on standard error: what, how far, how fast, how long still, and a note of the caller's."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-        _Note(),
-    )
-    return Progress(*columns, console=Console(stderr=True))
+class Bar:
+    """Progress on standard error: what, how far, how fast, how long still, and a note of the caller's.
+
+    It appears with the first report, so that a command which fails at once says nothing but why.
+    """
+
+    def __init__(self) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(),
+            _Note(),
+        )
+        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._tasks:
+            self._progress.stop()
+
+    def show(self, what: str, done: int, total: int, note: str = "") -> None:
+        """`done` of `total` are finished."""
+        if what not in self._tasks:
+            self._progress.start()
+            self._tasks[what] = self._progress.add_task(what)
+        self._progress.update(self._tasks[what], completed=done, total=total, note=note)
+
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        self._progress.console.print(text, markup=False, highlight=False)

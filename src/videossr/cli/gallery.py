@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from videossr.cli.console import bar, console
+from videossr.cli.console import Bar, console
 from videossr.dataset import VideoSSRDataset
 from videossr.report.gallery import Card, write_gallery
 
@@ -55,15 +55,14 @@ def command(
         "dataset": opened.manifest["hash"][:12],
         "corpus": opened.manifest["corpus"]["hash"][:12],
     }
-    with bar() as progress:
-        written = progress.add_task("cards", total=len(chosen))
+    with Bar() as bar:
         write_gallery(
             cards(),
             out,
             recipe["name"],
             facts,
             thumb_height,
-            progress=lambda done: progress.update(written, completed=done),
+            progress=lambda done: bar.show("cards", done, len(chosen)),
         )
     console.print(f"{len(chosen)} samples in {out}", highlight=False)
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from cyclopts import App
 
-from videossr.cli.console import bar, console
+from videossr.cli.console import Bar, console
 from videossr.config import parse
 from videossr.video.index import Outcome, index
 from videossr.video.pack import CHROMA, QUALITY, Chroma
@@ -57,17 +57,16 @@ def command(
         workers: Processes.
     """
     knobs = {"kind": plan, "frames": frames, "fps": fps, "margin": margin, "min_step": min_step}
-    settings = parse(Plan, {**knobs, "max_pixels": max_pixels}, "videossr index")
-    with bar() as progress:
-        videos = progress.add_task("videos", total=None)
+    settings = parse(Plan, {**knobs, "max_pixels": max_pixels}, "index")
+    with Bar() as bar:
         rejected = 0
 
         def show(outcome: Outcome) -> None:
             nonlocal rejected
             if outcome.rejected:
                 rejected += 1
-                progress.console.print(f"{outcome.path}: {outcome.rejected}", markup=False, highlight=False)
-            progress.update(videos, completed=outcome.done, total=outcome.total, note=f"{rejected} rejected")
+                bar.say(f"{outcome.path}: {outcome.rejected}")
+            bar.show("videos", outcome.done, outcome.total, f"{rejected} rejected")
 
         summary = index(
             dir,

@@ -9,7 +9,7 @@ from typing import Literal
 from cyclopts import App
 from rich.table import Table
 
-from videossr.cli.console import bar, console
+from videossr.cli.console import Bar, console
 from videossr.dataset import VideoSSRDataset
 from videossr.prompt.qwen3_vl import MERGE, Layout, markers, video_text
 from videossr.report.validate import TOLERANCE, label_error, marker_errors, validate
@@ -43,12 +43,11 @@ def command(
     opened = VideoSSRDataset(dataset, corpus=corpus)
     found = Table("", "check", "column", "measured", box=None)
     tested = failed = 0
-    with bar() as progress:
-        rendering = progress.add_task("renders", total=None)
+    with Bar() as bar:
         for finding in validate(
             opened,
             renders=renders,
-            progress=lambda done, total: progress.update(rendering, completed=done, total=total),
+            progress=lambda done, total: bar.show("renders", done, total),
         ):
             found.add_row(VERDICTS[finding.holds], finding.check, finding.column, finding.text)
             tested += finding.holds is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from statistics import fmean
 
 import numpy as np
@@ -42,12 +42,19 @@ def validate(
         ids[sample.id] += 1
     twice = [sample_id for sample_id, count in ids.items() if count > 1]
     yield Finding("unique samples", "", not twice, f"{len(ids)} ids" + (f", twice: {twice[:3]}" if twice else ""))
+    yield _questions(dataset)
     wanted = {name: table["count"] for name, table in dataset.manifest["recipe"]["columns"].items()}
     found = {column: len(members) for column, members in samples.items()}
     yield Finding("quotas", "", wanted == found, f"{sum(found.values())} samples of {sum(wanted.values())}")
 
+    scorable = set()
     for column, members in sorted(samples.items()):
-        yield _gold(column, members)
+        gold = _gold(column, members)
+        yield gold
+        if not gold.holds:
+            continue  # the other checks need answers that can be scored
+        scorable.add(column)
+        yield _truth(column, members)
         yield _clock(column, members)
         recipe = dataset.manifest["recipe"]["columns"][column]
         if members[0].task in laws.LAWS:
@@ -58,7 +65,7 @@ def validate(
             yield from shortcuts.duration(column, members)
         if members[0].task == "counting":
             yield from shortcuts.drawn_shapes(column, members)
-    yield from _pixels(dataset, renders, progress)
+    yield from _pixels(dataset, scorable, renders, progress)
 
 
 def _files(dataset: VideoSSRDataset) -> Finding:
@@ -73,15 +80,45 @@ def _files(dataset: VideoSSRDataset) -> Finding:
 
 def _gold(column: str, samples: Sequence[Sample]) -> Finding:
     """The gold answer scores 1 by the task and by `compute_score`."""
-    task = TASKS.get(samples[0].task)()
-    score = scorer(f"videossr/{samples[0].task}")
-    wrong = [
-        sample.id
-        for sample in samples
-        for scores in (task.score(sample.answer, sample), score(sample.answer, sample.answer))
-        if (scores.smooth, scores.strict, scores.parsed) != (1.0, 1.0, True)
-    ]
+    wrong = [sample.id for sample in samples if not _scores_one(sample)]
     return Finding("gold scores 1", column, not wrong, f"not so: {wrong[:3]}" if wrong else f"{len(samples)} samples")
+
+
+def _scores_one(sample: Sample) -> bool:
+    try:
+        by_task = TASKS.get(sample.task)().score(sample.answer, sample)
+        by_source = scorer(f"videossr/{sample.task}")(sample.answer, sample.answer)
+    except ValueError:  # the answer has not the form of a gold answer
+        return False
+    return all((scores.smooth, scores.strict, scores.parsed) == (1.0, 1.0, True) for scores in (by_task, by_source))
+
+
+def _truth(column: str, samples: Sequence[Sample]) -> Finding:
+    """The answer is what the sample's own parameters say: the shapes drawn, or the order shown."""
+    wrong = [sample.id for sample in samples if true_answer(sample) not in (None, sample.answer)]
+    return Finding("answers", column, not wrong, f"wrong: {wrong[:3]}" if wrong else f"{len(samples)} as drawn")
+
+
+def true_answer(sample: Sample) -> str | None:
+    """The answer as it follows from the truth; None for spans, which are held against the clock, and for nothing."""
+    truth = TASKS.get(sample.task)().truth(sample)
+    if truth.outlines and isinstance(names := sample.params.get("names"), list):
+        drawn = Counter(outline.name for outline in truth.outlines)
+        return ",".join(str(drawn[str(name)]) for name in names)
+    if truth.order:
+        return "".join(str(truth.order.index(piece) + 1) for piece in range(len(truth.order)))
+    return None
+
+
+def _questions(dataset: VideoSSRDataset) -> Finding:
+    """Every row asks what the task asks of its sample, in the wording that the manifest holds."""
+    wording = dataset.manifest["wording"]
+    wrong = []
+    for index in range(len(dataset)):
+        sample = dataset.sample(index)
+        if dataset.question(index) != TASKS.get(sample.task)().question(sample, wording):
+            wrong.append(sample.id)
+    return Finding("questions", "", not wrong, f"other words: {wrong[:3]}" if wrong else f"{len(dataset)} as worded")
 
 
 def _clock(column: str, samples: Sequence[Sample]) -> Finding:
@@ -113,7 +150,9 @@ def label_error(sample: Sample) -> float:
     return max(abs(label[0] - start), abs(label[1] - end))
 
 
-def _pixels(dataset: VideoSSRDataset, renders: int | None, progress: Callable[[int, int], None]) -> Iterator[Finding]:
+def _pixels(
+    dataset: VideoSSRDataset, scorable: Set[str], renders: int | None, progress: Callable[[int, int], None]
+) -> Iterator[Finding]:
     """What only rendering shows: the stored fingerprints, changes at the borders, and the solver of jigsaws."""
     count = len(dataset) if renders is None else min(renders, len(dataset))
     changed: list[str] = []
@@ -126,7 +165,7 @@ def _pixels(dataset: VideoSSRDataset, renders: int | None, progress: Callable[[i
         if item.sample.task == "grounding":
             change = border_change(dataset, item)
             least[item.sample.column] = min(change, least.get(item.sample.column, change))
-        if item.sample.task == "jigsaw":
+        if item.sample.task == "jigsaw" and item.sample.column in scorable:
             scores = dataset.score(index, shortcuts.chain(item.clips))
             solved[item.sample.column].append((scores.smooth, scores.strict))
         progress(done, count)

@@ -1,0 +1,130 @@
+"""Datasets from many short clips: the same bytes however they are made, videos spread evenly, quotas met or refused."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.build.conftest import CLIPS, COUNTING, JIGSAW, KNOBS, MIRROR, PLAN, SWAP, Make, indexed, picture, write
+from videossr.build import table
+from videossr.build.manifest import file_hashes, read_manifest
+from videossr.dataset import VideoSSRDataset
+from videossr.video.pack import Corpus
+from videossr.video.plan import Plan
+
+MIXED = {"mirror": (MIRROR, 5), "swap": (SWAP, 3), "jigsaw": (JIGSAW, 4), "counting": (COUNTING, 4)}
+
+
+def samples(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("samples-*.parquet")}
+
+
+def uses(folder: Path) -> Counter[str]:
+    """Samples by the video that they are about, the donor left out."""
+    return Counter(row["sources"][0]["content"] for row in table.read_file(folder / "samples-00000.parquet"))
+
+
+def test_the_same_bytes_from_any_workers_and_any_names(made: Corpus, clips: Path, make: Make, tmp_path: Path) -> None:
+    manifest = make("one", made, MIXED)
+    assert make("two", made, MIXED, workers=2)["hash"] == manifest["hash"]
+    for number, path in enumerate(sorted(clips.iterdir(), reverse=True)):
+        target = tmp_path / "renamed" / f"folder {number % 3}" / f"{number:03}_x.mp4"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    renamed = indexed(tmp_path / "renamed")
+    assert [entry.path for entry in renamed.videos] != [entry.path for entry in made.videos]
+    make("three", renamed, MIXED)
+    assert samples(tmp_path / "one") == samples(tmp_path / "two") == samples(tmp_path / "three")
+    assert len(samples(tmp_path / "one")) == 1
+
+
+def test_another_seed_gives_other_samples(made: Corpus, make: Make, tmp_path: Path) -> None:
+    columns = {"mirror": (MIRROR, 6), "jigsaw": (JIGSAW, 6)}
+    make("zero", made, columns)
+    make("one", made, columns, seed=1)
+    ids = [{row["id"] for row in table.read_file(tmp_path / name / "samples-00000.parquet")} for name in ("zero", "one")]
+    assert len(ids[0]) == len(ids[1]) == 12
+    assert len(ids[0] & ids[1]) <= 2  # one video has few segments and orders, so the same may be drawn again
+
+
+def test_what_is_built_is_what_was_asked_for(made: Corpus, make: Make, tmp_path: Path) -> None:
+    manifest = make("dataset", made, MIXED)
+    rows = table.read_file(tmp_path / "dataset" / "samples-00000.parquet")
+    assert Counter(row["column"] for row in rows) == {name: count for name, (_, count) in MIXED.items()}
+    assert [row["id"] for row in rows] == sorted(row["id"] for row in rows)
+    assert manifest == read_manifest(tmp_path / "dataset")
+    assert manifest["samples"] == len(rows) == 16
+    assert manifest["files"] == file_hashes(tmp_path / "dataset", [*manifest["files"]])
+    opened = VideoSSRDataset(tmp_path / "dataset")
+    assert all(opened.repeats(index) for index in range(len(opened)))
+    assert "16 questions" in (tmp_path / "dataset/README.md").read_text("utf-8")
+    videos = table.read_file(tmp_path / "dataset/videos.parquet")
+    shown = Counter(source["content"] for row in rows for source in row["sources"])
+    assert {row["content"]: row["samples"] for row in videos} == shown
+
+
+def test_one_video_a_sample_while_there_are_enough(made: Corpus, make: Make, tmp_path: Path) -> None:
+    manifest = make("dataset", made, {"mirror": (MIRROR, 6), "jigsaw": (JIGSAW, 5), "counting": (COUNTING, 5)})
+    assert manifest["columns"]["mirror"]["admitted"] == CLIPS
+    assert manifest["most_used"] == 1
+    assert len(uses(tmp_path / "dataset")) == manifest["videos"] == CLIPS
+
+
+def test_then_several_about_equally_often(made: Corpus, make: Make, tmp_path: Path) -> None:
+    manifest = make("dataset", made, {"counting": (COUNTING, 20), "more": (COUNTING, 20)})
+    assert manifest["rejected"] == {}
+    served = uses(tmp_path / "dataset")
+    assert sum(served.values()) == 40
+    assert set(served.values()) <= {2, 3}
+    assert manifest["most_used"] == 3
+    assert len(served) == CLIPS
+
+
+def test_a_failed_draw_is_made_up_for_and_recorded(make: Make, tmp_path: Path) -> None:
+    """One video, three pieces: five answers. A sixth question would be one of them again."""
+    write(tmp_path / "single/clip.mp4", picture(50))
+    corpus = indexed(tmp_path / "single")
+    easy = {"task": "jigsaw", "knobs": {"frames": 16, "pieces": 3}}
+    manifest = make("all", corpus, {"jigsaw": (easy, 5)})
+    assert manifest["samples"] == 5
+    rejected = table.read_file(tmp_path / "all/rejected.parquet")
+    assert {row["reason"] for row in rejected} == {"drawn_before"}
+    assert all(row["attempt"] is not None for row in rejected)
+    with pytest.raises(ValueError, match=r"jigsaw lacks 1 of 6\. Add videos, or lower the counts"):
+        make("more", corpus, {"jigsaw": (easy, 6)})
+    assert not (tmp_path / "more").exists()
+
+
+def test_a_dataset_is_made_once(made: Corpus, make: Make, tmp_path: Path) -> None:
+    columns = {"mirror": (MIRROR, 2)}
+    manifest = make("dataset", made, columns)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "dataset").iterdir()}
+    assert make("dataset", made, columns) == manifest
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "dataset").iterdir()} == before
+    with pytest.raises(ValueError, match="other seed"):
+        make("dataset", made, columns, seed=1)
+    with pytest.raises(ValueError, match="other recipe"):
+        make("dataset", made, {"mirror": (MIRROR, 3)})
+    (tmp_path / "dataset/manifest.json").unlink()
+    assert make("dataset", made, columns) == manifest
+
+
+def test_a_video_with_too_few_frames_is_recorded(make: Make, tmp_path: Path) -> None:
+    write(tmp_path / "mixed/long.mp4", picture(60, frames=16))
+    write(tmp_path / "mixed/short.mp4", picture(61, frames=12))
+    corpus = indexed(tmp_path / "mixed", Plan(kind="fps", fps=10, frames=PLAN.frames))
+    assert sorted(len(entry.clock) for entry in corpus.videos) == [12, 16]
+    make("dataset", corpus, {"mirror": (MIRROR, 2)})
+    (row,) = table.read_file(tmp_path / "dataset/rejected.parquet")
+    assert (row["path"], row["reason"], row["value"], row["threshold"]) == ("short.mp4", "frames", 12, 16)
+
+
+def test_frames_that_no_video_has_are_refused_with_the_command(made: Corpus, make: Make) -> None:
+    slow = {"task": "grounding", "knobs": {**KNOBS, "perturbation": "slow"}}
+    with pytest.raises(
+        ValueError, match=r"columns\.slow needs videos of (\d+) frames.*\n  videossr index .*--frames \1"
+    ):
+        make("dataset", made, {"slow": (slow, 1)})

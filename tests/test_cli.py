@@ -1,0 +1,217 @@
+"""The command as a user types it: what `--help` shows runs, what cannot be done is said in one line, Ctrl-C is kind."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sysconfig
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from videossr.cli import main
+
+CLIPS = ("bikes.mp4", "carphone.mp4", "pancake.mkv")
+VERBS = ("index", "build", "validate", "gallery")
+COMMAND = str(Path(sysconfig.get_path("scripts")) / "videossr")
+
+
+def run(where: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([COMMAND, *words], cwd=where, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stdout + done.stderr
+    return done
+
+
+def shown(text: str) -> list[list[str]]:
+    """The commands on the lines of a text, in words, without the name of the program."""
+    lines = re.findall(r"(?:^|Example: )\s*(videossr [a-z]+ [^`\n]*--?\w[^`\n]*)$", text, re.MULTILINE)
+    return [shlex.split(line)[1:] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def place(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder laid out as `make demo` does it, in which the example of every verb has been run, in order."""
+    where = tmp_path_factory.mktemp("place")
+    (where / "demo/videos").mkdir(parents=True)
+    for name in CLIPS:
+        (where / "demo/videos" / name).symlink_to(videos / "real" / name)
+    for verb in VERBS:
+        examples = shown(run(where, verb, "--help").stdout)
+        assert len(examples) >= 1, f"{verb} --help shows no command"
+        for words in examples:
+            assert words[0] == verb
+            done = run(where, *words)
+            assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+    return where
+
+
+def test_the_examples_of_every_help_run_as_printed(place: Path) -> None:
+    assert (place / "demo/corpus/manifest.json").is_file()
+    assert (place / "demo/dataset/manifest.json").is_file()
+    assert "<html" in (place / "demo/gallery.html").read_text("utf-8")
+    assert {path.name for path in place.iterdir()} == {"demo"}
+
+
+def test_the_help_names_every_verb(place: Path) -> None:
+    text = run(place, "--help").stdout
+    assert all(re.search(rf"\b{verb}\b", text) for verb in VERBS)
+    assert "Start with: videossr index" in text
+
+
+@pytest.fixture
+def refused(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str], str]:
+    """Run a line that cannot be done, in a folder with a `demo` of its own; what it says on standard error."""
+    (tmp_path / "demo").symlink_to(place / "demo")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd/thesis.txt").write_text("precious")
+    (tmp_path / "bad.toml").write_text("a = [")
+    (tmp_path / "unknown.toml").write_text('[jigsaw]\npromt = "x"\n')
+    monkeypatch.chdir(tmp_path)
+
+    def refuse(line: str) -> str:
+        with pytest.raises(SystemExit) as stopped:
+            main(shlex.split(line))
+        out, err = capsys.readouterr()
+        assert stopped.value.code == 2, out + err
+        assert out == ""
+        assert "Traceback" not in err
+        assert (tmp_path / "odd/thesis.txt").read_text() == "precious"
+        assert not (tmp_path / "NEW").exists()
+        # cyclopts draws a box around its message and breaks the lines.
+        return " ".join(re.sub("[│╭╮╰╯─]", " ", err).split())
+
+    return refuse
+
+
+BUILD = "build smoke --corpus demo/corpus --out NEW"
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("indx demo/videos --out NEW", ['"indx"', 'Did you mean "index"?']),
+        ("index demo/videos --out NEW --fraems 8", ["--fraems", "Did you mean", "--frames"]),
+        ("index demo/videos --out NEW --plan unifrm", ["--plan", '"unifrm"', 'Did you mean "uniform"?']),
+        ("index demo/videos", ["--out"]),
+        ("index demo/videos --out NEW --frames 1", ["frames", "greater than or equal to 2, got 1"]),
+        ("index demo/videos --out NEW --workers 0", ["workers", "at least 1, got 0"]),
+        ("index demo/videos --out NEW --quality 101", ["quality", "1..100, got 101"]),
+        ("index demo/videos --out NEW --source-id [", ["source_id", "regular expression"]),
+        ("index nowhere --out NEW", ["nowhere", "not a folder"]),
+        ("index empty --out NEW", ["empty", "no videos", "mp4"]),
+        ("index demo/videos/bikes.mp4 --out NEW", ["bikes.mp4", "not a folder"]),
+        ("index demo/videos --out odd", ["odd", "not a corpus", "--out"]),
+        ("index demo/videos --out bad.toml", ["bad.toml", "not a corpus", "--out"]),
+        ("index demo/videos --out demo/corpus --frames 50", ["demo/corpus", "plan.frames is 48", "new folder"]),
+        ("build smok --corpus demo/corpus --out NEW", ["'smok'", "did you mean 'smoke'?"]),
+        ("build none.toml --corpus demo/corpus --out NEW", ["none.toml"]),
+        ("build bad.toml --corpus demo/corpus --out NEW", ["bad.toml", "not valid TOML"]),
+        ("build smoke --corpus nowhere --out NEW", ["nowhere is no corpus", "videossr index DIR --out nowhere"]),
+        ("build smoke --corpus demo/videos/bikes.mp4 --out NEW", ["bikes.mp4 is no corpus"]),
+        ("build smoke --corpus demo/corpus --out odd", ["odd", "thesis.txt", "--out"]),
+        ("build smoke --corpus demo/corpus --out bad.toml", ["bad.toml"]),
+        (f"{BUILD} --limit 3", ["--limit 3", "9 columns"]),
+        (f"{BUILD} --workers 0", ["workers", "got 0"]),
+        (f"{BUILD} --seed -1", ["--seed", "2^63"]),
+        (f"{BUILD} --sed 3", ["--sed", "Did you mean", "--seed"]),
+        (f"{BUILD} --set columns.jigsaw/6.cuont=5", ["'cuont'", "did you mean 'count'?"]),
+        (f"{BUILD} --set columns.jigsaw/6.knobs.pices=5", ["'pices'", "did you mean 'pieces'?"]),
+        (f"{BUILD} --set colums.jigsaw/6.count=5", ["'colums'", "did you mean 'columns'?"]),
+        (f"{BUILD} --set max_pixels", ["--set max_pixels", "key=value"]),
+        (f"{BUILD} --wording bad.toml", ["bad.toml", "not valid TOML"]),
+        (f"{BUILD} --wording unknown.toml", ["unknown.toml", "'promt'", "did you mean 'prompt'?"]),
+        (f"{BUILD} --wording none.toml", ["none.toml"]),
+        (f"{BUILD} --exclude nowhere", ["nowhere", "does not exist"]),
+        ("build smoke --corpus demo/corpus --out demo/dataset --seed 1", ["demo/dataset", "other seed", "--out"]),
+        ("validate nowhere", ["nowhere", "does not exist"]),
+        ("validate empty", ["empty", "not complete", "videossr build"]),
+        ("validate demo/corpus", ["demo/corpus", "not a dataset"]),
+        ("validate demo/gallery.html", ["demo/gallery.html"]),
+        ("validate demo/dataset --corpus nowhere", ["nowhere is no corpus"]),
+        ("validate demo/dataset --model-type qwen3", ["--model-type", '"qwen3_vl"']),
+        ("gallery nowhere --out NEW", ["nowhere", "does not exist"]),
+        ("gallery demo/dataset --out NEW --only zzzz", ["'zzzz'", "demo/dataset"]),
+        ("gallery demo/dataset", ["--out"]),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(refused: Callable[[str], str], line: str, parts: list[str]) -> None:
+    said = refused(line)
+    assert all(part in said for part in parts), said
+
+
+def test_another_corpus_is_noticed(place: Path, videos: Path, refused: Callable[[str], str], tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one/clip.mp4").symlink_to(videos / "real/carphone.mp4")
+    assert run(tmp_path, "index", "one", "--out", "other").returncode == 0
+    said = refused("validate demo/dataset --corpus other")
+    assert "demo/dataset was built from a corpus with the hash" in said
+    assert "other has" in said
+
+
+def test_building_again_leaves_a_dataset_alone(place: Path) -> None:
+    (words,) = shown(run(place, "build", "--help").stdout)
+    before = {path: path.stat().st_mtime_ns for path in (place / "demo/dataset").iterdir()}
+    again = run(place, *words)
+    assert again.returncode == 0
+    assert "40 samples" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in (place / "demo/dataset").iterdir()} == before
+
+
+def test_a_column_that_needs_more_frames_names_the_command_that_makes_them(place: Path) -> None:
+    words = ["build", "grounding-slow", "--limit", "2", "--workers", "1", "--out", "slow"]
+    done = run(place, *words, "--corpus", "demo/corpus")
+    assert done.returncode == 2
+    assert "columns.grounding/slow needs videos of 96 frames" in done.stderr
+    (command,) = shown(done.stderr)
+    assert run(place, *(word.replace("VIDEOS", "demo/videos") for word in command)).returncode == 0
+    corpus = command[command.index("--out") + 1]
+    assert run(place, *words, "--corpus", corpus).returncode == 0
+    shutil.rmtree(place / corpus)
+    shutil.rmtree(place / "slow")
+
+
+def test_a_dataset_that_fails_gives_status_1(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "demo/dataset", tmp_path / "dataset")
+    (tmp_path / "dataset/config.toml").write_text("seed = 5\n")
+    done = run(tmp_path, "validate", "dataset", "--corpus", str(place / "demo/corpus"), "--renders", "1")
+    assert done.returncode == 1
+    (line,) = (line for line in done.stdout.splitlines() if "FAILS" in line)
+    assert "files" in line
+    assert "altered: config.toml" in line
+
+
+def test_a_run_that_is_stopped_goes_on(videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    for name in (*CLIPS, "people.mp4", "cars.mp4", "vj_clip1.mp4"):
+        (tmp_path / "clips" / name).symlink_to(videos / "real" / name)
+    words = ["index", "clips", "--out", "corpus", "--frames", "8", "--workers", "1"]
+    child = subprocess.Popen(
+        [COMMAND, *words],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not any((tmp_path / "corpus/parts").glob("[0-9a-f]" * 64)) and time.monotonic() < deadline:
+        assert child.poll() is None, "it ended before it could be stopped"
+        time.sleep(0.005)
+    os.killpg(child.pid, signal.SIGINT)
+    out, err = child.communicate(timeout=120)
+    assert child.returncode == 130, err
+    assert "videossr: stopped. Run the same command again to go on" in err
+    assert "Traceback" not in out + err
+    assert not (tmp_path / "corpus/manifest.json").exists()
+    again = run(tmp_path, *words)
+    assert again.returncode == 0
+    assert "6 videos in corpus" in again.stdout

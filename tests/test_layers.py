@@ -1,0 +1,159 @@
+"""The shape of the package: imports point down only, `import videossr` costs nothing, modules stay short."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import videossr
+
+ROOT = Path(videossr.__file__).parent
+MODULES = {
+    ".".join(["videossr", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__"): path
+    for path in sorted(ROOT.rglob("*.py"))
+}
+
+LAYERS = (
+    ("cli",),
+    ("report",),
+    ("train", "bench", "export"),
+    ("models",),
+    ("prompt",),
+    ("dataset",),
+    ("build",),
+    ("render",),
+    ("tasks",),
+    ("perturb",),
+    ("video",),
+    ("wording",),
+    ("question",),
+    ("sample",),
+    ("clock",),
+    ("config", "pool"),
+    ("registry", "rewards"),
+)
+"""From the top down, as DESIGN.md section 3 has it. A module may import what is in its own layer or below it.
+
+`config` (it reads TOML and names the nearest key) and `pool` (processes) know nothing of videos and serve every layer,
+so they stand below all of it; `config` uses `registry.suggest`. Leaves import nothing of the package.
+"""
+
+PUBLIC = [
+    "Clip",
+    "Clock",
+    "Corpus",
+    "Item",
+    "Question",
+    "Reject",
+    "Sample",
+    "Scores",
+    "Task",
+    "Truth",
+    "Video",
+    "VideoKey",
+    "VideoSSRDataset",
+    "compute_score",
+    # `render` is not here: the name would be the module as soon as anything has imported that.
+]
+
+
+def layer(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Full names of all modules that a file imports, wherever in it; `from a import b` counts as `a` and as `a.b`."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}:{node.lineno}: imports are absolute here"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own(path: Path) -> set[str]:
+    """The modules of this package that a file imports."""
+    return {name for name in imported(path) if name in MODULES}
+
+
+def climbing(module: str, names: set[str]) -> list[str]:
+    """Those of `names` that `module` may not import."""
+    rank = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}
+    leaf = layer(module) in LAYERS[-1]
+    return [name for name in sorted(names) if leaf or rank.get(layer(name), -1) < rank[layer(module)]]
+
+
+def test_every_module_has_a_layer() -> None:
+    known = {name for names in LAYERS for name in names}
+    assert {layer(module) for module in MODULES} - known == {""}
+    assert len(MODULES) > 40
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module != "videossr"])
+def test_imports_point_down(module: str) -> None:
+    up = climbing(module, own(MODULES[module]) - {"videossr"})
+    assert not up, f"{module} imports {', '.join(up)}, which is above it"
+
+
+def test_only_the_command_asks_the_package_for_its_version() -> None:
+    assert [module for module, path in MODULES.items() if "videossr" in own(path)] == ["videossr.cli"]
+
+
+def test_what_climbs_is_noticed(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text("if TYPE_CHECKING:\n    from videossr import render\ndef f():\n    import videossr.tasks.base\n")
+    names = own(module)
+    assert names == {"videossr", "videossr.render", "videossr.tasks.base"}
+    assert climbing("videossr.perturb.color", names - {"videossr"}) == ["videossr.render", "videossr.tasks.base"]
+    assert climbing("videossr.render", names - {"videossr"}) == []
+    assert climbing("videossr.rewards", {"videossr.registry"}) == ["videossr.registry"]
+
+
+def test_rewards_need_the_standard_library_alone() -> None:
+    names = set(imported(MODULES["videossr.rewards"]))
+    assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names
+
+
+def test_importing_the_package_costs_nothing() -> None:
+    code = "import sys, videossr, videossr.rewards; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "videossr" in loaded
+    assert not loaded & {"numpy", "torch", "cv2", "av", "pyarrow", "pydantic", "scipy", "rich", "cyclopts", "jinja2"}
+
+
+def test_building_and_reading_need_no_torch() -> None:
+    code = f"import sys, importlib\nfor name in {sorted(MODULES)}: importlib.import_module(name)\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "videossr.report.validate" in loaded
+    assert not loaded & {"torch", "transformers", "datasets", "torchvision"}
+
+
+def test_the_public_names() -> None:
+    assert videossr.__all__ == PUBLIC
+    for name in PUBLIC:
+        value = getattr(videossr, name)
+        assert value.__name__ == name
+        assert value.__doc__, name
+    assert {*PUBLIC, "__version__"} <= set(dir(videossr))
+    with pytest.raises(AttributeError, match="'Sampel'"):
+        _ = videossr.Sampel
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_are_short_and_say_what_they_are(module: str) -> None:
+    text = MODULES[module].read_text("utf-8")
+    tree = ast.parse(text)
+    assert len(text.splitlines()) <= 400
+    assert ast.get_docstring(tree), f"{module} has no docstring"
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    printed = [node.lineno for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"]
+    assert not printed, f"{module} prints on lines {printed}"

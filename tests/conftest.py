@@ -65,5 +65,5 @@ SMALL = {
 def dataset(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two samples of each task's kind, built from the real clips. Not to be written to."""
     out = tmp_path_factory.mktemp("built") / "dataset"
-    build(recipe.Plan(Recipe(name="small", columns=SMALL), "small"), corpus, out, wording=load_wording())
+    build(recipe.Mixture(Recipe(name="small", columns=SMALL), "small"), corpus, out, wording=load_wording())
     return out

@@ -19,7 +19,7 @@ def test_every_shipped_recipe_is_whole():
         plan = recipe.load(name)
         assert plan.recipe.name == name
         assert plan.recipe.summary
-        again = recipe.Plan(parse(Recipe, plan.resolved, "again"), "again")
+        again = recipe.Mixture(parse(Recipe, plan.resolved, "again"), "again")
         assert again.resolved == plan.resolved
 
 

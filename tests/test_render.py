@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from videossr.build.draft import Drafter, Drawn, generator
-from videossr.build.recipe import Plan as Columns
-from videossr.build.recipe import Recipe
+from videossr.build.recipe import Mixture, Recipe
 from videossr.build.select import Job
 from videossr.question import Frames
 from videossr.render import fill, fingerprint, render
@@ -28,8 +27,8 @@ COLUMNS = {
 
 
 def drafter(corpus: Corpus, max_pixels: int = 65536) -> Drafter:
-    columns = Columns(Recipe(name="test", max_pixels=max_pixels, columns=COLUMNS), "test")
-    return Drafter(corpus, columns, load_wording(), 5, tuple(range(len(corpus.videos))))
+    mixture = Mixture(Recipe(name="test", max_pixels=max_pixels, columns=COLUMNS), "test")
+    return Drafter(corpus, mixture, load_wording(), 5, tuple(range(len(corpus.videos))))
 
 
 def draw(corpus: Corpus, column: str, path: str, max_pixels: int = 65536) -> Drawn:

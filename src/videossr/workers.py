@@ -23,6 +23,9 @@ S = TypeVar("S")
 T = TypeVar("T")
 R = TypeVar("R")
 
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+"""Processors that this process may use."""
+
 DIED = object()
 """Stands for the result of a job that took its process with it."""
 

@@ -90,7 +90,7 @@ def make(tmp_path: Path) -> Make:
         name: str, corpus: Corpus, columns: Mapping[str, tuple[dict[str, Any], int]], **options: Any
     ) -> dict[str, Any]:
         tables = {column: {**table, "count": count} for column, (table, count) in columns.items()}
-        plan = recipe.Plan(Recipe(name="made", columns=tables), "made")
+        plan = recipe.Mixture(Recipe(name="made", columns=tables), "made")
         return build(plan, corpus, tmp_path / name, wording=load_wording(), **options)
 
     return run

@@ -45,7 +45,9 @@ def test_another_seed_gives_other_samples(made: Corpus, make: Make, tmp_path: Pa
     columns = {"mirror": (MIRROR, 6), "jigsaw": (JIGSAW, 6)}
     make("zero", made, columns)
     make("one", made, columns, seed=1)
-    ids = [{row["id"] for row in table.read_file(tmp_path / name / "samples-00000.parquet")} for name in ("zero", "one")]
+    ids = [
+        {row["id"] for row in table.read_file(tmp_path / name / "samples-00000.parquet")} for name in ("zero", "one")
+    ]
     assert len(ids[0]) == len(ids[1]) == 12
     assert len(ids[0] & ids[1]) <= 2  # one video has few segments and orders, so the same may be drawn again
 

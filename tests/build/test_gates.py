@@ -54,7 +54,10 @@ def test_reasons_values_and_thresholds(real: Corpus, make: Make, tmp_path: Path)
     assert reasons == {"hidden_picture", "hidden_palette", "hidden_texture", "hidden_motion", "too_small"}
     for column, facts in manifest["columns"].items():
         assert facts["admitted"] == len(real) - sum(column in columns for columns in lost.values())
-    shown = {row["column"]: row["sources"][0]["content"] for row in table.read_file(tmp_path / "dataset" / "samples-00000.parquet")}
+    shown = {
+        row["column"]: row["sources"][0]["content"]
+        for row in table.read_file(tmp_path / "dataset" / "samples-00000.parquet")
+    }
     names = {entry.content: entry.path for entry in real.videos}
     assert all(column not in lost[names[content]] for column, content in shown.items())
 

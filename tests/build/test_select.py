@@ -34,7 +34,7 @@ def test_quotas_are_met_from_admitted_videos(table):
 def test_no_video_serves_twice_in_a_round(table):
     selection = select(table)
     needs = dict(selection.quotas)
-    videos = sorted(set().union(*selection.admitted.values()))
+    videos = set().union(*selection.admitted.values())
     jobs = selection._round(videos, needs)
     assert len({job.video for job in jobs}) == len(jobs)
 
@@ -87,3 +87,14 @@ def test_what_failed_is_drawn_again_with_the_next_attempt():
 def test_a_video_goes_where_it_is_needed_most():
     selection = select({"rare": ({0}, 1), "common": ({0, 1, 2}, 2)})
     assert selection.next_jobs(Counter()) == [Job(0, "rare", 0), Job(1, "common", 0), Job(2, "common", 0)]
+
+
+def test_videos_serve_all_columns_in_turn_and_redraws_go_to_those_used_least():
+    everyone = set(range(6))
+    selection = select({"a": (everyone, 9), "b": (everyone, 9)})
+    jobs = selection.next_jobs(Counter())
+    assert Counter(job.video for job in jobs) == dict.fromkeys(everyone, 3)
+    assert all({job.column for job in jobs if job.video == video} == {"a", "b"} for video in everyone)
+    selection = select({"a": ({0, 1, 2}, 4)})
+    assert [job.video for job in selection.next_jobs(Counter())] == [0, 1, 2, 0]
+    assert [job.video for job in selection.next_jobs(Counter(a=3))] == [1]

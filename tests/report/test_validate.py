@@ -76,7 +76,10 @@ def wording(dataset: Path) -> None:
     WORDING.update(read_manifest(dataset)["wording"])
 
 
-def test_what_was_built_holds(dataset: Path) -> None:
+def test_what_was_built_holds(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = [finding for finding in validate(VideoSSRDataset(dataset), renders=0) if "too few" in finding.text]
+    assert {finding.check for finding in few} == {"laws, guesses, shortcuts"}
+    monkeypatch.setattr("videossr.report.validate.FEW", 2)
     seen: list[tuple[int, int]] = []
     findings = list(validate(VideoSSRDataset(dataset), progress=lambda done, total: seen.append((done, total))))
     assert not [finding for finding in findings if finding.holds is False]

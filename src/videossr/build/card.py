@@ -41,8 +41,9 @@ from videossr import VideoSSRDataset
 items = VideoSSRDataset(".")  # with frames
 ```
 
-Rebuild it, with the recipe of `config.toml` and a corpus with the hash `{{ corpus.hash }}`:
-`videossr build {{ recipe.name }} --corpus CORPUS --out DATASET --seed {{ seed }}`
+Rebuild it from the corpus with the hash `{{ corpus.hash }}`
+{%- if excluded %}, kept apart from the datasets with the hashes {{ excluded | join(", ") }} (`--exclude`){% endif %}:
+`videossr build config.toml --wording wording.toml --seed {{ seed }} --corpus CORPUS --out DATASET`
 """
 
 

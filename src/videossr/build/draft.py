@@ -10,7 +10,7 @@ from typing import TypeAlias, overload
 
 import numpy as np
 
-from videossr.build.recipe import Plan
+from videossr.build.recipe import Mixture
 from videossr.build.select import Job
 from videossr.question import Question
 from videossr.render import fill, fingerprint, render
@@ -47,7 +47,7 @@ class Drafter:
     """Gates and draws for the videos of a corpus; `usable` are their indices, those excluded left out."""
 
     corpus: Corpus
-    plan: Plan
+    mixture: Mixture
     wording: Wording
     seed: int
     usable: tuple[int, ...]
@@ -56,12 +56,12 @@ class Drafter:
         """Which columns the video at `index` is fit for."""
         video = self.video(index)
         gates: dict[str, Reject | None] = {}
-        for column, task in self.plan.tasks.items():
-            slots, density = task.needs(self.plan.knobs[column])
+        for column, task in self.mixture.tasks.items():
+            slots, density = task.needs(self.mixture.knobs[column])
             if len(video.clock) % slots or len(video.clock) < slots * density:
                 gates[column] = Reject("frames", len(video.clock), slots * density)
             else:
-                gates[column] = task.admits(video, self.plan.knobs[column])
+                gates[column] = task.admits(video, self.mixture.knobs[column])
         return gates
 
     def draw(self, jobs: Sequence[Job]) -> list[Drawn | Failed]:
@@ -71,7 +71,7 @@ class Drafter:
         results: list[Drawn | Failed] = []
         for job in jobs:
             rng = generator(self.seed, job.column, video.key.content, job.attempt)
-            drawn = self.plan.tasks[job.column].draw(video, job.column, self.plan.knobs[job.column], rng, donors)
+            drawn = self.mixture.tasks[job.column].draw(video, job.column, self.mixture.knobs[job.column], rng, donors)
             if isinstance(drawn, Reject):
                 results.append(Failed(job, drawn))
             else:
@@ -81,7 +81,7 @@ class Drafter:
 
     def _question(self, sample: Sample) -> Question:
         try:
-            return self.plan.tasks[sample.column].question(sample, self.wording)
+            return self.mixture.tasks[sample.column].question(sample, self.wording)
         except (KeyError, IndexError, ValueError) as error:
             raise ValueError(f"the wording of {sample.task} cannot be filled in: {error!r}") from error
 
@@ -89,8 +89,8 @@ class Drafter:
         """A video at the size that the model will see."""
         entry = self.corpus.videos[index]
         height, width = entry.size
-        if height * width > self.plan.recipe.max_pixels:
-            height, width = fit(width, height, self.plan.recipe.max_pixels)
+        if height * width > self.mixture.recipe.max_pixels:
+            height, width = fit(width, height, self.mixture.recipe.max_pixels)
         return Video(entry.key, entry.clock, fill(self.corpus.frames(entry.key), height, width))
 
 

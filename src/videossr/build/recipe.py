@@ -47,8 +47,8 @@ class Recipe:
     columns: dict[str, dict[str, Any]]
 
 
-class Plan:
-    """A recipe whose columns have been checked: for each column its task, its count and its knobs."""
+class Mixture:
+    """A recipe whose columns have been checked: for each, its task and its knobs."""
 
     def __init__(self, recipe: Recipe, where: str) -> None:
         if not recipe.columns:
@@ -76,7 +76,7 @@ class Plan:
         }
         return {**asdict(self.recipe), "columns": columns}
 
-    def limited(self, limit: int) -> Plan:
+    def limited(self, limit: int) -> Mixture:
         """The same columns, scaled down to `limit` samples in all; each keeps one at least."""
         total = sum(column.count for column in self.columns.values())
         if limit >= total:
@@ -85,10 +85,10 @@ class Plan:
             raise ValueError(f"--limit {limit} is fewer than one sample for each of the {len(self.columns)} columns")
         counts = _shares({name: column.count for name, column in self.columns.items()}, limit)
         columns = {name: {**table, "count": counts[name]} for name, table in self.recipe.columns.items()}
-        return Plan(Recipe(**{**asdict(self.recipe), "columns": columns}), self.recipe.name)
+        return Mixture(Recipe(**{**asdict(self.recipe), "columns": columns}), self.recipe.name)
 
 
-def load(name_or_path: str, overrides: Mapping[str, str] | None = None) -> Plan:
+def load(name_or_path: str, overrides: Mapping[str, str] | None = None) -> Mixture:
     """A recipe by the name of a shipped one or the path of a TOML file, with dotted overrides laid over it.
 
     Raises ValueError that names the file and the nearest known key, or FileNotFoundError.
@@ -105,7 +105,7 @@ def load(name_or_path: str, overrides: Mapping[str, str] | None = None) -> Plan:
         table, where = tomllib.loads(shipped[name_or_path].read_text("utf-8")), f"recipe {name_or_path}"
     for dotted, text in (overrides or {}).items():
         table = override(table, dotted, text)
-    return Plan(parse(Recipe, table, where), where)
+    return Mixture(parse(Recipe, table, where), where)
 
 
 def names() -> list[str]:

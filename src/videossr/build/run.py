@@ -18,7 +18,7 @@ from videossr.build import table
 from videossr.build.card import card
 from videossr.build.draft import Drafter, Drawn, Failed
 from videossr.build.exclude import VIDEOS, exclude, video_row
-from videossr.build.recipe import Plan
+from videossr.build.recipe import Mixture
 from videossr.build.select import Selection
 from videossr.sample import Reject
 from videossr.video.pack import Corpus, Entry
@@ -83,7 +83,7 @@ class _Ledger:
 
 
 def build(
-    plan: Plan,
+    mixture: Mixture,
     corpus: Corpus,
     out: Path,
     *,
@@ -100,12 +100,12 @@ def build(
     exclusions = list(exclusions)
     making: dict[str, Any] = {
         "kind": "dataset",
-        "recipe": plan.resolved,
+        "recipe": mixture.resolved,
         "seed": seed,
         "wording": wording,
         "corpus": {"hash": corpus.hash, "path": os.path.relpath(corpus.path, out)},
         "excluded": [manifests.read_manifest(path)["hash"] for path in exclusions],
-        "versions": manifests.versions(column.task for column in plan.columns.values()),
+        "versions": manifests.versions(column.task for column in mixture.columns.values()),
     }
     if (out / manifests.NAME).exists():
         made = manifests.read_manifest(out)
@@ -116,16 +116,16 @@ def build(
         return made
     if out.exists() and (strange := _strange(out)):
         raise ValueError(f"{out} is not an unfinished dataset (it holds {strange}); choose another --out")
-    _check_density(plan, corpus)
+    _check_density(mixture, corpus)
 
     ledger = _Ledger(corpus.videos)
     for index, reject in exclude(corpus.videos, exclusions).items():
         ledger.reject(index, None, None, reject)
     unusable = {row["content"] for row in ledger.rejected}
     usable = tuple(index for index, entry in enumerate(corpus.videos) if entry.key.content not in unusable)
-    with Pool(Drafter(corpus, plan, wording, seed, usable), workers) as pool:
-        admitted = _gate(pool, ledger, plan, usable, progress)
-        _fill(pool, ledger, plan, admitted, progress)
+    with Pool(Drafter(corpus, mixture, wording, seed, usable), workers) as pool:
+        admitted = _gate(pool, ledger, mixture, usable, progress)
+        _fill(pool, ledger, mixture, admitted, progress)
 
     rows = sorted(ledger.drawn.values(), key=lambda drawn: drawn.sample.id)
     sample_rows = [table.to_row(d.sample, d.question, d.pixels, seed, d.job.attempt) for d in rows]
@@ -140,14 +140,15 @@ def build(
     files = table.write(sample_rows, out, "samples", table.SCHEMA)
     table.write_file(video_rows, out / "videos.parquet", VIDEOS)
     table.write_file(ledger.rejected, out / "rejected.parquet", REJECTED)
-    (out / "config.toml").write_text(tomli_w.dumps({"seed": seed, "recipe": plan.resolved, "wording": dict(wording)}))
-    files += ["videos.parquet", "rejected.parquet", "config.toml"]
+    (out / "config.toml").write_text(tomli_w.dumps(mixture.resolved), "utf-8")
+    (out / "wording.toml").write_text(tomli_w.dumps(wording, multiline_strings=True), "utf-8")
+    files += ["videos.parquet", "rejected.parquet", "config.toml", "wording.toml"]
     made = {
         **making,
         "samples": len(rows),
         "videos": len(video_rows),
         "most_used": max(served.values()),
-        "columns": {name: {"samples": filled[name], "admitted": len(admitted[name])} for name in plan.columns},
+        "columns": {name: {"samples": filled[name], "admitted": len(admitted[name])} for name in mixture.columns},
         "rejected": dict(Counter(f"{row['column'] or 'excluded'}: {row['reason']}" for row in ledger.rejected)),
         "files": manifests.file_hashes(out, files),
     }
@@ -159,15 +160,15 @@ def build(
 
 def _strange(out: Path) -> str:
     """A file that `build` would not have written, or ''."""
-    known = ("samples-", "videos.parquet", "rejected.parquet", "config.toml", "README.md", ".")
+    known = ("samples-", "videos.parquet", "rejected.parquet", "config.toml", "wording.toml", "README.md", ".")
     return next((path.name for path in sorted(out.iterdir()) if not path.name.startswith(known)), "")
 
 
-def _check_density(plan: Plan, corpus: Corpus) -> None:
+def _check_density(mixture: Mixture, corpus: Corpus) -> None:
     """Refuse, before any work, a recipe that needs frames which no video of the corpus has."""
     kept = {len(entry.clock) for entry in corpus.videos}
-    for name, task in plan.tasks.items():
-        slots, density = task.needs(plan.knobs[name])
+    for name, task in mixture.tasks.items():
+        slots, density = task.needs(mixture.knobs[name])
         if not any(frames % slots == 0 and frames >= slots * density for frames in kept):
             raise ValueError(
                 f"columns.{name} needs videos of {slots * density} frames, or more in steps of {slots}; those of "
@@ -177,10 +178,10 @@ def _check_density(plan: Plan, corpus: Corpus) -> None:
 
 
 def _gate(
-    pool: Pool[Drafter], ledger: _Ledger, plan: Plan, usable: Sequence[int], progress: Callable[[Progress], None]
+    pool: Pool[Drafter], ledger: _Ledger, mixture: Mixture, usable: Sequence[int], progress: Callable[[Progress], None]
 ) -> dict[str, set[int]]:
     """For each column, the videos that it admits."""
-    admitted: dict[str, set[int]] = {column: set() for column in plan.columns}
+    admitted: dict[str, set[int]] = {column: set() for column in mixture.columns}
     results = pool.map(Drafter.gate, usable)
     for done, (index, gates) in enumerate(zip(usable, results, strict=True), start=1):
         for column, reject in gates.items():
@@ -200,12 +201,12 @@ def _gate(
 def _fill(
     pool: Pool[Drafter],
     ledger: _Ledger,
-    plan: Plan,
+    mixture: Mixture,
     admitted: dict[str, set[int]],
     progress: Callable[[Progress], None],
 ) -> None:
     """Draw until every quota is met. Draws that fail are made up for by further ones."""
-    quotas = {name: column.count for name, column in plan.columns.items()}
+    quotas = {name: column.count for name, column in mixture.columns.items()}
     most = {name: 16 + 4 * quota // len(admitted[name]) for name, quota in quotas.items()}
     selection = Selection(admitted, quotas, max(most.values()))
     while True:

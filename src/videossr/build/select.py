@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 
@@ -17,10 +18,11 @@ class Job:
 
 @dataclass
 class Selection:
-    """Fills quotas from the videos that each column admits, in rounds in which each video serves once.
+    """Fills quotas from the videos that each column admits, in rounds in which each video serves once at the most.
 
     So there is one video a sample as long as there are enough, and then each is used about equally often. Within a
-    round, a video goes to the column that has the fewest videos left for what it still needs.
+    round those that have served least come first, and a video goes to the column that is shortest of videos for what it
+    still needs; one that it has served already counts for less.
 
     Attributes:
         admitted: for each column, the videos that passed its gate.
@@ -31,29 +33,34 @@ class Selection:
     admitted: Mapping[str, Set[int]]
     quotas: Mapping[str, int]
     most: int
-    attempts: dict[tuple[int, str], int] = field(default_factory=dict)
+    _attempts: Counter[tuple[int, str]] = field(default_factory=Counter)
+    _served: Counter[int] = field(default_factory=Counter)
 
     def next_jobs(self, filled: Mapping[str, int]) -> list[Job]:
         """The draws that would fill every quota, given how many samples of each column there are; [] when none can."""
         needs = {column: quota - filled[column] for column, quota in self.quotas.items() if quota > filled[column]}
-        videos = sorted(set().union(*(self.admitted[column] for column in needs))) if needs else []
+        videos = set().union(*(self.admitted[column] for column in needs))
         jobs: list[Job] = []
         while any(needs.values()) and (served := self._round(videos, needs)):
             jobs += served
         return jobs
 
-    def _round(self, videos: Sequence[int], needs: dict[str, int]) -> list[Job]:
-        supply = {column: sum(video in self.admitted[column] for video in videos) for column in needs}
+    def _round(self, videos: Set[int], needs: dict[str, int]) -> list[Job]:
+        supply = {column: len(self.admitted[column] & videos) for column in needs}
         jobs = []
-        for video in videos:
+        for video in sorted(videos, key=lambda video: (self._served[video], video)):
             possible = [column for column in needs if video in self.admitted[column]]
-            open_columns = [c for c in possible if needs[c] and self.attempts.get((video, c), 0) < self.most]
-            if open_columns:
-                column = max(open_columns, key=lambda name: (needs[name] / supply[name], name))
-                attempt = self.attempts.get((video, column), 0)
-                self.attempts[video, column] = attempt + 1
+            urgency = {
+                column: needs[column] / supply[column] / (1 + self._attempts[video, column])
+                for column in possible
+                if needs[column] and self._attempts[video, column] < self.most
+            }
+            if urgency:
+                column = max(urgency, key=lambda name: (urgency[name], name))
+                jobs.append(Job(video, column, self._attempts[video, column]))
+                self._attempts[video, column] += 1
+                self._served[video] += 1
                 needs[column] -= 1
-                jobs.append(Job(video, column, attempt))
             for column in possible:
                 supply[column] -= 1
         return jobs

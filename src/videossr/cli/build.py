@@ -11,9 +11,9 @@ from rich.table import Table
 from videossr.build import recipe as recipes
 from videossr.build.run import Progress, build
 from videossr.cli.console import Bar, console
-from videossr.cli.index import CORES
 from videossr.video.pack import Corpus
 from videossr.wording import load_wording
+from videossr.workers import CORES
 
 app = App(
     name="build",
@@ -55,16 +55,16 @@ def command(
         if not equals:
             raise ValueError(f"--set {text}: expected key=value")
         settings[dotted] = value
-    plan = recipes.load(recipe, settings)
+    mixture = recipes.load(recipe, settings)
     if limit is not None:
-        plan = plan.limited(limit)
+        mixture = mixture.limited(limit)
     with Bar() as bar:
 
         def show(state: Progress) -> None:
             bar.show(state.phase, state.done, state.total, f"{state.rejected} rejections")
 
         manifest = build(
-            plan,
+            mixture,
             Corpus(corpus),
             out,
             wording=load_wording(wording),

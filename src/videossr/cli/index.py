@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -13,14 +12,13 @@ from videossr.config import parse
 from videossr.video.index import Outcome, index
 from videossr.video.pack import CHROMA, QUALITY, Chroma
 from videossr.video.plan import Plan
+from videossr.workers import CORES
 
 app = App(
     name="index",
     help_epilogue="Example: videossr index demo/videos --out demo/corpus\n\n"
     "A run that was stopped goes on where it was; files that are new in DIR are added to a complete corpus.",
 )
-
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @app.default

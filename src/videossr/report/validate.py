@@ -26,6 +26,10 @@ VISIBLE = 0.5
 """Mean difference in gray levels by which the first and last slot of a span must differ from what they would show."""
 
 
+FEW = 20
+"""Samples of a column below which its statistics say nothing."""
+
+
 def validate(
     dataset: VideoSSRDataset, *, renders: int | None = None, progress: Callable[[int, int], None] = lambda *_: None
 ) -> Iterator[Finding]:
@@ -56,9 +60,12 @@ def validate(
         scorable.add(column)
         yield _truth(column, members)
         yield _clock(column, members)
-        recipe = dataset.manifest["recipe"]["columns"][column]
+        if len(members) < FEW:
+            yield Finding("laws, guesses, shortcuts", column, None, f"{len(members)} samples are too few, need {FEW}")
+            continue
         if members[0].task in laws.LAWS:
-            knobs = parse(TASKS.get(members[0].task).Knobs, recipe["knobs"], f"manifest: columns.{column}.knobs")
+            table = dataset.manifest["recipe"]["columns"][column]
+            knobs = parse(TASKS.get(members[0].task).Knobs, table["knobs"], f"manifest: columns.{column}.knobs")
             yield from laws.LAWS[members[0].task](column, members, knobs)
         yield from shortcuts.guesses(column, members[0].task, [sample.answer for sample in members])
         if members[0].task == "grounding":
@@ -170,7 +177,7 @@ def _pixels(
             solved[item.sample.column].append((scores.smooth, scores.strict))
         progress(done, count)
     text = f"other pixels now: {changed[:3]}" if changed else f"{count} of {len(dataset)} rendered"
-    yield Finding("renders repeat", "", not changed, text)
+    yield Finding("renders repeat", "", not changed if count else None, text)
     for column, value in sorted(least.items()):
         text = f"least change of a first or last slot {value:.2f} gray levels, needed {VISIBLE}"
         yield Finding("borders change", column, value >= VISIBLE, text)
@@ -189,10 +196,10 @@ def border_change(dataset: VideoSSRDataset, item: Item) -> float:
     ((first, last),) = item.truth.spans
     frames = [frame for _, frame in sample.slots]
     outside = [slot for slot in range(len(frames) - 1) if slot + 1 < first or slot > last]
-    pace = frames[outside[0] + 1] - frames[outside[0]]
+    entry = dataset.corpus.entry(sample.sources[0])
+    pace = frames[outside[0] + 1] - frames[outside[0]] if outside else len(entry.clock) // len(frames)
     anchor = first - 1 if first else last + 1
     due = [frames[anchor] + (slot - anchor) * pace for slot in (first, last)]
-    entry = dataset.corpus.entry(sample.sources[0])
     kept = dataset.corpus.frames(sample.sources[0], [min(max(frame, 0), len(entry.clock) - 1) for frame in due])
     shown = item.clips[0].frames[[first, last]].astype(np.int16)
     return float(np.abs(shown - fill(kept, *sample.size)).mean(axis=(1, 2, 3)).min())

@@ -14,7 +14,9 @@ from videossr.prompt.qwen3_vl import END, PAD, START, Layout, markers, video_tex
 
 pytestmark = pytest.mark.integration
 
-BOTH: list[tuple[str, Layout]] = [("transformers4", "bare"), ("transformers5", "wrapped")]
+VERSIONS: list[tuple[str, Layout]] = [("transformers4", "bare"), ("transformers5", "wrapped"), ("verl", "wrapped")]
+"""Side environment and the layout that its transformers writes; verl brings a version of its own."""
+
 TOKENS = 2
 """Placeholders a pair that the processor makes of the frames it is given there: 32 x 64, one for each 32 x 32."""
 
@@ -54,7 +56,7 @@ def expected(clips: list[Clock], layout: Layout) -> str:
     return before + "".join(itertools.chain.from_iterable(zip(texts, after, strict=True)))
 
 
-@pytest.mark.parametrize(("environment", "layout"), BOTH)
+@pytest.mark.parametrize(("environment", "layout"), VERSIONS)
 def test_the_processor_writes_our_text(ask: Ask, environment: str, layout: Layout) -> None:
     cases = clocks()
     answers = ask(environment, "qwen3_vl.py", [prompt([clock]) for clock in cases])
@@ -63,8 +65,13 @@ def test_the_processor_writes_our_text(ask: Ask, environment: str, layout: Layou
         assert answer["grid"] == [[len(markers(clock)), 2, 4]]
 
 
-@pytest.mark.parametrize(("environment", "layout"), BOTH)
-def test_the_pieces_of_a_jigsaw_share_one_clock(ask: Ask, environment: str, layout: Layout) -> None:
-    piece = even(8, 3_733)
-    (answer,) = ask(environment, "qwen3_vl.py", [prompt([piece] * 6)])
-    assert answer["text"] == expected([piece] * 6, layout)
+@pytest.mark.parametrize(("environment", "layout"), VERSIONS)
+def test_every_clip_of_a_prompt_has_its_own_times(ask: Ask, environment: str, layout: Layout) -> None:
+    """transformers 4.57.0 gave all clips the times of the first. The pieces of a jigsaw share one clock, so that even
+    such a version would tell them apart from nothing; here, clips that do not share one are right as well.
+    """
+    pieces = [even(8, 3_733)] * 6
+    others = [even(8, 3_733), even(8, 9_000), Clock((0, 40, 1_000), 1_200)]
+    answers = ask(environment, "qwen3_vl.py", [prompt(pieces), prompt(others)])
+    assert answers[0]["text"] == expected(pieces, layout)
+    assert answers[1]["text"] == expected(others, layout)

@@ -182,7 +182,8 @@ def keep(path: Path) -> Frames:
             frames = decode(path, whole).frames
         except RejectedError:
             continue
-        return frames[len(frames) // 2]
+        middle: Frames = frames[len(frames) // 2]
+        return middle
     raise AssertionError(path)
 
 
@@ -207,5 +208,5 @@ def in_order(path: str, wanted: Sequence[int]) -> list[str] | None:
             there, picture = video.retrieve()
             if not there:
                 return None
-            found[index] = fingerprint(picture[..., ::-1])
+            found[index] = fingerprint(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
     return [found[index] for index in wanted]

@@ -67,8 +67,8 @@ def test_the_processor_writes_our_text(ask: Ask, environment: str, layout: Layou
 
 @pytest.mark.parametrize(("environment", "layout"), VERSIONS)
 def test_every_clip_of_a_prompt_has_its_own_times(ask: Ask, environment: str, layout: Layout) -> None:
-    """transformers 4.57.0 gave all clips the times of the first. The pieces of a jigsaw share one clock, so that even
-    such a version would tell them apart from nothing; here, clips that do not share one are right as well.
+    """There were versions of transformers that gave all clips the times of the first. The pieces of a jigsaw share one
+    clock, so that those do them no harm; and these versions are right for clips that do not, too.
     """
     pieces = [even(8, 3_733)] * 6
     others = [even(8, 3_733), even(8, 9_000), Clock((0, 40, 1_000), 1_200)]

@@ -9,11 +9,12 @@ import hashlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 
-def torchcodec(path: str, wanted: dict) -> tuple[list[float], list[np.ndarray]]:
+def torchcodec(path: str, wanted: dict[str, Any]) -> tuple[list[float], list[np.ndarray]]:
     from torchcodec.decoders import VideoDecoder
 
     decoder = VideoDecoder(path, dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact")
@@ -21,7 +22,7 @@ def torchcodec(path: str, wanted: dict) -> tuple[list[float], list[np.ndarray]]:
     return batch.pts_seconds.tolist(), list(batch.data.numpy())
 
 
-def decord(path: str, wanted: dict) -> tuple[list[float], list[np.ndarray]]:
+def decord(path: str, wanted: dict[str, Any]) -> tuple[list[float], list[np.ndarray]]:
     from decord import VideoReader
 
     reader = VideoReader(path, num_threads=1)

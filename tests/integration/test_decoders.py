@@ -208,5 +208,5 @@ def in_order(path: str, wanted: Sequence[int]) -> list[str] | None:
             there, picture = video.retrieve()
             if not there:
                 return None
-            found[index] = fingerprint(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+            found[index] = fingerprint(np.asarray(picture[..., ::-1], np.uint8))
     return [found[index] for index in wanted]

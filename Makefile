@@ -61,7 +61,7 @@ $(VENV)/.chromium: | $(VENV)/bin/python
 .side/%/.done: tests/integration/%.txt
 	rm -rf .side/$*
 	$(PYTHON) -m venv .side/$*
-	.side/$*/bin/pip --disable-pip-version-check --quiet install --requirement $<
+	.side/$*/bin/pip --disable-pip-version-check --quiet install --no-compile --requirement $<
 	.side/$*/bin/pip --disable-pip-version-check --quiet install --no-deps --editable .
 	touch $@
 

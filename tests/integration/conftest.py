@@ -32,10 +32,12 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
         if not python.exists():
             pytest.fail(f"no side environment {name!r}: run `make integration`, which makes it")
         answer = tmp_path_factory.mktemp(name) / "answer.json"
+        # Whatever is set here, what a script imports is compiled once: pip was told not to compile everything.
+        settings = {"PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "", "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
             [str(python), str(HERE / "side" / script), str(answer)],
             input=json.dumps(question),
-            env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"},
+            env={**os.environ, **settings},
             capture_output=True,
             text=True,
             timeout=60 * MINUTES,

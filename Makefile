@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 VIDEOS ?=
+SIDES := transformers4 transformers5 verl decoders
 
 .PHONY: demo test integration check format clean
 
@@ -20,7 +21,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev $(VENV)/.chromium
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not integration"
 
-integration: $(VENV)/.dev
+integration: $(VENV)/.dev $(SIDES:%=.side/%/.done) .side/.ffmpeg
 	$(BIN)/python -m pytest -m integration tests/integration
 
 check: $(VENV)/.dev
@@ -54,3 +55,19 @@ $(VENV)/.chromium: | $(VENV)/bin/python
 		apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; \
 	fi
 	touch $@
+
+# Environments of their own for libraries that must not meet; tests/integration asks them questions. The package itself
+# goes in without what it depends on: there it is only found by its name.
+.side/%/.done: tests/integration/%.txt
+	rm -rf .side/$*
+	$(PYTHON) -m venv .side/$*
+	.side/$*/bin/pip --disable-pip-version-check --quiet install --no-compile --requirement $<
+	.side/$*/bin/pip --disable-pip-version-check --quiet install --no-deps --editable .
+	touch $@
+
+# torchcodec brings no codecs: Debian's, where this runs as root and has none; else its tests are skipped.
+.side/.ffmpeg:
+	if ! command -v ffmpeg >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends ffmpeg; \
+	fi
+	mkdir -p .side && touch $@

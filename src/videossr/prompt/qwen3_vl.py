@@ -22,10 +22,12 @@ START, PAD, END = "<|vision_start|>", "<|video_pad|>", "<|vision_end|>"
 def pair_times(clock: Clock) -> list[float]:
     """Seconds that the markers stand for, one a pair: the mean of its slots' times.
 
-    An odd last slot is paired with itself, as the processor does.
+    An odd last slot is paired with itself, as the processor does. Each time is made a float before the mean is taken,
+    in the processor's own order: where the mean ends in a five at the second decimal, that decides how the marker is
+    rounded (0.1 s and 0.2 s give 0.15000000000000002, hence `<0.2 seconds>`; 300 / 2000 would give `<0.1 seconds>`).
     """
-    times = [*clock.times_ms, *clock.times_ms[-1:] * (len(clock) % MERGE)]
-    return [(first + second) / 2000 for first, second in zip(times[::2], times[1::2], strict=True)]
+    times = [time / 1000 for time in (*clock.times_ms, *clock.times_ms[-1:] * (len(clock) % MERGE))]
+    return [(first + second) / 2 for first, second in zip(times[::2], times[1::2], strict=True)]
 
 
 def markers(clock: Clock) -> list[str]:

@@ -1,0 +1,50 @@
+"""How a test asks a library that lives in an environment of its own.
+
+`make integration` makes `.side/<name>` from `<name>.txt` of this folder. A script of `side/` runs there: it reads a
+JSON question from its standard input and writes a JSON answer to the file that it is given; libraries may print.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+MINUTES = 10
+"""How long a script may take; a decoder that hangs must not hang the tests."""
+
+Ask: TypeAlias = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
+    """`ask("transformers5", "qwen3_vl.py", question)`: the answer of that script in that environment."""
+
+    def run(name: str, script: str, question: object) -> Any:
+        python = ROOT / ".side" / name / "bin" / "python"
+        if not python.exists():
+            pytest.fail(f"no side environment {name!r}: run `make integration`, which makes it")
+        answer = tmp_path_factory.mktemp(name) / "answer.json"
+        # Whatever is set here, what a script imports is compiled once: pip was told not to compile everything.
+        settings = {"PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "", "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [str(python), str(HERE / "side" / script), str(answer)],
+            input=json.dumps(question),
+            env={**os.environ, **settings},
+            capture_output=True,
+            text=True,
+            timeout=60 * MINUTES,
+            check=False,
+        )
+        if done.returncode != 0:
+            pytest.fail(f"{script} in {name}: exit status {done.returncode}\n{done.stderr[-4000:]}", pytrace=False)
+        return json.loads(answer.read_text("utf-8"))
+
+    return run

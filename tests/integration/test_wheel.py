@@ -1,0 +1,83 @@
+"""The wheel as a user installs it, into an empty environment: small, complete, and quick to import."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "videossr"
+
+
+def run(*command: str | Path) -> str:
+    """Away from the source tree, and with nothing that leads Python to it."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(
+        [str(part) for part in command], cwd="/", env=clean, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment that has the wheel and what it asks for, nothing else."""
+    home = tmp_path_factory.mktemp("installed")
+    venv.create(home, with_pip=True)
+    python = home / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
+    assert Path(run(python, "-c", "import videossr; print(videossr.__file__)")).is_relative_to(home)
+    return python
+
+
+def test_the_wheel_has_every_file_of_the_package(wheel: Path) -> None:
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    sources = {
+        str(path.relative_to(PACKAGE.parent))
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {name for name in packed if name.startswith("videossr/")} == sources
+    assert {"videossr/py.typed", "videossr/prompts.toml", "videossr/report/gallery.html.jinja"} <= packed
+    assert any(name.startswith("videossr/recipes/") and name.endswith(".toml") for name in packed)
+
+
+def test_it_pulls_no_torch(python: Path) -> None:
+    installed = {line.split("==")[0].lower() for line in run(python, "-m", "pip", "freeze", "--all").splitlines()}
+    assert {"av", "numpy", "pyarrow"} <= installed
+    assert not installed & {"torch", "torchvision", "transformers", "ray", "verl", "matplotlib", "datasets"}
+
+
+def test_importing_it_imports_nothing_heavy(python: Path) -> None:
+    code = "import sys, videossr; print({'torch', 'numpy', 'cv2', 'av', 'pyarrow', 'pydantic'} & set(sys.modules))"
+    assert run(python, "-c", code) == "set()\n"
+
+
+def test_every_public_name_is_there(python: Path) -> None:
+    run(python, "-c", "import videossr; [getattr(videossr, name) for name in videossr.__all__]")
+
+
+@pytest.mark.parametrize("verb", ["", "index", "build", "validate", "gallery"])
+def test_help_runs(python: Path, verb: str) -> None:
+    assert f"Usage: videossr {verb}".rstrip() in run(python.with_name("videossr"), *verb.split(), "--help")
+
+
+def test_every_recipe_is_found(python: Path) -> None:
+    code = "from videossr.build.recipe import load, names; print(*names()); [load(name) for name in names()]"
+    assert set(run(python, "-c", code).split()) == {path.stem for path in (PACKAGE / "recipes").glob("*.toml")}

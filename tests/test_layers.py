@@ -37,10 +37,10 @@ LAYERS = (
     ("config", "workers"),
     ("registry", "rewards"),
 )
-"""From the top down, as DESIGN.md section 3 has it. A module may import what is in its own layer or below it.
+"""From the top down. A module may import what is in its own layer or below it.
 
-`config` (it reads TOML and names the nearest key) and `workers` (processes) know nothing of videos and serve every layer,
-so they stand below all of it; `config` uses `registry.suggest`. Leaves import nothing of the package.
+`config` (it reads TOML and names the nearest key) and `workers` (processes) know nothing of videos and serve every
+layer, so they stand below all of it; `config` uses `registry.suggest`. Leaves import nothing of the package.
 """
 
 PUBLIC = [

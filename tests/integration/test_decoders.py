@@ -171,7 +171,7 @@ def test_what_is_kept_has_the_colors_and_the_turn_of_torchcodec(torchcodec: dict
         picture = cv2.resize(np.load(answer["whole"]), kept.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         apart = picture.astype(np.int16) - kept
         assert np.abs(apart.mean((0, 1))).max() < 2, name
-        assert np.abs(apart).mean() < {"interlaced.mp4": 12}.get(name, 4 if name in CONVERTED else 2), name
+        assert np.abs(apart).mean() < (4 if name in CONVERTED else 2), name
 
 
 def keep(path: Path) -> Frames:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import cast
 
 import av
+import cv2
 import numpy as np
 import pytest
 from av.sidedata.sidedata import SideDataContainer
@@ -378,3 +379,15 @@ def test_frames_do_not_depend_on_the_processor(videos: Path) -> None:
     }
     assert len(set(hashes["-1"])) == len(files)
     assert hashes["-1"] == hashes["0"]
+
+
+def test_interlaced_frames_are_scaled_whole(videos: Path) -> None:
+    """The fields of a moving picture lie apart; scaled one by one they would still do so in a small picture."""
+    path = videos / "edge" / "interlaced.mp4"
+    plan = Plan(frames=12)
+    planes = pick(path, plan, lambda _, frame: frame.to_ndarray())[3]
+    small = decode(path, plan).frames
+    whole = [cv2.cvtColor(picture, cv2.COLOR_YUV2RGB_I420) for picture in planes]
+    height, width = small.shape[1:3]
+    expected = np.stack([cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA) for picture in whole])
+    assert np.abs(small.astype(np.int16) - expected).mean() < 1

@@ -321,6 +321,9 @@ class _Shrink:
         return np.ascontiguousarray(np.rot90(picture, facts.turn), dtype=np.uint8)
 
     def _scale(self, frame: VideoFrame, width: int, height: int) -> VideoFrame:
+        if frame.interlaced_frame and (width, height) != (frame.width, frame.height):
+            # swscale scales the two fields of such a frame apart, so that a small picture would keep their combing.
+            frame = VideoFrame.from_ndarray(self._scale(frame, frame.width, frame.height).to_ndarray(), "rgb24")
         if frame.format.is_rgb:
             return self._scaler.reformat(frame, width, height, "rgb24", interpolation=_SCALER, threads=1)
         full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")

@@ -12,7 +12,7 @@ SIDES := transformers4 transformers5 verl decoders
 demo: $(VENV)/.demo
 	rm -rf demo/corpus demo/dataset demo/gallery.html
 	$(if $(VIDEOS),,$(BIN)/python runs/demo_videos.py demo/videos)
-	$(BIN)/videossr index $(or $(VIDEOS),demo/videos) --out demo/corpus
+	$(BIN)/videossr index "$(or $(VIDEOS),demo/videos)" --out demo/corpus
 	$(BIN)/videossr build smoke --corpus demo/corpus --out demo/dataset
 	$(BIN)/videossr validate demo/dataset --model-type qwen3_vl --show 1
 	$(BIN)/videossr gallery demo/dataset --out demo/gallery.html
@@ -40,7 +40,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --upgrade pip
 
-$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.demo: pyproject.toml constraints-cpu.txt | $(VENV)/bin/python
 	$(PIP) install --constraint constraints-cpu.txt --editable ".[demo]"
 	touch $@
 

@@ -41,8 +41,8 @@ def make(path: Path, rng: np.random.Generator) -> None:
     disks = [
         (rng.uniform(15, 40), rng.uniform(0, 1, 2), rng.uniform(-0.4, 0.4, 2), rng.uniform(0, 255, 3)) for _ in "1234"
     ]
-    partial = path.with_suffix(".partial.mp4")
-    with av.open(str(partial), "w") as container:
+    partial = path.with_suffix(".partial")
+    with av.open(str(partial), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"crf": "20", "preset": "veryfast"})
         stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
         for k in range(SECONDS * FPS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from videossr.build import recipe
 from videossr.build.recipe import Recipe
 from videossr.config import override, parse, read_toml
 from videossr.registry import Registry
+from videossr.tasks.base import TASKS
 from videossr.tasks.grounding import GroundingKnobs
 from videossr.wording import load_wording
 
@@ -44,11 +46,14 @@ def test_defaults_are_the_papers():
     ("table", "message"),
     [
         ({"perturbation": "mirror", "lenght": [8, 16]}, "unknown key 'lenght'; did you mean 'length'?"),
-        ({"perturbation": "miror"}, "perturbation"),
+        ({"perturbation": "miror"}, "perturbation: no 'miror'; did you mean 'mirror'?"),
         ({"perturbation": "mirror", "length": [8, 48]}, "need 4 <= least <= most < frames"),
         ({"perturbation": "mirror", "length": [16, 8]}, "need 4 <= least <= most < frames"),
         ({"perturbation": "mirror", "strengths": {"zoom_in": [2, 1.5]}}, "zoom_in: the least"),
-        ({"perturbation": "mirror", "strengths": {"zoom": 1}}, "zoom"),
+        (
+            {"perturbation": "mirror", "strengths": {"nois": 1}},
+            "unknown key 'nois' in strengths; did you mean 'noise'?",
+        ),
         ({"perturbation": "shuffle", "length": [4, 8]}, "cannot move their ends"),
         ({}, "perturbation"),
     ],
@@ -64,8 +69,9 @@ def test_overrides_by_dotted_names():
     assert override(table, "columns.jigsaw/6.count", "5") == {"columns": {"jigsaw/6": {"count": 5}}}
     assert override(table, "name", "plain text")["name"] == "plain text"
     assert table["columns"]["jigsaw/6"]["count"] == 1
-    with pytest.raises(ValueError, match=r"no table 'colums'; did you mean 'columns'\?"):
-        override(table, "colums.jigsaw/6.count", "5")
+    assert override(table, "columns.jigsaw/6.knobs.gap", "2")["columns"]["jigsaw/6"]["knobs"] == {"gap": 2}
+    with pytest.raises(ValueError, match=r"columns\.jigsaw/6\.count\.x: count is 1, not a table"):
+        override(table, "columns.jigsaw/6.count.x", "5")
 
 
 @pytest.mark.parametrize(
@@ -122,11 +128,37 @@ def test_wording_is_laid_over_text_by_text(tmp_path: Path):
         load_wording(overlay)
 
 
-def test_a_registry_names_what_it_has():
-    registry: Registry[int] = Registry("videossr.nothing")
-    registry.register("one")(1)
-    assert registry.get("one") == 1
-    with pytest.raises(ValueError, match="twice"):
-        registry.register("one")(2)
-    with pytest.raises(KeyError, match=r"no 'onne'; did you mean 'one'\?"):
-        registry.get("onne")
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (
+            '[grounding]\nprompt = "<video> When? {example}"',
+            "grounding: prompt: must hold {change}, {example}, got example",
+        ),
+        ('[grounding]\nprompt = "<video> {change.foo} {example}"', "got change.foo, example"),
+        ('[grounding]\nprompt = "<video> {change} {example"', "a brace that is meant as such is doubled"),
+        ('[grounding]\nprompt = "{change} {example}"', "must hold <video> 1 times, got 0"),
+        ('[system]\ntext = "<video>"', "system: text: must hold <video> 0 times, got 1"),
+        ('[jigsaw]\nclip = "<video>"', "must hold {position}, got none"),
+    ],
+)
+def test_a_wording_holds_what_the_one_it_replaces_holds(table: str, message: str, tmp_path: Path) -> None:
+    overlay = tmp_path / "mine.toml"
+    overlay.write_text(table)
+    with pytest.raises(ValueError, match=r"mine\.toml") as refused:
+        load_wording(overlay)
+    assert message in str(refused.value)
+
+
+def test_a_registry_names_what_it_has() -> None:
+    assert TASKS.names()[:3] == ["counting", "grounding", "jigsaw"]
+    with pytest.raises(ValueError, match=r"no 'jigsw'; did you mean 'jigsaw'\?"):
+        TASKS.get("jigsw")
+
+
+def test_two_packages_with_one_name_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("jigsaw", "other.package:Jigsaw", "videossr.tasks")
+    monkeypatch.setattr("videossr.registry.entry_points", lambda **_: [point, point])
+    fresh: Registry[object] = Registry("videossr.tasks")
+    with pytest.raises(ValueError, match=r"'jigsaw' is declared by .*other\.package:Jigsaw.* and "):
+        fresh.get("jigsaw")

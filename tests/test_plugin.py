@@ -46,7 +46,7 @@ def test_scoring_imports_the_reward_and_nothing_heavy(environment: dict[str, str
 
 
 def test_unknown_tasks_are_answered_with_the_installed_ones(environment: dict[str, str]) -> None:
-    code = "from videossr.tasks.base import TASKS\ntry: TASKS.get('tile')\nexcept KeyError as error: print(error)"
+    code = "from videossr.tasks.base import TASKS\ntry: TASKS.get('tile')\nexcept ValueError as error: print(error)"
     assert "did you mean 'tiles'?" in run([sys.executable, "-c", code], environment)
 
 

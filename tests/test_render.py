@@ -13,7 +13,7 @@ from videossr.build.draft import Drafter, Drawn, generator
 from videossr.build.recipe import Mixture, Recipe
 from videossr.build.select import Job
 from videossr.question import Frames
-from videossr.render import fill, fingerprint, render
+from videossr.render import fill, pixel_hash, render
 from videossr.video.pack import Corpus
 from videossr.wording import load_wording
 
@@ -42,8 +42,8 @@ def draw(corpus: Corpus, column: str, path: str, max_pixels: int = 65536) -> Dra
 def test_the_same_recipe_gives_the_same_bytes_in_any_order(column: str, corpus: Corpus) -> None:
     first, second = draw(corpus, column, "bikes.mp4"), draw(corpus, column, "pancake.mkv")
     fresh = Corpus(corpus.path)
-    assert fingerprint(render(fresh, second.sample)) == second.pixels
-    assert fingerprint(render(fresh, first.sample)) == first.pixels
+    assert pixel_hash(render(fresh, second.sample)) == second.pixels
+    assert pixel_hash(render(fresh, first.sample)) == first.pixels
     assert first == draw(corpus, column, "bikes.mp4")
     assert first.sample != second.sample
 

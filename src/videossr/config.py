@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from videossr.registry import suggest
 
@@ -20,19 +22,28 @@ def parse(kind: type[T], table: Mapping[str, Any], where: str) -> T:
 
     Raises ValueError with one line per mistake; `where` names the file or option the table came from.
     """
-    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    unknown = [f"{where}: unknown key {name!r}{suggest(name, known)}" for name in table if name not in known]
-    if unknown:
-        raise ValueError("\n".join(unknown))
     try:
         return TypeAdapter(kind).validate_python(dict(table))
     except ValidationError as error:
-        lines = []
-        for problem in error.errors(include_url=False):
-            place = ".".join(str(part) for part in problem["loc"])
-            got = f", got {problem['input']!r}" if problem["loc"] else ""
-            lines.append(f"{where}: {place + ': ' if place else ''}{problem['msg']}{got}")
-        raise ValueError("\n".join(lines)) from error
+        lines = (_line(kind, problem) for problem in error.errors(include_url=False))
+        raise ValueError("\n".join(f"{where}: {line}" for line in lines)) from error
+
+
+def _line(kind: Any, problem: ErrorDetails) -> str:
+    """One mistake in words, with the nearest name that would have been right."""
+    *outer, last = problem["loc"] or ("",)
+    inside = "".join(f" in {name}" for name in outer[:1])
+    if problem["type"] == "unexpected_keyword_argument":
+        for name in outer:
+            kind = get_type_hints(kind)[str(name)]
+        known = [field.name for field in dataclasses.fields(kind)]
+        return f"unknown key {str(last)!r}{inside}{suggest(str(last), known)}"
+    place = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "literal_error":
+        known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
+        return f"{place}: no {problem['input']!r}{suggest(str(problem['input']), known)}"
+    got = f", got {problem['input']!r}" if place else ""
+    return f"{place + ': ' if place else ''}{problem['msg']}{got}"
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -46,19 +57,20 @@ def read_toml(path: Path) -> dict[str, Any]:
 def override(table: Mapping[str, Any], dotted: str, text: str) -> dict[str, Any]:
     """A copy of `table` with the value at `a.b.c` replaced; `text` is a TOML value, or else taken as a string.
 
-    Every name but the last must exist already.
+    Tables on the way that are not there yet are made: whether they may be there is for `parse` to say.
     """
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
-    head, *rest = dotted.split(".", 1)
     copy = dict(table)
-    if not rest:
-        copy[head] = value
-        return copy
-    inner = copy.get(head)
-    if not isinstance(inner, Mapping):
-        raise ValueError(f"{dotted}: there is no table {head!r}{suggest(head, copy)}")
-    copy[head] = override(inner, rest[0], text)
+    inner = copy
+    *path, last = dotted.split(".")
+    for name in path:
+        below = inner.get(name, {})
+        if not isinstance(below, Mapping):
+            raise ValueError(f"{dotted}: {name} is {below!r}, not a table")
+        inner[name] = dict(below)
+        inner = inner[name]
+    inner[last] = value
     return copy

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,7 @@ from videossr.build import table
 from videossr.build.manifest import read_manifest
 from videossr.clock import Clock
 from videossr.question import VIDEO, Clip, Question, Truth
-from videossr.render import fingerprint, render
+from videossr.render import pixel_hash, render
 from videossr.rewards import Scores
 from videossr.sample import Sample
 from videossr.tasks.base import TASKS
@@ -44,14 +45,16 @@ class VideoSSRDataset:
         corpus: the folder of its frame packs, where it is no longer the one that the manifest names.
 
     Raises:
-        FileNotFoundError: no complete dataset at `path`, or no corpus.
-        ValueError: the corpus is not the one that the dataset was built from.
+        FileNotFoundError: no complete dataset at `path`.
+        ValueError: it is damaged, or the corpus is not there (CorpusError) or not the one that it was built from.
     """
 
     def __init__(self, path: str | Path, *, corpus: str | Path | None = None) -> None:
-        self.path = Path(path)
-        self.manifest: Mapping[str, Any] = read_manifest(self.path)
-        self.corpus = Corpus(Path(corpus) if corpus else self.path / self.manifest["corpus"]["path"])
+        self.path = Path(path).absolute()
+        self.manifest = read_manifest(self.path)
+        self.corpus = Corpus(
+            Path(corpus).absolute() if corpus else self.path.resolve() / self.manifest["corpus"]["path"]
+        )
         if self.corpus.hash != self.manifest["corpus"]["hash"]:
             raise ValueError(
                 f"{self.path} was built from a corpus with the hash {self.manifest['corpus']['hash'][:12]}, "
@@ -65,14 +68,14 @@ class VideoSSRDataset:
         return pa.concat_tables([pq.read_table(file, memory_map=True) for file in files])
 
     def __len__(self) -> int:
-        return int(self.manifest["samples"])
+        return self.manifest["samples"]
 
     def row(self, index: SupportsIndex) -> dict[str, Any]:
         """One row of the table, as the Parquet files hold it. Raises IndexError."""
-        at = int(index)
+        at = operator.index(index)
         at += len(self) if at < 0 else 0
         if not 0 <= at < len(self):
-            raise IndexError(f"{self.path} has {len(self)} samples, no {int(index)}")
+            raise IndexError(f"{self.path} has {len(self)} samples, no {operator.index(index)}")
         row: dict[str, Any] = self.rows.slice(at, 1).to_pylist()[0]
         return row
 
@@ -94,17 +97,17 @@ class VideoSSRDataset:
         return Item(_question(row), render(self.corpus, sample), sample, truth)
 
     def repeats(self, index: SupportsIndex) -> bool:
-        """Whether rendering gives the pixels that were fingerprinted when the dataset was built."""
+        """Whether rendering gives the pixels that were hashed when the dataset was built."""
         row = self.row(index)
         stored: str = row["pixels"]
-        return fingerprint(render(self.corpus, table.to_sample(row))) == stored
+        return pixel_hash(render(self.corpus, table.to_sample(row))) == stored
 
     def find(self, sample_id: str) -> int:
-        """The index of a sample, by its id or the start of it. Raises KeyError."""
+        """The index of a sample, by its id or the start of it. Raises ValueError unless there is one."""
         ids = self.rows["id"].to_pylist()
         found = [index for index, known in enumerate(ids) if known.startswith(sample_id)]
         if len(found) != 1:
-            raise KeyError(f"{self.path}: {len(found)} samples have an id that starts with {sample_id!r}")
+            raise ValueError(f"{self.path}: {len(found)} samples have an id that starts with {sample_id!r}")
         return found[0]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Things found by name: built in ones, and those that installed packages declare as entry points.
+"""Things found by name: this package and others declare them as entry points.
 
 `examples/custom_task` declares a task: `[project.entry-points."videossr.tasks"] tiles = "videossr_tiles.task:Tiles"`.
 """
@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
@@ -14,32 +14,21 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Names of one kind (tasks, exports, ...). Entry points are loaded when asked for, not before."""
+    """The items of one entry-point group, by name. Each is loaded when it is asked for, not before."""
 
     def __init__(self, group: str) -> None:
         self.group = group
         self._items: dict[str, T] = {}
 
-    def register(self, name: str) -> Callable[[T], T]:
-        """Decorator. Raises ValueError when the name is taken."""
-
-        def add(item: T) -> T:
-            if name in self._items:
-                raise ValueError(f"{self.group}: {name!r} is registered twice")
-            self._items[name] = item
-            return item
-
-        return add
-
     def names(self) -> list[str]:
-        return sorted({*self._items, *(point.name for point in entry_points(group=self.group))})
+        return sorted({point.name for point in entry_points(group=self.group)})
 
     def get(self, name: str) -> T:
-        """The item of that name. Raises KeyError that lists the known names, ValueError when two packages have it."""
+        """The item of that name. Raises ValueError that lists the known names, or says which two packages have it."""
         if name not in self._items:
             points = list(entry_points(group=self.group, name=name))
             if not points:
-                raise KeyError(f"{self.group} has no {name!r}{suggest(name, self.names())}")
+                raise ValueError(f"{self.group} has no {name!r}{suggest(name, self.names())}")
             if len(points) > 1:
                 owners = " and ".join(f"{point.dist.name if point.dist else '?'} ({point.value})" for point in points)
                 raise ValueError(f"{self.group}: {name!r} is declared by {owners}; uninstall one of them")

@@ -48,7 +48,7 @@ def fill(frames: Frames, height: int, width: int) -> Frames:
     return resize(frames[:, top : top + keep_height, left : left + keep_width], height, width)
 
 
-def fingerprint(clips: Sequence[Clip]) -> str:
+def pixel_hash(clips: Sequence[Clip]) -> str:
     """SHA-256 over the shapes and bytes of the clips' frames, in hex."""
     digest = hashlib.sha256()
     for clip in clips:

@@ -178,7 +178,11 @@ def scorer(data_source: str) -> Scorer:
         return _SOURCES[data_source]
     prefix, _, task = data_source.partition("/")
     if prefix == "videossr":
-        for point in entry_points(group=ENTRY_POINTS, name=task):
+        points = list(entry_points(group=ENTRY_POINTS, name=task))
+        if len(points) > 1:
+            owners = " and ".join(point.value for point in points)
+            raise ValueError(f"data_source {data_source!r} is scored by {owners}; uninstall one of them")
+        for point in points:
             found: Scorer = point.load()
             return found
     known = sorted({*_SOURCES, *(f"videossr/{point.name}" for point in entry_points(group=ENTRY_POINTS))})

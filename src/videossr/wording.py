@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from videossr.config import read_toml
+from videossr.question import VIDEO
 from videossr.registry import suggest
 
 Wording = Mapping[str, Any]
@@ -39,7 +41,25 @@ def _lay_over(base: dict[str, Any], overlay: Mapping[str, Any], where: str) -> N
         if isinstance(place, dict) and isinstance(value, Mapping):
             _lay_over(place, value, f"{where}: {name}")
         elif isinstance(place, str) and isinstance(value, str):
+            _compare(place, value, f"{where}: {name}")
             base[name] = value
         else:
             expected = "a table" if isinstance(place, dict) else "text"
             raise ValueError(f"{where}: {name} must be {expected}, got {type(value).__name__}")
+
+
+def _compare(old: str, new: str, where: str) -> None:
+    """A text must be filled in with what the one that it replaces is filled in with, and show as many clips."""
+    try:
+        filled = _fields(new)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}; a brace that is meant as such is doubled") from error
+    if filled != _fields(old):
+        names = ", ".join(f"{{{name}}}" for name in sorted(_fields(old))) or "no braces"
+        raise ValueError(f"{where}: must hold {names}, got {', '.join(sorted(filled)) or 'none'}")
+    if new.count(VIDEO) != old.count(VIDEO):
+        raise ValueError(f"{where}: must hold {VIDEO} {old.count(VIDEO)} times, got {new.count(VIDEO)}")
+
+
+def _fields(text: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(text) if name is not None}

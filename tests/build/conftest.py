@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from videossr.build import recipe
+from videossr.build.manifest import Manifest
 from videossr.build.recipe import Recipe
 from videossr.build.run import build
 from videossr.question import Frames
@@ -30,7 +31,7 @@ JIGSAW = {"task": "jigsaw", "knobs": {"frames": SLOTS, "pieces": 4}}
 COUNTING = {"task": "counting", "knobs": {"frames": SLOTS, "slots_max": 1}}
 
 Columns = Mapping[str, tuple[dict[str, Any], int]]
-Make = Callable[..., dict[str, Any]]
+Make = Callable[..., Manifest]
 
 
 def picture(seed: int, frames: int = 24, height: int = 128, width: int = 160) -> Frames:
@@ -86,9 +87,7 @@ def made(clips: Path) -> Corpus:
 def make(tmp_path: Path) -> Make:
     """`make("name", corpus, {column: (table, count)}, …)` builds `tmp_path/name` and returns its manifest."""
 
-    def run(
-        name: str, corpus: Corpus, columns: Mapping[str, tuple[dict[str, Any], int]], **options: Any
-    ) -> dict[str, Any]:
+    def run(name: str, corpus: Corpus, columns: Mapping[str, tuple[dict[str, Any], int]], **options: Any) -> Manifest:
         tables = {column: {**table, "count": count} for column, (table, count) in columns.items()}
         plan = recipe.Mixture(Recipe(name="made", columns=tables), "made")
         return build(plan, corpus, tmp_path / name, wording=load_wording(), **options)

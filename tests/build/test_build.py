@@ -8,11 +8,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.build.conftest import CLIPS, COUNTING, JIGSAW, KNOBS, MIRROR, PLAN, SWAP, Make, indexed, picture, write
+from tests.build.conftest import (
+    CLIPS,
+    COUNTING,
+    JIGSAW,
+    KNOBS,
+    MIRROR,
+    PLAN,
+    SLOTS,
+    SWAP,
+    Make,
+    indexed,
+    picture,
+    write,
+)
 from videossr.build import table
 from videossr.build.manifest import file_hashes, read_manifest
 from videossr.dataset import VideoSSRDataset
-from videossr.video.pack import Corpus
+from videossr.video.pack import Corpus, CorpusError
 from videossr.video.plan import Plan
 
 MIXED = {"mirror": (MIRROR, 5), "swap": (SWAP, 3), "jigsaw": (JIGSAW, 4), "counting": (COUNTING, 4)}
@@ -97,7 +110,8 @@ def test_a_failed_draw_is_made_up_for_and_recorded(make: Make, tmp_path: Path) -
     assert all(row["attempt"] is not None for row in rejected)
     with pytest.raises(ValueError, match=r"jigsaw lacks 1 of 6\. Add videos, or lower the counts"):
         make("more", corpus, {"jigsaw": (easy, 6)})
-    assert not (tmp_path / "more").exists()
+    assert {row["reason"] for row in table.read_file(tmp_path / "more/rejected.parquet")} == {"drawn_before"}
+    assert not (tmp_path / "more/manifest.json").exists()
 
 
 def test_a_dataset_is_made_once(made: Corpus, make: Make, tmp_path: Path) -> None:
@@ -110,8 +124,44 @@ def test_a_dataset_is_made_once(made: Corpus, make: Make, tmp_path: Path) -> Non
         make("dataset", made, columns, seed=1)
     with pytest.raises(ValueError, match="other recipe"):
         make("dataset", made, {"mirror": (MIRROR, 3)})
+    (tmp_path / "dataset/samples-00000.parquet").unlink()
+    with pytest.raises(ValueError, match=r"samples-00000\.parquet missing or altered"):
+        make("dataset", made, columns)
+
+
+def test_an_unfinished_dataset_is_finished_and_other_folders_are_left_alone(
+    made: Corpus, make: Make, tmp_path: Path
+) -> None:
+    columns = {"mirror": (MIRROR, 2)}
+    manifest = make("dataset", made, columns)
     (tmp_path / "dataset/manifest.json").unlink()
+    (tmp_path / "dataset/.unfinished").touch()
+    (tmp_path / "dataset/samples-00001.parquet").write_bytes(b"of a larger build that was killed")
     assert make("dataset", made, columns) == manifest
+    assert not (tmp_path / "dataset/samples-00001.parquet").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/README.md").write_text("mine")
+    with pytest.raises(ValueError, match="holds something that is not a dataset"):
+        make("mine", made, columns)
+    assert (tmp_path / "mine/README.md").read_text() == "mine"
+
+
+def test_a_dataset_in_a_linked_folder_finds_its_corpus(made: Corpus, make: Make, tmp_path: Path) -> None:
+    (tmp_path / "deep/er/still").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep/er/still")
+    make("link/dataset", made, {"mirror": (MIRROR, 2)})
+    assert VideoSSRDataset(tmp_path / "link/dataset")[0].clips[0].frames.shape[0] == SLOTS
+
+
+def test_a_damaged_pack_stops_the_build(made: Corpus, make: Make, tmp_path: Path) -> None:
+    copy = tmp_path / "corpus"
+    shutil.copytree(made.path, copy)
+    pack = max((copy / "packs").iterdir(), key=lambda path: path.stat().st_size)
+    damaged = bytearray(pack.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    pack.write_bytes(damaged)
+    with pytest.raises(CorpusError, match="are damaged"):
+        make("dataset", Corpus(copy), {"mirror": (MIRROR, 2)})
 
 
 def test_a_video_with_too_few_frames_is_recorded(make: Make, tmp_path: Path) -> None:

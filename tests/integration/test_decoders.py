@@ -6,7 +6,7 @@ import hashlib
 import random
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -177,7 +177,7 @@ def test_what_is_kept_has_the_colors_and_the_turn_of_torchcodec(torchcodec: dict
 def keep(path: Path) -> Frames:
     """The middle slot, kept at the full size."""
     for plan in PLANS:
-        whole = Plan(plan.kind, plan.frames, plan.fps, plan.margin, plan.min_step, max_pixels=4_000_000)
+        whole = replace(plan, max_pixels=4_000_000)
         try:
             frames = decode(path, whole).frames
         except RejectedError:

@@ -38,8 +38,8 @@ def test_nothing_temporal_can_be_asked_of_a_still(clip: Callable[..., Video]) ->
         rejected = admits(video, name)
         assert rejected is not None
         assert (rejected.reason, rejected.value) == ("hidden_motion", 0)
-    dense = clip("mmaction_test.mp4", 144)
-    frozen = Video(dense.key, dense.clock, np.repeat(dense.frames[:1], 144, axis=0))
+    dense = clip("mmaction_test.mp4", 96)
+    frozen = Video(dense.key, dense.clock, np.repeat(dense.frames[:1], 96, axis=0))
     for name in ("slow", "fast"):
         assert admits(dense, name) is None
         assert admits(frozen, name) is not None
@@ -71,6 +71,25 @@ def test_the_weakest_place_decides(clip: Callable[..., Video]) -> None:
     rejected = admits(Video(video.key, video.clock, frames), "channel_swap")
     assert rejected is not None
     assert rejected.value < rejected.threshold
+
+
+def test_one_black_frame_hides_what_falls_on_it(clip: Callable[..., Video]) -> None:
+    """It jumps against both its neighbors, and yet a mirrored black frame is a black frame."""
+    video = clip("pancake.mkv")
+    frames = video.frames.copy()
+    frames[25] = 0
+    for name in ("mirror", "channel_swap", "rotate_180", "grayscale", "zoom_out"):
+        assert admits(video, name) is None
+        rejected = admits(Video(video.key, video.clock, frames), name)
+        assert rejected is not None, name
+        assert rejected.value == pytest.approx(0, abs=0.01)
+
+
+def test_limits_of_nothing_admit_everything(clip: Callable[..., Video]) -> None:
+    nothing = {"picture": 0, "palette": 0, "texture": 0, "motion": 0, "contrast": 0, "course": 0}
+    for name in ("mirror", "shuffle"):
+        knobs = parse(GroundingKnobs, {"perturbation": name, "limits": nothing}, "test")
+        assert Grounding().admits(still(clip("bikes.mp4").frames[0]), knobs) is None
 
 
 def test_a_scene_that_returns_cannot_be_shuffled(clip: Callable[..., Video]) -> None:

@@ -13,10 +13,10 @@ import pytest
 
 from tests.report.synthetic import counted, counts, permutation, permuted, segment, segments
 from videossr.build import table
-from videossr.build.manifest import content_hash, file_hashes, read_manifest, write_json
+from videossr.build.manifest import content_hash, file_hashes, read_manifest, write_manifest
 from videossr.clock import even
 from videossr.dataset import VideoSSRDataset
-from videossr.render import fingerprint, render
+from videossr.render import pixel_hash, render
 from videossr.report.finding import Finding
 from videossr.report.validate import border_change, label_error, marker_errors, true_answer, validate
 from videossr.sample import Sample
@@ -38,8 +38,8 @@ def rewrite(folder: Path, rows: list[Row]) -> None:
     manifest = read_manifest(folder)
     manifest["samples"] = len(rows)
     manifest["files"] = file_hashes(folder, [*manifest["files"]])
-    manifest["hash"] = content_hash({name: value for name, value in manifest.items() if name != "hash"})
-    write_json(folder / "manifest.json", manifest)
+    manifest["hash"] = content_hash(manifest, manifest["files"])
+    write_manifest(folder, manifest)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def renew(row: Row, corpus: Corpus | None = None, **fields: object) -> None:
     """Other fields of the sample: the row, its id and its question follow, and with a corpus its pixels."""
     sample = replace(table.to_sample(row), **fields)  # type: ignore[arg-type]
     question = TASKS.get(sample.task)().question(sample, WORDING)
-    pixels = fingerprint(render(corpus, sample)) if corpus else row["pixels"]
+    pixels = pixel_hash(render(corpus, sample)) if corpus else row["pixels"]
     row.update(table.to_row(sample, question, pixels, row["seed"], row["attempt"]))
 
 
@@ -298,7 +298,7 @@ def test_a_bent_law_is_noticed(altered: Alter, name: str) -> None:
     opened = altered(change)
     manifest = read_manifest(opened.path)
     manifest["recipe"]["columns"][column]["count"] = len(drawn)
-    write_json(opened.path / "manifest.json", manifest)
+    write_manifest(opened.path, manifest)
     opened = VideoSSRDataset(opened.path, corpus=opened.corpus.path)
     assert failing(validate(opened, renders=0)) == {(check, column) for check in wrong}
 

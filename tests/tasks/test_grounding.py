@@ -14,6 +14,7 @@ from videossr.clock import Clock, even
 from videossr.config import parse
 from videossr.perturb import ORDERS, PIXELS, SPEEDS
 from videossr.question import VIDEO, Frames
+from videossr.render import fill
 from videossr.sample import Reject, Sample, VideoKey
 from videossr.tasks.base import Video
 from videossr.tasks.grounding import Grounding, GroundingKnobs, Perturbation
@@ -28,8 +29,7 @@ def knobs(name: str, **more: Any) -> GroundingKnobs:
 
 
 def draw(video: Video, name: str, seed: int = 0, donors: tuple[Video, ...] = ()) -> Sample:
-    sources = [lambda donor=donor: donor for donor in donors]
-    sample = TASK.draw(video, f"grounding/{name}", knobs(name), np.random.default_rng(seed), sources)
+    sample = TASK.draw(video, f"grounding/{name}", knobs(name), np.random.default_rng(seed), donors)
     assert isinstance(sample, Sample)
     return sample
 
@@ -68,8 +68,6 @@ def test_only_the_segment_changes_and_both_its_ends_do(name: str, clip: Callable
 
 
 def _fit(video: Video, like: Video) -> Video:
-    from videossr.render import fill
-
     return Video(video.key, video.clock, fill(video.frames, *like.size))
 
 
@@ -117,6 +115,12 @@ def test_an_uneven_clock_is_kept_and_has_no_speeds() -> None:
     assert TASK.admits(video, knobs("slow")) == Reject("uneven_clock", 50, 1)
 
 
+def test_a_segment_too_brief_to_be_answered_in_tenths_is_refused() -> None:
+    assert TASK.admits(still(even(48, 1_200)), knobs("mirror")) != Reject("too_brief", 0.2, 0.2)
+    rejected = TASK.admits(still(even(48, 1_100)), knobs("mirror"))
+    assert rejected == Reject("too_brief", 0.183, 0.2)
+
+
 def test_a_denser_pack_gives_the_same_slots(clip: Callable[..., Video]) -> None:
     dense, plain = clip("bikes.mp4", 144), clip("bikes.mp4", 48)
     assert dense.clock.thin(48) == plain.clock
@@ -133,7 +137,7 @@ def test_what_each_perturbation_needs() -> None:
 
 def test_a_donor_must_stand_out(clip: Callable[..., Video]) -> None:
     video = clip("bikes.mp4")
-    rejected = TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), [lambda: video])
+    rejected = TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), [video])
     assert isinstance(rejected, Reject)
     assert rejected.reason == "no_donor"
     assert TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), []) == Reject("no_donor", 0, 1)

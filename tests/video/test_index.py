@@ -210,8 +210,9 @@ def test_reading_fails_clearly(source: Path, tmp_path: Path) -> None:
     index(source, out, PLAN)
     corpus = Corpus(out)
     entry = corpus.videos[0]
-    assert entry.key in corpus
-    assert VideoKey(entry.content, "0" * 64) not in corpus
+    corpus.verify(entry.key)
+    with pytest.raises(CorpusError, match="another decoded form"):
+        corpus.verify(VideoKey(entry.content, "0" * 64))
     with pytest.raises(CorpusError, match="--corpus"):
         corpus.frames(VideoKey("0" * 64, entry.pack))
     with pytest.raises(CorpusError, match="another decoded form"):

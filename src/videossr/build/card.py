@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from jinja2 import Environment, StrictUndefined
+
+from videossr.build.manifest import Manifest
 
 _CARD = """\
 ---
@@ -47,7 +46,7 @@ Rebuild it from the corpus with the hash `{{ corpus.hash }}`
 """
 
 
-def card(manifest: Mapping[str, Any]) -> str:
+def card(manifest: Manifest) -> str:
     """The card's Markdown, from the manifest alone."""
     return (
         Environment(autoescape=False, keep_trailing_newline=True, undefined=StrictUndefined)

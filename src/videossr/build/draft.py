@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TypeAlias, overload
+from typing import TypeAlias
 
 import numpy as np
 
 from videossr.build.recipe import Mixture
 from videossr.build.select import Job
 from videossr.question import Question
-from videossr.render import fill, fingerprint, render
+from videossr.render import fill, pixel_hash, render
 from videossr.sample import Reject, Sample
 from videossr.tasks.base import Video
 from videossr.video.pack import Corpus
@@ -26,7 +26,7 @@ Gates: TypeAlias = Mapping[str, Reject | None]
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A sample, what is asked about it, and the fingerprint of its rendered pixels."""
+    """A sample, what is asked about it, and the hash of its rendered pixels."""
 
     job: Job
     sample: Sample
@@ -44,7 +44,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Drafter:
-    """Gates and draws for the videos of a corpus; `usable` are their indices, those excluded left out."""
+    """Gates and draws for the videos of a corpus; `usable` are their indices, ascending, without those excluded."""
 
     corpus: Corpus
     mixture: Mixture
@@ -53,7 +53,8 @@ class Drafter:
     usable: tuple[int, ...]
 
     def gate(self, index: int) -> Gates:
-        """Which columns the video at `index` is fit for."""
+        """Which columns the video at `index` is fit for. Raises CorpusError when its pack is damaged."""
+        self.corpus.verify(self.corpus.videos[index].key)
         video = self.video(index)
         gates: dict[str, Reject | None] = {}
         for column, task in self.mixture.tasks.items():
@@ -75,14 +76,14 @@ class Drafter:
             if isinstance(drawn, Reject):
                 results.append(Failed(job, drawn))
             else:
-                pixels = fingerprint(render(self.corpus, drawn))
+                pixels = pixel_hash(render(self.corpus, drawn))
                 results.append(Drawn(job, drawn, self._question(drawn), pixels))
         return results
 
     def _question(self, sample: Sample) -> Question:
         try:
             return self.mixture.tasks[sample.column].question(sample, self.wording)
-        except (KeyError, IndexError, ValueError) as error:
+        except (LookupError, ValueError, AttributeError, TypeError) as error:
             raise ValueError(f"the wording of {sample.task} cannot be filled in: {error!r}") from error
 
     def video(self, index: int) -> Video:
@@ -94,24 +95,19 @@ class Drafter:
         return Video(entry.key, entry.clock, fill(self.corpus.frames(entry.key), height, width))
 
 
-class _Donors(Sequence[Callable[[], Video]]):
+@dataclass(frozen=True, slots=True)
+class _Donors:
     """Every usable video but one."""
 
-    def __init__(self, drafter: Drafter, but: int) -> None:
-        self._drafter = drafter
-        self._indices = [index for index in drafter.usable if index != but]
+    drafter: Drafter
+    but: int
 
     def __len__(self) -> int:
-        return len(self._indices)
+        return len(self.drafter.usable) - 1
 
-    @overload
-    def __getitem__(self, at: int) -> Callable[[], Video]: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[Callable[[], Video]]: ...
-    def __getitem__(self, at: int | slice) -> Callable[[], Video] | Sequence[Callable[[], Video]]:
-        if isinstance(at, slice):
-            return [partial(self._drafter.video, index) for index in self._indices[at]]
-        return partial(self._drafter.video, self._indices[at])
+    def __getitem__(self, index: int) -> Video:
+        skipped = bisect_left(self.drafter.usable, self.but)
+        return self.drafter.video(self.drafter.usable[index + (index >= skipped)])
 
 
 def generator(seed: int, column: str, content: str, attempt: int) -> np.random.Generator:

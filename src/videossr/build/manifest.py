@@ -7,51 +7,114 @@ import json
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from videossr.atomic import write_text
 
 NAME = "manifest.json"
 LIBRARIES = ("videossr", "numpy", "opencv-python-headless", "pyarrow", "simplejpeg")
 """The libraries whose versions decide the bytes of a dataset and of its rendered samples."""
 
 
+class ColumnTable(TypedDict):
+    """A column of a recipe, every knob written out."""
+
+    task: str
+    count: int
+    knobs: dict[str, Any]
+
+
+class RecipeTable(TypedDict):
+    """A recipe, every default written out, as TOML and JSON hold it."""
+
+    name: str
+    summary: str
+    max_pixels: int
+    columns: dict[str, ColumnTable]
+
+
+class CorpusTable(TypedDict):
+    """Which corpus, and where it lay when the dataset was built, relative to the dataset."""
+
+    hash: str
+    path: str
+
+
+class Making(TypedDict):
+    """Everything that decides what a dataset holds."""
+
+    kind: Literal["dataset"]
+    recipe: RecipeTable
+    seed: int
+    wording: dict[str, Any]
+    corpus: CorpusTable
+    excluded: list[str]
+    versions: dict[str, str]
+
+
+class ColumnResult(TypedDict):
+    """How many samples a column got, and how many videos passed its gate."""
+
+    samples: int
+    admitted: int
+
+
+class Manifest(Making):
+    """The making, and what came of it. `most_used` is how many samples a video serves at the most."""
+
+    samples: int
+    videos: int
+    most_used: int
+    columns: dict[str, ColumnResult]
+    rejected: dict[str, int]
+    files: dict[str, str]
+    hash: str
+
+
 def versions(tasks: Iterable[str]) -> dict[str, str]:
     """Versions of these libraries, and of the other packages that `tasks` come from."""
-    owners = {
-        point.dist.name for name in tasks for point in entry_points(group="videossr.tasks", name=name) if point.dist
-    }
+    points = (point for task in tasks for point in entry_points(group="videossr.tasks", name=task))
+    owners = {point.dist.name for point in points if point.dist}
     return {library: version(library) for library in sorted({*LIBRARIES, *owners})}
 
 
-def file_hashes(folder: Path, names: list[str]) -> dict[str, str]:
+def file_hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """SHA-256 of each file, by name."""
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sorted(names)}
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write JSON under a temporary name and rename it."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", "utf-8")
-    partial.replace(path)
+def content_hash(making: Making, files: Mapping[str, str]) -> str:
+    """SHA-256 over how a dataset was made and over its samples; not over what its sources are called or lie at."""
+    samples = {name: digest for name, digest in files.items() if name.startswith("samples-")}
+    content = {**making, "corpus": making["corpus"]["hash"], "samples": samples}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write it, under a temporary name first."""
+    write_text(folder / NAME, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+
+
+def read_manifest(folder: Path) -> Manifest:
     """The manifest of a complete dataset.
 
-    Raises FileNotFoundError that says what to do when the folder holds none.
+    Raises FileNotFoundError that says what to do when the folder holds none, and ValueError when it is damaged.
     """
+    path = folder / NAME
     try:
-        manifest: dict[str, Any] = json.loads((folder / NAME).read_text("utf-8"))
+        found = json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
         what = "is not complete; run its `videossr build` again" if folder.is_dir() else "does not exist"
         raise FileNotFoundError(f"{folder}: this dataset {what} (there is no {NAME})") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{folder / NAME}: not valid JSON: {error}") from error
-    if manifest.get("kind") != "dataset":
-        raise ValueError(f"{folder}: this is a {manifest.get('kind', 'folder')}, not a dataset")
-    return manifest
-
-
-def content_hash(manifest: Mapping[str, Any]) -> str:
-    """SHA-256 over what the dataset is: everything but where its corpus lies."""
-    content = {**manifest, "corpus": manifest["corpus"]["hash"]}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    except ValueError as error:
+        raise ValueError(f"{path}: not valid JSON: {error}") from error
+    if not isinstance(found, dict) or found.get("kind") != "dataset":
+        raise ValueError(f"{folder} is not a dataset, says its {NAME}")
+    try:
+        return TypeAdapter(Manifest).validate_python(found)
+    except ValidationError as error:
+        places = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
+        raise ValueError(f"{path}: damaged, or of another version: see {places}") from error

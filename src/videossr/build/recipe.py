@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from videossr.build.manifest import ColumnTable, RecipeTable
 from videossr.config import override, parse, read_toml
 from videossr.registry import suggest
 from videossr.tasks.base import TASKS, Task
@@ -35,16 +36,16 @@ class Recipe:
     """What `videossr build` makes.
 
     Attributes:
-        name: of the recipe; also the title of the dataset's card.
+        name: letters, digits and `_.-`; also the title of the dataset's card.
         summary: one sentence for the card and for `videossr build --help`.
         max_pixels: height times width that the model sees, at most. A pack within it is used as it is.
-        columns: by the name that samples, reports and validation use.
+        columns: by the name that samples, reports and validation use: letters, digits and `_/-`.
     """
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     summary: str = ""
     max_pixels: Annotated[int, Field(ge=1024, description="height times width")] = 65536
-    columns: dict[str, dict[str, Any]]
+    columns: dict[Annotated[str, Field(pattern=r"^[\w/-]+$")], dict[str, Any]]
 
 
 class Mixture:
@@ -68,13 +69,14 @@ class Mixture:
             self.knobs[name] = parse(self.tasks[name].Knobs, column.knobs, f"{where}: columns.{name}.knobs")
 
     @cached_property
-    def resolved(self) -> dict[str, Any]:
+    def resolved(self) -> RecipeTable:
         """The recipe with every default written out, as TOML can hold it."""
         columns = {
-            name: {"task": column.task, "count": column.count, "knobs": _plain(asdict(self.knobs[name]))}
+            name: ColumnTable(task=column.task, count=column.count, knobs=_plain(asdict(self.knobs[name])))
             for name, column in self.columns.items()
         }
-        return {**asdict(self.recipe), "columns": columns}
+        recipe = self.recipe
+        return {"name": recipe.name, "summary": recipe.summary, "max_pixels": recipe.max_pixels, "columns": columns}
 
     def limited(self, limit: int) -> Mixture:
         """The same columns, scaled down to `limit` samples in all; each keeps one at least."""

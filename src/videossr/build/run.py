@@ -5,38 +5,36 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import tomli_w
 
-from videossr.build import manifest as manifests
+from videossr.atomic import write_text
 from videossr.build import table
 from videossr.build.card import card
-from videossr.build.draft import Drafter, Drawn, Failed
+from videossr.build.draft import Drafter
 from videossr.build.exclude import VIDEOS, exclude, video_row
+from videossr.build.ledger import Ledger
+from videossr.build.manifest import (
+    NAME,
+    Making,
+    Manifest,
+    content_hash,
+    file_hashes,
+    read_manifest,
+    versions,
+    write_manifest,
+)
 from videossr.build.recipe import Mixture
 from videossr.build.select import Selection
-from videossr.sample import Reject
-from videossr.video.pack import Corpus, Entry
+from videossr.video.pack import Corpus
 from videossr.wording import Wording
 from videossr.workers import Pool
 
-REJECTED = pa.schema(
-    [
-        ("content", pa.string()),
-        ("path", pa.string()),
-        ("column", pa.string()),
-        ("attempt", pa.int32()),
-        ("reason", pa.string()),
-        ("value", pa.float64()),
-        ("threshold", pa.float64()),
-    ]
-)
-"""What was not used: `column` is empty for a video excluded whole, `attempt` is empty for a gate."""
+UNFINISHED = ".unfinished"
+"""Lies in the folder of a dataset from the start of its build to the end."""
 
 
 @dataclass(frozen=True)
@@ -49,39 +47,6 @@ class Progress:
     rejected: int
 
 
-@dataclass
-class _Ledger:
-    """What became of every video and draw."""
-
-    entries: Sequence[Entry]
-    drawn: dict[str, Drawn] = field(default_factory=dict)
-    rejected: list[dict[str, Any]] = field(default_factory=list)
-
-    def reject(self, index: int, column: str | None, attempt: int | None, reject: Reject) -> None:
-        entry = self.entries[index]
-        self.rejected.append(
-            {
-                "content": entry.key.content,
-                "path": entry.path,
-                "column": column,
-                "attempt": attempt,
-                "reason": reject.reason,
-                # Sums of floats may differ in their last digits from one processor to another.
-                "value": round(reject.value, 4),
-                "threshold": round(reject.threshold, 4),
-            }
-        )
-
-    def add(self, result: Drawn | Failed) -> None:
-        job = result.job
-        if isinstance(result, Failed):
-            self.reject(job.video, job.column, job.attempt, result.reject)
-        elif result.sample.id in self.drawn:
-            self.reject(job.video, job.column, job.attempt, Reject("drawn_before", 1, 0))
-        else:
-            self.drawn[result.sample.id] = result
-
-
 def build(
     mixture: Mixture,
     corpus: Corpus,
@@ -92,76 +57,65 @@ def build(
     exclusions: Iterable[Path] = (),
     workers: int = 1,
     progress: Callable[[Progress], None] = lambda _: None,
-) -> dict[str, Any]:
+) -> Manifest:
     """Make the dataset `out` and return its manifest. One that is there already, of the same making, is left alone.
 
-    Raises ValueError when the corpus cannot serve the recipe, or when `out` holds something else.
+    What was rejected is in `rejected.parquet`, also when the build fails.
+
+    Raises:
+        ValueError: the corpus cannot serve the recipe, or `out` holds something else.
+        CorpusError: a pack is damaged.
     """
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be from 0 to 2^63 - 1, got {seed}")
     exclusions = list(exclusions)
-    making: dict[str, Any] = {
-        "kind": "dataset",
-        "recipe": mixture.resolved,
-        "seed": seed,
-        "wording": wording,
-        "corpus": {"hash": corpus.hash, "path": os.path.relpath(corpus.path, out)},
-        "excluded": [manifests.read_manifest(path)["hash"] for path in exclusions],
-        "versions": manifests.versions(column.task for column in mixture.columns.values()),
-    }
-    if (out / manifests.NAME).exists():
-        made = manifests.read_manifest(out)
-        differs = [name for name, value in making.items() if name != "corpus" and made.get(name) != value]
-        differs += ["corpus"] if made["corpus"]["hash"] != corpus.hash else []
-        if differs:
-            raise ValueError(f"{out} holds a dataset of other {', '.join(differs)}; choose another --out or delete it")
-        return made
-    if out.exists() and (strange := _strange(out)):
-        raise ValueError(f"{out} is not an unfinished dataset (it holds {strange}); choose another --out")
+    making = Making(
+        kind="dataset",
+        recipe=mixture.resolved,
+        seed=seed,
+        wording=dict(wording),
+        corpus={"hash": corpus.hash, "path": os.path.relpath(corpus.path.resolve(), out.resolve())},
+        excluded=[read_manifest(path)["hash"] for path in exclusions],
+        versions=versions(column.task for column in mixture.columns.values()),
+    )
+    if (out / NAME).exists():
+        return _finished(out, making)
+    if out.exists() and any(out.iterdir()) and not (out / UNFINISHED).exists():
+        raise ValueError(f"{out} holds something that is not a dataset; choose another --out")
     _check_density(mixture, corpus)
-
-    ledger = _Ledger(corpus.videos)
-    for index, reject in exclude(corpus.videos, exclusions).items():
-        ledger.reject(index, None, None, reject)
-    unusable = {row["content"] for row in ledger.rejected}
-    usable = tuple(index for index, entry in enumerate(corpus.videos) if entry.key.content not in unusable)
-    with Pool(Drafter(corpus, mixture, wording, seed, usable), workers) as pool:
-        admitted = _gate(pool, ledger, mixture, usable, progress)
-        _fill(pool, ledger, mixture, admitted, progress)
-
-    rows = sorted(ledger.drawn.values(), key=lambda drawn: drawn.sample.id)
-    sample_rows = [table.to_row(d.sample, d.question, d.pixels, seed, d.job.attempt) for d in rows]
-    uses = Counter(key for drawn in rows for key in drawn.sample.sources)
-    video_rows = [video_row(entry, uses[entry.key]) for entry in corpus.videos if uses[entry.key]]
-    served = Counter(drawn.job.video for drawn in rows)
-    filled = Counter(drawn.job.column for drawn in rows)
-
     out.mkdir(parents=True, exist_ok=True)
-    for unfinished in out.glob("samples-*.parquet"):
-        unfinished.unlink()
-    files = table.write(sample_rows, out, "samples", table.SCHEMA)
-    table.write_file(video_rows, out / "videos.parquet", VIDEOS)
-    table.write_file(ledger.rejected, out / "rejected.parquet", REJECTED)
-    (out / "config.toml").write_text(tomli_w.dumps(mixture.resolved), "utf-8")
-    (out / "wording.toml").write_text(tomli_w.dumps(wording, multiline_strings=True), "utf-8")
-    files += ["videos.parquet", "rejected.parquet", "config.toml", "wording.toml"]
-    made = {
-        **making,
-        "samples": len(rows),
-        "videos": len(video_rows),
-        "most_used": max(served.values()),
-        "columns": {name: {"samples": filled[name], "admitted": len(admitted[name])} for name in mixture.columns},
-        "rejected": dict(Counter(f"{row['column'] or 'excluded'}: {row['reason']}" for row in ledger.rejected)),
-        "files": manifests.file_hashes(out, files),
-    }
-    made["hash"] = manifests.content_hash(made)
-    (out / "README.md").write_text(card(made), "utf-8")
-    manifests.write_json(out / manifests.NAME, made)
+    (out / UNFINISHED).touch()
+
+    ledger = Ledger(corpus.videos)
+    excluded = exclude(corpus.videos, exclusions)
+    for video, reject in excluded.items():
+        ledger.refuse(video, reject)
+    usable = tuple(video for video in range(len(corpus.videos)) if video not in excluded)
+    try:
+        with Pool(Drafter(corpus, mixture, wording, seed, usable), workers) as pool:
+            admitted = _gate(pool, ledger, mixture, usable, progress)
+            _fill(pool, ledger, mixture, admitted, progress)
+    finally:
+        ledger.write_rejected(out)
+    return _write(out, making, ledger, {name: len(videos) for name, videos in admitted.items()})
+
+
+def _finished(out: Path, making: Making) -> Manifest:
+    """The manifest of a dataset that is there already. Raises ValueError unless it is what would be made, and whole."""
+    made = read_manifest(out)
+    same = {**making, "corpus": making["corpus"]["hash"]}
+    differs = [
+        name for name, value in {**made, "corpus": made["corpus"]["hash"]}.items() if value != same.get(name, value)
+    ]
+    if differs:
+        raise ValueError(f"{out} holds a dataset of other {', '.join(differs)}; choose another --out or delete it")
+    there = [name for name in made["files"] if (out / name).is_file()]
+    now = file_hashes(out, there)
+    if altered := [name for name, digest in made["files"].items() if now.get(name) != digest]:
+        raise ValueError(
+            f"{out}: {', '.join(altered)} missing or altered since it was built; delete {out} to build anew"
+        )
     return made
-
-
-def _strange(out: Path) -> str:
-    """A file that `build` would not have written, or ''."""
-    known = ("samples-", "videos.parquet", "rejected.parquet", "config.toml", "wording.toml", "README.md", ".")
-    return next((path.name for path in sorted(out.iterdir()) if not path.name.startswith(known)), "")
 
 
 def _check_density(mixture: Mixture, corpus: Corpus) -> None:
@@ -178,47 +132,71 @@ def _check_density(mixture: Mixture, corpus: Corpus) -> None:
 
 
 def _gate(
-    pool: Pool[Drafter], ledger: _Ledger, mixture: Mixture, usable: Sequence[int], progress: Callable[[Progress], None]
+    pool: Pool[Drafter], ledger: Ledger, mixture: Mixture, usable: Sequence[int], progress: Callable[[Progress], None]
 ) -> dict[str, set[int]]:
     """For each column, the videos that it admits."""
     admitted: dict[str, set[int]] = {column: set() for column in mixture.columns}
-    results = pool.map(Drafter.gate, usable)
-    for done, (index, gates) in enumerate(zip(usable, results, strict=True), start=1):
+    for done, (video, gates) in enumerate(zip(usable, pool.map(Drafter.gate, usable), strict=True), start=1):
         for column, reject in gates.items():
             if reject is None:
-                admitted[column].add(index)
+                admitted[column].add(video)
             else:
-                ledger.reject(index, column, None, reject)
-        progress(Progress("gates", done, len(usable), len(ledger.rejected)))
-    empty = [column for column, videos in admitted.items() if not videos]
-    if empty:
-        reasons = Counter(f"{row['column']}: {row['reason']}" for row in ledger.rejected if row["column"] in empty)
-        told = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
-        raise ValueError(f"no video of {len(usable)} is fit for {', '.join(empty)}: {told}")
+                ledger.refuse(video, reject, column)
+        progress(Progress("gates", done, len(usable), len(ledger.refusals)))
+    if empty := [column for column, videos in admitted.items() if not videos]:
+        counts = ", ".join(f"{reason} ({count})" for reason, count in ledger.reasons().items())
+        raise ValueError(f"no video is fit for {', '.join(empty)}. Rejected of {len(ledger.entries)} videos: {counts}")
     return admitted
 
 
 def _fill(
     pool: Pool[Drafter],
-    ledger: _Ledger,
+    ledger: Ledger,
     mixture: Mixture,
     admitted: dict[str, set[int]],
     progress: Callable[[Progress], None],
 ) -> None:
     """Draw until every quota is met. Draws that fail are made up for by further ones."""
     quotas = {name: column.count for name, column in mixture.columns.items()}
-    most = {name: 16 + 4 * quota // len(admitted[name]) for name, quota in quotas.items()}
-    selection = Selection(admitted, quotas, max(most.values()))
-    while True:
-        filled = Counter(drawn.job.column for drawn in ledger.drawn.values())
-        jobs = selection.next_jobs(filled)
-        if not jobs:
-            break
+    most = max(16 + 4 * quota // len(admitted[name]) for name, quota in quotas.items())
+    selection = Selection(admitted, quotas, most)
+    while jobs := selection.next_jobs(ledger.filled()):
         by_video = [list(group) for _, group in groupby(sorted(jobs), key=lambda job: job.video)]
         for results in pool.map(Drafter.draw, by_video):
             for result in results:
                 ledger.add(result)
-            progress(Progress("draws", len(ledger.drawn), sum(quotas.values()), len(ledger.rejected)))
+            progress(Progress("draws", len(ledger.drawn), sum(quotas.values()), len(ledger.refusals)))
+    filled = ledger.filled()
     if short := {name: quota - filled[name] for name, quota in quotas.items() if filled[name] < quota}:
         told = ", ".join(f"{name} lacks {lack} of {quotas[name]}" for name, lack in short.items())
         raise ValueError(f"too few samples could be drawn: {told}. Add videos, or lower the counts (--limit)")
+
+
+def _write(out: Path, making: Making, ledger: Ledger, admitted: dict[str, int]) -> Manifest:
+    """Write the files, the manifest last."""
+    for unfinished in out.glob("samples-*.parquet"):
+        unfinished.unlink()
+    drawn = sorted(ledger.drawn.values(), key=lambda drawn: drawn.sample.id)
+    rows = [table.to_row(d.sample, d.question, d.pixels, making["seed"], d.job.attempt) for d in drawn]
+    uses = Counter(key for d in drawn for key in d.sample.sources)
+    videos = [video_row(entry, uses[entry.key]) for entry in ledger.entries if uses[entry.key]]
+    names = table.write(rows, out, "samples", table.SCHEMA)
+    table.write_file(videos, out / "videos.parquet", VIDEOS)
+    write_text(out / "config.toml", tomli_w.dumps(making["recipe"]))
+    write_text(out / "wording.toml", tomli_w.dumps(making["wording"], multiline_strings=True))
+    files = file_hashes(out, [*names, "videos.parquet", "rejected.parquet", "config.toml", "wording.toml"])
+    filled = ledger.filled()
+    made = Manifest(
+        **making,
+        samples=len(rows),
+        videos=len(videos),
+        most_used=max(Counter(d.job.video for d in drawn).values()),
+        columns={name: {"samples": filled[name], "admitted": count} for name, count in admitted.items()},
+        rejected=ledger.reasons(),
+        files=files,
+        hash=content_hash(making, files),
+    )
+    write_text(out / "README.md", card(made))
+    write_manifest(out, made)
+    (out / UNFINISHED).unlink()
+    return made

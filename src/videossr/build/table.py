@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from videossr.atomic import replacing
 from videossr.clock import Clock
 from videossr.question import Question
 from videossr.sample import Sample, VideoKey
@@ -94,9 +95,8 @@ def write(rows: Sequence[Mapping[str, Any]], folder: Path, stem: str, schema: pa
 
 def write_file(rows: Sequence[Mapping[str, Any]], path: Path, schema: pa.Schema) -> None:
     """Write one Parquet file under a temporary name and rename it."""
-    partial = path.with_name(f".{path.name}.partial")
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), partial, compression=COMPRESSION)
-    partial.replace(path)
+    with replacing(path) as partial:
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), partial, compression=COMPRESSION)
 
 
 def read_file(path: Path) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 from rich.table import Table
 
 from videossr.build import recipe as recipes
@@ -29,12 +30,12 @@ def command(
     *,
     corpus: Path,
     out: Path,
-    seed: Annotated[int, Parameter(validator=lambda _, value: _seed(value))] = 0,
-    limit: int | None = None,
+    seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**63))] = 0,
+    limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     exclude: Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative="")] = (),
     wording: Path | None = None,
     overrides: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
-    workers: int = CORES,
+    workers: Annotated[int, Parameter(validator=Number(gte=1))] = CORES,
 ) -> None:
     """Make a dataset: draw questions from a corpus as a recipe says, each with a proven answer.
 
@@ -78,14 +79,8 @@ def command(
         summary.add_row(name, str(column["samples"]), str(column["admitted"]))
     console.print(summary)
     for reason, count in sorted(manifest["rejected"].items(), key=lambda item: -item[1]):
-        console.print(f"  rejected, {reason}: {count}", highlight=False)
+        console.print(f"  rejected, {reason}: {count}")
     console.print(
         f"{manifest['samples']} samples of {manifest['videos']} videos in {out} "
         f"(a video serves {manifest['most_used']} at the most), hash {manifest['hash'][:12]}",
-        highlight=False,
     )
-
-
-def _seed(value: int) -> None:
-    if not 0 <= value < 2**63:
-        raise ValueError("must be from 0 to 2^63 - 1")

@@ -20,7 +20,13 @@ from rich.progress import (
 )
 from rich.text import Text
 
-console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
+
+def _plain(*, stderr: bool = False, width: int | None = None) -> Console:
+    """Names and paths are printed as they are, whatever brackets and colons they hold."""
+    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+
+console = _plain(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
 
 
 class _Rate(ProgressColumn):
@@ -46,14 +52,14 @@ class Bar:
 
     def __init__(self) -> None:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             _Rate(),
             TimeRemainingColumn(),
             _Note(),
         )
-        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._progress = Progress(*columns, console=_plain(stderr=True))
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
@@ -74,4 +80,4 @@ class Bar:
 
     def say(self, text: str) -> None:
         """A line above the bar."""
-        self._progress.console.print(text, markup=False, highlight=False)
+        self._progress.console.print(text)

@@ -6,8 +6,10 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
 from videossr.cli.console import Bar, console
 from videossr.dataset import VideoSSRDataset
@@ -23,9 +25,9 @@ def command(
     *,
     out: Path,
     corpus: Path | None = None,
-    per_column: int = 4,
+    per_column: Annotated[int, Parameter(validator=Number(gte=1))] = 4,
     only: tuple[str, ...] = (),
-    thumb_height: int = 96,
+    thumb_height: Annotated[int, Parameter(validator=Number(gte=16))] = 96,
 ) -> None:
     """Write one self-contained HTML page of samples: frames, spans, shapes, questions, answers.
 
@@ -64,7 +66,7 @@ def command(
             thumb_height,
             progress=lambda done: bar.show("cards", done, len(chosen)),
         )
-    console.print(f"{len(chosen)} samples in {out}", highlight=False)
+    console.print(f"{len(chosen)} samples in {out}")
 
 
 def _some_of_each(dataset: VideoSSRDataset, per_column: int) -> list[int]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
 from videossr.cli.console import Bar, console
 from videossr.config import parse
@@ -36,7 +37,7 @@ def command(
     quality: int = QUALITY,
     chroma: Chroma = CHROMA,
     source_id: str | None = None,
-    workers: int = CORES,
+    workers: Annotated[int, Parameter(validator=Number(gte=1))] = CORES,
 ) -> None:
     """Decode every video under a folder once and keep its frames as a corpus of JPEG packs.
 
@@ -76,6 +77,6 @@ def command(
             source_id=source_id,
             progress=show,
         )
-    console.print(f"{summary.videos} videos in {out}, hash {summary.hash[:12]}", highlight=False)
+    console.print(f"{summary.videos} videos in {out}, hash {summary.hash[:12]}")
     for reason, count in sorted(summary.rejected.items()):
-        console.print(f"  rejected, {reason}: {count} (see {out / 'rejected.parquet'})", highlight=False)
+        console.print(f"  rejected, {reason}: {count} (see {out / 'rejected.parquet'})")

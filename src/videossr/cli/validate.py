@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
 from rich.table import Table
+from rich.text import Text
 
 from videossr.cli.console import Bar, console
 from videossr.dataset import VideoSSRDataset
@@ -16,7 +18,7 @@ from videossr.report.validate import TOLERANCE, label_error, marker_errors, vali
 from videossr.sample import Sample
 from videossr.tasks.base import TASKS
 
-VERDICTS = {True: "[green]holds[/]", False: "[red]FAILS[/]", None: ""}
+VERDICTS = {True: Text("holds", "green"), False: Text("FAILS", "bold red"), None: Text()}
 
 app = App(name="validate", help_epilogue="Example: videossr validate demo/dataset --model-type qwen3_vl")
 
@@ -28,8 +30,8 @@ def command(
     *,
     corpus: Path | None = None,
     model_type: Literal["qwen3_vl"] | None = None,
-    show: int = 2,
-    renders: int | None = None,
+    show: Annotated[int, Parameter(validator=Number(gte=0))] = 2,
+    renders: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
 ) -> None:
     """Check a dataset: gold answers, pixels, clock, laws, chance, shortcuts. Exit status 0 if everything holds, else 1.
 
@@ -56,7 +58,7 @@ def command(
     if model_type:
         for index in _first_of_each_task(opened, show):
             _show(opened.sample(index))
-    console.print(f"{tested - failed} of {tested} checks hold", highlight=False)
+    console.print(f"{tested - failed} of {tested} checks hold")
     sys.exit(1 if failed else 0)
 
 
@@ -70,18 +72,19 @@ def _first_of_each_task(dataset: VideoSSRDataset, count: int) -> list[int]:
 def _show(sample: Sample) -> None:
     """Slots, the marker that each pair of them shares, and what the label says of them."""
     spans = TASKS.get(sample.task)().truth(sample).spans
-    slots = Table("slots", "shown at (s)", "marker", "", title=f"{sample.column} {sample.id}: answer {sample.answer}")
+    console.print(f"{sample.column} {sample.id}: answer {sample.answer}")
+    slots = Table("slots", "shown at (s)", "marker", "", box=None)
     for pair, marker in enumerate(markers(sample.clock)):
         members = range(pair * MERGE, min((pair + 1) * MERGE, len(sample.clock)))
         inside = [any(first <= slot <= last for first, last in spans) for slot in members]
         mark = "in the span" if all(inside) else "partly" if any(inside) else ""
         times = ", ".join(f"{sample.clock.times_ms[slot] / 1000:.3f}" for slot in members)
         slots.add_row(f"{members[0]}-{members[-1]}", times, marker, mark)
-    console.print(slots, markup=False)
+    console.print(slots)
     layouts: dict[str, Layout] = {"transformers < 5.10": "bare", "transformers >= 5.10": "wrapped"}
     for versions, layout in layouts.items():
         text = video_text(sample.clock, 1, layout)
-        console.print(f"  {versions}: {text[:110]}...", markup=False, highlight=False)
+        console.print(f"  {versions}: {text[:110]}...")
     error = max(*marker_errors(sample), label_error(sample))
     verdict = "holds" if error <= TOLERANCE + 0.0005 else "FAILS"
-    console.print(f"  label and markers within {error:.3f} s of the clock: {verdict}\n", highlight=False)
+    console.print(f"  label and markers within {error:.3f} s of the clock: {verdict}\n")

@@ -85,8 +85,8 @@ def motion_jump(a: Floats, b: Floats) -> Floats:
 def hidden_change(original: Look, altered: Look, limits: Limits) -> Reject | None:
     """None when a border between `original` and `altered` would stand out at every slot, else what came nearest to it.
 
-    Both directions are looked at: from an original frame to the next one altered, and back. What the video does anyway
-    is the median of its own jumps.
+    A slot must differ from what it would show, and both directions are looked at: from an original frame to the next
+    one altered, and back. What the video does anyway is the median of its own jumps.
     """
     results = []
     for cue, jump, least, x, y in (
@@ -94,11 +94,15 @@ def hidden_change(original: Look, altered: Look, limits: Limits) -> Reject | Non
         ("palette", _distance, limits.palette, original.palettes, altered.palettes),
         ("texture", _octaves, limits.texture, original.textures, altered.textures),
     ):
-        value = float(min(jump(x[:-1], y[1:]).min(), jump(y[:-1], x[1:]).min()))
-        threshold = max(least, limits.contrast * float(np.median(jump(x[:-1], x[1:]))))
-        results.append((value / threshold, Reject(f"hidden_{cue}", value, threshold)))
-    ratio, nearest = max(results, key=lambda result: result[0])
-    return nearest if ratio < 1 else None
+        borders = float(min(jump(x[:-1], y[1:]).min(), jump(y[:-1], x[1:]).min()))
+        drowned = max(least, limits.contrast * float(np.median(jump(x[:-1], x[1:]))))
+        measured = ((borders, drowned), (float(jump(x, y).min()), least))
+        missed = [(value / threshold, value, threshold) for value, threshold in measured if value < threshold]
+        if not missed:
+            return None
+        share, value, threshold = min(missed)
+        results.append((share, Reject(f"hidden_{cue}", value, threshold)))
+    return max(results, key=lambda result: result[0])[1]
 
 
 def _distance(a: Floats, b: Floats) -> Floats:

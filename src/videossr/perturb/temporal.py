@@ -30,10 +30,9 @@ class Order:
 
 def shuffle(length: int, strengths: Strengths, rng: np.random.Generator) -> list[int]:
     """A uniform permutation among those that move the first and last frame by at least `shift` slots."""
-    shift = min(strengths.shift, length - 1)
     while True:
         order = rng.permutation(length)
-        if order[0] >= shift and order[-1] <= length - 1 - shift:
+        if order[0] >= strengths.shift and order[-1] <= length - 1 - strengths.shift:
             return [int(offset) for offset in order]
 
 

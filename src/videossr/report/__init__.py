@@ -1,1 +1,1 @@
-"""What people look at: galleries of samples, tables and plots of results."""
+"""What people look at: checks of a dataset, and galleries of its samples."""

@@ -24,6 +24,7 @@ import simplejpeg
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from videossr.atomic import replacing
 from videossr.question import VIDEO, Clip, Frames, Outline, Question, Truth
 from videossr.sample import JSON, Sample
 
@@ -105,13 +106,11 @@ def write_gallery(
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         cards=_views(cards, thumb_height, quality, progress),
     )
-    unfinished = out.with_name(out.name + ".tmp")
-    try:
-        with unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.writelines(page)
-        unfinished.replace(out)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with (
+        replacing(out) as partial,
+        partial.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
+    ):
+        file.writelines(page)
 
 
 def make_sprite(frames: Frames, height: int, quality: int) -> Sprite:

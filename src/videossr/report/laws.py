@@ -34,14 +34,14 @@ def grounding(column: str, samples: Sequence[Sample], knobs: GroundingKnobs) -> 
     firsts = [sample.integer("first") for sample in samples]
     lengths = [sample.integer("last") - first + 1 for sample, first in zip(samples, firsts, strict=True)]
     span = range(low, high + 1)
-    yield fit("law of lengths", column, Counter(lengths), dict.fromkeys(span, 1 / len(span)))
+    yield chi_square("law of lengths", column, Counter(lengths), dict.fromkeys(span, 1 / len(span)))
     places: Counter[int] = Counter()
     for length, count in Counter(lengths).items():
         starts = range(origin, knobs.frames - length + 1)
         for start in starts:
             places[start] += count / len(starts)  # type: ignore[assignment]
     law = {start: expected / len(samples) for start, expected in places.items()}
-    yield fit("law of positions", column, Counter(firsts), law)
+    yield chi_square("law of positions", column, Counter(firsts), law)
 
 
 def counting(column: str, samples: Sequence[Sample], knobs: CountingKnobs) -> Iterator[Finding]:
@@ -49,7 +49,7 @@ def counting(column: str, samples: Sequence[Sample], knobs: CountingKnobs) -> It
     law = count_law(knobs.slots_max, knobs.instances_max)
     for place, shape in enumerate(knobs.shapes):
         counts = Counter(int(sample.answer.split(",")[place]) for sample in samples)
-        yield fit(f"law of counts, {shape}", column, counts, law)
+        yield chi_square(f"law of counts, {shape}", column, counts, law)
 
 
 def jigsaw(column: str, samples: Sequence[Sample], knobs: JigsawKnobs) -> Iterator[Finding]:
@@ -77,7 +77,7 @@ LAWS: Mapping[str, Callable[[str, Sequence[Sample], Any], Iterator[Finding]]] = 
 """For each task of this package, the laws that its answers must follow."""
 
 
-def fit(check: str, column: str, observed: Mapping[int, int], law: Mapping[int, float]) -> Finding:
+def chi_square(check: str, column: str, observed: Mapping[int, int], law: Mapping[int, float]) -> Finding:
     """Pearson's chi-square test of `observed` counts against the probabilities `law`, rare values pooled."""
     total = sum(observed.values())
     if outside := sorted(set(observed) - set(law)):

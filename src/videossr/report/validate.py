@@ -12,7 +12,7 @@ from videossr.build import manifest as manifests
 from videossr.config import parse
 from videossr.dataset import Item, VideoSSRDataset
 from videossr.prompt.qwen3_vl import MERGE, markers
-from videossr.render import fill, fingerprint
+from videossr.render import fill, pixel_hash
 from videossr.report import laws, shortcuts
 from videossr.report.finding import Finding
 from videossr.rewards import parse_interval, scorer
@@ -129,7 +129,7 @@ def _questions(dataset: VideoSSRDataset) -> Finding:
 
 
 def _clock(column: str, samples: Sequence[Sample]) -> Finding:
-    """Every marker is its pair's mean time, every label in seconds its slots' span, within the tolerance."""
+    """Every marker, as it is printed, is its slots' mean time; every label in seconds is their span."""
     worst = 0.0
     for sample in samples:
         worst = max(worst, *marker_errors(sample), label_error(sample))
@@ -138,7 +138,10 @@ def _clock(column: str, samples: Sequence[Sample]) -> Finding:
 
 
 def marker_errors(sample: Sample) -> list[float]:
-    """Seconds between each marker that Qwen3-VL shows and the mean of its slots' times."""
+    """Seconds between each marker as it is printed and the mean of its slots' times.
+
+    That Qwen3-VL's processor prints these markers is what `make integration` shows.
+    """
     times = [*sample.clock.times_ms, *sample.clock.times_ms[-1:] * (-len(sample.clock) % MERGE)]
     means = [fmean(times[start : start + MERGE]) / 1000 for start in range(0, len(times), MERGE)]
     shown = [float(marker.split()[0].removeprefix("<")) for marker in markers(sample.clock)]
@@ -160,14 +163,14 @@ def label_error(sample: Sample) -> float:
 def _pixels(
     dataset: VideoSSRDataset, scorable: Set[str], renders: int | None, progress: Callable[[int, int], None]
 ) -> Iterator[Finding]:
-    """What only rendering shows: the stored fingerprints, changes at the borders, and the solver of jigsaws."""
+    """What only rendering shows: the stored hashes, changes at the borders, and the solver of jigsaws."""
     count = len(dataset) if renders is None else min(renders, len(dataset))
     changed: list[str] = []
     least: dict[str, float] = {}
     solved: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for done, index in enumerate(np.linspace(0, len(dataset) - 1, count).round().astype(int), start=1):
         item = dataset[index]
-        if fingerprint(item.clips) != dataset.row(index)["pixels"]:
+        if pixel_hash(item.clips) != dataset.row(index)["pixels"]:
             changed.append(item.sample.id)
         if item.sample.task == "grounding":
             change = border_change(dataset, item)
@@ -195,11 +198,10 @@ def border_change(dataset: VideoSSRDataset, item: Item) -> float:
     sample = item.sample
     ((first, last),) = item.truth.spans
     frames = [frame for _, frame in sample.slots]
-    outside = [slot for slot in range(len(frames) - 1) if slot + 1 < first or slot > last]
-    entry = dataset.corpus.entry(sample.sources[0])
-    pace = frames[outside[0] + 1] - frames[outside[0]] if outside else len(entry.clock) // len(frames)
+    kept = len(dataset.corpus.entry(sample.sources[0]).clock)
+    pace = sample.integers("strides")[0] if "strides" in sample.params else kept // len(frames)
     anchor = first - 1 if first else last + 1
-    due = [frames[anchor] + (slot - anchor) * pace for slot in (first, last)]
-    kept = dataset.corpus.frames(sample.sources[0], [min(max(frame, 0), len(entry.clock) - 1) for frame in due])
+    due = [min(max(frames[anchor] + (slot - anchor) * pace, 0), kept - 1) for slot in (first, last)]
+    there = dataset.corpus.frames(sample.sources[0], due)
     shown = item.clips[0].frames[[first, last]].astype(np.int16)
-    return float(np.abs(shown - fill(kept, *sample.size)).mean(axis=(1, 2, 3)).min())
+    return float(np.abs(shown - fill(there, *sample.size)).mean(axis=(1, 2, 3)).min())

@@ -5,7 +5,6 @@ A task never opens a file: it is shown videos as frames, draws samples, and rend
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
@@ -54,8 +53,12 @@ class Video:
         return Video(self.key, self.clock.thin(slots), self.frames[:: self.density(slots)])
 
 
-Donors = Sequence[Callable[[], Video]]
-"""The other videos of the corpus, in hash order, each decoded only when called."""
+class Donors(Protocol):
+    """The other videos of the corpus, in hash order; one is decoded when it is asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Video: ...
 
 
 class Task(Protocol[K]):

@@ -25,12 +25,12 @@ from videossr.perturb.contrast import Lab, disk, near, to_lab
 from videossr.perturb.shapes import SHAPES, Points, outline, paint
 from videossr.question import Clip, Frames, Outline, Question, Truth
 from videossr.registry import suggest
-from videossr.rewards import Scores, score_counting
+from videossr.rewards import Scores, scorer
 from videossr.sample import Reject, Sample
 from videossr.tasks.base import Donors, Video
 from videossr.wording import Wording
 
-GRID = 8
+EIGHTHS = 8
 """Places and sizes are whole eighths of a pixel: exact in JSON, in the comparisons and in the drawing."""
 LEAST_SPACE = 4
 """Pixels between the circles of two shapes, however small the frame: their soft edges then never meet."""
@@ -39,7 +39,7 @@ ROOM = 0.47
 _EXAMPLE = "3141592653589793"
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class CountingKnobs:
     """How hard the counting is. The defaults are the paper's easy setting; hard is 4 slots and 4 instances.
 
@@ -85,7 +85,7 @@ class CountingKnobs:
         float, Field(ge=0.01, le=1, description="share of places and colors with `contrast` that every slot must offer")
     ] = 0.1
     tries: Annotated[
-        int, Field(ge=1, le=1000, description="places tried for a shape in a layout, and layouts tried for a group")
+        int, Field(ge=50, le=1000, description="places tried for a shape in a layout, and layouts tried for a group")
     ] = 100
 
     @model_validator(mode="after")
@@ -214,31 +214,32 @@ def _place(
 ) -> Shape | None:
     height, width = lab.shape[:2]
     space = _space(knobs, min(height, width))
-    border = (size + 1) // 2 + GRID  # a pixel more than the circle: its soft edge stays inside too
+    border = (size + 1) // 2 + EIGHTHS  # a pixel more than the circle: its soft edge stays inside too
     for _ in range(knobs.tries):
-        x = int(rng.integers(border, width * GRID - border, endpoint=True))
-        y = int(rng.integers(border, height * GRID - border, endpoint=True))
+        x = int(rng.integers(border, width * EIGHTHS - border, endpoint=True))
+        y = int(rng.integers(border, height * EIGHTHS - border, endpoint=True))
         angle = int(rng.integers(360))
         color = rng.integers(knobs.color_min, knobs.color_max, size=3, endpoint=True, dtype=np.uint8)
         if any(
-            4 * ((x - other.x * GRID) ** 2 + (y - other.y * GRID) ** 2) < (size + other.size * GRID + 2 * space) ** 2
+            4 * ((x - other.x * EIGHTHS) ** 2 + (y - other.y * EIGHTHS) ** 2)
+            < (size + other.size * EIGHTHS + 2 * space) ** 2
             for other in placed
         ):
             continue
-        behind = disk(lab, x / GRID, y / GRID, (size / 2 + space) / GRID)
+        behind = disk(lab, x / EIGHTHS, y / EIGHTHS, (size / 2 + space) / EIGHTHS)
         if near(behind, to_lab(color), knobs.contrast).mean() <= knobs.lookalikes:
-            return Shape(name, slot, x / GRID, y / GRID, size / GRID, angle, color.tolist())
+            return Shape(name, slot, x / EIGHTHS, y / EIGHTHS, size / EIGHTHS, angle, color.tolist())
     return None
 
 
 def _space(knobs: CountingKnobs, short_side: int) -> int:
-    return max(LEAST_SPACE * GRID, round(knobs.spacing * short_side * GRID))
+    return max(LEAST_SPACE * EIGHTHS, round(knobs.spacing * short_side * EIGHTHS))
 
 
 def _open_share(frame: Frames, knobs: CountingKnobs) -> float:
     """Share of (tile of the frame (H, W, 3), color) pairs with enough contrast, on a coarse grid of both."""
     short_side = min(frame.shape[:2])
-    side = min(short_side, int(knobs.size_max * short_side + 2 * _space(knobs, short_side) / GRID))
+    side = min(short_side, int(knobs.size_max * short_side + 2 * _space(knobs, short_side) / EIGHTHS))
     stride = max(1, side // 8)
     side //= stride
     lab = to_lab(frame[stride // 2 :: stride, stride // 2 :: stride])
@@ -270,10 +271,10 @@ class Counting:
     def draw(
         self, video: Video, column: str, knobs: CountingKnobs, rng: np.random.Generator, donors: Donors
     ) -> Sample | Reject:
-        """Draw a sample of an admitted video. Reason: no_room, when `tries` layouts of a group all failed."""
+        """Draw a sample of an admitted video. Reason: no_room (shapes in the group, layouts tried)."""
         short_side = min(video.size)
-        smallest = math.ceil(knobs.size_min * short_side * GRID)
-        largest = max(smallest, math.floor(knobs.size_max * short_side * GRID))
+        smallest = math.ceil(knobs.size_min * short_side * EIGHTHS)
+        largest = max(smallest, math.floor(knobs.size_max * short_side * EIGHTHS))
         stride = video.density(knobs.frames)
 
         needed = [int(n) for n in rng.integers(1, knobs.slots_max, size=len(knobs.shapes), endpoint=True)]
@@ -289,7 +290,7 @@ class Counting:
             slots_shown = {slot for _, slot, _ in wanted}
             placed = lay_out(rng, wanted, {slot: to_lab(video.frames[slot * stride]) for slot in slots_shown}, knobs)
             if placed is None:
-                return Reject("no_room", knobs.tries, knobs.tries)
+                return Reject("no_room", len(wanted), knobs.tries)
             shapes += placed
         shapes.sort(key=lambda shape: (shape.slot, shape.x, shape.y))
         return Sample(
@@ -333,7 +334,7 @@ class Counting:
 
     def score(self, answer: str, sample: Sample) -> Scores:
         """The mean closeness of the counts (smooth), all of them right (strict), and each one right (parts)."""
-        return score_counting(answer, sample.answer)
+        return scorer("videossr/counting")(answer, sample.answer)
 
 
 def shapes_of(sample: Sample) -> list[Shape]:

@@ -21,6 +21,9 @@ from videossr.sample import JSON, Reject, Sample, VideoKey
 from videossr.tasks.base import Donors, Video
 from videossr.wording import Wording
 
+SHORTEST = 0.2
+"""Seconds that a segment must last at the least: its ends are answered in tenths."""
+
 Perturbation = Literal[
     "saturation", "noise", "blur", "grayscale", "invert", "channel_swap", "zoom_in", "zoom_out", "mirror", "rotate_90",
     "rotate_180", "rotate_270", "slow", "fast", "stutter", "shuffle", "swap",
@@ -64,8 +67,13 @@ class Grounding:
         return knobs.frames, least_density(speed, knobs.frames, knobs.length[1])
 
     def admits(self, video: Video, knobs: GroundingKnobs) -> Reject | None:
+        """Reasons: too_brief (s), uneven_clock (ms), and those of `videossr.perturb.gates`."""
         name = knobs.perturbation
         shown = video.thin(knobs.frames)
+        ends = [*shown.clock.times_ms, shown.clock.end_ms]
+        shortest = min(b - a for a, b in zip(ends, ends[knobs.length[0] :], strict=False)) / 1000
+        if shortest < SHORTEST:
+            return Reject("too_brief", shortest, SHORTEST)
         if name in PIXELS:
             altered = PIXELS[name].apply(shown.frames, PIXELS[name].weakest(knobs.strengths))
             return hidden_change(shown.look, look(altered), knobs.limits)
@@ -77,9 +85,9 @@ class Grounding:
         if name in SPEEDS:
             if video.clock.unevenness > 1:
                 return Reject("uneven_clock", video.clock.unevenness, 1)
-            outside, _ = _strides(video, knobs)
-            pictures = video.look.pictures
-            hidden = hidden_motion(pictures, range(outside, outside + 1), knobs.limits)
+            outside, inside = _strides(video, knobs)
+            pictures, shift = video.look.pictures, abs(outside - inside)
+            hidden = hidden_motion(pictures, range(shift, shift + 1), knobs.limits)
             return hidden or no_course(pictures, outside, knobs.limits)
         return None
 
@@ -119,15 +127,23 @@ class Grounding:
             sources = (video.key, donor.key)
             slots[first : last + 1] = [(1, slot * donor.density(knobs.frames)) for slot in range(first, last + 1)]
 
-        answer = _interval(*clock.span(first, last))
-        return Sample(self.name, column, sources, tuple(slots), clock, video.size, params, answer)
+        return Sample(
+            task=self.name,
+            column=column,
+            sources=sources,
+            slots=tuple(slots),
+            clock=clock,
+            size=video.size,
+            params=params,
+            answer=_interval(*clock.span(first, last)),
+        )
 
     def _donor(self, video: Video, knobs: GroundingKnobs, rng: np.random.Generator, donors: Donors) -> Video | Reject:
         """A video that stands out from this one wherever the segment may lie, so that its choice bends no law."""
         own = video.thin(knobs.frames).look
         nearest = Reject("no_donor", 0, 1)
         for index in rng.permutation(len(donors))[: knobs.donors]:
-            donor = donors[int(index)]()
+            donor = donors[int(index)]
             if len(donor.clock) < knobs.frames or len(donor.clock) % knobs.frames:
                 continue
             reject = hidden_change(own, donor.thin(knobs.frames).look, knobs.limits)
@@ -154,7 +170,12 @@ class Grounding:
         example = _interval(sample.clock.end_ms * 0.25 / 1000, sample.clock.end_ms * 0.4 / 1000)
         prompt = texts["prompt"].strip().format(change=change, example=example)
         return Question(
-            sample.id, "videossr/grounding", wording["system"]["text"], prompt, sample.answer, (sample.clock,)
+            id=sample.id,
+            data_source="videossr/grounding",
+            system=wording["system"]["text"],
+            prompt=prompt,
+            answer=sample.answer,
+            clocks=(sample.clock,),
         )
 
     def truth(self, sample: Sample) -> Truth:

@@ -56,6 +56,7 @@ class Jigsaw:
         return knobs.frames, 1
 
     def admits(self, video: Video, knobs: JigsawKnobs) -> Reject | None:
+        """Reason: pieces_alike (CIE76)."""
         pictures = video.thin(knobs.frames).look.pictures
         means = [pictures[start : start + knobs.piece_frames].mean(axis=0) for start in _starts(knobs)]
         value = min(float(motion_jump(a, b)) for a, b in combinations(means, 2))
@@ -73,16 +74,15 @@ class Jigsaw:
             (0, slot * density) for piece in order for slot in range(starts[piece], starts[piece] + knobs.piece_frames)
         ]
         clock = video.clock.thin(knobs.frames).cut(0, knobs.piece_frames)
-        answer = "".join(str(order.index(piece) + 1) for piece in range(knobs.pieces))
         return Sample(
-            self.name,
-            column,
-            (video.key,),
-            tuple(slots),
-            clock,
-            video.size,
-            {"order": [*order], "gap": knobs.gap},
-            answer,
+            task=self.name,
+            column=column,
+            sources=(video.key,),
+            slots=tuple(slots),
+            clock=clock,
+            size=video.size,
+            params={"order": [*order], "gap": knobs.gap},
+            answer="".join(str(order.index(piece) + 1) for piece in range(knobs.pieces)),
         )
 
     def render(self, frames: Frames, sample: Sample) -> list[Clip]:
@@ -96,8 +96,14 @@ class Jigsaw:
         # A rotation by one, so that the example shows the format and favors no piece's place.
         example = "".join(str((piece + 1) % pieces + 1) for piece in range(pieces))
         prompt = texts["prompt"].strip().format(clips=clips, n=pieces, example=example)
-        clocks = (sample.clock,) * pieces
-        return Question(sample.id, "videossr/jigsaw", wording["system"]["text"], prompt, sample.answer, clocks)
+        return Question(
+            id=sample.id,
+            data_source="videossr/jigsaw",
+            system=wording["system"]["text"],
+            prompt=prompt,
+            answer=sample.answer,
+            clocks=(sample.clock,) * pieces,
+        )
 
     def truth(self, sample: Sample) -> Truth:
         return Truth(order=tuple(sample.integers("order")))

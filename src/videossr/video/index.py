@@ -201,6 +201,8 @@ def _prepare(out: Path, config: dict[str, Any]) -> None:
     saved = out / "config.toml"
     if saved.is_file():
         old = tomllib.loads(saved.read_text("utf-8"))
+        if "plan" not in old:
+            raise CorpusError(f"{out} holds something that is not a corpus: name a new folder with --out")
         changed = sorted(_flat(old).items() ^ _flat(config).items())
         if changed:
             names = ", ".join(dict.fromkeys(f"{name} is {_flat(old).get(name)}" for name, _ in changed))

@@ -6,7 +6,7 @@
     rejected.parquet         one row a file that is not in the corpus, with the reason
     manifest.json            written last: its presence means that the corpus is complete
 
-Exercised by `videossr corpus info CORPUS`.
+Exercised by `videossr build smoke --corpus CORPUS --out DATASET`.
 """
 
 from __future__ import annotations
@@ -187,19 +187,21 @@ class Corpus:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = Path(path)
-        manifest = self.path / MANIFEST
+        manifest = Path(path) / MANIFEST
         if not manifest.is_file():
-            if (self.path / "config.toml").is_file():
-                raise CorpusError(
-                    f"{self.path} is not complete: run the same `videossr index … --out {self.path}` again"
-                )
-            raise CorpusError(f"{self.path} is no corpus: make one with `videossr index DIR --out {self.path}`")
-        self.manifest: Mapping[str, Any] = json.loads(manifest.read_text("utf-8"))
+            if (Path(path) / "config.toml").is_file():
+                raise CorpusError(f"{path} is not complete: run the same `videossr index … --out {path}` again")
+            raise CorpusError(f"{path} is no corpus: make one with `videossr index DIR --out {path}`")
+        self.path = Path(path).absolute()
+        try:
+            self.manifest: Mapping[str, Any] = json.loads(manifest.read_text("utf-8"))
+            self._hash, self._count = str(self.manifest["hash"]), int(self.manifest["videos"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise CorpusError(f"{manifest} is damaged ({error!r}): copy it again or index anew") from error
         self._open: dict[str, mmap.mmap] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "manifest": self.manifest, "_open": {}}
+        return {**{name: self.__dict__[name] for name in ("path", "manifest", "_hash", "_count")}, "_open": {}}
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -207,26 +209,20 @@ class Corpus:
     @property
     def hash(self) -> str:
         """SHA-256 of what is known of all its videos, in hex."""
-        return str(self.manifest["hash"])
+        return self._hash
 
     @cached_property
     def videos(self) -> tuple[Entry, ...]:
         """All videos in the order of their content hash."""
         tables = sorted(self.path.glob("videos-*.parquet"))
         entries = tuple(entry for table in tables for entry in read_table(table))
-        if len(entries) != self.manifest["videos"]:
-            raise CorpusError(
-                f"{self.path} has {len(entries)} videos instead of {self.manifest['videos']}: copy all of it again"
-            )
+        if len(entries) != self._count:
+            raise CorpusError(f"{self.path} has {len(entries)} videos instead of {self._count}: copy all of it again")
         return entries
 
     @cached_property
     def _by_content(self) -> dict[str, Entry]:
         return {entry.content: entry for entry in self.videos}
-
-    def __contains__(self, key: VideoKey) -> bool:
-        found = self._by_content.get(key.content)
-        return found is not None and found.pack == key.pack
 
     def entry(self, key: VideoKey) -> Entry:
         """What is known of a video. Raises CorpusError when the corpus does not have it in this decoded form."""
@@ -264,6 +260,16 @@ class Corpus:
                     "copy the pack again or index anew"
                 ) from error
         return frames
+
+    def verify(self, key: VideoKey) -> None:
+        """Hash the JPEGs of a video. Raises CorpusError when they are not those that were indexed."""
+        entry = self.entry(key)
+        jpegs = self._pack(entry.shard)[entry.offset : entry.offset + sum(entry.frame_bytes)]
+        if hashlib.sha256(jpegs).hexdigest() != entry.pack:
+            raise CorpusError(
+                f"{pack_file(self.path, entry.shard)}: the frames of {entry.path} are damaged; copy the pack again or "
+                "index into a new folder"
+            )
 
     def _pack(self, shard: str) -> mmap.mmap:
         """The pack file in memory. Raises CorpusError when it is missing or not as long as its table says."""

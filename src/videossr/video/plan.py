@@ -11,10 +11,11 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass as plain_dataclass
 from fractions import Fraction
+from functools import cache
 from itertools import pairwise
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from videossr.clock import Clock, even
@@ -67,7 +68,7 @@ class RejectedError(Exception):
         return f"{self.reason}: {self.detail}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class Plan:
     """How frames are chosen; every field is a knob of `videossr index`.
 
@@ -85,7 +86,7 @@ class Plan:
     frames: Annotated[int, Field(ge=2, le=4096)] = 48
     fps: Annotated[float, Field(gt=0, le=240)] = 2.0
     margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
-    min_step: Annotated[float, Field(ge=0.001)] = 0.05
+    min_step: Annotated[float, Field(ge=0.001, le=3600)] = 0.05
     max_pixels: Annotated[int, Field(ge=1024)] = 65536
 
 
@@ -192,6 +193,7 @@ def _show(timeline: Timeline, clock: Clock, offset: Fraction) -> Choice:
     return Choice(clock, frames, offset)
 
 
+@cache
 def fit(width: int, height: int, max_pixels: int) -> tuple[int, int]:
     """(H, W) at which a picture of `width` x `height` square pixels is kept.
 

@@ -63,6 +63,14 @@ class Facts:
         return (height, width) if self.turn % 2 else (width, height)
 
 
+_ALONE = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "asf,av1,avi,dv,flv,gif,h264,hevc,ivf,live_flv,m4v,matroska,webm,mjpeg,mov,mp4,m4a,3gp,3g2,mj2,"
+    "mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,swf,vob,wtv,yuv4mpegpipe",
+}
+"""A video is one file, and its hash stands for it: no name is taken for an address, no list of files is followed."""
+
+
 @contextmanager
 def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The file and its best video stream, ready for an exact decode in one thread.
@@ -70,7 +78,7 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     Raises RejectedError ``unreadable``, ``no_video`` or ``unsupported``.
     """
     try:
-        container = av.open(str(path), "r", metadata_errors="replace")
+        container = av.open(f"file:{path.absolute()}", "r", metadata_errors="replace", options=_ALONE)
     except (FFmpegError, OSError, ValueError) as error:
         raise RejectedError("unreadable", f"ffmpeg cannot open it: {_plain(error)}") from error
     with container:

@@ -44,7 +44,12 @@ def find(source: Path, out: Path) -> tuple[dict[str, Path], list[Rejection]]:
     files: dict[str, Path] = {}
     rejected: list[Rejection] = []
     entered = {source.resolve(), out.resolve()}
-    for folder, folders, names in os.walk(source, followlinks=True):
+
+    def locked(error: OSError) -> None:
+        path = _text(Path(error.filename).relative_to(source))
+        rejected.append(Rejection(path, None, "unreadable", "the system refuses to list this folder"))
+
+    for folder, folders, names in os.walk(source, onerror=locked, followlinks=True):
         place = Path(folder)
         folders[:] = sorted(name for name in folders if (place / name).resolve() not in entered)
         entered.update((place / name).resolve() for name in folders)
@@ -53,7 +58,7 @@ def find(source: Path, out: Path) -> tuple[dict[str, Path], list[Rejection]]:
             if file.suffix.lower() not in EXTENSIONS:
                 continue
             relative = file.relative_to(source)
-            path = os.fsencode(relative.as_posix()).decode("utf-8", "backslashreplace")
+            path = _text(relative)
             if any(part.startswith(".") for part in relative.parts):
                 rejected.append(Rejection(path, None, "hidden", "its name or a folder's starts with a dot"))
             elif not file.is_file():
@@ -66,6 +71,11 @@ def find(source: Path, out: Path) -> tuple[dict[str, Path], list[Rejection]]:
         seen = f"; {len(rejected)} hidden or empty ones" if rejected else ""
         raise FileNotFoundError(f"{source} has no videos (mp4, mov, mkv, webm, avi, ts, mpg, flv, …){seen}")
     return files, rejected
+
+
+def _text(path: Path) -> str:
+    """A path as text that can be stored: bytes that are no UTF-8 are written out, and backslashes doubled before."""
+    return os.fsencode(path.as_posix().replace("\\", "\\\\")).decode("utf-8", "backslashreplace")
 
 
 def hash_all(files: Mapping[str, Path], rejected: list[Rejection], workers: int) -> dict[str, str]:

@@ -61,9 +61,7 @@ def test_clips_of_the_same_footage_are_kept_apart(clips: Path, make: Make, tmp_p
 
 def test_when_nothing_is_left(made: Corpus, make: Make, tmp_path: Path) -> None:
     make("bench", made, {"jigsaw": (JIGSAW, CLIPS)})
-    with pytest.raises(
-        ValueError, match=r"no video is fit for mirror\. Rejected of \d+ videos: excluded: excluded_content"
-    ):
+    with pytest.raises(ValueError, match=r"no video is fit for mirror\. .*: excluded: excluded_content"):
         make("train", made, {"mirror": (MIRROR, 1)}, exclusions=[tmp_path / "bench"])
     with pytest.raises(FileNotFoundError, match="does not exist"):
         make("train", made, {"mirror": (MIRROR, 1)}, exclusions=[tmp_path / "nowhere"])

@@ -68,4 +68,6 @@ def test_a_column_that_no_video_is_fit_for(videos: Path, make: Make, tmp_path: P
     corpus = indexed(tmp_path / "gray", Plan())
     with pytest.raises(ValueError, match=r"no video is fit for channel_swap\..*: hidden_picture \(1\)"):
         make("dataset", corpus, {"channel_swap": (change("channel_swap"), 1)})
-    assert not (tmp_path / "dataset").exists()
+    (row,) = table.read_file(tmp_path / "dataset/rejected.parquet")
+    assert (row["path"], row["column"], row["reason"]) == ("chaplin.mp4", "channel_swap", "hidden_picture")
+    assert not (tmp_path / "dataset/manifest.json").exists()

@@ -44,7 +44,7 @@ def command(
     Args:
         dir: Folder of videos, searched through all its folders. Nothing is written there.
         out: Folder of the corpus.
-        frames: Slots a video; a multiple, such as 144, also serves slow and fast.
+        frames: Slots a video; a multiple, such as 96, also serves slow and fast.
         max_pixels: Height times width of a kept frame, at most. Sides are multiples of 32.
         plan: Slots at equal times over the middle of the video, or a number of them a second over all of it.
         fps: Slots a second of the plan fps; at most --frames in all.

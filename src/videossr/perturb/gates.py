@@ -113,13 +113,14 @@ def _octaves(a: Floats, b: Floats) -> Floats:
     return np.asarray(np.abs(a - b), np.float32)
 
 
-def hidden_motion(pictures: Floats, lags: range, limits: Limits) -> Reject | None:
-    """None when frames that are any of `lags` apart look different everywhere in the video.
+def hidden_motion(pictures: Floats, lags: range, limits: Limits, share: float = 1) -> Reject | None:
+    """None when frames that are any of `lags` apart look different everywhere, by `share` of the least motion.
 
     Against it: still scenes, and scenes that repeat themselves, where another frame in a slot cannot be seen.
     """
     value = min(float(motion_jump(pictures[:-lag], pictures[lag:]).min()) for lag in lags if lag < len(pictures))
-    return Reject("hidden_motion", value, limits.motion) if value < limits.motion else None
+    threshold = limits.motion * share
+    return Reject("hidden_motion", value, threshold) if value < threshold else None
 
 
 def no_course(pictures: Floats, step: int, limits: Limits) -> Reject | None:

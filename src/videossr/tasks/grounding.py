@@ -87,8 +87,12 @@ class Grounding:
                 return Reject("uneven_clock", video.clock.unevenness, 1)
             outside, inside = _strides(video, knobs)
             pictures, shift = video.look.pictures, abs(outside - inside)
-            hidden = hidden_motion(pictures, range(shift, shift + 1), knobs.limits)
-            return hidden or no_course(pictures, outside, knobs.limits)
+            return (
+                hidden_motion(pictures, range(outside, outside + 1), knobs.limits)
+                # The first slot of the segment is early or late by `shift` frames, and must show it.
+                or hidden_motion(pictures, range(shift, shift + 1), knobs.limits, min(1, shift / outside))
+                or no_course(pictures, outside, knobs.limits)
+            )
         return None
 
     def draw(

@@ -10,13 +10,14 @@ SIDES := transformers4 transformers5 verl decoders
 .PHONY: demo test integration check format clean
 
 demo: $(VENV)/.demo
+	@test -d "$(or $(VIDEOS),.)" || { echo "VIDEOS=$(VIDEOS) is not a folder"; exit 2; }
 	rm -rf demo/corpus demo/dataset demo/gallery.html
 	$(if $(VIDEOS),,$(BIN)/python runs/demo_videos.py demo/videos)
 	$(BIN)/videossr index "$(or $(VIDEOS),demo/videos)" --out demo/corpus
 	$(BIN)/videossr build smoke --corpus demo/corpus --out demo/dataset
 	$(BIN)/videossr validate demo/dataset --model-type qwen3_vl --show 1
 	$(BIN)/videossr gallery demo/dataset --out demo/gallery.html
-	@echo "Now open demo/gallery.html in a browser."
+	@echo "Now open demo/gallery.html in a browser. For the command videossr: . $(BIN)/activate"
 
 test: $(VENV)/.dev $(VENV)/.chromium
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not integration"

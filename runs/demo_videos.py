@@ -31,27 +31,20 @@ def main(folder: Path) -> None:
 
 
 def make(path: Path, rng: np.random.Generator) -> None:
-    """A camera that pans over a colored landscape of waves, past which disks of other colors move."""
+    """A camera that pans over a colored landscape of waves."""
     y, x = np.mgrid[:HEIGHT, : 4 * WIDTH]
     waves = rng.uniform(0.004, 0.05, (6, 2)), rng.uniform(0, 6, 6), rng.uniform(-80, 80, (6, 3))
     land = np.full((HEIGHT, 4 * WIDTH, 3), rng.uniform(90, 160, 3))
     for (down, across), phase, color in zip(*waves, strict=True):
         land += np.sin(down * y + across * x + phase)[..., None] * color
     land += rng.normal(0, 6, land.shape)
-    disks = [
-        (rng.uniform(15, 40), rng.uniform(0, 1, 2), rng.uniform(-0.4, 0.4, 2), rng.uniform(0, 255, 3)) for _ in "1234"
-    ]
     partial = path.with_suffix(".partial")
     with av.open(str(partial), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"crf": "20", "preset": "veryfast"})
         stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
         for k in range(SECONDS * FPS):
             left = round(3 * WIDTH * k / (SECONDS * FPS))
-            picture = land[:, left : left + WIDTH].copy()
-            for radius, start, speed, color in disks:
-                center = (start + speed * k / FPS) % 1 * (HEIGHT, WIDTH)
-                inside = (y[:, :WIDTH] - center[0]) ** 2 + (x[:, :WIDTH] - center[1]) ** 2 < radius**2
-                picture[inside] = color
+            picture = land[:, left : left + WIDTH]
             frame = av.VideoFrame.from_ndarray(np.clip(picture, 0, 255).astype(np.uint8), "rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

@@ -153,8 +153,8 @@ def test_another_corpus_is_noticed(place: Path, videos: Path, refused: Callable[
     (tmp_path / "one/clip.mp4").symlink_to(videos / "real/carphone.mp4")
     assert run(tmp_path, "index", "one", "--out", "other").returncode == 0
     said = refused("validate demo/dataset --corpus other")
-    assert "demo/dataset was built from a corpus with the hash" in said
-    assert "other has" in said
+    assert "other has no video" in said
+    assert "--corpus" in said
 
 
 def test_building_again_leaves_a_dataset_alone(place: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_run_that_is_stopped_goes_on(videos: Path, tmp_path: Path) -> None:
     os.killpg(child.pid, signal.SIGINT)
     out, err = child.communicate(timeout=120)
     assert child.returncode == 130, err
-    assert "videossr: stopped. Run the same command again to go on" in err
+    assert "videossr: stopped; the same command goes on where it was" in err
     assert "Traceback" not in out + err
     assert not (tmp_path / "corpus/manifest.json").exists()
     again = run(tmp_path, *words)

@@ -133,8 +133,15 @@ def test_another_corpus_is_refused(dataset: Path, videos: Path, tmp_path: Path) 
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips/carphone.mp4").symlink_to(videos / "real/carphone.mp4")
     index(tmp_path / "clips", tmp_path / "other", Plan(frames=48))
-    with pytest.raises(ValueError, match=r"was built from a corpus with the hash .* but .*other has"):
+    with pytest.raises(CorpusError, match=r"other has (no video|video .* in another decoded form)"):
         VideoSSRDataset(dataset, corpus=tmp_path / "other")
+
+
+def test_a_corpus_may_grow(dataset: Path, corpus: Corpus, videos: Path, tmp_path: Path) -> None:
+    grown = shutil.copytree(corpus.path, tmp_path / "grown")
+    index(videos / "edge", grown)
+    assert Corpus(grown).hash != corpus.hash
+    assert VideoSSRDataset(dataset, corpus=grown).repeats(0)
 
 
 def test_what_is_no_dataset(dataset: Path, corpus: Corpus, tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ def _line(kind: Any, problem: ErrorDetails) -> str:
         known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
         return f"{place}: no {problem['input']!r}{suggest(str(problem['input']), known)}"
     got = f", got {problem['input']!r}" if place else ""
-    return f"{place + ': ' if place else ''}{problem['msg']}{got}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{place + ': ' if place else ''}{message}{got}"
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from videossr.clock import Clock
 from videossr.question import VIDEO, Clip, Question, Truth
 from videossr.render import pixel_hash, render
 from videossr.rewards import Scores
-from videossr.sample import Sample
+from videossr.sample import Sample, VideoKey
 from videossr.tasks.base import TASKS
 from videossr.video.pack import Corpus
 
@@ -46,7 +46,7 @@ class VideoSSRDataset:
 
     Raises:
         FileNotFoundError: no complete dataset at `path`.
-        ValueError: it is damaged, or the corpus is not there (CorpusError) or not the one that it was built from.
+        ValueError: it is damaged, or the corpus is not there (CorpusError) or does not have its videos.
     """
 
     def __init__(self, path: str | Path, *, corpus: str | Path | None = None) -> None:
@@ -55,11 +55,9 @@ class VideoSSRDataset:
         self.corpus = Corpus(
             Path(corpus).absolute() if corpus else self.path.resolve() / self.manifest["corpus"]["path"]
         )
-        if self.corpus.hash != self.manifest["corpus"]["hash"]:
-            raise ValueError(
-                f"{self.path} was built from a corpus with the hash {self.manifest['corpus']['hash'][:12]}, "
-                f"but {self.corpus.path} has {self.corpus.hash[:12]}"
-            )
+        if self.corpus.hash != self.manifest["corpus"]["hash"]:  # it has grown, or is another one
+            for row in table.read_file(self.path / "videos.parquet"):
+                self.corpus.entry(VideoKey(row["content"], row["pack"]))
 
     @cached_property
     def rows(self) -> pa.Table:

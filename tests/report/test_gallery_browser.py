@@ -116,10 +116,10 @@ def test_arrows_show_the_next_slot_large(page: Page, cards: list[Card]) -> None:
     page.keyboard.press("j")
     stage = page.locator(".card.current .stage > .frame")
     caption = page.locator(".card.current .caption")
-    expect(caption).to_contain_text("slot 13")
+    expect(caption).to_contain_text("slot 12")
     page.keyboard.press("ArrowRight")
     start, end = cards[0].clips[0].clock.span(13, 13)
-    expect(caption).to_have_text(re.compile(rf"^slot 14 · {start:.2f}.{end:.2f} s$"))
+    expect(caption).to_have_text(re.compile(rf"^slot 13 · {start:.2f}.{end:.2f} s$"))
     shown = stage.evaluate("frame => getComputedStyle(frame).backgroundPosition")
     assert shown == page.locator(".card.current .slot:focus .frame").evaluate(
         "frame => getComputedStyle(frame).backgroundPosition"
@@ -130,7 +130,7 @@ def test_the_stage_shows_the_pixels_of_the_clip(page: Page, cards: list[Card]) -
     card = page.locator(".card").first
     stage = card.locator(".stage > .frame")
     card.locator(".slot").nth(30).hover()
-    expect(card.locator(".caption")).to_contain_text("slot 31")
+    expect(card.locator(".caption")).to_contain_text("slot 30")
     stage.evaluate(
         """async (frame) => {
             const sprite = new Image();

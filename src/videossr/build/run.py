@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -28,10 +28,13 @@ from videossr.build.manifest import (
     write_manifest,
 )
 from videossr.build.recipe import Mixture
-from videossr.build.select import Selection
+from videossr.build.select import Job, Selection
 from videossr.video.pack import Corpus
 from videossr.wording import Wording
 from videossr.workers import Pool
+
+BATCH = 16
+"""Draws that a worker makes at once."""
 
 UNFINISHED = ".unfinished"
 """Lies in the folder of a dataset from the start of its build to the end."""
@@ -161,8 +164,7 @@ def _fill(
     most = max(16 + 4 * quota // len(admitted[name]) for name, quota in quotas.items())
     selection = Selection(admitted, quotas, most)
     while jobs := selection.next_jobs(ledger.filled()):
-        by_video = [list(group) for _, group in groupby(sorted(jobs), key=lambda job: job.video)]
-        for results in pool.map(Drafter.draw, by_video):
+        for results in pool.map(Drafter.draw, _batches(jobs)):
             for result in results:
                 ledger.add(result)
             progress(Progress("draws", len(ledger.drawn), sum(quotas.values()), len(ledger.refusals)))
@@ -170,6 +172,13 @@ def _fill(
     if short := {name: quota - filled[name] for name, quota in quotas.items() if filled[name] < quota}:
         told = ", ".join(f"{name} lacks {lack} of {quotas[name]}" for name, lack in short.items())
         raise ValueError(f"too few samples could be drawn: {told}. Add videos, or lower the counts (--limit)")
+
+
+def _batches(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    """The jobs of one video together, which decodes it once, but never so many that Ctrl-C would have to wait."""
+    for _, group in groupby(sorted(jobs), key=lambda job: job.video):
+        own = list(group)
+        yield from (own[start : start + BATCH] for start in range(0, len(own), BATCH))
 
 
 def _write(out: Path, making: Making, ledger: Ledger, admitted: dict[str, int]) -> Manifest:

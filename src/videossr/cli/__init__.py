@@ -35,10 +35,12 @@ def main(words: Sequence[str] | None = None) -> None:
 
     Exit status 0: done; 1: done, and something does not hold; 2: could not be done; 130: stopped by Ctrl-C.
     """
+    words = sys.argv[1:] if words is None else words
     try:
-        app(sys.argv[1:] if words is None else words)
+        app(words)
     except KeyboardInterrupt:
-        sys.exit(_fail("stopped. Run the same command again to go on", 130))
+        again = "goes on where it was" if words[:1] == ["index"] else "starts anew"
+        sys.exit(_fail(f"stopped; the same command {again}", 130))
     except (OSError, ValueError, KeyError, WorkerError) as error:
         if os.environ.get("VIDEOSSR_TRACEBACK"):
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from types import TracebackType
 from typing import Self
 
@@ -27,6 +28,10 @@ def _plain(*, stderr: bool = False, width: int | None = None) -> Console:
 
 
 console = _plain(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
+
+
+SILENCE = 10.0
+"""Seconds without a word, at the most, where no bar can be drawn."""
 
 
 class _Rate(ProgressColumn):
@@ -61,6 +66,7 @@ class Bar:
         )
         self._progress = Progress(*columns, console=_plain(stderr=True))
         self._tasks: dict[str, TaskID] = {}
+        self._said = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -72,7 +78,13 @@ class Bar:
             self._progress.stop()
 
     def show(self, what: str, done: int, total: int, note: str = "") -> None:
-        """`done` of `total` are finished."""
+        """`done` of `total` are finished. Where there is no terminal, a line now and then says so."""
+        if not self._progress.console.is_terminal:
+            now = time.monotonic()
+            if now - self._said > SILENCE:
+                self._said = now
+                self.say(f"{what}: {done} of {total} {note}".rstrip())
+            return
         if what not in self._tasks:
             self._progress.start()
             self._tasks[what] = self._progress.add_task(what)

@@ -47,7 +47,8 @@ def command(
         for index in chosen:
             item = opened[index]
             again = f"videossr gallery {shlex.quote(str(dataset))}{where} --out card.html --only {item.sample.id}"
-            yield Card(item.sample, item.question, item.clips, item.truth, again)
+            paths = [opened.corpus.entry(key).path for key in item.sample.sources]
+            yield Card(item.sample, item.question, item.clips, item.truth, again, paths)
 
     recipe = opened.manifest["recipe"]
     facts = {

@@ -58,7 +58,8 @@ def command(
     if model_type:
         for index in _first_of_each_task(opened, show):
             _show(opened.sample(index))
-    console.print(f"{tested - failed} of {tested} checks hold")
+    figures = found.row_count - tested
+    console.print(f"{tested - failed} of {tested} checks hold; {figures} lines are figures or too few samples to test")
     sys.exit(1 if failed else 0)
 
 

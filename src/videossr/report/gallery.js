@@ -136,7 +136,7 @@ function show(slot) {
   stage.classList.toggle("marked", slot.classList.contains("marked"));
   const place = clip.dataset.shown ? `piece ${clip.dataset.shown} · ` : "";
   const [start, end] = [slot.dataset.start, slot.dataset.end].map(seconds);
-  $(".caption", card).textContent = `${place}slot ${Number(slot.dataset.index) + 1} · ${start}–${end} s`;
+  $(".caption", card).textContent = `${place}slot ${slot.dataset.index} · ${start}–${end} s`;
 }
 
 function stepSlot(card, move) {

@@ -37,13 +37,17 @@ _LONG_LIST = 48
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One sample as the gallery shows it; `command` is the shell line that makes this card again."""
+    """One sample as the gallery shows it.
+
+    `command` is the shell line that makes this card again; `paths` name the sample's sources, where they are known.
+    """
 
     sample: Sample
     question: Question
     clips: Sequence[Clip]
     truth: Truth
     command: str
+    paths: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,7 @@ def _views(
             "truth": card.truth,
             "prompt": card.question.prompt.split(VIDEO),
             "command": card.command,
+            "paths": [*card.paths, *[""] * (len(card.sample.sources) - len(card.paths))],
             "strips": [_strip(card, k, thumb_height, quality) for k in range(len(card.clips))],
             "knobs": knobs,
             "search": " ".join(words).lower(),

@@ -186,7 +186,7 @@ def _pixels(
         yield Finding("borders change", column, value >= VISIBLE, text)
     for column, pairs in sorted(solved.items()):
         smooth, strict = (fmean(values) for values in zip(*pairs, strict=True))
-        text = f"borders chained by likeness: smooth {smooth:.3f}, strict {strict:.3f}, {len(pairs)} solved"
+        text = f"borders chained by likeness: smooth {smooth:.3f}, strict {strict:.3f}, {len(pairs)} tried"
         yield Finding("jigsaw solver", column, None, text)
 
 

@@ -70,7 +70,8 @@ def test_importing_it_imports_nothing_heavy(python: Path) -> None:
 
 
 def test_every_public_name_is_there(python: Path) -> None:
-    run(python, "-c", "import videossr; [getattr(videossr, name) for name in videossr.__all__]")
+    code = "import videossr; print(all(getattr(videossr, name) for name in videossr.__all__))"
+    assert run(python, "-c", code) == "True\n"
 
 
 @pytest.mark.parametrize("verb", ["", "index", "build", "validate", "gallery"])

@@ -18,7 +18,12 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file."""
+    with replacing(path) as partial:
+        partial.write_bytes(data)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8."""
-    with replacing(path) as partial:
-        partial.write_text(text, "utf-8")
+    write_bytes(path, text.encode())

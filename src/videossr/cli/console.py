@@ -29,7 +29,6 @@ def _plain(*, stderr: bool = False, width: int | None = None) -> Console:
 
 console = _plain(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
 
-
 SILENCE = 10.0
 """Seconds without a word, at the most, where no bar can be drawn."""
 

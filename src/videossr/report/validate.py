@@ -25,7 +25,6 @@ TOLERANCE = 0.05
 VISIBLE = 0.5
 """Mean difference in gray levels by which the first and last slot of a span must differ from what they would show."""
 
-
 FEW = 20
 """Samples of a column below which its statistics say nothing."""
 
@@ -40,13 +39,16 @@ def validate(
     yield _files(dataset)
     samples: dict[str, list[Sample]] = defaultdict(list)
     ids: Counter[str] = Counter()
+    other: list[str] = []
     for index in range(len(dataset)):
         sample = dataset.sample(index)
         samples[sample.column].append(sample)
         ids[sample.id] += 1
+        if dataset.question(index) != TASKS.get(sample.task)().question(sample, dataset.manifest["wording"]):
+            other.append(sample.id)
     twice = [sample_id for sample_id, count in ids.items() if count > 1]
     yield Finding("unique samples", "", not twice, f"{len(ids)} ids" + (f", twice: {twice[:3]}" if twice else ""))
-    yield _questions(dataset)
+    yield Finding("questions", "", not other, f"other words: {other[:3]}" if other else f"{len(dataset)} as worded")
     wanted = {name: table["count"] for name, table in dataset.manifest["recipe"]["columns"].items()}
     found = {column: len(members) for column, members in samples.items()}
     yield Finding("quotas", "", wanted == found, f"{sum(found.values())} samples of {sum(wanted.values())}")
@@ -117,17 +119,6 @@ def true_answer(sample: Sample) -> str | None:
     return None
 
 
-def _questions(dataset: VideoSSRDataset) -> Finding:
-    """Every row asks what the task asks of its sample, in the wording that the manifest holds."""
-    wording = dataset.manifest["wording"]
-    wrong = []
-    for index in range(len(dataset)):
-        sample = dataset.sample(index)
-        if dataset.question(index) != TASKS.get(sample.task)().question(sample, wording):
-            wrong.append(sample.id)
-    return Finding("questions", "", not wrong, f"other words: {wrong[:3]}" if wrong else f"{len(dataset)} as worded")
-
-
 def _clock(column: str, samples: Sequence[Sample]) -> Finding:
     """Every marker, as it is printed, is its slots' mean time; every label in seconds is their span."""
     worst = 0.0
@@ -176,7 +167,7 @@ def _pixels(
             change = border_change(dataset, item)
             least[item.sample.column] = min(change, least.get(item.sample.column, change))
         if item.sample.task == "jigsaw" and item.sample.column in scorable:
-            scores = dataset.score(index, shortcuts.chain(item.clips))
+            scores = TASKS.get("jigsaw")().score(shortcuts.chain(item.clips), item.sample)
             solved[item.sample.column].append((scores.smooth, scores.strict))
         progress(done, count)
     text = f"other pixels now: {changed[:3]}" if changed else f"{count} of {len(dataset)} rendered"

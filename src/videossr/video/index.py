@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tomli_w
 
+from videossr.atomic import replacing, write_bytes
 from videossr.video.decode import decode
 from videossr.video.fingerprint import fingerprint
 from videossr.video.pack import (
@@ -211,7 +212,7 @@ def _prepare(out: Path, config: dict[str, Any]) -> None:
         raise CorpusError(f"{out} holds something that is not a corpus: name a new folder with --out")
     (out / "packs").mkdir(parents=True, exist_ok=True)
     if not saved.is_file():
-        _replace(saved, tomli_w.dumps(config).encode())
+        write_bytes(saved, tomli_w.dumps(config).encode())
     for shard in _SHARDS:
         pack, table = _new(pack_file(out, shard)), _new(table_file(out, shard))
         if pack.exists():
@@ -274,7 +275,7 @@ def _part(out: Path, content: str) -> Path:
 
 def _write_part(out: Path, content: str, row: dict[str, Any], jpegs: Sequence[bytes] = ()) -> None:
     """One line of JSON, then the JPEGs."""
-    _replace(_part(out, content), json.dumps(row).encode() + b"\n" + b"".join(jpegs))
+    write_bytes(_part(out, content), json.dumps(row).encode() + b"\n" + b"".join(jpegs))
 
 
 def _read_part(out: Path, content: str) -> Entry | Rejection:
@@ -308,8 +309,8 @@ def _merge(
         for shard in changed:
             _write_shard(out, shard, shards[shard])
         table = pa.Table.from_pylist([asdict(row) for row in rejected], _REJECTED)
-        pq.write_table(table, _new(out / "rejected.parquet"))
-        _new(out / "rejected.parquet").replace(out / "rejected.parquet")
+        with replacing(out / "rejected.parquet") as partial:
+            pq.write_table(table, partial)
         manifest = {
             "format": _FORMAT,
             "videos": summary.videos,
@@ -317,7 +318,7 @@ def _merge(
             "hash": summary.hash,
             "versions": _versions(),
         }
-        _replace(out / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True).encode() + b"\n")
+        write_bytes(out / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True).encode() + b"\n")
     shutil.rmtree(out / "parts")
     return summary
 
@@ -370,8 +371,3 @@ def _versions() -> dict[str, str]:
 
 def _new(path: Path) -> Path:
     return path.with_name(path.name + ".new")
-
-
-def _replace(path: Path, data: bytes) -> None:
-    _new(path).write_bytes(data)
-    _new(path).replace(path)

@@ -23,7 +23,7 @@ from videossr.dataset import VideoSSRDataset
 from videossr.question import Frames
 from videossr.video import decode
 from videossr.video.fingerprint import fingerprint
-from videossr.video.pack import encode
+from videossr.video.jpeg import encode
 from videossr.video.plan import Plan
 from videossr.video.probe import Facts, open_video, promised_timeline
 

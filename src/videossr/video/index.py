@@ -29,15 +29,12 @@ import tomli_w
 from videossr.atomic import replacing, write_bytes
 from videossr.video.decode import decode
 from videossr.video.fingerprint import fingerprint
+from videossr.video.jpeg import CHROMA, QUALITY, Chroma, encode
 from videossr.video.pack import (
-    CHROMA,
     MANIFEST,
-    QUALITY,
-    Chroma,
     CorpusError,
     Entry,
     corpus_hash,
-    encode,
     entry_of,
     pack_file,
     read_table,

@@ -18,23 +18,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import simplejpeg
 
 from videossr.clock import Clock
 from videossr.question import Frames
 from videossr.sample import VideoKey
-
-Chroma: TypeAlias = Literal["444", "422", "420"]
-
-QUALITY = 90
-CHROMA: Chroma = "444"
-"""Measured by speed/jpeg.py, see docs/results/index.md: at equal bytes 4:4:4 is nearer to the frame than 4:2:0."""
+from videossr.video import jpeg
 
 MANIFEST = "manifest.json"
 
@@ -155,11 +150,6 @@ def corpus_hash(entries: Iterable[Entry]) -> str:
     return digest.hexdigest()
 
 
-def encode(frames: Frames, quality: int = QUALITY, chroma: Chroma = CHROMA) -> list[bytes]:
-    """Each frame of (T, H, W, 3) as a JPEG of that quality (1..100) and chroma sampling."""
-    return [simplejpeg.encode_jpeg(np.ascontiguousarray(frame), quality, "RGB", chroma) for frame in frames]
-
-
 def write_table(path: Path, entries: Sequence[Entry]) -> None:
     """Write rows as Parquet; the same rows give the same bytes."""
     pq.write_table(pa.Table.from_pylist([asdict(entry) for entry in entries], SCHEMA), path)
@@ -239,27 +229,29 @@ class Corpus:
             )
         return found
 
-    def frames(self, key: VideoKey, indices: Sequence[int] | None = None) -> Frames:
+    def frames(
+        self, key: VideoKey, indices: Sequence[int] | None = None, size: tuple[int, int] | None = None
+    ) -> Frames:
         """Frames (len(indices), H, W, 3) of one video, all of them by default; only those asked for are decoded.
+
+        H and W are those of the pack, or with `size` those of `videossr.video.jpeg.reduced`: no smaller than `size`.
 
         Raises CorpusError for an unknown video or a damaged pack, IndexError for a frame that the video lacks.
         """
         entry = self.entry(key)
         wanted = range(len(entry.frame_bytes)) if indices is None else indices
-        starts = [entry.offset, *(entry.offset + np.cumsum(entry.frame_bytes, dtype=np.int64)).tolist()]
-        pack = self._pack(entry.shard)
-        frames = np.empty((len(wanted), entry.height, entry.width, 3), np.uint8)
-        for slot, index in enumerate(wanted):
+        for index in wanted:
             if not 0 <= index < len(entry.frame_bytes):
                 raise IndexError(f"video {entry.path} has frames 0..{len(entry.frame_bytes) - 1}, not {index}")
-            try:
-                simplejpeg.decode_jpeg(pack[starts[index] : starts[index + 1]], "RGB", buffer=frames[slot])
-            except ValueError as error:
-                raise CorpusError(
-                    f"{pack_file(self.path, entry.shard)}: frame {index} of {entry.path} is damaged ({error}); "
-                    "copy the pack again or index anew"
-                ) from error
-        return frames
+        starts = list(accumulate(entry.frame_bytes, initial=entry.offset))
+        pack = self._pack(entry.shard)
+        try:
+            return jpeg.decode([pack[starts[index] : starts[index + 1]] for index in wanted], entry.size, size)
+        except jpeg.JPEGError as error:
+            raise CorpusError(
+                f"{pack_file(self.path, entry.shard)}: frame {wanted[error.number]} of {entry.path} is damaged "
+                f"({error.why}); copy the pack again or index anew"
+            ) from error
 
     def verify(self, key: VideoKey) -> None:
         """Hash the JPEGs of a video. Raises CorpusError when they are not those that were indexed."""

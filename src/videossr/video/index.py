@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tomli_w
 
-from videossr.atomic import replacing, write_bytes
+from videossr.store import replacing, write_bytes
 from videossr.video.decode import decode
 from videossr.video.fingerprint import fingerprint
 from videossr.video.pack import (
@@ -47,7 +47,7 @@ from videossr.video.pack import (
 )
 from videossr.video.plan import Plan, RejectedError
 from videossr.video.scan import Rejection, find, hash_all
-from videossr.workers import DIED, spread
+from videossr.workers import Died, Pool
 
 _SHARDS = "0123456789abcdef"
 _FORMAT = 1
@@ -167,14 +167,19 @@ def _stage_all(
     """Stage every file, the largest first; yield its content hash and, if it was rejected, why."""
     (out / "parts").mkdir(exist_ok=True)
     order = sorted(files, key=lambda content: (-files[content].stat().st_size, content))
-    for content, outcome in spread(stage, {content: (files[content], content) for content in order}, workers):
-        if outcome is DIED:
-            _write_part(out, content, {"reason": "unreadable", "detail": "decoding it killed the process"})
-        part = _read_part(out, content)
-        if isinstance(part, Rejection):
-            yield content, RejectedError(part.reason, part.detail, part.value, part.threshold)
-        else:
-            yield content, None
+    with Pool(stage, workers) as pool:
+        for (_, content), outcome in pool.run(_call, ((files[content], content) for content in order)):
+            if isinstance(outcome, Died):
+                _write_part(out, content, {"reason": "unreadable", "detail": "decoding it killed the process"})
+            part = _read_part(out, content)
+            if isinstance(part, Rejection):
+                yield content, RejectedError(part.reason, part.detail, part.value, part.threshold)
+            else:
+                yield content, None
+
+
+def _call(stage: Callable[[Path, str], None], item: tuple[Path, str]) -> None:
+    stage(*item)
 
 
 def _config(plan: Plan, quality: int, chroma: Chroma, source_id: str | None, workers: int) -> dict[str, Any]:

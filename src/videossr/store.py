@@ -72,6 +72,8 @@ def replacing(path: Place) -> Iterator[Path]:
         partial = path.with_name(f".{path.name}.partial")
         try:
             yield partial
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())  # after a power cut a name must not stand for a file that is not there
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

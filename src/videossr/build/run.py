@@ -29,7 +29,7 @@ from videossr.build.manifest import (
 from videossr.build.recipe import Mixture
 from videossr.build.select import Job, Selection
 from videossr.store import write_text
-from videossr.video.pack import Corpus
+from videossr.video.corpus import Corpus
 from videossr.wording import Wording
 from videossr.workers import Pool
 

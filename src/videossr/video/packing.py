@@ -23,7 +23,7 @@ def packs_of(out: Place) -> set[str]:
     folder = out / "packs"
     try:
         names = {path.name for path in folder.iterdir()}
-    except FileNotFoundError:  # an object store knows no empty folder
+    except (FileNotFoundError, NotADirectoryError):  # an object store knows no empty folder
         return set()
     return {shard for shard in SHARDS if f"{shard}.pack" in names}
 

@@ -17,6 +17,7 @@ VERBS = {
     "build": "Draw questions from a corpus, into a dataset.",
     "validate": "Check everything that a dataset claims.",
     "gallery": "Show samples of a dataset on one page.",
+    "corpus": "Look at corpora, and merge them.",
 }
 
 app = App(

@@ -216,7 +216,7 @@ class Pack:
         if self._data is not None:
             return memoryview(self._data)[start:stop]
         assert not isinstance(self.path, Path)
-        return memoryview(self.path.fs.cat_file(self.path.path, start, stop))
+        return memoryview(self.path.fs.cat_file(self.path.path, start=start, end=stop))
 
     @cached_property
     def table(self) -> pa.Table:
@@ -249,6 +249,12 @@ class Pack:
         """Content hashes, ascending."""
         contents: list[str] = self.table["content"].to_pylist()
         return contents
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Content hash -> path, of the videos and of what was rejected."""
+        rejected = {str(row.content): row.path for row in self.rejected}
+        return rejected | dict(zip(self.contents, self.table["path"].to_pylist(), strict=True))
 
     @property
     def slots(self) -> set[int]:

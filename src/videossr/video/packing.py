@@ -41,7 +41,7 @@ class Packing:
         self._there = packs_of(out)
         self._lacking: dict[str, set[str]] = {}
         for shard, files in self._files.items():
-            paths = {row.content: row.path for row in self._rows(shard)}
+            paths = Pack(pack_file(out, shard)).paths if shard in self._there else {}
             if any(paths.get(content) != file.path for content, file in files.items()):
                 self._lacking[shard] = {c for c in files if c not in paths and shop.read(c) is None}
 

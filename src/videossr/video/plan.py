@@ -31,6 +31,7 @@ Reason: TypeAlias = Literal[
     "damaged",
     "duplicate",
     "changed",
+    "near_duplicate",
 ]
 
 REASONS: Mapping[Reason, str] = {
@@ -44,6 +45,7 @@ REASONS: Mapping[Reason, str] = {
     "too_short": "The plan would show a frame twice, or its slots would lie closer than `min_step`.",
     "damaged": "A decoder error or a corrupt flag lies between a wanted frame and the key frame that it depends on.",
     "duplicate": "Another file has the same bytes; the first path in sorted order is kept.",
+    "near_duplicate": "`corpus merge --drop-near` found that its frames are near to those of a video it had already.",
     "changed": "The file changed or vanished while it was indexed; the next run looks at it again.",
 }
 """Why a video is not in the corpus. The list is closed."""

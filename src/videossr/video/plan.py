@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from fractions import Fraction
 from functools import cache
@@ -138,7 +138,7 @@ class Choice:
         return (self.offset + Fraction(time, 1000) for time in self.clock.times_ms)
 
 
-def choose(timeline: Timeline, plan: Plan) -> Choice:
+def choose(timeline: Timeline, plan: Plan, costs: Sequence[int] | None = None) -> Choice:
     """The slots that `plan` takes from a video. Raises RejectedError ``too_short``.
 
     A slot's time is a whole number of milliseconds after the first slot, and the slot shows the frame that is on

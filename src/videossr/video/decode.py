@@ -10,9 +10,9 @@ they are shown and which of them are sound. All in one thread. Exercised by `vid
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import av.logging
 import numpy as np
@@ -21,13 +21,18 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from videossr.question import Frames
+from videossr.store import Place
+from videossr.video.gop import Packets
 from videossr.video.picture import Shrink
 from videossr.video.plan import Choice, Plan, RejectedError, Timeline, choose
-from videossr.video.probe import Facts, Place, Source, facts_of, open_video, promise_of, reachable
+from videossr.video.probe import Facts, Promise, Source, facts_of, open_video, promise_of, reachable
 from videossr.video.seek import PromiseBrokenError, frames_by_groups
 from videossr.video.survey import Log, Trail, decoded, on_screen, survey_of
 
 T = TypeVar("T")
+
+Picked: TypeAlias = tuple[Facts, Timeline, Choice, list[T]]
+"""Of a file: its facts, when its frames are shown, which the slots show, and what was made of each of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ def decode(path: Place, plan: Plan) -> Decoded:
     return Decoded(facts, timeline, choice, np.stack([pictures[position[frame]] for frame in choice.frames]))
 
 
-def pick(path: Place, plan: Plan, use: Callable[[Facts, VideoFrame], T]) -> tuple[Facts, Timeline, Choice, list[T]]:
+def pick(path: Place, plan: Plan, use: Callable[[Facts, VideoFrame], T]) -> Picked[T]:
     """Decode the frames that `plan` wants and pass each different one, in order, to `use`.
 
     Only what `use` returns is kept. Raises RejectedError, or OSError where a remote file cannot be reached.
@@ -65,20 +70,12 @@ def pick(path: Place, plan: Plan, use: Callable[[Facts, VideoFrame], T]) -> tupl
             promise = promise_of(container, stream)
             if promise is not None and promise.packets is not None:
                 choice = choose(promise.timeline, plan, promise.costs)
-                numbers = [promise.numbers[frame] for frame in dict.fromkeys(choice.frames)]
-                kept = _Kept(container, stream, use)
-                try:
-                    for frame in frames_by_groups(container, stream, promise.packets, numbers, log):
-                        kept.add(frame)
-                    return kept.facts, promise.timeline, choice, kept.results
-                except PromiseBrokenError:
-                    pass
+                with suppress(PromiseBrokenError):
+                    return _by_groups(container, stream, log, promise, promise.packets, choice, use)
         if promise is not None:
             choice = choose(promise.timeline, plan)
-            try:
-                return _collect(source, log, promise.timeline, choice, use, strict=True)
-            except PromiseBrokenError:
-                pass
+            with suppress(PromiseBrokenError):
+                return _from_start(source, log, promise.timeline, choice, use, strict=True)
         survey = survey_of(source, log)
         choice = choose(survey.timeline, plan)
         unsound = survey.unsound(choice)
@@ -87,7 +84,7 @@ def pick(path: Place, plan: Plan, use: Callable[[Facts, VideoFrame], T]) -> tupl
                 "damaged", f"{unsound} of {len(choice.frames)} slots fall on damage", unsound, threshold=0
             )
         try:
-            return _collect(source, log, survey.timeline, choice, use, strict=False)
+            return _from_start(source, log, survey.timeline, choice, use, strict=False)
         except PromiseBrokenError as error:
             raise RejectedError("damaged", "two decodes of the file do not agree", 1, threshold=0) from error
 
@@ -118,7 +115,24 @@ class _Kept(Generic[T]):
         self.results.append(self._use(facts, frame))
 
 
-def _collect(
+def _by_groups(
+    container: InputContainer,
+    stream: VideoStream,
+    log: Log,
+    promise: Promise,
+    packets: Packets,
+    choice: Choice,
+    use: Callable[[Facts, VideoFrame], T],
+) -> Picked[T]:
+    """Decode no more than the wanted frames need."""
+    kept = _Kept(container, stream, use)
+    numbers = [promise.numbers[frame] for frame in dict.fromkeys(choice.frames)]
+    for frame in frames_by_groups(container, stream, packets, numbers, log):
+        kept.add(frame)
+    return kept.facts, promise.timeline, choice, kept.results
+
+
+def _from_start(
     source: Source,
     log: Log,
     timeline: Timeline,
@@ -126,7 +140,7 @@ def _collect(
     use: Callable[[Facts, VideoFrame], T],
     *,
     strict: bool,
-) -> tuple[Facts, Timeline, Choice, list[T]]:
+) -> Picked[T]:
     """Decode up to the last wanted frame. When `strict`, any complaint of the decoder on the way breaks the promise."""
     wanted = set(choice.frames)
     with open_video(source) as (container, stream):

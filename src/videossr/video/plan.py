@@ -117,6 +117,10 @@ class Timeline:
         """From the start of the first frame to the end of the last."""
         return (self.end - self.times[0]) * self.base
 
+    def start(self, frame: int) -> Fraction:
+        """Seconds from the start of the video to when a frame comes on screen; of the frame after the last, its end."""
+        return ((self.times[frame] if frame < len(self.times) else self.end) - self.times[0]) * self.base
+
     def at(self, offset: Fraction) -> int:
         """The frame on screen `offset` seconds after the start: the last one whose time has come."""
         tick = self.times[0] + math.floor(offset / self.base)
@@ -200,19 +204,21 @@ def _snap(timeline: Timeline, plan: Plan, plain: Choice, costs: Sequence[int]) -
     span = (1 - 2 * Fraction(str(plan.margin))) * timeline.seconds
     step = span / plan.frames
     reach = min(Fraction(str(plan.tolerance)) * step, (step - Fraction(str(plan.min_step))) / 2)
-    starts = [(time - timeline.times[0]) * timeline.base for time in (*timeline.times, timeline.end)]
+    origin, ticks = timeline.times[0], timeline.times
     taken = set(plain.frames)
     frames: list[int] = []
     times: list[Fraction] = []
     for slot, own in enumerate(plain.frames):
-        now = plain.offset + Fraction(plain.clock.times_ms[slot], 1000)
-        near = range(bisect.bisect_left(starts, now - reach), bisect.bisect_left(starts, now + reach))
-        moves = [(costs[frame], abs(starts[frame] - now), frame, starts[frame]) for frame in near if frame not in taken]
-        _, _, frame, time = min([(costs[own], Fraction(0), own, now), *moves])
+        time = plain.offset + Fraction(plain.clock.times_ms[slot], 1000)
+        now, away = origin + time / timeline.base, reach / timeline.base
+        near = range(bisect.bisect_left(ticks, math.ceil(now - away)), bisect.bisect_left(ticks, math.ceil(now + away)))
+        high, low = now.as_integer_ratio()
+        moves = [(costs[frame], abs(low * ticks[frame] - high), frame) for frame in near if frame not in taken]
+        _, _, frame = min([(costs[own], 0, own), *moves])
         frames.append(frame)
-        times.append(time)
+        times.append(time if frame == own else timeline.start(frame))
     clock_times = [
-        _whole_ms(time - times[0], starts[frame] - times[0], starts[frame + 1] - times[0])
+        _whole_ms(time - times[0], timeline.start(frame) - times[0], timeline.start(frame + 1) - times[0])
         for frame, time in zip(frames, times, strict=True)
     ]
     end = max(clock_times[-1] + 1, round(1000 * (plain.offset + span - times[0])))

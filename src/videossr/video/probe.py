@@ -21,8 +21,8 @@ from av.sidedata.sidedata import SideDataContainer
 from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from upath import UPath
 
+from videossr.store import Place
 from videossr.video.bitstream import reader_of
 from videossr.video.gop import Cost, Packets, Row, understand
 from videossr.video.plan import RejectedError, Timeline
@@ -96,9 +96,6 @@ class Remote:
             self.failure = error
             return otherwise
 
-
-Place: TypeAlias = Path | UPath
-"""Where a video is: a local path, or one of a remote file system."""
 
 Source: TypeAlias = Path | Remote
 """A place that ffmpeg can read from."""
@@ -277,7 +274,7 @@ def promise_of(container: InputContainer, stream: VideoStream) -> Promise | None
             numbers[packet.pts] = len(rows)
         if read is None:
             continue
-        look = None if packet.has_sidedata("new_extradata") else read(bytes(packet))
+        look = None if _changes(packet) else read(bytes(packet))
         if look is None or packet.pts is None or packet.pos is None:
             read = None
         else:
@@ -287,6 +284,11 @@ def promise_of(container: InputContainer, stream: VideoStream) -> Promise | None
     timeline = timeline_of(stream, shown)
     packets = understand(rows) if read is not None else None
     return Promise(timeline, packets, tuple(numbers[time] for time in timeline.times) if packets is not None else ())
+
+
+def _changes(packet: Packet[VideoStream]) -> bool:
+    """Whether what the container stores once for the stream changes with this packet."""
+    return next(packet.iter_sidedata(), None) is not None and packet.has_sidedata("new_extradata")
 
 
 def timeline_of(stream: VideoStream, shown: dict[int, int]) -> Timeline:

@@ -1,30 +1,29 @@
 """What reading samples costs: from packs, from JPEG files as the usual pipeline keeps them, from the sources.
 
-    python speed/read.py ../shared/videos/real [REPEATS]
+    python -m speed.read ../shared/videos/real [REPEATS]
 
-The clips of at least 360 lines are cut to squares of 512 x 512 first, so that a sample is exactly 48 frames of 256 x 256.
+The clips of at least 360 lines are cut to squares of 512 x 512 first, so that a sample is 48 frames of 256 x 256.
 All readers take turns in one process with one thread, on warm files; the least of the repeats (5) is shown.
 """
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from time import process_time
 
 import av
 import cv2
 import numpy as np
-from clips import frames_of
-from index import command, recipe
-from numpy.typing import NDArray
 from PIL import Image
 
+from speed.clips import frames_of
+from speed.index import command, recipe
 from videossr.build.table import to_sample
 from videossr.dataset import VideoSSRDataset
 from videossr.question import Frames
@@ -81,13 +80,14 @@ def by_pil(names: list[str]) -> Frames:
 
 def by_cv2(names: list[str]) -> Frames:
     """Files as frames of 256 x 256, with OpenCV."""
-    pictures: list[NDArray[np.uint8]] = []
+    pictures = []
     for name in names:
         picture = cv2.imread(name, cv2.IMREAD_COLOR_RGB)
+        assert picture is not None, name
         if picture.shape[1] != SMALL:
             picture = cv2.resize(picture, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
         pictures.append(picture)
-    return np.stack(pictures)
+    return np.stack(pictures).astype(np.uint8, copy=False)
 
 
 class Sources:
@@ -96,8 +96,11 @@ class Sources:
     def __init__(self, paths: dict[str, Path]) -> None:
         self._paths = paths
 
-    def frames(self, key: VideoKey, indices: object = None, size: object = None) -> Frames:
-        return decode(self._paths[key.content], Plan()).frames[np.array(indices)]
+    def frames(
+        self, key: VideoKey, indices: Sequence[int] | None = None, size: tuple[int, int] | None = None
+    ) -> Frames:
+        frames = decode(self._paths[key.content], Plan()).frames
+        return frames if indices is None else frames[list(indices)]
 
 
 def stages(dataset: VideoSSRDataset) -> dict[str, float]:
@@ -157,6 +160,10 @@ def prepare(videos: Path, scratch: Path) -> tuple[list[Path], dict[str, VideoSSR
     return sorted((scratch / "videos").iterdir()), datasets
 
 
+def _read(read: Callable[[list[str]], Frames], jpegs: list[list[str]], index: int) -> Frames:
+    return read(jpegs[index])
+
+
 def main(videos: Path, repeats: int = 5) -> None:
     """Print the tables."""
     cv2.setNumThreads(1)
@@ -168,10 +175,7 @@ def main(videos: Path, repeats: int = 5) -> None:
         for side in (SMALL, LARGE):
             jpegs = list(files(clips, Path(temporary), side).values())
             for library, read in (("PIL", by_pil), ("OpenCV", by_cv2)):
-                readers[f"{side} JPEG files, {library}"] = (
-                    len(jpegs),
-                    lambda index, jpegs=jpegs, read=read: read(jpegs[index]),
-                )
+                readers[f"{side} JPEG files, {library}"] = (len(jpegs), partial(_read, read, jpegs))
         dataset = datasets["256 pack"]
         entries = {entry.content: entry.path for entry in dataset.corpus.videos}
         sources = Sources({content: Path(temporary) / "videos" / path for content, path in entries.items()})
@@ -187,7 +191,9 @@ def main(videos: Path, repeats: int = 5) -> None:
         steps = {name: stages(dataset) for name, dataset in datasets.items()}
 
         print(f"{len(clips)} clips, {len(dataset)} samples, the least of {repeats} repeats.\n")
-        print("| samples of 48 x 256 x 256 from | ms a sample | samples a second and core | bar | |\n|---|---|---|---|---|")
+        print(
+            "| samples of 48 x 256 x 256 from | ms a sample | samples a second and core | bar | |\n|---|---|---|---|---|"
+        )
         for name, seconds in best.items():
             bar = BARS.get(name)
             verdict = f"{bar:.0f} | {'met' if 1 / seconds >= bar else '**not met**'}" if bar else " | "

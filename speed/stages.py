@@ -24,8 +24,9 @@ from videossr.question import Frames
 from videossr.video import decode
 from videossr.video.fingerprint import fingerprint
 from videossr.video.jpeg import encode
+from videossr.video.picture import Shrink
 from videossr.video.plan import Plan
-from videossr.video.probe import Facts, open_video, promised_timeline
+from videossr.video.probe import Facts, open_video, promise_of
 
 
 def profile(files: list[str]) -> dict[str, float]:
@@ -40,13 +41,13 @@ def profile(files: list[str]) -> dict[str, float]:
 
         start = process_time()
         with open_video(path) as (container, stream):
-            promised_timeline(container, stream)
+            promise_of(container, stream)
         seconds["read all packets for their times"] += process_time() - start
 
-        shrink = decode._Shrink(Plan().max_pixels)
+        shrink = Shrink(Plan().max_pixels)
         scaling = 0.0
 
-        def timed(facts: Facts, frame: VideoFrame, shrink: decode._Shrink = shrink) -> Frames:
+        def timed(facts: Facts, frame: VideoFrame, shrink: Shrink = shrink) -> Frames:
             nonlocal scaling
             start = process_time()
             picture = shrink(facts, frame)

@@ -1,43 +1,89 @@
-"""Jobs in worker processes, one of which dies."""
+"""Items in worker processes, one of which dies, fails, or is left behind."""
 
 from __future__ import annotations
 
+import itertools
+import multiprocessing
 import os
+import threading
+import time
+from pathlib import Path
 
 import pytest
 
-from videossr.workers import DIED, Pool, WorkerError, spread
+from videossr.workers import DIED, Here, Pool, WorkerError, start
 
 
-def half_or_die(number: int) -> float:
+def half_or_die(share: float, number: int) -> float:
     if number == 7:
         os._exit(3)
-    return number / 2
+    return number * share
 
 
-def test_a_job_that_kills_its_worker_costs_nobody_else() -> None:
-    results = dict(spread(half_or_die, {str(number): (number,) for number in range(12)}, 2))
-    assert results == {str(number): DIED if number == 7 else number / 2 for number in range(12)}
+def test_an_item_that_kills_its_worker_costs_nobody_else() -> None:
+    with start(0.5, 2) as pool:
+        results = dict(pool.run(half_or_die, range(12)))
+    assert results == {number: DIED if number == 7 else number / 2 for number in range(12)}
+
+
+def die_once(folder: Path, number: int) -> int:
+    try:
+        (folder / str(number)).touch(exist_ok=False)
+    except FileExistsError:
+        return number
+    os._exit(3)
+
+
+def test_an_item_whose_worker_died_by_chance_is_done_again(tmp_path: Path) -> None:
+    with start(tmp_path, 2) as pool:
+        assert sorted(pool.run(die_once, range(3))) == [(number, number) for number in range(3)]
 
 
 def half(share: float, number: int) -> float:
     return number * share
 
 
-def die(share: float, number: int) -> float:
-    os._exit(3)
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_pool_keeps_the_order_and_the_shared_object(workers: int) -> None:
-    with Pool(0.5, workers) as pool:
-        assert list(pool.map(half, range(40))) == [number / 2 for number in range(40)]
+@pytest.mark.parametrize("runner", [Here(0.5), Pool(0.5, 1), Pool(0.5, 2)])
+def test_every_item_is_done_once_and_errors_are_raised(runner: Here[float] | Pool[float]) -> None:
+    with runner as pool:
+        assert sorted(pool.run(half, range(40))) == [(number, number / 2) for number in range(40)]
         with pytest.raises(TypeError):
-            list(pool.map(half, [2, "x"]))  # type: ignore[arg-type]
+            list(pool.run(half, [2, "x"]))  # type: ignore[list-item]
 
 
-def test_a_pool_says_that_a_worker_died() -> None:
-    with Pool(0.5, 2) as pool, pytest.raises(WorkerError, match="fewer --workers"):
-        list(pool.map(die, range(4)))
+def fail(share: float, number: int) -> float:
+    raise RuntimeError(threading.Lock())
+
+
+def test_an_error_that_cannot_travel_is_told() -> None:
+    with start(0.5, 2) as pool, pytest.raises(WorkerError, match=r"unlocked _thread\.lock"):
+        list(pool.run(fail, [1]))
+
+
+def test_items_are_taken_as_they_are_needed() -> None:
+    taken = itertools.count()
+    with start(0.5, 2) as pool:
+        results = pool.run(half, (number for number in taken))
+        assert len([next(results) for _ in range(10)]) == 10
+    assert next(taken) < 20
+
+
+def sleep(share: float, seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def test_leaving_ends_workers_at_once() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not multiprocessing.active_children()
+
+
+def interrupted() -> None:
+    with start(0.5, 2) as pool:
+        for _ in pool.run(sleep, [0, 600, 600]):
+            raise KeyboardInterrupt
+
+
+def test_bad_options_are_refused() -> None:
     with pytest.raises(ValueError, match="workers must be 1 or more, got 0"):
-        Pool(0.5, 0)
+        start(0.5, 0)

@@ -15,7 +15,7 @@ from videossr.tasks.base import TASKS
 
 
 class Packs(Protocol):
-    """Where decoded frames come from; `videossr.video.pack.Corpus` is one."""
+    """Where decoded frames come from; `videossr.video.corpus.Corpus` is one."""
 
     def frames(
         self, key: VideoKey, indices: Sequence[int] | None = None, size: tuple[int, int] | None = None
@@ -38,7 +38,7 @@ def render(packs: Packs, sample: Sample) -> list[Clip]:
 
 def _slots(packs: Packs, sample: Sample) -> Frames:
     """What each slot shows before it is perturbed; a frame is decoded once, in the place of its first slot."""
-    pictures = {}
+    pictures: dict[tuple[int, int], Frames] = {}
     for source, key in enumerate(sample.sources):
         kept = list(dict.fromkeys(frame for at, frame in sample.slots if at == source))
         frames = shown(packs, key, sample.size, kept)

@@ -1,7 +1,8 @@
-"""Worker processes, for `videossr index` and `videossr build` (`--workers`).
+"""Worker processes, for `videossr index` and `videossr build` (`--workers`, `--ray`).
 
 They are spawned, not forked, so that no thread or decoder state of the caller reaches them; each uses one thread,
-leaves Ctrl-C to the parent, and ends when the parent is gone, even if it was killed.
+leaves Ctrl-C to the parent, and ends when the parent is gone, even if it was killed. They write no files: what they
+return, the parent keeps. So nothing is lost with a worker, and it can be stopped at any moment.
 """
 
 from __future__ import annotations
@@ -9,119 +10,201 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
+import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
+from multiprocessing.context import SpawnProcess
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 S = TypeVar("S")
+S_co = TypeVar("S_co", covariant=True)
 T = TypeVar("T")
 R = TypeVar("R")
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 """Processors that this process may use."""
 
-DIED = object()
-"""Stands for the result of a job that took its process with it."""
-
-_shared: Any = None
+AHEAD = 2
+"""Items that a worker has at once, so that it need not wait for the parent between two."""
 
 
 class WorkerError(RuntimeError):
-    """A worker process died, or none could be started."""
+    """No worker process could be started, or one met an error that cannot be passed on as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """Stands for the result of an item that took its process with it, twice."""
+
+
+DIED: Final = Died()
+
+
+class Runner(Protocol[S_co]):
+    """Something that calls functions elsewhere: worker processes of this machine, or those of a cluster."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def run(self, work: Callable[[S_co, T], R], items: Iterable[T]) -> Iterator[tuple[T, R | Died]]:
+        """Call `work(shared, item)` for each item; yield the item and the result, in the order of being done.
+
+        `items` are taken as they are needed, so that only a few a worker are on their way at any time. An error that
+        `work` raises is raised here. An item whose process dies is tried once more; the others are not harmed.
+        """
+
+
+def start(shared: S, workers: int, ray: str | None = None) -> Runner[S]:
+    """The runner that these options ask for; `shared` is sent to each process once.
+
+    Args:
+        shared: first argument of every call.
+        workers: processes of this machine.
+        ray: address of a Ray cluster, or "local" for one on this machine with `workers` processors.
+
+    Raises:
+        ValueError: `workers` is below 1, or Ray is not installed.
+    """
+    if workers < 1:
+        raise ValueError(f"workers must be 1 or more, got {workers}")
+    if ray is None:
+        return Pool(shared, workers)
+    from videossr.cluster import RayPool
+
+    return RayPool(shared, ray, workers)
+
+
+class Here(Generic[S]):
+    """A runner that is this very process. An item that kills its process kills this one."""
+
+    def __init__(self, shared: S) -> None:
+        self._shared = shared
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def run(self, work: Callable[[S, T], R], items: Iterable[T]) -> Iterator[tuple[T, R | Died]]:
+        for item in items:
+            yield item, work(self._shared, item)
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A process, the line to it, and the items that it has, the one that it is at first."""
+
+    process: SpawnProcess
+    line: Connection
+    items: deque[Any] = field(default_factory=deque)
 
 
 class Pool(Generic[S]):
-    """Calls `work(shared, item)` for many items; `shared` is sent to each worker once. One worker is this process.
-
-    Raises WorkerError when a worker dies, which a lack of memory can cause.
-    """
+    """Worker processes of this machine. Leaving the context ends them at once, whatever they are at."""
 
     def __init__(self, shared: S, workers: int) -> None:
-        if workers < 1:
-            raise ValueError(f"workers must be 1 or more, got {workers}")
         self._shared = shared
-        self._workers = workers
-        self._executor: ProcessPoolExecutor | None = None
+        self._count = workers
+        self._workers: list[_Worker] = []
 
     def __enter__(self) -> Self:
-        if self._workers > 1:
-            self._executor = _start(self._workers, self._shared)
+        try:
+            self._workers = self._begin(self._count)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._executor:
-            self._executor.shutdown(cancel_futures=True)
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+            worker.line.close()
+        self._workers = []
 
-    def map(self, work: Callable[[S, T], R], items: Iterable[T]) -> Iterator[R]:
-        """Results in the order of `items`. An error in a worker is raised here.
+    def run(self, work: Callable[[S, T], R], items: Iterable[T]) -> Iterator[tuple[T, R | Died]]:
+        """See `Runner.run`. What killed a worker is tried again after all the rest, alone."""
+        suspects: list[T] = []
+        for item, result in self._pass(work, iter(items), AHEAD):
+            if isinstance(result, Died):
+                suspects.append(item)
+            else:
+                yield item, result
+        for item in suspects:
+            yield from self._pass(work, iter([item]), 1)
 
-        Only a few items a worker are on their way at any time, so memory does not grow with their number.
-        """
-        if self._executor is None:
-            yield from (work(self._shared, item) for item in items)
-            return
-        running: deque[Future[R]] = deque()
-        try:
-            for item in items:
-                running.append(self._executor.submit(_call, work, item))
-                if len(running) > 4 * self._workers:
-                    yield running.popleft().result()
-            while running:
-                yield running.popleft().result()
-        except BrokenProcessPool as error:
-            raise WorkerError("a worker process died; if memory ran out, give fewer --workers") from error
+    def _pass(self, work: Callable[[S, T], R], items: Iterator[T], ahead: int) -> Iterator[tuple[T, R | Died]]:
+        left: deque[T] = deque()
+        while True:
+            for worker in self._workers:
+                while len(worker.items) < ahead and (given := self._next(items, left)):
+                    worker.items.append(given[0])
+                    with contextlib.suppress(OSError):  # that it is gone is seen below
+                        worker.line.send((work, given[0]))
+            busy = {worker.line: worker for worker in self._workers if worker.items}
+            if not busy:
+                return
+            for line in wait_for(list(busy)):
+                assert isinstance(line, Connection)
+                worker = busy[line]
+                try:
+                    result, error = worker.line.recv()
+                except (EOFError, OSError):
+                    yield worker.items.popleft(), DIED
+                    left.extend(worker.items)
+                    self._replace(worker)
+                    continue
+                if error is not None:
+                    raise error
+                yield worker.items.popleft(), result
 
+    @staticmethod
+    def _next(items: Iterator[T], left: deque[T]) -> tuple[T] | None:
+        if left:
+            return (left.popleft(),)
+        return next(((item,) for item in items), None)
 
-def spread(
-    work: Callable[..., R], jobs: Mapping[str, tuple[Any, ...]], workers: int
-) -> Iterator[tuple[str, R | object]]:
-    """Call `work` with the arguments of each job; yield its name and result, or `DIED`, as they are finished.
+    def _replace(self, worker: _Worker) -> None:
+        worker.process.kill()
+        worker.process.join()
+        worker.line.close()
+        self._workers.remove(worker)
+        self._workers += self._begin(1)
 
-    A dead process breaks its whole pool, so what was under way is done again afterwards, each in a pool of its own.
-    Jobs are begun in the order of `jobs`. Raises WorkerError when no worker can be started.
-    """
-    waiting = deque(jobs)
-    suspects: list[str] = []
-    while waiting:
-        running: dict[Future[R], str] = {}
-        with _start(min(workers, len(waiting))) as pool, contextlib.suppress(BrokenProcessPool):
+    def _begin(self, count: int) -> list[_Worker]:
+        """New workers, all of which have said that they are there. Raises WorkerError."""
+        context = multiprocessing.get_context("spawn")
+        begun = []
+        with _without_interrupts():
+            for _ in range(count):
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_serve, args=(theirs, self._shared), daemon=True)
+                process.start()
+                theirs.close()
+                begun.append(_Worker(process, ours))
+        for worker in begun:
             try:
-                while waiting or running:
-                    while waiting and len(running) < 2 * workers:
-                        running[pool.submit(work, *jobs[waiting[0]])] = waiting[0]
-                        waiting.popleft()
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        result = future.result()
-                        yield running.pop(future), result
-            except BrokenProcessPool:
-                suspects += running.values()
-                raise
-    for name in suspects:
-        outcome: R | object = DIED
-        with _start(1) as pool, contextlib.suppress(BrokenProcessPool):
-            outcome = pool.submit(work, *jobs[name]).result()
-        yield name, outcome
-
-
-def _start(workers: int, shared: Any = None) -> ProcessPoolExecutor:
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (shared,))
-    with _without_interrupts():
-        started = [pool.submit(os.getpid) for _ in range(workers)]
-    try:
-        for process in started:
-            process.result()
-    except BrokenProcessPool as error:
-        hint = "a script that starts them needs `if __name__ == '__main__':` around its own calls"
-        raise WorkerError(f"worker processes die as soon as they start: {hint}") from error
-    return pool
+                worker.line.recv()
+            except EOFError as error:
+                for other in begun:
+                    other.process.kill()
+                hint = "a script that starts them needs `if __name__ == '__main__':` around its own calls"
+                raise WorkerError(f"worker processes die as soon as they start: {hint}") from error
+        return begun
 
 
 @contextlib.contextmanager
@@ -137,23 +220,37 @@ def _without_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _begin(shared: Any) -> None:
-    """In a new worker."""
+def _serve(line: Connection, shared: Any) -> None:
+    """The life of a worker: a call for each message, and its result or error in return."""
     import cv2
 
-    global _shared
-    _shared = shared
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    line.send("ready")
+    while True:
+        try:
+            call = line.recv_bytes()
+        except EOFError:
+            return
+        line.send_bytes(pickle.dumps(_outcome(call, shared), pickle.HIGHEST_PROTOCOL))
+
+
+def _outcome(call: bytes, shared: Any) -> tuple[Any, Exception | None]:
+    try:
+        work, item = pickle.loads(call)
+        return work(shared, item), None
+    except Exception as error:
+        error.add_note("in a worker process:\n" + traceback.format_exc())
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            return None, WorkerError(f"{type(error).__name__}: {error}")
+        return None, error
 
 
 def _end_with(parent: int) -> None:
     wait_for([parent])
     os._exit(1)
-
-
-def _call(work: Callable[[Any, T], R], item: T) -> R:
-    return work(_shared, item)

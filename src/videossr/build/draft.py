@@ -16,7 +16,7 @@ from videossr.question import Question
 from videossr.render import pixel_hash, render, shown
 from videossr.sample import Reject, Sample
 from videossr.tasks.base import Video
-from videossr.video.pack import Corpus
+from videossr.video.corpus import Corpus
 from videossr.video.plan import fit
 from videossr.wording import Wording
 

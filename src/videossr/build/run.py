@@ -11,7 +11,6 @@ from pathlib import Path
 
 import tomli_w
 
-from videossr.atomic import write_text
 from videossr.build import table
 from videossr.build.card import card
 from videossr.build.draft import Drafter
@@ -29,7 +28,8 @@ from videossr.build.manifest import (
 )
 from videossr.build.recipe import Mixture
 from videossr.build.select import Job, Selection
-from videossr.video.pack import Corpus
+from videossr.store import write_text
+from videossr.video.corpus import Corpus
 from videossr.wording import Wording
 from videossr.workers import Pool
 

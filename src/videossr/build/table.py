@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from videossr.atomic import replacing
 from videossr.clock import Clock
 from videossr.question import Question
 from videossr.sample import Sample, VideoKey
+from videossr.store import replacing
 
 SCHEMA = pa.schema(
     [

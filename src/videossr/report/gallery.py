@@ -24,9 +24,9 @@ import simplejpeg
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from videossr.atomic import replacing
 from videossr.question import VIDEO, Clip, Frames, Outline, Question, Truth
 from videossr.sample import JSON, Sample
+from videossr.store import replacing
 
 _BLOCK = 8
 """Thumbnail sides are multiples of a JPEG block, so that a frame's artefacts stay out of its neighbours."""

@@ -53,9 +53,7 @@ def reduced(size: tuple[int, int], least: tuple[int, int] | None) -> tuple[int, 
     return size
 
 
-def decode(
-    jpegs: Sequence[bytes | memoryview], size: tuple[int, int], least: tuple[int, int] | None = None
-) -> Frames:
+def decode(jpegs: Sequence[bytes | memoryview], size: tuple[int, int], least: tuple[int, int] | None = None) -> Frames:
     """Frames (T, H, W, 3) of JPEGs that are all of `size`, decoded at `reduced(size, least)`.
 
     Raises JPEGError for the first that is damaged or of another size.

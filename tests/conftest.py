@@ -15,9 +15,9 @@ from videossr.build.recipe import Recipe
 from videossr.build.run import build
 from videossr.sample import VideoKey
 from videossr.tasks.base import Video
+from videossr.video.corpus import Corpus
 from videossr.video.decode import decode
 from videossr.video.index import index
-from videossr.video.pack import Corpus
 from videossr.video.plan import Plan
 from videossr.wording import load_wording
 

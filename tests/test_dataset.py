@@ -15,8 +15,9 @@ from videossr.clock import Clock
 from videossr.dataset import Item, VideoSSRDataset
 from videossr.question import VIDEO
 from videossr.render import pixel_hash
+from videossr.video.corpus import Corpus
 from videossr.video.index import index
-from videossr.video.pack import Corpus, CorpusError
+from videossr.video.pack import CorpusError
 from videossr.video.plan import Plan
 
 

@@ -14,7 +14,7 @@ from videossr.build.recipe import Mixture, Recipe
 from videossr.build.select import Job
 from videossr.question import Frames
 from videossr.render import fill, pixel_hash, render
-from videossr.video.pack import Corpus
+from videossr.video.corpus import Corpus
 from videossr.wording import load_wording
 
 COLUMNS = {

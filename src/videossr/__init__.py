@@ -12,7 +12,7 @@ from typing import Any
 _HOME = {
     "Clip": "videossr.question",
     "Clock": "videossr.clock",
-    "Corpus": "videossr.video.pack",
+    "Corpus": "videossr.video.corpus",
     "Item": "videossr.dataset",
     "Question": "videossr.question",
     "Reject": "videossr.sample",

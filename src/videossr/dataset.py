@@ -24,7 +24,7 @@ from videossr.render import pixel_hash, render
 from videossr.rewards import Scores
 from videossr.sample import Sample, VideoKey
 from videossr.tasks.base import TASKS
-from videossr.video.pack import Corpus
+from videossr.video.corpus import Corpus
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def place(text: str | Place) -> Place:
     if parts.scheme == "file":
         return Path(parts.path)
     try:
-        found = UPath(text)
+        found = UPath(text, use_listings_cache=False)  # a cached listing hides what others write
         _ = found.fs
     except ImportError as error:
         raise ValueError(f"{text}: {error}. Install it with: pip install 'videossr[remote]'") from error
@@ -72,6 +72,8 @@ def replacing(path: Place) -> Iterator[Path]:
         partial = path.with_name(f".{path.name}.partial")
         try:
             yield partial
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())  # after a power cut a name must not stand for a file that is not there
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -98,10 +100,13 @@ def workshop(out: Place) -> Iterator[Path]:
     """The local folder for unfinished work on `out`, kept from other runs while the block lasts.
 
     It lies in `out`; that of a remote `out` in the user's cache, so a stopped run goes on only on the same machine.
-    What is left in it is for the next run. Raises ValueError when another run is at work there.
+    What is left in it is for the next run. Raises ValueError when another run is at work there, or when nothing can be
+    written there.
     """
     if isinstance(out, Path):
         folder = out / UNFINISHED
+    elif out.protocol in ("http", "https"):
+        raise ValueError(f"{out}: a web server cannot be written to; choose another --out")
     else:
         caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         folder = caches / "videossr" / hashlib.sha256(str(out).encode()).hexdigest()[:16]

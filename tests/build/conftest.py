@@ -15,8 +15,8 @@ from videossr.build.manifest import Manifest
 from videossr.build.recipe import Recipe
 from videossr.build.run import build
 from videossr.question import Frames
+from videossr.video.corpus import Corpus
 from videossr.video.index import index
-from videossr.video.pack import Corpus
 from videossr.video.plan import Plan
 from videossr.wording import load_wording
 

@@ -25,7 +25,8 @@ from tests.build.conftest import (
 from videossr.build import table
 from videossr.build.manifest import file_hashes, read_manifest
 from videossr.dataset import VideoSSRDataset
-from videossr.video.pack import Corpus, CorpusError
+from videossr.video.corpus import Corpus
+from videossr.video.pack import CorpusError
 from videossr.video.plan import Plan
 
 MIXED = {"mirror": (MIRROR, 5), "swap": (SWAP, 3), "jigsaw": (JIGSAW, 4), "counting": (COUNTING, 4)}

@@ -9,7 +9,7 @@ import pytest
 
 from tests.build.conftest import CLIPS, JIGSAW, MIRROR, SWAP, Make, indexed, picture, write
 from videossr.build import table
-from videossr.video.pack import Corpus
+from videossr.video.corpus import Corpus
 
 
 def contents(folder: Path) -> set[str]:

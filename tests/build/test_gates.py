@@ -11,7 +11,7 @@ import pytest
 
 from tests.build.conftest import Make, indexed
 from videossr.build import table
-from videossr.video.pack import Corpus
+from videossr.video.corpus import Corpus
 from videossr.video.plan import Plan
 
 CLIPS = ("arm_wrestling.mp4", "bikes.mp4", "chaplin_bw.mp4", "fire.mp4", "scene_cuts.mp4")

@@ -19,7 +19,7 @@ from videossr.build import table
 from videossr.build.draft import Drafter
 from videossr.build.run import Progress
 from videossr.sample import Reject
-from videossr.video.pack import Corpus
+from videossr.video.corpus import Corpus
 from videossr.workers import WorkerError
 
 EASY = {"task": "jigsaw", "knobs": {"frames": 16, "pieces": 3}}
@@ -30,7 +30,7 @@ CHILD = """
     import os, signal, sys
     from pathlib import Path
     from videossr.build import ledger, recipe, run, table
-    from videossr.video.pack import Corpus
+    from videossr.video.corpus import Corpus
     from videossr.wording import load_wording
 
     corpus, out, name, when = sys.argv[1:]
@@ -94,9 +94,7 @@ def test_killed_again_and_again(made: Corpus, make: Make, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_stopped_by_hand_and_finished_by_other_workers(
-    made: Corpus, make: Make, tmp_path: Path, workers: int
-) -> None:
+def test_stopped_by_hand_and_finished_by_other_workers(made: Corpus, make: Make, tmp_path: Path, workers: int) -> None:
     whole = make("whole", made, COLUMNS)
     stops = iter([3, 20, 45])
 
@@ -205,9 +203,7 @@ class Deadly(Drafter):
         return dict(super().gate(index))
 
 
-def test_a_video_that_kills_is_named(
-    made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_video_that_kills_is_named(made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("videossr.build.run.Drafter", Deadly)
         with pytest.raises(WorkerError, match=made.videos[3].path):

@@ -21,7 +21,7 @@ from videossr.report.finding import Finding
 from videossr.report.validate import border_change, label_error, marker_errors, true_answer, validate
 from videossr.sample import Sample
 from videossr.tasks.base import TASKS
-from videossr.video.pack import Corpus
+from videossr.video.corpus import Corpus
 
 Row = dict[str, Any]
 Alter = Callable[[Callable[[list[Row]], object]], VideoSSRDataset]

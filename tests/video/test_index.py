@@ -18,10 +18,14 @@ import pytest
 
 from videossr.clock import Clock
 from videossr.sample import VideoKey
+from videossr.store import workshop
+from videossr.video.corpus import Corpus, corpus_hash
 from videossr.video.decode import decode
 from videossr.video.index import Outcome, index
-from videossr.video.pack import Corpus, CorpusError, corpus_hash
+from videossr.video.pack import CorpusError
 from videossr.video.plan import Plan
+from videossr.video.scan import find
+from videossr.video.shop import Shop
 
 PLAN = Plan(frames=8)
 NAMES = ["real/carphone.mp4", "real/pancake.mkv", "edge/mpeg4.avi", "edge/corrupt_mid.mp4"]
@@ -48,10 +52,12 @@ def test_a_corpus_holds_what_was_decoded(source: Path, tmp_path: Path) -> None:
     seen: list[Outcome] = []
     summary = index(source, tmp_path / "corpus", PLAN, progress=seen.append)
     assert (summary.videos, summary.decoded, summary.rejected) == (3, 4, {"damaged": 1})
-    assert sorted(outcome.done for outcome in seen) == [1, 2, 3, 4]
+    assert [(outcome.phase, outcome.done) for outcome in seen] == [
+        (phase, done) for phase in ("hashes", "videos") for done in (1, 2, 3, 4)
+    ]
     assert [outcome.path for outcome in seen if outcome.rejected] == ["edge/corrupt_mid.mp4"]
     corpus = Corpus(tmp_path / "corpus")
-    assert corpus.hash == summary.hash == corpus_hash(reversed(corpus.videos))
+    assert corpus.hash == summary.hash == corpus_hash(corpus.manifest["shards"])
     assert [entry.content for entry in corpus.videos] == sorted(entry.content for entry in corpus.videos)
     for entry in corpus.videos:
         file = source / entry.path
@@ -71,10 +77,9 @@ def test_a_corpus_holds_what_was_decoded(source: Path, tmp_path: Path) -> None:
     assert [(row["path"], row["reason"], row["threshold"]) for row in rejected] == [
         ("edge/corrupt_mid.mp4", "damaged", 0)
     ]
-    assert sorted(path.name for path in (tmp_path / "corpus").iterdir()) == sorted(
-        {"config.toml", "manifest.json", "packs", "rejected.parquet"}
-        | {f"videos-{entry.shard}.parquet" for entry in corpus.videos}
-    )
+    names = {str(path.relative_to(tmp_path / "corpus")) for path in (tmp_path / "corpus").rglob("*.*")}
+    shards = {entry.content[:2] for entry in corpus.videos} | {row["content"][:2] for row in rejected}
+    assert names == {"config.toml", "manifest.json", "rejected.parquet"} | {f"packs/{shard}.pack" for shard in shards}
 
 
 def test_two_workers_and_one_file_at_a_time_write_the_same_bytes(source: Path, tmp_path: Path) -> None:
@@ -102,6 +107,8 @@ import sys
 from pathlib import Path
 from videossr.video.index import index
 from videossr.video.plan import Plan
+from videossr.video.scan import find
+from videossr.video.shop import Shop
 if __name__ == "__main__":
     index(Path(sys.argv[1]), Path(sys.argv[2]), Plan(frames=8))
 """
@@ -113,35 +120,76 @@ def test_a_killed_run_goes_on_where_it_stopped(source: Path, tmp_path: Path) -> 
     program.write_text(PROGRAM)
     child = subprocess.Popen([sys.executable, str(program), str(source), str(out)], start_new_session=True)
     deadline = time.monotonic() + 120
-    while not any((out / "parts").glob("[0-9a-f]" * 64)) and time.monotonic() < deadline:
+    while not any((out / ".unfinished/parts").glob("[0-9a-f]" * 64)) and time.monotonic() < deadline:
         assert child.poll() is None, "it ended before it could be killed"
         time.sleep(0.002)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     with pytest.raises(CorpusError, match="again"):
         Corpus(out)
-    staged = len(list((out / "parts").glob("[0-9a-f]" * 64)))
+    staged = len(list((out / ".unfinished/parts").glob("[0-9a-f]" * 64)))
     assert staged > 0
     assert index(source, out, PLAN).decoded < 4
     index(source, tmp_path / "whole", PLAN)
     assert state(out) == state(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("committed", [False, True])
-def test_a_kill_between_pack_and_table_is_mended(source: Path, tmp_path: Path, committed: bool) -> None:
+def test_what_a_kill_cut_short_is_done_again(source: Path, tmp_path: Path) -> None:
     out, whole = tmp_path / "corpus", tmp_path / "whole"
     index(source, whole, PLAN)
     shutil.copytree(whole, out)
-    shard = Corpus(out).videos[0].shard
     (out / "manifest.json").unlink()
-    table = out / f"videos-{shard}.parquet"
-    if committed:  # the pack was renamed, the table was not
-        table.rename(table.with_name(table.name + ".new"))
-    else:
-        (out / f"packs/{shard}.pack.new").write_bytes(b"half a pa")
-        table.with_name(table.name + ".new").write_bytes(b"half a ta")
-    assert index(source, out, PLAN).decoded == 0
+    entry = Corpus(whole).videos[0]
+    (out / f"packs/{entry.content[:2]}.pack").unlink()
+    (out / f"packs/.{entry.content[:2]}.pack.partial").write_bytes(b"half a pa")
+    shop = out / ".unfinished"
+    (shop / "parts").mkdir(parents=True)
+    (shop / "parts" / entry.content).write_bytes(b'{"content": "half a')
+    (shop / "hashes.jsonl").write_text('["real/carphone.mp4", 58')
+    assert index(source, out, PLAN).decoded == 1
     assert state(out) == state(whole)
+
+
+def test_hashes_of_a_stopped_run_are_used_while_the_file_stays_the_same(source: Path, tmp_path: Path) -> None:
+    files, _ = find(source, tmp_path / "corpus")
+    (tmp_path / "shop").mkdir()
+    with Shop(tmp_path / "shop") as shop:
+        for file in files:
+            shop.keep_hash(file, file.path)
+    touched = source / "real/pancake.mkv"
+    copy = touched.read_bytes()
+    touched.unlink()
+    touched.write_bytes(copy)
+    again, _ = find(source, tmp_path / "corpus")
+    with Shop(tmp_path / "shop") as shop:
+        assert set(shop.hashes(again)) == {file.path for file in files} - {"real/pancake.mkv"}
+
+
+def test_two_runs_do_not_meet(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "corpus"
+    with workshop(out), pytest.raises(ValueError, match="another run is at work"):
+        index(source, out, PLAN)
+    assert index(source, out, PLAN).videos == 3
+
+
+def test_a_file_that_changes_between_hash_and_decode_is_rejected(source: Path, tmp_path: Path) -> None:
+    (source / "mine.mp4").write_bytes((source / "real/carphone.mp4").read_bytes() + b"mine")
+    (source / "gone.mp4").write_bytes((source / "real/carphone.mp4").read_bytes() + b"gone")
+
+    def meddle(outcome: Outcome) -> None:
+        if (outcome.phase, outcome.done) == ("hashes", outcome.total):
+            (source / "mine.mp4").write_bytes(b"other")
+            (source / "gone.mp4").unlink()
+
+    out = tmp_path / "corpus"
+    assert index(source, out, PLAN, progress=meddle).rejected == {"changed": 2, "damaged": 1}
+    rows = {row["path"]: row for row in pq.read_table(out / "rejected.parquet").to_pylist()}
+    assert rows["mine.mp4"]["reason"] == rows["gone.mp4"]["reason"] == "changed"
+    assert rows["gone.mp4"]["content"] is None
+    (source / "mine.mp4").unlink()
+    index(source, out, PLAN)
+    index(source, tmp_path / "fresh", PLAN)
+    assert state(out) == state(tmp_path / "fresh")
 
 
 def test_odd_files_are_recorded_and_copies_kept_once(source: Path, tmp_path: Path) -> None:
@@ -220,7 +268,7 @@ def test_reading_fails_clearly(source: Path, tmp_path: Path) -> None:
     frames = corpus.frames(entry.key)
     copy: Corpus = pickle.loads(pickle.dumps(corpus))
     assert np.array_equal(copy.frames(entry.key), frames)
-    pack = out / f"packs/{entry.shard}.pack"
+    pack = out / f"packs/{entry.content[:2]}.pack"
     pack.write_bytes(pack.read_bytes()[:-1])
     with pytest.raises(CorpusError, match="instead of"):
         Corpus(out).frames(entry.key)

@@ -19,7 +19,7 @@ from videossr.question import Question
 from videossr.render import fill, pixel_hash, render
 from videossr.sample import Reject, Sample, VideoKey
 from videossr.tasks.base import Video
-from videossr.video.pack import Corpus
+from videossr.video.corpus import Corpus
 from videossr.video.plan import fit
 from videossr.wording import Wording
 

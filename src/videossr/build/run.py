@@ -32,7 +32,7 @@ from videossr.build.select import Selection
 from videossr.build.write import write_dataset, write_rejected
 from videossr.sample import Reject
 from videossr.store import UNFINISHED, Place, is_local, make_folder, workshop
-from videossr.video.pack import Corpus
+from videossr.video.corpus import Corpus
 from videossr.wording import Wording
 from videossr.workers import Died, Here, Runner, WorkerError, start
 
@@ -163,13 +163,12 @@ def _finished(out: Place, making: Making) -> Manifest:
 
 def _check_density(mixture: Mixture, corpus: Corpus) -> None:
     """Refuse, before any work, a recipe that needs frames which no video of the corpus has."""
-    kept = {len(entry.clock) for entry in corpus.videos}
     for name, task in mixture.tasks.items():
         slots, density = task.needs(mixture.knobs[name])
-        if not any(frames % slots == 0 and frames >= slots * density for frames in kept):
+        if not any(frames % slots == 0 and frames >= slots * density for frames in corpus.slots):
             raise UnmetError(
                 f"columns.{name} needs videos of {slots * density} frames, or more in steps of {slots}; those of "
-                f"{corpus.path} have {', '.join(map(str, sorted(kept)[:3])) or 'none'}. Index them anew:\n"
+                f"{corpus.path} have {', '.join(map(str, corpus.slots[:3])) or 'none'}. Index them anew:\n"
                 f"  videossr index VIDEOS --out {corpus.path}-{slots * density} --frames {slots * density}"
             )
 

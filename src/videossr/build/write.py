@@ -13,7 +13,7 @@ from videossr.build.exclude import VIDEOS, video_row
 from videossr.build.ledger import REJECTED, Ledger, Refusal, reasons
 from videossr.build.manifest import Making, Manifest, content_hash, write_manifest
 from videossr.store import Place, write_text
-from videossr.video.pack import Corpus
+from videossr.video.corpus import Corpus
 
 
 def samples_name(number: int) -> str:

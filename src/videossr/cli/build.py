@@ -12,7 +12,7 @@ from rich.table import Table
 from videossr.build import recipe as recipes
 from videossr.build.run import Progress, build
 from videossr.cli.console import Bar, console
-from videossr.video.pack import Corpus
+from videossr.video.corpus import Corpus
 from videossr.wording import load_wording
 from videossr.workers import CORES
 

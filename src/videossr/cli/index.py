@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
@@ -10,7 +9,9 @@ from cyclopts.validators import Number
 
 from videossr.cli.console import Bar, console
 from videossr.config import parse
+from videossr.store import place
 from videossr.video.index import Outcome, index
+from videossr.video.making import REJECTED
 from videossr.video.pack import CHROMA, QUALITY, Chroma
 from videossr.video.plan import Plan
 from videossr.workers import CORES
@@ -24,10 +25,10 @@ app = App(
 
 @app.default
 def command(
-    dir: Path,
+    dir: str,
     /,
     *,
-    out: Path,
+    out: str,
     frames: int = 48,
     max_pixels: int = 65536,
     plan: Literal["uniform", "fps"] = "uniform",
@@ -38,12 +39,14 @@ def command(
     chroma: Chroma = CHROMA,
     source_id: str | None = None,
     workers: Annotated[int, Parameter(validator=Number(gte=1))] = CORES,
+    ray: str | None = None,
 ) -> None:
     """Decode every video under a folder once and keep its frames as a corpus of JPEG packs.
 
     Args:
-        dir: Folder of videos, searched through all its folders. Nothing is written there.
-        out: Folder of the corpus.
+        dir: Folder of videos, or its address (s3://, hf://, https://), searched through all its folders. Nothing is
+            written there.
+        out: Folder of the corpus, or its address.
         frames: Slots a video; a multiple, such as 96, also serves slow and fast.
         max_pixels: Height times width of a kept frame, at most. Sides are multiples of 32.
         plan: Slots at equal times over the middle of the video, or a number of them a second over all of it.
@@ -54,6 +57,7 @@ def command(
         chroma: JPEG chroma sampling.
         source_id: Regular expression; its first group, in a file's path, names the footage that it was cut from.
         workers: Processes.
+        ray: Address of a Ray cluster that does the work instead, or "local".
     """
     knobs = {"kind": plan, "frames": frames, "fps": fps, "margin": margin, "min_step": min_step}
     settings = parse(Plan, {**knobs, "max_pixels": max_pixels}, "index")
@@ -64,19 +68,20 @@ def command(
             nonlocal rejected
             if outcome.rejected:
                 rejected += 1
-                bar.say(f"{outcome.path}: {outcome.rejected}")
-            bar.show("videos", outcome.done, outcome.total, f"{rejected} rejected")
+                bar.say(f"{outcome.path}: {outcome.rejected.reason}: {outcome.rejected.detail}")
+            bar.show(outcome.phase, outcome.done, outcome.total, f"{rejected} rejected")
 
         summary = index(
-            dir,
-            out,
+            place(dir),
+            place(out),
             settings,
             quality=quality,
             chroma=chroma,
             workers=workers,
+            ray=ray,
             source_id=source_id,
             progress=show,
         )
     console.print(f"{summary.videos} videos in {out}, hash {summary.hash[:12]}")
     for reason, count in sorted(summary.rejected.items()):
-        console.print(f"  rejected, {reason}: {count} (see {out / 'rejected.parquet'})")
+        console.print(f"  rejected, {reason}: {count} (see {out.rstrip('/')}/{REJECTED})")

@@ -1,12 +1,8 @@
-"""A corpus on disk: frames as JPEGs one after the other in a few pack files, and what is known of each video.
+"""A pack: one file with the JPEGs of some videos one after the other, and at its end a table of what is known of them.
 
-    config.toml              how it was made
-    packs/<shard>.pack       the JPEGs of every video whose content hash starts with <shard>
-    videos-<shard>.parquet   one row a video
-    rejected.parquet         one row a file that is not in the corpus, with the reason
-    manifest.json            written last: its presence means that the corpus is complete
-
-Exercised by `videossr build smoke --corpus CORPUS --out DATASET`.
+The table is an Arrow IPC file whose metadata lists the files that were rejected; 16 bytes behind it say where it
+starts. So a pack can be moved, copied and merged by itself, and once its name exists all of it is there. Exercised by
+`videossr index DIR --out CORPUS`.
 """
 
 from __future__ import annotations
@@ -14,21 +10,24 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
-from collections.abc import Iterable, Mapping, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import IO, Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 import simplejpeg
 
 from videossr.clock import Clock
 from videossr.question import Frames
 from videossr.sample import VideoKey
+from videossr.store import Place, is_local, replacing
+from videossr.video.plan import Reason
 
 Chroma: TypeAlias = Literal["444", "422", "420"]
 
@@ -36,7 +35,13 @@ QUALITY = 90
 CHROMA: Chroma = "444"
 """Measured by speed/jpeg.py, see docs/results/index.md: at equal bytes 4:4:4 is nearer to the frame than 4:2:0."""
 
-MANIFEST = "manifest.json"
+SHARDS = tuple(f"{number:02x}" for number in range(256))
+"""Names of the packs of a corpus: a video is in the one that its content hash starts with."""
+
+_MAGIC = b"VSSRPACK"
+_TAIL = struct.Struct("<Q8s")
+_GUESS = 1 << 18
+"""Bytes fetched from the end of a remote pack at first, which most tables fit into."""
 
 
 class CorpusError(ValueError):
@@ -109,13 +114,21 @@ class Entry:
         return self.height, self.width
 
     @property
-    def shard(self) -> str:
-        return shard_of(self.content)
-
-    @property
     def source_times(self) -> tuple[Fraction, ...]:
         """Seconds at which the source shows the frame of each slot, by the source's own clock."""
         return tuple(tick * Fraction(*self.time_base) for tick in self.ticks)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A file that is not in the corpus; `content` is None where it was not read."""
+
+    path: str
+    content: str | None
+    reason: Reason
+    detail: str
+    value: float | None = None
+    threshold: float | None = None
 
 
 _LISTS = {"pixel_aspect", "time_base", "ticks", "times_ms", "frame_bytes", "fingerprints"}
@@ -132,27 +145,8 @@ SCHEMA = pa.schema(
 
 
 def shard_of(content: str) -> str:
-    """Which pack a video is in: one of 16, by its content hash alone."""
-    return content[0]
-
-
-def pack_file(corpus: Path, shard: str) -> Path:
-    """Where the JPEGs of a shard are."""
-    return corpus / "packs" / f"{shard}.pack"
-
-
-def table_file(corpus: Path, shard: str) -> Path:
-    """Where the rows of a shard are."""
-    return corpus / f"videos-{shard}.parquet"
-
-
-def corpus_hash(entries: Iterable[Entry]) -> str:
-    """SHA-256 over all that is known of the videos, in hash order, but for what their files are called and lie at."""
-    digest = hashlib.sha256()
-    for entry in sorted(entries, key=lambda entry: entry.content):
-        row = {name: value for name, value in asdict(entry).items() if name not in ("path", "offset")}
-        digest.update(json.dumps(row, sort_keys=True, separators=(",", ":")).encode())
-    return digest.hexdigest()
+    """Which of `SHARDS` a video is in."""
+    return content[:2]
 
 
 def encode(frames: Frames, quality: int = QUALITY, chroma: Chroma = CHROMA) -> list[bytes]:
@@ -160,125 +154,148 @@ def encode(frames: Frames, quality: int = QUALITY, chroma: Chroma = CHROMA) -> l
     return [simplejpeg.encode_jpeg(np.ascontiguousarray(frame), quality, "RGB", chroma) for frame in frames]
 
 
-def write_table(path: Path, entries: Sequence[Entry]) -> None:
-    """Write rows as Parquet; the same rows give the same bytes."""
-    pq.write_table(pa.Table.from_pylist([asdict(entry) for entry in entries], SCHEMA), path)
-
-
 def entry_of(row: Mapping[str, Any]) -> Entry:
-    """The entry whose fields `row` holds, with lists for tuples as JSON and Parquet give them."""
+    """The entry whose fields `row` holds, with lists for tuples as JSON and Arrow give them."""
     values: dict[str, Any] = {name: tuple(value) if name in _LISTS else value for name, value in row.items()}
     return Entry(**values)
 
 
-def read_table(path: Path) -> list[Entry]:
-    """Raises CorpusError when the file is not such a table."""
-    try:
-        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-        return [entry_of(row) for row in rows]
-    except (OSError, pa.ArrowException, TypeError) as error:
-        raise CorpusError(f"{path} is not a table of videos ({error}); index into a new folder") from error
+def rows_hash(rows: Iterable[Mapping[str, Any]]) -> str:
+    """SHA-256 over all that is known of some videos, but for what their files are called and where their JPEGs lie."""
+    digest = hashlib.sha256()
+    for full in rows:
+        row = {name: value for name, value in full.items() if name not in ("path", "offset")}
+        digest.update(json.dumps(row, sort_keys=True, separators=(",", ":")).encode())
+    return digest.hexdigest()
 
 
-class Corpus:
-    """Read access to a complete corpus. It can be pickled, and used after a fork; both reopen what they need.
+def write(path: Place, videos: Iterable[tuple[Entry, bytes | memoryview]], rejected: Sequence[Rejection]) -> None:
+    """Write a pack of videos in the order of their content hash, each with its JPEGs as one piece.
 
-    Raises CorpusError when `path` is not a complete corpus.
+    Raises CorpusError when a piece is not what its entry says; then nothing is written.
+    """
+    with replacing(path) as partial, partial.open("wb") as file:
+        entries, offset = [], 0
+        for entry, jpegs in videos:
+            if hashlib.sha256(jpegs).hexdigest() != entry.pack:
+                raise CorpusError(f"the frames of {entry.path} are damaged on their way into {path}")
+            entries.append(asdict(entry) | {"offset": offset})
+            offset += file.write(jpegs)
+        file.write(bytes(-offset % 64))
+        _write_table(file, entries, rejected)
+
+
+def _write_table(file: IO[bytes], rows: list[dict[str, Any]], rejected: Sequence[Rejection]) -> None:
+    start = file.tell()
+    notes = {"hash": rows_hash(rows), "rejected": json.dumps([asdict(rejection) for rejection in rejected])}
+    table = pa.Table.from_pylist(rows, SCHEMA.with_metadata(notes)).combine_chunks()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    length = file.write(sink.getvalue())
+    assert file.tell() == start + length
+    file.write(_TAIL.pack(length, _MAGIC))
+
+
+class Pack:
+    """A pack open for reading; that of another machine is read piece by piece.
+
+    Raises CorpusError when it is not there or not whole.
     """
 
-    def __init__(self, path: Path) -> None:
-        manifest = Path(path) / MANIFEST
-        if not manifest.is_file():
-            if (Path(path) / "config.toml").is_file():
-                raise CorpusError(f"{path} is not complete: run the same `videossr index … --out {path}` again")
-            raise CorpusError(f"{path} is no corpus: make one with `videossr index DIR --out {path}`")
-        self.path = Path(path).absolute()
+    def __init__(self, path: Place) -> None:
+        self.path = path
         try:
-            self.manifest: Mapping[str, Any] = json.loads(manifest.read_text("utf-8"))
-            self._hash, self._count = str(self.manifest["hash"]), int(self.manifest["videos"])
-        except (ValueError, TypeError, KeyError) as error:
-            raise CorpusError(f"{manifest} is damaged ({error!r}): copy it again or index anew") from error
-        self._open: dict[str, mmap.mmap] = {}
+            self._data = _map(path) if isinstance(path, Path) else None
+            self.size: int = len(self._data) if self._data is not None else path.stat().st_size
+        except FileNotFoundError as error:
+            raise CorpusError(f"{path} is missing: copy it again or index anew") from error
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**{name: self.__dict__[name] for name in ("path", "manifest", "_hash", "_count")}, "_open": {}}
+    def read(self, start: int, stop: int) -> memoryview:
+        """Bytes from `start` to before `stop`."""
+        if self._data is not None:
+            return memoryview(self._data)[start:stop]
+        assert not isinstance(self.path, Path)
+        return memoryview(self.path.fs.cat_file(self.path.path, start=start, end=stop))
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """One row of `SCHEMA` a video. Raises CorpusError."""
+        guess = max(0, self.size - (self.size if is_local(self.path) else _GUESS))
+        end = self.read(guess, self.size)
+        length, magic = _TAIL.unpack(end[-_TAIL.size :]) if len(end) >= _TAIL.size else (0, b"")
+        start = self.size - _TAIL.size - length
+        if magic != _MAGIC or start < 0:
+            raise CorpusError(f"{self.path} is not a whole pack: copy it again or index anew")
+        data = end[start - guess : -_TAIL.size] if start >= guess else self.read(start, self.size - _TAIL.size)
+        try:
+            table = pa.ipc.open_file(pa.py_buffer(data)).read_all()
+            return table.cast(SCHEMA.with_metadata(table.schema.metadata))
+        except (pa.ArrowException, ValueError) as error:
+            raise CorpusError(f"{self.path} has no table of videos ({error}): copy it again or index anew") from error
 
     def __len__(self) -> int:
-        return len(self.videos)
+        return int(self.table.num_rows)
+
+    def __getitem__(self, index: int) -> Entry:
+        return entry_of(self.table.slice(index, 1).to_pylist()[0])
+
+    def __iter__(self) -> Iterator[Entry]:
+        for batch in self.table.to_batches(max_chunksize=64):
+            yield from map(entry_of, batch.to_pylist())
+
+    @property
+    def contents(self) -> list[str]:
+        """Content hashes, ascending."""
+        contents: list[str] = self.table["content"].to_pylist()
+        return contents
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Content hash -> path, of the videos and of what was rejected."""
+        rejected = {str(row.content): row.path for row in self.rejected}
+        return rejected | dict(zip(self.contents, self.table["path"].to_pylist(), strict=True))
+
+    @property
+    def slots(self) -> set[int]:
+        """The different numbers of frames that the videos keep."""
+        return set(pc.list_value_length(self.table["times_ms"]).unique().to_pylist())
 
     @property
     def hash(self) -> str:
-        """SHA-256 of what is known of all its videos, in hex."""
-        return self._hash
+        """`rows_hash` of the videos."""
+        return str(self.table.schema.metadata[b"hash"].decode())
 
-    @cached_property
-    def videos(self) -> tuple[Entry, ...]:
-        """All videos in the order of their content hash."""
-        tables = sorted(self.path.glob("videos-*.parquet"))
-        entries = tuple(entry for table in tables for entry in read_table(table))
-        if len(entries) != self._count:
-            raise CorpusError(f"{self.path} has {len(entries)} videos instead of {self._count}: copy all of it again")
-        return entries
+    @property
+    def rejected(self) -> list[Rejection]:
+        rows = json.loads(self.table.schema.metadata[b"rejected"])
+        return [Rejection(**row) for row in rows]
 
-    @cached_property
-    def _by_content(self) -> dict[str, Entry]:
-        return {entry.content: entry for entry in self.videos}
+    def find(self, content: str) -> Entry | None:
+        """What is known of a video, by its content hash."""
+        column = self.table["content"]
+        low, high = 0, len(column)
+        while low < high:
+            middle = (low + high) // 2
+            if column[middle].as_py() < content:
+                low = middle + 1
+            else:
+                high = middle
+        return self[low] if low < len(column) and column[low].as_py() == content else None
 
-    def entry(self, key: VideoKey) -> Entry:
-        """What is known of a video. Raises CorpusError when the corpus does not have it in this decoded form."""
-        found = self._by_content.get(key.content)
-        if found is None:
+    def jpegs(self, entry: Entry) -> memoryview:
+        """All JPEGs of a video, one after the other. Raises CorpusError when they are not those that were indexed."""
+        data = self.read(entry.offset, entry.offset + sum(entry.frame_bytes))
+        if hashlib.sha256(data).hexdigest() != entry.pack:
             raise CorpusError(
-                f"{self.path} has no video {key.content[:12]} among its {len(self)}: name the corpus that the samples "
-                "were built from with --corpus"
+                f"{self.path}: the frames of {entry.path} are damaged; copy the pack again or index into a new folder"
             )
-        if found.pack != key.pack:
-            raise CorpusError(
-                f"{self.path} has video {key.content[:12]} ({found.path}) in another decoded form, made with another "
-                "configuration: name the corpus that the samples were built from with --corpus"
-            )
-        return found
+        return data
 
-    def frames(self, key: VideoKey, indices: Sequence[int] | None = None) -> Frames:
-        """Frames (len(indices), H, W, 3) of one video, all of them by default; only those asked for are decoded.
 
-        Raises CorpusError for an unknown video or a damaged pack, IndexError for a frame that the video lacks.
-        """
-        entry = self.entry(key)
-        wanted = range(len(entry.frame_bytes)) if indices is None else indices
-        starts = [entry.offset, *(entry.offset + np.cumsum(entry.frame_bytes, dtype=np.int64)).tolist()]
-        pack = self._pack(entry.shard)
-        frames = np.empty((len(wanted), entry.height, entry.width, 3), np.uint8)
-        for slot, index in enumerate(wanted):
-            if not 0 <= index < len(entry.frame_bytes):
-                raise IndexError(f"video {entry.path} has frames 0..{len(entry.frame_bytes) - 1}, not {index}")
-            try:
-                simplejpeg.decode_jpeg(pack[starts[index] : starts[index + 1]], "RGB", buffer=frames[slot])
-            except ValueError as error:
-                raise CorpusError(
-                    f"{pack_file(self.path, entry.shard)}: frame {index} of {entry.path} is damaged ({error}); "
-                    "copy the pack again or index anew"
-                ) from error
-        return frames
-
-    def verify(self, key: VideoKey) -> None:
-        """Hash the JPEGs of a video. Raises CorpusError when they are not those that were indexed."""
-        entry = self.entry(key)
-        jpegs = self._pack(entry.shard)[entry.offset : entry.offset + sum(entry.frame_bytes)]
-        if hashlib.sha256(jpegs).hexdigest() != entry.pack:
-            raise CorpusError(
-                f"{pack_file(self.path, entry.shard)}: the frames of {entry.path} are damaged; copy the pack again or "
-                "index into a new folder"
-            )
-
-    def _pack(self, shard: str) -> mmap.mmap:
-        """The pack file in memory. Raises CorpusError when it is missing or not as long as its table says."""
-        if shard not in self._open:
-            path = pack_file(self.path, shard)
-            expected = sum(sum(entry.frame_bytes) for entry in self.videos if entry.shard == shard)
-            actual = path.stat().st_size if path.is_file() else 0
-            if actual != expected:
-                raise CorpusError(f"{path} has {actual} bytes instead of {expected}: copy it again or index anew")
-            with path.open("rb") as file:
-                self._open[shard] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return self._open[shard]
+def _map(path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        try:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError as error:  # it is empty
+            raise CorpusError(f"{path} is empty: copy it again or index anew") from error

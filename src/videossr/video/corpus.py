@@ -1,0 +1,197 @@
+"""A corpus: the frame packs of many videos, local or remote, read as they are needed.
+
+    config.toml         how it was made
+    packs/<shard>.pack  frames and facts of every video whose content hash starts with <shard>
+    rejected.parquet    one row a file that is not in the corpus, with the reason
+    manifest.json       written last: its presence means that the corpus is complete
+
+Exercised by `videossr build smoke --corpus CORPUS --out DATASET`.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import simplejpeg
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from videossr.question import Frames
+from videossr.sample import VideoKey
+from videossr.store import Place, place
+from videossr.video.pack import CorpusError, Entry, Pack, shard_of
+
+MANIFEST = "manifest.json"
+
+
+class ShardTable(TypedDict):
+    """A pack: how many videos it has, its size in bytes, and the hash of what is known of the videos."""
+
+    videos: int
+    bytes: int
+    hash: str
+
+
+class CorpusManifest(TypedDict):
+    """What a corpus says of itself. `slots` are the different numbers of frames that its videos keep."""
+
+    format: int
+    plan: dict[str, Any]
+    videos: int
+    slots: list[int]
+    shards: dict[str, ShardTable]
+    rejected: dict[str, int]
+    hash: str
+    versions: dict[str, str]
+
+
+def corpus_hash(shards: Mapping[str, ShardTable]) -> str:
+    """SHA-256 over all that is known of the videos, but for what their files are called and lie at."""
+    return hashlib.sha256("".join(name + shards[name]["hash"] for name in sorted(shards)).encode()).hexdigest()
+
+
+def pack_file(corpus: Place, shard: str) -> Place:
+    """Where a pack is."""
+    return corpus / "packs" / f"{shard}.pack"
+
+
+class Corpus:
+    """Read access to a complete corpus. It can be pickled, and used after a fork; both reopen what they need.
+
+    Raises CorpusError when `path` is not a complete corpus.
+    """
+
+    def __init__(self, path: str | Place) -> None:
+        path = place(path)
+        self.path: Place = path.absolute() if isinstance(path, Path) else path
+        manifest = path / MANIFEST
+        try:
+            found = json.loads(manifest.read_text("utf-8"))
+            self.manifest = TypeAdapter(CorpusManifest).validate_python(found)
+        except FileNotFoundError as error:
+            if (path / "config.toml").is_file():
+                raise CorpusError(
+                    f"{path} is not complete: run the same `videossr index … --out {path}` again"
+                ) from error
+            raise CorpusError(f"{path} is no corpus: make one with `videossr index DIR --out {path}`") from error
+        except ValidationError as error:
+            places = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors()[:3])
+            raise CorpusError(f"{manifest}: damaged, or of another version: see {places or 'all of it'}") from error
+        except ValueError as error:
+            raise CorpusError(f"{manifest} is damaged ({error}): copy it again or index anew") from error
+        self._packs: dict[str, Pack] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_packs": {}}
+
+    def __len__(self) -> int:
+        return self.manifest["videos"]
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what is known of all its videos, in hex."""
+        return self.manifest["hash"]
+
+    @property
+    def plan(self) -> Mapping[str, Any]:
+        """The knobs by which frames were chosen, see `videossr.video.plan.Plan`."""
+        return self.manifest["plan"]
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """The different numbers of frames that its videos keep, ascending."""
+        return tuple(self.manifest["slots"])
+
+    @property
+    def videos(self) -> Videos:
+        """All videos in the order of their content hash."""
+        return Videos(self)
+
+    def pack(self, shard: str) -> Pack:
+        """The pack of that name. Raises CorpusError when it is missing or not as long as it was."""
+        if shard not in self._packs:
+            pack = Pack(pack_file(self.path, shard))
+            if pack.size != (expected := self.manifest["shards"][shard]["bytes"]):
+                raise CorpusError(f"{pack.path} has {pack.size} bytes instead of {expected}: copy it again")
+            self._packs[shard] = pack
+        return self._packs[shard]
+
+    def entry(self, key: VideoKey) -> Entry:
+        """What is known of a video. Raises CorpusError when the corpus does not have it in this decoded form."""
+        shard = shard_of(key.content)
+        found = self.pack(shard).find(key.content) if shard in self.manifest["shards"] else None
+        if found is None:
+            raise CorpusError(
+                f"{self.path} has no video {key.content[:12]} among its {len(self)}: name the corpus that the samples "
+                "were built from with --corpus"
+            )
+        if found.pack != key.pack:
+            raise CorpusError(
+                f"{self.path} has video {key.content[:12]} ({found.path}) in another decoded form, made with another "
+                "configuration: name the corpus that the samples were built from with --corpus"
+            )
+        return found
+
+    def frames(self, key: VideoKey, indices: Sequence[int] | None = None) -> Frames:
+        """Frames (len(indices), H, W, 3) of one video, all of them by default; only those asked for are decoded.
+
+        Raises CorpusError for an unknown video or a damaged pack, IndexError for a frame that the video lacks.
+        """
+        entry = self.entry(key)
+        wanted = range(len(entry.frame_bytes)) if indices is None else indices
+        starts = [0, *accumulate(entry.frame_bytes)]
+        data = self.pack(shard_of(key.content)).read(entry.offset, entry.offset + starts[-1])
+        frames = np.empty((len(wanted), entry.height, entry.width, 3), np.uint8)
+        for slot, index in enumerate(wanted):
+            if not 0 <= index < len(entry.frame_bytes):
+                raise IndexError(f"video {entry.path} has frames 0..{len(entry.frame_bytes) - 1}, not {index}")
+            try:
+                simplejpeg.decode_jpeg(data[starts[index] : starts[index + 1]], "RGB", buffer=frames[slot])
+            except ValueError as error:
+                raise CorpusError(
+                    f"{pack_file(self.path, shard_of(key.content))}: frame {index} of {entry.path} is damaged "
+                    f"({error}); copy the pack again or index anew"
+                ) from error
+        return frames
+
+    def verify(self, key: VideoKey) -> None:
+        """Hash the JPEGs of a video. Raises CorpusError when they are not those that were indexed."""
+        self.pack(shard_of(key.content)).jpegs(self.entry(key))
+
+
+class Videos(Sequence[Entry]):
+    """The videos of a corpus in the order of their content hash; each is read when it is asked for."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self._corpus = corpus
+        shards = corpus.manifest["shards"]
+        self._shards = sorted(shards)
+        self._ends = list(accumulate(shards[name]["videos"] for name in self._shards))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Entry]: ...
+
+    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
+        if isinstance(index, slice):
+            return [self[one] for one in range(len(self))[index]]
+        at = range(len(self))[index]
+        number = bisect.bisect_right(self._ends, at)
+        before = self._ends[number - 1] if number else 0
+        return self._corpus.pack(self._shards[number])[at - before]
+
+    def __iter__(self) -> Iterator[Entry]:
+        for shard in self._shards:
+            yield from self._corpus.pack(shard)

@@ -1,0 +1,121 @@
+"""Which packs of a corpus must be written, and the writing of each as soon as it lacks nothing.
+
+Exercised by `videossr index DIR --out CORPUS`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from videossr.store import Place
+from videossr.video import pack
+from videossr.video.corpus import pack_file
+from videossr.video.pack import SHARDS, Entry, Pack, Rejection, shard_of
+from videossr.video.scan import File
+from videossr.video.shop import Shop
+from videossr.video.stage import Staged
+
+
+def packs_of(out: Place) -> set[str]:
+    """The packs of a corpus that are there."""
+    folder = out / "packs"
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except (FileNotFoundError, NotADirectoryError):  # an object store knows no empty folder
+        return set()
+    return {shard for shard in SHARDS if f"{shard}.pack" in names}
+
+
+class Packing:
+    """The packs of a corpus in the making: what they lack, and the writing of each as soon as it lacks nothing."""
+
+    def __init__(self, out: Place, shop: Shop, first: Mapping[str, File], pattern: re.Pattern[str] | None) -> None:
+        self._out = out
+        self._shop = shop
+        self._pattern = pattern
+        self._files: dict[str, dict[str, File]] = {shard: {} for shard in SHARDS}
+        for content, file in first.items():
+            self._files[shard_of(content)][content] = file
+        self._there = packs_of(out)
+        self._lacking: dict[str, set[str]] = {}
+        for shard, files in self._files.items():
+            paths = Pack(pack_file(out, shard)).paths if shard in self._there else {}
+            if any(paths.get(content) != file.path for content, file in files.items()):
+                self._lacking[shard] = {c for c in files if c not in paths and shop.read(c) is None}
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is nothing to write."""
+        return not self._lacking
+
+    def waiting(self) -> list[tuple[str, File]]:
+        """What is to be decoded: pack by pack, that of the largest file first, and in each the largest file first.
+
+        So packs are finished one after the other, and no long video is left for the end.
+        """
+        ranked = {
+            shard: sorted((-self._files[shard][content].size, content) for content in lacking)
+            for shard, lacking in self._lacking.items()
+            if lacking
+        }
+        order = sorted(ranked, key=lambda shard: ranked[shard][0])
+        return [(content, self._files[shard][content]) for shard in order for _, content in ranked[shard]]
+
+    def keep(self, content: str, staged: Staged | Rejection) -> None:
+        """Take what a worker returned. A file that changed meanwhile is left out."""
+        shard = shard_of(content)
+        if isinstance(staged, Rejection) and staged.content is None:
+            del self._files[shard][content]
+        else:
+            self._shop.keep(content, staged)
+        self._lacking[shard].remove(content)
+        if not self._lacking[shard]:
+            self._write(shard)
+
+    def write_ready(self) -> None:
+        """Write the packs that lack nothing at the start."""
+        for shard in [shard for shard, lacking in self._lacking.items() if not lacking]:
+            self._write(shard)
+
+    def _write(self, shard: str) -> None:
+        rows = {row.content: row for row in self._rows(shard)}
+        new = self._files[shard].keys() - rows.keys()
+        for content in new:
+            staged = self._shop.read(content)
+            assert staged is not None, f"{content} was kept"
+            rows[content] = staged if isinstance(staged, Rejection) else staged.entry
+        named = [self._named(rows[content]) for content in sorted(rows, key=str)]
+        if named:
+            old = Pack(pack_file(self._out, shard)) if shard in self._there else None
+            entries = (row for row in named if isinstance(row, Entry))
+            videos = ((entry, self._jpegs(entry, old if entry.content not in new else None)) for entry in entries)
+            pack.write(pack_file(self._out, shard), videos, [row for row in named if isinstance(row, Rejection)])
+            self._there.add(shard)
+        self._shop.drop(new)
+        del self._lacking[shard]
+
+    def _rows(self, shard: str) -> Iterator[Entry | Rejection]:
+        """All that a pack tells now."""
+        if shard in self._there:
+            old = Pack(pack_file(self._out, shard))
+            yield from old
+            yield from old.rejected
+
+    def _named(self, row: Entry | Rejection) -> Entry | Rejection:
+        """The row under the path at which its file lies now."""
+        assert row.content is not None
+        file = self._files[shard_of(row.content)].get(row.content)
+        path = file.path if file else row.path
+        if isinstance(row, Rejection):
+            return replace(row, path=path)
+        match = self._pattern.search(path) if self._pattern else None
+        return replace(row, path=path, source_id=match[1] if match else None)
+
+    def _jpegs(self, entry: Entry, old: Pack | None) -> bytes | memoryview:
+        if old is not None:
+            return old.jpegs(entry)
+        staged = self._shop.read(entry.content)
+        assert isinstance(staged, Staged)
+        return staged.jpegs

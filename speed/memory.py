@@ -1,9 +1,11 @@
 """Does the memory of the process that runs `index` or `build` grow with the number of videos or samples?
 
-    python -m speed.memory ../shared/videos/real /tmp/memory --clips 5000 --samples 1000000 --workers 2
+    python -m speed.many VIDEOS/real CLIPS --count 5000
+    python -m speed.memory VIDEOS/real WORK --clips CLIPS --samples 1000000
 
-Both run as users run them, with two worker processes; only frames and clips are small, so that a million draws take
-minutes: 8 frames of 32 x 32 pixels. Figures and the plot go to docs/results/memory.{json,png}. Linux only.
+Both run as users run them, with worker processes. Only the frames of `build` are small, 8 of 32 x 32 pixels, so that a
+million draws take an hour. WORK is kept, and a run that is repeated there goes on or has nothing to do: name a new one.
+Figures and the plot go to docs/results/memory.{json,png}. Linux only.
 """
 
 from __future__ import annotations
@@ -16,9 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import sysconf
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TypeAlias
 
-import av
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,8 +27,8 @@ from cyclopts import App
 
 from videossr.build.recipe import Mixture, Recipe
 from videossr.build.run import Progress, build
-from videossr.video.index import index
-from videossr.video.pack import Corpus
+from videossr.video.corpus import Corpus
+from videossr.video.index import Outcome, index
 from videossr.video.plan import Plan
 from videossr.wording import load_wording
 
@@ -67,38 +68,15 @@ class Watch:
             thread.join()
 
 
-def make_clips(folder: Path, count: int) -> None:
-    """Distinct clips of a second: 64 x 64 pixels of colored blocks that move."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(count):
-        path = folder / f"{number:06}.mp4"
-        if path.exists():
-            continue
-        rng = np.random.default_rng(number)
-        blocks = rng.integers(0, 256, (4, 8, 3), np.uint8).repeat(16, 0).repeat(16, 1)
-        partial = path.with_suffix(".partial")
-        with av.open(str(partial), "w", format="mp4") as container:
-            stream = container.add_stream("libx264", rate=12, options={"preset": "ultrafast"})
-            assert isinstance(stream, av.VideoStream)
-            stream.height = stream.width = 64
-            stream.pix_fmt = "yuv420p"
-            for shift in range(12):
-                picture = np.ascontiguousarray(blocks[:, 5 * shift : 5 * shift + 64])
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
-            container.mux(stream.encode())
-        partial.rename(path)
-
-
-def watch_index(work: Path, clips: int, workers: int) -> Points:
-    """Index that many clips."""
-    make_clips(work / "clips", clips)
+def watch_index(clips: Path, work: Path, workers: int) -> Points:
+    """Index all clips of a folder."""
     watch = Watch()
 
-    def note(*_: object) -> None:
-        watch.done += 1
+    def note(outcome: Outcome) -> None:
+        watch.done = outcome.done
 
     with watch.running():
-        index(work / "clips", work / f"corpus-{clips}", PLAN, workers=workers, progress=note)
+        index(clips, work / "corpus-of-clips", workers=workers, progress=note)
     return watch.points
 
 
@@ -158,24 +136,23 @@ def summary(points: Points) -> str:
 
 
 @app.default
-def command(videos: Path, work: Path, /, *, clips: int = 0, samples: int = 0, workers: int = 2) -> None:
+def command(videos: Path, work: Path, /, *, clips: Path | None = None, samples: int = 0, workers: int = 2) -> None:
     """Measure the runs that are asked for, and plot all that were measured."""
     path = RESULTS / "memory.json"
     runs: dict[str, Points] = json.loads(path.read_text()) if path.exists() else {}
-    wanted: dict[str, tuple[int, Callable[[], Points]]] = {
-        "index": (clips, lambda: watch_index(work, clips, workers)),
-        "build": (samples, lambda: watch_build(videos, work, samples, workers)),
-    }
-    for verb, (count, run) in wanted.items():
-        if count:
-            points = run()
-            print(f"{verb}: {summary(points)}")
-            step = len(points) // 500 + 1
-            runs = {name: kept for name, kept in runs.items() if not name.startswith(verb)}
-            what = "clips" if verb == "index" else "samples"
-            runs[f"{verb}, {count:,} {what}"] = [
-                (round(seconds, 1), done, round(memory, 1)) for seconds, done, memory in points[::step]
-            ]
+    wanted: dict[str, Callable[[], Points]] = {}
+    if clips is not None:
+        wanted["index"] = lambda: watch_index(clips, work, workers)
+    if samples:
+        wanted["build"] = lambda: watch_build(videos, work, samples, workers)
+    for verb, run in wanted.items():
+        points = run()
+        print(f"{verb}: {summary(points)}")
+        runs = {name: kept for name, kept in runs.items() if not name.startswith(verb)}
+        what = "clips" if verb == "index" else "samples"
+        runs[f"{verb}, {points[-1][1]:,} {what}"] = [
+            (round(seconds, 1), done, round(memory, 1)) for seconds, done, memory in points[:: len(points) // 500 + 1]
+        ]
     path.write_text(json.dumps(runs) + "\n")
     plot(runs, RESULTS / "memory.png")
 

@@ -142,6 +142,7 @@ def pack_row(row: Mapping[str, Any]) -> bytes:
 
 
 def unpack_row(data: bytes) -> dict[str, Any]:
+    """A row of `videossr.build.table.SCHEMA` from what `pack_row` gave."""
     row: dict[str, Any] = json.loads(zlib.decompress(data))
     return row
 

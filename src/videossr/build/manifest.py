@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points, version
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from videossr.store import Place, write_text
+from videossr.store import Place, place, write_text
 
 NAME = "manifest.json"
 LIBRARIES = ("videossr", "numpy", "opencv-python-headless", "pyarrow", "simplejpeg")
 """The libraries whose versions decide the bytes of a dataset and of its rendered samples."""
+
+_PIECE = 1 << 20
+"""Bytes read at once."""
 
 
 class ColumnTable(TypedDict):
@@ -36,7 +41,7 @@ class RecipeTable(TypedDict):
 
 
 class CorpusTable(TypedDict):
-    """Which corpus, and where it lay when the dataset was built, relative to the dataset."""
+    """Which corpus, and where it lay when the dataset was built: relative to the dataset, or an address."""
 
     hash: str
     path: str
@@ -80,14 +85,30 @@ def versions(tasks: Iterable[str]) -> dict[str, str]:
     return {library: version(library) for library in sorted({*LIBRARIES, *owners})}
 
 
+def corpus_path(out: Place, corpus: Place) -> str:
+    """Where `corpus` is, seen from the dataset `out` where both are local; its address otherwise."""
+    if isinstance(out, Path) and isinstance(corpus, Path):
+        return os.path.relpath(corpus.resolve(), out.resolve())
+    return str(corpus.resolve() if isinstance(corpus, Path) else corpus)
+
+
+def corpus_place(dataset: Place, manifest: Making) -> Place:
+    """The same back: where the corpus of `dataset` is."""
+    path = manifest["corpus"]["path"]
+    return place(path) if "://" in path else dataset.resolve() / path
+
+
 def file_hashes(folder: Place, names: Iterable[str]) -> dict[str, str]:
     """SHA-256 of each file, by name."""
     return {name: _digest(folder / name) for name in sorted(names)}
 
 
 def _digest(path: Place) -> str:
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def differences(made: Mapping[str, Any], making: Making) -> list[str]:

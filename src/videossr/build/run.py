@@ -6,7 +6,6 @@ What is done is in the ledger, so that a run which was killed goes on where it w
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +21,7 @@ from videossr.build.manifest import (
     NAME,
     Making,
     Manifest,
+    corpus_path,
     differences,
     file_hashes,
     read_manifest,
@@ -86,7 +86,7 @@ def build(
         recipe=mixture.resolved,
         seed=seed,
         wording=dict(wording),
-        corpus={"hash": corpus.hash, "path": path_from(out, corpus.path)},
+        corpus={"hash": corpus.hash, "path": corpus_path(out, corpus.path)},
         excluded=[read_manifest(path)["hash"] for path in exclusions],
         versions=versions(column.task for column in mixture.columns.values()),
     )
@@ -115,13 +115,6 @@ def build(
         made = write_dataset(out, making, corpus, ledger, refusals, counts)
         shutil.rmtree(folder)
     return made
-
-
-def path_from(out: Place, corpus: Place) -> str:
-    """Where `corpus` is, seen from `out` where both are local; its address otherwise."""
-    if is_local(out) and is_local(corpus):
-        return os.path.relpath(corpus.resolve(), out.resolve())
-    return str(corpus.resolve() if is_local(corpus) else corpus)
 
 
 @contextmanager
@@ -156,7 +149,7 @@ def _finished(out: Place, making: Making) -> Manifest:
         raise ValueError(
             f"{out}: {', '.join(altered)} missing or altered since it was built; delete {out} to build anew"
         )
-    if is_local(out):
+    if isinstance(out, Path):
         shutil.rmtree(out / UNFINISHED, ignore_errors=True)  # where the run was killed between the last two steps
     return made
 
@@ -190,8 +183,8 @@ def _gate(
         for column, reject in gates.items():
             admitted[column][video] = reject is None
 
-    for video, gates in ledger.gates():
-        note(video, gates)
+    for video, found in ledger.gates():
+        note(video, found)
     done = known.count(1)
     for video, gates in runner.run(Drafter.gate, (video for video in usable if not known[video])):
         if isinstance(gates, Died):

@@ -156,7 +156,7 @@ def test_a_dataset_in_a_linked_folder_finds_its_corpus(made: Corpus, make: Make,
 
 def test_a_damaged_pack_stops_the_build(made: Corpus, make: Make, tmp_path: Path) -> None:
     copy = tmp_path / "corpus"
-    shutil.copytree(made.path, copy)
+    shutil.copytree(str(made.path), copy)
     pack = max((copy / "packs").iterdir(), key=lambda path: path.stat().st_size)
     damaged = bytearray(pack.read_bytes())
     damaged[len(damaged) // 2] ^= 1

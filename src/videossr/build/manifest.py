@@ -60,14 +60,38 @@ class Making(TypedDict):
 
 
 class ColumnResult(TypedDict):
-    """How many samples a column got, and how many videos passed its gate."""
+    """How many samples a column got, and how many videos passed its gate; of those that serve it, if not built."""
 
     samples: int
     admitted: int
 
 
+class Ancestor(TypedDict):
+    """A dataset that samples were taken from; `corpus` is the hash of its corpus."""
+
+    hash: str
+    samples: int
+    recipe: RecipeTable
+    seed: int
+    corpus: str
+    excluded: list[str]
+    versions: dict[str, str]
+    origin: Origin | None
+
+
+class Origin(TypedDict):
+    """How a dataset came from others, whose wording it shares."""
+
+    verb: Literal["merge", "split"]
+    of: list[Ancestor]
+
+
 class Manifest(Making):
-    """The making, and what came of it. `most_used` is how many samples a video serves at the most."""
+    """The making, and what came of it.
+
+    `most_used` is how many samples a video serves at the most. A dataset with an `origin` was not built, but taken from
+    others: its recipe says what it holds, and its `seed` is that of the first of them.
+    """
 
     samples: int
     videos: int
@@ -76,6 +100,7 @@ class Manifest(Making):
     rejected: dict[str, int]
     files: dict[str, str]
     hash: str
+    origin: Origin | None
 
 
 def versions(tasks: Iterable[str]) -> dict[str, str]:
@@ -120,11 +145,11 @@ def differences(made: Mapping[str, Any], making: Making) -> list[str]:
     ]
 
 
-def content_hash(made: Making, files: Mapping[str, str]) -> str:
+def content_hash(made: Manifest, files: Mapping[str, str]) -> str:
     """SHA-256 over how a dataset was made and over its samples; not over what its sources are called or lie at."""
     making = {name: made[name] for name in Making.__annotations__ if name in made}  # type: ignore[literal-required]
     samples = {name: digest for name, digest in files.items() if name.startswith("samples-")}
-    content = {**making, "corpus": made["corpus"]["hash"], "samples": samples}
+    content = {**making, "corpus": made["corpus"]["hash"], "samples": samples, "origin": made["origin"]}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

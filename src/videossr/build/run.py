@@ -5,17 +5,14 @@ What is done is in the ledger, so that a run which was killed goes on where it w
 
 from __future__ import annotations
 
-import errno
 import shutil
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from videossr.build.draft import Drafter
 from videossr.build.exclude import exclude
-from videossr.build.ledger import NAME as LEDGER
 from videossr.build.ledger import Ledger, Refusal, reasons
 from videossr.build.manifest import (
     NAME,
@@ -28,10 +25,11 @@ from videossr.build.manifest import (
     versions,
 )
 from videossr.build.recipe import Mixture
+from videossr.build.room import room_for
 from videossr.build.select import Selection
 from videossr.build.write import write_dataset, write_rejected
 from videossr.sample import Reject
-from videossr.store import UNFINISHED, Place, is_local, make_folder, workshop
+from videossr.store import UNFINISHED, Place
 from videossr.video.corpus import Corpus
 from videossr.wording import Wording
 from videossr.workers import Died, Here, Runner, WorkerError, start
@@ -115,27 +113,6 @@ def build(
         made = write_dataset(out, making, corpus, ledger, refusals, counts)
         shutil.rmtree(folder)
     return made
-
-
-@contextmanager
-def room_for(out: Place) -> Iterator[Path]:
-    """The workshop of a dataset `out`. Raises ValueError where something else lies there, OSError for a full disk."""
-    if is_local(out) and out.exists() and any(out.iterdir()) and not (out / UNFINISHED).exists():
-        raise _foreign(out)
-    try:
-        make_folder(out)
-        with workshop(out) as folder:
-            if not is_local(out) and not (folder / LEDGER).exists() and out.exists() and any(out.iterdir()):
-                raise _foreign(out)
-            yield folder
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise OSError(f"no space left for {out}: free some and run the same command again") from error
-
-
-def _foreign(out: Place) -> ValueError:
-    return ValueError(f"{out} holds something that is not a dataset; choose another --out")
 
 
 def _finished(out: Place, making: Making) -> Manifest:

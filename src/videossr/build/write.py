@@ -48,6 +48,7 @@ def write_dataset(
         rejected=reasons(refusals()),
         files=files,
         hash="",
+        origin=None,
     )
     return finish(out, made)
 

@@ -120,7 +120,9 @@ def corpus_path(out: Place, corpus: Place) -> str:
 def corpus_place(dataset: Place, manifest: Making) -> Place:
     """The same back: where the corpus of `dataset` is."""
     path = manifest["corpus"]["path"]
-    return place(path) if "://" in path else dataset.resolve() / path
+    if "://" in path or Path(path).is_absolute():
+        return place(path)
+    return dataset.resolve() / path
 
 
 def file_hashes(folder: Place, names: Iterable[str]) -> dict[str, str]:

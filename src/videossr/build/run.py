@@ -90,7 +90,7 @@ def build(
     )
     if (out / NAME).exists():
         return _finished(out, making)
-    _check_density(mixture, corpus)
+    _check_frames(mixture, corpus)
     with room_for(out) as folder, Ledger(folder, out, making, mixture.columns) as ledger:
         excluded = exclude(corpus.videos, exclusions)
         usable = array("I", (video for video in range(len(corpus.videos)) if video not in excluded))
@@ -131,9 +131,14 @@ def _finished(out: Place, making: Making) -> Manifest:
     return made
 
 
-def _check_density(mixture: Mixture, corpus: Corpus) -> None:
-    """Refuse, before any work, a recipe that needs frames which no video of the corpus has."""
+def _check_frames(mixture: Mixture, corpus: Corpus) -> None:
+    """Refuse, before any work, a recipe that needs frames which no video of the corpus has, or an even clock."""
     for name, task in mixture.tasks.items():
+        if corpus.plan["kind"] == "snap" and getattr(task, "even_clock", False):
+            raise UnmetError(
+                f"columns.{name} needs slots of equal length; those of {corpus.path} were moved by --plan snap. Leave "
+                "the column out, or index the videos with --plan uniform into another folder"
+            )
         slots, density = task.needs(mixture.knobs[name])
         if not any(frames % slots == 0 and frames >= slots * density for frames in corpus.slots):
             raise UnmetError(

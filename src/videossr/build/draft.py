@@ -16,7 +16,7 @@ from videossr.build import table
 from videossr.build.recipe import Mixture
 from videossr.build.select import Job
 from videossr.question import Question
-from videossr.render import fill, pixel_hash, render
+from videossr.render import pixel_hash, render, shown
 from videossr.sample import Reject, Sample, VideoKey
 from videossr.tasks.base import Video
 from videossr.video.corpus import Corpus
@@ -118,7 +118,7 @@ class Drafter:
         height, width = entry.size
         if height * width > self.mixture.recipe.max_pixels:
             height, width = fit(width, height, self.mixture.recipe.max_pixels)
-        return Video(entry.key, entry.clock, fill(self.corpus.frames(entry.key), height, width))
+        return Video(entry.key, entry.clock, shown(self.corpus, entry.key, (height, width)))
 
 
 @dataclass(frozen=True, slots=True)

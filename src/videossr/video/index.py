@@ -16,8 +16,9 @@ from typing import Any
 
 from videossr.store import Place, workshop
 from videossr.video.corpus import MANIFEST
+from videossr.video.jpeg import CHROMA, QUALITY, Chroma
 from videossr.video.making import FORMAT, claim, complete
-from videossr.video.pack import CHROMA, QUALITY, Chroma, Rejection
+from videossr.video.pack import Rejection
 from videossr.video.packing import Packing
 from videossr.video.plan import Plan
 from videossr.video.scan import File, find

@@ -16,24 +16,15 @@ from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Literal, TypeAlias
+from typing import IO, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import simplejpeg
 
 from videossr.clock import Clock
-from videossr.question import Frames
 from videossr.sample import VideoKey
 from videossr.store import Place, is_local, replacing
 from videossr.video.plan import Reason
-
-Chroma: TypeAlias = Literal["444", "422", "420"]
-
-QUALITY = 90
-CHROMA: Chroma = "444"
-"""Measured by speed/jpeg.py, see docs/results/index.md: at equal bytes 4:4:4 is nearer to the frame than 4:2:0."""
 
 SHARDS = tuple(f"{number:02x}" for number in range(256))
 """Names of the packs of a corpus: a video is in the one that its content hash starts with."""
@@ -147,11 +138,6 @@ SCHEMA = pa.schema(
 def shard_of(content: str) -> str:
     """Which of `SHARDS` a video is in."""
     return content[:2]
-
-
-def encode(frames: Frames, quality: int = QUALITY, chroma: Chroma = CHROMA) -> list[bytes]:
-    """Each frame of (T, H, W, 3) as a JPEG of that quality (1..100) and chroma sampling."""
-    return [simplejpeg.encode_jpeg(np.ascontiguousarray(frame), quality, "RGB", chroma) for frame in frames]
 
 
 def entry_of(row: Mapping[str, Any]) -> Entry:

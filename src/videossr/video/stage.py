@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from videossr.store import is_local
 from videossr.video.decode import decode
 from videossr.video.fingerprint import fingerprint
-from videossr.video.pack import Chroma, Entry, Rejection, encode
+from videossr.video.jpeg import Chroma, encode
+from videossr.video.pack import Entry, Rejection
 from videossr.video.plan import Plan, RejectedError
 from videossr.video.scan import File
 

@@ -229,9 +229,17 @@ def outline_of(source: Remote) -> Promise | None:
     with open_video(source) as (container, stream):
         if stream.codec_tag not in _TABLED or stream.frames != len(stream.index_entries):
             return None
+        keys = {(entry.pos, entry.size) for entry in stream.index_entries if entry.is_keyframe}
+
+        def look_at(packet: Packet[VideoStream]) -> Look | None:
+            if _changes(packet):
+                return None
+            packet.is_keyframe = (packet.pos, packet.size) in keys  # not as ffmpeg finds it in the missing bytes
+            return START if packet.is_keyframe else Look(start=False, leads=True)
+
         source.blank = True
         try:
-            return _promise(container, stream, _by_flag)
+            return _promise(container, stream, look_at)
         finally:
             source.blank = False
 
@@ -241,12 +249,6 @@ def looker_for(stream: VideoStream) -> Looker:
     context = stream.codec_context
     read = reader_of(context.codec.canonical_name, context.extradata)
     return lambda packet: None if read is None or _changes(packet) else read(bytes(packet))
-
-
-def _by_flag(packet: Packet[VideoStream]) -> Look | None:
-    if _changes(packet):
-        return None
-    return START if packet.is_keyframe else Look(start=False, leads=True)
 
 
 def _changes(packet: Packet[VideoStream]) -> bool:

@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from videossr.video.gop import Group, Packets
-from videossr.video.probe import Ticket, packets_of
+from videossr.video.probe import Ticket, looker_for, packets_of
 from videossr.video.survey import Log
 
 _NEAR = 8
@@ -34,13 +34,15 @@ def frames_by_groups(
 ) -> Iterator[VideoFrame]:
     """The frames of the packets `wanted`, which are in the order of their times.
 
+    That every start is one is confirmed by its bytes once more: an outline does not know it.
+
     Raises PromiseBrokenError where the decoder complains, or gives another frame or another time than expected.
     """
     missing = list(reversed(wanted))
     open_ones = set(wanted)
     cursor = _Cursor(container, stream, packets)
     for group in _primed(packets, packets.groups(wanted)):
-        for number, frame in _decoded(cursor, stream, group, log):
+        for number, frame in _decoded(cursor, stream, packets, group, log):
             if frame.pts != packets.rows[number].time or (number == group.start and not frame.key_frame):
                 raise PromiseBrokenError
             if number not in open_ones:
@@ -62,7 +64,9 @@ def _primed(packets: Packets, groups: list[Group]) -> list[Group]:
     return [first, *groups] if groups[0].start and packets.needs[0] == 0 else groups
 
 
-def _decoded(cursor: _Cursor, stream: VideoStream, group: Group, log: Log) -> Iterator[tuple[int, VideoFrame]]:
+def _decoded(
+    cursor: _Cursor, stream: VideoStream, packets: Packets, group: Group, log: Log
+) -> Iterator[tuple[int, VideoFrame]]:
     """Every frame of a group with the number of its packet. The decoder is fresh before and after."""
 
     def step(packet: Packet[VideoStream] | None) -> Iterator[tuple[int, VideoFrame]]:
@@ -78,9 +82,14 @@ def _decoded(cursor: _Cursor, stream: VideoStream, group: Group, log: Log) -> It
                 raise PromiseBrokenError
             yield frame.opaque.number, frame
 
+    look_at = looker_for(stream)
     for number, packet in cursor.walk(group.start, group.last):
         if number in group.skipped:
             continue
+        if packets.needs[number] == number:
+            look = look_at(packet)
+            if look is None or not look.start:
+                raise PromiseBrokenError
         packet.opaque = Ticket(number)
         yield from step(packet)
     yield from step(None)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from videossr.workers import DIED, Here, Pool, start
+from videossr.workers import DIED, Here, Pool, WorkerError, start
 
 
 def half_or_die(share: float, number: int) -> float:
@@ -56,7 +56,7 @@ def fail(share: float, number: int) -> float:
 
 
 def test_an_error_that_cannot_travel_is_told() -> None:
-    with start(0.5, 2) as pool, pytest.raises(RuntimeError, match=r"unlocked _thread\.lock"):
+    with start(0.5, 2) as pool, pytest.raises(WorkerError, match=r"unlocked _thread\.lock"):
         list(pool.run(fail, [1]))
 
 

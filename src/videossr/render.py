@@ -15,10 +15,16 @@ from videossr.tasks.base import TASKS
 
 
 class Packs(Protocol):
-    """Where decoded frames come from; `videossr.video.pack.Corpus` is one."""
+    """Where decoded frames come from; `videossr.video.corpus.Corpus` is one."""
 
-    def frames(self, key: VideoKey, indices: Sequence[int] | None = None) -> Frames:
-        """Frames (T, H, W, 3) of a video's pack, all of them by default."""
+    def frames(
+        self, key: VideoKey, indices: Sequence[int] | None = None, size: tuple[int, int] | None = None
+    ) -> Frames:
+        """Frames (T, H, W, 3) of a video's pack, all of them by default.
+
+        With `size` they may be smaller than the pack's, by a rule that depends on both sizes alone, though neither
+        side is shorter than that of `size`.
+        """
 
 
 def render(packs: Packs, sample: Sample) -> list[Clip]:
@@ -27,14 +33,24 @@ def render(packs: Packs, sample: Sample) -> list[Clip]:
     Pure: the same packs and sample give the same bytes in any order, on any machine with the same versions of the
     libraries that the dataset's manifest names.
     """
-    frames = np.empty((len(sample.slots), *sample.size, 3), np.uint8)
+    return TASKS.get(sample.task)().render(_slots(packs, sample), sample)
+
+
+def _slots(packs: Packs, sample: Sample) -> Frames:
+    """What each slot shows before it is perturbed; a frame is decoded once, in the place of its first slot."""
+    pictures: dict[tuple[int, int], Frames] = {}
     for source, key in enumerate(sample.sources):
-        shown = [frame for at, frame in sample.slots if at == source]
-        kept = sorted(set(shown))
-        decoded = fill(packs.frames(key, kept), *sample.size)
-        places = {frame: place for place, frame in enumerate(kept)}
-        frames[[at == source for at, _ in sample.slots]] = decoded[[places[frame] for frame in shown]]
-    return TASKS.get(sample.task)().render(frames, sample)
+        kept = list(dict.fromkeys(frame for at, frame in sample.slots if at == source))
+        frames = shown(packs, key, sample.size, kept)
+        if len(kept) == len(sample.slots):  # every slot shows another frame of this one video
+            return frames
+        pictures |= {(source, frame): picture for frame, picture in zip(kept, frames, strict=True)}
+    return np.stack([pictures[slot] for slot in sample.slots])
+
+
+def shown(packs: Packs, key: VideoKey, size: tuple[int, int], indices: Sequence[int] | None = None) -> Frames:
+    """Frames (T, *size, 3) of a video as a model sees them; what gates judge and what is rendered are the same."""
+    return fill(packs.frames(key, indices, size), *size)
 
 
 def fill(frames: Frames, height: int, width: int) -> Frames:

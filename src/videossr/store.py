@@ -42,7 +42,7 @@ def place(text: str | Place) -> Place:
     if parts.scheme == "file":
         return Path(parts.path)
     try:
-        found = UPath(text)
+        found = UPath(text, use_listings_cache=False)  # a cached listing hides what others write
         _ = found.fs
     except ImportError as error:
         raise ValueError(f"{text}: {error}. Install it with: pip install 'videossr[remote]'") from error
@@ -100,10 +100,13 @@ def workshop(out: Place) -> Iterator[Path]:
     """The local folder for unfinished work on `out`, kept from other runs while the block lasts.
 
     It lies in `out`; that of a remote `out` in the user's cache, so a stopped run goes on only on the same machine.
-    What is left in it is for the next run. Raises ValueError when another run is at work there.
+    What is left in it is for the next run. Raises ValueError when another run is at work there, or when nothing can be
+    written there.
     """
     if isinstance(out, Path):
         folder = out / UNFINISHED
+    elif out.protocol in ("http", "https"):
+        raise ValueError(f"{out}: a web server cannot be written to; choose another --out")
     else:
         caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         folder = caches / "videossr" / hashlib.sha256(str(out).encode()).hexdigest()[:16]

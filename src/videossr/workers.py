@@ -38,7 +38,7 @@ AHEAD = 2
 
 
 class WorkerError(RuntimeError):
-    """No worker process could be started, or every one of them is gone."""
+    """No worker process could be started, or one met an error that cannot be passed on as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +267,7 @@ def _outcome(call: bytes, shared: Any) -> tuple[Any, Exception | None]:
         try:
             pickle.loads(pickle.dumps(error))
         except Exception:
-            return None, RuntimeError(f"{type(error).__name__}: {error}")
+            return None, WorkerError(f"{type(error).__name__}: {error}")
         return None, error
 
 

@@ -136,7 +136,7 @@ def test_an_unfinished_dataset_is_finished_and_other_folders_are_left_alone(
     columns = {"mirror": (MIRROR, 2)}
     manifest = make("dataset", made, columns)
     (tmp_path / "dataset/manifest.json").unlink()
-    (tmp_path / "dataset/.unfinished").touch()
+    (tmp_path / "dataset/.unfinished").mkdir()
     (tmp_path / "dataset/samples-00001.parquet").write_bytes(b"of a larger build that was killed")
     assert make("dataset", made, columns) == manifest
     assert not (tmp_path / "dataset/samples-00001.parquet").exists()

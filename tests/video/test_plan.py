@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from itertools import pairwise
+from random import Random
 from typing import Any
 
 import pytest
@@ -96,6 +98,66 @@ def test_uniform_by_hand() -> None:
     assert choice.clock.times_ms == (0, 3000, 6000)
     assert choice.clock.end_ms == 9000
     assert choice.frames == (0, 3, 6)  # on screen at 0.5, 3.5 and 6.5 s
+
+
+@settings(suppress_health_check=[HealthCheck.filter_too_much])  # many of these videos are too short
+@given(timelines(), st.integers(2, 40), st.floats(0, 0.5), st.sampled_from([0.0, 0.05, 0.2]), st.randoms())
+def test_snap_moves_slots_to_cheaper_frames_and_keeps_true_times(
+    timeline: Timeline, frames: int, tolerance: float, margin: float, random: Random
+) -> None:
+    plan = Plan(kind="snap", frames=frames, margin=margin, tolerance=tolerance, min_step=0.02)
+    uniform = Plan(frames=frames, margin=margin, min_step=0.02)
+    costs = [random.choice([0, 1, 1, 2, 2, 2]) for _ in timeline.times]
+    try:
+        plain = choose(timeline, uniform)
+    except RejectedError as error:
+        with pytest.raises(RejectedError, match=error.reason):
+            choose(timeline, plan, costs)
+        return
+    choice = choose(timeline, plan, costs)
+    assert choose(timeline, plan) == plain
+    assert choose(timeline, Plan(kind="snap", frames=frames, margin=margin, tolerance=0, min_step=0.02), costs) == plain
+    assert list(choice.frames) == sorted(set(choice.frames))
+    step = (1 - 2 * Fraction(str(margin))) * timeline.seconds / frames
+    reach = min(Fraction(str(tolerance)) * step, (step - Fraction("0.02")) / 2)
+    end = choice.offset + Fraction(choice.clock.end_ms, 1000)
+    assert abs(end - (plain.offset + frames * step)) <= Fraction(1, 1000)
+    moments, before = list(choice.offsets()), list(plain.offsets())
+    assert all(after - now > Fraction("0.018") for now, after in pairwise(moments))
+    for slot, (frame, moment) in enumerate(zip(choice.frames, moments, strict=True)):
+        assert frame == on_screen(timeline, moment)
+        own = plain.frames[slot]
+        away = {
+            other: abs(timeline.start(other) - before[slot])
+            for other in range(len(timeline.times))
+            if other not in plain.frames and before[slot] - reach <= timeline.start(other) < before[slot] + reach
+        }
+        cheapest = min([costs[own], *(costs[other] for other in away)])
+        assert costs[frame] == cheapest
+        if frame == own:
+            assert abs(moment - before[slot]) <= Fraction(1, 1000)
+        else:
+            assert costs[frame] < costs[own]
+            assert away[frame] == min(distance for other, distance in away.items() if costs[other] == cheapest)
+            assert timeline.start(frame) <= moment < timeline.start(frame) + Fraction(1, 1000)
+
+
+def test_snap_by_hand() -> None:
+    timeline = Timeline(tuple(range(0, 120, 10)), 120, Fraction(1, 10))  # twelve frames, one second each
+    costs = [0, 2, 1, 2, 2, 0, 1, 2, 2, 1, 2, 0]
+    snap = choose(timeline, Plan(kind="snap", frames=3, margin=0), costs)
+    assert snap.frames == (0, 5, 9)  # 4 gives way to a key frame 1 s later, 8 to a reference 1 s later; 11 is too far
+    assert snap.clock.times_ms == (0, 5000, 9000)
+    assert snap.clock.end_ms == 12000
+    assert choose(timeline, Plan(kind="snap", frames=3, margin=0, tolerance=0.25), costs).frames == (0, 4, 8)
+
+
+def test_snap_stays_where_no_millisecond_falls_on_a_frame() -> None:
+    times = (0, 2, 4, 20_003, 20_004, 30_000)  # in tenths of a millisecond
+    timeline = Timeline(times, 40_000, Fraction(1, 10_000))
+    plan = Plan(kind="snap", frames=2, margin=0)
+    plain = choose(timeline, Plan(frames=2, margin=0))
+    assert choose(timeline, plan, [2, 2, 2, 0, 2, 2]) == plain
 
 
 def test_too_short_says_what_was_measured() -> None:

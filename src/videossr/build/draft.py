@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import zlib
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from videossr.build import table
 from videossr.build.recipe import Mixture
 from videossr.build.select import Job
 from videossr.question import Question
-from videossr.render import fill, pixel_hash, render
-from videossr.sample import Reject, Sample
+from videossr.render import pixel_hash, render, shown
+from videossr.sample import Reject, Sample, VideoKey
 from videossr.tasks.base import Video
 from videossr.video.corpus import Corpus
 from videossr.video.plan import fit
@@ -42,6 +45,16 @@ class Failed:
     reject: Reject
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A sample as the ledger keeps it: its id, its row of the dataset, and the other videos that it shows frames of."""
+
+    job: Job
+    id: str
+    row: bytes
+    others: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Drafter:
     """Gates and draws for the videos of a corpus; `usable` are their indices, ascending, without those excluded."""
@@ -50,7 +63,7 @@ class Drafter:
     mixture: Mixture
     wording: Wording
     seed: int
-    usable: tuple[int, ...]
+    usable: Sequence[int]
 
     def gate(self, index: int) -> Gates:
         """Which columns the video at `index` is fit for. Raises CorpusError when its pack is damaged."""
@@ -80,6 +93,19 @@ class Drafter:
                 results.append(Drawn(job, drawn, self._question(drawn), pixels))
         return results
 
+    def records(self, jobs: Sequence[Job]) -> list[Record | Failed]:
+        """As `draw`, in the form that the ledger keeps."""
+        return [self._record(result) if isinstance(result, Drawn) else result for result in self.draw(jobs)]
+
+    def _record(self, drawn: Drawn) -> Record:
+        row = table.to_row(drawn.sample, drawn.question, drawn.pixels, self.seed, drawn.job.attempt)
+        own = self.corpus.videos[drawn.job.video].key
+        others = sorted({self._index(key) for key in drawn.sample.sources if key != own})
+        return Record(drawn.job, drawn.sample.id, pack_row(row), tuple(others))
+
+    def _index(self, key: VideoKey) -> int:
+        return bisect_left(self.corpus.videos, key.content, key=lambda entry: entry.content)
+
     def _question(self, sample: Sample) -> Question:
         try:
             return self.mixture.tasks[sample.column].question(sample, self.wording)
@@ -92,7 +118,7 @@ class Drafter:
         height, width = entry.size
         if height * width > self.mixture.recipe.max_pixels:
             height, width = fit(width, height, self.mixture.recipe.max_pixels)
-        return Video(entry.key, entry.clock, fill(self.corpus.frames(entry.key), height, width))
+        return Video(entry.key, entry.clock, shown(self.corpus, entry.key, (height, width)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +134,16 @@ class _Donors:
     def __getitem__(self, index: int) -> Video:
         skipped = bisect_left(self.drafter.usable, self.but)
         return self.drafter.video(self.drafter.usable[index + (index >= skipped)])
+
+
+def pack_row(row: Mapping[str, Any]) -> bytes:
+    """A row in few bytes; `unpack_row` gives it back."""
+    return zlib.compress(json.dumps(row, separators=(",", ":"), ensure_ascii=False).encode(), 1)
+
+
+def unpack_row(data: bytes) -> dict[str, Any]:
+    row: dict[str, Any] = json.loads(zlib.decompress(data))
+    return row
 
 
 def generator(seed: int, column: str, content: str, attempt: int) -> np.random.Generator:

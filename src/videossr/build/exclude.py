@@ -7,7 +7,6 @@ Donors count: a dataset lists every video that it shows frames of.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import pyarrow as pa
 
 from videossr.build import table
 from videossr.sample import Reject
+from videossr.store import Place
 from videossr.video.fingerprint import NEAR_SHARE, Fingerprints, largest_share
 from videossr.video.pack import Entry
 
@@ -43,7 +43,7 @@ def video_row(entry: Entry, samples: int) -> dict[str, Any]:
     }
 
 
-def exclude(entries: Sequence[Entry], datasets: Iterable[Path]) -> Mapping[int, Reject]:
+def exclude(entries: Sequence[Entry], datasets: Iterable[Place]) -> Mapping[int, Reject]:
     """Indices of the entries that some dataset uses already, each with what gave it away.
 
     Raises FileNotFoundError for a path that is no complete dataset.
@@ -52,7 +52,7 @@ def exclude(entries: Sequence[Entry], datasets: Iterable[Path]) -> Mapping[int, 
     sources: set[str] = set()
     known: list[Fingerprints] = []
     for dataset in datasets:
-        for row in table.read_file(dataset / "videos.parquet"):
+        for row in table.read_rows(dataset / "videos.parquet", ["content", "source_id", "fingerprints"]):
             contents.add(row["content"])
             known.append(np.array(row["fingerprints"], np.uint64))
             if row["source_id"] is not None:

@@ -6,13 +6,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points, version
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from videossr.store import write_text
+from videossr.store import Place, write_text
 
 NAME = "manifest.json"
 LIBRARIES = ("videossr", "numpy", "opencv-python-headless", "pyarrow", "simplejpeg")
@@ -81,24 +80,39 @@ def versions(tasks: Iterable[str]) -> dict[str, str]:
     return {library: version(library) for library in sorted({*LIBRARIES, *owners})}
 
 
-def file_hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
+def file_hashes(folder: Place, names: Iterable[str]) -> dict[str, str]:
     """SHA-256 of each file, by name."""
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sorted(names)}
+    return {name: _digest(folder / name) for name in sorted(names)}
 
 
-def content_hash(making: Making, files: Mapping[str, str]) -> str:
+def _digest(path: Place) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def differences(made: Mapping[str, Any], making: Making) -> list[str]:
+    """What `made` was made of otherwise; a corpus is the same wherever it lies."""
+    return [
+        name
+        for name, value in making.items()
+        if (value["hash"] != made[name]["hash"] if name == "corpus" else value != made[name])  # type: ignore[index]
+    ]
+
+
+def content_hash(made: Making, files: Mapping[str, str]) -> str:
     """SHA-256 over how a dataset was made and over its samples; not over what its sources are called or lie at."""
+    making = {name: made[name] for name in Making.__annotations__ if name in made}  # type: ignore[literal-required]
     samples = {name: digest for name, digest in files.items() if name.startswith("samples-")}
-    content = {**making, "corpus": making["corpus"]["hash"], "samples": samples}
+    content = {**making, "corpus": made["corpus"]["hash"], "samples": samples}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_manifest(folder: Place, manifest: Manifest) -> None:
     """Write it, under a temporary name first."""
     write_text(folder / NAME, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Place) -> Manifest:
     """The manifest of a complete dataset.
 
     Raises FileNotFoundError that says what to do when the folder holds none, and ValueError when it is damaged.

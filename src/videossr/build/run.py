@@ -1,43 +1,43 @@
-"""`videossr build`: gates in parallel, quotas in hash order, draws in parallel; the same bytes from any workers."""
+"""`videossr build`: gates in parallel, quotas in hash order, draws in parallel; the same bytes from any workers.
+
+What is done is in the ledger, so that a run which was killed goes on where it was, with the same bytes in the end.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import shutil
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
-import tomli_w
-
-from videossr.build import table
-from videossr.build.card import card
 from videossr.build.draft import Drafter
-from videossr.build.exclude import VIDEOS, exclude, video_row
-from videossr.build.ledger import Ledger
+from videossr.build.exclude import exclude
+from videossr.build.ledger import NAME as LEDGER
+from videossr.build.ledger import Ledger, Refusal, reasons
 from videossr.build.manifest import (
     NAME,
     Making,
     Manifest,
-    content_hash,
+    differences,
     file_hashes,
     read_manifest,
     versions,
-    write_manifest,
 )
 from videossr.build.recipe import Mixture
-from videossr.build.select import Job, Selection
-from videossr.store import write_text
+from videossr.build.select import Selection
+from videossr.build.write import write_dataset, write_rejected
+from videossr.sample import Reject
+from videossr.store import UNFINISHED, Place, is_local, make_folder, workshop
 from videossr.video.corpus import Corpus
 from videossr.wording import Wording
-from videossr.workers import Pool
+from videossr.workers import Died, Here, Runner, WorkerError, start
 
-BATCH = 16
-"""Draws that a worker makes at once."""
-
-UNFINISHED = ".unfinished"
-"""Lies in the folder of a dataset from the start of its build to the end."""
+BATCH = 64
+"""Draws that a worker makes at once, at the most; fewer where there are few, so that every worker has some."""
 
 
 @dataclass(frozen=True)
@@ -50,24 +50,33 @@ class Progress:
     rejected: int
 
 
+class UnmetError(ValueError):
+    """The corpus cannot serve the recipe."""
+
+
 def build(
     mixture: Mixture,
     corpus: Corpus,
-    out: Path,
+    out: Place,
     *,
     wording: Wording,
     seed: int = 0,
-    exclusions: Iterable[Path] = (),
+    exclusions: Iterable[Place] = (),
     workers: int = 1,
+    ray: str | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Manifest:
     """Make the dataset `out` and return its manifest. One that is there already, of the same making, is left alone.
 
-    What was rejected is in `rejected.parquet`, also when the build fails.
+    A build that was stopped, killed or failed halfway goes on where it was, as long as it is called with the same
+    arguments; `workers` and `ray` may differ. What was rejected is in `rejected.parquet`, also when the build fails.
 
     Raises:
-        ValueError: the corpus cannot serve the recipe, or `out` holds something else.
+        UnmetError: the corpus cannot serve the recipe.
+        ValueError: `out` holds something else, or an unfinished build of something else.
         CorpusError: a pack is damaged.
+        WorkerError: a video kills the processes that look at it.
+        OSError: `out` cannot be written; what is done is kept.
     """
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed must be from 0 to 2^63 - 1, got {seed}")
@@ -77,40 +86,69 @@ def build(
         recipe=mixture.resolved,
         seed=seed,
         wording=dict(wording),
-        corpus={"hash": corpus.hash, "path": os.path.relpath(corpus.path.resolve(), out.resolve())},
+        corpus={"hash": corpus.hash, "path": path_from(out, corpus.path)},
         excluded=[read_manifest(path)["hash"] for path in exclusions],
         versions=versions(column.task for column in mixture.columns.values()),
     )
     if (out / NAME).exists():
         return _finished(out, making)
-    if out.exists() and any(out.iterdir()) and not (out / UNFINISHED).exists():
-        raise ValueError(f"{out} holds something that is not a dataset; choose another --out")
     _check_density(mixture, corpus)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / UNFINISHED).touch()
+    with room_for(out) as folder, Ledger(folder, out, making, mixture.columns) as ledger:
+        excluded = exclude(corpus.videos, exclusions)
+        usable = array("I", (video for video in range(len(corpus.videos)) if video not in excluded))
+        drafter = Drafter(corpus, mixture, wording, seed, usable)
 
-    ledger = Ledger(corpus.videos)
-    excluded = exclude(corpus.videos, exclusions)
-    for video, reject in excluded.items():
-        ledger.refuse(video, reject)
-    usable = tuple(video for video in range(len(corpus.videos)) if video not in excluded)
+        def refusals() -> Iterator[Refusal]:
+            yield from (Refusal(video, None, None, reject) for video, reject in excluded.items())
+            yield from ledger.refusals()
+
+        try:
+            with Here(drafter) if workers == 1 and ray is None else start(drafter, workers, ray) as runner:
+                admitted = _gate(runner, ledger, drafter, refusals, progress)
+                _fill(runner, ledger, drafter, admitted, progress)
+        except (ValueError, WorkerError) as error:
+            write_rejected(out, corpus, refusals())
+            if isinstance(error, UnmetError):
+                ledger.discard()
+            raise
+        counts = {column: videos.count(1) for column, videos in admitted.items()}
+        made = write_dataset(out, making, corpus, ledger, refusals, counts)
+        shutil.rmtree(folder)
+    return made
+
+
+def path_from(out: Place, corpus: Place) -> str:
+    """Where `corpus` is, seen from `out` where both are local; its address otherwise."""
+    if is_local(out) and is_local(corpus):
+        return os.path.relpath(corpus.resolve(), out.resolve())
+    return str(corpus.resolve() if is_local(corpus) else corpus)
+
+
+@contextmanager
+def room_for(out: Place) -> Iterator[Path]:
+    """The workshop of a dataset `out`. Raises ValueError where something else lies there, OSError for a full disk."""
+    if is_local(out) and out.exists() and any(out.iterdir()) and not (out / UNFINISHED).exists():
+        raise _foreign(out)
     try:
-        with Pool(Drafter(corpus, mixture, wording, seed, usable), workers) as pool:
-            admitted = _gate(pool, ledger, mixture, usable, progress)
-            _fill(pool, ledger, mixture, admitted, progress)
-    finally:
-        ledger.write_rejected(out)
-    return _write(out, making, ledger, {name: len(videos) for name, videos in admitted.items()})
+        make_folder(out)
+        with workshop(out) as folder:
+            if not is_local(out) and not (folder / LEDGER).exists() and out.exists() and any(out.iterdir()):
+                raise _foreign(out)
+            yield folder
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise OSError(f"no space left for {out}: free some and run the same command again") from error
 
 
-def _finished(out: Path, making: Making) -> Manifest:
+def _foreign(out: Place) -> ValueError:
+    return ValueError(f"{out} holds something that is not a dataset; choose another --out")
+
+
+def _finished(out: Place, making: Making) -> Manifest:
     """The manifest of a dataset that is there already. Raises ValueError unless it is what would be made, and whole."""
     made = read_manifest(out)
-    same = {**making, "corpus": making["corpus"]["hash"]}
-    differs = [
-        name for name, value in {**made, "corpus": made["corpus"]["hash"]}.items() if value != same.get(name, value)
-    ]
-    if differs:
+    if differs := differences(made, making):
         raise ValueError(f"{out} holds a dataset of other {', '.join(differs)}; choose another --out or delete it")
     there = [name for name in made["files"] if (out / name).is_file()]
     now = file_hashes(out, there)
@@ -118,94 +156,90 @@ def _finished(out: Path, making: Making) -> Manifest:
         raise ValueError(
             f"{out}: {', '.join(altered)} missing or altered since it was built; delete {out} to build anew"
         )
+    if is_local(out):
+        shutil.rmtree(out / UNFINISHED, ignore_errors=True)  # where the run was killed between the last two steps
     return made
 
 
 def _check_density(mixture: Mixture, corpus: Corpus) -> None:
     """Refuse, before any work, a recipe that needs frames which no video of the corpus has."""
-    kept = {len(entry.clock) for entry in corpus.videos}
     for name, task in mixture.tasks.items():
         slots, density = task.needs(mixture.knobs[name])
-        if not any(frames % slots == 0 and frames >= slots * density for frames in kept):
-            raise ValueError(
+        if not any(frames % slots == 0 and frames >= slots * density for frames in corpus.slots):
+            raise UnmetError(
                 f"columns.{name} needs videos of {slots * density} frames, or more in steps of {slots}; those of "
-                f"{corpus.path} have {', '.join(map(str, sorted(kept)[:3])) or 'none'}. Index them anew:\n"
+                f"{corpus.path} have {', '.join(map(str, corpus.slots[:3])) or 'none'}. Index them anew:\n"
                 f"  videossr index VIDEOS --out {corpus.path}-{slots * density} --frames {slots * density}"
             )
 
 
 def _gate(
-    pool: Pool[Drafter], ledger: Ledger, mixture: Mixture, usable: Sequence[int], progress: Callable[[Progress], None]
-) -> dict[str, set[int]]:
-    """For each column, the videos that it admits."""
-    admitted: dict[str, set[int]] = {column: set() for column in mixture.columns}
-    for done, (video, gates) in enumerate(zip(usable, pool.map(Drafter.gate, usable), strict=True), start=1):
+    runner: Runner[Drafter],
+    ledger: Ledger,
+    drafter: Drafter,
+    refusals: Callable[[], Iterable[Refusal]],
+    progress: Callable[[Progress], None],
+) -> dict[str, bytearray]:
+    """For each column, which videos it admits: one byte each."""
+    videos, usable = len(drafter.corpus.videos), drafter.usable
+    admitted = {column: bytearray(videos) for column in drafter.mixture.columns}
+    known = bytearray(videos)
+
+    def note(video: int, gates: Mapping[str, Reject | None]) -> None:
+        known[video] = 1
         for column, reject in gates.items():
-            if reject is None:
-                admitted[column].add(video)
-            else:
-                ledger.refuse(video, reject, column)
-        progress(Progress("gates", done, len(usable), len(ledger.refusals)))
-    if empty := [column for column, videos in admitted.items() if not videos]:
-        counts = ", ".join(f"{reason} ({count})" for reason, count in ledger.reasons().items())
-        raise ValueError(f"no video is fit for {', '.join(empty)}. Rejected of {len(ledger.entries)} videos: {counts}")
+            admitted[column][video] = reject is None
+
+    for video, gates in ledger.gates():
+        note(video, gates)
+    done = known.count(1)
+    for video, gates in runner.run(Drafter.gate, (video for video in usable if not known[video])):
+        if isinstance(gates, Died):
+            raise _died(drafter, video, "its gates were")
+        ledger.add_gates(video, gates)
+        note(video, gates)
+        done += 1
+        progress(Progress("gates", done, len(usable), ledger.rejects))
+    if empty := [column for column, fit in admitted.items() if 1 not in fit]:
+        counts = ", ".join(f"{reason} ({count})" for reason, count in reasons(refusals()).items())
+        raise UnmetError(f"no video is fit for {', '.join(empty)}. Rejected of {videos} videos: {counts}")
     return admitted
 
 
 def _fill(
-    pool: Pool[Drafter],
+    runner: Runner[Drafter],
     ledger: Ledger,
-    mixture: Mixture,
-    admitted: dict[str, set[int]],
+    drafter: Drafter,
+    admitted: Mapping[str, bytearray],
     progress: Callable[[Progress], None],
 ) -> None:
-    """Draw until every quota is met. Draws that fail are made up for by further ones."""
-    quotas = {name: column.count for name, column in mixture.columns.items()}
-    most = max(16 + 4 * quota // len(admitted[name]) for name, quota in quotas.items())
+    """Draw until every quota is met, in passes: each makes up for the draws that failed in those before it."""
+    quotas = {name: column.count for name, column in drafter.mixture.columns.items()}
+    most = max(16 + 4 * quota // admitted[name].count(1) for name, quota in quotas.items())
     selection = Selection(admitted, quotas, most)
-    while jobs := selection.next_jobs(ledger.filled()):
-        for results in pool.map(Drafter.draw, _batches(jobs)):
-            for result in results:
-                ledger.add(result)
-            progress(Progress("draws", len(ledger.drawn), sum(quotas.values()), len(ledger.refusals)))
-    filled = ledger.filled()
-    if short := {name: quota - filled[name] for name, quota in quotas.items() if filled[name] < quota}:
+    filled: Mapping[str, int] = {}
+    turn = 0
+    while chosen := selection.choose(filled):
+        ended = ledger.filled(turn)
+        if ended is None:
+            jobs = ledger.missing(selection.shares(), min(BATCH, 1 + chosen // 32))
+            for batch, results in runner.run(Drafter.records, jobs):
+                if isinstance(results, Died):
+                    columns = ", ".join(sorted({job.column for job in batch}))
+                    raise _died(drafter, batch[0].video, f"samples for {columns} were drawn from it")
+                ledger.add_draws(turn, results)
+                progress(Progress("draws", ledger.samples, sum(quotas.values()), ledger.rejects))
+            ended = ledger.end_pass(turn)
+        filled = ended
+        turn += 1
+    if short := {name: quota - filled.get(name, 0) for name, quota in quotas.items() if filled.get(name, 0) < quota}:
         told = ", ".join(f"{name} lacks {lack} of {quotas[name]}" for name, lack in short.items())
-        raise ValueError(f"too few samples could be drawn: {told}. Add videos, or lower the counts (--limit)")
+        raise UnmetError(f"too few samples could be drawn: {told}. Add videos, or lower the counts (--limit)")
 
 
-def _batches(jobs: Sequence[Job]) -> Iterator[list[Job]]:
-    """The jobs of one video together, which decodes it once, but never so many that Ctrl-C would have to wait."""
-    for _, group in groupby(sorted(jobs), key=lambda job: job.video):
-        own = list(group)
-        yield from (own[start : start + BATCH] for start in range(0, len(own), BATCH))
-
-
-def _write(out: Path, making: Making, ledger: Ledger, admitted: dict[str, int]) -> Manifest:
-    """Write the files, the manifest last."""
-    for unfinished in out.glob("samples-*.parquet"):
-        unfinished.unlink()
-    drawn = sorted(ledger.drawn.values(), key=lambda drawn: drawn.sample.id)
-    rows = [table.to_row(d.sample, d.question, d.pixels, making["seed"], d.job.attempt) for d in drawn]
-    uses = Counter(key for d in drawn for key in d.sample.sources)
-    videos = [video_row(entry, uses[entry.key]) for entry in ledger.entries if uses[entry.key]]
-    names = table.write(rows, out, "samples", table.SCHEMA)
-    table.write_file(videos, out / "videos.parquet", VIDEOS)
-    write_text(out / "config.toml", tomli_w.dumps(making["recipe"]))
-    write_text(out / "wording.toml", tomli_w.dumps(making["wording"], multiline_strings=True))
-    files = file_hashes(out, [*names, "videos.parquet", "rejected.parquet", "config.toml", "wording.toml"])
-    filled = ledger.filled()
-    made = Manifest(
-        **making,
-        samples=len(rows),
-        videos=len(videos),
-        most_used=max(Counter(d.job.video for d in drawn).values()),
-        columns={name: {"samples": filled[name], "admitted": count} for name, count in admitted.items()},
-        rejected=ledger.reasons(),
-        files=files,
-        hash=content_hash(making, files),
+def _died(drafter: Drafter, video: int, when: str) -> WorkerError:
+    entry = drafter.corpus.videos[video]
+    return WorkerError(
+        f"the process was killed twice while {when}: {entry.path} ({entry.content[:12]}). If memory ran out, run the "
+        "same command with fewer --workers, which goes on where it was; else leave this video out of the corpus"
     )
-    write_text(out / "README.md", card(made))
-    write_manifest(out, made)
-    (out / UNFINISHED).unlink()
-    return made

@@ -1,10 +1,19 @@
-"""Which video serves which column: the serial part of `videossr build`, the same for any number of workers."""
+"""Which video serves which column: the serial part of `videossr build`, the same for any number of workers.
+
+A million draws are numbers here, not objects: a byte and a few counters for each video and column.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_AT_ONCE = 4096
+"""Videos taken out of an array at once."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -16,7 +25,16 @@ class Job:
     attempt: int
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, order=True)
+class Share:
+    """What a video gives to a column in one pass: its attempts from `start` on, before `stop`."""
+
+    video: int
+    column: str
+    start: int
+    stop: int
+
+
 class Selection:
     """Fills quotas from the videos that each column admits, in rounds in which each video serves once at the most.
 
@@ -24,43 +42,78 @@ class Selection:
     round those that have served least come first, and a video goes to the column that is shortest of videos for what it
     still needs; one that it has served already counts for less.
 
-    Attributes:
-        admitted: for each column, the videos that passed its gate.
+    Args:
+        admitted: for each column, one byte a video in hash order: 1 where it passed the gate.
         quotas: for each column, how many samples are wanted.
         most: draws of one video for one column, at most.
     """
 
-    admitted: Mapping[str, Set[int]]
-    quotas: Mapping[str, int]
-    most: int
-    _attempts: Counter[tuple[int, str]] = field(default_factory=Counter)
-    _served: Counter[int] = field(default_factory=Counter)
+    def __init__(self, admitted: Mapping[str, bytearray], quotas: Mapping[str, int], most: int) -> None:
+        self._admitted = dict(sorted(admitted.items()))
+        self._quotas = quotas
+        self._most = most
+        videos = max(map(len, admitted.values()))
+        self._attempts = {column: _counters(videos) for column in self._admitted}
+        self._before = {column: _counters(videos) for column in self._admitted}
+        self._served = _counters(videos)
 
-    def next_jobs(self, filled: Mapping[str, int]) -> list[Job]:
-        """The draws that would fill every quota, given how many samples of each column there are; [] when none can."""
-        needs = {column: quota - filled[column] for column, quota in self.quotas.items() if quota > filled[column]}
-        videos = set().union(*(self.admitted[column] for column in needs))
-        jobs: list[Job] = []
-        while any(needs.values()) and (served := self._round(videos, needs)):
-            jobs += served
-        return jobs
+    def choose(self, filled: Mapping[str, int]) -> int:
+        """Choose the draws that would fill every quota, given how many samples of each column there are.
 
-    def _round(self, videos: Set[int], needs: dict[str, int]) -> list[Job]:
-        supply = {column: len(self.admitted[column] & videos) for column in needs}
-        jobs = []
-        for video in sorted(videos, key=lambda video: (self._served[video], video)):
-            possible = [column for column in needs if video in self.admitted[column]]
-            urgency = {
-                column: needs[column] / supply[column] / (1 + self._attempts[video, column])
-                for column in possible
-                if needs[column] and self._attempts[video, column] < self.most
-            }
-            if urgency:
-                column = max(urgency, key=lambda name: (urgency[name], name))
-                jobs.append(Job(video, column, self._attempts[video, column]))
-                self._attempts[video, column] += 1
-                self._served[video] += 1
-                needs[column] -= 1
-            for column in possible:
-                supply[column] -= 1
-        return jobs
+        Returns how many there are; 0 when nothing is lacking, or nothing is left to draw from.
+        """
+        self._before = {column: array("I", tries) for column, tries in self._attempts.items()}
+        needs = {column: max(0, quota - filled.get(column, 0)) for column, quota in self._quotas.items()}
+        chosen = 0
+        wanting: list[str] = []
+        videos = np.zeros(0, np.int64)
+        while any(needs.values()):
+            if wanting != (now := [column for column in self._admitted if needs[column]]):
+                wanting, videos = now, self._fit_for(now)
+            if not (served := self._round(wanting, videos, needs)):
+                break
+            chosen += served
+        return chosen
+
+    def shares(self) -> Iterator[Share]:
+        """What was chosen last, video by video."""
+        for video in range(len(self._served)):
+            for column, tries in self._attempts.items():
+                if tries[video] > self._before[column][video]:
+                    yield Share(video, column, self._before[column][video], tries[video])
+
+    def _fit_for(self, columns: list[str]) -> NDArray[np.int64]:
+        """The videos that any of `columns` admits."""
+        fit = np.zeros(len(self._served), np.uint8)
+        for column in columns:
+            fit |= np.frombuffer(self._admitted[column], np.uint8)
+        return np.flatnonzero(fit)
+
+    def _round(self, columns: list[str], videos: NDArray[np.int64], needs: dict[str, int]) -> int:
+        """Let each of `videos` serve one of `columns`, and lower its `needs`; how many did."""
+        state = [(name, self._admitted[name], self._attempts[name]) for name in columns]
+        supply = {name: self._admitted[name].count(1) for name in columns}
+        order = videos[np.argsort(np.frombuffer(self._served, np.uint32)[videos], kind="stable")]
+        served, left = 0, sum(needs.values())
+        for start in range(0, len(order), _AT_ONCE):
+            for video in order[start : start + _AT_ONCE].tolist():
+                best, chosen = 0.0, ""
+                for name, admitted, attempts in state:
+                    if admitted[video]:
+                        if needs[name] and attempts[video] < self._most:
+                            urgency = needs[name] / supply[name] / (1 + attempts[video])
+                            if urgency >= best:  # of equally urgent ones the last by name
+                                best, chosen = urgency, name
+                        supply[name] -= 1
+                if chosen:
+                    self._attempts[chosen][video] += 1
+                    self._served[video] += 1
+                    needs[chosen] -= 1
+                    served += 1
+                    if served == left:
+                        return served
+        return served
+
+
+def _counters(videos: int) -> array[int]:
+    return array("I", bytes(4 * videos))

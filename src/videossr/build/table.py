@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 from videossr.clock import Clock
 from videossr.question import Question
 from videossr.sample import Sample, VideoKey
-from videossr.store import replacing
+from videossr.store import Place, replacing
 
 SCHEMA = pa.schema(
     [
@@ -40,6 +41,9 @@ SCHEMA = pa.schema(
 
 ROWS_PER_FILE = 10_000
 COMPRESSION = "zstd"
+
+_BATCH = 500
+"""Rows that are Python objects at once."""
 
 
 def to_row(sample: Sample, question: Question, pixels: str, seed: int, attempt: int) -> dict[str, Any]:
@@ -83,26 +87,42 @@ def to_sample(row: Mapping[str, Any]) -> Sample:
     return sample
 
 
-def write(rows: Sequence[Mapping[str, Any]], folder: Path, stem: str, schema: pa.Schema) -> list[str]:
-    """Write rows as `stem-00000.parquet`, ... each complete or absent; the names of the files."""
-    names = []
-    for number, start in enumerate(range(0, max(len(rows), 1), ROWS_PER_FILE)):
-        name = f"{stem}-{number:05d}.parquet"
-        write_file(rows[start : start + ROWS_PER_FILE], folder / name, schema)
-        names.append(name)
-    return names
+def tables(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> Iterator[pa.Table]:
+    """The rows as tables of `ROWS_PER_FILE`, the last one shorter; few rows are Python objects at any time."""
+    source = iter(rows)
+    while batches := [
+        pa.RecordBatch.from_pylist(batch, schema=schema)
+        for _ in range(ROWS_PER_FILE // _BATCH)
+        if (batch := list(islice(source, _BATCH)))
+    ]:
+        yield pa.Table.from_batches(batches, schema).combine_chunks()
 
 
-def write_file(rows: Sequence[Mapping[str, Any]], path: Path, schema: pa.Schema) -> None:
-    """Write one Parquet file under a temporary name and rename it."""
+def write_file(rows: Iterable[Mapping[str, Any]], path: Place, schema: pa.Schema) -> str:
+    """Write one Parquet file, complete or absent; its SHA-256."""
+    return write_tables(tables(rows, schema), path, schema)
+
+
+def write_tables(parts: Iterable[pa.Table], path: Place, schema: pa.Schema) -> str:
+    """As `write_file`, of rows that are tables already: each becomes a row group."""
     with replacing(path) as partial:
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), partial, compression=COMPRESSION)
+        with pq.ParquetWriter(partial, schema, compression=COMPRESSION) as writer:
+            for part in parts:
+                writer.write_table(part)
+        with partial.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_file(path: Path) -> list[dict[str, Any]]:
+def read_file(path: Place, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """The rows of one file. Raises FileNotFoundError or ValueError that names it."""
+    return list(read_rows(path, columns))
+
+
+def read_rows(path: Place, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The same, few at a time."""
     try:
-        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+        with path.open("rb") as file, pq.ParquetFile(file) as source:
+            for batch in source.iter_batches(_BATCH, columns=columns):
+                yield from batch.to_pylist()
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: not a Parquet file: {error}") from error
-    return rows

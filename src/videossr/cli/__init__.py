@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ VERBS = {
     "build": "Draw questions from a corpus, into a dataset.",
     "validate": "Check everything that a dataset claims.",
     "gallery": "Show samples of a dataset on one page.",
+    "corpus": "Look at corpora, and merge them.",
 }
 
 app = App(
@@ -39,13 +41,20 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         app(words)
     except KeyboardInterrupt:
-        again = "goes on where it was" if words[:1] == ["index"] else "starts anew"
-        sys.exit(_fail(f"stopped; the same command {again}", 130))
-    except (OSError, ValueError, KeyError, WorkerError) as error:
-        if os.environ.get("VIDEOSSR_TRACEBACK"):
+        sys.exit(_fail("stopped; the same command goes on where it was", 130))
+    except Exception as error:
+        told = isinstance(error, OSError | ValueError | KeyError | WorkerError) or _of_a_remote_place(error)
+        if not told or os.environ.get("VIDEOSSR_TRACEBACK"):
             raise
-        message = error.args[0] if isinstance(error, KeyError) else error
-        sys.exit(_fail(str(message)))
+        message = str(error.args[0] if isinstance(error, KeyError) else error)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            message += "; free some space, and the same command goes on where it was"
+        sys.exit(_fail(message))
+
+
+def _of_a_remote_place(error: Exception) -> bool:
+    """Whether a library that reaches remote places raised it; not all of their errors are OSErrors."""
+    return type(error).__module__.partition(".")[0] in ("botocore", "aiohttp", "fsspec", "huggingface_hub")
 
 
 def _fail(message: str, status: int = 2) -> int:

@@ -10,8 +10,9 @@ from cyclopts.validators import Number
 from videossr.cli.console import Bar, console
 from videossr.config import parse
 from videossr.store import place
-from videossr.video.index import REJECTED, Outcome, index
-from videossr.video.pack import CHROMA, QUALITY, Chroma
+from videossr.video.index import Outcome, index
+from videossr.video.jpeg import CHROMA, QUALITY, Chroma
+from videossr.video.making import REJECTED
 from videossr.video.plan import Plan
 from videossr.workers import CORES
 

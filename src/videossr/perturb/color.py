@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import cache
 from statistics import NormalDist
+from typing import cast
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ from videossr.sample import JSON
 def gray(frames: Frames) -> Frames:
     """Luma (BT.601) on all three channels."""
     luma = cv2.cvtColor(frames.reshape(1, -1, 3), cv2.COLOR_RGB2GRAY)
-    return np.repeat(luma.reshape(frames.shape[:3])[..., None], 3, axis=3)
+    return cast(Frames, cv2.cvtColor(luma, cv2.COLOR_GRAY2RGB).reshape(frames.shape))
 
 
 def saturate(frames: Frames, params: Params) -> Frames:
@@ -29,6 +30,12 @@ def saturate(frames: Frames, params: Params) -> Frames:
     factor = round(number(params, "factor") * 256)
     base = gray(frames).astype(np.int32)
     return np.clip(base + ((frames - base) * factor + 128 >> 8), 0, 255).astype(np.uint8)
+
+
+def swap_channels(frames: Frames) -> Frames:
+    """Red becomes blue and blue red."""
+    swapped = cv2.cvtColor(frames.reshape(1, -1, 3), cv2.COLOR_RGB2BGR)
+    return cast(Frames, swapped.reshape(frames.shape))
 
 
 @cache
@@ -62,5 +69,5 @@ COLOR: dict[str, Pixel] = {
     "blur": Pixel(blur, lambda strengths: {"sigma": strengths.blur}),
     "grayscale": Pixel(lambda frames, params: gray(frames)),
     "invert": Pixel(lambda frames, params: 255 - frames),
-    "channel_swap": Pixel(lambda frames, params: np.ascontiguousarray(frames[..., ::-1])),
+    "channel_swap": Pixel(lambda frames, params: swap_channels(frames)),
 }

@@ -89,10 +89,14 @@ def coverage(points: Points) -> tuple[int, int, NDArray[np.int64]]:
     edge, line = np.nonzero((low[:, None] <= lines) & (lines < high[:, None]))
     run, rise = (end - start)[edge].T
     crossing = start[edge, 0] + (lines[line] - start[edge, 1]) * run // rise
-    ends = (np.arange(left, right) + 1) * UNIT
-    part = np.clip(ends - crossing[:, None], 0, UNIT) * np.sign(rise)[:, None]
-    covered = np.zeros((bottom - top, right - left), np.int64)
-    np.add.at(covered, line // LINES, part)
+    # What a crossing adds grows in its own pixel and in the next, and is the same in all those right of them.
+    height, width = int(bottom - top), int(right - left)
+    pixel = crossing // UNIT
+    inside = (pixel + 1) * UNIT - crossing
+    place = line // LINES * (width + 2) + pixel - left
+    growth = np.concatenate([inside, UNIT - inside]) * np.tile(np.sign(rise), 2)
+    grown = np.bincount(np.concatenate([place, place + 1]), growth, height * (width + 2)).astype(np.int64)
+    covered = grown.reshape(height, width + 2).cumsum(axis=1)[:, :width]
     return int(top), int(left), np.abs(covered)
 
 

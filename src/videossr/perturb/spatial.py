@@ -39,14 +39,24 @@ def zoom_out(frames: Frames, params: Params) -> Frames:
     return _on_black(resize(frames, *_shrunk(height, width, number(params, "factor"))), height, width)
 
 
+_TURNS = {1: cv2.ROTATE_90_CLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_COUNTERCLOCKWISE}
+"""OpenCV, because copying one of NumPy's turned views takes ten times as long."""
+
+
+def mirror(frames: Frames) -> Frames:
+    """Left becomes right."""
+    flipped = cv2.flip(frames.reshape(-1, *frames.shape[2:]), 1)  # the frames one below the other
+    return cast(Frames, flipped.reshape(frames.shape))
+
+
 def rotate(frames: Frames, turns: int) -> Frames:
     """Turn clockwise by `turns` quarter turns; what no longer fits is scaled to fit, on black."""
     height, width = frames.shape[1:3]
-    turned = np.rot90(frames, -turns, axes=(1, 2))
+    turned = cast(Frames, np.stack([cv2.rotate(frame, _TURNS[turns]) for frame in frames]))
     if turned.shape == frames.shape:
-        return np.ascontiguousarray(turned)
+        return turned
     scale = min(height / width, width / height)
-    fitted = resize(np.ascontiguousarray(turned), round(width * scale), round(height * scale))
+    fitted = resize(turned, round(width * scale), round(height * scale))
     return _on_black(fitted, height, width)
 
 
@@ -81,7 +91,7 @@ def _draw_zoom_out(strengths: Strengths, rng: np.random.Generator) -> dict[str, 
 SPATIAL: dict[str, Pixel] = {
     "zoom_in": Pixel(zoom_in, lambda strengths: _least(strengths.zoom_in), _draw_zoom_in),
     "zoom_out": Pixel(zoom_out, lambda strengths: _least(strengths.zoom_out), _draw_zoom_out),
-    "mirror": Pixel(lambda frames, params: np.ascontiguousarray(frames[:, :, ::-1])),
+    "mirror": Pixel(lambda frames, params: mirror(frames)),
     "rotate_90": Pixel(lambda frames, params: rotate(frames, 1)),
     "rotate_180": Pixel(lambda frames, params: rotate(frames, 2)),
     "rotate_270": Pixel(lambda frames, params: rotate(frames, 3)),

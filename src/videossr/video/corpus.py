@@ -18,14 +18,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, overload
 
-import numpy as np
-import simplejpeg
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from videossr.question import Frames
 from videossr.sample import VideoKey
 from videossr.store import Place, place
+from videossr.video import jpeg
 from videossr.video.pack import CorpusError, Entry, Pack, shard_of
 
 MANIFEST = "manifest.json"
@@ -139,27 +138,29 @@ class Corpus:
             )
         return found
 
-    def frames(self, key: VideoKey, indices: Sequence[int] | None = None) -> Frames:
+    def frames(
+        self, key: VideoKey, indices: Sequence[int] | None = None, size: tuple[int, int] | None = None
+    ) -> Frames:
         """Frames (len(indices), H, W, 3) of one video, all of them by default; only those asked for are decoded.
+
+        H and W are those of the pack; with `size`, what `videossr.video.jpeg.reduced` makes of the two.
 
         Raises CorpusError for an unknown video or a damaged pack, IndexError for a frame that the video lacks.
         """
         entry = self.entry(key)
         wanted = range(len(entry.frame_bytes)) if indices is None else indices
-        starts = [0, *accumulate(entry.frame_bytes)]
-        data = self.pack(shard_of(key.content)).read(entry.offset, entry.offset + starts[-1])
-        frames = np.empty((len(wanted), entry.height, entry.width, 3), np.uint8)
-        for slot, index in enumerate(wanted):
+        for index in wanted:
             if not 0 <= index < len(entry.frame_bytes):
                 raise IndexError(f"video {entry.path} has frames 0..{len(entry.frame_bytes) - 1}, not {index}")
-            try:
-                simplejpeg.decode_jpeg(data[starts[index] : starts[index + 1]], "RGB", buffer=frames[slot])
-            except ValueError as error:
-                raise CorpusError(
-                    f"{pack_file(self.path, shard_of(key.content))}: frame {index} of {entry.path} is damaged "
-                    f"({error}); copy the pack again or index anew"
-                ) from error
-        return frames
+        starts = [0, *accumulate(entry.frame_bytes)]
+        data = self.pack(shard_of(key.content)).read(entry.offset, entry.offset + starts[-1])
+        try:
+            return jpeg.decode([data[starts[index] : starts[index + 1]] for index in wanted], entry.size, size)
+        except jpeg.JPEGError as error:
+            raise CorpusError(
+                f"{pack_file(self.path, shard_of(key.content))}: frame {wanted[error.number]} of {entry.path} is "
+                f"damaged ({error.why}); copy the pack again or index anew"
+            ) from error
 
     def verify(self, key: VideoKey) -> None:
         """Hash the JPEGs of a video. Raises CorpusError when they are not those that were indexed."""

@@ -7,33 +7,24 @@ files are added to a complete corpus, and what is written depends neither on the
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
-import tomllib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from itertools import count
 from typing import Any
 
-import av
-import pyarrow as pa
-import pyarrow.parquet as pq
-import tomli_w
-
-from videossr.store import UNFINISHED, Place, make_folder, replacing, workshop, write_text
-from videossr.video.corpus import MANIFEST, CorpusManifest, ShardTable, corpus_hash, pack_file
-from videossr.video.pack import CHROMA, QUALITY, Chroma, CorpusError, Pack, Rejection
-from videossr.video.packing import Packing, packs_of
+from videossr.store import Place, workshop
+from videossr.video.corpus import MANIFEST
+from videossr.video.jpeg import CHROMA, QUALITY, Chroma
+from videossr.video.making import FORMAT, claim, complete
+from videossr.video.pack import Rejection
+from videossr.video.packing import Packing
 from videossr.video.plan import Plan
 from videossr.video.scan import File, find
 from videossr.video.shop import Shop
 from videossr.video.stage import Stager
 from videossr.workers import Died, Runner, start
-
-_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +60,6 @@ class Summary:
     decoded: int
     rejected: Mapping[str, int]
     hash: str
-
-
-REJECTED = "rejected.parquet"
-_REJECTED = pa.schema(
-    [(name, pa.string()) for name in ("path", "content", "reason", "detail")]
-    + [(name, pa.float64()) for name in ("value", "threshold")]
-)
 
 
 def index(
@@ -116,7 +100,7 @@ def index(
     pattern = _pattern(source_id)
     config = _config(plan, quality, chroma, source_id)
     files, unread = find(source, out)
-    _claim(out, config)
+    claim(out, config)
     with workshop(out) as folder:
         with start(Stager(plan, quality, chroma), workers, ray) as runner, Shop(folder) as shop:
             total = len(files) + len(unread)
@@ -125,9 +109,9 @@ def index(
             if not packs.complete:
                 (out / MANIFEST).unlink(missing_ok=True)
             decoded = _fill(runner, packs, unread, total, progress)
-        summary = _finish(out, plan, unread, decoded)
+        manifest = complete(out, asdict(plan), unread)
         shutil.rmtree(folder)
-    return summary
+    return Summary(manifest["videos"], decoded, manifest["rejected"], manifest["hash"])
 
 
 def _pattern(source_id: str | None) -> re.Pattern[str] | None:
@@ -149,35 +133,10 @@ def _config(plan: Plan, quality: int, chroma: Chroma, source_id: str | None) -> 
         raise ValueError(f"quality must be 1..100, got {quality}")
     if chroma not in ("444", "422", "420"):
         raise ValueError(f"chroma must be 444, 422 or 420, got {chroma!r}")
-    config: dict[str, Any] = {"format": _FORMAT, "quality": quality, "chroma": chroma}
+    config: dict[str, Any] = {"format": FORMAT, "quality": quality, "chroma": chroma}
     if source_id is not None:
         config["source_id"] = source_id
     return config | {"plan": asdict(plan)}
-
-
-def _claim(out: Place, config: dict[str, Any]) -> None:
-    """Make `out` ours, or check that it is. Raises CorpusError."""
-    saved = out / "config.toml"
-    if saved.is_file():
-        old = tomllib.loads(saved.read_text("utf-8"))
-        if "plan" not in old:
-            raise CorpusError(f"{out} holds something that is not a corpus: name a new folder with --out")
-        changed = sorted(_flat(old).items() ^ _flat(config).items())
-        if changed:
-            names = ", ".join(dict.fromkeys(f"{name} is {_flat(old).get(name)}" for name, _ in changed))
-            raise CorpusError(f"{out} was indexed with another configuration ({names}): index into a new folder")
-    elif out.exists() and (not out.is_dir() or any(entry.name != UNFINISHED for entry in out.iterdir())):
-        raise CorpusError(f"{out} holds something that is not a corpus: name a new folder with --out")
-    else:
-        make_folder(out / "packs")
-        write_text(saved, tomli_w.dumps(config))
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for name, value in config.items():
-        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {prefix + name: str(value)}
-    return flat
 
 
 def _hash(
@@ -232,51 +191,3 @@ def _fill(
             unread.append(rejected)
         progress(Outcome(file.path, rejected, "videos", next(done), total))
     return len(waiting)
-
-
-def _finish(out: Place, plan: Plan, unread: Sequence[Rejection], decoded: int) -> Summary:
-    """Write what the packs and `unread` say of the corpus as a whole, the manifest last."""
-    shards: dict[str, ShardTable] = {}
-    rejected = list(unread)
-    slots: set[int] = set()
-    for shard in sorted(packs_of(out)):
-        found = Pack(pack_file(out, shard))
-        shards[shard] = {"videos": len(found), "bytes": found.size, "hash": found.hash}
-        rejected += found.rejected
-        slots |= found.slots
-    rejected.sort(key=lambda row: (row.path, row.reason))
-    manifest = CorpusManifest(
-        format=_FORMAT,
-        plan=asdict(plan),
-        videos=sum(shard["videos"] for shard in shards.values()),
-        slots=sorted(slots),
-        shards=shards,
-        rejected=dict(sorted(Counter(row.reason for row in rejected).items())),
-        hash=corpus_hash(shards),
-        versions=_versions(),
-    )
-    table = pa.Table.from_pylist([asdict(row) for row in rejected], _REJECTED)
-    if not _says(out, manifest, table):
-        (out / MANIFEST).unlink(missing_ok=True)
-        with replacing(out / REJECTED) as partial:
-            pq.write_table(table, partial)
-        write_text(out / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-    return Summary(manifest["videos"], decoded, manifest["rejected"], manifest["hash"])
-
-
-def _says(out: Place, manifest: CorpusManifest, rejected: pa.Table) -> bool:
-    """Whether `out` says this already, whatever the versions that it was made with."""
-    try:
-        old = json.loads((out / MANIFEST).read_text("utf-8"))
-        with (out / REJECTED).open("rb") as file:
-            same = pq.read_table(file).equals(rejected)
-    except (FileNotFoundError, ValueError):
-        return False
-    return same and {**old, "versions": None} == {**manifest, "versions": None}
-
-
-def _versions() -> dict[str, str]:
-    """Of everything that has a say in the bytes of a pack."""
-    libraries = {name: ".".join(map(str, numbers)) for name, numbers in av.library_versions.items()}
-    packages = ("videossr", "av", "numpy", "opencv-python-headless", "pyarrow", "simplejpeg")
-    return libraries | {name: version(name) for name in packages}

@@ -16,24 +16,15 @@ from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Literal, TypeAlias
+from typing import IO, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import simplejpeg
 
 from videossr.clock import Clock
-from videossr.question import Frames
 from videossr.sample import VideoKey
 from videossr.store import Place, is_local, replacing
 from videossr.video.plan import Reason
-
-Chroma: TypeAlias = Literal["444", "422", "420"]
-
-QUALITY = 90
-CHROMA: Chroma = "444"
-"""Measured by speed/jpeg.py, see docs/results/index.md: at equal bytes 4:4:4 is nearer to the frame than 4:2:0."""
 
 SHARDS = tuple(f"{number:02x}" for number in range(256))
 """Names of the packs of a corpus: a video is in the one that its content hash starts with."""
@@ -149,11 +140,6 @@ def shard_of(content: str) -> str:
     return content[:2]
 
 
-def encode(frames: Frames, quality: int = QUALITY, chroma: Chroma = CHROMA) -> list[bytes]:
-    """Each frame of (T, H, W, 3) as a JPEG of that quality (1..100) and chroma sampling."""
-    return [simplejpeg.encode_jpeg(np.ascontiguousarray(frame), quality, "RGB", chroma) for frame in frames]
-
-
 def entry_of(row: Mapping[str, Any]) -> Entry:
     """The entry whose fields `row` holds, with lists for tuples as JSON and Arrow give them."""
     values: dict[str, Any] = {name: tuple(value) if name in _LISTS else value for name, value in row.items()}
@@ -216,7 +202,7 @@ class Pack:
         if self._data is not None:
             return memoryview(self._data)[start:stop]
         assert not isinstance(self.path, Path)
-        return memoryview(self.path.fs.cat_file(self.path.path, start, stop))
+        return memoryview(self.path.fs.cat_file(self.path.path, start=start, end=stop))
 
     @cached_property
     def table(self) -> pa.Table:
@@ -249,6 +235,12 @@ class Pack:
         """Content hashes, ascending."""
         contents: list[str] = self.table["content"].to_pylist()
         return contents
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Content hash -> path, of the videos and of what was rejected."""
+        rejected = {str(row.content): row.path for row in self.rejected}
+        return rejected | dict(zip(self.contents, self.table["path"].to_pylist(), strict=True))
 
     @property
     def slots(self) -> set[int]:

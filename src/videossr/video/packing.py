@@ -23,7 +23,7 @@ def packs_of(out: Place) -> set[str]:
     folder = out / "packs"
     try:
         names = {path.name for path in folder.iterdir()}
-    except FileNotFoundError:  # an object store knows no empty folder
+    except (FileNotFoundError, NotADirectoryError):  # an object store knows no empty folder
         return set()
     return {shard for shard in SHARDS if f"{shard}.pack" in names}
 
@@ -41,7 +41,7 @@ class Packing:
         self._there = packs_of(out)
         self._lacking: dict[str, set[str]] = {}
         for shard, files in self._files.items():
-            paths = {row.content: row.path for row in self._rows(shard)}
+            paths = Pack(pack_file(out, shard)).paths if shard in self._there else {}
             if any(paths.get(content) != file.path for content, file in files.items()):
                 self._lacking[shard] = {c for c in files if c not in paths and shop.read(c) is None}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from fractions import Fraction
 from functools import cache
@@ -31,6 +31,7 @@ Reason: TypeAlias = Literal[
     "damaged",
     "duplicate",
     "changed",
+    "near_duplicate",
 ]
 
 REASONS: Mapping[Reason, str] = {
@@ -44,6 +45,7 @@ REASONS: Mapping[Reason, str] = {
     "too_short": "The plan would show a frame twice, or its slots would lie closer than `min_step`.",
     "damaged": "A decoder error or a corrupt flag lies between a wanted frame and the key frame that it depends on.",
     "duplicate": "Another file has the same bytes; the first path in sorted order is kept.",
+    "near_duplicate": "`corpus merge --drop-near` found that its frames are near to those of a video it had already.",
     "changed": "The file changed or vanished while it was indexed; the next run looks at it again.",
 }
 """Why a video is not in the corpus. The list is closed."""
@@ -77,18 +79,22 @@ class Plan:
     Attributes:
         kind: ``uniform``: `frames` slots at equal times over the middle of the video. ``fps``: `fps` slots a second
             from the first frame on; where that gives more than `frames`, that many slots over the whole video.
+            ``snap``: as ``uniform``, but each slot moves to a frame near by that is cheap to decode.
         frames: slots a video, at most that many for ``fps``.
         fps: slots a second of the plan ``fps``.
-        margin: share of the video left out at each end by the plan ``uniform``.
-        min_step: seconds between neighbouring slots that the plan ``uniform`` asks for.
+        margin: share of the video left out at each end by the plans ``uniform`` and ``snap``; the first slot of
+            ``snap`` may move into it.
+        min_step: seconds between neighbouring slots that the plans ``uniform`` and ``snap`` ask for.
+        tolerance: how far the plan ``snap`` may move a slot, as a share of a step.
         max_pixels: height times width of a kept frame, at most.
     """
 
-    kind: Literal["uniform", "fps"] = "uniform"
+    kind: Literal["uniform", "fps", "snap"] = "uniform"
     frames: Annotated[int, Field(ge=2, le=4096)] = 48
     fps: Annotated[float, Field(gt=0, le=240)] = 2.0
     margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
     min_step: Annotated[float, Field(ge=0.001, le=3600)] = 0.05
+    tolerance: Annotated[float, Field(ge=0, le=0.5)] = 0.5
     max_pixels: Annotated[int, Field(ge=1024)] = 65536
 
 
@@ -115,6 +121,10 @@ class Timeline:
         """From the start of the first frame to the end of the last."""
         return (self.end - self.times[0]) * self.base
 
+    def start(self, frame: int) -> Fraction:
+        """Seconds from the start of the video to when a frame comes on screen; of the frame after the last, its end."""
+        return ((self.times[frame] if frame < len(self.times) else self.end) - self.times[0]) * self.base
+
     def at(self, offset: Fraction) -> int:
         """The frame on screen `offset` seconds after the start: the last one whose time has come."""
         tick = self.times[0] + math.floor(offset / self.base)
@@ -140,7 +150,7 @@ class Choice:
         return (self.offset + Fraction(time, 1000) for time in self.clock.times_ms)
 
 
-def choose(timeline: Timeline, plan: Plan) -> Choice:
+def choose(timeline: Timeline, plan: Plan, costs: Sequence[int] | None = None) -> Choice:
     """The slots that `plan` takes from a video. Raises RejectedError ``too_short``.
 
     A slot's time is a whole number of milliseconds after the first slot, and the slot shows the frame that is on
@@ -148,8 +158,21 @@ def choose(timeline: Timeline, plan: Plan) -> Choice:
 
     The plan ``uniform`` never shows a frame twice. The plan ``fps`` may, where a frame stays on screen for longer than
     a step. Where ``fps`` would give too many slots, they are spread so that the last one shows the last frame.
+
+    The plan ``snap`` takes the slots of ``uniform`` and moves each, by at most `tolerance` of a step, to the frame of
+    least cost that comes on screen there, of equally cheap ones to the nearest. No two slots cross, share a frame or
+    come closer than `min_step`. A slot that moves starts when its frame comes on screen, the others stay where they
+    are. Without `costs`, ``snap`` is ``uniform``: where a file is decoded from its start, no frame is cheaper.
+
+    Args:
+        timeline: of the video.
+        plan: what is wanted.
+        costs: for each frame of the timeline, what it takes to decode it, less being cheaper; only ``snap`` reads it.
     """
-    return _uniform(timeline, plan) if plan.kind == "uniform" else _fps(timeline, plan)
+    if plan.kind == "fps":
+        return _fps(timeline, plan)
+    choice = _uniform(timeline, plan)
+    return choice if plan.kind == "uniform" or costs is None else _snap(timeline, plan, choice, costs)
 
 
 def _uniform(timeline: Timeline, plan: Plan) -> Choice:
@@ -173,6 +196,45 @@ def _uniform(timeline: Timeline, plan: Plan) -> Choice:
             plan.frames,
         )
     return choice
+
+
+def _snap(timeline: Timeline, plan: Plan, plain: Choice, costs: Sequence[int]) -> Choice:
+    """Move the slots of the uniform choice `plain`.
+
+    Each slot chooses among the frame that it shows already and those that come on screen less than half a step away.
+    Frames that other slots show already are left to them, so no two slots can meet. Where a frame is so short that no
+    whole millisecond falls on it, nothing moves.
+    """
+    span = (1 - 2 * Fraction(str(plan.margin))) * timeline.seconds
+    step = span / plan.frames
+    reach = min(Fraction(str(plan.tolerance)) * step, (step - Fraction(str(plan.min_step))) / 2)
+    origin, ticks = timeline.times[0], timeline.times
+    taken = set(plain.frames)
+    frames: list[int] = []
+    times: list[Fraction] = []
+    for slot, own in enumerate(plain.frames):
+        time = plain.offset + Fraction(plain.clock.times_ms[slot], 1000)
+        now, away = origin + time / timeline.base, reach / timeline.base
+        near = range(bisect.bisect_left(ticks, math.ceil(now - away)), bisect.bisect_left(ticks, math.ceil(now + away)))
+        high, low = now.as_integer_ratio()
+        moves = [(costs[frame], abs(low * ticks[frame] - high), frame) for frame in near if frame not in taken]
+        _, _, frame = min([(costs[own], 0, own), *moves])
+        frames.append(frame)
+        times.append(time if frame == own else timeline.start(frame))
+    clock_times = [
+        _whole_ms(time - times[0], timeline.start(frame) - times[0], timeline.start(frame + 1) - times[0])
+        for frame, time in zip(frames, times, strict=True)
+    ]
+    end = max(clock_times[-1] + 1, round(1000 * (plain.offset + span - times[0])))
+    if any(after <= now for now, after in pairwise(clock_times)):
+        return plain
+    choice = _show(timeline, Clock(tuple(clock_times), end), times[0])
+    return choice if choice.frames == tuple(frames) else plain
+
+
+def _whole_ms(time: Fraction, start: Fraction, end: Fraction) -> int:
+    """The millisecond nearest to `time` of those on which a frame is on screen, `start` included and `end` not."""
+    return min(max(round(1000 * time), math.ceil(1000 * start)), math.ceil(1000 * end) - 1)
 
 
 def _fps(timeline: Timeline, plan: Plan) -> Choice:

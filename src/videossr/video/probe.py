@@ -6,12 +6,12 @@ Exercised by `videossr index DIR --out CORPUS`.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, TypeAlias, TypeVar, cast
 
 import av
 from av.container import InputContainer
@@ -22,7 +22,12 @@ from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from videossr.store import Place
+from videossr.video.bitstream import reader_of
+from videossr.video.gop import Cost, Packets, Row, understand
 from videossr.video.plan import RejectedError, Timeline
+
+T = TypeVar("T")
 
 _TRUSTED = {"mov", "mp4", "matroska", "webm"}
 """Containers whose packets carry true presentation times. AVI, TS, PS and FLV are decoded to learn theirs."""
@@ -63,6 +68,61 @@ class Facts:
         return (height, width) if self.turn % 2 else (width, height)
 
 
+class Remote:
+    """A file elsewhere, read in blocks on demand; what has been read once is kept until it is closed.
+
+    A failure of the transport looks like the end of the file to ffmpeg, which must not be taken for the video's.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.failure: Exception | None = None
+
+    def read(self, size: int) -> bytes:
+        return self._try(lambda: self._file.read(size), b"")
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._try(lambda: self._file.seek(offset, whence), 0)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def _try(self, act: Callable[[], T], otherwise: T) -> T:
+        if self.failure is not None:
+            return otherwise
+        try:
+            return act()
+        except Exception as error:  # whatever a file system of whatever kind raises
+            self.failure = error
+            return otherwise
+
+
+Source: TypeAlias = Path | Remote
+"""A place that ffmpeg can read from."""
+
+_BLOCK = 1 << 20
+"""Bytes fetched at once: few requests, and little too much where only parts of a file are needed."""
+
+
+@contextmanager
+def reachable(place: Place) -> Iterator[Source]:
+    """What `open_video` reads from, as often as it is opened: no byte of a remote file is fetched twice.
+
+    Raises OSError where a remote file cannot be reached; that says nothing about the video.
+    """
+    if isinstance(place, Path):
+        yield place
+        return
+    with place.open("rb", block_size=_BLOCK, cache_type="mmap") as file:
+        remote = Remote(file)
+        try:
+            yield remote
+        finally:
+            failure = remote.failure
+            if failure is not None:
+                raise OSError(f"{place.name} could not be read to its end: {type(failure).__name__}") from failure
+
+
 _ALONE = {
     "protocol_whitelist": "file",
     "format_whitelist": "asf,av1,avi,dv,flv,gif,h264,hevc,ivf,live_flv,m4v,matroska,webm,mjpeg,mov,mp4,m4a,3gp,3g2,mj2,"
@@ -72,13 +132,14 @@ _ALONE = {
 
 
 @contextmanager
-def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def open_video(source: Source) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The file and its best video stream, ready for an exact decode in one thread.
 
     Raises RejectedError ``unreadable``, ``no_video`` or ``unsupported``.
     """
+    file = f"file:{source.absolute()}" if isinstance(source, Path) else source
     try:
-        container = av.open(f"file:{path.absolute()}", "r", metadata_errors="replace", options=_ALONE)
+        container = av.open(file, "r", metadata_errors="replace", options=_ALONE)
     except (FFmpegError, OSError, ValueError) as error:
         raise RejectedError("unreadable", f"ffmpeg cannot open it: {_plain(error)}") from error
     with container:
@@ -146,6 +207,16 @@ def _orientation(frame: VideoFrame) -> tuple[int, bool]:
     return turns[signs], mirrored
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Ticket:
+    """The number of a packet, which the decoder hands on to its frame.
+
+    PyAV knows what it hands on by its identity, and equal whole numbers may share theirs: each packet has its own.
+    """
+
+    number: int
+
+
 def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
     """The stream's packets up to its end, or to the place from which on the file cannot be read.
 
@@ -161,21 +232,63 @@ def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packe
             yield packet
 
 
-def promised_timeline(container: InputContainer, stream: VideoStream) -> Timeline | None:
-    """When the frames are shown if every packet gives one, or None where the container cannot be trusted for that.
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What a container says of its frames before one is decoded.
+
+    Attributes:
+        timeline: when they are shown if every packet gives one.
+        packets: what each frame needs; None where only a decode from the start is known to be exact.
+        numbers: for each frame of the timeline, the number of its packet in decode order; empty without `packets`.
+    """
+
+    timeline: Timeline
+    packets: Packets | None
+    numbers: tuple[int, ...]
+
+    @property
+    def costs(self) -> tuple[Cost, ...] | None:
+        """For each frame of the timeline, what it takes to decode it."""
+        packets = self.packets
+        return None if packets is None else tuple(packets.cost(number) for number in self.numbers)
+
+
+def promise_of(container: InputContainer, stream: VideoStream) -> Promise | None:
+    """When the frames are shown, or None where the container cannot be trusted for that.
 
     Packets that an edit list hides do not count. Reads the whole file, decodes nothing.
     """
     if _TRUSTED.isdisjoint(container.format.name.split(",")):
         return None
+    context = stream.codec_context
+    read = reader_of(context.codec.canonical_name, context.extradata)
     shown: dict[int, int] = {}
+    numbers: dict[int, int] = {}
+    rows: list[Row] = []
     for packet in packets_of(container, stream):
-        if packet.is_discard:
+        hidden = packet.is_discard
+        if not hidden:
+            if packet.pts is None or packet.pts in shown or packet.is_corrupt:
+                return None
+            shown[packet.pts] = packet.duration or 0
+            numbers[packet.pts] = len(rows)
+        if read is None:
             continue
-        if packet.pts is None or packet.pts in shown or packet.is_corrupt:
-            return None
-        shown[packet.pts] = packet.duration or 0
-    return timeline_of(stream, shown) if shown else None
+        look = None if _changes(packet) else read(bytes(packet))
+        if look is None or packet.pts is None or packet.pos is None:
+            read = None
+        else:
+            rows.append(Row(packet.pts, packet.pos, packet.size, packet.is_keyframe, hidden, look))
+    if not shown:
+        return None
+    timeline = timeline_of(stream, shown)
+    packets = understand(rows) if read is not None else None
+    return Promise(timeline, packets, tuple(numbers[time] for time in timeline.times) if packets is not None else ())
+
+
+def _changes(packet: Packet[VideoStream]) -> bool:
+    """Whether what the container stores once for the stream changes with this packet."""
+    return next(packet.iter_sidedata(), None) is not None and packet.has_sidedata("new_extradata")
 
 
 def timeline_of(stream: VideoStream, shown: dict[int, int]) -> Timeline:

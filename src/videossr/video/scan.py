@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any, TypeAlias
 
 from upath import UPath
 
@@ -21,6 +22,10 @@ EXTENSIONS = frozenset(_ENDINGS.split())
 """File names that end so, in upper or lower case, are taken for videos."""
 
 _BLOCK = 1 << 22
+
+
+_Listed: TypeAlias = tuple[PurePosixPath, Place, Mapping[str, Any] | None]
+"""The path of a file below the folder, where it is, and what the listing of a store tells of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +46,8 @@ class File:
 
     def is_same(self) -> bool:
         """Whether it is there still, unchanged since it was found."""
-        if isinstance(self.place, UPath):
-            self.place.fs.invalidate_cache()
         try:
-            return _seen(self.path, self.place) == self
+            return _seen(self.path, self.place, None) == self
         except FileNotFoundError:
             return False
 
@@ -69,13 +72,13 @@ def find(source: Place, out: Place) -> tuple[list[File], list[Rejection]]:
     files: list[File] = []
     rejected: list[Rejection] = []
     listed = _walk(source, out, rejected) if isinstance(source, Path) else _list(source, out)
-    for relative, file in listed:
+    for relative, file, facts in listed:
         path = _text(relative)
         if any(part.startswith(".") for part in relative.parts):
             rejected.append(Rejection(path, None, "hidden", "its name or a folder's starts with a dot"))
         elif isinstance(file, Path) and not file.is_file():
             rejected.append(Rejection(path, None, "unreadable", "it is not a file, or a link that leads nowhere"))
-        elif (found := _seen(path, file)).size == 0:
+        elif (found := _seen(path, file, facts)).size == 0:
             rejected.append(Rejection(path, None, "unreadable", "it is empty", 0, 1))
         else:
             files.append(found)
@@ -85,7 +88,7 @@ def find(source: Place, out: Place) -> tuple[list[File], list[Rejection]]:
     return sorted(files, key=lambda file: file.path), rejected
 
 
-def _walk(source: Path, out: Place, rejected: list[Rejection]) -> Iterator[tuple[PurePosixPath, Path]]:
+def _walk(source: Path, out: Place, rejected: list[Rejection]) -> Iterator[_Listed]:
     """Every file of a local folder that is named like a video, but for those in `out`."""
     if not source.is_dir():
         raise FileNotFoundError(f"{source} is not a folder of videos")
@@ -101,25 +104,26 @@ def _walk(source: Path, out: Place, rejected: list[Rejection]) -> Iterator[tuple
         entered.update((here / name).resolve() for name in folders)
         for name in sorted(names):
             if Path(name).suffix.lower() in EXTENSIONS:
-                yield PurePosixPath((here / name).relative_to(source)), here / name
+                yield PurePosixPath((here / name).relative_to(source)), here / name, None
 
 
-def _list(source: UPath, out: Place) -> Iterator[tuple[PurePosixPath, UPath]]:
+def _list(source: UPath, out: Place) -> Iterator[_Listed]:
     """Every file of a remote folder that is named like a video, but for those in `out`."""
     root = source.path.rstrip("/") + "/"
     skipped = None if isinstance(out, Path) or out.protocol != source.protocol else out.path.rstrip("/") + "/"
-    for name in source.fs.find(source.path):
+    for name, facts in source.fs.find(source.path, detail=True).items():
         if name.startswith(root) and PurePosixPath(name).suffix.lower() in EXTENSIONS:
             relative = PurePosixPath(name.removeprefix(root))
             if skipped is None or not name.startswith(skipped):
-                yield relative, source / relative.as_posix()
+                yield relative, source / relative.as_posix(), facts
 
 
-def _seen(path: str, file: Place) -> File:
+def _seen(path: str, file: Place, facts: Mapping[str, Any] | None) -> File:
+    """A file as it is now, or as the listing of its store tells it. Raises FileNotFoundError."""
     if isinstance(file, Path):
         status = file.stat()
         return File(path, file, status.st_size, str(status.st_mtime_ns))
-    info = file.fs.info(file.path)
+    info = file.fs.info(file.path) if facts is None else facts
     stamp = next((info[name] for name in ("ETag", "etag", "LastModified", "mtime", "created") if info.get(name)), "")
     return File(path, file, int(info["size"] or 0), str(stamp))
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from videossr.store import is_local
 from videossr.video.decode import decode
 from videossr.video.fingerprint import fingerprint
-from videossr.video.pack import Chroma, Entry, Rejection, encode
+from videossr.video.jpeg import Chroma, encode
+from videossr.video.pack import Entry, Rejection
 from videossr.video.plan import Plan, RejectedError
 from videossr.video.scan import File
 
@@ -29,10 +31,12 @@ class Stager:
     chroma: Chroma
 
     def hash(self, file: File) -> str | Rejection:
-        """SHA-256 of a file, or why there is none."""
+        """SHA-256 of a file, or why there is none. Raises OSError when a remote place cannot be reached."""
         try:
             return file.hash()
         except OSError as error:
+            if not is_local(file.place) and not isinstance(error, FileNotFoundError | PermissionError):
+                raise
             told = error.strerror or type(error).__name__
             return Rejection(file.path, None, "unreadable", f"the system refuses to read it: {told}")
 

@@ -1,0 +1,92 @@
+"""The files of a dataset, streamed from the ledger, `manifest.json` last. Exercised by `videossr build`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+
+import tomli_w
+
+from videossr.build import table
+from videossr.build.card import card
+from videossr.build.exclude import VIDEOS, video_row
+from videossr.build.ledger import REJECTED, Ledger, Refusal, reasons
+from videossr.build.manifest import Making, Manifest, content_hash, write_manifest
+from videossr.store import Place, write_text
+from videossr.video.corpus import Corpus
+
+
+def samples_name(number: int) -> str:
+    """The file of the samples from `number * table.ROWS_PER_FILE` on."""
+    return f"samples-{number:05d}.parquet"
+
+
+def write_dataset(
+    out: Place,
+    making: Making,
+    corpus: Corpus,
+    ledger: Ledger,
+    refusals: Callable[[], Iterable[Refusal]],
+    admitted: Mapping[str, int],
+) -> Manifest:
+    """Write all files; those of samples that an earlier run has written are left as they are."""
+    files = _write_samples(out, ledger)
+    uses = ledger.uses(len(corpus.videos))
+    videos = (video_row(entry, count) for entry, count in zip(corpus.videos, uses.shown, strict=True) if count)
+    files["videos.parquet"] = table.write_file(videos, out / "videos.parquet", VIDEOS)
+    files["rejected.parquet"] = write_rejected(out, corpus, refusals())
+    filled = ledger.counts()
+    made = Manifest(
+        **making,
+        samples=ledger.samples,
+        videos=sum(count > 0 for count in uses.shown),
+        most_used=max(uses.serves),
+        columns={name: {"samples": filled[name], "admitted": count} for name, count in admitted.items()},
+        rejected=reasons(refusals()),
+        files=files,
+        hash="",
+    )
+    return finish(out, made)
+
+
+def finish(out: Place, made: Manifest) -> Manifest:
+    """Write `made` and what follows from it: the recipe, the wording, the card, hashes, and the manifest itself."""
+    texts = {
+        "config.toml": tomli_w.dumps(made["recipe"]),
+        "wording.toml": tomli_w.dumps(made["wording"], multiline_strings=True),
+    }
+    for name, text in texts.items():
+        write_text(out / name, text)
+        made["files"][name] = hashlib.sha256(text.encode()).hexdigest()
+    made["files"] = dict(sorted(made["files"].items()))
+    made["hash"] = content_hash(made, made["files"])
+    write_text(out / "README.md", card(made))
+    write_manifest(out, made)
+    return made
+
+
+def write_rejected(out: Place, corpus: Corpus, refusals: Iterable[Refusal]) -> str:
+    """Write `rejected.parquet`; its SHA-256."""
+    rows = (refusal.row(corpus.videos[refusal.video]) for refusal in refusals)
+    return table.write_file(rows, out / "rejected.parquet", REJECTED)
+
+
+def _write_samples(out: Place, ledger: Ledger) -> dict[str, str]:
+    """Write `samples-00000.parquet`, …; their SHA-256 by name."""
+    done = ledger.files()
+    if not all((out / name).is_file() for name, _, _ in done):
+        done = []
+    files = {name: digest for name, digest, _ in done}
+    for part in table.tables(ledger.rows(done[-1][2] if done else ""), table.SCHEMA):
+        name = samples_name(len(files))
+        files[name] = table.write_tables([part], out / name, table.SCHEMA)
+        ledger.add_file(name, files[name], part["id"][-1].as_py())
+    remove_samples(out, len(files))
+    return files
+
+
+def remove_samples(out: Place, number: int) -> None:
+    """Remove what another build has left from file `number` on."""
+    while (path := out / samples_name(number)).is_file():
+        path.unlink()
+        number += 1

@@ -1,0 +1,116 @@
+"""`videossr corpus`: look at corpora, and put several together."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from rich.table import Table
+
+from videossr.cli.console import Bar, console
+from videossr.store import place
+from videossr.video.corpus import Corpus
+from videossr.video.merge import merge
+from videossr.video.pack import Entry
+
+app = App(
+    name="corpus",
+    help="What a corpus holds, and one corpus out of several.",
+    help_epilogue="Example: videossr corpus info demo/corpus --videos",
+)
+
+
+@app.command(help_epilogue="Example: videossr corpus info demo/corpus --videos")
+def info(
+    corpus: str,
+    /,
+    *,
+    videos: Annotated[bool, Parameter(negative="")] = False,
+    as_json: Annotated[bool, Parameter("--json", negative="")] = False,
+) -> None:
+    """Say what a corpus holds: how many videos, how long, how large, of which codecs, and what was rejected.
+
+    Args:
+        corpus: Folder that `videossr index` wrote, or its address.
+        videos: One line a video as well.
+        as_json: All of it as JSON.
+    """
+    found = Corpus(corpus)
+    facts = _facts(found)
+    rows = [_row(entry) for entry in found.videos] if videos else []
+    if as_json:
+        console.out(json.dumps(facts | ({"entries": rows} if videos else {}), indent=1))
+        return
+    table = Table(box=None, show_header=False)
+    for name, value in facts.items():
+        words = [f"{key} {inner}" for key, inner in value.items()] if isinstance(value, dict) else [str(value)]
+        table.add_row(name, ", ".join(words))
+    console.print(table)
+    if rows:
+        listing = Table(*rows[0], box=None)
+        for row in rows:
+            listing.add_row(*map(str, row.values()))
+        console.print(listing)
+
+
+def _facts(corpus: Corpus) -> dict[str, Any]:
+    sizes: Counter[str] = Counter()
+    codecs: Counter[str] = Counter()
+    frames: Counter[int] = Counter()
+    milliseconds = 0
+    for entry in corpus.videos:
+        sizes[f"{entry.width}x{entry.height}"] += 1
+        codecs[entry.codec] += 1
+        frames[len(entry.clock.times_ms)] += 1
+        milliseconds += entry.duration_ms
+    return {
+        "videos": len(corpus),
+        "minutes": round(milliseconds / 60_000, 1),
+        "megabytes": round(sum(shard["bytes"] for shard in corpus.manifest["shards"].values()) / 1e6, 1),
+        "plan": dict(corpus.plan),
+        "frames": dict(frames.most_common()),
+        "sizes": dict(sizes.most_common()),
+        "codecs": dict(codecs.most_common()),
+        "rejected": corpus.manifest["rejected"],
+        "hash": corpus.hash,
+    }
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    return {
+        "content": entry.content[:12],
+        "path": entry.path,
+        "seconds": entry.duration_ms / 1000,
+        "frames": len(entry.clock.times_ms),
+        "size": f"{entry.width}x{entry.height}",
+        "uneven_ms": entry.clock.unevenness,
+    }
+
+
+@app.command(
+    name="merge",
+    help_epilogue="Example: videossr corpus merge demo/corpus demo/corpus --out demo/merged --drop-near",
+)
+def merge_command(
+    corpora: Annotated[tuple[str, ...], Parameter(negative="")],
+    /,
+    *,
+    out: str,
+    drop_near: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Put corpora that were indexed alike together. A file that several have is taken from the first.
+
+    Args:
+        corpora: Folders that `videossr index` wrote, or their addresses.
+        out: Folder of the new corpus, or its address.
+        drop_near: Leave out videos that look like one of an earlier corpus; without it they are only told.
+    """
+    with Bar() as bar:
+        merged = merge([Corpus(path) for path in corpora], place(out), drop_near=drop_near, progress=bar.show)
+    for path, share in merged.near:
+        console.print(f"  near-duplicate{', left out' if drop_near else ''}: {path} ({share:.0%} of its frames)")
+    console.print(
+        f"{merged.videos} videos in {out}, {merged.duplicates} that several had, hash {merged.hash[:12]}",
+    )

@@ -1,0 +1,149 @@
+"""One corpus out of several that were indexed alike. Exercised by `videossr corpus merge CORPUS ... --out CORPUS`."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from videossr.store import Place, workshop
+from videossr.video import pack
+from videossr.video.corpus import MANIFEST, Corpus, pack_file
+from videossr.video.fingerprint import NEAR_SHARE, Fingerprints, largest_share
+from videossr.video.making import REJECTED, claim, complete, flat
+from videossr.video.pack import SHARDS, CorpusError, Entry, Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What `merge` has done.
+
+    Attributes:
+        videos: in the corpus now.
+        duplicates: how many files two of the corpora had.
+        near: videos whose frames are near to those of a video of an earlier corpus: path, and share of the frames.
+        hash: of the corpus.
+    """
+
+    videos: int
+    duplicates: int
+    near: list[tuple[str, float]]
+    hash: str
+
+
+def merge(
+    corpora: Sequence[Corpus],
+    out: Place,
+    *,
+    drop_near: bool = False,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> Merged:
+    """Write the videos of all `corpora` into the new corpus `out`.
+
+    A file that several have is taken from the first. The videos of each corpus are compared with those of the ones
+    before it; with `drop_near`, near-duplicates are left out and recorded as rejected. `index` can go on with `out`.
+
+    Args:
+        corpora: two or more, made with the same plan, quality and chroma sampling.
+        out: a folder that is new, or that a merge of these corpora has left unfinished.
+        drop_near: leave near-duplicates out.
+        progress: called with the phase, how much of it is done, and how much there is.
+
+    Raises CorpusError when the corpora were not made alike, one is damaged, or `out` is something else.
+    """
+    config = _config(corpora)
+    if (out / MANIFEST).exists():
+        raise CorpusError(f"{out} is a corpus already: name a new folder with --out")
+    claim(out, config)
+    with workshop(out) as folder:
+        near = _near(corpora, progress)
+        duplicates = 0
+        for done, shard in enumerate(SHARDS, start=1):
+            duplicates += _write(corpora, shard, out, near if drop_near else {})
+            progress("packs", done, len(SHARDS))
+        manifest = complete(out, config["plan"], _unread(corpora))
+        shutil.rmtree(folder)
+    return Merged(manifest["videos"], duplicates, list(near.values()), manifest["hash"])
+
+
+def _config(corpora: Sequence[Corpus]) -> dict[str, Any]:
+    """The configuration that all share; of `source_id`, that of the first."""
+    configs = [tomllib.loads((corpus.path / "config.toml").read_text("utf-8")) for corpus in corpora]
+    for corpus, config in zip(corpora[1:], configs[1:], strict=True):
+        changed = dict(flat(configs[0]).items() ^ flat(config).items())
+        changed.pop("source_id", None)
+        if changed:
+            raise CorpusError(
+                f"{corpus.path} and {corpora[0].path} were indexed with other knobs ({', '.join(sorted(changed))}): "
+                "index the videos of one with the knobs of the other"
+            )
+    return configs[0]
+
+
+def _near(corpora: Sequence[Corpus], progress: Callable[[str, int, int], None]) -> dict[str, tuple[str, float]]:
+    """Content hash -> path and share, of the videos that are near to one of an earlier corpus."""
+    near: dict[str, tuple[str, float]] = {}
+    seen: set[str] = set()
+    before: list[Fingerprints] = []
+    total = sum(map(len, corpora))
+    done = 0
+    for corpus in corpora:
+        own: list[Fingerprints] = []
+        for entry in corpus.videos:
+            prints = np.array(entry.fingerprints, np.uint64)
+            if entry.content not in seen:
+                if (share := largest_share(prints, before)) >= NEAR_SHARE:
+                    near[entry.content] = entry.path, share
+                own.append(prints)
+                seen.add(entry.content)
+            done += 1
+            progress("comparisons", done, total)
+        before += own
+    return near
+
+
+def _write(corpora: Sequence[Corpus], shard: str, out: Place, dropped: Mapping[str, tuple[str, float]]) -> int:
+    """Write one pack; how many videos more than one corpus had."""
+    holders: dict[str, Corpus] = {}
+    rejected: dict[str, Rejection] = {}
+    duplicates = 0
+    for corpus in corpora:
+        if shard not in corpus.manifest["shards"]:
+            continue
+        for content in corpus.pack(shard).contents:
+            duplicates += content in holders
+            holders.setdefault(content, corpus)
+        for row in corpus.pack(shard).rejected:
+            rejected.setdefault(str(row.content), row)
+    for content in holders.keys() & dropped.keys():
+        path, share = dropped[content]
+        detail = f"{share:.2f} of its frames are near to those of another video"
+        rejected[content] = Rejection(path, content, "near_duplicate", detail, share, NEAR_SHARE)
+        del holders[content]
+
+    def videos() -> Iterator[tuple[Entry, memoryview]]:
+        for content in sorted(holders):
+            source = holders[content].pack(shard)
+            entry = source.find(content)
+            assert entry is not None, f"{content} was listed"
+            yield entry, source.jpegs(entry)
+
+    rows = [rejected[content] for content in sorted(rejected.keys() - holders.keys())]
+    if holders or rows:
+        pack.write(pack_file(out, shard), videos(), rows)
+    return duplicates
+
+
+def _unread(corpora: Sequence[Corpus]) -> list[Rejection]:
+    """What was rejected without being decoded; that is in no pack."""
+    unread: dict[tuple[str, str], Rejection] = {}
+    for corpus in corpora:
+        with (corpus.path / REJECTED).open("rb") as file:
+            rows = [Rejection(**row) for row in pq.read_table(file).to_pylist()]
+        unread |= {(row.path, row.reason): row for row in rows if row.content is None or row.reason == "duplicate"}
+    return list(unread.values())

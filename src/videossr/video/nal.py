@@ -1,0 +1,245 @@
+"""What the units of an H.264 or HEVC packet say of its picture: can a decode start here, does anything refer to it?
+
+Only what the standards fix is read: the types of the units, and the few fields of the parameter sets that matter.
+Whatever is unusual gives None, and then the file is decoded from its start. Exercised by `videossr index`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+
+class Look(NamedTuple):
+    """What a packet that shows exactly one picture is to the others.
+
+    Attributes:
+        start: every picture from here on can be decoded without anything before, but for those that lead.
+        leads: it may refer to pictures before the start that it follows, if it is shown before that start.
+        layer: it is in this temporal layer, and nothing in the same layer or below refers to it; -1 where something
+            may refer to it.
+        top: its temporal layer.
+    """
+
+    start: bool
+    leads: bool = False
+    layer: int = -1
+    top: int = 0
+
+
+Reader: TypeAlias = Callable[[bytes], Look | None]
+"""From the bytes of a packet; None where they break a rule that the plan by groups of pictures rests on."""
+
+START = Look(start=True)
+PLAIN = Look(start=False)
+
+
+class _Bits:
+    """Reads whole numbers from bytes, the most significant bit first. Raises IndexError behind the end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def take(self, bits: int) -> int:
+        value = 0
+        for _ in range(bits):
+            value = value << 1 | self._data[self._at >> 3] >> (7 - (self._at & 7)) & 1
+            self._at += 1
+        return value
+
+    def golomb(self) -> int:
+        """An unsigned Exp-Golomb code; as many zeros as follow its first one decide its length."""
+        zeros = 0
+        while not self.take(1):
+            zeros += 1
+        return (1 << zeros) - 1 + self.take(zeros)
+
+
+def _raw(unit: bytes) -> bytes:
+    """A unit without the bytes that keep start codes out of it."""
+    return unit.replace(b"\0\0\3", b"\0\0")
+
+
+_H264_SLICE, _H264_IDR = 1, 5
+_H264_SETS = {7, 8}
+_H264_ASIDE = {6, 9, 12}
+"""Notes, delimiters and filling: nothing in the pictures depends on them."""
+
+
+def h264(extradata: bytes) -> Reader | None:
+    """H.264 in units with lengths. Only an IDR picture is a start: recovery points are no exact ones."""
+    try:
+        width, sets = _avcc(extradata)
+        whole = all(_h264_whole_frames(unit) for unit in sets if unit[0] & 31 == 7)
+    except (IndexError, ValueError):
+        return None
+    if not whole or not _one_each(sets, [unit[0] & 31 for unit in sets], alone={7}, header=1):
+        return None
+
+    def read(data: bytes) -> Look | None:
+        first, spare = 0, True
+        at, end = 0, len(data)
+        while at < end:
+            start = at + width
+            at = start + int.from_bytes(data[at:start], "big")
+            if at > end or at <= start:
+                return None
+            kind = data[start] & 31
+            if kind in (_H264_SLICE, _H264_IDR):
+                first = first or kind
+                if kind != first:
+                    return None
+                spare = spare and not data[start] & 0x60
+            elif kind in _H264_SETS:
+                if data[start:at] not in sets:
+                    return None
+                spare = False
+            elif kind not in _H264_ASIDE:
+                return None
+        if not first:
+            return None
+        if first == _H264_IDR:
+            return START
+        return Look(start=False, layer=0) if spare else PLAIN
+
+    return read
+
+
+def _avcc(extradata: bytes) -> tuple[int, list[bytes]]:
+    """Bytes of a length, and the parameter sets, of an ``avcC`` record. Raises IndexError or ValueError."""
+    if extradata[0] != 1:
+        raise ValueError("no avcC: the units have start codes")
+    sets, at = [], 5
+    for mask in (31, 255):
+        count = extradata[at] & mask
+        at += 1
+        for _ in range(count):
+            length = int.from_bytes(extradata[at : at + 2], "big")
+            sets.append(extradata[at + 2 : at + 2 + length])
+            at += 2 + length
+    if at > len(extradata) or not all(sets):
+        raise ValueError("avcC is cut short")
+    return (extradata[4] & 3) + 1, sets
+
+
+def _h264_whole_frames(unit: bytes) -> bool:
+    """Whether a sequence parameter set excludes field pictures, of which a packet may hold one or two."""
+    bits = _Bits(_raw(unit)[1:])
+    profile = bits.take(8)
+    bits.take(16)
+    bits.golomb()
+    if profile in (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135):
+        chroma = bits.golomb()
+        if chroma == 3:
+            bits.take(1)
+        bits.golomb()
+        bits.golomb()
+        bits.take(1)
+        if bits.take(1):
+            _skip_scaling(bits, 12 if chroma == 3 else 8)
+    bits.golomb()
+    order = bits.golomb()
+    if order == 0:
+        bits.golomb()
+    elif order == 1:
+        bits.take(1)
+        bits.golomb()
+        bits.golomb()
+        for _ in range(bits.golomb()):
+            bits.golomb()
+    bits.golomb()
+    bits.take(1)
+    bits.golomb()
+    bits.golomb()
+    return bool(bits.take(1))
+
+
+def _skip_scaling(bits: _Bits, lists: int) -> None:
+    for number in range(lists):
+        if not bits.take(1):
+            continue
+        last = following = 8
+        for _ in range(16 if number < 6 else 64):
+            if following:
+                code = bits.golomb()
+                following = (last + (code + 1) // 2 * (1 if code % 2 else -1)) % 256
+            last = following or last
+
+
+def _one_each(sets: list[bytes], kinds: list[int], alone: set[int], header: int) -> bool:
+    """Whether no parameter set replaces another: one of each kind in `alone`, all others of different numbers."""
+    others = [
+        (kind, _Bits(_raw(unit)[header:]).golomb()) for kind, unit in zip(kinds, sets, strict=True) if kind not in alone
+    ]
+    return all(kinds.count(kind) == 1 for kind in alone) and len(set(others)) == len(others)
+
+
+_HEVC_SETS = {32, 33, 34}
+_HEVC_ASIDE = {35, 38, 39, 40, 62}
+_HEVC_STARTS = {19, 20, 21}
+"""IDR and CRA. BLA is left out: the decoder drops the leading pictures of one, so its packets do not each show one."""
+
+_HEVC_RASL = {8, 9}
+
+
+def hevc(extradata: bytes) -> Reader | None:
+    """HEVC in units with lengths. IDR and CRA pictures are starts; RASL pictures need the group before."""
+    try:
+        width, sets = _hvcc(extradata)
+        kinds = [unit[0] >> 1 & 63 for unit in sets]
+        fit = not set(kinds) - _HEVC_SETS and _one_each(sets, kinds, alone={32, 33}, header=2)
+    except (IndexError, ValueError):
+        return None
+    if not fit:
+        return None
+
+    def read(data: bytes) -> Look | None:
+        first, top = -1, 0
+        aside = True
+        at, end = 0, len(data)
+        while at < end:
+            start = at + width
+            at = start + int.from_bytes(data[at:start], "big")
+            if at > end or at <= start + 1:
+                return None
+            kind = data[start] >> 1 & 63
+            if data[start] & 1 or data[start + 1] >> 3:
+                return None  # a picture of another view or resolution
+            if kind <= 9 or kind in _HEVC_STARTS:
+                layer = (data[start + 1] & 7) - 1
+                if first >= 0 and (kind, layer) != (first, top):
+                    return None
+                first, top = kind, layer
+            elif kind in _HEVC_SETS:
+                if data[start:at] not in sets:
+                    return None
+                aside = False
+            elif kind not in _HEVC_ASIDE:
+                return None
+        if first < 0:
+            return None
+        if first in _HEVC_STARTS:
+            return START
+        return Look(False, first in _HEVC_RASL, top if aside and first % 2 == 0 else -1, top)
+
+    return read
+
+
+def _hvcc(extradata: bytes) -> tuple[int, list[bytes]]:
+    """Bytes of a length, and the parameter sets, of an ``hvcC`` record. Raises IndexError or ValueError."""
+    if extradata[0] != 1:
+        raise ValueError("no hvcC: the units have start codes")
+    sets, at = [], 23
+    for _ in range(extradata[22]):
+        kind = extradata[at] & 63
+        count = int.from_bytes(extradata[at + 1 : at + 3], "big")
+        at += 3
+        for _ in range(count):
+            length = int.from_bytes(extradata[at : at + 2], "big")
+            if kind in _HEVC_SETS:
+                sets.append(extradata[at + 2 : at + 2 + length])
+            at += 2 + length
+    if at > len(extradata) or not all(len(unit) > 2 for unit in sets):
+        raise ValueError("hvcC is cut short")
+    return (extradata[21] & 3) + 1, sets

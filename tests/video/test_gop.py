@@ -1,0 +1,452 @@
+"""Decoding by groups of pictures: the laws of what is fed, what each codec's packets say, and streams made to be hard.
+
+Every stream is encoded here, decoded from its start by itself, and must come out the same by groups, plane by plane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from videossr.video import seek, survey
+from videossr.video.bitstream import reader_of
+from videossr.video.decode import pick
+from videossr.video.gop import Cost, Row, grouped, understand
+from videossr.video.nal import PLAIN, START, Look
+from videossr.video.plan import Plan
+from videossr.video.probe import Promise, Ticket, open_video, promise_of
+
+FRAMES = 72
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> tuple[list[Row], list[set[int]]]:
+    """Packets of some groups of pictures, and for each packet all the packets that its picture refers to."""
+    rows: list[Row] = []
+    refs: list[set[int]] = []
+
+    def add(time: int, look: Look, wanted: set[int]) -> None:
+        rows.append(Row(time, len(rows), 1, look.start, False, look))
+        refs.append(wanted)
+
+    def some(of: list[int]) -> set[int]:
+        return set(draw(st.lists(st.sampled_from(of), max_size=3))) if of else set()
+
+    before: list[int] = []
+    for group in range(draw(st.integers(1, 5))):
+        own = [len(rows)]
+        leading = draw(st.integers(0, 3)) if group else 0
+        add(100 * group + 50, START, set())
+        for k in range(leading):
+            spare = draw(st.booleans())
+            add(100 * group + 40 + k, Look(False, leads=True, layer=0 if spare else -1), some(before + own))
+            if not spare:
+                before = [*before, len(rows) - 1]
+        for k in range(draw(st.integers(0, 6))):
+            spare = draw(st.booleans())
+            add(100 * group + 60 + k, Look(False, layer=0 if spare else -1), some(own))
+            if not spare:
+                own.append(len(rows) - 1)
+        before = own
+    return rows, refs
+
+
+@given(streams(), st.data())
+def test_all_that_a_wanted_picture_refers_to_is_fed_and_little_else(
+    stream: tuple[list[Row], list[set[int]]], data: st.DataObject
+) -> None:
+    rows, refs = stream
+    packets = understand(rows)
+    assert packets is not None
+    wanted = data.draw(st.sets(st.sampled_from(range(len(rows))), min_size=1))
+    groups = packets.groups(wanted)
+    given_out: set[int] = set()
+    for group in groups:
+        assert rows[group.start].look.start
+        assert group.last in wanted
+        fed = [n for n in range(group.start, group.last + 1) if n not in group.skipped]
+        assert fed[0] == group.start
+        for number in fed:
+            assert refs[number] <= set(fed[: fed.index(number)]), "it would be decoded without what it refers to"
+        given_out |= wanted & set(fed)
+        assert not wanted & group.skipped
+        assert all(packets.spare[n] or packets.needs[n] < group.start for n in group.skipped)
+    assert given_out == wanted
+    for group, after in pairwise(groups):
+        assert group.last < after.start
+        assert not all(packets.spare[group.last + 1 : after.start]), "nothing is gained between these groups"
+
+
+def test_groups_by_hand() -> None:
+    """Two groups, of which the second is open: packet 5 is shown before its start, packet 4."""
+    rows = [
+        Row(time, number, 1, look.start, False, look)
+        for number, (time, look) in enumerate(
+            [
+                (0, START),
+                (30, PLAIN),
+                (10, Look(False, layer=0)),
+                (20, Look(False, layer=0)),
+                (60, START),
+                (40, Look(False, leads=True, layer=0)),
+                (90, PLAIN),
+                (80, Look(False, layer=0)),
+            ]
+        )
+    ]
+    packets = understand(rows)
+    assert packets is not None
+    assert [packets.cost(n) for n in (0, 1, 2, 5)] == [Cost.START, Cost.REFERENCE, Cost.SPARE, Cost.SPARE]
+
+    def plan(*wanted: int) -> list[tuple[int, int, set[int]]]:
+        return [(group.start, group.last, set(group.skipped)) for group in packets.groups(wanted)]
+
+    assert plan(6) == [(4, 6, {5})]
+    assert plan(5) == [(0, 5, {2, 3})]
+    assert plan(0, 7) == [(0, 0, set()), (4, 7, {5})]
+    assert plan(1, 4) == [(0, 4, {2, 3})]
+    assert plan(4, 5) == [(0, 5, {2, 3})]
+
+
+def test_pictures_before_the_first_start_are_left_to_the_whole_decode() -> None:
+    shown = [Row(0, 0, 1, True, False, PLAIN), Row(1, 1, 1, True, False, START)]
+    assert understand(shown) is None
+    assert understand([shown[0]._replace(hidden=True), shown[1]]) is not None
+    leading = [shown[1], Row(0, 2, 1, False, False, Look(False, leads=True))]
+    assert understand(leading) is None
+    assert understand([shown[1], shown[1]]) is None, "packets that cannot be told apart"
+
+
+def test_only_the_highest_layer_is_spare() -> None:
+    looks = [START, Look(False, layer=1, top=1), Look(False, layer=2, top=2), Look(False, top=2)]
+    packets = understand([Row(n, n, 1, look.start, False, look) for n, look in enumerate(looks)])
+    assert packets is not None
+    assert packets.spare == (False, False, True, False)
+    assert grouped(packets.needs, packets.spare, [3])[0].skipped == {2}
+
+
+@dataclass
+class Fed:
+    """Numbers of the packets that were given to a decoder, by groups and from the start."""
+
+    fast: list[int] = field(default_factory=list)
+    slow: list[int] = field(default_factory=list)
+
+
+@pytest.fixture
+def fed(monkeypatch: pytest.MonkeyPatch) -> Fed:
+    record = Fed()
+
+    def counting(numbers: list[int]) -> type[Ticket]:
+        class Counted(Ticket):
+            def __init__(self, number: int) -> None:
+                numbers.append(number)
+                super().__init__(number)
+
+        return Counted
+
+    monkeypatch.setattr(seek, "Ticket", counting(record.fast))
+    monkeypatch.setattr(survey, "Ticket", counting(record.slow))
+    return record
+
+
+@cache
+def pictures() -> list[np.ndarray]:
+    """A texture that moves, with noise that appears and vanishes in it."""
+    rng = np.random.default_rng(1)
+    texture = rng.integers(0, 255, (24, 40, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    made = []
+    for n in range(FRAMES):
+        picture = np.ascontiguousarray(np.roll(texture, (3 * n, 5 * n), (0, 1))[:96, :160])
+        picture[10:40, 2 * n % 100 :][:, :20] = rng.integers(0, 255, (30, 20, 3))
+        made.append(picture)
+    return made
+
+
+def write(path: Path, codec: str, options: dict[str, str], muxer: dict[str, str] | None = None, more: int = 0) -> Path:
+    """Encode the pictures; `more` smaller video streams run beside them."""
+    with av.open(str(path), "w", options=muxer or {}) as container:
+        streams = [cast(av.VideoStream, container.add_stream(codec, rate=25, options=options))]
+        streams[0].width, streams[0].height = 160, 96
+        for _ in range(more):
+            streams.append(container.add_stream("libx264", rate=25))
+            streams[-1].width = streams[-1].height = 32
+        for stream in streams:
+            stream.pix_fmt = "yuv420p"
+            stream.codec_context.thread_count = 1
+        for time, picture in enumerate(pictures()):
+            for stream in streams:
+                frame = av.VideoFrame.from_ndarray(picture).reformat(stream.width, stream.height, "yuv420p")
+                frame.pts, frame.time_base = time, Fraction(1, 25)
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode(None))
+    return path
+
+
+def planes(frame: av.VideoFrame) -> bytes:
+    return frame.to_ndarray().tobytes()
+
+
+def truth(path: Path) -> dict[int | None, bytes]:
+    """All frames by their times, decoded from the start without any help of the package."""
+    with av.open(str(path)) as container:
+        stream = container.streams.best("video")
+        assert isinstance(stream, av.VideoStream)
+        return {frame.pts: planes(frame) for frame in container.decode(stream)}
+
+
+def promised(path: Path) -> Promise:
+    with open_video(path) as (container, stream):
+        promise = promise_of(container, stream)
+    assert promise is not None
+    return promise
+
+
+PLANS = [
+    Plan(frames=5, margin=0.2, min_step=0.001),
+    Plan(frames=2, margin=0.31, min_step=0.001),
+    Plan(frames=30, margin=0, min_step=0.001),
+    Plan(kind="snap", frames=6, min_step=0.001),
+    Plan(kind="fps", frames=9, fps=2),
+]
+
+
+def agree(path: Path) -> None:
+    """Every plan gives the frames of a full decode."""
+    frames = truth(path)
+    for plan in PLANS:
+        _, timeline, choice, got = pick(path, plan, lambda _, frame: (frame.pts, planes(frame)))
+        assert timeline.times == tuple(sorted(time for time in frames if time is not None))
+        assert [time for time, _ in got] == [timeline.times[k] for k in dict.fromkeys(choice.frames)]
+        assert all(picture == frames[time] for time, picture in got)
+
+
+X = "keyint=24:min-keyint=24:scenecut=0:bframes=3"
+X265 = X + ":log-level=none:pools=1:frame-threads=1"
+
+BY_GROUPS: dict[str, tuple[str, dict[str, str], int, int]] = {
+    # name: codec, options, number of starts, least number of packets that nothing refers to
+    "pyramid.mp4": ("libx264", {"x264-params": X + ":b-pyramid=normal"}, 3, 20),
+    "pyramid.mkv": ("libx264", {"x264-params": X + ":b-pyramid=normal"}, 3, 20),
+    "slices.mov": ("libx264", {"x264-params": X + ":slices=4"}, 3, 20),
+    "open.mp4": ("libx264", {"x264-params": X + ":open-gop=1"}, 1, 20),
+    "open.mkv": ("libx264", {"x264-params": X + ":open-gop=1"}, 1, 20),
+    "refresh.mp4": ("libx264", {"x264-params": "intra-refresh=1:keyint=24:bframes=0"}, 1, 0),
+    "single.mp4": ("libx264", {"x264-params": "keyint=infinite:scenecut=0"}, 1, 20),
+    "open_hevc.mp4": ("libx265", {"x265-params": X265 + ":open-gop=1"}, 3, 20),
+    "open_hevc.mkv": ("libx265", {"x265-params": X265 + ":open-gop=1"}, 3, 20),
+    "radl.mp4": ("libx265", {"x265-params": X265 + ":open-gop=0:radl=2"}, 3, 20),
+    "layers.mp4": ("libx265", {"x265-params": X265 + ":open-gop=1:temporal-layers=3"}, 3, 20),
+    "headers.mkv": ("libx265", {"x265-params": X265 + ":open-gop=1:repeat-headers=1"}, 3, 20),
+    "vp9.webm": ("libvpx-vp9", {"g": "24", "cpu-used": "8", "lag-in-frames": "16", "auto-alt-ref": "1"}, 3, 0),
+    "vp8.webm": ("libvpx", {"g": "24", "cpu-used": "8"}, 3, 0),
+    "av1.mp4": ("libsvtav1", {"g": "24", "preset": "12"}, 3, 0),
+    "av1.mkv": ("libsvtav1", {"g": "24", "preset": "12"}, 3, 0),
+    "mpeg4.mp4": ("mpeg4", {"g": "24"}, 3, 0),
+    "mpeg2.mkv": ("mpeg2video", {"g": "24", "bf": "2"}, 4, 0),
+}
+
+
+@pytest.mark.parametrize("name", BY_GROUPS)
+def test_hard_streams_come_out_the_same_by_groups(tmp_path: Path, fed: Fed, name: str) -> None:
+    codec, options, starts, spare = BY_GROUPS[name]
+    path = write(tmp_path / name, codec, options)
+    packets = promised(path).packets
+    assert packets is not None
+    assert len(set(packets.needs)) == starts
+    assert sum(packets.spare) >= spare
+    agree(path)
+    assert fed.slow == []
+    fed.fast.clear()
+    pick(path, PLANS[1], lambda _, frame: frame.pts)
+    last = FRAMES * 2 // 3 + 4
+    assert len(fed.fast) < last - (spare > 0) * 10 - (starts > 1) * 10, "more was decoded than needed"
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("fields.mp4", "libx264", {"x264-params": X + ":interlaced=1"}),
+        ("between.mp4", "mpeg4", {"g": "24", "bf": "2"}),
+        ("ours.avi", "libx264", {"x264-params": X + ":bframes=0"}),
+        ("ours.ts", "libx264", {"x264-params": X}),
+        ("ours.flv", "libx264", {"x264-params": X}),
+        ("lossless.mkv", "ffv1", {}),
+    ],
+)
+def test_what_is_not_understood_is_decoded_from_its_start(
+    tmp_path: Path, fed: Fed, name: str, codec: str, options: dict[str, str]
+) -> None:
+    path = write(tmp_path / name, codec, options)
+    frames = truth(path)
+    _, timeline, choice, got = pick(path, PLANS[0], lambda _, frame: (frame.pts, planes(frame)))
+    assert [time for time, _ in got] == [timeline.times[k] for k in choice.frames]
+    assert all(picture == frames[time] for time, picture in got)
+    assert fed.slow
+    assert not fed.fast
+
+
+def test_fragments_and_other_streams(tmp_path: Path, fed: Fed) -> None:
+    options = {"x264-params": X}
+    agree(write(tmp_path / "fragments.mp4", "libx264", options, {"movflags": "frag_keyframe+empty_moov"}))
+    agree(write(tmp_path / "second.mp4", "libx264", options, more=1))
+    assert not fed.slow
+
+
+def remux(source: Path, target: Path, change: Callable[[int, av.Packet[av.VideoStream]], None]) -> Path:
+    """Copy the packets of a video, changed one by one."""
+    with av.open(str(source)) as container, av.open(str(target), "w") as out:
+        stream = container.streams.video[0]
+        copy = out.add_stream_from_template(stream)
+        for number, packet in enumerate(p for p in container.demux(stream) if p.size):
+            change(number, packet)
+            packet.stream = copy
+            out.mux(packet)
+    return target
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_key_flags_that_lie(tmp_path: Path, fed: Fed, ending: str) -> None:
+    """Flags on every packet, or on none but the first: only where flag and bytes agree a decode is started."""
+    path = write(tmp_path / "plain.mp4", "libx264", {"x264-params": X + ":open-gop=1"})
+    closed = write(tmp_path / "closed.mp4", "libx264", {"x264-params": X})
+
+    def all_keys(_: int, packet: av.Packet[av.VideoStream]) -> None:
+        packet.is_keyframe = True
+
+    def one_key(number: int, packet: av.Packet[av.VideoStream]) -> None:
+        packet.is_keyframe = number == 0
+
+    agree(remux(path, tmp_path / f"all.{ending}", all_keys))
+    agree(remux(closed, tmp_path / f"one.{ending}", one_key))
+    assert fed.fast
+    assert not fed.slow
+
+
+def units(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where the units of an HEVC packet start, and their types."""
+    at = 0
+    while at < len(data):
+        yield at + 4, data[at + 4] >> 1 & 63
+        at += 4 + int.from_bytes(data[at : at + 4], "big")
+
+
+def test_bytes_that_lie_end_in_the_whole_decode(tmp_path: Path, fed: Fed) -> None:
+    """Leading pictures that call themselves trailing: by groups the decoder misses what they refer to."""
+    path = write(tmp_path / "open.mp4", "libx265", {"x265-params": X265 + ":open-gop=1"})
+    changed = 0
+
+    def trailing(_: int, packet: av.Packet[av.VideoStream]) -> None:
+        nonlocal changed
+        data = bytearray(bytes(packet))
+        for place, kind in units(bytes(data)):
+            if kind in (8, 9):
+                data[place] = (kind - 8) << 1 | data[place] & 1
+                changed += 1
+        packet.update(bytes(data))
+
+    lying = remux(path, tmp_path / "lying.mp4", trailing)
+    assert changed >= 4
+    frames = truth(path)
+    fell = 0
+    for count in range(4, 36, 4):
+        fed.slow.clear()
+        got = pick(lying, Plan(frames=count, min_step=0.001), lambda _, frame: (frame.pts, planes(frame)))[3]
+        assert all(picture == frames[time] for time, picture in got)
+        fell += bool(fed.slow)
+    assert fell
+
+
+def test_a_seek_is_not_trusted(tmp_path: Path) -> None:
+    path = write(tmp_path / "plain.mp4", "libx264", {"x264-params": X})
+    with open_video(path) as (container, stream):
+        promise = promise_of(container, stream)
+        assert promise is not None
+        packets = promise.packets
+        assert packets is not None
+        for moved in (
+            [row._replace(place=row.place + 1) for row in packets.rows],
+            [row._replace(size=row.size + (number == 30)) for number, row in enumerate(packets.rows)],
+            [row._replace(time=row.time + (number == 24)) for number, row in enumerate(packets.rows)],
+        ):
+            wrong = replace(packets, rows=tuple(moved))
+            with pytest.raises(seek.PromiseBrokenError):
+                list(seek.frames_by_groups(container, stream, wrong, [promise.numbers[40]], []))
+        right = list(seek.frames_by_groups(container, stream, packets, [promise.numbers[40]], []))
+    assert [frame.pts for frame in right] == [promise.timeline.times[40]]
+
+
+def test_parameters_that_change_are_refused(tmp_path: Path) -> None:
+    """A parameter set in a packet must be one of those that the container holds."""
+    path = write(tmp_path / "plain.mp4", "libx264", {"x264-params": X})
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        extradata = stream.codec_context.extradata
+        packet = bytes(next(container.demux(stream)))
+    assert extradata is not None
+    read = reader_of("h264", extradata)
+    assert read is not None
+    length = int.from_bytes(extradata[6:8], "big")
+    own = extradata[8 : 8 + length]
+    other = own[:-1] + bytes([own[-1] ^ 1])
+    assert read(packet) == START
+    assert read(length.to_bytes(4, "big") + own + packet) == START
+    assert read(length.to_bytes(4, "big") + other + packet) is None
+    assert reader_of("h264", extradata[:12]) is None, "cut short"
+    assert reader_of("h264", b"\0\0\0\1" + own) is None, "units with start codes"
+    assert reader_of("h264", None) is None
+    assert reader_of("theora", None) is None
+
+
+def test_units_decide_whether_a_picture_can_be_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "plain.mp4", "libx264", {"x264-params": X})
+    with av.open(str(path)) as container:
+        read = reader_of("h264", container.streams.video[0].codec_context.extradata)
+    assert read is not None
+
+    def unit(head: int) -> bytes:
+        return b"\0\0\0\3" + bytes([head, 1, 1])
+
+    spare, reference, idr, note, partition, view = (unit(head) for head in (0x01, 0x41, 0x65, 0x06, 0x02, 0x74))
+    assert read(note + spare + spare) == Look(start=False, layer=0)
+    assert read(spare + reference) == PLAIN
+    assert read(idr + idr) == START
+    for refused in (idr + spare, note, partition, reference + view, reference[:-1], b"\0\0\0\0", b""):
+        assert read(refused) is None
+
+
+def test_packets_with_hidden_frames_are_refused() -> None:
+    vp9, vp8, av1 = (reader_of(codec, None) for codec in ("vp9", "vp8", "av1"))
+    assert vp9 is not None
+    assert vp8 is not None
+    assert av1 is not None
+    key, shown, hidden, again = b"\x82\x49", b"\x86\x00", b"\x84\x00", b"\x88"
+
+    def several(*frames: bytes) -> bytes:
+        marker = bytes([0xC0 | len(frames) - 1])
+        return b"".join(frames) + marker + b"".join(bytes([len(frame)]) for frame in frames) + marker
+
+    assert vp9(key) == START
+    assert vp9(shown) == vp9(again) == vp9(several(hidden, shown)) == PLAIN
+    assert vp9(hidden) is None
+    assert vp9(several(shown, shown)) is None
+    assert vp9(several(key, hidden)) == START
+    assert vp8(b"\x11" + bytes(20)) == PLAIN
+    assert vp8(b"\x01" + bytes(20)) is None
+    sequence, frame = b"\x0a\x01\x00", b"\x32\x01"
+    assert av1(sequence + frame + b"\x10") == START
+    assert av1(frame + b"\x10") == av1(frame + b"\x30") == av1(frame + b"\x80") == PLAIN
+    assert av1(frame + b"\x20") is None
+    assert av1(frame + b"\x30" + frame + b"\x30") is None

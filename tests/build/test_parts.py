@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -150,11 +153,26 @@ def test_what_does_not_fit_together(made: Corpus, make: Make, tmp_path: Path) ->
     assert not (tmp_path / "a").exists()
 
 
-def test_info(made: Corpus, make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    make("one", made, {"mirror": (MIRROR, 2)})
-    with pytest.raises(SystemExit) as ended:
-        main(["dataset", "info", str(tmp_path / "one")])
-    assert ended.value.code == 0
-    text = capsys.readouterr().out
-    assert made.hash in text
-    assert "grounding" in text
+def test_the_examples_of_every_help_run_as_printed(
+    made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "demo").mkdir()
+    make("demo/dataset", made, COLUMNS)
+    monkeypatch.chdir(tmp_path)
+
+    def said(*words: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        out, err = capsys.readouterr()
+        assert ended.value.code == 0, err
+        return out
+
+    for verb in ("info", "merge", "split"):
+        (example,) = re.findall(
+            rf"Example: videossr (dataset {verb} .*)$", said("dataset", verb, "--help"), re.MULTILINE
+        )
+        told = said(*shlex.split(example))
+        if verb == "info":
+            assert json.loads(told)["samples"] == 28
+    assert_whole(tmp_path / "demo/both", read_manifest(tmp_path / "demo/both"))
+    assert "split" in said("dataset", "info", "demo/a")

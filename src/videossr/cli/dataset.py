@@ -102,7 +102,7 @@ def merge_command(
 
 @app.command(
     name="split",
-    help_epilogue="Example: videossr dataset split demo/dataset --out demo/train demo/test --share 0.7",
+    help_epilogue="Example: videossr dataset split demo/dataset --out demo/a demo/b --share 0.7",
 )
 def split_command(
     dataset: str,

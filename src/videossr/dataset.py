@@ -10,19 +10,19 @@ import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, SupportsIndex
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from videossr.build import table
-from videossr.build.manifest import read_manifest
+from videossr.build.manifest import corpus_place, read_manifest
 from videossr.clock import Clock
 from videossr.question import VIDEO, Clip, Question, Truth
 from videossr.render import pixel_hash, render
 from videossr.rewards import Scores
 from videossr.sample import Sample, VideoKey
+from videossr.store import Place, is_local, place
 from videossr.tasks.base import TASKS
 from videossr.video.corpus import Corpus
 
@@ -41,29 +41,27 @@ class VideoSSRDataset:
     """Map-style: `len` and `[i]`; works as the dataset of a `torch.utils.data.DataLoader`, in any number of processes.
 
     Args:
-        path: a folder that `videossr build` wrote.
-        corpus: the folder of its frame packs, where it is no longer the one that the manifest names.
+        path: a folder that `videossr build` wrote, or the address of one (`s3://…`).
+        corpus: the folder or address of its frame packs, where it is no longer the one that the manifest names.
 
     Raises:
         FileNotFoundError: no complete dataset at `path`.
         ValueError: it is damaged, or the corpus is not there (CorpusError) or does not have its videos.
     """
 
-    def __init__(self, path: str | Path, *, corpus: str | Path | None = None) -> None:
-        self.path = Path(path).absolute()
+    def __init__(self, path: str | Place, *, corpus: str | Place | None = None) -> None:
+        self.path = place(path).absolute()
         self.manifest = read_manifest(self.path)
-        self.corpus = Corpus(
-            Path(corpus).absolute() if corpus else self.path.resolve() / self.manifest["corpus"]["path"]
-        )
+        self.corpus = Corpus(corpus_place(self.path, self.manifest) if corpus is None else corpus)
         if self.corpus.hash != self.manifest["corpus"]["hash"]:  # it has grown, or is another one
-            for row in table.read_file(self.path / "videos.parquet"):
+            for row in table.read_rows(self.path / "videos.parquet", ["content", "pack"]):
                 self.corpus.entry(VideoKey(row["content"], row["pack"]))
 
     @cached_property
     def rows(self) -> pa.Table:
-        """All rows, memory-mapped, in the order of the files."""
+        """All rows, in the order of the files; local ones are memory-mapped."""
         files = [self.path / name for name in sorted(self.manifest["files"]) if name.startswith("samples-")]
-        return pa.concat_tables([pq.read_table(file, memory_map=True) for file in files])
+        return pa.concat_tables([_read(file) for file in files])
 
     def __len__(self) -> int:
         return self.manifest["samples"]
@@ -110,6 +108,13 @@ class VideoSSRDataset:
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "rows"}
+
+
+def _read(path: Place) -> pa.Table:
+    if is_local(path):
+        return pq.read_table(path, memory_map=True)
+    with path.open("rb") as file:
+        return pq.read_table(file)
 
 
 def _question(row: Mapping[str, Any]) -> Question:

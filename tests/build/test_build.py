@@ -22,12 +22,17 @@ from tests.build.conftest import (
     picture,
     write,
 )
-from videossr.build import table
+from videossr.build import recipe, table
 from videossr.build.manifest import file_hashes, read_manifest
+from videossr.build.run import Progress, build
 from videossr.dataset import VideoSSRDataset
+from videossr.store import place, write_text
+from videossr.tasks.base import Video
+from videossr.tasks.jigsaw import Jigsaw, JigsawKnobs
 from videossr.video.corpus import Corpus
 from videossr.video.pack import CorpusError
 from videossr.video.plan import Plan
+from videossr.wording import load_wording
 
 MIXED = {"mirror": (MIRROR, 5), "swap": (SWAP, 3), "jigsaw": (JIGSAW, 4), "counting": (COUNTING, 4)}
 
@@ -156,7 +161,7 @@ def test_a_dataset_in_a_linked_folder_finds_its_corpus(made: Corpus, make: Make,
 
 def test_a_damaged_pack_stops_the_build(made: Corpus, make: Make, tmp_path: Path) -> None:
     copy = tmp_path / "corpus"
-    shutil.copytree(made.path, copy)
+    shutil.copytree(str(made.path), copy)
     pack = max((copy / "packs").iterdir(), key=lambda path: path.stat().st_size)
     damaged = bytearray(pack.read_bytes())
     damaged[len(damaged) // 2] ^= 1
@@ -173,6 +178,52 @@ def test_a_video_with_too_few_frames_is_recorded(make: Make, tmp_path: Path) -> 
     make("dataset", corpus, {"mirror": (MIRROR, 2)})
     (row,) = table.read_file(tmp_path / "dataset/rejected.parquet")
     assert (row["path"], row["reason"], row["value"], row["threshold"]) == ("short.mp4", "frames", 12, 16)
+
+
+def test_an_uneven_clock_is_no_clock_for_a_jigsaw(make: Make, tmp_path: Path) -> None:
+    for number in range(2):
+        path = tmp_path / "few" / f"{number}.mp4"
+        write(path, picture(number, frames=80), options={"g": "7", "bf": "2", "preset": "medium"})
+    corpus = indexed(tmp_path / "few", Plan(kind="snap", frames=16))
+    assert all(entry.clock.unevenness > 1 for entry in corpus.videos)
+    with pytest.raises(ValueError, match=r"columns\.jigsaw needs slots of equal length; .* --plan uniform"):
+        make("dataset", corpus, {"counting": (COUNTING, 1), "jigsaw": (JIGSAW, 1)})
+    assert not (tmp_path / "dataset").exists()
+    make("dataset", corpus, {"counting": (COUNTING, 2)})
+    task = Jigsaw()
+    for entry in corpus.videos:
+        uneven = task.admits(Video(entry.key, entry.clock, corpus.frames(entry.key)), JigsawKnobs(frames=16, pieces=4))
+        assert uneven is not None
+        assert uneven.reason == "uneven_clock"
+        assert uneven.value > 1
+
+
+def test_a_dataset_may_lie_elsewhere(made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a store that knows whole files only, here in memory; its workshop is in the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    columns = {"mirror": (MIRROR, 5)}
+    far = place("memory://far/dataset")
+    near = make("near", made, columns)
+
+    def stop(progress: Progress) -> None:
+        if progress.phase == "draws":
+            raise KeyboardInterrupt
+
+    mixture = recipe.load(str(tmp_path / "near/config.toml"))
+    with pytest.raises(KeyboardInterrupt):
+        build(mixture, made, far, wording=load_wording(), progress=stop)
+    assert not far.exists() or not any(far.iterdir())
+    manifest = build(mixture, made, far, wording=load_wording())
+    assert manifest["hash"] == near["hash"]
+    assert manifest["files"] == near["files"]
+    assert manifest["corpus"]["path"] == str(made.path)
+    assert not list((tmp_path / "cache").rglob("*.sqlite"))
+    assert build(mixture, made, far, wording=load_wording()) == manifest
+    opened = VideoSSRDataset("memory://far/dataset")
+    assert all(opened.repeats(index) for index in range(len(opened)))
+    write_text(place("memory://mine/thesis.txt"), "precious")
+    with pytest.raises(ValueError, match="memory://mine holds something that is not a dataset"):
+        build(mixture, made, place("memory://mine"), wording=load_wording())
 
 
 def test_frames_that_no_video_has_are_refused_with_the_command(made: Corpus, make: Make) -> None:

@@ -40,9 +40,16 @@ from videossr import VideoSSRDataset
 items = VideoSSRDataset(".")  # with frames
 ```
 
+{% if origin -%}
+{{ "Merged from" if origin.verb == "merge" else "Split off" }} the dataset
+{{- "s" if origin.of | length > 1 else "" }} with the hash{{ "es" if origin.of | length > 1 else "" }}
+{% for part in origin.of %}`{{ part.hash }}`{{ ", " if not loop.last else "" }}{% endfor %}.
+The frames are in the corpus with the hash `{{ corpus.hash }}`.
+{% else -%}
 Rebuild it from the corpus with the hash `{{ corpus.hash }}`
 {%- if excluded %}, kept apart from the datasets with the hashes {{ excluded | join(", ") }} (`--exclude`){% endif %}:
 `videossr build config.toml --wording wording.toml --seed {{ seed }} --corpus CORPUS --out DATASET`
+{% endif -%}
 """
 
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points, version
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from videossr.store import Place, write_text
+from videossr.store import Place, place, write_text
 
 NAME = "manifest.json"
 LIBRARIES = ("videossr", "numpy", "opencv-python-headless", "pyarrow", "simplejpeg")
 """The libraries whose versions decide the bytes of a dataset and of its rendered samples."""
+
+_PIECE = 1 << 20
+"""Bytes read at once."""
 
 
 class ColumnTable(TypedDict):
@@ -36,7 +41,7 @@ class RecipeTable(TypedDict):
 
 
 class CorpusTable(TypedDict):
-    """Which corpus, and where it lay when the dataset was built, relative to the dataset."""
+    """Which corpus, and where it lay when the dataset was built: relative to the dataset, or an address."""
 
     hash: str
     path: str
@@ -55,14 +60,38 @@ class Making(TypedDict):
 
 
 class ColumnResult(TypedDict):
-    """How many samples a column got, and how many videos passed its gate."""
+    """How many samples a column got, and how many videos passed its gate; of those that serve it, if not built."""
 
     samples: int
     admitted: int
 
 
+class Ancestor(TypedDict):
+    """A dataset that samples were taken from; `corpus` is the hash of its corpus."""
+
+    hash: str
+    samples: int
+    recipe: RecipeTable
+    seed: int
+    corpus: str
+    excluded: list[str]
+    versions: dict[str, str]
+    origin: Origin | None
+
+
+class Origin(TypedDict):
+    """How a dataset came from others, whose wording it shares."""
+
+    verb: Literal["merge", "split"]
+    of: list[Ancestor]
+
+
 class Manifest(Making):
-    """The making, and what came of it. `most_used` is how many samples a video serves at the most."""
+    """The making, and what came of it.
+
+    `most_used` is how many samples a video serves at the most. A dataset with an `origin` was not built, but taken from
+    others: its recipe says what it holds, and its `seed` is that of the first of them.
+    """
 
     samples: int
     videos: int
@@ -71,6 +100,7 @@ class Manifest(Making):
     rejected: dict[str, int]
     files: dict[str, str]
     hash: str
+    origin: Origin | None
 
 
 def versions(tasks: Iterable[str]) -> dict[str, str]:
@@ -80,14 +110,32 @@ def versions(tasks: Iterable[str]) -> dict[str, str]:
     return {library: version(library) for library in sorted({*LIBRARIES, *owners})}
 
 
+def corpus_path(out: Place, corpus: Place) -> str:
+    """Where `corpus` is, seen from the dataset `out` where both are local; its address otherwise."""
+    if isinstance(out, Path) and isinstance(corpus, Path):
+        return os.path.relpath(corpus.resolve(), out.resolve())
+    return str(corpus.resolve() if isinstance(corpus, Path) else corpus)
+
+
+def corpus_place(dataset: Place, manifest: Making) -> Place:
+    """The same back: where the corpus of `dataset` is."""
+    path = manifest["corpus"]["path"]
+    if "://" in path or Path(path).is_absolute():
+        return place(path)
+    return dataset.resolve() / path
+
+
 def file_hashes(folder: Place, names: Iterable[str]) -> dict[str, str]:
     """SHA-256 of each file, by name."""
     return {name: _digest(folder / name) for name in sorted(names)}
 
 
 def _digest(path: Place) -> str:
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def differences(made: Mapping[str, Any], making: Making) -> list[str]:
@@ -99,11 +147,11 @@ def differences(made: Mapping[str, Any], making: Making) -> list[str]:
     ]
 
 
-def content_hash(made: Making, files: Mapping[str, str]) -> str:
+def content_hash(made: Manifest, files: Mapping[str, str]) -> str:
     """SHA-256 over how a dataset was made and over its samples; not over what its sources are called or lie at."""
     making = {name: made[name] for name in Making.__annotations__ if name in made}  # type: ignore[literal-required]
     samples = {name: digest for name, digest in files.items() if name.startswith("samples-")}
-    content = {**making, "corpus": made["corpus"]["hash"], "samples": samples}
+    content = {**making, "corpus": made["corpus"]["hash"], "samples": samples, "origin": made["origin"]}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

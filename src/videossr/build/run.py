@@ -5,34 +5,33 @@ What is done is in the ledger, so that a run which was killed goes on where it w
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from videossr.build.draft import Drafter
 from videossr.build.exclude import exclude
-from videossr.build.ledger import NAME as LEDGER
 from videossr.build.ledger import Ledger, Refusal, reasons
 from videossr.build.manifest import (
     NAME,
     Making,
     Manifest,
+    corpus_path,
     differences,
     file_hashes,
     read_manifest,
     versions,
 )
 from videossr.build.recipe import Mixture
+from videossr.build.room import room_for
 from videossr.build.select import Selection
 from videossr.build.write import write_dataset, write_rejected
 from videossr.sample import Reject
-from videossr.store import UNFINISHED, Place, is_local, make_folder, workshop
-from videossr.video.corpus import Corpus
+from videossr.store import UNFINISHED, Place
+from videossr.video.corpus import MANIFEST, Corpus, pack_file
+from videossr.video.pack import shard_of
 from videossr.wording import Wording
 from videossr.workers import Died, Here, Runner, WorkerError, start
 
@@ -86,13 +85,13 @@ def build(
         recipe=mixture.resolved,
         seed=seed,
         wording=dict(wording),
-        corpus={"hash": corpus.hash, "path": path_from(out, corpus.path)},
+        corpus={"hash": corpus.hash, "path": corpus_path(out, corpus.path)},
         excluded=[read_manifest(path)["hash"] for path in exclusions],
         versions=versions(column.task for column in mixture.columns.values()),
     )
     if (out / NAME).exists():
         return _finished(out, making)
-    _check_density(mixture, corpus)
+    _check_frames(mixture, corpus)
     with room_for(out) as folder, Ledger(folder, out, making, mixture.columns) as ledger:
         excluded = exclude(corpus.videos, exclusions)
         usable = array("I", (video for video in range(len(corpus.videos)) if video not in excluded))
@@ -104,6 +103,7 @@ def build(
 
         try:
             with Here(drafter) if workers == 1 and ray is None else start(drafter, workers, ray) as runner:
+                runner.check([corpus.path / MANIFEST, pack_file(corpus.path, shard_of(corpus.videos[0].content))])
                 admitted = _gate(runner, ledger, drafter, refusals, progress)
                 _fill(runner, ledger, drafter, admitted, progress)
         except (ValueError, WorkerError) as error:
@@ -117,34 +117,6 @@ def build(
     return made
 
 
-def path_from(out: Place, corpus: Place) -> str:
-    """Where `corpus` is, seen from `out` where both are local; its address otherwise."""
-    if is_local(out) and is_local(corpus):
-        return os.path.relpath(corpus.resolve(), out.resolve())
-    return str(corpus.resolve() if is_local(corpus) else corpus)
-
-
-@contextmanager
-def room_for(out: Place) -> Iterator[Path]:
-    """The workshop of a dataset `out`. Raises ValueError where something else lies there, OSError for a full disk."""
-    if is_local(out) and out.exists() and any(out.iterdir()) and not (out / UNFINISHED).exists():
-        raise _foreign(out)
-    try:
-        make_folder(out)
-        with workshop(out) as folder:
-            if not is_local(out) and not (folder / LEDGER).exists() and out.exists() and any(out.iterdir()):
-                raise _foreign(out)
-            yield folder
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise OSError(f"no space left for {out}: free some and run the same command again") from error
-
-
-def _foreign(out: Place) -> ValueError:
-    return ValueError(f"{out} holds something that is not a dataset; choose another --out")
-
-
 def _finished(out: Place, making: Making) -> Manifest:
     """The manifest of a dataset that is there already. Raises ValueError unless it is what would be made, and whole."""
     made = read_manifest(out)
@@ -156,14 +128,19 @@ def _finished(out: Place, making: Making) -> Manifest:
         raise ValueError(
             f"{out}: {', '.join(altered)} missing or altered since it was built; delete {out} to build anew"
         )
-    if is_local(out):
+    if isinstance(out, Path):
         shutil.rmtree(out / UNFINISHED, ignore_errors=True)  # where the run was killed between the last two steps
     return made
 
 
-def _check_density(mixture: Mixture, corpus: Corpus) -> None:
-    """Refuse, before any work, a recipe that needs frames which no video of the corpus has."""
+def _check_frames(mixture: Mixture, corpus: Corpus) -> None:
+    """Refuse, before any work, a recipe that needs frames which no video of the corpus has, or an even clock."""
     for name, task in mixture.tasks.items():
+        if corpus.plan["kind"] == "snap" and getattr(task, "even_clock", False):
+            raise UnmetError(
+                f"columns.{name} needs slots of equal length; those of {corpus.path} were moved by --plan snap. Leave "
+                "the column out, or index the videos with --plan uniform into another folder"
+            )
         slots, density = task.needs(mixture.knobs[name])
         if not any(frames % slots == 0 and frames >= slots * density for frames in corpus.slots):
             raise UnmetError(
@@ -190,8 +167,8 @@ def _gate(
         for column, reject in gates.items():
             admitted[column][video] = reject is None
 
-    for video, gates in ledger.gates():
-        note(video, gates)
+    for video, found in ledger.gates():
+        note(video, found)
     done = known.count(1)
     for video, gates in runner.run(Drafter.gate, (video for video in usable if not known[video])):
         if isinstance(gates, Died):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
 
 import tomli_w
 
@@ -45,6 +48,7 @@ def write_dataset(
         rejected=reasons(refusals()),
         files=files,
         hash="",
+        origin=None,
     )
     return finish(out, made)
 
@@ -67,8 +71,13 @@ def finish(out: Place, made: Manifest) -> Manifest:
 
 def write_rejected(out: Place, corpus: Corpus, refusals: Iterable[Refusal]) -> str:
     """Write `rejected.parquet`; its SHA-256."""
-    rows = (refusal.row(corpus.videos[refusal.video]) for refusal in refusals)
-    return table.write_file(rows, out / "rejected.parquet", REJECTED)
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for video, group in groupby(refusals, key=attrgetter("video")):
+            entry = corpus.videos[video]
+            yield from (refusal.row(entry) for refusal in group)
+
+    return table.write_file(rows(), out / "rejected.parquet", REJECTED)
 
 
 def _write_samples(out: Place, ledger: Ledger) -> dict[str, str]:

@@ -18,6 +18,7 @@ VERBS = {
     "validate": "Check everything that a dataset claims.",
     "gallery": "Show samples of a dataset on one page.",
     "corpus": "Look at corpora, and merge them.",
+    "dataset": "Look at datasets, merge and split them.",
 }
 
 app = App(

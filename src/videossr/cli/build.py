@@ -12,6 +12,7 @@ from rich.table import Table
 from videossr.build import recipe as recipes
 from videossr.build.run import Progress, build
 from videossr.cli.console import Bar, console
+from videossr.store import place
 from videossr.video.corpus import Corpus
 from videossr.wording import load_wording
 from videossr.workers import CORES
@@ -28,27 +29,31 @@ def command(
     recipe: str,
     /,
     *,
-    corpus: Path,
-    out: Path,
+    corpus: str,
+    out: str,
     seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**63))] = 0,
     limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
-    exclude: Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative="")] = (),
+    exclude: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = (),
     wording: Path | None = None,
     overrides: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
     workers: Annotated[int, Parameter(validator=Number(gte=1))] = CORES,
+    ray: str | None = None,
 ) -> None:
     """Make a dataset: draw questions from a corpus as a recipe says, each with a proven answer.
 
+    A build that was stopped goes on where it was when the same command is run again.
+
     Args:
         recipe: Name of a shipped recipe, or the path of a TOML file.
-        corpus: Folder that `videossr index` wrote.
-        out: Folder of the dataset.
+        corpus: Folder that `videossr index` wrote, or its address (s3://, hf://).
+        out: Folder or address of the dataset.
         seed: The same seed gives the same files, whatever the number of workers.
         limit: Scale the recipe down to this many samples.
         exclude: Datasets to keep apart from: none of their videos is used, nor one that looks like them.
         wording: TOML file whose texts replace those of the package.
         overrides: A key of the recipe and its value, such as `columns.jigsaw/6.count=100`. May be repeated.
         workers: Processes.
+        ray: Address of a Ray cluster that does the work instead, or "local".
     """
     settings = {}
     for text in overrides:
@@ -67,11 +72,12 @@ def command(
         manifest = build(
             mixture,
             Corpus(corpus),
-            out,
+            place(out),
             wording=load_wording(wording),
             seed=seed,
-            exclusions=exclude,
+            exclusions=[place(dataset) for dataset in exclude],
             workers=workers,
+            ray=ray,
             progress=show,
         )
     summary = Table("column", "samples", "videos admitted", box=None)

@@ -66,6 +66,9 @@ class Task(Protocol[K]):
 
     `Knobs` is a frozen pydantic dataclass, K; `knobs` below is an instance of it. A task is made
     without arguments; it and its knobs are sent to other processes, so both can be pickled.
+
+    A task that needs slots of equal length says ``even_clock = True``: then a corpus of the plan ``snap`` is refused
+    before any work. Its gate must hold back uneven videos all the same.
     """
 
     name: str

@@ -51,13 +51,18 @@ class Jigsaw:
 
     name = "jigsaw"
     Knobs = JigsawKnobs
+    even_clock = True
 
     def needs(self, knobs: JigsawKnobs) -> tuple[int, int]:
         return knobs.frames, 1
 
     def admits(self, video: Video, knobs: JigsawKnobs) -> Reject | None:
-        """Reason: pieces_alike (CIE76)."""
-        pictures = video.thin(knobs.frames).look.pictures
+        """Reasons: uneven_clock (ms), pieces_alike (CIE76)."""
+        shown = video.thin(knobs.frames)
+        uneven = shown.clock.cut(0, knobs.frames - 1).unevenness  # without the last slot, which no step follows
+        if uneven > 1:  # all pieces carry one clock, which must be true of each
+            return Reject("uneven_clock", uneven, 1)
+        pictures = shown.look.pictures
         means = [pictures[start : start + knobs.piece_frames].mean(axis=0) for start in _starts(knobs)]
         value = min(float(motion_jump(a, b)) for a, b in combinations(means, 2))
         return Reject("pieces_alike", value, knobs.difference) if value < knobs.difference else None

@@ -62,18 +62,23 @@ def near(a: Fingerprints, b: Fingerprints, bits: int = NEAR_BITS) -> float:
 
 
 def largest_share(own: Fingerprints, others: Sequence[Fingerprints], bits: int = NEAR_BITS) -> float:
-    """The largest of `near` between one video and each of `others`, asked both ways; 0.0 where there is none."""
+    """The largest of `shares`; 0.0 where there is none."""
+    return float(shares(own, others, bits).max(initial=0.0))
+
+
+def shares(own: Fingerprints, others: Sequence[Fingerprints], bits: int = NEAR_BITS) -> NDArray[np.float64]:
+    """`near` between one video and each of `others`, the larger of both ways."""
     own = own[own != 0]
-    told = [kept for other in others if len(kept := other[other != 0])]
-    largest = 0.0
+    found = np.zeros(len(others))
+    told = [(at, kept) for at, other in enumerate(others) if len(kept := other[other != 0])]
     for start in range(0, len(told) if len(own) else 0, _AT_ONCE):
-        group = told[start : start + _AT_ONCE]
+        places, group = zip(*told[start : start + _AT_ONCE], strict=True)
         starts = np.cumsum([0, *(len(other) for other in group[:-1])])
         hits = _hits(own, np.concatenate(group), bits)
         forth = np.logical_or.reduceat(hits, starts, axis=1).mean(axis=0)
         back = np.add.reduceat(hits.any(axis=0), starts, dtype=np.float64) / [len(other) for other in group]
-        largest = max(largest, float(forth.max()), float(back.max()))
-    return largest
+        found[list(places)] = np.maximum(forth, back)
+    return found
 
 
 def _hits(a: Fingerprints, b: Fingerprints, bits: int) -> NDArray[np.bool_]:

@@ -1,0 +1,187 @@
+"""One dataset out of several. Exercised by `videossr dataset merge DATASET ... --out DATASET`."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from videossr.build import table
+from videossr.build.manifest import (
+    ColumnTable,
+    Making,
+    Manifest,
+    Origin,
+    RecipeTable,
+    corpus_path,
+    corpus_place,
+    read_manifest,
+)
+from videossr.build.parts import ancestor, refuse_finished, sample_rows, write_part
+from videossr.sample import VideoKey
+from videossr.store import Place
+from videossr.video.corpus import Corpus
+from videossr.video.fingerprint import NEAR_SHARE, Fingerprints, largest_share
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What `merge` has done: the manifest, and path -> share of frames of each near-duplicate."""
+
+    manifest: Manifest
+    near: dict[str, float]
+
+
+def merge(datasets: Sequence[Place], out: Place, *, corpus: Place | None = None, drop_near: bool = False) -> Merged:
+    """Write the samples of all `datasets` into the new dataset `out`.
+
+    A sample that several have is taken from the first. Where the datasets come from several corpora, the videos of each
+    are compared with those of the ones before it: near-duplicates are told, and with `drop_near` no sample shows one.
+    What is left out is in `rejected.parquet`, as ``drawn_before`` or ``near_duplicate``.
+
+    Args:
+        datasets: two or more, of the same wording; where columns have the same name, of the same knobs.
+        out: a new folder.
+        corpus: that has the videos of all of them; needed where they come from several corpora.
+        drop_near: leave out the samples that show a near-duplicate.
+
+    Raises:
+        ValueError: the datasets do not fit together, or `out` is something else.
+        CorpusError: `corpus` lacks a video.
+    """
+    refuse_finished(out)
+    if len(datasets) < 2:
+        raise ValueError("merge needs two datasets or more")
+    manifests = [read_manifest(dataset) for dataset in datasets]
+    one_corpus = len({manifest["corpus"]["hash"] for manifest in manifests}) == 1
+    videos, near = _videos(datasets, compare=not one_corpus)
+    making = Making(
+        kind="dataset",
+        recipe=_recipe(datasets, manifests),
+        seed=manifests[0]["seed"],
+        wording=manifests[0]["wording"],
+        corpus={"hash": manifests[0]["corpus"]["hash"], "path": ""},
+        excluded=[
+            known for known in manifests[0]["excluded"] if all(known in manifest["excluded"] for manifest in manifests)
+        ],
+        versions=_versions(manifests),
+    )
+    if corpus is not None:
+        found = Corpus(corpus)
+        for content, row in videos.items():
+            found.entry(VideoKey(content, row["pack"]))
+        making["corpus"] = {"hash": found.hash, "path": corpus_path(out, found.path)}
+    elif one_corpus:
+        making["corpus"]["path"] = corpus_path(out, corpus_place(datasets[0], manifests[0]))
+    else:
+        raise ValueError(
+            f"{datasets[0]} and others come from different corpora: name one that has the videos of all with --corpus "
+            "(`videossr corpus merge` makes it)"
+        )
+    rejected: list[dict[str, Any]] = []
+    rows = _rows(datasets, manifests, videos, near if drop_near else {}, rejected)
+    origin = Origin(verb="merge", of=[ancestor(manifest) for manifest in manifests])
+    kept = (videos[content] for content in sorted(videos))
+    made = write_part(out, making, origin, rows, kept, rejected)
+    return Merged(made, {videos[content]["path"]: share for content, share in near.items()})
+
+
+def _recipe(datasets: Sequence[Place], manifests: Sequence[Manifest]) -> RecipeTable:
+    """All columns of all recipes. Raises ValueError where they, or the wordings, contradict each other."""
+    columns: dict[str, ColumnTable] = {}
+    home: dict[str, Place] = {}
+    for dataset, manifest in zip(datasets, manifests, strict=True):
+        if manifest["wording"] != manifests[0]["wording"]:
+            raise ValueError(
+                f"{dataset} and {datasets[0]} are worded differently: build one with the other's wording.toml"
+            )
+        for name, column in manifest["recipe"]["columns"].items():
+            known = columns.setdefault(name, column)
+            if {**known, "count": 0} != {**column, "count": 0}:
+                raise ValueError(
+                    f"columns.{name} has other knobs in {dataset} than in {home[name]}: build one of them with another "
+                    "name for it"
+                )
+            home.setdefault(name, dataset)
+    names = "+".join(dict.fromkeys(manifest["recipe"]["name"] for manifest in manifests))
+    return {
+        "name": names,
+        "summary": " ".join(dict.fromkeys(manifest["recipe"]["summary"] for manifest in manifests)).strip(),
+        "max_pixels": max(manifest["recipe"]["max_pixels"] for manifest in manifests),
+        "columns": columns,
+    }
+
+
+def _versions(manifests: Sequence[Manifest]) -> dict[str, str]:
+    """Of each library all versions that were at work."""
+    found: dict[str, list[str]] = {}
+    for manifest in manifests:
+        for library, version in manifest["versions"].items():
+            found.setdefault(library, []).append(version)
+    return {library: " and ".join(sorted(set(versions))) for library, versions in sorted(found.items())}
+
+
+def _videos(datasets: Sequence[Place], *, compare: bool) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
+    """By content: the row of each video; and those that are near to a video of an earlier dataset, with the share."""
+    videos: dict[str, dict[str, Any]] = {}
+    near: dict[str, float] = {}
+    before: list[Fingerprints] = []
+    for dataset in datasets:
+        own: list[Fingerprints] = []
+        for row in table.read_rows(dataset / "videos.parquet"):
+            content = row["content"]
+            if content in videos:
+                if row["pack"] != videos[content]["pack"]:
+                    raise ValueError(
+                        f"{dataset} has video {content[:12]} ({row['path']}) in another decoded form than a dataset "
+                        "before it: build both from corpora of the same configuration"
+                    )
+                continue
+            videos[content] = row
+            if compare:
+                prints = np.array(row["fingerprints"], np.uint64)
+                own.append(prints)
+                if (share := largest_share(prints, before)) >= NEAR_SHARE:
+                    near[content] = share
+        before += own
+    return videos, near
+
+
+def _rows(
+    datasets: Sequence[Place],
+    manifests: Sequence[Manifest],
+    videos: dict[str, dict[str, Any]],
+    dropped: dict[str, float],
+    rejected: list[dict[str, Any]],
+) -> Iterator[dict[str, Any]]:
+    """All rows by their ids, each once; those that are left out are added to `rejected`."""
+    sources = (
+        ((row["id"], number, row) for row in sample_rows(dataset, manifest))
+        for number, (dataset, manifest) in enumerate(zip(datasets, manifests, strict=True))
+    )
+    last = ""
+    for sample_id, _, row in heapq.merge(*sources, key=lambda item: item[:2]):
+        looks = max((source["content"] for source in row["sources"]), key=lambda content: dropped.get(content, 0.0))
+        if sample_id == last:
+            reason, value, threshold = "drawn_before", 1.0, 0.0
+        elif looks in dropped:
+            reason, value, threshold = "near_duplicate", round(dropped[looks], 4), NEAR_SHARE
+        else:
+            last = sample_id
+            yield row
+            continue
+        video = videos[looks if reason == "near_duplicate" else row["sources"][0]["content"]]
+        rejected.append(
+            {
+                "content": video["content"],
+                "path": video["path"],
+                "column": row["column"],
+                "attempt": row["attempt"],
+                "reason": reason,
+                "value": value,
+                "threshold": threshold,
+            }
+        )

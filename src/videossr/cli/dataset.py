@@ -1,0 +1,136 @@
+"""`videossr dataset`: look at datasets, put several together, and divide one."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+from rich.table import Table
+
+from videossr.build.manifest import Manifest, read_manifest
+from videossr.build.merge import merge
+from videossr.build.split import split
+from videossr.cli.console import console
+from videossr.store import place
+
+app = App(
+    name="dataset",
+    help="What a dataset holds, one dataset out of several, and two out of one.",
+    help_epilogue="Example: videossr dataset info demo/dataset --json",
+)
+
+
+@app.command(help_epilogue="Example: videossr dataset info demo/dataset --json")
+def info(dataset: str, /, *, as_json: Annotated[bool, Parameter("--json", negative="")] = False) -> None:
+    """Say what a dataset holds: its columns, how many samples and videos, its corpus, and where it comes from.
+
+    Whether that is true is what `videossr validate` finds out.
+
+    Args:
+        dataset: Folder that `videossr build` wrote, or its address.
+        as_json: All of it as JSON.
+    """
+    manifest = read_manifest(place(dataset))
+    facts = _facts(manifest)
+    if as_json:
+        console.out(json.dumps(facts, indent=1))
+        return
+    columns = Table("column", "task", "samples", "videos admitted", box=None)
+    for name, column in facts.pop("columns").items():
+        columns.add_row(name, *map(str, column.values()))
+    table = Table(box=None, show_header=False)
+    for name, value in facts.items():
+        words = [f"{key} {inner}" for key, inner in value.items()] if isinstance(value, dict) else [str(value)]
+        table.add_row(name, ", ".join(words))
+    console.print(table)
+    console.print(columns)
+
+
+def _facts(manifest: Manifest) -> dict[str, Any]:
+    origin = manifest["origin"]
+    return {
+        "name": manifest["recipe"]["name"],
+        "summary": manifest["recipe"]["summary"],
+        "samples": manifest["samples"],
+        "videos": manifest["videos"],
+        "most_used": manifest["most_used"],
+        "max_pixels": manifest["recipe"]["max_pixels"],
+        "columns": {
+            name: {"task": manifest["recipe"]["columns"][name]["task"], **column}
+            for name, column in manifest["columns"].items()
+        },
+        "rejected": manifest["rejected"],
+        "seed": manifest["seed"],
+        "corpus": dict(manifest["corpus"]),
+        "excluded": " ".join(manifest["excluded"]),
+        "origin": {origin["verb"]: " ".join(part["hash"] for part in origin["of"])} if origin else "built",
+        "versions": manifest["versions"],
+        "hash": manifest["hash"],
+    }
+
+
+@app.command(name="merge", help_epilogue="Example: videossr dataset merge demo/dataset demo/dataset --out demo/both")
+def merge_command(
+    datasets: Annotated[tuple[str, ...], Parameter(negative="")],
+    /,
+    *,
+    out: str,
+    corpus: str | None = None,
+    drop_near: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Put datasets of the same wording together. A sample that several have is taken from the first.
+
+    Args:
+        datasets: Folders that `videossr build` wrote, or their addresses.
+        out: Folder of the new dataset, or its address.
+        corpus: Corpus that has the videos of all, where they come from several.
+        drop_near: Leave out samples that show a video which looks like one of an earlier dataset from another corpus;
+            without it these videos are only told.
+    """
+    merged = merge(
+        [place(path) for path in datasets],
+        place(out),
+        corpus=None if corpus is None else place(corpus),
+        drop_near=drop_near,
+    )
+    for path, share in merged.near.items():
+        console.print(f"  near-duplicate{', left out' if drop_near else ''}: {path} ({share:.0%} of its frames)")
+    _tell(out, merged.manifest)
+
+
+@app.command(
+    name="split",
+    help_epilogue="Example: videossr dataset split demo/dataset --out demo/a demo/b --share 0.7",
+)
+def split_command(
+    dataset: str,
+    /,
+    *,
+    out: Annotated[tuple[str, str], Parameter(negative="")],
+    share: Annotated[float | None, Parameter(validator=Number(gt=0, lt=1))] = None,
+    count: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+) -> None:
+    """Divide a dataset in two that share no footage: no video, no donor, no source, no near-duplicates.
+
+    Args:
+        dataset: Folder that `videossr build` wrote, or its address.
+        out: Two new folders, or their addresses.
+        share: Part of the samples for the first, at most: footage is kept together.
+        count: Number of samples for the first instead, at most.
+    """
+    if (share is None) == (count is None):
+        raise ValueError("give either --share or --count")
+    if count is None:
+        assert share is not None
+        count = round(share * read_manifest(place(dataset))["samples"])
+    first, second = out
+    for path, made in zip(out, split(place(dataset), (place(first), place(second)), count), strict=True):
+        _tell(path, made)
+
+
+def _tell(out: str, made: Manifest) -> None:
+    for reason, count in sorted(made["rejected"].items(), key=lambda item: -item[1]):
+        console.print(f"  left out, {reason}: {count}")
+    console.print(f"{made['samples']} samples of {made['videos']} videos in {out}, hash {made['hash'][:12]}")

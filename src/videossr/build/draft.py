@@ -95,13 +95,13 @@ class Drafter:
 
     def records(self, jobs: Sequence[Job]) -> list[Record | Failed]:
         """As `draw`, in the form that the ledger keeps."""
-        return [self._record(result) if isinstance(result, Drawn) else result for result in self.draw(jobs)]
+        own = self.corpus.videos[jobs[0].video].key
+        return [self._record(result, own) if isinstance(result, Drawn) else result for result in self.draw(jobs)]
 
-    def _record(self, drawn: Drawn) -> Record:
+    def _record(self, drawn: Drawn, own: VideoKey) -> Record:
         row = table.to_row(drawn.sample, drawn.question, drawn.pixels, self.seed, drawn.job.attempt)
-        own = self.corpus.videos[drawn.job.video].key
         others = sorted({self._index(key) for key in drawn.sample.sources if key != own})
-        return Record(drawn.job, drawn.sample.id, pack_row(row), tuple(others))
+        return Record(drawn.job, row["id"], pack_row(row), tuple(others))
 
     def _index(self, key: VideoKey) -> int:
         return bisect_left(self.corpus.videos, key.content, key=lambda entry: entry.content)

@@ -76,7 +76,7 @@ def watch_index(clips: Path, work: Path, workers: int) -> Points:
         watch.done = outcome.done
 
     with watch.running():
-        index(clips, work / "corpus-of-clips", workers=workers, progress=note)
+        index(clips, work / "corpus-of-clips", Plan(frames=96), workers=workers, progress=note)
     return watch.points
 
 

@@ -18,7 +18,7 @@ import pytest
 from videossr.cli import main
 
 CLIPS = ("bikes.mp4", "carphone.mp4", "pancake.mkv")
-VERBS = ("index", "build", "validate", "gallery")
+VERBS = ("index", "build", "validate", "gallery", "corpus")
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "videossr")
 
 
@@ -209,7 +209,7 @@ def test_a_run_that_is_stopped_goes_on(videos: Path, tmp_path: Path) -> None:
         preexec_fn=heed_interrupts,
     )
     deadline = time.monotonic() + 120
-    while not any((tmp_path / "corpus/parts").glob("[0-9a-f]" * 64)) and time.monotonic() < deadline:
+    while not any((tmp_path / "corpus/packs").glob("??.pack")) and time.monotonic() < deadline:
         assert child.poll() is None, "it ended before it could be stopped"
         time.sleep(0.005)
     os.killpg(child.pid, signal.SIGINT)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, TypeAlias
 from urllib.parse import urlsplit
 
+from typing_extensions import TypeIs
 from upath import UPath
 
 Place: TypeAlias = Path | UPath
@@ -51,7 +52,7 @@ def place(text: str | Place) -> Place:
     return found
 
 
-def is_local(path: Place) -> bool:
+def is_local(path: Place) -> TypeIs[Path]:
     """Whether the system itself can open it."""
     return isinstance(path, Path)
 

@@ -15,13 +15,15 @@ import signal
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, Self, TypeVar
+
+from videossr.store import Place
 
 S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
@@ -63,6 +65,12 @@ class Runner(Protocol[S_co]):
         `work` raises is raised here. An item whose process dies is tried once more; the others are not harmed.
         """
 
+    def check(self, files: Sequence[Place]) -> None:
+        """Make sure that every machine can do the work of this one, and reads these files as this one does.
+
+        Raises WorkerError, which names what each machine lacks.
+        """
+
 
 def start(shared: S, workers: int, ray: str | None = None) -> Runner[S]:
     """The runner that these options ask for; `shared` is sent to each process once.
@@ -73,7 +81,8 @@ def start(shared: S, workers: int, ray: str | None = None) -> Runner[S]:
         ray: address of a Ray cluster, or "local" for one on this machine with `workers` processors.
 
     Raises:
-        ValueError: `workers` is below 1, or Ray is not installed.
+        ValueError: `workers` is below 1.
+        WorkerError: Ray is not installed.
     """
     if workers < 1:
         raise ValueError(f"workers must be 1 or more, got {workers}")
@@ -99,6 +108,9 @@ class Here(Generic[S]):
     def run(self, work: Callable[[S, T], R], items: Iterable[T]) -> Iterator[tuple[T, R | Died]]:
         for item in items:
             yield item, work(self._shared, item)
+
+    def check(self, files: Sequence[Place]) -> None:
+        return
 
 
 @dataclass(slots=True)
@@ -146,6 +158,9 @@ class Pool(Generic[S]):
                 yield item, result
         for item in suspects:
             yield from self._pass(work, iter([item]), 1)
+
+    def check(self, files: Sequence[Place]) -> None:
+        return
 
     def _pass(self, work: Callable[[S, T], R], items: Iterator[T], ahead: int) -> Iterator[tuple[T, R | Died]]:
         left: deque[T] = deque()
@@ -235,7 +250,12 @@ def _serve(line: Connection, shared: Any) -> None:
             call = line.recv_bytes()
         except EOFError:
             return
-        line.send_bytes(pickle.dumps(_outcome(call, shared), pickle.HIGHEST_PROTOCOL))
+        line.send_bytes(answer(call, shared))
+
+
+def answer(call: bytes, shared: Any) -> bytes:
+    """Make a pickled call `(work, item)`: its result and its error, of which one is None, pickled."""
+    return pickle.dumps(_outcome(call, shared), pickle.HIGHEST_PROTOCOL)
 
 
 def _outcome(call: bytes, shared: Any) -> tuple[Any, Exception | None]:

@@ -427,6 +427,29 @@ def test_units_decide_whether_a_picture_can_be_left_out(tmp_path: Path) -> None:
         assert read(refused) is None
 
 
+def test_film_grain_is_refused(tmp_path: Path) -> None:
+    """Its numbers depend on where a decode starts; notes of other types, before or behind, are read past."""
+    path = write(tmp_path / "plain.mp4", "libx264", {"x264-params": X})
+    with av.open(str(path)) as container:
+        read = reader_of("h264", container.streams.video[0].codec_context.extradata)
+    assert read is not None
+    picture, other, grain, long = b"\0\0\0\3\x41\1\1", b"\5\2\x13\x13", b"\x13\1\0", b"\5\xff\1" + bytes([19] * 256)
+    for notes, refused in ((other, False), (grain, True), (other + grain, True), (long, False), (long + grain, True)):
+        unit = b"\6" + notes + b"\x80"
+        assert (read(len(unit).to_bytes(4, "big") + unit + picture) is None) == refused
+
+
+def test_mpeg4_layers_must_not_change() -> None:
+    layer, head = b"\0\0\1\x20abc", b"\0\0\1\xb6"
+    read = reader_of("mpeg4", b"\0\0\1\xb0x" + layer)
+    assert read is not None
+    picture = head + bytes(20)
+    assert read(picture) == read(layer + picture) == START
+    assert read(head + b"\x40" + bytes(20)) == PLAIN
+    for refused in (layer[:-1] + b"d" + picture, head + b"\x80" + bytes(20), picture + picture, head + bytes(3), b""):
+        assert read(refused) is None
+
+
 def test_packets_with_hidden_frames_are_refused() -> None:
     vp9, vp8, av1 = (reader_of(codec, None) for codec in ("vp9", "vp8", "av1"))
     assert vp9 is not None

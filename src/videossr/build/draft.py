@@ -17,7 +17,7 @@ from videossr.build.recipe import Mixture
 from videossr.build.select import Job
 from videossr.question import Question
 from videossr.render import pixel_hash, render, shown
-from videossr.sample import Reject, Sample, VideoKey
+from videossr.sample import Reject, Sample
 from videossr.tasks.base import Video
 from videossr.video.corpus import Corpus
 from videossr.video.plan import fit
@@ -100,11 +100,8 @@ class Drafter:
 
     def _record(self, drawn: Drawn, own: VideoKey) -> Record:
         row = table.to_row(drawn.sample, drawn.question, drawn.pixels, self.seed, drawn.job.attempt)
-        others = sorted({self._index(key) for key in drawn.sample.sources if key != own})
+        others = sorted({self.corpus.videos.position(key) for key in drawn.sample.sources if key != own})
         return Record(drawn.job, row["id"], pack_row(row), tuple(others))
-
-    def _index(self, key: VideoKey) -> int:
-        return bisect_left(self.corpus.videos, key.content, key=lambda entry: entry.content)
 
     def _question(self, sample: Sample) -> Question:
         try:
@@ -142,7 +139,7 @@ def pack_row(row: Mapping[str, Any]) -> bytes:
 
 
 def unpack_row(data: bytes) -> dict[str, Any]:
-    """A row of `videossr.build.table.SCHEMA` from what `pack_row` gave."""
+    """The row that `pack_row` was given."""
     row: dict[str, Any] = json.loads(zlib.decompress(data))
     return row
 

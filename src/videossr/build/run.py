@@ -30,7 +30,8 @@ from videossr.build.select import Selection
 from videossr.build.write import write_dataset, write_rejected
 from videossr.sample import Reject
 from videossr.store import UNFINISHED, Place
-from videossr.video.corpus import Corpus
+from videossr.video.corpus import MANIFEST, Corpus, pack_file
+from videossr.video.pack import shard_of
 from videossr.wording import Wording
 from videossr.workers import Died, Here, Runner, WorkerError, start
 
@@ -102,6 +103,7 @@ def build(
 
         try:
             with Here(drafter) if workers == 1 and ray is None else start(drafter, workers, ray) as runner:
+                runner.check([corpus.path / MANIFEST, pack_file(corpus.path, shard_of(corpus.videos[0].content))])
                 admitted = _gate(runner, ledger, drafter, refusals, progress)
                 _fill(runner, ledger, drafter, admitted, progress)
         except (ValueError, WorkerError) as error:

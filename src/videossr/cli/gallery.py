@@ -20,11 +20,11 @@ app = App(name="gallery", help_epilogue="Example: videossr gallery demo/dataset 
 
 @app.default
 def command(
-    dataset: Path,
+    dataset: str,
     /,
     *,
     out: Path,
-    corpus: Path | None = None,
+    corpus: str | None = None,
     per_column: Annotated[int, Parameter(validator=Number(gte=1))] = 4,
     only: tuple[str, ...] = (),
     thumb_height: Annotated[int, Parameter(validator=Number(gte=16))] = 96,
@@ -32,21 +32,21 @@ def command(
     """Write one self-contained HTML page of samples: frames, spans, shapes, questions, answers.
 
     Args:
-        dataset: Folder that `videossr build` wrote.
+        dataset: Folder that `videossr build` wrote, or its address.
         out: The page.
-        corpus: Folder of the frame packs, where it is no longer the one that the dataset names.
+        corpus: Folder or address of the frame packs, where it is no longer the one that the dataset names.
         per_column: Samples shown of each column.
         only: Show these samples instead; the start of an id will do.
         thumb_height: Height of the frames on the page, in pixels.
     """
     opened = VideoSSRDataset(dataset, corpus=corpus)
     chosen = [opened.find(text) for text in only] if only else _some_of_each(opened, per_column)
-    where = f" --corpus {shlex.quote(str(corpus))}" if corpus else ""
+    where = f" --corpus {shlex.quote(corpus)}" if corpus else ""
 
     def cards() -> Iterator[Card]:
         for index in chosen:
             item = opened[index]
-            again = f"videossr gallery {shlex.quote(str(dataset))}{where} --out card.html --only {item.sample.id}"
+            again = f"videossr gallery {shlex.quote(dataset)}{where} --out card.html --only {item.sample.id}"
             paths = [opened.corpus.entry(key).path for key in item.sample.sources]
             yield Card(item.sample, item.question, item.clips, item.truth, again, paths)
 

@@ -31,10 +31,11 @@ def command(
     out: str,
     frames: int = 48,
     max_pixels: int = 65536,
-    plan: Literal["uniform", "fps"] = "uniform",
+    plan: Literal["uniform", "fps", "snap"] = "uniform",
     fps: float = 2.0,
     margin: float = 0.05,
     min_step: float = 0.05,
+    tolerance: float = 0.5,
     quality: int = QUALITY,
     chroma: Chroma = CHROMA,
     source_id: str | None = None,
@@ -49,17 +50,19 @@ def command(
         out: Folder of the corpus, or its address.
         frames: Slots a video; a multiple, such as 96, also serves slow and fast.
         max_pixels: Height times width of a kept frame, at most. Sides are multiples of 32.
-        plan: Slots at equal times over the middle of the video, or a number of them a second over all of it.
+        plan: Slots at equal times over the middle of the video (uniform), each moved to a frame near by that is cheap
+            to decode (snap, for long videos and large corpora), or a number of slots a second over all of it (fps).
         fps: Slots a second of the plan fps; at most --frames in all.
         margin: Share of the video left out at each end by the plan uniform.
         min_step: Seconds between slots that the plan uniform needs; shorter videos are rejected.
+        tolerance: How far the plan snap may move a slot, as a share of a step.
         quality: JPEG quality, 1 to 100.
         chroma: JPEG chroma sampling.
         source_id: Regular expression; its first group, in a file's path, names the footage that it was cut from.
         workers: Processes.
         ray: Address of a Ray cluster that does the work instead, or "local".
     """
-    knobs = {"kind": plan, "frames": frames, "fps": fps, "margin": margin, "min_step": min_step}
+    knobs = {"kind": plan, "frames": frames, "fps": fps, "margin": margin, "min_step": min_step, "tolerance": tolerance}
     settings = parse(Plan, {**knobs, "max_pixels": max_pixels}, "index")
     with Bar() as bar:
         rejected = 0

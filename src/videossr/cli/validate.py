@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
@@ -25,10 +24,10 @@ app = App(name="validate", help_epilogue="Example: videossr validate demo/datase
 
 @app.default
 def command(
-    dataset: Path,
+    dataset: str,
     /,
     *,
-    corpus: Path | None = None,
+    corpus: str | None = None,
     model_type: Literal["qwen3_vl"] | None = None,
     show: Annotated[int, Parameter(validator=Number(gte=0))] = 2,
     renders: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
@@ -36,8 +35,8 @@ def command(
     """Check a dataset: gold answers, pixels, clock, laws, chance, shortcuts. Exit status 0 if everything holds, else 1.
 
     Args:
-        dataset: Folder that `videossr build` wrote.
-        corpus: Folder of its frame packs, where it is no longer the one that the dataset names.
+        dataset: Folder that `videossr build` wrote, or its address.
+        corpus: Folder or address of its frame packs, where it is no longer the one that the dataset names.
         model_type: Also show what this kind of model reads as time, for some samples.
         show: Samples of each task shown so.
         renders: Samples rendered; all by default.

@@ -6,6 +6,8 @@ from its start. Exercised by `videossr index DIR --out CORPUS`.
 
 from __future__ import annotations
 
+import re
+
 from videossr.video.nal import PLAIN, START, Look, Reader, h264, hevc
 
 
@@ -20,7 +22,9 @@ def reader_of(codec: str, extradata: bytes | None) -> Reader | None:
         return h264(extradata or b"")
     if codec == "hevc":
         return hevc(extradata or b"")
-    return {"vp8": _vp8, "vp9": _vp9, "av1": _av1, "mpeg4": _mpeg4, "mpeg2video": _mpeg2}.get(codec)
+    if codec == "mpeg4":
+        return _mpeg4(extradata or b"")
+    return {"vp8": _vp8, "vp9": _vp9, "av1": _av1, "mpeg2video": _mpeg2}.get(codec)
 
 
 def _vp8(data: bytes) -> Look | None:
@@ -122,13 +126,25 @@ def _av1(data: bytes) -> Look | None:
     return START if first else PLAIN
 
 
-def _mpeg4(data: bytes) -> Look | None:
-    """One I or P picture a packet. Pictures between two others and sprites carry too much from afar."""
-    place = data.find(b"\0\0\1\xb6")
-    if place < 0 or data.find(b"\0\0\1\xb6", place + 4) >= 0 or len(data) - place < 16:
-        return None  # a picture that is not coded takes a few bytes and gives no frame
-    kind = data[place + 4] >> 6
-    return (START, PLAIN, None, None)[kind]
+_MPEG4_LAYER = re.compile(rb"\x00\x00\x01[\x20-\x2f].*?(?=\x00\x00\x01|\Z)", re.DOTALL)
+
+
+def _mpeg4(extradata: bytes) -> Reader:
+    """One I or P picture a packet. Pictures between two others and sprites carry too much from afar.
+
+    The description of the layer must be the same wherever it is repeated.
+    """
+    layers = set(_MPEG4_LAYER.findall(extradata))
+
+    def read(data: bytes) -> Look | None:
+        place = data.find(b"\0\0\1\xb6")
+        if place < 0 or data.find(b"\0\0\1\xb6", place + 4) >= 0 or len(data) - place < 16:
+            return None  # a picture that is not coded takes a few bytes and gives no frame
+        if not layers.issuperset(_MPEG4_LAYER.findall(data[:place])):
+            return None
+        return (START, PLAIN, None, None)[data[place + 4] >> 6]
+
+    return read
 
 
 def _mpeg2(data: bytes) -> Look | None:

@@ -74,7 +74,7 @@ class Corpus:
         try:
             found = json.loads(manifest.read_text("utf-8"))
             self.manifest = TypeAdapter(CorpusManifest).validate_python(found)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             if (path / "config.toml").is_file():
                 raise CorpusError(
                     f"{path} is not complete: run the same `videossr index … --out {path}` again"
@@ -192,6 +192,13 @@ class Videos(Sequence[Entry]):
         number = bisect.bisect_right(self._ends, at)
         before = self._ends[number - 1] if number else 0
         return self._corpus.pack(self._shards[number])[at - before]
+
+    def position(self, key: VideoKey) -> int:
+        """The index of a video. Raises CorpusError when it is not there."""
+        self._corpus.entry(key)
+        number = self._shards.index(shard_of(key.content))
+        before = self._ends[number - 1] if number else 0
+        return before + self._corpus.pack(self._shards[number]).position(key.content)
 
     def __iter__(self) -> Iterator[Entry]:
         for shard in self._shards:

@@ -22,10 +22,10 @@ from av.video.stream import VideoStream
 
 from videossr.question import Frames
 from videossr.store import Place
-from videossr.video.gop import Packets
 from videossr.video.picture import Shrink
 from videossr.video.plan import Choice, Plan, RejectedError, Timeline, choose
-from videossr.video.probe import Facts, Promise, Source, facts_of, open_video, promise_of, reachable
+from videossr.video.probe import Facts, Promise, facts_of, open_video, outline_of, promise_of
+from videossr.video.remote import Remote, Source, reachable
 from videossr.video.seek import PromiseBrokenError, frames_by_groups
 from videossr.video.survey import Log, Trail, decoded, on_screen, survey_of
 
@@ -66,12 +66,18 @@ def pick(path: Place, plan: Plan, use: Callable[[Facts, VideoFrame], T]) -> Pick
     Only what `use` returns is kept. Raises RejectedError, or OSError where a remote file cannot be reached.
     """
     with _quiet() as log, reachable(path) as source:
+        outline = outline_of(source) if plan.kind == "snap" and isinstance(source, Remote) else None
+        if outline is not None:
+            choice = choose(outline.timeline, plan, outline.costs)
+            if outline.all_starts(choice):
+                with open_video(source) as (container, stream), suppress(PromiseBrokenError):
+                    return _by_groups(container, stream, log, outline, choice, use)
         with open_video(source) as (container, stream):
             promise = promise_of(container, stream)
             if promise is not None and promise.packets is not None:
                 choice = choose(promise.timeline, plan, promise.costs)
                 with suppress(PromiseBrokenError):
-                    return _by_groups(container, stream, log, promise, promise.packets, choice, use)
+                    return _by_groups(container, stream, log, promise, choice, use)
         if promise is not None:
             choice = choose(promise.timeline, plan)
             with suppress(PromiseBrokenError):
@@ -120,14 +126,14 @@ def _by_groups(
     stream: VideoStream,
     log: Log,
     promise: Promise,
-    packets: Packets,
     choice: Choice,
     use: Callable[[Facts, VideoFrame], T],
 ) -> Picked[T]:
     """Decode no more than the wanted frames need."""
+    assert promise.packets is not None
     kept = _Kept(container, stream, use)
     numbers = [promise.numbers[frame] for frame in dict.fromkeys(choice.frames)]
-    for frame in frames_by_groups(container, stream, packets, numbers, log):
+    for frame in frames_by_groups(container, stream, promise.packets, numbers, log):
         kept.add(frame)
     return kept.facts, promise.timeline, choice, kept.results
 

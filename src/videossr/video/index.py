@@ -104,6 +104,7 @@ def index(
     with workshop(out) as folder:
         with start(Stager(plan, quality, chroma), workers, ray) as runner, Shop(folder) as shop:
             total = len(files) + len(unread)
+            runner.check([file.place for file in (files[0], files[-1])])
             contents = _hash(runner, shop, files, unread, progress)
             packs = Packing(out, shop, _first(contents, unread), pattern)
             if not packs.complete:

@@ -61,10 +61,30 @@ def _raw(unit: bytes) -> bytes:
     return unit.replace(b"\0\0\3", b"\0\0")
 
 
-_H264_SLICE, _H264_IDR = 1, 5
+_FILM_GRAIN = 19
+
+
+def _grainy(unit: bytes, header: int) -> bool:
+    """Whether a unit of notes asks for film grain, which goes by numbers that a start elsewhere would change."""
+    notes, at = _raw(unit), header
+    while at + 1 < len(notes):
+        numbers = []
+        for _ in range(2):  # the note's type, then its size: as many 255s as fit, and the rest
+            number = 0
+            while at < len(notes) and notes[at] == 255:
+                number, at = number + 255, at + 1
+            numbers.append(number + (notes[at] if at < len(notes) else 0))
+            at += 1
+        if numbers[0] == _FILM_GRAIN:
+            return True
+        at += numbers[1]
+    return False
+
+
+_H264_SLICE, _H264_IDR, _H264_NOTE = 1, 5, 6
 _H264_SETS = {7, 8}
 _H264_ASIDE = {6, 9, 12}
-"""Notes, delimiters and filling: nothing in the pictures depends on them."""
+"""Notes, delimiters and filling: nothing in the pictures depends on them, film grain apart."""
 
 
 def h264(extradata: bytes) -> Reader | None:
@@ -95,7 +115,7 @@ def h264(extradata: bytes) -> Reader | None:
                 if data[start:at] not in sets:
                     return None
                 spare = False
-            elif kind not in _H264_ASIDE:
+            elif kind not in _H264_ASIDE or (kind == _H264_NOTE and _grainy(data[start:at], header=1)):
                 return None
         if not first:
             return None
@@ -176,7 +196,8 @@ def _one_each(sets: list[bytes], kinds: list[int], alone: set[int], header: int)
 
 
 _HEVC_SETS = {32, 33, 34}
-_HEVC_ASIDE = {35, 38, 39, 40, 62}
+_HEVC_NOTES = {39, 40}
+_HEVC_ASIDE = {35, 38, 62} | _HEVC_NOTES
 _HEVC_STARTS = {19, 20, 21}
 """IDR and CRA. BLA is left out: the decoder drops the leading pictures of one, so its packets do not each show one."""
 
@@ -215,7 +236,7 @@ def hevc(extradata: bytes) -> Reader | None:
                 if data[start:at] not in sets:
                     return None
                 aside = False
-            elif kind not in _HEVC_ASIDE:
+            elif kind not in _HEVC_ASIDE or (kind in _HEVC_NOTES and _grainy(data[start:at], header=2)):
                 return None
         if first < 0:
             return None
@@ -237,8 +258,11 @@ def _hvcc(extradata: bytes) -> tuple[int, list[bytes]]:
         at += 3
         for _ in range(count):
             length = int.from_bytes(extradata[at : at + 2], "big")
+            unit = extradata[at + 2 : at + 2 + length]
             if kind in _HEVC_SETS:
-                sets.append(extradata[at + 2 : at + 2 + length])
+                sets.append(unit)
+            elif _grainy(unit, header=2):
+                raise ValueError("film grain for the whole stream")
             at += 2 + length
     if at > len(extradata) or not all(len(unit) > 2 for unit in sets):
         raise ValueError("hvcC is cut short")

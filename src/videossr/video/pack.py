@@ -7,6 +7,7 @@ starts. So a pack can be moved, copied and merged by itself, and once its name e
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import json
 import mmap
@@ -257,17 +258,15 @@ class Pack:
         rows = json.loads(self.table.schema.metadata[b"rejected"])
         return [Rejection(**row) for row in rows]
 
+    def position(self, content: str) -> int:
+        """The row of a video, or that at which it would stand."""
+        column = self.table["content"]
+        return bisect.bisect_left(range(len(self)), content, key=lambda row: column[row].as_py())
+
     def find(self, content: str) -> Entry | None:
         """What is known of a video, by its content hash."""
-        column = self.table["content"]
-        low, high = 0, len(column)
-        while low < high:
-            middle = (low + high) // 2
-            if column[middle].as_py() < content:
-                low = middle + 1
-            else:
-                high = middle
-        return self[low] if low < len(column) and column[low].as_py() == content else None
+        row = self.position(content)
+        return self[row] if row < len(self) and self.table["content"][row].as_py() == content else None
 
     def jpegs(self, entry: Entry) -> memoryview:
         """All JPEGs of a video, one after the other. Raises CorpusError when they are not those that were indexed."""

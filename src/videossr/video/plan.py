@@ -216,9 +216,12 @@ def _snap(timeline: Timeline, plan: Plan, plain: Choice, costs: Sequence[int]) -
         time = plain.offset + Fraction(plain.clock.times_ms[slot], 1000)
         now, away = origin + time / timeline.base, reach / timeline.base
         near = range(bisect.bisect_left(ticks, math.ceil(now - away)), bisect.bisect_left(ticks, math.ceil(now + away)))
-        high, low = now.as_integer_ratio()
-        moves = [(costs[frame], abs(low * ticks[frame] - high), frame) for frame in near if frame not in taken]
-        _, _, frame = min([(costs[own], 0, own), *moves])
+        free = [frame for frame in near if frame not in taken]
+        least = min((costs[frame] for frame in free), default=costs[own])
+        frame = own
+        if least < costs[own]:
+            high, low = now.as_integer_ratio()
+            frame = min((abs(low * ticks[frame] - high), frame) for frame in free if costs[frame] == least)[1]
         frames.append(frame)
         times.append(time if frame == own else timeline.start(frame))
     clock_times = [

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO, TypeAlias, TypeVar, cast
+from typing import TypeAlias, cast
 
 import av
 from av.container import InputContainer
@@ -22,12 +22,14 @@ from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from videossr.store import Place
 from videossr.video.bitstream import reader_of
 from videossr.video.gop import Cost, Packets, Row, understand
-from videossr.video.plan import RejectedError, Timeline
+from videossr.video.nal import START, Look
+from videossr.video.plan import Choice, RejectedError, Timeline
+from videossr.video.remote import Remote, Source
 
-T = TypeVar("T")
+_TABLED = {"avc1", "hvc1", "vp09", "av01"}
+"""Kinds of streams in mp4 and mov of which no packet may change what the container says once for all of them."""
 
 _TRUSTED = {"mov", "mp4", "matroska", "webm"}
 """Containers whose packets carry true presentation times. AVI, TS, PS and FLV are decoded to learn theirs."""
@@ -68,61 +70,6 @@ class Facts:
         return (height, width) if self.turn % 2 else (width, height)
 
 
-class Remote:
-    """A file elsewhere, read in blocks on demand; what has been read once is kept until it is closed.
-
-    A failure of the transport looks like the end of the file to ffmpeg, which must not be taken for the video's.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.failure: Exception | None = None
-
-    def read(self, size: int) -> bytes:
-        return self._try(lambda: self._file.read(size), b"")
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._try(lambda: self._file.seek(offset, whence), 0)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def _try(self, act: Callable[[], T], otherwise: T) -> T:
-        if self.failure is not None:
-            return otherwise
-        try:
-            return act()
-        except Exception as error:  # whatever a file system of whatever kind raises
-            self.failure = error
-            return otherwise
-
-
-Source: TypeAlias = Path | Remote
-"""A place that ffmpeg can read from."""
-
-_BLOCK = 1 << 20
-"""Bytes fetched at once: few requests, and little too much where only parts of a file are needed."""
-
-
-@contextmanager
-def reachable(place: Place) -> Iterator[Source]:
-    """What `open_video` reads from, as often as it is opened: no byte of a remote file is fetched twice.
-
-    Raises OSError where a remote file cannot be reached; that says nothing about the video.
-    """
-    if isinstance(place, Path):
-        yield place
-        return
-    with place.open("rb", block_size=_BLOCK, cache_type="mmap") as file:
-        remote = Remote(file)
-        try:
-            yield remote
-        finally:
-            failure = remote.failure
-            if failure is not None:
-                raise OSError(f"{place.name} could not be read to its end: {type(failure).__name__}") from failure
-
-
 _ALONE = {
     "protocol_whitelist": "file",
     "format_whitelist": "asf,av1,avi,dv,flv,gif,h264,hevc,ivf,live_flv,m4v,matroska,webm,mjpeg,mov,mp4,m4a,3gp,3g2,mj2,"
@@ -137,6 +84,8 @@ def open_video(source: Source) -> Iterator[tuple[InputContainer, VideoStream]]:
 
     Raises RejectedError ``unreadable``, ``no_video`` or ``unsupported``.
     """
+    if isinstance(source, Remote):
+        source.seek(0)
     file = f"file:{source.absolute()}" if isinstance(source, Path) else source
     try:
         container = av.open(file, "r", metadata_errors="replace", options=_ALONE)
@@ -252,6 +201,14 @@ class Promise:
         packets = self.packets
         return None if packets is None else tuple(packets.cost(number) for number in self.numbers)
 
+    def all_starts(self, choice: Choice) -> bool:
+        """Whether each frame of a choice can be decoded alone."""
+        packets = self.packets
+        return packets is not None and all(packets.cost(self.numbers[k]) == Cost.START for k in choice.frames)
+
+
+Looker: TypeAlias = "Callable[[Packet[VideoStream]], Look | None]"
+
 
 def promise_of(container: InputContainer, stream: VideoStream) -> Promise | None:
     """When the frames are shown, or None where the container cannot be trusted for that.
@@ -260,11 +217,50 @@ def promise_of(container: InputContainer, stream: VideoStream) -> Promise | None
     """
     if _TRUSTED.isdisjoint(container.format.name.split(",")):
         return None
+    return _promise(container, stream, looker_for(stream))
+
+
+def outline_of(source: Remote) -> Promise | None:
+    """The same without fetching the packets, where the container has one table of all of them; else None.
+
+    What the packets say of themselves is not known then: every key frame is taken for a start, and no picture for one
+    that can be left out. Whoever decodes must confirm it, see `frames_by_groups`.
+    """
+    with open_video(source) as (container, stream):
+        if stream.codec_tag not in _TABLED or stream.frames != len(stream.index_entries):
+            return None
+        keys = {(entry.pos, entry.size) for entry in stream.index_entries if entry.is_keyframe}
+
+        def look_at(packet: Packet[VideoStream]) -> Look | None:
+            if _changes(packet):
+                return None
+            packet.is_keyframe = (packet.pos, packet.size) in keys  # not as ffmpeg finds it in the missing bytes
+            return START if packet.is_keyframe else Look(start=False, leads=True)
+
+        source.blank = True
+        try:
+            return _promise(container, stream, look_at)
+        finally:
+            source.blank = False
+
+
+def looker_for(stream: VideoStream) -> Looker:
+    """What tells of a stream's packets what they are; it gives None where that is not understood."""
     context = stream.codec_context
     read = reader_of(context.codec.canonical_name, context.extradata)
+    return lambda packet: None if read is None or _changes(packet) else read(bytes(packet))
+
+
+def _changes(packet: Packet[VideoStream]) -> bool:
+    """Whether what the container stores once for the stream changes with this packet."""
+    return next(packet.iter_sidedata(), None) is not None and packet.has_sidedata("new_extradata")
+
+
+def _promise(container: InputContainer, stream: VideoStream, look_at: Looker) -> Promise | None:
     shown: dict[int, int] = {}
     numbers: dict[int, int] = {}
     rows: list[Row] = []
+    understood = True
     for packet in packets_of(container, stream):
         hidden = packet.is_discard
         if not hidden:
@@ -272,23 +268,16 @@ def promise_of(container: InputContainer, stream: VideoStream) -> Promise | None
                 return None
             shown[packet.pts] = packet.duration or 0
             numbers[packet.pts] = len(rows)
-        if read is None:
-            continue
-        look = None if _changes(packet) else read(bytes(packet))
+        look = look_at(packet) if understood else None
         if look is None or packet.pts is None or packet.pos is None:
-            read = None
+            understood = False
         else:
             rows.append(Row(packet.pts, packet.pos, packet.size, packet.is_keyframe, hidden, look))
     if not shown:
         return None
     timeline = timeline_of(stream, shown)
-    packets = understand(rows) if read is not None else None
+    packets = understand(rows) if understood else None
     return Promise(timeline, packets, tuple(numbers[time] for time in timeline.times) if packets is not None else ())
-
-
-def _changes(packet: Packet[VideoStream]) -> bool:
-    """Whether what the container stores once for the stream changes with this packet."""
-    return next(packet.iter_sidedata(), None) is not None and packet.has_sidedata("new_extradata")
 
 
 def timeline_of(stream: VideoStream, shown: dict[int, int]) -> Timeline:

@@ -17,7 +17,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from videossr.video.plan import Choice, RejectedError, Timeline
-from videossr.video.probe import Source, Ticket, open_video, packets_of, timeline_of
+from videossr.video.probe import Ticket, open_video, packets_of, timeline_of
+from videossr.video.remote import Source
 
 Log: TypeAlias = list[tuple[int, str, str]]
 """What ffmpeg complains of, line by line."""

@@ -1,0 +1,90 @@
+"""What `test_ray.py` runs in a process of its own, since Ray leaves files and threads open: `nodes.py CASE FOLDER`.
+
+The clusters are real ones, with one processor a node, but all nodes are on this machine.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ray.cluster_utils import Cluster
+
+from videossr.cluster import RayPool
+from videossr.video.index import Outcome, index
+from videossr.workers import DIED, WorkerError
+
+RESULT = 300_000
+"""Bytes of a result, too many for Ray to send along: it lies on its node until the driver takes it."""
+
+
+@contextmanager
+def cluster(nodes: int) -> Iterator[Cluster]:
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        for _ in range(nodes - 1):
+            made.add_node(num_cpus=1)
+        yield made
+    finally:
+        made.shutdown()
+
+
+def double(shared: bytes, number: int) -> tuple[int, bytes]:
+    if number == 7:
+        os._exit(3)
+    return 2 * number, shared
+
+
+def leave_one(folder: Path) -> None:
+    """Results wait on a node for the driver when it dies; one item kills its process wherever it is."""
+    with cluster(3) as made, RayPool(bytes(RESULT), made.address, 1) as pool:
+        results = pool.run(double, range(40))
+        done = dict([next(results)])
+        time.sleep(3)
+        made.remove_node(made.list_all_nodes()[1], allow_graceful=False)
+        done.update(results)
+        assert done == {number: DIED if number == 7 else (2 * number, bytes(RESULT)) for number in range(40)}
+
+
+def index_while_one_leaves(folder: Path) -> None:
+    with cluster(3) as made:
+        doomed = made.list_all_nodes()[1:2]
+
+        def leave(outcome: Outcome) -> None:
+            if outcome.phase == "videos" and outcome.done > 4 and doomed:
+                made.remove_node(doomed.pop(), allow_graceful=False)
+
+        index(folder / "videos", folder / "of-three", workers=1, ray=made.address, progress=leave)
+        assert not doomed
+
+
+def lack(folder: Path) -> None:
+    """A node that has another folder where the videos are, and says that it has another NumPy."""
+    videos = folder / "videos"
+    (folder / "site/numpy-1.0.dist-info").mkdir(parents=True)
+    (folder / "site/numpy-1.0.dist-info/METADATA").write_text("Name: numpy\nVersion: 1.0\n")
+    path = f"{folder / 'site'}:{os.environ['PYTHONPATH']}"
+    with cluster(1) as made:
+        start = "mount -t tmpfs none $1 && exec $2 -m ray.scripts.scripts start --address=$3 --num-cpus=1 --block"
+        words = ["unshare", "-m", "sh", "-c", start, "-", str(videos.resolve()), sys.executable, made.address]
+        with subprocess.Popen(words, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL) as node:
+            try:
+                with RayPool(0, made.address, 1) as pool:
+                    while len(made.list_all_nodes()) + 1 > len(pool._nodes()):
+                        time.sleep(0.2)
+                    pool.check([videos.resolve() / "bikes.mp4"])
+                    raise AssertionError("a node that cannot do the work is let pass")
+            except WorkerError as error:
+                sys.stdout.write(f"{error}\n")
+            finally:
+                node.terminate()
+
+
+if __name__ == "__main__":
+    cases = {case.__name__: case for case in (leave_one, index_while_one_leaves, lack)}
+    cases[sys.argv[1]](Path(sys.argv[2]))

@@ -1,0 +1,179 @@
+"""Videos on another machine: the same frames as from the disk, no byte fetched twice, and outages that stay outages."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import av
+import boto3  # type: ignore[import-untyped]
+import numpy as np
+import pytest
+from moto.server import ThreadedMotoServer
+from upath import UPath
+
+from videossr.video.decode import decode
+from videossr.video.plan import Plan, RejectedError
+
+
+@dataclass
+class Served:
+    """What a server on loopback gave out: the ranges of each file, and when it is to break down."""
+
+    address: str = ""
+    folder: Path = Path()
+    ranges: dict[str, list[range]] = field(default_factory=dict)
+    breaks_after: int | None = None
+
+    def bytes_of(self, name: str) -> int:
+        return sum(map(len, self.ranges[name]))
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """A web server that knows ranges, for the files of a new folder."""
+    state = Served(folder=tmp_path / "served")
+    state.folder.mkdir()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self._answer(body=False)
+
+        def do_GET(self) -> None:
+            self._answer(body=True)
+
+        def _answer(self, *, body: bool) -> None:
+            name = self.path.removeprefix("/")
+            data = (state.folder / name).read_bytes()
+            asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+            part = range(int(asked[1]), min(int(asked[2]) + 1, len(data))) if asked else range(len(data))
+            given = state.ranges.setdefault(name, [])
+            if body and state.breaks_after is not None and len(given) >= state.breaks_after:
+                self.send_error(500)
+                return
+            self.send_response(206 if asked else 200)
+            self.send_header("Accept-Ranges", "bytes")
+            self.send_header("Content-Length", str(len(part)))
+            if asked:
+                self.send_header("Content-Range", f"bytes {part.start}-{part.stop - 1}/{len(data)}")
+            self.end_headers()
+            if body:
+                given.append(part)
+                self.wfile.write(data[part.start : part.stop])
+
+        def log_message(self, format: str, *values: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        state.address = f"http://127.0.0.1:{server.server_address[1]}"
+        yield state
+        server.shutdown()
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[UPath]:
+    """A bucket of an S3 server on loopback."""
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(f"AWS_{name}", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    address = f"http://{host}:{port}"
+    boto3.client("s3", endpoint_url=address).create_bucket(Bucket="videos")
+    yield UPath("s3://videos", endpoint_url=address, skip_instance_cache=True)
+    server.stop()
+
+
+def copy(source: Path, target: Path, muxer: dict[str, str] | None = None, times: int = 1) -> Path:
+    """The video stream of a file in another container, several times in a row."""
+    with av.open(str(target), "w", options=muxer or {}) as out:
+        made = None
+        length = 0
+        for _ in range(times):
+            start = length
+            with av.open(str(source)) as container:
+                stream = container.streams.video[0]
+                made = made or out.add_stream_from_template(stream)
+                for packet in container.demux(stream):
+                    if packet.size and packet.pts is not None and packet.dts is not None:
+                        packet.pts += start
+                        packet.dts += start
+                        length = max(length, packet.pts + (packet.duration or 1))
+                        packet.stream = made
+                        out.mux(packet)
+    return target
+
+
+@pytest.fixture
+def variants(videos: Path, tmp_path: Path) -> list[Path]:
+    """One video as mp4 with the index at either end or in fragments, mkv and ts."""
+    source = videos / "real" / "bikes.mp4"
+    return [
+        copy(source, tmp_path / "first.mp4", {"movflags": "faststart"}),
+        copy(source, tmp_path / "last.mp4"),
+        copy(source, tmp_path / "fragments.mp4", {"movflags": "frag_keyframe+empty_moov"}),
+        copy(source, tmp_path / "plain.mkv"),
+        copy(source, tmp_path / "plain.ts"),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["uniform", "snap"])
+def test_a_store_gives_the_same_frames(variants: list[Path], bucket: UPath, kind: str) -> None:
+    for path in variants:
+        plan = Plan(kind="snap" if kind == "snap" else "uniform", frames=8)
+        remote = bucket / path.name
+        remote.write_bytes(path.read_bytes())
+        here, there = decode(path, plan), decode(remote, plan)
+        assert there.choice == here.choice
+        assert there.timeline == here.timeline
+        assert there.facts == here.facts
+        assert np.array_equal(there.frames, here.frames)
+
+
+def test_no_byte_is_fetched_twice(variants: list[Path], served: Served) -> None:
+    for path in variants:
+        (served.folder / path.name).write_bytes(path.read_bytes())
+        there = decode(UPath(f"{served.address}/{path.name}"), Plan(frames=8))
+        assert np.array_equal(there.frames, decode(path, Plan(frames=8)).frames)
+        assert served.bytes_of(path.name) <= path.stat().st_size
+
+
+def test_few_requests_for_a_whole_file_and_few_bytes_for_some_frames(
+    videos: Path, tmp_path: Path, served: Served
+) -> None:
+    """Some 25 MB of half an hour: the uniform plan reads it in few pieces, snap reads little of it."""
+    for name, muxer in (("first.mp4", {"movflags": "faststart"}), ("last.mp4", {})):
+        path = copy(videos / "real" / "people.mp4", tmp_path / name, muxer, times=8)
+        (served.folder / name).write_bytes(path.read_bytes())
+        size = path.stat().st_size
+        plan = Plan(frames=16, kind="snap")
+        here, there = decode(path, plan), decode(UPath(f"{served.address}/{name}"), plan)
+        assert there.choice == here.choice
+        assert np.array_equal(there.frames, here.frames)
+        assert served.bytes_of(name) < size / 2
+        served.ranges.clear()
+        decode(UPath(f"{served.address}/{name}"), Plan(frames=16))
+        assert served.bytes_of(name) <= size
+        assert len(served.ranges[name]) < 20
+
+
+def test_an_outage_says_nothing_about_the_video(variants: list[Path], served: Served, bucket: UPath) -> None:
+    path = variants[0]
+    (served.folder / path.name).write_bytes(path.read_bytes())
+    remote = UPath(f"{served.address}/{path.name}")
+    for served.breaks_after in (0, 1):
+        served.ranges.clear()
+        with pytest.raises(ConnectionError, match=path.name):
+            decode(remote, Plan(frames=8))
+    with pytest.raises(FileNotFoundError):
+        decode(bucket / "nothing.mp4", Plan(frames=8))
+    text = bucket / "text.mp4"
+    text.write_bytes(b"not a video " * 1000)
+    with pytest.raises(RejectedError, match="unreadable"):
+        decode(text, Plan(frames=8))

@@ -17,7 +17,7 @@ from videossr.build.recipe import Mixture
 from videossr.build.select import Job
 from videossr.question import Question
 from videossr.render import pixel_hash, render, shown
-from videossr.sample import Reject, Sample
+from videossr.sample import Reject, Sample, VideoKey
 from videossr.tasks.base import Video
 from videossr.video.corpus import Corpus
 from videossr.video.plan import fit

@@ -252,10 +252,11 @@ def phase(folder: Path) -> str:
 
 def prepare(verb: str, videos: Path, where: Path) -> Harness:
     """Lay out the folder that the commands run in."""
-    (where / "videos").symlink_to(videos.resolve())
+    if videos != where / "videos":
+        (where / "videos").symlink_to(videos.resolve())
     if verb == "build":
         (where / "recipe.toml").write_text(RECIPE)
-        words = [*VIDEOSSR, "index", "videos", "--out", "corpus", "--max-pixels", "16384", "--workers", "2"]
+        words = [*VIDEOSSR, "index", "videos", "--out", "corpus", "--workers", "2"]
         said = finish(process := begin(words, where))
         if process.returncode != 0:
             raise FaultError(said)

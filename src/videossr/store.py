@@ -58,9 +58,11 @@ def is_local(path: Place) -> TypeIs[Path]:
 
 
 def make_folder(path: Place) -> None:
-    """With all above it. In an object store there is nothing to make."""
+    """With all above it; an object store needs none. Raises ValueError where nothing can be written."""
     if is_local(path):
         path.mkdir(parents=True, exist_ok=True)
+    elif path.protocol in ("http", "https"):
+        raise ValueError(f"{path}: a web server cannot be written to; choose another --out")
 
 
 @contextmanager
@@ -101,13 +103,10 @@ def workshop(out: Place) -> Iterator[Path]:
     """The local folder for unfinished work on `out`, kept from other runs while the block lasts.
 
     It lies in `out`; that of a remote `out` in the user's cache, so a stopped run goes on only on the same machine.
-    What is left in it is for the next run. Raises ValueError when another run is at work there, or when nothing can be
-    written there.
+    What is left in it is for the next run. Raises ValueError when another run is at work there.
     """
     if isinstance(out, Path):
         folder = out / UNFINISHED
-    elif out.protocol in ("http", "https"):
-        raise ValueError(f"{out}: a web server cannot be written to; choose another --out")
     else:
         caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         folder = caches / "videossr" / hashlib.sha256(str(out).encode()).hexdigest()[:16]

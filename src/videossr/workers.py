@@ -244,13 +244,10 @@ def _serve(line: Connection, shared: Any) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    line.send("ready")
-    while True:
-        try:
-            call = line.recv_bytes()
-        except EOFError:
-            return
-        line.send_bytes(answer(call, shared))
+    with contextlib.suppress(EOFError, OSError):  # the parent is gone
+        line.send("ready")
+        while True:
+            line.send_bytes(answer(line.recv_bytes(), shared))
 
 
 def answer(call: bytes, shared: Any) -> bytes:

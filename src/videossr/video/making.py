@@ -29,6 +29,10 @@ _REJECTED = pa.schema(
 )
 
 
+_BEGUN = (UNFINISHED, ".config.toml.partial")
+"""What a run that was killed at its very first step leaves."""
+
+
 def claim(out: Place, config: Mapping[str, Any]) -> None:
     """Make `out` ours, or check that it is. Raises CorpusError."""
     saved = out / "config.toml"
@@ -40,11 +44,12 @@ def claim(out: Place, config: Mapping[str, Any]) -> None:
         if changed:
             names = ", ".join(dict.fromkeys(f"{name} is {flat(old).get(name)}" for name, _ in changed))
             raise CorpusError(f"{out} was indexed with another configuration ({names}): index into a new folder")
-    elif out.exists() and (not out.is_dir() or any(entry.name != UNFINISHED for entry in out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(entry.name not in _BEGUN for entry in out.iterdir())):
         raise CorpusError(f"{out} holds something that is not a corpus: name a new folder with --out")
     else:
-        make_folder(out / "packs")
+        make_folder(out)
         write_text(saved, tomli_w.dumps(dict(config)))
+    make_folder(out / "packs")
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

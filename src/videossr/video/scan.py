@@ -123,9 +123,10 @@ def _seen(path: str, file: Place, facts: Mapping[str, Any] | None) -> File:
     if isinstance(file, Path):
         status = file.stat()
         return File(path, file, status.st_size, str(status.st_mtime_ns))
-    info = file.fs.info(file.path) if facts is None else facts
-    stamp = next((info[name] for name in ("ETag", "etag", "LastModified", "mtime", "created") if info.get(name)), "")
-    return File(path, file, int(info["size"] or 0), str(stamp))
+    if facts is None or facts["size"] is None:  # as on the page of a web server
+        facts = file.fs.info(file.path)
+    stamp = next((facts[name] for name in ("ETag", "etag", "LastModified", "mtime", "created") if facts.get(name)), "")
+    return File(path, file, int(facts["size"] or 0), str(stamp))
 
 
 def _text(path: PurePosixPath) -> str:

@@ -1,11 +1,11 @@
 """Decode videos with one library and say what each cost; speed/index.py starts it as a fresh process.
 
-    python speed/decoders.py LIBRARY < question.json > answer.json
+    python speed/decoders.py LIBRARY
 
-Question: {path: {"indices": frames wanted, "size": [height, width]}}. Answer: {"imports": seconds, "versions": {},
-"files": {path: {"cpu": seconds, "indices", "size", "print": mean color of 16 fields of each frame} or {"error"}}}.
-Seconds are user and system time of this process with all its threads. videossr chooses its frames itself; the others
-are given them.
+The first line that it writes is {"imports": seconds, "versions": {}}. Then it reads one question a line, {"path",
+"indices": frames wanted, "size": [height, width]}, and answers {"cpu": seconds, "indices", "size", "print": mean color
+of 16 fields of each frame} or {"error"}. Seconds are user and system time of this process with all its threads.
+videossr chooses its frames itself; the others are given them.
 """
 
 from __future__ import annotations
@@ -116,25 +116,27 @@ def fields(frames: Frames) -> list[list[float]]:
 
 
 def main(library: str) -> None:
-    """Answer the question on the standard input."""
-    question: dict[str, dict[str, Any]] = json.load(sys.stdin)
+    """Answer the questions on the standard input, a line each."""
     start = cpu()
     packages, read = LIBRARIES[library]()
     cv2.setNumThreads(1)
-    answer: dict[str, Any] = {"imports": cpu() - start, "versions": {name: version(name) for name in packages}}
-    answer["files"] = {}
-    for path, wanted in question.items():
+    say({"imports": cpu() - start, "versions": {name: version(name) for name in packages}})
+    for line in sys.stdin:
+        wanted = json.loads(line)
         start = cpu()
         try:
-            frames, indices = read(path, wanted["indices"], tuple(wanted["size"]))
+            frames, indices = read(wanted["path"], wanted["indices"], tuple(wanted["size"]))
         except Exception as error:  # whatever a library raises
-            answer["files"][path] = {"error": f"{type(error).__name__}: {error}"}
+            say({"error": f"{type(error).__name__}: {error}"})
             continue
         spent = cpu() - start
-        size = list(frames.shape[1:3])
-        answer["files"][path] = {"cpu": spent, "indices": list(indices), "size": size, "print": fields(frames)}
+        say({"cpu": spent, "indices": list(indices), "size": frames.shape[1:3], "print": fields(frames)})
         del frames
-    json.dump(answer, sys.stdout)
+
+
+def say(answer: dict[str, Any]) -> None:
+    """One line of JSON."""
+    print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@
     make .side/decoders/.done
     python speed/index.py ../shared/videos/real CLIPS [REPEATS]
 
-Each measurement is a fresh process that works alone on all files of a set, one after the other; its user and system
-time are counted, for decoders without their imports. The repeats (3) take turns, and the least of them is shown. decord
-and torchcodec, and the usual pipeline, live in the side environment `decoders`.
+Each decoder is a fresh process for each set of files, and the decoders take turns at every file, so that what else the
+machine does meets all alike. Only one of them works at a time; its user and system time are counted, without imports.
+The least of the repeats (3) is taken for each file. decord and torchcodec, and the usual pipeline, live in the side
+environment `decoders`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,7 +27,7 @@ import numpy as np
 
 HERE = Path(__file__).parent
 SIDE = HERE.parent / ".side" / "decoders" / "bin" / "python"
-METHODS = {  # name -> (python, what is written in the table)
+METHODS = {  # name -> (python, what is written in the table); the first one chooses the frames
     "videossr-uniform": (sys.executable, "videossr, uniform"),
     "videossr-snap": (sys.executable, "videossr, snap"),
     "pyav": (sys.executable, "PyAV, from the start to the last frame wanted"),
@@ -46,6 +46,9 @@ COLUMNS = {
 """Samples of each kind: the paper's shares, one sample a video."""
 
 KNOBS = {"jigsaw": "", "counting": "knobs = { slots_max = 3, instances_max = 3 }"}
+LIMITS = "limits = { picture = 0, palette = 0, texture = 0, contrast = 0 }"
+"""Many cuts hide a change, and the gates would leave few of these clips; they are run all the same."""
+
 APART = 8.0
 """Mean difference of two decoders' pictures, in levels of 255, above which they are taken for different frames."""
 
@@ -70,13 +73,15 @@ def command(*arguments: str) -> float:
     """Processor seconds of a videossr command and of all the processes that it starts."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent / "src")}
-    subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", "from videossr.cli import main; main()", *arguments],
-        check=True,
+        check=False,
         env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
     )
+    if done.returncode:
+        raise SystemExit(f"videossr {' '.join(arguments)}: {done.stderr}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -86,38 +91,65 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+class Decoder:
+    """One decoder in a process of its own, see speed/decoders.py."""
+
+    def __init__(self, method: str) -> None:
+        self._process = subprocess.Popen(
+            [METHODS[method][0], str(HERE / "decoders.py"), method],
+            env={**os.environ, "PYTHONPATH": str(HERE.parent / "src")},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.about = self._answer()
+
+    def ask(self, path: Path, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """What became of a file, of which `chosen` names the frames and the size."""
+        assert self._process.stdin is not None
+        question = {"path": str(path), "indices": chosen["indices"], "size": chosen["size"]}
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def close(self) -> None:
+        self._process.communicate()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+
 def decoders(folder: Path, repeats: int) -> tuple[Costs, dict[str, str], list[str]]:
     """Each decoder on each file of a folder; versions; and the files that were left out, with the reason."""
-    best: Costs = defaultdict(dict)
+    best: Costs = {method: {} for method in METHODS}
+    running = {method: Decoder(method) for method in METHODS}
     versions: dict[str, str] = {}
+    for decoder in running.values():
+        versions |= decoder.about["versions"]
     left_out: dict[str, str] = {}
-    everything = [str(path) for path in sorted(folder.iterdir()) if path.suffix in (".mp4", ".mkv", ".webm")]
     for repeat in range(repeats):
-        ours: dict[str, Any] = {}
-        for method, (python, title) in METHODS.items():
-            chosen = method.startswith("videossr")
-            question = (
-                {path: {"indices": [], "size": [0, 0]} for path in everything}
-                if chosen
-                else {path: {"indices": facts["indices"], "size": facts["size"]} for path, facts in ours.items()}
-            )
-            answer = ask(python, "decoders.py", method, question=question)
-            versions |= answer["versions"]
-            for path, facts in answer["files"].items():
-                if "error" in facts:
-                    left_out[path] = f"{title}: {facts['error']}"
-                elif not chosen and apart(facts, ours[path]) > APART:
-                    left_out[path] = f"{title} shows other pictures"
-                else:
-                    best[method][path] = min(facts["cpu"], best[method].get(path, np.inf))
-            if method == "videossr-uniform":
-                ours = {path: facts for path, facts in answer["files"].items() if "error" not in facts}
-            total = sum(facts.get("cpu", 0) for facts in answer["files"].values())
-            say(f"repeat {repeat + 1}, {folder.name}: {title}: {total:.1f} s (imports {answer['imports']:.1f} s)")
-    kept = {
-        method: {path: cost for path, cost in costs.items() if path not in left_out} for method, costs in best.items()
-    }
-    return kept, versions, [f"{Path(path).name} ({reason})" for path, reason in left_out.items()]
+        for path in sorted(folder.iterdir()):
+            chosen: dict[str, Any] = {"indices": [], "size": [0, 0]}
+            for method, decoder in running.items():
+                found = decoder.ask(path, chosen)
+                if "error" in found:
+                    left_out[path.name] = f"{METHODS[method][1]}: {found['error']}"
+                    break
+                if method == "videossr-uniform":
+                    chosen = found
+                elif method != "videossr-snap" and apart(found, chosen) > APART:
+                    left_out[path.name] = f"{METHODS[method][1]} shows other pictures"
+                    break
+                best[method][path.name] = min(found["cpu"], best[method].get(path.name, np.inf))
+            say(f"repeat {repeat + 1}: {path.name}: {[round(best[method].get(path.name, 0), 2) for method in METHODS]}")
+    for decoder in running.values():
+        decoder.close()
+    for costs in best.values():
+        for name in left_out:
+            costs.pop(name, None)
+    return best, versions, [f"{name} ({reason})" for name, reason in left_out.items()]
 
 
 def apart(mine: Mapping[str, Any], other: Mapping[str, Any]) -> float:
@@ -130,7 +162,7 @@ def recipe() -> str:
     tables = ['name = "speed"', 'summary = "One sample a video, in the shares of the paper."']
     for column, count in COLUMNS.items():
         task = column if column in KNOBS else "grounding"
-        knobs = KNOBS.get(column, f'knobs = {{ perturbation = "{column}" }}')
+        knobs = KNOBS.get(column, f'knobs = {{ perturbation = "{column}", {LIMITS} }}')
         tables.append(f'[columns."{column}"]\ntask = "{task}"\ncount = {count}\n{knobs}')
     return "\n\n".join(tables) + "\n"
 
@@ -175,7 +207,7 @@ def whole(folder: Path, repeats: int, scratch: Path) -> dict[str, dict[str, floa
 
 def mean(costs: Mapping[str, float], *parts: str) -> float:
     """Seconds a file, over the files whose names have all `parts`."""
-    return float(np.mean([cost for path, cost in costs.items() if all(part in Path(path).name for part in parts)]))
+    return float(np.mean([cost for path, cost in costs.items() if all(part in path for part in parts)]))
 
 
 def total(costs: Mapping[str, float], paths: Iterable[str]) -> float:

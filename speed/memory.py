@@ -3,8 +3,8 @@
     python -m speed.many VIDEOS/real CLIPS --count 5000
     python -m speed.memory VIDEOS/real WORK --clips CLIPS --samples 1000000
 
-Both run as users run them, with worker processes. Only the frames of `build` are small, 8 of 32 x 32 pixels, so that a
-million draws take an hour. WORK is kept, and a run that is repeated there goes on or has nothing to do: name a new one.
+Both run as users run them, with worker processes. Only the frames of `build` are small, 5 of 32 x 32 pixels, so that a
+million draws take half an hour. WORK is kept, and name a new one for each run.
 Figures and the plot go to docs/results/memory.{json,png}. Linux only.
 """
 
@@ -33,7 +33,7 @@ from videossr.video.plan import Plan
 from videossr.wording import load_wording
 
 RESULTS = Path(__file__).parents[1] / "docs/results"
-PLAN = Plan(frames=8, max_pixels=1024)
+PLAN = Plan(frames=5, max_pixels=1024)
 Points: TypeAlias = list[tuple[float, int, float]]
 
 app = App()
@@ -88,9 +88,9 @@ def watch_build(videos: Path, work: Path, samples: int, workers: int) -> Points:
         name: {
             "task": "grounding",
             "count": samples // 2,
-            "knobs": {"perturbation": "noise", "frames": 8, "length": length},
+            "knobs": {"perturbation": "noise", "frames": 5, "length": [4, 4]},
         }
-        for name, length in {"short": [4, 5], "long": [5, 6]}.items()
+        for name in ("one", "other")
     }
     watch = Watch()
 

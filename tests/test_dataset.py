@@ -139,7 +139,7 @@ def test_another_corpus_is_refused(dataset: Path, videos: Path, tmp_path: Path) 
 
 
 def test_a_corpus_may_grow(dataset: Path, corpus: Corpus, videos: Path, tmp_path: Path) -> None:
-    grown = shutil.copytree(corpus.path, tmp_path / "grown")
+    grown = shutil.copytree(str(corpus.path), tmp_path / "grown")
     index(videos / "edge", grown)
     assert Corpus(grown).hash != corpus.hash
     assert VideoSSRDataset(dataset, corpus=grown).repeats(0)

@@ -58,6 +58,28 @@ def test_a_smaller_size_is_rendered_and_its_sides_are_multiples_of_32(column: st
     assert {clip.frames.shape[1:3] for clip in clips} == {(height, width)}
 
 
+@pytest.mark.parametrize("max_pixels", [65536, 20_000, 11_000])
+def test_gates_see_what_is_rendered(max_pixels: int, corpus: Corpus) -> None:
+    """Also where the pack is decoded at a part of its size."""
+    drawn = draw(corpus, "mirror", "people.mp4", max_pixels)
+    index = next(i for i, entry in enumerate(corpus.videos) if entry.path == "people.mp4")
+    judged = drafter(corpus, max_pixels).video(index).frames
+    first, last = drawn.sample.integer("first"), drawn.sample.integer("last")
+    expected = judged.copy()
+    expected[first : last + 1] = judged[first : last + 1, :, ::-1]
+    assert np.array_equal(render(corpus, drawn.sample)[0].frames, expected)
+
+
+def test_a_much_larger_pack_is_decoded_at_a_part_of_its_size(corpus: Corpus) -> None:
+    key = next(entry.key for entry in corpus.videos if entry.path == "people.mp4")
+    whole = corpus.frames(key, [7, 3])
+    height, width = whole.shape[1:3]
+    half = corpus.frames(key, [7, 3], (height // 2, width // 2 - 8))
+    assert half.shape == (2, height // 2, width // 2, 3)
+    assert np.abs(half.astype(np.int16) - fill(whole, height // 2, width // 2)).mean() < 1.5
+    assert corpus.frames(key, [7, 3], (height // 2 + 1, 8)).shape == whole.shape
+
+
 def test_a_donor_of_another_shape_is_cut_not_stretched(corpus: Corpus) -> None:
     sample = draw(corpus, "swap", "bikes.mp4").sample
     shown = render(corpus, sample)[0].frames

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_every_item_is_done_once_and_errors_are_raised(runner: Here[float] | Poo
     with runner as pool:
         assert sorted(pool.run(half, range(40))) == [(number, number / 2) for number in range(40)]
         with pytest.raises(TypeError):
-            list(pool.run(half, [2, "x"]))  # type: ignore[list-item]
+            list(pool.run(half, [2, cast(int, "x")]))
 
 
 def fail(share: float, number: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import threading
 from collections.abc import Iterator
@@ -13,11 +14,48 @@ import av
 import boto3  # type: ignore[import-untyped]
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 from upath import UPath
 
+from videossr.video import remote
 from videossr.video.decode import decode
 from videossr.video.plan import Plan, RejectedError
+
+
+class Recorded(io.BytesIO):
+    """A file that remembers which ranges of it were read."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.ranges: list[range] = []
+
+    def read(self, size: int | None = -1) -> bytes:
+        start = self.tell()
+        data = super().read(size)
+        self.ranges.append(range(start, start + len(data)))
+        return data
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(min_size=1, max_size=400), st.lists(st.tuples(st.integers(0, 420), st.integers(1, 90)), max_size=12))
+def test_any_reads_give_the_bytes_and_fetch_none_twice(
+    monkeypatch: pytest.MonkeyPatch, data: bytes, reads: list[tuple[int, int]]
+) -> None:
+    monkeypatch.setattr(remote, "_BLOCK", 16)
+    monkeypatch.setattr(remote, "_AHEAD", 64)
+    file = Recorded(data)
+    source = remote.Remote(file, io.BytesIO())
+    for start, size in reads:
+        source.seek(start)
+        assert source.read(size) == data[start : start + size]
+        assert source.tell() == max(start, min(start + size, len(data)))
+    fetched = [byte for part in file.ranges for byte in part]
+    assert len(fetched) == len(set(fetched))
+    source.seek(0)
+    source.blank = True
+    assert source.read(500) == bytes(len(data))
 
 
 @dataclass
@@ -127,9 +165,9 @@ def variants(videos: Path, tmp_path: Path) -> list[Path]:
 def test_a_store_gives_the_same_frames(variants: list[Path], bucket: UPath, kind: str) -> None:
     for path in variants:
         plan = Plan(kind="snap" if kind == "snap" else "uniform", frames=8)
-        remote = bucket / path.name
-        remote.write_bytes(path.read_bytes())
-        here, there = decode(path, plan), decode(remote, plan)
+        stored = bucket / path.name
+        stored.write_bytes(path.read_bytes())
+        here, there = decode(path, plan), decode(stored, plan)
         assert there.choice == here.choice
         assert there.timeline == here.timeline
         assert there.facts == here.facts
@@ -166,11 +204,11 @@ def test_few_requests_for_a_whole_file_and_few_bytes_for_some_frames(
 def test_an_outage_says_nothing_about_the_video(variants: list[Path], served: Served, bucket: UPath) -> None:
     path = variants[0]
     (served.folder / path.name).write_bytes(path.read_bytes())
-    remote = UPath(f"{served.address}/{path.name}")
+    stored = UPath(f"{served.address}/{path.name}")
     for served.breaks_after in (0, 1):
         served.ranges.clear()
         with pytest.raises(ConnectionError, match=path.name):
-            decode(remote, Plan(frames=8))
+            decode(stored, Plan(frames=8))
     with pytest.raises(FileNotFoundError):
         decode(bucket / "nothing.mp4", Plan(frames=8))
     text = bucket / "text.mp4"

@@ -17,7 +17,7 @@ from videossr.build.recipe import Mixture
 from videossr.build.select import Job
 from videossr.question import Question
 from videossr.render import pixel_hash, render, shown
-from videossr.sample import Reject, Sample
+from videossr.sample import Reject, Sample, VideoKey
 from videossr.tasks.base import Video
 from videossr.video.corpus import Corpus
 from videossr.video.plan import fit
@@ -95,13 +95,13 @@ class Drafter:
 
     def records(self, jobs: Sequence[Job]) -> list[Record | Failed]:
         """As `draw`, in the form that the ledger keeps."""
-        return [self._record(result) if isinstance(result, Drawn) else result for result in self.draw(jobs)]
+        own = self.corpus.videos[jobs[0].video].key
+        return [self._record(result, own) if isinstance(result, Drawn) else result for result in self.draw(jobs)]
 
-    def _record(self, drawn: Drawn) -> Record:
+    def _record(self, drawn: Drawn, own: VideoKey) -> Record:
         row = table.to_row(drawn.sample, drawn.question, drawn.pixels, self.seed, drawn.job.attempt)
-        own = self.corpus.videos[drawn.job.video].key
         others = sorted({self.corpus.videos.position(key) for key in drawn.sample.sources if key != own})
-        return Record(drawn.job, drawn.sample.id, pack_row(row), tuple(others))
+        return Record(drawn.job, row["id"], pack_row(row), tuple(others))
 
     def _question(self, sample: Sample) -> Question:
         try:

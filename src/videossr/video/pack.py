@@ -192,6 +192,7 @@ class Pack:
 
     def __init__(self, path: Place) -> None:
         self.path = path
+        self._last: Entry | None = None
         try:
             self._data = _map(path) if isinstance(path, Path) else None
             self.size: int = len(self._data) if self._data is not None else path.stat().st_size
@@ -264,9 +265,13 @@ class Pack:
         return bisect.bisect_left(range(len(self)), content, key=lambda row: column[row].as_py())
 
     def find(self, content: str) -> Entry | None:
-        """What is known of a video, by its content hash."""
-        row = self.position(content)
-        return self[row] if row < len(self) and self.table["content"][row].as_py() == content else None
+        """What is known of a video, by its content hash. One that is asked for again and again is read once."""
+        if self._last is None or self._last.content != content:
+            row = self.position(content)
+            if row == len(self) or self.table["content"][row].as_py() != content:
+                return None
+            self._last = self[row]
+        return self._last
 
     def jpegs(self, entry: Entry) -> memoryview:
         """All JPEGs of a video, one after the other. Raises CorpusError when they are not those that were indexed."""

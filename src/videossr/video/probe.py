@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -276,6 +277,8 @@ def _promise(container: InputContainer, stream: VideoStream, look_at: Looker) ->
     if not shown:
         return None
     timeline = timeline_of(stream, shown)
+    if stream.codec_context.has_b_frames and all(now.time < after.time for now, after in pairwise(rows)):
+        understood = False  # pictures that change places, in a container that does not say so: its times are in doubt
     packets = understand(rows) if understood else None
     return Promise(timeline, packets, tuple(numbers[time] for time in timeline.times) if packets is not None else ())
 

@@ -111,5 +111,6 @@ def reachable(place: Place) -> Iterator[Source]:
 
 def _outage(place: Place, error: Exception) -> OSError:
     """In one kind, whatever the file system raises. Its own text is left out: it may quote an address with a key."""
-    kind = type(error) if isinstance(error, (FileNotFoundError, PermissionError)) else ConnectionError
+    known = (FileNotFoundError, PermissionError)
+    kind = next((kind for kind in known if isinstance(error, kind)), ConnectionError)
     return kind(f"{place} could not be read: {type(error).__name__}")

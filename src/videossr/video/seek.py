@@ -44,9 +44,14 @@ def frames_by_groups(
     cursor = _Cursor(container, stream, packets)
     look_at = looker_for(stream)
     for group in _primed(packets, packets.groups(wanted)):
+        before: int | None = None
         for number, frame in _decoded(cursor, stream, group, look_at, log):
-            if frame.pts != packets.rows[number].time or (number == group.start and not frame.key_frame):
+            now = packets.rows[number].time
+            if frame.pts != now or (before is not None and now <= before):
                 raise PromiseBrokenError
+            if number == group.start and not frame.key_frame:
+                raise PromiseBrokenError
+            before = now
             if number not in open_ones:
                 continue
             if number != missing.pop():

@@ -15,8 +15,12 @@ from pathlib import Path
 
 from ray.cluster_utils import Cluster
 
+from videossr.build import recipe
+from videossr.build.run import build
 from videossr.cluster import RayPool
+from videossr.video.corpus import Corpus
 from videossr.video.index import Outcome, index
+from videossr.wording import load_wording
 from videossr.workers import DIED, WorkerError
 
 RESULT = 300_000
@@ -51,7 +55,7 @@ def leave_one(folder: Path) -> None:
         assert done == {number: DIED if number == 7 else (2 * number, bytes(RESULT)) for number in range(40)}
 
 
-def index_while_one_leaves(folder: Path) -> None:
+def index_and_build(folder: Path) -> None:
     with cluster(3) as made:
         doomed = made.list_all_nodes()[1:2]
 
@@ -61,6 +65,9 @@ def index_while_one_leaves(folder: Path) -> None:
 
         index(folder / "videos", folder / "of-three", workers=1, ray=made.address, progress=leave)
         assert not doomed
+        made.add_node(num_cpus=1)
+        mixture = recipe.load("smoke", {}).limited(12)
+        build(mixture, Corpus(folder / "corpus"), folder / "built-of-three", wording=load_wording(), ray=made.address)
 
 
 def lack(folder: Path) -> None:
@@ -86,5 +93,5 @@ def lack(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    cases = {case.__name__: case for case in (leave_one, index_while_one_leaves, lack)}
+    cases = {case.__name__: case for case in (leave_one, index_and_build, lack)}
     cases[sys.argv[1]](Path(sys.argv[2]))

@@ -14,24 +14,27 @@ import psutil
 import pytest
 
 from tests.integration.conftest import ROOT
+from tests.integration.faults import VIDEOSSR
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'videossr[ray]'")
 pytestmark = pytest.mark.integration
 
 CLIPS = ("bikes.mp4", "bottles.mp4", "carphone.mp4", "cars.mp4", "pancake.mkv", "people.mp4", "scene_cuts.mp4")
-INDEX = [sys.executable, "-c", "from videossr.cli import main; main()", "index", "videos", "--workers", "2"]
+INDEX = [*VIDEOSSR, "index", "videos", "--workers", "2"]
+BUILD = [*VIDEOSSR, "build", "smoke", "--limit", "12", "--corpus", "corpus", "--out", "dataset", "--workers", "2"]
 ENV = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
 def folder(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With `videos`, and the corpus that two local processes make of them in `corpus`."""
+    """With `videos`, and the `corpus` and `dataset` that two local processes make of them."""
     made = tmp_path_factory.mktemp("ray")
     (made / "videos").mkdir()
     for name in CLIPS:
         (made / "videos" / name).symlink_to(videos / "real" / name)
     (made / "videos/corrupted.mp4").symlink_to(videos / "edge/corrupted.mp4")
-    subprocess.run([*INDEX, "--out", "corpus"], cwd=made, env=ENV, check=True, capture_output=True)
+    for words in ([*INDEX, "--out", "corpus"], BUILD):
+        subprocess.run(words, cwd=made, env=ENV, check=True, capture_output=True)
     return made
 
 
@@ -52,9 +55,10 @@ def test_results_that_wait_on_a_node_are_made_again_when_it_dies(tmp_path: Path)
     on_nodes("leave_one", tmp_path)
 
 
-def test_an_index_over_three_nodes_one_of_which_dies(folder: Path) -> None:
-    on_nodes("index_while_one_leaves", folder)
+def test_three_nodes_one_of_which_dies_make_the_same_bytes(folder: Path) -> None:
+    on_nodes("index_and_build", folder)
     assert same(folder / "corpus", folder / "of-three")
+    assert same(folder / "dataset", folder / "built-of-three")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide a folder from one node")

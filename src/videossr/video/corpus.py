@@ -114,13 +114,17 @@ class Corpus:
         return Videos(self)
 
     def pack(self, shard: str) -> Pack:
-        """The pack of that name. Raises CorpusError when it is missing or not as long as it was."""
+        """The pack of that name, which then stays open. Raises CorpusError when it is not there or not whole."""
         if shard not in self._packs:
-            pack = Pack(pack_file(self.path, shard))
-            if pack.size != (expected := self.manifest["shards"][shard]["bytes"]):
-                raise CorpusError(f"{pack.path} has {pack.size} bytes instead of {expected}: copy it again")
-            self._packs[shard] = pack
+            self._packs[shard] = self.open(shard)
         return self._packs[shard]
+
+    def open(self, shard: str) -> Pack:
+        """The pack of that name. Raises CorpusError when it is missing or not as long as it was."""
+        pack = Pack(pack_file(self.path, shard))
+        if pack.size != (expected := self.manifest["shards"][shard]["bytes"]):
+            raise CorpusError(f"{pack.path} has {pack.size} bytes instead of {expected}: copy it again")
+        return pack
 
     def entry(self, key: VideoKey) -> Entry:
         """What is known of a video. Raises CorpusError when the corpus does not have it in this decoded form."""
@@ -202,4 +206,4 @@ class Videos(Sequence[Entry]):
 
     def __iter__(self) -> Iterator[Entry]:
         for shard in self._shards:
-            yield from self._corpus.pack(shard)
+            yield from self._corpus.open(shard)

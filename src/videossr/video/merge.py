@@ -16,7 +16,7 @@ from videossr.video import pack
 from videossr.video.corpus import MANIFEST, Corpus, pack_file
 from videossr.video.fingerprint import NEAR_SHARE, Fingerprints, largest_share
 from videossr.video.making import REJECTED, claim, complete, flat
-from videossr.video.pack import SHARDS, CorpusError, Entry, Rejection
+from videossr.video.pack import SHARDS, CorpusError, Entry, Pack, Rejection
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +109,17 @@ def _near(corpora: Sequence[Corpus], progress: Callable[[str, int, int], None]) 
 
 def _write(corpora: Sequence[Corpus], shard: str, out: Place, dropped: Mapping[str, tuple[str, float]]) -> int:
     """Write one pack; how many videos more than one corpus had."""
-    holders: dict[str, Corpus] = {}
+    holders: dict[str, Pack] = {}
     rejected: dict[str, Rejection] = {}
     duplicates = 0
     for corpus in corpora:
         if shard not in corpus.manifest["shards"]:
             continue
-        for content in corpus.pack(shard).contents:
+        source = corpus.open(shard)
+        for content in source.contents:
             duplicates += content in holders
-            holders.setdefault(content, corpus)
-        for row in corpus.pack(shard).rejected:
+            holders.setdefault(content, source)
+        for row in source.rejected:
             rejected.setdefault(str(row.content), row)
     for content in holders.keys() & dropped.keys():
         path, share = dropped[content]
@@ -128,10 +129,9 @@ def _write(corpora: Sequence[Corpus], shard: str, out: Place, dropped: Mapping[s
 
     def videos() -> Iterator[tuple[Entry, memoryview]]:
         for content in sorted(holders):
-            source = holders[content].pack(shard)
-            entry = source.find(content)
+            entry = holders[content].find(content)
             assert entry is not None, f"{content} was listed"
-            yield entry, source.jpegs(entry)
+            yield entry, holders[content].jpegs(entry)
 
     rows = [rejected[content] for content in sorted(rejected.keys() - holders.keys())]
     if holders or rows:

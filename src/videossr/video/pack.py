@@ -201,6 +201,15 @@ class Pack:
 
     def read(self, start: int, stop: int) -> memoryview:
         """Bytes from `start` to before `stop`."""
+        found = self._view(start, stop)
+        if self._data is None:
+            return found
+        data = bytes(found)
+        self._data.madvise(mmap.MADV_DONTNEED)  # else this process would come to hold the whole corpus
+        return memoryview(data)
+
+    def _view(self, start: int, stop: int) -> memoryview:
+        """The same bytes, where possible in the place where the system maps the file."""
         if self._data is not None:
             return memoryview(self._data)[start:stop]
         assert not isinstance(self.path, Path)
@@ -210,12 +219,12 @@ class Pack:
     def table(self) -> pa.Table:
         """One row of `SCHEMA` a video. Raises CorpusError."""
         guess = max(0, self.size - (self.size if is_local(self.path) else _GUESS))
-        end = self.read(guess, self.size)
+        end = self._view(guess, self.size)
         length, magic = _TAIL.unpack(end[-_TAIL.size :]) if len(end) >= _TAIL.size else (0, b"")
         start = self.size - _TAIL.size - length
         if magic != _MAGIC or start < 0:
             raise CorpusError(f"{self.path} is not a whole pack: copy it again or index anew")
-        data = end[start - guess : -_TAIL.size] if start >= guess else self.read(start, self.size - _TAIL.size)
+        data = end[start - guess : -_TAIL.size] if start >= guess else self._view(start, self.size - _TAIL.size)
         try:
             table = pa.ipc.open_file(pa.py_buffer(data)).read_all()
             return table.cast(SCHEMA.with_metadata(table.schema.metadata))

@@ -21,7 +21,7 @@ HELPER = "multiprocessing" in " ".join(sys.orig_argv)
 WORKER = "--multiprocessing-fork" in sys.orig_argv
 
 
-def count_events(out, limit):
+def count_events(out: str, limit: int) -> None:
     seen = 0
 
     def look(event, args):
@@ -36,7 +36,7 @@ def count_events(out, limit):
         atexit.register(lambda: Path(SET["FAULTS_COUNT"]).write_text(str(seen)))
 
 
-def watch_decoder():
+def watch_decoder() -> None:
     import av
 
     really_open = av.open

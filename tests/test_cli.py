@@ -117,7 +117,7 @@ BUILD = "build smoke --corpus demo/corpus --out NEW"
         ("build bad.toml --corpus demo/corpus --out NEW", ["bad.toml", "not valid TOML"]),
         ("build smoke --corpus nowhere --out NEW", ["nowhere is no corpus", "videossr index DIR --out nowhere"]),
         ("build smoke --corpus demo/videos/bikes.mp4 --out NEW", ["bikes.mp4 is no corpus"]),
-        ("build smoke --corpus demo/corpus --out odd", ["odd holds something that is not a dataset", "--out"]),
+        ("build smoke --corpus demo/corpus --out odd", ["odd holds something that `videossr build` has not made", "--out"]),
         ("build smoke --corpus demo/corpus --out bad.toml", ["bad.toml"]),
         (f"{BUILD} --limit 3", ["--limit 3", "9 columns"]),
         (f"{BUILD} --workers 0", ["--workers", ">= 1"]),

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from typing_extensions import TypeIs
@@ -23,6 +25,7 @@ Place: TypeAlias = Path | UPath
 """A file or folder: a `Path` where it is local, else a `UPath`, which is used the same way."""
 
 UNFINISHED = ".unfinished"
+_TASK = "task.json"
 
 
 def place(text: str | Place) -> Place:
@@ -99,27 +102,81 @@ def write_text(path: Place, text: str) -> None:
 
 
 @contextmanager
-def workshop(out: Place) -> Iterator[Path]:
-    """The local folder for unfinished work on `out`, kept from other runs while the block lasts.
+def workshop(out: Place, task: Mapping[str, Any], *, ours: bool = False) -> Iterator[Path]:
+    """The local folder for unfinished work on `out`, kept from other runs on this machine while the block lasts.
 
     It lies in `out`; that of a remote `out` in the user's cache, so a stopped run goes on only on the same machine.
-    What is left in it is for the next run. Raises ValueError when another run is at work there.
+    What is left in it is for the next run of the same task.
+
+    Args:
+        out: what is made; the folder is, if it is not there.
+        task: what makes it, in JSON; `task["verb"]` is its name.
+        ours: whether what is in `out` may be changed though nothing was begun there.
+
+    Raises ValueError when another run is at work there, another task was begun there, or something else is there.
     """
-    if isinstance(out, Path):
-        folder = out / UNFINISHED
-    else:
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = caches / "videossr" / hashlib.sha256(str(out).encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        _lock(file, out)
+    folder = _workshop_of(out)
+    _refuse_foreign(out, folder, task, ours=ours)
+    make_folder(out)
+    with _locked(folder, out):
+        _refuse_foreign(out, folder, task, ours=ours)
+        _sign(folder, out, task)
         yield folder
 
 
-def _lock(file: IO[str], out: Place) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ValueError(f"{out}: another run is at work there; wait for it, or choose another --out") from error
-    except OSError:
-        return  # this file system has no locks
+def leave_workshop(out: Place) -> None:
+    """Remove what a run has left that was killed behind its very last step."""
+    folder = _workshop_of(out)
+    if folder.exists():
+        with _locked(folder, out):
+            shutil.rmtree(folder)
+
+
+def _workshop_of(out: Place) -> Path:
+    if is_local(out):
+        return out / UNFINISHED
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches / "videossr" / hashlib.sha256(str(out).encode()).hexdigest()[:16]
+
+
+def _refuse_foreign(out: Place, folder: Path, task: Mapping[str, Any], *, ours: bool) -> None:
+    if ours or (folder / _TASK).exists() or not out.exists():
+        return
+    if not out.is_dir() or any(entry.name != UNFINISHED for entry in out.iterdir()):
+        raise ValueError(f"{out} holds something that `videossr {task['verb']}` has not made; choose another --out")
+
+
+def _sign(folder: Path, out: Place, task: Mapping[str, Any]) -> None:
+    signature = folder / _TASK
+    if not signature.exists():
+        write_text(signature, json.dumps(task))
+        return
+    begun = json.loads(signature.read_text("utf-8"))
+    if begun != json.loads(json.dumps(task)):
+        names = [name for name in {**begun, **task} if begun.get(name) != task.get(name)]
+        told = "" if "verb" in names else f" of other {', '.join(names)}"
+        raise ValueError(
+            f"{out} holds an unfinished `videossr {begun['verb']}`{told}: finish it with its own command, choose "
+            f"another --out, or delete {out}"
+        )
+
+
+@contextmanager
+def _locked(folder: Path, out: Place) -> Iterator[None]:
+    """Raises ValueError when another run has the lock."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ValueError(f"{out}: another run is at work there; wait, or choose another --out") from error
+            except OSError:
+                pass  # this file system has no locks
+            try:
+                current = (folder / "lock").stat().st_ino == os.fstat(file.fileno()).st_ino
+            except FileNotFoundError:
+                current = False
+            if current:  # and not that of a run which has just removed its workshop
+                yield
+                return

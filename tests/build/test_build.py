@@ -147,7 +147,7 @@ def test_an_unfinished_dataset_is_finished_and_other_folders_are_left_alone(
     assert not (tmp_path / "dataset/samples-00001.parquet").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/README.md").write_text("mine")
-    with pytest.raises(ValueError, match="holds something that is not a dataset"):
+    with pytest.raises(ValueError, match="holds something that `videossr build` has not made"):
         make("mine", made, columns)
     assert (tmp_path / "mine/README.md").read_text() == "mine"
 
@@ -222,7 +222,7 @@ def test_a_dataset_may_lie_elsewhere(made: Corpus, make: Make, tmp_path: Path, m
     opened = VideoSSRDataset("memory://far/dataset")
     assert all(opened.repeats(index) for index in range(len(opened)))
     write_text(place("memory://mine/thesis.txt"), "precious")
-    with pytest.raises(ValueError, match="memory://mine holds something that is not a dataset"):
+    with pytest.raises(ValueError, match="memory://mine holds something that `videossr build` has not made"):
         build(mixture, made, place("memory://mine"), wording=load_wording())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pickle
 import shutil
@@ -22,6 +23,7 @@ from videossr.store import workshop
 from videossr.video.corpus import Corpus, corpus_hash
 from videossr.video.decode import decode
 from videossr.video.index import Outcome, index
+from videossr.video.merge import merge
 from videossr.video.pack import CorpusError
 from videossr.video.plan import Plan
 from videossr.video.scan import find
@@ -132,6 +134,10 @@ def test_a_killed_run_goes_on_where_it_stopped(source: Path, tmp_path: Path) -> 
     assert state(out) == state(tmp_path / "whole")
 
 
+def interrupt(outcome: Outcome) -> None:
+    raise KeyboardInterrupt
+
+
 def test_what_a_kill_cut_short_is_done_again(source: Path, tmp_path: Path) -> None:
     out, whole = tmp_path / "corpus", tmp_path / "whole"
     index(source, whole, PLAN)
@@ -140,8 +146,9 @@ def test_what_a_kill_cut_short_is_done_again(source: Path, tmp_path: Path) -> No
     entry = Corpus(whole).videos[0]
     (out / f"packs/{entry.content[:2]}.pack").unlink()
     (out / f"packs/.{entry.content[:2]}.pack.partial").write_bytes(b"half a pa")
+    with pytest.raises(KeyboardInterrupt):
+        index(source, out, PLAN, progress=interrupt)
     shop = out / ".unfinished"
-    (shop / "parts").mkdir(parents=True)
     (shop / "parts" / entry.content).write_bytes(b'{"content": "half a')
     (shop / "hashes.jsonl").write_text('["real/carphone.mp4", 58')
     assert index(source, out, PLAN).decoded == 1
@@ -163,10 +170,84 @@ def test_hashes_of_a_stopped_run_are_used_while_the_file_stays_the_same(source: 
         assert set(shop.hashes(again)) == {file.path for file in files} - {"real/pancake.mkv"}
 
 
+def test_a_copy_takes_the_place_of_a_file_that_vanished(source: Path, tmp_path: Path) -> None:
+    (source / "a.mp4").write_bytes((source / "real/carphone.mp4").read_bytes() + b"more")
+    (source / "b.mp4").write_bytes((source / "a.mp4").read_bytes())
+
+    seen: list[Outcome] = []
+
+    def meddle(outcome: Outcome) -> None:
+        seen.append(outcome)
+        if (outcome.phase, outcome.done) == ("hashes", outcome.total):
+            (source / "a.mp4").unlink()
+
+    summary = index(source, tmp_path / "out", PLAN, progress=meddle)
+    assert summary.rejected == {"changed": 1, "damaged": 1}
+    assert "b.mp4" in {entry.path for entry in Corpus(tmp_path / "out").videos}
+    assert [outcome.done for outcome in seen if outcome.phase == "videos"] == list(range(1, 7))
+
+
+def test_what_could_not_be_read_once_is_read_again(source: Path, tmp_path: Path) -> None:
+    """Unlike damage, it may be the fault of the machine."""
+    (source / "text.avi").write_text("this is no video")
+    assert index(source, tmp_path / "out", PLAN).rejected["unreadable"] == 1
+    again = index(source, tmp_path / "out", PLAN)
+    assert (again.decoded, again.rejected["unreadable"]) == (1, 1)
+
+
+def test_an_unfinished_run_is_not_gone_on_with_by_another(source: Path, tmp_path: Path) -> None:
+    out, one, two = tmp_path / "out", tmp_path / "one", tmp_path / "two"
+    index(source / "real", one, PLAN)
+    index(source / "edge", two, PLAN)
+
+    def stop(what: str, done: int, total: int) -> None:
+        if (what, done) == ("packs", 100):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        merge([Corpus(one), Corpus(two)], out, progress=stop)
+    with pytest.raises(ValueError, match="unfinished `videossr corpus merge`: finish it"):
+        index(source, out, PLAN)
+    with pytest.raises(ValueError, match="unfinished `videossr corpus merge` of other of"):
+        merge([Corpus(one), Corpus(one)], out)
+    merge([Corpus(one), Corpus(two)], out)
+    index(source / "edge", tmp_path / "grown", PLAN)
+    assert Corpus(out).hash != Corpus(two).hash == Corpus(tmp_path / "grown").hash
+
+
+def test_versions_of_all_that_made_a_corpus_are_named(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    index(source / "edge", out, PLAN)
+    manifest = out / "manifest.json"
+    known = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**known, "versions": {**known["versions"], "av": "1.0"}}))
+    assert index(source / "edge", out, PLAN).decoded == 0
+    index(source, out, PLAN)
+    assert Corpus(out).manifest["versions"]["av"] == f"1.0 and {known['versions']['av']}"
+    assert Corpus(out).manifest["versions"]["numpy"] == known["versions"]["numpy"]
+
+
+@pytest.mark.parametrize("place", [10, 500, 2000])
+def test_a_damaged_table_is_noticed(source: Path, tmp_path: Path, place: int) -> None:
+    out = tmp_path / "out"
+    index(source, out, PLAN)
+    first = Corpus(out).videos[0]
+    pack = out / f"packs/{first.content[:2]}.pack"
+    data = bytearray(pack.read_bytes())
+    data[-place] ^= 4
+    pack.write_bytes(data)
+    with pytest.raises(CorpusError, match=rf"{pack.name}.*copy it again, or delete it"):
+        _ = Corpus(out).videos[0]
+    pack.unlink()
+    index(source, out, PLAN)
+    assert Corpus(out).videos[0] == first
+
+
 def test_two_runs_do_not_meet(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "corpus"
-    with workshop(out), pytest.raises(ValueError, match="another run is at work"):
+    with workshop(out, {"verb": "index"}), pytest.raises(ValueError, match="another run is at work"):
         index(source, out, PLAN)
+    shutil.rmtree(out)
     assert index(source, out, PLAN).videos == 3
 
 
@@ -183,7 +264,6 @@ def test_a_file_that_changes_between_hash_and_decode_is_rejected(source: Path, t
     assert index(source, out, PLAN, progress=meddle).rejected == {"changed": 2, "damaged": 1}
     rows = {row["path"]: row for row in pq.read_table(out / "rejected.parquet").to_pylist()}
     assert rows["mine.mp4"]["reason"] == rows["gone.mp4"]["reason"] == "changed"
-    assert rows["gone.mp4"]["content"] is None
     (source / "mine.mp4").unlink()
     index(source, out, PLAN)
     index(source, tmp_path / "fresh", PLAN)
@@ -233,7 +313,7 @@ def test_what_cannot_be_indexed_says_so(source: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "corpus").exists()
     for out in (source, source / "real"):
         before = sorted(source.rglob("*"))
-        with pytest.raises(CorpusError, match="--out"):
+        with pytest.raises(ValueError, match="--out"):
             index(source, out, PLAN)
         assert sorted(source.rglob("*")) == before
     index(source, tmp_path / "corpus", PLAN)

@@ -44,7 +44,9 @@ def test_a_merged_corpus_is_that_of_all_videos(videos: Path, tmp_path: Path) -> 
         pq.read_table(tmp_path / "all/corpus/rejected.parquet")
     )
     with pytest.raises(CorpusError, match="is a corpus already"):
-        merge([Corpus(tmp_path / "one/corpus")], tmp_path / "merged")
+        merge([Corpus(tmp_path / "one/corpus"), Corpus(tmp_path / "two/corpus")], tmp_path / "merged")
+    with pytest.raises(ValueError, match="two corpora or more"):
+        merge([Corpus(tmp_path / "one/corpus")], tmp_path / "alone")
     assert index(tmp_path / "all/videos", tmp_path / "merged", PLAN).decoded == 0
 
 

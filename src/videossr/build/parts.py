@@ -11,9 +11,8 @@ from videossr.build import table
 from videossr.build.exclude import VIDEOS
 from videossr.build.ledger import REJECTED
 from videossr.build.manifest import NAME, Ancestor, ColumnTable, Making, Manifest, Origin, RecipeTable, read_manifest
-from videossr.build.room import room_for
 from videossr.build.write import finish, remove_samples, samples_name
-from videossr.store import Place
+from videossr.store import Place, workshop
 
 
 def sample_rows(dataset: Place, manifest: Manifest, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -74,7 +73,8 @@ def write_part(
             fit[row["column"]].add(contents[0])
             yield row
 
-    with room_for(out) as folder:
+    task = {"verb": f"dataset {origin['verb']}", "of": [part["hash"] for part in origin["of"]]}
+    with workshop(out, task) as folder:
         files: dict[str, str] = {}
         for part in table.tables(counted(), table.SCHEMA):
             name = samples_name(len(files))

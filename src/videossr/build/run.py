@@ -9,7 +9,6 @@ import shutil
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from videossr.build.draft import Drafter
 from videossr.build.exclude import exclude
@@ -25,11 +24,10 @@ from videossr.build.manifest import (
     versions,
 )
 from videossr.build.recipe import Mixture
-from videossr.build.room import room_for
 from videossr.build.select import Selection
 from videossr.build.write import write_dataset, write_rejected
 from videossr.sample import Reject
-from videossr.store import UNFINISHED, Place
+from videossr.store import Place, leave_workshop, workshop
 from videossr.video.corpus import MANIFEST, Corpus, pack_file
 from videossr.video.pack import shard_of
 from videossr.wording import Wording
@@ -92,7 +90,7 @@ def build(
     if (out / NAME).exists():
         return _finished(out, making)
     _check_frames(mixture, corpus)
-    with room_for(out) as folder, Ledger(folder, out, making, mixture.columns) as ledger:
+    with workshop(out, {"verb": "build"}) as folder, Ledger(folder, out, making, mixture.columns) as ledger:
         excluded = exclude(corpus.videos, exclusions)
         usable = array("I", (video for video in range(len(corpus.videos)) if video not in excluded))
         drafter = Drafter(corpus, mixture, wording, seed, usable)
@@ -128,8 +126,7 @@ def _finished(out: Place, making: Making) -> Manifest:
         raise ValueError(
             f"{out}: {', '.join(altered)} missing or altered since it was built; delete {out} to build anew"
         )
-    if isinstance(out, Path):
-        shutil.rmtree(out / UNFINISHED, ignore_errors=True)  # where the run was killed between the last two steps
+    leave_workshop(out)
     return made
 
 

@@ -25,7 +25,7 @@ from videossr.question import Frames
 from videossr.sample import VideoKey
 from videossr.store import Place, place
 from videossr.video import jpeg
-from videossr.video.pack import CorpusError, Entry, Pack, shard_of
+from videossr.video.pack import FORMAT, CorpusError, Entry, Pack, shard_of
 
 MANIFEST = "manifest.json"
 
@@ -73,6 +73,8 @@ class Corpus:
         manifest = path / MANIFEST
         try:
             found = json.loads(manifest.read_text("utf-8"))
+            if isinstance(found, dict) and found.get("kind") == "dataset":
+                raise CorpusError(f"{path} is a dataset, not a corpus")
             self.manifest = TypeAdapter(CorpusManifest).validate_python(found)
         except (FileNotFoundError, NotADirectoryError) as error:
             if (path / "config.toml").is_file():
@@ -80,11 +82,15 @@ class Corpus:
                     f"{path} is not complete: run the same `videossr index … --out {path}` again"
                 ) from error
             raise CorpusError(f"{path} is no corpus: make one with `videossr index DIR --out {path}`") from error
+        except CorpusError:
+            raise
         except ValidationError as error:
             places = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors()[:3])
             raise CorpusError(f"{manifest}: damaged, or of another version: see {places or 'all of it'}") from error
         except ValueError as error:
             raise CorpusError(f"{manifest} is damaged ({error}): copy it again or index anew") from error
+        if self.manifest["format"] != FORMAT:
+            raise CorpusError(f"{path} is a corpus of format {self.manifest['format']}, not {FORMAT}: index anew")
         self._packs: dict[str, Pack] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -123,7 +129,10 @@ class Corpus:
         """The pack of that name. Raises CorpusError when it is missing or not as long as it was."""
         pack = Pack(pack_file(self.path, shard))
         if pack.size != (expected := self.manifest["shards"][shard]["bytes"]):
-            raise CorpusError(f"{pack.path} has {pack.size} bytes instead of {expected}: copy it again")
+            raise CorpusError(
+                f"{pack.path} has {pack.size} bytes instead of {expected}: copy it again, or delete it and run its "
+                "`videossr index` again"
+            )
         return pack
 
     def entry(self, key: VideoKey) -> Entry:

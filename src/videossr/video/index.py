@@ -14,11 +14,10 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from typing import Any
 
-from videossr.store import Place, workshop
-from videossr.video.corpus import MANIFEST
+from videossr.store import Place, is_local, workshop
 from videossr.video.jpeg import CHROMA, QUALITY, Chroma
-from videossr.video.making import FORMAT, claim, complete
-from videossr.video.pack import Rejection
+from videossr.video.making import claim, complete, is_known, open_up, versions, versions_of
+from videossr.video.pack import FORMAT, Rejection
 from videossr.video.packing import Packing
 from videossr.video.plan import Plan
 from videossr.video.scan import File, find
@@ -99,19 +98,22 @@ def index(
     plan = plan or Plan()
     pattern = _pattern(source_id)
     config = _config(plan, quality, chroma, source_id)
+    source = source.absolute() if is_local(source) else source  # the machines of a cluster work elsewhere
     files, unread = find(source, out)
-    claim(out, config)
-    with workshop(out) as folder:
-        with start(Stager(plan, quality, chroma), workers, ray) as runner, Shop(folder) as shop:
-            total = len(files) + len(unread)
-            runner.check([file.place for file in (files[0], files[-1])])
-            contents = _hash(runner, shop, files, unread, progress)
-            packs = Packing(out, shop, _first(contents, unread), pattern)
-            if not packs.complete:
-                (out / MANIFEST).unlink(missing_ok=True)
-            decoded = _fill(runner, packs, unread, total, progress)
-        manifest = complete(out, asdict(plan), unread)
-        shutil.rmtree(folder)
+    known = is_known(out, config)
+    with start(Stager(plan, quality, chroma), workers, ray) as runner:
+        runner.check([file.place for file in (files[0], files[-1])])
+        with workshop(out, {"verb": "index", "config": config, "versions": versions()}, ours=known) as folder:
+            claim(out, config)
+            with Shop(folder) as shop:
+                total = len(files) + len(unread)
+                contents = _hash(runner, shop, files, unread, progress)
+                packs = Packing(out, shop, _by_content(contents), pattern)
+                if not packs.complete:
+                    open_up(out, folder)
+                decoded = _fill(runner, packs, unread, total, progress)
+            manifest = complete(out, asdict(plan), unread, versions_of(out, folder))
+            shutil.rmtree(folder)
     return Summary(manifest["videos"], decoded, manifest["rejected"], manifest["hash"])
 
 
@@ -162,33 +164,37 @@ def _hash(
     return [(known[file.path], file) for file in files if file.path in known]
 
 
-def _first(contents: Sequence[tuple[str, File]], unread: list[Rejection]) -> dict[str, File]:
-    """For each content the first file in the order of the paths; the others are added to `unread`."""
-    first: dict[str, File] = {}
+def _by_content(contents: Sequence[tuple[str, File]]) -> dict[str, list[File]]:
+    """For each content its files in the order of the paths; the first one is taken, the others are its copies."""
+    files: dict[str, list[File]] = {}
     for content, file in contents:
-        original = first.setdefault(content, file)
-        if original is not file:
-            detail = f"it has the same bytes as {original.path}"
-            unread.append(Rejection(file.path, content, "duplicate", detail))
-    return first
+        files.setdefault(content, []).append(file)
+    return files
 
 
 def _fill(
     runner: Runner[Stager], packs: Packing, unread: list[Rejection], total: int, progress: Callable[[Outcome], None]
 ) -> int:
-    """Decode what the packs lack; how many files that were."""
+    """Decode what the packs lack; how many files that were. What is in no pack is added to `unread`."""
     waiting = packs.waiting()
-    done = count(total - len(waiting) - len(unread) + 1)
+    decoded = 0
+    done = count(total - len(unread) - len(waiting) - len(packs.copies()) + 1)
     for rejection in unread:
         progress(Outcome(rejection.path, rejection, "videos", next(done), total))
     packs.write_ready()
-    for (content, file), result in runner.run(Stager.stage, waiting):
-        staged = result
-        if isinstance(staged, Died):
-            staged = Rejection(file.path, content, "unreadable", "decoding it killed the process")
-        packs.keep(content, staged)
-        rejected = staged if isinstance(staged, Rejection) else None
-        if rejected and rejected.content is None:
-            unread.append(rejected)
-        progress(Outcome(file.path, rejected, "videos", next(done), total))
-    return len(waiting)
+    while waiting:
+        for (content, file), result in runner.run(Stager.stage, waiting):
+            staged = result
+            if isinstance(staged, Died):
+                staged = Rejection(file.path, content, "unreadable", "decoding it killed the process, twice")
+            packs.keep(content, staged)
+            rejected = staged if isinstance(staged, Rejection) else None
+            if rejected and not rejected.lasts:
+                unread.append(rejected)
+            decoded += 1
+            progress(Outcome(file.path, rejected, "videos", next(done), total))
+        waiting = packs.waiting()  # copies of files that have changed or vanished
+    for rejection in packs.copies():
+        unread.append(rejection)
+        progress(Outcome(rejection.path, rejection, "videos", next(done), total))
+    return decoded

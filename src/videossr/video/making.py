@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import av
@@ -15,12 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tomli_w
 
-from videossr.store import UNFINISHED, Place, make_folder, replacing, write_text
+from videossr.store import Place, make_folder, replacing, write_text
 from videossr.video.corpus import MANIFEST, CorpusManifest, ShardTable, corpus_hash, pack_file
-from videossr.video.pack import CorpusError, Pack, Rejection
+from videossr.video.pack import FORMAT, CorpusError, Pack, Rejection
 from videossr.video.packing import packs_of
-
-FORMAT = 2
 
 REJECTED = "rejected.parquet"
 _REJECTED = pa.schema(
@@ -29,27 +28,41 @@ _REJECTED = pa.schema(
 )
 
 
-_BEGUN = (UNFINISHED, ".config.toml.partial")
-"""What a run that was killed at its very first step leaves."""
+_BEFORE = "before.json"
+"""In the workshop: the manifest that a corpus had when it began to grow."""
+
+
+def is_known(out: Place, config: Mapping[str, Any]) -> bool:
+    """Whether `out` is a corpus, or the beginning of one, of this configuration. Raises CorpusError for another."""
+    saved = out / "config.toml"
+    if not saved.is_file():
+        return False
+    try:
+        old = tomllib.loads(saved.read_text("utf-8"))
+    except ValueError as error:
+        raise CorpusError(f"{saved}: not valid TOML: {error}") from error
+    if "plan" not in old:
+        raise CorpusError(f"{out} holds something that is not a corpus: name a new folder with --out")
+    changed = sorted(flat(old).items() ^ flat(config).items())
+    if changed:
+        names = ", ".join(dict.fromkeys(f"{name} is {flat(old).get(name)}" for name, _ in changed))
+        raise CorpusError(f"{out} was indexed with another configuration ({names}): index into a new folder")
+    return True
 
 
 def claim(out: Place, config: Mapping[str, Any]) -> None:
-    """Make `out` ours, or check that it is. Raises CorpusError."""
-    saved = out / "config.toml"
-    if saved.is_file():
-        old = tomllib.loads(saved.read_text("utf-8"))
-        if "plan" not in old:
-            raise CorpusError(f"{out} holds something that is not a corpus: name a new folder with --out")
-        changed = sorted(flat(old).items() ^ flat(config).items())
-        if changed:
-            names = ", ".join(dict.fromkeys(f"{name} is {flat(old).get(name)}" for name, _ in changed))
-            raise CorpusError(f"{out} was indexed with another configuration ({names}): index into a new folder")
-    elif out.exists() and (not out.is_dir() or any(entry.name not in _BEGUN for entry in out.iterdir())):
-        raise CorpusError(f"{out} holds something that is not a corpus: name a new folder with --out")
-    else:
-        make_folder(out)
-        write_text(saved, tomli_w.dumps(dict(config)))
+    """Make `out` the beginning of a corpus, if it is none. Raises CorpusError as `is_known`."""
+    if not is_known(out, config):
+        write_text(out / "config.toml", tomli_w.dumps(dict(config)))
     make_folder(out / "packs")
+
+
+def open_up(out: Place, folder: Path) -> None:
+    """Take away the manifest of a corpus that will change; what made it so far is remembered in the workshop."""
+    manifest = out / MANIFEST
+    if manifest.exists():
+        write_text(folder / _BEFORE, manifest.read_text("utf-8"))
+        manifest.unlink()
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -60,7 +73,9 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return found
 
 
-def complete(out: Place, plan: Mapping[str, Any], unread: Sequence[Rejection]) -> CorpusManifest:
+def complete(
+    out: Place, plan: Mapping[str, Any], unread: Sequence[Rejection], made_with: Mapping[str, str]
+) -> CorpusManifest:
     """Write what the packs of `out` and `unread`, the files that are in none, say as a whole; the manifest last."""
     shards: dict[str, ShardTable] = {}
     rejected = list(unread)
@@ -79,7 +94,7 @@ def complete(out: Place, plan: Mapping[str, Any], unread: Sequence[Rejection]) -
         shards=shards,
         rejected=dict(sorted(Counter(row.reason for row in rejected).items())),
         hash=corpus_hash(shards),
-        versions=_versions(),
+        versions=dict(made_with),
     )
     table = pa.Table.from_pylist([asdict(row) for row in rejected], _REJECTED)
     if not _says(out, manifest, table):
@@ -91,18 +106,35 @@ def complete(out: Place, plan: Mapping[str, Any], unread: Sequence[Rejection]) -
 
 
 def _says(out: Place, manifest: CorpusManifest, rejected: pa.Table) -> bool:
-    """Whether `out` says this already, whatever the versions that it was made with."""
+    """Whether `out` says this already."""
     try:
         old = json.loads((out / MANIFEST).read_text("utf-8"))
         with (out / REJECTED).open("rb") as file:
-            same = pq.read_table(file).equals(rejected)
+            return bool(old == manifest and pq.read_table(file).equals(rejected))
     except (FileNotFoundError, ValueError):
         return False
-    return same and {**old, "versions": None} == {**manifest, "versions": None}
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Of everything that has a say in the bytes of a pack."""
     libraries = {name: ".".join(map(str, numbers)) for name, numbers in av.library_versions.items()}
     packages = ("videossr", "av", "numpy", "opencv-python-headless", "pyarrow", "simplejpeg")
     return libraries | {name: version(name) for name in packages}
+
+
+def all_versions(made: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Of each library all versions that were at work."""
+    found: dict[str, set[str]] = {}
+    for known in made:
+        for library, number in known.items():
+            found.setdefault(library, set()).update(number.split(" and "))
+    return {library: " and ".join(sorted(numbers)) for library, numbers in sorted(found.items())}
+
+
+def versions_of(out: Place, folder: Path) -> dict[str, str]:
+    """Those that made the packs of `out`: what it says where it has not changed, else these and what it said before."""
+    for manifest in (out / MANIFEST, folder / _BEFORE):
+        if manifest.exists():
+            said: dict[str, str] = json.loads(manifest.read_text("utf-8"))["versions"]
+            return said if manifest.name == MANIFEST else all_versions([said, versions()])
+    return versions()

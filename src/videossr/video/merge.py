@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from videossr.store import Place, workshop
 from videossr.video import pack
 from videossr.video.corpus import MANIFEST, Corpus, pack_file
 from videossr.video.fingerprint import NEAR_SHARE, Fingerprints, largest_share
-from videossr.video.making import REJECTED, claim, complete, flat
+from videossr.video.making import REJECTED, all_versions, claim, complete, flat
 from videossr.video.pack import SHARDS, CorpusError, Entry, Pack, Rejection
 
 
@@ -54,19 +55,24 @@ def merge(
         drop_near: leave near-duplicates out.
         progress: called with the phase, how much of it is done, and how much there is.
 
-    Raises CorpusError when the corpora were not made alike, one is damaged, or `out` is something else.
+    Raises ValueError when there is one corpus only, or the corpora were not made alike, one is damaged, or `out` is
+    something else (CorpusError).
     """
+    if len(corpora) < 2:
+        raise ValueError("a merge takes two corpora or more")
     config = _config(corpora)
     if (out / MANIFEST).exists():
         raise CorpusError(f"{out} is a corpus already: name a new folder with --out")
-    claim(out, config)
-    with workshop(out) as folder:
+    task = {"verb": "corpus merge", "of": [corpus.hash for corpus in corpora], "drop_near": drop_near}
+    with workshop(out, task) as folder:
+        claim(out, config)
         near = _near(corpora, progress)
         duplicates = 0
         for done, shard in enumerate(SHARDS, start=1):
             duplicates += _write(corpora, shard, out, near if drop_near else {})
             progress("packs", done, len(SHARDS))
-        manifest = complete(out, config["plan"], _unread(corpora))
+        made_with = all_versions(corpus.manifest["versions"] for corpus in corpora)
+        manifest = complete(out, config["plan"], _unread(corpora), made_with)
         shutil.rmtree(folder)
     return Merged(manifest["videos"], duplicates, list(near.values()), manifest["hash"])
 
@@ -143,7 +149,10 @@ def _unread(corpora: Sequence[Corpus]) -> list[Rejection]:
     """What was rejected without being decoded; that is in no pack."""
     unread: dict[tuple[str, str], Rejection] = {}
     for corpus in corpora:
-        with (corpus.path / REJECTED).open("rb") as file:
-            rows = [Rejection(**row) for row in pq.read_table(file).to_pylist()]
-        unread |= {(row.path, row.reason): row for row in rows if row.content is None or row.reason == "duplicate"}
+        try:
+            with (corpus.path / REJECTED).open("rb") as file:
+                rows = [Rejection(**row) for row in pq.read_table(file).to_pylist()]
+        except (OSError, pa.ArrowException) as error:
+            raise CorpusError(f"{corpus.path / REJECTED} is missing or damaged ({error}): index again") from error
+        unread |= {(row.path, row.reason): row for row in rows if not row.lasts}
     return list(unread.values())

@@ -30,8 +30,12 @@ from videossr.video.plan import Reason
 SHARDS = tuple(f"{number:02x}" for number in range(256))
 """Names of the packs of a corpus: a video is in the one that its content hash starts with."""
 
+FORMAT = 2
+"""Of packs, and of the corpus around them."""
+
 _MAGIC = b"VSSRPACK"
-_TAIL = struct.Struct("<Q8s")
+_TAIL = struct.Struct("<Q32s8s")
+"""Behind the table: its length, its SHA-256, and what tells that this is a pack."""
 _GUESS = 1 << 18
 """Bytes fetched from the end of a remote pack at first, which most tables fit into."""
 
@@ -122,6 +126,11 @@ class Rejection:
     value: float | None = None
     threshold: float | None = None
 
+    @property
+    def lasts(self) -> bool:
+        """Whether the same bytes would be rejected again. Else the next run looks at the file once more."""
+        return self.reason not in ("hidden", "unreadable", "duplicate", "changed")
+
 
 _LISTS = {"pixel_aspect", "time_base", "ticks", "times_ms", "frame_bytes", "fingerprints"}
 _TYPES = {"str": pa.string(), "str | None": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
@@ -173,15 +182,14 @@ def write(path: Place, videos: Iterable[tuple[Entry, bytes | memoryview]], rejec
 
 
 def _write_table(file: IO[bytes], rows: list[dict[str, Any]], rejected: Sequence[Rejection]) -> None:
-    start = file.tell()
     notes = {"hash": rows_hash(rows), "rejected": json.dumps([asdict(rejection) for rejection in rejected])}
     table = pa.Table.from_pylist(rows, SCHEMA.with_metadata(notes)).combine_chunks()
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    length = file.write(sink.getvalue())
-    assert file.tell() == start + length
-    file.write(_TAIL.pack(length, _MAGIC))
+    data = sink.getvalue()
+    file.write(data)
+    file.write(_TAIL.pack(len(data), hashlib.sha256(data).digest(), _MAGIC))
 
 
 class Pack:
@@ -194,10 +202,10 @@ class Pack:
         self.path = path
         self._last: Entry | None = None
         try:
-            self._data = _map(path) if isinstance(path, Path) else None
+            self._data = self._map(path) if isinstance(path, Path) else None
             self.size: int = len(self._data) if self._data is not None else path.stat().st_size
         except FileNotFoundError as error:
-            raise CorpusError(f"{path} is missing: copy it again or index anew") from error
+            raise self._damaged("is missing") from error
 
     def read(self, start: int, stop: int) -> memoryview:
         """Bytes from `start` to before `stop`."""
@@ -220,16 +228,20 @@ class Pack:
         """One row of `SCHEMA` a video. Raises CorpusError."""
         guess = max(0, self.size - (self.size if is_local(self.path) else _GUESS))
         end = self._view(guess, self.size)
-        length, magic = _TAIL.unpack(end[-_TAIL.size :]) if len(end) >= _TAIL.size else (0, b"")
+        length, digest, magic = _TAIL.unpack(end[-_TAIL.size :]) if len(end) >= _TAIL.size else (0, b"", b"")
         start = self.size - _TAIL.size - length
         if magic != _MAGIC or start < 0:
-            raise CorpusError(f"{self.path} is not a whole pack: copy it again or index anew")
+            raise self._damaged("is not a whole pack")
         data = end[start - guess : -_TAIL.size] if start >= guess else self._view(start, self.size - _TAIL.size)
-        try:
-            table = pa.ipc.open_file(pa.py_buffer(data)).read_all()
-            return table.cast(SCHEMA.with_metadata(table.schema.metadata))
-        except (pa.ArrowException, ValueError) as error:
-            raise CorpusError(f"{self.path} has no table of videos ({error}): copy it again or index anew") from error
+        if hashlib.sha256(data).digest() != digest:
+            raise self._damaged("has a damaged table")
+        table = pa.ipc.open_file(pa.py_buffer(data)).read_all()
+        if table.schema.remove_metadata() != SCHEMA:
+            raise self._damaged("is of another version")
+        return table
+
+    def _damaged(self, what: str) -> CorpusError:
+        return CorpusError(f"{self.path} {what}: copy it again, or delete it and run its `videossr index` again")
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -291,10 +303,9 @@ class Pack:
             )
         return data
 
-
-def _map(path: Path) -> mmap.mmap:
-    with path.open("rb") as file:
-        try:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except ValueError as error:  # it is empty
-            raise CorpusError(f"{path} is empty: copy it again or index anew") from error
+    def _map(self, path: Path) -> mmap.mmap:
+        with path.open("rb") as file:
+            try:
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except ValueError as error:
+                raise self._damaged("is empty") from error

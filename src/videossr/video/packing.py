@@ -31,19 +31,22 @@ def packs_of(out: Place) -> set[str]:
 class Packing:
     """The packs of a corpus in the making: what they lack, and the writing of each as soon as it lacks nothing."""
 
-    def __init__(self, out: Place, shop: Shop, first: Mapping[str, File], pattern: re.Pattern[str] | None) -> None:
+    def __init__(
+        self, out: Place, shop: Shop, files: Mapping[str, list[File]], pattern: re.Pattern[str] | None
+    ) -> None:
+        """`files` are those of each content hash: one to take, and its copies; `pattern` finds the source id."""
         self._out = out
         self._shop = shop
         self._pattern = pattern
-        self._files: dict[str, dict[str, File]] = {shard: {} for shard in SHARDS}
-        for content, file in first.items():
-            self._files[shard_of(content)][content] = file
+        self._files: dict[str, dict[str, list[File]]] = {shard: {} for shard in SHARDS}
+        for content, same in files.items():
+            self._files[shard_of(content)][content] = same
         self._there = packs_of(out)
         self._lacking: dict[str, set[str]] = {}
-        for shard, files in self._files.items():
+        for shard, own in self._files.items():
             paths = Pack(pack_file(out, shard)).paths if shard in self._there else {}
-            if any(paths.get(content) != file.path for content, file in files.items()):
-                self._lacking[shard] = {c for c in files if c not in paths and shop.read(c) is None}
+            if any(paths.get(content) != same[0].path for content, same in own.items()):
+                self._lacking[shard] = {c for c in own if c not in paths and shop.read(c) is None}
 
     @property
     def complete(self) -> bool:
@@ -56,18 +59,31 @@ class Packing:
         So packs are finished one after the other, and no long video is left for the end.
         """
         ranked = {
-            shard: sorted((-self._files[shard][content].size, content) for content in lacking)
+            shard: sorted((-self._files[shard][content][0].size, content) for content in lacking)
             for shard, lacking in self._lacking.items()
             if lacking
         }
         order = sorted(ranked, key=lambda shard: ranked[shard][0])
-        return [(content, self._files[shard][content]) for shard in order for _, content in ranked[shard]]
+        return [(content, self._files[shard][content][0]) for shard in order for _, content in ranked[shard]]
+
+    def copies(self) -> list[Rejection]:
+        """The files that have the same bytes as another one that is taken."""
+        return [
+            Rejection(copy.path, content, "duplicate", f"it has the same bytes as {same[0].path}")
+            for own in self._files.values()
+            for content, same in own.items()
+            for copy in same[1:]
+        ]
 
     def keep(self, content: str, staged: Staged | Rejection) -> None:
-        """Take what a worker returned. A file that changed meanwhile is left out."""
+        """Take what a worker returned. For a file that changed its copy is waiting then, if it has one."""
         shard = shard_of(content)
-        if isinstance(staged, Rejection) and staged.content is None:
-            del self._files[shard][content]
+        own = self._files[shard]
+        if isinstance(staged, Rejection) and staged.reason == "changed" and len(own[content]) > 1:
+            own[content].pop(0)
+            return
+        if isinstance(staged, Rejection) and not staged.lasts:
+            del own[content]
         else:
             self._shop.keep(content, staged)
         self._lacking[shard].remove(content)
@@ -106,8 +122,8 @@ class Packing:
     def _named(self, row: Entry | Rejection) -> Entry | Rejection:
         """The row under the path at which its file lies now."""
         assert row.content is not None
-        file = self._files[shard_of(row.content)].get(row.content)
-        path = file.path if file else row.path
+        same = self._files[shard_of(row.content)].get(row.content)
+        path = same[0].path if same else row.path
         if isinstance(row, Rejection):
             return replace(row, path=path)
         match = self._pattern.search(path) if self._pattern else None

@@ -25,6 +25,7 @@ from videossr.sample import Sample, VideoKey
 from videossr.store import Place, is_local, place
 from videossr.tasks.base import TASKS
 from videossr.video.corpus import Corpus
+from videossr.video.pack import CorpusError
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,12 @@ class VideoSSRDataset:
     def __init__(self, path: str | Place, *, corpus: str | Place | None = None) -> None:
         self.path = place(path).absolute()
         self.manifest = read_manifest(self.path)
-        self.corpus = Corpus(corpus_place(self.path, self.manifest) if corpus is None else corpus)
+        named = corpus_place(self.path, self.manifest)
+        if corpus is None and not named.exists():
+            raise CorpusError(
+                f"{self.path}: the corpus that it was built from is not at {named}: name it with --corpus"
+            )
+        self.corpus = Corpus(named if corpus is None else corpus)
         if self.corpus.hash != self.manifest["corpus"]["hash"]:  # it has grown, or is another one
             for row in table.read_rows(self.path / "videos.parquet", ["content", "pack"]):
                 self.corpus.entry(VideoKey(row["content"], row["pack"]))

@@ -232,3 +232,12 @@ def test_frames_that_no_video_has_are_refused_with_the_command(made: Corpus, mak
         ValueError, match=r"columns\.slow needs videos of (\d+) frames.*\n  videossr index .*--frames \1"
     ):
         make("dataset", made, {"slow": (slow, 1)})
+
+
+def test_a_column_with_no_samples_is_left_out(made: Corpus, make: Make) -> None:
+    manifest = make("dataset", made, {"counting": (COUNTING, 2), "jigsaw": (JIGSAW, 0)})
+    assert manifest["recipe"]["columns"].keys() == manifest["columns"].keys() == {"counting"}
+    mixture = recipe.load("smoke", {"columns.jigsaw/6.count": "0"}).limited(12)
+    assert "jigsaw/6" not in mixture.columns
+    with pytest.raises(ValueError, match="columns: there is none"):
+        make("none", made, {"counting": (COUNTING, 0)})

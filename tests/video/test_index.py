@@ -95,6 +95,16 @@ def test_two_workers_and_one_file_at_a_time_write_the_same_bytes(source: Path, t
     assert state(tmp_path / "one") == state(tmp_path / "two") == state(tmp_path / "grown")
 
 
+def test_videos_whose_file_is_gone_stay_and_are_counted(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "corpus"
+    assert index(source, out, PLAN).gone == 0
+    (source / "real/pancake.mkv").unlink()
+    (source / "real/carphone.mp4").rename(source / "renamed.mp4")
+    summary = index(source, out, PLAN)
+    assert (summary.videos, summary.gone, summary.decoded) == (3, 1, 0)
+    assert "renamed.mp4" in {entry.path for entry in Corpus(out).videos}
+
+
 def test_an_unchanged_corpus_is_left_alone(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "corpus"
     first = index(source, out, PLAN)

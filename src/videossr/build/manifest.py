@@ -122,7 +122,7 @@ def corpus_place(dataset: Place, manifest: Making) -> Place:
     path = manifest["corpus"]["path"]
     if "://" in path or Path(path).is_absolute():
         return place(path)
-    return dataset.resolve() / path
+    return (dataset.resolve() / path).resolve()
 
 
 def file_hashes(folder: Place, names: Iterable[str]) -> dict[str, str]:
@@ -174,7 +174,7 @@ def read_manifest(folder: Place) -> Manifest:
     except ValueError as error:
         raise ValueError(f"{path}: not valid JSON: {error}") from error
     if not isinstance(found, dict) or found.get("kind") != "dataset":
-        raise ValueError(f"{folder} is not a dataset, says its {NAME}")
+        raise ValueError(f"{folder} is not a dataset{', but a corpus' if 'shards' in found else ''}, says its {NAME}")
     try:
         return TypeAdapter(Manifest).validate_python(found)
     except ValidationError as error:

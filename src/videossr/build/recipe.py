@@ -24,10 +24,10 @@ from videossr.tasks.base import TASKS, Task
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class Column:
-    """One kind of question: a task with its knobs, and how many samples are wanted."""
+    """One kind of question: a task with its knobs, and how many samples are wanted; with 0 it is left out."""
 
     task: str
-    count: Annotated[int, Field(ge=1, description="samples")]
+    count: Annotated[int, Field(ge=0, description="samples")]
     knobs: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -52,12 +52,11 @@ class Mixture:
     """A recipe whose columns have been checked: for each, its task and its knobs."""
 
     def __init__(self, recipe: Recipe, where: str) -> None:
-        if not recipe.columns:
-            raise ValueError(f"{where}: columns: there is none")
         self.recipe = recipe
-        self.columns = {
-            name: parse(Column, table, f"{where}: columns.{name}") for name, table in recipe.columns.items()
-        }
+        parsed = {name: parse(Column, table, f"{where}: columns.{name}") for name, table in recipe.columns.items()}
+        self.columns = {name: column for name, column in parsed.items() if column.count}
+        if not self.columns:
+            raise ValueError(f"{where}: columns: there is none")
         self.tasks: dict[str, Task[Any]] = {}
         self.knobs: dict[str, Any] = {}
         for name, column in self.columns.items():
@@ -86,7 +85,9 @@ class Mixture:
         if limit < len(self.columns):
             raise ValueError(f"--limit {limit} is fewer than one sample for each of the {len(self.columns)} columns")
         counts = _shares({name: column.count for name, column in self.columns.items()}, limit)
-        columns = {name: {**table, "count": counts[name]} for name, table in self.recipe.columns.items()}
+        columns = {
+            name: {**table, "count": counts[name]} for name, table in self.recipe.columns.items() if name in counts
+        }
         return Mixture(Recipe(**{**asdict(self.recipe), "columns": columns}), self.recipe.name)
 
 

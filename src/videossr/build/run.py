@@ -136,7 +136,8 @@ def _check_frames(mixture: Mixture, corpus: Corpus) -> None:
         if corpus.plan["kind"] == "snap" and getattr(task, "even_clock", False):
             raise UnmetError(
                 f"columns.{name} needs slots of equal length; those of {corpus.path} were moved by --plan snap. Leave "
-                "the column out, or index the videos with --plan uniform into another folder"
+                f"the column out (--set columns.{name}.count=0), or index the videos with --plan uniform into another "
+                "folder"
             )
         slots, density = task.needs(mixture.knobs[name])
         if not any(frames % slots == 0 and frames >= slots * density for frames in corpus.slots):

@@ -17,6 +17,9 @@ from videossr.video.corpus import Corpus
 from videossr.wording import load_wording
 from videossr.workers import CORES
 
+MANY = 20
+"""Samples a video from which on the command remarks on it."""
+
 app = App(
     name="build",
     help_epilogue="Example: videossr build smoke --corpus demo/corpus --out demo/dataset\n\n"
@@ -64,14 +67,20 @@ def command(
     mixture = recipes.load(recipe, settings)
     if limit is not None:
         mixture = mixture.limited(limit)
+    opened = Corpus(corpus)
+    total, videos = sum(column.count for column in mixture.columns.values()), len(opened)
     with Bar() as bar:
+        if total > MANY * videos:
+            bar.say(
+                f"{total} samples of {videos} videos: one video serves {total // max(1, videos)} and more; see --limit"
+            )
 
         def show(state: Progress) -> None:
             bar.show(state.phase, state.done, state.total, f"{state.rejected} rejections")
 
         manifest = build(
             mixture,
-            Corpus(corpus),
+            opened,
             place(out),
             wording=load_wording(wording),
             seed=seed,
@@ -81,10 +90,10 @@ def command(
             progress=show,
         )
     summary = Table("column", "samples", "videos admitted", box=None)
-    for name, column in manifest["columns"].items():
+    for name, column in sorted(manifest["columns"].items()):
         summary.add_row(name, str(column["samples"]), str(column["admitted"]))
     console.print(summary)
-    for reason, count in sorted(manifest["rejected"].items(), key=lambda item: -item[1]):
+    for reason, count in sorted(manifest["rejected"].items(), key=lambda item: (-item[1], item[0])):
         console.print(f"  rejected, {reason}: {count}")
     console.print(
         f"{manifest['samples']} samples of {manifest['videos']} videos in {out} "

@@ -82,7 +82,7 @@ class Bar:
             now = time.monotonic()
             if now - self._said > SILENCE:
                 self._said = now
-                self.say(f"{what}: {done} of {total} {note}".rstrip())
+                self.say(f"{what}: {done} of {total}" + (note and f", {note}"))
             return
         if what not in self._tasks:
             self._progress.start()

@@ -131,6 +131,6 @@ def split_command(
 
 
 def _tell(out: str, made: Manifest) -> None:
-    for reason, count in sorted(made["rejected"].items(), key=lambda item: -item[1]):
+    for reason, count in sorted(made["rejected"].items(), key=lambda item: (-item[1], item[0])):
         console.print(f"  left out, {reason}: {count}")
     console.print(f"{made['samples']} samples of {made['videos']} videos in {out}, hash {made['hash'][:12]}")

@@ -58,6 +58,7 @@ def command(
         "dataset": opened.manifest["hash"][:12],
         "corpus": opened.manifest["corpus"]["hash"][:12],
     }
+    out.parent.mkdir(parents=True, exist_ok=True)
     with Bar() as bar:
         write_gallery(
             cards(),

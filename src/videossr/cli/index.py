@@ -19,7 +19,8 @@ from videossr.workers import CORES
 app = App(
     name="index",
     help_epilogue="Example: videossr index demo/videos --out demo/corpus\n\n"
-    "A run that was stopped goes on where it was; files that are new in DIR are added to a complete corpus.",
+    "A run that was stopped goes on where it was; files that are new in DIR are added to a complete corpus. "
+    "Videos whose file is gone, or was replaced, stay in it.",
 )
 
 
@@ -72,7 +73,9 @@ def command(
             if outcome.rejected:
                 rejected += 1
                 bar.say(f"{outcome.path}: {outcome.rejected.reason}: {outcome.rejected.detail}")
-            bar.show(outcome.phase, outcome.done, outcome.total, f"{rejected} rejected")
+            bar.show(
+                outcome.phase, outcome.done, outcome.total, f"{rejected} rejected" if outcome.phase == "videos" else ""
+            )
 
         summary = index(
             place(dir),
@@ -85,6 +88,7 @@ def command(
             source_id=source_id,
             progress=show,
         )
-    console.print(f"{summary.videos} videos in {out}, hash {summary.hash[:12]}")
+    gone = f", {summary.gone} of them of files that are no longer in {dir}" if summary.gone else ""
+    console.print(f"{summary.videos} videos in {out}{gone}, hash {summary.hash[:12]}")
     for reason, count in sorted(summary.rejected.items()):
         console.print(f"  rejected, {reason}: {count} (see {out.rstrip('/')}/{REJECTED})")

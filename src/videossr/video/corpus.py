@@ -69,7 +69,7 @@ class Corpus:
 
     def __init__(self, path: str | Place) -> None:
         path = place(path)
-        self.path: Place = path.absolute() if isinstance(path, Path) else path
+        self.path: Place = path.resolve() if isinstance(path, Path) else path
         manifest = path / MANIFEST
         try:
             found = json.loads(manifest.read_text("utf-8"))

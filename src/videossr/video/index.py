@@ -50,12 +50,14 @@ class Summary:
 
     Attributes:
         videos: in the corpus now.
+        gone: how many of them have no file in the source any more.
         decoded: how many files this run has decoded, rejected ones included.
         rejected: reason -> how many files.
         hash: of the corpus.
     """
 
     videos: int
+    gone: int
     decoded: int
     rejected: Mapping[str, int]
     hash: str
@@ -114,7 +116,7 @@ def index(
                 decoded = _fill(runner, packs, unread, total, progress)
             manifest = complete(out, asdict(plan), unread, versions_of(out, folder))
             shutil.rmtree(folder)
-    return Summary(manifest["videos"], decoded, manifest["rejected"], manifest["hash"])
+    return Summary(manifest["videos"], packs.gone, decoded, manifest["rejected"], manifest["hash"])
 
 
 def _pattern(source_id: str | None) -> re.Pattern[str] | None:

@@ -29,7 +29,11 @@ def packs_of(out: Place) -> set[str]:
 
 
 class Packing:
-    """The packs of a corpus in the making: what they lack, and the writing of each as soon as it lacks nothing."""
+    """The packs of a corpus in the making: what they lack, and the writing of each as soon as it lacks nothing.
+
+    Attributes:
+        gone: how many videos they hold of which there is no file any more.
+    """
 
     def __init__(
         self, out: Place, shop: Shop, files: Mapping[str, list[File]], pattern: re.Pattern[str] | None
@@ -43,8 +47,11 @@ class Packing:
             self._files[shard_of(content)][content] = same
         self._there = packs_of(out)
         self._lacking: dict[str, set[str]] = {}
+        self.gone = 0
         for shard, own in self._files.items():
-            paths = Pack(pack_file(out, shard)).paths if shard in self._there else {}
+            old = Pack(pack_file(out, shard)) if shard in self._there else None
+            paths = old.paths if old else {}
+            self.gone += len(set(old.contents) - own.keys()) if old else 0
             if any(paths.get(content) != same[0].path for content, same in own.items()):
                 self._lacking[shard] = {c for c in own if c not in paths and shop.read(c) is None}
 

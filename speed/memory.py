@@ -73,7 +73,7 @@ def watch_index(clips: Path, work: Path, workers: int) -> Points:
     watch = Watch()
 
     def note(outcome: Outcome) -> None:
-        watch.done = outcome.done
+        watch.done = outcome.done if outcome.phase == "videos" else 0
 
     with watch.running():
         index(clips, work / "corpus-of-clips", Plan(frames=96), workers=workers, progress=note)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import IO, TypeAlias
 from urllib.parse import unquote
 
-from fsspec import available_protocols
 from typing_extensions import TypeIs
 from upath import UPath
+from upath.registry import available_implementations
 
 Place: TypeAlias = Path | UPath
 """A file or folder: a `Path` where it is local, else a `UPath`, which is used the same way."""
@@ -49,7 +49,7 @@ def place(text: str | Place) -> Place:
             "or queries in an address, which is written into manifests; give them by the environment, such as "
             "AWS_ACCESS_KEY_ID"
         )
-    if scheme not in available_protocols():
+    if scheme not in available_implementations(fallback=True):
         raise ValueError(f"{text}: unknown kind of address {scheme}://; give a local path of that name as ./{text}")
     try:
         found = UPath(f"{scheme}://{rest}", use_listings_cache=False)  # a cached listing hides what others write

@@ -26,6 +26,7 @@ from videossr.workers import AHEAD, DIED, Died, WorkerError, answer
 try:
     import ray
     from ray import ObjectRef, exceptions
+    from ray._private.authentication import authentication_token_setup as setup
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ImportError as missing:
     raise WorkerError("--ray needs Ray: pip install 'videossr[ray]'") from missing
@@ -36,6 +37,9 @@ R = TypeVar("R")
 
 PATIENCE = 60.0
 """Seconds in which a machine must answer, and for which a cluster without processors is waited for."""
+
+_MACHINES = 3
+"""As many machines, one after the other, may be lost with an item that is alone there, until the item is to blame."""
 
 _CRASHED = (exceptions.WorkerCrashedError, exceptions.OutOfMemoryError)
 _LOST = (exceptions.NodeDiedError, exceptions.ObjectLostError, exceptions.TaskUnschedulableError)
@@ -163,8 +167,8 @@ class RayPool(Generic[S]):
             self._cancel(waiting)
 
     def _alone(self, work: Callable[[S, T], Any], item: T) -> Any:
-        """The result of a call, or DIED when it kills its process on a machine that lives on."""
-        while True:
+        """The result of a call, or DIED when it kills its process on a machine that lives on, or several machines."""
+        for _ in range(_MACHINES):
             node = self._nodes()[0]
             ref = self._send(work, item, **_on(node))
             try:
@@ -177,6 +181,7 @@ class RayPool(Generic[S]):
                 except (*_LOST, *_CRASHED, exceptions.GetTimeoutError):
                     continue  # the process died with its machine
                 return DIED
+        return DIED
 
     def _send(self, work: Callable[[S, T], Any], item: T, **options: Any) -> ObjectRef:
         ref = _there(_call, 1, **options).remote(*self._holder, ray.cloudpickle.dumps((work, item)))
@@ -188,7 +193,8 @@ class RayPool(Generic[S]):
         try:
             result, error = pickle.loads(ray.get(ref))
         except exceptions.RayTaskError as raised:
-            raise raised.cause from raised
+            cause = raised.cause or WorkerError(f"--ray {self._address}: {raised}")
+            raise cause from raised
         except (*_LOST, *_CRASHED):
             raise
         except exceptions.RayError as raised:
@@ -234,7 +240,15 @@ def _connect(address: str, workers: int) -> None:
     else:
         _knock(address)
     try:
-        ray.init(address, **options)
+        try:
+            ray.init(address, **options)
+        except (ConnectionError, exceptions.AuthenticationError):
+            # The head may demand the token of its user, for which Ray itself looks only where the address is "auto".
+            ray.shutdown()
+            unset = address not in ("local", "auto") and "RAY_AUTH_MODE" not in os.environ
+            if not (unset and setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)):
+                raise
+            ray.init(address, **options)
         ray._private.worker._worker_logs_enabled = False  # else it prints a paragraph about each process that dies
     except Exception as error:  # Ray has no common class for what may be wrong here
         ray.shutdown()

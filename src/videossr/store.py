@@ -16,10 +16,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 from typing_extensions import TypeIs
 from upath import UPath
+from upath.registry import available_implementations
 
 Place: TypeAlias = Path | UPath
 """A file or folder: a `Path` where it is local, else a `UPath`, which is used the same way."""
@@ -29,24 +30,32 @@ _TASK = "task.json"
 
 
 def place(text: str | Place) -> Place:
-    """The place of a path or an address.
+    """The place of a path or an address. `file://` and `local://` addresses are local; a local path with `://` in it
+    can be given as `./odd:/videos`.
 
-    Raises ValueError for an address that holds credentials, and for one whose file system is not installed.
+    Raises ValueError for an address that holds credentials, and for one whose file system is unknown or not installed.
     """
     if not isinstance(text, str):
         return text
-    if "://" not in text:
+    scheme, separator, rest = text.partition("://")
+    if not separator:
         return Path(text)
-    parts = urlsplit(text)
-    if "@" in parts.netloc or parts.query:
+    scheme = scheme.lower()
+    if scheme in ("file", "local"):
+        if not rest.startswith("/"):
+            raise ValueError(f"{text}: a {scheme}:// address has three slashes and no server, as {scheme}:///videos")
+        return Path(unquote(rest))
+    server, _, path = rest.partition("/")
+    if "@" in server or (scheme in ("http", "https") and "?" in rest):
         raise ValueError(
-            f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}: give no credentials or queries in an "
-            "address, which is written into manifests; give them by the environment, such as AWS_ACCESS_KEY_ID"
+            f"{scheme}://{server.rpartition('@')[2].partition('?')[0]}/{path.partition('?')[0]}: give no credentials "
+            "or queries in an address, which is written into manifests; give them by the environment, such as "
+            "AWS_ACCESS_KEY_ID"
         )
-    if parts.scheme == "file":
-        return Path(parts.path)
+    if scheme not in available_implementations(fallback=True):
+        raise ValueError(f"{text}: unknown kind of address {scheme}://; give a local path of that name as ./{text}")
     try:
-        found = UPath(text, use_listings_cache=False)  # a cached listing hides what others write
+        found = UPath(f"{scheme}://{rest}", use_listings_cache=False)  # a cached listing hides what others write
         _ = found.fs
     except ImportError as error:
         raise ValueError(f"{text}: {error}. Install it with: pip install 'videossr[remote]'") from error

@@ -16,6 +16,7 @@ from tests.build.conftest import COUNTING, JIGSAW, MIRROR, SWAP, Make, indexed, 
 from videossr.build import table
 from videossr.build.manifest import Manifest, read_manifest
 from videossr.build.merge import merge
+from videossr.build.parts import write_part
 from videossr.build.split import split
 from videossr.cli import main
 from videossr.dataset import VideoSSRDataset
@@ -69,6 +70,52 @@ def test_split_by_video(made: Corpus, make: Make, tmp_path: Path) -> None:
     assert_whole(tmp_path / "back", back)
     assert ids(tmp_path / "back") == ids(tmp_path / "whole")
     assert back["recipe"]["columns"] == whole["recipe"]["columns"]
+
+
+def test_a_split_that_was_stopped_goes_on(
+    made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make("whole", made, COLUMNS)
+    whole, first, second = tmp_path / "whole", tmp_path / "first", tmp_path / "second"
+
+    def stop(out: Path, *given: Any) -> Manifest:
+        if out == second:
+            raise KeyboardInterrupt
+        return write_part(out, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("videossr.build.split.write_part", stop)
+        with pytest.raises(KeyboardInterrupt):
+            split(whole, (first, second), 20)
+    times = {path: path.stat().st_mtime_ns for path in first.iterdir()}
+    with pytest.raises(ValueError, match="first is a dataset already"):
+        split(whole, (first, second), 8)
+    assert not second.exists()
+    manifests = split(whole, (first, second), 20)
+    for folder, manifest in zip((first, second), manifests, strict=True):
+        assert_whole(folder, manifest)
+    assert split(whole, (first, second), 20) == manifests
+    assert times == {path: path.stat().st_mtime_ns for path in first.iterdir()}
+    (first / "samples-00000.parquet").write_bytes((second / "samples-00000.parquet").read_bytes())
+    with pytest.raises(ValueError, match="first is a dataset already"):
+        split(whole, (first, second), 20)
+
+
+def test_both_sides_of_a_split_are_looked_at_before_one_is_written(made: Corpus, make: Make, tmp_path: Path) -> None:
+    make("whole", made, COLUMNS)
+    whole, first = tmp_path / "whole", tmp_path / "first"
+    (tmp_path / "link").symlink_to(tmp_path)
+    for other in (first, tmp_path / "link/first", first / "second", tmp_path):
+        with pytest.raises(ValueError, match="the same folder, or one is in the other"):
+            split(whole, (first, other), 20)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("precious")
+    for other in (tmp_path / "mine", tmp_path / "mine/thesis.txt"):
+        with pytest.raises(ValueError, match="holds something that is not a dataset"):
+            split(whole, (first, other), 20)
+    with pytest.raises(ValueError, match="whole is a dataset already"):
+        split(whole, (first, whole), 20)
+    assert not first.exists()
 
 
 def test_donors_sources_and_likeness_hold_samples_together(clips: Path, make: Make, tmp_path: Path) -> None:

@@ -152,6 +152,28 @@ def test_a_damaged_ledger_says_what_to_do(made: Corpus, make: Make, tmp_path: Pa
     make("dataset", made, COLUMNS)
 
 
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("DROP TABLE passes", r"ledger\.sqlite: no such table: passes; delete it"),
+        ("ALTER TABLE draws DROP COLUMN row", r"ledger\.sqlite: .*; delete it"),
+        ("UPDATE making SET json = '[]'", r"ledger\.sqlite: it does not say what it is of; delete it"),
+        ("UPDATE making SET json = '{'", r"ledger\.sqlite: it does not say what it is of; delete it"),
+        ("UPDATE making SET json = '{}'", r"holds a build of other kind, recipe, .* delete .*ledger\.sqlite"),
+        ("UPDATE making SET json = '{\"corpus\": 1}'", r"holds a build of other kind, recipe, .*, corpus, "),
+    ],
+)
+def test_a_ledger_of_another_version_says_what_to_do(
+    made: Corpus, make: Make, tmp_path: Path, damage: str, told: str
+) -> None:
+    stopped(make, "dataset", made)
+    with sqlite3.connect(tmp_path / "dataset/.unfinished/ledger.sqlite") as data:
+        data.execute(damage)
+    data.close()
+    with pytest.raises(ValueError, match=told):
+        make("dataset", made, COLUMNS)
+
+
 def test_two_builds_of_one_dataset_at_once_are_refused(made: Corpus, make: Make, tmp_path: Path) -> None:
     def again(now: Progress) -> None:
         if (now.phase, now.done) != ("gates", 1):

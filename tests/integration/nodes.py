@@ -6,6 +6,7 @@ The clusters are real ones, with one processor a node, but all nodes are on this
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -92,6 +93,26 @@ def lack(folder: Path) -> None:
                 node.terminate()
 
 
+def token(folder: Path) -> None:
+    """A head that demands the token of its user, as any does once Ray was started with `--ray local`."""
+    (folder / ".ray").mkdir()
+    (folder / ".ray/auth_token").write_text("0123456789abcdef" * 4)
+    os.environ["HOME"] = str(folder)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", f"--port={port}", "--num-cpus=1"]
+    words = [*start, "--include-dashboard=false", "--block"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as head:
+        try:
+            assert head.stdout is not None
+            while "Ray runtime started" not in (line := head.stdout.readline()):
+                assert line, "the head did not start"
+            with RayPool(b"", f"127.0.0.1:{port}", 1) as pool:
+                assert dict(pool.run(double, [1, 2])) == {1: (2, b""), 2: (4, b"")}
+        finally:
+            head.terminate()
+
+
 if __name__ == "__main__":
-    cases = {case.__name__: case for case in (leave_one, index_and_build, lack)}
+    cases = {case.__name__: case for case in (leave_one, index_and_build, lack, token)}
     cases[sys.argv[1]](Path(sys.argv[2]))

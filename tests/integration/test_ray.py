@@ -55,6 +55,10 @@ def test_results_that_wait_on_a_node_are_made_again_when_it_dies(tmp_path: Path)
     on_nodes("leave_one", tmp_path)
 
 
+def test_a_head_that_demands_its_users_token(tmp_path: Path) -> None:
+    on_nodes("token", tmp_path)
+
+
 def test_three_nodes_one_of_which_dies_make_the_same_bytes(folder: Path) -> None:
     on_nodes("index_and_build", folder)
     assert same(folder / "corpus", folder / "of-three")

@@ -124,7 +124,7 @@ class Ledger:
             kept = self._data.execute("SELECT json FROM making").fetchone()
             if kept is None:
                 self._data.execute("INSERT INTO making VALUES (?)", (json.dumps(making),))
-            elif other := differences(json.loads(kept[0]), making):
+            elif other := differences(self._loaded(kept[0]), making):
                 self._data.close()
                 raise ValueError(
                     f"{out} holds a build of other {', '.join(other)} that was stopped: finish it with its own "
@@ -270,6 +270,17 @@ class Ledger:
         """What `add_file` was told, by name."""
         return list(self._rows("SELECT name, hash, last FROM files ORDER BY name"))
 
+    def _loaded(self, making: str) -> dict[str, Any]:
+        """What the ledger is of. Raises ValueError."""
+        with contextlib.suppress(ValueError):
+            if isinstance(found := json.loads(making), dict):
+                return found
+        self._data.close()
+        raise self._damaged("it does not say what it is of")
+
+    def _damaged(self, what: object) -> ValueError:
+        return ValueError(f"{self._path}: {what}; delete it, and {self._out} is built from the start")
+
     def _number(self, query: str) -> int:
         (number,) = next(self._rows(query))
         return int(number)
@@ -293,9 +304,11 @@ class Ledger:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
                 raise OSError(errno.ENOSPC, "no space left", str(self._path)) from error
+            if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # as for a table or column that is not there
+                raise self._damaged(error) from error
             raise OSError(f"{self._path}: {error}") from error
         except sqlite3.DatabaseError as error:
-            raise ValueError(f"{self._path}: {error}; delete it, and {self._out} is built from the start") from error
+            raise self._damaged(error) from error
 
 
 def reasons(refusals: Iterable[Refusal]) -> dict[str, int]:

@@ -139,12 +139,14 @@ def _digest(path: Place) -> str:
 
 
 def differences(made: Mapping[str, Any], making: Making) -> list[str]:
-    """What `made` was made of otherwise; a corpus is the same wherever it lies."""
-    return [
-        name
-        for name, value in making.items()
-        if (value["hash"] != made[name]["hash"] if name == "corpus" else value != made[name])  # type: ignore[index]
-    ]
+    """What `made` was made of otherwise, or does not tell; a corpus is the same wherever it lies."""
+
+    def decisive(table: Mapping[str, Any]) -> dict[str, Any]:
+        corpus = table.get("corpus")
+        return {**table, "corpus": corpus.get("hash") if isinstance(corpus, dict) else None}
+
+    there, here = decisive(made), decisive(making)
+    return [name for name in making if name not in made or there[name] != here[name]]
 
 
 def content_hash(made: Manifest, files: Mapping[str, str]) -> str:

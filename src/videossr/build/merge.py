@@ -26,6 +26,9 @@ from videossr.store import Place
 from videossr.video.corpus import Corpus
 from videossr.video.fingerprint import NEAR_SHARE, Fingerprints, largest_share
 
+_TOLD = ["id", "sources", "column", "attempt"]
+"""The columns of a sample that decide what is told of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Merged:
@@ -81,11 +84,12 @@ def merge(datasets: Sequence[Place], out: Place, *, corpus: Place | None = None,
             f"{datasets[0]} and others come from different corpora: name one that has the videos of all with --corpus "
             "(`videossr corpus merge` makes it)"
         )
-    rejected: list[dict[str, Any]] = []
-    rows = _rows(datasets, manifests, videos, near if drop_near else {}, rejected)
+    dropped = near if drop_near else {}
+    rows = (row for row, refusal in _rows(datasets, manifests, videos, dropped) if refusal is None)
+    told = (refusal for _, refusal in _rows(datasets, manifests, videos, dropped, _TOLD) if refusal is not None)
     origin = Origin(verb="merge", of=[ancestor(manifest) for manifest in manifests])
     kept = (videos[content] for content in sorted(videos))
-    made = write_part(out, making, origin, rows, kept, rejected)
+    made = write_part(out, making, origin, rows, kept, told)
     return Merged(made, {videos[content]["path"]: share for content, share in near.items()})
 
 
@@ -155,11 +159,11 @@ def _rows(
     manifests: Sequence[Manifest],
     videos: dict[str, dict[str, Any]],
     dropped: dict[str, float],
-    rejected: list[dict[str, Any]],
-) -> Iterator[dict[str, Any]]:
-    """All rows by their ids, each once; those that are left out are added to `rejected`."""
+    columns: list[str] | None = None,
+) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
+    """All rows by their ids, or some columns of them, each with what `rejected.parquet` tells if it is left out."""
     sources = (
-        ((row["id"], number, row) for row in sample_rows(dataset, manifest))
+        ((row["id"], number, row) for row in sample_rows(dataset, manifest, columns))
         for number, (dataset, manifest) in enumerate(zip(datasets, manifests, strict=True))
     )
     last = ""
@@ -171,17 +175,16 @@ def _rows(
             reason, value, threshold = "near_duplicate", round(dropped[looks], 4), NEAR_SHARE
         else:
             last = sample_id
-            yield row
+            yield row, None
             continue
         video = videos[looks if reason == "near_duplicate" else row["sources"][0]["content"]]
-        rejected.append(
-            {
-                "content": video["content"],
-                "path": video["path"],
-                "column": row["column"],
-                "attempt": row["attempt"],
-                "reason": reason,
-                "value": value,
-                "threshold": threshold,
-            }
-        )
+        refusal = {
+            "content": video["content"],
+            "path": video["path"],
+            "column": row["column"],
+            "attempt": row["attempt"],
+            "reason": reason,
+            "value": value,
+            "threshold": threshold,
+        }
+        yield row, refusal

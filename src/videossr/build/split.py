@@ -7,14 +7,25 @@ near-duplicates: what hangs together so, by however many steps, goes to one side
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 
 from videossr.build import table
-from videossr.build.manifest import Making, Manifest, Origin, corpus_path, corpus_place, read_manifest
+from videossr.build.manifest import (
+    NAME,
+    Making,
+    Manifest,
+    Origin,
+    corpus_path,
+    corpus_place,
+    file_hashes,
+    read_manifest,
+)
 from videossr.build.parts import ancestor, refuse_finished, sample_rows, write_part
-from videossr.store import Place
+from videossr.store import UNFINISHED, Place, is_local
 from videossr.video.fingerprint import NEAR_SHARE, Fingerprints, shares
 
 
@@ -23,17 +34,35 @@ def split(dataset: Place, outs: tuple[Place, Place], count: int) -> tuple[Manife
 
     The others go into the second. Which, is decided by the hashes of the videos alone.
 
+    A side that an earlier run has finished is left alone when it is what would be written, so that the same command
+    goes on after a kill.
+
     Raises ValueError when there is nothing to divide, or an `out` is something else.
     """
+    one, other = (f"{out.resolve()}".rstrip("/") + "/" for out in outs)
+    if one.startswith(other) or other.startswith(one):
+        raise ValueError(f"{outs[0]} and {outs[1]} are the same folder, or one is in the other: name two with --out")
     for out in outs:
-        refuse_finished(out)
+        _refuse_foreign(out)
     manifest = read_manifest(dataset)
     if not 0 < count < manifest["samples"]:
         raise ValueError(f"{dataset} has {manifest['samples']} samples: {count} of them leave none for one side")
     first = _first(dataset, manifest, count)
     origin = Origin(verb="split", of=[ancestor(manifest)])
+
+    def rows(side: int, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+        for row in sample_rows(dataset, manifest, columns):
+            if (row["sources"][0]["content"] not in first) == bool(side):
+                yield row
+
+    done = [
+        _finished(out, origin, (row["id"] for row in rows(side, ["id", "sources"]))) for side, out in enumerate(outs)
+    ]
     made = []
-    for out, inside in zip(outs, (True, False), strict=True):
+    for side, out in enumerate(outs):
+        if (there := done[side]) is not None:
+            made.append(there)
+            continue
         making = Making(
             kind="dataset",
             recipe=manifest["recipe"],
@@ -46,9 +75,30 @@ def split(dataset: Place, outs: tuple[Place, Place], count: int) -> tuple[Manife
             excluded=manifest["excluded"],
             versions=manifest["versions"],
         )
-        rows = (row for row in sample_rows(dataset, manifest) if (row["sources"][0]["content"] in first) is inside)
-        made.append(write_part(out, making, origin, rows, table.read_rows(dataset / "videos.parquet")))
+        made.append(write_part(out, making, origin, rows(side), table.read_rows(dataset / "videos.parquet")))
     return made[0], made[1]
+
+
+def _refuse_foreign(out: Place) -> None:
+    """Before the other side is written. Raises ValueError where something else than a dataset lies."""
+    if not is_local(out) or not out.exists() or (out / NAME).exists() or (out / UNFINISHED).exists():
+        return
+    if not out.is_dir() or any(out.iterdir()):
+        raise ValueError(f"{out} holds something that is not a dataset; choose another --out")
+
+
+def _finished(out: Place, origin: Origin, ids: Iterable[str]) -> Manifest | None:
+    """The manifest of `out`, None where no dataset is. Raises ValueError unless it holds just the samples `ids`."""
+    if not (out / NAME).exists():
+        return None
+    there = read_manifest(out)
+    if (
+        there["origin"] != origin
+        or file_hashes(out, there["files"]) != there["files"]
+        or any(one != other for one, other in zip_longest(ids, (row["id"] for row in sample_rows(out, there, ["id"]))))
+    ):
+        refuse_finished(out)
+    return there
 
 
 def _first(dataset: Place, manifest: Manifest, count: int) -> set[str]:

@@ -36,7 +36,7 @@ class File:
         path: relative to the folder that is indexed, as text that can be stored.
         place: where it is.
         size: bytes.
-        stamp: what changes when the file does: the time of its last change, or its tag in an object store.
+        stamp: what changes when the file does: the times of its last changes, or its tag in an object store.
     """
 
     path: str
@@ -48,7 +48,7 @@ class File:
         """Whether it is there still, unchanged since it was found."""
         try:
             return _seen(self.path, self.place, None) == self
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):
             return False
 
     def hash(self) -> str:
@@ -76,12 +76,20 @@ def find(source: Place, out: Place) -> tuple[list[File], list[Rejection]]:
         path = _text(relative)
         if any(part.startswith(".") for part in relative.parts):
             rejected.append(Rejection(path, None, "hidden", "its name or a folder's starts with a dot"))
-        elif isinstance(file, Path) and not file.is_file():
+            continue
+        try:
+            if isinstance(file, Path) and not file.is_file():
+                raise FileNotFoundError
+            found = _seen(path, file, facts)
+        except FileNotFoundError:
             rejected.append(Rejection(path, None, "unreadable", "it is not a file, or a link that leads nowhere"))
-        elif (found := _seen(path, file, facts)).size == 0:
-            rejected.append(Rejection(path, None, "unreadable", "it is empty", 0, 1))
+        except PermissionError:
+            rejected.append(Rejection(path, None, "unreadable", "the system refuses access to it"))
         else:
-            files.append(found)
+            if found.size:
+                files.append(found)
+            else:
+                rejected.append(Rejection(path, None, "unreadable", "it is empty", 0, 1))
     if not files:
         seen = f"; {len(rejected)} hidden or empty ones" if rejected else ""
         raise FileNotFoundError(f"{source} has no videos (mp4, mov, mkv, webm, avi, ts, mpg, flv, …){seen}")
@@ -119,10 +127,11 @@ def _list(source: UPath, out: Place) -> Iterator[_Listed]:
 
 
 def _seen(path: str, file: Place, facts: Mapping[str, Any] | None) -> File:
-    """A file as it is now, or as the listing of its store tells it. Raises FileNotFoundError."""
+    """A file as it is now, or as the listing of its store tells it. Raises FileNotFoundError or PermissionError."""
     if isinstance(file, Path):
         status = file.stat()
-        return File(path, file, status.st_size, str(status.st_mtime_ns))
+        # `cp -p` and `mv` keep the time of the content; the system alone sets the other one.
+        return File(path, file, status.st_size, f"{status.st_mtime_ns} {status.st_ctime_ns}")
     if facts is None or facts["size"] is None:  # as on the page of a web server
         facts = file.fs.info(file.path)
     stamp = next((facts[name] for name in ("ETag", "etag", "LastModified", "mtime", "created") if facts.get(name)), "")

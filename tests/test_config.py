@@ -82,7 +82,8 @@ def test_overrides_by_dotted_names():
         ({"columns.jigsaw/6.knobs.pieces": "12"}, "less than or equal to 9"),
         ({"columns.jigsaw/6.task": "jigsw"}, "no task 'jigsw'; did you mean 'jigsaw'?"),
         ({"max_pixel": "5000"}, "did you mean 'max_pixels'?"),
-        ({"columns.jigsaw/6.count": "0"}, "greater than or equal to 1"),
+        ({"columns.jigsaw/6.count": "-1"}, "greater than or equal to 0"),
+        ({"columns.jigsaw/6.count": "0"}, "columns: there is none"),
     ],
 )
 def test_wrong_recipes_are_refused(overrides, message):

@@ -124,7 +124,7 @@ def test_samples_are_found_by_the_start_of_their_id(opened: VideoSSRDataset) -> 
 
 def test_a_corpus_may_lie_elsewhere(dataset: Path, corpus: Corpus, tmp_path: Path) -> None:
     moved = shutil.copytree(dataset, tmp_path / "far" / "away")
-    with pytest.raises(CorpusError, match="is no corpus"):
+    with pytest.raises(CorpusError, match=r"is not at .*: name it with --corpus"):
         VideoSSRDataset(moved)
     assert VideoSSRDataset(moved, corpus=corpus.path).repeats(0)
     assert VideoSSRDataset(str(moved), corpus=str(corpus.path)).repeats(7)

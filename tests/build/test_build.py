@@ -142,6 +142,7 @@ def test_an_unfinished_dataset_is_finished_and_other_folders_are_left_alone(
     manifest = make("dataset", made, columns)
     (tmp_path / "dataset/manifest.json").unlink()
     (tmp_path / "dataset/.unfinished").mkdir()
+    (tmp_path / "dataset/.unfinished/task.json").write_text('{"verb": "build"}')
     (tmp_path / "dataset/samples-00001.parquet").write_bytes(b"of a larger build that was killed")
     assert make("dataset", made, columns) == manifest
     assert not (tmp_path / "dataset/samples-00001.parquet").exists()

@@ -49,9 +49,11 @@ class Packing:
         self._lacking: dict[str, set[str]] = {}
         self.gone = 0
         for shard, own in self._files.items():
-            old = Pack(pack_file(out, shard)) if shard in self._there else None
-            paths = old.paths if old else {}
-            self.gone += len(set(old.contents) - own.keys()) if old else 0
+            paths: dict[str, str] = {}
+            if shard in self._there:
+                old = Pack(pack_file(out, shard))
+                paths = old.paths
+                self.gone += len(set(old.contents) - own.keys())
             if any(paths.get(content) != same[0].path for content, same in own.items()):
                 self._lacking[shard] = {c for c in own if c not in paths and shop.read(c) is None}
 

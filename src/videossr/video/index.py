@@ -188,7 +188,7 @@ def _fill(
         for (content, file), result in runner.run(Stager.stage, waiting):
             staged = result
             if isinstance(staged, Died):
-                staged = Rejection(file.path, content, "unreadable", "decoding it killed the process, twice")
+                staged = Rejection(file.path, content, "unreadable", "decoding it killed the process")
             packs.keep(content, staged)
             rejected = staged if isinstance(staged, Rejection) else None
             if rejected and not rejected.lasts:

@@ -165,7 +165,8 @@ class Harness:
         self._redone(kept, folder, log)
         if process.returncode == 0:
             return True
-        if lost := rows - ledger_rows(folder):
+        # Behind the manifest the ledger has served its time.
+        if not (folder / "manifest.json").exists() and (lost := rows - ledger_rows(folder)):
             raise FaultError(f"{len(lost)} rows of the ledger are lost")
         if process.returncode == -signal.SIGKILL:
             self.kills += 1

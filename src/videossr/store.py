@@ -27,6 +27,7 @@ Place: TypeAlias = Path | UPath
 
 UNFINISHED = ".unfinished"
 _TASK = "task.json"
+_PIECE = 1 << 22
 
 
 def place(text: str | Place) -> Place:
@@ -75,6 +76,15 @@ def make_folder(path: Place) -> None:
         path.mkdir(parents=True, exist_ok=True)
     elif path.protocol in ("http", "https"):
         raise ValueError(f"{path}: a web server cannot be written to; choose another --out")
+
+
+def file_hash(path: Place) -> str:
+    """SHA-256 of a file, in hex, read piece by piece. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 @contextmanager

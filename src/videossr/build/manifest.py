@@ -13,14 +13,11 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from videossr.store import Place, place, write_text
+from videossr.store import Place, file_hash, place, write_text
 
 NAME = "manifest.json"
 LIBRARIES = ("videossr", "numpy", "opencv-python-headless", "pyarrow", "simplejpeg")
 """The libraries whose versions decide the bytes of a dataset and of its rendered samples."""
-
-_PIECE = 1 << 20
-"""Bytes read at once."""
 
 
 class ColumnTable(TypedDict):
@@ -127,15 +124,7 @@ def corpus_place(dataset: Place, manifest: Making) -> Place:
 
 def file_hashes(folder: Place, names: Iterable[str]) -> dict[str, str]:
     """SHA-256 of each file, by name."""
-    return {name: _digest(folder / name) for name in sorted(names)}
-
-
-def _digest(path: Place) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
+    return {name: file_hash(folder / name) for name in sorted(names)}
 
 
 def differences(made: Mapping[str, Any], making: Making) -> list[str]:
@@ -176,7 +165,8 @@ def read_manifest(folder: Place) -> Manifest:
     except ValueError as error:
         raise ValueError(f"{path}: not valid JSON: {error}") from error
     if not isinstance(found, dict) or found.get("kind") != "dataset":
-        raise ValueError(f"{folder} is not a dataset{', but a corpus' if 'shards' in found else ''}, says its {NAME}")
+        told = ", but a corpus" if isinstance(found, dict) and "shards" in found else ""
+        raise ValueError(f"{folder} is not a dataset{told}, says its {NAME}")
     try:
         return TypeAdapter(Manifest).validate_python(found)
     except ValidationError as error:

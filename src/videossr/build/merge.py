@@ -25,6 +25,7 @@ from videossr.sample import VideoKey
 from videossr.store import Place
 from videossr.video.corpus import Corpus
 from videossr.video.fingerprint import NEAR_SHARE, Fingerprints, largest_share
+from videossr.video.making import all_versions
 
 _TOLD = ["id", "sources", "column", "attempt"]
 """The columns of a sample that decide what is told of it."""
@@ -70,7 +71,7 @@ def merge(datasets: Sequence[Place], out: Place, *, corpus: Place | None = None,
         excluded=[
             known for known in manifests[0]["excluded"] if all(known in manifest["excluded"] for manifest in manifests)
         ],
-        versions=_versions(manifests),
+        versions=all_versions(manifest["versions"] for manifest in manifests),
     )
     if corpus is not None:
         found = Corpus(corpus)
@@ -117,15 +118,6 @@ def _recipe(datasets: Sequence[Place], manifests: Sequence[Manifest]) -> RecipeT
         "max_pixels": max(manifest["recipe"]["max_pixels"] for manifest in manifests),
         "columns": columns,
     }
-
-
-def _versions(manifests: Sequence[Manifest]) -> dict[str, str]:
-    """Of each library all versions that were at work."""
-    found: dict[str, list[str]] = {}
-    for manifest in manifests:
-        for library, version in manifest["versions"].items():
-            found.setdefault(library, []).append(version)
-    return {library: " and ".join(sorted(set(versions))) for library, versions in sorted(found.items())}
 
 
 def _videos(datasets: Sequence[Place], *, compare: bool) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any, TypeAlias
 
 from upath import UPath
 
-from videossr.store import Place
+from videossr.store import Place, file_hash
 from videossr.video.pack import CorpusError, Rejection
 
 _ENDINGS = """
@@ -20,8 +19,6 @@ _ENDINGS = """
 """
 EXTENSIONS = frozenset(_ENDINGS.split())
 """File names that end so, in upper or lower case, are taken for videos."""
-
-_BLOCK = 1 << 22
 
 
 _Listed: TypeAlias = tuple[PurePosixPath, Place, Mapping[str, Any] | None]
@@ -53,11 +50,7 @@ class File:
 
     def hash(self) -> str:
         """SHA-256 of its bytes. Raises OSError."""
-        digest = hashlib.sha256()
-        with self.place.open("rb") as stream:
-            while block := stream.read(_BLOCK):
-                digest.update(block)
-        return digest.hexdigest()
+        return file_hash(self.place)
 
 
 def find(source: Place, out: Place) -> tuple[list[File], list[Rejection]]:

@@ -39,14 +39,20 @@ clean:
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --upgrade pip
 
-$(VENV)/.demo: pyproject.toml constraints-cpu.txt | $(VENV)/bin/python
+$(VENV)/.pip: | $(VENV)/bin/python
+	$(PIP) install --upgrade pip
+	touch $@
+
+$(VENV)/.torch: constraints-cpu.txt | $(VENV)/.pip
+	$(PIP) install torch==$$(sed -n 's/^torch==//p' constraints-cpu.txt)
+	touch $@
+
+$(VENV)/.demo: pyproject.toml constraints-cpu.txt $(VENV)/.torch
 	$(PIP) install --constraint constraints-cpu.txt --editable ".[demo]"
 	touch $@
 
-$(VENV)/.dev: pyproject.toml constraints-cpu.txt | $(VENV)/bin/python
-	$(PIP) install torch==$$(sed -n 's/^torch==//p' constraints-cpu.txt)
+$(VENV)/.dev: pyproject.toml constraints-cpu.txt $(VENV)/.torch
 	$(PIP) install --constraint constraints-cpu.txt --editable . --group dev
 	touch $@
 

@@ -24,7 +24,8 @@ LAYERS = (
     ("train", "bench", "export"),
     ("models",),
     ("prompt",),
-    ("dataset",),
+    ("questions",),
+    ("dataset", "released"),
     ("build",),
     ("render",),
     ("tasks",),
@@ -61,6 +62,10 @@ PUBLIC = [
     "compute_score",
     # `render` is not here: the name would be the module as soon as anything has imported that.
 ]
+
+
+TORCH = {"videossr.models.local", "videossr.models.tiny"}
+"""The modules that may import torch; nothing else does, so all but them works without it."""
 
 
 def layer(module: str) -> str:
@@ -131,7 +136,7 @@ def test_importing_the_package_costs_nothing() -> None:
 
 
 def test_building_and_reading_need_no_torch() -> None:
-    code = f"import sys, importlib\nfor name in {sorted(MODULES)}: importlib.import_module(name)\nprint(*sys.modules)"
+    code = f"import sys, importlib\nfor name in {sorted(set(MODULES) - TORCH)}: importlib.import_module(name)\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "videossr.report.validate" in loaded

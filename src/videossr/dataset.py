@@ -69,6 +69,11 @@ class VideoSSRDataset:
         files = [self.path / name for name in sorted(self.manifest["files"]) if name.startswith("samples-")]
         return pa.concat_tables([_read(file) for file in files])
 
+    @property
+    def hash(self) -> str:
+        """SHA-256 over how it was made and over its samples, in hex."""
+        return self.manifest["hash"]
+
     def __len__(self) -> int:
         return self.manifest["samples"]
 
@@ -87,6 +92,24 @@ class VideoSSRDataset:
     def question(self, index: SupportsIndex) -> Question:
         """What is asked, word for word as it was built. No frame is decoded."""
         return _question(self.row(index))
+
+    def clips(self, index: SupportsIndex) -> list[Clip]:
+        """What is shown, rendered."""
+        return render(self.corpus, self.sample(index))
+
+    def column(self, index: SupportsIndex) -> str:
+        """The recipe's name for this kind of question."""
+        return self.sample(index).column
+
+    def difficulty(self, index: SupportsIndex) -> Mapping[str, float | str]:
+        """What makes it hard, see `videossr.tasks.base.Task.difficulty`."""
+        sample = self.sample(index)
+        return TASKS.get(sample.task)().difficulty(sample)
+
+    def truth(self, index: SupportsIndex) -> Truth:
+        """What the answer rests on."""
+        sample = self.sample(index)
+        return TASKS.get(sample.task)().truth(sample)
 
     def score(self, index: SupportsIndex, answer: str) -> Scores:
         sample = self.sample(index)

@@ -5,6 +5,7 @@ A task never opens a file: it is shown videos as frames, draws samples, and rend
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
@@ -94,6 +95,9 @@ class Task(Protocol[K]):
 
     def truth(self, sample: Sample) -> Truth:
         """What the answer rests on."""
+
+    def difficulty(self, sample: Sample) -> Mapping[str, float | str]:
+        """What makes this sample hard, by name, with units that the task documents; reports group scores by it."""
 
     def score(self, answer: str, sample: Sample) -> Scores:
         """Score a model's text. Never raises, whatever the text."""

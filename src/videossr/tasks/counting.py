@@ -332,6 +332,15 @@ class Counting:
         """The outline of every shape."""
         return Truth(outlines=tuple(Outline(shape.slot, shape.name, shape.points) for shape in shapes_of(sample)))
 
+    def difficulty(self, sample: Sample) -> Mapping[str, float | str]:
+        """`shapes` that are drawn, `slots` that show one, and the smallest diameter as a `size` in pixels."""
+        shapes = shapes_of(sample)
+        return {
+            "shapes": len(shapes),
+            "slots": len({shape.slot for shape in shapes}),
+            "size": min(shape.size for shape in shapes),
+        }
+
     def score(self, answer: str, sample: Sample) -> Scores:
         """The mean closeness of the counts (smooth), all of them right (strict), and each one right (parts)."""
         return scorer("videossr/counting")(answer, sample.answer)

@@ -5,6 +5,7 @@ Exercised by `videossr build grounding-mirror --corpus demo/corpus --out demo/gr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Literal, Self
 
@@ -184,6 +185,17 @@ class Grounding:
 
     def truth(self, sample: Sample) -> Truth:
         return Truth(spans=((sample.integer("first"), sample.integer("last")),))
+
+    def difficulty(self, sample: Sample) -> Mapping[str, float | str]:
+        """`perturbation`, the segment's `length` in slots and in `seconds`, and the clip's `duration` in seconds."""
+        first, last = sample.integer("first"), sample.integer("last")
+        start, end = sample.clock.span(first, last)
+        return {
+            "perturbation": str(sample.params["perturbation"]),
+            "length": last - first + 1,
+            "seconds": round(end - start, 3),
+            "duration": sample.clock.end_ms / 1000,
+        }
 
     def score(self, answer: str, sample: Sample) -> Scores:
         return scorer("videossr/grounding")(answer, sample.answer)

@@ -5,6 +5,7 @@ Exercised by `videossr build jigsaw-6 --corpus demo/corpus --out demo/jigsaw --l
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Annotated, Self
 
@@ -112,6 +113,10 @@ class Jigsaw:
 
     def truth(self, sample: Sample) -> Truth:
         return Truth(order=tuple(sample.integers("order")))
+
+    def difficulty(self, sample: Sample) -> Mapping[str, float | str]:
+        """`pieces`, and `seconds` that one piece lasts."""
+        return {"pieces": len(sample.integers("order")), "seconds": sample.clock.end_ms / 1000}
 
     def score(self, answer: str, sample: Sample) -> Scores:
         return scorer("videossr/jigsaw")(answer, sample.answer)

@@ -6,6 +6,7 @@ answers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations, product
 from typing import Annotated, Literal, Self
 
@@ -107,6 +108,11 @@ class Tiles:
             corners = ((left, top), (left + width, top), (left + width, top + height), (left, top + height))
             outlines.append(Outline(0, f"tile {tile + 1}", corners))
         return Truth(outlines=tuple(outlines))
+
+    def difficulty(self, sample: Sample) -> Mapping[str, float | str]:
+        """How many `tiles` there are."""
+        rows, columns = sample.integers("grid")
+        return {"tiles": rows * columns}
 
     def score(self, answer: str, sample: Sample) -> Scores:
         return score(answer, sample.answer)

@@ -1,0 +1,1 @@
+"""Benchmarks: run a model on questions, score what it said, compare runs."""

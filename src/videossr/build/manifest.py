@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from videossr.store import Place, file_hash, place, write_text
 
@@ -29,19 +29,24 @@ class ColumnTable(TypedDict):
 
 
 class RecipeTable(TypedDict):
-    """A recipe, every default written out, as TOML and JSON hold it."""
+    """A recipe, every default written out, as TOML and JSON hold it; `benchmark` is there where it is true."""
 
     name: str
     summary: str
     max_pixels: int
+    benchmark: NotRequired[bool]
     columns: dict[str, ColumnTable]
 
 
 class CorpusTable(TypedDict):
-    """Which corpus, and where it lay when the dataset was built: relative to the dataset, or an address."""
+    """Which corpus, and where it lay when the dataset was built: relative to the dataset, or an address.
+
+    A benchmark carries its own; `source` is then the hash of the corpus that it was built from.
+    """
 
     hash: str
     path: str
+    source: NotRequired[str]
 
 
 class Making(TypedDict):
@@ -107,6 +112,11 @@ def versions(tasks: Iterable[str]) -> dict[str, str]:
     return {library: version(library) for library in sorted({*LIBRARIES, *owners})}
 
 
+def is_benchmark(made: Making) -> bool:
+    """Whether a dataset carries its packs and has a frozen hash, see `videossr.build.benchmark`."""
+    return made["recipe"].get("benchmark", False)
+
+
 def corpus_path(out: Place, corpus: Place) -> str:
     """Where `corpus` is, seen from the dataset `out` where both are local; its address otherwise."""
     if isinstance(out, Path) and isinstance(corpus, Path):
@@ -132,7 +142,7 @@ def differences(made: Mapping[str, Any], making: Making) -> list[str]:
 
     def decisive(table: Mapping[str, Any]) -> dict[str, Any]:
         corpus = table.get("corpus")
-        return {**table, "corpus": corpus.get("hash") if isinstance(corpus, dict) else None}
+        return {**table, "corpus": corpus.get("source", corpus.get("hash")) if isinstance(corpus, dict) else None}
 
     there, here = decisive(made), decisive(making)
     return [name for name in making if name not in made or there[name] != here[name]]

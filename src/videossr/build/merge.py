@@ -20,7 +20,7 @@ from videossr.build.manifest import (
     corpus_place,
     read_manifest,
 )
-from videossr.build.parts import ancestor, refuse_finished, sample_rows, write_part
+from videossr.build.parts import ancestor, refuse_finished, write_part
 from videossr.sample import VideoKey
 from videossr.store import Place
 from videossr.video.corpus import Corpus
@@ -155,7 +155,7 @@ def _rows(
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
     """All rows by their ids, or some columns of them, each with what `rejected.parquet` tells if it is left out."""
     sources = (
-        ((row["id"], number, row) for row in sample_rows(dataset, manifest, columns))
+        ((row["id"], number, row) for row in table.sample_rows(dataset, manifest["files"], columns))
         for number, (dataset, manifest) in enumerate(zip(datasets, manifests, strict=True))
     )
     last = ""

@@ -15,12 +15,6 @@ from videossr.build.write import finish, remove_samples, samples_name
 from videossr.store import Place, workshop
 
 
-def sample_rows(dataset: Place, manifest: Manifest, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of a dataset by their ids, few at a time."""
-    for name in sorted(name for name in manifest["files"] if name.startswith("samples-")):
-        yield from table.read_rows(dataset / name, columns)
-
-
 def ancestor(manifest: Manifest) -> Ancestor:
     """What a dataset that comes from this one remembers of it."""
     return Ancestor(

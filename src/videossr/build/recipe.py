@@ -39,12 +39,14 @@ class Recipe:
         name: letters, digits and `_.-`; also the title of the dataset's card.
         summary: one sentence for the card and for `videossr build --help`.
         max_pixels: height times width that the model sees, at most. A pack within it is used as it is.
+        benchmark: whether what is made is frozen: it carries its packs, see `videossr.build.benchmark`.
         columns: by the name that samples, reports and validation use: letters, digits and `_/-`.
     """
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     summary: str = ""
     max_pixels: Annotated[int, Field(ge=1024, description="height times width")] = 65536
+    benchmark: bool = False
     columns: dict[Annotated[str, Field(pattern=r"^[\w/-]+$")], dict[str, Any]]
 
 
@@ -75,7 +77,8 @@ class Mixture:
             for name, column in self.columns.items()
         }
         recipe = self.recipe
-        return {"name": recipe.name, "summary": recipe.summary, "max_pixels": recipe.max_pixels, "columns": columns}
+        table = RecipeTable(name=recipe.name, summary=recipe.summary, max_pixels=recipe.max_pixels, columns=columns)
+        return RecipeTable(**table, benchmark=True) if recipe.benchmark else table
 
     def limited(self, limit: int) -> Mixture:
         """The same columns, scaled down to `limit` samples in all; each keeps one at least."""
@@ -84,18 +87,29 @@ class Mixture:
             return self
         if limit < len(self.columns):
             raise ValueError(f"--limit {limit} is fewer than one sample for each of the {len(self.columns)} columns")
-        counts = _shares({name: column.count for name, column in self.columns.items()}, limit)
+        return self._with(_shares({name: column.count for name, column in self.columns.items()}, limit))
+
+    def per_column(self, count: int) -> Mixture:
+        """The same columns with `count` samples each."""
+        return self._with(dict.fromkeys(self.columns, count))
+
+    def _with(self, counts: Mapping[str, int]) -> Mixture:
+        """The columns that have a count, with it."""
         columns = {
             name: {**table, "count": counts[name]} for name, table in self.recipe.columns.items() if name in counts
         }
         return Mixture(Recipe(**{**asdict(self.recipe), "columns": columns}), self.recipe.name)
 
 
-def load(name_or_path: str, overrides: Mapping[str, str] | None = None) -> Mixture:
+def load(name_or_path: str, overrides: Mapping[str, str] | None = None, *, profile: str | None = None) -> Mixture:
     """A recipe by the name of a shipped one or the path of a TOML file, with dotted overrides laid over it.
+
+    The `profile` "released" of the recipe "viubench" is the recipe "viubench-released"; so it is with paths.
 
     Raises ValueError that names the file and the nearest known key, or FileNotFoundError.
     """
+    if profile is not None:
+        name_or_path = f"{name_or_path.removesuffix('.toml')}-{profile}" + ".toml" * name_or_path.endswith(".toml")
     path = Path(name_or_path)
     if path.suffix == ".toml":
         table, where = read_toml(path), str(path)

@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from videossr.build.benchmark import check_carried
 from videossr.build.draft import Drafter
 from videossr.build.exclude import exclude
 from videossr.build.ledger import Ledger, Refusal, reasons
@@ -20,6 +21,7 @@ from videossr.build.manifest import (
     corpus_path,
     differences,
     file_hashes,
+    is_benchmark,
     read_manifest,
     versions,
 )
@@ -89,7 +91,7 @@ def build(
     )
     if (out / NAME).exists():
         return _finished(out, making)
-    _check_frames(mixture, corpus)
+    _check_plan(mixture, corpus)
     with workshop(out, {"verb": "build"}) as folder, Ledger(folder, out, making, mixture.columns) as ledger:
         excluded = exclude(corpus.videos, exclusions)
         usable = array("I", (video for video in range(len(corpus.videos)) if video not in excluded))
@@ -110,7 +112,11 @@ def build(
                 ledger.discard()
             raise
         counts = {column: videos.count(1) for column, videos in admitted.items()}
-        made = write_dataset(out, making, corpus, ledger, refusals, counts)
+
+        def copied(done: int, total: int) -> None:
+            progress(Progress("packs", done, total, ledger.rejects))
+
+        made = write_dataset(out, making, corpus, ledger, refusals, counts, copied)
         shutil.rmtree(folder)
     return made
 
@@ -126,12 +132,19 @@ def _finished(out: Place, making: Making) -> Manifest:
         raise ValueError(
             f"{out}: {', '.join(altered)} missing or altered since it was built; delete {out} to build anew"
         )
+    if is_benchmark(made):
+        check_carried(out)
     leave_workshop(out)
     return made
 
 
-def _check_frames(mixture: Mixture, corpus: Corpus) -> None:
+def _check_plan(mixture: Mixture, corpus: Corpus) -> None:
     """Refuse, before any work, a recipe that needs frames which no video of the corpus has, or an even clock."""
+    if mixture.recipe.benchmark and corpus.plan["kind"] == "snap":
+        raise UnmetError(
+            f"{mixture.recipe.name} is a benchmark, whose slots are at equal times; those of {corpus.path} were moved "
+            "by --plan snap. Index the videos with --plan uniform into another folder"
+        )
     for name, task in mixture.tasks.items():
         if corpus.plan["kind"] == "snap" and getattr(task, "even_clock", False):
             raise UnmetError(

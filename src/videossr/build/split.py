@@ -24,7 +24,7 @@ from videossr.build.manifest import (
     file_hashes,
     read_manifest,
 )
-from videossr.build.parts import ancestor, refuse_finished, sample_rows, write_part
+from videossr.build.parts import ancestor, refuse_finished, write_part
 from videossr.store import UNFINISHED, Place, is_local
 from videossr.video.fingerprint import NEAR_SHARE, Fingerprints, shares
 
@@ -51,7 +51,7 @@ def split(dataset: Place, outs: tuple[Place, Place], count: int) -> tuple[Manife
     origin = Origin(verb="split", of=[ancestor(manifest)])
 
     def rows(side: int, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-        for row in sample_rows(dataset, manifest, columns):
+        for row in table.sample_rows(dataset, manifest["files"], columns):
             if (row["sources"][0]["content"] not in first) == bool(side):
                 yield row
 
@@ -95,7 +95,7 @@ def _finished(out: Place, origin: Origin, ids: Iterable[str]) -> Manifest | None
     if (
         there["origin"] != origin
         or file_hashes(out, there["files"]) != there["files"]
-        or any(one != other for one, other in zip_longest(ids, (row["id"] for row in sample_rows(out, there, ["id"]))))
+        or any(one != other for one, other in zip_longest(ids, (row["id"] for row in table.sample_rows(out, there["files"], ["id"]))))
     ):
         refuse_finished(out)
     return there
@@ -105,7 +105,7 @@ def _first(dataset: Place, manifest: Manifest, count: int) -> set[str]:
     """The videos of the first side. Raises ValueError when everything hangs together."""
     samples: Counter[str] = Counter()
     groups = _Groups()
-    for row in sample_rows(dataset, manifest, ["sources"]):
+    for row in table.sample_rows(dataset, manifest["files"], ["sources"]):
         contents = [source["content"] for source in row["sources"]]
         samples[contents[0]] += 1
         for content in contents:

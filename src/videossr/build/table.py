@@ -126,3 +126,9 @@ def read_rows(path: Place, columns: Sequence[str] | None = None) -> Iterator[dic
                 yield from batch.to_pylist()
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: not a Parquet file: {error}") from error
+
+
+def sample_rows(dataset: Place, files: Iterable[str], columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The samples of a dataset by their ids, few at a time; `files` are the names of all its files."""
+    for name in sorted(name for name in files if name.startswith("samples-")):
+        yield from read_rows(dataset / name, columns)

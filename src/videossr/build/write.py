@@ -11,10 +11,11 @@ from typing import Any
 import tomli_w
 
 from videossr.build import table
+from videossr.build.benchmark import carry, frozen_hash
 from videossr.build.card import card
 from videossr.build.exclude import VIDEOS, video_row
 from videossr.build.ledger import REJECTED, Ledger, Refusal, reasons
-from videossr.build.manifest import Making, Manifest, content_hash, write_manifest
+from videossr.build.manifest import Making, Manifest, content_hash, is_benchmark, write_manifest
 from videossr.store import Place, write_text
 from videossr.video.corpus import Corpus
 
@@ -31,13 +32,20 @@ def write_dataset(
     ledger: Ledger,
     refusals: Callable[[], Iterable[Refusal]],
     admitted: Mapping[str, int],
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Manifest:
-    """Write all files; those of samples that an earlier run has written are left as they are."""
+    """Write all files; those of samples that an earlier run has written are left as they are.
+
+    A benchmark also gets the packs of its videos; `progress` is told how many of them are there, and of how many.
+    """
     files = _write_samples(out, ledger)
     uses = ledger.uses(len(corpus.videos))
     videos = (video_row(entry, count) for entry, count in zip(corpus.videos, uses.shown, strict=True) if count)
     files["videos.parquet"] = table.write_file(videos, out / "videos.parquet", VIDEOS)
     files["rejected.parquet"] = write_rejected(out, corpus, refusals())
+    if is_benchmark(making):
+        contents = (row["content"] for row in table.read_rows(out / "videos.parquet", ["content"]))
+        making["corpus"] = carry(corpus, contents, out, progress)
     filled = ledger.counts()
     made = Manifest(
         **making,
@@ -63,7 +71,10 @@ def finish(out: Place, made: Manifest) -> Manifest:
         write_text(out / name, text)
         made["files"][name] = hashlib.sha256(text.encode()).hexdigest()
     made["files"] = dict(sorted(made["files"].items()))
-    made["hash"] = content_hash(made, made["files"])
+    if is_benchmark(made):
+        made["hash"] = frozen_hash(table.sample_rows(out, made["files"]))
+    else:
+        made["hash"] = content_hash(made, made["files"])
     write_text(out / "README.md", card(made))
     write_manifest(out, made)
     return made

@@ -10,6 +10,7 @@ from cyclopts.validators import Number
 from rich.table import Table
 
 from videossr.build import recipe as recipes
+from videossr.build.manifest import is_benchmark
 from videossr.build.run import Progress, build
 from videossr.cli.console import Bar, console
 from videossr.store import place
@@ -23,6 +24,7 @@ MANY = 20
 app = App(
     name="build",
     help_epilogue="Example: videossr build smoke --corpus demo/corpus --out demo/dataset\n\n"
+    "Example: videossr build viubench --corpus demo/corpus --out demo/viubench --per-column 2\n\n"
     f"Recipes: {', '.join(recipes.names())}",
 )
 
@@ -34,7 +36,9 @@ def command(
     *,
     corpus: str,
     out: str,
+    profile: str | None = None,
     seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**63))] = 0,
+    per_column: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     exclude: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = (),
     wording: Path | None = None,
@@ -50,7 +54,9 @@ def command(
         recipe: Name of a shipped recipe, or the path of a TOML file.
         corpus: Folder that `videossr index` wrote, or its address (s3://, hf://).
         out: Folder or address of the dataset.
+        profile: Variant of the recipe: "released" of viubench follows the laws of the paper's released scripts.
         seed: The same seed gives the same files, whatever the number of workers.
+        per_column: Samples of every column, instead of the recipe's counts.
         limit: Scale the recipe down to this many samples.
         exclude: Datasets to keep apart from: none of their videos is used, nor one that looks like them.
         wording: TOML file whose texts replace those of the package.
@@ -64,7 +70,9 @@ def command(
         if not equals:
             raise ValueError(f"--set {text}: expected key=value")
         settings[dotted] = value
-    mixture = recipes.load(recipe, settings)
+    mixture = recipes.load(recipe, settings, profile=profile)
+    if per_column is not None:
+        mixture = mixture.per_column(per_column)
     if limit is not None:
         mixture = mixture.limited(limit)
     opened = Corpus(corpus)
@@ -73,6 +81,12 @@ def command(
         if total > MANY * videos:
             bar.say(
                 f"{total} samples of {videos} videos: one video serves {total // max(1, videos)} and more; see --limit"
+            )
+
+        if (kept := opened.plan["max_pixels"]) < (most := mixture.recipe.max_pixels):
+            bar.say(
+                f"the frames of {corpus} have at most {kept} pixels, of the {most} that {mixture.recipe.name} would "
+                f"show, and are used as they are; to have more: videossr index VIDEOS --out NEW --max-pixels {most}"
             )
 
         def show(state: Progress) -> None:
@@ -95,7 +109,8 @@ def command(
     console.print(summary)
     for reason, count in sorted(manifest["rejected"].items(), key=lambda item: (-item[1], item[0])):
         console.print(f"  rejected, {reason}: {count}")
+    frozen = is_benchmark(manifest)
     console.print(
         f"{manifest['samples']} samples of {manifest['videos']} videos in {out} "
-        f"(a video serves {manifest['most_used']} at the most), hash {manifest['hash'][:12]}",
+        f"(a video serves {manifest['most_used']} at the most), hash {manifest['hash'][: None if frozen else 12]}",
     )

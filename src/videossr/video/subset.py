@@ -1,0 +1,68 @@
+"""Some videos of a corpus as a corpus of their own, frame for frame the same bytes.
+
+Exercised by `videossr build viubench --corpus CORPUS --out BENCH`, whose result carries its frames in `BENCH/corpus`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+
+from videossr.store import Place, make_folder, write_text
+from videossr.video import pack
+from videossr.video.corpus import MANIFEST, Corpus, CorpusManifest, pack_file
+from videossr.video.making import complete
+from videossr.video.pack import CorpusError, Entry, Pack, rows_hash, shard_of
+from videossr.video.packing import packs_of
+
+
+def subset(
+    corpus: Corpus, contents: Iterable[str], out: Place, *, progress: Callable[[int, int], None] = lambda *_: None
+) -> CorpusManifest:
+    """Write the videos of these content hashes into the corpus `out`; what it says of itself.
+
+    A run that was stopped goes on: a pack that is there and holds just these videos is left as it is. Whatever else is
+    in `out` is taken for left over from another run, and replaced.
+
+    Args:
+        corpus: that has the videos.
+        contents: content hashes, in any order.
+        out: folder of the new corpus, which nobody else may be writing to.
+        progress: called with the packs that are done, and how many there are.
+
+    Raises CorpusError when `corpus` lacks a video or a pack of it is damaged.
+    """
+    wanted: dict[str, list[str]] = defaultdict(list)
+    for content in sorted(contents):
+        wanted[shard_of(content)].append(content)
+    make_folder(out / "packs")
+    (out / MANIFEST).unlink(missing_ok=True)
+    write_text(out / "config.toml", (corpus.path / "config.toml").read_text("utf-8"))
+    for shard in packs_of(out) - wanted.keys():
+        pack_file(out, shard).unlink()
+    there = packs_of(out)
+    for done, (shard, own) in enumerate(wanted.items(), start=1):
+        source = corpus.open(shard)
+        entries = [_entry(source, content) for content in own]
+        if shard not in there or not _holds(pack_file(out, shard), entries):
+            pack.write(pack_file(out, shard), ((entry, source.jpegs(entry)) for entry in entries), [])
+        progress(done, len(wanted))
+    return complete(out, corpus.plan, [], corpus.manifest["versions"])
+
+
+def _entry(source: Pack, content: str) -> Entry:
+    entry = source.find(content)
+    if entry is None:
+        raise CorpusError(f"{source.path} has no video {content[:12]}")
+    return entry
+
+
+def _holds(path: Place, entries: Sequence[Entry]) -> bool:
+    """Whether a pack is whole and holds just these videos, under these names."""
+    try:
+        found = Pack(path)
+        same = found.hash == rows_hash(map(asdict, entries))
+        return same and found.paths == {entry.content: entry.path for entry in entries}
+    except CorpusError:
+        return False

@@ -71,7 +71,7 @@ class VideoSSRDataset:
 
     @property
     def hash(self) -> str:
-        """SHA-256 over how it was made and over its samples, in hex."""
+        """SHA-256 over how it was made and over its samples, in hex; of a benchmark over its questions and pixels."""
         return self.manifest["hash"]
 
     def __len__(self) -> int:

@@ -61,4 +61,6 @@ def check_carried(out: Place) -> None:
         for shard in carried.manifest["shards"]:
             carried.open(shard)
     except CorpusError as error:
-        raise ValueError(f"{out}: the packs that it carries are not whole; delete {out} to build anew: {error}") from error
+        raise ValueError(
+            f"{out}: the packs that it carries are not whole; delete {out} to build anew: {error}"
+        ) from error

@@ -46,7 +46,10 @@ items = VideoSSRDataset(".")  # with frames
 {% for part in origin.of %}`{{ part.hash }}`{{ ", " if not loop.last else "" }}{% endfor %}.
 The frames are in the corpus with the hash `{{ corpus.hash }}`.
 {% else -%}
-Rebuild it from the corpus with the hash `{{ corpus.hash }}`
+{% if "source" in corpus -%}
+This is a benchmark: the frames are in `corpus/`, and the hash `{{ hash }}` stands for every question, answer and pixel.
+{% endif -%}
+Rebuild it from the corpus with the hash `{{ corpus.get("source", corpus.hash) }}`
 {%- if excluded %}, kept apart from the datasets with the hashes {{ excluded | join(", ") }} (`--exclude`){% endif %}:
 `videossr build config.toml --wording wording.toml --seed {{ seed }} --corpus CORPUS --out DATASET`
 {% endif -%}

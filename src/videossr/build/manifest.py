@@ -8,10 +8,10 @@ import os
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from pydantic import TypeAdapter, ValidationError
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from videossr.store import Place, file_hash, place, write_text
 

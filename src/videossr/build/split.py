@@ -95,7 +95,10 @@ def _finished(out: Place, origin: Origin, ids: Iterable[str]) -> Manifest | None
     if (
         there["origin"] != origin
         or file_hashes(out, there["files"]) != there["files"]
-        or any(one != other for one, other in zip_longest(ids, (row["id"] for row in table.sample_rows(out, there["files"], ["id"]))))
+        or any(
+            one != other
+            for one, other in zip_longest(ids, (row["id"] for row in table.sample_rows(out, there["files"], ["id"])))
+        )
     ):
         refuse_finished(out)
     return there

@@ -43,12 +43,13 @@ def write_dataset(
     videos = (video_row(entry, count) for entry, count in zip(corpus.videos, uses.shown, strict=True) if count)
     files["videos.parquet"] = table.write_file(videos, out / "videos.parquet", VIDEOS)
     files["rejected.parquet"] = write_rejected(out, corpus, refusals())
+    where = making["corpus"]
     if is_benchmark(making):
         contents = (row["content"] for row in table.read_rows(out / "videos.parquet", ["content"]))
-        making["corpus"] = carry(corpus, contents, out, progress)
+        where = carry(corpus, contents, out, progress)
     filled = ledger.counts()
     made = Manifest(
-        **making,
+        **Making(**{**making, "corpus": where}),
         samples=ledger.samples,
         videos=sum(count > 0 for count in uses.shown),
         most_used=max(uses.serves),

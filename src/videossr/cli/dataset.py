@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.table import Table
 
-from videossr.build.manifest import Manifest, read_manifest
+from videossr.build.manifest import Manifest, is_benchmark, read_manifest
 from videossr.build.merge import merge
 from videossr.build.split import split
 from videossr.cli.console import console
@@ -57,6 +57,7 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
         "videos": manifest["videos"],
         "most_used": manifest["most_used"],
         "max_pixels": manifest["recipe"]["max_pixels"],
+        "benchmark": is_benchmark(manifest),
         "columns": {
             name: {"task": manifest["recipe"]["columns"][name]["task"], **column}
             for name, column in manifest["columns"].items()

@@ -1,6 +1,7 @@
 """Temporal perturbations (paper, anomaly grounding): they choose which frame a slot shows and never alter its time.
 
-The first and the last slot of a segment always show another frame than they would without the perturbation.
+The first and the last slot of a segment always show another frame than they would without the perturbation, unless
+`Strengths.shift` is 0.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Order:
 
     Attributes:
         draw: length of the segment -> for each of its slots, the offset of the frame shown there.
-        least_shift: by how many slots the frames in the first and in the last slot are moved, at the least.
+        least_shift: by how many slots the frames in the first and in the last slot are moved, at the least; 1 or more.
     """
 
     draw: Callable[[int, Strengths, np.random.Generator], list[int]]
@@ -29,7 +30,10 @@ class Order:
 
 
 def shuffle(length: int, strengths: Strengths, rng: np.random.Generator) -> list[int]:
-    """A uniform permutation among those that move the first and last frame by at least `shift` slots."""
+    """A uniform permutation among those that move the first and last frame by at least `shift` slots.
+
+    With a `shift` of 0 that is any, the identity too.
+    """
     while True:
         order = rng.permutation(length)
         if order[0] >= strengths.shift and order[-1] <= length - 1 - strengths.shift:
@@ -55,7 +59,7 @@ def stutter(length: int, strengths: Strengths, rng: np.random.Generator) -> list
 
 
 ORDERS: dict[str, Order] = {
-    "shuffle": Order(shuffle, lambda strengths: strengths.shift),
+    "shuffle": Order(shuffle, lambda strengths: max(1, strengths.shift)),
     "stutter": Order(stutter, lambda strengths: 1),
 }
 

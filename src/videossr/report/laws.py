@@ -53,12 +53,12 @@ def counting(column: str, samples: Sequence[Sample], knobs: CountingKnobs) -> It
 
 
 def jigsaw(column: str, samples: Sequence[Sample], knobs: JigsawKnobs) -> Iterator[Finding]:
-    """Every piece is shown at every position equally often, the identity apart, which is never drawn."""
+    """Every piece is shown at every position equally often; the identity apart, which is drawn only if a knob says."""
     n = knobs.pieces
     shown = np.zeros((n, n))
     for sample in samples:
         shown[np.arange(n), sample.integers("order")] += 1
-    stays = (factorial(n - 1) - 1) / (factorial(n) - 1)
+    stays = 1 / n if knobs.identity else (factorial(n - 1) - 1) / (factorial(n) - 1)
     expected = np.where(np.eye(n, dtype=bool), stays, (1 - stays) / (n - 1)) * len(samples)
     if len(samples) < LEAST * n:
         yield Finding("law of permutations", column, None, f"{len(samples)} samples are too few to test")

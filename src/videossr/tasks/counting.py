@@ -84,6 +84,11 @@ class CountingKnobs:
     open_share: Annotated[
         float, Field(ge=0.01, le=1, description="share of places and colors with `contrast` that every slot must offer")
     ] = 0.1
+    margin: Annotated[
+        float, Field(ge=0, le=0.45, description="share of each side, at both its ends, that holds no center of a shape")
+    ] = 0.0
+    gates: Annotated[bool, Field(description="whether every shape must stand out from what lies behind it")] = True
+    overlap: Annotated[bool, Field(description="whether shapes may lie on each other")] = False
     tries: Annotated[
         int, Field(ge=50, le=1000, description="places tried for a shape in a layout, and layouts tried for a group")
     ] = 100
@@ -103,13 +108,15 @@ class CountingKnobs:
                 f"{len(self.shapes)} shapes on {self.slots_max} slots more than {self.min_gap} apart need {needed} "
                 f"frames, got {self.frames}: raise frames, or lower slots_max or min_gap"
             )
-        most = self.instances_max * (self.merge if self.min_gap < self.merge - 1 else min(self.merge, len(self.shapes)))
+        slots = self.merge if self.min_gap < self.merge - 1 else min(self.merge, len(self.shapes))
+        most = 1 if self.overlap else self.instances_max * slots
         spacing = max(self.spacing, LEAST_SPACE * self.size_min / self.min_pixels)  # in the smallest frame admitted
         filled = most * math.pi / 4 * (self.size_max + spacing) ** 2
-        if filled > ROOM:
+        room = ROOM * (1 - 2 * self.margin) ** 2
+        if filled > room:
             raise ValueError(
                 f"{most} shapes of size_max {self.size_max} and spacing {spacing:.3f} fill {filled:.2f} of a square "
-                f"frame, more than {ROOM}: lower size_max, spacing or instances_max"
+                f"frame, more than {room:.2f}: lower size_max, spacing, margin or instances_max"
             )
         return self
 
@@ -188,6 +195,8 @@ def lay_out(
 ) -> list[Shape] | None:
     """Find place, angle and color for all shapes of one group of merged slots, the largest shape first.
 
+    They keep clear of each other unless `knobs.overlap`, and stand out from what is behind unless not `knobs.gates`.
+
     Args:
         rng: the draw's generator.
         wanted: (name, slot, size in eighths of a pixel) of each shape.
@@ -215,19 +224,20 @@ def _place(
     height, width = lab.shape[:2]
     space = _space(knobs, min(height, width))
     border = (size + 1) // 2 + EIGHTHS  # a pixel more than the circle: its soft edge stays inside too
+    left, top = (max(border, math.ceil(knobs.margin * side * EIGHTHS)) for side in (width, height))
     for _ in range(knobs.tries):
-        x = int(rng.integers(border, width * EIGHTHS - border, endpoint=True))
-        y = int(rng.integers(border, height * EIGHTHS - border, endpoint=True))
+        x = int(rng.integers(left, width * EIGHTHS - left, endpoint=True))
+        y = int(rng.integers(top, height * EIGHTHS - top, endpoint=True))
         angle = int(rng.integers(360))
         color = rng.integers(knobs.color_min, knobs.color_max, size=3, endpoint=True, dtype=np.uint8)
-        if any(
+        if not knobs.overlap and any(
             4 * ((x - other.x * EIGHTHS) ** 2 + (y - other.y * EIGHTHS) ** 2)
             < (size + other.size * EIGHTHS + 2 * space) ** 2
             for other in placed
         ):
             continue
         behind = disk(lab, x / EIGHTHS, y / EIGHTHS, (size / 2 + space) / EIGHTHS)
-        if near(behind, to_lab(color), knobs.contrast).mean() <= knobs.lookalikes:
+        if not knobs.gates or near(behind, to_lab(color), knobs.contrast).mean() <= knobs.lookalikes:
             return Shape(name, slot, x / EIGHTHS, y / EIGHTHS, size / EIGHTHS, angle, color.tolist())
     return None
 
@@ -261,7 +271,9 @@ class Counting:
         return knobs.frames, 1
 
     def admits(self, video: Video, knobs: CountingKnobs) -> Reject | None:
-        """Reasons: too_small (pixels), no_contrast (share of tries)."""
+        """Reasons: too_small (pixels), no_contrast (share of tries); none without `gates`."""
+        if not knobs.gates:
+            return None
         smallest = knobs.size_min * min(video.size)
         if smallest < knobs.min_pixels:
             return Reject("too_small", smallest, knobs.min_pixels)

@@ -44,6 +44,7 @@ class GroundingKnobs:
     strengths: Strengths = Field(default_factory=Strengths)
     limits: Limits = Field(default_factory=Limits)
     donors: Annotated[int, Field(ge=1, le=1000, description="swap: videos tried as donor")] = 16
+    gates: Annotated[bool, Field(description="whether the change must stand out in a video that is used")] = True
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -53,6 +54,11 @@ class GroundingKnobs:
         if self.perturbation == "shuffle" and shortest <= 2 * self.strengths.shift:
             raise ValueError(f"shuffle: segments of {shortest} slots cannot move their ends by {self.strengths.shift}")
         return self
+
+    @property
+    def proven(self) -> bool:
+        """Whether the first and the last slot of every segment change visibly."""
+        return self.gates and (self.perturbation != "shuffle" or self.strengths.shift > 0)
 
 
 class Grounding:
@@ -68,13 +74,17 @@ class Grounding:
         return knobs.frames, least_density(speed, knobs.frames, knobs.length[1])
 
     def admits(self, video: Video, knobs: GroundingKnobs) -> Reject | None:
-        """Reasons: too_brief (s), uneven_clock (ms), and those of `videossr.perturb.gates`."""
+        """Reasons: too_brief (s), uneven_clock (ms), and with `gates` those of `videossr.perturb.gates`."""
         name = knobs.perturbation
         shown = video.thin(knobs.frames)
         ends = [*shown.clock.times_ms, shown.clock.end_ms]
         shortest = min(b - a for a, b in zip(ends, ends[knobs.length[0] :], strict=False)) / 1000
         if shortest < SHORTEST:
             return Reject("too_brief", shortest, SHORTEST)
+        if name in SPEEDS and video.clock.unevenness > 1:
+            return Reject("uneven_clock", video.clock.unevenness, 1)
+        if not knobs.gates:
+            return None
         if name in PIXELS:
             altered = PIXELS[name].apply(shown.frames, PIXELS[name].weakest(knobs.strengths))
             return hidden_change(shown.look, look(altered), knobs.limits)
@@ -84,8 +94,6 @@ class Grounding:
             hidden = hidden_motion(pictures, shifts, knobs.limits)
             return hidden or (no_course(pictures, 1, knobs.limits) if name == "shuffle" else None)
         if name in SPEEDS:
-            if video.clock.unevenness > 1:
-                return Reject("uneven_clock", video.clock.unevenness, 1)
             outside, inside = _strides(video, knobs)
             pictures, shift = video.look.pictures, abs(outside - inside)
             return (
@@ -151,6 +159,8 @@ class Grounding:
             donor = donors[int(index)]
             if len(donor.clock) < knobs.frames or len(donor.clock) % knobs.frames:
                 continue
+            if not knobs.gates:
+                return donor
             reject = hidden_change(own, donor.thin(knobs.frames).look, knobs.limits)
             if reject is None:
                 return donor

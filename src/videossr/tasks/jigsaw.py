@@ -32,6 +32,8 @@ class JigsawKnobs:
         float,
         Field(ge=0, le=100, description="least difference of two pieces' mean pictures, CIE76 of the busiest tenth"),
     ] = 4.0
+    gates: Annotated[bool, Field(description="whether pieces must differ in a video that is used")] = True
+    identity: Annotated[bool, Field(description="whether the true order may be shown too")] = False
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -48,7 +50,7 @@ class JigsawKnobs:
 
 
 class Jigsaw:
-    """n pieces, each shown as its own clip, all on one nominal clock from 0, never in their true order."""
+    """n pieces, each shown as its own clip, all on one nominal clock from 0, by default never in their true order."""
 
     name = "jigsaw"
     Knobs = JigsawKnobs
@@ -58,11 +60,13 @@ class Jigsaw:
         return knobs.frames, 1
 
     def admits(self, video: Video, knobs: JigsawKnobs) -> Reject | None:
-        """Reasons: uneven_clock (ms), pieces_alike (CIE76)."""
+        """Reasons: uneven_clock (ms), with `gates` pieces_alike (CIE76)."""
         shown = video.thin(knobs.frames)
         uneven = shown.clock.cut(0, knobs.frames - 1).unevenness  # without the last slot, which no step follows
         if uneven > 1:  # all pieces carry one clock, which must be true of each
             return Reject("uneven_clock", uneven, 1)
+        if not knobs.gates:
+            return None
         pictures = shown.look.pictures
         means = [pictures[start : start + knobs.piece_frames].mean(axis=0) for start in _starts(knobs)]
         value = min(float(motion_jump(a, b)) for a, b in combinations(means, 2))
@@ -71,8 +75,8 @@ class Jigsaw:
     def draw(
         self, video: Video, column: str, knobs: JigsawKnobs, rng: np.random.Generator, donors: Donors
     ) -> Sample | Reject:
-        order = list(range(knobs.pieces))
-        while order == sorted(order):
+        order = [int(piece) for piece in rng.permutation(knobs.pieces)]
+        while order == sorted(order) and not knobs.identity:
             order = [int(piece) for piece in rng.permutation(knobs.pieces)]
         density = video.density(knobs.frames)
         starts = _starts(knobs)

@@ -32,6 +32,13 @@ def test_shuffles_are_uniform() -> None:
     assert stats.chisquare([seen[order] for order in allowed]).pvalue > 1e-4
 
 
+def test_without_a_shift_every_order_is_drawn() -> None:
+    rng = np.random.default_rng(1)
+    seen = Counter(tuple(shuffle(4, Strengths(shift=0), rng)) for _ in range(6000))
+    assert set(seen) == set(permutations(range(4)))
+    assert stats.chisquare(list(seen.values())).pvalue > 1e-4
+
+
 @given(st.integers(4, 40), st.integers(0, 2**32 - 1), st.tuples(st.integers(1, 6), st.integers(0, 6)))
 def test_a_stutter_holds_frames_of_its_own(length: int, seed: int, holds: tuple[int, int]) -> None:
     least, most = holds[0], holds[0] + holds[1]

@@ -42,6 +42,10 @@ def jigsaw(samples: Sequence[Sample]) -> Iterator[Finding]:
     return laws.jigsaw("j", samples, JigsawKnobs(pieces=len(samples[0].integers("order"))))
 
 
+def released_jigsaw(samples: Sequence[Sample]) -> Iterator[Finding]:
+    return laws.jigsaw("j", samples, JigsawKnobs(pieces=len(samples[0].integers("order")), identity=True))
+
+
 Law = Callable[[Sequence[Sample]], Iterator[Finding]]
 Draw = Callable[[np.random.Generator, int], list[Sample]]
 
@@ -50,6 +54,10 @@ TRUE: dict[str, tuple[Law, Draw]] = {
     "easy": (easy, lambda rng, n: [answered(c) for c in counts(rng, 3, n)]),
     "hard": (hard, lambda rng, n: [answered(c) for c in counts(rng, 4, n)]),
     "jigsaw of 3": (jigsaw, lambda rng, n: [permuted(permutation(rng, 3)) for _ in range(n)]),
+    "jigsaw of 3 with the identity": (
+        released_jigsaw,
+        lambda rng, n: [permuted([int(piece) for piece in rng.permutation(3)]) for _ in range(n)],
+    ),
     "jigsaw of 6": (jigsaw, lambda rng, n: [permuted(permutation(rng, 6)) for _ in range(n)]),
     "jigsaw of 8": (jigsaw, lambda rng, n: [permuted(permutation(rng, 8)) for _ in range(n)]),
 }
@@ -133,6 +141,11 @@ BENT: dict[str, tuple[Law, Callable[[np.random.Generator], Sample], set[str]]] =
         easy,
         lambda rng: answered([int(count) for count in rng.integers(1, 10, 3)]),
         {"law of counts, circle", "law of counts, square", "law of counts, triangle"},
+    ),
+    "no identity where it may be": (
+        released_jigsaw,
+        lambda rng: permuted(permutation(rng, 3)),
+        {"law of permutations"},
     ),
     "neighbors swapped": (jigsaw, _near_identity, {"law of permutations"}),
     "pieces stay": (jigsaw, _favored, {"law of permutations"}),

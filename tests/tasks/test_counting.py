@@ -16,9 +16,11 @@ from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
 from tests.tasks.counting_proof import read_clip, recount
+from videossr.build import recipe
 from videossr.clock import even
 from videossr.perturb import contrast
 from videossr.perturb.shapes import FULL, SHAPES, coverage, outline, paint
+from videossr.report.laws import chi_square
 from videossr.sample import Reject, Sample, VideoKey
 from videossr.tasks.base import TASKS, Video
 from videossr.tasks.counting import Counting, CountingKnobs, count_law, draw_slots, lay_out, shapes_of
@@ -145,6 +147,7 @@ KNOBS = st.fixed_dictionaries(
         "size_max": st.floats(0.2, 0.3),
         "spacing": st.floats(0, 0.05),
         "contrast": st.floats(20, 40),
+        "margin": st.sampled_from((0.0, 0.05, 0.1)),
     }
 )
 
@@ -175,6 +178,8 @@ def test_any_valid_knobs_give_samples_that_keep_them(fields, seed):
             assert math.dist((a.x, a.y), (b.x, b.y)) >= (a.size + b.size) / 2 + max(4, knobs.spacing * 128 - 0.07)
     for shape in shapes_of(sample):
         assert knobs.size_min * 128 <= shape.size <= knobs.size_max * 128 + 0.125
+        for place, side in ((shape.x, 160), (shape.y, 128)):
+            assert abs(place - side / 2) <= side * (0.5 - knobs.margin) - shape.size / 2
     before = shown(video, sample)
     assert recount(before, TASK.render(before, sample)[0].frames) == counts
 
@@ -267,6 +272,8 @@ def test_a_denser_pack_is_thinned():
         ({"slots_max": 6}, "need 58 frames"),
         ({"slots_max": 4, "frames": 27, "shapes": ("star",)}, "need 28 frames"),
         ({"size_max": 0.35}, "of a square frame"),
+        ({"margin": 0.15}, "more than 0.23: lower size_max, spacing, margin"),
+        ({"size_max": 0.8, "overlap": True, "gates": False}, "1 shapes of size_max 0.8"),
         ({"color_min": 300}, "less than or equal to 255"),
         ({"colour": 1}, "nexpected keyword argument"),
     ],
@@ -278,8 +285,48 @@ def test_knobs_that_cannot_be_satisfied_are_refused(fields, message):
 
 def test_every_knob_is_described():
     properties = TypeAdapter(CountingKnobs).json_schema()["properties"]
-    assert len(properties) == 16
+    assert len(properties) == 19
     assert all(field["description"] and "default" in field for field in properties.values())
+
+
+@pytest.mark.parametrize(("column", "most"), [("counting/easy", 3), ("counting/hard", 4)])
+def test_the_released_laws(column, most):
+    """Sizes of 20 to 40 % of the short side, in the central 70 %, any color of 50 to 255, over each other, ungated."""
+    knobs = recipe.load("viubench", profile="released").knobs[column]
+    height, width = 160, 192
+    noise = np.random.default_rng(0).integers(0, 256, (48, height, width, 3)).astype(np.uint8)
+    video = dataclasses.replace(gradient(size=(height, width)), frames=noise)
+    assert TASK.admits(video, knobs) is None
+    assert TASK.admits(video, EASY) is not None
+    samples = [draw(video, knobs, seed) for seed in range(300)]
+    drawn = [shape for sample in samples for shape in shapes_of(sample)]
+    sizes = np.array([shape.size / height for shape in drawn])
+    assert stats.kstest(sizes, stats.uniform(0.2, 0.2).cdf).pvalue > 1e-3
+    levels = [level for shape in drawn for level in shape.color]
+    assert (min(levels), max(levels)) == (50, 255)
+    assert stats.chisquare(np.bincount(levels)[50:]).pvalue > 1e-3
+    for shape in drawn:
+        for place, side in ((shape.x, width), (shape.y, height)):
+            assert 0.15 * side <= place - shape.size / 2
+            assert place + shape.size / 2 <= 0.85 * side
+    over = [
+        any(
+            a.slot == b.slot and math.dist((a.x, a.y), (b.x, b.y)) < min(a.size, b.size) / 2
+            for a, b in combinations(shapes_of(sample), 2)
+        )
+        for sample in samples
+    ]
+    assert np.mean(over) > 0.5
+    totals = Counter(int(count) for sample in samples for count in sample.answer.split(","))
+    law = count_law(most, most)
+    assert chi_square("", "", totals, law).holds
+    for sample in samples[:20]:
+        counts = by_slot(sample)
+        assert all(len(count) <= 1 for count in counts)
+        for name in knobs.shapes:
+            slots = [slot for slot, count in enumerate(counts) if count[name]]
+            assert all(b - a > 8 for a, b in pairwise(slots))
+        TASK.render(video.frames, sample)
 
 
 def test_draw_and_render_give_the_same_bytes_on_every_machine():

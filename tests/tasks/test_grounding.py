@@ -121,6 +121,32 @@ def test_a_segment_too_brief_to_be_answered_in_tenths_is_refused() -> None:
     assert rejected == Reject("too_brief", 0.183, 0.2)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_without_gates_no_picture_is_looked_at(name: str, clip: Callable[..., Video]) -> None:
+    flat = still(even(96, 20_000))
+    free = knobs(name, gates=False)
+    assert TASK.admits(flat, free) is None
+    if name not in ("swap", "invert", "noise", "zoom_out"):  # which are seen on gray too, or judge the donor
+        assert TASK.admits(flat, knobs(name)) is not None
+    drawn = TASK.draw(flat, "x", free, np.random.default_rng(0), [clip("bikes.mp4", 25), flat])
+    assert isinstance(drawn, Sample)
+    assert not free.proven
+    assert TASK.admits(still(even(48, 1_100)), free) == Reject("too_brief", 0.183, 0.2)
+    if name in SPEEDS:
+        uneven = still(Clock(tuple(100 * k + (k % 5) * 10 for k in range(96)), 9610))
+        assert TASK.admits(uneven, free) == Reject("uneven_clock", 50, 1)
+
+
+def test_a_shuffle_without_shift_is_gated_and_not_proven(clip: Callable[..., Video]) -> None:
+    loose = knobs("shuffle", strengths={"shift": 0})
+    assert knobs("shuffle").proven
+    assert not loose.proven
+    assert TASK.admits(clip("bikes.mp4"), loose) is None
+    hidden = TASK.admits(still(even(48, 10_000)), loose)
+    assert hidden is not None
+    assert hidden.reason == "hidden_motion"
+
+
 def test_a_denser_pack_gives_the_same_slots(clip: Callable[..., Video]) -> None:
     dense, plain = clip("bikes.mp4", 144), clip("bikes.mp4", 48)
     assert dense.clock.thin(48) == plain.clock

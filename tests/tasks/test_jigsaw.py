@@ -80,6 +80,20 @@ def test_all_orders_but_the_true_one_are_equally_likely() -> None:
     assert stats.chisquare([seen[order] for order in allowed]).pvalue > 1e-4
 
 
+def test_the_released_law_has_all_orders_and_no_gate() -> None:
+    video, free = numbered(even(48, 20_000)), knobs(pieces=4, gates=False, identity=True)
+    seen = Counter(tuple(TASK.truth(draw(video, free, seed)).order) for seed in range(4800))
+    assert set(seen) == set(permutations(range(4)))
+    assert stats.chisquare(list(seen.values())).pvalue > 1e-4
+    flat = Video(video.key, video.clock, np.zeros_like(video.frames))
+    assert TASK.admits(flat, free) is None
+    assert TASK.admits(flat, knobs(pieces=4, identity=True)) == Reject("pieces_alike", 0, 4)
+    uneven = Video(video.key, Clock(tuple(k * k + 50 * k for k in range(48)), 5000), video.frames)
+    rejected = TASK.admits(uneven, free)  # all pieces carry one clock, whatever the gates
+    assert rejected is not None
+    assert rejected.reason == "uneven_clock"
+
+
 def test_pieces_that_look_alike_reject_the_video(clip: Callable[..., Video]) -> None:
     repeated = np.tile(clip("bikes.mp4").frames[:8], (6, 1, 1, 1))
     video = Video(VideoKey("0" * 64, "1" * 64), even(48, 10_000), repeated)

@@ -46,7 +46,9 @@ def validate(
     yield _files(dataset)
     if manifests.is_benchmark(dataset.manifest):
         yield _frozen(dataset)
-        yield _carried(dataset)
+        frames = _carried(dataset)
+        yield frames
+        renders = renders if frames.holds else 0  # what is damaged cannot be rendered
     samples: dict[str, list[Sample]] = defaultdict(list)
     ids: Counter[str] = Counter()
     other: list[str] = []

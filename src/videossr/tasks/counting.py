@@ -85,7 +85,7 @@ class CountingKnobs:
         float, Field(ge=0.01, le=1, description="share of places and colors with `contrast` that every slot must offer")
     ] = 0.1
     margin: Annotated[
-        float, Field(ge=0, le=0.45, description="share of each side, at both its ends, that holds no center of a shape")
+        float, Field(ge=0, le=0.3, description="share of each side, at both its ends, that no shape reaches into")
     ] = 0.0
     gates: Annotated[bool, Field(description="whether every shape must stand out from what lies behind it")] = True
     overlap: Annotated[bool, Field(description="whether shapes may lie on each other")] = False
@@ -224,7 +224,7 @@ def _place(
     height, width = lab.shape[:2]
     space = _space(knobs, min(height, width))
     border = (size + 1) // 2 + EIGHTHS  # a pixel more than the circle: its soft edge stays inside too
-    left, top = (max(border, math.ceil(knobs.margin * side * EIGHTHS)) for side in (width, height))
+    left, top = (border + math.ceil(knobs.margin * side * EIGHTHS) for side in (width, height))
     for _ in range(knobs.tries):
         x = int(rng.integers(left, width * EIGHTHS - left, endpoint=True))
         y = int(rng.integers(top, height * EIGHTHS - top, endpoint=True))

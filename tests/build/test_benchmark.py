@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -24,7 +23,6 @@ from videossr.build.run import Progress, UnmetError, build
 from videossr.cli import main
 from videossr.dataset import VideoSSRDataset
 from videossr.report.validate import validate
-from videossr.sample import VideoKey
 from videossr.store import file_hash, place
 from videossr.tasks.base import TASKS
 from videossr.video.corpus import Corpus
@@ -90,7 +88,7 @@ def test_it_holds_all_that_it_needs_and_can_be_moved(clips: Path, bench: Bench, 
     corpus = indexed(tmp_path / "clips")
     whole = {entry.content: bytes(corpus.pack(entry.content[:2]).jpegs(entry)) for entry in corpus.videos}
     made = bench("bench", corpus)
-    shutil.rmtree(corpus.path)
+    shutil.rmtree(str(corpus.path))
     (tmp_path / "elsewhere").mkdir()
     moved = (tmp_path / "bench").rename(tmp_path / "elsewhere/moved")
     shutil.copytree(moved, tmp_path / "copied")
@@ -217,7 +215,7 @@ def test_validation_notices_harm(made: Corpus, bench: Bench, tmp_path: Path, har
 def test_a_corpus_of_moved_slots_is_refused(make: Make, bench: Bench, tmp_path: Path) -> None:
     write(tmp_path / "few/clip.mp4", picture(1, frames=80), options={"g": "7", "bf": "2", "preset": "medium"})
     corpus = indexed(tmp_path / "few", Plan(kind="snap", frames=16))
-    with pytest.raises(UnmetError, match="frozen is a benchmark, whose slots are at equal times; .* --plan uniform"):
+    with pytest.raises(UnmetError, match=r"frozen is a benchmark, whose slots are at equal times; .* --plan uniform"):
         bench("bench", corpus, {"counting": (COUNTING, 1)})
     assert not (tmp_path / "bench").exists()
     make("dataset", corpus, {"counting": (COUNTING, 1)})

@@ -1,6 +1,6 @@
 """What a model reads for one question, without any library that would resize, sample or time its frames again.
 
-Built by `videossr.prompt.qwen3_vl` and `videossr.prompt.qwen2_5_vl`.
+Built by `videossr.prompt.builder`.
 """
 
 from __future__ import annotations
@@ -65,13 +65,11 @@ class Tokenizer(Protocol):
 
 
 class Builder(Protocol):
-    """Turns questions of one model family into prompts. Pure; may be called from several threads.
+    """Turns questions of one model family into prompts. Pure; may be called from several threads."""
 
-    Attributes:
-        layout: the name of its layout of video tokens; belongs into what a run tells of its model.
-    """
-
-    layout: str
+    @property
+    def layout(self) -> str:
+        """The name of its layout of video tokens; belongs into what a run tells of its model."""
 
     def __call__(self, question: Question, clips: Sequence[Clip]) -> Prompt:
         """Raises ValueError that names the question where the family cannot express its clock, size or text."""

@@ -5,7 +5,7 @@ clip, or null for black ones, "clips": [{"frames_indices", "fps", "total_num_fra
 whose positions are asked for}, ...]}.
 Answer: for each case its "ids" and the "text" that they spell, "kinds" if this version tells them, "grids",
 "positions" and "delta" of its own prompt and of those in `ids`, "pixels": path of an .npy file, and for Qwen2.5-VL the
-"seconds" a pair of frames, and as "even" the positions where that step is not cut to whole seconds first.
+"seconds" a pair of frames; of the older line also "even", the positions where that step is not cut to whole seconds.
 """
 
 import inspect
@@ -38,14 +38,9 @@ PATCH = {"qwen3_vl": 16, "qwen2_5_vl": 14}
 def processor(family: str, tokenizer: Qwen2TokenizerFast, template: str) -> Qwen3VLProcessor | Qwen2_5_VLProcessor:
     image = Qwen2VLImageProcessorFast(patch_size=PATCH[family])
     if family == "qwen3_vl":
-        video = Qwen3VLVideoProcessor(size=SIZE)
-        return Qwen3VLProcessor(
-            image_processor=image, tokenizer=tokenizer, video_processor=video, chat_template=template
-        )
+        return Qwen3VLProcessor(image, tokenizer, Qwen3VLVideoProcessor(size=SIZE), chat_template=template)
     video = Qwen2VLVideoProcessor(patch_size=14, size=SIZE, **CLIP)
-    return Qwen2_5_VLProcessor(
-        image_processor=image, tokenizer=tokenizer, video_processor=video, chat_template=template
-    )
+    return Qwen2_5_VLProcessor(image, tokenizer, video, chat_template=template)
 
 
 def model(family: str, tokenizer: Qwen2TokenizerFast) -> Qwen3VLModel | Qwen2_5_VLModel:
@@ -145,7 +140,7 @@ def main() -> None:
             "grids": grids.tolist(),
             "placed": [places[family](prompt, grids, seconds) for prompt in (ids, *case["ids"])],
             "seconds": seconds,
-            "even": places[family].evenly(ids, grids, seconds) if seconds is not None else None,
+            "even": places[family].evenly(ids, grids, seconds) if "fps" in more else None,
         }
         if case["frames"]:
             answer["pixels"] = str(out.with_suffix(f".{number}.npy"))

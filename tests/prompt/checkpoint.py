@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -36,7 +37,7 @@ TEMPLATE = """\
 TEXTS = ("Between which seconds was the video altered? Give <start>-<end>.", "user assistant system", "<0.3 seconds>")
 
 
-def raw_tokenizer() -> Tokenizer:
+def raw_tokenizer(special: Sequence[str] = SPECIAL) -> Tokenizer:
     """Merges of bytes, learned from a few texts; digits stand alone, as in Qwen's."""
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.Sequence(
@@ -50,13 +51,15 @@ def raw_tokenizer() -> Tokenizer:
     raw.train_from_iterator(
         [*TEXTS, *TEXTS], trainers.BpeTrainer(vocab_size=400, initial_alphabet=letters, show_progress=False)
     )
-    raw.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
+    raw.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     return raw
 
 
-def tokenizer(template: str = TEMPLATE) -> Any:
+def tokenizer(template: str = TEMPLATE, special: Sequence[str] = SPECIAL) -> Any:
     """The tokenizer of transformers that a checkpoint of ours has."""
-    made = Qwen2TokenizerFast(tokenizer_object=raw_tokenizer(), pad_token="<|endoftext|>", eos_token="<|im_end|>")
+    made = Qwen2TokenizerFast(
+        tokenizer_object=raw_tokenizer(special), pad_token="<|endoftext|>", eos_token="<|im_end|>"
+    )
     made.chat_template = template
     return made
 

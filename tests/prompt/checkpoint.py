@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import Qwen2TokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 SPECIAL = (
     "<|endoftext|>",
@@ -57,9 +57,9 @@ def raw_tokenizer(special: Sequence[str] = SPECIAL) -> Tokenizer:
 
 def tokenizer(template: str = TEMPLATE, special: Sequence[str] = SPECIAL) -> Any:
     """The tokenizer of transformers that a checkpoint of ours has."""
-    made = Qwen2TokenizerFast(
-        tokenizer_object=raw_tokenizer(special), pad_token="<|endoftext|>", eos_token="<|im_end|>"
-    )
+    raw = raw_tokenizer(special)
+    fast: Any = PreTrainedTokenizerFast  # it has no types
+    made = fast(tokenizer_object=raw, pad_token="<|endoftext|>", eos_token="<|im_end|>")
     made.chat_template = template
     return made
 

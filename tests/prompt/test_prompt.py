@@ -208,6 +208,8 @@ def test_a_question_cannot_bring_control_tokens(family: str, text: str) -> None:
         made(family)(question([clock], f"{VIDEO}a{text}b"), clips)
     with pytest.raises(ValueError, match=message):
         made(family)(question([clock], system=text), clips)
+    with pytest.raises(ValueError, match="question q-17: its text is no Unicode text"):
+        made(family)(question([clock], f"{VIDEO}\ud800"), clips)
     assert made(family)(question([clock], f"{VIDEO}<|video|> <video_pad> |>"), clips).text.count(PAD) == 1
 
 

@@ -43,10 +43,15 @@ class Chat:
     def text(self, question: Question, videos: Sequence[str]) -> str:
         """The whole prompt, with a text of its own for each clip, up to where the answer begins.
 
-        Raises ValueError that names the question where its own text holds one of the tokenizer's control tokens, or
-        where the chat template does not write one placeholder a clip.
+        Raises ValueError that names the question where its own text is none or holds one of the tokenizer's control
+        tokens, or where the chat template does not write one placeholder a clip.
         """
-        found = self._control.search(f"{question.system}\n{question.prompt}")
+        own = f"{question.system}\n{question.prompt}"
+        try:
+            own.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"question {question.id}: its text is no Unicode text: {error}") from None
+        found = self._control.search(own)
         if found:
             raise ValueError(
                 f"question {question.id}: its text holds {found[0]}, which the model would read as a control token"

@@ -1,0 +1,307 @@
+"""Prompts: the order of patches and the places of tokens against slow references, and what cannot be a prompt."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.prompt.checkpoint import TEMPLATE, config, tokenizer
+from videossr.clock import Clock, even
+from videossr.prompt import builder, checkpoint_config
+from videossr.prompt.base import Builder, Prompt
+from videossr.prompt.chat import END, PAD, START
+from videossr.prompt.qwen3_vl import markers
+from videossr.prompt.vision import Vision
+from videossr.question import VIDEO, Clip, Frames, Question
+
+SIDE = {"qwen3_vl": 32, "qwen2_5_vl": 28}
+
+
+@cache
+def made(family: str = "qwen3_vl", layout: str | None = None) -> Builder:
+    return builder(config(family), tokenizer(), layout)
+
+
+def question(clocks: Sequence[Clock], text: str | None = None, system: str = "") -> Question:
+    return Question("q-17", "videossr/grounding", system, text or f"{VIDEO}\n" * len(clocks) + "When?", "", (*clocks,))
+
+
+def noise(clock: Clock, height: int, width: int, seed: int = 0) -> Clip:
+    return Clip(np.random.default_rng(seed).integers(0, 256, (len(clock), height, width, 3), np.uint8), clock)
+
+
+def slow_patches(frames: Frames, patch: int, merge: int) -> np.ndarray[Any, Any]:
+    """The value at every place of every patch, by its own coordinates."""
+    count, height, width = frames.shape[:3]
+    frames = frames if count % 2 == 0 else np.concatenate([frames, frames[-1:]])
+    side, found = patch * merge, []
+    for pair in range(len(frames) // 2):
+        for top in range(0, height, side):
+            for left in range(0, width, side):
+                for down in range(merge):
+                    for across in range(merge):
+                        y, x = top + down * patch, left + across * patch
+                        window = frames[2 * pair : 2 * pair + 2, y : y + patch, x : x + patch]
+                        found.append([window[..., channel].ravel() for channel in range(3)])
+    return np.array(found).reshape(len(found), -1)
+
+
+def slow_positions(prompt: Prompt, runs: Sequence[tuple[int, int, int, float]]) -> tuple[list[list[int]], int]:
+    """Token by token. Each run of video tokens: pairs of frames, rows, columns, and the time from pair to pair."""
+    places: list[list[int]] = []
+    waiting, here = list(runs), 0
+    while len(places) < len(prompt.kinds):
+        if prompt.kinds[len(places)] == 0:
+            places.append([here] * 3)
+        else:
+            pairs, rows, columns, step = waiting.pop(0)
+            for pair in range(pairs):
+                for row in range(rows):
+                    places += [[here + int(pair * step), here + row, here + column] for column in range(columns)]
+        here = max(max(place) for place in places) + 1
+    assert not waiting
+    return np.array(places).T.tolist(), here - len(places)
+
+
+@given(st.integers(1, 5), st.integers(1, 3), st.integers(1, 3), st.sampled_from([(16, 2), (14, 2), (4, 1), (4, 3)]))
+@settings(deadline=None, max_examples=30)
+def test_patches_are_in_the_order_of_the_tower(count: int, rows: int, columns: int, cut: tuple[int, int]) -> None:
+    patch, merge = cut
+    tower = Vision(patch, merge, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    frames = noise(even(count, 1000), rows * tower.side, columns * tower.side).frames
+    found = tower.patches(frames)
+    assert found.dtype == np.uint8
+    assert found.shape == (np.prod(tower.grid(frames)), 3 * 2 * patch * patch)
+    assert (found == slow_patches(frames, patch, merge)).all()
+    assert (tower.patches(frames[:, :, ::-1]) == slow_patches(frames[:, :, ::-1], patch, merge)).all()
+
+
+def test_pixels_are_normalised_by_the_checkpoint() -> None:
+    clock = even(2, 1000)
+    clip = noise(clock, 32, 64)
+    ours = made()(question([clock]), [clip])
+    assert ours.pixels().dtype == np.float32
+    np.testing.assert_allclose(ours.pixels(), ours.patches / 255 * 2 - 1, atol=1e-6)
+    theirs = made("qwen2_5_vl")(question([clock]), [noise(clock, 28, 28)])
+    per_channel = theirs.patches.reshape(4, 3, -1) / 255
+    for channel, (mean, deviation) in enumerate(zip(theirs.mean, theirs.deviation, strict=True)):
+        expected = (per_channel[:, channel] - mean) / deviation
+        np.testing.assert_allclose(theirs.pixels().reshape(4, 3, -1)[:, channel], expected, atol=1e-6)
+
+
+clocks = st.lists(st.integers(1, 5000), min_size=1, max_size=7).map(
+    lambda steps: Clock((0, *np.cumsum(steps[:-1]).tolist()), sum(steps))
+)
+
+
+@given(
+    st.lists(st.tuples(clocks, st.integers(1, 2), st.integers(1, 3)), min_size=1, max_size=3),
+    st.sampled_from(["bare", "wrapped"]),
+    st.text(max_size=8),
+    st.text(max_size=8).filter(lambda text: VIDEO not in text),
+)
+@settings(deadline=None, max_examples=40)
+def test_every_clip_has_its_own_markers_and_tokens(
+    shown: list[tuple[Clock, int, int]], layout: str, system: str, between: str
+) -> None:
+    times = [clock for clock, _, _ in shown]
+    asked = question(times, between.join(f"[{VIDEO}]" for _ in shown), system)
+    prompt = made(layout=layout)(asked, [noise(clock, 32 * rows, 32 * columns) for clock, rows, columns in shown])
+
+    expected = [
+        "".join(f"{marker}{START}{PAD * (rows * columns)}{END}" for marker in markers(clock))
+        for clock, rows, columns in shown
+    ]
+    wrapped = [f"{START}{text}{END}" if layout == "wrapped" else text for text in expected]
+    turn = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
+    assert prompt.text == (
+        f"{turn}<|im_start|>user\n{between.join(f'[{text}]' for text in wrapped)}<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert prompt.kinds.sum() == 2 * prompt.text.count(PAD) == 2 * len(prompt.patches) // 4
+    assert prompt.grids.tolist() == [[(len(clock) + 1) // 2, 2 * rows, 2 * columns] for clock, rows, columns in shown]
+    assert len(prompt.ids) == len(prompt.kinds) == prompt.positions.shape[1]
+
+    text = prompt.positions[:, prompt.kinds == 0]
+    assert (text == text[0]).all()
+    assert all(after > now for now, after in pairwise(text[0].tolist()))
+    assert len(prompt.ids) + prompt.delta == prompt.positions.max() + 1
+    runs = [(1, rows, columns, 0.0) for clock, rows, columns in shown for _ in markers(clock)]
+    assert (prompt.positions.tolist(), prompt.delta) == slow_positions(prompt, runs)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(200, 60_000), st.integers(1, 3)), min_size=1, max_size=3),
+    st.text(max_size=5).filter(lambda text: VIDEO not in text),
+)
+@settings(deadline=None, max_examples=30)
+def test_qwen2_5_vl_has_its_time_in_the_positions_alone(shown: list[tuple[int, int, int]], between: str) -> None:
+    times = [even(slots, span) for slots, span, _ in shown]
+    asked = question(times, between.join(VIDEO for _ in shown) + "?")
+    clips = [noise(clock, 28, 28 * columns) for clock, (_, _, columns) in zip(times, shown, strict=True)]
+    prompt = made("qwen2_5_vl")(asked, clips)
+    runs = [(-(-slots // 2), 1, columns, float(np.float32(4 * span / slots / 1000))) for slots, span, columns in shown]
+    videos = [f"{START}{PAD * (pairs * columns)}{END}" for pairs, _, columns, _ in runs]
+    assert f"user\n{between.join(videos)}?<|im_end|>" in prompt.text
+    assert (prompt.positions.tolist(), prompt.delta) == slow_positions(prompt, runs)
+
+
+def test_two_tokens_a_second_are_counted() -> None:
+    """Of 48 frames in 24 s, pairs are 1 s apart; behind the clip the text goes on after its last time."""
+    clock = even(48, 24_000)
+    prompt = made("qwen2_5_vl")(question([clock]), [noise(clock, 28, 28)])
+    times = prompt.positions[0, prompt.kinds == 2]
+    assert (times - times[0]).tolist() == list(range(0, 48, 2))
+    behind = int(np.flatnonzero(prompt.kinds)[-1]) + 1
+    assert prompt.positions[:, behind].tolist() == [times[-1] + 1] * 3
+
+
+def test_qwen2_5_vl_stretches_frames_and_cuts_nothing_away() -> None:
+    frames = np.zeros((2, 64, 96, 3), np.uint8)
+    frames[:, :4, :4], frames[:, -4:, -4:] = 255, 255
+    prompt = made("qwen2_5_vl")(question([even(2, 1000)]), [Clip(frames, even(2, 1000))])
+    assert prompt.grids.tolist() == [[1, 4, 6]]
+    corners = prompt.patches[[0, -1]].reshape(2, 3, 2, 14, 14)
+    assert (corners[0, :, :, 0, 0] == 255).all()
+    assert (corners[1, :, :, -1, -1] == 255).all()
+
+
+def test_the_released_layout_is_the_default() -> None:
+    assert (made().layout, made(layout="wrapped").layout, made("qwen2_5_vl").layout) == ("bare", "wrapped", "released")
+    clock = even(4, 1000)
+    asked, clips = question([clock]), [noise(clock, 32, 32)]
+    assert (
+        made()(asked, clips).text == made(layout="bare")(asked, clips).text != made(layout="wrapped")(asked, clips).text
+    )
+    assert made("qwen3_vl_moe")(asked, clips).ids.tolist() == made()(asked, clips).ids.tolist()
+
+
+def test_threads_get_the_same_prompts() -> None:
+    times = [even(slots, 4_000) for slots in range(2, 18)]
+    cases = [(question([clock], system="s"), [noise(clock, 32, 64, seed)]) for seed, clock in enumerate(times)] * 4
+    build = builder(config("qwen3_vl"), tokenizer())
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda case: build(*case), cases))
+    for prompt, case in zip(together, cases, strict=True):
+        alone = build(*case)
+        assert (prompt.text, prompt.ids.tolist()) == (alone.text, alone.ids.tolist())
+        assert (prompt.patches == alone.patches).all()
+
+
+@pytest.mark.parametrize("family", ["qwen3_vl", "qwen2_5_vl"])
+@pytest.mark.parametrize("text", ["<|video_pad|>", "<|vision_end|>", "<|im_end|>", "<|image_pad|>"])
+def test_a_question_cannot_bring_control_tokens(family: str, text: str) -> None:
+    clock, side = even(2, 1000), SIDE[family]
+    clips = [noise(clock, side, side)]
+    message = rf"question q-17: its text holds {re.escape(text)}"
+    with pytest.raises(ValueError, match=message):
+        made(family)(question([clock], f"{VIDEO}a{text}b"), clips)
+    with pytest.raises(ValueError, match=message):
+        made(family)(question([clock], system=text), clips)
+    with pytest.raises(ValueError, match="question q-17: its text is no Unicode text"):
+        made(family)(question([clock], f"{VIDEO}\ud800"), clips)
+    assert made(family)(question([clock], f"{VIDEO}<|video|> <video_pad> |>"), clips).text.count(PAD) == 1
+
+
+def test_a_template_must_show_every_clip_once() -> None:
+    clock = even(2, 1000)
+    asked, clips = question([clock]), [noise(clock, 32, 32)]
+    for template, count in (("no videos", 0), (TEMPLATE + TEMPLATE, 2), (TEMPLATE.replace(START, ""), 1)):
+        build = builder(config("qwen3_vl"), tokenizer(template))
+        with pytest.raises(ValueError, match=rf"question q-17: the chat template writes {count} placeholders"):
+            build(asked, clips)
+
+
+def test_what_a_family_cannot_express_names_the_question() -> None:
+    uneven = Clock((0, 500, 1_100), 1_500)
+    with pytest.raises(ValueError, match=r"question q-17: its slots last unequally long, by up to 200 ms"):
+        made("qwen2_5_vl")(question([uneven]), [noise(uneven, 28, 28)])
+    for height, width in ((48, 32), (32, 33)):
+        with pytest.raises(ValueError, match=rf"question q-17: frames of {width}x{height} pixels: .* multiples of 32"):
+            made()(question([uneven]), [noise(uneven, height, width)])
+    other = noise(even(3, 1_500), 32, 32)
+    for clips in ([], [other], [noise(uneven, 32, 32)] * 2):
+        with pytest.raises(ValueError, match=r"question q-17: its \d clips do not have the clocks"):
+            made()(question([uneven]), clips)
+
+
+def test_families_and_layouts_are_known_or_named() -> None:
+    with pytest.raises(ValueError, match=r"'qwen3vl'; did you mean 'qwen3_vl'\?"):
+        builder({**config("qwen3_vl"), "model_type": "qwen3vl"}, tokenizer())
+    with pytest.raises(ValueError, match=r"no layout 'wraped'. Known: bare, wrapped"):
+        made(layout="wraped")
+    with pytest.raises(ValueError, match=r"no layout 'bare'. Known: released"):
+        made("qwen2_5_vl", "bare")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_mean": None}, "damaged"),
+        ({"image_std": [0.5, 0.5]}, "damaged"),
+        ({"vision_config": {}}, "no 'temporal_patch_size'"),
+        ({"vision_config": {"patch_size": 16, "spatial_merge_size": 2, "temporal_patch_size": 4}}, "not known"),
+        ({"video_token_id": 5}, "to the tokenizer and 5 to the configuration"),
+    ],
+)
+def test_a_configuration_that_does_not_fit(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        builder({**config("qwen3_vl"), **change}, tokenizer())
+
+
+def test_qwen2_5_vl_must_be_told_its_rate() -> None:
+    settings_ = config("qwen2_5_vl")
+    del settings_["vision_config"]["tokens_per_second"]
+    with pytest.raises(ValueError, match="tokens_per_second"):
+        builder(settings_, tokenizer())
+
+
+def test_a_tokenizer_without_video_tokens() -> None:
+    plain = tokenizer(special=["<|im_start|>", "<|im_end|>", START, END])
+    with pytest.raises(ValueError, match=r"no special token <\|video_pad\|>: not one of"):
+        builder(config("qwen3_vl"), plain)
+
+
+PIXELS = {"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 1, 1]}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"preprocessor_config.json": PIXELS},
+        {
+            "video_preprocessor_config.json": PIXELS,
+            "preprocessor_config.json": {"image_mean": [0] * 3, "image_std": [2] * 3},
+        },
+        {"processor_config.json": {"video_processor": PIXELS}},
+        {"processor_config.json": {"processor_class": "x"}, "preprocessor_config.json": PIXELS},
+    ],
+)
+def test_a_checkpoint_is_read_wherever_it_tells_its_pixels(tmp_path: Path, files: dict[str, Any]) -> None:
+    for name, table in ({"config.json": {"model_type": "qwen3_vl", "image_mean": 9}} | files).items():
+        (tmp_path / name).write_text(json.dumps(table), "utf-8")
+    assert checkpoint_config(tmp_path) == {"model_type": "qwen3_vl", **PIXELS}
+
+
+def test_a_checkpoint_that_lacks_something(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"config\.json"):
+        checkpoint_config(tmp_path)
+    (tmp_path / "config.json").write_text("{", "utf-8")
+    with pytest.raises(ValueError, match=r"config\.json is no JSON"):
+        checkpoint_config(tmp_path)
+    (tmp_path / "config.json").write_text("[]", "utf-8")
+    with pytest.raises(ValueError, match=r"config\.json is no JSON object"):
+        checkpoint_config(tmp_path)
+    (tmp_path / "config.json").write_text("{}", "utf-8")
+    with pytest.raises(ValueError, match=r"preprocessor_config\.json gives image_mean and image_std"):
+        checkpoint_config(tmp_path)

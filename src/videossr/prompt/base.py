@@ -43,10 +43,11 @@ class Prompt:
 
     def pixels(self) -> NDArray[np.float32]:
         """The patches as the vision tower wants them: normalised float32."""
-        mean, deviation = (np.asarray(values, np.float32)[:, None] for values in (self.mean, self.deviation))
-        channels = self.patches.reshape(len(self.patches), 3, -1)
-        scaled = (channels * np.float32(1 / 255) - mean) / deviation
-        return scaled.reshape(self.patches.shape).astype(np.float32, copy=False)
+        mean, deviation = (np.array(values, np.float32)[:, None] * 255 for values in (self.mean, self.deviation))
+        pixels = self.patches.reshape(len(self.patches), 3, -1).astype(np.float32)
+        pixels -= mean
+        pixels /= deviation
+        return pixels.reshape(self.patches.shape)
 
 
 class Tokenizer(Protocol):

@@ -1,0 +1,224 @@
+"""Our prompts are those of transformers' own processors: ids, patches, grids and positions, in all its lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pytest
+
+from tests.integration.conftest import Ask
+from tests.prompt.checkpoint import TEMPLATE, config, raw_tokenizer, tokenizer
+from videossr.clock import Clock, even
+from videossr.prompt import builder
+from videossr.prompt.base import Prompt
+from videossr.prompt.qwen3_vl import Layout, markers
+from videossr.question import VIDEO, Clip, Question
+
+pytestmark = pytest.mark.integration
+
+VERSIONS: list[tuple[str, Layout]] = [("transformers4", "bare"), ("transformers5", "wrapped"), ("verl", "wrapped")]
+"""Side environment and the layout that its transformers writes; verl brings a version of its own."""
+
+TOLERANCE = 1e-6
+"""Of a normalised pixel value."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A question and its clips: texts and clocks in reading order, and each clip's height and width."""
+
+    name: str
+    parts: tuple[str | Clock, ...]
+    sizes: tuple[tuple[int, int], ...] = ()
+    system: str = ""
+    family: str = "qwen3_vl"
+    random: bool = field(default=True)
+
+    @property
+    def clocks(self) -> tuple[Clock, ...]:
+        return tuple(part for part in self.parts if isinstance(part, Clock))
+
+    @property
+    def question(self) -> Question:
+        text = "".join(part if isinstance(part, str) else VIDEO for part in self.parts)
+        return Question(self.name, "videossr/grounding", self.system, text, "", self.clocks)
+
+    def clips(self) -> list[Clip]:
+        """Noise, or black frames of two tokens each where nothing but the text is looked at."""
+        rng = np.random.default_rng(len(self.name))
+        side = 32 if self.family == "qwen3_vl" else 28
+        sizes = self.sizes or ((side, 2 * side),) * len(self.clocks)
+        return [
+            Clip(rng.integers(0, 256 if self.random else 1, (len(clock), *size, 3), np.uint8), clock)
+            for clock, size in zip(self.clocks, sizes, strict=True)
+        ]
+
+    def messages(self) -> list[dict[str, Any]]:
+        content = [
+            {"type": "text", "text": part} if isinstance(part, str) else {"type": "video"} for part in self.parts
+        ]
+        turns: list[dict[str, Any]] = [{"role": "user", "content": content}]
+        return [{"role": "system", "content": self.system}, *turns] if self.system else turns
+
+
+Library: TypeAlias = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.fixture
+def library(ask: Ask, tmp_path: Path) -> Library:
+    """What a library makes of cases; `more` are further prompts for each, whose positions it tells."""
+
+    def run(environment: str, cases: Sequence[Case], more: Sequence[Sequence[Prompt]] = ()) -> list[dict[str, Any]]:
+        raw_tokenizer().save(str(tmp_path / "tokenizer.json"))
+        asked = []
+        for number, case in enumerate(cases):
+            paths = [tmp_path / f"{number}.{k}.npy" for k in range(len(case.clocks))] if case.random else []
+            for path, clip in zip(paths, case.clips(), strict=False):
+                np.save(path, clip.frames)
+            asked.append(
+                {
+                    "family": case.family,
+                    "messages": case.messages(),
+                    "frames": [str(path) for path in paths],
+                    "clips": [metadata(clock) for clock in case.clocks],
+                    "ids": [prompt.ids.tolist() for prompt in more[number]] if more else [],
+                }
+            )
+        question = {"tokenizer": str(tmp_path / "tokenizer.json"), "template": TEMPLATE, "cases": asked}
+        answers: list[dict[str, Any]] = ask(environment, "prompt.py", question)
+        return answers
+
+    return run
+
+
+def metadata(clock: Clock) -> dict[str, object]:
+    """Milliseconds as a rate of 1000 a second: exact for any times."""
+    return {"fps": 1000, "frames_indices": list(clock.times_ms), "total_num_frames": clock.end_ms}
+
+
+def built(cases: Sequence[Case], layout: Layout | None = None) -> list[Prompt]:
+    builders = {family: builder(config(family), tokenizer(), layout) for family in {case.family for case in cases}}
+    return [builders[case.family](case.question, case.clips()) for case in cases]
+
+
+def clocks() -> Iterator[Clock]:
+    """Even and uneven, an odd number of slots, an hour, steps of milliseconds, every rounding of the second decimal."""
+    rng = np.random.default_rng(0)
+    for slots in (2, 3, 17, 48, 47):
+        for scale in (60, 900, 4000, 75_000):
+            times = np.cumsum(rng.integers(1, scale, slots)).tolist()
+            yield Clock((0, *times[:-1]), times[-1])
+    # Means that end in a five at the second decimal, where one digit has to be chosen.
+    for step in (50, 100, 150, 300, 500, 700, 1100, 90_100):
+        yield Clock(tuple(range(0, 48 * step, step)), 48 * step)
+    yield Clock(tuple(sorted({0, *range(100, 60_000, 700), *range(200, 60_000, 900)})), 61_000)
+    for span in (2_400, 9_001, 24_000, 33_367, 600_000, 3_600_000, 36_000_000):
+        yield even(48, span)
+        yield even(47, span)
+
+
+UNEVEN = Clock((0, 40, 1_000, 1_001, 9_900), 12_000)
+OTHERS = (even(8, 3_733), UNEVEN, even(7, 9_000))
+SIZES = ((32, 64), (96, 32), (64, 64))
+
+CASES = [
+    Case("one clip", (even(8, 4_000), "\nWhen was it altered?"), ((64, 96),), "Answer with two times."),
+    Case("no system turn", ("Look:\n", even(8, 4_000), "\nWhen?"), ((96, 64),)),
+    Case("one slot", (Clock((0,), 500), "What?"), ((32, 32),)),
+    Case("odd", (even(7, 3_333), "When?"), ((64, 64),)),
+    Case("uneven", (UNEVEN, "When?"), ((64, 32),), "Short."),
+    Case("ten hours", (even(48, 36_000_000), "When?"), ((32, 64),)),
+    Case("pieces", tuple(x for k in range(1, 7) for x in (f"{k}: ", even(8, 3_733), "\n")), ((64, 64),) * 6, "Order."),
+    Case("others", ("1: ", OTHERS[0], " 2: ", OTHERS[1], OTHERS[2], "\nWhich, <0.3 seconds>, 你好?"), SIZES),
+    *(Case(f"clock {k}", (clock, "When?"), random=False) for k, clock in enumerate(clocks())),
+]
+
+
+def check(case: Case, ours: Prompt, answer: dict[str, Any]) -> None:
+    """Everything but the positions."""
+    assert ours.text == answer["text"], case.name
+    assert ours.ids.tolist() == answer["ids"], case.name
+    assert answer["kinds"] in (None, ours.kinds.tolist()), case.name
+    assert ours.grids.tolist() == answer["grids"], case.name
+    if case.random:
+        theirs = np.load(answer["pixels"])
+        assert theirs.shape == ours.patches.shape, case.name
+        np.testing.assert_allclose(ours.pixels(), theirs, rtol=0, atol=TOLERANCE, err_msg=case.name)
+
+
+@pytest.mark.parametrize(("environment", "layout"), VERSIONS)
+def test_qwen3_vl(library: Library, environment: str, layout: Layout) -> None:
+    ours = built(CASES, layout)
+    other = built(CASES, "wrapped" if layout == "bare" else "bare")
+    answers = library(environment, CASES, [[prompt] for prompt in other])
+    for case, first, second, answer in zip(CASES, ours, other, answers, strict=True):
+        check(case, first, answer)
+        assert len(markers(case.clocks[0])) == answer["grids"][0][0]
+        assert first.text != second.text
+        for prompt, placed in zip((first, second), answer["placed"], strict=True):
+            assert prompt.positions.tolist() == placed["positions"], case.name
+            assert prompt.delta == placed["delta"], case.name
+
+
+@pytest.mark.parametrize(("environment", "layout"), VERSIONS)
+def test_every_clip_of_a_prompt_has_its_own_times(library: Library, environment: str, layout: Layout) -> None:
+    """The processor was first written with the first clip's times for every clip. Each clip alone is beyond doubt: what
+    we make of several must be what the library makes of each, one after the other.
+    """
+    case = Case("several", ("A", *OTHERS, "B"), SIZES)
+    ours = built([case], layout)[0]
+    alone = [Case("several", (clock,), (size,)) for clock, size in zip(OTHERS, SIZES, strict=True)]
+    head, tail = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
+    texts = [answer["text"].removeprefix(head).removesuffix(tail) for answer in library(environment, alone)]
+    assert ours.text == f"{head}A{''.join(texts)}B{tail}"
+    assert len(set(texts)) == 3
+
+
+SECONDS = [
+    Case("whole", (even(8, 4_000), "When?"), ((56, 84),), "Answer with two times.", "qwen2_5_vl"),
+    Case("odd", ("Look:", even(7, 7_000), "When?"), ((84, 56),), "", "qwen2_5_vl"),
+    Case("long", (even(48, 36_000_000), "When?"), ((28, 56),), "", "qwen2_5_vl"),
+    Case("several", ("1: ", even(8, 8_000), even(6, 18_000), "Order?"), ((28, 56), (56, 56)), "", "qwen2_5_vl"),
+]
+PARTS = [
+    Case("fraction", (even(48, 33_367), "When?"), ((28, 56),), "", "qwen2_5_vl"),
+    Case("fast", (even(48, 2_400), "When?"), ((28, 56),), "", "qwen2_5_vl"),
+    Case("pieces", tuple(x for k in range(6) for x in (f"{k}", even(8, 3_733))), ((28, 28),) * 6, "", "qwen2_5_vl"),
+]
+CALM = [Case("calm", (even(4, 2_000), "When?"), ((84, 84),), "", "qwen2_5_vl")]
+"""Of seconds a pair, whole ones and others, and one clip whose last time is no greater than its last column."""
+
+
+@pytest.mark.parametrize("environment", ["transformers4", "transformers5", "verl"])
+def test_qwen2_5_vl(library: Library, environment: str) -> None:
+    cases = [*SECONDS, *PARTS, *CALM]
+    for case, ours, answer in zip(cases, built(cases), library(environment, cases), strict=True):
+        check(case, ours, answer)
+
+
+def test_qwen2_5_vl_places_tokens_as_the_line_that_it_came_with(library: Library) -> None:
+    """That line cuts the seconds a pair to whole ones, before it multiplies them: it is told the product instead."""
+    for case, ours, answer in zip(SECONDS, built(SECONDS), library("transformers4", SECONDS), strict=True):
+        assert ours.positions.tolist() == answer["placed"][0]["positions"], case.name
+        assert ours.delta == answer["placed"][0]["delta"], case.name
+    for case, ours, answer in zip(PARTS, built(PARTS), library("transformers4", PARTS), strict=True):
+        assert ours.positions.tolist() == answer["even"]["positions"], case.name
+        assert ours.delta == answer["even"]["delta"], case.name
+        assert ours.positions.tolist() != answer["placed"][0]["positions"], "no longer cut: docs/prompt.md"
+
+
+def test_qwen2_5_vl_places_clips_as_the_present_line_but_not_the_text_behind(library: Library) -> None:
+    """The present line no longer cuts seconds, but lets the text behind a clip begin in the middle of its times."""
+    for ours, answer in zip(built(CALM), library("transformers5", CALM), strict=True):
+        assert ours.positions.tolist() == answer["placed"][0]["positions"]
+    cases = [SECONDS[2], *PARTS[:2]]
+    for case, ours, answer in zip(cases, built(cases), library("transformers5", cases), strict=True):
+        theirs = np.array(answer["placed"][0]["positions"])
+        behind = int(np.flatnonzero(ours.kinds)[-1]) + 1
+        assert (ours.positions[:, :behind] == theirs[:, :behind]).all(), case.name
+        assert theirs[0, behind] < theirs[0, behind - 1], "no longer in the middle: docs/prompt.md"
+        assert ours.positions[0, behind] == ours.positions[0, behind - 1] + 1, case.name

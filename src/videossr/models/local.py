@@ -43,7 +43,7 @@ PROBE = Question("probe", "", "Look.", f"{VIDEO}\nWhen?", "", (even(2, 2000),))
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
-class Settings:
+class LocalSettings:
     """How a local checkpoint is run."""
 
     batch: Annotated[int, Field(ge=1, description="answers that are written at once; halved where memory ends")] = 8
@@ -65,9 +65,9 @@ class Local:
         waited: seconds in which it stood still for frames.
     """
 
-    Settings = Settings
+    Settings = LocalSettings
 
-    def __init__(self, target: str, settings: Settings, questions: Questions) -> None:
+    def __init__(self, target: str, settings: LocalSettings, questions: Questions) -> None:
         """Raises ValueError or OSError that says what is wrong with the checkpoint."""
         folder = _folder(target)
         self._config = checkpoint_config(folder)
@@ -80,6 +80,7 @@ class Local:
         self._model = _model(folder, self._device, settings)
         self._limit = int(self._model.config.get_text_config().max_position_embeddings)
         self._ends = _ends(self._model, self._tokenizer)
+        self._placeholders = [self._config[f"{kind}_token_id"] for kind in ("image", "video")]
         self._batch = settings.batch
         self.waited = 0.0
 
@@ -136,7 +137,7 @@ class Local:
                 yield Reply(index, texts, finish, tries=tries, prompt_tokens=len(prompt.ids))
             return
         if short:
-            self._batch = max(1, self._batch // 2)
+            self._batch = max(1, min(self._batch, len(asked) * decoding.n // 2))
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
         if len(asked) == 1:
@@ -148,23 +149,17 @@ class Local:
 
     @torch.inference_mode()
     def _write(self, prompts: Sequence[Prompt], seeds: Sequence[int], decoding: Decoding) -> list[list[_Answer]]:
-        """For each prompt its answers. Each prompt is read once; the cache of what was read is then repeated."""
-        longest = max(len(prompt.ids) for prompt in prompts)
-        if longest + decoding.max_tokens > self._limit:
-            raise ValueError(
-                f"a prompt of {longest} tokens and an answer of {decoding.max_tokens} are more than the model's "
-                f"{self._limit} positions"
-            )
-        inputs = self._inputs(prompts, longest)
-        out = self._model(**inputs, use_cache=True, logits_to_keep=1)
-        cache, n = out.past_key_values, decoding.n
-        if n > 1:
-            cache.batch_repeat_interleave(n)
-        logits = out.logits[:, -1].repeat_interleave(n, 0)
-        mask = inputs["attention_mask"].repeat_interleave(n, 0)
-        following = torch.tensor(
-            [[len(prompt.ids)] + [len(prompt.ids) + prompt.delta] * 3 for prompt in prompts], device=self._device
-        ).repeat_interleave(n, 0)
+        """For each prompt its answers. Prompts are read one by one, then all answers are written side by side."""
+        n = decoding.n
+        read = [self._read(prompt, decoding.max_tokens) for prompt in prompts]
+        logits = torch.cat([logits for logits, _ in read]).repeat_interleave(n, 0)
+        cache = _side_by_side([cache for _, cache in read], n)
+        del read
+        lengths = torch.tensor([len(prompt.ids) for prompt in prompts], device=self._device).repeat_interleave(n)
+        deltas = torch.tensor([prompt.delta for prompt in prompts], device=self._device).repeat_interleave(n)
+        longest = cache.get_seq_length()
+        mask = torch.arange(longest, device=self._device) >= longest - lengths[:, None]
+        following = torch.stack([lengths, *[lengths + deltas] * 3])  # the first row counts tokens, for the mask alone
 
         answers = [_Answer([]) for _ in range(len(prompts) * n)]
         draws = [np.random.Generator(np.random.PCG64DXSM([decoding.seed, seed])) for seed in seeds]
@@ -183,33 +178,35 @@ class Local:
             if len(going) < len(live):  # what has ended is not carried along
                 rows = torch.tensor(going, device=self._device)
                 cache.batch_select_indices(rows)
-                chosen, mask, following = chosen[rows], mask[rows], following[rows]
+                chosen, mask, following = chosen[rows], mask[rows], following[:, rows]
                 live = [live[row] for row in going]
-            mask = torch.nn.functional.pad(mask, (0, 1), value=1)
-            out = self._model(
+            mask = torch.nn.functional.pad(mask, (0, 1), value=True)
+            logits = self._model(
                 input_ids=chosen[:, None],
                 attention_mask=mask,
-                position_ids=(following + step).T[:, :, None],
+                position_ids=(following + step)[:, :, None],
                 past_key_values=cache,
                 use_cache=True,
-            )
-            logits = out.logits[:, -1]
+            ).logits[:, -1]
         return [answers[first : first + n] for first in range(0, len(answers), n)]
 
-    def _inputs(self, prompts: Sequence[Prompt], length: int) -> dict[str, torch.Tensor]:
-        """Prompts side by side, padded on the left. The first row of positions counts tokens, for the mask alone."""
-        ids = np.full((len(prompts), length), self._tokenizer.pad_token_id or 0, np.int64)
-        mask = np.zeros_like(ids)
-        positions = np.zeros((4, *ids.shape), np.int64)
-        for row, prompt in enumerate(prompts):
-            start = length - len(prompt.ids)
-            ids[row, start:], mask[row, start:] = prompt.ids, 1
-            positions[0, row, start:], positions[1:, row, start:] = np.arange(len(prompt.ids)), prompt.positions
-        arrays = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
-        arrays["video_grid_thw"] = np.concatenate([prompt.grids for prompt in prompts])
+    def _read(self, prompt: Prompt, more: int) -> tuple[torch.Tensor, Any]:
+        """Scores (1, V) of the first token of an answer, and the cache of what was read.
+
+        Alone, so that nothing is padded: the reading of a long prompt fills a device by itself.
+        """
+        length = len(prompt.ids)
+        if length + more > self._limit:
+            raise ValueError(f"{length} tokens, and {more} for the answer, are more than the model's {self._limit}")
+        arrays = {
+            "input_ids": prompt.ids[None],
+            "attention_mask": np.ones((1, length), np.int64),
+            "position_ids": np.concatenate([np.arange(length)[None], prompt.positions])[:, None],
+            "video_grid_thw": prompt.grids,
+        }
         inputs = {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
-        inputs["pixel_values_videos"] = torch.cat([self._pixels(prompt) for prompt in prompts])
-        return inputs
+        out = self._model(**inputs, pixel_values_videos=self._pixels(prompt), use_cache=True, logits_to_keep=1)
+        return out.logits[:, -1], out.past_key_values
 
     def _pixels(self, prompt: Prompt) -> torch.Tensor:
         """`Prompt.pixels`, but bytes go to the device and are made numbers there."""
@@ -222,29 +219,31 @@ class Local:
         return channels.view(patches.shape).to(self._model.dtype)
 
     def _choose(self, logits: torch.Tensor, draws: NDArray[np.float64], decoding: Decoding) -> torch.Tensor:
-        """One token a row. `draws` in [0, 1) are all the chance there is in it, one a row.
-
-        Tokens are ordered by their probability, the most probable first; what `top_k` and then `top_p` leave is a
-        beginning of that order, and the draw says how far into its mass to go.
-        """
+        """One token a row. A placeholder for pixels is never chosen: there are none for it."""
         scores = logits.float()
-        scores[:, [self._config[f"{kind}_token_id"] for kind in ("image", "video")]] = -torch.inf
-        best = scores.max(-1, keepdim=True)
-        if not torch.isfinite(best.values).all():
+        scores[:, self._placeholders] = -torch.inf
+        if not torch.isfinite(scores.amax(-1)).all():
             raise ValueError(f"the model's scores are no numbers in {self._model.dtype}: try another --set dtype")
-        if decoding.temperature == 0:
-            return best.indices[:, 0]
-        shares, order = ((scores - best.values) / decoding.temperature).softmax(-1).sort(-1, descending=True, stable=True)
-        shares = shares.double()
-        mass = shares.cumsum(-1)
-        kept = torch.ones_like(shares, dtype=torch.bool)
-        if decoding.top_k:
-            kept[:, decoding.top_k :] = False
-        whole = (shares * kept).sum(-1, keepdim=True)
-        kept &= mass - shares < decoding.top_p * whole
-        target = torch.from_numpy(draws).to(self._device)[:, None] * (shares * kept).sum(-1, keepdim=True)
-        place = ((mass <= target) & kept).sum(-1, keepdim=True).clamp(max=kept.sum(-1, keepdim=True) - 1)
-        return order.gather(-1, place)[:, 0]
+        return choose(scores, torch.from_numpy(draws).to(self._device), decoding)
+
+
+def choose(scores: torch.Tensor, draws: torch.Tensor, decoding: Decoding) -> torch.Tensor:
+    """One token (R,) for each row of scores (R, V). The draws (R,) in [0, 1) are all the chance there is in it.
+
+    Tokens are ordered by their probability, the most probable first. What `top_k` and then `top_p` leave is a beginning
+    of that order, and the draw says how far into its mass to go.
+    """
+    if decoding.temperature == 0:
+        return scores.argmax(-1)
+    scaled = (scores - scores.amax(-1, keepdim=True)) / decoding.temperature
+    shares, order = scaled.double().softmax(-1).sort(dim=-1, descending=True, stable=True)
+    if decoding.top_k:
+        shares, order = shares[:, : decoding.top_k], order[:, : decoding.top_k]
+    mass = shares.cumsum(-1)
+    kept = mass - shares < decoding.top_p * mass[:, -1:]
+    last = kept.sum(-1, keepdim=True) - 1
+    place = torch.searchsorted(mass, draws[:, None] * mass.gather(-1, last), right=True)
+    return order.gather(-1, torch.minimum(place, last))[:, 0]
 
 
 @dataclass(slots=True)
@@ -253,6 +252,34 @@ class _Answer:
 
     ids: list[int]
     finish: Literal["stop", "length"] = "length"
+
+
+def _side_by_side(caches: Sequence[Any], n: int) -> Any:
+    """One cache of all, padded on the left, each n times. Takes the caches apart, so that none is there twice."""
+    longest = max(cache.get_seq_length() for cache in caches)
+    joined = transformers.DynamicCache()
+    for number in range(len(caches[0].layers)):
+        layers = [cache.layers.pop(0) for cache in caches]
+        keys, values = (
+            torch.cat([torch.nn.functional.pad(each, (0, 0, longest - each.shape[2], 0)) for each in side])
+            for side in zip(*((layer.keys, layer.values) for layer in layers), strict=True)
+        )
+        joined.update(keys.repeat_interleave(n, 0), values.repeat_interleave(n, 0), number)
+    return joined
+
+
+class _Linear(torch.nn.Module):
+    """A convolution whose steps are as wide as its kernel, as the product of matrices that it is.
+
+    The patches of a vision tower come cut out already. Libraries of convolutions are slow at this one.
+    """
+
+    def __init__(self, convolution: torch.nn.Conv3d) -> None:
+        super().__init__()
+        self.weight, self.bias = convolution.weight, convolution.bias
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(patches.flatten(1), self.weight.flatten(1), self.bias)
 
 
 def _folder(target: str) -> Path:
@@ -280,7 +307,7 @@ def _loaded(folder: Path, load: Any, **how: Any) -> Any:
         raise ValueError(f"{folder} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
-def _model(folder: Path, device: torch.device, settings: Settings) -> Any:
+def _model(folder: Path, device: torch.device, settings: LocalSettings) -> Any:
     dtype = "float32" if settings.dtype == "auto" and device.type == "cpu" else settings.dtype
     model, info = _loaded(
         folder,
@@ -292,6 +319,9 @@ def _model(folder: Path, device: torch.device, settings: Settings) -> Any:
     wrong = [name for kind in ("missing_keys", "mismatched_keys") for name in sorted(map(str, info[kind]))]
     if wrong:
         raise ValueError(f"{folder}: its files lack {len(wrong)} of the model's weights, such as {wrong[0]}")
+    patches = model.model.visual.patch_embed
+    if patches.proj.kernel_size == patches.proj.stride:
+        patches.proj = _Linear(patches.proj)
     return model.to(device).eval()
 
 

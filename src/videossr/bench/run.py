@@ -10,25 +10,23 @@ import json
 import os
 import shutil
 import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
 import tomli_w
 
+from videossr.bench.ask import ask
 from videossr.bench.runs import CONFIG, MANIFEST, PREDICTIONS, Prediction, Run, RunConfig, RunManifest, read_run
 from videossr.bench.score import mark
 from videossr.build.manifest import versions
-from videossr.models.base import Ask, Decoding, Model, ModelSpec, Reply
+from videossr.models.base import Decoding, Model, ModelSpec
 from videossr.models.guess import GUESSES, laws
-from videossr.question import Question
 from videossr.questions import Questions
-from videossr.rewards import scorer
 from videossr.store import Place, is_local, place, workshop, write_text
 
 SYNC = 5.0
@@ -100,18 +98,28 @@ def run(
     ours = (folder / CONFIG).exists()
     if ours:
         _check_same(folder, config)
+    fresh = not folder.exists()
     with workshop(folder, {"verb": f"bench {verb}"}, ours=ours) as shop:
-        if not (folder / CONFIG).exists():
-            write_text(folder / CONFIG, tomli_w.dumps(_plain(asdict(config))))
-        _mend(folder / PREDICTIONS)
-        before = {prediction.index: prediction for prediction in read_run(folder).predictions}
-        finished = {index for index, prediction in before.items() if not prediction.error}
+        before = _before(folder) if ours else ()
+        finished = {prediction.index for prediction in before if not prediction.error}
         state = _State(len(chosen), progress)
-        for prediction in before.values():
+        for prediction in before:
             state.add(prediction)
         sittings = _Sittings.read(shop / _CLOCK, folder / MANIFEST)
         if still_open := [index for index in chosen if index not in finished]:
-            sittings = _sit(questions, model, folder, config.decoding, still_open, state, sittings, shop / _CLOCK)
+            started = time.monotonic()
+            try:
+                loaded = model.load(questions)
+            except BaseException:
+                if fresh:  # a spec that names nothing leaves nothing
+                    shutil.rmtree(folder)
+                raise
+            if not ours:
+                write_text(folder / CONFIG, tomli_w.dumps(_plain(asdict(config))))
+            sitting = _Sitting(loaded, sittings, started, shop / _CLOCK)
+            with closing(ask(questions, loaded, config.decoding, still_open)) as predictions:
+                _keep(predictions, folder / PREDICTIONS, sitting, state)
+            sittings = sitting.sum()
         if still_open or not (folder / MANIFEST).exists():
             _finish(folder, questions, config, sittings)
         shutil.rmtree(shop)
@@ -176,135 +184,62 @@ class _State:
         self._progress(Progress(done, self._total, len(self._failed), score))
 
 
-def _sit(
-    questions: Questions,
-    spec: ModelSpec,
-    folder: Path,
-    decoding: Decoding,
-    still_open: Sequence[int],
-    state: _State,
-    before: _Sittings,
-    notes: Path,
-) -> _Sittings:
-    """Ask what is open; the time of all sittings."""
-    started = time.monotonic()
-    model = spec.load(questions)
-    told = _plain(dict(model.describe()))
+class _Sitting:
+    """The time of this sitting, added to that of those before."""
 
-    def now() -> _Sittings:
-        return _Sittings(before.seconds + time.monotonic() - started, before.waited + model.waited, told)
+    def __init__(self, model: Model[Any], before: _Sittings, started: float, path: Path) -> None:
+        self._model, self._before, self._started, self._path = model, before, started, path
+        self._told = _plain(dict(model.describe()))
 
-    with _appending(folder / PREDICTIONS) as append:
-        synced = time.monotonic()
-        now().write(notes)
+    def sum(self) -> _Sittings:
+        seconds = time.monotonic() - self._started
+        return _Sittings(self._before.seconds + seconds, self._before.waited + self._model.waited, self._told)
+
+    def write(self) -> None:
+        """Keep it for the sitting that follows, should this one be stopped."""
+        write_text(self._path, json.dumps(asdict(self.sum())))
+
+
+def _keep(predictions: Iterable[Prediction], path: Path, sitting: _Sitting, state: _State) -> None:
+    """Append each prediction as it comes; each has left this process before the next is waited for.
+
+    Raises OSError that names the file when nothing more can be written.
+    """
+    with _named(path), path.open("ab", buffering=0) as file:
+        sitting.write()
         state.tell()
+        synced = time.monotonic()
         try:
-            for prediction in _predictions(questions, model, decoding, still_open):
-                append(prediction, False)
+            for prediction in predictions:
+                rest = memoryview(f"{prediction.to_json()}\n".encode())
+                while rest:
+                    rest = rest[file.write(rest) :]
                 state.add(prediction)
                 state.tell()
                 if time.monotonic() - synced > SYNC:
-                    append(None, True)
-                    now().write(notes)
+                    os.fsync(file.fileno())
+                    sitting.write()
                     synced = time.monotonic()
         finally:
-            append(None, True)
-            now().write(notes)
-    return now()
-
-
-def _predictions(
-    questions: Questions, model: Model[Any], decoding: Decoding, still_open: Sequence[int]
-) -> Iterator[Prediction]:
-    """One for each open question. The model reads ahead, perhaps in a thread of its own, and answers in any order."""
-    asked: dict[int, Prediction] = {}
-    broken: deque[Prediction] = deque()
-
-    def asks() -> Iterator[Ask]:
-        for index in still_open:
-            facts: dict[str, Any] = {"column": "?", "id": f"#{index}", "data_source": "", "answer": ""}
-            facts |= {"times_ms": (), "end_ms": 0, "source": "", "difficulty": {}}
-            try:
-                question = _read(questions, index, facts)
-            except Exception as error:  # whatever a damaged row raises, the other questions can still be asked
-                told = _storable(f"question: {type(error).__name__}: {error}")
-                broken.append(Prediction(index=index, error=told, **facts))
-                continue
-            asked[index] = Prediction(index=index, **facts)
-            yield Ask(index, question, asked[index].column, partial(questions.clips, index))
-
-    replies = model.answer(asks(), decoding)
-    try:
-        for reply in replies:
-            while broken:
-                yield broken.popleft()
-            if reply.index not in asked:
-                raise ValueError(f"the model answered question {reply.index}, which is not open")
-            yield _answered(asked.pop(reply.index), reply, decoding.n)
-    finally:
-        close = getattr(replies, "close", None)
-        if close is not None:
-            close()
-    yield from broken
-    for prediction in asked.values():
-        yield replace(prediction, error="model: gave no reply")
-
-
-def _read(questions: Questions, index: int, facts: dict[str, Any]) -> Question:
-    """The question; what a prediction tells of it goes into `facts`, as far as the question can be read.
-
-    Raises whatever a damaged question raises, and ValueError when its gold answer cannot be scored.
-    """
-    facts["column"] = questions.column(index)
-    question = questions.question(index)
-    facts |= {"id": question.id, "data_source": question.data_source, "answer": question.answer}
-    facts |= {"times_ms": question.clocks[0].times_ms, "end_ms": question.clocks[0].end_ms}
-    scorer(question.data_source)(question.answer, question.answer)
-    facts |= {"source": questions.source(index), "difficulty": dict(questions.difficulty(index))}
-    return question
-
-
-def _answered(asked: Prediction, reply: Reply, wanted: int) -> Prediction:
-    error = reply.error
-    if not error and len(reply.texts) != wanted:
-        error = f"model: gave {len(reply.texts)} answers of {wanted}"
-    texts, finish = ((), ()) if error else (reply.texts, reply.finish)
-    return replace(
-        asked,
-        texts=tuple(_storable(text) for text in texts),
-        finish=tuple(finish),
-        error=_storable(error),
-        tries=reply.tries,
-        prompt_tokens=reply.prompt_tokens,
-    )
-
-
-def _storable(text: str) -> str:
-    """The text as it is; halves of a character, which no file in UTF-8 can hold, become U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            os.fsync(file.fileno())
+            sitting.write()
 
 
 @contextmanager
-def _appending(path: Path) -> Iterator[Callable[[Prediction | None, bool], None]]:
-    """Yield a function that appends a prediction, given one, and then, if told to, forces the file to the disk.
-
-    Every line has left this process when the function returns. OSError names the file.
-    """
+def _named(path: Path) -> Iterator[None]:
+    """Tells the file where the system only tells that the disk is full."""
     try:
-        with path.open("ab", buffering=0) as file:
-
-            def append(prediction: Prediction | None, sync: bool) -> None:
-                rest = memoryview(f"{prediction.to_json()}\n".encode() if prediction else b"")
-                while rest:
-                    rest = rest[file.write(rest) :]
-                if sync:
-                    os.fsync(file.fileno())
-
-            yield append
+        yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and error.filename is None:
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def _before(folder: Path) -> tuple[Prediction, ...]:
+    """What is predicted already, once a line that a killed run has not finished is cut off."""
+    _mend(folder / PREDICTIONS)
+    return read_run(folder).predictions
 
 
 def _mend(path: Path) -> None:
@@ -327,7 +262,7 @@ def _mend(path: Path) -> None:
 
 
 def _check_same(folder: Path, config: RunConfig) -> None:
-    """Raises ValueError that says what was asked otherwise in the run that is there; where its questions lay is free."""
+    """Raises ValueError that says what was asked otherwise in the run that is there. Its questions may have moved."""
     there, here = (_flat(_plain(asdict(made))) for made in (read_run(folder).config, config))
     different = [
         f"{name} is {there.get(name, 'not set')!s:.80} there, {here.get(name, 'not set')!s:.80} here"

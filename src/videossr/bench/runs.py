@@ -14,11 +14,11 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from videossr.config import parse
 from videossr.models.base import Decoding
@@ -56,8 +56,8 @@ class RunManifest(TypedDict):
     """What a complete run says of itself.
 
     `model` is what the model told of itself, `asked` and `answered` count questions, `seconds` is how long it took over
-    all its sittings, `waited` how much of that the model stood still for frames, `hash` is that of the questions. `chance`
-    is what answers without looking are expected to score: by column and guess, see `videossr.models.guess`.
+    all its sittings, `waited` how much of that the model stood still for frames, `hash` is that of the questions.
+    `chance` is what answers without looking are expected to score: by column and guess, see `videossr.models.guess`.
     """
 
     kind: Literal["run"]
@@ -138,6 +138,8 @@ def read_run(path: str | Place) -> Run:
         raise FileNotFoundError(f"{folder} is no run: make one with `videossr bench run … --out {folder}`") from error
     except ValueError as error:
         raise ValueError(f"{folder / CONFIG}: not valid TOML: {error}") from error
+    if "model" not in table:
+        raise ValueError(f"{folder} is no run, but something else that has a {CONFIG}")
     config = parse(RunConfig, table, str(folder / CONFIG))
     found = {prediction.index: prediction for prediction in _predictions(folder / PREDICTIONS)}
     return Run(folder, config, tuple(found[index] for index in sorted(found)), _manifest(folder / MANIFEST))

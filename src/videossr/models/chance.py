@@ -46,7 +46,7 @@ class Chance:
             rng = np.random.Generator(np.random.PCG64DXSM([decoding.seed, ask.index]))
             law, clock = self._laws[ask.column], ask.question.clocks[0]
             texts = tuple(law.text(self._guess, rng, clock) for _ in range(decoding.n))
-            yield Reply(ask.index, texts, ("stop",) * decoding.n)
+            yield Reply(ask.index, texts, tuple("stop" for _ in texts))
 
 
 class Constant(Chance):

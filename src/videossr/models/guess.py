@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol, get_args
@@ -76,7 +76,8 @@ class SpanLaw:
     def _expected(self) -> NDArray[np.float64]:
         """Expected overlap of every pair of slots with a segment of the law."""
         gold = np.array(list(self.spans))
-        return _overlap(self._every, gold) @ np.array(list(self.spans.values()))
+        expected: NDArray[np.float64] = _overlap(self._every, gold) @ np.array(list(self.spans.values()))
+        return expected
 
     def text(self, guess: Guess, rng: np.random.Generator, clock: Clock) -> str:
         if guess == "uniform":
@@ -105,7 +106,7 @@ class SpanLaw:
 
 @dataclass(frozen=True)
 class CountLaw:
-    """Counting. `totals` gives each count of one shape its probability; a uniform guess takes any count up to the most."""
+    """Counting. `totals` gives each count of one shape its probability; a uniform guess takes any up to the most."""
 
     shapes: int
     totals: Mapping[int, float]
@@ -258,10 +259,12 @@ def _overlap(guesses: NDArray[np.int64], gold: NDArray[np.int64]) -> NDArray[np.
     """(G, 2) and (S, 2) pairs of slots, both ends inclusive -> (G, S) intersection over union."""
     lengths = [np.diff(spans, axis=1)[:, 0] + 1 for spans in (guesses, gold)]
     both = np.maximum(0, np.minimum(guesses[:, None, 1], gold[:, 1]) - np.maximum(guesses[:, None, 0], gold[:, 0]) + 1)
-    return both / (lengths[0][:, None] + lengths[1] - both)
+    overlap: NDArray[np.float64] = both / (lengths[0][:, None] + lengths[1] - both)
+    return overlap
 
 
-def _normal(weights: Any) -> NDArray[np.float64]:
+def _normal(weights: Iterable[float]) -> NDArray[np.float64]:
     """Probabilities that sum to 1 as closely as the generator asks."""
-    values = np.fromiter(weights, float)
-    return values / values.sum()
+    values: NDArray[np.float64] = np.fromiter(weights, np.float64)
+    values /= values.sum()
+    return values

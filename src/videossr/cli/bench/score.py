@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from videossr.bench.runs import read_run
 from videossr.bench.score import Denominator, score
 from videossr.cli.bench.tables import print_details, print_failures, print_scores
-from videossr.cli.console import console
+from videossr.cli.console import console, safe
 
 app = App(name="score", help_epilogue="Example: videossr bench score demo/runs/chance --paper")
 
@@ -43,6 +43,7 @@ def command(
     print_scores(list(zip(found, boards, strict=True)), paper=paper)
     for each, board in zip(found, boards, strict=True):
         console.print()
-        console.print(board.run if len(found) > 1 else "", end="\n" if len(found) > 1 else "")
+        if len(found) > 1:
+            console.print(safe(board.run))
         print_details(board)
         print_failures(each)

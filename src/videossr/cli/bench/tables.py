@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
@@ -42,10 +43,13 @@ def print_scores(boards: Sequence[tuple[Run, Scoreboard]], *, paper: bool = Fals
     for guess in ("uniform", "law", "constant"):
         row = {column: worths[guess]["score"] for column, worths in guesses.items()}
         if row:
-            table.add_row(f"({GUESSES[guess]})", *_row(row, columns, 100))
+            table.add_row(f"({GUESSES[guess]})", *_row(row, columns))
     if paper:
         for model in published():
-            table.add_row(f"{model.model} †", *_row(model.columns, columns, 1, model.overall))
+            table.add_row(
+                f"{model.model} †",
+                *_row({name: value / 100 for name, value in model.columns.items()}, columns, model.overall / 100),
+            )
     console.print(table)
     if paper:
         console.print("† as the paper prints it, on other videos: not comparable, unless the released set was run")
@@ -93,20 +97,25 @@ def print_failures(run: Run) -> None:
         console.print(f"{left} questions are still open: the scores are those of a part of the benchmark")
 
 
+def percent(share: float) -> str:
+    """One decimal, halves up, as the paper prints 1/16: 6.3."""
+    return f"{math.floor(share * 1000 + 0.5 + 1e-9) / 10:.1f}"
+
+
 def interval(found: Estimate | None) -> str:
     """Percent, and the interval on a line of its own."""
-    return f"{100 * found.value:.1f}\n{100 * found.low:.0f}-{100 * found.high:.0f}" if found else "-"
+    return f"{percent(found.value)}\n{100 * found.low:.0f}-{100 * found.high:.0f}" if found else "-"
 
 
 def line(found: Estimate | None) -> str:
     """Percent, and the interval behind it."""
-    return f"{100 * found.value:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]" if found else "-"
+    return f"{percent(found.value)} [{percent(found.low)}, {percent(found.high)}]" if found else "-"
 
 
-def _row(values: Mapping[str, float], columns: Iterable[str], unit: float, overall: float | None = None) -> list[str]:
+def _row(values: Mapping[str, float], columns: Iterable[str], overall: float | None = None) -> list[str]:
     """In percent: a cell for each column, and their mean, if it has them all."""
     found = [values.get(column) for column in columns]
     known = [value for value in found if value is not None]
     if overall is None and len(known) == len(found):
         overall = fmean(known)
-    return [f"{unit * value:.1f}" if value is not None else "-" for value in (*found, overall)]
+    return [percent(value) if value is not None else "-" for value in (*found, overall)]

@@ -6,7 +6,7 @@ Exercised by `videossr bench score RUN`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal, TypeAlias
@@ -24,7 +24,7 @@ Denominator: TypeAlias = Literal["asked", "answered"]
 
 RESAMPLES = 4000
 SEED = 20251106
-_AT_ONCE = 1 << 23
+_AT_ONCE = 1 << 22
 """Random numbers that are held at once."""
 
 
@@ -196,11 +196,9 @@ def estimate(parts: Sequence[Resampled]) -> Estimate:
 
 
 class Resampler:
-    """Draws the videos of some predictions anew, the same for all their columns; seeded, so a figure never moves.
+    """Draws the videos of some predictions anew, as many as there are, the same for all columns (bootstrap).
 
-    Each video gets a weight drawn from an exponential law (Rubin's Bayesian bootstrap, Annals of Statistics 1981)
-    where the plain bootstrap draws how often it occurs. Both agree in large samples; here no draw can leave a column
-    with no question at all. A question whose video is not known stands for a video of its own.
+    Seeded, so a figure never moves. A question whose video is not known stands for a video of its own.
     """
 
     def __init__(self, predictions: Sequence[Prediction]) -> None:
@@ -210,22 +208,42 @@ class Resampler:
         self.videos = len(order)
 
     def means(self, *values: Mapping[int, float]) -> list[Resampled]:
-        """The mean of each: a value for some questions, by their index. None of them may be empty."""
-        sums = np.zeros((self.videos, len(values)), np.float32)
-        counts = np.zeros_like(sums)
+        """The mean of each: a value for some questions, by their index. None of them may be empty.
+
+        A resample without any question of a column leaves that column's mean as it is.
+        """
+        sums, counts = self._tables(values)
+        means = [fmean(table.values()) for table in values]
+        drawn = []
+        for rng, size in self._rounds():
+            places = rng.integers(self.videos, size=(size, self.videos)) + np.arange(size)[:, None] * self.videos
+            often = np.bincount(places.ravel(), minlength=size * self.videos).reshape(size, self.videos)
+            asked = often @ counts
+            drawn.append(np.where(asked > 0, often @ sums / np.maximum(asked, 1), means))
+        every = np.concatenate(drawn)
+        return [Resampled(mean, every[:, at]) for at, mean in enumerate(means)]
+
+    def flips(self, *values: Mapping[int, float]) -> NDArray[np.float64]:
+        """The means, (R, values), when the sign of all values of a video is drawn anew (randomisation test)."""
+        sums, counts = self._tables(values)
+        drawn = [(2.0 * rng.integers(2, size=(size, self.videos)) - 1) @ sums for rng, size in self._rounds()]
+        flipped: NDArray[np.float64] = np.concatenate(drawn) / counts.sum(axis=0)
+        return flipped
+
+    def _tables(self, values: Sequence[Mapping[int, float]]) -> NDArray[np.float64]:
+        """Sum and number (2, videos, values) of the values of each video."""
+        tables = np.zeros((2, self.videos, len(values)))
         for place, table in enumerate(values):
             for index, value in table.items():
-                sums[self._of[index], place] += value
-                counts[self._of[index], place] += 1
+                tables[:, self._of[index], place] += value, 1
+        return tables
+
+    def _rounds(self) -> Iterator[tuple[np.random.Generator, int]]:
+        """As many resamples at a time as fit into memory."""
         rng = np.random.default_rng(SEED)
         step = max(1, _AT_ONCE // self.videos)
-        drawn = []
         for start in range(0, RESAMPLES, step):
-            size = (min(step, RESAMPLES - start), self.videos)
-            weights = rng.standard_exponential(size, np.float32)
-            drawn.append(weights @ sums / (weights @ counts))
-        every = np.concatenate(drawn).astype(np.float64)
-        return [Resampled(fmean(table.values()), every[:, place]) for place, table in enumerate(values)]
+            yield rng, min(step, RESAMPLES - start)
 
 
 def _column(

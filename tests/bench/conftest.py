@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-
 from videossr.bench.runs import Prediction, Run, RunConfig
 from videossr.bench.viubench import COLUMNS
 from videossr.build import recipe, table

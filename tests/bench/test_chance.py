@@ -49,7 +49,7 @@ def test_smooth_rewards_have_high_floors() -> None:
 
 
 def test_the_whole_clip_and_the_best_segment_that_could_be_gold() -> None:
-    """Figures of the paper's law that one may compare with: 12 of 48 slots on average, and 8 to 16 slots at the most."""
+    """Figures of the paper's law that one may compare with: 12 of 48 slots on average, 8 to 16."""
     expected = dict(zip(map(tuple, SPANS._every.tolist()), SPANS._expected, strict=True))
     assert expected[0, 47] == pytest.approx(0.25)
     assert max(expected[span] for span in SPANS.spans) == pytest.approx(0.279, abs=5e-4)

@@ -119,7 +119,7 @@ def parse_choice(text: str) -> str | None:
     `A dog` is no answer, and neither is `A or B`.
     """
     inside = text.rpartition("<answer>")[2].partition("</answer>")[0]
-    words = inside.replace("*", " ").replace(":", ": ").split()
+    words = inside.replace("*", "").replace(":", ": ").split()
     skipped = next((k for k, word in enumerate(words) if word.rstrip(":").lower() not in _LEAD), len(words))
     rest = words[skipped:]
     if not rest:

@@ -90,7 +90,7 @@ def clip_of(entry: Entry, find: Find) -> Clip:
         picture = _picture(name, find)
         if not frames:
             first, old = name, picture.shape
-            new = _size(entry, *picture.shape[:2], len(clock))
+            new = _size(entry, picture.shape[0], picture.shape[1], len(clock))
         elif picture.shape != old:
             raise ValueError(
                 f"{name[:200]} has {picture.shape[1]} x {picture.shape[0]} pixels, but {first[:200]} has "

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from videossr.build.manifest import NAME as MANIFEST
 from videossr.dataset import VideoSSRDataset
 from videossr.question import Clip, Question, Truth
-from videossr.store import Place, place
+from videossr.released.dataset import ReleasedDataset
+from videossr.store import UNFINISHED, Place, place
 
 
 class Questions(Protocol):
@@ -50,13 +52,19 @@ class Questions(Protocol):
         """What the answer rests on, as far as it is known."""
 
 
-def open_questions(path: str | Place, corpus: str | Place | None = None) -> Questions:
-    """The questions at `path`: a folder that `videossr build` wrote.
+def open_questions(path: str | Place, corpus: str | Place | None = None, source: str | None = None) -> Questions:
+    """The questions at `path`: a folder that `videossr build` wrote, or rows that others have published.
 
     Args:
-        path: folder, file or address.
-        corpus: where its frame packs are, if not where it says.
+        path: folder, file or address; rows are `.parquet`, `.jsonl` or `.json` files, or a folder of them.
+        corpus: where the frame packs of a dataset are, or the frames and videos of rows, if not where they say.
+        source: how rows are scored whose `data_source` is not known, such as `videossr/choice`.
 
     Raises FileNotFoundError or ValueError that says what was expected.
     """
-    return VideoSSRDataset(place(path), corpus=corpus)
+    where = place(path)
+    if not any((where / name).exists() for name in (MANIFEST, UNFINISHED)):
+        return ReleasedDataset(where, corpus=corpus, source=source)
+    if source is not None:
+        raise ValueError(f"{path} is a dataset, which says how it is scored: leave out --source")
+    return VideoSSRDataset(where, corpus=corpus)

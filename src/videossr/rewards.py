@@ -57,8 +57,9 @@ def compute_score(
     """Score a model's text: verl's signature, and the base of every other trainer's adapter.
 
     Args:
-        data_source: `videossr/<task>`, for a built-in task or a plug-in's; or what the paper's released data calls its
-            tasks: `grounding`, `counting`, `jigsaw` or `shuffled` (a jigsaw too).
+        data_source: `videossr/<task>`, for a built-in task or a plug-in's; `videossr/choice` for the letter of an
+            option; or what the paper's released data calls its tasks: `grounding`, `counting`, `jigsaw` or `shuffled`
+            (a jigsaw too).
         solution_str: the model's text, whatever it is.
         ground_truth: the gold answer.
         extra_info: not used.
@@ -106,6 +107,25 @@ def parse_order(text: str, n: int) -> tuple[int, ...] | None:
     """A permutation of the digits 1..n alone, n <= 9, with white space around it at most; None for anything else."""
     digits = text.strip()
     return tuple(map(int, digits)) if len(digits) == n and sorted(digits) == list("123456789"[:n]) else None
+
+
+def parse_choice(text: str) -> str | None:
+    """The letter A..Z that the text chooses, in upper case; None where it does not say one and only one.
+
+    Where there is an `<answer>`, only what stands between the last one and its `</answer>` (or the end) counts. Then
+    asterisks are dropped and so are, at the start, the words of `the correct answer is option`, in any number and
+    order, with or without a colon. What follows must be the letter, of either case, with or without brackets: alone,
+    as `B` or `(B)`, or closed by a mark and followed by whatever the option says, as `B. a dog` or `(B) a dog`. So
+    `A dog` is no answer, and neither is `A or B`.
+    """
+    inside = text.rpartition("<answer>")[2].partition("</answer>")[0]
+    words = inside.replace("*", "").replace(":", ": ").split()
+    skipped = next((k for k, word in enumerate(words) if word.rstrip(":").lower() not in _LEAD), len(words))
+    rest = words[skipped:]
+    if not rest:
+        return None
+    found = re.fullmatch(r"[(\[]?([A-Za-z])([)\].:]*)", rest[0])
+    return found[1].upper() if found and (found[2] or len(rest) == 1) else None
 
 
 def interval_overlap(answer: tuple[float, float], gold: tuple[float, float]) -> float:
@@ -168,6 +188,16 @@ def score_jigsaw(answer: str, gold: str) -> Scores:
     return Scores(order_closeness(order, truth), min(parts), parsed=True, parts=parts)
 
 
+def score_choice(answer: str, gold: str) -> Scores:
+    """One option of several: smooth and strict alike, 1 for the right letter."""
+    truth = parse_choice(gold)
+    if truth is None:
+        raise ValueError(f"gold answer {gold!r} is not the letter of an option such as 'B'")
+    choice = parse_choice(answer)
+    right = float(choice == truth)
+    return Scores(right, right, parsed=choice is not None)
+
+
 @cache
 def scorer(data_source: str) -> Scorer:
     """How answers of this data source are scored; a plug-in's package is imported when its source is first asked for.
@@ -192,10 +222,14 @@ def scorer(data_source: str) -> Scorer:
 _MOST: Final = 1e15
 """Counts are whole numbers that a float holds exactly; nothing is counted this far."""
 
+_LEAD: Final = frozenset(["the", "my", "final", "correct", "best", "right", "answer", "option", "choice", "is"])
+"""What may stand before the letter of an option."""
+
 _SOURCES: Final[Mapping[str, Scorer]] = {
     "videossr/grounding": score_grounding,
     "videossr/counting": score_counting,
     "videossr/jigsaw": score_jigsaw,
+    "videossr/choice": score_choice,
     "grounding": score_grounding,
     "counting": score_counting,
     "jigsaw": score_jigsaw,

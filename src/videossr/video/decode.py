@@ -20,6 +20,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from videossr.clock import Clock
 from videossr.question import Frames
 from videossr.store import Place
 from videossr.video.picture import Shrink
@@ -58,6 +59,18 @@ def decode(path: Place, plan: Plan) -> Decoded:
     facts, timeline, choice, pictures = pick(path, plan, shrink)
     position = {frame: k for k, frame in enumerate(dict.fromkeys(choice.frames))}
     return Decoded(facts, timeline, choice, np.stack([pictures[position[frame]] for frame in choice.frames]))
+
+
+def planned(path: Place, plan: Plan) -> Clock:
+    """The clock that `plan` gives, as the container tells it; only where its times are not trusted it is decoded.
+
+    What `pick` gives is this clock unless the container breaks its promise. Raises as `pick` does.
+    """
+    with _quiet() as log, reachable(path) as source:
+        with open_video(source) as (container, stream):
+            promise = promise_of(container, stream)
+        timeline = promise.timeline if promise is not None else survey_of(source, log).timeline
+        return choose(timeline, plan, promise.costs if promise is not None else None).clock
 
 
 def pick(path: Place, plan: Plan, use: Callable[[Facts, VideoFrame], T]) -> Picked[T]:

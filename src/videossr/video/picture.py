@@ -31,12 +31,16 @@ class Shrink:
         self._max_pixels = max_pixels
         self._scaler = VideoReformatter()
 
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """(H, W) of the pictures of a video that a player shows in `width` x `height` pixels."""
+        return fit(width, height, self._max_pixels)
+
     def __call__(self, facts: Facts, frame: VideoFrame) -> Frames:
         """Scale and convert in one step with the frame's own matrix and range, then mirror and turn what is left.
 
         Alpha is dropped; a transfer curve other than SDR's (HDR) is not mapped.
         """
-        height, width = fit(*facts.display, self._max_pixels)
+        height, width = self.size(*facts.display)
         if facts.turn % 2:
             height, width = width, height
         try:

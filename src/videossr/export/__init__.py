@@ -1,0 +1,1 @@
+"""Question sets written in the form that other programs read."""

@@ -1,0 +1,73 @@
+"""A clip as a video file, for programs that take nothing else.
+
+Exercised by `videossr export lmms-eval BENCH --out FOLDER`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
+
+from videossr.clock import Clock
+from videossr.question import Clip
+from videossr.store import Place, replacing
+
+PIXELS = "yuv444p"
+OPTIONS = {"preset": "ultrafast", "crf": "8", "bf": "0", "g": "12", "threads": "1"}
+"""Measured, see docs/lmms-eval.md. Without B-frames the first frame is shown at 0 and no edit list is needed."""
+
+_MS = Fraction(1, 1000)
+_BT601 = 6
+
+
+def write_mp4(path: Place, clip: Clip) -> None:
+    """Write a clip as H.264 in an MP4 file: frame k is shown from exactly the time of slot k.
+
+    The last frame lasts as long as the others on average, so that the number of frames over the duration, which most
+    readers take for the rate, gives the times of all of them. Colors are BT.601 in limited range, at full resolution.
+    """
+    times = clip.clock.times_ms
+    ends = (*times[1:], times[-1] + average_ms(clip.clock))
+    lasts = {start: end - start for start, end in zip(times, ends, strict=True)}
+    with replacing(path) as partial, av.open(str(partial), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction(1000 * len(times), ends[-1]), options=OPTIONS)
+        stream.height, stream.width = clip.frames.shape[1:3]
+        stream.pix_fmt = PIXELS
+        context = stream.codec_context
+        context.time_base = stream.time_base = _MS
+        context.colorspace = context.color_primaries = context.color_trc = _BT601
+        context.color_range = ColorRange.MPEG
+        for frame in (*_converted(clip), None):
+            for packet in stream.encode(frame):
+                assert packet.pts is not None
+                packet.duration = lasts[packet.pts]
+                container.mux(packet)
+
+
+def _converted(clip: Clip) -> Iterator[VideoFrame]:
+    for time, picture in zip(clip.clock.times_ms, clip.frames, strict=True):
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24").reformat(
+            format=PIXELS,
+            dst_colorspace=Colorspace.ITU601,
+            dst_color_range=ColorRange.MPEG,
+            interpolation=Interpolation.BICUBIC,
+        )
+        frame.pts, frame.time_base = time, _MS
+        yield frame
+
+
+def average_ms(clock: Clock) -> int:
+    """How long a slot lasts on average, not counting the last one where there are more."""
+    return round(clock.times_ms[-1] / (len(clock) - 1)) if len(clock) > 1 else clock.end_ms
+
+
+def off_ms(clock: Clock) -> float:
+    """How far the times are from equal steps, at the most: what a reader errs that goes by the average rate."""
+    step = average_ms(clock)
+    rate = (clock.times_ms[-1] + step) / len(clock)
+    return max(abs(time - slot * rate) for slot, time in enumerate(clock.times_ms))

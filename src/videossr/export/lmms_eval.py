@@ -1,0 +1,139 @@
+"""A set of questions as a task of lmms-eval: a YAML file, a table, one video file a clip, and how answers are scored.
+
+    NAME.yaml      the task; written last: its presence means that the folder is whole
+    test.parquet   one row a question
+    videos/        one MP4 a clip
+    task.py        the task's functions, and rewards.py that scores: neither needs this package
+
+Exercised by `videossr export lmms-eval BENCH --out FOLDER`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from videossr import rewards
+from videossr.export import lmms_eval_task
+from videossr.export.clips import off_ms, write_mp4
+from videossr.models.base import Decoding
+from videossr.question import Question
+from videossr.questions import Questions
+from videossr.store import leave_workshop, replacing, workshop, write_bytes, write_text
+
+VERB = "export lmms-eval"
+MOST_OFF = 50.0
+"""Milliseconds: a marker must be within 0.05 s of the clock."""
+
+_OWN_SYSTEM = ("qwen3_vl", "qwen2_5_omni", "qwen3_omni")
+"""lmms-eval's models that put a system turn of their own before whatever a task says."""
+
+_METRICS = {"grounding": "miou", "counting": "per_shape"}
+
+
+def export_lmms_eval(
+    questions: Questions, out: Path, name: str, progress: Callable[[int], None] = lambda done: None
+) -> Path:
+    """Write the task; what a stopped export has left is gone on with.
+
+    Args:
+        questions: to be asked; all of them must have frames at equal steps.
+        out: the folder to write.
+        name: of the task, in lower-case letters, digits, dots, dashes and underscores.
+        progress: called with the number of questions written after each.
+
+    Returns the YAML file.
+
+    Raises ValueError for a name or a clock that cannot be told to lmms-eval, and where `out` holds something else.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
+        raise ValueError(f"{name!r} cannot be the name of a task: use a-z, 0-9, '.', '-' and '_', and --name to choose")
+    task = out / f"{name}.yaml"
+    mark = f"videossr_hash: {questions.hash}\n"
+    if task.exists() and mark in task.read_text("utf-8"):
+        leave_workshop(out)
+        return task
+    asked = [questions.question(index) for index in range(len(questions))]
+    for question in asked:
+        _check_clock(question)
+    with workshop(out, {"verb": VERB, "name": name, "hash": questions.hash}):
+        rows = [_row(questions, index, question) for index, question in enumerate(asked)]
+        (out / "videos").mkdir(exist_ok=True)
+        for index, row in enumerate(rows):
+            files = [out / file for file in row["videos"]]
+            if not all(file.exists() for file in files):
+                for file, clip in zip(files, questions.clips(index), strict=True):
+                    write_mp4(file, clip)
+            progress(index + 1)
+        with replacing(out / "test.parquet") as partial:
+            pq.write_table(pa.Table.from_pylist(rows), partial)
+        for module, file in ((lmms_eval_task, "task.py"), (rewards, "rewards.py")):
+            assert module.__file__ is not None
+            write_bytes(out / file, Path(module.__file__).read_bytes())
+        columns = list(dict.fromkeys(row["column"] for row in rows))
+        write_text(task, _yaml(name, out.resolve() / "test.parquet", columns, mark))
+    leave_workshop(out)
+    return task
+
+
+def _check_clock(question: Question) -> None:
+    off = max(off_ms(clock) for clock in question.clocks)
+    if off > MOST_OFF:
+        raise ValueError(
+            f"question {question.id}: its frames are up to {off:.0f} ms off equal steps. lmms-eval's models take frame "
+            f"k of a video for shown at k over its rate, so at most {MOST_OFF:.0f} ms can be told right: index the "
+            "videos with --plan uniform"
+        )
+
+
+def _row(questions: Questions, index: int, question: Question) -> dict[str, Any]:
+    task = question.data_source.removeprefix("videossr/")
+    return {
+        "id": question.id,
+        "column": questions.column(index),
+        "data_source": question.data_source,
+        "metric": _METRICS.get(task, "exact"),
+        "system": question.system,
+        "prompt": question.prompt,
+        "answer": question.answer,
+        "videos": [f"videos/{index}-{clip}.mp4" for clip in range(len(question.clocks))],
+    }
+
+
+def _yaml(name: str, table: Path, columns: list[str], mark: str) -> str:
+    """The task; a JSON string is one of YAML too."""
+    decoding = Decoding()
+    metrics = [f"  - metric: {json.dumps(column.replace('/', '_'))}\n    aggregation: mean\n" for column in columns]
+    own: Mapping[str, Any] = {model: {"system": False} for model in _OWN_SYSTEM}
+    return f"""\
+# Run it with: lmms-eval --include_path {json.dumps(str(table.parent))} --tasks {name} --model MODEL
+task: {json.dumps(name)}
+dataset_path: parquet
+dataset_kwargs:
+  data_files:
+    test: {json.dumps(str(table))}
+test_split: test
+output_type: generate_until
+doc_to_visual: !function task.doc_to_visual
+doc_to_text: !function task.doc_to_text
+doc_to_messages: !function task.doc_to_messages
+doc_to_target: answer
+process_results: !function task.process_results
+generation_kwargs:
+  max_new_tokens: {decoding.max_tokens}
+  temperature: {decoding.temperature:g}
+  do_sample: false
+lmms_eval_specific_kwargs: {json.dumps({"default": {"system": True}, **own})}
+metric_list:
+  - metric: overall
+    aggregation: !function task.mean_of_columns
+    higher_is_better: true
+{"".join(metric + "    higher_is_better: true" + chr(10) for metric in metrics)}metadata:
+  version: 1.0
+  {mark}"""

@@ -1,0 +1,77 @@
+"""The functions of an exported lmms-eval task: `videossr export lmms-eval` puts a copy beside the task's YAML file.
+
+Standard library only, and nothing of the package but a copy of `rewards.py` beside it, so that the exported folder
+works where videossr is not installed. Exercised by `lmms-eval --include_path FOLDER --tasks NAME --model dummy`.
+"""
+
+# Annotations are real types here, not text: lmms-eval loads this file by its path, and not as a module of a package.
+
+import importlib.util
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+VIDEO = "<video>"
+
+
+def doc_to_visual(doc: Mapping[str, Any]) -> list[str]:
+    """The paths of the clips, in order."""
+    return [str(HERE / name) for name in doc["videos"]]
+
+
+def doc_to_text(doc: Mapping[str, Any], lmms_eval_specific_kwargs: object = None) -> str:  # noqa: ARG001
+    """The user's text without the places of the clips: models that take one text show the clips before it."""
+    text: str = doc["prompt"].replace(VIDEO, "")
+    return text.strip()
+
+
+def doc_to_messages(
+    doc: Mapping[str, Any], lmms_eval_specific_kwargs: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """The turns as they are meant: each clip in its place in the user's text.
+
+    Without the system turn where `system` is false: that is for models that always put one of their own.
+    """
+    clips = iter(doc_to_visual(doc))
+    user: list[dict[str, str]] = []
+    for number, text in enumerate(doc["prompt"].split(VIDEO)):
+        if number:
+            user.append({"type": "video", "url": next(clips)})
+        if text:
+            user.append({"type": "text", "text": text})
+    turns = [{"role": "user", "content": user}]
+    if doc["system"] and (lmms_eval_specific_kwargs or {}).get("system", True):
+        turns.insert(0, {"role": "system", "content": [{"type": "text", "text": doc["system"]}]})
+    return turns
+
+
+def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, Any]:
+    """The score of a text in [0, 1] by the metric of its column, for the column and for `overall`."""
+    scores = _rewards().scorer(doc["data_source"])(results[0], doc["answer"])
+    score: float = scores.smooth if doc["metric"] == "miou" else scores.strict
+    if doc["metric"] == "per_shape" and scores.parts:
+        score = sum(scores.parts) / len(scores.parts)
+    return {doc["column"].replace("/", "_"): score, "overall": {"column": doc["column"], "score": score}}
+
+
+def mean_of_columns(items: Sequence[Mapping[str, Any]]) -> float:
+    """The mean over the columns of the mean of each."""
+    columns: dict[str, list[float]] = {}
+    for item in items:
+        columns.setdefault(item["column"], []).append(item["score"])
+    return sum(sum(scores) / len(scores) for scores in columns.values()) / len(columns)
+
+
+@cache
+def _rewards() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("videossr_rewards_copy", HERE / "rewards.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look there
+    spec.loader.exec_module(module)
+    return module

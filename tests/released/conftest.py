@@ -1,0 +1,99 @@
+"""A published set in small: frame folders of real clips, and rows in the exact format of the paper's data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import simplejpeg
+
+from videossr.question import Frames
+from videossr.tasks.base import Video
+
+ELSEWHERE = "/data/authors/48frames"
+"""Where the rows say that the frames lie."""
+
+FPS = 1.7
+ORDER = [2, 0, 5, 1, 4, 3]
+"""The original piece shown as each clip of the jigsaw."""
+
+Row = dict[str, Any]
+
+
+def row(source: str, prompt: str, videos: list[Any], answer: str, **extra: object) -> Row:
+    return {
+        "data_source": source,
+        "prompt": [{"role": "system", "content": "Say it at once."}, {"role": "user", "content": prompt}],
+        "videos": videos,
+        "ability": "video_understanding",
+        "reward_model": {"style": "rule", "ground_truth": answer},
+        "extra_info": {"split": "train", "index": 0, "answer": answer, "question": prompt, **extra},
+    }
+
+
+def entry(names: list[str]) -> dict[str, Any]:
+    return {"video": names, "sample_fps": FPS, "max_pixels": 65536, "min_pixels": 16384}
+
+
+def put(folder: Path, name: str, frame: Frames) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(simplejpeg.encode_jpeg(frame, 95, "RGB", "444"))
+
+
+@pytest.fixture(scope="session")
+def frames(clip: Callable[..., Video]) -> Frames:
+    """48 frames of a real clip, of a size that is no multiple of anything."""
+    return clip("bikes.mp4").frames[:, :150, :262].copy()
+
+
+@pytest.fixture(scope="session")
+def released(frames: Frames, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`rows/` with one file for each task, and `48frames/` with what they show. Not to be written to."""
+    root = tmp_path_factory.mktemp("released")
+    folder = root / "48frames/academic/v1"
+    for k, frame in enumerate(frames):
+        put(folder, f"{k}.jpg", frame)
+    for k in range(10, 20):
+        put(folder, f"{k}_mirror.jpg", frames[k][:, ::-1].copy())
+    for name, at in (("circle3", 5), ("circle1", 20), ("square2", 30), ("triangle4", 40)):
+        put(folder, f"{at}_{name}.jpg", cv2.circle(frames[at].copy(), (60, 60), 20, (250, 60, 60), -1))
+
+    def named(k: int, suffix: str = "") -> str:
+        return f"{ELSEWHERE}/academic/v1/{k}{suffix}.jpg"
+
+    plain = [named(k) for k in range(48)]
+    mirrored = [named(k, "_mirror" if 10 <= k < 20 else "") for k in range(48)]
+    shuffled = [named(k) for k in (*range(20), 23, 21, 20, 22, *range(24, 48))]
+    drawn = {5: "_circle3", 20: "_circle1", 30: "_square2"}
+    pieces = [entry(plain[8 * piece : 8 * piece + 8]) for piece in ORDER]
+    told = {"video_id": "academic/v1", "sampling_fps": FPS}
+    when, count = "<video>\nWhen is it altered?", "<video>\nHow many?"
+    which = "\n".join(f"Clip {k}: <video>" for k in range(1, 7)) + "\nWhich order?"
+    files = {
+        "mirror": [
+            row("grounding", when, [entry(mirrored)], "5.9-11.8", **told, perturbation_type="Mirror"),
+            row("grounding", when, [entry(mirrored)], "5.9-11.8", **told, perturbation_type=None),
+        ],
+        "shuffle": [row("grounding", when, [entry(shuffled)], "11.8-14.1", **told, perturbation_type="StutterHold")],
+        "counting": [
+            row("counting", count, [entry([named(k, drawn.get(k, "")) for k in range(48)])], "4,2,0"),
+            row("counting", count, [entry([named(k, {40: "_triangle4"}.get(k, "")) for k in range(48)])], "0,0,4"),
+            row("counting", count, [entry(plain)], "0,0,0"),
+        ],
+        "jigsaw6": [row("shuffled", which, pieces, "241653", **told)],
+    }
+    (root / "rows").mkdir()
+    for name, rows in files.items():
+        pq.write_table(pa.Table.from_pylist(rows), root / "rows" / f"{name}.parquet")
+    return root
+
+
+def write_json(path: Path, rows: list[Any]) -> Path:
+    path.write_text(json.dumps(rows) if path.suffix == ".json" else "".join(json.dumps(row) + "\n" for row in rows))
+    return path

@@ -1,0 +1,55 @@
+"""Letters of options are read strictly, from whatever a model writes."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from videossr.rewards import compute_score, parse_choice
+
+SOURCE = "videossr/choice"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "B", "b", " B\n", "(B)", "[B]", "B.", "B)", "B:", "(B).", "**B**", "Answer: B", "answer:B", "The answer is B",
+        "The correct answer is option **B**.", "Final answer: (B)", "B. The red car", "(B) the red car", "Option B: x",
+        "<answer>B</answer>", "I see a car. <answer> (B) </answer> So B.", "<answer>A</answer> no: <answer>B", "is B",
+    ],
+)  # fmt: skip
+def test_says_b(text: str) -> None:
+    assert compute_score(SOURCE, text, "B") == {"score": 1, "smooth": 1, "strict": 1, "parsed": 1}
+    assert compute_score(SOURCE, text, "C") == {"score": 0, "smooth": 0, "strict": 0, "parsed": 1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "A dog", "A or B", "Both", "AB", "B, because", "No answer. B", "1", "B.the", "<answer></answer>B",
+     "((B))", "It is B", "Answer:", "<answer>A dog</answer>", "\u0412", "B\x00"],
+)  # fmt: skip
+def test_says_no_letter(text: str) -> None:
+    assert compute_score(SOURCE, text, "B") == {"score": 0, "smooth": 0, "strict": 0, "parsed": 0}
+
+
+def test_gold_is_read_the_same_way() -> None:
+    assert compute_score(SOURCE, "d", "<answer>D</answer>")["score"] == 1
+    for gold in ("", "4", "A or B"):
+        with pytest.raises(ValueError, match="is not the letter of an option"):
+            compute_score(SOURCE, "A", gold)
+
+
+@given(st.text(max_size=200) | st.text(st.sampled_from("AB().: *<answer>/\n"), max_size=60))
+def test_no_text_raises(text: str) -> None:
+    scores = compute_score(SOURCE, text, "B")
+    assert scores["score"] == scores["strict"] == float(parse_choice(text) == "B")
+
+
+@pytest.mark.parametrize("piece", ["<answer>", "(", "B.", "the ", "B:", "*", " ", ":", "is:"])
+def test_long_texts_take_no_longer_than_their_length(piece: str) -> None:
+    start = time.process_time()
+    parse_choice(piece * (2_000_000 // len(piece)))
+    assert time.process_time() - start < 5

@@ -80,7 +80,7 @@ class ChatServer:
 
             def do_POST(self) -> None:
                 fields = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                seen = Seen(time.monotonic(), fields, dict(self.headers))
+                seen = Seen(time.monotonic(), fields, {name.lower(): value for name, value in self.headers.items()})
                 with outer._lock:
                     outer._at_once += 1
                     outer.most_at_once = max(outer.most_at_once, outer._at_once)

@@ -17,6 +17,8 @@ from email.utils import parsedate_to_datetime
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LENGTH = re.compile(r"(?:\d+(?:\.\d*)?(?:ms|[smhd]))+")
 _PIECE = re.compile(r"(\d+(?:\.\d*)?)(ms|[smhd])")
+_LONGEST = 40
+"""Characters of a header that may be a time; more would be work for nothing."""
 _EPOCH = 1e9
 """A number of seconds beyond this is a time of day, counted from 1970, not a wait."""
 
@@ -68,7 +70,9 @@ def asked_wait(headers: Mapping[str, str]) -> float | None:
 
 def _length(text: str, unit: float = 1.0) -> float | None:
     """`3`, `0.5`, `20ms`, `1m30s`, or a time of day as seconds or milliseconds since 1970."""
-    text = text.strip().lower()[:100]
+    text = text.strip().lower()
+    if len(text) > _LONGEST:
+        return None
     if _LENGTH.fullmatch(text):
         return sum(float(number) * _UNITS[name] for number, name in _PIECE.findall(text))
     try:

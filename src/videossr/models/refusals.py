@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from openai import APIStatusError
 
-_MOST = 4000
+_MOST = 100_000
 """Characters of a refusal that are looked at."""
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from tests.integration.conftest import Ask
 from videossr.clock import Clock, even
-from videossr.prompt.qwen3_vl import END, PAD, START, Layout, markers, video_text
+from videossr.prompt.chat import END, PAD, START
+from videossr.prompt.qwen3_vl import Layout, markers, video_text
 
 pytestmark = pytest.mark.integration
 

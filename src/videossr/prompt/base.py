@@ -1,12 +1,13 @@
 """What a model reads for one question, without any library that would resize, sample or time its frames again.
 
-Built by `videossr.prompt.qwen3_vl` and `videossr.prompt.qwen2_5_vl`.
+Built by `videossr.prompt.builder`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +49,27 @@ class Prompt:
         return scaled.reshape(self.patches.shape).astype(np.float32, copy=False)
 
 
+class Tokenizer(Protocol):
+    """What is needed of a tokenizer of transformers."""
+
+    def apply_chat_template(
+        self, conversation: Sequence[Mapping[str, Any]], *, tokenize: bool, add_generation_prompt: bool
+    ) -> Any:
+        """The conversation as text, where `tokenize` is false."""
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """The ids of a text."""
+
+    def get_added_vocab(self) -> Mapping[str, int]:
+        """The tokens that a text is split at first, special ones among them, and their ids."""
+
+
 class Builder(Protocol):
     """Turns questions of one model family into prompts. Pure; may be called from several threads."""
 
-    def __call__(self, question: Question, clips: list[Clip]) -> Prompt:
-        """Raises ValueError that names the question where the family cannot express its clock or size."""
+    @property
+    def layout(self) -> str:
+        """The name of its layout of video tokens; belongs into what a run tells of its model."""
+
+    def __call__(self, question: Question, clips: Sequence[Clip]) -> Prompt:
+        """Raises ValueError that names the question where the family cannot express its clock, size or text."""

@@ -1,22 +1,69 @@
-"""How Qwen3-VL is told the time: `<t seconds>` in front of every merged pair of frames.
+"""How Qwen3-VL reads a question, and how it is told the time: `<t seconds>` in front of every merged pair of frames.
 
-Shown by `videossr validate DATASET --model-type qwen3_vl`.
+The markers are shown by `videossr validate DATASET --model-type qwen3_vl`.
 """
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
 
 from videossr.clock import Clock
+from videossr.prompt.base import Prompt, Tokenizer
+from videossr.prompt.chat import END, PAD, START, Chat, block, check_clips, positions
+from videossr.prompt.vision import PAIR, vision
+from videossr.question import Clip, Question
 
 Layout: TypeAlias = Literal["bare", "wrapped"]
 """``bare``: up to transformers 5.9, the prompt's vision tokens around the video give way to those of each pair.
 ``wrapped``: from transformers 5.10 on they stay, around all pairs."""
 
-MERGE = 2
-"""Frames that the vision tower merges into one (temporal patch size)."""
+RELEASED: Layout = "bare"
+"""What the released weights were trained with: docs/prompt.md says how that is known."""
 
-START, PAD, END = "<|vision_start|>", "<|video_pad|>", "<|vision_end|>"
+MERGE = PAIR
+
+
+class Qwen3VL:
+    """The `Builder` of Qwen3-VL, dense or with experts."""
+
+    def __init__(self, config: Mapping[str, Any], tokenizer: Tokenizer, layout: str | None = None) -> None:
+        """Raises ValueError for an unknown layout, and for a configuration or tokenizer that lacks something."""
+        if layout not in (None, *get_args(Layout)):
+            raise ValueError(f"Qwen3-VL has no layout {layout!r}. Known: {', '.join(get_args(Layout))}")
+        self.layout: Layout = "wrapped" if layout == "wrapped" else RELEASED if layout is None else "bare"
+        self._vision = vision(config)
+        self._chat = Chat(config, tokenizer)
+
+    def __call__(self, question: Question, clips: Sequence[Clip]) -> Prompt:
+        """Raises ValueError that names the question: sides that are no multiples of 32, control tokens in its text."""
+        check_clips(question, clips)
+        tower = self._vision
+        try:
+            patches = [tower.patches(clip.frames) for clip in clips]
+        except ValueError as error:
+            raise ValueError(f"question {question.id}: {error}") from None
+        grids = [tower.grid(clip.frames) for clip in clips]
+        # Time is in the text, so each pair of frames has a place of its own there, and none on the axis of time.
+        pairs = [block((1, rows, columns), tower.merge, 0) for _, rows, columns in grids]
+        videos = [video_text(clip.clock, pair.shape[1], self.layout) for clip, pair in zip(clips, pairs, strict=True)]
+        text = self._chat.text(question, videos)
+        ids, kinds = self._chat.ids(text)
+        blocks = [pair for pair, grid in zip(pairs, grids, strict=True) for _ in range(grid[0])]
+        places, delta = positions(kinds, blocks)
+        return Prompt(
+            text=text,
+            ids=ids,
+            patches=np.concatenate(patches),
+            grids=np.array(grids, np.int64),
+            kinds=kinds,
+            positions=places,
+            delta=delta,
+            mean=tower.mean,
+            deviation=tower.deviation,
+        )
 
 
 def pair_times(clock: Clock) -> list[float]:

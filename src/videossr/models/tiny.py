@@ -1,0 +1,231 @@
+"""A tiny vision language model with random weights, for demonstrations, tests and training from nothing on a CPU.
+
+    python -m videossr.models.tiny FOLDER [--family qwen2_5_vl] [--seed 1]
+
+What it writes is a checkpoint like any other, with tokenizer and processor files, of some 1.3 million parameters. It
+sees and can be trained, but it knows nothing: its answers are noise. Made with transformers 5, read by 4.57 as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+import torch
+import transformers
+
+from videossr.wording import load_wording
+
+Family: TypeAlias = Literal["qwen3_vl", "qwen2_5_vl"]
+
+PATCH: dict[Family, int] = {"qwen3_vl": 16, "qwen2_5_vl": 14}
+"""Pixels of a patch's side, as in the released models: frames for one family may not fit the other."""
+
+POSITIONS = 16384
+"""Enough for 48 frames of 512 x 512, which are 6144 tokens, and text."""
+
+HEAD = 32
+"""Width of an attention head, which the rotary positions in time, height and width share as 12, 10 and 10."""
+
+SPECIAL = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+
+CHAT = """\
+{%- for message in messages -%}
+{{- '<|im_start|>' ~ message.role ~ '\\n' -}}
+{%- set items = [{'type': 'text', 'text': message.content}] if message.content is string else message.content -%}
+{%- for item in items -%}
+{%- if item.type in ('image', 'image_url') -%}{{- '<|vision_start|><|image_pad|><|vision_end|>' -}}
+{%- elif item.type in ('video', 'video_url') -%}{{- '<|vision_start|><|video_pad|><|vision_end|>' -}}
+{%- else -%}{{- item.text -}}{%- endif -%}
+{%- endfor -%}
+{{- '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
+"""
+"""Turns as the Qwen models have them. Nothing is added: without a system message there is no system turn."""
+
+
+def make_tiny(
+    folder: Path,
+    *,
+    seed: int = 0,
+    family: Family = "qwen3_vl",
+    width: int = 128,
+    layers: int = 4,
+    vision_layers: int = 2,
+) -> Path:
+    """Writes a tiny model to `folder` and returns it. The same arguments give the same weights.
+
+    Args:
+        folder: made if it is not there; what it holds under the same names is replaced.
+        seed: of the random weights.
+        family: the architecture.
+        width: of the language model, a multiple of 64.
+        layers: of the language model.
+        vision_layers: of the vision tower, at least 2.
+
+    Raises ValueError for a width or depth that cannot be.
+    """
+    if width < 64 or width % 64 or layers < 1 or vision_layers < 2:
+        raise ValueError(
+            f"width must be a multiple of 64, layers at least 1, vision_layers at least 2: "
+            f"got {width}, {layers}, {vision_layers}"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = _tokenizer()
+    tokenizer.save_pretrained(folder)
+    model = _model(tokenizer, family, seed, width, layers, vision_layers)
+    model.generation_config = transformers.GenerationConfig(
+        eos_token_id=[tokenizer.eos_token_id, tokenizer.pad_token_id], pad_token_id=tokenizer.pad_token_id
+    )
+    model.save_pretrained(folder)
+    _rewrite(folder / "config.json", _older_rotary)
+    _rewrite(folder / "tokenizer_config.json", _older_special)
+    for name, table in _processor(family).items():
+        (folder / name).write_text(json.dumps(table, indent=2) + "\n", "utf-8")
+    return folder
+
+
+def _texts() -> Iterator[str]:
+    """What the tokenizer is trained on: the package's own wording, so that prompts are short."""
+
+    def strings(value: Any) -> Iterator[str]:
+        if isinstance(value, str):
+            yield value
+        else:
+            for inner in value.values():
+                yield from strings(inner)
+
+    for _ in range(2):  # what occurs once is not merged
+        yield from strings(load_wording())
+        yield "system\nuser\nassistant\nClip 1: <0.5 seconds>"
+
+
+def _tokenizer() -> Any:
+    """The pipeline of Qwen's tokenizers, which sets each digit apart, with a vocabulary of its own."""
+    empty = transformers.Qwen2TokenizerFast(eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    tokenizer = empty.train_new_from_iterator(
+        _texts(), vocab_size=1024, new_special_tokens=list(SPECIAL), show_progress=False
+    )
+    tokenizer.padding_side = "left"
+    tokenizer.model_max_length = POSITIONS
+    tokenizer.chat_template = CHAT
+    return tokenizer
+
+
+def _model(tokenizer: Any, family: Family, seed: int, width: int, layers: int, vision_layers: int) -> Any:
+    rotary = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [6, 5, 5]}
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": width,
+        "intermediate_size": 3 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": width // HEAD,
+        "num_key_value_heads": width // HEAD // 2,
+        "max_position_embeddings": POSITIONS,
+        "initializer_range": 0.1,  # at the usual 0.02, so narrow a model says much the same whatever it sees
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "rope_parameters": rotary,
+    }
+    vision: dict[str, Any] = {
+        "depth": vision_layers,
+        "hidden_size": 64,
+        "intermediate_size": 192,
+        "num_heads": 2,
+        "out_hidden_size": width,
+        "patch_size": PATCH[family],
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+        "initializer_range": 0.1,
+    }
+    if family == "qwen3_vl":
+        text |= {"head_dim": HEAD, "rope_parameters": rotary | {"mrope_interleaved": True}}
+        vision |= {"num_position_embeddings": 16 * 16, "deepstack_visual_indexes": [0]}
+        config, kind = transformers.Qwen3VLConfig, transformers.Qwen3VLForConditionalGeneration
+    else:
+        vision |= {"window_size": 112, "fullatt_block_indexes": [vision_layers - 1], "tokens_per_second": 2}
+        config, kind = transformers.Qwen2_5_VLConfig, transformers.Qwen2_5_VLForConditionalGeneration
+    numbers = {
+        f"{name}_token_id": tokenizer.convert_tokens_to_ids(f"<|{token}|>")
+        for name, token in (
+            ("image", "image_pad"),
+            ("video", "video_pad"),
+            ("vision_start", "vision_start"),
+            ("vision_end", "vision_end"),
+        )
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return kind(config(text_config=text, vision_config=vision, tie_word_embeddings=False, **numbers)).eval()
+
+
+def _rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Tells something as released checkpoints do, which transformers 4 and 5 both read."""
+    table = json.loads(path.read_text("utf-8"))
+    change(table)
+    path.write_text(json.dumps(table, indent=2) + "\n", "utf-8")
+
+
+def _older_rotary(config: dict[str, Any]) -> None:
+    rotary = config["text_config"].pop("rope_parameters")
+    config["text_config"] |= {"rope_theta": rotary.pop("rope_theta"), "rope_scaling": rotary}
+    config["vision_config"].pop("rope_parameters", None)
+
+
+def _older_special(config: dict[str, Any]) -> None:
+    config["additional_special_tokens"] = config.pop("extra_special_tokens")
+
+
+def _processor(family: Family) -> dict[str, dict[str, Any]]:
+    """The processor's files, written by hand: making a processor needs torchvision, which is not everywhere."""
+    qwen3 = family == "qwen3_vl"
+    side = 2 * PATCH[family]
+    shared = {
+        "processor_class": "Qwen3VLProcessor" if qwen3 else "Qwen2_5_VLProcessor",
+        "patch_size": PATCH[family],
+        "temporal_patch_size": 2,
+        "merge_size": 2,
+        "image_mean": [0.5] * 3 if qwen3 else [0.48145466, 0.4578275, 0.40821073],
+        "image_std": [0.5] * 3 if qwen3 else [0.26862954, 0.26130258, 0.27577711],
+    }
+    image = {"image_processor_type": "Qwen2VLImageProcessorFast", "size": _size(side * side, 1024 * side * side)}
+    video: dict[str, Any] = {
+        "video_processor_type": "Qwen3VLVideoProcessor" if qwen3 else "Qwen2VLVideoProcessor",
+        "size": _size(side * side, 48 * 512 * 512 if qwen3 else 512 * 512),
+        "do_sample_frames": False,
+        "cap_pixels_per_frame": False,
+    }
+    return {"preprocessor_config.json": shared | image, "video_preprocessor_config.json": shared | video}
+
+
+def _size(least: int, most: int) -> dict[str, int]:
+    """Pixels between which an image or a video is not resized: for Qwen3-VL of all frames, for Qwen2.5-VL of one."""
+    return {"shortest_edge": least, "longest_edge": most}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Reads the command line, or `arguments`, and makes the model."""
+    parser = argparse.ArgumentParser(description="Writes a tiny vision language model with random weights.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--family", choices=get_args(Family), default="qwen3_vl")
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args(arguments)
+    make_tiny(chosen.folder, seed=chosen.seed, family=chosen.family)
+
+
+if __name__ == "__main__":
+    main()

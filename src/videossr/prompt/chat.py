@@ -1,0 +1,114 @@
+"""From a question to text by the checkpoint's own chat template, and on to ids and rotary positions.
+
+Exercised by `videossr bench run BENCH --model hf:CHECKPOINT --out RUN`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videossr.prompt.base import Tokenizer
+from videossr.question import VIDEO, Clip, Question
+
+START, PAD, END = "<|vision_start|>", "<|video_pad|>", "<|vision_end|>"
+TEXT_KIND, VIDEO_KIND = 0, 2
+"""What `Prompt.kinds` holds, as in transformers' `mm_token_type_ids`."""
+
+
+class Chat:
+    """One checkpoint's chat template and tokens. May be used from several threads."""
+
+    def __init__(self, config: Mapping[str, Any], tokenizer: Tokenizer) -> None:
+        """Raises ValueError where the tokenizer is not the configuration's."""
+        known = tokenizer.get_added_vocab()
+        missing = [token for token in (START, PAD, END) if token not in known]
+        if missing:
+            raise ValueError(f"the tokenizer has no special token {', '.join(missing)}: not one of Qwen's video models")
+        if known[PAD] != config.get("video_token_id"):
+            raise ValueError(
+                f"{PAD} is token {known[PAD]} to the tokenizer and {config.get('video_token_id')} to the configuration"
+            )
+        self.pad = known[PAD]
+        self._control = re.compile("|".join(re.escape(token) for token in known if token.startswith("<|")))
+        self._tokenizer = tokenizer
+        self._lock = threading.Lock()  # the fast tokenizers fail where two threads are in one of them
+
+    def text(self, question: Question, videos: Sequence[str]) -> str:
+        """The whole prompt, with a text of its own for each clip, up to where the answer begins.
+
+        Raises ValueError that names the question where its own text holds one of the tokenizer's control tokens, or
+        where the chat template does not write one placeholder a clip.
+        """
+        found = self._control.search(f"{question.system}\n{question.prompt}")
+        if found:
+            raise ValueError(
+                f"question {question.id}: its text holds {found[0]}, which the model would read as a control token"
+            )
+        with self._lock:
+            template: str = self._tokenizer.apply_chat_template(
+                turns(question), tokenize=False, add_generation_prompt=True
+            )
+        before, *after = template.split(f"{START}{PAD}{END}")
+        if len(after) != len(videos) or template.count(PAD) != len(videos):
+            raise ValueError(
+                f"question {question.id}: the chat template writes {template.count(PAD)} placeholders for a video, "
+                f"{len(after)} of them as {START}{PAD}{END}, for {len(videos)} clips"
+            )
+        return before + "".join(itertools.chain.from_iterable(zip(videos, after, strict=True)))
+
+    def ids(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The token ids (L,) of a text and their kinds (L,)."""
+        with self._lock:  # the template has written whatever special tokens there are to be
+            tokens = self._tokenizer.encode(text, add_special_tokens=False)
+        ids = np.array(tokens, np.int64)
+        return ids, np.where(ids == self.pad, VIDEO_KIND, TEXT_KIND)
+
+
+def turns(question: Question) -> list[dict[str, Any]]:
+    """A question as a conversation: a system turn if it has one, then texts and clips in their order."""
+    content: list[dict[str, str]] = []
+    for k, text in enumerate(question.prompt.split(VIDEO)):
+        content += [{"type": "video"}] * (k > 0) + [{"type": "text", "text": text}] * bool(text)
+    system = [{"role": "system", "content": question.system}] if question.system else []
+    return [*system, {"role": "user", "content": content}]
+
+
+def check_clips(question: Question, clips: Sequence[Clip]) -> None:
+    """Raises ValueError unless the clips are those that the question tells of."""
+    if tuple(clip.clock for clip in clips) != question.clocks:
+        raise ValueError(f"question {question.id}: its {len(clips)} clips do not have the clocks that it tells of")
+
+
+def block(grid: tuple[int, int, int], merge: int, step: float) -> NDArray[np.int64]:
+    """Positions (3, N) of a run of video tokens from its own origin: time, row and column of each.
+
+    `step` is the time between two pairs of frames. The product is made and cut in single precision, as torch does.
+    """
+    pairs, rows, columns = grid[0], grid[1] // merge, grid[2] // merge
+    times = (np.arange(pairs, dtype=np.float32) * np.float32(step)).astype(np.int64)
+    return np.stack(np.meshgrid(times, np.arange(rows), np.arange(columns), indexing="ij")).reshape(3, -1)
+
+
+def positions(kinds: NDArray[np.int64], blocks: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], int]:
+    """Rotary positions (3, L) in time, height and width, and `Prompt.delta`.
+
+    Text counts on by one, the same on all three axes. The k-th run of video tokens lies at `blocks[k]` from where the
+    text left off, and the text goes on behind the greatest position that the run has on any axis.
+    """
+    edges = [0, *(np.flatnonzero(np.diff(kinds)) + 1).tolist(), len(kinds)]
+    parts, origin, waiting = [], 0, iter(blocks)
+    for first, stop in itertools.pairwise(edges):
+        part = next(waiting) if kinds[first] == VIDEO_KIND else np.tile(np.arange(stop - first), (3, 1))
+        parts.append(part + origin)
+        origin += int(part.max()) + 1
+    found = np.concatenate(parts, axis=1)
+    if next(waiting, None) is not None or found.shape != (3, len(kinds)):
+        raise ValueError("the runs of video tokens are not those of the clips")
+    return found, origin - len(kinds)

@@ -1,0 +1,67 @@
+"""What a server says where it does not answer, made fit to be shown and kept.
+
+Exercised by `videossr bench run BENCH --model openai:MODEL@URL --out RUN`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from openai import APIStatusError
+
+_MOST = 100_000
+"""Characters of a refusal that are looked at."""
+
+
+class ServerError(OSError):
+    """The server cannot be reached, or refuses in a way that no question can get around."""
+
+
+class Failed(Exception):  # noqa: N818 (an outcome rather than an error)
+    """One request has no answer; `again` tells whether it is worth another try."""
+
+    def __init__(self, why: str, *, again: bool) -> None:
+        super().__init__(why)
+        self.again = again
+
+
+def harmless(text: str, most: int = 300) -> str:
+    """A stranger's words on one line of at most `most` characters, with control characters spelled out."""
+    line = " ".join(text[: 10 * most].split())
+    line = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def message(error: APIStatusError) -> str:
+    """What a server says in an error, in any of the usual forms, or else its body as it stands."""
+    text = error.response.text
+    try:
+        found = json.loads(text) if len(text) <= _MOST else None
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict):
+        found = found.get("error", found)
+    if isinstance(found, dict):
+        found = found.get("message") or found.get("detail")
+    return found if isinstance(found, str) else text[:_MOST]
+
+
+def named(error: APIStatusError, fields: Iterable[str]) -> str | None:
+    """Which of these fields of a request a refusal is about: by its `param`, or quoted in its text."""
+    text = error.response.text[:_MOST].replace("\\", "")
+    return next((name for name in fields if error.param == name or re.search(f"[`'\"]{name}[`'\"]", text)), None)
+
+
+def transport_errors() -> type[Exception]:
+    """The errors of the HTTP library that this version of `openai` brings: httpx, or httpx2 from its version 3 on."""
+    from openai import DefaultAsyncHttpxClient
+
+    modules = (base.__module__.partition(".")[0] for base in DefaultAsyncHttpxClient.__mro__)
+    library = next(name for name in modules if name.startswith("httpx"))
+    found: type[Exception] = sys.modules[library].HTTPError
+    return found

@@ -1,0 +1,97 @@
+"""Which server is meant, and whether it is a vLLM that reads the times of frames as they are sent.
+
+Exercised by `videossr bench run BENCH --model openai:MODEL@URL --out RUN`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from videossr.models.refusals import ServerError, harmless
+
+READS_TIMES = (0, 20)
+"""First vLLM that takes the times of a list of frames from a request."""
+
+_PROBE_SECONDS = 30.0
+_FORM = "openai:MODEL@URL, such as openai:Qwen/Qwen3-VL-8B-Instruct@http://localhost:8000"
+_WAY_OUT = "Use a newer vLLM, the model vllm:PATH, or --set mode=images, which is labeled as not comparable"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The model's name on the server, the address of its API, and the server's own."""
+
+    model: str
+    url: str
+    root: str
+
+
+def read_target(text: str) -> Target:
+    """`MODEL@URL`, taken apart at the last `@` that an address follows; the model's name may hold `@` and `/`.
+
+    An address without a path is given `/v1`, as all these servers have it. Raises ValueError, which never quotes what
+    may be a key.
+    """
+    found = re.fullmatch(r"(.+)@(https?://.+)", text.strip(), re.IGNORECASE | re.DOTALL)
+    if found is None:
+        raise ValueError(f"a served model is {_FORM}; the address starts with http:// or https://")
+    model, address = found.groups()
+    try:
+        parts = urlsplit(address)
+        known = bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise ValueError(f"the address behind {model}@ is not one: {error}") from error
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError(
+            f"give no key, password or query in the address behind {model}@: it is written into results; put the key "
+            "into an environment variable, and its name into --set key=NAME"
+        )
+    if not known or re.search(r"\s", address):
+        raise ValueError(f"the address behind {model}@ names no server; a served model is {_FORM}")
+    path = parts.path.rstrip("/").removesuffix("/chat/completions").rstrip("/")
+    server = f"{parts.scheme.lower()}://{parts.netloc}"
+    return Target(model, f"{server}{path or '/v1'}", server + path.removesuffix("/v1"))
+
+
+def server_version(target: Target, key: str) -> str:
+    """The version of a vLLM server, which tells it at `/version`; empty for any other server.
+
+    Raises ServerError where there is no server.
+    """
+    from openai import APIConnectionError, APIError, OpenAI
+
+    with OpenAI(base_url=target.url, api_key=key or "none", max_retries=0, timeout=_PROBE_SECONDS) as client:
+        try:
+            found = client.get(f"{target.root}/version", cast_to=object)
+        except APIConnectionError as error:
+            cause = error.__cause__ or error
+            raise ServerError(f"no server answers at {target.url}: {harmless(str(cause))}") from error
+        except (APIError, ValueError):
+            return ""  # it has no such page
+    version = found.get("version") if isinstance(found, dict) and set(found) == {"version"} else None
+    return harmless(version, 40) if isinstance(version, str) else ""
+
+
+def vllm_refusal(version: str, *, asserted: bool) -> str | None:
+    """Why a vLLM of this version cannot be sent videos; None if it can.
+
+    A version that says nothing, as that of a build from source, is taken if the user has `asserted` that it is right.
+    """
+    if not version:
+        return f"the server tells no version at /version, as vLLM does, so it cannot be sent videos. {_WAY_OUT}"
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    numbers = (int(found[1]), int(found[2])) if found else (0, 0)
+    if numbers < (0, 2):  # a build from source may call itself 0.1.dev1
+        unknown = f"vLLM {version}: whether it reads the times of frames cannot be told; videos need at least 0.20"
+        return None if asserted else f"{unknown}. If it is newer, say --set mode=vllm. {_WAY_OUT}"
+    if numbers >= READS_TIMES:
+        return None
+    if numbers >= (0, 19):
+        why = "numbers the frames of a list from 0 and ignores the times that are sent, so that the model reads others"
+    elif numbers >= (0, 18):
+        why = "drops the times of a list of frames, without which Qwen3-VL fails"
+    else:
+        why = "drops the times of a list of frames, and all frames behind the 32nd"
+    return f"vLLM {version} {why}; versions from 0.20 on read them. {_WAY_OUT}"

@@ -11,10 +11,10 @@ from math import comb, factorial
 import numpy as np
 import pytest
 from scipy import stats
-from tests.bench.sampled import prediction, sampled
 
+from tests.bench.sampled import prediction, sampled
 from videossr.bench.probe import analyse
-from videossr.bench.shares import rate, share
+from videossr.bench.shares import share
 from videossr.report.probe import draw_probe
 from videossr.rewards import score_jigsaw
 
@@ -132,28 +132,31 @@ def test_a_run_of_one_answer_and_one_without_any_are_refused() -> None:
         analyse(sampled([prediction(0, "123", [])], 8))
 
 
-def test_the_interval_of_a_share_is_wilsons() -> None:
-    found = share([True] * 7 + [False] * 93)
-    known = stats.binomtest(7, 100).proportion_ci(method="wilson")
-    assert (found.low, found.high) == pytest.approx((known.low, known.high))
-    assert share([False] * 20).high == pytest.approx(stats.binomtest(0, 20).proportion_ci(method="wilson").high)
+def test_the_interval_of_single_answers_on_videos_of_their_own_is_wilsons() -> None:
+    for successes, count in ((7, 100), (0, 20), (5, 5), (1, 2)):
+        found = share([True] * successes + [False] * (count - successes), [""] * count)
+        known = stats.binomtest(successes, count).proportion_ci(method="wilson")
+        assert (found.low, found.high) == pytest.approx((known.low, known.high))
+    with pytest.raises(ValueError, match="no questions"):
+        share([], [])
 
 
 @pytest.mark.parametrize(("a", "b"), [(0.3, 0.3), (1, 9), (8, 8), (1000, 1000)])
-@pytest.mark.parametrize("questions", [12, 60])
-def test_the_interval_of_a_rate_holds_the_truth_as_often_as_it_says(a: float, b: float, questions: int) -> None:
+@pytest.mark.parametrize(("videos", "each"), [(12, 1), (60, 1), (30, 4)])
+def test_the_interval_of_a_share_holds_the_truth_as_often_as_it_says(a: float, b: float, videos: int, each: int) -> None:
+    """Questions on one video are equally hard here, which is the worst case for the interval."""
     rng = np.random.default_rng(1)
     n, rounds, truth = 8, 600, a / (a + b)
+    sources = [str(video) for video in range(videos) for _ in range(each)]
     inside, widths = 0, []
     for _ in range(rounds):
-        means = rng.binomial(n, rng.beta(a, b, questions)) / n
-        found = rate([float(mean) for mean in means], n)
+        means = rng.binomial(n, np.repeat(rng.beta(a, b, videos), each)) / n
+        found = share([float(mean) for mean in means], sources, n)
         inside += found.low <= truth <= found.high
         widths.append(found.high - found.low)
-    assert inside / rounds >= 0.93
-    # It is no wider than one answer a question would have it, and not much wider than it must be.
-    variance = truth * (1 - truth) / questions * (1 / n + (1 - 1 / n) / (a + b + 1))
-    assert np.mean(widths) <= 1.35 * 2 * 1.96 * variance**0.5
+    assert inside / rounds >= 0.92
+    variance = truth * (1 - truth) / videos * (1 / (n * each) + (1 - 1 / (n * each)) / (a + b + 1))
+    assert np.mean(widths) <= 1.35 * 2 * 1.96 * variance**0.5  # nor is it much wider than it must be
 
 
 def test_the_picture_shows_every_task_and_stays_the_same() -> None:

@@ -51,8 +51,8 @@ def recipe_of(questions: Questions) -> RecipeTable:
     """The recipe that the questions were built by. Raises ValueError where they were not built by one."""
     if not isinstance(questions, VideoSSRDataset):
         raise ValueError(
-            f"{questions.path}: these questions come from no recipe, so no knobs can be chosen for a new one: leave out "
-            "--recipe, or probe what `videossr build ladder` makes"
+            f"{questions.path}: these questions come from no recipe, so there are no knobs to choose for a new one: "
+            "leave out --recipe, or probe what `videossr build ladder` makes"
         )
     return questions.manifest["recipe"]
 
@@ -98,13 +98,12 @@ def write_recipe(choices: list[Choice], probe: Probe, recipe: RecipeTable, path:
     taken = [choice for choice in choices if choice.count]
     if not taken:
         raise ValueError(f"{path}: no column is left to write: each question always succeeds or never (or failed)")
+    name = re.sub(r"[^\w.-]", "_", path.stem)
     summary = f"Where {probe.model} succeeds about half the time."
     parts = [
         f"# Measured by `videossr bench probe`: {probe.n} answers a question, model {json.dumps(probe.model)},\n"
         f"# questions {probe.hash}.\n",
-        tomli_w.dumps(
-            {"name": re.sub(r"[^\w.-]", "_", path.stem), "summary": summary, "max_pixels": recipe["max_pixels"]}
-        ),
+        tomli_w.dumps({"name": name, "summary": summary, "max_pixels": recipe["max_pixels"]}),
     ]
     for choice in choices:
         if choice.count:

@@ -17,7 +17,8 @@ import numpy as np
 
 from videossr.bench.runs import Prediction, Run
 from videossr.bench.score import Estimate
-from videossr.bench.shares import rate, share
+from videossr.bench.shares import share
+from videossr.models.guess import task_of
 from videossr.rewards import Scores, score_grounding, scorer
 
 NAME = "probe.json"
@@ -34,6 +35,7 @@ class Group:
 
     column: str
     task: str
+    source: str
     difficulty: Mapping[str, float | str]
     scores: tuple[Scores, ...]
     interval: bool
@@ -170,8 +172,14 @@ def analyse(run: Run, success_iou: float = 0.5) -> Probe:
 def _group(prediction: Prediction) -> Group:
     score = scorer(prediction.data_source)
     scores = tuple(score(text, prediction.answer) for text in prediction.texts)
-    task = "jigsaw" if prediction.data_source == "shuffled" else prediction.data_source.rpartition("/")[2]
-    return Group(prediction.column, task, prediction.difficulty, scores, interval=score is score_grounding)
+    return Group(
+        prediction.column,
+        task_of(prediction.data_source),
+        prediction.source,
+        prediction.difficulty,
+        scores,
+        interval=score is score_grounding,
+    )
 
 
 def _by(groups: Sequence[Group], name: str) -> dict[str, list[Group]]:
@@ -182,23 +190,24 @@ def _by(groups: Sequence[Group], name: str) -> dict[str, list[Group]]:
 
 
 def _figures(groups: Sequence[Group], n: int, success_iou: float) -> Figures:
+    sources = [group.source for group in groups]
     intervals = all(group.interval for group in groups)
     return Figures(
         questions=len(groups),
-        strict=_tally([group.successes(None) for group in groups], n),
-        overlap=_tally([group.successes(success_iou) for group in groups], n) if intervals else None,
-        smooth_flat=share([not group.varied for group in groups]),
-        graded=share([group.varied and not group.successes(None) for group in groups]),
-        unparsed=rate([sum(not score.parsed for score in group.scores) / n for group in groups], n),
+        strict=_tally([group.successes(None) for group in groups], sources, n),
+        overlap=_tally([group.successes(success_iou) for group in groups], sources, n) if intervals else None,
+        smooth_flat=share([not group.varied for group in groups], sources),
+        graded=share([group.varied and not group.successes(None) for group in groups], sources),
+        unparsed=share([sum(not score.parsed for score in group.scores) / n for group in groups], sources, draws=n),
     )
 
 
-def _tally(successes: Sequence[int], n: int) -> Tally:
+def _tally(successes: Sequence[int], sources: Sequence[str], n: int) -> Tally:
     counts = Counter(successes)
     return Tally(
         histogram=tuple(counts[k] for k in range(n + 1)),
-        rate=rate([count / n for count in successes], n),
-        flat=share([count in (0, n) for count in successes]),
+        rate=share([count / n for count in successes], sources, draws=n),
+        flat=share([count in (0, n) for count in successes], sources),
     )
 
 

@@ -143,7 +143,7 @@ def test_the_interval_of_single_answers_on_videos_of_their_own_is_wilsons() -> N
 
 @pytest.mark.parametrize(("a", "b"), [(0.3, 0.3), (1, 9), (8, 8), (1000, 1000)])
 @pytest.mark.parametrize(("videos", "each"), [(12, 1), (60, 1), (30, 4)])
-def test_the_interval_of_a_share_holds_the_truth_as_often_as_it_says(a: float, b: float, videos: int, each: int) -> None:
+def test_an_interval_holds_the_truth_as_often_as_it_says(a: float, b: float, videos: int, each: int) -> None:
     """Questions on one video are equally hard here, which is the worst case for the interval."""
     rng = np.random.default_rng(1)
     n, rounds, truth = 8, 600, a / (a + b)

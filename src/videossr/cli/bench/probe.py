@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -14,13 +14,15 @@ from rich.table import Table
 from videossr.bench import halfway
 from videossr.bench.probe import NAME, Figures, Probe, Tally, analyse
 from videossr.bench.run import Progress, run
+from videossr.bench.runs import Run
 from videossr.bench.score import Estimate
-from videossr.cli.console import Bar, console
+from videossr.cli.console import Bar, console, safe
+from videossr.config import assignments
 from videossr.models.base import Decoding, model_spec
 from videossr.questions import open_questions
 from videossr.report.probe import NAME as PICTURE
 from videossr.report.probe import draw_probe
-from videossr.store import write_text
+from videossr.store import place, write_text
 
 BARS = " ▁▂▃▄▅▆▇█"
 
@@ -36,120 +38,116 @@ def command(
     /,
     *,
     model: str,
-    out: Path,
+    out: str,
     corpus: str | None = None,
-    settings: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
     n: Annotated[int, Parameter(validator=Number(gte=2, lte=1024))] = 8,
     temperature: Annotated[float, Parameter(validator=Number(gt=0, lte=10))] = 1.0,
-    top_p: float = 1.0,
-    top_k: int = 0,
-    max_tokens: int = 64,
-    seed: int = 0,
+    top_p: Annotated[float, Parameter(validator=Number(gt=0, lte=1))] = 1.0,
+    top_k: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
+    max_tokens: Annotated[int, Parameter(validator=Number(gte=1, lte=65536))] = Decoding().max_tokens,
+    seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**63))] = 0,
     limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    overrides: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
     success_iou: Annotated[float, Parameter(validator=Number(gt=0, lte=1))] = 0.5,
     recipe: Path | None = None,
     within: Annotated[float, Parameter(validator=Number(gte=0, lt=0.5))] = 0.25,
     count: Annotated[int, Parameter(validator=Number(gte=1))] = 1000,
     as_json: Annotated[bool, Parameter("--json", negative="")] = False,
 ) -> None:
-    """Sample several answers to every question, and tell where they succeed, and where they do not differ.
+    """Sample several answers to every question; tell how many succeed, and where they are all alike.
 
-    A probe that was stopped goes on where it was when the same command is run again; one that is complete asks nothing
+    A probe that was stopped goes on where it was when the same command is run again. One that is complete asks nothing
     more, so that another recipe costs nothing.
 
     Args:
-        questions: What `videossr bench run` takes: a dataset, a benchmark, questions of others.
-        model: Spec of the model, such as chance, hf:PATH or openai:MODEL@URL.
-        out: Folder of the run; probe.json with all figures and probe.svg are written into it too.
+        questions: Folder that `videossr build` wrote, or its address, or questions that others have published.
+        model: Which model: chance, constant, hf:PATH, vllm:PATH, openai:MODEL@URL.
+        out: Folder of the run; the figures, probe.json, and their picture, probe.svg, are written there too.
         corpus: Folder or address of the frame packs, where it is no longer the one that the dataset names.
-        settings: A setting of the model and its value. May be repeated.
         n: Answers a question.
         temperature: Of the sampling.
         top_p: 1 cuts nothing off.
         top_k: 0 is off.
         max_tokens: Tokens of an answer, at most.
-        seed: Of the sampling, where the model takes one.
+        seed: Of the random draws, where the model takes one.
         limit: Ask this many questions, spread evenly over the columns.
-        success_iou: A predicted interval also counts as a success from this IoU on, apart from the strict figures.
-        recipe: Write a recipe for `videossr build` here, a .toml file: the columns where the model succeeds half the time.
+        overrides: A setting of the model and its value, such as `batch=4`. May be repeated.
+        success_iou: An interval also counts as a success from this IoU on, apart from the strict figures.
+        recipe: Write a recipe here, for `videossr build`: the columns in which the model succeeds about half the time.
         within: How far from one half the success rate of such a column may be.
         count: Samples of each task in that recipe.
         as_json: Print all figures as JSON instead of tables.
     """
-    asked = open_questions(questions, corpus)
-    knobs = halfway.recipe_of(asked) if recipe else None
+    spec = model_spec(model, assignments(overrides))
+    opened = open_questions(questions, corpus=corpus)
     if recipe and recipe.suffix != ".toml":
         raise ValueError(f"--recipe {recipe}: the name of a recipe ends in .toml")
+    made_by = halfway.recipe_of(opened) if recipe else None
     decoding = Decoding(n=n, temperature=temperature, top_p=top_p, top_k=top_k, max_tokens=max_tokens, seed=seed)
     with Bar() as bar:
 
         def show(state: Progress) -> None:
-            bar.show("answers", state.done, state.total, f"{state.failed} failed")
+            failed = f", {state.failed} failed" if state.failed else ""
+            bar.show("questions", state.done, state.total, f"score {state.score:.1%}{failed}")
 
-        made = run(
-            asked,
-            model_spec(model, _pairs(settings)),
-            out,
-            decoding=decoding,
-            limit=limit,
-            verb="probe",
-            progress=show,
-        )
-    probe = analyse(made, success_iou)
-    write_text(out / NAME, probe.to_json())
-    write_text(out / PICTURE, draw_probe(probe))
+        done = run(opened, spec, out, decoding=decoding, limit=limit, verb="probe", progress=show)
+    probe = analyse(done, success_iou)
+    write_text(place(out) / NAME, probe.to_json())
+    write_text(place(out) / PICTURE, draw_probe(probe))
     if as_json:
-        sys.stdout.write(probe.to_json())
+        console.out(probe.to_json(), end="")
     else:
-        _print(probe, out)
-    if recipe and knobs:
-        choices = halfway.choose(probe, knobs, within, count)
-        text = halfway.write_recipe(choices, probe, knobs, recipe)
-        write_text(recipe, text)
+        _print(probe, done)
+    if recipe and made_by:
+        choices = halfway.choose(probe, made_by, within, count)
+        write_text(recipe, halfway.write_recipe(choices, probe, made_by, recipe))
         if not as_json:
             _print_choices(choices, recipe)
 
 
-def _pairs(settings: tuple[str, ...]) -> Mapping[str, str]:
-    pairs = {}
-    for text in settings:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ValueError(f"--set {text}: expected name=value")
-        pairs[name] = value
-    return pairs
-
-
-def _print(probe: Probe, out: Path) -> None:
-    heads = (f"0 to {probe.n} right", "right %", "flat strict %", "flat smooth %", "graded %", "unparsed %")
-    found = Table("", "questions", *heads, box=None)
-    for name, figures in [*probe.columns.items(), *probe.tasks.items(), ("all", probe.overall)]:
-        if name in probe.tasks and name == next(iter(probe.tasks)) or name == "all":
-            found.add_section()
-        for row in _rows(name, figures, probe):
-            found.add_row(*row)
+def _print(probe: Probe, done: Run) -> None:
+    heads = (
+        "questions",
+        f"0 to {probe.n} right",
+        "right %",
+        "flat strict %",
+        "flat smooth %",
+        "graded %",
+        "unparsed %",
+    )
+    found = Table("", *heads, box=None)
+    for part in (probe.columns, probe.tasks, {"all": probe.overall}):
+        for name, figures in part.items():
+            for row in _rows(name, figures, probe):
+                found.add_row(*row)
+        found.add_row()
     console.print(found)
-    knobs = Table("task", "knob", "", "questions", *heads, box=None)
+    knobs = Table("task", "knob", "", *heads, box=None)
     for task, table in probe.knobs.items():
         for knob, bins in table.items():
             rows = [row for part in bins for row in _rows(part.label, part.figures, probe)]
-            for place, row in enumerate(rows):
-                knobs.add_row(*(("", "") if place else (task, knob)), *row)
+            for place_, row in enumerate(rows):
+                knobs.add_row(*(("", "") if place_ else (safe(task), safe(knob))), *row)
     if knobs.row_count:
-        console.print()
         console.print(knobs)
-    for column, failed in probe.failed.items():
-        console.print(f"{column or 'questions that cannot be read'}: {failed} without all {probe.n} answers, counted nowhere")
+        console.print()
+    if probe.failed:
+        reasons = Counter(prediction.error for prediction in done.predictions if prediction.error)
+        console.print(
+            f"{sum(probe.failed.values())} questions failed and are in no figure; the same command asks them once more:"
+        )
+        for reason, times in reasons.most_common(3):
+            console.print(f"  {times} x {safe(reason)}")
     console.print(
-        "flat: all answers to a question get the same reward; graded: none is right, and yet the smooth rewards differ; "
-        f"95% intervals in brackets\nall figures: {out / NAME}, picture: {out / PICTURE}"
+        "flat: all answers to a question get the same reward; graded: none is right, yet the smooth rewards differ; "
+        f"in brackets: 95% intervals\nall figures: {done.path / NAME}, picture: {done.path / PICTURE}"
     )
 
 
 def _rows(name: str, figures: Figures, probe: Probe) -> Iterator[tuple[str, ...]]:
     """What is strictly right, and below it, for intervals, what overlaps enough."""
     yield (
-        name,
+        safe(name),
         str(figures.questions),
         _bars(figures.strict),
         _told(figures.strict.rate),

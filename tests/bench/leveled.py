@@ -50,7 +50,7 @@ class Leveled:
             rng = np.random.default_rng([decoding.seed, ask.index])
             right = rng.random(decoding.n) < ability(dict(self._questions.difficulty(ask.index)))
             texts = tuple(ask.question.answer if hit else _wrong(ask.question.answer) for hit in right)
-            yield Reply(ask.index, texts, ("stop",) * decoding.n)
+            yield Reply(ask.index, texts, tuple("stop" for _ in texts))
 
 
 def _wrong(gold: str) -> str:

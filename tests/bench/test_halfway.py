@@ -131,7 +131,7 @@ def test_a_model_of_known_level_gets_a_dataset_of_its_level(
     clips: Corpus, steps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """From the frames to the recipe by the command, and from there to a dataset that validates."""
-    monkeypatch.setitem(MODELS._items, "leveled", Leveled)  # type: ignore[arg-type]
+    monkeypatch.setitem(MODELS._items, "leveled", Leveled)
     half, out = tmp_path / "half.toml", tmp_path / "probe"
     words = ["probe", str(steps), "--model", "leveled", "--out", str(out), "--recipe", str(half)]
     run(*words, "--count", "12")
@@ -178,7 +178,7 @@ def test_a_model_of_known_level_gets_a_dataset_of_its_level(
 def test_questions_without_frames_are_counted_apart(
     clips: Corpus, steps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(MODELS._items, "leveled", Leveled)  # type: ignore[arg-type]
+    monkeypatch.setitem(MODELS._items, "leveled", Leveled)
     corpus = tmp_path / "corpus"
     shutil.copytree(str(clips.path), corpus)
     pack = sorted((corpus / "packs").rglob("*.pack"))[0]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from dataclasses import replace
 from itertools import permutations
 from math import comb, factorial
 
@@ -15,7 +17,7 @@ from scipy import stats
 from tests.bench.sampled import prediction, sampled
 from videossr.bench.probe import analyse
 from videossr.bench.shares import share
-from videossr.report.probe import draw_probe
+from videossr.report.probe import draw_knobs, draw_probe
 from videossr.rewards import score_jigsaw
 
 
@@ -159,10 +161,27 @@ def test_an_interval_holds_the_truth_as_often_as_it_says(a: float, b: float, vid
     assert np.mean(widths) <= 1.35 * 2 * 1.96 * variance**0.5  # nor is it much wider than it must be
 
 
-def test_the_picture_shows_every_task_and_stays_the_same() -> None:
-    probe = analyse(guessed(3, 50))
-    text = draw_probe(probe)
-    assert text == draw_probe(probe)
-    assert "jigsaw: 50 questions" in text
-    assert f"{probe.overall.strict.flat.value:.0%}" in text
-    assert not re.search(r"(?:href|src)=\"(?!#)", text)
+def test_the_pictures_show_every_task_and_knob_and_stay_the_same() -> None:
+    hostile = "</svg><script>alert(1)</script> $\\frac{$ \x00\x1b[2J \ud800 \u6f22"
+    run = sampled(
+        [
+            prediction(0, "123", ["123", "321"], difficulty={"seconds": 1.5, "kind": hostile}),
+            prediction(1, "123", ["123", "123"], difficulty={"seconds": 2.5, "kind": "b"}),
+            prediction(2, "1-2", ["1-2", "1-3"], "grounding", hostile, {hostile: 1}),
+            prediction(3, "1-2", ["1-2", "1-3"], "grounding", hostile, {hostile: 2}),
+        ],
+        n=2,
+    )
+    probe = replace(analyse(run), model=hostile)
+    tasks, knobs = draw_probe(probe), draw_knobs(probe)
+    assert (tasks, knobs) == (draw_probe(probe), draw_knobs(probe))
+    for text in (tasks, knobs):
+        root = ElementTree.fromstring(text.encode())
+        assert not [node for node in root.iter() if node.tag.endswith("script")]
+        assert "alert(1)" in "".join(root.itertext())
+        assert not re.search(r'(?:href|src)="(?!#)', text)
+    assert "jigsaw: 2 questions" in tasks
+    assert "IoU &gt;= 0.5" in tasks
+    assert f"{probe.overall.strict.flat.value:.0%}" in tasks
+    assert "jigsaw: seconds" in knobs
+    assert "<svg" in draw_knobs(replace(probe, knobs={}))

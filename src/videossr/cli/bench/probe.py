@@ -20,8 +20,7 @@ from videossr.cli.console import Bar, console, safe
 from videossr.config import assignments
 from videossr.models.base import Decoding, model_spec
 from videossr.questions import open_questions
-from videossr.report.probe import NAME as PICTURE
-from videossr.report.probe import draw_probe
+from videossr.report.probe import KNOBS, TASKS, draw_knobs, draw_probe
 from videossr.store import place, write_text
 
 BARS = " ▁▂▃▄▅▆▇█"
@@ -62,7 +61,7 @@ def command(
     Args:
         questions: Folder that `videossr build` wrote, or its address, or questions that others have published.
         model: Which model: chance, constant, hf:PATH, vllm:PATH, openai:MODEL@URL.
-        out: Folder of the run; the figures, probe.json, and their picture, probe.svg, are written there too.
+        out: Folder of the run; all figures and two pictures of them are written there too.
         corpus: Folder or address of the frame packs, where it is no longer the one that the dataset names.
         n: Answers a question.
         temperature: Of the sampling.
@@ -93,7 +92,8 @@ def command(
         done = run(opened, spec, out, decoding=decoding, limit=limit, verb="probe", progress=show)
     probe = analyse(done, success_iou)
     write_text(place(out) / NAME, probe.to_json())
-    write_text(place(out) / PICTURE, draw_probe(probe))
+    write_text(place(out) / TASKS, draw_probe(probe))
+    write_text(place(out) / KNOBS, draw_knobs(probe))
     if as_json:
         console.out(probe.to_json(), end="")
     else:
@@ -140,7 +140,7 @@ def _print(probe: Probe, done: Run) -> None:
             console.print(f"  {times} x {safe(reason)}")
     console.print(
         "flat: all answers to a question get the same reward; graded: none is right, yet the smooth rewards differ; "
-        f"in brackets: 95% intervals\nall figures: {done.path / NAME}, picture: {done.path / PICTURE}"
+        f"in brackets: 95% intervals\nall figures: {done.path / NAME}, pictures: {TASKS} and {KNOBS} beside it"
     )
 
 

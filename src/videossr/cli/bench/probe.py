@@ -1,0 +1,181 @@
+"""`videossr bench probe`: how often does a model succeed, and where half the time?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+from rich.table import Table
+
+from videossr.bench import halfway
+from videossr.bench.probe import NAME, Figures, Probe, Tally, analyse
+from videossr.bench.run import Progress, run
+from videossr.bench.runs import Run
+from videossr.bench.score import Estimate
+from videossr.cli.console import Bar, console, safe
+from videossr.config import assignments
+from videossr.models.base import Decoding, model_spec
+from videossr.questions import open_questions
+from videossr.report.probe import KNOBS, TASKS, draw_knobs, draw_probe
+from videossr.store import place, write_text
+
+BARS = " ▁▂▃▄▅▆▇█"
+
+app = App(
+    name="probe",
+    help_epilogue="Example: videossr bench probe demo/dataset --model chance --out demo/runs/probe",
+)
+
+
+@app.default
+def command(
+    questions: str,
+    /,
+    *,
+    model: str,
+    out: str,
+    corpus: str | None = None,
+    n: Annotated[int, Parameter(validator=Number(gte=2, lte=1024))] = 8,
+    temperature: Annotated[float, Parameter(validator=Number(gt=0, lte=10))] = 1.0,
+    top_p: Annotated[float, Parameter(validator=Number(gt=0, lte=1))] = 1.0,
+    top_k: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
+    max_tokens: Annotated[int, Parameter(validator=Number(gte=1, lte=65536))] = Decoding().max_tokens,
+    seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**63))] = 0,
+    limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    overrides: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
+    success_iou: Annotated[float, Parameter(validator=Number(gt=0, lte=1))] = 0.5,
+    recipe: Path | None = None,
+    within: Annotated[float, Parameter(validator=Number(gte=0, lt=0.5))] = 0.25,
+    count: Annotated[int, Parameter(validator=Number(gte=1))] = 1000,
+    as_json: Annotated[bool, Parameter("--json", negative="")] = False,
+) -> None:
+    """Sample several answers to every question; tell how many succeed, and where they are all alike.
+
+    A probe that was stopped goes on where it was when the same command is run again. One that is complete asks nothing
+    more, so that another recipe costs nothing.
+
+    Args:
+        questions: Folder that `videossr build` wrote, or its address, or questions that others have published.
+        model: Which model: chance, constant, hf:PATH, vllm:PATH, openai:MODEL@URL.
+        out: Folder of the run; all figures and two pictures of them are written there too.
+        corpus: Folder or address of the frame packs, where it is no longer the one that the dataset names.
+        n: Answers a question.
+        temperature: Of the sampling.
+        top_p: 1 cuts nothing off.
+        top_k: 0 is off.
+        max_tokens: Tokens of an answer, at most.
+        seed: Of the random draws, where the model takes one.
+        limit: Ask this many questions, spread evenly over the columns.
+        overrides: A setting of the model and its value, such as `batch=4`. May be repeated.
+        success_iou: An interval also counts as a success from this IoU on, apart from the strict figures.
+        recipe: Write a recipe here, for `videossr build`: the columns in which the model succeeds about half the time.
+        within: How far from one half the success rate of such a column may be.
+        count: Samples of each task in that recipe.
+        as_json: Print all figures as JSON instead of tables.
+    """
+    spec = model_spec(model, assignments(overrides))
+    opened = open_questions(questions, corpus=corpus)
+    if recipe and recipe.suffix != ".toml":
+        raise ValueError(f"--recipe {recipe}: the name of a recipe ends in .toml")
+    made_by = halfway.recipe_of(opened) if recipe else None
+    decoding = Decoding(n=n, temperature=temperature, top_p=top_p, top_k=top_k, max_tokens=max_tokens, seed=seed)
+    with Bar() as bar:
+
+        def show(state: Progress) -> None:
+            failed = f", {state.failed} failed" if state.failed else ""
+            bar.show("questions", state.done, state.total, f"score {state.score:.1%}{failed}")
+
+        done = run(opened, spec, out, decoding=decoding, limit=limit, verb="probe", progress=show)
+    probe = analyse(done, success_iou)
+    write_text(place(out) / NAME, probe.to_json())
+    write_text(place(out) / TASKS, draw_probe(probe))
+    write_text(place(out) / KNOBS, draw_knobs(probe))
+    if as_json:
+        console.out(probe.to_json(), end="")
+    else:
+        _print(probe, done)
+    if recipe and made_by:
+        choices = halfway.choose(probe, made_by, within, count)
+        write_text(recipe, halfway.write_recipe(choices, probe, made_by, recipe))
+        if not as_json:
+            _print_choices(choices, recipe)
+
+
+def _print(probe: Probe, done: Run) -> None:
+    heads = (
+        "questions",
+        f"0 to {probe.n} right",
+        "right %",
+        "flat strict %",
+        "flat smooth %",
+        "graded %",
+        "unparsed %",
+    )
+    found = Table("", *heads, box=None)
+    for part in (probe.columns, probe.tasks, {"all": probe.overall}):
+        for name, figures in part.items():
+            for row in _rows(name, figures, probe):
+                found.add_row(*row)
+        found.add_row()
+    console.print(found)
+    knobs = Table("task", "knob", "", *heads, box=None)
+    for task, table in probe.knobs.items():
+        for knob, bins in table.items():
+            rows = [row for part in bins for row in _rows(part.label, part.figures, probe)]
+            for place_, row in enumerate(rows):
+                knobs.add_row(*(("", "") if place_ else (safe(task), safe(knob))), *row)
+    if knobs.row_count:
+        console.print(knobs)
+        console.print()
+    if probe.failed:
+        reasons = Counter(prediction.error for prediction in done.predictions if prediction.error)
+        console.print(
+            f"{sum(probe.failed.values())} questions failed and are in no figure; the same command asks them once more:"
+        )
+        for reason, times in reasons.most_common(3):
+            console.print(f"  {times} x {safe(reason)}")
+    console.print(
+        "flat: all answers to a question get the same reward; graded: none is right, yet the smooth rewards differ; "
+        f"in brackets: 95% intervals\nall figures: {done.path / NAME}, pictures: {TASKS} and {KNOBS} beside it"
+    )
+
+
+def _rows(name: str, figures: Figures, probe: Probe) -> Iterator[tuple[str, ...]]:
+    """What is strictly right, and below it, for intervals, what overlaps enough."""
+    yield (
+        safe(name),
+        str(figures.questions),
+        _bars(figures.strict),
+        _told(figures.strict.rate),
+        _told(figures.strict.flat),
+        _told(figures.smooth_flat),
+        _told(figures.graded),
+        f"{100 * figures.unparsed.value:.1f}",
+    )
+    if figures.overlap:
+        label = f"  IoU >= {probe.success_iou:g}"
+        yield label, "", _bars(figures.overlap), _told(figures.overlap.rate), _told(figures.overlap.flat), "", "", ""
+
+
+def _bars(tally: Tally) -> str:
+    """A bar for each number of successes; whatever is not 0 shows."""
+    total = sum(tally.histogram)
+    return "|" + "".join(BARS[-(-count * (len(BARS) - 1) // total)] for count in tally.histogram) + "|"
+
+
+def _told(estimate: Estimate) -> str:
+    return f"{100 * estimate.value:.1f} ({100 * estimate.low:.0f}-{100 * estimate.high:.0f})"
+
+
+def _print_choices(choices: list[halfway.Choice], recipe: Path) -> None:
+    table = Table("task", "column", "samples", "right %", "", box=None)
+    for choice in choices:
+        rate = _told(choice.figures.success.rate) if choice.figures else ""
+        table.add_row(choice.task, choice.column, str(choice.count), rate, halfway.WORDS[choice.verdict])
+    console.print()
+    console.print(table)
+    console.print(f"now: videossr build {recipe} --corpus CORPUS --out DATASET")

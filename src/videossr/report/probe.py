@@ -1,0 +1,144 @@
+"""The pictures of a probe, as the paper's figure 1: how many of n answers succeed, and which groups have no variance.
+
+Exercised by `videossr bench probe DATASET --model chance --out PROBE`, which writes `PROBE/probe.svg`, by task, and
+`PROBE/knobs.svg`, by knob.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from videossr.bench.probe import Bin, Figures, Probe
+from videossr.bench.score import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TASKS, KNOBS = "probe.svg", "knobs.svg"
+STRICT, SMOOTH, OVERLAP, SUCCESS = "#b5543c", "#3a6ea5", "#7a9a4f", "#222222"
+STYLE = {"svg.hashsalt": "videossr", "svg.fonttype": "none", "font.size": 9}
+TALL = 1.9
+"""Inches that one row takes."""
+ACROSS = 3
+"""Knobs in a row."""
+
+
+def draw_probe(probe: Probe) -> str:
+    """SVG with a row for each task: a histogram on the left, shares without variance on the right.
+
+    The same probe gives the same bytes, with the same version of matplotlib. So it is with `draw_knobs`.
+    """
+    rows = [*probe.tasks.items()]
+    if len(rows) > 1:
+        rows.append(("all", probe.overall))
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots(len(rows), 2, width_ratios=(3, 2), squeeze=False)
+        for (name, figures), (left, right) in zip(rows, axes, strict=True):
+            _histogram(left, name, figures, probe)
+            _no_variance(right, figures, probe)
+        axes[-1][0].set_xlabel(f"answers of {probe.n} that succeed")
+        axes[-1][1].set_xlabel("share of questions without variance")
+
+    return _svg(draw, len(rows), probe)
+
+
+def draw_knobs(probe: Probe) -> str:
+    """SVG with a panel for each knob of each task: success, and shares without variance, by the knob's values."""
+    panels = [(task, knob, bins) for task, knobs in probe.knobs.items() for knob, bins in knobs.items()]
+    rows = max(1, -(-len(panels) // ACROSS))
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots(rows, ACROSS, squeeze=False).flat
+        for axis in axes[len(panels) :]:
+            axis.set_axis_off()
+        for axis, (task, knob, bins) in zip(axes, panels, strict=False):
+            _by_knob(axis, bins)
+            axis.set_title(_shown(f"{task}: {knob}"), fontsize=9, loc="left", parse_math=False)
+        if panels:
+            figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+
+    return _svg(draw, rows, probe)
+
+
+def _svg(draw: Callable[[Figure], None], rows: int, probe: Probe) -> str:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    # Names may hold what matplotlib would take for a formula (hence `parse_math`) or has no glyph for.
+    title = f"{_shown(probe.model)}, {probe.n} answers a question"
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure = Figure(figsize=(8.5, 0.9 + TALL * rows), layout="constrained")
+        figure.suptitle(title, fontsize=10, parse_math=False)
+        draw(figure)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Title": title})
+    return text.getvalue()
+
+
+def _by_knob(axes: Axes, bins: Sequence[Bin]) -> None:
+    lines = (
+        ("success", SUCCESS, [part.figures.success.rate for part in bins]),
+        ("no variance in success", STRICT, [part.figures.success.flat for part in bins]),
+        ("no variance in the smooth reward", SMOOTH, [part.figures.smooth_flat for part in bins]),
+    )
+    for place, (label, color, estimates) in enumerate(lines):
+        at = [part + 0.12 * (place - 1) for part in range(len(bins))]
+        reach = [[found.value - found.low for found in estimates], [found.high - found.value for found in estimates]]
+        values = [found.value for found in estimates]
+        axes.errorbar(at, values, reach, fmt="o", markersize=4, color=color, capsize=2, linewidth=1, label=label)
+    axes.axhline(0.5, color="#999999", linewidth=0.6, linestyle=":")
+    labels = [_shown(part.label, 20) if part.low is None else part.label.replace(" to ", "\nto ") for part in bins]
+    axes.set_xticks(range(len(bins)), labels, fontsize=7, parse_math=False)
+    if bins[0].low is None:
+        axes.tick_params("x", rotation=20)
+    axes.set_ylim(-0.03, 1.03)
+    _bare(axes)
+
+
+def _histogram(axes: Axes, name: str, figures: Figures, probe: Probe) -> None:
+    kinds = [("exact", STRICT, figures.strict)]
+    if figures.overlap:
+        kinds.append((f"IoU >= {probe.success_iou:g}", OVERLAP, figures.overlap))
+    width = 0.8 / len(kinds)
+    for place, (label, color, tally) in enumerate(kinds):
+        shares = [count / figures.questions for count in tally.histogram]
+        at = [k - 0.4 + width * (place + 0.5) for k in range(probe.n + 1)]
+        axes.bar(at, shares, width, color=color, label=label)
+    if probe.n <= 16:
+        axes.set_xticks(range(probe.n + 1))
+    if len(kinds) > 1:
+        axes.legend(frameon=False, fontsize=8)
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("share of questions")
+    axes.set_title(f"{_shown(name)}: {figures.questions} questions", fontsize=9, loc="left", parse_math=False)
+    _bare(axes)
+
+
+def _no_variance(axes: Axes, figures: Figures, probe: Probe) -> None:
+    bars: Sequence[tuple[str, str, Estimate]] = [("smooth reward", SMOOTH, figures.smooth_flat)]
+    if figures.overlap:
+        bars = [*bars, (f"IoU >= {probe.success_iou:g}", OVERLAP, figures.overlap.flat)]
+    bars = [*bars, ("strict reward", STRICT, figures.strict.flat)]
+    for place, (_, color, estimate) in enumerate(bars):
+        reach = [[estimate.value - estimate.low], [estimate.high - estimate.value]]
+        axes.barh(place, estimate.value, 0.6, color=color, xerr=reach, ecolor="#333333", capsize=3)
+        axes.text(1.04, place, f"{estimate.value:.0%}", va="center")
+    axes.set_yticks(range(len(bars)), [label for label, _, _ in bars])
+    axes.set_xlim(0, 1)
+    _bare(axes)
+
+
+def _shown(text: str, most: int = 80) -> str:
+    """Text of others on one line, without what an SVG file cannot hold."""
+    short = text if len(text) <= most else text[:most] + "…"
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in short)
+
+
+def _bare(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)

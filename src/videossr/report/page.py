@@ -51,7 +51,7 @@ def write_page(template: str, out: Path, styles: Sequence[str], scripts: Sequenc
 
 
 def plain(text: str, most: int | None = None) -> str:
-    """Text that can be shown anywhere: what is not printed by itself stands as its code, as in `\\u202e`.
+    """Text that can be shown anywhere: what is not printed by itself stands as its code.
 
     Such are control characters, marks that turn the direction of the text around them, and halves of pairs. Line ends
     and tabs stay. With `most`, what is longer is cut there, and says how long it was.

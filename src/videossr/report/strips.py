@@ -89,9 +89,7 @@ def make_strips(
     ]
 
 
-def _strip(
-    clip: Clip, truth: Truth, position: int, height: int, quality: int, chosen: Sequence[int] | None
-) -> Strip:
+def _strip(clip: Clip, truth: Truth, position: int, height: int, quality: int, chosen: Sequence[int] | None) -> Strip:
     kept = list(range(len(clip.clock)) if chosen is None else chosen)
     sprite = make_sprite(clip.frames if chosen is None else clip.frames[kept], height, quality)
     edges = (*clip.clock.times_ms, clip.clock.end_ms)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -75,3 +75,14 @@ def override(table: Mapping[str, Any], dotted: str, text: str) -> dict[str, Any]
         inner = inner[name]
     inner[last] = value
     return copy
+
+
+def assignments(texts: Iterable[str]) -> dict[str, str]:
+    """The values given by `--set NAME=VALUE`, by name. Raises ValueError where one has no equals sign."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set {text}: expected key=value")
+        found[name] = value
+    return found

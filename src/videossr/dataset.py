@@ -99,7 +99,13 @@ class VideoSSRDataset:
 
     def column(self, index: SupportsIndex) -> str:
         """The recipe's name for this kind of question."""
-        return self.sample(index).column
+        name: str = self.rows["column"][operator.index(index)].as_py()
+        return name
+
+    def source(self, index: SupportsIndex) -> str:
+        """SHA-256 of the video that is shown; of the first one, where there are more."""
+        content: str = self.row(index)["sources"][0]["content"]
+        return content
 
     def difficulty(self, index: SupportsIndex) -> Mapping[str, float | str]:
         """What makes it hard, see `videossr.tasks.base.Task.difficulty`."""

@@ -37,6 +37,12 @@ class Questions(Protocol):
     def column(self, index: int) -> str:
         """The kind of question, as tables and reports group them: `grounding/mirror`."""
 
+    def source(self, index: int) -> str:
+        """What tells apart the videos that questions are about: what two questions about one video share.
+
+        A content hash or a name. Answers about one video are alike, so a score is only as sure as there are videos.
+        """
+
     def difficulty(self, index: int) -> Mapping[str, float | str]:
         """What makes this question hard, by name: drawn knobs such as `length` (slots) or `pieces`."""
 

@@ -40,4 +40,4 @@ def suggest(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'? Known: ...` for an error message."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
-    return (f"; did you mean {near[0]!r}?" if near else ".") + f" Known: {', '.join(names)}"
+    return (f"; did you mean {near[0]!r}?" if near else ".") + f" Known: {', '.join(names) or 'none'}"

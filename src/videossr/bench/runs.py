@@ -14,7 +14,7 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
@@ -57,6 +57,7 @@ class RunManifest(TypedDict):
 
     `model` is what the model told of itself, `asked` and `answered` count questions, `seconds` is how long it took over
     all its sittings, `waited` how much of that the model stood still for frames, `hash` is that of the questions.
+    `chance` is what answers without looking are expected to score: by column and guess, see `videossr.models.guess`.
     """
 
     kind: Literal["run"]
@@ -67,6 +68,7 @@ class RunManifest(TypedDict):
     waited: float
     versions: dict[str, str]
     hash: str
+    chance: NotRequired[dict[str, dict[str, dict[str, float]]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Prediction:
         id, index, column, data_source, answer: of the question; `answer` is the gold one.
         difficulty: what makes it hard, by name.
         times_ms, end_ms: the clock of its first clip.
+        source: the video that it is about, see `Questions.source`.
         texts: the raw answers; none where it failed.
         finish: for each text, whether the model stopped or was cut off.
         error: why there is no text.
@@ -92,6 +95,7 @@ class Prediction:
     difficulty: Mapping[str, float | str]
     times_ms: tuple[int, ...]
     end_ms: int
+    source: str = ""
     texts: tuple[str, ...] = ()
     finish: tuple[str, ...] = ()
     error: str = ""
@@ -134,6 +138,8 @@ def read_run(path: str | Place) -> Run:
         raise FileNotFoundError(f"{folder} is no run: make one with `videossr bench run … --out {folder}`") from error
     except ValueError as error:
         raise ValueError(f"{folder / CONFIG}: not valid TOML: {error}") from error
+    if "model" not in table:
+        raise ValueError(f"{folder} is no run, but something else that has a {CONFIG}")
     config = parse(RunConfig, table, str(folder / CONFIG))
     found = {prediction.index: prediction for prediction in _predictions(folder / PREDICTIONS)}
     return Run(folder, config, tuple(found[index] for index in sorted(found)), _manifest(folder / MANIFEST))

@@ -5,7 +5,27 @@ Exercised by `videossr bench score RUN`.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videossr.bench.runs import Prediction, Run
+from videossr.bench.viubench import METRICS, ability, rank
+from videossr.models.guess import task_of
+from videossr.rewards import Scores, scorer
+
+Denominator: TypeAlias = Literal["asked", "answered"]
+"""`asked`: what failed or does not parse is wrong. `answered`: it is left out, as the released scripts do."""
+
+RESAMPLES = 4000
+SEED = 20251106
+_AT_ONCE = 1 << 22
+"""Random numbers that are held at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +46,7 @@ class ColumnScore:
         metric: `miou`, `per_shape` or `exact`.
         asked: questions of the column that were asked.
         answered: those that gave a text.
-        parsed: those whose text has the asked form.
+        parsed: those with a text that has the asked form.
         score: the column's metric; what failed or does not parse counts as wrong.
         answered_score: the same over what parsed alone, as the released scripts count; None if nothing did.
         smooth, strict: mean of both rewards over all that were asked.
@@ -56,7 +76,9 @@ class Scoreboard:
         tasks: mean of the columns of each task, by its name.
         abilities: mean of the columns of each ability (`fine-grained`, `spatial`, `temporal`), by its name.
         coverage: share of the benchmark's questions that gave a text.
-        unparsed: share of the answered questions whose text does not have the asked form.
+        unparsed: share of the answers whose text does not have the asked form.
+        denominator: what `overall`, `tasks` and `abilities` are means of; a column in which nothing parsed counts 0.
+        videos: how many different videos the questions are about: what the intervals rest on.
     """
 
     run: str
@@ -67,3 +89,186 @@ class Scoreboard:
     abilities: dict[str, Estimate]
     coverage: float
     unparsed: float
+    denominator: Denominator = "asked"
+    videos: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What the answers to one question are worth, on average over its texts; all 0 where it failed.
+
+    Attributes:
+        score: by the metric of its task.
+        smooth, strict: by both rewards.
+        parsed: share of the texts that have the asked form.
+    """
+
+    score: float = 0.0
+    smooth: float = 0.0
+    strict: float = 0.0
+    parsed: float = 0.0
+
+
+def metric_of(task: str) -> str:
+    """How the benchmark scores a task."""
+    return METRICS.get(task, "exact")
+
+
+def mark(prediction: Prediction) -> Mark:
+    """Score one prediction. Raises ValueError that names it where its gold answer or data source is no such thing."""
+    if not prediction.texts:
+        return Mark()
+    metric = metric_of(task_of(prediction.data_source))
+    try:
+        score = scorer(prediction.data_source)
+        scores = [score(text, prediction.answer) for text in prediction.texts]
+    except ValueError as error:
+        raise ValueError(f"question {prediction.id}: {error}") from error
+    return Mark(
+        fmean(by_metric(metric, each) for each in scores),
+        fmean(each.smooth for each in scores),
+        fmean(each.strict for each in scores),
+        fmean(each.parsed for each in scores),
+    )
+
+
+def by_metric(metric: str, scores: Scores) -> float:
+    """What the metric makes of one scored answer."""
+    if metric == "per_shape" and scores.parts:
+        return fmean(scores.parts)
+    return scores.smooth if metric == "miou" else scores.strict
+
+
+def score(run: Run, denominator: Denominator = "asked") -> Scoreboard:
+    """Score what a run has predicted so far; nothing is asked again. Raises ValueError when it has predicted nothing.
+
+    An interval says how far the figure would move with other videos: videos are drawn anew, not questions, since
+    answers about one video are alike. See docs/benchmark.md.
+    """
+    if not run.predictions:
+        raise ValueError(f"{run.path} has no predictions yet: go on with its `videossr bench run`")
+    marks = [mark(prediction) for prediction in run.predictions]
+    members: dict[str, list[int]] = defaultdict(list)
+    for at, prediction in enumerate(run.predictions):
+        members[prediction.column].append(at)
+    resampler = Resampler(run.predictions)
+    columns = []
+    counted: dict[str, Resampled] = {}
+    for column in sorted(members, key=rank):
+        predictions = [run.predictions[at] for at in members[column]]
+        found, means = _column(column, predictions, [marks[at] for at in members[column]], resampler)
+        columns.append(found)
+        counted[column] = means[denominator]
+    tasks: dict[str, list[Resampled]] = defaultdict(list)
+    abilities: dict[str, list[Resampled]] = defaultdict(list)
+    for found in columns:
+        tasks[found.task].append(counted[found.column])
+        perturbation = run.predictions[members[found.column][0]].difficulty.get("perturbation", "")
+        if name := ability(found.column, found.task, str(perturbation)):
+            abilities[name].append(counted[found.column])
+    answered = [one for prediction, one in zip(run.predictions, marks, strict=True) if prediction.texts]
+    return Scoreboard(
+        run=run.name,
+        hash=run.config.hash,
+        columns=tuple(columns),
+        overall=estimate([*counted.values()]),
+        tasks={name: estimate(means) for name, means in tasks.items()},
+        abilities={name: estimate(means) for name, means in sorted(abilities.items())},
+        coverage=len(answered) / run.config.size,
+        unparsed=1 - fmean(one.parsed for one in answered) if answered else 0.0,
+        denominator=denominator,
+        videos=resampler.videos,
+    )
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """A mean, and its value in each resample (R,)."""
+
+    value: float
+    drawn: NDArray[np.float64]
+
+
+def estimate(parts: Sequence[Resampled]) -> Estimate:
+    """The mean of several means, with the interval that holds 95% of its resamples."""
+    low, high = np.quantile(np.mean([part.drawn for part in parts], axis=0), [0.025, 0.975])
+    return Estimate(fmean(part.value for part in parts), float(low), float(high))
+
+
+class Resampler:
+    """Draws the videos of some predictions anew, as many as there are, the same for all columns (bootstrap).
+
+    Seeded, so a figure never moves. A question whose video is not known stands for a video of its own.
+    """
+
+    def __init__(self, predictions: Sequence[Prediction]) -> None:
+        names = [prediction.source or f"question {prediction.index}" for prediction in predictions]
+        order = {name: at for at, name in enumerate(sorted(set(names)))}
+        self._of = {prediction.index: order[name] for prediction, name in zip(predictions, names, strict=True)}
+        self.videos = len(order)
+
+    def means(self, *values: Mapping[int, float]) -> list[Resampled]:
+        """The mean of each: a value for some questions, by their index. None of them may be empty.
+
+        A resample without any question of a column leaves that column's mean as it is.
+        """
+        sums, counts = self._tables(values)
+        means = [fmean(table.values()) for table in values]
+        drawn = []
+        for rng, size in self._rounds():
+            places = rng.integers(self.videos, size=(size, self.videos)) + np.arange(size)[:, None] * self.videos
+            often = np.bincount(places.ravel(), minlength=size * self.videos).reshape(size, self.videos)
+            asked = often @ counts
+            drawn.append(np.where(asked > 0, often @ sums / np.maximum(asked, 1), means))
+        every = np.concatenate(drawn)
+        return [Resampled(mean, every[:, at]) for at, mean in enumerate(means)]
+
+    def flips(self, *values: Mapping[int, float]) -> NDArray[np.float64]:
+        """The means, (R, values), when the sign of all values of a video is drawn anew (randomisation test)."""
+        sums, counts = self._tables(values)
+        drawn = [(2.0 * rng.integers(2, size=(size, self.videos)) - 1) @ sums for rng, size in self._rounds()]
+        flipped: NDArray[np.float64] = np.concatenate(drawn) / counts.sum(axis=0)
+        return flipped
+
+    def _tables(self, values: Sequence[Mapping[int, float]]) -> NDArray[np.float64]:
+        """Sum and number (2, videos, values) of the values of each video."""
+        tables = np.zeros((2, self.videos, len(values)))
+        for place, table in enumerate(values):
+            for index, value in table.items():
+                tables[:, self._of[index], place] += value, 1
+        return tables
+
+    def _rounds(self) -> Iterator[tuple[np.random.Generator, int]]:
+        """As many resamples at a time as fit into memory."""
+        rng = np.random.default_rng(SEED)
+        step = max(1, _AT_ONCE // self.videos)
+        for start in range(0, RESAMPLES, step):
+            yield rng, min(step, RESAMPLES - start)
+
+
+def _column(
+    column: str, predictions: Sequence[Prediction], marks: Sequence[Mark], resampler: Resampler
+) -> tuple[ColumnScore, dict[Denominator, Resampled]]:
+    task = next((task_of(p.data_source) for p in predictions if p.data_source), "?")
+    found = {prediction.index: one for prediction, one in zip(predictions, marks, strict=True)}
+    asked, smooth, strict, parsed = resampler.means(
+        {index: one.score for index, one in found.items()},
+        {index: one.smooth for index, one in found.items()},
+        {index: one.strict for index, one in found.items()},
+        # Of the texts that parse alone: the others add nothing to a score.
+        {index: one.score / one.parsed for index, one in found.items() if one.parsed} or {predictions[0].index: 0.0},
+    )
+    readable = sum(one.parsed > 0 for one in marks)
+    scored = ColumnScore(
+        column=column,
+        task=task,
+        metric=metric_of(task),
+        asked=len(predictions),
+        answered=sum(bool(prediction.texts) for prediction in predictions),
+        parsed=readable,
+        score=estimate([asked]),
+        answered_score=estimate([parsed]) if readable else None,
+        smooth=estimate([smooth]),
+        strict=estimate([strict]),
+    )
+    return scored, {"asked": asked, "answered": parsed}

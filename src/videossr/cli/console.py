@@ -92,3 +92,12 @@ class Bar:
     def say(self, text: str) -> None:
         """A line above the bar."""
         self._progress.console.print(text)
+
+
+def safe(text: str, most: int = 200) -> str:
+    """Text of others for the terminal, on one line: what cannot be printed is escaped, and what is too long is cut.
+
+    So neither colors nor a moved cursor, a bell or reversed writing come out of what a model said.
+    """
+    short = text if len(text) <= most else text[:most] + "…"
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in short)

@@ -111,14 +111,33 @@ class Model(Protocol[S]):
 MODELS: Registry[type[Model[Any]]] = Registry("videossr.models")
 
 
-def load_model(spec: str, questions: Questions, settings: Mapping[str, str] | None = None) -> Model[Any]:
-    """The model that a spec names, with settings laid over its defaults.
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model that is not loaded yet: its spec, what that names, and its settings, every default filled in."""
+
+    text: str
+    kind: type[Model[Any]]
+    target: str
+    settings: Any
+
+    def load(self, questions: Questions) -> Model[Any]:
+        """Raises ValueError or OSError that says what is wrong with the target."""
+        return self.kind(self.target, self.settings, questions)
+
+
+def model_spec(text: str, settings: Mapping[str, str] | None = None) -> ModelSpec:
+    """What a spec names, with settings laid over its defaults. Nothing is loaded but its module.
 
     Raises ValueError for an unknown kind or setting, naming the nearest known one.
     """
-    kind, _, target = spec.partition(":")
+    kind, _, target = text.partition(":")
     found = MODELS.get(kind)
     table: Mapping[str, Any] = {}
-    for name, text in (settings or {}).items():
-        table = override(table, name, text)
-    return found(target, parse(found.Settings, table, f"--model {kind}"), questions)
+    for name, value in (settings or {}).items():
+        table = override(table, name, value)
+    return ModelSpec(text, found, target, parse(found.Settings, table, f"--model {kind}"))
+
+
+def load_model(spec: str, questions: Questions, settings: Mapping[str, str] | None = None) -> Model[Any]:
+    """The model that a spec names, ready to answer. Raises as `model_spec` and `ModelSpec.load` do."""
+    return model_spec(spec, settings).load(questions)

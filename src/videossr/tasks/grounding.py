@@ -55,6 +55,22 @@ class GroundingKnobs:
         return self
 
 
+def _origin(knobs: GroundingKnobs) -> int:
+    """First slot that a segment may start at: a change of speed shows in the step into a slot, and slot 0 has none."""
+    return 1 if knobs.perturbation in SPEEDS else 0
+
+
+def span_law(knobs: GroundingKnobs) -> dict[tuple[int, int], float]:
+    """Exact probability of each segment, as (first slot, last slot): length uniform, then place uniform."""
+    low, high = knobs.length
+    law = {}
+    for length in range(low, high + 1):
+        starts = range(_origin(knobs), knobs.frames - length + 1)
+        for first in starts:
+            law[first, first + length - 1] = 1 / (high - low + 1) / len(starts)
+    return law
+
+
 class Grounding:
     """One contiguous segment of the slots is altered; the answer is its span in seconds."""
 
@@ -100,10 +116,8 @@ class Grounding:
         self, video: Video, column: str, knobs: GroundingKnobs, rng: np.random.Generator, donors: Donors
     ) -> Sample | Reject:
         name = knobs.perturbation
-        speeds = name in SPEEDS
         length = int(rng.integers(knobs.length[0], knobs.length[1] + 1))
-        # A change of speed shows in the step into a slot, and slot 0 has none.
-        first = int(rng.integers(1 if speeds else 0, knobs.frames - length + 1))
+        first = int(rng.integers(_origin(knobs), knobs.frames - length + 1))
         last = first + length - 1
         density = video.density(knobs.frames)
         clock = video.clock.thin(knobs.frames)
@@ -117,7 +131,7 @@ class Grounding:
             order = ORDERS[name].draw(length, knobs.strengths, rng)
             slots[first : last + 1] = [slots[first + offset] for offset in order]
             params["order"] = [*order]
-        elif speeds:
+        elif name in SPEEDS:
             outside, inside = _strides(video, knobs)
             steps = [inside if first <= slot <= last else outside for slot in range(1, knobs.frames)]
             start = int(rng.integers(0, len(video.clock) - sum(steps)))

@@ -1,0 +1,307 @@
+"""Put questions to a model and keep what it says, so that nothing is asked twice.
+
+Exercised by `videossr bench run demo/viubench --model chance --out demo/runs/chance`.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Literal
+
+import tomli_w
+
+from videossr.bench.ask import ask
+from videossr.bench.runs import CONFIG, MANIFEST, PREDICTIONS, Prediction, Run, RunConfig, RunManifest, read_run
+from videossr.bench.score import mark
+from videossr.build.manifest import versions
+from videossr.models.base import Decoding, Model, ModelSpec
+from videossr.models.guess import GUESSES, laws
+from videossr.questions import Questions
+from videossr.store import Place, is_local, place, workshop, write_text
+
+SYNC = 5.0
+"""Seconds between two times at which what was written is forced to the disk: a power cut loses no more."""
+
+_CLOCK = "sittings.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        done, total: questions that have a prediction, and all that are to be asked.
+        failed: of those done, how many gave no text.
+        score: mean of the columns so far, by their metrics.
+    """
+
+    done: int
+    total: int
+    failed: int
+    score: float
+
+
+def run(
+    questions: Questions,
+    model: ModelSpec,
+    out: str | Place,
+    *,
+    decoding: Decoding | None = None,
+    limit: int | None = None,
+    verb: Literal["run", "probe"] = "run",
+    progress: Callable[[Progress], None] = lambda state: None,
+) -> Run:
+    """Ask every question that is still open in `out`, or that failed there, and write down each answer as it comes.
+
+    The model is loaded only if there is something to ask. Whatever stops a run, the same call goes on behind its last
+    answer. A question that cannot be read, shown, or answered becomes a prediction with its error.
+
+    Args:
+        questions: what is asked.
+        model: what answers.
+        out: folder of the run, on this machine.
+        decoding: greedy by default.
+        limit: ask this many, spread evenly over the columns.
+        verb: which command it is for.
+        progress: told the state after every answer.
+
+    Raises:
+        ValueError: `out` holds something else, or a run that was asked otherwise, or is being run by another process.
+        OSError: nothing more can be written.
+    """
+    folder = place(out)
+    if not is_local(folder):
+        raise ValueError(
+            f"{folder}: a run is written line by line, which only a local folder allows; copy it afterwards"
+        )
+    config = RunConfig(
+        verb=verb,
+        questions=str(questions.path),
+        hash=questions.hash,
+        size=len(questions),
+        model=model.text,
+        settings=_plain(asdict(model.settings)),
+        decoding=decoding or Decoding(),
+        limit=limit,
+    )
+    chosen = choose(questions, limit)
+    ours = (folder / CONFIG).exists()
+    if ours:
+        _check_same(folder, config)
+    fresh = not folder.exists()
+    with workshop(folder, {"verb": f"bench {verb}"}, ours=ours) as shop:
+        before = _before(folder) if ours else ()
+        finished = {prediction.index for prediction in before if not prediction.error}
+        state = _State(len(chosen), progress)
+        for prediction in before:
+            state.add(prediction)
+        sittings = _Sittings.read(shop / _CLOCK, folder / MANIFEST)
+        if still_open := [index for index in chosen if index not in finished]:
+            started = time.monotonic()
+            try:
+                loaded = model.load(questions)
+            except BaseException:
+                if fresh:  # a spec that names nothing leaves nothing
+                    shutil.rmtree(folder)
+                raise
+            if not ours:
+                write_text(folder / CONFIG, tomli_w.dumps(_plain(asdict(config))))
+            sitting = _Sitting(loaded, sittings, started, shop / _CLOCK)
+            with closing(ask(questions, loaded, config.decoding, still_open)) as predictions:
+                _keep(predictions, folder / PREDICTIONS, sitting, state)
+            sittings = sitting.sum()
+        if still_open or not (folder / MANIFEST).exists():
+            _finish(folder, questions, config, sittings)
+        shutil.rmtree(shop)
+    return read_run(folder)
+
+
+def choose(questions: Questions, limit: int | None) -> list[int]:
+    """Which questions are asked: all, or `limit` of them, as many of each column as it has and the same few elsewhere.
+
+    Within a column they are spread evenly. The same questions and limit give the same choice.
+    """
+    if limit is None or limit >= len(questions):
+        return list(range(len(questions)))
+    columns: dict[str, list[int]] = defaultdict(list)
+    for index in range(len(questions)):
+        columns[questions.column(index)].append(index)
+    left, chosen = limit, []
+    for place_, (_, members) in enumerate(sorted(columns.items(), key=lambda item: (len(item[1]), item[0]))):
+        share = min(len(members), left // (len(columns) - place_))
+        left -= share
+        chosen += [members[k * len(members) // share] for k in range(share)]
+    return sorted(chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sittings:
+    """What the sittings so far took, and what the model told of itself in the last one."""
+
+    seconds: float = 0.0
+    waited: float = 0.0
+    model: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path, manifest: Path) -> _Sittings:
+        """From the notes of a run that was stopped, or from its manifest, where failures are asked once more."""
+        for file in (path, manifest):
+            if file.exists():
+                table = json.loads(file.read_text("utf-8"))
+                return cls(table["seconds"], table["waited"], table["model"])
+        return cls()
+
+    def write(self, path: Path) -> None:
+        write_text(path, json.dumps(asdict(self)))
+
+
+class _State:
+    """The running score of a run: for each column, the marks of its questions; the last prediction of each counts."""
+
+    def __init__(self, total: int, progress: Callable[[Progress], None]) -> None:
+        self._total = total
+        self._progress = progress
+        self._marks: dict[str, dict[int, float]] = defaultdict(dict)
+        self._failed: set[int] = set()
+
+    def add(self, prediction: Prediction) -> None:
+        self._marks[prediction.column][prediction.index] = mark(prediction).score
+        (self._failed.add if prediction.error else self._failed.discard)(prediction.index)
+
+    def tell(self) -> None:
+        done = sum(map(len, self._marks.values()))
+        score = fmean(fmean(marks.values()) for marks in self._marks.values()) if done else 0.0
+        self._progress(Progress(done, self._total, len(self._failed), score))
+
+
+class _Sitting:
+    """The time of this sitting, added to that of those before."""
+
+    def __init__(self, model: Model[Any], before: _Sittings, started: float, path: Path) -> None:
+        self._model, self._before, self._started, self._path = model, before, started, path
+        self._told = _plain(dict(model.describe()))
+
+    def sum(self) -> _Sittings:
+        seconds = time.monotonic() - self._started
+        return _Sittings(self._before.seconds + seconds, self._before.waited + self._model.waited, self._told)
+
+    def write(self) -> None:
+        """Keep it for the sitting that follows, should this one be stopped."""
+        write_text(self._path, json.dumps(asdict(self.sum())))
+
+
+def _keep(predictions: Iterable[Prediction], path: Path, sitting: _Sitting, state: _State) -> None:
+    """Append each prediction as it comes; each has left this process before the next is waited for.
+
+    Raises OSError that names the file when nothing more can be written.
+    """
+    with _named(path), path.open("ab", buffering=0) as file:
+        sitting.write()
+        state.tell()
+        synced = time.monotonic()
+        try:
+            for prediction in predictions:
+                rest = memoryview(f"{prediction.to_json()}\n".encode())
+                while rest:
+                    rest = rest[file.write(rest) :]
+                state.add(prediction)
+                state.tell()
+                if time.monotonic() - synced > SYNC:
+                    os.fsync(file.fileno())
+                    sitting.write()
+                    synced = time.monotonic()
+        finally:
+            os.fsync(file.fileno())
+            sitting.write()
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Tells the file where the system only tells that the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def _before(folder: Path) -> tuple[Prediction, ...]:
+    """What is predicted already, once a line that a killed run has not finished is cut off."""
+    _mend(folder / PREDICTIONS)
+    return read_run(folder).predictions
+
+
+def _mend(path: Path) -> None:
+    """Cut off a last line that a killed run has not finished."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        kept = end
+        while kept:
+            start = max(0, kept - (1 << 16))
+            file.seek(start)
+            newline = file.read(kept - start).rfind(b"\n")
+            if newline >= 0:
+                kept = start + newline + 1
+                break
+            kept = start
+        if kept < end:
+            file.truncate(kept)
+
+
+def _check_same(folder: Path, config: RunConfig) -> None:
+    """Raises ValueError that says what was asked otherwise in the run that is there. Its questions may have moved."""
+    there, here = (_flat(_plain(asdict(made))) for made in (read_run(folder).config, config))
+    different = [
+        f"{name} is {there.get(name, 'not set')!s:.80} there, {here.get(name, 'not set')!s:.80} here"
+        for name in {**there, **here}
+        if name != "questions" and there.get(name) != here.get(name)
+    ]
+    if different:
+        raise ValueError(f"{folder} holds a run that was asked otherwise: {'; '.join(different)}. Choose another --out")
+
+
+def _finish(folder: Path, questions: Questions, config: RunConfig, sittings: _Sittings) -> None:
+    predictions = read_run(folder).predictions
+    sources = {prediction.data_source.removeprefix("videossr/") for prediction in predictions}
+    manifest = RunManifest(
+        kind="run",
+        model=dict(sittings.model),
+        asked=len(predictions),
+        answered=sum(not prediction.error for prediction in predictions),
+        seconds=round(sittings.seconds, 3),
+        waited=round(sittings.waited, 3),
+        versions=versions(sources),
+        hash=config.hash,
+        chance={
+            column: {guess: asdict(law.worth(guess)) for guess in GUESSES} for column, law in laws(questions).items()
+        },
+    )
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """As TOML and JSON hold it: lists for tuples, and what is None left out."""
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items() if inner is not None}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The same with dotted names and no tables in it."""
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat

@@ -1,0 +1,74 @@
+"""VIUBench as the paper has it: the order of its columns, its abilities, and the scores that it publishes.
+
+Exercised by `videossr bench score RUN --paper`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+COLUMNS = (
+    "counting/easy",
+    "counting/hard",
+    "grounding/channel_swap",
+    "grounding/rotate_180",
+    "grounding/zoom_out",
+    "grounding/mirror",
+    "grounding/shuffle",
+    "jigsaw/6",
+    "jigsaw/8",
+)
+"""In the paper's order; 300 questions each."""
+
+METRICS: Mapping[str, str] = {"grounding": "miou", "counting": "per_shape", "jigsaw": "exact"}
+"""How the paper scores each task; other tasks are scored as `exact`.
+
+`miou`: mean overlap of the two intervals. `per_shape`: share of the shapes whose count is right. `exact`: share of the
+answers that are right in full.
+"""
+
+ABILITIES: Mapping[str, frozenset[str]] = {
+    "fine-grained": frozenset(
+        {"counting", "channel_swap", "saturation", "noise", "blur", "grayscale", "invert"},
+    ),
+    "spatial": frozenset({"rotate_90", "rotate_180", "rotate_270", "zoom_in", "zoom_out", "mirror"}),
+    "temporal": frozenset({"shuffle", "slow", "fast", "stutter", "jigsaw"}),
+}
+"""What the paper says that a task, or a perturbation of a grounding question, asks of a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A row that the paper prints, in percent. It was measured on other videos than a benchmark built here."""
+
+    model: str
+    columns: Mapping[str, float]
+    overall: float
+
+
+@cache
+def published() -> tuple[Published, ...]:
+    """The paper's rows, in its order."""
+    table = tomllib.loads((files("videossr.bench") / "published.toml").read_text("utf-8"))
+    return tuple(
+        Published(row["model"], dict(zip(COLUMNS, row["columns"], strict=True)), row["overall"])
+        for row in table["viubench"]
+    )
+
+
+def ability(column: str, task: str, perturbation: str = "") -> str | None:
+    """The ability that a column asks for; None where the paper names none.
+
+    The perturbation is the last part of the column's name, unless it is given.
+    """
+    kind = (perturbation or column.rpartition("/")[2]) if task == "grounding" else task
+    return next((name for name, kinds in ABILITIES.items() if kind in kinds), None)
+
+
+def rank(column: str) -> tuple[int, str]:
+    """Sorts columns in the paper's order, and others behind them by name."""
+    return (COLUMNS.index(column) if column in COLUMNS else len(COLUMNS), column)

@@ -1,0 +1,65 @@
+"""`videossr bench run`: ask a model every question of a benchmark."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+from videossr.bench.run import Progress, run
+from videossr.bench.score import score
+from videossr.cli.bench.tables import print_failures, print_scores
+from videossr.cli.console import Bar, console
+from videossr.config import assignments
+from videossr.models.base import MODELS, Decoding, model_spec
+from videossr.questions import open_questions
+
+app = App(
+    name="run",
+    help_epilogue="Example: videossr bench run demo/viubench --model chance --out demo/runs/chance\n\n"
+    f"Kinds of models: {', '.join(MODELS.names())}",
+)
+
+
+@app.default
+def command(
+    bench: str,
+    /,
+    *,
+    model: str,
+    out: str,
+    corpus: str | None = None,
+    limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    max_tokens: Annotated[int, Parameter(validator=Number(gte=1, lte=65536))] = Decoding().max_tokens,
+    seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**63))] = 0,
+    overrides: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
+) -> None:
+    """Ask a model every question, decoding greedily, and keep each answer word for word.
+
+    A run that was stopped goes on where it was when the same command is run again; then what failed is asked once more.
+
+    Args:
+        bench: Folder that `videossr build` wrote, or its address, or questions that others have published.
+        model: Which model: chance, constant, hf:PATH, vllm:PATH, openai:MODEL@URL.
+        out: Folder of the run.
+        corpus: Folder or address of its frame packs, where it is no longer the one that the benchmark names.
+        limit: Ask this many questions, spread evenly over the columns.
+        max_tokens: Tokens of an answer, at most.
+        seed: Of the random draws, where the model makes any.
+        overrides: A setting of the model and its value, such as `batch=4`. May be repeated.
+    """
+    spec = model_spec(model, assignments(overrides))
+    questions = open_questions(bench, corpus=corpus)
+    with Bar() as bar:
+
+        def show(state: Progress) -> None:
+            failed = f", {state.failed} failed" if state.failed else ""
+            bar.show("questions", state.done, state.total, f"score {state.score:.1%}{failed}")
+
+        done = run(
+            questions, spec, out, decoding=Decoding(max_tokens=max_tokens, seed=seed), limit=limit, progress=show
+        )
+    print_scores([(done, score(done))])
+    print_failures(done)
+    console.print(f"{len(done.predictions)} predictions in {out}")

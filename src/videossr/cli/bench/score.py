@@ -1,0 +1,49 @@
+"""`videossr bench score`: score a run as the paper does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from videossr.bench.runs import read_run
+from videossr.bench.score import Denominator, score
+from videossr.cli.bench.tables import print_details, print_failures, print_scores
+from videossr.cli.console import console, safe
+
+app = App(name="score", help_epilogue="Example: videossr bench score demo/runs/chance --paper")
+
+
+@app.default
+def command(
+    run: str,
+    /,
+    *runs: str,
+    denominator: Denominator = "asked",
+    paper: Annotated[bool, Parameter(negative="")] = False,
+    as_json: Annotated[bool, Parameter("--json", negative="")] = False,
+) -> None:
+    """Score what was predicted, from what is stored: no model is asked. With several runs, one row each.
+
+    Args:
+        run: Folder of a run, complete or not.
+        runs: More of them.
+        denominator: Of all questions that were asked, or of the answers that have the asked form, as the released
+            scripts count.
+        paper: Also show the rows that the paper publishes. They are of other videos.
+        as_json: All of it as JSON.
+    """
+    found = [read_run(folder) for folder in (run, *runs)]
+    boards = [score(each, denominator) for each in found]
+    if as_json:
+        console.out(json.dumps([asdict(board) for board in boards], indent=1))
+        return
+    print_scores(list(zip(found, boards, strict=True)), paper=paper)
+    for each, board in zip(found, boards, strict=True):
+        console.print()
+        if len(found) > 1:
+            console.print(safe(board.run))
+        print_details(board)
+        print_failures(each)

@@ -1,0 +1,121 @@
+"""What the verbs of `videossr bench` print of a run. Shown by `videossr bench score RUN`."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+
+from rich.table import Table
+
+from videossr.bench.runs import Run
+from videossr.bench.score import Estimate, Scoreboard
+from videossr.bench.viubench import published, rank
+from videossr.cli.console import console, safe
+
+FEW_VIDEOS = 30
+"""Videos below which an interval is too narrow to trust."""
+
+REASONS = 5
+"""Reasons of failure that are shown."""
+
+GUESSES = {
+    "uniform": "uniform guess",
+    "law": "guess from the law",
+    "constant": "best constant answer",
+    "smooth": "best constant for the smooth reward",
+}
+
+
+def print_scores(boards: Sequence[tuple[Run, Scoreboard]], *, paper: bool = False) -> None:
+    """The paper's table: a row for each run, with its interval below, then what answers without looking score."""
+    columns = sorted({each.column for _, board in boards for each in board.columns}, key=rank)
+    table = Table("", *(safe(column).replace("/", "\n", 1) for column in columns), "overall", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for _, board in boards:
+        found = {
+            each.column: each.score if board.denominator == "asked" else each.answered_score for each in board.columns
+        }
+        table.add_row(safe(board.run), *(interval(found.get(column)) for column in columns), interval(board.overall))
+    guesses = next((run.manifest["chance"] for run, _ in boards if run.manifest and "chance" in run.manifest), {})
+    for guess in ("uniform", "law", "constant"):
+        row = {column: worths[guess]["score"] for column, worths in guesses.items()}
+        if row:
+            table.add_row(f"({GUESSES[guess]})", *_row(row, columns))
+    if paper:
+        for model in published():
+            table.add_row(
+                f"{model.model} †",
+                *_row({name: value / 100 for name, value in model.columns.items()}, columns, model.overall / 100),
+            )
+    console.print(table)
+    if paper:
+        console.print("† as the paper prints it, on other videos: not comparable, unless the released set was run")
+
+
+def print_details(board: Scoreboard) -> None:
+    """Coverage, both rewards and both denominators by column, and the means by task and ability."""
+    table = Table(
+        "column", "metric", "asked", "answered", "parsed", "asked: all", "parsed only", "smooth", "strict", box=None
+    )
+    for each in board.columns:
+        counts = (str(each.asked), str(each.answered), str(each.parsed))
+        estimates = (each.score, each.answered_score, each.smooth, each.strict)
+        table.add_row(safe(each.column), each.metric, *counts, *(line(found) for found in estimates))
+    console.print(table)
+    for kind, means in (("task", board.tasks), ("ability", board.abilities)):
+        for name, mean in means.items():
+            console.print(f"  {kind} {safe(name)}: {line(mean)}")
+    counted = (
+        "of all that were asked"
+        if board.denominator == "asked"
+        else "of what parsed alone, as the released scripts count"
+    )
+    console.print(f"  overall, mean of {len(board.columns)} columns, {counted}: {line(board.overall)}")
+    console.print(
+        f"  coverage {board.coverage:.1%} of the benchmark, not of the asked form {board.unparsed:.1%} of the answers"
+    )
+    if board.videos < FEW_VIDEOS:
+        console.print(f"  the intervals rest on {board.videos} videos: too few to trust them")
+
+
+def print_failures(run: Run) -> None:
+    """What gave no text, by reason, with an example of each; and how many questions are still open."""
+    failed = [prediction for prediction in run.predictions if prediction.error]
+    reasons = Counter(prediction.error for prediction in failed)
+    if failed:
+        console.print(f"{len(failed)} questions failed and count as wrong; the same command asks them once more:")
+    for reason, count in reasons.most_common(REASONS):
+        example = next(prediction for prediction in failed if prediction.error == reason)
+        console.print(f"  {count} x {safe(reason)} (question {safe(example.id, 40)}, {safe(example.column, 40)})")
+    if len(reasons) > REASONS:
+        console.print(f"  and {len(reasons) - REASONS} other reasons")
+    wanted = run.config.limit or run.config.size
+    if left := min(wanted, run.config.size) - len(run.predictions):
+        console.print(f"{left} questions are still open: the scores are those of a part of the benchmark")
+
+
+def percent(share: float) -> str:
+    """One decimal, halves up, as the paper prints 1/16: 6.3."""
+    return f"{math.floor(share * 1000 + 0.5 + 1e-9) / 10:.1f}"
+
+
+def interval(found: Estimate | None) -> str:
+    """Percent, and the interval on a line of its own."""
+    return f"{percent(found.value)}\n{100 * found.low:.0f}-{100 * found.high:.0f}" if found else "-"
+
+
+def line(found: Estimate | None) -> str:
+    """Percent, and the interval behind it."""
+    return f"{percent(found.value)} [{percent(found.low)}, {percent(found.high)}]" if found else "-"
+
+
+def _row(values: Mapping[str, float], columns: Iterable[str], overall: float | None = None) -> list[str]:
+    """In percent: a cell for each column, and their mean, if it has them all."""
+    found = [values.get(column) for column in columns]
+    known = [value for value in found if value is not None]
+    if overall is None and len(known) == len(found):
+        overall = fmean(known)
+    return [percent(value) if value is not None else "-" for value in (*found, overall)]

@@ -34,7 +34,7 @@ def command(
     items: Annotated[int, Parameter(validator=Number(gte=0, lte=100))] = 2,
     questions: str | None = None,
     corpus: str | None = None,
-    thumb_height: Annotated[int, Parameter(validator=Number(gte=16))] = 56,
+    thumb_height: Annotated[int, Parameter(validator=Number(gte=16))] = 48,
 ) -> None:
     """Report benchmark runs, finished or not: scores, charts, how answers go wrong, worst and best items.
 

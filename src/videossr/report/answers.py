@@ -9,7 +9,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import fmean
 
 import numpy as np
@@ -120,7 +119,8 @@ def spans(answers: Answers) -> Spans:
         values = (*differences[0].mean(axis=0), *differences[1].mean(axis=0), _length_ratio(said, gold))
         for offset, value in zip(offsets, values, strict=True):
             offset[prediction.index] = float(value)
-    return Spans(tuple(histogram), *answers.means(offsets), beyond)
+    start, end, start_slots, end_slots, length = answers.means(offsets)
+    return Spans(tuple(histogram), start, end, start_slots, end_slots, length, beyond)
 
 
 def _length_ratio(said: NDArray[np.float64], gold: tuple[float, float]) -> float:
@@ -130,7 +130,7 @@ def _length_ratio(said: NDArray[np.float64], gold: tuple[float, float]) -> float
 def slots_at(prediction: Prediction, seconds: ArrayLike) -> NDArray[np.float64]:
     """Where times lie in the slots of the clip: 2.5 is the middle of slot 2. Times outside it lie at its ends."""
     edges = np.array([*prediction.times_ms, prediction.end_ms]) / 1000
-    places: NDArray[np.float64] = np.interp(seconds, edges, np.arange(len(edges)))
+    places: NDArray[np.float64] = np.interp(np.asarray(seconds, float), edges, np.arange(len(edges)))
     return places
 
 
@@ -271,10 +271,13 @@ def _grouping(values: Sequence[float | str]) -> tuple[tuple[str, ...], Callable[
         return tuple(plain(text, 24) for text in texts), lambda value: at[str(value)]
     if len(numbers) <= _DISTINCT:
         return tuple(f"{number:g}" for number in numbers), lambda value: numbers.index(float(value))
-    cuts = np.quantile([float(value) for value in values], np.linspace(0, 1, _QUANTILES + 1), method="nearest")
-    edges = sorted({float(cut) for cut in cuts})
-    inner = np.array(edges[1:-1])
-    return (
-        tuple(f"{low:.3g}-{high:.3g}" for low, high in pairwise(edges)),
-        lambda value: int(np.searchsorted(inner, float(value), side="left")),
-    )
+    cuts = np.quantile([float(value) for value in values], np.linspace(0, 1, _QUANTILES + 1)[1:-1], method="nearest")
+    inner = np.array(sorted({float(cut) for cut in cuts} - {float(numbers[-1])}))
+
+    def group(value: float | str) -> int:
+        return int(np.searchsorted(inner, float(value), side="left"))
+
+    members: list[list[float]] = [[] for _ in range(len(inner) + 1)]
+    for number in numbers:
+        members[group(number)].append(number)
+    return tuple(f"{min(each):.3g}-{max(each):.3g}" if len(each) > 1 else f"{each[0]:.3g}" for each in members), group

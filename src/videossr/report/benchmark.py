@@ -58,7 +58,7 @@ def write_report(
     questions: Mapping[str, Questions | str],
     out: Path,
     most: int = 2,
-    thumb_height: int = 56,
+    thumb_height: int = 48,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write the page of the runs of one or several benchmarks.
@@ -119,13 +119,8 @@ def _part(
 def _facts(scored: Scored) -> dict[str, str]:
     """What was asked of which model, and how."""
     config, manifest, decoding = scored.run.config, scored.run.manifest, scored.run.config.decoding
-    sampling = (
-        "greedy"
-        if decoding.temperature == 0
-        else (
-            f"temperature {decoding.temperature:g}, top-p {decoding.top_p:g}, top-k {decoding.top_k}, seed {decoding.seed}"
-        )
-    )
+    cut = f"top-p {decoding.top_p:g}, top-k {decoding.top_k}, seed {decoding.seed}"
+    sampling = f"temperature {decoding.temperature:g}, {cut}" if decoding.temperature else "greedy"
     facts = {
         "model": config.model,
         "decoding": f"{sampling}, at most {decoding.max_tokens} tokens"

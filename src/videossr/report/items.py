@@ -151,7 +151,8 @@ def _item(
     thumb_height: int,
 ) -> Item:
     prediction = answers[0][1].prediction
-    question, truth, strips, size, rest, missing = None, Truth(), (), (9, 16), 0, ""
+    strips: tuple[Strip, ...] = ()
+    question, truth, size, rest, missing = None, Truth(), (9, 16), 0, ""
     if questions is not None:
         try:
             question, truth = questions.question(prediction.index), questions.truth(prediction.index)

@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from markupsafe import Markup
 
@@ -21,6 +21,8 @@ from videossr.bench.score import Estimate
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+_Dash: TypeAlias = tuple[int, tuple[float, ...]]
 
 RUNS = 8
 """Runs that are told apart by color and marker; those behind them start again."""
@@ -31,7 +33,7 @@ _INK, _SOFT, _LINE, _SHEET = "#fe0010", "#fe0011", "#fe0012", "#fe0013"
 _VARIABLES = {_INK: "ink", _SOFT: "soft", _LINE: "line", _SHEET: "sheet"}
 _SYMBOLS = "●■▲◆▼✚★✖"
 
-_STYLE: dict[str, object] = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "videossr",
     "text.parse_math": False,
@@ -85,19 +87,23 @@ def columns_chart(
     step = 0.72 / max(1, len(runs))
     figure, axes = _figure(400, 46 + len(names) * max(34, 15 * len(runs) + 10))
     for at, marks in enumerate(chance):
-        style = (_SOFT, 1.4, ("solid", (0, (2, 1.5)), (0, (1, 1)))[at % 3])
-        for row, value in enumerate(marks):
-            if value is not None:
-                axes.plot(
-                    [100 * value] * 2, [row - 0.42, row + 0.42], color=style[0], lw=style[1], ls=style[2], zorder=1.5
-                )
+        known = [(100 * value, row) for row, value in enumerate(marks) if value is not None]
+        values, rows = [value for value, _ in known], [row for _, row in known]
+        axes.vlines(
+            values,
+            [row - 0.42 for row in rows],
+            [row + 0.42 for row in rows],
+            _SOFT,
+            _DASHES[at % 3],
+            lw=1.4,
+            zorder=1.5,
+        )
     for at, scores in enumerate(runs):
-        for row, score in enumerate(scores):
-            if score is None:
-                continue
-            y = row + (at - (len(runs) - 1) / 2) * step
-            axes.plot([100 * score.low, 100 * score.high], [y, y], color=_run(at), lw=2, alpha=0.55)
-            axes.plot(100 * score.value, y, MARKERS[at % RUNS], color=_run(at), ms=6, mec=_SHEET, mew=0.8)
+        shift = (at - (len(runs) - 1) / 2) * step
+        found = [(row + shift, score) for row, score in enumerate(scores) if score is not None]
+        places = [place for place, _ in found]
+        axes.hlines(places, *_ends(found), _run(at), lw=2, alpha=0.55)
+        axes.plot([100 * score.value for _, score in found], places, MARKERS[at % RUNS], **_marker(at, 6))
     axes.set(xlim=(0, 100), ylim=(len(names) - 0.5, -0.5), xlabel="score, %")
     axes.set_yticks(range(len(names)), list(names))
     axes.set_xticks(range(0, 101, 20))
@@ -141,10 +147,10 @@ def knob_chart(bins: Sequence[str], runs: Sequence[Sequence[Estimate | None]], l
         shift = (at - (len(runs) - 1) / 2) * 0.09
         known = [(place + shift, score) for place, score in enumerate(scores) if score is not None]
         places = [place for place, _ in known]
-        axes.plot(places, [100 * score.value for _, score in known], color=_run(at), lw=1.2, alpha=0.7)
-        for place, score in known:
-            axes.plot([place, place], [100 * score.low, 100 * score.high], color=_run(at), lw=1.6, alpha=0.55)
-            axes.plot(place, 100 * score.value, MARKERS[at % RUNS], color=_run(at), ms=5, mec=_SHEET, mew=0.7)
+        values = [100 * score.value for _, score in known]
+        axes.plot(places, values, color=_run(at), lw=1.2, alpha=0.7)
+        axes.vlines(places, *_ends(known), _run(at), lw=1.6, alpha=0.55)
+        axes.plot(places, values, MARKERS[at % RUNS], **_marker(at, 5))
     axes.set(ylim=(0, 100), xlim=(-0.45, len(bins) - 0.55), xlabel=xlabel)
     axes.set_xticks(range(len(bins)), list(bins))
     crowded = sum(map(len, bins)) > 30
@@ -155,6 +161,19 @@ def knob_chart(bins: Sequence[str], runs: Sequence[Sequence[Estimate | None]], l
     axes.grid(axis="y")
     axes.spines["left"].set_visible(False)
     return _svg(figure, label)
+
+
+_DASHES: tuple[_Dash, ...] = ((0, ()), (0, (2, 1.5)), (0, (1, 1)))
+
+
+def _ends(places: Sequence[tuple[float, Estimate]]) -> tuple[list[float], list[float]]:
+    """Both ends of the intervals, in percent."""
+    return [100 * score.low for _, score in places], [100 * score.high for _, score in places]
+
+
+def _marker(number: int, size: float) -> dict[str, Any]:
+    """A run's marker; one at the edge of the chart is whole."""
+    return {"color": _run(number), "ms": size, "mec": _SHEET, "mew": 0.7, "clip_on": False, "zorder": 3}
 
 
 def _run(number: int) -> str:

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from videossr.report.gallery import Card, make_sprite, shown_knobs, write_gallery
+from videossr.report.gallery import Card, shown_knobs, write_gallery
+from videossr.report.strips import make_sprite
 from videossr.sample import JSON
 
 

@@ -1,7 +1,5 @@
 // Behavior of the gallery page: filters, keys, the stage, playing. In the page it follows gallery_strips.js.
 
-const $ = (selector, root = document) => root.querySelector(selector);
-const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 const cards = $$(".card");
 const filters = { task: "", column: "", q: "" };
 const speeds = [1, 2, 4, 8];
@@ -229,29 +227,6 @@ async function copy(button) {
   setTimeout(() => (button.textContent = "Copy"), 1500);
 }
 
-// ---- Frames are unpacked when their card comes near
-
-function unpack(card) {
-  for (const clip of $$(".clip", card)) {
-    const bytes = Uint8Array.from(atob($(".sprite", clip).textContent), (letter) => letter.charCodeAt(0));
-    const address = URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));
-    clip.style.setProperty("--sprite", `url("${address}")`);
-    $(".sprite", clip).remove();
-  }
-  show(slotOf(card));
-}
-
-const near = new IntersectionObserver(
-  (entries) => {
-    for (const { isIntersecting, target } of entries) {
-      if (!isIntersecting) continue;
-      near.unobserve(target);
-      unpack(target);
-    }
-  },
-  { rootMargin: "1200px" },
-);
-
 // ---- Wiring
 
 const keys = {
@@ -296,8 +271,11 @@ document.addEventListener("click", ({ target }) => {
   else if (target.matches(".copy")) copy(target);
 });
 
+whenNear(cards, (card) => {
+  unpack(card);
+  show(slotOf(card));
+});
 for (const card of cards) {
-  near.observe(card);
   card.addEventListener("focusin", () => select(card));
   const look = ({ target }) => {
     const slot = target.closest(".slot");

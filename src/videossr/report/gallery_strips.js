@@ -1,4 +1,3 @@
-"use strict";
 // The strips of the gallery page: rows of slots as wide as they last, each with an axis. gallery.js follows in the page.
 
 let laidOut = "";

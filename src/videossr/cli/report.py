@@ -1,0 +1,92 @@
+"""`videossr report`: what runs reached, as one page, or as a table for other programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+from videossr.bench.runs import read_run
+from videossr.cli.console import Bar, console
+from videossr.questions import Questions, open_questions
+from videossr.report.benchmark import write_report
+from videossr.report.formats import as_json, comma_separated, markdown
+from videossr.report.table import Benchmark, gather
+from videossr.store import place, write_text
+
+app = App(name="report", help_epilogue="Example: videossr report demo/runs/chance --out demo/report.html")
+
+TEXTS = {"md": markdown, "csv": comma_separated, "json": as_json}
+
+
+@app.default
+def command(
+    run: str,
+    /,
+    *runs: str,
+    out: Path | None = None,
+    format: Literal["html", "md", "csv", "json"] = "html",
+    paper: Annotated[bool, Parameter(negative="")] = False,
+    items: Annotated[int, Parameter(validator=Number(gte=0, lte=100))] = 2,
+    questions: str | None = None,
+    corpus: str | None = None,
+    thumb_height: Annotated[int, Parameter(validator=Number(gte=16))] = 48,
+) -> None:
+    """Report benchmark runs, finished or not: scores, charts, how answers go wrong, worst and best items.
+
+    Args:
+        run: Folder of a run.
+        runs: More of them; runs of other questions get tables of their own.
+        out: The page, or the file of another format; those are printed without it.
+        format: A page, or the tables as Markdown or CSV, or all figures as JSON.
+        paper: Add the rows that the paper publishes, which are of other videos.
+        items: Worst and best items that the page shows of each run and column.
+        questions: Folder of the questions, where they are no longer where the run found them.
+        corpus: Folder or address of their frame packs, where those are elsewhere.
+        thumb_height: Height of the frames on the page, in pixels.
+    """
+    if format == "html" and out is None:
+        raise ValueError("a page needs a file: name one with --out report.html, or choose --format md")
+    found = gather([read_run(folder) for folder in (run, *runs)], paper=paper)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    if format != "html":
+        text = TEXTS[format](found)
+        if out is None:
+            sys.stdout.write(text)
+        else:
+            write_text(out, text)
+            console.print(f"{sum(len(each.runs) for each in found)} runs in {out}")
+        return
+    assert out is not None
+    with Bar() as bar:
+        write_report(
+            found,
+            _opened(found, questions, corpus),
+            out,
+            items,
+            thumb_height,
+            progress=lambda done, total: bar.show("items", done, total),
+        )
+    console.print(f"{sum(len(each.runs) for each in found)} runs in {out}")
+
+
+def _opened(benchmarks: Sequence[Benchmark], path: str | None, corpus: str | None) -> dict[str, Questions | str]:
+    """The questions of each benchmark, or why they are not at hand; a report needs them for its frames alone."""
+    found: dict[str, Questions | str] = {}
+    for benchmark in benchmarks:
+        where = path or benchmark.runs[0].run.config.questions
+        try:
+            opened = open_questions(place(where), corpus)
+            found[benchmark.hash] = (
+                opened
+                if opened.hash == benchmark.hash
+                else f"{where} holds other questions, {opened.hash[:12]}; name the right ones with --questions"
+            )
+        except (OSError, ValueError) as error:
+            found[benchmark.hash] = f"{error}; name the questions with --questions"
+    return found

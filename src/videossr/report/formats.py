@@ -1,0 +1,160 @@
+"""A report as text for other programs and for a README: Markdown, CSV, JSON.
+
+videossr report RUN... --format md
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import videossr
+from videossr.bench.score import Estimate
+from videossr.report.answers import confusions, displacement, knobs, spans
+from videossr.report.page import plain
+from videossr.report.table import PUBLISHED, Benchmark, Row, Scored, short
+
+FIELDS = (
+    *("benchmark", "row", "kind", "note", "level", "name", "task", "metric", "denominator"),
+    *("value", "low", "high", "asked", "answered", "parsed"),
+)
+"""Columns of the CSV; a line is one figure, as a share of 1."""
+
+
+def markdown(benchmarks: Sequence[Benchmark]) -> str:
+    """The tables in the paper's layout, in percent with 95% intervals, ready for a README."""
+    return "\n".join(_tables(benchmark) for benchmark in benchmarks)
+
+
+def _tables(benchmark: Benchmark) -> str:
+    heads = [f"{benchmark.task_of[column]} {short(column)}" for column in benchmark.columns]
+    means = [("task", name) for name in benchmark.tasks] + [("ability", name) for name in benchmark.abilities]
+    lines = [
+        f"VIUBench layout, questions `{benchmark.hash[:12]}` ({benchmark.size:,}); percent with 95% intervals; what "
+        "failed or does not parse counts as wrong.",
+        "",
+        *_table(["model", *heads, "overall"], benchmark.rows, benchmark.figures[: len(heads) + 1]),
+        "",
+        *_table(["model", *(f"mean: {name}" for _, name in means)], benchmark.rows, means),
+        "",
+        *_table_of_runs(benchmark),
+        "",
+    ]
+    notes = [f"- {_cell(row.name)}: {_cell(row.note)}" for row in benchmark.rows if row.kind == "run" and row.note]
+    if any(row.kind == "published" for row in benchmark.rows):
+        notes.append(f"- † {PUBLISHED}")
+    return "\n".join([*lines, *notes, ""] if notes else lines)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Row], figures: Sequence[tuple[str, str]]) -> list[str]:
+    lines = [_line(map(_cell, heads)), _line([":--", *["--:"] * len(figures)])]
+    for row in rows:
+        name = {"run": "{}", "guess": "*guess: {}*", "published": "{} †"}[row.kind].format(_cell(row.name))
+        lines.append(_line([name, *(percent(row.cell(*figure).asked) for figure in figures)]))
+    return lines
+
+
+def _table_of_runs(benchmark: Benchmark) -> list[str]:
+    heads = ["model", "questions", "coverage", "not of the asked form", "overall, parsed answers alone"]
+    lines = [_line(heads), _line([":--", *["--:"] * 4])]
+    for each in benchmark.runs:
+        board = each.asked
+        figures = [f"{board.coverage:.1%}", f"{board.unparsed:.1%}", percent(each.answered.overall)]
+        lines.append(_line([_cell(each.name), f"{len(each.run.predictions):,}", *figures]))
+    return lines
+
+
+def percent(figure: Estimate | None) -> str:
+    """A figure in percent with its interval, where it has one."""
+    if figure is None:
+        return "–"  # noqa: RUF001
+    value = f"{100 * figure.value:.1f}"
+    return value if figure.low == figure.high else f"{value} [{100 * figure.low:.1f}, {100 * figure.high:.1f}]"
+
+
+def _line(cells: object) -> str:
+    return f"| {' | '.join(cells)} |"  # type: ignore[arg-type]
+
+
+def _cell(text: str) -> str:
+    """Text that neither ends a cell nor starts markup."""
+    flat = " ".join(plain(text).split())
+    return "".join(f"\\{letter}" if letter in "\\`*_[]<>|~#" else letter for letter in flat)
+
+
+def comma_separated(benchmarks: Sequence[Benchmark]) -> str:
+    """All figures of the tables, one a line."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    for benchmark in benchmarks:
+        for row in benchmark.rows:
+            writer.writerows(_figures(benchmark, row))
+    return file.getvalue()
+
+
+def _figures(benchmark: Benchmark, row: Row) -> list[dict[str, object]]:
+    scores = next((each.asked.columns for each in benchmark.runs if row.kind == "run" and each.name == row.name), ())
+    counts = {each.column: (each.asked, each.answered, each.parsed) for each in scores}
+    lines: list[dict[str, object]] = []
+    for level, name in benchmark.figures:
+        cell = row.cell(level, name)
+        for denominator, figure in (("asked", cell.asked), ("answered", cell.answered)):
+            if figure is None:
+                continue
+            column = name if level == "column" else ""
+            known = (
+                *(benchmark.hash, row.name, row.kind, row.note, level, plain(name)),
+                *(benchmark.task_of.get(column, ""), benchmark.metrics.get(column, ""), denominator),
+                *(figure.value, figure.low, figure.high, *counts.get(column, ("", "", ""))),
+            )
+            lines.append(dict(zip(FIELDS, known, strict=True)))
+    return lines
+
+
+def as_json(benchmarks: Sequence[Benchmark]) -> str:
+    """Everything numeric that the page shows."""
+    return json.dumps(
+        {"videossr": videossr.__version__, "benchmarks": [_benchmark(each) for each in benchmarks]},
+        indent=1,
+        allow_nan=False,
+    )
+
+
+def _benchmark(benchmark: Benchmark) -> dict[str, object]:
+    return {
+        "hash": benchmark.hash,
+        "questions": benchmark.size,
+        "columns": list(benchmark.columns),
+        "metrics": dict(benchmark.metrics),
+        "runs": [_run(benchmark, each) for each in benchmark.runs],
+        "difficulty": {
+            column: [asdict(knob) for knob in knobs([each.answers[column] for each in benchmark.runs])]
+            for column in benchmark.columns
+        },
+        "reference": [asdict(row) for row in benchmark.rows if row.kind != "run"],
+    }
+
+
+def _run(benchmark: Benchmark, scored: Scored) -> dict[str, object]:
+    details: dict[str, object] = {}
+    for column in benchmark.columns:
+        task = benchmark.task_of[column]
+        if task == "grounding":
+            details[column] = asdict(spans(scored.answers[column]))
+        elif task == "counting":
+            details[column] = [asdict(each) for each in confusions(scored.answers[column])]
+        elif task == "jigsaw":
+            details[column] = asdict(displacement(scored.answers[column]))
+    return {
+        "name": scored.name,
+        "note": scored.note,
+        "complete": scored.run.manifest is not None,
+        "config": asdict(scored.run.config),
+        "manifest": scored.run.manifest,
+        "scores": {"asked": asdict(scored.asked), "answered": asdict(scored.answered)},
+        "answers": details,
+    }

@@ -1,0 +1,74 @@
+"""Self-contained HTML pages: one file each, every text escaped, no script but the page's own, nothing from the network.
+
+What a page shows is untrusted (paths, names, prompts, a model's answers). Exercised by
+`videossr gallery DATASET --out gallery.html` and `videossr report RUN --out report.html`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import unicodedata
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from videossr.store import replacing
+
+
+def write_page(template: str, out: Path, styles: Sequence[str], scripts: Sequence[str], **context: object) -> None:
+    """Write the page of a template; the file appears under its name only when it is complete.
+
+    The template extends `page.html.jinja`. It is streamed to the file, so that an iterator in `context` may hold the
+    pixels of one thing at a time.
+
+    Args:
+        template: name of an asset of this package.
+        out: the HTML file to write.
+        styles: names of the style sheets that follow `page.css`.
+        scripts: names of the scripts that follow `frames.js`.
+        context: what the template shows; `title` and `facts` (name -> value) are its heading.
+    """
+    script = "".join(_asset(name) for name in ("frames.js", *scripts))
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_asset)
+    )
+    environment.filters["seconds"] = lambda milliseconds: f"{milliseconds / 1000:.2f}"
+    page = environment.get_template(template).generate(
+        style=Markup("".join(_asset(name) for name in ("page.css", *styles))),
+        script=Markup(script),
+        script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **context,
+    )
+    with (
+        replacing(out) as partial,
+        partial.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
+    ):
+        file.writelines(page)
+
+
+def plain(text: str, most: int | None = None) -> str:
+    """Text that can be shown anywhere: what is not printed by itself stands as its code.
+
+    Such are control characters, marks that turn the direction of the text around them, and halves of pairs. Line ends
+    and tabs stay. With `most`, what is longer is cut there, and says how long it was.
+    """
+    kept = text if most is None else text[:most]
+    shown = "".join(_code(letter) if unicodedata.category(letter) in _UNSEEN else letter for letter in kept)
+    return shown if len(kept) == len(text) else f"{shown} … ({len(text):,} characters)"
+
+
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def _code(letter: str) -> str:
+    if letter in "\n\t":
+        return letter
+    return letter.encode("ascii", "backslashreplace").decode() if ord(letter) > 127 else f"\\x{ord(letter):02x}"
+
+
+def _asset(name: str) -> str:
+    return (files("videossr.report") / name).read_text("utf-8")

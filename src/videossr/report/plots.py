@@ -1,0 +1,233 @@
+"""Charts of a report as inline SVG: text stays text, and colors are the page's, so that they follow light and dark.
+
+Drawn for `videossr report RUN --out report.html`. matplotlib is imported when the first chart is drawn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from markupsafe import Markup
+
+from videossr.bench.score import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_Dash: TypeAlias = tuple[int, tuple[float, ...]]
+
+RUNS = 8
+"""Runs that are told apart by color and marker; those behind them start again."""
+
+MARKERS = "os^DvP*X"
+
+_INK, _SOFT, _LINE, _SHEET = "#fe0010", "#fe0011", "#fe0012", "#fe0013"
+_VARIABLES = {_INK: "ink", _SOFT: "soft", _LINE: "line", _SHEET: "sheet"}
+_SYMBOLS = "●■▲◆▼✚★✖"
+
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "videossr",
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "text.color": _INK,
+    "axes.edgecolor": _LINE,
+    "axes.labelcolor": _SOFT,
+    "axes.labelsize": 11,
+    "axes.linewidth": 1,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "axes.axisbelow": True,
+    "figure.facecolor": "none",
+    "xtick.color": _LINE,
+    "ytick.color": _LINE,
+    "xtick.labelcolor": _SOFT,
+    "ytick.labelcolor": _INK,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "grid.color": _LINE,
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 1.6,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A thing that has its own color and sign on every chart of the page."""
+
+    name: str
+    number: int
+
+    @property
+    def color(self) -> str:
+        return f"var(--run{self.number % RUNS})"
+
+    @property
+    def symbol(self) -> str:
+        return _SYMBOLS[self.number % RUNS]
+
+
+def columns_chart(
+    names: Sequence[str],
+    runs: Sequence[Sequence[Estimate | None]],
+    chance: Sequence[Sequence[float | None]],
+    label: str,
+) -> Markup:
+    """Scores in percent: a row for each column, in it a point with its interval for each run, and chance as ticks."""
+    step = 0.72 / max(1, len(runs))
+    figure, axes = _figure(400, 46 + len(names) * max(34, 15 * len(runs) + 10))
+    for at, marks in enumerate(chance):
+        known = [(100 * value, row) for row, value in enumerate(marks) if value is not None]
+        values, rows = [value for value, _ in known], [row for _, row in known]
+        axes.vlines(
+            values,
+            [row - 0.42 for row in rows],
+            [row + 0.42 for row in rows],
+            _SOFT,
+            _DASHES[at % 3],
+            lw=1.4,
+            zorder=1.5,
+        )
+    for at, scores in enumerate(runs):
+        shift = (at - (len(runs) - 1) / 2) * step
+        found = [(row + shift, score) for row, score in enumerate(scores) if score is not None]
+        places = [place for place, _ in found]
+        axes.hlines(places, *_ends(found), _run(at), lw=2, alpha=0.55)
+        axes.plot([100 * score.value for _, score in found], places, MARKERS[at % RUNS], **_marker(at, 6))
+    axes.set(xlim=(0, 100), ylim=(len(names) - 0.5, -0.5), xlabel="score, %")
+    axes.set_yticks(range(len(names)), list(names))
+    axes.set_xticks(range(0, 101, 20))
+    axes.grid(axis="x")
+    axes.tick_params(length=0)
+    axes.spines["left"].set_visible(False)
+    return _svg(figure, label)
+
+
+def histogram_chart(
+    names: Sequence[str],
+    runs: Sequence[Sequence[float]],
+    label: str,
+    xlabel: str,
+    apart: int = 0,
+    what: str = "answers, %",
+) -> Markup:
+    """Shares in percent of the groups `names`, bars for each run; the first `apart` of them stand by themselves."""
+    figure, axes = _figure(400, 190)
+    places = [at + (0.6 if at >= apart > 0 else 0) for at in range(len(names))]
+    width = 0.86 / max(1, len(runs))
+    for at, shares in enumerate(runs):
+        shift = (at - (len(runs) - 1) / 2) * width
+        axes.bar([place + shift for place in places], [100 * share for share in shares], width * 0.92, color=_run(at))
+    axes.set(xlabel=xlabel, ylabel=what, xlim=(-0.6, places[-1] + 0.6))
+    axes.set_xticks(places, list(names))
+    axes.tick_params(length=0)
+    axes.tick_params(axis="x", labelsize=9.5 if len(names) > 11 else 11)
+    axes.tick_params(axis="y", labelcolor=_SOFT)
+    axes.set_ylim(bottom=0)
+    axes.locator_params(axis="y", nbins=4, integer=True)
+    axes.grid(axis="y")
+    axes.spines["left"].set_visible(False)
+    return _svg(figure, label)
+
+
+def knob_chart(bins: Sequence[str], runs: Sequence[Sequence[Estimate | None]], label: str, xlabel: str) -> Markup:
+    """Score in percent against the groups of a knob: a line with intervals for each run."""
+    figure, axes = _figure(300, 180)
+    for at, scores in enumerate(runs):
+        shift = (at - (len(runs) - 1) / 2) * 0.09
+        known = [(place + shift, score) for place, score in enumerate(scores) if score is not None]
+        places = [place for place, _ in known]
+        values = [100 * score.value for _, score in known]
+        axes.plot(places, values, color=_run(at), lw=1.2, alpha=0.7)
+        axes.vlines(places, *_ends(known), _run(at), lw=1.6, alpha=0.55)
+        axes.plot(places, values, MARKERS[at % RUNS], **_marker(at, 5))
+    axes.set(ylim=(0, 100), xlim=(-0.45, len(bins) - 0.55), xlabel=xlabel)
+    axes.set_xticks(range(len(bins)), list(bins))
+    crowded = sum(map(len, bins)) > 30
+    axes.tick_params(axis="x", labelsize=8.5 if crowded else 10, rotation=30 if sum(map(len, bins)) > 48 else 0)
+    axes.set_yticks(range(0, 101, 25))
+    axes.tick_params(length=0)
+    axes.tick_params(axis="y", labelcolor=_SOFT)
+    axes.grid(axis="y")
+    axes.spines["left"].set_visible(False)
+    return _svg(figure, label)
+
+
+_DASHES: tuple[_Dash, ...] = ((0, ()), (0, (2, 1.5)), (0, (1, 1)))
+
+
+def _ends(places: Sequence[tuple[float, Estimate]]) -> tuple[list[float], list[float]]:
+    """Both ends of the intervals, in percent."""
+    return [100 * score.low for _, score in places], [100 * score.high for _, score in places]
+
+
+def _marker(number: int, size: float) -> dict[str, Any]:
+    """A run's marker; one at the edge of the chart is whole."""
+    return {"color": _run(number), "ms": size, "mec": _SHEET, "mew": 0.7, "clip_on": False, "zorder": 3}
+
+
+def _run(number: int) -> str:
+    """The stand-in for a run's color."""
+    return f"#fd00{number % RUNS:02x}"
+
+
+def _figure(width: int, height: int) -> tuple[Figure, Axes]:
+    """A figure of so many pixels on the page."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    with rc_context(_STYLE):
+        figure = Figure((width / 72, height / 72), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.subplots()
+    return figure, axes
+
+
+def _svg(figure: Figure, label: str) -> Markup:
+    """The figure as an element that is an image to a reader of the page; its ids are no other chart's."""
+    from matplotlib import rc_context
+
+    file = io.StringIO()
+    with rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser has fonts of its own
+        figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    head, _, inside = file.getvalue().partition("<svg")[2].partition(">")
+    box, width = re.search(r'viewBox="([^"]+)"', head), re.search(r'width="([\d.]+)pt"', head)
+    if box is None or width is None:  # matplotlib has always written both
+        raise ValueError("matplotlib wrote an SVG without its size")
+    for pattern, replacement in _REWRITTEN:
+        inside = re.sub(pattern, replacement, inside, flags=re.DOTALL)
+    inside = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), inside)
+    used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', inside))
+    own = hashlib.sha256(inside.encode()).hexdigest()[:10]
+    inside = re.sub(r' id="([^"]+)"', lambda match: f' id="{own}-{match[1]}"' if match[1] in used else "", inside)
+    inside = re.sub(r'(url\(|href=")#', rf"\1#{own}-", inside)
+    inside = re.sub(r"#fd00([0-9a-f]{2})", lambda match: f"var(--run{int(match[1], 16)})", inside)
+    for stand_in, name in _VARIABLES.items():
+        inside = inside.replace(stand_in, f"var(--{name})")
+    start = Markup(
+        '<svg class="chart" viewBox="{}" role="img" aria-label="{}" style="max-width:{}px"><title>{}</title>'
+    )
+    return start.format(box[1], label, width[1], label) + Markup(inside)
+
+
+_REWRITTEN = (
+    (r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", ""),
+    (r"xlink:href", "href"),
+    (r"font: ([\d.]+)px [^;\"]+", r"font-size: \1px"),
+    (r"font-family: [^;\"]+(; )?", ""),
+    (r"\n\s*", " "),
+)
+"""What is left out of matplotlib's SVG, which is written to stand alone: fonts, styles of all elements."""

@@ -1,0 +1,249 @@
+"""The table of a report in the paper's layout: a row for each run, for guesses, and for what the paper publishes.
+
+Made for `videossr report RUN`. Runs of different benchmarks never stand in one table.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+from videossr.bench.runs import Run
+from videossr.bench.score import Estimate, Scoreboard, score
+from videossr.bench.viubench import COLUMNS, ability, published, rank
+from videossr.report.answers import Answers, by_column
+from videossr.report.page import plain
+
+PUBLISHED = "published, other videos: not comparable unless the released set is run"
+
+GUESSES = {"uniform": "any answer alike", "law": "drawn as the labels are", "constant": "the best constant answer"}
+"""What the page says of the guesses whose worth a run's manifest tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One figure of the table, in [0, 1]: over all that was asked, and over what has an answer of the asked form.
+
+    None where there is none. What was not measured has an interval without width.
+    """
+
+    asked: Estimate | None
+    answered: Estimate | None
+
+
+EMPTY = Cell(None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the table: whose it is, what is to be said of it, and its figures by name."""
+
+    name: str
+    kind: Literal["run", "guess", "published"]
+    note: str
+    columns: Mapping[str, Cell]
+    tasks: Mapping[str, Cell]
+    abilities: Mapping[str, Cell]
+    overall: Cell
+
+    def cell(self, level: str, name: str) -> Cell:
+        """The figure of a column, task or ability, or `overall`."""
+        if level == "overall":
+            return self.overall
+        levels = {"column": self.columns, "task": self.tasks, "ability": self.abilities}
+        return levels[level].get(name, EMPTY)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A run with its name on the page, its scores by both denominators, and its answers by column."""
+
+    name: str
+    run: Run
+    asked: Scoreboard
+    answered: Scoreboard
+    answers: Mapping[str, Answers]
+
+    @property
+    def model(self) -> Mapping[str, object]:
+        """What the model told of itself; nothing yet where the run is not complete."""
+        return self.run.manifest["model"] if self.run.manifest else {}
+
+    @property
+    def note(self) -> str:
+        """What must be said wherever its figures stand: how it was asked, and what is missing."""
+        size, limit = self.run.config.size, self.run.config.limit
+        label = self.model.get("label")
+        parts = [plain(str(label), 120)] if label else []
+        if self.run.manifest is None:
+            parts.append(f"unfinished: {len(self.run.predictions):,} of {limit or size:,} asked")
+        elif limit is not None and limit < size:
+            parts.append(f"asked {len(self.run.predictions):,} of {size:,}")
+        if self.run.config.decoding.n > 1:
+            parts.append(f"mean of {self.run.config.decoding.n} answers")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The runs of one benchmark, and their table.
+
+    Attributes:
+        hash, size: of the questions.
+        runs: in the order in which they were named.
+        columns, tasks, abilities: names of what the table has, in its order; `task_of` is the task of each column.
+        metrics: how each column is scored.
+        rows: those of runs first, then those of guesses, then those that are published.
+    """
+
+    hash: str
+    size: int
+    runs: tuple[Scored, ...]
+    columns: tuple[str, ...]
+    task_of: Mapping[str, str]
+    metrics: Mapping[str, str]
+    tasks: tuple[str, ...]
+    abilities: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def figures(self) -> list[tuple[str, str]]:
+        """All (level, name) of the table: its columns, `overall`, tasks, abilities."""
+        return [
+            *(("column", name) for name in self.columns),
+            ("overall", ""),
+            *(("task", name) for name in self.tasks),
+            *(("ability", name) for name in self.abilities),
+        ]
+
+
+def gather(runs: Sequence[Run], *, paper: bool = False) -> list[Benchmark]:
+    """Score runs and sort them by benchmark, in the order in which they come.
+
+    Args:
+        runs: complete or not.
+        paper: add the rows that the paper publishes, where a benchmark has its columns.
+
+    Raises ValueError where a run has no predictions yet.
+    """
+    names = dict(zip(map(id, runs), unique_names(runs), strict=True))
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.config.hash, []).append(run)
+    return [_benchmark(members, names, paper) for members in groups.values()]
+
+
+def unique_names(runs: Iterable[Run]) -> list[str]:
+    """The name of each run: its folder's, with that of the folder above where two are alike, numbered if need be."""
+    parts = [tuple(plain(part, 60) for part in run.path.absolute().parts[-2:]) for run in runs]
+    last = Counter(part[-1] for part in parts)
+    names = [part[-1] if last[part[-1]] == 1 else "/".join(part) for part in parts]
+    count: Counter[str] = Counter(names)
+    seen: Counter[str] = Counter()
+    unique = []
+    for name in names:
+        seen[name] += 1
+        unique.append(name if count[name] == 1 else f"{name} ({seen[name]})")
+    return unique
+
+
+def short(column: str) -> str:
+    """What a column is called under the name of its task: `zoom out` for `grounding/zoom_out`."""
+    return plain(column.rpartition("/")[2].replace("_", " "), 40)
+
+
+def _benchmark(runs: Sequence[Run], names: Mapping[int, str], paper: bool) -> Benchmark:
+    boards = [(score(run, "asked"), score(run, "answered")) for run in runs]
+    found = {each.column: each for board, _ in boards for each in board.columns}
+    columns = tuple(sorted(found, key=rank))
+    scored = tuple(
+        Scored(names[id(run)], run, *board, by_column(run, columns)) for run, board in zip(runs, boards, strict=True)
+    )
+    tasks = tuple(dict.fromkeys(found[column].task for column in columns))
+    abilities = tuple(sorted({name for board, _ in boards for name in board.abilities}))
+    task_of = {column: found[column].task for column in columns}
+    rows = [_run_row(each) for each in scored]
+    rows += _guess_rows(runs, task_of)
+    if paper and set(COLUMNS) & set(columns):
+        rows += _published_rows(task_of)
+    return Benchmark(
+        hash=runs[0].config.hash,
+        size=runs[0].config.size,
+        runs=scored,
+        columns=columns,
+        task_of=task_of,
+        metrics={column: found[column].metric for column in columns},
+        tasks=tasks,
+        abilities=abilities,
+        rows=tuple(rows),
+    )
+
+
+def _run_row(scored: Scored) -> Row:
+    asked, answered = scored.asked, scored.answered
+    return Row(
+        name=scored.name,
+        kind="run",
+        note=scored.note,
+        columns={each.column: Cell(each.score, each.answered_score) for each in asked.columns},
+        tasks={name: Cell(value, answered.tasks[name]) for name, value in asked.tasks.items()},
+        abilities={name: Cell(value, answered.abilities[name]) for name, value in asked.abilities.items()},
+        overall=Cell(asked.overall, answered.overall),
+    )
+
+
+def _guess_rows(runs: Sequence[Run], task_of: Mapping[str, str]) -> list[Row]:
+    """Of the first run that tells what answers are worth which look at nothing."""
+    told = next((found for run in runs if run.manifest and (found := run.manifest.get("chance"))), {})
+    rows = []
+    for guess, note in GUESSES.items():
+        values = {column: told[column][guess]["score"] for column in task_of if guess in told.get(column, {})}
+        if values:
+            rows.append(_known_row(guess, "guess", note, values, task_of))
+    return rows
+
+
+def _published_rows(task_of: Mapping[str, str]) -> list[Row]:
+    rows = []
+    for each in published():
+        values = {column: value / 100 for column, value in each.columns.items() if column in task_of}
+        overall = each.overall / 100 if len(values) == len(each.columns) == len(task_of) else None
+        rows.append(_known_row(each.model, "published", PUBLISHED, values, task_of, overall))
+    return rows
+
+
+def _known_row(
+    name: str,
+    kind: Literal["guess", "published"],
+    note: str,
+    values: Mapping[str, float],
+    task_of: Mapping[str, str],
+    overall: float | None = None,
+) -> Row:
+    """A row of figures that were not measured here; means are only of groups that it has in full."""
+
+    def mean(members: Sequence[str]) -> Cell:
+        return _known(fmean(values[column] for column in members)) if set(members) <= set(values) else EMPTY
+
+    groups: dict[str, dict[str, list[str]]] = {"task": {}, "ability": {}}
+    for column, task in task_of.items():
+        groups["task"].setdefault(task, []).append(column)
+        if kind_of := ability(column, task):
+            groups["ability"].setdefault(kind_of, []).append(column)
+    return Row(
+        name=name,
+        kind=kind,
+        note=note,
+        columns={column: _known(value) for column, value in values.items()},
+        tasks={task: mean(members) for task, members in groups["task"].items()},
+        abilities={each: mean(members) for each, members in groups["ability"].items()},
+        overall=mean(list(task_of)) if overall is None else _known(overall),
+    )
+
+
+def _known(value: float) -> Cell:
+    figure = Estimate(value, value, value)
+    return Cell(figure, figure)

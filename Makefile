@@ -11,13 +11,19 @@ SIDES := transformers4 transformers5 verl decoders
 
 demo: $(VENV)/.demo
 	@test -d "$(or $(VIDEOS),.)" || { echo "VIDEOS=$(VIDEOS) is not a folder"; exit 2; }
-	rm -rf demo/corpus demo/dataset demo/gallery.html
+	rm -rf demo/corpus demo/dataset demo/gallery.html demo/viubench demo/tiny demo/runs demo/report.html
 	$(if $(VIDEOS),,$(BIN)/python runs/demo_videos.py demo/videos)
 	$(BIN)/videossr index "$(or $(VIDEOS),demo/videos)" --out demo/corpus
 	$(BIN)/videossr build smoke --corpus demo/corpus --out demo/dataset
 	$(BIN)/videossr validate demo/dataset --model-type qwen3_vl --show 1
 	$(BIN)/videossr gallery demo/dataset --out demo/gallery.html
-	@echo "Now open demo/gallery.html in a browser. For the command videossr: . $(BIN)/activate"
+	$(BIN)/videossr build viubench --corpus demo/corpus --out demo/viubench --per-column 2
+	$(BIN)/python -m videossr.models.tiny demo/tiny
+	$(BIN)/videossr bench run demo/viubench --model chance --out demo/runs/chance
+	$(BIN)/videossr bench run demo/viubench --model hf:demo/tiny --out demo/runs/tiny
+	$(BIN)/videossr bench probe demo/dataset --model hf:demo/tiny --out demo/runs/probe
+	$(BIN)/videossr report demo/runs/chance demo/runs/tiny --out demo/report.html
+	@echo "Now open demo/gallery.html and demo/report.html in a browser. For the command videossr: . $(BIN)/activate"
 
 test: $(VENV)/.dev $(VENV)/.chromium
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not integration"

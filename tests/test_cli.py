@@ -18,7 +18,7 @@ import pytest
 from videossr.cli import main
 
 CLIPS = ("bikes.mp4", "carphone.mp4", "pancake.mkv")
-VERBS = ("index", "build", "validate", "gallery", "corpus", "dataset")
+VERBS = ("index", "build", "validate", "gallery", "corpus", "dataset", "bench", "report", "export")
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "videossr")
 
 

@@ -17,6 +17,9 @@ VERBS = {
     "build": "Draw questions from a corpus, into a dataset.",
     "validate": "Check everything that a dataset claims.",
     "gallery": "Show samples of a dataset on one page.",
+    "bench": "Put questions to a model, score what it said, compare runs.",
+    "report": "Show on one page what runs reached.",
+    "export": "Write questions in the form that other programs read.",
     "corpus": "Look at corpora, and merge them.",
     "dataset": "Look at datasets, merge and split them.",
 }

@@ -25,6 +25,7 @@ from videossr.cli.bench import app
 from videossr.dataset import VideoSSRDataset
 from videossr.models.base import MODELS
 from videossr.report.validate import validate
+from videossr.tasks.counting import count_law
 from videossr.video.corpus import Corpus
 from videossr.wording import load_wording
 
@@ -198,3 +199,14 @@ def test_a_recipe_needs_questions_that_were_built_by_one(steps: Path, tmp_path: 
     assert recipe_of(VideoSSRDataset(steps))["name"] == "steps"
     with pytest.raises(ValueError, match=r"rows\.jsonl: these questions come from no recipe"):
         recipe_of(Rows())  # type: ignore[arg-type]
+
+
+def test_the_ladder_has_every_task_in_steps_without_gaps() -> None:
+    knobs = recipes.load("ladder").knobs
+    assert [knobs[f"jigsaw/{pieces}"].pieces for pieces in range(3, 10)] == list(range(3, 10))
+    counting = [own for column, own in knobs.items() if column.startswith("counting/")]
+    assert all(len(count_law(own.slots_max, own.instances_max)) > 1 for own in counting)  # something is to be counted
+    assert (counting[0].slots_max, counting[-1].slots_max, counting[-1].instances_max) == (1, 4, 4)
+    for perturbation, shortest in {"channel_swap": 4, "rotate_180": 4, "zoom_out": 4, "mirror": 4, "shuffle": 7}.items():
+        bands = sorted(knobs[column].length for column in knobs if re.fullmatch(rf"grounding/{perturbation}/[\d-]+", column))
+        assert [slot for low, high in bands for slot in range(low, high + 1)] == list(range(shortest, 29))

@@ -1,0 +1,69 @@
+"""`videossr bench compare`: in what do runs differ, and is it more than noise?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.table import Table
+
+from videossr.bench.compare import Comparison, Difference, compare
+from videossr.bench.runs import read_run
+from videossr.cli.bench.tables import FEW_VIDEOS, line, percent
+from videossr.cli.console import console, safe
+
+app = App(name="compare", help_epilogue="Example: videossr bench compare demo/runs/chance demo/runs/constant")
+
+
+@app.default
+def command(
+    first: str,
+    second: str,
+    /,
+    *others: str,
+    shared: Annotated[bool, Parameter(negative="")] = False,
+    as_json: Annotated[bool, Parameter("--json", negative="")] = False,
+) -> None:
+    """Compare runs with the first one, question by question, with the 95% interval of each difference.
+
+    Args:
+        first: Folder of the run that the others are compared with.
+        second: Folder of a run.
+        others: More of them.
+        shared: Compare the questions that both were asked, and leave out the others.
+        as_json: All of it as JSON.
+    """
+    base = read_run(first)
+    found = [compare(base, read_run(folder), shared=shared) for folder in (second, *others)]
+    if as_json:
+        console.out(json.dumps([asdict(each) for each in found], indent=1))
+        return
+    for each in found:
+        _show(each)
+
+
+def _show(found: Comparison) -> None:
+    first, second = safe(found.first), safe(found.second)
+    table = Table("column", "questions", first, second, f"{second} - {first}", "p", "larger than noise", box=None)
+    for each in (*found.columns, found.overall):
+        table.add_row(*_row(each))
+    console.print(table)
+    columns = len(found.columns)
+    console.print(
+        "larger than noise: the 95% interval leaves out 0, and p < 0.05; "
+        f"for a column, also when {columns} are looked at (Holm)"
+    )
+    if found.left_out:
+        console.print(f"{found.left_out} questions that only one of them was asked are left out")
+    if not found.same_hash:
+        console.print("the two benchmarks have other content hashes: the questions may be worded or shown otherwise")
+    if found.videos < FEW_VIDEOS:
+        console.print(f"the intervals rest on {found.videos} videos: too few to trust them")
+
+
+def _row(each: Difference) -> list[str]:
+    verdict = "yes" if each.real else "no"
+    scores = (percent(each.first), percent(each.second), line(each.change))
+    return [safe(each.column) or "overall", str(each.questions), *scores, f"{each.p:.2g}", verdict]

@@ -207,6 +207,14 @@ def test_the_ladder_has_every_task_in_steps_without_gaps() -> None:
     counting = [own for column, own in knobs.items() if column.startswith("counting/")]
     assert all(len(count_law(own.slots_max, own.instances_max)) > 1 for own in counting)  # something is to be counted
     assert (counting[0].slots_max, counting[-1].slots_max, counting[-1].instances_max) == (1, 4, 4)
-    for perturbation, shortest in {"channel_swap": 4, "rotate_180": 4, "zoom_out": 4, "mirror": 4, "shuffle": 7}.items():
-        bands = sorted(knobs[column].length for column in knobs if re.fullmatch(rf"grounding/{perturbation}/[\d-]+", column))
+    for perturbation, shortest in {
+        "channel_swap": 4,
+        "rotate_180": 4,
+        "zoom_out": 4,
+        "mirror": 4,
+        "shuffle": 7,
+    }.items():
+        bands = sorted(
+            knobs[column].length for column in knobs if re.fullmatch(rf"grounding/{perturbation}/[\d-]+", column)
+        )
         assert [slot for low, high in bands for slot in range(low, high + 1)] == list(range(shortest, 29))

@@ -15,7 +15,7 @@ import pytest
 from tests.bench.leveled import Leveled
 from tests.bench.sampled import prediction, sampled
 from tests.build.conftest import indexed, picture, write
-from videossr.bench.halfway import choose, describe, recipe_of, write_recipe
+from videossr.bench.halfway import choose, describe, recipe_of, recipe_text
 from videossr.bench.probe import Probe, analyse
 from videossr.build import recipe as recipes
 from videossr.build.manifest import ColumnTable, RecipeTable
@@ -67,7 +67,7 @@ def test_where_none_is_near_the_nearest_is_taken_and_said_to_be() -> None:
         ("hard", "nearest", 10),
         ("harder", "far", 0),
     ]
-    text = write_recipe(choices, probe, table, Path("my half.toml"))
+    text = recipe_text(choices, probe, table, Path("my half.toml"))
     assert "# hard: success (exact) 0.083" in text
     assert "not near half the time, but nearest" in text
     read = tomllib.loads(text)
@@ -78,12 +78,12 @@ def test_where_none_is_near_the_nearest_is_taken_and_said_to_be() -> None:
 def test_with_nothing_to_learn_from_there_is_no_recipe() -> None:
     probe, table = probed({"never": [0, 0], "always": [4]})
     with pytest.raises(ValueError, match=r"half\.toml: no column is left"):
-        write_recipe(choose(probe, table, 0.25, 10), probe, table, Path("half.toml"))
+        recipe_text(choose(probe, table, 0.25, 10), probe, table, Path("half.toml"))
 
 
 def test_a_hostile_model_name_stays_in_its_comment() -> None:
     probe, table = probed({"a": [2]})
-    text = write_recipe(
+    text = recipe_text(
         choose(probe, table, 0.25, 10), replace(probe, model='x"\n[columns.evil]'), table, Path("half.toml")
     )
     assert set(tomllib.loads(text)["columns"]) == {"a"}

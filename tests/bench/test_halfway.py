@@ -15,7 +15,7 @@ import pytest
 from tests.bench.leveled import Leveled
 from tests.bench.sampled import prediction, sampled
 from tests.build.conftest import indexed, picture, write
-from videossr.bench.halfway import choose, describe, recipe_of, write_recipe
+from videossr.bench.halfway import choose, describe, recipe_of, recipe_text
 from videossr.bench.probe import Probe, analyse
 from videossr.build import recipe as recipes
 from videossr.build.manifest import ColumnTable, RecipeTable
@@ -25,6 +25,7 @@ from videossr.cli.bench import app
 from videossr.dataset import VideoSSRDataset
 from videossr.models.base import MODELS
 from videossr.report.validate import validate
+from videossr.tasks.counting import count_law
 from videossr.video.corpus import Corpus
 from videossr.wording import load_wording
 
@@ -66,7 +67,7 @@ def test_where_none_is_near_the_nearest_is_taken_and_said_to_be() -> None:
         ("hard", "nearest", 10),
         ("harder", "far", 0),
     ]
-    text = write_recipe(choices, probe, table, Path("my half.toml"))
+    text = recipe_text(choices, probe, table, Path("my half.toml"))
     assert "# hard: success (exact) 0.083" in text
     assert "not near half the time, but nearest" in text
     read = tomllib.loads(text)
@@ -77,12 +78,12 @@ def test_where_none_is_near_the_nearest_is_taken_and_said_to_be() -> None:
 def test_with_nothing_to_learn_from_there_is_no_recipe() -> None:
     probe, table = probed({"never": [0, 0], "always": [4]})
     with pytest.raises(ValueError, match=r"half\.toml: no column is left"):
-        write_recipe(choose(probe, table, 0.25, 10), probe, table, Path("half.toml"))
+        recipe_text(choose(probe, table, 0.25, 10), probe, table, Path("half.toml"))
 
 
 def test_a_hostile_model_name_stays_in_its_comment() -> None:
     probe, table = probed({"a": [2]})
-    text = write_recipe(
+    text = recipe_text(
         choose(probe, table, 0.25, 10), replace(probe, model='x"\n[columns.evil]'), table, Path("half.toml")
     )
     assert set(tomllib.loads(text)["columns"]) == {"a"}
@@ -198,3 +199,22 @@ def test_a_recipe_needs_questions_that_were_built_by_one(steps: Path, tmp_path: 
     assert recipe_of(VideoSSRDataset(steps))["name"] == "steps"
     with pytest.raises(ValueError, match=r"rows\.jsonl: these questions come from no recipe"):
         recipe_of(Rows())  # type: ignore[arg-type]
+
+
+def test_the_ladder_has_every_task_in_steps_without_gaps() -> None:
+    knobs = recipes.load("ladder").knobs
+    assert [knobs[f"jigsaw/{pieces}"].pieces for pieces in range(3, 10)] == list(range(3, 10))
+    counting = [own for column, own in knobs.items() if column.startswith("counting/")]
+    assert all(len(count_law(own.slots_max, own.instances_max)) > 1 for own in counting)  # something is to be counted
+    assert (counting[0].slots_max, counting[-1].slots_max, counting[-1].instances_max) == (1, 4, 4)
+    for perturbation, shortest in {
+        "channel_swap": 4,
+        "rotate_180": 4,
+        "zoom_out": 4,
+        "mirror": 4,
+        "shuffle": 7,
+    }.items():
+        bands = sorted(
+            knobs[column].length for column in knobs if re.fullmatch(rf"grounding/{perturbation}/[\d-]+", column)
+        )
+        assert [slot for low, high in bands for slot in range(low, high + 1)] == list(range(shortest, 29))

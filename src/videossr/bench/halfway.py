@@ -90,7 +90,7 @@ def _share_out(choices: list[Choice], count: int) -> list[Choice]:
     return counted + [choice for choice in ordered if choice.column not in names]
 
 
-def write_recipe(choices: list[Choice], probe: Probe, recipe: RecipeTable, path: Path) -> str:
+def recipe_text(choices: list[Choice], probe: Probe, recipe: RecipeTable, path: Path) -> str:
     """The text of the recipe, which `videossr build PATH` takes; what was measured stands in its comments.
 
     Raises ValueError where no column is left.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from videossr.bench.probe import Bin, Figures, Probe
 from videossr.bench.score import Estimate
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 TASKS, KNOBS = "probe.svg", "knobs.svg"
 STRICT, SMOOTH, OVERLAP, SUCCESS = "#b5543c", "#3a6ea5", "#7a9a4f", "#222222"
-STYLE = {"svg.hashsalt": "videossr", "svg.fonttype": "none", "font.size": 9}
 TALL = 1.9
 """Inches that one row takes."""
 ACROSS = 3
@@ -58,7 +57,7 @@ def draw_knobs(probe: Probe) -> str:
             axis.set_axis_off()
         for axis, (task, knob, bins) in zip(axes, panels, strict=False):
             _by_knob(axis, bins)
-            axis.set_title(_shown(f"{task}: {knob}"), fontsize=9, loc="left", parse_math=False)
+            axis.set_title(_shown(f"{task}: {knob}"), fontsize=9, loc="left")
         if panels:
             figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
 
@@ -69,12 +68,18 @@ def _svg(draw: Callable[[Figure], None], rows: int, probe: Probe) -> str:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    # Names may hold what matplotlib would take for a formula (hence `parse_math`) or has no glyph for.
     title = f"{_shown(probe.model)}, {probe.n} answers a question"
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
+    # Names may hold what matplotlib would take for a formula, or has no glyph for.
+    style: dict[Any, Any] = {
+        "svg.hashsalt": "videossr",
+        "svg.fonttype": "none",
+        "font.size": 9,
+        "text.parse_math": False,
+    }
+    with mpl.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = Figure(figsize=(8.5, 0.9 + TALL * rows), layout="constrained")
-        figure.suptitle(title, fontsize=10, parse_math=False)
+        figure.suptitle(title, fontsize=10)
         draw(figure)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Title": title})
@@ -94,7 +99,7 @@ def _by_knob(axes: Axes, bins: Sequence[Bin]) -> None:
         axes.errorbar(at, values, reach, fmt="o", markersize=4, color=color, capsize=2, linewidth=1, label=label)
     axes.axhline(0.5, color="#999999", linewidth=0.6, linestyle=":")
     labels = [_shown(part.label, 20) if part.low is None else part.label.replace(" to ", "\nto ") for part in bins]
-    axes.set_xticks(range(len(bins)), labels, fontsize=7, parse_math=False)
+    axes.set_xticks(range(len(bins)), labels, fontsize=7)
     if bins[0].low is None:
         axes.tick_params("x", rotation=20)
     axes.set_ylim(-0.03, 1.03)
@@ -116,7 +121,7 @@ def _histogram(axes: Axes, name: str, figures: Figures, probe: Probe) -> None:
         axes.legend(frameon=False, fontsize=8)
     axes.set_ylim(0, 1)
     axes.set_ylabel("share of questions")
-    axes.set_title(f"{_shown(name)}: {figures.questions} questions", fontsize=9, loc="left", parse_math=False)
+    axes.set_title(f"{_shown(name)}: {figures.questions} questions", fontsize=9, loc="left")
     _bare(axes)
 
 

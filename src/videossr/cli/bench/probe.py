@@ -100,7 +100,7 @@ def command(
         _print(probe, done)
     if recipe and made_by:
         choices = halfway.choose(probe, made_by, within, count)
-        write_text(recipe, halfway.write_recipe(choices, probe, made_by, recipe))
+        write_text(recipe, halfway.recipe_text(choices, probe, made_by, recipe))
         if not as_json:
             _print_choices(choices, recipe)
 

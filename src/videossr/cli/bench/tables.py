@@ -63,8 +63,8 @@ def paper_table(columns: Iterable[str]) -> Table:
 
 def print_details(board: Scoreboard) -> None:
     """How many were answered, both denominators and both rewards by column; the means by task and ability."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", "asked", "answered", "parsed", "score", "of\nparsed", "smooth", "strict", "metric"):
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    for heading in ("", "asked", "texts", "parsed", "score", "of\nparsed", "smooth", "strict", "metric"):
         justify: Literal["left", "right"] = "left" if heading in ("", "metric") else "right"
         table.add_column(heading, justify=justify, overflow="fold")
     for each in board.columns:

@@ -230,7 +230,10 @@ def test_what_a_family_cannot_express_names_the_question() -> None:
         with pytest.raises(ValueError, match=rf"question q-17: frames of {width}x{height} pixels: .* multiples of 32"):
             made()(question([uneven]), [noise(uneven, height, width)])
     other = noise(even(3, 1_500), 32, 32)
-    for clips in ([], [other], [noise(uneven, 32, 32)] * 2):
+    for nothing in (question([], "When?"), question([uneven])):
+        with pytest.raises(ValueError, match="question q-17: it comes without a clip"):
+            made()(nothing, [])
+    for clips in ([other], [noise(uneven, 32, 32)] * 2):
         with pytest.raises(ValueError, match=r"question q-17: its \d clips do not have the clocks"):
             made()(question([uneven]), clips)
 

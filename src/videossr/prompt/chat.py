@@ -86,7 +86,9 @@ def turns(question: Question) -> list[dict[str, Any]]:
 
 
 def check_clips(question: Question, clips: Sequence[Clip]) -> None:
-    """Raises ValueError unless the clips are those that the question tells of."""
+    """Raises ValueError unless the clips are those that the question tells of, and there is one."""
+    if not clips:
+        raise ValueError(f"question {question.id}: it comes without a clip")
     if tuple(clip.clock for clip in clips) != question.clocks:
         raise ValueError(f"question {question.id}: its {len(clips)} clips do not have the clocks that it tells of")
 

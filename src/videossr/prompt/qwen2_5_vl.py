@@ -58,7 +58,7 @@ class Qwen25VL:
         return Prompt(
             text=text,
             ids=ids,
-            patches=np.concatenate([tower.patches(each) for each in frames]),
+            patches=tower.all_patches(frames),
             grids=np.array(grids, np.int64),
             kinds=kinds,
             positions=places,

@@ -6,7 +6,7 @@ The markers are shown by `videossr validate DATASET --model-type qwen3_vl`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 
@@ -24,6 +24,7 @@ RELEASED: Layout = "bare"
 """What the released weights were trained with: docs/prompt.md says how that is known."""
 
 MERGE = PAIR
+"""Slots that share a marker."""
 
 
 class Qwen3VL:
@@ -31,9 +32,10 @@ class Qwen3VL:
 
     def __init__(self, config: Mapping[str, Any], tokenizer: Tokenizer, layout: str | None = None) -> None:
         """Raises ValueError for an unknown layout, and for a configuration or tokenizer that lacks something."""
-        if layout not in (None, *get_args(Layout)):
-            raise ValueError(f"Qwen3-VL has no layout {layout!r}. Known: {', '.join(get_args(Layout))}")
-        self.layout: Layout = "wrapped" if layout == "wrapped" else RELEASED if layout is None else "bare"
+        chosen = RELEASED if layout is None else layout
+        if chosen not in get_args(Layout):
+            raise ValueError(f"Qwen3-VL has no layout {chosen!r}. Known: {', '.join(get_args(Layout))}")
+        self.layout = cast(Layout, chosen)
         self._vision = vision(config)
         self._chat = Chat(config, tokenizer)
 
@@ -42,7 +44,7 @@ class Qwen3VL:
         check_clips(question, clips)
         tower = self._vision
         try:
-            patches = [tower.patches(clip.frames) for clip in clips]
+            patches = tower.all_patches([clip.frames for clip in clips])
         except ValueError as error:
             raise ValueError(f"question {question.id}: {error}") from None
         grids = [tower.grid(clip.frames) for clip in clips]
@@ -56,7 +58,7 @@ class Qwen3VL:
         return Prompt(
             text=text,
             ids=ids,
-            patches=np.concatenate(patches),
+            patches=patches,
             grids=np.array(grids, np.int64),
             kinds=kinds,
             positions=places,

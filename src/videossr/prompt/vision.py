@@ -5,7 +5,7 @@ Exercised by `videossr bench run BENCH --model hf:CHECKPOINT --out RUN`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,11 @@ class Vision:
         """Patches of a clip in time, height and width. An odd last frame is paired with itself."""
         count, height, width = frames.shape[:3]
         return -(-count // PAIR), height // self.patch, width // self.patch
+
+    def all_patches(self, clips: Sequence[Frames]) -> NDArray[np.uint8]:
+        """The patches of one or more clips, one after the other."""
+        found = [self.patches(frames) for frames in clips]
+        return found[0] if len(found) == 1 else np.concatenate(found)  # a clip is not copied for nothing
 
     def patches(self, frames: Frames) -> NDArray[np.uint8]:
         """The patches (N, 3 * 2 * patch * patch) of frames whose sides are multiples of `side`.

@@ -96,7 +96,7 @@ def test_it_is_what_the_library_generates(make: Make, asks: list[Ask], alone: di
     """The same prompts through `generate`, which finds positions and decodes in its own way."""
     model = make()
     for ask in (asks[0], asks[-1]):
-        prompt = model._prompt(ask)
+        prompt = model._prompt(ask, SHORT.max_tokens)
         assert torch.equal(model._pixels(prompt), torch.from_numpy(prompt.pixels()))
         out = model._model.generate(
             input_ids=torch.from_numpy(prompt.ids)[None],
@@ -230,15 +230,23 @@ def test_a_question_that_fails_is_told_and_the_others_are_answered(
     assert not any(replies[index].texts for index in (0, 2, 4))
 
 
-def test_a_prompt_that_is_too_long_is_told(tiny: Path, tmp_path: Path, make: Make, asks: list[Ask]) -> None:
+def test_a_prompt_that_is_too_long_is_told(
+    tiny: Path, tmp_path: Path, make: Make, asks: list[Ask], alone: dict[int, Reply]
+) -> None:
+    lengths = [reply.prompt_tokens or 0 for reply in alone.values()]
+    limit = int(np.median(lengths)) + SHORT.max_tokens
     short = shutil.copytree(tiny, tmp_path / "short")
     config = json.loads((short / "config.json").read_text("utf-8"))
-    config["text_config"]["max_position_embeddings"] = 700
+    config["text_config"]["max_position_embeddings"] = limit
     (short / "config.json").write_text(json.dumps(config), "utf-8")
     replies = answered(make(short), asks)
-    errors = [reply.error for reply in replies.values()]
-    assert all("700" in error for error in errors if error)
-    assert any(errors)
+    assert (
+        {index for index, reply in replies.items() if reply.error}
+        == {index for index, length in enumerate(lengths) if length + SHORT.max_tokens > limit}
+        != set()
+    )
+    assert all(f"more than the model's {limit}" in reply.error for reply in replies.values() if reply.error)
+    assert {index: reply for index, reply in replies.items() if not reply.error}.items() <= alone.items()
 
 
 def test_where_memory_ends_the_batch_is_halved_and_nothing_is_lost(

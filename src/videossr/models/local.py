@@ -106,15 +106,25 @@ class Local:
         """See `videossr.models.base.Model`. The order is that of the asks."""
         room = self._settings.ahead_mb * 2**20
         before = self.waited
-        with Ahead(asks, self._prompt, threads=self._settings.threads, room=room, size=_bytes) as ahead:
+
+        def prompt(ask: Ask) -> Prompt:
+            return self._prompt(ask, decoding.max_tokens)
+
+        with Ahead(asks, prompt, threads=self._settings.threads, room=room, size=_bytes) as ahead:
             while taken := ahead.take(max(1, self._batch // decoding.n)):
                 self.waited = before + ahead.waited
                 yield from (Reply(ready.ask.index, error=ready.error) for ready in taken if ready.made is None)
                 made = [(ready.ask.index, ready.made) for ready in taken if ready.made is not None]
                 yield from self._answer(made, decoding)
 
-    def _prompt(self, ask: Ask) -> Prompt:
-        return self._build(ask.question, ask.clips())
+    def _prompt(self, ask: Ask, more: int) -> Prompt:
+        prompt = self._build(ask.question, ask.clips())
+        if len(prompt.ids) + more > self._limit:
+            raise ValueError(
+                f"question {ask.question.id}: {len(prompt.ids)} tokens, and {more} for the answer, are more than the "
+                f"model's {self._limit}"
+            )
+        return prompt
 
     def _answer(self, asked: Sequence[tuple[int, Prompt]], decoding: Decoding, tries: int = 1) -> Iterator[Reply]:
         """Answers questions together, or by halves where that fails; one that fails alone has failed."""
@@ -151,7 +161,7 @@ class Local:
     def _write(self, prompts: Sequence[Prompt], seeds: Sequence[int], decoding: Decoding) -> list[list[_Answer]]:
         """For each prompt its answers. Prompts are read one by one, then all answers are written side by side."""
         n = decoding.n
-        read = [self._read(prompt, decoding.max_tokens) for prompt in prompts]
+        read = [self._read(prompt) for prompt in prompts]
         logits = torch.cat([logits for logits, _ in read]).repeat_interleave(n, 0)
         cache = _side_by_side([cache for _, cache in read], n)
         del read
@@ -190,14 +200,12 @@ class Local:
             ).logits[:, -1]
         return [answers[first : first + n] for first in range(0, len(answers), n)]
 
-    def _read(self, prompt: Prompt, more: int) -> tuple[torch.Tensor, Any]:
+    def _read(self, prompt: Prompt) -> tuple[torch.Tensor, Any]:
         """Scores (1, V) of the first token of an answer, and the cache of what was read.
 
         Alone, so that nothing is padded: the reading of a long prompt fills a device by itself.
         """
         length = len(prompt.ids)
-        if length + more > self._limit:
-            raise ValueError(f"{length} tokens, and {more} for the answer, are more than the model's {self._limit}")
         arrays = {
             "input_ids": prompt.ids[None],
             "attention_mask": np.ones((1, length), np.int64),

@@ -1,0 +1,65 @@
+"""The local back end says what transformers says through its own processor, model and `generate`, in both its lines."""
+
+from __future__ import annotations
+
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.integration.conftest import Ask as AskSide
+from videossr.dataset import VideoSSRDataset
+from videossr.models.base import Ask, Decoding
+from videossr.models.local import Local, LocalSettings
+from videossr.models.tiny import make_tiny
+from videossr.prompt.qwen3_vl import Layout
+
+pytestmark = pytest.mark.integration
+
+TOKENS = 16
+CLOSE = 1e-4
+"""Of scores whose standard deviation is about one."""
+
+VERSIONS: list[tuple[str, Layout]] = [("transformers4", "bare"), ("transformers5", "wrapped")]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.mark.parametrize(("environment", "layout"), VERSIONS)
+def test_it_says_what_the_library_says(
+    ask: AskSide, checkpoint: Path, dataset: Path, environment: str, layout: Layout
+) -> None:
+    """Questions of all tasks, a jigsaw of several clips among them."""
+    question = {
+        "library": sysconfig.get_paths()["purelib"],
+        "checkpoint": str(checkpoint),
+        "dataset": str(dataset),
+        "layout": layout,
+        "tokens": TOKENS,
+    }
+    theirs = ask(environment, "local.py", question)
+    assert theirs["version"].startswith(environment[-1])
+
+    questions = VideoSSRDataset(dataset)
+    local = Local(str(checkpoint), LocalSettings(batch=4, device="cpu", layout=layout), questions)
+    asks = [
+        Ask(index, questions.question(index), "", lambda index=index: questions.clips(index))  # type: ignore[misc]
+        for index in range(len(questions))
+    ]
+    assert max(len(each.question.clocks) for each in asks) == 6
+    for each, ids, scores in zip(asks, theirs["ids"], theirs["scores"], strict=True):
+        prompt = local._prompt(each, TOKENS)
+        assert prompt.ids.tolist() == ids
+        with torch.inference_mode():
+            ours, _ = local._read(prompt)
+        assert np.abs(ours[0].numpy() - np.array(scores)).max() < CLOSE
+        assert np.std(scores) > 0.5
+    said = [[reply.error, *reply.texts] for reply in local.answer(asks, Decoding(max_tokens=TOKENS))]
+    assert said == [["", text] for text in theirs["texts"]]
+    assert theirs["ours"] == said
+    assert len(set(theirs["texts"])) > 4

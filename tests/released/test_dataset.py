@@ -229,7 +229,7 @@ def test_what_is_no_set_of_questions(released: Path, dataset: Path, tmp_path: Pa
     assert isinstance(open_questions(dataset), VideoSSRDataset)
     with pytest.raises(ValueError, match="leave out --source"):
         open_questions(dataset, source="grounding")
-    with pytest.raises(FileNotFoundError, match="neither a dataset .* nor has it rows"):
+    with pytest.raises(FileNotFoundError, match=r"neither a dataset .* nor has it rows"):
         open_questions(tmp_path)
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         open_questions(tmp_path / "nowhere")

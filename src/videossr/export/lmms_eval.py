@@ -76,7 +76,7 @@ def export_lmms_eval(
         for module, file in ((lmms_eval_task, "task.py"), (rewards, "rewards.py")):
             assert module.__file__ is not None
             write_bytes(out / file, Path(module.__file__).read_bytes())
-        columns = list(dict.fromkeys(row["column"] for row in rows))
+        columns = sorted({row["column"] for row in rows})
         write_text(task, _yaml(name, out.resolve() / "test.parquet", columns, mark))
     leave_workshop(out)
     return task

@@ -85,6 +85,19 @@ def test_what_is_true_and_what_is_hard(opened: Questions) -> None:
     assert opened.difficulty(2) == {}
 
 
+def test_the_video_that_a_question_is_about(released: Path, videos: Path, tmp_path: Path) -> None:
+    opened = ReleasedDataset(released / "rows")
+    assert opened.source(3) == opened.source(4) == "academic/v1"
+    assert opened.source(0) == f"{ELSEWHERE}/academic/v1"
+    file = str(videos / "real/bikes.mp4")
+    inline = "data:image/jpeg;base64,AAAA/AAA"
+    rows = [row("counting", "<video>?", [{"video": shown}], "0,0,0") for shown in (file, [inline], [file], [3], [])]
+    path = write_json(tmp_path / "rows.json", rows)
+    sources = [ReleasedDataset(path).source(index) for index in range(5)]
+    assert sources[:3:2] == [file, str(videos / "real")]
+    assert len(set(sources)) == 5
+
+
 def test_processes_and_threads_see_the_same(opened: Questions) -> None:
     copy = pickle.loads(pickle.dumps(opened))
     assert len(pickle.dumps(opened)) < 2000
@@ -229,7 +242,7 @@ def test_what_is_no_set_of_questions(released: Path, dataset: Path, tmp_path: Pa
     assert isinstance(open_questions(dataset), VideoSSRDataset)
     with pytest.raises(ValueError, match="leave out --source"):
         open_questions(dataset, source="grounding")
-    with pytest.raises(FileNotFoundError, match="neither a dataset .* nor has it rows"):
+    with pytest.raises(FileNotFoundError, match=r"neither a dataset .* nor has it rows"):
         open_questions(tmp_path)
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         open_questions(tmp_path / "nowhere")

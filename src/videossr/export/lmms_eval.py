@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,6 @@ from videossr.store import leave_workshop, replacing, workshop, write_bytes, wri
 VERB = "export lmms-eval"
 MOST_OFF = 50.0
 """Milliseconds: a marker must be within 0.05 s of the clock."""
-
-_OWN_SYSTEM = ("qwen3_vl", "qwen2_5_omni", "qwen3_omni")
-"""lmms-eval's models that put a system turn of their own before whatever a task says."""
 
 _METRICS = {"grounding": "miou", "counting": "per_shape"}
 
@@ -76,7 +73,7 @@ def export_lmms_eval(
         for module, file in ((lmms_eval_task, "task.py"), (rewards, "rewards.py")):
             assert module.__file__ is not None
             write_bytes(out / file, Path(module.__file__).read_bytes())
-        columns = list(dict.fromkeys(row["column"] for row in rows))
+        columns = sorted({row["column"] for row in rows})
         write_text(task, _yaml(name, out.resolve() / "test.parquet", columns, mark))
     leave_workshop(out)
     return task
@@ -110,7 +107,6 @@ def _yaml(name: str, table: Path, columns: list[str], mark: str) -> str:
     """The task; a JSON string is one of YAML too."""
     decoding = Decoding()
     metrics = [f"  - metric: {json.dumps(column.replace('/', '_'))}\n    aggregation: mean\n" for column in columns]
-    own: Mapping[str, Any] = {model: {"system": False} for model in _OWN_SYSTEM}
     return f"""\
 # Run it with: lmms-eval --include_path {json.dumps(str(table.parent))} --tasks {name} --model MODEL
 task: {json.dumps(name)}
@@ -129,7 +125,6 @@ generation_kwargs:
   max_new_tokens: {decoding.max_tokens}
   temperature: {decoding.temperature:g}
   do_sample: false
-lmms_eval_specific_kwargs: {json.dumps({"default": {"system": True}, **own})}
 metric_list:
   - metric: overall
     aggregation: !function task.mean_of_columns

@@ -23,19 +23,14 @@ def doc_to_visual(doc: Mapping[str, Any]) -> list[str]:
     return [str(HERE / name) for name in doc["videos"]]
 
 
-def doc_to_text(doc: Mapping[str, Any], lmms_eval_specific_kwargs: object = None) -> str:  # noqa: ARG001
+def doc_to_text(doc: Mapping[str, Any]) -> str:
     """The user's text without the places of the clips: models that take one text show the clips before it."""
     text: str = doc["prompt"].replace(VIDEO, "")
     return text.strip()
 
 
-def doc_to_messages(
-    doc: Mapping[str, Any], lmms_eval_specific_kwargs: Mapping[str, Any] | None = None
-) -> list[dict[str, Any]]:
-    """The turns as they are meant: each clip in its place in the user's text.
-
-    Without the system turn where `system` is false: that is for models that always put one of their own.
-    """
+def doc_to_messages(doc: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The turns as they are meant: each clip in its place in the user's text."""
     clips = iter(doc_to_visual(doc))
     user: list[dict[str, str]] = []
     for number, text in enumerate(doc["prompt"].split(VIDEO)):
@@ -44,7 +39,7 @@ def doc_to_messages(
         if text:
             user.append({"type": "text", "text": text})
     turns = [{"role": "user", "content": user}]
-    if doc["system"] and (lmms_eval_specific_kwargs or {}).get("system", True):
+    if doc["system"]:
         turns.insert(0, {"role": "system", "content": [{"type": "text", "text": doc["system"]}]})
     return turns
 

@@ -34,7 +34,7 @@ class ReleasedDataset:
     def __init__(self, path: str | Place, *, corpus: str | Place | None = None, source: str | None = None) -> None:
         self.path = place(path).absolute()
         self.rows = Rows(self.path)
-        self.source = source
+        self.scored_as = source
         if source is not None:
             scorer(source)
         root = self.rows.files[0].parent if corpus is None else place(corpus)
@@ -48,7 +48,7 @@ class ReleasedDataset:
 
         The frames' bytes are not in it: they are as many as the published set has, and it gives no hash of them.
         """
-        return hashlib.sha256(f"{self.rows.hash} {self.source}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.rows.hash} {self.scored_as}".encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -91,6 +91,16 @@ class ReleasedDataset:
             hard = any(len(counts) > 3 or max(counts) > 3 for counts in drawn.values())
             return "counting/hard" if hard else "counting/easy"
         return row.data_source
+
+    def source(self, index: int) -> str:
+        """The video that the row names, or the folder of its frames, or its file; else the row's id."""
+        row = self.rows[index]
+        said = row.extra.get("video_id")
+        if isinstance(said, str) and said:
+            return said
+        shown = row.videos[0].get("video")
+        name = shown[0].rpartition("/")[0] if isinstance(shown, list) and shown and isinstance(shown[0], str) else shown
+        return name if isinstance(name, str) and name and not name.startswith("data:") else row.id
 
     def difficulty(self, index: int) -> Mapping[str, float | str]:
         """What our own tasks tell of theirs, as far as the row shows it. Raises as `question` does."""
@@ -138,9 +148,9 @@ class ReleasedDataset:
         try:
             score = scorer(source)
         except ValueError as error:
-            if self.source is None:
+            if self.scored_as is None:
                 raise ValueError(f"{row.where}: {error}; name the one it is scored as with --source") from error
-            source = self.source
+            source = self.scored_as
             score = scorer(source)
         try:
             score("", row.answer)

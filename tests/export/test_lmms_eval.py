@@ -1,0 +1,200 @@
+"""An exported task is whole, holds our frames at our times, and scores with nothing of this package."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, SupportsIndex, TypeAlias
+
+import av
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+
+from tests.released.conftest import row, write_json
+from videossr.clock import Clock, even
+from videossr.dataset import VideoSSRDataset
+from videossr.export import lmms_eval
+from videossr.export.clips import off_ms, write_mp4
+from videossr.export.lmms_eval import export_lmms_eval
+from videossr.export.lmms_eval_task import mean_of_columns
+from videossr.question import VIDEO, Clip, Frames, Question
+from videossr.questions import open_questions
+from videossr.tasks.base import Video
+from videossr.video.decode import decode
+from videossr.video.plan import Plan
+
+Scores: TypeAlias = list[dict[str, Any]]
+
+
+def psnr(one: Frames, other: Frames) -> NDArray[np.float64]:
+    """Decibels, frame by frame."""
+    error = np.square(one.astype(np.float64) - other).mean(axis=(1, 2, 3))
+    return np.asarray(10 * np.log10(255**2 / np.maximum(error, 1e-9)), np.float64)
+
+
+def read(path: Path) -> tuple[list[Fraction], Frames, Fraction]:
+    """Times in seconds, frames and duration of a video file."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.duration is not None
+        assert stream.time_base is not None
+        duration = stream.duration * stream.time_base
+        frames = list(container.decode(stream))
+    assert all(frame.pts is not None for frame in frames)
+    times = [(frame.pts or 0) * (frame.time_base or Fraction(0)) for frame in frames]
+    return times, np.stack([frame.to_ndarray(format="rgb24") for frame in frames]), duration
+
+
+@pytest.fixture(scope="module")
+def exported(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lmms") / "task"
+    export_lmms_eval(VideoSSRDataset(dataset), folder, "small")
+    return folder
+
+
+def test_the_files_show_our_frames_at_our_times(dataset: Path, exported: Path) -> None:
+    opened = VideoSSRDataset(dataset)
+    rows = pq.read_table(exported / "test.parquet").to_pylist()
+    assert len(rows) == len(opened)
+    for index, doc in enumerate(rows):
+        item = opened[index]
+        assert doc["prompt"].count(VIDEO) == len(doc["videos"]) == len(item.clips)
+        assert (doc["id"], doc["answer"], doc["system"]) == (item.sample.id, item.sample.answer, item.question.system)
+        for name, clip in zip(doc["videos"], item.clips, strict=True):
+            times, frames, duration = read(exported / name)
+            assert times == [Fraction(time, 1000) for time in clip.clock.times_ms]
+            assert abs(duration * 1000 - clip.clock.end_ms) <= 1
+            assert psnr(frames, clip.frames).min() > 40
+
+
+def test_nothing_else_lies_there(exported: Path) -> None:
+    assert sorted(path.name for path in exported.iterdir()) == [
+        "rewards.py",
+        "small.yaml",
+        "task.py",
+        "test.parquet",
+        "videos",
+    ]
+
+
+def test_the_copies_score_without_the_package(exported: Path, tmp_path: Path) -> None:
+    rows = pq.read_table(exported / "test.parquet").to_pylist()
+    (tmp_path / "docs.json").write_text(json.dumps(rows))
+    code = f"""
+import importlib.util, json, sys
+sys.modules["videossr"] = None
+spec = importlib.util.spec_from_file_location("task", {str(exported / "task.py")!r})
+task = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(task)
+docs = json.load(open({str(tmp_path / "docs.json")!r}))
+told = [task.process_results(doc, [text]) for doc in docs for text in (doc["answer"], "no")]
+print(json.dumps([told, task.mean_of_columns([each["overall"] for each in told]),
+    task.doc_to_messages(docs[0]), [task.doc_to_text(doc) for doc in docs]]))
+"""
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    told, overall, messages, texts = json.loads(done.stdout)
+    assert overall == 0.5
+    for number, scores in enumerate(told):
+        column = rows[number // 2]["column"]
+        value = float(number % 2 == 0)
+        assert scores == {column.replace("/", "_"): value, "overall": {"column": column, "score": value}}
+    assert [message["role"] for message in messages] == ["system", "user"]
+    assert not any(VIDEO in text for text in texts)
+
+
+def test_the_mean_is_that_of_the_columns() -> None:
+    items: Scores = [{"column": "a", "score": 1.0}] * 3 + [{"column": "b", "score": 0.0}]
+    assert mean_of_columns(items) == 0.5
+
+
+def test_a_stopped_export_goes_on(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, out = VideoSSRDataset(dataset), tmp_path / "task"
+
+    def stop(done: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_lmms_eval(opened, out, "small", stop)
+    assert not (out / "small.yaml").exists()
+    first = {path: path.stat().st_mtime_ns for path in (out / "videos").iterdir()}
+    assert len(first) >= 2
+    with pytest.raises(ValueError, match="unfinished `videossr export lmms-eval` of other name"):
+        export_lmms_eval(opened, out, "other")
+    task = export_lmms_eval(opened, out, "small")
+    assert all(path.stat().st_mtime_ns == time for path, time in first.items())
+    made = task.stat().st_mtime_ns
+    monkeypatch.setattr(lmms_eval, "write_mp4", None)  # nothing may be written again
+    assert export_lmms_eval(opened, out, "small") == task
+    assert task.stat().st_mtime_ns == made
+
+
+def test_what_cannot_be_exported_is_told(dataset: Path, tmp_path: Path) -> None:
+    opened = VideoSSRDataset(dataset)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"holds something that `videossr export lmms-eval` has not made"):
+        export_lmms_eval(opened, tmp_path / "full", "small")
+    for name in ("Mine", "a b", "", "../a"):
+        with pytest.raises(ValueError, match="cannot be the name of a task"):
+            export_lmms_eval(opened, tmp_path / "out", name)
+    assert not (tmp_path / "out").exists()
+
+
+def test_uneven_clocks_are_refused(videos: Path, tmp_path: Path) -> None:
+    """The real times of a file sampled at 2 a second, whose end leaves a shorter slot, are even enough; others not."""
+    item = {"video": str(videos / "real/bikes.mp4"), "fps": 2.0, "max_pixels": 16384, "min_pixels": 16384}
+    good = open_questions(write_json(tmp_path / "rows.json", [row("counting", "<video>?", [item], "1,1,1")]))
+    export_lmms_eval(good, tmp_path / "good", "good")
+    (times, _, _) = read(tmp_path / "good/videos/0-0.mp4")
+    assert times == [Fraction(time, 1000) for time in good.question(0).clocks[0].times_ms]
+    assert off_ms(Clock((0, 500, 1000, 1500), 1600)) == 0
+    assert off_ms(Clock((0, 500, 1100, 1500), 2000)) == 100
+    assert off_ms(Clock((0,), 900)) == 0
+    assert off_ms(even(48, 27_133)) < 1.5
+
+
+class Moved(VideoSSRDataset):
+    """Questions whose third slot is late, as `--plan snap` may make it."""
+
+    def question(self, index: SupportsIndex) -> Question:
+        question = super().question(index)
+        clock = question.clocks[0]
+        late = (*clock.times_ms[:2], clock.times_ms[2] + 60, *clock.times_ms[3:])
+        return replace(question, clocks=(Clock(late, clock.end_ms), *question.clocks[1:]))
+
+
+def test_a_set_with_an_uneven_clock_is_refused(dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"question \w+: .* up to [56]\d ms off equal steps.*--plan uniform"):
+        export_lmms_eval(Moved(dataset), tmp_path / "uneven", "moved")
+    assert not (tmp_path / "uneven").exists()
+
+
+def test_every_picture_size_and_number_of_frames(clip: Callable[..., Video], tmp_path: Path) -> None:
+    video = clip("carphone.mp4")
+    for count, height, width in ((1, 32, 32), (2, 64, 160), (7, 96, 32)):
+        frames = video.frames[:count, :height, :width].copy()
+        if frames.shape[1:3] != (height, width):
+            frames = np.zeros((count, height, width, 3), np.uint8)
+        write_mp4(tmp_path / "clip.mp4", Clip(frames, even(count, 333 * count)))
+        times, shown, duration = read(tmp_path / "clip.mp4")
+        assert times == [Fraction(333 * k, 1000) for k in range(count)]
+        assert duration == Fraction(333 * count, 1000)
+        assert psnr(shown, frames).min() > 38
+
+
+def test_our_own_decoder_reads_the_files(dataset: Path, exported: Path) -> None:
+    opened = VideoSSRDataset(dataset)
+    (clip,) = opened.clips(0)
+    file = exported / pq.read_table(exported / "test.parquet")["videos"][0].as_py()[0]
+    pixels = clip.frames.shape[1] * clip.frames.shape[2]
+    found = decode(file, Plan(kind="fps", frames=48, fps=240, max_pixels=pixels))
+    assert found.choice.frames == tuple(range(48))
+    assert psnr(found.frames, clip.frames).min() > 38

@@ -62,9 +62,15 @@ class Seen:
 
 
 class ChatServer:
-    """Answers with `respond(seen, k)`, where `k` counts the earlier requests of the same question."""
+    """Answers with `respond(seen, k)`, where `k` counts the earlier requests of the same question.
 
-    def __init__(self, respond: Callable[[Seen, int], Response], version: Response | None = None) -> None:
+    `version` is what it says at `/version`; `join` is what it puts between the texts of a turn at `/tokenize`, which it
+    has only if that is given.
+    """
+
+    def __init__(
+        self, respond: Callable[[Seen, int], Response], version: Response | None = None, join: str | None = None
+    ) -> None:
         self.seen: list[Seen] = []
         self.most_at_once = 0
         self._at_once = 0
@@ -80,6 +86,13 @@ class ChatServer:
 
             def do_POST(self) -> None:
                 fields = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                if self.path == "/tokenize" and join is not None:
+                    text = join.join(part["text"] for part in fields["messages"][0]["content"])
+                    self._send(Response({"tokens": [*text.encode()]}))
+                    return
+                if self.path != "/v1/chat/completions":
+                    self._send(refusal(404, "no such page"))
+                    return
                 seen = Seen(time.monotonic(), fields, {name.lower(): value for name, value in self.headers.items()})
                 with outer._lock:
                     outer._at_once += 1
@@ -87,8 +100,7 @@ class ChatServer:
                     earlier = sum(other.question == seen.question for other in outer.seen)
                     outer.seen.append(seen)
                 try:
-                    right = self.path == "/v1/chat/completions"
-                    self._send(respond(seen, earlier) if right else refusal(404, "no such page"))
+                    self._send(respond(seen, earlier))
                 finally:
                     with outer._lock:
                         outer._at_once -= 1
@@ -130,10 +142,10 @@ class ChatServer:
 
 @contextmanager
 def chat_server(
-    respond: Callable[[Seen, int], Response], version: Response | Fields | None = None
+    respond: Callable[[Seen, int], Response], version: Response | Fields | None = None, join: str | None = None
 ) -> Iterator[ChatServer]:
     """A server that runs while the block lasts."""
-    server = ChatServer(respond, Response(version) if isinstance(version, dict) else version)
+    server = ChatServer(respond, Response(version) if isinstance(version, dict) else version, join)
     thread = threading.Thread(target=server.serve)
     thread.start()
     try:

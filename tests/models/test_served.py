@@ -581,6 +581,19 @@ def test_versions_of_vllm_that_read_other_times_are_refused(version: str, why: s
     assert (asserted is None) == (why is None or "told" in why)
 
 
+@pytest.mark.parametrize(("join", "order"), [("", "kept"), (None, "not checked")])
+def test_a_vllm_that_keeps_the_order_of_a_turn_is_told_apart(join: str | None, order: str) -> None:
+    with chat_server(echo, version=VLLM, join=join) as server:
+        assert model(server).describe()["order"] == order
+
+
+def test_a_vllm_that_puts_videos_first_is_refused() -> None:
+    with chat_server(echo, version=VLLM, join="\n") as server:
+        with pytest.raises(ValueError, match="--chat-template-content-format openai"):
+            model(server)
+        assert model(server, mode="images").describe()["label"]
+
+
 @pytest.mark.parametrize(
     "version",
     [

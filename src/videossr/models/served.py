@@ -25,7 +25,7 @@ from videossr.models.base import Ask, Decoding, Reply
 from videossr.models.messages import Answer, Body, Picture, as_images, as_video, pictures, read_answer, sampling
 from videossr.models.pace import Pace, asked_wait
 from videossr.models.refusals import Failed, ServerError, harmless, message, named, transport_errors
-from videossr.models.target import read_target, server_version, vllm_refusal
+from videossr.models.target import keeps_order, read_target, server_version, vllm_refusal
 from videossr.questions import Questions
 from videossr.sample import JSON
 from videossr.workers import CORES
@@ -78,7 +78,7 @@ class Served:
 
     Raises:
         ValueError: the target has another form, `openai` is not installed, or the server is a vLLM that would read
-            wrong times.
+            wrong times, or videos in another place.
         ServerError: no server answers.
     """
 
@@ -104,6 +104,12 @@ class Served:
         why = vllm_refusal(self._version, asserted=settings.mode == "vllm") if self._video else None
         if why is not None:
             raise ValueError(f"{self._target.url}: {why}")
+        self._ordered = keeps_order(self._target, self._key) if self._video else None
+        if self._ordered is False:
+            raise ValueError(
+                f"{self._target.url}: this vLLM would put all videos before all text; start it with "
+                "--chat-template-content-format openai (see docs/servers.md)"
+            )
 
     def describe(self) -> Mapping[str, JSON]:
         """Server, how frames and times were sent to it, and which fields it did not take."""
@@ -117,7 +123,9 @@ class Served:
             "refused": [*sorted(self._refused)],
             "openai": self._library,
         }
-        return told if self._video else {**told, "label": "frames as single images"}
+        if self._video:
+            return {**told, "order": "kept" if self._ordered else "not checked"}
+        return {**told, "label": "frames as single images"}
 
     def answer(self, asks: Iterable[Ask], decoding: Decoding) -> Iterator[Reply]:
         """See the contract. Raises ServerError where the server refuses every question, and ValueError for a `top_k`

@@ -60,18 +60,42 @@ def server_version(target: Target, key: str) -> str:
 
     Raises ServerError where there is no server.
     """
+    found = _asked(target, key, "version", None)
+    version = found["version"] if found is not None and found.keys() == {"version"} else None
+    return harmless(version, 40) if isinstance(version, str) else ""
+
+
+def keeps_order(target: Target, key: str) -> bool | None:
+    """Whether a vLLM server leaves the parts of a turn in their order; None where it has no `/tokenize` to tell.
+
+    vLLM guesses from the checkpoint's chat template whether that takes parts. Where it guesses not, it joins all texts
+    by line ends and puts all videos before them.
+    """
+
+    def tokens(*texts: str) -> object:
+        content = [{"type": "text", "text": text} for text in texts]
+        body = {"model": target.model, "messages": [{"role": "user", "content": content}]}
+        found = _asked(target, key, "tokenize", body)
+        return None if found is None else found.get("tokens")
+
+    apart, whole = tokens("see A", "B when"), tokens("see AB when")
+    return apart == whole if isinstance(apart, list) and isinstance(whole, list) else None
+
+
+def _asked(target: Target, key: str, page: str, body: object) -> dict[str, object] | None:
+    """The JSON object at a page of the server itself; None where it has none. Raises ServerError."""
     from openai import APIConnectionError, APIError, OpenAI
 
     with OpenAI(base_url=target.url, api_key=key or "none", max_retries=0, timeout=_PROBE_SECONDS) as client:
+        url = f"{target.root}/{page}"
         try:
-            found = client.get(f"{target.root}/version", cast_to=object)
+            found = client.get(url, cast_to=object) if body is None else client.post(url, cast_to=object, body=body)
         except APIConnectionError as error:
             cause = error.__cause__ or error
             raise ServerError(f"no server answers at {target.url}: {harmless(str(cause))}") from error
         except (APIError, ValueError):
-            return ""  # it has no such page
-    version = found.get("version") if isinstance(found, dict) and set(found) == {"version"} else None
-    return harmless(version, 40) if isinstance(version, str) else ""
+            return None
+    return found if isinstance(found, dict) else None
 
 
 def vllm_refusal(version: str, *, asserted: bool) -> str | None:

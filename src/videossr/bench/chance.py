@@ -18,7 +18,7 @@ from videossr.question import Question
 from videossr.questions import Questions
 from videossr.rewards import scorer
 
-ROUNDS = 20
+ROUNDS = 10
 """Guesses at each question, where guesses are drawn."""
 
 

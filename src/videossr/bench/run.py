@@ -12,7 +12,7 @@ import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -220,9 +220,12 @@ def _keep(predictions: Iterable[Prediction], path: Path, sitting: _Sitting, stat
                     os.fsync(file.fileno())
                     sitting.write()
                     synced = time.monotonic()
-        finally:
-            os.fsync(file.fileno())
-            sitting.write()
+        except BaseException:
+            with suppress(OSError):  # what stopped the run is what must be told
+                sitting.write()
+            raise
+        os.fsync(file.fileno())
+        sitting.write()
 
 
 @contextmanager

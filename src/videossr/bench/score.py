@@ -109,6 +109,9 @@ class Mark:
     parsed: float = 0.0
 
 
+Marked: TypeAlias = tuple[Prediction, Mark]
+
+
 def metric_of(task: str) -> str:
     """How the benchmark scores a task."""
     return METRICS.get(task, "exact")
@@ -147,33 +150,30 @@ def score(run: Run, denominator: Denominator = "asked") -> Scoreboard:
     """
     if not run.predictions:
         raise ValueError(f"{run.path} has no predictions yet: go on with its `videossr bench run`")
-    marks = [mark(prediction) for prediction in run.predictions]
-    members: dict[str, list[int]] = defaultdict(list)
-    for at, prediction in enumerate(run.predictions):
-        members[prediction.column].append(at)
+    columns: dict[str, list[Marked]] = defaultdict(list)
+    for prediction in run.predictions:
+        columns[prediction.column].append((prediction, mark(prediction)))
     resampler = Resampler(run.predictions)
-    columns = []
-    counted: dict[str, Resampled] = {}
-    for column in sorted(members, key=rank):
-        predictions = [run.predictions[at] for at in members[column]]
-        found, means = _column(column, predictions, [marks[at] for at in members[column]], resampler)
-        columns.append(found)
-        counted[column] = means[denominator]
-    tasks: dict[str, list[Resampled]] = defaultdict(list)
-    abilities: dict[str, list[Resampled]] = defaultdict(list)
-    for found in columns:
-        tasks[found.task].append(counted[found.column])
-        perturbation = run.predictions[members[found.column][0]].difficulty.get("perturbation", "")
-        if name := ability(found.column, found.task, str(perturbation)):
-            abilities[name].append(counted[found.column])
-    answered = [one for prediction, one in zip(run.predictions, marks, strict=True) if prediction.texts]
+    names = sorted(columns, key=rank)
+    means = iter(resampler.means(*(values for name in names for values in _values(columns[name]))))
+    scored, tasks, abilities = [], defaultdict(list), defaultdict(list)
+    for name in names:
+        own = [next(means) for _ in range(4)]
+        found = _column(name, columns[name], own)
+        counted = own[0 if denominator == "asked" else 1]
+        scored.append((found, counted))
+        tasks[found.task].append(counted)
+        perturbation = str(columns[name][0][0].difficulty.get("perturbation", ""))
+        if asks_for := ability(name, found.task, perturbation):
+            abilities[asks_for].append(counted)
+    answered = [one for members in columns.values() for prediction, one in members if prediction.texts]
     return Scoreboard(
         run=run.name,
         hash=run.config.hash,
-        columns=tuple(columns),
-        overall=estimate([*counted.values()]),
-        tasks={name: estimate(means) for name, means in tasks.items()},
-        abilities={name: estimate(means) for name, means in sorted(abilities.items())},
+        columns=tuple(found for found, _ in scored),
+        overall=estimate([counted for _, counted in scored]),
+        tasks={name: estimate(parts) for name, parts in tasks.items()},
+        abilities={name: estimate(parts) for name, parts in sorted(abilities.items())},
         coverage=len(answered) / run.config.size,
         unparsed=1 - fmean(one.parsed for one in answered) if answered else 0.0,
         denominator=denominator,
@@ -246,29 +246,32 @@ class Resampler:
             yield rng, min(step, RESAMPLES - start)
 
 
-def _column(
-    column: str, predictions: Sequence[Prediction], marks: Sequence[Mark], resampler: Resampler
-) -> tuple[ColumnScore, dict[Denominator, Resampled]]:
-    task = next((task_of(p.data_source) for p in predictions if p.data_source), "?")
-    found = {prediction.index: one for prediction, one in zip(predictions, marks, strict=True)}
-    asked, smooth, strict, parsed = resampler.means(
-        {index: one.score for index, one in found.items()},
-        {index: one.smooth for index, one in found.items()},
-        {index: one.strict for index, one in found.items()},
-        # Of the texts that parse alone: the others add nothing to a score.
-        {index: one.score / one.parsed for index, one in found.items() if one.parsed} or {predictions[0].index: 0.0},
+def _values(members: Sequence[Marked]) -> tuple[dict[int, float], ...]:
+    """What is averaged of a column's questions: score, score of what parsed, smooth and strict reward."""
+    marks = {prediction.index: one for prediction, one in members}
+    # Texts that do not parse add nothing to a question's score: its mean over the others follows from their share.
+    parsed = {index: one.score / one.parsed for index, one in marks.items() if one.parsed}
+    return (
+        {index: one.score for index, one in marks.items()},
+        parsed or {min(marks): 0.0},
+        {index: one.smooth for index, one in marks.items()},
+        {index: one.strict for index, one in marks.items()},
     )
-    readable = sum(one.parsed > 0 for one in marks)
-    scored = ColumnScore(
+
+
+def _column(column: str, members: Sequence[Marked], means: Sequence[Resampled]) -> ColumnScore:
+    task = next((task_of(prediction.data_source) for prediction, _ in members if prediction.data_source), "?")
+    parsed = sum(one.parsed > 0 for _, one in members)
+    score, answered_score, smooth, strict = (estimate([mean]) for mean in means)
+    return ColumnScore(
         column=column,
         task=task,
         metric=metric_of(task),
-        asked=len(predictions),
-        answered=sum(bool(prediction.texts) for prediction in predictions),
-        parsed=readable,
-        score=estimate([asked]),
-        answered_score=estimate([parsed]) if readable else None,
-        smooth=estimate([smooth]),
-        strict=estimate([strict]),
+        asked=len(members),
+        answered=sum(bool(prediction.texts) for prediction, _ in members),
+        parsed=parsed,
+        score=score,
+        answered_score=answered_score if parsed else None,
+        smooth=smooth,
+        strict=strict,
     )
-    return scored, {"asked": asked, "answered": parsed}

@@ -26,7 +26,7 @@ class NoSettings:
 class Chance:
     """`chance` guesses any well-formed answer alike, `chance:law` as the gold answers are drawn."""
 
-    Settings: ClassVar[type[NoSettings]] = NoSettings
+    Settings = NoSettings
     targets: ClassVar[Mapping[str, Guess]] = {"": "uniform", "law": "law"}
 
     def __init__(self, target: str, settings: NoSettings, questions: Questions) -> None:

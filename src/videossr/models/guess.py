@@ -73,18 +73,24 @@ class SpanLaw:
         return np.stack([first, last], axis=1)
 
     @cached_property
+    def _gold(self) -> NDArray[np.int64]:
+        return np.array(list(self.spans))
+
+    @cached_property
+    def _weights(self) -> NDArray[np.float64]:
+        return _normal(self.spans.values())
+
+    @cached_property
     def _expected(self) -> NDArray[np.float64]:
         """Expected overlap of every pair of slots with a segment of the law."""
-        gold = np.array(list(self.spans))
-        expected: NDArray[np.float64] = _overlap(self._every, gold) @ np.array(list(self.spans.values()))
+        expected: NDArray[np.float64] = _overlap(self._every, self._gold) @ self._weights
         return expected
 
     def text(self, guess: Guess, rng: np.random.Generator, clock: Clock) -> str:
         if guess == "uniform":
             first, last = self._every[rng.integers(len(self._every))]
         elif guess == "law":
-            spans = list(self.spans)
-            first, last = spans[rng.choice(len(spans), p=_normal(self.spans.values()))]
+            first, last = self._gold[rng.choice(len(self._gold), p=self._weights)]
         else:
             first, last = self._every[self._expected.argmax()]
         if len(clock) == self.slots:

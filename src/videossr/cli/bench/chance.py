@@ -7,11 +7,10 @@ from dataclasses import asdict
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from rich.table import Table
 
 from videossr.bench.chance import chance
-from videossr.cli.bench.tables import GUESSES, percent
-from videossr.cli.console import Bar, console, safe
+from videossr.cli.bench.tables import GUESSES, paper_table, percents
+from videossr.cli.console import Bar, console
 from videossr.questions import open_questions
 
 app = App(name="chance", help_epilogue="Example: videossr bench chance demo/viubench")
@@ -27,6 +26,8 @@ def command(
 ) -> None:
     """Say what guesses and constant answers score, derived from the law of the answers, and tried on the questions.
 
+    How sure a trial is: see --json.
+
     Args:
         bench: Folder that `videossr build` wrote, or its address, or questions that others have published.
         corpus: Folder or address of its frame packs, where it is no longer the one that the benchmark names.
@@ -38,11 +39,17 @@ def command(
     if as_json:
         console.out(json.dumps([asdict(each) for each in found], indent=1))
         return
-    table = Table("column", "metric", "guess", "derived", "tried", "smooth, derived", "smooth, tried", box=None)
-    for each in found:
-        tried = f"{percent(each.simulated.score)} ± {percent(each.error)}"
-        smooth = (percent(each.derived.smooth), percent(each.simulated.smooth))
-        guess = GUESSES[each.guess]
-        table.add_row(safe(each.column), each.metric, guess, percent(each.derived.score), tried, *smooth)
-    console.print(table)
-    console.print(f"tried on {len(questions)} questions; ± is one standard error")
+    columns = list(dict.fromkeys(each.column for each in found))
+    for score, title in (("score", "by the benchmark's metrics"), ("smooth", "by the smooth reward")):
+        table = paper_table(columns)
+        for guess, name in GUESSES.items():
+            rows = [each for each in found if each.guess == guess]
+            derived = {each.column: getattr(each.derived, score) for each in rows}
+            tried = {each.column: getattr(each.simulated, score) for each in rows}
+            table.add_row(name, *percents(derived, columns))
+            table.add_row("  tried", *percents(tried, columns))
+        console.print(
+            f"In percent, {title}: derived from the law of the answers, and tried on {len(questions)} questions"
+        )
+        console.print(table)
+        console.print()

@@ -6,12 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
+from typing import Literal
 
 from rich.table import Table
 
 from videossr.bench.runs import Run
 from videossr.bench.score import Estimate, Scoreboard
-from videossr.bench.viubench import published, rank
+from videossr.bench.viubench import HEADINGS, published, rank
 from videossr.cli.console import console, safe
 
 FEW_VIDEOS = 30
@@ -31,49 +32,52 @@ GUESSES = {
 def print_scores(boards: Sequence[tuple[Run, Scoreboard]], *, paper: bool = False) -> None:
     """The paper's table: a row for each run, with its interval below, then what answers without looking score."""
     columns = sorted({each.column for _, board in boards for each in board.columns}, key=rank)
-    table = Table("", *(safe(column).replace("/", "\n", 1) for column in columns), "overall", box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = paper_table(columns)
     for _, board in boards:
         found = {
             each.column: each.score if board.denominator == "asked" else each.answered_score for each in board.columns
         }
-        table.add_row(safe(board.run), *(interval(found.get(column)) for column in columns), interval(board.overall))
-    guesses = next((run.manifest["chance"] for run, _ in boards if run.manifest and "chance" in run.manifest), {})
-    for guess in ("uniform", "law", "constant"):
-        row = {column: worths[guess]["score"] for column, worths in guesses.items()}
-        if row:
-            table.add_row(f"({GUESSES[guess]})", *_row(row, columns))
-    if paper:
-        for model in published():
-            table.add_row(
-                f"{model.model} †",
-                *_row({name: value / 100 for name, value in model.columns.items()}, columns, model.overall / 100),
-            )
+        table.add_row(safe(board.run), *(_interval(found.get(column)) for column in columns), _interval(board.overall))
+    chance = next((run.manifest["chance"] for run, _ in boards if run.manifest and "chance" in run.manifest), {})
+    for guess in ("uniform", "law", "constant") if chance else ():
+        worths = {column: by_guess[guess]["score"] for column, by_guess in chance.items()}
+        table.add_row(f"({GUESSES[guess]})", *percents(worths, columns))
+    for model in published() if paper else ():
+        shares = {column: value / 100 for column, value in model.columns.items()}
+        table.add_row(f"{model.model} †", *percents(shares, columns, model.overall / 100))
     console.print(table)
     if paper:
         console.print("† as the paper prints it, on other videos: not comparable, unless the released set was run")
 
 
+def paper_table(columns: Iterable[str]) -> Table:
+    """The head of the paper's table: nothing, the columns, overall. It fits on 80 signs a line."""
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    table.add_column("", overflow="fold")
+    for column in columns:
+        heading = HEADINGS[column].replace(" ", "\n") if column in HEADINGS else safe(column).replace("/", "\n")
+        table.add_column(heading, justify="right", overflow="fold")
+    table.add_column("overall", justify="right", no_wrap=True)
+    return table
+
+
 def print_details(board: Scoreboard) -> None:
-    """Coverage, both rewards and both denominators by column, and the means by task and ability."""
-    table = Table(
-        "column", "metric", "asked", "answered", "parsed", "asked: all", "parsed only", "smooth", "strict", box=None
-    )
+    """How many were answered, both denominators and both rewards by column; the means by task and ability."""
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    for heading in ("", "asked", "texts", "parsed", "score", "of\nparsed", "smooth", "strict", "metric"):
+        justify: Literal["left", "right"] = "left" if heading in ("", "metric") else "right"
+        table.add_column(heading, justify=justify, overflow="fold")
     for each in board.columns:
         counts = (str(each.asked), str(each.answered), str(each.parsed))
-        estimates = (each.score, each.answered_score, each.smooth, each.strict)
-        table.add_row(safe(each.column), each.metric, *counts, *(line(found) for found in estimates))
+        found = (each.score, each.answered_score, each.smooth, each.strict)
+        shown = (percent(mean.value) if mean else "-" for mean in found)
+        table.add_row(safe(each.column), *counts, *shown, each.metric)
     console.print(table)
     for kind, means in (("task", board.tasks), ("ability", board.abilities)):
         for name, mean in means.items():
             console.print(f"  {kind} {safe(name)}: {line(mean)}")
-    counted = (
-        "of all that were asked"
-        if board.denominator == "asked"
-        else "of what parsed alone, as the released scripts count"
-    )
-    console.print(f"  overall, mean of {len(board.columns)} columns, {counted}: {line(board.overall)}")
+    counted = "asked" if board.denominator == "asked" else "parsed, as the released scripts count"
+    console.print(f"  overall, mean of {len(board.columns)} columns, of what was {counted}: {line(board.overall)}")
     console.print(
         f"  coverage {board.coverage:.1%} of the benchmark, not of the asked form {board.unparsed:.1%} of the answers"
     )
@@ -102,7 +106,7 @@ def percent(share: float) -> str:
     return f"{math.floor(share * 1000 + 0.5 + 1e-9) / 10:.1f}"
 
 
-def interval(found: Estimate | None) -> str:
+def _interval(found: Estimate | None) -> str:
     """Percent, and the interval on a line of its own."""
     return f"{percent(found.value)}\n{100 * found.low:.0f}-{100 * found.high:.0f}" if found else "-"
 
@@ -112,8 +116,8 @@ def line(found: Estimate | None) -> str:
     return f"{percent(found.value)} [{percent(found.low)}, {percent(found.high)}]" if found else "-"
 
 
-def _row(values: Mapping[str, float], columns: Iterable[str], overall: float | None = None) -> list[str]:
-    """In percent: a cell for each column, and their mean, if it has them all."""
+def percents(values: Mapping[str, float], columns: Iterable[str], overall: float | None = None) -> list[str]:
+    """A cell for each column, and one for their mean, if there is a value for each."""
     found = [values.get(column) for column in columns]
     known = [value for value in found if value is not None]
     if overall is None and len(known) == len(found):

@@ -1,0 +1,142 @@
+"""Runs made by hand, models that do as they are told, and 2700 questions drawn from real clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from videossr.bench.runs import Prediction, Run, RunConfig
+from videossr.bench.viubench import COLUMNS
+from videossr.build import recipe, table
+from videossr.build.recipe import Mixture, Recipe
+from videossr.dataset import VideoSSRDataset
+from videossr.models.base import Ask, Decoding, ModelSpec, Reply
+from videossr.models.chance import Chance, Constant, NoSettings
+from videossr.questions import Questions
+from videossr.sample import Reject
+from videossr.tasks.base import Video
+from videossr.wording import load_wording
+
+CLIPS = ("bikes.mp4", "carphone.mp4", "people.mp4", "cars.mp4")
+EACH = 300
+
+
+def prediction(index: int, column: str, answer: str, *texts: str, **more: Any) -> Prediction:
+    """What was said to a question of a column such as `counting/easy`."""
+    source = f"videossr/{column.partition('/')[0]}"
+    facts: dict[str, Any] = {"id": f"q{index}", "source": f"v{index}", "difficulty": {}, "data_source": source} | more
+    return Prediction(
+        index=index,
+        column=column,
+        answer=answer,
+        times_ms=(0, 1000),
+        end_ms=2000,
+        texts=texts,
+        finish=("stop",) * len(texts),
+        **facts,
+    )
+
+
+def a_run(*predictions: Prediction, name: str = "run", hash: str = "h", size: int | None = None) -> Run:
+    config = RunConfig(
+        verb="run",
+        questions="bench",
+        hash=hash,
+        size=size or len(predictions),
+        model="made",
+        settings={},
+        decoding=Decoding(),
+    )
+    return Run(Path(name), config, predictions, None)
+
+
+@dataclass
+class Script:
+    """What a model of the tests does: `says` gives the reply to a question; `asked` is what it was asked."""
+
+    says: Callable[[Ask], Reply] = field(default=lambda ask: Reply(ask.index, (ask.question.answer,), ("stop",)))
+    asked: list[int] = field(default_factory=list)
+    loaded: int = 0
+
+    def spec(self, text: str = "scripted") -> ModelSpec:
+        script = self
+
+        class Scripted:
+            Settings = NoSettings
+
+            def __init__(self, target: str, settings: NoSettings, questions: Questions) -> None:
+                script.loaded += 1
+                self.waited = 0.0
+
+            def describe(self) -> Mapping[str, Any]:
+                return {"library": "1.0"}
+
+            def answer(self, asks: Iterable[Ask], decoding: Decoding) -> Iterator[Reply]:
+                for ask in asks:
+                    script.asked.append(ask.index)
+                    self.waited += 0.25
+                    yield script.says(ask)
+
+        return ModelSpec(text, Scripted, "", NoSettings())
+
+
+CHANCE = ModelSpec("chance", Chance, "", NoSettings())
+CONSTANT = ModelSpec("constant", Constant, "", NoSettings())
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+@pytest.fixture(scope="session")
+def built(dataset: Path) -> VideoSSRDataset:
+    """Two samples of four columns, from the real clips."""
+    return VideoSSRDataset(dataset)
+
+
+def _knobs(column: str) -> dict[str, Any]:
+    task, _, kind = column.partition("/")
+    if task == "counting":
+        return {"slots_max": 3, "instances_max": 3} if kind == "easy" else {"slots_max": 4, "instances_max": 4}
+    return {"pieces": int(kind)} if task == "jigsaw" else {"perturbation": kind}
+
+
+class Drawn(VideoSSRDataset):
+    """A dataset whose rows are drawn here, and never rendered."""
+
+    def __init__(self, mixture: Mixture, rows: list[dict[str, Any]]) -> None:
+        self.path = Path("drawn")
+        self.rows = pa.Table.from_pylist(rows, table.SCHEMA)
+        columns = {name: {"samples": EACH, "admitted": 1} for name in mixture.columns}
+        self.manifest = {"recipe": mixture.resolved, "columns": columns, "samples": len(rows), "hash": "d"}  # type: ignore[typeddict-item]
+
+
+@pytest.fixture(scope="session")
+def viubench(clip: Callable[..., Video]) -> Drawn:
+    """The paper's 9 columns of 300 questions, drawn as `videossr build` draws them, on small frames of real clips."""
+    columns = {c: {"task": c.partition("/")[0], "count": EACH, "knobs": _knobs(c)} for c in COLUMNS}
+    mixture = recipe.Mixture(Recipe(name="viubench", columns=columns), "viubench")
+    videos = []
+    for name in CLIPS:
+        whole = clip(name)
+        small = np.stack([cv2.resize(frame, (128, 128), interpolation=cv2.INTER_AREA) for frame in whole.frames])
+        videos.append(Video(whole.key, whole.clock, small))
+    rows = []
+    for place, column in enumerate(COLUMNS):
+        task, knobs = mixture.tasks[column], mixture.knobs[column]
+        fit = [video for video in videos if task.admits(video, knobs) is None]
+        assert fit, column
+        for number in range(EACH):
+            rng = np.random.default_rng([place, number])
+            sample = task.draw(fit[number % len(fit)], column, knobs, rng, videos)
+            assert not isinstance(sample, Reject)
+            rows.append(table.to_row(sample, task.question(sample, load_wording()), "", 0, 0))
+    return Drawn(mixture, rows)

@@ -1,0 +1,100 @@
+"""Comparisons: real differences are found, noise is not, and other questions are not compared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.bench.conftest import a_run, prediction
+from videossr.bench.compare import _holm, compare
+from videossr.bench.runs import Prediction, Run
+
+GOLD, WRONG = "341562", "123456"
+
+
+def coins(rng: np.random.Generator, name: str, shares: dict[str, float], each: int = 60, videos: int = 40) -> Run:
+    """A run that is right by chance, with this share of each column."""
+    made: list[Prediction] = []
+    for column, share in shares.items():
+        for _ in range(each):
+            text = GOLD if rng.random() < share else WRONG
+            index = len(made)
+            made.append(prediction(index, column, GOLD, text, data_source="jigsaw", source=f"v{index % videos}"))
+    return a_run(*made, name=name)
+
+
+def test_a_real_difference_is_told_from_noise() -> None:
+    rng = np.random.default_rng(0)
+    first = coins(rng, "a", {"jigsaw/6": 0.5, "jigsaw/8": 0.5})
+    second = coins(rng, "b", {"jigsaw/6": 0.9, "jigsaw/8": 0.5})
+    found = compare(first, second)
+    six, eight = found.columns
+    assert (found.first, found.second, found.left_out, found.same_hash, found.videos) == ("a", "b", 0, True, 40)
+    assert six.real
+    assert six.change.low > 0
+    assert six.change.value == pytest.approx(six.second - six.first)
+    assert not eight.real
+    assert eight.change.low < 0 < eight.change.high
+    assert found.overall.change.value == pytest.approx((six.change.value + eight.change.value) / 2)
+    back = compare(second, first)
+    assert back.columns[0].real
+    assert back.overall.change.value == pytest.approx(-found.overall.change.value)
+
+
+def test_a_run_does_not_differ_from_itself() -> None:
+    one = coins(np.random.default_rng(0), "a", {"jigsaw/6": 0.5})
+    found = compare(one, one)
+    assert found.overall.change == replace(found.overall.change, value=0.0, low=0.0, high=0.0)
+    assert found.overall.p == 1
+    assert not found.overall.real
+
+
+def test_a_few_differences_and_a_few_videos_prove_nothing() -> None:
+    first = a_run(*(prediction(k, "jigsaw/6", GOLD, WRONG) for k in range(100)))
+    three = a_run(*(prediction(k, "jigsaw/6", GOLD, GOLD if k < 3 else WRONG) for k in range(100)))
+    assert compare(first, three).overall.p == pytest.approx(0.25, abs=0.03)
+    assert not compare(first, three).overall.real
+    wrong, right = (
+        a_run(*(prediction(k, "jigsaw/6", GOLD, text, source=f"v{k % 4}") for k in range(100)))
+        for text in (WRONG, GOLD)
+    )
+    found = compare(wrong, right).overall
+    assert found.change.value == 1
+    assert not found.real, "four videos could all have gone the same way"
+
+
+def test_equal_models_are_called_different_as_seldom_as_claimed() -> None:
+    rng = np.random.default_rng(7)
+    shares = dict.fromkeys(["jigsaw/6", "jigsaw/8", "jigsaw/9"], 0.3)
+    overall = any_column = 0
+    for _ in range(120):
+        found = compare(coins(rng, "a", shares), coins(rng, "b", shares))
+        overall += found.overall.real
+        any_column += any(each.real for each in found.columns)
+    assert overall <= 13
+    assert any_column <= 13
+
+
+def test_holm_stops_at_the_first_that_could_be_noise() -> None:
+    assert _holm([0.04, 0.001, 0.02]) == [True, True, True]
+    assert _holm([0.03, 0.001, 0.03]) == [False, True, False]
+    assert _holm([0.04]) == [True]
+    assert _holm([0.02, 0.2]) == [True, False]
+
+
+def test_other_questions_are_not_compared_unless_asked_to() -> None:
+    rng = np.random.default_rng(0)
+    first = coins(rng, "a", {"jigsaw/6": 0.5})
+    fewer = a_run(*first.predictions[:40], name="b", hash="other")
+    with pytest.raises(ValueError, match="they share 40, and 20 were asked in one of them alone; --shared"):
+        compare(first, fewer)
+    found = compare(first, fewer, shared=True)
+    assert (found.left_out, found.overall.questions, found.same_hash) == (20, 40, False)
+    strangers = a_run(*(replace(each, id="x" + each.id) for each in first.predictions))
+    with pytest.raises(ValueError, match="share no question"):
+        compare(first, strangers, shared=True)
+    regraded = a_run(*(replace(each, answer=WRONG) for each in first.predictions))
+    with pytest.raises(ValueError, match="question q0 is not the same"):
+        compare(first, regraded)

@@ -1,0 +1,86 @@
+"""What is printed: the paper's layout, what failed, and nothing that a model could do to a terminal."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.bench.conftest import CHANCE, Script, a_run, prediction
+from videossr.bench.run import run
+from videossr.bench.score import score
+from videossr.cli.bench.tables import percent, print_details, print_failures, print_scores
+from videossr.cli.console import safe
+from videossr.dataset import VideoSSRDataset
+from videossr.models.base import Reply
+
+HOSTILE = "\x1b[31mred\x1b]0;title\x07\r\n\u202edrowkcab \ud800\x9b2J"
+
+
+def test_text_of_others_is_made_safe() -> None:
+    made = safe(HOSTILE)
+    assert made.isprintable()
+    assert made.startswith("\\x1b[31mred\\x1b]0;title\\x07\\r\\n\\u202edrow")
+    assert safe("é 😀 [bold]x[/bold]") == "é 😀 [bold]x[/bold]"
+    assert len(safe("a" * 10_000)) < 300
+
+
+def test_halves_are_rounded_as_the_paper_does() -> None:
+    assert [percent(share) for share in (1 / 16, 1 / 9, 0.1395, 1.0, 0.0, 0.9995)] == [
+        "6.3", "11.1", "14.0", "100.0", "0.0", "100.0",
+    ]  # fmt: skip
+
+
+def test_a_run_is_printed_without_any_of_what_a_model_may_send(
+    built: VideoSSRDataset, script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script.says = lambda ask: Reply(ask.index, error=f"{HOSTILE} {ask.index % 7}")
+    done = run(built, script.spec(), tmp_path / "run\x1b[31m")
+    done = replace(done, predictions=tuple(replace(each, column=HOSTILE) for each in done.predictions))
+    print_scores([(done, score(done))], paper=True)
+    print_details(score(done))
+    print_failures(done)
+    printed = capsys.readouterr().out
+    assert all(line.isprintable() for line in printed.split("\n"))
+    assert "8 questions failed and count as wrong" in printed
+    assert "2 x \\x1b[31mred" in printed
+    assert "and 2 other reasons" in printed
+
+
+def test_the_papers_rows_are_marked_and_a_part_is_called_a_part(capsys: pytest.CaptureFixture[str]) -> None:
+    other = prediction(1, "x", "12", "12", data_source="jigsaw")
+    made = a_run(prediction(0, "counting/easy", "1,1,1", "1,1,1"), other, size=9)
+    print_scores([(made, score(made))], paper=True)
+    print_failures(made)
+    printed = capsys.readouterr().out
+    (row,) = (line for line in printed.splitlines() if "GPT-5" in line)
+    assert row.split() == ["GPT-5", "†", "88.4", "-", "58.7"]
+    assert "on other videos: not comparable" in printed
+    assert "7 questions are still open" in printed
+
+
+def command(*words: str) -> str:
+    """What `videossr bench` prints, in a process of its own."""
+    code = "import sys; from videossr.cli.bench import app; app(sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_verbs_work_on_what_lies_on_the_disk(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:
+    chance, right = run(built, CHANCE, tmp_path / "chance"), run(built, script.spec(), tmp_path / "right")
+    text = command("score", str(chance.path), str(right.path), "--paper")
+    for shown in ("chance", "(uniform", "VideoSSR-8B †", "coverage 100.0%"):
+        assert shown in text
+    boards = json.loads(command("score", str(right.path), "--json"))
+    assert boards[0]["overall"]["value"] == 1
+    assert "(Holm)" in command("compare", str(chance.path), str(right.path))
+    (found,) = json.loads(command("compare", str(chance.path), str(right.path), "--json"))
+    assert found["overall"]["second"] == 1
+    assert "uniform guess" in command("chance", str(built.path))
+    rows = json.loads(command("chance", str(built.path), "--json"))
+    assert {row["column"] for row in rows} == {built.column(index) for index in range(len(built))}

@@ -1,16 +1,26 @@
-"""Cards made by hand from a real video: one altered segment, drawn circles, and shuffled pieces."""
+"""Cards made by hand from a real video: one altered segment, drawn circles, and shuffled pieces. Runs. A browser."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
+from tests.report.pages import FLAGS
+from videossr.bench.run import run as bench_run
+from videossr.bench.runs import CONFIG, MANIFEST, PREDICTIONS, Prediction, Run, read_run
 from videossr.clock import Clock, even
+from videossr.models.base import ModelSpec
+from videossr.models.chance import Chance, Constant, NoSettings
 from videossr.question import VIDEO, Clip, Frames, Outline, Question, Truth
+from videossr.questions import open_questions
 from videossr.report.gallery import Card
 from videossr.sample import JSON, Sample, VideoKey
 
@@ -111,3 +121,53 @@ def cards(videos: Path) -> list[Card]:
         jigsaw(carphone),
         grounding(bikes, column=HOSTILE, prompt=f"{VIDEO}{HOSTILE} {{{{ 7 * 7 }}}} \udcff --> ]]> ' \" &amp;"),
     ]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on PATH")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+LONG = "z" * 10_000_000
+
+
+def rewrite(source: Path, out: Path, predictions: list[Prediction], *, complete: bool = True) -> Run:
+    """A copy of a run that has said other things."""
+    out.mkdir(parents=True)
+    for name in (CONFIG, MANIFEST) if complete else (CONFIG,):
+        shutil.copy(source / name, out / name)
+    (out / PREDICTIONS).write_text("".join(prediction.to_json() + "\n" for prediction in predictions))
+    return read_run(out)
+
+
+def _odd(at: int, prediction: Prediction) -> Prediction:
+    """The gold answer, but for some that are hostile, endless, cut off, or missing."""
+    texts = {0: HOSTILE, 2: "3 to 9\u202e\x1b[31m\x00 seconds", 4: LONG}
+    if at == 6:
+        return replace(prediction, texts=(), finish=(), error=f"HTTP 503: {HOSTILE}\x07", tries=3)
+    return replace(prediction, texts=(texts.get(at, prediction.answer),), finish=("length" if at == 4 else "stop",))
+
+
+@pytest.fixture(scope="session")
+def runs(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """Runs over the real clips: two guess, one says odd things, one was stopped, one is of other questions."""
+    where = tmp_path_factory.mktemp("runs")
+    questions = open_questions(dataset)
+    found = {}
+    for name, kind in (("chance", Chance), ("constant", Constant)):
+        found[name] = bench_run(questions, ModelSpec(name, kind, "", NoSettings()), where / name)
+    said = list(found["chance"].predictions)
+    odd = [_odd(at, prediction) for at, prediction in enumerate(said)]
+    found["odd"] = rewrite(where / "chance", where / "odd", odd)
+    found["stopped"] = rewrite(where / "chance", where / "stopped", said[:5], complete=False)
+    found["other"] = rewrite(where / "chance", where / "other", said)
+    config = where / "other" / CONFIG
+    config.write_text(config.read_text().replace(questions.hash, "f" * 64))
+    found["other"] = read_run(where / "other")
+    return found

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
@@ -14,34 +13,10 @@ import numpy as np
 import pytest
 import simplejpeg
 
+from tests.report.pages import Page
 from videossr.report.gallery import Card, shown_knobs, write_gallery
 from videossr.report.strips import make_sprite
 from videossr.sample import JSON
-
-
-class Page(HTMLParser):
-    """Elements of a page as (tag, attributes), and the text of its scripts."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.scripts: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_data(self, data: str) -> None:
-        if self.elements and self.elements[-1][0] == "script":
-            self.scripts[-1] += data
-
-    def handle_endtag(self, tag: str) -> None:
-        self.elements.append((f"/{tag}", {}))
-
-    def of_class(self, name: str) -> list[dict[str, str]]:
-        return [attributes for _, attributes in self.elements if name in attributes.get("class", "").split()]
 
 
 @pytest.fixture(scope="module")

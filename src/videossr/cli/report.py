@@ -66,7 +66,7 @@ def command(
     with Bar() as bar:
         write_report(
             found,
-            _opened(found, questions, corpus),
+            opened(found, questions, corpus),
             out,
             items,
             thumb_height,
@@ -75,7 +75,7 @@ def command(
     console.print(f"{sum(len(each.runs) for each in found)} runs in {out}")
 
 
-def _opened(benchmarks: Sequence[Benchmark], path: str | None, corpus: str | None) -> dict[str, Questions | str]:
+def opened(benchmarks: Sequence[Benchmark], path: str | None, corpus: str | None) -> dict[str, Questions | str]:
     """The questions of each benchmark, or why they are not at hand; a report needs them for its frames alone."""
     found: dict[str, Questions | str] = {}
     for benchmark in benchmarks:

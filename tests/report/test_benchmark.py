@@ -1,0 +1,329 @@
+"""Reports of runs: what the figures are, that every format has the same ones, and that no text breaks out."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.report.conftest import HOSTILE, rewrite
+from tests.report.pages import Page
+from videossr.bench.runs import Prediction, Run
+from videossr.bench.score import Estimate, score
+from videossr.cli import report
+from videossr.questions import open_questions
+from videossr.report import plots
+from videossr.report.answers import Answers, confusions, displacement, knobs, spans
+from videossr.report.benchmark import write_report
+from videossr.report.formats import as_json, comma_separated, markdown
+from videossr.report.items import chosen, items
+from videossr.report.page import plain
+from videossr.report.table import PUBLISHED, gather
+
+TIMES = tuple(range(0, 10_000, 500))
+
+
+def said(task: str, gold: str, *texts: str, column: str = "", **difficulty: float | str) -> list[Prediction]:
+    """Answers to as many questions of one gold answer."""
+    return [
+        Prediction(
+            id=f"{task}{at}",
+            index=at,
+            column=column or task,
+            data_source=f"videossr/{task}",
+            answer=gold,
+            difficulty=difficulty,
+            times_ms=TIMES,
+            end_ms=10_000,
+            texts=(text,),
+            finish=("stop",),
+        )
+        for at, text in enumerate(texts)
+    ]
+
+
+def value(estimate: Estimate | None) -> float:
+    assert estimate is not None
+    return estimate.value
+
+
+def test_spans_are_compared_in_seconds_and_in_slots() -> None:
+    found = spans(Answers(said("grounding", "2.0-4.0", "3.0-4.0", "2.5-5.5", "6-7", "soon", "1-99")))
+    assert found.histogram == (1, 1, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0)
+    assert value(found.start) == pytest.approx((1 + 0.5 + 4 - 1) / 4)
+    assert value(found.end) == pytest.approx((0 + 1.5 + 3 + 6) / 4)
+    assert value(found.start_slots) == pytest.approx(2 * value(found.start))
+    assert value(found.length) == pytest.approx((0.5 + 1.5 + 0.5 + 4.5) / 4)
+    assert found.beyond == 1
+    assert found.start is not None
+    assert found.start.low < found.start.value < found.start.high
+
+
+def test_slots_follow_an_uneven_clock() -> None:
+    uneven = [replace(each, times_ms=(0, 1000, 4000), end_ms=10_000) for each in said("grounding", "1.0-4.0", "2.5-7")]
+    found = spans(Answers(uneven))
+    assert (value(found.start_slots), value(found.end_slots)) == (0.5, 0.5)
+
+
+def test_counts_are_set_against_the_gold_ones() -> None:
+    circles, squares, triangles = confusions(Answers(said("counting", "2,0,1", "2,0,1", "3,0,1", "9,0,0", "many")))
+    assert circles.golds == (2,)
+    assert circles.table == ((0, 0, 1, 2, 1),)
+    assert (circles.exact, value(circles.bias)) == (0.25, pytest.approx((0 + 1 + 2) / 3))
+    assert squares.table == ((3, 0, 1),)
+    assert triangles.table == ((1, 2, 0, 1),)
+
+
+def test_pieces_are_set_against_their_places() -> None:
+    found = displacement(Answers(said("jigsaw", "312", "312", "132", "3122")))
+    assert found.matrix == ((1, 1, 0), (1, 1, 0), (0, 0, 2))
+    assert found.steps == (0, 1, 4, 1, 0)
+    assert found.none == 1
+
+
+def test_knobs_are_cut_at_their_quartiles_and_each_group_is_scored() -> None:
+    answers = said("jigsaw", "312", *["312"] * 12, *["132"] * 12)
+    varied = [
+        replace(each, difficulty={"seconds": float(at), "kind": "ab"[at % 2], "fixed": 1.0})
+        for at, each in enumerate(answers)
+    ]
+    seconds, kind = knobs([Answers(varied), Answers(varied[:4])])
+    assert (seconds.name, seconds.counts) == ("seconds", ((6, 6, 6, 6), (4, 0, 0, 0)))
+    assert seconds.bins == ("0-5", "6-11", "12-17", "18-23")
+    assert [value(each) for each in seconds.scores[0]] == [1, 1, 0, 0]
+    assert seconds.scores[1][1:] == (None, None, None)
+    assert (kind.bins, [value(each) for each in kind.scores[0]]) == (("a", "b"), [0.5, 0.5])
+
+
+def test_the_worst_and_the_best_are_those_by_score(runs: dict[str, Run]) -> None:
+    answers = said("grounding", "2.0-4.0", "2.0-4.0", "2.0-3.5", "8-9", "no", "2-3", column="grounding/mirror")
+    run = replace(runs["chance"], predictions=tuple(answers))
+    (benchmark,) = gather([run])
+    assert chosen(benchmark, 2) == {
+        "grounding/mirror": {2: [(0, "worst")], 4: [(0, "worst")], 0: [(0, "best")], 1: [(0, "best")]}
+    }
+
+
+def test_every_format_has_the_figures_of_the_scores(runs: dict[str, Run]) -> None:
+    chosen_runs = [runs["chance"], runs["odd"]]
+    benchmarks = gather(chosen_runs, paper=True)
+    lines = list(csv.DictReader(io.StringIO(comma_separated(benchmarks))))
+    told = json.loads(as_json(benchmarks))["benchmarks"][0]
+    table = {row[0]: row[1:] for row in cells(markdown(benchmarks))}
+    for run, figures in zip(chosen_runs, told["runs"], strict=True):
+        for denominator in ("asked", "answered"):
+            board = score(run, denominator)
+            assert figures["scores"][denominator]["overall"]["value"] == board.overall.value
+            own = [line for line in lines if (line["row"], line["denominator"]) == (run.name, denominator)]
+            expected = {
+                each.column: each.score if denominator == "asked" else each.answered_score for each in board.columns
+            }
+            got = {line["name"]: float(line["value"]) for line in own if line["level"] == "column"}
+            assert got == {name: each.value for name, each in expected.items() if each}
+            overall = next(line for line in own if line["level"] == "overall")
+            assert [float(overall[key]) for key in ("value", "low", "high")] == [
+                board.overall.value,
+                board.overall.low,
+                board.overall.high,
+            ]
+        shown = [each.score.value for each in score(run).columns] + [score(run).overall.value]
+        assert [float(cell.split()[0]) for cell in table[run.name]] == [round(100 * each, 1) for each in shown]
+    published = [line for line in lines if line["kind"] == "published"]
+    assert {line["note"] for line in published} == {PUBLISHED}
+    assert PUBLISHED in markdown(benchmarks)
+    assert not [line for line in published if line["level"] == "overall"], "a mean of columns that are not all here"
+
+
+def cells(text: str) -> list[list[str]]:
+    """The cells of the first Markdown table."""
+    rows = text.split("\n\n")[1].splitlines()
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+
+
+def test_guesses_stand_in_the_table(runs: dict[str, Run]) -> None:
+    (benchmark,) = gather([runs["stopped"], runs["constant"]])
+    guesses = {row.name: row for row in benchmark.rows if row.kind == "guess"}
+    assert list(guesses) == ["uniform", "law", "constant"]
+    manifest = runs["constant"].manifest
+    assert manifest is not None
+    for column in benchmark.columns:
+        figure = guesses["constant"].columns[column].asked
+        assert value(figure) == manifest["chance"][column]["constant"]["score"]
+
+
+def test_runs_of_other_questions_stand_apart_and_names_are_unique(runs: dict[str, Run], tmp_path: Path) -> None:
+    again = rewrite(Path(str(runs["chance"].path)), tmp_path / "chance", list(runs["chance"].predictions))
+    benchmarks = gather([runs["chance"], runs["other"], again, runs["chance"]])
+    assert [benchmark.hash for benchmark in benchmarks] == [runs["chance"].config.hash, "f" * 64]
+    names = [each.name for benchmark in benchmarks for each in benchmark.runs]
+    parent = runs["chance"].path.parent.name
+    assert names == [f"{parent}/chance (1)", f"{tmp_path.name}/chance", f"{parent}/chance (2)", "other"]
+    assert benchmarks[1].runs[0].name in markdown(benchmarks).split("VIUBench layout")[2]
+
+
+def test_what_is_missing_is_said(runs: dict[str, Run]) -> None:
+    labelled = replace(runs["chance"], manifest={**runs["chance"].manifest, "model": {"label": "frames as images"}})  # type: ignore[typeddict-item]
+    (benchmark,) = gather([runs["stopped"], labelled])
+    assert [row.note for row in benchmark.rows if row.kind == "run"] == [
+        "unfinished: 5 of 8 asked",
+        "frames as images",
+    ]
+    assert "unfinished: 5 of 8 asked" in markdown([benchmark])
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain – text\n\tß", "plain – text\n\tß"),  # noqa: RUF001
+        ("\x1b[31m\x00\x7f", r"\x1b[31m\x00\x7f"),
+        ("\u202egnol\u2066", r"\u202egnol\u2066"),
+        ("\udcff", r"\udcff"),
+        ("日本", "日本"),
+    ],
+)
+def test_what_is_not_seen_stands_as_its_code(text: str, shown: str) -> None:
+    assert plain(text) == shown
+
+
+def test_no_text_reaches_a_terminal_raw(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -> None:
+    named = replace(runs["odd"], path=runs["odd"].path.with_name("a|b\x1b[2J\u202e`*"))
+    text = markdown(gather([named]))
+    for letter in "\x1b\u202e":
+        assert letter not in text
+    (row,) = [row for row in text.splitlines() if row.startswith(r"| a\|b")][:1]
+    assert row.startswith(r"| a\|b\\x1b\[2J\\u202e\`\* |")
+    report.command(str(runs["chance"].path), format="md")
+    assert "| chance |" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="--out"):
+        report.command(str(runs["chance"].path))
+
+
+@pytest.fixture(scope="module")
+def text(runs: dict[str, Run], dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    out = tmp_path_factory.mktemp("report") / "report.html"
+    benchmarks = gather([runs["odd"], runs["constant"], runs["stopped"]], paper=True)
+    write_report(benchmarks, {benchmarks[0].hash: open_questions(dataset)}, out, most=1)
+    return out.read_text("utf-8")
+
+
+def test_hostile_and_endless_text_stays_text(text: str) -> None:
+    page = Page(text)
+    assert HOSTILE not in text
+    assert "img" not in {tag for tag, _ in page.elements}
+    assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
+    for letter in "\x1b\u202e\x00\x07":
+        assert letter not in text
+    assert len(text) < 3_000_000
+    assert "(10,000,000 characters)" in text
+
+
+def test_the_policy_allows_the_one_script_and_no_network(text: str) -> None:
+    page = Page(text)
+    policy = next(a["content"] for tag, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    digest = base64.b64encode(hashlib.sha256(page.scripts[-1].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'")
+    for _, attributes in page.elements:
+        for name in ("src", "href"):
+            assert attributes.get(name, "#").startswith(("#", "data:"))
+
+
+def test_charts_keep_their_text_and_follow_the_colors_of_the_page(text: str) -> None:
+    assert not re.findall(r"#f[de]00[0-9a-f]{2}", text)
+    assert "DejaVu" not in text
+    charts = re.findall(r'<svg class="chart".*?</svg>', text, re.DOTALL)
+    assert len(charts) > 10
+    for chart in charts:
+        assert "<text" in chart
+        assert 'role="img" aria-label="' in chart
+        used = re.findall(r'(?:url\(|href=")#([^)"]+)', chart)
+        assert set(used) <= set(re.findall(r' id="([^"]+)"', chart))
+    ids = Counter(attributes["id"] for _, attributes in Page(text).elements if "id" in attributes)
+    assert [name for name, count in ids.items() if count > 1] == []
+
+
+def test_names_in_charts_are_never_markup() -> None:
+    hostile = "$\\frac</text><script>\"'&"
+    figure = Estimate(0.5, 0.4, 0.6)
+    for chart in (
+        plots.columns_chart([hostile], [[figure]], [[0.1]], hostile),
+        plots.knob_chart([hostile], [[figure]], hostile, hostile),
+        plots.histogram_chart([hostile], [[1.0]], hostile, hostile),
+    ):
+        tags = {tag for tag, _ in Page(chart).elements}
+        assert "script" not in tags
+        assert "$\\frac" in chart
+
+
+def test_a_page_without_its_questions_says_so(runs: dict[str, Run], tmp_path: Path) -> None:
+    gone = replace(runs["odd"], config=replace(runs["odd"].config, questions=str(tmp_path / "gone")))
+    for where, words in ((None, "gone"), (str(runs["other"].config.questions), "")):
+        benchmarks = gather([gone] if where is None else [runs["other"]])
+        out = tmp_path / "page.html"
+        write_report(benchmarks, report.opened(benchmarks, where, None), out)
+        page = out.read_text("utf-8")
+        assert "No frames:" in page
+        assert words in page
+        assert "--questions" in page
+        assert not Page(page).of_class("clip")
+        assert Page(page).of_class("item")
+
+
+def test_a_broken_clip_costs_its_own_frames_alone(runs: dict[str, Run], dataset: Path) -> None:
+    class Broken:
+        def __init__(self) -> None:
+            self.whole = open_questions(dataset)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.whole, name)
+
+        def clips(self, index: int) -> object:
+            if index == 0:
+                raise ValueError("pack-0007.bin is cut off")
+            return self.whole.clips(index)
+
+    (benchmark,) = gather([runs["chance"]])
+    found = list(items(benchmark, Broken(), 9, 32))  # type: ignore[arg-type]
+    assert [item.missing for item in found if not item.strips] == [
+        "Its frames cannot be rendered: pack-0007.bin is cut off"
+    ]
+    assert len(found) > 4
+
+
+def test_strips_show_gold_and_answered_spans(runs: dict[str, Run], dataset: Path) -> None:
+    questions = open_questions(dataset)
+    (benchmark,) = gather([runs["constant"]])
+    shown = [item for item in items(benchmark, questions, 9, 32) if item.task == "grounding"]
+    assert shown
+    for item in shown:
+        (strip,) = item.strips
+        (first, last), *_ = questions.truth(item.index).spans
+        assert [slot.index for slot in strip.slots if slot.marked] == list(range(first, last + 1))
+        start, end = (float(part) for part in item.said[0].text.split("-"))
+        covered = [
+            (slot.start_ms + (slot.end_ms - slot.start_ms) * edge / 100) / 1000
+            for slot, part in zip(strip.slots, item.said[0].parts, strict=True)
+            if part is not None
+            for edge in part
+        ]
+        assert covered[0] == pytest.approx(start, abs=0.002)
+        assert covered[-1] == pytest.approx(end, abs=0.002)
+
+
+def test_pieces_show_where_they_were_put(runs: dict[str, Run], dataset: Path) -> None:
+    (benchmark,) = gather([runs["odd"]])
+    shown = [item for item in items(benchmark, open_questions(dataset), 9, 32) if item.task == "jigsaw"]
+    for item in shown:
+        right = [strip.original for strip in item.strips]
+        said_right = [each for each in item.said if each.mark.strict == 1]
+        for each in said_right:
+            assert list(each.places) == right
+    assert any(item.said[0].mark.strict == 1 for item in shown)

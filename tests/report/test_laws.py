@@ -142,7 +142,7 @@ BENT: dict[str, tuple[Law, Callable[[np.random.Generator], Sample], set[str]]] =
         lambda rng: answered([int(count) for count in rng.integers(1, 10, 3)]),
         {"law of counts, circle", "law of counts, square", "law of counts, triangle"},
     ),
-    "no identity where it may be": (
+    "the identity missed": (
         released_jigsaw,
         lambda rng: permuted(permutation(rng, 3)),
         {"law of permutations"},

@@ -136,7 +136,8 @@ def test_importing_the_package_costs_nothing() -> None:
 
 
 def test_building_and_reading_need_no_torch() -> None:
-    code = f"import sys, importlib\nfor name in {sorted(set(MODULES) - TORCH)}: importlib.import_module(name)\nprint(*sys.modules)"
+    names = sorted(set(MODULES) - TORCH)
+    code = f"import sys, importlib\nfor name in {names}: importlib.import_module(name)\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "videossr.report.validate" in loaded

@@ -45,6 +45,18 @@ class Broken(VideoSSRDataset):
         return replace(found, answer="gold") if index == 5 else found
 
 
+class Rows:
+    """The same as rows that others have published: nothing but the contract, and no recipe."""
+
+    def __init__(self, inner: VideoSSRDataset) -> None:
+        self.path, self.hash = inner.path, inner.hash
+        self.question, self.clips, self.column, self.source = inner.question, inner.clips, inner.column, inner.source
+        self.difficulty, self.truth, self.length = inner.difficulty, inner.truth, len(inner)
+
+    def __len__(self) -> int:
+        return self.length
+
+
 class Reworded(VideoSSRDataset):
     """Other questions, in the same place."""
 
@@ -222,6 +234,14 @@ def test_a_broken_row_is_a_failure_and_the_others_are_asked(
     assert failed[3].error == "question: ValueError: row 3 was altered"
     assert failed[3].column == built.column(3)
     assert "gold answer 'gold'" in failed[5].error
+
+
+def test_rows_of_others_are_run_though_some_are_broken(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:
+    done = run(Rows(Broken(built.path)), script.spec(), tmp_path / "run")
+    assert sum(not p.error for p in done.predictions) == len(built) - 2
+    assert done.manifest is not None
+    assert set(done.manifest["chance"]) == {built.column(index) for index in range(len(built))}
+    assert len(run(Rows(Broken(built.path)), CHANCE, tmp_path / "chance").predictions) == len(built)
 
 
 def test_a_model_that_breaks_its_word_is_found_out(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -127,7 +127,7 @@ def run(
 
 
 def choose(questions: Questions, limit: int | None) -> list[int]:
-    """Which questions are asked: all, or `limit` of them, as many of each column as it has and the same few elsewhere.
+    """Which questions are asked: all, or `limit` of them, as many of each column as of the others, if it has so many.
 
     Within a column they are spread evenly. The same questions and limit give the same choice.
     """
@@ -166,22 +166,26 @@ class _Sittings:
 
 
 class _State:
-    """The running score of a run: for each column, the marks of its questions; the last prediction of each counts."""
+    """The running score of a run: the sum of each column's marks, of which the last one of each question counts."""
 
     def __init__(self, total: int, progress: Callable[[Progress], None]) -> None:
         self._total = total
         self._progress = progress
-        self._marks: dict[str, dict[int, float]] = defaultdict(dict)
+        self._marks: dict[int, float] = {}
+        self._sums: dict[str, float] = defaultdict(float)
+        self._counts: Counter[str] = Counter()
         self._failed: set[int] = set()
 
     def add(self, prediction: Prediction) -> None:
-        self._marks[prediction.column][prediction.index] = mark(prediction).score
-        (self._failed.add if prediction.error else self._failed.discard)(prediction.index)
+        index, column, score = prediction.index, prediction.column, mark(prediction).score
+        self._counts[column] += index not in self._marks
+        self._sums[column] += score - self._marks.get(index, 0.0)
+        self._marks[index] = score
+        (self._failed.add if prediction.error else self._failed.discard)(index)
 
     def tell(self) -> None:
-        done = sum(map(len, self._marks.values()))
-        score = fmean(fmean(marks.values()) for marks in self._marks.values()) if done else 0.0
-        self._progress(Progress(done, self._total, len(self._failed), score))
+        score = fmean(self._sums[column] / self._counts[column] for column in self._counts) if self._marks else 0.0
+        self._progress(Progress(len(self._marks), self._total, len(self._failed), score))
 
 
 class _Sitting:

@@ -120,7 +120,7 @@ class CountLaw:
     @cached_property
     def _guesses(self) -> dict[Guess, dict[int, float]]:
         """For each guess, how probable it makes each count."""
-        most = max(self.totals)
+        most = max(1, *self.totals)
         common = max(self.totals, key=lambda count: (self.totals[count], -count))
         closest = max(range(1, most + 1), key=lambda count: (self._worth({count: 1.0}).smooth, -count))
         uniform = dict.fromkeys(range(1, most + 1), 1 / most)
@@ -222,9 +222,11 @@ def laws(questions: Questions) -> dict[str, Law]:
         column = questions.column(index)
         if column not in found:
             try:
-                asked[column].append(questions.question(index))
-            except (ValueError, KeyError, OSError):
-                continue  # a broken row is a failure of the run, and tells nothing of the law
+                question = questions.question(index)
+                scorer(question.data_source)(question.answer, question.answer)
+            except Exception:  # a broken row is a failure of the run, and tells nothing of the law
+                continue
+            asked[column].append(question)
     return found | {column: law_of_answers(members) for column, members in asked.items()}
 
 

@@ -30,7 +30,7 @@ _AT_ONCE = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean in [0, 1], and its bootstrap 95% interval."""
+    """A mean in [0, 1], and its 95% interval."""
 
     value: float
     low: float

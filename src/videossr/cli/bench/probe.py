@@ -39,6 +39,7 @@ def command(
     model: str,
     out: str,
     corpus: str | None = None,
+    source: str | None = None,
     n: Annotated[int, Parameter(validator=Number(gte=2, lte=1024))] = 8,
     temperature: Annotated[float, Parameter(validator=Number(gt=0, lte=10))] = 1.0,
     top_p: Annotated[float, Parameter(validator=Number(gt=0, lte=1))] = 1.0,
@@ -63,6 +64,7 @@ def command(
         model: Which model: chance, constant, hf:PATH, vllm:PATH, openai:MODEL@URL.
         out: Folder of the run; all figures and two pictures of them are written there too.
         corpus: Folder or address of the frame packs, where it is no longer the one that the dataset names.
+        source: How published rows are scored whose data_source is not known, such as videossr/choice.
         n: Answers a question.
         temperature: Of the sampling.
         top_p: 1 cuts nothing off.
@@ -78,7 +80,7 @@ def command(
         as_json: Print all figures as JSON instead of tables.
     """
     spec = model_spec(model, assignments(overrides))
-    opened = open_questions(questions, corpus=corpus)
+    opened = open_questions(questions, corpus=corpus, source=source)
     if recipe and recipe.suffix != ".toml":
         raise ValueError(f"--recipe {recipe}: the name of a recipe ends in .toml")
     made_by = halfway.recipe_of(opened) if recipe else None

@@ -30,6 +30,7 @@ def command(
     model: str,
     out: str,
     corpus: str | None = None,
+    source: str | None = None,
     limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     max_tokens: Annotated[int, Parameter(validator=Number(gte=1, lte=65536))] = Decoding().max_tokens,
     seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**63))] = 0,
@@ -44,13 +45,14 @@ def command(
         model: Which model: chance, constant, hf:PATH, vllm:PATH, openai:MODEL@URL.
         out: Folder of the run.
         corpus: Folder or address of its frame packs, where it is no longer the one that the benchmark names.
+        source: How published rows are scored whose data_source is not known, such as videossr/choice.
         limit: Ask this many questions, spread evenly over the columns.
         max_tokens: Tokens of an answer, at most.
         seed: Of the random draws, where the model makes any.
         overrides: A setting of the model and its value, such as `batch=4`. May be repeated.
     """
     spec = model_spec(model, assignments(overrides))
-    questions = open_questions(bench, corpus=corpus)
+    questions = open_questions(bench, corpus=corpus, source=source)
     with Bar() as bar:
 
         def show(state: Progress) -> None:

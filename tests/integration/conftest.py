@@ -25,7 +25,7 @@ Ask: TypeAlias = Callable[..., Any]
 
 @pytest.fixture(scope="session")
 def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
-    """`ask("transformers5", "qwen3_vl.py", question)`: the answer of that script in that environment."""
+    """`ask("transformers5", "prompt.py", question)`: the answer of that script in that environment."""
 
     def run(name: str, script: str, question: object) -> Any:
         python = ROOT / ".side" / name / "bin" / "python"

@@ -1,9 +1,9 @@
 """What transformers itself makes of our questions, and what our back end says under this version of it.
 
-Question: {"library": a folder of packages, "checkpoint", "dataset", "layout", "tokens"}. The folder is where the
-packages lie that `videossr` needs and this environment lacks; they are only looked for where nothing here has the name.
-Answer: {"version", "ids", "scores", "texts", "ours"}: of each question the ids of its prompt and the scores of the first
-token, both through processor and model, the greedy text that the model generates, and ours.
+Question: {"library", "checkpoint", "dataset", "layout", "tokens"}. `library` is a folder with the packages that
+`videossr` needs and this environment lacks; they are only looked for where nothing here has the name. Answer:
+{"version", "ids", "scores", "texts", "ours"}: of each question the ids of its prompt and the scores of the first token,
+both through processor and model, the greedy text that the model generates, and ours.
 """
 
 import json

@@ -71,6 +71,7 @@ class VllmOffline:
         config = checkpoint_config(folder)
         tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
         self._chat = Chat(config, tokenizer)
+        self._shown = placeholder(transformers.__version__)
         self._settings = settings
         self._sampling: Any = vllm.SamplingParams
         self._model: Any = vllm.LLM(
@@ -106,7 +107,7 @@ class VllmOffline:
                 yield from self._answer(made, decoding)
 
     def _request(self, ask: Ask) -> Prompt:
-        return request(self._chat, ask.question, ask.clips())
+        return request(self._chat, ask.question, ask.clips(), self._shown)
 
     def _answer(
         self, asked: Sequence[tuple[int, dict[str, Any]]], decoding: Decoding, tries: int = 1
@@ -143,13 +144,22 @@ def check_version(version: str) -> None:
         )
 
 
-def request(chat: Chat, question: Question, clips: Sequence[Clip]) -> Prompt:
+def placeholder(transformers: str) -> str:
+    """What stands for a clip in the text, so that its pairs come out as the released weights were trained with.
+
+    The processors of transformers from 5.10 on replace the video's own token alone: what stood around it would stay.
+    """
+    found = re.match(r"(\d+)\.(\d+)", transformers)
+    return PAD if found and (int(found[1]), int(found[2])) >= (5, 10) else START + PAD + END
+
+
+def request(chat: Chat, question: Question, clips: Sequence[Clip], shown: str) -> Prompt:
     """What vLLM is handed for one question: the text by the checkpoint's template, frames, and when each is shown.
 
-    Raises ValueError where the template cannot express the question.
+    `shown` stands for each clip. Raises ValueError where the template cannot express the question.
     """
     return {
-        "prompt": chat.text(question, [START + PAD + END] * len(clips)),
+        "prompt": chat.text(question, [shown] * len(clips)),
         "multi_modal_data": {"video": [(clip.frames, metadata(clip.clock)) for clip in clips]},
         "mm_processor_kwargs": {"do_sample_frames": False, "do_resize": False},
     }

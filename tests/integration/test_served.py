@@ -1,0 +1,184 @@
+"""Served models against real servers: `transformers serve` with a tiny model, and a vLLM where one is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.integration.conftest import HERE, ROOT
+from tests.models.chat_server import Response, Seen, chat_server, refusal
+from videossr.clock import Clock, even
+from videossr.models.base import Ask, Decoding, Reply
+from videossr.models.messages import as_video, pictures
+from videossr.models.served import Served, ServerSettings
+from videossr.prompt.qwen3_vl import markers
+from videossr.question import VIDEO, Clip, Question
+from videossr.questions import Questions
+
+pytestmark = pytest.mark.integration
+
+NO_QUESTIONS: Questions = None  # type: ignore[assignment]  # a served model does not look at them
+SECONDS = 180
+"""How long the server may take to start."""
+
+
+def ask(index: int, clocks: tuple[Clock, ...] = (even(4, 2_000),), seed: int = 0) -> Ask:
+    prompt = "".join(f"Clip {k + 1}: {VIDEO}\n" for k in range(len(clocks))) + f"When? {index}"
+    question = Question(f"q{index}", "videossr/grounding", "Be short.", prompt, "0.0-0.5", clocks)
+
+    def clips() -> list[Clip]:
+        rng = np.random.default_rng(seed)
+        return [Clip(rng.integers(0, 256, (len(clock), 64, 96, 3), np.uint8), clock) for clock in clocks]
+
+    return Ask(index, question, "grounding/mirror", clips)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of `transformers serve` with a tiny Qwen3-VL."""
+    from videossr.models.tiny import make_tiny
+
+    python = ROOT / ".side" / "serve" / "bin" / "python"
+    if not python.exists():
+        pytest.fail("no side environment 'serve': run `make integration`, which makes it")
+    folder = tmp_path_factory.mktemp("serve")
+    make_tiny(folder / "tiny")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [
+        python,
+        HERE / "side" / "serve.py",
+        "tiny",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--device",
+        "cpu",
+    ]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([*map(str, command)], stdout=log, stderr=log, cwd=folder, env=env)
+        try:
+            _wait(process, f"http://127.0.0.1:{port}", folder / "log")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.5)
+    pytest.fail(f"the server has not started:\n{log.read_text('utf-8', 'replace')[-4000:]}", pytrace=False)
+
+
+def answers(url: str, asks: list[Ask], decoding: Decoding, **settings: Any) -> dict[int, Reply]:
+    quick = {"concurrency": 2, "picture": "png", "backoff": 0.05, **settings}
+    model = Served(f"tiny@{url}", ServerSettings(**quick), NO_QUESTIONS)
+    assert model.describe()["label"] == "frames as single images"
+    replies = list(model.answer(asks, decoding))
+    assert len(replies) == len(asks)
+    return {reply.index: reply for reply in replies}
+
+
+ASKS = [ask(0), ask(1, seed=1), ask(2, (even(4, 2_000),) * 6), ask(3, (even(4, 2_000), Clock((0, 40, 700), 900)))]
+SHORT = Decoding(max_tokens=8)
+
+
+def test_a_real_server_answers_what_it_sees(server: str) -> None:
+    replies = answers(server, ASKS, SHORT)
+    assert all((reply.error, len(reply.texts), reply.tries) == ("", 1, 1) for reply in replies.values()), replies
+    lengths = [replies[k].prompt_tokens or 0 for k in range(4)]
+    assert lengths[0] == lengths[1] < lengths[3] < lengths[2], "the more frames, the longer"
+    again = answers(server, [ask(0), ask(1, seed=0)], SHORT)
+    assert again[0].texts == replies[0].texts
+    assert again[1].texts != replies[1].texts, "other frames, another answer"
+
+
+def test_faults_before_a_real_server_cost_no_answer(server: str) -> None:
+    """Each question meets one fault on its way to the server that the others do not."""
+    faults = [
+        refusal(429, "slow down", retry_after="0.2"),
+        refusal(500, "out of memory"),
+        Response("x" * 5_000, drop=100),
+        Response("<html>Service Unavailable</html>", 503),
+        Response("late", slow=6),
+        Response("<html>Log in</html>"),
+        Response({"choices": [{"message": {"content": "9" * 10_000_000}}]}),
+    ]
+
+    def respond(seen: Seen, earlier: int) -> Response:
+        if not earlier:
+            return faults[int(seen.question.split()[-1])]
+        body = json.dumps(seen.fields).encode()
+        request = urllib.request.Request(f"{server}/v1/chat/completions", body, {"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return Response(answer.read())
+
+    straight = answers(server, [ask(k) for k in range(5)], SHORT)
+    with chat_server(respond) as proxy:
+        replies = answers(proxy.url, [ask(k) for k in range(7)], SHORT, timeout=5.0)
+    for k in range(5):
+        assert (replies[k].texts, replies[k].tries) == (straight[k].texts, 2), replies[k]
+    assert "not the answer of a chat server" in replies[5].error
+    assert "most_bytes" in replies[6].error
+    assert len(proxy.seen) == 5 * 2 + 2
+
+
+def test_a_model_that_the_server_does_not_have_stops_the_run(server: str) -> None:
+    model = Served(f"no/such@model@{server}", ServerSettings(tries=1), NO_QUESTIONS)
+    replies = list(model.answer([ask(0)], SHORT))
+    # `transformers serve` that was started for one model answers 400 where others answer 404.
+    assert replies[0].error.startswith("status 400")
+
+
+@pytest.mark.parametrize("picture", ["jpeg", "png"])
+@pytest.mark.parametrize(
+    "clocks",
+    [(even(48, 24_000),), (even(48, 33_367),), (even(8, 3_733),) * 6, (Clock((0, 40, 1_000, 1_250, 5_333), 6_000),)],
+)
+def test_vllm_reads_our_times(clocks: tuple[Clock, ...], picture: Any) -> None:
+    """Needs the address of a vLLM with a Qwen3-VL, which may be one without a GPU: `vllm launch render`."""
+    url = os.environ.get("VIDEOSSR_TEST_VLLM")
+    if url is None:
+        pytest.skip("VIDEOSSR_TEST_VLLM names no server, MODEL@URL")
+    model = Served(url, ServerSettings(picture=picture), NO_QUESTIONS)
+    assert model.describe()["order"] == "kept"
+    asked = ask(0, clocks)
+    body = as_video(asked.question, asked.clips(), pictures(picture, 95))
+    name, _, root = url.rpartition("@")
+    rendered = _post(f"{root}/v1/chat/completions/render", {"model": name, "messages": body.messages, **body.extra})
+    text = _post(f"{root}/detokenize", {"model": name, "tokens": rendered["token_ids"]})["prompt"]
+    assert isinstance(text, str)
+    found = [piece.partition("<|vision_start|>")[0] for piece in text.split("Clip ")[1:]]
+    assert len(found) == len(clocks)
+    shown = [part for part in text.replace(">", ">\n").splitlines() if part.endswith(" seconds>")]
+    assert [part[part.rindex("<") :] for part in shown] == [mark for clock in clocks for mark in markers(clock)]
+    assert text.count("<|video_pad|>") == sum(len(markers(clock)) for clock in clocks) * 6, "64 x 96 was not resized"
+
+
+def _post(url: str, fields: dict[str, Any]) -> dict[str, Any]:
+    request = urllib.request.Request(url, json.dumps(fields).encode(), {"content-type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            found: dict[str, Any] = json.load(answer)
+    except urllib.error.HTTPError as error:
+        pytest.fail(f"{url}: {error}: {error.read()[:500]!r}")
+    return found

@@ -151,6 +151,9 @@ def _odd(at: int, prediction: Prediction) -> Prediction:
     texts = {0: HOSTILE, 2: "3 to 9\u202e\x1b[31m\x00 seconds", 4: LONG}
     if at == 6:
         return replace(prediction, texts=(), finish=(), error=f"HTTP 503: {HOSTILE}\x07", tries=3)
+    if at == 7:  # as a run keeps a row that cannot be read
+        unread = replace(prediction, column="?", data_source="", answer="", times_ms=(), end_ms=0, difficulty={})
+        return replace(unread, texts=(), finish=(), error="row 7 is damaged")
     return replace(prediction, texts=(texts.get(at, prediction.answer),), finish=("length" if at == 4 else "stop",))
 
 

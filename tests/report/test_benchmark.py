@@ -77,7 +77,8 @@ def test_counts_are_set_against_the_gold_ones() -> None:
     circles, squares, triangles = confusions(Answers(said("counting", "2,0,1", "2,0,1", "3,0,1", "9,0,0", "many")))
     assert circles.golds == (2,)
     assert circles.table == ((0, 0, 1, 2, 1),)
-    assert (circles.exact, value(circles.bias)) == (0.25, pytest.approx((0 + 1 + 2) / 3))
+    assert circles.exact == 0.25
+    assert value(circles.bias) == pytest.approx((0 + 1 + 2) / 3)
     assert squares.table == ((3, 0, 1),)
     assert triangles.table == ((1, 2, 0, 1),)
 
@@ -135,7 +136,8 @@ def test_every_format_has_the_figures_of_the_scores(runs: dict[str, Run]) -> Non
                 board.overall.high,
             ]
         shown = [each.score.value for each in score(run).columns] + [score(run).overall.value]
-        assert [float(cell.split()[0]) for cell in table[run.name]] == [round(100 * each, 1) for each in shown]
+        told_cells = [cell for cell in table[run.name] if cell != "–"]  # noqa: RUF001
+        assert [float(cell.split()[0]) for cell in told_cells] == [round(100 * each, 1) for each in shown]
     published = [line for line in lines if line["kind"] == "published"]
     assert {line["note"] for line in published} == {PUBLISHED}
     assert PUBLISHED in markdown(benchmarks)
@@ -170,7 +172,9 @@ def test_runs_of_other_questions_stand_apart_and_names_are_unique(runs: dict[str
 
 
 def test_what_is_missing_is_said(runs: dict[str, Run]) -> None:
-    labelled = replace(runs["chance"], manifest={**runs["chance"].manifest, "model": {"label": "frames as images"}})  # type: ignore[typeddict-item]
+    manifest = runs["chance"].manifest
+    assert manifest is not None
+    labelled = replace(runs["chance"], manifest={**manifest, "model": {"label": "frames as images"}})
     (benchmark,) = gather([runs["stopped"], labelled])
     assert [row.note for row in benchmark.rows if row.kind == "run"] == [
         "unfinished: 5 of 8 asked",
@@ -268,7 +272,7 @@ def test_a_page_without_its_questions_says_so(runs: dict[str, Run], tmp_path: Pa
     for where, words in ((None, "gone"), (str(runs["other"].config.questions), "")):
         benchmarks = gather([gone] if where is None else [runs["other"]])
         out = tmp_path / "page.html"
-        write_report(benchmarks, report.opened(benchmarks, where, None), out)
+        write_report(benchmarks, report.opened(benchmarks, where, None), out, most=1)
         page = out.read_text("utf-8")
         assert "No frames:" in page
         assert words in page

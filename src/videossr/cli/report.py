@@ -49,29 +49,25 @@ def command(
         corpus: Folder or address of their frame packs, where those are elsewhere.
         thumb_height: Height of the frames on the page, in pixels.
     """
-    if format == "html" and out is None:
+    if out is None and format == "html":
         raise ValueError("a page needs a file: name one with --out report.html, or choose --format md")
     found = gather([read_run(folder) for folder in (run, *runs)], paper=paper)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    if format != "html":
-        text = TEXTS[format](found)
-        if out is None:
-            sys.stdout.write(text)
-        else:
-            write_text(out, text)
-            console.print(f"{sum(len(each.runs) for each in found)} runs in {out}")
+    if out is None:
+        sys.stdout.write(TEXTS[format](found))
         return
-    assert out is not None
-    with Bar() as bar:
-        write_report(
-            found,
-            opened(found, questions, corpus),
-            out,
-            items,
-            thumb_height,
-            progress=lambda done, total: bar.show("items", done, total),
-        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if format == "html":
+        with Bar() as bar:
+            write_report(
+                found,
+                opened(found, questions, corpus),
+                out,
+                items,
+                thumb_height,
+                progress=lambda done, total: bar.show("items", done, total),
+            )
+    else:
+        write_text(out, TEXTS[format](found))
     console.print(f"{sum(len(each.runs) for each in found)} runs in {out}")
 
 

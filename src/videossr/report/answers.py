@@ -119,8 +119,8 @@ def spans(answers: Answers) -> Spans:
         values = (*differences[0].mean(axis=0), *differences[1].mean(axis=0), _length_ratio(said, gold))
         for offset, value in zip(offsets, values, strict=True):
             offset[prediction.index] = float(value)
-    start, end, start_slots, end_slots, length = answers.means(offsets)
-    return Spans(tuple(histogram), start, end, start_slots, end_slots, length, beyond)
+    start, stop, start_slots, stop_slots, length = answers.means(offsets)
+    return Spans(tuple(histogram), start, stop, start_slots, stop_slots, length, beyond)
 
 
 def _length_ratio(said: NDArray[np.float64], gold: tuple[float, float]) -> float:
@@ -271,7 +271,9 @@ def _grouping(values: Sequence[float | str]) -> tuple[tuple[str, ...], Callable[
         return tuple(plain(text, 24) for text in texts), lambda value: at[str(value)]
     if len(numbers) <= _DISTINCT:
         return tuple(f"{number:g}" for number in numbers), lambda value: numbers.index(float(value))
-    cuts = np.quantile([float(value) for value in values], np.linspace(0, 1, _QUANTILES + 1)[1:-1], method="nearest")
+    cuts = np.quantile(
+        [float(value) for value in values], np.linspace(0, 1, _QUANTILES + 1)[1:-1], method="inverted_cdf"
+    )
     inner = np.array(sorted({float(cut) for cut in cuts} - {float(numbers[-1])}))
 
     def group(value: float | str) -> int:

@@ -129,11 +129,10 @@ def gather(runs: Sequence[Run], *, paper: bool = False) -> list[Benchmark]:
 
     Raises ValueError where a run has no predictions yet.
     """
-    names = dict(zip(map(id, runs), unique_names(runs), strict=True))
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(run.config.hash, []).append(run)
-    return [_benchmark(members, names, paper) for members in groups.values()]
+    groups: dict[str, list[tuple[str, Run]]] = {}
+    for name, run in zip(unique_names(runs), runs, strict=True):
+        groups.setdefault(run.config.hash, []).append((name, run))
+    return [_benchmark(members, paper) for members in groups.values()]
 
 
 def unique_names(runs: Iterable[Run]) -> list[str]:
@@ -155,12 +154,13 @@ def short(column: str) -> str:
     return plain(column.rpartition("/")[2].replace("_", " "), 40)
 
 
-def _benchmark(runs: Sequence[Run], names: Mapping[int, str], paper: bool) -> Benchmark:
+def _benchmark(members: Sequence[tuple[str, Run]], paper: bool) -> Benchmark:
+    runs = [run for _, run in members]
     boards = [(score(run, "asked"), score(run, "answered")) for run in runs]
     found = {each.column: each for board, _ in boards for each in board.columns}
     columns = tuple(sorted(found, key=rank))
     scored = tuple(
-        Scored(names[id(run)], run, *board, by_column(run, columns)) for run, board in zip(runs, boards, strict=True)
+        Scored(name, run, *board, by_column(run, columns)) for (name, run), board in zip(members, boards, strict=True)
     )
     tasks = tuple(dict.fromkeys(found[column].task for column in columns))
     abilities = tuple(sorted({name for board, _ in boards for name in board.abilities}))
@@ -210,7 +210,7 @@ def _published_rows(task_of: Mapping[str, str]) -> list[Row]:
     rows = []
     for each in published():
         values = {column: value / 100 for column, value in each.columns.items() if column in task_of}
-        overall = each.overall / 100 if len(values) == len(each.columns) == len(task_of) else None
+        overall = _known(each.overall / 100) if len(values) == len(each.columns) == len(task_of) else EMPTY
         rows.append(_known_row(each.model, "published", PUBLISHED, values, task_of, overall))
     return rows
 
@@ -221,7 +221,7 @@ def _known_row(
     note: str,
     values: Mapping[str, float],
     task_of: Mapping[str, str],
-    overall: float | None = None,
+    overall: Cell | None = None,
 ) -> Row:
     """A row of figures that were not measured here; means are only of groups that it has in full."""
 
@@ -240,7 +240,7 @@ def _known_row(
         columns={column: _known(value) for column, value in values.items()},
         tasks={task: mean(members) for task, members in groups["task"].items()},
         abilities={each: mean(members) for each, members in groups["ability"].items()},
-        overall=mean(list(task_of)) if overall is None else _known(overall),
+        overall=overall or mean(list(task_of)),
     )
 
 

@@ -8,6 +8,7 @@ answers are sampled. `speed/bench.py` measures it.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,6 +39,9 @@ except ImportError as missing:
 FILES = ("*.json", "*.jinja", "*.txt", "*.safetensors")
 """What is fetched of a checkpoint that is named by its place on the Hub."""
 
+PLACEHOLDERS = ("image_token_id", "video_token_id")
+"""Where a configuration tells which tokens stand for pixels."""
+
 PROBE = Question("probe", "", "Look.", f"{VIDEO}\nWhen?", "", (even(2, 2000),))
 """Asked of every prompt builder when it is made: a chat template that cannot do it is told before any other work."""
 
@@ -46,7 +50,9 @@ PROBE = Question("probe", "", "Look.", f"{VIDEO}\nWhen?", "", (even(2, 2000),))
 class LocalSettings:
     """How a local checkpoint is run."""
 
-    batch: Annotated[int, Field(ge=1, description="answers that are written at once; halved where memory ends")] = 8
+    batch: Annotated[
+        int, Field(ge=1, description="answers written at once, at least all of one question; halved where memory ends")
+    ] = 8
     device: Annotated[str, Field(description="as torch names it; auto: an accelerator if there is one")] = "auto"
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
@@ -61,6 +67,9 @@ class LocalSettings:
 class Local:
     """A checkpoint that transformers runs. `Model` of the kind `hf`.
 
+    A sampled answer depends on the seed and the question's index, not on what else is asked. In float32 the batch makes
+    no difference to an answer; in half precision it may tip one token over another that is as probable.
+
     Attributes:
         waited: seconds in which it stood still for frames.
     """
@@ -72,7 +81,8 @@ class Local:
         folder = _folder(target)
         self._config = checkpoint_config(folder)
         self._tokenizer = _loaded(folder, transformers.AutoTokenizer.from_pretrained)
-        self._build = builder(self._config, self._tokenizer, settings.layout)
+        # With a tokenizer of its own: one must not be in two threads at once, and prompts are made in others.
+        self._build = builder(self._config, copy.deepcopy(self._tokenizer), settings.layout)
         probe = self._build(PROBE, [Clip(np.zeros((2, 64, 64, 3), np.uint8), PROBE.clocks[0])])
         self._fingerprint = hashlib.sha256(probe.text.encode() + probe.ids.tobytes()).hexdigest()[:16]
         self._settings = settings
@@ -80,7 +90,7 @@ class Local:
         self._model = _model(folder, self._device, settings)
         self._limit = int(self._model.config.get_text_config().max_position_embeddings)
         self._ends = _ends(self._model, self._tokenizer)
-        self._placeholders = [self._config[f"{kind}_token_id"] for kind in ("image", "video")]
+        self._placeholders = [self._config[name] for name in PLACEHOLDERS if name in self._config]
         self._batch = settings.batch
         self.waited = 0.0
 

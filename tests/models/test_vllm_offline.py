@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,8 @@ TRIPLE = "<|vision_start|><|video_pad|><|vision_end|>"
 @pytest.fixture(scope="module")
 def chat(tmp_path_factory: pytest.TempPathFactory) -> Chat:
     folder = make_tiny(tmp_path_factory.mktemp("tiny"))
-    return Chat(checkpoint_config(folder), transformers.AutoTokenizer.from_pretrained(folder))
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
+    return Chat(checkpoint_config(folder), tokenizer)
 
 
 def test_each_clip_has_its_frames_its_place_and_its_own_times(chat: Chat) -> None:
@@ -44,7 +46,8 @@ def test_each_clip_has_its_frames_its_place_and_its_own_times(chat: Chat) -> Non
         assert frames is clip.frames
         assert told["do_sample_frames"] is False
         # The processor's own arithmetic: from these numbers it has the times of its markers.
-        times = Qwen3VLProcessor._calculate_timestamps(None, told["frames_indices"], told["fps"], 2)
+        arithmetic: Any = Qwen3VLProcessor._calculate_timestamps
+        times = arithmetic(None, told["frames_indices"], told["fps"], 2)
         assert times == pair_times(clip.clock)
         assert told["total_num_frames"] >= told["frames_indices"][-1] + 1
 

@@ -19,6 +19,13 @@ from videossr.cli import main
 
 CLIPS = ("bikes.mp4", "carphone.mp4", "pancake.mkv")
 VERBS = ("index", "build", "validate", "gallery", "corpus", "dataset", "bench", "report", "export")
+HELPS = (
+    *VERBS[:-2],
+    *(f"bench {verb}" for verb in ("run", "score", "compare", "chance", "probe")),
+    *VERBS[-2:],
+)
+"""What shows a help with a command in it, in an order in which each finds what it needs."""
+
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "videossr")
 
 
@@ -30,7 +37,8 @@ def run(where: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def shown(text: str) -> list[list[str]]:
     """The commands on the lines of a text, in words, without the name of the program."""
-    lines = re.findall(r"(?:^|Example: )\s*(videossr [a-z]+ [^`\n]*--?\w[^`\n]*)$", text, re.MULTILINE)
+    lines = re.findall(r"^(?:Example:)?\s*(videossr [a-z]+ [^`\n]*--?\w[^`\n]*)$", text, re.MULTILINE)
+    lines += re.findall(r"^Example: (videossr bench [^-\n]+)$", text, re.MULTILINE)
     return [shlex.split(line)[1:] for line in lines]
 
 
@@ -41,11 +49,11 @@ def place(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (where / "demo/videos").mkdir(parents=True)
     for name in CLIPS:
         (where / "demo/videos" / name).symlink_to(videos / "real" / name)
-    for verb in VERBS:
-        examples = shown(run(where, verb, "--help").stdout)
+    for verb in HELPS:
+        examples = shown(run(where, *verb.split(), "--help").stdout)
         assert len(examples) >= 1, f"{verb} --help shows no command"
         for words in examples:
-            assert words[0] == verb
+            assert words[: len(verb.split())] == verb.split()
             done = run(where, *words)
             assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
     return where
@@ -54,7 +62,8 @@ def place(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_examples_of_every_help_run_as_printed(place: Path) -> None:
     assert (place / "demo/corpus/manifest.json").is_file()
     assert (place / "demo/dataset/manifest.json").is_file()
-    assert "<html" in (place / "demo/gallery.html").read_text("utf-8")
+    for page in ("gallery.html", "report.html"):
+        assert "<html" in (place / "demo" / page).read_text("utf-8")
     assert {path.name for path in place.iterdir()} == {"demo"}
 
 
@@ -162,7 +171,7 @@ def test_another_corpus_is_noticed(place: Path, videos: Path, refused: Callable[
 
 
 def test_building_again_leaves_a_dataset_alone(place: Path) -> None:
-    (words,) = shown(run(place, "build", "--help").stdout)
+    words, _ = shown(run(place, "build", "--help").stdout)
     before = {path: path.stat().st_mtime_ns for path in (place / "demo/dataset").iterdir()}
     again = run(place, *words)
     assert again.returncode == 0

@@ -24,7 +24,8 @@ MANY = 20
 app = App(
     name="build",
     help_epilogue="Example: videossr build smoke --corpus demo/corpus --out demo/dataset\n\n"
-    "Example: videossr build viubench --corpus demo/corpus --out demo/viubench --per-column 2\n\n"
+    "A small benchmark:\n\n"
+    "videossr build viubench --corpus demo/corpus --out demo/viubench --per-column 2\n\n"
     f"Recipes: {', '.join(recipes.names())}",
 )
 

@@ -13,14 +13,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from videossr import rewards
-from videossr.export import lmms_eval_task
 from videossr.export.clips import off_ms, write_mp4
 from videossr.models.base import Decoding
 from videossr.question import Question
@@ -63,16 +62,15 @@ def export_lmms_eval(
         rows = [_row(questions, index, question) for index, question in enumerate(asked)]
         (out / "videos").mkdir(exist_ok=True)
         for index, row in enumerate(rows):
-            files = [out / file for file in row["videos"]]
-            if not all(file.exists() for file in files):
-                for file, clip in zip(files, questions.clips(index), strict=True):
-                    write_mp4(file, clip)
+            videos = [out / name for name in row["videos"]]
+            if not all(video.exists() for video in videos):
+                for video, clip in zip(videos, questions.clips(index), strict=True):
+                    write_mp4(video, clip)
             progress(index + 1)
         with replacing(out / "test.parquet") as partial:
             pq.write_table(pa.Table.from_pylist(rows), partial)
-        for module, file in ((lmms_eval_task, "task.py"), (rewards, "rewards.py")):
-            assert module.__file__ is not None
-            write_bytes(out / file, Path(module.__file__).read_bytes())
+        for source, copy in (("export/lmms_eval_task.py", "task.py"), ("rewards.py", "rewards.py")):
+            write_bytes(out / copy, files("videossr").joinpath(source).read_bytes())
         columns = sorted({row["column"] for row in rows})
         write_text(task, _yaml(name, out.resolve() / "test.parquet", columns, mark))
     leave_workshop(out)

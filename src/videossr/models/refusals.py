@@ -52,9 +52,12 @@ def message(error: APIStatusError) -> str:
 
 
 def named(error: APIStatusError, fields: Iterable[str]) -> str | None:
-    """Which of these fields of a request a refusal is about: by its `param`, or quoted in its text."""
+    """Which of these fields of a request a refusal is about: its `param`, or else the first that its text quotes."""
+    names = list(fields)
+    if error.param in names:
+        return error.param
     text = error.response.text[:_MOST].replace("\\", "")
-    return next((name for name in fields if error.param == name or re.search(f"[`'\"]{name}[`'\"]", text)), None)
+    return next((name for name in names if re.search(f"[`'\"]{name}[`'\"]", text)), None)
 
 
 def transport_errors() -> type[Exception]:

@@ -101,6 +101,16 @@ def test_hostile_answers_are_read_as_text(page: Page) -> None:
     assert page.locator("img").count() == 0
 
 
+def test_the_histogram_counts_every_answer_once(page: Page, runs: dict[str, Run]) -> None:
+    summary = page.locator("#grounding0 details summary").first
+    summary.click()
+    rows = page.locator('[data-table="overlaps"] tbody tr').evaluate_all(
+        "rows => rows.map(row => [...row.querySelectorAll('td:not(.left)')].map(cell => Number(cell.textContent)))"
+    )
+    asked = sum(prediction.column.startswith("grounding") for name in SHOWN for prediction in runs[name].predictions)
+    assert sum(map(sum, rows)) == asked
+
+
 def test_details_open(page: Page) -> None:
     question = page.locator(".item details", has=page.locator("summary", has_text="Question")).first
     question.locator("summary").click()

@@ -22,6 +22,10 @@ SHAPES = ("circles", "squares", "triangles")
 """What the counts of an answer are of, in its order, where there are three."""
 
 
+OVERLAPS = ("none", "0", *(f".{at}" for at in range(1, BINS)), "1")
+"""What the bins of `Spans.histogram` are called: by the most that falls into them."""
+
+
 @dataclass(frozen=True)
 class _Column:
     """What the page shows of one column, beside its scores: for each run, what fits its task; and the charts."""
@@ -89,6 +93,7 @@ def write_report(
         folded=FOLDED,
         published_note=PUBLISHED,
         shape_names=SHAPES,
+        overlaps=OVERLAPS,
         short=short,
     )
 
@@ -181,9 +186,8 @@ def _column(benchmark: Benchmark, name: str) -> _Column:
     found_knobs = tuple(knobs(answers))
     chart = Markup()
     if found_spans:
-        bins = ["none", "0", *(f".{at}" if at < BINS else "1" for at in range(1, BINS + 1))]
         shares = [_shares(each.histogram) for each in found_spans]
-        chart = plots.histogram_chart(bins, shares, f"IoU of the spans in {plain(name)}", "IoU, up to", apart=2)
+        chart = plots.histogram_chart(OVERLAPS, shares, f"IoU of the spans in {plain(name)}", "IoU, up to", apart=2)
     if displacements:
         n = max(len(each.matrix) for each in displacements)
         steps = [f"{step:+d}" if step else "0" for step in range(1 - n, n)]

@@ -11,7 +11,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-import videossr
 from videossr.bench.score import Estimate
 from videossr.report.answers import confusions, displacement, knobs, spans
 from videossr.report.page import plain
@@ -117,11 +116,7 @@ def _figures(benchmark: Benchmark, row: Row) -> list[dict[str, object]]:
 
 def as_json(benchmarks: Sequence[Benchmark]) -> str:
     """Everything numeric that the page shows."""
-    return json.dumps(
-        {"videossr": videossr.__version__, "benchmarks": [_benchmark(each) for each in benchmarks]},
-        indent=1,
-        allow_nan=False,
-    )
+    return json.dumps({"benchmarks": [_benchmark(each) for each in benchmarks]}, indent=1, allow_nan=False) + "\n"
 
 
 def _benchmark(benchmark: Benchmark) -> dict[str, object]:

@@ -109,6 +109,7 @@ def columns_chart(
     axes.set_xticks(range(0, 101, 20))
     axes.grid(axis="x")
     axes.tick_params(length=0)
+    axes.tick_params(axis="y", pad=8)
     axes.spines["left"].set_visible(False)
     return _svg(figure, label)
 

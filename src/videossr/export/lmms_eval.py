@@ -20,8 +20,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from videossr.bench.score import metric_of
 from videossr.export.clips import off_ms, write_mp4
 from videossr.models.base import Decoding
+from videossr.models.guess import task_of
 from videossr.question import Question
 from videossr.questions import Questions
 from videossr.store import leave_workshop, replacing, workshop, write_bytes, write_text
@@ -29,8 +31,6 @@ from videossr.store import leave_workshop, replacing, workshop, write_bytes, wri
 VERB = "export lmms-eval"
 MOST_OFF = 50.0
 """Milliseconds: a marker must be within 0.05 s of the clock."""
-
-_METRICS = {"grounding": "miou", "counting": "per_shape"}
 
 
 def export_lmms_eval(
@@ -88,12 +88,11 @@ def _check_clock(question: Question) -> None:
 
 
 def _row(questions: Questions, index: int, question: Question) -> dict[str, Any]:
-    task = question.data_source.removeprefix("videossr/")
     return {
         "id": question.id,
         "column": questions.column(index),
         "data_source": question.data_source,
-        "metric": _METRICS.get(task, "exact"),
+        "metric": metric_of(task_of(question.data_source)),
         "system": question.system,
         "prompt": question.prompt,
         "answer": question.answer,

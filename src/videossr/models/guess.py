@@ -249,7 +249,7 @@ def law_of_answers(questions: Sequence[Question]) -> Law:
 _KNOWN: Mapping[str, Callable[[Any], Law]] = {
     "grounding": lambda knobs: SpanLaw(knobs.frames, span_law(knobs)),
     "counting": lambda knobs: CountLaw(len(knobs.shapes), count_law(knobs.slots_max, knobs.instances_max)),
-    "jigsaw": lambda knobs: OrderLaw(knobs.pieces),
+    "jigsaw": lambda knobs: OrderLaw(knobs.pieces, knobs.identity),
 }
 
 

@@ -18,7 +18,7 @@ from videossr.questions import open_questions
 app = App(
     name="run",
     help_epilogue="Example: videossr bench run demo/viubench --model chance --out demo/runs/chance\n\n"
-    "Example: videossr bench run demo/viubench --model constant --out demo/runs/constant\n\n"
+    "videossr bench run demo/viubench --model constant --out demo/runs/constant\n\n"
     f"Kinds of models: {', '.join(MODELS.names())}",
 )
 

@@ -234,9 +234,7 @@ class Local:
             raise ValueError(f"the model's scores are no numbers in {self._model.dtype}: try another --set dtype")
         if decoding.temperature == 0:
             return best.indices[:, 0]
-        shares, order = (
-            ((scores - best.values) / decoding.temperature).softmax(-1).sort(-1, descending=True, stable=True)
-        )
+        shares, order = ((scores - best.values) / decoding.temperature).softmax(-1).sort(-1, descending=True, stable=True)
         shares = shares.double()
         mass = shares.cumsum(-1)
         kept = torch.ones_like(shares, dtype=torch.bool)

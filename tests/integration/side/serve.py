@@ -8,15 +8,16 @@ import sys
 
 import numpy as np
 import torch
-import torchvision
 import torchvision_ops  # noqa: F401  (before torchvision)
 from PIL import Image
 
 
-def decode(data: torch.Tensor, mode: object = None) -> torch.Tensor:
+def decode(data: torch.Tensor, mode: object = None, apply_exif_orientation: bool = False) -> torch.Tensor:
     picture = Image.open(io.BytesIO(data.numpy().tobytes())).convert("RGB")
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
+
+import torchvision.io  # noqa: E402
 
 torchvision.io.decode_image = decode
 

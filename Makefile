@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 VIDEOS ?=
-SIDES := transformers4 transformers5 verl decoders lmms_eval
+SIDES := transformers4 transformers5 verl decoders lmms_eval serve
 
 .PHONY: demo test integration check format clean
 

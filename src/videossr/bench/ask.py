@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from videossr.bench.runs import Prediction
+from videossr.bench.runs import UNREAD, Prediction
 from videossr.models.base import Ask, Decoding, Model, Reply
 from videossr.question import Question
 from videossr.questions import Questions
@@ -27,7 +27,7 @@ def ask(
 
     def asks() -> Iterator[Ask]:
         for index in still_open:
-            facts: dict[str, Any] = {"column": "?", "id": f"#{index}", "data_source": "", "answer": ""}
+            facts: dict[str, Any] = {"column": UNREAD, "id": f"#{index}", "data_source": "", "answer": ""}
             facts |= {"times_ms": (), "end_ms": 0, "source": "", "difficulty": {}}
             try:
                 question = _read(questions, index, facts)

@@ -26,6 +26,9 @@ from videossr.store import Place, place
 
 CONFIG, PREDICTIONS, MANIFEST = "config.toml", "predictions.jsonl", "manifest.json"
 
+UNREAD = "?"
+"""The column of questions that could not even be read. It is in no mean; coverage tells of it."""
+
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class RunConfig:

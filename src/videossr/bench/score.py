@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from videossr.bench.runs import Prediction, Run
+from videossr.bench.runs import UNREAD, Prediction, Run
 from videossr.bench.viubench import METRICS, ability, rank
 from videossr.models.guess import task_of
 from videossr.rewards import Scores, scorer
@@ -72,7 +72,7 @@ class Scoreboard:
         run: name of the run.
         hash: content hash of the benchmark.
         columns: in the paper's order where they are the paper's, then by name.
-        overall: mean of the columns.
+        overall: mean of the columns; of questions that could not be read only where there are no others.
         tasks: mean of the columns of each task, by its name.
         abilities: mean of the columns of each ability (`fine-grained`, `spatial`, `temporal`), by its name.
         coverage: share of the benchmark's questions that gave a text.
@@ -171,7 +171,7 @@ def score(run: Run, denominator: Denominator = "asked") -> Scoreboard:
         run=run.name,
         hash=run.config.hash,
         columns=tuple(found for found, _ in scored),
-        overall=estimate([counted for _, counted in scored]),
+        overall=estimate([counted for found, counted in scored if found.column != UNREAD or len(scored) == 1]),
         tasks={name: estimate(parts) for name, parts in tasks.items()},
         abilities={name: estimate(parts) for name, parts in sorted(abilities.items())},
         coverage=len(answered) / run.config.size,

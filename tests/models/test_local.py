@@ -198,7 +198,7 @@ def test_what_ends_is_told_from_what_is_cut_off(make: Make, asks: list[Ask]) -> 
     assert set(ends) == {model._tokenizer.eos_token_id, model._tokenizer.pad_token_id}
     with torch.no_grad():  # so that any token is likely, the ends too
         model._model.lm_head.weight.mul_(0.3)
-    replies = answered(model, asks[:2], Decoding(n=16, temperature=3.0, max_tokens=200))
+    replies = answered(model, asks[:1], Decoding(n=32, temperature=3.0, max_tokens=60))
     finish = [each for reply in replies.values() for each in reply.finish]
     assert set(finish) == {"stop", "length"}
     counts: dict[str, list[int]] = {"stop": [], "length": []}

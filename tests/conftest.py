@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +20,16 @@ from videossr.video.decode import decode
 from videossr.video.index import index
 from videossr.video.plan import Plan
 from videossr.wording import load_wording
+
+
+@pytest.fixture(autouse=True)
+def ordinary_scheduling() -> Iterator[None]:
+    """Where root encodes with SVT-AV1, that takes real-time priority for the whole process and all that it starts.
+
+    Such processes keep every other from the machine, and wait for each other without end.
+    """
+    yield
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 @pytest.fixture(scope="session")

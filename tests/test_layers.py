@@ -64,7 +64,7 @@ PUBLIC = [
 ]
 
 
-TORCH = {"videossr.models.local", "videossr.models.tiny"}
+TORCH = {"videossr.models.cache", "videossr.models.local", "videossr.models.tiny"}
 """The modules that may import torch; nothing else does, so all but them works without it."""
 
 

@@ -36,6 +36,8 @@ try:
 except ImportError as missing:
     raise ValueError(f"--model hf: {missing}: pip install 'videossr[hf]'") from missing
 
+from videossr.models.cache import side_by_side
+
 FILES = ("*.json", "*.jinja", "*.txt", "*.safetensors")
 """What is fetched of a checkpoint that is named by its place on the Hub."""
 
@@ -173,7 +175,7 @@ class Local:
         n = decoding.n
         read = [self._read(prompt) for prompt in prompts]
         logits = torch.cat([logits for logits, _ in read]).repeat_interleave(n, 0)
-        cache = _side_by_side([cache for _, cache in read], n)
+        cache = side_by_side([cache for _, cache in read], n)
         del read
         lengths = torch.tensor([len(prompt.ids) for prompt in prompts], device=self._device).repeat_interleave(n)
         deltas = torch.tensor([prompt.delta for prompt in prompts], device=self._device).repeat_interleave(n)
@@ -270,20 +272,6 @@ class _Answer:
 
     ids: list[int]
     finish: Literal["stop", "length"] = "length"
-
-
-def _side_by_side(caches: Sequence[Any], n: int) -> Any:
-    """One cache of all, padded on the left, each n times. Takes the caches apart, so that none is there twice."""
-    longest = max(cache.get_seq_length() for cache in caches)
-    joined = transformers.DynamicCache()
-    for number in range(len(caches[0].layers)):
-        layers = [cache.layers.pop(0) for cache in caches]
-        keys, values = (
-            torch.cat([torch.nn.functional.pad(each, (0, 0, longest - each.shape[2], 0)) for each in side])
-            for side in zip(*((layer.keys, layer.values) for layer in layers), strict=True)
-        )
-        joined.update(keys.repeat_interleave(n, 0), values.repeat_interleave(n, 0), number)
-    return joined
 
 
 class _Linear(torch.nn.Module):

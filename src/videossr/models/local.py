@@ -67,7 +67,7 @@ class LocalSettings:
 class Local:
     """A checkpoint that transformers runs. `Model` of the kind `hf`.
 
-    A sampled answer is drawn by the seed and the question's index, whatever else is asked. But another batch rounds sums
+    A sampled answer is drawn by the seed and the question's index, whatever else is asked. Another batch rounds sums
     otherwise, which may tip one token over another: of a greedy answer in half precision, where two are as
     probable; of a sampled one, in float32 too, where the draw falls on the border of two.
 

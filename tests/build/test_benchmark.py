@@ -26,7 +26,7 @@ from videossr.report.validate import validate
 from videossr.store import file_hash, place
 from videossr.tasks.base import TASKS
 from videossr.video.corpus import Corpus
-from videossr.video.pack import Pack
+from videossr.video.pack import CorpusError, Pack
 from videossr.video.plan import Plan
 from videossr.wording import load_wording
 
@@ -210,6 +210,19 @@ def test_validation_notices_harm(made: Corpus, bench: Bench, tmp_path: Path, har
         data[-1 - Pack(path).size // 2] ^= 255
         path.write_bytes(data)
         assert path.name in failures(tmp_path / "bench")["frames"]
+
+
+def test_frames_other_than_those_of_the_hash_are_never_shown(made: Corpus, bench: Bench, tmp_path: Path) -> None:
+    bench("bench", made)
+    opened = VideoSSRDataset(tmp_path / "bench")
+    sample = opened.sample(0)
+    entry = opened.corpus.entry(sample.sources[0])
+    pack = tmp_path / "bench/corpus/packs" / f"{entry.content[:2]}.pack"
+    harmed = bytearray(pack.read_bytes())
+    harmed[entry.offset + entry.frame_bytes[0] // 2] ^= 1  # a JPEG that can still be decoded
+    pack.write_bytes(harmed)
+    with pytest.raises(CorpusError, match="are damaged"):
+        VideoSSRDataset(tmp_path / "bench").clips(0)
 
 
 def test_a_corpus_of_moved_slots_is_refused(make: Make, bench: Bench, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from videossr.export.lmms_eval import export_lmms_eval
 from videossr.export.lmms_eval_task import mean_of_columns
 from videossr.question import VIDEO, Clip, Frames, Question
 from videossr.questions import open_questions
+from videossr.released.dataset import ReleasedDataset
 from videossr.tasks.base import Video
 from videossr.video.decode import decode
 from videossr.video.plan import Plan
@@ -145,6 +146,19 @@ def test_what_cannot_be_exported_is_told(dataset: Path, tmp_path: Path) -> None:
     for name in ("Mine", "a b", "", "../a"):
         with pytest.raises(ValueError, match="cannot be the name of a task"):
             export_lmms_eval(opened, tmp_path / "out", name)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("first", "told"), [("a/b", "'a_b' and 'a/b'"), ("overall", "'overall' and 'the mean")])
+def test_columns_that_would_be_one_metric_are_refused(first: str, told: str, tmp_path: Path) -> None:
+    class Renamed(ReleasedDataset):
+        def column(self, index: int) -> str:
+            return (first, "a_b")[index]
+
+    rows = [row("counting", "<video>?", [{"video": ["a.jpg"]}], "1,1,1")] * 2
+    opened = Renamed(write_json(tmp_path / "rows.json", rows))
+    with pytest.raises(ValueError, match=f"column {told}.* would both be the metric"):
+        export_lmms_eval(opened, tmp_path / "out", "rows")
     assert not (tmp_path / "out").exists()
 
 

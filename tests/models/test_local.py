@@ -372,6 +372,11 @@ class TestBadCheckpoints:
         (copy / "chat_template.jinja").write_text("{{ messages[0].role }}", "utf-8")
         self.refused(make, copy, "placeholder")
 
+    @pytest.mark.parametrize("template", ["{% for", "{{ raise_exception('no') }}", "{{ messages[0].content.a.b }}"])
+    def test_a_chat_template_that_fails(self, make: Make, copy: Path, template: str) -> None:
+        (copy / "chat_template.jinja").write_text(template, "utf-8")
+        self.refused(make, copy, str(copy))
+
     def test_settings_that_cannot_be(self, make: Make, tiny: Path) -> None:
         self.refused(make, tiny, "device=gpu", device="gpu")
         self.refused(make, tiny, "layout", layout="diagonal")

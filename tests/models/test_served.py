@@ -536,6 +536,12 @@ def test_an_address_holds_no_key_and_none_is_shown(address: str) -> None:
     assert "hunter2" not in str(error.value)
 
 
+def test_what_may_be_a_password_is_not_quoted_as_a_port() -> None:
+    with pytest.raises(ValueError, match="is not one") as error:
+        read_target("m@http://me:hunter2/x@h")
+    assert "hunter2" not in str(error.value)
+
+
 def test_the_key_itself_is_not_a_setting() -> None:
     with chat_server(echo) as server, pytest.raises(ValueError, match="name of an environment variable") as error:
         model(server, key="sk-hunter2")

@@ -287,6 +287,7 @@ PIXELS = {"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 1, 1]}
             "preprocessor_config.json": {"image_mean": [0] * 3, "image_std": [2] * 3},
         },
         {"processor_config.json": {"video_processor": PIXELS}},
+        {"processor_config.json": {"video_processor": None}, "preprocessor_config.json": PIXELS},
         {"processor_config.json": {"processor_class": "x"}, "preprocessor_config.json": PIXELS},
     ],
 )

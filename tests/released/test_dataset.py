@@ -19,6 +19,7 @@ from videossr.perturb.spatial import resize
 from videossr.question import Frames
 from videossr.questions import Questions, open_questions
 from videossr.released.dataset import ReleasedDataset
+from videossr.released.shown import clip_of
 from videossr.rewards import compute_score
 from videossr.video.decode import decode
 from videossr.video.plan import Plan
@@ -177,6 +178,7 @@ def test_video_files_are_decoded_at_their_own_times(videos: Path, tmp_path: Path
     ("change", "told"),
     [
         ({"data_source": "riddles"}, "unknown data_source 'riddles'.*Known: .*videossr/choice.*--source"),
+        ({"data_source": "a" * 1000}, "data_source is 'a+\\.\\.\\., not a name"),
         ({"data_source": None}, "there is no data_source"),
         ({"prompt": "Which?"}, "prompt is 'Which\\?', not a list"),
         ({"prompt": [{"role": "user", "content": [{"type": "video"}]}]}, "content of the user's turn"),
@@ -188,9 +190,12 @@ def test_video_files_are_decoded_at_their_own_times(videos: Path, tmp_path: Path
         ({"videos": [{"video": []}]}, "must have the path of a video"),
         ({"videos": [{"video": [3]}]}, "must have the path of a video"),
         ({"videos": [{"video": ["a.jpg"], "sample_fps": 0}]}, "sample_fps .* is 0, not a number above 0"),
+        ({"videos": [{"video": ["a.jpg"], "sample_fps": 1e-320}]}, "sample_fps .* is 1e-320, not a number above 0"),
+        ({"videos": [{"video": ["a.jpg"], "sample_fps": 10**400}]}, "sample_fps .* is 10+, not a number above 0"),
         ({"videos": [{"video": ["a.jpg"], "sample_fps": 1e9}]}, "times must increase strictly"),
         ({"videos": [{"video": ["a.jpg"], "video_start": 3}]}, "has video_start, which is not known"),
         ({"videos": [{"video": "nowhere.mp4"}]}, "nowhere.mp4 is not there"),
+        ({"videos": [{"video": "data:video/mp4;base64," + "A" * 5000}]}, "data:.* has 5022 characters, too many"),
         ({"videos": [{"video": "https://a.b/c.mp4"}]}, "is an address; download it"),
         ({"videos": [{"video": "rows.jsonl"}]}, "rows.jsonl: unreadable"),
         ({"videos": [{"video": "rows.jsonl", "fps": 2, "nframes": 8}]}, "both fps and nframes"),
@@ -227,7 +232,22 @@ def test_damaged_frames_are_told(released: Path, tmp_path: Path) -> None:
             opened.clips(index)
 
 
-@pytest.mark.parametrize("line", ['{"data_source": ', "[1]", "7", "\xff"])
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [
+        ({"max_pixels": 10**300, "min_pixels": 10**299}, "min_pixels .* not a number above 0"),
+        ({"resized_height": 1e300, "resized_width": 32}, "resized_height .* not a number above 0"),
+        ({"resized_height": 0.1, "resized_width": 900}, "900 x 1 is too long"),
+        ({"resized_height": 1e9, "resized_width": 32}, "32 x 1000000000 is too long"),
+    ],
+)
+def test_absurd_sizes_are_told(released: Path, sizes: dict[str, float], told: str) -> None:
+    frames = {"video": ["0.jpg"], **sizes}
+    with pytest.raises(ValueError, match=told):
+        clip_of(frames, lambda name: released / "48frames/academic/v1" / name)
+
+
+@pytest.mark.parametrize("line", ['{"data_source": ', "[1]", "7", "\xff", pytest.param("[" * 100_000, id="deep")])
 def test_a_line_that_is_no_row(line: str, tmp_path: Path) -> None:
     good = row("counting", "<video>\nHow many?", [{"video": ["a.jpg"]}], "1,2,3")
     path = write_json(tmp_path / "rows.jsonl", [good])

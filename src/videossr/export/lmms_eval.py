@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from videossr.bench.score import metric_of
 from videossr.export.clips import off_ms, write_mp4
+from videossr.export.lmms_eval_task import metric_name
 from videossr.models.base import Decoding
 from videossr.models.guess import task_of
 from videossr.question import Question
@@ -58,6 +59,7 @@ def export_lmms_eval(
     asked = [questions.question(index) for index in range(len(questions))]
     for question in asked:
         _check_clock(question)
+    columns = _check_columns(questions)
     with workshop(out, {"verb": VERB, "name": name, "hash": questions.hash}):
         rows = [_row(questions, index, question) for index, question in enumerate(asked)]
         (out / "videos").mkdir(exist_ok=True)
@@ -71,7 +73,6 @@ def export_lmms_eval(
             pq.write_table(pa.Table.from_pylist(rows), partial)
         for source, copy in (("export/lmms_eval_task.py", "task.py"), ("rewards.py", "rewards.py")):
             write_bytes(out / copy, files("videossr").joinpath(source).read_bytes())
-        columns = sorted({row["column"] for row in rows})
         write_text(task, _yaml(name, out.resolve() / "test.parquet", columns, mark))
     leave_workshop(out)
     return task
@@ -85,6 +86,16 @@ def _check_clock(question: Question) -> None:
             f"k of a video for shown at k over its rate, so at most {MOST_OFF:.0f} ms can be told right: index the "
             "videos with --plan uniform"
         )
+
+
+def _check_columns(questions: Questions) -> list[str]:
+    """All columns. Raises ValueError where two would be one metric, or one the mean of all."""
+    columns = sorted({questions.column(index) for index in range(len(questions))})
+    metrics = {"overall": "the mean of all columns"}
+    for column in columns:
+        if (other := metrics.setdefault(metric_name(column), column)) != column:
+            raise ValueError(f"column {column!r} and {other!r} would both be the metric {metric_name(column)!r}")
+    return columns
 
 
 def _row(questions: Questions, index: int, question: Question) -> dict[str, Any]:
@@ -103,7 +114,7 @@ def _row(questions: Questions, index: int, question: Question) -> dict[str, Any]
 def _yaml(name: str, table: Path, columns: list[str], mark: str) -> str:
     """The task; a JSON string is one of YAML too."""
     decoding = Decoding()
-    metrics = [f"  - metric: {json.dumps(column.replace('/', '_'))}\n    aggregation: mean\n" for column in columns]
+    metrics = [f"  - metric: {json.dumps(metric_name(column))}\n    aggregation: mean\n" for column in columns]
     return f"""\
 # Run it with: lmms-eval --include_path {json.dumps(str(table.parent))} --tasks {name} --model MODEL
 task: {json.dumps(name)}

@@ -50,7 +50,12 @@ def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str,
     score: float = scores.smooth if doc["metric"] == "miou" else scores.strict
     if doc["metric"] == "per_shape" and scores.parts:
         score = sum(scores.parts) / len(scores.parts)
-    return {doc["column"].replace("/", "_"): score, "overall": {"column": doc["column"], "score": score}}
+    return {metric_name(doc["column"]): score, "overall": {"column": doc["column"], "score": score}}
+
+
+def metric_name(column: str) -> str:
+    """What lmms-eval calls the score of a column."""
+    return column.replace("/", "_")
 
 
 def mean_of_columns(items: Sequence[Mapping[str, Any]]) -> float:

@@ -69,8 +69,9 @@ class LocalSettings:
 class Local:
     """A checkpoint that transformers runs. `Model` of the kind `hf`.
 
-    A sampled answer depends on the seed and the question's index, not on what else is asked. In float32 the batch makes
-    no difference to an answer; in half precision it may tip one token over another that is as probable.
+    A sampled answer is drawn by the seed and the question's index, whatever else is asked. Another batch rounds sums
+    otherwise, which may tip one token over another: of a greedy answer in half precision, where two are as
+    probable; of a sampled one, in float32 too, where the draw falls on the border of two.
 
     Attributes:
         waited: seconds in which it stood still for frames.
@@ -84,8 +85,11 @@ class Local:
         self._config = checkpoint_config(folder)
         self._tokenizer = _loaded(folder, transformers.AutoTokenizer.from_pretrained)
         # With a tokenizer of its own: one must not be in two threads at once, and prompts are made in others.
-        self._build = builder(self._config, copy.deepcopy(self._tokenizer), settings.layout)
-        probe = self._build(PROBE, [Clip(np.zeros((2, 64, 64, 3), np.uint8), PROBE.clocks[0])])
+        try:
+            self._build = builder(self._config, copy.deepcopy(self._tokenizer), settings.layout)
+            probe = self._build(PROBE, [Clip(np.zeros((2, 64, 64, 3), np.uint8), PROBE.clocks[0])])
+        except Exception as error:  # a chat template is a program, which may raise what it likes
+            raise ValueError(f"{folder} cannot be asked: {type(error).__name__}: {error}") from error
         self._fingerprint = hashlib.sha256(probe.text.encode() + probe.ids.tobytes()).hexdigest()[:16]
         self._settings = settings
         self._device = _device(settings.device)

@@ -41,8 +41,8 @@ def read_target(text: str) -> Target:
     try:
         parts = urlsplit(address)
         known = bool(parts.hostname) and parts.port != 0
-    except ValueError as error:
-        raise ValueError(f"the address behind {model}@ is not one: {error}") from error
+    except ValueError:  # which may quote a part of a password for the port
+        raise ValueError(f"the address behind {model}@ is not one: see its brackets and its port") from None
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError(
             f"give no key, password or query in the address behind {model}@: it is written into results; put the key "

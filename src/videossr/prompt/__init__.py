@@ -37,7 +37,8 @@ def checkpoint_config(folder: Path) -> dict[str, Any]:
     for name in PREPROCESSORS:
         if (folder / name).exists():
             table = _table(folder / name)
-            table = table.get("video_processor", table)
+            inner = table.get("video_processor")
+            table = inner if isinstance(inner, dict) else table
             if all(key in table for key in PIXELS):
                 return {**config, **{key: table[key] for key in PIXELS}}
     raise ValueError(f"{folder}: none of {', '.join(PREPROCESSORS)} gives {' and '.join(PIXELS)}")

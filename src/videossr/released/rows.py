@@ -23,6 +23,8 @@ from videossr.question import VIDEO
 from videossr.store import Place, file_hash, is_local
 
 SUFFIXES = (".parquet", ".jsonl", ".json")
+_LONGEST = 200
+"""Characters of a name."""
 _NEEDED = ("data_source", "prompt", "videos", "reward_model")
 
 Table: TypeAlias = Mapping[str, Any]
@@ -97,7 +99,7 @@ class Rows:
             return where, item
         try:
             return where, json.loads(item)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # which brackets within brackets can be too many for
             raise ValueError(f"{where}: not valid JSON: {error}") from error
 
     def __getstate__(self) -> dict[str, Any]:
@@ -142,7 +144,7 @@ def _read(file: Place) -> Sequence[Any]:
             rows = [line for line in file.read_bytes().splitlines() if line.strip()]
         else:
             rows = json.loads(file.read_bytes())
-    except (pa.ArrowInvalid, ValueError) as error:
+    except (pa.ArrowInvalid, ValueError, RecursionError) as error:
         raise ValueError(f"{file}: damaged, or no {file.suffix} file: {error}") from error
     if not isinstance(rows, Sequence):
         raise ValueError(f"{file} is not a list of rows")
@@ -173,7 +175,7 @@ def _checked(where: str, raw: object) -> Row:
     if missing:
         raise wrong(f"there is no {', '.join(missing)}")
     source, reward, extra = raw["data_source"], raw["reward_model"], raw.get("extra_info")
-    if not isinstance(source, str):
+    if not isinstance(source, str) or len(source) > _LONGEST:
         raise wrong(f"data_source is {_short(source)}, not a name")
     answer = reward.get("ground_truth") if isinstance(reward, Mapping) else None
     if not isinstance(answer, str | int) or isinstance(answer, bool):
@@ -220,7 +222,7 @@ def _extra(extra: object) -> Table:
     if isinstance(extra, str):
         try:
             extra = json.loads(extra)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
     return extra if isinstance(extra, Mapping) else {}
 

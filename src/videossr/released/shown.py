@@ -39,7 +39,13 @@ _TOKEN = 32 * 32
 _LEAST, _MOST, _ALL = 128 * _TOKEN, 768 * _TOKEN, int(128_000 * 0.9) * _TOKEN
 """qwen_vl_utils' bounds: of a frame's pixels where an entry names none, and of all frames together."""
 
+_SMALLEST, _LARGEST = 1e-6, 1e9
+"""Numbers beyond these would be no sizes and no rates, and overflow."""
+
 _SIZES = ("max_pixels", "min_pixels", "total_pixels", "resized_height", "resized_width")
+_LONGEST = 4096
+"""Characters of a path, at most."""
+
 _OF_FRAMES = {"video", "type", "sample_fps", *_SIZES}
 _OF_FILES = {"video", "type", "fps", "nframes", "max_frames", *_SIZES}
 
@@ -120,24 +126,31 @@ def _number(entry: Entry, name: str, default: float) -> float:
     value = entry.get(name)
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"{name} of an entry of videos is {value!r}, not a number above 0")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _SMALLEST <= value <= _LARGEST:
+        raise ValueError(
+            f"{name} of an entry of videos is {value!r:.60}, not a number above 0 ({_SMALLEST:g} to {_LARGEST:g})"
+        )
     return value
 
 
 def _size(entry: Entry, height: int, width: int, slots: int) -> tuple[int, int]:
     """(H, W) of frames that are `height` x `width`."""
     if entry.get("resized_height") is not None and entry.get("resized_width") is not None:
-        height, width = (round(_number(entry, name, 0)) for name in ("resized_height", "resized_width"))
+        height, width = (max(1, round(_number(entry, name, 1))) for name in ("resized_height", "resized_width"))
+        _refuse_long(height, width)
         return smart_size(height, width, least=4 * _TOKEN, most=16384 * _TOKEN)
+    _refuse_long(height, width)
     least = _number(entry, "min_pixels", _LEAST)
     cap = max(min(_MOST, _number(entry, "total_pixels", _ALL) / slots * 2), int(1.05 * least))
     most = min(_number(entry, "max_pixels", cap), cap)
     if most < least:
         raise ValueError(f"max_pixels {most:g} of an entry of videos is below its min_pixels {least:g}")
+    return smart_size(height, width, least, most)
+
+
+def _refuse_long(height: int, width: int) -> None:
     if max(height, width) > 200 * min(height, width):
         raise ValueError(f"a picture of {width} x {height} is too long to be shown")
-    return smart_size(height, width, least, most)
 
 
 def _picture(name: str, find: Find) -> Frames:
@@ -220,6 +233,8 @@ class Finder:
 
         Raises FileNotFoundError, and ValueError for an address.
         """
+        if len(name) > _LONGEST:
+            raise ValueError(f"{name[:60]}… has {len(name)} characters, too many for the name of a file")
         path = name.removeprefix("file://")
         if "://" in path:
             raise ValueError(f"{name} is an address; download it, and name the folder where it lies with --corpus")

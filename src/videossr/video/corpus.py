@@ -166,7 +166,7 @@ class Corpus:
             if not 0 <= index < len(entry.frame_bytes):
                 raise IndexError(f"video {entry.path} has frames 0..{len(entry.frame_bytes) - 1}, not {index}")
         starts = [0, *accumulate(entry.frame_bytes)]
-        data = self.pack(shard_of(key.content)).read(entry.offset, entry.offset + starts[-1])
+        data = self.pack(shard_of(key.content)).jpegs(entry)
         try:
             return jpeg.decode([data[starts[index] : starts[index + 1]] for index in wanted], entry.size, size)
         except jpeg.JPEGError as error:

@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from videossr.build import table
-from videossr.build.manifest import corpus_place, read_manifest
+from videossr.build.manifest import corpus_place, is_benchmark, read_manifest
 from videossr.clock import Clock
 from videossr.question import VIDEO, Clip, Question, Truth
 from videossr.render import pixel_hash, render
 from videossr.rewards import Scores
 from videossr.sample import Sample, VideoKey
-from videossr.store import Place, is_local, place
+from videossr.store import Place, file_hash, is_local, place
 from videossr.tasks.base import TASKS
 from videossr.video.corpus import Corpus
 from videossr.video.pack import CorpusError
@@ -69,9 +69,16 @@ class VideoSSRDataset:
         files = [self.path / name for name in sorted(self.manifest["files"]) if name.startswith("samples-")]
         return pa.concat_tables([_read(file) for file in files])
 
-    @property
+    @cached_property
     def hash(self) -> str:
-        """SHA-256 over how it was made and over its samples, in hex; of a benchmark over its questions and pixels."""
+        """SHA-256 over how it was made and over its samples, in hex; of a benchmark over its questions and pixels.
+
+        Results quote that of a benchmark, so its samples are looked at: raises ValueError where they were altered.
+        """
+        if is_benchmark(self.manifest):
+            for name, digest in self.manifest["files"].items():
+                if name.startswith("samples-") and file_hash(self.path / name) != digest:
+                    raise ValueError(f"{self.path / name} was altered since the benchmark was built: copy it again")
         return self.manifest["hash"]
 
     def __len__(self) -> int:

@@ -164,18 +164,27 @@ def test_tokens_are_drawn_by_their_law(decoding: Decoding) -> None:
     law[order[before >= decoding.top_p]] = 0
     law /= law.sum()
     rows = 20_000
-    draws = torch.from_numpy(np.random.default_rng(0).random(rows))
+    waits = torch.from_numpy(np.random.default_rng(0).standard_exponential((rows, 6)))
     scores = torch.from_numpy(np.log(shares)).float().repeat(rows, 1) + 30
-    counts = np.bincount(choose(scores, draws, decoding).numpy(), minlength=6)
+    counts = np.bincount(choose(scores, waits, decoding).numpy(), minlength=6)
     assert counts[law == 0].sum() == 0
     assert stats.chisquare(counts[law > 0], rows * law[law > 0]).pvalue > 1e-3
 
 
-def test_the_ends_of_the_draw_stay_within_what_is_kept() -> None:
+def test_a_draw_stays_within_what_is_kept() -> None:
     scores = torch.log(torch.tensor([[0.5, 0.3, 0.2, 0.0]]))
-    for decoding, last in ((Decoding(temperature=1.0), 2), (Decoding(temperature=1.0, top_p=0.6), 1)):
-        for draw, token in ((0.0, 0), (1 - 2**-53, last)):
-            assert choose(scores, torch.tensor([draw], dtype=torch.float64), decoding).tolist() == [token]
+    early = torch.tensor([[9.0, 1.0, 0.0, 0.0]], dtype=torch.float64)
+    for decoding, token in ((Decoding(temperature=1.0), 2), (Decoding(temperature=1.0, top_p=0.6), 1)):
+        assert choose(scores, early, decoding).tolist() == [token]
+
+
+def test_the_last_digit_of_a_score_does_not_shift_a_draw() -> None:
+    rng = np.random.default_rng(0)
+    scores = torch.from_numpy(rng.normal(size=(2000, 500))).float()
+    waits = torch.from_numpy(rng.standard_exponential((2000, 500)))
+    decoding = Decoding(temperature=1.0)
+    nudged = scores + 1e-6 * torch.from_numpy(rng.normal(size=(2000, 500))).float()
+    assert (choose(scores, waits, decoding) != choose(nudged, waits, decoding)).sum() <= 1
 
 
 def test_a_placeholder_for_pixels_is_never_written(make: Make, asks: list[Ask]) -> None:

@@ -13,6 +13,7 @@ from videossr.build import recipe as recipes
 from videossr.build.manifest import is_benchmark
 from videossr.build.run import Progress, build
 from videossr.cli.console import Bar, console
+from videossr.config import assignments
 from videossr.store import place
 from videossr.video.corpus import Corpus
 from videossr.wording import load_wording
@@ -65,13 +66,7 @@ def command(
         workers: Processes.
         ray: Address of a Ray cluster that does the work instead, or "local".
     """
-    settings = {}
-    for text in overrides:
-        dotted, equals, value = text.partition("=")
-        if not equals:
-            raise ValueError(f"--set {text}: expected key=value")
-        settings[dotted] = value
-    mixture = recipes.load(recipe, settings, profile=profile)
+    mixture = recipes.load(recipe, assignments(overrides), profile=profile)
     if per_column is not None:
         mixture = mixture.per_column(per_column)
     if limit is not None:

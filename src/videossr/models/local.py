@@ -70,8 +70,7 @@ class Local:
     """A checkpoint that transformers runs. `Model` of the kind `hf`.
 
     A sampled answer is drawn by the seed and the question's index, whatever else is asked. Another batch rounds sums
-    otherwise, which may tip one token over another: of a greedy answer in half precision, where two are as
-    probable; of a sampled one, in float32 too, where the draw falls on the border of two.
+    otherwise: in half precision that may tip one token over another that is nearly as good.
 
     Attributes:
         waited: seconds in which it stood still for frames.
@@ -188,10 +187,12 @@ class Local:
         following = torch.stack([lengths, *[lengths + deltas] * 3])  # the first row counts tokens, for the mask alone
 
         answers = [_Answer([]) for _ in range(len(prompts) * n)]
-        draws = [np.random.Generator(np.random.PCG64DXSM([decoding.seed, seed])) for seed in seeds]
+        chance = [np.random.Generator(np.random.PCG64DXSM([decoding.seed, seed])) for seed in seeds]
+        tokens = logits.shape[-1] if decoding.temperature else 1
         live = list(range(len(answers)))
         for step in range(decoding.max_tokens):
-            chosen = self._choose(logits, np.concatenate([draw.random(n) for draw in draws])[live], decoding)
+            waits = np.concatenate([each.standard_exponential((n, tokens)) for each in chance])[live]
+            chosen = self._choose(logits, waits, decoding)
             going = []
             for row, (number, token) in enumerate(zip(live, chosen.tolist(), strict=True)):
                 if token in self._ends:
@@ -242,20 +243,20 @@ class Local:
         channels = patches.view(len(patches), 3, -1).to(torch.float32).sub_(mean).div_(deviation)
         return channels.view(patches.shape).to(self._model.dtype)
 
-    def _choose(self, logits: torch.Tensor, draws: NDArray[np.float64], decoding: Decoding) -> torch.Tensor:
+    def _choose(self, logits: torch.Tensor, waits: NDArray[np.float64], decoding: Decoding) -> torch.Tensor:
         """One token a row. A placeholder for pixels is never chosen: there are none for it."""
         scores = logits.float()
         scores[:, self._placeholders] = -torch.inf
         if not torch.isfinite(scores.amax(-1)).all():
             raise ValueError(f"the model's scores are no numbers in {self._model.dtype}: try another --set dtype")
-        return choose(scores, torch.from_numpy(draws).to(self._device), decoding)
+        return choose(scores, torch.from_numpy(waits).to(self._device), decoding)
 
 
-def choose(scores: torch.Tensor, draws: torch.Tensor, decoding: Decoding) -> torch.Tensor:
-    """One token (R,) for each row of scores (R, V). The draws (R,) in [0, 1) are all the chance there is in it.
+def choose(scores: torch.Tensor, waits: torch.Tensor, decoding: Decoding) -> torch.Tensor:
+    """One token (R,) for each row of scores (R, V). The waits (R, V), exponential, are all the chance there is in it.
 
-    Tokens are ordered by their probability, the most probable first. What `top_k` and then `top_p` leave is a beginning
-    of that order, and the draw says how far into its mass to go.
+    Of what `top_k` and then `top_p` leave, the token that comes first if each comes at a rate of its probability: an
+    error in the last digit of a score changes the choice only where two come at the same time.
     """
     if decoding.temperature == 0:
         return scores.argmax(-1)
@@ -265,9 +266,8 @@ def choose(scores: torch.Tensor, draws: torch.Tensor, decoding: Decoding) -> tor
         shares, order = shares[:, : decoding.top_k], order[:, : decoding.top_k]
     mass = shares.cumsum(-1)
     kept = mass - shares < decoding.top_p * mass[:, -1:]
-    last = kept.sum(-1, keepdim=True) - 1
-    place = torch.searchsorted(mass, draws[:, None] * mass.gather(-1, last), right=True)
-    return order.gather(-1, torch.minimum(place, last))[:, 0]
+    first = (shares * kept / waits.gather(-1, order).clamp(min=1e-300)).argmax(-1, keepdim=True)
+    return order.gather(-1, first)[:, 0]
 
 
 @dataclass(slots=True)

@@ -98,3 +98,12 @@ def test_other_questions_are_not_compared_unless_asked_to() -> None:
     regraded = a_run(*(replace(each, answer=WRONG) for each in first.predictions))
     with pytest.raises(ValueError, match="question q0 is not the same"):
         compare(first, regraded)
+
+
+def test_what_could_not_be_read_is_in_no_difference() -> None:
+    unread = prediction(9, "?", "", data_source="")
+    right = [prediction(at, "jigsaw/6", "341562", "341562") for at in range(4)]
+    wrong = [prediction(at, "jigsaw/6", "341562", "123456") for at in range(4)]
+    found = compare(a_run(*wrong, unread), a_run(*right, unread, name="other"))
+    assert [each.column for each in found.columns] == ["jigsaw/6"]
+    assert (found.overall.questions, found.overall.change.value) == (4, 1.0)

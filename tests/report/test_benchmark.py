@@ -26,7 +26,7 @@ from videossr.report.benchmark import write_report
 from videossr.report.formats import as_json, comma_separated, markdown
 from videossr.report.items import chosen, items
 from videossr.report.page import plain
-from videossr.report.table import PUBLISHED, gather
+from videossr.report.table import PUBLISHED, gather, short
 
 TIMES = tuple(range(0, 10_000, 500))
 
@@ -331,3 +331,38 @@ def test_pieces_show_where_they_were_put(runs: dict[str, Run], dataset: Path) ->
         for each in said_right:
             assert list(each.places) == right
     assert any(item.said[0].mark.strict == 1 for item in shown)
+
+
+def test_columns_of_a_task_stand_side_by_side_and_have_names_of_their_own(runs: dict[str, Run], tmp_path: Path) -> None:
+    names = ("jigsaw/6", "grounding/mirror/4-7", "grounding/blur/4-7", "jigsaw/3", "counting/1x2")
+    golds = {"jigsaw": "132", "grounding": "2.0-4.0", "counting": "1,0,0"}
+    answers = []
+    for at, name in enumerate(names):
+        task, *perturbation = name.split("/")[:2]
+        drawn = {"perturbation": perturbation[0]} if task == "grounding" else {}
+        (each,) = said(task, golds[task], golds[task], column=name, **drawn)
+        answers.append(replace(each, id=name, index=at))
+    run = rewrite(Path(str(runs["chance"].path)), tmp_path / "run", answers)
+    assert run.manifest is not None
+    run.manifest["chance"] = {name: {"uniform": {"score": 0.1 * at, "smooth": 0.0}} for at, name in enumerate(names)}
+    (benchmark,) = gather([run])
+    tasks = [benchmark.task_of[column] for column in benchmark.columns]
+    assert tasks == ["jigsaw", "jigsaw", "counting", "grounding", "grounding"]
+    assert [short(column) for column in benchmark.columns] == ["6", "3", "1x2", "blur/4-7", "mirror/4-7"]
+    # a guess's mean is of the columns that a run's mean is of
+    ours, guess = benchmark.rows
+    assert ours.abilities.keys() == guess.abilities.keys() == {"fine-grained", "spatial", "temporal"}
+    assert value(guess.cell("ability", "spatial").asked) == pytest.approx(0.1)
+    assert value(guess.cell("ability", "fine-grained").asked) == pytest.approx((0.2 + 0.4) / 2)
+
+
+def test_runs_that_said_the_same_keep_their_names(runs: dict[str, Run], tmp_path: Path) -> None:
+    said_before = runs["chance"].predictions
+    twins = [rewrite(Path(str(runs["chance"].path)), tmp_path / name, list(said_before)) for name in ("one", "two")]
+    page = tmp_path / "report.html"
+    write_report(benchmarks := gather(twins), {benchmarks[0].hash: "not at hand"}, page, most=0)
+    text = page.read_text()
+    for task in ("counting", "jigsaw"):
+        part = text.partition(f'id="{task}0"')[2].partition("</section>")[0]
+        assert len(re.findall(r"<summary>.*one</bdi>|<caption>one<", part)) == 1
+        assert len(re.findall(r"<summary>.*two</bdi>|<caption>two<", part)) == 1

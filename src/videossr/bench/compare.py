@@ -13,7 +13,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from videossr.bench.runs import Run
+from videossr.bench.runs import UNREAD, Run
 from videossr.bench.score import Estimate, Resampler, estimate, mark
 from videossr.bench.viubench import rank
 
@@ -26,7 +26,7 @@ class Difference:
 
     Attributes:
         column: the column; empty for the mean of all columns.
-        questions: pairs of answers.
+        questions: pairs of answers; questions that could not be read are none, unless there are no others.
         first, second: both scores; what failed or does not parse counts as wrong.
         change: second less first, and its bootstrap 95% interval.
         p: how often noise makes so large a change: were both models alike, it would be as good a guess which of them
@@ -84,6 +84,7 @@ def compare(first: Run, second: Run, *, shared: bool = False) -> Comparison:
             f"{first.path} and {second.path} were not asked the same questions: they share {len(both)}, and {left_out} "
             "were asked in one of them alone; --shared compares those that they share"
         )
+    both = [key for key in both if mine[key].column != UNREAD] or both
     if not both:
         raise ValueError(f"{first.path} and {second.path} share no question")
     for key in both:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import tomli_w
 
 from videossr.bench.ask import ask
-from videossr.bench.runs import CONFIG, MANIFEST, PREDICTIONS, Prediction, Run, RunConfig, RunManifest, read_run
+from videossr.bench.runs import CONFIG, MANIFEST, PREDICTIONS, UNREAD, Prediction, Run, RunConfig, RunManifest, read_run
 from videossr.bench.score import mark
 from videossr.build.manifest import versions
 from videossr.models.base import Decoding, Model, ModelSpec
@@ -184,7 +184,8 @@ class _State:
         (self._failed.add if prediction.error else self._failed.discard)(index)
 
     def tell(self) -> None:
-        score = fmean(self._sums[column] / self._counts[column] for column in self._counts) if self._marks else 0.0
+        columns = [column for column in self._counts if column != UNREAD]
+        score = fmean(self._sums[column] / self._counts[column] for column in columns) if columns else 0.0
         self._progress(Progress(len(self._marks), self._total, len(self._failed), score))
 
 

@@ -44,6 +44,7 @@ class ColumnScore:
     Attributes:
         column, task: of the questions.
         metric: `miou`, `per_shape` or `exact`.
+        ability: what it asks of a model; None where the paper names none.
         asked: questions of the column that were asked.
         answered: those that gave a text.
         parsed: those with a text that has the asked form.
@@ -55,6 +56,7 @@ class ColumnScore:
     column: str
     task: str
     metric: str
+    ability: str | None
     asked: int
     answered: int
     parsed: int
@@ -163,9 +165,8 @@ def score(run: Run, denominator: Denominator = "asked") -> Scoreboard:
         counted = own[0 if denominator == "asked" else 1]
         scored.append((found, counted))
         tasks[found.task].append(counted)
-        perturbation = str(columns[name][0][0].difficulty.get("perturbation", ""))
-        if asks_for := ability(name, found.task, perturbation):
-            abilities[asks_for].append(counted)
+        if found.ability:
+            abilities[found.ability].append(counted)
     answered = [one for members in columns.values() for prediction, one in members if prediction.texts]
     return Scoreboard(
         run=run.name,
@@ -267,6 +268,7 @@ def _column(column: str, members: Sequence[Marked], means: Sequence[Resampled]) 
         column=column,
         task=task,
         metric=metric_of(task),
+        ability=ability(column, task, str(members[0][0].difficulty.get("perturbation", ""))),
         asked=len(members),
         answered=sum(bool(prediction.texts) for prediction, _ in members),
         parsed=parsed,

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from videossr.bench.runs import Run
-from videossr.bench.score import Estimate, Scoreboard, score
-from videossr.bench.viubench import COLUMNS, ability, published, rank
+from videossr.bench.runs import UNREAD, Run
+from videossr.bench.score import ColumnScore, Estimate, Scoreboard, score
+from videossr.bench.viubench import COLUMNS, published, rank
 from videossr.report.answers import Answers, by_column
 from videossr.report.page import plain
 
@@ -94,7 +94,8 @@ class Benchmark:
     Attributes:
         hash, size: of the questions.
         runs: in the order in which they were named.
-        columns, tasks, abilities: names of what the table has, in its order; `task_of` is the task of each column.
+        columns, tasks, abilities: names of what the table has, in its order, the columns of a task side by side;
+            `task_of` is the task of each column.
         metrics: how each column is scored.
         rows: those of runs first, then those of guesses, then those that are published.
     """
@@ -151,24 +152,26 @@ def unique_names(runs: Iterable[Run]) -> list[str]:
 
 def short(column: str) -> str:
     """What a column is called under the name of its task: `zoom out` for `grounding/zoom_out`."""
-    return plain(column.rpartition("/")[2].replace("_", " "), 40)
+    return plain((column.partition("/")[2] or column).replace("_", " "), 40)
 
 
 def _benchmark(members: Sequence[tuple[str, Run]], paper: bool) -> Benchmark:
     runs = [run for _, run in members]
     boards = [(score(run, "asked"), score(run, "answered")) for run in runs]
     found = {each.column: each for board, _ in boards for each in board.columns}
-    columns = tuple(sorted(found, key=rank))
+    ranked = sorted(found, key=rank)
+    tasks = tuple(dict.fromkeys(found[column].task for column in ranked))
+    columns = tuple(sorted(ranked, key=lambda column: tasks.index(found[column].task)))
     scored = tuple(
         Scored(name, run, *board, by_column(run, columns)) for (name, run), board in zip(members, boards, strict=True)
     )
-    tasks = tuple(dict.fromkeys(found[column].task for column in columns))
     abilities = tuple(sorted({name for board, _ in boards for name in board.abilities}))
     task_of = {column: found[column].task for column in columns}
     rows = [_run_row(each) for each in scored]
-    rows += _guess_rows(runs, task_of)
+    known = {column: found[column] for column in columns if column != UNREAD}
+    rows += _guess_rows(runs, known)
     if paper and set(COLUMNS) & set(columns):
-        rows += _published_rows(task_of)
+        rows += _published_rows(known)
     return Benchmark(
         hash=runs[0].config.hash,
         size=runs[0].config.size,
@@ -195,23 +198,23 @@ def _run_row(scored: Scored) -> Row:
     )
 
 
-def _guess_rows(runs: Sequence[Run], task_of: Mapping[str, str]) -> list[Row]:
+def _guess_rows(runs: Sequence[Run], scores: Mapping[str, ColumnScore]) -> list[Row]:
     """Of the first run that tells what answers are worth which look at nothing."""
     told = next((found for run in runs if run.manifest and (found := run.manifest.get("chance"))), {})
     rows = []
     for guess, note in GUESSES.items():
-        values = {column: told[column][guess]["score"] for column in task_of if guess in told.get(column, {})}
+        values = {column: told[column][guess]["score"] for column in scores if guess in told.get(column, {})}
         if values:
-            rows.append(_known_row(guess, "guess", note, values, task_of))
+            rows.append(_known_row(guess, "guess", note, values, scores))
     return rows
 
 
-def _published_rows(task_of: Mapping[str, str]) -> list[Row]:
+def _published_rows(scores: Mapping[str, ColumnScore]) -> list[Row]:
     rows = []
     for each in published():
-        values = {column: value / 100 for column, value in each.columns.items() if column in task_of}
-        overall = _known(each.overall / 100) if len(values) == len(each.columns) == len(task_of) else EMPTY
-        rows.append(_known_row(each.model, "published", PUBLISHED, values, task_of, overall))
+        values = {column: value / 100 for column, value in each.columns.items() if column in scores}
+        overall = _known(each.overall / 100) if len(values) == len(each.columns) == len(scores) else EMPTY
+        rows.append(_known_row(each.model, "published", PUBLISHED, values, scores, overall))
     return rows
 
 
@@ -220,7 +223,7 @@ def _known_row(
     kind: Literal["guess", "published"],
     note: str,
     values: Mapping[str, float],
-    task_of: Mapping[str, str],
+    scores: Mapping[str, ColumnScore],
     overall: Cell | None = None,
 ) -> Row:
     """A row of figures that were not measured here; means are only of groups that it has in full."""
@@ -229,18 +232,18 @@ def _known_row(
         return _known(fmean(values[column] for column in members)) if set(members) <= set(values) else EMPTY
 
     groups: dict[str, dict[str, list[str]]] = {"task": {}, "ability": {}}
-    for column, task in task_of.items():
-        groups["task"].setdefault(task, []).append(column)
-        if kind_of := ability(column, task):
-            groups["ability"].setdefault(kind_of, []).append(column)
+    for column, each in scores.items():
+        groups["task"].setdefault(each.task, []).append(column)
+        if each.ability:
+            groups["ability"].setdefault(each.ability, []).append(column)
     return Row(
         name=name,
         kind=kind,
         note=note,
         columns={column: _known(value) for column, value in values.items()},
         tasks={task: mean(members) for task, members in groups["task"].items()},
-        abilities={each: mean(members) for each, members in groups["ability"].items()},
-        overall=overall or mean(list(task_of)),
+        abilities={kind_of: mean(members) for kind_of, members in groups["ability"].items()},
+        overall=overall or mean(list(scores)),
     )
 
 

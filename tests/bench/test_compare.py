@@ -92,7 +92,7 @@ def test_other_questions_are_not_compared_unless_asked_to() -> None:
         compare(first, fewer)
     found = compare(first, fewer, shared=True)
     assert (found.left_out, found.overall.questions, found.same_hash) == (20, 40, False)
-    strangers = a_run(*(replace(each, id="x" + each.id) for each in first.predictions))
+    strangers = a_run(*(replace(each, id="x" + each.id) for each in first.predictions), hash="other")
     with pytest.raises(ValueError, match="share no question"):
         compare(first, strangers, shared=True)
     regraded = a_run(*(replace(each, answer=WRONG) for each in first.predictions))
@@ -107,3 +107,18 @@ def test_what_could_not_be_read_is_in_no_difference() -> None:
     found = compare(a_run(*wrong, unread), a_run(*right, unread, name="other"))
     assert [each.column for each in found.columns] == ["jigsaw/6"]
     assert (found.overall.questions, found.overall.change.value) == (4, 1.0)
+
+
+def test_what_one_run_alone_could_not_read_is_wrong_there() -> None:
+    first = a_run(*(prediction(at, "jigsaw/6", GOLD, GOLD) for at in range(4)))
+    unread = replace(prediction(3, "?", "", data_source=""), id="#3", error="question: gone")
+    found = compare(first, a_run(*first.predictions[:3], unread, name="other"))
+    assert [(each.column, each.questions) for each in found.columns] == [("jigsaw/6", 4)]
+    assert found.overall.change.value == -0.25
+
+
+def test_questions_of_one_id_are_paired_by_their_place_or_not_at_all() -> None:
+    first = a_run(*(prediction(at, "jigsaw/6", GOLD, GOLD, id="x") for at in range(4)))
+    assert compare(first, replace(first)).overall.questions == 4
+    with pytest.raises(ValueError, match="several questions have one id"):
+        compare(first, a_run(prediction(0, "jigsaw/6", GOLD, GOLD), hash="other"), shared=True)

@@ -13,7 +13,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from videossr.bench.runs import UNREAD, Run
+from videossr.bench.runs import UNREAD, Prediction, Run
 from videossr.bench.score import Estimate, Resampler, estimate, mark
 from videossr.bench.viubench import rank
 
@@ -76,7 +76,8 @@ def compare(first: Run, second: Run, *, shared: bool = False) -> Comparison:
 
     Raises ValueError when they were asked other questions, or one question has two gold answers.
     """
-    mine, theirs = ({p.id: p for p in run.predictions} for run in (first, second))
+    same = first.config.hash == second.config.hash
+    mine, theirs = (_by_question(run, by_place=same) for run in (first, second))
     both = [key for key in mine if key in theirs]
     left_out = len(mine.keys() ^ theirs.keys())
     if left_out and not shared:
@@ -84,22 +85,26 @@ def compare(first: Run, second: Run, *, shared: bool = False) -> Comparison:
             f"{first.path} and {second.path} were not asked the same questions: they share {len(both)}, and {left_out} "
             "were asked in one of them alone; --shared compares those that they share"
         )
-    both = [key for key in both if mine[key].column != UNREAD] or both
+    # A question that only one of them could read counts as wrong there; what none could read tells nothing.
+    facts = {key: theirs[key] if mine[key].column == UNREAD else mine[key] for key in both}
+    both = [key for key in both if facts[key].column != UNREAD] or both
     if not both:
         raise ValueError(f"{first.path} and {second.path} share no question")
     for key in both:
+        if UNREAD in (mine[key].column, theirs[key].column):
+            continue
         if (mine[key].answer, mine[key].column) != (theirs[key].answer, theirs[key].column):
             raise ValueError(
-                f"question {key} is not the same in {first.path} and {second.path}: its answer is "
+                f"question {mine[key].id} is not the same in {first.path} and {second.path}: its answer is "
                 f"{mine[key].answer!r} ({mine[key].column}) there, {theirs[key].answer!r} ({theirs[key].column}) here"
             )
     scores = {key: (mark(mine[key]).score, mark(theirs[key]).score) for key in both}
-    columns: dict[str, list[str]] = defaultdict(list)
+    columns: dict[str, list[int | str]] = defaultdict(list)
     for key in both:
-        columns[mine[key].column].append(key)
+        columns[facts[key].column].append(key)
     names = sorted(columns, key=rank)
-    resampler = Resampler([mine[key] for key in both])
-    changes = [{mine[key].index: scores[key][1] - scores[key][0] for key in columns[name]} for name in names]
+    resampler = Resampler([facts[key] for key in both])
+    changes = [{facts[key].index: scores[key][1] - scores[key][0] for key in columns[name]} for name in names]
     means, flipped = resampler.means(*changes), resampler.flips(*changes)
     chances = [_chance(mean.value, flipped[:, at]) for at, mean in enumerate(means)]
     found = []
@@ -118,8 +123,15 @@ def compare(first: Run, second: Run, *, shared: bool = False) -> Comparison:
         p=p,
         real=p < ALPHA and not change.low <= 0 <= change.high,
     )
-    same = first.config.hash == second.config.hash
     return Comparison(first.name, second.name, tuple(found), overall, left_out, same, resampler.videos)
+
+
+def _by_question(run: Run, *, by_place: bool) -> dict[int | str, Prediction]:
+    """The predictions by their place in the questions that both runs share, else by their ids, which must differ."""
+    found: dict[int | str, Prediction] = {(p.index if by_place else p.id): p for p in run.predictions}
+    if len(found) < len(run.predictions):
+        raise ValueError(f"{run.path}: several questions have one id, so they cannot be told apart in another set")
+    return found
 
 
 def _chance(change: float, flipped: NDArray[np.float64]) -> float:

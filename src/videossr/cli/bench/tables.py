@@ -10,7 +10,7 @@ from typing import Literal
 
 from rich.table import Table
 
-from videossr.bench.runs import Run
+from videossr.bench.runs import UNREAD, Run
 from videossr.bench.score import Estimate, Scoreboard
 from videossr.bench.viubench import HEADINGS, published, rank
 from videossr.cli.console import console, safe
@@ -31,7 +31,7 @@ GUESSES = {
 
 def print_scores(boards: Sequence[tuple[Run, Scoreboard]], *, paper: bool = False) -> None:
     """The paper's table: a row for each run, with its interval below, then what answers without looking score."""
-    columns = sorted({each.column for _, board in boards for each in board.columns}, key=rank)
+    columns = sorted({each.column for _, board in boards for each in board.columns} - {UNREAD}, key=rank)
     table = paper_table(columns)
     for _, board in boards:
         found = {

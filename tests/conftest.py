@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+# Tests run side by side, one a core: threads of torch would only wait for each other. Set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from videossr.build import recipe
 from videossr.build.recipe import Recipe
 from videossr.build.run import build

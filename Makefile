@@ -20,9 +20,10 @@ demo: $(VENV)/.demo
 	$(BIN)/videossr build viubench --corpus demo/corpus --out demo/viubench --per-column 2
 	$(BIN)/python -m videossr.models.tiny demo/tiny
 	$(BIN)/videossr bench run demo/viubench --model chance --out demo/runs/chance
+	$(BIN)/videossr bench run demo/viubench --model constant --out demo/runs/constant
 	$(BIN)/videossr bench run demo/viubench --model hf:demo/tiny --out demo/runs/tiny
 	$(BIN)/videossr bench probe demo/dataset --model hf:demo/tiny --out demo/runs/probe
-	$(BIN)/videossr report demo/runs/chance demo/runs/tiny --out demo/report.html
+	$(BIN)/videossr report demo/runs/chance demo/runs/constant demo/runs/tiny --out demo/report.html
 	@echo "Now open demo/gallery.html and demo/report.html in a browser. For the command videossr: . $(BIN)/activate"
 
 test: $(VENV)/.dev $(VENV)/.chromium

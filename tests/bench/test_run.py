@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +159,24 @@ def test_a_line_cut_off_anywhere_is_asked_again(built: VideoSSRDataset, script: 
         assert (tmp_path / "run" / PREDICTIONS).read_bytes() == whole
         assert script.asked == list(range(sum(end <= cut for end in ends), len(built)))
         assert done.manifest is not None
+
+
+def test_a_run_goes_on_with_settings_that_only_tune(
+    built: VideoSSRDataset, script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After memory ended a smaller batch must do; a setting that may change the answers must not differ."""
+
+    @dataclass(frozen=True)
+    class Speed:
+        batch: int = 8
+        layout: str = "bare"
+
+    spec = script.spec()
+    monkeypatch.setattr(spec.kind, "tuning", frozenset({"batch"}), raising=False)
+    run(built, replace(spec, settings=Speed()), tmp_path / "run", limit=2)
+    assert run(built, replace(spec, settings=Speed(batch=1)), tmp_path / "run", limit=2).config.settings["batch"] == 8
+    with pytest.raises(ValueError, match=r"settings\.layout is bare there, wrapped here"):
+        run(built, replace(spec, settings=Speed(layout="wrapped")), tmp_path / "run", limit=2)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import pytest
 
 from tests.bench.conftest import CHANCE, Script, a_run, prediction
 from videossr.bench.run import run
-from videossr.bench.score import score
-from videossr.cli.bench.tables import percent, print_details, print_failures, print_scores
+from videossr.bench.score import percent, score
+from videossr.cli.bench.tables import print_details, print_failures, print_scores
 from videossr.cli.console import safe
 from videossr.dataset import VideoSSRDataset
 from videossr.models.base import Reply

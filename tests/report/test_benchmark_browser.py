@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.report.conftest import HOSTILE
 from tests.report.pages import quiet
 from videossr.bench.runs import Run
-from videossr.bench.score import Estimate, score
+from videossr.bench.score import Estimate, percent, score
 from videossr.questions import open_questions
 from videossr.report.benchmark import write_report
 from videossr.report.table import PUBLISHED, gather
@@ -44,7 +44,7 @@ def figures(page: Page, table: str, row: str, kind: str = "run") -> dict[str, st
 
 
 def shown(estimate: Estimate | None) -> str:
-    return "–" if estimate is None else f"{100 * estimate.value:.1f}"  # noqa: RUF001
+    return "–" if estimate is None else percent(estimate.value)  # noqa: RUF001
 
 
 def test_the_figures_are_those_of_the_scores_by_both_denominators(page: Page, runs: dict[str, Run]) -> None:

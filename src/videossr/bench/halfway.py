@@ -99,7 +99,7 @@ def recipe_text(choices: list[Choice], probe: Probe, recipe: RecipeTable, path: 
     if not taken:
         raise ValueError(f"{path}: no column is left to write: each question always succeeds or never (or failed)")
     name = re.sub(r"[^\w.-]", "_", path.stem)
-    summary = f"Where {probe.model} succeeds about half the time."
+    summary = f"Where {probe.model} succeeds nearest to half the time."
     parts = [
         f"# Measured by `videossr bench probe`: {probe.n} answers a question, model {json.dumps(probe.model)},\n"
         f"# questions {probe.hash}.\n",

@@ -97,7 +97,7 @@ def run(
     chosen = choose(questions, limit)
     ours = (folder / CONFIG).exists()
     if ours:
-        _check_same(folder, config)
+        _check_same(folder, config, model.tuning)
     fresh = not folder.exists()
     with workshop(folder, {"verb": f"bench {verb}"}, ours=ours) as shop:
         before = _before(folder) if ours else ()
@@ -269,13 +269,17 @@ def _mend(path: Path) -> None:
             file.truncate(kept)
 
 
-def _check_same(folder: Path, config: RunConfig) -> None:
-    """Raises ValueError that says what was asked otherwise in the run that is there. Its questions may have moved."""
+def _check_same(folder: Path, config: RunConfig, tuning: frozenset[str]) -> None:
+    """Raises ValueError that says what was asked otherwise in the run that is there.
+
+    Its questions may have moved, and what only decides how fast the model works may differ.
+    """
+    free = {"questions", *(f"settings.{name}" for name in tuning)}
     there, here = (_flat(_plain(asdict(made))) for made in (read_run(folder).config, config))
     different = [
         f"{name} is {there.get(name, 'not set')!s:.80} there, {here.get(name, 'not set')!s:.80} here"
         for name in {**there, **here}
-        if name != "questions" and there.get(name) != here.get(name)
+        if name not in free and there.get(name) != here.get(name)
     ]
     if different:
         raise ValueError(f"{folder} holds a run that was asked otherwise: {'; '.join(different)}. Choose another --out")

@@ -5,6 +5,7 @@ Exercised by `videossr bench score RUN`.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -188,6 +189,11 @@ class Resampled:
 
     value: float
     drawn: NDArray[np.float64]
+
+
+def percent(share: float) -> str:
+    """One decimal, halves up, as the paper prints 1/16: 6.3."""
+    return f"{math.floor(share * 1000 + 0.5 + 1e-9) / 10:.1f}"
 
 
 def estimate(parts: Sequence[Resampled]) -> Estimate:

@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from videossr.bench.runs import read_run
-from videossr.cli.console import Bar, console
+from videossr.cli.console import Bar, console, safe
 from videossr.questions import Questions, open_questions
 from videossr.report.benchmark import write_report
 from videossr.report.formats import as_json, comma_separated, markdown
@@ -85,4 +85,6 @@ def opened(benchmarks: Sequence[Benchmark], path: str | None, corpus: str | None
             )
         except (OSError, ValueError) as error:
             found[benchmark.hash] = f"{error}; name the questions with --questions"
+        if isinstance(missing := found[benchmark.hash], str):
+            sys.stderr.write(f"videossr: no frames on the page: {safe(missing, 500)}\n")
     return found

@@ -83,6 +83,9 @@ class Model(Protocol[S]):
 
     `Settings` is a frozen pydantic dataclass, S, whose defaults work; `--set NAME=VALUE` overrides them.
 
+    A kind may name in `tuning` those settings that decide how fast it works and not what it is asked: a run may go on
+    with others.
+
     Attributes:
         waited: seconds so far in which it could have worked but had no frames yet.
     """
@@ -119,6 +122,11 @@ class ModelSpec:
     kind: type[Model[Any]]
     target: str
     settings: Any
+
+    @property
+    def tuning(self) -> frozenset[str]:
+        """Names of the settings with others of which a run may go on."""
+        return getattr(self.kind, "tuning", frozenset())
 
     def load(self, questions: Questions) -> Model[Any]:
         """Raises ValueError or OSError that says what is wrong with the target."""

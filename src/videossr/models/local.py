@@ -77,6 +77,7 @@ class Local:
     """
 
     Settings = LocalSettings
+    tuning = frozenset({"batch", "threads", "ahead_mb"})
 
     def __init__(self, target: str, settings: LocalSettings, questions: Questions) -> None:
         """Raises ValueError or OSError that says what is wrong with the checkpoint."""
@@ -294,8 +295,10 @@ class _Linear(torch.nn.Module):
 
 def _folder(target: str) -> Path:
     """Where a checkpoint lies: a folder, or what the Hub has under that name."""
+    if not target:
+        raise ValueError("--model hf: name the checkpoint, as hf:FOLDER or hf:ORGANIZATION/NAME")
     folder = Path(target).expanduser()
-    if folder.is_dir() and target:
+    if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ValueError(f"hf:{target}: the folder has no config.json, so it is no checkpoint of transformers")
         return folder
@@ -311,6 +314,7 @@ def _folder(target: str) -> Path:
 
 def _loaded(folder: Path, load: Any, **how: Any) -> Any:
     """What transformers loads from a folder; whatever goes wrong is told with its name."""
+    transformers.utils.logging.disable_progress_bar()  # it would write across ours
     try:
         return load(folder, local_files_only=True, **how)
     except Exception as error:  # readers of weights and of tokenizers have exceptions of their own

@@ -83,6 +83,7 @@ class Served:
     """
 
     Settings = ServerSettings
+    tuning = frozenset({"concurrency", "timeout", "tries", "backoff", "most_backoff", "patience", "key"})
 
     def __init__(self, target: str, settings: ServerSettings, questions: Questions) -> None:
         try:

@@ -84,6 +84,7 @@ def make_tiny(
             f"got {width}, {layers}, {vision_layers}"
         )
     folder.mkdir(parents=True, exist_ok=True)
+    transformers.utils.logging.disable_progress_bar()
     tokenizer = _tokenizer()
     tokenizer.save_pretrained(folder)
     model = _model(tokenizer, family, seed, width, layers, vision_layers)

@@ -55,6 +55,7 @@ class VllmOffline:
     """
 
     Settings = VllmSettings
+    tuning = frozenset({"batch", "clips", "devices", "memory", "threads", "ahead_mb"})
 
     def __init__(self, target: str, settings: VllmSettings, questions: Questions) -> None:
         try:

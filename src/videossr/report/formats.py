@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from videossr.bench.score import Estimate
+from videossr.bench.score import Estimate, percent
 from videossr.report.answers import confusions, displacement, knobs, spans
 from videossr.report.page import plain
 from videossr.report.table import PUBLISHED, Benchmark, Row, Scored, short
@@ -52,7 +52,7 @@ def _table(heads: Sequence[str], rows: Sequence[Row], figures: Sequence[tuple[st
     lines = [_line(map(_cell, heads)), _line([":--", *["--:"] * len(figures)])]
     for row in rows:
         name = {"run": "{}", "guess": "*guess: {}*", "published": "{} †"}[row.kind].format(_cell(row.name))
-        lines.append(_line([name, *(percent(row.cell(*figure).asked) for figure in figures)]))
+        lines.append(_line([name, *(_figure(row.cell(*figure).asked) for figure in figures)]))
     return lines
 
 
@@ -61,17 +61,17 @@ def _table_of_runs(benchmark: Benchmark) -> list[str]:
     lines = [_line(heads), _line([":--", *["--:"] * 4])]
     for each in benchmark.runs:
         board = each.asked
-        figures = [f"{board.coverage:.1%}", f"{board.unparsed:.1%}", percent(each.answered.overall)]
+        figures = [f"{board.coverage:.1%}", f"{board.unparsed:.1%}", _figure(each.answered.overall)]
         lines.append(_line([_cell(each.name), f"{len(each.run.predictions):,}", *figures]))
     return lines
 
 
-def percent(figure: Estimate | None) -> str:
+def _figure(figure: Estimate | None) -> str:
     """A figure in percent with its interval, where it has one."""
     if figure is None:
         return "–"  # noqa: RUF001
-    value = f"{100 * figure.value:.1f}"
-    return value if figure.low == figure.high else f"{value} [{100 * figure.low:.1f}, {100 * figure.high:.1f}]"
+    value, low, high = map(percent, (figure.value, figure.low, figure.high))
+    return value if figure.low == figure.high else f"{value} [{low}, {high}]"
 
 
 def _line(cells: object) -> str:

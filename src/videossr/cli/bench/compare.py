@@ -11,7 +11,8 @@ from rich.table import Table
 
 from videossr.bench.compare import Comparison, Difference, compare
 from videossr.bench.runs import read_run
-from videossr.cli.bench.tables import FEW_VIDEOS, line, percent
+from videossr.bench.score import percent
+from videossr.cli.bench.tables import FEW_VIDEOS, line
 from videossr.cli.console import console, safe
 
 app = App(name="compare", help_epilogue="Example: videossr bench compare demo/runs/chance demo/runs/constant")
@@ -60,7 +61,7 @@ def _show(found: Comparison) -> None:
     if not found.same_hash:
         console.print("the two benchmarks have other content hashes: the questions may be worded or shown otherwise")
     if found.videos < FEW_VIDEOS:
-        console.print(f"the intervals rest on {found.videos} videos: too few to trust them")
+        console.print(f"all of this rests on {found.videos} videos: too few to trust an interval or a yes")
 
 
 def _row(each: Difference) -> list[str]:

@@ -43,7 +43,7 @@ def command(
 
     Args:
         bench: Folder that `videossr build` wrote, or its address, or questions that others have published.
-        model: Which model: chance, constant, hf:PATH, vllm:PATH, openai:MODEL@URL.
+        model: Which model: chance, chance:law, constant, constant:smooth, hf:PATH, vllm:PATH, openai:MODEL@URL.
         out: Folder of the run.
         corpus: Folder or address of its frame packs, where it is no longer the one that the benchmark names.
         source: How published rows are scored whose data_source is not known, such as videossr/choice.
@@ -65,4 +65,5 @@ def command(
         )
     print_scores([(done, score(done))])
     print_failures(done)
-    console.print(f"{len(done.predictions)} predictions in {out}")
+    asked = len(done.predictions)
+    console.print(f"{asked} of {done.config.size} questions asked; predictions in {out}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
@@ -11,7 +10,7 @@ from typing import Literal
 from rich.table import Table
 
 from videossr.bench.runs import UNREAD, Run
-from videossr.bench.score import Estimate, Scoreboard
+from videossr.bench.score import Estimate, Scoreboard, percent
 from videossr.bench.viubench import HEADINGS, published, rank
 from videossr.cli.console import console, safe
 
@@ -46,6 +45,8 @@ def print_scores(boards: Sequence[tuple[Run, Scoreboard]], *, paper: bool = Fals
         shares = {column: value / 100 for column, value in model.columns.items()}
         table.add_row(f"{model.model} †", *percents(shares, columns, model.overall / 100))
     console.print(table)
+    if (videos := min(board.videos for _, board in boards)) < FEW_VIDEOS:
+        console.print(f"the intervals rest on {videos} videos: too few to trust them")
     if paper:
         console.print("† as the paper prints it, on other videos: not comparable, unless the released set was run")
 
@@ -81,8 +82,6 @@ def print_details(board: Scoreboard) -> None:
     console.print(
         f"  coverage {board.coverage:.1%} of the benchmark, not of the asked form {board.unparsed:.1%} of the answers"
     )
-    if board.videos < FEW_VIDEOS:
-        console.print(f"  the intervals rest on {board.videos} videos: too few to trust them")
 
 
 def print_failures(run: Run) -> None:
@@ -99,11 +98,6 @@ def print_failures(run: Run) -> None:
     wanted = run.config.limit or run.config.size
     if left := min(wanted, run.config.size) - len(run.predictions):
         console.print(f"{left} questions are still open: the scores are those of a part of the benchmark")
-
-
-def percent(share: float) -> str:
-    """One decimal, halves up, as the paper prints 1/16: 6.3."""
-    return f"{math.floor(share * 1000 + 0.5 + 1e-9) / 10:.1f}"
 
 
 def _interval(found: Estimate | None) -> str:

@@ -70,6 +70,7 @@ def slow_positions(prompt: Prompt, runs: Sequence[tuple[int, int, int, float]]) 
         else:
             pairs, rows, columns, step = waiting.pop(0)
             for pair in range(pairs):
+                time = here + int(np.float32(pair) * np.float32(step))
                 for row in range(rows):
                     places += [
                         [here + int(np.float32(pair) * np.float32(step)), here + row, here + column]

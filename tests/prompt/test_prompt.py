@@ -72,10 +72,7 @@ def slow_positions(prompt: Prompt, runs: Sequence[tuple[int, int, int, float]]) 
             for pair in range(pairs):
                 time = here + int(np.float32(pair) * np.float32(step))
                 for row in range(rows):
-                    places += [
-                        [here + int(np.float32(pair) * np.float32(step)), here + row, here + column]
-                        for column in range(columns)
-                    ]
+                    places += [[time, here + row, here + column] for column in range(columns)]
         here = max(max(place) for place in places) + 1
     assert not waiting
     return np.array(places).T.tolist(), here - len(places)

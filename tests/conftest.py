@@ -9,9 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-
-# Tests run side by side, one a core: threads of torch would only wait for each other. Set before torch is imported.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from hypothesis import HealthCheck, settings
 
 from videossr.build import recipe
 from videossr.build.recipe import Recipe
@@ -23,6 +21,13 @@ from videossr.video.decode import decode
 from videossr.video.index import index
 from videossr.video.plan import Plan
 from videossr.wording import load_wording
+
+# Tests run side by side, one a core: threads of torch would only wait for each other. Set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No test may fail because the machine is busy.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

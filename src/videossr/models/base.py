@@ -144,8 +144,3 @@ def model_spec(text: str, settings: Mapping[str, str] | None = None) -> ModelSpe
     for name, value in (settings or {}).items():
         table = override(table, name, value)
     return ModelSpec(text, found, target, parse(found.Settings, table, f"--model {kind}"))
-
-
-def load_model(spec: str, questions: Questions, settings: Mapping[str, str] | None = None) -> Model[Any]:
-    """The model that a spec names, ready to answer. Raises as `model_spec` and `ModelSpec.load` do."""
-    return model_spec(spec, settings).load(questions)

@@ -125,7 +125,7 @@ def _table(steps: list[Step]) -> Table:
             cells.append(f"{step.all.kl:.1e}" if step.all else "-")
         else:
             cells = [f"{step.loss:.4f}", f"{step.lr:.1e}"]
-        norm = "skipped" if step.skipped else f"{step.grad_norm:.2g}"
+        norm = "skip" if step.skipped else f"{step.grad_norm:.2g}"
         table.add_row(str(step.step), *cells, norm, f"{step.gap:.0e}", f"{step.wall:.1f}")
     return table
 

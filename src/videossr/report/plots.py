@@ -187,7 +187,9 @@ def curve_chart(
         steps, values = [x for x, _ in known], [y for _, y in known]
         few = len(known) <= _FEW
         axes.plot(steps, values, "." if few else "", color=_run(at), ms=4, mec="none", ls="-", lw=0.7, alpha=0.4)
-        axes.plot(steps, running_mean(values), color=_run(at), lw=1.8, solid_capstyle="round")
+        means = running_mean(values)
+        axes.plot(steps, means, color=_run(at), lw=1.8, solid_capstyle="round")
+        axes.plot(steps[-1:], means[-1:], MARKERS[at % RUNS], **_marker(at, 5))
     if log and any(y > 0 for curve in runs for _, y in curve):
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, place: f"{value:.0e}")  # its own is markup

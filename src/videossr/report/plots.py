@@ -182,18 +182,18 @@ def curve_chart(
         xlabel: what the steps are of.
     """
     figure, axes = _figure(300, 180)
+    if log and (heights := [y for curve in runs for _, y in curve if 0 < y < math.inf]):
+        axes.set(yscale="log", ylim=(min(heights) / 2, 2 * max(heights)))
+        axes.yaxis.set_major_formatter(lambda value, place: f"{value:.0e}")  # its own is markup
     for at, curve in enumerate(runs):
         known = [(x, (100 if percent else 1) * y) for x, y in curve if math.isfinite(y) and (y > 0 or not log)]
         steps, values = [x for x, _ in known], [y for _, y in known]
         few = len(known) <= _FEW
-        axes.plot(steps, values, "." if few else "", color=_run(at), ms=4, mec="none", ls="-", lw=0.7, alpha=0.4)
+        axes.plot(steps, values, marker="." if few else "", color=_run(at), ms=4, mec="none", lw=0.7, alpha=0.4)
         means = running_mean(values)
         axes.plot(steps, means, color=_run(at), lw=1.8, solid_capstyle="round")
         axes.plot(steps[-1:], means[-1:], MARKERS[at % RUNS], **_marker(at, 5))
-    if log and any(y > 0 for curve in runs for _, y in curve):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(lambda value, place: f"{value:.0e}")  # its own is markup
-    elif percent:
+    if percent:
         axes.set_ylim(bottom=0)
         axes.locator_params(axis="y", nbins=5)
     axes.set(xlabel=xlabel)
@@ -286,7 +286,7 @@ def _svg(figure: Figure, label: str) -> Markup:
         inside = re.sub(pattern, replacement, inside, flags=re.DOTALL)
     inside = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), inside)
     used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', inside))
-    own = hashlib.sha256(inside.encode()).hexdigest()[:10]
+    own = hashlib.sha256(f"{label}\n{inside}".encode()).hexdigest()[:10]
     inside = re.sub(r' id="([^"]+)"', lambda match: f' id="{own}-{match[1]}"' if match[1] in used else "", inside)
     inside = re.sub(r'(url\(|href=")#', rf"\1#{own}-", inside)
     inside = re.sub(r"#fd00([0-9a-f]{2})", lambda match: f"var(--run{int(match[1], 16)})", inside)

@@ -128,7 +128,7 @@ def write_training(runs: Sequence[TrainRun], out: Path, most: int = 2) -> None:
             (
                 short(name),
                 name.partition("/")[0],
-                _chart(_Chart(name, _of("columns", name, "smooth"), percent=True), steps),
+                _chart(_Chart(f"{name}: smooth reward, %", _of("columns", name, "smooth"), percent=True), steps),
             )
             for name in columns
         ],

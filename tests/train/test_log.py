@@ -187,12 +187,12 @@ def test_the_means_of_groups_are_as_defined() -> None:
     flat = group((0.0, 0.0, 0.0, 0.0), (0, 0, 0, 0))
     made = rollouts([right, noisy, flat])
     assert made.groups == 3
-    assert (made.smooth, made.strict) == (pytest.approx(3.4 / 12), pytest.approx(2 / 12))
-    assert (made.parsed, made.truncated) == (pytest.approx(11 / 12), pytest.approx(1 / 12))
-    assert (made.zero_variance, made.noise) == (pytest.approx(1 / 3), pytest.approx(1 / 3))
+    assert (made.smooth, made.strict) == pytest.approx((3.4 / 12, 2 / 12))
+    assert (made.parsed, made.truncated) == pytest.approx((11 / 12, 1 / 12))
+    assert (made.zero_variance, made.noise) == pytest.approx((1 / 3, 1 / 3))
     assert made.distinct == pytest.approx((3 + 3 + 1) / 3)
     assert made.tokens == pytest.approx((8 + 72 + 8) / 12)
-    assert (made.kl, made.entropy) == (pytest.approx(8.8 / 88), pytest.approx(4 / 88))
+    assert (made.kl, made.entropy) == pytest.approx((8.8 / 88, 4 / 88))
     assert rollouts([right, noisy, flat], "strict").zero_variance == pytest.approx(2 / 3)
     with pytest.raises(ValueError, match="no groups"):
         rollouts([])

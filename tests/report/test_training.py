@@ -22,14 +22,15 @@ from tests.report.conftest import HOSTILE
 from tests.report.pages import Page, check_policy, quiet
 from tests.report.training import ROLLOUTS, shown_of, step_of, write_run
 from videossr.bench.runs import Run
-from videossr.cli import report
+from videossr.cli import report, train
+from videossr.models.tiny import make_tiny
 from videossr.questions import open_questions
 from videossr.report import plots
 from videossr.report.plots import running_mean
 from videossr.report.training import CHARTS, PARTS, write_training
 from videossr.report.training_samples import samples
 from videossr.report.training_table import as_json, comma_separated, ends, gap, markdown, named, of_all
-from videossr.train.runs import ACROSS, PHASES, PICTURES, Failure, Step, TrainRun
+from videossr.train.runs import ACROSS, PHASES, PICTURES, Failure, Step, TrainRun, read_train_run
 
 COLUMNS = ("counting/easy", "grounding/mirror", "grounding/shuffle", "jigsaw/6")
 BROKEN = f"pack-0007.bin: {HOSTILE}\x1b[31m\u202e"
@@ -330,6 +331,39 @@ def benchmark(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
     where = tmp_path_factory.mktemp("benchmark") / "chance"
     return run(open_questions(dataset), ModelSpec("chance", Chance, "", NoSettings()), where)
+
+
+def test_a_real_run_tells_of_itself(
+    dataset: Path, browser: Browser, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = make_tiny(tmp_path / "tiny", width=64, layers=2)
+    settings = ("run.steps=2", "run.batch=3", "run.dtype=float32", "run.sharding=none", "grpo.rollouts=3")
+    settings += ("grpo.max_tokens=4", "log.samples_every=2", f"model.path={tiny}", f"data.path={dataset}")
+    train.command("train-paper", *(f"--{each}" for each in settings), out=str(tmp_path / "run"))
+    said = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in said if line.startswith("step") and "loss" in line] == [
+        "step 1 of 2",
+        "step 2 of 2",
+    ]
+    report.command(str(tmp_path / "run"), out=tmp_path / "page.html")
+    run = read_train_run(tmp_path / "run")
+    assert run.manifest is not None
+    last = run.steps[-1]
+    assert last.all is not None
+    assert last.all.groups == sum(each.groups for each in last.columns.values()) == 3
+    assert set(last.seconds) <= set(PHASES)
+    assert 0 < gap(run.steps) < 1e-3
+    assert run.shown
+    with quiet(browser, (tmp_path / "page.html").as_uri()) as page:
+        cards = page.locator(".item")
+        expect(cards).to_have_count(min(2, len(run.shown)))
+        cards.first.scroll_into_view_if_needed()
+        expect(cards.first.locator("script")).to_have_count(0)
+        expect(cards.first.locator(".frame")).to_have_count(sum(map(len, run.shown[0].slots)))
+        row = page.locator('[data-table="runs"] tbody tr')
+        expect(row.locator('[data-name="gap"]')).to_have_text(f"{gap(run.steps):.1e}")
+        expect(row.locator(".note")).to_have_count(0)
+        expect(page.locator('[data-knob="grpo.rollouts"] td').first).to_have_text("3")
 
 
 def test_a_running_mean_looks_back() -> None:

@@ -107,7 +107,8 @@ class Live:
 
 
 def _times(seconds: Mapping[str, float]) -> str:
-    return ", ".join(f"{phase} {value:.2f}" for phase, value in seconds.items() if value >= 0.005) or "-"
+    told = [f"{phase} {seconds[phase]:.2f}" for phase in PHASES if seconds.get(phase, 0.0) >= 0.005]
+    return ", ".join(told) or "-"
 
 
 def _table(steps: list[Step]) -> Table:

@@ -194,7 +194,7 @@ def curve_chart(
         axes.plot(steps, means, color=_run(at), lw=1.8, solid_capstyle="round")
         axes.plot(steps[-1:], means[-1:], MARKERS[at % RUNS], **_marker(at, 5))
     if percent:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, None if any(y for curve in runs for _, y in curve) else 1)
         axes.locator_params(axis="y", nbins=5)
     axes.set(xlabel=xlabel)
     axes.locator_params(axis="x", nbins=6, integer=True)

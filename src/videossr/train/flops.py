@@ -111,20 +111,22 @@ class Counter:
         visual, language = base.model.visual, base.model.language_model
         self._config = config
         self._hidden = 0.5 if masked else 1.0
-        self._merged = tower.spatial_merge_size**2
+        self._merged = float(tower.spatial_merge_size**2)
         self._patch = _products([visual.patch_embed])
         self._blocks = [_products([block]) for block in visual.blocks]
         self._mergers = _products([visual.merger, *getattr(visual, "deepstack_merger_list", ())])
-        self._tower_width = tower.hidden_size
+        self._tower_width = float(tower.hidden_size)
         self._windows = _windows(tower)
         self._layers = _products(language.layers)
         heads = text.num_attention_heads
         width = getattr(text, "head_dim", None) or text.hidden_size // heads
-        self._attention = 4.0 * text.num_hidden_layers * heads * width
+        self._attention = 4.0 * float(text.num_hidden_layers * heads * width)
         self._head = _products([base.lm_head])
         # A weight that learns costs a product on the way back, and so does what goes back to what is before it.
         self._text_back = 1 + _learning_share(language.layers)
-        self._vision_back = 1 + _learning_share([visual]) if _learning_share([visual]) else 0.0
+        share = _learning_share([visual])
+        self._vision_back = 1 + share if share else 0.0
+        self._patch_back = share  # nothing goes back to pixels
         self._head_back = 1 + _learning_share([base.lm_head])
 
     def group(self, load: Load) -> Work:
@@ -143,7 +145,9 @@ class Counter:
             looks = self._attention * load.answers * (load.prompt * (load.tokens - 1) + (load.tokens - 1) ** 2 / 2)
         head = behind * self._head
         loss = layers + looks + head
-        backward = times * seen * self._vision_back + (times * read[0] + layers) * self._text_back
+        cut = load.patches * self._patch
+        backward = times * ((seen - cut) * self._vision_back + cut * self._patch_back)
+        backward += (times * read[0] + layers) * self._text_back
         backward += 2 * (times * read[1] + looks) + (head + times * self._head) * self._head_back
         recomputed = times * (seen + sum(read)) + layers + looks if self._config.run.recompute else 0.0
         decode = self._decode(load) + (0 if shared else vision + prefill) if grpo else 0.0

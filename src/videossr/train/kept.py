@@ -6,7 +6,7 @@ So the count follows the model's own code, adapters and recomputation included. 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +54,7 @@ def kept(model: Any, load: Load, *, recompute: bool, rows: int = 0) -> Kept:
         return Kept(0, whole + rows * tower, max(layer, rows * block))
     prompt, prefix = _read(model, load.prompt, 1, recompute)
     layer = (_read(model, load.prompt, 1, recompute=False)[0] - prompt) // depth
-    with torch.device("meta"), _Saved(model) as saved, recomputing(model) if recompute else nullcontext():
+    with _Saved(model) as saved, recomputing(model) if recompute else nullcontext():
         answer_scores(model, prefix, [[0] * load.tokens] * load.answers)
     return Kept(prompt + tower, saved.size, max(layer, block))
 
@@ -102,27 +102,25 @@ def _tower(model: Any, load: Load, recompute: bool) -> tuple[int, int]:
     return len(visual.blocks) * each + saved.size + patches, block if recompute else 0
 
 
-class _Saved(saved_tensors_hooks):
+class _Saved:
     """Inside, bytes of all memory that is kept for the way back are summed up, the weights' own left out.
 
     Attention counts as its fused kernels keep it, which do not keep what each token thinks of each other.
     """
 
     def __init__(self, model: Any) -> None:
-        super().__init__(self.take, lambda tensor: tensor)
         self._known = {_storage(each) for each in (*model.parameters(), *model.buffers())}
         self._alive: list[Tensor] = []  # or another tensor could come to the same place
-        self._fused = _Fused()
+        self._within = ExitStack()
         self.size = 0
 
     def __enter__(self) -> _Saved:
-        super().__enter__()
-        self._fused.__enter__()
+        self._within.enter_context(saved_tensors_hooks(self.take, lambda tensor: tensor))
+        self._within.enter_context(_Fused())
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._fused.__exit__(*raised)
-        super().__exit__(*raised)
+        self._within.close()
         self._alive.clear()
 
     def take(self, tensor: Tensor) -> Tensor:
@@ -142,7 +140,7 @@ class _Fused(TorchFunctionMode):
     ) -> Any:
         named = kwargs or {}
         if func is scaled_dot_product_attention:
-            return _Attention.apply(*args[:3], named.get("attn_mask"))
+            return _Attention.apply(*args[:3], named.get("attn_mask"))  # type: ignore[no-untyped-call]
         return func(*args, **named)
 
 

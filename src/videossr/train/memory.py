@@ -1,8 +1,7 @@
 """What memory a run will need, told before any weight is read, and what to change where there is not enough.
 
-    plan = memory_plan(empty_model(folder, config, dtype), config, load)
+    plan = plan_run(folder, config, load, device)    # raises ValueError that says what would fit
     print(plan.table())
-    check_memory(plan, available(device), ...)
 
 The model is made without weights, from its configuration alone, and really runs, also without numbers: what it would
 keep for the way back is counted as it comes. So the plan follows the model's code. Exercised by `videossr train`.
@@ -24,7 +23,7 @@ from videossr.train.config import TrainConfig, plain
 from videossr.train.flops import Load
 from videossr.train.kept import base_of, kept
 from videossr.train.optim import PIECE
-from videossr.train.policy import learning, needs_copy
+from videossr.train.policy import dtype_on, learning, needs_copy
 
 GIB = 2**30
 
@@ -88,14 +87,32 @@ class MemoryPlan:
         return {name: round(size, 3) for name, size in sizes.items()}
 
 
-def empty_model(folder: Path, config: TrainConfig, dtype: torch.dtype) -> Any:
-    """The model of a checkpoint as it will learn, without weights: of its files, `config.json` alone is read."""
+def plan_run(
+    folder: Path, config: TrainConfig, load: Load, device: torch.device, processes: int = 1
+) -> tuple[MemoryPlan, str]:
+    """The plan of a run, and what is wrong with it in words: empty where there is memory enough.
+
+    Args:
+        folder: of the checkpoint; of its files, `config.json` alone is read.
+        config: of the run.
+        load: the largest question.
+        device: where it will run; `run.memory_gib` tells otherwise how much it has.
+        processes: of the run.
+    """
     shape = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-    return shaped_model(shape, config, dtype)
+    dtype: torch.dtype = getattr(torch, dtype_on(device, config))
+
+    def plan(config: TrainConfig) -> MemoryPlan:
+        return memory_plan(empty_model(shape, config, dtype), config, load, processes)
+
+    first = plan(config)
+    given = config.run.memory_gib
+    room = int(given * GIB) if given else int(available(device) * USED)
+    return first, shortage(first, room, config, plan, processes)
 
 
-def shaped_model(shape: Any, config: TrainConfig, dtype: torch.dtype) -> Any:
-    """The same of a configuration of transformers."""
+def empty_model(shape: Any, config: TrainConfig, dtype: torch.dtype) -> Any:
+    """A model as it will learn, without weights, of a configuration of transformers."""
     with torch.device("meta"):
         model = transformers.AutoModelForImageTextToText.from_config(
             shape, dtype=dtype, attn_implementation=config.model.attention
@@ -126,6 +143,7 @@ def memory_plan(model: Any, config: TrainConfig, load: Load, processes: int = 1)
     groups = config.run.decode_groups if grpo and config.run.share_prefix else 1
     rows = 0 if config.run.share_prefix else min(config.run.rows, load.answers)
     keeps = kept(model, load, recompute=config.run.recompute, rows=rows)
+    cache = _cache(model, config, load) if grpo else 0
     text = base.config.get_text_config()
     scores = load.answers * load.tokens * text.vocab_size * 4
     gathered = _gathered(base) if parts > 1 else 0
@@ -140,12 +158,14 @@ def memory_plan(model: Any, config: TrainConfig, load: Load, processes: int = 1)
             Row(f"moments, {config.optim.moments}", _moments(config, count) // parts, state),
             Row("gathered weights", gathered, "group"),
             Row("prompt, for the way back", groups * keeps.prompt, "group"),
-            Row("cache for sampling", groups * _cache(model, config, load) if grpo else 0, "sampling"),
+            Row("cache for sampling", groups * cache, "sampling"),
             Row("scores of a token", 4 * groups * load.answers * text.vocab_size * 4 if grpo else 0, "sampling"),
             Row("answers, for the way back", keeps.answers, "loss"),
             Row("scores of the answers", 3 * scores, "loss"),
             Row("one layer, on the way back", keeps.layer, "loss"),
-            Row("reference's cache", _cache(model, config, load) if grpo and config.grpo.kl else 0, "loss"),
+            Row(
+                "reference's cache", _cache(model, config, load) if grpo and config.grpo.kl and not rows else 0, "loss"
+            ),
             Row("a gradient on its way", 2 * widest * base.dtype.itemsize, "loss"),
             Row("weights that are stepped", 100 * min(PIECE, widest), "step"),
         )
@@ -161,28 +181,28 @@ def available(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def check_memory(
+def shortage(
     plan: MemoryPlan, room: int, config: TrainConfig, again: Callable[[TrainConfig], MemoryPlan], processes: int = 1
-) -> None:
-    """Raises ValueError that names settings which would do, where a plan needs more than `room` bytes.
+) -> str:
+    """Says, where a plan needs more than `room` bytes, which settings would do; else nothing.
 
     Args:
         plan: of the run.
-        room: see `available`.
+        room: bytes that may be used.
         config: of the run.
         again: makes the plan of another configuration.
         processes: of the run: one cannot shard.
     """
-    room = int(room * USED)
     if plan.total <= room:
-        return
+        return ""
+    needs = f"the run needs about {plan.total / GIB:.1f} GiB of {room / GIB:.1f}"
     found = _cure(config, lambda other: again(other).total <= room, processes)
-    needs = f"the run needs about {plan.total / GIB:.0f} GiB of {room / GIB:.0f}:\n{plan.table()}\n"
     if found is None:
-        raise ValueError(f"{needs}no setting makes it fit: take a smaller model, or more processes with FSDP")
+        return f"{needs}, and no setting makes it fit: take a smaller model, or more processes and --run.sharding=fsdp"
     changes, other = found
-    names = " ".join(f"--{change}" for change in changes)
-    raise ValueError(f"{needs}it would be about {again(other).total / GIB:.0f} GiB with {names}")
+    best = again(other)
+    rest = f", and {best.host / GIB:.1f} GiB of the machine's own memory" if best.host else ""
+    return f"{needs}; with {' '.join(f'--{change}' for change in changes)} about {best.total / GIB:.1f}{rest}"
 
 
 def _cure(

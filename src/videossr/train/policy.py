@@ -83,15 +83,18 @@ def load_policy(checkpoint: Checkpoint, config: TrainConfig, device: torch.devic
 
     Raises ValueError that says what cannot be loaded or which library is missing.
     """
-    dtype = config.run.dtype
-    if dtype == "auto":
-        dtype = "float32" if device.type == "cpu" else "bfloat16"
-    model = checkpoint.load(device, dtype, config.model.attention)
+    model = checkpoint.load(device, dtype_on(device, config), config.model.attention)
     unshared = can_share(model) if config.run.share_prefix else "run.share_prefix is off"
     ends, limit = end_tokens(model, checkpoint.tokenizer), int(model.config.get_text_config().max_position_embeddings)
     frozen = copy.deepcopy(model).requires_grad_(False) if needs_copy(config) else None
     model = learning(model, config)
     return Policy(checkpoint, model, frozen, device, ends, limit, unshared)
+
+
+def dtype_on(device: torch.device, config: TrainConfig) -> str:
+    """Of weights and arithmetic, as torch names it."""
+    chosen = config.run.dtype
+    return chosen if chosen != "auto" else "float32" if device.type == "cpu" else "bfloat16"
 
 
 def needs_copy(config: TrainConfig) -> bool:

@@ -24,6 +24,7 @@ from videossr.train.flops import Load
 from videossr.train.kept import base_of, kept
 from videossr.train.optim import PIECE
 from videossr.train.policy import dtype_on, learning, needs_copy
+from videossr.train.prefix import ATTENTION
 
 GIB = 2**30
 
@@ -115,7 +116,7 @@ def empty_model(shape: Any, config: TrainConfig, dtype: torch.dtype) -> Any:
     """A model as it will learn, without weights, of a configuration of transformers."""
     with torch.device("meta"):
         model = transformers.AutoModelForImageTextToText.from_config(
-            shape, dtype=dtype, attn_implementation=config.model.attention
+            shape, dtype=dtype, attn_implementation=ATTENTION
         )
         patches = model.model.visual.patch_embed
         if patches.proj.kernel_size == patches.proj.stride:

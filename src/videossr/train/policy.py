@@ -17,7 +17,7 @@ from videossr.models.checkpoint import Checkpoint, end_tokens, prompt_inputs
 from videossr.prompt.base import Prompt
 from videossr.question import Clip, Question
 from videossr.train.config import Lora, TrainConfig
-from videossr.train.prefix import can_share, recomputing
+from videossr.train.prefix import ATTENTION, can_share, recomputing
 
 PEFT = "--model.lora needs peft: pip install 'videossr[train]'"
 
@@ -83,7 +83,7 @@ def load_policy(checkpoint: Checkpoint, config: TrainConfig, device: torch.devic
 
     Raises ValueError that says what cannot be loaded or which library is missing.
     """
-    model = checkpoint.load(device, dtype_on(device, config), config.model.attention)
+    model = checkpoint.load(device, dtype_on(device, config), ATTENTION)
     unshared = can_share(model) if config.run.share_prefix else "run.share_prefix is off"
     ends, limit = end_tokens(model, checkpoint.tokenizer), int(model.config.get_text_config().max_position_embeddings)
     frozen = copy.deepcopy(model).requires_grad_(False) if needs_copy(config) else None

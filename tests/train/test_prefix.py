@@ -67,7 +67,7 @@ def separate(
     rows, total = [], 0.0
     for number, scores in enumerate(full_scores(model, inputs, answers)):
         part = loss(scores, GAINS[number : number + 1], reference[number : number + 1])
-        part.backward()
+        torch.autograd.backward(part)
         rows.append(scores.logprobs.detach()[0])
         total += float(part.detach())
     return rows, total, gradients(model)
@@ -79,7 +79,7 @@ def shared(
     """The same by one prefix."""
     scores = answer_scores(model, read_prefix(model, inputs), answers)
     total = loss(scores, GAINS[: len(answers)], reference)
-    total.backward()
+    torch.autograd.backward(total)
     rows = [row[mask].detach() for row, mask in zip(scores.logprobs, scores.mask, strict=True)]
     return rows, float(total.detach()), gradients(model)
 

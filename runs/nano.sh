@@ -10,8 +10,8 @@ here=$(dirname "$0")
 folder=$1 pace=${2:-whole}
 
 case $pace in
-whole) videos=600 questions=1500 start=150 steps=150 asked=480 ;;
-quick) videos=96 questions=160 start=24 steps=8 asked=48 ;;
+whole) videos=600 questions=1500 start=150 steps=300 asked=480 ;;
+quick) videos=96 questions=160 start=24 steps=16 asked=48 ;;
 *) echo "$pace: say quick, or nothing" >&2 && exit 2 ;;
 esac
 

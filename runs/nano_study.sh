@@ -9,7 +9,7 @@
 set -eu
 here=$(dirname "$0")
 folder=$1
-export STEPS="${STEPS:-50}" START="${START:-120}" JOBS="${JOBS:-2}" ASKED="${ASKED:-320}"
+export STEPS="${STEPS:-60}" START="${START:-80}" JOBS="${JOBS:-2}" ASKED="${ASKED:-200}"
 export OMP_NUM_THREADS=1 folder
 
 sh "$here/nano_data.sh" "$folder" 600 1500

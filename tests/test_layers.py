@@ -64,7 +64,12 @@ PUBLIC = [
 ]
 
 
-TORCH = {"videossr.models.cache", "videossr.models.local", "videossr.models.tiny"}
+TORCH_FREE = {f"videossr.train{name}" for name in ("", ".config", ".log", ".order", ".runs")}
+"""What of training the command and the report use without torch."""
+
+TORCH = {f"videossr.models.{name}" for name in ("cache", "checkpoint", "local", "tiny")} | {
+    module for module in MODULES if module.startswith("videossr.train.") and module not in TORCH_FREE
+}
 """The modules that may import torch; nothing else does, so all but them works without it."""
 
 

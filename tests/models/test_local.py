@@ -18,7 +18,8 @@ from scipy import stats
 
 from videossr.dataset import VideoSSRDataset
 from videossr.models.base import Ask, Decoding, Reply
-from videossr.models.local import Local, LocalSettings, _Linear, choose
+from videossr.models.checkpoint import LinearPatches, prompt_inputs
+from videossr.models.local import Local, LocalSettings, choose
 from videossr.models.tiny import make_tiny
 from videossr.question import Clip
 
@@ -97,7 +98,10 @@ def test_it_is_what_the_library_generates(make: Make, asks: list[Ask], alone: di
     model = make()
     for ask in (asks[0], asks[-1]):
         prompt = model._prompt(ask, SHORT.max_tokens)
-        assert torch.equal(model._pixels(prompt), torch.from_numpy(prompt.pixels()))
+        assert torch.equal(
+            prompt_inputs(prompt, model._device, torch.float32)["pixel_values_videos"],
+            torch.from_numpy(prompt.pixels()),
+        )
         out = model._model.generate(
             input_ids=torch.from_numpy(prompt.ids)[None],
             attention_mask=torch.ones(1, len(prompt.ids), dtype=torch.long),
@@ -106,16 +110,16 @@ def test_it_is_what_the_library_generates(make: Make, asks: list[Ask], alone: di
             video_grid_thw=torch.from_numpy(prompt.grids),
             max_new_tokens=SHORT.max_tokens,
             do_sample=False,
-            suppress_tokens=model._placeholders,
+            suppress_tokens=model._checkpoint.placeholders,
         )
-        said = model._tokenizer.decode(out[0, len(prompt.ids) :], skip_special_tokens=True)
+        said = model._checkpoint.tokenizer.decode(out[0, len(prompt.ids) :], skip_special_tokens=True)
         assert alone[ask.index].texts == (said,)
 
 
 def test_patches_are_embedded_as_the_convolution_does() -> None:
     convolution = torch.nn.Conv3d(3, 8, (2, 16, 16), stride=(2, 16, 16))
     patches = torch.rand(7, 3, 2, 16, 16)
-    torch.testing.assert_close(_Linear(convolution)(patches), convolution(patches).flatten(1))
+    torch.testing.assert_close(LinearPatches(convolution)(patches), convolution(patches).flatten(1))
 
 
 def test_samples_depend_on_the_seed_and_the_question_alone(make: Make, asks: list[Ask]) -> None:
@@ -191,20 +195,20 @@ def test_a_placeholder_for_pixels_is_never_written(make: Make, asks: list[Ask]) 
     model = make()
     with torch.no_grad():  # the two placeholders are as probable as all others are not
         model._model.lm_head.weight.zero_()
-        model._model.lm_head.weight[model._placeholders[0]] = 100.0
-        model._model.lm_head.weight[model._placeholders[1]] = -100.0
+        model._model.lm_head.weight[model._checkpoint.placeholders[0]] = 100.0
+        model._model.lm_head.weight[model._checkpoint.placeholders[1]] = -100.0
     read: list[int] = []
     embeddings = model._model.get_input_embeddings()
     embeddings.register_forward_hook(lambda module, inputs, output: read.extend(inputs[0][:, -1].tolist()))
     texts(answered(model, asks[:1], replace(SAMPLED, n=16)))
     assert len(set(read)) > 50
-    assert not set(read) & set(model._placeholders)
+    assert not set(read) & set(model._checkpoint.placeholders)
 
 
 def test_what_ends_is_told_from_what_is_cut_off(make: Make, asks: list[Ask]) -> None:
     model = make()
     ends = sorted(model._ends)
-    assert set(ends) == {model._tokenizer.eos_token_id, model._tokenizer.pad_token_id}
+    assert set(ends) == {model._checkpoint.tokenizer.eos_token_id, model._checkpoint.tokenizer.pad_token_id}
     with torch.no_grad():  # so that any token is likely, the ends too
         model._model.lm_head.weight.mul_(0.3)
     replies = answered(model, asks[:1], Decoding(n=32, temperature=3.0, max_tokens=60))

@@ -23,10 +23,10 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers' types are
     keys: torch.Tensor
     values: torch.Tensor
 
-    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor, room: int = ROOM) -> None:
         super().__init__()
         self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
-        self._hold(keys, values, ROOM)
+        self._hold(keys, values, room)
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_more: Any, **_named: Any
@@ -51,7 +51,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers' types are
         self.keys, self.values = (side[:, :, :length] for side in self._whole)
 
 
-def side_by_side(caches: Sequence[Any], n: int) -> Any:
+def side_by_side(caches: Sequence[Any], n: int, room: int = ROOM) -> Any:
     """One cache of all, padded on the left, each n times. Takes the caches apart, so that none is there twice."""
     longest = max(cache.get_seq_length() for cache in caches)
     joined = transformers.DynamicCache()
@@ -61,5 +61,5 @@ def side_by_side(caches: Sequence[Any], n: int) -> Any:
             torch.cat([pad(each, (0, 0, longest - each.shape[2], 0)) for each in side]).repeat_interleave(n, 0)
             for side in zip(*((layer.keys, layer.values) for layer in layers), strict=True)
         )
-        joined.layers.append(RoomyLayer(keys, values))
+        joined.layers.append(RoomyLayer(keys, values, room))
     return joined

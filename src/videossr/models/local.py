@@ -8,12 +8,8 @@ answers are sampled. `speed/bench.py` measures it.
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -21,12 +17,9 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from videossr.clock import even
 from videossr.models.ahead import Ahead
 from videossr.models.base import Ask, Decoding, Reply
-from videossr.prompt import builder, checkpoint_config
 from videossr.prompt.base import Prompt
-from videossr.question import VIDEO, Clip, Question
 from videossr.questions import Questions
 from videossr.sample import JSON
 
@@ -37,15 +30,7 @@ except ImportError as missing:
     raise ValueError(f"--model hf: {missing}: pip install 'videossr[hf]'") from missing
 
 from videossr.models.cache import side_by_side
-
-FILES = ("*.json", "*.jinja", "*.txt", "*.safetensors")
-"""What is fetched of a checkpoint that is named by its place on the Hub."""
-
-PLACEHOLDERS = ("image_token_id", "video_token_id")
-"""Where a configuration tells which tokens stand for pixels."""
-
-PROBE = Question("probe", "", "Look.", f"{VIDEO}\nWhen?", "", (even(2, 2000),))
-"""Asked of every prompt builder when it is made: a chat template that cannot do it is told before any other work."""
+from videossr.models.checkpoint import device_name, end_tokens, find_device, open_checkpoint, prompt_inputs
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
@@ -81,22 +66,12 @@ class Local:
 
     def __init__(self, target: str, settings: LocalSettings, questions: Questions) -> None:
         """Raises ValueError or OSError that says what is wrong with the checkpoint."""
-        folder = _folder(target)
-        self._config = checkpoint_config(folder)
-        self._tokenizer = _loaded(folder, transformers.AutoTokenizer.from_pretrained)
-        # With a tokenizer of its own: one must not be in two threads at once, and prompts are made in others.
-        try:
-            self._build = builder(self._config, copy.deepcopy(self._tokenizer), settings.layout)
-            probe = self._build(PROBE, [Clip(np.zeros((2, 64, 64, 3), np.uint8), PROBE.clocks[0])])
-        except Exception as error:  # a chat template is a program, which may raise what it likes
-            raise ValueError(f"{folder} cannot be asked: {type(error).__name__}: {error}") from error
-        self._fingerprint = hashlib.sha256(probe.text.encode() + probe.ids.tobytes()).hexdigest()[:16]
+        self._checkpoint = open_checkpoint(target, settings.layout)
         self._settings = settings
-        self._device = _device(settings.device)
-        self._model = _model(folder, self._device, settings)
+        self._device = find_device(settings.device)
+        self._model = self._checkpoint.load(self._device, settings.dtype, settings.attention)
         self._limit = int(self._model.config.get_text_config().max_position_embeddings)
-        self._ends = _ends(self._model, self._tokenizer)
-        self._placeholders = [self._config[name] for name in PLACEHOLDERS if name in self._config]
+        self._ends = end_tokens(self._model, self._checkpoint.tokenizer)
         self._batch = settings.batch
         self.waited = 0.0
 
@@ -108,13 +83,13 @@ class Local:
         return {
             "torch": torch.__version__,
             "transformers": transformers.__version__,
-            "device": _name(self._device),
+            "device": device_name(self._device),
             "dtype": str(self._model.dtype).removeprefix("torch."),
             "attention": self._settings.attention,
-            "family": str(self._config["model_type"]),
+            "family": str(self._checkpoint.config["model_type"]),
             "parameters": sum(each.numel() for each in self._model.parameters()),
-            "layout": self._build.layout,
-            "prompt": self._fingerprint,
+            "layout": self._checkpoint.build.layout,
+            "prompt": self._checkpoint.fingerprint,
             "batch": self._batch,
         }
 
@@ -134,7 +109,7 @@ class Local:
                 yield from self._answer(made, decoding)
 
     def _prompt(self, ask: Ask, more: int) -> Prompt:
-        prompt = self._build(ask.question, ask.clips())
+        prompt = self._checkpoint.build(ask.question, ask.clips())
         if len(prompt.ids) + more > self._limit:
             raise ValueError(
                 f"question {ask.question.id}: {len(prompt.ids)} tokens, and {more} for the answer, are more than the "
@@ -156,7 +131,9 @@ class Local:
         else:
             for (index, prompt), answers in zip(asked, written, strict=True):
                 texts = tuple(
-                    self._tokenizer.decode(answer.ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+                    self._checkpoint.tokenizer.decode(
+                        answer.ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+                    )
                     for answer in answers
                 )
                 finish = tuple(answer.finish for answer in answers)
@@ -223,31 +200,14 @@ class Local:
 
         Alone, so that nothing is padded: the reading of a long prompt fills a device by itself.
         """
-        length = len(prompt.ids)
-        arrays = {
-            "input_ids": prompt.ids[None],
-            "attention_mask": np.ones((1, length), np.int64),
-            "position_ids": np.concatenate([np.arange(length)[None], prompt.positions])[:, None],
-            "video_grid_thw": prompt.grids,
-        }
-        inputs = {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
-        out = self._model(**inputs, pixel_values_videos=self._pixels(prompt), use_cache=True, logits_to_keep=1)
+        inputs = prompt_inputs(prompt, self._device, self._model.dtype)
+        out = self._model(**inputs, use_cache=True, logits_to_keep=1)
         return out.logits[:, -1], out.past_key_values
-
-    def _pixels(self, prompt: Prompt) -> torch.Tensor:
-        """`Prompt.pixels`, but bytes go to the device and are made numbers there."""
-        mean, deviation = (
-            torch.tensor(values, dtype=torch.float32, device=self._device)[:, None] * 255
-            for values in (prompt.mean, prompt.deviation)
-        )
-        patches = torch.from_numpy(prompt.patches).to(self._device)
-        channels = patches.view(len(patches), 3, -1).to(torch.float32).sub_(mean).div_(deviation)
-        return channels.view(patches.shape).to(self._model.dtype)
 
     def _choose(self, logits: torch.Tensor, waits: NDArray[np.float64], decoding: Decoding) -> torch.Tensor:
         """One token a row. A placeholder for pixels is never chosen: there are none for it."""
         scores = logits.float()
-        scores[:, self._placeholders] = -torch.inf
+        scores[:, self._checkpoint.placeholders] = -torch.inf
         if not torch.isfinite(scores.amax(-1)).all():
             raise ValueError(f"the model's scores are no numbers in {self._model.dtype}: try another --set dtype")
         return choose(scores, torch.from_numpy(waits).to(self._device), decoding)
@@ -277,87 +237,6 @@ class _Answer:
 
     ids: list[int]
     finish: Literal["stop", "length"] = "length"
-
-
-class _Linear(torch.nn.Module):
-    """A convolution whose steps are as wide as its kernel, as the product of matrices that it is.
-
-    The patches of a vision tower come cut out already. Libraries of convolutions are slow at this one.
-    """
-
-    def __init__(self, convolution: torch.nn.Conv3d) -> None:
-        super().__init__()
-        self.weight, self.bias = convolution.weight, convolution.bias
-
-    def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.linear(patches.flatten(1), self.weight.flatten(1), self.bias)
-
-
-def _folder(target: str) -> Path:
-    """Where a checkpoint lies: a folder, or what the Hub has under that name."""
-    if not target:
-        raise ValueError("--model hf: name the checkpoint, as hf:FOLDER or hf:ORGANIZATION/NAME")
-    folder = Path(target).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise ValueError(f"hf:{target}: the folder has no config.json, so it is no checkpoint of transformers")
-        return folder
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", target):
-        raise ValueError(f"hf:{target}: there is no such folder; give a checkpoint's, or ORGANIZATION/NAME on the Hub")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(target, allow_patterns=list(FILES)))
-    except (OSError, ValueError) as error:
-        raise OSError(f"hf:{target}: no such folder, and the Hub does not give it: {error}") from error
-
-
-def _loaded(folder: Path, load: Any, **how: Any) -> Any:
-    """What transformers loads from a folder; whatever goes wrong is told with its name."""
-    transformers.utils.logging.disable_progress_bar()  # it would write across ours
-    try:
-        return load(folder, local_files_only=True, **how)
-    except Exception as error:  # readers of weights and of tokenizers have exceptions of their own
-        raise ValueError(f"{folder} cannot be loaded: {type(error).__name__}: {error}") from error
-
-
-def _model(folder: Path, device: torch.device, settings: LocalSettings) -> Any:
-    dtype = "float32" if settings.dtype == "auto" and device.type == "cpu" else settings.dtype
-    model, info = _loaded(
-        folder,
-        transformers.AutoModelForImageTextToText.from_pretrained,
-        dtype=dtype,
-        attn_implementation=settings.attention,
-        output_loading_info=True,
-    )
-    wrong = [name for kind in ("missing_keys", "mismatched_keys") for name in sorted(map(str, info[kind]))]
-    if wrong:
-        raise ValueError(f"{folder}: its files lack {len(wrong)} of the model's weights, such as {wrong[0]}")
-    patches = model.model.visual.patch_embed
-    if patches.proj.kernel_size == patches.proj.stride:
-        patches.proj = _Linear(patches.proj)
-    return model.to(device).eval()
-
-
-def _device(name: str) -> torch.device:
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    try:
-        device = (found or torch.device("cpu")) if name == "auto" else torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--set device={name}: {str(error).splitlines()[0]}") from error
-    return device
-
-
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-
-
-def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Tokens that end an answer: all that the checkpoint uses of its generation settings."""
-    ends = model.generation_config.eos_token_id
-    ends = tokenizer.eos_token_id if ends is None else ends
-    return frozenset(ends if isinstance(ends, list) else [ends])
 
 
 def _bytes(prompt: Prompt) -> int:

@@ -23,11 +23,13 @@ _STRICT = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
 class Lora:
-    """Low-rank adapters, by peft. The reference is then the model with the adapters off."""
+    """Low-rank adapters, by peft. The reference is then the model with the adapters off.
+
+    Without dropout, which would make of the model that samples another than the one that learns.
+    """
 
     rank: Annotated[int, Field(ge=1)] = 64
     alpha: Annotated[float, Field(gt=0)] = 128.0
-    dropout: Annotated[float, Field(ge=0, lt=1, description="above 0, sampling and loss see different models")] = 0.0
     targets: Annotated[str, Field(description="regular expression of module names, or all-linear")] = "all-linear"
 
 
@@ -101,7 +103,6 @@ class GrpoConfig:
     kl_estimator: Annotated[
         Literal["low_variance", "plain", "squared"], Field(description="k3, k1 and k2 of Schulman's note")
     ] = "low_variance"
-    entropy: Annotated[float, Field(ge=0, description="weight of the entropy bonus")] = 0.0
     drop_noise: Annotated[
         bool, Field(description="leave out groups in which no answer is right and yet smooth rewards differ")
     ] = False

@@ -3,7 +3,8 @@
     config.toml       the whole configuration, every default written out
     steps.jsonl       one `Step` a line, as soon as the step is done
     failures.jsonl    questions that could not be shown to the model, and why
-    samples.jsonl     answers of some steps, with `samples/STEP-INDEX.jpg`, the frames in rows
+    samples.jsonl     answers of some steps, with `samples/STEP-INDEX.jpg`: frames of one size, `ACROSS` in a row; each
+                      clip begins a row
     checkpoints/      step-000050: a folder that transformers loads, with trainer/, from which a run goes on
     model             a link to the last checkpoint
     manifest.json     written last: its presence means that the run is complete
@@ -26,17 +27,21 @@ from videossr.config import parse
 from videossr.store import Place, place
 from videossr.train.config import TrainConfig
 
-CONFIG, STEPS, FAILURES, SAMPLES, CHECKPOINTS, MODEL, MANIFEST = (
+CONFIG, STEPS, FAILURES, SAMPLES, PICTURES, CHECKPOINTS, MODEL, MANIFEST = (
     "config.toml",
     "steps.jsonl",
     "failures.jsonl",
     "samples.jsonl",
+    "samples",
     "checkpoints",
     "model",
     "manifest.json",
 )
 
 T = TypeVar("T")
+
+ACROSS = 8
+"""Frames in a row of a picture of samples."""
 
 PHASES = ("wait", "vision", "prefill", "decode", "reference", "loss", "optimizer", "save")
 """What the seconds of a step are told by: `wait` is for frames, `loss` holds the answers' pass and the way back."""
@@ -120,6 +125,7 @@ class Shown:
         step, index, column, prompt, gold: of the question.
         texts, rewards, advantages: of each answer.
         frames: name of the picture in the run's `samples` folder; empty where there is none.
+        slots: for each clip, when each of its frames in the picture begins and ends, in milliseconds.
     """
 
     step: int
@@ -131,6 +137,7 @@ class Shown:
     rewards: tuple[float, ...]
     advantages: tuple[float, ...]
     frames: str = ""
+    slots: tuple[tuple[tuple[int, int], ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

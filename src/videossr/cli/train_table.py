@@ -1,0 +1,151 @@
+"""The live table of `videossr train`: the last steps, where their time goes, and how long the rest will take."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live as Screen
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from videossr.cli.console import SILENCE, safe
+from videossr.train.runs import PHASES, Rollouts, Step
+
+ROWS = 10
+"""Steps that the table shows."""
+
+
+class Live:
+    """What a run has done so far: a table at a terminal, a line for each step elsewhere.
+
+    It appears with the first report, so that a command which fails at once says nothing but why.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._screen = Screen(console=console, auto_refresh=False)
+        self._steps: deque[Step] = deque(maxlen=ROWS)
+        self._total = 0
+        self._groups = (0, 0)
+        self._said = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._screen.is_started:
+            self._groups = (0, 0)
+            self._screen.update(self._picture())
+            self._screen.stop()
+
+    def show(self, step: Step, total: int) -> None:
+        """A step is done, of `total`."""
+        self._steps.append(step)
+        self._total, self._groups = total, (0, 0)
+        if self._console.is_terminal:
+            self._draw()
+        else:
+            self._say(_line(step, total) + f", {self._left()} left")
+
+    def within(self, done: int, total: int) -> None:
+        """So many groups of the step that goes on are done. Where there is no terminal, a line now and then says so."""
+        self._groups = (done, total)
+        if self._console.is_terminal:
+            self._draw()
+        elif time.monotonic() - self._said > SILENCE:
+            self._say(self._now())
+
+    def _say(self, text: str) -> None:
+        self._said = time.monotonic()
+        self._console.print(text, soft_wrap=True)
+
+    def _draw(self) -> None:
+        self._screen.start()
+        self._screen.update(self._picture(), refresh=True)
+
+    def _picture(self) -> Group:
+        parts: list[Table | Text | ProgressBar] = []
+        if self._steps:
+            last = self._steps[-1]
+            parts.append(_table(list(self._steps)))
+            if means := last.all:
+                groups = f"groups of one reward {means.zero_variance:.0%}, of noise {means.noise:.0%}"
+                answers = f"answers of {means.tokens:.1f} tokens, {means.distinct:.1f} different ones a group"
+                parts.append(Text(f"{groups}; {answers}, entropy {means.entropy:.2f}"))
+            parts.append(Text(f"seconds a step: {_times(self._mean_seconds())}"))
+            speed = (
+                f"step {last.step} of {self._total}, epoch {last.epoch:.2f}, {last.prompts_per_second:.2f} prompts/s"
+            )
+            mfu = "" if last.mfu is None else f", MFU {last.mfu:.1%}"
+            parts.append(Text(f"{speed}{mfu}, {last.memory_gib:.1f} GiB, {self._left()} left"))
+        if self._groups[1]:
+            done, total = self._groups
+            parts += [Text(self._now()), ProgressBar(total=total, completed=done, width=40)]
+        return Group(*parts)
+
+    def _now(self) -> str:
+        done, total = self._groups
+        number = self._steps[-1].step + 1 if self._steps else None
+        return f"{'first step' if number is None else f'step {number}'}: {done} of {total} groups"
+
+    def _left(self) -> str:
+        """The time that the rest takes, if its steps last as the last ones did."""
+        mean = sum(step.wall for step in self._steps) / len(self._steps)
+        return str(timedelta(seconds=round(mean * max(0, self._total - self._steps[-1].step))))
+
+    def _mean_seconds(self) -> dict[str, float]:
+        return {phase: sum(step.seconds.get(phase, 0.0) for step in self._steps) / len(self._steps) for phase in PHASES}
+
+
+def _times(seconds: Mapping[str, float]) -> str:
+    return ", ".join(f"{phase} {value:.2f}" for phase, value in seconds.items() if value >= 0.005) or "-"
+
+
+def _table(steps: list[Step]) -> Table:
+    """Rewards and shares in percent. It fits on 80 signs a line with the three tasks of the paper."""
+    tasks = sorted({task for step in steps for task in step.tasks})
+    rewarded = any(step.all for step in steps)
+    heads = ["reward", *(safe(task, 12) for task in tasks), "strict", "parsed", "KL"] if rewarded else ["loss", "lr"]
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for head in ("step", *heads, "norm", "gap", "s"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for step in steps:
+        if rewarded:
+            by_task = (_of(step.tasks.get(task), "smooth") for task in tasks)
+            cells = [_of(step.all, "smooth"), *by_task, _of(step.all, "strict"), _of(step.all, "parsed")]
+            cells.append(f"{step.all.kl:.1e}" if step.all else "-")
+        else:
+            cells = [f"{step.loss:.4f}", f"{step.lr:.1e}"]
+        norm = "skipped" if step.skipped else f"{step.grad_norm:.2g}"
+        table.add_row(str(step.step), *cells, norm, f"{step.gap:.0e}", f"{step.wall:.1f}")
+    return table
+
+
+def _of(means: Rollouts | None, name: str) -> str:
+    """A share in percent, if there is one."""
+    return "-" if means is None else f"{100 * getattr(means, name):.1f}"
+
+
+def _line(step: Step, total: int) -> str:
+    """A step in one line."""
+    parts = [f"step {step.step} of {total}: loss {step.loss:.4f}"]
+    if means := step.all:
+        by_task = ", ".join(f"{safe(task, 40)} {each.smooth:.3f}" for task, each in step.tasks.items())
+        parts.append(f"reward {means.smooth:.3f} ({by_task})" if len(step.tasks) > 1 else f"reward {means.smooth:.3f}")
+        parts.append(f"strict {means.strict:.3f}, parsed {means.parsed:.3f}, KL {means.kl:.1e}")
+    parts.append(f"gradient {step.grad_norm:.2g}, gap {step.gap:.0e}")
+    if step.skipped:
+        parts.append(f"no step: {safe(step.skipped)}")
+    if step.failed:
+        parts.append(f"{step.failed} questions failed")
+    parts.append(f"{step.wall:.1f} s ({_times(step.seconds)})")
+    return ", ".join(parts)

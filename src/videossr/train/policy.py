@@ -1,0 +1,115 @@
+"""The model that learns, with the one that it is held to.
+
+Exercised by `videossr train CONFIG --out RUN`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from videossr.models.checkpoint import Checkpoint, end_tokens, prompt_inputs
+from videossr.prompt.base import Prompt
+from videossr.question import Clip, Question
+from videossr.train.config import Lora, TrainConfig
+from videossr.train.prefix import can_share, recomputing
+
+PEFT = "--model.lora needs peft: pip install 'videossr[train]'"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A model with everything that is needed to put questions to it and to learn from its answers.
+
+    Attributes:
+        checkpoint: where it came from.
+        model: of transformers, or of peft around one.
+        frozen: the copy that it is held to; None where there is none, or where it is the model without adapters.
+        device: where both are.
+        ends: tokens that end an answer.
+        limit: tokens that a prompt and an answer may have.
+        unshared: why prefixes are not shared; empty where they are.
+    """
+
+    checkpoint: Checkpoint
+    model: Any
+    frozen: Any
+    device: torch.device
+    ends: frozenset[int]
+    limit: int
+    unshared: str
+
+    def prompt(self, question: Question, clips: Sequence[Clip], room: int) -> Prompt:
+        """What is put to it. Raises ValueError where the prompt and `room` tokens are more than it can hold."""
+        prompt = self.checkpoint.build(question, clips)
+        if len(prompt.ids) + room > self.limit:
+            raise ValueError(
+                f"question {question.id}: {len(prompt.ids)} tokens, and {room} for the answer, are more than the "
+                f"model's {self.limit}"
+            )
+        return prompt
+
+    def inputs(self, prompt: Prompt) -> dict[str, torch.Tensor]:
+        """What the model's `forward` takes for a prompt."""
+        return prompt_inputs(prompt, self.device, self.model.dtype)
+
+    def answer(self, text: str) -> list[int]:
+        """The tokens of an answer, with the one that ends it."""
+        tokenizer = self.checkpoint.tokenizer
+        return [*tokenizer.encode(text, add_special_tokens=False), int(tokenizer.eos_token_id)]
+
+    @contextmanager
+    def reference(self) -> Iterator[Any]:
+        """The model that the policy is held to, without gradient."""
+        adapters = self.model.disable_adapter() if self.frozen is None else nullcontext()
+        with torch.no_grad(), adapters:
+            yield self.model if self.frozen is None else self.frozen
+
+
+def load_policy(checkpoint: Checkpoint, config: TrainConfig, device: torch.device) -> Policy:
+    """The model of a configuration, ready to learn: what is not to learn is frozen, adapters are in place.
+
+    Raises ValueError that says what cannot be loaded or which library is missing.
+    """
+    dtype = config.run.dtype
+    if dtype == "auto":
+        dtype = "float32" if device.type == "cpu" else "bfloat16"
+    model = checkpoint.load(device, dtype, config.model.attention)
+    unshared = can_share(model) if config.run.share_prefix else "run.share_prefix is off"
+    ends, limit = end_tokens(model, checkpoint.tokenizer), int(model.config.get_text_config().max_position_embeddings)
+    if not config.model.train_vision:
+        model.model.visual.requires_grad_(False)
+    frozen = None
+    if config.model.lora is not None:
+        model = _adapted(model, config.model.lora, config)
+    elif config.run.method == "grpo" and config.grpo.kl:
+        frozen = copy.deepcopy(model).requires_grad_(False)
+    return Policy(checkpoint, model, frozen, device, ends, limit, unshared)
+
+
+def remembering(policy: Policy, config: TrainConfig) -> AbstractContextManager[None]:
+    """Inside, passes with gradient keep what the configuration says."""
+    return recomputing(policy.model) if config.run.recompute else nullcontext()
+
+
+def _adapted(model: Any, lora: Lora, config: TrainConfig) -> Any:
+    try:
+        import peft
+    except ImportError as missing:
+        raise ValueError(f"{PEFT} ({missing})") from missing
+    torch.manual_seed(config.run.seed)  # one of the two factors is drawn; the other is 0
+    return peft.get_peft_model(
+        model,
+        peft.LoraConfig(
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            target_modules=lora.targets,
+            exclude_modules=None if config.model.train_vision else r".*visual.*",
+            task_type="CAUSAL_LM",
+        ),
+    )

@@ -64,7 +64,7 @@ PUBLIC = [
 ]
 
 
-TORCH_FREE = {f"videossr.train{name}" for name in ("", ".config", ".log", ".order", ".runs")}
+TORCH_FREE = {f"videossr.train{name}" for name in ("", ".config", ".facts", ".log", ".order", ".runs")}
 """What of training the command and the report use without torch."""
 
 TORCH = {f"videossr.models.{name}" for name in ("cache", "checkpoint", "local", "tiny")} | {

@@ -1,4 +1,4 @@
-"""Questions made ready in threads, ahead of the model that is to answer them.
+"""Questions made ready in threads, ahead of the model that is to answer or to learn them.
 
 Exercised by `videossr bench run BENCH --model hf:CHECKPOINT --out RUN`.
 """
@@ -14,25 +14,24 @@ from itertools import islice
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from videossr.models.base import Ask
-
+A = TypeVar("A")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Ready(Generic[T]):
+class Ready(Generic[A, T]):
     """A question with what was made of it, or with why nothing could be."""
 
-    ask: Ask
+    ask: A
     made: T | None
     error: str = ""
 
 
-class Ahead(Generic[T]):
+class Ahead(Generic[A, T]):
     """Makes things of questions in threads, in order. A context manager: its end lets the threads end.
 
     Args:
-        asks: taken from in the caller's thread, as far ahead as there is room.
+        asks: the questions, or what names them; taken from in the caller's thread, as far ahead as there is room.
         make: what is made of one; whatever it raises becomes the question's error.
         threads: how many are made at once.
         room: bytes that all that is made and not yet taken may have. One is always made, however large it is.
@@ -43,19 +42,19 @@ class Ahead(Generic[T]):
     """
 
     def __init__(
-        self, asks: Iterable[Ask], make: Callable[[Ask], T], *, threads: int, room: int, size: Callable[[T], int]
+        self, asks: Iterable[A], make: Callable[[A], T], *, threads: int, room: int, size: Callable[[T], int]
     ) -> None:
         self._asks = iter(asks)
         self._make, self._size, self._room = make, size, room
         self._largest = 0
-        self._waiting: deque[Future[Ready[T]]] = deque()
+        self._waiting: deque[Future[Ready[A, T]]] = deque()
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="ahead")
         self.waited = 0.0
 
-    def take(self, count: int) -> list[Ready[T]]:
+    def take(self, count: int) -> list[Ready[A, T]]:
         """The next `count`, or what is left of them; as many again are begun before it returns."""
-        taken: list[Ready[T]] = []
+        taken: list[Ready[A, T]] = []
         while len(taken) < count:
             self._begin(2 * count - len(taken))
             if not self._waiting:
@@ -75,13 +74,13 @@ class Ahead(Generic[T]):
         for ask in islice(self._asks, max(0, max(1, min(most, fit)) - len(self._waiting))):
             self._waiting.append(self._pool.submit(self._ready, ask))
 
-    def _ready(self, ask: Ask) -> Ready[T]:
+    def _ready(self, ask: A) -> Ready[A, T]:
         try:
             return Ready(ask, self._make(ask))
         except Exception as error:  # of any kind: it is told with the question, and the others go on
             return Ready(ask, None, f"{type(error).__name__}: {error}")
 
-    def __enter__(self) -> Ahead[T]:
+    def __enter__(self) -> Ahead[A, T]:
         return self
 
     def __exit__(

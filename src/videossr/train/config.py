@@ -29,7 +29,7 @@ class Lora:
     """
 
     rank: Annotated[int, Field(ge=1)] = 64
-    alpha: Annotated[float, Field(gt=0)] = 128.0
+    alpha: Annotated[int, Field(ge=1)] = 128
     targets: Annotated[str, Field(description="regular expression of module names, or all-linear")] = "all-linear"
 
 

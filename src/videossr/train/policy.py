@@ -44,6 +44,13 @@ class Policy:
     limit: int
     unshared: str
 
+    @property
+    def tower(self) -> torch.nn.Module:
+        """The vision tower."""
+        model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        tower: torch.nn.Module = model.model.visual
+        return tower
+
     def prompt(self, question: Question, clips: Sequence[Clip], room: int) -> Prompt:
         """What is put to it. Raises ValueError where the prompt and `room` tokens are more than it can hold."""
         prompt = self.checkpoint.build(question, clips)

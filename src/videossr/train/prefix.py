@@ -38,7 +38,7 @@ class Prefix:
 
     Attributes:
         logits: (1, V), scores of an answer's first token.
-        keys, values: of each layer, (1, heads, P, D).
+        keys, values: of each layer, (1, heads, P, D). There are more rows only where it was read several times.
         length: P, tokens of the prompt.
         delta: token k behind the prompt, from 0, has the position P + k + delta.
     """
@@ -53,6 +53,19 @@ class Prefix:
         """The same numbers without the graph; nothing is copied."""
         keys, values = (tuple(each.detach() for each in side) for side in (self.keys, self.values))
         return Prefix(self.logits.detach(), keys, values, self.length, self.delta)
+
+    def rows(self) -> list[Prefix]:
+        """One for each row, where a prompt was read several times at once."""
+        return [
+            Prefix(
+                self.logits[row : row + 1],
+                tuple(each[row : row + 1] for each in self.keys),
+                tuple(each[row : row + 1] for each in self.values),
+                self.length,
+                self.delta,
+            )
+            for row in range(len(self.logits))
+        ]
 
     def cache(self) -> Any:
         """A cache of transformers that tokens behind the prompt can look at, as often as wanted: it does not grow."""
@@ -86,15 +99,17 @@ def can_share(model: Any) -> str:
     return ""
 
 
-def read_prefix(model: Any, inputs: Mapping[str, torch.Tensor]) -> Prefix:
+def read_prefix(model: Any, inputs: Mapping[str, torch.Tensor], rows: int = 1) -> Prefix:
     """Reads one prompt, with gradient where it is enabled.
 
     Args:
         model: of a type in `SHARED`, of transformers or wrapped by peft.
         inputs: what its `forward` takes for one prompt (1, P), `position_ids` (4, 1, P) among it: the first row counts
             tokens, the others are the rotary positions. `videossr.models.checkpoint.prompt_inputs` makes them.
+        rows: read it as often, side by side; only of use where the prefix is not shared.
     """
-    out = model(**inputs, use_cache=True, past_key_values=transformers.DynamicCache(), logits_to_keep=1)
+    repeated = {name: _repeat(name, tensor, rows) for name, tensor in inputs.items()}
+    out = model(**repeated, use_cache=True, past_key_values=transformers.DynamicCache(), logits_to_keep=1)
     keys, values = zip(*((layer.keys, layer.values) for layer in out.past_key_values.layers), strict=True)
     length = inputs["input_ids"].shape[1]
     return Prefix(out.logits[:, -1], keys, values, length, _delta(inputs))
@@ -258,7 +273,7 @@ def _repeat(name: str, tensor: torch.Tensor, count: int) -> torch.Tensor:
     """The input of one prompt as that of `count` rows: patches and grids of all rows stand behind each other."""
     if name == "position_ids":
         return tensor.expand(-1, count, -1)
-    return torch.cat([tensor] * count)
+    return tensor if count == 1 else torch.cat([tensor] * count)
 
 
 def _scores(

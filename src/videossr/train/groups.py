@@ -1,0 +1,238 @@
+"""From questions to gradients: groups of answers are drawn, rewarded, and gone back through.
+
+What one process does with its part of a batch, group by group. Exercised by `videossr train CONFIG --out RUN`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from videossr.prompt.base import Prompt
+from videossr.question import Question
+from videossr.rewards import Scores as Rewards
+from videossr.rewards import scorer
+from videossr.train.config import TrainConfig
+from videossr.train.facts import GroupFacts
+from videossr.train.grpo import advantages, group_loss, is_noise
+from videossr.train.policy import Policy, remembering
+from videossr.train.prefix import Prefix, Scores, answer_scores, full_scores, read_prefix
+from videossr.train.sample import Drawn, sample
+from videossr.train.watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question that is ready for the model.
+
+    Attributes:
+        index, question, column, task: of the dataset.
+        prompt: what the model reads.
+    """
+
+    index: int
+    question: Question
+    column: str
+    task: str
+    prompt: Prompt
+
+
+@dataclass(slots=True)
+class Group:
+    """The answers to one question.
+
+    Attributes:
+        asked: the question.
+        inputs: what the model takes for it.
+        drawn, texts, rewards, advantages: of each answer.
+        prefix: what the model keeps of the prompt, with its graph; None where it is to be read once more.
+    """
+
+    asked: Asked
+    inputs: dict[str, torch.Tensor]
+    drawn: list[Drawn]
+    texts: list[str]
+    rewards: list[Rewards]
+    advantages: list[float]
+    prefix: Prefix | None
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What one question has added to the gradient of its batch.
+
+    Attributes:
+        loss: not yet divided.
+        weight: by whose sum over the batch the losses and gradients are divided.
+        gap: largest difference of a log-probability between sampling and loss, in nats.
+        pulled: whether it has a gradient at all.
+        facts: of the answers; None where none was drawn.
+    """
+
+    loss: float
+    weight: float
+    gap: float = 0.0
+    pulled: bool = True
+    facts: GroupFacts | None = field(default=None)
+
+
+class Learner:
+    """Draws groups of answers and adds their gradients to those of the model's weights."""
+
+    def __init__(
+        self, policy: Policy, config: TrainConfig, watch: Watch, going_on: Callable[[bool], bool] = bool
+    ) -> None:
+        """`going_on` is that of `videossr.train.sample.sample`."""
+        self._policy, self._config, self._watch, self._going_on = policy, config, watch, going_on
+        self._banned = policy.checkpoint.placeholders
+        self._shared = not policy.unshared
+
+    def draw(self, asked: Sequence[Asked], step: int, *, graph: bool = True) -> list[Group]:
+        """Answers to several questions at once.
+
+        Args:
+            asked: the questions.
+            step: of the run; with the seed and a question's index it decides what is drawn.
+            graph: keep how the model came to what it keeps of the prompts, for `learn`.
+        """
+        config, policy = self._config, self._policy
+        inputs = [policy.inputs(each.prompt) for each in asked]
+        with self._watch("prefill"), torch.set_grad_enabled(graph and self._shared), remembering(policy, config):
+            prefixes = [prefix for each in inputs for prefix in self._read(each)]
+        seeds = [(config.run.seed, step, each.index) for each in asked]
+        each_, together = (config.grpo.rollouts, 1) if self._shared else (1, config.grpo.rollouts)
+        with self._watch("decode"):
+            drawn = sample(
+                policy.model,
+                prefixes,
+                each_,
+                max_tokens=config.grpo.max_tokens,
+                seeds=[(*seed, k) for seed in seeds for k in range(together)],
+                ends=policy.ends,
+                temperature=config.grpo.temperature,
+                banned=self._banned,
+                going_on=self._going_on,
+            )
+        kept = prefixes if graph and self._shared else [None] * len(asked)
+        flat = [answer for answers in drawn for answer in answers]
+        size = config.grpo.rollouts
+        lots = [flat[first : first + size] for first in range(0, len(flat), size)]
+        return [self._group(*each) for each in zip(asked, inputs, lots, kept, strict=True)]
+
+    def learn(self, group: Group, old: bool = False) -> Learned:
+        """Adds a group's share, not yet divided, to the gradient, and lets go of its graph.
+
+        Args:
+            group: from `draw`.
+            old: the policy has learned since it was drawn, so that ratios are against the log-probabilities of then.
+        """
+        config = self._config.grpo
+        device = self._policy.device
+        before = _padded([answer.logprobs for answer in group.drawn], device)
+        gains = torch.tensor(group.advantages, dtype=torch.float32, device=device)
+        ended = torch.tensor([answer.ended for answer in group.drawn], device=device)
+        answers = [answer.ids for answer in group.drawn]
+        pulled = bool(config.kl) or any(group.advantages)
+        reference = self._reference(group, answers) if config.kl else None
+        loss = weight = kl = entropy = gap = 0.0
+        with self._watch("loss"), remembering(self._policy, self._config):
+            first = 0
+            for scores in self._scores(self._policy.model, group, answers, group.prefix):
+                rows = slice(first, first := first + len(scores.mask))
+                width = scores.mask.shape[1]
+                then = before[rows, :width]
+                share = group_loss(
+                    scores,
+                    gains[rows],
+                    config,
+                    old=then if old else None,
+                    reference=None if reference is None else reference[rows, :width],
+                    kept=ended[rows] if config.drop_truncated else None,
+                )
+                if pulled:
+                    torch.autograd.backward(share.total)
+                loss, weight, kl = loss + float(share.total.detach()), weight + share.weight, kl + share.kl
+                entropy += float((scores.entropies * scores.mask).sum())
+                gap = max(gap, float(((scores.logprobs.detach() - then) * scores.mask).abs().amax()))
+        group.prefix = None
+        facts = GroupFacts(
+            column=group.asked.column,
+            task=group.asked.task,
+            smooth=tuple(each.smooth for each in group.rewards),
+            strict=tuple(each.strict for each in group.rewards),
+            parsed=tuple(each.parsed for each in group.rewards),
+            texts=tuple(group.texts),
+            tokens=tuple(len(answer) for answer in answers),
+            truncated=tuple(not answer.ended for answer in group.drawn),
+            kl=kl,
+            entropy=entropy,
+        )
+        return Learned(loss, weight, gap, pulled, facts)
+
+    def imitate(self, asked: Asked) -> Learned:
+        """Adds the gradient of the gold answer's negated log-probability, summed over its tokens."""
+        policy = self._policy
+        gold = [policy.answer(asked.question.answer)]
+        inputs = policy.inputs(asked.prompt)
+        with remembering(policy, self._config):
+            with self._watch("prefill"):
+                prefix = read_prefix(policy.model, inputs) if self._shared else None
+            with self._watch("loss"):
+                (scores,) = (
+                    full_scores(policy.model, inputs, gold, banned=self._banned)
+                    if prefix is None
+                    else [answer_scores(policy.model, prefix, gold, banned=self._banned)]
+                )
+                loss = -scores.logprobs.sum()
+                torch.autograd.backward(loss)
+        return Learned(float(loss.detach()), float(len(gold[0])))
+
+    def _read(self, inputs: dict[str, torch.Tensor]) -> Iterator[Prefix]:
+        """One prefix where it is shared, else one for each answer, read `run.rows` at once."""
+        if self._shared:
+            yield read_prefix(self._policy.model, inputs)
+            return
+        left = self._config.grpo.rollouts
+        while left:
+            rows = min(left, self._config.run.rows)
+            yield from read_prefix(self._policy.model, inputs, rows).rows()
+            left -= rows
+
+    def _scores(
+        self, model: Any, group: Group, answers: list[list[int]], prefix: Prefix | None = None
+    ) -> Iterator[Scores]:
+        """Of all answers at once where the prefix is shared, else of some at a time."""
+        config = self._config
+        how: dict[str, Any] = {"temperature": config.grpo.temperature, "banned": self._banned}
+        if self._shared:
+            yield answer_scores(model, prefix or read_prefix(model, group.inputs), answers, **how)
+        else:
+            yield from full_scores(model, group.inputs, answers, rows=config.run.rows, **how)
+
+    def _reference(self, group: Group, answers: list[list[int]]) -> torch.Tensor:
+        """Log-probabilities (G, A) under the model that the policy is held to."""
+        with self._watch("reference"), self._policy.reference() as model:
+            lots = list(self._scores(model, group, answers))
+        return _padded(
+            [row[there] for lot in lots for row, there in zip(lot.logprobs, lot.mask, strict=True)], self._policy.device
+        )
+
+    def _group(self, asked: Asked, inputs: dict[str, torch.Tensor], drawn: list[Drawn], prefix: Prefix | None) -> Group:
+        config = self._config.grpo
+        texts = [self._policy.checkpoint.text(answer.ids) for answer in drawn]
+        score = scorer(asked.question.data_source)
+        rewards = [score(text, asked.question.answer) for text in texts]
+        strict = [each.strict for each in rewards]
+        values = [each.smooth for each in rewards] if config.reward == "smooth" else strict
+        noise = config.drop_noise and is_noise(values, strict)
+        gains = [0.0] * len(values) if noise else advantages(values, config.scale)
+        return Group(asked, inputs, drawn, texts, rewards, gains, prefix)
+
+
+def _padded(rows: Sequence[Any], device: torch.device) -> torch.Tensor:
+    """Rows of unequal length (G, A) float32, with 0 behind."""
+    tensors = [torch.as_tensor(row, dtype=torch.float32, device=device) for row in rows]
+    return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True)

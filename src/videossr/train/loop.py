@@ -1,0 +1,230 @@
+"""A training run, from its configuration to its last checkpoint.
+
+Exercised by `videossr train CONFIG --out RUN`. What a run leaves is told in `videossr.train.runs`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+import torch
+
+from videossr.models.ahead import Ahead, Ready
+from videossr.questions import Questions
+from videossr.rewards import scorer
+from videossr.train.config import TrainConfig
+from videossr.train.facts import summary
+from videossr.train.groups import Asked, Group, Learned, Learner
+from videossr.train.optim import Optimizer, StepFacts
+from videossr.train.order import batch_at
+from videossr.train.parallel import World
+from videossr.train.policy import Policy
+from videossr.train.runs import Failure, Shown, Step
+from videossr.train.watch import Watch
+
+SHOWN = 2
+"""Questions of a step whose answers are kept to be looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What one step did: its figures, and what is to be written down beside them."""
+
+    step: Step
+    failures: tuple[Failure, ...] = ()
+    shown: tuple[Shown, ...] = ()
+
+
+@dataclass(slots=True)
+class _Sum:
+    """What the questions of this process have come to so far, in one step."""
+
+    learned: list[Learned] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
+
+
+class Trainer:
+    """Makes the steps of a run, in order. A context manager, since it reads ahead in threads."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        questions: Questions,
+        chosen: Sequence[int],
+        policy: Policy,
+        optimizer: Optimizer,
+        *,
+        steps: range,
+        world: World | None = None,
+        within: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        """Args as follows.
+
+        config: of the run.
+        questions, chosen: the data set, and which of it the run is trained on.
+        policy, optimizer: what learns, and how.
+        steps: those that are to be made, from 1.
+        world: the processes of the run.
+        within: told how many of this process's groups of the step are done.
+        """
+        self._config, self._questions, self._policy, self._optimizer = config, questions, policy, optimizer
+        self._world = world or World()
+        self._within = within
+        self._columns = [questions.column(index) for index in range(len(questions))]
+        self._chosen = chosen
+        self._steps = steps
+        self._watch = Watch(policy.device)
+        self._watch.vision(policy.tower)
+        self._learner = Learner(policy, config, self._watch)
+        self._ahead = Ahead(
+            chain.from_iterable(self._world.mine(self._batch(number)) for number in steps),
+            self._asked,
+            threads=config.data.threads,
+            room=config.data.ahead_mb * 2**20,
+            size=lambda asked: asked.prompt.patches.nbytes,
+        )
+
+    def __enter__(self) -> Trainer:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._ahead.__exit__(None, None, None)
+
+    def __iter__(self) -> Iterator[Made]:
+        """Makes one step after the other."""
+        for number in self._steps:
+            yield self._step(number)
+
+    def _step(self, number: int) -> Made:
+        started, waited = time.perf_counter(), self._ahead.waited
+        self._watch.read()
+        mine = len(self._world.mine(self._batch(number)))
+        took = self._imitate if self._config.run.method == "sft" else self._explore
+        done = _Sum()
+        facts, skipped = took(number, mine, done)
+        loss, weight, failed, asked = self._world.sum(
+            [
+                sum(each.loss for each in done.learned),
+                sum(each.weight for each in done.learned),
+                len(done.failures),
+                mine,
+            ]
+        )
+        groups = [fact for part in self._world.gather([each.facts for each in done.learned]) for fact in part if fact]
+        means = summary(groups, self._config.grpo.reward) if groups else None
+        wall = time.perf_counter() - started
+        seconds = self._watch.read() | {"wait": self._ahead.waited - waited}
+        step = Step(
+            step=number,
+            epoch=number * self._config.run.batch / len(self._chosen),
+            loss=loss / max(1.0, weight),
+            lr=facts.lr if facts else 0.0,
+            grad_norm=facts.grad_norm if facts else 0.0,
+            changed=facts.changed if facts else 0.0,
+            skipped=skipped,
+            failed=int(failed),
+            gap=max(chain.from_iterable(self._world.gather([each.gap for each in done.learned])), default=0.0),
+            seconds=_slowest(self._world.gather(seconds)),
+            wall=wall,
+            prompts_per_second=asked / wall,
+            memory_gib=max(self._world.gather(used_gib(self._policy.device))),
+            all=means.all if means else None,
+            tasks=means.tasks if means else {},
+            columns=means.columns if means else {},
+        )
+        failures = chain.from_iterable(self._world.gather(done.failures))
+        return Made(step, tuple(failures), tuple(_shown(number, group) for group in done.groups[:SHOWN]))
+
+    def _explore(self, number: int, mine: int, done: _Sum) -> tuple[StepFacts | None, str]:
+        """One step of GRPO: every group is drawn and gone back through before the next ones are."""
+        config = self._config
+        once = config.grpo.updates == 1
+        facts, skipped = None, ""
+        for lot in self._lots(number, mine, config.run.decode_groups, done):
+            drawn = self._learner.draw(lot, number, graph=once)
+            done.groups += drawn
+            if once:
+                self._learn(drawn, mine, done)
+        if once:
+            return self._update(number, done.learned)
+        for part in range(config.grpo.updates):
+            before = len(done.learned)
+            self._learn(done.groups[part :: config.grpo.updates], mine, done, old=part > 0)
+            facts, skipped = self._update((number - 1) * config.grpo.updates + part + 1, done.learned[before:])
+        return facts, skipped
+
+    def _imitate(self, number: int, mine: int, done: _Sum) -> tuple[StepFacts | None, str]:
+        """One supervised step."""
+        for (asked,) in self._lots(number, mine, 1, done):
+            done.learned.append(self._learner.imitate(asked))
+            self._within(len(done.learned), mine)
+        return self._update(number, done.learned)
+
+    def _lots(self, number: int, mine: int, size: int, done: _Sum) -> Iterator[list[Asked]]:
+        """This process's questions of a step, some at a time; what cannot be shown is left out and recorded."""
+        left = mine
+        while left:
+            taken: list[Ready[int, Asked]] = self._ahead.take(min(size, left))
+            left -= len(taken)
+            done.failures += [Failure(number, each.ask, each.error) for each in taken if each.made is None]
+            if lot := [each.made for each in taken if each.made is not None]:
+                yield lot
+
+    def _learn(self, groups: Sequence[Group], mine: int, done: _Sum, *, old: bool = False) -> None:
+        for group in groups:
+            done.learned.append(self._learner.learn(group, old))
+            self._within(len(done.learned), mine)
+
+    def _update(self, number: int, learned: Sequence[Learned]) -> tuple[StepFacts | None, str]:
+        """The step of the optimizer, by agreement of all processes, or why there is none."""
+        weight, pulled = self._world.sum([sum(each.weight for each in learned), sum(each.pulled for each in learned)])
+        if not pulled:
+            self._optimizer.zero()
+            return None, "no question could be shown" if not weight else "in every group all rewards are equal"
+        with self._watch("optimizer"):
+            facts = self._optimizer.step(number, 1 / weight)
+        return facts, "the gradient is not finite" if facts.refused else ""
+
+    def _batch(self, number: int) -> list[int]:
+        config = self._config
+        return batch_at(number, self._chosen, self._columns, config.run.batch, config.data.mix, config.run.seed)
+
+    def _asked(self, index: int) -> Asked:
+        """A question made ready, in a thread of its own. Raises whatever is wrong with it."""
+        question = self._questions.question(index)
+        scorer(question.data_source)(question.answer, question.answer)
+        config = self._config
+        room = len(question.answer) + 1 if config.run.method == "sft" else config.grpo.max_tokens
+        prompt = self._policy.prompt(question, self._questions.clips(index), room)
+        return Asked(index, question, self._columns[index], question.data_source.removeprefix("videossr/"), prompt)
+
+
+def used_gib(device: torch.device) -> float:
+    """The most memory that was in use so far, in GiB: of a card, or else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def _shown(number: int, group: Group) -> Shown:
+    question = group.asked.question
+    return Shown(
+        step=number,
+        index=group.asked.index,
+        column=group.asked.column,
+        prompt=question.prompt,
+        gold=question.answer,
+        texts=tuple(group.texts),
+        rewards=tuple(each.smooth for each in group.rewards),
+        advantages=tuple(group.advantages),
+    )
+
+
+def _slowest(seconds: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {phase: max(each.get(phase, 0.0) for each in seconds) for phase in sorted(set(chain.from_iterable(seconds)))}

@@ -16,16 +16,18 @@ import argparse
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import av
 import cv2
@@ -34,6 +36,7 @@ import numpy as np
 import safetensors.torch
 import tomli_w
 import torch
+import transformers
 
 from videossr.build import recipe
 from videossr.build.recipe import Recipe
@@ -58,24 +61,28 @@ SECONDS, RATE = 12, 5
 GROUP, FRAMES, TOKENS = 8, 48, 10
 GROUPS, SLOTS, LENGTHS = (2, 4, 8, 16, 32), (8, 16, 32, 48), (6, 10, 24, 64)
 ROWS = (1, 2, 4, 8)
-
-
-@dataclass(frozen=True)
-class Way:
-    """A contestant: what it is called, and with how many answers in one pass where it takes them row by row."""
-
-    name: str
-    rows: int = 1
+SIDES = ("seconds", "processor")
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be done: a dataset, answers a prompt, tokens an answer, and optimizer steps behind the first."""
+    """What is to be done: a dataset and a model, answers a prompt, and tokens an answer."""
 
     dataset: Path
+    model: Path
     group: int = GROUP
     tokens: int = TOKENS
-    steps: int = 2
+
+
+@dataclass(frozen=True)
+class Way:
+    """A contestant: its name, and how many answers it takes in one pass where it takes them row by row."""
+
+    name: Literal["shared", "not shared", "TRL"]
+    rows: int = 1
+
+    def __str__(self) -> str:
+        return self.name if self.name == "shared" else f"{self.name}, {self.rows} rows"
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,25 @@ class Turn:
     memory: float
 
 
-def make_videos(videos: Path, out: Path) -> Path:
+@dataclass(frozen=True)
+class Data:
+    """Real clips, and what is made of them in a folder, when it is first wanted."""
+
+    videos: Path
+    out: Path
+
+    def work(self, group: int = GROUP, frames: int = FRAMES, tokens: int = TOKENS) -> Work:
+        clips, questions, model = self.out / "clips", self.out / f"dataset-{frames}", self.out / f"model-{tokens}"
+        if not clips.exists():
+            make_videos(self.videos, clips)
+        if not questions.exists():
+            make_questions(clips, questions, frames)
+        if not model.exists():
+            make_model(model, tokens)
+        return Work(questions, model, group, tokens)
+
+
+def make_videos(videos: Path, out: Path) -> None:
     """The middle of real clips, cut square."""
     out.mkdir()
     for path in sorted(videos.iterdir()):
@@ -106,20 +131,18 @@ def make_videos(videos: Path, out: Path) -> Path:
                 picture = cv2.resize(np.ascontiguousarray(frame), (SIDE_PIXELS,) * 2, interpolation=cv2.INTER_AREA)
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture.astype(np.uint8), "rgb24")))
             container.mux(stream.encode())
-    return out
 
 
-def make_questions(clips: Path, out: Path, frames: int) -> Path:
+def make_questions(clips: Path, out: Path, frames: int) -> None:
     """A dataset of counting questions."""
-    index(clips, out / f"corpus-{frames}", plan=Plan(frames=frames))
+    corpus = out.with_name(f"corpus-{frames}")
+    index(clips, corpus, plan=Plan(frames=frames))
     columns: dict[str, Any] = {"counting/easy": {"task": "counting", "count": 8}}
     mixture = recipe.Mixture(Recipe(name="speed", columns=columns), "speed")
-    folder = out / f"dataset-{frames}"
-    build(mixture, Corpus(out / f"corpus-{frames}"), folder, wording=load_wording())
-    return folder
+    build(mixture, Corpus(corpus), out, wording=load_wording())
 
 
-def make_model(folder: Path, tokens: int) -> Path:
+def make_model(folder: Path, tokens: int) -> None:
     """A model that writes fours and commas, about three fours in so many tokens, and never ends by itself.
 
     Many such answers name three numbers, some of which are near. From weights that are wholly random all answers would
@@ -138,4 +161,171 @@ def make_model(folder: Path, tokens: int) -> Path:
     head[four, 0] = 3.0
     head[comma, 0] = 3.0 + math.log((tokens - 3) / 3) / state
     safetensors.torch.save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    return folder
+
+
+def ours(way: Way, work: Work, steps: int, out: Path) -> tuple[list[str], str, Path]:
+    """The command that trains with this package, what it reads, and the file of its steps."""
+    config: dict[str, dict[str, Any]] = {
+        "model": {"path": str(work.model)},
+        "data": {"path": str(work.dataset)},
+        "run": {"batch": 1, "epochs": 1000.0, "steps": steps, "dtype": "float32", "device": "cpu"},
+        "grpo": {"rollouts": work.group, "max_tokens": work.tokens, "kl": 0.0},
+        "log": {"save_every": 0, "samples_every": 0},
+    }
+    if way.name == "not shared":
+        config["run"] |= {"share_prefix": False, "rows": way.rows}
+    (out / "config.toml").write_text(tomli_w.dumps(config), "utf-8")
+    command = [str(Path(sys.executable).with_name("videossr")), "train", str(out / "config.toml"), "--out"]
+    return [*command, str(out / "run")], "", out / "run" / STEPS
+
+
+def theirs(way: Way, work: Work, steps: int, out: Path) -> tuple[list[str], str, Path]:
+    """The same for TRL."""
+    question = {
+        "library": sysconfig.get_paths()["purelib"],
+        "checkpoint": str(work.model),
+        "dataset": str(work.dataset),
+        "prompts": 1,
+        "rollouts": work.group,
+        "tokens": work.tokens,
+        "rows": way.rows,
+        "steps": steps,
+        "lines": str(out / STEPS),
+    }
+    command = [str(SIDE), str(ROOT / "tests/integration/side/trl_steps.py"), str(out / "answer.json")]
+    return command, json.dumps(question), out / STEPS
+
+
+def take_turn(way: Way, work: Work, steps: int, threads: int) -> Turn:
+    """Runs one contestant for a step that does not count and then so many, and looks on."""
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch)
+        command, question, lines = (theirs if way.name == "TRL" else ours)(way, work, 1 + steps, out)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": str(threads)}
+        (out / "question").write_text(question, "utf-8")
+        with (out / "question").open() as reads, (out / "said").open("w") as says:
+            process = subprocess.Popen(command, stdin=reads, stdout=says, stderr=says, env=environment)
+            ends, peak = look_on(process, lines)
+        if process.returncode != 0:
+            raise SystemExit(f"{way}: exit status {process.returncode}\n{(out / 'said').read_text()[-4000:]}")
+        counted = [
+            number
+            for number in range(1, 1 + steps)
+            if did_all(json.loads(lines.read_text().splitlines()[number]), work)
+        ]
+        if way.name == "TRL" and json.loads((out / "answer.json").read_text())["tokens"] != [work.tokens] * 2:
+            raise SystemExit(f"{way}: its answers are not {work.tokens} tokens long")
+    walls, works = ([after - before for before, after in pairwise(each)] for each in zip(*ends, strict=True))
+    return Turn([walls[k - 1] for k in counted], [works[k - 1] for k in counted], peak)
+
+
+def did_all(step: Mapping[str, Any], work: Work) -> bool:
+    """Whether a step of ours went all the way: it may stop where all rewards of the group are equal."""
+    if "all" not in step:
+        return True
+    if step["failed"] or step["all"]["tokens"] != work.tokens:
+        raise SystemExit(f"a step is not as it should be: {step}")
+    return not step["skipped"]
+
+
+def look_on(process: subprocess.Popen[bytes], lines: Path) -> tuple[list[tuple[float, float]], float]:
+    """When each line was written, in seconds on the wall and of processors, and the most GiB that were resident."""
+    ends: list[tuple[float, float]] = []
+    peak, folder = 0, Path(f"/proc/{process.pid}")
+    while process.poll() is None:
+        written = lines.read_bytes().count(b"\n") if lines.exists() else 0
+        worked = sum(map(int, (folder / "stat").read_text().rpartition(")")[2].split()[11:13])) / os.sysconf(
+            "SC_CLK_TCK"
+        )
+        ends += [(time.perf_counter(), worked)] * (written - len(ends))
+        resident = re.search(r"VmHWM:\s+(\d+)", (folder / "status").read_text())
+        peak = max(peak, int(resident[1]) if resident else 0)  # none once it has ended
+        time.sleep(0.005)
+    return ends, peak / 2**20
+
+
+def best_rows(name: Literal["not shared", "TRL"], work: Work, threads: int) -> Way:
+    """The rows with which a contestant takes the fewest seconds, by one step each; prints them all."""
+    turns = {rows: take_turn(Way(name, rows), work, 1, threads) for rows in ROWS}
+    for rows, turn in turns.items():
+        print(f"| {name} | {rows} | {turn.seconds[0]:.1f} | {turn.processor[0]:.1f} | {turn.memory:.2f} |", flush=True)
+    return Way(name, min(turns, key=lambda rows: turns[rows].processor[0]))
+
+
+def table(data: Data, rounds: int, steps: int, threads: int) -> None:
+    """The comparison at two sizes of a group."""
+    base = data.work()
+    print("| way | rows in a pass | seconds | processor seconds | GiB |\n|---|---|---|---|---|")
+    ways = [Way("shared"), best_rows("not shared", base, threads), best_rows("TRL", base, threads)]
+    print("\n| G | way | prompts a second | processor seconds a prompt | peak GiB | slower | in processor time |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    for group in (8, 16):
+        turns: dict[Way, list[Turn]] = {way: [] for way in ways}
+        for number in range(rounds):
+            for way in ways if number % 2 == 0 else reversed(ways):
+                turns[way].append(take_turn(way, data.work(group=group), steps, threads))
+        best = [median(chain.from_iterable(getattr(turn, side) for turn in turns[ways[0]])) for side in SIDES]
+        for way, each in turns.items():
+            seconds, worked = (median(chain.from_iterable(getattr(turn, side) for turn in each)) for side in SIDES)
+            memory = max(turn.memory for turn in each)
+            print(
+                f"| {group} | {way} | {1 / seconds:.3f} | {worked:.2f} | {memory:.2f} "
+                f"| {seconds / best[0]:.1f} | {worked / best[1]:.1f} |",
+                flush=True,
+            )
+
+
+def sweeps(data: Data, rows: int, steps: int, threads: int) -> None:
+    """The cost of a prompt against the size of a group, the frames and the length of answers, as tables and a plot."""
+    axes: dict[str, tuple[str, tuple[int, ...]]] = {
+        "group": ("answers a prompt", GROUPS),
+        "frames": ("frames", SLOTS),
+        "tokens": ("tokens an answer", LENGTHS),
+    }
+    found: dict[tuple[str, str], list[float]] = {}
+    for axis, (label, values) in axes.items():
+        print(f"\n| {label} | shared | not shared | TRL |\n|---|---|---|---|")
+        for value in values:
+            work = data.work(**{axis: value})
+            ways = [Way("shared"), *(Way(name, min(rows, work.group)) for name in ("not shared", "TRL"))]
+            for way in ways:
+                turn = take_turn(way, work, 3 * steps if way.name == "shared" else steps, threads)
+                found.setdefault((axis, way.name), []).append(median(turn.processor))
+            told = (f"{found[axis, way.name][-1]:.2f}" for way in ways)
+            print(f"| {value} | {' | '.join(told)} |", flush=True)
+    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "videossr"}):
+        figure, panels = plt.subplots(1, len(axes), figsize=(10.5, 3.4), sharey=True, layout="constrained")
+        for panel, (axis, (label, values)) in zip(panels, axes.items(), strict=True):
+            for marker, name in zip("os^", ("TRL", "not shared", "shared"), strict=True):
+                panel.plot(values, found[axis, name], marker=marker, label=name)
+            panel.set(xscale="log", yscale="log", xlabel=label, xticks=values, xticklabels=values)
+            panel.minorticks_off()
+            panel.grid(alpha=0.3)
+        panels[0].set_ylabel("processor seconds a prompt")
+        panels[0].legend(frameon=False)
+        figure.savefig(PLOT, metadata={"Date": None})
+
+
+def main() -> None:
+    """Print the tables, and draw the plot."""
+    parser = argparse.ArgumentParser(description="Prompts a second of a GRPO step.")
+    parser.add_argument("videos", type=Path)
+    parser.add_argument("what", choices=["table", "sweeps"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=2, help="of a turn, behind the first, which does not count")
+    parser.add_argument("--rows", type=int, default=1, help="in a pass of the sweeps; the table looks for the best")
+    parser.add_argument("--threads", type=int, default=1, help="of torch; on a busy machine more wait for each other")
+    chosen = parser.parse_args()
+    if not SIDE.exists():
+        raise SystemExit("no side environment with TRL: make .side/trl/.done")
+    print(f"torch {torch.__version__}, {chosen.threads} threads; transformers {transformers.__version__}\n")
+    with tempfile.TemporaryDirectory() as scratch:
+        data = Data(chosen.videos, Path(scratch))
+        if chosen.what == "table":
+            table(data, chosen.rounds, chosen.steps, chosen.threads)
+        else:
+            sweeps(data, chosen.rows, chosen.steps, chosen.threads)
+
+
+if __name__ == "__main__":
+    main()

@@ -65,7 +65,10 @@ def make_answers(policy: Checkpoint) -> list[list[list[int]]]:
     known = [token for token in range(len(policy.tokenizer)) if token not in policy.tokenizer.all_special_ids]
     return [
         [
-            [*dice.choice(known, length - (length < TOKENS)).tolist(), *[policy.tokenizer.eos_token_id] * (length < TOKENS)]
+            [
+                *dice.choice(known, length - (length < TOKENS)).tolist(),
+                *[policy.tokenizer.eos_token_id] * (length < TOKENS),
+            ]
             for length in lengths
         ]
         for lengths in LENGTHS
@@ -90,7 +93,7 @@ def ours(
         advantage = torch.tensor(advantages(rewards, config.scale))
         if config.scale == "group":
             deviation = np.std(rewards, ddof=1)
-            advantage *= (deviation + EPSILON) / (deviation + THEIR_EPSILON)
+            advantage *= float((deviation + EPSILON) / (deviation + THEIR_EPSILON))
         losses.append(group_loss(scores, advantage, config, reference=told if config.kl else None))
     loss = torch.stack([each.total for each in losses]).sum() / sum(each.weight for each in losses)
     loss.backward()  # type: ignore[no-untyped-call]

@@ -40,7 +40,9 @@ class Gradients(transformers.TrainerCallback):
 
 
 def rewards(prompts: list[str], **_more) -> list[float]:
-    assert prompts == [str(k) for k, group in zip(QUESTION["questions"], QUESTION["answers"], strict=True) for _ in group]
+    assert prompts == [
+        str(k) for k, group in zip(QUESTION["questions"], QUESTION["answers"], strict=True) for _ in group
+    ]
     return [reward for group in QUESTION["rewards"] for reward in group]
 
 

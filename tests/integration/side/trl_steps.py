@@ -2,7 +2,7 @@
 
 Question: {"library", "checkpoint", "dataset", "prompts", "rollouts", "tokens", "rows", "steps", "lines"}: `prompts` a
 step, `rollouts` a prompt, `tokens` an answer at most, `rows` answers in one pass, `lines` the file. Answer:
-{"version"}. Only `speed/train_step.py` asks.
+{"version", "tokens": of an answer, the fewest and the most}. Only `speed/train_step.py` asks.
 """
 
 import json
@@ -13,13 +13,14 @@ from pathlib import Path
 QUESTION = json.load(sys.stdin)
 sys.path.append(QUESTION["library"])
 
+import torch  # noqa: E402
 import transformers  # noqa: E402
 import trl  # noqa: E402
 from datasets import Dataset  # noqa: E402
 from trl_video import Shown, VideoGRPOTrainer, shown  # noqa: E402
 
 from videossr.dataset import VideoSSRDataset  # noqa: E402
-from videossr.prompt import builder, checkpoint_config  # noqa: E402
+from videossr.models.checkpoint import open_checkpoint  # noqa: E402
 
 
 class Lines(transformers.TrainerCallback):
@@ -29,14 +30,12 @@ class Lines(transformers.TrainerCallback):
 
 
 def main() -> None:
-    folder = Path(QUESTION["checkpoint"])
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    model = transformers.AutoModelForImageTextToText.from_pretrained(folder, dtype="float32")
-    build = builder(checkpoint_config(folder), tokenizer)
+    checkpoint = open_checkpoint(QUESTION["checkpoint"])
+    model = checkpoint.load(torch.device("cpu"), "float32", "sdpa")
     questions = VideoSSRDataset(QUESTION["dataset"])
 
     def look_up(name: str) -> Shown:
-        return shown(build(questions.question(int(name)), questions.clips(int(name))))
+        return shown(checkpoint.build(questions.question(int(name)), questions.clips(int(name))))
 
     def smooth(prompts: list[str], completions: list[str], **_more) -> list[float]:
         return [questions.score(int(name), text).smooth for name, text in zip(prompts, completions, strict=True)]
@@ -54,7 +53,7 @@ def main() -> None:
             temperature=1.0,
             top_p=1.0,
             top_k=0,
-            generation_kwargs={"suppress_tokens": [model.config.image_token_id, model.config.video_token_id]},
+            generation_kwargs={"suppress_tokens": checkpoint.placeholders},
             beta=0.0,
             loss_type="dapo",
             learning_rate=1e-6,
@@ -71,16 +70,18 @@ def main() -> None:
             disable_tqdm=True,
         )
         rows = Dataset.from_dict({"prompt": [str(k) for k in range(len(questions))]})
-        VideoGRPOTrainer(
+        trainer = VideoGRPOTrainer(
             look_up,
             model=model,
             reward_funcs=smooth,
             args=config,
             train_dataset=rows,
-            processing_class=tokenizer,
+            processing_class=checkpoint.tokenizer,
             callbacks=[Lines()],
-        ).train()
-    Path(sys.argv[1]).write_text(json.dumps({"version": trl.__version__}), "utf-8")
+        )
+        trainer.train()
+    tokens = [trainer.state.log_history[-1][f"completions/{end}_length"] for end in ("min", "max")]
+    Path(sys.argv[1]).write_text(json.dumps({"version": trl.__version__, "tokens": tokens}), "utf-8")
 
 
 main()

@@ -9,13 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import peft
 import pytest
-import tomllib
 import torch
 import transformers
 from safetensors import safe_open

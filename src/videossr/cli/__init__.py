@@ -18,6 +18,7 @@ VERBS = {
     "validate": "Check everything that a dataset claims.",
     "gallery": "Show samples of a dataset on one page.",
     "bench": "Put questions to a model, score what it said, compare runs.",
+    "train": "Train a checkpoint on a dataset.",
     "report": "Show on one page what runs reached.",
     "export": "Write questions in the form that other programs read.",
     "corpus": "Look at corpora, and merge them.",

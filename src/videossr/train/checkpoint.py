@@ -42,7 +42,9 @@ SHARD = "5GB"
 
 _NAME = re.compile(r"step-(\d{6,})")
 _PARTIAL = re.compile(r"\.step-\d{6,}\.partial")
-_FOREIGN = re.compile(r"\..*|README\.md|.*\.(safetensors|safetensors\.index\.json|bin|bin\.index\.json|pt|pth|gguf|onnx)")
+_FOREIGN = re.compile(
+    r"\..*|README\.md|.*\.(safetensors|safetensors\.index\.json|bin|bin\.index\.json|pt|pth|gguf|onnx)"
+)
 """Files of a source checkpoint that hold its weights or tell of it, not of what became of it."""
 
 _PREFIX = "base_model.model."
@@ -198,9 +200,7 @@ def _figures(last: Step) -> dict[str, str]:
     return figures
 
 
-def _write(
-    folder: Path, model: Any, tensors: Tensors, source: Checkpoint, state: Mapping[str, Any], card: str
-) -> None:
+def _write(folder: Path, model: Any, tensors: Tensors, source: Checkpoint, state: Mapping[str, Any], card: str) -> None:
     base = _base(model)
     (folder / TRAINER).mkdir(parents=True)
     dtype = _saved_dtype(source, base)

@@ -29,11 +29,16 @@ SHOWN = 2
 """Questions of a step whose answers are kept to be looked at."""
 
 
+NOT_FINITE = "the gradient is not finite"
+"""Why a step was not made, though there was something to learn."""
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What one step did: its figures, and what is to be written down beside them."""
+    """What one step did: its figures, of how many questions, and what is to be written down beside them."""
 
     step: Step
+    asked: int
     failures: tuple[Failure, ...] = ()
     shown: tuple[Shown, ...] = ()
 
@@ -137,7 +142,7 @@ class Trainer:
             columns=means.columns if means else {},
         )
         failures = chain.from_iterable(self._world.gather(done.failures))
-        return Made(step, tuple(failures), tuple(_shown(number, group) for group in done.groups[:SHOWN]))
+        return Made(step, int(asked), tuple(failures), tuple(_shown(number, group) for group in done.groups[:SHOWN]))
 
     def _explore(self, number: int, mine: int, done: _Sum) -> tuple[StepFacts | None, str]:
         """One step of GRPO: every group is drawn and gone back through before the next ones are."""
@@ -187,7 +192,7 @@ class Trainer:
             return None, "no question could be shown" if not weight else "in every group all rewards are equal"
         with self._watch("optimizer"):
             facts = self._optimizer.step(number, 1 / weight)
-        return facts, "the gradient is not finite" if facts.refused else ""
+        return facts, NOT_FINITE if facts.refused else ""
 
     def _batch(self, number: int) -> list[int]:
         config = self._config

@@ -1,0 +1,55 @@
+"""`videossr train`: train a checkpoint on a dataset."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from videossr.cli.console import console
+from videossr.cli.train_table import Live
+from videossr.train.config import load_config, names
+
+app = App(
+    name="train",
+    help_epilogue="Example: videossr train train-nano --model.path=demo/tiny --data.path=demo/dataset "
+    "--run.steps=1 --out demo/runs/train\n\n"
+    f"Recipes: {', '.join(names())}. Every key of a recipe can be replaced: --optim.lr=1e-6",
+)
+
+
+@app.default
+def command(
+    config: str,
+    /,
+    *overrides: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    out: str,
+) -> None:
+    """Train a checkpoint by GRPO, or with supervision, on a dataset whose answers are known.
+
+    A run that was stopped goes on behind its last checkpoint when the same command is run again.
+
+    Args:
+        config: Name of a shipped recipe, or the path of a TOML file.
+        overrides: A key of the configuration and its value, such as `--optim.lr=1e-6`.
+        out: Folder of the run.
+    """
+    try:
+        from videossr.train.run import train
+    except ImportError as missing:
+        raise ValueError(f"training needs more libraries: pip install 'videossr[train]' ({missing})") from missing
+
+    asked = load_config(config, dict(map(_assignment, overrides)))
+    with Live(console) as live:
+        done = train(asked, out, show=live.show, within=live.within, say=console.print)
+    last = done.steps[-1]
+    console.print(
+        f"{last.step} steps in {out}; the model is {out}/model. Look at it: videossr report {out} --out NEW.html"
+    )
+
+
+def _assignment(word: str) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if not name.startswith("--") or not equals:
+        raise ValueError(f"{word}: expected --NAME=VALUE, such as --optim.lr=1e-6")
+    return name.removeprefix("--"), value

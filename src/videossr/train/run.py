@@ -1,0 +1,267 @@
+"""A training run, from its configuration to its last checkpoint: `videossr train CONFIG --out RUN`.
+
+What it leaves is told in `videossr.train.runs`. Stopped or killed, the same call goes on behind its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import torch
+
+from videossr.build.manifest import versions
+from videossr.models.checkpoint import Checkpoint, device_name, find_device, open_checkpoint
+from videossr.questions import Questions, open_questions
+from videossr.store import Place, is_local, place, workshop, write_text
+from videossr.train.checkpoint import latest, model_card, restore, save, step_of
+from videossr.train.config import TrainConfig, plain
+from videossr.train.log import Log
+from videossr.train.loop import NOT_FINITE, Made, Trainer, used_gib
+from videossr.train.optim import Optimizer
+from videossr.train.order import choose, steps_in
+from videossr.train.policy import Policy, load_policy
+from videossr.train.runs import CONFIG, MANIFEST, Step, TrainManifest, TrainRun, read_train_run
+
+FREE = ("data.path", "data.corpus", "data.threads", "data.ahead_mb", "run.memory_gib", "run.peak_tflops", "log.")
+"""What may be otherwise when a run goes on: where things lie, how fast they come, and what is kept."""
+
+REFUSED = 3
+"""Steps in a row whose gradient is no number, after which a run ends."""
+
+LIBRARIES = ("torch", "transformers", "accelerate", "peft", "torchao")
+
+
+def train(
+    config: TrainConfig,
+    out: str | Place,
+    *,
+    show: Callable[[Step, int], None] = lambda step, total: None,
+    within: Callable[[int, int], None] = lambda done, total: None,
+    say: Callable[[str], None] = lambda text: None,
+) -> TrainRun:
+    """Makes all steps of a run that are still to be made.
+
+    Args:
+        config: what is asked for.
+        out: folder of the run, on this machine.
+        show: told each step and how many there will be.
+        within: told how many groups of the step that goes on are done, and of how many.
+        say: told in words what is worth knowing.
+
+    Raises:
+        ValueError: something in the configuration, the data or the model does not fit; or the run cannot go on, and
+            then its last checkpoint is named.
+        OSError: a file cannot be read or written.
+    """
+    folder = place(out)
+    if not is_local(folder):
+        raise ValueError(
+            f"{folder}: a run is written line by line, which only a local folder allows; copy it afterwards"
+        )
+    if not config.model.path or not config.data.path:
+        missing = "model.path" if not config.model.path else "data.path"
+        raise ValueError(f"{missing} is not set: give --{missing}=FOLDER")
+    questions = open_questions(config.data.path, corpus=config.data.corpus)
+    columns = [questions.column(index) for index in range(len(questions))]
+    chosen = choose(columns, config.data.columns, config.data.share, config.run.seed)
+    total = config.run.steps or steps_in(len(chosen), config.run.batch, config.run.epochs)
+    device = find_device(config.run.device)
+    source = open_checkpoint(config.model.path, config.model.layout)
+    _check_questions(questions, chosen, columns, source)
+    ours = (folder / CONFIG).exists()
+    if ours:
+        _check_same(folder, config)
+    with workshop(folder, {"verb": "train"}, ours=ours):
+        if not ours:
+            write_text(folder / CONFIG, tomli_w.dumps(plain(config)))
+        if (folder / MANIFEST).exists():
+            return read_train_run(folder)
+        policy = load_policy(source, config, device)
+        if policy.unshared:
+            say(f"full forward passes, answer by answer: {policy.unshared}")
+        optimizer = Optimizer(
+            policy.model.named_parameters(), config.optim, steps=total * config.grpo.updates, seed=config.run.seed
+        )
+        run = _Sitting(folder, config, questions, policy, optimizer, total, show, say)
+        run.go_on()
+        run.make_steps(chosen, within)
+        return read_train_run(folder)
+
+
+class _Sitting:
+    """What one call adds to a run."""
+
+    def __init__(
+        self,
+        folder: Path,
+        config: TrainConfig,
+        questions: Questions,
+        policy: Policy,
+        optimizer: Optimizer,
+        total: int,
+        show: Callable[[Step, int], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._folder, self._config, self._questions = folder, config, questions
+        self._policy, self._optimizer = policy, optimizer
+        self._total, self._show, self._say = total, show, say
+        self._done, self._before = 0, 0.0
+        self._started = time.monotonic()
+
+    def go_on(self) -> None:
+        """Takes up the last checkpoint, where there is one. Raises ValueError where it is of other questions."""
+        found = latest(self._folder)
+        if found is None:
+            return
+        state = restore(self._policy.model, found)
+        if state["hash"] != self._questions.hash:
+            raise ValueError(f"{found} was trained on other questions than {self._config.data.path} has now")
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._done, self._before = step_of(found), state["seconds"]
+        self._say(f"goes on from {found}")
+
+    def make_steps(self, chosen: Sequence[int], within: Callable[[int, int], None]) -> None:
+        """Makes the steps that are left, and writes down each. Raises ValueError where that cannot go on."""
+        refused, saving = 0, 0.0
+        steps = range(self._done + 1, self._total + 1)
+        last = None
+        with (
+            Log(self._folder, self._done) as log,
+            Trainer(
+                self._config, self._questions, chosen, self._policy, self._optimizer, steps=steps, within=within
+            ) as trainer,
+        ):
+            for made in self._telling(trainer):
+                last = replace(made.step, seconds={**made.step.seconds, "save": saving})
+                log.step(last)
+                for failure in made.failures:
+                    log.failure(failure)
+                if (every := self._config.log.samples_every) and last.step % every == 0:
+                    for shown in made.shown:
+                        log.shown(shown, self._questions.clips(shown.index))
+                self._show(last, self._total)
+                if made.failures and len(made.failures) == made.asked:
+                    raise ValueError(
+                        f"step {last.step}: not one question could be shown: {made.failures[0].error}. {self._kept()}"
+                    )
+                refused = refused + 1 if last.skipped == NOT_FINITE else 0
+                if refused == REFUSED:
+                    raise ValueError(
+                        f"step {last.step}: the gradient is no number for {REFUSED} steps: try a lower --optim.lr, or "
+                        f"--run.dtype=float32. {self._kept()}"
+                    )
+                begun = time.monotonic()
+                if last.step == self._total or (
+                    self._config.log.save_every and last.step % self._config.log.save_every == 0
+                ):
+                    self._save(last)
+                saving = time.monotonic() - begun
+        self._finish(last)
+
+    def _telling(self, trainer: Trainer) -> Iterator[Made]:
+        """The steps; where one cannot be made, why, and what is kept."""
+        try:
+            yield from trainer
+        except FloatingPointError as error:
+            raise ValueError(
+                f"{error}: the weights are spoilt; try a lower --optim.lr, or --run.dtype=float32. {self._kept()}"
+            ) from error
+        except torch.OutOfMemoryError as error:
+            raise ValueError(
+                "memory has ended: try --run.recompute=true, --run.decode_groups=1, fewer --grpo.rollouts, or "
+                f"--optim.moments=8bit. {self._kept()}"
+            ) from error
+
+    def _kept(self) -> str:
+        found = latest(self._folder)
+        return f"The last checkpoint is {found}" if found else "There is no checkpoint yet"
+
+    def _save(self, step: Step) -> None:
+        state = {
+            "hash": self._questions.hash,
+            "optimizer": self._optimizer.state_dict(),
+            "seconds": self._before + time.monotonic() - self._started,
+        }
+        card = model_card(self._config, self._questions.hash, step)
+        save(
+            self._folder,
+            step.step,
+            self._policy.model,
+            self._policy.checkpoint,
+            state,
+            card,
+            keep=self._config.log.keep,
+        )
+
+    def _finish(self, last: Step | None) -> None:
+        parameters = list(self._policy.model.parameters())
+        describe = {
+            "device": device_name(self._policy.device),
+            "dtype": str(self._policy.model.dtype).removeprefix("torch."),
+            "family": str(self._policy.checkpoint.config["model_type"]),
+            "parameters": sum(each.numel() for each in parameters),
+            "trained": sum(each.numel() for each in parameters if each.requires_grad),
+            "full forward passes": self._policy.unshared or "none: prefixes are shared",
+            "memory_gib": used_gib(self._policy.device),
+        }
+        manifest = TrainManifest(
+            steps=self._total,
+            hash=self._questions.hash,
+            questions=str(self._questions.path),
+            versions={**versions(()), **_libraries()},
+            describe=describe,
+            seconds=round(self._before + time.monotonic() - self._started, 1),
+        )
+        write_text(self._folder / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n")
+
+
+def _check_questions(questions: Questions, chosen: Sequence[int], columns: Sequence[str], source: Checkpoint) -> None:
+    """Raises ValueError where the model's family cannot be shown one of the kinds of questions.
+
+    Frames that cannot be read are no reason: a run leaves such questions out and goes on.
+    """
+    for index in {columns[index]: index for index in reversed(chosen)}.values():
+        try:
+            question, clips = questions.question(index), questions.clips(index)
+        except Exception:
+            continue
+        try:
+            source.build(question, clips)
+        except ValueError as error:
+            raise ValueError(f"{questions.path}, column {columns[index]}: {error}") from error
+
+
+def _check_same(folder: Path, config: TrainConfig) -> None:
+    """Raises ValueError that says what was asked otherwise in the run that is there."""
+    there, here = (_flat(plain(each)) for each in (read_train_run(folder).config, config))
+    different = [
+        f"{name} is {there.get(name, 'not set')!s:.80} there, {here.get(name, 'not set')!s:.80} here"
+        for name in {**there, **here}
+        if not name.startswith(FREE) and there.get(name) != here.get(name)
+    ]
+    if different:
+        raise ValueError(f"{folder} holds a run that was asked otherwise: {'; '.join(different)}. Choose another --out")
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The same with dotted names and no tables in it."""
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
+
+
+def _libraries() -> dict[str, str]:
+    found = {}
+    for library in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[library] = version(library)
+    return found

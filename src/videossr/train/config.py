@@ -38,9 +38,6 @@ class ModelConfig:
     """What is trained."""
 
     path: Annotated[str, Field(description="folder of a checkpoint, or ORGANIZATION/NAME on the Hub")] = ""
-    attention: Annotated[
-        Literal["sdpa", "eager"], Field(description="the packed answers of a group need a mask, which these two take")
-    ] = "sdpa"
     layout: Annotated[str | None, Field(description="of the video's tokens; by default the released weights'")] = None
     train_vision: Annotated[bool, Field(description="whether the vision tower learns, as in the paper")] = True
     lora: Lora | None = None

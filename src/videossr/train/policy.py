@@ -17,7 +17,7 @@ from videossr.models.checkpoint import Checkpoint, end_tokens, prompt_inputs
 from videossr.prompt.base import Prompt
 from videossr.question import Clip, Question
 from videossr.train.config import Lora, TrainConfig
-from videossr.train.prefix import can_share, recomputing
+from videossr.train.prefix import ATTENTION, can_share, recomputing
 
 PEFT = "--model.lora needs peft: pip install 'videossr[train]'"
 
@@ -86,7 +86,7 @@ def load_policy(checkpoint: Checkpoint, config: TrainConfig, device: torch.devic
     dtype = config.run.dtype
     if dtype == "auto":
         dtype = "float32" if device.type == "cpu" else "bfloat16"
-    model = checkpoint.load(device, dtype, config.model.attention)
+    model = checkpoint.load(device, dtype, ATTENTION)
     unshared = can_share(model) if config.run.share_prefix else "run.share_prefix is off"
     ends, limit = end_tokens(model, checkpoint.tokenizer), int(model.config.get_text_config().max_position_embeddings)
     if not config.model.train_vision:

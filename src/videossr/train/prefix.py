@@ -28,8 +28,8 @@ from transformers.cache_utils import DynamicLayer
 SHARED = ("qwen3_vl", "qwen2_5_vl")
 """Model types whose layers look at other tokens through keys and values alone: for these the prefix can be shared."""
 
-_MASKED = ("sdpa", "eager")
-"""Implementations of attention that take any mask."""
+ATTENTION = "sdpa"
+"""The implementation that takes any mask of what sees what."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ def can_share(model: Any) -> str:
     config = model.config
     if config.model_type not in SHARED:
         return f"the model type {config.model_type} is not one of {', '.join(SHARED)}"
-    if config._attn_implementation not in _MASKED:
-        return f"attention {config._attn_implementation} takes no mask: use one of {', '.join(_MASKED)}"
+    if config._attn_implementation != ATTENTION:
+        return f"attention {config._attn_implementation} does not take any mask: load it with {ATTENTION}"
     return ""
 
 

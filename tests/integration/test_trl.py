@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sysconfig
 from pathlib import Path
 from typing import Any
@@ -136,3 +137,26 @@ def test_loss_and_gradients_are_those_of_trl(
     for name, gradient in gradients.items():
         assert (gradient - found[name]).norm() <= 1e-5 * found[name].norm() + 1e-8, name
     assert max(gradient.norm().item() for gradient in gradients.values()) > 0.01
+
+
+def test_it_trains_on_answers_of_its_own(ask: Ask, policy: Checkpoint, dataset: Path, tmp_path: Path) -> None:
+    """Sampling with TRL's own generation, step after step, as it is timed."""
+    question = {
+        "library": sysconfig.get_paths()["purelib"],
+        "checkpoint": str(policy.folder),
+        "dataset": str(dataset),
+        "prompts": 2,
+        "rollouts": 4,
+        "tokens": TOKENS,
+        "rows": 2,
+        "steps": 2,
+        "lines": str(tmp_path / "steps.jsonl"),
+    }
+    answer = ask("trl", "trl_steps.py", question)
+    fewest, most = answer["tokens"]
+    assert answer["version"].startswith("1.16.")
+    assert 1 <= fewest <= most == TOKENS
+    assert [json.loads(line) for line in (tmp_path / "steps.jsonl").read_text().splitlines()] == [
+        {"step": 1},
+        {"step": 2},
+    ]

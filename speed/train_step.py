@@ -7,7 +7,7 @@
 All have the same model with random weights, the same questions about real clips, answers of the same length, no KL, one
 prompt a step, float32 and as many threads. Each runs in a process of its own, as a user runs it; it writes a line as
 each step ends, and the first step, which warms it up, does not count. They take turns; the figures are medians over all
-steps. The tables and the plot are docs/results/train-speed.md. Linux only.
+steps. The tables are in docs/results/train-speed.md, the figures of the sweeps beside it, with their plot. Linux only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import av
 import cv2
@@ -52,6 +52,7 @@ from videossr.wording import load_wording
 
 ROOT = Path(__file__).parents[1]
 PLOT = ROOT / "docs/results/train-speed.svg"
+FIGURES = PLOT.with_suffix(".json")
 SIDE = ROOT / ".side/trl/bin/python"
 
 SIDE_PIXELS = 256
@@ -59,8 +60,14 @@ SECONDS, RATE = 12, 5
 """Of the clips: at 5 frames a second 48 slots are 48 different frames."""
 
 GROUP, FRAMES, TOKENS = 8, 48, 10
-GROUPS, SLOTS, LENGTHS = (2, 4, 8, 16, 32), (8, 16, 32, 48), (6, 10, 24, 64)
+AXES: dict[str, tuple[str, tuple[int, ...]]] = {
+    "group": ("answers a prompt", (2, 4, 8, 16, 32)),
+    "frames": ("frames", (8, 16, 32, 48)),
+    "tokens": ("tokens an answer", (6, 10, 24, 64)),
+}
 ROWS = (1, 4, 8)
+Name: TypeAlias = Literal["shared", "not shared", "TRL"]
+NAMES: tuple[Name, ...] = ("shared", "not shared", "TRL")
 SIDES = ("seconds", "processor")
 
 
@@ -78,7 +85,7 @@ class Work:
 class Way:
     """A contestant: its name, and how many answers it takes in one pass where it takes them row by row."""
 
-    name: Literal["shared", "not shared", "TRL"]
+    name: Name
     rows: int = 1
 
     def __str__(self) -> str:
@@ -246,7 +253,7 @@ def look_on(process: subprocess.Popen[bytes], lines: Path) -> tuple[list[tuple[f
     return ends, peak / 2**20
 
 
-def best_rows(name: Literal["not shared", "TRL"], work: Work, threads: int) -> Way:
+def best_rows(name: Name, work: Work, threads: int) -> Way:
     """The rows with which a contestant takes the fewest seconds, by one step each; prints them all."""
     turns = {rows: take_turn(Way(name, rows), work, 1, threads) for rows in ROWS}
     for rows, turn in turns.items():
@@ -278,32 +285,43 @@ def table(data: Data, rounds: int, steps: int, threads: int) -> None:
             )
 
 
-def sweeps(data: Data, rows: int, steps: int, threads: int) -> None:
-    """The cost of a prompt against the size of a group, the frames and the length of answers, as tables and a plot."""
-    axes: dict[str, tuple[str, tuple[int, ...]]] = {
-        "group": ("answers a prompt", GROUPS),
-        "frames": ("frames", SLOTS),
-        "tokens": ("tokens an answer", LENGTHS),
-    }
-    found: dict[tuple[str, str], list[float]] = {}
-    for axis, (label, values) in axes.items():
-        print(f"\n| {label} | shared | not shared | TRL |\n|---|---|---|---|")
+def sweeps(data: Data, rows: int, steps: int, threads: int, known: dict[str, float]) -> dict[str, float]:
+    """Processor seconds a prompt against the size of a group, the frames and the length of answers.
+
+    Args as in `table`; `known` are figures that are there already, by their key, and so is what is returned.
+    """
+    found = dict(known)
+    for axis, (label, values) in AXES.items():
+        print(f"\n| {label} | {' | '.join(NAMES)} |\n|---|---|---|---|")
         for value in values:
-            work = data.work(**{axis: value})
-            ways = [Way("shared"), *(Way(name, min(rows, work.group)) for name in ("not shared", "TRL"))]
-            for way in ways:
-                turn = take_turn(way, work, 3 * steps if way.name == "shared" else steps, threads)
-                found.setdefault((axis, way.name), []).append(median(turn.processor))
-            told = (f"{found[axis, way.name][-1]:.2f}" for way in ways)
-            print(f"| {value} | {' | '.join(told)} |", flush=True)
+            for name in NAMES:
+                if key(name, **{axis: value}) not in found:
+                    work = data.work(**{axis: value})
+                    more = 3 * steps if name == "shared" else steps
+                    turn = take_turn(Way(name, min(rows, work.group)), work, more, threads)
+                    found[key(name, **{axis: value})] = round(median(turn.processor), 2)
+                    FIGURES.write_text(json.dumps(found, indent=0) + "\n", "utf-8")
+            print(f"| {value} | {' | '.join(str(found[key(name, **{axis: value})]) for name in NAMES)} |", flush=True)
+    return found
+
+
+def key(name: str, group: int = GROUP, frames: int = FRAMES, tokens: int = TOKENS) -> str:
+    """What a figure of the sweeps is filed under; those in which all three meet are one."""
+    return f"{name}, {group} answers, {frames} frames, {tokens} tokens"
+
+
+def plot(found: Mapping[str, float]) -> None:
+    """Draws the sweeps."""
     with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "videossr"}):
-        figure, panels = plt.subplots(1, len(axes), figsize=(10.5, 3.4), sharey=True, layout="constrained")
-        for panel, (axis, (label, values)) in zip(panels, axes.items(), strict=True):
-            for marker, name in zip("os^", ("TRL", "not shared", "shared"), strict=True):
-                panel.plot(values, found[axis, name], marker=marker, label=name)
-            panel.set(xscale="log", yscale="log", xlabel=label, xticks=values, xticklabels=values)
+        figure, panels = plt.subplots(1, len(AXES), figsize=(10.5, 3.4), sharey=True, layout="constrained")
+        for panel, (axis, (label, values)) in zip(panels, AXES.items(), strict=True):
+            for marker, name in zip("os^", NAMES, strict=True):
+                panel.plot(values, [found[key(name, **{axis: value})] for value in values], marker=marker, label=name)
+            panel.set(xscale="log", yscale="log", xlabel=label)
+            panel.set_xticks(values, [str(value) for value in values])
             panel.minorticks_off()
             panel.grid(alpha=0.3)
+        panels[0].set_yticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
         panels[0].set_ylabel("processor seconds a prompt")
         panels[0].legend(frameon=False)
         figure.savefig(PLOT, metadata={"Date": None})
@@ -317,6 +335,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2, help="of a turn, behind the first, which does not count")
     parser.add_argument("--rows", type=int, default=1, help="in a pass of the sweeps; the table looks for the best")
+    parser.add_argument(
+        "--go-on", action="store_true", help="with the figures of sweeps that did not come to their end"
+    )
     parser.add_argument("--threads", type=int, default=1, help="of torch; on a busy machine more wait for each other")
     chosen = parser.parse_args()
     if not SIDE.exists():
@@ -327,7 +348,8 @@ def main() -> None:
         if chosen.what == "table":
             table(data, chosen.rounds, chosen.steps, chosen.threads)
         else:
-            sweeps(data, chosen.rows, chosen.steps, chosen.threads)
+            known = json.loads(FIGURES.read_text("utf-8")) if chosen.go_on else {}
+            plot(sweeps(data, chosen.rows, chosen.steps, chosen.threads, known))
 
 
 if __name__ == "__main__":

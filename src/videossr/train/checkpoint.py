@@ -149,7 +149,7 @@ def restore(model: Any, checkpoint: Path) -> dict[str, Any]:
             f"{checkpoint}: lacks {len(wrong)} of the {len(trained)} trained weights, such as {wrong[0]}: it was "
             "written with another model or other adapters"
         )
-    found = {name: tensors[name] for name in sorted(trained)}
+    found: dict[str, Any] = {name: tensors[name] for name in sorted(trained)}
     set_model_state_dict(base, found, options=StateDictOptions(full_state_dict=True, strict=False))
     state: dict[str, Any] = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
     _set_random_states(state.pop("random"))
@@ -263,7 +263,7 @@ def _merged(base: Any, tensors: Tensors, dtype: torch.dtype) -> dict[str, torch.
 def _whole(base: Any) -> dict[str, torch.Tensor]:
     """All weights, in this machine's memory; over several processes those of the first alone."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    tensors: dict[str, torch.Tensor] = get_model_state_dict(base, options=options)
+    tensors: dict[str, Any] = get_model_state_dict(base, options=options)
     return tensors
 
 
@@ -285,7 +285,7 @@ def _saved_dtype(source: Checkpoint, base: Any) -> torch.dtype:
 
 
 def _random_states() -> dict[str, Any]:
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return {"cpu": torch.get_rng_state(), "devices": devices}
 
 

@@ -140,7 +140,8 @@ class _Sitting:
             ) as trainer,
         ):
             for made in self._telling(trainer):
-                last = replace(made.step, seconds={**made.step.seconds, "save": saving})
+                step = made.step
+                last = replace(step, seconds={**step.seconds, "save": saving}, wall=step.wall + saving)
                 log.step(last)
                 for failure in made.failures:
                     log.failure(failure)

@@ -1,0 +1,57 @@
+"""What this version of transformers reads from a checkpoint that was written elsewhere, and one that it writes.
+
+Question: {"library", "checkpoint", "source", "run", "lora"}; for `library` see local.py. Answer: {"version", "read",
+"written", "restored"}: scores of the last token of our probe by the model in `checkpoint`, by one that was changed and
+saved in the folder `run`, and by a fresh one that was given those weights again.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torchvision_ops  # noqa: F401  (first)
+
+QUESTION = json.load(sys.stdin)
+sys.path.append(QUESTION["library"])
+
+import torch  # noqa: E402
+import transformers  # noqa: E402
+
+from videossr.models.checkpoint import PROBE, PROBE_CLIP, open_checkpoint, prompt_inputs  # noqa: E402
+from videossr.train.checkpoint import latest, restore, save  # noqa: E402
+from videossr.train.config import Lora, ModelConfig, TrainConfig  # noqa: E402
+from videossr.train.policy import load_policy  # noqa: E402
+
+CPU = torch.device("cpu")
+
+
+@torch.no_grad()
+def scores(source, model) -> list[float]:
+    inputs = prompt_inputs(source.build(PROBE, [PROBE_CLIP]), CPU, torch.float32)
+    return model(**inputs).logits[0, -1].tolist()
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    transformers.AutoProcessor.from_pretrained(QUESTION["checkpoint"])
+    read = transformers.AutoModelForImageTextToText.from_pretrained(QUESTION["checkpoint"]).eval()
+    source = open_checkpoint(QUESTION["source"])
+    config = TrainConfig(model=ModelConfig(lora=Lora(rank=4, alpha=8) if QUESTION["lora"] else None))
+    changed, fresh = (load_policy(source, config, CPU).model for _ in range(2))
+    torch.manual_seed(2)
+    with torch.no_grad():
+        for each in changed.parameters():
+            if each.requires_grad:
+                each += 0.02 * torch.randn_like(each)
+    save(Path(QUESTION["run"]), 1, changed, source, {}, "card")
+    restore(fresh, latest(Path(QUESTION["run"])))
+    answer = {
+        "version": transformers.__version__,
+        "read": scores(source, read),
+        "written": scores(source, changed),
+        "restored": scores(source, fresh),
+    }
+    Path(sys.argv[1]).write_text(json.dumps(answer), "utf-8")
+
+
+main()

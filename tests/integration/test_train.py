@@ -1,0 +1,63 @@
+"""Checkpoints of a training run go between both lines of transformers, either way."""
+
+from __future__ import annotations
+
+import sysconfig
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.integration.conftest import Ask
+from videossr.models.checkpoint import PROBE, PROBE_CLIP, Checkpoint, open_checkpoint, prompt_inputs
+from videossr.models.tiny import Family, make_tiny
+from videossr.train.checkpoint import latest, save
+from videossr.train.config import Lora, ModelConfig, TrainConfig
+from videossr.train.policy import load_policy
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),  # peft asks for it
+]
+
+CPU = torch.device("cpu")
+CLOSE = 1e-4
+"""Of scores whose standard deviation is about one."""
+
+
+@torch.no_grad()
+def scores(source: Checkpoint, model: torch.nn.Module) -> torch.Tensor:
+    inputs = prompt_inputs(source.build(PROBE, [PROBE_CLIP]), CPU, torch.float32)
+    result: torch.Tensor = model(**inputs).logits[0, -1]
+    return result
+
+
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("family", ["qwen3_vl", "qwen2_5_vl"])
+@pytest.mark.parametrize("environment", ["transformers4", "transformers5"])
+def test_what_one_saves_the_other_loads(ask: Ask, tmp_path: Path, environment: str, family: Family, lora: bool) -> None:
+    source = open_checkpoint(str(make_tiny(tmp_path / "source", family=family)))
+    config = TrainConfig(model=ModelConfig(lora=Lora(rank=4, alpha=8) if lora else None))
+    model = load_policy(source, config, CPU).model
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for each in model.parameters():
+            if each.requires_grad:
+                each += 0.02 * torch.randn_like(each)
+    question = {
+        "library": sysconfig.get_paths()["purelib"],
+        "checkpoint": str(save(tmp_path / "here", 1, model, source, {}, "card")),
+        "source": str(source.folder),
+        "run": str(tmp_path / "there"),
+        "lora": lora,
+    }
+    there = ask(environment, "checkpoint.py", question)
+
+    assert there["version"].startswith(environment[-1])
+    torch.testing.assert_close(torch.tensor(there["read"]), scores(source, model), rtol=0, atol=CLOSE)
+    assert there["restored"] == there["written"]
+    folder = latest(tmp_path / "there")
+    written = open_checkpoint(str(folder)).load(CPU, "auto", "sdpa")
+    torch.testing.assert_close(scores(source, written), torch.tensor(there["written"]), rtol=0, atol=CLOSE)
+    apart = (torch.tensor(there["written"]) - torch.tensor(there["read"])).abs().max()
+    assert apart > 100 * CLOSE

@@ -10,8 +10,8 @@ here=$(dirname "$0")
 folder=$1 pace=${2:-whole}
 
 case $pace in
-whole) videos=600 questions=1500 start=150 steps=300 asked=480 ;;
-quick) videos=96 questions=160 start=24 steps=16 asked=48 ;;
+whole) videos=600 questions=1500 start=80 steps=240 rate=1e-4 asked=480 ;;
+quick) videos=96 questions=160 start=24 steps=16 rate=3e-4 asked=48 ;;
 *) echo "$pace: say quick, or nothing" >&2 && exit 2 ;;
 esac
 
@@ -22,7 +22,7 @@ sh "$here/nano_data.sh" "$folder" "$videos" "$questions"
 videossr train train-nano-sft --model.path="$folder/tiny" --data.path="$folder/train" --run.steps=$start \
     --out "$folder/sft"
 videossr train train-nano --model.path="$folder/sft/model" --data.path="$folder/train" --run.steps=$steps \
-    --out "$folder/grpo"
+    --optim.lr=$rate --out "$folder/grpo"
 
 # All of them on videos that neither has seen. What a model is worth is what it has over the best constant answer.
 ask() {

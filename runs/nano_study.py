@@ -1,6 +1,6 @@
 """What came out of `runs/nano_study.sh`: its best settings, its tables and its curves.
 
-python runs/nano_study.py best FOLDER smooth       the best rate and KL of a reward, on seed 0
+python runs/nano_study.py best FOLDER smooth       the best rate and KL of a reward in the grid
 python runs/nano_study.py plot FOLDER OUT.svg      prints the tables as Markdown, draws the curves
 """
 
@@ -51,15 +51,14 @@ def main(verb: str, folder: Path, word: str) -> None:
 
 
 def best(folder: Path, reward: str) -> str:
-    """RATE-KL of the run of seed 0 that scores best on held-out videos, by the smooth reward for both rewards."""
-    name = max(names(folder, reward, "0"), key=lambda run: mean(held_out(folder, run).smooth.values()))
-    return name.removeprefix(f"{reward}-").removesuffix("-0")
+    """RATE-KL of the grid's run that scores best on held-out videos: by the smooth reward, for both rewards."""
+    name = max(names(folder, f"grid-{reward}"), key=lambda run: average(held_out(folder, run).smooth))
+    return name.removeprefix(f"grid-{reward}-")
 
 
-def names(folder: Path, arm: str, seed: str) -> list[str]:
-    """The runs of an arm and seed that were asked held-out questions to the end."""
-    found = (folder / "held-out").glob(f"{arm}-*{seed}/manifest.json")
-    return sorted(path.parent.name for path in found if path.parent.name.endswith(f"-{seed}"))
+def names(folder: Path, arm: str) -> list[str]:
+    """The runs of an arm that were asked the held-out questions to the end."""
+    return sorted(path.parent.name for path in (folder / "held-out").glob(f"{arm}-*/manifest.json"))
 
 
 def held_out(folder: Path, run: str) -> HeldOut:
@@ -86,19 +85,19 @@ def curve(folder: Path, run: str, value: str, column: str | None = None) -> Floa
 
 
 def grid_table(folder: Path) -> Iterator[str]:
-    """All runs of seed 0: what they reach, and in what state they end."""
+    """The grid, on seed 0: what its runs reach, and in what state they end."""
     yield "| reward | rate | KL | held-out smooth | strict | parsed | sampled smooth | entropy | zero variance |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
-    for arm in ("start", "smooth", "strict"):
-        for run in names(folder, arm, "0"):
-            told = held_out(folder, run)
-            values = [mean(each.values()) for each in (told.smooth, told.strict, told.parsed)]
-            if arm == "start":
-                yield f"| (its start) | | | {' | '.join(f'{each:.3f}' for each in values)} | | | |"
-                continue
-            values += [mean(curve(folder, run, name)[-LAST:]) for name in ("smooth", "entropy", "zero_variance")]
-            rate, kl = run.removeprefix(f"{arm}-").removesuffix("-0").rsplit("-", 1)
-            yield f"| {arm} | {rate} | {kl} | {' | '.join(f'{each:.3f}' for each in values)} |"
+    for run in ("start-0", *names(folder, "grid")):
+        told = held_out(folder, run)
+        values = [average(each) for each in (told.smooth, told.strict, told.parsed)]
+        if run == "start-0":
+            yield f"| (its start) | | | {' | '.join(f'{each:.3f}' for each in values)} | | | |"
+            continue
+        values += [mean(curve(folder, run, name)[-LAST:]) for name in ("smooth", "entropy", "zero_variance")]
+        _, reward, setting = run.split("-", 2)
+        rate, kl = setting.rsplit("-", 1)
+        yield f"| {reward} | {rate} | {kl} | {' | '.join(f'{each:.3f}' for each in values)} |"
 
 
 def seeds_table(folder: Path) -> Iterator[str]:
@@ -110,9 +109,7 @@ def seeds_table(folder: Path) -> Iterator[str]:
     for name, table in (("chance", chance), ("best constant answer", constant)):
         yield f"| {name} | | {' | '.join(f'{table[column]:.3f}' for column in columns)} | {average(table):.3f} | | |"
     for arm in ("start", "smooth", "strict", "alone"):
-        runs = at_best(folder, arm)
-        if not runs:
-            continue
+        runs = names(folder, arm)
         ends = [held_out(folder, run).smooth for run in runs]
         starts = [held_out(folder, f"start-{run[-1]}").smooth for run in runs]
         cells = [spread([end[column] for end in ends]) for column in columns]
@@ -121,14 +118,6 @@ def seeds_table(folder: Path) -> Iterator[str]:
         cells.append("" if arm == "start" else spread(gains, "+"))
         cells.append(spread([average(end) - average(constant) for end in ends], "+"))
         yield f"| {arm} | {len(runs)} | {' | '.join(cells)} |"
-
-
-def at_best(folder: Path, arm: str) -> list[str]:
-    """One run a seed: of each reward with the rate and KL that were best on seed 0."""
-    if arm in ("start", "alone"):
-        return [run for seed in "012" for run in names(folder, arm, seed)]
-    setting = best(folder, arm)
-    return [f"{arm}-{setting}-{seed}" for seed in "012" if f"{arm}-{setting}-{seed}" in names(folder, arm, seed)]
 
 
 def average(table: dict[str, float]) -> float:
@@ -146,7 +135,7 @@ def draw(folder: Path, out: Path) -> None:
     plt.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "videossr", "font.size": 9}
     figure, (reward, entropy, score) = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
     for arm in ("smooth", "strict"):
-        runs = at_best(folder, arm)
+        runs = names(folder, arm)
         for axes, value in ((reward, "smooth"), (entropy, "entropy")):
             lines = np.array([_running(curve(folder, run, value)) for run in runs])
             steps = np.arange(1, lines.shape[1] + 1)
@@ -156,11 +145,11 @@ def draw(folder: Path, out: Path) -> None:
     entropy.set(xlabel="step", ylabel="nats a token", title="Entropy", ylim=(0, None))
     reward.legend(frameon=False)
 
-    arms = [arm for arm in ("start", "smooth", "strict", "alone") if at_best(folder, arm)]
+    arms = [arm for arm in ("start", "smooth", "strict", "alone") if names(folder, arm)]
     for place, arm in enumerate(arms):
         for column, mark in ((None, "o"), (ALONE, "^")):
             values = []
-            for run in at_best(folder, arm):
+            for run in names(folder, arm):
                 table = held_out(folder, run).smooth
                 values.append(table[column] if column else average(table))
             offset = place + (0.12 if column else -0.12)

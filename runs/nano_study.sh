@@ -3,20 +3,20 @@
 #
 #     sh runs/nano_study.sh FOLDER
 #
-# For each of 3 seeds a tiny model and its supervised start. From that of seed 0, both rewards on a grid of rates and
-# KL; then each reward at its best, for the other seeds; and one column alone, for all. What is complete is not run
-# again, what was stopped goes on. STEPS and START are steps of GRPO and of the start, JOBS runs at once.
-set -eu
+# For each of 3 seeds a tiny model and its supervised start, of START steps. From that of seed 0, both rewards on a grid
+# of rates and KL, GRID steps each; then each reward at its best, and one column alone, for all seeds, STEPS steps each.
+# What is complete is not run again, what was stopped goes on. JOBS is how many run at once.
+set -euf
 here=$(dirname "$0")
 folder=$1
-export STEPS="${STEPS:-60}" START="${START:-80}" JOBS="${JOBS:-2}" ASKED="${ASKED:-200}"
+export START="${START:-80}" GRID="${GRID:-60}" STEPS="${STEPS:-200}" JOBS="${JOBS:-2}" ASKED="${ASKED:-200}"
 export OMP_NUM_THREADS=1 folder
 
 sh "$here/nano_data.sh" "$folder" 600 1500
 
 cat >"$folder/one" <<'END'
 # One run, from "NAME SEED OVERRIDE ...": trained, then asked all held-out questions.
-set -eu
+set -euf
 name=$1 seed=$2 && shift 2
 ask() {
     [ -e "$folder/held-out/$name/manifest.json" ] || videossr bench run "$folder/held" --model "$1" --limit "$ASKED" \
@@ -28,6 +28,7 @@ start-*)
     [ -e "$tiny/config.json" ] || python -m videossr.models.tiny "$tiny" --seed "$seed"
     recipe=train-nano-sft model=$tiny steps=$START
     ;;
+grid-*) recipe=train-nano model=$folder/runs/start-$seed/model steps=$GRID ;;
 *) recipe=train-nano model=$folder/runs/start-$seed/model steps=$STEPS ;;
 esac
 [ -e "$folder/runs/$name/manifest.json" ] || videossr train "$recipe" --model.path="$model" --data.path="$folder/train" \
@@ -46,18 +47,16 @@ for seed in 0 1 2; do echo "start-$seed $seed"; done | together
 for reward in smooth strict; do
     for rate in 1e-4 3e-4; do
         for kl in 0 0.03; do
-            echo "$reward-$rate-$kl-0 0 --grpo.reward=$reward --optim.lr=$rate --grpo.kl=$kl"
+            echo "grid-$reward-$rate-$kl 0 --grpo.reward=$reward --optim.lr=$rate --grpo.kl=$kl"
         done
     done
 done | together
-for seed in 1 2; do
-    for reward in smooth strict; do
-        best=$(python "$here/nano_study.py" best "$folder" "$reward") # RATE-KL
-        echo "$reward-$best-$seed $seed --grpo.reward=$reward --optim.lr=${best%-*} --grpo.kl=${best##*-}"
+# "ARM REWARD COLUMNS": the mixture by both rewards, and one column of it.
+for arm in "smooth smooth []" "strict strict []" "alone smooth [\"grounding/zoom_out\"]"; do
+    set -- $arm
+    best=$(python "$here/nano_study.py" best "$folder" "$2") # RATE-KL
+    for seed in 0 1 2; do
+        echo "$1-$seed $seed --grpo.reward=$2 --optim.lr=${best%-*} --grpo.kl=${best##*-} '--data.columns=$3'"
     done
-done | together
-for seed in 0 1 2; do
-    best=$(python "$here/nano_study.py" best "$folder" smooth)
-    echo "alone-$best-$seed $seed --optim.lr=${best%-*} --grpo.kl=${best##*-} '--data.columns=[\"grounding/zoom_out\"]'"
 done | together
 python "$here/nano_study.py" plot "$folder" docs/results/nano.svg

@@ -170,7 +170,8 @@ class _Sitting:
                 )
             )
             for made in self._telling(trainer):
-                last = replace(made.step, seconds={**made.step.seconds, "save": saving})
+step = made.step
+                last = replace(step, seconds={**step.seconds, "save": saving}, wall=step.wall + saving)
                 if log is not None:
                     self._write(log, made, last)
                 self._show(last, self._total)

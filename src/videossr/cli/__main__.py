@@ -1,4 +1,4 @@
-"""The command as a module, as torchrun starts it: `torchrun --nproc-per-node 2 -m videossr.cli train CONFIG --out RUN`."""
+"""The command as a module, as torchrun starts it: `torchrun --nproc-per-node 8 -m videossr.cli train …`."""
 
 from videossr.cli import main
 

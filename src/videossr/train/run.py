@@ -170,7 +170,7 @@ class _Sitting:
                 )
             )
             for made in self._telling(trainer):
-step = made.step
+                step = made.step
                 last = replace(step, seconds={**step.seconds, "save": saving}, wall=step.wall + saving)
                 if log is not None:
                     self._write(log, made, last)

@@ -31,7 +31,10 @@ from videossr.train.parallel import Parts, World, processes, spread
 from videossr.train.policy import Policy, load_policy
 from videossr.train.runs import CONFIG, MANIFEST, Step, TrainManifest, TrainRun, read_train_run
 
-FREE = ("data.path", "data.corpus", "data.threads", "data.ahead_mb", "run.memory_gib", "run.peak_tflops", "log.")
+FREE = (
+    *("data.path", "data.corpus", "data.threads", "data.ahead_mb"),
+    *("run.sharding", "run.memory_gib", "run.peak_tflops", "log."),
+)
 """What may be otherwise when a run goes on: where things lie, how fast they come, and what is kept."""
 
 REFUSED = 3

@@ -16,8 +16,10 @@ import torch
 from safetensors.torch import load_file
 
 from tests.train.together import rewind
+from videossr.dataset import VideoSSRDataset
 from videossr.train.checkpoint import latest
 from videossr.train.config import TrainConfig, plain
+from videossr.train.order import batch_at
 from videossr.train.run import train
 from videossr.train.runs import TrainRun, read_train_run
 
@@ -95,14 +97,17 @@ def test_two_processes_learn_what_one_does(
     """Copies and shards, all weights and LoRA, with recomputing, and where one process has nothing to show at times."""
     broken = tmp_path / "broken"
     shutil.copytree(small / "corpus", broken)
-    min(broken.rglob("*.pack")).write_bytes(b"")
-    failing = {"data__corpus": f'"{broken}"', "run__batch": 2}
+    questions = VideoSSRDataset(small / "data")
+    columns = [questions.column(index) for index in range(len(questions))]
+    second = batch_at(1, range(len(questions)), columns, 3, "shuffled", 0)[1]  # all that the second process has
+    (broken / "packs" / f"{questions.sample(second).sources[0].content[:2]}.pack").write_bytes(b"")
+    failing = {"data__corpus": f'"{broken}"'}
     one = {
         "full": train(asked(), tmp_path / "full"),
         "lora": train(asked(**LORA), tmp_path / "lora"),
         "failing": train(asked(**failing), tmp_path / "failing"),
     }
-    assert any(0 < step.failed < 2 for step in one["failing"].steps)
+    assert second in {each.index for each in one["failing"].failures if each.step == 1}
     texts = [text for each in one["full"].shown for text in each.texts]
     assert len({len(text) for text in texts}) > 1
     assert all(step.loss and step.all and step.all.smooth > 0 for step in one["full"].steps[1:])

@@ -42,7 +42,7 @@ def asked(config: Callable[..., TrainConfig]) -> Callable[..., TrainConfig]:
     """
 
     def made(**changed: Any) -> TrainConfig:
-        how = {"run__steps": 3, "grpo__kl": 0.1, "optim__lr": 1e-2, "optim__eps": 1e-3, "log__save_every": 1}
+        how = {"run__steps": 3, "grpo__kl": 0.1, "optim__lr": 2e-3, "optim__eps": 1e-3, "log__save_every": 1}
         return config(**{**how, "log__keep": 3, **changed})
 
     return made
@@ -110,10 +110,10 @@ def test_two_processes_learn_what_one_does(
     assert second in {each.index for each in one["failing"].failures if each.step == 1}
     texts = [text for each in one["full"].shown for text in each.texts]
     assert len({len(text) for text in texts}) > 1
-    assert all(step.loss and step.all and step.all.smooth > 0 for step in one["full"].steps[1:])
+    assert all(step.loss and step.all and step.all.smooth > 0 for step in one["full"].steps)
     start = weights(model.parent)
     after = weights(tmp_path / "full")
-    assert max(float((after[name] - start[name]).abs().max()) for name in start) > 1e-3
+    assert max(float((after[name] - start[name]).abs().max()) for name in start) > 1e-4
 
     done = torchrun(
         tmp_path,

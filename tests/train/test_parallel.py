@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,12 +157,46 @@ def test_two_processes_learn_what_one_does(
     }
 
 
-def test_where_a_process_dies_the_others_end_and_nothing_is_lost(
+def test_where_a_process_dies_the_other_says_so_and_nothing_is_lost(
     asked: Callable[..., TrainConfig], tmp_path: Path
 ) -> None:
-    done = torchrun(tmp_path, {"run": {"config": asked(run__steps=60), "killed": True}})
-    assert done.returncode != 0
-    assert "SIGKILL" in done.stderr
+    """Started by hand: torchrun would end the other one before it can say anything."""
+    (tmp_path / "run.toml").write_text(tomli_w.dumps(plain(asked(run__steps=60))), "utf-8")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
+    command = [
+        sys.executable,
+        "-m",
+        "videossr.cli",
+        "train",
+        str(tmp_path / "run.toml"),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    stays, dies = (
+        subprocess.Popen(
+            command,
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    )
+    while not (tmp_path / "run/checkpoints/step-000001").exists():
+        assert stays.poll() is None, stays.communicate()[1]
+        time.sleep(0.05)
+    dies.kill()
+    told = stays.communicate(timeout=600)[1]
+    dies.communicate()
+
+    assert stays.returncode == 2
+    found = re.search(
+        r"^videossr: process 0 cannot go on, most likely since another one has ended: .*", told, re.M | re.S
+    )
+    assert found is not None, told
     kept = latest(tmp_path / "run")
-    assert kept is not None
+    assert f"The last checkpoint is {kept}" in found[0]
     assert read_train_run(tmp_path / "run").manifest is None

@@ -87,13 +87,13 @@ def train(
         device = find_device(config.run.device)
         source = open_checkpoint(config.model.path, config.model.layout)
         load = _largest(questions, chosen, columns, source, config)
+        plan, short = plan_run(source.folder, config, load, device, world.size)
+        if short:
+            raise ValueError(short)
         with _ours(folder, config, world) as complete:
             if complete:
                 return read_train_run(folder)
-            plan, short = plan_run(source.folder, config, load, device, world.size)
             say(f"memory for groups of {load.answers} answers behind {load.prompt} tokens, as planned:\n{plan.table()}")
-            if short:
-                raise ValueError(short)
             policy = load_policy(source, config, device)
             if policy.unshared:
                 say(f"full forward passes, answer by answer: {policy.unshared}")

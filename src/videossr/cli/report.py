@@ -13,14 +13,18 @@ from cyclopts.validators import Number
 from videossr.bench.runs import read_run
 from videossr.cli.console import Bar, console, safe
 from videossr.questions import Questions, open_questions
+from videossr.report import training_table
 from videossr.report.benchmark import write_report
 from videossr.report.formats import as_json, comma_separated, markdown
 from videossr.report.table import Benchmark, gather
+from videossr.report.training import write_training
 from videossr.store import place, write_text
+from videossr.train.runs import is_training, read_train_run
 
 app = App(name="report", help_epilogue="Example: videossr report demo/runs/chance --out demo/report.html")
 
 TEXTS = {"md": markdown, "csv": comma_separated, "json": as_json}
+TRAINING = {"md": training_table.markdown, "csv": training_table.comma_separated, "json": training_table.as_json}
 
 
 @app.default
@@ -36,22 +40,33 @@ def command(
     corpus: str | None = None,
     thumb_height: Annotated[int, Parameter(validator=Number(gte=16))] = 48,
 ) -> None:
-    """Report benchmark runs, finished or not: scores, charts, how answers go wrong, worst and best items.
+    """Report runs, finished or not: of benchmarks their scores and answers, of training its curves and samples.
 
     Args:
         run: Folder of a run.
-        runs: More of them; runs of other questions get tables of their own.
+        runs: More of them, of the same kind; benchmark runs of other questions get tables of their own.
         out: The page, or the file of another format; those are printed without it.
-        format: A page, or the tables as Markdown or CSV, or all figures as JSON.
+        format: A page, or the tables as Markdown or CSV, or all figures as JSON; of training, CSV has the steps.
         paper: Add the rows that the paper publishes, which are of other videos.
-        items: Worst and best items that the page shows of each run and column.
+        items: Worst and best items that the page shows of each run and column; of training, samples of a step.
         questions: Folder of the questions, where they are no longer where the run found them.
         corpus: Folder or address of their frame packs, where those are elsewhere.
         thumb_height: Height of the frames on the page, in pixels.
     """
     if out is None and format == "html":
         raise ValueError("a page needs a file: name one with --out report.html, or choose --format md")
-    found = gather([read_run(folder) for folder in (run, *runs)], paper=paper)
+    folders = (run, *runs)
+    training = [folder for folder in folders if is_training(folder)]
+    if training:
+        if other := [folder for folder in folders if folder not in training]:
+            raise ValueError(
+                f"{safe(training[0])} is a training run, and {safe(other[0])} is none: report them one after the other"
+            )
+        if paper or questions or corpus:
+            raise ValueError("--paper, --questions and --corpus are for benchmark runs, not for training")
+        _training(training, out, format, items)
+        return
+    found = gather([read_run(folder) for folder in folders], paper=paper)
     if out is None:
         sys.stdout.write(TEXTS[format](found))
         return
@@ -69,6 +84,19 @@ def command(
     else:
         write_text(out, TEXTS[format](found))
     console.print(f"{sum(len(each.runs) for each in found)} runs in {out}")
+
+
+def _training(folders: Sequence[str], out: Path | None, format: str, items: int) -> None:
+    found = [read_train_run(folder) for folder in folders]
+    if out is None:
+        sys.stdout.write(TRAINING[format](found))
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if format == "html":
+        write_training(found, out, items)
+    else:
+        write_text(out, TRAINING[format](found))
+    console.print(f"{len(found)} training runs in {out}")
 
 
 def opened(benchmarks: Sequence[Benchmark], path: str | None, corpus: str | None) -> dict[str, Questions | str]:

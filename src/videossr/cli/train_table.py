@@ -107,7 +107,8 @@ class Live:
 
 
 def _times(seconds: Mapping[str, float]) -> str:
-    return ", ".join(f"{phase} {value:.2f}" for phase, value in seconds.items() if value >= 0.005) or "-"
+    told = [f"{phase} {seconds[phase]:.2f}" for phase in PHASES if seconds.get(phase, 0.0) >= 0.005]
+    return ", ".join(told) or "-"
 
 
 def _table(steps: list[Step]) -> Table:
@@ -125,7 +126,7 @@ def _table(steps: list[Step]) -> Table:
             cells.append(f"{step.all.kl:.1e}" if step.all else "-")
         else:
             cells = [f"{step.loss:.4f}", f"{step.lr:.1e}"]
-        norm = "skipped" if step.skipped else f"{step.grad_norm:.2g}"
+        norm = "skip" if step.skipped else f"{step.grad_norm:.2g}"
         table.add_row(str(step.step), *cells, norm, f"{step.gap:.0e}", f"{step.wall:.1f}")
     return table
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import math
 import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from markupsafe import Markup
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _Dash: TypeAlias = tuple[int, tuple[float, ...]]
+
+Curve: TypeAlias = Sequence[tuple[float, float]]
+"""A number at each step."""
 
 RUNS = 8
 """Runs that are told apart by color and marker; those behind them start again."""
@@ -164,6 +169,75 @@ def knob_chart(bins: Sequence[str], runs: Sequence[Sequence[Estimate | None]], l
     return _svg(figure, label)
 
 
+def curve_chart(
+    runs: Sequence[Curve], label: str, *, percent: bool = False, log: bool = False, xlabel: str = "step"
+) -> Markup:
+    """What changes from step to step: for each run its values as a pale line, and their running mean as a strong one.
+
+    Args:
+        runs: a curve for each, with no points where it has none. What is not finite is left out.
+        label: what the chart shows.
+        percent: the values are shares.
+        log: powers of ten stand at equal distances; values of 0 have no place.
+        xlabel: what the steps are of.
+    """
+    figure, axes = _figure(300, 180)
+    if log and (heights := [y for curve in runs for _, y in curve if 0 < y < math.inf]):
+        axes.set(yscale="log", ylim=(min(heights) / 2, 2 * max(heights)))
+        axes.yaxis.set_major_formatter(lambda value, place: f"{value:.0e}")  # its own is markup
+    for at, curve in enumerate(runs):
+        known = [(x, (100 if percent else 1) * y) for x, y in curve if math.isfinite(y) and (y > 0 or not log)]
+        steps, values = [x for x, _ in known], [y for _, y in known]
+        few = len(known) <= _FEW
+        axes.plot(steps, values, marker="." if few else "", color=_run(at), ms=4, mec="none", lw=0.7, alpha=0.4)
+        means = running_mean(values)
+        axes.plot(steps, means, color=_run(at), lw=1.8, solid_capstyle="round")
+        axes.plot(steps[-1:], means[-1:], MARKERS[at % RUNS], **_marker(at, 5))
+    if percent:
+        axes.set_ylim(0, None if any(y for curve in runs for _, y in curve) else 1)
+        axes.locator_params(axis="y", nbins=5)
+    axes.set(xlabel=xlabel)
+    axes.locator_params(axis="x", nbins=6, integer=True)
+    axes.minorticks_off()
+    axes.tick_params(length=0)
+    axes.tick_params(axis="y", labelcolor=_SOFT)
+    axes.grid(axis="y")
+    axes.spines["left"].set_visible(False)
+    return _svg(figure, label)
+
+
+def running_mean(values: Sequence[float]) -> list[float]:
+    """The mean of each value and those before it, over a twentieth of them all, but of 3 to 50."""
+    window = min(50, max(3, len(values) // 20))
+    return [fmean(values[max(0, at - window + 1) : at + 1]) for at in range(len(values))]
+
+
+def stack_chart(steps: Sequence[int], parts: Sequence[Sequence[float]], label: str, ylabel: str) -> Markup:
+    """What a whole is made of, from step to step: one part upon the other, in the colors --part0, --part1 and so on.
+
+    Neighbouring steps are put together so that there are at most 60 bars.
+    """
+    figure, axes = _figure(430, 220)
+    size = -(-len(steps) // _BARS)
+    starts = range(0, len(steps), size)
+    edges = [*(steps[at] - 0.5 for at in starts), steps[-1] + 0.5]
+    base = [0.0] * len(starts)
+    for number, part in enumerate(parts):
+        top = [low + fmean(part[at : at + size]) for low, at in zip(base, starts, strict=True)]
+        axes.stairs(top, edges, baseline=base, fill=True, color=f"#fc00{number:02x}", lw=0)
+        base = top
+    axes.set(xlabel="step", ylabel=ylabel, xlim=(edges[0], edges[-1]))
+    axes.set_ylim(bottom=0)
+    axes.locator_params(axis="x", nbins=8, integer=True)
+    axes.tick_params(length=0)
+    axes.tick_params(axis="y", labelcolor=_SOFT)
+    axes.grid(axis="y")
+    axes.spines["left"].set_visible(False)
+    return _svg(figure, label)
+
+
+_FEW, _BARS = 60, 60
+
 _DASHES: tuple[_Dash, ...] = ((0, ()), (0, (2, 1.5)), (0, (1, 1)))
 
 
@@ -212,10 +286,11 @@ def _svg(figure: Figure, label: str) -> Markup:
         inside = re.sub(pattern, replacement, inside, flags=re.DOTALL)
     inside = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), inside)
     used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', inside))
-    own = hashlib.sha256(inside.encode()).hexdigest()[:10]
+    own = hashlib.sha256(f"{label}\n{inside}".encode()).hexdigest()[:10]
     inside = re.sub(r' id="([^"]+)"', lambda match: f' id="{own}-{match[1]}"' if match[1] in used else "", inside)
     inside = re.sub(r'(url\(|href=")#', rf"\1#{own}-", inside)
     inside = re.sub(r"#fd00([0-9a-f]{2})", lambda match: f"var(--run{int(match[1], 16)})", inside)
+    inside = re.sub(r"#fc00([0-9a-f]{2})", lambda match: f"var(--part{int(match[1], 16)})", inside)
     for stand_in, name in _VARIABLES.items():
         inside = inside.replace(stand_in, f"var(--{name})")
     start = Markup(

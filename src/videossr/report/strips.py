@@ -101,8 +101,8 @@ def _strip(clip: Clip, truth: Truth, position: int, height: int, quality: int, c
             index=k,
             start_ms=edges[k],
             end_ms=edges[k + 1],
-            x=_place(cell % sprite.columns, sprite.columns),
-            y=_place(cell // sprite.columns, sprite.rows),
+            x=place_of(cell % sprite.columns, sprite.columns),
+            y=place_of(cell // sprite.columns, sprite.rows),
             marked=k in shapes or any(first <= k <= last for first, last in truth.spans),
             outlines=tuple(shapes.get(k, ())),
         )
@@ -117,6 +117,6 @@ def _strip(clip: Clip, truth: Truth, position: int, height: int, quality: int, c
     )
 
 
-def _place(cell: int, cells: int) -> str:
+def place_of(cell: int, cells: int) -> str:
     """CSS background position of a cell: 0% shows the first of `cells`, 100% the last."""
     return f"{100 * cell / max(1, cells - 1):.4g}%"

@@ -16,6 +16,7 @@ from videossr.bench.score import ColumnScore, Estimate, Scoreboard, score
 from videossr.bench.viubench import COLUMNS, published, rank
 from videossr.report.answers import Answers, by_column
 from videossr.report.page import plain
+from videossr.train.runs import TrainRun
 
 PUBLISHED = "published, other videos: not comparable unless the released set is run"
 
@@ -136,7 +137,7 @@ def gather(runs: Sequence[Run], *, paper: bool = False) -> list[Benchmark]:
     return [_benchmark(members, paper) for members in groups.values()]
 
 
-def unique_names(runs: Iterable[Run]) -> list[str]:
+def unique_names(runs: Iterable[Run | TrainRun]) -> list[str]:
     """The name of each run: its folder's, with that of the folder above where two are alike, numbered if need be."""
     parts = [tuple(plain(part, 60) for part in run.path.absolute().parts[-2:]) for run in runs]
     last = Counter(part[-1] for part in parts)

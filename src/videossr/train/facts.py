@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import fsum
 from statistics import fmean
 from typing import Literal
 
@@ -66,7 +67,7 @@ def summary(groups: Sequence[GroupFacts], reward: Literal["smooth", "strict"] = 
 
 
 def rollouts(groups: Sequence[GroupFacts], reward: Literal["smooth", "strict"] = "smooth") -> Rollouts:
-    """Means over groups, as `Rollouts` defines them. Raises ValueError for no groups."""
+    """Means over groups, as `Rollouts` defines them, whatever their order. Raises ValueError for no groups."""
     if not groups:
         raise ValueError("no groups, so they have no means")
     tokens = sum(sum(group.tokens) for group in groups)
@@ -80,6 +81,6 @@ def rollouts(groups: Sequence[GroupFacts], reward: Literal["smooth", "strict"] =
         distinct=fmean(len(set(group.texts)) for group in groups),
         tokens=tokens / sum(len(group.tokens) for group in groups),
         truncated=fmean(value for group in groups for value in group.truncated),
-        kl=sum(group.kl for group in groups) / max(1, tokens),
-        entropy=sum(group.entropy for group in groups) / max(1, tokens),
+        kl=fsum(group.kl for group in groups) / max(1, tokens),
+        entropy=fsum(group.entropy for group in groups) / max(1, tokens),
     )

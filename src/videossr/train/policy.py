@@ -45,11 +45,19 @@ class Policy:
     unshared: str
 
     @property
-    def tower(self) -> torch.nn.Module:
+    def tower(self) -> Any:
         """The vision tower."""
-        model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-        tower: torch.nn.Module = model.model.visual
-        return tower
+        return self._base.model.visual
+
+    @property
+    def layers(self) -> Any:
+        """Those of the language model."""
+        return self._base.model.language_model.layers
+
+    @property
+    def _base(self) -> Any:
+        """The model of transformers, out of peft's."""
+        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
 
     def prompt(self, question: Question, clips: Sequence[Clip], room: int) -> Prompt:
         """What is put to it. Raises ValueError where the prompt and `room` tokens are more than it can hold."""

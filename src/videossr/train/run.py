@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,6 +27,7 @@ from videossr.train.log import Log
 from videossr.train.loop import NOT_FINITE, Made, Trainer, used_gib
 from videossr.train.optim import Optimizer
 from videossr.train.order import choose, steps_in
+from videossr.train.parallel import Parts, World, processes, spread
 from videossr.train.policy import Policy, load_policy
 from videossr.train.runs import CONFIG, MANIFEST, Step, TrainManifest, TrainRun, read_train_run
 
@@ -69,31 +70,51 @@ def train(
     if not config.model.path or not config.data.path:
         missing = "model.path" if not config.model.path else "data.path"
         raise ValueError(f"{missing} is not set: give --{missing}=FOLDER")
-    questions = open_questions(config.data.path, corpus=config.data.corpus)
-    columns = [questions.column(index) for index in range(len(questions))]
-    chosen = choose(columns, config.data.columns, config.data.share, config.run.seed)
-    total = config.run.steps or steps_in(len(chosen), config.run.batch, config.run.epochs)
-    device = find_device(config.run.device)
-    source = open_checkpoint(config.model.path, config.model.layout)
-    _check_questions(questions, chosen, columns, source)
-    ours = (folder / CONFIG).exists()
-    if ours:
-        _check_same(folder, config)
-    with workshop(folder, {"verb": "train"}, ours=ours):
-        if not ours:
-            write_text(folder / CONFIG, tomli_w.dumps(plain(config)))
-        if (folder / MANIFEST).exists():
+    with processes() as world:
+        if world.rank:
+            show, within, say = _silent, _silent, _silent
+        questions = open_questions(config.data.path, corpus=config.data.corpus)
+        columns = [questions.column(index) for index in range(len(questions))]
+        chosen = choose(columns, config.data.columns, config.data.share, config.run.seed)
+        total = config.run.steps or steps_in(len(chosen), config.run.batch, config.run.epochs)
+        device = find_device(config.run.device)
+        source = open_checkpoint(config.model.path, config.model.layout)
+        _check_questions(questions, chosen, columns, source)
+        with _ours(folder, config, world) as complete:
+            if complete:
+                return read_train_run(folder)
+            policy = load_policy(source, config, device)
+            if policy.unshared:
+                say(f"full forward passes, answer by answer: {policy.unshared}")
+            parts = spread(policy, config, world)
+            optimizer = Optimizer(
+                policy.model.named_parameters(), config.optim, steps=total * config.grpo.updates, seed=config.run.seed
+            )
+            run = _Sitting(folder, config, questions, policy, optimizer, parts, total, show, say)
+            run.go_on()
+            run.make_steps(chosen, within)
             return read_train_run(folder)
-        policy = load_policy(source, config, device)
-        if policy.unshared:
-            say(f"full forward passes, answer by answer: {policy.unshared}")
-        optimizer = Optimizer(
-            policy.model.named_parameters(), config.optim, steps=total * config.grpo.updates, seed=config.run.seed
-        )
-        run = _Sitting(folder, config, questions, policy, optimizer, total, show, say)
-        run.go_on()
-        run.make_steps(chosen, within)
-        return read_train_run(folder)
+
+
+@contextmanager
+def _ours(folder: Path, config: TrainConfig, world: World) -> Iterator[bool]:
+    """Keeps the folder from other runs, by the first process; says whether the run in it is complete already."""
+    with ExitStack() as kept:
+
+        def take() -> bool:
+            ours = (folder / CONFIG).exists()
+            if ours:
+                _check_same(folder, config)
+            kept.enter_context(workshop(folder, {"verb": "train"}, ours=ours))
+            if not ours:
+                write_text(folder / CONFIG, tomli_w.dumps(plain(config)))
+            return (folder / MANIFEST).exists()
+
+        yield world.first(take)
+
+
+def _silent(*_told: object) -> None:
+    """What all processes but the first tell."""
 
 
 class _Sitting:
@@ -106,12 +127,13 @@ class _Sitting:
         questions: Questions,
         policy: Policy,
         optimizer: Optimizer,
+        parts: Parts,
         total: int,
         show: Callable[[Step, int], None],
         say: Callable[[str], None],
     ) -> None:
         self._folder, self._config, self._questions = folder, config, questions
-        self._policy, self._optimizer = policy, optimizer
+        self._policy, self._optimizer, self._parts = policy, optimizer, parts
         self._total, self._show, self._say = total, show, say
         self._done, self._before = 0, 0.0
         self._started = time.monotonic()
@@ -133,20 +155,25 @@ class _Sitting:
         refused, saving = 0, 0.0
         steps = range(self._done + 1, self._total + 1)
         last = None
-        with (
-            Log(self._folder, self._done) as log,
-            Trainer(
-                self._config, self._questions, chosen, self._policy, self._optimizer, steps=steps, within=within
-            ) as trainer,
-        ):
+        with ExitStack() as open_:
+            log = None if self._parts.world.rank else open_.enter_context(Log(self._folder, self._done))
+            trainer = open_.enter_context(
+                Trainer(
+                    self._config,
+                    self._questions,
+                    chosen,
+                    self._policy,
+                    self._optimizer,
+                    steps=steps,
+                    parts=self._parts,
+                    within=within,
+                )
+            )
             for made in self._telling(trainer):
-                last = replace(made.step, seconds={**made.step.seconds, "save": saving})
-                log.step(last)
-                for failure in made.failures:
-                    log.failure(failure)
-                if (every := self._config.log.samples_every) and last.step % every == 0:
-                    for shown in made.shown:
-                        log.shown(shown, self._questions.clips(shown.index))
+                step = made.step
+                last = replace(step, seconds={**step.seconds, "save": saving}, wall=step.wall + saving)
+                if log is not None:
+                    self._write(log, made, last)
                 self._show(last, self._total)
                 if made.failures and len(made.failures) == made.asked:
                     raise ValueError(
@@ -164,7 +191,15 @@ class _Sitting:
                 ):
                     self._save(last)
                 saving = time.monotonic() - begun
-        self._finish(last)
+        self._parts.world.first(self._finish)
+
+    def _write(self, log: Log, made: Made, step: Step) -> None:
+        log.step(step)
+        for failure in made.failures:
+            log.failure(failure)
+        if (every := self._config.log.samples_every) and step.step % every == 0:
+            for shown in made.shown:
+                log.shown(shown, self._questions.clips(shown.index))
 
     def _telling(self, trainer: Trainer) -> Iterator[Made]:
         """The steps; where one cannot be made, why, and what is kept."""
@@ -178,6 +213,13 @@ class _Sitting:
             raise ValueError(
                 "memory has ended: try --run.recompute=true, --run.decode_groups=1, fewer --grpo.rollouts, or "
                 f"--optim.moments=8bit. {self._kept()}"
+            ) from error
+        except RuntimeError as error:
+            if self._parts.world.size == 1:
+                raise
+            raise ValueError(
+                f"process {self._parts.world.rank} cannot go on, most likely since another one has ended: {error}. "
+                f"{self._kept()}"
             ) from error
 
     def _kept(self) -> str:
@@ -201,7 +243,7 @@ class _Sitting:
             keep=self._config.log.keep,
         )
 
-    def _finish(self, last: Step | None) -> None:
+    def _finish(self) -> None:
         parameters = list(self._policy.model.parameters())
         describe = {
             "device": device_name(self._policy.device),
@@ -209,6 +251,7 @@ class _Sitting:
             "family": str(self._policy.checkpoint.config["model_type"]),
             "parameters": sum(each.numel() for each in parameters),
             "trained": sum(each.numel() for each in parameters if each.requires_grad),
+            "processes": self._parts.world.size,
             "full forward passes": self._policy.unshared or "none: prefixes are shared",
             "memory_gib": used_gib(self._policy.device),
         }

@@ -139,6 +139,11 @@ class Shown:
     frames: str = ""
     slots: tuple[tuple[tuple[int, int], ...], ...] = ()
 
+    def __post_init__(self) -> None:
+        if not len(self.texts) == len(self.rewards) == len(self.advantages):
+            told = f"{len(self.texts)} texts, {len(self.rewards)} rewards and {len(self.advantages)} advantages"
+            raise ValueError(f"question {self.index} of step {self.step} has {told}")
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

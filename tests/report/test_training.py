@@ -1,0 +1,388 @@
+"""The page of training runs in a browser, its figures in other formats, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+import cv2
+import numpy as np
+import pytest
+import simplejpeg
+from playwright.sync_api import Browser, expect
+from playwright.sync_api import Page as Tab
+
+from tests.report.conftest import HOSTILE
+from tests.report.pages import Page, check_policy, quiet
+from tests.report.training import ROLLOUTS, shown_of, step_of, write_run
+from videossr.bench.runs import Run
+from videossr.cli import report, train
+from videossr.models.tiny import make_tiny
+from videossr.questions import open_questions
+from videossr.report import plots
+from videossr.report.plots import running_mean
+from videossr.report.training import CHARTS, PARTS, write_training
+from videossr.report.training_samples import samples
+from videossr.report.training_table import as_json, comma_separated, ends, gap, markdown, named, of_all
+from videossr.train.runs import ACROSS, PHASES, PICTURES, Failure, Step, TrainRun, read_train_run
+
+COLUMNS = ("counting/easy", "grounding/mirror", "grounding/shuffle", "jigsaw/6")
+BROKEN = f"pack-0007.bin: {HOSTILE}\x1b[31m\u202e"
+
+
+def supervised(number: int) -> Step:
+    """A step of the warm-up, which has no rollouts."""
+    return replace(step_of(number, COLUMNS, mfu=None), all=None, tasks={}, columns={})
+
+
+@pytest.fixture(scope="module")
+def runs(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainRun]:
+    """One complete, one that was stopped and skipped a step, one of supervised steps, one that has just begun."""
+    where = tmp_path_factory.mktemp("training")
+    questions = open_questions(dataset)
+    shown = [(shown_of(questions, step, at), questions) for step in (10, 20, 30) for at in range(len(questions))]
+    said = (HOSTILE, "y" * 1_000_000, "3 to 9\u202e\x1b[31m\x00 seconds", questions.question(0).answer)
+    shown.append((replace(shown_of(questions, 40, 0, said), prompt=f"<video>{HOSTILE}"), questions))
+    odd = [step_of(1, COLUMNS), step_of(2, COLUMNS, loss=float("nan"), skipped="the loss is not a number")]
+    return {
+        "full": write_run(
+            where / "full",
+            [step_of(number, COLUMNS) for number in range(1, 41)],
+            shown=shown,
+            failures=(Failure(3, 17, BROKEN), Failure(4, 18, BROKEN)),
+            set_to={"model.path": HOSTILE},
+        ),
+        "odd": write_run(where / "odd", odd, set_to={"grpo.kl": "0", "run.steps": "99"}, complete=False),
+        "sft": write_run(where / "sft", [supervised(number) for number in range(1, 4)], set_to={"run.method": "sft"}),
+        "begun": write_run(where / "begun", [], complete=False),
+    }
+
+
+@pytest.fixture(scope="module")
+def written(runs: dict[str, TrainRun], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("report") / "report.html"
+    write_training(list(runs.values()), out, most=8)
+    return out
+
+
+@pytest.fixture
+def page(browser: Browser, written: Path) -> Iterator[Tab]:
+    with quiet(browser, written.as_uri()) as page:
+        yield page
+
+
+def test_the_table_tells_where_each_run_began_and_where_it_is(page: Tab, runs: dict[str, TrainRun]) -> None:
+    rows = page.locator('[data-table="runs"] tbody tr')
+    assert rows.evaluate_all("rows => rows.map(row => row.dataset.row)") == list(runs)
+    steps = runs["full"].steps
+    smooth = [step.all.smooth for step in steps if step.all]
+    cell = rows.nth(0).locator('[data-name="smooth"]')
+    expect(cell.locator("b")).to_have_text(f"{sum(smooth[-4:]) / 4:.1%}")
+    expect(cell.locator("small")).to_have_text(f"from {sum(smooth[:4]) / 4:.1%}")
+    expect(rows.nth(0).locator('[data-name="gap"]')).to_have_text("4.0e-05")
+    expect(rows.nth(1).locator(".note")).to_have_text("unfinished: 2 of 99 steps")
+    expect(rows.nth(1).locator('[data-name="loss"] b')).to_have_text("nan")
+    expect(rows.nth(2).locator('[data-name="smooth"]')).to_have_text("–")  # noqa: RUF001
+    expect(rows.nth(3).locator(".note")).to_have_text("unfinished: 0 steps")
+
+
+def test_every_curve_is_drawn(page: Tab) -> None:
+    names = page.locator("#curves figcaption").all_text_contents()
+    assert names == [chart.name for charts in CHARTS.values() for chart in charts]
+    for chart in page.locator("svg.chart:visible").all():
+        box = chart.bounding_box()
+        assert box is not None
+        assert box["width"] > 150
+        assert box["height"] > 80
+    tasks = page.locator("#tasks h3").all_text_contents()
+    assert tasks == ["counting", "grounding", "jigsaw"]
+    expect(page.locator("#tasks details figure")).to_have_count(len(COLUMNS))
+
+
+def test_tasks_and_columns_have_their_means(page: Tab, runs: dict[str, TrainRun]) -> None:
+    for kind, name in (("tasks", "grounding"), ("columns", "jigsaw/6")):
+        found = [getattr(step, kind)[name] for step in runs["full"].steps[-4:]]
+        row = page.locator(f'[data-table="means"] tr[data-kind="{kind}"][data-row="{name}"]').first
+        expect(row.locator('[data-name="smooth"]')).to_have_text(f"{100 * fmean(each.smooth for each in found):.1f}")
+        expect(row.locator('[data-name="kl"]')).to_have_text(f"{fmean(each.kl for each in found):.1e}")
+
+
+def test_the_parts_of_a_step_add_up(page: Tab) -> None:
+    row = page.locator('[data-table="time"] tbody tr').first
+    seconds = dict(zip(PARTS, map(float, row.locator("b").all_text_contents()), strict=True))
+    assert seconds == {**{phase: round(0.1 * (at + 1), 3) for at, phase in enumerate(PHASES)}, "rest": 0.4}
+    shares = [float(text.removesuffix(" %")) for text in row.locator("td small").all_text_contents()]
+    assert sum(shares) == pytest.approx(100, abs=0.5)
+    expect(page.locator("#time svg.chart")).to_have_count(3)
+
+
+def test_the_configuration_has_what_was_changed_first(page: Tab) -> None:
+    rows = page.locator("#configuration > .wide tbody tr")
+    knobs = {row.get_attribute("data-knob"): row.locator("td").all_text_contents() for row in rows.all()}
+    assert knobs["grpo.kl"] == ["0.001", "0", "0.001", "0.001", "0.001"]
+    assert knobs["run.method"] == ["grpo", "grpo", "sft", "grpo", "grpo"]
+    assert knobs["run.steps"] == ["–", "99", "–", "–", "–"]  # noqa: RUF001
+    assert "optim.betas" not in knobs
+    rest = page.locator('#configuration details [data-knob="optim.lr"]')
+    expect(rest).to_be_hidden()
+    page.locator("#configuration summary").click()
+    expect(rest).to_be_visible()
+
+
+def test_failures_and_steps_that_were_not_made_are_told(page: Tab) -> None:
+    rows = page.locator("#failures tbody tr")
+    expect(rows.first.locator("td").first).to_have_text("2")
+    expect(rows.first).to_contain_text(f"pack-0007.bin: {HOSTILE}\\x1b[31m\\u202e")
+    expect(rows.first).to_contain_text("step 3, question 17")
+    expect(rows.nth(1)).to_contain_text("no step was made: the loss is not a number")
+    expect(page.locator("#failures .aside")).to_have_count(2)
+
+
+def test_samples_show_their_frames_and_what_was_said(page: Tab, runs: dict[str, TrainRun]) -> None:
+    cards = page.locator(".item")
+    expect(cards).to_have_count(len(runs["full"].shown))
+    for at, shown in enumerate(runs["full"].shown):
+        card = cards.nth(at)
+        card.scroll_into_view_if_needed()
+        expect(card.locator("script")).to_have_count(0)
+        frames = card.locator(".frame")
+        expect(frames).to_have_count(sum(map(len, shown.slots)))
+        assert frames.last.evaluate("frame => getComputedStyle(frame).backgroundImage").startswith('url("blob:')
+        assert frames.last.evaluate("frame => frame.getBoundingClientRect().height") > 4
+        expect(card.locator(".gold-row code")).to_have_text(shown.gold)
+        counts = card.locator("tbody tr:not(.gold-row) th").all_text_contents()
+        assert sum(int(text.split()[0]) for text in counts) == ROLLOUTS
+
+
+def test_each_frame_is_cut_from_its_place(page: Tab, runs: dict[str, TrainRun]) -> None:
+    """What the browser draws is the cell of the picture that lies in the run."""
+    shown = next(each for each in runs["full"].shown if each.column == "jigsaw/6" and len(each.slots) > 1)
+    jpeg = (runs["full"].path / PICTURES / shown.frames).read_bytes()
+    cells = simplejpeg.decode_jpeg(jpeg, "RGB").astype(float)
+    height = cells.shape[0] // sum(-(-len(clip) // ACROSS) for clip in shown.slots)
+    width = cells.shape[1] // ACROSS
+    card = page.locator(f'.item[data-step="{shown.step}"]', has_text=f"question {shown.index}")
+    card.scroll_into_view_if_needed()
+    expect(card.locator("script")).to_have_count(0)
+    last = len(shown.slots[0]) - 1
+    for row, at in [(row, at) for row in range(len(shown.slots)) for at in (0, last)]:
+        png = card.locator(".frame").nth(row * (last + 1) + at).screenshot()
+        drawn = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+        assert drawn is not None
+        look = cv2.resize(drawn[:, :, ::-1], (width, height)).astype(float)
+        column = cells[:, at * width : (at + 1) * width].reshape(-1, height, width, 3)
+        assert np.abs(column - look).mean((1, 2, 3)).argmin() == row
+
+
+def test_the_gold_span_is_under_its_frames(page: Tab) -> None:
+    card = page.locator('.item[data-task="grounding"]').first
+    gold = card.locator(".gold-row code").text_content()
+    assert gold is not None
+    start, end = map(float, gold.split("-"))
+    slots = card.locator(".slot")
+    covered = []
+    for slot in slots.all():
+        title = slot.get_attribute("title")
+        assert title is not None
+        if slot.locator(".gold-lane i").count():
+            first, _, last, _ = title.split()
+            covered.append((float(first), float(last)))
+    assert covered[0][0] <= start < covered[0][1]
+    assert covered[-1][0] < end <= covered[-1][1] + 0.01
+
+
+def test_hostile_text_stays_text(page: Tab, written: Path) -> None:
+    assert page.title() == "Training report"
+    assert page.locator("img").count() == 0
+    text = written.read_text("utf-8")
+    check_policy(Page(text))
+    assert HOSTILE not in text
+    for letter in "\x1b\u202e\x00":
+        assert letter not in text
+    assert "(1,000,000 characters)" in text
+    assert not any(name.startswith("on") for _, attributes in Page(text).elements for name in attributes)
+    expect(page.locator("#configuration")).to_contain_text(HOSTILE)
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_nothing_but_tables_is_wider_than_the_window(browser: Browser, written: Path, width: int) -> None:
+    with quiet(browser, written.as_uri(), width) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        outside = page.locator("body *:visible").evaluate_all(
+            "(elements, width) => elements.filter(e => !e.closest('.wide, .hidden, svg') &&"
+            " e.getBoundingClientRect().right > width + 1).map(e => e.outerHTML.slice(0, 80))",
+            width,
+        )
+        assert outside == []
+
+
+def test_charts_are_the_pages_own(written: Path) -> None:
+    text = written.read_text("utf-8")
+    assert not re.findall(r"#f[cde]00[0-9a-f]{2}", text)
+    assert "mathdefault" not in text
+    ids = [attributes["id"] for _, attributes in Page(text).elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_a_run_that_has_just_begun_has_a_page(runs: dict[str, TrainRun], browser: Browser, tmp_path: Path) -> None:
+    write_training([runs["begun"]], tmp_path / "page.html")
+    with quiet(browser, (tmp_path / "page.html").as_uri()) as page:
+        expect(page.locator("#curves")).to_contain_text("No step is done yet")
+        expect(page.locator("svg.chart")).to_have_count(0)
+
+
+def test_a_lost_or_foreign_picture_costs_its_own_frames_alone(dataset: Path, tmp_path: Path) -> None:
+    questions = open_questions(dataset)
+    shown = [(shown_of(questions, 10, index), questions) for index in range(5)]
+    run = write_run(tmp_path / "run", [step_of(10, COLUMNS)], shown=shown)
+    pictures = tmp_path / "run" / PICTURES
+    (pictures / "10-0.jpg").unlink()
+    (pictures / "10-1.jpg").write_bytes(b"no picture")
+    (pictures / "10-2.jpg").write_bytes((pictures / "10-3.jpg").read_bytes())
+    changed = list(run.shown)
+    changed[3] = replace(changed[3], frames="../config.toml")
+    changed[2] = replace(changed[2], slots=changed[2].slots[:1] * 7)
+    found = list(samples(named([replace(run, shown=tuple(changed))]), 9))
+    assert [bool(each.data) for each in found] == [False, False, False, False, True]
+    for each, words in zip(
+        found, ("No such file", "decode|JPEG|jpeg", "rows of 8", "no name of a picture"), strict=False
+    ):
+        assert re.search(words, each.missing)
+        assert not each.clips
+    write_training([replace(run, shown=tuple(changed))], tmp_path / "page.html", most=9)
+    assert len(Page((tmp_path / "page.html").read_text()).of_class("clip")) == 1
+
+
+def test_samples_are_of_the_first_the_last_and_steps_between(dataset: Path, tmp_path: Path) -> None:
+    questions = open_questions(dataset)
+    shown = [replace(shown_of(questions, step, index), step=step) for step in range(10, 210, 10) for index in range(3)]
+    run = replace(write_run(tmp_path / "run", []), shown=tuple(shown))
+    found = list(samples(named([run]), 2))
+    steps = sorted({each.step for each in found})
+    assert (steps[0], steps[-1], len(steps)) == (10, 200, 8)
+    assert len(found) == 16
+    assert not any(each.missing for each in found)
+
+
+def test_other_formats_have_the_same_figures(runs: dict[str, TrainRun]) -> None:
+    told = json.loads(as_json(list(runs.values())))["training"]
+    assert [each["name"] for each in told] == list(runs)
+    assert [each["complete"] for each in told] == [True, False, True, False]
+    assert told[1]["steps"][1]["loss"] == "nan"
+    assert told[0]["steps"][4]["tasks"]["jigsaw"]["smooth"] == runs["full"].steps[4].tasks["jigsaw"].smooth
+    assert len(told[0]["failures"]) == 2
+    rows = list(csv.DictReader(io.StringIO(comma_separated(list(runs.values())))))
+    assert len(rows) == sum(len(run.steps) for run in runs.values())
+    all_of = runs["full"].steps[6].all
+    assert all_of is not None
+    assert float(rows[6]["all/strict"]) == all_of.strict
+    assert rows[-1]["all/strict"] == ""
+    assert rows[41]["skipped"] == "the loss is not a number"
+    table = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in markdown([*runs.values()]).splitlines()[2:]
+    ]
+    assert [row[0] for row in table[2:]] == [
+        "full",
+        "odd (unfinished: 2 of 99 steps)",
+        "sft",
+        "begun (unfinished: 0 steps)",
+    ]
+    means = ends(runs["full"].steps, of_all("smooth"))
+    assert means is not None
+    assert table[2][table[0].index("smooth")] == f"{means.first:.1%} → {means.last:.1%}"
+    assert table[2][table[0].index("largest gap")] == f"{gap(runs['full'].steps):.1e}"
+    assert table[4][table[0].index("smooth")] == "-"
+
+
+def test_the_command_tells_the_kinds_of_runs_apart(
+    runs: dict[str, TrainRun],
+    benchmark: Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    full = str(runs["full"].path)
+    report.command(full, str(runs["odd"].path), out=tmp_path / "page.html")
+    assert "2 training runs in" in capsys.readouterr().out
+    assert "Training report" in (tmp_path / "page.html").read_text("utf-8")
+    report.command(full, format="csv", out=tmp_path / "steps.csv")
+    assert len((tmp_path / "steps.csv").read_text().splitlines()) == 41
+    capsys.readouterr()
+    report.command(full, format="md")
+    assert "| full |" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="report them one after the other"):
+        report.command(str(benchmark.path), full, format="md")
+    with pytest.raises(ValueError, match="are for benchmark runs"):
+        report.command(full, format="md", paper=True)
+    with pytest.raises(ValueError, match="--out"):
+        report.command(full)
+
+
+@pytest.fixture(scope="module")
+def benchmark(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    from videossr.bench.run import run
+    from videossr.models.base import ModelSpec
+    from videossr.models.chance import Chance, NoSettings
+
+    where = tmp_path_factory.mktemp("benchmark") / "chance"
+    return run(open_questions(dataset), ModelSpec("chance", Chance, "", NoSettings()), where)
+
+
+def test_a_real_run_tells_of_itself(
+    dataset: Path, browser: Browser, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = make_tiny(tmp_path / "tiny", width=64, layers=2)
+    settings = ("run.steps=2", "run.batch=3", "run.dtype=float32", "run.sharding=none", "grpo.rollouts=3")
+    settings += ("grpo.max_tokens=4", "log.samples_every=2", f"model.path={tiny}", f"data.path={dataset}")
+    train.command("train-paper", *(f"--{each}" for each in settings), out=str(tmp_path / "run"))
+    said = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in said if line.startswith("step") and "loss" in line] == [
+        "step 1 of 2",
+        "step 2 of 2",
+    ]
+    report.command(str(tmp_path / "run"), out=tmp_path / "page.html")
+    run = read_train_run(tmp_path / "run")
+    assert run.manifest is not None
+    last = run.steps[-1]
+    assert last.all is not None
+    assert last.all.groups == sum(each.groups for each in last.columns.values()) == 3
+    assert set(last.seconds) <= set(PHASES)
+    assert 0 < gap(run.steps) < 1e-3
+    assert run.shown
+    with quiet(browser, (tmp_path / "page.html").as_uri()) as page:
+        cards = page.locator(".item")
+        expect(cards).to_have_count(min(2, len(run.shown)))
+        cards.first.scroll_into_view_if_needed()
+        expect(cards.first.locator("script")).to_have_count(0)
+        expect(cards.first.locator(".frame")).to_have_count(sum(map(len, run.shown[0].slots)))
+        row = page.locator('[data-table="runs"] tbody tr')
+        expect(row.locator('[data-name="gap"]')).to_have_text(f"{gap(run.steps):.1e}")
+        expect(row.locator(".note")).to_have_count(0)
+        expect(page.locator('[data-knob="grpo.rollouts"] td').first).to_have_text("3")
+
+
+def test_a_running_mean_looks_back() -> None:
+    assert running_mean([]) == []
+    assert running_mean([3.0, 0.0, 0.0, 3.0]) == [3.0, 1.5, 1.0, 1.0]
+    assert running_mean([1.0] * 10_000) == [1.0] * 10_000
+
+
+@pytest.mark.parametrize("values", [[], [float("nan")], [0.0, 0.0], [float("inf"), 1.0], [5.0], [1e-5], [1e-300]])
+@pytest.mark.parametrize("log", [False, True])
+def test_odd_curves_are_charts_too(values: list[float], log: bool) -> None:
+    chart = plots.curve_chart([list(enumerate(values))], '<"&>', log=log, percent=not log)
+    assert 'aria-label="&lt;&#34;&amp;&gt;"' in chart
+    assert "nan" not in chart.lower()
+
+
+def test_a_long_run_stays_a_small_page(tmp_path: Path) -> None:
+    steps = [step_of(number % 40 + 1, COLUMNS) for number in range(5000)]
+    curves = [(number, step.loss) for number, step in enumerate(steps)]
+    assert len(plots.curve_chart([curves], "loss")) < 150_000
+    parts = [[step.seconds[phase] for step in steps] for phase in PHASES]
+    assert len(plots.stack_chart(range(5000), parts, "time", "s")) < 60_000

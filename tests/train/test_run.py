@@ -1,0 +1,323 @@
+"""A whole run of a tiny model on real questions: what it leaves, how it goes on, and what stops it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from videossr.build import recipe
+from videossr.build.recipe import Recipe
+from videossr.build.run import build
+from videossr.models.tiny import make_tiny
+from videossr.train.config import TrainConfig, load_config, names
+from videossr.train.run import train
+from videossr.train.runs import Step, TrainRun, read_train_run
+from videossr.video.corpus import Corpus
+from videossr.video.index import index
+from videossr.video.plan import Plan
+from videossr.wording import load_wording
+
+CLIPS = ("bikes.mp4", "carphone.mp4", "pancake.mkv")
+COLUMNS = {
+    "grounding/mirror": {
+        "task": "grounding",
+        "count": 6,
+        "knobs": {"perturbation": "mirror", "frames": 16, "length": [4, 6]},
+    },
+    "jigsaw/4": {"task": "jigsaw", "count": 3, "knobs": {"pieces": 4, "frames": 16}},
+}
+
+Run = Callable[..., TrainRun]
+
+
+@pytest.fixture(scope="module")
+def small(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nine questions of 16 small frames each, in `data`, and their `corpus`."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "videos").mkdir()
+    for name in CLIPS:
+        (folder / "videos" / name).symlink_to(videos / "real" / name)
+    index(folder / "videos", folder / "corpus", Plan(frames=16, max_pixels=4096))
+    mixture = recipe.Mixture(Recipe(name="small", max_pixels=4096, columns=COLUMNS), "small")
+    build(mixture, Corpus(folder / "corpus"), folder / "data", wording=load_wording())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that knows nothing."""
+    return make_tiny(tmp_path_factory.mktemp("raw") / "tiny", width=64, layers=2)
+
+
+@pytest.fixture(scope="module")
+def model(raw: Path, small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that has learned what answers look like, so that some are worth more than others."""
+    folder = tmp_path_factory.mktemp("warm")
+    (folder / "sft.toml").write_text(
+        f"model.path = '{raw}'\ndata.path = '{small / 'data'}'\nrun = {{method = 'sft', batch = 9, epochs = 25}}\n"
+        "optim = {lr = 5e-3, schedule = 'linear'}"
+    )
+    train(load_config(str(folder / "sft.toml")), folder / "run")
+    return folder / "run/model"
+
+
+@pytest.fixture
+def config(small: Path, model: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
+    def made(**changed: Any) -> TrainConfig:
+        (tmp_path / "empty.toml").write_text("")
+        table = {
+            "model.path": f'"{model}"',
+            "data.path": f'"{small / "data"}"',
+            "run.batch": 3,
+            "run.epochs": 2,
+            "grpo.rollouts": 4,
+            "grpo.max_tokens": 10,
+            "optim.lr": 1e-3,
+            "log.save_every": 2,
+            "log.samples_every": 2,
+        } | {name.replace("__", "."): value for name, value in changed.items()}
+        return load_config(str(tmp_path / "empty.toml"), {name: str(value) for name, value in table.items()})
+
+    return made
+
+
+Make = Callable[..., TrainConfig]
+
+
+def figures(run: TrainRun) -> list[Step]:
+    """What must repeat: all but how long it took and what memory it took."""
+    return [replace(each, seconds={}, wall=0, prompts_per_second=0, mfu=None, memory_gib=0) for each in run.steps]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = load_file(run / "model/model.safetensors")
+    return tensors
+
+
+def same(one: Path, other: Path) -> bool:
+    mine, yours = weights(one), weights(other)
+    return mine.keys() == yours.keys() and all(torch.equal(mine[name], yours[name]) for name in mine)
+
+
+class StoppedError(Exception):
+    """As if the machine had been switched off."""
+
+
+def stop_at(number: int) -> Callable[[Step, int], None]:
+    def show(step: Step, total: int) -> None:
+        if step.step == number:
+            raise StoppedError
+
+    return show
+
+
+def test_a_run_leaves_all_that_it_promises(config: Make, model: Path, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    within: list[tuple[int, int]] = []
+    done = train(
+        config(),
+        tmp_path / "run",
+        show=lambda step, total: told.append((step.step, total)),
+        within=lambda groups, total: within.append((groups, total)),
+    )
+    assert told == [(step, 6) for step in range(1, 7)]
+    assert within == [(group, 3) for _ in range(6) for group in (1, 2, 3)]
+    assert done.manifest is not None
+    assert done.manifest.steps == 6
+    assert done.manifest.describe["full forward passes"] == "none: prefixes are shared"
+    assert [step.epoch for step in done.steps] == pytest.approx([step / 3 for step in range(1, 7)])
+    for step in done.steps:
+        assert step.all is not None
+        assert step.all.groups == 3
+        assert sum(each.groups for each in step.columns.values()) == 3
+        assert set(step.columns) <= set(COLUMNS)
+        assert step.gap < 1e-4
+        assert step.changed > 0.9
+        assert step.lr == 1e-3
+        assert step.all.entropy > 0
+        assert sum(step.seconds.values()) <= step.wall * 1.05
+        assert {"vision", "prefill", "decode", "reference", "loss", "optimizer"} <= set(step.seconds)
+    assert done.steps[0].all is not None
+    assert done.steps[0].all.kl == pytest.approx(0, abs=1e-6)
+    assert {each.step for each in done.shown} == {2, 4, 6}
+    assert all((tmp_path / "run/samples" / each.frames).exists() for each in done.shown)
+    assert all(len(each.texts) == len(each.advantages) == 4 for each in done.shown)
+    assert sorted(each.name for each in (tmp_path / "run/checkpoints").iterdir()) == ["step-000004", "step-000006"]
+    trained = transformers.AutoModelForImageTextToText.from_pretrained(tmp_path / "run/model")
+    source = transformers.AutoModelForImageTextToText.from_pretrained(model)
+    moved = [
+        name
+        for name, each in trained.named_parameters()
+        if not torch.equal(each, dict(source.named_parameters())[name])
+    ]
+    assert len(moved) > 0.9 * len(dict(source.named_parameters()))
+    assert train(config(), tmp_path / "run").steps == done.steps  # nothing is left to do
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"model.lora": "{rank = 4, alpha = 8}"},
+        {"run.dtype": "bfloat16", "optim.weights": "stochastic"},
+        {"run.dtype": "bfloat16", "optim.weights": "master"},
+        {"run.method": "sft"},
+        {"grpo.updates": 2, "optim.schedule": "cosine", "optim.warmup": 2},
+    ],
+)
+def test_a_stopped_run_goes_on_exactly(config: Make, tmp_path: Path, how: dict[str, Any]) -> None:
+    whole = train(config(**how), tmp_path / "whole")
+    for number in (1, 3):
+        with pytest.raises(StoppedError):
+            train(config(**how), tmp_path / "part", show=stop_at(number))
+    done = train(config(**how), tmp_path / "part")
+    assert figures(done) == figures(whole)
+    assert same(tmp_path / "part", tmp_path / "whole")
+    assert len({step.loss for step in done.steps}) > 3
+    assert any(step.all is None or step.all.smooth > 0 for step in done.steps)
+
+
+def test_sharing_changes_nothing_but_the_time(config: Make, tmp_path: Path) -> None:
+    """Supervised steps draw nothing, so that both ways see the same."""
+    said: list[str] = []
+    on = train(config(run__method="sft"), tmp_path / "on", say=said.append)
+    assert said == []
+    off = train(config(run__method="sft", run__share_prefix="false"), tmp_path / "off", say=said.append)
+    assert said == ["full forward passes, answer by answer: run.share_prefix is off"]
+    assert [step.loss for step in on.steps] == pytest.approx([step.loss for step in off.steps], rel=1e-4)
+
+
+@pytest.mark.parametrize("how", [{"run.decode_groups": 3}, {"run.recompute": "true"}, {"run.share_prefix": "false"}])
+def test_other_ways_of_computing_also_certify(config: Make, tmp_path: Path, how: dict[str, Any]) -> None:
+    done = train(config(**how), tmp_path / "run")
+    assert all(step.gap < 1e-4 for step in done.steps)
+
+
+def test_how_groups_are_decoded_does_not_change_what_is_drawn(config: Make, tmp_path: Path) -> None:
+    one = train(config(run__steps=2), tmp_path / "one")
+    all_ = train(config(run__steps=2, run__decode_groups=3, run__recompute="true"), tmp_path / "all")
+    assert [each.texts for each in one.shown] == [each.texts for each in all_.shown]
+    assert [step.loss for step in one.steps] == pytest.approx([step.loss for step in all_.steps], abs=1e-5)
+
+
+def test_a_step_in_which_nothing_differs_is_skipped_without_a_kl(config: Make, raw: Path, tmp_path: Path) -> None:
+    """A model that knows nothing is never exactly right."""
+    ignorant = config(model__path=f'"{raw}"', grpo__reward="strict", grpo__kl=0, run__steps=2)
+    done = train(ignorant, tmp_path / "run")
+    assert [step.skipped for step in done.steps] == ["in every group all rewards are equal"] * 2
+    assert all(step.changed == 0 and step.all and step.all.zero_variance == 1 for step in done.steps)
+    held = train(config(model__path=f'"{raw}"', grpo__reward="strict", run__steps=2), tmp_path / "held")
+    assert [step.skipped for step in held.steps] == ["", ""]
+
+
+def test_a_pack_that_is_damaged_in_the_middle_of_a_run(config: Make, small: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(small / "corpus", copy / "corpus")
+    shutil.copytree(small / "data", copy / "data")
+    pack = sorted((copy / "corpus").rglob("*.pack"))[0] if list((copy / "corpus").rglob("*.pack")) else None
+    assert pack is not None, sorted((copy / "corpus").rglob("*"))
+    pack.write_bytes(pack.read_bytes()[: pack.stat().st_size // 2])
+    done = train(config(data__path=f'"{copy / "data"}"', data__corpus=f'"{copy / "corpus"}"'), tmp_path / "run")
+    assert done.manifest is not None
+    assert done.failures
+    assert sum(step.failed for step in done.steps) == len(done.failures)
+    assert all(pack.name in failure.error for failure in done.failures)
+    assert len(done.failures) < 18
+
+
+def test_nothing_can_be_shown(config: Make, small: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(small, copy)
+    for pack in (copy / "corpus").rglob("*.pack"):
+        pack.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"step 1: not one question could be shown: .*There is no checkpoint yet"):
+        train(config(data__path=f'"{copy / "data"}"', data__corpus=f'"{copy / "corpus"}"'), tmp_path / "run")
+
+
+def spoiled(model: Path, to: Path) -> Path:
+    shutil.copytree(model, to)
+    tensors = load_file(to / "model.safetensors")
+    name = next(name for name in tensors if name.endswith("layers.1.mlp.down_proj.weight"))
+    tensors[name][0, 0] = torch.nan
+    save_file(tensors, to / "model.safetensors", metadata={"format": "pt"})
+    return to
+
+
+def test_weights_that_are_no_numbers(config: Make, model: Path, tmp_path: Path) -> None:
+    broken = spoiled(model, tmp_path / "broken")
+    with pytest.raises(ValueError, match=r"no numbers.*spoilt.*--optim.lr.*There is no checkpoint yet"):
+        train(config(model__path=f'"{broken}"'), tmp_path / "run")
+    with pytest.raises(ValueError, match="step 3: the gradient is no number for 3 steps"):
+        train(config(model__path=f'"{broken}"', run__method="sft"), tmp_path / "sft")
+    assert [step.skipped for step in read_train_run(tmp_path / "sft").steps] == ["the gradient is not finite"] * 3
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"model.path": ""}, "model.path is not set: give --model.path=FOLDER"),
+        ({"data.path": ""}, "data.path is not set"),
+        ({"data.path": "nowhere"}, "nowhere"),
+        ({"model.path": "nowhere"}, "nowhere: no such folder"),
+        ({"data.columns": '["jigsaw/9"]'}, "there is no 'jigsaw/9'"),
+        ({"run.device": "gpu"}, "device=gpu"),
+        ({"model.layout": "odd"}, "odd"),
+    ],
+)
+def test_what_cannot_be_done_is_told_first(config: Make, tmp_path: Path, how: dict[str, Any], said: str) -> None:
+    with pytest.raises((ValueError, OSError)) as caught:
+        train(config(**how), tmp_path / "run")
+    assert said in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_clock_that_the_family_cannot_tell(config: Make, small: Path, tmp_path: Path) -> None:
+    """Qwen2.5-VL can only be told steps of equal length, which a clock that was moved to key frames has not."""
+    index(small / "videos", tmp_path / "corpus", Plan(kind="snap", frames=16, max_pixels=4096))
+    uneven = {"grounding/mirror": COLUMNS["grounding/mirror"]}
+    mixture = recipe.Mixture(Recipe(name="uneven", max_pixels=4096, columns=uneven), "uneven")
+    build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", wording=load_wording())
+    other = make_tiny(tmp_path / "other", family="qwen2_5_vl", width=64, layers=2)
+    asked = config(model__path=f'"{other}"', data__path=f'"{tmp_path / "data"}"')
+    with pytest.raises(ValueError, match=r"data, column grounding/mirror: .*can only be told equal steps"):
+        train(asked, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_was_asked_otherwise(config: Make, tmp_path: Path) -> None:
+    with pytest.raises(StoppedError):
+        train(config(), tmp_path / "run", show=stop_at(2))
+    with pytest.raises(ValueError, match=r"optim.lr is 0.001 there, 0.01 here.*Choose another --out"):
+        train(config(optim__lr=0.01), tmp_path / "run")
+    train(config(log__save_every=3, data__threads=2), tmp_path / "run")
+
+
+def test_questions_that_changed_meanwhile(config: Make, small: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoppedError):
+        train(config(), tmp_path / "run", show=stop_at(3))
+    build(
+        recipe.Mixture(Recipe(name="small", max_pixels=4096, columns=COLUMNS), "small"),
+        Corpus(small / "corpus"),
+        tmp_path / "other",
+        wording=load_wording(),
+        seed=1,
+    )
+    with pytest.raises(ValueError, match="was trained on other questions than"):
+        train(config(data__path=f'"{tmp_path / "other"}"'), tmp_path / "run")
+
+
+def test_recipes_are_whole() -> None:
+    assert {"train-paper", "train-1xh200"} <= set(names())
+    for name in names():
+        load_config(name)
+    paper = load_config("train-paper")
+    assert (paper.run.batch, paper.grpo.rollouts, paper.grpo.kl, paper.optim.lr) == (64, 8, 1e-3, 1e-6)
+    assert (paper.grpo.clip_low, paper.grpo.aggregate, paper.optim.clip_norm) == (0.2, "token", 1.0)

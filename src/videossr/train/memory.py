@@ -115,9 +115,7 @@ def plan_run(
 def empty_model(shape: Any, config: TrainConfig, dtype: torch.dtype) -> Any:
     """A model as it will learn, without weights, of a configuration of transformers."""
     with torch.device("meta"):
-        model = transformers.AutoModelForImageTextToText.from_config(
-            shape, dtype=dtype, attn_implementation=ATTENTION
-        )
+        model = transformers.AutoModelForImageTextToText.from_config(shape, dtype=dtype, attn_implementation=ATTENTION)
         patches = model.model.visual.patch_embed
         if patches.proj.kernel_size == patches.proj.stride:
             patches.proj = LinearPatches(patches.proj)
@@ -147,17 +145,18 @@ def memory_plan(model: Any, config: TrainConfig, load: Load, processes: int = 1)
     cache = _cache(model, config, load) if grpo else 0
     text = base.config.get_text_config()
     scores = load.answers * load.tokens * text.vocab_size * 4
-    gathered = _gathered(base) if parts > 1 else 0
     state: When = "host" if away else "always"
     widest = max(each.numel() for each in trained)
     return MemoryPlan(
         (
             Row("weights", weights // parts, "always"),
-            Row("reference", weights // parts if needs_copy(config) else 0, "always"),
-            Row("gradients, float32", 4 * count // parts, "always"),
+            Row("reference", weights if needs_copy(config) else 0, "always"),
+            # Weights are gathered once a step, and gradients dealt out once: see `videossr.train.parallel.Shards`.
+            Row("weights, gathered", weights if parts > 1 else 0, "group"),
+            Row("gradients, float32", 4 * count, "group" if parts > 1 else "always"),
+            Row("gradients, dealt out", 4 * count // parts if parts > 1 else 0, "step"),
             Row("masters, float32", 4 * halves // parts if config.optim.weights == "master" else 0, state),
             Row(f"moments, {config.optim.moments}", _moments(config, count) // parts, state),
-            Row("gathered weights", gathered, "group"),
             Row("prompt, for the way back", groups * keeps.prompt, "group"),
             Row("cache for sampling", groups * cache, "sampling"),
             Row("scores of a token", 4 * groups * load.answers * text.vocab_size * 4 if grpo else 0, "sampling"),
@@ -216,6 +215,8 @@ def _cure(
             continue
         if _changed(config, [change]) == config:
             continue
+        if change == "optim.moments=8bit" and processes > 1 and _changed(config, tried).run.sharding == "fsdp":
+            continue  # these two do not go together
         tried = [each for each in tried if each.split("=")[0] != change.split("=")[0]] + [change]
         if fits(_changed(config, tried)):
             break
@@ -248,12 +249,6 @@ def _cache(model: Any, config: TrainConfig, load: Load) -> int:
     tokens = copies * load.prompt + load.answers * load.tokens
     dtype: torch.dtype = base_of(model).dtype
     return 2 * int(text.num_hidden_layers) * int(text.num_key_value_heads) * int(width) * tokens * dtype.itemsize
-
-
-def _gathered(base: Any) -> int:
-    """What FSDP has whole at a time: all that is outside of the layers, and two layers."""
-    layers = [sum(map(_size, layer.parameters())) for layer in base.model.language_model.layers]
-    return sum(map(_size, base.parameters())) - sum(layers) + 2 * max(layers)
 
 
 def _size(tensor: torch.Tensor) -> int:

@@ -36,6 +36,10 @@ PEAKS = {
 """Dense bfloat16 operations a second, by words in the name of a card, from the makers' data sheets."""
 
 
+TRIAL = 0.2
+"""Seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Load:
     """What one question asks of a model.
@@ -171,7 +175,7 @@ class Counter:
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second that a device could do: of a known card by its name, of another by a trial of a second.
+    """Operations a second that a device could do: of a known card by its name, of another by a short trial.
 
     The trial is a product of matrices, so it tells what is reached and not what was promised.
     """
@@ -183,7 +187,7 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
     side = 4096 if device.type == "cuda" else 1024
     left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     best = float("inf")
-    until = time.perf_counter() + 1
+    until = time.perf_counter() + TRIAL
     while time.perf_counter() < until:
         start = time.perf_counter()
         float((left @ right)[0, 0])  # the device is waited for

@@ -17,6 +17,7 @@ from videossr.questions import Questions
 from videossr.rewards import scorer
 from videossr.train.config import TrainConfig
 from videossr.train.facts import summary
+from videossr.train.flops import Counter, peak_flops
 from videossr.train.groups import Asked, Group, Learned, Learner
 from videossr.train.optim import Optimizer, StepFacts
 from videossr.train.order import batch_at
@@ -84,6 +85,9 @@ class Trainer:
         self._chosen = chosen
         self._steps = steps
         self._watch = Watch(policy.device)
+        self._work = Counter(policy.model, config)
+        peak = config.run.peak_tflops
+        self._peak = peak * 1e12 if peak else peak_flops(policy.device, policy.model.dtype)
         self._watch.vision(policy.tower)
         self._learner = Learner(policy, config, self._watch)
         self._ahead = Ahead(
@@ -114,10 +118,11 @@ class Trainer:
         self._parts.gather()
         facts, skipped = took(number, mine, done)
         self._parts.release()
-        loss, weight, failed, asked = self._world.sum(
+        loss, weight, work, failed, asked = self._world.sum(
             [
                 sum(each.loss for each in done.learned),
                 sum(each.weight for each in done.learned),
+                sum(self._work.group(each.load).needed for each in done.learned),
                 len(done.failures),
                 mine,
             ]
@@ -139,6 +144,7 @@ class Trainer:
             seconds=_slowest(self._world.gather(seconds)),
             wall=wall,
             prompts_per_second=asked / wall,
+            mfu=work / wall / self._peak / self._world.size,
             memory_gib=max(self._world.gather(used_gib(self._policy.device))),
             all=means.all if means else None,
             tasks=means.tasks if means else {},

@@ -145,18 +145,17 @@ def memory_plan(model: Any, config: TrainConfig, load: Load, processes: int = 1)
     cache = _cache(model, config, load) if grpo else 0
     text = base.config.get_text_config()
     scores = load.answers * load.tokens * text.vocab_size * 4
+    whole = parts > 1  # within a step, see `videossr.train.parallel.Shards`
     state: When = "host" if away else "always"
     widest = max(each.numel() for each in trained)
     return MemoryPlan(
         (
             Row("weights", weights // parts, "always"),
             Row("reference", weights if needs_copy(config) else 0, "always"),
-            # Weights are gathered once a step, and gradients dealt out once: see `videossr.train.parallel.Shards`.
-            Row("weights, gathered", weights if parts > 1 else 0, "group"),
-            Row("gradients, float32", 4 * count, "group" if parts > 1 else "always"),
-            Row("gradients, dealt out", 4 * count // parts if parts > 1 else 0, "step"),
+            Row("gradients, float32", 4 * count // parts, "always"),
             Row("masters, float32", 4 * halves // parts if config.optim.weights == "master" else 0, state),
             Row(f"moments, {config.optim.moments}", _moments(config, count) // parts, state),
+            Row("weights and gradients that are not sharded yet", weights + 4 * count if whole else 0, "group"),
             Row("prompt, for the way back", groups * keeps.prompt, "group"),
             Row("cache for sampling", groups * cache, "sampling"),
             Row("scores of a token", 4 * groups * load.answers * text.vocab_size * 4 if grpo else 0, "sampling"),

@@ -208,5 +208,5 @@ def _add_up(tensors: Sequence[torch.Tensor]) -> None:
     """Replaces tensors by their sums over all processes."""
     flat = torch.cat([each.reshape(-1) for each in tensors])
     dist.all_reduce(flat)
-    for each, summed in zip(tensors, flat.split([each.numel() for each in tensors]), strict=True):
+    for each, summed in zip(tensors, torch.split(flat, [each.numel() for each in tensors]), strict=True):
         each.copy_(summed.view(each.shape))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
@@ -23,8 +24,10 @@ from videossr.questions import Questions, open_questions
 from videossr.store import Place, is_local, place, workshop, write_text
 from videossr.train.checkpoint import latest, model_card, restore, save, step_of
 from videossr.train.config import TrainConfig, plain
+from videossr.train.flops import Load, load_of
 from videossr.train.log import Log
 from videossr.train.loop import NOT_FINITE, Made, Trainer, used_gib
+from videossr.train.memory import MemoryPlan, plan_run
 from videossr.train.optim import Optimizer
 from videossr.train.order import choose, steps_in
 from videossr.train.parallel import Parts, World, processes, spread
@@ -36,6 +39,9 @@ FREE = ("data.path", "data.corpus", "data.threads", "data.ahead_mb", "run.memory
 
 REFUSED = 3
 """Steps in a row whose gradient is no number, after which a run ends."""
+
+TRIES = 8
+"""Questions of a kind that are tried, until one can be shown."""
 
 LIBRARIES = ("torch", "transformers", "accelerate", "peft", "torchao")
 
@@ -79,10 +85,14 @@ def train(
         total = config.run.steps or steps_in(len(chosen), config.run.batch, config.run.epochs)
         device = find_device(config.run.device)
         source = open_checkpoint(config.model.path, config.model.layout)
-        _check_questions(questions, chosen, columns, source)
+        load = _largest(questions, chosen, columns, source, config)
         with _ours(folder, config, world) as complete:
             if complete:
                 return read_train_run(folder)
+            plan, short = plan_run(source.folder, config, load, device, world.size)
+            say(f"memory for groups of {load.answers} answers behind {load.prompt} tokens, as planned:\n{plan.table()}")
+            if short:
+                raise ValueError(short)
             policy = load_policy(source, config, device)
             if policy.unshared:
                 say(f"full forward passes, answer by answer: {policy.unshared}")
@@ -90,7 +100,7 @@ def train(
             optimizer = Optimizer(
                 policy.model.named_parameters(), config.optim, steps=total * config.grpo.updates, seed=config.run.seed
             )
-            run = _Sitting(folder, config, questions, policy, optimizer, parts, total, show, say)
+            run = _Sitting(folder, config, questions, policy, optimizer, parts, plan, total, show, say)
             run.go_on()
             run.make_steps(chosen, within)
             return read_train_run(folder)
@@ -128,12 +138,14 @@ class _Sitting:
         policy: Policy,
         optimizer: Optimizer,
         parts: Parts,
+        plan: MemoryPlan,
         total: int,
         show: Callable[[Step, int], None],
         say: Callable[[str], None],
     ) -> None:
         self._folder, self._config, self._questions = folder, config, questions
         self._policy, self._optimizer, self._parts = policy, optimizer, parts
+        self._plan = plan
         self._total, self._show, self._say = total, show, say
         self._done, self._before = 0, 0.0
         self._started = time.monotonic()
@@ -253,7 +265,8 @@ class _Sitting:
             "trained": sum(each.numel() for each in parameters if each.requires_grad),
             "processes": self._parts.world.size,
             "full forward passes": self._policy.unshared or "none: prefixes are shared",
-            "memory_gib": used_gib(self._policy.device),
+            "memory_gib": round(used_gib(self._policy.device), 3),
+            "planned_gib": self._plan.facts(),
         }
         manifest = TrainManifest(
             steps=self._total,
@@ -266,20 +279,36 @@ class _Sitting:
         write_text(self._folder / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n")
 
 
-def _check_questions(questions: Questions, chosen: Sequence[int], columns: Sequence[str], source: Checkpoint) -> None:
-    """Raises ValueError where the model's family cannot be shown one of the kinds of questions.
+def _largest(
+    questions: Questions, chosen: Sequence[int], columns: Sequence[str], source: Checkpoint, config: TrainConfig
+) -> Load:
+    """What the largest of the kinds of questions asks of the model, one of each looked at.
 
-    Frames that cannot be read are no reason: a run leaves such questions out and goes on.
+    Frames that cannot be read are no reason to stop: a run leaves such questions out and goes on. Raises ValueError
+    where the model's family cannot be shown one of the kinds, or none could be read.
     """
-    for index in {columns[index]: index for index in reversed(chosen)}.values():
+    loads, failed = [], None
+    tries: dict[str, int] = defaultdict(int)
+    for index in chosen:
+        column = columns[index]
+        if tries[column] >= TRIES:
+            continue
+        tries[column] += 1
         try:
             question, clips = questions.question(index), questions.clips(index)
-        except Exception:
+        except Exception as error:  # whatever damaged rows and packs raise
+            failed = error
             continue
         try:
-            source.build(question, clips)
+            prompt = source.build(question, clips)
         except ValueError as error:
-            raise ValueError(f"{questions.path}, column {columns[index]}: {error}") from error
+            raise ValueError(f"{questions.path}, column {column}: {error}") from error
+        answers = (config.grpo.rollouts, config.grpo.max_tokens)
+        loads.append(load_of(prompt, *answers if config.run.method == "grpo" else (1, len(question.answer) + 1)))
+        tries[column] = TRIES
+    if not loads:
+        raise ValueError(f"{questions.path}: not one of its first questions can be shown: {failed}")
+    return max(loads, key=lambda load: (load.prompt, load.patches))
 
 
 def _check_same(folder: Path, config: TrainConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -42,6 +43,8 @@ def command(
     asked = load_config(config, dict(map(_assignment, overrides)))
     with Live(console) as live:
         done = train(asked, out, show=live.show, within=live.within, say=console.print)
+    if int(os.environ.get("RANK", "0")):  # torchrun's name for which of several processes this is
+        return
     last = done.steps[-1]
     console.print(
         f"{last.step} steps in {out}; the model is {out}/model. Look at it: videossr report {out} --out NEW.html"

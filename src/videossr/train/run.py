@@ -34,7 +34,10 @@ from videossr.train.policy import Policy, load_policy
 from videossr.train.runs import CONFIG, MANIFEST, Step, TrainManifest, TrainRun, read_train_run
 from videossr.train.trackers import check_trackers, tracking
 
-FREE = ("data.path", "data.corpus", "data.threads", "data.ahead_mb", "run.memory_gib", "run.peak_tflops", "log.")
+FREE = (
+    *("data.path", "data.corpus", "data.threads", "data.ahead_mb"),
+    *("run.sharding", "run.memory_gib", "run.peak_tflops", "log."),
+)
 """What may be otherwise when a run goes on: where things lie, how fast they come, and what is kept."""
 
 REFUSED = 3

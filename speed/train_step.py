@@ -154,13 +154,14 @@ def make_questions(clips: Path, out: Path, frames: int) -> None:
     """A dataset of counting questions."""
     corpus = out.with_name(f"corpus-{frames}")
     index(clips, corpus, plan=Plan(frames=frames))
-    columns: dict[str, Any] = {"counting/easy": {"task": "counting", "count": 8}}
+    knobs = {"frames": frames, "slots_max": 1, "min_gap": 0, "instances_max": 4}  # so that 8 frames have room
+    columns: dict[str, Any] = {"counting": {"task": "counting", "count": 8, "knobs": knobs}}
     mixture = recipe.Mixture(Recipe(name="speed", columns=columns), "speed")
     build(mixture, Corpus(corpus), out, wording=load_wording())
 
 
 def make_model(folder: Path, tokens: int) -> None:
-    """A model that writes fours and commas, about three fours in so many tokens, and never ends by itself.
+    """A model that writes threes and commas, about three threes in so many tokens, and never ends by itself.
 
     Many such answers name three numbers, some of which are near. From weights that are wholly random all answers would
     be worth nothing, so that a trainer may leave a step out, and those that end early would be less work. Here one
@@ -174,8 +175,8 @@ def make_model(folder: Path, tokens: int) -> None:
     head = weights["lm_head.weight"]
     head *= 0.3
     head[:, 0] = -3.0
-    four, comma = tokenizer.convert_tokens_to_ids(["4", ","])
-    head[four, 0] = 3.0
+    three, comma = tokenizer.convert_tokens_to_ids(["3", ","])
+    head[three, 0] = 3.0
     head[comma, 0] = 3.0 + math.log((tokens - 3) / 3) / state
     safetensors.torch.save_file(weights, folder / "model.safetensors", {"format": "pt"})
 

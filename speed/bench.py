@@ -69,7 +69,7 @@ def plain(model: Any, maker: Local, questions: VideoSSRDataset, decoding: Decodi
     begun, worked = time.perf_counter(), time.process_time()
     for number in range(len(questions)):
         before = time.perf_counter()
-        prompt = maker._build(questions.question(number), questions.clips(number))
+        prompt = maker._checkpoint.build(questions.question(number), questions.clips(number))
         pixels = torch.from_numpy(prompt.pixels())
         waited += time.perf_counter() - before
         with torch.inference_mode():
@@ -84,7 +84,9 @@ def plain(model: Any, maker: Local, questions: VideoSSRDataset, decoding: Decodi
                 num_return_sequences=decoding.n,
                 suppress_tokens=[model.config.image_token_id, model.config.video_token_id],
             )
-        texts.append(tuple(maker._tokenizer.batch_decode(out[:, len(prompt.ids) :], skip_special_tokens=True)))
+        texts.append(
+            tuple(maker._checkpoint.tokenizer.batch_decode(out[:, len(prompt.ids) :], skip_special_tokens=True))
+        )
     return Turn(texts, time.perf_counter() - begun, time.process_time() - worked, waited)
 
 

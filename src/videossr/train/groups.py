@@ -5,7 +5,7 @@ What one process does with its part of a batch, group by group. Exercised by `vi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from videossr.rewards import Scores as Rewards
 from videossr.rewards import scorer
 from videossr.train.config import TrainConfig
 from videossr.train.facts import GroupFacts
+from videossr.train.flops import Load, load_of
 from videossr.train.grpo import advantages, group_loss, is_noise
 from videossr.train.policy import Policy, remembering
 from videossr.train.prefix import Prefix, Scores, answer_scores, full_scores, read_prefix
@@ -67,6 +68,7 @@ class Learned:
     Attributes:
         loss: not yet divided.
         weight: by whose sum over the batch the losses and gradients are divided.
+        load: what it asked of the model.
         gap: largest difference of a log-probability between sampling and loss, in nats.
         pulled: whether it has a gradient at all.
         facts: of the answers; None where none was drawn.
@@ -74,6 +76,7 @@ class Learned:
 
     loss: float
     weight: float
+    load: Load
     gap: float = 0.0
     pulled: bool = True
     facts: GroupFacts | None = field(default=None)
@@ -82,11 +85,8 @@ class Learned:
 class Learner:
     """Draws groups of answers and adds their gradients to those of the model's weights."""
 
-    def __init__(
-        self, policy: Policy, config: TrainConfig, watch: Watch, going_on: Callable[[bool], bool] = bool
-    ) -> None:
-        """`going_on` is that of `videossr.train.sample.sample`."""
-        self._policy, self._config, self._watch, self._going_on = policy, config, watch, going_on
+    def __init__(self, policy: Policy, config: TrainConfig, watch: Watch) -> None:
+        self._policy, self._config, self._watch = policy, config, watch
         self._banned = policy.checkpoint.placeholders
         self._shared = not policy.unshared
 
@@ -114,7 +114,6 @@ class Learner:
                 ends=policy.ends,
                 temperature=config.grpo.temperature,
                 banned=self._banned,
-                going_on=self._going_on,
             )
         kept = prefixes if graph and self._shared else [None] * len(asked)
         flat = [answer for answers in drawn for answer in answers]
@@ -170,7 +169,8 @@ class Learner:
             kl=kl,
             entropy=entropy,
         )
-        return Learned(loss, weight, gap, pulled, facts)
+        load = load_of(group.asked.prompt, len(answers), max(map(len, answers)))
+        return Learned(loss, weight, load, gap, pulled, facts)
 
     def imitate(self, asked: Asked) -> Learned:
         """Adds the gradient of the gold answer's negated log-probability, summed over its tokens."""
@@ -188,7 +188,7 @@ class Learner:
                 )
                 loss = -scores.logprobs.sum()
                 torch.autograd.backward(loss)
-        return Learned(float(loss.detach()), float(len(gold[0])))
+        return Learned(float(loss.detach()), float(len(gold[0])), load_of(asked.prompt, 1, len(gold[0])))
 
     def _read(self, inputs: dict[str, torch.Tensor]) -> Iterator[Prefix]:
         """One prefix where it is shared, else one for each answer, read `run.rows` at once."""

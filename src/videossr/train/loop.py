@@ -17,10 +17,11 @@ from videossr.questions import Questions
 from videossr.rewards import scorer
 from videossr.train.config import TrainConfig
 from videossr.train.facts import summary
+from videossr.train.flops import Counter, peak_flops
 from videossr.train.groups import Asked, Group, Learned, Learner
 from videossr.train.optim import Optimizer, StepFacts
 from videossr.train.order import batch_at
-from videossr.train.parallel import World
+from videossr.train.parallel import Copies, Parts, World
 from videossr.train.policy import Policy
 from videossr.train.runs import Failure, Shown, Step
 from videossr.train.watch import Watch
@@ -64,7 +65,7 @@ class Trainer:
         optimizer: Optimizer,
         *,
         steps: range,
-        world: World | None = None,
+        parts: Parts | None = None,
         within: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         """Args as follows.
@@ -73,16 +74,20 @@ class Trainer:
         questions, chosen: the data set, and which of it the run is trained on.
         policy, optimizer: what learns, and how.
         steps: those that are to be made, from 1.
-        world: the processes of the run.
+        parts: how it lies over the processes of the run; by default this one has it all.
         within: told how many of this process's groups of the step are done.
         """
         self._config, self._questions, self._policy, self._optimizer = config, questions, policy, optimizer
-        self._world = world or World()
+        self._parts = parts or Copies(World())
+        self._world = self._parts.world
         self._within = within
         self._columns = [questions.column(index) for index in range(len(questions))]
         self._chosen = chosen
         self._steps = steps
         self._watch = Watch(policy.device)
+        self._work = Counter(policy.model, config)
+        peak = config.run.peak_tflops
+        self._peak = peak * 1e12 if peak else peak_flops(policy.device, policy.model.dtype)
         self._watch.vision(policy.tower)
         self._learner = Learner(policy, config, self._watch)
         self._ahead = Ahead(
@@ -110,11 +115,14 @@ class Trainer:
         mine = len(self._world.mine(self._batch(number)))
         took = self._imitate if self._config.run.method == "sft" else self._explore
         done = _Sum()
+        self._parts.gather()
         facts, skipped = took(number, mine, done)
-        loss, weight, failed, asked = self._world.sum(
+        self._parts.release()
+        loss, weight, work, failed, asked = self._world.sum(
             [
                 sum(each.loss for each in done.learned),
                 sum(each.weight for each in done.learned),
+                sum(self._work.group(each.load).needed for each in done.learned),
                 len(done.failures),
                 mine,
             ]
@@ -136,6 +144,7 @@ class Trainer:
             seconds=_slowest(self._world.gather(seconds)),
             wall=wall,
             prompts_per_second=asked / wall,
+            mfu=work / wall / self._peak / self._world.size,
             memory_gib=max(self._world.gather(used_gib(self._policy.device))),
             all=means.all if means else None,
             tasks=means.tasks if means else {},
@@ -157,6 +166,7 @@ class Trainer:
         if once:
             return self._update(number, done.learned)
         for part in range(config.grpo.updates):
+            self._parts.gather()
             before = len(done.learned)
             self._learn(done.groups[part :: config.grpo.updates], mine, done, old=part > 0)
             facts, skipped = self._update((number - 1) * config.grpo.updates + part + 1, done.learned[before:])
@@ -191,7 +201,8 @@ class Trainer:
             self._optimizer.zero()
             return None, "no question could be shown" if not weight else "in every group all rewards are equal"
         with self._watch("optimizer"):
-            facts = self._optimizer.step(number, 1 / weight)
+            self._parts.reduce(self._optimizer)
+            facts = self._optimizer.step(number, self._parts.factor / weight)
         return facts, NOT_FINITE if facts.refused else ""
 
     def _batch(self, number: int) -> list[int]:

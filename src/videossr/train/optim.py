@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn import Parameter
 
 from videossr.train.config import OptimConfig
@@ -73,6 +73,10 @@ class _Slot:
         """What this process holds of it, in a row. Shares its memory."""
         return _local(self.parameter.detach()).view(-1)
 
+    def state(self) -> list[State]:
+        """What a checkpoint keeps of each piece."""
+        return [{"master": piece.master, "adam": piece.adam.state_dict()["state"]} for piece in self.pieces]
+
     @property
     def total(self) -> Tensor | None:
         """The float32 gradient so far, as this process holds it."""
@@ -120,9 +124,14 @@ class Optimizer:
         if not self._slots:
             raise ValueError("nothing to train: no weight of the model requires a gradient")
 
-    def gradients(self) -> Iterator[tuple[str, Tensor]]:
-        """The float32 gradients so far, by name, of what this process holds: to be changed in place, if at all."""
+    def gradients(self, also: Container[str] = ()) -> Iterator[tuple[str, Tensor]]:
+        """The float32 gradients so far, by name, of what this process holds: to be changed in place, if at all.
+
+        Those of the names in `also` begin as 0 where there are none.
+        """
         for name, slot in self._slots.items():
+            if slot.total is None and name in also:
+                slot.gradient = torch.zeros_like(slot.weights, dtype=torch.float32).view_as(_local(slot.parameter))
             if slot.total is not None:
                 yield name, slot.total
 
@@ -177,18 +186,22 @@ class Optimizer:
         return changed
 
     def state_dict(self) -> State:
-        """All that a resumed run needs beside the weights, for `torch.save`: of a sharded run, this process's part."""
+        """All that a resumed run needs beside the weights, for `torch.save`.
+
+        Of sharded parameters the whole, gathered over their processes, which must all call it; on all but the first of
+        them nothing is left of it.
+        """
         return {
             "weights": self._settings.weights,
             "moments": self._settings.moments,
-            "slots": {
-                name: [{"master": piece.master, "adam": piece.adam.state_dict()["state"]} for piece in slot.pieces]
-                for name, slot in self._slots.items()
-            },
+            "slots": {name: _whole(slot.parameter, slot.state()) for name, slot in self._slots.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a state. Raises ValueError where it is that of another model or other settings."""
+        """Goes on from a state; of sharded parameters each process takes its part.
+
+        Raises ValueError where it is that of another model or other settings.
+        """
         for knob in ("weights", "moments"):
             mine = getattr(self._settings, knob)
             if state[knob] != mine:
@@ -197,9 +210,10 @@ class Optimizer:
         if strange := sorted(saved.keys() ^ self._slots.keys()):
             raise ValueError(f"the checkpoint trains other weights, {len(strange)} in all, such as {strange[0]}")
         for name, slot in self._slots.items():
-            if len(saved[name]) != len(slot.pieces):
-                raise ValueError(f"the checkpoint's {name} has another size, or lies on another number of processes")
-            for piece, kept in zip(slot.pieces, saved[name], strict=True):
+            pieces = _part(slot.parameter, saved[name])
+            if len(pieces) != len(slot.pieces):
+                raise ValueError(f"the checkpoint's {name} has another size")
+            for piece, kept in zip(slot.pieces, pieces, strict=True):
                 if (piece.master is None) != (kept["master"] is None):
                     raise ValueError(f"the checkpoint's {name} is of another dtype")
                 if piece.master is not None:
@@ -287,6 +301,61 @@ def _present(slot: _Slot) -> Tensor:
 
 def _local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def _whole(parameter: Parameter, pieces: list[State]) -> list[State]:
+    """The pieces of a whole parameter, in this machine's memory, from those of its parts."""
+    if not isinstance(parameter, DTensor):
+        return pieces
+    local = parameter.to_local()
+
+    def gathered(parts: list[Tensor]) -> list[Tensor]:
+        part = DTensor.from_local(
+            torch.cat(parts).to(local.device).view_as(local),
+            parameter.device_mesh,
+            parameter.placements,
+            shape=parameter.shape,
+            stride=parameter.stride(),
+        )
+        whole = part.full_tensor()
+        return list(torch.split(whole.cpu().reshape(-1), PIECE)) if dist.get_rank() == 0 else []
+
+    return _rows(pieces, gathered, len(pieces))
+
+
+def _part(parameter: Parameter, pieces: list[State]) -> list[State]:
+    """The pieces of this process's part of a parameter, from those of the whole."""
+    if not isinstance(parameter, DTensor):
+        return pieces
+
+    def taken(parts: list[Tensor]) -> list[Tensor]:
+        whole = torch.cat(parts).view(parameter.shape).to(parameter.to_local().device)
+        part = distribute_tensor(whole, parameter.device_mesh, parameter.placements)
+        return list(torch.split(part.to_local().reshape(-1), PIECE))
+
+    return _rows(pieces, taken, len(torch.split(parameter.to_local().reshape(-1), PIECE)))
+
+
+def _rows(pieces: list[State], change: Callable[[list[Tensor]], list[Tensor]], empty: int) -> list[State]:
+    """Pieces whose tensors are others, so many where there are none; what is one number is the same for all pieces."""
+    adams = [state for piece in pieces for state in piece["adam"].values()]
+    masters = change([piece["master"] for piece in pieces]) if pieces[0]["master"] is not None else None
+    moments: dict[str, list[Tensor]] = {}
+    shared: dict[str, Any] = {}
+    for name, value in (adams[0] if adams else {}).items():
+        if isinstance(value, Tensor) and value.dim():
+            moments[name] = change([state[name] for state in adams])
+        else:
+            shared[name] = value
+    tensors = [*([] if masters is None else [masters]), *moments.values()]
+    count = len(tensors[0]) if tensors else empty
+    return [
+        {
+            "master": None if masters is None else masters[k],
+            "adam": {0: {**shared, **{name: rows[k] for name, rows in moments.items()}}} if adams else {},
+        }
+        for k in range(count)
+    ]
 
 
 def _over_all(numbers: Iterable[tuple[Parameter, Tensor]]) -> float:

@@ -45,11 +45,19 @@ class Policy:
     unshared: str
 
     @property
-    def tower(self) -> torch.nn.Module:
+    def tower(self) -> Any:
         """The vision tower."""
-        model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-        tower: torch.nn.Module = model.model.visual
-        return tower
+        return self._base.model.visual
+
+    @property
+    def layers(self) -> Any:
+        """Those of the language model."""
+        return self._base.model.language_model.layers
+
+    @property
+    def _base(self) -> Any:
+        """The model of transformers, out of peft's."""
+        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
 
     def prompt(self, question: Question, clips: Sequence[Clip], room: int) -> Prompt:
         """What is put to it. Raises ValueError where the prompt and `room` tokens are more than it can hold."""
@@ -83,20 +91,30 @@ def load_policy(checkpoint: Checkpoint, config: TrainConfig, device: torch.devic
 
     Raises ValueError that says what cannot be loaded or which library is missing.
     """
-    dtype = config.run.dtype
-    if dtype == "auto":
-        dtype = "float32" if device.type == "cpu" else "bfloat16"
-    model = checkpoint.load(device, dtype, ATTENTION)
+    model = checkpoint.load(device, dtype_on(device, config), ATTENTION)
     unshared = can_share(model) if config.run.share_prefix else "run.share_prefix is off"
     ends, limit = end_tokens(model, checkpoint.tokenizer), int(model.config.get_text_config().max_position_embeddings)
+    frozen = copy.deepcopy(model).requires_grad_(False) if needs_copy(config) else None
+    model = learning(model, config)
+    return Policy(checkpoint, model, frozen, device, ends, limit, unshared)
+
+
+def dtype_on(device: torch.device, config: TrainConfig) -> str:
+    """Of weights and arithmetic, as torch names it."""
+    chosen = config.run.dtype
+    return chosen if chosen != "auto" else "float32" if device.type == "cpu" else "bfloat16"
+
+
+def needs_copy(config: TrainConfig) -> bool:
+    """Whether a run is held to a copy of its model: with adapters it is the model without them."""
+    return config.run.method == "grpo" and config.grpo.kl > 0 and config.model.lora is None
+
+
+def learning(model: Any, config: TrainConfig) -> Any:
+    """The model with what is not to learn frozen and adapters in place. Raises ValueError for a missing library."""
     if not config.model.train_vision:
         model.model.visual.requires_grad_(False)
-    frozen = None
-    if config.model.lora is not None:
-        model = _adapted(model, config.model.lora, config)
-    elif config.run.method == "grpo" and config.grpo.kl:
-        frozen = copy.deepcopy(model).requires_grad_(False)
-    return Policy(checkpoint, model, frozen, device, ends, limit, unshared)
+    return model if config.model.lora is None else _adapted(model, config.model.lora, config)
 
 
 def remembering(policy: Policy, config: TrainConfig) -> AbstractContextManager[None]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,10 +24,13 @@ from videossr.questions import Questions, open_questions
 from videossr.store import Place, is_local, place, workshop, write_text
 from videossr.train.checkpoint import latest, model_card, restore, save, step_of
 from videossr.train.config import TrainConfig, plain
+from videossr.train.flops import Load, load_of
 from videossr.train.log import Log
 from videossr.train.loop import NOT_FINITE, Made, Trainer, used_gib
+from videossr.train.memory import MemoryPlan, plan_run
 from videossr.train.optim import Optimizer
 from videossr.train.order import choose, steps_in
+from videossr.train.parallel import Parts, World, processes, spread
 from videossr.train.policy import Policy, load_policy
 from videossr.train.runs import CONFIG, MANIFEST, Step, TrainManifest, TrainRun, read_train_run
 
@@ -35,6 +39,9 @@ FREE = ("data.path", "data.corpus", "data.threads", "data.ahead_mb", "run.memory
 
 REFUSED = 3
 """Steps in a row whose gradient is no number, after which a run ends."""
+
+TRIES = 8
+"""Questions of a kind that are tried, until one can be shown."""
 
 LIBRARIES = ("torch", "transformers", "accelerate", "peft", "torchao")
 
@@ -69,31 +76,55 @@ def train(
     if not config.model.path or not config.data.path:
         missing = "model.path" if not config.model.path else "data.path"
         raise ValueError(f"{missing} is not set: give --{missing}=FOLDER")
-    questions = open_questions(config.data.path, corpus=config.data.corpus)
-    columns = [questions.column(index) for index in range(len(questions))]
-    chosen = choose(columns, config.data.columns, config.data.share, config.run.seed)
-    total = config.run.steps or steps_in(len(chosen), config.run.batch, config.run.epochs)
-    device = find_device(config.run.device)
-    source = open_checkpoint(config.model.path, config.model.layout)
-    _check_questions(questions, chosen, columns, source)
-    ours = (folder / CONFIG).exists()
-    if ours:
-        _check_same(folder, config)
-    with workshop(folder, {"verb": "train"}, ours=ours):
-        if not ours:
-            write_text(folder / CONFIG, tomli_w.dumps(plain(config)))
-        if (folder / MANIFEST).exists():
+    with processes() as world:
+        if world.rank:
+            show, within, say = _silent, _silent, _silent
+        questions = open_questions(config.data.path, corpus=config.data.corpus)
+        columns = [questions.column(index) for index in range(len(questions))]
+        chosen = choose(columns, config.data.columns, config.data.share, config.run.seed)
+        total = config.run.steps or steps_in(len(chosen), config.run.batch, config.run.epochs)
+        device = find_device(config.run.device)
+        source = open_checkpoint(config.model.path, config.model.layout)
+        load = _largest(questions, chosen, columns, source, config)
+        with _ours(folder, config, world) as complete:
+            if complete:
+                return read_train_run(folder)
+            plan, short = plan_run(source.folder, config, load, device, world.size)
+            say(f"memory for groups of {load.answers} answers behind {load.prompt} tokens, as planned:\n{plan.table()}")
+            if short:
+                raise ValueError(short)
+            policy = load_policy(source, config, device)
+            if policy.unshared:
+                say(f"full forward passes, answer by answer: {policy.unshared}")
+            parts = spread(policy, config, world)
+            optimizer = Optimizer(
+                policy.model.named_parameters(), config.optim, steps=total * config.grpo.updates, seed=config.run.seed
+            )
+            run = _Sitting(folder, config, questions, policy, optimizer, parts, plan, total, show, say)
+            run.go_on()
+            run.make_steps(chosen, within)
             return read_train_run(folder)
-        policy = load_policy(source, config, device)
-        if policy.unshared:
-            say(f"full forward passes, answer by answer: {policy.unshared}")
-        optimizer = Optimizer(
-            policy.model.named_parameters(), config.optim, steps=total * config.grpo.updates, seed=config.run.seed
-        )
-        run = _Sitting(folder, config, questions, policy, optimizer, total, show, say)
-        run.go_on()
-        run.make_steps(chosen, within)
-        return read_train_run(folder)
+
+
+@contextmanager
+def _ours(folder: Path, config: TrainConfig, world: World) -> Iterator[bool]:
+    """Keeps the folder from other runs, by the first process; says whether the run in it is complete already."""
+    with ExitStack() as kept:
+
+        def take() -> bool:
+            ours = (folder / CONFIG).exists()
+            if ours:
+                _check_same(folder, config)
+            kept.enter_context(workshop(folder, {"verb": "train"}, ours=ours))
+            if not ours:
+                write_text(folder / CONFIG, tomli_w.dumps(plain(config)))
+            return (folder / MANIFEST).exists()
+
+        yield world.first(take)
+
+
+def _silent(*_told: object) -> None:
+    """What all processes but the first tell."""
 
 
 class _Sitting:
@@ -106,12 +137,15 @@ class _Sitting:
         questions: Questions,
         policy: Policy,
         optimizer: Optimizer,
+        parts: Parts,
+        plan: MemoryPlan,
         total: int,
         show: Callable[[Step, int], None],
         say: Callable[[str], None],
     ) -> None:
         self._folder, self._config, self._questions = folder, config, questions
-        self._policy, self._optimizer = policy, optimizer
+        self._policy, self._optimizer, self._parts = policy, optimizer, parts
+        self._plan = plan
         self._total, self._show, self._say = total, show, say
         self._done, self._before = 0, 0.0
         self._started = time.monotonic()
@@ -133,21 +167,25 @@ class _Sitting:
         refused, saving = 0, 0.0
         steps = range(self._done + 1, self._total + 1)
         last = None
-        with (
-            Log(self._folder, self._done) as log,
-            Trainer(
-                self._config, self._questions, chosen, self._policy, self._optimizer, steps=steps, within=within
-            ) as trainer,
-        ):
+        with ExitStack() as open_:
+            log = None if self._parts.world.rank else open_.enter_context(Log(self._folder, self._done))
+            trainer = open_.enter_context(
+                Trainer(
+                    self._config,
+                    self._questions,
+                    chosen,
+                    self._policy,
+                    self._optimizer,
+                    steps=steps,
+                    parts=self._parts,
+                    within=within,
+                )
+            )
             for made in self._telling(trainer):
                 step = made.step
                 last = replace(step, seconds={**step.seconds, "save": saving}, wall=step.wall + saving)
-                log.step(last)
-                for failure in made.failures:
-                    log.failure(failure)
-                if (every := self._config.log.samples_every) and last.step % every == 0:
-                    for shown in made.shown:
-                        log.shown(shown, self._questions.clips(shown.index))
+                if log is not None:
+                    self._write(log, made, last)
                 self._show(last, self._total)
                 if made.failures and len(made.failures) == made.asked:
                     raise ValueError(
@@ -165,7 +203,15 @@ class _Sitting:
                 ):
                     self._save(last)
                 saving = time.monotonic() - begun
-        self._finish(last)
+        self._parts.world.first(self._finish)
+
+    def _write(self, log: Log, made: Made, step: Step) -> None:
+        log.step(step)
+        for failure in made.failures:
+            log.failure(failure)
+        if (every := self._config.log.samples_every) and step.step % every == 0:
+            for shown in made.shown:
+                log.shown(shown, self._questions.clips(shown.index))
 
     def _telling(self, trainer: Trainer) -> Iterator[Made]:
         """The steps; where one cannot be made, why, and what is kept."""
@@ -179,6 +225,13 @@ class _Sitting:
             raise ValueError(
                 "memory has ended: try --run.recompute=true, --run.decode_groups=1, fewer --grpo.rollouts, or "
                 f"--optim.moments=8bit. {self._kept()}"
+            ) from error
+        except RuntimeError as error:
+            if self._parts.world.size == 1:
+                raise
+            raise ValueError(
+                f"process {self._parts.world.rank} cannot go on, most likely since another one has ended: {error}. "
+                f"{self._kept()}"
             ) from error
 
     def _kept(self) -> str:
@@ -202,7 +255,7 @@ class _Sitting:
             keep=self._config.log.keep,
         )
 
-    def _finish(self, last: Step | None) -> None:
+    def _finish(self) -> None:
         parameters = list(self._policy.model.parameters())
         describe = {
             "device": device_name(self._policy.device),
@@ -210,8 +263,10 @@ class _Sitting:
             "family": str(self._policy.checkpoint.config["model_type"]),
             "parameters": sum(each.numel() for each in parameters),
             "trained": sum(each.numel() for each in parameters if each.requires_grad),
+            "processes": self._parts.world.size,
             "full forward passes": self._policy.unshared or "none: prefixes are shared",
-            "memory_gib": used_gib(self._policy.device),
+            "memory_gib": round(used_gib(self._policy.device), 3),
+            "planned_gib": self._plan.facts(),
         }
         manifest = TrainManifest(
             steps=self._total,
@@ -224,20 +279,36 @@ class _Sitting:
         write_text(self._folder / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n")
 
 
-def _check_questions(questions: Questions, chosen: Sequence[int], columns: Sequence[str], source: Checkpoint) -> None:
-    """Raises ValueError where the model's family cannot be shown one of the kinds of questions.
+def _largest(
+    questions: Questions, chosen: Sequence[int], columns: Sequence[str], source: Checkpoint, config: TrainConfig
+) -> Load:
+    """What the largest of the kinds of questions asks of the model, one of each looked at.
 
-    Frames that cannot be read are no reason: a run leaves such questions out and goes on.
+    Frames that cannot be read are no reason to stop: a run leaves such questions out and goes on. Raises ValueError
+    where the model's family cannot be shown one of the kinds, or none could be read.
     """
-    for index in {columns[index]: index for index in reversed(chosen)}.values():
+    loads, failed = [], None
+    tries: dict[str, int] = defaultdict(int)
+    for index in chosen:
+        column = columns[index]
+        if tries[column] >= TRIES:
+            continue
+        tries[column] += 1
         try:
             question, clips = questions.question(index), questions.clips(index)
-        except Exception:
+        except Exception as error:  # whatever damaged rows and packs raise
+            failed = error
             continue
         try:
-            source.build(question, clips)
+            prompt = source.build(question, clips)
         except ValueError as error:
-            raise ValueError(f"{questions.path}, column {columns[index]}: {error}") from error
+            raise ValueError(f"{questions.path}, column {column}: {error}") from error
+        answers = (config.grpo.rollouts, config.grpo.max_tokens)
+        loads.append(load_of(prompt, *answers if config.run.method == "grpo" else (1, len(question.answer) + 1)))
+        tries[column] = TRIES
+    if not loads:
+        raise ValueError(f"{questions.path}: not one of its first questions can be shown: {failed}")
+    return max(loads, key=lambda load: (load.prompt, load.patches))
 
 
 def _check_same(folder: Path, config: TrainConfig) -> None:

@@ -7,7 +7,7 @@ The prompt's keys and values are so looked at once a step, not once for each ans
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,6 @@ def sample(
     ends: frozenset[int],
     temperature: float = 1.0,
     banned: Sequence[int] = (),
-    going_on: Callable[[bool], bool] = bool,
 ) -> list[list[Drawn]]:
     """N answers to each of K prompts, drawn from the whole distribution.
 
@@ -57,8 +56,6 @@ def sample(
         ends: tokens that end an answer.
         temperature: by which scores are divided.
         banned: tokens that are never drawn.
-        going_on: told before each further token whether one is needed here, says whether one is made. Processes that
-            must make equal numbers of steps agree in it.
     """
     device = prefixes[0].logits.device
     dice = [_generator(seed, device) for seed in seeds]
@@ -82,7 +79,7 @@ def sample(
         tokens.append(drawn)
         logprobs.append(logs.gather(-1, drawn[..., None])[..., 0])
         open_ &= ~torch.isin(drawn, stops)
-        if step + 1 == max_tokens or not going_on(bool(open_.any())):
+        if step + 1 == max_tokens or not open_.any():
             break
         logits = model(
             input_ids=drawn,

@@ -337,14 +337,10 @@ def test_a_real_run_tells_of_itself(
     dataset: Path, browser: Browser, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny = make_tiny(tmp_path / "tiny", width=64, layers=2)
-    settings: tuple[str, ...] = (
-        "run.steps=2",
-        "run.batch=3",
-        "run.dtype=float32",
-        "run.sharding=none",
-        "grpo.rollouts=3",
-    )
-    settings += ("grpo.max_tokens=4", "log.samples_every=2", f"model.path={tiny}", f"data.path={dataset}")
+    settings = [
+        *("run.steps=2", "run.batch=3", "run.dtype=float32", "run.sharding=none", "grpo.rollouts=3"),
+        *("grpo.max_tokens=4", "log.samples_every=2", f"model.path={tiny}", f"data.path={dataset}"),
+    ]
     train.command("train-paper", *(f"--{each}" for each in settings), out=str(tmp_path / "run"))
     said = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in said if line.startswith("step") and "loss" in line] == [

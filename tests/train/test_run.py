@@ -208,6 +208,8 @@ def test_weights_that_are_no_numbers(config: Make, model: Path, tmp_path: Path) 
         ({"data.columns": '["jigsaw/9"]'}, "there is no 'jigsaw/9'"),
         ({"run.device": "gpu"}, "device=gpu"),
         ({"model.layout": "odd"}, "odd"),
+        ({"log.trackers": '["odd"]'}, "odd is not installed. Installed: "),
+        ({"run.memory_gib": 0.01}, "GiB of 0.0"),
     ],
 )
 def test_what_cannot_be_done_is_told_first(config: Make, tmp_path: Path, how: dict[str, Any], said: str) -> None:
@@ -259,3 +261,10 @@ def test_recipes_are_whole() -> None:
     paper = load_config("train-paper")
     assert (paper.run.batch, paper.grpo.rollouts, paper.grpo.kl, paper.optim.lr) == (64, 8, 1e-3, 1e-6)
     assert (paper.grpo.clip_low, paper.grpo.aggregate, paper.optim.clip_norm) == (0.2, "token", 1.0)
+
+
+def test_trackers_are_told(config: Make, tmp_path: Path) -> None:
+    train(config(log__trackers='["tensorboard"]', run__steps=2), tmp_path / "run")
+    written = b"".join(each.read_bytes() for each in (tmp_path / "run/videossr").rglob("events.*"))
+    assert b"optim.lr" in written
+    assert b"jigsaw" in written

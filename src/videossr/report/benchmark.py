@@ -15,7 +15,7 @@ from videossr.questions import Questions
 from videossr.report import plots
 from videossr.report.answers import BINS, Confusion, Displacement, Knob, Spans, confusions, displacement, knobs, spans
 from videossr.report.items import FOLDED, Failure, Item, failures, items
-from videossr.report.page import plain, write_page
+from videossr.report.page import flat, plain, write_page
 from videossr.report.table import PUBLISHED, Benchmark, Scored, short
 
 SHAPES = ("circles", "squares", "triangles")
@@ -138,21 +138,10 @@ def _facts(scored: Scored) -> dict[str, str]:
     if manifest:
         waited = manifest["waited"] / manifest["seconds"] if manifest["seconds"] else 0.0
         facts["took"] = f"{manifest['seconds']:,.0f} s, of which {waited:.1%} waiting for frames"
-    facts |= _flat(scored.model) | _flat(config.settings, "set ")
+    facts |= flat(scored.model) | flat(config.settings, "set ")
     if manifest:
         facts["versions"] = ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
     return {plain(name, 60): plain(text, 400) for name, text in facts.items()}
-
-
-def _flat(table: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    """What a model told of itself, with dotted names; what it left empty is left out."""
-    facts: dict[str, str] = {}
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            facts |= _flat(value, f"{prefix}{name}.")
-        elif value not in (None, ""):
-            facts[f"{prefix}{name}"] = str(value)
-    return facts
 
 
 def _charts(benchmark: Benchmark) -> dict[str, tuple[tuple[str, Markup], ...]]:

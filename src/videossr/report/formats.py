@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 from videossr.bench.score import Estimate, percent
@@ -42,27 +42,27 @@ def _tables(benchmark: Benchmark) -> str:
         *_table_of_runs(benchmark),
         "",
     ]
-    notes = [f"- {_cell(row.name)}: {_cell(row.note)}" for row in benchmark.rows if row.kind == "run" and row.note]
+    notes = [f"- {cell_of(row.name)}: {cell_of(row.note)}" for row in benchmark.rows if row.kind == "run" and row.note]
     if any(row.kind == "published" for row in benchmark.rows):
         notes.append(f"- † {PUBLISHED}")
     return "\n".join([*lines, *notes, ""] if notes else lines)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Row], figures: Sequence[tuple[str, str]]) -> list[str]:
-    lines = [_line(map(_cell, heads)), _line([":--", *["--:"] * len(figures)])]
+    lines = [row_of(map(cell_of, heads)), row_of([":--", *["--:"] * len(figures)])]
     for row in rows:
-        name = {"run": "{}", "guess": "*guess: {}*", "published": "{} †"}[row.kind].format(_cell(row.name))
-        lines.append(_line([name, *(_figure(row.cell(*figure).asked) for figure in figures)]))
+        name = {"run": "{}", "guess": "*guess: {}*", "published": "{} †"}[row.kind].format(cell_of(row.name))
+        lines.append(row_of([name, *(_figure(row.cell(*figure).asked) for figure in figures)]))
     return lines
 
 
 def _table_of_runs(benchmark: Benchmark) -> list[str]:
     heads = ["model", "questions", "coverage", "not of the asked form", "overall, parsed answers alone"]
-    lines = [_line(heads), _line([":--", *["--:"] * 4])]
+    lines = [row_of(heads), row_of([":--", *["--:"] * 4])]
     for each in benchmark.runs:
         board = each.asked
         figures = [f"{board.coverage:.1%}", f"{board.unparsed:.1%}", _figure(each.answered.overall)]
-        lines.append(_line([_cell(each.name), f"{len(each.run.predictions):,}", *figures]))
+        lines.append(row_of([cell_of(each.name), f"{len(each.run.predictions):,}", *figures]))
     return lines
 
 
@@ -74,11 +74,12 @@ def _figure(figure: Estimate | None) -> str:
     return value if figure.low == figure.high else f"{value} [{low}, {high}]"
 
 
-def _line(cells: object) -> str:
-    return f"| {' | '.join(cells)} |"  # type: ignore[arg-type]
+def row_of(cells: Iterable[str]) -> str:
+    """A row of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
 
 
-def _cell(text: str) -> str:
+def cell_of(text: str) -> str:
     """Text that neither ends a cell nor starts markup."""
     flat = " ".join(plain(text).split())
     return "".join(f"\\{letter}" if letter in "\\`*_[]<>|~#" else letter for letter in flat)

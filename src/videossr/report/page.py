@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -59,6 +59,19 @@ def plain(text: str, most: int | None = None) -> str:
     kept = text if most is None else text[:most]
     shown = "".join(_code(letter) if unicodedata.category(letter) in _UNSEEN else letter for letter in kept)
     return shown if len(kept) == len(text) else f"{shown} … ({len(text):,} characters)"
+
+
+def flat(table: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+    """A table within tables as text, with dotted names; what is empty is left out."""
+    facts: dict[str, str] = {}
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            facts |= flat(value, f"{prefix}{name}.")
+        elif isinstance(value, bool):
+            facts[f"{prefix}{name}"] = str(value).lower()
+        elif value not in (None, ""):
+            facts[f"{prefix}{name}"] = f"{value:g}" if isinstance(value, float) else str(value)
+    return facts
 
 
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})

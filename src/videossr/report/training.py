@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from videossr.report import plots
 from videossr.report.items import FOLDED, Failure
-from videossr.report.page import plain, write_page
+from videossr.report.page import flat, plain, write_page
 from videossr.report.table import short
 from videossr.report.training_samples import samples
 from videossr.report.training_table import FIGURES, Named, Value, ends, gap, last_tenth, named, of_all
@@ -207,26 +207,14 @@ def _facts(each: Named) -> dict[str, str]:
     }
     if manifest := run.manifest:
         facts |= {"took": f"{manifest.seconds:,.0f} s", "questions": manifest.hash[:12]}
-        facts |= _flat(manifest.describe)
+        facts |= flat(manifest.describe)
         facts["versions"] = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
     return {plain(name, 60): plain(text, 400) for name, text in facts.items() if text}
 
 
-def _flat(table: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    """With dotted names; what is empty is left out."""
-    facts: dict[str, str] = {}
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            facts |= _flat(value, f"{prefix}{name}.")
-        elif value not in (None, ""):
-            text = f"{value:g}" if isinstance(value, float) else str(value)
-            facts[f"{prefix}{name}"] = text.lower() if isinstance(value, bool) else text
-    return facts
-
-
 def _knobs(configs: Sequence[TrainConfig]) -> list[_Knob]:
     """All values of the configurations; those that are not the default first."""
-    default, *tables = (_flat(config.plain(each)) for each in (TrainConfig(), *configs))
+    default, *tables = (flat(config.plain(each)) for each in (TrainConfig(), *configs))
     names = dict.fromkeys(name for table in (*tables, default) for name in table)
     knobs = [
         _Knob(

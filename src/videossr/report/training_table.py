@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 
+from videossr.report.formats import cell_of, row_of
 from videossr.report.page import plain
 from videossr.report.table import unique_names
 from videossr.train import config
@@ -104,28 +105,18 @@ def markdown(runs: Sequence[TrainRun]) -> str:
     lines = [
         "Means over the first and over the last tenth of the steps.",
         "",
-        _line(heads),
-        _line([":--", *["--:"] * (len(heads) - 1)]),
+        row_of(heads),
+        row_of([":--", *["--:"] * (len(heads) - 1)]),
     ]
     for each in named(runs):
         steps = each.run.steps
-        cells = [_cell(each.name) + (f" ({each.note})" if each.note else ""), f"{len(steps):,}"]
+        cells = [cell_of(each.name) + (f" ({each.note})" if each.note else ""), f"{len(steps):,}"]
         for figure in FIGURES:
             found = ends(steps, figure.value)
             cells.append(" → ".join(map(figure.form.format, (found.first, found.last))) if found else "-")
         memory = max((step.memory_gib for step in steps), default=0.0)
-        lines.append(_line([*cells, f"{gap(steps):.1e}", f"{memory:.1f}"]))
+        lines.append(row_of([*cells, f"{gap(steps):.1e}", f"{memory:.1f}"]))
     return "\n".join([*lines, ""])
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _cell(text: str) -> str:
-    """Text that neither ends a cell nor starts markup."""
-    flat = " ".join(plain(text).split())
-    return "".join(f"\\{letter}" if letter in "\\`*_[]<>|~#" else letter for letter in flat)
 
 
 def comma_separated(runs: Sequence[TrainRun]) -> str:

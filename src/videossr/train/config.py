@@ -217,3 +217,15 @@ def plain(config: TrainConfig) -> dict[str, Any]:
         }
 
     return without_none(asdict(config))
+
+
+def flat(config: TrainConfig) -> dict[str, Any]:
+    """The same by dotted names: `optim.lr`."""
+
+    def dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in table.items():
+            found |= dotted(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+        return found
+
+    return dotted(plain(config))

@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import tomli_w
 import torch
@@ -23,7 +22,7 @@ from videossr.models.checkpoint import Checkpoint, device_name, find_device, ope
 from videossr.questions import Questions, open_questions
 from videossr.store import Place, is_local, place, workshop, write_text
 from videossr.train.checkpoint import latest, model_card, restore, save, step_of
-from videossr.train.config import TrainConfig, plain
+from videossr.train.config import TrainConfig, flat, plain
 from videossr.train.flops import Load, load_of
 from videossr.train.log import Log
 from videossr.train.loop import NOT_FINITE, Made, Trainer, used_gib
@@ -33,6 +32,7 @@ from videossr.train.order import choose, steps_in
 from videossr.train.parallel import Parts, World, processes, spread
 from videossr.train.policy import Policy, load_policy
 from videossr.train.runs import CONFIG, MANIFEST, Step, TrainManifest, TrainRun, read_train_run
+from videossr.train.trackers import check_trackers, tracking
 
 FREE = (
     *("data.path", "data.corpus", "data.threads", "data.ahead_mb"),
@@ -86,16 +86,17 @@ def train(
         columns = [questions.column(index) for index in range(len(questions))]
         chosen = choose(columns, config.data.columns, config.data.share, config.run.seed)
         total = config.run.steps or steps_in(len(chosen), config.run.batch, config.run.epochs)
+        check_trackers(config)
         device = find_device(config.run.device)
         source = open_checkpoint(config.model.path, config.model.layout)
         load = _largest(questions, chosen, columns, source, config)
+        plan, short = plan_run(source.folder, config, load, device, world.size)
+        if short:
+            raise ValueError(short)
         with _ours(folder, config, world) as complete:
             if complete:
                 return read_train_run(folder)
-            plan, short = plan_run(source.folder, config, load, device, world.size)
             say(f"memory for groups of {load.answers} answers behind {load.prompt} tokens, as planned:\n{plan.table()}")
-            if short:
-                raise ValueError(short)
             policy = load_policy(source, config, device)
             if policy.unshared:
                 say(f"full forward passes, answer by answer: {policy.unshared}")
@@ -171,7 +172,10 @@ class _Sitting:
         steps = range(self._done + 1, self._total + 1)
         last = None
         with ExitStack() as open_:
-            log = None if self._parts.world.rank else open_.enter_context(Log(self._folder, self._done))
+            log = None
+            if not self._parts.world.rank:
+                track = open_.enter_context(tracking(self._config, self._folder))
+                log = open_.enter_context(Log(self._folder, self._done, track))
             trainer = open_.enter_context(
                 Trainer(
                     self._config,
@@ -316,7 +320,7 @@ def _largest(
 
 def _check_same(folder: Path, config: TrainConfig) -> None:
     """Raises ValueError that says what was asked otherwise in the run that is there."""
-    there, here = (_flat(plain(each)) for each in (read_train_run(folder).config, config))
+    there, here = (flat(each) for each in (read_train_run(folder).config, config))
     different = [
         f"{name} is {there.get(name, 'not set')!s:.80} there, {here.get(name, 'not set')!s:.80} here"
         for name in {**there, **here}
@@ -324,14 +328,6 @@ def _check_same(folder: Path, config: TrainConfig) -> None:
     ]
     if different:
         raise ValueError(f"{folder} holds a run that was asked otherwise: {'; '.join(different)}. Choose another --out")
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The same with dotted names and no tables in it."""
-    flat: dict[str, Any] = {}
-    for name, value in table.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return flat
 
 
 def _libraries() -> dict[str, str]:

@@ -153,7 +153,7 @@ class RunSettings:
     ] = False
     sharding: Annotated[
         Literal["none", "fsdp"],
-        Field(description="over several processes: every one has all weights (DDP), or its part (FSDP2)"),
+        Field(description="over several processes: every one has it all (DDP), or between steps its part (FSDP2)"),
     ] = "none"
     memory_gib: Annotated[float | None, Field(gt=0, description="that may be used, if not what the device has")] = None
     peak_tflops: Annotated[float | None, Field(gt=0, description="of the device, for MFU, where it is not known")] = (

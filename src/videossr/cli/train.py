@@ -9,13 +9,13 @@ from cyclopts import App, Parameter
 
 from videossr.cli.console import console
 from videossr.cli.train_table import Live
-from videossr.train.config import load_config, names
+from videossr.train.config import keys, load_config, names
 
 app = App(
     name="train",
     help_epilogue="Example: videossr train train-nano --model.path=demo/tiny --data.path=demo/dataset "
     "--run.steps=1 --out demo/runs/train\n\n"
-    f"Recipes: {', '.join(names())}. Every key of a recipe can be replaced: --optim.lr=1e-6",
+    f"Recipes: {', '.join(names())}.\n\nKeys, each as --optim.lr=1e-6: {', '.join(keys())}.",
 )
 
 

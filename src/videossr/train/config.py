@@ -7,10 +7,10 @@ The paper's run is GRPO as verl does it, with the values of its script and verl'
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -187,6 +187,15 @@ class TrainConfig:
 def names() -> list[str]:
     """The shipped recipes."""
     return sorted(entry.name.removesuffix(".toml") for entry in (files("videossr.train") / "recipes").iterdir())
+
+
+def keys() -> list[str]:
+    """Every key that can be set, by its dotted name."""
+    return [
+        f"{table.name}.{each.name}"
+        for table in fields(TrainConfig)
+        for each in fields(get_type_hints(TrainConfig)[table.name])
+    ]
 
 
 def load_config(name: str, overrides: Mapping[str, str] | None = None) -> TrainConfig:

@@ -126,9 +126,9 @@ def test_sharing_changes_nothing_but_the_time(config: Make, tmp_path: Path) -> N
     """Supervised steps draw nothing, so that both ways see the same."""
     said: list[str] = []
     on = train(config(run__method="sft"), tmp_path / "on", say=said.append)
-    assert said == []
+    assert not any("full forward passes" in text for text in said)
     off = train(config(run__method="sft", run__share_prefix="false"), tmp_path / "off", say=said.append)
-    assert said == ["full forward passes, answer by answer: run.share_prefix is off"]
+    assert "full forward passes, answer by answer: run.share_prefix is off" in said
     assert [step.loss for step in on.steps] == pytest.approx([step.loss for step in off.steps], rel=1e-4)
 
 

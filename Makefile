@@ -5,13 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 VIDEOS ?=
-SIDES := transformers4 transformers5 verl decoders lmms_eval serve
+SIDES := transformers4 transformers5 verl decoders lmms_eval serve trl
 
 .PHONY: demo test integration check format clean
 
 demo: $(VENV)/.demo
 	@test -d "$(or $(VIDEOS),.)" || { echo "VIDEOS=$(VIDEOS) is not a folder"; exit 2; }
-	rm -rf demo/corpus demo/dataset demo/gallery.html demo/viubench demo/tiny demo/runs demo/report.html
+	rm -rf demo/corpus demo/dataset demo/gallery.html demo/viubench demo/tiny demo/runs demo/report.html demo/nano
 	$(if $(VIDEOS),,$(BIN)/python runs/demo_videos.py demo/videos)
 	$(BIN)/videossr index "$(or $(VIDEOS),demo/videos)" --out demo/corpus
 	$(BIN)/videossr build smoke --corpus demo/corpus --out demo/dataset
@@ -24,7 +24,9 @@ demo: $(VENV)/.demo
 	$(BIN)/videossr bench run demo/viubench --model hf:demo/tiny --out demo/runs/tiny
 	$(BIN)/videossr bench probe demo/dataset --model hf:demo/tiny --out demo/runs/probe
 	$(BIN)/videossr report demo/runs/chance demo/runs/constant demo/runs/tiny --out demo/report.html
-	@echo "Now open demo/gallery.html and demo/report.html in a browser. For the command videossr: . $(BIN)/activate"
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh runs/nano.sh demo/nano quick
+	@echo "Now open demo/gallery.html, demo/report.html and demo/nano/train.html in a browser."
+	@echo "For the command videossr: . $(BIN)/activate"
 
 test: $(VENV)/.dev $(VENV)/.chromium
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not integration"

@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 
 from videossr.cli import main
+from videossr.models.tiny import make_tiny
 
 CLIPS = ("bikes.mp4", "carphone.mp4", "pancake.mkv")
-VERBS = ("index", "build", "validate", "gallery", "corpus", "dataset", "bench", "report", "export")
+VERBS = ("index", "build", "validate", "gallery", "corpus", "dataset", "bench", "train", "report", "export")
 HELPS = (
-    *VERBS[:-2],
+    *VERBS[:-3],
     *(f"bench {verb}" for verb in ("run", "score", "compare", "chance", "probe")),
-    *VERBS[-2:],
+    *VERBS[-3:],
 )
 """What shows a help with a command in it, in an order in which each finds what it needs."""
 
@@ -30,7 +31,8 @@ COMMAND = str(Path(sysconfig.get_path("scripts")) / "videossr")
 
 
 def run(where: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([COMMAND, *words], cwd=where, capture_output=True, text=True, check=False)
+    wide = os.environ | {"COLUMNS": "120"}  # so that a command in a help stands on one line
+    done = subprocess.run([COMMAND, *words], cwd=where, env=wide, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stdout + done.stderr
     return done
 
@@ -49,6 +51,7 @@ def place(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (where / "demo/videos").mkdir(parents=True)
     for name in CLIPS:
         (where / "demo/videos" / name).symlink_to(videos / "real" / name)
+    make_tiny(where / "demo/tiny", width=64, layers=1)
     for verb in HELPS:
         examples = shown(run(where, *verb.split(), "--help").stdout)
         assert len(examples) >= 1, f"{verb} --help shows no command"
@@ -121,6 +124,15 @@ BUILD = "build smoke --corpus demo/corpus --out NEW"
         ("index demo/videos --out odd", ["odd", "has not made", "--out"]),
         ("index demo/videos --out bad.toml", ["bad.toml", "has not made", "--out"]),
         ("index demo/videos --out demo/corpus --frames 50", ["demo/corpus", "plan.frames is 48", "new folder"]),
+        ("train train-nan --out NEW", ["'train-nan'", "did you mean 'train-nano'?"]),
+        ("train none.toml --out NEW", ["none.toml"]),
+        ("train train-nano --optim.warmpu=1 --out NEW", ["unknown key 'warmpu' in optim; did you mean 'warmup'?"]),
+        ("train train-nano --optim.lr=x --out NEW", ["optim.lr", "got 'x'"]),
+        ("train train-nano optim.lr=1 --out NEW", ["optim.lr=1: expected --NAME=VALUE"]),
+        ("train train-nano --out NEW", ["model.path is not set"]),
+        ("train train-nano --model.path=demo/tiny --data.path=empty --out NEW", ["empty"]),
+        ("train train-nano --model.path=demo/videos --data.path=demo/dataset --out NEW", ["no config.json"]),
+        ("train train-nano --model.path=demo/tiny --data.path=demo/dataset --out odd", ["odd", "--out"]),
         ("build smok --corpus demo/corpus --out NEW", ["'smok'", "did you mean 'smoke'?"]),
         ("build none.toml --corpus demo/corpus --out NEW", ["none.toml"]),
         ("build bad.toml --corpus demo/corpus --out NEW", ["bad.toml", "not valid TOML"]),

@@ -89,6 +89,9 @@ def test_the_plan_follows_the_settings(shape: Any) -> None:
     assert sizes(free)["reference"] == sizes(free)["reference's cache"] == 0
     parts = sizes(planned(shape, run(sharding="fsdp"), processes=4))
     assert parts["moments, float32"] == sizes(plan)["moments, float32"] // 4
+    whole = sizes(plan)["weights"] + sizes(plan)["gradients, float32"]
+    assert parts["weights and gradients that are not sharded yet"] == whole
+    assert parts["weights"] + parts["gradients, float32"] == whole // 4
     assert sizes(planned(shape, processes=4)) == sizes(plan)
     keeps = "prompt, for the way back"
     again = sizes(planned(shape, run(recompute=True)))

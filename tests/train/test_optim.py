@@ -23,7 +23,7 @@ PAPER = OptimConfig()
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = make_tiny(tmp_path_factory.mktemp("tiny") / "model", width=64, layers=2)
+    folder = make_tiny(tmp_path_factory.mktemp("tiny") / "model", width=64, layers=1)
     return transformers.AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
 
 

@@ -13,6 +13,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from tests.train.conftest import COLUMNS
 from videossr.build import recipe
 from videossr.build.recipe import Recipe
 from videossr.build.run import build
@@ -24,70 +25,6 @@ from videossr.video.corpus import Corpus
 from videossr.video.index import index
 from videossr.video.plan import Plan
 from videossr.wording import load_wording
-
-CLIPS = ("bikes.mp4", "carphone.mp4", "pancake.mkv")
-COLUMNS = {
-    "grounding/mirror": {
-        "task": "grounding",
-        "count": 6,
-        "knobs": {"perturbation": "mirror", "frames": 16, "length": [4, 6]},
-    },
-    "jigsaw/4": {"task": "jigsaw", "count": 3, "knobs": {"pieces": 4, "frames": 16}},
-}
-
-Run = Callable[..., TrainRun]
-
-
-@pytest.fixture(scope="module")
-def small(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine questions of 16 small frames each, in `data`, and their `corpus`."""
-    folder = tmp_path_factory.mktemp("small")
-    (folder / "videos").mkdir()
-    for name in CLIPS:
-        (folder / "videos" / name).symlink_to(videos / "real" / name)
-    index(folder / "videos", folder / "corpus", Plan(frames=16, max_pixels=4096))
-    mixture = recipe.Mixture(Recipe(name="small", max_pixels=4096, columns=COLUMNS), "small")
-    build(mixture, Corpus(folder / "corpus"), folder / "data", wording=load_wording())
-    return folder
-
-
-@pytest.fixture(scope="module")
-def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that knows nothing."""
-    return make_tiny(tmp_path_factory.mktemp("raw") / "tiny", width=64, layers=2)
-
-
-@pytest.fixture(scope="module")
-def model(raw: Path, small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One that has learned what answers look like, so that some are worth more than others."""
-    folder = tmp_path_factory.mktemp("warm")
-    (folder / "sft.toml").write_text(
-        f"model.path = '{raw}'\ndata.path = '{small / 'data'}'\nrun = {{method = 'sft', batch = 9, epochs = 25}}\n"
-        "optim = {lr = 5e-3, schedule = 'linear'}"
-    )
-    train(load_config(str(folder / "sft.toml")), folder / "run")
-    return folder / "run/model"
-
-
-@pytest.fixture
-def config(small: Path, model: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
-    def made(**changed: Any) -> TrainConfig:
-        (tmp_path / "empty.toml").write_text("")
-        table = {
-            "model.path": f'"{model}"',
-            "data.path": f'"{small / "data"}"',
-            "run.batch": 3,
-            "run.epochs": 2,
-            "grpo.rollouts": 4,
-            "grpo.max_tokens": 10,
-            "optim.lr": 1e-3,
-            "log.save_every": 2,
-            "log.samples_every": 2,
-        } | {name.replace("__", "."): value for name, value in changed.items()}
-        return load_config(str(tmp_path / "empty.toml"), {name: str(value) for name, value in table.items()})
-
-    return made
-
 
 Make = Callable[..., TrainConfig]
 
@@ -189,9 +126,9 @@ def test_sharing_changes_nothing_but_the_time(config: Make, tmp_path: Path) -> N
     """Supervised steps draw nothing, so that both ways see the same."""
     said: list[str] = []
     on = train(config(run__method="sft"), tmp_path / "on", say=said.append)
-    assert said == []
+    assert not any("full forward passes" in text for text in said)
     off = train(config(run__method="sft", run__share_prefix="false"), tmp_path / "off", say=said.append)
-    assert said == ["full forward passes, answer by answer: run.share_prefix is off"]
+    assert "full forward passes, answer by answer: run.share_prefix is off" in said
     assert [step.loss for step in on.steps] == pytest.approx([step.loss for step in off.steps], rel=1e-4)
 
 
@@ -328,5 +265,6 @@ def test_recipes_are_whole() -> None:
 
 def test_trackers_are_told(config: Make, tmp_path: Path) -> None:
     train(config(log__trackers='["tensorboard"]', run__steps=2), tmp_path / "run")
-    (events,) = (tmp_path / "run/videossr").rglob("events.*")
-    assert b"tasks/jigsaw/smooth" in events.read_bytes() or b"jigsaw" in events.read_bytes()
+    written = b"".join(each.read_bytes() for each in (tmp_path / "run/videossr").rglob("events.*"))
+    assert b"optim.lr" in written
+    assert b"jigsaw" in written

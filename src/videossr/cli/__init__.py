@@ -19,7 +19,7 @@ VERBS = {
     "gallery": "Show samples of a dataset on one page.",
     "bench": "Put questions to a model, score what it said, compare runs.",
     "train": "Train a checkpoint on a dataset.",
-    "report": "Show on one page what runs reached.",
+    "report": "Show on one page what runs reached, of benchmarks or of training.",
     "export": "Write questions in the form that other programs read.",
     "corpus": "Look at corpora, and merge them.",
     "dataset": "Look at datasets, merge and split them.",

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from videossr.cli.console import console
 from videossr.cli.train_table import Live
-from videossr.train.config import load_config, names
+from videossr.train.config import keys, load_config, names
 
 app = App(
     name="train",
     help_epilogue="Example: videossr train train-nano --model.path=demo/tiny --data.path=demo/dataset "
     "--run.steps=1 --out demo/runs/train\n\n"
-    f"Recipes: {', '.join(names())}. Every key of a recipe can be replaced: --optim.lr=1e-6",
+    f"Recipes: {', '.join(names())}.\n\nKeys, each as --optim.lr=1e-6: {', '.join(keys())}.",
 )
 
 
@@ -42,10 +43,13 @@ def command(
     asked = load_config(config, dict(map(_assignment, overrides)))
     with Live(console) as live:
         done = train(asked, out, show=live.show, within=live.within, say=console.print)
+    if int(os.environ.get("RANK", "0")):  # torchrun's name for which of several processes this is
+        return
     last = done.steps[-1]
-    console.print(
-        f"{last.step} steps in {out}; the model is {out}/model. Look at it: videossr report {out} --out NEW.html"
-    )
+    if done.manifest is not None:
+        planned, used = (done.manifest.describe[name] for name in ("planned_gib", "memory_gib"))
+        console.print(f"memory: {planned['total']:.2f} GiB planned, {used:.2f} used")
+    console.print(f"{last.step} steps; the model is {out}/model. Look at the run: videossr report {out} --out NEW.html")
 
 
 def _assignment(word: str) -> tuple[str, str]:

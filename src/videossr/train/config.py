@@ -7,10 +7,10 @@ The paper's run is GRPO as verl does it, with the values of its script and verl'
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -153,7 +153,7 @@ class RunSettings:
     ] = False
     sharding: Annotated[
         Literal["none", "fsdp"],
-        Field(description="over several processes: every one has all weights (DDP), or its part (FSDP2)"),
+        Field(description="over several processes: every one has it all (DDP), or between steps its part (FSDP2)"),
     ] = "none"
     memory_gib: Annotated[float | None, Field(gt=0, description="that may be used, if not what the device has")] = None
     peak_tflops: Annotated[float | None, Field(gt=0, description="of the device, for MFU, where it is not known")] = (
@@ -187,6 +187,15 @@ class TrainConfig:
 def names() -> list[str]:
     """The shipped recipes."""
     return sorted(entry.name.removesuffix(".toml") for entry in (files("videossr.train") / "recipes").iterdir())
+
+
+def keys() -> list[str]:
+    """Every key that can be set, by its dotted name."""
+    return [
+        f"{table.name}.{each.name}"
+        for table in fields(TrainConfig)
+        for each in fields(get_type_hints(TrainConfig)[table.name])
+    ]
 
 
 def load_config(name: str, overrides: Mapping[str, str] | None = None) -> TrainConfig:

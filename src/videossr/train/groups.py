@@ -47,13 +47,11 @@ class Group:
 
     Attributes:
         asked: the question.
-        inputs: what the model takes for it.
         drawn, texts, rewards, advantages: of each answer.
         prefix: what the model keeps of the prompt, with its graph; None where it is to be read once more.
     """
 
     asked: Asked
-    inputs: dict[str, torch.Tensor]
     drawn: list[Drawn]
     texts: list[str]
     rewards: list[Rewards]
@@ -119,7 +117,7 @@ class Learner:
         flat = [answer for answers in drawn for answer in answers]
         size = config.grpo.rollouts
         lots = [flat[first : first + size] for first in range(0, len(flat), size)]
-        return [self._group(*each) for each in zip(asked, inputs, lots, kept, strict=True)]
+        return [self._group(*each) for each in zip(asked, lots, kept, strict=True)]
 
     def learn(self, group: Group, old: bool = False) -> Learned:
         """Adds a group's share, not yet divided, to the gradient, and lets go of its graph.
@@ -135,11 +133,12 @@ class Learner:
         ended = torch.tensor([answer.ended for answer in group.drawn], device=device)
         answers = [answer.ids for answer in group.drawn]
         pulled = bool(config.kl) or any(group.advantages)
-        reference = self._reference(group, answers) if config.kl else None
+        inputs = self._policy.inputs(group.asked.prompt)
+        reference = self._reference(inputs, answers) if config.kl else None
         loss = weight = kl = entropy = gap = 0.0
         with self._watch("loss"), remembering(self._policy, self._config):
             first = 0
-            for scores in self._scores(self._policy.model, group, answers, group.prefix):
+            for scores in self._scores(self._policy.model, inputs, answers, group.prefix):
                 rows = slice(first, first := first + len(scores.mask))
                 width = scores.mask.shape[1]
                 then = before[rows, :width]
@@ -202,25 +201,25 @@ class Learner:
             left -= rows
 
     def _scores(
-        self, model: Any, group: Group, answers: list[list[int]], prefix: Prefix | None = None
+        self, model: Any, inputs: dict[str, torch.Tensor], answers: list[list[int]], prefix: Prefix | None = None
     ) -> Iterator[Scores]:
         """Of all answers at once where the prefix is shared, else of some at a time."""
         config = self._config
         how: dict[str, Any] = {"temperature": config.grpo.temperature, "banned": self._banned}
         if self._shared:
-            yield answer_scores(model, prefix or read_prefix(model, group.inputs), answers, **how)
+            yield answer_scores(model, prefix or read_prefix(model, inputs), answers, **how)
         else:
-            yield from full_scores(model, group.inputs, answers, rows=config.run.rows, **how)
+            yield from full_scores(model, inputs, answers, rows=config.run.rows, **how)
 
-    def _reference(self, group: Group, answers: list[list[int]]) -> torch.Tensor:
+    def _reference(self, inputs: dict[str, torch.Tensor], answers: list[list[int]]) -> torch.Tensor:
         """Log-probabilities (G, A) under the model that the policy is held to."""
         with self._watch("reference"), self._policy.reference() as model:
-            lots = list(self._scores(model, group, answers))
+            lots = list(self._scores(model, inputs, answers))
         return _padded(
             [row[there] for lot in lots for row, there in zip(lot.logprobs, lot.mask, strict=True)], self._policy.device
         )
 
-    def _group(self, asked: Asked, inputs: dict[str, torch.Tensor], drawn: list[Drawn], prefix: Prefix | None) -> Group:
+    def _group(self, asked: Asked, drawn: list[Drawn], prefix: Prefix | None) -> Group:
         config = self._config.grpo
         texts = [self._policy.checkpoint.text(answer.ids) for answer in drawn]
         score = scorer(asked.question.data_source)
@@ -229,7 +228,7 @@ class Learner:
         values = [each.smooth for each in rewards] if config.reward == "smooth" else strict
         noise = config.drop_noise and is_noise(values, strict)
         gains = [0.0] * len(values) if noise else advantages(values, config.scale)
-        return Group(asked, inputs, drawn, texts, rewards, gains, prefix)
+        return Group(asked, drawn, texts, rewards, gains, prefix)
 
 
 def _padded(rows: Sequence[Any], device: torch.device) -> torch.Tensor:

@@ -116,7 +116,7 @@ class _Saved:
 
     def __enter__(self) -> _Saved:
         self._within.enter_context(saved_tensors_hooks(self.take, lambda tensor: tensor))
-        self._within.enter_context(_Fused())
+        self._within.enter_context(Fused())
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -132,7 +132,7 @@ class _Saved:
         return tensor
 
 
-class _Fused(TorchFunctionMode):
+class Fused(TorchFunctionMode):
     """On the meta device torch's attention would fall apart into products of matrices."""
 
     def __torch_function__(

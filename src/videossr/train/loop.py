@@ -26,8 +26,8 @@ from videossr.train.policy import Policy
 from videossr.train.runs import Failure, Shown, Step
 from videossr.train.watch import Watch
 
-SHOWN = 2
-"""Questions of a step whose answers are kept to be looked at."""
+SHOWN = 3
+"""Questions of a step whose answers are kept to be looked at, of different tasks."""
 
 
 NOT_FINITE = "the gradient is not finite"
@@ -50,7 +50,12 @@ class _Sum:
 
     learned: list[Learned] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    groups: list[Group] = field(default_factory=list)
+    shown: dict[str, Group] = field(default_factory=dict)
+
+    def show(self, group: Group) -> None:
+        """Keeps a group to be looked at, if there is none of its task yet."""
+        if len(self.shown) < SHOWN:
+            self.shown.setdefault(group.asked.task, group)
 
 
 class Trainer:
@@ -151,24 +156,22 @@ class Trainer:
             columns=means.columns if means else {},
         )
         failures = chain.from_iterable(self._world.gather(done.failures))
-        return Made(step, int(asked), tuple(failures), tuple(_shown(number, group) for group in done.groups[:SHOWN]))
+        return Made(step, int(asked), tuple(failures), tuple(_shown(number, group) for group in done.shown.values()))
 
     def _explore(self, number: int, mine: int, done: _Sum) -> tuple[StepFacts | None, str]:
         """One step of GRPO: every group is drawn and gone back through before the next ones are."""
         config = self._config
-        once = config.grpo.updates == 1
-        facts, skipped = None, ""
-        for lot in self._lots(number, mine, config.run.decode_groups, done):
-            drawn = self._learner.draw(lot, number, graph=once)
-            done.groups += drawn
-            if once:
-                self._learn(drawn, mine, done)
-        if once:
+        lots = self._lots(number, mine, config.run.decode_groups, done)
+        if config.grpo.updates == 1:
+            for lot in lots:
+                self._learn(self._learner.draw(lot, number), mine, done)
             return self._update(number, done.learned)
+        facts, skipped = None, ""
+        groups = [group for lot in lots for group in self._learner.draw(lot, number, graph=False)]
         for part in range(config.grpo.updates):
             self._parts.gather()
             before = len(done.learned)
-            self._learn(done.groups[part :: config.grpo.updates], mine, done, old=part > 0)
+            self._learn(groups[part :: config.grpo.updates], mine, done, old=part > 0)
             facts, skipped = self._update((number - 1) * config.grpo.updates + part + 1, done.learned[before:])
         return facts, skipped
 
@@ -191,15 +194,16 @@ class Trainer:
 
     def _learn(self, groups: Sequence[Group], mine: int, done: _Sum, *, old: bool = False) -> None:
         for group in groups:
+            done.show(group)
             done.learned.append(self._learner.learn(group, old))
             self._within(len(done.learned), mine)
 
     def _update(self, number: int, learned: Sequence[Learned]) -> tuple[StepFacts | None, str]:
         """The step of the optimizer, by agreement of all processes, or why there is none."""
         weight, pulled = self._world.sum([sum(each.weight for each in learned), sum(each.pulled for each in learned)])
-        if not pulled:
+        if not pulled or not weight:
             self._optimizer.zero()
-            return None, "no question could be shown" if not weight else "in every group all rewards are equal"
+            return None, "in every group all rewards are equal" if weight else "there is no answer to learn from"
         with self._watch("optimizer"):
             self._parts.reduce(self._optimizer)
             facts = self._optimizer.step(number, self._parts.factor / weight)

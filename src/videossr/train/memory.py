@@ -214,6 +214,8 @@ def _cure(
             continue
         if _changed(config, [change]) == config:
             continue
+        if change == "optim.moments=8bit" and processes > 1 and _changed(config, tried).run.sharding == "fsdp":
+            continue  # these two do not go together
         tried = [each for each in tried if each.split("=")[0] != change.split("=")[0]] + [change]
         if fits(_changed(config, tried)):
             break

@@ -197,6 +197,9 @@ def spread(policy: Policy, config: TrainConfig, world: World) -> Parts:
 
     Raises ValueError where the configuration asks for what does not go together.
     """
+    index = policy.device.index
+    if world.size > 1 and policy.device.type == "cuda" and index not in (None, torch.cuda.current_device()):
+        raise ValueError(f"--run.device={policy.device}: of several processes each takes its own card: use cuda")
     if world.size == 1 or config.run.sharding == "none":
         return Copies(world)
     if config.optim.moments == "8bit":

@@ -6,6 +6,7 @@ Exercised by `videossr train CONFIG --out RUN`.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -128,13 +129,13 @@ def _adapted(model: Any, lora: Lora, config: TrainConfig) -> Any:
     except ImportError as missing:
         raise ValueError(f"{PEFT} ({missing})") from missing
     torch.manual_seed(config.run.seed)  # one of the two factors is drawn; the other is 0
-    return peft.get_peft_model(
-        model,
-        peft.LoraConfig(
-            r=lora.rank,
-            lora_alpha=lora.alpha,
-            target_modules=lora.targets,
-            exclude_modules=None if config.model.train_vision else r".*visual.*",
-            task_type="CAUSAL_LM",
-        ),
+    settings = peft.LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        target_modules=lora.targets,
+        exclude_modules=None if config.model.train_vision else r".*visual.*",
+        task_type="CAUSAL_LM",
     )
+    with warnings.catch_warnings():  # peft asks transformers by a name of old
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        return peft.get_peft_model(model, settings)

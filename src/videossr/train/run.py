@@ -34,7 +34,10 @@ from videossr.train.policy import Policy, load_policy
 from videossr.train.runs import CONFIG, MANIFEST, Step, TrainManifest, TrainRun, read_train_run
 from videossr.train.trackers import check_trackers, tracking
 
-FREE = ("data.path", "data.corpus", "data.threads", "data.ahead_mb", "run.memory_gib", "run.peak_tflops", "log.")
+FREE = (
+    *("data.path", "data.corpus", "data.threads", "data.ahead_mb"),
+    *("run.sharding", "run.memory_gib", "run.peak_tflops", "log."),
+)
 """What may be otherwise when a run goes on: where things lie, how fast they come, and what is kept."""
 
 REFUSED = 3
@@ -87,13 +90,13 @@ def train(
         device = find_device(config.run.device)
         source = open_checkpoint(config.model.path, config.model.layout)
         load = _largest(questions, chosen, columns, source, config)
+        plan, short = plan_run(source.folder, config, load, device, world.size)
+        if short:
+            raise ValueError(short)
         with _ours(folder, config, world) as complete:
             if complete:
                 return read_train_run(folder)
-            plan, short = plan_run(source.folder, config, load, device, world.size)
             say(f"memory for groups of {load.answers} answers behind {load.prompt} tokens, as planned:\n{plan.table()}")
-            if short:
-                raise ValueError(short)
             policy = load_policy(source, config, device)
             if policy.unshared:
                 say(f"full forward passes, answer by answer: {policy.unshared}")

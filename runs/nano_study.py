@@ -25,7 +25,8 @@ LAST = 10
 """Steps at the end of a run over which its figures are averaged."""
 
 ALONE = "grounding/zoom_out"
-COLORS = {"smooth": "#1f6fb4", "strict": "#c8402f", "alone": "#3a8f4d", "start": "#777777"}
+ARMS = ("start", "smooth", "crossed", "strict", "alone")
+COLORS = {"smooth": "#1f6fb4", "strict": "#c8402f", "alone": "#3a8f4d", "start": "#777777", "crossed": "#7b5bb5"}
 
 Floats = NDArray[np.float64]
 
@@ -108,7 +109,7 @@ def seeds_table(folder: Path) -> Iterator[str]:
     yield f"|{' --- |' * (len(columns) + 5)}"
     for name, table in (("chance", chance), ("best constant answer", constant)):
         yield f"| {name} | | {' | '.join(f'{table[column]:.3f}' for column in columns)} | {average(table):.3f} | | |"
-    for arm in ("start", "smooth", "strict", "alone"):
+    for arm in ARMS:
         runs = names(folder, arm)
         ends = [held_out(folder, run).smooth for run in runs]
         starts = [held_out(folder, f"start-{run[-1]}").smooth for run in runs]
@@ -134,18 +135,18 @@ def draw(folder: Path, out: Path) -> None:
     """Rewards and entropy while it learns, and what it scores before and after."""
     plt.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "videossr", "font.size": 9}
     figure, (reward, entropy, score) = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
-    for arm in ("smooth", "strict"):
+    for arm, label in (("smooth", "smooth"), ("crossed", "smooth, at the strict setting"), ("strict", "strict")):
         runs = names(folder, arm)
         for axes, value in ((reward, "smooth"), (entropy, "entropy")):
             lines = np.array([_running(curve(folder, run, value)) for run in runs])
             steps = np.arange(1, lines.shape[1] + 1)
-            axes.plot(steps, lines.mean(0), color=COLORS[arm], label=f"trained on {arm}")
+            axes.plot(steps, lines.mean(0), color=COLORS[arm], label=label)
             axes.fill_between(steps, lines.min(0), lines.max(0), color=COLORS[arm], alpha=0.2, linewidth=0)
     reward.set(xlabel="step", ylabel="smooth reward of sampled answers", title="While it learns")
     entropy.set(xlabel="step", ylabel="nats a token", title="Entropy", ylim=(0, None))
     reward.legend(frameon=False)
 
-    arms = [arm for arm in ("start", "smooth", "strict", "alone") if names(folder, arm)]
+    arms = [arm for arm in ARMS if names(folder, arm)]
     for place, arm in enumerate(arms):
         for column, mark in ((None, "o"), (ALONE, "^")):
             values = []

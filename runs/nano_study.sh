@@ -4,7 +4,8 @@
 #     sh runs/nano_study.sh FOLDER
 #
 # For each of 3 seeds a tiny model and its supervised start, of START steps. From that of seed 0, both rewards on a grid
-# of rates and KL, GRID steps each; then each reward at its best, and one column alone, for all seeds, STEPS steps each.
+# of rates and KL, GRID steps each. Then for all seeds, STEPS steps each: each reward at its best, the smooth reward at
+# the strict one's best, to tell reward and setting apart, and one column alone.
 # What is complete is not run again, what was stopped goes on. JOBS is how many run at once.
 set -euf
 here=$(dirname "$0")
@@ -51,12 +52,13 @@ for reward in smooth strict; do
         done
     done
 done | together
-# "ARM REWARD COLUMNS": the mixture by both rewards, and one column of it.
-for arm in "smooth smooth []" "strict strict []" "alone smooth [\"grounding/zoom_out\"]"; do
+# "ARM REWARD SETTING COLUMNS"
+for arm in "smooth smooth smooth []" "strict strict strict []" \
+    "alone smooth smooth [\"grounding/zoom_out\"]" "crossed smooth strict []"; do
     set -- $arm
-    best=$(python "$here/nano_study.py" best "$folder" "$2") # RATE-KL
+    best=$(python "$here/nano_study.py" best "$folder" "$3") # RATE-KL
     for seed in 0 1 2; do
-        echo "$1-$seed $seed --grpo.reward=$2 --optim.lr=${best%-*} --grpo.kl=${best##*-} '--data.columns=$3'"
+        echo "$1-$seed $seed --grpo.reward=$2 --optim.lr=${best%-*} --grpo.kl=${best##*-} '--data.columns=$4'"
     done
 done | together
 python "$here/nano_study.py" plot "$folder" docs/results/nano.svg

@@ -78,7 +78,8 @@ def _hill(rng: np.random.Generator, height: float) -> tuple[Floats, Floats]:
 def _write(path: Path, frames: NDArray[np.uint8]) -> None:
     partial = path.with_suffix(".partial")
     with av.open(str(partial), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"crf": "16", "preset": "veryfast"})
+        # Without loss: where an encoder may choose, it does not always choose the same.
+        stream = container.add_stream("libx264", rate=FPS, options={"qp": "0", "preset": "veryfast"})
         stream.height, stream.width, stream.pix_fmt = SIDE, SIDE, "yuv420p"
         for picture in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))

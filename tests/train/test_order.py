@@ -72,7 +72,8 @@ def test_what_cannot_be_chosen(columns: tuple[str, ...], share: tuple[float, flo
 
 
 @pytest.mark.parametrize(
-    ("questions", "batch", "epochs", "steps"), [(64, 64, 1, 1), (65, 64, 1, 2), (100, 10, 2.5, 25), (30000, 64, 1, 469)]
+    ("questions", "batch", "epochs", "steps"),
+    [(64, 64, 1, 1), (65, 64, 1, 2), (100, 10, 2.5, 25), (30000, 64, 1, 469), (9, 3, 1e-9, 1)],
 )
 def test_steps(questions: int, batch: int, epochs: float, steps: int) -> None:
     assert steps_in(questions, batch, epochs) == steps

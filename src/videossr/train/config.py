@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from videossr.config import override, parse, read_toml
 from videossr.registry import suggest
 
-_STRICT = ConfigDict(extra="forbid")
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
@@ -111,7 +111,7 @@ class OptimConfig:
     """AdamW and its precision. Gradients of the groups of a batch are always summed in float32."""
 
     lr: Annotated[float, Field(ge=0)] = 1e-6
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
     eps: Annotated[float, Field(gt=0)] = 1e-8
     weight_decay: Annotated[float, Field(ge=0, description="on all weights, as verl does")] = 0.01
     clip_norm: Annotated[float, Field(gt=0, description="of the gradient of all weights")] = 1.0

@@ -154,7 +154,8 @@ class Learner:
                     torch.autograd.backward(share.total)
                 loss, weight, kl = loss + float(share.total.detach()), weight + share.weight, kl + share.kl
                 entropy += float((scores.entropies * scores.mask).sum())
-                gap = max(gap, float(((scores.logprobs.detach() - then) * scores.mask).abs().amax()))
+                if not old:  # else the policy has learned since, and should differ
+                    gap = max(gap, float(((scores.logprobs.detach() - then) * scores.mask).abs().amax()))
         group.prefix = None
         facts = GroupFacts(
             column=group.asked.column,

@@ -166,14 +166,14 @@ class Trainer:
             for lot in lots:
                 self._learn(self._learner.draw(lot, number), mine, done)
             return self._update(number, done.learned)
-        facts, skipped = None, ""
+        made: list[tuple[StepFacts | None, str]] = []
         groups = [group for lot in lots for group in self._learner.draw(lot, number, graph=False)]
         for part in range(config.grpo.updates):
             self._parts.gather()
             before = len(done.learned)
             self._learn(groups[part :: config.grpo.updates], mine, done, old=part > 0)
-            facts, skipped = self._update((number - 1) * config.grpo.updates + part + 1, done.learned[before:])
-        return facts, skipped
+            made.append(self._update((number - 1) * config.grpo.updates + part + 1, done.learned[before:]))
+        return next((each for each in reversed(made) if not each[1]), made[-1])  # the last that was made, if one was
 
     def _imitate(self, number: int, mine: int, done: _Sum) -> tuple[StepFacts | None, str]:
         """One supervised step."""

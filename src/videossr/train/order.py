@@ -39,9 +39,9 @@ def choose(columns: Sequence[str], wanted: Sequence[str], share: tuple[float, fl
 
 
 def steps_in(questions: int, batch: int, epochs: float) -> int:
-    """How many batches there are in so many passes; the last one may be smaller than the others of its pass."""
+    """How many batches there are in so many passes, at least one; the last of a pass may be smaller than the others."""
     whole, part = divmod(epochs, 1)
-    return int(whole) * math.ceil(questions / batch) + math.ceil(round(part * questions, 6) / batch)
+    return max(1, int(whole) * math.ceil(questions / batch) + math.ceil(round(part * questions, 6) / batch))
 
 
 def batch_at(step: int, chosen: Sequence[int], columns: Sequence[str], batch: int, mix: Mix, seed: int) -> list[int]:

@@ -36,9 +36,9 @@ from videossr.train.trackers import check_trackers, tracking
 
 FREE = (
     *("data.path", "data.corpus", "data.threads", "data.ahead_mb"),
-    *("run.sharding", "run.memory_gib", "run.peak_tflops", "log."),
+    *("run.sharding", "run.recompute", "run.decode_groups", "run.rows", "run.memory_gib", "run.peak_tflops", "log."),
 )
-"""What may be otherwise when a run goes on: where things lie, how fast they come, and what is kept."""
+"""What may be otherwise when a run goes on: where things lie, how the same is computed, and what is kept."""
 
 REFUSED = 3
 """Steps in a row whose gradient is no number, after which a run ends."""

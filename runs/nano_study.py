@@ -62,6 +62,11 @@ def names(folder: Path, arm: str) -> list[str]:
     return sorted(path.parent.name for path in (folder / "held-out").glob(f"{arm}-*/manifest.json"))
 
 
+def arms(folder: Path) -> list[str]:
+    """Those that have a run so far."""
+    return [arm for arm in ARMS if names(folder, arm)]
+
+
 def held_out(folder: Path, run: str) -> HeldOut:
     """Reads what a run answered."""
     scores = defaultdict(list)
@@ -109,7 +114,7 @@ def seeds_table(folder: Path) -> Iterator[str]:
     yield f"|{' --- |' * (len(columns) + 5)}"
     for name, table in (("chance", chance), ("best constant answer", constant)):
         yield f"| {name} | | {' | '.join(f'{table[column]:.3f}' for column in columns)} | {average(table):.3f} | | |"
-    for arm in ARMS:
+    for arm in arms(folder):
         runs = names(folder, arm)
         ends = [held_out(folder, run).smooth for run in runs]
         starts = [held_out(folder, f"start-{run[-1]}").smooth for run in runs]
@@ -137,6 +142,8 @@ def draw(folder: Path, out: Path) -> None:
     figure, (reward, entropy, score) = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
     for arm, label in (("smooth", "smooth"), ("crossed", "smooth, at the strict setting"), ("strict", "strict")):
         runs = names(folder, arm)
+        if not runs:
+            continue
         for axes, value in ((reward, "smooth"), (entropy, "entropy")):
             lines = np.array([_running(curve(folder, run, value)) for run in runs])
             steps = np.arange(1, lines.shape[1] + 1)
@@ -146,8 +153,7 @@ def draw(folder: Path, out: Path) -> None:
     entropy.set(xlabel="step", ylabel="nats a token", title="Entropy", ylim=(0, None))
     reward.legend(frameon=False)
 
-    arms = [arm for arm in ARMS if names(folder, arm)]
-    for place, arm in enumerate(arms):
+    for place, arm in enumerate(arms(folder)):
         for column, mark in ((None, "o"), (ALONE, "^")):
             values = []
             for run in names(folder, arm):
@@ -159,7 +165,7 @@ def draw(folder: Path, out: Path) -> None:
     constant = held_out(folder, "constant").smooth
     score.axhline(average(constant), color="black", linestyle=":", linewidth=1)
     score.axhline(constant[ALONE], color="black", linestyle="--", linewidth=1)
-    score.set_xticks(range(len(arms)), arms)
+    score.set_xticks(range(len(arms(folder))), arms(folder))
     score.set(ylabel="smooth reward, held-out videos", title=f"● all columns (constant ···)   ▲ {ALONE} (- -)")
     score.title.set_fontsize(8)
     for axes in (reward, entropy, score):

@@ -32,12 +32,12 @@ from videossr.question import Clip, Question, Truth
 from videossr.store import Place, place
 from videossr.train.config import TrainConfig, load_config
 from videossr.train.flops import Counter, Load, Work, load_of, peak_flops
-from videossr.train.kept import Fused, base_of
+from videossr.train.kept import Fused
 from videossr.train.loop import Trainer
 from videossr.train.memory import GIB, USED, empty_model, memory_plan
 from videossr.train.optim import Optimizer
 from videossr.train.policy import Policy, dtype_on, learning, needs_copy
-from videossr.train.prefix import ATTENTION, Prefix, answer_scores, can_share
+from videossr.train.prefix import ATTENTION, Prefix, answer_scores, base_of, can_share
 from videossr.wording import load_wording
 
 TEXT = {

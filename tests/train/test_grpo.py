@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from videossr.train.config import GrpoConfig
-from videossr.train.grpo import KL, advantages, group_loss, is_noise
+from videossr.train.facts import is_noise
+from videossr.train.grpo import KL, advantages, group_loss
 from videossr.train.prefix import Scores
 
 MASK = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 1]], dtype=torch.bool)

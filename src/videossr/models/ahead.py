@@ -53,10 +53,10 @@ class Ahead(Generic[A, T]):
         self.waited = 0.0
 
     def take(self, count: int) -> list[Ready[A, T]]:
-        """The next `count`, or what is left of them; as many again are begun before it returns."""
+        """The next `count`, or what is left of them. As many more, one a thread at least, are begun before it returns."""
         taken: list[Ready[A, T]] = []
         while len(taken) < count:
-            self._begin(2 * count - len(taken))
+            self._begin(max(self._threads, 2 * count - len(taken)))
             if not self._waiting:
                 break
             begun = time.perf_counter()
@@ -65,7 +65,7 @@ class Ahead(Generic[A, T]):
             if ready.made is not None:
                 self._largest = max(self._largest, self._size(ready.made))
             taken.append(ready)
-        self._begin(count)
+        self._begin(max(self._threads, count))
         return taken
 
     def _begin(self, most: int) -> None:

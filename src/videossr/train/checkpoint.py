@@ -32,6 +32,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 
 from videossr.models.checkpoint import Checkpoint
 from videossr.train.config import TrainConfig, plain
+from videossr.train.prefix import base_of
 from videossr.train.runs import CHECKPOINTS, MODEL, Step
 
 TRAINER, ADAPTER, CARD = "trainer", "adapter", "README.md"
@@ -72,7 +73,7 @@ def save(
     Raises OSError where it cannot be written; those that are there are then untouched.
     """
     target = run / CHECKPOINTS / f"step-{step:06d}"
-    tensors = _whole(_base(model))
+    tensors = _whole(base_of(model))
     if _rank():
         return target
     if _complete(target):
@@ -93,7 +94,7 @@ def save(
         shutil.rmtree(target)  # incomplete: damaged by others
     partial.rename(target)
     _sync(target.parent)
-    _link(run, target)
+    link(run, target)
     good = [each for each in _all(run) if _complete(each)]
     if target not in good:
         raise OSError(f"{target}: its files are not as they were written. All older checkpoints are kept")
@@ -132,17 +133,19 @@ def restore(model: Any, checkpoint: Path) -> dict[str, Any]:
         model: as it was loaded from the source checkpoint, adapters in place.
         checkpoint: folder of a complete one.
 
-    Raises ValueError where its weights are not those of this model.
+    Raises ValueError where its weights are not those of this model, or it is damaged.
     """
-    base = _base(model)
+    base = base_of(model)
     trained = {name for name, each in base.named_parameters() if each.requires_grad}
     shapes = {name: tuple(each.shape) for name, each in base.state_dict().items()}
-    if (checkpoint / WEIGHTS).exists():
-        tensors = load_file(checkpoint / WEIGHTS)
-    else:
-        transformers.utils.logging.disable_progress_bar()
-        kind = transformers.AutoModelForImageTextToText
-        tensors = kind.from_pretrained(checkpoint, dtype=base.dtype, local_files_only=True).state_dict()
+    try:
+        tensors = _tensors(checkpoint, base.dtype)
+        state: dict[str, Any] = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
+    except Exception as error:  # readers of weights have exceptions of their own
+        raise ValueError(
+            f"{checkpoint} is damaged: {type(error).__name__}: {error}. Delete it, and the same command goes on from "
+            "the one before it"
+        ) from error
     wrong = sorted(name for name in trained if name not in tensors or tuple(tensors[name].shape) != shapes[name])
     if wrong:
         raise ValueError(
@@ -151,9 +154,19 @@ def restore(model: Any, checkpoint: Path) -> dict[str, Any]:
         )
     found: dict[str, Any] = {name: tensors[name] for name in sorted(trained)}
     set_model_state_dict(base, found, options=StateDictOptions(full_state_dict=True, strict=False))
-    state: dict[str, Any] = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
     _set_random_states(state.pop("random"))
     return state
+
+
+def _tensors(checkpoint: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """The weights as exactly as they are kept."""
+    if (checkpoint / WEIGHTS).exists():
+        exact: dict[str, torch.Tensor] = load_file(checkpoint / WEIGHTS)
+        return exact
+    transformers.utils.logging.disable_progress_bar()
+    kind = transformers.AutoModelForImageTextToText
+    tensors: dict[str, torch.Tensor] = kind.from_pretrained(checkpoint, dtype=dtype, local_files_only=True).state_dict()
+    return tensors
 
 
 def model_card(config: TrainConfig, dataset: str, last: Step | None) -> str:
@@ -201,7 +214,7 @@ def _figures(last: Step) -> dict[str, str]:
 
 
 def _write(folder: Path, model: Any, tensors: Tensors, source: Checkpoint, state: Mapping[str, Any], card: str) -> None:
-    base = _base(model)
+    base = base_of(model)
     (folder / TRAINER).mkdir(parents=True)
     dtype = _saved_dtype(source, base)
     _write_model(folder, base, _merged(base, tensors, dtype), source.folder)
@@ -267,11 +280,6 @@ def _whole(base: Any) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _base(model: Any) -> Any:
-    """The model of transformers, out of peft's."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
 def _saved_dtype(source: Checkpoint, base: Any) -> torch.dtype:
     """That in which the source's weights are: what its configuration says is what loads it by itself."""
     text = source.config.get("text_config", {})
@@ -312,11 +320,12 @@ def _complete(checkpoint: Path) -> bool:
     try:
         sizes = json.loads((checkpoint / FILES).read_text("utf-8"))
         return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError, AttributeError, TypeError):
         return False
 
 
-def _link(run: Path, target: Path) -> None:
+def link(run: Path, target: Path) -> None:
+    """Lets `RUN/model` stand for a checkpoint, from one moment to the next."""
     new = run / f".{MODEL}.partial"
     new.unlink(missing_ok=True)
     new.symlink_to(target.relative_to(run), target_is_directory=True)

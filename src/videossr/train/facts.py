@@ -42,7 +42,12 @@ class GroupFacts:
     @property
     def noise(self) -> bool:
         """Whether no answer is right and yet smooth rewards differ: then its advantages are mostly noise."""
-        return not any(self.strict) and len(set(self.smooth)) > 1
+        return is_noise(self.smooth, self.strict)
+
+
+def is_noise(rewards: Sequence[float], strict: Sequence[float]) -> bool:
+    """Whether no answer of a group is right and yet its rewards differ: mostly by how near a guess happened to be."""
+    return max(strict) < 1 and min(rewards) != max(rewards)
 
 
 @dataclass(frozen=True, slots=True)

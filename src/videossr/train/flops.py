@@ -15,6 +15,7 @@ import torch
 
 from videossr.prompt.base import Prompt
 from videossr.train.config import TrainConfig
+from videossr.train.prefix import base_of, can_share
 
 PEAKS = {
     "H200": 989e12,
@@ -110,7 +111,8 @@ class Counter:
             masked: what the causal mask hides of a prompt is not counted, as good kernels leave it out; torch's own
                 counter counts it.
         """
-        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        base = base_of(model)
+        self._shared = config.run.share_prefix and not can_share(base)
         text, tower = base.config.get_text_config(), base.config.vision_config
         visual, language = base.model.visual, base.model.language_model
         self._config = config
@@ -135,7 +137,7 @@ class Counter:
 
     def group(self, load: Load) -> Work:
         """The operations of one question and its answers, or of a supervised question."""
-        shared = self._config.run.share_prefix
+        shared = self._shared
         grpo = self._config.run.method == "grpo"
         held = grpo and self._config.grpo.kl > 0
         times = 1 if shared else load.answers
@@ -169,7 +171,7 @@ class Counter:
 
     def _decode(self, load: Load) -> float:
         steps = max(0, load.tokens - 1)
-        each = load.answers if self._config.run.share_prefix else 1  # answers that lie in one row
+        each = load.answers if self._shared else 1  # answers that lie in one row
         keys = sum(load.prompt + each * (step + 1) for step in range(steps))
         return load.answers * (steps * (self._layers + self._head) + self._attention * keys)
 

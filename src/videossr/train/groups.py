@@ -16,9 +16,9 @@ from videossr.question import Question
 from videossr.rewards import Scores as Rewards
 from videossr.rewards import scorer
 from videossr.train.config import TrainConfig
-from videossr.train.facts import GroupFacts
+from videossr.train.facts import GroupFacts, is_noise
 from videossr.train.flops import Load, load_of
-from videossr.train.grpo import advantages, group_loss, is_noise
+from videossr.train.grpo import advantages, group_loss
 from videossr.train.policy import Policy, remembering
 from videossr.train.prefix import Prefix, Scores, answer_scores, full_scores, read_prefix
 from videossr.train.sample import Drawn, sample
@@ -48,6 +48,7 @@ class Group:
     Attributes:
         asked: the question.
         drawn, texts, rewards, advantages: of each answer.
+        kept: whether it counts at all.
         prefix: what the model keeps of the prompt, with its graph; None where it is to be read once more.
     """
 
@@ -56,6 +57,7 @@ class Group:
     texts: list[str]
     rewards: list[Rewards]
     advantages: list[float]
+    kept: bool
     prefix: Prefix | None
 
 
@@ -130,10 +132,11 @@ class Learner:
         device = self._policy.device
         before = _padded([answer.logprobs for answer in group.drawn], device)
         gains = torch.tensor(group.advantages, dtype=torch.float32, device=device)
-        ended = torch.tensor([answer.ended for answer in group.drawn], device=device)
+        counts = [group.kept and (answer.ended or not config.drop_truncated) for answer in group.drawn]
+        kept = torch.tensor(counts, device=device)
         answers = [answer.ids for answer in group.drawn]
-        pulled = bool(config.kl) or any(group.advantages)
-        inputs = self._policy.inputs(group.asked.prompt)
+        pulled = any(counts) and (bool(config.kl) or any(group.advantages))
+        inputs = {} if group.prefix and not config.kl else self._policy.inputs(group.asked.prompt)
         reference = self._reference(inputs, answers) if config.kl else None
         loss = weight = kl = entropy = gap = 0.0
         with self._watch("loss"), remembering(self._policy, self._config):
@@ -148,7 +151,7 @@ class Learner:
                     config,
                     old=then if old else None,
                     reference=None if reference is None else reference[rows, :width],
-                    kept=ended[rows] if config.drop_truncated else None,
+                    kept=kept[rows],
                 )
                 if pulled:
                     torch.autograd.backward(share.total)
@@ -227,9 +230,8 @@ class Learner:
         rewards = [score(text, asked.question.answer) for text in texts]
         strict = [each.strict for each in rewards]
         values = [each.smooth for each in rewards] if config.reward == "smooth" else strict
-        noise = config.drop_noise and is_noise(values, strict)
-        gains = [0.0] * len(values) if noise else advantages(values, config.scale)
-        return Group(asked, drawn, texts, rewards, gains, prefix)
+        kept = not (config.drop_noise and is_noise(values, strict))
+        return Group(asked, drawn, texts, rewards, advantages(values, config.scale), kept, prefix)
 
 
 def _padded(rows: Sequence[Any], device: torch.device) -> torch.Tensor:

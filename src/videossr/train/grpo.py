@@ -37,11 +37,6 @@ def advantages(rewards: Sequence[float], scale: str) -> list[float]:
     return result
 
 
-def is_noise(rewards: Sequence[float], strict: Sequence[float]) -> bool:
-    """Whether no answer of a group is right and yet its rewards differ: mostly by how near a guess happened to be."""
-    return max(strict) < 1 and min(rewards) != max(rewards)
-
-
 @dataclass(frozen=True)
 class GroupLoss:
     """The share of one group in the loss of its batch.

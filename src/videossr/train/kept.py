@@ -18,7 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
 from videossr.train.flops import Load
-from videossr.train.prefix import Prefix, answer_scores, recomputing
+from videossr.train.prefix import Prefix, answer_scores, base_of, recomputing
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,6 @@ def kept(model: Any, load: Load, *, recompute: bool, rows: int = 0) -> Kept:
     with _Saved(model) as saved, recomputing(model) if recompute else nullcontext():
         answer_scores(model, prefix, [[0] * load.tokens] * load.answers)
     return Kept(prompt + tower, saved.size, max(layer, block))
-
-
-def base_of(model: Any) -> Any:
-    """The model of transformers that peft may have wrapped."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _read(model: Any, length: int, rows: int, recompute: bool) -> tuple[int, Prefix]:

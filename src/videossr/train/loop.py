@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from statistics import fmean
 
 import torch
 
@@ -20,7 +21,7 @@ from videossr.train.facts import summary
 from videossr.train.flops import Counter, peak_flops
 from videossr.train.groups import Asked, Group, Learned, Learner
 from videossr.train.optim import Optimizer, StepFacts
-from videossr.train.order import batch_at
+from videossr.train.order import batch_at, epochs_at
 from videossr.train.parallel import Copies, Parts, World
 from videossr.train.policy import Policy
 from videossr.train.runs import Failure, Shown, Step
@@ -138,7 +139,7 @@ class Trainer:
         seconds = self._watch.read() | {"wait": self._ahead.waited - waited}
         step = Step(
             step=number,
-            epoch=number * self._config.run.batch / len(self._chosen),
+            epoch=epochs_at(number, len(self._chosen), self._config.run.batch),
             loss=loss / max(1.0, weight),
             lr=facts.lr if facts else 0.0,
             grad_norm=facts.grad_norm if facts else 0.0,
@@ -167,13 +168,15 @@ class Trainer:
                 self._learn(self._learner.draw(lot, number), mine, done)
             return self._update(number, done.learned)
         made: list[tuple[StepFacts | None, str]] = []
+        places = {index: place for place, index in enumerate(self._batch(number))}
         groups = [group for lot in lots for group in self._learner.draw(lot, number, graph=False)]
         for part in range(config.grpo.updates):
             self._parts.gather()
             before = len(done.learned)
-            self._learn(groups[part :: config.grpo.updates], mine, done, old=part > 0)
+            members = [group for group in groups if places[group.asked.index] % config.grpo.updates == part]
+            self._learn(members, mine, done, old=part > 0)
             made.append(self._update((number - 1) * config.grpo.updates + part + 1, done.learned[before:]))
-        return next((each for each in reversed(made) if not each[1]), made[-1])  # the last that was made, if one was
+        return _together(made)
 
     def _imitate(self, number: int, mine: int, done: _Sum) -> tuple[StepFacts | None, str]:
         """One supervised step."""
@@ -230,6 +233,22 @@ def used_gib(device: torch.device) -> float:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def _together(made: Sequence[tuple[StepFacts | None, str]]) -> tuple[StepFacts | None, str]:
+    """The updates of one batch as one step: the mean of their norms, and what is worst of the rest."""
+    facts = [each for each, _ in made if each is not None]
+    if not facts:
+        return made[-1]
+    refused = any(each.refused for each in facts)
+    merged = StepFacts(
+        lr=facts[-1].lr,
+        grad_norm=fmean(each.grad_norm for each in facts),
+        clipped=any(each.clipped for each in facts),
+        changed=max(each.changed for each in facts),
+        refused=refused,
+    )
+    return merged, NOT_FINITE if refused else ""
 
 
 def _shown(number: int, group: Group) -> Shown:

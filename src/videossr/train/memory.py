@@ -21,10 +21,10 @@ from videossr.config import override, parse
 from videossr.models.checkpoint import LinearPatches
 from videossr.train.config import TrainConfig, plain
 from videossr.train.flops import Load
-from videossr.train.kept import base_of, kept
+from videossr.train.kept import kept
 from videossr.train.optim import PIECE
 from videossr.train.policy import dtype_on, learning, needs_copy
-from videossr.train.prefix import ATTENTION
+from videossr.train.prefix import ATTENTION, base_of, can_share
 
 GIB = 2**30
 
@@ -139,10 +139,12 @@ def memory_plan(model: Any, config: TrainConfig, load: Load, processes: int = 1)
     halves = sum(each.numel() for each in trained if each.dtype == torch.bfloat16)
     away = config.optim.moments == "offload"
     grpo = config.run.method == "grpo"
-    groups = config.run.decode_groups if grpo and config.run.share_prefix else 1
-    rows = 0 if config.run.share_prefix else min(config.run.rows, load.answers)
+    shared = config.run.share_prefix and not can_share(base)
+    groups = min(config.run.decode_groups, -(-config.run.batch // processes)) if grpo and shared else 1
+    rows = 0 if shared else min(config.run.rows, load.answers)
     keeps = kept(model, load, recompute=config.run.recompute, rows=rows)
-    cache = _cache(model, config, load) if grpo else 0
+    cache = _cache(base, load, shared=shared) if grpo else 0
+    held = grpo and config.grpo.kl > 0
     text = base.config.get_text_config()
     scores = load.answers * load.tokens * text.vocab_size * 4
     whole = parts > 1  # within a step, see `videossr.train.parallel.Shards`
@@ -162,9 +164,7 @@ def memory_plan(model: Any, config: TrainConfig, load: Load, processes: int = 1)
             Row("answers, for the way back", keeps.answers, "loss"),
             Row("scores of the answers", 3 * scores, "loss"),
             Row("one layer, on the way back", keeps.layer, "loss"),
-            Row(
-                "reference's cache", _cache(model, config, load) if grpo and config.grpo.kl and not rows else 0, "loss"
-            ),
+            Row("reference's cache", cache if held and not rows else 0, "loss"),
             Row("a gradient on its way", 2 * widest * base.dtype.itemsize, "loss"),
             Row("weights that are stepped", 100 * min(PIECE, widest), "step"),
         )
@@ -240,13 +240,13 @@ def _moments(config: TrainConfig, count: int) -> int:
     return 2 * (count + count // 256 * 4) if config.optim.moments == "8bit" else 8 * count
 
 
-def _cache(model: Any, config: TrainConfig, load: Load) -> int:
+def _cache(base: Any, load: Load, *, shared: bool) -> int:
     """Keys and values of a prompt and of all answers behind it, or of as many rows as are sampled at once."""
-    text = base_of(model).config.get_text_config()
+    text = base.config.get_text_config()
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    copies = 1 if config.run.share_prefix else load.answers
+    copies = 1 if shared else load.answers
     tokens = copies * load.prompt + load.answers * load.tokens
-    dtype: torch.dtype = base_of(model).dtype
+    dtype: torch.dtype = base.dtype
     return 2 * int(text.num_hidden_layers) * int(text.num_key_value_heads) * int(width) * tokens * dtype.itemsize
 
 

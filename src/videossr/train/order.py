@@ -44,6 +44,12 @@ def steps_in(questions: int, batch: int, epochs: float) -> int:
     return max(1, int(whole) * math.ceil(questions / batch) + math.ceil(round(part * questions, 6) / batch))
 
 
+def epochs_at(step: int, questions: int, batch: int) -> float:
+    """Passes through the data behind a step."""
+    whole, place = divmod(step, math.ceil(questions / batch))
+    return whole + min(place * batch, questions) / questions
+
+
 def batch_at(step: int, chosen: Sequence[int], columns: Sequence[str], batch: int, mix: Mix, seed: int) -> list[int]:
     """The questions of one step, from 1. Every pass shows each question once, in an order of its own.
 

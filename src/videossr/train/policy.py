@@ -18,7 +18,7 @@ from videossr.models.checkpoint import Checkpoint, end_tokens, prompt_inputs
 from videossr.prompt.base import Prompt
 from videossr.question import Clip, Question
 from videossr.train.config import Lora, TrainConfig
-from videossr.train.prefix import ATTENTION, can_share, recomputing
+from videossr.train.prefix import ATTENTION, base_of, can_share, recomputing
 
 PEFT = "--model.lora needs peft: pip install 'videossr[train]'"
 
@@ -58,7 +58,7 @@ class Policy:
     @property
     def _base(self) -> Any:
         """The model of transformers, out of peft's."""
-        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        return base_of(self.model)
 
     def prompt(self, question: Question, clips: Sequence[Clip], room: int) -> Prompt:
         """What is put to it. Raises ValueError where the prompt and `room` tokens are more than it can hold."""

@@ -32,6 +32,10 @@ ATTENTION = "sdpa"
 """The implementation that takes any mask of what sees what."""
 
 
+_AGAIN: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
+"""How layers are computed again: nothing in them is drawn."""
+
+
 @dataclass(frozen=True)
 class Prefix:
     """What a model keeps of a prompt that it has read, with the graph of how it came to it.
@@ -97,6 +101,11 @@ def can_share(model: Any) -> str:
     if config._attn_implementation != ATTENTION:
         return f"attention {config._attn_implementation} does not take any mask: load it with {ATTENTION}"
     return ""
+
+
+def base_of(model: Any) -> Any:
+    """The model of transformers that peft may have wrapped."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def read_prefix(model: Any, inputs: Mapping[str, torch.Tensor], rows: int = 1) -> Prefix:
@@ -202,7 +211,7 @@ def recomputing(model: Any) -> Iterator[None]:
 
     The gradient checkpointing of transformers would switch the cache off; this keeps the keys and values of a prompt.
     """
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = base_of(model)
     language, vision = base.model.language_model.layers, base.model.visual.blocks
     for layer in language:
         layer.forward = partial(_recomputed_layer, layer.forward)
@@ -245,14 +254,14 @@ def _recomputed_layer(forward: Callable[..., Any], hidden: torch.Tensor, *more: 
     if not torch.is_grad_enabled():
         return forward(hidden, *more, past_key_values=cache, **named)
     if cache is None or isinstance(next(iter(cache.layers), None), _FixedLayer):
-        return checkpoint(partial(forward, past_key_values=cache, **named), hidden, *more, use_reentrant=False)
+        return checkpoint(partial(forward, past_key_values=cache, **named), hidden, *more, **_AGAIN)
 
     def keep(hidden: torch.Tensor) -> tuple[Any, torch.Tensor, torch.Tensor]:
         slot = _Slot()
         out = forward(hidden, *more, past_key_values=slot, **named)
         return out, *slot.states
 
-    out, keys, values = checkpoint(keep, hidden, use_reentrant=False)
+    out, keys, values = checkpoint(keep, hidden, **_AGAIN)
     cache.update(keys, values, len(cache.layers))
     return out
 
@@ -261,7 +270,7 @@ def _recomputed_block(forward: Callable[..., Any], hidden: torch.Tensor, *more: 
     """A block of the vision tower."""
     if not torch.is_grad_enabled():
         return forward(hidden, *more, **named)
-    return checkpoint(partial(forward, **named), hidden, *more, use_reentrant=False)
+    return checkpoint(partial(forward, **named), hidden, *more, **_AGAIN)
 
 
 def _delta(inputs: Mapping[str, torch.Tensor]) -> int:

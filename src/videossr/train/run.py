@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from videossr.build.manifest import versions
 from videossr.models.checkpoint import Checkpoint, device_name, find_device, open_checkpoint
 from videossr.questions import Questions, open_questions
 from videossr.store import Place, is_local, place, workshop, write_text
-from videossr.train.checkpoint import latest, model_card, restore, save, step_of
+from videossr.train.checkpoint import latest, link, model_card, restore, save, step_of
 from videossr.train.config import TrainConfig, flat, plain
 from videossr.train.flops import Load, load_of
 from videossr.train.log import Log
@@ -34,14 +35,25 @@ from videossr.train.policy import Policy, load_policy
 from videossr.train.runs import CONFIG, MANIFEST, Step, TrainManifest, TrainRun, read_train_run
 from videossr.train.trackers import check_trackers, tracking
 
+LOWER = "Try a lower --optim.lr, or --run.dtype=float32, in a new run, whose --model.path may be the last checkpoint"
+
 FREE = (
     *("data.path", "data.corpus", "data.threads", "data.ahead_mb"),
-    *("run.sharding", "run.recompute", "run.decode_groups", "run.rows", "run.memory_gib", "run.peak_tflops", "log."),
+    *(
+        "run.sharding",
+        "run.recompute",
+        "run.decode_groups",
+        "run.rows",
+        "run.device",
+        "run.memory_gib",
+        "run.peak_tflops",
+        "log.",
+    ),
 )
 """What may be otherwise when a run goes on: where things lie, how the same is computed, and what is kept."""
 
 REFUSED = 3
-"""Steps in a row whose gradient is no number, after which a run ends."""
+"""Steps in a row whose gradient is no number, or that nothing could be shown in, after which a run ends."""
 
 TRIES = 8
 """Questions of a kind that are tried, until one can be shown."""
@@ -97,6 +109,7 @@ def train(
             if complete:
                 return read_train_run(folder)
             say(f"memory for groups of {load.answers} answers behind {load.prompt} tokens, as planned:\n{plan.table()}")
+            idle = used_gib(device)  # of libraries, before there is a model
             policy = load_policy(source, config, device)
             if policy.unshared:
                 say(f"full forward passes, answer by answer: {policy.unshared}")
@@ -104,7 +117,7 @@ def train(
             optimizer = Optimizer(
                 policy.model.named_parameters(), config.optim, steps=total * config.grpo.updates, seed=config.run.seed
             )
-            run = _Sitting(folder, config, questions, policy, optimizer, parts, plan, total, show, say)
+            run = _Sitting(folder, config, questions, policy, optimizer, parts, plan, idle, total, show, say)
             run.go_on()
             run.make_steps(chosen, within)
             return read_train_run(folder)
@@ -143,6 +156,7 @@ class _Sitting:
         optimizer: Optimizer,
         parts: Parts,
         plan: MemoryPlan,
+        idle: float,
         total: int,
         show: Callable[[Step, int], None],
         say: Callable[[str], None],
@@ -152,6 +166,7 @@ class _Sitting:
         self._plan = plan
         self._total, self._show, self._say = total, show, say
         self._done, self._before = 0, 0.0
+        self._idle = idle
         self._started = time.monotonic()
 
     def go_on(self) -> None:
@@ -164,11 +179,13 @@ class _Sitting:
             raise ValueError(f"{found} was trained on other questions than {self._config.data.path} has now")
         self._optimizer.load_state_dict(state["optimizer"])
         self._done, self._before = step_of(found), state["seconds"]
+        self._parts.world.first(partial(link, self._folder, found))
         self._say(f"goes on from {found}")
 
     def make_steps(self, chosen: Sequence[int], within: Callable[[int, int], None]) -> None:
         """Makes the steps that are left, and writes down each. Raises ValueError where that cannot go on."""
-        refused, saving = 0, 0.0
+        refused = lost = 0
+        saving = 0.0
         steps = range(self._done + 1, self._total + 1)
         last = None
         with ExitStack() as open_:
@@ -194,22 +211,23 @@ class _Sitting:
                 if log is not None:
                     self._write(log, made, last)
                 self._show(last, self._total)
-                if made.failures and len(made.failures) == made.asked:
-                    raise ValueError(
-                        f"step {last.step}: not one question could be shown: {made.failures[0].error}. {self._kept()}"
-                    )
+                lost = lost + 1 if len(made.failures) == made.asked else 0
                 refused = refused + 1 if last.skipped == NOT_FINITE else 0
-                if refused == REFUSED:
-                    raise ValueError(
-                        f"step {last.step}: the gradient is no number for {REFUSED} steps: try a lower --optim.lr, or "
-                        f"--run.dtype=float32. {self._kept()}"
-                    )
+                stops = REFUSED in (lost, refused)
                 begun = time.monotonic()
-                if last.step == self._total or (
-                    self._config.log.save_every and last.step % self._config.log.save_every == 0
-                ):
+                every = self._config.log.save_every
+                if stops or last.step == self._total or (every and last.step % every == 0):
                     self._save(last)
                 saving = time.monotonic() - begun
+                if lost == REFUSED:
+                    raise ValueError(
+                        f"step {last.step}: for {REFUSED} steps not one question could be shown: "
+                        f"{made.failures[0].error}. {self._kept()}"
+                    )
+                if refused == REFUSED:
+                    raise ValueError(
+                        f"step {last.step}: the gradient is no number for {REFUSED} steps. {LOWER}. {self._kept()}"
+                    )
         self._parts.world.first(self._finish)
 
     def _write(self, log: Log, made: Made, step: Step) -> None:
@@ -225,13 +243,10 @@ class _Sitting:
         try:
             yield from trainer
         except FloatingPointError as error:
-            raise ValueError(
-                f"{error}: the weights are spoilt; try a lower --optim.lr, or --run.dtype=float32. {self._kept()}"
-            ) from error
+            raise ValueError(f"{error}: the weights are spoilt. {LOWER}. {self._kept()}") from error
         except torch.OutOfMemoryError as error:
             raise ValueError(
-                "memory has ended: try --run.recompute=true, --run.decode_groups=1, fewer --grpo.rollouts, or "
-                f"--optim.moments=8bit. {self._kept()}"
+                f"memory has ended: go on with --run.recompute=true or --run.decode_groups=1. {self._kept()}"
             ) from error
         except RuntimeError as error:
             if self._parts.world.size == 1:
@@ -272,7 +287,7 @@ class _Sitting:
             "trained": sum(each.numel() for each in parameters if each.requires_grad),
             "processes": self._parts.world.size,
             "full forward passes": self._policy.unshared or "none: prefixes are shared",
-            "memory_gib": round(used_gib(self._policy.device), 3),
+            "memory_gib": round(used_gib(self._policy.device) - self._idle, 3),
             "planned_gib": self._plan.facts(),
         }
         manifest = TrainManifest(
@@ -296,6 +311,7 @@ def _largest(
     """
     loads, failed = [], None
     tries: dict[str, int] = defaultdict(int)
+    untold: dict[str, ValueError] = {}
     for index in chosen:
         column = columns[index]
         if tries[column] >= TRIES:
@@ -309,10 +325,15 @@ def _largest(
         try:
             prompt = source.build(question, clips)
         except ValueError as error:
-            raise ValueError(f"{questions.path}, column {column}: {error}") from error
+            untold[column] = error
+            continue
+        untold.pop(column, None)
         answers = (config.grpo.rollouts, config.grpo.max_tokens)
         loads.append(load_of(prompt, *answers if config.run.method == "grpo" else (1, len(question.answer) + 1)))
         tries[column] = TRIES
+    if untold:
+        column, reason = next(iter(untold.items()))
+        raise ValueError(f"{questions.path}, column {column}: {reason}") from reason
     if not loads:
         raise ValueError(f"{questions.path}: not one of its first questions can be shown: {failed}")
     return max(loads, key=lambda load: (load.prompt, load.patches))

@@ -35,4 +35,5 @@ def tracking(config: TrainConfig, folder: Path) -> Iterator[Callable[[Mapping[st
     try:
         yield lambda values, step: accelerator.log(dict(values), step)
     finally:
-        accelerator.end_training()
+        for tracker in accelerator.trackers:  # `end_training` would end the other processes' talk as well
+            tracker.finish()

@@ -41,10 +41,6 @@ class Watch:
         self._turn()
         self._phases.pop()
 
-    def add(self, phase: str, seconds: float) -> None:
-        """Seconds that were measured elsewhere."""
-        self._seconds[phase] += seconds
-
     def read(self) -> dict[str, float]:
         """All so far, and forgets it."""
         self._turn()

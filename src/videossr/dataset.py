@@ -56,7 +56,8 @@ class VideoSSRDataset:
         named = corpus_place(self.path, self.manifest)
         if corpus is None and not named.exists():
             raise CorpusError(
-                f"{self.path}: the corpus that it was built from is not at {named}: name it with --corpus"
+                f"{self.path}: the corpus that it was built from is not at {named}: name it with --corpus "
+                "(train: --data.corpus)"
             )
         self.corpus = Corpus(named if corpus is None else corpus)
         if self.corpus.hash != self.manifest["corpus"]["hash"]:  # it has grown, or is another one

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -84,7 +86,7 @@ def test_a_run_leaves_all_that_it_promises(config: Make, model: Path, tmp_path: 
         assert {"vision", "prefill", "decode", "reference", "loss", "optimizer"} <= set(step.seconds)
     assert done.steps[0].all is not None
     assert done.steps[0].all.kl == pytest.approx(0, abs=1e-6)
-    assert {each.step for each in done.shown} == {2, 4, 6}
+    assert {each.step for each in done.shown} == {1, 2, 4, 6}
     assert all((tmp_path / "run/samples" / each.frames).exists() for each in done.shown)
     assert all(len(each.texts) == len(each.advantages) == 4 for each in done.shown)
     assert sorted(each.name for each in (tmp_path / "run/checkpoints").iterdir()) == ["step-000004", "step-000006"]
@@ -268,3 +270,42 @@ def test_trackers_are_told(config: Make, tmp_path: Path) -> None:
     written = b"".join(each.read_bytes() for each in (tmp_path / "run/videossr").rglob("events.*"))
     assert b"optim.lr" in written
     assert b"jigsaw" in written
+
+
+def test_a_run_that_is_told_to_stop_finishes_its_step(config: Make, tmp_path: Path) -> None:
+    def interrupt(step: Step, total: int) -> None:
+        if step.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config(log__save_every=0), tmp_path / "run", show=interrupt)
+    assert str((tmp_path / "run/model").readlink()) == "checkpoints/step-000003"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    said: list[str] = []
+    done = train(config(log__save_every=0), tmp_path / "run", say=said.append)
+    assert any("goes on from" in each for each in said)
+    assert figures(done) == figures(train(config(log__save_every=0), tmp_path / "whole"))
+    (tmp_path / "run/manifest.json").unlink()
+    (tmp_path / "run/model").unlink()  # as if it had been killed between the last checkpoint and its name
+    assert train(config(log__save_every=0), tmp_path / "run").steps == done.steps
+    assert str((tmp_path / "run/model").readlink()) == "checkpoints/step-000006"
+
+
+def test_a_checkpoint_that_is_damaged_is_named(config: Make, tmp_path: Path) -> None:
+    with pytest.raises(StoppedError):
+        train(config(), tmp_path / "run", show=stop_at(5))
+    newest = tmp_path / "run/checkpoints/step-000004"
+    state = newest / "trainer/state.pt"
+    state.write_bytes(bytes(reversed(state.read_bytes())))
+    with pytest.raises(ValueError, match=r"step-000004 is damaged: .*Delete it, and the same command goes on"):
+        train(config(), tmp_path / "run")
+    shutil.rmtree(newest)
+    assert train(config(), tmp_path / "run").manifest is not None
+
+
+def test_parts_of_a_batch_are_one_step(config: Make, tmp_path: Path) -> None:
+    done = train(config(grpo__updates=5, run__steps=2), tmp_path / "run")
+    for step in done.steps:
+        assert step.skipped == ""
+        assert step.grad_norm > 0
+        assert step.gap < 1e-4

@@ -15,7 +15,8 @@ app = App(
     name="train",
     help_epilogue="Example: videossr train train-nano --model.path=demo/tiny --data.path=demo/dataset "
     "--run.steps=1 --out demo/runs/train\n\n"
-    f"Recipes: {', '.join(names())}.\n\nKeys, each as --optim.lr=1e-6: {', '.join(keys())}.",
+    f"Recipes: {', '.join(names())}.\n\nKeys, each as --optim.lr=1e-6, with their "
+    "defaults (a recipe may have others):\n\n" + "\n\n".join(f"{name}: {words}" for name, words in keys().items()),
 )
 
 
@@ -48,7 +49,7 @@ def command(
     last = done.steps[-1]
     if done.manifest is not None:
         planned, used = (done.manifest.describe[name] for name in ("planned_gib", "memory_gib"))
-        console.print(f"memory: {planned['total']:.2f} GiB planned, {used:.2f} used")
+        console.print(f"memory: {planned:.2f} GiB planned, {used:.2f} used")
     console.print(f"{last.step} steps; the model is {out}/model. Look at the run: videossr report {out} --out NEW.html")
 
 

@@ -53,7 +53,7 @@ class Ahead(Generic[A, T]):
         self.waited = 0.0
 
     def take(self, count: int) -> list[Ready[A, T]]:
-        """The next `count`, or what is left of them. As many more, one a thread at least, are begun before it returns."""
+        """The next `count`, or what is left of them. As many more, at least one a thread, are begun behind them."""
         taken: list[Ready[A, T]] = []
         while len(taken) < count:
             self._begin(max(self._threads, 2 * count - len(taken)))

@@ -143,8 +143,8 @@ def restore(model: Any, checkpoint: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
     except Exception as error:  # readers of weights have exceptions of their own
         raise ValueError(
-            f"{checkpoint} is damaged: {type(error).__name__}: {error}. Delete it, and the same command goes on from "
-            "the one before it"
+            f"{checkpoint} is damaged: {type(error).__name__}: {str(error).partition(chr(10))[0]}. Delete it, and the "
+            "same command goes on from the one before it"
         ) from error
     wrong = sorted(name for name in trained if name not in tensors or tuple(tensors[name].shape) != shapes[name])
     if wrong:

@@ -29,7 +29,7 @@ class Lora:
     """
 
     rank: Annotated[int, Field(ge=1)] = 64
-    alpha: Annotated[int, Field(ge=1)] = 128
+    alpha: Annotated[int | None, Field(ge=1, description="over the rank, what adapters count; none: 2 * rank")] = None
     targets: Annotated[str, Field(description="regular expression of module names, or all-linear")] = "all-linear"
 
 
@@ -189,13 +189,20 @@ def names() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in (files("videossr.train") / "recipes").iterdir())
 
 
-def keys() -> list[str]:
-    """Every key that can be set, by its dotted name."""
-    return [
-        f"{table.name}.{each.name}"
-        for table in fields(TrainConfig)
-        for each in fields(get_type_hints(TrainConfig)[table.name])
-    ]
+def keys() -> dict[str, str]:
+    """Every key that can be set, by its dotted name: its default, and what it is."""
+    tables = {each.name: get_type_hints(TrainConfig)[each.name] for each in fields(TrainConfig)} | {"model.lora": Lora}
+    return {
+        f"{name}.{each.name}": f"{each.default!r}" + "".join(f", {words}" for words in _described(table, each.name))
+        for name, table in tables.items()
+        for each in fields(table)
+    }
+
+
+def _described(table: type, name: str) -> list[str]:
+    """What the fields of a configuration say of themselves."""
+    notes = getattr(get_type_hints(table, include_extras=True)[name], "__metadata__", ())
+    return [note.description for note in notes if getattr(note, "description", None)]
 
 
 def load_config(name: str, overrides: Mapping[str, str] | None = None) -> TrainConfig:

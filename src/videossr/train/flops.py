@@ -15,7 +15,7 @@ import torch
 
 from videossr.prompt.base import Prompt
 from videossr.train.config import TrainConfig
-from videossr.train.prefix import base_of, can_share
+from videossr.train.prefix import SHARED, base_of
 
 PEAKS = {
     "H200": 989e12,
@@ -112,7 +112,7 @@ class Counter:
                 counter counts it.
         """
         base = base_of(model)
-        self._shared = config.run.share_prefix and not can_share(base)
+        self._shared = config.run.share_prefix and base.config.model_type in SHARED
         text, tower = base.config.get_text_config(), base.config.vision_config
         visual, language = base.model.visual, base.model.language_model
         self._config = config

@@ -24,7 +24,7 @@ from videossr.train.flops import Load
 from videossr.train.kept import kept
 from videossr.train.optim import PIECE
 from videossr.train.policy import dtype_on, learning, needs_copy
-from videossr.train.prefix import ATTENTION, base_of, can_share
+from videossr.train.prefix import ATTENTION, SHARED, base_of
 
 GIB = 2**30
 
@@ -139,7 +139,7 @@ def memory_plan(model: Any, config: TrainConfig, load: Load, processes: int = 1)
     halves = sum(each.numel() for each in trained if each.dtype == torch.bfloat16)
     away = config.optim.moments == "offload"
     grpo = config.run.method == "grpo"
-    shared = config.run.share_prefix and not can_share(base)
+    shared = config.run.share_prefix and base.config.model_type in SHARED
     groups = min(config.run.decode_groups, -(-config.run.batch // processes)) if grpo and shared else 1
     rows = 0 if shared else min(config.run.rows, load.answers)
     keeps = kept(model, load, recompute=config.run.recompute, rows=rows)
@@ -194,14 +194,14 @@ def shortage(
     """
     if plan.total <= room:
         return ""
-    needs = f"the run needs about {plan.total / GIB:.1f} GiB of {room / GIB:.1f}"
+    needs = f"the run needs about {plan.total / GIB:.2f} GiB of {room / GIB:.2f}"
     found = _cure(config, lambda other: again(other).total <= room, processes)
     if found is None:
         return f"{needs}, and no setting makes it fit: take a smaller model, or more processes and --run.sharding=fsdp"
     changes, other = found
     best = again(other)
     rest = f", and {best.host / GIB:.1f} GiB of the machine's own memory" if best.host else ""
-    return f"{needs}; with {' '.join(f'--{change}' for change in changes)} about {best.total / GIB:.1f}{rest}"
+    return f"{needs}; with {' '.join(f'--{change}' for change in changes)} about {best.total / GIB:.2f}{rest}"
 
 
 def _cure(

@@ -131,7 +131,7 @@ def _adapted(model: Any, lora: Lora, config: TrainConfig) -> Any:
     torch.manual_seed(config.run.seed)  # one of the two factors is drawn; the other is 0
     settings = peft.LoraConfig(
         r=lora.rank,
-        lora_alpha=lora.alpha,
+        lora_alpha=lora.alpha or 2 * lora.rank,
         target_modules=lora.targets,
         exclude_modules=None if config.model.train_vision else r".*visual.*",
         task_type="CAUSAL_LM",

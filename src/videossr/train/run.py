@@ -27,12 +27,13 @@ from videossr.train.config import TrainConfig, flat, plain
 from videossr.train.flops import Load, load_of
 from videossr.train.log import Log
 from videossr.train.loop import NOT_FINITE, Made, Trainer, used_gib
-from videossr.train.memory import MemoryPlan, plan_run
+from videossr.train.memory import GIB, MemoryPlan, plan_run
 from videossr.train.optim import Optimizer
 from videossr.train.order import choose, steps_in
 from videossr.train.parallel import Parts, World, processes, spread
 from videossr.train.policy import Policy, load_policy
-from videossr.train.runs import CONFIG, MANIFEST, Step, TrainManifest, TrainRun, read_train_run
+from videossr.train.runs import CONFIG, MANIFEST, STEPS, Step, TrainManifest, TrainRun, read_train_run
+from videossr.train.stop import stopping
 from videossr.train.trackers import check_trackers, tracking
 
 LOWER = "Try a lower --optim.lr, or --run.dtype=float32, in a new run, whose --model.path may be the last checkpoint"
@@ -107,7 +108,9 @@ def train(
             raise ValueError(short)
         with _ours(folder, config, world) as complete:
             if complete:
+                say(f"{folder} is complete: nothing is left to do")
                 return read_train_run(folder)
+            say(f"{len(chosen)} of {len(questions)} questions, {total} steps of {config.run.batch}, on {device}")
             say(f"memory for groups of {load.answers} answers behind {load.prompt} tokens, as planned:\n{plan.table()}")
             idle = used_gib(device)  # of libraries, before there is a model
             policy = load_policy(source, config, device)
@@ -173,6 +176,8 @@ class _Sitting:
         """Takes up the last checkpoint, where there is one. Raises ValueError where it is of other questions."""
         found = latest(self._folder)
         if found is None:
+            if (self._folder / STEPS).exists():
+                self._say("there is no checkpoint yet: it begins again with step 1")
             return
         state = restore(self._policy.model, found)
         if state["hash"] != self._questions.hash:
@@ -180,11 +185,12 @@ class _Sitting:
         self._optimizer.load_state_dict(state["optimizer"])
         self._done, self._before = step_of(found), state["seconds"]
         self._parts.world.first(partial(link, self._folder, found))
-        self._say(f"goes on from {found}")
+        self._say(f"goes on from {found}: what was made behind it is made again")
 
     def make_steps(self, chosen: Sequence[int], within: Callable[[int, int], None]) -> None:
         """Makes the steps that are left, and writes down each. Raises ValueError where that cannot go on."""
         refused = lost = 0
+        equal: list[float] = []
         saving = 0.0
         steps = range(self._done + 1, self._total + 1)
         last = None
@@ -205,20 +211,30 @@ class _Sitting:
                     within=within,
                 )
             )
+            stop = open_.enter_context(stopping())
             for made in self._telling(trainer):
                 step = made.step
                 last = replace(step, seconds={**step.seconds, "save": saving}, wall=step.wall + saving)
                 if log is not None:
                     self._write(log, made, last)
                 self._show(last, self._total)
+                equal += [step.all.zero_variance] if step.all and step.step <= REFUSED else []
                 lost = lost + 1 if len(made.failures) == made.asked else 0
                 refused = refused + 1 if last.skipped == NOT_FINITE else 0
                 stops = REFUSED in (lost, refused)
                 begun = time.monotonic()
+                if last.step == REFUSED and all(each == 1 for each in equal):
+                    self._say(
+                        f"in every group of the first {REFUSED} steps all rewards are equal: there is nothing to learn "
+                        "from; a longer supervised start, or easier questions (videossr bench probe), would help"
+                    )
                 every = self._config.log.save_every
-                if stops or last.step == self._total or (every and last.step % every == 0):
+                asked = self._parts.world.sum([stop.asked])[0] > 0
+                if asked or stops or last.step == self._total or (every and last.step % every == 0):
                     self._save(last)
                 saving = time.monotonic() - begun
+                if asked and last.step < self._total:
+                    raise KeyboardInterrupt
                 if lost == REFUSED:
                     raise ValueError(
                         f"step {last.step}: for {REFUSED} steps not one question could be shown: "
@@ -234,7 +250,8 @@ class _Sitting:
         log.step(step)
         for failure in made.failures:
             log.failure(failure)
-        if (every := self._config.log.samples_every) and step.step % every == 0:
+        every = self._config.log.samples_every
+        if every and (step.step % every == 0 or step.step in (1, self._total)):
             for shown in made.shown:
                 log.shown(shown, self._questions.clips(shown.index))
 
@@ -288,7 +305,7 @@ class _Sitting:
             "processes": self._parts.world.size,
             "full forward passes": self._policy.unshared or "none: prefixes are shared",
             "memory_gib": round(used_gib(self._policy.device) - self._idle, 3),
-            "planned_gib": self._plan.facts(),
+            "planned_gib": round(self._plan.total / GIB, 3),
         }
         manifest = TrainManifest(
             steps=self._total,

@@ -150,7 +150,7 @@ def test_too_little_memory_names_what_would_do(shape: Any, folder: Path) -> None
 
     assert not short(plan.total)
     found = short(plan.total - 1)
-    assert f"needs about {plan.total / GIB:.1f} GiB" in found
+    assert f"needs about {plan.total / GIB:.2f} GiB" in found
     assert "--run.recompute=true about" in found
     tight = planned(shape, optim(moments="8bit", weights="stochastic")).total
     little = short(min(tight, planned(shape, run(recompute=True)).total) - 1)
@@ -158,5 +158,5 @@ def test_too_little_memory_names_what_would_do(shape: Any, folder: Path) -> None
     assert "no setting makes it fit" in short(1)
     small = replace(config, run=replace(config.run, memory_gib=plan.total / GIB / 2))
     _, wrong = plan_run(folder, small, LOAD, CPU)
-    assert f"of {plan.total / GIB / 2:.1f}" in wrong
+    assert f"of {plan.total / GIB / 2:.2f}" in wrong
     assert plan_run(folder, config, LOAD, CPU) == (plan, "")

@@ -35,6 +35,7 @@ CLOSE = 1e-5
 LORA = {"model__lora": "{rank = 4, alpha = 8}"}
 FSDP = {"run__sharding": '"fsdp"'}
 HALF = {"run__dtype": '"bfloat16"'}
+PARTS = {"grpo__updates": 2, "log__trackers": '["tensorboard"]'}
 
 
 @pytest.fixture
@@ -98,7 +99,9 @@ def assert_same(one: TrainRun, other: TrainRun) -> None:
 def test_two_processes_learn_what_one_does(
     asked: Callable[..., TrainConfig], model: Path, small: Path, tmp_path: Path
 ) -> None:
-    """Copies and shards, all weights and LoRA, with recomputing, and where one process has nothing to show at times."""
+    """Copies and shards, all weights and LoRA, with recomputing, in two updates a batch while a tracker looks on, and
+    where one process has nothing to show at times.
+    """
     broken = tmp_path / "broken"
     shutil.copytree(small / "corpus", broken)
     questions = VideoSSRDataset(small / "data")
@@ -109,6 +112,7 @@ def test_two_processes_learn_what_one_does(
     one = {
         "full": train(asked(), tmp_path / "full"),
         "lora": train(asked(**LORA), tmp_path / "lora"),
+        "parts": train(asked(**PARTS), tmp_path / "parts"),
         "failing": train(asked(**failing), tmp_path / "failing"),
     }
     assert second in {each.index for each in one["failing"].failures if each.step == 1}
@@ -126,6 +130,8 @@ def test_two_processes_learn_what_one_does(
             "full-shards": {"config": asked(**FSDP, run__recompute="true")},
             "lora-copies": {"config": asked(**LORA)},
             "lora-shards": {"config": asked(**LORA, **FSDP)},
+            "parts-copies": {"config": asked(**PARTS)},
+            "parts-shards": {"config": asked(**PARTS, **FSDP)},
             "failing-copies": {"config": asked(**failing)},
             "failing-shards": {"config": asked(**failing, **FSDP)},
             "full-more": {"config": asked(**FSDP), "of": str(tmp_path / "full")},
@@ -142,6 +148,9 @@ def test_two_processes_learn_what_one_does(
             assert together.manifest is not None
             assert together.manifest.describe["processes"] == 2
             assert_same(alone, together)
+    for how in ("copies", "shards"):
+        (events,) = (tmp_path / f"parts-{how}").rglob("events.out.*")  # one process tells the tracker
+        assert events.stat().st_size > 1000
     # Begun by one process, and gone on with by two; and the other way.
     assert_same(one["full"], read_train_run(tmp_path / "full-more"))
     assert_same(one["lora"], read_train_run(tmp_path / "lora-more"))

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,7 @@ def test_the_card_tells_what_it_is() -> None:
     text = model_card(config, "abc123", last)
     header, _, body = text.removeprefix("---\n").partition("\n---\n")
     assert 'base_model: "Qwen/Qwen3-VL-8B-Instruct"' in header.splitlines()
+    assert "# Qwen3-VL-8B-Instruct, trained by videossr" in body
     assert "| trained on | `videos/dataset`, hash `abc123` |" in body
     assert "| method | GRPO, all weights |" in body
     assert "| steps | 50 |" in body
@@ -261,6 +263,8 @@ def test_the_card_tells_what_it_is() -> None:
     assert settings is not None
     assert tomllib.loads(settings[1]) == plain(config)
 
+    further = replace(config, model=replace(config.model, path="runs/sft/model"))
+    assert "# sft, trained by videossr" in model_card(further, "abc123", last)
     adapted = TrainConfig(model=ModelConfig(path="/", lora=LORA), run=RunSettings(method="sft"))
     text = model_card(adapted, "abc123", None)
     assert "base_model:" not in text  # the Hub knows no folder of this machine

@@ -178,10 +178,11 @@ def model_card(config: TrainConfig, dataset: str, last: Step | None) -> str:
         last: the last step that was made.
     """
     source = config.model.path
-    name = Path(source).name
+    path = Path(source)
+    name = path.parent.name if path.name == MODEL else path.name  # what an earlier run has made bears that run's name
     how = "all weights" if config.model.lora is None else f"LoRA of rank {config.model.lora.rank}, merged"
     method = {"grpo": "GRPO", "sft": "supervised"}[config.run.method]
-    hub = [] if Path(source).expanduser().exists() else [f"base_model: {json.dumps(source)}"]
+    hub = [] if path.expanduser().exists() else [f"base_model: {json.dumps(source)}"]
     header = [*hub, "library_name: transformers", "pipeline_tag: video-text-to-text", "tags: [video, videossr]"]
     lines = [
         *("---", *header, "---", ""),

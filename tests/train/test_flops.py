@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from videossr.clock import even
 from videossr.models.checkpoint import open_checkpoint
-from videossr.models.tiny import Family, make_tiny
+from videossr.models.tiny import PATCH, Family, make_tiny
 from videossr.question import VIDEO, Clip, Question
 from videossr.train.config import GrpoConfig, RunSettings, TrainConfig
 from videossr.train.flops import Counter, Load, Work, load_of, peak_flops
@@ -28,16 +28,18 @@ CONFIG = TrainConfig(run=RunSettings(device="cpu"), grpo=GrpoConfig(rollouts=G, 
 ANSWERS = [[1 + row] * A for row in range(G)]
 
 
-@pytest.fixture(scope="module", params=["qwen3_vl", "qwen2_5_vl"])
+@pytest.fixture(scope="module", params=["qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl"])
 def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Policy, Any, Load]:
     family: Family = request.param
     source = open_checkpoint(str(make_tiny(tmp_path_factory.mktemp("tiny") / family, family=family, layers=3)))
-    side = 128 if family == "qwen3_vl" else 112
+    side = 8 * PATCH[family]
     clock = even(8, 8000)
     frames = np.random.default_rng(0).integers(0, 256, (8, side, side, 3), np.uint8)
     question = Question("one", "videossr/counting", "", f"{VIDEO}\nHow many?", "1,2,3", (clock,))
     policy = load_policy(source, CONFIG, CPU)
-    policy.model.set_attn_implementation("eager")  # torch's counter does not know the fused one of a CPU
+    policy.model.set_attn_implementation("eager")  # torch's counter knows no fused one
+    if family == "qwen3_vl_moe":
+        policy.model.set_experts_implementation("eager")
     prompt = policy.prompt(question, [Clip(frames, clock)], A)
     return policy, policy.inputs(prompt), load_of(prompt, G, A)
 

@@ -80,6 +80,15 @@ def test_weights_and_what_belongs_to_them_are_exact(shape: Any) -> None:
     assert sizes(whole)["masters, float32"] == 0
 
 
+def test_experts_in_either_precision(tmp_path: Path) -> None:
+    shape = transformers.AutoConfig.from_pretrained(make_tiny(tmp_path, family="qwen3_vl_moe"))
+    half, full = (
+        sizes(memory_plan(empty_model(shape, BASE, dtype), BASE, LOAD)) for dtype in (torch.bfloat16, torch.float32)
+    )
+    name = "prompt, for the way back"
+    assert 1.5 * half[name] < full[name] <= 2 * half[name]  # norms are computed in float32 either way
+
+
 def test_the_plan_follows_the_settings(shape: Any) -> None:
     plan = planned(shape)
     away = planned(shape, optim(moments="offload"))

@@ -19,7 +19,7 @@ Asked = Callable[..., Inputs]
 NEVER = frozenset({10**6})
 
 
-@pytest.fixture(scope="module", params=["qwen3_vl", "qwen2_5_vl"])
+@pytest.fixture(scope="module", params=["qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl"])
 def family(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

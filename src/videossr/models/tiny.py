@@ -19,9 +19,9 @@ import transformers
 
 from videossr.wording import load_wording
 
-Family: TypeAlias = Literal["qwen3_vl", "qwen2_5_vl"]
+Family: TypeAlias = Literal["qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl"]
 
-PATCH: dict[Family, int] = {"qwen3_vl": 16, "qwen2_5_vl": 14}
+PATCH: dict[Family, int] = {"qwen3_vl": 16, "qwen3_vl_moe": 16, "qwen2_5_vl": 14}
 """Pixels of a patch's side, as in the released models: frames for one family may not fit the other."""
 
 POSITIONS = 16384
@@ -153,13 +153,16 @@ def _model(tokenizer: Any, family: Family, seed: int, width: int, layers: int, v
         "temporal_patch_size": 2,
         "initializer_range": 0.1,
     }
-    if family == "qwen3_vl":
+    if family == "qwen2_5_vl":
+        vision |= {"window_size": 112, "fullatt_block_indexes": [vision_layers - 1], "tokens_per_second": 2}
+        config, kind = transformers.Qwen2_5_VLConfig, transformers.Qwen2_5_VLForConditionalGeneration
+    else:
         text |= {"head_dim": HEAD, "rope_parameters": rotary | {"mrope_interleaved": True}}
         vision |= {"num_position_embeddings": 16 * 16, "deepstack_visual_indexes": [0]}
         config, kind = transformers.Qwen3VLConfig, transformers.Qwen3VLForConditionalGeneration
-    else:
-        vision |= {"window_size": 112, "fullatt_block_indexes": [vision_layers - 1], "tokens_per_second": 2}
-        config, kind = transformers.Qwen2_5_VLConfig, transformers.Qwen2_5_VLForConditionalGeneration
+        if family == "qwen3_vl_moe":
+            text |= {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": width}
+            config, kind = transformers.Qwen3VLMoeConfig, transformers.Qwen3VLMoeForConditionalGeneration
     numbers = {
         f"{name}_token_id": tokenizer.convert_tokens_to_ids(f"<|{token}|>")
         for name, token in (
@@ -193,7 +196,7 @@ def _older_special(config: dict[str, Any]) -> None:
 
 def _processor(family: Family) -> dict[str, dict[str, Any]]:
     """The processor's files, written by hand: making a processor needs torchvision, which is not everywhere."""
-    qwen3 = family == "qwen3_vl"
+    qwen3 = family != "qwen2_5_vl"
     side = 2 * PATCH[family]
     shared = {
         "processor_class": "Qwen3VLProcessor" if qwen3 else "Qwen2_5_VLProcessor",

@@ -7,7 +7,7 @@ Exercised by `python -m speed.gpu_step --derive` and by the `mfu` of every step 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,13 +123,14 @@ class Counter:
         self._mergers = _products([visual.merger, *getattr(visual, "deepstack_merger_list", ())])
         self._tower_width = float(tower.hidden_size)
         self._windows = _windows(tower)
-        self._layers = _products(language.layers)
+        used = text.num_experts_per_tok / text.num_experts if getattr(text, "num_experts", 0) else 1.0
+        self._layers = _products(language.layers, used)
         heads = text.num_attention_heads
         width = getattr(text, "head_dim", None) or text.hidden_size // heads
         self._attention = 4.0 * float(text.num_hidden_layers * heads * width)
         self._head = _products([base.lm_head])
         # A weight that learns costs a product on the way back, and so does what goes back to what is before it.
-        self._text_back = 1 + _learning_share(language.layers)
+        self._text_back = 1 + _learning_share(language.layers, used)
         share = _learning_share([visual])
         self._vision_back = 1 + share if share else 0.0
         self._patch_back = share  # nothing goes back to pixels
@@ -197,21 +198,26 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
     return 2 * side**3 / best
 
 
-def _products(modules: Iterable[torch.nn.Module]) -> float:
-    """Operations a token of all products with weights: two for each weight of a matrix or a kernel."""
-    weights = [
-        parameter.numel()
-        for module in modules
-        for name, parameter in module.named_parameters()
-        if parameter.ndim >= 2 and "embed_tokens" not in name
-    ]
-    return 2.0 * sum(weights)
+def _products(modules: Iterable[torch.nn.Module], used: float = 1.0) -> float:
+    """Operations a token of all products with weights: two for each weight of a matrix or a kernel.
+
+    Of experts a token uses that share.
+    """
+    return 2.0 * sum(size for size, _ in _weights(modules, used))
 
 
-def _learning_share(modules: Iterable[torch.nn.Module]) -> float:
+def _learning_share(modules: Iterable[torch.nn.Module], used: float = 1.0) -> float:
     """Of the weights in products, those that learn."""
-    matrices = [each for module in modules for each in module.parameters() if each.ndim >= 2]
-    return sum(each.numel() for each in matrices if each.requires_grad) / max(1, sum(each.numel() for each in matrices))
+    weights = list(_weights(modules, used))
+    return sum(size for size, learns in weights if learns) / max(1.0, sum(size for size, _ in weights))
+
+
+def _weights(modules: Iterable[torch.nn.Module], used: float) -> Iterator[tuple[float, bool]]:
+    """Numbers of every matrix or kernel that a token meets, and whether it learns."""
+    for module in modules:
+        for name, each in module.named_parameters():
+            if each.ndim >= 2 and "embed_tokens" not in name:
+                yield each.numel() * (used if "experts" in name else 1.0), each.requires_grad
 
 
 def _windows(tower: Any) -> Sequence[float]:

@@ -128,7 +128,7 @@ class _Saved:
 
 
 class Fused(TorchFunctionMode):
-    """On the meta device torch's attention would fall apart into products of matrices."""
+    """On the meta device attention would fall apart into products of matrices, and experts know bfloat16 alone."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -136,6 +136,8 @@ class Fused(TorchFunctionMode):
         named = kwargs or {}
         if func is scaled_dot_product_attention:
             return _Attention.apply(*args[:3], named.get("attn_mask"))  # type: ignore[no-untyped-call]
+        if func is torch._grouped_mm:
+            return _Experts.apply(*args[:2])  # type: ignore[no-untyped-call]
         return func(*args, **named)
 
 
@@ -146,6 +148,13 @@ class _Attention(torch.autograd.Function):
         sums = query.new_empty(query.shape[:-1], dtype=torch.float32)
         ctx.save_for_backward(query, key, value, sums, out, *([] if mask is None else [mask.to(query.dtype)]))
         return out
+
+
+class _Experts(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(tokens, weights)
+        return tokens.new_empty(len(tokens), weights.shape[-1])
 
 
 def _storage(tensor: Tensor) -> int:

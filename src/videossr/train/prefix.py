@@ -25,7 +25,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 from transformers.cache_utils import DynamicLayer
 
-SHARED = ("qwen3_vl", "qwen2_5_vl")
+SHARED = ("qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl")
 """Model types whose layers look at other tokens through keys and values alone: for these the prefix can be shared."""
 
 ATTENTION = "sdpa"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,9 @@ from videossr.wording import load_wording
 
 # Tests run side by side, one a core: threads of torch would only wait for each other. Set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A job in the background ignores Ctrl-C, and so would all that the tests start and stop.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test may fail because the machine is busy.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -214,11 +214,6 @@ def test_a_dataset_that_fails_gives_status_1(place: Path, tmp_path: Path) -> Non
     assert "altered: config.toml" in line
 
 
-def heed_interrupts() -> None:
-    """A job in the background ignores Ctrl-C, and so would what it starts: the tests may be such a job."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def test_a_run_that_is_stopped_goes_on(videos: Path, tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
     for name in (*CLIPS, "people.mp4", "cars.mp4", "vj_clip1.mp4"):
@@ -231,7 +226,6 @@ def test_a_run_that_is_stopped_goes_on(videos: Path, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=heed_interrupts,
     )
     deadline = time.monotonic() + 120
     while not any((tmp_path / "corpus/packs").glob("??.pack")) and time.monotonic() < deadline:

@@ -473,9 +473,8 @@ def test_an_error_in_the_questions_themselves_is_raised() -> None:
 def test_it_stops_at_once_when_it_is_told_to(tmp_path: Path) -> None:
     script = tmp_path / "run.py"
     script.write_text(
-        "import signal, sys\n"
+        "import sys\n"
         "from tests.models.test_served import NO_QUESTIONS, GREEDY, Served, ServerSettings, ask\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background\n"
         "model = Served('m@' + sys.argv[1], ServerSettings(), NO_QUESTIONS)\n"
         "for reply in model.answer(map(ask, range(9)), GREEDY):\n"
         "    print(reply.index, flush=True)\n"

@@ -106,7 +106,7 @@ class Turn:
 
 Turns: TypeAlias = Mapping[Point, list[Turn]]
 
-BEST = (Point("shared"), Point("not shared", rows=1), Point("TRL", rows=4))
+BEST = (Point("shared"), Point("not shared", rows=4), Point("TRL", rows=4))
 """Each with as many rows as it is fastest with."""
 
 

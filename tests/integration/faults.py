@@ -218,25 +218,36 @@ def state(path: Path) -> tuple[int, ...]:
 
 
 def finished(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Name -> state of the files of a run. The last ones may have been cut short by a kill, so they do not count."""
+    """Name -> state of the files of a run. The last ones may have been cut short by a kill, so they do not count.
+
+    Nor does a shard that the kill has kept from being entered in the ledger.
+    """
     found = {path.name: state(path) for path in files_of(folder)}
     parts = sorted(folder.glob(".unfinished/parts/*"), key=lambda path: path.stat().st_mtime_ns)
     for path in parts[-1:]:
         del found[path.name]
+    if (folder / ".unfinished/ledger.sqlite").exists():
+        entered = {name for (name,) in from_ledger(folder, "SELECT name FROM files")}
+        found = {name: each for name, each in found.items() if not name.startswith("samples-") or name in entered}
     return found
 
 
 def ledger_rows(folder: Path) -> set[tuple[object, ...]]:
     """The gates and draws that an unfinished build has kept. Were one made twice, the ledger would refuse it."""
-    rows: set[tuple[object, ...]] = set()
+    return from_ledger(folder, "SELECT video FROM gates") | from_ledger(
+        folder, "SELECT video, column, attempt FROM draws"
+    )
+
+
+def from_ledger(folder: Path, question: str) -> set[tuple[object, ...]]:
+    """What the ledger of an unfinished build answers."""
     with tempfile.TemporaryDirectory() as copies:  # to look at it leaves traces
         for file in folder.glob(".unfinished/ledger.sqlite*"):
             shutil.copy(file, copies)
         if (copy := Path(copies) / "ledger.sqlite").exists():
             with contextlib.closing(sqlite3.connect(copy)) as data, contextlib.suppress(sqlite3.OperationalError):
-                rows |= set(data.execute("SELECT video FROM gates"))
-                rows |= set(data.execute("SELECT video, column, attempt FROM draws"))
-    return rows
+                return set(data.execute(question))
+    return set()
 
 
 def phase(folder: Path) -> str:

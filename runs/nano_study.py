@@ -153,7 +153,8 @@ def draw(folder: Path, out: Path) -> None:
     entropy.set(xlabel="step", ylabel="nats a token", title="Entropy", ylim=(0, None))
     reward.legend(frameon=False)
 
-    for place, arm in enumerate(arms(folder)):
+    shown = arms(folder)
+    for place, arm in enumerate(shown):
         for column, mark in ((None, "o"), (ALONE, "^")):
             values = []
             for run in names(folder, arm):
@@ -165,7 +166,7 @@ def draw(folder: Path, out: Path) -> None:
     constant = held_out(folder, "constant").smooth
     score.axhline(average(constant), color="black", linestyle=":", linewidth=1)
     score.axhline(constant[ALONE], color="black", linestyle="--", linewidth=1)
-    score.set_xticks(range(len(arms(folder))), arms(folder))
+    score.set_xticks(range(len(shown)), shown)
     score.set(ylabel="smooth reward, held-out videos", title=f"● all columns (constant ···)   ▲ {ALONE} (- -)")
     score.title.set_fontsize(8)
     for axes in (reward, entropy, score):

@@ -234,20 +234,20 @@ def finished(folder: Path) -> dict[str, tuple[int, ...]]:
 
 def ledger_rows(folder: Path) -> set[tuple[object, ...]]:
     """The gates and draws that an unfinished build has kept. Were one made twice, the ledger would refuse it."""
-    return from_ledger(folder, "SELECT video FROM gates") | from_ledger(
-        folder, "SELECT video, column, attempt FROM draws"
-    )
+    return from_ledger(folder, "SELECT video FROM gates", "SELECT video, column, attempt FROM draws")
 
 
-def from_ledger(folder: Path, question: str) -> set[tuple[object, ...]]:
-    """What the ledger of an unfinished build answers."""
+def from_ledger(folder: Path, *questions: str) -> set[tuple[object, ...]]:
+    """All rows that the ledger of an unfinished build answers."""
+    rows: set[tuple[object, ...]] = set()
     with tempfile.TemporaryDirectory() as copies:  # to look at it leaves traces
         for file in folder.glob(".unfinished/ledger.sqlite*"):
             shutil.copy(file, copies)
         if (copy := Path(copies) / "ledger.sqlite").exists():
             with contextlib.closing(sqlite3.connect(copy)) as data, contextlib.suppress(sqlite3.OperationalError):
-                return set(data.execute(question))
-    return set()
+                for question in questions:
+                    rows |= set(data.execute(question))
+    return rows
 
 
 def phase(folder: Path) -> str:

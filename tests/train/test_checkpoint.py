@@ -12,7 +12,7 @@ import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import peft
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:Futu
 LORA = Lora(rank=4, alpha=8)
 
 
-@pytest.fixture(scope="module", params=["qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl"])
+@pytest.fixture(scope="module", params=get_args(Family))
 def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     family: Family = request.param
     return open_checkpoint(str(make_tiny(tmp_path_factory.mktemp("tiny") / family, family=family, layers=2)))

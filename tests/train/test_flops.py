@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ CONFIG = TrainConfig(run=RunSettings(device="cpu"), grpo=GrpoConfig(rollouts=G, 
 ANSWERS = [[1 + row] * A for row in range(G)]
 
 
-@pytest.fixture(scope="module", params=["qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl"])
+@pytest.fixture(scope="module", params=get_args(Family))
 def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Policy, Any, Load]:
     family: Family = request.param
     source = open_checkpoint(str(make_tiny(tmp_path_factory.mktemp("tiny") / family, family=family, layers=3)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from itertools import chain
-from typing import Any
+from typing import Any, get_args
 
 import peft
 import pytest
@@ -107,7 +107,7 @@ def compare(
     return grads
 
 
-@pytest.mark.parametrize("family", ["qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl"])
+@pytest.mark.parametrize("family", get_args(Family))
 @pytest.mark.parametrize("answers", [UNEQUAL, EQUAL, SINGLE])
 @pytest.mark.parametrize("lora", [False, True])
 def test_gradients_are_those_of_full_passes(
@@ -122,7 +122,7 @@ def test_gradients_are_those_of_full_passes(
     assert all(float(each.norm()) > 0 for name, each in grads.items() if "layers.0" in name or "patch_embed" in name)
 
 
-@pytest.mark.parametrize("family", ["qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl"])
+@pytest.mark.parametrize("family", get_args(Family))
 @pytest.mark.parametrize("vision", [True, False])
 @pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize("recompute", [False, True])

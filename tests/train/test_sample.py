@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from scipy import stats
 
 from tests.train.conftest import Inputs
 from videossr.models.checkpoint import Checkpoint
+from videossr.models.tiny import Family
 from videossr.train.prefix import answer_scores, full_scores, read_prefix
 from videossr.train.sample import Drawn, sample
 
@@ -19,7 +20,7 @@ Asked = Callable[..., Inputs]
 NEVER = frozenset({10**6})
 
 
-@pytest.fixture(scope="module", params=["qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl"])
+@pytest.fixture(scope="module", params=get_args(Family))
 def family(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -40,16 +40,9 @@ LOWER = "Try a lower --optim.lr, or --run.dtype=float32, in a new run, whose --m
 
 FREE = (
     *("data.path", "data.corpus", "data.threads", "data.ahead_mb"),
-    *(
-        "run.sharding",
-        "run.recompute",
-        "run.decode_groups",
-        "run.rows",
-        "run.device",
-        "run.memory_gib",
-        "run.peak_tflops",
-        "log.",
-    ),
+    *("run.sharding", "run.recompute", "run.decode_groups", "run.rows"),
+    *("run.device", "run.memory_gib", "run.peak_tflops"),
+    "log.",
 )
 """What may be otherwise when a run goes on: where things lie, how the same is computed, and what is kept."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import threading
@@ -291,19 +292,28 @@ def test_what_never_fits_is_told(make: Make, asks: list[Ask]) -> None:
 
 
 def test_rendering_goes_on_while_the_model_works(make: Make, asks: list[Ask]) -> None:
-    """Each question takes 60 ms to render, in one thread; the model takes longer than that for each."""
+    """At work on a question, the model holds until the one behind it is rendered, which would never be otherwise."""
+    rendered: set[int] = set()
+    begun = itertools.count(2)
 
     def slow(ask: Ask) -> Ask:
         def clips() -> list[Clip]:
-            time.sleep(0.06)
+            time.sleep(0.05)
+            rendered.add(ask.index)
             return ask.clips()
 
         return replace(ask, clips=clips)
 
+    def hold(module: torch.nn.Module, inputs: Any) -> None:
+        enough, end = min(next(begun), len(asks)), time.monotonic() + 60
+        while len(rendered) < enough:
+            assert time.monotonic() < end
+            time.sleep(0.005)
+
     model = make(batch=1, threads=1)
-    model._model.register_forward_pre_hook(lambda module, inputs: time.sleep(0.02))
-    answered(model, [slow(ask) for ask in asks])
-    assert 0.06 <= model.waited < 0.06 * len(asks) * 0.8
+    model._model.model.visual.register_forward_pre_hook(hold)
+    assert not any(reply.error for reply in answered(model, [slow(ask) for ask in asks]).values())
+    assert model.waited > 0  # for the first, behind which nothing could hide
 
 
 def test_whoever_stops_listening_leaves_no_thread(make: Make, asks: list[Ask]) -> None:

@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,7 +25,7 @@ import pytest
 from tests.models.chat_server import ChatServer, Response, Seen, chat_server, refusal, texts
 from videossr.clock import Clock, even
 from videossr.models.base import Ask, Decoding, Reply
-from videossr.models.pace import asked_wait
+from videossr.models.pace import Pace, asked_wait
 from videossr.models.refusals import ServerError
 from videossr.models.served import Served, ServerSettings
 from videossr.models.target import read_target, vllm_refusal
@@ -78,12 +79,16 @@ def test_every_question_gets_its_answer_and_is_asked_once() -> None:
 
 
 def test_requests_run_at_the_same_time_and_no_more_than_asked_for() -> None:
-    with chat_server(lambda seen, k: replace(echo(seen, k), slow=0.1)) as server:
-        began = time.monotonic()
-        answers(server, 12, concurrency=6)
-        took = time.monotonic() - began
+    six = threading.Barrier(6, timeout=30)  # broken where fewer come together, and the server then drops them
+
+    def respond(seen: Seen, earlier: int) -> Response:
+        six.wait()
+        return echo(seen, earlier)
+
+    with chat_server(respond) as server:
+        replies = answers(server, 12, concurrency=6)
+    assert all(reply.tries == 1 for reply in replies.values())
     assert server.most_at_once == 6
-    assert took < 12 * 0.1
 
 
 # --- what is sent
@@ -228,14 +233,14 @@ FAULTS = {
     "dropped before the answer": Response(texts("x"), drop=0),
     "dropped within the answer": Response(texts("x" * 5_000), drop=2_000),
     "dropped within an error": Response("y" * 5_000, 500, drop=2_000),
-    "slow": Response(texts("too late"), slow=0.6),
+    "slow": Response(texts("too late"), slow=2.5),
 }
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_what_passes_is_tried_again_and_nothing_is_asked_again_after_its_answer(name: str) -> None:
     with chat_server(once(FAULTS[name])) as server:
-        replies = answers(server, timeout=0.3 if name == "slow" else 5.0)
+        replies = answers(server, timeout=1.0 if name == "slow" else 30.0)
     assert {k: reply.texts for k, reply in replies.items()} == {k: (f"answer {k}",) for k in range(6)}
     assert all(reply.tries == 2 for reply in replies.values())
     assert len(server.seen) == 12
@@ -248,7 +253,7 @@ def test_what_passes_is_tried_again_and_nothing_is_asked_again_after_its_answer(
         ("500", "status 500: out of memory"),
         ("502 in HTML", "status 502: <html>Bad Gateway"),
         ("dropped within the answer", "no connection: "),
-        ("slow", "no answer within 0.3 s"),
+        ("slow", "no answer within 1 s"),
     ],
 )
 def test_what_does_not_pass_fails_its_question_after_so_many_tries(name: str, told: str) -> None:
@@ -256,7 +261,7 @@ def test_what_does_not_pass_fails_its_question_after_so_many_tries(name: str, to
         return FAULTS[name] if seen.question.endswith("1") else echo(seen, earlier)
 
     with chat_server(respond) as server:
-        replies = answers(server, 3, tries=3, timeout=0.3 if name == "slow" else 5.0)
+        replies = answers(server, 3, tries=3, timeout=1.0 if name == "slow" else 30.0)
     assert (replies[0].error, replies[2].error, replies[1].texts, replies[1].tries) == ("", "", (), 3)
     assert told in replies[1].error
     assert len(server.seen) == 5
@@ -367,15 +372,18 @@ def test_a_wish_to_wait_has_its_bound() -> None:
     with chat_server(once(refusal(429, "slow down", retry_after="86400"))) as server:
         began = time.monotonic()
         answers(server, 3, patience=0.2)
-        assert 0.2 <= time.monotonic() - began < 5
+        assert time.monotonic() - began >= 0.2  # and not a day
 
 
 def test_waits_without_a_wish_double() -> None:
+    pace = Pace(first=0.1, most=0.4, patience=1)
+    for failures, most in ((1, 0.1), (2, 0.2), (3, 0.4), (4, 0.4), (10_000, 0.4)):
+        waits = [pace.after(failures) for _ in range(200)]
+        assert most / 2 <= min(waits) < 0.6 * most < 0.9 * most < max(waits) <= most
     with chat_server(lambda seen, k: echo(seen, k) if k == 4 else FAULTS["500"]) as server:
         answers(server, 1, backoff=0.1, most_backoff=0.4)
-    waits = [after.time - before.time for before, after in itertools.pairwise(server.seen)]
-    for wait, most in zip(waits, (0.1, 0.2, 0.4, 0.4), strict=True):
-        assert most / 2 <= wait < most + 0.3
+    waited = [after.time - before.time for before, after in itertools.pairwise(server.seen)]
+    assert all(wait >= least for wait, least in zip(waited, (0.05, 0.1, 0.2, 0.2), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -431,7 +439,8 @@ def test_time_without_frames_is_told() -> None:
         starved, fed = model(server, concurrency=1), model(server, concurrency=1)
         list(starved.answer(slow, GREEDY))
         list(fed.answer(map(ask, range(8)), GREEDY))
-    assert fed.waited < 0.3 < starved.waited
+    assert starved.waited > 0.3
+    assert fed.waited < starved.waited / 2
 
 
 def test_frames_are_not_rendered_far_ahead() -> None:
@@ -450,15 +459,21 @@ def test_frames_are_not_rendered_far_ahead() -> None:
 
 
 def test_closing_lets_go_of_everything_at_once() -> None:
-    with chat_server(lambda seen, k: echo(seen, k) if seen.question.endswith("0") else Response(b"", slow=2)) as server:
+    held, answered = threading.Event(), list[str]()
+
+    def respond(seen: Seen, earlier: int) -> Response:
+        if not seen.question.endswith("0"):
+            held.wait(60)
+        answered.append(seen.question)
+        return echo(seen, earlier)
+
+    with chat_server(respond) as server:
         replies = model(server).answer(map(ask, range(6)), GREEDY)
         next(replies)
-        began = time.monotonic()
         replies.close()  # type: ignore[attr-defined]
-        assert time.monotonic() - began < 1
-        sent = len(server.seen)
-        time.sleep(0.1)
-        assert len(server.seen) == sent
+        assert [question.strip() for question in answered] == ["0"]
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith(("requests", "render"))]
+        held.set()
 
 
 def test_an_error_in_the_questions_themselves_is_raised() -> None:
@@ -480,8 +495,10 @@ def test_it_stops_at_once_when_it_is_told_to(tmp_path: Path) -> None:
         "    print(reply.index, flush=True)\n"
     )
 
+    held = threading.Event()
+
     def respond(seen: Seen, earlier: int) -> Response:
-        return echo(seen, earlier) if seen.question.endswith("0") else Response(b"", slow=20)
+        return echo(seen, earlier) if seen.question.endswith("0") or held.wait(120) else Response(b"")
 
     with chat_server(respond) as server:
         root = Path(__file__).parents[2]
@@ -490,10 +507,9 @@ def test_it_stops_at_once_when_it_is_told_to(tmp_path: Path) -> None:
         run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
         assert run.stdout is not None
         assert run.stdout.readline() == "0\n"
-        began = time.monotonic()
         run.send_signal(signal.SIGINT)
-        _, told = run.communicate(timeout=15)
-    assert time.monotonic() - began < 5
+        _, told = run.communicate(timeout=60)  # half of what the server would keep it waiting
+        held.set()
     assert told.rstrip().endswith("KeyboardInterrupt")
 
 

@@ -43,6 +43,7 @@ def step_of(number: int, columns: tuple[str, ...], **changed: object) -> Step:
     means = summary([facts(column, number) for column in columns])
     values = {
         "step": number,
+        "batches": number,
         "epoch": number / 40,
         "loss": math.sin(number) / 100,
         "lr": 1e-6,

@@ -251,7 +251,7 @@ def test_the_card_tells_what_it_is() -> None:
     overrides = {"model.path": "Qwen/Qwen3-VL-8B-Instruct", "data.path": "videos/dataset"}
     config = load_config("train-paper", overrides)
     rollouts = Rollouts(*range(11))
-    last = Step(step=50, epoch=0.1, loss=0.25, lr=1e-6, grad_norm=1.0, changed=0.5, all=rollouts)
+    last = Step(step=50, batches=50, epoch=0.1, loss=0.25, lr=1e-6, grad_norm=1.0, changed=0.5, all=rollouts)
     text = model_card(config, "abc123", last)
     header, _, body = text.removeprefix("---\n").partition("\n---\n")
     assert 'base_model: "Qwen/Qwen3-VL-8B-Instruct"' in header.splitlines()

@@ -35,6 +35,7 @@ CLOSE = 1e-5
 LORA = {"model__lora": "{rank = 4, alpha = 8}"}
 FSDP = {"run__sharding": '"fsdp"'}
 HALF = {"run__dtype": '"bfloat16"'}
+FILLED = {"grpo__dynamic_sampling": 3, "grpo__reward": '"strict"'}
 PARTS = {"grpo__updates": 2, "log__trackers": '["tensorboard"]'}
 
 
@@ -99,8 +100,8 @@ def assert_same(one: TrainRun, other: TrainRun) -> None:
 def test_two_processes_learn_what_one_does(
     asked: Callable[..., TrainConfig], model: Path, small: Path, tmp_path: Path
 ) -> None:
-    """Copies and shards, all weights and LoRA, with recomputing, in two updates a batch while a tracker looks on, and
-    where one process has nothing to show at times.
+    """Copies and shards, all weights and LoRA, with recomputing, in two updates a batch while a tracker looks on,
+    with batches that are filled, and where one process has nothing to show at times.
     """
     broken = tmp_path / "broken"
     shutil.copytree(small / "corpus", broken)
@@ -113,6 +114,7 @@ def test_two_processes_learn_what_one_does(
         "full": train(asked(), tmp_path / "full"),
         "lora": train(asked(**LORA), tmp_path / "lora"),
         "parts": train(asked(**PARTS), tmp_path / "parts"),
+        "filled": train(asked(**FILLED), tmp_path / "filled"),
         "failing": train(asked(**failing), tmp_path / "failing"),
     }
     assert second in {each.index for each in one["failing"].failures if each.step == 1}
@@ -132,6 +134,8 @@ def test_two_processes_learn_what_one_does(
             "lora-shards": {"config": asked(**LORA, **FSDP)},
             "parts-copies": {"config": asked(**PARTS)},
             "parts-shards": {"config": asked(**PARTS, **FSDP)},
+            "filled-copies": {"config": asked(**FILLED)},
+            "filled-shards": {"config": asked(**FILLED, **FSDP)},
             "failing-copies": {"config": asked(**failing)},
             "failing-shards": {"config": asked(**failing, **FSDP)},
             "full-more": {"config": asked(**FSDP), "of": str(tmp_path / "full")},

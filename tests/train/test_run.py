@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -110,6 +111,7 @@ def test_a_run_leaves_all_that_it_promises(config: Make, model: Path, tmp_path: 
         {"run.dtype": "bfloat16", "optim.weights": "master"},
         {"run.method": "sft"},
         {"grpo.updates": 2, "optim.schedule": "cosine", "optim.warmup": 2},
+        {"grpo.updates": 2, "grpo.dynamic_sampling": 2, "run.epochs": 4},
     ],
 )
 def test_a_stopped_run_goes_on_exactly(config: Make, tmp_path: Path, how: dict[str, Any]) -> None:
@@ -155,6 +157,39 @@ def test_a_step_in_which_nothing_differs_is_skipped_without_a_kl(config: Make, r
     assert all(step.changed == 0 and step.all and step.all.zero_variance == 1 for step in done.steps)
     held = train(config(model__path=f'"{raw}"', grpo__reward="strict", run__steps=2), tmp_path / "held")
     assert [step.skipped for step in held.steps] == ["", ""]
+
+
+def differ(step: Step) -> int:
+    """How many groups of a step have rewards that differ."""
+    assert step.all is not None
+    return round(step.all.groups * (1 - step.all.zero_variance))
+
+
+def test_dynamic_sampling_asks_until_enough_groups_differ(config: Make, tmp_path: Path) -> None:
+    filled = config(grpo__reward="strict", grpo__dynamic_sampling=3, run__epochs=6)
+    done = train(filled, tmp_path / "run")
+    asked = [after - before for before, after in itertools.pairwise([0, *(step.batches for step in done.steps)])]
+    assert done.manifest is not None
+    assert done.manifest.steps == len(done.steps) == done.steps[-1].step < 18
+    assert done.steps[-1].batches == 18
+    assert {1, 2} < {*asked}
+    for step, batches in zip(done.steps, asked, strict=True):
+        assert step.all is not None
+        assert step.all.groups == 3 * batches
+        assert step.epoch == pytest.approx(step.batches / 3)
+        assert differ(step) >= 3 or batches == 3 or step.batches == 18
+        assert differ(step) < 3 or batches == 1 or differ(step) < 6
+    assert train(filled, tmp_path / "run") == done
+
+
+def test_with_dynamic_sampling_groups_without_variance_do_not_count(config: Make, tmp_path: Path) -> None:
+    """All questions are one batch, so that the same is drawn; the constant makes of the rest a plain factor."""
+    one = {"run__batch": 9, "run__epochs": 1, "grpo__kl": 0, "grpo__aggregate": "constant", "grpo__temperature": 0.3}
+    (plain,) = train(config(**one), tmp_path / "plain").steps
+    (filled,) = train(config(**one, grpo__dynamic_sampling=10), tmp_path / "filled").steps
+    assert 0 < differ(plain) < 9
+    assert filled.all == plain.all
+    assert filled.grad_norm == pytest.approx(plain.grad_norm * 9 / differ(plain), rel=1e-5)
 
 
 def test_a_pack_that_is_damaged_in_the_middle_of_a_run(config: Make, small: Path, tmp_path: Path) -> None:

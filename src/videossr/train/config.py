@@ -104,6 +104,14 @@ class GrpoConfig:
         bool, Field(description="leave out groups in which no answer is right and yet smooth rewards differ")
     ] = False
     drop_truncated: Annotated[bool, Field(description="leave out answers that were cut off (DAPO)")] = False
+    dynamic_sampling: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="batches of questions that a step asks, at most, until it has run.batch groups whose rewards "
+            "differ; all others are left out (DAPO: 10); 1: a step is one batch, and every group counts",
+        ),
+    ] = 1
 
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)

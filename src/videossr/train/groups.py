@@ -48,7 +48,7 @@ class Group:
     Attributes:
         asked: the question.
         drawn, texts, rewards, advantages: of each answer.
-        kept: whether it counts at all.
+        kept: whether it counts, or is left out as noise or, with dynamic sampling, since nothing differs in it.
         prefix: what the model keeps of the prompt, with its graph; None where it is to be read once more.
     """
 
@@ -90,19 +90,19 @@ class Learner:
         self._banned = policy.checkpoint.placeholders
         self._shared = not policy.unshared
 
-    def draw(self, asked: Sequence[Asked], step: int, *, graph: bool = True) -> list[Group]:
+    def draw(self, asked: Sequence[Asked], batch: int, *, graph: bool = True) -> list[Group]:
         """Answers to several questions at once.
 
         Args:
             asked: the questions.
-            step: of the run; with the seed and a question's index it decides what is drawn.
+            batch: number of the questions' batch; with the seed and a question's index it decides what is drawn.
             graph: keep how the model came to what it keeps of the prompts, for `learn`.
         """
         config, policy = self._config, self._policy
         inputs = [policy.inputs(each.prompt) for each in asked]
         with self._watch("prefill"), torch.set_grad_enabled(graph and self._shared), remembering(policy, config):
             prefixes = [prefix for each in inputs for prefix in self._read(each)]
-        seeds = [(config.run.seed, step, each.index) for each in asked]
+        seeds = [(config.run.seed, batch, each.index) for each in asked]
         each_, together = (config.grpo.rollouts, 1) if self._shared else (1, config.grpo.rollouts)
         with self._watch("decode"):
             drawn = sample(
@@ -155,7 +155,8 @@ class Learner:
                 )
                 if pulled:
                     torch.autograd.backward(share.total)
-                loss, weight, kl = loss + float(share.total.detach()), weight + share.weight, kl + share.kl
+                loss, kl = loss + float(share.total.detach()), kl + share.kl
+                weight += share.weight if group.kept else 0.0
                 entropy += float((scores.entropies * scores.mask).sum())
                 if not old:  # else the policy has learned since, and should differ
                     gap = max(gap, float(((scores.logprobs.detach() - then) * scores.mask).abs().amax()))
@@ -230,8 +231,10 @@ class Learner:
         rewards = [score(text, asked.question.answer) for text in texts]
         strict = [each.strict for each in rewards]
         values = [each.smooth for each in rewards] if config.reward == "smooth" else strict
-        kept = not (config.drop_noise and is_noise(values, strict))
-        return Group(asked, drawn, texts, rewards, advantages(values, config.scale), kept, prefix)
+        gains = advantages(values, config.scale)
+        noise = config.drop_noise and is_noise(values, strict)
+        kept = not noise and (any(gains) or config.dynamic_sampling == 1)
+        return Group(asked, drawn, texts, rewards, gains, kept, prefix)
 
 
 def _padded(rows: Sequence[Any], device: torch.device) -> torch.Tensor:

@@ -37,18 +37,27 @@ NOT_FINITE = "the gradient is not finite"
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What one step did: its figures, of how many questions, and what is to be written down beside them."""
+    """What one step did: its figures, of how many questions, and what is to be written down beside them.
+
+    `last`: the run has no further step, since it has made all, or has asked all questions.
+    """
 
     step: Step
     asked: int
+    last: bool
     failures: tuple[Failure, ...] = ()
     shown: tuple[Shown, ...] = ()
 
 
 @dataclass(slots=True)
 class _Sum:
-    """What the questions of this process have come to so far, in one step."""
+    """What the questions of this process have come to so far, in one step.
 
+    `asked` are how many, and `kept` the groups of theirs that count.
+    """
+
+    asked: int = 0
+    kept: int = 0
     learned: list[Learned] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     shown: dict[str, Group] = field(default_factory=dict)
@@ -71,6 +80,7 @@ class Trainer:
         optimizer: Optimizer,
         *,
         steps: range,
+        batches: range | None = None,
         parts: Parts | None = None,
         within: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
@@ -79,7 +89,8 @@ class Trainer:
         config: of the run.
         questions, chosen: the data set, and which of it the run is trained on.
         policy, optimizer: what learns, and how.
-        steps: those that are to be made, from 1.
+        steps: those that are to be made, from 1; fewer are where the batches end before.
+        batches: those that may be asked for it, from 1; by default one for each step.
         parts: how it lies over the processes of the run; by default this one has it all.
         within: told how many of this process's groups of the step are done.
         """
@@ -90,6 +101,8 @@ class Trainer:
         self._columns = [questions.column(index) for index in range(len(questions))]
         self._chosen = chosen
         self._steps = steps
+        batches = steps if batches is None else batches
+        self._reached, self._end = batches.start - 1, batches.stop - 1
         self._watch = Watch(policy.device)
         self._work = Counter(policy.model, config)
         peak = config.run.peak_tflops
@@ -97,7 +110,7 @@ class Trainer:
         self._watch.vision(policy.tower)
         self._learner = Learner(policy, config, self._watch)
         self._ahead = Ahead(
-            chain.from_iterable(self._world.mine(self._batch(number)) for number in steps),
+            chain.from_iterable(self._world.mine(self._batch(number)) for number in batches),
             self._asked,
             threads=config.data.threads,
             room=config.data.ahead_mb * 2**20,
@@ -113,16 +126,17 @@ class Trainer:
     def __iter__(self) -> Iterator[Made]:
         """Makes one step after the other."""
         for number in self._steps:
+            if self._reached == self._end:
+                return
             yield self._step(number)
 
     def _step(self, number: int) -> Made:
         started, waited = time.perf_counter(), self._ahead.waited
         self._watch.read()
-        mine = len(self._world.mine(self._batch(number)))
         took = self._imitate if self._config.run.method == "sft" else self._explore
         done = _Sum()
         self._parts.gather()
-        facts, skipped = took(number, mine, done)
+        facts, skipped = took(number, done)
         self._parts.release()
         loss, weight, work, failed, asked = self._world.sum(
             [
@@ -130,7 +144,7 @@ class Trainer:
                 sum(each.weight for each in done.learned),
                 sum(self._work.group(each.load).needed for each in done.learned),
                 len(done.failures),
-                mine,
+                done.asked,
             ]
         )
         groups = [fact for part in self._world.gather([each.facts for each in done.learned]) for fact in part if fact]
@@ -139,7 +153,8 @@ class Trainer:
         seconds = self._watch.read() | {"wait": self._ahead.waited - waited}
         step = Step(
             step=number,
-            epoch=epochs_at(number, len(self._chosen), self._config.run.batch),
+            batches=self._reached,
+            epoch=epochs_at(self._reached, len(self._chosen), self._config.run.batch),
             loss=loss / max(1.0, weight),
             lr=facts.lr if facts else 0.0,
             grad_norm=facts.grad_norm if facts else 0.0,
@@ -157,37 +172,60 @@ class Trainer:
             columns=means.columns if means else {},
         )
         failures = chain.from_iterable(self._world.gather(done.failures))
-        return Made(step, int(asked), tuple(failures), tuple(_shown(number, group) for group in done.shown.values()))
+        shown = tuple(_shown(number, group) for group in done.shown.values())
+        last = number == self._steps[-1] or self._reached == self._end
+        return Made(step, int(asked), last, tuple(failures), shown)
 
-    def _explore(self, number: int, mine: int, done: _Sum) -> tuple[StepFacts | None, str]:
+    def _explore(self, number: int, done: _Sum) -> tuple[StepFacts | None, str]:
         """One step of GRPO: every group is drawn and gone back through before the next ones are."""
-        config = self._config
-        lots = self._lots(number, mine, config.run.decode_groups, done)
-        if config.grpo.updates == 1:
-            for lot in lots:
-                self._learn(self._learner.draw(lot, number), mine, done)
+        updates = self._config.grpo.updates
+        groups: list[Group] = []
+        places: dict[int, int] = {}
+        for batch in self._filling(done):
+            places |= {index: place for place, index in enumerate(batch)}
+            for lot in self._lots(number, batch, self._config.run.decode_groups, done):
+                drawn = self._learner.draw(lot, self._reached, graph=updates == 1)
+                done.kept += sum(group.kept for group in drawn)
+                if updates == 1:
+                    self._learn(drawn, done)
+                else:
+                    groups += drawn
+        if updates == 1:
             return self._update(number, done.learned)
         made: list[tuple[StepFacts | None, str]] = []
-        places = {index: place for place, index in enumerate(self._batch(number))}
-        groups = [group for lot in lots for group in self._learner.draw(lot, number, graph=False)]
-        for part in range(config.grpo.updates):
+        for part in range(updates):
             self._parts.gather()
             before = len(done.learned)
-            members = [group for group in groups if places[group.asked.index] % config.grpo.updates == part]
-            self._learn(members, mine, done, old=part > 0)
-            made.append(self._update((number - 1) * config.grpo.updates + part + 1, done.learned[before:]))
+            self._learn([each for each in groups if places[each.asked.index] % updates == part], done, old=part > 0)
+            made.append(self._update((number - 1) * updates + part + 1, done.learned[before:]))
         return _together(made)
 
-    def _imitate(self, number: int, mine: int, done: _Sum) -> tuple[StepFacts | None, str]:
+    def _imitate(self, number: int, done: _Sum) -> tuple[StepFacts | None, str]:
         """One supervised step."""
-        for (asked,) in self._lots(number, mine, 1, done):
+        for (asked,) in self._lots(number, self._next(), 1, done):
             done.learned.append(self._learner.imitate(asked))
-            self._within(len(done.learned), mine)
+            self._within(len(done.learned), done.asked)
         return self._update(number, done.learned)
 
-    def _lots(self, number: int, mine: int, size: int, done: _Sum) -> Iterator[list[Asked]]:
-        """This process's questions of a step, some at a time; what cannot be shown is left out and recorded."""
-        left = mine
+    def _filling(self, done: _Sum) -> Iterator[list[int]]:
+        """The batches that a step asks: one, or with dynamic sampling as many as fill it.
+
+        They are whole, whatever the number of processes, so that none of these decides what is learned from.
+        """
+        for _ in range(self._config.grpo.dynamic_sampling):
+            yield self._next()
+            full = self._world.sum([done.kept])[0] >= self._config.run.batch
+            if full or self._reached == self._end:
+                return
+
+    def _next(self) -> list[int]:
+        self._reached += 1
+        return self._batch(self._reached)
+
+    def _lots(self, number: int, batch: Sequence[int], size: int, done: _Sum) -> Iterator[list[Asked]]:
+        """This process's questions of a batch, some at a time; what cannot be shown is left out and recorded."""
+        left = len(self._world.mine(batch))
+        done.asked += left
         while left:
             taken: list[Ready[int, Asked]] = self._ahead.take(min(size, left))
             left -= len(taken)
@@ -195,11 +233,11 @@ class Trainer:
             if lot := [each.made for each in taken if each.made is not None]:
                 yield lot
 
-    def _learn(self, groups: Sequence[Group], mine: int, done: _Sum, *, old: bool = False) -> None:
+    def _learn(self, groups: Sequence[Group], done: _Sum, *, old: bool = False) -> None:
         for group in groups:
             done.show(group)
             done.learned.append(self._learner.learn(group, old))
-            self._within(len(done.learned), mine)
+            self._within(len(done.learned), done.asked)
 
     def _update(self, number: int, learned: Sequence[Learned]) -> tuple[StepFacts | None, str]:
         """The step of the optimizer, by agreement of all processes, or why there is none."""

@@ -91,7 +91,10 @@ def train(
         questions = open_questions(config.data.path, corpus=config.data.corpus)
         columns = [questions.column(index) for index in range(len(questions))]
         chosen = choose(columns, config.data.columns, config.data.share, config.run.seed)
-        total = config.run.steps or steps_in(len(chosen), config.run.batch, config.run.epochs)
+        batches = steps_in(len(chosen), config.run.batch, config.run.epochs)
+        if config.run.steps:
+            batches = config.run.steps * config.grpo.dynamic_sampling
+        total = config.run.steps or batches
         check_trackers(config)
         device = find_device(config.run.device)
         source = open_checkpoint(config.model.path, config.model.layout)
@@ -103,7 +106,8 @@ def train(
             if complete:
                 say(f"{folder} is complete: nothing is left to do")
                 return read_train_run(folder)
-            say(f"{len(chosen)} of {len(questions)} questions, {total} steps of {config.run.batch}, on {device}")
+            steps = f"{'at most ' if config.grpo.dynamic_sampling > 1 else ''}{total} steps of {config.run.batch}"
+            say(f"{len(chosen)} of {len(questions)} questions, {steps}, on {device}")
             say(f"memory for groups of {load.answers} answers behind {load.prompt} tokens, as planned:\n{plan.table()}")
             idle = used_gib(device)  # of libraries, before there is a model
             policy = load_policy(source, config, device)
@@ -113,7 +117,7 @@ def train(
             optimizer = Optimizer(
                 policy.model.named_parameters(), config.optim, steps=total * config.grpo.updates, seed=config.run.seed
             )
-            run = _Sitting(folder, config, questions, policy, optimizer, parts, plan, idle, total, show, say)
+            run = _Sitting(folder, config, questions, policy, optimizer, parts, plan, idle, total, batches, show, say)
             run.go_on()
             run.make_steps(chosen, within)
             return read_train_run(folder)
@@ -154,14 +158,15 @@ class _Sitting:
         plan: MemoryPlan,
         idle: float,
         total: int,
+        batches: int,
         show: Callable[[Step, int], None],
         say: Callable[[str], None],
     ) -> None:
         self._folder, self._config, self._questions = folder, config, questions
         self._policy, self._optimizer, self._parts = policy, optimizer, parts
         self._plan = plan
-        self._total, self._show, self._say = total, show, say
-        self._done, self._before = 0, 0.0
+        self._total, self._batches, self._show, self._say = total, batches, show, say
+        self._done, self._asked, self._before = 0, 0, 0.0
         self._idle = idle
         self._started = time.monotonic()
 
@@ -176,7 +181,7 @@ class _Sitting:
         if state["hash"] != self._questions.hash:
             raise ValueError(f"{found} was trained on other questions than {self._config.data.path} has now")
         self._optimizer.load_state_dict(state["optimizer"])
-        self._done, self._before = step_of(found), state["seconds"]
+        self._done, self._asked, self._before = step_of(found), state["batches"], state["seconds"]
         self._parts.world.first(partial(link, self._folder, found))
         self._say(f"goes on from {found}: what was made behind it is made again")
 
@@ -200,6 +205,7 @@ class _Sitting:
                     self._policy,
                     self._optimizer,
                     steps=steps,
+                    batches=range(self._asked + 1, self._batches + 1),
                     parts=self._parts,
                     within=within,
                 )
@@ -207,6 +213,7 @@ class _Sitting:
             stop = open_.enter_context(stopping())
             for made in self._telling(trainer):
                 step = made.step
+                self._done = step.step
                 last = replace(step, seconds={**step.seconds, "save": saving}, wall=step.wall + saving)
                 if log is not None:
                     self._write(log, made, last)
@@ -223,10 +230,10 @@ class _Sitting:
                     )
                 every = self._config.log.save_every
                 asked = self._parts.world.sum([stop.asked])[0] > 0
-                if asked or stops or last.step == self._total or (every and last.step % every == 0):
+                if asked or stops or made.last or (every and last.step % every == 0):
                     self._save(last)
                 saving = time.monotonic() - begun
-                if asked and last.step < self._total:
+                if asked and not made.last:
                     raise KeyboardInterrupt
                 if lost == REFUSED:
                     raise ValueError(
@@ -244,7 +251,7 @@ class _Sitting:
         for failure in made.failures:
             log.failure(failure)
         every = self._config.log.samples_every
-        if every and (step.step % every == 0 or step.step in (1, self._total)):
+        if every and (step.step % every == 0 or step.step == 1 or made.last):
             for shown in made.shown:
                 log.shown(shown, self._questions.clips(shown.index))
 
@@ -273,6 +280,7 @@ class _Sitting:
     def _save(self, step: Step) -> None:
         state = {
             "hash": self._questions.hash,
+            "batches": step.batches,
             "optimizer": self._optimizer.state_dict(),
             "seconds": self._before + time.monotonic() - self._started,
         }
@@ -301,7 +309,7 @@ class _Sitting:
             "planned_gib": round(self._plan.total / GIB, 3),
         }
         manifest = TrainManifest(
-            steps=self._total,
+            steps=self._done,
             hash=self._questions.hash,
             questions=str(self._questions.path),
             versions={**versions(()), **_libraries()},

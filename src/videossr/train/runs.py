@@ -82,6 +82,7 @@ class Step:
 
     Attributes:
         step: from 1.
+        batches: of questions, that were asked so far: one a step, more with dynamic sampling.
         epoch: passes through the data so far.
         loss: of the batch.
         lr, grad_norm: of the step; the norm before it was clipped.
@@ -99,6 +100,7 @@ class Step:
     """
 
     step: int
+    batches: int
     epoch: float
     loss: float
     lr: float

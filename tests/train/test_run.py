@@ -126,6 +126,31 @@ def test_a_stopped_run_goes_on_exactly(config: Make, tmp_path: Path, how: dict[s
     assert any(step.all is None or step.all.smooth > 0 for step in done.steps)
 
 
+def test_a_run_is_made_longer_or_ends_sooner(config: Make, tmp_path: Path) -> None:
+    whole = train(config(), tmp_path / "whole")
+    assert len(whole.steps) == 6
+    assert train(config(run__steps=3), tmp_path / "part").manifest is not None
+    with pytest.raises(ValueError, match="has made 3 steps, which cannot end at 2"):
+        train(config(run__steps=2), tmp_path / "part")
+    longer = train(config(), tmp_path / "part")
+    assert longer.config.run.steps is None
+    assert longer.manifest is not None
+    assert longer.manifest.steps == 6
+    assert figures(longer) == figures(whole)
+    assert same(tmp_path / "part", tmp_path / "whole")
+    with pytest.raises(StoppedError):
+        train(config(), tmp_path / "sooner", show=stop_at(4))
+    sooner = train(config(run__steps=3), tmp_path / "sooner")
+    assert figures(sooner) == figures(whole)[:3]
+
+
+def test_a_rate_that_falls_fixes_the_number_of_steps(config: Make, tmp_path: Path) -> None:
+    falling = {"optim__schedule": "linear", "run__method": "sft"}
+    train(config(**falling, run__steps=2), tmp_path / "run")
+    with pytest.raises(ValueError, match=r"run\.steps is 2 there, 3 here\. The rate is linear: it depends on them\."):
+        train(config(**falling, run__steps=3), tmp_path / "run")
+
+
 def test_sharing_changes_nothing_but_the_time(config: Make, tmp_path: Path) -> None:
     """Supervised steps draw nothing, so that both ways see the same."""
     said: list[str] = []

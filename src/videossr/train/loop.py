@@ -126,7 +126,7 @@ class Trainer:
     def __iter__(self) -> Iterator[Made]:
         """Makes one step after the other."""
         for number in self._steps:
-            if self._reached == self._end:
+            if self._reached >= self._end:
                 return
             yield self._step(number)
 
@@ -173,7 +173,7 @@ class Trainer:
         )
         failures = chain.from_iterable(self._world.gather(done.failures))
         shown = tuple(_shown(number, group) for group in done.shown.values())
-        last = number == self._steps[-1] or self._reached == self._end
+        last = number == self._steps[-1] or self._reached >= self._end
         return Made(step, int(asked), last, tuple(failures), shown)
 
     def _explore(self, number: int, done: _Sum) -> tuple[StepFacts | None, str]:
@@ -215,7 +215,7 @@ class Trainer:
         for _ in range(self._config.grpo.dynamic_sampling):
             yield self._next()
             full = self._world.sum([done.kept])[0] >= self._config.run.batch
-            if full or self._reached == self._end:
+            if full or self._reached >= self._end:
                 return
 
     def _next(self) -> list[int]:

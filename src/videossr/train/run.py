@@ -46,6 +46,9 @@ FREE = (
 )
 """What may be otherwise when a run goes on: where things lie, how the same is computed, and what is kept."""
 
+LENGTH = {"run.steps", "run.epochs"}
+"""What may be otherwise too where the rate is constant: the run then ends sooner or later, and is the same so far."""
+
 REFUSED = 3
 """Steps in a row whose gradient is no number, or that nothing could be shown in, after which a run ends."""
 
@@ -102,7 +105,7 @@ def train(
         plan, short = plan_run(source.folder, config, load, device, world.size)
         if short:
             raise ValueError(short)
-        with _ours(folder, config, world) as complete:
+        with _ours(folder, config, total, world) as complete:
             if complete:
                 say(f"{folder} is complete: nothing is left to do")
                 return read_train_run(folder)
@@ -124,16 +127,16 @@ def train(
 
 
 @contextmanager
-def _ours(folder: Path, config: TrainConfig, world: World) -> Iterator[bool]:
+def _ours(folder: Path, config: TrainConfig, total: int, world: World) -> Iterator[bool]:
     """Keeps the folder from other runs, by the first process; says whether the run in it is complete already."""
     with ExitStack() as kept:
 
         def take() -> bool:
             ours = (folder / CONFIG).exists()
-            if ours:
-                _check_same(folder, config)
+            same = ours and _is_same(folder, config, total)
             kept.enter_context(workshop(folder, {"verb": "train"}, ours=ours))
-            if not ours:
+            if not same:
+                (folder / MANIFEST).unlink(missing_ok=True)
                 write_text(folder / CONFIG, tomli_w.dumps(plain(config)))
             return (folder / MANIFEST).exists()
 
@@ -305,8 +308,8 @@ class _Sitting:
             "trained": sum(each.numel() for each in parameters if each.requires_grad),
             "processes": self._parts.world.size,
             "full forward passes": self._policy.unshared or "none: prefixes are shared",
-            "memory_gib": round(used_gib(self._policy.device) - self._idle, 3),
-            "planned_gib": round(self._plan.total / GIB, 3),
+            "GiB used": round(used_gib(self._policy.device) - self._idle, 3),
+            "GiB planned": round(self._plan.total / GIB, 3),
         }
         manifest = TrainManifest(
             steps=self._done,
@@ -357,16 +360,26 @@ def _largest(
     return max(loads, key=lambda load: (load.prompt, load.patches))
 
 
-def _check_same(folder: Path, config: TrainConfig) -> None:
-    """Raises ValueError that says what was asked otherwise in the run that is there."""
+def _is_same(folder: Path, config: TrainConfig, total: int) -> bool:
+    """Whether the run that is there was asked for as many steps as this one, `total` by now.
+
+    Raises ValueError that says what was asked otherwise, if not only that.
+    """
     there, here = (flat(each) for each in (read_train_run(folder).config, config))
-    different = [
+    different = [name for name in {**there, **here} if not name.startswith(FREE) and there.get(name) != here.get(name)]
+    if not different:
+        return True
+    length = LENGTH.issuperset(different)
+    if length and config.optim.schedule == "constant":
+        if (found := latest(folder)) is not None and step_of(found) > total:
+            raise ValueError(f"{folder} holds a run that has made {step_of(found)} steps, which cannot end at {total}")
+        return False
+    told = [
         f"{name} is {there.get(name, 'not set')!s:.80} there, {here.get(name, 'not set')!s:.80} here"
-        for name in {**there, **here}
-        if not name.startswith(FREE) and there.get(name) != here.get(name)
+        for name in different
     ]
-    if different:
-        raise ValueError(f"{folder} holds a run that was asked otherwise: {'; '.join(different)}. Choose another --out")
+    why = f" The rate is {config.optim.schedule}: it depends on them." if length else ""
+    raise ValueError(f"{folder} holds a run that was asked otherwise: {'; '.join(told)}.{why} Choose another --out")
 
 
 def _libraries() -> dict[str, str]:

@@ -281,6 +281,16 @@ def test_what_cannot_be_done_is_told_first(config: Make, tmp_path: Path, how: di
     assert not (tmp_path / "run").exists()
 
 
+def test_where_memory_ends_the_way_out_is_told(config: Make, tmp_path: Path) -> None:
+    def greedy(done: int, total: int) -> None:
+        if list((tmp_path / "run/checkpoints").glob("*")):
+            torch.empty(2**60, dtype=torch.uint8)
+
+    with pytest.raises(ValueError, match=r"memory has ended: .*recompute=true.*last checkpoint is .*step-000002"):
+        train(config(), tmp_path / "run", within=greedy)
+    assert len(train(config(run__recompute="true"), tmp_path / "run").steps) == 6
+
+
 def test_a_clock_that_the_family_cannot_tell(config: Make, small: Path, tmp_path: Path) -> None:
     """Qwen2.5-VL can only be told steps of equal length, which a clock that was moved to key frames has not."""
     index(small / "videos", tmp_path / "corpus", Plan(kind="snap", frames=16, max_pixels=4096))

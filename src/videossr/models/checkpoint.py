@@ -121,6 +121,11 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory ended, on a device or here; a CPU's allocator only says so in words."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
 def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     """Tokens that end an answer: all that the checkpoint's generation settings are used for."""
     ends = model.generation_config.eos_token_id

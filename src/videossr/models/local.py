@@ -30,7 +30,14 @@ except ImportError as missing:
     raise ValueError(f"--model hf: {missing}: pip install 'videossr[hf]'") from missing
 
 from videossr.models.cache import side_by_side
-from videossr.models.checkpoint import device_name, end_tokens, find_device, open_checkpoint, prompt_inputs
+from videossr.models.checkpoint import (
+    device_name,
+    end_tokens,
+    find_device,
+    open_checkpoint,
+    out_of_memory,
+    prompt_inputs,
+)
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
@@ -127,7 +134,7 @@ class Local:
             if isinstance(error, getattr(torch, "AcceleratorError", ())):
                 raise  # the device is not to be used again by this process
             problem = f"{type(error).__name__}: {error}"
-            short = _out_of_memory(error)
+            short = out_of_memory(error)
         else:
             for (index, prompt), answers in zip(asked, written, strict=True):
                 texts = tuple(
@@ -241,8 +248,3 @@ class _Answer:
 
 def _bytes(prompt: Prompt) -> int:
     return prompt.patches.nbytes
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether memory ended, on a device or here; a CPU's allocator only says so in words."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

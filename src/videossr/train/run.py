@@ -16,10 +16,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import tomli_w
-import torch
 
 from videossr.build.manifest import versions
-from videossr.models.checkpoint import Checkpoint, device_name, find_device, open_checkpoint
+from videossr.models.checkpoint import Checkpoint, device_name, find_device, open_checkpoint, out_of_memory
 from videossr.questions import Questions, open_questions
 from videossr.store import Place, is_local, place, workshop, write_text
 from videossr.train.checkpoint import latest, link, model_card, restore, save, step_of
@@ -264,11 +263,11 @@ class _Sitting:
             yield from trainer
         except FloatingPointError as error:
             raise ValueError(f"{error}: the weights are spoilt. {LOWER}. {self._kept()}") from error
-        except torch.OutOfMemoryError as error:
-            raise ValueError(
-                f"memory has ended: go on with --run.recompute=true or --run.decode_groups=1. {self._kept()}"
-            ) from error
-        except RuntimeError as error:
+        except (MemoryError, RuntimeError) as error:
+            if out_of_memory(error):
+                raise ValueError(
+                    f"memory has ended: go on with --run.recompute=true or --run.decode_groups=1. {self._kept()}"
+                ) from error
             if self._parts.world.size == 1:
                 raise
             raise ValueError(

@@ -1,6 +1,6 @@
 """What came out of `runs/nano_study.sh`: its best settings, its tables and its curves.
 
-python runs/nano_study.py best FOLDER smooth       the best rate and KL of a reward in the grid
+python runs/nano_study.py best FOLDER smooth       the best of a reward in the grid, as smooth-RATE-KL
 python runs/nano_study.py plot FOLDER OUT.svg      prints the tables as Markdown, draws the curves
 """
 
@@ -25,8 +25,7 @@ LAST = 10
 """Steps at the end of a run over which its figures are averaged."""
 
 ALONE = "grounding/zoom_out"
-ARMS = ("start", "smooth", "crossed", "strict", "alone")
-COLORS = {"smooth": "#1f6fb4", "strict": "#c8402f", "alone": "#3a8f4d", "start": "#777777", "crossed": "#7b5bb5"}
+COLORS = {"smooth": "#1f6fb4", "strict": "#c8402f", "alone": "#3a8f4d", "start": "#777777"}
 
 Floats = NDArray[np.float64]
 
@@ -52,9 +51,13 @@ def main(verb: str, folder: Path, word: str) -> None:
 
 
 def best(folder: Path, reward: str) -> str:
-    """RATE-KL of the grid's run that scores best on held-out videos: by the smooth reward, for both rewards."""
-    name = max(names(folder, f"grid-{reward}"), key=lambda run: average(held_out(folder, run).smooth))
-    return name.removeprefix(f"grid-{reward}-")
+    """The cell of the grid that scores best on held-out videos: by the smooth reward, for both rewards."""
+    return max(cells(folder, reward), key=lambda cell: mean(scores(folder, cell)))
+
+
+def cells(folder: Path, reward: str) -> list[str]:
+    """REWARD-RATE-KL, all that the grid has of a reward."""
+    return sorted({run.rpartition("-")[0] for run in names(folder, reward)})
 
 
 def names(folder: Path, arm: str) -> list[str]:
@@ -62,9 +65,14 @@ def names(folder: Path, arm: str) -> list[str]:
     return sorted(path.parent.name for path in (folder / "held-out").glob(f"{arm}-*/manifest.json"))
 
 
-def arms(folder: Path) -> list[str]:
-    """Those that have a run so far."""
-    return [arm for arm in ARMS if names(folder, arm)]
+def scores(folder: Path, arm: str) -> list[float]:
+    """What the runs of an arm reach on held-out videos, one for each seed."""
+    return [average(held_out(folder, run).smooth) for run in names(folder, arm)]
+
+
+def arms(folder: Path) -> dict[str, str]:
+    """What is told of the seeds, by name: the start, each reward at its best, one column alone."""
+    return {"start": "start", **{reward: best(folder, reward) for reward in ("smooth", "strict")}, "alone": "alone"}
 
 
 def held_out(folder: Path, run: str) -> HeldOut:
@@ -91,39 +99,44 @@ def curve(folder: Path, run: str, value: str, column: str | None = None) -> Floa
 
 
 def grid_table(folder: Path) -> Iterator[str]:
-    """The grid, on seed 0: what its runs reach, and in what state they end."""
+    """The grid: what its runs reach, and in what state they end."""
     yield "| reward | rate | KL | held-out smooth | strict | parsed | sampled smooth | entropy | zero variance |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
-    for run in ("start-0", *names(folder, "grid")):
-        told = held_out(folder, run)
-        values = [average(each) for each in (told.smooth, told.strict, told.parsed)]
-        if run == "start-0":
-            yield f"| (its start) | | | {' | '.join(f'{each:.3f}' for each in values)} | | | |"
+    for cell in ("start", *cells(folder, "smooth"), *cells(folder, "strict")):
+        runs = names(folder, cell)
+        told = [held_out(folder, run) for run in runs]
+        values = [spread([average(getattr(each, name)) for each in told]) for name in ("smooth", "strict", "parsed")]
+        if cell == "start":
+            yield f"| (the starts) | | | {' | '.join(values)} | | | |"
             continue
-        values += [mean(curve(folder, run, name)[-LAST:]) for name in ("smooth", "entropy", "zero_variance")]
-        _, reward, setting = run.split("-", 2)
+        ended = ("smooth", "entropy", "zero_variance")
+        values += [spread([mean(curve(folder, run, name)[-LAST:]) for run in runs]) for name in ended]
+        reward, setting = cell.split("-", 1)
         rate, kl = setting.rsplit("-", 1)
-        yield f"| {reward} | {rate} | {kl} | {' | '.join(f'{each:.3f}' for each in values)} |"
+        yield f"| {reward} | {rate} | {kl} | {' | '.join(values)} |"
 
 
 def seeds_table(folder: Path) -> Iterator[str]:
-    """Held-out smooth scores by column: of what does not look, of the starts, and of each arm at its best."""
+    """Held-out smooth scores by column: of what does not look, of the starts, and of each arm."""
     constant, chance = (held_out(folder, name).smooth for name in ("constant", "chance"))
     columns = sorted(constant)
-    yield f"| | seeds | {' | '.join(columns)} | mean | over its start | over the constant |"
-    yield f"|{' --- |' * (len(columns) + 5)}"
+    yield f"| | {' | '.join(columns)} | mean | over its start | over the constant |"
+    yield f"|{' --- |' * (len(columns) + 4)}"
     for name, table in (("chance", chance), ("best constant answer", constant)):
-        yield f"| {name} | | {' | '.join(f'{table[column]:.3f}' for column in columns)} | {average(table):.3f} | | |"
-    for arm in arms(folder):
-        runs = names(folder, arm)
-        ends = [held_out(folder, run).smooth for run in runs]
-        starts = [held_out(folder, f"start-{run[-1]}").smooth for run in runs]
-        cells = [spread([end[column] for end in ends]) for column in columns]
-        cells.append(spread([average(end) for end in ends]))
-        gains = [average(end) - average(start) for end, start in zip(ends, starts, strict=True)]
-        cells.append("" if arm == "start" else spread(gains, "+"))
-        cells.append(spread([average(end) - average(constant) for end in ends], "+"))
-        yield f"| {arm} | {len(runs)} | {' | '.join(cells)} |"
+        yield f"| {name} | {' | '.join(f'{table[column]:.3f}' for column in columns)} | {average(table):.3f} | | |"
+    starts = scores(folder, "start")
+    for name, arm in arms(folder).items():
+        ends = [held_out(folder, run).smooth for run in names(folder, arm)]
+        means = scores(folder, arm)
+        values = [spread([end[column] for end in ends]) for column in columns] + [spread(means)]
+        gains = [end - start for end, start in zip(means, starts, strict=True)]
+        values.append("" if arm == "start" else spread(gains, "+"))
+        values.append(spread([end - average(constant) for end in means], "+"))
+        yield f"| {name} | {' | '.join(values)} |"
+    at_best = (scores(folder, arms(folder)[reward]) for reward in ("smooth", "strict"))
+    ahead = [smooth - strict for smooth, strict in zip(*at_best, strict=True)]
+    yield ""
+    yield f"Smooth over strict, each at its best, by seed: {', '.join(f'{each:+.3f}' for each in ahead)}."
 
 
 def average(table: dict[str, float]) -> float:
@@ -140,24 +153,22 @@ def draw(folder: Path, out: Path) -> None:
     """Rewards and entropy while it learns, and what it scores before and after."""
     plt.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "videossr", "font.size": 9}
     figure, (reward, entropy, score) = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
-    for arm, label in (("smooth", "smooth"), ("crossed", "smooth, at the strict setting"), ("strict", "strict")):
-        runs = names(folder, arm)
-        if not runs:
-            continue
+    told = arms(folder)
+    for arm in ("smooth", "strict"):
+        runs = names(folder, told[arm])
         for axes, value in ((reward, "smooth"), (entropy, "entropy")):
             lines = np.array([_running(curve(folder, run, value)) for run in runs])
             steps = np.arange(1, lines.shape[1] + 1)
-            axes.plot(steps, lines.mean(0), color=COLORS[arm], label=label)
+            axes.plot(steps, lines.mean(0), color=COLORS[arm], label=told[arm])
             axes.fill_between(steps, lines.min(0), lines.max(0), color=COLORS[arm], alpha=0.2, linewidth=0)
     reward.set(xlabel="step", ylabel="smooth reward of sampled answers", title="While it learns")
     entropy.set(xlabel="step", ylabel="nats a token", title="Entropy", ylim=(0, None))
     reward.legend(frameon=False)
 
-    shown = arms(folder)
-    for place, arm in enumerate(shown):
+    for place, arm in enumerate(told):
         for column, mark in ((None, "o"), (ALONE, "^")):
             values = []
-            for run in names(folder, arm):
+            for run in names(folder, told[arm]):
                 table = held_out(folder, run).smooth
                 values.append(table[column] if column else average(table))
             offset = place + (0.12 if column else -0.12)
@@ -166,7 +177,7 @@ def draw(folder: Path, out: Path) -> None:
     constant = held_out(folder, "constant").smooth
     score.axhline(average(constant), color="black", linestyle=":", linewidth=1)
     score.axhline(constant[ALONE], color="black", linestyle="--", linewidth=1)
-    score.set_xticks(range(len(shown)), shown)
+    score.set_xticks(range(len(told)), told)
     score.set(ylabel="smooth reward, held-out videos", title=f"● all columns (constant ···)   ▲ {ALONE} (- -)")
     score.title.set_fontsize(8)
     for axes in (reward, entropy, score):

@@ -3,14 +3,13 @@
 #
 #     sh runs/nano_study.sh FOLDER
 #
-# For each of 3 seeds a tiny model and its supervised start, of START steps. From that of seed 0, both rewards on a grid
-# of rates and KL, GRID steps each. Then for all seeds, STEPS steps each: each reward at its best, the smooth reward at
-# the strict one's best, to tell reward and setting apart, and one column alone.
+# For each of 3 seeds a tiny model and its supervised start, of START steps. From each start, both rewards on one grid of
+# rates and KL, and one column alone with the smooth reward at its best, STEPS steps each.
 # What is complete is not run again, what was stopped goes on. JOBS is how many run at once.
 set -euf
 here=$(dirname "$0")
 folder=$1
-export START="${START:-80}" GRID="${GRID:-60}" STEPS="${STEPS:-200}" JOBS="${JOBS:-2}" ASKED="${ASKED:-200}"
+export START="${START:-80}" STEPS="${STEPS:-200}" JOBS="${JOBS:-2}" ASKED="${ASKED:-480}"
 export OMP_NUM_THREADS=1 folder
 
 sh "$here/nano_data.sh" "$folder" 600 1500
@@ -29,7 +28,6 @@ start-*)
     [ -e "$tiny/config.json" ] || python -m videossr.models.tiny "$tiny" --seed "$seed"
     recipe=train-nano-sft model=$tiny steps=$START
     ;;
-grid-*) recipe=train-nano model=$folder/runs/start-$seed/model steps=$GRID ;;
 *) recipe=train-nano model=$folder/runs/start-$seed/model steps=$STEPS ;;
 esac
 [ -e "$folder/runs/$name/manifest.json" ] || videossr train "$recipe" --model.path="$model" --data.path="$folder/train" \
@@ -45,20 +43,18 @@ for model in chance constant:smooth; do
     [ -e "$out/manifest.json" ] || videossr bench run "$folder/held" --model "$model" --limit "$ASKED" --out "$out"
 done
 for seed in 0 1 2; do echo "start-$seed $seed"; done | together
-for reward in smooth strict; do
-    for rate in 1e-4 3e-4; do
-        for kl in 0 0.03; do
-            echo "grid-$reward-$rate-$kl 0 --grpo.reward=$reward --optim.lr=$rate --grpo.kl=$kl"
+for seed in 0 1 2; do
+    for reward in smooth strict; do
+        for rate in 1e-4 3e-4; do
+            for kl in 0 0.03; do
+                echo "$reward-$rate-$kl-$seed $seed --grpo.reward=$reward --optim.lr=$rate --grpo.kl=$kl"
+            done
         done
     done
 done | together
-# "ARM REWARD SETTING COLUMNS"
-for arm in "smooth smooth smooth []" "strict strict strict []" \
-    "alone smooth smooth [\"grounding/zoom_out\"]" "crossed smooth strict []"; do
-    set -- $arm
-    best=$(python "$here/nano_study.py" best "$folder" "$3") # RATE-KL
-    for seed in 0 1 2; do
-        echo "$1-$seed $seed --grpo.reward=$2 --optim.lr=${best%-*} --grpo.kl=${best##*-} '--data.columns=$4'"
-    done
+best=$(python "$here/nano_study.py" best "$folder" smooth) # smooth-RATE-KL
+rate=${best#smooth-} kl=${best##*-}
+for seed in 0 1 2; do
+    echo "alone-$seed $seed --optim.lr=${rate%-*} --grpo.kl=$kl '--data.columns=[\"grounding/zoom_out\"]'"
 done | together
 python "$here/nano_study.py" plot "$folder" docs/results/nano.svg

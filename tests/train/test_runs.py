@@ -64,7 +64,7 @@ def test_what_is_not_finite_comes_back(folder: Path, value: float) -> None:
         (STEPS, "\x00\x00\n", r"steps\.jsonl:6: damaged"),
         (
             STEPS,
-            '{"step":6,"epoch":1,"loss":"low","lr":1,"grad_norm":1,"changed":1}\n',
+            '{"step":6,"batches":6,"epoch":1,"loss":"low","lr":1,"grad_norm":1,"changed":1}\n',
             r"steps\.jsonl:6: damaged: loss",
         ),
         (FAILURES, '{"step":1,"index":0}\n', r"failures\.jsonl:1: damaged: error"),

@@ -315,7 +315,8 @@ def measure(steps: int, questions: int, changes: Mapping[str, str], tiny: bool) 
     print(plan.table())
     optimizer = Optimizer(policy.model.named_parameters(), config.optim, seed=0)
     noise = Noise(questions * steps, FRAMES, SIDE)
-    with Trainer(config, noise, range(len(noise)), policy, optimizer, steps=range(1, steps + 1)) as trainer:
+    numbers = range(1, steps + 1)
+    with Trainer(config, noise, range(len(noise)), policy, optimizer, steps=numbers, batches=numbers) as trainer:
         for made in trainer:
             step = made.step
             for failure in made.failures:

@@ -35,7 +35,7 @@ CLOSE = 1e-5
 LORA = {"model__lora": "{rank = 4, alpha = 8}"}
 FSDP = {"run__sharding": '"fsdp"'}
 HALF = {"run__dtype": '"bfloat16"'}
-FILLED = {"grpo__dynamic_sampling": 3, "grpo__reward": '"strict"'}
+FILLED = {"grpo__dynamic_sampling": 3, "grpo__reward": '"strict"', "grpo__updates": 2}
 PARTS = {"grpo__updates": 2, "log__trackers": '["tensorboard"]'}
 
 

@@ -53,6 +53,7 @@ CHARTS: Mapping[str, tuple[_Chart, ...]] = {
         _Chart("tokens an answer", of_all("tokens")),
         _Chart("answers cut off, %", of_all("truncated"), percent=True),
         _Chart("entropy, nats a token", of_all("entropy")),
+        _Chart("groups a step", of_all("groups")),
     ),
     "Updates": (
         _Chart("KL to the reference, nats a token", of_all("kl")),

@@ -81,7 +81,7 @@ class GrpoConfig:
         Literal["token", "answer", "constant"],
         Field(
             description="the loss is a mean over all tokens of the batch (verl, DAPO), over answers of their means "
-            "(GRPO), or the sum over answers times max_tokens (Dr.GRPO)"
+            "(GRPO), or the sum over the answers of groups that count, times max_tokens (Dr.GRPO)"
         ),
     ] = "token"
     clip_low: Annotated[float, Field(ge=0, lt=1, description="the ratio is not rewarded below 1 - this")] = 0.2
@@ -108,8 +108,8 @@ class GrpoConfig:
         int,
         Field(
             ge=1,
-            description="batches of questions that a step asks, at most, until it has run.batch groups whose rewards "
-            "differ; all others are left out (DAPO: 10); 1: a step is one batch, and every group counts",
+            description="batches of questions that a step asks, at most, until run.batch groups count: those whose "
+            "rewards differ, and that are not dropped (DAPO: 10); 1: one batch, where equal rewards count too",
         ),
     ] = 1
 
@@ -190,6 +190,11 @@ class TrainConfig:
     grpo: GrpoConfig = Field(default_factory=GrpoConfig)
     optim: OptimConfig = Field(default_factory=OptimConfig)
     log: LogConfig = Field(default_factory=LogConfig)
+
+    @property
+    def most_batches(self) -> int:
+        """Batches of questions that a step asks, at most."""
+        return self.grpo.dynamic_sampling if self.run.method == "grpo" else 1
 
 
 def names() -> list[str]:

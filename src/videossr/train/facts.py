@@ -24,6 +24,7 @@ class GroupFacts:
         texts: of each answer.
         tokens: of each answer, how many.
         truncated: of each answer, whether it was cut off.
+        kept: whether the group counts; of one that is left out the KL is not known.
         kl: to the reference, the sum over all tokens.
         entropy: of the next token, in nats, the sum over all tokens.
     """
@@ -36,6 +37,7 @@ class GroupFacts:
     texts: tuple[str, ...]
     tokens: tuple[int, ...]
     truncated: tuple[bool, ...]
+    kept: bool = True
     kl: float = 0.0
     entropy: float = 0.0
 
@@ -86,6 +88,6 @@ def rollouts(groups: Sequence[GroupFacts], reward: Literal["smooth", "strict"] =
         distinct=fmean(len(set(group.texts)) for group in groups),
         tokens=tokens / sum(len(group.tokens) for group in groups),
         truncated=fmean(value for group in groups for value in group.truncated),
-        kl=fsum(group.kl for group in groups) / max(1, tokens),
+        kl=fsum(group.kl for group in groups) / max(1, sum(sum(group.tokens) for group in groups if group.kept)),
         entropy=fsum(group.entropy for group in groups) / max(1, tokens),
     )

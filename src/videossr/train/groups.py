@@ -137,9 +137,9 @@ class Learner:
         answers = [answer.ids for answer in group.drawn]
         pulled = any(counts) and (bool(config.kl) or any(group.advantages))
         inputs = {} if group.prefix and not config.kl else self._policy.inputs(group.asked.prompt)
-        reference = self._reference(inputs, answers) if config.kl else None
+        reference = self._reference(inputs, answers) if config.kl and group.kept else None
         loss = weight = kl = entropy = gap = 0.0
-        with self._watch("loss"), remembering(self._policy, self._config):
+        with self._watch("loss"), torch.set_grad_enabled(pulled), remembering(self._policy, self._config):
             first = 0
             for scores in self._scores(self._policy.model, inputs, answers, group.prefix):
                 rows = slice(first, first := first + len(scores.mask))
@@ -170,6 +170,7 @@ class Learner:
             texts=tuple(group.texts),
             tokens=tuple(len(answer) for answer in answers),
             truncated=tuple(not answer.ended for answer in group.drawn),
+            kept=group.kept,
             kl=kl,
             entropy=entropy,
         )
@@ -233,7 +234,8 @@ class Learner:
         values = [each.smooth for each in rewards] if config.reward == "smooth" else strict
         gains = advantages(values, config.scale)
         noise = config.drop_noise and is_noise(values, strict)
-        kept = not noise and (any(gains) or config.dynamic_sampling == 1)
+        cut = config.drop_truncated and not any(answer.ended for answer in drawn)
+        kept = not noise and (config.dynamic_sampling == 1 or (any(gains) and not cut))
         return Group(asked, drawn, texts, rewards, gains, kept, prefix)
 
 

@@ -31,8 +31,13 @@ SHOWN = 3
 """Questions of a step whose answers are kept to be looked at, of different tasks."""
 
 
-NOT_FINITE = "the gradient is not finite"
-"""Why a step was not made, though there was something to learn."""
+EQUAL, LEFT_OUT, NO_ANSWER, NOT_FINITE = (
+    "in every group all rewards are equal",
+    "every answer is left out",
+    "there is no answer to learn from",
+    "the gradient is not finite",
+)
+"""Why a step was not made. Only by the last there was something to learn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,7 @@ class Trainer:
         optimizer: Optimizer,
         *,
         steps: range,
-        batches: range | None = None,
+        batches: range,
         parts: Parts | None = None,
         within: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
@@ -90,7 +95,7 @@ class Trainer:
         questions, chosen: the data set, and which of it the run is trained on.
         policy, optimizer: what learns, and how.
         steps: those that are to be made, from 1; fewer are where the batches end before.
-        batches: those that may be asked for it, from 1; by default one for each step.
+        batches: of questions, those that a step may begin with, from 1.
         parts: how it lies over the processes of the run; by default this one has it all.
         within: told how many of this process's groups of the step are done.
         """
@@ -101,7 +106,6 @@ class Trainer:
         self._columns = [questions.column(index) for index in range(len(questions))]
         self._chosen = chosen
         self._steps = steps
-        batches = steps if batches is None else batches
         self._reached, self._end = batches.start - 1, batches.stop - 1
         self._watch = Watch(policy.device)
         self._work = Counter(policy.model, config)
@@ -109,8 +113,9 @@ class Trainer:
         self._peak = peak * 1e12 if peak else peak_flops(policy.device, policy.model.dtype)
         self._watch.vision(policy.tower)
         self._learner = Learner(policy, config, self._watch)
+        askable = range(batches.start, batches.stop + config.most_batches - 1)
         self._ahead = Ahead(
-            chain.from_iterable(self._world.mine(self._batch(number)) for number in batches),
+            chain.from_iterable(self._world.mine(self._batch(number)) for number in askable),
             self._asked,
             threads=config.data.threads,
             room=config.data.ahead_mb * 2**20,
@@ -179,24 +184,24 @@ class Trainer:
     def _explore(self, number: int, done: _Sum) -> tuple[StepFacts | None, str]:
         """One step of GRPO: every group is drawn and gone back through before the next ones are."""
         updates = self._config.grpo.updates
-        groups: list[Group] = []
-        places: dict[int, int] = {}
+        parts: list[list[Group]] = [[] for _ in range(updates)]
         for batch in self._filling(done):
-            places |= {index: place for place, index in enumerate(batch)}
+            part_of = {index: place % updates for place, index in enumerate(batch)}
             for lot in self._lots(number, batch, self._config.run.decode_groups, done):
-                drawn = self._learner.draw(lot, self._reached, graph=updates == 1)
-                done.kept += sum(group.kept for group in drawn)
-                if updates == 1:
-                    self._learn(drawn, done)
-                else:
-                    groups += drawn
+                for group in self._learner.draw(lot, self._reached, graph=updates == 1):
+                    done.kept += group.kept
+                    if updates > 1 and group.kept:
+                        parts[part_of[group.asked.index]].append(group)
+                    else:
+                        self._learn(group, done)
         if updates == 1:
             return self._update(number, done.learned)
         made: list[tuple[StepFacts | None, str]] = []
-        for part in range(updates):
+        for part, groups in enumerate(parts):
             self._parts.gather()
             before = len(done.learned)
-            self._learn([each for each in groups if places[each.asked.index] % updates == part], done, old=part > 0)
+            for group in groups:
+                self._learn(group, done, old=part > 0)
             made.append(self._update((number - 1) * updates + part + 1, done.learned[before:]))
         return _together(made)
 
@@ -210,12 +215,12 @@ class Trainer:
     def _filling(self, done: _Sum) -> Iterator[list[int]]:
         """The batches that a step asks: one, or with dynamic sampling as many as fill it.
 
-        They are whole, whatever the number of processes, so that none of these decides what is learned from.
+        They are whole, so that the number of processes does not decide what is learned from; and where a run ends does
+        not either, so that it can be made longer.
         """
-        for _ in range(self._config.grpo.dynamic_sampling):
+        for _ in range(self._config.most_batches):
             yield self._next()
-            full = self._world.sum([done.kept])[0] >= self._config.run.batch
-            if full or self._reached >= self._end:
+            if self._world.sum([done.kept])[0] >= self._config.run.batch:
                 return
 
     def _next(self) -> list[int]:
@@ -233,18 +238,19 @@ class Trainer:
             if lot := [each.made for each in taken if each.made is not None]:
                 yield lot
 
-    def _learn(self, groups: Sequence[Group], done: _Sum, *, old: bool = False) -> None:
-        for group in groups:
-            done.show(group)
-            done.learned.append(self._learner.learn(group, old))
-            self._within(len(done.learned), done.asked)
+    def _learn(self, group: Group, done: _Sum, *, old: bool = False) -> None:
+        done.show(group)
+        done.learned.append(self._learner.learn(group, old))
+        self._within(len(done.learned), done.asked)
 
     def _update(self, number: int, learned: Sequence[Learned]) -> tuple[StepFacts | None, str]:
         """The step of the optimizer, by agreement of all processes, or why there is none."""
-        weight, pulled = self._world.sum([sum(each.weight for each in learned), sum(each.pulled for each in learned)])
+        weight, pulled, groups = self._world.sum(
+            [sum(each.weight for each in learned), sum(each.pulled for each in learned), len(learned)]
+        )
         if not pulled or not weight:
             self._optimizer.zero()
-            return None, "in every group all rewards are equal" if weight else "there is no answer to learn from"
+            return None, EQUAL if weight else LEFT_OUT if groups else NO_ANSWER
         with self._watch("optimizer"):
             self._parts.reduce(self._optimizer)
             facts = self._optimizer.step(number, self._parts.factor / weight)

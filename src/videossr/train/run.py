@@ -46,7 +46,7 @@ FREE = (
 """What may be otherwise when a run goes on: where things lie, how the same is computed, and what is kept."""
 
 LENGTH = {"run.steps", "run.epochs"}
-"""What may be otherwise too where the rate is constant: the run then ends sooner or later, and is the same so far."""
+"""What may be otherwise too where the rate is constant: the run ends sooner or later, and each step is the same."""
 
 REFUSED = 3
 """Steps in a row whose gradient is no number, or that nothing could be shown in, after which a run ends."""
@@ -93,10 +93,7 @@ def train(
         questions = open_questions(config.data.path, corpus=config.data.corpus)
         columns = [questions.column(index) for index in range(len(questions))]
         chosen = choose(columns, config.data.columns, config.data.share, config.run.seed)
-        batches = steps_in(len(chosen), config.run.batch, config.run.epochs)
-        if config.run.steps:
-            batches = config.run.steps * config.grpo.dynamic_sampling
-        total = config.run.steps or batches
+        total, batches = _length(config, len(chosen))
         check_trackers(config)
         device = find_device(config.run.device)
         source = open_checkpoint(config.model.path, config.model.layout)
@@ -104,11 +101,12 @@ def train(
         plan, short = plan_run(source.folder, config, load, device, world.size)
         if short:
             raise ValueError(short)
-        with _ours(folder, config, total, world) as complete:
+        with _ours(folder, config, len(chosen), world) as complete:
             if complete:
                 say(f"{folder} is complete: nothing is left to do")
                 return read_train_run(folder)
-            steps = f"{'at most ' if config.grpo.dynamic_sampling > 1 else ''}{total} steps of {config.run.batch}"
+            bound = "at most " if batches < total * config.most_batches else ""
+            steps = f"{bound}{total} steps of {config.run.batch}"
             say(f"{len(chosen)} of {len(questions)} questions, {steps}, on {device}")
             say(f"memory for groups of {load.answers} answers behind {load.prompt} tokens, as planned:\n{plan.table()}")
             idle = used_gib(device)  # of libraries, before there is a model
@@ -121,23 +119,22 @@ def train(
             )
             run = _Sitting(folder, config, questions, policy, optimizer, parts, plan, idle, total, batches, show, say)
             run.go_on()
+            world.first(partial(_take_length, folder, config, len(chosen)))
             run.make_steps(chosen, within)
             return read_train_run(folder)
 
 
 @contextmanager
-def _ours(folder: Path, config: TrainConfig, total: int, world: World) -> Iterator[bool]:
+def _ours(folder: Path, config: TrainConfig, questions: int, world: World) -> Iterator[bool]:
     """Keeps the folder from other runs, by the first process; says whether the run in it is complete already."""
     with ExitStack() as kept:
 
         def take() -> bool:
             ours = (folder / CONFIG).exists()
-            same = ours and _is_same(folder, config, total)
             kept.enter_context(workshop(folder, {"verb": "train"}, ours=ours))
-            if not same:
-                (folder / MANIFEST).unlink(missing_ok=True)
+            if not ours:
                 write_text(folder / CONFIG, tomli_w.dumps(plain(config)))
-            return (folder / MANIFEST).exists()
+            return _is_same(folder, config, questions) and (folder / MANIFEST).exists()
 
         yield world.first(take)
 
@@ -219,7 +216,7 @@ class _Sitting:
                 last = replace(step, seconds={**step.seconds, "save": saving}, wall=step.wall + saving)
                 if log is not None:
                     self._write(log, made, last)
-                self._show(last, self._total)
+                self._show(last, last.step if made.last else self._total)
                 equal += [step.all.zero_variance] if step.all and step.step <= REFUSED else []
                 lost = lost + 1 if len(made.failures) == made.asked else 0
                 refused = refused + 1 if last.skipped == NOT_FINITE else 0
@@ -359,19 +356,32 @@ def _largest(
     return max(loads, key=lambda load: (load.prompt, load.patches))
 
 
-def _is_same(folder: Path, config: TrainConfig, total: int) -> bool:
-    """Whether the run that is there was asked for as many steps as this one, `total` by now.
+def _length(config: TrainConfig, questions: int) -> tuple[int, int]:
+    """Steps that a run has, at most, and batches of questions with which one of them may begin."""
+    if config.run.steps:
+        return config.run.steps, config.run.steps * config.most_batches
+    batches = steps_in(questions, config.run.batch, config.run.epochs)
+    return batches, batches
 
-    Raises ValueError that says what was asked otherwise, if not only that.
+
+def _is_same(folder: Path, config: TrainConfig, questions: int) -> bool:
+    """Whether the run that is there was asked for as this one; False where only its length is another, and may be.
+
+    Raises ValueError that says what else was asked otherwise, or why the length may not be another.
     """
-    there, here = (flat(each) for each in (read_train_run(folder).config, config))
+    run = read_train_run(folder)
+    there, here = flat(run.config), flat(config)
     different = [name for name in {**there, **here} if not name.startswith(FREE) and there.get(name) != here.get(name)]
-    if not different:
-        return True
     length = LENGTH.issuperset(different)
+    if length and _length(run.config, questions) == _length(config, questions):
+        return True
     if length and config.optim.schedule == "constant":
-        if (found := latest(folder)) is not None and step_of(found) > total:
-            raise ValueError(f"{folder} holds a run that has made {step_of(found)} steps, which cannot end at {total}")
+        found = latest(folder)
+        made = step_of(found) if found else 0
+        before = next((step.batches for step in run.steps if step.step == made - 1), 0)
+        steps, batches = _length(config, questions)
+        if made > steps or (made and before >= batches):
+            raise ValueError(f"{folder} holds a run that has made {made} steps, more than are asked for now")
         return False
     told = [
         f"{name} is {there.get(name, 'not set')!s:.80} there, {here.get(name, 'not set')!s:.80} here"
@@ -379,6 +389,13 @@ def _is_same(folder: Path, config: TrainConfig, total: int) -> bool:
     ]
     why = f" The rate is {config.optim.schedule}: it depends on them." if length else ""
     raise ValueError(f"{folder} holds a run that was asked otherwise: {'; '.join(told)}.{why} Choose another --out")
+
+
+def _take_length(folder: Path, config: TrainConfig, questions: int) -> None:
+    """From here on the run is as long as it is asked for now, even if it was complete."""
+    if _length(read_train_run(folder).config, questions) != _length(config, questions):
+        (folder / MANIFEST).unlink(missing_ok=True)
+        write_text(folder / CONFIG, tomli_w.dumps(plain(config)))
 
 
 def _libraries() -> dict[str, str]:

@@ -59,7 +59,7 @@ class Rollouts:
         distinct: different answers a group.
         tokens: of an answer.
         truncated: share of answers that were cut off.
-        kl: to the reference, a token; 0 where none is kept.
+        kl: to the reference, a token, of groups that are not left out; 0 where no reference is kept.
         entropy: of the next token, in nats.
     """
 
@@ -95,7 +95,7 @@ class Step:
         prompts_per_second: over all processes.
         mfu: share of the device's peak, by counted operations; None where its peak is not known.
         memory_gib: most that was used so far.
-        all: over all groups; None for supervised steps.
+        all: over all groups, those left out among them; None for supervised steps.
         tasks, columns: the same by task and by column.
     """
 

@@ -21,14 +21,15 @@ from videossr.build.manifest import versions
 from videossr.models.checkpoint import Checkpoint, device_name, find_device, open_checkpoint, out_of_memory
 from videossr.questions import Questions, open_questions
 from videossr.store import Place, is_local, place, workshop, write_text
+from videossr.train.again import is_same, length_of, take_length
 from videossr.train.checkpoint import latest, link, model_card, restore, save, step_of
-from videossr.train.config import TrainConfig, flat, plain
+from videossr.train.config import TrainConfig, plain
 from videossr.train.flops import Load, load_of
 from videossr.train.log import Log
 from videossr.train.loop import NOT_FINITE, Made, Trainer, used_gib
 from videossr.train.memory import GIB, MemoryPlan, plan_run
 from videossr.train.optim import Optimizer
-from videossr.train.order import choose, steps_in
+from videossr.train.order import choose
 from videossr.train.parallel import Parts, World, processes, spread
 from videossr.train.policy import Policy, load_policy
 from videossr.train.runs import CONFIG, MANIFEST, STEPS, Step, TrainManifest, TrainRun, read_train_run
@@ -36,17 +37,6 @@ from videossr.train.stop import stopping
 from videossr.train.trackers import check_trackers, tracking
 
 LOWER = "Try a lower --optim.lr, or --run.dtype=float32, in a new run, whose --model.path may be the last checkpoint"
-
-FREE = (
-    *("data.path", "data.corpus", "data.threads", "data.ahead_mb"),
-    *("run.sharding", "run.recompute", "run.decode_groups", "run.rows"),
-    *("run.device", "run.memory_gib", "run.peak_tflops"),
-    "log.",
-)
-"""What may be otherwise when a run goes on: where things lie, how the same is computed, and what is kept."""
-
-LENGTH = {"run.steps", "run.epochs"}
-"""What may be otherwise too where the rate is constant: the run ends sooner or later, and each step is the same."""
 
 REFUSED = 3
 """Steps in a row whose gradient is no number, or that nothing could be shown in, after which a run ends."""
@@ -93,7 +83,7 @@ def train(
         questions = open_questions(config.data.path, corpus=config.data.corpus)
         columns = [questions.column(index) for index in range(len(questions))]
         chosen = choose(columns, config.data.columns, config.data.share, config.run.seed)
-        total, batches = _length(config, len(chosen))
+        total, batches = length_of(config, len(chosen))
         check_trackers(config)
         device = find_device(config.run.device)
         source = open_checkpoint(config.model.path, config.model.layout)
@@ -119,7 +109,7 @@ def train(
             )
             run = _Sitting(folder, config, questions, policy, optimizer, parts, plan, idle, total, batches, show, say)
             run.go_on()
-            world.first(partial(_take_length, folder, config, len(chosen)))
+            world.first(partial(take_length, folder, config, len(chosen)))
             run.make_steps(chosen, within)
             return read_train_run(folder)
 
@@ -134,7 +124,7 @@ def _ours(folder: Path, config: TrainConfig, questions: int, world: World) -> It
             kept.enter_context(workshop(folder, {"verb": "train"}, ours=ours))
             if not ours:
                 write_text(folder / CONFIG, tomli_w.dumps(plain(config)))
-            return _is_same(folder, config, questions) and (folder / MANIFEST).exists()
+            return is_same(folder, config, questions) and (folder / MANIFEST).exists()
 
         yield world.first(take)
 
@@ -354,48 +344,6 @@ def _largest(
     if not loads:
         raise ValueError(f"{questions.path}: not one of its first questions can be shown: {failed}")
     return max(loads, key=lambda load: (load.prompt, load.patches))
-
-
-def _length(config: TrainConfig, questions: int) -> tuple[int, int]:
-    """Steps that a run has, at most, and batches of questions with which one of them may begin."""
-    if config.run.steps:
-        return config.run.steps, config.run.steps * config.most_batches
-    batches = steps_in(questions, config.run.batch, config.run.epochs)
-    return batches, batches
-
-
-def _is_same(folder: Path, config: TrainConfig, questions: int) -> bool:
-    """Whether the run that is there was asked for as this one; False where only its length is another, and may be.
-
-    Raises ValueError that says what else was asked otherwise, or why the length may not be another.
-    """
-    run = read_train_run(folder)
-    there, here = flat(run.config), flat(config)
-    different = [name for name in {**there, **here} if not name.startswith(FREE) and there.get(name) != here.get(name)]
-    length = LENGTH.issuperset(different)
-    if length and _length(run.config, questions) == _length(config, questions):
-        return True
-    if length and config.optim.schedule == "constant":
-        found = latest(folder)
-        made = step_of(found) if found else 0
-        before = next((step.batches for step in run.steps if step.step == made - 1), 0)
-        steps, batches = _length(config, questions)
-        if made > steps or (made and before >= batches):
-            raise ValueError(f"{folder} holds a run that has made {made} steps, more than are asked for now")
-        return False
-    told = [
-        f"{name} is {there.get(name, 'not set')!s:.80} there, {here.get(name, 'not set')!s:.80} here"
-        for name in different
-    ]
-    why = f" The rate is {config.optim.schedule}: it depends on them." if length else ""
-    raise ValueError(f"{folder} holds a run that was asked otherwise: {'; '.join(told)}.{why} Choose another --out")
-
-
-def _take_length(folder: Path, config: TrainConfig, questions: int) -> None:
-    """From here on the run is as long as it is asked for now, even if it was complete."""
-    if _length(read_train_run(folder).config, questions) != _length(config, questions):
-        (folder / MANIFEST).unlink(missing_ok=True)
-        write_text(folder / CONFIG, tomli_w.dumps(plain(config)))
 
 
 def _libraries() -> dict[str, str]:

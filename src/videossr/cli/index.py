@@ -13,7 +13,7 @@ from videossr.store import place
 from videossr.video.index import Outcome, index
 from videossr.video.jpeg import CHROMA, QUALITY, Chroma
 from videossr.video.making import REJECTED
-from videossr.video.plan import Plan
+from videossr.video.plan import HDRChoice, Plan
 from videossr.workers import CORES
 
 app = App(
@@ -37,6 +37,8 @@ def command(
     margin: float = 0.05,
     min_step: float = 0.05,
     tolerance: float = 0.5,
+    max_held: float = 0.75,
+    hdr: HDRChoice = "map",
     quality: int = QUALITY,
     chroma: Chroma = CHROMA,
     source_id: str | None = None,
@@ -57,14 +59,18 @@ def command(
         margin: Share of the video left out at each end by the plan uniform.
         min_step: Seconds between slots that the plan uniform needs; shorter videos are rejected.
         tolerance: How far the plan snap may move a slot, as a share of a step.
+        max_held: Share of the slots that may repeat the slot before, where one picture stays on screen; beyond it the
+            plans uniform and snap reject the video as still. 0 to below 1.
+        hdr: What is done with videos whose transfer is PQ or HLG: map them to SDR as a player does, keep their values,
+            which look flat, or reject them.
         quality: JPEG quality, 1 to 100.
         chroma: JPEG chroma sampling.
         source_id: Regular expression; its first group, in a file's path, names the footage that it was cut from.
         workers: Processes.
         ray: Address of a Ray cluster that does the work instead, or "local".
     """
-    knobs = {"kind": plan, "frames": frames, "fps": fps, "margin": margin, "min_step": min_step, "tolerance": tolerance}
-    settings = parse(Plan, {**knobs, "max_pixels": max_pixels}, "index")
+    slots = {"kind": plan, "frames": frames, "fps": fps, "margin": margin, "min_step": min_step, "tolerance": tolerance}
+    settings = parse(Plan, {**slots, "max_held": max_held, "max_pixels": max_pixels, "hdr": hdr}, "index")
     with Bar() as bar:
         rejected = 0
 

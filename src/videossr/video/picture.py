@@ -53,8 +53,8 @@ class Shrink:
         if facts.transfer in HDR and self._hdr == "reject":
             raise RejectedError(
                 "hdr",
-                f"its transfer is {HDR[facts.transfer]} ({facts.transfer}), and such videos are left out by "
-                "--hdr reject; map maps them",
+                f"its transfer is {HDR[facts.transfer]} ({facts.transfer}), and --hdr reject leaves such videos out; "
+                "--hdr map converts them to SDR",
             )
         mapped = facts.transfer in HDR and self._hdr == "map"
         height, width = self.size(*facts.display)

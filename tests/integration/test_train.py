@@ -56,6 +56,7 @@ def test_what_one_saves_the_other_loads(ask: Ask, tmp_path: Path, environment: s
     assert is_release(there["version"], environment)
     torch.testing.assert_close(torch.tensor(there["read"]), scores(source, model), rtol=0, atol=CLOSE)
     assert there["restored"] == there["written"]
+    torch.testing.assert_close(torch.tensor(there["shared"]), torch.tensor(there["full"]), rtol=0, atol=1e-5)
     folder = latest(tmp_path / "there")
     written = open_checkpoint(str(folder)).load(CPU, "auto", "sdpa")
     torch.testing.assert_close(scores(source, written), torch.tensor(there["written"]), rtol=0, atol=CLOSE)

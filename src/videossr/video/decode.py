@@ -73,26 +73,45 @@ def planned(path: Place, plan: Plan) -> Clock:
         return choose(timeline, plan, promise.costs if promise is not None else None).clock
 
 
-def pick(path: Place, plan: Plan, use: Callable[[Facts, VideoFrame], T]) -> Picked[T]:
+def pick(
+    path: Place,
+    plan: Plan,
+    use: Callable[[Facts, VideoFrame], T],
+    begin: Callable[[Choice], None] = lambda _: None,
+) -> Picked[T]:
     """Decode the frames that `plan` wants and pass each different one, in order, to `use`.
 
-    Only what `use` returns is kept. Raises RejectedError, or OSError where a remote file cannot be reached.
+    Only what `use` returns is kept: no two frames are in memory at once but for those that the decoder itself holds.
+
+    Args:
+        path: of the video.
+        plan: which frames are wanted.
+        use: what is made of each frame.
+        begin: called with the choice of frames before the first of them is decoded. It is called again where a decode
+            turns out not to be what the container says, and begins anew: forget what `use` was given until then.
+
+    Raises:
+        RejectedError: the video cannot be used.
+        OSError: a remote file cannot be reached.
     """
     with _quiet() as log, reachable(path) as source:
         outline = outline_of(source) if plan.kind == "snap" and isinstance(source, Remote) else None
         if outline is not None:
             choice = choose(outline.timeline, plan, outline.costs)
             if outline.all_starts(choice):
+                begin(choice)
                 with open_video(source) as (container, stream), suppress(PromiseBrokenError):
                     return _by_groups(container, stream, log, outline, choice, use)
         with open_video(source) as (container, stream):
             promise = promise_of(container, stream)
             if promise is not None and promise.packets is not None:
                 choice = choose(promise.timeline, plan, promise.costs)
+                begin(choice)
                 with suppress(PromiseBrokenError):
                     return _by_groups(container, stream, log, promise, choice, use)
         if promise is not None:
             choice = choose(promise.timeline, plan)
+            begin(choice)
             with suppress(PromiseBrokenError):
                 return _from_start(source, log, promise.timeline, choice, use, strict=True)
         survey = survey_of(source, log)
@@ -102,6 +121,7 @@ def pick(path: Place, plan: Plan, use: Callable[[Facts, VideoFrame], T]) -> Pick
             raise RejectedError(
                 "damaged", f"{unsound} of {len(choice.frames)} slots fall on damage", unsound, threshold=0
             )
+        begin(choice)
         try:
             return _from_start(source, log, survey.timeline, choice, use, strict=False)
         except PromiseBrokenError as error:

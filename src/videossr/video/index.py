@@ -22,7 +22,7 @@ from videossr.video.packing import Packing
 from videossr.video.plan import Plan
 from videossr.video.scan import File, find
 from videossr.video.shop import Shop
-from videossr.video.stage import Stager
+from videossr.video.stage import Piece, Stager
 from videossr.workers import Died, Runner, start
 
 
@@ -185,7 +185,10 @@ def _fill(
         progress(Outcome(rejection.path, rejection, "videos", next(done), total))
     packs.write_ready()
     while waiting:
-        for (content, file), result in runner.run(Stager.stage, waiting):
+        for (content, file), result in runner.stream(Stager.stage, waiting):
+            if isinstance(result, Piece):
+                packs.add(content, result)
+                continue
             staged = result
             if isinstance(staged, Died):
                 staged = Rejection(file.path, content, "unreadable", "decoding it killed the process")

@@ -66,7 +66,7 @@ def planned(path: Place, plan: Plan) -> Clock:
 
     What `pick` gives is this clock unless the container breaks its promise. Raises as `pick` does.
     """
-    with _quiet() as log, reachable(path) as source:
+    with quiet() as log, reachable(path) as source:
         with open_video(source) as (container, stream):
             promise = promise_of(container, stream)
         timeline = promise.timeline if promise is not None else survey_of(source, log).timeline
@@ -94,7 +94,7 @@ def pick(
         RejectedError: the video cannot be used.
         OSError: a remote file cannot be reached.
     """
-    with _quiet() as log, reachable(path) as source:
+    with quiet() as log, reachable(path) as source:
         outline = outline_of(source) if plan.kind == "snap" and isinstance(source, Remote) else None
         if outline is not None:
             choice = choose(outline.timeline, plan, outline.costs)
@@ -197,7 +197,7 @@ def _from_start(
 
 
 @contextmanager
-def _quiet() -> Iterator[Log]:
+def quiet() -> Iterator[Log]:
     """Collect ffmpeg's error messages of this thread; nothing reaches the terminal."""
     level, skip = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)

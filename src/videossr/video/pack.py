@@ -135,7 +135,7 @@ class Rejection:
     @property
     def lasts(self) -> bool:
         """Whether the same bytes would be rejected again. Else the next run looks at the file once more."""
-        return self.reason not in ("hidden", "unreadable", "duplicate", "changed")
+        return self.content is not None and self.reason not in ("hidden", "unreadable", "duplicate", "changed")
 
 
 _LISTS = {"pixel_aspect", "time_base", "ticks", "times_ms", "frame_bytes", "fingerprints"}

@@ -13,7 +13,7 @@ from videossr.store import Place
 from videossr.video import pack
 from videossr.video.corpus import pack_file
 from videossr.video.pack import SHARDS, Bytes, Entry, Pack, Rejection, shard_of
-from videossr.video.scan import File
+from videossr.video.scan import Input
 from videossr.video.shop import Shop
 from videossr.video.stage import Piece
 
@@ -36,13 +36,13 @@ class Packing:
     """
 
     def __init__(
-        self, out: Place, shop: Shop, files: Mapping[str, list[File]], pattern: re.Pattern[str] | None
+        self, out: Place, shop: Shop, files: Mapping[str, list[Input]], pattern: re.Pattern[str] | None
     ) -> None:
         """`files` are those of each content hash: one to take, and its copies; `pattern` finds the source id."""
         self._out = out
         self._shop = shop
         self._pattern = pattern
-        self._files: dict[str, dict[str, list[File]]] = {shard: {} for shard in SHARDS}
+        self._files: dict[str, dict[str, list[Input]]] = {shard: {} for shard in SHARDS}
         for content, same in files.items():
             self._files[shard_of(content)][content] = same
         self._there = packs_of(out)
@@ -62,7 +62,7 @@ class Packing:
         """Whether there is nothing to write."""
         return not self._lacking
 
-    def waiting(self) -> list[tuple[str, File]]:
+    def waiting(self) -> list[tuple[str, Input]]:
         """What is to be decoded: pack by pack, that of the largest file first, and in each the largest file first.
 
         So packs are finished one after the other, and no long video is left for the end.

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from videossr.video.pack import PIECE, Entry, Rejection, entry_of
-from videossr.video.scan import File
+from videossr.video.scan import Input
 from videossr.video.stage import Piece
 
 
@@ -37,7 +37,7 @@ class Shop:
     ) -> None:
         self._journal.close()
 
-    def hashes(self, files: Iterable[File]) -> dict[str, str]:
+    def hashes(self, files: Iterable[Input]) -> dict[str, str]:
         """Path -> content hash of those files that were hashed and have not changed since."""
         hashed: dict[tuple[str, int, str], str] = {}
         for line in self._hashes.read_text("utf-8").splitlines():
@@ -49,7 +49,7 @@ class Shop:
         keys = {file.path: (file.path, file.size, file.stamp) for file in files}
         return {path: hashed[key] for path, key in keys.items() if key in hashed}
 
-    def keep_hash(self, file: File, content: str) -> None:
+    def keep_hash(self, file: Input, content: str) -> None:
         self._journal.write(json.dumps([file.path, file.size, file.stamp, content]) + "\n")
         self._journal.flush()
 

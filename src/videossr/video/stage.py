@@ -12,12 +12,13 @@ from av.video.frame import VideoFrame
 from videossr.store import is_local
 from videossr.video.decode import pick
 from videossr.video.fingerprint import fingerprint
+from videossr.video.images import ImageFolder, pick_images
 from videossr.video.jpeg import Chroma, encode
 from videossr.video.pack import Entry, Rejection
 from videossr.video.picture import Shrink
 from videossr.video.plan import Choice, Plan, RejectedError
 from videossr.video.probe import Facts
-from videossr.video.scan import File
+from videossr.video.scan import Input
 
 _PIECE = 1 << 20
 """Bytes of JPEGs that are sent at once, about."""
@@ -44,7 +45,7 @@ class Stager:
     quality: int
     chroma: Chroma
 
-    def hash(self, file: File) -> str | Rejection:
+    def hash(self, file: Input) -> str | Rejection:
         """SHA-256 of a file, or why there is none. Raises OSError when a remote place cannot be reached."""
         try:
             return file.hash()
@@ -54,7 +55,7 @@ class Stager:
             told = error.strerror or type(error).__name__
             return Rejection(file.path, None, "unreadable", f"the system refuses to read it: {told}")
 
-    def stage(self, named: tuple[str, File], send: Callable[[Piece], None]) -> Entry | Rejection:
+    def stage(self, named: tuple[str, Input], send: Callable[[Piece], None]) -> Entry | Rejection:
         """Decode the video of this content hash and send its JPEGs as they are made.
 
         A file that is no longer what was hashed is rejected as changed.
@@ -72,9 +73,12 @@ class Stager:
             staged = Rejection(file.path, content, error.reason, error.detail, error.value, error.threshold)
         return staged if file.is_same() else changed
 
-    def _decode(self, content: str, file: File, send: Callable[[Piece], None]) -> Entry:
+    def _decode(self, content: str, file: Input, send: Callable[[Piece], None]) -> Entry:
         encoder = _Encoder(self, send)
-        facts, timeline, choice, _ = pick(file.place, self.plan, encoder.add, encoder.begin)
+        if isinstance(file, ImageFolder):
+            facts, timeline, choice, _ = pick_images(file, self.plan, encoder.add, encoder.begin)
+        else:
+            facts, timeline, choice, _ = pick(file.place, self.plan, encoder.add, encoder.begin)
         encoder.send()
         return Entry(
             content=content,

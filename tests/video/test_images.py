@@ -14,7 +14,7 @@ import pytest
 
 from videossr.video.corpus import Corpus
 from videossr.video.images import image_folder, in_order
-from videossr.video.index import index
+from videossr.video.index import Outcome, index
 from videossr.video.plan import Plan, RejectedError
 
 PLAN = Plan(frames=8)
@@ -29,8 +29,9 @@ def picture(level: int, size: tuple[int, int] = (96, 128)) -> np.ndarray:
 
 def save(path: Path, pixels: np.ndarray) -> None:
     """Write an image; the file's ending says of which kind."""
-    codec, pix_fmt = {".png": ("png", "rgb24"), ".jpg": ("mjpeg", "yuvj444p"), ".bmp": ("bmp", "bgr24")}[path.suffix]
+    codec, pix_fmt = {".png": ("png", "rgb24"), ".jpg": ("mjpeg", "yuvj444p")}[path.suffix]
     encoder = av.CodecContext.create(codec, "w")
+    assert isinstance(encoder, av.VideoCodecContext)
     encoder.height, encoder.width, encoder.pix_fmt, encoder.time_base = *pixels.shape[:2], pix_fmt, Fraction(1, 25)
     frame = av.VideoFrame.from_ndarray(pixels).reformat(format=pix_fmt)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -199,3 +200,21 @@ def test_a_rate_is_a_number_above_0(frames: Callable[..., Path], tmp_path: Path)
     index(tmp_path / "frames", tmp_path / "corpus", PLAN, image_fps=29.97)
     (entry,) = Corpus(tmp_path / "corpus").videos
     assert entry.time_base == (100, 2997)
+
+
+def test_a_run_over_images_that_was_stopped_goes_on(frames: Callable[..., Path], tmp_path: Path) -> None:
+    for name, last in (("a", 31), ("b", 33), ("c", 35)):
+        frames(name, range(1, last))
+
+    def stop(outcome: Outcome) -> None:
+        if (outcome.phase, outcome.done) == ("videos", 1):
+            raise KeyboardInterrupt
+
+    out = tmp_path / "corpus"
+    with pytest.raises(KeyboardInterrupt):
+        index(tmp_path / "frames", out, PLAN, image_fps=10, progress=stop)
+    seen: list[Outcome] = []
+    assert index(tmp_path / "frames", out, PLAN, image_fps=10, progress=seen.append).decoded == 2
+    assert [outcome.phase for outcome in seen] == ["videos"] * 2, "no image is hashed again"
+    index(tmp_path / "frames", tmp_path / "whole", PLAN, image_fps=10)
+    assert Corpus(out).hash == Corpus(tmp_path / "whole").hash

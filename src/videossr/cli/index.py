@@ -32,7 +32,7 @@ app = App(
 
 @app.default
 def command(
-    videos: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    videos: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
     /,
     *,
     out: str,

@@ -186,7 +186,7 @@ def _open(data: bytes, name: str, log: Log, *, decode: bool) -> tuple[tuple[int,
     """(width, height) of an image; its facts and its picture only where they are asked for."""
     lines = len(log)
     try:
-        with av.open(io.BytesIO(data), options=_ALONE) as container:
+        with av.open(io.BytesIO(data), "r", options=_ALONE) as container:
             stream = container.streams.video[0]
             stream.thread_type = "NONE"
             size = stream.codec_context.width, stream.codec_context.height

@@ -144,13 +144,13 @@ def find(
             else:
                 found[path] = taken
     told = ", ".join(map(str, sources[:2])) + (f" and {len(sources) - 2} more" if len(sources) > 2 else "")
-    if image_fps is not None and not with_images:
-        raise ValueError(
-            f"{told}: there are no folders of images, which alone have {float(image_fps):g} images a second "
-            "(--image-fps); to take so many frames a second of videos, use --plan fps"
-        )
     if not found:
         raise _nothing(told, missing, without_fps, list(rejected.values()))
+    if image_fps is not None and not with_images:
+        raise ValueError(
+            f"{told}: there are no folders of images, but {float(image_fps):g} images a second were given "
+            "(--image-fps); to take so many frames a second of videos, use --plan fps"
+        )
     return [found[path] for path in sorted(found)], [rejected[path] for path in rejected.keys() - found.keys()]
 
 

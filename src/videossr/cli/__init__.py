@@ -14,7 +14,7 @@ from videossr.threads import limit_threads
 from videossr.workers import WorkerError
 
 VERBS = {
-    "index": "Decode a folder of videos once, into a corpus.",
+    "index": "Decode videos once, into a corpus.",
     "build": "Draw questions from a corpus, into a dataset.",
     "validate": "Check everything that a dataset claims.",
     "gallery": "Show samples of a dataset on one page.",

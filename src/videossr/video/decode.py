@@ -66,34 +66,53 @@ def planned(path: Place, plan: Plan) -> Clock:
 
     What `pick` gives is this clock unless the container breaks its promise. Raises as `pick` does.
     """
-    with _quiet() as log, reachable(path) as source:
+    with quiet() as log, reachable(path) as source:
         with open_video(source) as (container, stream):
             promise = promise_of(container, stream)
         timeline = promise.timeline if promise is not None else survey_of(source, log).timeline
         return choose(timeline, plan, promise.costs if promise is not None else None).clock
 
 
-def pick(path: Place, plan: Plan, use: Callable[[Facts, VideoFrame], T]) -> Picked[T]:
+def pick(
+    path: Place,
+    plan: Plan,
+    use: Callable[[Facts, VideoFrame], T],
+    begin: Callable[[Choice], None] = lambda _: None,
+) -> Picked[T]:
     """Decode the frames that `plan` wants and pass each different one, in order, to `use`.
 
-    Only what `use` returns is kept. Raises RejectedError, or OSError where a remote file cannot be reached.
+    Only what `use` returns is kept: no two frames are in memory at once but for those that the decoder itself holds.
+
+    Args:
+        path: of the video.
+        plan: which frames are wanted.
+        use: what is made of each frame.
+        begin: called with the choice of frames before the first of them is decoded. It is called again where a decode
+            turns out not to be what the container says, and begins anew: forget what `use` was given until then.
+
+    Raises:
+        RejectedError: the video cannot be used.
+        OSError: a remote file cannot be reached.
     """
-    with _quiet() as log, reachable(path) as source:
+    with quiet() as log, reachable(path) as source:
         outline = outline_of(source) if plan.kind == "snap" and isinstance(source, Remote) else None
         if outline is not None:
             choice = choose(outline.timeline, plan, outline.costs)
             if outline.all_starts(choice):
+                begin(choice)
                 with open_video(source) as (container, stream), suppress(PromiseBrokenError):
                     return _by_groups(source, container, stream, log, outline, choice, use)
         with open_video(source) as (container, stream):
             promise = promise_of(container, stream)
             if promise is not None and promise.packets is not None:
                 choice = choose(promise.timeline, plan, promise.costs)
+                begin(choice)
                 with suppress(PromiseBrokenError):
                     return _by_groups(source, container, stream, log, promise, choice, use)
         if promise is not None:
             timeline = promise.timeline
             choice = choose(timeline, plan)
+            begin(choice)
             with suppress(PromiseBrokenError):
                 return _from_start(source, log, timeline, timeline.times, choice, use, strict=True)
         survey = survey_of(source, log)
@@ -103,6 +122,7 @@ def pick(path: Place, plan: Plan, use: Callable[[Facts, VideoFrame], T]) -> Pick
             raise RejectedError(
                 "damaged", f"{unsound} of {len(choice.frames)} slots fall on damage", unsound, threshold=0
             )
+        begin(choice)
         try:
             return _from_start(source, log, survey.timeline, survey.marks, choice, use, strict=False)
         except PromiseBrokenError as error:
@@ -189,7 +209,7 @@ def _from_start(
 
 
 @contextmanager
-def _quiet() -> Iterator[Log]:
+def quiet() -> Iterator[Log]:
     """Collect ffmpeg's error messages of this thread; nothing reaches the terminal."""
     level, skip = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)

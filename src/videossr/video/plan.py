@@ -46,11 +46,13 @@ REASONS: Mapping[Reason, str] = {
     "unsupported": "There is no decoder for the codec, the picture is turned by another angle than a multiple of 90 "
     "degrees, or its size changes within the video.",
     "no_frames": "Not one frame could be decoded.",
-    "no_times": "Frames have no presentation times, or their times run backwards.",
+    "no_times": "Frames have no presentation times, or their times run backwards; of a folder of images: they are not "
+    "numbered evenly, or how many there are a second was not said.",
     "too_short": "The slots would lie closer than `min_step`, or far closer than the frames of the video.",
     "still": "One picture stays for so long that more than `max_held` of the slots would repeat the slot before.",
     "hdr": "Its transfer is PQ or HLG, and the plan leaves such videos out.",
-    "damaged": "A decoder error or a corrupt flag lies between a wanted frame and the key frame that it depends on.",
+    "damaged": "A decoder error or a corrupt flag lies between a wanted frame and the key frame that it depends on. "
+    "Or an image cannot be decoded.",
     "duplicate": "Another file has the same bytes; the first path in sorted order is kept.",
     "near_duplicate": "`corpus merge --drop-near` found that its frames are near to those of a video it had already.",
     "changed": "The file changed or vanished while it was indexed; the next run looks at it again.",

@@ -120,7 +120,7 @@ def test_every_format_has_the_figures_of_the_scores(runs: dict[str, Run]) -> Non
     for run, figures in zip(chosen_runs, told["runs"], strict=True):
         for denominator in ("asked", "answered"):
             board = score(run, denominator)
-            assert figures["scores"][denominator]["overall"]["value"] == board.overall.value
+            assert figures["scores"][denominator]["overall"]["value"] == value(board.overall)
             own = [line for line in lines if (line["row"], line["denominator"]) == (run.name, denominator)]
             expected = {
                 each.column: each.score if denominator == "asked" else each.answered_score for each in board.columns
@@ -128,12 +128,13 @@ def test_every_format_has_the_figures_of_the_scores(runs: dict[str, Run]) -> Non
             got = {line["name"]: float(line["value"]) for line in own if line["level"] == "column"}
             assert got == {name: each.value for name, each in expected.items() if each}
             overall = next(line for line in own if line["level"] == "overall")
+            assert board.overall is not None
             assert [float(overall[key]) for key in ("value", "low", "high")] == [
                 board.overall.value,
                 board.overall.low,
                 board.overall.high,
             ]
-        shown = [each.score.value for each in score(run).columns] + [score(run).overall.value]
+        shown = [value(each.score) for each in score(run).columns] + [value(score(run).overall)]
         told_cells = [cell for cell in table[run.name] if cell != "–"]  # noqa: RUF001
         assert [float(cell.split()[0]) for cell in told_cells] == [round(100 * each, 1) for each in shown]
     published = [line for line in lines if line["kind"] == "published"]

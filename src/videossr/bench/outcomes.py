@@ -110,6 +110,4 @@ def _advice(texts: Iterable[str], model: str) -> str:
     if not any(text.lstrip().startswith(THINK) or "</think>" in text for text in texts):
         return ""
     way = _WAYS.get(model.partition(":")[0])
-    return (
-        f"The model thinks before it answers; switch that off: {way}" if way else "The model thinks before it answers"
-    )
+    return "The model thinks before it answers" + (f"; switch that off: {way}" if way else "")

@@ -204,7 +204,7 @@ class Displacement:
 def displacement(answers: Answers) -> Displacement:
     """Of a jigsaw column, whose matrix has the size of its longest order."""
     asked = answers.known
-    n = max((len(answer.prediction.answer.strip()) for answer in asked), default=0)
+    n = max((len(answer.prediction.answer.strip()) for answer in answers.every), default=0)
     matrix, steps, none = np.zeros((n, n), int), np.zeros(max(0, 2 * n - 1), int), 0
     for gold_order, text in ((answer.prediction.answer.strip(), text) for answer in asked for text in answer.texts):
         gold = [int(digit) for digit in gold_order]

@@ -97,9 +97,8 @@ def print_details(board: Scoreboard) -> None:
     counted = "asked" if board.denominator == "asked" else "parsed, as the released scripts count"
     console.print(f"  overall, mean of {len(board.columns)} columns, of what was {counted}: {line(board.overall)}")
     if board.unparsed is not None:
-        console.print(
-            f"  coverage {board.coverage:.1%} of the benchmark, not of the asked form {board.unparsed:.1%} of the answers"
-        )
+        form = f"not of the asked form {board.unparsed:.1%} of the answers"
+        console.print(f"  coverage {board.coverage:.1%} of the benchmark, {form}")
 
 
 def print_failures(run: Run, consequence: str = "counts as wrong where there is a score") -> None:

@@ -85,7 +85,7 @@ def test_a_run_without_an_answer_has_no_figure_in_any_format(
     dataset: Path, runs: dict[str, Run], tmp_path: Path
 ) -> None:
     failed = [replace(each, texts=(), finish=(), error="status 413: too large") for each in runs["chance"].predictions]
-    run = rewrite(runs["chance"].path, tmp_path / "refused", failed)
+    run = rewrite(Path(str(runs["chance"].path)), tmp_path / "refused", failed)
     (benchmark,) = gather([run])
     (row,) = [row for row in benchmark.rows if row.kind == "run"]
     assert {row.cell(*figure) for figure in benchmark.figures} == {EMPTY}
@@ -162,7 +162,7 @@ def test_every_format_has_the_figures_of_the_scores(runs: dict[str, Run]) -> Non
                 board.overall.low,
                 board.overall.high,
             ]
-        shown = [value(each.score) for each in score(run).columns] + [value(score(run).overall)]
+        shown = [each.score.value for each in score(run).columns if each.score] + [value(score(run).overall)]
         told_cells = [cell for cell in table[run.name] if cell != "–"]  # noqa: RUF001
         assert [float(cell.split()[0]) for cell in told_cells] == [round(100 * each, 1) for each in shown]
     published = [line for line in lines if line["kind"] == "published"]

@@ -121,6 +121,8 @@ def run(
                 if fresh:  # a spec that names nothing leaves nothing
                     shutil.rmtree(folder)
                 raise
+            if sittings.model and (resume := getattr(loaded, "resume", None)) is not None:
+                resume(sittings.model)
             if not ours:
                 write_text(folder / CONFIG, tomli_w.dumps(_plain(asdict(config))))
             sitting = _Sitting(loaded, sittings, started, shop / _CLOCK)
@@ -203,11 +205,11 @@ class _Sitting:
 
     def __init__(self, model: Model[Any], before: _Sittings, started: float, path: Path) -> None:
         self._model, self._before, self._started, self._path = model, before, started, path
-        self._told = _plain(dict(model.describe()))
 
     def sum(self) -> _Sittings:
-        seconds = time.monotonic() - self._started
-        return _Sittings(self._before.seconds + seconds, self._before.waited + self._model.waited, self._told)
+        """All sittings so far. What a model tells of itself may change while it is asked: a server refuses a field."""
+        seconds, told = time.monotonic() - self._started, _plain(dict(self._model.describe()))
+        return _Sittings(self._before.seconds + seconds, self._before.waited + self._model.waited, told)
 
     def write(self) -> None:
         """Keep it for the sitting that follows, should this one be stopped."""

@@ -21,6 +21,7 @@ from videossr.clock import even
 from videossr.prompt import builder, checkpoint_config
 from videossr.prompt.base import Builder, Prompt
 from videossr.question import VIDEO, Clip, Question
+from videossr.store import transport_error
 
 FILES = ("*.json", "*.jinja", "*.txt", "*.safetensors")
 """What is fetched of a checkpoint that is named by its place on the Hub."""
@@ -180,12 +181,15 @@ def _folder(target: str) -> Path:
         raise ValueError(
             f"{target or 'no checkpoint'}: no such folder; name a checkpoint's, or ORGANIZATION/NAME on the Hub"
         )
-    from huggingface_hub import snapshot_download
-
     try:
+        from huggingface_hub import snapshot_download
+
         return Path(snapshot_download(target, allow_patterns=list(FILES)))
-    except (OSError, ValueError) as error:
-        raise OSError(f"{target}: no such folder, and the Hub does not give it: {error}") from error
+    except Exception as error:  # of several libraries: the network, a proxy, a name that is not there
+        told = transport_error(error) or f"{type(error).__name__}: {error}"
+        raise OSError(
+            f"{target}: no such folder, and the Hub does not give it: {told}; name a folder that holds the checkpoint"
+        ) from error
 
 
 def _loaded(folder: Path, load: Any, **how: Any) -> Any:

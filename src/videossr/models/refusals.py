@@ -77,6 +77,21 @@ def named(error: APIStatusError, fields: Iterable[str]) -> str | None:
     return next((name for name in names if re.search(f"[`'\"]{name}[`'\"]", text)), None)
 
 
+def no_system_role(error: APIStatusError) -> bool:
+    """Return whether a server refuses a request because it, or the model's chat template, knows no system role.
+
+    Servers have no code for it: `System role not supported`, `'messages[0].role' does not support 'system'`,
+    `Conversation roles must alternate user/assistant/user/...`.
+    """
+    if error.status_code not in (400, 422, 500):
+        return False
+    text = message(error)[:_MOST].lower()
+    about = re.search(r"\bsystem\W+(?:role|message|prompt|instruction|turn)|\broles?\b.{0,80}\bsystem\b", text)
+    denied = re.search(r"not? (?:supported|allowed|permitted|enabled)|unsupported|n[o']t support|invalid", text)
+    others = re.search(r"roles must alternate|only user\W+(?:and )?assistant\W+roles", text)
+    return bool((about and denied) or others)
+
+
 def transport_errors() -> type[Exception]:
     """The errors of the HTTP library that this version of `openai` brings: httpx, or httpx2 from its version 3 on."""
     from openai import DefaultAsyncHttpxClient

@@ -76,7 +76,7 @@ NOWHERE = "http://127.0.0.1:9"
     ("env", "told"),
     [
         ({}, f"{NOWHERE}/api/datasets/o/"),
-        ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE"),
+        ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE"),  # which some file systems hide behind "does not exist"
         ({"ALL_PROXY": "socks5://127.0.0.1:9"}, "ALL_PROXY: unset it"),
         ({"ALL_PROXY": NOWHERE}, f"{NOWHERE}/api/datasets/o/"),
     ],

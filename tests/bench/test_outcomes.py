@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.bench.conftest import CHANCE, Script, a_run, prediction
-from tests.models.chat_server import Response, Seen, chat_server, refusal
+from tests.models.chat_server import Response, Seen, chat_server, refusal, texts
 from videossr.bench.ask import NothingAnsweredError
 from videossr.bench.compare import compare
 from videossr.bench.outcomes import outcomes
@@ -221,3 +221,30 @@ def test_no_verb_takes_a_run_without_an_answer_for_a_model(
     assert "nothing to compare" in compared.stderr
     fine = command("bench", "compare", str(chance.path), str(chance.path))
     assert f"chance: 0 of {len(built)} questions failed; 0 of {len(built)} answers do not" in fine.stdout
+
+
+def test_what_a_server_refuses_is_in_the_records_and_in_force_when_the_run_goes_on(
+    built: VideoSSRDataset, tmp_path: Path
+) -> None:
+    """The first sitting is stopped by a key that expires; the second meets a server that takes a system turn."""
+    systems: list[bool] = []
+
+    def respond(seen: Seen, earlier: int) -> Response:
+        systems.append(seen.fields["messages"][0]["role"] == "system")
+        if len(systems) == 1:
+            return refusal(400, "System role not supported")
+        return refusal(401, "expired") if len(systems) == 5 else Response(texts("1,1,1"))
+
+    out = tmp_path / "run"
+    with chat_server(respond) as server:
+        words = ("bench", "run", str(built.path), "--model", f"openai:m@{server.url}", "--out", str(out))
+        stopped = command(*words, "--set", "concurrency=1")
+        assert stopped.returncode == 2
+        assert "status 401" in stopped.stderr
+        assert json.loads((out / ".unfinished/sittings.json").read_text())["model"]["system"] == "user"
+        done = command(*words, "--set", "concurrency=1")
+    assert done.returncode == 0, done.stderr
+    assert systems == [True, *[False] * (len(systems) - 1)], "the second sitting asks as the first did"
+    manifest = read_run(out).manifest
+    assert manifest is not None
+    assert manifest["model"]["system"] == "user"

@@ -20,6 +20,7 @@ import transformers
 from videossr.clock import even
 from videossr.prompt import builder, checkpoint_config
 from videossr.prompt.base import Builder, Prompt
+from videossr.prompt.chat import set_thinking
 from videossr.question import VIDEO, Clip, Question
 from videossr.store import transport_error
 
@@ -89,7 +90,7 @@ class Checkpoint:
         return model.to(device).eval()
 
 
-def open_checkpoint(target: str, layout: str | None = None) -> Checkpoint:
+def open_checkpoint(target: str, layout: str | None = None, thinking: bool | None = None) -> Checkpoint:
     """A checkpoint in a folder, or what the Hub has under that name.
 
     Raises ValueError or OSError that says what is wrong with it.
@@ -97,6 +98,8 @@ def open_checkpoint(target: str, layout: str | None = None) -> Checkpoint:
     folder = _folder(target)
     config = checkpoint_config(folder)
     tokenizer = _loaded(folder, transformers.AutoTokenizer.from_pretrained)
+    if thinking is not None:
+        set_thinking(tokenizer, thinking)
     try:
         build = builder(config, copy.deepcopy(tokenizer), layout)
         probe = build(PROBE, [PROBE_CLIP])

@@ -160,10 +160,10 @@ class Served:
 
     def resume(self, told: Mapping[str, JSON]) -> None:
         """Ask as in an earlier sitting, which `describe` told of."""
-        refused, system = told.get("refused"), told.get("system")
+        refused = told.get("refused")
         self._refused |= {str(name) for name in refused} if isinstance(refused, list) else set()
-        if self._settings.system == "auto" and (system == "turn" or system == "user"):
-            self._system = system
+        if self._settings.system == "auto" and told.get("system") in ("turn", "user"):
+            self._system = "turn" if told["system"] == "turn" else "user"
 
     def answer(self, asks: Iterable[Ask], decoding: Decoding) -> Iterator[Reply]:
         """See the contract. Raises ServerError where the server refuses every question, and ValueError for a `top_k`

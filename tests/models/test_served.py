@@ -343,7 +343,9 @@ def test_a_server_without_a_system_role_is_told_it_before_the_users_text(name: s
     with chat_server(no_system(NO_SYSTEM[name])) as server:
         served = model(server, concurrency=1)
         assert served.describe()["system"] == "auto"
-        replies = list(served.answer([ask(k, system=SYSTEM) for k in range(3)], GREEDY))
+        replies = sorted(
+            served.answer([ask(k, system=SYSTEM) for k in range(3)], GREEDY), key=lambda reply: reply.index
+        )
     assert [(reply.texts, reply.tries) for reply in replies] == [((f"answer {k}",), 1) for k in range(3)]
     assert len(server.seen) == 4, "it is refused once"
     (turn,) = server.seen[-1].fields["messages"]

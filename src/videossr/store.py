@@ -68,6 +68,41 @@ def place(text: str | Place) -> Place:
     return found
 
 
+_TRANSPORTS = frozenset(
+    [
+        *("aiohttp", "botocore", "fsspec", "huggingface_hub", "requests", "urllib3"),
+        *("httpcore", "httpcore2", "httpx", "httpx2"),
+    ]
+)
+"""Libraries that reach remote places. Not all of their errors are OSErrors."""
+
+
+def transport_error(error: Exception) -> str | None:
+    """Return what to say of an error of a library that reaches remote places; None for any other error.
+
+    Such a library also raises ImportError, for a SOCKS proxy that it cannot use.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    raised_in = str(trace.tb_frame.f_globals.get("__name__", "")) if trace is not None else ""
+    if isinstance(error, ImportError) and raised_in.partition(".")[0] in _TRANSPORTS:
+        return f"{error} The proxy is named by the environment, as ALL_PROXY: unset it, or install what it needs"
+    if type(error).__module__.partition(".")[0] not in _TRANSPORTS:
+        return None
+    try:
+        address = str(error.request.url)  # type: ignore[attr-defined]  # httpx keeps it, and raises where it has none
+    except (AttributeError, RuntimeError):
+        return str(error)
+    if getattr(error, "response", None) is not None:  # it was reached, and its own words say what is wrong
+        return str(error)
+    where = address.partition("?")[0]
+    return (
+        f"{where} cannot be reached: {error}. See the network and the proxies of the environment; a copy in a local "
+        "folder needs neither"
+    )
+
+
 def is_local(path: Place) -> TypeIs[Path]:
     """Whether the system itself can open it."""
     return isinstance(path, Path)

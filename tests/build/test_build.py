@@ -126,9 +126,7 @@ def test_a_dataset_is_made_once(made: Corpus, make: Make, tmp_path: Path) -> Non
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "dataset").iterdir()}
     assert make("dataset", made, columns) == manifest
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "dataset").iterdir()} == before
-    with pytest.raises(
-        ValueError, match="made otherwise: seed is 0 there, 1 now. Choose another --out, or .* --rebuild"
-    ):
+    with pytest.raises(ValueError, match=r"made otherwise: seed is 0 there, 1 now\. Choose .* --rebuild"):
         make("dataset", made, columns, seed=1)
     with pytest.raises(ValueError, match=r"made otherwise: recipe\.columns\.mirror\.count is 2 there, 3 now\."):
         make("dataset", made, {"mirror": (MIRROR, 3)})

@@ -125,7 +125,7 @@ def test_a_stopped_build_is_not_mixed_with_another(made: Corpus, make: Make, tmp
     stopped(make, "dataset", made)
     ledger = tmp_path / "dataset/.unfinished/ledger.sqlite"
     before = ledger.read_bytes()
-    with pytest.raises(ValueError, match="stopped and was begun otherwise: seed is 0 there, 1 now.* --rebuild"):
+    with pytest.raises(ValueError, match=r"stopped and was begun otherwise: seed is 0 there, 1 now.* --rebuild"):
         make("dataset", made, COLUMNS, seed=1)
     with pytest.raises(ValueError, match=r"begun otherwise: recipe\.columns\.mirror\.count is 4 there, 3 now\."):
         make("dataset", made, {**COLUMNS, "mirror": (MIRROR, 3)})

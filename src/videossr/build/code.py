@@ -73,7 +73,7 @@ def _file(name: str) -> Path | None:
 
 
 def _imports(name: str, path: Path) -> Iterator[str]:
-    """Yield the full name of all that a source file imports; of `from a import b`, which may be a module, also `a.b`."""
+    """Yield the full name of all that a source file imports; of `from a import b` both `a` and `a.b`."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
         if isinstance(node, ast.Import):

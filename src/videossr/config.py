@@ -42,6 +42,8 @@ def _line(kind: Any, problem: ErrorDetails) -> str:
     if problem["type"] == "literal_error":
         known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
         return f"{place}: no {problem['input']!r}{suggest(str(problem['input']), known)}"
+    if problem["type"] == "missing":
+        return f"{place}: must be set, it has no default"
     got = f", got {problem['input']!r}" if place else ""
     message = problem["msg"].removeprefix("Value error, ")
     return f"{place + ': ' if place else ''}{message}{got}"

@@ -184,9 +184,8 @@ def _sign(folder: Path, out: Place, task: Mapping[str, Any]) -> None:
     begun = json.loads(signature.read_text("utf-8"))
     task = json.loads(json.dumps(task))
     if begun != task:
-        found = (
-            "" if begun["verb"] != task["verb"] else f" that was begun otherwise ({'; '.join(changes(begun, task))})"
-        )
+        differs = "; ".join(changes(begun, task))
+        found = f" that was begun otherwise ({differs})" if begun["verb"] == task["verb"] else ""
         raise ValueError(
             f"{out} holds an unfinished `videossr {begun['verb']}`{found}: finish it with its own command, choose "
             f"another --out, or delete {out}"

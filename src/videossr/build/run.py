@@ -161,20 +161,23 @@ def _check_plan(mixture: Mixture, corpus: Corpus) -> None:
             f"{mixture.recipe.name} is a benchmark, whose slots are at equal times; those of {corpus.path} were moved "
             "by --plan snap. Index the videos with --plan uniform into another folder"
         )
+    problems = []
     for name, task in mixture.tasks.items():
         if corpus.plan["kind"] == "snap" and getattr(task, "even_clock", False):
-            raise UnmetError(
+            problems.append(
                 f"columns.{name} needs slots of equal length; those of {corpus.path} were moved by --plan snap. Leave "
                 f"the column out (--set columns.{name}.count=0), or index the videos with --plan uniform into another "
                 "folder"
             )
         slots, density = task.needs(mixture.knobs[name])
         if not any(frames % slots == 0 and frames >= slots * density for frames in corpus.slots):
-            raise UnmetError(
+            problems.append(
                 f"columns.{name} needs videos of {slots * density} frames, or more in steps of {slots}; those of "
                 f"{corpus.path} have {', '.join(map(str, corpus.slots[:3])) or 'none'}. Index them anew:\n"
                 f"  videossr index VIDEOS --out {corpus.path}-{slots * density} --frames {slots * density}"
             )
+    if problems:
+        raise UnmetError("\n".join(problems))
 
 
 def _gate(

@@ -114,7 +114,9 @@ def test_a_failed_draw_is_made_up_for_and_recorded(make: Make, tmp_path: Path) -
     rejected = table.read_file(tmp_path / "all/rejected.parquet")
     assert {row["reason"] for row in rejected} == {"drawn_before"}
     assert all(row["attempt"] is not None for row in rejected)
-    with pytest.raises(ValueError, match=r"jigsaw lacks 1 of 6\. Add videos, or lower the counts"):
+    with pytest.raises(
+        ValueError, match=r"jigsaw lacks 1 of 6\. Rejected: jigsaw: drawn_before .* --set columns\.jigsaw\.count=5$"
+    ):
         make("more", corpus, {"jigsaw": (easy, 6)})
     assert {row["reason"] for row in table.read_file(tmp_path / "more/rejected.parquet")} == {"drawn_before"}
     assert not (tmp_path / "more/manifest.json").exists()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from videossr.build.benchmark import carried_fault
@@ -122,7 +122,7 @@ def build(
             with Here(drafter) if workers == 1 and ray is None else start(drafter, workers, ray) as runner:
                 runner.check([corpus.path / MANIFEST, pack_file(corpus.path, shard_of(corpus.videos[0].content))])
                 admitted = _gate(runner, ledger, drafter, refusals, progress)
-                _fill(runner, ledger, drafter, admitted, progress)
+                _fill(runner, ledger, drafter, admitted, refusals, progress)
         except (ValueError, WorkerError) as error:
             if old is None:
                 write_rejected(out, corpus, refusals())
@@ -209,7 +209,10 @@ def _gate(
         progress(Progress("gates", done, len(usable), ledger.rejects))
     if empty := [column for column, fit in admitted.items() if 1 not in fit]:
         counts = ", ".join(f"{reason} ({count})" for reason, count in reasons(refusals()).items())
-        raise UnmetError(f"no video is fit for {', '.join(empty)}. Rejected of {videos} videos: {counts}")
+        raise UnmetError(
+            f"no video is fit for {', '.join(empty)}. Rejected of {videos} videos: {counts}. "
+            f"{_way_out(dict.fromkeys(empty, 0), admitted)}"
+        )
     return admitted
 
 
@@ -218,6 +221,7 @@ def _fill(
     ledger: Ledger,
     drafter: Drafter,
     admitted: Mapping[str, bytearray],
+    refusals: Callable[[], Iterable[Refusal]],
     progress: Callable[[Progress], None],
 ) -> None:
     """Draw until every quota is met, in passes: each makes up for the draws that failed in those before it."""
@@ -240,8 +244,21 @@ def _fill(
         filled = ended
         turn += 1
     if short := {name: quota - filled.get(name, 0) for name, quota in quotas.items() if filled.get(name, 0) < quota}:
+        why = reasons(refusal for refusal in refusals() if refusal.column in short)
         told = ", ".join(f"{name} lacks {lack} of {quotas[name]}" for name, lack in short.items())
-        raise UnmetError(f"too few samples could be drawn: {told}. Add videos, or lower the counts (--limit)")
+        counts = ", ".join(f"{reason} ({count})" for reason, count in why.items())
+        raise UnmetError(
+            f"too few samples could be drawn: {told}. Rejected: {counts}. "
+            f"{_way_out({name: filled.get(name, 0) for name in short}, quotas)}"
+        )
+
+
+def _way_out(possible: Mapping[str, int], columns: Collection[str]) -> str:
+    """Say how to get a dataset where some of `columns` could be given this many samples only."""
+    if len(possible) == len(columns) and not any(possible.values()):
+        return "Add videos"
+    lower = " ".join(f"--set columns.{name}.count={count}" for name, count in possible.items())
+    return f"Add videos, or lower the counts: {lower}"
 
 
 def _died(drafter: Drafter, video: int, when: str) -> WorkerError:

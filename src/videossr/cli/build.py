@@ -71,11 +71,17 @@ def command(
     mixture = recipes.load(recipe, assignments(overrides), profile=profile)
     if per_column is not None:
         mixture = mixture.per_column(per_column)
+    whole = sum(column.count for column in mixture.columns.values())
     if limit is not None:
         mixture = mixture.limited(limit)
     opened = Corpus(corpus)
     total, videos = sum(column.count for column in mixture.columns.values()), len(opened)
     with Bar() as bar:
+        if limit is not None and limit > whole:
+            bar.say(
+                f"--limit {limit} changes nothing: {mixture.recipe.name} has {whole} samples in all. For more: "
+                "--per-column N, or --set columns.NAME.count=N"
+            )
         if total > MANY * videos:
             bar.say(
                 f"{total} samples of {videos} videos: one video serves {total // max(1, videos)} and more; see --limit"

@@ -11,6 +11,7 @@ from cyclopts import App
 
 import videossr
 from videossr.cli.streams import prepare_streams
+from videossr.threads import limit_threads
 from videossr.workers import WorkerError
 
 VERBS = {
@@ -47,6 +48,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """
     prepare_streams()
     words = sys.argv[1:] if words is None else words
+    limit_threads(os.environ)
     try:
         app(words)
     except KeyboardInterrupt:

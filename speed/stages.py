@@ -44,7 +44,7 @@ def profile(files: list[str]) -> dict[str, float]:
             promise_of(container, stream)
         seconds["read all packets for their times"] += process_time() - start
 
-        shrink = Shrink(Plan().max_pixels)
+        shrink = Shrink(Plan().max_pixels, Plan().hdr)
         scaling = 0.0
 
         def timed(facts: Facts, frame: VideoFrame, shrink: Shrink = shrink) -> Frames:

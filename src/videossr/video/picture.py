@@ -35,7 +35,7 @@ _WIDE = (ColorPrimaries.BT2020, ColorPrimaries.UNSPECIFIED)
 class Shrink:
     """Turns decoded frames into (H, W, 3) uint8 RGB pictures of one size."""
 
-    def __init__(self, max_pixels: int, hdr: HDRChoice = "keep") -> None:
+    def __init__(self, max_pixels: int, hdr: HDRChoice) -> None:
         """`hdr` is what is done with a transfer of PQ or HLG, see `Plan.hdr`."""
         self._max_pixels = max_pixels
         self._hdr = hdr

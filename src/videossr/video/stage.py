@@ -122,7 +122,7 @@ class _Encoder:
 
     def __init__(self, stager: Stager, send: Callable[[Piece], None]) -> None:
         self._stager, self._send = stager, send
-        self._shrink = Shrink(stager.plan.max_pixels)
+        self._shrink = Shrink(stager.plan.max_pixels, stager.plan.hdr)
 
     def begin(self, choice: Choice) -> None:
         """Forget what was added so far, if anything was."""

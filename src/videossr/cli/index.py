@@ -14,7 +14,7 @@ from videossr.store import Place, place
 from videossr.video.index import Outcome, index
 from videossr.video.jpeg import CHROMA, QUALITY, Chroma
 from videossr.video.making import REJECTED
-from videossr.video.plan import Plan
+from videossr.video.plan import HDRChoice, Plan
 from videossr.video.scan import read_list
 from videossr.workers import CORES
 
@@ -45,6 +45,8 @@ def command(
     margin: float = 0.05,
     min_step: float = 0.05,
     tolerance: float = 0.5,
+    max_held: float = 0.75,
+    hdr: HDRChoice = "map",
     quality: int = QUALITY,
     chroma: Chroma = CHROMA,
     source_id: str | None = None,
@@ -70,6 +72,10 @@ def command(
         margin: Share of the video left out at each end by the plan uniform.
         min_step: Seconds between slots that the plan uniform needs; shorter videos are rejected.
         tolerance: How far the plan snap may move a slot, as a share of a step.
+        max_held: Share of the slots that may repeat the slot before, where one picture stays on screen; beyond it the
+            plans uniform and snap reject the video as still. 0 to below 1.
+        hdr: What is done with videos whose transfer is PQ or HLG: map them to SDR as a player does, keep their values,
+            which look flat, or reject them.
         quality: JPEG quality, 1 to 100.
         chroma: JPEG chroma sampling.
         source_id: Regular expression; its first group, in a file's path, names the footage that it was cut from.
@@ -77,7 +83,7 @@ def command(
         ray: Address of a Ray cluster that does the work instead, or "local".
     """
     knobs: dict[str, Any] = {"kind": plan, "frames": frames, "margin": margin, "min_step": min_step}
-    knobs |= {"tolerance": tolerance, "max_pixels": max_pixels}
+    knobs |= {"tolerance": tolerance, "max_held": max_held, "max_pixels": max_pixels, "hdr": hdr}
     if plan != "fps":
         image_fps = fps if image_fps is None else image_fps
     elif fps is not None:

@@ -31,7 +31,7 @@ from videossr.video.plan import Reason
 SHARDS = tuple(f"{number:02x}" for number in range(256))
 """Names of the packs of a corpus: a video is in the one that its content hash starts with."""
 
-FORMAT = 2
+FORMAT = 3
 """Of packs, and of the corpus around them."""
 
 _MAGIC = b"VSSRPACK"
@@ -60,8 +60,9 @@ class Entry:
         path: of the source, relative to the indexed folder, with forward slashes.
         source_id: clips with the same one were cut from the same footage; None where it is not known.
         bytes: size of the source file.
-        container, codec, pix_fmt: ffmpeg's names.
-        source_width, source_height: of the decoded picture in its own pixels, before it is turned.
+        container, codec, pix_fmt, transfer: ffmpeg's names.
+        source_width, source_height: of the decoded picture in its own pixels, before it is cropped and turned.
+        crop: pixels of it that the container hides at the left, top, right and bottom edge, and that were cut off.
         rotation: degrees counter-clockwise by which it was turned; `mirrored` left to right before that.
         pixel_aspect: width over height of a source pixel, as (numerator, denominator).
         duration_ms: from the start of the first frame to the end of the last.
@@ -84,8 +85,10 @@ class Entry:
     container: str
     codec: str
     pix_fmt: str
+    transfer: str
     source_width: int
     source_height: int
+    crop: tuple[int, ...]
     rotation: int
     mirrored: bool
     pixel_aspect: tuple[int, ...]
@@ -138,7 +141,7 @@ class Rejection:
         return self.content is not None and self.reason not in ("hidden", "unreadable", "duplicate", "changed")
 
 
-_LISTS = {"pixel_aspect", "time_base", "ticks", "times_ms", "frame_bytes", "fingerprints"}
+_LISTS = {"crop", "pixel_aspect", "time_base", "ticks", "times_ms", "frame_bytes", "fingerprints"}
 _TYPES = {"str": pa.string(), "str | None": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
 
 SCHEMA = pa.schema(

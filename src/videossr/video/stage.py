@@ -89,8 +89,10 @@ class Stager:
             container=facts.container,
             codec=facts.codec,
             pix_fmt=facts.pix_fmt,
+            transfer=facts.transfer,
             source_width=facts.width,
             source_height=facts.height,
+            crop=facts.crop,
             rotation=facts.rotation,
             mirrored=facts.mirrored,
             pixel_aspect=facts.aspect.as_integer_ratio(),
@@ -120,7 +122,7 @@ class _Encoder:
 
     def __init__(self, stager: Stager, send: Callable[[Piece], None]) -> None:
         self._stager, self._send = stager, send
-        self._shrink = Shrink(stager.plan.max_pixels)
+        self._shrink = Shrink(stager.plan.max_pixels, stager.plan.hdr)
 
     def begin(self, choice: Choice) -> None:
         """Forget what was added so far, if anything was."""

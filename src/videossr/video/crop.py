@@ -12,6 +12,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
 from videossr.video.remote import Remote, Source
 
 Edges: TypeAlias = tuple[int, int, int, int]
@@ -32,20 +35,21 @@ _VISUAL = 78
 """Bytes of a visual sample entry of mp4 before the boxes in it."""
 
 
-def crop_of(source: Source, formats: str, track: int, number: int, size: tuple[int, int]) -> Edges:
+def crop_of(source: Source, container: InputContainer, stream: VideoStream, size: tuple[int, int]) -> Edges:
     """Read what the container hides of the pictures of one stream; `WHOLE` where it says nothing, or nonsense.
 
     Args:
         source: the video. The position of a remote file is left as it was.
-        formats: ffmpeg's names of the container's format.
-        track: id of the stream in an mp4.
-        number: of the stream among the video streams of a Matroska, from 0.
+        container: the same, open.
+        stream: of the container.
         size: (width, height) of the decoded picture in its own pixels.
     """
+    formats = container.format.name.split(",")
     with _opened(source) as (file, end):
         if "mp4" in formats:
-            edges = _clean_aperture(file, end, track, size)
+            edges = _clean_aperture(file, end, stream.id, size)
         elif "matroska" in formats:
+            number = [video.index for video in container.streams.video].index(stream.index)
             edges = _pixel_crop(file, end, number)
         else:
             return WHOLE

@@ -23,6 +23,7 @@ from av.video.stream import VideoStream
 from videossr.clock import Clock
 from videossr.question import Frames
 from videossr.store import Place
+from videossr.video.crop import crop_of
 from videossr.video.picture import Shrink
 from videossr.video.plan import Choice, Plan, RejectedError, Timeline, choose
 from videossr.video.probe import Facts, Promise, facts_of, open_video, outline_of, promise_of
@@ -151,7 +152,8 @@ class _Kept(Generic[T]):
     def add(self, frame: VideoFrame) -> None:
         """Raises RejectedError ``unsupported``."""
         if self._facts is None:
-            self._facts = facts_of(self._source, self._container, self._stream, frame)
+            crop = crop_of(self._source, self._container, self._stream, (frame.width, frame.height))
+            self._facts = facts_of(self._container, self._stream, frame, crop)
         facts = self._facts
         if (frame.width, frame.height) != (facts.width, facts.height):
             raise RejectedError(

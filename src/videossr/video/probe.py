@@ -24,7 +24,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from videossr.video.bitstream import reader_of
-from videossr.video.crop import Edges, crop_of
+from videossr.video.crop import WHOLE, Edges
 from videossr.video.gop import Cost, Packets, Row, understand
 from videossr.video.nal import START, Look
 from videossr.video.plan import Choice, RejectedError, Timeline
@@ -148,11 +148,10 @@ def _plain(error: BaseException) -> str:
     return str(getattr(error, "strerror", None) or type(error).__name__)
 
 
-def facts_of(source: Source, container: InputContainer, stream: VideoStream, frame: VideoFrame) -> Facts:
+def facts_of(container: InputContainer, stream: VideoStream, frame: VideoFrame, crop: Edges = WHOLE) -> Facts:
     """The facts, with shape and turn taken from a decoded frame. Raises RejectedError ``unsupported``."""
     turn, mirrored = _orientation(frame)
     aspect = stream.sample_aspect_ratio
-    number = [other.index for other in container.streams.video].index(stream.index)
     return Facts(
         container=container.format.name.split(",")[0],
         codec=stream.codec_context.codec.canonical_name,
@@ -160,7 +159,7 @@ def facts_of(source: Source, container: InputContainer, stream: VideoStream, fra
         transfer=_TRANSFERS.get(frame.color_trc, "unknown"),
         width=frame.width,
         height=frame.height,
-        crop=crop_of(source, container.format.name, stream.id, number, (frame.width, frame.height)),
+        crop=crop,
         aspect=aspect if aspect is not None and aspect > 0 else Fraction(1),
         turn=turn,
         mirrored=mirrored,

@@ -25,7 +25,7 @@ from videossr.store import Place, file_hash, is_local, size_and_stamp
 from videossr.video.decode import Picked, quiet
 from videossr.video.plan import Choice, Plan, RejectedError, Timeline, choose
 from videossr.video.probe import Facts, facts_of
-from videossr.video.remote import Remote, outage
+from videossr.video.remote import outage
 from videossr.video.survey import Log
 
 T = TypeVar("T")
@@ -193,8 +193,7 @@ def _open(data: bytes, name: str, log: Log, *, decode: bool) -> tuple[tuple[int,
             if not decode:
                 return size, None, None
             frame = next(container.decode(stream))
-            source = Remote(io.BytesIO(data), io.BytesIO())
-            facts = replace(facts_of(source, container, stream, frame), container="image2")
+            facts = replace(facts_of(container, stream, frame), container="image2")
     except (FFmpegError, ValueError, IndexError, StopIteration) as error:
         said = getattr(error, "strerror", None) or "it holds no picture"
         raise RejectedError("damaged", f"{_told(name)} cannot be decoded: {said}", 1, 0) from error

@@ -23,7 +23,7 @@ from videossr.render import pixel_hash, render
 from videossr.rewards import Scores
 from videossr.sample import Sample, VideoKey
 from videossr.store import Place, file_hash, is_local, place
-from videossr.tasks.base import TASKS
+from videossr.tasks.base import open_task
 from videossr.video.corpus import Corpus
 from videossr.video.pack import CorpusError
 
@@ -118,21 +118,21 @@ class VideoSSRDataset:
     def difficulty(self, index: SupportsIndex) -> Mapping[str, float | str]:
         """What makes it hard, see `videossr.tasks.base.Task.difficulty`."""
         sample = self.sample(index)
-        return TASKS.get(sample.task)().difficulty(sample)
+        return open_task(sample.task).difficulty(sample)
 
     def truth(self, index: SupportsIndex) -> Truth:
         """What the answer rests on."""
         sample = self.sample(index)
-        return TASKS.get(sample.task)().truth(sample)
+        return open_task(sample.task).truth(sample)
 
     def score(self, index: SupportsIndex, answer: str) -> Scores:
         sample = self.sample(index)
-        return TASKS.get(sample.task)().score(answer, sample)
+        return open_task(sample.task).score(answer, sample)
 
     def __getitem__(self, index: SupportsIndex) -> Item:
         row = self.row(index)
         sample = table.to_sample(row)
-        truth = TASKS.get(sample.task)().truth(sample)
+        truth = open_task(sample.task).truth(sample)
         return Item(_question(row), render(self.corpus, sample), sample, truth)
 
     def repeats(self, index: SupportsIndex) -> bool:

@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 from videossr.build.manifest import ColumnTable, RecipeTable
 from videossr.config import override, parse, read_toml
 from videossr.registry import suggest
-from videossr.tasks.base import TASKS, Task
+from videossr.tasks.base import TASKS, Task, open_task
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
@@ -66,7 +66,7 @@ class Mixture:
                 raise ValueError(
                     f"{where}: columns.{name}: no task {column.task!r}{suggest(column.task, TASKS.names())}"
                 )
-            self.tasks[name] = TASKS.get(column.task)()
+            self.tasks[name] = open_task(column.task)
             self.knobs[name] = parse(self.tasks[name].Knobs, column.knobs, f"{where}: columns.{name}.knobs")
 
     @cached_property

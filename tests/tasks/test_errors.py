@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
 
@@ -162,7 +162,7 @@ def test_reading_and_scoring_name_it(fault: Path, corpus: Corpus, tmp_path: Path
     build(mixture(), corpus, tmp_path / "out", wording=load_wording())
     opened = VideoSSRDataset(tmp_path / "out")
     sample = opened.sample(1)
-    calls = {
+    calls: dict[str, Callable[[], object]] = {
         "render": lambda: opened.clips(1),
         "truth": lambda: opened[1],
         "difficulty": lambda: opened.difficulty(1),

@@ -6,7 +6,8 @@ whose positions are asked for}, ...]}.
 Answer: for each case its "ids" and the "text" that they spell, "kinds" if this version tells them, "grids",
 "positions" and "delta" of its own prompt and of those in `ids`, "pixels": path of an .npy file, and for Qwen2.5-VL the
 "seconds" a pair of frames; "at_once": whether `apply_chat_template` with the frames in the messages gives the same
-inputs as text and videos given to the processor; of the older line also "even", the positions where that step is not cut to whole seconds.
+inputs as text and videos given to the processor; of the older line also "even", the positions where that step is not
+cut to whole seconds.
 """
 
 import inspect

@@ -19,6 +19,11 @@ SOURCE = "videossr/choice"
         "B", "b", " B\n", "(B)", "[B]", "B.", "B)", "B:", "(B).", "**B**", "Answer: B", "answer:B", "The answer is B",
         "The correct answer is option **B**.", "Final answer: (B)", "B. The red car", "(B) the red car", "Option B: x",
         "<answer>B</answer>", "I see a car. <answer> (B) </answer> So B.", "<answer>A</answer> no: <answer>B", "is B",
+        "\\boxed{B}", "The answer is \\boxed{B}.", "$\\boxed{\\text{B}}$", "So: $$\\boxed {\\mathrm{(B)}}$$",
+        "\\boxed{B. The car}",
+        "A car came. \\boxed{b}, that is \\boxed{B}", "<answer>\\boxed{B}</answer> not \\boxed{A}", "B. \\boxed{B}",
+        "B\nBecause A dog is no car.", "B\n\nOption A shows a dog.", "\n **B**\nThe red car", "Answer: B\nIt is red.",
+        "B\nB. The red car", "B.\r\nA car", "The answer is\nB", "B. The red car\nOr so I think",
     ],
 )  # fmt: skip
 def test_says_b(text: str) -> None:
@@ -29,7 +34,11 @@ def test_says_b(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", " ", "A dog", "A or B", "Both", "AB", "B, because", "No answer. B", "1", "B.the", "<answer></answer>B",
-     "((B))", "It is B", "Answer:", "<answer>A dog</answer>", "\u0412", "B\x00"],
+     "((B))", "It is B", "Answer:", "<answer>A dog</answer>", "\u0412", "B\x00",
+     "\\boxed{A} or \\boxed{B}", "\\boxed{A or B}", "\\boxed{AB}", "\\boxed{}", "\\boxed B", "A\n\\boxed{B}",
+     "\\boxed{3} \\boxed{B}",
+     "A\nB", "A\nor B", "B\nand A", "A. a dog\nB. a car\nC. a cat", "A dog\nB", "I see\nB\nthere",
+     "<answer>A\nB</answer>"],
 )  # fmt: skip
 def test_says_no_letter(text: str) -> None:
     assert compute_score(SOURCE, text, "B") == {"score": 0, "smooth": 0, "strict": 0, "parsed": 0}
@@ -48,7 +57,10 @@ def test_no_text_raises(text: str) -> None:
     assert scores["score"] == scores["strict"] == float(parse_choice(text) == "B")
 
 
-@pytest.mark.parametrize("piece", ["<answer>", "(", "B.", "the ", "B:", "*", " ", ":", "is:"])
+@pytest.mark.parametrize(
+    "piece",
+    ["<answer>", "(", "B.", "the ", "B:", "*", " ", ":", "is:", "\\boxed{", "\\boxed ", "}", "B\n", "\\boxed{{"],
+)
 def test_long_texts_take_no_longer_than_their_length(piece: str) -> None:
     start = time.process_time()
     parse_choice(piece * (2_000_000 // len(piece)))

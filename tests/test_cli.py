@@ -156,7 +156,10 @@ BUILD = "build smoke --corpus demo/corpus --out NEW"
         (f"{BUILD} --wording unknown.toml", ["unknown.toml", "'promt'", "did you mean 'prompt'?"]),
         (f"{BUILD} --wording none.toml", ["none.toml"]),
         (f"{BUILD} --exclude nowhere", ["nowhere", "does not exist"]),
-        ("build smoke --corpus demo/corpus --out demo/dataset --seed 1", ["demo/dataset", "other seed", "--out"]),
+        (
+            "build smoke --corpus demo/corpus --out demo/dataset --seed 1",
+            ["demo/dataset", "seed is 0 there, 1 now", "--out", "--rebuild"],
+        ),
         ("validate nowhere", ["nowhere", "does not exist"]),
         ("validate empty", ["empty", "not complete", "videossr build"]),
         ("validate demo/corpus", ["demo/corpus", "not a dataset"]),
@@ -188,6 +191,7 @@ def test_building_again_leaves_a_dataset_alone(place: Path) -> None:
     again = run(place, *words)
     assert again.returncode == 0
     assert "40 samples" in again.stdout
+    assert "demo/dataset was complete already" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in (place / "demo/dataset").iterdir()} == before
 
 

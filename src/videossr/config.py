@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -42,6 +42,8 @@ def _line(kind: Any, problem: ErrorDetails) -> str:
     if problem["type"] == "literal_error":
         known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
         return f"{place}: no {problem['input']!r}{suggest(str(problem['input']), known)}"
+    if problem["type"] == "missing":
+        return f"{place}: must be set, it has no default"
     got = f", got {problem['input']!r}" if place else ""
     message = problem["msg"].removeprefix("Value error, ")
     return f"{place + ': ' if place else ''}{message}{got}"
@@ -75,6 +77,47 @@ def override(table: Mapping[str, Any], dotted: str, text: str) -> dict[str, Any]
         inner = inner[name]
     inner[last] = value
     return copy
+
+
+def changes(there: Mapping[str, Any], now: Mapping[str, Any], most: int = 6) -> list[str]:
+    """Say key by key in what two tables differ.
+
+    Args:
+        there: the table that was recorded.
+        now: the table that is asked for.
+        most: keys that are told at most; how many more there are is told behind them.
+
+    Returns:
+        One phrase a key, such as ``recipe.columns.jigsaw/6.count is 2 there, 3 now``. None where both are equal.
+    """
+    found = list(_changes(there, now, ""))
+    return found if len(found) <= most else [*found[:most], f"and {len(found) - most} more"]
+
+
+def _changes(there: Mapping[str, Any], now: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for name in {**there, **now}:
+        old, new = there.get(name, _UNSET), now.get(name, _UNSET)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _changes(old, new, f"{prefix}{name}.")
+        elif old != new:
+            yield f"{prefix}{name} is {_short(old)} there, {_short(new)} now"
+
+
+_UNSET = object()
+
+
+def _short(value: object) -> str:
+    """A value on one line, cut where it is long."""
+    if value is _UNSET:
+        return "not set"
+    if isinstance(value, Mapping):
+        return "a table"
+    text = repr(value)
+    return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
+
+
+_SHORT = 60
+"""Characters of a value in a message."""
 
 
 def assignments(texts: Iterable[str]) -> dict[str, str]:

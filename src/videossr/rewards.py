@@ -110,16 +110,38 @@ def parse_order(text: str, n: int) -> tuple[int, ...] | None:
 
 
 def parse_choice(text: str) -> str | None:
-    """The letter A..Z that the text chooses, in upper case; None where it does not say one and only one.
+    r"""Read the letter A..Z that a text chooses, in upper case; None where it does not say one and only one.
 
-    Where there is an `<answer>`, only what stands between the last one and its `</answer>` (or the end) counts. Then
-    asterisks are dropped and so are, at the start, the words of `the correct answer is option`, in any number and
-    order, with or without a colon. What follows must be the letter, of either case, with or without brackets: alone,
-    as `B` or `(B)`, or closed by a mark and followed by whatever the option says, as `B. a dog` or `(B) a dog`. So
-    `A dog` is no answer, and neither is `A or B`.
+    1. Where there is an `<answer>`, only what stands between the last one and its `</answer>` (or the end) counts.
+    2. A line says a letter when nothing else stands on it: asterisks are dropped and so are, at the start, the words of
+       `the correct answer is option`, in any number and order, with or without a colon. What follows must be the
+       letter, of either case, with or without brackets: alone, as `B` or `(B)`, or closed by a mark and followed by
+       whatever the option says, as `B. a dog` or `(B) a dog`. So `A dog` says no letter, and neither does `A or B`.
+    3. The text says what it says as a whole, its line ends taken as spaces, or else what its first line says, whatever
+       explanation follows. If another line says another letter, as where the options are repeated, it says none.
+    4. Where there are `\boxed{...}`, each must hold the same letter, and the text around them must not say another.
     """
     inside = text.rpartition("<answer>")[2].partition("</answer>")[0]
-    words = inside.replace("*", "").replace(":", ": ").split()
+    boxes = [piece.lstrip() for piece in inside.split("\\boxed")[1:]]
+    # What stands before the first closing brace; of `{\text{B}}` that is behind the last opening one.
+    boxed = [box[1:].partition("}")[0].rpartition("{")[2] for box in boxes if box.startswith("{")]
+    said = {_letter(content) for content in boxed}
+    if (stated := _stated(inside)) or not boxed:
+        said.add(stated)
+    return said.pop() if len(said) == 1 else None
+
+
+def _stated(text: str) -> str | None:
+    """Read the letter that a text says as a whole or on its first line, see `parse_choice`."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    first = _letter(text) or (_letter(lines[0]) if lines else None)
+    others = {_letter(re.sub(r"^\s*(or|and)\b", "", line, flags=re.IGNORECASE)) for line in lines[1:]}
+    return first if others <= {first, None} else None
+
+
+def _letter(text: str) -> str | None:
+    """Read the letter of a line, see `parse_choice`."""
+    words = text.replace("*", "").replace(":", ": ").split()
     skipped = next((k for k, word in enumerate(words) if word.rstrip(":").lower() not in _LEAD), len(words))
     rest = words[skipped:]
     if not rest:

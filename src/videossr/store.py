@@ -22,6 +22,8 @@ from typing_extensions import TypeIs
 from upath import UPath
 from upath.registry import available_implementations
 
+from videossr.config import changes
+
 Place: TypeAlias = Path | UPath
 """A file or folder: a `Path` where it is local, else a `UPath`, which is used the same way."""
 
@@ -127,6 +129,15 @@ def write_text(path: Place, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def remove_tree(folder: Place) -> None:
+    """Remove a folder and all that is in it; one that is not there is no fault. Raises OSError."""
+    if is_local(folder):
+        if folder.exists():
+            shutil.rmtree(folder)
+    elif folder.exists():
+        folder.fs.rm(folder.path, recursive=True)
+
+
 @contextmanager
 def workshop(out: Place, task: Mapping[str, Any], *, ours: bool = False) -> Iterator[Path]:
     """The local folder for unfinished work on `out`, kept from other runs on this machine while the block lasts.
@@ -178,11 +189,12 @@ def _sign(folder: Path, out: Place, task: Mapping[str, Any]) -> None:
         write_text(signature, json.dumps(task))
         return
     begun = json.loads(signature.read_text("utf-8"))
-    if begun != json.loads(json.dumps(task)):
-        names = [name for name in {**begun, **task} if begun.get(name) != task.get(name)]
-        told = "" if "verb" in names else f" of other {', '.join(names)}"
+    task = json.loads(json.dumps(task))
+    if begun != task:
+        differs = "; ".join(changes(begun, task))
+        found = f" that was begun otherwise ({differs})" if begun["verb"] == task["verb"] else ""
         raise ValueError(
-            f"{out} holds an unfinished `videossr {begun['verb']}`{told}: finish it with its own command, choose "
+            f"{out} holds an unfinished `videossr {begun['verb']}`{found}: finish it with its own command, choose "
             f"another --out, or delete {out}"
         )
 

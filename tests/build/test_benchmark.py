@@ -184,11 +184,13 @@ def test_a_benchmark_is_made_once(made: Corpus, bench: Bench, tmp_path: Path) ->
     before = contents(tmp_path / "bench")
     assert bench("bench", made) == manifest
     assert contents(tmp_path / "bench") == before
-    with pytest.raises(ValueError, match="holds a dataset of other seed"):
+    with pytest.raises(ValueError, match=r"cannot be replaced: the corpus .* is in it"):
+        bench("bench", Corpus(tmp_path / "bench/corpus"), seed=1, rebuild=True)
+    with pytest.raises(ValueError, match="made otherwise: seed is 0 there, 1 now"):
         bench("bench", made, seed=1)
     lost = next((tmp_path / "bench/corpus/packs").iterdir())
     lost.unlink()
-    with pytest.raises(ValueError, match=rf"packs .* not whole; delete .*{lost.name} is missing"):
+    with pytest.raises(ValueError, match=rf"packs are not whole: .*{lost.name} is missing.* --rebuild"):
         bench("bench", made)
 
 

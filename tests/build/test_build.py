@@ -114,7 +114,9 @@ def test_a_failed_draw_is_made_up_for_and_recorded(make: Make, tmp_path: Path) -
     rejected = table.read_file(tmp_path / "all/rejected.parquet")
     assert {row["reason"] for row in rejected} == {"drawn_before"}
     assert all(row["attempt"] is not None for row in rejected)
-    with pytest.raises(ValueError, match=r"jigsaw lacks 1 of 6\. Add videos, or lower the counts"):
+    with pytest.raises(
+        ValueError, match=r"jigsaw lacks 1 of 6\. Rejected: jigsaw: drawn_before .* --set columns\.jigsaw\.count=5$"
+    ):
         make("more", corpus, {"jigsaw": (easy, 6)})
     assert {row["reason"] for row in table.read_file(tmp_path / "more/rejected.parquet")} == {"drawn_before"}
     assert not (tmp_path / "more/manifest.json").exists()
@@ -126,13 +128,43 @@ def test_a_dataset_is_made_once(made: Corpus, make: Make, tmp_path: Path) -> Non
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "dataset").iterdir()}
     assert make("dataset", made, columns) == manifest
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "dataset").iterdir()} == before
-    with pytest.raises(ValueError, match="other seed"):
+    with pytest.raises(ValueError, match=r"made otherwise: seed is 0 there, 1 now\. Choose .* --rebuild"):
         make("dataset", made, columns, seed=1)
-    with pytest.raises(ValueError, match="other recipe"):
+    with pytest.raises(ValueError, match=r"made otherwise: recipe\.columns\.mirror\.count is 2 there, 3 now\."):
         make("dataset", made, {"mirror": (MIRROR, 3)})
     (tmp_path / "dataset/samples-00000.parquet").unlink()
-    with pytest.raises(ValueError, match=r"samples-00000\.parquet missing or altered"):
+    with pytest.raises(ValueError, match=r"samples-00000\.parquet is missing or altered.* --rebuild"):
         make("dataset", made, columns)
+
+
+def test_a_dataset_is_replaced_when_that_is_asked_for(
+    made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old one has more files than the new one, and stays whole until the new one is drawn."""
+    monkeypatch.setattr(table, "ROWS_PER_FILE", 2)
+    old = make("dataset", made, {"mirror": (MIRROR, 5)})
+    with pytest.raises(ValueError, match="too few samples"):
+        make("dataset", made, {"jigsaw": ({"task": "jigsaw", "knobs": {"frames": 16, "pieces": 3}}, 500)}, rebuild=True)
+    assert make("dataset", made, {"mirror": (MIRROR, 5)}) == old
+
+    def stop(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make("dataset", made, {"jigsaw": (JIGSAW, 2)}, rebuild=True, progress=stop)
+    assert read_manifest(tmp_path / "dataset") == old
+    new = make("dataset", made, {"jigsaw": (JIGSAW, 2)}, rebuild=True)
+    assert new == make("new", made, {"jigsaw": (JIGSAW, 2)})
+    assert {path.name for path in (tmp_path / "dataset").iterdir()} == {
+        path.name for path in (tmp_path / "new").iterdir()
+    }
+    (tmp_path / "dataset/videos.parquet").write_bytes(b"damaged")
+    assert make("dataset", made, {"jigsaw": (JIGSAW, 2)}, rebuild=True) == new
+    assert file_hashes(tmp_path / "dataset", new["files"]) == new["files"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/thesis.txt").write_text("precious")
+    with pytest.raises(ValueError, match="has not made"):
+        make("other", made, {"jigsaw": (JIGSAW, 2)}, rebuild=True)
 
 
 def test_an_unfinished_dataset_is_finished_and_other_folders_are_left_alone(

@@ -128,6 +128,15 @@ class Run:
         return self.path.name
 
 
+def is_run(path: str | Place) -> bool:
+    """Say whether a folder holds a run of a benchmark, or the beginning of one."""
+    try:
+        table = tomllib.loads((place(path) / CONFIG).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return "model" in table and "questions" in table
+
+
 def read_run(path: str | Place) -> Run:
     """The run in a folder, complete or not.
 

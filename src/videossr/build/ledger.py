@@ -106,15 +106,35 @@ class Uses:
 class Ledger:
     """The ledger in `workshop` of a build with `columns`. A context manager: what is on its way is kept at the end.
 
+    With `restart`, what the file holds of another build is forgotten.
+
     Raises ValueError when the file is damaged or belongs to a build of something else, OSError when the disk is full.
     """
 
-    def __init__(self, workshop: Path, out: Place, making: Making, columns: Iterable[str]) -> None:
+    def __init__(
+        self, workshop: Path, out: Place, making: Making, columns: Iterable[str], *, restart: bool = False
+    ) -> None:
         self._path = workshop / NAME
         self._out = out
         self._columns = sorted(columns)
         self._numbers = {column: number for number, column in enumerate(self._columns)}
         self._committed = time.monotonic()
+        if other := self._open(making):
+            self._data.close()
+            if not restart:
+                raise ValueError(
+                    f"{out} holds a build that was stopped and was begun otherwise: {'; '.join(other)}. Finish it with "
+                    f"its own command, choose another --out, or start anew with --rebuild"
+                )
+            self._path.unlink()
+            self._open(making)
+        with self._told():
+            self.samples = self._number("SELECT count(*) FROM draws WHERE id IS NOT NULL")
+            self.rejects = self._number("SELECT count(*) FROM draws WHERE id IS NULL")
+        self.rejects += sum(1 for _ in self._gated_out())
+
+    def _open(self, making: Making) -> list[str]:
+        """Open the file, and begin it where it is empty. Returns in what it is of another making."""
         with self._told():
             self._data = sqlite3.connect(f"file:{quote(str(self._path))}?vfs=unix-none", uri=True)
             self._data.execute("PRAGMA journal_mode = TRUNCATE")
@@ -122,17 +142,10 @@ class Ledger:
             if not self._data.execute("SELECT 1 FROM sqlite_master").fetchone():
                 self._data.executescript(f"BEGIN; {_TABLES} COMMIT;")
             kept = self._data.execute("SELECT json FROM making").fetchone()
-            if kept is None:
-                self._data.execute("INSERT INTO making VALUES (?)", (json.dumps(making),))
-            elif other := differences(self._loaded(kept[0]), making):
-                self._data.close()
-                raise ValueError(
-                    f"{out} holds a build of other {', '.join(other)} that was stopped: finish it with its own "
-                    f"command, choose another --out, or delete {self._path} to start anew"
-                )
-            self.samples = self._number("SELECT count(*) FROM draws WHERE id IS NOT NULL")
-            self.rejects = self._number("SELECT count(*) FROM draws WHERE id IS NULL")
-        self.rejects += sum(1 for _ in self._gated_out())
+            if kept is not None:
+                return differences(self._loaded(kept[0]), making)
+            self._data.execute("INSERT INTO making VALUES (?)", (json.dumps(making),))
+            return []
 
     def __enter__(self) -> Self:
         return self

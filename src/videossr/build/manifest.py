@@ -13,6 +13,7 @@ from typing import Any, Literal, NotRequired
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from videossr.config import changes
 from videossr.store import Place, file_hash, place, write_text
 
 NAME = "manifest.json"
@@ -138,14 +139,19 @@ def file_hashes(folder: Place, names: Iterable[str]) -> dict[str, str]:
 
 
 def differences(made: Mapping[str, Any], making: Making) -> list[str]:
-    """What `made` was made of otherwise, or does not tell; a corpus is the same wherever it lies."""
+    """Say key by key in what `made` was made otherwise, see `videossr.config.changes`.
+
+    A corpus is the same wherever it lies.
+    """
 
     def decisive(table: Mapping[str, Any]) -> dict[str, Any]:
-        corpus = table.get("corpus")
-        return {**table, "corpus": corpus.get("source", corpus.get("hash")) if isinstance(corpus, dict) else None}
+        found = {name: table[name] for name in making if name in table}
+        if isinstance(corpus := found.get("corpus"), dict):
+            found["corpus"] = corpus.get("source", corpus.get("hash"))
+        return found
 
-    there, here = decisive(made), decisive(making)
-    return [name for name in making if name not in made or there[name] != here[name]]
+    # The recipe as JSON holds it: the manifest that it is compared with was read from a file.
+    return changes(decisive(made), json.loads(json.dumps(decisive(making))))
 
 
 def content_hash(made: Manifest, files: Mapping[str, str]) -> str:

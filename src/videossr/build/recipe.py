@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from videossr.build.manifest import ColumnTable, RecipeTable
@@ -26,28 +26,29 @@ from videossr.tasks.base import TASKS, Task, open_task
 class Column:
     """One kind of question: a task with its knobs, and how many samples are wanted; with 0 it is left out."""
 
-    task: str
-    count: Annotated[int, Field(ge=0, description="samples")]
-    knobs: dict[str, Any] = Field(default_factory=dict)
+    task: Annotated[str, Field(description="name of an installed task")]
+    count: Annotated[int, Field(ge=0, description="samples; 0 leaves the column out")]
+    knobs: Annotated[dict[str, Any], Field(description="settings of the task, see below")] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class Recipe:
-    """What `videossr build` makes.
+    """What `videossr build` makes. What each key means is told by its description, also in docs/recipes.md."""
 
-    Attributes:
-        name: letters, digits and `_.-`; also the title of the dataset's card.
-        summary: one sentence for the card and for `videossr build --help`.
-        max_pixels: height times width that the model sees, at most. A pack within it is used as it is.
-        benchmark: whether what is made is frozen: it carries its packs, see `videossr.build.benchmark`.
-        columns: by the name that samples, reports and validation use: letters, digits and `_/-`.
-    """
-
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
-    summary: str = ""
-    max_pixels: Annotated[int, Field(ge=1024, description="height times width")] = 65536
-    benchmark: bool = False
-    columns: dict[Annotated[str, Field(pattern=r"^[\w/-]+$")], dict[str, Any]]
+    name: Annotated[
+        str, Field(pattern=r"^[\w.-]+$", description="letters, digits and `_.-`; the title of the dataset's card")
+    ]
+    summary: Annotated[str, Field(description="one sentence for the card")] = ""
+    max_pixels: Annotated[
+        int, Field(ge=1024, description="height times width that the model sees; a smaller pack is used as it is")
+    ] = 65536
+    benchmark: Annotated[
+        bool, Field(description="whether the dataset carries its packs and its hash is frozen, see Benchmarks")
+    ] = False
+    columns: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[\w/-]+$")], dict[str, Any]],
+        Field(description="by the name that samples and reports use: letters, digits and `_/-`"),
+    ]
 
 
 class Mixture:
@@ -55,19 +56,42 @@ class Mixture:
 
     def __init__(self, recipe: Recipe, where: str) -> None:
         self.recipe = recipe
-        parsed = {name: parse(Column, table, f"{where}: columns.{name}") for name, table in recipe.columns.items()}
-        self.columns = {name: column for name, column in parsed.items() if column.count}
-        if not self.columns:
-            raise ValueError(f"{where}: columns: there is none")
+        self.columns: dict[str, Column] = {}
         self.tasks: dict[str, Task[Any]] = {}
         self.knobs: dict[str, Any] = {}
-        for name, column in self.columns.items():
-            if column.task not in TASKS.names():
-                raise ValueError(
-                    f"{where}: columns.{name}: no task {column.task!r}{suggest(column.task, TASKS.names())}"
-                )
-            self.tasks[name] = open_task(column.task)
-            self.knobs[name] = parse(self.tasks[name].Knobs, column.knobs, f"{where}: columns.{name}.knobs")
+        problems: list[str] = []
+        for name, table in recipe.columns.items():
+            try:
+                self._add(name, table, f"{where}: columns.{name}")
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            raise ValueError("\n".join(problems))
+        if not self.columns:
+            raise ValueError(f"{where}: columns: there is none")
+
+    def _add(self, name: str, table: Mapping[str, Any], where: str) -> None:
+        """Check a column, and add it unless its count is 0. Raises ValueError with one line a mistake."""
+        column, problems = None, []
+        try:
+            column = parse(Column, table, where)
+        except ValueError as error:
+            problems.append(str(error))
+        if column is not None and not column.count:
+            return
+        # What can be read of a wrong column is checked all the same, so that all is told at once.
+        given, knobs = table.get("task"), table.get("knobs", {})
+        if isinstance(given, str) and given not in TASKS.names():
+            problems.append(f"{where}: no task {given!r}{suggest(given, TASKS.names())}")
+        elif isinstance(given, str) and isinstance(knobs, dict):
+            self.tasks[name] = open_task(given)
+            try:
+                self.knobs[name] = parse(self.tasks[name].Knobs, knobs, f"{where}.knobs")
+            except ValueError as error:
+                problems.append(str(error))
+        if problems or column is None:
+            raise ValueError("\n".join(problems))
+        self.columns[name] = column
 
     @cached_property
     def resolved(self) -> RecipeTable:
@@ -122,7 +146,26 @@ def load(name_or_path: str, overrides: Mapping[str, str] | None = None, *, profi
         table, where = tomllib.loads(shipped[name_or_path].read_text("utf-8")), f"recipe {name_or_path}"
     for dotted, text in (overrides or {}).items():
         table = override(table, dotted, text)
-    return Mixture(parse(Recipe, table, where), where)
+    try:
+        recipe = parse(Recipe, table, where)
+    except ValueError as error:
+        if problems := _column_problems(table.get("columns"), where):
+            raise ValueError(f"{error}\n{problems}") from error
+        raise
+    return Mixture(recipe, where)
+
+
+def _column_problems(columns: object, where: str) -> str:
+    """Say what is wrong with the columns of a recipe whose other keys are wrong, so that all is told at once."""
+    if not isinstance(columns, dict) or not all(isinstance(table, dict) for table in columns.values()):
+        return ""
+    try:
+        Mixture(Recipe(name="wrong", columns=columns), where)
+    except ValidationError:  # the name of a column is wrong, which has been told
+        return ""
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def names() -> list[str]:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import shutil
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from videossr.build.benchmark import check_carried
+from videossr.build.benchmark import carried_fault
+from videossr.build.code import code_versions
 from videossr.build.draft import Drafter
 from videossr.build.exclude import exclude
 from videossr.build.ledger import Ledger, Refusal, reasons
@@ -27,7 +28,7 @@ from videossr.build.manifest import (
 )
 from videossr.build.recipe import Mixture
 from videossr.build.select import Selection
-from videossr.build.write import write_dataset, write_rejected
+from videossr.build.write import remove_dataset, write_dataset, write_rejected
 from videossr.sample import Reject
 from videossr.store import Place, leave_workshop, workshop
 from videossr.video.corpus import MANIFEST, Corpus, pack_file
@@ -61,18 +62,23 @@ def build(
     wording: Wording,
     seed: int = 0,
     exclusions: Iterable[Place] = (),
+    rebuild: bool = False,
     workers: int = 1,
     ray: str | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Manifest:
-    """Make the dataset `out` and return its manifest. One that is there already, of the same making, is left alone.
+    """Make the dataset `out` and return its manifest. One that is there already, made alike and whole, is left alone.
 
     A build that was stopped, killed or failed halfway goes on where it was, as long as it is called with the same
     arguments; `workers` and `ray` may differ. What was rejected is in `rejected.parquet`, also when the build fails.
 
+    With `rebuild`, a dataset in `out` that was made otherwise or is damaged is replaced, and so is an unfinished build.
+    The old dataset stays whole until all samples of the new one are drawn.
+
     Raises:
         UnmetError: the corpus cannot serve the recipe.
-        ValueError: `out` holds something else, or an unfinished build of something else.
+        ValueError: `out` holds something else, or, without `rebuild`, a dataset or an unfinished build that was made
+            otherwise; the message names what differs.
         CorpusError: a pack is damaged.
         WorkerError: a video kills the processes that look at it.
         OSError: `out` cannot be written; what is done is kept.
@@ -80,6 +86,7 @@ def build(
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed must be from 0 to 2^63 - 1, got {seed}")
     exclusions = list(exclusions)
+    tasks = {column.task for column in mixture.columns.values()}
     making = Making(
         kind="dataset",
         recipe=mixture.resolved,
@@ -87,12 +94,22 @@ def build(
         wording=dict(wording),
         corpus={"hash": corpus.hash, "path": corpus_path(out, corpus.path)},
         excluded=[read_manifest(path)["hash"] for path in exclusions],
-        versions=versions(column.task for column in mixture.columns.values()),
+        versions=versions(tasks) | code_versions(tasks),
     )
-    if (out / NAME).exists():
-        return _finished(out, making)
+    old = read_manifest(out) if (out / NAME).exists() else None
+    if old is not None:
+        if (fault := _fault(out, old, making)) is None:
+            leave_workshop(out)
+            return old
+        if not rebuild:
+            raise ValueError(f"{out} {fault}. Choose another --out, or replace it with --rebuild")
+        if f"{corpus.path}/".startswith(f"{out.resolve()}/"):
+            raise ValueError(f"{out} cannot be replaced: the corpus {corpus.path} is in it. Choose another --out")
     _check_plan(mixture, corpus)
-    with workshop(out, {"verb": "build"}) as folder, Ledger(folder, out, making, mixture.columns) as ledger:
+    with (
+        workshop(out, {"verb": "build"}, ours=old is not None) as folder,
+        Ledger(folder, out, making, mixture.columns, restart=rebuild) as ledger,
+    ):
         excluded = exclude(corpus.videos, exclusions)
         usable = array("I", (video for video in range(len(corpus.videos)) if video not in excluded))
         drafter = Drafter(corpus, mixture, wording, seed, usable)
@@ -105,9 +122,10 @@ def build(
             with Here(drafter) if workers == 1 and ray is None else start(drafter, workers, ray) as runner:
                 runner.check([corpus.path / MANIFEST, pack_file(corpus.path, shard_of(corpus.videos[0].content))])
                 admitted = _gate(runner, ledger, drafter, refusals, progress)
-                _fill(runner, ledger, drafter, admitted, progress)
+                _fill(runner, ledger, drafter, admitted, refusals, progress)
         except (ValueError, WorkerError) as error:
-            write_rejected(out, corpus, refusals())
+            if old is None:
+                write_rejected(out, corpus, refusals())
             if isinstance(error, UnmetError):
                 ledger.discard()
             raise
@@ -116,26 +134,24 @@ def build(
         def copied(done: int, total: int) -> None:
             progress(Progress("packs", done, total, ledger.rejects))
 
+        if old is not None:
+            remove_dataset(out, old)
         made = write_dataset(out, making, corpus, ledger, refusals, counts, copied)
         shutil.rmtree(folder)
     return made
 
 
-def _finished(out: Place, making: Making) -> Manifest:
-    """The manifest of a dataset that is there already. Raises ValueError unless it is what would be made, and whole."""
-    made = read_manifest(out)
+def _fault(out: Place, made: Manifest, making: Making) -> str | None:
+    """Say why the dataset `out` is not what `making` would make; None where it is, and is whole."""
     if differs := differences(made, making):
-        raise ValueError(f"{out} holds a dataset of other {', '.join(differs)}; choose another --out or delete it")
+        return f"holds a dataset that was made otherwise: {'; '.join(differs)}"
     there = [name for name in made["files"] if (out / name).is_file()]
     now = file_hashes(out, there)
     if altered := [name for name, digest in made["files"].items() if now.get(name) != digest]:
-        raise ValueError(
-            f"{out}: {', '.join(altered)} missing or altered since it was built; delete {out} to build anew"
-        )
-    if is_benchmark(made):
-        check_carried(out)
-    leave_workshop(out)
-    return made
+        return f"holds a dataset of which {', '.join(altered)} is missing or altered since it was built"
+    if is_benchmark(made) and (fault := carried_fault(out)):
+        return f"holds a benchmark whose frame packs are not whole: {fault}"
+    return None
 
 
 def _check_plan(mixture: Mixture, corpus: Corpus) -> None:
@@ -145,20 +161,23 @@ def _check_plan(mixture: Mixture, corpus: Corpus) -> None:
             f"{mixture.recipe.name} is a benchmark, whose slots are at equal times; those of {corpus.path} were moved "
             "by --plan snap. Index the videos with --plan uniform into another folder"
         )
+    problems = []
     for name, task in mixture.tasks.items():
         if corpus.plan["kind"] == "snap" and getattr(task, "even_clock", False):
-            raise UnmetError(
+            problems.append(
                 f"columns.{name} needs slots of equal length; those of {corpus.path} were moved by --plan snap. Leave "
                 f"the column out (--set columns.{name}.count=0), or index the videos with --plan uniform into another "
                 "folder"
             )
         slots, density = task.needs(mixture.knobs[name])
         if not any(frames % slots == 0 and frames >= slots * density for frames in corpus.slots):
-            raise UnmetError(
+            problems.append(
                 f"columns.{name} needs videos of {slots * density} frames, or more in steps of {slots}; those of "
                 f"{corpus.path} have {', '.join(map(str, corpus.slots[:3])) or 'none'}. Index them anew:\n"
                 f"  videossr index VIDEOS --out {corpus.path}-{slots * density} --frames {slots * density}"
             )
+    if problems:
+        raise UnmetError("\n".join(problems))
 
 
 def _gate(
@@ -190,7 +209,10 @@ def _gate(
         progress(Progress("gates", done, len(usable), ledger.rejects))
     if empty := [column for column, fit in admitted.items() if 1 not in fit]:
         counts = ", ".join(f"{reason} ({count})" for reason, count in reasons(refusals()).items())
-        raise UnmetError(f"no video is fit for {', '.join(empty)}. Rejected of {videos} videos: {counts}")
+        raise UnmetError(
+            f"no video is fit for {', '.join(empty)}. Rejected of {videos} videos: {counts}. "
+            f"{_way_out(dict.fromkeys(empty, 0), admitted)}"
+        )
     return admitted
 
 
@@ -199,6 +221,7 @@ def _fill(
     ledger: Ledger,
     drafter: Drafter,
     admitted: Mapping[str, bytearray],
+    refusals: Callable[[], Iterable[Refusal]],
     progress: Callable[[Progress], None],
 ) -> None:
     """Draw until every quota is met, in passes: each makes up for the draws that failed in those before it."""
@@ -221,8 +244,21 @@ def _fill(
         filled = ended
         turn += 1
     if short := {name: quota - filled.get(name, 0) for name, quota in quotas.items() if filled.get(name, 0) < quota}:
+        why = reasons(refusal for refusal in refusals() if refusal.column in short)
         told = ", ".join(f"{name} lacks {lack} of {quotas[name]}" for name, lack in short.items())
-        raise UnmetError(f"too few samples could be drawn: {told}. Add videos, or lower the counts (--limit)")
+        counts = ", ".join(f"{reason} ({count})" for reason, count in why.items())
+        raise UnmetError(
+            f"too few samples could be drawn: {told}. Rejected: {counts}. "
+            f"{_way_out({name: filled.get(name, 0) for name in short}, quotas)}"
+        )
+
+
+def _way_out(possible: Mapping[str, int], columns: Collection[str]) -> str:
+    """Say how to get a dataset where some of `columns` could be given this many samples only."""
+    if len(possible) == len(columns) and not any(possible.values()):
+        return "Add videos"
+    lower = " ".join(f"--set columns.{name}.count={count}" for name, count in possible.items())
+    return f"Add videos, or lower the counts: {lower}"
 
 
 def _died(drafter: Drafter, video: int, when: str) -> WorkerError:

@@ -11,12 +11,12 @@ from typing import Any
 import tomli_w
 
 from videossr.build import table
-from videossr.build.benchmark import carry, frozen_hash
+from videossr.build.benchmark import CARRIED, carry, frozen_hash
 from videossr.build.card import card
 from videossr.build.exclude import VIDEOS, video_row
 from videossr.build.ledger import REJECTED, Ledger, Refusal, reasons
-from videossr.build.manifest import Making, Manifest, content_hash, is_benchmark, write_manifest
-from videossr.store import Place, write_text
+from videossr.build.manifest import NAME, Making, Manifest, content_hash, is_benchmark, write_manifest
+from videossr.store import Place, remove_tree, write_text
 from videossr.video.corpus import Corpus
 
 
@@ -104,6 +104,17 @@ def _write_samples(out: Place, ledger: Ledger) -> dict[str, str]:
         ledger.add_file(name, files[name], part["id"][-1].as_py())
     remove_samples(out, len(files))
     return files
+
+
+def remove_dataset(out: Place, made: Manifest) -> None:
+    """Remove the files of a dataset, so that another can be written in its place. Nothing else in the folder goes.
+
+    The frame packs of a benchmark go first and the manifest last: what is left by a kill is still a damaged dataset.
+    """
+    if is_benchmark(made):
+        remove_tree(out / CARRIED)
+    for name in (*made["files"], "README.md", NAME):
+        (out / name).unlink(missing_ok=True)
 
 
 def remove_samples(out: Place, number: int) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from cyclopts import App
 
 import videossr
+from videossr.cli.streams import prepare_streams
 from videossr.threads import limit_threads
 from videossr.workers import WorkerError
 
@@ -29,7 +30,8 @@ VERBS = {
 app = App(
     name="videossr",
     help="Questions with proven answers from any folder of unlabelled videos.",
-    help_epilogue="Start with: videossr index demo/videos --out demo/corpus",
+    help_epilogue="Start with: videossr index demo/videos --out demo/corpus\n\n"
+    "Exit status: 0 done, 1 done and something does not hold, 2 could not be done, 130 stopped by Ctrl-C.",
     version=videossr.__version__,
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
@@ -39,10 +41,12 @@ for order, (verb, purpose) in enumerate(VERBS.items()):
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Entry point; `words` are those of the command line by default.
+    """Run the command; `words` are those of the command line by default.
 
-    Exit status 0: done; 1: done, and something does not hold; 2: could not be done; 130: stopped by Ctrl-C.
+    Exit status 0: done; 1: done, and something does not hold; 2: could not be done; 130: stopped by Ctrl-C. See
+    docs/scripts.md.
     """
+    prepare_streams()
     words = sys.argv[1:] if words is None else words
     limit_threads(os.environ)
     try:

@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 from rich.table import Table
 
 from videossr.build import recipe as recipes
-from videossr.build.manifest import is_benchmark
+from videossr.build.manifest import NAME, is_benchmark, read_manifest
 from videossr.build.run import Progress, build
 from videossr.cli.console import Bar, console
 from videossr.config import assignments
@@ -43,6 +43,7 @@ def command(
     per_column: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     exclude: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = (),
+    rebuild: Annotated[bool, Parameter(negative="")] = False,
     wording: Path | None = None,
     overrides: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
     workers: Annotated[int, Parameter(validator=Number(gte=1))] = CORES,
@@ -61,6 +62,7 @@ def command(
         per_column: Samples of every column, instead of the recipe's counts.
         limit: Scale the recipe down to this many samples.
         exclude: Datasets to keep apart from: none of their videos is used, nor one that looks like them.
+        rebuild: Replace a dataset in `out` that was made otherwise, or an unfinished build.
         wording: TOML file whose texts replace those of the package.
         overrides: A key of the recipe and its value, such as `columns.jigsaw/6.count=100`. May be repeated.
         workers: Processes.
@@ -69,11 +71,17 @@ def command(
     mixture = recipes.load(recipe, assignments(overrides), profile=profile)
     if per_column is not None:
         mixture = mixture.per_column(per_column)
+    whole = sum(column.count for column in mixture.columns.values())
     if limit is not None:
         mixture = mixture.limited(limit)
     opened = Corpus(corpus)
     total, videos = sum(column.count for column in mixture.columns.values()), len(opened)
     with Bar() as bar:
+        if limit is not None and limit > whole:
+            bar.say(
+                f"--limit {limit} changes nothing: {mixture.recipe.name} has {whole} samples in all. For more: "
+                "--per-column N, or --set columns.NAME.count=N"
+            )
         if total > MANY * videos:
             bar.say(
                 f"{total} samples of {videos} videos: one video serves {total // max(1, videos)} and more; see --limit"
@@ -85,16 +93,23 @@ def command(
                 f"show, and are used as they are; to have more: videossr index VIDEOS --out NEW --max-pixels {most}"
             )
 
+        worked = False
+
         def show(state: Progress) -> None:
+            nonlocal worked
+            worked = True
             bar.show(state.phase, state.done, state.total, f"{state.rejected} rejections")
 
+        target = place(out)
+        before = read_manifest(target) if (target / NAME).exists() else None
         manifest = build(
             mixture,
             opened,
-            place(out),
+            target,
             wording=load_wording(wording),
             seed=seed,
             exclusions=[place(dataset) for dataset in exclude],
+            rebuild=rebuild,
             workers=workers,
             ray=ray,
             progress=show,
@@ -105,6 +120,8 @@ def command(
     console.print(summary)
     for reason, count in sorted(manifest["rejected"].items(), key=lambda item: (-item[1], item[0])):
         console.print(f"  rejected, {reason}: {count}")
+    if manifest == before and not worked:
+        console.print(f"{out} was complete already, made of the same recipe, code and corpus: nothing was built")
     frozen = is_benchmark(manifest)
     console.print(
         f"{manifest['samples']} samples of {manifest['videos']} videos in {out} "

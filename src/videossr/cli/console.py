@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -91,7 +92,21 @@ class Bar:
 
     def say(self, text: str) -> None:
         """A line above the bar."""
-        self._progress.console.print(text)
+        self._progress.console.print(text, soft_wrap=True)
+
+
+def output_file(path: Path, example: str) -> Path:
+    """Check, before any work is done, that a file can be written, and make the folder that it lies in.
+
+    Raises ValueError for a folder, naming the file `example` in it, and where something else stands in the way.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: name a file, such as {path / example}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ValueError(f"{path}: {path.parent} is not a folder") from error
+    return path
 
 
 def safe(text: str, most: int = 200) -> str:

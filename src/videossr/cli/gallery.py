@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from videossr.cli.console import Bar, console
+from videossr.cli.console import Bar, console, output_file
 from videossr.dataset import VideoSSRDataset
 from videossr.report.gallery import Card, write_gallery
 
@@ -39,6 +39,7 @@ def command(
         only: Show these samples instead; the start of an id will do.
         thumb_height: Height of the frames on the page, in pixels.
     """
+    output_file(out, "gallery.html")
     opened = VideoSSRDataset(dataset, corpus=corpus)
     chosen = [opened.find(text) for text in only] if only else _some_of_each(opened, per_column)
     where = f" --corpus {shlex.quote(corpus)}" if corpus else ""
@@ -58,7 +59,6 @@ def command(
         "dataset": opened.manifest["hash"][:12],
         "corpus": opened.manifest["corpus"]["hash"][:12],
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
     with Bar() as bar:
         write_gallery(
             cards(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,18 +11,21 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from videossr.bench.runs import read_run
-from videossr.cli.console import Bar, console, safe
+from videossr.bench.runs import CONFIG, is_run, read_run
+from videossr.cli.console import Bar, console, output_file, safe
 from videossr.questions import Questions, open_questions
 from videossr.report import training_table
 from videossr.report.benchmark import write_report
 from videossr.report.formats import as_json, comma_separated, markdown
 from videossr.report.table import Benchmark, gather
 from videossr.report.training import write_training
-from videossr.store import place, write_text
+from videossr.store import is_local, place, write_text
 from videossr.train.runs import is_training, read_train_run
 
 app = App(name="report", help_epilogue="Example: videossr report demo/runs/chance --out demo/report.html")
+
+_LISTED = 4
+"""Folders that a message names."""
 
 TEXTS = {"md": markdown, "csv": comma_separated, "json": as_json}
 TRAINING = {"md": training_table.markdown, "csv": training_table.comma_separated, "json": training_table.as_json}
@@ -43,7 +47,7 @@ def command(
     """Report runs, finished or not: of benchmarks their scores and answers, of training its curves and samples.
 
     Args:
-        run: Folder of a run.
+        run: Folder of a run, or one with runs in it.
         runs: More of them, of the same kind; benchmark runs of other questions get tables of their own.
         out: The page, or the file of another format; those are printed without it.
         format: A page, or the tables as Markdown or CSV, or all figures as JSON; of training, CSV has the steps.
@@ -55,12 +59,14 @@ def command(
     """
     if out is None and format == "html":
         raise ValueError("a page needs a file: name one with --out report.html, or choose --format md")
-    folders = (run, *runs)
+    if out is not None:
+        output_file(out, f"report.{format}")
+    folders = [found for folder in (run, *runs) for found in runs_in(folder)]
     training = [folder for folder in folders if is_training(folder)]
     if training:
         if other := [folder for folder in folders if folder not in training]:
             raise ValueError(
-                f"{safe(training[0])} is a training run, and {safe(other[0])} is none: report them one after the other"
+                f"of training: {_listed(training)}; not of training: {_listed(other)}; report them one after the other"
             )
         if paper or questions or corpus:
             raise ValueError("--paper, --questions and --corpus are for benchmark runs, not for training")
@@ -68,9 +74,8 @@ def command(
         return
     found = gather([read_run(folder) for folder in folders], paper=paper)
     if out is None:
-        sys.stdout.write(TEXTS[format](found))
+        console.out(TEXTS[format](found), end="", highlight=False)
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
     if format == "html":
         with Bar() as bar:
             write_report(
@@ -86,12 +91,33 @@ def command(
     console.print(f"{sum(len(each.runs) for each in found)} runs in {out}")
 
 
+def runs_in(folder: str) -> list[str]:
+    """Find the runs that a word names: the folder where it is one, else those in it and in the folders below, by name.
+
+    A folder in which there is none is given back as it is: what reads it says what is wrong.
+    """
+    where = place(folder)
+    if not is_local(where) or (where / CONFIG).exists() or not where.is_dir():
+        return [folder]
+    found: list[str] = []
+    for inner, folders, files in os.walk(where):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if CONFIG in files:
+            folders.clear()
+            if is_training(inner) or is_run(inner):
+                found.append(inner)
+    return found or [folder]
+
+
+def _listed(folders: Sequence[str]) -> str:
+    return ", ".join(safe(folder) for folder in folders[:_LISTED]) + (", …" if len(folders) > _LISTED else "")
+
+
 def _training(folders: Sequence[str], out: Path | None, format: str, items: int) -> None:
     found = [read_train_run(folder) for folder in folders]
     if out is None:
-        sys.stdout.write(TRAINING[format](found))
+        console.out(TRAINING[format](found), end="", highlight=False)
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
     if format == "html":
         write_training(found, out, items)
     else:

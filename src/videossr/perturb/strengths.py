@@ -28,8 +28,13 @@ class Strengths:
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        for name in ("noise", "zoom_in", "zoom_out", "holds"):
-            least, most = getattr(self, name)
-            if least > most:
-                raise ValueError(f"{name}: the least, {least}, is more than the most, {most}")
+        """Of each pair in `strengths`, the first is the least and the second the most."""
+        pairs = {name: getattr(self, name) for name in ("noise", "zoom_in", "zoom_out", "holds")}
+        problems = [
+            f"{name}: the least, {least}, is more than the most, {most}"
+            for name, (least, most) in pairs.items()
+            if least > most
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
         return self

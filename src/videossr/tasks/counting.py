@@ -95,16 +95,19 @@ class CountingKnobs:
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for name in self.shapes:
-            if name not in SHAPES:
-                raise ValueError(f"shapes has no {name!r}{suggest(name, SHAPES)}")
+        """Each shape is named once; `size_min` <= `size_max`, `color_min` <= `color_max`.
+
+        `frames` hold all slots that show a shape, `min_gap` apart; the largest shapes of a merged group fit a square
+        frame. The message says by how much they do not.
+        """
+        problems = [f"shapes has no {name!r}{suggest(name, SHAPES)}" for name in self.shapes if name not in SHAPES]
         if len(set(self.shapes)) < len(self.shapes):
-            raise ValueError(f"shapes names one twice: {', '.join(self.shapes)}")
+            problems.append(f"shapes names one twice: {', '.join(self.shapes)}")
         if self.size_min > self.size_max or self.color_min > self.color_max:
-            raise ValueError("size_min and color_min must not be above size_max and color_max")
+            problems.append("size_min and color_min must not be above size_max and color_max")
         needed = (self.slots_max - 1) * (self.min_gap + 1) + 1 + (len(self.shapes) - 1) * self.slots_max
         if self.frames < needed:
-            raise ValueError(
+            problems.append(
                 f"{len(self.shapes)} shapes on {self.slots_max} slots more than {self.min_gap} apart need {needed} "
                 f"frames, got {self.frames}: raise frames, or lower slots_max or min_gap"
             )
@@ -114,10 +117,12 @@ class CountingKnobs:
         filled = most * math.pi / 4 * (self.size_max + spacing) ** 2
         room = ROOM * (1 - 2 * self.margin) ** 2
         if filled > room:
-            raise ValueError(
+            problems.append(
                 f"{most} shapes of size_max {self.size_max} and spacing {spacing:.3f} fill {filled:.2f} of a square "
                 f"frame, more than {room:.2f}: lower size_max, spacing, margin or instances_max"
             )
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
 

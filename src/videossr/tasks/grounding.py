@@ -35,7 +35,7 @@ Perturbation = Literal[
 class GroundingKnobs:
     """Knobs of anomaly grounding; defaults are the paper's."""
 
-    perturbation: Perturbation
+    perturbation: Annotated[Perturbation, Field(description="how the segment is altered")]
     frames: Annotated[int, Field(ge=4, le=4096, description="slots shown")] = 48
     length: Annotated[tuple[int, int], Field(description="slots of the segment, least and most, both reachable")] = (
         8,
@@ -48,11 +48,15 @@ class GroundingKnobs:
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        """`length` is 4 <= least <= most < `frames`; a shuffle needs least > 2 * `strengths.shift`."""
         shortest, longest = self.length
+        problems = []
         if not 4 <= shortest <= longest < self.frames:
-            raise ValueError(f"length {self.length}: need 4 <= least <= most < frames, which is {self.frames}")
+            problems.append(f"length {self.length}: need 4 <= least <= most < frames, which is {self.frames}")
         if self.perturbation == "shuffle" and shortest <= 2 * self.strengths.shift:
-            raise ValueError(f"shuffle: segments of {shortest} slots cannot move their ends by {self.strengths.shift}")
+            problems.append(f"shuffle: segments of {shortest} slots cannot move their ends by {self.strengths.shift}")
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
     @property

@@ -37,6 +37,7 @@ class JigsawKnobs:
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        """A piece keeps two frames at least: `frames` // `pieces` - `gap` >= 2."""
         if self.piece_frames < 2:
             raise ValueError(
                 f"{self.frames} frames in {self.pieces} pieces with a gap of {self.gap} leave no frame pair"

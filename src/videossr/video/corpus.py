@@ -13,8 +13,9 @@ from __future__ import annotations
 import bisect
 import hashlib
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, overload
 
@@ -23,11 +24,16 @@ from typing_extensions import TypedDict
 
 from videossr.question import Frames
 from videossr.sample import VideoKey
-from videossr.store import Place, place
+from videossr.store import Place, is_local, place
 from videossr.video import jpeg
 from videossr.video.pack import FORMAT, CorpusError, Entry, Pack, shard_of
+from videossr.video.scan import EXTENSIONS
 
 MANIFEST = "manifest.json"
+
+
+_LOOKED_AT = 10_000
+"""Files in a folder among which videos are looked for."""
 
 
 class ShardTable(TypedDict):
@@ -81,7 +87,7 @@ class Corpus:
                 raise CorpusError(
                     f"{path} is not complete: run the same `videossr index … --out {path}` again"
                 ) from error
-            raise CorpusError(f"{path} is no corpus: make one with `videossr index DIR --out {path}`") from error
+            raise CorpusError(_no_corpus(path)) from error
         except CorpusError:
             raise
         except ValidationError as error:
@@ -178,6 +184,20 @@ class Corpus:
     def verify(self, key: VideoKey) -> None:
         """Hash the JPEGs of a video. Raises CorpusError when they are not those that were indexed."""
         self.pack(shard_of(key.content)).jpegs(self.entry(key))
+
+
+def _no_corpus(path: Place) -> str:
+    """Say how to make a corpus where `path` is none; never in a folder that holds something already."""
+    if not is_local(path) or not path.exists():
+        return f"{path} is no corpus: make one with `videossr index VIDEOS --out {path}`"
+    inside = islice(path.rglob("*"), _LOOKED_AT)
+    if any(file.suffix.lower() in EXTENSIONS for file in (path, *inside)):
+        what = "a video" if path.is_file() else "a folder of videos"
+        return (
+            f"{path} is no corpus, but {what}: make one with `videossr index {shlex.quote(str(path))} --out CORPUS` "
+            "and name CORPUS instead"
+        )
+    return f"{path} is no corpus: make one in a new folder with `videossr index VIDEOS --out CORPUS`"
 
 
 class Videos(Sequence[Entry]):

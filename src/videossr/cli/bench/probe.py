@@ -16,7 +16,7 @@ from videossr.bench.probe import NAME, Figures, Probe, Tally, analyse
 from videossr.bench.run import Progress, run
 from videossr.bench.runs import Run
 from videossr.bench.score import Estimate
-from videossr.cli.console import Bar, console, safe
+from videossr.cli.console import Bar, console, output_file, safe
 from videossr.config import assignments
 from videossr.models.base import Decoding, model_spec
 from videossr.questions import open_questions
@@ -83,6 +83,8 @@ def command(
     opened = open_questions(questions, corpus=corpus, source=source)
     if recipe and recipe.suffix != ".toml":
         raise ValueError(f"--recipe {recipe}: the name of a recipe ends in .toml")
+    if recipe:
+        output_file(recipe, "half.toml")
     made_by = halfway.recipe_of(opened) if recipe else None
     decoding = Decoding(n=n, temperature=temperature, top_p=top_p, top_k=top_k, max_tokens=max_tokens, seed=seed)
     with Bar() as bar:

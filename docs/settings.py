@@ -1,0 +1,111 @@
+"""Write the settings of recipes and tasks, with their bounds, into docs/recipes.md: `python docs/settings.py`.
+
+The tables come from the pydantic models that check a recipe, so they say what is really accepted. A test fails where
+docs/recipes.md is not what this writes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from videossr.build.recipe import Column, Recipe
+from videossr.tasks.counting import Counting
+from videossr.tasks.grounding import Grounding
+from videossr.tasks.jigsaw import Jigsaw
+
+PAGE = Path(__file__).with_name("recipes.md")
+BEGIN, END = "<!-- settings: written by docs/settings.py -->\n", "<!-- end of settings -->\n"
+
+PARTS: Mapping[str, type] = {
+    "Recipe": Recipe,
+    "Column: `[columns.NAME]`": Column,
+    "Task `grounding`": Grounding.Knobs,
+    "Task `counting`": Counting.Knobs,
+    "Task `jigsaw`": Jigsaw.Knobs,
+}
+
+UNITS = {"number": "a number", "integer": "a whole number", "string": "text", "boolean": "true or false"}
+
+Schema = Mapping[str, Any]
+
+
+def page(text: str) -> str:
+    """Replace what stands between `BEGIN` and `END` in a page by the tables of today."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return before + BEGIN + "\n" + "\n".join(section(*part) for part in PARTS.items()) + "\n" + END + after
+
+
+def section(title: str, kind: type) -> str:
+    """Render the settings of one pydantic dataclass as a Markdown section."""
+    schema = TypeAdapter(kind).json_schema()
+    lines = [f"### {title}", "", "| key | values | default | meaning |", "|---|---|---|---|"]
+    lines += (f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows(schema, schema, ""))
+    lines += (f"\n{rule}" for rule in rules(kind))
+    return "\n".join(lines) + "\n"
+
+
+def rows(schema: Schema, whole: Schema, prefix: str) -> Iterator[tuple[str, str, str, str]]:
+    """Yield key, values, default and meaning of each setting: the required ones first, tables within last."""
+    required = schema.get("required", ())
+    fields = [(name, field, resolved(field, whole)) for name, field in schema["properties"].items()]
+    for name, field, inner in sorted(fields, key=lambda each: ("properties" in each[2], each[0] not in required)):
+        if "properties" in inner:
+            yield from rows(inner, whole, f"{prefix}{name}.")
+            continue
+        default = "required" if name in required else f"`{json.dumps(field.get('default', {}), ensure_ascii=False)}`"
+        yield f"`{prefix}{name}`", values(inner), default, field.get("description", "")
+
+
+def resolved(field: Schema, whole: Schema) -> Schema:
+    """Follow a reference to another part of the schema."""
+    found: Schema = whole["$defs"][field["$ref"].rpartition("/")[2]] if "$ref" in field else field
+    return found
+
+
+def values(field: Schema) -> str:
+    """Say which values a setting takes."""
+    if "enum" in field:
+        return " ".join(f"`{value}`" for value in field["enum"])
+    if "prefixItems" in field:
+        first, *others = (values(item) for item in field["prefixItems"])
+        return f"{len(others) + 1} values, each {first}" if {first} >= set(others) else ", ".join([first, *others])
+    if field["type"] == "array":
+        least = f", {field['minItems']} or more" if "minItems" in field else ""
+        return f"a list of {values(field['items']).removeprefix('a ')}{least}"
+    if field["type"] == "object":
+        return "a table"
+    return UNITS[field["type"]] + bounds(field)
+
+
+def bounds(field: Schema) -> str:
+    """Say how small and how large a number may be."""
+    low, above = field.get("minimum"), field.get("exclusiveMinimum")
+    high, below = field.get("maximum"), field.get("exclusiveMaximum")
+    if low is not None and high is not None:
+        return f" from {low} to {high}"
+    words = [
+        f"{words} {value}"
+        for words, value in (("at least", low), ("above", above), ("at most", high), ("below", below))
+        if value is not None
+    ]
+    return " " + " and ".join(words) if words else ""
+
+
+def rules(kind: type) -> Iterator[str]:
+    """Yield what must hold between several settings: the docstrings of the validators of a model and of its parts."""
+    for validator in vars(kind)["__pydantic_decorators__"].model_validators.values():
+        yield re.sub(r"\s+", " ", validator.func.__doc__).strip()
+    for field in vars(kind)["__pydantic_fields__"].values():
+        if hasattr(field.annotation, "__pydantic_decorators__"):
+            yield from rules(field.annotation)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")

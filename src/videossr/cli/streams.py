@@ -1,0 +1,57 @@
+"""The streams of the command: no sign that cannot be shown and no reader that has gone may end the work.
+
+Exercised by `PYTHONIOENCODING=ascii videossr --help | head -1`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+def prepare_streams() -> None:
+    r"""Make standard output and standard error safe to write to, where they are those of the process.
+
+    What an encoding lacks is written as an escape such as ``\u2026``. When the reader of a pipe has gone, as behind
+    `| head`, what follows is thrown away and the work goes on, so that the exit status is that of the work. Streams
+    that the caller has put in their place, such as those of a test, are left as they are.
+    """
+    sys.stdout = _prepared(sys.stdout, sys.__stdout__)
+    sys.stderr = _prepared(sys.stderr, sys.__stderr__)
+
+
+def _prepared(stream: TextIO | None, original: TextIO | None) -> TextIO:
+    if stream is None:  # it was closed when the process began
+        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 (it is open as long as the process)
+    if stream is not original or not isinstance(stream, io.TextIOWrapper):
+        return stream
+    stream.flush()
+    raw = _Output(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
+class _Output(io.FileIO):
+    """A file descriptor that takes everything once its reader has gone."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write bytes. Raises OSError once where they cannot be written, as on a full disk, and is silent from then."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, self.fileno())
+            os.close(nothing)
+            if isinstance(error, BrokenPipeError):
+                return memoryview(data).nbytes
+            raise

@@ -70,7 +70,8 @@ def _entry(source: Pack, content: str) -> Entry:
 
 def _holds(path: Place, entries: Sequence[Entry], rejected: Sequence[Rejection]) -> bool:
     """Whether a pack is whole and holds just these videos, under these names, and records just these rejections."""
-    named = {str(row.content): row.path for row in (*entries, *rejected)}
+    rows: list[Entry | Rejection] = [*entries, *rejected]
+    named = {str(row.content): row.path for row in rows}
     try:
         found = Pack(path)
         told = found.hash, found.paths, found.rejected

@@ -56,7 +56,7 @@ def subset(
         source = corpus.open(shard)
         entries = [_entry(source, content) for content in wanted[shard]]
         if shard not in there or not _holds(pack_file(out, shard), entries, recorded[shard]):
-            pack.write(pack_file(out, shard), ((entry, source.jpegs(entry)) for entry in entries), recorded[shard])
+            pack.write(pack_file(out, shard), ((entry, source.pieces(entry)) for entry in entries), recorded[shard])
         progress(done, len(shards))
     return complete(out, corpus.plan, [], corpus.manifest["versions"])
 

@@ -143,7 +143,7 @@ BUILD = "build smoke --corpus demo/corpus --out NEW"
         ("build smok --corpus demo/corpus --out NEW", ["'smok'", "did you mean 'smoke'?"]),
         ("build none.toml --corpus demo/corpus --out NEW", ["none.toml"]),
         ("build bad.toml --corpus demo/corpus --out NEW", ["bad.toml", "not valid TOML"]),
-        ("build smoke --corpus nowhere --out NEW", ["nowhere is no corpus", "videossr index DIR --out nowhere"]),
+        ("build smoke --corpus nowhere --out NEW", ["nowhere is no corpus", "videossr index VIDEOS --out nowhere"]),
         ("build smoke --corpus demo/videos/bikes.mp4 --out NEW", ["bikes.mp4 is no corpus"]),
         (
             "build smoke --corpus demo/corpus --out odd",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import videossr
 from tests.build.conftest import JIGSAW, MIRROR, SLOTS, SWAP, Make, indexed, picture, write
 from videossr.cli import main
 from videossr.video.corpus import Corpus
@@ -126,6 +129,25 @@ def test_a_page_is_not_written_over_a_folder(run: Run, tmp_path: Path) -> None:
     assert status == 2
     assert "recipe.toml is a folder" in err
     assert not (tmp_path / "runs/probe").exists()
+
+
+@pytest.mark.usefixtures("runs")
+def test_results_are_printed_where_utf_8_is_not_known(tmp_path: Path) -> None:
+    """The dagger of the paper's rows, and the name of a file."""
+    write(tmp_path / "named/k\u00f6ln.mp4", picture(60))
+    indexed(tmp_path / "named")
+    ascii_only = {"PYTHONPATH": str(Path(videossr.__file__).parents[1]), "PYTHONIOENCODING": "ascii", "COLUMNS": "200"}
+    for line, said in {
+        "bench score runs/of/chance --paper": r"\u2020 as the paper prints it",
+        "corpus info named-corpus --videos": r"k\xf6ln.mp4",
+    }.items():
+        done = subprocess.run(
+            [sys.executable, "-m", "videossr.cli", *line.split()],
+            cwd=tmp_path, env=os.environ | ascii_only, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert said in done.stdout
+        assert done.stdout.isascii()
 
 
 @pytest.mark.usefixtures("runs")

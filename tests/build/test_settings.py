@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.build.conftest import MIRROR, SLOTS, Make
+from tests.build.conftest import KNOBS, SLOTS, Make
 from videossr.build import recipe
 from videossr.config import parse
 from videossr.tasks.counting import CountingKnobs
@@ -106,7 +106,7 @@ def test_rules_between_settings_are_told_together() -> None:
 
 def test_all_columns_that_a_corpus_cannot_serve_are_told(made: Corpus, make: Make) -> None:
     columns = {
-        name: ({**MIRROR, "knobs": {**MIRROR["knobs"], "frames": frames}}, 1)
+        name: ({"task": "grounding", "knobs": {**KNOBS, "perturbation": "mirror", "frames": frames}}, 1)
         for name, frames in (("twice", 2 * SLOTS), ("fits", SLOTS), ("thrice", 3 * SLOTS))
     }
     with pytest.raises(ValueError, match=r"columns\.twice needs videos of 32 frames") as refused:

@@ -59,6 +59,7 @@ PUBLIC = [
     "Video",
     "VideoKey",
     "VideoSSRDataset",
+    "collate",
     "compute_score",
     # `render` is not here: the name would be the module as soon as anything has imported that.
 ]

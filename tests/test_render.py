@@ -118,5 +118,8 @@ def test_a_wording_that_cannot_be_filled_in_is_named(corpus: Corpus) -> None:
     wording["jigsaw"]["prompt"] = "{clips} {stray}"
     odd = replace(drafter(corpus), wording=wording)
     index = next(i for i, entry in enumerate(corpus.videos) if entry.path == "bikes.mp4")
-    with pytest.raises(ValueError, match="wording of jigsaw cannot be filled in: KeyError"):
+    with pytest.raises(
+        ValueError,
+        match=r"'jigsaw' .* failed in question, sample \w+ with this wording .*: KeyError: 'stray' .*bikes\.mp4",
+    ):
         odd.draw([Job(index, "jigsaw", 0)])

@@ -23,6 +23,7 @@ _HOME = {
     "Video": "videossr.tasks.base",
     "VideoKey": "videossr.sample",
     "VideoSSRDataset": "videossr.dataset",
+    "collate": "videossr.dataset",
     "compute_score": "videossr.rewards",
 }
 

@@ -19,6 +19,8 @@ class Clock:
     `times_ms` (T,) starts at 0 and increases strictly; `end_ms` is when the last slot stops being shown.
 
     >>> clock = Clock((0, 500, 1250), 2000)
+    >>> clock
+    Clock(3 slots of 0.5 to 0.75 s, 2 s)
     >>> clock.span(1, 2)
     (0.5, 2.0)
 
@@ -38,6 +40,12 @@ class Clock:
 
     def __len__(self) -> int:
         return len(self.times_ms)
+
+    def __repr__(self) -> str:
+        steps = [after - now for now, after in pairwise((*self.times_ms, self.end_ms))]
+        even = max(steps) - min(steps) <= 1
+        length = f"{self.end_ms / len(steps) / 1000:.4g}" if even else f"{min(steps) / 1000:g} to {max(steps) / 1000:g}"
+        return f"Clock({len(steps)} slots of {length} s, {self.end_ms / 1000:g} s)"
 
     def span(self, first: int, last: int) -> tuple[float, float]:
         """Seconds from the start of slot `first` to the end of slot `last` (both inclusive)."""

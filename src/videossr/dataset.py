@@ -2,30 +2,36 @@
 
 >>> dataset = VideoSSRDataset("demo/dataset")  # doctest: +SKIP
 >>> dataset[0].question.prompt, dataset[0].clips[0].frames.shape  # doctest: +SKIP
+>>> torch.utils.data.DataLoader(dataset, batch_size=4, num_workers=2)  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from typing_extensions import TypedDict
 
 from videossr.build import table
 from videossr.build.manifest import corpus_place, is_benchmark, read_manifest
 from videossr.clock import Clock
-from videossr.question import VIDEO, Clip, Question, Truth
+from videossr.question import VIDEO, Clip, Frames, Message, Question, Truth, VideoMetadata
 from videossr.render import pixel_hash, render
 from videossr.rewards import Scores
 from videossr.sample import Sample, VideoKey
 from videossr.store import Place, file_hash, is_local, place
-from videossr.tasks.base import TASKS
+from videossr.tasks.base import open_task
 from videossr.video.corpus import Corpus
 from videossr.video.pack import CorpusError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -37,9 +43,72 @@ class Item:
     sample: Sample
     truth: Truth
 
+    def __repr__(self) -> str:
+        clips = "".join(f"\n  {clip}" for clip in self.clips)
+        return f"Item {self.sample.column}\n  {self.question}{clips}"
+
+    @property
+    def messages(self) -> list[Message]:
+        """The question as a conversation with the frames in it.
+
+        For ``processor.apply_chat_template(item.messages, tokenize=True, …)`` of transformers.
+        """
+        return self.question.messages(self.clips)
+
+    @property
+    def videos(self) -> list[Frames]:
+        """The frames (T, H, W, 3) uint8 RGB of each clip, in order: `videos` of a processor of transformers."""
+        return [clip.frames for clip in self.clips]
+
+    @property
+    def video_metadata(self) -> list[VideoMetadata]:
+        """When the frames of each clip are shown: `video_metadata` of a processor, with ``do_sample_frames=False``."""
+        return [clip.video_metadata for clip in self.clips]
+
+
+class Batch(TypedDict):
+    """What `collate` makes of items: one entry for each item in every list.
+
+    Attributes:
+        id, column, data_source, answer: of each question.
+        messages: its conversation, each clip as a part without frames, see `Question.messages`.
+        videos: its clips, uint8 RGB (T, 3, H, W); T, H and W differ from clip to clip.
+        video_metadata: when the frames of each clip are shown.
+    """
+
+    id: list[str]
+    column: list[str]
+    data_source: list[str]
+    answer: list[str]
+    messages: list[list[Message]]
+    videos: list[list[Tensor]]
+    video_metadata: list[list[VideoMetadata]]
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Make a batch of items, for `collate_fn` of a `torch.utils.data.DataLoader`.
+
+    Frames become tensors of torch without being copied, so that workers hand them over in shared memory. A
+    `DataLoader` without a `collate_fn` calls this too.
+    """
+    from torch import from_numpy  # only who loads batches needs torch
+
+    return Batch(
+        id=[item.question.id for item in items],
+        column=[item.sample.column for item in items],
+        data_source=[item.question.data_source for item in items],
+        answer=[item.question.answer for item in items],
+        messages=[item.question.messages() for item in items],
+        videos=[[from_numpy(frames).permute(0, 3, 1, 2) for frames in item.videos] for item in items],
+        video_metadata=[item.video_metadata for item in items],
+    )
+
 
 class VideoSSRDataset:
-    """Map-style: `len` and `[i]`; works as the dataset of a `torch.utils.data.DataLoader`, in any number of processes.
+    """Map-style: `len`, `[i]`, slices; the dataset of a `torch.utils.data.DataLoader`, in any number of processes.
+
+    `dataset[3]` renders one `Item`; `dataset[2:5]` gives a view whose items are rendered when they are asked for;
+    `dataset["id"]` gives that column of the table as a list.
 
     Args:
         path: a folder that `videossr build` wrote, or the address of one (`s3://…`).
@@ -85,6 +154,11 @@ class VideoSSRDataset:
     def __len__(self) -> int:
         return self.manifest["samples"]
 
+    def __repr__(self) -> str:
+        recipe, videos = self.manifest["recipe"]["name"], self.manifest["videos"]
+        columns = ", ".join(f"{name} {column['samples']}" for name, column in self.manifest["columns"].items())
+        return f"VideoSSRDataset({str(self.path)!r}, {recipe}: {len(self)} samples of {videos} videos; {columns})"
+
     def row(self, index: SupportsIndex) -> dict[str, Any]:
         """One row of the table, as the Parquet files hold it. Raises IndexError."""
         at = operator.index(index)
@@ -118,22 +192,47 @@ class VideoSSRDataset:
     def difficulty(self, index: SupportsIndex) -> Mapping[str, float | str]:
         """What makes it hard, see `videossr.tasks.base.Task.difficulty`."""
         sample = self.sample(index)
-        return TASKS.get(sample.task)().difficulty(sample)
+        return open_task(sample.task).difficulty(sample)
 
     def truth(self, index: SupportsIndex) -> Truth:
         """What the answer rests on."""
         sample = self.sample(index)
-        return TASKS.get(sample.task)().truth(sample)
+        return open_task(sample.task).truth(sample)
 
     def score(self, index: SupportsIndex, answer: str) -> Scores:
         sample = self.sample(index)
-        return TASKS.get(sample.task)().score(answer, sample)
+        return open_task(sample.task).score(answer, sample)
 
-    def __getitem__(self, index: SupportsIndex) -> Item:
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Items: ...
+
+    @overload
+    def __getitem__(self, index: str) -> list[Any]: ...
+
+    def __getitem__(self, index: SupportsIndex | slice | str) -> Item | Items | list[Any]:
+        """One item, a view of several, or a column of the table by its name. Raises IndexError or KeyError."""
+        if isinstance(index, slice):
+            return Items(self, range(len(self))[index])
+        if isinstance(index, str):
+            if index not in table.SCHEMA.names:
+                raise KeyError(
+                    f"{self.path} has no column {index!r}, but {', '.join(table.SCHEMA.names)}; the index of a sample "
+                    "by its id is dataset.find(id)"
+                )
+            values: list[Any] = self.rows[index].to_pylist()
+            return values
+        _teach_torch()
         row = self.row(index)
         sample = table.to_sample(row)
-        truth = TASKS.get(sample.task)().truth(sample)
+        truth = open_task(sample.task).truth(sample)
         return Item(_question(row), render(self.corpus, sample), sample, truth)
+
+    def __iter__(self) -> Iterator[Item]:
+        """Render one item after the other."""
+        return (self[index] for index in range(len(self)))
 
     def repeats(self, index: SupportsIndex) -> bool:
         """Whether rendering gives the pixels that were hashed when the dataset was built."""
@@ -151,6 +250,54 @@ class VideoSSRDataset:
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "rows"}
+
+
+class Items(Sequence[Item]):
+    """Some items of a dataset in order, each rendered when it is asked for: what a slice of a dataset gives.
+
+    Attributes:
+        dataset: that the items are of.
+        indices: their places in it.
+    """
+
+    def __init__(self, dataset: VideoSSRDataset, indices: range) -> None:
+        self.dataset = dataset
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __repr__(self) -> str:
+        return f"{len(self)} items {self.indices} of {self.dataset}"
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Items: ...
+
+    @overload
+    def __getitem__(self, index: str) -> list[Any]: ...
+
+    def __getitem__(self, index: SupportsIndex | slice | str) -> Item | Items | list[Any]:
+        """As of the dataset itself."""
+        if isinstance(index, slice):
+            return Items(self.dataset, self.indices[index])
+        if isinstance(index, str):
+            values = self.dataset[index]
+            return [values[at] for at in self.indices]
+        return self.dataset[self.indices[index]]
+
+
+def _teach_torch() -> None:
+    """Let the default collate function of torch's DataLoader make batches of items, once torch is loaded."""
+    known = sys.modules.get("torch.utils.data._utils.collate")
+    if known is not None:
+        known.default_collate_fn_map.setdefault(Item, _default_collate)
+
+
+def _default_collate(items: Sequence[Item], *, collate_fn_map: object = None) -> Batch:  # noqa: ARG001 (torch gives it)
+    return collate(items)
 
 
 def _read(path: Place) -> pa.Table:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from videossr.clock import Clock
 
@@ -15,6 +18,24 @@ Frames: TypeAlias = NDArray[np.uint8]
 
 VIDEO = "<video>"
 """Stands in a prompt where a clip is shown; one for each clip, in order."""
+
+Message: TypeAlias = dict[str, Any]
+"""One turn of a conversation, as chat templates of transformers read it: `role`, and `content` as a list of parts."""
+
+
+class VideoMetadata(TypedDict):
+    """When each frame of a clip is shown, as the video processors of transformers take it (`video_metadata`).
+
+    A processor reads frame i at `frames_indices[i] / fps` seconds. With 1000 frames a second that is exact for any
+    clock.
+    """
+
+    total_num_frames: int
+    fps: float
+    frames_indices: list[int]
+    duration: float
+    width: int
+    height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +50,24 @@ class Clip:
             raise ValueError(f"frames must be (T, H, W, 3) uint8, got {self.frames.shape} {self.frames.dtype}")
         if len(self.frames) != len(self.clock):
             raise ValueError(f"{len(self.frames)} frames for a clock of {len(self.clock)} slots")
+
+    def __repr__(self) -> str:
+        return f"Clip(frames {self.frames.shape} {self.frames.dtype}, {self.clock})"
+
+    @property
+    def video_metadata(self) -> VideoMetadata:
+        """The times of the frames, for a video processor of transformers.
+
+        Call it with ``do_sample_frames=False`` as well: otherwise it picks frames again.
+        """
+        return VideoMetadata(
+            total_num_frames=self.clock.end_ms,
+            fps=1000.0,
+            frames_indices=list(self.clock.times_ms),
+            duration=self.clock.end_ms / 1000,
+            width=self.frames.shape[2],
+            height=self.frames.shape[1],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +93,43 @@ class Question:
     def __post_init__(self) -> None:
         if self.prompt.count(VIDEO) != len(self.clocks):
             raise ValueError(f"question {self.id}: {self.prompt.count(VIDEO)} {VIDEO} for {len(self.clocks)} clips")
+
+    def __repr__(self) -> str:
+        clocks = f"{len(self.clocks)} clips, " + ", ".join(map(repr, dict.fromkeys(self.clocks)))
+        prompt = textwrap.shorten(self.prompt, 80, placeholder=" …")
+        return (
+            f"Question(id={self.id!r}, data_source={self.data_source!r}, answer={self.answer!r}, {clocks}, "
+            f"prompt={prompt!r})"
+        )
+
+    def messages(self, clips: Iterable[Clip] | None = None) -> list[Message]:
+        """Write the question as a conversation for a chat template of transformers.
+
+        Args:
+            clips: the clips of the question in their order; their frames (T, H, W, 3) go into the conversation, where
+                ``apply_chat_template(..., tokenize=True)`` of a processor finds them. Without them each clip is the
+                part ``{"type": "video"}``, for which templates write a placeholder.
+
+        Returns:
+            A system turn if the question has one, and a user turn with texts and clips in their order.
+
+        Raises ValueError when there are more or fewer clips than the question has.
+        """
+        videos: list[Message] = [{"type": "video"} for _ in self.clocks]
+        if clips is not None:
+            videos = [{"type": "video", "video": clip.frames} for clip in clips]
+        first, *rest = self.prompt.split(VIDEO)
+        if len(videos) != len(rest):
+            raise ValueError(f"question {self.id}: {len(videos)} clips were given for the {len(rest)} that it shows")
+        content = [_text(first)]
+        for video, text in zip(videos, rest, strict=True):
+            content += [video, _text(text)]
+        turns = [{"role": "user", "content": [part for part in content if part.get("text") != ""]}]
+        return [{"role": "system", "content": [_text(self.system)]}, *turns] if self.system else turns
+
+
+def _text(text: str) -> Message:
+    return {"type": "text", "text": text}
 
 
 @dataclass(frozen=True, slots=True)

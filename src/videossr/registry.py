@@ -24,7 +24,10 @@ class Registry(Generic[T]):
         return sorted({point.name for point in entry_points(group=self.group)})
 
     def get(self, name: str) -> T:
-        """The item of that name. Raises ValueError that lists the known names, or says which two packages have it."""
+        """The item of that name.
+
+        Raises ValueError that lists the known names, says which two packages have it, or why it cannot be loaded.
+        """
         if name not in self._items:
             points = list(entry_points(group=self.group, name=name))
             if not points:
@@ -32,7 +35,14 @@ class Registry(Generic[T]):
             if len(points) > 1:
                 owners = " and ".join(f"{point.dist.name if point.dist else '?'} ({point.value})" for point in points)
                 raise ValueError(f"{self.group}: {name!r} is declared by {owners}; uninstall one of them")
-            self._items[name] = points[0].load()
+            (point,) = points
+            try:
+                self._items[name] = point.load()
+            except Exception as error:
+                owner = f", of the package {point.dist.name}" if point.dist else ""
+                raise ValueError(
+                    f"{self.group}: {name!r} ({point.value}{owner}) cannot be loaded: {type(error).__name__}: {error}"
+                ) from error
         return self._items[name]
 
 

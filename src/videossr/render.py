@@ -11,7 +11,7 @@ import numpy as np
 from videossr.perturb.spatial import resize
 from videossr.question import Clip, Frames
 from videossr.sample import Sample, VideoKey
-from videossr.tasks.base import TASKS
+from videossr.tasks.base import open_task
 
 
 class Packs(Protocol):
@@ -32,8 +32,10 @@ def render(packs: Packs, sample: Sample) -> list[Clip]:
 
     Pure: the same packs and sample give the same bytes in any order, on any machine with the same versions of the
     libraries that the dataset's manifest names.
+
+    Raises TaskError that names the sample when the task's code fails, CorpusError when frames are missing or damaged.
     """
-    return TASKS.get(sample.task)().render(_slots(packs, sample), sample)
+    return open_task(sample.task).render(_slots(packs, sample), sample)
 
 
 def _slots(packs: Packs, sample: Sample) -> Frames:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias, cast
@@ -53,6 +54,14 @@ class Sample:
     size: tuple[int, int]
     params: Mapping[str, JSON]
     answer: str
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        return (
+            f"Sample(id={self.id!r}, task={self.task!r}, column={self.column!r}, answer={self.answer!r}, "
+            f"{len(self.slots)} frames of {len(self.sources)} videos at {width}x{height}, {self.clock}, "
+            f"params={reprlib.repr(dict(self.params))})"
+        )
 
     @property
     def id(self) -> str:

@@ -110,6 +110,13 @@ def is_local(path: Place) -> TypeIs[Path]:
     return isinstance(path, Path)
 
 
+def check_apart(outs: tuple[Place, Place]) -> None:
+    """Raise ValueError when two folders are the same, or one is in the other."""
+    one, other = (f"{out.resolve()}".rstrip("/") + "/" for out in outs)
+    if one.startswith(other) or other.startswith(one):
+        raise ValueError(f"{outs[0]} and {outs[1]} are the same folder, or one is in the other: name two with --out")
+
+
 def make_folder(path: Place) -> None:
     """With all above it; an object store needs none. Raises ValueError where nothing can be written."""
     if is_local(path):

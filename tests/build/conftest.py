@@ -85,11 +85,16 @@ def made(clips: Path) -> Corpus:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """`make("name", corpus, {column: (table, count)}, …)` builds `tmp_path/name` and returns its manifest."""
+    """`make("name", corpus, {column: (table, count)}, …)` builds `tmp_path/name` and returns its manifest.
 
-    def run(name: str, corpus: Corpus, columns: Mapping[str, tuple[dict[str, Any], int]], **options: Any) -> Manifest:
+    `most` is how many videos are used at the most, 0 for all.
+    """
+
+    def run(
+        name: str, corpus: Corpus, columns: Mapping[str, tuple[dict[str, Any], int]], most: int = 0, **options: Any
+    ) -> Manifest:
         tables = {column: {**table, "count": count} for column, (table, count) in columns.items()}
-        plan = recipe.Mixture(Recipe(name="made", columns=tables), "made")
+        plan = recipe.Mixture(Recipe(name="made", columns=tables), "made").of_videos(most)
         return build(plan, corpus, tmp_path / name, wording=load_wording(), **options)
 
     return run

@@ -119,7 +119,7 @@ def test_both_sides_of_a_split_are_looked_at_before_one_is_written(made: Corpus,
 
 
 def test_donors_sources_and_likeness_hold_samples_together(clips: Path, make: Make, tmp_path: Path) -> None:
-    """Six videos: two of a source, two near-duplicates; then donors, which leave nothing to divide."""
+    """Six videos: two of a source, two near-duplicates."""
     for number, name in enumerate(("a_1", "a_2", "b_1", "c_1", "d_1")):
         path = tmp_path / "six" / f"{name}.mp4"
         path.parent.mkdir(exist_ok=True)
@@ -137,10 +137,47 @@ def test_donors_sources_and_likeness_hold_samples_together(clips: Path, make: Ma
         assert any({"b", "e"} <= side for side in pair)
         sides.append(pair)
     assert len({tuple(sorted(pair[0])) for pair in sides}) == 5
-    make("swapped", corpus, {"swap": (SWAP, 12)})
-    with pytest.raises(ValueError, match=r"swapped cannot be split so: of 1 groups .* --exclude"):
-        split(tmp_path / "swapped", (tmp_path / "x", tmp_path / "y"), 6)
+    (tmp_path / "two").mkdir()
+    for name in ("a_1", "a_2"):
+        shutil.copy(tmp_path / f"six/{name}.mp4", tmp_path / "two")
+    make("tied", indexed(tmp_path / "two", source_id=r"^(\w)_"), {"swap": (SWAP, 4)})
+    with pytest.raises(ValueError, match=r"tied cannot be split so: of 1 groups .* the smallest has 4 .*corpus split"):
+        split(tmp_path / "tied", (tmp_path / "x", tmp_path / "y"), 3)
     assert not (tmp_path / "x").exists()
+
+
+def test_samples_that_tie_everything_together_are_left_out(
+    made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make("whole", made, {"mirror": (MIRROR, 20), "swap": (SWAP, 20)})
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["dataset", "split", "whole", "--out", "a", "b", "--share", "0.75"])
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    a, b = tmp_path / "a", tmp_path / "b"
+    for side in (a, b):
+        assert_whole(side, read_manifest(side))
+    assert not shown(a) & shown(b)
+    refused = [*rows(a, "rejected"), *rows(b, "rejected")]
+    assert {(row["column"], row["reason"], row["value"]) for row in refused} == {("swap", "both_sides", 1)}
+    assert len(ids(a)) + len(ids(b)) + len(refused) == 40
+    assert Counter(row["column"] for row in [*rows(a), *rows(b)])["mirror"] == 20, "what shows one video is kept"
+    assert len(ids(a)) > len(ids(b)) > 0
+    assert f"{len(refused)} samples show videos of both sides, and are in neither" in told
+    assert f"left out, swap: both_sides: {len(rows(a, 'rejected'))}" in told
+    with pytest.raises(SystemExit):
+        main(["dataset", "split", "whole", "--out", "a", "b", "--share", "0.75"])
+    assert capsys.readouterr().out == told
+
+
+def test_a_few_donors_leave_nothing_out(made: Corpus, make: Make, tmp_path: Path) -> None:
+    """As long as whole groups give the first side about what it asks for."""
+    make("whole", made, {"mirror": (MIRROR, 24), "swap": (SWAP, 2)})
+    sides = split(tmp_path / "whole", (tmp_path / "a", tmp_path / "b"), 18)
+    assert sum(side["samples"] for side in sides) == 26
+    assert sides[0]["samples"] >= 16
+    assert not shown(tmp_path / "a") & shown(tmp_path / "b")
 
 
 def test_merge_of_one_corpus(made: Corpus, make: Make, tmp_path: Path) -> None:

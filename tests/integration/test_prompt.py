@@ -57,13 +57,6 @@ class Case:
             for clock, size in zip(self.clocks, sizes, strict=True)
         ]
 
-    def messages(self) -> list[dict[str, Any]]:
-        content = [
-            {"type": "text", "text": part} if isinstance(part, str) else {"type": "video"} for part in self.parts
-        ]
-        turns: list[dict[str, Any]] = [{"role": "user", "content": content}]
-        return [{"role": "system", "content": self.system}, *turns] if self.system else turns
-
 
 Library: TypeAlias = Callable[..., list[dict[str, Any]]]
 
@@ -82,9 +75,9 @@ def library(ask: Ask, tmp_path: Path) -> Library:
             asked.append(
                 {
                     "family": case.family,
-                    "messages": case.messages(),
+                    "messages": case.question.messages(),
                     "frames": [str(path) for path in paths],
-                    "clips": [metadata(clock) for clock in case.clocks],
+                    "clips": [clip.video_metadata for clip in case.clips()],
                     "ids": [prompt.ids.tolist() for prompt in more[number]] if more else [],
                 }
             )
@@ -93,11 +86,6 @@ def library(ask: Ask, tmp_path: Path) -> Library:
         return answers
 
     return run
-
-
-def metadata(clock: Clock) -> dict[str, object]:
-    """Milliseconds as a rate of 1000 a second: exact for any times."""
-    return {"fps": 1000, "frames_indices": list(clock.times_ms), "total_num_frames": clock.end_ms}
 
 
 def built(cases: Sequence[Case], layout: Layout | None = None) -> list[Prompt]:
@@ -144,6 +132,7 @@ def check(case: Case, ours: Prompt, answer: dict[str, Any]) -> None:
     assert ours.ids.tolist() == answer["ids"], case.name
     assert answer["kinds"] in (None, ours.kinds.tolist()), case.name
     assert ours.grids.tolist() == answer["grids"], case.name
+    assert answer["at_once"] is (True if case.random else None), case.name
     if case.random:
         theirs = np.load(answer["pixels"])
         assert theirs.shape == ours.patches.shape, case.name

@@ -9,12 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from transformers import AutoConfig, AutoTokenizer, Qwen2_5_VLConfig, Qwen3VLConfig
 
 from tests.prompt.checkpoint import TEMPLATE, config, tokenizer
 from videossr.clock import Clock, even
@@ -25,6 +27,7 @@ from videossr.prompt.qwen3_vl import markers
 from videossr.prompt.vision import Vision
 from videossr.question import VIDEO, Clip, Frames, Question
 
+DOCS = Path(__file__).parents[2] / "docs/prompt.md"
 SIDE = {"qwen3_vl": 32, "qwen2_5_vl": 28}
 
 
@@ -314,6 +317,44 @@ def test_a_checkpoint_that_lacks_something(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}", "utf-8")
     with pytest.raises(ValueError, match=r"preprocessor_config\.json gives image_mean and image_std"):
         checkpoint_config(tmp_path)
+
+
+@pytest.mark.parametrize("saved", [False, True])
+@pytest.mark.parametrize("family", ["qwen3_vl", "qwen2_5_vl"])
+def test_the_objects_of_transformers_will_do(family: str, saved: bool, tmp_path: Path) -> None:
+    """Of a checkpoint that is loaded by `AutoConfig` and `AutoTokenizer`, and of one that is made in memory."""
+    table, chat = config(family), tokenizer()
+    kind = {"qwen3_vl": Qwen3VLConfig, "qwen2_5_vl": Qwen2_5_VLConfig}[family]
+    theirs: Any = kind(video_token_id=table["video_token_id"], vision_config=table["vision_config"])
+    if saved:  # and its frames are normalised as the folder says
+        table |= {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}
+        theirs.save_pretrained(tmp_path)
+        chat.save_pretrained(tmp_path)
+        pixels = {name: table[name] for name in ("image_mean", "image_std")}
+        (tmp_path / "processor_config.json").write_text(json.dumps({"video_processor": pixels}))
+        theirs, chat = AutoConfig.from_pretrained(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    clocks = [even(4, 2000), even(2, 1000)]
+    asked = question(clocks, system="Short.")
+    clips = [noise(clock, 56, 84) if family == "qwen2_5_vl" else noise(clock, 64, 96) for clock in clocks]
+    ours, found = builder(table, tokenizer())(asked, clips), builder(theirs, chat)(asked, clips)
+    if saved:  # as docs/prompt.md prints it
+        (code,) = re.findall(r"```python\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
+        names: dict[str, Any] = {"checkpoint": tmp_path, "item": SimpleNamespace(question=asked, clips=clips)}
+        exec(code, names)
+        assert names["prompt"].text == ours.text
+    assert found.text == ours.text
+    for name in ("ids", "patches", "grids", "kinds", "positions"):
+        assert np.array_equal(getattr(found, name), getattr(ours, name)), name
+    assert (found.mean, found.deviation, found.delta) == (ours.mean, ours.deviation, ours.delta)
+
+
+def test_what_lies_in_the_working_folder_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0, 0, 0], "image_std": [1, 1, 1]}')
+    monkeypatch.chdir(tmp_path)
+    numbers = config("qwen3_vl")
+    theirs = Qwen3VLConfig(video_token_id=numbers["video_token_id"], vision_config=numbers["vision_config"])
+    clock = even(2, 1000)
+    assert builder(theirs, tokenizer())(question([clock]), [noise(clock, 32, 32)]).mean == (0.5, 0.5, 0.5)
 
 
 THINKING = (

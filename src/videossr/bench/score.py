@@ -126,7 +126,10 @@ def metric_of(task: str) -> str:
 
 
 def mark(prediction: Prediction) -> Mark:
-    """Score one prediction. Raises ValueError that names it where its gold answer or data source is no such thing."""
+    """Score one prediction.
+
+    Raises ValueError that names the question when its gold answer or data source is no such thing, or its scorer fails.
+    """
     if not prediction.texts:
         return Mark()
     metric = metric_of(task_of(prediction.data_source))
@@ -135,6 +138,10 @@ def mark(prediction: Prediction) -> Mark:
         scores = [score(text, prediction.answer) for text in prediction.texts]
     except ValueError as error:
         raise ValueError(f"question {prediction.id}: {error}") from error
+    except Exception as error:  # the code of another package
+        raise ValueError(
+            f"question {prediction.id}: the scorer of {prediction.data_source} failed: {type(error).__name__}: {error}"
+        ) from error
     return Mark(
         fmean(by_metric(metric, each) for each in scores),
         fmean(each.smooth for each in scores),

@@ -6,7 +6,8 @@ import hashlib
 import json
 import zlib
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -18,7 +19,7 @@ from videossr.build.select import Job
 from videossr.question import Question
 from videossr.render import pixel_hash, render, shown
 from videossr.sample import Reject, Sample, VideoKey
-from videossr.tasks.base import Video
+from videossr.tasks.base import TaskError, Video
 from videossr.video.corpus import Corpus
 from videossr.video.plan import fit
 from videossr.wording import Wording
@@ -75,7 +76,8 @@ class Drafter:
             if len(video.clock) % slots or len(video.clock) < slots * density:
                 gates[column] = Reject("frames", len(video.clock), slots * density)
             else:
-                gates[column] = task.admits(video, self.mixture.knobs[column])
+                with self._naming_file(index):
+                    gates[column] = task.admits(video, self.mixture.knobs[column])
         return gates
 
     def draw(self, jobs: Sequence[Job]) -> list[Drawn | Failed]:
@@ -85,12 +87,14 @@ class Drafter:
         results: list[Drawn | Failed] = []
         for job in jobs:
             rng = generator(self.seed, job.column, video.key.content, job.attempt)
-            drawn = self.mixture.tasks[job.column].draw(video, job.column, self.mixture.knobs[job.column], rng, donors)
-            if isinstance(drawn, Reject):
-                results.append(Failed(job, drawn))
-            else:
-                pixels = pixel_hash(render(self.corpus, drawn))
-                results.append(Drawn(job, drawn, self._question(drawn), pixels))
+            task, knobs = self.mixture.tasks[job.column], self.mixture.knobs[job.column]
+            with self._naming_file(job.video):
+                drawn = task.draw(video, job.column, knobs, rng, donors)
+                if isinstance(drawn, Reject):
+                    results.append(Failed(job, drawn))
+                else:
+                    pixels = pixel_hash(render(self.corpus, drawn))
+                    results.append(Drawn(job, drawn, task.question(drawn, self.wording), pixels))
         return results
 
     def records(self, jobs: Sequence[Job]) -> list[Record | Failed]:
@@ -103,11 +107,13 @@ class Drafter:
         others = sorted({self.corpus.videos.position(key) for key in drawn.sample.sources if key != own})
         return Record(drawn.job, row["id"], pack_row(row), tuple(others))
 
-    def _question(self, sample: Sample) -> Question:
+    @contextmanager
+    def _naming_file(self, index: int) -> Iterator[None]:
+        """Add to an error of a task which file the video at `index` comes from."""
         try:
-            return self.mixture.tasks[sample.column].question(sample, self.wording)
-        except (LookupError, ValueError, AttributeError, TypeError) as error:
-            raise ValueError(f"the wording of {sample.task} cannot be filled in: {error!r}") from error
+            yield
+        except TaskError as error:
+            raise TaskError(f"{error}; the video is {self.corpus.videos[index].path}") from error
 
     def video(self, index: int) -> Video:
         """A video at the size that the model will see."""

@@ -30,12 +30,13 @@ class ColumnTable(TypedDict):
 
 
 class RecipeTable(TypedDict):
-    """A recipe, every default written out, as TOML and JSON hold it; `benchmark` is there where it is true."""
+    """A recipe, every default written out, as TOML and JSON hold it; `benchmark` and `videos` where they are set."""
 
     name: str
     summary: str
     max_pixels: int
     benchmark: NotRequired[bool]
+    videos: NotRequired[int]
     columns: dict[str, ColumnTable]
 
 

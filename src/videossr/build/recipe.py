@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 from videossr.build.manifest import ColumnTable, RecipeTable
 from videossr.config import override, parse, read_toml
 from videossr.registry import suggest
-from videossr.tasks.base import TASKS, Task
+from videossr.tasks.base import TASKS, Task, open_task
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
@@ -45,6 +45,9 @@ class Recipe:
     benchmark: Annotated[
         bool, Field(description="whether the dataset carries its packs and its hash is frozen, see Benchmarks")
     ] = False
+    videos: Annotated[
+        int, Field(ge=0, description="most videos that are shown, donors too, the first by their hashes; 0: all")
+    ] = 0
     columns: Annotated[
         dict[Annotated[str, Field(pattern=r"^[\w/-]+$")], dict[str, Any]],
         Field(description="by the name that samples and reports use: letters, digits and `_/-`"),
@@ -84,7 +87,7 @@ class Mixture:
         if isinstance(given, str) and given not in TASKS.names():
             problems.append(f"{where}: no task {given!r}{suggest(given, TASKS.names())}")
         elif isinstance(given, str) and isinstance(knobs, dict):
-            self.tasks[name] = TASKS.get(given)()
+            self.tasks[name] = open_task(given)
             try:
                 self.knobs[name] = parse(self.tasks[name].Knobs, knobs, f"{where}.knobs")
             except ValueError as error:
@@ -102,7 +105,11 @@ class Mixture:
         }
         recipe = self.recipe
         table = RecipeTable(name=recipe.name, summary=recipe.summary, max_pixels=recipe.max_pixels, columns=columns)
-        return RecipeTable(**table, benchmark=True) if recipe.benchmark else table
+        if recipe.benchmark:
+            table["benchmark"] = True
+        if recipe.videos:
+            table["videos"] = recipe.videos
+        return table
 
     def limited(self, limit: int) -> Mixture:
         """The same columns, scaled down to `limit` samples in all; each keeps one at least."""
@@ -116,6 +123,10 @@ class Mixture:
     def per_column(self, count: int) -> Mixture:
         """The same columns with `count` samples each."""
         return self._with(dict.fromkeys(self.columns, count))
+
+    def of_videos(self, most: int) -> Mixture:
+        """The same columns, filled from `most` videos of the corpus at the most."""
+        return Mixture(replace(self.recipe, videos=most), self.recipe.name)
 
     def _with(self, counts: Mapping[str, int]) -> Mixture:
         """The columns that have a count, with it."""

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import shutil
 from array import array
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from videossr.build.benchmark import carried_fault
 from videossr.build.code import code_versions
@@ -111,7 +113,8 @@ def build(
         Ledger(folder, out, making, mixture.columns, restart=rebuild) as ledger,
     ):
         excluded = exclude(corpus.videos, exclusions)
-        usable = array("I", (video for video in range(len(corpus.videos)) if video not in excluded))
+        left = (video for video in range(len(corpus.videos)) if video not in excluded)
+        usable = array("I", islice(left, mixture.recipe.videos or None))
         drafter = Drafter(corpus, mixture, wording, seed, usable)
 
         def refusals() -> Iterator[Refusal]:
@@ -119,6 +122,8 @@ def build(
             yield from ledger.refusals()
 
         try:
+            if not usable:
+                raise UnmetError(f"none of the {len(corpus.videos)} videos of {corpus.path} is left to draw from")
             with Here(drafter) if workers == 1 and ray is None else start(drafter, workers, ray) as runner:
                 runner.check([corpus.path / MANIFEST, pack_file(corpus.path, shard_of(corpus.videos[0].content))])
                 admitted = _gate(runner, ledger, drafter, refusals, progress)
@@ -128,6 +133,7 @@ def build(
                 write_rejected(out, corpus, refusals())
             if isinstance(error, UnmetError):
                 ledger.discard()
+                raise UnmetError(f"{error}{_ways_out(mixture, corpus, excluded, usable)}") from error
             raise
         counts = {column: videos.count(1) for column, videos in admitted.items()}
 
@@ -139,6 +145,22 @@ def build(
         made = write_dataset(out, making, corpus, ledger, refusals, counts, copied)
         shutil.rmtree(folder)
     return made
+
+
+def _ways_out(mixture: Mixture, corpus: Corpus, excluded: Mapping[int, Reject], usable: Collection[int]) -> str:
+    """Say which options took videos away from a build that lacks them, and what to do instead."""
+    told = ""
+    if excluded:
+        counts = Counter(reject.reason for reject in excluded.values())
+        why = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
+        told += (
+            f".\n--exclude took {len(excluded)} of the {len(corpus)} videos ({why}). To have videos on both sides, "
+            f"divide the corpus before you build:\n  videossr corpus split {corpus.path} --out TRAIN TEST --share 0.9\n"
+            "or build the other dataset from fewer videos (--videos N), or index more"
+        )
+    if len(usable) < len(corpus) - len(excluded):
+        told += f".\n--videos {mixture.recipe.videos} leaves {len(usable)} videos to draw from: allow more"
+    return told
 
 
 def _fault(out: Place, made: Manifest, making: Making) -> str | None:

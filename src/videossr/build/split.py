@@ -1,17 +1,16 @@
 """Two datasets out of one, that share no footage. Exercised by `videossr dataset split DATASET --out A B --share 0.9`.
 
-Samples stay together when they show a frame of the same video, as a donor too, or of clips of the same source, or of
-near-duplicates: what hangs together so, by however many steps, goes to one side.
+Videos of the same source and near-duplicates go to one side, by however many steps they hang together. Samples that
+show frames of several videos (donors) tie these videos together too, unless that ties so much that the first side
+cannot get its share: then the samples that would show videos of both sides are left out of both.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from typing import Any
-
-import numpy as np
 
 from videossr.build import table
 from videossr.build.manifest import (
@@ -25,35 +24,60 @@ from videossr.build.manifest import (
     read_manifest,
 )
 from videossr.build.parts import ancestor, refuse_finished, write_part
-from videossr.store import UNFINISHED, Place, is_local
-from videossr.video.fingerprint import NEAR_SHARE, Fingerprints, shares
+from videossr.store import UNFINISHED, Place, check_apart, is_local
+from videossr.video.groups import Groups, alike, choose
+
+CLOSE = 0.9
+"""Part of the asked samples that the first side gets at the least before samples of several videos are left out."""
 
 
 def split(dataset: Place, outs: tuple[Place, Place], count: int) -> tuple[Manifest, Manifest]:
     """Write `count` samples of `dataset`, or as many fewer as keep footage together, into the first of `outs`.
 
-    The others go into the second. Which, is decided by the hashes of the videos alone.
+    The others go into the second. Which, is decided by the hashes of the videos alone. Samples that show videos of both
+    sides are in neither, but in `rejected.parquet` of the side of their first video, as ``both_sides``; there are none
+    where whole groups can be divided so that the first side gets `CLOSE` of what was asked.
 
     A side that an earlier run has finished is left alone when it is what would be written, so that the same command
     goes on after a kill.
 
     Raises ValueError when there is nothing to divide, or an `out` is something else.
     """
-    one, other = (f"{out.resolve()}".rstrip("/") + "/" for out in outs)
-    if one.startswith(other) or other.startswith(one):
-        raise ValueError(f"{outs[0]} and {outs[1]} are the same folder, or one is in the other: name two with --out")
+    check_apart(outs)
     for out in outs:
         _refuse_foreign(out)
     manifest = read_manifest(dataset)
     if not 0 < count < manifest["samples"]:
         raise ValueError(f"{dataset} has {manifest['samples']} samples: {count} of them leave none for one side")
     first = _first(dataset, manifest, count)
+    paths = {row["content"]: row["path"] for row in table.read_rows(dataset / "videos.parquet", ["content", "path"])}
     origin = Origin(verb="split", of=[ancestor(manifest)])
 
-    def rows(side: int, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    def divided(
+        side: int, columns: list[str] | None = None, *, crossing: bool = False
+    ) -> Iterator[tuple[dict[str, Any], int]]:
+        """The rows of a side, each with the number of its videos that are on the other."""
         for row in table.sample_rows(dataset, manifest["files"], columns):
-            if (row["sources"][0]["content"] not in first) == bool(side):
-                yield row
+            sides = [int(source["content"] not in first) for source in row["sources"]]
+            across = sum(each != side for each in sides)
+            if sides[0] == side and bool(across) == crossing:
+                yield row, across
+
+    def rows(side: int, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+        return (row for row, _ in divided(side, columns))
+
+    def left_out(side: int) -> Iterator[dict[str, Any]]:
+        for row, across in divided(side, ["sources", "column", "attempt"], crossing=True):
+            content = row["sources"][0]["content"]
+            yield {
+                "content": content,
+                "path": paths[content],
+                "column": row["column"],
+                "attempt": row["attempt"],
+                "reason": "both_sides",
+                "value": across,
+                "threshold": 0,
+            }
 
     done = [
         _finished(out, origin, (row["id"] for row in rows(side, ["id", "sources"]))) for side, out in enumerate(outs)
@@ -75,7 +99,8 @@ def split(dataset: Place, outs: tuple[Place, Place], count: int) -> tuple[Manife
             excluded=manifest["excluded"],
             versions=manifest["versions"],
         )
-        made.append(write_part(out, making, origin, rows(side), table.read_rows(dataset / "videos.parquet")))
+        videos = table.read_rows(dataset / "videos.parquet")
+        made.append(write_part(out, making, origin, rows(side), videos, left_out(side)))
     return made[0], made[1]
 
 
@@ -107,63 +132,44 @@ def _finished(out: Place, origin: Origin, ids: Iterable[str]) -> Manifest | None
 def _first(dataset: Place, manifest: Manifest, count: int) -> set[str]:
     """The videos of the first side. Raises ValueError when everything hangs together."""
     samples: Counter[str] = Counter()
-    groups = _Groups()
+    donors: set[tuple[str, str]] = set()
+    loose, tight = Groups(), Groups()  # without donors, and with them
     for row in table.sample_rows(dataset, manifest["files"], ["sources"]):
-        contents = [source["content"] for source in row["sources"]]
-        samples[contents[0]] += 1
-        for content in contents:
-            groups.join(contents[0], content)
-    for one, other in _alike(dataset):
-        groups.join(one, other)
-    sizes: Counter[str] = Counter()
-    for content, number in samples.items():
-        sizes[groups.of(content)] += number
-    chosen: set[str] = set()
-    left = count
-    for group, size in sorted(sizes.items()):  # by the least hash of a group, which is as good as chance
-        if size <= left:
-            chosen.add(group)
-            left -= size
+        own, *others = (source["content"] for source in row["sources"])
+        samples[own] += 1
+        donors |= {(own, other) for other in others if other != own}
+    facts = table.read_rows(dataset / "videos.parquet", ["content", "source_id", "fingerprints"])
+    for one, other in alike((row["content"], row["source_id"], row["fingerprints"]) for row in facts):
+        loose.join(one, other)
+        tight.join(one, other)
+    for one, other in donors:
+        loose.of(other)
+        tight.join(one, other)
+    chosen, reached = _chosen(tight, samples, count)
+    groups = tight
+    if donors and reached < CLOSE * count:
+        groups = loose
+        chosen, _ = _chosen(loose, samples, count)
     if not chosen:
+        sizes = _sizes(groups, samples)
         raise ValueError(
-            f"{dataset} cannot be split so: of {len(sizes)} groups of videos that hang together by donors, source or "
-            f"likeness, the smallest has {min(sizes.values())} samples. Build two datasets, one with --exclude"
+            f"{dataset} cannot be split so: of {len(sizes)} groups of videos that share a source or look alike, the "
+            f"smallest has {min(sizes.values())} samples. Ask for more of them, or divide the corpus before building "
+            "(videossr corpus split)"
         )
     return {content for content in groups if groups.of(content) in chosen}
 
 
-def _alike(dataset: Place) -> Iterator[tuple[str, str]]:
-    """Pairs of videos of the same source, and of near-duplicates."""
-    contents: list[str] = []
-    prints: list[Fingerprints] = []
-    sources: dict[str, str] = {}
-    for row in table.read_rows(dataset / "videos.parquet"):
-        if row["source_id"] is not None:
-            yield row["content"], sources.setdefault(row["source_id"], row["content"])
-        own = np.array(row["fingerprints"], np.uint64)
-        for at in np.flatnonzero(shares(own, prints) >= NEAR_SHARE):
-            yield row["content"], contents[at]
-        contents.append(row["content"])
-        prints.append(own)
+def _sizes(groups: Groups, samples: Mapping[str, int]) -> Counter[str]:
+    """How many samples each group has."""
+    sizes: Counter[str] = Counter()
+    for content, number in samples.items():
+        sizes[groups.of(content)] += number
+    return sizes
 
 
-class _Groups:
-    """Sets of videos; each is called after the least hash in it."""
-
-    def __init__(self) -> None:
-        self._parent: dict[str, str] = {}
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._parent)
-
-    def of(self, content: str) -> str:
-        root = content
-        while (above := self._parent.setdefault(root, root)) != root:
-            root = above
-        while content != root:  # the next time the way is short
-            self._parent[content], content = root, self._parent[content]
-        return root
-
-    def join(self, one: str, other: str) -> None:
-        low, high = sorted((self.of(one), self.of(other)))
-        self._parent[high] = low
+def _chosen(groups: Groups, samples: Mapping[str, int], count: int) -> tuple[set[str], int]:
+    """The groups of the first side, and how many samples they have."""
+    sizes = _sizes(groups, samples)
+    chosen = choose(sizes, count)
+    return chosen, sum(sizes[group] for group in chosen)

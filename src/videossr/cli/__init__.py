@@ -23,7 +23,7 @@ VERBS = {
     "train": "Train a checkpoint on a dataset.",
     "report": "Show on one page what runs reached, of benchmarks or of training.",
     "export": "Write questions in the form that other programs read.",
-    "corpus": "Look at corpora, and merge them.",
+    "corpus": "Look at corpora, merge and split them.",
     "dataset": "Look at datasets, merge and split them.",
 }
 

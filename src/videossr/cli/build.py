@@ -22,6 +22,9 @@ from videossr.workers import CORES
 MANY = 20
 """Samples a video from which on the command remarks on it."""
 
+NEARLY = 0.8
+"""Part of a corpus that a benchmark uses from which on the command remarks that little is left to train on."""
+
 app = App(
     name="build",
     help_epilogue="Example: videossr build smoke --corpus demo/corpus --out demo/dataset\n\n"
@@ -42,6 +45,7 @@ def command(
     seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**63))] = 0,
     per_column: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    videos: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     exclude: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = (),
     rebuild: Annotated[bool, Parameter(negative="")] = False,
     wording: Path | None = None,
@@ -61,6 +65,7 @@ def command(
         seed: The same seed gives the same files, whatever the number of workers.
         per_column: Samples of every column, instead of the recipe's counts.
         limit: Scale the recipe down to this many samples.
+        videos: Show at most this many videos, the first by their hashes, so that others are left to train on.
         exclude: Datasets to keep apart from: none of their videos is used, nor one that looks like them.
         rebuild: Replace a dataset in `out` that was made otherwise, or an unfinished build.
         wording: TOML file whose texts replace those of the package.
@@ -74,17 +79,26 @@ def command(
     whole = sum(column.count for column in mixture.columns.values())
     if limit is not None:
         mixture = mixture.limited(limit)
+    if videos is not None:
+        mixture = mixture.of_videos(videos)
     opened = Corpus(corpus)
-    total, videos = sum(column.count for column in mixture.columns.values()), len(opened)
+    total, there = sum(column.count for column in mixture.columns.values()), len(opened)
+    used = min(there, total, mixture.recipe.videos or there)
     with Bar() as bar:
         if limit is not None and limit > whole:
             bar.say(
                 f"--limit {limit} changes nothing: {mixture.recipe.name} has {whole} samples in all. For more: "
                 "--per-column N, or --set columns.NAME.count=N"
             )
-        if total > MANY * videos:
+        if total > MANY * there:
             bar.say(
-                f"{total} samples of {videos} videos: one video serves {total // max(1, videos)} and more; see --limit"
+                f"{total} samples of {there} videos: one video serves {total // max(1, there)} and more; see --limit"
+            )
+        if mixture.recipe.benchmark and used >= NEARLY * there and "held_out" not in opened.manifest["rejected"]:
+            bar.say(
+                f"{mixture.recipe.name} will use up to {used} of the {there} videos of {corpus}: few or none are left "
+                f"to train on. Divide the corpus first (videossr corpus split {corpus} --out TRAIN TEST --share 0.9) "
+                f"and build from TEST, or show fewer videos (--videos {max(1, there // 10)})"
             )
 
         if (kept := opened.plan["max_pixels"]) < (most := mixture.recipe.max_pixels):

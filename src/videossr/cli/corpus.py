@@ -1,4 +1,4 @@
-"""`videossr corpus`: look at corpora, and put several together."""
+"""`videossr corpus`: look at corpora, put several together, and divide one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 from rich.table import Table
 
 from videossr.cli.console import Bar, console
@@ -15,10 +16,11 @@ from videossr.video.corpus import Corpus
 from videossr.video.hdr import HDR
 from videossr.video.merge import merge
 from videossr.video.pack import Entry
+from videossr.video.split import split
 
 app = App(
     name="corpus",
-    help="What a corpus holds, and one corpus out of several.",
+    help="What a corpus holds, one corpus out of several, and two out of one.",
     help_epilogue="Example: videossr corpus info demo/corpus --videos",
 )
 
@@ -124,3 +126,42 @@ def merge_command(
     console.print(
         f"{merged.videos} videos in {out}, {merged.duplicates} that several had, hash {merged.hash[:12]}",
     )
+
+
+@app.command(
+    name="split",
+    help_epilogue="Example: videossr corpus split demo/corpus --out demo/one demo/two --share 0.9",
+)
+def split_command(
+    corpus: str,
+    /,
+    *,
+    out: Annotated[tuple[str, str], Parameter(negative="")],
+    share: Annotated[float | None, Parameter(validator=Number(gt=0, lt=1))] = None,
+    count: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+) -> None:
+    """Divide a corpus in two that share no footage, to train on one and to measure on the other.
+
+    No video, no source and no near-duplicates are on both sides. The same videos are always divided alike.
+
+    Args:
+        corpus: Folder that `videossr index` wrote, or its address.
+        out: Two new folders, or their addresses.
+        share: Part of the videos for the first, at most: footage is kept together.
+        count: Number of videos for the first instead, at most.
+    """
+    if (share is None) == (count is None):
+        raise ValueError("give either --share or --count")
+    opened = Corpus(corpus)
+    if count is None:
+        assert share is not None
+        count = max(1, min(round(share * len(opened)), len(opened) - 1))
+    first, second = out
+    with Bar() as bar:
+        made = split(opened, (place(first), place(second)), count, progress=bar.show)
+    if made.groups:
+        console.print(
+            f"  {sum(made.groups)} videos share a source or look alike, in {len(made.groups)} groups, each on one side"
+        )
+    for path, side in zip(out, made.sides, strict=True):
+        console.print(f"{side['videos']} videos in {path}, hash {side['hash'][:12]}")

@@ -115,6 +115,9 @@ def split_command(
 ) -> None:
     """Divide a dataset in two that share no footage: no video, no donor, no source, no near-duplicates.
 
+    Samples that show several videos, such as the donors of `swap`, may tie everything together. Then those that would
+    show videos of both sides are left out of both, and counted.
+
     Args:
         dataset: Folder that `videossr build` wrote, or its address.
         out: Two new folders, or their addresses.
@@ -127,8 +130,12 @@ def split_command(
         assert share is not None
         count = round(share * read_manifest(place(dataset))["samples"])
     first, second = out
-    for path, made in zip(out, split(place(dataset), (place(first), place(second)), count), strict=True):
+    sides = split(place(dataset), (place(first), place(second)), count)
+    for path, made in zip(out, sides, strict=True):
         _tell(path, made)
+    left = read_manifest(place(dataset))["samples"] - sum(made["samples"] for made in sides)
+    if left:
+        console.print(f"{left} samples show videos of both sides, and are in neither")
 
 
 def _tell(out: str, made: Manifest) -> None:

@@ -15,7 +15,7 @@ from videossr.dataset import VideoSSRDataset
 from videossr.prompt.qwen3_vl import MERGE, Layout, markers, video_text
 from videossr.report.validate import TOLERANCE, label_error, marker_errors, validate
 from videossr.sample import Sample
-from videossr.tasks.base import TASKS
+from videossr.tasks.base import open_task
 
 VERDICTS = {True: Text("holds", "green"), False: Text("FAILS", "bold red"), None: Text()}
 
@@ -71,7 +71,7 @@ def _first_of_each_task(dataset: VideoSSRDataset, count: int) -> list[int]:
 
 def _show(sample: Sample) -> None:
     """Slots, the marker that each pair of them shares, and what the label says of them."""
-    spans = TASKS.get(sample.task)().truth(sample).spans
+    spans = open_task(sample.task).truth(sample).spans
     console.print(f"{sample.column} {sample.id}: answer {sample.answer}")
     slots = Table("slots", "shown at (s)", "marker", "", box=None)
     for pair, marker in enumerate(markers(sample.clock)):

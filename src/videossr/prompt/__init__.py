@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from videossr.prompt.base import Builder, Tokenizer
 from videossr.prompt.qwen2_5_vl import Qwen25VL
@@ -28,37 +28,57 @@ PREPROCESSORS = ("video_preprocessor_config.json", "processor_config.json", "pre
 PIXELS = ("image_mean", "image_std")
 
 
+class Config(Protocol):
+    """A configuration object of transformers, as `AutoConfig.from_pretrained` returns it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of `config.json`."""
+
+
 def checkpoint_config(folder: Path) -> dict[str, Any]:
     """A checkpoint's `config.json`, and with it `image_mean` and `image_std` of its preprocessor.
 
     Raises FileNotFoundError or ValueError that names the file and what it lacks.
     """
     config = _table(folder / "config.json")
-    for name in PREPROCESSORS:
-        if (folder / name).exists():
-            table = _table(folder / name)
-            inner = table.get("video_processor")
-            table = inner if isinstance(inner, dict) else table
-            if all(key in table for key in PIXELS):
-                return {**config, **{key: table[key] for key in PIXELS}}
+    if pixels := _pixels(folder):
+        return {**config, **pixels}
     raise ValueError(f"{folder}: none of {', '.join(PREPROCESSORS)} gives {' and '.join(PIXELS)}")
 
 
-def builder(config: Mapping[str, Any], tokenizer: Tokenizer, layout: str | None = None) -> Builder:
+def builder(config: Mapping[str, Any] | Config, tokenizer: Tokenizer, layout: str | None = None) -> Builder:
     """What turns questions into prompts for one checkpoint.
 
     Args:
-        config: as `checkpoint_config` reads it.
+        config: as `checkpoint_config` reads it, or a configuration object of transformers. That says nothing of
+            `image_mean` and `image_std`: they are read from the folder that it was loaded from, or, where it came from
+            elsewhere, are those of the family's released checkpoints.
         tokenizer: the checkpoint's own, with its chat template.
         layout: of the tokens around a video, for families that have several: see `videossr.prompt.qwen3_vl.Layout`.
             By default the one that the released weights were trained with.
 
     Raises ValueError for a family or layout that is not known, and for settings or special tokens that are missing.
     """
-    family = str(config.get("model_type"))
+    table = config if isinstance(config, Mapping) else config.to_dict()
+    family = str(table.get("model_type"))
     if family not in FAMILIES:
         raise ValueError(f"no prompts for the model_type {family!r}{suggest(family, FAMILIES)}")
-    return FAMILIES[family](config, tokenizer, layout)
+    if not isinstance(config, Mapping):
+        source = getattr(config, "name_or_path", "")
+        table = {**table, **((_pixels(Path(source)) if source else None) or FAMILIES[family].pixels)}
+    return FAMILIES[family](table, tokenizer, layout)
+
+
+def _pixels(folder: Path) -> dict[str, Any] | None:
+    """`image_mean` and `image_std` as the first preprocessor file of a checkpoint tells both; None where none does."""
+    for name in PREPROCESSORS:
+        if (folder / name).is_file():
+            table = _table(folder / name)
+            inner = table.get("video_processor")
+            table = inner if isinstance(inner, dict) else table
+            if all(key in table for key in PIXELS):
+                return {key: table[key] for key in PIXELS}
+    return None
 
 
 def _table(path: Path) -> dict[str, Any]:

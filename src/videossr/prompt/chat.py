@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videossr.prompt.base import Tokenizer
-from videossr.question import VIDEO, Clip, Question
+from videossr.question import Clip, Question
 
 START, PAD, END = "<|vision_start|>", "<|video_pad|>", "<|vision_end|>"
 TEXT_KIND, VIDEO_KIND = 0, 2
@@ -58,7 +58,7 @@ class Chat:
             )
         with self._lock:
             template: str = self._tokenizer.apply_chat_template(
-                turns(question), tokenize=False, add_generation_prompt=True
+                question.messages(), tokenize=False, add_generation_prompt=True
             )
         before, *after = template.split(f"{START}{PAD}{END}")
         if len(after) != len(videos) or template.count(PAD) != len(videos):
@@ -88,15 +88,6 @@ def set_thinking(tokenizer: Any, think: bool) -> None:
             "cannot be switched; a checkpoint that always thinks has an Instruct one beside it"
         )
     tokenizer.chat_template = f"{{%- set enable_thinking = {str(think).lower()} -%}}{template}"
-
-
-def turns(question: Question) -> list[dict[str, Any]]:
-    """A question as a conversation: a system turn if it has one, then texts and clips in their order."""
-    content: list[dict[str, str]] = []
-    for k, text in enumerate(question.prompt.split(VIDEO)):
-        content += [{"type": "video"}] * (k > 0) + [{"type": "text", "text": text}] * bool(text)
-    system = [{"role": "system", "content": question.system}] if question.system else []
-    return [*system, {"role": "user", "content": content}]
 
 
 def check_clips(question: Question, clips: Sequence[Clip]) -> None:

@@ -6,7 +6,7 @@ Exercised by `videossr bench run BENCH --model hf:CHECKPOINT --out RUN`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +29,11 @@ class Qwen25VL:
     """
 
     layout = "released"
+    pixels: ClassVar = {
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+    }
+    """By which the released checkpoints normalise frames."""
 
     def __init__(self, config: Mapping[str, Any], tokenizer: Tokenizer, layout: str | None = None) -> None:
         """Raises ValueError for another layout, and for a configuration or tokenizer that lacks something."""

@@ -6,7 +6,7 @@ The markers are shown by `videossr validate DATASET --model-type qwen3_vl`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Any, ClassVar, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 
@@ -29,6 +29,9 @@ MERGE = PAIR
 
 class Qwen3VL:
     """The `Builder` of Qwen3-VL, dense or with experts."""
+
+    pixels: ClassVar = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+    """By which the released checkpoints normalise frames."""
 
     def __init__(self, config: Mapping[str, Any], tokenizer: Tokenizer, layout: str | None = None) -> None:
         """Raises ValueError for an unknown layout, and for a configuration or tokenizer that lacks something."""

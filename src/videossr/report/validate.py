@@ -20,7 +20,7 @@ from videossr.report import laws, shortcuts
 from videossr.report.finding import Finding
 from videossr.rewards import parse_interval, scorer
 from videossr.sample import Sample, VideoKey
-from videossr.tasks.base import TASKS
+from videossr.tasks.base import TASKS, open_task
 from videossr.tasks.grounding import GroundingKnobs
 from videossr.video.pack import CorpusError
 
@@ -56,7 +56,7 @@ def validate(
         sample = dataset.sample(index)
         samples[sample.column].append(sample)
         ids[sample.id] += 1
-        if dataset.question(index) != TASKS.get(sample.task)().question(sample, dataset.manifest["wording"]):
+        if dataset.question(index) != open_task(sample.task).question(sample, dataset.manifest["wording"]):
             other.append(sample.id)
     twice = [sample_id for sample_id, count in ids.items() if count > 1]
     yield Finding("unique samples", "", not twice, f"{len(ids)} ids" + (f", twice: {twice[:3]}" if twice else ""))
@@ -123,17 +123,27 @@ def _knobs(dataset: VideoSSRDataset, column: str, kind: type[K]) -> K:
 
 def _gold(column: str, samples: Sequence[Sample]) -> Finding:
     """The gold answer scores 1 by the task and by `compute_score`."""
-    wrong = [sample.id for sample in samples if not _scores_one(sample)]
-    return Finding("gold scores 1", column, not wrong, f"not so: {wrong[:3]}" if wrong else f"{len(samples)} samples")
+    wrong = {sample.id: fault for sample in samples if (fault := _scoring_fault(sample))}
+    text = (
+        f"{len(wrong)} of {len(samples)} do not: {next(iter(wrong.values()))}" if wrong else f"{len(samples)} samples"
+    )
+    return Finding("gold scores 1", column, not wrong, text)
 
 
-def _scores_one(sample: Sample) -> bool:
+def _scoring_fault(sample: Sample) -> str:
+    """What is wrong when the gold answer of `sample` is scored; empty when it scores 1."""
     try:
-        by_task = TASKS.get(sample.task)().score(sample.answer, sample)
+        by_task = open_task(sample.task).score(sample.answer, sample)
+    except ValueError as error:  # the answer has not the form of a gold answer, or the task's code fails
+        return str(error)
+    try:
         by_source = scorer(f"videossr/{sample.task}")(sample.answer, sample.answer)
-    except ValueError:  # the answer has not the form of a gold answer
-        return False
-    return all((scores.smooth, scores.strict, scores.parsed) == (1.0, 1.0, True) for scores in (by_task, by_source))
+    except Exception as error:  # the scorer may be of another package
+        return f"sample {sample.id}: compute_score for {sample.task}: {type(error).__name__}: {error}"
+    for name, scores in {"the task": by_task, "compute_score": by_source}.items():
+        if (scores.smooth, scores.strict, scores.parsed) != (1.0, 1.0, True):
+            return f"sample {sample.id}: {name} gives {scores}"
+    return ""
 
 
 def _truth(column: str, samples: Sequence[Sample]) -> Finding:
@@ -144,7 +154,7 @@ def _truth(column: str, samples: Sequence[Sample]) -> Finding:
 
 def true_answer(sample: Sample) -> str | None:
     """The answer as it follows from the truth; None for spans, which are held against the clock, and for nothing."""
-    truth = TASKS.get(sample.task)().truth(sample)
+    truth = open_task(sample.task).truth(sample)
     if truth.outlines and isinstance(names := sample.params.get("names"), list):
         drawn = Counter(outline.name for outline in truth.outlines)
         return ",".join(str(drawn[str(name)]) for name in names)
@@ -175,7 +185,7 @@ def marker_errors(sample: Sample) -> list[float]:
 
 def label_error(sample: Sample) -> float:
     """Seconds between an answer that is an interval and the span of the slots that it stands for; 0 for others."""
-    spans = TASKS.get(sample.task)().truth(sample).spans
+    spans = open_task(sample.task).truth(sample).spans
     if not spans:
         return 0.0
     label = parse_interval(sample.answer)
@@ -201,7 +211,7 @@ def _pixels(
             change = border_change(dataset, item)
             least[item.sample.column] = min(change, least.get(item.sample.column, change))
         if item.sample.task == "jigsaw" and item.sample.column in scorable:
-            scores = TASKS.get("jigsaw")().score(shortcuts.chain(item.clips), item.sample)
+            scores = open_task("jigsaw").score(shortcuts.chain(item.clips), item.sample)
             solved[item.sample.column].append((scores.smooth, scores.strict))
         progress(done, count)
     text = f"other pixels now: {changed[:3]}" if changed else f"{count} of {len(dataset)} rendered"

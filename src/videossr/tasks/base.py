@@ -5,9 +5,13 @@ A task never opens a file: it is shown videos as frames, draws samples, and rend
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -18,6 +22,7 @@ from videossr.question import Clip, Frames, Question, Truth
 from videossr.registry import Registry
 from videossr.rewards import Scores
 from videossr.sample import Reject, Sample, VideoKey
+from videossr.video.pack import CorpusError
 from videossr.wording import Wording
 
 K = TypeVar("K")
@@ -104,3 +109,85 @@ class Task(Protocol[K]):
 
 
 TASKS: Registry[type[Task[Any]]] = Registry("videossr.tasks")
+
+
+class TaskError(ValueError):
+    """An error inside the code of a task. The message names the task, the method, and the sample or video."""
+
+
+def open_task(name: str) -> Task[Any]:
+    """Make the task with this registered name.
+
+    Whatever one of its methods raises becomes a `TaskError`; errors of the corpus and of the machine stay as they are.
+
+    Raises ValueError when no installed package declares the task, or its code cannot be loaded.
+    """
+    kind = TASKS.get(name)
+    with _naming(kind, name, "__init__"):
+        return _Named(name, kind())
+
+
+class _Named:
+    """A task whose errors name it. It has all methods of `Task`, and can be pickled if the task can."""
+
+    def __init__(self, name: str, task: Task[Any]) -> None:
+        self._task = task
+        self.name = name
+        self.Knobs = task.Knobs
+        self.even_clock = bool(getattr(task, "even_clock", False))
+
+    def needs(self, knobs: Any) -> tuple[int, int]:
+        with self._naming("needs"):
+            return self._task.needs(knobs)
+
+    def admits(self, video: Video, knobs: Any) -> Reject | None:
+        with self._naming("admits", f"video {video.key.content[:12]}"):
+            return self._task.admits(video, knobs)
+
+    def draw(self, video: Video, column: str, knobs: Any, rng: np.random.Generator, donors: Donors) -> Sample | Reject:
+        with self._naming("draw", f"video {video.key.content[:12]}", column):
+            drawn = self._task.draw(video, column, knobs, rng, donors)
+            if not isinstance(drawn, Sample | Reject):
+                raise TypeError(f"it must return a Sample or a Reject, and returned {drawn!r}")
+            return drawn
+
+    def render(self, frames: Frames, sample: Sample) -> list[Clip]:
+        with self._naming("render", f"sample {sample.id}", sample.column):
+            return self._task.render(frames, sample)
+
+    def question(self, sample: Sample, wording: Wording) -> Question:
+        with self._naming("question", f"sample {sample.id} with this wording", sample.column):
+            return self._task.question(sample, wording)
+
+    def truth(self, sample: Sample) -> Truth:
+        with self._naming("truth", f"sample {sample.id}", sample.column):
+            return self._task.truth(sample)
+
+    def difficulty(self, sample: Sample) -> Mapping[str, float | str]:
+        with self._naming("difficulty", f"sample {sample.id}", sample.column):
+            return self._task.difficulty(sample)
+
+    def score(self, answer: str, sample: Sample) -> Scores:
+        with self._naming("score", f"sample {sample.id}", sample.column):
+            return self._task.score(answer, sample)
+
+    def _naming(self, method: str, about: str = "", column: str = "") -> AbstractContextManager[None]:
+        return _naming(type(self._task), self.name, method, about, column)
+
+
+@contextmanager
+def _naming(kind: type[Any], name: str, method: str, about: str = "", column: str = "") -> Iterator[None]:
+    """Raise what the block raises as a `TaskError`: task, method, sample or video, error, line of the task's code."""
+    try:
+        yield
+    except (TaskError, CorpusError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        where = f", {about}" * bool(about) + f" (column {column})" * bool(column)
+        steps = traceback.extract_tb(error.__traceback__)[1:]
+        own = [step for step in steps if step.filename == getattr(sys.modules[kind.__module__], "__file__", None)]
+        line = "".join(f" ({Path(step.filename).name}, line {step.lineno})" for step in (own or steps)[-1:])
+        raise TaskError(
+            f"task {name!r} ({kind.__module__}.{kind.__qualname__}) failed in {method}{where}: "
+            f"{type(error).__name__}: {error}{line}"
+        ) from error

@@ -34,6 +34,7 @@ Reason: TypeAlias = Literal[
     "duplicate",
     "changed",
     "near_duplicate",
+    "held_out",
 ]
 
 HDRChoice: TypeAlias = Literal["map", "keep", "reject"]
@@ -55,6 +56,7 @@ REASONS: Mapping[Reason, str] = {
     "Or an image cannot be decoded.",
     "duplicate": "Another file has the same bytes; the first path in sorted order is kept.",
     "near_duplicate": "`corpus merge --drop-near` found that its frames are near to those of a video it had already.",
+    "held_out": "`corpus split` put it into the other corpus, from which this one is kept apart.",
     "changed": "The file changed or vanished while it was indexed; the next run looks at it again.",
 }
 """Why a video is not in the corpus. The list is closed."""

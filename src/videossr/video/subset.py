@@ -13,12 +13,17 @@ from videossr.store import Place, make_folder, write_text
 from videossr.video import pack
 from videossr.video.corpus import MANIFEST, Corpus, CorpusManifest, pack_file
 from videossr.video.making import complete
-from videossr.video.pack import CorpusError, Entry, Pack, rows_hash, shard_of
+from videossr.video.pack import CorpusError, Entry, Pack, Rejection, rows_hash, shard_of
 from videossr.video.packing import packs_of
 
 
 def subset(
-    corpus: Corpus, contents: Iterable[str], out: Place, *, progress: Callable[[int, int], None] = lambda *_: None
+    corpus: Corpus,
+    contents: Iterable[str],
+    out: Place,
+    *,
+    rejected: Iterable[Rejection] = (),
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> CorpusManifest:
     """Write the videos of these content hashes into the corpus `out`; what it says of itself.
 
@@ -29,6 +34,7 @@ def subset(
         corpus: that has the videos.
         contents: content hashes, in any order.
         out: folder of the new corpus, which nobody else may be writing to.
+        rejected: what the new corpus records as rejected, each with its content hash.
         progress: called with the packs that are done, and how many there are.
 
     Raises CorpusError when `corpus` lacks a video or a pack of it is damaged.
@@ -36,18 +42,22 @@ def subset(
     wanted: dict[str, list[str]] = defaultdict(list)
     for content in sorted(contents):
         wanted[shard_of(content)].append(content)
+    recorded: dict[str, list[Rejection]] = defaultdict(list)
+    for row in sorted(rejected, key=lambda row: str(row.content)):
+        recorded[shard_of(str(row.content))].append(row)
     make_folder(out / "packs")
     (out / MANIFEST).unlink(missing_ok=True)
     write_text(out / "config.toml", (corpus.path / "config.toml").read_text("utf-8"))
-    for shard in packs_of(out) - wanted.keys():
+    shards = sorted(wanted.keys() | recorded.keys())
+    for shard in packs_of(out) - set(shards):
         pack_file(out, shard).unlink()
     there = packs_of(out)
-    for done, (shard, own) in enumerate(wanted.items(), start=1):
+    for done, shard in enumerate(shards, start=1):
         source = corpus.open(shard)
-        entries = [_entry(source, content) for content in own]
-        if shard not in there or not _holds(pack_file(out, shard), entries):
-            pack.write(pack_file(out, shard), ((entry, source.pieces(entry)) for entry in entries), [])
-        progress(done, len(wanted))
+        entries = [_entry(source, content) for content in wanted[shard]]
+        if shard not in there or not _holds(pack_file(out, shard), entries, recorded[shard]):
+            pack.write(pack_file(out, shard), ((entry, source.pieces(entry)) for entry in entries), recorded[shard])
+        progress(done, len(shards))
     return complete(out, corpus.plan, [], corpus.manifest["versions"])
 
 
@@ -58,11 +68,13 @@ def _entry(source: Pack, content: str) -> Entry:
     return entry
 
 
-def _holds(path: Place, entries: Sequence[Entry]) -> bool:
-    """Whether a pack is whole and holds just these videos, under these names."""
+def _holds(path: Place, entries: Sequence[Entry], rejected: Sequence[Rejection]) -> bool:
+    """Whether a pack is whole and holds just these videos, under these names, and records just these rejections."""
+    rows: list[Entry | Rejection] = [*entries, *rejected]
+    named = {str(row.content): row.path for row in rows}
     try:
         found = Pack(path)
-        same = found.hash == rows_hash(map(asdict, entries))
-        return same and found.paths == {entry.content: entry.path for entry in entries}
+        told = found.hash, found.paths, found.rejected
     except CorpusError:
         return False
+    return told == (rows_hash(map(asdict, entries)), named, [*rejected])

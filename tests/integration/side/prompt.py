@@ -5,7 +5,9 @@ clip, or null for black ones, "clips": [{"frames_indices", "fps", "total_num_fra
 whose positions are asked for}, ...]}.
 Answer: for each case its "ids" and the "text" that they spell, "kinds" if this version tells them, "grids",
 "positions" and "delta" of its own prompt and of those in `ids`, "pixels": path of an .npy file, and for Qwen2.5-VL the
-"seconds" a pair of frames; of the older line also "even", the positions where that step is not cut to whole seconds.
+"seconds" a pair of frames; "at_once": whether `apply_chat_template` with the frames in the messages gives the same
+inputs as text and videos given to the processor; of the older line also "even", the positions where that step is not
+cut to whole seconds.
 """
 
 import inspect
@@ -141,8 +143,25 @@ def main() -> None:
             "placed": [places[family](prompt, grids, seconds) for prompt in (ids, *case["ids"])],
             "seconds": seconds,
             "even": places[family].evenly(ids, grids, seconds) if "fps" in more else None,
+            "at_once": None,
         }
         if case["frames"]:
+            shown = iter(frames)
+            for part in case["messages"][-1]["content"]:
+                part.update({"video": next(shown)} if part["type"] == "video" else {})
+            again = processors[family].apply_chat_template(
+                case["messages"],
+                tokenize=True,
+                add_generation_prompt=True,
+                return_dict=True,
+                return_tensors="pt",
+                video_metadata=case["clips"],
+                do_sample_frames=False,
+                do_resize=False,
+                **more,
+            )
+            names = ("input_ids", "pixel_values_videos", "video_grid_thw")
+            answer["at_once"] = all(torch.equal(again[name], inputs[name]) for name in names)
             answer["pixels"] = str(out.with_suffix(f".{number}.npy"))
             np.save(answer["pixels"], inputs["pixel_values_videos"].numpy())
         answers.append(answer)

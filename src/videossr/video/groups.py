@@ -1,0 +1,72 @@
+"""Videos that must stay on one side of a split: clips of the same source, and near-duplicates.
+
+Exercised by `videossr corpus split CORPUS --out TRAIN TEST --share 0.9`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+
+from videossr.video.fingerprint import NEAR_SHARE, Fingerprints, shares
+
+
+class Groups:
+    """Disjoint sets of videos, by their content hashes; a set is named after the least hash in it."""
+
+    def __init__(self) -> None:
+        self._parent: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parent)
+
+    def of(self, content: str) -> str:
+        """The name of the set that holds a video; one that was not known becomes a set of its own."""
+        root = content
+        while (above := self._parent.setdefault(root, root)) != root:
+            root = above
+        while content != root:  # the next time the way is short
+            self._parent[content], content = root, self._parent[content]
+        return root
+
+    def join(self, one: str, other: str) -> None:
+        """Make one set of the sets of two videos."""
+        low, high = sorted((self.of(one), self.of(other)))
+        self._parent[high] = low
+
+
+def alike(videos: Iterable[tuple[str, str | None, Iterable[int]]]) -> Iterator[tuple[str, str]]:
+    """Find the pairs of videos that share a source, and those that are near-duplicates.
+
+    Args:
+        videos: content hash, source id if it is known, and fingerprints of each.
+
+    Returns:
+        Pairs of content hashes; of three that are alike perhaps only two pairs.
+    """
+    contents: list[str] = []
+    prints: list[Fingerprints] = []
+    sources: dict[str, str] = {}
+    for content, source, fingerprints in videos:
+        if source is not None:
+            yield content, sources.setdefault(source, content)
+        own = np.array([*fingerprints], np.uint64)
+        for at in np.flatnonzero(shares(own, prints) >= NEAR_SHARE):
+            yield content, contents[at]
+        contents.append(content)
+        prints.append(own)
+
+
+def choose(sizes: Mapping[str, int], count: int) -> set[str]:
+    """Choose groups of `count` things in all, or of as many fewer as the sizes of the groups allow.
+
+    They are tried in the order of their names, which are hashes: as good as chance, and always the same.
+    """
+    chosen: set[str] = set()
+    left = count
+    for group, size in sorted(sizes.items()):
+        if size <= left:
+            chosen.add(group)
+            left -= size
+    return chosen

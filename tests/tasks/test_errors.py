@@ -1,0 +1,224 @@
+"""The error of a task that another package adds names the task, the method and the sample, wherever it is called."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from tests.build.conftest import indexed, picture, write
+from videossr.bench.runs import Prediction
+from videossr.bench.score import mark
+from videossr.build import recipe
+from videossr.build.recipe import Mixture, Recipe
+from videossr.build.run import build
+from videossr.cli import main
+from videossr.dataset import VideoSSRDataset
+from videossr.report.validate import validate
+from videossr.rewards import scorer
+from videossr.tasks.base import TASKS, TaskError, open_task
+from videossr.video.corpus import Corpus
+from videossr.video.pack import CorpusError
+from videossr.wording import load_wording
+
+PLUGIN = """
+    from pathlib import Path
+
+    from pydantic.dataclasses import dataclass
+
+    from videossr.question import Clip, Question, Truth
+    from videossr.rewards import Scores
+    from videossr.sample import Sample
+
+    FAULT = Path(__file__).with_name("fault")
+
+
+    def fail(method):
+        if FAULT.exists() and FAULT.read_text() == method:
+            return {"what": 1}["it needs"]
+
+
+    @dataclass(frozen=True)
+    class Knobs:
+        pass
+
+
+    class Brittle:
+        name = "brittle"
+        Knobs = Knobs
+
+        def needs(self, knobs):
+            fail("needs")
+            return 16, 1
+
+        def admits(self, video, knobs):
+            return fail("admits")
+
+        def draw(self, video, column, knobs, rng, donors):
+            fail("draw")
+            if FAULT.exists() and FAULT.read_text() == "nothing":
+                return None
+            slots = tuple((0, slot) for slot in range(16))
+            number = int(rng.integers(1, 1000))
+            return Sample("brittle", column, (video.key,), slots, video.clock, video.size, {"n": number}, str(number))
+
+        def render(self, frames, sample):
+            fail("render")
+            return [Clip(frames, sample.clock)]
+
+        def question(self, sample, wording):
+            fail("question")
+            return Question(sample.id, "videossr/brittle", "", "<video> Which?", sample.answer, (sample.clock,))
+
+        def truth(self, sample):
+            fail("truth")
+            return Truth()
+
+        def difficulty(self, sample):
+            fail("difficulty")
+            return {}
+
+        def score(self, answer, sample):
+            fail("score")
+            return score(answer, sample.answer)
+
+
+    def score(answer, gold):
+        fail("reward")
+        right = float(answer == gold)
+        return Scores(right, right, True)
+"""
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    folder = tmp_path_factory.mktemp("two") / "clips"
+    for number in range(2):
+        write(folder / f"clip_{number}.mp4", picture(number))
+    return indexed(folder)
+
+
+@pytest.fixture
+def fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The task `brittle`, installed; the method whose name is written into this file fails."""
+    name = f"brittle_{tmp_path.name}"
+    site = tmp_path / "site"
+    (site / "brittle-1.0.dist-info").mkdir(parents=True)
+    (site / "brittle-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: brittle\nVersion: 1.0\n")
+    (site / "brittle-1.0.dist-info/entry_points.txt").write_text(
+        f"[videossr.tasks]\nbrittle = {name}:Brittle\n[videossr.rewards]\nbrittle = {name}:score\n"
+    )
+    (site / f"{name}.py").write_text(dedent(PLUGIN))
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=":")
+    monkeypatch.syspath_prepend(str(site))
+    yield site / "fault"
+    TASKS._items.pop("brittle", None)
+    scorer.cache_clear()
+
+
+def mixture(count: int = 2) -> Mixture:
+    return recipe.Mixture(Recipe(name="made", columns={"odd": {"task": "brittle", "count": count}}), "made")
+
+
+@pytest.mark.parametrize(
+    ("method", "about"),
+    [
+        ("needs", ""),
+        ("admits", r", video \w{12}"),
+        ("draw", r", video \w{12} \(column odd\)"),
+        ("render", r", sample \w{20} \(column odd\)"),
+        ("question", r", sample \w{20} with this wording \(column odd\)"),
+    ],
+)
+def test_build_names_it(fault: Path, corpus: Corpus, tmp_path: Path, method: str, about: str) -> None:
+    fault.write_text(method)
+    line = r" \(brittle_\w+\.py, line \d+\)"
+    named = "" if method == "needs" else r"; the video is clip_\d\.mp4"
+    said = rf"task 'brittle' \(brittle_\w+\.Brittle\) failed in {method}{about}: KeyError: 'it needs'{line}{named}$"
+    with pytest.raises(TaskError, match=said):
+        build(mixture(), corpus, tmp_path / "out", wording=load_wording())
+    fault.unlink()
+    assert build(mixture(), corpus, tmp_path / "out", wording=load_wording())["samples"] == 2
+
+
+def test_a_worker_process_says_the_same(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
+    fault.write_text("render")
+    with pytest.raises(TaskError, match=r"failed in render, sample \w{20} .*; the video is clip_\d\.mp4$") as raised:
+        build(mixture(), corpus, tmp_path / "out", wording=load_wording(), workers=2)
+    assert "in a worker process" in "".join(raised.value.__notes__)
+
+
+def test_what_draw_returns_is_looked_at(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
+    fault.write_text("nothing")
+    with pytest.raises(TaskError, match=r"failed in draw.*must return a Sample or a Reject, and returned None"):
+        build(mixture(), corpus, tmp_path / "out", wording=load_wording())
+
+
+def test_reading_and_scoring_name_it(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
+    build(mixture(), corpus, tmp_path / "out", wording=load_wording())
+    opened = VideoSSRDataset(tmp_path / "out")
+    sample = opened.sample(1)
+    calls: dict[str, Callable[[], object]] = {
+        "render": lambda: opened.clips(1),
+        "truth": lambda: opened[1],
+        "difficulty": lambda: opened.difficulty(1),
+        "score": lambda: opened.score(1, "7"),
+    }
+    for method, call in calls.items():
+        fault.write_text(method)
+        with pytest.raises(TaskError, match=f"'brittle' .* failed in {method}, sample {sample.id} .*KeyError"):
+            call()
+    (finding,) = [found for found in validate(opened) if found.check == "gold scores 1"]
+    assert finding.holds is False
+    assert "2 of 2 do not: task 'brittle'" in finding.text
+    assert "failed in score, sample" in finding.text
+    fault.write_text("reward")
+    asked = Prediction("q-7", 0, "odd", "videossr/brittle", "7", {}, (0,), 1000, texts=("7",), finish=("stop",))
+    with pytest.raises(ValueError, match="question q-7: the scorer of videossr/brittle failed: KeyError: 'it needs'"):
+        mark(asked)
+
+
+def test_the_command_says_it_in_one_line(
+    fault: Path, corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fault.write_text("draw")
+    (tmp_path / "odd.toml").write_text('name = "odd"\n[columns.odd]\ntask = "brittle"\ncount = 1\n')
+    words = ["build", str(tmp_path / "odd.toml"), "--corpus", str(corpus.path), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--workers", "1"])
+    assert ended.value.code == 2
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("videossr: ")]
+    assert "task 'brittle'" in said
+    assert "failed in draw" in said
+    assert "clip_" in said
+
+
+def test_code_that_cannot_be_loaded_is_named(fault: Path) -> None:
+    next(fault.parent.glob("brittle_*.py")).write_text("import nothing_of_this_name\n")
+    with pytest.raises(ValueError, match=r"'brittle' \(brittle_.*of the package brittle\) cannot be loaded: ModuleNot"):
+        open_task("brittle")
+
+
+def test_a_task_travels_to_other_processes(fault: Path) -> None:
+    assert not fault.exists()
+    for name in ("brittle", "jigsaw"):
+        task = pickle.loads(pickle.dumps(open_task(name)))
+        assert task.name == name
+        assert task.even_clock is (name == "jigsaw")
+
+
+def test_a_damaged_corpus_is_not_blamed_on_the_task(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
+    assert not fault.exists()
+    copy = Corpus(shutil.copytree(str(corpus.path), tmp_path / "copy"))
+    build(mixture(), copy, tmp_path / "out", wording=load_wording())
+    for pack in (tmp_path / "copy/packs").iterdir():
+        data = bytearray(pack.read_bytes())
+        data[100] ^= 255
+        pack.write_bytes(data)
+    with pytest.raises(CorpusError, match="are damaged") as raised:
+        VideoSSRDataset(tmp_path / "out").clips(0)
+    assert not isinstance(raised.value, TaskError)

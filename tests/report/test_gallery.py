@@ -62,14 +62,15 @@ def test_pieces_are_shown_where_the_answer_says(page: Page, cards: list[Card]) -
 def test_sprites_show_every_frame_in_its_cell(page: Page, cards: list[Card]) -> None:
     frames = cards[0].clips[0].frames
     sheet = simplejpeg.decode_jpeg(base64.b64decode(page.scripts[0]), "RGB")
-    side = 7
+    side = 8  # of 48 slots, and 10 that were altered as they were before
     height, width = sheet.shape[0] // side, sheet.shape[1] // side
     places = [frame["style"] for frame in page.of_class("frame") if "--x" in frame.get("style", "")]
     for style, frame in zip(places, frames, strict=False):
-        x, y = (round(float(part) * (side - 1) / 100) for part in re.findall(r"([\d.]+)%", style))
+        x, y = (round(float(part) * (side - 1) / 100) for part in re.findall(r"([\d.]+)%", style)[:2])
         cell = sheet[y * height : (y + 1) * height, x * width : (x + 1) * width]
         expected = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
         assert np.abs(cell.astype(float) - expected).mean() < 6
+    assert height == frames.shape[1], "the large frame has all the lines that the model sees"
 
 
 def test_hostile_text_stays_text(text: str, page: Page, cards: list[Card]) -> None:
@@ -120,7 +121,7 @@ def test_sprite_cells_are_whole_jpeg_blocks_and_no_larger_than_the_frame(count: 
     sprite = make_sprite(np.full((count, height, width, 3), 90, np.uint8), 96, 80)
     sheet_height, sheet_width, _, _ = simplejpeg.decode_jpeg_header(sprite.jpeg)
     assert sprite.columns * sprite.rows >= count
-    assert sheet_height % (8 * sprite.rows) == sheet_width % (8 * sprite.columns) == 0
+    assert sheet_height % (16 * sprite.rows) == sheet_width % (16 * sprite.columns) == 0
     assert sheet_height // sprite.rows <= min(96, height)
 
 
@@ -128,13 +129,15 @@ def test_knobs_are_flat_text_and_long_lists_are_counted() -> None:
     params: dict[str, JSON] = {
         "kind": {"name": "mirror", "gain": 0.5},
         "order": [2, 0, 1],
+        "inner": {"order": [2, 0]},
         "slots": [*range(48)],
         "still": None,
     }
     assert shown_knobs(params) == {
         "kind.name": "mirror",
         "kind.gain": "0.5",
-        "order": "[2, 0, 1]",
+        "order, from 1": "[3, 1, 2]",
+        "inner.order": "[2, 0]",
         "slots": "48 values",
         "still": "null",
     }

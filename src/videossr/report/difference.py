@@ -48,11 +48,7 @@ def baselines(benchmark: Benchmark) -> list[Baseline]:
         one run and no guess.
     """
     runs = benchmark.runs
-    forward = {
-        (base, other): _compared(runs[base], runs[other])
-        for other in range(len(runs))
-        for base in range(other)
-    }
+    forward = {(base, other): _compared(runs[base], runs[other]) for other in range(len(runs)) for base in range(other)}
     found = [
         Baseline(
             each.name,

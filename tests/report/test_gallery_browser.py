@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.report.pages import quiet
+from tests.report.pages import pixels, quiet
 from videossr.report.gallery import Card, write_gallery
 
 
@@ -96,20 +96,6 @@ def test_arrows_show_the_next_slot_large(page: Page, cards: list[Card]) -> None:
     )
 
 
-def pixels(frame: Locator) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """What the browser draws of a frame, once its picture is decoded."""
-    frame.evaluate(
-        """async (frame) => {
-            const sprite = new Image();
-            sprite.src = getComputedStyle(frame).backgroundImage.slice(5, -2);
-            await sprite.decode();
-        }"""
-    )
-    picture = cv2.imdecode(np.frombuffer(frame.screenshot(), np.uint8), cv2.IMREAD_COLOR_RGB)
-    assert picture is not None
-    return picture.astype(np.uint8)
-
-
 def test_the_stage_shows_the_pixels_of_the_clip(page: Page, cards: list[Card]) -> None:
     card = page.locator(".card").first
     stage = card.locator(".stage > .frame")
@@ -176,8 +162,12 @@ def test_before_shows_the_altered_stretch_as_it_was_large_and_small(page: Page, 
     stage, small = card.locator(".stage > .frame"), card.locator(".slot .frame").nth(13)
     before, after = card.locator(".before"), card.locator(".after")
     card.locator(".slot").nth(13).click()
-    for act, pressed in ((before.click, before), (after.click, after), (lambda: page.keyboard.press("b"), before)):
-        act()
+    for way in ("before", "after", "key"):
+        pressed = after if way == "after" else before
+        if way == "key":
+            page.keyboard.press("b")
+        else:
+            pressed.click()
         expect(pressed).to_have_attribute("aria-pressed", "true")
         assert card.locator("[aria-pressed=true]").count() == 1
         seen = cards[0].clips[0].frames[13]

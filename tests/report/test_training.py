@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as Tab
 
 from tests.report.conftest import HOSTILE
-from tests.report.pages import Page, check_policy, quiet
+from tests.report.pages import Page, check_policy, pixels, quiet
 from tests.report.training import ROLLOUTS, shown_of, step_of, write_run
 from videossr.bench.runs import Run
 from videossr.cli import report, train
@@ -140,7 +140,7 @@ def test_a_verdict_in_words_comes_first(page: Tab) -> None:
 def test_one_figure_is_told_of_memory(page: Tab, runs: dict[str, TrainRun]) -> None:
     """The peak of the steps; what a run tells of its plan and of its use in other terms is left to its files."""
     expect(page.locator('[data-table="runs"] tbody tr').first.locator('[data-name="memory"]')).to_have_text("1.5")
-    text = page.locator("main").evaluate("main => main.textContent")
+    text = page.locator("#runs").evaluate("part => part.textContent")
     assert "parameters" in text, "what a run tells of itself is on the page"
     assert text.count("GiB") == 1
     assert not [chart.name for charts in MORE.values() for chart in charts if "memory" in chart.name]
@@ -213,10 +213,8 @@ def test_each_frame_is_cut_from_its_place(page: Tab, runs: dict[str, TrainRun]) 
     expect(card.locator("script")).to_have_count(0)
     last = len(shown.slots[0]) - 1
     for row, at in [(row, at) for row in range(len(shown.slots)) for at in (0, last)]:
-        png = card.locator(".frame").nth(row * (last + 1) + at).screenshot()
-        drawn = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
-        assert drawn is not None
-        look = cv2.resize(drawn[:, :, ::-1], (width, height)).astype(float)
+        drawn = pixels(card.locator(".frame").nth(row * (last + 1) + at))
+        look = cv2.resize(drawn, (width, height)).astype(float)
         column = cells[:, at * width : (at + 1) * width].reshape(-1, height, width, 3)
         assert np.abs(column - look).mean((1, 2, 3)).argmin() == row
 

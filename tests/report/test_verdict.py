@@ -21,13 +21,13 @@ COLUMNS = ("grounding/mirror", "jigsaw/6")
 UNKNOWN = Constant({}, "no dataset")
 
 
-def steps(rewards: list[float], **changed: float) -> list[Step]:
+def steps(rewards: list[float], zero_variance: float = 0.25, parsed: float = 1.0) -> list[Step]:
     """A step for each mean reward, both of all groups and of every column."""
     made = []
     for number, reward in enumerate(rewards, 1):
         step = step_of(number, COLUMNS)
         assert step.all is not None
-        told = replace(step.all, **{"smooth": reward, "zero_variance": 0.25, "parsed": 1.0, **changed})
+        told = replace(step.all, smooth=reward, zero_variance=zero_variance, parsed=parsed)
         made.append(replace(step, all=told))
     return made
 

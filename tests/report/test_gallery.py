@@ -13,6 +13,8 @@ import pytest
 import simplejpeg
 
 from tests.report.pages import Page, check_policy
+from videossr.cli import gallery
+from videossr.dataset import VideoSSRDataset
 from videossr.report.gallery import Card, shown_knobs, write_gallery
 from videossr.report.strips import make_sprite
 from videossr.sample import JSON
@@ -71,6 +73,29 @@ def test_sprites_show_every_frame_in_its_cell(page: Page, cards: list[Card]) -> 
         expected = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
         assert np.abs(cell.astype(float) - expected).mean() < 6
     assert height == frames.shape[1], "the large frame has all the lines that the model sees"
+
+
+def test_an_altered_stretch_is_shown_as_it_was(dataset: Path, tmp_path: Path) -> None:
+    """Of a built dataset: a mirrored one turned back, a shuffled one in the order of the video."""
+    opened = VideoSSRDataset(dataset)
+    items = [opened[index] for index in range(len(opened))]
+    for item in items:
+        before = gallery.unaltered(opened, item.sample)
+        if item.sample.task != "grounding":
+            assert before is None
+            continue
+        assert before is not None
+        ((first, last),) = item.truth.spans
+        after = item.clips[0].frames[first : last + 1]
+        if item.sample.column == "grounding/mirror":
+            assert np.array_equal(before, after[:, :, ::-1])
+        else:
+            order = item.sample.integers("order")
+            assert np.array_equal(before[order], after)
+            assert not np.array_equal(before, after)
+    gallery.command(str(dataset), out=tmp_path / "page.html")
+    shown = Page((tmp_path / "page.html").read_text("utf-8")).of_class("before")
+    assert len(shown) == sum(item.sample.task == "grounding" for item in items) > 2
 
 
 def test_hostile_text_stays_text(text: str, page: Page, cards: list[Card]) -> None:

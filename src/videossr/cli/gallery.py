@@ -52,7 +52,7 @@ def command(
             item = opened[index]
             again = f"videossr gallery {shlex.quote(dataset)}{where} --out card.html --only {item.sample.id}"
             paths = [opened.corpus.entry(key).path for key in item.sample.sources]
-            before = _before(opened, item.sample)
+            before = unaltered(opened, item.sample)
             yield Card(item.sample, item.question, item.clips, item.truth, again, paths, before)
 
     recipe = opened.manifest["recipe"]
@@ -76,8 +76,11 @@ def command(
     console.print(f"{len(chosen)} samples in {out}")
 
 
-def _before(dataset: VideoSSRDataset, sample: Sample) -> Frames | None:
-    """What the altered slots of a grounding sample would show if nothing had been altered; None for other tasks."""
+def unaltered(dataset: VideoSSRDataset, sample: Sample) -> Frames | None:
+    """Return the frames (T, H, W, 3) that the T altered slots of a grounding sample would show if nothing were altered.
+
+    None for other tasks.
+    """
     if sample.task != "grounding":
         return None
     key = sample.sources[0]

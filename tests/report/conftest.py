@@ -48,6 +48,7 @@ def grounding(path: Path, column: str = "grounding/mirror", prompt: str = "", un
     if uneven:
         clock = Clock(tuple(t + t * t // 4000 for t in clock.times_ms), 2 * clock.end_ms)
     first, last = SPAN
+    before = frames[first : last + 1].copy()
     frames[first : last + 1] = frames[first : last + 1, :, ::-1]
     start, end = clock.span(first, last)
     answer = f"{start:.2f}-{end:.2f}"
@@ -60,7 +61,7 @@ def grounding(path: Path, column: str = "grounding/mirror", prompt: str = "", un
     text = prompt or (
         f"{VIDEO}A stretch of this video was altered.\nWhen? Answer with its first and last second, such as 3.0-7.5."
     )
-    return _card(path, column, clock, params, answer, text, [frames], Truth(spans=(SPAN,)))
+    return replace(_card(path, column, clock, params, answer, text, [frames], Truth(spans=(SPAN,))), before=before)
 
 
 def counting(path: Path) -> Card:

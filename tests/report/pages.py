@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from html.parser import HTMLParser
 
-from playwright.sync_api import Browser
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from playwright.sync_api import Browser, Locator
 from playwright.sync_api import Page as Tab
 
 FLAGS = [
@@ -62,6 +65,20 @@ def quiet(browser: Browser, address: str, width: int = 1280) -> Iterator[Tab]:
     assert complaints == []
     assert [url for url in requests if not url.startswith(("file:", "blob:", "data:"))] == []
     assert {url.partition("#")[0] for url in requests if url.startswith("file:")} == {address}
+
+
+def pixels(frame: Locator) -> NDArray[np.uint8]:
+    """What the browser draws of a frame, once its picture is decoded."""
+    frame.evaluate(
+        """async (frame) => {
+            const sprite = new Image();
+            sprite.src = getComputedStyle(frame).backgroundImage.slice(5, -2);
+            await sprite.decode();
+        }"""
+    )
+    picture = cv2.imdecode(np.frombuffer(frame.screenshot(), np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert picture is not None
+    return picture.astype(np.uint8)
 
 
 def check_policy(page: Page) -> None:

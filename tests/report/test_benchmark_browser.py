@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.report.conftest import HOSTILE
 from tests.report.pages import quiet
+from videossr.bench.compare import compare
 from videossr.bench.runs import Run
 from videossr.bench.score import Estimate, percent, score
 from videossr.questions import open_questions
@@ -67,6 +69,77 @@ def test_the_figures_are_those_of_the_scores_by_both_denominators(page: Page, ru
             assert means["unparsed"] == f"{100 * (board.unparsed or 0):.1f}"
         expect(page.locator(f"#charts0 .charts.{denominator}")).to_be_visible()
         expect(page.locator("#charts0 .charts:visible")).to_have_count(1)
+
+
+def test_scores_and_chart_come_first_and_what_was_run_is_folded(page: Page) -> None:
+    first = page.locator("main .sheet").first
+    expect(first.locator('[data-table="columns"]')).to_be_in_viewport()
+    assert first.locator("svg.chart:visible").count() >= 3
+    facts = page.locator("#runs0 .run-facts").first
+    expect(facts).to_be_hidden()
+    page.locator("#runs0 summary").click()
+    expect(facts).to_be_visible()
+
+
+def test_scores_below_chance_are_marked(page: Page, runs: dict[str, Run]) -> None:
+    (benchmark,) = gather([runs[name] for name in SHOWN])
+    rows = {row.name: row for row in benchmark.rows if row.kind == "run"}
+    marks = []
+    for name in SHOWN:
+        for column in benchmark.columns:
+            guesses = [row.columns[column].asked for row in benchmark.rows if row.kind == "guess" and column != "?"]
+            worth = sorted(guess.value for guess in guesses if guess)
+            score = rows[name].cell("column", column).asked
+            if score is None:
+                continue
+            cell = page.locator(f'[data-table="columns"] .run [data-row="{name}"] [data-name="{column}"] .asked')
+            below = [word for word, edge in (("▼", worth[:1]), ("▽", worth[-1:])) if edge and score.value < edge[0]]
+            marks += below[:1]
+            expect(cell.locator(".below")).to_have_count(len(below[:1]))
+            if below:
+                expect(cell.locator(".below")).to_contain_text(below[0])
+    assert set(marks) == {"▼", "▽"}
+    assert page.locator(".guess .below, .published .below").count() == 0
+
+
+def test_the_difference_is_to_the_baseline_that_is_chosen(page: Page, runs: dict[str, Run]) -> None:
+    def cell(name: str) -> Locator:
+        return page.locator(f'[data-table="columns"] .run [data-row="{name}"] [data-name="difference"]')
+
+    choice = page.get_by_label("Baseline of the differences")
+    for base in SHOWN:
+        choice.select_option(base)
+        for name in SHOWN:
+            if name == base:
+                expect(cell(name).locator(":visible", has_text="baseline").first).to_be_visible()
+                continue
+            found = compare(runs[base], runs[name], shared=True).overall
+            value = f"{100 * found.change.value + 1e-9:+.1f}".replace("-", "−")  # noqa: RUF001
+            expect(cell(name).locator("b:visible")).to_have_text(value)
+            expect(cell(name).locator(".real:visible")).to_have_count(int(found.real))
+    expect(cell("odd").locator("small:visible").last).to_have_text("of 5 shared questions")
+    choice.select_option("guess: constant")
+    (benchmark,) = gather([runs[name] for name in SHOWN])
+    ours = next(row for row in benchmark.rows if (row.kind, row.name) == ("run", "odd"))
+    guess = next(row for row in benchmark.rows if (row.kind, row.name) == ("guess", "constant"))
+    assert ours.overall.asked is not None
+    assert guess.overall.asked is not None
+    value = f"{100 * (ours.overall.asked.value - guess.overall.asked.value):+.1f}".replace("-", "−")  # noqa: RUF001
+    expect(cell("odd").locator("b:visible")).to_have_text(value)
+    page.get_by_label("parsed alone").check(force=True)
+    expect(cell("odd")).to_be_hidden()
+
+
+def test_a_table_that_goes_on_says_so_until_its_end(browser: Browser, address: str) -> None:
+    with quiet(browser, address, 390) as page:
+        hint, table = page.locator("#table0 .goes-on"), page.locator("#table0 .wide")
+        expect(hint).to_be_visible()
+        assert "gradient" in table.evaluate("e => getComputedStyle(e).maskImage")
+        table.evaluate("e => e.scrollTo(e.scrollWidth, 0)")
+        expect(hint).not_to_be_visible()
+        expect(table).not_to_have_class(re.compile("more"))
+    with quiet(browser, address, 1600) as page:
+        expect(page.locator("#table0 .goes-on")).to_be_hidden()
 
 
 def test_the_switch_works_by_keys(page: Page) -> None:

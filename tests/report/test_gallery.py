@@ -13,6 +13,8 @@ import pytest
 import simplejpeg
 
 from tests.report.pages import Page, check_policy
+from videossr.cli import gallery
+from videossr.dataset import VideoSSRDataset
 from videossr.report.gallery import Card, shown_knobs, write_gallery
 from videossr.report.strips import make_sprite
 from videossr.sample import JSON
@@ -62,14 +64,38 @@ def test_pieces_are_shown_where_the_answer_says(page: Page, cards: list[Card]) -
 def test_sprites_show_every_frame_in_its_cell(page: Page, cards: list[Card]) -> None:
     frames = cards[0].clips[0].frames
     sheet = simplejpeg.decode_jpeg(base64.b64decode(page.scripts[0]), "RGB")
-    side = 7
+    side = 8  # of 48 slots, and 10 that were altered as they were before
     height, width = sheet.shape[0] // side, sheet.shape[1] // side
     places = [frame["style"] for frame in page.of_class("frame") if "--x" in frame.get("style", "")]
     for style, frame in zip(places, frames, strict=False):
-        x, y = (round(float(part) * (side - 1) / 100) for part in re.findall(r"([\d.]+)%", style))
+        x, y = (round(float(part) * (side - 1) / 100) for part in re.findall(r"([\d.]+)%", style)[:2])
         cell = sheet[y * height : (y + 1) * height, x * width : (x + 1) * width]
         expected = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
         assert np.abs(cell.astype(float) - expected).mean() < 6
+    assert height == frames.shape[1], "the large frame has all the lines that the model sees"
+
+
+def test_an_altered_stretch_is_shown_as_it_was(dataset: Path, tmp_path: Path) -> None:
+    """Of a built dataset: a mirrored one turned back, a shuffled one in the order of the video."""
+    opened = VideoSSRDataset(dataset)
+    items = [opened[index] for index in range(len(opened))]
+    for item in items:
+        before = gallery.unaltered(opened, item.sample)
+        if item.sample.task != "grounding":
+            assert before is None
+            continue
+        assert before is not None
+        ((first, last),) = item.truth.spans
+        after = item.clips[0].frames[first : last + 1]
+        if item.sample.column == "grounding/mirror":
+            assert np.array_equal(before, after[:, :, ::-1])
+        else:
+            order = item.sample.integers("order")
+            assert np.array_equal(before[order], after)
+            assert not np.array_equal(before, after)
+    gallery.command(str(dataset), out=tmp_path / "page.html")
+    shown = Page((tmp_path / "page.html").read_text("utf-8")).of_class("before")
+    assert len(shown) == sum(item.sample.task == "grounding" for item in items) > 2
 
 
 def test_hostile_text_stays_text(text: str, page: Page, cards: list[Card]) -> None:
@@ -120,7 +146,7 @@ def test_sprite_cells_are_whole_jpeg_blocks_and_no_larger_than_the_frame(count: 
     sprite = make_sprite(np.full((count, height, width, 3), 90, np.uint8), 96, 80)
     sheet_height, sheet_width, _, _ = simplejpeg.decode_jpeg_header(sprite.jpeg)
     assert sprite.columns * sprite.rows >= count
-    assert sheet_height % (8 * sprite.rows) == sheet_width % (8 * sprite.columns) == 0
+    assert sheet_height % (16 * sprite.rows) == sheet_width % (16 * sprite.columns) == 0
     assert sheet_height // sprite.rows <= min(96, height)
 
 
@@ -128,13 +154,15 @@ def test_knobs_are_flat_text_and_long_lists_are_counted() -> None:
     params: dict[str, JSON] = {
         "kind": {"name": "mirror", "gain": 0.5},
         "order": [2, 0, 1],
+        "inner": {"order": [2, 0]},
         "slots": [*range(48)],
         "still": None,
     }
     assert shown_knobs(params) == {
         "kind.name": "mirror",
         "kind.gain": "0.5",
-        "order": "[2, 0, 1]",
+        "order, from 1": "[3, 1, 2]",
+        "inner.order": "[2, 0]",
         "slots": "48 values",
         "still": "null",
     }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.report.pages import quiet
+from tests.report.pages import pixels, quiet
 from videossr.report.gallery import Card, write_gallery
 
 
@@ -100,15 +101,7 @@ def test_the_stage_shows_the_pixels_of_the_clip(page: Page, cards: list[Card]) -
     stage = card.locator(".stage > .frame")
     card.locator(".slot").nth(30).hover()
     expect(card.locator(".caption")).to_contain_text("slot 30")
-    stage.evaluate(
-        """async (frame) => {
-            const sprite = new Image();
-            sprite.src = getComputedStyle(frame).backgroundImage.slice(5, -2);
-            await sprite.decode();
-        }"""
-    )
-    picture = cv2.imdecode(np.frombuffer(stage.screenshot(), np.uint8), cv2.IMREAD_COLOR_RGB)
-    assert picture is not None
+    picture = pixels(stage)
     errors = [
         np.abs(cv2.resize(frame, picture.shape[1::-1]).astype(float) - picture).mean()
         for frame in (cards[0].clips[0].frames[30], cards[0].clips[0].frames[30, :, ::-1])
@@ -162,6 +155,55 @@ def test_true_order_reads_as_the_answer(page: Page, cards: list[Card]) -> None:
     expect(card.locator(".original").first).to_be_visible()
     page.keyboard.press("t")
     assert card.locator(".piece").evaluate_all(read) == "123456"
+
+
+def test_before_shows_the_altered_stretch_as_it_was_large_and_small(page: Page, cards: list[Card]) -> None:
+    card = page.locator(".card").first
+    stage, small = card.locator(".stage > .frame"), card.locator(".slot .frame").nth(13)
+    before, after = card.locator(".before"), card.locator(".after")
+    card.locator(".slot").nth(13).click()
+    for way in ("before", "after", "key"):
+        pressed = after if way == "after" else before
+        if way == "key":
+            page.keyboard.press("b")
+        else:
+            pressed.click()
+        expect(pressed).to_have_attribute("aria-pressed", "true")
+        assert card.locator("[aria-pressed=true]").count() == 1
+        seen = cards[0].clips[0].frames[13]
+        expected = seen[:, ::-1] if pressed is before else seen
+        for frame in (stage, small):
+            picture = pixels(frame)
+            near, far = (
+                np.abs(cv2.resize(each, picture.shape[1::-1]).astype(float) - picture)[:, 4:-4].mean()
+                for each in (expected, expected[:, ::-1])
+            )
+            assert near < far / 2
+    expect(card.locator(".caption")).to_contain_text("slot 13")
+    assert page.locator(".card").nth(2).locator(".before").count() == 0, "no piece of a jigsaw is altered"
+
+
+def test_before_goes_to_the_stretch(page: Page) -> None:
+    card = page.locator(".card").first
+    card.locator(".slot").nth(2).click()
+    card.locator(".before").click()
+    expect(card.locator(".caption")).to_contain_text("slot 12")
+
+
+def test_every_frame_is_there_when_the_page_is_printed(browser: Browser, cards: list[Card], tmp_path: Path) -> None:
+    """Those too that were never near the window; and no strip is wider than the paper."""
+    write_gallery(cards, tmp_path / "page.html", "Printed", {})
+    with quiet(browser, (tmp_path / "page.html").as_uri()) as page:
+        assert page.locator("script.sprite").count() > 0, "some are not unpacked before"
+        printed = page.pdf(format="A4")
+        expect(page.locator("script.sprite")).to_have_count(0)
+    frames = {frame.tobytes() for card in cards for clip in card.clips for frame in clip.frames}
+    assert len(re.findall(rb"/Subtype\s*/Image", printed)) >= len(frames)
+    with quiet(browser, (tmp_path / "page.html").as_uri(), 700) as page:
+        page.emulate_media(media="print")
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 700
+        expect(page.locator(".bar")).to_be_hidden()
 
 
 def test_play_changes_the_frame_and_stops(page: Page) -> None:

@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as Tab
 
 from tests.report.conftest import HOSTILE
-from tests.report.pages import Page, check_policy, quiet
+from tests.report.pages import Page, check_policy, pixels, quiet
 from tests.report.training import ROLLOUTS, shown_of, step_of, write_run
 from videossr.bench.runs import Run
 from videossr.cli import report, train
@@ -27,7 +27,7 @@ from videossr.models.tiny import make_tiny
 from videossr.questions import open_questions
 from videossr.report import plots
 from videossr.report.plots import running_mean
-from videossr.report.training import CHARTS, PARTS, write_training
+from videossr.report.training import MORE, PARTS, charts_of, write_training
 from videossr.report.training_samples import samples
 from videossr.report.training_table import as_json, comma_separated, ends, gap, markdown, named, of_all
 from videossr.train.runs import ACROSS, PHASES, PICTURES, Failure, Step, TrainRun, read_train_run
@@ -92,9 +92,16 @@ def test_the_table_tells_where_each_run_began_and_where_it_is(page: Tab, runs: d
     expect(rows.nth(3).locator(".note")).to_have_text("unfinished: 0 steps")
 
 
-def test_every_curve_is_drawn(page: Tab) -> None:
-    names = page.locator("#curves figcaption").all_text_contents()
-    assert names == [chart.name for charts in CHARTS.values() for chart in charts]
+def test_the_few_curves_that_matter_are_large_and_the_rest_folded(page: Tab, runs: dict[str, TrainRun]) -> None:
+    main, more = charts_of([run.steps for run in runs.values()])
+    folded = [chart.name for charts in more.values() for chart in charts]
+    assert page.locator("#curves .large figcaption").all_text_contents() == [chart.name for chart in main]
+    assert page.locator("#more figcaption").all_text_contents() == folded
+    large = page.locator("#curves .large svg").first.bounding_box()
+    assert large is not None
+    assert large["width"] > 450
+    expect(page.locator("#more svg").first).to_be_hidden()
+    page.locator("#more summary").click()
     for chart in page.locator("svg.chart:visible").all():
         box = chart.bounding_box()
         assert box is not None
@@ -102,7 +109,41 @@ def test_every_curve_is_drawn(page: Tab) -> None:
         assert box["height"] > 80
     tasks = page.locator("#tasks h3").all_text_contents()
     assert tasks == ["counting", "grounding", "jigsaw"]
-    expect(page.locator("#tasks details figure")).to_have_count(len(COLUMNS))
+    expect(page.locator("#task-curves figure")).to_have_count(9)
+    expect(page.locator("#column-curves figure")).to_have_count(len(COLUMNS))
+    expect(page.locator("#tasks figure").first).to_be_hidden()
+
+
+def test_the_loss_is_large_where_it_is_what_a_run_is_judged_by(runs: dict[str, TrainRun]) -> None:
+    names = {
+        kind: ([chart.name for chart in main], [chart.name for chart in more["Updates"]])
+        for kind in ("full", "sft")
+        for main, more in [charts_of([runs[kind].steps])]
+    }
+    assert "loss" not in names["full"][0]
+    assert "loss" in names["full"][1]
+    assert "loss" in names["sft"][0]
+    assert "loss" not in names["sft"][1]
+
+
+def test_a_verdict_in_words_comes_first(page: Tab) -> None:
+    verdicts = page.locator("main > section").first.locator(".verdict")
+    expect(verdicts).to_have_count(4)
+    expect(verdicts.nth(0)).to_be_in_viewport()
+    expect(verdicts.nth(0).locator("h2")).to_have_text("It learned")
+    expect(verdicts.nth(0)).to_contain_text("full")
+    expect(verdicts.nth(1)).to_contain_text("In 1 of 2 steps the loss is not a number.")
+    expect(verdicts.nth(1)).to_contain_text("unfinished: 2 of 99 steps")
+    expect(verdicts.nth(3).locator("h2")).to_have_text("No step is done yet")
+
+
+def test_one_figure_is_told_of_memory(page: Tab, runs: dict[str, TrainRun]) -> None:
+    """The peak of the steps; what a run tells of its plan and of its use in other terms is left to its files."""
+    expect(page.locator('[data-table="runs"] tbody tr').first.locator('[data-name="memory"]')).to_have_text("1.5")
+    text = page.locator("#runs").evaluate("part => part.textContent")
+    assert "parameters" in text, "what a run tells of itself is on the page"
+    assert text.count("GiB") == 1
+    assert not [chart.name for charts in MORE.values() for chart in charts if "memory" in chart.name]
 
 
 def test_tasks_and_columns_have_their_means(page: Tab, runs: dict[str, TrainRun]) -> None:
@@ -168,14 +209,13 @@ def test_each_frame_is_cut_from_its_place(page: Tab, runs: dict[str, TrainRun]) 
     height = cells.shape[0] // sum(-(-len(clip) // ACROSS) for clip in shown.slots)
     width = cells.shape[1] // ACROSS
     card = page.locator(f'.item[data-step="{shown.step}"]', has_text=f"question {shown.index}")
+    page.locator(".bar").evaluate("bar => bar.remove()")  # it stays at the top, over what is scrolled there
     card.scroll_into_view_if_needed()
     expect(card.locator("script")).to_have_count(0)
     last = len(shown.slots[0]) - 1
     for row, at in [(row, at) for row in range(len(shown.slots)) for at in (0, last)]:
-        png = card.locator(".frame").nth(row * (last + 1) + at).screenshot()
-        drawn = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
-        assert drawn is not None
-        look = cv2.resize(drawn[:, :, ::-1], (width, height)).astype(float)
+        drawn = pixels(card.locator(".frame").nth(row * (last + 1) + at))
+        look = cv2.resize(drawn, (width, height)).astype(float)
         column = cells[:, at * width : (at + 1) * width].reshape(-1, height, width, 3)
         assert np.abs(column - look).mean((1, 2, 3)).argmin() == row
 

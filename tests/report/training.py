@@ -101,6 +101,7 @@ def write_run(
             log.shown(each, questions.clips(each.index))
     if complete:
         versions = {"torch": "2.13"}
-        manifest = TrainManifest(len(steps), "a" * 64, "data", versions, {"parameters": 8e9, "plan": {"GiB": 3}}, 99.0)
+        describe = {"parameters": 8e9, "GiB used": 0.5, "GiB planned": 0.4}
+        manifest = TrainManifest(len(steps), "a" * 64, "data", versions, describe, 99.0)
         (folder / MANIFEST).write_text(json.dumps(asdict(manifest)))
     return read_train_run(folder)

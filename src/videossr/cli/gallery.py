@@ -13,7 +13,11 @@ from cyclopts.validators import Number
 
 from videossr.cli.console import Bar, console, output_file
 from videossr.dataset import VideoSSRDataset
-from videossr.report.gallery import Card, write_gallery
+from videossr.question import Frames
+from videossr.render import shown
+from videossr.report.gallery import THUMB_HEIGHT, Card, write_gallery
+from videossr.sample import Sample
+from videossr.tasks.grounding import due_frames
 
 app = App(name="gallery", help_epilogue="Example: videossr gallery demo/dataset --out demo/gallery.html")
 
@@ -27,7 +31,7 @@ def command(
     corpus: str | None = None,
     per_column: Annotated[int, Parameter(validator=Number(gte=1))] = 4,
     only: tuple[str, ...] = (),
-    thumb_height: Annotated[int, Parameter(validator=Number(gte=16))] = 96,
+    thumb_height: Annotated[int, Parameter(validator=Number(gte=16))] = THUMB_HEIGHT,
 ) -> None:
     """Write one self-contained HTML page of samples: frames, spans, shapes, questions, answers.
 
@@ -49,7 +53,8 @@ def command(
             item = opened[index]
             again = f"videossr gallery {shlex.quote(dataset)}{where} --out card.html --only {item.sample.id}"
             paths = [opened.corpus.entry(key).path for key in item.sample.sources]
-            yield Card(item.sample, item.question, item.clips, item.truth, again, paths)
+            before = unaltered(opened, item.sample)
+            yield Card(item.sample, item.question, item.clips, item.truth, again, paths, before)
 
     recipe = opened.manifest["recipe"]
     facts = {
@@ -69,6 +74,17 @@ def command(
             progress=lambda done: bar.show("cards", done, len(chosen)),
         )
     console.print(f"{len(chosen)} samples in {out}")
+
+
+def unaltered(dataset: VideoSSRDataset, sample: Sample) -> Frames | None:
+    """Return the frames (T, H, W, 3) that the T altered slots of a grounding sample would show if nothing were altered.
+
+    None for other tasks.
+    """
+    if sample.task != "grounding":
+        return None
+    key = sample.sources[0]
+    return shown(dataset.corpus, key, sample.size, due_frames(sample, len(dataset.corpus.entry(key).clock)))
 
 
 def _some_of_each(dataset: VideoSSRDataset, per_column: int) -> list[int]:

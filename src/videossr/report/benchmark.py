@@ -14,6 +14,7 @@ from markupsafe import Markup
 from videossr.questions import Questions
 from videossr.report import plots
 from videossr.report.answers import BINS, Confusion, Displacement, Knob, Spans, confusions, displacement, knobs, spans
+from videossr.report.difference import Baseline, baselines
 from videossr.report.items import FOLDED, Failure, Item, failures, items
 from videossr.report.page import flat, plain, write_page
 from videossr.report.table import PUBLISHED, Benchmark, Scored, short
@@ -52,10 +53,16 @@ class _Part:
     outcomes: tuple[str, ...]
     charts: Mapping[str, tuple[tuple[str, Markup], ...]]
     guesses: tuple[str, ...]
+    baselines: tuple[Baseline, ...]
     columns: tuple[_Column, ...]
     failures: tuple[list[Failure], ...]
     items: Iterator[Item]
     missing: str
+
+    def chance(self, level: str, name: str) -> tuple[float, ...]:
+        """What the guesses score in a column, task or ability, or `overall`; the least first."""
+        rows = (row for row in self.benchmark.rows if row.kind == "guess")
+        return tuple(sorted(figure.value for row in rows if (figure := row.cell(level, name).asked) is not None))
 
 
 def write_report(
@@ -116,6 +123,7 @@ def _part(
         outcomes=tuple(plain(each.asked.outcomes.line(), 600) for each in benchmark.runs),
         charts=_charts(benchmark),
         guesses=tuple(row.name for row in benchmark.rows if row.kind == "guess"),
+        baselines=tuple(baselines(benchmark)),
         columns=tuple(_column(benchmark, column) for column in benchmark.columns),
         failures=tuple(failures(each.answers) for each in benchmark.runs),
         items=items(benchmark, opened, most, thumb_height, progress),

@@ -14,18 +14,17 @@ function unpack(holder) {
   }
 }
 
-// `act` once on each of the elements, when it comes near.
+// `act` once on each of the elements, when it comes near, and on all that are left before the page is printed.
 function whenNear(elements, act) {
+  const left = new Set(elements);
+  const take = (element) => {
+    near.unobserve(element);
+    if (left.delete(element)) act(element);
+  };
   const near = new IntersectionObserver(
-    (entries) => {
-      for (const { isIntersecting, target } of entries) {
-        if (!isIntersecting) continue;
-        near.unobserve(target);
-        act(target);
-      }
-    },
+    (entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => take(entry.target)),
     { rootMargin: "1200px" },
   );
   for (const element of elements) near.observe(element);
+  addEventListener("beforeprint", () => [...left].forEach(take));
 }
-

@@ -3,6 +3,7 @@
 const cards = $$(".card");
 const filters = { task: "", column: "", q: "" };
 const speeds = [1, 2, 4, 8];
+const PAPER = 640; // pixels: as wide as a strip may be on A4 and on letter
 const sizes = [0.65, 1, 1.4, 2.1, 3.2];
 let current = null;
 let playing = null;
@@ -129,9 +130,10 @@ function show(slot) {
   slot.tabIndex = 0;
   const frame = $(".frame", slot);
   for (const name of ["--c", "--r", "--sprite"]) stage.style.setProperty(name, clip.style.getPropertyValue(name));
-  for (const name of ["--x", "--y"]) stage.style.setProperty(name, frame.style.getPropertyValue(name));
+  for (const name of ["--x", "--y", "--bx", "--by"]) stage.style.setProperty(name, frame.style.getPropertyValue(name));
   stage.replaceChildren(...$$("svg", frame).map((svg) => svg.cloneNode(true)));
   stage.classList.toggle("marked", slot.classList.contains("marked"));
+  for (const element of [stage, $(".caption", card)]) element.classList.toggle("due", frame.classList.contains("due"));
   const place = clip.dataset.shown ? `piece ${clip.dataset.shown} · ` : "";
   const [start, end] = [slot.dataset.start, slot.dataset.end].map(seconds);
   $(".caption", card).textContent = `${place}slot ${slot.dataset.index} · ${start}–${end} s`;
@@ -192,6 +194,15 @@ function revealAll() {
   press($("#reveal-all"), on);
 }
 
+// The altered stretch before it was altered, or as it is. Both are shown at the first altered slot, if none is.
+function undo(card, on = !card.classList.contains("undone")) {
+  if (!$(".before", card)) return;
+  card.classList.toggle("undone", on);
+  press($(".before", card), on);
+  press($(".after", card), !on);
+  if (playing?.card !== card && !slotOf(card).classList.contains("marked")) show($(".slot.marked", card));
+}
+
 function putInOrder(card) {
   if (!$(".order", card)) return;
   const key = card.classList.toggle("ordered") ? "original" : "shown";
@@ -239,6 +250,7 @@ const keys = {
   p: () => current && play(current),
   o: () => current && $(".reveal", current) && reveal(current),
   O: revealAll,
+  b: () => current && undo(current),
   t: () => current && putInOrder(current),
   s: nextSpeed,
   "+": () => resize(1),
@@ -267,6 +279,7 @@ document.addEventListener("click", ({ target }) => {
   if (target.closest(".slot")) show(target.closest(".slot"));
   else if (target.matches(".play")) play(card);
   else if (target.matches(".reveal")) reveal(card);
+  else if (target.matches(".before, .after")) undo(card, target.matches(".before"));
   else if (target.matches(".order")) putInOrder(card);
   else if (target.matches(".copy")) copy(target);
 });
@@ -305,6 +318,8 @@ const presses = {
 };
 for (const [button, act] of Object.entries(presses)) $(button).addEventListener("click", act);
 addEventListener("hashchange", recall);
-addEventListener("resize", layout);
+addEventListener("resize", () => layout());
+addEventListener("beforeprint", () => layout(PAPER));
+addEventListener("afterprint", () => layout());
 
 recall();

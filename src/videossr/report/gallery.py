@@ -14,10 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from videossr.question import VIDEO, Clip, Question, Truth
+from videossr.question import VIDEO, Clip, Frames, Question, Truth
 from videossr.report.page import write_page
 from videossr.report.strips import make_strips
 from videossr.sample import JSON, Sample
+
+THUMB_HEIGHT = 208
+"""Height of the frames in pixels: as the page shows one of them large."""
 
 _LONG_LIST = 48
 """A list that takes more characters than this is shown by its length alone."""
@@ -27,7 +30,8 @@ _LONG_LIST = 48
 class Card:
     """One sample as the gallery shows it.
 
-    `command` is the shell line that makes this card again; `paths` name the sample's sources, where they are known.
+    `command` is the shell line that makes this card again; `paths` name the sample's sources, where they are known;
+    `before` (T, H, W, 3) is what the T slots of the altered span would show if nothing had been altered.
     """
 
     sample: Sample
@@ -36,6 +40,7 @@ class Card:
     truth: Truth
     command: str
     paths: Sequence[str] = ()
+    before: Frames | None = None
 
 
 def write_gallery(
@@ -43,8 +48,8 @@ def write_gallery(
     out: Path,
     title: str,
     facts: Mapping[str, str],
-    thumb_height: int = 96,
-    quality: int = 80,
+    thumb_height: int = THUMB_HEIGHT,
+    quality: int = 70,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Write the page of `cards`; the file appears under its name only when it is complete.
@@ -70,9 +75,16 @@ def write_gallery(
 
 
 def shown_knobs(params: Mapping[str, JSON]) -> dict[str, str]:
-    """The drawn parameters as text, by dotted name; a long list is shown by its length."""
+    """Return the drawn parameters as text, by dotted name; a long list is shown by its length.
+
+    An order of 0 to n - 1 is shown from 1, as answers count.
+    """
     knobs: dict[str, str] = {}
     for name, value in params.items():
+        if name == "order" and isinstance(value, list):
+            places = [place for place in value if type(place) is int]
+            if sorted(places) == list(range(len(value))):
+                name, value = "order, from 1", [place + 1 for place in places]
         if isinstance(value, dict):
             knobs |= {f"{name}.{inner}": text for inner, text in shown_knobs(value).items()}
         elif isinstance(value, list) and len(json.dumps(value)) > _LONG_LIST:
@@ -95,7 +107,7 @@ def _views(
             "prompt": card.question.prompt.split(VIDEO),
             "command": card.command,
             "paths": [*card.paths, *[""] * (len(card.sample.sources) - len(card.paths))],
-            "strips": make_strips(card.clips, card.truth, thumb_height, quality),
+            "strips": make_strips(card.clips, card.truth, thumb_height, quality, before=card.before),
             "knobs": knobs,
             "search": " ".join(words).lower(),
             "tally": sorted(Counter(outline.name for outline in card.truth.outlines).items()),

@@ -2,10 +2,8 @@
 
 let laidOut = "";
 
-function layout() {
-  const visible = shown().map((card) => $(".timeline .rows", card)).find(Boolean);
-  if (!visible?.clientWidth) return;
-  const width = visible.clientWidth;
+function layout(width = shown().map((card) => $(".timeline .rows", card)).find(Boolean)?.clientWidth) {
+  if (!width) return;
   if (laidOut === `${width} ${size}`) return;
   laidOut = `${width} ${size}`;
   const narrowest = (width < 560 ? 54 : 72) * size;

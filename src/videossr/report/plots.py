@@ -170,7 +170,14 @@ def knob_chart(bins: Sequence[str], runs: Sequence[Sequence[Estimate | None]], l
 
 
 def curve_chart(
-    runs: Sequence[Curve], label: str, *, percent: bool = False, log: bool = False, xlabel: str = "step"
+    runs: Sequence[Curve],
+    label: str,
+    *,
+    percent: bool = False,
+    log: bool = False,
+    xlabel: str = "step",
+    large: bool = False,
+    levels: Sequence[float | None] = (),
 ) -> Markup:
     """What changes from step to step: for each run its values as a pale line, and their running mean as a strong one.
 
@@ -180,8 +187,13 @@ def curve_chart(
         percent: the values are shares.
         log: powers of ten stand at equal distances; values of 0 have no place.
         xlabel: what the steps are of.
+        large: drawn wider.
+        levels: for each run a value that it is held against, as a dashed line; None for none.
     """
-    figure, axes = _figure(300, 180)
+    figure, axes = _figure(420, 190) if large else _figure(300, 180)
+    for at, level in enumerate(levels):
+        if level is not None:
+            axes.axhline((100 if percent else 1) * level, color=_run(at), lw=1.2, ls=_DASHES[1], alpha=0.8)
     if log and (heights := [y for curve in runs for _, y in curve if 0 < y < math.inf]):
         axes.set(yscale="log", ylim=(min(heights) / 2, 2 * max(heights)))
         axes.yaxis.set_major_formatter(lambda value, place: f"{value:.0e}")  # its own is markup
@@ -194,7 +206,7 @@ def curve_chart(
         axes.plot(steps, means, color=_run(at), lw=1.8, solid_capstyle="round")
         axes.plot(steps[-1:], means[-1:], MARKERS[at % RUNS], **_marker(at, 5))
     if percent:
-        axes.set_ylim(0, None if any(y for curve in runs for _, y in curve) else 1)
+        axes.set_ylim(0, None if any(levels) or any(y for curve in runs for _, y in curve) else 1)
         axes.locator_params(axis="y", nbins=5)
     axes.set(xlabel=xlabel)
     axes.locator_params(axis="x", nbins=6, integer=True)

@@ -16,8 +16,8 @@ import simplejpeg
 
 from videossr.question import Clip, Frames, Outline, Truth
 
-_BLOCK = 8
-"""Thumbnail sides are multiples of a JPEG block, so that a frame's artefacts stay out of its neighbours."""
+_BLOCK = 16
+"""Thumbnail sides are multiples of a JPEG block of halved colors, so that its artefacts stay out of its neighbours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class Sprite:
 class Slot:
     """One slot of a strip: its place in the clip, when it is shown, its cell of the sprite, and what is true in it.
 
-    `marked` says that it was altered or shows a shape; `x` and `y` are CSS background positions.
+    `marked` says that it was altered or shows a shape; `x` and `y` are CSS background positions. `before` are those of
+    the frame that an altered slot would have shown, where it is known.
     """
 
     index: int
@@ -43,6 +44,7 @@ class Slot:
     y: str
     marked: bool
     outlines: tuple[Outline, ...]
+    before: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,38 +75,70 @@ def make_sprite(frames: Frames, height: int, quality: int) -> Sprite:
     for k, frame in enumerate(frames):
         sheet[k // columns, :, k % columns] = cv2.resize(frame, (cell_width, cell_height), interpolation=cv2.INTER_AREA)
     picture = sheet.reshape(rows * cell_height, columns * cell_width, 3)
-    return Sprite(simplejpeg.encode_jpeg(picture, quality, "RGB", "444"), columns, rows)
+    return Sprite(simplejpeg.encode_jpeg(picture, quality, "RGB", "420"), columns, rows)
 
 
 def make_strips(
-    clips: Sequence[Clip], truth: Truth, height: int, quality: int, chosen: Sequence[int] | None = None
+    clips: Sequence[Clip],
+    truth: Truth,
+    height: int,
+    quality: int,
+    chosen: Sequence[int] | None = None,
+    before: Frames | None = None,
 ) -> list[Strip]:
-    """The strips of a question's clips. Spans and outlines are marked where there is one clip alone.
+    """Make the strips of a question's clips. Spans and outlines are marked where there is one clip alone.
 
-    `chosen` names the slots that are shown of each clip; all of them by default.
+    Args:
+        clips: of the question, in order.
+        truth: what the answer rests on.
+        height: of the small frames, in pixels.
+        quality: of the JPEGs, from 1 to 100.
+        chosen: the slots that are shown of each clip; all of them by default.
+        before: (T, H, W, 3), what the T slots of the first span would show if nothing had been altered. All slots of
+            the span must be among the chosen.
     """
     return [
-        _strip(clip, truth if position == 0 else Truth(order=truth.order), position, height, quality, chosen)
+        _strip(clip, truth, height, quality, chosen, before)
+        if position == 0
+        else _strip(clip, Truth(order=truth.order), height, quality, chosen, None, position)
         for position, clip in enumerate(clips)
     ]
 
 
-def _strip(clip: Clip, truth: Truth, position: int, height: int, quality: int, chosen: Sequence[int] | None) -> Strip:
+def _strip(
+    clip: Clip,
+    truth: Truth,
+    height: int,
+    quality: int,
+    chosen: Sequence[int] | None,
+    before: Frames | None,
+    position: int = 0,
+) -> Strip:
     kept = list(range(len(clip.clock)) if chosen is None else chosen)
-    sprite = make_sprite(clip.frames if chosen is None else clip.frames[kept], height, quality)
+    frames = clip.frames if chosen is None else clip.frames[kept]
+    due: dict[int, int] = {}
+    if before is not None:
+        first, last = truth.spans[0]
+        due = {slot: len(kept) + at for at, slot in enumerate(range(first, last + 1))}
+        frames = np.concatenate([frames, before])
+    sprite = make_sprite(frames, height, quality)
     edges = (*clip.clock.times_ms, clip.clock.end_ms)
     shapes: dict[int, list[Outline]] = {}
     for outline in truth.outlines:
         shapes.setdefault(outline.slot, []).append(outline)
+
+    def cell_of(cell: int) -> tuple[str, str]:
+        return place_of(cell % sprite.columns, sprite.columns), place_of(cell // sprite.columns, sprite.rows)
+
     slots = tuple(
         Slot(
-            index=k,
-            start_ms=edges[k],
-            end_ms=edges[k + 1],
-            x=place_of(cell % sprite.columns, sprite.columns),
-            y=place_of(cell // sprite.columns, sprite.rows),
+            k,
+            edges[k],
+            edges[k + 1],
+            *cell_of(cell),
             marked=k in shapes or any(first <= k <= last for first, last in truth.spans),
             outlines=tuple(shapes.get(k, ())),
+            before=cell_of(due[k]) if k in due else None,
         )
         for cell, k in enumerate(kept)
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from markupsafe import Markup
 
@@ -16,7 +17,8 @@ from videossr.report.items import FOLDED, Failure
 from videossr.report.page import flat, plain, write_page
 from videossr.report.table import short
 from videossr.report.training_samples import samples
-from videossr.report.training_table import FIGURES, Named, Value, ends, gap, last_tenth, named, of_all
+from videossr.report.training_table import FIGURES, Named, Value, ends, gap, last_tenth, named, of_all, peak
+from videossr.report.verdict import constant_of, verdict
 from videossr.train import config
 from videossr.train.config import TrainConfig
 from videossr.train.runs import PHASES, Rollouts, Step, TrainRun
@@ -37,17 +39,18 @@ class _Chart:
     log: bool = False
 
 
-CHARTS: Mapping[str, tuple[_Chart, ...]] = {
-    "Rewards": (
-        _Chart("smooth reward, %", of_all("smooth"), percent=True),
-        _Chart("strict reward, %", of_all("strict"), percent=True),
-        _Chart(
-            "answers not of the asked form, %", lambda step: 1 - step.all.parsed if step.all else None, percent=True
-        ),
-        _Chart("loss", lambda step: step.loss),
-    ),
+LOSS = _Chart("loss", lambda step: step.loss)
+
+MAIN = (
+    _Chart("smooth reward, %", of_all("smooth"), percent=True),
+    _Chart("strict reward, %", of_all("strict"), percent=True),
+    _Chart("groups of equal rewards, %", of_all("zero_variance"), percent=True),
+    _Chart("answers not of the asked form, %", lambda step: 1 - step.all.parsed if step.all else None, percent=True),
+)
+"""What a run of GRPO is judged by."""
+
+MORE: Mapping[str, tuple[_Chart, ...]] = {
     "Groups and answers": (
-        _Chart("groups of one reward, %", of_all("zero_variance"), percent=True),
         _Chart("groups of noise, %", of_all("noise"), percent=True),
         _Chart("different answers a group", of_all("distinct")),
         _Chart("tokens an answer", of_all("tokens")),
@@ -65,10 +68,16 @@ CHARTS: Mapping[str, tuple[_Chart, ...]] = {
     "Speed": (
         _Chart("prompts a second", lambda step: step.prompts_per_second),
         _Chart("MFU, %", lambda step: step.mfu, percent=True),
-        _Chart("memory, GiB", lambda step: step.memory_gib),
         _Chart("seconds a step", lambda step: step.wall),
     ),
 }
+
+
+def charts_of(steps: Sequence[Sequence[Step]]) -> tuple[tuple[_Chart, ...], Mapping[str, tuple[_Chart, ...]]]:
+    """The charts that the page shows large, and those that it folds. The loss of GRPO tells nothing of its success."""
+    if any(step.all is None for own in steps for step in own):
+        return (*MAIN, LOSS), MORE
+    return MAIN, {**MORE, "Updates": (LOSS, *MORE["Updates"])}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +118,9 @@ def write_training(runs: Sequence[TrainRun], out: Path, most: int = 2) -> None:
     steps = [each.run.steps for each in found]
     tasks = _names(step.tasks for own in steps for step in own)
     columns = _names(step.columns for own in steps for step in own)
+    main, more = charts_of(steps)
+    constants = [constant_of(each.run) for each in found]
+    levels = [constant.over(own) for constant, own in zip(constants, steps, strict=True)]
     write_page(
         "training.html.jinja",
         out,
@@ -121,9 +133,12 @@ def write_training(runs: Sequence[TrainRun], out: Path, most: int = 2) -> None:
         figures=FIGURES,
         ends=[[ends(own, figure.value) for figure in FIGURES] for own in steps],
         gaps=[gap(own) for own in steps],
-        memory=[max((step.memory_gib for step in own), default=0.0) for own in steps],
+        memory=[peak(own) for own in steps],
         run_facts=[_facts(each) for each in found],
-        sections={name: _charts(charts, steps) for name, charts in CHARTS.items()},
+        verdicts=[verdict(each, constant) for each, constant in zip(found, constants, strict=True)],
+        main=_charts(main, steps, {"smooth reward, %": levels}, large=True),
+        levels=any(level is not None for level in levels),
+        more={name: _charts(charts, steps) for name, charts in more.items()},
         task_charts={task: _task_charts(task, steps) for task in tasks},
         column_charts=[
             (
@@ -161,22 +176,30 @@ def _of(kind: str, name: str, figure: str) -> Value:
     return lambda step: None if (found := group(step)) is None else float(getattr(found, figure))
 
 
-def _charts(charts: Sequence[_Chart], steps: Sequence[Sequence[Step]]) -> list[tuple[str, Markup]]:
-    """Those for which any run has a value."""
+def _charts(
+    charts: Sequence[_Chart],
+    steps: Sequence[Sequence[Step]],
+    levels: Mapping[str, Sequence[float | None]] = MappingProxyType({}),
+    large: bool = False,
+) -> list[tuple[str, Markup]]:
+    """Those for which any run has a value, with the levels that they are held against, by name."""
     return [
-        (chart.name, _chart(chart, steps))
+        (chart.name, _chart(chart, steps, levels.get(chart.name, ()), large))
         for chart in charts
         if any(chart.value(step) is not None for own in steps for step in own)
     ]
 
 
-def _chart(chart: _Chart, steps: Sequence[Sequence[Step]]) -> Markup:
+def _chart(
+    chart: _Chart, steps: Sequence[Sequence[Step]], levels: Sequence[float | None] = (), large: bool = False
+) -> Markup:
     curves = [[(step.step, value) for step in own if (value := chart.value(step)) is not None] for own in steps]
-    return plots.curve_chart(curves, plain(chart.name, 80), percent=chart.percent, log=chart.log)
+    label = plain(chart.name, 80)
+    return plots.curve_chart(curves, label, percent=chart.percent, log=chart.log, large=large, levels=levels)
 
 
 def _task_charts(task: str, steps: Sequence[Sequence[Step]]) -> list[tuple[str, Markup]]:
-    names = {"smooth": "smooth reward, %", "strict": "strict reward, %", "zero_variance": "groups of one reward, %"}
+    names = {"smooth": "smooth reward, %", "strict": "strict reward, %", "zero_variance": "groups of equal rewards, %"}
     return [
         (name, _chart(_Chart(f"{task}: {name}", _of("tasks", task, figure), percent=True), steps))
         for figure, name in names.items()
@@ -191,6 +214,10 @@ def _time(each: Named) -> _Time:
     label = f"Seconds of a step of {each.name} by what they went to"
     chart = plots.stack_chart([step.step for step in steps], parts, label, "seconds")
     return _Time(seconds, tuple(second / (sum(seconds) or 1.0) for second in seconds), chart)
+
+
+_OTHER_MEMORY = ("GiB used", "GiB planned")
+"""What else a run tells of its memory, in other terms than the peak of its steps, which is what the page shows."""
 
 
 def _facts(each: Named) -> dict[str, str]:
@@ -208,7 +235,7 @@ def _facts(each: Named) -> dict[str, str]:
     }
     if manifest := run.manifest:
         facts |= {"took": f"{manifest.seconds:,.0f} s", "questions": manifest.hash[:12]}
-        facts |= flat(manifest.describe)
+        facts |= flat({name: value for name, value in manifest.describe.items() if name not in _OTHER_MEMORY})
         facts["versions"] = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
     return {plain(name, 60): plain(text, 400) for name, text in facts.items() if text}
 

@@ -87,6 +87,16 @@ def ends(steps: Sequence[Step], value: Value) -> Ends | None:
     return Ends(fmean(known[:tenth]), fmean(known[-tenth:]))
 
 
+def last_steps(steps: Sequence[Step]) -> Sequence[Step]:
+    """The last tenth of some steps."""
+    return steps[-max(1, len(steps) // 10) :]
+
+
+def peak(steps: Sequence[Step]) -> float:
+    """The most memory, in GiB, that a process of the run had in use, its libraries included."""
+    return max((step.memory_gib for step in steps), default=0.0)
+
+
 def gap(steps: Sequence[Step]) -> float:
     """The largest certificate of all steps."""
     return max((step.gap for step in steps), default=0.0)
@@ -101,7 +111,7 @@ def last_tenth(steps: Sequence[Step], group: Callable[[Step], Rollouts | None]) 
 
 def markdown(runs: Sequence[TrainRun]) -> str:
     """A row for each run, ready for a README: where its figures began, and where they are."""
-    heads = ["run", "steps", *(figure.name for figure in FIGURES), "largest gap", "GiB"]
+    heads = ["run", "steps", *(figure.name for figure in FIGURES), "largest gap", "peak memory, GiB"]
     lines = [
         "Means over the first and over the last tenth of the steps.",
         "",
@@ -114,8 +124,7 @@ def markdown(runs: Sequence[TrainRun]) -> str:
         for figure in FIGURES:
             found = ends(steps, figure.value)
             cells.append(" → ".join(map(figure.form.format, (found.first, found.last))) if found else "-")
-        memory = max((step.memory_gib for step in steps), default=0.0)
-        lines.append(row_of([*cells, f"{gap(steps):.1e}", f"{memory:.1f}"]))
+        lines.append(row_of([*cells, f"{gap(steps):.1e}", f"{peak(steps):.1f}"]))
     return "\n".join([*lines, ""])
 
 

@@ -21,7 +21,7 @@ from videossr.report.finding import Finding
 from videossr.rewards import parse_interval, scorer
 from videossr.sample import Sample, VideoKey
 from videossr.tasks.base import TASKS, open_task
-from videossr.tasks.grounding import GroundingKnobs
+from videossr.tasks.grounding import GroundingKnobs, due_frames
 from videossr.video.pack import CorpusError
 
 K = TypeVar("K")
@@ -229,17 +229,10 @@ def _pixels(
 
 
 def border_change(dataset: VideoSSRDataset, item: Item) -> float:
-    """Mean gray levels by which the first and the last slot of the span differ from the frames due there.
-
-    A frame is due when the slots before the segment, or else those after it, went on at their own pace.
-    """
+    """Mean gray levels by which the first and the last slot of the span differ from the frames due there."""
     sample = item.sample
     ((first, last),) = item.truth.spans
-    frames = [frame for _, frame in sample.slots]
-    kept = len(dataset.corpus.entry(sample.sources[0]).clock)
-    pace = sample.integers("strides")[0] if "strides" in sample.params else kept // len(frames)
-    anchor = first - 1 if first else last + 1
-    due = [min(max(frames[anchor] + (slot - anchor) * pace, 0), kept - 1) for slot in (first, last)]
-    there = dataset.corpus.frames(sample.sources[0], due)
+    due = due_frames(sample, len(dataset.corpus.entry(sample.sources[0]).clock))
+    there = dataset.corpus.frames(sample.sources[0], [due[0], due[-1]])
     shown = item.clips[0].frames[[first, last]].astype(np.int16)
     return float(np.abs(shown - fill(there, *sample.size)).mean(axis=(1, 2, 3)).min())

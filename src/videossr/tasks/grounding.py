@@ -234,6 +234,25 @@ def _strides(video: Video, knobs: GroundingKnobs) -> tuple[int, int]:
     return strides(speed, video.density(knobs.frames), knobs.frames, knobs.length[1])
 
 
+def due_frames(sample: Sample, kept: int) -> list[int]:
+    """Find the frames that the altered slots would show if nothing had been altered.
+
+    They follow from the slots before the segment, or from those after it where it starts the clip, at their pace.
+
+    Args:
+        sample: of this task.
+        kept: number of frames in the pack of the sample's first video.
+
+    Returns:
+        The index in that pack of the frame due in each slot of the segment, in order.
+    """
+    frames = [frame for _, frame in sample.slots]
+    first, last = sample.integer("first"), sample.integer("last")
+    pace = sample.integers("strides")[0] if "strides" in sample.params else kept // len(frames)
+    anchor = first - 1 if first else last + 1
+    return [min(max(frames[anchor] + (slot - anchor) * pace, 0), kept - 1) for slot in range(first, last + 1)]
+
+
 def _interval(start: float, end: float) -> str:
     """`start-end` in seconds, each rounded to the nearest tenth (halves up)."""
     return "-".join(f"{(round(seconds * 1000) + 50) // 100 / 10:.1f}" for seconds in (start, end))

@@ -33,15 +33,18 @@ def checkpoint_config(folder: Path) -> dict[str, Any]:
 
     Raises FileNotFoundError or ValueError that names the file and what it lacks.
     """
-    config = _table(folder / "config.json")
+    config = read_table(folder / "config.json")
     for name in PREPROCESSORS:
         if (folder / name).exists():
-            table = _table(folder / name)
+            table = read_table(folder / name)
             inner = table.get("video_processor")
             table = inner if isinstance(inner, dict) else table
             if all(key in table for key in PIXELS):
                 return {**config, **{key: table[key] for key in PIXELS}}
-    raise ValueError(f"{folder}: none of {', '.join(PREPROCESSORS)} gives {' and '.join(PIXELS)}")
+    raise ValueError(
+        f"{folder}: none of {', '.join(PREPROCESSORS)} gives {' and '.join(PIXELS)}; copy these files from the "
+        "model that it was trained from"
+    )
 
 
 def builder(config: Mapping[str, Any], tokenizer: Tokenizer, layout: str | None = None) -> Builder:
@@ -61,7 +64,8 @@ def builder(config: Mapping[str, Any], tokenizer: Tokenizer, layout: str | None 
     return FAMILIES[family](config, tokenizer, layout)
 
 
-def _table(path: Path) -> dict[str, Any]:
+def read_table(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises FileNotFoundError, or ValueError that names the file and what is wrong with it."""
     try:
         table = json.loads(path.read_text("utf-8"))
     except ValueError as error:

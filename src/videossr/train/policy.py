@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from videossr.models.checkpoint import Checkpoint, end_tokens, prompt_inputs
+from videossr.models.checkpoint import Checkpoint, prompt_inputs
 from videossr.prompt.base import Prompt
 from videossr.question import Clip, Question
 from videossr.train.config import Lora, TrainConfig
@@ -75,9 +75,8 @@ class Policy:
         return prompt_inputs(prompt, self.device, self.model.dtype)
 
     def answer(self, text: str) -> list[int]:
-        """The tokens of an answer, with the one that ends it."""
-        tokenizer = self.checkpoint.tokenizer
-        return [*tokenizer.encode(text, add_special_tokens=False), int(tokenizer.eos_token_id)]
+        """The tokens of an answer, with the one that ends it, at which sampling stops."""
+        return [*self.checkpoint.tokenizer.encode(text, add_special_tokens=False), self.checkpoint.ends.taught]
 
     @contextmanager
     def reference(self) -> Iterator[Any]:
@@ -94,10 +93,10 @@ def load_policy(checkpoint: Checkpoint, config: TrainConfig, device: torch.devic
     """
     model = checkpoint.load(device, dtype_on(device, config), ATTENTION)
     unshared = can_share(model) if config.run.share_prefix else "run.share_prefix is off"
-    ends, limit = end_tokens(model, checkpoint.tokenizer), int(model.config.get_text_config().max_position_embeddings)
+    limit = int(model.config.get_text_config().max_position_embeddings)
     frozen = copy.deepcopy(model).requires_grad_(False) if needs_copy(config) else None
     model = learning(model, config)
-    return Policy(checkpoint, model, frozen, device, ends, limit, unshared)
+    return Policy(checkpoint, model, frozen, device, checkpoint.ends.tokens, limit, unshared)
 
 
 def dtype_on(device: torch.device, config: TrainConfig) -> str:

@@ -64,6 +64,16 @@ def test_an_answer_ends_where_the_template_ends_a_turn(config: Make, odd: Path, 
     assert saved == {**json.loads((odd / "generation_config.json").read_text("utf-8")), "eos_token_id": [text, turn]}
 
 
+def test_an_end_that_the_model_cannot_write_is_refused(config: Make, model: Path, tmp_path: Path) -> None:
+    folder: Path = shutil.copytree(model, tmp_path / "grown")
+    tokenizer = open_checkpoint(str(folder)).tokenizer
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|stop|>"]})
+    tokenizer.chat_template = tokenizer.chat_template.replace("<|im_end|>", "<|stop|>")
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(ValueError, match=r"answers end with <\|stop\|> \(token \d+\), which the model cannot write"):
+        train(config(model__path=f'"{folder}"', run__method="sft"), tmp_path / "run")
+
+
 def test_the_token_that_ends_an_answer_is_not_scored() -> None:
     assert Drawn([5, 6, 7], [0.0] * 3, ended=True).content == [5, 6]
     assert Drawn([5, 6, 7], [0.0] * 3, ended=False).content == [5, 6, 7]

@@ -89,14 +89,27 @@ class Policy:
 def load_policy(checkpoint: Checkpoint, config: TrainConfig, device: torch.device) -> Policy:
     """The model of a configuration, ready to learn: what is not to learn is frozen, adapters are in place.
 
-    Raises ValueError that says what cannot be loaded or which library is missing.
+    Raises ValueError that says what cannot be loaded, which library is missing, or why no answer could end.
     """
     model = checkpoint.load(device, dtype_on(device, config), ATTENTION)
     unshared = can_share(model) if config.run.share_prefix else "run.share_prefix is off"
+    _check_end(checkpoint, model)
     limit = int(model.config.get_text_config().max_position_embeddings)
     frozen = copy.deepcopy(model).requires_grad_(False) if needs_copy(config) else None
     model = learning(model, config)
     return Policy(checkpoint, model, frozen, device, checkpoint.ends.tokens, limit, unshared)
+
+
+def _check_end(checkpoint: Checkpoint, model: Any) -> None:
+    """Raises ValueError where the model cannot write the token that is to end its answers."""
+    end, rows = checkpoint.ends.taught, model.get_output_embeddings().weight.shape[0]
+    if end >= rows or end in checkpoint.placeholders:
+        name = checkpoint.tokenizer.convert_ids_to_tokens(end)
+        raise ValueError(
+            f"{checkpoint.folder}: answers end with {name} (token {end}), which the model cannot write: it chooses among "
+            f"{rows} tokens, without placeholders for pixels. Use the chat template and tokenizer that the model was "
+            "trained with, or resize its embeddings"
+        )
 
 
 def dtype_on(device: torch.device, config: TrainConfig) -> str:

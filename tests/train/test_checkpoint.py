@@ -22,13 +22,13 @@ import transformers
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from videossr.models.cache import base_of
 from videossr.models.checkpoint import PROBE, PROBE_CLIP, Checkpoint, open_checkpoint, prompt_inputs
 from videossr.models.tiny import Family, make_tiny
 from videossr.train.checkpoint import WEIGHTS, latest, model_card, restore, save, step_of
 from videossr.train.config import Lora, ModelConfig, RunSettings, TrainConfig, load_config, plain
 from videossr.train.model_files import peculiarities
 from videossr.train.policy import Policy, load_policy
-from videossr.train.prefix import base_of
 from videossr.train.runs import Rollouts, Step
 
 CPU = torch.device("cpu")

@@ -19,6 +19,7 @@ import torch
 import transformers
 
 from videossr.config import override, parse
+from videossr.models.cache import base_of
 from videossr.models.checkpoint import Checkpoint, LinearPatches
 from videossr.questions import Questions
 from videossr.train.config import TrainConfig, plain
@@ -26,7 +27,7 @@ from videossr.train.flops import Load, load_of
 from videossr.train.kept import kept
 from videossr.train.optim import PIECE
 from videossr.train.policy import dtype_on, learning, needs_copy
-from videossr.train.prefix import ATTENTION, SHARED, base_of
+from videossr.train.prefix import ATTENTION, SHARED
 
 GIB = 2**30
 

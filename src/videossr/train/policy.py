@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 
+from videossr.models.cache import base_of
 from videossr.models.checkpoint import Checkpoint, prompt_inputs
 from videossr.prompt.base import Prompt
 from videossr.question import Clip, Question
 from videossr.train.config import Lora, TrainConfig
-from videossr.train.prefix import ATTENTION, base_of, can_share, recomputing
+from videossr.train.prefix import ATTENTION, can_share, recomputing
 
 PEFT = "--model.lora needs peft: pip install 'videossr[train]'"
 
@@ -106,8 +107,8 @@ def _check_end(checkpoint: Checkpoint, model: Any) -> None:
     if end >= rows or end in checkpoint.placeholders:
         name = checkpoint.tokenizer.convert_ids_to_tokens(end)
         raise ValueError(
-            f"{checkpoint.folder}: answers end with {name} (token {end}), which the model cannot write: it chooses among "
-            f"{rows} tokens, without placeholders for pixels. Use the chat template and tokenizer that the model was "
+            f"{checkpoint.folder}: answers end with {name} (token {end}), which the model cannot write: it chooses "
+            f"among {rows} tokens, without placeholders for pixels. Use the template and tokenizer that the model was "
             "trained with, or resize its embeddings"
         )
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import tomli_w
 
 from videossr.build.manifest import versions
+from videossr.models.cache import base_of
 from videossr.models.checkpoint import device_name, find_device, open_checkpoint, out_of_memory
 from videossr.questions import Questions, open_questions
 from videossr.store import Place, is_local, place, workshop, write_text
@@ -33,7 +34,6 @@ from videossr.train.optim import Optimizer
 from videossr.train.order import choose
 from videossr.train.parallel import Parts, World, processes, spread
 from videossr.train.policy import Policy, load_policy
-from videossr.train.prefix import base_of
 from videossr.train.runs import (
     CONFIG,
     MANIFEST,

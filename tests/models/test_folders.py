@@ -43,6 +43,11 @@ def touched(folder: Path, name: str) -> Path:
     return folder / name
 
 
+def removed(folder: Path, pattern: str) -> None:
+    for file in folder.glob(pattern):
+        file.unlink()
+
+
 def sharded(folder: Path) -> Path:
     """Lay the weights out in two files with an index, as large models have them."""
     tensors = load_file(folder / "model.safetensors")
@@ -66,8 +71,7 @@ def adapter(folder: Path) -> None:
 
 
 def emptied(folder: Path, *names: str) -> Path:
-    for file in folder.iterdir():
-        file.unlink()
+    removed(folder, "*")
     touch(folder, *names)
     return folder
 
@@ -159,7 +163,7 @@ CASES: dict[str, tuple[Break, str]] = {
         r"no tokenizer: none of tokenizer.json.*copy",
     ),
     "no preprocessor": (
-        lambda folder: [each.unlink() for each in folder.glob("*preprocessor_config.json")],
+        lambda folder: removed(folder, "*preprocessor_config.json"),
         r"none of video_preprocessor_config.json.*copy these files from the model",
     ),
 }

@@ -103,7 +103,9 @@ def test_a_scorer_that_fails_names_the_question_and_nothing_is_lost(
             answers += 1
             if answers <= 30:  # two steps of three groups of four, and half of the next one
                 return scorer(source)(text, gold)
-            return {"raise": lambda: 1 // 0, "nan": lambda: Scores(math.nan, 0.0, parsed=True), "type": str}[fault]()
+            if fault == "raise":
+                return 1 // 0
+            return Scores(math.nan, 0.0, parsed=True) if fault == "nan" else "0.5"
 
         return failing
 

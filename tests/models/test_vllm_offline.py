@@ -60,16 +60,18 @@ def test_markers_come_out_as_the_weights_were_trained_with() -> None:
 
 
 def test_greedy_answers_are_sampled_once() -> None:
-    assert sampling(Decoding(n=4)) == {
+    assert sampling(Decoding(n=4), {9, 7}) == {
         "n": 1,
         "temperature": 0.0,
         "top_p": 1.0,
         "top_k": -1,
         "max_tokens": 64,
+        "stop_token_ids": [7, 9],
         "seed": None,
     }
-    drawn = sampling(Decoding(n=4, temperature=0.5, top_p=0.9, top_k=20, seed=3, max_tokens=7))
-    assert drawn == {"n": 4, "temperature": 0.5, "top_p": 0.9, "top_k": 20, "max_tokens": 7, "seed": 3}
+    drawn = sampling(Decoding(n=4, temperature=0.5, top_p=0.9, top_k=20, seed=3, max_tokens=7), {7})
+    settings = {"n": 4, "temperature": 0.5, "top_p": 0.9, "top_k": 20, "max_tokens": 7, "stop_token_ids": [7]}
+    assert drawn == {**settings, "seed": 3}
 
 
 @pytest.mark.parametrize(("version", "refused"), [("0.10.2", True), ("0.11.0", False), ("0.1.dev3", False)])

@@ -22,10 +22,12 @@ import transformers
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from videossr.models.cache import base_of
 from videossr.models.checkpoint import PROBE, PROBE_CLIP, Checkpoint, open_checkpoint, prompt_inputs
 from videossr.models.tiny import Family, make_tiny
 from videossr.train.checkpoint import WEIGHTS, latest, model_card, restore, save, step_of
 from videossr.train.config import Lora, ModelConfig, RunSettings, TrainConfig, load_config, plain
+from videossr.train.model_files import peculiarities
 from videossr.train.policy import Policy, load_policy
 from videossr.train.runs import Rollouts, Step
 
@@ -166,6 +168,32 @@ def test_a_run_goes_on_with_exactly_the_same_weights(
     assert torch.equal(held["generator"], generator.get_state())
     assert torch.equal(torch.randn(4), expected)
     assert not torch.equal(torch.get_rng_state(), drawn)
+
+
+def test_tensors_that_the_class_does_not_build_are_saved_as_they_are(
+    qwen3: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as the layers for speculative decoding, which transformers leaves out, most often without a word."""
+    folder = shutil.copytree(qwen3.folder, tmp_path / "source")
+    extra = {"mtp.fc.weight": torch.rand(3, 2, dtype=torch.float16), "head.bias": torch.arange(4)}
+    save_file({**load_file(folder / "model.safetensors"), **extra}, folder / "model.safetensors", {"format": "pt"})
+    kind = transformers.Qwen3VLForConditionalGeneration
+    monkeypatch.setattr(kind, "_keys_to_ignore_on_load_unexpected", [r"^mtp.*"])
+    source = open_checkpoint(str(folder))
+    for lora in (None, LORA):
+        policy = policy_of(source, lora)
+        assert peculiarities(source, base_of(policy.model)) == [
+            "2 tensors that Qwen3VLForConditionalGeneration does not build, such as head.bias, are saved as they are"
+        ]
+        learn(policy.model)
+        saved = save(tmp_path / str(lora), 1, policy.model, source, {}, "card")
+        assert names(saved) == names(folder)
+        written = load_file(saved / "model.safetensors")
+        assert all(
+            torch.equal(written[name], each) and written[name].dtype == each.dtype for name, each in extra.items()
+        )
+        restore(policy_of(source, lora).model, saved)
+    assert peculiarities(qwen3, policy_of(qwen3).model) == []
 
 
 def test_tied_weights_are_saved_once(qwen3: Checkpoint, tmp_path: Path) -> None:

@@ -41,6 +41,12 @@ def test_advantages_sum_to_nothing(rewards: list[float]) -> None:
     assert sum(advantages(rewards, "group")) == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize("rewards", [[math.nan, 0.5, 0.5], [0.5, 0.5, math.nan], [0.1, math.inf]])
+def test_a_reward_that_is_no_number_is_refused_wherever_it_stands(rewards: list[float]) -> None:
+    with pytest.raises(ValueError, match="rewards of a group must be finite numbers"):
+        advantages(rewards, "group")
+
+
 def test_noise() -> None:
     assert is_noise([0.1, 0.2], [0, 0])
     assert not is_noise([0.1, 0.1], [0, 0])

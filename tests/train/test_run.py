@@ -23,7 +23,7 @@ from videossr.build.run import build
 from videossr.models.tiny import make_tiny
 from videossr.train.config import TrainConfig, load_config, names
 from videossr.train.run import train
-from videossr.train.runs import CONFIG, MANIFEST, Step, TrainRun, read_train_run
+from videossr.train.runs import CONFIG, MANIFEST, Step, TrainRun
 from videossr.video.corpus import Corpus
 from videossr.video.index import index
 from videossr.video.plan import Plan
@@ -188,7 +188,7 @@ def test_a_step_in_which_nothing_differs_is_skipped_without_a_kl(config: Make, r
     """A model that knows nothing is never exactly right."""
     ignorant = config(model__path=f'"{raw}"', grpo__reward="strict", grpo__kl=0, run__steps=2)
     done = train(ignorant, tmp_path / "run")
-    assert [step.skipped for step in done.steps] == ["in every group all rewards are equal"] * 2
+    assert [step.skipped for step in done.steps] == ["in every group that counts all rewards are equal"] * 2
     assert all(step.changed == 0 and step.all and step.all.zero_variance == 1 for step in done.steps)
     filled = replace(ignorant, grpo=replace(ignorant.grpo, dynamic_sampling=2))
     assert [step.skipped for step in train(filled, tmp_path / "filled").steps] == ["every answer is left out"] * 2
@@ -271,15 +271,6 @@ def spoiled(model: Path, to: Path) -> Path:
     tensors[name][0, 0] = torch.nan
     save_file(tensors, to / "model.safetensors", metadata={"format": "pt"})
     return to
-
-
-def test_weights_that_are_no_numbers(config: Make, model: Path, tmp_path: Path) -> None:
-    broken = spoiled(model, tmp_path / "broken")
-    with pytest.raises(ValueError, match=r"no numbers.*spoilt.*--optim.lr.*There is no checkpoint yet"):
-        train(config(model__path=f'"{broken}"'), tmp_path / "run")
-    with pytest.raises(ValueError, match="step 3: the gradient is no number for 3 steps"):
-        train(config(model__path=f'"{broken}"', run__method="sft"), tmp_path / "sft")
-    assert [step.skipped for step in read_train_run(tmp_path / "sft").steps] == ["the gradient is not finite"] * 3
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,22 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors
 import torch
 import transformers
 
 from videossr.clock import even
+from videossr.models.folders import check_folder, tensor_files
 from videossr.prompt import builder, checkpoint_config
 from videossr.prompt.base import Builder, Prompt
 from videossr.prompt.chat import set_thinking
+from videossr.prompt.ends import Ends, find_ends
 from videossr.question import VIDEO, Clip, Question
 from videossr.store import transport_error
 
@@ -31,6 +34,8 @@ PLACEHOLDERS = ("image_token_id", "video_token_id")
 """Where a configuration tells which tokens stand for pixels."""
 
 _CLOCK = even(2, 2000)
+FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+
 PROBE = Question("probe", "", "Look.", f"{VIDEO}\nWhen?", "", (_CLOCK,))
 PROBE_CLIP = Clip(np.zeros((2, 64, 64, 3), np.uint8), _CLOCK)
 """Asked of every prompt builder when it is made: a chat template that cannot do it is told before any other work."""
@@ -45,6 +50,7 @@ class Checkpoint:
         config: see `videossr.prompt.checkpoint_config`.
         tokenizer: its own. One must not be used by two threads at once; `build` has a copy.
         build: makes its prompts.
+        ends: the tokens that end an answer.
         fingerprint: 16 hex digits that tell apart checkpoints which are asked otherwise.
     """
 
@@ -52,6 +58,7 @@ class Checkpoint:
     config: dict[str, Any]
     tokenizer: Any
     build: Builder
+    ends: Ends
     fingerprint: str
 
     @property
@@ -72,7 +79,9 @@ class Checkpoint:
             dtype: as transformers names it; auto: as it was saved, on a CPU float32.
             attention: `attn_implementation` of transformers.
 
-        Raises ValueError that says what cannot be loaded or is missing.
+        Its `unbuilt` are the names of tensors of the checkpoint that its class does not build, such as `mtp.*`.
+
+        Raises ValueError that says what cannot be loaded, is missing, or is no number.
         """
         model, info = _loaded(
             self.folder,
@@ -84,10 +93,13 @@ class Checkpoint:
         wrong = [name for kind in ("missing_keys", "mismatched_keys") for name in sorted(map(str, info[kind]))]
         if wrong:
             raise ValueError(f"{self.folder}: its files lack {len(wrong)} of the model's weights, such as {wrong[0]}")
+        model.unbuilt = _unbuilt(self.folder, model, info["unexpected_keys"])
         patches = model.model.visual.patch_embed
         if patches.proj.kernel_size == patches.proj.stride:
             patches.proj = LinearPatches(patches.proj)
-        return model.to(device).eval()
+        model = model.to(device).eval()
+        _check_finite(self.folder, model)
+        return model
 
 
 def open_checkpoint(target: str, layout: str | None = None, thinking: bool | None = None) -> Checkpoint:
@@ -96,6 +108,7 @@ def open_checkpoint(target: str, layout: str | None = None, thinking: bool | Non
     Raises ValueError or OSError that says what is wrong with it.
     """
     folder = _folder(target)
+    check_folder(folder)
     config = checkpoint_config(folder)
     tokenizer = _loaded(folder, transformers.AutoTokenizer.from_pretrained)
     if thinking is not None:
@@ -105,8 +118,20 @@ def open_checkpoint(target: str, layout: str | None = None, thinking: bool | Non
         probe = build(PROBE, [PROBE_CLIP])
     except Exception as error:  # a chat template is a program, which may raise what it likes
         raise ValueError(f"{folder} cannot be asked: {type(error).__name__}: {error}") from error
+    ends = find_ends(folder, config, tokenizer)
     fingerprint = hashlib.sha256(probe.text.encode() + probe.ids.tobytes()).hexdigest()[:16]
-    return Checkpoint(folder, config, tokenizer, build, fingerprint)
+    return Checkpoint(folder, config, tokenizer, build, ends, fingerprint)
+
+
+def unbuilt_tensors(folder: Path, model: Any) -> dict[str, torch.Tensor]:
+    """Read the tensors of a checkpoint that the class of a loaded model does not build, as the files have them."""
+    found = {}
+    files = tensor_files(folder)
+    for name in getattr(model, "unbuilt", ()):
+        if name in files:
+            with safetensors.safe_open(files[name], "pt") as file:
+                found[name] = file.get_tensor(name)
+    return found
 
 
 def find_device(name: str) -> torch.device:
@@ -128,13 +153,6 @@ def device_name(device: torch.device) -> str:
 def out_of_memory(error: Exception) -> bool:
     """Whether memory ended, on a device or here; a CPU's allocator only says so in words."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-
-
-def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Tokens that end an answer: all that the checkpoint's generation settings are used for."""
-    ends = model.generation_config.eos_token_id
-    ends = tokenizer.eos_token_id if ends is None else ends
-    return frozenset(ends if isinstance(ends, list) else [ends])
 
 
 def prompt_inputs(prompt: Prompt, device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
@@ -174,11 +192,32 @@ class LinearPatches(torch.nn.Module):
         return torch.nn.functional.linear(patches.flatten(1), self.weight.flatten(1), self.bias)
 
 
+def _unbuilt(folder: Path, model: Any, unexpected: Iterable[str]) -> list[str]:
+    """Of those that its class says to ignore, such as `mtp.*`, transformers does not tell."""
+    ignored = [re.compile(each) for each in model._keys_to_ignore_on_load_unexpected or ()]
+    there = model.state_dict().keys()
+    also = (
+        name for name in tensor_files(folder) if name not in there and any(pattern.search(name) for pattern in ignored)
+    )
+    return sorted({*unexpected, *also})
+
+
+def _check_finite(folder: Path, model: Any) -> None:
+    """Raises ValueError that names a weight with a value that is no number; a model with one answers nothing."""
+    weights = [(name, each) for name, each in model.named_parameters() if each.dtype in FLOATS and each.numel()]
+    extremes = [torch.stack(each.detach().aminmax()).float() for _, each in weights]
+    finite = torch.stack(extremes).isfinite().all(1).tolist() if extremes else []
+    wrong = [name for (name, _), fine in zip(weights, finite, strict=True) if not fine]
+    if wrong:
+        raise ValueError(
+            f"{folder}: {len(wrong)} of {len(weights)} weights hold values that are not finite in {model.dtype}, "
+            f"such as {wrong[0]}. The checkpoint is damaged, or its training has failed; use an earlier one"
+        )
+
+
 def _folder(target: str) -> Path:
     folder = Path(target).expanduser()
-    if target and folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise ValueError(f"{target}: the folder has no config.json, so it is no checkpoint of transformers")
+    if target and folder.exists():
         return folder
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", target):
         raise ValueError(

@@ -32,7 +32,6 @@ except ImportError as missing:
 from videossr.models.cache import cache_arguments, side_by_side
 from videossr.models.checkpoint import (
     device_name,
-    end_tokens,
     find_device,
     open_checkpoint,
     out_of_memory,
@@ -81,7 +80,7 @@ class Local:
         self._device = find_device(settings.device)
         self._model = self._checkpoint.load(self._device, settings.dtype, settings.attention)
         self._limit = int(self._model.config.get_text_config().max_position_embeddings)
-        self._ends = end_tokens(self._model, self._checkpoint.tokenizer)
+        self._ends = self._checkpoint.ends.tokens
         self._batch = settings.batch
         self.waited = 0.0
 

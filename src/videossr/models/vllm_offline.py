@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -18,8 +18,10 @@ from pydantic.dataclasses import dataclass as checked
 from videossr.clock import Clock
 from videossr.models.ahead import Ahead
 from videossr.models.base import Ask, Decoding, Reply
+from videossr.models.folders import check_folder
 from videossr.prompt import checkpoint_config
 from videossr.prompt.chat import END, PAD, START, Chat, set_thinking
+from videossr.prompt.ends import find_ends
 from videossr.question import Clip, Question
 from videossr.questions import Questions
 from videossr.sample import JSON
@@ -72,11 +74,13 @@ class VllmOffline:
         self._version: str = vllm.__version__
         check_version(self._version)
         folder = Path(target)
+        check_folder(folder)
         config = checkpoint_config(folder)
         tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
         if settings.thinking is not None:
             set_thinking(tokenizer, settings.thinking)
         self._chat = Chat(config, tokenizer)
+        self._ends = find_ends(folder, config, tokenizer).tokens
         self._shown = placeholder(transformers.__version__)
         self._settings = settings
         self._sampling: Any = vllm.SamplingParams
@@ -123,7 +127,7 @@ class VllmOffline:
             return
         try:
             requests = [each for _, each in asked]
-            outputs = self._model.generate(requests, self._sampling(**sampling(decoding)), use_tqdm=False)
+            outputs = self._model.generate(requests, self._sampling(**sampling(decoding, self._ends)), use_tqdm=False)
         except ValueError as error:  # such as a prompt that is too long
             if len(asked) == 1:
                 yield Reply(asked[0][0], error=f"{type(error).__name__}: {error}", tries=tries)
@@ -183,8 +187,11 @@ def metadata(clock: Clock) -> dict[str, Any]:
     }
 
 
-def sampling(decoding: Decoding) -> dict[str, Any]:
-    """VLLM's sampling parameters; it refuses several greedy answers, and a greedy one needs no seed."""
+def sampling(decoding: Decoding, ends: Collection[int]) -> dict[str, Any]:
+    """VLLM's sampling parameters; it refuses several greedy answers, and a greedy one needs no seed.
+
+    It would stop at the tokenizer's own end alone, so all `ends` of an answer are told.
+    """
     greedy = decoding.temperature == 0
     return {
         "n": 1 if greedy else decoding.n,
@@ -192,6 +199,7 @@ def sampling(decoding: Decoding) -> dict[str, Any]:
         "top_p": 1.0 if greedy else decoding.top_p,
         "top_k": -1 if greedy else decoding.top_k or -1,
         "max_tokens": decoding.max_tokens,
+        "stop_token_ids": sorted(ends),
         "seed": None if greedy else decoding.seed,
     }
 

@@ -40,10 +40,13 @@ def checkpoint_config(folder: Path) -> dict[str, Any]:
 
     Raises FileNotFoundError or ValueError that names the file and what it lacks.
     """
-    config = _table(folder / "config.json")
+    config = read_table(folder / "config.json")
     if pixels := _pixels(folder):
         return {**config, **pixels}
-    raise ValueError(f"{folder}: none of {', '.join(PREPROCESSORS)} gives {' and '.join(PIXELS)}")
+    raise ValueError(
+        f"{folder}: none of {', '.join(PREPROCESSORS)} gives {' and '.join(PIXELS)}; copy these files from the "
+        "model that it was trained from"
+    )
 
 
 def builder(config: Mapping[str, Any] | Config, tokenizer: Tokenizer, layout: str | None = None) -> Builder:
@@ -73,7 +76,7 @@ def _pixels(folder: Path) -> dict[str, Any] | None:
     """`image_mean` and `image_std` as the first preprocessor file of a checkpoint tells both; None where none does."""
     for name in PREPROCESSORS:
         if (folder / name).is_file():
-            table = _table(folder / name)
+            table = read_table(folder / name)
             inner = table.get("video_processor")
             table = inner if isinstance(inner, dict) else table
             if all(key in table for key in PIXELS):
@@ -81,7 +84,8 @@ def _pixels(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def _table(path: Path) -> dict[str, Any]:
+def read_table(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises FileNotFoundError, or ValueError that names the file and what is wrong with it."""
     try:
         table = json.loads(path.read_text("utf-8"))
     except ValueError as error:

@@ -33,21 +33,14 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from videossr.models.cache import base_of
 from videossr.models.checkpoint import Checkpoint
 from videossr.train.config import TrainConfig, plain
+from videossr.train.model_files import write_model
 from videossr.train.runs import CHECKPOINTS, MODEL, Step
 
 TRAINER, ADAPTER, CARD = "trainer", "adapter", "README.md"
 STATE, WEIGHTS, FILES = f"{TRAINER}/state.pt", f"{TRAINER}/weights.safetensors", f"{TRAINER}/files.json"
 
-SHARD = "5GB"
-"""The largest file of weights."""
-
 _NAME = re.compile(r"step-(\d{6,})")
 _PARTIAL = re.compile(r"\.step-\d{6,}\.partial")
-_FOREIGN = re.compile(
-    r"\..*|README\.md|.*\.(safetensors|safetensors\.index\.json|bin|bin\.index\.json|pt|pth|gguf|onnx)"
-)
-"""Files of a source checkpoint that hold its weights or tell of it, not of what became of it."""
-
 _PREFIX = "base_model.model."
 """What peft puts before the names of the model that it wraps."""
 
@@ -81,9 +74,7 @@ def save(
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
     try:
-        for left in target.parent.iterdir():  # by a run that was killed
-            if _PARTIAL.fullmatch(left.name):
-                shutil.rmtree(left)
+        remove_partial(run)
         _write(partial, model, tensors, source, {**state, "step": step, "random": _random_states()}, card)
     except Exception as error:  # what writes has exceptions of its own for a disk that is full
         shutil.rmtree(partial, ignore_errors=True)
@@ -103,12 +94,20 @@ def save(
     return target
 
 
-def latest(run: Path) -> Path | None:
-    """The newest complete checkpoint of a run; None where there is none.
+def remove_partial(run: Path) -> None:
+    """Remove checkpoints that a killed run had written or removed in part."""
+    folder = run / CHECKPOINTS
+    for left in folder.iterdir() if folder.is_dir() else ():
+        if _PARTIAL.fullmatch(left.name):
+            shutil.rmtree(left)
+
+
+def latest(run: Path, *, before: int | None = None) -> Path | None:
+    """The newest complete checkpoint of a run, if asked for of a step `before` another; None where there is none.
 
     Raises ValueError where there are some, but not one is complete: what was learned would silently be lost.
     """
-    found = _all(run)
+    found = [each for each in _all(run) if before is None or step_of(each) < before]
     complete = next(filter(_complete, found), None)
     if found and complete is None:
         raise ValueError(f"{found[0]}: files are missing or cut off, as in all checkpoints beside it; delete them")
@@ -218,7 +217,7 @@ def _write(folder: Path, model: Any, tensors: Tensors, source: Checkpoint, state
     base = base_of(model)
     (folder / TRAINER).mkdir(parents=True)
     dtype = _saved_dtype(source, base)
-    _write_model(folder, base, _merged(base, tensors, dtype), source.folder)
+    write_model(folder, base, _merged(base, tensors, dtype), source)
     trained = {name for name, each in base.named_parameters() if each.requires_grad}
     if base is not model:
         named = {_PREFIX + name: tensor for name, tensor in tensors.items()}
@@ -231,26 +230,6 @@ def _write(folder: Path, model: Any, tensors: Tensors, source: Checkpoint, state
     (folder / FILES).write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n", "utf-8")
     for inner in (*_files(folder), *(each for each in folder.rglob("*") if each.is_dir()), folder):
         _sync(inner)
-
-
-def _write_model(folder: Path, base: Any, tensors: dict[str, torch.Tensor], source: Path) -> None:
-    """Weights under the names that the source's files have, and its other files as they are.
-
-    What transformers writes beside the weights is for its own series alone, where the source is read by others too.
-    """
-    transformers.utils.logging.disable_progress_bar()  # it would write across ours
-    generation = base.generation_config
-    base.generation_config = transformers.GenerationConfig()  # it is checked, as if it were ours to mend
-    try:
-        base.save_pretrained(folder, state_dict=tensors, max_shard_size=SHARD)
-    finally:
-        base.generation_config = generation
-    for file in folder.iterdir():
-        if file.is_file() and not file.name.endswith((".safetensors", ".safetensors.index.json")):
-            file.unlink()
-    for file in source.iterdir():
-        if file.is_file() and not _FOREIGN.fullmatch(file.name):
-            shutil.copyfile(file, folder / file.name)
 
 
 def _merged(base: Any, tensors: Tensors, dtype: torch.dtype) -> dict[str, torch.Tensor]:

@@ -5,6 +5,8 @@ What one process does with its part of a batch, group by group. Exercised by `vi
 
 from __future__ import annotations
 
+import math
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +25,13 @@ from videossr.train.policy import Policy, remembering
 from videossr.train.prefix import Prefix, Scores, answer_scores, full_scores, read_prefix
 from videossr.train.sample import Drawn, sample
 from videossr.train.watch import Watch
+
+_QUOTED = 200
+"""Characters of an answer that an error quotes, at most."""
+
+
+class ScoringError(ValueError):
+    """An answer could not be scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,7 @@ class Learned:
         load: what it asked of the model.
         gap: largest difference of a log-probability between sampling and loss, in nats.
         pulled: whether it has a gradient at all.
+        counted: how many of its answers count.
         facts: of the answers; None where none was drawn.
     """
 
@@ -79,6 +89,7 @@ class Learned:
     load: Load
     gap: float = 0.0
     pulled: bool = True
+    counted: int = 1
     facts: GroupFacts | None = field(default=None)
 
 
@@ -175,7 +186,7 @@ class Learner:
             entropy=entropy,
         )
         load = load_of(group.asked.prompt, len(answers), max(map(len, answers)))
-        return Learned(loss, weight, load, gap, pulled, facts)
+        return Learned(loss, weight, load, gap, pulled, sum(counts), facts)
 
     def imitate(self, asked: Asked) -> Learned:
         """Adds the gradient of the gold answer's negated log-probability, summed over its tokens."""
@@ -227,9 +238,8 @@ class Learner:
 
     def _group(self, asked: Asked, drawn: list[Drawn], prefix: Prefix | None) -> Group:
         config = self._config.grpo
-        texts = [self._policy.checkpoint.text(answer.ids) for answer in drawn]
-        score = scorer(asked.question.data_source)
-        rewards = [score(text, asked.question.answer) for text in texts]
+        texts = [self._policy.checkpoint.text(answer.content) for answer in drawn]
+        rewards = [scored(asked.question, text) for text in texts]
         strict = [each.strict for each in rewards]
         values = [each.smooth for each in rewards] if config.reward == "smooth" else strict
         gains = advantages(values, config.scale)
@@ -237,6 +247,25 @@ class Learner:
         cut = config.drop_truncated and not any(answer.ended for answer in drawn)
         kept = not noise and (config.dynamic_sampling == 1 or (any(gains) and not cut))
         return Group(asked, drawn, texts, rewards, gains, kept, prefix)
+
+
+def scored(question: Question, text: str) -> Rewards:
+    """Score an answer to a question.
+
+    Raises ScoringError where the scorer fails, or gives a reward that is no finite number.
+    """
+    where = f"question {question.id}: the scorer of {question.data_source}"
+    answer = f"for the answer {text[:_QUOTED]!r}, where {question.answer[:_QUOTED]!r} is right"
+    try:
+        found = scorer(question.data_source)(text, question.answer)
+        finite = math.isfinite(found.smooth) and math.isfinite(found.strict)
+    except Exception as error:  # it may be another package's, and raise what it likes
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{last.filename}, line {last.lineno}"
+        raise ScoringError(f"{where} raised {type(error).__name__}: {error} ({place}) {answer}") from error
+    if not finite:
+        raise ScoringError(f"{where} gave {found.smooth} (strict: {found.strict}), no finite reward, {answer}")
+    return found
 
 
 def _padded(rows: Sequence[Any], device: torch.device) -> torch.Tensor:

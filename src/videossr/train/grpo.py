@@ -6,6 +6,7 @@ by `videossr train train-paper --model.path=CHECKPOINT --data.path=DATASET --out
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,11 @@ def advantages(rewards: Sequence[float], scale: str) -> list[float]:
 
     The reward less the group's mean, over its unbiased deviation where `scale` is group. Exactly 0 for all where no two
     rewards differ: the deviation of equal numbers need not be exactly 0, and an optimizer would blow the rest up.
+
+    Raises ValueError for a reward that is not finite: what compares with nothing has no place in a group.
     """
+    if not all(map(math.isfinite, rewards)):
+        raise ValueError(f"rewards of a group must be finite numbers, and these are {list(rewards)}")
     if min(rewards) == max(rewards):
         return [0.0] * len(rewards)
     values = torch.tensor(rewards, dtype=torch.float64)

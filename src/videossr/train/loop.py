@@ -32,7 +32,7 @@ SHOWN = 3
 
 
 EQUAL, LEFT_OUT, NO_ANSWER, NOT_FINITE = (
-    "in every group all rewards are equal",
+    "in every group that counts all rewards are equal",
     "every answer is left out",
     "there is no answer to learn from",
     "the gradient is not finite",
@@ -245,12 +245,17 @@ class Trainer:
 
     def _update(self, number: int, learned: Sequence[Learned]) -> tuple[StepFacts | None, str]:
         """The step of the optimizer, by agreement of all processes, or why there is none."""
-        weight, pulled, groups = self._world.sum(
-            [sum(each.weight for each in learned), sum(each.pulled for each in learned), len(learned)]
+        weight, pulled, counted, groups = self._world.sum(
+            [
+                sum(each.weight for each in learned),
+                sum(each.pulled for each in learned),
+                sum(each.counted for each in learned),
+                len(learned),
+            ]
         )
         if not pulled or not weight:
             self._optimizer.zero()
-            return None, EQUAL if weight else LEFT_OUT if groups else NO_ANSWER
+            return None, EQUAL if counted else LEFT_OUT if groups else NO_ANSWER
         with self._watch("optimizer"):
             self._parts.reduce(self._optimizer)
             facts = self._optimizer.step(number, self._parts.factor / weight)

@@ -9,7 +9,8 @@ keep for the way back is counted as it comes. So the plan follows the model's co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,9 +20,10 @@ import transformers
 
 from videossr.config import override, parse
 from videossr.models.cache import base_of
-from videossr.models.checkpoint import LinearPatches
+from videossr.models.checkpoint import Checkpoint, LinearPatches
+from videossr.questions import Questions
 from videossr.train.config import TrainConfig, plain
-from videossr.train.flops import Load
+from videossr.train.flops import Load, load_of
 from videossr.train.kept import kept
 from videossr.train.optim import PIECE
 from videossr.train.policy import dtype_on, learning, needs_copy
@@ -33,6 +35,9 @@ When = Literal["always", "group", "sampling", "loss", "step", "host"]
 
 USED = 0.95
 """Of the memory that there is: the rest goes to fragments, kernels and libraries."""
+
+TRIES = 8
+"""Questions of a kind that are tried, until one can be shown."""
 
 CHANGES = (
     "run.sharding=fsdp",
@@ -87,6 +92,44 @@ class MemoryPlan:
         """The same for a manifest, in GiB."""
         sizes = {row.name: row.size / GIB for row in self.rows if row.size} | {"total": self.total / GIB}
         return {name: round(size, 3) for name, size in sizes.items()}
+
+
+def largest_load(
+    questions: Questions, chosen: Sequence[int], columns: Sequence[str], source: Checkpoint, config: TrainConfig
+) -> Load:
+    """Find what the largest of the kinds of questions asks of the model, looking at one of each.
+
+    Frames that cannot be read are no reason to stop: a run leaves such questions out and goes on. Raises ValueError
+    where the model's family cannot be shown one of the kinds, or none could be read.
+    """
+    loads, failed = [], None
+    tries: dict[str, int] = defaultdict(int)
+    untold: dict[str, ValueError] = {}
+    for index in chosen:
+        column = columns[index]
+        if tries[column] >= TRIES:
+            continue
+        tries[column] += 1
+        try:
+            question, clips = questions.question(index), questions.clips(index)
+        except Exception as error:  # whatever damaged rows and packs raise
+            failed = error
+            continue
+        try:
+            prompt = source.build(question, clips)
+        except ValueError as error:
+            untold[column] = error
+            continue
+        untold.pop(column, None)
+        answers = (config.grpo.rollouts, config.grpo.max_tokens)
+        loads.append(load_of(prompt, *answers if config.run.method == "grpo" else (1, len(question.answer) + 1)))
+        tries[column] = TRIES
+    if untold:
+        column, reason = next(iter(untold.items()))
+        raise ValueError(f"{questions.path}, column {column}: {reason}") from reason
+    if not loads:
+        raise ValueError(f"{questions.path}: not one of its first questions can be shown: {failed}")
+    return max(loads, key=lambda load: (load.prompt, load.patches))
 
 
 def plan_run(

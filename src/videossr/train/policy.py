@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from videossr.models.cache import base_of
-from videossr.models.checkpoint import Checkpoint, end_tokens, prompt_inputs
+from videossr.models.checkpoint import Checkpoint, prompt_inputs
 from videossr.prompt.base import Prompt
 from videossr.question import Clip, Question
 from videossr.train.config import Lora, TrainConfig
@@ -76,9 +76,8 @@ class Policy:
         return prompt_inputs(prompt, self.device, self.model.dtype)
 
     def answer(self, text: str) -> list[int]:
-        """The tokens of an answer, with the one that ends it."""
-        tokenizer = self.checkpoint.tokenizer
-        return [*tokenizer.encode(text, add_special_tokens=False), int(tokenizer.eos_token_id)]
+        """The tokens of an answer, with the one that ends it, at which sampling stops."""
+        return [*self.checkpoint.tokenizer.encode(text, add_special_tokens=False), self.checkpoint.ends.taught]
 
     @contextmanager
     def reference(self) -> Iterator[Any]:
@@ -91,14 +90,27 @@ class Policy:
 def load_policy(checkpoint: Checkpoint, config: TrainConfig, device: torch.device) -> Policy:
     """The model of a configuration, ready to learn: what is not to learn is frozen, adapters are in place.
 
-    Raises ValueError that says what cannot be loaded or which library is missing.
+    Raises ValueError that says what cannot be loaded, which library is missing, or why no answer could end.
     """
     model = checkpoint.load(device, dtype_on(device, config), ATTENTION)
     unshared = can_share(model) if config.run.share_prefix else "run.share_prefix is off"
-    ends, limit = end_tokens(model, checkpoint.tokenizer), int(model.config.get_text_config().max_position_embeddings)
+    _check_end(checkpoint, model)
+    limit = int(model.config.get_text_config().max_position_embeddings)
     frozen = copy.deepcopy(model).requires_grad_(False) if needs_copy(config) else None
     model = learning(model, config)
-    return Policy(checkpoint, model, frozen, device, ends, limit, unshared)
+    return Policy(checkpoint, model, frozen, device, checkpoint.ends.tokens, limit, unshared)
+
+
+def _check_end(checkpoint: Checkpoint, model: Any) -> None:
+    """Raises ValueError where the model cannot write the token that is to end its answers."""
+    end, rows = checkpoint.ends.taught, model.get_output_embeddings().weight.shape[0]
+    if end >= rows or end in checkpoint.placeholders:
+        name = checkpoint.tokenizer.convert_ids_to_tokens(end)
+        raise ValueError(
+            f"{checkpoint.folder}: answers end with {name} (token {end}), which the model cannot write: it chooses "
+            f"among {rows} tokens, without placeholders for pixels. Use the template and tokenizer that the model was "
+            "trained with, or resize its embeddings"
+        )
 
 
 def dtype_on(device: torch.device, config: TrainConfig) -> str:

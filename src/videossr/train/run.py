@@ -6,8 +6,8 @@ What it leaves is told in `videossr.train.runs`. Stopped or killed, the same cal
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
@@ -18,31 +18,40 @@ from pathlib import Path
 import tomli_w
 
 from videossr.build.manifest import versions
-from videossr.models.checkpoint import Checkpoint, device_name, find_device, open_checkpoint, out_of_memory
+from videossr.models.cache import base_of
+from videossr.models.checkpoint import device_name, find_device, open_checkpoint, out_of_memory
 from videossr.questions import Questions, open_questions
 from videossr.store import Place, is_local, place, workshop, write_text
 from videossr.train.again import is_same, length_of, take_length
-from videossr.train.checkpoint import latest, link, model_card, restore, save, step_of
+from videossr.train.checkpoint import latest, link, model_card, remove_partial, restore, save, step_of
 from videossr.train.config import TrainConfig, plain
-from videossr.train.flops import Load, load_of
+from videossr.train.groups import ScoringError
 from videossr.train.log import Log
-from videossr.train.loop import NOT_FINITE, Made, Trainer, used_gib
-from videossr.train.memory import GIB, MemoryPlan, plan_run
+from videossr.train.loop import NO_ANSWER, NOT_FINITE, Made, Trainer, used_gib
+from videossr.train.memory import GIB, MemoryPlan, largest_load, plan_run
+from videossr.train.model_files import peculiarities
 from videossr.train.optim import Optimizer
 from videossr.train.order import choose
 from videossr.train.parallel import Parts, World, processes, spread
 from videossr.train.policy import Policy, load_policy
-from videossr.train.runs import CONFIG, MANIFEST, STEPS, Step, TrainManifest, TrainRun, read_train_run
+from videossr.train.runs import (
+    CONFIG,
+    MANIFEST,
+    MODEL,
+    STEPS,
+    Step,
+    TrainManifest,
+    TrainRun,
+    read_train_run,
+    rewards_are_equal,
+)
 from videossr.train.stop import stopping
 from videossr.train.trackers import check_trackers, tracking
 
-LOWER = "Try a lower --optim.lr, or --run.dtype=float32, in a new run, whose --model.path may be the last checkpoint"
+LOWER = "Try a lower --optim.lr, or --run.dtype=float32, in a new run"
 
 REFUSED = 3
 """Steps in a row whose gradient is no number, or that nothing could be shown in, after which a run ends."""
-
-TRIES = 8
-"""Questions of a kind that are tried, until one can be shown."""
 
 LIBRARIES = ("torch", "transformers", "accelerate", "peft", "torchao")
 
@@ -87,7 +96,7 @@ def train(
         check_trackers(config)
         device = find_device(config.run.device)
         source = open_checkpoint(config.model.path, config.model.layout)
-        load = _largest(questions, chosen, columns, source, config)
+        load = largest_load(questions, chosen, columns, source, config)
         plan, short = plan_run(source.folder, config, load, device, world.size)
         if short:
             raise ValueError(short)
@@ -101,6 +110,8 @@ def train(
             say(f"memory for groups of {load.answers} answers behind {load.prompt} tokens, as planned:\n{plan.table()}")
             idle = used_gib(device)  # of libraries, before there is a model
             policy = load_policy(source, config, device)
+            for sentence in peculiarities(source, base_of(policy.model)):
+                say(sentence)
             if policy.unshared:
                 say(f"full forward passes, answer by answer: {policy.unshared}")
             parts = spread(policy, config, world)
@@ -122,6 +133,7 @@ def _ours(folder: Path, config: TrainConfig, questions: int, world: World) -> It
         def take() -> bool:
             ours = (folder / CONFIG).exists()
             kept.enter_context(workshop(folder, {"verb": "train"}, ours=ours))
+            remove_partial(folder)
             if not ours:
                 write_text(folder / CONFIG, tomli_w.dumps(plain(config)))
             return is_same(folder, config, questions) and (folder / MANIFEST).exists()
@@ -156,6 +168,8 @@ class _Sitting:
         self._plan = plan
         self._total, self._batches, self._show, self._say = total, batches, show, say
         self._done, self._asked, self._before = 0, 0, 0.0
+        self._last: Step | None = None  # made in this sitting
+        self._sound = 0  # the last step whose loss was a number
         self._idle = idle
         self._started = time.monotonic()
 
@@ -177,15 +191,16 @@ class _Sitting:
     def make_steps(self, chosen: Sequence[int], within: Callable[[int, int], None]) -> None:
         """Makes the steps that are left, and writes down each. Raises ValueError where that cannot go on."""
         refused = lost = 0
-        equal: list[float] = []
         saving = 0.0
         steps = range(self._done + 1, self._total + 1)
-        last = None
         with ExitStack() as open_:
             log = None
             if not self._parts.world.rank:
                 track = open_.enter_context(tracking(self._config, self._folder))
                 log = open_.enter_context(Log(self._folder, self._done, track))
+            earlier = [step for step in read_train_run(self._folder).steps if step.step <= self._done]
+            first = earlier[:REFUSED]
+            self._sound = max((step.step for step in earlier if _is_sound(step)), default=0)
             trainer = open_.enter_context(
                 Trainer(
                     self._config,
@@ -204,22 +219,25 @@ class _Sitting:
                 step = made.step
                 self._done = step.step
                 last = replace(step, seconds={**step.seconds, "save": saving}, wall=step.wall + saving)
+                self._last = last
+                self._sound = last.step if _is_sound(last) else self._sound
                 if log is not None:
                     self._write(log, made, last)
                 self._show(last, last.step if made.last else self._total)
-                equal += [step.all.zero_variance] if step.all and step.step <= REFUSED else []
+                first += [last] if last.step <= REFUSED else []
                 lost = lost + 1 if len(made.failures) == made.asked else 0
                 refused = refused + 1 if last.skipped == NOT_FINITE else 0
+                spoilt = refused > 0 and self._sound < last.step and (refused == REFUSED or made.last)
                 stops = REFUSED in (lost, refused)
                 begun = time.monotonic()
-                if last.step == REFUSED and all(each == 1 for each in equal):
+                if last.step == REFUSED and rewards_are_equal(first):
                     self._say(
                         f"in every group of the first {REFUSED} steps all rewards are equal: there is nothing to learn "
                         "from; a longer supervised start, or easier questions (videossr bench probe), would help"
                     )
                 every = self._config.log.save_every
                 asked = self._parts.world.sum([stop.asked])[0] > 0
-                if asked or stops or made.last or (every and last.step % every == 0):
+                if not spoilt and (asked or stops or made.last or (every and last.step % every == 0)):
                     self._save(last)
                 saving = time.monotonic() - begun
                 if asked and not made.last:
@@ -229,9 +247,10 @@ class _Sitting:
                         f"step {last.step}: for {REFUSED} steps not one question could be shown: "
                         f"{made.failures[0].error}. {self._kept()}"
                     )
-                if refused == REFUSED:
+                if spoilt or refused == REFUSED:
+                    kept = self._kept_sound() if spoilt else self._kept()
                     raise ValueError(
-                        f"step {last.step}: the gradient is no number for {REFUSED} steps. {LOWER}. {self._kept()}"
+                        f"step {last.step}: the gradient is no number for {refused} steps. {LOWER}. {kept}"
                     )
         self._parts.world.first(self._finish)
 
@@ -249,7 +268,11 @@ class _Sitting:
         try:
             yield from trainer
         except FloatingPointError as error:
-            raise ValueError(f"{error}: the weights are spoilt. {LOWER}. {self._kept()}") from error
+            raise ValueError(f"{error}: the weights are spoilt. {LOWER}. {self._kept_sound()}") from error
+        except ScoringError as error:
+            if self._last is not None and self._parts.world.size == 1:  # with others it could not be agreed on
+                self._save(self._last)
+            raise ValueError(f"{error}. {self._kept()}") from error
         except (MemoryError, RuntimeError) as error:
             if out_of_memory(error):
                 raise ValueError(
@@ -265,6 +288,18 @@ class _Sitting:
     def _kept(self) -> str:
         found = latest(self._folder)
         return f"The last checkpoint is {found}" if found else "There is no checkpoint yet"
+
+    def _kept_sound(self) -> str:
+        """Name the last checkpoint whose weights have given a loss that is a number, and let `RUN/model` be that one.
+
+        Step N reads with the weights of checkpoint N - 1.
+        """
+        found = latest(self._folder, before=self._sound)
+        if not self._parts.world.rank:
+            (self._folder / MODEL).unlink(missing_ok=True)
+            if found:
+                link(self._folder, found)
+        return f"Its --model.path may be {found}" if found else "There is no checkpoint from before that"
 
     def _save(self, step: Step) -> None:
         state = {
@@ -308,42 +343,9 @@ class _Sitting:
         write_text(self._folder / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n")
 
 
-def _largest(
-    questions: Questions, chosen: Sequence[int], columns: Sequence[str], source: Checkpoint, config: TrainConfig
-) -> Load:
-    """What the largest of the kinds of questions asks of the model, one of each looked at.
-
-    Frames that cannot be read are no reason to stop: a run leaves such questions out and goes on. Raises ValueError
-    where the model's family cannot be shown one of the kinds, or none could be read.
-    """
-    loads, failed = [], None
-    tries: dict[str, int] = defaultdict(int)
-    untold: dict[str, ValueError] = {}
-    for index in chosen:
-        column = columns[index]
-        if tries[column] >= TRIES:
-            continue
-        tries[column] += 1
-        try:
-            question, clips = questions.question(index), questions.clips(index)
-        except Exception as error:  # whatever damaged rows and packs raise
-            failed = error
-            continue
-        try:
-            prompt = source.build(question, clips)
-        except ValueError as error:
-            untold[column] = error
-            continue
-        untold.pop(column, None)
-        answers = (config.grpo.rollouts, config.grpo.max_tokens)
-        loads.append(load_of(prompt, *answers if config.run.method == "grpo" else (1, len(question.answer) + 1)))
-        tries[column] = TRIES
-    if untold:
-        column, reason = next(iter(untold.items()))
-        raise ValueError(f"{questions.path}, column {column}: {reason}") from reason
-    if not loads:
-        raise ValueError(f"{questions.path}: not one of its first questions can be shown: {failed}")
-    return max(loads, key=lambda load: (load.prompt, load.patches))
+def _is_sound(step: Step) -> bool:
+    """Whether the weights that a step began with have given a loss that is a number."""
+    return math.isfinite(step.loss) and step.skipped != NO_ANSWER
 
 
 def _libraries() -> dict[str, str]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -193,6 +193,15 @@ class TrainRun:
     def name(self) -> str:
         """What pages call it: the name of its folder."""
         return self.path.name
+
+
+def rewards_are_equal(steps: Sequence[Step]) -> bool:
+    """Say whether in every group of these steps all rewards are equal: then there was nothing to learn from.
+
+    False where no answers were drawn at all, as in supervised steps.
+    """
+    drawn = [step.all for step in steps if step.all is not None]
+    return bool(drawn) and all(each.zero_variance == 1 for each in drawn)
 
 
 def line(record: Step | Shown | Failure) -> str:

@@ -32,6 +32,11 @@ class Drawn:
     logprobs: list[float]
     ended: bool
 
+    @property
+    def content(self) -> list[int]:
+        """Its tokens without the one that ended it."""
+        return self.ids[:-1] if self.ended else self.ids
+
 
 @torch.no_grad()
 def sample(

@@ -1,0 +1,108 @@
+"""The tokens that end an answer, found alike for every way in which a checkpoint is run or trained.
+
+Exercised by `videossr bench run BENCH --model hf:CHECKPOINT --out RUN` and `videossr train CONFIG --out RUN`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from videossr.prompt.base import Tokenizer
+
+GENERATION = "generation_config.json"
+
+_CONTENT = "videossr"
+"""The content of the assistant turn that is rendered: letters alone, so that no template trims or escapes it."""
+
+
+class EndingTokenizer(Tokenizer, Protocol):
+    """A tokenizer of transformers that may name an end of its own."""
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """The token that ends a text; None where the tokenizer has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Where an answer ends.
+
+    Attributes:
+        tokens: sampling stops behind each of these: the ends that the generation settings, the tokenizer and the chat
+            template name.
+        taught: the one of them that supervised training writes behind a gold answer: the chat template's, or else the
+            tokenizer's, or else the first of the generation settings.
+    """
+
+    tokens: frozenset[int]
+    taught: int
+
+
+def find_ends(folder: Path, config: Mapping[str, Any], tokenizer: EndingTokenizer) -> Ends:
+    """Find the tokens that end an answer of the checkpoint in a folder.
+
+    Args:
+        folder: of the checkpoint; its generation settings are read.
+        config: its `config.json`, which names the end where there are no generation settings.
+        tokenizer: its own, with the chat template.
+
+    Raises ValueError where nothing names an end, or the generation settings cannot be read.
+    """
+    settings = generation_ends(folder, config)
+    own = tokenizer.eos_token_id
+    named = [turn_end(tokenizer), own, *settings]
+    ends = [each for each in named if each is not None]
+    if not ends:
+        raise ValueError(
+            f"{folder}: no token ends an answer: {GENERATION}, the tokenizer and the chat template name none. Write "
+            f'"eos_token_id" into {GENERATION}'
+        )
+    return Ends(frozenset(ends), ends[0])
+
+
+def generation_ends(folder: Path, config: Mapping[str, Any]) -> list[int]:
+    """List the ends that generation by transformers stops at; empty where none is named.
+
+    Those of `generation_config.json`, or else those of `config.json`, as transformers itself derives them.
+    """
+    tables = [config, config.get("text_config") or {}]
+    path = folder / GENERATION
+    if path.is_file():
+        try:
+            tables.insert(0, json.loads(path.read_text("utf-8")))
+        except ValueError as error:
+            raise ValueError(f"{path} is no JSON: {error}") from None
+    found: Any = next((table["eos_token_id"] for table in tables if table.get("eos_token_id") is not None), [])
+    ends = found if isinstance(found, list) else [found]
+    if not all(isinstance(each, int) for each in ends):
+        raise ValueError(f"{path}: eos_token_id is {found!r}, neither a token's number nor a list of them")
+    return ends
+
+
+def turn_end(tokenizer: Tokenizer) -> int | None:
+    """Return the token with which the chat template ends an assistant's turn; None where it ends with no token.
+
+    The template is rendered and the first thing behind the turn's content is looked at, whatever it is called.
+    """
+    tail = _behind_content(tokenizer).lstrip()
+    known = tokenizer.get_added_vocab()
+    first = max((token for token in known if token and tail.startswith(token)), key=len, default=None)
+    return None if first is None else known[first]
+
+
+def _behind_content(tokenizer: Tokenizer) -> str:
+    user: Mapping[str, Any] = {"role": "user", "content": [{"type": "text", "text": "?"}]}
+    for content in (_CONTENT, [{"type": "text", "text": _CONTENT}]):
+        turns: list[Mapping[str, Any]] = [user, {"role": "assistant", "content": content}]
+        try:
+            text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=False)
+        except Exception:  # a template may take one of the two forms alone, and raise what it likes for the other
+            continue
+        before, _, behind = text.rpartition(_CONTENT)
+        if before:
+            return behind
+    return ""

@@ -38,6 +38,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.helpers.collected
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

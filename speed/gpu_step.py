@@ -26,6 +26,7 @@ import transformers
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from videossr.clock import even
+from videossr.models.cache import base_of, cache_arguments
 from videossr.models.checkpoint import Checkpoint, LinearPatches, device_name, find_device, open_checkpoint
 from videossr.models.tiny import make_tiny
 from videossr.question import Clip, Question, Truth
@@ -37,7 +38,7 @@ from videossr.train.loop import Trainer
 from videossr.train.memory import GIB, USED, empty_model, memory_plan
 from videossr.train.optim import Optimizer
 from videossr.train.policy import Policy, dtype_on, learning, needs_copy
-from videossr.train.prefix import ATTENTION, Prefix, answer_scores, base_of, can_share
+from videossr.train.prefix import ATTENTION, Prefix, answer_scores, can_share
 from videossr.wording import load_wording
 
 TEXT = {
@@ -192,7 +193,7 @@ def kernels(model: Any, load: Load) -> Kernels:
         ids = torch.zeros(1, rows, dtype=torch.long, device="meta")
         places = torch.zeros(4, 1, rows, dtype=torch.long, device="meta")
         with Fused(), Launches() as counted:
-            base(input_ids=ids, position_ids=places, use_cache=True, past_key_values=past, logits_to_keep=1)
+            base(input_ids=ids, position_ids=places, **cache_arguments(base, past), logits_to_keep=1)
         return int(counted.count)
 
     cache = transformers.DynamicCache()

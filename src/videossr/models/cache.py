@@ -5,7 +5,8 @@ Exercised by `videossr bench run BENCH --model hf:CHECKPOINT --out RUN`, measure
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +16,24 @@ from transformers.cache_utils import DynamicLayer
 
 ROOM = 64
 """Tokens for which there is room behind what was read, before all must be copied to where there is more."""
+
+
+def base_of(model: Any) -> Any:
+    """Return the transformers model that peft may have wrapped."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def cache_argument(forward: Callable[..., Any]) -> str:
+    """Return the name of the cache argument of a model's or layer's `forward`.
+
+    transformers 5.24 renamed `past_key_values` to `cache`.
+    """
+    return "cache" if "cache" in inspect.signature(forward).parameters else "past_key_values"
+
+
+def cache_arguments(model: Any, cache: Any) -> dict[str, Any]:
+    """Return the keyword arguments with which `model`, of transformers or peft, reads and extends `cache`."""
+    return {cache_argument(base_of(model).forward): cache, "use_cache": True}
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers' types are not followed

@@ -29,7 +29,7 @@ try:
 except ImportError as missing:
     raise ValueError(f"--model hf: {missing}: pip install 'videossr[hf]'") from missing
 
-from videossr.models.cache import side_by_side
+from videossr.models.cache import cache_arguments, side_by_side
 from videossr.models.checkpoint import (
     device_name,
     end_tokens,
@@ -167,6 +167,7 @@ class Local:
         del read
         lengths = torch.tensor([len(prompt.ids) for prompt in prompts], device=self._device).repeat_interleave(n)
         deltas = torch.tensor([prompt.delta for prompt in prompts], device=self._device).repeat_interleave(n)
+        extending = cache_arguments(self._model, cache)
         longest = cache.get_seq_length()
         mask = torch.arange(longest, device=self._device) >= longest - lengths[:, None]
         following = torch.stack([lengths, *[lengths + deltas] * 3])  # the first row counts tokens, for the mask alone
@@ -197,8 +198,7 @@ class Local:
                 input_ids=chosen[:, None],
                 attention_mask=mask,
                 position_ids=(following + step)[:, :, None],
-                past_key_values=cache,
-                use_cache=True,
+                **extending,
             ).logits[:, -1]
         return [answers[first : first + n] for first in range(0, len(answers), n)]
 
@@ -208,8 +208,9 @@ class Local:
         Alone, so that nothing is padded: the reading of a long prompt fills a device by itself.
         """
         inputs = prompt_inputs(prompt, self._device, self._model.dtype)
-        out = self._model(**inputs, use_cache=True, logits_to_keep=1)
-        return out.logits[:, -1], out.past_key_values
+        cache = transformers.DynamicCache()
+        out = self._model(**inputs, **cache_arguments(self._model, cache), logits_to_keep=1)
+        return out.logits[:, -1], cache
 
     def _choose(self, logits: torch.Tensor, waits: NDArray[np.float64], decoding: Decoding) -> torch.Tensor:
         """One token a row. A placeholder for pixels is never chosen: there are none for it."""

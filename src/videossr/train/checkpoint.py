@@ -30,9 +30,9 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 
+from videossr.models.cache import base_of
 from videossr.models.checkpoint import Checkpoint
 from videossr.train.config import TrainConfig, plain
-from videossr.train.prefix import base_of
 from videossr.train.runs import CHECKPOINTS, MODEL, Step
 
 TRAINER, ADAPTER, CARD = "trainer", "adapter", "README.md"

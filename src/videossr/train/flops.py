@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
+from videossr.models.cache import base_of
 from videossr.prompt.base import Prompt
 from videossr.train.config import TrainConfig
-from videossr.train.prefix import SHARED, base_of
+from videossr.train.prefix import SHARED
 
 PEAKS = {
     "H200": 989e12,

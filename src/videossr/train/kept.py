@@ -17,8 +17,9 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
+from videossr.models.cache import base_of, cache_arguments
 from videossr.train.flops import Load
-from videossr.train.prefix import Prefix, answer_scores, base_of, recomputing
+from videossr.train.prefix import Prefix, answer_scores, recomputing
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def _read(model: Any, length: int, rows: int, recompute: bool) -> tuple[int, Pre
     with torch.device("meta"), _Saved(model) as saved, recomputing(model) if recompute else nullcontext():
         ids, places = torch.zeros(rows, length, dtype=torch.long), torch.zeros(4, rows, length, dtype=torch.long)
         cache = transformers.DynamicCache()
-        out = model(input_ids=ids, position_ids=places, use_cache=True, past_key_values=cache, logits_to_keep=1)
+        out = model(input_ids=ids, position_ids=places, **cache_arguments(model, cache), logits_to_keep=1)
         keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
         for state in (*keys, *values):
             saved.take(state)

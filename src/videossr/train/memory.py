@@ -18,13 +18,14 @@ import torch
 import transformers
 
 from videossr.config import override, parse
+from videossr.models.cache import base_of
 from videossr.models.checkpoint import LinearPatches
 from videossr.train.config import TrainConfig, plain
 from videossr.train.flops import Load
 from videossr.train.kept import kept
 from videossr.train.optim import PIECE
 from videossr.train.policy import dtype_on, learning, needs_copy
-from videossr.train.prefix import ATTENTION, SHARED, base_of
+from videossr.train.prefix import ATTENTION, SHARED
 
 GIB = 2**30
 

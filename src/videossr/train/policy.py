@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 
+from videossr.models.cache import base_of
 from videossr.models.checkpoint import Checkpoint, end_tokens, prompt_inputs
 from videossr.prompt.base import Prompt
 from videossr.question import Clip, Question
 from videossr.train.config import Lora, TrainConfig
-from videossr.train.prefix import ATTENTION, base_of, can_share, recomputing
+from videossr.train.prefix import ATTENTION, can_share, recomputing
 
 PEFT = "--model.lora needs peft: pip install 'videossr[train]'"
 

@@ -25,6 +25,8 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 from transformers.cache_utils import DynamicLayer
 
+from videossr.models.cache import base_of, cache_argument, cache_arguments
+
 SHARED = ("qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl")
 """Model types whose layers look at other tokens through keys and values alone: for these the prefix can be shared."""
 
@@ -103,11 +105,6 @@ def can_share(model: Any) -> str:
     return ""
 
 
-def base_of(model: Any) -> Any:
-    """The model of transformers that peft may have wrapped."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
 def read_prefix(model: Any, inputs: Mapping[str, torch.Tensor], rows: int = 1) -> Prefix:
     """Reads one prompt, with gradient where it is enabled.
 
@@ -118,8 +115,9 @@ def read_prefix(model: Any, inputs: Mapping[str, torch.Tensor], rows: int = 1) -
         rows: read it as often, side by side; only of use where the prefix is not shared.
     """
     repeated = {name: _repeat(name, tensor, rows) for name, tensor in inputs.items()}
-    out = model(**repeated, use_cache=True, past_key_values=transformers.DynamicCache(), logits_to_keep=1)
-    keys, values = zip(*((layer.keys, layer.values) for layer in out.past_key_values.layers), strict=True)
+    cache = transformers.DynamicCache()
+    out = model(**repeated, **cache_arguments(model, cache), logits_to_keep=1)
+    keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
     length = inputs["input_ids"].shape[1]
     return Prefix(out.logits[:, -1], keys, values, length, _delta(inputs))
 
@@ -155,8 +153,7 @@ def answer_scores(
         input_ids=packed[None],
         attention_mask=mask[None, None],
         position_ids=following(step[None], prefix.length, prefix.delta),
-        past_key_values=prefix.cache(),
-        use_cache=True,
+        **cache_arguments(model, prefix.cache()),
     )
     behind = out.logits[0].split(lengths)
     rows = [torch.cat([head[None], tail]) for head, tail in zip(first, behind, strict=True)]
@@ -214,7 +211,7 @@ def recomputing(model: Any) -> Iterator[None]:
     base = base_of(model)
     language, vision = base.model.language_model.layers, base.model.visual.blocks
     for layer in language:
-        layer.forward = partial(_recomputed_layer, layer.forward)
+        layer.forward = partial(_recomputed_layer, layer.forward, cache_argument(layer.forward))
     for block in vision:
         block.forward = partial(_recomputed_block, block.forward)
     try:
@@ -248,17 +245,22 @@ class _Slot:
         return self.states
 
 
-def _recomputed_layer(forward: Callable[..., Any], hidden: torch.Tensor, *more: Any, **named: Any) -> Any:
-    """A layer of the language model. What it puts into an empty cache must be an output of what is computed again."""
-    cache = named.pop("past_key_values", None)
+def _recomputed_layer(
+    forward: Callable[..., Any], argument: str, hidden: torch.Tensor, *more: Any, **named: Any
+) -> Any:
+    """Run a layer of the language model, whose cache is in `named[argument]`.
+
+    The keys and values that it puts into an empty cache are made outputs of the recomputed function.
+    """
+    cache = named.get(argument)
     if not torch.is_grad_enabled():
-        return forward(hidden, *more, past_key_values=cache, **named)
+        return forward(hidden, *more, **named)
     if cache is None or isinstance(next(iter(cache.layers), None), _FixedLayer):
-        return checkpoint(partial(forward, past_key_values=cache, **named), hidden, *more, **_AGAIN)
+        return checkpoint(partial(forward, **named), hidden, *more, **_AGAIN)
 
     def keep(hidden: torch.Tensor) -> tuple[Any, torch.Tensor, torch.Tensor]:
         slot = _Slot()
-        out = forward(hidden, *more, past_key_values=slot, **named)
+        out = forward(hidden, *more, **{**named, argument: slot})
         return out, *slot.states
 
     out, keys, values = checkpoint(keep, hidden, **_AGAIN)

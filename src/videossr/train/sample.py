@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from videossr.models.cache import side_by_side
+from videossr.models.cache import cache_arguments, side_by_side
 from videossr.train.prefix import Prefix, distribution, following
 
 
@@ -62,6 +62,7 @@ def sample(
     lengths = torch.tensor([prefix.length for prefix in prefixes], device=device)
     deltas = torch.tensor([prefix.delta for prefix in prefixes], device=device)
     cache = side_by_side([prefix.detached().cache() for prefix in prefixes], 1, room=n * (max_tokens - 1))
+    extending = cache_arguments(model, cache)
     visible = _visible(lengths, n, max_tokens)
     longest = int(lengths.max())
 
@@ -85,8 +86,7 @@ def sample(
             input_ids=drawn,
             attention_mask=visible[:, None, :, : longest + n * (step + 1)],
             position_ids=following(torch.full_like(drawn, step), lengths[:, None], deltas[:, None]),
-            past_key_values=cache,
-            use_cache=True,
+            **extending,
         ).logits
     return _answers(torch.stack(tokens, -1).tolist(), torch.stack(logprobs, -1).tolist(), ends)
 

@@ -1,15 +1,17 @@
-# Set up and run everything from a bare Python 3.11: `make demo`, `make test`. Both make .venv themselves.
+# Set up and run everything from a bare Python 3.11 to 3.13: `make demo`, `make test`. Both make .venv themselves.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
+LOCKED := --no-deps --require-hashes --requirement
+TORCH ?= $(shell sed -n 's/^torch==/torch==/p' requirements/torch.txt)
 VIDEOS ?=
-SIDES := transformers4 transformers5 verl decoders lmms_eval serve trl
+SIDES := $(basename $(notdir $(wildcard requirements/side/*.in)))
 
-.PHONY: demo test integration check format clean
+.PHONY: demo test integration check format lock newest clean
 
-demo: $(VENV)/.demo
+demo: $(VENV)/.installed
 	@test -d "$(or $(VIDEOS),.)" || { echo "VIDEOS=$(VIDEOS) is not a folder"; exit 2; }
 	rm -rf demo/corpus demo/dataset demo/gallery.html demo/viubench demo/tiny demo/runs demo/report.html demo/nano
 	$(if $(VIDEOS),,$(BIN)/python runs/demo_videos.py demo/videos)
@@ -28,58 +30,77 @@ demo: $(VENV)/.demo
 	@echo "Now open demo/gallery.html, demo/report.html and demo/nano/train.html in a browser."
 	@echo "For the command videossr: . $(BIN)/activate"
 
-test: $(VENV)/.dev $(VENV)/.chromium
+test: $(VENV)/.installed $(VENV)/.chromium
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not integration"
 
-integration: $(VENV)/.dev $(SIDES:%=.side/%/.done) .side/.ffmpeg
+integration: $(VENV)/.installed $(SIDES:%=.side/%/.done) .side/.ffmpeg
 	$(BIN)/python -m pytest -m integration tests/integration
 
-check: $(VENV)/.dev
+check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m tests.helpers.collected
 
-format: $(VENV)/.dev
+format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
 	rm -rf $(VENV) .side demo .mypy_cache .pytest_cache .ruff_cache
 
-$(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
-
-$(VENV)/.pip: | $(VENV)/bin/python
-	$(PIP) install --upgrade pip
+# Nothing is resolved here: all packages are in the lock, with their hashes. torch comes last and finds what it needs. Its
+# build differs from machine to machine (CPU or CUDA), so it has a version and no hash.
+$(VENV)/.installed: requirements/dev.lock requirements/torch.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install $(LOCKED) requirements/dev.lock
+	$(PIP) install $(TORCH)
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	$(BIN)/pip --disable-pip-version-check check
 	touch $@
 
-$(VENV)/.torch: constraints-cpu.txt | $(VENV)/.pip
-	$(PIP) install torch==$$(sed -n 's/^torch==//p' constraints-cpu.txt)
-	touch $@
+# Resolve the newest versions within the ranges of pyproject.toml and requirements/side/*.in, and write the lock files.
+COMPILE = .side/uv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-emit-package torch --custom-compile-command "make lock"
+EXTRAS := $(addprefix --extra ,8bit demo openai ray remote)
 
-$(VENV)/.demo: pyproject.toml constraints-cpu.txt $(VENV)/.torch
-	$(PIP) install --constraint constraints-cpu.txt --editable ".[demo]"
-	touch $@
+lock: | .side/uv/bin/uv
+	$(COMPILE) $(EXTRAS) --group dev --constraint requirements/torch.txt pyproject.toml \
+		--output-file requirements/dev.lock
+	for side in $(SIDES); do \
+		$(COMPILE) requirements/side/$$side.in --output-file requirements/side/$$side.lock || exit; \
+	done
 
-$(VENV)/.dev: pyproject.toml constraints-cpu.txt $(VENV)/.torch
-	$(PIP) install --constraint constraints-cpu.txt --editable . --group dev
-	touch $@
+.side/uv/bin/uv:
+	$(PYTHON) -m venv .side/uv
+	.side/uv/bin/pip --disable-pip-version-check --quiet install uv==0.13.9
+
+# Run the tests with the newest release of every package that pyproject.toml allows, whatever the lock says. torch keeps
+# its locked version (`make newest TORCH=torch` takes the newest one too, with gigabytes of CUDA on Linux).
+newest:
+	rm -rf .side/newest
+	$(PYTHON) -m venv .side/newest
+	.side/newest/bin/pip --disable-pip-version-check --quiet install --upgrade pip
+	.side/newest/bin/pip --quiet install $(TORCH)
+	.side/newest/bin/pip --quiet install --editable ".[8bit,demo,openai,ray,remote]" --group dev
+	.side/newest/bin/python -m pytest -n 2 --dist worksteal -m "not integration"
 
 # The browser for the tests of pages: Debian's, where this runs as root and has none; else those tests are skipped.
-$(VENV)/.chromium: | $(VENV)/bin/python
+$(VENV)/.chromium: | $(VENV)/.installed
 	if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; \
 	fi
 	touch $@
 
-# Environments of their own for libraries that must not meet; tests/integration asks them questions. The package itself
-# goes in without what it depends on: there it is only found by its name.
-.side/%/.done: tests/integration/%.txt
+# Environments of their own for libraries that cannot share one; tests/integration runs scripts there. The package itself
+# is installed without its dependencies, so that an environment holds only what it is made to test.
+SIDE_PIP = .side/$*/bin/pip --disable-pip-version-check --quiet install --no-compile
+.side/%/.done: requirements/side/%.lock requirements/torch.txt
 	rm -rf .side/$*
 	$(PYTHON) -m venv .side/$*
-	.side/$*/bin/pip --disable-pip-version-check --quiet install --no-compile --requirement $<
-	.side/$*/bin/pip --disable-pip-version-check --quiet install --no-deps --editable .
+	$(SIDE_PIP) $(LOCKED) $<
+	$(SIDE_PIP) $(TORCH)
+	$(SIDE_PIP) --no-deps --editable .
 	touch $@
 
 # torchcodec brings no codecs: Debian's, where this runs as root and has none; else its tests are skipped.

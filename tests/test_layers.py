@@ -35,14 +35,14 @@ LAYERS = (
     ("question",),
     ("sample",),
     ("clock",),
-    ("config", "cluster", "workers", "store"),
+    ("config", "cluster", "workers", "threads", "store"),
     ("registry", "rewards"),
 )
 """From the top down. A module may import what is in its own layer or below it.
 
-`config` (it reads TOML and names the nearest key), `workers` and `cluster` (processes) and `store` (files) know nothing
-of videos and serve every layer, so they stand below all of it; `config` uses `registry.suggest`. Leaves import nothing
-of the package.
+`config` (it reads TOML and names the nearest key), `workers`, `cluster` and `threads` (processes) and `store` (files)
+know nothing of videos and serve every layer, so they stand below all of it; `config` uses `registry.suggest`. Leaves
+import nothing of the package.
 """
 
 PUBLIC = [

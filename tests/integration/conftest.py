@@ -1,6 +1,6 @@
 """How a test asks a library that lives in an environment of its own.
 
-`make integration` makes `.side/<name>` from `<name>.txt` of this folder. A script of `side/` runs there: it reads a
+`make integration` makes `.side/<name>` from `requirements/side/<name>.lock`. A script of `side/` runs there: it reads a
 JSON question from its standard input and writes a JSON answer to the file that it is given; libraries may print.
 """
 
@@ -15,17 +15,31 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from videossr.prompt.qwen3_vl import Layout
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+TRANSFORMERS: dict[str, Layout] = {
+    "transformers_4_57": "bare",
+    "transformers_5_23": "wrapped",
+    "transformers_5_24": "wrapped",
+}
+"""Side environments named by their release of transformers, and the prompt layout that its processor writes."""
+
 MINUTES = 10
 """How long a script may take; a decoder that hangs must not hang the tests."""
 
 Ask: TypeAlias = Callable[..., Any]
 
 
+def is_release(version: str, environment: str) -> bool:
+    """Return whether a version such as `5.24.0` is the one in the name of an environment."""
+    return version.split(".")[:2] == environment.split("_")[1:]
+
+
 @pytest.fixture(scope="session")
 def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
-    """`ask("transformers5", "prompt.py", question)`: the answer of that script in that environment."""
+    """`ask("transformers_5_24", "prompt.py", question)`: the answer of that script in that environment."""
 
     def run(name: str, script: str, question: object) -> Any:
         python = ROOT / ".side" / name / "bin" / "python"

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
-from tests.integration.conftest import Ask
+from tests.integration.conftest import TRANSFORMERS, Ask
 from tests.prompt.checkpoint import TEMPLATE, config, raw_tokenizer, tokenizer
 from videossr.clock import Clock, even
 from videossr.prompt import builder
@@ -20,7 +20,7 @@ from videossr.question import VIDEO, Clip, Question
 
 pytestmark = pytest.mark.integration
 
-VERSIONS: list[tuple[str, Layout]] = [("transformers4", "bare"), ("transformers5", "wrapped"), ("verl", "wrapped")]
+VERSIONS: list[tuple[str, Layout]] = [*TRANSFORMERS.items(), ("verl", "wrapped")]
 """Side environment and the layout that its transformers writes; verl brings a version of its own."""
 
 TOLERANCE = 1e-6
@@ -193,7 +193,7 @@ CALM = [Case("calm", (even(4, 2_000), "When?"), ((84, 84),), "", "qwen2_5_vl")]
 """Of seconds a pair, whole ones and others, and one clip whose last time is no greater than its last column."""
 
 
-@pytest.mark.parametrize("environment", ["transformers4", "transformers5", "verl"])
+@pytest.mark.parametrize("environment", [environment for environment, _ in VERSIONS])
 def test_qwen2_5_vl(library: Library, environment: str) -> None:
     cases = [*SECONDS, *PARTS, *CALM]
     for case, ours, answer in zip(cases, built(cases), library(environment, cases), strict=True):
@@ -202,10 +202,10 @@ def test_qwen2_5_vl(library: Library, environment: str) -> None:
 
 def test_qwen2_5_vl_places_tokens_as_the_line_that_it_came_with(library: Library) -> None:
     """That line cuts the seconds a pair to whole ones, before it multiplies them: it is told the product instead."""
-    for case, ours, answer in zip(SECONDS, built(SECONDS), library("transformers4", SECONDS), strict=True):
+    for case, ours, answer in zip(SECONDS, built(SECONDS), library("transformers_4_57", SECONDS), strict=True):
         assert ours.positions.tolist() == answer["placed"][0]["positions"], case.name
         assert ours.delta == answer["placed"][0]["delta"], case.name
-    for case, ours, answer in zip(PARTS, built(PARTS), library("transformers4", PARTS), strict=True):
+    for case, ours, answer in zip(PARTS, built(PARTS), library("transformers_4_57", PARTS), strict=True):
         assert ours.positions.tolist() == answer["even"]["positions"], case.name
         assert ours.delta == answer["even"]["delta"], case.name
         assert ours.positions.tolist() != answer["placed"][0]["positions"], "no longer cut: docs/prompt.md"
@@ -213,10 +213,10 @@ def test_qwen2_5_vl_places_tokens_as_the_line_that_it_came_with(library: Library
 
 def test_qwen2_5_vl_places_clips_as_the_present_line_but_not_the_text_behind(library: Library) -> None:
     """The present line no longer cuts seconds, but lets the text behind a clip begin in the middle of its times."""
-    for ours, answer in zip(built(CALM), library("transformers5", CALM), strict=True):
+    for ours, answer in zip(built(CALM), library("transformers_5_24", CALM), strict=True):
         assert ours.positions.tolist() == answer["placed"][0]["positions"]
     cases = [SECONDS[2], *PARTS[:2]]
-    for case, ours, answer in zip(cases, built(cases), library("transformers5", cases), strict=True):
+    for case, ours, answer in zip(cases, built(cases), library("transformers_5_24", cases), strict=True):
         theirs = np.array(answer["placed"][0]["positions"])
         behind = int(np.flatnonzero(ours.kinds)[-1]) + 1
         assert (ours.positions[:, :behind] == theirs[:, :behind]).all(), case.name

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run go between both lines of transformers, either way."""
+"""Checkpoints of a training run go between the releases of transformers, either way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.integration.conftest import Ask
+from tests.integration.conftest import TRANSFORMERS, Ask, is_release
 from videossr.models.checkpoint import PROBE, PROBE_CLIP, Checkpoint, open_checkpoint, prompt_inputs
 from videossr.models.tiny import Family, make_tiny
 from videossr.train.checkpoint import latest, save
@@ -34,7 +34,7 @@ def scores(source: Checkpoint, model: torch.nn.Module) -> torch.Tensor:
 
 @pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize("family", ["qwen3_vl", "qwen2_5_vl"])
-@pytest.mark.parametrize("environment", ["transformers4", "transformers5"])
+@pytest.mark.parametrize("environment", TRANSFORMERS)
 def test_what_one_saves_the_other_loads(ask: Ask, tmp_path: Path, environment: str, family: Family, lora: bool) -> None:
     source = open_checkpoint(str(make_tiny(tmp_path / "source", family=family)))
     config = TrainConfig(model=ModelConfig(lora=Lora(rank=4, alpha=8) if lora else None))
@@ -53,9 +53,10 @@ def test_what_one_saves_the_other_loads(ask: Ask, tmp_path: Path, environment: s
     }
     there = ask(environment, "checkpoint.py", question)
 
-    assert there["version"].startswith(environment[-1])
+    assert is_release(there["version"], environment)
     torch.testing.assert_close(torch.tensor(there["read"]), scores(source, model), rtol=0, atol=CLOSE)
     assert there["restored"] == there["written"]
+    torch.testing.assert_close(torch.tensor(there["shared"]), torch.tensor(there["full"]), rtol=0, atol=1e-5)
     folder = latest(tmp_path / "there")
     written = open_checkpoint(str(folder)).load(CPU, "auto", "sdpa")
     torch.testing.assert_close(scores(source, written), torch.tensor(there["written"]), rtol=0, atol=CLOSE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -41,7 +42,11 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("installed")
     venv.create(home, with_pip=True)
     python = home / "bin" / "python"
-    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
+    # The versions of the lock: pip would take a hash as an order to check those of all packages, the wheel's too.
+    lock = (ROOT / "requirements" / "dev.lock").read_text("utf-8").splitlines()
+    versions = home / "constraints.txt"
+    versions.write_text("\n".join(line.removesuffix("\\") for line in lock if re.match(r"\w.*==", line)), "utf-8")
+    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint", versions, wheel)
     assert Path(run(python, "-c", "import videossr; print(videossr.__file__)")).is_relative_to(home)
     return python
 

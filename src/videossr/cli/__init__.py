@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from cyclopts import App
 
 import videossr
+from videossr.threads import limit_threads
 from videossr.workers import WorkerError
 
 VERBS = {
@@ -43,6 +44,7 @@ def main(words: Sequence[str] | None = None) -> None:
     Exit status 0: done; 1: done, and something does not hold; 2: could not be done; 130: stopped by Ctrl-C.
     """
     words = sys.argv[1:] if words is None else words
+    limit_threads(os.environ)
     try:
         app(words)
     except KeyboardInterrupt:

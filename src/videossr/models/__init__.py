@@ -1,1 +1,23 @@
-"""What can answer a question: chance, a local model, a server. Each is one file and one kind of `--model SPEC`."""
+"""What can answer a question: chance, a local model, a server. Each is one file and one kind of `--model SPEC`.
+
+transformers imports torchao where that is installed, and torchao logs warnings about its own build that no user of this
+package can act on. Importing `videossr.models` hides those messages and no others.
+"""
+
+from __future__ import annotations
+
+import logging
+
+TORCHAO_MESSAGES = {
+    "torchao": ("Failed to load ", "Skipping import of cpp extensions"),
+    "torch.utils._pytree": ("%s is an Enum subclass and is now natively supported",),
+}
+"""Logger, and how the messages begin that are hidden: CUDA libraries absent, and a deprecated call of torchao's own."""
+
+
+def _is_useful(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(TORCHAO_MESSAGES[record.name])
+
+
+for _name in TORCHAO_MESSAGES:
+    logging.getLogger(_name).addFilter(_is_useful)

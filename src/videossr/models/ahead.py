@@ -14,6 +14,8 @@ from itertools import islice
 from types import TracebackType
 from typing import Generic, TypeVar
 
+from videossr.workers import CORES
+
 A = TypeVar("A")
 T = TypeVar("T")
 
@@ -33,7 +35,7 @@ class Ahead(Generic[A, T]):
     Args:
         asks: the questions, or what names them; taken from in the caller's thread, as far ahead as there is room.
         make: what is made of one; whatever it raises becomes the question's error.
-        threads: how many are made at once.
+        threads: how many are made at once, at most one a processor.
         room: bytes that all that is made and not yet taken may have. One is always made, however large it is.
         size: bytes of what was made.
 
@@ -48,8 +50,8 @@ class Ahead(Generic[A, T]):
         self._make, self._size, self._room = make, size, room
         self._largest = 0
         self._waiting: deque[Future[Ready[A, T]]] = deque()
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="ahead")
+        self._threads = min(threads, CORES)
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="ahead")
         self.waited = 0.0
 
     def take(self, count: int) -> list[Ready[A, T]]:

@@ -1,8 +1,9 @@
 """What this version of transformers reads from a checkpoint that was written elsewhere, and one that it writes.
 
 Question: {"library", "checkpoint", "source", "run", "lora"}; for `library` see local.py. Answer: {"version", "read",
-"written", "restored"}: scores of the last token of our probe by the model in `checkpoint`, by one that was changed and
-saved in the folder `run`, and by a fresh one that was given those weights again.
+"written", "restored", "shared", "full"}: scores of the last token of our probe by the model in `checkpoint`, by one
+that was changed and saved in the folder `run`, and by a fresh one that was given those weights again; log-probabilities
+of two answers of the changed model, behind a shared prefix whose layers are recomputed, and by full passes.
 """
 
 import json
@@ -21,14 +22,27 @@ from videossr.models.checkpoint import PROBE, PROBE_CLIP, open_checkpoint, promp
 from videossr.train.checkpoint import latest, restore, save  # noqa: E402
 from videossr.train.config import Lora, ModelConfig, TrainConfig  # noqa: E402
 from videossr.train.policy import load_policy  # noqa: E402
+from videossr.train.prefix import answer_scores, full_scores, read_prefix, recomputing  # noqa: E402
 
 CPU = torch.device("cpu")
+ANSWERS = ([5, 9, 2], [7, 2])
 
 
 @torch.no_grad()
 def scores(source, model) -> list[float]:
     inputs = prompt_inputs(source.build(PROBE, [PROBE_CLIP]), CPU, torch.float32)
     return model(**inputs).logits[0, -1].tolist()
+
+
+def answer_logprobs(source, model) -> tuple[list, list]:
+    """Return the log-probabilities of ANSWERS behind a shared prefix with gradient, and by full passes."""
+    inputs = prompt_inputs(source.build(PROBE, [PROBE_CLIP]), CPU, torch.float32)
+    with recomputing(model):
+        shared = answer_scores(model, read_prefix(model, inputs), ANSWERS)
+        shared.logprobs.sum().backward()
+    with torch.no_grad():
+        full = next(full_scores(model, inputs, ANSWERS, rows=2))
+    return shared.logprobs.tolist(), full.logprobs.tolist()
 
 
 def main() -> None:
@@ -45,11 +59,14 @@ def main() -> None:
                 each += 0.02 * torch.randn_like(each)
     save(Path(QUESTION["run"]), 1, changed, source, {}, "card")
     restore(fresh, latest(Path(QUESTION["run"])))
+    shared, full = answer_logprobs(source, changed)
     answer = {
         "version": transformers.__version__,
         "read": scores(source, read),
         "written": scores(source, changed),
         "restored": scores(source, fresh),
+        "shared": shared,
+        "full": full,
     }
     Path(sys.argv[1]).write_text(json.dumps(answer), "utf-8")
 

@@ -162,7 +162,8 @@ def _charts(benchmark: Benchmark) -> dict[str, tuple[tuple[str, Markup], ...]]:
                 [figure.value if (figure := row.cell("column", column).asked) else None for column in columns]
                 for row in guesses
             ]
-            drawn.append((task, plots.columns_chart(names, runs, chance, f"Scores of the columns of {plain(task)}")))
+            label = f"Scores of the columns of {plain(task)}, of the questions {denominator}"
+            drawn.append((task, plots.columns_chart(names, runs, chance, label)))
         charts[denominator] = tuple(drawn)
     return charts
 

@@ -40,6 +40,7 @@ check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.helpers.collected
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

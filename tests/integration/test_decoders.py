@@ -102,9 +102,9 @@ def ours_of(path: Path) -> Ours | None:
 
 
 @pytest.fixture(scope="session")
-def ours(videos: Path) -> dict[str, Ours]:
+def ours(shared_videos: Path) -> dict[str, Ours]:
     """Every video of the folder that we accept, by its path."""
-    found = {str(path): mine for path in sorted(videos.glob("*/*")) if (mine := ours_of(path))}
+    found = {str(path): mine for path in sorted(shared_videos.glob("*/*")) if (mine := ours_of(path))}
     assert len(found) >= 40
     return found
 

@@ -25,19 +25,19 @@ AGAIN = "the same command goes on where it was"
 
 
 @pytest.fixture
-def where(videos: Path, tmp_path: Path) -> Path:
+def where(shared_videos: Path, tmp_path: Path) -> Path:
     """A folder with `videos`, copies that a test may spoil."""
     (tmp_path / "videos").mkdir()
     for name in CLIPS:
-        shutil.copyfile(videos / "real" / name, tmp_path / "videos" / name)
+        shutil.copyfile(shared_videos / "real" / name, tmp_path / "videos" / name)
     return tmp_path
 
 
 @pytest.mark.parametrize("verb", ["index", "build"])
-def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(verb: str, videos: Path, tmp_path: Path) -> None:
+def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(verb: str, shared_videos: Path, tmp_path: Path) -> None:
     folder = tmp_path / "source"
     folder.mkdir()
-    for path in [*(videos / "edge").iterdir(), *(videos / "real" / name for name in CLIPS)]:
+    for path in [*(shared_videos / "edge").iterdir(), *(shared_videos / "real" / name for name in CLIPS)]:
         (folder / path.name).symlink_to(path)
     harness = prepare(verb, folder, tmp_path)
     harness.measure()

@@ -26,13 +26,13 @@ ENV = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "OMP_NUM_THREADS": 
 
 
 @pytest.fixture(scope="module")
-def folder(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(shared_videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With `videos`, and the `corpus` and `dataset` that two local processes make of them."""
     made = tmp_path_factory.mktemp("ray")
     (made / "videos").mkdir()
     for name in CLIPS:
-        (made / "videos" / name).symlink_to(videos / "real" / name)
-    (made / "videos/corrupted.mp4").symlink_to(videos / "edge/corrupted.mp4")
+        (made / "videos" / name).symlink_to(shared_videos / "real" / name)
+    (made / "videos/corrupted.mp4").symlink_to(shared_videos / "edge/corrupted.mp4")
     for words in ([*INDEX, "--out", "corpus"], BUILD):
         subprocess.run(words, cwd=made, env=ENV, check=True, capture_output=True)
     return made

@@ -73,12 +73,12 @@ class Store:
 
 
 @pytest.fixture(scope="module")
-def where(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def where(shared_videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with some `videos` and a recipe."""
     made = tmp_path_factory.mktemp("remote")
     (made / "videos").mkdir()
     for name in CLIPS:
-        (made / "videos" / name).symlink_to(videos / "real" / name)
+        (made / "videos" / name).symlink_to(shared_videos / "real" / name)
     (made / "recipe.toml").write_text(
         'name = "remote"\n[columns.mirror]\ntask = "grounding"\ncount = 4\nknobs = { perturbation = "mirror" }\n'
         '[columns.order]\ntask = "jigsaw"\ncount = 2\n'
@@ -230,7 +230,7 @@ def test_a_run_into_a_store_that_is_killed_goes_on(where: Path, store: Store, lo
     assert len(before) < len(set(packs))
 
 
-def test_videos_from_a_web_server(where: Path, store: Store, local: Path, videos: Path) -> None:
+def test_videos_from_a_web_server(where: Path, store: Store, local: Path) -> None:
     with ranged_server(where / "videos") as (address, asked):
         store.run(*VIDEOSSR, "index", address, "--out", "of-web", "--workers", "2", where=where)
         assert files(where / "of-web") == files(local)

@@ -342,15 +342,17 @@ def test_strips_show_gold_and_answered_spans(runs: dict[str, Run], dataset: Path
         assert covered[-1] == pytest.approx(end, abs=0.002)
 
 
-def test_pieces_show_where_they_were_put(runs: dict[str, Run], dataset: Path) -> None:
-    (benchmark,) = gather([runs["odd"]])
+def test_pieces_show_where_they_were_put(runs: dict[str, Run], dataset: Path, tmp_path: Path) -> None:
+    said = [replace(each, texts=(each.answer,), finish=("stop",)) for each in runs["chance"].predictions]
+    (benchmark,) = gather([rewrite(runs["chance"].path, tmp_path / "right", said)])
     shown = [item for item in items(benchmark, open_questions(dataset), 9, 32) if item.task == "jigsaw"]
     for item in shown:
         right = [strip.original for strip in item.strips]
         said_right = [each for each in item.said if each.mark.strict == 1]
         for each in said_right:
             assert list(each.places) == right
-    assert any(item.said[0].mark.strict == 1 for item in shown)
+    assert shown
+    assert all(item.said[0].mark.strict == 1 for item in shown)
 
 
 def test_columns_of_a_task_stand_side_by_side_and_have_names_of_their_own(runs: dict[str, Run], tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def slots_of(sample: Sample, *videos: Video) -> Frames:
 @pytest.mark.parametrize("name", NAMES)
 def test_only_the_segment_changes_and_both_its_ends_do(name: str, clip: Callable[..., Video]) -> None:
     video = clip("bikes.mp4", 144 if name in SPEEDS else 48)
-    other = clip("pancake.mkv")
+    other = clip("pan.mp4")
     for seed in range(5):
         sample = draw(video, name, seed, (other,))
         ((first, last),) = TASK.truth(sample).spans
@@ -167,9 +167,9 @@ def test_a_donor_must_stand_out(clip: Callable[..., Video]) -> None:
     assert isinstance(rejected, Reject)
     assert rejected.reason == "no_donor"
     assert TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), []) == Reject("no_donor", 0, 1)
-    short = Video(video.key, even(36, 9_000), clip("pancake.mkv").frames[:36])
-    sample = draw(video, "swap", 0, (video, short, clip("pancake.mkv")))
-    assert [key.content for key in sample.sources] == [video.key.content, clip("pancake.mkv").key.content]
+    short = Video(video.key, even(36, 9_000), clip("pan.mp4").frames[:36])
+    sample = draw(video, "swap", 0, (video, short, clip("pan.mp4")))
+    assert [key.content for key in sample.sources] == [video.key.content, clip("pan.mp4").key.content]
     assert {source for source, _ in sample.slots} == {0, 1}
 
 

@@ -27,7 +27,7 @@ from videossr.wording import load_wording
 
 Inputs = dict[str, torch.Tensor]
 
-CLIPS = ("bikes.mp4", "carphone.mp4", "pancake.mkv")
+CLIPS = ("real/bikes.mp4", "real/carphone.mp4", "made/wide.mkv")
 COLUMNS = {
     "grounding/mirror": {
         "task": "grounding",
@@ -74,7 +74,7 @@ def small(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("small")
     (folder / "videos").mkdir()
     for name in CLIPS:
-        (folder / "videos" / name).symlink_to(videos / "real" / name)
+        (folder / "videos" / Path(name).name).symlink_to(videos / name)
     index(folder / "videos", folder / "corpus", Plan(frames=16, max_pixels=4096))
     mixture = recipe.Mixture(Recipe(name="small", max_pixels=4096, columns=COLUMNS), "small")
     build(mixture, Corpus(folder / "corpus"), folder / "data", wording=load_wording())

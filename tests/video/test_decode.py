@@ -40,7 +40,7 @@ def random_plan(rng: random.Random) -> Plan:
 
 def names(folder: Path) -> list[str]:
     found = sorted(str(path.relative_to(folder)) for path in folder.glob("*/*") if path.suffix != ".md")
-    assert len(found) >= 40, f"{folder} has only {len(found)} videos"
+    assert len(found) >= 30, f"{folder} has only {len(found)} videos"
     return found
 
 
@@ -84,17 +84,17 @@ def reference(path: Path) -> tuple[Timeline, list[int]]:
         return Timeline(times, times[-1] + duration, stream.time_base), list(shown.values())
 
 
-def test_every_video_of_the_folder_matches_a_full_decode(videos: Path) -> None:
-    """Five plans each, more than 200 in all."""
+def test_every_video_of_the_folder_matches_a_full_decode(each_videos: Path) -> None:
+    """Five plans for each."""
     compared = plans = 0
-    for name in names(videos):
+    for name in names(each_videos):
         rng = random.Random(name)
         for _ in range(5):
-            compared += agreement(videos / name, random_plan(rng))
+            compared += agreement(each_videos / name, random_plan(rng))
             plans += 1
         reference.cache_clear()
-    assert plans >= 200
-    assert compared > 2000, f"only {compared} frames could be compared"
+    assert plans >= 150
+    assert compared > 10 * plans, f"only {compared} frames could be compared"
 
 
 def agreement(path: Path, plan: Plan) -> int:
@@ -124,9 +124,9 @@ def agreement(path: Path, plan: Plan) -> int:
     return len(got)
 
 
-def test_the_documented_outcome_of_every_odd_file_holds(videos: Path) -> None:
+def test_the_documented_outcome_of_every_odd_file_holds(shared_videos: Path) -> None:
     rows = []
-    for path in sorted((videos / "edge").iterdir()):
+    for path in sorted((shared_videos / "edge").iterdir()):
         try:
             got = decode(path, Plan())
         except RejectedError as error:
@@ -142,16 +142,22 @@ def test_the_documented_outcome_of_every_odd_file_holds(videos: Path) -> None:
     assert documented == rows, "the table should be\n" + "\n".join(rows)
 
 
-@pytest.mark.parametrize("name", ["fire.mp4", "gesture_again.mkv"])
-def test_short_clips_are_refused(videos: Path, name: str) -> None:
+def test_short_clips_are_refused(videos: Path) -> None:
     with pytest.raises(RejectedError) as caught:
-        decode(videos / "real" / name, Plan())
+        decode(videos / "edge/short.mp4", Plan())
     assert caught.value.reason == "too_short"
 
 
-def test_turned_videos_are_upright(videos: Path) -> None:
-    upright = decode(videos / "real/bikes.mp4", Plan(frames=4))
-    turned = decode(videos / "edge/rot90.mp4", Plan(frames=4))
+@pytest.mark.parametrize("name", ["fire.mp4", "gesture_again.mkv"])
+def test_short_clips_of_the_shared_folder_are_refused(shared_videos: Path, name: str) -> None:
+    with pytest.raises(RejectedError) as caught:
+        decode(shared_videos / "real" / name, Plan())
+    assert caught.value.reason == "too_short"
+
+
+def test_turned_videos_are_upright(each_videos: Path) -> None:
+    upright = decode(each_videos / "real/bikes.mp4", Plan(frames=4))
+    turned = decode(each_videos / "edge/rot90.mp4", Plan(frames=4))
     assert turned.frames.shape[1:3] == upright.frames.shape[2:0:-1]
     assert np.array_equal(turned.frames, np.rot90(upright.frames, 1, axes=(1, 2)))
 
@@ -244,12 +250,12 @@ SEEN = ["real/bikes.mp4", "edge/full.ts", "edge/mpeg4.avi", "edge/av1.mp4"]
 
 @pytest.mark.parametrize("name", [*SEEN, "edge/opengop_hevc.mp4", "edge/vp9.webm"])
 def test_what_random_damage_leaves_is_right_or_refused(
-    videos: Path, tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
+    each_videos: Path, tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Frames accepted from a cut file, or one with an overwritten block, equal those of the whole file."""
-    timeline, hashes = reference(videos / name)
+    timeline, hashes = reference(each_videos / name)
     at = dict(zip(timeline.times, hashes, strict=True))
-    whole = (videos / name).read_bytes()
+    whole = (each_videos / name).read_bytes()
     rng = random.Random(7)
     wrong = {"cut": 0, "block": 0}
     refused = 0
@@ -414,8 +420,8 @@ def test_a_frame_replaced_at_its_own_time_is_not_shown(tmp_path: Path) -> None:
 
 
 def test_time_base_is_never_rounded(videos: Path) -> None:
-    decoded = decode(videos / "real/nasa_320x180_13s.mp4", Plan())
-    assert decoded.timeline.seconds == Fraction(390 * 1001, 30000)
+    decoded = decode(videos / "real/carphone.mp4", Plan())
+    assert decoded.timeline.seconds == Fraction(120 * 1001, 30000)
 
 
 PROGRAM = """
@@ -434,7 +440,7 @@ for path in sys.argv[2:]:
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux to find ffmpeg's library in memory")
 def test_frames_do_not_depend_on_the_processor(videos: Path) -> None:
     """The same pixels from plain C code as from whatever vector code this processor has."""
-    names = ["edge/mpeg4.avi", "edge/mpeg2.mpg", "edge/h264_10bits.mp4", "real/gesture_again.mkv", "real/carphone.mp4"]
+    names = ["edge/mpeg4.avi", "edge/mpeg2.mpg", "edge/h264_10bits.mp4", "edge/gray.mkv", "real/carphone.mp4"]
     files = [str(videos / name) for name in names]
     hashes = {
         flags: subprocess.run(
@@ -446,9 +452,9 @@ def test_frames_do_not_depend_on_the_processor(videos: Path) -> None:
     assert hashes["-1"] == hashes["0"]
 
 
-def test_interlaced_frames_are_scaled_whole(videos: Path) -> None:
+def test_interlaced_frames_are_scaled_whole(each_videos: Path) -> None:
     """The fields of a moving picture lie apart; scaled one by one they would still do so in a small picture."""
-    path = videos / "edge" / "interlaced.mp4"
+    path = each_videos / "edge" / "interlaced.mp4"
     plan = Plan(frames=12)
     planes = pick(path, plan, lambda _, frame: frame.to_ndarray())[3]
     small = decode(path, plan).frames

@@ -30,7 +30,7 @@ from videossr.video.scan import find
 from videossr.video.shop import Shop
 
 PLAN = Plan(frames=8)
-NAMES = ["real/carphone.mp4", "real/pancake.mkv", "edge/mpeg4.avi", "edge/corrupt_mid.mp4"]
+NAMES = ["real/carphone.mp4", "real/bikes.mp4", "edge/mpeg4.avi", "edge/corrupt_mid.mp4"]
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_two_workers_and_one_file_at_a_time_write_the_same_bytes(source: Path, t
 def test_videos_whose_file_is_gone_stay_and_are_counted(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "corpus"
     assert index(source, out, PLAN).gone == 0
-    (source / "real/pancake.mkv").unlink()
+    (source / "real/bikes.mp4").unlink()
     (source / "real/carphone.mp4").rename(source / "renamed.mp4")
     summary = index(source, out, PLAN)
     assert (summary.videos, summary.gone, summary.decoded) == (3, 1, 0)
@@ -171,13 +171,13 @@ def test_hashes_of_a_stopped_run_are_used_while_the_file_stays_the_same(source: 
     with Shop(tmp_path / "shop") as shop:
         for file in files:
             shop.keep_hash(file, file.path)
-    touched = source / "real/pancake.mkv"
+    touched = source / "real/bikes.mp4"
     copy = touched.read_bytes()
     touched.unlink()
     touched.write_bytes(copy)
     again, _ = find([source], tmp_path / "corpus")
     with Shop(tmp_path / "shop") as shop:
-        assert set(shop.hashes(again)) == {file.path for file in files} - {"real/pancake.mkv"}
+        assert set(shop.hashes(again)) == {file.path for file in files} - {"real/bikes.mp4"}
 
 
 def test_a_copy_takes_the_place_of_a_file_that_vanished(source: Path, tmp_path: Path) -> None:
@@ -305,10 +305,10 @@ def test_odd_files_are_recorded_and_copies_kept_once(source: Path, tmp_path: Pat
 
 
 def test_source_id_comes_from_the_path(source: Path, tmp_path: Path) -> None:
-    index(source, tmp_path / "corpus", PLAN, source_id=r"(car|pan)")
+    index(source, tmp_path / "corpus", PLAN, source_id=r"(car|bik)")
     found = {entry.path: entry.source_id for entry in Corpus(tmp_path / "corpus").videos}
     assert found["real/carphone.mp4"] == "car"
-    assert found["real/pancake.mkv"] == "pan"
+    assert found["real/bikes.mp4"] == "bik"
     assert found["edge/mpeg4.avi"] is None
     with pytest.raises(ValueError, match="group"):
         index(source, tmp_path / "other", PLAN, source_id="car")

@@ -34,7 +34,7 @@ def packs(corpus: Path) -> dict[str, str]:
 def test_a_merged_corpus_is_that_of_all_videos(videos: Path, tmp_path: Path) -> None:
     real, edge = videos / "real", videos / "edge"
     one = {"bikes.mp4": real / "bikes.mp4", "hurt.mp4": edge / "corrupt_mid.mp4"}
-    two = {"bikes.mp4": real / "bikes.mp4", "pancake.mkv": real / "pancake.mkv", ".hidden.mp4": real / "cars.mp4"}
+    two = {"bikes.mp4": real / "bikes.mp4", "wide.mkv": videos / "made/wide.mkv", ".hidden.mp4": real / "carphone.mp4"}
     merged = merge([made(tmp_path / "one", one), made(tmp_path / "two", two)], tmp_path / "merged")
     made(tmp_path / "all", one | two)
     assert (merged.videos, merged.duplicates, merged.near) == (2, 1, [])
@@ -59,7 +59,7 @@ def test_near_duplicates_are_told_or_dropped(videos: Path, tmp_path: Path) -> No
             target.mux(stream.encode(frame.reformat(320, 136, "yuv420p")))
         target.mux(stream.encode(None))
     one = made(tmp_path / "one", {"bikes.mp4": videos / "real/bikes.mp4"})
-    two = made(tmp_path / "two", {"copy.mp4": copy, "pancake.mkv": videos / "real/pancake.mkv"})
+    two = made(tmp_path / "two", {"copy.mp4": copy, "wide.mkv": videos / "made/wide.mkv"})
     told = merge([one, two], tmp_path / "told")
     dropped = merge([one, two], tmp_path / "dropped", drop_near=True)
     assert (told.videos, dropped.videos) == (3, 2)
@@ -71,7 +71,7 @@ def test_near_duplicates_are_told_or_dropped(videos: Path, tmp_path: Path) -> No
 
 def test_corpora_of_other_knobs_are_refused(videos: Path, tmp_path: Path) -> None:
     one = made(tmp_path / "one", {"bikes.mp4": videos / "real/bikes.mp4"})
-    two = made(tmp_path / "two", {"pancake.mkv": videos / "real/pancake.mkv"}, Plan(frames=9))
+    two = made(tmp_path / "two", {"wide.mkv": videos / "made/wide.mkv"}, Plan(frames=9))
     with pytest.raises(CorpusError, match=r"plan\.frames"):
         merge([one, two], tmp_path / "merged")
     assert not (tmp_path / "merged").exists()

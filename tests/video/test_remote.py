@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import av
 import boto3  # type: ignore[import-untyped]
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 from upath import UPath
 
+from tests.helpers.clips import copy
 from videossr.video import remote
 from videossr.video.decode import decode
 from videossr.video.plan import Plan, RejectedError
@@ -128,26 +128,6 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[UPath]:
     server.stop()
 
 
-def copy(source: Path, target: Path, muxer: dict[str, str] | None = None, times: int = 1) -> Path:
-    """The video stream of a file in another container, several times in a row."""
-    with av.open(str(target), "w", options=muxer or {}) as out:
-        made = None
-        length = 0
-        for _ in range(times):
-            start = length
-            with av.open(str(source)) as container:
-                stream = container.streams.video[0]
-                made = made or out.add_stream_from_template(stream)
-                for packet in container.demux(stream):
-                    if packet.size and packet.pts is not None and packet.dts is not None:
-                        packet.pts += start
-                        packet.dts += start
-                        length = max(length, packet.pts + (packet.duration or 1))
-                        packet.stream = made
-                        out.mux(packet)
-    return target
-
-
 @pytest.fixture
 def variants(videos: Path, tmp_path: Path) -> list[Path]:
     """One video as mp4 with the index at either end or in fragments, mkv and ts."""
@@ -185,9 +165,9 @@ def test_no_byte_is_fetched_twice(variants: list[Path], served: Served) -> None:
 def test_few_requests_for_a_whole_file_and_few_bytes_for_some_frames(
     videos: Path, tmp_path: Path, served: Served
 ) -> None:
-    """Some 25 MB of half an hour: the uniform plan reads it in few pieces, snap reads little of it."""
+    """Some 12 MB of four minutes: the uniform plan reads it in few pieces, snap reads little of it."""
     for name, muxer in (("first.mp4", {"movflags": "faststart"}), ("last.mp4", {})):
-        path = copy(videos / "real" / "people.mp4", tmp_path / name, muxer, times=8)
+        path = copy(videos / "real" / "bikes.mp4", tmp_path / name, muxer, times=24)
         (served.folder / name).write_bytes(path.read_bytes())
         size = path.stat().st_size
         plan = Plan(frames=16, kind="snap")

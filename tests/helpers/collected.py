@@ -1,0 +1,69 @@
+"""Check that pytest finds a test in every test module, and that few tests need videos that only some machines have.
+
+python -m tests.helpers.collected [FOLDER]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MOST_SHARED = 0.15
+"""The largest share of tests, of those that `make test` runs, that may need the folder of shared videos."""
+
+
+class Collected:
+    """A plugin of pytest that remembers which modules gave tests, and which tests need the shared videos."""
+
+    def __init__(self) -> None:
+        self.modules: set[Path] = set()
+        self.tests = 0
+        self.shared = 0
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Count a module that skips itself, because a library is missing, as found."""
+        if report.skipped:
+            self.modules.add(ROOT / report.nodeid)
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        for item in items:
+            self.modules.add(item.path)
+            if item.get_closest_marker("integration") is None:
+                self.tests += 1
+                self.shared += needs_shared_videos(item)
+
+
+def needs_shared_videos(item: pytest.Item) -> bool:
+    """Whether a test asks for the fixture `shared_videos`, itself or through another fixture."""
+    if not isinstance(item, pytest.Function):
+        return False
+    chosen = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return "shared_videos" in item.fixturenames or "shared_videos" in chosen
+
+
+def faults(folder: Path) -> list[str]:
+    """Return what is wrong with the tests below `folder`, a sentence each."""
+    collected = Collected()
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        status = pytest.main(["--collect-only", "-c", str(ROOT / "pyproject.toml"), str(folder)], [collected])
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        return [said.getvalue()]
+    found = [
+        f"{path}: pytest collects no test of it" for path in sorted({*folder.rglob("test_*.py")} - collected.modules)
+    ]
+    if collected.shared > MOST_SHARED * collected.tests:
+        found.append(
+            f"{collected.shared} of {collected.tests} tests need the shared videos; at most {MOST_SHARED:.0%} may: "
+            "use the fixture `videos`, or make the video in the test"
+        )
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit("\n".join(faults(Path(*sys.argv[1:]).resolve() if sys.argv[1:] else ROOT / "tests")) or 0)

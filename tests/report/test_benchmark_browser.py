@@ -114,6 +114,7 @@ def test_the_difference_is_to_the_baseline_that_is_chosen(page: Page, runs: dict
                 expect(cell(name).locator(":visible", has_text="baseline").first).to_be_visible()
                 continue
             found = compare(runs[base], runs[name], shared=True).overall
+            assert found.change is not None
             value = f"{100 * found.change.value + 1e-9:+.1f}".replace("-", "−")  # noqa: RUF001
             expect(cell(name).locator("b:visible")).to_have_text(value)
             expect(cell(name).locator(".real:visible")).to_have_count(int(found.real))

@@ -71,8 +71,10 @@ def baselines(benchmark: Benchmark) -> list[Baseline]:
 def _compared(base: Scored, other: Scored) -> Change:
     try:
         found = compare(base.run, other.run, shared=True)
-    except ValueError as error:  # they share no question, or nothing was answered
+    except ValueError as error:  # they share no question
         return Change(None, note=str(error))
+    if found.overall.change is None:
+        return Change(None, note="one of them answered nothing")
     shared = f"of {found.overall.questions:,} shared questions" if found.left_out else ""
     return Change(found.overall.change, found.overall.real, shared)
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 from importlib.metadata import files
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -60,12 +60,12 @@ def pan(
     y, x = (np.linspace(0, patches - 0.001, pixels) for pixels in (height, width))
     down = marks[y.astype(int)] * (1 - y % 1)[:, None, None] + marks[y.astype(int) + 1] * (y % 1)[:, None, None]
     dark, bright = np.array(light) if light else (rng.uniform(0, 80, 3), rng.uniform(175, 255, 3))
-    light = dark + (bright - dark) * np.linspace(0, 1, width)[:, None]
+    shade = dark + (bright - dark) * np.linspace(0, 1, width)[:, None]
     for frame in range(frames):
         place = x + frame * step
         left, part = place.astype(int), (place % 1)[None, :, None]
         shown = down[:, left] * (1 - part) + down[:, left + 1] * part
-        yield (0.5 * shown + 0.5 * light).round().astype(np.uint8)
+        yield (0.5 * shown + 0.5 * shade).round().astype(np.uint8)
 
 
 def write(
@@ -116,7 +116,7 @@ def read(path: Path, frames: int, height: int, width: int) -> Iterator[Picture]:
     """Decode the first frames of a video, at another size."""
     with av.open(str(path)) as container:
         for frame in islice(container.decode(video=0), frames):
-            yield frame.to_ndarray(format="rgb24", height=height, width=width)
+            yield cast(Picture, frame.to_ndarray(format="rgb24", height=height, width=width))
 
 
 def copy(

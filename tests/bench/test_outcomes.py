@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -182,17 +183,22 @@ REFUSALS = {
 def test_a_server_that_refuses_everything_gives_no_score(
     built: VideoSSRDataset, tmp_path: Path, verb: str, name: str
 ) -> None:
+    held = threading.Event()
+
     def respond(seen: Seen, earlier: int) -> Response:
+        if len(server.seen) > 3:
+            held.wait(120)  # what is asked while the third refusal is looked at
         return REFUSALS[name]
 
     out = str(tmp_path / "run")
     with chat_server(respond) as server:
         words = ("bench", verb, str(built.path), "--model", f"openai:m@{server.url}", "--out", out)
-        done = command(*words, "--stop-after", "3", "--set", "concurrency=1")
+        done = command(*words, "--stop-after", "3", "--set", "concurrency=1", "--set", "system=turn")
+        held.set()
     assert done.returncode == 2
     assert "3 questions failed for the same reason" in done.stderr
     assert "0.0" not in done.stdout
-    assert len({seen.question for seen in server.seen}) == 3
+    assert len(server.seen) <= 4
     assert not (tmp_path / "run" / MANIFEST).exists()
 
 

@@ -7,12 +7,13 @@ import multiprocessing
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from videossr.workers import DIED, Here, Pool, WorkerError, start
+from videossr.workers import DIED, Died, Here, Pool, WorkerError, start
 
 
 def half_or_die(share: float, number: int) -> float:
@@ -88,3 +89,28 @@ def interrupted() -> None:
 def test_bad_options_are_refused() -> None:
     with pytest.raises(ValueError, match="workers must be 1 or more, got 0"):
         start(0.5, 0)
+
+
+def count_to(share: float, number: int, send: Callable[[int], None]) -> str:
+    for part in range(number):
+        send(part)
+    return f"{number} at {share}"
+
+
+@pytest.mark.parametrize("runner", [Here(0.5), Pool(0.5, 1), Pool(0.5, 2)])
+def test_what_is_sent_arrives_in_order_before_what_is_returned(runner: Here[float] | Pool[float]) -> None:
+    arrived: dict[int, list[int | str | Died]] = {}
+    with runner as pool:
+        for item, part in pool.stream(count_to, range(5)):
+            arrived.setdefault(item, []).append(part)
+    assert arrived == {number: [*range(number), f"{number} at 0.5"] for number in range(5)}
+
+
+def send_and_die(folder: Path, number: int, send: Callable[[int], None]) -> int:
+    send(number)
+    return die_once(folder, number)
+
+
+def test_an_item_that_is_done_again_sends_all_of_it_anew(tmp_path: Path) -> None:
+    with start(tmp_path, 1) as pool:
+        assert list(pool.stream(send_and_die, [4])) == [(4, 4), (4, 4), (4, 4)]

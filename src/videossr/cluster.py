@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from videossr.store import Place
-from videossr.workers import AHEAD, DIED, Died, WorkerError, answer
+from videossr.workers import AHEAD, DIED, Died, WorkerError, outcome_of
 
 try:
     import ray
@@ -33,6 +33,7 @@ except ImportError as missing:
 
 S = TypeVar("S")
 T = TypeVar("T")
+P = TypeVar("P")
 R = TypeVar("R")
 
 PATIENCE = 60.0
@@ -131,16 +132,27 @@ class RayPool(Generic[S]):
 
     def run(self, work: Callable[[S, T], R], items: Iterable[T]) -> Iterator[tuple[T, R | Died]]:
         """See `videossr.workers.Runner.run`. What killed its process is tried again after all the rest, alone."""
+        return self._twice(work, items, parts=False)
+
+    def stream(
+        self, work: Callable[[S, T, Callable[[P], None]], R], items: Iterable[T]
+    ) -> Iterator[tuple[T, P | R | Died]]:
+        """See `videossr.workers.Runner.stream`. The parts of an item arrive together, when it is done."""
+        return self._twice(work, items, parts=True)
+
+    def _twice(self, work: Callable[..., Any], items: Iterable[T], *, parts: bool) -> Iterator[tuple[T, Any]]:
         suspects: list[T] = []
-        for item, result in self._pass(work, iter(items)):
+        for item, result in self._pass(work, iter(items), parts=parts):
             if isinstance(result, Died):
                 suspects.append(item)
             else:
                 yield item, result
         for item in suspects:
-            yield item, self._alone(work, item)
+            done = self._alone(work, item, parts=parts)
+            for result in [done] if isinstance(done, Died) else done:
+                yield item, result
 
-    def _pass(self, work: Callable[[S, T], R], items: Iterator[T]) -> Iterator[tuple[T, R | Died]]:
+    def _pass(self, work: Callable[..., Any], items: Iterator[T], *, parts: bool) -> Iterator[tuple[T, Any]]:
         waiting: dict[ObjectRef, T] = {}
         lost: deque[T] = deque()
         try:
@@ -149,28 +161,29 @@ class RayPool(Generic[S]):
                     given = (lost.popleft(),) if lost else next(((item,) for item in items), None)
                     if given is None:
                         break
-                    waiting[self._send(work, given[0])] = given[0]
+                    waiting[self._send(work, given[0], parts=parts)] = given[0]
                 if not waiting:
                     return
                 done, _ = ray.wait(list(waiting), timeout=0.2)
                 for ref in done:
                     item = waiting.pop(ref)
                     try:
-                        result = self._result(ref)
+                        results = self._result(ref)
                     except _LOST:
                         lost.append(item)
                     except _CRASHED:
                         yield item, DIED
                     else:
-                        yield item, result
+                        for result in results:
+                            yield item, result
         finally:
             self._cancel(waiting)
 
-    def _alone(self, work: Callable[[S, T], Any], item: T) -> Any:
-        """The result of a call, or DIED when it kills its process on a machine that lives on, or several machines."""
+    def _alone(self, work: Callable[..., Any], item: T, *, parts: bool = False) -> list[Any] | Died:
+        """What a call gives, or DIED when it kills its process on a machine that lives on, or several machines."""
         for _ in range(_MACHINES):
             node = self._nodes()[0]
-            ref = self._send(work, item, **_on(node))
+            ref = self._send(work, item, parts=parts, **_on(node))
             try:
                 return self._result(ref)
             except _LOST:
@@ -183,15 +196,16 @@ class RayPool(Generic[S]):
                 return DIED
         return DIED
 
-    def _send(self, work: Callable[[S, T], Any], item: T, **options: Any) -> ObjectRef:
-        ref = _there(_call, 1, **options).remote(*self._holder, ray.cloudpickle.dumps((work, item)))
+    def _send(self, work: Callable[..., Any], item: T, *, parts: bool, **options: Any) -> ObjectRef:
+        ref = _there(_call, 1, **options).remote(*self._holder, ray.cloudpickle.dumps((work, item, parts)))
         self._sent.add(ref)
         return ref
 
-    def _result(self, ref: ObjectRef) -> Any:
+    def _result(self, ref: ObjectRef) -> list[Any]:
+        """What a call has sent, and last what it has returned. Raises its error."""
         self._sent.discard(ref)
         try:
-            result, error = pickle.loads(ray.get(ref))
+            sent, (result, error) = pickle.loads(ray.get(ref))
         except exceptions.RayTaskError as raised:
             cause = raised.cause or WorkerError(f"--ray {self._address}: {raised}")
             raise cause from raised
@@ -201,7 +215,7 @@ class RayPool(Generic[S]):
             raise WorkerError(f"--ray {self._address}: {raised}") from raised
         if error is not None:
             raise error
-        return result
+        return [*sent, result]
 
     def _cancel(self, refs: Iterable[ObjectRef]) -> None:
         for ref in self._sent.intersection(refs):
@@ -291,7 +305,9 @@ def _call(pool: str, holder: list[ObjectRef], packed: bytes) -> bytes:
         cv2.setNumThreads(1)
         _held.clear()
         _held[pool] = pickle.loads(ray.get(holder[0]))
-    return answer(packed, _held[pool])
+    sent: list[Any] = []
+    outcome = outcome_of(packed, _held[pool], sent.append)
+    return pickle.dumps((sent, outcome), pickle.HIGHEST_PROTOCOL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,10 +36,13 @@ def place(text: str | Place) -> Place:
     """The place of a path or an address. `file://` and `local://` addresses are local; a local path with `://` in it
     can be given as `./odd:/videos`.
 
-    Raises ValueError for an address that holds credentials, and for one whose file system is unknown or not installed.
+    Raises ValueError for an empty text, for an address that holds credentials, and for one whose file system is unknown
+    or not installed.
     """
     if not isinstance(text, str):
         return text
+    if not text:
+        raise ValueError("a path is empty: name a file or a folder (the current folder is '.')")
     scheme, separator, rest = text.partition("://")
     if not separator:
         return Path(text)
@@ -67,6 +70,41 @@ def place(text: str | Place) -> Place:
     return found
 
 
+_TRANSPORTS = frozenset(
+    [
+        *("aiohttp", "botocore", "fsspec", "huggingface_hub", "requests", "urllib3"),
+        *("httpcore", "httpcore2", "httpx", "httpx2"),
+    ]
+)
+"""Libraries that reach remote places. Not all of their errors are OSErrors."""
+
+
+def transport_error(error: Exception) -> str | None:
+    """Return what to say of an error of a library that reaches remote places; None for any other error.
+
+    Such a library also raises ImportError, for a SOCKS proxy that it cannot use.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    raised_in = str(trace.tb_frame.f_globals.get("__name__", "")) if trace is not None else ""
+    if isinstance(error, ImportError) and raised_in.partition(".")[0] in _TRANSPORTS:
+        return f"{error} The proxy is named by the environment, as ALL_PROXY: unset it, or install what it needs"
+    if type(error).__module__.partition(".")[0] not in _TRANSPORTS:
+        return None
+    try:
+        address = str(error.request.url)  # type: ignore[attr-defined]  # httpx keeps it, and raises where it has none
+    except (AttributeError, RuntimeError):
+        return str(error)
+    if getattr(error, "response", None) is not None:  # it was reached, and its own words say what is wrong
+        return str(error)
+    where = address.partition("?")[0]
+    return (
+        f"{where} cannot be reached: {error}. See the network and the proxies of the environment; a copy in a local "
+        "folder needs neither"
+    )
+
+
 def is_local(path: Place) -> TypeIs[Path]:
     """Whether the system itself can open it."""
     return isinstance(path, Path)
@@ -78,6 +116,29 @@ def make_folder(path: Place) -> None:
         path.mkdir(parents=True, exist_ok=True)
     elif path.protocol in ("http", "https"):
         raise ValueError(f"{path}: a web server cannot be written to; choose another --out")
+
+
+def size_and_stamp(path: Place, facts: Mapping[str, Any] | None = None) -> tuple[int, str]:
+    """Tell a file apart from what it may become, without reading it.
+
+    Args:
+        path: of the file.
+        facts: what the listing of a remote store tells of it, if there was one.
+
+    Returns:
+        Its size in bytes, and what changes when the file does: the times of its last changes, or its tag in a store.
+
+    Raises:
+        FileNotFoundError, PermissionError: it is not there, or must not be looked at.
+    """
+    if isinstance(path, Path):
+        status = path.stat()
+        # `cp -p` and `mv` keep the time of the content; the system alone sets the other one.
+        return status.st_size, f"{status.st_mtime_ns} {status.st_ctime_ns}"
+    if facts is None or facts["size"] is None:  # as on the page of a web server
+        facts = path.fs.info(path.path)
+    stamp = next((facts[name] for name in ("ETag", "etag", "LastModified", "mtime", "created") if facts.get(name)), "")
+    return int(facts["size"] or 0), str(stamp)
 
 
 def file_hash(path: Place) -> str:

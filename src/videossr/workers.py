@@ -29,6 +29,7 @@ from videossr.threads import available_cores
 S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
 T = TypeVar("T")
+P = TypeVar("P")
 R = TypeVar("R")
 
 CORES = available_cores()
@@ -50,6 +51,13 @@ class Died:
 DIED: Final = Died()
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A part of a result, on its way from a worker before the rest of it is made."""
+
+    part: Any
+
+
 class Runner(Protocol[S_co]):
     """Something that calls functions elsewhere: worker processes of this machine, or those of a cluster."""
 
@@ -64,6 +72,15 @@ class Runner(Protocol[S_co]):
 
         `items` are taken as they are needed, so that only a few a worker are on their way at any time. An error that
         `work` raises is raised here. An item whose process dies is tried once more; the others are not harmed.
+        """
+
+    def stream(
+        self, work: Callable[[S_co, T, Callable[[P], None]], R], items: Iterable[T]
+    ) -> Iterator[tuple[T, P | R | Died]]:
+        """Call `work(shared, item, send)` for each item, as `run` does, and yield what it sends as it comes.
+
+        So a result that is too large to be held at once arrives in parts; what `work` returns is yielded after them.
+        The parts of several items arrive mixed. An item that is tried once more sends all of its parts anew.
         """
 
     def check(self, files: Sequence[Place]) -> None:
@@ -110,6 +127,17 @@ class Here(Generic[S]):
         for item in items:
             yield item, work(self._shared, item)
 
+    def stream(
+        self, work: Callable[[S, T, Callable[[P], None]], R], items: Iterable[T]
+    ) -> Iterator[tuple[T, P | R | Died]]:
+        """See `Runner.stream`. The parts of an item are held until it is done."""
+        for item in items:
+            parts: list[P] = []
+            result = work(self._shared, item, parts.append)
+            for part in parts:
+                yield item, part
+            yield item, result
+
     def check(self, files: Sequence[Place]) -> None:
         return
 
@@ -151,26 +179,37 @@ class Pool(Generic[S]):
 
     def run(self, work: Callable[[S, T], R], items: Iterable[T]) -> Iterator[tuple[T, R | Died]]:
         """See `Runner.run`. What killed a worker is tried again after all the rest, alone."""
+        return self._twice(work, items, parts=False)
+
+    def stream(
+        self, work: Callable[[S, T, Callable[[P], None]], R], items: Iterable[T]
+    ) -> Iterator[tuple[T, P | R | Died]]:
+        """See `Runner.stream`. A worker waits while the parts that it has sent are not taken."""
+        return self._twice(work, items, parts=True)
+
+    def _twice(self, work: Callable[..., Any], items: Iterable[T], *, parts: bool) -> Iterator[tuple[T, Any]]:
         suspects: list[T] = []
-        for item, result in self._pass(work, iter(items), AHEAD):
+        for item, result in self._pass(work, iter(items), AHEAD, parts=parts):
             if isinstance(result, Died):
                 suspects.append(item)
             else:
                 yield item, result
         for item in suspects:
-            yield from self._pass(work, iter([item]), 1)
+            yield from self._pass(work, iter([item]), 1, parts=parts)
 
     def check(self, files: Sequence[Place]) -> None:
         return
 
-    def _pass(self, work: Callable[[S, T], R], items: Iterator[T], ahead: int) -> Iterator[tuple[T, R | Died]]:
+    def _pass(
+        self, work: Callable[..., Any], items: Iterator[T], ahead: int, *, parts: bool
+    ) -> Iterator[tuple[T, Any]]:
         left: deque[T] = deque()
         while True:
             for worker in self._workers:
                 while len(worker.items) < ahead and (given := self._next(items, left)):
                     worker.items.append(given[0])
                     with contextlib.suppress(OSError):  # that it is gone is seen below
-                        worker.line.send((work, given[0]))
+                        worker.line.send((work, given[0], parts))
             busy = {worker.line: worker for worker in self._workers if worker.items}
             if not busy:
                 return
@@ -178,12 +217,16 @@ class Pool(Generic[S]):
                 assert isinstance(line, Connection)
                 worker = busy[line]
                 try:
-                    result, error = worker.line.recv()
+                    message = worker.line.recv()
                 except (EOFError, OSError):
                     yield worker.items.popleft(), DIED
                     left.extend(worker.items)
                     self._replace(worker)
                     continue
+                if isinstance(message, Sent):
+                    yield worker.items[0], message.part
+                    continue
+                result, error = message
                 if error is not None:
                     raise error
                 yield worker.items.popleft(), result
@@ -248,18 +291,18 @@ def _serve(line: Connection, shared: Any) -> None:
     with contextlib.suppress(EOFError, OSError):  # the parent is gone
         line.send("ready")
         while True:
-            line.send_bytes(answer(line.recv_bytes(), shared))
+            outcome = outcome_of(line.recv_bytes(), shared, lambda part: line.send(Sent(part)))
+            line.send_bytes(pickle.dumps(outcome, pickle.HIGHEST_PROTOCOL))
 
 
-def answer(call: bytes, shared: Any) -> bytes:
-    """Make a pickled call `(work, item)`: its result and its error, of which one is None, pickled."""
-    return pickle.dumps(_outcome(call, shared), pickle.HIGHEST_PROTOCOL)
+def outcome_of(call: bytes, shared: Any, send: Callable[[Any], None]) -> tuple[Any, Exception | None]:
+    """Make a pickled call `(work, item, parts)`: its result and its error, of which one is None.
 
-
-def _outcome(call: bytes, shared: Any) -> tuple[Any, Exception | None]:
+    Where `parts` is true, `work` is given `send` as well, see `Runner.stream`.
+    """
     try:
-        work, item = pickle.loads(call)
-        return work(shared, item), None
+        work, item, parts = pickle.loads(call)
+        return work(shared, item, send) if parts else work(shared, item), None
     except Exception as error:
         error.add_note("in a worker process:\n" + traceback.format_exc())
         try:

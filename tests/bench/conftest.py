@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -24,8 +24,16 @@ from videossr.sample import Reject
 from videossr.tasks.base import Video
 from videossr.wording import load_wording
 
+T = TypeVar("T")
+
 CLIPS = ("bikes.mp4", "carphone.mp4", "people.mp4", "cars.mp4")
 EACH = 300
+
+
+def known(found: T | None) -> T:
+    """The figure, which must be there."""
+    assert found is not None
+    return found
 
 
 def prediction(index: int, column: str, answer: str, *texts: str, **more: Any) -> Prediction:

@@ -89,7 +89,7 @@ def test_a_run_holds_all_that_was_asked_and_said(built: VideoSSRDataset, script:
     assert done.manifest["waited"] == 0.25 * len(built)
     assert done.manifest["versions"]["videossr"]
     assert done.manifest["chance"]["counting/easy"]["uniform"]["score"] == pytest.approx(1 / 9)
-    assert seen[0] == Progress(0, len(built), 0, 0.0)
+    assert seen[0] == Progress(0, len(built), 0, None)
     assert seen[-1] == Progress(len(built), len(built), 0, 1.0)
 
 

@@ -46,9 +46,16 @@ def test_a_run_is_printed_without_any_of_what_a_model_may_send(
     print_failures(done)
     printed = capsys.readouterr().out
     assert all(line.isprintable() for line in printed.split("\n"))
-    assert "8 questions failed and count as wrong" in printed
-    assert "2 x \\x1b[31mred" in printed
-    assert "and 2 other reasons" in printed
+    assert "all 8 questions failed" in printed
+    assert "What failed counts as wrong" in printed
+    assert "8 x \\x1b[31mred" in printed, "what differs by a number alone is one reason"
+    assert "0.0" not in printed
+
+
+def test_many_reasons_are_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    made = [prediction(k, "jigsaw/6", "341562", error="broken " + "abcdefg"[k]) for k in range(7)]
+    print_failures(a_run(*made))
+    assert "and 2 other reasons" in capsys.readouterr().out
 
 
 def test_the_papers_rows_are_marked_and_a_part_is_called_a_part(capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,7 +86,7 @@ def failures(folder: Path) -> dict[str, str]:
 def test_it_holds_all_that_it_needs_and_can_be_moved(clips: Path, bench: Bench, tmp_path: Path) -> None:
     shutil.copytree(clips, tmp_path / "clips")
     corpus = indexed(tmp_path / "clips")
-    whole = {entry.content: bytes(corpus.pack(entry.content[:2]).jpegs(entry)) for entry in corpus.videos}
+    whole = {entry.content: b"".join(corpus.pack(entry.content[:2]).pieces(entry)) for entry in corpus.videos}
     made = bench("bench", corpus)
     shutil.rmtree(str(corpus.path))
     (tmp_path / "elsewhere").mkdir()
@@ -103,7 +103,7 @@ def test_it_holds_all_that_it_needs_and_can_be_moved(clips: Path, bench: Bench, 
     assert any(len(opened.sample(index).sources) == 2 for index in range(len(opened))), "a donor is carried too"
     assert len(opened.corpus) == made["videos"] < CLIPS
     for entry in opened.corpus.videos:
-        assert bytes(opened.corpus.pack(entry.content[:2]).jpegs(entry)) == whole[entry.content]
+        assert b"".join(opened.corpus.pack(entry.content[:2]).pieces(entry)) == whole[entry.content]
     assert all(opened.repeats(index) for index in range(len(opened)))
     assert failures(tmp_path / "copied") == {}
     with pytest.raises(SystemExit) as done:

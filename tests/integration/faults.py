@@ -208,7 +208,12 @@ def spread(rng: random.Random, count: int) -> Iterator[float]:
 
 def files_of(folder: Path) -> list[Path]:
     """Finished packs and shards, and what was decoded for unfinished ones, under their content hashes."""
-    return [*folder.glob("packs/*.pack"), *folder.glob("samples-*.parquet"), *folder.glob(".unfinished/parts/*")]
+    return [*folder.glob("packs/*.pack"), *folder.glob("samples-*.parquet"), *decoded_in(folder)]
+
+
+def decoded_in(folder: Path) -> list[Path]:
+    """What is known of the videos that an unfinished index has decoded; their JPEGs lie beside it from before."""
+    return [path for path in folder.glob(".unfinished/parts/*") if path.suffix != ".jpegs"]
 
 
 def state(path: Path) -> tuple[int, ...]:
@@ -223,7 +228,7 @@ def finished(folder: Path) -> dict[str, tuple[int, ...]]:
     Nor does a shard that the kill has kept from being entered in the ledger.
     """
     found = {path.name: state(path) for path in files_of(folder)}
-    parts = sorted(folder.glob(".unfinished/parts/*"), key=lambda path: path.stat().st_mtime_ns)
+    parts = sorted(decoded_in(folder), key=lambda path: path.stat().st_mtime_ns)
     for path in parts[-1:]:
         del found[path.name]
     if (folder / ".unfinished/ledger.sqlite").exists():

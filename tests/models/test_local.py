@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +18,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from scipy import stats
 
+from videossr.bench.runs import read_run
+from videossr.cli import main
 from videossr.dataset import VideoSSRDataset
 from videossr.models.base import Ask, Decoding, Reply
 from videossr.models.checkpoint import LinearPatches, prompt_inputs
@@ -404,3 +410,42 @@ class TestBadCheckpoints:
         self.refused(make, tiny, "device=gpu", device="gpu")
         self.refused(make, tiny, "layout", layout="diagonal")
         self.refused(make, tiny, str(tiny), attention="telepathy")
+
+
+@pytest.mark.parametrize("verb", ["run", "probe"])
+def test_a_model_whose_scores_are_no_numbers_ends_the_run(
+    tiny: Path, dataset: Path, tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its weights are finite, and what they make of the last layer is not, as where half precision overflows."""
+    shutil.copytree(tiny, tmp_path / "model")
+    file = tmp_path / "model/model.safetensors"
+    weights = load_file(file)
+    (norm,) = [name for name in weights if name.endswith("language_model.norm.weight")]
+    weights[norm] = torch.full_like(weights[norm], torch.finfo(weights[norm].dtype).max)
+    save_file(weights, file, {"format": "pt"})
+    out = tmp_path / "run"
+    words = ("bench", verb, str(dataset), "--model", f"hf:{tmp_path / 'model'}", "--out", str(out))
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--stop-after", "2", "--set", "batch=2"])
+    assert ended.value.code == 2
+    told = capsys.readouterr()
+    assert "2 questions failed for the same reason, and none was answered" in told.err
+    assert "the model's scores are no numbers in torch.float32" in told.err
+    assert "0.0" not in told.out
+    assert len(read_run(out).predictions) == 2
+
+
+def test_thinking_that_cannot_be_switched_is_told(tiny: Path) -> None:
+    with pytest.raises(ValueError, match="does not read enable_thinking"):
+        Local(str(tiny), LocalSettings(thinking=False), None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("proxy", ["", "socks5://127.0.0.1:9"])
+def test_a_checkpoint_by_name_is_told_in_a_line_where_there_is_no_hub(proxy: str) -> None:
+    """In a process of its own, for the Hub's client reads its environment once."""
+    code = "from videossr.models.checkpoint import open_checkpoint; open_checkpoint('o/n')"
+    env = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0", "ALL_PROXY": proxy}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    last = done.stderr[done.stderr.rindex("\nOSError: ") :]
+    assert "o/n: no such folder, and the Hub does not give it: " in last
+    assert last.rstrip().endswith("name a folder that holds the checkpoint")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import email.utils
+import importlib.util
 import itertools
 import json
 import os
@@ -276,9 +277,21 @@ GARBAGE = {
     "another object": (Response({"error": {"message": "no credit"}}), "choices.*no credit"),
     "no choices": (Response(texts()), "without choices"),
     "no text": (Response(texts(None, finish="content_filter")), "without text .finish_reason 'content_filter'"),
-    "only reasons": (
+    "only reasons, cut off": (
         Response({"choices": [{"message": {"reasoning_content": "hm"}, "finish_reason": "length"}]}),
-        "without text .finish_reason 'length'.*max-tokens",
+        "without text .finish_reason 'length'.: its text is in `reasoning_content`.*more --max-tokens",
+    ),
+    "only reasons": (
+        Response({"choices": [{"message": {"content": "", "reasoning": "0.0-0.5"}, "finish_reason": "stop"}]}),
+        r"without text .finish_reason 'stop'.: its text is in `reasoning`(?!.*max-tokens).*--set thinking=false",
+    ),
+    "a refusal": (
+        Response({"choices": [{"message": {"content": None, "refusal": "I cannot"}, "finish_reason": "stop"}]}),
+        r"its text is in `refusal`(?!.*max-tokens)",
+    ),
+    "parts without text": (
+        Response({"choices": [{"message": {"content": [{"type": "thinking", "thinking": []}]}}]}),
+        r"without text: `content` holds no part of text, but thinking(?!.*max-tokens)",
     ),
     "another type": (Response({"choices": [{"message": {"content": 3}}]}), "choices.0.message.content"),
     "10 MB": (Response(texts("9" * 10_000_000)), "longer than most_bytes, 4194304"),
@@ -296,6 +309,114 @@ def test_what_is_no_answer_fails_its_question_and_is_not_asked_for_again(name: s
     assert len(replies[1].error) <= 300
     assert re.search(told, replies[1].error), replies[1].error
     assert len(server.seen) == 3
+
+
+def test_the_parts_of_a_text_are_joined() -> None:
+    parts = [{"type": "thinking", "thinking": [{"text": "hm"}]}, {"type": "text", "text": "0.0-"}]
+    message = {"content": [*parts, {"type": "output_text", "text": "0.5"}], "reasoning": {"any": "form"}}
+    with chat_server(lambda seen, k: Response({"choices": [{"message": message}]})) as server:
+        assert answers(server, 1)[0].texts == ("0.0-0.5",)
+
+
+SYSTEM = "Be short."
+NO_SYSTEM = {
+    "Gemma's template": "System role not supported",
+    "Mistral's template": "Conversation roles must alternate user/assistant/user/assistant/...",
+    "others": "Only user and assistant roles are supported!",
+    "OpenAI": "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
+}
+
+
+def no_system(said: str, status: int = 400) -> Any:
+    """A server that refuses a system turn in these words."""
+
+    def respond(seen: Seen, earlier: int) -> Response:
+        if seen.fields["messages"][0]["role"] == "system":
+            return refusal(status, said)
+        return echo(seen, earlier)
+
+    return respond
+
+
+@pytest.mark.parametrize("name", NO_SYSTEM)
+def test_a_server_without_a_system_role_is_told_it_before_the_users_text(name: str) -> None:
+    with chat_server(no_system(NO_SYSTEM[name])) as server:
+        served = model(server, concurrency=1)
+        assert served.describe()["system"] == "auto"
+        replies = sorted(
+            served.answer([ask(k, system=SYSTEM) for k in range(3)], GREEDY), key=lambda reply: reply.index
+        )
+    assert [(reply.texts, reply.tries) for reply in replies] == [((f"answer {k}",), 1) for k in range(3)]
+    assert len(server.seen) == 4, "it is refused once"
+    (turn,) = server.seen[-1].fields["messages"]
+    assert turn["role"] == "user"
+    assert turn["content"][0]["text"] == "Be short.\n\npiece 0: "
+    assert served.describe()["system"] == "user"
+
+
+def test_where_the_system_text_goes_is_a_setting_and_goes_on_in_a_later_sitting() -> None:
+    with chat_server(no_system("System role not supported")) as server:
+        list(model(server, system="user").answer([ask(0, system=SYSTEM)], GREEDY))
+        assert len(server.seen) == 1
+        (reply,) = model(server, system="turn").answer([ask(0, system=SYSTEM)], GREEDY)
+        assert reply.error == "status 400: System role not supported"
+        later = model(server)
+        later.resume({"system": "user", "refused": ["seed"]})
+        list(later.answer([ask(0, system=SYSTEM)], GREEDY))
+        assert len(server.seen) == 3
+        assert (later.describe()["system"], later.describe()["refused"]) == ("user", ["seed"])
+        mixed = model(server)
+        mixed.resume({"system": "turn"})
+        (reply,) = mixed.answer([ask(0, system=SYSTEM)], GREEDY)
+        assert "System role not supported" in reply.error, "half a run is not asked in another way"
+
+
+def test_a_refusal_about_something_else_leaves_the_system_turn() -> None:
+    with chat_server(lambda seen, k: refusal(400, "the system is not ready: 9 tokens are not supported")) as server:
+        (reply,) = model(server).answer([ask(0, system=SYSTEM)], GREEDY)
+    assert "not ready" in reply.error
+    assert len(server.seen) == 1
+
+
+def test_a_server_that_takes_the_system_turn_is_asked_in_that_way_to_the_end() -> None:
+    def respond(seen: Seen, earlier: int) -> Response:
+        return no_system("System role not supported")(seen, earlier) if len(server.seen) > 1 else echo(seen, earlier)
+
+    with chat_server(respond) as server:
+        served = model(server, concurrency=1)
+        first, second = served.answer([ask(k, system=SYSTEM) for k in range(2)], GREEDY)
+    assert first.texts
+    assert "System role not supported" in second.error
+    assert served.describe()["system"] == "turn"
+
+
+def test_thinking_is_switched_by_the_chat_template() -> None:
+    with chat_server(echo) as server:
+        answers(server, 1, thinking=False)
+        answers(server, 1)
+    assert server.seen[0].fields["chat_template_kwargs"] == {"enable_thinking": False}
+    assert "chat_template_kwargs" not in server.seen[1].fields
+    said = refusal(400, "Unrecognized request argument", param="chat_template_kwargs")
+    with chat_server(lambda seen, k: said) as server, pytest.raises(ServerError, match="leave out --set thinking"):
+        answers(server, 1, thinking=False)
+
+
+@pytest.mark.parametrize("name", ["ALL_PROXY", "all_proxy", "HTTP_PROXY"])
+def test_a_server_on_this_machine_is_asked_without_the_proxy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "socks5://127.0.0.1:9")
+    with chat_server(echo) as server:
+        assert answers(server, 1)[0].texts == ("answer 0",)
+
+
+@pytest.mark.parametrize("proxy", ["socks5://me:hunter2@h:1080", "odd://me:hunter2@h:1080", "http://me:hunter2@h:x"])
+def test_a_proxy_that_cannot_be_used_is_named(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if proxy.startswith("socks5") and importlib.util.find_spec("socksio"):
+        pytest.skip("socksio is installed, so SOCKS proxies can be used")
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(ValueError, match=r"http://far\.invalid/v1: the proxy .*ALL_PROXY") as error:
+        Served("m@http://far.invalid", ServerSettings(), NO_QUESTIONS)
+    assert "hunter2" not in str(error.value)
+    assert ("socksio" in str(error.value)) == proxy.startswith("socks5")
 
 
 def test_an_empty_text_is_an_answer() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from videossr.perturb.gates import Limits, hidden_motion, look, motion_jump, no_
 from videossr.question import Frames
 from videossr.sample import Reject, VideoKey
 from videossr.tasks.base import Video
+from videossr.tasks.counting import Counting, CountingKnobs
 from videossr.tasks.grounding import Grounding, GroundingKnobs
 
 
@@ -120,6 +122,63 @@ def test_a_video_that_jumps_all_the_time_needs_a_larger_change(clip: Callable[..
     video = Video(VideoKey("0" * 64, "1" * 64), even(48, 10_000), wild)
     assert admits(Video(video.key, video.clock, calm), "mirror") is None
     assert admits(video, "mirror") is not None
+
+
+def test_held_pictures_do_not_make_a_wild_video_calm() -> None:
+    """Two pictures in turn, each held for two slots: more than half of the steps change nothing, the others all."""
+    rng = np.random.default_rng(0)
+    half, other = (np.repeat(rng.integers(0, 256, (8, 8, 3), np.uint8), 16, 0).repeat(16, 1) for _ in range(2))
+    soft = (0.7 * half + 0.3 * half[:, ::-1]).astype(np.uint8)
+    calm = np.repeat(soft[None], 48, axis=0)
+    wild = calm.copy()
+    wild[2::4] = wild[3::4] = other
+    key = VideoKey("0" * 64, "1" * 64)
+    assert admits(Video(key, even(48, 10_000), calm), "mirror") is None
+    assert admits(Video(key, even(48, 10_000), wild[::2].repeat(2, axis=0)), "mirror") is not None
+
+
+def moving(slots: int) -> Frames:
+    """A window of 96x96 that slides over a soft picture of random colors, 288 pixels in all."""
+    whole = np.random.default_rng(1).integers(0, 256, (6, 24, 3), np.uint8)
+    wide = cv2.resize(whole, (384, 96), interpolation=cv2.INTER_LINEAR)
+    step = 288 // slots
+    return np.stack([wide[:, step * k : step * k + 96] for k in range(slots)])
+
+
+@pytest.mark.parametrize(("first", "last"), [(10, 20), (40, 47), (0, 12)])
+def test_what_a_held_picture_serves_is_decided_by_each_task(first: int, last: int) -> None:
+    """Colors and counting take it. What asks for an order or a speed does not: in the hold, no answer could be seen."""
+    frames = moving(48)
+    held = frames.copy()
+    held[first : last + 1] = frames[first]
+    key = VideoKey("0" * 64, "1" * 64)
+    plain, video = (Video(key, even(48, 20_000), shown) for shown in (frames, held))
+    for name in ("invert", "grayscale", "channel_swap", "noise"):
+        assert admits(plain, name) is None
+        assert admits(video, name) is None
+    assert Counting().admits(video, CountingKnobs(size_min=0.2)) is None
+    for name in ORDERS:
+        assert admits(plain, name) is None
+        rejected = admits(video, name)
+        assert rejected is not None
+        assert (rejected.reason, rejected.value) == ("hidden_motion", 0)
+    dense = moving(96)
+    pause = dense.copy()
+    pause[2 * first : 2 * last + 2] = dense[2 * first]
+    for name in ("slow", "fast"):
+        assert admits(Video(key, even(96, 20_000), dense), name) is None
+        rejected = admits(Video(key, even(96, 20_000), pause), name)
+        assert rejected is not None
+        assert (rejected.reason, rejected.value) == ("hidden_motion", 0)
+
+
+def test_a_hold_that_no_shuffle_can_hide_in_is_admitted() -> None:
+    """The ends of a shuffle move by three slots or more: a picture held for three still changes there."""
+    frames = moving(48)
+    frames[10:13] = frames[10]
+    video = Video(VideoKey("0" * 64, "1" * 64), even(48, 20_000), frames)
+    assert admits(video, "shuffle") is None
+    assert admits(video, "stutter") is not None
 
 
 def test_something_small_that_moves_counts_as_motion() -> None:

@@ -20,7 +20,7 @@ from tests.prompt.checkpoint import TEMPLATE, config, tokenizer
 from videossr.clock import Clock, even
 from videossr.prompt import builder, checkpoint_config
 from videossr.prompt.base import Builder, Prompt
-from videossr.prompt.chat import END, PAD, START
+from videossr.prompt.chat import END, PAD, START, set_thinking
 from videossr.prompt.qwen3_vl import markers
 from videossr.prompt.vision import Vision
 from videossr.question import VIDEO, Clip, Frames, Question
@@ -314,3 +314,24 @@ def test_a_checkpoint_that_lacks_something(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}", "utf-8")
     with pytest.raises(ValueError, match=r"preprocessor_config\.json gives image_mean and image_std"):
         checkpoint_config(tmp_path)
+
+
+THINKING = (
+    TEMPLATE
+    + "{%- if add_generation_prompt and enable_thinking is defined and not enable_thinking -%}"
+    + "<think>\n\n</think>\n\n{%- endif -%}"
+)
+
+
+@pytest.mark.parametrize("think", [None, True, False])
+def test_thinking_is_what_the_template_reads(think: bool | None) -> None:
+    made = tokenizer(THINKING)
+    if think is not None:
+        set_thinking(made, think)
+    text = made.apply_chat_template([{"role": "user", "content": "x"}], tokenize=False, add_generation_prompt=True)
+    assert text.endswith("</think>") == (think is False)
+
+
+def test_a_template_without_the_switch_says_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"does not read enable_thinking.*Instruct"):
+        set_thinking(tokenizer(), think=False)

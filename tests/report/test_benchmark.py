@@ -24,7 +24,7 @@ from videossr.report.benchmark import write_report
 from videossr.report.formats import as_json, comma_separated, markdown
 from videossr.report.items import chosen, items
 from videossr.report.page import plain
-from videossr.report.table import PUBLISHED, gather, short
+from videossr.report.table import EMPTY, PUBLISHED, gather, short
 
 TIMES = tuple(range(0, 10_000, 500))
 
@@ -81,6 +81,34 @@ def test_counts_are_set_against_the_gold_ones() -> None:
     assert triangles.table == ((1, 2, 0, 1),)
 
 
+def test_a_run_without_an_answer_has_no_figure_in_any_format(
+    dataset: Path, runs: dict[str, Run], tmp_path: Path
+) -> None:
+    failed = [replace(each, texts=(), finish=(), error="status 413: too large") for each in runs["chance"].predictions]
+    run = rewrite(Path(str(runs["chance"].path)), tmp_path / "refused", failed)
+    (benchmark,) = gather([run])
+    (row,) = [row for row in benchmark.rows if row.kind == "run"]
+    assert {row.cell(*figure) for figure in benchmark.figures} == {EMPTY}
+    line = f"all {len(failed)} questions failed: nothing was answered, so there is no score"
+    table = [each for each in markdown([benchmark]).splitlines() if each.startswith("| refused")]
+    assert not any("0.0" in each for each in table)
+    assert line in markdown([benchmark])
+    lines = [each for each in csv.DictReader(io.StringIO(comma_separated([benchmark]))) if each["row"] == "refused"]
+    assert {(each["value"], each["answered"]) for each in lines} == {("", "0")}
+    assert {each["name"] for each in lines} == set(benchmark.columns)
+    (told,) = json.loads(as_json([benchmark]))["benchmarks"]
+    assert told["runs"][0]["scores"]["asked"]["overall"] is None
+    assert told["runs"][0]["scores"]["asked"]["outcomes"]["failed"] == len(failed)
+    assert all(not column for column in told["difficulty"].values())
+    write_report([benchmark], {benchmark.hash: open_questions(dataset)}, tmp_path / "page.html", 1)
+    page = (tmp_path / "page.html").read_text()
+    assert line in page
+    ours = re.findall(r'<tr data-row="refused">.*?</tr>', page, re.DOTALL)
+    assert len(ours) == 2
+    assert not any("<b>0.0</b>" in each for each in ours)
+    assert "right 0.0 %" not in page
+
+
 def test_pieces_are_set_against_their_places() -> None:
     found = displacement(Answers(said("jigsaw", "312", "312", "132", "3122")))
     assert found.matrix == ((1, 1, 0), (1, 1, 0), (0, 0, 2))
@@ -120,20 +148,21 @@ def test_every_format_has_the_figures_of_the_scores(runs: dict[str, Run]) -> Non
     for run, figures in zip(chosen_runs, told["runs"], strict=True):
         for denominator in ("asked", "answered"):
             board = score(run, denominator)
-            assert figures["scores"][denominator]["overall"]["value"] == board.overall.value
+            assert figures["scores"][denominator]["overall"]["value"] == value(board.overall)
             own = [line for line in lines if (line["row"], line["denominator"]) == (run.name, denominator)]
             expected = {
                 each.column: each.score if denominator == "asked" else each.answered_score for each in board.columns
             }
-            got = {line["name"]: float(line["value"]) for line in own if line["level"] == "column"}
+            got = {line["name"]: float(line["value"]) for line in own if line["level"] == "column" and line["value"]}
             assert got == {name: each.value for name, each in expected.items() if each}
             overall = next(line for line in own if line["level"] == "overall")
+            assert board.overall is not None
             assert [float(overall[key]) for key in ("value", "low", "high")] == [
                 board.overall.value,
                 board.overall.low,
                 board.overall.high,
             ]
-        shown = [each.score.value for each in score(run).columns] + [score(run).overall.value]
+        shown = [each.score.value for each in score(run).columns if each.score] + [value(score(run).overall)]
         told_cells = [cell for cell in table[run.name] if cell != "–"]  # noqa: RUF001
         assert [float(cell.split()[0]) for cell in told_cells] == [round(100 * each, 1) for each in shown]
     published = [line for line in lines if line["kind"] == "published"]

@@ -64,7 +64,7 @@ def test_the_figures_are_those_of_the_scores_by_both_denominators(page: Page, ru
                 task: shown(each) for task, each in board.tasks.items()
             }
             assert means["coverage"] == f"{100 * board.coverage:.1f}"
-            assert means["unparsed"] == f"{100 * board.unparsed:.1f}"
+            assert means["unparsed"] == f"{100 * (board.unparsed or 0):.1f}"
         expect(page.locator(f"#charts0 .charts.{denominator}")).to_be_visible()
         expect(page.locator("#charts0 .charts:visible")).to_have_count(1)
 

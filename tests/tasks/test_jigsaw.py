@@ -104,6 +104,24 @@ def test_pieces_that_look_alike_reject_the_video(clip: Callable[..., Video]) -> 
     assert TASK.admits(clip("bikes.mp4"), knobs()) is None
 
 
+@pytest.mark.parametrize("piece", [0, 2, 5])
+def test_a_piece_that_stands_still_rejects_the_video(piece: int) -> None:
+    """A picture held for a whole piece differs from all other pieces, and yet nothing says where it belongs."""
+    rng = np.random.default_rng(0)
+    marks = rng.integers(0, 256, (48, 8, 8, 3), np.uint8).repeat(8, 1).repeat(8, 2)
+    video = Video(VideoKey("0" * 64, "1" * 64), even(48, 20_000), marks)
+    assert TASK.admits(video, knobs()) is None
+    held = marks.copy()
+    held[8 * piece : 8 * piece + 8] = marks[8 * piece]
+    still = Video(video.key, video.clock, held)
+    assert TASK.admits(still, knobs()) == Reject("still_piece", 0, 2)
+    assert TASK.admits(still, knobs(motion=0)) is None
+    assert TASK.admits(still, knobs(gates=False)) is None
+    part = marks.copy()
+    part[8 * piece : 8 * piece + 5] = marks[8 * piece]
+    assert TASK.admits(Video(video.key, video.clock, part), knobs()) is None
+
+
 @pytest.mark.parametrize("values", [{"pieces": 2}, {"pieces": 10}, {"pieces": 8, "gap": 5}, {"pieces": 9, "frames": 9}])
 def test_pieces_without_a_pair_of_frames_are_refused(values: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="test"):

@@ -166,7 +166,7 @@ def test_what_a_kill_cut_short_is_done_again(source: Path, tmp_path: Path) -> No
 
 
 def test_hashes_of_a_stopped_run_are_used_while_the_file_stays_the_same(source: Path, tmp_path: Path) -> None:
-    files, _ = find(source, tmp_path / "corpus")
+    files, _ = find([source], tmp_path / "corpus")
     (tmp_path / "shop").mkdir()
     with Shop(tmp_path / "shop") as shop:
         for file in files:
@@ -175,7 +175,7 @@ def test_hashes_of_a_stopped_run_are_used_while_the_file_stays_the_same(source: 
     copy = touched.read_bytes()
     touched.unlink()
     touched.write_bytes(copy)
-    again, _ = find(source, tmp_path / "corpus")
+    again, _ = find([source], tmp_path / "corpus")
     with Shop(tmp_path / "shop") as shop:
         assert set(shop.hashes(again)) == {file.path for file in files} - {"real/pancake.mkv"}
 
@@ -315,7 +315,7 @@ def test_source_id_comes_from_the_path(source: Path, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_indexed_says_so(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="not a folder"):
+    with pytest.raises(FileNotFoundError, match="nowhere: there is no such file or folder"):
         index(tmp_path / "nowhere", tmp_path / "corpus", PLAN)
     (tmp_path / "bare").mkdir()
     with pytest.raises(FileNotFoundError, match="no videos"):
@@ -374,3 +374,46 @@ def test_a_dense_corpus_holds_the_plain_one(source: Path, tmp_path: Path) -> Non
             assert dense[entry.content].ticks[::3] == entry.ticks
             compared += 1
     assert compared == 3
+
+
+def paths_in(corpus: Path) -> set[str]:
+    return {entry.path for entry in Corpus(corpus).videos}
+
+
+def test_files_and_folders_may_be_named_one_by_one(source: Path, tmp_path: Path) -> None:
+    real = source / "real"
+    index(real / "carphone.mp4", tmp_path / "one", PLAN)
+    assert paths_in(tmp_path / "one") == {"carphone.mp4"}
+    index([str(real / "carphone.mp4"), real / "pancake.mkv"], str(tmp_path / "two"), PLAN)
+    assert paths_in(tmp_path / "two") == {"carphone.mp4", "pancake.mkv"}
+    index([real, source / "edge/mpeg4.avi", real / "../real/pancake.mkv"], tmp_path / "mixed", PLAN)
+    assert paths_in(tmp_path / "mixed") == {"real/carphone.mp4", "real/pancake.mkv", "edge/mpeg4.avi"}
+    (source / "edge/corrupt_mid.mp4").unlink()
+    index(source, tmp_path / "whole", PLAN)
+    assert state(tmp_path / "mixed") == state(tmp_path / "whole")
+    assert index(real / "carphone.mp4", tmp_path / "two", PLAN).gone == 1
+
+
+def test_a_file_that_is_named_is_read_whatever_it_is_called(source: Path, tmp_path: Path) -> None:
+    for name in (".blob", "blob"):
+        shutil.copy(source / "real/carphone.mp4", tmp_path / name)
+    assert index([tmp_path / ".blob", tmp_path / "blob"], tmp_path / "out", PLAN).rejected == {"duplicate": 1}
+    (tmp_path / "notes.txt").write_text("no video")
+    assert index(tmp_path / "notes.txt", tmp_path / "none", PLAN).rejected == {"unreadable": 1}
+    (tmp_path / "a.png").write_bytes(b"\x89PNG")
+    with pytest.raises(ValueError, match="is an image: name its folder"):
+        index(tmp_path / "a.png", tmp_path / "new", PLAN)
+    with pytest.raises(ValueError, match="no video was named"):
+        index([], tmp_path / "new", PLAN)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_missing_file_among_others_is_recorded(source: Path, tmp_path: Path) -> None:
+    missing = source / "real/missing.mp4"
+    assert index([missing, source / "real"], tmp_path / "out", PLAN).rejected == {"unreadable": 1}
+    rows = pq.read_table(tmp_path / "out/rejected.parquet").to_pylist()
+    assert [(row["path"], row["detail"]) for row in rows] == [("missing.mp4", "there is no such file")]
+    with pytest.raises(FileNotFoundError, match=r"missing.mp4 is not there, nor are 1 others.*current folder"):
+        index([missing, source / "other.mp4"], tmp_path / "new", PLAN)
+    with pytest.raises(FileNotFoundError, match="nowhere: there is no such file or folder"):
+        index([source / "real", source / "nowhere"], tmp_path / "new", PLAN)

@@ -5,7 +5,7 @@ Exercised by `videossr bench run demo/viubench --model chance --out demo/runs/ch
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,15 +13,24 @@ from typing import Any
 
 from videossr.bench.runs import UNREAD, Prediction
 from videossr.models.base import Ask, Decoding, Model, Reply
+from videossr.models.refusals import harmless, reason
 from videossr.question import Question
 from videossr.questions import Questions
 from videossr.rewards import scorer
 
 
+class NothingAnsweredError(ValueError):
+    """A model that answers no question: there is nothing to score."""
+
+
 def ask(
-    questions: Questions, model: Model[Any], decoding: Decoding, still_open: Sequence[int]
+    questions: Questions, model: Model[Any], decoding: Decoding, still_open: Sequence[int], stop_after: int = 0
 ) -> Generator[Prediction]:
-    """One for each open question. The model reads ahead, perhaps in a thread of its own, and answers in any order."""
+    """One for each open question. The model reads ahead, perhaps in a thread of its own, and answers in any order.
+
+    Raises NothingAnsweredError when `stop_after` questions have failed for one reason and none has an answer; 0 never
+    does.
+    """
     asked: dict[int, Prediction] = {}
     broken: deque[Prediction] = deque()
 
@@ -39,13 +48,26 @@ def ask(
             yield Ask(index, question, asked[index].column, partial(questions.clips, index))
 
     replies = model.answer(asks(), decoding)
+    failures: Counter[str] | None = Counter()
     try:
         for reply in replies:
             while broken:
                 yield broken.popleft()
             if reply.index not in asked:
                 raise ValueError(f"the model answered question {reply.index}, which is not open")
-            yield _answered(asked.pop(reply.index), reply, decoding.n)
+            prediction = _answered(asked.pop(reply.index), reply, decoding.n)
+            yield prediction
+            if failures is None or not prediction.error:
+                failures = None
+                continue
+            why = reason(prediction.error)
+            failures[why] += 1
+            if failures[why] == stop_after:
+                raise NothingAnsweredError(
+                    f"stopped: {stop_after} questions failed for the same reason, and none was answered: "
+                    f"{harmless(prediction.error)}. Mend that, and the same command goes on; --stop-after 0 asks all "
+                    "questions whatever comes back"
+                )
     finally:
         close = getattr(replies, "close", None)
         if close is not None:

@@ -27,20 +27,20 @@ class Difference:
     Attributes:
         column: the column; empty for the mean of all columns.
         questions: pairs of answers; questions that could not be read are none, unless there are no others.
-        first, second: both scores; what failed or does not parse counts as wrong.
-        change: second less first, and its bootstrap 95% interval.
-        p: how often noise makes so large a change: were both models alike, it would be as good a guess which of them
-            gave which answers to a video's questions. 1 / 4001 is the least that can be told.
+        first, second: both scores; what failed or does not parse counts as wrong. None where nothing was answered.
+        change: second less first, and its bootstrap 95% interval; None where one of them answered nothing.
+        p: None there too, else how often noise makes so large a change: were both models alike, it would be as good a
+            guess which of them gave which answers to a video's questions. 1 / 4001 is the least that can be told.
         real: whether it is larger than noise: its interval leaves out 0, and p is below 0.05; for a column, below what
             that becomes when so many columns are looked at (Holm 1979).
     """
 
     column: str
     questions: int
-    first: float
-    second: float
-    change: Estimate
-    p: float
+    first: float | None
+    second: float | None
+    change: Estimate | None
+    p: float | None
     real: bool
 
 
@@ -74,7 +74,8 @@ def compare(first: Run, second: Run, *, shared: bool = False) -> Comparison:
         second: what is compared.
         shared: leave out questions that only one of them was asked, instead of refusing.
 
-    Raises ValueError when they were asked other questions, or one question has two gold answers.
+    Raises ValueError when one of them answered nothing, when they were asked other questions, or when one question has
+    two gold answers.
     """
     same = first.config.hash == second.config.hash
     mine, theirs = (_by_question(run, by_place=same) for run in (first, second))
@@ -90,6 +91,12 @@ def compare(first: Run, second: Run, *, shared: bool = False) -> Comparison:
     both = [key for key in both if facts[key].column != UNREAD] or both
     if not both:
         raise ValueError(f"{first.path} and {second.path} share no question")
+    for run, answers in ((first, mine), (second, theirs)):
+        if not any(answers[key].texts for key in both):
+            raise ValueError(
+                f"{run.path}: none of the {len(both)} questions was answered, so there is nothing to compare; "
+                "`videossr bench score` tells why"
+            )
     for key in both:
         if UNREAD in (mine[key].column, theirs[key].column):
             continue
@@ -106,19 +113,22 @@ def compare(first: Run, second: Run, *, shared: bool = False) -> Comparison:
     resampler = Resampler([facts[key] for key in both])
     changes = [{facts[key].index: scores[key][1] - scores[key][0] for key in columns[name]} for name in names]
     means, flipped = resampler.means(*changes), resampler.flips(*changes)
-    chances = [_chance(mean.value, flipped[:, at]) for at, mean in enumerate(means)]
+    answered = {name: [any(side[key].texts for key in columns[name]) for side in (mine, theirs)] for name in names}
+    chances = {name: _chance(means[at].value, flipped[:, at]) for at, name in enumerate(names) if all(answered[name])}
+    holds = dict(zip(chances, _holm([*chances.values()]), strict=True))
+    shares = {name: [fmean(scores[key][side] for key in columns[name]) for side in (0, 1)] for name in names}
     found = []
-    for name, mean, p, holds in zip(names, means, chances, _holm(chances), strict=True):
-        first_score, second_score = (fmean(scores[key][side] for key in columns[name]) for side in (0, 1))
-        change = estimate([mean])
-        real = holds and not change.low <= 0 <= change.high
-        found.append(Difference(name, len(columns[name]), first_score, second_score, change, p, real))
+    for name, mean in zip(names, means, strict=True):
+        before, after = (share if said else None for share, said in zip(shares[name], answered[name], strict=True))
+        change = estimate([mean]) if name in chances else None
+        real = change is not None and holds[name] and not change.low <= 0 <= change.high
+        found.append(Difference(name, len(columns[name]), before, after, change, chances.get(name), real))
     change, p = estimate(means), _chance(fmean(mean.value for mean in means), flipped.mean(axis=1))
     overall = Difference(
         column="",
         questions=len(both),
-        first=fmean(each.first for each in found),
-        second=fmean(each.second for each in found),
+        first=fmean(share for share, _ in shares.values()),
+        second=fmean(share for _, share in shares.values()),
         change=change,
         p=p,
         real=p < ALPHA and not change.low <= 0 <= change.high,

@@ -29,6 +29,9 @@ from videossr.models.guess import GUESSES, laws
 from videossr.questions import Questions
 from videossr.store import Place, is_local, place, workshop, write_text
 
+STOP_AFTER = 10
+"""Questions that fail for one reason before any has an answer, until a run stops."""
+
 SYNC = 5.0
 """Seconds between two times at which what was written is forced to the disk: a power cut loses no more."""
 
@@ -42,13 +45,13 @@ class Progress:
     Attributes:
         done, total: questions that have a prediction, and all that are to be asked.
         failed: of those done, how many gave no text.
-        score: mean of the columns so far, by their metrics.
+        score: mean of the columns so far, by their metrics; None while nothing is answered.
     """
 
     done: int
     total: int
     failed: int
-    score: float
+    score: float | None
 
 
 def run(
@@ -59,6 +62,7 @@ def run(
     decoding: Decoding | None = None,
     limit: int | None = None,
     verb: Literal["run", "probe"] = "run",
+    stop_after: int = STOP_AFTER,
     progress: Callable[[Progress], None] = lambda state: None,
 ) -> Run:
     """Ask every question that is still open in `out`, or that failed there, and write down each answer as it comes.
@@ -73,9 +77,12 @@ def run(
         decoding: greedy by default.
         limit: ask this many, spread evenly over the columns.
         verb: which command it is for.
+        stop_after: stop when so many questions have failed for one reason and none has an answer, here or in an
+            earlier sitting; 0 asks all.
         progress: told the state after every answer.
 
     Raises:
+        NothingAnsweredError: as `stop_after` says. What came back is in `out`.
         ValueError: `out` holds something else, or a run that was asked otherwise, or is being run by another process.
         OSError: nothing more can be written.
     """
@@ -114,10 +121,13 @@ def run(
                 if fresh:  # a spec that names nothing leaves nothing
                     shutil.rmtree(folder)
                 raise
+            if sittings.model and (resume := getattr(loaded, "resume", None)) is not None:
+                resume(sittings.model)
             if not ours:
                 write_text(folder / CONFIG, tomli_w.dumps(_plain(asdict(config))))
             sitting = _Sitting(loaded, sittings, started, shop / _CLOCK)
-            with closing(ask(questions, loaded, config.decoding, still_open)) as predictions:
+            bound = 0 if finished else stop_after
+            with closing(ask(questions, loaded, config.decoding, still_open, bound)) as predictions:
                 _keep(predictions, folder / PREDICTIONS, sitting, state)
             sittings = sitting.sum()
         if still_open or not (folder / MANIFEST).exists():
@@ -185,7 +195,8 @@ class _State:
 
     def tell(self) -> None:
         columns = [column for column in self._counts if column != UNREAD]
-        score = fmean(self._sums[column] / self._counts[column] for column in columns) if columns else 0.0
+        answered = columns and len(self._failed) < len(self._marks)
+        score = fmean(self._sums[column] / self._counts[column] for column in columns) if answered else None
         self._progress(Progress(len(self._marks), self._total, len(self._failed), score))
 
 
@@ -194,11 +205,11 @@ class _Sitting:
 
     def __init__(self, model: Model[Any], before: _Sittings, started: float, path: Path) -> None:
         self._model, self._before, self._started, self._path = model, before, started, path
-        self._told = _plain(dict(model.describe()))
 
     def sum(self) -> _Sittings:
-        seconds = time.monotonic() - self._started
-        return _Sittings(self._before.seconds + seconds, self._before.waited + self._model.waited, self._told)
+        """All sittings so far. What a model tells of itself may change while it is asked: a server refuses a field."""
+        seconds, told = time.monotonic() - self._started, _plain(dict(self._model.describe()))
+        return _Sittings(self._before.seconds + seconds, self._before.waited + self._model.waited, told)
 
     def write(self) -> None:
         """Keep it for the sitting that follows, should this one be stopped."""

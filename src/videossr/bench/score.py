@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from videossr.bench.outcomes import Outcomes, outcomes
 from videossr.bench.runs import UNREAD, Prediction, Run
 from videossr.bench.viubench import METRICS, ability, rank
 from videossr.models.guess import task_of
@@ -49,9 +50,9 @@ class ColumnScore:
         asked: questions of the column that were asked.
         answered: those that gave a text.
         parsed: those with a text that has the asked form.
-        score: the column's metric; what failed or does not parse counts as wrong.
+        score: the column's metric; what failed or does not parse counts as wrong. None if nothing was answered.
         answered_score: the same over what parsed alone, as the released scripts count; None if nothing did.
-        smooth, strict: mean of both rewards over all that were asked.
+        smooth, strict: mean of both rewards over all that were asked; None if nothing was answered.
     """
 
     column: str
@@ -61,15 +62,17 @@ class ColumnScore:
     asked: int
     answered: int
     parsed: int
-    score: Estimate
+    score: Estimate | None
     answered_score: Estimate | None
-    smooth: Estimate
-    strict: Estimate
+    smooth: Estimate | None
+    strict: Estimate | None
 
 
 @dataclass(frozen=True, slots=True)
 class Scoreboard:
     """All columns of a run, and their means.
+
+    A mean is None where none of its questions was answered: that is no score. In all others, what failed is wrong.
 
     Attributes:
         run: name of the run.
@@ -79,7 +82,8 @@ class Scoreboard:
         tasks: mean of the columns of each task, by its name.
         abilities: mean of the columns of each ability (`fine-grained`, `spatial`, `temporal`), by its name.
         coverage: share of the benchmark's questions that gave a text.
-        unparsed: share of the answers whose text does not have the asked form.
+        unparsed: share of the answers whose text does not have the asked form; None where there is no answer.
+        outcomes: how the questions ended, in numbers.
         denominator: what `overall`, `tasks` and `abilities` are means of; a column in which nothing parsed counts 0.
         videos: how many different videos the questions are about: what the intervals rest on.
     """
@@ -87,11 +91,12 @@ class Scoreboard:
     run: str
     hash: str
     columns: tuple[ColumnScore, ...]
-    overall: Estimate
-    tasks: dict[str, Estimate]
-    abilities: dict[str, Estimate]
+    overall: Estimate | None
+    tasks: dict[str, Estimate | None]
+    abilities: dict[str, Estimate | None]
     coverage: float
-    unparsed: float
+    unparsed: float | None
+    outcomes: Outcomes
     denominator: Denominator = "asked"
     videos: int = 0
 
@@ -159,12 +164,14 @@ def score(run: Run, denominator: Denominator = "asked") -> Scoreboard:
     resampler = Resampler(run.predictions)
     names = sorted(columns, key=rank)
     means = iter(resampler.means(*(values for name in names for values in _values(columns[name]))))
-    scored, tasks, abilities = [], defaultdict(list), defaultdict(list)
+    scored: list[Counted] = []
+    tasks: dict[str, list[Counted]] = defaultdict(list)
+    abilities: dict[str, list[Counted]] = defaultdict(list)
     for name in names:
         own = [next(means) for _ in range(4)]
         found = _column(name, columns[name], own)
-        counted = own[0 if denominator == "asked" else 1]
-        scored.append((found, counted))
+        counted = (found, own[0 if denominator == "asked" else 1])
+        scored.append(counted)
         tasks[found.task].append(counted)
         if found.ability:
             abilities[found.ability].append(counted)
@@ -173,11 +180,12 @@ def score(run: Run, denominator: Denominator = "asked") -> Scoreboard:
         run=run.name,
         hash=run.config.hash,
         columns=tuple(found for found, _ in scored),
-        overall=estimate([counted for found, counted in scored if found.column != UNREAD or len(scored) == 1]),
-        tasks={name: estimate(parts) for name, parts in tasks.items()},
-        abilities={name: estimate(parts) for name, parts in sorted(abilities.items())},
+        overall=_mean([counted for counted in scored if counted[0].column != UNREAD or len(scored) == 1]),
+        tasks={name: _mean(parts) for name, parts in tasks.items()},
+        abilities={name: _mean(parts) for name, parts in sorted(abilities.items())},
         coverage=len(answered) / run.config.size,
-        unparsed=1 - fmean(one.parsed for one in answered) if answered else 0.0,
+        unparsed=1 - fmean(one.parsed for one in answered) if answered else None,
+        outcomes=outcomes(run),
         denominator=denominator,
         videos=resampler.videos,
     )
@@ -189,6 +197,15 @@ class Resampled:
 
     value: float
     drawn: NDArray[np.float64]
+
+
+Counted: TypeAlias = tuple[ColumnScore, Resampled]
+"""A column, and its mean by the denominator that counts."""
+
+
+def _mean(columns: Sequence[Counted]) -> Estimate | None:
+    """The mean of columns; None where none of their questions was answered."""
+    return estimate([mean for _, mean in columns]) if any(column.answered for column, _ in columns) else None
 
 
 def percent(share: float) -> str:
@@ -269,6 +286,7 @@ def _values(members: Sequence[Marked]) -> tuple[dict[int, float], ...]:
 def _column(column: str, members: Sequence[Marked], means: Sequence[Resampled]) -> ColumnScore:
     task = next((task_of(prediction.data_source) for prediction, _ in members if prediction.data_source), "?")
     parsed = sum(one.parsed > 0 for _, one in members)
+    answered = sum(bool(prediction.texts) for prediction, _ in members)
     score, answered_score, smooth, strict = (estimate([mean]) for mean in means)
     return ColumnScore(
         column=column,
@@ -276,10 +294,10 @@ def _column(column: str, members: Sequence[Marked], means: Sequence[Resampled]) 
         metric=metric_of(task),
         ability=ability(column, task, str(members[0][0].difficulty.get("perturbation", ""))),
         asked=len(members),
-        answered=sum(bool(prediction.texts) for prediction, _ in members),
+        answered=answered,
         parsed=parsed,
-        score=score,
+        score=score if answered else None,
         answered_score=answered_score if parsed else None,
-        smooth=smooth,
-        strict=strict,
+        smooth=smooth if answered else None,
+        strict=strict if answered else None,
     )

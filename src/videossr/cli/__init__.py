@@ -15,7 +15,7 @@ from videossr.threads import limit_threads
 from videossr.workers import WorkerError
 
 VERBS = {
-    "index": "Decode a folder of videos once, into a corpus.",
+    "index": "Decode videos once, into a corpus.",
     "build": "Draw questions from a corpus, into a dataset.",
     "validate": "Check everything that a dataset claims.",
     "gallery": "Show samples of a dataset on one page.",
@@ -54,18 +54,16 @@ def main(words: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(_fail("stopped; the same command goes on where it was", 130))
     except Exception as error:
-        told = isinstance(error, OSError | ValueError | KeyError | WorkerError) or _of_a_remote_place(error)
+        from videossr.store import transport_error  # it is slow to import, and seldom needed
+
+        unreachable = transport_error(error)
+        told = isinstance(error, OSError | ValueError | KeyError | WorkerError) or unreachable
         if not told or os.environ.get("VIDEOSSR_TRACEBACK"):
             raise
-        message = str(error.args[0] if isinstance(error, KeyError) else error)
+        message = unreachable or str(error.args[0] if isinstance(error, KeyError) else error)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             message += "; free some space, and the same command goes on where it was"
         sys.exit(_fail(message))
-
-
-def _of_a_remote_place(error: Exception) -> bool:
-    """Whether a library that reaches remote places raised it; not all of their errors are OSErrors."""
-    return type(error).__module__.partition(".")[0] in ("botocore", "aiohttp", "fsspec", "huggingface_hub")
 
 
 def _fail(message: str, status: int = 2) -> int:

@@ -12,6 +12,7 @@ from rich.table import Table
 from videossr.cli.console import Bar, console
 from videossr.store import place
 from videossr.video.corpus import Corpus
+from videossr.video.hdr import HDR
 from videossr.video.merge import merge
 from videossr.video.pack import Entry
 
@@ -30,7 +31,7 @@ def info(
     videos: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter("--json", negative="")] = False,
 ) -> None:
-    """Say what a corpus holds: how many videos, how long, how large, of which codecs, and what was rejected.
+    """Say what a corpus holds: videos, their length, sizes, codecs and transfers, and what was rejected.
 
     Args:
         corpus: Folder that `videossr index` wrote, or its address.
@@ -58,11 +59,13 @@ def info(
 def _facts(corpus: Corpus) -> dict[str, Any]:
     sizes: Counter[str] = Counter()
     codecs: Counter[str] = Counter()
+    transfers: Counter[str] = Counter()
     frames: Counter[int] = Counter()
     milliseconds = 0
     for entry in corpus.videos:
         sizes[f"{entry.width}x{entry.height}"] += 1
         codecs[entry.codec] += 1
+        transfers[_transfer(entry)] += 1
         frames[len(entry.clock.times_ms)] += 1
         milliseconds += entry.duration_ms
     return {
@@ -73,9 +76,15 @@ def _facts(corpus: Corpus) -> dict[str, Any]:
         "frames": dict(frames.most_common()),
         "sizes": dict(sizes.most_common()),
         "codecs": dict(codecs.most_common()),
+        "transfers": dict(transfers.most_common()),
         "rejected": corpus.manifest["rejected"],
         "hash": corpus.hash,
     }
+
+
+def _transfer(entry: Entry) -> str:
+    """Name a transfer as ffmpeg does, and as people do where it is HDR."""
+    return f"{entry.transfer} ({HDR[entry.transfer]})" if entry.transfer in HDR else entry.transfer
 
 
 def _row(entry: Entry) -> dict[str, Any]:
@@ -85,6 +94,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "seconds": entry.duration_ms / 1000,
         "frames": len(entry.clock.times_ms),
         "size": f"{entry.width}x{entry.height}",
+        "transfer": _transfer(entry),
         "uneven_ms": entry.clock.unevenness,
     }
 

@@ -84,7 +84,8 @@ class Model(Protocol[S]):
     `Settings` is a frozen pydantic dataclass, S, whose defaults work; `--set NAME=VALUE` overrides them.
 
     A kind may name in `tuning` those settings that decide how fast it works and not what it is asked: a run may go on
-    with others.
+    with others. It may have a method `resume(told)`, which is given what `describe` told in an earlier sitting of the
+    same run, so that it puts the remaining questions in the same way.
 
     Attributes:
         waited: seconds so far in which it could have worked but had no frames yet.

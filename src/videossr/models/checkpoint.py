@@ -20,7 +20,9 @@ import transformers
 from videossr.clock import even
 from videossr.prompt import builder, checkpoint_config
 from videossr.prompt.base import Builder, Prompt
+from videossr.prompt.chat import set_thinking
 from videossr.question import VIDEO, Clip, Question
+from videossr.store import transport_error
 
 FILES = ("*.json", "*.jinja", "*.txt", "*.safetensors")
 """What is fetched of a checkpoint that is named by its place on the Hub."""
@@ -88,7 +90,7 @@ class Checkpoint:
         return model.to(device).eval()
 
 
-def open_checkpoint(target: str, layout: str | None = None) -> Checkpoint:
+def open_checkpoint(target: str, layout: str | None = None, thinking: bool | None = None) -> Checkpoint:
     """A checkpoint in a folder, or what the Hub has under that name.
 
     Raises ValueError or OSError that says what is wrong with it.
@@ -96,6 +98,8 @@ def open_checkpoint(target: str, layout: str | None = None) -> Checkpoint:
     folder = _folder(target)
     config = checkpoint_config(folder)
     tokenizer = _loaded(folder, transformers.AutoTokenizer.from_pretrained)
+    if thinking is not None:
+        set_thinking(tokenizer, thinking)
     try:
         build = builder(config, copy.deepcopy(tokenizer), layout)
         probe = build(PROBE, [PROBE_CLIP])
@@ -180,12 +184,15 @@ def _folder(target: str) -> Path:
         raise ValueError(
             f"{target or 'no checkpoint'}: no such folder; name a checkpoint's, or ORGANIZATION/NAME on the Hub"
         )
-    from huggingface_hub import snapshot_download
-
     try:
+        from huggingface_hub import snapshot_download
+
         return Path(snapshot_download(target, allow_patterns=list(FILES)))
-    except (OSError, ValueError) as error:
-        raise OSError(f"{target}: no such folder, and the Hub does not give it: {error}") from error
+    except Exception as error:  # of several libraries: the network, a proxy, a name that is not there
+        told = transport_error(error) or f"{type(error).__name__}: {error}"
+        raise OSError(
+            f"{target}: no such folder, and the Hub does not give it: {told}; name a folder that holds the checkpoint"
+        ) from error
 
 
 def _loaded(folder: Path, load: Any, **how: Any) -> Any:

@@ -54,6 +54,9 @@ class LocalSettings:
     ] = "auto"
     attention: Annotated[str, Field(description="attn_implementation of transformers")] = "sdpa"
     layout: Annotated[str | None, Field(description="of the video's tokens; by default the released weights'")] = None
+    thinking: Annotated[
+        bool | None, Field(description="what the chat template is told of enable_thinking; by default nothing")
+    ] = None
     threads: Annotated[int, Field(ge=1, le=256, description="that render frames ahead of the model")] = 4
     ahead_mb: Annotated[int, Field(ge=1, description="MiB that frames made ready for the model may take")] = 2048
 
@@ -73,7 +76,7 @@ class Local:
 
     def __init__(self, target: str, settings: LocalSettings, questions: Questions) -> None:
         """Raises ValueError or OSError that says what is wrong with the checkpoint."""
-        self._checkpoint = open_checkpoint(target, settings.layout)
+        self._checkpoint = open_checkpoint(target, settings.layout, settings.thinking)
         self._settings = settings
         self._device = find_device(settings.device)
         self._model = self._checkpoint.load(self._device, settings.dtype, settings.attention)

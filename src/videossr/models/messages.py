@@ -112,6 +112,16 @@ def _text(text: str) -> Part:
     return {"type": "text", "text": text}
 
 
+def system_in_user(messages: list[Part]) -> list[Part]:
+    """Return the turns with the system text before that of the user, for servers that know no system role."""
+    if messages[0]["role"] != "system":
+        return messages
+    system, user = messages
+    content = user["content"]
+    lead = content[0]["text"] if content and content[0]["type"] == "text" else ""
+    return [{**user, "content": [_text(f"{system['content']}\n\n{lead}"), *content[bool(lead) :]]}]
+
+
 def sampling(decoding: Decoding, already: int, *, vllm: bool) -> Part:
     """The fields that say how to sample, apart from the length of an answer.
 
@@ -129,7 +139,20 @@ def sampling(decoding: Decoding, already: int, *, vllm: bool) -> Part:
 
 @dataclass
 class _Message:
-    content: str | None = None
+    """What servers answer with. Of the fields but `content`, only whether they hold anything is of interest."""
+
+    content: str | list[dict[str, object]] | None = None
+    reasoning_content: object = None
+    reasoning: object = None
+    refusal: object = None
+
+    def text(self) -> str | None:
+        """The answer; None where there is none. Of a list of parts, those of text are joined."""
+        if isinstance(self.content, list):
+            texts = [part.get("text") for part in self.content if part.get("type") in _TEXTS]
+            return "".join(text for text in texts if isinstance(text, str)) if texts else None
+        elsewhere = self.reasoning_content or self.reasoning or self.refusal
+        return None if self.content == "" and elsewhere else self.content
 
 
 @dataclass
@@ -150,6 +173,9 @@ class _Completion:
 
 
 _COMPLETION = TypeAdapter(_Completion)
+
+_TEXTS = ("text", "output_text")
+"""Kinds of parts that are the answer; thoughts and tools are others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +199,31 @@ def read_answer(data: bytes) -> Answer:
         raise ValueError("an answer without choices")
     texts = []
     for choice in found.choices:
-        if choice.message.content is None:
-            why = f" (finish_reason {choice.finish_reason!r})" if choice.finish_reason else ""
-            raise ValueError(f"an answer without text{why}: a model that reasons first may need more --max-tokens")
-        texts.append(choice.message.content)
+        text = choice.message.text()
+        if text is None:
+            raise ValueError(_without_text(choice))
+        texts.append(text)
     finish: list[Literal["stop", "length"]] = [
         "length" if choice.finish_reason == "length" else "stop" for choice in found.choices
     ]
     return Answer(texts, finish, found.usage.prompt_tokens if found.usage else None)
+
+
+def _without_text(choice: _Choice) -> str:
+    """Why there is no answer: where the server has put the text instead, and what to do about it."""
+    message = choice.message
+    why = f" (finish_reason {choice.finish_reason!r})" if choice.finish_reason else ""
+    told = f"an answer without text{why}"
+    if isinstance(message.content, list) and message.content:
+        kinds = sorted({str(part.get("type")) for part in message.content})
+        told += f": `content` holds no part of text, but {', '.join(kinds)}"
+    thoughts = next((name for name in ("reasoning_content", "reasoning") if getattr(message, name)), None)
+    if thoughts:
+        told += f": its text is in `{thoughts}`, where the server puts thoughts"
+    elif message.refusal:
+        told += ": its text is in `refusal`, for the model declines to answer"
+    if choice.finish_reason == "length":
+        return f"{told}; the limit of tokens ended it before the answer: give more --max-tokens"
+    if thoughts:
+        told += "; switch thinking off with --set thinking=false, or start the server without its reasoning parser"
+    return told

@@ -30,10 +30,27 @@ class Failed(Exception):  # noqa: N818 (an outcome rather than an error)
         self.again = again
 
 
+EXCERPT = "; the response: "
+"""What stands in an error before the words of a response."""
+
+
+def reason(error: str) -> str:
+    """Return what failures of one kind have in common: the error without excerpts, ids and numbers.
+
+    Two questions that are too long are refused with other numbers of tokens, and for the same reason.
+    """
+    words = re.compile(r"\w+")
+    return words.sub(lambda word: "N" if re.search(r"\d", word[0]) else word[0], error.partition(EXCERPT)[0])
+
+
+def printable(text: str) -> str:
+    """Return the text with control characters, which may move a cursor or reverse the writing, spelled out."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def harmless(text: str, most: int = 300) -> str:
     """A stranger's words on one line of at most `most` characters, with control characters spelled out."""
-    line = " ".join(text[: 10 * most].split())
-    line = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
+    line = printable(" ".join(text[: 10 * most].split()))
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
@@ -58,6 +75,21 @@ def named(error: APIStatusError, fields: Iterable[str]) -> str | None:
         return error.param
     text = error.response.text[:_MOST].replace("\\", "")
     return next((name for name in names if re.search(f"[`'\"]{name}[`'\"]", text)), None)
+
+
+def no_system_role(error: APIStatusError) -> bool:
+    """Return whether a server refuses a request because it, or the model's chat template, knows no system role.
+
+    Servers have no code for it: `System role not supported`, `'messages[0].role' does not support 'system'`,
+    `Conversation roles must alternate user/assistant/user/...`.
+    """
+    if error.status_code not in (400, 422, 500):
+        return False
+    text = message(error)[:_MOST].lower()
+    about = re.search(r"\bsystem\W+(?:role|message|prompt|instruction|turn)|\broles?\b.{0,80}\bsystem\b", text)
+    denied = re.search(r"not? (?:supported|allowed|permitted|enabled)|unsupported|n[o']t support|invalid", text)
+    others = re.search(r"roles must alternate|only user\W+(?:and )?assistant\W+roles", text)
+    return bool((about and denied) or others)
 
 
 def transport_errors() -> type[Exception]:

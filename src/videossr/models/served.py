@@ -22,10 +22,29 @@ from pydantic.dataclasses import dataclass as checked
 
 from videossr.models.background import in_background
 from videossr.models.base import Ask, Decoding, Reply
-from videossr.models.messages import Answer, Body, Picture, as_images, as_video, pictures, read_answer, sampling
+from videossr.models.messages import (
+    Answer,
+    Body,
+    Picture,
+    as_images,
+    as_video,
+    pictures,
+    read_answer,
+    sampling,
+    system_in_user,
+)
 from videossr.models.pace import Pace, asked_wait
-from videossr.models.refusals import Failed, ServerError, harmless, message, named, transport_errors
-from videossr.models.target import keeps_order, read_target, server_version, vllm_refusal
+from videossr.models.refusals import (
+    EXCERPT,
+    Failed,
+    ServerError,
+    harmless,
+    message,
+    named,
+    no_system_role,
+    transport_errors,
+)
+from videossr.models.target import keeps_order, open_async_client, read_target, server_version, vllm_refusal
 from videossr.questions import Questions
 from videossr.sample import JSON
 from videossr.workers import CORES
@@ -34,6 +53,7 @@ if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
 
 _Mode = Literal["auto", "vllm", "images"]
+_System = Literal["auto", "turn", "user"]
 _STOP = (401, 402, 403, 404, 405)
 """Key, payment, permission, model or address are wrong: so they are for every question."""
 _BUSY = (408, 409, 425, 429)
@@ -53,6 +73,13 @@ class ServerSettings:
     backoff: Annotated[float, Field(ge=0, description="seconds before the second try; they double with each")] = 1.0
     most_backoff: Annotated[float, Field(ge=0, description="seconds of that wait, at most")] = 60.0
     patience: Annotated[float, Field(ge=0, description="seconds that a server is granted which asks to wait")] = 300.0
+    system: Annotated[
+        _System,
+        Field(description="the system text: as a turn of its own, before the user's, auto: so if the server refuses"),
+    ] = "auto"
+    thinking: Annotated[
+        bool | None, Field(description="what the chat template is told of enable_thinking; by default nothing")
+    ] = None
     picture: Annotated[Picture, Field(description="png loses nothing and is several times as large")] = "jpeg"
     quality: Annotated[int, Field(ge=1, le=100, description="of JPEGs")] = 95
     key: Annotated[str, Field(description="name of the environment variable with the key")] = "OPENAI_API_KEY"
@@ -99,6 +126,8 @@ class Served:
         self._encode = pictures(settings.picture, settings.quality)
         self._refused: set[str] = set()
         """Fields that this server has refused and can do without."""
+        self._system: _System = settings.system
+        """Where the system text goes: decided by the first answer, then the same for all questions."""
         self.waited = 0.0
         self._version = server_version(self._target, self._key)
         self._video = settings.mode == "vllm" or (settings.mode == "auto" and bool(self._version))
@@ -122,11 +151,19 @@ class Served:
             "frames": "videos with times" if self._video else "single images with times as text",
             "picture": f"jpeg {settings.quality}" if settings.picture == "jpeg" else "png",
             "refused": [*sorted(self._refused)],
+            "system": self._system,
             "openai": self._library,
         }
         if self._video:
             return {**told, "order": "kept" if self._ordered else "not checked"}
         return {**told, "label": "frames as single images"}
+
+    def resume(self, told: Mapping[str, JSON]) -> None:
+        """Ask as in an earlier sitting, which `describe` told of."""
+        refused = told.get("refused")
+        self._refused |= {str(name) for name in refused} if isinstance(refused, list) else set()
+        if self._settings.system == "auto" and told.get("system") in ("turn", "user"):
+            self._system = "turn" if told["system"] == "turn" else "user"
 
     def answer(self, asks: Iterable[Ask], decoding: Decoding) -> Iterator[Reply]:
         """See the contract. Raises ServerError where the server refuses every question, and ValueError for a `top_k`
@@ -141,8 +178,6 @@ class Served:
 
     async def _answer(self, asks: Iterator[Ask], decoding: Decoding, put: Callable[[Reply], None]) -> None:
         """Keep all slots busy, and a few questions rendered for the next ones that are free."""
-        from openai import AsyncOpenAI
-
         settings = self._settings
         pace = Pace(settings.backoff, settings.most_backoff, settings.patience)
         ready: asyncio.Queue[_Ready | None] = asyncio.Queue(CORES)
@@ -174,9 +209,8 @@ class Served:
                 self.waited += (time.monotonic() - began) / settings.concurrency
                 put(await self._ask(client, item, decoding, pace))
 
-        url, key = self._target.url, self._key or "none"
+        client = open_async_client(self._target, self._key, settings.timeout)
         try:
-            client = AsyncOpenAI(base_url=url, api_key=key, max_retries=0, timeout=settings.timeout)
             async with client, asyncio.TaskGroup() as group:
                 group.create_task(render_all())
                 for _ in range(settings.concurrency):
@@ -227,7 +261,7 @@ class Served:
             fields = self._fields(body, decoding, got)
             try:
                 async with asyncio.timeout(self._settings.timeout):
-                    return await self._send(client, fields)
+                    answer = await self._send(client, fields)
             except APIStatusError as error:
                 if not self._spared(error, fields):
                     raise self._judged(error, pace) from error
@@ -236,14 +270,21 @@ class Served:
             except (APIConnectionError, transport_errors()) as error:
                 cause = error.__cause__ or error
                 raise Failed(self._told(f"no connection: {type(cause).__name__}: {cause}"), again=True) from error
+            else:
+                if self._system == "auto" and fields["messages"][0]["role"] == "system":
+                    self._system = "turn"
+                return answer
 
     def _fields(self, body: Body, decoding: Decoding, got: int) -> dict[str, Any]:
         fields = {"max_tokens": decoding.max_tokens, **sampling(decoding, got, vllm=bool(self._version))}
         if "max_tokens" in self._refused:  # OpenAI's newer models know the limit by its newer name alone
             fields["max_completion_tokens"] = decoding.max_tokens
         extra = {**fields.pop("extra_body", {}), **body.extra}
+        if self._settings.thinking is not None:
+            extra["chat_template_kwargs"] = {"enable_thinking": self._settings.thinking}
+        messages = system_in_user(body.messages) if self._system == "user" else body.messages
         kept = {name: value for name, value in fields.items() if name not in self._refused}
-        return {"model": self._target.model, "messages": body.messages, "extra_body": extra, **kept}
+        return {"model": self._target.model, "messages": messages, "extra_body": extra, **kept}
 
     async def _send(self, client: AsyncOpenAI, fields: dict[str, Any]) -> Answer:
         """Raises Failed for a response that is no answer: the server has said what it has, so not to be asked again."""
@@ -258,13 +299,17 @@ class Served:
             return read_answer(bytes(data))
         except ValueError as error:
             excerpt = bytes(data[:1000]).decode("utf-8", "replace")
-            raise Failed(self._told(f"{error}; the response: {excerpt}"), again=False) from error
+            raise Failed(self._told(f"{error}{EXCERPT}{excerpt}"), again=False) from error
 
     def _spared(self, error: APIStatusError, fields: Mapping[str, Any]) -> bool:
         """Whether the refusal is about a field that can be done without; it is then left out from here on.
 
-        One answer at a time will do, draws without a seed are draws, and a top_p of 1 cuts nothing off.
+        One answer at a time will do, draws without a seed are draws, and a top_p of 1 cuts nothing off. Without a
+        system role, the system text goes before the user's.
         """
+        if fields["messages"][0]["role"] == "system" and self._system != "turn" and no_system_role(error):
+            self._system = "user"
+            return True
         idle = [
             "max_tokens",
             "seed",
@@ -295,6 +340,8 @@ class Served:
             return ServerError(f"{where}; see docs/servers.md for how to start vLLM")
         if named(error, ("temperature", "top_p", "max_completion_tokens")):
             return ServerError(f"{where}; sample answers otherwise")
+        if named(error, ("chat_template_kwargs", "enable_thinking")):
+            return ServerError(f"{where}; this server cannot switch thinking: leave out --set thinking")
         return Failed(told, again=False)
 
     def _told(self, text: str) -> str:

@@ -5,11 +5,19 @@ Exercised by `videossr bench run BENCH --model openai:MODEL@URL --out RUN`.
 
 from __future__ import annotations
 
+import ipaddress
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from videossr.models.refusals import ServerError, harmless
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI, OpenAI
 
 READS_TIMES = (0, 20)
 """First vLLM that takes the times of a list of frames from a request."""
@@ -55,6 +63,53 @@ def read_target(text: str) -> Target:
     return Target(model, f"{server}{path or '/v1'}", server + path.removesuffix("/v1"))
 
 
+def open_client(target: Target, key: str, timeout: float) -> OpenAI:
+    """Return a client for a few requests at first. Raises ValueError for a proxy that cannot be used."""
+    from openai import DefaultHttpxClient, OpenAI
+
+    with _proxy_errors(target):
+        transport = DefaultHttpxClient(trust_env=not _on_loopback(target))
+    return OpenAI(base_url=target.url, api_key=key or "none", max_retries=0, timeout=timeout, http_client=transport)
+
+
+def open_async_client(target: Target, key: str, timeout: float) -> AsyncOpenAI:
+    """Return a client for many requests at the same time. Raises ValueError for a proxy that cannot be used."""
+    from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+
+    with _proxy_errors(target):
+        transport = DefaultAsyncHttpxClient(trust_env=not _on_loopback(target))
+    return AsyncOpenAI(
+        base_url=target.url, api_key=key or "none", max_retries=0, timeout=timeout, http_client=transport
+    )
+
+
+def _on_loopback(target: Target) -> bool:
+    """Whether the server runs on this machine, which no proxy can reach for us."""
+    host = urlsplit(target.url).hostname or ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
+
+
+@contextmanager
+def _proxy_errors(target: Target) -> Iterator[None]:
+    """Turn what the HTTP library raises for the proxies of the environment into a message that names them."""
+    try:
+        yield
+    except Exception as error:  # ImportError for SOCKS, ValueError for a scheme, its own class for an address
+        names = [f"{scheme.upper()}_PROXY" for scheme in sorted(getproxies()) if scheme != "no"]
+        if not names:
+            raise
+        socks = isinstance(error, ImportError)
+        way = "pip install socksio" if socks else "correct it"
+        raise ValueError(
+            f"{target.url}: the proxy that the environment names ({', '.join(names)}) cannot be used: "
+            f"{'it is a SOCKS proxy' if socks else type(error).__name__}; {way}, or unset it"
+        ) from error
+
+
 def server_version(target: Target, key: str) -> str:
     """The version of a vLLM server, which tells it at `/version`; empty for any other server.
 
@@ -84,9 +139,9 @@ def keeps_order(target: Target, key: str) -> bool | None:
 
 def _asked(target: Target, key: str, page: str, body: object) -> dict[str, object] | None:
     """The JSON object at a page of the server itself; None where it has none. Raises ServerError."""
-    from openai import APIConnectionError, APIError, OpenAI
+    from openai import APIConnectionError, APIError
 
-    with OpenAI(base_url=target.url, api_key=key or "none", max_retries=0, timeout=_PROBE_SECONDS) as client:
+    with open_client(target, key, _PROBE_SECONDS) as client:
         url = f"{target.root}/{page}"
         try:
             found = client.get(url, cast_to=object) if body is None else client.post(url, cast_to=object, body=body)

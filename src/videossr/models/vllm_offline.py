@@ -19,7 +19,7 @@ from videossr.clock import Clock
 from videossr.models.ahead import Ahead
 from videossr.models.base import Ask, Decoding, Reply
 from videossr.prompt import checkpoint_config
-from videossr.prompt.chat import END, PAD, START, Chat
+from videossr.prompt.chat import END, PAD, START, Chat, set_thinking
 from videossr.question import Clip, Question
 from videossr.questions import Questions
 from videossr.sample import JSON
@@ -41,6 +41,9 @@ class VllmSettings:
     memory: Annotated[float, Field(gt=0, le=1, description="part of each GPU's memory that may be taken")] = 0.9
     length: Annotated[int | None, Field(ge=1, description="tokens of prompt and answer; none: as the model has")] = None
     dtype: Annotated[Literal["auto", "bfloat16", "float16", "float32"], Field(description="of weights")] = "auto"
+    thinking: Annotated[
+        bool | None, Field(description="what the chat template is told of enable_thinking; by default nothing")
+    ] = None
     threads: Annotated[int, Field(ge=1, le=256, description="that render frames ahead of the model")] = 4
     ahead_mb: Annotated[int, Field(ge=1, description="MiB that frames made ready may take")] = 4096
 
@@ -71,6 +74,8 @@ class VllmOffline:
         folder = Path(target)
         config = checkpoint_config(folder)
         tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
+        if settings.thinking is not None:
+            set_thinking(tokenizer, settings.thinking)
         self._chat = Chat(config, tokenizer)
         self._shown = placeholder(transformers.__version__)
         self._settings = settings

@@ -86,7 +86,7 @@ def hidden_change(original: Look, altered: Look, limits: Limits) -> Reject | Non
     """None when a border between `original` and `altered` would stand out at every slot, else what came nearest to it.
 
     A slot must differ from what it would show, and both directions are looked at: from an original frame to the next
-    one altered, and back. What the video does anyway is the median of its own jumps.
+    one altered, and back. What the video does anyway is the median of its own jumps, see `_usual`.
     """
     results = []
     for cue, jump, least, x, y in (
@@ -95,7 +95,7 @@ def hidden_change(original: Look, altered: Look, limits: Limits) -> Reject | Non
         ("texture", _octaves, limits.texture, original.textures, altered.textures),
     ):
         borders = float(min(jump(x[:-1], y[1:]).min(), jump(y[:-1], x[1:]).min()))
-        drowned = max(least, limits.contrast * float(np.median(jump(x[:-1], x[1:]))))
+        drowned = max(least, limits.contrast * _usual(jump(x[:-1], x[1:])))
         measured = ((borders, drowned), (float(jump(x, y).min()), least))
         missed = [(value / threshold, value, threshold) for value, threshold in measured if value < threshold]
         if not missed:
@@ -103,6 +103,16 @@ def hidden_change(original: Look, altered: Look, limits: Limits) -> Reject | Non
         share, value, threshold = min(missed)
         results.append((share, Reject(f"hidden_{cue}", value, threshold)))
     return max(results, key=lambda result: result[0])[1]
+
+
+def _usual(jumps: Floats) -> float:
+    """Return the median of the jumps between pictures that differ; 0 where none do.
+
+    A held picture fills several slots. Were its jumps of nothing counted, a video that stands still half the time would
+    seem calm, though it moves in leaps.
+    """
+    leaps = jumps[jumps > 0]
+    return float(np.median(leaps)) if leaps.size else 0.0
 
 
 def _distance(a: Floats, b: Floats) -> Floats:
@@ -128,6 +138,6 @@ def no_course(pictures: Floats, step: int, limits: Limits) -> Reject | None:
 
     Against it: a show of unrelated pictures, which has neither an order that could be wrong nor a speed.
     """
-    near, far = (float(np.median(motion_jump(pictures[:-lag], pictures[lag:]))) for lag in (step, 3 * step))
+    near, far = (_usual(motion_jump(pictures[:-lag], pictures[lag:])) for lag in (step, 3 * step))
     value = far / near if near else 0.0
     return Reject("no_course", value, limits.course) if value < limits.course else None

@@ -76,6 +76,20 @@ class Chat:
         return ids, np.where(ids == self.pad, VIDEO_KIND, TEXT_KIND)
 
 
+def set_thinking(tokenizer: Any, think: bool) -> None:
+    """Fix what a tokenizer's chat template reads as `enable_thinking`.
+
+    Raises ValueError where the template does not read it: such a checkpoint always thinks, or never.
+    """
+    template = tokenizer.chat_template
+    if not isinstance(template, str) or "enable_thinking" not in template:
+        raise ValueError(
+            f"thinking={str(think).lower()}: the checkpoint's chat template does not read enable_thinking, so thinking "
+            "cannot be switched; a checkpoint that always thinks has an Instruct one beside it"
+        )
+    tokenizer.chat_template = f"{{%- set enable_thinking = {str(think).lower()} -%}}{template}"
+
+
 def turns(question: Question) -> list[dict[str, Any]]:
     """A question as a conversation: a system turn if it has one, then texts and clips in their order."""
     content: list[dict[str, str]] = []

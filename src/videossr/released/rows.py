@@ -121,7 +121,9 @@ class _Parquet(Sequence[Any]):
 
 def _files_of(path: Place) -> list[Place]:
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
+        # Some file systems say the same of what cannot be reached, such as the Hub where HF_HUB_OFFLINE is set.
+        told = "does not exist" if is_local(path) else "does not exist, or cannot be reached (is HF_HUB_OFFLINE set?)"
+        raise FileNotFoundError(f"{path} {told}")
     if not path.is_dir():
         if path.suffix not in SUFFIXES:
             raise ValueError(f"{path}: rows are read from {', '.join(SUFFIXES)} files, or from a folder of them")

@@ -52,9 +52,14 @@ class Answers:
         self._resampler = Resampler(predictions)
 
     @property
+    def counted(self) -> list[Answer]:
+        """All of them; none where not one question was answered, for then there is nothing to count."""
+        return self.every if any(answer.prediction.texts for answer in self.every) else []
+
+    @property
     def known(self) -> list[Answer]:
-        """Those whose gold answer is known: a question that could not even be read has none."""
-        return [answer for answer in self.every if answer.prediction.answer]
+        """Those of `counted` whose gold answer is known: a question that could not even be read has none."""
+        return [answer for answer in self.counted if answer.prediction.answer]
 
     def means(self, tables: Sequence[Mapping[int, float]]) -> list[Estimate | None]:
         """The mean of each: a value for some questions, by their index; with the interval that scores have."""
@@ -99,7 +104,7 @@ def spans(answers: Answers) -> Spans:
     histogram = [0] * (BINS + 2)
     offsets: list[dict[int, float]] = [{} for _ in range(5)]
     beyond = 0
-    for answer in answers.every:
+    for answer in answers.counted:
         prediction = answer.prediction
         gold = parse_interval(prediction.answer)
         found = [span for text in answer.texts if (span := parse_interval(text))]
@@ -199,7 +204,7 @@ class Displacement:
 def displacement(answers: Answers) -> Displacement:
     """Of a jigsaw column, whose matrix has the size of its longest order."""
     asked = answers.known
-    n = max((len(answer.prediction.answer.strip()) for answer in asked), default=0)
+    n = max((len(answer.prediction.answer.strip()) for answer in answers.every), default=0)
     matrix, steps, none = np.zeros((n, n), int), np.zeros(max(0, 2 * n - 1), int), 0
     for gold_order, text in ((answer.prediction.answer.strip(), text) for answer in asked for text in answer.texts):
         gold = [int(digit) for digit in gold_order]
@@ -226,7 +231,7 @@ class Knob:
     Attributes:
         name: of the knob.
         bins: what each group of questions is called.
-        scores: for each run, for each group: the mean of the column's metric, None where nothing was asked.
+        scores: for each run, for each group: the mean of the column's metric, None where nothing was answered.
         counts: for each run, for each group: the number of answers.
     """
 
@@ -243,18 +248,25 @@ def knobs(runs: Sequence[Answers]) -> list[Knob]:
 
 
 def _knob(name: str, runs: Sequence[Answers]) -> Knob | None:
-    having = [[answer for answer in run.every if name in answer.prediction.difficulty] for run in runs]
+    having = [[answer for answer in run.counted if name in answer.prediction.difficulty] for run in runs]
     values = {answer.prediction.id: answer.prediction.difficulty[name] for answers in having for answer in answers}
     grouping = _grouping(list(values.values()))
     if grouping is None:
         return None
     bins, group = grouping
-    groups: list[list[dict[int, float]]] = [[{} for _ in bins] for _ in runs]
+    groups: list[list[list[Answer]]] = [[[] for _ in bins] for _ in runs]
     for row, answers in zip(groups, having, strict=True):
         for answer in answers:
-            row[group(answer.prediction.difficulty[name])][answer.prediction.index] = answer.mark.score
-    scores = tuple(tuple(run.means(row)) for run, row in zip(runs, groups, strict=True))
+            row[group(answer.prediction.difficulty[name])].append(answer)
+    scores = tuple(tuple(run.means([_marks(each) for each in row])) for run, row in zip(runs, groups, strict=True))
     return Knob(name, bins, scores, tuple(tuple(map(len, row)) for row in groups))
+
+
+def _marks(answers: Sequence[Answer]) -> dict[int, float]:
+    """What each is worth, by the question's index; nothing where not one of them was answered."""
+    if not any(answer.prediction.texts for answer in answers):
+        return {}
+    return {answer.prediction.index: answer.mark.score for answer in answers}
 
 
 def _grouping(values: Sequence[float | str]) -> tuple[tuple[str, ...], Callable[[float | str], int]] | None:

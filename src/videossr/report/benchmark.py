@@ -49,6 +49,7 @@ class _Part:
     benchmark: Benchmark
     marks: tuple[plots.Mark, ...]
     facts: tuple[Mapping[str, str], ...]
+    outcomes: tuple[str, ...]
     charts: Mapping[str, tuple[tuple[str, Markup], ...]]
     guesses: tuple[str, ...]
     columns: tuple[_Column, ...]
@@ -112,6 +113,7 @@ def _part(
         benchmark=benchmark,
         marks=tuple(plots.Mark(each.name, at) for at, each in enumerate(benchmark.runs)),
         facts=tuple(_facts(each) for each in benchmark.runs),
+        outcomes=tuple(plain(each.asked.outcomes.line(), 600) for each in benchmark.runs),
         charts=_charts(benchmark),
         guesses=tuple(row.name for row in benchmark.rows if row.kind == "guess"),
         columns=tuple(_column(benchmark, column) for column in benchmark.columns),
@@ -132,7 +134,6 @@ def _facts(scored: Scored) -> dict[str, str]:
         + (f", {decoding.n} answers a question" if decoding.n > 1 else ""),
         "asked": f"{len(scored.run.predictions):,} of {config.size:,} questions",
         "coverage": f"{scored.asked.coverage:.1%} of the benchmark has a text",
-        "not of the asked form": f"{scored.asked.unparsed:.1%} of the texts",
         "videos": f"{scored.asked.videos:,}, on which the intervals rest",
     }
     if manifest:
@@ -162,7 +163,8 @@ def _charts(benchmark: Benchmark) -> dict[str, tuple[tuple[str, Markup], ...]]:
                 [figure.value if (figure := row.cell("column", column).asked) else None for column in columns]
                 for row in guesses
             ]
-            drawn.append((task, plots.columns_chart(names, runs, chance, f"Scores of the columns of {plain(task)}")))
+            label = f"Scores of the columns of {plain(task)}, of what was {denominator}"
+            drawn.append((task, plots.columns_chart(names, runs, chance, label)))
         charts[denominator] = tuple(drawn)
     return charts
 

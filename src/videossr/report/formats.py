@@ -20,7 +20,11 @@ FIELDS = (
     *("benchmark", "row", "kind", "note", "level", "name", "task", "metric", "denominator"),
     *("value", "low", "high", "asked", "answered", "parsed"),
 )
-"""Columns of the CSV; a line is one figure, as a share of 1."""
+"""Columns of the CSV; a line is one figure, as a share of 1. It is empty for a column of which nothing was answered."""
+
+
+NOTHING = "–"  # noqa: RUF001
+"""Stands where there is no figure."""
 
 
 def markdown(benchmarks: Sequence[Benchmark]) -> str:
@@ -42,10 +46,11 @@ def _tables(benchmark: Benchmark) -> str:
         *_table_of_runs(benchmark),
         "",
     ]
-    notes = [f"- {cell_of(row.name)}: {cell_of(row.note)}" for row in benchmark.rows if row.kind == "run" and row.note]
+    notes = [f"- {cell_of(each.name)}: {cell_of(each.asked.outcomes.line())}" for each in benchmark.runs]
+    notes += [f"- {cell_of(row.name)}: {cell_of(row.note)}" for row in benchmark.rows if row.kind == "run" and row.note]
     if any(row.kind == "published" for row in benchmark.rows):
         notes.append(f"- † {PUBLISHED}")
-    return "\n".join([*lines, *notes, ""] if notes else lines)
+    return "\n".join([*lines, *notes, ""])
 
 
 def _table(heads: Sequence[str], rows: Sequence[Row], figures: Sequence[tuple[str, str]]) -> list[str]:
@@ -61,7 +66,9 @@ def _table_of_runs(benchmark: Benchmark) -> list[str]:
     lines = [row_of(heads), row_of([":--", *["--:"] * 4])]
     for each in benchmark.runs:
         board = each.asked
-        figures = [f"{board.coverage:.1%}", f"{board.unparsed:.1%}", _figure(each.answered.overall)]
+        unparsed = f"{board.unparsed:.1%}" if board.unparsed is not None else NOTHING
+        coverage = f"{board.coverage:.1%}" if board.coverage else NOTHING
+        figures = [coverage, unparsed, _figure(each.answered.overall)]
         lines.append(row_of([cell_of(each.name), f"{len(each.run.predictions):,}", *figures]))
     return lines
 
@@ -69,7 +76,7 @@ def _table_of_runs(benchmark: Benchmark) -> list[str]:
 def _figure(figure: Estimate | None) -> str:
     """A figure in percent with its interval, where it has one."""
     if figure is None:
-        return "–"  # noqa: RUF001
+        return NOTHING
     value, low, high = map(percent, (figure.value, figure.low, figure.high))
     return value if figure.low == figure.high else f"{value} [{low}, {high}]"
 
@@ -103,13 +110,14 @@ def _figures(benchmark: Benchmark, row: Row) -> list[dict[str, object]]:
     for level, name in benchmark.figures:
         cell = row.cell(level, name)
         for denominator, figure in (("asked", cell.asked), ("answered", cell.answered)):
-            if figure is None:
-                continue
             column = name if level == "column" else ""
+            if figure is None and (denominator == "answered" or column not in counts):
+                continue  # a column that was asked keeps its line, whose counts say that nothing was answered
             known = (
                 *(benchmark.hash, row.name, row.kind, row.note, level, plain(name)),
                 *(benchmark.task_of.get(column, ""), benchmark.metrics.get(column, ""), denominator),
-                *(figure.value, figure.low, figure.high, *counts.get(column, ("", "", ""))),
+                *((figure.value, figure.low, figure.high) if figure else ("", "", "")),
+                *counts.get(column, ("", "", "")),
             )
             lines.append(dict(zip(FIELDS, known, strict=True)))
     return lines

@@ -83,6 +83,8 @@ class Scored:
             parts.append(f"unfinished: {len(self.run.predictions):,} of {limit or size:,} asked")
         elif limit is not None and limit < size:
             parts.append(f"asked {len(self.run.predictions):,} of {size:,}")
+        if self.asked.overall is None:
+            parts.append("no question was answered: no score")
         if self.run.config.decoding.n > 1:
             parts.append(f"mean of {self.run.config.decoding.n} answers")
         return "; ".join(parts)

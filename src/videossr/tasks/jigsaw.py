@@ -32,7 +32,10 @@ class JigsawKnobs:
         float,
         Field(ge=0, le=100, description="least difference of two pieces' mean pictures, CIE76 of the busiest tenth"),
     ] = 4.0
-    gates: Annotated[bool, Field(description="whether pieces must differ in a video that is used")] = True
+    motion: Annotated[
+        float, Field(ge=0, le=100, description="least motion within a piece, CIE76 of the busiest tenth")
+    ] = 2.0
+    gates: Annotated[bool, Field(description="whether pieces must differ and move in a video that is used")] = True
     identity: Annotated[bool, Field(description="whether the true order may be shown too")] = False
 
     @model_validator(mode="after")
@@ -61,7 +64,10 @@ class Jigsaw:
         return knobs.frames, 1
 
     def admits(self, video: Video, knobs: JigsawKnobs) -> Reject | None:
-        """Reasons: uneven_clock (ms), with `gates` pieces_alike (CIE76)."""
+        """Reasons: uneven_clock (ms), with `gates` pieces_alike and still_piece (CIE76).
+
+        A piece that stands still throughout has neither a direction nor ends that would fit those of its neighbors.
+        """
         shown = video.thin(knobs.frames)
         uneven = shown.clock.cut(0, knobs.frames - 1).unevenness  # without the last slot, which no step follows
         if uneven > 1:  # all pieces carry one clock, which must be true of each
@@ -69,9 +75,12 @@ class Jigsaw:
         if not knobs.gates:
             return None
         pictures = shown.look.pictures
-        means = [pictures[start : start + knobs.piece_frames].mean(axis=0) for start in _starts(knobs)]
-        value = min(float(motion_jump(a, b)) for a, b in combinations(means, 2))
-        return Reject("pieces_alike", value, knobs.difference) if value < knobs.difference else None
+        pieces = [pictures[start : start + knobs.piece_frames] for start in _starts(knobs)]
+        value = min(float(motion_jump(a, b)) for a, b in combinations([piece.mean(axis=0) for piece in pieces], 2))
+        if value < knobs.difference:
+            return Reject("pieces_alike", value, knobs.difference)
+        value = min(float(motion_jump(piece[:1], piece[1:]).max()) for piece in pieces)
+        return Reject("still_piece", value, knobs.motion) if value < knobs.motion else None
 
     def draw(
         self, video: Video, column: str, knobs: JigsawKnobs, rng: np.random.Generator, donors: Donors

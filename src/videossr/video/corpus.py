@@ -160,7 +160,9 @@ class Corpus:
     def frames(
         self, key: VideoKey, indices: Sequence[int] | None = None, size: tuple[int, int] | None = None
     ) -> Frames:
-        """Frames (len(indices), H, W, 3) of one video, all of them by default; only those asked for are decoded.
+        """Frames (len(indices), H, W, 3) of one video, all of them by default.
+
+        Only those asked for are held and decoded, whatever the length of the video.
 
         H and W are those of the pack; with `size`, what `videossr.video.jpeg.reduced` makes of the two.
 
@@ -171,10 +173,9 @@ class Corpus:
         for index in wanted:
             if not 0 <= index < len(entry.frame_bytes):
                 raise IndexError(f"video {entry.path} has frames 0..{len(entry.frame_bytes) - 1}, not {index}")
-        starts = [0, *accumulate(entry.frame_bytes)]
-        data = self.pack(shard_of(key.content)).jpegs(entry)
+        jpegs = self.pack(shard_of(key.content)).jpegs(entry, wanted)
         try:
-            return jpeg.decode([data[starts[index] : starts[index + 1]] for index in wanted], entry.size, size)
+            return jpeg.decode(jpegs, entry.size, size)
         except jpeg.JPEGError as error:
             raise CorpusError(
                 f"{pack_file(self.path, shard_of(key.content))}: frame {wanted[error.number]} of {entry.path} is "
@@ -183,7 +184,8 @@ class Corpus:
 
     def verify(self, key: VideoKey) -> None:
         """Hash the JPEGs of a video. Raises CorpusError when they are not those that were indexed."""
-        self.pack(shard_of(key.content)).jpegs(self.entry(key))
+        for _ in self.pack(shard_of(key.content)).pieces(self.entry(key)):
+            pass
 
 
 def _no_corpus(path: Place) -> str:

@@ -9,7 +9,7 @@ they are shown and which of them are sound. All in one thread. Exercised by `vid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
@@ -55,7 +55,7 @@ class Decoded:
 
 def decode(path: Place, plan: Plan) -> Decoded:
     """Decode, resize and turn the frames that `plan` wants. Raises RejectedError, or OSError for a remote file."""
-    shrink = Shrink(plan.max_pixels)
+    shrink = Shrink(plan.max_pixels, plan.hdr)
     facts, timeline, choice, pictures = pick(path, plan, shrink)
     position = {frame: k for k, frame in enumerate(dict.fromkeys(choice.frames))}
     return Decoded(facts, timeline, choice, np.stack([pictures[position[frame]] for frame in choice.frames]))
@@ -66,35 +66,55 @@ def planned(path: Place, plan: Plan) -> Clock:
 
     What `pick` gives is this clock unless the container breaks its promise. Raises as `pick` does.
     """
-    with _quiet() as log, reachable(path) as source:
+    with quiet() as log, reachable(path) as source:
         with open_video(source) as (container, stream):
             promise = promise_of(container, stream)
         timeline = promise.timeline if promise is not None else survey_of(source, log).timeline
         return choose(timeline, plan, promise.costs if promise is not None else None).clock
 
 
-def pick(path: Place, plan: Plan, use: Callable[[Facts, VideoFrame], T]) -> Picked[T]:
+def pick(
+    path: Place,
+    plan: Plan,
+    use: Callable[[Facts, VideoFrame], T],
+    begin: Callable[[Choice], None] = lambda _: None,
+) -> Picked[T]:
     """Decode the frames that `plan` wants and pass each different one, in order, to `use`.
 
-    Only what `use` returns is kept. Raises RejectedError, or OSError where a remote file cannot be reached.
+    Only what `use` returns is kept: no two frames are in memory at once but for those that the decoder itself holds.
+
+    Args:
+        path: of the video.
+        plan: which frames are wanted.
+        use: what is made of each frame.
+        begin: called with the choice of frames before the first of them is decoded. It is called again where a decode
+            turns out not to be what the container says, and begins anew: forget what `use` was given until then.
+
+    Raises:
+        RejectedError: the video cannot be used.
+        OSError: a remote file cannot be reached.
     """
-    with _quiet() as log, reachable(path) as source:
+    with quiet() as log, reachable(path) as source:
         outline = outline_of(source) if plan.kind == "snap" and isinstance(source, Remote) else None
         if outline is not None:
             choice = choose(outline.timeline, plan, outline.costs)
             if outline.all_starts(choice):
+                begin(choice)
                 with open_video(source) as (container, stream), suppress(PromiseBrokenError):
-                    return _by_groups(container, stream, log, outline, choice, use)
+                    return _by_groups(source, container, stream, log, outline, choice, use)
         with open_video(source) as (container, stream):
             promise = promise_of(container, stream)
             if promise is not None and promise.packets is not None:
                 choice = choose(promise.timeline, plan, promise.costs)
+                begin(choice)
                 with suppress(PromiseBrokenError):
-                    return _by_groups(container, stream, log, promise, choice, use)
+                    return _by_groups(source, container, stream, log, promise, choice, use)
         if promise is not None:
-            choice = choose(promise.timeline, plan)
+            timeline = promise.timeline
+            choice = choose(timeline, plan)
+            begin(choice)
             with suppress(PromiseBrokenError):
-                return _from_start(source, log, promise.timeline, choice, use, strict=True)
+                return _from_start(source, log, timeline, timeline.times, choice, use, strict=True)
         survey = survey_of(source, log)
         choice = choose(survey.timeline, plan)
         unsound = survey.unsound(choice)
@@ -102,8 +122,9 @@ def pick(path: Place, plan: Plan, use: Callable[[Facts, VideoFrame], T]) -> Pick
             raise RejectedError(
                 "damaged", f"{unsound} of {len(choice.frames)} slots fall on damage", unsound, threshold=0
             )
+        begin(choice)
         try:
-            return _from_start(source, log, survey.timeline, choice, use, strict=False)
+            return _from_start(source, log, survey.timeline, survey.marks, choice, use, strict=False)
         except PromiseBrokenError as error:
             raise RejectedError("damaged", "two decodes of the file do not agree", 1, threshold=0) from error
 
@@ -111,8 +132,14 @@ def pick(path: Place, plan: Plan, use: Callable[[Facts, VideoFrame], T]) -> Pick
 class _Kept(Generic[T]):
     """What is kept of the wanted frames, and the facts that the first of them gives."""
 
-    def __init__(self, container: InputContainer, stream: VideoStream, use: Callable[[Facts, VideoFrame], T]) -> None:
-        self._container, self._stream, self._use = container, stream, use
+    def __init__(
+        self,
+        source: Source,
+        container: InputContainer,
+        stream: VideoStream,
+        use: Callable[[Facts, VideoFrame], T],
+    ) -> None:
+        self._source, self._container, self._stream, self._use = source, container, stream, use
         self._facts: Facts | None = None
         self.results: list[T] = []
 
@@ -124,7 +151,7 @@ class _Kept(Generic[T]):
     def add(self, frame: VideoFrame) -> None:
         """Raises RejectedError ``unsupported``."""
         if self._facts is None:
-            self._facts = facts_of(self._container, self._stream, frame)
+            self._facts = facts_of(self._source, self._container, self._stream, frame)
         facts = self._facts
         if (frame.width, frame.height) != (facts.width, facts.height):
             raise RejectedError(
@@ -135,6 +162,7 @@ class _Kept(Generic[T]):
 
 
 def _by_groups(
+    source: Source,
     container: InputContainer,
     stream: VideoStream,
     log: Log,
@@ -144,7 +172,7 @@ def _by_groups(
 ) -> Picked[T]:
     """Decode no more than the wanted frames need."""
     assert promise.packets is not None
-    kept = _Kept(container, stream, use)
+    kept = _Kept(source, container, stream, use)
     numbers = [promise.numbers[frame] for frame in dict.fromkeys(choice.frames)]
     for frame in frames_by_groups(container, stream, promise.packets, numbers, log):
         kept.add(frame)
@@ -155,18 +183,22 @@ def _from_start(
     source: Source,
     log: Log,
     timeline: Timeline,
+    marks: Sequence[int],
     choice: Choice,
     use: Callable[[Facts, VideoFrame], T],
     *,
     strict: bool,
 ) -> Picked[T]:
-    """Decode up to the last wanted frame. When `strict`, any complaint of the decoder on the way breaks the promise."""
+    """Decode up to the last wanted frame; `marks` are the times that the decoder must give the frames.
+
+    When `strict`, any complaint of the decoder on the way breaks the promise.
+    """
     wanted = set(choice.frames)
     with open_video(source) as (container, stream):
         trail = Trail()
-        kept = _Kept(container, stream, use)
+        kept = _Kept(source, container, stream, use)
         frames = on_screen(decoded(container, stream, trail, log))
-        for index, (now, (_, frame)) in enumerate(zip(timeline.times, frames, strict=False)):
+        for index, (now, (_, frame)) in enumerate(zip(marks, frames, strict=False)):
             if frame.pts != now or (strict and trail.harmed):
                 raise PromiseBrokenError
             if index in wanted:
@@ -177,7 +209,7 @@ def _from_start(
 
 
 @contextmanager
-def _quiet() -> Iterator[Log]:
+def quiet() -> Iterator[Log]:
     """Collect ffmpeg's error messages of this thread; nothing reaches the terminal."""
     level, skip = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)

@@ -1,4 +1,4 @@
-"""Decode every video of a folder once, into a corpus of frame packs. Exercised by `videossr index DIR --out CORPUS`.
+"""Decode every video once, into a corpus of frame packs. Exercised by `videossr index DIR --out CORPUS`.
 
 Workers hash and decode; this process alone writes. What they return is kept in the workshop, and as soon as all videos
 of a pack are there, the pack is written whole. So a run can be killed at any moment and goes on where it stopped, new
@@ -11,18 +11,22 @@ import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from itertools import count
+from pathlib import Path
 from typing import Any
 
-from videossr.store import Place, is_local, workshop
+from upath import UPath
+
+from videossr.store import Place, is_local, place, workshop
 from videossr.video.jpeg import CHROMA, QUALITY, Chroma
 from videossr.video.making import claim, complete, is_known, open_up, versions, versions_of
 from videossr.video.pack import FORMAT, Rejection
 from videossr.video.packing import Packing
 from videossr.video.plan import Plan
-from videossr.video.scan import File, find
+from videossr.video.scan import Input, find
 from videossr.video.shop import Shop
-from videossr.video.stage import Stager
+from videossr.video.stage import Piece, Stager
 from videossr.workers import Died, Runner, start
 
 
@@ -31,7 +35,7 @@ class Outcome:
     """What became of one file, for progress reports.
 
     Attributes:
-        path: relative to the source folder; empty while files are hashed.
+        path: under which the corpus knows it; empty while files are hashed.
         rejected: why it is not in the corpus; None when it is.
         phase: "hashes" or "videos".
         done, total: how many files are through this phase, and how many there are.
@@ -50,7 +54,7 @@ class Summary:
 
     Attributes:
         videos: in the corpus now.
-        gone: how many of them have no file in the source any more.
+        gone: how many of them are not among the sources, or not any more.
         decoded: how many files this run has decoded, rejected ones included.
         rejected: reason -> how many files.
         hash: of the corpus.
@@ -64,10 +68,11 @@ class Summary:
 
 
 def index(
-    source: Place,
-    out: Place,
+    source: str | Place | Sequence[str | Place],
+    out: str | Place,
     plan: Plan | None = None,
     *,
+    image_fps: float | Fraction | None = None,
     quality: int = QUALITY,
     chroma: Chroma = CHROMA,
     workers: int = 1,
@@ -75,15 +80,17 @@ def index(
     source_id: str | None = None,
     progress: Callable[[Outcome], None] = lambda _: None,
 ) -> Summary:
-    """Make or complete the corpus `out` from all videos under `source`. Nothing is written anywhere else.
+    """Make or complete the corpus `out` from all videos of `source`. Nothing is written anywhere else.
 
     A complete corpus of the same configuration and the same files is left alone; of new files only those are decoded.
     Videos whose file is gone stay in the corpus.
 
     Args:
-        source: searched through all its folders; hidden files are recorded but not read.
+        source: a folder, a file, or several of them, local or remote. Folders are searched through all their folders;
+            hidden files are recorded but not read. A folder that holds images and no video files is one video.
         out: the corpus; new, or made by this function with the same configuration.
         plan: which frames are kept; the default plan when None.
+        image_fps: frames a second of folders of images, which are rejected where it is None.
         quality: of the JPEGs, 1..100.
         chroma: sampling of the JPEGs, "444", "422" or "420".
         workers: processes, one video each. They are spawned: a script that calls this needs a ``__main__`` guard.
@@ -92,19 +99,20 @@ def index(
         progress: called for each file when it is hashed, and again when it is finished.
 
     Raises:
-        FileNotFoundError: there is no folder `source`, or no video in it.
+        FileNotFoundError: a folder or file of `source` is not there, or none has a video.
         CorpusError: `out` holds something else, or a corpus of another configuration.
         OSError: the disk is full, or a remote place cannot be reached; the same call goes on.
-        ValueError: a knob is out of range, or another run is at work on `out`.
+        ValueError: a knob is out of range, another run is at work on `out`, or `source` has folders of images only
+            and no `image_fps`, or an `image_fps` and no folder of images.
     """
+    out = place(out)
     plan = plan or Plan()
     pattern = _pattern(source_id)
     config = _config(plan, quality, chroma, source_id)
-    source = source.absolute() if is_local(source) else source  # the machines of a cluster work elsewhere
-    files, unread = find(source, out)
+    files, unread = find(_places(source), out, _rate(image_fps))
     known = is_known(out, config)
     with start(Stager(plan, quality, chroma), workers, ray) as runner:
-        runner.check([file.place for file in (files[0], files[-1])])
+        runner.check([file.sample for file in (files[0], files[-1])])
         with workshop(out, {"verb": "index", "config": config, "versions": versions()}, ours=known) as folder:
             claim(out, config)
             with Shop(folder) as shop:
@@ -117,6 +125,24 @@ def index(
             manifest = complete(out, asdict(plan), unread, versions_of(out, folder))
             shutil.rmtree(folder)
     return Summary(manifest["videos"], packs.gone, decoded, manifest["rejected"], manifest["hash"])
+
+
+def _places(source: str | Place | Sequence[str | Place]) -> list[Place]:
+    """Raises ValueError where no source is named, or one has no name."""
+    several = [source] if isinstance(source, str | Path | UPath) else source
+    found = [place(one) for one in several]
+    if not found:
+        raise ValueError("no video was named: name files, or folders of videos")
+    return [one.absolute() if is_local(one) else one for one in found]  # the machines of a cluster work elsewhere
+
+
+def _rate(image_fps: float | Fraction | None) -> Fraction | None:
+    """Frames a second, exactly as they are written: 29.97 is 2997/100. Raises ValueError."""
+    if image_fps is None:
+        return None
+    if not 0 < image_fps < float("inf"):
+        raise ValueError(f"image_fps must be above 0, got {image_fps}")
+    return Fraction(str(image_fps))
 
 
 def _pattern(source_id: str | None) -> re.Pattern[str] | None:
@@ -147,10 +173,10 @@ def _config(plan: Plan, quality: int, chroma: Chroma, source_id: str | None) -> 
 def _hash(
     runner: Runner[Stager],
     shop: Shop,
-    files: Sequence[File],
+    files: Sequence[Input],
     unread: list[Rejection],
     progress: Callable[[Outcome], None],
-) -> list[tuple[str, File]]:
+) -> list[tuple[str, Input]]:
     """The content hash of each file, with the file; what cannot be read is added to `unread`."""
     known = shop.hashes(files)
     waiting = [file for file in files if file.path not in known]
@@ -166,9 +192,9 @@ def _hash(
     return [(known[file.path], file) for file in files if file.path in known]
 
 
-def _by_content(contents: Sequence[tuple[str, File]]) -> dict[str, list[File]]:
+def _by_content(contents: Sequence[tuple[str, Input]]) -> dict[str, list[Input]]:
     """For each content its files in the order of the paths; the first one is taken, the others are its copies."""
-    files: dict[str, list[File]] = {}
+    files: dict[str, list[Input]] = {}
     for content, file in contents:
         files.setdefault(content, []).append(file)
     return files
@@ -185,7 +211,10 @@ def _fill(
         progress(Outcome(rejection.path, rejection, "videos", next(done), total))
     packs.write_ready()
     while waiting:
-        for (content, file), result in runner.run(Stager.stage, waiting):
+        for (content, file), result in runner.stream(Stager.stage, waiting):
+            if isinstance(result, Piece):
+                packs.add(content, result)
+                continue
             staged = result
             if isinstance(staged, Died):
                 staged = Rejection(file.path, content, "unreadable", "decoding it killed the process")

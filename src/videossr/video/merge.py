@@ -133,11 +133,11 @@ def _write(corpora: Sequence[Corpus], shard: str, out: Place, dropped: Mapping[s
         rejected[content] = Rejection(path, content, "near_duplicate", detail, share, NEAR_SHARE)
         del holders[content]
 
-    def videos() -> Iterator[tuple[Entry, memoryview]]:
+    def videos() -> Iterator[tuple[Entry, Iterator[memoryview]]]:
         for content in sorted(holders):
             entry = holders[content].find(content)
             assert entry is not None, f"{content} was listed"
-            yield entry, holders[content].jpegs(entry)
+            yield entry, holders[content].pieces(entry)
 
     rows = [rejected[content] for content in sorted(rejected.keys() - holders.keys())]
     if holders or rows:

@@ -16,8 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,12 +31,17 @@ from videossr.video.plan import Reason
 SHARDS = tuple(f"{number:02x}" for number in range(256))
 """Names of the packs of a corpus: a video is in the one that its content hash starts with."""
 
-FORMAT = 2
+FORMAT = 3
 """Of packs, and of the corpus around them."""
 
 _MAGIC = b"VSSRPACK"
 _TAIL = struct.Struct("<Q32s8s")
 """Behind the table: its length, its SHA-256, and what tells that this is a pack."""
+PIECE = 1 << 22
+"""Bytes of a video's JPEGs that are held at once where they are copied or checked."""
+
+Bytes: TypeAlias = bytes | memoryview
+
 _GUESS = 1 << 18
 """Bytes fetched from the end of a remote pack at first, which most tables fit into."""
 
@@ -54,8 +60,9 @@ class Entry:
         path: of the source, relative to the indexed folder, with forward slashes.
         source_id: clips with the same one were cut from the same footage; None where it is not known.
         bytes: size of the source file.
-        container, codec, pix_fmt: ffmpeg's names.
-        source_width, source_height: of the decoded picture in its own pixels, before it is turned.
+        container, codec, pix_fmt, transfer: ffmpeg's names.
+        source_width, source_height: of the decoded picture in its own pixels, before it is cropped and turned.
+        crop: pixels of it that the container hides at the left, top, right and bottom edge, and that were cut off.
         rotation: degrees counter-clockwise by which it was turned; `mirrored` left to right before that.
         pixel_aspect: width over height of a source pixel, as (numerator, denominator).
         duration_ms: from the start of the first frame to the end of the last.
@@ -78,8 +85,10 @@ class Entry:
     container: str
     codec: str
     pix_fmt: str
+    transfer: str
     source_width: int
     source_height: int
+    crop: tuple[int, ...]
     rotation: int
     mirrored: bool
     pixel_aspect: tuple[int, ...]
@@ -129,10 +138,10 @@ class Rejection:
     @property
     def lasts(self) -> bool:
         """Whether the same bytes would be rejected again. Else the next run looks at the file once more."""
-        return self.reason not in ("hidden", "unreadable", "duplicate", "changed")
+        return self.content is not None and self.reason not in ("hidden", "unreadable", "duplicate", "changed")
 
 
-_LISTS = {"pixel_aspect", "time_base", "ticks", "times_ms", "frame_bytes", "fingerprints"}
+_LISTS = {"crop", "pixel_aspect", "time_base", "ticks", "times_ms", "frame_bytes", "fingerprints"}
 _TYPES = {"str": pa.string(), "str | None": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
 
 SCHEMA = pa.schema(
@@ -165,18 +174,27 @@ def rows_hash(rows: Iterable[Mapping[str, Any]]) -> str:
     return digest.hexdigest()
 
 
-def write(path: Place, videos: Iterable[tuple[Entry, bytes | memoryview]], rejected: Sequence[Rejection]) -> None:
-    """Write a pack of videos in the order of their content hash, each with its JPEGs as one piece.
+def write(path: Place, videos: Iterable[tuple[Entry, Iterable[Bytes]]], rejected: Sequence[Rejection]) -> None:
+    """Write a pack of videos in the order of their content hash.
 
-    Raises CorpusError when a piece is not what its entry says; then nothing is written.
+    Args:
+        path: of the pack.
+        videos: what is known of each, and its JPEGs one after the other, in pieces of any size.
+        rejected: what the pack tells of files that it does not have.
+
+    Raises:
+        CorpusError: the JPEGs of a video are not what its entry says; then nothing is written.
     """
     with replacing(path) as partial, partial.open("wb") as file:
         entries, offset = [], 0
-        for entry, jpegs in videos:
-            if hashlib.sha256(jpegs).hexdigest() != entry.pack:
-                raise CorpusError(f"the frames of {entry.path} are damaged on their way into {path}")
+        for entry, pieces in videos:
+            digest = hashlib.sha256()
             entries.append(asdict(entry) | {"offset": offset})
-            offset += file.write(jpegs)
+            for piece in pieces:
+                digest.update(piece)
+                offset += file.write(piece)
+            if digest.hexdigest() != entry.pack:
+                raise CorpusError(f"the frames of {entry.path} are damaged on their way into {path}")
         file.write(bytes(-offset % 64))
         _write_table(file, entries, rejected)
 
@@ -201,6 +219,7 @@ class Pack:
     def __init__(self, path: Place) -> None:
         self.path = path
         self._last: Entry | None = None
+        self._checked: set[str] = set()
         try:
             self._data = self._map(path) if isinstance(path, Path) else None
             self.size: int = len(self._data) if self._data is not None else path.stat().st_size
@@ -294,14 +313,51 @@ class Pack:
             self._last = self[row]
         return self._last
 
-    def jpegs(self, entry: Entry) -> memoryview:
-        """All JPEGs of a video, one after the other. Raises CorpusError when they are not those that were indexed."""
-        data = self.read(entry.offset, entry.offset + sum(entry.frame_bytes))
-        if hashlib.sha256(data).hexdigest() != entry.pack:
+    def pieces(self, entry: Entry) -> Iterator[memoryview]:
+        """All JPEGs of a video, one after the other, in pieces of `PIECE` bytes.
+
+        Raises CorpusError, after the last piece, when they are not those that were indexed.
+        """
+        digest, end = hashlib.sha256(), entry.offset + sum(entry.frame_bytes)
+        for start in range(entry.offset, end, PIECE):
+            piece = self.read(start, min(start + PIECE, end))
+            digest.update(piece)
+            yield piece
+        if digest.hexdigest() != entry.pack:
             raise CorpusError(
                 f"{self.path}: the frames of {entry.path} are damaged; copy the pack again or index into a new folder"
             )
-        return data
+
+    def jpegs(self, entry: Entry, indices: Sequence[int]) -> list[bytes]:
+        """The JPEGs of the frames `indices` of a video; of a long video no others are held.
+
+        Whether all frames of the video are those that were indexed is checked first, of a video of more than `PIECE`
+        bytes only the first time.
+
+        Raises:
+            CorpusError: they are not.
+        """
+        starts = [0, *accumulate(entry.frame_bytes)]
+        if entry.content in self._checked:
+            return self._ranges([(entry.offset + starts[k], entry.offset + starts[k + 1]) for k in indices])
+        found = {index: bytearray() for index in indices}
+        start = 0
+        for piece in self.pieces(entry):
+            stop = start + len(piece)
+            for index in range(bisect.bisect_right(starts, start) - 1, bisect.bisect_left(starts, stop)):
+                if index in found:
+                    found[index] += piece[max(starts[index], start) - start : min(starts[index + 1], stop) - start]
+            start = stop
+        if start > PIECE:
+            self._checked.add(entry.content)
+        return [bytes(found[index]) for index in indices]
+
+    def _ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        if isinstance(self.path, Path):
+            return [bytes(self.read(start, stop)) for start, stop in ranges]
+        starts, stops = [start for start, _ in ranges], [stop for _, stop in ranges]
+        found: list[bytes] = self.path.fs.cat_ranges([self.path.path] * len(ranges), starts, stops, on_error="raise")
+        return found
 
     def _map(self, path: Path) -> mmap.mmap:
         with path.open("rb") as file:

@@ -12,10 +12,10 @@ from dataclasses import replace
 from videossr.store import Place
 from videossr.video import pack
 from videossr.video.corpus import pack_file
-from videossr.video.pack import SHARDS, Entry, Pack, Rejection, shard_of
-from videossr.video.scan import File
+from videossr.video.pack import SHARDS, Bytes, Entry, Pack, Rejection, shard_of
+from videossr.video.scan import Input
 from videossr.video.shop import Shop
-from videossr.video.stage import Staged
+from videossr.video.stage import Piece
 
 
 def packs_of(out: Place) -> set[str]:
@@ -36,13 +36,13 @@ class Packing:
     """
 
     def __init__(
-        self, out: Place, shop: Shop, files: Mapping[str, list[File]], pattern: re.Pattern[str] | None
+        self, out: Place, shop: Shop, files: Mapping[str, list[Input]], pattern: re.Pattern[str] | None
     ) -> None:
         """`files` are those of each content hash: one to take, and its copies; `pattern` finds the source id."""
         self._out = out
         self._shop = shop
         self._pattern = pattern
-        self._files: dict[str, dict[str, list[File]]] = {shard: {} for shard in SHARDS}
+        self._files: dict[str, dict[str, list[Input]]] = {shard: {} for shard in SHARDS}
         for content, same in files.items():
             self._files[shard_of(content)][content] = same
         self._there = packs_of(out)
@@ -62,7 +62,7 @@ class Packing:
         """Whether there is nothing to write."""
         return not self._lacking
 
-    def waiting(self) -> list[tuple[str, File]]:
+    def waiting(self) -> list[tuple[str, Input]]:
         """What is to be decoded: pack by pack, that of the largest file first, and in each the largest file first.
 
         So packs are finished one after the other, and no long video is left for the end.
@@ -84,7 +84,11 @@ class Packing:
             for copy in same[1:]
         ]
 
-    def keep(self, content: str, staged: Staged | Rejection) -> None:
+    def add(self, content: str, piece: Piece) -> None:
+        """Take JPEGs that a worker has sent."""
+        self._shop.add(content, piece)
+
+    def keep(self, content: str, staged: Entry | Rejection) -> None:
         """Take what a worker returned. For a file that changed its copy is waiting then, if it has one."""
         shard = shard_of(content)
         own = self._files[shard]
@@ -110,12 +114,12 @@ class Packing:
         for content in new:
             staged = self._shop.read(content)
             assert staged is not None, f"{content} was kept"
-            rows[content] = staged if isinstance(staged, Rejection) else staged.entry
+            rows[content] = staged
         named = [self._named(rows[content]) for content in sorted(rows, key=str)]
         if named:
             old = Pack(pack_file(self._out, shard)) if shard in self._there else None
             entries = (row for row in named if isinstance(row, Entry))
-            videos = ((entry, self._jpegs(entry, old if entry.content not in new else None)) for entry in entries)
+            videos = ((entry, self._pieces(entry, old if entry.content not in new else None)) for entry in entries)
             pack.write(pack_file(self._out, shard), videos, [row for row in named if isinstance(row, Rejection)])
             self._there.add(shard)
         self._shop.drop(new)
@@ -138,9 +142,5 @@ class Packing:
         match = self._pattern.search(path) if self._pattern else None
         return replace(row, path=path, source_id=match[1] if match else None)
 
-    def _jpegs(self, entry: Entry, old: Pack | None) -> bytes | memoryview:
-        if old is not None:
-            return old.jpegs(entry)
-        staged = self._shop.read(entry.content)
-        assert isinstance(staged, Staged)
-        return staged.jpegs
+    def _pieces(self, entry: Entry, old: Pack | None) -> Iterator[Bytes]:
+        return self._shop.pieces(entry.content) if old is None else old.pieces(entry)

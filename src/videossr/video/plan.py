@@ -28,11 +28,16 @@ Reason: TypeAlias = Literal[
     "no_frames",
     "no_times",
     "too_short",
+    "still",
+    "hdr",
     "damaged",
     "duplicate",
     "changed",
     "near_duplicate",
 ]
+
+HDRChoice: TypeAlias = Literal["map", "keep", "reject"]
+"""What is done with a video whose transfer is PQ or HLG."""
 
 REASONS: Mapping[Reason, str] = {
     "hidden": "The name of the file, or of a folder on the way to it, starts with a dot.",
@@ -41,14 +46,21 @@ REASONS: Mapping[Reason, str] = {
     "unsupported": "There is no decoder for the codec, the picture is turned by another angle than a multiple of 90 "
     "degrees, or its size changes within the video.",
     "no_frames": "Not one frame could be decoded.",
-    "no_times": "Frames have no presentation times, or their times run backwards.",
-    "too_short": "The plan would show a frame twice, or its slots would lie closer than `min_step`.",
-    "damaged": "A decoder error or a corrupt flag lies between a wanted frame and the key frame that it depends on.",
+    "no_times": "Frames have no presentation times, or their times run backwards; of a folder of images: they are not "
+    "numbered evenly, or how many there are a second was not said.",
+    "too_short": "The slots would lie closer than `min_step`, or far closer than the frames of the video.",
+    "still": "One picture stays for so long that more than `max_held` of the slots would repeat the slot before.",
+    "hdr": "Its transfer is PQ or HLG, and the plan leaves such videos out.",
+    "damaged": "A decoder error or a corrupt flag lies between a wanted frame and the key frame that it depends on. "
+    "Or an image cannot be decoded.",
     "duplicate": "Another file has the same bytes; the first path in sorted order is kept.",
     "near_duplicate": "`corpus merge --drop-near` found that its frames are near to those of a video it had already.",
     "changed": "The file changed or vanished while it was indexed; the next run looks at it again.",
 }
 """Why a video is not in the corpus. The list is closed."""
+
+STILL = Fraction(1)
+"""Seconds that one frame must be on screen for the video to count as still; below that, its frame rate is low."""
 
 
 class RejectedError(Exception):
@@ -86,7 +98,11 @@ class Plan:
             ``snap`` may move into it.
         min_step: seconds between neighbouring slots that the plans ``uniform`` and ``snap`` ask for.
         tolerance: how far the plan ``snap`` may move a slot, as a share of a step.
+        max_held: share of the slots that may show the same frame as the slot before, where the video stands still; of
+            the plans ``uniform`` and ``snap``. At 0 every slot shows another frame. ``fps`` has no such bound.
         max_pixels: height times width of a kept frame, at most.
+        hdr: what is done with videos whose transfer is PQ or HLG: ``map`` them to SDR, ``keep`` their values as they
+            are, or ``reject`` them.
     """
 
     kind: Literal["uniform", "fps", "snap"] = "uniform"
@@ -95,7 +111,9 @@ class Plan:
     margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
     min_step: Annotated[float, Field(ge=0.001, le=3600)] = 0.05
     tolerance: Annotated[float, Field(ge=0, le=0.5)] = 0.5
+    max_held: Annotated[float, Field(ge=0, lt=1)] = 0.75
     max_pixels: Annotated[int, Field(ge=1024)] = 65536
+    hdr: HDRChoice = "map"
 
 
 @plain_dataclass(frozen=True, slots=True)
@@ -130,6 +148,11 @@ class Timeline:
         tick = self.times[0] + math.floor(offset / self.base)
         return max(0, bisect.bisect_right(self.times, tick) - 1)
 
+    def stills(self) -> list[tuple[Fraction, Fraction]]:
+        """Return start and end, in seconds from the start, of each frame that is on screen for `STILL` or longer."""
+        spans = ((self.start(frame), self.start(frame + 1)) for frame in range(len(self.times)))
+        return [(start, end) for start, end in spans if end - start >= STILL]
+
 
 @plain_dataclass(frozen=True, slots=True)
 class Choice:
@@ -151,18 +174,20 @@ class Choice:
 
 
 def choose(timeline: Timeline, plan: Plan, costs: Sequence[int] | None = None) -> Choice:
-    """The slots that `plan` takes from a video. Raises RejectedError ``too_short``.
+    """The slots that `plan` takes from a video. Raises RejectedError ``too_short`` or ``still``.
 
     A slot's time is a whole number of milliseconds after the first slot, and the slot shows the frame that is on
     screen at exactly that time: the clock is true by definition, also for a variable frame rate.
 
-    The plan ``uniform`` never shows a frame twice. The plan ``fps`` may, where a frame stays on screen for longer than
-    a step. Where ``fps`` would give too many slots, they are spread so that the last one shows the last frame.
+    A frame that stays on screen for longer than a step is shown in several slots. The plan ``uniform`` rejects a video
+    where more than `max_held` of the slots would repeat the slot before; the plan ``fps`` takes it as it is. Where
+    ``fps`` would give too many slots, they are spread so that the last one shows the last frame.
 
     The plan ``snap`` takes the slots of ``uniform`` and moves each, by at most `tolerance` of a step, to the frame of
-    least cost that comes on screen there, of equally cheap ones to the nearest. No two slots cross, share a frame or
-    come closer than `min_step`. A slot that moves starts when its frame comes on screen, the others stay where they
-    are. Without `costs`, ``snap`` is ``uniform``: where a file is decoded from its start, no frame is cheaper.
+    least cost that comes on screen there, of equally cheap ones to the nearest. No two slots cross or come closer than
+    `min_step`, and none moves to a frame that another shows. A slot that moves starts when its frame comes on screen,
+    the others stay where they are. Without `costs`, ``snap`` is ``uniform``: where a file is decoded from its start, no
+    frame is cheaper.
 
     Args:
         timeline: of the video.
@@ -188,14 +213,27 @@ def _uniform(timeline: Timeline, plan: Plan) -> Choice:
         )
     choice = _show(timeline, even(plan.frames, span * 1000), margin * timeline.seconds)
     distinct = len(set(choice.frames))
-    if distinct < plan.frames:
-        raise RejectedError(
-            "too_short",
-            f"{plan.frames} slots would show only {distinct} different frames of {len(timeline.times)}",
-            distinct,
-            plan.frames,
-        )
+    held = Fraction(plan.frames - distinct, plan.frames)
+    if held > Fraction(str(plan.max_held)):
+        few = f"{plan.frames} slots would show only {distinct} different frames of {len(timeline.times)}"
+        raise _too_few(timeline, few, f"raise --max-held, now {plan.max_held:g}", float(held), plan.max_held)
     return choice
+
+
+def _too_few(timeline: Timeline, few: str, remedy: str, value: float, threshold: float) -> RejectedError:
+    """Say why the slots find too few frames: the video stands still, where and for how long, or has no more frames."""
+    stills = timeline.stills()
+    if not stills:
+        return RejectedError("too_short", f"{few}: take fewer slots with --frames", value, threshold)
+    start, end = max(stills, key=lambda still: still[1] - still[0])
+    total = sum((end - start for start, end in stills), Fraction(0))
+    return RejectedError(
+        "still",
+        f"{few}: it stands still for {float(total):.1f} of {float(timeline.seconds):.1f} s, longest from "
+        f"{float(start):.1f} s to {float(end):.1f} s; cut that out, or {remedy}",
+        value,
+        threshold,
+    )
 
 
 def _snap(timeline: Timeline, plan: Plan, plain: Choice, costs: Sequence[int]) -> Choice:
@@ -250,7 +288,8 @@ def _fps(timeline: Timeline, plan: Plan) -> Choice:
         last = (timeline.times[-1] - timeline.times[0]) * timeline.base * 1000
         times = [math.ceil(k * last / (plan.frames - 1)) for k in range(plan.frames)]
         if any(after <= now for now, after in pairwise(times)):
-            raise RejectedError("too_short", f"{plan.frames} slots need {float(last):.1f} ms", float(last), plan.frames)
+            few = f"{plan.frames} slots do not fit into the {float(last):.1f} ms until its last frame comes on screen"
+            raise _too_few(timeline, few, "take --plan uniform", float(last), plan.frames)
     end = max(times[-1] + 1, round(timeline.seconds * 1000))
     return _show(timeline, Clock(tuple(times), end), Fraction(0))
 

@@ -24,6 +24,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from videossr.video.bitstream import reader_of
+from videossr.video.crop import Edges, crop_of
 from videossr.video.gop import Cost, Packets, Row, understand
 from videossr.video.nal import START, Look
 from videossr.video.plan import Choice, RejectedError, Timeline
@@ -35,6 +36,26 @@ _TABLED = {"avc1", "hvc1", "vp09", "av01"}
 _TRUSTED = {"mov", "mp4", "matroska", "webm"}
 """Containers whose packets carry true presentation times. AVI, TS, PS and FLV are decoded to learn theirs."""
 
+_TRANSFERS = {
+    1: "bt709",
+    4: "bt470m",
+    5: "bt470bg",
+    6: "smpte170m",
+    7: "smpte240m",
+    8: "linear",
+    9: "log100",
+    10: "log316",
+    11: "iec61966-2-4",
+    12: "bt1361e",
+    13: "iec61966-2-1",
+    14: "bt2020-10",
+    15: "bt2020-12",
+    16: "smpte2084",
+    17: "smpte428",
+    18: "arib-std-b67",
+}
+"""AVColorTransferCharacteristic -> ffmpeg's name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -44,7 +65,9 @@ class Facts:
         container: short name of the format, e.g. ``mov`` or ``matroska``.
         codec: name of the codec, e.g. ``h264``.
         pix_fmt: ffmpeg's name of the decoded pixels, e.g. ``yuv420p10le``.
-        width, height: of the decoded picture, in its own pixels, before it is turned.
+        transfer: ffmpeg's name of the curve from light to values, e.g. ``bt709`` or ``smpte2084``.
+        width, height: of the decoded picture, in its own pixels, before it is cropped and turned.
+        crop: pixels of that picture that are not shown at its left, top, right and bottom edge.
         aspect: width of one of these pixels over its height.
         turn: how often the picture is turned by 90 degrees counter-clockwise, after `mirrored`.
         mirrored: whether the picture is mirrored left to right before it is turned.
@@ -53,8 +76,10 @@ class Facts:
     container: str
     codec: str
     pix_fmt: str
+    transfer: str
     width: int
     height: int
+    crop: Edges
     aspect: Fraction
     turn: int
     mirrored: bool
@@ -67,7 +92,8 @@ class Facts:
     @property
     def display(self) -> tuple[int, int]:
         """(width, height) in square pixels, as a player shows it."""
-        width, height = max(1, round(self.width * self.aspect)), self.height
+        left, top, right, bottom = self.crop
+        width, height = max(1, round((self.width - left - right) * self.aspect)), self.height - top - bottom
         return (height, width) if self.turn % 2 else (width, height)
 
 
@@ -122,16 +148,19 @@ def _plain(error: BaseException) -> str:
     return str(getattr(error, "strerror", None) or type(error).__name__)
 
 
-def facts_of(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> Facts:
+def facts_of(source: Source, container: InputContainer, stream: VideoStream, frame: VideoFrame) -> Facts:
     """The facts, with shape and turn taken from a decoded frame. Raises RejectedError ``unsupported``."""
     turn, mirrored = _orientation(frame)
     aspect = stream.sample_aspect_ratio
+    number = [other.index for other in container.streams.video].index(stream.index)
     return Facts(
         container=container.format.name.split(",")[0],
         codec=stream.codec_context.codec.canonical_name,
         pix_fmt=frame.format.name,
+        transfer=_TRANSFERS.get(frame.color_trc, "unknown"),
         width=frame.width,
         height=frame.height,
+        crop=crop_of(source, container.format.name, stream.id, number, (frame.width, frame.height)),
         aspect=aspect if aspect is not None and aspect > 0 else Fraction(1),
         turn=turn,
         mirrored=mirrored,

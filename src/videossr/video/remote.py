@@ -101,15 +101,15 @@ def reachable(place: Place) -> Iterator[Source]:
             file = stack.enter_context(place.open("rb", cache_type="none"))
             remote = Remote(file, stack.enter_context(tempfile.TemporaryFile()))
         except Exception as error:
-            raise _outage(place, error) from error
+            raise outage(place, error) from error
         try:
             yield remote
         finally:
             if remote.failure is not None:
-                raise _outage(place, remote.failure) from remote.failure
+                raise outage(place, remote.failure) from remote.failure
 
 
-def _outage(place: Place, error: Exception) -> OSError:
+def outage(place: Place, error: Exception) -> OSError:
     """In one kind, whatever the file system raises. Its own text is left out: it may quote an address with a key."""
     known = (FileNotFoundError, PermissionError)
     kind = next((kind for kind in known if isinstance(error, kind)), ConnectionError)

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from videossr.video.pack import Rejection, entry_of
-from videossr.video.scan import File
-from videossr.video.stage import Staged
+from videossr.video.pack import PIECE, Entry, Rejection, entry_of
+from videossr.video.scan import Input
+from videossr.video.stage import Piece
 
 
 class Shop:
@@ -37,7 +37,7 @@ class Shop:
     ) -> None:
         self._journal.close()
 
-    def hashes(self, files: Iterable[File]) -> dict[str, str]:
+    def hashes(self, files: Iterable[Input]) -> dict[str, str]:
         """Path -> content hash of those files that were hashed and have not changed since."""
         hashed: dict[tuple[str, int, str], str] = {}
         for line in self._hashes.read_text("utf-8").splitlines():
@@ -49,29 +49,46 @@ class Shop:
         keys = {file.path: (file.path, file.size, file.stamp) for file in files}
         return {path: hashed[key] for path, key in keys.items() if key in hashed}
 
-    def keep_hash(self, file: File, content: str) -> None:
+    def keep_hash(self, file: Input, content: str) -> None:
         self._journal.write(json.dumps([file.path, file.size, file.stamp, content]) + "\n")
         self._journal.flush()
 
-    def keep(self, content: str, staged: Staged | Rejection) -> None:
-        """One line of JSON, then the JPEGs."""
-        row = asdict(staged if isinstance(staged, Rejection) else staged.entry)
-        jpegs = b"" if isinstance(staged, Rejection) else staged.jpegs
-        (self._parts / content).write_bytes(json.dumps(row).encode() + b"\n" + jpegs)
+    def add(self, content: str, piece: Piece) -> None:
+        """Take some JPEGs of a video that is still being decoded."""
+        with self._jpegs(content).open("wb" if piece.start == 0 else "ab") as file:
+            file.write(piece.data)
 
-    def read(self, content: str) -> Staged | Rejection | None:
+    def keep(self, content: str, staged: Entry | Rejection) -> None:
+        """Take what is known of a video whose JPEGs have all been taken, or why there are none."""
+        if isinstance(staged, Rejection):
+            self._jpegs(content).unlink(missing_ok=True)
+        (self._parts / content).write_text(json.dumps(asdict(staged)), "utf-8")
+
+    def read(self, content: str) -> Entry | Rejection | None:
         """What was kept for this content; None where nothing was, or not all of it is there."""
         try:
-            line, _, jpegs = (self._parts / content).read_bytes().partition(b"\n")
-            row = json.loads(line)
+            row = json.loads((self._parts / content).read_text("utf-8"))
+            if "reason" in row:
+                return Rejection(**row)
+            entry = entry_of(row)
+            digest = hashlib.sha256()
+            for piece in self.pieces(content):
+                digest.update(piece)
         except (FileNotFoundError, ValueError):
             return None
-        if "reason" in row:
-            return Rejection(**row)
-        entry = entry_of(row)
-        return Staged(entry, jpegs) if hashlib.sha256(jpegs).hexdigest() == entry.pack else None
+        return entry if digest.hexdigest() == entry.pack else None
+
+    def pieces(self, content: str) -> Iterator[bytes]:
+        """The JPEGs of a video, one after the other, in pieces of `PIECE` bytes."""
+        with self._jpegs(content).open("rb") as file:
+            while piece := file.read(PIECE):
+                yield piece
 
     def drop(self, contents: Iterable[str]) -> None:
         """Forget what now is in a pack."""
         for content in contents:
             (self._parts / content).unlink(missing_ok=True)
+            self._jpegs(content).unlink(missing_ok=True)
+
+    def _jpegs(self, content: str) -> Path:
+        return self._parts / f"{content}.jpegs"

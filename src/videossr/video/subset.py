@@ -46,7 +46,7 @@ def subset(
         source = corpus.open(shard)
         entries = [_entry(source, content) for content in own]
         if shard not in there or not _holds(pack_file(out, shard), entries):
-            pack.write(pack_file(out, shard), ((entry, source.jpegs(entry)) for entry in entries), [])
+            pack.write(pack_file(out, shard), ((entry, source.pieces(entry)) for entry in entries), [])
         progress(done, len(wanted))
     return complete(out, corpus.plan, [], corpus.manifest["versions"])
 

@@ -6,8 +6,9 @@ Needed wherever the container does not say it, or says what the decoder does not
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TypeAlias
 
 from av.container import InputContainer
@@ -31,6 +32,7 @@ class Trail:
     Attributes:
         keys: numbers of packets at which a decode can start, ascending.
         time: of the packet, in ticks; None where the container has none.
+        dts: when the packet is decoded, in ticks; None where the container does not say.
         hidden: whether an edit list hides its frame.
         harmed: numbers of packets at which the decoder complained or a corrupt flag was set, ascending.
         shown: numbers of packets whose frame came out.
@@ -38,6 +40,7 @@ class Trail:
 
     keys: list[int] = field(default_factory=list)
     time: list[int | None] = field(default_factory=list)
+    dts: list[int | None] = field(default_factory=list)
     hidden: list[bool] = field(default_factory=list)
     harmed: list[int] = field(default_factory=list)
     shown: set[int] = field(default_factory=set)
@@ -47,6 +50,7 @@ class Trail:
         if packet.is_keyframe:
             self.keys.append(number)
         self.time.append(packet.dts if packet.pts is None else packet.pts)
+        self.dts.append(packet.dts)
         self.hidden.append(packet.is_discard)
         return number
 
@@ -60,6 +64,18 @@ class Trail:
         place = bisect.bisect_left(self.keys, number)
         if place < len(self.keys) and self.keys[place] == number:
             del self.keys[place]
+
+    def decode_times(self) -> list[int] | None:
+        """Return when each packet is decoded, if the container tells that and nothing else of its times.
+
+        Then they ascend in decode order. None for any other container. What ffmpeg takes for the time of an AVI's
+        picture is guessed from these, so that the packets' own ones come first.
+        """
+        times = [time for time in self.time if time is not None]
+        if len(times) < len(self.time) or any(after <= now for now, after in pairwise(times)):
+            return None
+        dts = [time for time in self.dts if time is not None]
+        return dts if len(dts) == len(times) and all(now < after for now, after in pairwise(dts)) else times
 
     def sound(self, number: int, *, leading: bool) -> bool:
         """Whether nothing was harmed from the key frame that this packet depends on up to it.
@@ -78,13 +94,17 @@ class Trail:
         start = self._key_before(number)
         return start != number and start not in self.shown and not self.hidden[start]
 
-    def lost(self) -> Iterator[int]:
-        """Times of the packets that gave no frame because of damage."""
-        for number, (time, hidden) in enumerate(zip(self.time, self.hidden, strict=True)):
+    def lost(self, times: Sequence[int | None]) -> Iterator[int]:
+        """Those of the packets' `times` at which damage left no frame.
+
+        Where they ascend in decode order, no picture can be told from a leading one.
+        """
+        unordered = times is not self.time
+        for number, (time, hidden) in enumerate(zip(times, self.hidden, strict=True)):
             if time is None or hidden or number in self.shown:
                 continue
-            start_time = self.time[self._key_before(number)]
-            if not self.sound(number, leading=start_time is not None and time < start_time):
+            start_time = times[self._key_before(number)]
+            if not self.sound(number, leading=unordered or (start_time is not None and time < start_time)):
                 yield time
 
     def _key_before(self, number: int) -> int:
@@ -98,11 +118,13 @@ class Survey:
 
     Attributes:
         timeline: of the frames that came out.
+        marks: for each of them, the time that the decoder gives it.
         sound: for each of them, whether it can be trusted.
         lost: ticks at which a frame would have been shown that damage took away, ascending.
     """
 
     timeline: Timeline
+    marks: tuple[int, ...]
     sound: tuple[bool, ...]
     lost: tuple[int, ...]
 
@@ -119,21 +141,45 @@ class Survey:
 
 
 def survey_of(source: Source, log: Log) -> Survey:
-    """Decode the whole file. Raises RejectedError ``no_frames`` or ``no_times``."""
-    shown: dict[int, int] = {}
+    """Decode the whole file. Raises RejectedError ``no_frames`` or ``no_times``.
+
+    Some containers, AVI above all, tell when a picture is decoded and not when it is shown. With B-frames the two are
+    in different orders: frames then come out with times that run backwards, while those of the packets never do. The
+    k-th frame that is shown takes the k-th of these times.
+    """
+    marks: list[int] = []
+    numbers: list[int] = []
+    durations: list[int] = []
     sound: list[bool] = []
+    backwards: int | None = None
     with open_video(source) as (container, stream):
         trail = Trail()
-        last: int | None = None
         for number, frame in on_screen(decoded(container, stream, trail, log)):
-            if frame.pts is None or (last is not None and frame.pts <= last):
-                raise RejectedError("no_times", f"frame {len(sound)} has time {frame.pts} after {last}")
-            last = frame.pts
-            shown[frame.pts] = frame.duration or 0
+            if frame.pts is None:
+                raise _no_times(marks, None)
+            if backwards is None and marks and frame.pts <= marks[-1]:
+                backwards = len(marks)
+                if trail.decode_times() is None:
+                    raise _no_times(marks, frame.pts)
+            marks.append(frame.pts)
+            numbers.append(number)
+            durations.append(frame.duration or 0)
             sound.append(trail.sound(number, leading=trail.leads(number)))
-        if not shown:
+        if not marks:
             raise RejectedError("no_frames", f"none of {len(trail.time)} packets gave a frame", 0, 1)
-        return Survey(timeline_of(stream, shown), tuple(sound), tuple(sorted(trail.lost())))
+        times, packet_times = marks, trail.time
+        if backwards is not None:
+            dts = trail.decode_times()
+            if dts is None or len(set(numbers)) < len(numbers):
+                raise _no_times(marks[:backwards], marks[backwards])
+            times, packet_times = sorted(dts[number] for number in numbers), list(dts)
+        timeline = timeline_of(stream, dict(zip(times, durations, strict=True)))
+        return Survey(timeline, tuple(marks), tuple(sound), tuple(sorted(trail.lost(packet_times))))
+
+
+def _no_times(before: Sequence[int], time: int | None) -> RejectedError:
+    last = before[-1] if before else None
+    return RejectedError("no_times", f"frame {len(before)} has time {time} after {last}")
 
 
 def decoded(container: InputContainer, stream: VideoStream, trail: Trail, log: Log) -> Iterator[tuple[int, VideoFrame]]:

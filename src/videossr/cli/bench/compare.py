@@ -10,9 +10,10 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from videossr.bench.compare import Comparison, Difference, compare
+from videossr.bench.outcomes import outcomes
 from videossr.bench.runs import read_run
 from videossr.bench.score import percent
-from videossr.cli.bench.tables import FEW_VIDEOS, line
+from videossr.cli.bench.tables import FEW_VIDEOS, line, print_outcomes
 from videossr.cli.console import console, safe
 
 app = App(name="compare", help_epilogue="Example: videossr bench compare demo/runs/chance demo/runs/constant")
@@ -36,13 +37,14 @@ def command(
         shared: Compare the questions that both were asked, and leave out the others.
         as_json: All of it as JSON.
     """
-    base = read_run(first)
-    found = [compare(base, read_run(folder), shared=shared) for folder in (second, *others)]
+    base, *compared = [read_run(folder) for folder in (first, second, *others)]
+    found = [compare(base, run, shared=shared) for run in compared]
     if as_json:
         console.out(json.dumps([asdict(each) for each in found], indent=1))
         return
     for each in found:
         _show(each)
+    print_outcomes([(run.name, outcomes(run)) for run in (base, *compared)])
 
 
 def _show(found: Comparison) -> None:
@@ -65,6 +67,6 @@ def _show(found: Comparison) -> None:
 
 
 def _row(each: Difference) -> list[str]:
-    verdict = "yes" if each.real else "no"
-    scores = (percent(each.first), percent(each.second), line(each.change))
-    return [safe(each.column) or "overall", str(each.questions), *scores, f"{each.p:.2g}", verdict]
+    scores = (percent(score) if score is not None else "-" for score in (each.first, each.second))
+    verdict = ("-", "-") if each.p is None else (f"{each.p:.2g}", "yes" if each.real else "no")
+    return [safe(each.column) or "overall", str(each.questions), *scores, line(each.change), *verdict]

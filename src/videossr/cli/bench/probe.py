@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -12,10 +11,12 @@ from cyclopts.validators import Number
 from rich.table import Table
 
 from videossr.bench import halfway
+from videossr.bench.outcomes import outcomes
 from videossr.bench.probe import NAME, Figures, Probe, Tally, analyse
-from videossr.bench.run import Progress, run
+from videossr.bench.run import STOP_AFTER, Progress, run
 from videossr.bench.runs import Run
 from videossr.bench.score import Estimate
+from videossr.cli.bench.tables import note, print_failures, print_outcomes
 from videossr.cli.console import Bar, console, output_file, safe
 from videossr.config import assignments
 from videossr.models.base import Decoding, model_spec
@@ -48,6 +49,7 @@ def command(
     seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**63))] = 0,
     limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     overrides: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
+    stop_after: Annotated[int, Parameter(validator=Number(gte=0))] = STOP_AFTER,
     success_iou: Annotated[float, Parameter(validator=Number(gt=0, lte=1))] = 0.5,
     recipe: Path | None = None,
     within: Annotated[float, Parameter(validator=Number(gte=0, lt=0.5))] = 0.25,
@@ -73,6 +75,7 @@ def command(
         seed: Of the random draws, where the model takes one.
         limit: Ask this many questions, spread evenly over the columns.
         overrides: A setting of the model and its value, such as `batch=4`. May be repeated.
+        stop_after: Stop when so many questions have failed for one reason and none has an answer; 0 asks all.
         success_iou: An interval also counts as a success from this IoU on, apart from the strict figures.
         recipe: Write a recipe here, for `videossr build`: the columns in which the model succeeds about half the time.
         within: How far from one half the success rate of such a column may be.
@@ -90,10 +93,11 @@ def command(
     with Bar() as bar:
 
         def show(state: Progress) -> None:
-            failed = f", {state.failed} failed" if state.failed else ""
-            bar.show("questions", state.done, state.total, f"score {state.score:.1%}{failed}")
+            bar.show("questions", state.done, state.total, note(state))
 
-        done = run(opened, spec, out, decoding=decoding, limit=limit, verb="probe", progress=show)
+        done = run(
+            opened, spec, out, decoding=decoding, limit=limit, verb="probe", stop_after=stop_after, progress=show
+        )
     probe = analyse(done, success_iou)
     write_text(place(out) / NAME, probe.to_json())
     write_text(place(out) / TASKS, draw_probe(probe))
@@ -135,13 +139,8 @@ def _print(probe: Probe, done: Run) -> None:
     if knobs.row_count:
         console.print(knobs)
         console.print()
-    if probe.failed:
-        reasons = Counter(prediction.error for prediction in done.predictions if prediction.error)
-        console.print(
-            f"{sum(probe.failed.values())} questions failed and are in no figure; the same command asks them once more:"
-        )
-        for reason, times in reasons.most_common(3):
-            console.print(f"  {times} x {safe(reason)}")
+    print_outcomes([(probe.run, outcomes(done))])
+    print_failures(done, "is in no figure")
     console.print(
         "flat: all answers to a question get the same reward; graded: none is right, yet the smooth rewards differ; "
         f"in brackets: 95% intervals\nall figures: {done.path / NAME}, pictures: {TASKS} and {KNOBS} beside it"

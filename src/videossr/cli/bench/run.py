@@ -7,9 +7,9 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from videossr.bench.run import Progress, run
+from videossr.bench.run import STOP_AFTER, Progress, run
 from videossr.bench.score import score
-from videossr.cli.bench.tables import print_failures, print_scores
+from videossr.cli.bench.tables import note, print_failures, print_scores
 from videossr.cli.console import Bar, console
 from videossr.config import assignments
 from videossr.models.base import MODELS, Decoding, model_spec
@@ -36,6 +36,7 @@ def command(
     max_tokens: Annotated[int, Parameter(validator=Number(gte=1, lte=65536))] = Decoding().max_tokens,
     seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**63))] = 0,
     overrides: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
+    stop_after: Annotated[int, Parameter(validator=Number(gte=0))] = STOP_AFTER,
 ) -> None:
     """Ask a model every question, decoding greedily, and keep each answer word for word.
 
@@ -51,19 +52,21 @@ def command(
         max_tokens: Tokens of an answer, at most.
         seed: Of the random draws, where the model makes any.
         overrides: A setting of the model and its value, such as `batch=4`. May be repeated.
+        stop_after: Stop when so many questions have failed for one reason and none has an answer; 0 asks all.
     """
     spec = model_spec(model, assignments(overrides))
     questions = open_questions(bench, corpus=corpus, source=source)
     with Bar() as bar:
 
         def show(state: Progress) -> None:
-            failed = f", {state.failed} failed" if state.failed else ""
-            bar.show("questions", state.done, state.total, f"score {state.score:.1%}{failed}")
+            bar.show("questions", state.done, state.total, note(state))
 
-        done = run(
-            questions, spec, out, decoding=Decoding(max_tokens=max_tokens, seed=seed), limit=limit, progress=show
-        )
-    print_scores([(done, score(done))])
+        decoding = Decoding(max_tokens=max_tokens, seed=seed)
+        done = run(questions, spec, out, decoding=decoding, limit=limit, stop_after=stop_after, progress=show)
+    board = score(done)
+    print_scores([(done, board)])
     print_failures(done)
     asked = len(done.predictions)
     console.print(f"{asked} of {done.config.size} questions asked; predictions in {out}")
+    if board.overall is None:
+        raise ValueError(f"{out}: no question was answered, so there is no score; what failed is listed above")

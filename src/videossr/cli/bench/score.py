@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from typing import Annotated
 
@@ -27,6 +28,8 @@ def command(
 ) -> None:
     """Score what was predicted, from what is stored: no model is asked. With several runs, one row each.
 
+    Exit status 1 where a run has not one answer: that is no score.
+
     Args:
         run: Folder of a run, complete or not.
         runs: More of them.
@@ -39,11 +42,13 @@ def command(
     boards = [score(each, denominator) for each in found]
     if as_json:
         console.out(json.dumps([asdict(board) for board in boards], indent=1))
-        return
-    print_scores(list(zip(found, boards, strict=True)), paper=paper)
-    for each, board in zip(found, boards, strict=True):
-        console.print()
-        if len(found) > 1:
-            console.print(safe(board.run))
-        print_details(board)
-        print_failures(each)
+    else:
+        print_scores(list(zip(found, boards, strict=True)), paper=paper)
+        for each, board in zip(found, boards, strict=True):
+            console.print()
+            if len(found) > 1:
+                console.print(safe(board.run))
+            print_details(board)
+            print_failures(each)
+    if any(board.overall is None for board in boards):
+        sys.exit(1)

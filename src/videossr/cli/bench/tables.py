@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Literal
 
 from rich.table import Table
 
-from videossr.bench.runs import UNREAD, Run
+from videossr.bench.outcomes import Outcomes
+from videossr.bench.run import Progress
+from videossr.bench.runs import UNREAD, Prediction, Run
 from videossr.bench.score import Estimate, Scoreboard, percent
 from videossr.bench.viubench import HEADINGS, published, rank
 from videossr.cli.console import console, safe
+from videossr.models.refusals import reason
 
 FEW_VIDEOS = 30
 """Videos below which an interval is too narrow to trust."""
@@ -45,10 +48,24 @@ def print_scores(boards: Sequence[tuple[Run, Scoreboard]], *, paper: bool = Fals
         shares = {column: value / 100 for column, value in model.columns.items()}
         table.add_row(f"{model.model} †", *percents(shares, columns, model.overall / 100))
     console.print(table)
-    if (videos := min(board.videos for _, board in boards)) < FEW_VIDEOS:
+    print_outcomes([(board.run, board.outcomes) for _, board in boards])
+    scored = [board.videos for _, board in boards if board.overall is not None]
+    if scored and (videos := min(scored)) < FEW_VIDEOS:
         console.print(f"the intervals rest on {videos} videos: too few to trust them")
     if paper:
         console.print("† as the paper prints it, on other videos: not comparable, unless the released set was run")
+
+
+def note(state: Progress) -> str:
+    """What the progress bar says of a run beside how far it is."""
+    score = f"score {state.score:.1%}" if state.score is not None else "no answer yet"
+    return score + (f", {state.failed} failed" if state.failed else "")
+
+
+def print_outcomes(runs: Sequence[tuple[str, Outcomes]]) -> None:
+    """A line for each run, by its name: how many questions failed, and how many answers have another form."""
+    for name, found in runs:
+        console.print((f"{safe(name)}: " if len(runs) > 1 else "") + found.line())
 
 
 def paper_table(columns: Iterable[str]) -> Table:
@@ -79,22 +96,25 @@ def print_details(board: Scoreboard) -> None:
             console.print(f"  {kind} {safe(name)}: {line(mean)}")
     counted = "asked" if board.denominator == "asked" else "parsed, as the released scripts count"
     console.print(f"  overall, mean of {len(board.columns)} columns, of what was {counted}: {line(board.overall)}")
-    console.print(
-        f"  coverage {board.coverage:.1%} of the benchmark, not of the asked form {board.unparsed:.1%} of the answers"
-    )
+    if board.unparsed is not None:
+        form = f"not of the asked form {board.unparsed:.1%} of the answers"
+        console.print(f"  coverage {board.coverage:.1%} of the benchmark, {form}")
 
 
-def print_failures(run: Run) -> None:
+def print_failures(run: Run, consequence: str = "counts as wrong where there is a score") -> None:
     """What gave no text, by reason, with an example of each; and how many questions are still open."""
-    failed = [prediction for prediction in run.predictions if prediction.error]
-    reasons = Counter(prediction.error for prediction in failed)
+    failed: dict[str, list[Prediction]] = defaultdict(list)
+    for prediction in run.predictions:
+        if prediction.error:
+            failed[reason(prediction.error)].append(prediction)
     if failed:
-        console.print(f"{len(failed)} questions failed and count as wrong; the same command asks them once more:")
-    for reason, count in reasons.most_common(REASONS):
-        example = next(prediction for prediction in failed if prediction.error == reason)
-        console.print(f"  {count} x {safe(reason)} (question {safe(example.id, 40)}, {safe(example.column, 40)})")
-    if len(reasons) > REASONS:
-        console.print(f"  and {len(reasons) - REASONS} other reasons")
+        console.print(f"What failed {consequence}; the same command asks it once more:")
+    for alike in sorted(failed.values(), key=len, reverse=True)[:REASONS]:
+        example = alike[0]
+        named = f"question {safe(example.id, 40)}, {safe(example.column, 40)}"
+        console.print(f"  {len(alike)} x {safe(example.error)} ({named})")
+    if len(failed) > REASONS:
+        console.print(f"  and {len(failed) - REASONS} other reasons")
     wanted = run.config.limit or run.config.size
     if left := min(wanted, run.config.size) - len(run.predictions):
         console.print(f"{left} questions are still open: the scores are those of a part of the benchmark")

@@ -1,0 +1,166 @@
+"""Read which edges of the picture a container hides: the clean aperture of mp4 and mov, the crop of Matroska.
+
+PyAV hands neither on. Exercised by `videossr index DIR --out CORPUS`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+from videossr.video.remote import Remote, Source
+
+Edges: TypeAlias = tuple[int, int, int, int]
+"""Pixels of the decoded picture that are not shown, at its left, top, right and bottom edge."""
+
+WHOLE: Edges = (0, 0, 0, 0)
+
+_Part: TypeAlias = tuple[int, int, int]
+"""A box of mp4 or an element of Matroska: its kind, and where its content starts and ends."""
+
+_File: TypeAlias = BinaryIO | Remote
+
+_SEGMENT, _CLUSTER, _TRACKS, _TRACK, _TRACK_TYPE, _VIDEO = 0x18538067, 0x1F43B675, 0x1654AE6B, 0xAE, 0x83, 0xE0
+_CROPS = (0x54CC, 0x54BB, 0x54DD, 0x54AA)
+"""Matroska's elements for what is hidden at the left, top, right and bottom."""
+
+_VISUAL = 78
+"""Bytes of a visual sample entry of mp4 before the boxes in it."""
+
+
+def crop_of(source: Source, formats: str, track: int, number: int, size: tuple[int, int]) -> Edges:
+    """Read what the container hides of the pictures of one stream; `WHOLE` where it says nothing, or nonsense.
+
+    Args:
+        source: the video. The position of a remote file is left as it was.
+        formats: ffmpeg's names of the container's format.
+        track: id of the stream in an mp4.
+        number: of the stream among the video streams of a Matroska, from 0.
+        size: (width, height) of the decoded picture in its own pixels.
+    """
+    with _opened(source) as (file, end):
+        if "mp4" in formats:
+            edges = _clean_aperture(file, end, track, size)
+        elif "matroska" in formats:
+            edges = _pixel_crop(file, end, number)
+        else:
+            return WHOLE
+    left, top, right, bottom = edges
+    return edges if min(edges) >= 0 and left + right < size[0] and top + bottom < size[1] else WHOLE
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[tuple[_File, int]]:
+    """The file and its size."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            yield file, file.seek(0, 2)
+        return
+    before = source.tell()
+    try:
+        yield source, source.seek(0, 2)
+    finally:
+        source.seek(before)
+
+
+def _read(file: _File, start: int, size: int) -> bytes:
+    file.seek(start)
+    return file.read(size)
+
+
+def _clean_aperture(file: _File, end: int, track: int, size: tuple[int, int]) -> Edges:
+    """Of the first sample entry of the track that has this id."""
+    for _, start, stop in _boxes(file, 0, end, b"moov", b"trak"):
+        if track not in (_track_id(file, header) for _, header, _ in _boxes(file, start, stop, b"tkhd")):
+            continue
+        for _, first, last in _boxes(file, start, stop, b"mdia", b"minf", b"stbl", b"stsd"):
+            for _, entry, entry_end in _boxes(file, first + 8, last):
+                for _, box, box_end in _boxes(file, entry + _VISUAL, entry_end, b"clap"):
+                    return _edges(_read(file, box, min(32, box_end - box)), size)
+                return WHOLE
+    return WHOLE
+
+
+def _track_id(file: _File, header: int) -> int:
+    version = _read(file, header, 1)
+    (found,) = struct.unpack(">I", _read(file, header + (20 if version == b"\1" else 12), 4).rjust(4, b"\0"))
+    return int(found)
+
+
+def _edges(clap: bytes, size: tuple[int, int]) -> Edges:
+    """What a `clap` box hides: it gives width, height and the offset of the middle, each as a fraction."""
+    if len(clap) < 32:
+        return WHOLE
+    numbers = struct.unpack(">IIIIiIiI", clap)
+    if 0 in numbers[1::2] or 0 in numbers[0:4:2]:
+        return WHOLE
+    wide, high, across, down = (Fraction(n, d) for n, d in zip(numbers[::2], numbers[1::2], strict=True))
+    left, top = int((size[0] - wide) / 2 + across), int((size[1] - high) / 2 + down)
+    return left, top, size[0] - left - int(wide), size[1] - top - int(high)
+
+
+def _boxes(file: _File, start: int, end: int, *path: bytes) -> Iterator[_Part]:
+    """The boxes of mp4 at the end of a path of kinds; all that lie between `start` and `end` without one."""
+    while start + 8 <= end:
+        header = _read(file, start, 16)
+        if len(header) < 8:
+            return
+        size, head = int.from_bytes(header[:4]), 8
+        if size == 1:
+            size, head = int.from_bytes(header[8:]), 16
+        stop = end if size == 0 else min(end, start + size)
+        if stop < start + head:
+            return
+        if not path or header[4:8] == path[0]:
+            if len(path) > 1:
+                yield from _boxes(file, start + head, stop, *path[1:])
+            else:
+                yield int.from_bytes(header[4:8]), start + head, stop
+        start = stop
+
+
+def _pixel_crop(file: _File, end: int, number: int) -> Edges:
+    videos = []
+    for _, start, stop in _elements(file, 0, end, _SEGMENT, _TRACKS, _TRACK):
+        kinds = [_whole(file, *where) for _, *where in _elements(file, start, stop, _TRACK_TYPE)]
+        if kinds == [1]:
+            videos.append((start, stop))
+    if number >= len(videos):
+        return WHOLE
+    found = {kind: _whole(file, *where) for kind, *where in _elements(file, *videos[number], _VIDEO, None)}
+    left, top, right, bottom = (found.get(kind, 0) for kind in _CROPS)
+    return left, top, right, bottom
+
+
+def _whole(file: _File, start: int, stop: int) -> int:
+    return int.from_bytes(_read(file, start, min(8, stop - start)))
+
+
+def _elements(file: _File, start: int, end: int, *path: int | None) -> Iterator[_Part]:
+    """The elements of Matroska at the end of a path of kinds, None being any; those after the first cluster are not."""
+    while start < end:
+        kind, head = _number(_read(file, start, 4), marked=True)
+        size, more = _number(_read(file, start + head, 8), marked=False)
+        if not head or not more or kind == _CLUSTER:
+            return
+        content = start + head + more
+        stop = end if size == (1 << 7 * more) - 1 else min(end, content + size)  # all ones: up to the end
+        if path[0] in (None, kind):
+            if len(path) > 1:
+                yield from _elements(file, content, stop, *path[1:])
+            else:
+                yield kind, content, stop
+        start = stop
+
+
+def _number(data: bytes, *, marked: bool) -> tuple[int, int]:
+    """A number of EBML and its length in bytes; the length is 0 where there is none. An id keeps its mark."""
+    length = 9 - data[0].bit_length() if data else 9
+    if length > len(data):
+        return 0, 0
+    value = int.from_bytes(data[:length])
+    return (value if marked else value & ((1 << 7 * length) - 1)), length

@@ -68,7 +68,7 @@ lock: | .side/uv/bin/uv
 	$(COMPILE) $(EXTRAS) --group dev --constraint requirements/torch.txt pyproject.toml \
 		--output-file requirements/dev.lock
 	for side in $(SIDES); do \
-		$(COMPILE) requirements/side/$$side.in --output-file requirements/side/$$side.lock || exit; \
+		$(COMPILE) requirements/side/$$side.in requirements/build.in --output-file requirements/side/$$side.lock || exit; \
 	done
 
 .side/uv/bin/uv:
@@ -100,7 +100,7 @@ SIDE_PIP = .side/$*/bin/pip --disable-pip-version-check --quiet install --no-com
 	$(PYTHON) -m venv .side/$*
 	$(SIDE_PIP) $(LOCKED) $<
 	$(SIDE_PIP) $(TORCH)
-	$(SIDE_PIP) --no-deps --editable .
+	$(SIDE_PIP) --no-deps --no-build-isolation --editable .
 	touch $@
 
 # torchcodec brings no codecs: Debian's, where this runs as root and has none; else its tests are skipped.

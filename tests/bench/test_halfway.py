@@ -14,7 +14,8 @@ import pytest
 
 from tests.bench.leveled import Leveled
 from tests.bench.sampled import prediction, sampled
-from tests.build.conftest import indexed, picture, write
+from tests.build.conftest import indexed, picture
+from tests.helpers.clips import write
 from videossr.bench.halfway import choose, describe, recipe_of, recipe_text
 from videossr.bench.probe import Probe, analyse
 from videossr.build import recipe as recipes

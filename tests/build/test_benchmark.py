@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.build.conftest import CLIPS, COUNTING, JIGSAW, MIRROR, SWAP, Make, indexed, picture, write
+from tests.build.conftest import CLIPS, COUNTING, JIGSAW, MIRROR, SWAP, Make, indexed, picture
+from tests.helpers.clips import write
 from videossr.build import merge, recipe, split, table
 from videossr.build.benchmark import frozen_hash
 from videossr.build.manifest import Manifest, read_manifest, write_manifest

@@ -8,20 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.build.conftest import (
-    CLIPS,
-    COUNTING,
-    JIGSAW,
-    KNOBS,
-    MIRROR,
-    PLAN,
-    SLOTS,
-    SWAP,
-    Make,
-    indexed,
-    picture,
-    write,
-)
+from tests.build.conftest import CLIPS, COUNTING, JIGSAW, KNOBS, MIRROR, PLAN, SLOTS, SWAP, Make, indexed, picture
+from tests.helpers.clips import write
 from videossr.build import recipe, table
 from videossr.build.manifest import file_hashes, read_manifest
 from videossr.build.run import Progress, build

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import videossr
-from tests.build.conftest import JIGSAW, MIRROR, SLOTS, SWAP, Make, indexed, picture, write
+from tests.build.conftest import JIGSAW, MIRROR, SLOTS, SWAP, Make, indexed, picture
+from tests.helpers.clips import write
 from videossr.cli import main
 from videossr.video.corpus import Corpus
 

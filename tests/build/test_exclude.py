@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.build.conftest import CLIPS, JIGSAW, MIRROR, SLOTS, SWAP, Make, indexed, picture, write
+from tests.build.conftest import CLIPS, JIGSAW, MIRROR, SLOTS, SWAP, Make, indexed, picture
+from tests.helpers.clips import write
 from videossr.build import table
 from videossr.build.manifest import read_manifest
 from videossr.build.run import UnmetError

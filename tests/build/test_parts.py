@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.build.conftest import COUNTING, JIGSAW, MIRROR, SWAP, Make, indexed, picture, write
+from tests.build.conftest import COUNTING, JIGSAW, MIRROR, SWAP, Make, indexed, picture
+from tests.helpers.clips import write
 from videossr.build import table
 from videossr.build.manifest import Manifest, read_manifest
 from videossr.build.merge import merge

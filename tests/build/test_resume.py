@@ -13,7 +13,8 @@ from textwrap import dedent
 
 import pytest
 
-from tests.build.conftest import CLIPS, COUNTING, MIRROR, SWAP, Make, indexed, picture, write
+from tests.build.conftest import CLIPS, COUNTING, MIRROR, SWAP, Make, indexed, picture
+from tests.helpers.clips import write
 from videossr.build import ledger as ledgers
 from videossr.build import table
 from videossr.build.draft import Drafter

@@ -344,7 +344,7 @@ def test_strips_show_gold_and_answered_spans(runs: dict[str, Run], dataset: Path
 
 def test_pieces_show_where_they_were_put(runs: dict[str, Run], dataset: Path, tmp_path: Path) -> None:
     said = [replace(each, texts=(each.answer,), finish=("stop",)) for each in runs["chance"].predictions]
-    (benchmark,) = gather([rewrite(runs["chance"].path, tmp_path / "right", said)])
+    (benchmark,) = gather([rewrite(Path(str(runs["chance"].path)), tmp_path / "right", said)])
     shown = [item for item in items(benchmark, open_questions(dataset), 9, 32) if item.task == "jigsaw"]
     for item in shown:
         right = [strip.original for strip in item.strips]

@@ -10,7 +10,8 @@ from textwrap import dedent
 
 import pytest
 
-from tests.build.conftest import indexed, picture, write
+from tests.build.conftest import indexed, picture
+from tests.helpers.clips import write
 from videossr.bench.runs import Prediction
 from videossr.bench.score import mark
 from videossr.build import recipe

@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.build.conftest import JIGSAW, MIRROR, PLAN, indexed, picture, write
+from tests.build.conftest import JIGSAW, MIRROR, PLAN, indexed, picture
+from tests.helpers.clips import write
 from videossr.build import recipe
 from videossr.build.recipe import Recipe
 from videossr.build.run import build

@@ -199,7 +199,7 @@ class _Fit(Shrink):
     """Pictures of the size that the entry asks for."""
 
     def __init__(self, entry: Entry, slots: int) -> None:
-        super().__init__(0)
+        super().__init__(0, "keep")
         self._entry, self._slots = entry, slots
 
     def size(self, width: int, height: int) -> tuple[int, int]:

@@ -74,6 +74,11 @@ def test_other_times_are_refused(times, end):
         Clock(times, end)
 
 
+def test_a_clock_that_starts_late_is_told_its_first_times():
+    with pytest.raises(ValueError, match=r"^a clock starts with a slot at 0 ms, got \(1, 2, 3\)$"):
+        Clock((1, 2, 3, 4), 5)
+
+
 def test_slots_outside_the_clock_are_refused():
     clock = Clock((0, 10, 20), 30)
     for first, last in ((-1, 1), (0, 3), (2, 1)):

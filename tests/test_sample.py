@@ -72,3 +72,21 @@ def test_parameters_of_another_type_are_named():
     with pytest.raises(ValueError, match="'absent' must be whole numbers"):
         SAMPLE.integers("absent")
     assert SAMPLE.integer("first") == 1
+
+
+def test_integers_are_lists_of_whole_numbers_alone():
+    assert replace(SAMPLE, params={"order": [3, 1, 2]}).integers("order") == [3, 1, 2]
+    for values in ([1, True], [1, 2.0], (1, 2), 3, "12"):
+        with pytest.raises(ValueError, match=r"'order' must be whole numbers, got .*[123]"):
+            replace(SAMPLE, params={"order": values}).integers("order")
+
+
+def test_json_and_id_never_change():
+    """Datasets that others have name their samples by these bytes."""
+    keys = f'[["{"a" * 64}","{"b" * 64}"]]'
+    assert SAMPLE.to_json() == (
+        '{"answer":"0.3-0.9","column":"grounding/mirror","end_ms":1234,'
+        '"params":{"first":1,"strength":{"factor":1.3},"text":"\\u00e9\\u2028</script>"},"size":[192,320],'
+        f'"slots":[[0,0],[0,1],[0,2],[0,3]],"sources":{keys},"task":"grounding","times_ms":[0,309,617,926]}}'
+    )
+    assert SAMPLE.id == "8950fe52452ab2a7f043"

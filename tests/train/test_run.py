@@ -335,8 +335,12 @@ def test_questions_that_changed_meanwhile(config: Make, small: Path, tmp_path: P
         wording=load_wording(),
         seed=1,
     )
+    other = config(data__path=f'"{tmp_path / "other"}"')
     with pytest.raises(ValueError, match="was trained on other questions than"):
-        train(config(data__path=f'"{tmp_path / "other"}"'), tmp_path / "run")
+        train(other, tmp_path / "run")
+    train(config(), tmp_path / "run")  # a run that is complete is that of its own questions alone
+    with pytest.raises(ValueError, match=r"run was trained on other questions than .*other has now; choose another"):
+        train(other, tmp_path / "run")
 
 
 def test_recipes_are_whole() -> None:

@@ -25,6 +25,9 @@ MANY = 20
 NEARLY = 0.8
 """Part of a corpus that a benchmark uses from which on the command remarks that little is left to train on."""
 
+FEW = 20
+"""Videos below which a tenth of them is no benchmark."""
+
 app = App(
     name="build",
     help_epilogue="Example: videossr build smoke --corpus demo/corpus --out demo/dataset\n\n"
@@ -95,10 +98,11 @@ def command(
                 f"{total} samples of {there} videos: one video serves {total // max(1, there)} and more; see --limit"
             )
         if mixture.recipe.benchmark and used >= NEARLY * there and "held_out" not in opened.manifest["rejected"]:
+            fewer = f", or show fewer videos (--videos {there // 10})" if there >= FEW and videos is None else ""
             bar.say(
                 f"{mixture.recipe.name} will use up to {used} of the {there} videos of {corpus}: few or none are left "
                 f"to train on. Divide the corpus first (videossr corpus split {corpus} --out TRAIN TEST --share 0.9) "
-                f"and build from TEST, or show fewer videos (--videos {max(1, there // 10)})"
+                f"and build from TEST{fewer}"
             )
 
         if (kept := opened.plan["max_pixels"]) < (most := mixture.recipe.max_pixels):

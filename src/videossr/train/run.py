@@ -102,8 +102,11 @@ def train(
             raise ValueError(short)
         with _ours(folder, config, len(chosen), world) as complete:
             if complete:
+                done = read_train_run(folder)
+                if done.manifest is not None:
+                    _check_questions(folder, done.manifest.hash, questions)
                 say(f"{folder} is complete: nothing is left to do")
-                return read_train_run(folder)
+                return done
             bound = "at most " if batches < total * config.most_batches else ""
             steps = f"{bound}{total} steps of {config.run.batch}"
             say(f"{len(chosen)} of {len(questions)} questions, {steps}, on {device}")
@@ -139,6 +142,14 @@ def _ours(folder: Path, config: TrainConfig, questions: int, world: World) -> It
             return is_same(folder, config, questions) and (folder / MANIFEST).exists()
 
         yield world.first(take)
+
+
+def _check_questions(trained: Place, dataset: str, questions: Questions) -> None:
+    """Check that a run or checkpoint was trained on these questions, by the dataset's hash. Raises ValueError."""
+    if dataset != questions.hash:
+        raise ValueError(
+            f"{trained} was trained on other questions than {questions.path} has now; choose another --out"
+        )
 
 
 def _silent(*_told: object) -> None:
@@ -181,8 +192,7 @@ class _Sitting:
                 self._say("there is no checkpoint yet: it begins again with step 1")
             return
         state = restore(self._policy.model, found)
-        if state["hash"] != self._questions.hash:
-            raise ValueError(f"{found} was trained on other questions than {self._config.data.path} has now")
+        _check_questions(found, state["hash"], self._questions)
         self._optimizer.load_state_dict(state["optimizer"])
         self._done, self._asked, self._before = step_of(found), state["batches"], state["seconds"]
         self._parts.world.first(partial(link, self._folder, found))

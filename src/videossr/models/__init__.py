@@ -10,6 +10,7 @@ import logging
 
 TORCHAO_MESSAGES = {
     "torchao": ("Failed to load ", "Skipping import of cpp extensions"),
+    "torchao.kernel.intmm": ("Warning: Detected no triton",),
     "torch.utils._pytree": ("%s is an Enum subclass and is now natively supported",),
 }
 """Logger, and how the messages begin that are hidden: CUDA libraries absent, and a deprecated call of torchao's own."""

@@ -175,6 +175,8 @@ REFUSALS = {
     "too large": refusal(413, "Request Entity Too Large"),
     "too many images": refusal(400, "At most 1 image(s) may be provided in one request."),
     "no text": Response({"choices": [{"message": {"content": None}, "finish_reason": "content_filter"}]}),
+    "empty text": Response(texts("")),
+    "white space": Response(texts("  \n")),
 }
 
 

@@ -293,6 +293,19 @@ GARBAGE = {
         Response({"choices": [{"message": {"content": [{"type": "thinking", "thinking": []}]}}]}),
         r"without text: `content` holds no part of text, but thinking(?!.*max-tokens)",
     ),
+    "an empty text": (
+        Response(texts("")),
+        "without text .finish_reason 'stop'.: `content` is empty, and so are `reasoning_content`, .*the server's log",
+    ),
+    "white space": (Response(texts("  \n", finish="length")), "without text.*`content` is empty.*more --max-tokens"),
+    "empty parts": (
+        Response({"choices": [{"message": {"content": [{"type": "text", "text": "\n"}]}}]}),
+        "without text: `content` is empty",
+    ),
+    "white space and reasons": (
+        Response({"choices": [{"message": {"content": "\n", "reasoning": "0.0-0.5"}}]}),
+        "without text: its text is in `reasoning`",
+    ),
     "another type": (Response({"choices": [{"message": {"content": 3}}]}), "choices.0.message.content"),
     "10 MB": (Response(texts("9" * 10_000_000)), "longer than most_bytes, 4194304"),
 }
@@ -417,11 +430,6 @@ def test_a_proxy_that_cannot_be_used_is_named(proxy: str, monkeypatch: pytest.Mo
         Served("m@http://far.invalid", ServerSettings(), NO_QUESTIONS)
     assert "hunter2" not in str(error.value)
     assert ("socksio" in str(error.value)) == proxy.startswith("socks5")
-
-
-def test_an_empty_text_is_an_answer() -> None:
-    with chat_server(lambda seen, k: Response(texts(""))) as server:
-        assert answers(server, 1)[0].texts == ("",)
 
 
 def test_a_server_cannot_write_on_the_terminal_nor_give_the_key_away(monkeypatch: pytest.MonkeyPatch) -> None:

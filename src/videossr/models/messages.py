@@ -147,7 +147,7 @@ class _Message:
     refusal: object = None
 
     def text(self) -> str | None:
-        """Return the answer, or None where there is no text but white space. Parts of a list that are text are joined."""
+        """Return the answer, or None where there is only white space. Of a list, the parts of text are joined."""
         content = self.content
         if isinstance(content, list):
             texts = [part.get("text") for part in content if part.get("type") in _TEXTS]

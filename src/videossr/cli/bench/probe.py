@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -61,6 +62,8 @@ def command(
     A probe that was stopped goes on where it was when the same command is run again. One that is complete asks nothing
     more, so that another recipe costs nothing.
 
+    Exit status 1 where questions failed and others were answered, 2 where not one was answered.
+
     Args:
         questions: Folder that `videossr build` wrote, or its address, or questions that others have published.
         model: Which model: chance, constant, hf:PATH, vllm:PATH, openai:MODEL@URL.
@@ -111,6 +114,8 @@ def command(
         write_text(recipe, halfway.recipe_text(choices, probe, made_by, recipe))
         if not as_json:
             _print_choices(choices, recipe)
+    if probe.failed:
+        sys.exit(1)
 
 
 def _print(probe: Probe, done: Run) -> None:

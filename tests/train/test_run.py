@@ -294,6 +294,21 @@ def test_what_cannot_be_done_is_told_first(config: Make, tmp_path: Path, how: di
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_checkpoint_that_is_refused_leaves_the_folder_free(
+    config: Make, model: Path, tmp_path: Path, there: bool
+) -> None:
+    out = tmp_path / "run"
+    if there:
+        out.mkdir()
+    bad = spoiled(model, tmp_path / "bad")
+    with pytest.raises(ValueError, match="weights hold values that are not finite"):
+        train(config(model__path=f'"{bad}"'), out)
+    assert out.exists() == there
+    assert not there or not [*out.iterdir()]
+    assert train(config(run__steps=1), out).manifest is not None, "the same --out takes a sound checkpoint"
+
+
 def test_where_memory_ends_the_way_out_is_told(config: Make, tmp_path: Path) -> None:
     def greedy(done: int, total: int) -> None:
         if list((tmp_path / "run/checkpoints").glob("*")):

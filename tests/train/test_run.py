@@ -72,6 +72,8 @@ def test_a_run_leaves_all_that_it_promises(config: Make, model: Path, tmp_path: 
     assert within == [(group, 3) for _ in range(6) for group in (1, 2, 3)]
     assert done.manifest is not None
     assert done.manifest.steps == 6
+    used = done.manifest.describe["GiB used"]
+    assert used == round(max(step.memory_gib for step in done.steps), 3), "one figure, of a step and of the run"
     assert done.manifest.describe["full forward passes"] == "none: prefixes are shared"
     assert [step.epoch for step in done.steps] == pytest.approx([step / 3 for step in range(1, 7)])
     for step in done.steps:

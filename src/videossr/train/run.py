@@ -232,6 +232,7 @@ class _Sitting:
                     steps=steps,
                     batches=range(self._asked + 1, self._batches + 1),
                     parts=self._parts,
+                    idle=self._idle,
                     within=within,
                 )
             )
@@ -350,7 +351,7 @@ class _Sitting:
             "trained": sum(each.numel() for each in parameters if each.requires_grad),
             "processes": self._parts.world.size,
             "full forward passes": self._policy.unshared or "none: prefixes are shared",
-            "GiB used": round(used_gib(self._policy.device) - self._idle, 3),
+            "GiB used": round(max((step.memory_gib for step in read_train_run(self._folder).steps), default=0.0), 3),
             "GiB planned": round(self._plan.total / GIB, 3),
         }
         manifest = TrainManifest(

@@ -119,6 +119,8 @@ def test_reasons_are_alike_but_for_numbers_and_excerpts() -> None:
     one = "status 400: question 377ddb43: 33123 tokens are more than 32768"
     two = "status 400: question 9ab01: 35000 tokens are more than 32768"
     assert reason(one) == reason(two) != reason("status 400: system role")
+    assert reason("status 400: too large") != reason("status 413: too large")
+    assert reason("status 400: too large") == "status 400: too large"
     assert reason("no text; the response: {1}") == reason("no text; the response: other words")
     assert len(reason("7a" * 1_000_000)) == 1
 

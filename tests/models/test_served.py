@@ -336,6 +336,10 @@ NO_SYSTEM = {
     "Gemma's template": "System role not supported",
     "Mistral's template": "Conversation roles must alternate user/assistant/user/assistant/...",
     "others": "Only user and assistant roles are supported!",
+    "pydantic 2": "Input should be 'user' or 'assistant'",
+    "pydantic 1": "value is not a valid enumeration member; permitted: 'user', 'assistant'",
+    "Gemini": "Developer instruction is not enabled for models/gemma-3-27b-it",
+    "llama.cpp": 'Unexpected role "system"',
     "OpenAI": "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
 }
 
@@ -384,11 +388,24 @@ def test_where_the_system_text_goes_is_a_setting_and_goes_on_in_a_later_sitting(
         assert "System role not supported" in reply.error, "half a run is not asked in another way"
 
 
-def test_a_refusal_about_something_else_leaves_the_system_turn() -> None:
-    with chat_server(lambda seen, k: refusal(400, "the system is not ready: 9 tokens are not supported")) as server:
-        (reply,) = model(server).answer([ask(0, system=SYSTEM)], GREEDY)
-    assert "not ready" in reply.error
-    assert len(server.seen) == 1
+@pytest.mark.parametrize(
+    "said",
+    [
+        "the system is not ready: 9 tokens are not supported",
+        "the system prompt and video take 40000 tokens; longer prompts are not supported",
+        "the system prompt of 40000 tokens is not supported",
+        "role: Input should be 'user', 'assistant', 'system' or 'tool'",
+    ],
+)
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_refusal_about_something_else_leaves_the_system_turn_and_names_the_setting(said: str, status: int) -> None:
+    with chat_server(lambda seen, k: refusal(status, said)) as server:
+        served = model(server)
+        (reply,) = served.answer([ask(0, system=SYSTEM)], GREEDY)
+        (other,) = served.answer([ask(0)], GREEDY)
+    assert reply.error == f"status {status}: {said}; if the server takes no system turn, use --set system=user"
+    assert other.error == f"status {status}: {said}", "there was no system turn"
+    assert len(server.seen) == 2
 
 
 def test_a_server_that_takes_the_system_turn_is_asked_in_that_way_to_the_end() -> None:

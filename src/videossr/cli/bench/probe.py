@@ -145,7 +145,7 @@ def _print(probe: Probe, done: Run) -> None:
         console.print(knobs)
         console.print()
     print_outcomes([(probe.run, outcomes(done))])
-    print_failures(done, "is in no figure")
+    print_failures(done, "they are in no figure above")
     console.print(
         "flat: all answers to a question get the same reward; graded: none is right, yet the smooth rewards differ; "
         f"in brackets: 95% intervals\nall figures: {done.path / NAME}, pictures: {TASKS} and {KNOBS} beside it"

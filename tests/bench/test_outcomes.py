@@ -119,6 +119,8 @@ def test_reasons_are_alike_but_for_numbers_and_excerpts() -> None:
     one = "status 400: question 377ddb43: 33123 tokens are more than 32768"
     two = "status 400: question 9ab01: 35000 tokens are more than 32768"
     assert reason(one) == reason(two) != reason("status 400: system role")
+    assert reason("status 400: too large") != reason("status 413: too large")
+    assert reason("status 400: too large") == "status 400: too large"
     assert reason("no text; the response: {1}") == reason("no text; the response: other words")
     assert len(reason("7a" * 1_000_000)) == 1
 
@@ -175,6 +177,8 @@ REFUSALS = {
     "too large": refusal(413, "Request Entity Too Large"),
     "too many images": refusal(400, "At most 1 image(s) may be provided in one request."),
     "no text": Response({"choices": [{"message": {"content": None}, "finish_reason": "content_filter"}]}),
+    "empty text": Response(texts("")),
+    "white space": Response(texts("  \n")),
 }
 
 
@@ -227,6 +231,28 @@ def test_no_verb_takes_a_run_without_an_answer_for_a_model(
     assert "nothing to compare" in compared.stderr
     fine = command("bench", "compare", str(chance.path), str(chance.path))
     assert f"chance: 0 of {len(built)} questions failed; 0 of {len(built)} answers do not" in fine.stdout
+
+
+@pytest.mark.parametrize("verb", ["run", "probe"])
+def test_a_server_that_dies_halfway_gives_exit_status_1_until_all_is_answered(
+    built: VideoSSRDataset, tmp_path: Path, verb: str
+) -> None:
+    alive = len(built) // 2
+
+    def respond(seen: Seen, earlier: int) -> Response:
+        return Response(texts("1,1,1", "2,2,2")) if len(server.seen) <= alive else refusal(500, "out of memory")
+
+    out = str(tmp_path / "run")
+    more = ("--n", "2") if verb == "probe" else ()
+    with chat_server(respond) as server:
+        words = ("bench", verb, str(built.path), "--model", f"openai:m@{server.url}", "--out", out, *more)
+        done = command(*words, "--set", "concurrency=1", "--set", "tries=1")
+        assert done.returncode == 1, done.stderr
+        assert f"{len(built) - alive} of {len(built)} questions failed" in " ".join(done.stdout.split())
+        assert f"{len(built) - alive} x status 500: out of memory" in done.stdout
+        alive = 3 * len(built)
+        again = command(*words, "--set", "concurrency=1", "--set", "tries=1")
+    assert again.returncode == 0, again.stderr
 
 
 def test_what_a_server_refuses_is_in_the_records_and_in_force_when_the_run_goes_on(

@@ -47,7 +47,7 @@ def test_a_run_is_printed_without_any_of_what_a_model_may_send(
     printed = capsys.readouterr().out
     assert all(line.isprintable() for line in printed.split("\n"))
     assert "all 8 questions failed" in printed
-    assert "What failed counts as wrong" in printed
+    assert "8 questions failed. The command that made this run asks them again" in printed
     assert "8 x \\x1b[31mred" in printed, "what differs by a number alone is one reason"
     assert "0.0" not in printed
 
@@ -68,6 +68,30 @@ def test_the_papers_rows_are_marked_and_a_part_is_called_a_part(capsys: pytest.C
     assert row.split() == ["GPT-5", "†", "88.4", "-", "58.7"]
     assert "on other videos: not comparable" in printed
     assert "7 questions are still open" in printed
+
+
+def test_a_stopped_run_without_an_answer_has_no_scores_of_a_part(capsys: pytest.CaptureFixture[str]) -> None:
+    made = [prediction(k, "jigsaw/6", "341562", error="refused") for k in range(3)]
+    print_failures(a_run(*made, size=9))
+    printed = capsys.readouterr().out
+    assert "6 questions are still open\n" in printed
+    assert "scores" not in printed
+    assert "wrong" not in printed
+    print_failures(a_run(*made, prediction(3, "jigsaw/6", "341562", "341562"), size=9))
+    printed = capsys.readouterr().out
+    assert "3 questions failed (each counts as wrong)" in printed
+    assert "5 questions are still open: the scores are those of a part of the benchmark" in printed
+
+
+def test_sentences_are_not_broken_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    made = [prediction(k, "jigsaw/6", "341562", "no idea at all, sorry") for k in range(3)]
+    failed = prediction(3, "jigsaw/6", "341562", error="status 400: " + "too many images " * 8)
+    run_ = a_run(*made, failed)
+    print_scores([(run_, score(run_))])
+    print_failures(run_)
+    lines = capsys.readouterr().out.splitlines()
+    assert score(run_).outcomes.line() in lines
+    assert any(line.startswith("  1 x status 400") and line.endswith("(question q3, jigsaw/6)") for line in lines)
 
 
 def command(*words: str) -> str:

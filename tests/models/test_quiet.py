@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import videossr.models
+from videossr.models.checkpoint import without_report
 
 
 def test_loading_a_model_and_adding_adapters_prints_no_warnings(tmp_path: Path) -> None:
@@ -26,6 +27,74 @@ def test_loading_a_model_and_adding_adapters_prints_no_warnings(tmp_path: Path) 
         [sys.executable, "-c", code, str(tmp_path / "tiny")], capture_output=True, text=True, check=True
     )
     assert done.stderr == ""
+
+
+LOAD = (
+    "import pathlib, sys, torch\n"
+    "from safetensors.torch import load_file, save_file\n"
+    "from videossr.models.checkpoint import open_checkpoint\n"
+    "from videossr.models.tiny import make_tiny\n"
+    "folder = make_tiny(pathlib.Path(sys.argv[1]))\n"
+    "file = folder / 'model.safetensors'\n"
+    "tensors = load_file(file)\n"
+    "name = next(name for name in tensors if name.endswith('layers.1.mlp.down_proj.weight'))\n"
+    "CHANGE\n"
+    "save_file(tensors, file, metadata={'format': 'pt'})\n"
+    "try:\n"
+    "    print(*open_checkpoint(str(folder)).load(torch.device('cpu'), 'auto', 'sdpa').unbuilt)\n"
+    "except ValueError as error:\n"
+    "    print(error)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            "tensors |= {'mtp.norm.weight': torch.ones(4), 'extra.weight': torch.ones(4)}",
+            "extra.weight mtp.norm.weight",
+        ),
+        ("del tensors[name]", "its files lack 1 of the model's weights, such as "),
+        (
+            "tensors[name] = torch.ones(3, 5)",
+            "1 of its weights have another shape than its configuration says, such as ",
+        ),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named_by_us_without_a_report_of_transformers(
+    tmp_path: Path, change: str, said: str
+) -> None:
+    code = LOAD.replace("CHANGE", change)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "tiny")], capture_output=True, text=True, check=True
+    )
+    assert said in done.stdout
+    assert done.stderr == ""
+
+
+def test_the_report_of_transformers_is_shown_where_its_error_refers_to_it(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("transformers.modeling_utils")
+
+    @without_report()
+    def fail() -> None:
+        logger.warning("Qwen LOAD REPORT from: there")
+        raise RuntimeError("look at the above report")
+
+    logger.addHandler(caplog.handler)
+    try:
+        with without_report():
+            logger.warning("Qwen LOAD REPORT from: here")
+            logger.warning("something else is wrong")
+        with pytest.raises(RuntimeError):
+            fail()
+        logger.warning("Qwen LOAD REPORT from: elsewhere")
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert list(dict.fromkeys(caplog.messages)) == [
+        "something else is wrong",
+        "Qwen LOAD REPORT from: there",
+        "Qwen LOAD REPORT from: elsewhere",
+    ]
 
 
 @pytest.mark.parametrize("name", videossr.models.TORCHAO_MESSAGES)

@@ -293,6 +293,19 @@ GARBAGE = {
         Response({"choices": [{"message": {"content": [{"type": "thinking", "thinking": []}]}}]}),
         r"without text: `content` holds no part of text, but thinking(?!.*max-tokens)",
     ),
+    "an empty text": (
+        Response(texts("")),
+        "without text .finish_reason 'stop'.: `content` is empty, and so are `reasoning_content`, .*the server's log",
+    ),
+    "white space": (Response(texts("  \n", finish="length")), "without text.*`content` is empty.*more --max-tokens"),
+    "empty parts": (
+        Response({"choices": [{"message": {"content": [{"type": "text", "text": "\n"}]}}]}),
+        "without text: `content` is empty",
+    ),
+    "white space and reasons": (
+        Response({"choices": [{"message": {"content": "\n", "reasoning": "0.0-0.5"}}]}),
+        "without text: its text is in `reasoning`",
+    ),
     "another type": (Response({"choices": [{"message": {"content": 3}}]}), "choices.0.message.content"),
     "10 MB": (Response(texts("9" * 10_000_000)), "longer than most_bytes, 4194304"),
 }
@@ -323,6 +336,10 @@ NO_SYSTEM = {
     "Gemma's template": "System role not supported",
     "Mistral's template": "Conversation roles must alternate user/assistant/user/assistant/...",
     "others": "Only user and assistant roles are supported!",
+    "pydantic 2": "Input should be 'user' or 'assistant'",
+    "pydantic 1": "value is not a valid enumeration member; permitted: 'user', 'assistant'",
+    "Gemini": "Developer instruction is not enabled for models/gemma-3-27b-it",
+    "llama.cpp": 'Unexpected role "system"',
     "OpenAI": "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
 }
 
@@ -371,11 +388,24 @@ def test_where_the_system_text_goes_is_a_setting_and_goes_on_in_a_later_sitting(
         assert "System role not supported" in reply.error, "half a run is not asked in another way"
 
 
-def test_a_refusal_about_something_else_leaves_the_system_turn() -> None:
-    with chat_server(lambda seen, k: refusal(400, "the system is not ready: 9 tokens are not supported")) as server:
-        (reply,) = model(server).answer([ask(0, system=SYSTEM)], GREEDY)
-    assert "not ready" in reply.error
-    assert len(server.seen) == 1
+@pytest.mark.parametrize(
+    "said",
+    [
+        "the system is not ready: 9 tokens are not supported",
+        "the system prompt and video take 40000 tokens; longer prompts are not supported",
+        "the system prompt of 40000 tokens is not supported",
+        "role: Input should be 'user', 'assistant', 'system' or 'tool'",
+    ],
+)
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_refusal_about_something_else_leaves_the_system_turn_and_names_the_setting(said: str, status: int) -> None:
+    with chat_server(lambda seen, k: refusal(status, said)) as server:
+        served = model(server)
+        (reply,) = served.answer([ask(0, system=SYSTEM)], GREEDY)
+        (other,) = served.answer([ask(0)], GREEDY)
+    assert reply.error == f"status {status}: {said}; if the server takes no system turn, use --set system=user"
+    assert other.error == f"status {status}: {said}", "there was no system turn"
+    assert len(server.seen) == 2
 
 
 def test_a_server_that_takes_the_system_turn_is_asked_in_that_way_to_the_end() -> None:
@@ -417,11 +447,6 @@ def test_a_proxy_that_cannot_be_used_is_named(proxy: str, monkeypatch: pytest.Mo
         Served("m@http://far.invalid", ServerSettings(), NO_QUESTIONS)
     assert "hunter2" not in str(error.value)
     assert ("socksio" in str(error.value)) == proxy.startswith("socks5")
-
-
-def test_an_empty_text_is_an_answer() -> None:
-    with chat_server(lambda seen, k: Response(texts(""))) as server:
-        assert answers(server, 1)[0].texts == ("",)
 
 
 def test_a_server_cannot_write_on_the_terminal_nor_give_the_key_away(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,8 @@ def test_a_run_leaves_all_that_it_promises(config: Make, model: Path, tmp_path: 
     assert within == [(group, 3) for _ in range(6) for group in (1, 2, 3)]
     assert done.manifest is not None
     assert done.manifest.steps == 6
+    used = done.manifest.describe["GiB used"]
+    assert used == round(max(step.memory_gib for step in done.steps), 3), "one figure, of a step and of the run"
     assert done.manifest.describe["full forward passes"] == "none: prefixes are shared"
     assert [step.epoch for step in done.steps] == pytest.approx([step / 3 for step in range(1, 7)])
     for step in done.steps:
@@ -292,6 +294,21 @@ def test_what_cannot_be_done_is_told_first(config: Make, tmp_path: Path, how: di
         train(config(**how), tmp_path / "run")
     assert said in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_checkpoint_that_is_refused_leaves_the_folder_free(
+    config: Make, model: Path, tmp_path: Path, there: bool
+) -> None:
+    out = tmp_path / "run"
+    if there:
+        out.mkdir()
+    bad = spoiled(model, tmp_path / "bad")
+    with pytest.raises(ValueError, match="weights hold values that are not finite"):
+        train(config(model__path=f'"{bad}"'), out)
+    assert out.exists() == there
+    assert not there or not [*out.iterdir()]
+    assert train(config(run__steps=1), out).manifest is not None, "the same --out takes a sound checkpoint"
 
 
 def test_where_memory_ends_the_way_out_is_told(config: Make, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def command(
     last = done.steps[-1]
     if done.manifest is not None:
         planned, used = (done.manifest.describe[name] for name in ("GiB planned", "GiB used"))
-        console.print(f"memory: {planned:.2f} GiB planned, {used:.2f} used")
+        console.print(f"peak memory: {used:.2f} GiB, {planned:.2f} planned")
     console.print(f"{last.step} steps; the model is {out}/model. Look at the run: videossr report {out} --out NEW.html")
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,10 +91,18 @@ class Checkpoint:
             dtype="float32" if dtype == "auto" and device.type == "cpu" else dtype,
             attn_implementation=attention,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are an error below, which names one
         )
-        wrong = [name for kind in ("missing_keys", "mismatched_keys") for name in sorted(map(str, info[kind]))]
-        if wrong:
-            raise ValueError(f"{self.folder}: its files lack {len(wrong)} of the model's weights, such as {wrong[0]}")
+        if missing := sorted(info["missing_keys"]):
+            raise ValueError(
+                f"{self.folder}: its files lack {len(missing)} of the model's weights, such as {missing[0]}"
+            )
+        if mismatched := sorted(info["mismatched_keys"]):
+            name, there, built = mismatched[0]
+            raise ValueError(
+                f"{self.folder}: {len(mismatched)} of its weights have another shape than its configuration says, such "
+                f"as {name}: {tuple(there)} in the files, {tuple(built)} by the configuration"
+            )
         model.unbuilt = _unbuilt(self.folder, model, info["unexpected_keys"])
         patches = model.model.visual.patch_embed
         if patches.proj.kernel_size == patches.proj.stride:
@@ -178,6 +188,33 @@ def prompt_inputs(prompt: Prompt, device: torch.device, dtype: torch.dtype) -> d
     return {**inputs, "pixel_values_videos": channels.view(patches.shape).to(dtype)}
 
 
+@contextmanager
+def without_report() -> Iterator[None]:
+    """Hide transformers' table of missing and unexpected tensors while the block lasts, except where the block fails.
+
+    `Checkpoint.load` raises for missing tensors, and training tells in one line which tensors the model does not use.
+    """
+    logger = logging.getLogger("transformers.modeling_utils")
+    hidden: list[logging.LogRecord] = []
+
+    def hide(record: logging.LogRecord) -> bool:
+        is_report = "LOAD REPORT" in record.getMessage()
+        if is_report:
+            hidden.append(record)
+        return not is_report
+
+    logger.addFilter(hide)
+    try:
+        yield
+    except BaseException:
+        logger.removeFilter(hide)
+        for record in hidden:
+            logger.handle(record)  # errors of transformers refer to it
+        raise
+    finally:
+        logger.removeFilter(hide)
+
+
 class LinearPatches(torch.nn.Module):
     """A convolution whose steps are as wide as its kernel, as the product of matrices that it is.
 
@@ -235,9 +272,10 @@ def _folder(target: str) -> Path:
 
 
 def _loaded(folder: Path, load: Any, **how: Any) -> Any:
-    """What transformers loads from a folder; whatever goes wrong is told with its name."""
+    """Return what transformers loads from a folder. Raises ValueError that names the folder, whatever goes wrong."""
     transformers.utils.logging.disable_progress_bar()  # it would write across ours
     try:
-        return load(folder, local_files_only=True, **how)
+        with without_report():
+            return load(folder, local_files_only=True, **how)
     except Exception as error:  # readers of weights and of tokenizers have exceptions of their own
         raise ValueError(f"{folder} cannot be loaded: {type(error).__name__}: {error}") from error

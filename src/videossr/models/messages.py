@@ -147,12 +147,12 @@ class _Message:
     refusal: object = None
 
     def text(self) -> str | None:
-        """The answer; None where there is none. Of a list of parts, those of text are joined."""
-        if isinstance(self.content, list):
-            texts = [part.get("text") for part in self.content if part.get("type") in _TEXTS]
-            return "".join(text for text in texts if isinstance(text, str)) if texts else None
-        elsewhere = self.reasoning_content or self.reasoning or self.refusal
-        return None if self.content == "" and elsewhere else self.content
+        """Return the answer, or None where there is only white space. Of a list, the parts of text are joined."""
+        content = self.content
+        if isinstance(content, list):
+            texts = [part.get("text") for part in content if part.get("type") in _TEXTS]
+            content = "".join(text for text in texts if isinstance(text, str))
+        return content if content and content.strip() else None
 
 
 @dataclass
@@ -173,6 +173,9 @@ class _Completion:
 
 
 _COMPLETION = TypeAdapter(_Completion)
+
+_ELSEWHERE = ("reasoning_content", "reasoning", "refusal")
+"""Fields of a message that may hold the text where `content` has none."""
 
 _TEXTS = ("text", "output_text")
 """Kinds of parts that are the answer; thoughts and tools are others."""
@@ -210,20 +213,29 @@ def read_answer(data: bytes) -> Answer:
 
 
 def _without_text(choice: _Choice) -> str:
-    """Why there is no answer: where the server has put the text instead, and what to do about it."""
+    """Say why there is no answer: where the server has put the text instead, and what to do about it."""
     message = choice.message
     why = f" (finish_reason {choice.finish_reason!r})" if choice.finish_reason else ""
     told = f"an answer without text{why}"
-    if isinstance(message.content, list) and message.content:
-        kinds = sorted({str(part.get("type")) for part in message.content})
-        told += f": `content` holds no part of text, but {', '.join(kinds)}"
-    thoughts = next((name for name in ("reasoning_content", "reasoning") if getattr(message, name)), None)
-    if thoughts:
-        told += f": its text is in `{thoughts}`, where the server puts thoughts"
-    elif message.refusal:
+    elsewhere = next((name for name in _ELSEWHERE if _is_filled(getattr(message, name))), None)
+    kinds = {str(part.get("type")) for part in message.content} if isinstance(message.content, list) else set()
+    if others := sorted(kinds.difference(_TEXTS)):
+        told += f": `content` holds no part of text, but {', '.join(others)}"
+    if elsewhere == "refusal":
         told += ": its text is in `refusal`, for the model declines to answer"
+    elif elsewhere:
+        told += f": its text is in `{elsewhere}`, where the server puts thoughts"
+    elif not others:
+        told += f": `content` is empty, and so are {', '.join(f'`{name}`' for name in _ELSEWHERE)}"
     if choice.finish_reason == "length":
         return f"{told}; the limit of tokens ended it before the answer: give more --max-tokens"
-    if thoughts:
+    if elsewhere and elsewhere != "refusal":
         told += "; switch thinking off with --set thinking=false, or start the server without its reasoning parser"
+    elif not elsewhere and not others:
+        told += "; see in the server's log what the model wrote, and whether a parser of the server removes it"
     return told
+
+
+def _is_filled(value: object) -> bool:
+    """Return whether a field holds anything but white space."""
+    return bool(value.strip() if isinstance(value, str) else value)

@@ -35,12 +35,15 @@ EXCERPT = "; the response: "
 
 
 def reason(error: str) -> str:
-    """Return what failures of one kind have in common: the error without excerpts, ids and numbers.
+    """Return what failures of one kind have in common: the error without excerpts, and without ids and numbers.
 
-    Two questions that are too long are refused with other numbers of tokens, and for the same reason.
+    The status of a response stays. Two questions that are too long are refused with other numbers of tokens, and for
+    the same reason; 400 and 413 are two reasons.
     """
-    words = re.compile(r"\w+")
-    return words.sub(lambda word: "N" if re.search(r"\d", word[0]) else word[0], error.partition(EXCERPT)[0])
+    kept = error.partition(EXCERPT)[0]
+    status = re.match(r"status \d+:|", kept)
+    head = status[0] if status else ""
+    return head + re.sub(r"\w+", lambda word: "N" if re.search(r"\d", word[0]) else word[0], kept[len(head) :])
 
 
 def printable(text: str) -> str:
@@ -81,15 +84,30 @@ def no_system_role(error: APIStatusError) -> bool:
     """Return whether a server refuses a request because it, or the model's chat template, knows no system role.
 
     Servers have no code for it: `System role not supported`, `'messages[0].role' does not support 'system'`,
-    `Conversation roles must alternate user/assistant/user/...`.
+    `Conversation roles must alternate user/assistant/user/...`, `Input should be 'user' or 'assistant'`. The role and
+    its denial must stand in one sentence, and a sentence about lengths is about something else.
     """
     if error.status_code not in (400, 422, 500):
         return False
     text = message(error)[:_MOST].lower()
-    about = re.search(r"\bsystem\W+(?:role|message|prompt|instruction|turn)|\broles?\b.{0,80}\bsystem\b", text)
-    denied = re.search(r"not? (?:supported|allowed|permitted|enabled)|unsupported|n[o']t support|invalid", text)
-    others = re.search(r"roles must alternate|only user\W+(?:and )?assistant\W+roles", text)
-    return bool((about and denied) or others)
+    if "roles must alternate" in text:
+        return True
+    if any("assistant" in roles[0] and "system" not in roles[0] for roles in _ROLES.finditer(text)):
+        return True
+    sentences = re.split(r"[.;!?]\s|\n", text)
+    return any(_SYSTEM.search(each) and _DENIED.search(each) and not _LENGTH.search(each) for each in sentences)
+
+
+_SYSTEM = re.compile(r"\b(?:system|developer)\W+(?:role|message|prompt|instruction|turn)|\broles?\b.{0,80}\bsystem\b")
+_DENIED = re.compile(
+    r"not? (?:supported|allowed|permitted|enabled)|unsupported|n[o']t support|invalid|unexpected|unknown"
+)
+_LENGTH = re.compile(r"\btokens?\b|\blength\b|\blong(?:er)?\b|\bcontext\b")
+_ROLES = re.compile(
+    r"(?:should be|must be|permitted|allowed|expected|supported|only)\W+(?:one of\W+)?"
+    r"user(?:['\"`]?(?:\s*,\s*(?:(?:or|and)\s+)?|\s+(?:or|and)\s+|\s*[|/]\s*)['\"`]?\w+)*"
+)
+"""A list of the roles that a server takes, which begins with `user`."""
 
 
 def transport_errors() -> type[Exception]:

@@ -264,7 +264,7 @@ class Served:
                     answer = await self._send(client, fields)
             except APIStatusError as error:
                 if not self._spared(error, fields):
-                    raise self._judged(error, pace) from error
+                    raise self._judged(error, fields, pace) from error
             except TimeoutError as error:
                 raise Failed(f"no answer within {self._settings.timeout:g} s", again=True) from error
             except (APIConnectionError, transport_errors()) as error:
@@ -321,8 +321,8 @@ class Served:
             self._refused.add(name)
         return name is not None
 
-    def _judged(self, error: APIStatusError, pace: Pace) -> Exception:
-        """What a refusal means for this request and for all others."""
+    def _judged(self, error: APIStatusError, fields: Mapping[str, Any], pace: Pace) -> Exception:
+        """Return the error that a refusal means for this request, or for all others too."""
         status = error.status_code
         told = self._told(f"status {status}: {message(error)}")
         where = f"{self._target.url}: {told}"
@@ -342,6 +342,8 @@ class Served:
             return ServerError(f"{where}; sample answers otherwise")
         if named(error, ("chat_template_kwargs", "enable_thinking")):
             return ServerError(f"{where}; this server cannot switch thinking: leave out --set thinking")
+        if status in (400, 422) and self._system == "auto" and fields["messages"][0]["role"] == "system":
+            told += "; if the server takes no system turn, use --set system=user"
         return Failed(told, again=False)
 
     def _told(self, text: str) -> str:

@@ -93,7 +93,7 @@ def last_steps(steps: Sequence[Step]) -> Sequence[Step]:
 
 
 def peak(steps: Sequence[Step]) -> float:
-    """The most memory, in GiB, that a process of the run had in use, its libraries included."""
+    """Return the most memory, in GiB, that a process of the run had in use, as `Step.memory_gib` defines it."""
     return max((step.memory_gib for step in steps), default=0.0)
 
 

@@ -31,7 +31,7 @@ from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 
 from videossr.models.cache import base_of
-from videossr.models.checkpoint import Checkpoint
+from videossr.models.checkpoint import Checkpoint, without_report
 from videossr.train.config import TrainConfig, plain
 from videossr.train.model_files import write_model
 from videossr.train.runs import CHECKPOINTS, MODEL, Step
@@ -158,14 +158,15 @@ def restore(model: Any, checkpoint: Path) -> dict[str, Any]:
 
 
 def _tensors(checkpoint: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """The weights as exactly as they are kept."""
+    """Return the weights as exactly as they are kept, without those that the files lack."""
     if (checkpoint / WEIGHTS).exists():
         exact: dict[str, torch.Tensor] = load_file(checkpoint / WEIGHTS)
         return exact
     transformers.utils.logging.disable_progress_bar()
     kind = transformers.AutoModelForImageTextToText
-    tensors: dict[str, torch.Tensor] = kind.from_pretrained(checkpoint, dtype=dtype, local_files_only=True).state_dict()
-    return tensors
+    with without_report():
+        model, info = kind.from_pretrained(checkpoint, dtype=dtype, local_files_only=True, output_loading_info=True)
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in info["missing_keys"]}
 
 
 def model_card(config: TrainConfig, dataset: str, last: Step | None) -> str:

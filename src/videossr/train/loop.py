@@ -87,6 +87,7 @@ class Trainer:
         steps: range,
         batches: range,
         parts: Parts | None = None,
+        idle: float = 0.0,
         within: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         """Args as follows.
@@ -97,12 +98,13 @@ class Trainer:
         steps: those that are to be made, from 1; fewer are where the batches end before.
         batches: of questions, those that a step may begin with, from 1.
         parts: how it lies over the processes of the run; by default this one has it all.
+        idle: GiB in use before the model was loaded, by libraries; a step's `memory_gib` leaves them out.
         within: told how many of this process's groups of the step are done.
         """
         self._config, self._questions, self._policy, self._optimizer = config, questions, policy, optimizer
         self._parts = parts or Copies(World())
         self._world = self._parts.world
-        self._within = within
+        self._within, self._idle = within, idle
         self._columns = [questions.column(index) for index in range(len(questions))]
         self._chosen = chosen
         self._steps = steps
@@ -171,7 +173,7 @@ class Trainer:
             wall=wall,
             prompts_per_second=asked / wall,
             mfu=work / wall / self._peak / self._world.size,
-            memory_gib=max(self._world.gather(used_gib(self._policy.device))),
+            memory_gib=max(self._world.gather(used_gib(self._policy.device) - self._idle)),
             all=means.all if means else None,
             tasks=means.tasks if means else {},
             columns=means.columns if means else {},

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -121,6 +122,7 @@ def train(
             optimizer = Optimizer(
                 policy.model.named_parameters(), config.optim, steps=total * config.grpo.updates, seed=config.run.seed
             )
+            world.first(partial(_begin, folder, config))
             run = _Sitting(folder, config, questions, policy, optimizer, parts, plan, idle, total, batches, show, say)
             run.go_on()
             world.first(partial(take_length, folder, config, len(chosen)))
@@ -130,15 +132,19 @@ def train(
 
 @contextmanager
 def _ours(folder: Path, config: TrainConfig, questions: int, world: World) -> Iterator[bool]:
-    """Keeps the folder from other runs, by the first process; says whether the run in it is complete already."""
+    """Lock the folder for this run, in the first process; yield whether the run in it is complete already.
+
+    Where an error comes before the run has begun (see `_begin`), nothing is left that was not there before.
+    """
     with ExitStack() as kept:
 
         def take() -> bool:
-            ours = (folder / CONFIG).exists()
-            kept.enter_context(workshop(folder, {"verb": "train"}, ours=ours))
+            begun, fresh = (folder / CONFIG).exists(), not folder.exists()
+            shop = kept.enter_context(workshop(folder, {"verb": "train"}, ours=begun))
+            if not begun:
+                kept.callback(_clear_unbegun, folder, shop, fresh)
+                return False
             remove_partial(folder)
-            if not ours:
-                write_text(folder / CONFIG, tomli_w.dumps(plain(config)))
             return is_same(folder, config, questions) and (folder / MANIFEST).exists()
 
         yield world.first(take)
@@ -150,6 +156,21 @@ def _check_questions(trained: Place, dataset: str, questions: Questions) -> None
         raise ValueError(
             f"{trained} was trained on other questions than {questions.path} has now; choose another --out"
         )
+
+
+def _begin(folder: Path, config: TrainConfig) -> None:
+    """Write the configuration, which makes the folder that of a run; once the model is loaded and checked."""
+    if not (folder / CONFIG).exists():
+        write_text(folder / CONFIG, tomli_w.dumps(plain(config)))
+
+
+def _clear_unbegun(folder: Path, shop: Path, fresh: bool) -> None:
+    """Remove what was made in the folder of a run that has not begun, and the folder if it is `fresh` and empty."""
+    if (folder / CONFIG).exists():
+        return
+    shutil.rmtree(shop)
+    if fresh and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _silent(*_told: object) -> None:
@@ -221,6 +242,7 @@ class _Sitting:
                     steps=steps,
                     batches=range(self._asked + 1, self._batches + 1),
                     parts=self._parts,
+                    idle=self._idle,
                     within=within,
                 )
             )
@@ -339,7 +361,7 @@ class _Sitting:
             "trained": sum(each.numel() for each in parameters if each.requires_grad),
             "processes": self._parts.world.size,
             "full forward passes": self._policy.unshared or "none: prefixes are shared",
-            "GiB used": round(used_gib(self._policy.device) - self._idle, 3),
+            "GiB used": round(max((step.memory_gib for step in read_train_run(self._folder).steps), default=0.0), 3),
             "GiB planned": round(self._plan.total / GIB, 3),
         }
         manifest = TrainManifest(

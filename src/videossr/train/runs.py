@@ -94,7 +94,8 @@ class Step:
         wall: seconds of the step.
         prompts_per_second: over all processes.
         mfu: share of the device's peak, by counted operations; None where its peak is not known.
-        memory_gib: most that was used so far.
+        memory_gib: most memory in use so far, in GiB, of the process that used most, without what libraries used before
+            the model was loaded. The largest of all steps is the manifest's `GiB used` and the report's peak memory.
         all: over all groups, those left out among them; None for supervised steps.
         tasks, columns: the same by task and by column.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -61,6 +62,8 @@ def command(
     A probe that was stopped goes on where it was when the same command is run again. One that is complete asks nothing
     more, so that another recipe costs nothing.
 
+    Exit status 1 where questions failed and others were answered, 2 where not one was answered.
+
     Args:
         questions: Folder that `videossr build` wrote, or its address, or questions that others have published.
         model: Which model: chance, constant, hf:PATH, vllm:PATH, openai:MODEL@URL.
@@ -111,6 +114,8 @@ def command(
         write_text(recipe, halfway.recipe_text(choices, probe, made_by, recipe))
         if not as_json:
             _print_choices(choices, recipe)
+    if probe.failed:
+        sys.exit(1)
 
 
 def _print(probe: Probe, done: Run) -> None:
@@ -140,7 +145,7 @@ def _print(probe: Probe, done: Run) -> None:
         console.print(knobs)
         console.print()
     print_outcomes([(probe.run, outcomes(done))])
-    print_failures(done, "is in no figure")
+    print_failures(done, "they are in no figure above")
     console.print(
         "flat: all answers to a question get the same reward; graded: none is right, yet the smooth rewards differ; "
         f"in brackets: 95% intervals\nall figures: {done.path / NAME}, pictures: {TASKS} and {KNOBS} beside it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -42,6 +43,8 @@ def command(
 
     A run that was stopped goes on where it was when the same command is run again; then what failed is asked once more.
 
+    Exit status 1 where questions failed and others were answered, 2 where not one was answered.
+
     Args:
         bench: Folder that `videossr build` wrote, or its address, or questions that others have published.
         model: Which model: chance, chance:law, constant, constant:smooth, hf:PATH, vllm:PATH, openai:MODEL@URL.
@@ -70,3 +73,5 @@ def command(
     console.print(f"{asked} of {done.config.size} questions asked; predictions in {out}")
     if board.overall is None:
         raise ValueError(f"{out}: no question was answered, so there is no score; what failed is listed above")
+    if board.outcomes.failed:
+        sys.exit(1)

@@ -14,6 +14,9 @@ from videossr.bench.score import Denominator, score
 from videossr.cli.bench.tables import print_details, print_failures, print_scores
 from videossr.cli.console import console, safe
 
+MEANINGS: dict[Denominator, str] = {"asked": "each counts as wrong", "answered": "they are in no score above"}
+"""What failed questions are in the scores, by denominator."""
+
 app = App(name="score", help_epilogue="Example: videossr bench score demo/runs/chance --paper")
 
 
@@ -49,6 +52,6 @@ def command(
             if len(found) > 1:
                 console.print(safe(board.run))
             print_details(board)
-            print_failures(each)
+            print_failures(each, MEANINGS[denominator])
     if any(board.overall is None for board in boards):
         sys.exit(1)

@@ -65,7 +65,7 @@ def note(state: Progress) -> str:
 def print_outcomes(runs: Sequence[tuple[str, Outcomes]]) -> None:
     """A line for each run, by its name: how many questions failed, and how many answers have another form."""
     for name, found in runs:
-        console.print((f"{safe(name)}: " if len(runs) > 1 else "") + found.line())
+        console.print((f"{safe(name)}: " if len(runs) > 1 else "") + found.line(), soft_wrap=True)
 
 
 def paper_table(columns: Iterable[str]) -> Table:
@@ -101,23 +101,35 @@ def print_details(board: Scoreboard) -> None:
         console.print(f"  coverage {board.coverage:.1%} of the benchmark, {form}")
 
 
-def print_failures(run: Run, consequence: str = "counts as wrong where there is a score") -> None:
-    """What gave no text, by reason, with an example of each; and how many questions are still open."""
+def print_failures(run: Run, meaning: str = "each counts as wrong") -> None:
+    """Print why questions failed, with an example of each reason, and how many questions are still open.
+
+    Args:
+        run: complete or not.
+        meaning: what failed questions are in the figures above, where others were answered.
+    """
     failed: dict[str, list[Prediction]] = defaultdict(list)
     for prediction in run.predictions:
         if prediction.error:
             failed[reason(prediction.error)].append(prediction)
+    count = sum(map(len, failed.values()))
+    answered = count < len(run.predictions)
     if failed:
-        console.print(f"What failed {consequence}; the same command asks it once more:")
-    for alike in sorted(failed.values(), key=len, reverse=True)[:REASONS]:
-        example = alike[0]
-        named = f"question {safe(example.id, 40)}, {safe(example.column, 40)}"
-        console.print(f"  {len(alike)} x {safe(example.error)} ({named})")
+        means = f" ({meaning})" if answered else ""
+        console.print(
+            f"{count} questions failed{means}. The command that made this run asks them again. Why they failed:",
+            soft_wrap=True,
+        )
+        for alike in sorted(failed.values(), key=len, reverse=True)[:REASONS]:
+            example = alike[0]
+            named = f"question {safe(example.id, 40)}, {safe(example.column, 40)}"
+            console.print(f"  {len(alike)} x {safe(example.error)} ({named})", soft_wrap=True)
     if len(failed) > REASONS:
         console.print(f"  and {len(failed) - REASONS} other reasons")
     wanted = run.config.limit or run.config.size
     if left := min(wanted, run.config.size) - len(run.predictions):
-        console.print(f"{left} questions are still open: the scores are those of a part of the benchmark")
+        part = ": the scores are those of a part of the benchmark" if answered else ""
+        console.print(f"{left} questions are still open{part}", soft_wrap=True)
 
 
 def _interval(found: Estimate | None) -> str:

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -200,15 +201,16 @@ def test_a_score_is_below_chance_where_its_interval_is(
     said = [prediction(at, column, gold, text) for at, text in enumerate(texts)]
     run = a_run(*said or [prediction(0, column, gold, error="no frames")])
     worth = dict(zip(("uniform", "constant"), ({"score": guess} for guess in guesses), strict=True))
-    made = {"chance": {column: worth}, "seconds": 1.0, "waited": 0.0, "versions": {}, "model": {}}
+    made: Any = {"chance": {column: worth}, "seconds": 1.0, "waited": 0.0, "versions": {}, "model": {}}
     (benchmark,) = gather([replace(run, manifest=made)])
     write_report([benchmark], {benchmark.hash: "they are not at hand"}, tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text("utf-8")
     for name in (column, "overall"):
         (cell,) = re.findall(rf'<tbody class="run">.*?<td data-name="{name}">(.*?)</td>', text, re.DOTALL)[:1]
         assert set(re.findall("[▼▽]", cell)) == {*mark}, name
-    assert "upper end of the score’s 95 % interval" in text
+    assert "upper end of the score\u2019s 95 % interval" in text
     differs = baselines(benchmark)[0].changes[0]
+    assert differs is not None
     assert differs.real == (mark == "▼"), "the overall score less that of the first guess is more than noise"
 
 

@@ -83,7 +83,9 @@ def test_scores_and_chart_come_first_and_what_was_run_is_folded(page: Page) -> N
 
 def test_scores_of_a_few_questions_are_not_said_to_be_below_chance(page: Page) -> None:
     """Of the one or two questions of a column nothing follows, though some of the scores are below all guesses."""
-    expect(page.locator("#table0 .key")).to_contain_text("below chance: the upper end of the score’s 95 % interval")
+    expect(page.locator("#table0 .key")).to_contain_text(
+        "below chance: the upper end of the score\u2019s 95 % interval"
+    )
     expect(page.locator(".scores .below")).to_have_count(0)
 
 

@@ -75,14 +75,8 @@ class Scored:
 
     def videos(self, level: str, name: str, denominator: Denominator) -> int:
         """Return how many videos a figure rests on: for a mean of columns, those of the column with the fewest."""
-        columns = [
-            each.column
-            for each in self.asked.columns
-            if each.column != UNREAD
-            and (
-                level == "overall" or name == {"column": each.column, "task": each.task, "ability": each.ability}[level]
-            )
-        ]
+        known = [each for each in self.asked.columns if each.column != UNREAD]
+        columns = [each.column for each in known if level == "overall" or getattr(each, level) == name]
         return max(1, min(self.answers[column].videos(denominator) for column in columns))
 
     @property

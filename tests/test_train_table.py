@@ -53,7 +53,7 @@ def test_the_table_shows_the_last_steps_and_how_long_the_rest_takes() -> None:
     rest = " ".join(lines[ROWS + 1 :])
     assert "step 30 of 470, epoch 0.75, 2.50 prompts/s, MFU 30.0%, 1.5 GiB, 0:29:20 left" in rest
     assert "seconds a step: wait 0.10, vision 0.20" in rest
-    assert "groups of one reward" in rest
+    assert "groups of equal rewards" in rest
     assert "3 of 64 groups" not in rest, "the step that was not finished is no longer told"
     assert "step 30: 3 of 64 groups" in said(console)
     assert "first step: 0 of 64 groups" in said(console)

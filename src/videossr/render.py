@@ -35,19 +35,22 @@ def render(packs: Packs, sample: Sample) -> list[Clip]:
 
     Raises TaskError that names the sample when the task's code fails, CorpusError when frames are missing or damaged.
     """
-    return open_task(sample.task).render(_slots(packs, sample), sample)
+    return open_task(sample.task).render(pictures(packs, sample, sample.slots), sample)
 
 
-def _slots(packs: Packs, sample: Sample) -> Frames:
-    """What each slot shows before it is perturbed; a frame is decoded once, in the place of its first slot."""
-    pictures: dict[tuple[int, int], Frames] = {}
+def pictures(packs: Packs, sample: Sample, slots: Sequence[tuple[int, int]]) -> Frames:
+    """Decode what `slots`, each a (source, frame) of the sample, show at its size before anything is perturbed.
+
+    Returns (len(slots), H, W, 3). A frame is decoded once, in the place of its first slot.
+    """
+    decoded: dict[tuple[int, int], Frames] = {}
     for source, key in enumerate(sample.sources):
-        kept = list(dict.fromkeys(frame for at, frame in sample.slots if at == source))
+        kept = list(dict.fromkeys(frame for at, frame in slots if at == source))
         frames = shown(packs, key, sample.size, kept)
-        if len(kept) == len(sample.slots):  # every slot shows another frame of this one video
+        if len(kept) == len(slots):  # every slot shows another frame of this one video
             return frames
-        pictures |= {(source, frame): picture for frame, picture in zip(kept, frames, strict=True)}
-    return np.stack([pictures[slot] for slot in sample.slots])
+        decoded |= {(source, frame): picture for frame, picture in zip(kept, frames, strict=True)}
+    return np.stack([decoded[slot] for slot in slots])
 
 
 def shown(packs: Packs, key: VideoKey, size: tuple[int, int], indices: Sequence[int] | None = None) -> Frames:

@@ -106,7 +106,7 @@ def _card(
     clocks = tuple(clock for _ in clips)
     question = Question(sample.id, f"videossr/{task}", "Answer at once, with the answer alone.", prompt, answer, clocks)
     command = f"videossr gallery demo/dataset --only {sample.id} --out card.html"
-    return Card(sample, question, [Clip(frames, clock) for frames in clips], truth, command)
+    return Card(sample, question, [Clip(frames, clock) for frames in clips], truth, command, params)
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,11 @@ import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.bench.conftest import a_run, prediction
 from tests.report.conftest import HOSTILE, rewrite
 from tests.report.pages import Page, check_policy
 from videossr.bench.runs import Prediction, Run
@@ -21,6 +23,7 @@ from videossr.questions import open_questions
 from videossr.report import plots
 from videossr.report.answers import Answers, confusions, displacement, knobs, spans
 from videossr.report.benchmark import write_report
+from videossr.report.difference import baselines
 from videossr.report.formats import as_json, comma_separated, markdown
 from videossr.report.items import chosen, items
 from videossr.report.page import plain
@@ -175,6 +178,40 @@ def cells(text: str) -> list[list[str]]:
     """The cells of the first Markdown table."""
     rows = text.split("\n\n")[1].splitlines()
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+
+
+@pytest.mark.parametrize(
+    ("column", "gold", "texts", "guesses", "mark"),
+    [
+        ("jigsaw/8", "23456781", ["12345678"], (1 / 40320, 1 / 40320), ""),
+        ("jigsaw/8", "23456781", ["12345678"] * 500, (1 / 40320, 1 / 40320), ""),
+        ("counting/easy", "3,1,4", ["9,9,9"], (0.2, 0.3), ""),
+        ("counting/easy", "3,1,4", ["9,9,9"] * 14, (0.2, 0.3), "▽"),  # 0 of 14: at most 1 - 0.025 ** (1 / 14) = 0.232
+        ("counting/easy", "3,1,4", ["9,9,9"] * 60, (0.2, 0.3), "▼"),
+        ("counting/easy", "3,1,4", ["9,9,9", "9,1,9"] * 30, (0.2, 0.3), "▽"),  # 0.17, whose interval holds 0.2
+        ("counting/easy", "3,1,4", ["9,9,9", "9,1,9"] * 200, (0.2, 0.3), "▼"),
+        ("counting/easy", "3,1,4", ["9,9,9", "9,1,9", "3,1,9"] * 10, (0.3, 0.35), ""),  # 0.33, below the best alone
+        ("counting/easy", "3,1,4", [], (0.2, 0.3), ""),
+    ],
+)
+def test_a_score_is_below_chance_where_its_interval_is(
+    tmp_path: Path, column: str, gold: str, texts: list[str], guesses: tuple[float, float], mark: str
+) -> None:
+    """One question or a chance of nearly 0 proves nothing, even though a bootstrap of equal scores has no width."""
+    said = [prediction(at, column, gold, text) for at, text in enumerate(texts)]
+    run = a_run(*said or [prediction(0, column, gold, error="no frames")])
+    worth = dict(zip(("uniform", "constant"), ({"score": guess} for guess in guesses), strict=True))
+    made: Any = {"chance": {column: worth}, "seconds": 1.0, "waited": 0.0, "versions": {}, "model": {}}
+    (benchmark,) = gather([replace(run, manifest=made)])
+    write_report([benchmark], {benchmark.hash: "they are not at hand"}, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text("utf-8")
+    for name in (column, "overall"):
+        (cell,) = re.findall(rf'<tbody class="run">.*?<td data-name="{name}">(.*?)</td>', text, re.DOTALL)[:1]
+        assert set(re.findall("[▼▽]", cell)) == {*mark}, name
+    assert "upper end of the score\u2019s 95 % interval" in text
+    differs = baselines(benchmark)[0].changes[0]
+    assert differs is not None
+    assert differs.real == (mark == "▼"), "the overall score less that of the first guess is more than noise"
 
 
 def test_guesses_stand_in_the_table(runs: dict[str, Run]) -> None:

@@ -18,6 +18,7 @@ from videossr.dataset import VideoSSRDataset
 from videossr.report.gallery import Card, shown_knobs, write_gallery
 from videossr.report.strips import make_sprite
 from videossr.sample import JSON
+from videossr.tasks.base import open_task
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_an_altered_stretch_is_shown_as_it_was(dataset: Path, tmp_path: Path) ->
     opened = VideoSSRDataset(dataset)
     items = [opened[index] for index in range(len(opened))]
     for item in items:
-        before = gallery.unaltered(opened, item.sample)
+        before = opened.unaltered(item.sample)
         if item.sample.task != "grounding":
             assert before is None
             continue
@@ -93,9 +94,16 @@ def test_an_altered_stretch_is_shown_as_it_was(dataset: Path, tmp_path: Path) ->
             order = item.sample.integers("order")
             assert np.array_equal(before[order], after)
             assert not np.array_equal(before, after)
+    for item in items:
+        shown = open_task(item.sample.task).shown_params(item.sample)
+        if item.sample.task == "jigsaw":
+            assert shown["order, from 1"] == [piece + 1 for piece in item.sample.integers("order")]
+            assert "order" not in shown
+        else:
+            assert shown == item.sample.params
     gallery.command(str(dataset), out=tmp_path / "page.html")
-    shown = Page((tmp_path / "page.html").read_text("utf-8")).of_class("before")
-    assert len(shown) == sum(item.sample.task == "grounding" for item in items) > 2
+    toggles = Page((tmp_path / "page.html").read_text("utf-8")).of_class("before")
+    assert len(toggles) == sum(item.sample.task == "grounding" for item in items) > 2
 
 
 def test_hostile_text_stays_text(text: str, page: Page, cards: list[Card]) -> None:
@@ -161,7 +169,7 @@ def test_knobs_are_flat_text_and_long_lists_are_counted() -> None:
     assert shown_knobs(params) == {
         "kind.name": "mirror",
         "kind.gain": "0.5",
-        "order, from 1": "[3, 1, 2]",
+        "order": "[2, 0, 1]",
         "inner.order": "[2, 0]",
         "slots": "48 values",
         "still": "null",

@@ -137,9 +137,19 @@ def test_a_verdict_in_words_comes_first(page: Tab) -> None:
     expect(verdicts.nth(3).locator("h2")).to_have_text("No step is done yet")
 
 
+def test_groups_are_explained_only_where_a_run_has_them(runs: dict[str, TrainRun], tmp_path: Path) -> None:
+    for kind in ("sft", "full"):
+        write_training([runs[kind]], tmp_path / f"{kind}.html")
+        text = (tmp_path / f"{kind}.html").read_text("utf-8")
+        for words in ("In a group of equal rewards", "In a group of noise", "groups and answers"):
+            assert (words in text) == (kind == "full"), (kind, words)
+
+
 def test_one_figure_is_told_of_memory(page: Tab, runs: dict[str, TrainRun]) -> None:
-    """The peak of the steps; what a run tells of its plan and of its use in other terms is left to its files."""
-    expect(page.locator('[data-table="runs"] tbody tr').first.locator('[data-name="memory"]')).to_have_text("1.5")
+    """The largest of the steps, which is the console's figure too, in as many digits, with what it counts."""
+    expect(page.locator("#runs .lead")).to_contain_text("without what libraries used before the model was loaded")
+    assert "| 1.50 |" in markdown([runs["full"]])
+    expect(page.locator('[data-table="runs"] tbody tr').first.locator('[data-name="memory"]')).to_have_text("1.50")
     text = page.locator("#runs").evaluate("part => part.textContent")
     assert "parameters" in text, "what a run tells of itself is on the page"
     assert text.count("GiB") == 1

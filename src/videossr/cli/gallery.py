@@ -13,11 +13,8 @@ from cyclopts.validators import Number
 
 from videossr.cli.console import Bar, console, output_file
 from videossr.dataset import VideoSSRDataset
-from videossr.question import Frames
-from videossr.render import shown
 from videossr.report.gallery import THUMB_HEIGHT, Card, write_gallery
-from videossr.sample import Sample
-from videossr.tasks.grounding import due_frames
+from videossr.tasks.base import open_task
 
 app = App(name="gallery", help_epilogue="Example: videossr gallery demo/dataset --out demo/gallery.html")
 
@@ -53,8 +50,9 @@ def command(
             item = opened[index]
             again = f"videossr gallery {shlex.quote(dataset)}{where} --out card.html --only {item.sample.id}"
             paths = [opened.corpus.entry(key).path for key in item.sample.sources]
-            before = unaltered(opened, item.sample)
-            yield Card(item.sample, item.question, item.clips, item.truth, again, paths, before)
+            params = open_task(item.sample.task).shown_params(item.sample)
+            before = opened.unaltered(item.sample)
+            yield Card(item.sample, item.question, item.clips, item.truth, again, params, paths, before)
 
     recipe = opened.manifest["recipe"]
     facts = {
@@ -74,17 +72,6 @@ def command(
             progress=lambda done: bar.show("cards", done, len(chosen)),
         )
     console.print(f"{len(chosen)} samples in {out}")
-
-
-def unaltered(dataset: VideoSSRDataset, sample: Sample) -> Frames | None:
-    """Return the frames (T, H, W, 3) that the T altered slots of a grounding sample would show if nothing were altered.
-
-    None for other tasks.
-    """
-    if sample.task != "grounding":
-        return None
-    key = sample.sources[0]
-    return shown(dataset.corpus, key, sample.size, due_frames(sample, len(dataset.corpus.entry(key).clock)))
 
 
 def _some_of_each(dataset: VideoSSRDataset, per_column: int) -> list[int]:

@@ -78,7 +78,7 @@ class Live:
             last = self._steps[-1]
             parts.append(_table(list(self._steps)))
             if means := last.all:
-                groups = f"groups of one reward {means.zero_variance:.0%}, of noise {means.noise:.0%}"
+                groups = f"groups of equal rewards {means.zero_variance:.0%}, of noise {means.noise:.0%}"
                 answers = f"answers of {means.tokens:.1f} tokens, {means.distinct:.1f} different ones a group"
                 parts.append(Text(f"{groups}; {answers}, entropy {means.entropy:.2f}"))
             parts.append(Text(f"seconds a step: {_times(self._mean_seconds())}"))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from videossr.bench.runs import Prediction, Run
-from videossr.bench.score import Estimate, Mark, Resampler, estimate, mark
+from videossr.bench.score import Denominator, Estimate, Mark, Resampler, estimate, mark
 from videossr.report.page import plain
 from videossr.rewards import interval_overlap, parse_counts, parse_interval, parse_order
 
@@ -60,6 +60,11 @@ class Answers:
     def known(self) -> list[Answer]:
         """Those of `counted` whose gold answer is known: a question that could not even be read has none."""
         return [answer for answer in self.counted if answer.prediction.answer]
+
+    def videos(self, denominator: Denominator) -> int:
+        """Count the videos that the questions are about: all of them, or those with an answer of the asked form."""
+        counting = [each for each in self.every if denominator == "asked" or each.mark.parsed]
+        return len({each.prediction.source or each.prediction.index for each in counting})
 
     def means(self, tables: Sequence[Mapping[int, float]]) -> list[Estimate | None]:
         """The mean of each: a value for some questions, by their index; with the interval that scores have."""

@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from markupsafe import Markup
 
+from videossr.bench.score import Denominator, Estimate, widened
 from videossr.questions import Questions
 from videossr.report import plots
 from videossr.report.answers import BINS, Confusion, Displacement, Knob, Spans, confusions, displacement, knobs, spans
 from videossr.report.difference import Baseline, baselines
 from videossr.report.items import FOLDED, Failure, Item, failures, items
 from videossr.report.page import flat, plain, write_page
-from videossr.report.table import PUBLISHED, Benchmark, Scored, short
+from videossr.report.table import PUBLISHED, Benchmark, Row, Scored, short
 
 SHAPES = ("circles", "squares", "triangles")
 """What the counts of an answer are of, in its order, where there are three."""
@@ -63,6 +65,19 @@ class _Part:
         """What the guesses score in a column, task or ability, or `overall`; the least first."""
         rows = (row for row in self.benchmark.rows if row.kind == "guess")
         return tuple(sorted(figure.value for row in rows if (figure := row.cell(level, name).asked) is not None))
+
+    def below(self, row: Row, level: str, name: str, denominator: Denominator) -> Literal["", "chance", "best guess"]:
+        """Say what a run's score is below of: all guesses (`chance`), the best of them, or nothing.
+
+        It is below where the upper end of its 95% interval is.
+        """
+        figure: Estimate | None = getattr(row.cell(level, name), denominator)
+        chance = self.chance(level, name)
+        if row.kind != "run" or figure is None or not chance:
+            return ""
+        run = next(each for each in self.benchmark.runs if each.name == row.name)
+        end = widened(figure, run.videos(level, name, denominator)).high
+        return "chance" if end < chance[0] else "best guess" if end < chance[-1] else ""
 
 
 def write_report(

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from videossr.bench.compare import compare
-from videossr.bench.score import Estimate
-from videossr.report.table import Benchmark, Row, Scored
+from videossr.bench.score import Estimate, widened
+from videossr.report.table import Benchmark, Scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,11 @@ def baselines(benchmark: Benchmark) -> list[Baseline]:
         for base, each in enumerate(runs)
         if len(runs) > 1
     ]
-    rows = [row for row in benchmark.rows if row.kind == "run"]
     guesses = [(row, row.overall.asked) for row in benchmark.rows if row.kind == "guess"]
     return found + [
-        Baseline(f"guess: {row.name}", False, _over(rows, worth.value)) for row, worth in guesses if worth is not None
+        Baseline(f"guess: {row.name}", False, _over(benchmark.runs, worth.value))
+        for row, worth in guesses
+        if worth is not None
     ]
 
 
@@ -86,13 +87,14 @@ def _reverse(change: Change) -> Change:
     return Change(Estimate(-value, -high, -low), change.real, change.note)
 
 
-def _over(rows: Sequence[Row], worth: float) -> tuple[Change, ...]:
+def _over(runs: Sequence[Scored], worth: float) -> tuple[Change, ...]:
     """The changes from a score that is known without asking."""
     changes = []
-    for row in rows:
-        if (score := row.overall.asked) is None:
+    for run in runs:
+        if (score := run.asked.overall) is None:
             changes.append(Change(None, note="it has no score"))
             continue
         change = Estimate(score.value - worth, score.low - worth, score.high - worth)
-        changes.append(Change(change, not change.low <= 0 <= change.high))
+        sure = widened(score, run.videos("overall", "", "asked"))
+        changes.append(Change(change, not sure.low <= worth <= sure.high))
     return tuple(changes)

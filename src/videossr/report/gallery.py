@@ -30,7 +30,8 @@ _LONG_LIST = 48
 class Card:
     """One sample as the gallery shows it.
 
-    `command` is the shell line that makes this card again; `paths` name the sample's sources, where they are known;
+    `command` is the shell line that makes this card again; `params` are the drawn parameters as its task shows them
+    (`videossr.tasks.base.OpenTask.shown_params`); `paths` name the sample's sources, where they are known;
     `before` (T, H, W, 3) is what the T slots of the altered span would show if nothing had been altered.
     """
 
@@ -39,6 +40,7 @@ class Card:
     clips: Sequence[Clip]
     truth: Truth
     command: str
+    params: Mapping[str, JSON]
     paths: Sequence[str] = ()
     before: Frames | None = None
 
@@ -75,16 +77,9 @@ def write_gallery(
 
 
 def shown_knobs(params: Mapping[str, JSON]) -> dict[str, str]:
-    """Return the drawn parameters as text, by dotted name; a long list is shown by its length.
-
-    An order of 0 to n - 1 is shown from 1, as answers count.
-    """
+    """Return parameters as text, by dotted name; a long list is shown by its length."""
     knobs: dict[str, str] = {}
     for name, value in params.items():
-        if name == "order" and isinstance(value, list):
-            places = [place for place in value if type(place) is int]
-            if sorted(places) == list(range(len(value))):
-                name, value = "order, from 1", [place + 1 for place in places]
         if isinstance(value, dict):
             knobs |= {f"{name}.{inner}": text for inner, text in shown_knobs(value).items()}
         elif isinstance(value, list) and len(json.dumps(value)) > _LONG_LIST:
@@ -98,7 +93,7 @@ def _views(
     cards: Iterable[Card], thumb_height: int, quality: int, progress: Callable[[int], None] | None
 ) -> Iterator[dict[str, object]]:
     for done, card in enumerate(cards, start=1):
-        knobs = shown_knobs(card.sample.params)
+        knobs = shown_knobs(card.params)
         words = [card.sample.id, card.sample.task, card.sample.column, *(f"{k}={v}" for k, v in knobs.items())]
         yield {
             "sample": card.sample,

@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Literal
 
 from videossr.bench.runs import UNREAD, Run
-from videossr.bench.score import ColumnScore, Estimate, Scoreboard, score
+from videossr.bench.score import ColumnScore, Denominator, Estimate, Scoreboard, score
 from videossr.bench.viubench import COLUMNS, published, rank
 from videossr.report.answers import Answers, by_column
 from videossr.report.page import plain
@@ -72,6 +72,12 @@ class Scored:
     def model(self) -> Mapping[str, object]:
         """What the model told of itself; nothing yet where the run is not complete."""
         return self.run.manifest["model"] if self.run.manifest else {}
+
+    def videos(self, level: str, name: str, denominator: Denominator) -> int:
+        """Return how many videos a figure rests on: for a mean of columns, those of the column with the fewest."""
+        known = [each for each in self.asked.columns if each.column != UNREAD]
+        columns = [each.column for each in known if level == "overall" or getattr(each, level) == name]
+        return max(1, min(self.answers[column].videos(denominator) for column in columns))
 
     @property
     def note(self) -> str:

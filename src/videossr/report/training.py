@@ -137,8 +137,9 @@ def write_training(runs: Sequence[TrainRun], out: Path, most: int = 2) -> None:
         run_facts=[_facts(each) for each in found],
         verdicts=[verdict(each, constant) for each, constant in zip(found, constants, strict=True)],
         main=_charts(main, steps, {"smooth reward, %": levels}, large=True),
+        rewarded=any(step.all is not None for own in steps for step in own),
         levels=any(level is not None for level in levels),
-        more={name: _charts(charts, steps) for name, charts in more.items()},
+        more={name: drawn for name, charts in more.items() if (drawn := _charts(charts, steps))},
         task_charts={task: _task_charts(task, steps) for task in tasks},
         column_charts=[
             (

@@ -124,7 +124,7 @@ def markdown(runs: Sequence[TrainRun]) -> str:
         for figure in FIGURES:
             found = ends(steps, figure.value)
             cells.append(" → ".join(map(figure.form.format, (found.first, found.last))) if found else "-")
-        lines.append(row_of([*cells, f"{gap(steps):.1e}", f"{peak(steps):.1f}"]))
+        lines.append(row_of([*cells, f"{gap(steps):.1e}", f"{peak(steps):.2f}"]))
     return "\n".join([*lines, ""])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence, Set
 from statistics import fmean
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -15,16 +15,13 @@ from videossr.build.benchmark import FROZEN, frozen_hash
 from videossr.config import parse
 from videossr.dataset import Item, VideoSSRDataset
 from videossr.prompt.qwen3_vl import MERGE, markers
-from videossr.render import fill, pixel_hash
+from videossr.render import pictures, pixel_hash
 from videossr.report import laws, shortcuts
 from videossr.report.finding import Finding
 from videossr.rewards import parse_interval, scorer
 from videossr.sample import Sample, VideoKey
 from videossr.tasks.base import TASKS, open_task
-from videossr.tasks.grounding import GroundingKnobs, due_frames
 from videossr.video.pack import CorpusError
-
-K = TypeVar("K")
 
 TOLERANCE = 0.05
 """Seconds by which a label or a marker may differ from the clock: they are printed with one decimal."""
@@ -78,8 +75,7 @@ def validate(
             yield Finding("laws, guesses, shortcuts", column, None, f"{len(members)} samples are too few, need {FEW}")
             continue
         if members[0].task in laws.LAWS:
-            knobs = _knobs(dataset, column, TASKS.get(members[0].task).Knobs)
-            yield from laws.LAWS[members[0].task](column, members, knobs)
+            yield from laws.LAWS[members[0].task](column, members, _knobs(dataset, column))
         yield from shortcuts.guesses(column, members[0].task, [sample.answer for sample in members])
         if members[0].task == "grounding":
             yield from shortcuts.duration(column, members)
@@ -116,9 +112,10 @@ def _carried(dataset: VideoSSRDataset) -> Finding:
     return Finding("frames", "", True, f"of {len(keys)} videos as indexed, in {dataset.corpus.path}")
 
 
-def _knobs(dataset: VideoSSRDataset, column: str, kind: type[K]) -> K:
-    knobs = dataset.manifest["recipe"]["columns"][column]["knobs"]
-    return parse(kind, knobs, f"manifest: columns.{column}.knobs")
+def _knobs(dataset: VideoSSRDataset, column: str) -> Any:
+    """The knobs of a column, an instance of its task's `Knobs`."""
+    written = dataset.manifest["recipe"]["columns"][column]
+    return parse(TASKS.get(written["task"]).Knobs, written["knobs"], f"manifest: columns.{column}.knobs")
 
 
 def _gold(column: str, samples: Sequence[Sample]) -> Finding:
@@ -207,8 +204,8 @@ def _pixels(
         item = dataset[index]
         if pixel_hash(item.clips) != dataset.row(index)["pixels"]:
             changed.append(item.sample.id)
-        if item.sample.task == "grounding":
-            change = border_change(dataset, item)
+        if due := dataset.due(item.sample):
+            change = border_change(dataset, item, due)
             least[item.sample.column] = min(change, least.get(item.sample.column, change))
         if item.sample.task == "jigsaw" and item.sample.column in scorable:
             scores = open_task("jigsaw").score(shortcuts.chain(item.clips), item.sample)
@@ -218,7 +215,7 @@ def _pixels(
     yield Finding("renders repeat", "", not changed if count else None, text)
     for column, value in sorted(least.items()):
         text = f"least change of a first or last slot {value:.2f} gray levels"
-        if _knobs(dataset, column, GroundingKnobs).proven:
+        if getattr(_knobs(dataset, column), "proven", False):
             yield Finding("borders change", column, value >= VISIBLE, f"{text}, needed {VISIBLE}")
         else:
             yield Finding("borders change", column, None, f"{text}; the recipe does not ask for any")
@@ -228,11 +225,9 @@ def _pixels(
         yield Finding("jigsaw solver", column, None, text)
 
 
-def border_change(dataset: VideoSSRDataset, item: Item) -> float:
-    """Mean gray levels by which the first and the last slot of the span differ from the frames due there."""
-    sample = item.sample
-    ((first, last),) = item.truth.spans
-    due = due_frames(sample, len(dataset.corpus.entry(sample.sources[0]).clock))
-    there = dataset.corpus.frames(sample.sources[0], [due[0], due[-1]])
+def border_change(dataset: VideoSSRDataset, item: Item, due: Sequence[tuple[int, int]]) -> float:
+    """Return the mean gray levels by which the first and the last slot of the first span differ from those `due`."""
+    first, last = item.truth.spans[0]
+    there = pictures(dataset.corpus, item.sample, [due[0], due[-1]])
     shown = item.clips[0].frames[[first, last]].astype(np.int16)
-    return float(np.abs(shown - fill(there, *sample.size)).mean(axis=(1, 2, 3)).min())
+    return float(np.abs(shown - there).mean(axis=(1, 2, 3)).min())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +21,7 @@ from videossr.perturb.gates import Look, look
 from videossr.question import Clip, Frames, Question, Truth
 from videossr.registry import Registry
 from videossr.rewards import Scores
-from videossr.sample import Reject, Sample, VideoKey
+from videossr.sample import JSON, Reject, Sample, VideoKey
 from videossr.video.pack import CorpusError
 from videossr.wording import Wording
 
@@ -75,6 +75,12 @@ class Task(Protocol[K]):
 
     A task that needs slots of equal length says ``even_clock = True``: then a corpus of the plan ``snap`` is refused
     before any work. Its gate must hold back uneven videos all the same.
+
+    Two methods are optional. ``unaltered(sample, kept)`` of a task that alters the first span of its truth returns what
+    each slot of this span would show if it had not: a (source, frame) for each, as in `Sample.slots`, or None where
+    nothing is altered; `kept` has the number of frames in the pack of each source. The gallery compares before and
+    after by it, and `videossr validate` looks for the change at the borders. ``shown_params(sample)`` returns
+    the drawn parameters as people should read them, where that is not `Sample.params` itself.
     """
 
     name: str
@@ -115,7 +121,7 @@ class TaskError(ValueError):
     """An error inside the code of a task. The message names the task, the method, and the sample or video."""
 
 
-def open_task(name: str) -> Task[Any]:
+def open_task(name: str) -> OpenTask:
     """Make the task with this registered name.
 
     Whatever one of its methods raises becomes a `TaskError`; errors of the corpus and of the machine stay as they are.
@@ -124,11 +130,11 @@ def open_task(name: str) -> Task[Any]:
     """
     kind = TASKS.get(name)
     with _naming(kind, name, "__init__"):
-        return _Named(name, kind())
+        return OpenTask(name, kind())
 
 
-class _Named:
-    """A task whose errors name it. It has all methods of `Task`, and can be pickled if the task can."""
+class OpenTask:
+    """A task whose errors name it. It has all methods of `Task` and the optional ones, and can be pickled if it can."""
 
     def __init__(self, name: str, task: Task[Any]) -> None:
         self._task = task
@@ -170,6 +176,28 @@ class _Named:
     def score(self, answer: str, sample: Sample) -> Scores:
         with self._naming("score", f"sample {sample.id}", sample.column):
             return self._task.score(answer, sample)
+
+    def unaltered(self, sample: Sample, kept: Sequence[int]) -> Sequence[tuple[int, int]] | None:
+        """Find the (source, frame) that each slot of the first span would show if it had not been altered.
+
+        None where the task does not tell. `kept` has the number of frames in the pack of each source.
+        """
+        find = getattr(self._task, "unaltered", None)
+        with self._naming("unaltered", f"sample {sample.id}", sample.column):
+            slots: Sequence[tuple[int, int]] | None = None if find is None else find(sample, kept)
+            if slots is None:
+                return None
+            length = next((last + 1 - first for first, last in self._task.truth(sample).spans), 0)
+            if len(slots) != length:
+                raise ValueError(f"it must return one frame for each of the {length} slots, and returned {len(slots)}")
+            return slots
+
+    def shown_params(self, sample: Sample) -> Mapping[str, JSON]:
+        """Return the drawn parameters as people should read them: the sample's own where the task says nothing."""
+        show = getattr(self._task, "shown_params", None)
+        with self._naming("shown_params", f"sample {sample.id}", sample.column):
+            params: Mapping[str, JSON] = sample.params if show is None else show(sample)
+            return params
 
     def _naming(self, method: str, about: str = "", column: str = "") -> AbstractContextManager[None]:
         return _naming(type(self._task), self.name, method, about, column)

@@ -5,7 +5,7 @@ Exercised by `videossr build grounding-mirror --corpus demo/corpus --out demo/gr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Literal, Self
 
@@ -228,29 +228,22 @@ class Grounding:
     def score(self, answer: str, sample: Sample) -> Scores:
         return scorer("videossr/grounding")(answer, sample.answer)
 
+    def unaltered(self, sample: Sample, kept: Sequence[int]) -> list[tuple[int, int]]:
+        """Find the (source, frame) that each slot of the segment would show if nothing had been altered.
+
+        They follow from the slots before the segment, or from those after it where it starts the clip, at their pace.
+        """
+        frames = [frame for _, frame in sample.slots]
+        first, last = sample.integer("first"), sample.integer("last")
+        pace = sample.integers("strides")[0] if "strides" in sample.params else kept[0] // len(frames)
+        anchor = first - 1 if first else last + 1
+        due = [frames[anchor] + (slot - anchor) * pace for slot in range(first, last + 1)]
+        return [(0, min(max(frame, 0), kept[0] - 1)) for frame in due]
+
 
 def _strides(video: Video, knobs: GroundingKnobs) -> tuple[int, int]:
     speed = SPEEDS[knobs.perturbation](knobs.strengths)
     return strides(speed, video.density(knobs.frames), knobs.frames, knobs.length[1])
-
-
-def due_frames(sample: Sample, kept: int) -> list[int]:
-    """Find the frames that the altered slots would show if nothing had been altered.
-
-    They follow from the slots before the segment, or from those after it where it starts the clip, at their pace.
-
-    Args:
-        sample: of this task.
-        kept: number of frames in the pack of the sample's first video.
-
-    Returns:
-        The index in that pack of the frame due in each slot of the segment, in order.
-    """
-    frames = [frame for _, frame in sample.slots]
-    first, last = sample.integer("first"), sample.integer("last")
-    pace = sample.integers("strides")[0] if "strides" in sample.params else kept // len(frames)
-    anchor = first - 1 if first else last + 1
-    return [min(max(frames[anchor] + (slot - anchor) * pace, 0), kept - 1) for slot in range(first, last + 1)]
 
 
 def _interval(start: float, end: float) -> str:

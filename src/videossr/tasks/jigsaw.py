@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from videossr.perturb.gates import motion_jump
 from videossr.question import Clip, Frames, Question, Truth
 from videossr.rewards import Scores, scorer
-from videossr.sample import Reject, Sample
+from videossr.sample import JSON, Reject, Sample
 from videossr.tasks.base import Donors, Video
 from videossr.wording import Wording
 
@@ -134,6 +134,13 @@ class Jigsaw:
 
     def score(self, answer: str, sample: Sample) -> Scores:
         return scorer("videossr/jigsaw")(answer, sample.answer)
+
+    def shown_params(self, sample: Sample) -> Mapping[str, JSON]:
+        """Return the parameters with the order counted from 1, as answers count."""
+        order: list[JSON] = [piece + 1 for piece in sample.integers("order")]
+        return {"order, from 1" if name == "order" else name: value for name, value in sample.params.items()} | {
+            "order, from 1": order
+        }
 
 
 def _starts(knobs: JigsawKnobs) -> list[int]:

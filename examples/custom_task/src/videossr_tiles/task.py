@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from videossr.question import Clip, Frames, Outline, Question, Truth
 from videossr.rewards import Scores
-from videossr.sample import Reject, Sample
+from videossr.sample import JSON, Reject, Sample
 from videossr.tasks.base import Donors, Video
 from videossr.wording import Wording
 from videossr_tiles.reward import score
@@ -116,6 +116,11 @@ class Tiles:
 
     def score(self, answer: str, sample: Sample) -> Scores:
         return score(answer, sample.answer)
+
+    def shown_params(self, sample: Sample) -> Mapping[str, JSON]:
+        """The gallery shows the order from 1, as answers count; without this method it shows `sample.params`."""
+        order: list[JSON] = [tile + 1 for tile in sample.integers("order")]
+        return {"grid": sample.params["grid"], "order, from 1": order}
 
 
 def cut(frames: Frames, rows: int, columns: int) -> Frames:

@@ -1,0 +1,144 @@
+"""A task of another package that alters a span: the gallery and `validate` compare it with the video as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import numpy as np
+import pytest
+
+from tests.build.conftest import indexed, picture
+from tests.helpers.clips import write
+from tests.report.pages import Page
+from videossr.build.recipe import Mixture, Recipe
+from videossr.build.run import build
+from videossr.cli import gallery
+from videossr.dataset import VideoSSRDataset
+from videossr.report.validate import validate
+from videossr.rewards import scorer
+from videossr.tasks.base import TASKS, TaskError
+from videossr.wording import load_wording
+
+PLUGIN = """
+    from pathlib import Path
+
+    from pydantic.dataclasses import dataclass
+
+    from videossr.question import Clip, Question, Truth
+    from videossr.rewards import Scores
+    from videossr.sample import Sample
+
+
+    @dataclass(frozen=True)
+    class Knobs:
+        proven: bool = True
+
+
+    class Dimmed:
+        name = "dimmed"
+        Knobs = Knobs
+
+        def needs(self, knobs):
+            return 16, 1
+
+        def admits(self, video, knobs):
+            return None
+
+        def draw(self, video, column, knobs, rng, donors):
+            slots = tuple((0, slot * video.density(16)) for slot in range(16))
+            first = int(rng.integers(1, 8))
+            params = {"first": first, "order": [2, 0, 1]}
+            answer = "{:.1f}-{:.1f}".format(*video.clock.thin(16).span(first, first + 3))
+            return Sample("dimmed", column, (video.key,), slots, video.clock.thin(16), video.size, params, answer)
+
+        def render(self, frames, sample):
+            frames = frames.copy()
+            first = sample.integer("first")
+            frames[first : first + FAULT] = 255 - frames[first : first + FAULT]
+            return [Clip(frames, sample.clock)]
+
+        def question(self, sample, wording):
+            return Question(sample.id, "videossr/dimmed", "", "<video> When?", sample.answer, (sample.clock,))
+
+        def truth(self, sample):
+            return Truth(spans=((sample.integer("first"), sample.integer("first") + 3),))
+
+        def difficulty(self, sample):
+            return {}
+
+        def score(self, answer, sample):
+            return score(answer, sample.answer)
+
+        def unaltered(self, sample, kept):
+            assert len(kept) == 1 and kept[0] % 16 == 0
+            first = sample.integer("first")
+            return sample.slots[first : first + TOLD]
+
+
+    def score(answer, gold):
+        right = float(answer == gold)
+        return Scores(right, right, True)
+
+
+    FAULT = 4
+    TOLD = 4
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The task `dimmed`, installed; the name of its module."""
+    name = f"dimmed_{tmp_path.name}"
+    site = tmp_path / "site"
+    (site / "dimmed-1.0.dist-info").mkdir(parents=True)
+    (site / "dimmed-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: dimmed\nVersion: 1.0\n")
+    (site / "dimmed-1.0.dist-info/entry_points.txt").write_text(
+        f"[videossr.tasks]\ndimmed = {name}:Dimmed\n[videossr.rewards]\ndimmed = {name}:score\n"
+    )
+    (site / f"{name}.py").write_text(dedent(PLUGIN))
+    monkeypatch.syspath_prepend(str(site))
+    yield name
+    TASKS._items.pop("dimmed", None)
+    scorer.cache_clear()
+
+
+@pytest.fixture
+def opened(plugin: str, tmp_path: Path) -> VideoSSRDataset:
+    write(tmp_path / "clips" / "clip.mp4", picture(0))
+    corpus = indexed(tmp_path / "clips")
+    columns = {"dim": {"task": "dimmed", "count": 2}}
+    build(Mixture(Recipe(name="made", columns=columns), "made"), corpus, tmp_path / "out", wording=load_wording())
+    return VideoSSRDataset(tmp_path / "out")
+
+
+def test_its_span_is_shown_before_and_after(opened: VideoSSRDataset, tmp_path: Path) -> None:
+    for item in opened:
+        before = opened.unaltered(item.sample)
+        ((first, last),) = item.truth.spans
+        assert before is not None
+        assert np.array_equal(255 - before, item.clips[0].frames[first : last + 1])
+    gallery.command(str(opened.path), out=tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert len(Page(text).of_class("before")) == 2
+    assert "[2, 0, 1]" in text, "its own parameter is shown as it is, whatever its name"
+
+
+def test_validate_looks_for_the_change_at_its_borders(
+    opened: VideoSSRDataset, plugin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def borders() -> list[bool | None]:
+        return [found.holds for found in validate(opened) if found.check == "borders change"]
+
+    assert borders() == [True]
+    monkeypatch.setattr(f"{plugin}.FAULT", 3)
+    assert borders() == [False]
+
+
+def test_too_few_frames_are_an_error_that_names_the_task(
+    opened: VideoSSRDataset, plugin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{plugin}.TOLD", 3)
+    with pytest.raises(TaskError, match=r"'dimmed' .* failed in unaltered, sample .*each of the 4 slots.*returned 3"):
+        opened.unaltered(opened.sample(0))

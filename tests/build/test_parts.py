@@ -144,6 +144,16 @@ def test_a_split_that_would_leave_a_side_without_samples_is_refused_before_anyth
     assert done
 
 
+@pytest.mark.parametrize(("share", "first"), [("0.99", 5), ("0.01", 1)])
+def test_a_share_leaves_samples_for_both_sides(
+    made: Corpus, make: Make, tmp_path: Path, share: str, first: int
+) -> None:
+    make("whole", made, {"mirror": (MIRROR, 6)})
+    with pytest.raises(SystemExit, match="0"):
+        main(["dataset", "split", f"{tmp_path / 'whole'}", "--out", f"{tmp_path}/a", f"{tmp_path}/b", "--share", share])
+    assert (len(ids(tmp_path / "a")), len(ids(tmp_path / "b"))) == (first, 6 - first)
+
+
 def test_donors_sources_and_likeness_hold_samples_together(clips: Path, make: Make, tmp_path: Path) -> None:
     """Six videos: two of a source, two near-duplicates."""
     for number, name in enumerate(("a_1", "a_2", "b_1", "c_1", "d_1")):

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from videossr.config import changes
-from videossr.store import Place, file_hash, place, write_text
+from videossr.store import Place, file_hash, place, reaching, write_text
 
 NAME = "manifest.json"
 LIBRARIES = ("videossr", "numpy", "opencv-python-headless", "pyarrow", "simplejpeg")
@@ -175,7 +175,9 @@ def read_manifest(folder: Place) -> Manifest:
     """
     path = folder / NAME
     try:
-        found = json.loads(path.read_text("utf-8"))
+        with reaching(folder):
+            text = path.read_text("utf-8")
+        found = json.loads(text)
     except FileNotFoundError as error:
         what = "is not complete; run its `videossr build` again" if folder.is_dir() else "does not exist"
         raise FileNotFoundError(f"{folder}: this dataset {what} (there is no {NAME})") from error

@@ -80,6 +80,12 @@ def test_what_may_be_named(index: Command, where: Path, line: str, found: list[s
     assert (status, paths()) == (0, found), err
 
 
+def test_videos_may_stand_on_both_sides_of_options(index: Command) -> None:
+    status, _, err = index("videos/a.mkv --quality 80 videos/b.mkv")
+    assert (status, paths()) == (0, ["a.mkv", "b.mkv"]), err
+    assert index("videos/a.mkv --quallity 80 videos/b.mkv")[0] != 0
+
+
 def test_a_rate_of_the_plan_is_not_one_of_images(index: Command) -> None:
     assert index("videos --plan fps --fps 2")[0] == 0
     assert {len(entry.times_ms) for entry in Corpus("out").videos} == {4}

@@ -107,9 +107,7 @@ def _row(entry: Entry) -> dict[str, Any]:
     help_epilogue="Example: videossr corpus merge demo/corpus demo/corpus --out demo/merged --drop-near",
 )
 def merge_command(
-    corpora: Annotated[tuple[str, ...], Parameter(negative="")],
-    /,
-    *,
+    *corpora: Annotated[str, Parameter(required=True)],
     out: str,
     drop_near: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:

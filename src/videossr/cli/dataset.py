@@ -75,9 +75,7 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
 
 @app.command(name="merge", help_epilogue="Example: videossr dataset merge demo/dataset demo/dataset --out demo/both")
 def merge_command(
-    datasets: Annotated[tuple[str, ...], Parameter(negative="")],
-    /,
-    *,
+    *datasets: Annotated[str, Parameter(required=True)],
     out: str,
     corpus: str | None = None,
     drop_near: Annotated[bool, Parameter(negative="")] = False,

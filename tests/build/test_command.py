@@ -160,7 +160,9 @@ def test_a_folder_of_runs_is_looked_into(run: Run, tmp_path: Path) -> None:
     (tmp_path / "runs/empty").mkdir()
     status, _, err = run("report", "runs/empty", "--format", "csv")
     assert status == 2
-    assert "runs/empty is no run" in err
+    assert "runs/empty: there is no run in it, nor in the folders below it" in err
+    (tmp_path / "runs/empty/1.jpg").write_bytes(b"")
+    assert run("report", "runs/empty", "--out", "page.html")[2] == err
     (tmp_path / "runs/trained").mkdir()
     (tmp_path / "runs/trained/config.toml").write_text("[run]\n[optim]\n")
     status, _, err = run("report", "runs", "--format", "csv")

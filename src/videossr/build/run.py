@@ -232,7 +232,7 @@ def _gate(
     if empty := [column for column, fit in admitted.items() if 1 not in fit]:
         counts = ", ".join(f"{reason} ({count})" for reason, count in reasons(refusals()).items())
         raise UnmetError(
-            f"no video is fit for {', '.join(empty)}. Rejected of {videos} videos: {counts}. "
+            f"no video is fit for {', '.join(empty)}. Rejected of {len(usable)} videos: {counts}. "
             f"{_way_out(dict.fromkeys(empty, 0), admitted)}"
         )
     return admitted

@@ -50,7 +50,10 @@ def test_defaults_are_the_papers():
         ({"perturbation": "miror"}, "perturbation: no 'miror'; did you mean 'mirror'?"),
         ({"perturbation": "mirror", "length": [8, 48]}, "need most < frames, which is 48"),
         ({"perturbation": "mirror", "length": [16, 8]}, "length: need 4 <= least <= most, got [16, 8]"),
-        ({"perturbation": "mirror", "strengths": {"zoom_in": [2, 1.5]}}, "strengths.zoom_in: the least, 2.0, is more than the most, 1.5"),
+        (
+            {"perturbation": "mirror", "strengths": {"zoom_in": [2, 1.5]}},
+            "strengths.zoom_in: the least, 2.0, is more than the most, 1.5",
+        ),
         (
             {"perturbation": "mirror", "strengths": {"nois": 1}},
             "unknown key 'nois' in strengths; did you mean 'noise'?",

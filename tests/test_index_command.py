@@ -204,7 +204,7 @@ def test_the_python_of_the_documentation_runs(where: Path) -> None:
     (where / "videos/a.mkv").rename(where / "clip.mp4")
     (where / "more/b.mkv").write_bytes((where / "videos/b.mkv").read_bytes())
     (where / "train.txt").write_text("clip.mp4\nmore\n")
-    block = block.replace('"corpus"', 'next(outs)')
+    block = block.replace('"corpus"', "next(outs)")
     assert block.count("next(outs)") == 4
     exec(block, {"outs": (f"corpus-{number}" for number in range(4))})
     made = [Corpus(f"corpus-{number}") for number in range(4)]  # the videos are too short for the default plan

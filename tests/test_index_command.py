@@ -143,7 +143,8 @@ class Broken(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_error(503)
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        self.send_error(503)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""

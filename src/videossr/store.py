@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -114,7 +113,7 @@ def reaching(path: Place) -> Iterator[None]:
     """
     try:
         yield
-    except (FileNotFoundError, *_aiohttp_errors()) as error:
+    except Exception as error:
         cause = error.__cause__ if isinstance(error, FileNotFoundError) else error
         if cause is None or type(cause).__module__.partition(".")[0] != "aiohttp" or isinstance(cause, ValueError):
             raise
@@ -129,12 +128,6 @@ def reaching(path: Place) -> Iterator[None]:
 
 _TOO_MANY = 429
 """HTTP status: the server wants to be asked later."""
-
-
-def _aiohttp_errors() -> tuple[type[Exception], ...]:
-    """Return the base class of aiohttp's errors where aiohttp has been imported; before that, none is raised."""
-    found = sys.modules.get("aiohttp")
-    return () if found is None else (found.ClientError,)
 
 
 def is_local(path: Place) -> TypeIs[Path]:

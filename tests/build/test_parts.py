@@ -127,17 +127,16 @@ def test_a_split_that_would_leave_a_side_without_samples_is_refused_before_anyth
     refused, done = 0, 0
     for count in range(1, 14):
         sides = tmp_path / f"{count}a", tmp_path / f"{count}b"
-        try:
+        with pytest.raises(SystemExit) as stopped:
             main(["dataset", "split", f"{tmp_path / 'whole'}", "--out", *map(str, sides), "--count", f"{count}"])
-        except SystemExit as stopped:
-            if stopped.code:
-                refused += 1
-                assert stopped.code == 2
-                told = capsys.readouterr().err
-                assert "would show videos of both sides" in told
-                assert "another --count or --share" in told
-                assert not any(side.exists() for side in sides)
-                continue
+        if stopped.value.code:
+            refused += 1
+            assert stopped.value.code == 2
+            told = capsys.readouterr().err
+            assert "would show videos of both sides" in told
+            assert "another --count or --share" in told
+            assert not any(side.exists() for side in sides)
+            continue
         done += 1
         assert all(ids(side) for side in sides)
     assert refused

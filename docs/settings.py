@@ -99,8 +99,9 @@ def bounds(field: Schema) -> str:
 
 
 def rules(kind: type) -> Iterator[str]:
-    """Yield what must hold between several settings: the docstrings of the validators of a model and of its parts."""
-    for validator in vars(kind)["__pydantic_decorators__"].model_validators.values():
+    """Yield what must hold beside the bounds: the docstrings of the validators of a model and of its parts."""
+    found = vars(kind)["__pydantic_decorators__"]
+    for validator in [*found.field_validators.values(), *found.model_validators.values()]:
         yield re.sub(r"\s+", " ", validator.func.__doc__).strip()
     for field in vars(kind)["__pydantic_fields__"].values():
         if hasattr(field.annotation, "__pydantic_decorators__"):

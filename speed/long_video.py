@@ -1,6 +1,6 @@
 """Does the memory of `index` grow with the frames of a video, and that of reading with the length of the video?
 
-    python -m speed.long_video WORK --frames 300 3600
+    python -m speed.long_video WORK --frames 300 --frames 3600
 
 Makes videos of one frame a second, indexes each with the plan fps in a process of its own, which starts one worker, and
 then reads 48 frames of it in another. The table goes to docs/results/memory.md by hand. Linux only.

@@ -22,6 +22,7 @@ SOURCE = "videossr/choice"
         "\\boxed{B}", "The answer is \\boxed{B}.", "$\\boxed{\\text{B}}$", "So: $$\\boxed {\\mathrm{(B)}}$$",
         "\\boxed{B. The car}",
         "A car came. \\boxed{b}, that is \\boxed{B}", "<answer>\\boxed{B}</answer> not \\boxed{A}", "B. \\boxed{B}",
+        "\\boxed{B}\nB", "\\boxed{B}\nA dog is no car.",
         "B\nBecause A dog is no car.", "B\n\nOption A shows a dog.", "\n **B**\nThe red car", "Answer: B\nIt is red.",
         "B\nB. The red car", "B.\r\nA car", "The answer is\nB", "B. The red car\nOr so I think",
     ],
@@ -36,7 +37,8 @@ def test_says_b(text: str) -> None:
     ["", " ", "A dog", "A or B", "Both", "AB", "B, because", "No answer. B", "1", "B.the", "<answer></answer>B",
      "((B))", "It is B", "Answer:", "<answer>A dog</answer>", "\u0412", "B\x00",
      "\\boxed{A} or \\boxed{B}", "\\boxed{A or B}", "\\boxed{AB}", "\\boxed{}", "\\boxed B", "A\n\\boxed{B}",
-     "\\boxed{3} \\boxed{B}",
+     "\\boxed{3} \\boxed{B}", "\\boxed{B}\nA", "So it is \\boxed{B}.\nor A", "Well\nA\n\\boxed{B}",
+     "\\boxed{B}\nThe answer is A",
      "A\nB", "A\nor B", "B\nand A", "A. a dog\nB. a car\nC. a cat", "A dog\nB", "I see\nB\nthere",
      "<answer>A\nB</answer>"],
 )  # fmt: skip

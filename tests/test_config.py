@@ -12,6 +12,7 @@ from videossr.build.recipe import Recipe
 from videossr.config import override, parse, read_toml
 from videossr.registry import Registry
 from videossr.tasks.base import TASKS
+from videossr.tasks.counting import CountingKnobs
 from videossr.tasks.grounding import GroundingKnobs
 from videossr.wording import load_wording
 
@@ -47,9 +48,12 @@ def test_defaults_are_the_papers():
     [
         ({"perturbation": "mirror", "lenght": [8, 16]}, "unknown key 'lenght'; did you mean 'length'?"),
         ({"perturbation": "miror"}, "perturbation: no 'miror'; did you mean 'mirror'?"),
-        ({"perturbation": "mirror", "length": [8, 48]}, "need 4 <= least <= most < frames"),
-        ({"perturbation": "mirror", "length": [16, 8]}, "need 4 <= least <= most < frames"),
-        ({"perturbation": "mirror", "strengths": {"zoom_in": [2, 1.5]}}, "zoom_in: the least"),
+        ({"perturbation": "mirror", "length": [8, 48]}, "need most < frames, which is 48"),
+        ({"perturbation": "mirror", "length": [16, 8]}, "length: need 4 <= least <= most, got [16, 8]"),
+        (
+            {"perturbation": "mirror", "strengths": {"zoom_in": [2, 1.5]}},
+            "strengths.zoom_in: the least, 2.0, is more than the most, 1.5",
+        ),
         (
             {"perturbation": "mirror", "strengths": {"nois": 1}},
             "unknown key 'nois' in strengths; did you mean 'noise'?",
@@ -62,6 +66,41 @@ def test_wrong_knobs_are_refused(table, message):
     with pytest.raises(ValueError, match="here") as refused:
         parse(GroundingKnobs, table, "here")
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "table", "messages"),
+    [
+        (GroundingKnobs, {"frames": 2, "length": [9, 3]}, ["perturbation: must be set", "frames: ", "length: need 4"]),
+        (
+            GroundingKnobs,
+            {"frames": 2, "strengths": {"slow": 3, "noise": [9, 3], "holds": [5, 2]}},
+            ["frames: ", "strengths.slow: ", "strengths.noise: the least, 9.0", "strengths.holds: the least, 5"],
+        ),
+        (
+            CountingKnobs,
+            {"frames": 0, "shapes": ["circel", "square", "square"]},
+            ["frames: ", "shapes: no 'circel'; did you mean 'circle'?", "'square' is named twice"],
+        ),
+    ],
+)
+def test_what_is_wrong_with_one_knob_is_told_whatever_else_is_wrong(
+    kind: type, table: dict[str, object], messages: list[str]
+) -> None:
+    with pytest.raises(ValueError, match="here") as refused:
+        parse(kind, table, "here")
+    lines = str(refused.value).splitlines()
+    for message in messages:
+        assert [line for line in lines if message in line], (message, lines)
+
+
+def test_what_a_name_may_hold_is_said_in_words() -> None:
+    with pytest.raises(ValueError, match="here") as refused:
+        parse(Recipe, {"name": "a b", "columns": {"c.d": {}}}, "here")
+    assert str(refused.value).splitlines() == [
+        "here: name: may hold letters, digits and _.- only, at least one of them, got 'a b'",
+        "here: columns.c.d: may hold letters, digits and _/- only, at least one of them, got 'c.d'",
+    ]
 
 
 def test_overrides_by_dotted_names():

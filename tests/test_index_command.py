@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import re
 import shlex
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
+from videossr.build.manifest import read_manifest
 from videossr.cli import main
+from videossr.store import place
 from videossr.video.corpus import Corpus
 
 Command = Callable[[str], tuple[int, str, str]]
@@ -72,6 +80,12 @@ def test_what_may_be_named(index: Command, where: Path, line: str, found: list[s
     assert (status, paths()) == (0, found), err
 
 
+def test_videos_may_stand_on_both_sides_of_options(index: Command) -> None:
+    status, _, err = index("videos/a.mkv --quality 80 videos/b.mkv")
+    assert (status, paths()) == (0, ["a.mkv", "b.mkv"]), err
+    assert index("videos/a.mkv --quallity 80 videos/b.mkv")[0] != 0
+
+
 def test_a_rate_of_the_plan_is_not_one_of_images(index: Command) -> None:
     assert index("videos --plan fps --fps 2")[0] == 0
     assert {len(entry.times_ms) for entry in Corpus("out").videos} == {4}
@@ -114,3 +128,85 @@ def test_a_corpus_without_a_video_is_told_by_the_exit_status(index: Command, whe
     assert "0 videos in out" in out
     assert "no video could be used" in err
     assert "give it as --list list.txt" in err.replace(f"{where}/", "")
+
+
+class Files(SimpleHTTPRequestHandler):
+    """The files of a folder."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+class Broken(BaseHTTPRequestHandler):
+    """A server that is out of order."""
+
+    def do_GET(self) -> None:
+        self.send_error(503)
+
+    def do_HEAD(self) -> None:
+        self.send_error(503)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving(port: int, handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[None]:
+    with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+
+
+@pytest.fixture
+def port() -> int:
+    """A port of this machine on which no server listens yet."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.mark.parametrize("name", ["b.mkv", ""])
+def test_a_server_that_cannot_be_reached_is_no_missing_file(index: Command, where: Path, port: int, name: str) -> None:
+    line = f"videos/a.mkv http://127.0.0.1:{port}/{name}"
+    (where / "web").mkdir()
+    (where / "videos/b.mkv").rename(where / "web/b.mkv")
+    status, _, err = index(line)
+    assert status == 2
+    assert "the server cannot be reached" in err
+    assert f"127.0.0.1:{port}" in err
+    with serving(port, Broken):
+        status, _, err = index(line)
+    assert status == 2
+    assert "503" in err
+    assert not (where / "out").exists()
+    with serving(port, functools.partial(Files, directory=str(where / "web"))):
+        status, _, err = index(line)
+        assert status == 0, err
+        assert len(paths()) == 2
+        if name:
+            status, _, err = index(f"{line} http://127.0.0.1:{port}/missing.mkv")
+            assert status == 0
+            assert "missing.mkv: unreadable: it is not a file" in err
+
+
+def test_a_corpus_or_dataset_on_a_server_that_cannot_be_reached_is_not_called_missing(port: int) -> None:
+    for read in (Corpus, read_manifest):
+        with pytest.raises(ConnectionError, match="the server cannot be reached"):
+            read(place(f"http://127.0.0.1:{port}/there"))
+
+
+def test_the_python_of_the_documentation_runs(where: Path) -> None:
+    """Each call gets a corpus of its own; the paths are those of the document."""
+    text = (Path(__file__).parents[1] / "docs/inputs.md").read_text("utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (where / "more").mkdir()
+    (where / "videos/a.mkv").rename(where / "clip.mp4")
+    (where / "more/b.mkv").write_bytes((where / "videos/b.mkv").read_bytes())
+    (where / "train.txt").write_text("clip.mp4\nmore\n")
+    block = block.replace('"corpus"', "next(outs)")
+    assert block.count("next(outs)") == 4
+    exec(block, {"outs": (f"corpus-{number}" for number in range(4))})
+    made = [Corpus(f"corpus-{number}") for number in range(4)]  # the videos are too short for the default plan
+    assert [len(corpus) + sum(corpus.manifest["rejected"].values()) for corpus in made] == [1, 2, 2, 1]

@@ -38,10 +38,14 @@ def _line(kind: Any, problem: ErrorDetails) -> str:
             kind = get_type_hints(kind)[str(name)]
         known = [field.name for field in dataclasses.fields(kind)]
         return f"unknown key {str(last)!r}{inside}{suggest(str(last), known)}"
-    place = ".".join(map(str, problem["loc"]))
+    place = ".".join(str(name) for name in problem["loc"] if name != "[key]")
     if problem["type"] == "literal_error":
         known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
         return f"{place}: no {problem['input']!r}{suggest(str(problem['input']), known)}"
+    if problem["type"] == "string_pattern_mismatch" and (
+        signs := re.fullmatch(r"\^\[\\w(.*)\]\+\$", problem["ctx"]["pattern"])
+    ):
+        return f"{place}: may hold letters, digits and _{signs[1]} only, at least one of them, got {problem['input']!r}"
     if problem["type"] == "missing":
         return f"{place}: must be set, it has no default"
     got = f", got {problem['input']!r}" if place else ""

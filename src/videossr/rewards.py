@@ -13,7 +13,7 @@ every gold answer with it.
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -119,15 +119,17 @@ def parse_choice(text: str) -> str | None:
        whatever the option says, as `B. a dog` or `(B) a dog`. So `A dog` says no letter, and neither does `A or B`.
     3. The text says what it says as a whole, its line ends taken as spaces, or else what its first line says, whatever
        explanation follows. If another line says another letter, as where the options are repeated, it says none.
-    4. Where there are `\boxed{...}`, each must hold the same letter, and the text around them must not say another.
+    4. Where there are `\boxed{...}`, each must hold the same letter, and no line around them may say another.
     """
     inside = text.rpartition("<answer>")[2].partition("</answer>")[0]
     boxes = [piece.lstrip() for piece in inside.split("\\boxed")[1:]]
     # What stands before the first closing brace; of `{\text{B}}` that is behind the last opening one.
     boxed = [box[1:].partition("}")[0].rpartition("{")[2] for box in boxes if box.startswith("{")]
     said = {_letter(content) for content in boxed}
-    if (stated := _stated(inside)) or not boxed:
-        said.add(stated)
+    if boxed:
+        said |= ({_stated(inside)} | _of_lines(inside.splitlines())) - {None}
+    else:
+        said.add(_stated(inside))
     return said.pop() if len(said) == 1 else None
 
 
@@ -135,8 +137,12 @@ def _stated(text: str) -> str | None:
     """Read the letter that a text says as a whole or on its first line, see `parse_choice`."""
     lines = [line for line in text.splitlines() if line.strip()]
     first = _letter(text) or (_letter(lines[0]) if lines else None)
-    others = {_letter(re.sub(r"^\s*(or|and)\b", "", line, flags=re.IGNORECASE)) for line in lines[1:]}
-    return first if others <= {first, None} else None
+    return first if _of_lines(lines[1:]) <= {first, None} else None
+
+
+def _of_lines(lines: Iterable[str]) -> set[str | None]:
+    """Read the letter of each line, whether or not it begins with `or` or `and`."""
+    return {_letter(re.sub(r"^\s*(or|and)\b", "", line, flags=re.IGNORECASE)) for line in lines}
 
 
 def _letter(text: str) -> str | None:

@@ -105,6 +105,31 @@ def transport_error(error: Exception) -> str | None:
     )
 
 
+@contextmanager
+def reaching(path: Place) -> Iterator[None]:
+    """Raise ConnectionError where the block fails because a server does not answer or is out of order.
+
+    fsspec calls any failure of a web server a missing file. Only a file that the server says is not there is one.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, FileNotFoundError) else error
+        if cause is None or type(cause).__module__.partition(".")[0] != "aiohttp" or isinstance(cause, ValueError):
+            raise
+        status = getattr(cause, "status", None)
+        if status is not None and status < 500 and status != _TOO_MANY:
+            raise
+        why = str(cause) if status is None else f"it answers with status {status}"
+        raise ConnectionError(
+            f"{path}: the server cannot be reached ({why}). When it can, the same command goes on where it was"
+        ) from error
+
+
+_TOO_MANY = 429
+"""HTTP status: the server wants to be asked later."""
+
+
 def is_local(path: Place) -> TypeIs[Path]:
     """Whether the system itself can open it."""
     return isinstance(path, Path)
@@ -137,13 +162,15 @@ def size_and_stamp(path: Place, facts: Mapping[str, Any] | None = None) -> tuple
 
     Raises:
         FileNotFoundError, PermissionError: it is not there, or must not be looked at.
+        ConnectionError: its server cannot be reached.
     """
     if isinstance(path, Path):
         status = path.stat()
         # `cp -p` and `mv` keep the time of the content; the system alone sets the other one.
         return status.st_size, f"{status.st_mtime_ns} {status.st_ctime_ns}"
     if facts is None or facts["size"] is None:  # as on the page of a web server
-        facts = path.fs.info(path.path)
+        with reaching(path):
+            facts = path.fs.info(path.path)
     stamp = next((facts[name] for name in ("ETag", "etag", "LastModified", "mtime", "created") if facts.get(name)), "")
     return int(facts["size"] or 0), str(stamp)
 
@@ -151,7 +178,7 @@ def size_and_stamp(path: Place, facts: Mapping[str, Any] | None = None) -> tuple
 def file_hash(path: Place) -> str:
     """SHA-256 of a file, in hex, read piece by piece. Raises OSError."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with reaching(path), path.open("rb") as file:
         while piece := file.read(_PIECE):
             digest.update(piece)
     return digest.hexdigest()

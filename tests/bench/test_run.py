@@ -206,6 +206,8 @@ def test_what_is_no_run_is_left_alone(built: VideoSSRDataset, script: Script, tm
     (tmp_path / "thesis/text.txt").write_text("precious")
     with pytest.raises(ValueError, match="has not made"):
         run(built, script.spec(), tmp_path / "thesis")
+    with pytest.raises(FileNotFoundError, match=r"is no run: there is no config\.toml in it; name the folder"):
+        read_run(tmp_path / "thesis")
     with pytest.raises(ValueError, match="is no run"):
         run(built, script.spec(), built.path)
     with pytest.raises(ValueError, match="only a local folder"):

@@ -95,6 +95,19 @@ def test_a_column_for_which_no_video_is_fit_can_be_left_out(make: Make, tmp_path
         make("dataset", corpus, {"jigsaw": (JIGSAW, 2), "mirror": (MIRROR, 2)})
 
 
+def test_only_videos_that_were_looked_at_are_counted(make: Make, tmp_path: Path) -> None:
+    for number in range(3):
+        write(tmp_path / f"still/{number}.mp4", picture(number)[:1].repeat(24, axis=0))
+    corpus = indexed(tmp_path / "still")
+    columns = {"jigsaw": (JIGSAW, 1), "mirror": (MIRROR, 1)}
+    with pytest.raises(ValueError, match=r"Rejected of 1 videos: jigsaw: [a-z_]+ \(1\)\. "):
+        make("few", corpus, columns, 1)
+    one = make("one", corpus, {"mirror": (MIRROR, 1)}, 1)
+    assert one["samples"] == 1
+    with pytest.raises(ValueError, match=r"Rejected of 2 videos: jigsaw: [a-z_]+ \(2\)\. .*\n--exclude took 1 of"):
+        make("rest", corpus, columns, exclusions=[tmp_path / "one"])
+
+
 @pytest.fixture
 def runs(made: Corpus, make: Make, run: Run) -> None:
     """A dataset, and two runs in folders of their own."""
@@ -160,7 +173,9 @@ def test_a_folder_of_runs_is_looked_into(run: Run, tmp_path: Path) -> None:
     (tmp_path / "runs/empty").mkdir()
     status, _, err = run("report", "runs/empty", "--format", "csv")
     assert status == 2
-    assert "runs/empty is no run" in err
+    assert "runs/empty: there is no run in it, nor in the folders below it" in err
+    (tmp_path / "runs/empty/1.jpg").write_bytes(b"")
+    assert run("report", "runs/empty", "--out", "page.html")[2] == err
     (tmp_path / "runs/trained").mkdir()
     (tmp_path / "runs/trained/config.toml").write_text("[run]\n[optim]\n")
     status, _, err = run("report", "runs", "--format", "csv")

@@ -119,6 +119,40 @@ def test_both_sides_of_a_split_are_looked_at_before_one_is_written(made: Corpus,
     assert not first.exists()
 
 
+def test_a_split_that_would_leave_a_side_without_samples_is_refused_before_anything_is_written(
+    made: Corpus, make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Donors tie all videos together, so that few of the samples of a small side show no video of the other."""
+    make("whole", made, {"swap": (SWAP, 14)})
+    refused, done = 0, 0
+    for count in range(1, 14):
+        sides = tmp_path / f"{count}a", tmp_path / f"{count}b"
+        with pytest.raises(SystemExit) as stopped:
+            main(["dataset", "split", f"{tmp_path / 'whole'}", "--out", *map(str, sides), "--count", f"{count}"])
+        if stopped.value.code:
+            refused += 1
+            assert stopped.value.code == 2
+            told = capsys.readouterr().err
+            assert "would show videos of both sides" in told
+            assert "another --count or --share" in told
+            assert not any(side.exists() for side in sides)
+            continue
+        done += 1
+        assert all(ids(side) for side in sides)
+    assert refused
+    assert done
+
+
+@pytest.mark.parametrize(("share", "first"), [("0.99", 5), ("0.01", 1)])
+def test_a_share_leaves_samples_for_both_sides(
+    made: Corpus, make: Make, tmp_path: Path, share: str, first: int
+) -> None:
+    make("whole", made, {"mirror": (MIRROR, 6)})
+    with pytest.raises(SystemExit, match="0"):
+        main(["dataset", "split", f"{tmp_path / 'whole'}", "--out", f"{tmp_path}/a", f"{tmp_path}/b", "--share", share])
+    assert (len(ids(tmp_path / "a")), len(ids(tmp_path / "b"))) == (first, 6 - first)
+
+
 def test_donors_sources_and_likeness_hold_samples_together(clips: Path, make: Make, tmp_path: Path) -> None:
     """Six videos: two of a source, two near-duplicates."""
     for number, name in enumerate(("a_1", "a_2", "b_1", "c_1", "d_1")):

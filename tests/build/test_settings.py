@@ -68,7 +68,7 @@ def test_all_that_is_wrong_with_a_recipe_is_told_at_once(tmp_path: Path) -> None
         recipe.load(str(tmp_path / "wrong.toml"))
     said = str(refused.value)
     for part in (
-        "name: String should match pattern",
+        "name: may hold letters, digits and _.- only",
         "unknown key 'max_pixel'; did you mean 'max_pixels'?",
         "max_pixels: Input should be greater than or equal to 1024, got 10",
         "columns.jigsaw/6: count: Input should be greater than or equal to 0, got -1",
@@ -86,21 +86,19 @@ def test_all_that_is_wrong_with_a_recipe_is_told_at_once(tmp_path: Path) -> None
 
 
 def test_rules_between_settings_are_told_together() -> None:
-    knobs = {"shapes": ["star", "star", "circel"], "size_min": 0.9, "size_max": 0.8, "frames": 4}
+    knobs = {"size_min": 0.9, "size_max": 0.8, "frames": 4}
     with pytest.raises(ValueError, match="counting: ") as refused:
         parse(CountingKnobs, knobs, "counting")
     for part in (
-        "no 'circel'; did you mean 'circle'?",
-        "names one twice",
         "size_min and",
         "frames, got 4",
         "size_max 0.8",
     ):
         assert part in str(refused.value)
-    shuffle = {"perturbation": "shuffle", "length": [3, 99], "strengths": {"shift": 9}}
-    with pytest.raises(ValueError, match=r"need 4 <= least .* cannot move their ends by 9"):
+    shuffle = {"perturbation": "shuffle", "length": [4, 99], "strengths": {"shift": 9}}
+    with pytest.raises(ValueError, match=r"need most < frames.* cannot move their ends by 9"):
         parse(GroundingKnobs, shuffle, "grounding")
-    with pytest.raises(ValueError, match=r"noise: the least.*holds: the least"):
+    with pytest.raises(ValueError, match=r"noise: the least.*\n.*holds: the least"):
         parse(GroundingKnobs, {"perturbation": "noise", "strengths": {"noise": [9, 8], "holds": [9, 8]}}, "grounding")
 
 

@@ -99,3 +99,5 @@ def test_what_is_told_twice_is_one(folder: Path) -> None:
 def test_nothing_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"is no run: make one with `videossr train"):
         read_train_run(tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match=r"is no run: there is no config\.toml in it; name the folder"):
+        read_train_run(tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 import tracemalloc
@@ -11,6 +13,7 @@ import av
 import numpy as np
 import pytest
 
+from speed import long_video
 from videossr.video.corpus import Corpus
 from videossr.video.pack import PIECE
 
@@ -76,3 +79,10 @@ def test_some_frames_of_a_long_video_are_read_without_the_rest(folder: Path) -> 
         tracemalloc.stop()
         assert np.array_equal(frames, whole)
         assert peak < 3 * PIECE + 2 * frames.nbytes
+
+
+def test_the_documented_command_of_the_measurement_is_understood() -> None:
+    (line,) = re.findall(r"python -m speed\.long_video (.*)", str(long_video.__doc__))
+    command, bound, _ = long_video.app.parse_args(shlex.split(line))
+    assert command is long_video.main
+    assert bound.arguments == {"work": Path("WORK"), "frames": [300, 3600]}

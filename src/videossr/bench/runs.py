@@ -147,7 +147,12 @@ def read_run(path: str | Place) -> Run:
     try:
         table = tomllib.loads((folder / CONFIG).read_text("utf-8"))
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{folder} is no run: make one with `videossr bench run … --out {folder}`") from error
+        way_out = (
+            f"there is no {CONFIG} in it; name the folder that `videossr bench run … --out FOLDER` wrote"
+            if folder.is_dir()
+            else f"make one with `videossr bench run … --out {folder}`"
+        )
+        raise FileNotFoundError(f"{folder} is no run: {way_out}") from error
     except ValueError as error:
         raise ValueError(f"{folder / CONFIG}: not valid TOML: {error}") from error
     if "model" not in table:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from importlib.util import resolve_name
 from pathlib import Path
 
+from videossr.build.manifest import TASK_CODE
 from videossr.tasks.base import TASKS
 
 
@@ -24,7 +25,7 @@ def code_versions(tasks: Iterable[str]) -> dict[str, str]:
     Returns:
         `task NAME` -> the first 16 hexadecimal digits of `code_hash`.
     """
-    return {f"task {name}": code_hash(TASKS.get(name))[:16] for name in sorted(set(tasks))}
+    return {f"{TASK_CODE}{name}": code_hash(TASKS.get(name))[:16] for name in sorted(set(tasks))}
 
 
 def code_hash(task: type) -> str:

@@ -14,11 +14,14 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from videossr.config import changes
-from videossr.store import Place, file_hash, place, write_text
+from videossr.store import Place, file_hash, place, reaching, write_text
 
 NAME = "manifest.json"
 LIBRARIES = ("videossr", "numpy", "opencv-python-headless", "pyarrow", "simplejpeg")
 """The libraries whose versions decide the bytes of a dataset and of its rendered samples."""
+
+TASK_CODE = "task "
+"""What the key of a task's code begins with in `Making.versions`; the name of the task follows."""
 
 
 class ColumnTable(TypedDict):
@@ -142,17 +145,33 @@ def file_hashes(folder: Place, names: Iterable[str]) -> dict[str, str]:
 def differences(made: Mapping[str, Any], making: Making) -> list[str]:
     """Say key by key in what `made` was made otherwise, see `videossr.config.changes`.
 
-    A corpus is the same wherever it lies.
+    A corpus is the same wherever it lies. Of changed code the name of the task is told instead of two hashes.
     """
 
     def decisive(table: Mapping[str, Any]) -> dict[str, Any]:
         found = {name: table[name] for name in making if name in table}
         if isinstance(corpus := found.get("corpus"), dict):
             found["corpus"] = corpus.get("source", corpus.get("hash"))
-        return found
+        # The recipe as JSON holds it: the manifest that it is compared with was read from a file.
+        copied: dict[str, Any] = json.loads(json.dumps(found))
+        return copied
 
-    # The recipe as JSON holds it: the manifest that it is compared with was read from a file.
-    return changes(decisive(made), json.loads(json.dumps(decisive(making))))
+    there, now = decisive(made), decisive(making)
+    recorded = there.get("versions", {})
+    changed = [
+        name
+        for name, code in now["versions"].items()
+        if name.startswith(TASK_CODE) and recorded.get(name, code) != code
+    ]
+    recorded.update({name: now["versions"][name] for name in changed})
+    return [
+        *(
+            f"the code of task {name.removeprefix(TASK_CODE)} (its file, or a module of its package that it imports) "
+            "has changed"
+            for name in changed
+        ),
+        *changes(there, now),
+    ]
 
 
 def content_hash(made: Manifest, files: Mapping[str, str]) -> str:
@@ -175,7 +194,9 @@ def read_manifest(folder: Place) -> Manifest:
     """
     path = folder / NAME
     try:
-        found = json.loads(path.read_text("utf-8"))
+        with reaching(folder):
+            text = path.read_text("utf-8")
+        found = json.loads(text)
     except FileNotFoundError as error:
         what = "is not complete; run its `videossr build` again" if folder.is_dir() else "does not exist"
         raise FileNotFoundError(f"{folder}: this dataset {what} (there is no {NAME})") from error

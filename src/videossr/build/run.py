@@ -230,9 +230,10 @@ def _gate(
         done += 1
         progress(Progress("gates", done, len(usable), ledger.rejects))
     if empty := [column for column, fit in admitted.items() if 1 not in fit]:
-        counts = ", ".join(f"{reason} ({count})" for reason, count in reasons(refusals()).items())
+        gated = (refusal for refusal in refusals() if refusal.column is not None)
+        counts = ", ".join(f"{reason} ({count})" for reason, count in reasons(gated).items())
         raise UnmetError(
-            f"no video is fit for {', '.join(empty)}. Rejected of {videos} videos: {counts}. "
+            f"no video is fit for {', '.join(empty)}. Rejected of {len(usable)} videos: {counts}. "
             f"{_way_out(dict.fromkeys(empty, 0), admitted)}"
         )
     return admitted

@@ -41,7 +41,8 @@ def split(dataset: Place, outs: tuple[Place, Place], count: int) -> tuple[Manife
     A side that an earlier run has finished is left alone when it is what would be written, so that the same command
     goes on after a kill.
 
-    Raises ValueError when there is nothing to divide, or an `out` is something else.
+    Raises ValueError when there is nothing to divide, a side would have no sample, or an `out` is something else;
+    nothing is written then.
     """
     check_apart(outs)
     for out in outs:
@@ -130,34 +131,54 @@ def _finished(out: Place, origin: Origin, ids: Iterable[str]) -> Manifest | None
 
 
 def _first(dataset: Place, manifest: Manifest, count: int) -> set[str]:
-    """The videos of the first side. Raises ValueError when everything hangs together."""
+    """Choose the videos of the first side.
+
+    Raises ValueError when no choice leaves a sample on each side.
+    """
     samples: Counter[str] = Counter()
-    donors: set[tuple[str, str]] = set()
+    shown: Counter[tuple[str, ...]] = Counter()  # samples by all the videos that they show
     loose, tight = Groups(), Groups()  # without donors, and with them
     for row in table.sample_rows(dataset, manifest["files"], ["sources"]):
-        own, *others = (source["content"] for source in row["sources"])
-        samples[own] += 1
-        donors |= {(own, other) for other in others if other != own}
+        contents = tuple(source["content"] for source in row["sources"])
+        samples[contents[0]] += 1
+        shown[contents] += 1
     facts = table.read_rows(dataset / "videos.parquet", ["content", "source_id", "fingerprints"])
     for one, other in alike((row["content"], row["source_id"], row["fingerprints"]) for row in facts):
         loose.join(one, other)
         tight.join(one, other)
-    for one, other in donors:
-        loose.of(other)
-        tight.join(one, other)
-    chosen, reached = _chosen(tight, samples, count)
-    groups = tight
-    if donors and reached < CLOSE * count:
-        groups = loose
-        chosen, _ = _chosen(loose, samples, count)
-    if not chosen:
-        sizes = _sizes(groups, samples)
+    for own, *others in shown:
+        for other in others:
+            loose.of(other)
+            tight.join(own, other)
+    together, reached = _chosen(tight, samples, count)
+    apart, _ = _chosen(loose, samples, count)
+    choices = [(tight, together), (loose, apart)]
+    for groups, chosen in choices if reached >= CLOSE * count else reversed(choices):
+        first = {content for content in groups if groups.of(content) in chosen}
+        if all(_left(shown, first)):
+            return first
+    sizes = _sizes(loose, samples)
+    if not apart:
         raise ValueError(
             f"{dataset} cannot be split so: of {len(sizes)} groups of videos that share a source or look alike, the "
             f"smallest has {min(sizes.values())} samples. Ask for more of them, or divide the corpus before building "
             "(videossr corpus split)"
         )
-    return {content for content in groups if groups.of(content) in chosen}
+    raise ValueError(
+        f"{dataset} cannot be split so: with {count} samples asked for the first side, all samples of one side would "
+        "show videos of both sides (donors), and would be left out. Ask for another --count or --share, nearer to one "
+        "half, or divide the corpus before building (videossr corpus split)"
+    )
+
+
+def _left(shown: Mapping[tuple[str, ...], int], first: set[str]) -> tuple[int, int]:
+    """Count the samples of each side that show videos of that side alone."""
+    sides = [0, 0]
+    for contents, number in shown.items():
+        on = {content not in first for content in contents}
+        if len(on) == 1:
+            sides[on.pop()] += number
+    return sides[0], sides[1]
 
 
 def _sizes(groups: Groups, samples: Mapping[str, int]) -> Counter[str]:

@@ -13,6 +13,7 @@ from rich.table import Table
 from videossr.cli.console import Bar, console
 from videossr.store import place
 from videossr.video.corpus import Corpus
+from videossr.video.groups import share_count
 from videossr.video.hdr import HDR
 from videossr.video.merge import merge
 from videossr.video.pack import Entry
@@ -106,9 +107,7 @@ def _row(entry: Entry) -> dict[str, Any]:
     help_epilogue="Example: videossr corpus merge demo/corpus demo/corpus --out demo/merged --drop-near",
 )
 def merge_command(
-    corpora: Annotated[tuple[str, ...], Parameter(negative="")],
-    /,
-    *,
+    *corpora: Annotated[str, Parameter(required=True)],
     out: str,
     drop_near: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
@@ -155,7 +154,7 @@ def split_command(
     opened = Corpus(corpus)
     if count is None:
         assert share is not None
-        count = max(1, min(round(share * len(opened)), len(opened) - 1))
+        count = share_count(share, len(opened))
     first, second = out
     with Bar() as bar:
         made = split(opened, (place(first), place(second)), count, progress=bar.show)

@@ -14,6 +14,7 @@ from videossr.build.merge import merge
 from videossr.build.split import split
 from videossr.cli.console import console
 from videossr.store import place
+from videossr.video.groups import share_count
 
 app = App(
     name="dataset",
@@ -74,9 +75,7 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
 
 @app.command(name="merge", help_epilogue="Example: videossr dataset merge demo/dataset demo/dataset --out demo/both")
 def merge_command(
-    datasets: Annotated[tuple[str, ...], Parameter(negative="")],
-    /,
-    *,
+    *datasets: Annotated[str, Parameter(required=True)],
     out: str,
     corpus: str | None = None,
     drop_near: Annotated[bool, Parameter(negative="")] = False,
@@ -128,7 +127,7 @@ def split_command(
         raise ValueError("give either --share or --count")
     if count is None:
         assert share is not None
-        count = round(share * read_manifest(place(dataset))["samples"])
+        count = share_count(share, read_manifest(place(dataset))["samples"])
     first, second = out
     sides = split(place(dataset), (place(first), place(second)), count)
     for path, made in zip(out, sides, strict=True):

@@ -32,9 +32,7 @@ app = App(
 
 @app.default
 def command(
-    videos: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
-    /,
-    *,
+    *videos: str,
     out: str,
     listed: Annotated[str | None, Parameter("--list")] = None,
     image_fps: float | None = None,

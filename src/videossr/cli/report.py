@@ -94,7 +94,7 @@ def command(
 def runs_in(folder: str) -> list[str]:
     """Find the runs that a word names: the folder where it is one, else those in it and in the folders below, by name.
 
-    A folder in which there is none is given back as it is: what reads it says what is wrong.
+    A folder that is not there is given back as it is: what reads it says so. Raises ValueError where a folder has none.
     """
     where = place(folder)
     if not is_local(where) or (where / CONFIG).exists() or not where.is_dir():
@@ -106,7 +106,9 @@ def runs_in(folder: str) -> list[str]:
             folders.clear()
             if is_training(inner) or is_run(inner):
                 found.append(inner)
-    return found or [folder]
+    if not found:
+        raise ValueError(f"{folder}: there is no run in it, nor in the folders below it")
+    return found
 
 
 def _listed(folders: Sequence[str]) -> str:

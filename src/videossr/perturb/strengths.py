@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 Factor = Annotated[float, Field(gt=1, le=8)]
@@ -26,15 +26,11 @@ class Strengths:
     slow: Annotated[float, Field(gt=0, le=0.75, description="speed of the scene, 1 is natural")] = 0.5
     fast: Annotated[float, Field(ge=1.25, le=8, description="speed of the scene, 1 is natural")] = 2.0
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    @field_validator("noise", "zoom_in", "zoom_out", "holds")
+    @classmethod
+    def _ordered(cls, pair: tuple[float, float]) -> tuple[float, float]:
         """Of each pair in `strengths`, the first is the least and the second the most."""
-        pairs = {name: getattr(self, name) for name in ("noise", "zoom_in", "zoom_out", "holds")}
-        problems = [
-            f"{name}: the least, {least}, is more than the most, {most}"
-            for name, (least, most) in pairs.items()
-            if least > most
-        ]
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
+        least, most = pair
+        if least > most:
+            raise ValueError(f"the least, {least}, is more than the most, {most}")
+        return pair

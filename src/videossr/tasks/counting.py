@@ -10,7 +10,7 @@ Exercised by `python -m speed.counting 1000`, which also measures all that is cl
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from dataclasses import dataclass as plain_dataclass
@@ -18,7 +18,7 @@ from itertools import product
 from typing import Annotated, Any, Self, cast
 
 import numpy as np
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from videossr.perturb.contrast import Lab, disk, near, to_lab
@@ -93,16 +93,24 @@ class CountingKnobs:
         int, Field(ge=50, le=1000, description="places tried for a shape in a layout, and layouts tried for a group")
     ] = 100
 
+    @field_validator("shapes")
+    @classmethod
+    def _known(cls, shapes: tuple[str, ...]) -> tuple[str, ...]:
+        """Each shape is named once."""
+        problems = [f"no {name!r}{suggest(name, SHAPES)}" for name in shapes if name not in SHAPES]
+        problems += [f"{name!r} is named twice" for name, number in Counter(shapes).items() if number > 1]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return shapes
+
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """Each shape is named once; `size_min` <= `size_max`, `color_min` <= `color_max`.
+        """`size_min` <= `size_max`, `color_min` <= `color_max`.
 
         `frames` hold all slots that show a shape, `min_gap` apart; the largest shapes of a merged group fit a square
         frame. The message says by how much they do not.
         """
-        problems = [f"shapes has no {name!r}{suggest(name, SHAPES)}" for name in self.shapes if name not in SHAPES]
-        if len(set(self.shapes)) < len(self.shapes):
-            problems.append(f"shapes names one twice: {', '.join(self.shapes)}")
+        problems = []
         if self.size_min > self.size_max or self.color_min > self.color_max:
             problems.append("size_min and color_min must not be above size_max and color_max")
         needed = (self.slots_max - 1) * (self.min_gap + 1) + 1 + (len(self.shapes) - 1) * self.slots_max

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from videossr.perturb import ORDERS, PIXELS, SPEEDS, Strengths
@@ -46,13 +46,21 @@ class GroundingKnobs:
     donors: Annotated[int, Field(ge=1, le=1000, description="swap: videos tried as donor")] = 16
     gates: Annotated[bool, Field(description="whether the change must stand out in a video that is used")] = True
 
+    @field_validator("length")
+    @classmethod
+    def _ordered(cls, length: tuple[int, int]) -> tuple[int, int]:
+        """`length` is 4 <= least <= most."""
+        if not 4 <= length[0] <= length[1]:
+            raise ValueError("need 4 <= least <= most")
+        return length
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        """`length` is 4 <= least <= most < `frames`; a shuffle needs least > 2 * `strengths.shift`."""
+        """The most of `length` is below `frames`; a shuffle needs least > 2 * `strengths.shift`."""
         shortest, longest = self.length
         problems = []
-        if not 4 <= shortest <= longest < self.frames:
-            problems.append(f"length {self.length}: need 4 <= least <= most < frames, which is {self.frames}")
+        if longest >= self.frames:
+            problems.append(f"length {self.length}: need most < frames, which is {self.frames}")
         if self.perturbation == "shuffle" and shortest <= 2 * self.strengths.shift:
             problems.append(f"shuffle: segments of {shortest} slots cannot move their ends by {self.strengths.shift}")
         if problems:

@@ -230,7 +230,12 @@ def read_train_run(path: str | Place) -> TrainRun:
     try:
         table = tomllib.loads((folder / CONFIG).read_text("utf-8"))
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{folder} is no run: make one with `videossr train … --out {folder}`") from error
+        way_out = (
+            f"there is no {CONFIG} in it; name the folder that `videossr train … --out FOLDER` wrote"
+            if folder.is_dir()
+            else f"make one with `videossr train … --out {folder}`"
+        )
+        raise FileNotFoundError(f"{folder} is no run: {way_out}") from error
     except ValueError as error:
         raise ValueError(f"{folder / CONFIG}: not valid TOML: {error}") from error
     steps: list[Step] = []

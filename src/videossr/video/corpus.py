@@ -24,7 +24,7 @@ from typing_extensions import TypedDict
 
 from videossr.question import Frames
 from videossr.sample import VideoKey
-from videossr.store import Place, is_local, place
+from videossr.store import Place, is_local, place, reaching
 from videossr.video import jpeg
 from videossr.video.pack import FORMAT, CorpusError, Entry, Pack, shard_of
 from videossr.video.scan import EXTENSIONS
@@ -78,7 +78,9 @@ class Corpus:
         self.path: Place = path.resolve() if isinstance(path, Path) else path
         manifest = path / MANIFEST
         try:
-            found = json.loads(manifest.read_text("utf-8"))
+            with reaching(path):
+                text = manifest.read_text("utf-8")
+            found = json.loads(text)
             if isinstance(found, dict) and found.get("kind") == "dataset":
                 raise CorpusError(f"{path} is a dataset, not a corpus")
             self.manifest = TypeAdapter(CorpusManifest).validate_python(found)

@@ -70,3 +70,13 @@ def choose(sizes: Mapping[str, int], count: int) -> set[str]:
             chosen.add(group)
             left -= size
     return chosen
+
+
+def share_count(share: float, total: int) -> int:
+    """Count the things that are a share of `total`, and leave at least one for each side of a split.
+
+    Args:
+        share: part of the things for the first side, above 0 and below 1.
+        total: number of things, at least 2.
+    """
+    return max(1, min(round(share * total), total - 1))

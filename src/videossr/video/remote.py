@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from videossr.store import Place
+from videossr.store import Place, reaching
 
 _BLOCK = 1 << 18
 """Bytes fetched at least: what a seek to one picture costs."""
@@ -98,7 +98,8 @@ def reachable(place: Place) -> Iterator[Source]:
         return
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(place.open("rb", cache_type="none"))
+            with reaching(place):
+                file = stack.enter_context(place.open("rb", cache_type="none"))
             remote = Remote(file, stack.enter_context(tempfile.TemporaryFile()))
         except Exception as error:
             raise outage(place, error) from error

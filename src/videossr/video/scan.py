@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from upath import UPath
 
-from videossr.store import Place, file_hash, size_and_stamp
+from videossr.store import Place, file_hash, place, reaching, size_and_stamp
 from videossr.video.images import SUFFIXES, ImageFolder, image_folder, is_image
 from videossr.video.pack import CorpusError, Rejection
 from videossr.video.plan import RejectedError
@@ -24,6 +24,8 @@ _ENDINGS = """
 """
 EXTENSIONS = frozenset(_ENDINGS.split())
 """File names that end so, in upper or lower case, are taken for videos."""
+
+_WEB = ("http", "https")
 
 _Facts: TypeAlias = Mapping[str, Any] | None
 """What the listing of a remote store tells of a file; None for a local one."""
@@ -154,13 +156,14 @@ def find(
     return [found[path] for path in sorted(found)], [rejected[path] for path in rejected.keys() - found.keys()]
 
 
-def read_list(path: Place) -> list[str]:
+def read_list(path: str | Place) -> list[str]:
     """Read a text file of paths and addresses, one a line; empty lines do not count.
 
     Raises:
+        FileNotFoundError: it is not there.
         ValueError: it has none, or is no text.
     """
-    data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    data = place(path).read_bytes().removeprefix(b"\xef\xbb\xbf")
     if b"\0" in data:
         raise ValueError(f"{path} is not a text file with a path on each line: name a video without --list")
     lines = [line.rstrip("\r") for line in data.decode("utf-8", "surrogateescape").split("\n")]
@@ -195,7 +198,7 @@ def _is_folder(source: Place) -> bool:
     if isinstance(source, Path):
         return source.is_dir()
     named = source.suffix.lower() in EXTENSIONS | SUFFIXES
-    if source.protocol in ("http", "https"):  # to which a page and a file are the same
+    if source.protocol in _WEB:  # to which a page and a file are the same
         return not named
     return bool(source.fs.isdir(source.path)) if named else not source.fs.isfile(source.path)
 
@@ -269,12 +272,36 @@ def _list(source: UPath, out: Place) -> Iterator[tuple[UPath, PurePosixPath, dic
     root = source.path.rstrip("/") + "/"
     skipped = None if isinstance(out, Path) or out.protocol != source.protocol else out.path.rstrip("/") + "/"
     folders: dict[str, dict[str, _Facts]] = defaultdict(dict)
-    for name, facts in source.fs.find(source.path, detail=True).items():
+    found = _pages(source) if source.protocol in _WEB else source.fs.find(source.path, detail=True)
+    for name, facts in found.items():
         if name.startswith(root) and (skipped is None or not name.startswith(skipped)):
             folder, _, file = name.removeprefix(root).rpartition("/")
             folders[folder][file] = facts
     for folder, files in folders.items():
         yield source / folder if folder else source, PurePosixPath(folder), files
+
+
+def _pages(source: UPath) -> dict[str, _Facts]:
+    """The files that the pages of a web server link to, below a page; a page that is not there has none.
+
+    Raises ConnectionError where the server cannot be reached.
+    """
+    found: dict[str, _Facts] = {}
+    waiting, seen = [source.path], {source.path}
+    while waiting:
+        page = waiting.pop()
+        try:
+            with reaching(source):
+                listing = source.fs.ls(page, detail=True)
+        except FileNotFoundError:
+            continue
+        for facts in listing:
+            if facts["type"] != "directory":
+                found[facts["name"]] = facts
+            elif facts["name"] not in seen:
+                seen.add(facts["name"])
+                waiting.append(facts["name"])
+    return dict(sorted(found.items()))
 
 
 def _take(path: str, candidate: _Candidate, image_fps: Fraction | None) -> Input | Rejection:

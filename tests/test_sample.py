@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -76,7 +77,8 @@ def test_parameters_of_another_type_are_named():
 
 def test_integers_are_lists_of_whole_numbers_alone():
     assert replace(SAMPLE, params={"order": [3, 1, 2]}).integers("order") == [3, 1, 2]
-    for values in ([1, True], [1, 2.0], (1, 2), 3, "12"):
+    refused: list[Any] = [[1, True], [1, 2.0], (1, 2), 3, "12"]
+    for values in refused:
         with pytest.raises(ValueError, match=r"'order' must be whole numbers, got .*[123]"):
             replace(SAMPLE, params={"order": values}).integers("order")
 

@@ -28,7 +28,7 @@ from videossr.wording import load_wording
 Inputs = dict[str, torch.Tensor]
 
 CLIPS = ("real/bikes.mp4", "real/carphone.mp4", "made/wide.mkv")
-COLUMNS = {
+COLUMNS: dict[str, dict[str, Any]] = {
     "grounding/mirror": {
         "task": "grounding",
         "count": 6,

@@ -148,7 +148,11 @@ def test_a_step_is_that_of_torch_with_the_scaled_and_clipped_gradient(
         assert facts.grad_norm == pytest.approx(float(norm), rel=1e-5)
         assert facts.clipped == (norm > 0.5)
         assert facts.clipped
-    torch.testing.assert_close(flat(model), flat(usual).to(dtype).float(), rtol=1e-4, atol=1e-6)
+    ours, theirs = flat(model), flat(usual).to(dtype).float()
+    # Where two float32 values lie on both sides of a bfloat16 rounding border, they end one step of it apart.
+    assert (ours - theirs).ne(0).float().mean() < (1.0 if dtype == torch.float32 else 1e-4)
+    step = 1e-4 if dtype == torch.float32 else torch.finfo(dtype).eps
+    torch.testing.assert_close(ours, theirs, rtol=step, atol=1e-6)
 
 
 def test_a_small_gradient_is_not_clipped(tiny: Any) -> None:

@@ -321,10 +321,11 @@ def test_where_memory_ends_the_way_out_is_told(config: Make, tmp_path: Path) -> 
     assert len(train(config(run__recompute="true"), tmp_path / "run").steps) == 6
 
 
-def test_a_clock_that_the_family_cannot_tell(config: Make, small: Path, tmp_path: Path) -> None:
+def test_a_clock_that_the_family_cannot_tell(config: Make, videos: Path, tmp_path: Path) -> None:
     """Qwen2.5-VL can only be told steps of equal length, which a clock that was moved to key frames has not."""
-    index(small / "videos", tmp_path / "corpus", Plan(kind="snap", frames=16, max_pixels=4096))
-    uneven = {"grounding/mirror": COLUMNS["grounding/mirror"]}
+    index(videos / "edge/plain.mp4", tmp_path / "corpus", Plan(kind="snap", frames=16, max_pixels=4096))
+    mirror = COLUMNS["grounding/mirror"]
+    uneven = {"grounding/mirror": {**mirror, "knobs": {**mirror["knobs"], "gates": False}}}
     mixture = recipe.Mixture(Recipe(name="uneven", max_pixels=4096, columns=uneven), "uneven")
     build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", wording=load_wording())
     other = make_tiny(tmp_path / "other", family="qwen2_5_vl", width=64, layers=2)

@@ -218,7 +218,7 @@ def _time(each: Named) -> _Time:
 
 
 _OTHER_MEMORY = ("GiB used", "GiB planned")
-"""What else a run tells of its memory, in other terms than the peak of its steps, which is what the page shows."""
+"""Facts that the page leaves out: it shows the peak of the steps, of which these are the largest and the plan."""
 
 
 def _facts(each: Named) -> dict[str, str]:

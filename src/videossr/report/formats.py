@@ -48,6 +48,8 @@ def _tables(benchmark: Benchmark) -> str:
     ]
     notes = [f"- {cell_of(each.name)}: {cell_of(each.asked.outcomes.line())}" for each in benchmark.runs]
     notes += [f"- {cell_of(row.name)}: {cell_of(row.note)}" for row in benchmark.rows if row.kind == "run" and row.note]
+    if benchmark.basis:
+        notes.append(f"- {benchmark.basis}")
     if any(row.kind == "published" for row in benchmark.rows):
         notes.append(f"- † {PUBLISHED}")
     return "\n".join([*lines, *notes, ""])

@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Literal
 
 from videossr.bench.runs import UNREAD, Run
-from videossr.bench.score import ColumnScore, Denominator, Estimate, Scoreboard, score
+from videossr.bench.score import ColumnScore, Denominator, Estimate, Scoreboard, basis, score
 from videossr.bench.viubench import COLUMNS, published, rank
 from videossr.report.answers import Answers, by_column
 from videossr.report.page import plain
@@ -118,6 +118,12 @@ class Benchmark:
     tasks: tuple[str, ...]
     abilities: tuple[str, ...]
     rows: tuple[Row, ...]
+
+    @property
+    def basis(self) -> str:
+        """On how many videos the intervals rest, those of the run with the fewest; empty where no run has a score."""
+        scored = [each.asked.videos for each in self.runs if each.asked.overall is not None]
+        return basis(min(scored)) if scored else ""
 
     @property
     def figures(self) -> list[tuple[str, str]]:

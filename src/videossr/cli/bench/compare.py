@@ -12,8 +12,8 @@ from rich.table import Table
 from videossr.bench.compare import Comparison, Difference, compare
 from videossr.bench.outcomes import outcomes
 from videossr.bench.runs import read_run
-from videossr.bench.score import percent
-from videossr.cli.bench.tables import FEW_VIDEOS, line, print_outcomes
+from videossr.bench.score import FEW_VIDEOS, percent
+from videossr.cli.bench.tables import line, print_outcomes
 from videossr.cli.console import console, safe
 
 app = App(name="compare", help_epilogue="Example: videossr bench compare demo/runs/chance demo/runs/constant")
@@ -63,7 +63,8 @@ def _show(found: Comparison) -> None:
     if not found.same_hash:
         console.print("the two benchmarks have other content hashes: the questions may be worded or shown otherwise")
     if found.videos < FEW_VIDEOS:
-        console.print(f"all of this rests on {found.videos} videos: too few to trust an interval or a yes")
+        videos = f"{found.videos} video{'s' * (found.videos != 1)}"
+        console.print(f"all of this rests on {videos}: too few to trust an interval or a yes")
 
 
 def _row(each: Difference) -> list[str]:

@@ -12,13 +12,10 @@ from rich.table import Table
 from videossr.bench.outcomes import Outcomes
 from videossr.bench.run import Progress
 from videossr.bench.runs import UNREAD, Prediction, Run
-from videossr.bench.score import Estimate, Scoreboard, percent
+from videossr.bench.score import FEW_VIDEOS, Estimate, Scoreboard, basis, percent
 from videossr.bench.viubench import HEADINGS, published, rank
 from videossr.cli.console import console, safe
 from videossr.models.refusals import reason
-
-FEW_VIDEOS = 30
-"""Videos below which an interval is too narrow to trust."""
 
 REASONS = 5
 """Reasons of failure that are shown."""
@@ -51,7 +48,7 @@ def print_scores(boards: Sequence[tuple[Run, Scoreboard]], *, paper: bool = Fals
     print_outcomes([(board.run, board.outcomes) for _, board in boards])
     scored = [board.videos for _, board in boards if board.overall is not None]
     if scored and (videos := min(scored)) < FEW_VIDEOS:
-        console.print(f"the intervals rest on {videos} videos: too few to trust them")
+        console.print(basis(videos))
     if paper:
         console.print("† as the paper prints it, on other videos: not comparable, unless the released set was run")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import signal
 
 import pytest
 from hypothesis import given
@@ -63,7 +63,11 @@ def test_no_text_raises(text: str) -> None:
     "piece",
     ["<answer>", "(", "B.", "the ", "B:", "*", " ", ":", "is:", "\\boxed{", "\\boxed ", "}", "B\n", "\\boxed{{"],
 )
-def test_long_texts_take_no_longer_than_their_length(piece: str) -> None:
-    start = time.process_time()
-    parse_choice(piece * (2_000_000 // len(piece)))
-    assert time.process_time() - start < 5
+def test_long_texts_take_time_in_proportion_to_their_length(piece: str) -> None:
+    """A second or so; with time in proportion to the square of the length, hours."""
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it did not end within two minutes"))
+    signal.alarm(120)
+    try:
+        assert parse_choice(piece * (2_000_000 // len(piece))) in {None, "B"}
+    finally:
+        signal.alarm(0)

@@ -103,8 +103,11 @@ def _aggregate(loss: torch.Tensor, mask: torch.Tensor, config: GrpoConfig) -> tu
 
 
 def _low_variance(gap: torch.Tensor) -> torch.Tensor:
-    """k3: never negative, and of little variance where the two are near each other."""
-    gap = gap.clamp(-20, 20)
+    """k3: never negative, and of little variance where the two are near each other.
+
+    A large gap is cut before `exp`, whose gradient would not be finite.
+    """
+    gap = gap.clamp(max=20)
     return (gap.exp() - gap - 1).clamp(max=LARGEST)
 
 

@@ -27,7 +27,7 @@ demo: $(VENV)/.installed
 	$(BIN)/videossr bench probe demo/dataset --model hf:demo/tiny --out demo/runs/probe
 	$(BIN)/videossr report demo/runs/chance demo/runs/constant demo/runs/tiny --out demo/report.html
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh runs/nano.sh demo/nano quick
-	@echo "Now open demo/gallery.html, demo/report.html and demo/nano/train.html in a browser."
+	@echo "Now open demo/gallery.html, demo/report.html, demo/nano/train.html and demo/nano/held.html in a browser."
 	@echo "For the command videossr: . $(BIN)/activate"
 
 test: $(VENV)/.installed $(VENV)/.chromium

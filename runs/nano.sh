@@ -2,7 +2,7 @@
 # It learns: from nothing to a tiny model that GRPO has made better, on a CPU, in less than 20 minutes.
 #
 #     sh runs/nano.sh FOLDER            the whole of it
-#     sh runs/nano.sh FOLDER quick      in about two minutes, as `make demo` does it: to see that everything works
+#     sh runs/nano.sh FOLDER quick      in some minutes, as `make demo` does it: to see that everything works
 #
 # Needs `videossr` and its `python` on the path, with the extra [train]. Stopped, the same call goes on where it was.
 set -eu

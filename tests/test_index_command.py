@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 import shlex
 import socket
@@ -20,6 +21,7 @@ from videossr.build.manifest import read_manifest
 from videossr.cli import main
 from videossr.store import place
 from videossr.video.corpus import Corpus
+from videossr.video.pack import CorpusError
 
 Command = Callable[[str], tuple[int, str, str]]
 
@@ -106,6 +108,8 @@ def test_a_rate_of_the_plan_is_not_one_of_images(index: Command) -> None:
         ("videos --fps 5", ["no folders of images", "--plan fps"]),
         ("--list empty.txt", ["empty.txt is empty"]),
         ("--list videos/a.mkv", ["a.mkv is not a text file", "without --list"]),
+        ("--list nowhere.txt", ["nowhere.txt is not there", "a path on each line"]),
+        ("--list empty", ["empty is a folder", "without --list"]),
         ("--list bad.txt", ["bad.txt: ", "unknown kind of address x://"]),
     ],
 )
@@ -128,6 +132,28 @@ def test_a_corpus_without_a_video_is_told_by_the_exit_status(index: Command, whe
     assert "0 videos in out" in out
     assert "no video could be used" in err
     assert "give it as --list list.txt" in err.replace(f"{where}/", "")
+
+
+def test_what_was_rejected_is_listed_with_the_reason(
+    index: Command, where: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (where / "bad.mp4").write_bytes(b"no video")
+    status, out, _ = index("videos/a.mkv bad.mp4")
+    assert status == 0
+    assert "1 video in out" in out
+
+    def told(*more: str) -> str:
+        with pytest.raises(SystemExit):
+            main(["corpus", "info", "out", "--rejected", *more])
+        return capsys.readouterr().out
+
+    assert [row["path"] for row in json.loads(told("--json"))["rejections"]] == ["bad.mp4"]
+    shown = told()
+    (rejection,) = Corpus("out").rejections()
+    assert re.search(rf"^ *bad\.mp4 +{rejection.reason} +\S", shown, re.MULTILINE), shown
+    (where / "out/rejected.parquet").unlink()
+    with pytest.raises(CorpusError, match=r"rejected\.parquet is missing or damaged"):
+        Corpus("out").rejections()
 
 
 class Files(SimpleHTTPRequestHandler):

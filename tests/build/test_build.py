@@ -18,6 +18,7 @@ from videossr.store import place, write_text
 from videossr.tasks.base import Video
 from videossr.tasks.jigsaw import Jigsaw, JigsawKnobs
 from videossr.video.corpus import Corpus
+from videossr.video.index import index
 from videossr.video.pack import CorpusError
 from videossr.video.plan import Plan
 from videossr.wording import load_wording
@@ -253,6 +254,15 @@ def test_frames_that_no_video_has_are_refused_with_the_command(made: Corpus, mak
         ValueError, match=r"columns\.slow needs videos of (\d+) frames.*\n  videossr index .*--frames \1"
     ):
         make("dataset", made, {"slow": (slow, 1)})
+
+
+def test_columns_that_need_as_many_frames_are_told_together(videos: Path, tmp_path: Path) -> None:
+    index(videos / "real/bikes.mp4", tmp_path / "corpus", Plan(kind="fps", fps=1))
+    with pytest.raises(ValueError, match=r"since --plan fps takes more frames of longer videos") as refused:
+        build(recipe.load("smoke"), Corpus(tmp_path / "corpus"), tmp_path / "out", wording=load_wording())
+    assert str(refused.value).startswith("columns.grounding/channel_swap, columns.grounding/mirror, ")
+    assert str(refused.value).count("Index them anew") == 1
+    assert f"videossr index VIDEOS --out {tmp_path}/corpus-48 --plan uniform --frames 48" in str(refused.value)
 
 
 def test_a_column_with_no_samples_is_left_out(made: Corpus, make: Make) -> None:

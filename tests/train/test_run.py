@@ -370,6 +370,15 @@ def test_recipes_are_whole() -> None:
     assert (paper.grpo.clip_low, paper.grpo.aggregate, paper.optim.clip_norm) == (0.2, "token", 1.0)
 
 
+def test_to_train_on_a_benchmark_is_remarked_on(config: Make, small: Path, tmp_path: Path) -> None:
+    mixture = recipe.Mixture(Recipe(name="frozen", benchmark=True, max_pixels=4096, columns=COLUMNS), "frozen")
+    build(mixture, Corpus(small / "corpus"), tmp_path / "frozen", wording=load_wording())
+    said: list[str] = []
+    asked = config(data__path=f'"{tmp_path / "frozen"}"', run__steps=1)
+    train(asked, tmp_path / "run", say=said.append)
+    assert f"{tmp_path / 'frozen'} is a benchmark: it cannot measure a model that was trained on it" in said
+
+
 def test_trackers_are_told(config: Make, tmp_path: Path) -> None:
     train(config(log__trackers='["tensorboard"]', run__steps=2), tmp_path / "run")
     written = b"".join(each.read_bytes() for each in (tmp_path / "run/videossr").rglob("events.*"))

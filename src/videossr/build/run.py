@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -184,6 +184,7 @@ def _check_plan(mixture: Mixture, corpus: Corpus) -> None:
             "by --plan snap. Index the videos with --plan uniform into another folder"
         )
     problems = []
+    short: defaultdict[tuple[int, int], list[str]] = defaultdict(list)
     for name, task in mixture.tasks.items():
         if corpus.plan["kind"] == "snap" and getattr(task, "even_clock", False):
             problems.append(
@@ -193,11 +194,15 @@ def _check_plan(mixture: Mixture, corpus: Corpus) -> None:
             )
         slots, density = task.needs(mixture.knobs[name])
         if not any(frames % slots == 0 and frames >= slots * density for frames in corpus.slots):
-            problems.append(
-                f"columns.{name} needs videos of {slots * density} frames, or more in steps of {slots}; those of "
-                f"{corpus.path} have {', '.join(map(str, corpus.slots[:3])) or 'none'}. Index them anew:\n"
-                f"  videossr index VIDEOS --out {corpus.path}-{slots * density} --frames {slots * density}"
-            )
+            short[slots, slots * density].append(f"columns.{name}")
+    for (steps, frames), names in short.items():
+        have = ", ".join(map(str, corpus.slots[:3])) + (", …" if len(corpus.slots) > 3 else "")
+        by_rate = ", since --plan fps takes more frames of longer videos" if corpus.plan["kind"] == "fps" else ""
+        problems.append(
+            f"{', '.join(names)} need{'s' * (len(names) == 1)} videos of {frames} frames, or more in steps of {steps}; "
+            f"those of {corpus.path} have {have or 'none'}{by_rate}. Index them anew:\n"
+            f"  videossr index VIDEOS --out {corpus.path}-{frames} --plan uniform --frames {frames}"
+        )
     if problems:
         raise UnmetError("\n".join(problems))
 

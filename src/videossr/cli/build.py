@@ -12,7 +12,7 @@ from rich.table import Table
 from videossr.build import recipe as recipes
 from videossr.build.manifest import NAME, is_benchmark, read_manifest
 from videossr.build.run import Progress, build
-from videossr.cli.console import Bar, console
+from videossr.cli.console import Bar, console, counted
 from videossr.config import assignments
 from videossr.store import place
 from videossr.video.corpus import Corpus
@@ -95,7 +95,8 @@ def command(
             )
         if total > MANY * there:
             bar.say(
-                f"{total} samples of {there} videos: one video serves {total // max(1, there)} and more; see --limit"
+                f"{counted(total, 'sample')} of {counted(there, 'video')}: one video serves {total // max(1, there)} "
+                "and more; see --limit"
             )
         if mixture.recipe.benchmark and used >= NEARLY * there and "held_out" not in opened.manifest["rejected"]:
             fewer = f", or show fewer videos (--videos {there // 10})" if there >= FEW and videos is None else ""
@@ -142,6 +143,6 @@ def command(
         console.print(f"{out} was complete already, made of the same recipe, code and corpus: nothing was built")
     frozen = is_benchmark(manifest)
     console.print(
-        f"{manifest['samples']} samples of {manifest['videos']} videos in {out} "
+        f"{counted(manifest['samples'], 'sample')} of {counted(manifest['videos'], 'video')} in {out} "
         f"(a video serves {manifest['most_used']} at the most), hash {manifest['hash'][: None if frozen else 12]}",
     )

@@ -34,6 +34,11 @@ SILENCE = 10.0
 """Seconds without a word, at the most, where no bar can be drawn."""
 
 
+def counted(number: int, thing: str) -> str:
+    """Name a number of things: `1 video`, `2,000 videos`."""
+    return f"{number:,} {thing}{'s' * (number != 1)}"
+
+
 class _Rate(ProgressColumn):
     """Items a second."""
 

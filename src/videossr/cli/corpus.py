@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.table import Table
 
-from videossr.cli.console import Bar, console
+from videossr.cli.console import Bar, console, counted, safe
 from videossr.store import place
 from videossr.video.corpus import Corpus
 from videossr.video.groups import share_count
@@ -32,6 +33,7 @@ def info(
     /,
     *,
     videos: Annotated[bool, Parameter(negative="")] = False,
+    rejected: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter("--json", negative="")] = False,
 ) -> None:
     """Say what a corpus holds: videos, their length, sizes, codecs and transfers, and what was rejected.
@@ -39,24 +41,36 @@ def info(
     Args:
         corpus: Folder that `videossr index` wrote, or its address.
         videos: One line a video as well.
+        rejected: One line a file that was rejected as well, with the reason.
         as_json: All of it as JSON.
     """
     found = Corpus(corpus)
     facts = _facts(found)
     rows = [_row(entry) for entry in found.videos] if videos else []
+    refused = [asdict(rejection) for rejection in found.rejections()] if rejected else []
     if as_json:
-        console.out(json.dumps(facts | ({"entries": rows} if videos else {}), indent=1))
+        lists = ({"entries": rows} if videos else {}) | ({"rejections": refused} if rejected else {})
+        console.out(json.dumps(facts | lists, indent=1))
         return
     table = Table(box=None, show_header=False)
     for name, value in facts.items():
-        words = [f"{key} {inner}" for key, inner in value.items()] if isinstance(value, dict) else [str(value)]
-        table.add_row(name, ", ".join(words))
+        table.add_row(name, _words(name, value))
     console.print(table)
-    if rows:
-        listing = Table(*rows[0], box=None)
-        for row in rows:
-            listing.add_row(*map(str, row.values()))
-        console.print(listing)
+    told = [{name: row[name] for name in ("path", "reason", "detail")} for row in refused]
+    for listed in (rows, told):
+        if listed:
+            listing = Table(*listed[0], box=None)
+            for row in listed:
+                listing.add_row(*(safe(str(value), 200) for value in row.values()))
+            console.print(listing)
+
+
+def _words(name: str, value: Any) -> str:
+    """A fact in words: settings as `kind=uniform`, counts as `h264: 8`."""
+    if not isinstance(value, dict):
+        return str(value)
+    form = "{}={}" if name == "plan" else "{}: {}"
+    return ", ".join(form.format(key, inner) for key, inner in value.items()) or "none"
 
 
 def _facts(corpus: Corpus) -> dict[str, Any]:
@@ -123,7 +137,7 @@ def merge_command(
     for path, share in merged.near:
         console.print(f"  near-duplicate{', left out' if drop_near else ''}: {path} ({share:.0%} of its frames)")
     console.print(
-        f"{merged.videos} videos in {out}, {merged.duplicates} that several had, hash {merged.hash[:12]}",
+        f"{counted(merged.videos, 'video')} in {out}, {merged.duplicates} that several had, hash {merged.hash[:12]}",
     )
 
 
@@ -163,4 +177,4 @@ def split_command(
             f"  {sum(made.groups)} videos share a source or look alike, in {len(made.groups)} groups, each on one side"
         )
     for path, side in zip(out, made.sides, strict=True):
-        console.print(f"{side['videos']} videos in {path}, hash {side['hash'][:12]}")
+        console.print(f"{counted(side['videos'], 'video')} in {path}, hash {side['hash'][:12]}")

@@ -12,7 +12,7 @@ from rich.table import Table
 from videossr.build.manifest import Manifest, is_benchmark, read_manifest
 from videossr.build.merge import merge
 from videossr.build.split import split
-from videossr.cli.console import console
+from videossr.cli.console import console, counted
 from videossr.store import place
 from videossr.video.groups import share_count
 
@@ -140,4 +140,5 @@ def split_command(
 def _tell(out: str, made: Manifest) -> None:
     for reason, count in sorted(made["rejected"].items(), key=lambda item: (-item[1], item[0])):
         console.print(f"  left out, {reason}: {count}")
-    console.print(f"{made['samples']} samples of {made['videos']} videos in {out}, hash {made['hash'][:12]}")
+    size = f"{counted(made['samples'], 'sample')} of {counted(made['videos'], 'video')}"
+    console.print(f"{size} in {out}, hash {made['hash'][:12]}")

@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from videossr.cli.console import Bar, console, output_file
+from videossr.cli.console import Bar, console, counted, output_file
 from videossr.dataset import VideoSSRDataset
 from videossr.report.gallery import THUMB_HEIGHT, Card, write_gallery
 from videossr.tasks.base import open_task
@@ -27,7 +27,7 @@ def command(
     out: Path,
     corpus: str | None = None,
     per_column: Annotated[int, Parameter(validator=Number(gte=1))] = 4,
-    only: tuple[str, ...] = (),
+    only: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     thumb_height: Annotated[int, Parameter(validator=Number(gte=16))] = THUMB_HEIGHT,
 ) -> None:
     """Write one self-contained HTML page of samples: frames, spans, shapes, questions, answers.
@@ -71,7 +71,8 @@ def command(
             thumb_height,
             progress=lambda done: bar.show("cards", done, len(chosen)),
         )
-    console.print(f"{len(chosen)} samples in {out}")
+    more = "; --per-column N shows more" if not only and len(chosen) < len(opened) else ""
+    console.print(f"{len(chosen)} of {counted(len(opened), 'sample')} in {out}{more}")
 
 
 def _some_of_each(dataset: VideoSSRDataset, per_column: int) -> list[int]:

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from videossr.cli.console import Bar, console
+from videossr.cli.console import Bar, console, counted
 from videossr.config import parse
 from videossr.store import Place, place
+from videossr.video.corpus import REJECTED
 from videossr.video.index import Outcome, index
 from videossr.video.jpeg import CHROMA, QUALITY, Chroma
-from videossr.video.making import REJECTED
 from videossr.video.plan import HDRChoice, Plan
 from videossr.video.scan import read_list
 from videossr.workers import CORES
@@ -113,7 +113,7 @@ def command(
             progress=show,
         )
     gone = f", {summary.gone} of them of files that are not, or no longer, among these" if summary.gone else ""
-    console.print(f"{summary.videos} videos in {out}{gone}, hash {summary.hash[:12]}")
+    console.print(f"{counted(summary.videos, 'video')} in {out}{gone}, hash {summary.hash[:12]}")
     for reason, count in sorted(summary.rejected.items()):
         console.print(f"  rejected, {reason}: {count} (see {out.rstrip('/')}/{REJECTED})")
     if not summary.videos:

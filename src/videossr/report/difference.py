@@ -15,7 +15,7 @@ from videossr.report.table import Benchmark, Scored
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A run's overall score less that of a baseline.
+    """A run's overall score minus that of a baseline.
 
     Attributes:
         change: the difference of the scores in [0, 1], with its 95% interval over videos; None where there is none.

@@ -18,8 +18,8 @@ from videossr.report.training_table import Ends, Named, ends, last_steps, of_all
 from videossr.store import place
 from videossr.train.runs import Step, TrainRun
 
-FEWEST = 10
-"""Steps below which nothing can be said of noise."""
+FEWEST = 20
+"""Steps below which nothing can be said of noise: a tenth of fewer is a single step."""
 
 SURE = 2.0
 """Standard errors by which the end must differ from the start."""
@@ -177,7 +177,7 @@ _LEARNED = {
 
 
 def _change(values: Sequence[float], found: Ends) -> float | None:
-    """The last tenth less the first one in standard errors; None where there are too few steps."""
+    """The last tenth minus the first one in standard errors; None where there are too few steps."""
     if len(values) < FEWEST:
         return None
     change, error = found.last - found.first, math.sqrt(2) * _error(values)

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import tomli_w
 
-from videossr.build.manifest import versions
+from videossr.build.manifest import is_benchmark, versions
+from videossr.dataset import VideoSSRDataset
 from videossr.models.cache import base_of
 from videossr.models.checkpoint import device_name, find_device, open_checkpoint, out_of_memory
 from videossr.questions import Questions, open_questions
@@ -91,6 +92,8 @@ def train(
         if world.rank:
             show, within, say = _silent, _silent, _silent
         questions = open_questions(config.data.path, corpus=config.data.corpus)
+        if isinstance(questions, VideoSSRDataset) and is_benchmark(questions.manifest):
+            say(f"{config.data.path} is a benchmark: it cannot measure a model that was trained on it")
         columns = [questions.column(index) for index in range(len(questions))]
         chosen = choose(columns, config.data.columns, config.data.share, config.run.seed)
         total, batches = length_of(config, len(chosen))

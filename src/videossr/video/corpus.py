@@ -19,6 +19,8 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, overload
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
@@ -26,10 +28,11 @@ from videossr.question import Frames
 from videossr.sample import VideoKey
 from videossr.store import Place, is_local, place, reaching
 from videossr.video import jpeg
-from videossr.video.pack import FORMAT, CorpusError, Entry, Pack, shard_of
+from videossr.video.pack import FORMAT, CorpusError, Entry, Pack, Rejection, shard_of
 from videossr.video.scan import EXTENSIONS
 
 MANIFEST = "manifest.json"
+REJECTED = "rejected.parquet"
 
 
 _LOOKED_AT = 10_000
@@ -126,6 +129,18 @@ class Corpus:
     def videos(self) -> Videos:
         """All videos in the order of their content hash."""
         return Videos(self)
+
+    def rejections(self) -> list[Rejection]:
+        """Read which files are not in the corpus, and why, in the order of their paths.
+
+        Raises CorpusError where the table is missing or damaged.
+        """
+        try:
+            with (self.path / REJECTED).open("rb") as file:
+                rows = pq.read_table(file).to_pylist()
+        except (OSError, TypeError, pa.ArrowException) as error:
+            raise CorpusError(f"{self.path / REJECTED} is missing or damaged ({error}): index again") from error
+        return [Rejection(**row) for row in rows]
 
     def pack(self, shard: str) -> Pack:
         """The pack of that name, which then stays open. Raises CorpusError when it is not there or not whole."""

@@ -17,11 +17,10 @@ import pyarrow.parquet as pq
 import tomli_w
 
 from videossr.store import Place, make_folder, replacing, write_text
-from videossr.video.corpus import MANIFEST, CorpusManifest, ShardTable, corpus_hash, pack_file
+from videossr.video.corpus import MANIFEST, REJECTED, CorpusManifest, ShardTable, corpus_hash, pack_file
 from videossr.video.pack import FORMAT, CorpusError, Pack, Rejection
 from videossr.video.packing import packs_of
 
-REJECTED = "rejected.parquet"
 _REJECTED = pa.schema(
     [(name, pa.string()) for name in ("path", "content", "reason", "detail")]
     + [(name, pa.float64()) for name in ("value", "threshold")]

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from videossr.store import Place, workshop
 from videossr.video import pack
 from videossr.video.corpus import MANIFEST, Corpus, pack_file
 from videossr.video.fingerprint import NEAR_SHARE, Fingerprints, largest_share
-from videossr.video.making import REJECTED, all_versions, claim, complete, flat
+from videossr.video.making import all_versions, claim, complete, flat
 from videossr.video.pack import SHARDS, CorpusError, Entry, Pack, Rejection
 
 
@@ -149,10 +147,5 @@ def _unread(corpora: Sequence[Corpus]) -> list[Rejection]:
     """What was rejected without being decoded; that is in no pack."""
     unread: dict[tuple[str, str], Rejection] = {}
     for corpus in corpora:
-        try:
-            with (corpus.path / REJECTED).open("rb") as file:
-                rows = [Rejection(**row) for row in pq.read_table(file).to_pylist()]
-        except (OSError, pa.ArrowException) as error:
-            raise CorpusError(f"{corpus.path / REJECTED} is missing or damaged ({error}): index again") from error
-        unread |= {(row.path, row.reason): row for row in rows if not row.lasts}
+        unread |= {(row.path, row.reason): row for row in corpus.rejections() if not row.lasts}
     return list(unread.values())

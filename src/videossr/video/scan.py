@@ -163,7 +163,12 @@ def read_list(path: str | Place) -> list[str]:
         FileNotFoundError: it is not there.
         ValueError: it has none, or is no text.
     """
-    data = place(path).read_bytes().removeprefix(b"\xef\xbb\xbf")
+    try:
+        data = place(path).read_bytes().removeprefix(b"\xef\xbb\xbf")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} is not there: --list takes a text file with a path on each line") from error
+    except IsADirectoryError as error:
+        raise ValueError(f"{path} is a folder: name it without --list") from error
     if b"\0" in data:
         raise ValueError(f"{path} is not a text file with a path on each line: name a video without --list")
     lines = [line.rstrip("\r") for line in data.decode("utf-8", "surrogateescape").split("\n")]

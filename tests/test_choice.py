@@ -24,7 +24,7 @@ SOURCE = "videossr/choice"
         "A car came. \\boxed{b}, that is \\boxed{B}", "<answer>\\boxed{B}</answer> not \\boxed{A}", "B. \\boxed{B}",
         "\\boxed{B}\nB", "\\boxed{B}\nA dog is no car.",
         "B\nBecause A dog is no car.", "B\n\nOption A shows a dog.", "\n **B**\nThe red car", "Answer: B\nIt is red.",
-        "B\nB. The red car", "B.\r\nA car", "The answer is\nB", "B. The red car\nOr so I think",
+        "B\nB. The red car", "B.\r\nA car", "The answer is\nB", "B. The red car\nOr so I think", "B\nB\nIt is red.",
     ],
 )  # fmt: skip
 def test_says_b(text: str) -> None:
@@ -39,7 +39,7 @@ def test_says_b(text: str) -> None:
      "\\boxed{A} or \\boxed{B}", "\\boxed{A or B}", "\\boxed{AB}", "\\boxed{}", "\\boxed B", "A\n\\boxed{B}",
      "\\boxed{3} \\boxed{B}", "\\boxed{B}\nA", "So it is \\boxed{B}.\nor A", "Well\nA\n\\boxed{B}",
      "\\boxed{B}\nThe answer is A",
-     "A\nB", "A\nor B", "B\nand A", "A. a dog\nB. a car\nC. a cat", "A dog\nB", "I see\nB\nthere",
+     "A\nB", "A\nor B", "A\nOr B", "B\nand A", "A. a dog\nB. a car\nC. a cat", "A dog\nB", "I see\nB\nthere",
      "<answer>A\nB</answer>"],
 )  # fmt: skip
 def test_says_no_letter(text: str) -> None:

@@ -234,3 +234,17 @@ def test_loads_by_its_path() -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.compute_score("jigsaw", "21", "12")["smooth"] == 0
+
+
+@pytest.mark.parametrize(
+    ("task", "gold"), [("grounding", "1-2"), ("counting", "1,2"), ("jigsaw", "21"), ("choice", "B")]
+)
+def test_an_answer_that_cannot_be_read_is_not_parsed(task: str, gold: str) -> None:
+    assert compute_score(f"videossr/{task}", "no idea", gold) == {"score": 0, "smooth": 0, "strict": 0, "parsed": 0}
+    assert compute_score(f"videossr/{task}", gold, gold)["parsed"] == 1
+
+
+def test_a_gold_count_is_below_what_a_float_holds_exactly() -> None:
+    assert compute_score("videossr/counting", "1", str(10**15 - 1))["parsed"] == 1
+    with pytest.raises(ValueError, match="is not counts below"):
+        compute_score("videossr/counting", "1", str(10**15))

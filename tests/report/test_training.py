@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -408,7 +409,8 @@ def test_a_real_run_tells_of_itself(
     assert run.shown
     with quiet(browser, (tmp_path / "page.html").as_uri()) as page:
         cards = page.locator(".item")
-        expect(cards).to_have_count(len(run.shown))
+        taken = Counter(shown.step for shown in run.shown)
+        expect(cards).to_have_count(sum(min(count, 2) for count in taken.values()))
         cards.first.scroll_into_view_if_needed()
         expect(cards.first.locator("script")).to_have_count(0)
         expect(cards.first.locator(".frame")).to_have_count(sum(map(len, run.shown[0].slots)))

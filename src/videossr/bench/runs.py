@@ -43,6 +43,8 @@ class RunConfig:
         settings: the model's settings, every default written out.
         decoding: how it decoded.
         limit: how many questions were asked, spread evenly over the columns; None: all.
+        asked: indices of the only questions that could be asked, where the answers were given before; None: all.
+        answers: SHA-256 in hex of the file that holds such answers.
     """
 
     verb: Literal["run", "probe"]
@@ -53,6 +55,14 @@ class RunConfig:
     settings: dict[str, Any]
     decoding: Decoding
     limit: int | None = None
+    asked: tuple[int, ...] | None = None
+    answers: str | None = None
+
+    @property
+    def wanted(self) -> int:
+        """How many questions are to be asked."""
+        most = self.size if self.asked is None else len(self.asked)
+        return most if self.limit is None else min(self.limit, most)
 
 
 class RunManifest(TypedDict):

@@ -101,10 +101,10 @@ def run(
         settings=_plain(asdict(model.settings)),
         decoding=decoding or Decoding(),
         limit=limit,
-        asked=given.asked if given else None,
         answers=given.hash if given else None,
+        shown=len(given.asked) if given else None,
     )
-    chosen = choose(questions, limit, config.asked)
+    chosen = choose(questions, limit, given.asked if given else None)
     ours = (folder / CONFIG).exists()
     if ours:
         _check_same(folder, config, model.tuning)

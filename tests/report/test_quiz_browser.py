@@ -285,6 +285,8 @@ def test_what_is_no_answer_is_told(browser: Browser, address: str) -> None:
                 expect(card(page).locator(".state")).to_contain_text(text)
             expect(page.locator("#count")).to_contain_text("0 of")
             card(page).locator(".later").click(force=True)
+        page.locator("#save").click()
+        expect(page.locator("#notice")).to_contain_text("no complete answer to save")
 
 
 @pytest.mark.parametrize("width", [390, 1280])

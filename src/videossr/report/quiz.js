@@ -121,11 +121,11 @@ function remember() {
 }
 
 function recall() {
-  let told = {};
+  let [told, trouble] = [{}, ""];
   try {
     told = JSON.parse(localStorage.getItem(place) ?? "{}");
   } catch (error) {
-    notice(`What this browser remembers of earlier answers cannot be read (${error.name}).`);
+    trouble = `What this browser remembers of earlier answers cannot be read (${error.name}).`;
   }
   for (const card of cards) {
     const values = told.values?.[card.dataset.id] ?? [];
@@ -133,6 +133,7 @@ function recall() {
     mark(card);
   }
   go(cards.find((card) => card.dataset.id === told.at) ?? cards[0]);
+  if (trouble) notice(trouble);
 }
 
 // A hash of the chosen samples (FNV-1a, 32 bits): another page has another choice.
@@ -144,6 +145,7 @@ function digest(text) {
 
 function save() {
   const answers = Object.fromEntries(cards.map((card) => [card.dataset.id, read(card).answer]));
+  if (!Object.values(answers).some(Boolean)) return notice("There is no complete answer to save yet.");
   const address = URL.createObjectURL(new Blob([JSON.stringify({ ...sheet, answers }, null, 1)], { type: "application/json" }));
   const link = make("a", "");
   link.href = address;
@@ -168,6 +170,7 @@ function anew() {
 
 function go(card) {
   stop();
+  notice("");
   if (current) current.hidden = true;
   current = card;
   card.hidden = false;

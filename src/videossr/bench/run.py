@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -91,6 +91,7 @@ def run(
         raise ValueError(
             f"{folder}: a run is written line by line, which only a local folder allows; copy it afterwards"
         )
+    given = model.given(questions)
     config = RunConfig(
         verb=verb,
         questions=str(questions.path),
@@ -100,8 +101,10 @@ def run(
         settings=_plain(asdict(model.settings)),
         decoding=decoding or Decoding(),
         limit=limit,
+        answers=given.hash if given else None,
+        shown=len(given.asked) if given else None,
     )
-    chosen = choose(questions, limit)
+    chosen = choose(questions, limit, given.asked if given else None)
     ours = (folder / CONFIG).exists()
     if ours:
         _check_same(folder, config, model.tuning)
@@ -136,15 +139,17 @@ def run(
     return read_run(folder)
 
 
-def choose(questions: Questions, limit: int | None) -> list[int]:
+def choose(questions: Questions, limit: int | None, among: Sequence[int] | None = None) -> list[int]:
     """Which questions are asked: all, or `limit` of them, as many of each column as of the others, if it has so many.
 
-    Within a column they are spread evenly. The same questions and limit give the same choice.
+    Within a column they are spread evenly. The same questions and limit give the same choice. `among` are the indices
+    of the questions that can be asked, where not all can.
     """
-    if limit is None or limit >= len(questions):
-        return list(range(len(questions)))
+    indices = list(range(len(questions)) if among is None else among)
+    if limit is None or limit >= len(indices):
+        return indices
     columns: dict[str, list[int]] = defaultdict(list)
-    for index in range(len(questions)):
+    for index in indices:
         columns[questions.column(index)].append(index)
     left, chosen = limit, []
     for place_, (_, members) in enumerate(sorted(columns.items(), key=lambda item: (len(item[1]), item[0]))):

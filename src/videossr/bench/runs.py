@@ -43,6 +43,8 @@ class RunConfig:
         settings: the model's settings, every default written out.
         decoding: how it decoded.
         limit: how many questions were asked, spread evenly over the columns; None: all.
+        answers: SHA-256 in hex of the file that holds the answers, where they were given before the run.
+        shown: how many questions that file is about; None: all.
     """
 
     verb: Literal["run", "probe"]
@@ -53,6 +55,14 @@ class RunConfig:
     settings: dict[str, Any]
     decoding: Decoding
     limit: int | None = None
+    answers: str | None = None
+    shown: int | None = None
+
+    @property
+    def wanted(self) -> int:
+        """How many questions are to be asked."""
+        most = self.size if self.shown is None else self.shown
+        return most if self.limit is None else min(self.limit, most)
 
 
 class RunManifest(TypedDict):

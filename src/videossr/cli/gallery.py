@@ -1,10 +1,10 @@
-"""`videossr gallery`: a page on which a person sees that the labels are right."""
+"""`videossr gallery`: a page on which a person sees that the labels are right, or answers without seeing them."""
 
 from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +14,14 @@ from cyclopts.validators import Number
 from videossr.cli.console import Bar, console, counted, output_file
 from videossr.dataset import VideoSSRDataset
 from videossr.report.gallery import THUMB_HEIGHT, Card, write_gallery
+from videossr.report.quiz import Asked, form_of, quiz_order, write_quiz
 from videossr.tasks.base import open_task
 
-app = App(name="gallery", help_epilogue="Example: videossr gallery demo/dataset --out demo/gallery.html")
+app = App(
+    name="gallery",
+    help_epilogue="Example: videossr gallery demo/dataset --out demo/gallery.html\n\n"
+    "videossr gallery demo/dataset --quiz --out demo/quiz.html",
+)
 
 
 @app.default
@@ -26,29 +31,45 @@ def command(
     *,
     out: Path,
     corpus: str | None = None,
+    quiz: Annotated[bool, Parameter(negative="")] = False,
     per_column: Annotated[int, Parameter(validator=Number(gte=1))] = 4,
     only: Annotated[tuple[str, ...], Parameter(negative="")] = (),
-    thumb_height: Annotated[int, Parameter(validator=Number(gte=16))] = THUMB_HEIGHT,
+    thumb_height: Annotated[int | None, Parameter(validator=Number(gte=16))] = None,
 ) -> None:
     """Write one self-contained HTML page of samples: frames, spans, shapes, questions, answers.
+
+    With `--quiz` the page shows the questions without anything of the truth, takes a person's answers, and saves a
+    file of them, which `videossr bench run DATASET --model human:FILE --out RUN` scores like those of a model.
 
     Args:
         dataset: Folder that `videossr build` wrote, or its address.
         out: The page.
         corpus: Folder or address of the frame packs, where it is no longer the one that the dataset names.
+        quiz: Ask a person, and show no answers.
         per_column: Samples shown of each column.
-        only: Show these samples instead; the start of an id will do.
-        thumb_height: Height of the frames on the page, in pixels.
+        only: Show these samples instead; the start of an id will do. May be repeated.
+        thumb_height: Height of the frames on the page, in pixels: 208 by default, in a quiz as large as a model sees
+            them.
     """
-    output_file(out, "gallery.html")
+    output_file(out, "quiz.html" if quiz else "gallery.html")
     opened = VideoSSRDataset(dataset, corpus=corpus)
     chosen = [opened.find(text) for text in only] if only else _some_of_each(opened, per_column)
-    where = f" --corpus {shlex.quote(corpus)}" if corpus else ""
+    write = _quiz if quiz else _gallery
+    write(opened, chosen, out, dataset, corpus, thumb_height)
+    more = "; --per-column N shows more" if not only and len(chosen) < len(opened) else ""
+    console.print(f"{len(chosen)} of {counted(len(opened), 'sample')} in {out}{more}")
+    if quiz:
+        console.print(f"Of the saved answers make a run: {_run_command(dataset, corpus)}", soft_wrap=True)
 
+
+def _gallery(
+    opened: VideoSSRDataset, chosen: Sequence[int], out: Path, dataset: str, corpus: str | None, height: int | None
+) -> None:
     def cards() -> Iterator[Card]:
         for index in chosen:
             item = opened[index]
-            again = f"videossr gallery {shlex.quote(dataset)}{where} --out card.html --only {item.sample.id}"
+            where = f"{shlex.quote(dataset)}{_corpus_option(corpus)}"
+            again = f"videossr gallery {where} --out card.html --only {item.sample.id}"
             paths = [opened.corpus.entry(key).path for key in item.sample.sources]
             params = open_task(item.sample.task).shown_params(item.sample)
             before = opened.unaltered(item.sample)
@@ -68,11 +89,42 @@ def command(
             out,
             recipe["name"],
             facts,
-            thumb_height,
+            height or THUMB_HEIGHT,
             progress=lambda done: bar.show("cards", done, len(chosen)),
         )
-    more = "; --per-column N shows more" if not only and len(chosen) < len(opened) else ""
-    console.print(f"{len(chosen)} of {counted(len(opened), 'sample')} in {out}{more}")
+
+
+def _quiz(
+    opened: VideoSSRDataset, chosen: Sequence[int], out: Path, dataset: str, corpus: str | None, height: int | None
+) -> None:
+    ids = quiz_order(opened.hash, {opened.question(index).id for index in chosen})
+
+    def asked() -> Iterator[Asked]:
+        for name in ids:
+            item = opened[opened.find(name)]
+            question = item.question
+            yield Asked(question.id, question.system, question.prompt, form_of(question), item.clips)
+
+    with Bar() as bar:
+        write_quiz(
+            asked(),
+            len(ids),
+            out,
+            f"{opened.manifest['recipe']['name']}: quiz",
+            opened.hash,
+            _run_command(dataset, corpus),
+            height,
+            progress=lambda done: bar.show("questions", done, len(ids)),
+        )
+
+
+def _run_command(dataset: str, corpus: str | None) -> str:
+    where = f"{shlex.quote(dataset)}{_corpus_option(corpus)}"
+    return f"videossr bench run {where} --model human:answers.json --out RUN"
+
+
+def _corpus_option(corpus: str | None) -> str:
+    return f" --corpus {shlex.quote(corpus)}" if corpus else ""
 
 
 def _some_of_each(dataset: VideoSSRDataset, per_column: int) -> list[int]:

@@ -1,8 +1,8 @@
 """The contract between a benchmark and whatever answers its questions.
 
-A spec names a model: `chance`, `constant`, `hf:PATH`, `vllm:PATH`, `openai:MODEL@URL`. Its first part is the entry
-point in the group `videossr.models`, through which other packages add kinds of their own; the rest is for that kind to
-read.
+A spec names a model: `chance`, `constant`, `hf:PATH`, `vllm:PATH`, `openai:MODEL@URL`, `human:FILE`. Its first part is
+the entry point in the group `videossr.models`, through which other packages add kinds of their own; the rest is for
+that kind to read.
 
 Exercised by `videossr bench run BENCH --model chance --out RUN`.
 """
@@ -78,6 +78,19 @@ class Reply:
     prompt_tokens: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What is known of answers that were given before the run.
+
+    Attributes:
+        asked: indices of the questions that were put, in ascending order; some of them may have no answer.
+        hash: SHA-256 in hex of the file that holds the answers.
+    """
+
+    asked: tuple[int, ...]
+    hash: str
+
+
 class Model(Protocol[S]):
     """What answers questions. Made from what stands behind the spec's first colon, its settings, and the questions.
 
@@ -85,7 +98,9 @@ class Model(Protocol[S]):
 
     A kind may name in `tuning` those settings that decide how fast it works and not what it is asked: a run may go on
     with others. It may have a method `resume(told)`, which is given what `describe` told in an earlier sitting of the
-    same run, so that it puts the remaining questions in the same way.
+    same run, so that it puts the remaining questions in the same way. A kind that replies with answers given earlier,
+    to a part of the questions, has a class method `given(target, questions)`, which returns a `Given`: a run asks these
+    questions alone, and does not go on with another file.
 
     Attributes:
         waited: seconds so far in which it could have worked but had no frames yet.
@@ -128,6 +143,14 @@ class ModelSpec:
     def tuning(self) -> frozenset[str]:
         """Names of the settings with others of which a run may go on."""
         return getattr(self.kind, "tuning", frozenset())
+
+    def given(self, questions: Questions) -> Given | None:
+        """Return which questions were answered before; None for a model that can be asked all of them.
+
+        Raises ValueError or OSError where the answers cannot be read or belong to other questions.
+        """
+        find: Callable[[str, Questions], Given] | None = getattr(self.kind, "given", None)
+        return find(self.target, questions) if find else None
 
     def load(self, questions: Questions) -> Model[Any]:
         """Raises ValueError or OSError that says what is wrong with the target."""

@@ -1,21 +1,11 @@
-// Behavior of the gallery page: filters, keys, the stage, playing. In the page it follows gallery_strips.js.
+// Behavior of the gallery page: filters, keys, switches. In the page it follows player.js and gallery_strips.js.
 
 const cards = $$(".card");
 const filters = { task: "", column: "", q: "" };
-const speeds = [1, 2, 4, 8];
 const PAPER = 640; // pixels: as wide as a strip may be on A4 and on letter
 const sizes = [0.65, 1, 1.4, 2.1, 3.2];
 let current = null;
-let playing = null;
-let speed = 1;
 let size = 1;
-
-function make(tag, name, text = "") {
-  const element = document.createElement(tag);
-  element.className = name;
-  element.textContent = text;
-  return element;
-}
 
 // ---- Filters and the address
 
@@ -93,7 +83,7 @@ function recall() {
   if (wanted && !isHidden(wanted)) select(wanted, { go: true });
 }
 
-// ---- The current card and its stage
+// ---- The current card
 
 function select(card, { go = false } = {}) {
   if (current !== card) {
@@ -115,72 +105,12 @@ function step(by) {
   if (list.length) select(list[next], { go: true });
 }
 
-const slotOf = (card) => $(".slot.on", card) ?? $(".slot.marked", card) ?? $(".slot", card);
-const seconds = (milliseconds) => (milliseconds / 1000).toFixed(2);
-
-function show(slot) {
-  const card = slot.closest(".card");
-  const clip = slot.closest(".clip");
-  const stage = $(".stage > .frame", card);
-  for (const other of $$(".slot.on, .slot[tabindex='0']", card)) {
-    other.classList.remove("on");
-    other.tabIndex = -1;
-  }
-  slot.classList.add("on");
-  slot.tabIndex = 0;
-  const frame = $(".frame", slot);
-  for (const name of ["--c", "--r", "--sprite"]) stage.style.setProperty(name, clip.style.getPropertyValue(name));
-  for (const name of ["--x", "--y", "--bx", "--by"]) stage.style.setProperty(name, frame.style.getPropertyValue(name));
-  stage.replaceChildren(...$$("svg", frame).map((svg) => svg.cloneNode(true)));
-  stage.classList.toggle("marked", slot.classList.contains("marked"));
-  for (const element of [stage, $(".caption", card)]) element.classList.toggle("due", frame.classList.contains("due"));
-  const place = clip.dataset.shown ? `piece ${clip.dataset.shown} · ` : "";
-  const [start, end] = [slot.dataset.start, slot.dataset.end].map(seconds);
-  $(".caption", card).textContent = `${place}slot ${slot.dataset.index} · ${start}–${end} s`;
-}
-
-function stepSlot(card, move) {
-  const slots = $$(".slot", card);
-  const slot = slots[Math.min(slots.length - 1, Math.max(0, move(slots.indexOf(slotOf(card)), slots.length)))];
-  show(slot);
-  slot.focus({ preventScroll: true });
-}
-
-// ---- Playing: each slot for as long as its clock says
-
-function stop() {
-  if (!playing) return;
-  clearTimeout(playing.timer);
-  press($(".play", playing.card), false);
-  $(".play", playing.card).textContent = "Play";
-  playing = null;
-}
-
-function play(card) {
-  const again = playing?.card === card;
-  stop();
-  if (again) return;
-  const slots = $$(".slot", card);
-  let at = Math.max(0, slots.indexOf($(".slot.on", card)));
-  let due = performance.now();
-  playing = { card, timer: 0 };
-  press($(".play", card), true);
-  $(".play", card).textContent = "Stop";
-  const tick = () => {
-    const slot = slots[at];
-    show(slot);
-    at = (at + 1) % slots.length;
-    due = Math.max(due + (slot.dataset.end - slot.dataset.start) / speed, performance.now());
-    playing.timer = setTimeout(tick, due - performance.now());
-  };
-  tick();
+function caption({ dataset }, piece) {
+  const [start, end] = [dataset.start, dataset.end].map(seconds);
+  return `${piece ? `piece ${piece} · ` : ""}slot ${dataset.index} · ${start}–${end} s`;
 }
 
 // ---- Switches
-
-function press(button, on) {
-  button?.setAttribute("aria-pressed", String(on));
-}
 
 function reveal(card, on = !card.classList.contains("revealed")) {
   card.classList.toggle("revealed", on);
@@ -213,11 +143,6 @@ function putInOrder(card) {
     stop();
     play(card);
   }
-}
-
-function nextSpeed() {
-  speed = speeds[(speeds.indexOf(speed) + 1) % speeds.length];
-  $("#speed").textContent = `${speed}× speed`;
 }
 
 function resize(by) {

@@ -69,7 +69,7 @@ def write_gallery(
         "gallery.html.jinja",
         out,
         ["gallery.css"],
-        ["gallery_strips.js", "gallery.js"],
+        ["player.js", "gallery_strips.js", "gallery.js"],
         title=title,
         facts=facts,
         cards=_views(cards, thumb_height, quality, progress),

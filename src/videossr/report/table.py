@@ -82,12 +82,12 @@ class Scored:
     @property
     def note(self) -> str:
         """What must be said wherever its figures stand: how it was asked, and what is missing."""
-        size, limit = self.run.config.size, self.run.config.limit
+        size, wanted = self.run.config.size, self.run.config.wanted
         label = self.model.get("label")
         parts = [plain(str(label), 120)] if label else []
         if self.run.manifest is None:
-            parts.append(f"unfinished: {len(self.run.predictions):,} of {limit or size:,} asked")
-        elif limit is not None and limit < size:
+            parts.append(f"unfinished: {len(self.run.predictions):,} of {wanted:,} asked")
+        elif wanted < size:
             parts.append(f"asked {len(self.run.predictions):,} of {size:,}")
         if self.asked.overall is None:
             parts.append("no question was answered: no score")

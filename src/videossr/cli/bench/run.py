@@ -47,7 +47,8 @@ def command(
 
     Args:
         bench: Folder that `videossr build` wrote, or its address, or questions that others have published.
-        model: Which model: chance, chance:law, constant, constant:smooth, hf:PATH, vllm:PATH, openai:MODEL@URL.
+        model: Which model: chance, chance:law, constant, constant:smooth, hf:PATH, vllm:PATH, openai:MODEL@URL,
+            or human:FILE, the answers that the page of `videossr gallery --quiz` saved.
         out: Folder of the run.
         corpus: Folder or address of its frame packs, where it is no longer the one that the benchmark names.
         source: How published rows are scored whose data_source is not known, such as videossr/choice.

@@ -113,18 +113,15 @@ def print_failures(run: Run, meaning: str = "each counts as wrong") -> None:
     answered = count < len(run.predictions)
     if failed:
         means = f" ({meaning})" if answered else ""
-        console.print(
-            f"{count} questions failed{means}. The command that made this run asks them again. Why they failed:",
-            soft_wrap=True,
-        )
+        again = "" if run.config.answers else " The command that made this run asks them again."
+        console.print(f"{count} questions failed{means}.{again} Why they failed:", soft_wrap=True)
         for alike in sorted(failed.values(), key=len, reverse=True)[:REASONS]:
             example = alike[0]
             named = f"question {safe(example.id, 40)}, {safe(example.column, 40)}"
             console.print(f"  {len(alike)} x {safe(example.error)} ({named})", soft_wrap=True)
     if len(failed) > REASONS:
         console.print(f"  and {len(failed) - REASONS} other reasons")
-    wanted = run.config.limit or run.config.size
-    if left := min(wanted, run.config.size) - len(run.predictions):
+    if left := run.config.wanted - len(run.predictions):
         part = ": the scores are those of a part of the benchmark" if answered else ""
         console.print(f"{left} questions are still open{part}", soft_wrap=True)
 

@@ -1,0 +1,112 @@
+"""A person as a model: the answers that the page of `videossr gallery DATASET --quiz` has saved.
+
+Exercised by `videossr bench run DATASET --model human:answers.json --out RUN`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked
+
+from videossr.models.base import Ask, Decoding, Given, Reply
+from videossr.models.chance import NoSettings
+from videossr.models.refusals import harmless
+from videossr.questions import Questions
+from videossr.sample import JSON
+from videossr.store import place
+
+NOT_ANSWERED = "not answered: the question was shown, and no complete answer was given"
+
+
+@checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+class Sheet:
+    """The file of answers, as the page writes it.
+
+    Attributes:
+        kind: says what the file is.
+        hash: content hash of the dataset or benchmark.
+        shown: how the person saw the frames, in words.
+        answers: id of each question that was shown -> the answer in the asked form; empty where none was given.
+    """
+
+    kind: Literal["answers"]
+    hash: str
+    shown: str
+    answers: dict[str, str]
+
+
+class Human:
+    """`human:FILE` replies with the answers in a file. Only the questions that were shown are asked."""
+
+    Settings = NoSettings
+
+    def __init__(self, target: str, settings: NoSettings, questions: Questions) -> None:
+        self.waited = 0.0
+        self._file = target
+        self._sheet = _read(target)[0]
+
+    @classmethod
+    def given(cls, target: str, questions: Questions) -> Given:
+        """Find the questions that were shown, and hash the file.
+
+        Raises FileNotFoundError, or ValueError where the file is none of answers, is about other questions, or has not
+        one answer.
+        """
+        sheet, digest = _read(target)
+        if sheet.hash != questions.hash:
+            raise ValueError(
+                f"{target}: answers to other questions: it names the hash {harmless(sheet.hash, 12)}, that of "
+                f"{questions.path} is {questions.hash[:12]}. Name the dataset from which the quiz was made"
+            )
+        if not any(text.strip() for text in sheet.answers.values()):
+            raise ValueError(f"{target}: not one of its {len(sheet.answers)} questions is answered")
+        indices = {questions.question(index).id: index for index in range(len(questions))}
+        unknown = [name for name in sheet.answers if name not in indices]
+        if unknown:
+            raise ValueError(f"{target}: {questions.path} has no question {harmless(unknown[0], 40)!r}")
+        return Given(tuple(sorted(indices[name] for name in sheet.answers)), digest)
+
+    def describe(self) -> dict[str, JSON]:
+        """Tell how many questions were shown and answered, and how the frames were shown."""
+        answered = sum(bool(text.strip()) for text in self._sheet.answers.values())
+        return {
+            "label": "answered by a person",
+            "answered": answered,
+            "questions": len(self._sheet.answers),
+            "shown": self._sheet.shown,
+        }
+
+    def answer(self, asks: Iterable[Ask], decoding: Decoding) -> Iterator[Reply]:
+        """Reply with the answers first, and then with an error for each question that has none."""
+        if decoding.n != 1:
+            raise ValueError(f"{self._file}: a person answered each question once, {decoding.n} answers are asked for")
+        left: list[int] = []
+        for ask in asks:
+            text = self._sheet.answers[ask.question.id].strip()
+            if text:
+                yield Reply(ask.index, (text,), ("stop",))
+            else:
+                left.append(ask.index)
+        for index in left:
+            yield Reply(index, error=NOT_ANSWERED)
+
+
+def _read(target: str) -> tuple[Sheet, str]:
+    """The answers in a file, and the SHA-256 of its bytes in hex."""
+    if not target:
+        raise ValueError("--model human names no file: human:answers.json, as the page of `gallery --quiz` saved it")
+    data = place(target).read_bytes()
+    try:
+        sheet = TypeAdapter(Sheet).validate_json(data)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        wrong = " ".join([*map(str, problem["loc"]), problem["msg"]])
+        raise ValueError(
+            f"{target} is no file of answers, as the page of `videossr gallery DATASET --quiz` saves it: "
+            f"{harmless(wrong)}"
+        ) from error
+    return sheet, hashlib.sha256(data).hexdigest()

@@ -63,10 +63,12 @@ def test_near_duplicates_are_told_or_dropped(videos: Path, tmp_path: Path) -> No
     told = merge([one, two], tmp_path / "told")
     dropped = merge([one, two], tmp_path / "dropped", drop_near=True)
     assert (told.videos, dropped.videos) == (3, 2)
-    assert [path for path, _ in told.near] == [path for path, _ in dropped.near] == ["copy.mp4"]
+    assert told.near == dropped.near
+    assert [(near.path, near.twin) for near in told.near] == [("copy.mp4", "bikes.mp4")]
     (row,) = pq.read_table(tmp_path / "dropped/rejected.parquet").to_pylist()
     assert (row["path"], row["reason"]) == ("copy.mp4", "near_duplicate")
     assert row["value"] >= row["threshold"]
+    assert row["detail"].startswith("it looks like bikes.mp4: ")
 
 
 def test_corpora_of_other_knobs_are_refused(videos: Path, tmp_path: Path) -> None:

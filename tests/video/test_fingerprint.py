@@ -66,6 +66,15 @@ def test_dark_edges_of_one_frame_are_no_bars() -> None:
     assert alike(fingerprint(bright[None]), behind[None]) > 0.95
 
 
+def test_text_alone_says_nothing() -> None:
+    """Else titles on black would look alike."""
+    for title in ("the end", "one day later", "how it began"):
+        frame = np.zeros((160, 288, 3), np.uint8)
+        cv2.putText(frame, title, (40, 90), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1)
+        frame[0], frame[-1] = np.arange(288)[:, None], np.arange(288)[:, None]  # not taken for bars
+        assert not fingerprint(frame[None]).any()
+
+
 def test_flat_frames_say_nothing() -> None:
     for frame in (np.full((64, 96, 3), 90, np.uint8), np.zeros((32, 32, 3), np.uint8)):
         assert not fingerprint(np.stack([frame] * 3)).any()

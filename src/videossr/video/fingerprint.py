@@ -19,7 +19,7 @@ WAVES = 10
 """Frequencies of a fingerprint down and across: waves of 0 to 4.5 periods a picture."""
 
 Fingerprints: TypeAlias = NDArray[np.int8]
-"""(T, WAVES, WAVES) int8; a frame of zeros is flat and says nothing."""
+"""(T, WAVES, WAVES) int8; a frame of zeros, which is flat or text alone, says nothing."""
 
 Packed: TypeAlias = bytes
 """Fingerprints as they are stored with a video; `unpack` reads them."""
@@ -29,6 +29,12 @@ Box: TypeAlias = tuple[int, int, int, int]
 
 _FLAT = 3.0
 """Standard deviation of the low frequencies, in levels of 255, below which a frame has nothing to compare."""
+
+_COARSE = 0.3
+"""Share of the variance of a picture that its low frequencies hold at the least; those of any line of text look alike.
+
+Pictures hold 0.37 and more, one to four lines of text on one color 0.24 at most.
+"""
 
 _LEVELS = 4
 """Levels of gray by which a bar of one color may vary."""
@@ -97,7 +103,8 @@ def _describe(gray: NDArray[np.uint8]) -> Fingerprints:
     waves[1:] *= 2**0.5
     waves[:, 1:] *= 2**0.5
     waves[0, 0] = 0
-    if np.sqrt((waves**2).sum()) < _FLAT:
+    told = (waves**2).sum()
+    if told < max(_FLAT**2, _COARSE * gray.var()):
         return np.zeros((WAVES, WAVES), np.int8)
     waves *= frequency()
     return np.asarray(np.rint(127 / np.sqrt((waves**2).sum()) * waves), np.int8)

@@ -13,7 +13,7 @@ from videossr.store import Place, workshop
 from videossr.video import pack
 from videossr.video.corpus import MANIFEST, Corpus, pack_file
 from videossr.video.duplicates import NEAR_SHARE, Near, near_duplicates
-from videossr.video.fingerprint import unpack
+from videossr.video.fingerprint import Fingerprints, unpack
 from videossr.video.making import all_versions, claim, complete, flat
 from videossr.video.pack import SHARDS, CorpusError, Entry, Pack, Rejection
 
@@ -91,19 +91,20 @@ def _config(corpora: Sequence[Corpus]) -> dict[str, Any]:
 
 def _near(corpora: Sequence[Corpus], progress: Callable[[str, int, int], None]) -> dict[str, Near]:
     """Return, by content hash, the videos that are near to one of an earlier corpus."""
-    entries: dict[str, Entry] = {}
+    paths: dict[str, str] = {}
+    prints: list[Fingerprints] = []
     sets: list[int] = []
     for number, corpus in enumerate(corpora):
         for entry in corpus.videos:
-            if entry.content not in entries:
-                entries[entry.content] = entry
+            if entry.content not in paths:
+                paths[entry.content] = entry.path
+                prints.append(unpack(entry.fingerprints))
                 sets.append(number)
-    known = list(entries.values())
-    twins = near_duplicates([unpack(entry.fingerprints) for entry in known], sets, partial(progress, "comparisons"))
+    contents = list(paths)
     near: dict[str, Near] = {}
-    for twin in twins:
-        entry, other = known[twin.video], known[twin.other]
-        near.setdefault(entry.content, Near(entry.path, other.path, twin.share))
+    for twin in near_duplicates(prints, sets, partial(progress, "comparisons")):
+        content, other = contents[twin.video], contents[twin.other]
+        near.setdefault(content, Near(paths[content], paths[other], twin.share))
     return near
 
 

@@ -99,6 +99,7 @@ EDITS: Mapping[str, tuple[Edit, float, float]] = {  # picture, seconds cut off a
     "shrunk onto white": (partial(onto, size=(480, 300), fill=0.9, color=255), 0, 1),
     "letterbox with text in the bar": (partial(onto, size=(480, 270), fill=0.9, text="wait for the end!"), 0, 1),
     "shrunk to 70 %, blurred around": (partial(onto, size=None, fill=0.7, color=-1), 0, 1),
+    "letterbox in 9:16, blurred bars": (partial(onto, size=(480, 270), color=-1), 0, 1),
     "cropped to 95 %": (partial(crop, share=0.95), 0, 1),
     "cropped to 85 %": (partial(crop, share=0.85), 0, 1),
     "cropped to 85 %, a corner": (partial(crop, share=0.85, down=0, across=1), 0, 1),

@@ -9,6 +9,7 @@ thresholds of `videossr.video.duplicates` were chosen on the clips of the folder
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
@@ -60,7 +61,10 @@ def onto(picture: Picture, size: tuple[int, int] | None, fill: float = 1.0, colo
     down, across = (round(side * scale) for side in picture.shape[:2])
     bars = np.full((height, width, 3), max(color, 0), np.uint8)
     if color < 0:
-        bars[:] = cv2.GaussianBlur(cv2.resize(picture, (width, height)), (0, 0), height / 40)
+        larger = max(height / picture.shape[0], width / picture.shape[1])
+        cover = cv2.resize(picture, (math.ceil(larger * picture.shape[1]), math.ceil(larger * picture.shape[0])))
+        top, left = (cover.shape[0] - height) // 2, (cover.shape[1] - width) // 2
+        bars[:] = cv2.GaussianBlur(cover[top : top + height, left : left + width], (0, 0), height / 40)
     top, left = (height - down) // 2, (width - across) // 2
     bars[top : top + down, left : left + across] = cv2.resize(picture, (across, down), interpolation=cv2.INTER_AREA)
     place = (width // 12, max(20, top // 2))

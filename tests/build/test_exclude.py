@@ -14,6 +14,7 @@ from videossr.build.manifest import read_manifest
 from videossr.build.run import UnmetError
 from videossr.cli import main
 from videossr.video.corpus import Corpus
+from videossr.video.duplicates import NEAR_SHARE
 from videossr.video.split import split
 
 
@@ -22,10 +23,14 @@ def contents(folder: Path) -> set[str]:
     return {source["content"] for row in table.read_file(folder / "samples-00000.parquet") for source in row["sources"]}
 
 
-def excluded(folder: Path) -> dict[str, tuple[str, float, float]]:
-    """File -> reason, value and threshold, of the videos that were left out whole."""
+def excluded(folder: Path) -> dict[str, tuple[str, float, float, str]]:
+    """File -> reason, value, threshold and twin, of the videos that were left out whole."""
     rows = table.read_file(folder / "rejected.parquet")
-    return {row["path"]: (row["reason"], row["value"], row["threshold"]) for row in rows if row["column"] is None}
+    return {
+        row["path"]: (row["reason"], row["value"], row["threshold"], row["twin"])
+        for row in rows
+        if row["column"] is None
+    }
 
 
 def test_no_video_is_shared_and_donors_count(made: Corpus, make: Make, tmp_path: Path) -> None:
@@ -34,7 +39,7 @@ def test_no_video_is_shared_and_donors_count(made: Corpus, make: Make, tmp_path:
     manifest = make("train", made, {"mirror": (MIRROR, 6), "swap": (SWAP, 6)}, exclusions=[tmp_path / "bench"])
     assert not contents(tmp_path / "train") & contents(tmp_path / "bench")
     left_out = excluded(tmp_path / "train")
-    assert {reason for reason, _, _ in left_out.values()} == {"excluded_content"}
+    assert {reason for reason, *_ in left_out.values()} == {"excluded_content"}
     assert len(left_out) == len(contents(tmp_path / "bench")) < CLIPS
     assert manifest["rejected"]["excluded: excluded_content"] == len(left_out)
     assert len(manifest["excluded"]) == 1
@@ -45,9 +50,9 @@ def test_a_copy_of_another_size_and_codec_is_found(made: Corpus, make: Make, tmp
     write(tmp_path / "new/again.avi", picture(3, height=192, width=256), "mpeg4", {"qscale": "6"})
     write(tmp_path / "new/fresh.mp4", picture(103))
     make("train", indexed(tmp_path / "new"), {"mirror": (MIRROR, 1)}, exclusions=[tmp_path / "bench"])
-    ((path, (reason, value, threshold)),) = excluded(tmp_path / "train").items()
-    assert (path, reason) == ("again.avi", "excluded_near")
-    assert value >= threshold == 0.5
+    ((path, (reason, value, threshold, twin)),) = excluded(tmp_path / "train").items()
+    assert (path, reason, twin) == ("again.avi", "excluded_near", "clip_03.mp4")
+    assert value >= threshold == NEAR_SHARE
     (row,) = table.read_file(tmp_path / "train" / "samples-00000.parquet")
     assert row["sources"][0]["content"] not in contents(tmp_path / "bench")
 
@@ -61,7 +66,7 @@ def test_clips_of_the_same_footage_are_kept_apart(clips: Path, make: Make, tmp_p
     old, new = (indexed(tmp_path / folder, source_id=r"^(\w)_") for folder in ("old", "new"))
     make("bench", old, {"mirror": (MIRROR, 1)})
     make("train", new, {"mirror": (MIRROR, 1)}, exclusions=[tmp_path / "bench"])
-    assert excluded(tmp_path / "train") == {"a_2.mp4": ("excluded_source", 1, 0)}
+    assert excluded(tmp_path / "train") == {"a_2.mp4": ("excluded_source", 1, 0, "a_1.mp4")}
 
 
 def test_when_nothing_is_left(made: Corpus, make: Make, tmp_path: Path) -> None:

@@ -246,7 +246,7 @@ def test_merge_of_several_corpora(made: Corpus, make: Make, tmp_path: Path) -> N
     merge_corpora([made, new], tmp_path / "corpus")
     told = merge(pair, tmp_path / "both", corpus=tmp_path / "corpus")
     assert_whole(tmp_path / "both", told.manifest)
-    assert set(told.near) == {"again.avi"}
+    assert [near[:2] for near in told.near] == [("again.avi", "clip_03.mp4")]
     assert told.manifest["samples"] == 19
     dropped = merge(pair, tmp_path / "apart", corpus=tmp_path / "corpus", drop_near=True)
     assert_whole(tmp_path / "apart", dropped.manifest)
@@ -255,6 +255,7 @@ def test_merge_of_several_corpora(made: Corpus, make: Make, tmp_path: Path) -> N
     assert dropped.manifest["samples"] == 19 - len(showing) < 19
     left_out = rows(tmp_path / "apart", "rejected")
     assert {(row["path"], row["reason"]) for row in left_out} == {("again.avi", "near_duplicate")}
+    assert {row["twin"] for row in left_out} == {"clip_03.mp4"}
     assert all(row["value"] >= row["threshold"] for row in left_out)
 
 

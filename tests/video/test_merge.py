@@ -9,6 +9,7 @@ import av
 import pyarrow.parquet as pq
 import pytest
 
+from videossr.cli import main
 from videossr.video.corpus import Corpus
 from videossr.video.index import index
 from videossr.video.merge import merge
@@ -50,7 +51,7 @@ def test_a_merged_corpus_is_that_of_all_videos(videos: Path, tmp_path: Path) -> 
     assert index(tmp_path / "all/videos", tmp_path / "merged", PLAN).decoded == 0
 
 
-def test_near_duplicates_are_told_or_dropped(videos: Path, tmp_path: Path) -> None:
+def test_near_duplicates_are_told_or_dropped(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy = tmp_path / "copy.mp4"
     with av.open(str(videos / "real/bikes.mp4")) as source, av.open(str(copy), "w") as target:
         stream = target.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "35"})
@@ -61,12 +62,17 @@ def test_near_duplicates_are_told_or_dropped(videos: Path, tmp_path: Path) -> No
     one = made(tmp_path / "one", {"bikes.mp4": videos / "real/bikes.mp4"})
     two = made(tmp_path / "two", {"copy.mp4": copy, "wide.mkv": videos / "made/wide.mkv"})
     told = merge([one, two], tmp_path / "told")
+    with pytest.raises(SystemExit, match="0"):
+        main(["corpus", "merge", f"{one.path}", f"{two.path}", "--out", f"{tmp_path / 'again'}"])
+    assert "  near-duplicate: copy.mp4 looks like bikes.mp4 (" in capsys.readouterr().out
     dropped = merge([one, two], tmp_path / "dropped", drop_near=True)
     assert (told.videos, dropped.videos) == (3, 2)
-    assert [path for path, _ in told.near] == [path for path, _ in dropped.near] == ["copy.mp4"]
+    assert told.near == dropped.near
+    assert [(near.path, near.twin) for near in told.near] == [("copy.mp4", "bikes.mp4")]
     (row,) = pq.read_table(tmp_path / "dropped/rejected.parquet").to_pylist()
     assert (row["path"], row["reason"]) == ("copy.mp4", "near_duplicate")
     assert row["value"] >= row["threshold"]
+    assert row["detail"].startswith("it looks like bikes.mp4: ")
 
 
 def test_corpora_of_other_knobs_are_refused(videos: Path, tmp_path: Path) -> None:

@@ -7,15 +7,16 @@ Donors count: a dataset lists every video that it shows frames of.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from videossr.build import table
 from videossr.sample import Reject
 from videossr.store import Place
-from videossr.video.fingerprint import NEAR_SHARE, Fingerprints, largest_share
+from videossr.video.duplicates import NEAR_SHARE, near_duplicates
+from videossr.video.fingerprint import Fingerprints, unpack
 from videossr.video.pack import Entry
 
 VIDEOS = pa.schema(
@@ -25,7 +26,7 @@ VIDEOS = pa.schema(
         ("path", pa.string()),
         ("source_id", pa.string()),
         ("samples", pa.int32()),
-        ("fingerprints", pa.list_(pa.uint64())),
+        ("fingerprints", pa.binary()),
     ]
 )
 """The videos of a dataset: `videos.parquet`. `samples` counts those that show a frame of it."""
@@ -39,30 +40,46 @@ def video_row(entry: Entry, samples: int) -> dict[str, Any]:
         "path": entry.path,
         "source_id": entry.source_id,
         "samples": samples,
-        "fingerprints": list(entry.fingerprints),
+        "fingerprints": entry.fingerprints,
     }
 
 
-def exclude(entries: Sequence[Entry], datasets: Iterable[Place]) -> Mapping[int, Reject]:
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """Why a video is excluded, and `twin`: the path of the video of another dataset that gave it away."""
+
+    reject: Reject
+    twin: str
+
+
+def exclude(entries: Sequence[Entry], datasets: Iterable[Place]) -> Mapping[int, Exclusion]:
     """Indices of the entries that some dataset uses already, each with what gave it away.
 
     Raises FileNotFoundError for a path that is no complete dataset.
     """
-    contents: set[str] = set()
-    sources: set[str] = set()
-    known: list[Fingerprints] = []
+    contents: dict[str, str] = {}
+    sources: dict[str, str] = {}
+    paths: list[str] = []
+    prints: list[Fingerprints] = []
     for dataset in datasets:
-        for row in table.read_rows(dataset / "videos.parquet", ["content", "source_id", "fingerprints"]):
-            contents.add(row["content"])
-            known.append(np.array(row["fingerprints"], np.uint64))
+        for row in table.read_rows(dataset / "videos.parquet", ["content", "source_id", "path", "fingerprints"]):
+            contents.setdefault(row["content"], row["path"])
+            paths.append(row["path"])
+            prints.append(unpack(row["fingerprints"]))
             if row["source_id"] is not None:
-                sources.add(row["source_id"])
-    rejects: dict[int, Reject] = {}
+                sources.setdefault(row["source_id"], row["path"])
+    found: dict[int, Exclusion] = {}
+    compared: list[int] = []
     for index, entry in enumerate(entries):
         if entry.key.content in contents:
-            rejects[index] = Reject("excluded_content", 1, 0)
-        elif entry.source_id in sources:
-            rejects[index] = Reject("excluded_source", 1, 0)
-        elif (share := largest_share(np.array(entry.fingerprints, np.uint64), known)) >= NEAR_SHARE:
-            rejects[index] = Reject("excluded_near", share, NEAR_SHARE)
-    return rejects
+            found[index] = Exclusion(Reject("excluded_content", 1, 0), contents[entry.key.content])
+        elif entry.source_id is not None and entry.source_id in sources:
+            found[index] = Exclusion(Reject("excluded_source", 1, 0), sources[entry.source_id])
+        elif paths:
+            compared.append(index)
+            prints.append(unpack(entry.fingerprints))
+    sets = [int(number >= len(paths)) for number in range(len(prints))]
+    for twin in near_duplicates(prints, sets):
+        reject = Reject("excluded_near", twin.share, NEAR_SHARE)
+        found.setdefault(compared[twin.video - len(paths)], Exclusion(reject, paths[twin.other]))
+    return dict(sorted(found.items()))

@@ -44,9 +44,13 @@ REJECTED = pa.schema(
         ("reason", pa.string()),
         ("value", pa.float64()),
         ("threshold", pa.float64()),
+        ("twin", pa.string()),
     ]
 )
-"""What was not used: `column` is empty for a video excluded whole, `attempt` is empty for a gate."""
+"""What was not used: `column` is empty for a video excluded whole, `attempt` is empty for a gate.
+
+`twin` is the path of the other video, where one is excluded or left out because of it.
+"""
 
 _TABLES = """
 CREATE TABLE making (json TEXT NOT NULL);
@@ -74,12 +78,16 @@ WHERE rowid IN (
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One rejection: of a video as a whole (no column), by a gate (no attempt), or of a draw."""
+    """One rejection: of a video as a whole (no column), by a gate (no attempt), or of a draw.
+
+    `twin` is the path of the video that a video is excluded for.
+    """
 
     video: int
     column: str | None
     attempt: int | None
     reject: Reject
+    twin: str | None = None
 
     def row(self, entry: Entry) -> dict[str, Any]:
         """A row of `REJECTED`."""
@@ -92,6 +100,7 @@ class Refusal:
             # Sums of floats may differ in their last digits from one processor to another.
             "value": round(self.reject.value, 4),
             "threshold": round(self.reject.threshold, 4),
+            "twin": self.twin,
         }
 
 

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from videossr.build import table
 from videossr.build.manifest import (
     ColumnTable,
@@ -24,7 +22,8 @@ from videossr.build.parts import ancestor, refuse_finished, write_part
 from videossr.sample import VideoKey
 from videossr.store import Place
 from videossr.video.corpus import Corpus
-from videossr.video.fingerprint import NEAR_SHARE, Fingerprints, largest_share
+from videossr.video.duplicates import NEAR_SHARE, Near, near_duplicates
+from videossr.video.fingerprint import unpack
 from videossr.video.making import all_versions
 
 _TOLD = ["id", "sources", "column", "attempt"]
@@ -33,10 +32,10 @@ _TOLD = ["id", "sources", "column", "attempt"]
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What `merge` has done: the manifest, and path -> share of frames of each near-duplicate."""
+    """What `merge` has done: the manifest, and the videos that look like one of an earlier dataset."""
 
     manifest: Manifest
-    near: dict[str, float]
+    near: list[Near]
 
 
 def merge(datasets: Sequence[Place], out: Place, *, corpus: Place | None = None, drop_near: bool = False) -> Merged:
@@ -91,7 +90,7 @@ def merge(datasets: Sequence[Place], out: Place, *, corpus: Place | None = None,
     origin = Origin(verb="merge", of=[ancestor(manifest) for manifest in manifests])
     kept = (videos[content] for content in sorted(videos))
     made = write_part(out, making, origin, rows, kept, told)
-    return Merged(made, {videos[content]["path"]: share for content, share in near.items()})
+    return Merged(made, list(near.values()))
 
 
 def _recipe(datasets: Sequence[Place], manifests: Sequence[Manifest]) -> RecipeTable:
@@ -120,13 +119,11 @@ def _recipe(datasets: Sequence[Place], manifests: Sequence[Manifest]) -> RecipeT
     }
 
 
-def _videos(datasets: Sequence[Place], *, compare: bool) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
-    """By content: the row of each video; and those that are near to a video of an earlier dataset, with the share."""
+def _videos(datasets: Sequence[Place], *, compare: bool) -> tuple[dict[str, dict[str, Any]], dict[str, Near]]:
+    """Return, by content, the row of each video, and those that are near to a video of an earlier dataset."""
     videos: dict[str, dict[str, Any]] = {}
-    near: dict[str, float] = {}
-    before: list[Fingerprints] = []
-    for dataset in datasets:
-        own: list[Fingerprints] = []
+    sets: list[int] = []
+    for number, dataset in enumerate(datasets):
         for row in table.read_rows(dataset / "videos.parquet"):
             content = row["content"]
             if content in videos:
@@ -137,12 +134,12 @@ def _videos(datasets: Sequence[Place], *, compare: bool) -> tuple[dict[str, dict
                     )
                 continue
             videos[content] = row
-            if compare:
-                prints = np.array(row["fingerprints"], np.uint64)
-                own.append(prints)
-                if (share := largest_share(prints, before)) >= NEAR_SHARE:
-                    near[content] = share
-        before += own
+            sets.append(number)
+    near: dict[str, Near] = {}
+    known = list(videos.values()) if compare else []
+    for twin in near_duplicates([unpack(row["fingerprints"]) for row in known], sets if compare else []):
+        row, other = known[twin.video], known[twin.other]
+        near.setdefault(row["content"], Near(row["path"], other["path"], twin.share))
     return videos, near
 
 
@@ -150,7 +147,7 @@ def _rows(
     datasets: Sequence[Place],
     manifests: Sequence[Manifest],
     videos: dict[str, dict[str, Any]],
-    dropped: dict[str, float],
+    dropped: dict[str, Near],
     columns: list[str] | None = None,
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
     """All rows by their ids, or some columns of them, each with what `rejected.parquet` tells if it is left out."""
@@ -160,16 +157,18 @@ def _rows(
     )
     last = ""
     for sample_id, _, row in heapq.merge(*sources, key=lambda item: item[:2]):
-        looks = max((source["content"] for source in row["sources"]), key=lambda content: dropped.get(content, 0.0))
+        shown = [source["content"] for source in row["sources"]]
+        looks = max(shown, key=lambda content: dropped[content].share if content in dropped else 0.0)
         if sample_id == last:
-            reason, value, threshold = "drawn_before", 1.0, 0.0
+            reason, value, threshold, other = "drawn_before", 1.0, 0.0, None
         elif looks in dropped:
-            reason, value, threshold = "near_duplicate", round(dropped[looks], 4), NEAR_SHARE
+            reason, value, threshold = "near_duplicate", round(dropped[looks].share, 4), NEAR_SHARE
+            other = dropped[looks].twin
         else:
             last = sample_id
             yield row, None
             continue
-        video = videos[looks if reason == "near_duplicate" else row["sources"][0]["content"]]
+        video = videos[looks if reason == "near_duplicate" else shown[0]]
         refusal = {
             "content": video["content"],
             "path": video["path"],
@@ -178,5 +177,6 @@ def _rows(
             "reason": reason,
             "value": value,
             "threshold": threshold,
+            "twin": other,
         }
         yield row, refusal

@@ -15,7 +15,7 @@ from itertools import islice
 from videossr.build.benchmark import carried_fault
 from videossr.build.code import code_versions
 from videossr.build.draft import Drafter
-from videossr.build.exclude import exclude
+from videossr.build.exclude import Exclusion, exclude
 from videossr.build.ledger import Ledger, Refusal, reasons
 from videossr.build.manifest import (
     NAME,
@@ -118,7 +118,7 @@ def build(
         drafter = Drafter(corpus, mixture, wording, seed, usable)
 
         def refusals() -> Iterator[Refusal]:
-            yield from (Refusal(video, None, None, reject) for video, reject in excluded.items())
+            yield from (Refusal(video, None, None, each.reject, each.twin) for video, each in excluded.items())
             yield from ledger.refusals()
 
         try:
@@ -147,11 +147,11 @@ def build(
     return made
 
 
-def _ways_out(mixture: Mixture, corpus: Corpus, excluded: Mapping[int, Reject], usable: Collection[int]) -> str:
+def _ways_out(mixture: Mixture, corpus: Corpus, excluded: Mapping[int, Exclusion], usable: Collection[int]) -> str:
     """Say which options took videos away from a build that lacks them, and what to do instead."""
     told = ""
     if excluded:
-        counts = Counter(reject.reason for reject in excluded.values())
+        counts = Counter(each.reject.reason for each in excluded.values())
         why = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
         told += (
             f".\n--exclude took {len(excluded)} of the {len(corpus)} videos ({why}). To have videos on both sides, "

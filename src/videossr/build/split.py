@@ -25,7 +25,8 @@ from videossr.build.manifest import (
 )
 from videossr.build.parts import ancestor, refuse_finished, write_part
 from videossr.store import UNFINISHED, Place, check_apart, is_local
-from videossr.video.groups import Groups, alike, choose
+from videossr.video.duplicates import alike
+from videossr.video.groups import Groups, choose
 
 CLOSE = 0.9
 """Part of the asked samples that the first side gets at the least before samples of several videos are left out."""
@@ -78,6 +79,7 @@ def split(dataset: Place, outs: tuple[Place, Place], count: int) -> tuple[Manife
                 "reason": "both_sides",
                 "value": across,
                 "threshold": 0,
+                "twin": None,
             }
 
     done = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -37,6 +38,13 @@ SILENCE = 10.0
 def counted(number: int, thing: str) -> str:
     """Name a number of things: `1 video`, `2,000 videos`."""
     return f"{number:,} {thing}{'s' * (number != 1)}"
+
+
+def tell_near(near: Iterable[tuple[str, str, float]], *, dropped: bool) -> None:
+    """Print a line for each near-duplicate: the path of the video, of its twin, and the share of frames."""
+    for path, twin, share in near:
+        left_out = ", left out" if dropped else ""
+        console.print(f"  near-duplicate{left_out}: {safe(path)} looks like {safe(twin)} ({share:.0%} of the frames)")
 
 
 class _Rate(ProgressColumn):

@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.table import Table
 
-from videossr.cli.console import Bar, console, counted, safe
+from videossr.cli.console import Bar, console, counted, safe, tell_near
 from videossr.store import place
 from videossr.video.corpus import Corpus
 from videossr.video.groups import share_count
@@ -134,8 +134,7 @@ def merge_command(
     """
     with Bar() as bar:
         merged = merge([Corpus(path) for path in corpora], place(out), drop_near=drop_near, progress=bar.show)
-    for path, share in merged.near:
-        console.print(f"  near-duplicate{', left out' if drop_near else ''}: {path} ({share:.0%} of its frames)")
+    tell_near(merged.near, dropped=drop_near)
     console.print(
         f"{counted(merged.videos, 'video')} in {out}, {merged.duplicates} that several had, hash {merged.hash[:12]}",
     )

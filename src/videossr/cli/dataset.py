@@ -12,7 +12,7 @@ from rich.table import Table
 from videossr.build.manifest import Manifest, is_benchmark, read_manifest
 from videossr.build.merge import merge
 from videossr.build.split import split
-from videossr.cli.console import console, counted
+from videossr.cli.console import console, counted, tell_near
 from videossr.store import place
 from videossr.video.groups import share_count
 
@@ -95,8 +95,7 @@ def merge_command(
         corpus=None if corpus is None else place(corpus),
         drop_near=drop_near,
     )
-    for path, share in merged.near.items():
-        console.print(f"  near-duplicate{', left out' if drop_near else ''}: {path} ({share:.0%} of its frames)")
+    tell_near(merged.near, dropped=drop_near)
     _tell(out, merged.manifest)
 
 

@@ -1,11 +1,13 @@
-"""Recognise the same footage after re-encoding, scaling or trimming: one 64-bit number a frame.
+"""Describe what a frame shows, so that the same footage is recognised after re-encoding, scaling, bars or cropping.
 
-Exercised by `videossr build … --exclude DATASET`, which keeps near-duplicates of a benchmark out of training.
+A fingerprint holds the lowest spatial frequencies of the gray picture inside its bars. `videossr.video.duplicates`
+compares them. Exercised by `videossr index`, which stores one for each frame.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import cache
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -13,74 +15,138 @@ from numpy.typing import NDArray
 
 from videossr.question import Frames
 
-Fingerprints = NDArray[np.uint64]
-"""(T,) uint64; 0 says nothing about the frame."""
+WAVES = 10
+"""Frequencies of a fingerprint down and across: waves of 0 to 4.5 periods a picture."""
 
-NEAR_BITS = 10
-"""Two frames are near when at most this many of the 64 bits differ; measured in docs/results/index.md."""
+Fingerprints: TypeAlias = NDArray[np.int8]
+"""(T, WAVES, WAVES) int8; a frame of zeros, which is flat or text alone, says nothing."""
 
-NEAR_SHARE = 0.5
-"""Two videos are near-duplicates when at least this share of one's frames is near to a frame of the other."""
+Packed: TypeAlias = bytes
+"""Fingerprints as they are stored with a video; `unpack` reads them."""
 
-_AT_ONCE = 512
-"""Videos compared at once, which bounds the memory."""
+Box: TypeAlias = tuple[int, int, int, int]
+"""First row, row after the last, first column, column after the last."""
 
 _FLAT = 3.0
-"""Standard deviation of the pooled gray picture, in levels of 255, below which a frame has no structure to compare."""
+"""Standard deviation of the low frequencies, in levels of 255, below which a frame has nothing to compare."""
 
-_SIDE = 32
-_BASIS = np.rint(1024 * np.cos(np.pi * np.outer(np.arange(8), 2 * np.arange(_SIDE) + 1) / (2 * _SIDE))).astype(np.int64)
-"""The eight lowest frequencies of a cosine transform, as whole numbers: no rounding differs between machines."""
+_COARSE = 0.3
+"""Share of the variance of a picture that its low frequencies hold at the least; those of any line of text look alike.
+
+Pictures hold 0.37 and more, one to four lines of text on one color 0.24 at most.
+"""
+
+_LEVELS = 4
+"""Levels of gray by which a bar of one color may vary."""
+
+_BAR = 0.9
+"""Share of the pixels of a line that have the color of the bar, if it belongs to a bar."""
+
+_TEXT = 0.3
+"""Share of the pixels of a line that have the color of the bar, if it crosses text inside a bar."""
+
+_GAP = 0.15
+"""Part of a side that such text may take."""
+
+_LEAST = 0.1
+"""Part of a side that must be left between bars; else they are taken for content."""
+
+
+class Fingerprinter:
+    """Fingerprint the frames of one video, which are given in their order.
+
+    Bars are what had one color in all frames so far. One frame with content at the edges is enough to tell dark scenes
+    from bars.
+    """
+
+    def __init__(self) -> None:
+        self._box: Box | None = None
+
+    def __call__(self, frame: NDArray[np.uint8]) -> Fingerprints:
+        """Return the fingerprint (WAVES, WAVES) of an RGB frame (H, W, 3) of at least 32 x 32 pixels."""
+        gray = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
+        whole = 0, gray.shape[0], 0, gray.shape[1]
+        self._box = self._box if self._box == whole else _union(self._box, _content(gray))
+        top, bottom, left, right = self._box or whole
+        if bottom - top < max(_LEAST * whole[1], WAVES) or right - left < max(_LEAST * whole[3], WAVES):
+            top, bottom, left, right = whole
+        return _describe(gray[top:bottom, left:right])
 
 
 def fingerprint(frames: Frames) -> Fingerprints:
-    """One number for each frame of (T, H, W, 3), from the signs of its lowest spatial frequencies around their median.
+    """Return the fingerprints (T, WAVES, WAVES) of all frames (T, H, W, 3) of one video."""
+    of = Fingerprinter()
+    return np.stack([of(frame) for frame in frames])
 
-    H and W are multiples of 32, as in every pack. A flat frame gives 0.
+
+def frequency() -> NDArray[np.float64]:
+    """Return the distance (WAVES, WAVES) of each frequency from zero, 1 for zero itself.
+
+    The waves of natural pictures get weaker in proportion to it. A fingerprint is multiplied by it, so that all its
+    numbers are of like size.
     """
-    slots, height, width = frames.shape[:3]
-    down, across = height // _SIDE, width // _SIDE
-    corners = np.stack([cv2.integral(frame)[::down, ::across] for frame in frames])
-    sums = np.diff(np.diff(corners, axis=1), axis=2).astype(np.int64)  # of each channel in each of 32 x 32 fields
-    pooled = sums @ np.array([299, 587, 114]) // (down * across)
-    waves = (_BASIS @ pooled @ _BASIS.T).reshape(slots, 64)[:, 1:]
-    bits = waves > np.median(waves, axis=1, keepdims=True)
-    powers = np.uint64(1) << np.arange(1, 64, dtype=np.uint64)
-    numbers: Fingerprints = (bits * powers).sum(axis=1, dtype=np.uint64)
-    numbers[pooled.std(axis=(1, 2)) < 1000 * _FLAT] = 0
-    return numbers
+    down, across = np.mgrid[:WAVES, :WAVES]
+    distance: NDArray[np.float64] = np.maximum(np.hypot(down, across), 1.0)
+    return distance
 
 
-def near(a: Fingerprints, b: Fingerprints, bits: int = NEAR_BITS) -> float:
-    """The share of `a`'s frames that differ in at most `bits` bits from some frame of `b`.
-
-    Flat frames (0) are left out on both sides; 0.0 where nothing is left to compare. A short cut is wholly near to the
-    long video that it was taken from, but not the other way round: to tell duplicates, ask both ways.
-    """
-    a, b = a[a != 0], b[b != 0]
-    return float(_hits(a, b, bits).any(axis=1).mean()) if len(a) and len(b) else 0.0
+@cache
+def _basis(size: int) -> NDArray[np.float64]:
+    """Return the cosine waves (WAVES, size), as whole numbers: their products with pixels are exact everywhere."""
+    waves = np.cos(np.pi * np.outer(np.arange(WAVES), 2 * np.arange(size) + 1) / (2 * size))
+    return np.asarray(np.rint(1024 * waves), np.float64)
 
 
-def largest_share(own: Fingerprints, others: Sequence[Fingerprints], bits: int = NEAR_BITS) -> float:
-    """The largest of `shares`; 0.0 where there is none."""
-    return float(shares(own, others, bits).max(initial=0.0))
+def _describe(gray: NDArray[np.uint8]) -> Fingerprints:
+    height, width = gray.shape
+    waves = _basis(height) @ gray.astype(np.float64) @ _basis(width).T / (1024 * 1024 * height * width)
+    waves[1:] *= 2**0.5
+    waves[:, 1:] *= 2**0.5
+    waves[0, 0] = 0
+    told = (waves**2).sum()
+    if told < max(_FLAT**2, _COARSE * gray.var()):
+        return np.zeros((WAVES, WAVES), np.int8)
+    waves *= frequency()
+    return np.asarray(np.rint(127 / np.sqrt((waves**2).sum()) * waves), np.int8)
 
 
-def shares(own: Fingerprints, others: Sequence[Fingerprints], bits: int = NEAR_BITS) -> NDArray[np.float64]:
-    """`near` between one video and each of `others`, the larger of both ways."""
-    own = own[own != 0]
-    found = np.zeros(len(others))
-    told = [(at, kept) for at, other in enumerate(others) if len(kept := other[other != 0])]
-    for start in range(0, len(told) if len(own) else 0, _AT_ONCE):
-        places, group = zip(*told[start : start + _AT_ONCE], strict=True)
-        starts = np.cumsum([0, *(len(other) for other in group[:-1])])
-        hits = _hits(own, np.concatenate(group), bits)
-        forth = np.logical_or.reduceat(hits, starts, axis=1).mean(axis=0)
-        back = np.add.reduceat(hits.any(axis=0), starts, dtype=np.float64) / [len(other) for other in group]
-        found[list(places)] = np.maximum(forth, back)
-    return found
+def _content(gray: NDArray[np.uint8]) -> Box | None:
+    """Return the part of a picture inside its bars; None where all of it is bars."""
+    height, width = gray.shape
+    top, below = _margin(gray), _margin(gray[::-1])
+    if top + below >= height:
+        return None
+    columns = gray[top : height - below].T
+    left, beside = _margin(columns), _margin(columns[::-1])
+    if left + beside >= width:
+        return None
+    return top, height - below, left, width - beside
 
 
-def _hits(a: Fingerprints, b: Fingerprints, bits: int) -> NDArray[np.bool_]:
-    near_frames: NDArray[np.bool_] = np.bitwise_count(a[:, None] ^ b[None, :]) <= bits
-    return near_frames
+def _margin(lines: NDArray[np.uint8]) -> int:
+    """Count the lines of pixels, from the first one on, that belong to a bar; text inside it may interrupt it."""
+    color = int(np.median(lines[0]))
+    if _like(lines[:1], color)[0] < _BAR:
+        return 0
+    like = _like(lines, color)
+    ends = np.flatnonzero(like < _TEXT)
+    bar = np.flatnonzero(like[: ends[0] if len(ends) else None] >= _BAR)
+    gaps = np.flatnonzero(np.diff(bar) > _GAP * len(lines))
+    return int(bar[gaps[0] if len(gaps) else -1]) + 1
+
+
+def _like(lines: NDArray[np.uint8], color: int) -> NDArray[np.float64]:
+    """Return the share of the pixels of each line that have a color."""
+    share: NDArray[np.float64] = (np.abs(lines.astype(np.int16) - color) <= _LEVELS).mean(axis=1)
+    return share
+
+
+def _union(one: Box | None, other: Box | None) -> Box | None:
+    if one is None or other is None:
+        return one or other
+    return min(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), max(one[3], other[3])
+
+
+def unpack(data: Packed) -> Fingerprints:
+    """Return the fingerprints (T, WAVES, WAVES) that are stored with a video."""
+    return np.frombuffer(data, np.int8).reshape(-1, WAVES, WAVES)

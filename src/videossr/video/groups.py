@@ -1,15 +1,11 @@
-"""Videos that must stay on one side of a split: clips of the same source, and near-duplicates.
+"""Sets of videos that must stay on one side of a split.
 
 Exercised by `videossr corpus split CORPUS --out TRAIN TEST --share 0.9`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-
-import numpy as np
-
-from videossr.video.fingerprint import NEAR_SHARE, Fingerprints, shares
+from collections.abc import Iterator, Mapping
 
 
 class Groups:
@@ -34,28 +30,6 @@ class Groups:
         """Make one set of the sets of two videos."""
         low, high = sorted((self.of(one), self.of(other)))
         self._parent[high] = low
-
-
-def alike(videos: Iterable[tuple[str, str | None, Iterable[int]]]) -> Iterator[tuple[str, str]]:
-    """Find the pairs of videos that share a source, and those that are near-duplicates.
-
-    Args:
-        videos: content hash, source id if it is known, and fingerprints of each.
-
-    Returns:
-        Pairs of content hashes; of three that are alike perhaps only two pairs.
-    """
-    contents: list[str] = []
-    prints: list[Fingerprints] = []
-    sources: dict[str, str] = {}
-    for content, source, fingerprints in videos:
-        if source is not None:
-            yield content, sources.setdefault(source, content)
-        own = np.array([*fingerprints], np.uint64)
-        for at in np.flatnonzero(shares(own, prints) >= NEAR_SHARE):
-            yield content, contents[at]
-        contents.append(content)
-        prints.append(own)
 
 
 def choose(sizes: Mapping[str, int], count: int) -> set[str]:

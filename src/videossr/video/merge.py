@@ -6,14 +6,14 @@ import shutil
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from videossr.store import Place, workshop
 from videossr.video import pack
 from videossr.video.corpus import MANIFEST, Corpus, pack_file
-from videossr.video.fingerprint import NEAR_SHARE, Fingerprints, largest_share
+from videossr.video.duplicates import NEAR_SHARE, Near, near_duplicates
+from videossr.video.fingerprint import Fingerprints, unpack
 from videossr.video.making import all_versions, claim, complete, flat
 from videossr.video.pack import SHARDS, CorpusError, Entry, Pack, Rejection
 
@@ -25,13 +25,13 @@ class Merged:
     Attributes:
         videos: in the corpus now.
         duplicates: how many files two of the corpora had.
-        near: videos whose frames are near to those of a video of an earlier corpus: path, and share of the frames.
+        near: videos whose frames are near to those of a video of an earlier corpus.
         hash: of the corpus.
     """
 
     videos: int
     duplicates: int
-    near: list[tuple[str, float]]
+    near: list[Near]
     hash: str
 
 
@@ -89,29 +89,26 @@ def _config(corpora: Sequence[Corpus]) -> dict[str, Any]:
     return configs[0]
 
 
-def _near(corpora: Sequence[Corpus], progress: Callable[[str, int, int], None]) -> dict[str, tuple[str, float]]:
-    """Content hash -> path and share, of the videos that are near to one of an earlier corpus."""
-    near: dict[str, tuple[str, float]] = {}
-    seen: set[str] = set()
-    before: list[Fingerprints] = []
-    total = sum(map(len, corpora))
-    done = 0
-    for corpus in corpora:
-        own: list[Fingerprints] = []
+def _near(corpora: Sequence[Corpus], progress: Callable[[str, int, int], None]) -> dict[str, Near]:
+    """Return, by content hash, the videos that are near to one of an earlier corpus."""
+    paths: dict[str, str] = {}
+    prints: list[Fingerprints] = []
+    sets: list[int] = []
+    for number, corpus in enumerate(corpora):
         for entry in corpus.videos:
-            prints = np.array(entry.fingerprints, np.uint64)
-            if entry.content not in seen:
-                if (share := largest_share(prints, before)) >= NEAR_SHARE:
-                    near[entry.content] = entry.path, share
-                own.append(prints)
-                seen.add(entry.content)
-            done += 1
-            progress("comparisons", done, total)
-        before += own
+            if entry.content not in paths:
+                paths[entry.content] = entry.path
+                prints.append(unpack(entry.fingerprints))
+                sets.append(number)
+    contents = list(paths)
+    near: dict[str, Near] = {}
+    for twin in near_duplicates(prints, sets, partial(progress, "comparisons")):
+        content, other = contents[twin.video], contents[twin.other]
+        near.setdefault(content, Near(paths[content], paths[other], twin.share))
     return near
 
 
-def _write(corpora: Sequence[Corpus], shard: str, out: Place, dropped: Mapping[str, tuple[str, float]]) -> int:
+def _write(corpora: Sequence[Corpus], shard: str, out: Place, dropped: Mapping[str, Near]) -> int:
     """Write one pack; how many videos more than one corpus had."""
     holders: dict[str, Pack] = {}
     rejected: dict[str, Rejection] = {}
@@ -126,9 +123,9 @@ def _write(corpora: Sequence[Corpus], shard: str, out: Place, dropped: Mapping[s
         for row in source.rejected:
             rejected.setdefault(str(row.content), row)
     for content in holders.keys() & dropped.keys():
-        path, share = dropped[content]
-        detail = f"{share:.2f} of its frames are near to those of another video"
-        rejected[content] = Rejection(path, content, "near_duplicate", detail, share, NEAR_SHARE)
+        near = dropped[content]
+        detail = f"it looks like {near.twin}: {near.share:.2f} of the frames are near"
+        rejected[content] = Rejection(near.path, content, "near_duplicate", detail, near.share, NEAR_SHARE)
         del holders[content]
 
     def videos() -> Iterator[tuple[Entry, Iterator[memoryview]]]:

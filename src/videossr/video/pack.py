@@ -26,12 +26,13 @@ import pyarrow.compute as pc
 from videossr.clock import Clock
 from videossr.sample import VideoKey
 from videossr.store import Place, is_local, replacing
+from videossr.video.fingerprint import Packed
 from videossr.video.plan import Reason
 
 SHARDS = tuple(f"{number:02x}" for number in range(256))
 """Names of the packs of a corpus: a video is in the one that its content hash starts with."""
 
-FORMAT = 3
+FORMAT = 4
 """Of packs, and of the corpus around them."""
 
 _MAGIC = b"VSSRPACK"
@@ -74,7 +75,7 @@ class Entry:
         height, width: of the kept frames, in pixels.
         offset: where the first JPEG starts in the pack file, in bytes.
         frame_bytes: size of each JPEG.
-        fingerprints: of each frame, see `videossr.video.fingerprint`.
+        fingerprints: the bytes of the fingerprint of each frame, see `videossr.video.fingerprint`.
     """
 
     content: str
@@ -103,7 +104,7 @@ class Entry:
     width: int
     offset: int
     frame_bytes: tuple[int, ...]
-    fingerprints: tuple[int, ...]
+    fingerprints: Packed
 
     @property
     def key(self) -> VideoKey:
@@ -141,16 +142,18 @@ class Rejection:
         return self.content is not None and self.reason not in ("hidden", "unreadable", "duplicate", "changed")
 
 
-_LISTS = {"crop", "pixel_aspect", "time_base", "ticks", "times_ms", "frame_bytes", "fingerprints"}
-_TYPES = {"str": pa.string(), "str | None": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+_LISTS = {"crop", "pixel_aspect", "time_base", "ticks", "times_ms", "frame_bytes"}
+_TYPES = {
+    "str": pa.string(),
+    "str | None": pa.string(),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "bool": pa.bool_(),
+    "Packed": pa.binary(),
+}
 
 SCHEMA = pa.schema(
-    [
-        (item.name, pa.list_(pa.uint64() if item.name == "fingerprints" else pa.int64()))
-        if item.name in _LISTS
-        else (item.name, _TYPES[str(item.type)])
-        for item in fields(Entry)
-    ]
+    [(item.name, pa.list_(pa.int64()) if item.name in _LISTS else _TYPES[str(item.type)]) for item in fields(Entry)]
 )
 
 
@@ -160,9 +163,16 @@ def shard_of(content: str) -> str:
 
 
 def entry_of(row: Mapping[str, Any]) -> Entry:
-    """The entry whose fields `row` holds, with lists for tuples as JSON and Arrow give them."""
+    """Return the entry whose fields `row` holds as JSON and Arrow give them: lists for tuples, JSON hex for bytes."""
     values: dict[str, Any] = {name: tuple(value) if name in _LISTS else value for name, value in row.items()}
+    if isinstance(values["fingerprints"], str):
+        values["fingerprints"] = bytes.fromhex(values["fingerprints"])
     return Entry(**values)
+
+
+def entry_json(row: Mapping[str, Any]) -> str:
+    """Return the fields of an entry as JSON, in one order, with hex for bytes."""
+    return json.dumps(row, sort_keys=True, separators=(",", ":"), default=bytes.hex)
 
 
 def rows_hash(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -170,7 +180,7 @@ def rows_hash(rows: Iterable[Mapping[str, Any]]) -> str:
     digest = hashlib.sha256()
     for full in rows:
         row = {name: value for name, value in full.items() if name not in ("path", "offset")}
-        digest.update(json.dumps(row, sort_keys=True, separators=(",", ":")).encode())
+        digest.update(entry_json(row).encode())
     return digest.hexdigest()
 
 

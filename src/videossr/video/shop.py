@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from videossr.video.pack import PIECE, Entry, Rejection, entry_of
+from videossr.video.pack import PIECE, Entry, Rejection, entry_json, entry_of
 from videossr.video.scan import Input
 from videossr.video.stage import Piece
 
@@ -62,7 +62,7 @@ class Shop:
         """Take what is known of a video whose JPEGs have all been taken, or why there are none."""
         if isinstance(staged, Rejection):
             self._jpegs(content).unlink(missing_ok=True)
-        (self._parts / content).write_text(json.dumps(asdict(staged)), "utf-8")
+        (self._parts / content).write_text(entry_json(asdict(staged)), "utf-8")
 
     def read(self, content: str) -> Entry | Rejection | None:
         """What was kept for this content; None where nothing was, or not all of it is there."""

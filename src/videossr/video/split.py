@@ -11,12 +11,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from videossr.store import UNFINISHED, Place, check_apart, is_local, workshop
 from videossr.video.corpus import MANIFEST, Corpus, CorpusManifest
-from videossr.video.groups import Groups, alike, choose
+from videossr.video.duplicates import alike
+from videossr.video.groups import Groups, choose
 from videossr.video.pack import CorpusError, Entry, Rejection
 from videossr.video.subset import subset
 
@@ -77,14 +79,10 @@ def split(
 
 def _grouped(corpus: Corpus, progress: Callable[[str, int, int], None]) -> Groups:
     groups = Groups()
-
-    def videos() -> Iterator[tuple[str, str | None, tuple[int, ...]]]:
-        for done, entry in enumerate(corpus.videos, start=1):
-            groups.of(entry.content)
-            yield entry.content, entry.source_id, entry.fingerprints
-            progress("comparisons", done, len(corpus))
-
-    for one, other in alike(videos()):
+    facts = [(entry.content, entry.source_id, entry.fingerprints) for entry in corpus.videos]
+    for content, _, _ in facts:
+        groups.of(content)
+    for one, other in alike(facts, partial(progress, "comparisons")):
         groups.join(one, other)
     return groups
 

@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 
 from videossr.store import is_local
 from videossr.video.decode import pick
-from videossr.video.fingerprint import fingerprint
+from videossr.video.fingerprint import Fingerprinter
 from videossr.video.images import ImageFolder, pick_images
 from videossr.video.jpeg import Chroma, encode
 from videossr.video.pack import Entry, Rejection
@@ -107,7 +107,7 @@ class Stager:
             width=encoder.size[1],
             offset=0,
             frame_bytes=tuple(encoder.frame_bytes),
-            fingerprints=tuple(encoder.fingerprints),
+            fingerprints=bytes(encoder.fingerprints),
         )
 
 
@@ -132,7 +132,8 @@ class _Encoder:
         self.size = (0, 0)
         self.digest = hashlib.sha256()
         self.frame_bytes: list[int] = []
-        self.fingerprints: list[int] = []
+        self.fingerprints = bytearray()
+        self._fingerprint = Fingerprinter()
 
     def add(self, facts: Facts, frame: VideoFrame) -> None:
         """Add a frame, once for each slot that shows it."""
@@ -141,7 +142,7 @@ class _Encoder:
         self.size = picture.shape[1], picture.shape[2]
         slots = next(self._repeats)
         self.frame_bytes += [len(jpeg)] * slots
-        self.fingerprints += fingerprint(picture).tolist() * slots
+        self.fingerprints += self._fingerprint(picture[0]).tobytes() * slots
         for _ in range(slots):
             self.digest.update(jpeg)
             self._waiting += jpeg

@@ -23,6 +23,13 @@ def test_a_shuffle_moves_its_ends(length: int, seed: int) -> None:
     assert order[-1] <= length - 4
 
 
+def test_a_shuffle_shows_only_the_frames_in_its_outer_slots_that_it_may() -> None:
+    rng = np.random.default_rng(0)
+    orders = [shuffle(8, Strengths(), rng, firsts=[4, 7], lasts=[0, 4]) for _ in range(400)]
+    assert {(order[0], order[-1]) for order in orders} == {(4, 0), (7, 0), (7, 4)}
+    assert all(sorted(order) == list(range(8)) for order in orders)
+
+
 def test_shuffles_are_uniform() -> None:
     strengths = Strengths(shift=2)
     allowed = [order for order in permutations(range(5)) if order[0] >= 2 and order[-1] <= 2]
@@ -67,7 +74,7 @@ def test_stutters_hold_two_to_five_frames_equally_often() -> None:
     [(0.5, 2, (2, 1)), (0.5, 3, (2, 1)), (2.0, 2, (1, 2)), (2.0, 3, (2, 4)), (1 / 3, 3, (3, 1)), (1.5, 3, (2, 3))],
 )
 def test_strides_are_whole_and_cover_most(speed: float, density: int, expected: tuple[int, int]) -> None:
-    outside, inside = strides(speed, density, 48, 16)
+    outside, inside = strides(speed, density, 48, 16)[0]
     assert (outside, inside) == expected
     assert outside * 32 + inside * 16 <= 48 * density
 

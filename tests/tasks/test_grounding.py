@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, get_args
 
 import numpy as np
@@ -29,7 +30,8 @@ def knobs(name: str, **more: Any) -> GroundingKnobs:
 
 
 def draw(video: Video, name: str, seed: int = 0, donors: tuple[Video, ...] = ()) -> Sample:
-    sample = TASK.draw(video, f"grounding/{name}", knobs(name), np.random.default_rng(seed), donors)
+    """Draw from any video, whatever the gates would say of it."""
+    sample = TASK.draw(video, f"grounding/{name}", knobs(name, gates=False), np.random.default_rng(seed), donors)
     assert isinstance(sample, Sample)
     return sample
 
@@ -51,8 +53,8 @@ def test_only_the_segment_changes_and_both_its_ends_do(name: str, clip: Callable
         assert shown.clock == sample.clock
         if name in SPEEDS:
             steps = np.diff([frame for _, frame in sample.slots])
-            inside = steps[first - 1 : last]
-            outside = np.delete(steps, np.arange(first - 1, last))
+            inside = steps[first : last + 1]  # out of the slots of the segment
+            outside = np.delete(steps, np.arange(first, last + 1))
             assert (outside == 2).all()
             assert (inside == (1 if name == "slow" else 4)).all()
             assert np.array_equal(shown.frames, before)
@@ -103,9 +105,26 @@ def test_every_length_and_place_is_drawn() -> None:
     assert max(sample.integer("last") for sample in drawn) == 47
 
 
-def test_a_speed_never_starts_in_the_first_slot_which_has_no_step_before_it() -> None:
+def test_a_change_of_speed_leaves_the_last_slot_out_which_has_no_step_after_it() -> None:
     video = still(even(96, 10_000))
-    assert min(draw(video, "slow", seed).integer("first") for seed in range(500)) == 1
+    drawn = [draw(video, "slow", seed) for seed in range(500)]
+    assert min(sample.integer("first") for sample in drawn) == 0
+    assert max(sample.integer("last") for sample in drawn) == 46
+
+
+def test_the_span_of_a_change_of_speed_is_when_the_scene_moves_at_it() -> None:
+    """Each frame of the pack counts 1: from one slot to the next that many pass, within the span and outside."""
+    dense = Video(VideoKey("0" * 64, "1" * 64), even(96, 48_000), np.zeros((96, 32, 32, 3), np.uint8))
+    for name, inside in (("slow", 1), ("fast", 2)):
+        sample = draw(dense, name)
+        shown = dict(zip(sample.clock.times_ms, (frame for _, frame in sample.slots), strict=True))
+        start, end = (1000 * seconds for seconds in sample.clock.span(sample.integer("first"), sample.integer("last")))
+        rates = {(at, after): shown[after] - shown[at] for at, after in pairwise(shown)}
+        within = {rate for (at, after), rate in rates.items() if start <= at and after <= end}
+        without = {rate for (at, after), rate in rates.items() if after <= start or at >= end}
+        assert within == {inside}
+        assert without == {2 if name == "slow" else 1}
+        assert not [pair for pair in rates if pair[0] < start < pair[1] or pair[0] < end < pair[1]]
 
 
 def test_an_uneven_clock_is_kept_and_has_no_speeds() -> None:
@@ -141,10 +160,10 @@ def test_a_shuffle_without_shift_is_gated_and_not_proven(clip: Callable[..., Vid
     loose = knobs("shuffle", strengths={"shift": 0})
     assert knobs("shuffle").proven
     assert not loose.proven
-    assert TASK.admits(clip("bikes.mp4"), loose) is None
+    assert TASK.admits(clip("bigbuckbunny_5s.mp4"), loose) is None
     hidden = TASK.admits(still(even(48, 10_000)), loose)
     assert hidden is not None
-    assert hidden.reason == "hidden_motion"
+    assert hidden.reason == "hidden_ends"
 
 
 def test_a_denser_pack_gives_the_same_slots(clip: Callable[..., Video]) -> None:
@@ -162,14 +181,15 @@ def test_what_each_perturbation_needs() -> None:
 
 
 def test_a_donor_must_stand_out(clip: Callable[..., Video]) -> None:
-    video = clip("bikes.mp4")
+    video, other = clip("carphone.mp4"), clip("pan.mp4")
     rejected = TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), [video])
     assert isinstance(rejected, Reject)
     assert rejected.reason == "no_donor"
     assert TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), []) == Reject("no_donor", 0, 1)
-    short = Video(video.key, even(36, 9_000), clip("pan.mp4").frames[:36])
-    sample = draw(video, "swap", 0, (video, short, clip("pan.mp4")))
-    assert [key.content for key in sample.sources] == [video.key.content, clip("pan.mp4").key.content]
+    short = Video(video.key, even(36, 9_000), other.frames[:36])
+    sample = TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), [video, short, other])
+    assert isinstance(sample, Sample)
+    assert [key.content for key in sample.sources] == [video.key.content, other.key.content]
     assert {source for source, _ in sample.slots} == {0, 1}
 
 

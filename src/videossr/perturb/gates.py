@@ -21,6 +21,10 @@ from videossr.question import Frames
 from videossr.sample import Reject
 
 GRID = 16
+
+CUT = 2.5
+"""Times the jumps before and after it that a cut changes the picture."""
+
 Floats = NDArray[np.float32]
 
 
@@ -36,9 +40,20 @@ class Limits:
     ] = 3.0
     texture: Annotated[float, Field(ge=0, le=16, description="least jump of the texture, in octaves")] = 0.5
     motion: Annotated[float, Field(ge=0, le=100, description="least motion, CIE76 of the tenth that changes most")] = (
-        2.0
+        5.0
     )
     contrast: Annotated[float, Field(ge=0, le=16, description="least jump over the video's own, as a factor")] = 1.5
+    cut: Annotated[float, Field(ge=0, le=100, description="least jump of a hard cut, mean CIE76 over the grid")] = 8.0
+    pace: Annotated[
+        float,
+        Field(ge=0, le=100, description="least motion of the faster part in slow or fast, median CIE76 of blocks"),
+    ] = 1.0
+    speed: Annotated[
+        float, Field(ge=1, le=16, description="least change of the motion in slow or fast, as a factor")
+    ] = 1.4
+    ends: Annotated[
+        float, Field(ge=0, le=16, description="shuffle: least step into and out of it, as a factor on the scene's own")
+    ] = 1.0
     course: Annotated[float, Field(ge=0, le=16, description="least motion over three steps, to that over one")] = 1.25
 
 
@@ -71,6 +86,18 @@ def look(frames: Frames) -> Look:
     return Look(pictures, palettes, np.log2(1 + detail))
 
 
+def hard_cuts(pictures: Floats, limits: Limits) -> NDArray[np.bool_]:
+    """Find the hard cuts between neighboring frames (N - 1,): single jumps far above those before and after.
+
+    Args:
+        pictures: (N, 16, 16, 3), see `Look`.
+        limits: a cut changes the picture by `cut` or more, and by `CUT` times the jumps next to it.
+    """
+    jumps = picture_jump(pictures[:-1], pictures[1:])
+    beside = np.concatenate([[0], jumps, [0]])
+    return np.asarray((jumps >= limits.cut) & (jumps >= CUT * np.maximum(beside[:-2], beside[2:])))
+
+
 def picture_jump(a: Floats, b: Floats) -> Floats:
     """Mean color difference (CIE76) over the grid; leading axes are kept."""
     return np.asarray(np.linalg.norm(a - b, axis=-1).mean(axis=(-2, -1)), np.float32)
@@ -78,25 +105,39 @@ def picture_jump(a: Floats, b: Floats) -> Floats:
 
 def motion_jump(a: Floats, b: Floats) -> Floats:
     """Mean color difference (CIE76) of the tenth of the grid that differs most: a small thing that moves counts."""
-    cells = np.sort(np.linalg.norm(a - b, axis=-1).reshape(*a.shape[:-3], -1), axis=-1)
+    cells = np.sort(np.linalg.norm(a - b, axis=-1).reshape(*b.shape[:-3], -1), axis=-1)
     return np.asarray(cells[..., -(cells.shape[-1] // 10) :].mean(axis=-1), np.float32)
 
 
-def hidden_change(original: Look, altered: Look, limits: Limits) -> Reject | None:
+def hidden_change(original: Look, altered: Look, limits: Limits, *, between: bool = False) -> Reject | None:
     """None when a border between `original` and `altered` would stand out at every slot, else what came nearest to it.
 
     A slot must differ from what it would show, and both directions are looked at: from an original frame to the next
     one altered, and back. What the video does anyway is the median of its own jumps, see `_usual`.
+
+    Args:
+        original: what the gates see of the frames.
+        altered: the same, of the altered frames.
+        limits: thresholds.
+        between: whether a single frame does not tell that it is altered, so that only the change between frames can.
+            Then a border must also stand out against the video's own jump at that very place, and hard cuts, at which
+            nobody could say where the altered segment begins or ends, are refused.
     """
+    if between and (cuts := int(hard_cuts(original.pictures, limits).sum())):
+        return Reject("hard_cut", cuts, 0)
     results = []
     for cue, jump, least, x, y in (
         ("picture", picture_jump, limits.picture, original.pictures, altered.pictures),
         ("palette", _distance, limits.palette, original.palettes, altered.palettes),
         ("texture", _octaves, limits.texture, original.textures, altered.textures),
     ):
-        borders = float(min(jump(x[:-1], y[1:]).min(), jump(y[:-1], x[1:]).min()))
-        drowned = max(least, limits.contrast * _usual(jump(x[:-1], x[1:])))
-        measured = ((borders, drowned), (float(jump(x, y).min()), least))
+        own = jump(x[:-1], x[1:])
+        drowned = np.full_like(own, max(least, limits.contrast * _usual(own)))
+        if between:
+            drowned = np.maximum(drowned, limits.contrast * own)
+        borders = np.minimum(jump(x[:-1], y[1:]), jump(y[:-1], x[1:]))
+        place = int((borders / np.maximum(drowned, 1e-9)).argmin())
+        measured = ((float(borders[place]), float(drowned[place])), (float(jump(x, y).min()), least))
         missed = [(value / threshold, value, threshold) for value, threshold in measured if value < threshold]
         if not missed:
             return None
@@ -123,14 +164,43 @@ def _octaves(a: Floats, b: Floats) -> Floats:
     return np.asarray(np.abs(a - b), np.float32)
 
 
-def hidden_motion(pictures: Floats, lags: range, limits: Limits, share: float = 1) -> Reject | None:
-    """None when frames that are any of `lags` apart look different everywhere, by `share` of the least motion.
+def hidden_motion(pictures: Floats, lags: range, limits: Limits) -> Reject | None:
+    """None when frames that are any of `lags` apart look different everywhere, by the least motion.
 
     Against it: still scenes, and scenes that repeat themselves, where another frame in a slot cannot be seen.
     """
     value = min(float(motion_jump(pictures[:-lag], pictures[lag:]).min()) for lag in lags if lag < len(pictures))
-    threshold = limits.motion * share
-    return Reject("hidden_motion", value, threshold) if value < threshold else None
+    return Reject("hidden_motion", value, limits.motion) if value < limits.motion else None
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What a step between any two of N frames looks like, see `steps`.
+
+    Attributes:
+        factors: (N, N), at [i, j] how much frame j differs from frame i, as a factor on the larger of the two steps of
+            the scene itself into and out of frame i.
+        moves: (N, N), whether the two differ by the least motion.
+    """
+
+    factors: Floats
+    moves: NDArray[np.bool_]
+
+
+def steps(look: Look, limits: Limits) -> Steps:
+    """Compare a step between any two frames with the scene's own steps.
+
+    Where a rearranged segment begins or ends, the frame shown next is not the next one of the scene. That is seen only
+    if it differs from the one that is due, and if the step is as large as the scene's own are there: by the whole
+    picture or by the tenth that changes most, whichever tells more.
+    """
+    factors = []
+    for jump in (motion_jump, picture_jump):
+        far = np.stack([jump(picture, look.pictures) for picture in look.pictures])
+        own = np.concatenate([[0], jump(look.pictures[:-1], look.pictures[1:]), [0]])
+        factors.append(far / np.maximum(np.maximum(own[:-1], own[1:]), 1e-6)[:, None])
+    motions = np.stack([motion_jump(picture, look.pictures) for picture in look.pictures])
+    return Steps(np.asarray(np.maximum(*factors), np.float32), motions >= limits.motion)
 
 
 def no_course(pictures: Floats, step: int, limits: Limits) -> Reject | None:

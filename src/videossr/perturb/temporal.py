@@ -6,38 +6,52 @@ The first and the last slot of a segment always show another frame than they wou
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from fractions import Fraction
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 
 from videossr.perturb.strengths import Strengths
 
-
-@dataclass(frozen=True)
-class Order:
-    """A rearrangement of a segment.
-
-    Attributes:
-        draw: length of the segment -> for each of its slots, the offset of the frame shown there.
-        least_shift: by how many slots the frames in the first and in the last slot are moved, at the least; 1 or more.
-    """
-
-    draw: Callable[[int, Strengths, np.random.Generator], list[int]]
-    least_shift: Callable[[Strengths], int]
+Draw: TypeAlias = Callable[[int, Strengths, np.random.Generator], list[int]]
+"""Length of a segment -> for each of its slots, the offset of the frame shown there."""
 
 
-def shuffle(length: int, strengths: Strengths, rng: np.random.Generator) -> list[int]:
-    """A uniform permutation among those that move the first and last frame by at least `shift` slots.
+def shuffle(
+    length: int,
+    strengths: Strengths,
+    rng: np.random.Generator,
+    firsts: Collection[int] | None = None,
+    lasts: Collection[int] | None = None,
+) -> list[int]:
+    """Draw a uniform permutation among those that move the first and last frame by at least `strengths.shift` slots.
 
     With a `shift` of 0 that is any, the identity too.
+
+    Args:
+        length: of the segment, in slots.
+        strengths: `shift`.
+        rng: what is drawn from.
+        firsts: offsets of the frames that may be shown in the first slot, where these are fewer; see `outermost`.
+        lasts: the same for the last slot.
     """
-    while True:
-        order = rng.permutation(length)
-        if order[0] >= strengths.shift and order[-1] <= length - 1 - strengths.shift:
-            return [int(offset) for offset in order]
+    heads, tails = outermost(length, strengths)
+    pairs = [
+        (head, tail)
+        for head in (heads if firsts is None else firsts)
+        for tail in (tails if lasts is None else lasts)
+        if head != tail
+    ]
+    head, tail = pairs[int(rng.integers(len(pairs)))]
+    inner = rng.permutation([offset for offset in range(length) if offset not in (head, tail)])
+    return [head, *(int(offset) for offset in inner), tail]
+
+
+def outermost(length: int, strengths: Strengths) -> tuple[range, range]:
+    """Offsets of the frames that a shuffle may show in the first and in the last slot of a segment."""
+    return range(strengths.shift, length), range(length - strengths.shift)
 
 
 def stutter(length: int, strengths: Strengths, rng: np.random.Generator) -> list[int]:
@@ -58,10 +72,7 @@ def stutter(length: int, strengths: Strengths, rng: np.random.Generator) -> list
     return order
 
 
-ORDERS: dict[str, Order] = {
-    "shuffle": Order(shuffle, lambda strengths: max(1, strengths.shift)),
-    "stutter": Order(stutter, lambda strengths: 1),
-}
+ORDERS: dict[str, Draw] = {"shuffle": shuffle, "stutter": stutter}
 
 SPEEDS: dict[str, Callable[[Strengths], float]] = {
     "slow": lambda strengths: strengths.slow,
@@ -69,18 +80,21 @@ SPEEDS: dict[str, Callable[[Strengths], float]] = {
 }
 
 
-def strides(speed: float, density: int, slots: int, longest: int) -> tuple[int, int]:
-    """Frames of the pack per slot, (outside, inside) of a segment of up to `longest` slots with the scene at `speed`.
+def strides(speed: float, density: int, slots: int, longest: int) -> list[tuple[int, int]]:
+    """List the frames of the pack per slot, (outside, inside) of a segment of up to `longest` slots at `speed`.
 
-    The pack holds `density` frames a slot. Of the pairs of whole strides that fit into it, the one that covers most of
-    the video. Raises ValueError when there is none.
+    The pack holds `density` frames a slot. All pairs of whole strides that fit into it; those that cover most of the
+    video come first. Raises ValueError when there is none.
     """
     ratio = Fraction(speed).limit_denominator(64)
+    found = []
     for outside in range(density, 0, -1):
         inside = outside * ratio
         if inside.denominator == 1 and outside * (slots - longest) + inside * longest <= density * slots:
-            return outside, int(inside)
-    raise ValueError(f"a speed of {speed} cannot be shown from {density} frames a slot")
+            found.append((outside, int(inside)))
+    if not found:
+        raise ValueError(f"a speed of {speed} cannot be shown from {density} frames a slot")
+    return found
 
 
 def least_density(speed: float, slots: int, longest: int) -> int:

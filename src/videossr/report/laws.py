@@ -30,14 +30,14 @@ LEAST = 5.0
 def grounding(column: str, samples: Sequence[Sample], knobs: GroundingKnobs) -> Iterator[Finding]:
     """Lengths are uniform; so are the places of a segment, given its length."""
     low, high = knobs.length
-    origin = 1 if knobs.perturbation in SPEEDS else 0
+    after = 1 if knobs.perturbation in SPEEDS else 0  # a change of speed shows in the step out of a slot
     firsts = [sample.integer("first") for sample in samples]
     lengths = [sample.integer("last") - first + 1 for sample, first in zip(samples, firsts, strict=True)]
     span = range(low, high + 1)
     yield chi_square("law of lengths", column, Counter(lengths), dict.fromkeys(span, 1 / len(span)))
     places: Counter[int] = Counter()
     for length, count in Counter(lengths).items():
-        starts = range(origin, knobs.frames - length + 1)
+        starts = range(knobs.frames - after - length + 1)
         for start in starts:
             places[start] += count / len(starts)  # type: ignore[assignment]
     law = {start: expected / len(samples) for start, expected in places.items()}

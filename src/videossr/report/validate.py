@@ -18,6 +18,7 @@ from videossr.prompt.qwen3_vl import MERGE, markers
 from videossr.render import pictures, pixel_hash
 from videossr.report import laws, shortcuts
 from videossr.report.finding import Finding
+from videossr.report.visible import Seen
 from videossr.rewards import parse_interval, scorer
 from videossr.sample import Sample, VideoKey
 from videossr.tasks.base import TASKS, open_task
@@ -200,13 +201,16 @@ def _pixels(
     changed: list[str] = []
     least: dict[str, float] = {}
     solved: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    visible: dict[str, Seen] = defaultdict(Seen)
     for done, index in enumerate(np.linspace(0, len(dataset) - 1, count).round().astype(int), start=1):
         item = dataset[index]
         if pixel_hash(item.clips) != dataset.row(index)["pixels"]:
             changed.append(item.sample.id)
         if due := dataset.due(item.sample):
-            change = border_change(dataset, item, due)
-            least[item.sample.column] = min(change, least.get(item.sample.column, change))
+            visible[item.sample.column].look(dataset, item, due)
+            if "strides" not in item.sample.params:  # where the speed changes, the first slot shows what it would
+                change = border_change(dataset, item, due)
+                least[item.sample.column] = min(change, least.get(item.sample.column, change))
         if item.sample.task == "jigsaw" and item.sample.column in scorable:
             scores = open_task("jigsaw").score(shortcuts.chain(item.clips), item.sample)
             solved[item.sample.column].append((scores.smooth, scores.strict))
@@ -219,6 +223,8 @@ def _pixels(
             yield Finding("borders change", column, value >= VISIBLE, f"{text}, needed {VISIBLE}")
         else:
             yield Finding("borders change", column, None, f"{text}; the recipe does not ask for any")
+    for column, seen in sorted(visible.items()):
+        yield from seen.findings(column)
     for column, pairs in sorted(solved.items()):
         smooth, strict = (fmean(values) for values in zip(*pairs, strict=True))
         text = f"borders chained by likeness: smooth {smooth:.3f}, strict {strict:.3f}, {len(pairs)} tried"

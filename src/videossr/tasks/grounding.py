@@ -14,8 +14,18 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from videossr.perturb import ORDERS, PIXELS, SPEEDS, Strengths
-from videossr.perturb.gates import Limits, hidden_change, hidden_motion, look, no_course
-from videossr.perturb.temporal import least_density, strides
+from videossr.perturb.gates import (
+    Limits,
+    Steps,
+    hard_cuts,
+    hidden_change,
+    hidden_motion,
+    look,
+    no_course,
+    steps,
+)
+from videossr.perturb.pace import Pace, pace
+from videossr.perturb.temporal import least_density, outermost, shuffle, strides
 from videossr.question import Clip, Frames, Question, Truth
 from videossr.rewards import Scores, scorer
 from videossr.sample import JSON, Reject, Sample, VideoKey
@@ -24,6 +34,9 @@ from videossr.wording import Wording
 
 SHORTEST = 0.2
 """Seconds that a segment must last at the least: its ends are answered in tenths."""
+
+BETWEEN = ("mirror", "zoom_in", "saturation")
+"""Perturbations that a single frame does not tell: an altered one looks like one that was filmed so."""
 
 Perturbation = Literal[
     "saturation", "noise", "blur", "grayscale", "invert", "channel_swap", "zoom_in", "zoom_out", "mirror", "rotate_90",
@@ -73,9 +86,12 @@ class GroundingKnobs:
         return self.gates and (self.perturbation != "shuffle" or self.strengths.shift > 0)
 
 
-def _origin(knobs: GroundingKnobs) -> int:
-    """First slot that a segment may start at: a change of speed shows in the step into a slot, and slot 0 has none."""
-    return 1 if knobs.perturbation in SPEEDS else 0
+def _starts(knobs: GroundingKnobs, length: int) -> range:
+    """Return the slots at which a segment of `length` slots may start.
+
+    A change of speed is seen in the steps out of the segment's slots, so the last slot of a clip cannot be part of one.
+    """
+    return range(knobs.frames - length + (knobs.perturbation not in SPEEDS))
 
 
 def span_law(knobs: GroundingKnobs) -> dict[tuple[int, int], float]:
@@ -83,7 +99,7 @@ def span_law(knobs: GroundingKnobs) -> dict[tuple[int, int], float]:
     low, high = knobs.length
     law = {}
     for length in range(low, high + 1):
-        starts = range(_origin(knobs), knobs.frames - length + 1)
+        starts = _starts(knobs, length)
         for first in starts:
             law[first, first + length - 1] = 1 / (high - low + 1) / len(starts)
     return law
@@ -115,21 +131,16 @@ class Grounding:
             return None
         if name in PIXELS:
             altered = PIXELS[name].apply(shown.frames, PIXELS[name].weakest(knobs.strengths))
-            return hidden_change(shown.look, look(altered), knobs.limits)
-        if name in ORDERS:
-            pictures = shown.look.pictures
-            shifts = range(ORDERS[name].least_shift(knobs.strengths), knobs.length[1] + 1)
-            hidden = hidden_motion(pictures, shifts, knobs.limits)
-            return hidden or (no_course(pictures, 1, knobs.limits) if name == "shuffle" else None)
+            return hidden_change(shown.look, look(altered), knobs.limits, between=name in BETWEEN)
+        if name == "stutter":
+            return hidden_motion(shown.look.pictures, range(1, knobs.length[1] + 1), knobs.limits)
+        if name == "shuffle":
+            return self._hidden_ends(shown, knobs) or no_course(shown.look.pictures, 1, knobs.limits)
+        if name == "swap" and (cuts := int(hard_cuts(shown.look.pictures, knobs.limits).sum())):
+            return Reject("hard_cut", cuts, 0)
         if name in SPEEDS:
-            outside, inside = _strides(video, knobs)
-            pictures, shift = video.look.pictures, abs(outside - inside)
-            return (
-                hidden_motion(pictures, range(outside, outside + 1), knobs.limits)
-                # The first slot of the segment is early or late by `shift` frames, and must show it.
-                or hidden_motion(pictures, range(shift, shift + 1), knobs.limits, min(1, shift / outside))
-                or no_course(pictures, outside, knobs.limits)
-            )
+            found = _visible_pace(video, knobs)
+            return found if isinstance(found, Reject) else None
         return None
 
     def draw(
@@ -137,7 +148,7 @@ class Grounding:
     ) -> Sample | Reject:
         name = knobs.perturbation
         length = int(rng.integers(knobs.length[0], knobs.length[1] + 1))
-        first = int(rng.integers(_origin(knobs), knobs.frames - length + 1))
+        first = int(rng.integers(len(_starts(knobs, length))))
         last = first + length - 1
         density = video.density(knobs.frames)
         clock = video.clock.thin(knobs.frames)
@@ -148,14 +159,21 @@ class Grounding:
         if name in PIXELS:
             params["strength"] = PIXELS[name].parameters(knobs.strengths, rng)
         elif name in ORDERS:
-            order = ORDERS[name].draw(length, knobs.strengths, rng)
+            if name == "shuffle" and knobs.gates:
+                found = steps(video.thin(knobs.frames).look, knobs.limits)
+                heads, tails = _visible_ends(found, first, length, knobs)
+                order = shuffle(length, knobs.strengths, rng, heads, tails)
+            else:
+                order = ORDERS[name](length, knobs.strengths, rng)
             slots[first : last + 1] = [slots[first + offset] for offset in order]
             params["order"] = [*order]
         elif name in SPEEDS:
-            outside, inside = _strides(video, knobs)
-            steps = [inside if first <= slot <= last else outside for slot in range(1, knobs.frames)]
-            start = int(rng.integers(0, len(video.clock) - sum(steps)))
-            shown = np.cumsum([start, *steps])
+            drawn = self._pace(video, knobs, first, length, rng)
+            if isinstance(drawn, Reject):
+                return drawn
+            (outside, inside), start = drawn
+            strides_of = [inside if first <= slot <= last else outside for slot in range(knobs.frames - 1)]
+            shown = np.cumsum([start, *strides_of])
             slots = [(0, int(frame)) for frame in shown]
             clock = video.clock.cut(0, knobs.frames * outside).thin(knobs.frames)
             params["strides"] = [outside, inside]
@@ -177,6 +195,30 @@ class Grounding:
             answer=_interval(*clock.span(first, last)),
         )
 
+    def _hidden_ends(self, shown: Video, knobs: GroundingKnobs) -> Reject | None:
+        """Return None when of every segment that may be drawn some shuffle shows both ends."""
+        found = steps(shown.look, knobs.limits)
+        for length in range(knobs.length[0], knobs.length[1] + 1):
+            for first in _starts(knobs, length):
+                heads, tails = _visible_ends(found, first, length, knobs)
+                if not heads or not tails or len({*heads, *tails}) < 2:
+                    return Reject("hidden_ends", first, knobs.frames)
+        return None
+
+    def _pace(
+        self, video: Video, knobs: GroundingKnobs, first: int, length: int, rng: np.random.Generator
+    ) -> tuple[tuple[int, int], int] | Reject:
+        """Choose the strides, by the video alone, and a frame to start at from which the drawn stretch can be seen."""
+        if not knobs.gates:
+            outside, inside = _strides(video, knobs)[0]
+            spare = len(video.clock) - outside * (knobs.frames - 1 - length) - inside * length
+            return (outside, inside), int(rng.integers(spare))
+        found = _visible_pace(video, knobs)
+        if isinstance(found, Reject):
+            return found
+        seen = np.flatnonzero(found.factors(length, knobs.limits)[first] >= knobs.limits.speed)
+        return found.strides, int(rng.choice(seen))
+
     def _donor(self, video: Video, knobs: GroundingKnobs, rng: np.random.Generator, donors: Donors) -> Video | Reject:
         """A video that stands out from this one wherever the segment may lie, so that its choice bends no law."""
         own = video.thin(knobs.frames).look
@@ -187,7 +229,7 @@ class Grounding:
                 continue
             if not knobs.gates:
                 return donor
-            reject = hidden_change(own, donor.thin(knobs.frames).look, knobs.limits)
+            reject = hidden_change(own, donor.thin(knobs.frames).look, knobs.limits, between=True)
             if reject is None:
                 return donor
             nearest = replace(reject, reason="no_donor")
@@ -240,18 +282,57 @@ class Grounding:
         """Find the (source, frame) that each slot of the segment would show if nothing had been altered.
 
         They follow from the slots before the segment, or from those after it where it starts the clip, at their pace.
+        Where the speed changes, the first slot of the segment still shows what it would show anyway.
         """
         frames = [frame for _, frame in sample.slots]
         first, last = sample.integer("first"), sample.integer("last")
-        pace = sample.integers("strides")[0] if "strides" in sample.params else kept[0] // len(frames)
-        anchor = first - 1 if first else last + 1
+        if "strides" in sample.params:
+            anchor, pace = first, sample.integers("strides")[0]
+        else:
+            anchor, pace = first - 1 if first else last + 1, kept[0] // len(frames)
         due = [frames[anchor] + (slot - anchor) * pace for slot in range(first, last + 1)]
         return [(0, min(max(frame, 0), kept[0] - 1)) for frame in due]
 
 
-def _strides(video: Video, knobs: GroundingKnobs) -> tuple[int, int]:
+def _visible_ends(found: Steps, first: int, length: int, knobs: GroundingKnobs) -> tuple[list[int], list[int]]:
+    """List the offsets of the frames that, in the first and in the last slot of a segment, show its ends.
+
+    A segment at the start or the end of a clip has no border there, and only needs a frame that is not the due one.
+    """
+    heads, tails = outermost(length, knobs.strengths)
+    last, after = first + length - 1, first + length
+    least = knobs.limits.ends
+    return (
+        [
+            offset
+            for offset in heads
+            if found.moves[first, first + offset] and (first == 0 or found.factors[first - 1, first + offset] >= least)
+        ],
+        [
+            offset
+            for offset in tails
+            if found.moves[last, first + offset]
+            and (after == knobs.frames or found.factors[after, first + offset] >= least)
+        ],
+    )
+
+
+def _strides(video: Video, knobs: GroundingKnobs) -> list[tuple[int, int]]:
     speed = SPEEDS[knobs.perturbation](knobs.strengths)
     return strides(speed, video.density(knobs.frames), knobs.frames, knobs.length[1])
+
+
+def _visible_pace(video: Video, knobs: GroundingKnobs) -> Pace | Reject:
+    """Find strides at which every stretch that may be drawn can be seen from some frame to start at."""
+    best = 0.0
+    for pair in _strides(video, knobs):
+        found = pace(video.frames, video.look.pictures, pair, knobs.frames, knobs.limits)
+        lengths = range(knobs.length[0], knobs.length[1] + 1)
+        weakest = min(float(found.factors(length, knobs.limits).max(axis=1).min()) for length in lengths)
+        if weakest >= knobs.limits.speed:
+            return found
+        best = max(best, weakest)
+    return Reject("hidden_speed", best, knobs.limits.speed)
 
 
 def _interval(start: float, end: float) -> str:

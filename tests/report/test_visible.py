@@ -1,0 +1,88 @@
+"""What `validate` sees by itself: changes of speed that look wrong, and spans that begin at a cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.helpers.clips import write
+from videossr.build import recipe
+from videossr.build.recipe import Recipe
+from videossr.build.run import build
+from videossr.dataset import VideoSSRDataset
+from videossr.question import Frames
+from videossr.report.finding import Finding
+from videossr.report.validate import validate
+from videossr.report.visible import motion_factor
+from videossr.video.corpus import Corpus
+from videossr.video.index import index
+from videossr.video.plan import Plan
+from videossr.wording import load_wording
+
+Checked = Callable[..., dict[str, Finding]]
+
+
+def sliding(places: np.ndarray[Any, np.dtype[np.float64]], seed: int) -> Frames:
+    """Windows of 96 x 96 pixels on a wide, softly colored picture, one at each place in pixels."""
+    whole = np.random.default_rng(seed).integers(0, 256, (6, 100, 3), np.uint8)
+    wide = cv2.resize(whole, (2400, 96), interpolation=cv2.INTER_LINEAR)
+    return np.stack([wide[:, round(place) : round(place) + 96] for place in places])
+
+
+@pytest.fixture
+def checked(tmp_path: Path) -> Checked:
+    """Build 30 samples of one perturbation from one video, and validate them; the findings by check."""
+
+    def run(frames: Frames, perturbation: str, **knobs: Any) -> dict[str, Finding]:
+        write(tmp_path / "videos/one.mp4", frames, fps=10)
+        index(tmp_path / "videos", tmp_path / "corpus", Plan(frames=192, min_step=0.01, max_pixels=96 * 96))
+        column = {"task": "grounding", "count": 30, "knobs": {"perturbation": perturbation, **knobs}}
+        mixture = recipe.Mixture(Recipe(name="one", max_pixels=96 * 96, columns={"g": column}), "one")
+        build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", wording=load_wording())
+        return {finding.check: finding for finding in validate(VideoSSRDataset(tmp_path / "data"))}
+
+    return run
+
+
+CHANGING = np.cumsum(np.where(np.arange(230) // 12 % 2, 2.0, 8.0))
+"""A camera that moves in starts: at 8 and at 2 pixels a frame, in turn."""
+
+
+@pytest.mark.parametrize("name", ["slow", "fast"])
+def test_a_speed_that_cannot_be_told_is_found(checked: Checked, name: str) -> None:
+    found = checked(sliding(CHANGING, 1), name, gates=False)["speed is seen"]
+    assert found.holds is False
+    assert "move the wrong way" in found.text
+
+
+@pytest.mark.parametrize("name", ["slow", "fast"])
+def test_a_steady_speed_holds(checked: Checked, name: str) -> None:
+    found = checked(sliding(np.arange(230) * 3.0, 1), name)
+    assert found["speed is seen"].holds
+    assert found["speed is seen"].text.startswith("0 of 30 stretches move the wrong way (allowed 1), 0 by less")
+    assert found["ends apart from cuts"].holds
+
+
+@pytest.mark.parametrize("name", ["mirror", "saturation"])
+def test_spans_that_begin_at_a_cut_are_found(checked: Checked, name: str) -> None:
+    scenes = [sliding(np.arange(10) * 2.0, seed) for seed in range(23)]
+    found = checked(np.concatenate(scenes), name, gates=False)["ends apart from cuts"]
+    assert found.holds is False
+
+
+def test_a_video_without_cuts_holds(checked: Checked) -> None:
+    found = checked(sliding(np.arange(230) * 2.0, 1), "mirror")["ends apart from cuts"]
+    assert found.holds
+    assert found.text == "0 of 30 begin or end at a hard cut of the video, allowed 1"
+
+
+def test_motion_is_measured_out_of_the_slots_of_the_span() -> None:
+    places = np.cumsum([0, *(8.0 if 20 <= slot <= 27 else 4.0 for slot in range(47))])
+    frames = sliding(places, 1)
+    assert motion_factor(frames, 20, 27) > 1.5
+    assert motion_factor(frames, 20, 27) > max(motion_factor(frames, 19, 26), motion_factor(frames, 21, 28))

@@ -240,7 +240,7 @@ def test_at_a_cut_nobody_can_say_where_a_mirror_begins(name: str, clip: Callable
 def test_the_jump_at_the_very_place_counts() -> None:
     """A change that stands out against the median jump, and drowns in a fast dissolve that no cut is."""
     rng = np.random.default_rng(3)
-    scenes = [cv2.resize(rng.integers(0, 256, (8, 8, 3), np.uint8), (96, 96)) for _ in range(2)]
+    scenes = [cv2.resize(rng.integers(0, 256, (8, 8, 3), np.uint8), (96, 96)).astype(np.uint8) for _ in range(2)]
     weight = np.clip((np.arange(48) - 20) / 3, 0, 1)[:, None, None, None]
     frames = ((1 - weight) * scenes[0] + weight * scenes[1]).astype(np.uint8)
     faded = Video(VideoKey("0" * 64, "1" * 64), even(48, 10_000), frames)

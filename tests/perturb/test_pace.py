@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from videossr.clock import even
 from videossr.config import parse
@@ -22,11 +23,11 @@ def knobs(name: str, **more: Any) -> GroundingKnobs:
     return parse(GroundingKnobs, {"perturbation": name, **more}, "test")
 
 
-def sliding(places: np.ndarray[Any, np.dtype[np.float64]], seed: int = 1) -> Frames:
+def sliding(places: NDArray[np.floating[Any]], seed: int = 1) -> Frames:
     """Windows of 96 x 96 pixels on a wide, softly colored picture, one at each place in pixels."""
     whole = np.random.default_rng(seed).integers(0, 256, (6, 100, 3), np.uint8)
     wide = cv2.resize(whole, (1600, 96), interpolation=cv2.INTER_LINEAR)
-    shown = [cv2.warpAffine(wide, np.float32([[1, 0, -place], [0, 1, 0]]), (96, 96)) for place in places]
+    shown = [cv2.warpAffine(wide, np.array([[1, 0, -place], [0, 1, 0]], np.float32), (96, 96)) for place in places]
     return np.stack(shown).astype(np.uint8)
 
 

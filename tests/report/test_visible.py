@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.helpers.clips import write
 from videossr.build import recipe
@@ -27,7 +28,7 @@ from videossr.wording import load_wording
 Checked = Callable[..., dict[str, Finding]]
 
 
-def sliding(places: np.ndarray[Any, np.dtype[np.float64]], seed: int) -> Frames:
+def sliding(places: NDArray[np.floating[Any]], seed: int) -> Frames:
     """Windows of 96 x 96 pixels on a wide, softly colored picture, one at each place in pixels."""
     whole = np.random.default_rng(seed).integers(0, 256, (6, 100, 3), np.uint8)
     wide = cv2.resize(whole, (2400, 96), interpolation=cv2.INTER_LINEAR)

@@ -46,7 +46,7 @@ def blocks(frames: Frames) -> Floats:
 def motion(pictures: Floats, stride: int) -> Doubles:
     """Measure the motion from each frame to the one `stride` later (N - stride,): the median change of its blocks."""
     changes = np.linalg.norm(pictures[stride:] - pictures[:-stride], axis=-1)
-    return np.median(changes.reshape(len(changes), -1), axis=-1).astype(np.float64)
+    return np.asarray(np.median(changes.reshape(len(changes), -1), axis=-1), np.float64)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Limits:
     pace: Annotated[
         float,
         Field(ge=0, le=100, description="least motion of the faster part in slow or fast, median CIE76 of blocks"),
-    ] = 1.0
+    ] = 2.0
     speed: Annotated[
         float, Field(ge=1, le=16, description="least change of the motion in slow or fast, as a factor")
     ] = 1.4

@@ -73,7 +73,7 @@ def verdict(rejected: Reject | None) -> str:
     if rejected is None:
         return "yes"
     if rejected.reason == "hard_cut":
-        return f"{rejected.value:.0f} cut{'s' * (rejected.value > 1)}"
+        return f"cut: {rejected.value:.0f} of {rejected.threshold:.0f}"
     if rejected.reason == "hidden_ends":
         return f"ends at {rejected.value:.0f}"
     return f"{rejected.value:.1f} < {rejected.threshold:.1f}"

@@ -24,8 +24,11 @@ CLIPS = 16
 SLOTS = 16
 PLAN = Plan(frames=SLOTS)
 KNOBS = {"frames": SLOTS, "length": [4, 6]}
-MIRROR = {"task": "grounding", "knobs": {**KNOBS, "perturbation": "mirror"}}
-SWAP = {"task": "grounding", "knobs": {**KNOBS, "perturbation": "swap"}}
+CALM = {"contrast": 1.2}
+"""All of the pictures made here admit a mirror and a swap by these limits."""
+
+MIRROR = {"task": "grounding", "knobs": {**KNOBS, "perturbation": "mirror", "limits": CALM}}
+SWAP = {"task": "grounding", "knobs": {**KNOBS, "perturbation": "swap", "limits": CALM}}
 JIGSAW = {"task": "jigsaw", "knobs": {"frames": SLOTS, "pieces": 4}}
 COUNTING = {"task": "counting", "knobs": {"frames": SLOTS, "slots_max": 1}}
 

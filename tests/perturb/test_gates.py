@@ -233,7 +233,7 @@ def test_at_a_cut_nobody_can_say_where_a_mirror_begins(name: str, clip: Callable
     assert admits(one, name) is None
     frames[30:] = np.stack([cv2.resize(frame, frames.shape[2:0:-1]) for frame in other.frames[30:]])
     rejected = admits(Video(one.key, one.clock, frames), name)
-    assert rejected == Reject("hard_cut", 1, 0)
+    assert rejected == Reject("hard_cut", 30, 48)
     assert admits(Video(one.key, one.clock, frames), "rotate_180") is None, "a single frame tells it"
 
 

@@ -98,6 +98,15 @@ def hard_cuts(pictures: Floats, limits: Limits) -> NDArray[np.bool_]:
     return np.asarray((jumps >= limits.cut) & (jumps >= CUT * np.maximum(beside[:-2], beside[2:])))
 
 
+def hard_cut(pictures: Floats, limits: Limits) -> Reject | None:
+    """None when there is no hard cut, else how many slots the longest shot has, of how many; see `hard_cuts`."""
+    cuts = np.flatnonzero(hard_cuts(pictures, limits))
+    if not len(cuts):
+        return None
+    shots = np.diff([-1, *cuts, len(pictures) - 1])
+    return Reject("hard_cut", float(shots.max()), len(pictures))
+
+
 def picture_jump(a: Floats, b: Floats) -> Floats:
     """Mean color difference (CIE76) over the grid; leading axes are kept."""
     return np.asarray(np.linalg.norm(a - b, axis=-1).mean(axis=(-2, -1)), np.float32)
@@ -123,8 +132,8 @@ def hidden_change(original: Look, altered: Look, limits: Limits, *, between: boo
             Then a border must also stand out against the video's own jump at that very place, and hard cuts, at which
             nobody could say where the altered segment begins or ends, are refused.
     """
-    if between and (cuts := int(hard_cuts(original.pictures, limits).sum())):
-        return Reject("hard_cut", cuts, 0)
+    if between and (cut := hard_cut(original.pictures, limits)):
+        return cut
     results = []
     for cue, jump, least, x, y in (
         ("picture", picture_jump, limits.picture, original.pictures, altered.pictures),

@@ -17,7 +17,7 @@ from videossr.perturb import ORDERS, PIXELS, SPEEDS, Strengths
 from videossr.perturb.gates import (
     Limits,
     Steps,
-    hard_cuts,
+    hard_cut,
     hidden_change,
     hidden_motion,
     look,
@@ -136,8 +136,8 @@ class Grounding:
             return hidden_motion(shown.look.pictures, range(1, knobs.length[1] + 1), knobs.limits)
         if name == "shuffle":
             return self._hidden_ends(shown, knobs) or no_course(shown.look.pictures, 1, knobs.limits)
-        if name == "swap" and (cuts := int(hard_cuts(shown.look.pictures, knobs.limits).sum())):
-            return Reject("hard_cut", cuts, 0)
+        if name == "swap":
+            return hard_cut(shown.look.pictures, knobs.limits)
         if name in SPEEDS:
             found = _visible_pace(video, knobs)
             return found if isinstance(found, Reject) else None

@@ -19,7 +19,7 @@ from tests.integration.faults import VIDEOSSR
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'videossr[ray]'")
 pytestmark = pytest.mark.integration
 
-CLIPS = ("bikes.mp4", "bottles.mp4", "carphone.mp4", "cars.mp4", "pancake.mkv", "people.mp4", "scene_cuts.mp4")
+CLIPS = ("bikes.mp4", "bottles.mp4", "carphone.mp4", "cars.mp4", "pancake.mkv", "people.mp4", "bigbuckbunny_5s.mp4")
 INDEX = [*VIDEOSSR, "index", "videos", "--workers", "2"]
 BUILD = [*VIDEOSSR, "build", "smoke", "--limit", "12", "--corpus", "corpus", "--out", "dataset", "--workers", "2"]
 ENV = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "OMP_NUM_THREADS": "1"}

@@ -50,13 +50,16 @@ def checked(tmp_path: Path) -> Checked:
     return run
 
 
+NOTHING = {"picture": 0, "palette": 0, "texture": 0, "contrast": 0, "cut": 100, "pace": 0, "speed": 0}
+"""Limits by which all is admitted, as if the gates were wrong."""
+
 CHANGING = np.cumsum(np.where(np.arange(230) // 12 % 2, 2.0, 8.0))
 """A camera that moves in starts: at 8 and at 2 pixels a frame, in turn."""
 
 
 @pytest.mark.parametrize("name", ["slow", "fast"])
 def test_a_speed_that_cannot_be_told_is_found(checked: Checked, name: str) -> None:
-    found = checked(sliding(CHANGING, 1), name, gates=False)["speed is seen"]
+    found = checked(sliding(CHANGING, 1), name, limits=NOTHING)["speed is seen"]
     assert found.holds is False
     assert "move the wrong way" in found.text
 
@@ -72,8 +75,14 @@ def test_a_steady_speed_holds(checked: Checked, name: str) -> None:
 @pytest.mark.parametrize("name", ["mirror", "saturation"])
 def test_spans_that_begin_at_a_cut_are_found(checked: Checked, name: str) -> None:
     scenes = [sliding(np.arange(10) * 2.0, seed) for seed in range(23)]
-    found = checked(np.concatenate(scenes), name, gates=False)["ends apart from cuts"]
+    found = checked(np.concatenate(scenes), name, limits=NOTHING)["ends apart from cuts"]
     assert found.holds is False
+
+
+def test_without_gates_there_is_no_verdict(checked: Checked) -> None:
+    found = checked(sliding(CHANGING, 1), "slow", gates=False)
+    assert found["speed is seen"].holds is None
+    assert found["ends apart from cuts"].holds is None
 
 
 def test_a_video_without_cuts_holds(checked: Checked) -> None:

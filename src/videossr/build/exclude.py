@@ -16,7 +16,7 @@ from videossr.build import table
 from videossr.sample import Reject
 from videossr.store import Place
 from videossr.video.duplicates import NEAR_SHARE, near_duplicates
-from videossr.video.fingerprint import Fingerprints, unpack
+from videossr.video.fingerprint import Fingerprints, Packed, unpack
 from videossr.video.pack import Entry
 
 VIDEOS = pa.schema(
@@ -52,6 +52,13 @@ class Exclusion:
     twin: str
 
 
+def _unpacked(dataset: Place, data: Packed) -> Fingerprints:
+    try:
+        return unpack(data)
+    except ValueError as error:
+        raise ValueError(f"{dataset}: {error}") from error
+
+
 def exclude(entries: Sequence[Entry], datasets: Iterable[Place]) -> Mapping[int, Exclusion]:
     """Indices of the entries that some dataset uses already, each with what gave it away.
 
@@ -65,7 +72,7 @@ def exclude(entries: Sequence[Entry], datasets: Iterable[Place]) -> Mapping[int,
         for row in table.read_rows(dataset / "videos.parquet", ["content", "source_id", "path", "fingerprints"]):
             contents.setdefault(row["content"], row["path"])
             paths.append(row["path"])
-            prints.append(unpack(row["fingerprints"]))
+            prints.append(_unpacked(dataset, row["fingerprints"]))
             if row["source_id"] is not None:
                 sources.setdefault(row["source_id"], row["path"])
     found: dict[int, Exclusion] = {}

@@ -49,7 +49,7 @@ class Limits:
         Field(ge=0, le=100, description="least motion of the faster part in slow or fast, median CIE76 of blocks"),
     ] = 2.0
     speed: Annotated[
-        float, Field(ge=1, le=16, description="least change of the motion in slow or fast, as a factor")
+        float, Field(ge=0, le=16, description="least change of the motion in slow or fast, as a factor")
     ] = 1.4
     ends: Annotated[
         float, Field(ge=0, le=16, description="shuffle: least step into and out of it, as a factor on the scene's own")

@@ -5,9 +5,9 @@ the next: that of a camera or a crowd, and not of one small thing. A stretch in 
 what surrounds it only where the scene's own speed is steady: the motion inside must be smaller (slow) or larger (fast)
 than before it, after it, and on both sides together, and no cut may lie in what is compared.
 
-A pack has more frames than a clip shows, so a clip may start at several of them. The stretch is drawn without a look
-at the pixels; the start is then one of those at which it can be seen. So every place and length is asked as often as
-the law says.
+A pack has more frames than a clip shows, so a clip may start at several of them. It starts at one from which *every*
+stretch that may be drawn can be told. So the stretch is drawn without a look at the pixels, and neither the frames that
+are shown nor the clip's length say anything about where it lies.
 """
 
 from __future__ import annotations
@@ -67,6 +67,20 @@ class Pace:
     usual: Doubles
     changed: Doubles
     cuts: NDArray[np.intp]
+
+    def starts(self, lengths: tuple[int, int], limits: Limits) -> Doubles:
+        """Compare all stretches that may be drawn with their surroundings, for each start of the clip.
+
+        Args:
+            lengths: slots of a stretch, least and most.
+            limits: `pace` is the least motion of the faster part.
+
+        Returns:
+            (S,), S the number of frames that a clip may start at whatever the length: the least of `factors`.
+        """
+        found = [self.factors(length, limits).min(axis=0) for length in range(lengths[0], lengths[1] + 1)]
+        fewest = min(map(len, found))
+        return np.asarray(np.min([each[:fewest] for each in found], axis=0), np.float64)
 
     def factors(self, length: int, limits: Limits) -> Doubles:
         """Compare each stretch of `length` slots with its surroundings, for each start of the clip.

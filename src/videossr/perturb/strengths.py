@@ -23,7 +23,7 @@ class Strengths:
     zoom_out: Annotated[tuple[Factor, Factor], Field(description="reduction")] = (1.2, 1.4)
     holds: Annotated[tuple[Holds, Holds], Field(description="stutter: distinct frames that a segment holds")] = (2, 5)
     shift: Annotated[int, Field(ge=0, le=32, description="shuffle: least slots that the outermost frames move")] = 3
-    slow: Annotated[float, Field(gt=0, le=0.75, description="speed of the scene, 1 is natural")] = 0.5
+    slow: Annotated[float, Field(ge=0.125, le=0.75, description="speed of the scene, 1 is natural")] = 0.5
     fast: Annotated[float, Field(ge=1.25, le=8, description="speed of the scene, 1 is natural")] = 2.0
 
     @field_validator("noise", "zoom_in", "zoom_out", "holds")

@@ -1,7 +1,7 @@
 """Temporal perturbations (paper, anomaly grounding): they choose which frame a slot shows and never alter its time.
 
-The first and the last slot of a segment always show another frame than they would without the perturbation, unless
-`Strengths.shift` is 0.
+The first and the last slot of a rearranged segment always show another frame than they would without it, unless
+`Strengths.shift` is 0. A change of speed shows in the steps out of the slots of its segment.
 """
 
 from __future__ import annotations
@@ -90,7 +90,11 @@ def strides(speed: float, density: int, slots: int, longest: int) -> list[tuple[
     found = []
     for outside in range(density, 0, -1):
         inside = outside * ratio
-        if inside.denominator == 1 and outside * (slots - longest) + inside * longest <= density * slots:
+        if (
+            inside.denominator == 1
+            and inside >= 1
+            and outside * (slots - longest) + inside * longest <= density * slots
+        ):
             found.append((outside, int(inside)))
     if not found:
         raise ValueError(f"a speed of {speed} cannot be shown from {density} frames a slot")

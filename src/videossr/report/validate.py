@@ -224,7 +224,7 @@ def _pixels(
         else:
             yield Finding("borders change", column, None, f"{text}; the recipe does not ask for any")
     for column, seen in sorted(visible.items()):
-        yield from seen.findings(column)
+        yield from seen.findings(column, asked=getattr(_knobs(dataset, column), "gates", True))
     for column, pairs in sorted(solved.items()):
         smooth, strict = (fmean(values) for values in zip(*pairs, strict=True))
         text = f"borders chained by likeness: smooth {smooth:.3f}, strict {strict:.3f}, {len(pairs)} tried"

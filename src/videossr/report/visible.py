@@ -65,8 +65,8 @@ class Seen:
                 slots[first : last + 1] = due
             self.cut.append(ends_at_cut(dataset, item, slots, first, last))
 
-    def findings(self, column: str) -> list[Finding]:
-        """Judge the column."""
+    def findings(self, column: str, *, asked: bool) -> list[Finding]:
+        """Judge the column; `asked` is whether its recipe has gates that ask for it, else there is no verdict."""
         found = []
         if self.speed:
             wrong = sum(factor < 1 for factor in self.speed)
@@ -76,11 +76,13 @@ class Seen:
                 f"{wrong} of {len(self.speed)} stretches move the wrong way (allowed {most[0]}), "
                 f"{weak} by less than {WEAK:.0%} (allowed {most[1]}); weakest factor {min(self.speed):.2f}"
             )
-            found.append(Finding("speed is seen", column, wrong <= most[0] and weak <= most[1], text))
+            found.append(
+                Finding("speed is seen", column, (wrong <= most[0] and weak <= most[1]) if asked else None, text)
+            )
         if self.cut:
             allowed = math.ceil(CUT_SHARE * len(self.cut))
             text = f"{sum(self.cut)} of {len(self.cut)} begin or end at a hard cut of the video, allowed {allowed}"
-            found.append(Finding("ends apart from cuts", column, sum(self.cut) <= allowed, text))
+            found.append(Finding("ends apart from cuts", column, sum(self.cut) <= allowed if asked else None, text))
         return found
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from videossr.clock import Clock
 from videossr.perturb import ORDERS, PIXELS, SPEEDS, Strengths
 from videossr.perturb.gates import (
     Limits,
@@ -69,9 +70,11 @@ class GroundingKnobs:
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        """The most of `length` is below `frames`; a shuffle needs least > 2 * `strengths.shift`."""
+        """The most of `length` is below `frames`, for slow and fast by 8; a shuffle needs least > 2 * `shift`."""
         shortest, longest = self.length
         problems = []
+        if self.perturbation in SPEEDS and longest > self.frames - 8:
+            problems.append(f"length {self.length}: slow and fast need most <= frames - 8, to compare it with the rest")
         if longest >= self.frames:
             problems.append(f"length {self.length}: need most < frames, which is {self.frames}")
         if self.perturbation == "shuffle" and shortest <= 2 * self.strengths.shift:
@@ -82,7 +85,7 @@ class GroundingKnobs:
 
     @property
     def proven(self) -> bool:
-        """Whether the first and the last slot of every segment change visibly."""
+        """Whether every segment can be told from what surrounds it at its first and its last slot."""
         return self.gates and (self.perturbation != "shuffle" or self.strengths.shift > 0)
 
 
@@ -121,8 +124,9 @@ class Grounding:
         """Reasons: too_brief (s), uneven_clock (ms), and with `gates` those of `videossr.perturb.gates`."""
         name = knobs.perturbation
         shown = video.thin(knobs.frames)
-        ends = [*shown.clock.times_ms, shown.clock.end_ms]
-        shortest = min(b - a for a, b in zip(ends, ends[knobs.length[0] :], strict=False)) / 1000
+        shortest = _shortest(shown.clock, knobs.length[0])
+        if name in SPEEDS and not knobs.gates:
+            shortest *= _strides(video, knobs)[0][0] / video.density(knobs.frames)
         if shortest < SHORTEST:
             return Reject("too_brief", shortest, SHORTEST)
         if name in SPEEDS and video.clock.unevenness > 1:
@@ -168,7 +172,7 @@ class Grounding:
             slots[first : last + 1] = [slots[first + offset] for offset in order]
             params["order"] = [*order]
         elif name in SPEEDS:
-            drawn = self._pace(video, knobs, first, length, rng)
+            drawn = self._pace(video, knobs, rng)
             if isinstance(drawn, Reject):
                 return drawn
             (outside, inside), start = drawn
@@ -206,18 +210,21 @@ class Grounding:
         return None
 
     def _pace(
-        self, video: Video, knobs: GroundingKnobs, first: int, length: int, rng: np.random.Generator
+        self, video: Video, knobs: GroundingKnobs, rng: np.random.Generator
     ) -> tuple[tuple[int, int], int] | Reject:
-        """Choose the strides, by the video alone, and a frame to start at from which the drawn stretch can be seen."""
+        """Choose the strides, and a frame to start at from which every stretch that may be drawn can be told.
+
+        Neither looks at the stretch that was drawn, so the frames that are shown say nothing about it.
+        """
         if not knobs.gates:
             outside, inside = _strides(video, knobs)[0]
-            spare = len(video.clock) - outside * (knobs.frames - 1 - length) - inside * length
-            return (outside, inside), int(rng.integers(spare))
+            longest = max(outside * (knobs.frames - 1 - n) + inside * n for n in knobs.length)
+            return (outside, inside), int(rng.integers(len(video.clock) - longest))
         found = _visible_pace(video, knobs)
         if isinstance(found, Reject):
             return found
-        seen = np.flatnonzero(found.factors(length, knobs.limits)[first] >= knobs.limits.speed)
-        return found.strides, int(rng.choice(seen))
+        told = np.flatnonzero(found.starts(knobs.length, knobs.limits) >= knobs.limits.speed)
+        return found.strides, int(rng.choice(told))
 
     def _donor(self, video: Video, knobs: GroundingKnobs, rng: np.random.Generator, donors: Donors) -> Video | Reject:
         """A video that stands out from this one wherever the segment may lie, so that its choice bends no law."""
@@ -323,16 +330,24 @@ def _strides(video: Video, knobs: GroundingKnobs) -> list[tuple[int, int]]:
 
 
 def _visible_pace(video: Video, knobs: GroundingKnobs) -> Pace | Reject:
-    """Find strides at which every stretch that may be drawn can be seen from some frame to start at."""
+    """Find strides at which, from some frame to start at, every stretch that may be drawn can be told."""
     best = 0.0
     for pair in _strides(video, knobs):
+        clock = video.clock.cut(0, knobs.frames * pair[0]).thin(knobs.frames)
+        if _shortest(clock, knobs.length[0]) < SHORTEST:
+            continue
         found = pace(video.frames, video.look.pictures, pair, knobs.frames, knobs.limits)
-        lengths = range(knobs.length[0], knobs.length[1] + 1)
-        weakest = min(float(found.factors(length, knobs.limits).max(axis=1).min()) for length in lengths)
+        weakest = float(found.starts(knobs.length, knobs.limits).max())
         if weakest >= knobs.limits.speed:
             return found
         best = max(best, weakest)
     return Reject("hidden_speed", best, knobs.limits.speed)
+
+
+def _shortest(clock: Clock, slots: int) -> float:
+    """Return the seconds that the shortest segment of so many slots lasts."""
+    ends = [*clock.times_ms, clock.end_ms]
+    return min(b - a for a, b in zip(ends, ends[slots:], strict=False)) / 1000
 
 
 def _interval(start: float, end: float) -> str:

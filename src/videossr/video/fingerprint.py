@@ -148,5 +148,10 @@ def _union(one: Box | None, other: Box | None) -> Box | None:
 
 
 def unpack(data: Packed) -> Fingerprints:
-    """Return the fingerprints (T, WAVES, WAVES) that are stored with a video."""
+    """Return the fingerprints (T, WAVES, WAVES) that are stored with a video.
+
+    Raises ValueError where they are of an older version.
+    """
+    if not isinstance(data, bytes):
+        raise ValueError("the fingerprints of its videos are of an older version of videossr: build it again")
     return np.frombuffer(data, np.int8).reshape(-1, WAVES, WAVES)

@@ -53,8 +53,8 @@ def checked(tmp_path: Path) -> Checked:
 NOTHING = {"picture": 0, "palette": 0, "texture": 0, "contrast": 0, "cut": 100, "pace": 0, "speed": 0}
 """Limits by which all is admitted, as if the gates were wrong."""
 
-CHANGING = np.cumsum(np.where(np.arange(230) // 12 % 2, 2.0, 8.0))
-"""A camera that moves in starts: at 8 and at 2 pixels a frame, in turn."""
+CHANGING = np.cumsum(np.where(np.arange(230) // 40 % 2, 1.0, 9.0))
+"""A camera that moves in starts: at 9 and at 1 pixels a frame, in turn."""
 
 
 @pytest.mark.parametrize("name", ["slow", "fast"])

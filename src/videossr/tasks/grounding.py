@@ -125,7 +125,7 @@ class Grounding:
         name = knobs.perturbation
         shown = video.thin(knobs.frames)
         shortest = _shortest(shown.clock, knobs.length[0])
-        if name in SPEEDS and not knobs.gates:
+        if name in SPEEDS and not knobs.gates and shortest >= SHORTEST:  # a clip shows a part of the video
             shortest *= _strides(video, knobs)[0][0] / video.density(knobs.frames)
         if shortest < SHORTEST:
             return Reject("too_brief", shortest, SHORTEST)

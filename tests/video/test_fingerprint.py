@@ -78,3 +78,8 @@ def test_text_alone_says_nothing() -> None:
 def test_flat_frames_say_nothing() -> None:
     for frame in (np.full((64, 96, 3), 90, np.uint8), np.zeros((32, 32, 3), np.uint8)):
         assert not fingerprint(np.stack([frame] * 3)).any()
+
+
+def test_fingerprints_of_an_older_version_are_refused() -> None:
+    with pytest.raises(ValueError, match="of an older version of videossr: build it again"):
+        unpack([1, 2, 3])  # type: ignore[arg-type]

@@ -203,13 +203,12 @@ def steps(look: Look, limits: Limits) -> Steps:
     if it differs from the one that is due, and if the step is as large as the scene's own are there: by the whole
     picture or by the tenth that changes most, whichever tells more.
     """
-    factors = []
+    far, factors = {}, []
     for jump in (motion_jump, picture_jump):
-        far = np.stack([jump(picture, look.pictures) for picture in look.pictures])
+        far[jump] = np.stack([jump(picture, look.pictures) for picture in look.pictures])
         own = np.concatenate([[0], jump(look.pictures[:-1], look.pictures[1:]), [0]])
-        factors.append(far / np.maximum(np.maximum(own[:-1], own[1:]), 1e-6)[:, None])
-    motions = np.stack([motion_jump(picture, look.pictures) for picture in look.pictures])
-    return Steps(np.asarray(np.maximum(*factors), np.float32), motions >= limits.motion)
+        factors.append(far[jump] / np.maximum(np.maximum(own[:-1], own[1:]), 1e-6)[:, None])
+    return Steps(np.asarray(np.maximum(*factors), np.float32), far[motion_jump] >= limits.motion)
 
 
 def no_course(pictures: Floats, step: int, limits: Limits) -> Reject | None:

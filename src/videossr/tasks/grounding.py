@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
@@ -25,7 +26,7 @@ from videossr.perturb.gates import (
     no_course,
     steps,
 )
-from videossr.perturb.pace import Pace, pace
+from videossr.perturb.pace import pace
 from videossr.perturb.temporal import least_density, outermost, shuffle, strides
 from videossr.question import Clip, Frames, Question, Truth
 from videossr.rewards import Scores, scorer
@@ -223,8 +224,8 @@ class Grounding:
         found = _visible_pace(video, knobs)
         if isinstance(found, Reject):
             return found
-        told = np.flatnonzero(found.starts(knobs.length, knobs.limits) >= knobs.limits.speed)
-        return found.strides, int(rng.choice(told))
+        pair, starts = found
+        return pair, int(rng.choice(starts))
 
     def _donor(self, video: Video, knobs: GroundingKnobs, rng: np.random.Generator, donors: Donors) -> Video | Reject:
         """A video that stands out from this one wherever the segment may lie, so that its choice bends no law."""
@@ -329,18 +330,19 @@ def _strides(video: Video, knobs: GroundingKnobs) -> list[tuple[int, int]]:
     return strides(speed, video.density(knobs.frames), knobs.frames, knobs.length[1])
 
 
-def _visible_pace(video: Video, knobs: GroundingKnobs) -> Pace | Reject:
-    """Find strides at which, from some frame to start at, every stretch that may be drawn can be told."""
+def _visible_pace(video: Video, knobs: GroundingKnobs) -> tuple[tuple[int, int], NDArray[np.intp]] | Reject:
+    """Find strides, and the frames to start at from which every stretch that may be drawn can be told."""
     best = 0.0
     for pair in _strides(video, knobs):
         clock = video.clock.cut(0, knobs.frames * pair[0]).thin(knobs.frames)
         if _shortest(clock, knobs.length[0]) < SHORTEST:
             continue
         found = pace(video.frames, video.look.pictures, pair, knobs.frames, knobs.limits)
-        weakest = float(found.starts(knobs.length, knobs.limits).max())
-        if weakest >= knobs.limits.speed:
-            return found
-        best = max(best, weakest)
+        weakest = found.starts(knobs.length, knobs.limits)
+        told = np.flatnonzero(weakest >= knobs.limits.speed)
+        if len(told):
+            return pair, told
+        best = max(best, float(weakest.max()))
     return Reject("hidden_speed", best, knobs.limits.speed)
 
 

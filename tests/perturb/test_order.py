@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise, product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,12 +50,12 @@ def closed() -> Frames:
     return np.stack([around[:, left : left + 128] for left in lefts])
 
 
-def rejected(frames: Frames, seconds: float = 24, **values: object) -> Reject | None:
+def rejected(frames: Frames, seconds: float = 24, **values: Any) -> Reject | None:
     video = Video(VideoKey("0" * 64, "1" * 64), even(len(frames), round(seconds * 1000)), frames)
     return Jigsaw().admits(video, parse(JigsawKnobs, values, "test"))
 
 
-def reason(frames: Frames, **values: object) -> str | None:
+def reason(frames: Frames, **values: Any) -> str | None:
     found = rejected(frames, **values)
     return found.reason if found else None
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
@@ -98,7 +97,7 @@ def _measured(
     between, nearest = _differences(pieces)
     lags = np.abs(np.subtract.outer(range(len(starts)), range(len(starts))))
     neighbors, apart = np.median(between[lags == 1]), np.median(between[lags >= max(2, len(starts) // 2)])
-    yield "loop", _ratio(picture_jump(pictures[0], pictures[-1]), apart), limits.loop, True
+    yield "loop", _ratio(float(picture_jump(pictures[0], pictures[-1])), apart), limits.loop, True
     yield "seen_again", float((nearest[lags > 1] <= SAME).mean()), limits.again, False
 
     if _ratio(apart, neighbors) < limits.course:
@@ -114,10 +113,11 @@ def _colors(frame: Frames) -> Floats:
     return np.asarray(counts, np.float32) / SIDE**2
 
 
-def _differences(pieces: Sequence[Floats]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _differences(pieces: Sequence[Floats]) -> tuple[Floats, Floats]:
     """Return the median and the least picture jump between the frames of every two pieces, both (n, n)."""
     shown = [piece[np.linspace(0, len(piece) - 1, min(len(piece), LOOKED)).round().astype(int)] for piece in pieces]
-    median, least = np.zeros((2, len(pieces), len(pieces)))
+    median = np.zeros((len(pieces), len(pieces)), np.float32)
+    least = median.copy()
     for first, piece in enumerate(shown):
         for second in range(first):
             jumps = picture_jump(piece[:, None], shown[second][None])
@@ -126,7 +126,7 @@ def _differences(pieces: Sequence[Floats]) -> tuple[NDArray[np.float64], NDArray
     return median, least
 
 
-def _ratio(value: float, to: float) -> float:
+def _ratio(value: float | np.floating[Any], to: float | np.floating[Any]) -> float:
     """Divide; what is nothing to begin with is exceeded by anything that is more."""
     return float(value / to) if to > 0 else (float("inf") if value > 0 else 1.0)
 

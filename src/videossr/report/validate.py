@@ -16,7 +16,7 @@ from videossr.config import parse
 from videossr.dataset import Item, VideoSSRDataset
 from videossr.prompt.qwen3_vl import MERGE, markers
 from videossr.render import pictures, pixel_hash
-from videossr.report import laws, orders, shortcuts
+from videossr.report import laws, native, orders, shortcuts
 from videossr.report.finding import Finding
 from videossr.rewards import Scores, parse_interval, scorer
 from videossr.sample import Sample, VideoKey
@@ -210,6 +210,7 @@ def _pixels(
     least: dict[str, float] = {}
     solved: dict[str, list[Scores]] = defaultdict(list)
     hidden: dict[str, list[list[str]]] = defaultdict(list)
+    shapes: dict[str, list[bool]] = defaultdict(list)
     for done, index in enumerate(np.linspace(0, len(dataset) - 1, count).round().astype(int), start=1):
         item = dataset[index]
         if pixel_hash(item.clips) != dataset.row(index)["pixels"]:
@@ -222,6 +223,9 @@ def _pixels(
             solved[item.sample.column].append(scores)
             pieces = [item.clips[int(position) - 1].frames for position in item.sample.answer]
             hidden[item.sample.column].append(orders.faults(pieces))
+        if item.sample.task == "counting" and item.sample.column in scorable:
+            drawn = [outline.slot for outline in item.truth.outlines]
+            shapes[item.sample.column].append(native.shows_shapes(np.delete(item.clips[0].frames, drawn, axis=0)))
         progress(done, count)
     text = f"other pixels now: {changed[:3]}" if changed else f"{count} of {len(dataset)} rendered"
     yield Finding("renders repeat", "", not changed if count else None, text)
@@ -231,6 +235,8 @@ def _pixels(
             yield Finding("borders change", column, value >= VISIBLE, f"{text}, needed {VISIBLE}")
         else:
             yield Finding("borders change", column, None, f"{text}; the recipe does not ask for any")
+    for column, clips in sorted(shapes.items()):
+        yield native.finding(column, clips, gated=_knobs(dataset, column).gates)
     for column, results in sorted(solved.items()):
         knobs = _knobs(dataset, column)
         yield orders.finding(column, hidden[column], gated=knobs.gates)

@@ -110,7 +110,7 @@ def _colors(frame: Frames) -> Floats:
     small = cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     ranges = (0, 100.01, -64, 64, -64, 64)
     counts = cv2.calcHist([cv2.cvtColor(small, cv2.COLOR_RGB2LAB)], [0, 1, 2], None, [BINS] * 3, ranges)
-    return np.asarray(counts, np.float32) / SIDE**2
+    return np.asarray(counts / SIDE**2, np.float32)
 
 
 def _differences(pieces: Sequence[Floats]) -> tuple[Floats, Floats]:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from tests.helpers.clips import pan
 from videossr.clock import Clock, even
 from videossr.config import parse
 from videossr.question import VIDEO
@@ -80,6 +81,20 @@ def test_all_orders_but_the_true_one_are_equally_likely() -> None:
     assert stats.chisquare([seen[order] for order in allowed]).pvalue > 1e-4
 
 
+def test_trims_follow_from_the_video_and_not_from_the_order() -> None:
+    frames = np.stack([*pan(1, 48, 64, 64, step=0.4)])
+    video, trimmed = (
+        Video(VideoKey("0" * 64, "1" * 64), even(48, 20_000), frames),
+        knobs(pieces=4, gap=4, trim="unlike"),
+    )
+    samples = [draw(video, trimmed, seed) for seed in range(1150)]
+    shown = {tuple(sorted(frame for _, frame in sample.slots)) for sample in samples}
+    assert len(shown) == 1
+    assert sorted(shown.pop()) != sorted(frame for _, frame in draw(video, knobs(pieces=4, gap=4)).slots)
+    seen = Counter(tuple(TASK.truth(sample).order) for sample in samples)
+    assert stats.chisquare([seen[order] for order in set(permutations(range(4))) - {(0, 1, 2, 3)}]).pvalue > 1e-4
+
+
 def test_the_released_law_has_all_orders_and_no_gate() -> None:
     video, free = numbered(even(48, 20_000)), knobs(pieces=4, gates=False, identity=True)
     seen = Counter(tuple(TASK.truth(draw(video, free, seed)).order) for seed in range(4800))
@@ -107,15 +122,15 @@ def test_pieces_that_look_alike_reject_the_video(clip: Callable[..., Video]) -> 
 @pytest.mark.parametrize("piece", [0, 2, 5])
 def test_a_piece_that_stands_still_rejects_the_video(piece: int) -> None:
     """A picture held for a whole piece differs from all other pieces, and yet nothing says where it belongs."""
-    rng = np.random.default_rng(0)
-    marks = rng.integers(0, 256, (48, 8, 8, 3), np.uint8).repeat(8, 1).repeat(8, 2)
+    marks = np.stack([*pan(0, 48, 64, 64)])
     video = Video(VideoKey("0" * 64, "1" * 64), even(48, 20_000), marks)
     assert TASK.admits(video, knobs()) is None
     held = marks.copy()
     held[8 * piece : 8 * piece + 8] = marks[8 * piece]
     still = Video(video.key, video.clock, held)
     assert TASK.admits(still, knobs()) == Reject("still_piece", 0, 2)
-    assert TASK.admits(still, knobs(motion=0)) is None
+    assert TASK.admits(still, knobs(motion=0)) == Reject("still_picture", 0, 0.1)
+    assert TASK.admits(still, knobs(motion=0, limits={"area": 0, "cut": 1})) is None
     assert TASK.admits(still, knobs(gates=False)) is None
     part = marks.copy()
     part[8 * piece : 8 * piece + 5] = marks[8 * piece]

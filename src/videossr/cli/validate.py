@@ -31,6 +31,7 @@ def command(
     model_type: Literal["qwen3_vl"] | None = None,
     show: Annotated[int, Parameter(validator=Number(gte=0))] = 2,
     renders: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
+    solver: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1))] = None,
 ) -> None:
     """Check a dataset: gold answers, pixels, clock, laws, chance, shortcuts. Exit status 0 if everything holds, else 1.
 
@@ -40,6 +41,8 @@ def command(
         model_type: Also show what this kind of model reads as time, for some samples.
         show: Samples of each task shown so.
         renders: Samples rendered; all by default.
+        solver: Share of jigsaws, beyond chance, that a solver may have right which only matches borders; by default
+            what the recipe says. 1 sets no bound.
     """
     opened = VideoSSRDataset(dataset, corpus=corpus)
     found = Table("", "check", "column", "measured", box=None)
@@ -48,6 +51,7 @@ def command(
         for finding in validate(
             opened,
             renders=renders,
+            solver=solver,
             progress=lambda done, total: bar.show("renders", done, total),
         ):
             found.add_row(VERDICTS[finding.holds], finding.check, finding.column, finding.text)

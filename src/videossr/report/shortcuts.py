@@ -1,13 +1,14 @@
 """What could be scored without looking, or by a look at the wrong thing.
 
-Chance and the best constant are reported; so is a solver that chains a jigsaw's pieces by how their borders match.
-What must not exist at all, an answer that depends on the length of the clip or a count that shows in size or color, is
-tested.
+Chance and the best constant are reported. A solver that chains a jigsaw's pieces by how their borders match may not be
+right much more often than chance. What must not exist at all, an answer that depends on the length of the clip or a
+count that shows in size or color, is tested.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import factorial
 from statistics import fmean
 
 import numpy as np
@@ -108,6 +109,29 @@ def chain(clips: Sequence[Clip]) -> str:
         best = longer
     _, path = min(best.values())
     return "".join(str(position + 1) for position in path)
+
+
+def solver(column: str, results: Sequence[Scores], pieces: int, bound: float) -> Finding:
+    """Judge what `chain` scored on the puzzles of a column.
+
+    Args:
+        column: its name.
+        results: one for each puzzle.
+        pieces: how many a puzzle has.
+        bound: share of puzzles beyond chance that may be right; with 1 the figures are only reported.
+
+    Returns:
+        A finding that fails when so many are right that the bound is broken beyond doubt.
+    """
+    right, chance = sum(scores.strict for scores in results), 1 / factorial(pieces)
+    text = (
+        f"borders chained by likeness: smooth {fmean(scores.smooth for scores in results):.3f}, "
+        f"strict {right / len(results):.3f}, {len(results)} tried; chance {chance:.3f}"
+    )
+    if bound >= 1:
+        return Finding("jigsaw solver", column, None, f"{text}; the recipe sets no bound")
+    likely = stats.binom.sf(right - 1, len(results), min(1.0, chance + bound))
+    return Finding("jigsaw solver", column, bool(likely >= ALPHA), f"{text}, allowed {bound:g} more")
 
 
 def _independent(check: str, column: str, causes: Sequence[float], effects: Sequence[float]) -> Finding:

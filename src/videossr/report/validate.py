@@ -16,10 +16,10 @@ from videossr.config import parse
 from videossr.dataset import Item, VideoSSRDataset
 from videossr.prompt.qwen3_vl import MERGE, markers
 from videossr.render import pictures, pixel_hash
-from videossr.report import laws, shortcuts
+from videossr.report import laws, native, orders, shortcuts
 from videossr.report.finding import Finding
 from videossr.report.visible import Seen
-from videossr.rewards import parse_interval, scorer
+from videossr.rewards import Scores, parse_interval, scorer
 from videossr.sample import Sample, VideoKey
 from videossr.tasks.base import TASKS, open_task
 from videossr.video.pack import CorpusError
@@ -35,11 +35,16 @@ FEW = 20
 
 
 def validate(
-    dataset: VideoSSRDataset, *, renders: int | None = None, progress: Callable[[int, int], None] = lambda *_: None
+    dataset: VideoSSRDataset,
+    *,
+    renders: int | None = None,
+    solver: float | None = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Iterator[Finding]:
     """Yield one finding a check. `renders` limits how many samples are rendered, spread evenly; None renders all.
 
-    `progress` is told (rendered, to render).
+    `solver` is the share of jigsaws, beyond chance, that a solver which only matches borders may have right; None takes
+    it from the recipe. `progress` is told (rendered, to render).
     """
     yield _files(dataset)
     if manifests.is_benchmark(dataset.manifest):
@@ -82,7 +87,7 @@ def validate(
             yield from shortcuts.duration(column, members)
         if members[0].task == "counting":
             yield from shortcuts.drawn_shapes(column, members)
-    yield from _pixels(dataset, scorable, renders, progress)
+    yield from _pixels(dataset, scorable, renders, solver, progress)
 
 
 def _files(dataset: VideoSSRDataset) -> Finding:
@@ -194,13 +199,19 @@ def label_error(sample: Sample) -> float:
 
 
 def _pixels(
-    dataset: VideoSSRDataset, scorable: Set[str], renders: int | None, progress: Callable[[int, int], None]
+    dataset: VideoSSRDataset,
+    scorable: Set[str],
+    renders: int | None,
+    solver: float | None,
+    progress: Callable[[int, int], None],
 ) -> Iterator[Finding]:
-    """What only rendering shows: the stored hashes, changes at the borders, and the solver of jigsaws."""
+    """What only rendering shows: the stored hashes, changes at the borders, the order and the solver of jigsaws."""
     count = len(dataset) if renders is None else min(renders, len(dataset))
     changed: list[str] = []
     least: dict[str, float] = {}
-    solved: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    solved: dict[str, list[Scores]] = defaultdict(list)
+    hidden: dict[str, list[list[str]]] = defaultdict(list)
+    shapes: dict[str, list[bool]] = defaultdict(list)
     visible: dict[str, Seen] = defaultdict(Seen)
     for done, index in enumerate(np.linspace(0, len(dataset) - 1, count).round().astype(int), start=1):
         item = dataset[index]
@@ -213,7 +224,13 @@ def _pixels(
                 least[item.sample.column] = min(change, least.get(item.sample.column, change))
         if item.sample.task == "jigsaw" and item.sample.column in scorable:
             scores = open_task("jigsaw").score(shortcuts.chain(item.clips), item.sample)
-            solved[item.sample.column].append((scores.smooth, scores.strict))
+            solved[item.sample.column].append(scores)
+            pieces = [item.clips[int(position) - 1].frames for position in item.sample.answer]
+            hidden[item.sample.column].append(orders.faults(pieces))
+        if item.sample.task == "counting" and item.sample.column in scorable:
+            bare = np.delete(item.clips[0].frames, [outline.slot for outline in item.truth.outlines], axis=0)
+            if len(bare):
+                shapes[item.sample.column].append(native.shows_shapes(bare))
         progress(done, count)
     text = f"other pixels now: {changed[:3]}" if changed else f"{count} of {len(dataset)} rendered"
     yield Finding("renders repeat", "", not changed if count else None, text)
@@ -225,10 +242,12 @@ def _pixels(
             yield Finding("borders change", column, None, f"{text}; the recipe does not ask for any")
     for column, seen in sorted(visible.items()):
         yield from seen.findings(column, asked=getattr(_knobs(dataset, column), "gates", True))
-    for column, pairs in sorted(solved.items()):
-        smooth, strict = (fmean(values) for values in zip(*pairs, strict=True))
-        text = f"borders chained by likeness: smooth {smooth:.3f}, strict {strict:.3f}, {len(pairs)} tried"
-        yield Finding("jigsaw solver", column, None, text)
+    for column, clips in sorted(shapes.items()):
+        yield native.finding(column, clips, gated=_knobs(dataset, column).gates)
+    for column, results in sorted(solved.items()):
+        knobs = _knobs(dataset, column)
+        yield orders.finding(column, hidden[column], gated=knobs.gates)
+        yield shortcuts.solver(column, results, knobs.pieces, knobs.solver if solver is None else solver)
 
 
 def border_change(dataset: VideoSSRDataset, item: Item, due: Sequence[tuple[int, int]]) -> float:

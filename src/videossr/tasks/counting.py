@@ -22,6 +22,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from videossr.perturb.contrast import Lab, disk, near, to_lab
+from videossr.perturb.native import native_share
 from videossr.perturb.shapes import SHAPES, Points, outline, paint
 from videossr.question import Clip, Frames, Outline, Question, Truth
 from videossr.registry import suggest
@@ -87,6 +88,9 @@ class CountingKnobs:
     margin: Annotated[
         float, Field(ge=0, le=0.3, description="share of each side, at both its ends, that no shape reaches into")
     ] = 0.0
+    native: Annotated[
+        float, Field(ge=0, le=1, description="largest share of twelve frames that may show filled shapes of their own")
+    ] = 0.2
     gates: Annotated[bool, Field(description="whether every shape must stand out from what lies behind it")] = True
     overlap: Annotated[bool, Field(description="whether shapes may lie on each other")] = False
     tries: Annotated[
@@ -284,14 +288,18 @@ class Counting:
         return knobs.frames, 1
 
     def admits(self, video: Video, knobs: CountingKnobs) -> Reject | None:
-        """Reasons: too_small (pixels), no_contrast (share of tries); none without `gates`."""
+        """Reasons: too_small (pixels), no_contrast (share of tries), native_shapes (share); none without `gates`."""
         if not knobs.gates:
             return None
         smallest = knobs.size_min * min(video.size)
         if smallest < knobs.min_pixels:
             return Reject("too_small", smallest, knobs.min_pixels)
-        share = min(_open_share(frame, knobs) for frame in video.thin(knobs.frames).frames)
-        return Reject("no_contrast", share, knobs.open_share) if share < knobs.open_share else None
+        frames = video.thin(knobs.frames).frames
+        share = min(_open_share(frame, knobs) for frame in frames)
+        if share < knobs.open_share:
+            return Reject("no_contrast", share, knobs.open_share)
+        share = native_share(frames, knobs.shapes) if knobs.native < 1 else 0.0
+        return Reject("native_shapes", share, knobs.native) if share > knobs.native else None
 
     def draw(
         self, video: Video, column: str, knobs: CountingKnobs, rng: np.random.Generator, donors: Donors

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from videossr.perturb.gates import motion_jump
+from videossr.perturb.order import OrderLimits, unlike_starts, unseen_order
 from videossr.question import Clip, Frames, Question, Truth
 from videossr.rewards import Scores, scorer
 from videossr.sample import JSON, Reject, Sample
@@ -28,6 +29,23 @@ class JigsawKnobs:
     pieces: Annotated[int, Field(ge=3, le=9, description="pieces of equal length; two would have a single answer")] = 6
     frames: Annotated[int, Field(ge=4, le=4096, description="slots that are cut into pieces")] = 48
     gap: Annotated[int, Field(ge=0, le=64, description="slots left out at each border between pieces")] = 0
+    gap_seconds: Annotated[float, Field(ge=0, le=600, description="least seconds that the `gap` slots last")] = 0.0
+    trim: Annotated[
+        Literal["even", "unlike"],
+        Field(
+            description="which slots of a piece `gap` leaves out: as many at both ends, or, in the mean as many, those "
+            "that make the ends of neighbors as unlike as they can be"
+        ),
+    ] = "even"
+    solver: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="share of puzzles, beyond chance, that `videossr validate` lets a solver have right that only "
+            "matches borders",
+        ),
+    ] = 0.1
     difference: Annotated[
         float,
         Field(ge=0, le=100, description="least difference of two pieces' mean pictures, CIE76 of the busiest tenth"),
@@ -35,16 +53,21 @@ class JigsawKnobs:
     motion: Annotated[
         float, Field(ge=0, le=100, description="least motion within a piece, CIE76 of the busiest tenth")
     ] = 2.0
-    gates: Annotated[bool, Field(description="whether pieces must differ and move in a video that is used")] = True
+    gates: Annotated[
+        bool, Field(description="whether pieces must differ and move, and their order be seen, in a video that is used")
+    ] = True
+    limits: OrderLimits = OrderLimits()
     identity: Annotated[bool, Field(description="whether the true order may be shown too")] = False
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        """A piece keeps two frames at least: `frames` // `pieces` - `gap` >= 2."""
+        """A piece keeps two frames at least: `frames` // `pieces` - `gap` >= 2. `unlike` and `gap_seconds` need it."""
         if self.piece_frames < 2:
             raise ValueError(
                 f"{self.frames} frames in {self.pieces} pieces with a gap of {self.gap} leave no frame pair"
             )
+        if not self.gap and (self.trim == "unlike" or self.gap_seconds):
+            raise ValueError("trim = 'unlike' and gap_seconds choose what a gap leaves out: set gap to 1 or more")
         return self
 
     @property
@@ -64,7 +87,7 @@ class Jigsaw:
         return knobs.frames, 1
 
     def admits(self, video: Video, knobs: JigsawKnobs) -> Reject | None:
-        """Reasons: uneven_clock (ms), with `gates` pieces_alike and still_piece (CIE76).
+        """Reasons: uneven_clock (ms), brief_gap (s); with `gates` pieces_alike, still_piece (CIE76), `unseen_order`'s.
 
         A piece that stands still throughout has neither a direction nor ends that would fit those of its neighbors.
         """
@@ -72,15 +95,20 @@ class Jigsaw:
         uneven = shown.clock.cut(0, knobs.frames - 1).unevenness  # without the last slot, which no step follows
         if uneven > 1:  # all pieces carry one clock, which must be true of each
             return Reject("uneven_clock", uneven, 1)
+        seconds = knobs.gap * shown.clock.end_ms / knobs.frames / 1000
+        if seconds < knobs.gap_seconds:
+            return Reject("brief_gap", seconds, knobs.gap_seconds)
         if not knobs.gates:
             return None
-        pictures = shown.look.pictures
-        pieces = [pictures[start : start + knobs.piece_frames] for start in _starts(knobs)]
+        pictures, starts = shown.look.pictures, _starts(shown, knobs)
+        pieces = [pictures[start : start + knobs.piece_frames] for start in starts]
         value = min(float(motion_jump(a, b)) for a, b in combinations([piece.mean(axis=0) for piece in pieces], 2))
         if value < knobs.difference:
             return Reject("pieces_alike", value, knobs.difference)
         value = min(float(motion_jump(piece[:1], piece[1:]).max()) for piece in pieces)
-        return Reject("still_piece", value, knobs.motion) if value < knobs.motion else None
+        if value < knobs.motion:
+            return Reject("still_piece", value, knobs.motion)
+        return unseen_order(shown.frames, pictures, starts, knobs.piece_frames, knobs.limits)
 
     def draw(
         self, video: Video, column: str, knobs: JigsawKnobs, rng: np.random.Generator, donors: Donors
@@ -89,7 +117,7 @@ class Jigsaw:
         while order == sorted(order) and not knobs.identity:
             order = [int(piece) for piece in rng.permutation(knobs.pieces)]
         density = video.density(knobs.frames)
-        starts = _starts(knobs)
+        starts = _starts(video.thin(knobs.frames), knobs)
         slots = [
             (0, slot * density) for piece in order for slot in range(starts[piece], starts[piece] + knobs.piece_frames)
         ]
@@ -143,7 +171,9 @@ class Jigsaw:
         }
 
 
-def _starts(knobs: JigsawKnobs) -> list[int]:
-    """First slot of each piece; what the gap and evenness leave out is split between the two sides of a piece."""
+def _starts(shown: Video, knobs: JigsawKnobs) -> list[int]:
+    """Find the first slot of each piece in `shown`, the video at the slots of the column."""
+    if knobs.trim == "unlike":
+        return unlike_starts(shown.look.pictures, knobs.pieces, knobs.piece_frames)
     whole = knobs.frames // knobs.pieces
     return [piece * whole + (whole - knobs.piece_frames) // 2 for piece in range(knobs.pieces)]

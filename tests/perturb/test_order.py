@@ -1,0 +1,122 @@
+"""Videos whose pieces have no order that can be seen are held back; which trims are chosen."""
+
+from __future__ import annotations
+
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.helpers.clips import pan
+from videossr.clock import even
+from videossr.config import parse
+from videossr.perturb.gates import look, picture_jump
+from videossr.perturb.order import unlike_starts
+from videossr.question import Frames
+from videossr.sample import Reject, VideoKey
+from videossr.tasks.base import Video
+from videossr.tasks.jigsaw import Jigsaw, JigsawKnobs
+
+SLOTS = 48
+GATES = "still_picture", "cut_border", "loop", "seen_again", "unseen_order"
+
+
+def shot(seed: int, frames: int, step: float = 0.08) -> Frames:
+    """Pan over patches of color at `step` patches a frame."""
+    return np.stack([*pan(seed, frames, 96, 128, patches=6, step=step)])
+
+
+def montage(*lengths: int) -> Frames:
+    """Cut shots of these lengths together, each of another place."""
+    return np.concatenate([shot(10 + seed, length) for seed, length in enumerate(lengths)])
+
+
+def captions(picture: Frames, every: int) -> Frames:
+    """Hold one picture, below which a bar of another size and color appears every so many slots."""
+    held = np.repeat(picture[None], SLOTS, axis=0)
+    rng = np.random.default_rng(0)
+    for start in range(0, SLOTS, every):
+        width = int(rng.integers(20, 100))
+        held[start : start + every, 84:90, 10 : 10 + width] = rng.integers(0, 256, 3, np.uint8)
+    return held
+
+
+def closed() -> Frames:
+    """Pan around a place, back to where it began."""
+    wide = np.concatenate([shot(3, 1, 0)[0]] + [shot(3 + k, 1, 0)[0] for k in range(1, 4)], axis=1)
+    around = np.concatenate([wide, wide], axis=1)
+    lefts = (np.arange(SLOTS) * wide.shape[1] / (SLOTS - 1)).astype(int)
+    return np.stack([around[:, left : left + 128] for left in lefts])
+
+
+def rejected(frames: Frames, seconds: float = 24, **values: Any) -> Reject | None:
+    video = Video(VideoKey("0" * 64, "1" * 64), even(len(frames), round(seconds * 1000)), frames)
+    return Jigsaw().admits(video, parse(JigsawKnobs, values, "test"))
+
+
+def reason(frames: Frames, **values: Any) -> str | None:
+    found = rejected(frames, **values)
+    return found.reason if found else None
+
+
+def test_a_scene_that_moves_on_is_admitted() -> None:
+    assert rejected(shot(0, SLOTS)) is None
+    assert rejected(shot(0, SLOTS), pieces=8) is None
+
+
+def test_cuts_hide_the_order_at_borders_only() -> None:
+    assert reason(montage(16, 16, 16)) == "cut_border"
+    assert reason(montage(8, 40)) == "cut_border"
+    assert rejected(montage(14, 22, 12)) is None  # each cut lies within a piece, which shows both of its sides
+    assert reason(montage(14, 22, 12), gap=6) == "cut_border"  # within a gap nothing shows it
+    assert rejected(montage(16, 16, 16), limits={"cut": 1}) is None
+
+
+def test_one_picture_with_captions_is_no_video() -> None:
+    assert reason(captions(shot(0, 1)[0], 3), difference=1) == "still_picture"
+    assert rejected(captions(shot(0, 1)[0], 3), difference=1, limits={"area": 0.03, "again": 1, "course": 0}) is None
+
+
+def test_an_end_that_runs_into_the_beginning_is_a_loop() -> None:
+    assert reason(closed()) == "loop"
+    assert rejected(closed()[: SLOTS * 3 // 4].repeat(4, axis=0)[::3][:SLOTS], limits={"cut": 1}) is None
+
+
+def test_what_was_seen_before_could_be_anywhere() -> None:
+    once = shot(5, 13)
+    again = np.concatenate([once, once[::-1], once, once[::-1]])[:SLOTS]
+    assert reason(again, difference=0, limits={"loop": 0}) == "seen_again"
+
+
+def test_pictures_without_a_link_or_a_course_have_no_order() -> None:
+    mixed = shot(0, SLOTS, step=0.4)[np.random.default_rng(1).permutation(SLOTS)]
+    assert reason(mixed, limits={"cut": 1, "loop": 0}) == "unseen_order"
+
+
+def test_a_short_gap_is_refused_where_the_recipe_asks_for_seconds() -> None:
+    assert rejected(shot(0, SLOTS), seconds=12, gap=4, gap_seconds=1.5) == Reject("brief_gap", 1.0, 1.5)
+    assert rejected(shot(0, SLOTS), seconds=18, gap=4, gap_seconds=1.5) is None
+
+
+@pytest.mark.parametrize("values", [{"trim": "unlike"}, {"gap_seconds": 1}])
+def test_what_chooses_a_gap_needs_one(values: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="set gap to 1 or more"):
+        parse(JigsawKnobs, values, "test")
+
+
+def test_gates_off_admits_all() -> None:
+    for frames in (montage(8, 40), closed(), captions(shot(0, 1)[0], 3)):
+        assert rejected(frames, gates=False) is None
+
+
+def test_the_trims_are_the_worst_for_borders() -> None:
+    pictures = look(shot(7, 20, step=0.6)).pictures
+    pieces, length, whole = 4, 2, 5
+    found = unlike_starts(pictures, pieces, length)
+
+    def total(starts: list[int]) -> float:
+        return sum(float(picture_jump(pictures[a + length - 1], pictures[b])) for a, b in pairwise(starts))
+
+    everywhere = ([k * whole + o for k, o in enumerate(at)] for at in product(range(whole - length + 1), repeat=pieces))
+    assert total(found) == pytest.approx(max(total(starts) for starts in everywhere))

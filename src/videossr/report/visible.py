@@ -36,7 +36,7 @@ UNLIKE = 0.35
 ABOVE = 2.5
 """Times as unlike as the pairs of frames before and after that the frames on both sides of a cut are."""
 
-FAINT, FAINT_SHARE = 0.8, 0.05
+FAINT, FAINT_SHARE = 0.9, 0.02
 """Factor on the scene's own steps that both ends of a rearranged span need, and the part that may lack it."""
 
 WITHOUT_CUTS = frozenset({"mirror", "zoom_in", "saturation", "swap", "slow", "fast"})

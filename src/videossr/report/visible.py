@@ -37,7 +37,7 @@ ABOVE = 2.5
 """Times as unlike as the pairs of frames before and after that the frames on both sides of a cut are."""
 
 FAINT, FAINT_SHARE = 0.9, 0.02
-"""Factor on the scene's own steps that both ends of a rearranged span need, and the part that may lack it."""
+"""Factor on the scene's own steps that both ends of a shuffled span need, and the part that may lack it."""
 
 WITHOUT_CUTS = frozenset({"mirror", "zoom_in", "saturation", "swap", "slow", "fast"})
 """Perturbations that begin and end unseen where the scene is cut."""
@@ -49,7 +49,7 @@ class Seen:
 
     Attributes:
         speed: factors of the motion inside to that around; of slow motion their inverse, so that above 1 is right.
-        ends: of a shuffle or stutter, the least factor of the step at an end of the span to the scene's own steps.
+        ends: of a shuffle, the least factor of the step at an end of the span to the scene's own steps.
         cut: whether an end of the span lies at a hard cut of the video.
     """
 
@@ -64,7 +64,7 @@ class Seen:
         if name in ("slow", "fast"):
             factor = motion_factor(item.clips[0].frames, first, last)
             self.speed.append(1 / max(factor, 1e-6) if name == "slow" else factor)
-        if name in ("shuffle", "stutter"):
+        if name == "shuffle":
             original = pictures(dataset.corpus, item.sample, [due[0], due[-1]])
             self.ends.append(end_factor(item.clips[0].frames, original, first, last))
         if name in WITHOUT_CUTS:

@@ -56,8 +56,9 @@ PLUGIN = """
             fail("needs")
             return 16, 1
 
-        def admits(self, video, knobs):
-            return fail("admits")
+        def gates(self, video, knobs):
+            fail("gates")
+            return ()
 
         def draw(self, video, column, knobs, rng, donors):
             fail("draw")
@@ -129,7 +130,7 @@ def mixture(count: int = 2) -> Mixture:
     ("method", "about"),
     [
         ("needs", ""),
-        ("admits", r", video \w{12}"),
+        ("gates", r", video \w{12}"),
         ("draw", r", video \w{12} \(column odd\)"),
         ("render", r", sample \w{20} \(column odd\)"),
         ("question", r", sample \w{20} with this wording \(column odd\)"),

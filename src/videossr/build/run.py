@@ -30,7 +30,8 @@ from videossr.build.manifest import (
 )
 from videossr.build.recipe import Mixture
 from videossr.build.select import Selection
-from videossr.build.write import remove_dataset, write_dataset, write_rejected
+from videossr.build.write import remove_dataset, write_dataset, write_verdicts
+from videossr.measure import rejected
 from videossr.sample import Reject
 from videossr.store import Place, leave_workshop, workshop
 from videossr.video.corpus import MANIFEST, Corpus, pack_file
@@ -72,7 +73,8 @@ def build(
     """Make the dataset `out` and return its manifest. One that is there already, made alike and whole, is left alone.
 
     A build that was stopped, killed or failed halfway goes on where it was, as long as it is called with the same
-    arguments; `workers` and `ray` may differ. What was rejected is in `rejected.parquet`, also when the build fails.
+    arguments; `workers` and `ray` may differ. What was rejected is in `rejected.parquet`, and what the gates
+    measured of all videos is in `gates.parquet`, also when the build fails.
 
     With `rebuild`, a dataset in `out` that was made otherwise or is damaged is replaced, and so is an unfinished build.
     The old dataset stays whole until all samples of the new one are drawn.
@@ -130,7 +132,7 @@ def build(
                 _fill(runner, ledger, drafter, admitted, refusals, progress)
         except (ValueError, WorkerError) as error:
             if old is None:
-                write_rejected(out, corpus, refusals())
+                write_verdicts(out, corpus, refusals(), ledger)
             if isinstance(error, UnmetError):
                 ledger.discard()
                 raise UnmetError(f"{error}{_ways_out(mixture, corpus, excluded, usable)}") from error
@@ -231,7 +233,7 @@ def _gate(
         if isinstance(gates, Died):
             raise _died(drafter, video, "its gates were")
         ledger.add_gates(video, gates)
-        note(video, gates)
+        note(video, {column: rejected(measures) for column, measures in gates.items()})
         done += 1
         progress(Progress("gates", done, len(usable), ledger.rejects))
     if empty := [column for column, fit in admitted.items() if 1 not in fit]:

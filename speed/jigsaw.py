@@ -56,7 +56,7 @@ def main(folder: Path) -> None:
     print("| pieces | gap | trim | also | clips admitted | solver | solver, all clips |\n" + "|---" * 7 + "|")
     for setting in SETTINGS:
         knobs = parse(JigsawKnobs, setting, "setting")
-        reasons = [rejected.reason if (rejected := rejected(Jigsaw().gates(video, knobs))) else "" for video in videos]
+        reasons = [reject.reason if (reject := rejected(Jigsaw().gates(video, knobs))) else "" for video in videos]
         right = [solved(video, knobs) for video in videos]
         served = [each for each, reason in zip(right, reasons, strict=True) if not reason]
         more = ", ".join(f"{name} {value}" for name, value in setting.items() if name in ("gap_seconds", "limits"))

@@ -63,31 +63,33 @@ class Measure:
         return good / bad if bad > 0 else math.inf
 
 
-def _conditions(measures: Iterable[Measure]) -> Iterator[Iterator[tuple[str, list[Measure]]]]:
-    """Group measures: all conditions must be met, each by one of its gates."""
-    for _, members in groupby(measures, key=lambda measure: measure.either or measure.gate):
-        yield ((gate, list(own)) for gate, own in groupby(members, key=lambda measure: measure.gate))
-
-
 def rejected(measures: Iterable[Measure]) -> Reject | None:
     """Return None when a video with these measures is admitted, else its first failure.
 
-    Nothing after the first failure is asked for. Where one of several gates would have been enough, the failure is the
-    one that comes nearest to passing.
+    Nothing after it is asked for. Where one of several gates would have been enough, the failure is the one that comes
+    nearest to passing.
     """
-    for condition in _conditions(measures):
-        weakest = []
-        for _, own in condition:
-            failed = [measure for measure in own if not measure.passed]
-            if not failed:
-                break
-            weakest.append(min(failed, key=lambda measure: measure.margin))
+    failed = next((measure for measure in _deciding(measures) if not measure.passed), None)
+    return Reject(failed.gate, failed.value, failed.threshold) if failed else None
+
+
+def weakest(measures: Iterable[Measure]) -> Measure | None:
+    """Return the measure by which an admitted video came nearest to being rejected; None where nothing was asked."""
+    return min(_deciding(measures), key=_order, default=None)
+
+
+def _deciding(measures: Iterable[Measure]) -> Iterator[Measure]:
+    """Yield measures; of several gates of which one is enough, only the weakest measure of the best one."""
+    for either, members in groupby(measures, key=lambda measure: measure.either):
+        if either:
+            gates = groupby(members, key=lambda measure: measure.gate)
+            yield max((min(own, key=_order) for _, own in gates), key=_order)
         else:
-            nearest = max(weakest, key=lambda measure: measure.margin)
-            return Reject(nearest.gate, nearest.value, nearest.threshold)
-        for _ in condition:  # what is left of it, before the next one is asked for
-            pass
-    return None
+            yield from members
+
+
+def _order(measure: Measure) -> tuple[bool, float]:
+    return measure.passed, measure.margin
 
 
 def measured(measures: Iterable[Measure]) -> list[Measure]:
@@ -98,12 +100,3 @@ def measured(measures: Iterable[Measure]) -> list[Measure]:
         if not (measure.passed or measure.knob or measure.either):
             break
     return found
-
-
-def weakest(measures: Iterable[Measure]) -> Measure | None:
-    """Return the measure by which an admitted video came nearest to being rejected; None where nothing was asked."""
-    deciding = []
-    for condition in _conditions(measures):
-        ways = [min(own, key=lambda measure: measure.margin) for _, own in condition]
-        deciding.append(max(ways, key=lambda measure: measure.margin))
-    return min(deciding, key=lambda measure: measure.margin, default=None)

@@ -205,6 +205,21 @@ def test_code_that_cannot_be_loaded_is_named(fault: Path) -> None:
         open_task("brittle")
 
 
+def test_a_task_without_gates_is_told_what_to_write(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
+    code = next(fault.parent.glob("brittle_*.py"))
+    code.write_text(code.read_text("utf-8").replace("def gates(", "def admits("))
+    said = r"'brittle' \(brittle_\w+\.Brittle\) has no method gates\(video, knobs\), which yields a videossr\.Measure"
+    with pytest.raises(TaskError, match=said):
+        build(mixture(), corpus, tmp_path / "out", wording=load_wording())
+
+
+def test_what_gates_gives_is_looked_at(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
+    code = next(fault.parent.glob("brittle_*.py"))
+    code.write_text(code.read_text("utf-8").replace("return ()", "return [None]"))
+    with pytest.raises(TaskError, match=r"failed in gates, video \w{12}: TypeError: it must give a videossr\.Measure"):
+        build(mixture(), corpus, tmp_path / "out", wording=load_wording())
+
+
 def test_a_task_travels_to_other_processes(fault: Path) -> None:
     assert not fault.exists()
     for name in ("brittle", "jigsaw"):

@@ -185,7 +185,7 @@ class Ledger:
         self.rejects += sum(reject is not None for reject in rejects)
         row = (
             video,
-            json.dumps([reject and astuple(reject) for reject in rejects]),  # type: ignore[arg-type]
+            json.dumps([reject and astuple(reject) for reject in rejects]),
             measures.pack(gates[column] for column in self._columns),
         )
         with self._told():

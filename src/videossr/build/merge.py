@@ -146,10 +146,11 @@ def _videos(datasets: Sequence[Place], *, compare: bool) -> tuple[dict[str, dict
 
 def _gates(datasets: Sequence[Place]) -> Iterator[dict[str, Any]]:
     """Yield what the gates measured, by content; of a video and column that several datasets have, from the first."""
-    sources = (
-        ((row["content"], number, row) for row in table.read_rows(dataset / measures.NAME))
-        for number, dataset in enumerate(datasets)
-    )
+
+    def numbered(number: int) -> Iterator[tuple[str, int, dict[str, Any]]]:
+        return ((row["content"], number, row) for row in table.read_rows(datasets[number] / measures.NAME))
+
+    sources = map(numbered, range(len(datasets)))
     for _, members in groupby(heapq.merge(*sources, key=lambda item: item[:2]), key=lambda item: item[0]):
         home: dict[str, int] = {}
         yield from (row for _, number, row in members if home.setdefault(row["column"], number) == number)

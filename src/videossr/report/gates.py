@@ -1,7 +1,7 @@
 """A picture of what the gates of a dataset measured: `videossr validate DATASET --plot gates.png`.
 
-A panel is a column, a row in it a measure, a dot a video: filled where the column admits it. Values are drawn as the
-factor by which they pass, so that all thresholds lie on one line and what is right of it passes.
+A panel is a column, a row in it a measure, a mark in that a video. Values are drawn as the factor by which they pass:
+all thresholds lie on one line, and what is right of it passes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ REACH = 10.0
 MOST = 2000
 """Videos drawn in a row, evenly spaced among all."""
 
-ADMITTED, OTHERS, LINE = "#1f6fb2", "#c8553d", "#333333"
+MARKS = (("#c8553d", "x", "video that the column rejects"), ("#1f6fb2", "o", "video that it admits"))
+"""Color, shape and meaning of a mark, by whether the video is admitted."""
 
 
 def factors(line: Line) -> Doubles:
@@ -41,15 +42,18 @@ def draw(columns: Mapping[str, Column], path: Place) -> None:
     Raises ValueError when the format is unknown or there is nothing to draw.
     """
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     if not columns:
         raise ValueError(f"{path}: no gate has measured anything")
-    heights = [len(column.lines) + 1.5 for column in columns.values()]
+    heights = [len(_telling(column)) + 1.5 for column in columns.values()]
     figure = Figure((9, 0.24 * sum(heights) + 0.8), dpi=110, layout="constrained")
     panels = figure.subplots(len(heights), 1, height_ratios=heights, sharex=True, squeeze=False)[:, 0]
     for axes, column in zip(panels, columns.values(), strict=True):
         _panel(axes, column)
-    panels[-1].set_xlabel("factor by which a value passes (log scale); right of the line it does")
+    panels[-1].set_xlabel("factor by which a value passes: it does right of the line", fontsize=9)
+    handles = [Line2D([], [], color=color, marker=shape, ls="", ms=4, label=label) for color, shape, label in MARKS]
+    figure.legend(handles=handles, loc="outside upper right", fontsize=8, frameon=False, ncols=2)
     kind = path.suffix.removeprefix(".")
     if kind not in figure.canvas.get_supported_filetypes():
         raise ValueError(f"{path}: no kind of picture; name a file that ends with .png or .svg")
@@ -61,12 +65,14 @@ def _panel(axes: Axes, column: Column) -> None:
     """Draw one column."""
     admitted = column.admitted()
     labels = []
-    for row, line in enumerate(column.lines):
-        for here, color, shape in ((~admitted, OTHERS, "x"), (admitted, ADMITTED, "o")):
+    lines = _telling(column)
+    for row, line in enumerate(lines):
+        for here, (color, shape, _) in zip((~admitted, admitted), MARKS, strict=True):
             _dots(axes, row, line, here, color, shape)
+        other = row > 0 and line.either and lines[row - 1].either == line.either and lines[row - 1].gate != line.gate
         bound = f"{line.knob or 'fixed'} {'≥' if line.least else '≤'} {line.threshold:g}"
-        labels.append(f"{line.gate}: {bound}")
-    axes.axvline(1, color=LINE, lw=1)
+        labels.append(f"{'or ' if other else ''}{line.gate}: {bound}")
+    axes.axvline(1, color="#333333", lw=1)
     axes.set_xscale("log")
     axes.set(xlim=(0.85 / REACH, REACH / 0.85), ylim=(len(labels) - 0.4, -0.6))
     axes.set_xticks([0.1, 0.2, 0.5, 1, 2, 5, 10], ["≤ 0.1", "0.2", "0.5", "1", "2", "5", "≥ 10"])
@@ -79,6 +85,11 @@ def _panel(axes: Axes, column: Column) -> None:
     axes.set_title(title, loc="left", fontsize=9, fontweight="bold")
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
+
+
+def _telling(column: Column) -> list[Line]:
+    """Return the lines in which videos differ; all, where there are none."""
+    return [line for line in column.lines if len(np.unique(line.measured)) > 1] or column.lines
 
 
 def _dots(axes: Axes, row: int, line: Line, here: Bools, color: str, shape: str) -> None:

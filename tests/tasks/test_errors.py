@@ -209,7 +209,7 @@ def test_a_task_without_gates_is_told_what_to_write(fault: Path, corpus: Corpus,
     code = next(fault.parent.glob("brittle_*.py"))
     code.write_text(code.read_text("utf-8").replace("def gates(", "def admits("))
     said = r"'brittle' \(brittle_\w+\.Brittle\) has no method gates\(video, knobs\), which yields a videossr\.Measure"
-    with pytest.raises(TaskError, match=said):
+    with pytest.raises(ValueError, match=said):
         build(mixture(), corpus, tmp_path / "out", wording=load_wording())
 
 

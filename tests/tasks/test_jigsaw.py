@@ -103,7 +103,7 @@ def test_the_released_law_has_all_orders_and_no_gate() -> None:
     assert stats.chisquare(list(seen.values())).pvalue > 1e-4
     flat = Video(video.key, video.clock, np.zeros_like(video.frames))
     assert rejected(TASK.gates(flat, free)) is None
-    assert rejected(TASK.gates(flat, knobs(pieces=4, identity=True))) == Reject("pieces_alike", 0, 4)
+    assert rejected(TASK.gates(flat, knobs(pieces=4, identity=True))) == Reject("pieces_alike", 0, 5)
     uneven = Video(video.key, Clock(tuple(k * k + 50 * k for k in range(48)), 5000), video.frames)
     reject = rejected(TASK.gates(uneven, free))  # all pieces carry one clock, whatever the gates
     assert reject is not None
@@ -129,7 +129,7 @@ def test_a_piece_that_stands_still_rejects_the_video(piece: int) -> None:
     held = marks.copy()
     held[8 * piece : 8 * piece + 8] = marks[8 * piece]
     still = Video(video.key, video.clock, held)
-    assert rejected(TASK.gates(still, knobs())) == Reject("still_piece", 0, 2)
+    assert rejected(TASK.gates(still, knobs())) == Reject("still_piece", 0, 5)
     assert rejected(TASK.gates(still, knobs(motion=0))) == Reject("still_picture", 0, 0.1)
     assert rejected(TASK.gates(still, knobs(motion=0, limits={"area": 0, "cut": 1}))) is None
     assert rejected(TASK.gates(still, knobs(gates=False))) is None

@@ -50,10 +50,10 @@ class JigsawKnobs:
     difference: Annotated[
         float,
         Field(ge=0, le=100, description="least difference of two pieces' mean pictures, CIE76 of the busiest tenth"),
-    ] = 4.0
+    ] = 5.0
     motion: Annotated[
         float, Field(ge=0, le=100, description="least motion within a piece, CIE76 of the busiest tenth")
-    ] = 2.0
+    ] = 5.0
     gates: Annotated[
         bool, Field(description="whether pieces must differ and move, and their order be seen, in a video that is used")
     ] = True

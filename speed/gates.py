@@ -9,7 +9,6 @@ nobody could tell.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -214,23 +213,26 @@ def other_table(found: Mapping[str, Kind]) -> Iterator[str]:
         for video in kind.videos.values():
             for gate, knob, value in unseen(kind, video):
                 null[gate, knob].append(value)
-        first = name
+        told = [name, f"{len(kind.admitted)} of {len(kind.videos)}"]
         for (gate, knob), measures in kind.values().items():
             if gate in FACTS:
                 continue
-            least = measures[0].least
+            worse, better = (min, max) if (least := measures[0].least) else (max, min)
             against = null.get((gate, knob))
-            seen = f"{max(against) if least else min(against):.2f}" if against else ""
             fails = [each.value for each in measures if not each.passed]
             passes = [each.value for each in measures if each.passed]
-            nearest = (f"{(max if least else min)(fails):.2f}" if fails else "none",)
-            nearest += (f"{(min if least else max)(passes):.2f}" if passes else "none",)
-            bound = f"{'>=' if least else '<='} {measures[0].threshold:g}"
-            count = f"{len(kind.admitted)} of {len(kind.videos)}" if first else ""
-            yield f"| {first} | {gate} | `{knob}` | {bound} | {seen} | {nearest[0]} | {nearest[1]} | {count} |".replace(
-                "``", ""
-            )
-            first = ""
+            cells = [
+                told[0],
+                gate,
+                f"`{knob}`" if knob else "",
+                f"{'>=' if least else '<='} {measures[0].threshold:g}",
+                f"{better(against):.3g}" if against else "",
+                f"{better(fails):.3g}" if fails else "none",
+                f"{worse(passes):.3g}" if passes else "none",
+                told[1],
+            ]
+            yield f"| {' | '.join(cells)} |"
+            told = ["", ""]
 
 
 def span(measures: Sequence[Measure]) -> str:
@@ -279,7 +281,7 @@ def weakest_sample(kind: Kind) -> tuple[str, Measure, Sample] | None:
     rng = np.random.default_rng(0)
     drawn = (kind.task.draw(kind.videos[clip], "weakest", kind.knobs, rng, donors) for _ in range(DRAWS))
     samples = [sample for sample in drawn if isinstance(sample, Sample)]
-    return clip, nearest[clip], min(samples, key=lambda sample: visible(kind, sample)) if samples else None
+    return (clip, nearest[clip], min(samples, key=lambda sample: visible(kind, sample))) if samples else None
 
 
 def shown_frames(kind: Kind, sample: Sample) -> list[Frames]:
@@ -334,7 +336,7 @@ def strip(kind: Kind, sample: Sample) -> Frames:
     elif truth.order:
         pieces = [clips[truth.order.index(piece)] for piece in range(len(truth.order))]
         ends = [(before[-1], after[0]) for before, after in pairwise(pieces)]
-        chosen = [(frame, bool(at % 2)) for at, end in enumerate(ends[: COUNT // 2]) for frame in end]
+        chosen = [(frame, after) for end in ends[: COUNT // 2] for after, frame in zip((False, True), end, strict=True)]
     else:
         chosen = [(clips[0][slot], False) for slot in sorted({outline.slot for outline in truth.outlines})[:COUNT]]
     height = round(WIDTH * chosen[0][0].shape[0] / chosen[0][0].shape[1])
@@ -370,9 +372,10 @@ def main(folder: Path, page: Path) -> None:
     text = page.read_text("utf-8")
     for name, lines in tables.items():
         block = f"<!-- {name} -->\n" + "\n".join(lines) + "\n<!-- end -->"
-        text, count = re.subn(rf"<!-- {name} -->\n.*?<!-- end -->", lambda _, block=block: block, text, flags=re.DOTALL)
-        if count != 1:
-            raise ValueError(f"{page}: needs one block <!-- {name} --> ... <!-- end -->")
+        before, mark, rest = text.partition(f"<!-- {name} -->\n")
+        if not mark:
+            raise ValueError(f"{page}: there is no block <!-- {name} --> ... <!-- end -->")
+        text = before + block + rest.partition("<!-- end -->")[2]
     page.write_text(text, "utf-8")
     for group, names in GROUPS.items():
         sheet(found, names, page.with_name(f"gates-{group}.jpg"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from videossr.build.recipe import Mixture, Recipe
 from videossr.build.run import build
 from videossr.build.split import split
 from videossr.cli import main
-from videossr.measure import rejected
+from videossr.measure import Measure, rejected
 from videossr.report import thresholds
 from videossr.video.corpus import Corpus
 from videossr.video.plan import Plan
@@ -63,7 +64,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 def whole(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a build leaves that measures all columns, though some videos are fit for none of them."""
     out = tmp_path_factory.mktemp("whole") / "dataset"
-    with pytest.raises(ValueError, match="no video is fit for none"):
+    with pytest.raises(
+        ValueError, match=r"no video is fit for none(.|\n)*`videossr dataset info .*dataset --gates` shows"
+    ):
         make_at(out, corpus, {**COLUMNS, "none": NOBODY})
     return out
 
@@ -95,9 +98,13 @@ def admitted_by(out: Path, corpus: Corpus, column: str) -> set[str]:
 
 
 def test_every_video_is_measured_by_every_column(whole: Path, corpus: Corpus) -> None:
-    found = {(column, content): of for content, column, of in measures.read(whole)}
+    found: dict[tuple[str, str], list[Measure]] = {}
+    for row in table.read_file(whole / measures.NAME):
+        fields = (row[name] for name in ("gate", "value", "threshold", "least", "knob", "either"))
+        found.setdefault((row["column"], row["content"]), []).append(Measure(*fields))
+        assert row["passed"] == found[row["column"], row["content"]][-1].passed
     assert len(found) == VIDEOS * (len(COLUMNS) + 1)
-    assert [content for content, _, _ in measures.read(whole)] == sorted(content for _, content in found)
+    assert [(content, column) for column, content in found] == sorted((content, column) for column, content in found)
     for column in COLUMNS:
         admitted = {
             content for content in (entry.content for entry in corpus.videos) if not rejected(found[column, content])
@@ -154,6 +161,29 @@ def test_several_thresholds_at_once(whole: Path, corpus: Corpus, tmp_path: Path)
     assert found == admitted_by(tmp_path / "other", corpus, "noise")
     with pytest.raises(ValueError, match=r"has no threshold 'limits.pictur'; did you mean 'limits.picture'"):
         column.admitted({"limits.pictur": 1.0})
+
+
+def test_a_task_may_ask_some_videos_more_than_others(corpus: Corpus, tmp_path: Path) -> None:
+    """Of two measures by one name the worse counts; what was not measured of a video does not hold it back."""
+    alike = [Measure("alike", value, 2, knob="least") for value in (3, 1, 5)]
+    asked = [
+        [*alike[:2], Measure("dark", math.inf, 1)],
+        [alike[2], Measure("dull", 1, 1)],
+        [alike[2], Measure("dull", 0, 1)],
+    ]
+    rows = [row for video, of in zip(corpus.videos, asked, strict=False) for row in measures.rows(video, {"odd": of})]
+    table.write_file(rows, tmp_path / measures.NAME, measures.MEASURES)
+    column = thresholds.read(tmp_path)["odd"]
+    assert column.contents == [entry.content for entry in corpus.videos[:3]]
+    assert {line.gate: line.measured.tolist() for line in column.lines} == {
+        "alike": [1, 5, 5],
+        "dark": [math.inf],
+        "dull": [1, 0],
+    }
+    assert column.admitted().tolist() == [False, True, False]
+    assert column.admitted({"least": 1}).tolist() == [True, True, False]
+    (facts,) = [line for line in thresholds.facts(column, {})["gates"] if line["gate"] == "dark"]
+    assert set(facts["quantiles"].values()) == {None}
 
 
 def test_parts_keep_the_values_of_the_videos_that_they_show(made: Corpus, make: Make, tmp_path: Path) -> None:

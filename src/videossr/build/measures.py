@@ -6,12 +6,11 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple
-from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from videossr.build import table
 from videossr.measure import Measure
 from videossr.store import Place
 from videossr.video.pack import Entry
@@ -64,14 +63,20 @@ def rows(entry: Entry, gates: Mapping[str, Iterable[Measure]]) -> Iterator[dict[
             }
 
 
-def read(dataset: Place) -> Iterator[tuple[str, str, list[Measure]]]:
-    """Yield (content, column, measures) of every video and column in a dataset, or in what a failed build has left.
+def read(dataset: Place) -> pa.Table:
+    """Read the table of a dataset, or of what a failed build has left; words are dictionary-encoded.
 
-    Raises FileNotFoundError that says what to do where there is no table.
+    Raises FileNotFoundError that says what to do where there is no table, ValueError when it is damaged.
     """
-    if not (dataset / NAME).is_file():
+    path = dataset / NAME
+    if not path.is_file():
         raise FileNotFoundError(f"{dataset} has no {NAME}: name the folder of a dataset, or build it again (--rebuild)")
-    fields = ("gate", "value", "threshold", "least", "knob", "either")
-    found = table.read_rows(dataset / NAME, ["content", "column", *fields])
-    for (content, column), members in groupby(found, key=lambda row: (row["content"], row["column"])):
-        yield content, column, [Measure(*(row[field] for field in fields)) for row in members]
+    words = [field.name for field in MEASURES if field.type == pa.string()]
+    try:
+        with path.open("rb") as file:
+            found = pq.read_table(file, read_dictionary=words)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path}: not a Parquet file: {error}") from error
+    if found.column_names != MEASURES.names:
+        raise ValueError(f"{path}: has the columns {', '.join(found.column_names)}, not {', '.join(MEASURES.names)}")
+    return found.unify_dictionaries().combine_chunks()

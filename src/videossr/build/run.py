@@ -135,7 +135,9 @@ def build(
                 write_verdicts(out, corpus, refusals(), ledger)
             if isinstance(error, UnmetError):
                 ledger.discard()
-                raise UnmetError(f"{error}{_ways_out(mixture, corpus, excluded, usable)}") from error
+                told = f".\n`videossr dataset info {out} --gates` shows what other thresholds would admit"
+                told = _ways_out(mixture, corpus, excluded, usable) + told * (old is None and len(usable) > 0)
+                raise UnmetError(f"{error}{told}") from error
             raise
         counts = {column: videos.count(1) for column, videos in admitted.items()}
 

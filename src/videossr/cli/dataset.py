@@ -86,7 +86,7 @@ def _show_gates(column: thresholds.Column, asked: Mapping[str, float]) -> None:
     table = Table("gate", "setting", "passes", "videos", "passed", *map(_share, thresholds.QUANTILES), box=None)
     for line in facts["gates"]:
         bound = f"{'>=' if line['least'] else '<='} {line['threshold']:g}"
-        values = (f"{value:.4g}" for value in line["quantiles"].values())
+        values = ("inf" if value is None else f"{value:.4g}" for value in line["quantiles"].values())
         table.add_row(line["gate"], line["knob"], bound, str(line["videos"]), str(line["passed"]), *values)
     console.print(table)
     for knob, counts in facts["admitted_at"].items():

@@ -29,7 +29,7 @@ MARKS = (("#c8553d", "x", "video that the column rejects"), ("#1f6fb2", "o", "vi
 
 def factors(line: Line) -> Doubles:
     """Return by what factor each video passes; NaN where it was not measured, and within `REACH`."""
-    values, thresholds = np.array(line.values, np.float64), np.array(line.thresholds, np.float64)
+    values, thresholds = line.values, line.thresholds
     good, bad = (values, thresholds) if line.least else (thresholds, values)
     with np.errstate(divide="ignore", invalid="ignore"):
         found = np.where(good == bad, 1.0, np.where(bad > 0, good / bad, np.inf))
@@ -95,7 +95,7 @@ def _telling(column: Column) -> list[Line]:
 def _dots(axes: Axes, row: int, line: Line, here: Bools, color: str, shape: str) -> None:
     """Draw the videos `here`, spread over the height of their row so that equal ones are told apart."""
     found = factors(line)
-    places = found[here[: len(found)] & ~np.isnan(found)]
+    places = found[here & ~np.isnan(found)]
     if len(places) > MOST:
         places = np.sort(places)[np.linspace(0, len(places) - 1, MOST).round().astype(int)]
     spread = np.arange(len(places)) * 0.618 % 1 * 0.6 - 0.3 if len(places) > 1 else np.zeros(len(places))

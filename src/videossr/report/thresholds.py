@@ -5,9 +5,9 @@ Printed by `videossr dataset info DATASET --gates`, drawn by `videossr validate 
 
 from __future__ import annotations
 
-from array import array
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videossr.build import measures
-from videossr.measure import Measure
 from videossr.registry import suggest
 from videossr.store import Place
 
@@ -23,77 +22,52 @@ Doubles = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Line:
-    """One measure of a column, as `Measure` has it, with the values and thresholds of all videos.
+    """One measure of a column, as `Measure` has it, of all V videos.
 
-    `values` has a NaN for each video of which it was not measured, after a failure that no setting can mend.
+    Attributes:
+        gate, least, knob, either: as in `Measure`.
+        values: (V,), NaN where it was not measured, after a failure that no setting can mend.
+        thresholds: (V,), of the build.
     """
 
     gate: str
     least: bool
     knob: str
     either: str
-    values: array[float] = field(default_factory=lambda: array("d"))
-    thresholds: array[float] = field(default_factory=lambda: array("d"))
-
-    def add(self, video: int, measure: Measure) -> None:
-        """Add what was measured of a video, by its number, which ascends; of two measures of one video, the worse."""
-        for column, value in ((self.values, measure.value), (self.thresholds, measure.threshold)):
-            column.extend([np.nan] * (video + 1 - len(column)))
-            worse = min if self.least == (column is self.values) else max
-            column[video] = value if np.isnan(column[video]) else worse(column[video], value)
+    values: Doubles
+    thresholds: Doubles
 
     @property
     def measured(self) -> Doubles:
         """All values that were measured."""
-        values = np.array(self.values, np.float64)
-        return values[~np.isnan(values)]
+        return self.values[~np.isnan(self.values)]
 
     @property
     def threshold(self) -> float:
         """The threshold; the median of all where it differs from video to video."""
-        return float(np.nanmedian(np.array(self.thresholds, np.float64)))
+        return float(np.nanmedian(self.thresholds))
 
-    def passed(self, videos: int, threshold: float | None = None) -> tuple[Bools, Bools]:
-        """Tell of each of `videos` whether it passes, by `threshold` or else by its own, and whether it was measured.
-
-        What was not measured does not fail.
-        """
-        values, own = (np.full(videos, np.nan), np.full(videos, np.nan))
-        values[: len(self.values)] = self.values
-        own[: len(self.thresholds)] = self.thresholds
-        asked = ~np.isnan(values)
-        limit = own if threshold is None else np.full(videos, threshold)
-        return ~asked | (values >= limit if self.least else values <= limit), asked
+    def passed(self, threshold: float | None = None) -> Bools:
+        """Tell of each video whether it passes, by `threshold` or else by its own. What was not measured passes."""
+        limit = self.thresholds if threshold is None else threshold
+        return np.isnan(self.values) | (self.values >= limit if self.least else self.values <= limit)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Column:
-    """What the gates of a column measured: `contents` are the hashes of the videos, and `lines` what is asked of them.
+    """What the gates of a column measured.
 
-    Lines are in the order in which the task asks.
+    Attributes:
+        name: of the column.
+        contents: hashes of the V videos, ascending.
+        lines: what is asked of them, in the order in which the task asks.
     """
 
     name: str
-    contents: list[str] = field(default_factory=list)
-    lines: list[Line] = field(default_factory=list)
-
-    def add(self, content: str, found: list[Measure]) -> None:
-        """Add the measures of one more video."""
-        place = 0
-        for measure in found:
-            same = (measure.gate, measure.least, measure.knob, measure.either)
-            at = next(
-                (k for k, line in enumerate(self.lines) if (line.gate, line.least, line.knob, line.either) == same),
-                None,
-            )
-            if at is None:
-                at = place
-                self.lines.insert(at, Line(*same))
-            self.lines[at].add(len(self.contents), measure)
-            place = at + 1
-        self.contents.append(content)
+    contents: list[str]
+    lines: list[Line]
 
     def admitted(self, thresholds: Mapping[str, float] | None = None) -> Bools:
         """Tell of each video whether a build admits it with these thresholds, by the names of their knobs.
@@ -104,14 +78,14 @@ class Column:
         known = {line.knob for line in self.lines if line.knob}
         for knob in set(thresholds) - known:
             raise ValueError(f"column {self.name!r} has no threshold {knob!r}{suggest(knob, known)}")
-        videos = len(self.contents)
-        result = np.ones(videos, np.bool_)
+        result = np.ones(len(self.contents), np.bool_)
         for _, members in groupby(self.lines, key=lambda line: line.either or line.gate):
-            enough, any_asked = np.zeros(videos, np.bool_), np.zeros(videos, np.bool_)
-            for _, own in groupby(members, key=lambda line: line.gate):
-                results = [line.passed(videos, thresholds.get(line.knob) if line.knob else None) for line in own]
-                asked = np.any([asked for _, asked in results], axis=0)
-                enough |= np.all([passed for passed, _ in results], axis=0) & asked
+            enough, any_asked = np.zeros_like(result), np.zeros_like(result)
+            for _, gate in groupby(members, key=lambda line: line.gate):
+                own = [*gate]
+                asked = np.any([~np.isnan(line.values) for line in own], axis=0)
+                passed = [line.passed(thresholds.get(line.knob) if line.knob else None) for line in own]
+                enough |= np.all(passed, axis=0) & asked
                 any_asked |= asked
             result &= enough | ~any_asked
         return result
@@ -119,10 +93,32 @@ class Column:
 
 def read(dataset: Place) -> dict[str, Column]:
     """Read the columns of a dataset, by name. Raises FileNotFoundError where `gates.parquet` is missing."""
-    columns: dict[str, Column] = {}
-    for content, name, found in measures.read(dataset):
-        columns.setdefault(name, Column(name)).add(content, found)
-    return dict(sorted(columns.items()))
+    table = measures.read(dataset)
+    codes = {name: table[name].combine_chunks().indices.to_numpy() for name in _WORDS}
+    words = {name: table[name].combine_chunks().dictionary.to_pylist() for name in _WORDS}
+    numbers = {name: table[name].to_numpy() for name in ("value", "threshold", "least")}
+    columns = {}
+    for code, name in sorted(enumerate(words["column"]), key=lambda item: item[1]):
+        rows = np.flatnonzero(codes["column"] == code)
+        contents, starts, videos = np.unique(codes["content"][rows], return_index=True, return_inverse=True)
+        places = np.arange(len(rows)) - starts[videos]
+        kinds = np.stack([codes["gate"], numbers["least"], codes["knob"], codes["either"]], axis=1)[rows]
+        found, line_of = np.unique(kinds, axis=0, return_inverse=True)
+        lines = []
+        for at, (gate, least, knob, either) in enumerate(found):
+            here = line_of.reshape(-1) == at
+            values, thresholds = np.full(len(contents), np.nan), np.full(len(contents), np.nan)
+            # Of two measures of one video, the worse counts.
+            (np.fmin if least else np.fmax).at(values, videos[here], numbers["value"][rows][here])
+            (np.fmax if least else np.fmin).at(thresholds, videos[here], numbers["threshold"][rows][here])
+            told = words["gate"][gate], bool(least), words["knob"][knob], words["either"][either]
+            lines.append((places[here].max(), at, Line(*told, values, thresholds)))
+        hashes = [words["content"][content] for content in contents]
+        columns[name] = Column(name, hashes, [line for *_, line in sorted(lines, key=lambda each: each[:2])])
+    return columns
+
+
+_WORDS = ("content", "column", "gate", "knob", "either")
 
 
 FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0)
@@ -150,8 +146,7 @@ def facts(column: Column, asked: Mapping[str, float]) -> dict[str, Any]:
 
 def _line_facts(line: Line) -> dict[str, Any]:
     values = np.sort(line.measured)
-    places = [round(quantile * (len(values) - 1)) for quantile in QUANTILES]  # values that were measured, also infinite
-    passed, asked = line.passed(len(line.values))
+    chosen = [float(values[round(quantile * (len(values) - 1))]) for quantile in QUANTILES]
     return {
         "gate": line.gate,
         "knob": line.knob,
@@ -159,8 +154,11 @@ def _line_facts(line: Line) -> dict[str, Any]:
         "either": line.either,
         "threshold": line.threshold,
         "videos": len(values),
-        "passed": int((passed & asked).sum()),
-        "quantiles": {f"{quantile:g}": float(values[at]) for quantile, at in zip(QUANTILES, places, strict=True)},
+        "passed": int((line.passed() & ~np.isnan(line.values)).sum()),
+        "quantiles": {  # None where it is infinite, which JSON has no number for
+            f"{quantile:g}": value if math.isfinite(value) else None
+            for quantile, value in zip(QUANTILES, chosen, strict=True)
+        },
     }
 
 

@@ -128,16 +128,15 @@ def build(
                 raise UnmetError(f"none of the {len(corpus.videos)} videos of {corpus.path} is left to draw from")
             with Here(drafter) if workers == 1 and ray is None else start(drafter, workers, ray) as runner:
                 runner.check([corpus.path / MANIFEST, pack_file(corpus.path, shard_of(corpus.videos[0].content))])
-                admitted = _gate(runner, ledger, drafter, refusals, progress)
+                table = out if old is None else None
+                admitted = _gate(runner, ledger, drafter, refusals, table, progress)
                 _fill(runner, ledger, drafter, admitted, refusals, progress)
         except (ValueError, WorkerError) as error:
             if old is None:
                 write_verdicts(out, corpus, refusals(), ledger)
             if isinstance(error, UnmetError):
                 ledger.discard()
-                told = f".\n`videossr dataset info {out} --gates` shows what other thresholds would admit"
-                told = _ways_out(mixture, corpus, excluded, usable) + told * (old is None and len(usable) > 0)
-                raise UnmetError(f"{error}{told}") from error
+                raise UnmetError(f"{error}{_ways_out(mixture, corpus, excluded, usable)}") from error
             raise
         counts = {column: videos.count(1) for column, videos in admitted.items()}
 
@@ -216,9 +215,13 @@ def _gate(
     ledger: Ledger,
     drafter: Drafter,
     refusals: Callable[[], Iterable[Refusal]],
+    table: Place | None,
     progress: Callable[[Progress], None],
 ) -> dict[str, bytearray]:
-    """For each column, which videos it admits: one byte each."""
+    """Find for each column which videos it admits: one byte each.
+
+    `table` is where what the gates measured will be if the build fails.
+    """
     videos, usable = len(drafter.corpus.videos), drafter.usable
     admitted = {column: bytearray(videos) for column in drafter.mixture.columns}
     known = bytearray(videos)
@@ -241,8 +244,9 @@ def _gate(
     if empty := [column for column, fit in admitted.items() if 1 not in fit]:
         gated = (refusal for refusal in refusals() if refusal.column is not None)
         counts = ", ".join(f"{reason} ({count})" for reason, count in reasons(gated).items())
+        hint = f" (`videossr dataset info {table} --gates` shows what other thresholds would admit)" if table else ""
         raise UnmetError(
-            f"no video is fit for {', '.join(empty)}. Rejected of {len(usable)} videos: {counts}. "
+            f"no video is fit for {', '.join(empty)}. Rejected of {len(usable)} videos: {counts}{hint}. "
             f"{_way_out(dict.fromkeys(empty, 0), admitted)}"
         )
     return admitted

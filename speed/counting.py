@@ -76,14 +76,14 @@ def count_again(clips: dict[tuple[int, int], dict[str, Video]], wanted: int) -> 
 
 def gate(clips: dict[tuple[int, int], dict[str, Video]]) -> None:
     """How far the contrast gate is from refusing a real clip."""
-    strict = CountingKnobs(open_share=1)
-    refused = {
-        (name, size): reject.value
+    shares = {
+        (name, size): measure.value
         for size, at_size in clips.items()
         for name, video in at_size.items()
-        if (reject := TASK.admits(video, strict)) is not None
+        for measure in TASK.gates(video, EASY)
+        if measure.gate == "no_contrast"
     }
-    name, least = min(refused.items(), key=lambda item: item[1])
+    name, least = min(shares.items(), key=lambda item: item[1])
     print(f"gate: least open share {least:.2f} ({name[0]} at {name[1]}); refused below {EASY.open_share}")
 
 
@@ -181,7 +181,7 @@ def times(video: Video) -> None:
         spent: dict[str, list[float]] = defaultdict(list)
         for k in range(100):
             marks = [time.perf_counter()]
-            TASK.admits(video, knobs)
+            list(TASK.gates(video, knobs))
             marks.append(time.perf_counter())
             sample = TASK.draw(video, "counting/time", knobs, generator(4, k), ())
             marks.append(time.perf_counter())
@@ -190,7 +190,7 @@ def times(video: Video) -> None:
             marks.append(time.perf_counter())
             video.frames.copy()
             marks.append(time.perf_counter())
-            for step, passed in zip(("admits", "draw", "render", "copy alone"), np.diff(marks), strict=True):
+            for step, passed in zip(("gates", "draw", "render", "copy alone"), np.diff(marks), strict=True):
                 spent[step].append(passed)
         print(f"{label}: " + ", ".join(f"{step} {1000 * np.median(of):.1f} ms" for step, of in spent.items()))
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from videossr.clock import even
 from videossr.config import parse
+from videossr.measure import rejected
 from videossr.report import shortcuts
 from videossr.sample import Sample, VideoKey
 from videossr.tasks.base import Video
@@ -55,7 +56,7 @@ def main(folder: Path) -> None:
     print("| pieces | gap | trim | also | clips admitted | solver | solver, all clips |\n" + "|---" * 7 + "|")
     for setting in SETTINGS:
         knobs = parse(JigsawKnobs, setting, "setting")
-        reasons = [rejected.reason if (rejected := Jigsaw().admits(video, knobs)) else "" for video in videos]
+        reasons = [reject.reason if (reject := rejected(Jigsaw().gates(video, knobs))) else "" for video in videos]
         right = [solved(video, knobs) for video in videos]
         served = [each for each, reason in zip(right, reasons, strict=True) if not reason]
         more = ", ".join(f"{name} {value}" for name, value in setting.items() if name in ("gap_seconds", "limits"))

@@ -14,6 +14,7 @@ _HOME = {
     "Clock": "videossr.clock",
     "Corpus": "videossr.video.corpus",
     "Item": "videossr.dataset",
+    "Measure": "videossr.measure",
     "Question": "videossr.question",
     "Reject": "videossr.sample",
     "Sample": "videossr.sample",

@@ -17,6 +17,7 @@ from videossr.bench.viubench import COLUMNS
 from videossr.build import recipe, table
 from videossr.build.recipe import Mixture, Recipe
 from videossr.dataset import VideoSSRDataset
+from videossr.measure import rejected
 from videossr.models.base import Ask, Decoding, ModelSpec, Reply
 from videossr.models.chance import Chance, Constant, NoSettings
 from videossr.questions import Questions
@@ -140,7 +141,7 @@ def viubench(clip: Callable[..., Video]) -> Drawn:
     rows = []
     for place, column in enumerate(COLUMNS):
         task, knobs = mixture.tasks[column], mixture.knobs[column]
-        fit = [video for video in videos if task.admits(video, knobs) is None]
+        fit = [video for video in videos if rejected(task.gates(video, knobs)) is None]
         assert fit, column
         for number in range(EACH):
             rng = np.random.default_rng([place, number])

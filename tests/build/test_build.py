@@ -14,6 +14,7 @@ from videossr.build import recipe, table
 from videossr.build.manifest import file_hashes, read_manifest
 from videossr.build.run import Progress, build
 from videossr.dataset import VideoSSRDataset
+from videossr.measure import rejected
 from videossr.store import place, write_text
 from videossr.tasks.base import Video
 from videossr.tasks.jigsaw import Jigsaw, JigsawKnobs
@@ -214,7 +215,9 @@ def test_an_uneven_clock_is_no_clock_for_a_jigsaw(make: Make, tmp_path: Path) ->
     make("dataset", corpus, {"counting": (COUNTING, 2)})
     task = Jigsaw()
     for entry in corpus.videos:
-        uneven = task.admits(Video(entry.key, entry.clock, corpus.frames(entry.key)), JigsawKnobs(frames=16, pieces=4))
+        uneven = rejected(
+            task.gates(Video(entry.key, entry.clock, corpus.frames(entry.key)), JigsawKnobs(frames=16, pieces=4))
+        )
         assert uneven is not None
         assert uneven.reason == "uneven_clock"
         assert uneven.value > 1

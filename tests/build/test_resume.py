@@ -17,9 +17,8 @@ from tests.build.conftest import CLIPS, COUNTING, MIRROR, SWAP, Make, indexed, p
 from tests.helpers.clips import write
 from videossr.build import ledger as ledgers
 from videossr.build import table
-from videossr.build.draft import Drafter
+from videossr.build.draft import Drafter, Gates
 from videossr.build.run import Progress
-from videossr.sample import Reject
 from videossr.video.corpus import Corpus
 from videossr.workers import WorkerError
 
@@ -221,10 +220,10 @@ def test_no_room_for_a_file(made: Corpus, make: Make, tmp_path: Path, monkeypatc
 class Deadly(Drafter):
     """Dies of one video, as of a library that crashes on it."""
 
-    def gate(self, index: int) -> dict[str, Reject | None]:
+    def gate(self, index: int) -> Gates:
         if index == 3:
             os.kill(os.getpid(), signal.SIGKILL)
-        return dict(super().gate(index))
+        return super().gate(index)
 
 
 def test_a_video_that_kills_is_named(made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

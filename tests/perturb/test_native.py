@@ -11,6 +11,7 @@ from tests.helpers.balloons import KINDS, with_shapes
 from tests.helpers.clips import pan
 from videossr.clock import even
 from videossr.config import parse
+from videossr.measure import rejected
 from videossr.perturb.native import native_shapes
 from videossr.perturb.shapes import SHAPES, outline, paint
 from videossr.question import Frames
@@ -26,25 +27,25 @@ def scene(frames: int = 48) -> Frames:
     return np.stack([*pan(4, frames, 192, 256, patches=8, step=0.1)])
 
 
-def rejected(frames: Frames, **values: object) -> Reject | None:
+def refused(frames: Frames, **values: object) -> Reject | None:
     video = Video(VideoKey("0" * 64, "1" * 64), even(len(frames), 24_000), frames)
-    return Counting().admits(video, parse(CountingKnobs, values, "test"))
+    return rejected(Counting().gates(video, parse(CountingKnobs, values, "test")))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_shapes_of_the_video_hold_it_back(kind: str) -> None:
-    assert rejected(scene()) is None
-    found = rejected(with_shapes(scene(), kind))
+    assert refused(scene()) is None
+    found = refused(with_shapes(scene(), kind))
     assert found is not None
     assert (found.reason, found.threshold) == ("native_shapes", 0.2)
-    assert rejected(with_shapes(scene(), kind), native=1) is None
-    assert rejected(with_shapes(scene(), kind), gates=False) is None
+    assert refused(with_shapes(scene(), kind), native=1) is None
+    assert refused(with_shapes(scene(), kind), gates=False) is None
 
 
 def test_a_few_frames_with_a_shape_do_no_harm() -> None:
     frames = scene()
     frames[:6] = with_shapes(frames[:6], "disc")
-    assert rejected(frames) is None
+    assert refused(frames) is None
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from videossr.clock import even
 from videossr.config import parse
+from videossr.measure import rejected
 from videossr.question import Frames
 from videossr.sample import Reject, Sample, VideoKey
 from videossr.tasks.base import Video
@@ -47,16 +48,16 @@ def measured(sample: Sample, frames: Frames) -> float:
 @pytest.mark.parametrize("name", ["slow", "fast"])
 def test_a_steady_camera_serves_every_place(name: str) -> None:
     steady = np.arange(96) * 4.0
-    assert TASK.admits(video(sliding(steady)), knobs(name)) is None
+    assert rejected(TASK.gates(video(sliding(steady)), knobs(name))) is None
 
 
 @pytest.mark.parametrize("name", ["slow", "fast"])
 def test_a_camera_that_stands_still_for_a_while_serves_none(name: str) -> None:
     stops = np.concatenate([np.arange(30), np.full(36, 30), np.arange(31, 61)]) * 4.0
-    rejected = TASK.admits(video(sliding(stops)), knobs(name))
-    assert rejected is not None
-    assert rejected.reason == "hidden_speed"
-    assert rejected.value < rejected.threshold
+    reject = rejected(TASK.gates(video(sliding(stops)), knobs(name)))
+    assert reject is not None
+    assert reject.reason == "hidden_speed"
+    assert reject.value < reject.threshold
 
 
 @pytest.mark.parametrize(("name", "right"), [("slow", (0.0, 0.8)), ("fast", (1.25, 9.0))])
@@ -65,7 +66,7 @@ def test_the_start_is_one_at_which_the_change_is_seen(name: str, right: tuple[fl
     places = np.cumsum(np.where(np.arange(192) < 60, 6.0, 2.0))
     shown = video(sliding(places))
     asked = knobs(name)
-    assert TASK.admits(shown, asked) is None
+    assert rejected(TASK.gates(shown, asked)) is None
     rng = np.random.default_rng(0)
     factors, starts = [], set()
     for _ in range(60):
@@ -86,7 +87,7 @@ def test_where_the_scene_is_cut_no_stretch_is_shown() -> None:
     frames = sliding(cut)
     frames[110:] = sliding(cut, seed=5)[110:]
     shown, asked = video(frames), knobs("fast")
-    assert TASK.admits(shown, asked) is None
+    assert rejected(TASK.gates(shown, asked)) is None
     rng = np.random.default_rng(0)
     for _ in range(60):
         sample = TASK.draw(shown, "x", asked, rng, [])
@@ -94,7 +95,9 @@ def test_where_the_scene_is_cut_no_stretch_is_shown() -> None:
         first, last = sample.integer("first"), sample.integer("last")
         compared = [frame for _, frame in sample.slots[max(0, first - 6) : last + 8]]
         assert max(compared) < 110 or min(compared) >= 110
-    assert isinstance(TASK.admits(video(frames[70:166]), asked), Reject), "too short a pack to keep away from the cut"
+    assert isinstance(rejected(TASK.gates(video(frames[70:166]), asked)), Reject), (
+        "too short a pack to keep away from the cut"
+    )
 
 
 def test_what_is_shown_says_nothing_about_the_place() -> None:

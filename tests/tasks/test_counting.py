@@ -18,6 +18,7 @@ from scipy import stats
 from tests.tasks.counting_proof import read_clip, recount
 from videossr.build import recipe
 from videossr.clock import even
+from videossr.measure import rejected
 from videossr.perturb import contrast
 from videossr.perturb.shapes import FULL, SHAPES, coverage, outline, paint
 from videossr.report.laws import chi_square
@@ -74,7 +75,7 @@ def test_counts_are_recovered_from_the_pixels_of_clips(clips):
         if video is None:
             continue
         for seed, knobs in enumerate((EASY, HARD, ALL, ALL, ALL)):
-            assert TASK.admits(video, dataclasses.replace(knobs, native=1)) is None
+            assert rejected(TASK.gates(video, dataclasses.replace(knobs, native=1))) is None
             sample = draw(video, knobs, 100 * number + seed)
             frames = TASK.render(video.frames, sample)[0].frames
             seen = recount(video.frames, frames)
@@ -161,7 +162,7 @@ def test_any_valid_knobs_give_samples_that_keep_them(fields, seed):
     except ValidationError:
         assume(False)
     video = gradient(size=(128, 160))
-    assert TASK.admits(video, knobs) is None
+    assert rejected(TASK.gates(video, knobs)) is None
     sample = draw(video, knobs, seed)
     assert Sample.from_json(sample.to_json()) == sample
     assert sample.slots == tuple((0, k * (48 // knobs.frames)) for k in range(knobs.frames))
@@ -234,24 +235,24 @@ def test_without_room_the_draw_says_so(monkeypatch):
     lab = contrast.to_lab(np.zeros((100, 100, 3), np.uint8))
     assert lay_out(np.random.default_rng(0), full, {0: lab}, CountingKnobs(tries=50)) is None
     monkeypatch.setattr("videossr.tasks.counting.lay_out", lambda *_: None)
-    rejected = TASK.draw(gradient(), "c", EASY, np.random.default_rng(0), ())
-    assert isinstance(rejected, Reject)
-    assert rejected.reason == "no_room"
+    reject = TASK.draw(gradient(), "c", EASY, np.random.default_rng(0), ())
+    assert isinstance(reject, Reject)
+    assert reject.reason == "no_room"
 
 
 def test_videos_are_refused_for_size_and_contrast():
     assert TASK.needs(EASY) == (48, 1)
-    assert TASK.admits(gradient(144), EASY) is None
+    assert rejected(TASK.gates(gradient(144), EASY)) is None
     with pytest.raises(ValueError, match="cannot be thinned to 48"):
-        TASK.admits(gradient(50), EASY)
-    assert TASK.admits(gradient(size=(96, 160)), EASY) == Reject("too_small", 12.0, 16)
+        rejected(TASK.gates(gradient(50), EASY))
+    assert rejected(TASK.gates(gradient(size=(96, 160)), EASY)) == Reject("too_small", 12.0, 16)
     noise = np.random.default_rng(0).integers(0, 256, (48, 160, 160, 3)).astype(np.uint8)
-    noisy = TASK.admits(dataclasses.replace(gradient(), frames=noise), EASY)
+    noisy = rejected(TASK.gates(dataclasses.replace(gradient(), frames=noise), EASY))
     assert noisy is not None
     assert (noisy.reason, noisy.threshold) == ("no_contrast", 0.1)
     one_bad_slot = gradient().frames.copy()
     one_bad_slot[31] = np.random.default_rng(1).integers(0, 256, (160, 192, 3))
-    assert TASK.admits(dataclasses.replace(gradient(), frames=one_bad_slot), EASY) is not None
+    assert rejected(TASK.gates(dataclasses.replace(gradient(), frames=one_bad_slot), EASY)) is not None
 
 
 def test_a_denser_pack_is_thinned():
@@ -297,8 +298,8 @@ def test_the_released_laws(column, most):
     height, width = 160, 192
     noise = np.random.default_rng(0).integers(0, 256, (48, height, width, 3)).astype(np.uint8)
     video = dataclasses.replace(gradient(size=(height, width)), frames=noise)
-    assert TASK.admits(video, knobs) is None
-    assert TASK.admits(video, EASY) is not None
+    assert rejected(TASK.gates(video, knobs)) is None
+    assert rejected(TASK.gates(video, EASY)) is not None
     samples = [draw(video, knobs, seed) for seed in range(300)]
     drawn = [shape for sample in samples for shape in shapes_of(sample)]
     sizes = np.array([shape.size / height for shape in drawn])

@@ -56,8 +56,9 @@ PLUGIN = """
             fail("needs")
             return 16, 1
 
-        def admits(self, video, knobs):
-            return fail("admits")
+        def gates(self, video, knobs):
+            fail("gates")
+            return ()
 
         def draw(self, video, column, knobs, rng, donors):
             fail("draw")
@@ -129,7 +130,7 @@ def mixture(count: int = 2) -> Mixture:
     ("method", "about"),
     [
         ("needs", ""),
-        ("admits", r", video \w{12}"),
+        ("gates", r", video \w{12}"),
         ("draw", r", video \w{12} \(column odd\)"),
         ("render", r", sample \w{20} \(column odd\)"),
         ("question", r", sample \w{20} with this wording \(column odd\)"),
@@ -202,6 +203,21 @@ def test_code_that_cannot_be_loaded_is_named(fault: Path) -> None:
     next(fault.parent.glob("brittle_*.py")).write_text("import nothing_of_this_name\n")
     with pytest.raises(ValueError, match=r"'brittle' \(brittle_.*of the package brittle\) cannot be loaded: ModuleNot"):
         open_task("brittle")
+
+
+def test_a_task_without_gates_is_told_what_to_write(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
+    code = next(fault.parent.glob("brittle_*.py"))
+    code.write_text(code.read_text("utf-8").replace("def gates(", "def admits("))
+    said = r"'brittle' \(brittle_\w+\.Brittle\) has no method gates\(video, knobs\), which yields a videossr\.Measure"
+    with pytest.raises(ValueError, match=said):
+        build(mixture(), corpus, tmp_path / "out", wording=load_wording())
+
+
+def test_what_gates_gives_is_looked_at(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
+    code = next(fault.parent.glob("brittle_*.py"))
+    code.write_text(code.read_text("utf-8").replace("return ()", "return [None]"))
+    with pytest.raises(TaskError, match=r"failed in gates, video \w{12}: TypeError: it must give a videossr\.Measure"):
+        build(mixture(), corpus, tmp_path / "out", wording=load_wording())
 
 
 def test_a_task_travels_to_other_processes(fault: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from videossr.clock import Clock, even
 from videossr.config import parse
+from videossr.measure import rejected
 from videossr.perturb import ORDERS, PIXELS, SPEEDS
 from videossr.question import VIDEO, Frames
 from videossr.render import fill
@@ -131,37 +132,37 @@ def test_an_uneven_clock_is_kept_and_has_no_speeds() -> None:
     times = tuple(100 * k + (k % 5) * 10 for k in range(96))
     video = still(Clock(times, 9610))
     assert draw(video, "mirror").clock.times_ms == times[::2]
-    assert TASK.admits(video, knobs("slow")) == Reject("uneven_clock", 50, 1)
+    assert rejected(TASK.gates(video, knobs("slow"))) == Reject("uneven_clock", 50, 1)
 
 
 def test_a_segment_too_brief_to_be_answered_in_tenths_is_refused() -> None:
-    assert TASK.admits(still(even(48, 1_200)), knobs("mirror")) != Reject("too_brief", 0.2, 0.2)
-    rejected = TASK.admits(still(even(48, 1_100)), knobs("mirror"))
-    assert rejected == Reject("too_brief", 0.183, 0.2)
+    assert rejected(TASK.gates(still(even(48, 1_200)), knobs("mirror"))) != Reject("too_brief", 0.2, 0.2)
+    reject = rejected(TASK.gates(still(even(48, 1_100)), knobs("mirror")))
+    assert reject == Reject("too_brief", 0.183, 0.2)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_without_gates_no_picture_is_looked_at(name: str, clip: Callable[..., Video]) -> None:
     flat = still(even(96, 20_000))
     free = knobs(name, gates=False)
-    assert TASK.admits(flat, free) is None
+    assert rejected(TASK.gates(flat, free)) is None
     if name not in ("swap", "invert", "noise", "zoom_out"):  # which are seen on gray too, or judge the donor
-        assert TASK.admits(flat, knobs(name)) is not None
+        assert rejected(TASK.gates(flat, knobs(name))) is not None
     drawn = TASK.draw(flat, "x", free, np.random.default_rng(0), [clip("bikes.mp4", 25), flat])
     assert isinstance(drawn, Sample)
     assert not free.proven
-    assert TASK.admits(still(even(48, 1_100)), free) == Reject("too_brief", 0.183, 0.2)
+    assert rejected(TASK.gates(still(even(48, 1_100)), free)) == Reject("too_brief", 0.183, 0.2)
     if name in SPEEDS:
         uneven = still(Clock(tuple(100 * k + (k % 5) * 10 for k in range(96)), 9610))
-        assert TASK.admits(uneven, free) == Reject("uneven_clock", 50, 1)
+        assert rejected(TASK.gates(uneven, free)) == Reject("uneven_clock", 50, 1)
 
 
 def test_a_shuffle_without_shift_is_gated_and_not_proven(clip: Callable[..., Video]) -> None:
     loose = knobs("shuffle", strengths={"shift": 0})
     assert knobs("shuffle").proven
     assert not loose.proven
-    assert TASK.admits(clip("bigbuckbunny_5s.mp4"), loose) is None
-    hidden = TASK.admits(still(even(48, 10_000)), loose)
+    assert rejected(TASK.gates(clip("bigbuckbunny_5s.mp4"), loose)) is None
+    hidden = rejected(TASK.gates(still(even(48, 10_000)), loose))
     assert hidden is not None
     assert hidden.reason == "hidden_ends"
 
@@ -182,9 +183,9 @@ def test_what_each_perturbation_needs() -> None:
 
 def test_a_donor_must_stand_out(clip: Callable[..., Video]) -> None:
     video, other = clip("carphone.mp4"), clip("pan.mp4")
-    rejected = TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), [video])
-    assert isinstance(rejected, Reject)
-    assert rejected.reason == "no_donor"
+    reject = TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), [video])
+    assert isinstance(reject, Reject)
+    assert reject.reason == "no_donor"
     assert TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), []) == Reject("no_donor", 0, 1)
     short = Video(video.key, even(36, 9_000), other.frames[:36])
     sample = TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), [video, short, other])

@@ -16,6 +16,7 @@ from scipy import stats
 from tests.helpers.clips import pan
 from videossr.clock import Clock, even
 from videossr.config import parse
+from videossr.measure import rejected
 from videossr.question import VIDEO
 from videossr.sample import Reject, Sample, VideoKey
 from videossr.tasks.base import Video
@@ -101,22 +102,22 @@ def test_the_released_law_has_all_orders_and_no_gate() -> None:
     assert set(seen) == set(permutations(range(4)))
     assert stats.chisquare(list(seen.values())).pvalue > 1e-4
     flat = Video(video.key, video.clock, np.zeros_like(video.frames))
-    assert TASK.admits(flat, free) is None
-    assert TASK.admits(flat, knobs(pieces=4, identity=True)) == Reject("pieces_alike", 0, 4)
+    assert rejected(TASK.gates(flat, free)) is None
+    assert rejected(TASK.gates(flat, knobs(pieces=4, identity=True))) == Reject("pieces_alike", 0, 5)
     uneven = Video(video.key, Clock(tuple(k * k + 50 * k for k in range(48)), 5000), video.frames)
-    rejected = TASK.admits(uneven, free)  # all pieces carry one clock, whatever the gates
-    assert rejected is not None
-    assert rejected.reason == "uneven_clock"
+    reject = rejected(TASK.gates(uneven, free))  # all pieces carry one clock, whatever the gates
+    assert reject is not None
+    assert reject.reason == "uneven_clock"
 
 
 def test_pieces_that_look_alike_reject_the_video(clip: Callable[..., Video]) -> None:
     repeated = np.tile(clip("bikes.mp4").frames[:8], (6, 1, 1, 1))
     video = Video(VideoKey("0" * 64, "1" * 64), even(48, 10_000), repeated)
-    rejected = TASK.admits(video, knobs())
-    assert isinstance(rejected, Reject)
-    assert rejected.reason == "pieces_alike"
-    assert rejected.value == pytest.approx(0, abs=1e-3)
-    assert TASK.admits(clip("bikes.mp4"), knobs()) is None
+    reject = rejected(TASK.gates(video, knobs()))
+    assert isinstance(reject, Reject)
+    assert reject.reason == "pieces_alike"
+    assert reject.value == pytest.approx(0, abs=1e-3)
+    assert rejected(TASK.gates(clip("bikes.mp4"), knobs())) is None
 
 
 @pytest.mark.parametrize("piece", [0, 2, 5])
@@ -124,17 +125,17 @@ def test_a_piece_that_stands_still_rejects_the_video(piece: int) -> None:
     """A picture held for a whole piece differs from all other pieces, and yet nothing says where it belongs."""
     marks = np.stack([*pan(0, 48, 64, 64)])
     video = Video(VideoKey("0" * 64, "1" * 64), even(48, 20_000), marks)
-    assert TASK.admits(video, knobs()) is None
+    assert rejected(TASK.gates(video, knobs())) is None
     held = marks.copy()
     held[8 * piece : 8 * piece + 8] = marks[8 * piece]
     still = Video(video.key, video.clock, held)
-    assert TASK.admits(still, knobs()) == Reject("still_piece", 0, 2)
-    assert TASK.admits(still, knobs(motion=0)) == Reject("still_picture", 0, 0.1)
-    assert TASK.admits(still, knobs(motion=0, limits={"area": 0, "cut": 1})) is None
-    assert TASK.admits(still, knobs(gates=False)) is None
+    assert rejected(TASK.gates(still, knobs())) == Reject("still_piece", 0, 5)
+    assert rejected(TASK.gates(still, knobs(motion=0))) == Reject("still_picture", 0, 0.1)
+    assert rejected(TASK.gates(still, knobs(motion=0, limits={"area": 0, "cut": 1}))) is None
+    assert rejected(TASK.gates(still, knobs(gates=False))) is None
     part = marks.copy()
     part[8 * piece : 8 * piece + 5] = marks[8 * piece]
-    assert TASK.admits(Video(video.key, video.clock, part), knobs()) is None
+    assert rejected(TASK.gates(Video(video.key, video.clock, part), knobs())) is None
 
 
 @pytest.mark.parametrize("values", [{"pieces": 2}, {"pieces": 10}, {"pieces": 8, "gap": 5}, {"pieces": 9, "frames": 9}])

@@ -43,8 +43,8 @@ PLUGIN = """
         def needs(self, knobs):
             return 16, 1
 
-        def admits(self, video, knobs):
-            return None
+        def gates(self, video, knobs):
+            return ()
 
         def draw(self, video, column, knobs, rng, donors):
             slots = tuple((0, slot * video.density(16)) for slot in range(16))

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from videossr_tiles.task import Tiles, TilesKnobs
 
 from videossr.clock import even
+from videossr.measure import rejected
 from videossr.question import Frames
 from videossr.rewards import compute_score
 from videossr.sample import Reject, Sample, VideoKey
@@ -112,11 +113,11 @@ def test_samples_survive_json_and_are_never_solved_already(tiles: Task[TilesKnob
 
 
 def test_the_gate_sees_tiles_that_look_alike(tiles: Task[TilesKnobs], patchwork: Video) -> None:
-    assert tiles.admits(patchwork, tiles.Knobs(frames=8)) is None
+    assert rejected(tiles.gates(patchwork, tiles.Knobs(frames=8))) is None
     patchwork.frames[:, :32, 32:64] = patchwork.frames[:, 32:, 96:]
-    assert tiles.admits(patchwork, tiles.Knobs(frames=8)) == Reject("tiles_alike", 0, 10)
+    assert rejected(tiles.gates(patchwork, tiles.Knobs(frames=8))) == Reject("tiles_alike", 0, 10)
     odd = make_video(np.zeros((63, 128, 3), np.uint8))
-    assert tiles.admits(odd, tiles.Knobs(frames=8)) == Reject("size_not_divisible", 1, 0)
+    assert rejected(tiles.gates(odd, tiles.Knobs(frames=8))) == Reject("size_not_divisible", 1, 0)
 
 
 def test_the_question_is_asked_in_the_given_words(tiles: Task[TilesKnobs], patchwork: Video, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from videossr.build import table
 from videossr.build.recipe import Mixture
 from videossr.build.select import Job
+from videossr.measure import Measure, measured, rejected
 from videossr.question import Question
 from videossr.render import pixel_hash, render, shown
 from videossr.sample import Reject, Sample, VideoKey
@@ -24,8 +25,8 @@ from videossr.video.corpus import Corpus
 from videossr.video.plan import fit
 from videossr.wording import Wording
 
-Gates: TypeAlias = Mapping[str, Reject | None]
-"""For each column, None where the video is admitted."""
+Gates: TypeAlias = Mapping[str, Sequence[Measure]]
+"""For each column, what its gates measure of a video."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +68,16 @@ class Drafter:
     usable: Sequence[int]
 
     def gate(self, index: int) -> Gates:
-        """Which columns the video at `index` is fit for. Raises CorpusError when its pack is damaged."""
+        """Measure the video at `index` by the gates of every column. Raises CorpusError when its pack is damaged."""
         self.corpus.verify(self.corpus.videos[index].key)
         video = self.video(index)
-        gates: dict[str, Reject | None] = {}
+        gates: dict[str, Sequence[Measure]] = {}
         for column, task in self.mixture.tasks.items():
             slots, density = task.needs(self.mixture.knobs[column])
-            if len(video.clock) % slots or len(video.clock) < slots * density:
-                gates[column] = Reject("frames", len(video.clock), slots * density)
-            else:
+            gates[column] = measured(_frames(len(video.clock), slots, density))
+            if rejected(gates[column]) is None:
                 with self._naming_file(index):
-                    gates[column] = task.admits(video, self.mixture.knobs[column])
+                    gates[column] = [*gates[column], *task.gates(video, self.mixture.knobs[column])]
         return gates
 
     def draw(self, jobs: Sequence[Job]) -> list[Drawn | Failed]:
@@ -137,6 +137,11 @@ class _Donors:
     def __getitem__(self, index: int) -> Video:
         skipped = bisect_left(self.drafter.usable, self.but)
         return self.drafter.video(self.drafter.usable[index + (index >= skipped)])
+
+
+def _frames(frames: int, slots: int, density: int) -> Iterator[Measure]:
+    yield Measure("frames", frames, slots * density)
+    yield Measure("frames_left_over", frames % slots, 0, least=False)
 
 
 def pack_row(row: Mapping[str, Any]) -> bytes:

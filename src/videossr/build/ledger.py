@@ -23,9 +23,11 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
+from videossr.build import measures
 from videossr.build.draft import Failed, Gates, Record, unpack_row
 from videossr.build.manifest import Making, differences
 from videossr.build.select import Job, Share
+from videossr.measure import rejected
 from videossr.sample import Reject
 from videossr.store import Place
 from videossr.video.pack import Entry
@@ -54,7 +56,7 @@ REJECTED = pa.schema(
 
 _TABLES = """
 CREATE TABLE making (json TEXT NOT NULL);
-CREATE TABLE gates (video INTEGER PRIMARY KEY, rejects TEXT NOT NULL);
+CREATE TABLE gates (video INTEGER PRIMARY KEY, rejects TEXT NOT NULL, measures BLOB NOT NULL);
 CREATE TABLE draws (
     video INTEGER NOT NULL, column INTEGER NOT NULL, attempt INTEGER NOT NULL, pass INTEGER NOT NULL,
     reason TEXT, value REAL, threshold REAL, id BLOB, others TEXT, row BLOB,
@@ -178,18 +180,28 @@ class Ledger:
         self._data = sqlite3.connect(":memory:")
 
     def add_gates(self, video: int, gates: Gates) -> None:
-        """What every column makes of a video."""
-        rejects = [gates[column] and astuple(gates[column]) for column in self._columns]  # type: ignore[arg-type]
+        """Keep what the gates of every column measure of a video."""
+        rejects = [rejected(gates[column]) for column in self._columns]
         self.rejects += sum(reject is not None for reject in rejects)
+        row = (
+            video,
+            json.dumps([reject and astuple(reject) for reject in rejects]),
+            measures.pack(gates[column] for column in self._columns),
+        )
         with self._told():
-            self._data.execute("INSERT INTO gates VALUES (?, ?)", (video, json.dumps(rejects)))
+            self._data.execute("INSERT INTO gates VALUES (?, ?, ?)", row)
         self._commit_now_and_then()
 
-    def gates(self) -> Iterator[tuple[int, Gates]]:
-        """All that are known, in the order of the videos."""
+    def gates(self) -> Iterator[tuple[int, dict[str, Reject | None]]]:
+        """Yield the videos whose gates are known, in their order, each with what rejects it from every column."""
         for video, rejects in self._rows("SELECT video, rejects FROM gates ORDER BY video"):
             found = (Reject(*reject) if reject else None for reject in json.loads(rejects))
             yield video, dict(zip(self._columns, found, strict=True))
+
+    def measures(self) -> Iterator[tuple[int, Gates]]:
+        """Yield the same videos, each with what the gates of every column measured."""
+        for video, packed in self._rows("SELECT video, measures FROM gates ORDER BY video"):
+            yield video, dict(zip(self._columns, measures.unpack(packed), strict=True))
 
     def add_draws(self, turn: int, results: Iterable[Record | Failed]) -> None:
         """Draws of pass `turn`."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
-from videossr.build import table
+from videossr.build import measures, table
 from videossr.build.manifest import (
     ColumnTable,
     Making,
@@ -89,7 +90,7 @@ def merge(datasets: Sequence[Place], out: Place, *, corpus: Place | None = None,
     told = (refusal for _, refusal in _rows(datasets, manifests, videos, dropped, _TOLD) if refusal is not None)
     origin = Origin(verb="merge", of=[ancestor(manifest) for manifest in manifests])
     kept = (videos[content] for content in sorted(videos))
-    made = write_part(out, making, origin, rows, kept, told)
+    made = write_part(out, making, origin, rows, kept, _gates(datasets), told)
     return Merged(made, list(near.values()))
 
 
@@ -141,6 +142,18 @@ def _videos(datasets: Sequence[Place], *, compare: bool) -> tuple[dict[str, dict
         row, other = known[twin.video], known[twin.other]
         near.setdefault(row["content"], Near(row["path"], other["path"], twin.share))
     return videos, near
+
+
+def _gates(datasets: Sequence[Place]) -> Iterator[dict[str, Any]]:
+    """Yield what the gates measured, by content; of a video and column that several datasets have, from the first."""
+
+    def numbered(number: int) -> Iterator[tuple[str, int, dict[str, Any]]]:
+        return ((row["content"], number, row) for row in table.read_rows(datasets[number] / measures.NAME))
+
+    sources = map(numbered, range(len(datasets)))
+    for _, members in groupby(heapq.merge(*sources, key=lambda item: item[:2]), key=lambda item: item[0]):
+        home: dict[str, int] = {}
+        yield from (row for _, number, row in members if home.setdefault(row["column"], number) == number)
 
 
 def _rows(

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from videossr.build import table
+from videossr.build import measures, table
 from videossr.build.exclude import VIDEOS
 from videossr.build.ledger import REJECTED
 from videossr.build.manifest import NAME, Ancestor, ColumnTable, Making, Manifest, Origin, RecipeTable, read_manifest
@@ -41,6 +41,7 @@ def write_part(
     origin: Origin,
     rows: Iterable[Mapping[str, Any]],
     videos: Iterable[Mapping[str, Any]],
+    gates: Iterable[Mapping[str, Any]],
     rejected: Iterable[Mapping[str, Any]] = (),
 ) -> Manifest:
     """Write the dataset of `rows`.
@@ -51,6 +52,7 @@ def write_part(
         origin: the datasets that the rows come from.
         rows: of `table.SCHEMA`, ascending by their ids. They may still be read when `rejected` is.
         videos: of `exclude.VIDEOS`, ascending by content; those that no row shows are left out.
+        gates: of `measures.MEASURES`, ascending by content; those of videos that no row shows are left out.
         rejected: of `ledger.REJECTED`; read after `rows`.
     """
     columns: Counter[str] = Counter()
@@ -76,6 +78,8 @@ def write_part(
         remove_samples(out, len(files))
         kept = ({**row, "samples": shown[row["content"]]} for row in videos if row["content"] in shown)
         files["videos.parquet"] = table.write_file(kept, out / "videos.parquet", VIDEOS)
+        measured = (row for row in gates if row["content"] in shown)
+        files[measures.NAME] = table.write_file(measured, out / measures.NAME, measures.MEASURES)
         reasons: Counter[str] = Counter()
 
         def told() -> Iterator[Mapping[str, Any]]:

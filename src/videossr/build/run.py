@@ -30,7 +30,8 @@ from videossr.build.manifest import (
 )
 from videossr.build.recipe import Mixture
 from videossr.build.select import Selection
-from videossr.build.write import remove_dataset, write_dataset, write_rejected
+from videossr.build.write import remove_dataset, write_dataset, write_verdicts
+from videossr.measure import rejected
 from videossr.sample import Reject
 from videossr.store import Place, leave_workshop, workshop
 from videossr.video.corpus import MANIFEST, Corpus, pack_file
@@ -72,7 +73,8 @@ def build(
     """Make the dataset `out` and return its manifest. One that is there already, made alike and whole, is left alone.
 
     A build that was stopped, killed or failed halfway goes on where it was, as long as it is called with the same
-    arguments; `workers` and `ray` may differ. What was rejected is in `rejected.parquet`, also when the build fails.
+    arguments; `workers` and `ray` may differ. What was rejected is in `rejected.parquet`, and what the gates
+    measured of all videos is in `gates.parquet`, also when the build fails.
 
     With `rebuild`, a dataset in `out` that was made otherwise or is damaged is replaced, and so is an unfinished build.
     The old dataset stays whole until all samples of the new one are drawn.
@@ -126,11 +128,12 @@ def build(
                 raise UnmetError(f"none of the {len(corpus.videos)} videos of {corpus.path} is left to draw from")
             with Here(drafter) if workers == 1 and ray is None else start(drafter, workers, ray) as runner:
                 runner.check([corpus.path / MANIFEST, pack_file(corpus.path, shard_of(corpus.videos[0].content))])
-                admitted = _gate(runner, ledger, drafter, refusals, progress)
+                table = out if old is None else None
+                admitted = _gate(runner, ledger, drafter, refusals, table, progress)
                 _fill(runner, ledger, drafter, admitted, refusals, progress)
         except (ValueError, WorkerError) as error:
             if old is None:
-                write_rejected(out, corpus, refusals())
+                write_verdicts(out, corpus, refusals(), ledger)
             if isinstance(error, UnmetError):
                 ledger.discard()
                 raise UnmetError(f"{error}{_ways_out(mixture, corpus, excluded, usable)}") from error
@@ -212,9 +215,13 @@ def _gate(
     ledger: Ledger,
     drafter: Drafter,
     refusals: Callable[[], Iterable[Refusal]],
+    table: Place | None,
     progress: Callable[[Progress], None],
 ) -> dict[str, bytearray]:
-    """For each column, which videos it admits: one byte each."""
+    """Find for each column which videos it admits: one byte each.
+
+    `table` is where what the gates measured will be if the build fails.
+    """
     videos, usable = len(drafter.corpus.videos), drafter.usable
     admitted = {column: bytearray(videos) for column in drafter.mixture.columns}
     known = bytearray(videos)
@@ -231,14 +238,15 @@ def _gate(
         if isinstance(gates, Died):
             raise _died(drafter, video, "its gates were")
         ledger.add_gates(video, gates)
-        note(video, gates)
+        note(video, {column: rejected(measures) for column, measures in gates.items()})
         done += 1
         progress(Progress("gates", done, len(usable), ledger.rejects))
     if empty := [column for column, fit in admitted.items() if 1 not in fit]:
         gated = (refusal for refusal in refusals() if refusal.column is not None)
         counts = ", ".join(f"{reason} ({count})" for reason, count in reasons(gated).items())
+        hint = f" (`videossr dataset info {table} --gates` shows what other thresholds would admit)" if table else ""
         raise UnmetError(
-            f"no video is fit for {', '.join(empty)}. Rejected of {len(usable)} videos: {counts}. "
+            f"no video is fit for {', '.join(empty)}. Rejected of {len(usable)} videos: {counts}{hint}. "
             f"{_way_out(dict.fromkeys(empty, 0), admitted)}"
         )
     return admitted

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from typing import Any
 
-from videossr.build import table
+from videossr.build import measures, table
 from videossr.build.manifest import (
     NAME,
     Making,
@@ -103,7 +103,8 @@ def split(dataset: Place, outs: tuple[Place, Place], count: int) -> tuple[Manife
             versions=manifest["versions"],
         )
         videos = table.read_rows(dataset / "videos.parquet")
-        made.append(write_part(out, making, origin, rows(side), videos, left_out(side)))
+        gates = table.read_rows(dataset / measures.NAME)
+        made.append(write_part(out, making, origin, rows(side), videos, gates, left_out(side)))
     return made[0], made[1]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import tomli_w
 
-from videossr.build import table
+from videossr.build import measures, table
 from videossr.build.benchmark import CARRIED, carry, frozen_hash
 from videossr.build.card import card
 from videossr.build.exclude import VIDEOS, video_row
@@ -42,7 +42,7 @@ def write_dataset(
     uses = ledger.uses(len(corpus.videos))
     videos = (video_row(entry, count) for entry, count in zip(corpus.videos, uses.shown, strict=True) if count)
     files["videos.parquet"] = table.write_file(videos, out / "videos.parquet", VIDEOS)
-    files["rejected.parquet"] = write_rejected(out, corpus, refusals())
+    files |= write_verdicts(out, corpus, refusals(), ledger)
     where = making["corpus"]
     if is_benchmark(making):
         contents = (row["content"] for row in table.read_rows(out / "videos.parquet", ["content"]))
@@ -81,15 +81,19 @@ def finish(out: Place, made: Manifest) -> Manifest:
     return made
 
 
-def write_rejected(out: Place, corpus: Corpus, refusals: Iterable[Refusal]) -> str:
-    """Write `rejected.parquet`; its SHA-256."""
+def write_verdicts(out: Place, corpus: Corpus, refusals: Iterable[Refusal], ledger: Ledger) -> dict[str, str]:
+    """Write `rejected.parquet` and what the gates measured; their SHA-256 by name."""
 
-    def rows() -> Iterator[dict[str, Any]]:
+    def rejections() -> Iterator[dict[str, Any]]:
         for video, group in groupby(refusals, key=attrgetter("video")):
             entry = corpus.videos[video]
             yield from (refusal.row(entry) for refusal in group)
 
-    return table.write_file(rows(), out / "rejected.parquet", REJECTED)
+    rows = (row for video, gates in ledger.measures() for row in measures.rows(corpus.videos[video], gates))
+    return {
+        "rejected.parquet": table.write_file(rejections(), out / "rejected.parquet", REJECTED),
+        measures.NAME: table.write_file(rows, out / measures.NAME, measures.MEASURES),
+    }
 
 
 def _write_samples(out: Place, ledger: Ledger) -> dict[str, str]:

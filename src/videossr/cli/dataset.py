@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
@@ -13,6 +14,8 @@ from videossr.build.manifest import Manifest, is_benchmark, read_manifest
 from videossr.build.merge import merge
 from videossr.build.split import split
 from videossr.cli.console import console, counted, tell_near
+from videossr.config import assignments
+from videossr.report import thresholds
 from videossr.store import place
 from videossr.video.groups import share_count
 
@@ -23,30 +26,77 @@ app = App(
 )
 
 
-@app.command(help_epilogue="Example: videossr dataset info demo/dataset --json")
-def info(dataset: str, /, *, as_json: Annotated[bool, Parameter("--json", negative="")] = False) -> None:
+@app.command(
+    help_epilogue="Example: videossr dataset info demo/dataset --json\n\n"
+    "Thresholds: videossr dataset info demo/dataset --gates --set columns.grounding/mirror.knobs.limits.picture=4"
+)
+def info(
+    dataset: str,
+    /,
+    *,
+    gates: Annotated[bool, Parameter(negative="")] = False,
+    overrides: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
+    as_json: Annotated[bool, Parameter("--json", negative="")] = False,
+) -> None:
     """Say what a dataset holds: its columns, how many samples and videos, its corpus, and where it comes from.
 
     Whether that is true is what `videossr validate` finds out.
 
     Args:
         dataset: Folder that `videossr build` wrote, or its address.
+        gates: Say instead what the gates measured of all videos, column by column, and how many videos other
+            thresholds would admit. A build that failed for lack of videos has left these values too.
+        overrides: With --gates, a threshold to count the admitted videos by, written as for `build`. May be repeated.
         as_json: All of it as JSON.
     """
+    if overrides and not gates:
+        raise ValueError("--set changes thresholds of the gates: add --gates")
+    if gates:
+        columns = thresholds.read(place(dataset))
+        asked = thresholds.assigned(columns, assignments(overrides))
+        if as_json:
+            console.out(json.dumps([thresholds.facts(column, asked[name]) for name, column in columns.items()]))
+            return
+        for name, column in columns.items():
+            _show_gates(column, asked[name])
+        return
     manifest = read_manifest(place(dataset))
     facts = _facts(manifest)
     if as_json:
         console.out(json.dumps(facts, indent=1))
         return
-    columns = Table("column", "task", "samples", "videos admitted", box=None)
-    for name, column in facts.pop("columns").items():
-        columns.add_row(name, *map(str, column.values()))
     table = Table(box=None, show_header=False)
+    listed = Table("column", "task", "samples", "videos admitted", box=None)
+    for name, column_facts in facts.pop("columns").items():
+        listed.add_row(name, *map(str, column_facts.values()))
     for name, value in facts.items():
         words = [f"{key} {inner}" for key, inner in value.items()] if isinstance(value, dict) else [str(value)]
         table.add_row(name, ", ".join(words))
     console.print(table)
-    console.print(columns)
+    console.print(listed)
+
+
+def _show_gates(column: thresholds.Column, asked: Mapping[str, float]) -> None:
+    """Print what the gates of a column measured, and what other thresholds would admit."""
+    facts = thresholds.facts(column, asked)
+    told = f"{column.name}: {facts['admitted']} of {counted(facts['videos'], 'video')} admitted"
+    if asked:
+        told += f"; {facts['would_admit']} with {', '.join(f'{knob} = {value:g}' for knob, value in asked.items())}"
+    console.print(told)
+    table = Table("gate", "setting", "passes", "videos", "passed", *map(_share, thresholds.QUANTILES), box=None)
+    for line in facts["gates"]:
+        bound = f"{'>=' if line['least'] else '<='} {line['threshold']:g}"
+        values = ("inf" if value is None else f"{value:.4g}" for value in line["quantiles"].values())
+        table.add_row(line["gate"], line["knob"], bound, str(line["videos"]), str(line["passed"]), *values)
+    console.print(table)
+    for knob, counts in facts["admitted_at"].items():
+        found = ", ".join(f"{count} at {value}" for value, count in counts.items())
+        console.print(f"  {knob}: admits {found}", soft_wrap=True)
+    console.print()
+
+
+def _share(quantile: float) -> str:
+    return {0.0: "least", 0.5: "median", 1.0: "largest"}.get(quantile, f"{quantile:.0%}")
 
 
 def _facts(manifest: Manifest) -> dict[str, Any]:

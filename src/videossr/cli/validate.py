@@ -13,8 +13,10 @@ from rich.text import Text
 from videossr.cli.console import Bar, console
 from videossr.dataset import VideoSSRDataset
 from videossr.prompt.qwen3_vl import MERGE, Layout, markers, video_text
+from videossr.report import gates, thresholds
 from videossr.report.validate import TOLERANCE, label_error, marker_errors, validate
 from videossr.sample import Sample
+from videossr.store import place
 from videossr.tasks.base import open_task
 
 VERDICTS = {True: Text("holds", "green"), False: Text("FAILS", "bold red"), None: Text()}
@@ -32,6 +34,7 @@ def command(
     show: Annotated[int, Parameter(validator=Number(gte=0))] = 2,
     renders: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
     solver: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1))] = None,
+    plot: str | None = None,
 ) -> None:
     """Check a dataset: gold answers, pixels, clock, laws, chance, shortcuts. Exit status 0 if everything holds, else 1.
 
@@ -43,8 +46,11 @@ def command(
         renders: Samples rendered; all by default.
         solver: Share of jigsaws, beyond chance, that a solver may have right which only matches borders; by default
             what the recipe says. 1 sets no bound.
+        plot: Also draw what the gates measured of all videos into this file, such as gates.png.
     """
     opened = VideoSSRDataset(dataset, corpus=corpus)
+    if plot is not None:
+        gates.draw(thresholds.read(opened.path), place(plot))
     found = Table("", "check", "column", "measured", box=None)
     tested = failed = 0
     with Bar() as bar:

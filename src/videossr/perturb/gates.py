@@ -8,6 +8,7 @@ frame anyway. `docs/results/gates.md` shows what the defaults were chosen from; 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as knobs
 
+from videossr.measure import Measure
 from videossr.question import Frames
-from videossr.sample import Reject
 
 GRID = 16
 
@@ -43,7 +44,9 @@ class Limits:
         5.0
     )
     contrast: Annotated[float, Field(ge=0, le=16, description="least jump over the video's own, as a factor")] = 1.5
-    cut: Annotated[float, Field(ge=0, le=100, description="least jump of a hard cut, mean CIE76 over the grid")] = 8.0
+    cut: Annotated[
+        float, Field(ge=0, le=100, description="jump beyond which a cut is hard, mean CIE76 over the grid")
+    ] = 8.0
     pace: Annotated[
         float,
         Field(ge=0, le=100, description="least motion of the faster part in slow or fast, median CIE76 of blocks"),
@@ -91,20 +94,22 @@ def hard_cuts(pictures: Floats, limits: Limits) -> NDArray[np.bool_]:
 
     Args:
         pictures: (N, 16, 16, 3), see `Look`.
-        limits: a cut changes the picture by `cut` or more, and by `CUT` times the jumps next to it.
+        limits: a cut changes the picture by more than `cut`, and by `CUT` times the jumps next to it.
     """
+    return np.asarray(_leaps(pictures) > limits.cut)
+
+
+def hard_cut(pictures: Floats, limits: Limits) -> Measure:
+    """Measure the largest jump that would be a hard cut; see `hard_cuts`."""
+    largest = float(_leaps(pictures).max(initial=0.0))
+    return Measure("hard_cut", largest, limits.cut, least=False, knob="limits.cut")
+
+
+def _leaps(pictures: Floats) -> Floats:
+    """Compute the jumps between neighbors (N - 1,); 0 where one is not `CUT` times those before and after it."""
     jumps = picture_jump(pictures[:-1], pictures[1:])
     beside = np.concatenate([[0], jumps, [0]])
-    return np.asarray((jumps >= limits.cut) & (jumps >= CUT * np.maximum(beside[:-2], beside[2:])))
-
-
-def hard_cut(pictures: Floats, limits: Limits) -> Reject | None:
-    """None when there is no hard cut, else how many slots the longest shot has, of how many; see `hard_cuts`."""
-    cuts = np.flatnonzero(hard_cuts(pictures, limits))
-    if not len(cuts):
-        return None
-    shots = np.diff([-1, *cuts, len(pictures) - 1])
-    return Reject("hard_cut", float(shots.max()), len(pictures))
+    return np.where(jumps >= CUT * np.maximum(beside[:-2], beside[2:]), jumps, np.float32(0))
 
 
 def picture_jump(a: Floats, b: Floats) -> Floats:
@@ -118,8 +123,8 @@ def motion_jump(a: Floats, b: Floats) -> Floats:
     return np.asarray(cells[..., -(cells.shape[-1] // 10) :].mean(axis=-1), np.float32)
 
 
-def hidden_change(original: Look, altered: Look, limits: Limits, *, between: bool = False) -> Reject | None:
-    """None when a border between `original` and `altered` would stand out at every slot, else what came nearest to it.
+def hidden_change(original: Look, altered: Look, limits: Limits, *, between: bool = False) -> Iterator[Measure]:
+    """Measure, by each cue, how far the weakest border between `original` and `altered` stands out; one cue is enough.
 
     A slot must differ from what it would show, and both directions are looked at: from an original frame to the next
     one altered, and back. What the video does anyway is the median of its own jumps, see `_usual`.
@@ -132,27 +137,26 @@ def hidden_change(original: Look, altered: Look, limits: Limits, *, between: boo
             Then a border must also stand out against the video's own jump at that very place, and hard cuts, at which
             nobody could say where the altered segment begins or ends, are refused.
     """
-    if between and (cut := hard_cut(original.pictures, limits)):
-        return cut
-    results = []
+    if between:
+        yield hard_cut(original.pictures, limits)
     for cue, jump, least, x, y in (
         ("picture", picture_jump, limits.picture, original.pictures, altered.pictures),
         ("palette", _distance, limits.palette, original.palettes, altered.palettes),
         ("texture", _octaves, limits.texture, original.textures, altered.textures),
     ):
         own = jump(x[:-1], x[1:])
-        drowned = np.full_like(own, max(least, limits.contrast * _usual(own)))
-        if between:
-            drowned = np.maximum(drowned, limits.contrast * own)
+        usual = np.maximum(_usual(own), own if between else 0)
         borders = np.minimum(jump(x[:-1], y[1:]), jump(y[:-1], x[1:]))
-        place = int((borders / np.maximum(drowned, 1e-9)).argmin())
-        measured = ((float(borders[place]), float(drowned[place])), (float(jump(x, y).min()), least))
-        missed = [(value / threshold, value, threshold) for value, threshold in measured if value < threshold]
-        if not missed:
-            return None
-        share, value, threshold = min(missed)
-        results.append((share, Reject(f"hidden_{cue}", value, threshold)))
-    return max(results, key=lambda result: result[0])[1]
+        change = min(float(borders.min()), float(jump(x, y).min()))
+        yield Measure(f"hidden_{cue}", change, least, knob=f"limits.{cue}", either="hidden_change")
+        factor = _factors(borders, usual).min()
+        yield Measure(f"hidden_{cue}", float(factor), limits.contrast, knob="limits.contrast", either="hidden_change")
+
+
+def _factors(jumps: Floats, usual: Floats) -> Floats:
+    """Divide jumps (N,) by the usual ones (N,) or (); infinite where those are nothing."""
+    usual = np.broadcast_to(usual, jumps.shape)
+    return np.divide(jumps, usual, out=np.full(jumps.shape, np.inf, np.float32), where=usual > 0)
 
 
 def _usual(jumps: Floats) -> float:
@@ -173,13 +177,13 @@ def _octaves(a: Floats, b: Floats) -> Floats:
     return np.asarray(np.abs(a - b), np.float32)
 
 
-def hidden_motion(pictures: Floats, lags: range, limits: Limits) -> Reject | None:
-    """None when frames that are any of `lags` apart look different everywhere, by the least motion.
+def hidden_motion(pictures: Floats, lags: range, limits: Limits) -> Measure:
+    """Measure the least motion between any two frames that are one of `lags` apart.
 
     Against it: still scenes, and scenes that repeat themselves, where another frame in a slot cannot be seen.
     """
     value = min(float(motion_jump(pictures[:-lag], pictures[lag:]).min()) for lag in lags if lag < len(pictures))
-    return Reject("hidden_motion", value, limits.motion) if value < limits.motion else None
+    return Measure("hidden_motion", value, limits.motion, knob="limits.motion")
 
 
 @dataclass(frozen=True)
@@ -189,14 +193,14 @@ class Steps:
     Attributes:
         factors: (N, N), at [i, j] how much frame j differs from frame i, as a factor on the larger of the two steps of
             the scene itself into and out of frame i.
-        moves: (N, N), whether the two differ by the least motion.
+        motion: (N, N), by how much the two differ, see `motion_jump`.
     """
 
     factors: Floats
-    moves: NDArray[np.bool_]
+    motion: Floats
 
 
-def steps(look: Look, limits: Limits) -> Steps:
+def steps(look: Look) -> Steps:
     """Compare a step between any two frames with the scene's own steps.
 
     Where a rearranged segment begins or ends, the frame shown next is not the next one of the scene. That is seen only
@@ -208,14 +212,13 @@ def steps(look: Look, limits: Limits) -> Steps:
         far[jump] = np.stack([jump(picture, look.pictures) for picture in look.pictures])
         own = np.concatenate([[0], jump(look.pictures[:-1], look.pictures[1:]), [0]])
         factors.append(far[jump] / np.maximum(np.maximum(own[:-1], own[1:]), 1e-6)[:, None])
-    return Steps(np.asarray(np.maximum(*factors), np.float32), far[motion_jump] >= limits.motion)
+    return Steps(np.asarray(np.maximum(*factors), np.float32), far[motion_jump])
 
 
-def no_course(pictures: Floats, step: int, limits: Limits) -> Reject | None:
-    """None when the scene moves on: frames three steps apart differ more than neighbors do, in the median.
+def no_course(pictures: Floats, step: int, limits: Limits) -> Measure:
+    """Measure how much more frames three steps apart differ than neighbors do, in the median: does the scene move on?
 
     Against it: a show of unrelated pictures, which has neither an order that could be wrong nor a speed.
     """
     near, far = (_usual(motion_jump(pictures[:-lag], pictures[lag:])) for lag in (step, 3 * step))
-    value = far / near if near else 0.0
-    return Reject("no_course", value, limits.course) if value < limits.course else None
+    return Measure("no_course", far / near if near else 0.0, limits.course, knob="limits.course")

@@ -18,9 +18,9 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from videossr.measure import Measure
 from videossr.perturb.gates import Floats, picture_jump
 from videossr.question import Frames
-from videossr.sample import Reject
 
 SAME = 1.5
 """Mean CIE76 over the grid up to which two pictures are the same: compression and a shift by a pixel stay below."""
@@ -63,8 +63,8 @@ class OrderLimits:
 
 def unseen_order(
     frames: Frames, pictures: Floats, starts: Sequence[int], length: int, limits: OrderLimits
-) -> Reject | None:
-    """Return None when the order of the pieces can be seen, else what hides it.
+) -> Iterator[Measure]:
+    """Measure what may hide the order of the pieces.
 
     Args:
         frames: (N, H, W, 3), all slots of the video.
@@ -73,36 +73,30 @@ def unseen_order(
         length: slots of a piece.
         limits: the thresholds.
 
-    Returns:
-        A Reject with the reason still_picture, cut_border, loop, seen_again or unseen_order.
+    Yields:
+        The gates still_picture, cut_border, loop, seen_again, and either unseen_course or unseen_link.
     """
-    for reason, value, threshold, least in _measured(frames, pictures, starts, length, limits):
-        if value < threshold if least else value > threshold:
-            return Reject(reason, value, threshold)
-    return None
-
-
-def _measured(
-    frames: Frames, pictures: Floats, starts: Sequence[int], length: int, limits: OrderLimits
-) -> Iterator[tuple[str, float, float, bool]]:
-    """Yield reason, value, threshold, and whether the threshold is the least value or the largest one."""
     pieces = [pictures[start : start + length] for start in starts]
     changed = (np.linalg.norm(piece - piece[0], axis=-1).max(axis=0) > SEEN for piece in pieces)
-    yield "still_picture", min(float(cells.mean()) for cells in changed), limits.area, True
+    yield Measure("still_picture", min(float(cells.mean()) for cells in changed), limits.area, knob="limits.area")
 
     borders = [(start + length - 1, after) for start, after in pairwise(starts)]
     shares = (1 - np.minimum(_colors(frames[a]), _colors(frames[b])).sum() for a, b in borders)
-    yield "cut_border", float(max(shares)), limits.cut, False
+    yield Measure("cut_border", float(max(shares)), limits.cut, least=False, knob="limits.cut")
 
     between, nearest = _differences(pieces)
     lags = np.abs(np.subtract.outer(range(len(starts)), range(len(starts))))
     neighbors, apart = np.median(between[lags == 1]), np.median(between[lags >= max(2, len(starts) // 2)])
-    yield "loop", _ratio(float(picture_jump(pictures[0], pictures[-1])), apart), limits.loop, True
-    yield "seen_again", float((nearest[lags > 1] <= SAME).mean()), limits.again, False
+    ends = _ratio(float(picture_jump(pictures[0], pictures[-1])), apart)
+    yield Measure("loop", ends, limits.loop, knob="limits.loop")
+    again = float((nearest[lags > 1] <= SAME).mean())
+    yield Measure("seen_again", again, limits.again, least=False, knob="limits.again")
 
-    if _ratio(apart, neighbors) < limits.course:
-        jumps = sorted(float(picture_jump(pictures[a], pictures[b])) for a, b in borders)
-        yield "unseen_order", _ratio(jumps[-2], np.median(between[lags > 0])), limits.link, False
+    either, course = "unseen_order", _ratio(apart, neighbors)
+    yield Measure("unseen_course", course, limits.course, knob="limits.course", either=either)
+    jumps = sorted(float(picture_jump(pictures[a], pictures[b])) for a, b in borders)
+    link = _ratio(jumps[-2], np.median(between[lags > 0]))
+    yield Measure("unseen_link", link, limits.link, least=False, knob="limits.link", either=either)
 
 
 def _colors(frame: Frames) -> Floats:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from videossr.clock import Clock
+from videossr.measure import Measure, measured
 from videossr.perturb.gates import Look, look
 from videossr.question import Clip, Frames, Question, Truth
 from videossr.registry import Registry
@@ -89,8 +90,12 @@ class Task(Protocol[K]):
     def needs(self, knobs: K) -> tuple[int, int]:
         """(slots that are shown, frames that a pack must hold for each of them at the least)."""
 
-    def admits(self, video: Video, knobs: K) -> Reject | None:
-        """Decide from the pixels, before anything is drawn, whether every answer could be proven on this video."""
+    def gates(self, video: Video, knobs: K) -> Iterable[Measure]:
+        """Measure, before anything is drawn, whether every answer could be proven on this video.
+
+        A video is admitted when all measures pass, see `videossr.measure`. They are asked for one after the other, and
+        none after a failure that no setting can mend. So a generator may yield first what the later ones rely on.
+        """
 
     def draw(self, video: Video, column: str, knobs: K, rng: np.random.Generator, donors: Donors) -> Sample | Reject:
         """Draw one sample. A Reject here must not depend on the answer that was drawn."""
@@ -126,9 +131,15 @@ def open_task(name: str) -> OpenTask:
 
     Whatever one of its methods raises becomes a `TaskError`; errors of the corpus and of the machine stay as they are.
 
-    Raises ValueError when no installed package declares the task, or its code cannot be loaded.
+    Raises ValueError when no installed package declares the task, its code cannot be loaded, or it has no gates.
     """
     kind = TASKS.get(name)
+    if not callable(getattr(kind, "gates", None)):
+        raise TaskError(
+            f"task {name!r} ({kind.__module__}.{kind.__qualname__}) has no method gates(video, knobs), which yields a "
+            "videossr.Measure for each thing that must hold of a video (it takes the place of `admits`); a task that "
+            "uses every video returns ()"
+        )
     with _naming(kind, name, "__init__"):
         return OpenTask(name, kind())
 
@@ -146,9 +157,10 @@ class OpenTask:
         with self._naming("needs"):
             return self._task.needs(knobs)
 
-    def admits(self, video: Video, knobs: Any) -> Reject | None:
-        with self._naming("admits", f"video {video.key.content[:12]}"):
-            return self._task.admits(video, knobs)
+    def gates(self, video: Video, knobs: Any) -> list[Measure]:
+        """List what the task measures of a video, up to the first failure that no setting can mend."""
+        with self._naming("gates", f"video {video.key.content[:12]}"):
+            return measured(_checked(self._task.gates(video, knobs)))
 
     def draw(self, video: Video, column: str, knobs: Any, rng: np.random.Generator, donors: Donors) -> Sample | Reject:
         with self._naming("draw", f"video {video.key.content[:12]}", column):
@@ -201,6 +213,13 @@ class OpenTask:
 
     def _naming(self, method: str, about: str = "", column: str = "") -> AbstractContextManager[None]:
         return _naming(type(self._task), self.name, method, about, column)
+
+
+def _checked(measures: Iterable[object]) -> Iterator[Measure]:
+    for measure in measures:
+        if not isinstance(measure, Measure):
+            raise TypeError(f"it must give a videossr.Measure for each thing it looks at, and gave {measure!r}")
+        yield measure
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from dataclasses import dataclass as plain_dataclass
 from itertools import product
@@ -21,6 +21,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from videossr.measure import Measure
 from videossr.perturb.contrast import Lab, disk, near, to_lab
 from videossr.perturb.native import native_share
 from videossr.perturb.shapes import SHAPES, Points, outline, paint
@@ -287,19 +288,18 @@ class Counting:
     def needs(self, knobs: CountingKnobs) -> tuple[int, int]:
         return knobs.frames, 1
 
-    def admits(self, video: Video, knobs: CountingKnobs) -> Reject | None:
-        """Reasons: too_small (pixels), no_contrast (share of tries), native_shapes (share); none without `gates`."""
+    def gates(self, video: Video, knobs: CountingKnobs) -> Iterator[Measure]:
+        """Gates: too_small (pixels), no_contrast (share of tries), native_shapes (share); none without `gates`."""
         if not knobs.gates:
-            return None
-        smallest = knobs.size_min * min(video.size)
-        if smallest < knobs.min_pixels:
-            return Reject("too_small", smallest, knobs.min_pixels)
+            return
+        yield Measure("too_small", knobs.size_min * min(video.size), knobs.min_pixels, knob="min_pixels")
         frames = video.thin(knobs.frames).frames
-        share = min(_open_share(frame, knobs) for frame in frames)
-        if share < knobs.open_share:
-            return Reject("no_contrast", share, knobs.open_share)
-        share = native_share(frames, knobs.shapes) if knobs.native < 1 else 0.0
-        return Reject("native_shapes", share, knobs.native) if share > knobs.native else None
+        yield Measure(
+            "no_contrast", min(_open_share(frame, knobs) for frame in frames), knobs.open_share, knob="open_share"
+        )
+        if knobs.native < 1:
+            share = native_share(frames, knobs.shapes)
+            yield Measure("native_shapes", share, knobs.native, least=False, knob="native")
 
     def draw(
         self, video: Video, column: str, knobs: CountingKnobs, rng: np.random.Generator, donors: Donors

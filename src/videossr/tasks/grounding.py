@@ -5,7 +5,7 @@ Exercised by `videossr build grounding-mirror --corpus demo/corpus --out demo/gr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Literal, Self
 
@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from videossr.clock import Clock
+from videossr.measure import Measure, rejected
 from videossr.perturb import ORDERS, PIXELS, SPEEDS, Strengths
 from videossr.perturb.gates import (
     Limits,
@@ -121,32 +122,33 @@ class Grounding:
         speed = SPEEDS[knobs.perturbation](knobs.strengths)
         return knobs.frames, least_density(speed, knobs.frames, knobs.length[1])
 
-    def admits(self, video: Video, knobs: GroundingKnobs) -> Reject | None:
-        """Reasons: too_brief (s), uneven_clock (ms), and with `gates` those of `videossr.perturb.gates`."""
+    def gates(self, video: Video, knobs: GroundingKnobs) -> Iterator[Measure]:
+        """Gates: too_brief (s), uneven_clock (ms), with `gates` those of `videossr.perturb.gates` and hidden_speed."""
         name = knobs.perturbation
         shown = video.thin(knobs.frames)
         shortest = _shortest(shown.clock, knobs.length[0])
-        if name in SPEEDS and not knobs.gates and shortest >= SHORTEST:  # a clip shows a part of the video
-            shortest *= _strides(video, knobs)[0][0] / video.density(knobs.frames)
-        if shortest < SHORTEST:
-            return Reject("too_brief", shortest, SHORTEST)
-        if name in SPEEDS and video.clock.unevenness > 1:
-            return Reject("uneven_clock", video.clock.unevenness, 1)
+        if name in SPEEDS and shortest >= SHORTEST:  # a clip shows a part of the video
+            pairs = _strides(video, knobs) if knobs.gates else _strides(video, knobs)[:1]
+            shortest = max(_shortest(_clock(video, pair, knobs), knobs.length[0]) for pair in pairs)
+        yield Measure("too_brief", shortest, SHORTEST)
+        if name in SPEEDS:
+            yield Measure("uneven_clock", video.clock.unevenness, 1, least=False)
         if not knobs.gates:
-            return None
+            return
+        pictures = shown.look.pictures
         if name in PIXELS:
             altered = PIXELS[name].apply(shown.frames, PIXELS[name].weakest(knobs.strengths))
-            return hidden_change(shown.look, look(altered), knobs.limits, between=name in BETWEEN)
-        if name == "stutter":
-            return hidden_motion(shown.look.pictures, range(1, knobs.length[1] + 1), knobs.limits)
-        if name == "shuffle":
-            return self._hidden_ends(shown, knobs) or no_course(shown.look.pictures, 1, knobs.limits)
-        if name == "swap":
-            return hard_cut(shown.look.pictures, knobs.limits)
-        if name in SPEEDS:
-            found = _visible_pace(video, knobs)
-            return found if isinstance(found, Reject) else None
-        return None
+            yield from hidden_change(shown.look, look(altered), knobs.limits, between=name in BETWEEN)
+        elif name == "stutter":
+            yield hidden_motion(pictures, range(1, knobs.length[1] + 1), knobs.limits)
+        elif name == "shuffle":
+            yield from _hidden_ends(shown, knobs)
+            yield no_course(pictures, 1, knobs.limits)
+        elif name == "swap":
+            yield hard_cut(pictures, knobs.limits)
+        elif name in SPEEDS:
+            factor = max(float(factors.max()) for _, factors in _paces(video, knobs))
+            yield Measure("hidden_speed", factor, knobs.limits.speed, knob="limits.speed")
 
     def draw(
         self, video: Video, column: str, knobs: GroundingKnobs, rng: np.random.Generator, donors: Donors
@@ -165,18 +167,15 @@ class Grounding:
             params["strength"] = PIXELS[name].parameters(knobs.strengths, rng)
         elif name in ORDERS:
             if name == "shuffle" and knobs.gates:
-                found = steps(video.thin(knobs.frames).look, knobs.limits)
-                heads, tails = _visible_ends(found, first, length, knobs)
+                ends = _ends(steps(video.thin(knobs.frames).look), first, length, knobs)
+                heads, tails = ([o for o, factor in end.items() if factor >= knobs.limits.ends] for end in ends)
                 order = shuffle(length, knobs.strengths, rng, heads, tails)
             else:
                 order = ORDERS[name](length, knobs.strengths, rng)
             slots[first : last + 1] = [slots[first + offset] for offset in order]
             params["order"] = [*order]
         elif name in SPEEDS:
-            drawn = self._pace(video, knobs, rng)
-            if isinstance(drawn, Reject):
-                return drawn
-            (outside, inside), start = drawn
+            (outside, inside), start = self._pace(video, knobs, rng)
             strides_of = [inside if first <= slot <= last else outside for slot in range(knobs.frames - 1)]
             shown = np.cumsum([start, *strides_of])
             slots = [(0, int(frame)) for frame in shown]
@@ -200,19 +199,7 @@ class Grounding:
             answer=_interval(*clock.span(first, last)),
         )
 
-    def _hidden_ends(self, shown: Video, knobs: GroundingKnobs) -> Reject | None:
-        """Return None when of every segment that may be drawn some shuffle shows both ends."""
-        found = steps(shown.look, knobs.limits)
-        for length in range(knobs.length[0], knobs.length[1] + 1):
-            for first in _starts(knobs, length):
-                heads, tails = _visible_ends(found, first, length, knobs)
-                if not heads or not tails or len({*heads, *tails}) < 2:
-                    return Reject("hidden_ends", first, knobs.frames)
-        return None
-
-    def _pace(
-        self, video: Video, knobs: GroundingKnobs, rng: np.random.Generator
-    ) -> tuple[tuple[int, int], int] | Reject:
+    def _pace(self, video: Video, knobs: GroundingKnobs, rng: np.random.Generator) -> tuple[tuple[int, int], int]:
         """Choose the strides, and a frame to start at from which every stretch that may be drawn can be told.
 
         Neither looks at the stretch that was drawn, so the frames that are shown say nothing about it.
@@ -221,10 +208,8 @@ class Grounding:
             outside, inside = _strides(video, knobs)[0]
             longest = max(outside * (knobs.frames - 1 - n) + inside * n for n in knobs.length)
             return (outside, inside), int(rng.integers(len(video.clock) - longest))
-        found = _visible_pace(video, knobs)
-        if isinstance(found, Reject):
-            return found
-        pair, starts = found
+        told = ((pair, np.flatnonzero(factors >= knobs.limits.speed)) for pair, factors in _paces(video, knobs))
+        pair, starts = next((pair, starts) for pair, starts in told if len(starts))
         return pair, int(rng.choice(starts))
 
     def _donor(self, video: Video, knobs: GroundingKnobs, rng: np.random.Generator, donors: Donors) -> Video | Reject:
@@ -237,7 +222,7 @@ class Grounding:
                 continue
             if not knobs.gates:
                 return donor
-            reject = hidden_change(own, donor.thin(knobs.frames).look, knobs.limits, between=True)
+            reject = rejected(hidden_change(own, donor.thin(knobs.frames).look, knobs.limits, between=True))
             if reject is None:
                 return donor
             nearest = replace(reject, reason="no_donor")
@@ -302,26 +287,53 @@ class Grounding:
         return [(0, min(max(frame, 0), kept[0] - 1)) for frame in due]
 
 
-def _visible_ends(found: Steps, first: int, length: int, knobs: GroundingKnobs) -> tuple[list[int], list[int]]:
-    """List the offsets of the frames that, in the first and in the last slot of a segment, show its ends.
+def _hidden_ends(shown: Video, knobs: GroundingKnobs) -> Iterator[Measure]:
+    """Measure whether of every segment that may be drawn some shuffle shows both ends.
 
-    A segment at the start or the end of a clip has no border there, and only needs a frame that is not the due one.
+    First the motion by which a frame in the first and one in the last slot differ from those that are due there; then,
+    among the frames that do so by the least motion, the steps at the borders, as factors on the scene's own.
+    """
+    found = steps(shown.look)
+    motion = factor = np.inf
+    for length in range(knobs.length[0], knobs.length[1] + 1):
+        for first in _starts(knobs, length):
+            offsets, last = outermost(length, knobs.strengths), first + length - 1
+            moved = [
+                {o: float(found.motion[due, first + o]) for o in each}
+                for due, each in zip((first, last), offsets, strict=True)
+            ]
+            motion = min(motion, _told(*moved))
+            factor = min(factor, _told(*_ends(found, first, length, knobs)))
+    yield Measure("hidden_ends", motion, knobs.limits.motion)  # no knob: the factors depend on it too
+    yield Measure("hidden_ends", factor, knobs.limits.ends, knob="limits.ends")
+
+
+def _told(heads: Mapping[int, float], tails: Mapping[int, float]) -> float:
+    """Return the largest value that two different offsets reach, one of `heads` and one of `tails`; 0 where none do."""
+    offsets = sorted((max(heads.get(o, 0.0), tails.get(o, 0.0)) for o in {*heads, *tails}), reverse=True)
+    return min(max(heads.values()), max(tails.values()), offsets[1]) if heads and tails and len(offsets) > 1 else 0.0
+
+
+def _ends(found: Steps, first: int, length: int, knobs: GroundingKnobs) -> tuple[dict[int, float], dict[int, float]]:
+    """Find the offsets of frames that in the first, and in the last, slot of a segment are not the due ones.
+
+    With each comes the step at the border, as a factor on the scene's own. A segment at the start or the end of a clip
+    has no border there, and the factor is infinite.
     """
     heads, tails = outermost(length, knobs.strengths)
     last, after = first + length - 1, first + length
-    least = knobs.limits.ends
+    least = knobs.limits.motion
     return (
-        [
-            offset
+        {
+            offset: float(found.factors[first - 1, first + offset]) if first else np.inf
             for offset in heads
-            if found.moves[first, first + offset] and (first == 0 or found.factors[first - 1, first + offset] >= least)
-        ],
-        [
-            offset
+            if found.motion[first, first + offset] >= least
+        },
+        {
+            offset: float(found.factors[after, first + offset]) if after < knobs.frames else np.inf
             for offset in tails
-            if found.moves[last, first + offset]
-            and (after == knobs.frames or found.factors[after, first + offset] >= least)
-        ],
+            if found.motion[last, first + offset] >= least
+        },
     )
 
 
@@ -330,20 +342,17 @@ def _strides(video: Video, knobs: GroundingKnobs) -> list[tuple[int, int]]:
     return strides(speed, video.density(knobs.frames), knobs.frames, knobs.length[1])
 
 
-def _visible_pace(video: Video, knobs: GroundingKnobs) -> tuple[tuple[int, int], NDArray[np.intp]] | Reject:
-    """Find strides, and the frames to start at from which every stretch that may be drawn can be told."""
-    best = 0.0
+def _clock(video: Video, pair: tuple[int, int], knobs: GroundingKnobs) -> Clock:
+    """Return the clock of a clip whose slots are as many frames apart as the first of `pair` says."""
+    return video.clock.cut(0, knobs.frames * pair[0]).thin(knobs.frames)
+
+
+def _paces(video: Video, knobs: GroundingKnobs) -> Iterator[tuple[tuple[int, int], NDArray[np.float64]]]:
+    """Yield pairs of strides, each with how well every stretch can be told, by the frame that the clip starts at."""
     for pair in _strides(video, knobs):
-        clock = video.clock.cut(0, knobs.frames * pair[0]).thin(knobs.frames)
-        if _shortest(clock, knobs.length[0]) < SHORTEST:
-            continue
-        found = pace(video.frames, video.look.pictures, pair, knobs.frames, knobs.limits)
-        weakest = found.starts(knobs.length, knobs.limits)
-        told = np.flatnonzero(weakest >= knobs.limits.speed)
-        if len(told):
-            return pair, told
-        best = max(best, float(weakest.max()))
-    return Reject("hidden_speed", best, knobs.limits.speed)
+        if _shortest(_clock(video, pair, knobs), knobs.length[0]) >= SHORTEST:
+            found = pace(video.frames, video.look.pictures, pair, knobs.frames, knobs.limits)
+            yield pair, found.starts(knobs.length, knobs.limits)
 
 
 def _shortest(clock: Clock, slots: int) -> float:

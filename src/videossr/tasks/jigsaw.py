@@ -5,7 +5,7 @@ Exercised by `videossr build jigsaw-6 --corpus demo/corpus --out demo/jigsaw --l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Annotated, Literal, Self
 
@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from videossr.measure import Measure
 from videossr.perturb.gates import motion_jump
 from videossr.perturb.order import OrderLimits, unlike_starts, unseen_order
 from videossr.question import Clip, Frames, Question, Truth
@@ -49,10 +50,10 @@ class JigsawKnobs:
     difference: Annotated[
         float,
         Field(ge=0, le=100, description="least difference of two pieces' mean pictures, CIE76 of the busiest tenth"),
-    ] = 4.0
+    ] = 5.0
     motion: Annotated[
         float, Field(ge=0, le=100, description="least motion within a piece, CIE76 of the busiest tenth")
-    ] = 2.0
+    ] = 5.0
     gates: Annotated[
         bool, Field(description="whether pieces must differ and move, and their order be seen, in a video that is used")
     ] = True
@@ -86,29 +87,25 @@ class Jigsaw:
     def needs(self, knobs: JigsawKnobs) -> tuple[int, int]:
         return knobs.frames, 1
 
-    def admits(self, video: Video, knobs: JigsawKnobs) -> Reject | None:
-        """Reasons: uneven_clock (ms), brief_gap (s); with `gates` pieces_alike, still_piece (CIE76), `unseen_order`'s.
+    def gates(self, video: Video, knobs: JigsawKnobs) -> Iterator[Measure]:
+        """Gates: uneven_clock (ms), brief_gap (s); with `gates` pieces_alike, still_piece (CIE76), `unseen_order`'s.
 
         A piece that stands still throughout has neither a direction nor ends that would fit those of its neighbors.
         """
         shown = video.thin(knobs.frames)
         uneven = shown.clock.cut(0, knobs.frames - 1).unevenness  # without the last slot, which no step follows
-        if uneven > 1:  # all pieces carry one clock, which must be true of each
-            return Reject("uneven_clock", uneven, 1)
+        yield Measure("uneven_clock", uneven, 1, least=False)  # all pieces carry one clock, which must be true of each
         seconds = knobs.gap * shown.clock.end_ms / knobs.frames / 1000
-        if seconds < knobs.gap_seconds:
-            return Reject("brief_gap", seconds, knobs.gap_seconds)
+        yield Measure("brief_gap", seconds, knobs.gap_seconds, knob="gap_seconds")
         if not knobs.gates:
-            return None
+            return
         pictures, starts = shown.look.pictures, _starts(shown, knobs)
         pieces = [pictures[start : start + knobs.piece_frames] for start in starts]
         value = min(float(motion_jump(a, b)) for a, b in combinations([piece.mean(axis=0) for piece in pieces], 2))
-        if value < knobs.difference:
-            return Reject("pieces_alike", value, knobs.difference)
+        yield Measure("pieces_alike", value, knobs.difference, knob="difference")
         value = min(float(motion_jump(piece[:1], piece[1:]).max()) for piece in pieces)
-        if value < knobs.motion:
-            return Reject("still_piece", value, knobs.motion)
-        return unseen_order(shown.frames, pictures, starts, knobs.piece_frames, knobs.limits)
+        yield Measure("still_piece", value, knobs.motion, knob="motion")
+        yield from unseen_order(shown.frames, pictures, starts, knobs.piece_frames, knobs.limits)
 
     def draw(
         self, video: Video, column: str, knobs: JigsawKnobs, rng: np.random.Generator, donors: Donors

@@ -6,7 +6,7 @@ answers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations, product
 from typing import Annotated, Literal, Self
 
@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from videossr.measure import Measure
 from videossr.question import Clip, Frames, Outline, Question, Truth
 from videossr.rewards import Scores
 from videossr.sample import JSON, Reject, Sample
@@ -57,14 +58,13 @@ class Tiles:
     def needs(self, knobs: TilesKnobs) -> tuple[int, int]:
         return knobs.frames, 1
 
-    def admits(self, video: Video, knobs: TilesKnobs) -> Reject | None:
+    def gates(self, video: Video, knobs: TilesKnobs) -> Iterator[Measure]:
         """Tiles that look alike, such as two of clear sky, could be exchanged unseen: no answer would be proven."""
         height, width = video.size
-        if rest := height % knobs.rows + width % knobs.columns:
-            return Reject("size_not_divisible", rest, 0)
+        yield Measure("size_not_divisible", height % knobs.rows + width % knobs.columns, 0, least=False)
         tiles = cut(video.thin(knobs.frames).frames, knobs.rows, knobs.columns).mean(axis=0)
         value = min(float(np.abs(a - b).mean()) for a, b in combinations(tiles, 2))
-        return Reject("tiles_alike", value, knobs.difference) if value < knobs.difference else None
+        yield Measure("tiles_alike", value, knobs.difference, knob="difference")
 
     def draw(
         self, video: Video, column: str, knobs: TilesKnobs, rng: np.random.Generator, donors: Donors

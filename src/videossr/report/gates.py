@@ -1,0 +1,103 @@
+"""A picture of what the gates of a dataset measured: `videossr validate DATASET --plot gates.png`.
+
+A panel is a column, a row in it a measure, a mark in that a video. Values are drawn as the factor by which they pass:
+all thresholds lie on one line, and what is right of it passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from videossr.report.thresholds import Bools, Column, Doubles, Line
+from videossr.store import Place, replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+REACH = 10.0
+"""The largest factor, and one over the smallest, that has a place of its own; values beyond are drawn there."""
+
+MOST = 2000
+"""Videos drawn in a row, evenly spaced among all."""
+
+MARKS = (("#c8553d", "x", "video that the column rejects"), ("#1f6fb2", "o", "video that it admits"))
+"""Color, shape and meaning of a mark, by whether the video is admitted."""
+
+
+def factors(line: Line) -> Doubles:
+    """Return by what factor each video passes; NaN where it was not measured, and within `REACH`."""
+    values, thresholds = line.values, line.thresholds
+    good, bad = (values, thresholds) if line.least else (thresholds, values)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = np.where(good == bad, 1.0, np.where(bad > 0, good / bad, np.inf))
+    return np.where(np.isnan(values), np.nan, np.clip(found, 1 / REACH, REACH))
+
+
+def draw(columns: Mapping[str, Column], path: Place) -> None:
+    """Draw the columns into a file whose name says its format, as .png or .svg.
+
+    Raises ValueError when the format is unknown or there is nothing to draw.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    if not columns:
+        raise ValueError(f"{path}: no gate has measured anything")
+    heights = [len(_telling(column)) + 1.5 for column in columns.values()]
+    figure = Figure((9, 0.24 * sum(heights) + 0.8), dpi=110, layout="constrained")
+    panels = figure.subplots(len(heights), 1, height_ratios=heights, sharex=True, squeeze=False)[:, 0]
+    for axes, column in zip(panels, columns.values(), strict=True):
+        _panel(axes, column)
+    panels[-1].set_xlabel("factor by which a value passes: it does right of the line", fontsize=9)
+    handles = [Line2D([], [], color=color, marker=shape, ls="", ms=4, label=label) for color, shape, label in MARKS]
+    figure.legend(handles=handles, loc="outside upper right", fontsize=8, frameon=False, ncols=2)
+    kind = path.suffix.removeprefix(".")
+    if kind not in figure.canvas.get_supported_filetypes():
+        raise ValueError(f"{path}: no kind of picture; name a file that ends with .png or .svg")
+    with replacing(path) as partial:
+        figure.savefig(partial, format=kind, metadata={"Date": None} if kind in ("svg", "pdf") else None)
+
+
+def _panel(axes: Axes, column: Column) -> None:
+    """Draw one column."""
+    admitted = column.admitted()
+    labels = []
+    lines = _telling(column)
+    for row, line in enumerate(lines):
+        for here, (color, shape, _) in zip((~admitted, admitted), MARKS, strict=True):
+            _dots(axes, row, line, here, color, shape)
+        other = row > 0 and line.either and lines[row - 1].either == line.either and lines[row - 1].gate != line.gate
+        bound = f"{line.knob or 'fixed'} {'≥' if line.least else '≤'} {line.threshold:g}"
+        labels.append(f"{'or ' if other else ''}{line.gate}: {bound}")
+    axes.axvline(1, color="#333333", lw=1)
+    axes.set_xscale("log")
+    axes.set(xlim=(0.85 / REACH, REACH / 0.85), ylim=(len(labels) - 0.4, -0.6))
+    axes.set_xticks([0.1, 0.2, 0.5, 1, 2, 5, 10], ["≤ 0.1", "0.2", "0.5", "1", "2", "5", "≥ 10"])
+    axes.minorticks_off()
+    axes.set_yticks(range(len(labels)), labels, fontsize=7.5)
+    axes.tick_params(length=0, labelbottom=True, axis="x", labelsize=7.5)
+    axes.grid(axis="x", color="#dddddd", lw=0.7)
+    axes.set_axisbelow(True)
+    title = f"{column.name}: {admitted.sum()} of {len(admitted)} videos admitted"
+    axes.set_title(title, loc="left", fontsize=9, fontweight="bold")
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+
+
+def _telling(column: Column) -> list[Line]:
+    """Return the lines in which videos differ; all, where there are none."""
+    return [line for line in column.lines if len(np.unique(line.measured)) > 1] or column.lines
+
+
+def _dots(axes: Axes, row: int, line: Line, here: Bools, color: str, shape: str) -> None:
+    """Draw the videos `here`, spread over the height of their row so that equal ones are told apart."""
+    found = factors(line)
+    places = found[here & ~np.isnan(found)]
+    if len(places) > MOST:
+        places = np.sort(places)[np.linspace(0, len(places) - 1, MOST).round().astype(int)]
+    spread = np.arange(len(places)) * 0.618 % 1 * 0.6 - 0.3 if len(places) > 1 else np.zeros(len(places))
+    size = 9 if len(places) < 200 else 3
+    axes.scatter(places, row + spread, s=size, c=color, marker=shape, linewidths=0.8, alpha=0.75)

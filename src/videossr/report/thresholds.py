@@ -1,0 +1,186 @@
+"""What the gates of a dataset measured, column by column, and which videos they would admit at other thresholds.
+
+Printed by `videossr dataset info DATASET --gates`, drawn by `videossr validate DATASET --plot gates.png`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videossr.build import measures
+from videossr.registry import suggest
+from videossr.store import Place
+
+Doubles = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measure of a column, as `Measure` has it, of all V videos.
+
+    Attributes:
+        gate, least, knob, either: as in `Measure`.
+        values: (V,), NaN where it was not measured, after a failure that no setting can mend.
+        thresholds: (V,), of the build.
+    """
+
+    gate: str
+    least: bool
+    knob: str
+    either: str
+    values: Doubles
+    thresholds: Doubles
+
+    @property
+    def measured(self) -> Doubles:
+        """All values that were measured."""
+        return self.values[~np.isnan(self.values)]
+
+    @property
+    def threshold(self) -> float:
+        """The threshold; the median of all where it differs from video to video."""
+        return float(np.nanmedian(self.thresholds))
+
+    def passed(self, threshold: float | None = None) -> Bools:
+        """Tell of each video whether it passes, by `threshold` or else by its own. What was not measured passes."""
+        limit = self.thresholds if threshold is None else threshold
+        return np.isnan(self.values) | (self.values >= limit if self.least else self.values <= limit)
+
+
+@dataclass(frozen=True)
+class Column:
+    """What the gates of a column measured.
+
+    Attributes:
+        name: of the column.
+        contents: hashes of the V videos, ascending.
+        lines: what is asked of them, in the order in which the task asks.
+    """
+
+    name: str
+    contents: list[str]
+    lines: list[Line]
+
+    def admitted(self, thresholds: Mapping[str, float] | None = None) -> Bools:
+        """Tell of each video whether a build admits it with these thresholds, by the names of their knobs.
+
+        Thresholds that are not named are those of the build. Raises ValueError for a knob that no gate measures by.
+        """
+        thresholds = thresholds or {}
+        known = {line.knob for line in self.lines if line.knob}
+        for knob in set(thresholds) - known:
+            raise ValueError(f"column {self.name!r} has no threshold {knob!r}{suggest(knob, known)}")
+        result = np.ones(len(self.contents), np.bool_)
+        for _, members in groupby(self.lines, key=lambda line: line.either or line.gate):
+            enough, any_asked = np.zeros_like(result), np.zeros_like(result)
+            for _, gate in groupby(members, key=lambda line: line.gate):
+                own = [*gate]
+                asked = np.any([~np.isnan(line.values) for line in own], axis=0)
+                passed = [line.passed(thresholds.get(line.knob) if line.knob else None) for line in own]
+                enough |= np.all(passed, axis=0) & asked
+                any_asked |= asked
+            result &= enough | ~any_asked
+        return result
+
+
+def read(dataset: Place) -> dict[str, Column]:
+    """Read the columns of a dataset, by name. Raises FileNotFoundError where `gates.parquet` is missing."""
+    table = measures.read(dataset)
+    codes = {name: table[name].combine_chunks().indices.to_numpy() for name in _WORDS}
+    words = {name: table[name].combine_chunks().dictionary.to_pylist() for name in _WORDS}
+    numbers = {name: table[name].to_numpy() for name in ("value", "threshold", "least")}
+    columns = {}
+    for code, name in sorted(enumerate(words["column"]), key=lambda item: item[1]):
+        rows = np.flatnonzero(codes["column"] == code)
+        contents, starts, videos = np.unique(codes["content"][rows], return_index=True, return_inverse=True)
+        places = np.arange(len(rows)) - starts[videos]
+        kinds = np.stack([codes["gate"], numbers["least"], codes["knob"], codes["either"]], axis=1)[rows]
+        found, line_of = np.unique(kinds, axis=0, return_inverse=True)
+        lines = []
+        for at, (gate, least, knob, either) in enumerate(found):
+            here = line_of.reshape(-1) == at
+            values, thresholds = np.full(len(contents), np.nan), np.full(len(contents), np.nan)
+            # Of two measures of one video, the worse counts.
+            (np.fmin if least else np.fmax).at(values, videos[here], numbers["value"][rows][here])
+            (np.fmax if least else np.fmin).at(thresholds, videos[here], numbers["threshold"][rows][here])
+            told = words["gate"][gate], bool(least), words["knob"][knob], words["either"][either]
+            lines.append((places[here].max(), at, Line(*told, values, thresholds)))
+        hashes = [words["content"][content] for content in contents]
+        columns[name] = Column(name, hashes, [line for *_, line in sorted(lines, key=lambda each: each[:2])])
+    return columns
+
+
+_WORDS = ("content", "column", "gate", "knob", "either")
+
+
+FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0)
+"""Times a threshold that are tried in place of it."""
+
+QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
+
+
+def facts(column: Column, asked: Mapping[str, float]) -> dict[str, Any]:
+    """Summarize a column for people and programs; `asked` are the thresholds of `would_admit`, by knob."""
+    knobs = {line.knob: line.threshold for line in column.lines if line.knob}
+    tried = {knob: [float(f"{factor * now:.4g}") for factor in FACTORS] for knob, now in knobs.items() if now}
+    return {
+        "column": column.name,
+        "videos": len(column.contents),
+        "admitted": int(column.admitted().sum()),
+        "would_admit": int(column.admitted(asked).sum()),
+        "gates": [_line_facts(line) for line in column.lines],
+        "admitted_at": {
+            knob: {f"{value:g}": int(column.admitted({knob: value}).sum()) for value in values}
+            for knob, values in tried.items()
+        },
+    }
+
+
+def _line_facts(line: Line) -> dict[str, Any]:
+    values = np.sort(line.measured)
+    chosen = [float(values[round(quantile * (len(values) - 1))]) for quantile in QUANTILES]
+    return {
+        "gate": line.gate,
+        "knob": line.knob,
+        "least": line.least,
+        "either": line.either,
+        "threshold": line.threshold,
+        "videos": len(values),
+        "passed": int((line.passed() & ~np.isnan(line.values)).sum()),
+        "quantiles": {  # None where it is infinite, which JSON has no number for
+            f"{quantile:g}": value if math.isfinite(value) else None
+            for quantile, value in zip(QUANTILES, chosen, strict=True)
+        },
+    }
+
+
+def assigned(columns: Mapping[str, Column], overrides: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """Read thresholds given as ``columns.NAME.knobs.KNOB=VALUE``: for each column, the values by knob.
+
+    Raises ValueError that names what is unknown or no number.
+    """
+    known = {
+        f"columns.{name}.knobs.{line.knob}": (name, line.knob)
+        for name, column in columns.items()
+        for line in column.lines
+        if line.knob
+    }
+    found: dict[str, dict[str, float]] = {name: {} for name in columns}
+    for key, text in overrides.items():
+        if key not in known:
+            raise ValueError(f"--set {key}: no gate has this threshold, or a build must find it{suggest(key, known)}")
+        try:
+            value = float(text)
+        except ValueError as error:
+            raise ValueError(f"--set {key}={text}: a threshold is a number") from error
+        name, knob = known[key]
+        found[name][knob] = value
+    return found

@@ -1,0 +1,66 @@
+"""What follows from measures: the first failure, one of several gates, and rounding that lets nothing pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from videossr.measure import Measure, measured, rejected, weakest
+from videossr.sample import Reject
+
+
+def either(gate: str, value: float, threshold: float = 1) -> Measure:
+    return Measure(gate, value, threshold, knob=f"limits.{gate}", either="seen")
+
+
+def test_the_first_failure_is_the_reason_and_nothing_more_is_asked_for() -> None:
+    def gates() -> Iterator[Measure]:
+        yield Measure("too_brief", 0.5, 0.2)
+        yield Measure("still", 1, 5, knob="motion")
+        raise AssertionError
+
+    assert rejected(gates()) == Reject("still", 1, 5)
+    assert rejected([Measure("still", 5, 5), Measure("shaken", 5, 5, least=False)]) is None
+    assert rejected([]) is None
+
+
+def test_of_several_gates_one_is_enough_and_the_nearest_is_the_reason() -> None:
+    dark, dull = [either("dark", 0.1), either("dark", 3)], [either("dull", 0.5), either("dull", 0.4)]
+    assert rejected([*dark, *dull]) == Reject("dull", 0.4, 1)
+    assert rejected([*dark, either("dull", 1)]) is None
+    assert rejected([either("dark", 1), *dull]) is None
+    assert rejected([either("dark", 1), *dull, Measure("still", 0, 1)]) == Reject("still", 0, 1)
+
+
+def test_a_build_measures_on_after_a_failure_that_a_setting_can_mend() -> None:
+    still, small, last = Measure("still", 0, 1, knob="motion"), Measure("small", 0, 1), Measure("last", 1, 1)
+    assert measured([still, last]) == [still, last]
+    assert measured([still, small, last]) == [still, small]
+    assert measured([either("dark", 0), last]) == [either("dark", 0), last]
+
+
+def test_the_weakest_measure_is_that_of_the_best_way() -> None:
+    found = [Measure("still", 8, 2), either("dark", 3), either("dull", 0.2), Measure("cut", 2, 8, least=False)]
+    assert weakest(found) == either("dark", 3)
+    assert weakest([]) is None
+
+
+@pytest.mark.parametrize("least", [True, False])
+@given(st.floats(0, 1e6), st.integers(0, 10**6), st.integers(0, 6))
+def test_rounding_decides_nothing(least: bool, value: float, digits: int, places: int) -> None:
+    threshold = digits / 10**places
+    assert Measure("any", value, threshold, least).passed == (value >= threshold if least else value <= threshold)
+    stored = Measure("any", value, 1, least).value
+    assert stored <= value if least else stored >= value
+    assert math.isclose(stored, value, rel_tol=1e-5)
+    assert Measure("any", stored, 1, least).value == stored
+
+
+def test_what_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="gate still: measured nan"):
+        Measure("still", math.nan, 1)
+    assert Measure("still", math.inf, 1).passed

@@ -29,7 +29,7 @@ CALM = {"contrast": 1.2}
 
 MIRROR = {"task": "grounding", "knobs": {**KNOBS, "perturbation": "mirror", "limits": CALM}}
 SWAP = {"task": "grounding", "knobs": {**KNOBS, "perturbation": "swap", "limits": CALM}}
-JIGSAW = {"task": "jigsaw", "knobs": {"frames": SLOTS, "pieces": 4}}
+JIGSAW = {"task": "jigsaw", "knobs": {"frames": SLOTS, "pieces": 4, "solver": 1}}
 COUNTING = {"task": "counting", "knobs": {"frames": SLOTS, "slots_max": 1}}
 
 Columns = Mapping[str, tuple[dict[str, Any], int]]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
-from rich.table import Table
+from rich.table import Column, Table
 
 from videossr.build.manifest import Manifest, is_benchmark, read_manifest
 from videossr.build.merge import merge
@@ -83,7 +83,8 @@ def _show_gates(column: thresholds.Column, asked: Mapping[str, float]) -> None:
     if asked:
         told += f"; {facts['would_admit']} with {', '.join(f'{knob} = {value:g}' for knob, value in asked.items())}"
     console.print(told)
-    table = Table("gate", "setting", "passes", "videos", "passed", *map(_share, thresholds.QUANTILES), box=None)
+    gate = Column("gate", no_wrap=True)  # a narrow terminal breaks the other columns
+    table = Table(gate, "setting", "passes", "videos", "passed", *map(_share, thresholds.QUANTILES), box=None)
     for line in facts["gates"]:
         bound = f"{'>=' if line['least'] else '<='} {line['threshold']:g}"
         values = ("inf" if value is None else f"{value:.4g}" for value in line["quantiles"].values())

@@ -29,14 +29,14 @@ MOST = 1000
 Pictures = NDArray[np.uint8]
 
 
-def footage(path: Path) -> Pictures:
+def footage(path: Path, most: int = MOST) -> Pictures:
     """The first frames of a video (T, H, W, 3), a quarter larger than the clips, which are cut out of them."""
     frames = []
     with av.open(str(path)) as container:
         try:
             for frame in container.decode(video=0):
                 frames.append(frame.to_ndarray(format="rgb24", width=WIDTH * 5 // 4, height=HEIGHT * 5 // 4))
-                if len(frames) == MOST:
+                if len(frames) == most:
                     break
         except FFmpegError:
             pass  # what came before the damage will do
@@ -75,7 +75,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     sources = [path for path in sorted(options.videos.iterdir()) if path.suffix in (".mp4", ".mkv", ".webm")]
-    sources = [path for path in sources if len(footage(path)) >= LENGTH]
+    sources = [path for path in sources if len(footage(path, LENGTH)) == LENGTH]
     for number, source in enumerate(sources):
         names = [options.out / f"{k:05d}-{source.stem}.mp4" for k in range(number, options.count, len(sources))]
         rng = np.random.default_rng(number)

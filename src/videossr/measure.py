@@ -1,4 +1,4 @@
-"""What a gate measures of a video, and what follows from it: whether the video is admitted, also at other thresholds.
+"""Measurements of a video by the gates of a task, and the decision whether they admit it.
 
 `videossr build` stores the measures in `gates.parquet`; `videossr dataset info DATASET --gates` prints them.
 """
@@ -57,10 +57,15 @@ class Measure:
     @property
     def margin(self) -> float:
         """By what factor the value, 0 or more, lies on the good side of the threshold; below 1 it fails."""
-        good, bad = (self.value, self.threshold) if self.least else (self.threshold, self.value)
-        if good == bad:
-            return 1.0
-        return good / bad if bad > 0 else math.inf
+        return margin(self.value, self.threshold, least=self.least)
+
+
+def margin(value: float, threshold: float, *, least: bool) -> float:
+    """Divide a value, 0 or more, by its threshold, or the threshold by the value where it is not `least`."""
+    good, bad = (value, threshold) if least else (threshold, value)
+    if good == bad:
+        return 1.0
+    return good / bad if bad > 0 else math.inf
 
 
 def rejected(measures: Iterable[Measure]) -> Reject | None:

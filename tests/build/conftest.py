@@ -14,6 +14,7 @@ from videossr.build import recipe
 from videossr.build.manifest import Manifest
 from videossr.build.recipe import Recipe
 from videossr.build.run import build
+from videossr.cli import main
 from videossr.question import Frames
 from videossr.video.corpus import Corpus
 from videossr.video.index import index
@@ -34,6 +35,7 @@ COUNTING = {"task": "counting", "knobs": {"frames": SLOTS, "slots_max": 1}}
 
 Columns = Mapping[str, tuple[dict[str, Any], int]]
 Make = Callable[..., Manifest]
+Run = Callable[..., tuple[int, str, str]]
 
 
 def picture(seed: int, frames: int = 24, height: int = 128, width: int = 160) -> Frames:
@@ -76,3 +78,19 @@ def make(tmp_path: Path) -> Make:
         return build(plan, corpus, tmp_path / name, wording=load_wording(), **options)
 
     return run
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """`run("build", …)` calls the command: its exit status and what it wrote to both streams."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = 0
+        try:
+            main(words)
+        except SystemExit as stopped:
+            status = int(stopped.code or 0)
+        return status, *capsys.readouterr()
+
+    return call

@@ -6,15 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import videossr
-from tests.build.conftest import JIGSAW, MIRROR, SLOTS, SWAP, Make, indexed, picture
+from tests.build.conftest import JIGSAW, MIRROR, SLOTS, SWAP, Make, Run, indexed, picture
 from tests.helpers.clips import write
-from videossr.cli import main
 from videossr.video.corpus import Corpus
 
 RECIPE = f"""
@@ -25,25 +23,13 @@ count = 4
 knobs = {{ frames = {SLOTS}, pieces = 4 }}
 """
 
-Run = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """`run("build", …)` calls the command in `tmp_path`: its exit status and what it wrote to both streams."""
+def run(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command, called in `tmp_path`, where `mine.toml` is."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").write_text(RECIPE)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        status = 0
-        try:
-            main(words)
-        except SystemExit as stopped:
-            status = int(stopped.code or 0)
-        return status, *capsys.readouterr()
-
-    return call
+    return run
 
 
 def test_a_limit_above_what_the_recipe_has_is_told(made: Corpus, run: Run) -> None:

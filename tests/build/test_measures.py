@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.build.conftest import Make, indexed
+from tests.build.conftest import Make, Run, indexed
 from tests.helpers.clips import pan, write
 from videossr.build import measures, table
 from videossr.build.merge import merge
 from videossr.build.recipe import Mixture, Recipe
 from videossr.build.run import build
 from videossr.build.split import split
-from videossr.cli import main
 from videossr.measure import Measure, rejected
 from videossr.report import thresholds
 from videossr.video.corpus import Corpus
@@ -209,23 +208,6 @@ def test_the_table_is_small(whole: Path) -> None:
                 or "RLE_DICTIONARY" in chunk.encodings
                 or chunk.physical_type == "BOOLEAN"
             )
-
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*words: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        status = 0
-        try:
-            main(words)
-        except SystemExit as stopped:
-            status = int(stopped.code or 0)
-        return status, *capsys.readouterr()
-
-    return call
 
 
 def test_the_command_prints_values_and_what_other_thresholds_admit(whole: Path, run: Run) -> None:

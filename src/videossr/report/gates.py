@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from videossr.report.thresholds import Bools, Column, Doubles, Line
+from videossr.measure import margin
+from videossr.report.thresholds import Column, Doubles, Line
 from videossr.store import Place, replacing
 
 if TYPE_CHECKING:
@@ -29,11 +30,9 @@ MARKS = (("#c8553d", "x", "video that the column rejects"), ("#1f6fb2", "o", "vi
 
 def factors(line: Line) -> Doubles:
     """Return by what factor each video passes; NaN where it was not measured, and within `REACH`."""
-    values, thresholds = line.values, line.thresholds
-    good, bad = (values, thresholds) if line.least else (thresholds, values)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = np.where(good == bad, 1.0, np.where(bad > 0, good / bad, np.inf))
-    return np.where(np.isnan(values), np.nan, np.clip(found, 1 / REACH, REACH))
+    pairs = zip(line.values.tolist(), line.thresholds.tolist(), strict=True)
+    found = [margin(value, threshold, least=line.least) for value, threshold in pairs]
+    return np.where(np.isnan(line.values), np.nan, np.clip(found, 1 / REACH, REACH))
 
 
 def draw(columns: Mapping[str, Column], path: Place) -> None:
@@ -67,8 +66,9 @@ def _panel(axes: Axes, column: Column) -> None:
     labels = []
     lines = _telling(column)
     for row, line in enumerate(lines):
+        found = factors(line)
         for here, (color, shape, _) in zip((~admitted, admitted), MARKS, strict=True):
-            _dots(axes, row, line, here, color, shape)
+            _dots(axes, row, found[here], color, shape)
         other = row > 0 and line.either and lines[row - 1].either == line.either and lines[row - 1].gate != line.gate
         bound = f"{line.knob or 'fixed'} {'≥' if line.least else '≤'} {line.threshold:g}"
         labels.append(f"{'or ' if other else ''}{line.gate}: {bound}")
@@ -92,10 +92,9 @@ def _telling(column: Column) -> list[Line]:
     return [line for line in column.lines if len(np.unique(line.measured)) > 1] or column.lines
 
 
-def _dots(axes: Axes, row: int, line: Line, here: Bools, color: str, shape: str) -> None:
-    """Draw the videos `here`, spread over the height of their row so that equal ones are told apart."""
-    found = factors(line)
-    places = found[here & ~np.isnan(found)]
+def _dots(axes: Axes, row: int, found: Doubles, color: str, shape: str) -> None:
+    """Draw the factors of videos, spread over the height of their row so that equal ones are told apart."""
+    places = found[~np.isnan(found)]
     if len(places) > MOST:
         places = np.sort(places)[np.linspace(0, len(places) - 1, MOST).round().astype(int)]
     spread = np.arange(len(places)) * 0.618 % 1 * 0.6 - 0.3 if len(places) > 1 else np.zeros(len(places))

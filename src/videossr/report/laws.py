@@ -27,6 +27,11 @@ LEAST = 5.0
 """Values that are expected less often than this are tested together."""
 
 
+def at_most(count: float, total: int, share: float) -> bool:
+    """Tell whether `count` of `total` cases may come of a probability of at most `share`, by a binomial test."""
+    return bool(stats.binom.sf(count - 1, total, share) >= ALPHA)
+
+
 def grounding(column: str, samples: Sequence[Sample], knobs: GroundingKnobs) -> Iterator[Finding]:
     """Lengths are uniform; so are the places of a segment, given its length."""
     low, high = knobs.length

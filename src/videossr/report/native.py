@@ -10,11 +10,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from videossr.question import Frames
 from videossr.report.finding import Finding
-from videossr.report.laws import ALPHA
+from videossr.report.laws import at_most
 
 LOOKED, OFTEN = 8, 0.4
 """Frames of a clip that are looked at, and the share of them that must show a shape."""
@@ -40,8 +39,7 @@ def finding(column: str, seen: Sequence[bool], *, gated: bool) -> Finding:
     text = f"{sum(seen)} of {len(seen)} clips show filled shapes of their own"
     if not gated:
         return Finding("native shapes", column, None, f"{text}; the recipe has no gates")
-    likely = stats.binom.sf(sum(seen) - 1, len(seen), ALLOWED)
-    return Finding("native shapes", column, bool(likely >= ALPHA), f"{text}, allowed {ALLOWED:.0%}")
+    return Finding("native shapes", column, at_most(sum(seen), len(seen), ALLOWED), f"{text}, allowed {ALLOWED:.0%}")
 
 
 def _shown(frame: Frames) -> bool:

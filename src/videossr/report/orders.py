@@ -10,11 +10,10 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
-from scipy import stats
 
 from videossr.question import Frames
 from videossr.report.finding import Finding
-from videossr.report.laws import ALPHA
+from videossr.report.laws import at_most
 
 SIDE, BLOCK = 64, 16
 """Pixels of a side at which pieces are compared, and of a block that is looked for on the other side of a border."""
@@ -58,8 +57,7 @@ def finding(column: str, seen: Sequence[Sequence[str]], *, gated: bool) -> Findi
     text = f"{wrong} of {len(seen)} puzzles have a border on a cut, a still piece or a loop ({kinds})"
     if not gated:
         return Finding("orders", column, None, f"{text}; the recipe has no gates")
-    likely = stats.binom.sf(wrong - 1, len(seen), ALLOWED)
-    return Finding("orders", column, bool(likely >= ALPHA), f"{text}, allowed {ALLOWED:.0%}")
+    return Finding("orders", column, at_most(wrong, len(seen), ALLOWED), f"{text}, allowed {ALLOWED:.0%}")
 
 
 def _linked(end: Frames, beginning: Frames) -> float:

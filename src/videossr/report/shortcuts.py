@@ -18,7 +18,7 @@ from scipy import stats
 from videossr.perturb.gates import look, picture_jump
 from videossr.question import Clip
 from videossr.report.finding import Finding
-from videossr.report.laws import ALPHA
+from videossr.report.laws import ALPHA, at_most
 from videossr.rewards import Scores, scorer
 from videossr.sample import JSON, Sample
 
@@ -130,8 +130,8 @@ def solver(column: str, results: Sequence[Scores], pieces: int, bound: float) ->
     )
     if bound >= 1:
         return Finding("jigsaw solver", column, None, f"{text}; the recipe sets no bound")
-    likely = stats.binom.sf(right - 1, len(results), min(1.0, chance + bound))
-    return Finding("jigsaw solver", column, bool(likely >= ALPHA), f"{text}, allowed {bound:g} more")
+    holds = at_most(right, len(results), min(1.0, chance + bound))
+    return Finding("jigsaw solver", column, holds, f"{text}, allowed {bound:g} more")
 
 
 def _independent(check: str, column: str, causes: Sequence[float], effects: Sequence[float]) -> Finding:

@@ -1,4 +1,4 @@
-"""What the gates of a dataset measured, column by column, and which videos they would admit at other thresholds.
+"""Read what the gates of a dataset measured, column by column, and count the videos that other thresholds admit.
 
 Printed by `videossr dataset info DATASET --gates`, drawn by `videossr validate DATASET --plot gates.png`.
 """

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from videossr.perturb import PIXELS, Strengths
 from videossr.perturb.color import gray
-from videossr.perturb.spatial import resize
+from videossr.video.scale import resize
 from videossr.question import Frames
 from videossr.tasks.base import Video
 

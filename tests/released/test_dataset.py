@@ -15,7 +15,7 @@ import simplejpeg
 
 from tests.released.conftest import ELSEWHERE, FPS, ORDER, entry, row, write_json
 from videossr.dataset import VideoSSRDataset
-from videossr.perturb.spatial import resize
+from videossr.video.scale import resize
 from videossr.question import Frames
 from videossr.questions import Questions, open_questions
 from videossr.released.dataset import ReleasedDataset

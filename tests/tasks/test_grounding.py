@@ -15,7 +15,7 @@ from videossr.clock import Clock, even
 from videossr.config import parse
 from videossr.perturb import ORDERS, PIXELS, SPEEDS
 from videossr.question import VIDEO, Frames
-from videossr.render import fill
+from videossr.video.scale import fill
 from videossr.sample import Reject, Sample, VideoKey
 from videossr.tasks.base import Video
 from videossr.tasks.grounding import Grounding, GroundingKnobs, Perturbation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
@@ -13,6 +14,7 @@ from rich.text import Text
 from videossr.cli.console import Bar, console
 from videossr.dataset import VideoSSRDataset
 from videossr.prompt.qwen3_vl import MERGE, Layout, markers, video_text
+from videossr.report.traces import probes as trace_probes
 from videossr.report.validate import TOLERANCE, label_error, marker_errors, validate
 from videossr.sample import Sample
 from videossr.tasks.base import open_task
@@ -32,6 +34,7 @@ def command(
     show: Annotated[int, Parameter(validator=Number(gte=0))] = 2,
     renders: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
     solver: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1))] = None,
+    probes: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Check a dataset: gold answers, pixels, clock, laws, chance, shortcuts. Exit status 0 if everything holds, else 1.
 
@@ -43,17 +46,20 @@ def command(
         renders: Samples rendered; all by default.
         solver: Share of jigsaws, beyond chance, that a solver may have right which only matches borders; by default
             what the recipe says. 1 sets no bound.
+        probes: Also train small probes to find altered frames by the traces of codecs and filters; this takes minutes.
     """
     opened = VideoSSRDataset(dataset, corpus=corpus)
     found = Table("", "check", "column", "measured", box=None)
     tested = failed = 0
     with Bar() as bar:
-        for finding in validate(
+        findings = validate(
             opened,
             renders=renders,
             solver=solver,
             progress=lambda done, total: bar.show("renders", done, total),
-        ):
+        )
+        traces = trace_probes(opened, progress=lambda done, total: bar.show("probes", done, total)) if probes else ()
+        for finding in chain(findings, traces):
             found.add_row(VERDICTS[finding.holds], finding.check, finding.column, finding.text)
             tested += finding.holds is not None
             failed += finding.holds is False

@@ -1,7 +1,4 @@
-"""Spatial perturbations (paper, anomaly grounding): they move the picture within the frame, whose size stays.
-
-Resampling is OpenCV's bit-exact bilinear and its area filter, so that every machine computes the same bytes.
-"""
+"""Spatial perturbations (paper, anomaly grounding): they move the picture within the frame, whose size stays."""
 
 from __future__ import annotations
 
@@ -14,15 +11,7 @@ from videossr.perturb.pixel import Params, Pixel, number
 from videossr.perturb.strengths import Strengths
 from videossr.question import Frames
 from videossr.sample import JSON
-
-
-def resize(frames: Frames, height: int, width: int) -> Frames:
-    """Area filter when shrinking, bilinear when enlarging."""
-    if frames.shape[1:3] == (height, width):
-        return frames
-    shrinks = height <= frames.shape[1] and width <= frames.shape[2]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR_EXACT
-    return cast(Frames, np.stack([cv2.resize(frame, (width, height), interpolation=how) for frame in frames]))
+from videossr.video.scale import resize
 
 
 def zoom_in(frames: Frames, params: Params) -> Frames:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from videossr.clock import Clock
-from videossr.perturb.spatial import resize
+from videossr.video.scale import resize
 from videossr.prompt.base import Prompt, Tokenizer
 from videossr.prompt.chat import END, PAD, START, Chat, block, check_clips, positions
 from videossr.prompt.vision import PAIR, vision

@@ -19,7 +19,7 @@ import simplejpeg
 from pydantic import ValidationError
 
 from videossr.clock import Clock
-from videossr.perturb.spatial import resize
+from videossr.video.scale import resize
 from videossr.question import Clip, Frames
 from videossr.store import Place, place
 from videossr.video.decode import pick, planned

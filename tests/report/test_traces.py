@@ -1,0 +1,137 @@
+"""Trace probes: they find frames that only a codec tells apart, and find nothing in what the package makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.helpers.clips import write
+from videossr.build import recipe
+from videossr.build.recipe import Recipe
+from videossr.build.run import build
+from videossr.cli import app
+from videossr.dataset import VideoSSRDataset
+from videossr.question import Frames
+from videossr.report import traces
+from videossr.report.finding import Finding
+from videossr.video.corpus import Corpus
+from videossr.video.index import index
+from videossr.video.jpeg import Chroma
+from videossr.video.plan import Plan
+from videossr.wording import load_wording
+
+SIDE = 96
+VIDEOS = 12
+SLOTS = 16
+
+Build = Callable[..., Path]
+
+
+def drifting(seed: int, frames: int = 18, side: int = 192) -> Frames:
+    """Pictures (T, side, side, 3) of colored stains that drift, some sharp and some soft, with grain."""
+    rng = np.random.default_rng(seed)
+    whole = np.zeros((side, side + 2 * frames, 3))
+    for cells in (4, 10, 24):
+        grid = rng.uniform(-1, 1, (cells, cells + cells * 2 * frames // side + 1, 3)).astype(np.float32)
+        whole += cv2.resize(grid, whole.shape[1::-1], interpolation=cv2.INTER_CUBIC) * 140 / np.sqrt(cells)
+    marks = cv2.resize(rng.uniform(-1, 1, (9, 12, 3)).astype(np.float32), whole.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    whole += 40 * (marks > 0.5)
+    pictures = np.stack([whole[:, 2 * frame : 2 * frame + side] for frame in range(frames)])
+    return np.clip(128 + pictures + rng.normal(0, 1.5, pictures.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drifting") / "videos"
+    for seed in range(VIDEOS):
+        write(folder / f"{seed}.mp4", drifting(seed), options={"crf": "12", "preset": "ultrafast", "threads": "1"})
+    return folder
+
+
+@pytest.fixture
+def built(clips: Path, tmp_path: Path) -> Build:
+    """Index the clips and build two samples a video of each perturbation, without gates; the dataset's folder."""
+
+    def run(*names: str, chroma: Chroma = "420", videos: Path = clips) -> Path:
+        plan = Plan(frames=SLOTS, max_pixels=SIDE * SIDE, min_step=0.01)
+        index(videos, tmp_path / "corpus", plan, chroma=chroma)
+        count = 2 * len(list(videos.iterdir()))
+        knobs = {"frames": SLOTS, "length": [4, 6], "gates": False}
+        columns = {
+            name: {"task": "grounding", "count": count, "knobs": {**knobs, "perturbation": name}} for name in names
+        }
+        mixture = recipe.Mixture(Recipe(name="traces", max_pixels=SIDE * SIDE, columns=columns), "traces")
+        build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", wording=load_wording())
+        return tmp_path / "data"
+
+    return run
+
+
+def found(data: Path) -> dict[str, Finding]:
+    return {finding.column: finding for finding in traces.probes(VideoSSRDataset(data))}
+
+
+def test_what_is_built_leaves_no_traces(built: Build) -> None:
+    data = built("channel_swap", "mirror", "rotate_180", "zoom_in", "shuffle")
+    seen: list[tuple[int, int]] = []
+    findings = list(traces.probes(VideoSSRDataset(data), progress=lambda done, total: seen.append((done, total))))
+    assert [finding.column for finding in findings] == ["channel_swap", "mirror", "rotate_180", "shuffle", "zoom_in"]
+    assert not [finding for finding in findings if finding.holds is False]
+    assert seen == [(done, 5 * 2 * VIDEOS) for done in range(1, 5 * 2 * VIDEOS + 1)]
+
+
+def test_frames_as_their_jpegs_give_them_tell_a_swap_of_channels(
+    built: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("picture", "corpus"):
+        monkeypatch.setattr(f"videossr.video.{module}.stored_size", lambda size: size)
+    finding = found(built("channel_swap", chroma="444"))["channel_swap"]
+    assert finding.holds is False, finding.text
+    assert "with nothing altered 0.5" in finding.text or "with nothing altered 0.4" in finding.text
+
+
+def test_a_magnified_stretch_among_sharp_frames_is_found(built: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = built("zoom_in")
+    monkeypatch.setattr("videossr.tasks.grounding.PIXELS", {"zoom_in": without_beside()})
+    assert found(data)["zoom_in"].holds is False
+
+
+def without_beside() -> object:
+    from dataclasses import replace
+
+    from videossr.perturb import PIXELS
+
+    return replace(PIXELS["zoom_in"], beside=None)
+
+
+def test_what_the_eye_sees_in_one_frame_has_no_verdict(built: Build) -> None:
+    finding = found(built("blur"))["blur"]
+    assert finding.holds is None
+    assert finding.text.startswith("AUC 0.9") or finding.text.startswith("AUC 1.0")
+    assert finding.text.endswith(traces.PLAIN)
+
+
+def test_few_videos_give_no_verdict(built: Build, clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "few").mkdir()
+    for path in sorted(clips.iterdir())[:4]:
+        (tmp_path / "few" / path.name).symlink_to(path)
+    finding = found(built("mirror", videos=tmp_path / "few"))["mirror"]
+    assert finding.holds is None
+    assert "too few" in finding.text
+
+
+def test_a_turned_picture_on_black_is_left_out() -> None:
+    probed = traces.Probed(odd=3)
+    assert "3 turned pictures lie on black and are left out" in probed.finding("rotate", "rotate_90").text
+
+
+def test_the_command_asks_for_probes(built: Build, capsys: pytest.CaptureFixture[str]) -> None:
+    data = built("mirror")
+    for option, there in (([], False), (["--probes"], True)):
+        with pytest.raises(SystemExit):
+            app(["validate", str(data), *option], exit_on_error=False)
+        assert ("AUC" in capsys.readouterr().out) is there

@@ -1,5 +1,7 @@
 """Make many short clips out of a few: 5.6 s at 256 pixels, each another stretch, cut and mirroring of real footage.
 
+Videos of fewer frames are not used: to repeat their footage would make loops, whose order nobody can tell.
+
     python -m speed.many VIDEOS/real CLIPS --count 5000
 
 They serve `speed/memory.py` and the rehearsal of docs/results/rehearsal.md. Clips that are there are left alone.
@@ -42,13 +44,11 @@ def footage(path: Path) -> Pictures:
 
 
 def stretches(frames: Pictures, count: int, rng: np.random.Generator) -> Iterator[Pictures]:
-    """`count` stretches of LENGTH frames; a video that is too short runs back and forth."""
-    there_and_back = np.concatenate([np.arange(len(frames)), np.arange(len(frames) - 2, 0, -1)])
+    """Cut `count` stretches of LENGTH frames out of a video, each at a random time and place."""
     for _ in range(count):
-        start = int(rng.integers(len(there_and_back)))
-        shown = there_and_back[(start + np.arange(LENGTH)) % len(there_and_back)]
+        start = int(rng.integers(len(frames) - LENGTH + 1))
         top, left = (int(rng.integers(limit // 4 + 1)) for limit in (HEIGHT, WIDTH))
-        picture = frames[shown, top : top + HEIGHT, left : left + WIDTH]
+        picture = frames[start : start + LENGTH, top : top + HEIGHT, left : left + WIDTH]
         yield picture[:, :, ::-1] if rng.integers(2) else picture
 
 
@@ -74,7 +74,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=5000)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    sources = sorted(path for path in options.videos.iterdir() if path.suffix in (".mp4", ".mkv", ".webm"))
+    sources = [path for path in sorted(options.videos.iterdir()) if path.suffix in (".mp4", ".mkv", ".webm")]
+    sources = [path for path in sources if len(footage(path)) >= LENGTH]
     for number, source in enumerate(sources):
         names = [options.out / f"{k:05d}-{source.stem}.mp4" for k in range(number, options.count, len(sources))]
         rng = np.random.default_rng(number)

@@ -1,4 +1,4 @@
-"""What `validate` sees by itself: changes of speed that look wrong, and spans that begin at a cut."""
+"""What `validate` sees by itself: changes of speed that look wrong, and spans whose ends cannot be seen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from videossr.dataset import VideoSSRDataset
 from videossr.question import Frames
 from videossr.report.finding import Finding
 from videossr.report.validate import validate
-from videossr.report.visible import motion_factor
+from videossr.report.visible import end_factor, motion_factor
 from videossr.video.corpus import Corpus
 from videossr.video.index import index
 from videossr.video.plan import Plan
@@ -77,6 +77,32 @@ def test_spans_that_begin_at_a_cut_are_found(checked: Checked, name: str) -> Non
     scenes = [sliding(np.arange(10) * 2.0, seed) for seed in range(23)]
     found = checked(np.concatenate(scenes), name, limits=NOTHING)["ends apart from cuts"]
     assert found.holds is False
+
+
+BACK_AND_FORTH = np.arange(192) / 2 + np.arange(192) // 4 % 2 * 1000
+"""A film that goes back and forth between two cameras: each slot shows the other one."""
+
+
+def test_a_shuffle_whose_ends_drown_is_found(checked: Checked) -> None:
+    limits = NOTHING | {"motion": 0, "course": 0, "ends": 0}
+    found = checked(sliding(BACK_AND_FORTH, 1), "shuffle", limits=limits)["ends are seen"]
+    assert found.holds is False
+
+
+def test_the_ends_of_a_shuffle_in_a_steady_scene_are_seen(checked: Checked) -> None:
+    found = checked(sliding(np.arange(230) * 3.0, 1), "shuffle")["ends are seen"]
+    assert found.holds
+    assert found.text.startswith("at 0 of 30 an end")
+
+
+def test_the_weaker_end_of_a_span_counts() -> None:
+    frames = sliding(np.arange(20) * 5.0, 1)
+    moved = frames.copy()
+    moved[8], moved[10] = frames[12], frames[9]
+    assert end_factor(moved, frames[[8, 12]], 8, 12) == pytest.approx(1, abs=0.05)
+    moved[12] = frames[8]
+    assert end_factor(moved, frames[[8, 12]], 8, 12) > 2
+    assert end_factor(moved[8:13], frames[[8, 12]], 0, 4) == np.inf
 
 
 def test_without_gates_there_is_no_verdict(checked: Checked) -> None:

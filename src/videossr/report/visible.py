@@ -36,6 +36,9 @@ UNLIKE = 0.35
 ABOVE = 2.5
 """Times as unlike as the pairs of frames before and after that the frames on both sides of a cut are."""
 
+FAINT, FAINT_SHARE = 0.9, 0.02
+"""Factor on the scene's own steps that both ends of a shuffled span need, and the part that may lack it."""
+
 WITHOUT_CUTS = frozenset({"mirror", "zoom_in", "saturation", "swap", "slow", "fast"})
 """Perturbations that begin and end unseen where the scene is cut."""
 
@@ -46,10 +49,12 @@ class Seen:
 
     Attributes:
         speed: factors of the motion inside to that around; of slow motion their inverse, so that above 1 is right.
+        ends: of a shuffle, the least factor of the step at an end of the span to the scene's own steps.
         cut: whether an end of the span lies at a hard cut of the video.
     """
 
     speed: list[float] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
     cut: list[bool] = field(default_factory=list)
 
     def look(self, dataset: VideoSSRDataset, item: Item, due: Sequence[tuple[int, int]]) -> None:
@@ -59,6 +64,9 @@ class Seen:
         if name in ("slow", "fast"):
             factor = motion_factor(item.clips[0].frames, first, last)
             self.speed.append(1 / max(factor, 1e-6) if name == "slow" else factor)
+        if name == "shuffle":
+            original = pictures(dataset.corpus, item.sample, [due[0], due[-1]])
+            self.ends.append(end_factor(item.clips[0].frames, original, first, last))
         if name in WITHOUT_CUTS:
             slots = list(item.sample.slots)
             if name not in ("slow", "fast"):  # which alter no frame
@@ -71,14 +79,21 @@ class Seen:
         if self.speed:
             wrong = sum(factor < 1 for factor in self.speed)
             weak = sum(factor < 1 / (1 - WEAK) for factor in self.speed)
-            most = [math.ceil(share * len(self.speed)) for share in (WRONG_SHARE, WEAK_SHARE)]
+            wrong_most, weak_most = (math.ceil(share * len(self.speed)) for share in (WRONG_SHARE, WEAK_SHARE))
             text = (
-                f"{wrong} of {len(self.speed)} stretches move the wrong way (allowed {most[0]}), "
-                f"{weak} by less than {WEAK:.0%} (allowed {most[1]}); weakest factor {min(self.speed):.2f}"
+                f"{wrong} of {len(self.speed)} stretches move the wrong way (allowed {wrong_most}), "
+                f"{weak} by less than {WEAK:.0%} (allowed {weak_most}); weakest factor {min(self.speed):.2f}"
             )
-            found.append(
-                Finding("speed is seen", column, (wrong <= most[0] and weak <= most[1]) if asked else None, text)
+            holds = wrong <= wrong_most and weak <= weak_most
+            found.append(Finding("speed is seen", column, holds if asked else None, text))
+        if self.ends:
+            faint = sum(factor < FAINT for factor in self.ends)
+            most = math.ceil(FAINT_SHARE * len(self.ends))
+            text = (
+                f"at {faint} of {len(self.ends)} an end of the span is a step under {FAINT:g} times the scene's own, "
+                f"allowed {most}; weakest {min(self.ends):.2f}"
             )
+            found.append(Finding("ends are seen", column, faint <= most if asked else None, text))
         if self.cut:
             allowed = math.ceil(CUT_SHARE * len(self.cut))
             text = f"{sum(self.cut)} of {len(self.cut)} begin or end at a hard cut of the video, allowed {allowed}"
@@ -91,12 +106,50 @@ def motion_factor(frames: Frames, first: int, last: int) -> float:
 
     Motion is the median change in brightness of cells of 8 x 8 pixels; of the steps on each side, the mean.
     """
-    height, width = (max(1, side // CELL) for side in frames.shape[1:3])
-    grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) for frame in frames]
-    cells = np.stack([cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA) for gray in grays])
-    steps = np.median(np.abs(np.diff(cells, axis=0)).reshape(len(cells) - 1, -1), axis=1)
+    steps = np.median(np.abs(np.diff(_cells(frames), axis=0)), axis=1)
     around = np.concatenate([steps[max(0, first - SIDE) : first], steps[last + 1 : last + 1 + SIDE]])
     return float(steps[first : last + 1].mean() / max(float(around.mean()), 1e-6))
+
+
+def end_factor(frames: Frames, original: Frames, first: int, last: int) -> float:
+    """Compare the steps into and out of a rearranged span with those that the scene itself makes there.
+
+    Args:
+        frames: (T, H, W, 3), as shown.
+        original: (2, H, W, 3), what the first and the last slot of the span would show.
+        first: first slot of the span.
+        last: last slot of the span.
+
+    Returns:
+        The least factor of both ends, inf where the span is the whole clip. At each end the step that is shown is
+        divided by the larger of the two steps into and out of the natural frame next to it, in the mean change of all
+        cells or of the tenth that changes most, whichever tells more.
+    """
+    shown, (due_first, due_last) = _cells(frames), _cells(original)
+    sides = []
+    if first > 0:
+        sides.append((shown[first - 1], shown[first], due_first, shown[max(first - 2, 0)]))
+    if last + 1 < len(shown):
+        sides.append((shown[last + 1], shown[last], due_last, shown[min(last + 2, len(shown) - 1)]))
+    factors = [
+        np.max(_changes(natural, altered) / np.maximum(_changes(natural, due), _changes(natural, beside)).clip(1e-6))
+        for natural, altered, due, beside in sides
+    ]
+    return float(min(factors, default=np.inf))
+
+
+def _cells(frames: Frames) -> NDArray[np.float32]:
+    """Average the brightness of `frames` (T, H, W, 3) over cells: (T, cells)."""
+    height, width = (max(1, side // CELL) for side in frames.shape[1:3])
+    grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) for frame in frames]
+    cells = [cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA) for gray in grays]
+    return np.stack(cells).reshape(len(frames), -1)
+
+
+def _changes(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean change of all cells and of the tenth that changes most, (2,)."""
+    change = np.sort(np.abs(a - b))
+    return np.array([change.mean(), change[-max(1, len(change) // 10) :].mean()], np.float32)
 
 
 def ends_at_cut(dataset: VideoSSRDataset, item: Item, slots: Sequence[tuple[int, int]], first: int, last: int) -> bool:

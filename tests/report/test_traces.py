@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import simplejpeg
 
 from tests.helpers.clips import write
 from videossr.build import recipe
@@ -15,13 +18,14 @@ from videossr.build.recipe import Recipe
 from videossr.build.run import build
 from videossr.cli import app
 from videossr.dataset import VideoSSRDataset
+from videossr.perturb import PIXELS
 from videossr.question import Frames
 from videossr.report import traces
 from videossr.report.finding import Finding
 from videossr.video.corpus import Corpus
 from videossr.video.index import index
-from videossr.video.jpeg import Chroma
 from videossr.video.plan import Plan
+from videossr.video.scale import fill_one
 from videossr.wording import load_wording
 
 SIDE = 96
@@ -38,7 +42,9 @@ def drifting(seed: int, frames: int = 18, side: int = 192) -> Frames:
     for cells in (4, 10, 24):
         grid = rng.uniform(-1, 1, (cells, cells + cells * 2 * frames // side + 1, 3)).astype(np.float32)
         whole += cv2.resize(grid, whole.shape[1::-1], interpolation=cv2.INTER_CUBIC) * 140 / np.sqrt(cells)
-    marks = cv2.resize(rng.uniform(-1, 1, (9, 12, 3)).astype(np.float32), whole.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    marks = cv2.resize(
+        rng.uniform(-1, 1, (9, 12, 3)).astype(np.float32), whole.shape[1::-1], interpolation=cv2.INTER_CUBIC
+    )
     whole += 40 * (marks > 0.5)
     pictures = np.stack([whole[:, 2 * frame : 2 * frame + side] for frame in range(frames)])
     return np.clip(128 + pictures + rng.normal(0, 1.5, pictures.shape), 0, 255).astype(np.uint8)
@@ -56,11 +62,10 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def built(clips: Path, tmp_path: Path) -> Build:
     """Index the clips and build two samples a video of each perturbation, without gates; the dataset's folder."""
 
-    def run(*names: str, chroma: Chroma = "420", videos: Path = clips) -> Path:
-        plan = Plan(frames=SLOTS, max_pixels=SIDE * SIDE, min_step=0.01)
-        index(videos, tmp_path / "corpus", plan, chroma=chroma)
+    def run(*names: str, videos: Path = clips) -> Path:
+        index(videos, tmp_path / "corpus", Plan(frames=SLOTS, max_pixels=SIDE * SIDE, min_step=0.01))
         count = 2 * len(list(videos.iterdir()))
-        knobs = {"frames": SLOTS, "length": [4, 6], "gates": False}
+        knobs = {"frames": SLOTS, "length": [4, 6], "gates": False, "strengths": {"shift": 1}}
         columns = {
             name: {"task": "grounding", "count": count, "knobs": {**knobs, "perturbation": name}} for name in names
         }
@@ -84,28 +89,27 @@ def test_what_is_built_leaves_no_traces(built: Build) -> None:
     assert seen == [(done, 5 * 2 * VIDEOS) for done in range(1, 5 * 2 * VIDEOS + 1)]
 
 
-def test_frames_as_their_jpegs_give_them_tell_a_swap_of_channels(
-    built: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in ("picture", "corpus"):
-        monkeypatch.setattr(f"videossr.video.{module}.stored_size", lambda size: size)
-    finding = found(built("channel_swap", chroma="444"))["channel_swap"]
+def test_frames_as_a_jpeg_gives_them_tell_a_swap_of_channels(built: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As packs were: JPEGs of the size that is shown, altered without anything else being done."""
+
+    def as_stored(decoded: Frames, frame: Frames, shape: tuple[int, int]) -> None:
+        fill_one(decoded, frame, shape)
+        frame[:] = simplejpeg.decode_jpeg(simplejpeg.encode_jpeg(frame, 90, "RGB", "444"), "RGB")
+
+    data = built("channel_swap")
+    monkeypatch.setattr("videossr.video.corpus.fill_one", as_stored)
+    monkeypatch.setitem(PIXELS, "channel_swap", replace(PIXELS["channel_swap"], grain=False))
+    finding = found(data)["channel_swap"]
     assert finding.holds is False, finding.text
-    assert "with nothing altered 0.5" in finding.text or "with nothing altered 0.4" in finding.text
+    control = re.search(r"with nothing altered ([\d.]+)", finding.text)
+    assert control
+    assert 0.35 < float(control[1]) < 0.65
 
 
 def test_a_magnified_stretch_among_sharp_frames_is_found(built: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     data = built("zoom_in")
-    monkeypatch.setattr("videossr.tasks.grounding.PIXELS", {"zoom_in": without_beside()})
+    monkeypatch.setitem(PIXELS, "zoom_in", replace(PIXELS["zoom_in"], beside=None))
     assert found(data)["zoom_in"].holds is False
-
-
-def without_beside() -> object:
-    from dataclasses import replace
-
-    from videossr.perturb import PIXELS
-
-    return replace(PIXELS["zoom_in"], beside=None)
 
 
 def test_what_the_eye_sees_in_one_frame_has_no_verdict(built: Build) -> None:

@@ -18,7 +18,6 @@ from videossr.tasks.base import Video
 from videossr.video.jpeg import JPEGError, decode, encode, reduced
 
 
-
 def decoded(jpegs: list[bytes], size: tuple[int, int], least: tuple[int, int] | None = None) -> Frames:
     return np.stack([frame[..., :3].copy() for frame in decode(jpegs, size, least)])
 

@@ -2,14 +2,14 @@
 
 A model could answer without looking at the scene, if altered frames differed from their neighbors in the grid of a
 JPEG, in sharpness or in noise. The probes see nothing but such traces, each relative to the other frames of its clip.
-They use none of the code that makes or gates samples. Exercised by `videossr validate DATASET --probes`.
+They use none of the code of the gates. Exercised by `videossr validate DATASET --probes`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.fft import dctn
 from scipy.optimize import minimize
 
-from videossr.dataset import VideoSSRDataset
+from videossr.dataset import Item, VideoSSRDataset
+from videossr.perturb import PIXELS
 from videossr.question import Frames
 from videossr.render import pictures
 from videossr.report.finding import Finding
@@ -139,9 +140,7 @@ class Probed:
         return Finding("traces", column, True, f"{text}, allowed {BOUND[0]} to {BOUND[1]}")
 
 
-def probes(
-    dataset: VideoSSRDataset, *, progress: Callable[[int, int], None] = lambda *_: None
-) -> Iterator[Finding]:
+def probes(dataset: VideoSSRDataset, *, progress: Callable[[int, int], None] = lambda *_: None) -> Iterator[Finding]:
     """Yield a finding for each column of anomaly grounding. `progress` is told (looked at, to look at)."""
     columns: dict[str, list[int]] = defaultdict(list)
     for index, task in enumerate(dataset["task"]):
@@ -174,13 +173,27 @@ def _look(dataset: VideoSSRDataset, index: int, probed: Probed) -> None:
     around = slots[~inside]
     around = around[np.linspace(0, len(around) - 1, min(OUTSIDE, len(around))).round().astype(int)]
     kept = np.sort(np.concatenate([slots[inside], around]))
-    shown = list(sample.slots)
-    shown[first : last + 1] = dataset.due(sample) or shown[first : last + 1]
-    plain = pictures(dataset.corpus, sample, [shown[slot] for slot in kept])
+    plain = unchanged(dataset, item, dataset.due(sample) or sample.slots[first : last + 1])[kept]
     probed.videos.append(sample.sources[0].content)
     probed.inside.append(inside[kept])
     probed.altered.append(relative(frames[kept]))
     probed.plain.append(relative(plain))
+
+
+def unchanged(dataset: VideoSSRDataset, item: Item, due: Sequence[tuple[int, int]]) -> Frames:
+    """Return the clip (T, H, W, 3) of a sample as it would be with the same parameters, but without its change.
+
+    `due` is what the slots of its span would show, see `VideoSSRDataset.due`.
+    """
+    first, last = item.truth.spans[0]
+    slots = [*item.sample.slots[:first], *due, *item.sample.slots[last + 1 :]]
+    frames = pictures(dataset.corpus, item.sample, slots)
+    pixel = PIXELS.get(str(item.sample.params.get("perturbation")))
+    strength = item.sample.params.get("strength")
+    if pixel is None or not isinstance(strength, dict):
+        return frames
+    still = replace(pixel, apply=pixel.beside or (lambda same, _: same))
+    return still.show(frames, slice(first, last + 1), strength)
 
 
 def relative(frames: Frames) -> Floats:

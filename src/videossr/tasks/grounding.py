@@ -140,8 +140,10 @@ class Grounding:
         if not knobs.gates:
             return None
         if name in PIXELS:
-            altered = PIXELS[name].apply(shown.frames, PIXELS[name].weakest(knobs.strengths))
-            return hidden_change(shown.look, look(altered), knobs.limits, between=name in BETWEEN)
+            pixel, weakest = PIXELS[name], PIXELS[name].weakest(knobs.strengths)
+            original = look(pixel.beside(shown.frames, weakest)) if pixel.beside else shown.look
+            altered = look(pixel.apply(shown.frames, weakest))
+            return hidden_change(original, altered, knobs.limits, between=name in BETWEEN)
         if name == "stutter":
             return hidden_motion(shown.look.pictures, range(1, knobs.length[1] + 1), knobs.limits)
         if name == "shuffle":
@@ -267,8 +269,7 @@ class Grounding:
             strength = sample.params["strength"]
             if not isinstance(strength, dict):
                 raise TypeError(f"sample {sample.id}: strength must be a table, got {strength!r}")
-            frames = frames.copy()
-            frames[segment] = PIXELS[name].apply(frames[segment], strength)
+            frames = PIXELS[name].show(frames, segment, strength)
         return [Clip(frames, sample.clock)]
 
     def question(self, sample: Sample, wording: Wording) -> Question:

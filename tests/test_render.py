@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from videossr.render import pixel_hash, render
 from videossr.video.corpus import Corpus
 from videossr.video.index import index
 from videossr.video.plan import Plan, fit
-from videossr.video.scale import fill, fill_one
+from videossr.video.scale import fill, fill_each
 from videossr.wording import load_wording
 
 COLUMNS = {
@@ -88,13 +89,14 @@ def test_frames_of_half_the_size_show_the_same_picture(corpus: Corpus) -> None:
 
 @pytest.mark.parametrize("part", [1, 2, 3])
 def test_every_frame_is_scaled_down_from_its_jpeg(part: int, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    scaled: list[tuple[tuple[int, int], tuple[int, int]]] = []
+    scaled: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
 
-    def watched(frame: Frames, target: Frames, shape: tuple[int, int]) -> None:
-        scaled.append(((frame.shape[0], frame.shape[1]), (target.shape[0], target.shape[1])))
-        fill_one(frame, target, shape)
+    def watched(decoded: Iterable[Frames], frames: Frames, shape: tuple[int, int]) -> None:
+        (picture,) = decoded
+        scaled.append((picture.shape[:2], frames.shape[1:3]))
+        fill_each([picture], frames, shape)
 
-    monkeypatch.setattr("videossr.video.corpus.fill_one", watched)
+    monkeypatch.setattr("videossr.video.corpus.fill_each", watched)
     for entry in corpus.videos:
         size = fit(entry.width, entry.height, max(1024, entry.width * entry.height // part**2))
         assert corpus.frames(entry.key, [3], size).shape == (1, *size, 3)

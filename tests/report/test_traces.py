@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from videossr.report.finding import Finding
 from videossr.video.corpus import Corpus
 from videossr.video.index import index
 from videossr.video.plan import Plan
-from videossr.video.scale import fill_one
+from videossr.video.scale import fill_each
 from videossr.wording import load_wording
 
 SIDE = 96
@@ -36,18 +36,14 @@ Build = Callable[..., Path]
 
 
 def drifting(seed: int, frames: int = 18, side: int = 192) -> Frames:
-    """Pictures (T, side, side, 3) of colored stains that drift, some sharp and some soft, with grain."""
+    """Pictures (T, side, side, 3) of colored stains of all sizes that drift."""
     rng = np.random.default_rng(seed)
     whole = np.zeros((side, side + 2 * frames, 3))
-    for cells in (4, 10, 24):
+    for cells in (3, 6, 12, 24, 48, 96, 192):
         grid = rng.uniform(-1, 1, (cells, cells + cells * 2 * frames // side + 1, 3)).astype(np.float32)
-        whole += cv2.resize(grid, whole.shape[1::-1], interpolation=cv2.INTER_CUBIC) * 140 / np.sqrt(cells)
-    marks = cv2.resize(
-        rng.uniform(-1, 1, (9, 12, 3)).astype(np.float32), whole.shape[1::-1], interpolation=cv2.INTER_CUBIC
-    )
-    whole += 40 * (marks > 0.5)
+        whole += cv2.resize(grid, whole.shape[1::-1], interpolation=cv2.INTER_CUBIC) * 70 / cells**0.3
     pictures = np.stack([whole[:, 2 * frame : 2 * frame + side] for frame in range(frames)])
-    return np.clip(128 + pictures + rng.normal(0, 1.5, pictures.shape), 0, 255).astype(np.uint8)
+    return np.clip(128 + pictures, 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -81,23 +77,25 @@ def found(data: Path) -> dict[str, Finding]:
 
 
 def test_what_is_built_leaves_no_traces(built: Build) -> None:
-    data = built("channel_swap", "mirror", "rotate_180", "zoom_in", "shuffle")
+    """Without zoom_in: all frames of these clips are alike, so that what is magnified differs by its content alone."""
+    data = built("channel_swap", "mirror", "rotate_180", "shuffle")
     seen: list[tuple[int, int]] = []
     findings = list(traces.probes(VideoSSRDataset(data), progress=lambda done, total: seen.append((done, total))))
-    assert [finding.column for finding in findings] == ["channel_swap", "mirror", "rotate_180", "shuffle", "zoom_in"]
+    assert [finding.column for finding in findings] == ["channel_swap", "mirror", "rotate_180", "shuffle"]
     assert not [finding for finding in findings if finding.holds is False]
-    assert seen == [(done, 5 * 2 * VIDEOS) for done in range(1, 5 * 2 * VIDEOS + 1)]
+    assert seen == [(done, 4 * 2 * VIDEOS) for done in range(1, 4 * 2 * VIDEOS + 1)]
 
 
 def test_frames_as_a_jpeg_gives_them_tell_a_swap_of_channels(built: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     """As packs were: JPEGs of the size that is shown, altered without anything else being done."""
 
-    def as_stored(decoded: Frames, frame: Frames, shape: tuple[int, int]) -> None:
-        fill_one(decoded, frame, shape)
-        frame[:] = simplejpeg.decode_jpeg(simplejpeg.encode_jpeg(frame, 90, "RGB", "444"), "RGB")
+    def as_stored(decoded: Iterable[Frames], frames: Frames, shape: tuple[int, int]) -> None:
+        fill_each(decoded, frames, shape)
+        for frame in frames:
+            frame[:] = simplejpeg.decode_jpeg(simplejpeg.encode_jpeg(frame, 90, "RGB", "444"), "RGB")
 
     data = built("channel_swap")
-    monkeypatch.setattr("videossr.video.corpus.fill_one", as_stored)
+    monkeypatch.setattr("videossr.video.corpus.fill_each", as_stored)
     monkeypatch.setitem(PIXELS, "channel_swap", replace(PIXELS["channel_swap"], grain=False))
     finding = found(data)["channel_swap"]
     assert finding.holds is False, finding.text

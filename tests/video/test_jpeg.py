@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videossr.video.scale import resize
 from videossr.question import Frames
 from videossr.tasks.base import Video
 from videossr.video.jpeg import JPEGError, decode, encode, reduced
+from videossr.video.scale import resize
 
 
 def decoded(jpegs: list[bytes], size: tuple[int, int], least: tuple[int, int] | None = None) -> Frames:

@@ -31,7 +31,7 @@ from videossr.store import Place, is_local, place, reaching
 from videossr.video import jpeg
 from videossr.video.pack import FORMAT, CorpusError, Entry, Pack, Rejection, shard_of
 from videossr.video.plan import stored_size
-from videossr.video.scale import fill_one
+from videossr.video.scale import fill_each
 from videossr.video.scan import EXTENSIONS
 
 MANIFEST = "manifest.json"
@@ -195,16 +195,15 @@ class Corpus:
                 raise IndexError(f"video {entry.path} has frames 0..{len(entry.frame_bytes) - 1}, not {index}")
         jpegs = self.pack(shard_of(key.content)).jpegs(entry, wanted)
         size = size or entry.size
+        frames = np.empty((len(jpegs), *size, 3), np.uint8)
         try:
-            frames = np.empty((len(jpegs), *size, 3), np.uint8)
-            for decoded, frame in zip(jpeg.decode(jpegs, stored_size(entry.size), size), frames, strict=True):
-                fill_one(decoded, frame, entry.size)
-            return frames
+            fill_each(jpeg.decode(jpegs, stored_size(entry.size), size), frames, entry.size)
         except jpeg.JPEGError as error:
             raise CorpusError(
                 f"{pack_file(self.path, shard_of(key.content))}: frame {wanted[error.number]} of {entry.path} is "
                 f"damaged ({error.why}); copy the pack again or index anew"
             ) from error
+        return frames
 
     def verify(self, key: VideoKey) -> None:
         """Hash the JPEGs of a video. Raises CorpusError when they are not those that were indexed."""

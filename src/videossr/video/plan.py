@@ -332,7 +332,7 @@ def fit(width: int, height: int, max_pixels: int) -> tuple[int, int]:
     return 32 * high, 32 * (-area // high)
 
 
-SPARE = Fraction(108, 100)
+SPARE = Fraction(17, 16)
 """Least factor from the sides of a shown frame to its stored sides, see docs/results/traces.md."""
 
 BLOCK = 16

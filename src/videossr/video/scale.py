@@ -5,6 +5,8 @@ Exercised by `videossr build smoke --corpus CORPUS --out DATASET`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -34,21 +36,24 @@ def fill(frames: Frames, height: int, width: int) -> Frames:
     return resize(frames[:, top : rows - top, left : columns - left], height, width)
 
 
-def fill_one(frame: NDArray[np.uint8], target: NDArray[np.uint8], shape: tuple[int, int]) -> None:
-    """Cut a frame to the aspect of `target` around the middle, then scale it into `target`.
+def fill_each(decoded: Iterable[NDArray[np.uint8]], frames: Frames, shape: tuple[int, int]) -> None:
+    """Cut pictures to the aspect of `frames` around the middle, then scale each into the next of `frames`.
 
     Args:
-        frame: (H, W, 4), red, green, blue and a byte without meaning.
-        target: (h, w, 3), which is written.
-        shape: (H, W) that the frame would have with square pixels.
+        decoded: pictures (H, W, 4) of one size: red, green, blue and a byte without meaning.
+        frames: (T, h, w, 3), as many, which are written.
+        shape: (H, W) that a picture would have with square pixels.
     """
-    rows, columns = frame.shape[:2]
-    height, width = target.shape[:2]
-    top, left = _margins((rows, columns), (height, width), shape)
-    part = frame[top : rows - top, left : columns - left]
-    factors = part.shape[0] / height, part.shape[1] / width
-    how = cv2.INTER_AREA if min(factors) >= 1 and max(factors) > SLIGHT else cv2.INTER_LINEAR_EXACT
-    cv2.cvtColor(cv2.resize(part, (width, height), interpolation=how), cv2.COLOR_RGBA2RGB, dst=target)
+    height, width = frames.shape[1:3]
+    scaled = np.empty((height, width, 4), np.uint8)
+    for picture, frame in zip(decoded, frames, strict=True):
+        rows, columns = picture.shape[:2]
+        top, left = _margins((rows, columns), (height, width), shape)
+        part = picture[top : rows - top, left : columns - left]
+        factors = part.shape[0] / height, part.shape[1] / width
+        how = cv2.INTER_AREA if min(factors) >= 1 and max(factors) > SLIGHT else cv2.INTER_LINEAR_EXACT
+        cv2.resize(part, (width, height), dst=scaled, interpolation=how)
+        cv2.cvtColor(scaled, cv2.COLOR_RGBA2RGB, dst=frame)
 
 
 def _margins(size: tuple[int, ...], wanted: tuple[int, int], shape: tuple[int, ...]) -> tuple[int, int]:

@@ -19,7 +19,9 @@ from videossr.question import Frames
 
 Chroma: TypeAlias = Literal["444", "422", "420"]
 
-QUALITY = 90
+QUALITY = 85
+"""Of frames that are stored larger than they are shown: as near to the source as 90 at the size that is shown."""
+
 CHROMA: Chroma = "420"
 """Chroma at half the resolution of luma, as nearly all videos have it; see docs/results/traces.md."""
 

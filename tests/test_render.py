@@ -108,7 +108,7 @@ def test_every_frame_is_scaled_down_from_its_jpeg(part: int, corpus: Corpus, mon
 def test_a_mirrored_video_is_stored_as_the_mirror_image(tmp_path: Path) -> None:
     """Neither the grid of the JPEGs nor what is cut off tells left from right."""
     picture = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
-    frame = cv2.resize(picture, (200, 152), interpolation=cv2.INTER_LINEAR)
+    frame = np.asarray(cv2.resize(picture, (200, 152), interpolation=cv2.INTER_LINEAR), np.uint8)
     shown = []
     for name, frames in {"one": frame, "other": frame[:, ::-1]}.items():
         write(tmp_path / name / "a.mkv", [frames] * 20, "ffv1", {}, pix_fmt="bgr0")

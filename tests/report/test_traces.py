@@ -41,7 +41,8 @@ def drifting(seed: int, frames: int = 18, side: int = 192) -> Frames:
     whole = np.zeros((side, side + 2 * frames, 3))
     for cells in (3, 6, 12, 24, 48, 96, 192):
         grid = rng.uniform(-1, 1, (cells, cells + cells * 2 * frames // side + 1, 3)).astype(np.float32)
-        whole += cv2.resize(grid, whole.shape[1::-1], interpolation=cv2.INTER_CUBIC) * 70 / cells**0.3
+        stains = np.asarray(cv2.resize(grid, whole.shape[1::-1], interpolation=cv2.INTER_CUBIC), np.float64)
+        whole += stains * 70 / cells**0.3
     pictures = np.stack([whole[:, 2 * frame : 2 * frame + side] for frame in range(frames)])
     return np.clip(128 + pictures, 0, 255).astype(np.uint8)
 

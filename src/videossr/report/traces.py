@@ -200,7 +200,7 @@ def unchanged(dataset: VideoSSRDataset, item: Item, due: Sequence[tuple[int, int
 def relative(frames: Frames) -> Floats:
     """Measure the traces of frames (T, H, W, 3) in deviations from the median of their clip, (T, F)."""
     found = np.stack([traces(frame) for frame in frames])
-    return np.clip((found - np.median(found, axis=0)) / (found.std(axis=0) + 1e-3), -4, 4)
+    return np.asarray(np.clip((found - np.median(found, axis=0)) / (found.std(axis=0) + 1e-3), -4, 4), np.float64)
 
 
 def told(found: Sequence[Floats], inside: Sequence[NDArray[np.bool_]], videos: Sequence[str]) -> Floats:
@@ -232,7 +232,8 @@ def told(found: Sequence[Floats], inside: Sequence[NDArray[np.bool_]], videos: S
                 scored[0][video].append(float(auc(found[at] @ weights[:, None], inside[at])[0]))
                 scored[1][video].append(float(alone[at, best] if rising else 1 - alone[at, best]))
     means = [np.array([np.mean(each[name]) for name in names]) for each in scored]
-    return max(means, key=lambda values: abs(float(values.mean()) - 0.5))
+    furthest = int(np.argmax([abs(values.mean() - 0.5) for values in means]))
+    return np.asarray(means[furthest], np.float64)
 
 
 def interval(values: Floats) -> tuple[float, float]:

@@ -27,13 +27,14 @@ from speed.index import command, recipe
 from videossr.build.table import to_sample
 from videossr.dataset import VideoSSRDataset
 from videossr.question import Frames
-from videossr.render import fill, render, shown
+from videossr.render import render
 from videossr.sample import VideoKey
 from videossr.tasks.base import TASKS
 from videossr.video.decode import decode
 from videossr.video.jpeg import decode as decode_jpegs
 from videossr.video.jpeg import encode
 from videossr.video.plan import Plan
+from videossr.video.scale import fill
 
 LARGE, SMALL = 512, 256
 QUALITY = 95
@@ -100,7 +101,8 @@ class Sources:
         self, key: VideoKey, indices: Sequence[int] | None = None, size: tuple[int, int] | None = None
     ) -> Frames:
         frames = decode(self._paths[key.content], Plan()).frames
-        return frames if indices is None else frames[list(indices)]
+        chosen = frames if indices is None else frames[list(indices)]
+        return fill(chosen, *size) if size else chosen
 
 
 def stages(dataset: VideoSSRDataset) -> dict[str, float]:
@@ -113,7 +115,7 @@ def stages(dataset: VideoSSRDataset) -> dict[str, float]:
         sample = to_sample(row)
         marks.append(process_time())
         own = [frame for source, frame in sample.slots if source == 0]
-        frames = shown(dataset.corpus, sample.sources[0], sample.size, list(dict.fromkeys(own)))
+        frames = dataset.corpus.frames(sample.sources[0], list(dict.fromkeys(own)), sample.size)
         marks.append(process_time())
         frames = frames[np.arange(len(sample.slots)) % len(frames)]
         marks.append(process_time())
@@ -123,6 +125,11 @@ def stages(dataset: VideoSSRDataset) -> dict[str, float]:
         for name, start, end in zip(names, marks, marks[1:], strict=False):
             spent[name] += end - start
     return {name: 1000 * seconds / len(dataset) for name, seconds in spent.items()}
+
+
+def decoded(jpegs: Sequence[bytes], least: tuple[int, int] | None = None) -> Frames:
+    """Frames (T, H, W, 3) of JPEGs of 512 x 512."""
+    return np.stack([frame[..., :3].copy() for frame in decode_jpegs(jpegs, (LARGE, LARGE), least)])
 
 
 def quality(videos: Iterable[Path]) -> None:
@@ -135,9 +142,9 @@ def quality(videos: Iterable[Path]) -> None:
         for frames in clips:
             jpegs = encode(frames)
             truth = fill(frames, side, side).astype(np.float64)
-            small = decode_jpegs(jpegs, (LARGE, LARGE), (side, side))
+            small = decoded(jpegs, (side, side))
             scaled = fill(small, side, side)
-            full = fill(decode_jpegs(jpegs, (LARGE, LARGE)), side, side)
+            full = fill(decoded(jpegs), side, side)
             errors.append([np.abs(a - b).mean() for a, b in ((scaled, truth), (full, truth), (scaled, full * 1.0))])
         cells = " | ".join(f"{value:.2f}" for value in np.mean(errors, axis=0))
         print(f"| {side} x {side} | {small.shape[1]} x {small.shape[2]} | {cells} |")

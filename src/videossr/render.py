@@ -8,7 +8,6 @@ from typing import Protocol
 
 import numpy as np
 
-from videossr.perturb.spatial import resize
 from videossr.question import Clip, Frames
 from videossr.sample import Sample, VideoKey
 from videossr.tasks.base import open_task
@@ -20,10 +19,9 @@ class Packs(Protocol):
     def frames(
         self, key: VideoKey, indices: Sequence[int] | None = None, size: tuple[int, int] | None = None
     ) -> Frames:
-        """Frames (T, H, W, 3) of a video's pack, all of them by default.
+        """Frames (T, H, W, 3) of a video, all of them by default, cut and scaled to `size`, (H, W).
 
-        With `size` they may be smaller than the pack's, by a rule that depends on both sizes alone, though neither
-        side is shorter than that of `size`.
+        What a gate judges and what is rendered are the same: the pixels depend on the arguments alone.
         """
 
 
@@ -46,27 +44,11 @@ def pictures(packs: Packs, sample: Sample, slots: Sequence[tuple[int, int]]) -> 
     decoded: dict[tuple[int, int], Frames] = {}
     for source, key in enumerate(sample.sources):
         kept = list(dict.fromkeys(frame for at, frame in slots if at == source))
-        frames = shown(packs, key, sample.size, kept)
+        frames = packs.frames(key, kept, sample.size)
         if len(kept) == len(slots):  # every slot shows another frame of this one video
             return frames
         decoded |= {(source, frame): picture for frame, picture in zip(kept, frames, strict=True)}
     return np.stack([decoded[slot] for slot in slots])
-
-
-def shown(packs: Packs, key: VideoKey, size: tuple[int, int], indices: Sequence[int] | None = None) -> Frames:
-    """Frames (T, *size, 3) of a video as a model sees them; what gates judge and what is rendered are the same."""
-    return fill(packs.frames(key, indices, size), *size)
-
-
-def fill(frames: Frames, height: int, width: int) -> Frames:
-    """Frames of another size: cut to the aspect of (`height`, `width`) around the middle, then scaled."""
-    old_height, old_width = frames.shape[1:3]
-    if (old_height, old_width) == (height, width):
-        return frames
-    keep_height = min(old_height, round(old_width * height / width))
-    keep_width = min(old_width, round(old_height * width / height))
-    top, left = (old_height - keep_height) // 2, (old_width - keep_width) // 2
-    return resize(frames[:, top : top + keep_height, left : left + keep_width], height, width)
 
 
 def pixel_hash(clips: Sequence[Clip]) -> str:

@@ -122,7 +122,7 @@ def test_jpegs_have_the_quality_that_is_asked_for(quality: int) -> None:
         list(served.answer([ask(0)], GREEDY))
     content = server.seen[0].fields["messages"][0]["content"]
     urls = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]
-    expected = [base64.b64encode(file).decode() for file in jpeg.encode(frames(0), quality)]
+    expected = [base64.b64encode(file).decode() for file in jpeg.encode(frames(0), quality, "444")]
     assert urls == [f"data:image/jpeg;base64,{data}" for data in expected]
     assert served.describe()["picture"] == f"jpeg {quality}"
 

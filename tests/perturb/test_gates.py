@@ -40,7 +40,8 @@ def lost(video: Video) -> set[str]:
 
 
 def test_a_gray_video_loses_what_needs_color_and_keeps_the_rest(clip: Callable[..., Video]) -> None:
-    assert lost(clip("gray.mp4")) == NEED_COLOR
+    # Its zoom moves little: only the softness of magnified frames would tell it, which all frames of such a clip have.
+    assert lost(clip("gray.mp4")) == NEED_COLOR | {"zoom_in"}
 
 
 def test_a_black_and_white_film_loses_what_needs_color_and_keeps_the_rest(shared_clip: Callable[..., Video]) -> None:

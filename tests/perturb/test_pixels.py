@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,9 +14,10 @@ from hypothesis.extra.numpy import arrays
 
 from videossr.perturb import PIXELS, Strengths
 from videossr.perturb.color import gray
-from videossr.perturb.spatial import resize
+from videossr.perturb.pixel import GRAIN, add_grain
 from videossr.question import Frames
 from videossr.tasks.base import Video
+from videossr.video.scale import resize
 
 small = arrays(np.uint8, st.tuples(st.integers(1, 3), st.sampled_from([32, 64]), st.sampled_from([32, 96]), st.just(3)))
 
@@ -113,3 +115,52 @@ def test_drawn_strengths_fill_their_range(name: str) -> None:
     assert low <= min(drawn) < low + 0.05 * (high - low)
     assert high - 0.05 * (high - low) < max(drawn) <= high
     assert PIXELS[name].weakest(strengths)[key] == low
+
+
+@pytest.mark.parametrize("name", ["bikes.mp4", "carphone.mp4", "bigbuckbunny_5s.mp4"])
+def test_frames_beside_magnified_ones_are_as_soft(name: str, clip: Callable[..., Video]) -> None:
+    def detail(frames: Frames) -> float:
+        grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+        return float(np.mean([np.log(1 + np.abs(cv2.Laplacian(gray, cv2.CV_16S))).mean() for gray in grays]))
+
+    frames, zoom = clip(name).frames[::6], PIXELS["zoom_in"]
+    assert zoom.beside is not None
+    magnified = detail(zoom.apply(frames, {"factor": 1.4}))
+    assert abs(detail(zoom.beside(frames, {"factor": 1.4})) - magnified) < 0.25 * abs(detail(frames) - magnified)
+
+
+def test_what_lies_beside_a_segment_is_brought_into_line(clip: Callable[..., Video]) -> None:
+    frames, zoom = clip("bikes.mp4").frames[:6], replace(PIXELS["zoom_in"], grain=False)
+    params = {"factor": 1.4, "seed": 3}
+    shown = zoom.show(frames, slice(2, 4), params)
+    assert zoom.beside is not None
+    assert np.array_equal(shown[2:4], zoom.apply(frames[2:4], params))
+    assert np.array_equal(shown[[0, 1, 4, 5]], zoom.beside(frames[[0, 1, 4, 5]], params))
+    mirrored = PIXELS["mirror"].show(frames, slice(0, 2), {})
+    assert np.array_equal(mirrored[2:], frames[2:])
+
+
+@pytest.mark.parametrize("size", [(40, 60), (700, 900)])
+def test_grain_is_faint_even_and_new_in_every_frame(size: tuple[int, int]) -> None:
+    frames = np.full((3, *size, 3), 128, np.uint8)
+    add_grain(frames, 5)
+    change = frames.astype(np.int16) - 128
+    assert sorted(np.unique(change)) == [*range(-GRAIN, GRAIN + 1)]
+    assert abs(change.mean()) < 0.1
+    likeness = np.atleast_2d(np.corrcoef(change.reshape(3, -1)))
+    assert np.abs(likeness[np.triu_indices(3, 1)]).max() < 0.05
+    again = np.full_like(frames, 128)
+    add_grain(again, 5)
+    assert np.array_equal(again, frames)
+    add_grain(again, 6)
+    assert not np.array_equal(again, frames)
+
+
+def test_grain_covers_all_frames_of_a_swap_of_channels(clip: Callable[..., Video]) -> None:
+    frames = clip("bikes.mp4").frames[:6]
+    shown = PIXELS["channel_swap"].show(frames, slice(2, 4), {"seed": 1}).astype(np.int16)
+    expected = frames.copy()
+    expected[2:4] = frames[2:4, ..., ::-1]
+    change = np.abs(shown - expected)
+    assert change.max() == GRAIN
+    assert change.mean(axis=(1, 2, 3)) == pytest.approx(1.2, abs=0.1)

@@ -15,7 +15,6 @@ import simplejpeg
 
 from tests.released.conftest import ELSEWHERE, FPS, ORDER, entry, row, write_json
 from videossr.dataset import VideoSSRDataset
-from videossr.perturb.spatial import resize
 from videossr.question import Frames
 from videossr.questions import Questions, open_questions
 from videossr.released.dataset import ReleasedDataset
@@ -23,6 +22,7 @@ from videossr.released.shown import clip_of
 from videossr.rewards import compute_score
 from videossr.video.decode import decode
 from videossr.video.plan import Plan
+from videossr.video.scale import resize
 
 COLUMNS = [
     "counting/easy",

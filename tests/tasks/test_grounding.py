@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, get_args
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,11 +17,12 @@ from videossr.clock import Clock, even
 from videossr.config import parse
 from videossr.measure import rejected
 from videossr.perturb import ORDERS, PIXELS, SPEEDS
+from videossr.perturb.gates import look
 from videossr.question import VIDEO, Frames
-from videossr.render import fill
 from videossr.sample import Reject, Sample, VideoKey
 from videossr.tasks.base import Video
 from videossr.tasks.grounding import Grounding, GroundingKnobs, Perturbation
+from videossr.video.scale import fill
 from videossr.wording import load_wording
 
 NAMES = get_args(Perturbation)
@@ -61,6 +64,10 @@ def test_only_the_segment_changes_and_both_its_ends_do(name: str, clip: Callable
             assert np.array_equal(shown.frames, before)
             continue
         untouched = video.thin(48).frames
+        if name in PIXELS:  # with what all frames of the clip share
+            still = replace(PIXELS[name], apply=PIXELS[name].beside or (lambda frames, _: frames))
+            strength: Any = sample.params["strength"]
+            untouched = still.show(untouched, slice(first, last + 1), strength)
         changed = (shown.frames != untouched).any(axis=(1, 2, 3))
         assert not changed[:first].any()
         assert not changed[last + 1 :].any()
@@ -192,6 +199,22 @@ def test_a_donor_must_stand_out(clip: Callable[..., Video]) -> None:
     assert isinstance(sample, Sample)
     assert [key.content for key in sample.sources] == [video.key.content, other.key.content]
     assert {source for source, _ in sample.slots} == {0, 1}
+
+
+def test_a_donor_is_as_sharp_as_the_video(clip: Callable[..., Video]) -> None:
+    video, other = clip("carphone.mp4"), clip("pan.mp4")
+    soft = Video(VideoKey("1" * 64, "2" * 64), other.clock, np.stack([cv2.blur(f, (9, 9)) for f in other.frames]))
+    grain = np.random.default_rng(0).integers(-12, 13, other.frames.shape)
+    harsh = Video(VideoKey("3" * 64, "4" * 64), other.clock, np.clip(other.frames + grain, 0, 255).astype(np.uint8))
+    donors = [soft, other, harsh]
+    detail = [np.median(look(fill(donor.frames, *video.size)).textures) for donor in donors]
+    nearest = donors[int(np.abs(np.array(detail) - np.median(video.look.textures)).argmin())]
+    for seed in range(6):
+        sample = TASK.draw(video, "x", knobs("swap", alike=0), np.random.default_rng(seed), donors)
+        assert isinstance(sample, Sample)
+        assert sample.sources[1] == nearest.key
+    anyone = [TASK.draw(video, "x", knobs("swap", alike=16), np.random.default_rng(seed), donors) for seed in range(20)]
+    assert len({sample.sources[1] for sample in anyone if isinstance(sample, Sample)}) == 3
 
 
 def test_the_question_names_the_change_and_shows_one_clip() -> None:

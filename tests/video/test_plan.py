@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from videossr.video.plan import Plan, RejectedError, Timeline, choose, fit
+from videossr.video.plan import Plan, RejectedError, Timeline, choose, fit, stored_size
 
 bases = st.sampled_from(
     [Fraction(1, 12800), Fraction(1, 1000), Fraction(1, 90000), Fraction(1001, 30000), Fraction(1, 25)]
@@ -251,6 +251,14 @@ def test_fit_is_legal_and_the_best_of_its_kind(width: int, height: int, max_pixe
 )
 def test_fit_by_hand(width: int, height: int, size: tuple[int, int]) -> None:
     assert fit(width, height, 65536) == size
+
+
+@given(st.integers(1, 100), st.integers(1, 100))
+def test_frames_are_stored_larger_in_whole_blocks(high: int, wide: int) -> None:
+    size = 32 * high, 32 * wide
+    for side, stored in zip(size, stored_size(size), strict=True):
+        assert stored % 16 == 0
+        assert 17 * side <= 16 * stored < 17 * side + 256
 
 
 @pytest.mark.parametrize("wrong", [{"frames": 1}, {"margin": 0.5}, {"kind": "gop"}, {"max_pixels": 1000}, {"fps": 0}])

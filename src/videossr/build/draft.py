@@ -18,7 +18,7 @@ from videossr.build.recipe import Mixture
 from videossr.build.select import Job
 from videossr.measure import Measure, measured, rejected
 from videossr.question import Question
-from videossr.render import pixel_hash, render, shown
+from videossr.render import pixel_hash, render
 from videossr.sample import Reject, Sample, VideoKey
 from videossr.tasks.base import TaskError, Video
 from videossr.video.corpus import Corpus
@@ -121,7 +121,7 @@ class Drafter:
         height, width = entry.size
         if height * width > self.mixture.recipe.max_pixels:
             height, width = fit(width, height, self.mixture.recipe.max_pixels)
-        return Video(entry.key, entry.clock, shown(self.corpus, entry.key, (height, width)))
+        return Video(entry.key, entry.clock, self.corpus.frames(entry.key, size=(height, width)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,8 @@ def command(
         image_fps: Frames a second of folders of images (jpg, png, webp, …). Each folder that has images and no video
             files is one video, in the order of the numbers in their names.
         frames: Slots a video; a multiple, such as 96, also serves slow and fast.
-        max_pixels: Height times width of a kept frame, at most. Sides are multiples of 32.
+        max_pixels: Height times width of a frame as it is shown, at most. Sides are multiples of 32; they are stored
+            up to an eighth larger.
         plan: Slots at equal times over the middle of the video (uniform), each moved to a frame near by that is cheap
             to decode (snap, for long videos and large corpora), or a number of slots a second over all of it (fps).
         fps: Slots a second of the plan fps, 2 where it is not given; at most --frames in all. With another plan, the

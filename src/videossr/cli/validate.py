@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
@@ -14,6 +15,7 @@ from videossr.cli.console import Bar, console
 from videossr.dataset import VideoSSRDataset
 from videossr.prompt.qwen3_vl import MERGE, Layout, markers, video_text
 from videossr.report import gates, thresholds
+from videossr.report.traces import probes as trace_probes
 from videossr.report.validate import TOLERANCE, label_error, marker_errors, validate
 from videossr.sample import Sample
 from videossr.store import place
@@ -35,6 +37,7 @@ def command(
     renders: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
     solver: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1))] = None,
     plot: str | None = None,
+    probes: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Check a dataset: gold answers, pixels, clock, laws, chance, shortcuts. Exit status 0 if everything holds, else 1.
 
@@ -47,6 +50,7 @@ def command(
         solver: Share of jigsaws, beyond chance, that a solver may have right which only matches borders; by default
             what the recipe says. 1 sets no bound.
         plot: Also draw what the gates measured of all videos into this file, such as gates.png.
+        probes: Also train small probes to find altered frames by the traces of codecs and filters; this takes minutes.
     """
     opened = VideoSSRDataset(dataset, corpus=corpus)
     if plot is not None:
@@ -54,12 +58,14 @@ def command(
     found = Table("", "check", "column", "measured", box=None)
     tested = failed = 0
     with Bar() as bar:
-        for finding in validate(
+        findings = validate(
             opened,
             renders=renders,
             solver=solver,
             progress=lambda done, total: bar.show("renders", done, total),
-        ):
+        )
+        traces = trace_probes(opened, progress=lambda done, total: bar.show("probes", done, total)) if probes else ()
+        for finding in chain(findings, traces):
             found.add_row(VERDICTS[finding.holds], finding.check, finding.column, finding.text)
             tested += finding.holds is not None
             failed += finding.holds is False

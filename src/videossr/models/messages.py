@@ -41,7 +41,7 @@ def pictures(kind: Picture, quality: int) -> Pictures:
 
     def encode(frames: Frames) -> list[str]:
         if kind == "jpeg":
-            files = jpeg.encode(frames, quality)
+            files = jpeg.encode(frames, quality, "444")
         else:
             files = [cv2.imencode(".png", np.ascontiguousarray(frame[..., ::-1]))[1].tobytes() for frame in frames]
         return [base64.b64encode(file).decode() for file in files]

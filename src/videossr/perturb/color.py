@@ -69,5 +69,5 @@ COLOR: dict[str, Pixel] = {
     "blur": Pixel(blur, lambda strengths: {"sigma": strengths.blur}),
     "grayscale": Pixel(lambda frames, params: gray(frames)),
     "invert": Pixel(lambda frames, params: 255 - frames),
-    "channel_swap": Pixel(lambda frames, params: swap_channels(frames)),
+    "channel_swap": Pixel(lambda frames, params: swap_channels(frames), grain=True),
 }

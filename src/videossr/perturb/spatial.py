@@ -1,7 +1,4 @@
-"""Spatial perturbations (paper, anomaly grounding): they move the picture within the frame, whose size stays.
-
-Resampling is OpenCV's bit-exact bilinear and its area filter, so that every machine computes the same bytes.
-"""
+"""Spatial perturbations (paper, anomaly grounding): they move the picture within the frame, whose size stays."""
 
 from __future__ import annotations
 
@@ -14,15 +11,7 @@ from videossr.perturb.pixel import Params, Pixel, number
 from videossr.perturb.strengths import Strengths
 from videossr.question import Frames
 from videossr.sample import JSON
-
-
-def resize(frames: Frames, height: int, width: int) -> Frames:
-    """Area filter when shrinking, bilinear when enlarging."""
-    if frames.shape[1:3] == (height, width):
-        return frames
-    shrinks = height <= frames.shape[1] and width <= frames.shape[2]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR_EXACT
-    return cast(Frames, np.stack([cv2.resize(frame, (width, height), interpolation=how) for frame in frames]))
+from videossr.video.scale import resize
 
 
 def zoom_in(frames: Frames, params: Params) -> Frames:
@@ -30,7 +19,32 @@ def zoom_in(frames: Frames, params: Params) -> Frames:
     height, width = frames.shape[1:3]
     inner_height, inner_width = _shrunk(height, width, number(params, "factor"))
     top, left = (height - inner_height) // 2, (width - inner_width) // 2
-    return resize(frames[:, top : top + inner_height, left : left + inner_width], height, width)
+    return _enlarge(frames[:, top : top + inner_height, left : left + inner_width], height, width)
+
+
+def soften(frames: Frames, params: Params) -> Frames:
+    """Shrink frames by `factor` and enlarge them again, so that they are as soft as magnified ones."""
+    height, width = frames.shape[1:3]
+    return _enlarge(resize(frames, *_shrunk(height, width, number(params, "factor"))), height, width)
+
+
+def _enlarge(frames: Frames, height: int, width: int) -> Frames:
+    """Enlarge frames, and leave only detail that they have whether they were shrunk or cut out before.
+
+    A part that was cut out has less detail than a picture that was shrunk to its size: luma a little, chroma much less.
+    """
+    enlarged = np.empty((len(frames), height, width, 3), np.uint8)
+    for frame, target in zip(frames, enlarged, strict=True):
+        planes = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2YCrCb)
+        luma = cv2.resize(planes[..., 0], (width, height), interpolation=cv2.INTER_LINEAR_EXACT)
+        luma = cv2.GaussianBlur(luma, (0, 0), _LUMA, hint=cv2.ALGO_HINT_ACCURATE)
+        coarse = (max(1, round(side / _CHROMA)) for side in reversed(frame.shape[:2]))
+        chroma = cv2.resize(planes[..., 1:], tuple(coarse), interpolation=cv2.INTER_AREA)
+        chroma = cv2.resize(chroma, (max(1, width // 4), max(1, height // 4)), interpolation=cv2.INTER_LINEAR_EXACT)
+        chroma = cv2.GaussianBlur(chroma, (0, 0), _CHROMA / 8, hint=cv2.ALGO_HINT_ACCURATE)
+        chroma = cv2.resize(chroma, (width, height), interpolation=cv2.INTER_LINEAR_EXACT)
+        cv2.cvtColor(np.dstack([luma, chroma]), cv2.COLOR_YCrCb2RGB, dst=target)
+    return enlarged
 
 
 def zoom_out(frames: Frames, params: Params) -> Frames:
@@ -38,6 +52,11 @@ def zoom_out(frames: Frames, params: Params) -> Frames:
     height, width = frames.shape[1:3]
     return _on_black(resize(frames, *_shrunk(height, width, number(params, "factor"))), height, width)
 
+
+_LUMA, _CHROMA = 1.0, 8
+"""Of magnified frames and those beside them: the blur of luma in pixels, and what the sides of chroma are divided by.
+
+Chosen on half of the clips of docs/results/traces.md."""
 
 _TURNS = {1: cv2.ROTATE_90_CLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_COUNTERCLOCKWISE}
 """OpenCV, because copying one of NumPy's turned views takes ten times as long."""
@@ -89,7 +108,7 @@ def _draw_zoom_out(strengths: Strengths, rng: np.random.Generator) -> dict[str, 
 
 
 SPATIAL: dict[str, Pixel] = {
-    "zoom_in": Pixel(zoom_in, lambda strengths: _least(strengths.zoom_in), _draw_zoom_in),
+    "zoom_in": Pixel(zoom_in, lambda strengths: _least(strengths.zoom_in), _draw_zoom_in, beside=soften, grain=True),
     "zoom_out": Pixel(zoom_out, lambda strengths: _least(strengths.zoom_out), _draw_zoom_out),
     "mirror": Pixel(lambda frames, params: mirror(frames)),
     "rotate_90": Pixel(lambda frames, params: rotate(frames, 1)),

@@ -19,12 +19,12 @@ import simplejpeg
 from pydantic import ValidationError
 
 from videossr.clock import Clock
-from videossr.perturb.spatial import resize
 from videossr.question import Clip, Frames
 from videossr.store import Place, place
 from videossr.video.decode import pick, planned
 from videossr.video.picture import Shrink
 from videossr.video.plan import Plan, RejectedError
+from videossr.video.scale import resize
 
 Entry: TypeAlias = Mapping[str, Any]
 Find: TypeAlias = Callable[[str], Place]

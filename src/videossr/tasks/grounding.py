@@ -33,6 +33,7 @@ from videossr.question import Clip, Frames, Question, Truth
 from videossr.rewards import Scores, scorer
 from videossr.sample import JSON, Reject, Sample, VideoKey
 from videossr.tasks.base import Donors, Video
+from videossr.video.scale import fill
 from videossr.wording import Wording
 
 SHORTEST = 0.2
@@ -60,6 +61,10 @@ class GroundingKnobs:
     strengths: Strengths = Field(default_factory=Strengths)
     limits: Limits = Field(default_factory=Limits)
     donors: Annotated[int, Field(ge=1, le=1000, description="swap: videos tried as donor")] = 16
+    alike: Annotated[
+        float,
+        Field(ge=0, le=16, description="swap: octaves of fine detail by which a donor may differ; else the nearest"),
+    ] = 0.3
     gates: Annotated[bool, Field(description="whether the change must stand out in a video that is used")] = True
 
     @field_validator("length")
@@ -137,8 +142,10 @@ class Grounding:
             return
         pictures = shown.look.pictures
         if name in PIXELS:
-            altered = PIXELS[name].apply(shown.frames, PIXELS[name].weakest(knobs.strengths))
-            yield from hidden_change(shown.look, look(altered), knobs.limits, between=name in BETWEEN)
+            pixel, weakest = PIXELS[name], PIXELS[name].weakest(knobs.strengths)
+            original = look(pixel.beside(shown.frames, weakest)) if pixel.beside else shown.look
+            altered = look(pixel.apply(shown.frames, weakest))
+            yield from hidden_change(original, altered, knobs.limits, between=name in BETWEEN)
         elif name == "stutter":
             yield hidden_motion(pictures, range(1, knobs.length[1] + 1), knobs.limits)
         elif name == "shuffle":
@@ -213,9 +220,14 @@ class Grounding:
         return pair, int(rng.choice(starts))
 
     def _donor(self, video: Video, knobs: GroundingKnobs, rng: np.random.Generator, donors: Donors) -> Video | Reject:
-        """A video that stands out from this one wherever the segment may lie, so that its choice bends no law."""
+        """Choose a video that stands out from this one wherever the segment may lie, so that no law is bent.
+
+        The first of those tried whose fine detail differs by no more than `alike` octaves is taken, and if there is
+        none, the one whose detail is nearest: the segment must not be told by being sharper than the rest.
+        """
         own = video.thin(knobs.frames).look
         nearest = Reject("no_donor", 0, 1)
+        best: tuple[float, Video] | None = None
         for index in rng.permutation(len(donors))[: knobs.donors]:
             donor = donors[int(index)]
             if len(donor.clock) < knobs.frames or len(donor.clock) % knobs.frames:
@@ -223,10 +235,17 @@ class Grounding:
             if not knobs.gates:
                 return donor
             reject = rejected(hidden_change(own, donor.thin(knobs.frames).look, knobs.limits, between=True))
-            if reject is None:
+            if reject is not None:
+                nearest = replace(reject, reason="no_donor")
+                continue
+            # Measured at the size at which it is shown: a donor of another shape is cut and scaled.
+            detail = look(fill(donor.thin(knobs.frames).frames, *video.size)).textures
+            gap = float(abs(np.median(detail) - np.median(own.textures)))
+            if gap <= knobs.alike:
                 return donor
-            nearest = replace(reject, reason="no_donor")
-        return nearest
+            if best is None or gap < best[0]:
+                best = gap, donor
+        return best[1] if best else nearest
 
     def render(self, frames: Frames, sample: Sample) -> list[Clip]:
         name = str(sample.params["perturbation"])
@@ -235,8 +254,7 @@ class Grounding:
             strength = sample.params["strength"]
             if not isinstance(strength, dict):
                 raise TypeError(f"sample {sample.id}: strength must be a table, got {strength!r}")
-            frames = frames.copy()
-            frames[segment] = PIXELS[name].apply(frames[segment], strength)
+            frames = PIXELS[name].show(frames, segment, strength)
         return [Clip(frames, sample.clock)]
 
     def question(self, sample: Sample, wording: Wording) -> Question:

@@ -19,6 +19,7 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, overload
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
@@ -29,6 +30,8 @@ from videossr.sample import VideoKey
 from videossr.store import Place, is_local, place, reaching
 from videossr.video import jpeg
 from videossr.video.pack import FORMAT, CorpusError, Entry, Pack, Rejection, shard_of
+from videossr.video.plan import stored_size
+from videossr.video.scale import fill_each
 from videossr.video.scan import EXTENSIONS
 
 MANIFEST = "manifest.json"
@@ -177,11 +180,11 @@ class Corpus:
     def frames(
         self, key: VideoKey, indices: Sequence[int] | None = None, size: tuple[int, int] | None = None
     ) -> Frames:
-        """Frames (len(indices), H, W, 3) of one video, all of them by default.
+        """Decode frames (len(indices), H, W, 3) of one video, all of them by default.
 
-        Only those asked for are held and decoded, whatever the length of the video.
-
-        H and W are those of the pack; with `size`, what `videossr.video.jpeg.reduced` makes of the two.
+        Only those asked for are held and decoded, whatever the length of the video. They are cut to the aspect of
+        `size`, (H, W), around the middle, and scaled to it; by default it is the size of the entry. What is stored is
+        larger than that, so that no frame is a JPEG as it was decoded.
 
         Raises CorpusError for an unknown video or a damaged pack, IndexError for a frame that the video lacks.
         """
@@ -191,13 +194,16 @@ class Corpus:
             if not 0 <= index < len(entry.frame_bytes):
                 raise IndexError(f"video {entry.path} has frames 0..{len(entry.frame_bytes) - 1}, not {index}")
         jpegs = self.pack(shard_of(key.content)).jpegs(entry, wanted)
+        size = size or entry.size
+        frames = np.empty((len(jpegs), *size, 3), np.uint8)
         try:
-            return jpeg.decode(jpegs, entry.size, size)
+            fill_each(jpeg.decode(jpegs, stored_size(entry.size), size), frames, entry.size)
         except jpeg.JPEGError as error:
             raise CorpusError(
                 f"{pack_file(self.path, shard_of(key.content))}: frame {wanted[error.number]} of {entry.path} is "
                 f"damaged ({error.why}); copy the pack again or index anew"
             ) from error
+        return frames
 
     def verify(self, key: VideoKey) -> None:
         """Hash the JPEGs of a video. Raises CorpusError when they are not those that were indexed."""

@@ -7,22 +7,29 @@ vector instructions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from typing import Literal, TypeAlias
 
 import numpy as np
 import simplejpeg
+from numpy.typing import NDArray
 
 from videossr.question import Frames
 
 Chroma: TypeAlias = Literal["444", "422", "420"]
 
-QUALITY = 90
-CHROMA: Chroma = "444"
-"""Measured by speed/jpeg.py, see docs/results/index.md: at equal bytes 4:4:4 is nearer to the frame than 4:2:0."""
+QUALITY = 85
+"""Of frames that are stored larger than they are shown: as near to the source as 90 at the size that is shown."""
 
-PARTS = (8, 4, 2, 1)
+CHROMA: Chroma = "420"
+"""Chroma at half the resolution of luma, as nearly all videos have it; see docs/results/traces.md."""
+
+PARTS = (8, 4, 2)
 """What one side may be divided by."""
+
+LARGER = Fraction(17, 16)
+"""Least factor of the sides that are decoded to those that are wanted, so that something is left to scale down."""
 
 
 class JPEGError(ValueError):
@@ -40,31 +47,36 @@ def encode(frames: Frames, quality: int = QUALITY, chroma: Chroma = CHROMA) -> l
 
 
 def reduced(size: tuple[int, int], least: tuple[int, int] | None) -> tuple[int, int]:
-    """The smallest (H, W) that frames of `size` can be decoded at with both sides no shorter than those of `least`.
+    """Return the smallest (H, W) that frames of `size` can be decoded at with both sides `LARGER` than `least`.
 
     A function of its arguments alone: whoever decodes for the same purpose gets the same pixels. `size` itself where
-    `least` is None or not smaller.
+    `least` is None, or no part of it is large enough.
     """
     height, width = size
     for part in PARTS if least else ():
         decoded = -(-height // part), -(-width // part)
-        if least and decoded[0] >= least[0] and decoded[1] >= least[1]:
+        if least and decoded[0] >= LARGER * least[0] and decoded[1] >= LARGER * least[1]:
             return decoded
     return size
 
 
-def decode(jpegs: Sequence[bytes | memoryview], size: tuple[int, int], least: tuple[int, int] | None = None) -> Frames:
-    """Frames (T, H, W, 3) of JPEGs that are all of `size`, decoded at `reduced(size, least)`.
+def decode(
+    jpegs: Sequence[bytes | memoryview], size: tuple[int, int], least: tuple[int, int] | None = None
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the frames of JPEGs that are all of `size`, decoded at `reduced(size, least)`.
+
+    Each is (H, W, 4): red, green, blue, and a byte without meaning, because libjpeg writes four bytes faster than
+    three. It is overwritten by the next one.
 
     Raises JPEGError for the first that is damaged or of another size.
     """
     height, width = reduced(size, least)
-    frames = np.empty((len(jpegs), height, width, 3), np.uint8)
-    for number, (jpeg, frame) in enumerate(zip(jpegs, frames, strict=True)):
+    frame = np.empty((height, width, 4), np.uint8)
+    for number, jpeg in enumerate(jpegs):
         try:
-            made = simplejpeg.decode_jpeg(jpeg, "RGB", min_height=height, min_width=width, buffer=frame)
+            made = simplejpeg.decode_jpeg(jpeg, "RGBX", min_height=height, min_width=width, buffer=frame)
         except ValueError as error:
             raise JPEGError(number, str(error)) from error
         if made.shape != frame.shape:
             raise JPEGError(number, f"its size is {made.shape[:2]}, not {frame.shape[:2]}")
-    return frames
+        yield frame

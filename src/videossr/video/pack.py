@@ -32,7 +32,7 @@ from videossr.video.plan import Reason
 SHARDS = tuple(f"{number:02x}" for number in range(256))
 """Names of the packs of a corpus: a video is in the one that its content hash starts with."""
 
-FORMAT = 4
+FORMAT = 5
 """Of packs, and of the corpus around them."""
 
 _MAGIC = b"VSSRPACK"
@@ -72,7 +72,8 @@ class Entry:
         time_base: seconds a tick, as (numerator, denominator).
         ticks: for each slot, the presentation time of its frame in the source.
         times_ms, end_ms: the clock of the slots.
-        height, width: of the kept frames, in pixels.
+        height, width: at which the frames are shown, at most; their JPEGs are larger, see
+            `videossr.video.plan.stored_size`.
         offset: where the first JPEG starts in the pack file, in bytes.
         frame_bytes: size of each JPEG.
         fingerprints: the bytes of the fingerprint of each frame, see `videossr.video.fingerprint`.

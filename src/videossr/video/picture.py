@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from videossr.question import Frames
 from videossr.video.crop import WHOLE
 from videossr.video.hdr import HDR, to_sdr
-from videossr.video.plan import HDRChoice, RejectedError, fit
+from videossr.video.plan import HDRChoice, RejectedError, fit, stored_size
 from videossr.video.probe import Facts
 
 _SCALER = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT | Interpolation.FULL_CHR_H_INT
@@ -35,14 +35,21 @@ _WIDE = (ColorPrimaries.BT2020, ColorPrimaries.UNSPECIFIED)
 class Shrink:
     """Turns decoded frames into (H, W, 3) uint8 RGB pictures of one size."""
 
-    def __init__(self, max_pixels: int, hdr: HDRChoice) -> None:
-        """`hdr` is what is done with a transfer of PQ or HLG, see `Plan.hdr`."""
+    def __init__(self, max_pixels: int, hdr: HDRChoice, *, stored: bool = False) -> None:
+        """Make pictures of at most `max_pixels`.
+
+        Args:
+            max_pixels: height times width of a picture as it is shown.
+            hdr: what is done with a transfer of PQ or HLG, see `Plan.hdr`.
+            stored: whether the pictures have the size at which they are stored, which is larger.
+        """
         self._max_pixels = max_pixels
+        self._stored = stored
         self._hdr = hdr
         self._scaler = VideoReformatter()
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """(H, W) of the pictures of a video that a player shows in `width` x `height` pixels."""
+        """Return the (H, W) at which pictures are shown of a video that a player shows in `width` x `height` pixels."""
         return fit(width, height, self._max_pixels)
 
     def __call__(self, facts: Facts, frame: VideoFrame) -> Frames:
@@ -57,7 +64,8 @@ class Shrink:
                 "--hdr map converts them to SDR",
             )
         mapped = facts.transfer in HDR and self._hdr == "map"
-        height, width = self.size(*facts.display)
+        shown = self.size(*facts.display)
+        height, width = stored_size(shown) if self._stored else shown
         if facts.turn % 2:
             height, width = width, height
         try:

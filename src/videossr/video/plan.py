@@ -102,7 +102,8 @@ class Plan:
         tolerance: how far the plan ``snap`` may move a slot, as a share of a step.
         max_held: share of the slots that may show the same frame as the slot before, where the video stands still; of
             the plans ``uniform`` and ``snap``. At 0 every slot shows another frame. ``fps`` has no such bound.
-        max_pixels: height times width of a kept frame, at most.
+        max_pixels: height times width of a frame as it is shown, at most; it is stored a little larger, see
+            `stored_size`.
         hdr: what is done with videos whose transfer is PQ or HLG: ``map`` them to SDR, ``keep`` their values as they
             are, or ``reject`` them.
     """
@@ -329,3 +330,21 @@ def fit(width: int, height: int, max_pixels: int) -> tuple[int, int]:
     assert best is not None, "some size always fills half of the room"
     _, area, high = best
     return 32 * high, 32 * (-area // high)
+
+
+SPARE = Fraction(17, 16)
+"""Least factor from the sides of a shown frame to its stored sides, see docs/results/traces.md."""
+
+BLOCK = 16
+"""Side in pixels of what a JPEG with halved chroma is made of."""
+
+
+def stored_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the (H, W) at which frames that are shown at `size`, (H, W), are stored.
+
+    Every frame that is shown has then been scaled down, which removes the grid and the rounded coefficients of its
+    JPEG. The sides are whole blocks, so that the grid is the same from either side and a mirrored or turned frame has
+    it where the others do.
+    """
+    height, width = (BLOCK * math.ceil(side * SPARE / BLOCK) for side in size)
+    return height, width

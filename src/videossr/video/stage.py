@@ -115,14 +115,14 @@ class _Encoder:
     """Turns the frames of one video into JPEGs as they are decoded, and sends these on.
 
     Attributes:
-        size: (H, W) of the frames.
+        size: (H, W) at which the frames are shown; they are stored larger.
         digest: SHA-256 of the JPEGs.
         frame_bytes, fingerprints: of the frame of each slot so far.
     """
 
     def __init__(self, stager: Stager, send: Callable[[Piece], None]) -> None:
         self._stager, self._send = stager, send
-        self._shrink = Shrink(stager.plan.max_pixels, stager.plan.hdr)
+        self._shrink = Shrink(stager.plan.max_pixels, stager.plan.hdr, stored=True)
 
     def begin(self, choice: Choice) -> None:
         """Forget what was added so far, if anything was."""
@@ -139,7 +139,7 @@ class _Encoder:
         """Add a frame, once for each slot that shows it."""
         picture = self._shrink(facts, frame)[None]
         jpeg = encode(picture, self._stager.quality, self._stager.chroma)[0]
-        self.size = picture.shape[1], picture.shape[2]
+        self.size = self._shrink.size(*facts.display)
         slots = next(self._repeats)
         self.frame_bytes += [len(jpeg)] * slots
         self.fingerprints += self._fingerprint(picture[0]).tobytes() * slots

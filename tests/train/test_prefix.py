@@ -10,14 +10,25 @@ from typing import Any, get_args
 import peft
 import pytest
 import torch
+import transformers
 
 from tests.train.conftest import Inputs
 from videossr.dataset import VideoSSRDataset
+from videossr.models.cache import cache_arguments
 from videossr.models.checkpoint import Checkpoint, prompt_inputs
 from videossr.models.tiny import Family
 from videossr.train.config import GrpoConfig
 from videossr.train.grpo import group_loss
-from videossr.train.prefix import Prefix, Scores, answer_scores, can_share, full_scores, read_prefix, recomputing
+from videossr.train.prefix import (
+    Prefix,
+    Scores,
+    answer_scores,
+    can_share,
+    following,
+    full_scores,
+    read_prefix,
+    recomputing,
+)
 
 UNEQUAL = ([20], [21, 22, 23, 24, 25, 26], [30, 31, 32], [20], [40, 41], [33, 34, 35, 36])
 EQUAL = ([20, 21, 22], [23, 24, 25], [26, 27, 28])
@@ -174,6 +185,45 @@ def test_what_is_banned_has_no_share_in_the_distribution(make: Make, asked: Call
     assert free.entropies[0, 0].item() == pytest.approx(-float((probabilities * probabilities.log()).sum()), rel=1e-4)
 
 
+def test_full_passes_ban_the_same_tokens(make: Make, asked: Callable[..., Inputs]) -> None:
+    model, inputs = make(), asked()
+    prefix = read_prefix(model, inputs)
+    banned = [int(prefix.logits.argmax()), 5]
+    for answers in (UNEQUAL, SINGLE):
+        mine = list(scored(answer_scores(model, prefix, answers, banned=banned)))
+        lots = full_scores(model, inputs, answers, banned=banned)
+        true = list(chain.from_iterable(scored(lot) for lot in lots))
+        free = list(scored(answer_scores(model, prefix, answers)))
+        assert all(close(*pair) for pair in zip(mine, true, strict=True))
+        assert all((one > other).all() for one, other in zip(mine, free, strict=True))
+
+
+def test_answers_go_on_behind_the_greatest_position_of_the_prompt(make: Make, tiny: Tiny, dataset: Any) -> None:
+    assert following(torch.tensor([[0, 2]]), 10, -4).tolist() == [[[10, 12]]] + [[[6, 8]]] * 3
+    questions = VideoSSRDataset(dataset)
+    prompt = tiny("qwen3_vl").build(questions.question(0), questions.clips(0))
+    assert prompt.delta < -1
+    assert read_prefix(make(), prompt_inputs(prompt, torch.device("cpu"), torch.float32)).delta == prompt.delta
+
+
+def test_a_prompt_read_several_times_gives_equal_rows(make: Make, asked: Callable[..., Inputs]) -> None:
+    model, inputs = make(), asked(clips=2)
+    alone = read_prefix(model, inputs)
+    rows = read_prefix(model, inputs, rows=3).rows()
+    assert len(rows) == 3
+    for row in rows:
+        assert close(row.logits, alone.logits)
+        assert all(close(*pair) for pair in zip(row.keys, alone.keys, strict=True))
+
+
+def test_only_the_last_token_of_a_prompt_gets_logits(make: Make, asked: Callable[..., Inputs]) -> None:
+    model = make()
+    seen: list[int] = []
+    model.lm_head.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[1]))
+    read_prefix(model, asked())
+    assert seen == [1]
+
+
 def test_a_prefix_may_be_used_again(make: Make, asked: Callable[..., Inputs]) -> None:
     model, inputs = make(), asked()
     prefix = read_prefix(model, inputs)
@@ -204,6 +254,14 @@ def test_recomputing_keeps_less_and_leaves_the_model_as_it_was(make: Make, asked
     assert not any("forward" in vars(each) for each in model.modules())
 
 
+@pytest.mark.parametrize("family", get_args(Family))
+def test_recomputing_lays_down_keys_once(make: Make, asked: Callable[..., Inputs], family: Family) -> None:
+    model, inputs, cache = make(family), asked(family), transformers.DynamicCache()
+    with recomputing(model):
+        model(**inputs, **cache_arguments(model, cache), logits_to_keep=1).logits.sum().backward()
+    assert cache.get_seq_length() == inputs["input_ids"].shape[1]
+
+
 def test_what_cannot_be_shared_says_why(make: Make, tiny: Tiny) -> None:
     model = make()
     assert can_share(model) == ""
@@ -211,4 +269,4 @@ def test_what_cannot_be_shared_says_why(make: Make, tiny: Tiny) -> None:
     assert "flash_attention_2 does not take any mask" in can_share(model)
     model.config._attn_implementation = "sdpa"
     model.config.model_type = "other_vl"
-    assert "other_vl is not one of qwen3_vl" in can_share(model)
+    assert can_share(model) == "the model type other_vl is not one of qwen3_vl, qwen3_vl_moe, qwen2_5_vl"

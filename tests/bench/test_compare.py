@@ -10,6 +10,7 @@ import pytest
 from tests.bench.conftest import a_run, known, prediction
 from videossr.bench.compare import _holm, compare
 from videossr.bench.runs import Prediction, Run
+from videossr.bench.viubench import COLUMNS
 
 GOLD, WRONG = "341562", "123456"
 
@@ -81,6 +82,7 @@ def test_holm_stops_at_the_first_that_could_be_noise() -> None:
     assert _holm([0.04, 0.001, 0.02]) == [True, True, True]
     assert _holm([0.03, 0.001, 0.03]) == [False, True, False]
     assert _holm([0.04]) == [True]
+    assert _holm([0.05]) == [False]
     assert _holm([0.02, 0.2]) == [True, False]
 
 
@@ -112,9 +114,41 @@ def test_what_could_not_be_read_is_in_no_difference() -> None:
 def test_what_one_run_alone_could_not_read_is_wrong_there() -> None:
     first = a_run(*(prediction(at, "jigsaw/6", GOLD, GOLD) for at in range(4)))
     unread = replace(prediction(3, "?", "", data_source=""), id="#3", error="question: gone")
-    found = compare(first, a_run(*first.predictions[:3], unread, name="other"))
-    assert [(each.column, each.questions) for each in found.columns] == [("jigsaw/6", 4)]
-    assert known(found.overall.change).value == -0.25
+    other = a_run(*first.predictions[:3], unread, name="other")
+    for pair, change in (((first, other), -0.25), ((other, first), 0.25)):
+        found = compare(*pair)
+        assert [(each.column, each.questions) for each in found.columns] == [("jigsaw/6", 4)]
+        assert known(found.overall.change).value == change
+
+
+def test_a_question_behind_one_that_could_not_be_read_must_be_the_same() -> None:
+    unread = prediction(0, "?", "", data_source="", error="gone")
+    mine, theirs = (a_run(unread, prediction(1, "jigsaw/6", gold, GOLD)) for gold in (GOLD, WRONG))
+    with pytest.raises(ValueError, match="question q1 is not the same"):
+        compare(mine, theirs)
+
+
+def test_columns_are_in_the_papers_order_and_their_mean_is_that_of_both_scores() -> None:
+    names = [*COLUMNS, "another/one"]
+    wrong, right = (
+        a_run(*(prediction(k, name, "1-2", text, data_source="grounding") for k, name in enumerate(reversed(names))))
+        for text in ("7-9", "1-2")
+    )
+    found = compare(wrong, right)
+    assert [each.column for each in found.columns] == names
+    assert (found.overall.column, found.overall.first, found.overall.second) == ("", 0, 1)
+    assert found.overall.real, "every column of every video rose by 1"
+
+
+def test_a_column_that_one_run_did_not_answer_has_no_difference() -> None:
+    six = [prediction(k, "jigsaw/6", GOLD, WRONG, source=f"v{k}") for k in range(40)]
+    eight = [prediction(40 + k, "jigsaw/8", GOLD, error="gone", source=f"v{k}") for k in range(40)]
+    right = [replace(each, texts=(GOLD,), error="") for each in (*six, *eight)]
+    there, missing = compare(a_run(*six, *eight), a_run(*right)).columns
+    assert (there.first, there.second, there.real) == (0, 1, True)
+    assert known(there.p) == pytest.approx(1 / 4001)
+    assert (missing.first, missing.second) == (None, 1)
+    assert (missing.change, missing.p, missing.real) == (None, None, False)
 
 
 def test_questions_of_one_id_are_paired_by_their_place_or_not_at_all() -> None:

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from tests.bench.conftest import CONSTANT, Drawn, a_run, known, prediction
+from videossr.bench.outcomes import outcomes
 from videossr.bench.run import run
-from videossr.bench.runs import Prediction
-from videossr.bench.score import Estimate, score, widened
+from videossr.bench.runs import UNREAD, Prediction
+from videossr.bench.score import RESAMPLES, Estimate, Resampler, metric_of, score, widened
 from videossr.bench.viubench import COLUMNS, ability, published
 
 TRIALS = 1500
+GOLD = "341562"
 
 
 def test_each_task_is_scored_by_its_own_metric() -> None:
@@ -110,6 +112,59 @@ def test_nothing_follows_from_fewer_than_six_videos() -> None:
     for low, high in ((0.3, 0.5), (0.4, 0.4)):
         assert widened(Estimate(0.4, low, high), 5) == Estimate(0.4, 0.0, 1.0)
         assert widened(Estimate(0.4, low, high), 6).high < 0.7
+
+
+def test_a_widened_interval_has_the_ends_that_its_formulas_give() -> None:
+    alike = widened(Estimate(0.4, 0.4, 0.4), 10)
+    least = 0.025**0.1
+    assert (alike.value, alike.low, alike.high) == pytest.approx((0.4, 0.4 * least, 1 - 0.6 * least))
+    factor = 2.570582 / 1.959964 * 1.2**0.5  # t of five degrees of freedom, and the normal law's
+    found = widened(Estimate(0.5, 0.4, 0.55), 6)
+    assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5 - 0.1 * factor, 0.5 + 0.05 * factor))
+    assert widened(Estimate(0.9, 0.7, 0.99), 6).high == 1
+    assert widened(Estimate(0.1, 0.01, 0.3), 6).low == 0
+
+
+def test_a_scoreboard_says_what_it_is_about() -> None:
+    made = a_run(prediction(0, "jigsaw/6", "341562", "341562"), name="mine", hash="f00")
+    board = score(made)
+    assert (board.run, board.hash, board.denominator) == ("mine", "f00", "asked")
+    assert board.outcomes == outcomes(made)
+    assert score(made, "answered").denominator == "answered"
+    assert metric_of("riddle") == "exact"
+
+
+def test_questions_that_could_not_be_read_count_only_where_there_are_no_others() -> None:
+    unread = prediction(1, UNREAD, "", data_source="", error="gone")
+    alone = score(a_run(unread))
+    assert (alone.overall, alone.unparsed) == (None, None)
+    assert [(each.task, each.score, each.smooth, each.strict) for each in alone.columns] == [("?", None, None, None)]
+    garbled = prediction(2, UNREAD, "1-2", "1-2", data_source="grounding")
+    assert known(score(a_run(garbled)).overall).value == 1
+    board = score(a_run(prediction(0, "jigsaw/6", "341562", "123456"), garbled))
+    assert len(board.columns) == 2
+    assert known(board.overall).value == 0
+
+
+def test_a_mean_of_resamples_weighs_every_question_alike() -> None:
+    one, two, three = (prediction(k, "jigsaw/6", GOLD, GOLD, source=video) for k, video in enumerate(["a", "a", "b"]))
+    (found,) = Resampler([one, two, three]).means({0: 0.0, 1: 1.0, 2: 1.0})
+    assert found.value == pytest.approx(2 / 3)
+    assert np.unique(found.drawn) == pytest.approx([1 / 2, 2 / 3, 1])
+
+
+def test_a_resample_without_a_question_of_a_column_leaves_its_mean() -> None:
+    made = [prediction(k, "jigsaw/6", GOLD, GOLD, source=f"v{k}") for k in range(3)]
+    alone, pair = Resampler(made).means({0: 1.0}, {0: 0.0, 1: 1.0})
+    assert set(alone.drawn) == {1.0}
+    # Of 27 equally likely draws of three videos, one has neither of both, and six have each once.
+    assert float((pair.drawn == 0.5).mean()) == pytest.approx(7 / 27, abs=0.03)
+
+
+def test_resamples_of_many_videos_are_drawn_in_rounds() -> None:
+    made = [prediction(k, "jigsaw/6", GOLD, GOLD, source=f"v{k}") for k in range(1500)]
+    (found,) = Resampler(made).means(dict.fromkeys(range(1500), 0.5))
+    assert found.drawn.shape == (RESAMPLES,)
 
 
 def test_released_rows_are_scored_under_their_own_names() -> None:

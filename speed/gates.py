@@ -33,6 +33,7 @@ from videossr.tasks.base import OpenTask, Video, open_task
 from videossr.tasks.grounding import BETWEEN, Perturbation
 from videossr.video.decode import decode
 from videossr.video.plan import Plan, RejectedError
+from videossr.video.scale import fill
 
 SLOTS, DENSE = 48, 192
 """Frames of a clip, and of one in which the speed changes."""
@@ -277,7 +278,8 @@ def weakest_sample(kind: Kind) -> tuple[str, Measure, Sample] | None:
     if not nearest:
         return None
     clip = min(nearest, key=lambda name: (nearest[name].margin, name))
-    donors = [video for name, video in kind.videos.items() if name != clip]
+    size = kind.videos[clip].size
+    donors = [replace(other, frames=fill(other.frames, *size)) for name, other in kind.videos.items() if name != clip]
     rng = np.random.default_rng(0)
     drawn = (kind.task.draw(kind.videos[clip], "weakest", kind.knobs, rng, donors) for _ in range(DRAWS))
     samples = [sample for sample in drawn if isinstance(sample, Sample)]
@@ -287,9 +289,8 @@ def weakest_sample(kind: Kind) -> tuple[str, Measure, Sample] | None:
 def shown_frames(kind: Kind, sample: Sample) -> list[Frames]:
     """Render a sample's clips."""
     sources = {video.key: video.frames for video in kind.videos.values()}
-    size = sample.size[::-1]
     shown = (sources[sample.sources[source]][frame] for source, frame in sample.slots)
-    frames = np.stack([cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in shown]).astype(np.uint8)
+    frames = np.concatenate([fill(each[None], *sample.size) for each in shown])
     return [clip.frames for clip in kind.task.render(frames, sample)]
 
 

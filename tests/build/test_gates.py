@@ -6,12 +6,14 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from tests.build.conftest import Make, indexed
 from tests.helpers.clips import pan, write
 from videossr.build import table
+from videossr.dataset import VideoSSRDataset
 from videossr.video.corpus import Corpus
 from videossr.video.plan import Plan
 
@@ -74,3 +76,17 @@ def test_a_column_that_no_video_is_fit_for(videos: Path, make: Make, tmp_path: P
     (row,) = table.read_file(tmp_path / "dataset/rejected.parquet")
     assert (row["path"], row["column"], row["reason"]) == ("film.mp4", "channel_swap", "hidden_picture")
     assert not (tmp_path / "dataset/manifest.json").exists()
+
+
+def test_donors_are_judged_as_they_are_shown(make: Make, tmp_path: Path) -> None:
+    """Two videos that differ by the bars beside the picture alone, which are cut off when one is shown in the other."""
+    frames = list(pan(5, 130, height=96, width=96, patches=10))
+    write(tmp_path / "clips/plain.mp4", frames)
+    write(tmp_path / "clips/bars.mp4", [np.pad(frame, ((0, 0), (40, 40), (0, 0))) for frame in frames])
+    corpus = indexed(tmp_path / "clips", Plan())
+    make("dataset", corpus, {"swap": (change("swap"), 4)})
+    (plain,) = (entry.key.content for entry in corpus.videos if entry.path == "plain.mp4")
+    dataset = VideoSSRDataset(tmp_path / "dataset")
+    assert {dataset.sample(index).sources[0].content for index in range(4)}.isdisjoint({plain})
+    rows = table.read_file(tmp_path / "dataset/rejected.parquet")
+    assert ("plain.mp4", "no_donor") in {(row["path"], row["reason"]) for row in rows}

@@ -87,7 +87,10 @@ def test_several_answers_to_a_question_cannot_be_had(built: VideoSSRDataset, tmp
         ('{"kind": "answers", "hash": "h", "shown": "", "answers": {"a": 3}}', "answers a Input should be a valid str"),
         ('{"kind": "answers", "hash": "h", "shown": "", "answers": {}, "x": 1}', "x Unexpected keyword"),
         ('{"kind": "run", "hash": "h", "shown": "", "answers": {}}', "kind Input should be 'answers'"),
-        ('{"kind": "answers", "hash": "h\\u202e", "shown": "", "answers": {"a": "1"}}', r"answers to other questions"),
+        (
+            '\ufeff{"kind": "answers", "hash": "h\\u202e", "shown": "", "answers": {"a": "1"}}',
+            r"answers to other questions",
+        ),
     ],
 )
 def test_a_file_that_is_none_is_refused_before_anything(

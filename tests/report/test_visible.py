@@ -19,7 +19,7 @@ from videossr.dataset import VideoSSRDataset
 from videossr.question import Frames
 from videossr.report.finding import Finding
 from videossr.report.validate import validate
-from videossr.report.visible import end_factor, motion_factor
+from videossr.report.visible import changes_pace, end_factor, motion_factor
 from videossr.video.corpus import Corpus
 from videossr.video.index import index
 from videossr.video.plan import Plan
@@ -70,6 +70,23 @@ def test_a_steady_speed_holds(checked: Checked, name: str) -> None:
     assert found["speed is seen"].holds
     assert found["speed is seen"].text.startswith("0 of 30 stretches move the wrong way (allowed 1), 0 by less")
     assert found["ends apart from cuts"].holds
+    assert found["span of the speed"].holds
+
+
+def test_a_span_that_is_one_slot_late_is_found() -> None:
+    frames = np.cumsum([0, *(8 if 20 <= slot <= 27 else 4 for slot in range(47))]).tolist()
+    assert changes_pace(frames, 20, 27)
+    assert not changes_pace(frames, 21, 28)
+    assert not changes_pace(frames, 19, 26)
+    assert not changes_pace(list(range(48)), 20, 27)
+
+
+def test_motion_that_nobody_sees_tells_no_speed() -> None:
+    still = np.full((48, 96, 96, 3), 128, np.uint8)
+    assert motion_factor(still, 20, 27) == 1
+    noisy = (still + np.random.default_rng(0).integers(-2, 3, still.shape)).astype(np.uint8)
+    noisy[24:] = np.minimum(noisy[24:] + 60, 255)  # one cut
+    assert motion_factor(noisy, 20, 27) == 1
 
 
 @pytest.mark.parametrize("name", ["mirror", "saturation"])
@@ -114,7 +131,7 @@ def test_without_gates_there_is_no_verdict(checked: Checked) -> None:
 def test_a_video_without_cuts_holds(checked: Checked) -> None:
     found = checked(sliding(np.arange(230) * 2.0, 1), "mirror")["ends apart from cuts"]
     assert found.holds
-    assert found.text == "0 of 30 begin or end at a hard cut of the video, allowed 1"
+    assert found.text == "0 of 30 begin or end at a hard cut, or show a donor's, allowed 1"
 
 
 def test_motion_is_measured_out_of_the_slots_of_the_span() -> None:

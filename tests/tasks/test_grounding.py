@@ -17,7 +17,6 @@ from videossr.clock import Clock, even
 from videossr.config import parse
 from videossr.measure import rejected
 from videossr.perturb import ORDERS, PIXELS, SPEEDS
-from videossr.perturb.gates import look
 from videossr.question import VIDEO, Frames
 from videossr.sample import Reject, Sample, VideoKey
 from videossr.tasks.base import Video
@@ -201,13 +200,26 @@ def test_a_donor_must_stand_out(clip: Callable[..., Video]) -> None:
     assert {source for source, _ in sample.slots} == {0, 1}
 
 
+def test_a_donor_has_no_hard_cut(clip: Callable[..., Video]) -> None:
+    video, other = clip("carphone.mp4"), clip("pan.mp4")
+    cut = Video(VideoKey("1" * 64, "2" * 64), other.clock, np.concatenate([other.frames[:24], 255 - other.frames[24:]]))
+    for seed in range(6):
+        sample = TASK.draw(video, "x", knobs("swap"), np.random.default_rng(seed), [cut, other])
+        assert isinstance(sample, Sample)
+        assert sample.sources[1] == other.key
+    reject = TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), [cut])
+    assert isinstance(reject, Reject)
+    assert reject.reason == "no_donor"
+    assert reject.value > reject.threshold, "the jump at the cut"
+
+
 def test_a_donor_is_as_sharp_as_the_video(clip: Callable[..., Video]) -> None:
     video, other = clip("carphone.mp4"), clip("pan.mp4")
     soft = Video(VideoKey("1" * 64, "2" * 64), other.clock, np.stack([cv2.blur(f, (9, 9)) for f in other.frames]))
     grain = np.random.default_rng(0).integers(-12, 13, other.frames.shape)
     harsh = Video(VideoKey("3" * 64, "4" * 64), other.clock, np.clip(other.frames + grain, 0, 255).astype(np.uint8))
     donors = [soft, other, harsh]
-    detail = [np.median(look(fill(donor.frames, *video.size)).textures) for donor in donors]
+    detail = [np.median(donor.look.textures) for donor in donors]
     nearest = donors[int(np.abs(np.array(detail) - np.median(video.look.textures)).argmin())]
     for seed in range(6):
         sample = TASK.draw(video, "x", knobs("swap", alike=0), np.random.default_rng(seed), donors)

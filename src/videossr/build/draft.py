@@ -83,7 +83,7 @@ class Drafter:
     def draw(self, jobs: Sequence[Job]) -> list[Drawn | Failed]:
         """Draw and render `jobs`, which are all of one video."""
         video = self.video(jobs[0].video)
-        donors = _Donors(self, jobs[0].video)
+        donors = _Donors(self, jobs[0].video, video.size)
         results: list[Drawn | Failed] = []
         for job in jobs:
             rng = generator(self.seed, job.column, video.key.content, job.attempt)
@@ -115,28 +115,29 @@ class Drafter:
         except TaskError as error:
             raise TaskError(f"{error}; the video is {self.corpus.videos[index].path}") from error
 
-    def video(self, index: int) -> Video:
-        """A video at the size that the model will see."""
+    def video(self, index: int, size: tuple[int, int] | None = None) -> Video:
+        """Decode a video at `size`, (H, W), by default that at which the model will see it."""
         entry = self.corpus.videos[index]
-        height, width = entry.size
-        if height * width > self.mixture.recipe.max_pixels:
+        height, width = size or entry.size
+        if not size and height * width > self.mixture.recipe.max_pixels:
             height, width = fit(width, height, self.mixture.recipe.max_pixels)
         return Video(entry.key, entry.clock, self.corpus.frames(entry.key, size=(height, width)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Donors:
-    """Every usable video but one."""
+    """Every usable video but one, at the `size`, (H, W), of that one."""
 
     drafter: Drafter
     but: int
+    size: tuple[int, int]
 
     def __len__(self) -> int:
         return len(self.drafter.usable) - 1
 
     def __getitem__(self, index: int) -> Video:
         skipped = bisect_left(self.drafter.usable, self.but)
-        return self.drafter.video(self.drafter.usable[index + (index >= skipped)])
+        return self.drafter.video(self.drafter.usable[index + (index >= skipped)], self.size)
 
 
 def _frames(frames: int, slots: int, density: int) -> Iterator[Measure]:

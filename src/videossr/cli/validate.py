@@ -57,19 +57,21 @@ def command(
         gates.draw(thresholds.read(opened.path), place(plot))
     found = Table("", "check", "column", "measured", box=None)
     tested = failed = 0
-    with Bar() as bar:
-        findings = validate(
-            opened,
-            renders=renders,
-            solver=solver,
-            progress=lambda done, total: bar.show("renders", done, total),
-        )
-        traces = trace_probes(opened, progress=lambda done, total: bar.show("probes", done, total)) if probes else ()
-        for finding in chain(findings, traces):
-            found.add_row(VERDICTS[finding.holds], finding.check, finding.column, finding.text)
-            tested += finding.holds is not None
-            failed += finding.holds is False
-    console.print(found)
+    try:
+        with Bar() as bar:
+            findings = validate(
+                opened,
+                renders=renders,
+                solver=solver,
+                progress=lambda done, total: bar.show("renders", done, total),
+            )
+            traces = trace_probes(opened, progress=lambda done, total: bar.show("probes", done, total))
+            for finding in chain(findings, traces if probes else ()):
+                found.add_row(VERDICTS[finding.holds], finding.check, finding.column, finding.text)
+                tested += finding.holds is not None
+                failed += finding.holds is False
+    finally:  # what was found before a pack turned out to be damaged is told too
+        console.print(found)
     if model_type:
         for index in _first_of_each_task(opened, show):
             _show(opened.sample(index))

@@ -5,6 +5,7 @@ Exercised by `videossr bench run DATASET --model human:answers.json --out RUN`.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Literal
@@ -99,7 +100,7 @@ def _read(target: str) -> tuple[Sheet, str]:
     """The answers in a file, and the SHA-256 of its bytes in hex."""
     if not target:
         raise ValueError("--model human names no file: human:answers.json, as the page of `gallery --quiz` saved it")
-    data = place(target).read_bytes()
+    data = place(target).read_bytes().removeprefix(codecs.BOM_UTF8)  # which some editors write
     try:
         sheet = TypeAdapter(Sheet).validate_json(data)
     except ValidationError as error:

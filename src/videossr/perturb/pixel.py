@@ -59,7 +59,7 @@ class Pixel:
 
 def number(params: Params, name: str) -> float:
     """A parameter that must be a number. Raises TypeError that names it."""
-    value = params[name]
+    value = params.get(name)
     if not isinstance(value, int | float):
         raise TypeError(f"parameter {name!r} must be a number, got {value!r}")
     return value

@@ -27,9 +27,15 @@ LEAST = 5.0
 """Values that are expected less often than this are tested together."""
 
 
-def at_most(count: float, total: int, share: float) -> bool:
-    """Tell whether `count` of `total` cases may come of a probability of at most `share`, by a binomial test."""
-    return bool(stats.binom.sf(count - 1, total, share) >= ALPHA)
+def allowed(total: int, share: float) -> int:
+    """Return how many of `total` cases may come of a probability of at most `share`, by a binomial test."""
+    return int(stats.binom.isf(ALPHA, total, share))
+
+
+def at_most(count: float, total: int, share: float) -> bool | None:
+    """Tell whether `count` is `allowed`; None where there are so few cases that all of them would be."""
+    most = allowed(total, share)
+    return count <= most if most < total else None
 
 
 def grounding(column: str, samples: Sequence[Sample], knobs: GroundingKnobs) -> Iterator[Finding]:

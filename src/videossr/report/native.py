@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from videossr.question import Frames
 from videossr.report.finding import Finding
-from videossr.report.laws import at_most
+from videossr.report.laws import allowed, at_most
 
 LOOKED, OFTEN = 8, 0.4
 """Frames of a clip that are looked at, and the share of them that must show a shape."""
@@ -39,7 +39,8 @@ def finding(column: str, seen: Sequence[bool], *, gated: bool) -> Finding:
     text = f"{sum(seen)} of {len(seen)} clips show filled shapes of their own"
     if not gated:
         return Finding("native shapes", column, None, f"{text}; the recipe has no gates")
-    return Finding("native shapes", column, at_most(sum(seen), len(seen), ALLOWED), f"{text}, allowed {ALLOWED:.0%}")
+    text += f", allowed {allowed(len(seen), ALLOWED)}: {ALLOWED:.0%} and chance"
+    return Finding("native shapes", column, at_most(sum(seen), len(seen), ALLOWED), text)
 
 
 def _shown(frame: Frames) -> bool:

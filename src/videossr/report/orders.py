@@ -13,7 +13,7 @@ import numpy as np
 
 from videossr.question import Frames
 from videossr.report.finding import Finding
-from videossr.report.laws import at_most
+from videossr.report.laws import allowed, at_most
 
 SIDE, BLOCK = 64, 16
 """Pixels of a side at which pieces are compared, and of a block that is looked for on the other side of a border."""
@@ -30,12 +30,17 @@ LEVELS, MOVING = 12, 0.02
 CLOSED = 0.5
 """The video is a loop when its end is nearer to its beginning than this share of the distance of any two pieces."""
 
+SAME = 0.7
+"""A piece repeats another if its frames are nearer to frames of that one than this share of its own steps."""
+
+KINDS = ("cut", "still", "loop", "repeat")
+
 ALLOWED = 0.05
 """Share of puzzles that may have such a fault."""
 
 
 def faults(pieces: Sequence[Frames]) -> list[str]:
-    """Name what hides the order of `pieces`, each (T, H, W, 3), the first of the video first: cut, still, loop."""
+    """Name what hides the order of `pieces`, each (T, H, W, 3), the first of the video first: some of `KINDS`."""
     small = [np.stack([cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for frame in p]) for p in pieces]
     found = []
     if any(_linked(now[-1], after[0]) < FOUND for now, after in pairwise(small)):
@@ -47,17 +52,21 @@ def faults(pieces: Sequence[Frames]) -> list[str]:
     usual = np.median([_distance(a, b) for place, a in enumerate(middles) for b in middles[place + 2 :]])
     if _distance(small[-1][-1], small[0][0]) < CLOSED * usual:
         found.append("loop")
+    apart = ((a, b) for place, a in enumerate(small) for b in small[place + 2 :])
+    if any(_repeats(a, b) or _repeats(b, a) for a, b in apart):
+        found.append("repeat")
     return found
 
 
 def finding(column: str, seen: Sequence[Sequence[str]], *, gated: bool) -> Finding:
     """Judge a column by what `faults` says of each puzzle; where the recipe has no gates it is only reported."""
     wrong = sum(bool(each) for each in seen)
-    kinds = ", ".join(f"{name} {sum(name in each for each in seen)}" for name in ("cut", "still", "loop"))
-    text = f"{wrong} of {len(seen)} puzzles have a border on a cut, a still piece or a loop ({kinds})"
+    kinds = ", ".join(f"{name} {sum(name in each for each in seen)}" for name in KINDS)
+    text = f"{wrong} of {len(seen)} puzzles have an order that cannot be seen ({kinds})"
     if not gated:
         return Finding("orders", column, None, f"{text}; the recipe has no gates")
-    return Finding("orders", column, at_most(wrong, len(seen), ALLOWED), f"{text}, allowed {ALLOWED:.0%}")
+    text += f", allowed {allowed(len(seen), ALLOWED)}: {ALLOWED:.0%} and chance"
+    return Finding("orders", column, at_most(wrong, len(seen), ALLOWED), text)
 
 
 def _linked(end: Frames, beginning: Frames) -> float:
@@ -67,6 +76,13 @@ def _linked(end: Frames, beginning: Frames) -> float:
     rich = [block for block in blocks if block.std() >= FLAT]
     found = [float(cv2.matchTemplate(beginning, block, cv2.TM_CCOEFF_NORMED).max()) >= ALIKE for block in rich]
     return float(np.mean(found)) if found else 1.0
+
+
+def _repeats(piece: Frames, other: Frames) -> bool:
+    """Tell whether the frames of `piece` are shown in `other` again, both (T, 64, 64, 3)."""
+    nearest = [min(_distance(frame, twin) for twin in other) for frame in piece]
+    steps = [_distance(now, after) for now, after in pairwise(piece)]
+    return bool(np.median(nearest) < SAME * np.median(steps))
 
 
 def _distance(a: Frames, b: Frames) -> float:

@@ -11,19 +11,22 @@ from collections.abc import Iterator, Sequence
 from math import factorial
 from statistics import fmean
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from videossr.perturb.gates import look, picture_jump
 from videossr.question import Clip
 from videossr.report.finding import Finding
-from videossr.report.laws import ALPHA, at_most
+from videossr.report.laws import ALPHA, allowed, at_most
 from videossr.rewards import Scores, scorer
 from videossr.sample import JSON, Sample
 
 SHARES = 24
 """A clip is cut this fine when the best constant share of it is looked for."""
+
+GRID = 16
+"""Pixels of a side at which the borders of pieces are compared."""
 
 MOST = 400
 """Samples of a column that the guesses are tried on."""
@@ -93,9 +96,15 @@ def chain(clips: Sequence[Clip]) -> str:
 
     Exact, by dynamic programming over the sets of pieces placed so far.
     """
-    looks = [look(clip.frames[[0, -1]]).pictures for clip in clips]
-    n = len(looks)
-    cost: NDArray[np.float64] = np.array([[float(picture_jump(a[1], b[0])) for b in looks] for a in looks])
+    ends = [
+        [
+            cv2.resize(frame, (GRID, GRID), interpolation=cv2.INTER_AREA).astype(np.int16)
+            for frame in clip.frames[[0, -1]]
+        ]
+        for clip in clips
+    ]
+    n = len(ends)
+    cost: NDArray[np.float64] = np.array([[np.abs(last - first).mean() for first, _ in ends] for _, last in ends])
     best: dict[tuple[int, int], tuple[float, tuple[int, ...]]] = {(1 << k, k): (0.0, (k,)) for k in range(n)}
     for _ in range(n - 1):
         longer: dict[tuple[int, int], tuple[float, tuple[int, ...]]] = {}
@@ -130,8 +139,10 @@ def solver(column: str, results: Sequence[Scores], pieces: int, bound: float) ->
     )
     if bound >= 1:
         return Finding("jigsaw solver", column, None, f"{text}; the recipe sets no bound")
-    holds = at_most(right, len(results), min(1.0, chance + bound))
-    return Finding("jigsaw solver", column, holds, f"{text}, allowed {bound:g} more")
+    share = min(1.0, chance + bound)
+    most = allowed(len(results), share)
+    text += f", allowed {most / len(results):.3f}: {bound:g} more than that, and chance"
+    return Finding("jigsaw solver", column, at_most(right, len(results), share), text)
 
 
 def _independent(check: str, column: str, causes: Sequence[float], effects: Sequence[float]) -> Finding:

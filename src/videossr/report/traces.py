@@ -33,7 +33,7 @@ UNSEEN = frozenset(
 )
 """Perturbations that must be told from the scene, as traces do not tell them."""
 
-PLAIN = "a single frame shows this change to the eye, so that traces give nothing away"
+PLAIN = "the probes measure the change itself, which is seen, so that traces give nothing away beyond it"
 
 MOST = 150
 """Samples of a column that are looked at, spread evenly."""
@@ -133,16 +133,23 @@ class Probed:
         )
         if perturbation not in UNSEEN:
             return Finding("traces", column, None, f"{text}; {PLAIN}")
-        less, more = interval(altered - plain)  # where a span lies in a clip may tell something without any change
-        if (low > BOUND[1] and less > 0) or (high < BOUND[0] and more < 0):
-            return Finding("traces", column, False, f"{text}, allowed {BOUND[0]} to {BOUND[1]}")
+        text += f", allowed {BOUND[0]} to {BOUND[1]}"
         if high - low > WIDE:
             return Finding("traces", column, None, f"{text}; too few to tell, the interval is wider than {WIDE}")
-        return Finding("traces", column, True, f"{text}, allowed {BOUND[0]} to {BOUND[1]}")
+        if BOUND[0] <= altered.mean() <= BOUND[1]:
+            return Finding("traces", column, True, text)
+        if low <= BOUND[1] and high >= BOUND[0]:
+            return Finding(
+                "traces", column, None, f"{text}; too few to tell, the interval reaches into what is allowed"
+            )
+        less, more = interval(altered - plain)
+        if less <= 0 <= more:
+            return Finding("traces", column, None, f"{text}; it does not come from the change, but from these spans")
+        return Finding("traces", column, False, text)
 
 
 def probes(dataset: VideoSSRDataset, *, progress: Callable[[int, int], None] = lambda *_: None) -> Iterator[Finding]:
-    """Yield a finding for each column of anomaly grounding. `progress` is told (looked at, to look at)."""
+    """Yield a finding for each column of anomaly grounding. `progress` is called with (looked at, to look at)."""
     columns: dict[str, list[int]] = defaultdict(list)
     for index, task in enumerate(dataset["task"]):
         if task == "grounding":
@@ -151,6 +158,8 @@ def probes(dataset: VideoSSRDataset, *, progress: Callable[[int, int], None] = l
         column: [members[at] for at in np.linspace(0, len(members) - 1, min(MOST, len(members))).round().astype(int)]
         for column, members in sorted(columns.items())
     }
+    if not chosen:
+        yield Finding("traces", "", None, "no column of anomaly grounding to probe")
     total, done = sum(map(len, chosen.values())), 0
     for column, members in chosen.items():
         probed = Probed()

@@ -24,6 +24,9 @@ CELL = 8
 SIDE = 6
 """Slots before and after a stretch that its motion is compared with."""
 
+STILL = 0.5
+"""Levels of brightness from which motion is seen."""
+
 WEAK = 0.2
 """Part by which the motion in a stretch must differ from that around it to be told."""
 
@@ -49,11 +52,13 @@ class Seen:
 
     Attributes:
         speed: factors of the motion inside to that around; of slow motion their inverse, so that above 1 is right.
+        paced: whether the frames of the video are as far apart as their neighbors are in the span, and outside it.
         ends: of a shuffle, the least factor of the step at an end of the span to the scene's own steps.
-        cut: whether an end of the span lies at a hard cut of the video.
+        cut: whether an end of the span lies at a hard cut of the video, or a donor is cut inside the span.
     """
 
     speed: list[float] = field(default_factory=list)
+    paced: list[bool] = field(default_factory=list)
     ends: list[float] = field(default_factory=list)
     cut: list[bool] = field(default_factory=list)
 
@@ -64,6 +69,7 @@ class Seen:
         if name in ("slow", "fast"):
             factor = motion_factor(item.clips[0].frames, first, last)
             self.speed.append(1 / max(factor, 1e-6) if name == "slow" else factor)
+            self.paced.append(changes_pace([frame for _, frame in item.sample.slots], first, last))
         if name == "shuffle":
             original = pictures(dataset.corpus, item.sample, [due[0], due[-1]])
             self.ends.append(end_factor(item.clips[0].frames, original, first, last))
@@ -71,7 +77,8 @@ class Seen:
             slots = list(item.sample.slots)
             if name not in ("slow", "fast"):  # which alter no frame
                 slots[first : last + 1] = due
-            self.cut.append(ends_at_cut(dataset, item, slots, first, last))
+            inside = name == "swap" and bool(cuts(item.clips[0].frames[first : last + 1]).any())
+            self.cut.append(inside or ends_at_cut(dataset, item, slots, first, last))
 
     def findings(self, column: str, *, asked: bool) -> list[Finding]:
         """Judge the column; `asked` is whether its recipe has gates that ask for it, else there is no verdict."""
@@ -86,6 +93,9 @@ class Seen:
             )
             holds = wrong <= wrong_most and weak <= weak_most
             found.append(Finding("speed is seen", column, holds if asked else None, text))
+            late = len(self.paced) - sum(self.paced)
+            text = f"{late} of {len(self.paced)} spans are not those in which the scene moves at the other speed"
+            found.append(Finding("span of the speed", column, late == 0, text))
         if self.ends:
             faint = sum(factor < FAINT for factor in self.ends)
             most = math.ceil(FAINT_SHARE * len(self.ends))
@@ -95,20 +105,32 @@ class Seen:
             )
             found.append(Finding("ends are seen", column, faint <= most if asked else None, text))
         if self.cut:
-            allowed = math.ceil(CUT_SHARE * len(self.cut))
-            text = f"{sum(self.cut)} of {len(self.cut)} begin or end at a hard cut of the video, allowed {allowed}"
-            found.append(Finding("ends apart from cuts", column, sum(self.cut) <= allowed if asked else None, text))
+            most = math.ceil(CUT_SHARE * len(self.cut))
+            text = f"{sum(self.cut)} of {len(self.cut)} begin or end at a hard cut, or show a donor's, allowed {most}"
+            found.append(Finding("ends apart from cuts", column, sum(self.cut) <= most if asked else None, text))
         return found
 
 
 def motion_factor(frames: Frames, first: int, last: int) -> float:
     """Divide the motion out of the slots `first` to `last` by that of up to `SIDE` slots on each side.
 
-    Motion is the median change in brightness of cells of 8 x 8 pixels; of the steps on each side, the mean.
+    Motion is the median change in brightness of cells of 8 x 8 pixels; of several steps it is the least of their mean
+    and their median, so that one cut adds nothing. Where neither reaches `STILL`, the factor is 1: nothing is seen.
     """
     steps = np.median(np.abs(np.diff(_cells(frames), axis=0)), axis=1)
     around = np.concatenate([steps[max(0, first - SIDE) : first], steps[last + 1 : last + 1 + SIDE]])
-    return float(steps[first : last + 1].mean() / max(float(around.mean()), 1e-6))
+    inside, outside = (min(float(part.mean()), float(np.median(part))) for part in (steps[first : last + 1], around))
+    return inside / max(outside, 1e-6) if max(inside, outside) >= STILL else 1.0
+
+
+def changes_pace(frames: Sequence[int], first: int, last: int) -> bool:
+    """Tell whether a clip of the `frames` of a video moves at one pace out of the slots `first` to `last`.
+
+    And at another pace out of all other slots.
+    """
+    steps = np.diff(frames)
+    inside, outside = set(steps[first : last + 1].tolist()), {*steps[:first].tolist(), *steps[last + 1 :].tolist()}
+    return len(inside) == len(outside) == 1 and inside != outside
 
 
 def end_factor(frames: Frames, original: Frames, first: int, last: int) -> float:
@@ -166,13 +188,17 @@ def ends_at_cut(dataset: VideoSSRDataset, item: Item, slots: Sequence[tuple[int,
         near = range(max(0, border - 2), min(len(slots), border + 2))
         if border in (0, len(slots)):
             continue
-        shares = color_shares(pictures(dataset.corpus, item.sample, [slots[at] for at in near]))
-        unlike = np.abs(np.diff(shares, axis=0)).sum(axis=1) / 2
-        at = border - 1 - near.start
-        others = np.delete(unlike, at)
-        if unlike[at] >= UNLIKE and (not len(others) or unlike[at] >= ABOVE * others.max()):
+        frames = pictures(dataset.corpus, item.sample, [slots[at] for at in near])
+        if cuts(frames)[border - 1 - near.start]:
             return True
     return False
+
+
+def cuts(frames: Frames) -> NDArray[np.bool_]:
+    """Tell at which steps between neighbors frames (T, H, W, 3) are cut, (T - 1,)."""
+    unlike = np.abs(np.diff(color_shares(frames), axis=0)).sum(axis=1) / 2
+    beside = np.pad(unlike, 1)
+    return np.asarray((unlike >= UNLIKE) & (unlike >= ABOVE * np.maximum(beside[:-2], beside[2:])))
 
 
 def color_shares(frames: Frames) -> NDArray[np.float64]:

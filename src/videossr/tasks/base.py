@@ -61,7 +61,10 @@ class Video:
 
 
 class Donors(Protocol):
-    """The other videos of the corpus, in hash order; one is decoded when it is asked for."""
+    """The other videos of the corpus, in hash order, cut and scaled to the size of the video that is drawn from.
+
+    One is decoded when it is asked for.
+    """
 
     def __len__(self) -> int: ...
 

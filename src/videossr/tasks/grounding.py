@@ -33,7 +33,6 @@ from videossr.question import Clip, Frames, Question, Truth
 from videossr.rewards import Scores, scorer
 from videossr.sample import JSON, Reject, Sample, VideoKey
 from videossr.tasks.base import Donors, Video
-from videossr.video.scale import fill
 from videossr.wording import Wording
 
 SHORTEST = 0.2
@@ -222,8 +221,9 @@ class Grounding:
     def _donor(self, video: Video, knobs: GroundingKnobs, rng: np.random.Generator, donors: Donors) -> Video | Reject:
         """Choose a video that stands out from this one wherever the segment may lie, so that no law is bent.
 
-        The first of those tried whose fine detail differs by no more than `alike` octaves is taken, and if there is
-        none, the one whose detail is nearest: the segment must not be told by being sharper than the rest.
+        Nor may it have a hard cut, which would look like a border. The first of those tried whose fine detail differs
+        by no more than `alike` octaves is taken, and if there is none, the one whose detail is nearest: the segment
+        must not be told by being sharper than the rest.
         """
         own = video.thin(knobs.frames).look
         nearest = Reject("no_donor", 0, 1)
@@ -234,13 +234,13 @@ class Grounding:
                 continue
             if not knobs.gates:
                 return donor
-            reject = rejected(hidden_change(own, donor.thin(knobs.frames).look, knobs.limits, between=True))
+            seen = donor.thin(knobs.frames).look
+            cut = hard_cut(seen.pictures, knobs.limits)
+            reject = rejected([*hidden_change(own, seen, knobs.limits, between=True), cut])
             if reject is not None:
                 nearest = replace(reject, reason="no_donor")
                 continue
-            # Measured at the size at which it is shown: a donor of another shape is cut and scaled.
-            detail = look(fill(donor.thin(knobs.frames).frames, *video.size)).textures
-            gap = float(abs(np.median(detail) - np.median(own.textures)))
+            gap = float(abs(np.median(seen.textures) - np.median(own.textures)))
             if gap <= knobs.alike:
                 return donor
             if best is None or gap < best[0]:

@@ -104,7 +104,10 @@ class Corpus:
         except ValueError as error:
             raise CorpusError(f"{manifest} is damaged ({error}): copy it again or index anew") from error
         if self.manifest["format"] != FORMAT:
-            raise CorpusError(f"{path} is a corpus of format {self.manifest['format']}, not {FORMAT}: index anew")
+            raise CorpusError(
+                f"{path} is a corpus of format {self.manifest['format']}, not {FORMAT}: index the videos "
+                "anew, and build anew what was built from it"
+            )
         self._packs: dict[str, Pack] = {}
 
     def __getstate__(self) -> dict[str, Any]:

@@ -8,7 +8,6 @@ vector instructions.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -16,6 +15,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from videossr.question import Frames
+from videossr.video.plan import SPARE
 
 Chroma: TypeAlias = Literal["444", "422", "420"]
 
@@ -27,9 +27,6 @@ CHROMA: Chroma = "420"
 
 PARTS = (8, 4, 2)
 """What one side may be divided by."""
-
-LARGER = Fraction(17, 16)
-"""Least factor of the sides that are decoded to those that are wanted, so that something is left to scale down."""
 
 
 class JPEGError(ValueError):
@@ -47,7 +44,7 @@ def encode(frames: Frames, quality: int = QUALITY, chroma: Chroma = CHROMA) -> l
 
 
 def reduced(size: tuple[int, int], least: tuple[int, int] | None) -> tuple[int, int]:
-    """Return the smallest (H, W) that frames of `size` can be decoded at with both sides `LARGER` than `least`.
+    """Return the smallest (H, W) that frames of `size` can be decoded at, its sides at least `SPARE` those of `least`.
 
     A function of its arguments alone: whoever decodes for the same purpose gets the same pixels. `size` itself where
     `least` is None, or no part of it is large enough.
@@ -55,7 +52,7 @@ def reduced(size: tuple[int, int], least: tuple[int, int] | None) -> tuple[int, 
     height, width = size
     for part in PARTS if least else ():
         decoded = -(-height // part), -(-width // part)
-        if least and decoded[0] >= LARGER * least[0] and decoded[1] >= LARGER * least[1]:
+        if least and decoded[0] >= SPARE * least[0] and decoded[1] >= SPARE * least[1]:
             return decoded
     return size
 

@@ -333,7 +333,7 @@ def fit(width: int, height: int, max_pixels: int) -> tuple[int, int]:
 
 
 SPARE = Fraction(17, 16)
-"""Least factor from the sides of a shown frame to its stored sides, see docs/results/traces.md."""
+"""Least factor from the sides of a shown frame to those that are stored or decoded, see docs/results/traces.md."""
 
 BLOCK = 16
 """Side in pixels of what a JPEG with halved chroma is made of."""

@@ -117,6 +117,47 @@ def test_drawn_strengths_fill_their_range(name: str) -> None:
     assert PIXELS[name].weakest(strengths)[key] == low
 
 
+def test_drawn_parameters_have_few_decimals_and_seeds_of_32_bits() -> None:
+    drawn = [PIXELS["noise"].parameters(Strengths(), np.random.default_rng(seed)) for seed in range(60)]
+    assert all(float(str(each["sigma"])) == round(float(str(each["sigma"])), 1) for each in drawn)
+    assert any(float(str(each["sigma"])) % 1 for each in drawn)
+    seeds = [int(str(each["seed"])) for each in drawn]
+    assert 2**31 < max(seeds) < 2**32
+    factors = [float(str(parameters("zoom_in", seed)["factor"])) for seed in range(60)]
+    assert all(factor == round(factor, 3) for factor in factors)
+
+
+def test_noise_ends_at_black_and_white() -> None:
+    for level in (0, 255):
+        frames = np.full((2, 64, 64, 3), level, np.uint8)
+        altered = PIXELS["noise"].apply(frames, {"sigma": 20.0, "seed": 7})
+        assert 0.45 < (altered == level).mean() < 0.55
+        assert np.abs(altered.astype(np.int16) - level).max() < 100
+
+
+def test_noise_is_what_the_random_numbers_say() -> None:
+    """The values are drawn by their ranks, so that every machine adds the same: the first are pinned."""
+    altered = PIXELS["noise"].apply(np.full((1, 1, 8, 3), 128, np.uint8), {"sigma": 35.0, "seed": 7})
+    assert altered.ravel().tolist() == [
+        *(141, 142, 182, 83, 111, 93, 116, 161, 113, 152, 241, 103),
+        *(108, 64, 141, 95, 156, 151, 158, 170, 172, 185, 127, 120),
+    ]
+
+
+def test_saturation_multiplies_the_distance_from_gray() -> None:
+    frames = np.array([[[[200, 100, 50], [0, 0, 255], [90, 90, 90], [255, 255, 0]]]], np.uint8)
+    luma = cv2.cvtColor(frames[0], cv2.COLOR_RGB2GRAY)[None, ..., None].astype(np.float64)
+    for factor in (0.5, 1.5, 4.0):
+        expected = np.clip(np.floor(luma + (frames - luma) * factor + 0.5), 0, 255)
+        assert np.array_equal(PIXELS["saturation"].apply(frames, {"factor": factor}), expected)
+
+
+def test_mirrors_and_swaps_move_pixels_and_channels(clip: Callable[..., Video]) -> None:
+    frames = clip("bikes.mp4").frames[:3]
+    assert np.array_equal(PIXELS["mirror"].apply(frames, {}), frames[:, :, ::-1])
+    assert np.array_equal(PIXELS["channel_swap"].apply(frames, {}), frames[..., ::-1])
+
+
 @pytest.mark.parametrize("name", ["bikes.mp4", "carphone.mp4", "bigbuckbunny_5s.mp4"])
 def test_frames_beside_magnified_ones_are_as_soft(name: str, clip: Callable[..., Video]) -> None:
     def detail(frames: Frames) -> float:
@@ -164,3 +205,6 @@ def test_grain_covers_all_frames_of_a_swap_of_channels(clip: Callable[..., Video
     change = np.abs(shown - expected)
     assert change.max() == GRAIN
     assert change.mean(axis=(1, 2, 3)) == pytest.approx(1.2, abs=0.1)
+    assert np.array_equal(PIXELS["channel_swap"].show(frames, slice(2, 4), {"seed": 1}), shown), "by its seed"
+    first = [PIXELS["channel_swap"].show(frames, slice(2, 4), {"seed": seed})[0, 0, 0, 0] for seed in range(20)]
+    assert len(set(first)) > 1, "the first pixel too"

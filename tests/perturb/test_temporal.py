@@ -79,6 +79,10 @@ def test_strides_are_whole_and_cover_most(speed: float, density: int, expected: 
     assert outside * 32 + inside * 16 <= 48 * density
 
 
+def test_strides_may_use_the_whole_video() -> None:
+    assert strides(3.0, 2, 10, 5) == [(1, 3)]  # 5 + 15 of 20 frames
+
+
 def test_what_cannot_be_shown_is_refused() -> None:
     with pytest.raises(ValueError, match=r"a speed of 2\.0 cannot be shown from 1 frames a slot"):
         strides(2.0, 1, 48, 16)

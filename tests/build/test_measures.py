@@ -15,7 +15,7 @@ import pytest
 
 from tests.build.conftest import Make, Run, indexed
 from tests.helpers.clips import pan, write
-from videossr.build import measures, table
+from videossr.build import measures, recipe, table
 from videossr.build.merge import merge
 from videossr.build.recipe import Mixture, Recipe
 from videossr.build.run import build
@@ -181,8 +181,38 @@ def test_a_task_may_ask_some_videos_more_than_others(corpus: Corpus, tmp_path: P
     }
     assert column.admitted().tolist() == [False, True, False]
     assert column.admitted({"least": 1}).tolist() == [True, True, False]
-    (facts,) = [line for line in thresholds.facts(column, {})["gates"] if line["gate"] == "dark"]
+    (facts,) = [line for line in thresholds.facts(column, {}, lambda *_: True)["gates"] if line["gate"] == "dark"]
     assert set(facts["quantiles"].values()) == {None}
+
+
+def test_parts_of_a_dataset_without_values_are_refused_before_anything(
+    made: Corpus, make: Make, tmp_path: Path
+) -> None:
+    make("whole", made, {"jigsaw": ({"task": "jigsaw", "knobs": {"frames": SLOTS, "pieces": 3}}, 12)})
+    (tmp_path / "whole" / measures.NAME).unlink()
+    with pytest.raises(FileNotFoundError, match=r"whole has no gates\.parquet"):
+        split(tmp_path / "whole", (tmp_path / "one", tmp_path / "two"), 6)
+    with pytest.raises(FileNotFoundError, match=r"whole has no gates\.parquet"):
+        merge([tmp_path / "whole", tmp_path / "whole"], tmp_path / "both")
+    assert not any((tmp_path / name).exists() for name in ("one", "two", "both"))
+
+
+def test_only_values_that_a_recipe_may_set_are_tried(made: Corpus, make: Make, run: Run, tmp_path: Path) -> None:
+    make(
+        "whole",
+        made,
+        {"jigsaw": ({"task": "jigsaw", "knobs": {"frames": SLOTS, "pieces": 3, "limits": {"cut": 0.9}}}, 2)},
+    )
+    dataset = tmp_path / "whole"
+    _, out, _ = run("dataset", "info", str(dataset), "--gates", "--json")
+    (column,) = json.loads(out)
+    assert column["admitted_at"]["limits.cut"].keys() == {"0.45", "0.675", "0.9"}, "it is a share"
+    for knob, tried in column["admitted_at"].items():
+        for value in tried:
+            recipe.load(str(dataset / "config.toml"), {f"columns.jigsaw.knobs.{knob}": value})
+    status, _, err = run("dataset", "info", str(dataset), "--gates", "--set", "columns.jigsaw.knobs.difference=-3")
+    assert status == 2
+    assert f"{dataset / 'config.toml'}: columns.jigsaw.knobs: difference" in err
 
 
 def test_parts_keep_the_values_of_the_videos_that_they_show(made: Corpus, make: Make, tmp_path: Path) -> None:
@@ -239,6 +269,7 @@ def test_the_command_prints_values_and_what_other_thresholds_admit(whole: Path, 
             ("--gates", "--set", "columns.mirror.knobs.limits.picture=much"),
             "limits.picture=much: a threshold is a number",
         ),
+        (("--gates", "--set", "columns.mirror.knobs.limits.picture=nan"), "a threshold is a finite number"),
         (("--set", "columns.mirror.knobs.limits.picture=7"), "add --gates"),
     ],
 )

@@ -63,14 +63,20 @@ def rows(entry: Entry, gates: Mapping[str, Iterable[Measure]]) -> Iterator[dict[
             }
 
 
+def located(dataset: Place) -> Place:
+    """Return the path of the table. Raises FileNotFoundError that says what to do where there is none."""
+    path = dataset / NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"{dataset} has no {NAME}: name the folder of a dataset, or build it again (--rebuild)")
+    return path
+
+
 def read(dataset: Place) -> pa.Table:
     """Read the table of a dataset, or of what a failed build has left; words are dictionary-encoded.
 
     Raises FileNotFoundError that says what to do where there is no table, ValueError when it is damaged.
     """
-    path = dataset / NAME
-    if not path.is_file():
-        raise FileNotFoundError(f"{dataset} has no {NAME}: name the folder of a dataset, or build it again (--rebuild)")
+    path = located(dataset)
     words = [field.name for field in MEASURES if field.type == pa.string()]
     try:
         with path.open("rb") as file:

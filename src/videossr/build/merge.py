@@ -60,6 +60,7 @@ def merge(datasets: Sequence[Place], out: Place, *, corpus: Place | None = None,
     if len(datasets) < 2:
         raise ValueError("merge needs two datasets or more")
     manifests = [read_manifest(dataset) for dataset in datasets]
+    gates = [measures.located(dataset) for dataset in datasets]
     one_corpus = len({manifest["corpus"]["hash"] for manifest in manifests}) == 1
     videos, near = _videos(datasets, compare=not one_corpus)
     making = Making(
@@ -90,7 +91,7 @@ def merge(datasets: Sequence[Place], out: Place, *, corpus: Place | None = None,
     told = (refusal for _, refusal in _rows(datasets, manifests, videos, dropped, _TOLD) if refusal is not None)
     origin = Origin(verb="merge", of=[ancestor(manifest) for manifest in manifests])
     kept = (videos[content] for content in sorted(videos))
-    made = write_part(out, making, origin, rows, kept, _gates(datasets), told)
+    made = write_part(out, making, origin, rows, kept, _gates(gates), told)
     return Merged(made, list(near.values()))
 
 
@@ -144,13 +145,13 @@ def _videos(datasets: Sequence[Place], *, compare: bool) -> tuple[dict[str, dict
     return videos, near
 
 
-def _gates(datasets: Sequence[Place]) -> Iterator[dict[str, Any]]:
-    """Yield what the gates measured, by content; of a video and column that several datasets have, from the first."""
+def _gates(tables: Sequence[Place]) -> Iterator[dict[str, Any]]:
+    """Yield what the gates measured, by content; of a video and column that several tables have, from the first."""
 
     def numbered(number: int) -> Iterator[tuple[str, int, dict[str, Any]]]:
-        return ((row["content"], number, row) for row in table.read_rows(datasets[number] / measures.NAME))
+        return ((row["content"], number, row) for row in table.read_rows(tables[number]))
 
-    sources = map(numbered, range(len(datasets)))
+    sources = map(numbered, range(len(tables)))
     for _, members in groupby(heapq.merge(*sources, key=lambda item: item[:2]), key=lambda item: item[0]):
         home: dict[str, int] = {}
         yield from (row for _, number, row in members if home.setdefault(row["column"], number) == number)

@@ -155,6 +155,14 @@ def load(name_or_path: str, overrides: Mapping[str, str] | None = None, *, profi
                 f"no recipe {name_or_path!r} (or a path that ends in .toml){suggest(name_or_path, shipped)}"
             )
         table, where = tomllib.loads(shipped[name_or_path].read_text("utf-8")), f"recipe {name_or_path}"
+    return checked(table, where, overrides)
+
+
+def checked(table: Mapping[str, Any], where: str, overrides: Mapping[str, str] | None = None) -> Mixture:
+    """Check a recipe with dotted overrides laid over it; `where` names the file that it comes from.
+
+    Raises ValueError that names the file and all mistakes.
+    """
     for dotted, text in (overrides or {}).items():
         table = override(table, dotted, text)
     try:

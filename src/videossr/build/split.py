@@ -49,6 +49,7 @@ def split(dataset: Place, outs: tuple[Place, Place], count: int) -> tuple[Manife
     for out in outs:
         _refuse_foreign(out)
     manifest = read_manifest(dataset)
+    measured = measures.located(dataset)
     if not 0 < count < manifest["samples"]:
         raise ValueError(f"{dataset} has {manifest['samples']} samples: {count} of them leave none for one side")
     first = _first(dataset, manifest, count)
@@ -103,7 +104,7 @@ def split(dataset: Place, outs: tuple[Place, Place], count: int) -> tuple[Manife
             versions=manifest["versions"],
         )
         videos = table.read_rows(dataset / "videos.parquet")
-        gates = table.read_rows(dataset / measures.NAME)
+        gates = table.read_rows(measured)
         made.append(write_part(out, making, origin, rows(side), videos, gates, left_out(side)))
     return made[0], made[1]
 

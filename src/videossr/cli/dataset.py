@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.table import Column, Table
 
+from videossr.build import recipe
 from videossr.build.manifest import Manifest, is_benchmark, read_manifest
 from videossr.build.merge import merge
 from videossr.build.split import split
@@ -53,33 +56,50 @@ def info(
         raise ValueError("--set changes thresholds of the gates: add --gates")
     if gates:
         columns = thresholds.read(place(dataset))
-        asked = thresholds.assigned(columns, assignments(overrides))
+        changed = assignments(overrides)
+        asked = thresholds.assigned(columns, changed)
+        config = place(dataset) / "config.toml"  # which a build that failed has not left
+        table = tomllib.loads(config.read_text("utf-8")) if config.is_file() else None
+        if table and changed:
+            recipe.checked(table, str(config), changed)
+        facts = [
+            thresholds.facts(column, asked[name], partial(_accepted, table, name)) for name, column in columns.items()
+        ]
         if as_json:
-            console.out(json.dumps([thresholds.facts(column, asked[name]) for name, column in columns.items()]))
+            console.out(json.dumps(facts))
             return
-        for name, column in columns.items():
-            _show_gates(column, asked[name])
+        for column_facts in facts:
+            _show_gates(column_facts, asked[column_facts["column"]])
         return
     manifest = read_manifest(place(dataset))
     facts = _facts(manifest)
     if as_json:
         console.out(json.dumps(facts, indent=1))
         return
-    table = Table(box=None, show_header=False)
+    shown = Table(box=None, show_header=False)
     listed = Table("column", "task", "samples", "videos admitted", box=None)
     for name, column_facts in facts.pop("columns").items():
         listed.add_row(name, *map(str, column_facts.values()))
     for name, value in facts.items():
         words = [f"{key} {inner}" for key, inner in value.items()] if isinstance(value, dict) else [str(value)]
-        table.add_row(name, ", ".join(words))
-    console.print(table)
+        shown.add_row(name, ", ".join(words))
+    console.print(shown)
     console.print(listed)
 
 
-def _show_gates(column: thresholds.Column, asked: Mapping[str, float]) -> None:
+def _accepted(table: Mapping[str, Any] | None, column: str, knob: str, value: float) -> bool:
+    """Tell whether a knob of a column may have this value in a recipe, as far as the recipe is known."""
+    try:
+        if table:
+            recipe.checked(table, "", {f"columns.{column}.knobs.{knob}": repr(value)})
+    except ValueError:
+        return False
+    return True
+
+
+def _show_gates(facts: Mapping[str, Any], asked: Mapping[str, float]) -> None:
     """Print what the gates of a column measured, and what other thresholds would admit."""
-    facts = thresholds.facts(column, asked)
-    told = f"{column.name}: {facts['admitted']} of {counted(facts['videos'], 'video')} admitted"
+    told = f"{facts['column']}: {facts['admitted']} of {counted(facts['videos'], 'video')} admitted"
     if asked:
         told += f"; {facts['would_admit']} with {', '.join(f'{knob} = {value:g}' for knob, value in asked.items())}"
     console.print(told)

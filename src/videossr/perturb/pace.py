@@ -126,7 +126,7 @@ def pace(frames: Frames, pictures: Floats, strides: tuple[int, int], slots: int,
         pictures: what the gates see of them (N, 16, 16, 3), see `gates.look`.
         strides: frames of the pack from one slot to the next, (outside, inside) of a stretch.
         slots: of a clip.
-        limits: `cut` and `contrast` say what a hard cut is.
+        limits: `cut` says what a hard cut is.
     """
     small = blocks(frames)
     cuts = np.concatenate([[0], np.cumsum(hard_cuts(pictures, limits))])

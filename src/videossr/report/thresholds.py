@@ -6,7 +6,7 @@ Printed by `videossr dataset info DATASET --gates`, drawn by `videossr validate 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -127,10 +127,17 @@ FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0)
 QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
 
 
-def facts(column: Column, asked: Mapping[str, float]) -> dict[str, Any]:
-    """Summarize a column for people and programs; `asked` are the thresholds of `would_admit`, by knob."""
+def facts(column: Column, asked: Mapping[str, float], accepts: Callable[[str, float], bool]) -> dict[str, Any]:
+    """Summarize a column for people and programs.
+
+    Args:
+        column: what was measured.
+        asked: the thresholds of `would_admit`, by knob.
+        accepts: whether a recipe may set a knob of this column to a value; only such values are tried.
+    """
     knobs = {line.knob: line.threshold for line in column.lines if line.knob}
-    tried = {knob: [float(f"{factor * now:.4g}") for factor in FACTORS] for knob, now in knobs.items() if now}
+    nearby = {knob: [float(f"{factor * now:.4g}") for factor in FACTORS] for knob, now in knobs.items() if now}
+    tried = {knob: [value for value in values if accepts(knob, value)] for knob, values in nearby.items()}
     return {
         "column": column.name,
         "videos": len(column.contents),
@@ -181,6 +188,8 @@ def assigned(columns: Mapping[str, Column], overrides: Mapping[str, str]) -> dic
             value = float(text)
         except ValueError as error:
             raise ValueError(f"--set {key}={text}: a threshold is a number") from error
+        if not math.isfinite(value):
+            raise ValueError(f"--set {key}={text}: a threshold is a finite number")
         name, knob = known[key]
         found[name][knob] = value
     return found

@@ -62,13 +62,13 @@ def info(
         table = tomllib.loads(config.read_text("utf-8")) if config.is_file() else None
         if table and changed:
             recipe.checked(table, str(config), changed)
-        facts = [
+        measured = [
             thresholds.facts(column, asked[name], partial(_accepted, table, name)) for name, column in columns.items()
         ]
         if as_json:
-            console.out(json.dumps(facts))
+            console.out(json.dumps(measured))
             return
-        for column_facts in facts:
+        for column_facts in measured:
             _show_gates(column_facts, asked[column_facts["column"]])
         return
     manifest = read_manifest(place(dataset))

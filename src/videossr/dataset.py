@@ -22,7 +22,7 @@ from videossr.build import table
 from videossr.build.manifest import corpus_place, is_benchmark, read_manifest
 from videossr.clock import Clock
 from videossr.question import VIDEO, Clip, Frames, Message, Question, Truth, VideoMetadata
-from videossr.render import pictures, pixel_hash, render
+from videossr.render import pixel_hash, render, unaltered
 from videossr.rewards import Scores
 from videossr.sample import Sample, VideoKey
 from videossr.store import Place, file_hash, is_local, place
@@ -204,9 +204,11 @@ class VideoSSRDataset:
         return open_task(sample.task).unaltered(sample, [len(self.corpus.entry(key).clock) for key in sample.sources])
 
     def unaltered(self, sample: Sample) -> Frames | None:
-        """Decode what the T altered slots of a sample would show, (T, H, W, 3); None where its task alters no span."""
+        """Return what the T altered slots of a sample would show, (T, H, W, 3); None where its task alters no span."""
         due = self.due(sample)
-        return None if due is None else pictures(self.corpus, sample, due)
+        if due is None:
+            return None
+        return unaltered(self.corpus, sample, open_task(sample.task).truth(sample).spans[0], due)
 
     def score(self, index: SupportsIndex, answer: str) -> Scores:
         sample = self.sample(index)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
+from videossr.perturb import PIXELS
 from videossr.question import Clip, Frames
 from videossr.sample import Sample, VideoKey
 from videossr.tasks.base import open_task
@@ -49,6 +51,27 @@ def pictures(packs: Packs, sample: Sample, slots: Sequence[tuple[int, int]]) -> 
             return frames
         decoded |= {(source, frame): picture for frame, picture in zip(kept, frames, strict=True)}
     return np.stack([decoded[slot] for slot in slots])
+
+
+def unaltered(packs: Packs, sample: Sample, span: tuple[int, int], due: Sequence[tuple[int, int]]) -> Frames:
+    """Return what the T slots of a span would show without its change, (T, H, W, 3).
+
+    What the perturbation does to all frames of a clip, they have too.
+
+    Args:
+        packs: where the frames are.
+        sample: whose clip has the span.
+        span: its first and its last slot.
+        due: the (source, frame) that each slot of the span would show.
+    """
+    first, last = span
+    pixel = PIXELS.get(str(sample.params.get("perturbation")))
+    strength = sample.params.get("strength")
+    if pixel is None or not isinstance(strength, dict) or not (pixel.beside or pixel.grain):
+        return pictures(packs, sample, due)
+    frames = pictures(packs, sample, [*sample.slots[:first], *due, *sample.slots[last + 1 :]])
+    still = replace(pixel, apply=pixel.beside or (lambda same, _: same))
+    return still.show(frames, slice(first, last + 1), strength)[first : last + 1]
 
 
 def pixel_hash(clips: Sequence[Clip]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from scipy.fft import dctn
 from scipy.optimize import minimize
 
-from videossr.dataset import Item, VideoSSRDataset
-from videossr.perturb import PIXELS
+from videossr.dataset import VideoSSRDataset
 from videossr.question import Frames
-from videossr.render import pictures
+from videossr.render import unaltered
 from videossr.report.finding import Finding
 
 Floats = NDArray[np.float64]
@@ -183,27 +182,13 @@ def _look(dataset: VideoSSRDataset, index: int, probed: Probed) -> None:
     around = slots[~inside]
     around = around[np.linspace(0, len(around) - 1, min(OUTSIDE, len(around))).round().astype(int)]
     kept = np.sort(np.concatenate([slots[inside], around]))
-    plain = unchanged(dataset, item, dataset.due(sample) or sample.slots[first : last + 1])[kept]
+    due = dataset.due(sample) or sample.slots[first : last + 1]
+    plain = frames.copy()
+    plain[first : last + 1] = unaltered(dataset.corpus, sample, (first, last), due)
     probed.videos.append(sample.sources[0].content)
     probed.inside.append(inside[kept])
     probed.altered.append(relative(frames[kept]))
-    probed.plain.append(relative(plain))
-
-
-def unchanged(dataset: VideoSSRDataset, item: Item, due: Sequence[tuple[int, int]]) -> Frames:
-    """Return the clip (T, H, W, 3) of a sample as it would be with the same parameters, but without its change.
-
-    `due` is what the slots of its span would show, see `VideoSSRDataset.due`.
-    """
-    first, last = item.truth.spans[0]
-    slots = [*item.sample.slots[:first], *due, *item.sample.slots[last + 1 :]]
-    frames = pictures(dataset.corpus, item.sample, slots)
-    pixel = PIXELS.get(str(item.sample.params.get("perturbation")))
-    strength = item.sample.params.get("strength")
-    if pixel is None or not isinstance(strength, dict):
-        return frames
-    still = replace(pixel, apply=pixel.beside or (lambda same, _: same))
-    return still.show(frames, slice(first, last + 1), strength)
+    probed.plain.append(relative(plain[kept]))
 
 
 def relative(frames: Frames) -> Floats:

@@ -14,12 +14,10 @@ from videossr.build import table
 from videossr.build.benchmark import FROZEN, frozen_hash
 from videossr.config import parse
 from videossr.dataset import Item, VideoSSRDataset
-from videossr.perturb import PIXELS
 from videossr.prompt.qwen3_vl import MERGE, markers
-from videossr.render import pictures, pixel_hash
+from videossr.render import pixel_hash, unaltered
 from videossr.report import laws, native, orders, shortcuts
 from videossr.report.finding import Finding
-from videossr.report.traces import unchanged
 from videossr.report.visible import Seen
 from videossr.rewards import Scores, parse_interval, scorer
 from videossr.sample import Sample, VideoKey
@@ -255,10 +253,6 @@ def _pixels(
 def border_change(dataset: VideoSSRDataset, item: Item, due: Sequence[tuple[int, int]]) -> float:
     """Return the mean gray levels by which the first and the last slot of the first span differ from those `due`."""
     first, last = item.truth.spans[0]
-    pixel = PIXELS.get(str(item.sample.params.get("perturbation")))
-    if pixel and (pixel.beside or pixel.grain):  # which the frames outside the span share
-        there = unchanged(dataset, item, due)[[first, last]]
-    else:
-        there = pictures(dataset.corpus, item.sample, [due[0], due[-1]])
+    there = unaltered(dataset.corpus, item.sample, (first, last), due)[[0, -1]]
     shown = item.clips[0].frames[[first, last]].astype(np.int16)
     return float(np.abs(shown - there).mean(axis=(1, 2, 3)).min())

@@ -19,7 +19,9 @@ from videossr.build.run import build
 from videossr.cli import app
 from videossr.dataset import VideoSSRDataset
 from videossr.perturb import PIXELS
+from videossr.perturb.pixel import GRAIN
 from videossr.question import Frames
+from videossr.render import pictures
 from videossr.report import traces
 from videossr.report.finding import Finding
 from videossr.video.corpus import Corpus
@@ -85,6 +87,17 @@ def test_what_is_built_leaves_no_traces(built: Build) -> None:
     assert [finding.column for finding in findings] == ["channel_swap", "mirror", "rotate_180", "shuffle"]
     assert not [finding for finding in findings if finding.holds is False]
     assert seen == [(done, 4 * 2 * VIDEOS) for done in range(1, 4 * 2 * VIDEOS + 1)]
+
+
+def test_what_a_span_was_before_has_the_grain_and_the_softness_of_its_clip(built: Build) -> None:
+    dataset = VideoSSRDataset(built("channel_swap", "zoom_in"))
+    for column in ("channel_swap", "zoom_in"):
+        sample = next(item.sample for item in dataset if item.sample.column == column)
+        before, due = dataset.unaltered(sample), dataset.due(sample)
+        assert before is not None
+        assert due is not None
+        change = np.abs(before.astype(np.int16) - pictures(dataset.corpus, sample, due))
+        assert change.max() == GRAIN if column == "channel_swap" else change.mean() > GRAIN
 
 
 def test_frames_as_a_jpeg_gives_them_tell_a_swap_of_channels(built: Build, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -23,10 +24,17 @@ def parse(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     Raises ValueError with one line per mistake; `where` names the file or option the table came from.
     """
     try:
-        return TypeAdapter(kind).validate_python(dict(table))
+        adapter: TypeAdapter[T] = _adapter(cast(Hashable, kind))
+        return adapter.validate_python(dict(table))
     except ValidationError as error:
         lines = (_line(kind, problem) for problem in error.errors(include_url=False))
         raise ValueError("\n".join(f"{where}: {line}" for line in lines)) from error
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """Prepare the checks of a dataclass, which takes far longer than to check one table."""
+    return TypeAdapter(kind)
 
 
 def _line(kind: Any, problem: ErrorDetails) -> str:

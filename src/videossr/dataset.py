@@ -208,7 +208,8 @@ class VideoSSRDataset:
         due = self.due(sample)
         if due is None:
             return None
-        return unaltered(self.corpus, sample, open_task(sample.task).truth(sample).spans[0], due)
+        first, _ = open_task(sample.task).truth(sample).spans[0]
+        return unaltered(self.corpus, sample, dict(enumerate(due, start=first)))
 
     def score(self, index: SupportsIndex, answer: str) -> Scores:
         sample = self.sample(index)

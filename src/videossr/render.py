@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -53,25 +52,22 @@ def pictures(packs: Packs, sample: Sample, slots: Sequence[tuple[int, int]]) -> 
     return np.stack([decoded[slot] for slot in slots])
 
 
-def unaltered(packs: Packs, sample: Sample, span: tuple[int, int], due: Sequence[tuple[int, int]]) -> Frames:
-    """Return what the T slots of a span would show without its change, (T, H, W, 3).
+def unaltered(packs: Packs, sample: Sample, due: Mapping[int, tuple[int, int]]) -> Frames:
+    """Return what T altered slots of a sample's clip would show without the change, (T, H, W, 3).
 
-    What the perturbation does to all frames of a clip, they have too.
+    What the perturbation does to all frames of the clip, they have too.
 
     Args:
         packs: where the frames are.
-        sample: whose clip has the span.
-        span: its first and its last slot.
-        due: the (source, frame) that each slot of the span would show.
+        sample: whose clip has the slots.
+        due: for each of the slots, the (source, frame) that it would show.
     """
-    first, last = span
     pixel = PIXELS.get(str(sample.params.get("perturbation")))
     strength = sample.params.get("strength")
-    if pixel is None or not isinstance(strength, dict) or not (pixel.beside or pixel.grain):
-        return pictures(packs, sample, due)
-    frames = pictures(packs, sample, [*sample.slots[:first], *due, *sample.slots[last + 1 :]])
-    still = replace(pixel, apply=pixel.beside or (lambda same, _: same))
-    return still.show(frames, slice(first, last + 1), strength)[first : last + 1]
+    if pixel is None or pixel.local or not isinstance(strength, dict):
+        return pictures(packs, sample, [*due.values()])
+    slots = [due.get(slot, shown) for slot, shown in enumerate(sample.slots)]
+    return pixel.plain(pictures(packs, sample, slots), strength)[[*due]]
 
 
 def pixel_hash(clips: Sequence[Clip]) -> str:

@@ -118,10 +118,11 @@ class Drafter:
     def video(self, index: int, size: tuple[int, int] | None = None) -> Video:
         """Decode a video at `size`, (H, W), by default that at which the model will see it."""
         entry = self.corpus.videos[index]
-        height, width = size or entry.size
-        if not size and height * width > self.mixture.recipe.max_pixels:
-            height, width = fit(width, height, self.mixture.recipe.max_pixels)
-        return Video(entry.key, entry.clock, self.corpus.frames(entry.key, size=(height, width)))
+        if size is None:
+            height, width = entry.size
+            most = self.mixture.recipe.max_pixels
+            size = entry.size if height * width <= most else fit(width, height, most)
+        return Video(entry.key, entry.clock, self.corpus.frames(entry.key, size=size))
 
 
 @dataclass(frozen=True, slots=True)

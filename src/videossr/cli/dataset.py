@@ -91,7 +91,8 @@ def _accepted(table: Mapping[str, Any] | None, column: str, knob: str, value: fl
     """Tell whether a knob of a column may have this value in a recipe, as far as the recipe is known."""
     try:
         if table:
-            recipe.checked(table, "", {f"columns.{column}.knobs.{knob}": repr(value)})
+            alone = {**table, "columns": {column: table.get("columns", {}).get(column, {})}}
+            recipe.checked(alone, "", {f"columns.{column}.knobs.{knob}": repr(value)})
     except ValueError:
         return False
     return True

@@ -45,6 +45,18 @@ class Pixel:
         drawn = self.draw(strengths, rng) if self.draw else self.weakest(strengths)
         return drawn | {"seed": int(rng.integers(2**32))} if self.grain else drawn
 
+    @property
+    def local(self) -> bool:
+        """Whether the frames outside a segment stay as they are."""
+        return not (self.beside or self.grain)
+
+    def plain(self, frames: Frames, params: Params) -> Frames:
+        """Return the frames (T, H, W, 3) of a clip as `show` leaves those outside a segment."""
+        shown = self.beside(frames, params) if self.beside else frames.copy()
+        if self.grain:
+            add_grain(shown, int(number(params, "seed")))
+        return shown
+
     def show(self, frames: Frames, segment: slice, params: Params) -> Frames:
         """Alter the frames (T, H, W, 3) of a clip in `segment`, and bring the others into line with them."""
         shown = frames.copy()

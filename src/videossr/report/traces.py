@@ -184,7 +184,7 @@ def _look(dataset: VideoSSRDataset, index: int, probed: Probed) -> None:
     kept = np.sort(np.concatenate([slots[inside], around]))
     due = dataset.due(sample) or sample.slots[first : last + 1]
     plain = frames.copy()
-    plain[first : last + 1] = unaltered(dataset.corpus, sample, (first, last), due)
+    plain[first : last + 1] = unaltered(dataset.corpus, sample, dict(enumerate(due, start=first)))
     probed.videos.append(sample.sources[0].content)
     probed.inside.append(inside[kept])
     probed.altered.append(relative(frames[kept]))

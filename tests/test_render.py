@@ -127,6 +127,7 @@ def test_a_donor_of_another_shape_is_cut_not_stretched(corpus: Corpus) -> None:
     first, last = sample.integer("first"), sample.integer("last")
     expected = fill(donor[sample.slots[first][1]][None], *sample.size)[0].astype(np.int16)
     assert np.abs(shown[first] - expected).mean() < 2, "it is scaled once, from what is stored"
+    assert np.array_equal(shown[[first]], corpus.frames(sample.sources[1], [sample.slots[first][1]], sample.size))
     own = [slot for slot in range(48) if not first <= slot <= last]
     assert np.array_equal(shown[own], corpus.frames(sample.sources[0], own))
 

@@ -36,14 +36,14 @@ LAYERS = (
     ("measure",),
     ("sample",),
     ("clock",),
-    ("config", "cluster", "workers", "threads", "store"),
+    ("config", "cluster", "workers", "threads", "store", "parquet"),
     ("registry", "rewards"),
 )
 """From the top down. A module may import what is in its own layer or below it.
 
-`config` (it reads TOML and names the nearest key), `workers`, `cluster` and `threads` (processes) and `store` (files)
-know nothing of videos and serve every layer, so they stand below all of it; `config` uses `registry.suggest`. Leaves
-import nothing of the package.
+`config` (it reads TOML and names the nearest key), `workers`, `cluster` and `threads` (processes), `store` and
+`parquet` (files) know nothing of videos and serve every layer, so they stand below all of it; `config` uses
+`registry.suggest`. Leaves import nothing of the package.
 """
 
 PUBLIC = [

@@ -15,17 +15,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from typing_extensions import TypedDict
 
 from videossr.build import table
 from videossr.build.manifest import corpus_place, is_benchmark, read_manifest
 from videossr.clock import Clock
+from videossr.parquet import read_parquet
 from videossr.question import VIDEO, Clip, Frames, Message, Question, Truth, VideoMetadata
 from videossr.render import pixel_hash, render, unaltered
 from videossr.rewards import Scores
 from videossr.sample import Sample, VideoKey
-from videossr.store import Place, file_hash, is_local, place
+from videossr.store import Place, file_hash, place
 from videossr.tasks.base import open_task
 from videossr.video.corpus import Corpus
 from videossr.video.pack import CorpusError
@@ -137,7 +137,7 @@ class VideoSSRDataset:
     def rows(self) -> pa.Table:
         """All rows, in the order of the files; local ones are memory-mapped."""
         files = [self.path / name for name in sorted(self.manifest["files"]) if name.startswith("samples-")]
-        return pa.concat_tables([_read(file) for file in files])
+        return pa.concat_tables([read_parquet(file) for file in files])
 
     @cached_property
     def hash(self) -> str:
@@ -310,13 +310,6 @@ def _teach_torch() -> None:
 
 def _default_collate(items: Sequence[Item], *, collate_fn_map: object = None) -> Batch:  # noqa: ARG001 (torch gives it)
     return collate(items)
-
-
-def _read(path: Place) -> pa.Table:
-    if is_local(path):
-        return pq.read_table(path, memory_map=True)
-    with path.open("rb") as file:
-        return pq.read_table(file)
 
 
 def _question(row: Mapping[str, Any]) -> Question:

@@ -9,9 +9,9 @@ from dataclasses import astuple
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from videossr.measure import Measure
+from videossr.parquet import read_parquet
 from videossr.store import Place
 from videossr.video.pack import Entry
 
@@ -79,8 +79,7 @@ def read(dataset: Place) -> pa.Table:
     path = located(dataset)
     words = [field.name for field in MEASURES if field.type == pa.string()]
     try:
-        with path.open("rb") as file:
-            found = pq.read_table(file, read_dictionary=words)
+        found = read_parquet(path, dictionary=words)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: not a Parquet file: {error}") from error
     if found.column_names != MEASURES.names:

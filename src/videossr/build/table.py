@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from videossr.clock import Clock
+from videossr.parquet import opened
 from videossr.question import Question
 from videossr.sample import Sample, VideoKey
-from videossr.store import Place, replacing
+from videossr.store import Place, is_local, replacing
 
 SCHEMA = pa.schema(
     [
@@ -121,8 +122,8 @@ def read_file(path: Place, columns: Sequence[str] | None = None) -> list[dict[st
 def read_rows(path: Place, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
     """The same, few at a time."""
     try:
-        with path.open("rb") as file, pq.ParquetFile(file) as source:
-            for batch in source.iter_batches(_BATCH, columns=columns):
+        with opened(path) as source:
+            for batch in source.iter_batches(_BATCH, columns=columns, use_threads=is_local(path)):
                 yield from batch.to_pylist()
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: not a Parquet file: {error}") from error

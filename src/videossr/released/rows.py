@@ -17,8 +17,8 @@ from itertools import accumulate
 from typing import Any, TypeAlias
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from videossr.parquet import read_parquet
 from videossr.question import VIDEO
 from videossr.store import Place, file_hash, is_local
 
@@ -156,11 +156,7 @@ def _read(file: Place) -> Sequence[Any]:
 
 
 def _parquet(file: Place) -> _Parquet:
-    if is_local(file):
-        table = pq.read_table(file, memory_map=True)
-    else:
-        with file.open("rb") as opened:
-            table = pq.read_table(opened)
+    table = read_parquet(file)
     missing = [name for name in _NEEDED if name not in table.column_names]
     if missing:
         raise ValueError(f"it has no column {', '.join(missing)}; it has {', '.join(table.column_names)}")

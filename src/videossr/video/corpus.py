@@ -21,10 +21,10 @@ from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from videossr.parquet import read_parquet
 from videossr.question import Frames
 from videossr.sample import VideoKey
 from videossr.store import Place, is_local, place, reaching
@@ -142,8 +142,7 @@ class Corpus:
         Raises CorpusError where the table is missing or damaged.
         """
         try:
-            with (self.path / REJECTED).open("rb") as file:
-                rows = pq.read_table(file).to_pylist()
+            rows = read_parquet(self.path / REJECTED).to_pylist()
         except (OSError, TypeError, pa.ArrowException) as error:
             raise CorpusError(f"{self.path / REJECTED} is missing or damaged ({error}): index again") from error
         return [Rejection(**row) for row in rows]

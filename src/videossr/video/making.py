@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tomli_w
 
+from videossr.parquet import read_parquet
 from videossr.store import Place, make_folder, replacing, write_text
 from videossr.video.corpus import MANIFEST, REJECTED, CorpusManifest, ShardTable, corpus_hash, pack_file
 from videossr.video.pack import FORMAT, CorpusError, Pack, Rejection
@@ -108,8 +109,7 @@ def _says(out: Place, manifest: CorpusManifest, rejected: pa.Table) -> bool:
     """Whether `out` says this already."""
     try:
         old = json.loads((out / MANIFEST).read_text("utf-8"))
-        with (out / REJECTED).open("rb") as file:
-            return bool(old == manifest and pq.read_table(file).equals(rejected))
+        return bool(old == manifest and read_parquet(out / REJECTED).equals(rejected))
     except (FileNotFoundError, ValueError):
         return False
 

@@ -70,6 +70,16 @@ def test_the_papers_rows_are_marked_and_a_part_is_called_a_part(capsys: pytest.C
     assert "7 questions are still open" in printed
 
 
+def test_one_question_has_no_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    made = a_run(prediction(0, "counting/easy", "1,1,1", "1,1,1"))
+    print_scores([(made, score(made))])
+    print_details(score(made))
+    printed = capsys.readouterr().out
+    assert "100.0" in printed
+    assert "100-100" not in printed
+    assert "100.0 [-]" in printed
+
+
 def test_a_stopped_run_without_an_answer_has_no_scores_of_a_part(capsys: pytest.CaptureFixture[str]) -> None:
     made = [prediction(k, "jigsaw/6", "341562", error="refused") for k in range(3)]
     print_failures(a_run(*made, size=9))

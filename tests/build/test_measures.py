@@ -256,6 +256,19 @@ def test_the_command_prints_values_and_what_other_thresholds_admit(whole: Path, 
     assert (cut["knob"], cut["least"], cut["threshold"], cut["videos"]) == ("limits.cut", False, 8.0, VIDEOS)
     assert cut["passed"] == VIDEOS - 1
     assert cut["quantiles"]["1"] > 8
+    (picture,) = [line for line in facts["gates"] if line["knob"] == "limits.picture"]
+    (line,) = [line for line in columns["mirror"].lines if line.knob == "limits.picture"]
+    assert (picture["threshold"], picture["passed"]) == (7.0, int((line.values >= 7).sum()))
+
+
+def test_gates_of_which_one_is_enough_are_joined_by_or(whole: Path, run: Run) -> None:
+    _, out, _ = run("dataset", "info", str(whole), "--gates")
+    names = [line.strip().split("  ")[0] for line in out.splitlines()]
+    assert "hidden_picture" in names
+    assert "or hidden_palette" in names
+    assert "or hidden_texture" in names
+    assert "or hidden_picture" not in names
+    assert "or hard_cut" not in names
 
 
 @pytest.mark.parametrize(

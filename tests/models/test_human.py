@@ -114,6 +114,6 @@ def test_a_file_without_an_answer_or_with_a_strange_question_is_refused(built: V
         run(built, spec(file), tmp_path / "run")
     with pytest.raises(ValueError, match="names no file"):
         run(built, model_spec("human"), tmp_path / "run")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"absent\.json is no file: name the one that the page"):
         run(built, spec(tmp_path / "absent.json"), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -89,7 +89,8 @@ def test_borders_that_give_the_order_away_are_noticed(tmp_path: Path) -> None:
     found = judged(tmp_path, there)
     assert found["orders"].holds
     assert found["jigsaw solver"].holds is False
-    assert "allowed 0.500: 0.1 more than that, and chance" in found["jigsaw solver"].text
+    assert "allowed 0.500: 0.1 beyond chance, and what luck may add" in found["jigsaw solver"].text
+    assert '--set "columns.jigsaw/6.knobs.gap=2"' in found["jigsaw solver"].text
     again = {finding.check: finding for finding in validate(VideoSSRDataset(tmp_path / "dataset"), solver=1)}
     assert again["jigsaw solver"].holds is None
 

@@ -244,9 +244,10 @@ def _gate(
     if empty := [column for column, fit in admitted.items() if 1 not in fit]:
         gated = (refusal for refusal in refusals() if refusal.column is not None)
         counts = ", ".join(f"{reason} ({count})" for reason, count in reasons(gated).items())
-        hint = f" (`videossr dataset info {table} --gates` shows what other thresholds would admit)" if table else ""
+        hint = f"; `videossr dataset info {table} --gates` shows what other thresholds would admit" if table else ""
         raise UnmetError(
-            f"no video is fit for {', '.join(empty)}. Rejected of {len(usable)} videos: {counts}{hint}. "
+            f"no video is fit for {', '.join(empty)}. Rejected of {len(usable)} videos: {counts} (docs/recipes.md says "
+            f"what the reasons mean{hint}). "
             f"{_way_out(dict.fromkeys(empty, 0), admitted)}"
         )
     return admitted

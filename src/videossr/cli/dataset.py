@@ -106,10 +106,14 @@ def _show_gates(facts: Mapping[str, Any], asked: Mapping[str, float]) -> None:
     console.print(told)
     gate = Column("gate", no_wrap=True)  # a narrow terminal breaks the other columns
     table = Table(gate, "setting", "passes", "videos", "passed", *map(_share, thresholds.QUANTILES), box=None)
+    above: Mapping[str, Any] = {"gate": "", "either": ""}
     for line in facts["gates"]:
+        other = line["either"] and line["either"] == above["either"] and line["gate"] != above["gate"]
+        name = f"or {line['gate']}" if other else line["gate"]
+        above = line
         bound = f"{'>=' if line['least'] else '<='} {line['threshold']:g}"
         values = ("inf" if value is None else f"{value:.4g}" for value in line["quantiles"].values())
-        table.add_row(line["gate"], line["knob"], bound, str(line["videos"]), str(line["passed"]), *values)
+        table.add_row(name, line["knob"], bound, str(line["videos"]), str(line["passed"]), *values)
     console.print(table)
     for knob, counts in facts["admitted_at"].items():
         found = ", ".join(f"{count} at {value}" for value, count in counts.items())

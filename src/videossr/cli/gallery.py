@@ -59,7 +59,9 @@ def command(
     more = "; --per-column N shows more" if not only and len(chosen) < len(opened) else ""
     console.print(f"{len(chosen)} of {counted(len(opened), 'sample')} in {out}{more}")
     if quiz:
-        console.print(f"Of the saved answers make a run: {_run_command(dataset, corpus)}", soft_wrap=True)
+        console.print(
+            f"Save the answers on that page, then make a run of them: {_run_command(dataset, corpus)}", soft_wrap=True
+        )
 
 
 def _gallery(

@@ -76,6 +76,8 @@ def command(
         for index in _first_of_each_task(opened, show):
             _show(opened.sample(index))
     figures = found.row_count - tested
+    if plot is not None:
+        console.print(f"what the gates measured is drawn in {plot}", soft_wrap=True)
     console.print(f"{tested - failed} of {tested} checks hold; {figures} lines are figures or too few samples to test")
     sys.exit(1 if failed else 0)
 

@@ -100,7 +100,10 @@ def _read(target: str) -> tuple[Sheet, str]:
     """The answers in a file, and the SHA-256 of its bytes in hex."""
     if not target:
         raise ValueError("--model human names no file: human:answers.json, as the page of `gallery --quiz` saved it")
-    data = place(target).read_bytes().removeprefix(codecs.BOM_UTF8)  # which some editors write
+    path = place(target)
+    if not path.is_file():
+        raise FileNotFoundError(f"{target} is no file: name the one that the page of `gallery --quiz` saved")
+    data = path.read_bytes().removeprefix(codecs.BOM_UTF8)  # which some editors write
     try:
         sheet = TypeAdapter(Sheet).validate_json(data)
     except ValidationError as error:

@@ -141,8 +141,11 @@ def solver(column: str, results: Sequence[Scores], pieces: int, bound: float) ->
         return Finding("jigsaw solver", column, None, f"{text}; the recipe sets no bound")
     share = min(1.0, chance + bound)
     most = allowed(len(results), share)
-    text += f", allowed {most / len(results):.3f}: {bound:g} more than that, and chance"
-    return Finding("jigsaw solver", column, at_most(right, len(results), share), text)
+    text += f"; allowed {most / len(results):.3f}: {bound:g} beyond chance, and what luck may add"
+    holds = at_most(right, len(results), share)
+    if holds is False:
+        text += f'. Leave out slots at the borders: --set "columns.{column}.knobs.gap=2"'
+    return Finding("jigsaw solver", column, holds, text)
 
 
 def _independent(check: str, column: str, causes: Sequence[float], effects: Sequence[float]) -> Finding:

@@ -132,7 +132,7 @@ def facts(column: Column, asked: Mapping[str, float], accepts: Callable[[str, fl
 
     Args:
         column: what was measured.
-        asked: the thresholds of `would_admit`, by knob.
+        asked: thresholds by knob, of `would_admit` and of each gate, in place of those of the build.
         accepts: whether a recipe may set a knob of this column to a value; only such values are tried.
     """
     knobs = {line.knob: line.threshold for line in column.lines if line.knob}
@@ -143,7 +143,7 @@ def facts(column: Column, asked: Mapping[str, float], accepts: Callable[[str, fl
         "videos": len(column.contents),
         "admitted": int(column.admitted().sum()),
         "would_admit": int(column.admitted(asked).sum()),
-        "gates": [_line_facts(line) for line in column.lines],
+        "gates": [_line_facts(line, asked.get(line.knob)) for line in column.lines],
         "admitted_at": {
             knob: {f"{value:g}": int(column.admitted({knob: value}).sum()) for value in values}
             for knob, values in tried.items()
@@ -151,7 +151,7 @@ def facts(column: Column, asked: Mapping[str, float], accepts: Callable[[str, fl
     }
 
 
-def _line_facts(line: Line) -> dict[str, Any]:
+def _line_facts(line: Line, threshold: float | None) -> dict[str, Any]:
     values = np.sort(line.measured)
     chosen = [float(values[round(quantile * (len(values) - 1))]) for quantile in QUANTILES]
     return {
@@ -159,9 +159,9 @@ def _line_facts(line: Line) -> dict[str, Any]:
         "knob": line.knob,
         "least": line.least,
         "either": line.either,
-        "threshold": line.threshold,
+        "threshold": line.threshold if threshold is None else threshold,
         "videos": len(values),
-        "passed": int((line.passed() & ~np.isnan(line.values)).sum()),
+        "passed": int((line.passed(threshold) & ~np.isnan(line.values)).sum()),
         "quantiles": {  # None where it is infinite, which JSON has no number for
             f"{quantile:g}": value if math.isfinite(value) else None
             for quantile, value in zip(QUANTILES, chosen, strict=True)

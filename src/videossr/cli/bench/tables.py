@@ -127,13 +127,19 @@ def print_failures(run: Run, meaning: str = "each counts as wrong") -> None:
 
 
 def _interval(found: Estimate | None) -> str:
-    """Percent, and the interval on a line of its own."""
-    return f"{percent(found.value)}\n{100 * found.low:.0f}-{100 * found.high:.0f}" if found else "-"
+    """Percent, and the interval on a line of its own; a dash where the resamples have none, as of one question."""
+    if found is None:
+        return "-"
+    within = f"{100 * found.low:.0f}-{100 * found.high:.0f}" if found.low < found.high else "-"
+    return f"{percent(found.value)}\n{within}"
 
 
 def line(found: Estimate | None) -> str:
     """Percent, and the interval behind it."""
-    return f"{percent(found.value)} [{percent(found.low)}, {percent(found.high)}]" if found else "-"
+    if found is None:
+        return "-"
+    within = f"[{percent(found.low)}, {percent(found.high)}]" if found.low < found.high else "[-]"
+    return f"{percent(found.value)} {within}"
 
 
 def percents(values: Mapping[str, float], columns: Iterable[str], overall: float | None = None) -> list[str]:

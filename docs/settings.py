@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from videossr.build.recipe import Column, Recipe
+from videossr.builder.recipe import Column, Recipe
 from videossr.tasks.counting import Counting
 from videossr.tasks.grounding import Grounding
 from videossr.tasks.jigsaw import Jigsaw

@@ -17,9 +17,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
-from videossr.bench.runs import read_run
+from videossr.bench.records import read_run
 from videossr.rewards import scorer
-from videossr.train.runs import Rollouts, read_train_run
+from videossr.train.records import Rollouts, read_train_run
 
 LAST = 10
 """Steps at the end of a run over which its figures are averaged."""

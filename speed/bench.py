@@ -22,17 +22,17 @@ from typing import Any
 import torch
 import transformers
 
-from videossr.build import recipe
-from videossr.build.recipe import Recipe
-from videossr.build.run import build
-from videossr.dataset import VideoSSRDataset
+from videossr.builder import recipe
+from videossr.builder.builder import build
+from videossr.builder.recipe import Recipe
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.indexer import index
+from videossr.dataset.dataset import VideoSSRDataset
 from videossr.models.base import Ask, Decoding
-from videossr.models.local import Local, LocalSettings
 from videossr.models.tiny import make_tiny
-from videossr.video.corpus import Corpus
-from videossr.video.index import index
+from videossr.models.transformers_model import Local, LocalSettings
+from videossr.templates import load_wording
 from videossr.video.plan import Plan
-from videossr.wording import load_wording
 
 COLUMNS: dict[str, dict[str, Any]] = {
     "grounding/zoom_out": {"task": "grounding", "knobs": {"perturbation": "zoom_out"}},

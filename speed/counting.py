@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from tests.tasks.counting_proof import read_clip, recount
+from tests.helpers.counting_proof import read_clip, recount
 from videossr.perturb.contrast import disk, near, to_lab
 from videossr.perturb.shapes import SHAPES
 from videossr.sample import Reject, Sample

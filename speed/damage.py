@@ -17,7 +17,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from videossr.video.decode import pick
+from videossr.video.decoding import pick
 from videossr.video.plan import Plan, RejectedError
 
 FILES = [

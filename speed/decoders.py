@@ -41,7 +41,7 @@ def shrink(frames: Frames, size: tuple[int, int]) -> Frames:
 def ours(kind: str) -> tuple[list[str], Read]:
     """Videossr: it plans, decodes and scales."""
     from videossr.config import parse
-    from videossr.video.decode import decode
+    from videossr.video.decoding import decode
     from videossr.video.plan import Plan
 
     plan = parse(Plan, {"kind": kind}, "speed")

@@ -3,7 +3,7 @@
     python -m speed.duplicates ../shared/videos/real
 
 Clips of a folder and made ones (`speed/web.py`) are edited, written as H.264, and compared with all originals. The
-thresholds of `videossr.video.duplicates` were chosen on the clips of the folder; the made ones were not looked at.
+thresholds of `videossr.corpus.duplicates` were chosen on the clips of the folder; the made ones were not looked at.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import cv2
 import numpy as np
 
 from speed.web import FPS, Picture, clip
-from videossr.video.decode import decode
-from videossr.video.duplicates import near_duplicates
-from videossr.video.fingerprint import WAVES, Fingerprints, fingerprint
+from videossr.corpus.duplicates import near_duplicates
+from videossr.corpus.fingerprint import WAVES, Fingerprints, fingerprint
+from videossr.video.decoding import decode
 from videossr.video.plan import Plan, RejectedError
 
 PLAN = Plan(min_step=0.02)

@@ -21,19 +21,19 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from videossr.build import recipe
+from videossr.builder import recipe
 from videossr.config import parse
 from videossr.measure import Measure, rejected, weakest
 from videossr.perturb import PIXELS, SPEEDS
 from videossr.perturb.gates import look, motion_jump, picture_jump
-from videossr.perturb.pace import pace
+from videossr.perturb.speed import pace
 from videossr.question import Frames
 from videossr.sample import Sample, VideoKey
 from videossr.tasks.base import OpenTask, Video, open_task
 from videossr.tasks.grounding import BETWEEN, Perturbation
-from videossr.video.decode import decode
+from videossr.video.decoding import decode
 from videossr.video.plan import Plan, RejectedError
-from videossr.video.scale import fill
+from videossr.video.scaling import fill
 
 SLOTS, DENSE = 48, 192
 """Frames of a clip, and of one in which the speed changes."""

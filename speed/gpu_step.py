@@ -26,20 +26,20 @@ import transformers
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from videossr.clock import even
-from videossr.models.cache import base_of, cache_arguments
-from videossr.models.checkpoint import Checkpoint, LinearPatches, device_name, find_device, open_checkpoint
+from videossr.engine.checkpoint import Checkpoint, LinearPatches, device_name, find_device, open_checkpoint
+from videossr.engine.kv_cache import base_of, cache_arguments
+from videossr.engine.shared_prefix import ATTENTION, Prefix, answer_scores, can_share
 from videossr.models.tiny import make_tiny
 from videossr.question import Clip, Question, Truth
-from videossr.store import Place, place
+from videossr.storage.paths import Place, place
+from videossr.templates import load_wording
 from videossr.train.config import TrainConfig, load_config
-from videossr.train.flops import Counter, Load, Work, load_of, peak_flops
-from videossr.train.kept import Fused
-from videossr.train.loop import Trainer
-from videossr.train.memory import GIB, USED, empty_model, memory_plan
+from videossr.train.cost.activations import Fused
+from videossr.train.cost.flops import Counter, Load, Work, load_of, peak_flops
+from videossr.train.cost.memory import GIB, USED, empty_model, memory_plan
 from videossr.train.optim import Optimizer
 from videossr.train.policy import Policy, dtype_on, learning, needs_copy
-from videossr.train.prefix import ATTENTION, Prefix, answer_scores, can_share
-from videossr.wording import load_wording
+from videossr.train.trainer import Trainer
 
 TEXT = {
     "vocab_size": 151936,

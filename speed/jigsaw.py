@@ -18,11 +18,11 @@ import numpy as np
 from videossr.clock import even
 from videossr.config import parse
 from videossr.measure import rejected
-from videossr.report import shortcuts
 from videossr.sample import Sample, VideoKey
 from videossr.tasks.base import Video
 from videossr.tasks.jigsaw import Jigsaw, JigsawKnobs
-from videossr.video.decode import decode
+from videossr.validation import shortcuts
+from videossr.video.decoding import decode
 from videossr.video.plan import Plan, RejectedError
 
 COURSE = {"course": 1.6, "link": 0.0}

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import simplejpeg
 
-from videossr.video.decode import decode
+from videossr.video.decoding import decode
 from videossr.video.plan import Plan, RejectedError
 
 Chroma = Literal["444", "422", "420"]

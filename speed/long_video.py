@@ -17,8 +17,8 @@ import av
 import numpy as np
 from cyclopts import App
 
-from videossr.video.corpus import Corpus
-from videossr.video.index import index
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.indexer import index
 from videossr.video.plan import Plan
 
 PLAN = Plan(kind="fps", fps=1, frames=4096)

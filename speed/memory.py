@@ -25,12 +25,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from cyclopts import App
 
-from videossr.build.recipe import Mixture, Recipe
-from videossr.build.run import Progress, build
-from videossr.video.corpus import Corpus
-from videossr.video.index import Outcome, index
+from videossr.builder.builder import Progress, build
+from videossr.builder.recipe import Mixture, Recipe
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.indexer import Outcome, index
+from videossr.templates import load_wording
 from videossr.video.plan import Plan
-from videossr.wording import load_wording
 
 RESULTS = Path(__file__).parents[1] / "docs/results"
 PLAN = Plan(frames=5, max_pixels=1024)

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 
-from videossr.perturb.native import native_share
+from videossr.perturb.native_shapes import native_share
 from videossr.perturb.shapes import outline, paint
 from videossr.question import Frames
-from videossr.report.native import shows_shapes
 from videossr.tasks.counting import CountingKnobs
-from videossr.video.decode import decode
+from videossr.validation.native_shapes import shows_shapes
+from videossr.video.decoding import decode
 from videossr.video.plan import Plan, RejectedError
 
 KINDS = ("as they are", "flat shape", "balloon", "sign")

@@ -24,17 +24,17 @@ from PIL import Image
 
 from speed.clips import frames_of
 from speed.index import command, recipe
-from videossr.build.table import to_sample
-from videossr.dataset import VideoSSRDataset
+from videossr.corpus.jpeg import decode as decode_jpegs
+from videossr.corpus.jpeg import encode
+from videossr.dataset.dataset import VideoSSRDataset
+from videossr.dataset.schema import to_sample
 from videossr.question import Frames
-from videossr.render import render
+from videossr.rendering import render
 from videossr.sample import VideoKey
 from videossr.tasks.base import TASKS
-from videossr.video.decode import decode
-from videossr.video.jpeg import decode as decode_jpegs
-from videossr.video.jpeg import encode
+from videossr.video.decoding import decode
 from videossr.video.plan import Plan
-from videossr.video.scale import fill
+from videossr.video.scaling import fill
 
 LARGE, SMALL = 512, 256
 QUALITY = 95

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from videossr.build.select import Selection
+from videossr.builder.allocation import Selection
 
 SAMPLES = 1_000_000
 COLUMNS = 19

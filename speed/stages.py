@@ -19,14 +19,14 @@ from time import process_time
 import numpy as np
 from av.video.frame import VideoFrame
 
-from videossr.dataset import VideoSSRDataset
+from videossr.corpus.fingerprint import fingerprint
+from videossr.corpus.jpeg import encode
+from videossr.dataset.dataset import VideoSSRDataset
 from videossr.question import Frames
-from videossr.video import decode
-from videossr.video.fingerprint import fingerprint
-from videossr.video.jpeg import encode
-from videossr.video.picture import Shrink
+from videossr.video import decoding
+from videossr.video.container import Facts, open_video, promise_of
+from videossr.video.conversion import Shrink
 from videossr.video.plan import Plan
-from videossr.video.probe import Facts, open_video, promise_of
 
 
 def profile(files: list[str]) -> dict[str, float]:
@@ -55,7 +55,7 @@ def profile(files: list[str]) -> dict[str, float]:
             return picture
 
         start = process_time()
-        _, _, _, pictures = decode.pick(path, Plan(), timed)
+        _, _, _, pictures = decoding.pick(path, Plan(), timed)
         seconds["decode"] += process_time() - start - scaling
         seconds["scale and convert"] += scaling
         frames = np.stack(pictures)

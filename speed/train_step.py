@@ -38,17 +38,17 @@ import numpy as np
 import safetensors.torch
 import tomli_w
 
-from videossr.build import recipe
-from videossr.build.recipe import Recipe
-from videossr.build.run import build
-from videossr.models.checkpoint import open_checkpoint
+from videossr.builder import recipe
+from videossr.builder.builder import build
+from videossr.builder.recipe import Recipe
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.indexer import index
+from videossr.engine.checkpoint import open_checkpoint
 from videossr.models.tiny import make_tiny
-from videossr.train.runs import STEPS
-from videossr.video.corpus import Corpus
-from videossr.video.decode import decode
-from videossr.video.index import index
+from videossr.templates import load_wording
+from videossr.train.records import STEPS
+from videossr.video.decoding import decode
 from videossr.video.plan import Plan
-from videossr.wording import load_wording
 
 ROOT = Path(__file__).parents[1]
 PLOT = ROOT / "docs/results/train-speed.svg"

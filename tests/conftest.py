@@ -14,16 +14,18 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.helpers import clips
-from videossr.build import recipe
-from videossr.build.recipe import Recipe
-from videossr.build.run import build
+from videossr.builder import recipe
+from videossr.builder.builder import build
+from videossr.builder.recipe import Recipe
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.indexer import index
 from videossr.sample import VideoKey
 from videossr.tasks.base import Video
-from videossr.video.corpus import Corpus
-from videossr.video.decode import decode
-from videossr.video.index import index
+from videossr.templates import load_wording
+from videossr.video.decoding import decode
 from videossr.video.plan import Plan
-from videossr.wording import load_wording
+
+pytest_plugins = ["tests.helpers.building", "tests.helpers.training"]
 
 # Tests run side by side, one a core: threads of torch would only wait for each other. Set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

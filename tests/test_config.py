@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from videossr.build import recipe
-from videossr.build.recipe import Recipe
+from videossr.builder import recipe
+from videossr.builder.recipe import Recipe
 from videossr.config import override, parse, read_toml
 from videossr.registry import Registry
 from videossr.tasks.base import TASKS
 from videossr.tasks.counting import CountingKnobs
 from videossr.tasks.grounding import GroundingKnobs
 from videossr.tasks.jigsaw import JigsawKnobs
-from videossr.wording import load_wording
+from videossr.templates import load_wording
 
 NANO = Path(__file__).parents[1] / "runs/nano.toml"
 """The recipe of `make demo`, which stands beside the package."""

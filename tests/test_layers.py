@@ -23,27 +23,30 @@ LAYERS = (
     ("report",),
     ("train", "bench", "export"),
     ("models",),
+    ("engine",),
+    ("validation",),
     ("prompt",),
-    ("questions",),
-    ("dataset", "released"),
-    ("build",),
-    ("render",),
+    ("question_set",),
+    ("builder",),
+    ("dataset",),
+    ("rendering",),
     ("tasks",),
     ("perturb",),
+    ("corpus",),
     ("video",),
-    ("wording",),
+    ("templates",),
     ("question",),
     ("measure",),
     ("sample",),
     ("clock",),
-    ("config", "cluster", "workers", "threads", "store", "parquet"),
+    ("config", "runners", "storage"),
     ("registry", "rewards"),
 )
 """From the top down. A module may import what is in its own layer or below it.
 
-`config` (it reads TOML and names the nearest key), `workers`, `cluster` and `threads` (processes), `store` and
-`parquet` (files) know nothing of videos and serve every layer, so they stand below all of it; `config` uses
-`registry.suggest`. Leaves import nothing of the package.
+`config` (it reads TOML and names the nearest key), `runners` (processes) and `storage` (files) know nothing of videos
+and serve every layer, so they stand below all of it; `config` uses `registry.suggest`. Leaves import nothing of the
+package.
 """
 
 PUBLIC = [
@@ -63,16 +66,17 @@ PUBLIC = [
     "VideoSSRDataset",
     "collate",
     "compute_score",
-    # `render` is not here: the name would be the module as soon as anything has imported that.
 ]
 
 
-TORCH_FREE = {f"videossr.train{name}" for name in ("", ".config", ".facts", ".log", ".order", ".runs")}
+TORCH_FREE = {f"videossr.train{name}" for name in ("", ".batching", ".config", ".cost", ".metrics", ".records", ".writer")}
 """What of training the command and the report use without torch."""
 
-TORCH = {f"videossr.models.{name}" for name in ("cache", "checkpoint", "local", "tiny")} | {
-    module for module in MODULES if module.startswith("videossr.train.") and module not in TORCH_FREE
-}
+TORCH = {
+    module
+    for module in MODULES
+    if module.startswith(("videossr.train.", "videossr.engine.")) and module not in TORCH_FREE
+} | {"videossr.models.tiny", "videossr.models.transformers_model"}
 """The modules that may import torch; nothing else does, so all but them works without it."""
 
 
@@ -122,11 +126,11 @@ def test_only_the_command_asks_the_package_for_its_version() -> None:
 
 def test_what_climbs_is_noticed(tmp_path: Path) -> None:
     module = tmp_path / "module.py"
-    module.write_text("if TYPE_CHECKING:\n    from videossr import render\ndef f():\n    import videossr.tasks.base\n")
+    module.write_text("if TYPE_CHECKING:\n    from videossr import rendering\ndef f():\n    import videossr.tasks.base\n")
     names = own(module)
-    assert names == {"videossr", "videossr.render", "videossr.tasks.base"}
-    assert climbing("videossr.perturb.color", names - {"videossr"}) == ["videossr.render", "videossr.tasks.base"]
-    assert climbing("videossr.render", names - {"videossr"}) == []
+    assert names == {"videossr", "videossr.rendering", "videossr.tasks.base"}
+    assert climbing("videossr.perturb.color", names - {"videossr"}) == ["videossr.rendering", "videossr.tasks.base"]
+    assert climbing("videossr.rendering", names - {"videossr"}) == []
     assert climbing("videossr.rewards", {"videossr.registry"}) == ["videossr.registry"]
 
 
@@ -148,7 +152,7 @@ def test_building_and_reading_need_no_torch() -> None:
     code = f"import sys, importlib\nfor name in {names}: importlib.import_module(name)\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert "videossr.report.validate" in loaded
+    assert "videossr.validation.validator" in loaded
     assert not loaded & {"torch", "transformers", "datasets", "torchvision"}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import videossr
-from videossr.video.corpus import Corpus
+from videossr.corpus.corpus import Corpus
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "custom_task"
 

@@ -12,8 +12,8 @@ from typing import Any
 _HOME = {
     "Clip": "videossr.question",
     "Clock": "videossr.clock",
-    "Corpus": "videossr.video.corpus",
-    "Item": "videossr.dataset",
+    "Corpus": "videossr.corpus.corpus",
+    "Item": "videossr.dataset.dataset",
     "Measure": "videossr.measure",
     "Question": "videossr.question",
     "Reject": "videossr.sample",
@@ -23,8 +23,8 @@ _HOME = {
     "Truth": "videossr.question",
     "Video": "videossr.tasks.base",
     "VideoKey": "videossr.sample",
-    "VideoSSRDataset": "videossr.dataset",
-    "collate": "videossr.dataset",
+    "VideoSSRDataset": "videossr.dataset.dataset",
+    "collate": "videossr.dataset.dataset",
     "compute_score": "videossr.rewards",
 }
 

@@ -12,18 +12,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from videossr.bench.runs import Prediction, Run, RunConfig
+from videossr.bench.records import Prediction, Run, RunConfig
 from videossr.bench.viubench import COLUMNS
-from videossr.build import recipe, table
-from videossr.build.recipe import Mixture, Recipe
-from videossr.dataset import VideoSSRDataset
+from videossr.builder import recipe
+from videossr.builder.recipe import Mixture, Recipe
+from videossr.dataset import schema
+from videossr.dataset.dataset import VideoSSRDataset
 from videossr.measure import rejected
 from videossr.models.base import Ask, Decoding, ModelSpec, Reply
-from videossr.models.chance import Chance, Constant, NoSettings
-from videossr.questions import Questions
+from videossr.models.baselines import Chance, Constant, NoSettings
+from videossr.question_set import Questions
 from videossr.sample import Reject
 from videossr.tasks.base import Video
-from videossr.wording import load_wording
+from videossr.templates import load_wording
 
 T = TypeVar("T")
 
@@ -123,7 +124,7 @@ class Drawn(VideoSSRDataset):
 
     def __init__(self, mixture: Mixture, rows: list[dict[str, Any]]) -> None:
         self.path = Path("drawn")
-        self.rows = pa.Table.from_pylist(rows, table.SCHEMA)
+        self.rows = pa.Table.from_pylist(rows, schema.SCHEMA)
         columns = {name: {"samples": EACH, "admitted": 1} for name in mixture.columns}
         self.manifest = {"recipe": mixture.resolved, "columns": columns, "samples": len(rows), "hash": "d"}  # type: ignore[typeddict-item]
 
@@ -147,5 +148,5 @@ def viubench(clip: Callable[..., Video]) -> Drawn:
             rng = np.random.default_rng([place, number])
             sample = task.draw(fit[number % len(fit)], column, knobs, rng, videos)
             assert not isinstance(sample, Reject)
-            rows.append(table.to_row(sample, task.question(sample, load_wording()), "", 0, 0))
+            rows.append(schema.to_row(sample, task.question(sample, load_wording()), "", 0, 0))
     return Drawn(mixture, rows)

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 
 from tests.bench.conftest import CHANCE, Script, a_run, prediction
-from tests.models.chat_server import Response, Seen, chat_server, refusal, texts
-from videossr.bench.ask import NothingAnsweredError
-from videossr.bench.compare import compare
+from tests.helpers.chat_server import Response, Seen, chat_server, refusal, texts
+from videossr.bench.asking import NothingAnsweredError
+from videossr.bench.comparison import compare
+from videossr.bench.evaluation import run
 from videossr.bench.outcomes import outcomes
-from videossr.bench.run import run
-from videossr.bench.runs import MANIFEST, read_run
-from videossr.bench.score import score
-from videossr.dataset import VideoSSRDataset
+from videossr.bench.records import MANIFEST, read_run
+from videossr.bench.scoring import score
+from videossr.dataset.dataset import VideoSSRDataset
 from videossr.models.base import Ask, Reply
-from videossr.models.refusals import reason
+from videossr.models.openai.errors import reason
 from videossr.question import Question
 
 GOLD = "341562"

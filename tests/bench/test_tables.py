@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.bench.conftest import CHANCE, Script, a_run, prediction
-from videossr.bench.run import run
-from videossr.bench.score import percent, score
+from videossr.bench.evaluation import run
+from videossr.bench.scoring import percent, score
 from videossr.cli.bench.tables import print_details, print_failures, print_scores
 from videossr.cli.console import safe
-from videossr.dataset import VideoSSRDataset
+from videossr.dataset.dataset import VideoSSRDataset
 from videossr.models.base import Reply
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07\r\n\u202edrowkcab \ud800\x9b2J"

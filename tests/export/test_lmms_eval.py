@@ -17,18 +17,18 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from tests.released.conftest import row, write_json
+from tests.dataset.published.conftest import row, write_json
 from videossr.clock import Clock, even
-from videossr.dataset import VideoSSRDataset
+from videossr.dataset.dataset import VideoSSRDataset
+from videossr.dataset.published.dataset import ReleasedDataset
 from videossr.export import lmms_eval
 from videossr.export.clips import off_ms, write_mp4
 from videossr.export.lmms_eval import export_lmms_eval
 from videossr.export.lmms_eval_task import mean_of_columns
 from videossr.question import VIDEO, Clip, Frames, Question
-from videossr.questions import open_questions
-from videossr.released.dataset import ReleasedDataset
+from videossr.question_set import open_questions
 from videossr.tasks.base import Video
-from videossr.video.decode import decode
+from videossr.video.decoding import decode
 from videossr.video.plan import Plan
 
 Scores: TypeAlias = list[dict[str, Any]]

@@ -231,7 +231,7 @@ def finished(folder: Path) -> dict[str, tuple[int, ...]]:
     parts = sorted(decoded_in(folder), key=lambda path: path.stat().st_mtime_ns)
     for path in parts[-1:]:
         del found[path.name]
-    if (folder / ".unfinished/ledger.sqlite").exists():
+    if (folder / ".unfinished/journal.sqlite").exists():
         entered = {name for (name,) in from_ledger(folder, "SELECT name FROM files")}
         found = {name: each for name, each in found.items() if not name.startswith("samples-") or name in entered}
     return found
@@ -246,9 +246,9 @@ def from_ledger(folder: Path, *questions: str) -> set[tuple[object, ...]]:
     """All rows that the ledger of an unfinished build answers."""
     rows: set[tuple[object, ...]] = set()
     with tempfile.TemporaryDirectory() as copies:  # to look at it leaves traces
-        for file in folder.glob(".unfinished/ledger.sqlite*"):
+        for file in folder.glob(".unfinished/journal.sqlite*"):
             shutil.copy(file, copies)
-        if (copy := Path(copies) / "ledger.sqlite").exists():
+        if (copy := Path(copies) / "journal.sqlite").exists():
             with contextlib.closing(sqlite3.connect(copy)) as data, contextlib.suppress(sqlite3.OperationalError):
                 for question in questions:
                     rows |= set(data.execute(question))
@@ -262,7 +262,7 @@ def phase(folder: Path) -> str:
         "the last files": "*.parquet*",
         "packs": "packs/*.pack",
         "decoding": ".unfinished/parts/*",
-        "draws": ".unfinished/ledger.sqlite",
+        "draws": ".unfinished/journal.sqlite",
     }
     return next((name for name, sign in signs.items() if any(folder.glob(sign))), "the first steps")
 

@@ -16,13 +16,13 @@ from pathlib import Path
 
 from ray.cluster_utils import Cluster
 
-from videossr.build import recipe
-from videossr.build.run import build
-from videossr.cluster import RayPool
-from videossr.video.corpus import Corpus
-from videossr.video.index import Outcome, index
-from videossr.wording import load_wording
-from videossr.workers import DIED, WorkerError
+from videossr.builder import recipe
+from videossr.builder.builder import build
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.indexer import Outcome, index
+from videossr.runners.cluster import RayPool
+from videossr.runners.local import DIED, WorkerError
+from videossr.templates import load_wording
 
 RESULT = 300_000
 """Bytes of a result, too many for Ray to send along: it lies on its node until the driver takes it."""

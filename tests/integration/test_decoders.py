@@ -18,9 +18,9 @@ import pytest
 
 from tests.integration.conftest import Ask
 from videossr.question import Frames
-from videossr.video.decode import decode, pick
+from videossr.video.container import Facts
+from videossr.video.decoding import decode, pick
 from videossr.video.plan import Choice, Plan, RejectedError, Timeline
-from videossr.video.probe import Facts
 
 pytestmark = pytest.mark.integration
 

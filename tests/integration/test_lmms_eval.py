@@ -12,7 +12,7 @@ import pytest
 
 from tests.export.test_lmms_eval import psnr
 from tests.integration.conftest import Ask
-from videossr.dataset import VideoSSRDataset
+from videossr.dataset.dataset import VideoSSRDataset
 from videossr.export.lmms_eval import export_lmms_eval
 from videossr.rewards import scorer
 

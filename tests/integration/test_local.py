@@ -11,10 +11,10 @@ import torch
 
 from tests.integration.conftest import TRANSFORMERS, is_release
 from tests.integration.conftest import Ask as AskSide
-from videossr.dataset import VideoSSRDataset
+from videossr.dataset.dataset import VideoSSRDataset
 from videossr.models.base import Ask, Decoding
-from videossr.models.local import Local, LocalSettings
 from videossr.models.tiny import make_tiny
+from videossr.models.transformers_model import Local, LocalSettings
 from videossr.prompt.qwen3_vl import Layout
 
 pytestmark = pytest.mark.integration

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
+from tests.helpers.tokenizers import TEMPLATE, config, raw_tokenizer, tokenizer
 from tests.integration.conftest import TRANSFORMERS, Ask
-from tests.prompt.checkpoint import TEMPLATE, config, raw_tokenizer, tokenizer
 from videossr.clock import Clock, even
 from videossr.prompt import builder
 from videossr.prompt.base import Prompt

@@ -33,7 +33,7 @@ SECRET = "nobody-may-read-this-Zq7"
 KEY = "AKIA0NOBODYMAYSEE0Zq7"
 PICTURES = """
 import hashlib, sys
-from videossr.dataset import VideoSSRDataset
+from videossr.dataset.dataset import VideoSSRDataset
 for item in map(VideoSSRDataset(sys.argv[1]).__getitem__, range(6)):
     print(item.sample.id, *(hashlib.sha256(clip.frames).hexdigest() for clip in item.clips))
 """

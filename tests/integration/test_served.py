@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.helpers.chat_server import Response, Seen, chat_server, refusal
 from tests.integration.conftest import HERE, ROOT
-from tests.models.chat_server import Response, Seen, chat_server, refusal
 from videossr.clock import Clock, even
 from videossr.models.base import Ask, Decoding, Reply
-from videossr.models.messages import as_video, pictures
-from videossr.models.served import Served, ServerSettings
+from videossr.models.openai.messages import as_video, pictures
+from videossr.models.openai.model import Served, ServerSettings
 from videossr.prompt.qwen3_vl import markers
 from videossr.question import VIDEO, Clip, Question
-from videossr.questions import Questions
+from videossr.question_set import Questions
 
 pytestmark = pytest.mark.integration
 

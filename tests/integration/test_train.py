@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.integration.conftest import TRANSFORMERS, Ask, is_release
-from videossr.models.checkpoint import PROBE, PROBE_CLIP, Checkpoint, open_checkpoint, prompt_inputs
+from videossr.engine.checkpoint import PROBE, PROBE_CLIP, Checkpoint, open_checkpoint, prompt_inputs
 from videossr.models.tiny import Family, make_tiny
 from videossr.train.checkpoint import latest, save
 from videossr.train.config import Lora, ModelConfig, TrainConfig

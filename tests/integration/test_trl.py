@@ -13,12 +13,12 @@ import safetensors.torch
 import torch
 
 from tests.integration.conftest import Ask
-from videossr.dataset import VideoSSRDataset
-from videossr.models.checkpoint import Checkpoint, open_checkpoint, prompt_inputs
+from videossr.dataset.dataset import VideoSSRDataset
+from videossr.engine.checkpoint import Checkpoint, open_checkpoint, prompt_inputs
+from videossr.engine.shared_prefix import answer_scores, read_prefix
 from videossr.models.tiny import make_tiny
 from videossr.train.config import GrpoConfig
 from videossr.train.grpo import EPSILON, advantages, group_loss
-from videossr.train.prefix import answer_scores, read_prefix
 
 pytestmark = pytest.mark.integration
 

@@ -59,7 +59,7 @@ def test_the_wheel_has_every_file_of_the_package(wheel: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert {name for name in packed if name.startswith("videossr/")} == sources
-    assert {"videossr/py.typed", "videossr/prompts.toml", "videossr/report/gallery.html.jinja"} <= packed
+    assert {"videossr/py.typed", "videossr/prompts.toml", "videossr/report/static/gallery.html.jinja"} <= packed
     assert any(name.startswith("videossr/recipes/") and name.endswith(".toml") for name in packed)
 
 
@@ -85,5 +85,5 @@ def test_help_runs(python: Path, verb: str) -> None:
 
 
 def test_every_recipe_is_found(python: Path) -> None:
-    code = "from videossr.build.recipe import load, names; print(*names()); [load(name) for name in names()]"
+    code = "from videossr.builder.recipe import load, names; print(*names()); [load(name) for name in names()]"
     assert set(run(python, "-c", code).split()) == {path.stem for path in (PACKAGE / "recipes").glob("*.toml")}

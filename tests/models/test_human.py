@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from videossr.bench.run import run
-from videossr.bench.score import score
-from videossr.dataset import VideoSSRDataset
+from videossr.bench.evaluation import run
+from videossr.bench.scoring import score
+from videossr.dataset.dataset import VideoSSRDataset
 from videossr.models.base import Decoding, ModelSpec, model_spec
-from videossr.models.chance import NoSettings
+from videossr.models.baselines import NoSettings
 from videossr.models.human import NOT_ANSWERED, Human
 
 

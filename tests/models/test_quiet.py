@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 import videossr.models
-from videossr.models.checkpoint import without_report
+from videossr.engine.checkpoint import without_report
 
 
 def test_loading_a_model_and_adding_adapters_prints_no_warnings(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib, torch\n"
-        "from videossr.models.checkpoint import open_checkpoint\n"
+        "from videossr.engine.checkpoint import open_checkpoint\n"
         "from videossr.models.tiny import make_tiny\n"
         "from videossr.train.config import Lora, ModelConfig, TrainConfig\n"
         "from videossr.train.policy import load_policy\n"
@@ -32,7 +32,7 @@ def test_loading_a_model_and_adding_adapters_prints_no_warnings(tmp_path: Path) 
 LOAD = (
     "import pathlib, sys, torch\n"
     "from safetensors.torch import load_file, save_file\n"
-    "from videossr.models.checkpoint import open_checkpoint\n"
+    "from videossr.engine.checkpoint import open_checkpoint\n"
     "from videossr.models.tiny import make_tiny\n"
     "folder = make_tiny(pathlib.Path(sys.argv[1]))\n"
     "file = folder / 'model.safetensors'\n"

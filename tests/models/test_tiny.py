@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 from videossr.models.tiny import POSITIONS, SPECIAL, Family, main, make_tiny
-from videossr.wording import load_wording
+from videossr.templates import load_wording
 
 
 @pytest.fixture(scope="module")

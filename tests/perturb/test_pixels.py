@@ -17,7 +17,7 @@ from videossr.perturb.color import gray
 from videossr.perturb.pixel import GRAIN, add_grain
 from videossr.question import Frames
 from videossr.tasks.base import Video
-from videossr.video.scale import resize
+from videossr.video.scaling import resize
 
 small = arrays(np.uint8, st.tuples(st.integers(1, 3), st.sampled_from([32, 64]), st.sampled_from([32, 96]), st.just(3)))
 

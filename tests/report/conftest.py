@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.report.pages import FLAGS
-from videossr.bench.run import run as bench_run
-from videossr.bench.runs import CONFIG, MANIFEST, PREDICTIONS, Prediction, Run, read_run
+from tests.helpers.pages import FLAGS
+from videossr.bench.evaluation import run as bench_run
+from videossr.bench.records import CONFIG, MANIFEST, PREDICTIONS, Prediction, Run, read_run
 from videossr.clock import Clock, even
 from videossr.models.base import ModelSpec
-from videossr.models.chance import Chance, Constant, NoSettings
+from videossr.models.baselines import Chance, Constant, NoSettings
 from videossr.question import VIDEO, Clip, Frames, Outline, Question, Truth
-from videossr.questions import open_questions
-from videossr.report.gallery import Card
+from videossr.question_set import open_questions
+from videossr.report.gallery.gallery import Card
 from videossr.sample import JSON, Sample, VideoKey
 
 SIZE = (160, 288)

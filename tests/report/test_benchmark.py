@@ -14,20 +14,20 @@ from typing import Any
 import pytest
 
 from tests.bench.conftest import a_run, prediction
+from tests.helpers.pages import Page, check_policy
 from tests.report.conftest import HOSTILE, rewrite
-from tests.report.pages import Page, check_policy
-from videossr.bench.runs import Prediction, Run
-from videossr.bench.score import Estimate, score
+from videossr.bench.records import Prediction, Run
+from videossr.bench.scoring import Estimate, score
 from videossr.cli import report
-from videossr.questions import open_questions
+from videossr.question_set import open_questions
 from videossr.report import plots
-from videossr.report.answers import Answers, confusions, displacement, knobs, spans
-from videossr.report.benchmark import write_report
-from videossr.report.difference import baselines
-from videossr.report.formats import as_json, comma_separated, markdown
-from videossr.report.items import chosen, items
+from videossr.report.benchmark.answers import Answers, confusions, displacement, knobs, spans
+from videossr.report.benchmark.difference import baselines
+from videossr.report.benchmark.examples import chosen, items
+from videossr.report.benchmark.formats import as_json, comma_separated, markdown
+from videossr.report.benchmark.page import write_report
+from videossr.report.benchmark.table import EMPTY, PUBLISHED, gather, short
 from videossr.report.page import plain
-from videossr.report.table import EMPTY, PUBLISHED, gather, short
 
 TIMES = tuple(range(0, 10_000, 500))
 

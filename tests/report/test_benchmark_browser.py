@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from tests.helpers.pages import quiet
 from tests.report.conftest import HOSTILE
-from tests.report.pages import quiet
-from videossr.bench.compare import compare
-from videossr.bench.runs import Run
-from videossr.bench.score import Estimate, percent, score
-from videossr.questions import open_questions
-from videossr.report.benchmark import write_report
-from videossr.report.table import PUBLISHED, gather
+from videossr.bench.comparison import compare
+from videossr.bench.records import Run
+from videossr.bench.scoring import Estimate, percent, score
+from videossr.question_set import open_questions
+from videossr.report.benchmark.page import write_report
+from videossr.report.benchmark.table import PUBLISHED, gather
 
 SHOWN = ("odd", "constant", "stopped")
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from tests.report.pages import Page, check_policy
+from tests.helpers.pages import Page, check_policy
 from videossr.cli import gallery
-from videossr.dataset import VideoSSRDataset
-from videossr.report.gallery import Card, shown_knobs, write_gallery
-from videossr.report.strips import make_sprite
+from videossr.dataset.dataset import VideoSSRDataset
+from videossr.report.gallery.filmstrip import make_sprite
+from videossr.report.gallery.gallery import Card, shown_knobs, write_gallery
 from videossr.sample import JSON
 from videossr.tasks.base import open_task
 

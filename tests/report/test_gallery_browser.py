@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.report.pages import pixels, quiet
-from videossr.report.gallery import Card, write_gallery
+from tests.helpers.pages import pixels, quiet
+from videossr.report.gallery.gallery import Card, write_gallery
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import simplejpeg
 
-from tests.report.pages import Page, check_policy
-from videossr import dataset as datasets
+from tests.helpers.pages import Page, check_policy
 from videossr.cli import gallery
-from videossr.dataset import VideoSSRDataset
+from videossr.dataset import dataset as datasets
+from videossr.dataset.dataset import VideoSSRDataset
 from videossr.question import Question, Truth
-from videossr.report.quiz import Form, form_of, quiz_order
+from videossr.report.gallery.quiz import Form, form_of, quiz_order
 from videossr.tasks.base import open_task
 
 

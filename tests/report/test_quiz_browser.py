@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.report.pages import quiet
-from videossr.bench.compare import compare
-from videossr.bench.run import run
-from videossr.bench.runs import Run
-from videossr.bench.score import score
+from tests.helpers.pages import quiet
+from videossr.bench.comparison import compare
+from videossr.bench.evaluation import run
+from videossr.bench.records import Run
+from videossr.bench.scoring import score
 from videossr.cli import gallery
 from videossr.cli.bench.tables import print_failures
-from videossr.dataset import VideoSSRDataset
+from videossr.dataset.dataset import VideoSSRDataset
 from videossr.models.base import ModelSpec
-from videossr.models.chance import Chance, NoSettings
+from videossr.models.baselines import Chance, NoSettings
 from videossr.models.human import NOT_ANSWERED, Human
-from videossr.report.table import gather
+from videossr.report.benchmark.table import gather
 
 WRONG = {"span": ("900", "901.5"), "counts": ("70", "71", "72"), "order": None}
 

@@ -19,19 +19,19 @@ import simplejpeg
 from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as Tab
 
+from tests.helpers.pages import Page, check_policy, pixels, quiet
+from tests.helpers.training_runs import ROLLOUTS, shown_of, step_of, write_run
 from tests.report.conftest import HOSTILE
-from tests.report.pages import Page, check_policy, pixels, quiet
-from tests.report.training import ROLLOUTS, shown_of, step_of, write_run
-from videossr.bench.runs import Run
+from videossr.bench.records import Run
 from videossr.cli import report, train
 from videossr.models.tiny import make_tiny
-from videossr.questions import open_questions
+from videossr.question_set import open_questions
 from videossr.report import plots
 from videossr.report.plots import running_mean
-from videossr.report.training import MORE, PARTS, charts_of, write_training
-from videossr.report.training_samples import samples
-from videossr.report.training_table import as_json, comma_separated, ends, gap, markdown, named, of_all
-from videossr.train.runs import ACROSS, PHASES, PICTURES, Failure, Step, TrainRun, read_train_run
+from videossr.report.training.examples import samples
+from videossr.report.training.figures import as_json, comma_separated, ends, gap, markdown, named, of_all
+from videossr.report.training.page import MORE, PARTS, charts_of, write_training
+from videossr.train.records import ACROSS, PHASES, PICTURES, Failure, Step, TrainRun, read_train_run
 
 COLUMNS = ("counting/easy", "grounding/mirror", "grounding/shuffle", "jigsaw/6")
 BROKEN = f"pack-0007.bin: {HOSTILE}\x1b[31m\u202e"
@@ -376,9 +376,9 @@ def test_the_command_tells_the_kinds_of_runs_apart(
 
 @pytest.fixture(scope="module")
 def benchmark(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    from videossr.bench.run import run
+    from videossr.bench.evaluation import run
     from videossr.models.base import ModelSpec
-    from videossr.models.chance import Chance, NoSettings
+    from videossr.models.baselines import Chance, NoSettings
 
     where = tmp_path_factory.mktemp("benchmark") / "chance"
     return run(open_questions(dataset), ModelSpec("chance", Chance, "", NoSettings()), where)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.training import step_of, write_run
-from videossr.models.guess import laws
-from videossr.questions import open_questions
-from videossr.report.training import write_training
-from videossr.report.training_table import Named
-from videossr.report.verdict import EQUAL, Constant, Verdict, constant_of, verdict
-from videossr.train.runs import Step
+from tests.helpers.training_runs import step_of, write_run
+from videossr.models.answer_distribution import laws
+from videossr.question_set import open_questions
+from videossr.report.training.figures import Named
+from videossr.report.training.page import write_training
+from videossr.report.training.verdict import EQUAL, Constant, Verdict, constant_of, verdict
+from videossr.train.records import Step
 
 COLUMNS = ("grounding/mirror", "jigsaw/6")
 UNKNOWN = Constant({}, "no dataset")

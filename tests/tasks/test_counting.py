@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
-from tests.tasks.counting_proof import read_clip, recount
-from videossr.build import recipe
+from tests.helpers.counting_proof import read_clip, recount
+from videossr.builder import recipe
 from videossr.clock import even
 from videossr.measure import rejected
 from videossr.perturb import contrast
 from videossr.perturb.shapes import FULL, SHAPES, coverage, outline, paint
-from videossr.report.laws import chi_square
 from videossr.sample import Reject, Sample, VideoKey
 from videossr.tasks.base import TASKS, Video
 from videossr.tasks.counting import Counting, CountingKnobs, count_law, draw_slots, lay_out, shapes_of
-from videossr.wording import load_wording
+from videossr.templates import load_wording
+from videossr.validation.distributions import chi_square
 
 EASY = CountingKnobs()
 HARD = CountingKnobs(slots_max=4, instances_max=4)

@@ -10,21 +10,21 @@ from textwrap import dedent
 
 import pytest
 
-from tests.build.conftest import indexed, picture
+from tests.helpers.building import indexed, picture
 from tests.helpers.clips import write
-from videossr.bench.runs import Prediction
-from videossr.bench.score import mark
-from videossr.build import recipe
-from videossr.build.recipe import Mixture, Recipe
-from videossr.build.run import build
+from videossr.bench.records import Prediction
+from videossr.bench.scoring import mark
+from videossr.builder import recipe
+from videossr.builder.builder import build
+from videossr.builder.recipe import Mixture, Recipe
 from videossr.cli import main
-from videossr.dataset import VideoSSRDataset
-from videossr.report.validate import validate
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.pack import CorpusError
+from videossr.dataset.dataset import VideoSSRDataset
 from videossr.rewards import scorer
 from videossr.tasks.base import TASKS, TaskError, open_task
-from videossr.video.corpus import Corpus
-from videossr.video.pack import CorpusError
-from videossr.wording import load_wording
+from videossr.templates import load_wording
+from videossr.validation.validator import validate
 
 PLUGIN = """
     from pathlib import Path

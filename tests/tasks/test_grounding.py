@@ -21,8 +21,8 @@ from videossr.question import VIDEO, Frames
 from videossr.sample import Reject, Sample, VideoKey
 from videossr.tasks.base import Video
 from videossr.tasks.grounding import Grounding, GroundingKnobs, Perturbation
-from videossr.video.scale import fill
-from videossr.wording import load_wording
+from videossr.templates import load_wording
+from videossr.video.scaling import fill
 
 NAMES = get_args(Perturbation)
 TASK = Grounding()

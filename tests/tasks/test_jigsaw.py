@@ -21,7 +21,7 @@ from videossr.question import VIDEO
 from videossr.sample import Reject, Sample, VideoKey
 from videossr.tasks.base import Video
 from videossr.tasks.jigsaw import Jigsaw, JigsawKnobs
-from videossr.wording import load_wording
+from videossr.templates import load_wording
 
 TASK = Jigsaw()
 

@@ -9,17 +9,17 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
-from tests.build.conftest import indexed, picture
+from tests.helpers.building import indexed, picture
 from tests.helpers.clips import write
-from tests.report.pages import Page
-from videossr.build.recipe import Mixture, Recipe
-from videossr.build.run import build
+from tests.helpers.pages import Page
+from videossr.builder.builder import build
+from videossr.builder.recipe import Mixture, Recipe
 from videossr.cli import gallery
-from videossr.dataset import VideoSSRDataset
-from videossr.report.validate import validate
+from videossr.dataset.dataset import VideoSSRDataset
 from videossr.rewards import scorer
 from videossr.tasks.base import TASKS, TaskError
-from videossr.wording import load_wording
+from videossr.templates import load_wording
+from videossr.validation.validator import validate
 
 PLUGIN = """
     from pathlib import Path

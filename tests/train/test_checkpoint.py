@@ -23,14 +23,14 @@ import transformers
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from videossr.models.cache import base_of
-from videossr.models.checkpoint import PROBE, PROBE_CLIP, Checkpoint, open_checkpoint, prompt_inputs
+from videossr.engine.checkpoint import PROBE, PROBE_CLIP, Checkpoint, open_checkpoint, prompt_inputs
+from videossr.engine.kv_cache import base_of
 from videossr.models.tiny import Family, make_tiny
 from videossr.train.checkpoint import WEIGHTS, latest, model_card, restore, save, step_of
 from videossr.train.config import Lora, ModelConfig, RunSettings, TrainConfig, load_config, plain
 from videossr.train.model_files import peculiarities
 from videossr.train.policy import Policy, load_policy
-from videossr.train.runs import Rollouts, Step
+from videossr.train.records import Rollouts, Step
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks for it
@@ -313,7 +313,7 @@ KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 import torch
-from videossr.models.checkpoint import open_checkpoint
+from videossr.engine.checkpoint import open_checkpoint
 from videossr.train.checkpoint import latest, restore, save, step_of
 
 torch.set_num_threads(1)
@@ -388,7 +388,7 @@ FULL = """
 import json, os, resource, signal, sys
 from pathlib import Path
 import torch
-from videossr.models.checkpoint import open_checkpoint
+from videossr.engine.checkpoint import open_checkpoint
 from videossr.train.checkpoint import latest, save
 
 run, source, outcomes = Path(sys.argv[1]), open_checkpoint(sys.argv[2]), []

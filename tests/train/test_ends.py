@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from videossr.engine.checkpoint import open_checkpoint
+from videossr.engine.generation import Drawn
 from videossr.models.base import Ask, Decoding
-from videossr.models.checkpoint import open_checkpoint
-from videossr.models.local import Local, LocalSettings
-from videossr.questions import open_questions
+from videossr.models.transformers_model import Local, LocalSettings
+from videossr.question_set import open_questions
 from videossr.train.config import TrainConfig
 from videossr.train.policy import load_policy
-from videossr.train.run import train
-from videossr.train.sample import Drawn
+from videossr.train.session import train
 
 Make = Callable[..., TrainConfig]
 

@@ -13,14 +13,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from videossr.clock import even
-from videossr.models.checkpoint import open_checkpoint
+from videossr.engine.checkpoint import open_checkpoint
+from videossr.engine.generation import sample
+from videossr.engine.shared_prefix import answer_scores, full_scores, read_prefix
 from videossr.models.tiny import PATCH, Family, make_tiny
 from videossr.question import VIDEO, Clip, Question
 from videossr.train.config import GrpoConfig, RunSettings, TrainConfig
-from videossr.train.flops import Counter, Load, Work, load_of, peak_flops
+from videossr.train.cost.flops import Counter, Load, Work, load_of, peak_flops
 from videossr.train.policy import Policy, load_policy
-from videossr.train.prefix import answer_scores, full_scores, read_prefix
-from videossr.train.sample import sample
 
 CPU = torch.device("cpu")
 G, A = 4, 6

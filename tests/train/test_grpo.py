@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from videossr.engine.shared_prefix import Scores
 from videossr.train.config import GrpoConfig
-from videossr.train.facts import is_noise
 from videossr.train.grpo import KL, advantages, group_loss
-from videossr.train.prefix import Scores
+from videossr.train.metrics import is_noise
 
 MASK = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 1]], dtype=torch.bool)
 GAINS = torch.tensor([1.0, -2.0, 0.5])

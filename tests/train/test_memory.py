@@ -16,8 +16,8 @@ import transformers
 
 from videossr.models.tiny import make_tiny
 from videossr.train.config import GrpoConfig, Lora, ModelConfig, OptimConfig, RunSettings, TrainConfig
-from videossr.train.flops import Load
-from videossr.train.memory import GIB, MemoryPlan, empty_model, memory_plan, plan_run, shortage
+from videossr.train.cost.flops import Load
+from videossr.train.cost.memory import GIB, MemoryPlan, empty_model, memory_plan, plan_run, shortage
 
 LOAD = Load(prompt=1000, pictures=((12, 256),), answers=8, tokens=16)
 BASE = TrainConfig(run=RunSettings(dtype="bfloat16"))
@@ -57,7 +57,7 @@ def test_the_plan_is_near_the_measured_peak(tmp_path: Path, recompute: str) -> N
     The allocator keeps what was freed if it is small, and pages of files count where they are looked at: hence 15 %.
     """
     folder = make_tiny(tmp_path / "model", width=512, layers=6)
-    script = Path(__file__).with_name("peak.py")
+    script = Path(__file__).parents[1] / "helpers/peak_memory.py"
     threshold = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed is given back at once
     arguments = [sys.executable, str(script), str(folder), str(tmp_path / "out.json"), recompute, "share"]
     subprocess.run(arguments, check=True, env=os.environ | threshold)

@@ -19,17 +19,17 @@ import tomli_w
 import torch
 from safetensors.torch import load_file
 
-from tests.train.together import rewind
-from videossr.dataset import VideoSSRDataset
+from tests.helpers.distributed import rewind
+from videossr.dataset.dataset import VideoSSRDataset
+from videossr.train.batching import batch_at
 from videossr.train.checkpoint import latest
 from videossr.train.config import TrainConfig, plain
-from videossr.train.order import batch_at
-from videossr.train.run import train
-from videossr.train.runs import TrainRun, read_train_run
+from videossr.train.records import TrainRun, read_train_run
+from videossr.train.session import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks for it
 
-TOGETHER = Path(__file__).with_name("together.py")
+TOGETHER = Path(__file__).parents[1] / "helpers/distributed.py"
 CLOSE = 1e-5
 
 LORA = {"model__lora": "{rank = 4, alpha = 8}"}

@@ -11,19 +11,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.train.test_run import StoppedError, figures, same, spoiled, stop_at
+from tests.train.test_session import StoppedError, figures, same, spoiled, stop_at
 from videossr.rewards import Scorer, Scores, scorer
-from videossr.train import groups, optim
+from videossr.train import optim, rollouts
 from videossr.train.config import TrainConfig
-from videossr.train.run import train
-from videossr.train.runs import Rollouts, Step, read_train_run, rewards_are_equal
+from videossr.train.records import Rollouts, Step, read_train_run, rewards_are_equal
+from videossr.train.session import train
 
 Make = Callable[..., TrainConfig]
 EQUAL = "in every group of the first 3 steps all rewards are equal"
 
 
 def scoring(monkeypatch: pytest.MonkeyPatch, score: Scorer) -> None:
-    monkeypatch.setattr(groups, "scorer", lambda data_source: score)
+    monkeypatch.setattr(rollouts, "scorer", lambda data_source: score)
 
 
 def constant(text: str, gold: str) -> Scores:
@@ -109,7 +109,7 @@ def test_a_scorer_that_fails_names_the_question_and_nothing_is_lost(
 
         return failing
 
-    monkeypatch.setattr(groups, "scorer", score)
+    monkeypatch.setattr(rollouts, "scorer", score)
     named = r"question \S+: the scorer of videossr/\w+ "
     with pytest.raises(ValueError, match=named + said + r".*The last checkpoint is .*checkpoints/step-000002$"):
         train(asked, tmp_path / "run")

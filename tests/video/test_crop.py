@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from videossr.store import place
+from videossr.storage.paths import place
 from videossr.video.crop import WHOLE, crop_of
-from videossr.video.decode import Decoded, decode
+from videossr.video.decoding import Decoded, decode
 from videossr.video.plan import Plan
 
 PLAN = Plan(kind="fps", frames=4, fps=5)

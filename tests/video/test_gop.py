@@ -19,13 +19,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videossr.video import seek, survey
+from videossr.video import full_scan, seeking
 from videossr.video.bitstream import reader_of
-from videossr.video.decode import pick
+from videossr.video.container import Promise, Ticket, open_video, promise_of
+from videossr.video.decoding import pick
 from videossr.video.gop import Cost, Row, grouped, understand
 from videossr.video.nal import PLAIN, START, Look
 from videossr.video.plan import Plan
-from videossr.video.probe import Promise, Ticket, open_video, promise_of
 
 FRAMES = 72
 
@@ -156,8 +156,8 @@ def fed(monkeypatch: pytest.MonkeyPatch) -> Fed:
 
         return Counted
 
-    monkeypatch.setattr(seek, "Ticket", counting(record.fast))
-    monkeypatch.setattr(survey, "Ticket", counting(record.slow))
+    monkeypatch.setattr(seeking, "Ticket", counting(record.fast))
+    monkeypatch.setattr(full_scan, "Ticket", counting(record.slow))
     return record
 
 
@@ -397,9 +397,9 @@ def test_a_seek_is_not_trusted(tmp_path: Path) -> None:
             [row._replace(time=row.time + (number == 24)) for number, row in enumerate(packets.rows)],
         ):
             wrong = replace(packets, rows=tuple(moved))
-            with pytest.raises(seek.PromiseBrokenError):
-                list(seek.frames_by_groups(container, stream, wrong, [promise.numbers[40]], []))
-        right = list(seek.frames_by_groups(container, stream, packets, [promise.numbers[40]], []))
+            with pytest.raises(seeking.PromiseBrokenError):
+                list(seeking.frames_by_groups(container, stream, wrong, [promise.numbers[40]], []))
+        right = list(seeking.frames_by_groups(container, stream, packets, [promise.numbers[40]], []))
     assert [frame.pts for frame in right] == [promise.timeline.times[40]]
 
 

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from videossr.cli import app
-from videossr.video.corpus import Corpus
-from videossr.video.decode import decode
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.indexer import index
+from videossr.video.decoding import decode
 from videossr.video.hdr import to_sdr
-from videossr.video.index import index
 from videossr.video.plan import HDRChoice, Plan, RejectedError
 
 PQ, HLG = 16, 18

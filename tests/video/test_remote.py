@@ -20,7 +20,7 @@ from upath import UPath
 
 from tests.helpers.clips import copy
 from videossr.video import remote
-from videossr.video.decode import decode
+from videossr.video.decoding import decode
 from videossr.video.plan import Plan, RejectedError
 
 

@@ -21,7 +21,7 @@ from videossr.question import Frames
 from videossr.rewards import compute_score
 from videossr.sample import Reject, Sample, VideoKey
 from videossr.tasks.base import TASKS, Task, Video
-from videossr.wording import load_wording
+from videossr.templates import load_wording
 
 RECIPE = Path(__file__).parents[1] / "tiles.toml"
 

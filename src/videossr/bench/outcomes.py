@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from videossr.bench.runs import Run
-from videossr.models.refusals import printable
+from videossr.bench.records import Run
+from videossr.models.openai.errors import printable
 from videossr.rewards import scorer
 
 THINK = "<think>"

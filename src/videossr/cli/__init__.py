@@ -11,8 +11,8 @@ from cyclopts import App
 
 import videossr
 from videossr.cli.streams import prepare_streams
-from videossr.threads import limit_threads
-from videossr.workers import WorkerError
+from videossr.runners.local import WorkerError
+from videossr.runners.threads import limit_threads
 
 VERBS = {
     "index": "Decode videos once, into a corpus.",
@@ -54,7 +54,7 @@ def main(words: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(_fail("stopped; the same command goes on where it was", 130))
     except Exception as error:
-        from videossr.store import transport_error  # it is slow to import, and seldom needed
+        from videossr.storage.paths import transport_error  # it is slow to import, and seldom needed
 
         unreachable = transport_error(error)
         told = isinstance(error, OSError | ValueError | KeyError | WorkerError) or unreachable

@@ -9,15 +9,15 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.table import Table
 
-from videossr.build import recipe as recipes
-from videossr.build.manifest import NAME, is_benchmark, read_manifest
-from videossr.build.run import Progress, build
+from videossr.builder import recipe as recipes
+from videossr.builder.builder import Progress, build
 from videossr.cli.console import Bar, console, counted
 from videossr.config import assignments
-from videossr.store import place
-from videossr.video.corpus import Corpus
-from videossr.wording import load_wording
-from videossr.workers import CORES
+from videossr.corpus.corpus import Corpus
+from videossr.dataset.manifest import NAME, is_benchmark, read_manifest
+from videossr.runners.local import CORES
+from videossr.storage.paths import place
+from videossr.templates import load_wording
 
 MANY = 20
 """Samples a video from which on the command remarks on it."""

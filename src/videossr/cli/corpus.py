@@ -12,13 +12,13 @@ from cyclopts.validators import Number
 from rich.table import Table
 
 from videossr.cli.console import Bar, console, counted, safe, tell_near
-from videossr.store import place
-from videossr.video.corpus import Corpus
-from videossr.video.groups import share_count
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.groups import share_count
+from videossr.corpus.merging import merge
+from videossr.corpus.pack import Entry
+from videossr.corpus.splitting import split
+from videossr.storage.paths import place
 from videossr.video.hdr import HDR
-from videossr.video.merge import merge
-from videossr.video.pack import Entry
-from videossr.video.split import split
 
 app = App(
     name="corpus",

@@ -12,15 +12,15 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.table import Column, Table
 
-from videossr.build import recipe
-from videossr.build.manifest import Manifest, is_benchmark, read_manifest
-from videossr.build.merge import merge
-from videossr.build.split import split
+from videossr.builder import recipe
+from videossr.builder.merging import merge
+from videossr.builder.splitting import split
 from videossr.cli.console import console, counted, tell_near
 from videossr.config import assignments
+from videossr.corpus.groups import share_count
+from videossr.dataset.manifest import Manifest, is_benchmark, read_manifest
 from videossr.report import thresholds
-from videossr.store import place
-from videossr.video.groups import share_count
+from videossr.storage.paths import place
 
 app = App(
     name="dataset",

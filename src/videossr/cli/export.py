@@ -7,9 +7,9 @@ from pathlib import Path
 from cyclopts import App
 
 from videossr.cli.console import Bar, console
-from videossr.dataset import VideoSSRDataset
+from videossr.dataset.dataset import VideoSSRDataset
 from videossr.export.lmms_eval import export_lmms_eval
-from videossr.questions import Questions, open_questions
+from videossr.question_set import Questions, open_questions
 
 app = App(
     name="export",

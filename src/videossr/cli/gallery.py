@@ -12,9 +12,9 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from videossr.cli.console import Bar, console, counted, output_file
-from videossr.dataset import VideoSSRDataset
-from videossr.report.gallery import THUMB_HEIGHT, Card, write_gallery
-from videossr.report.quiz import Asked, form_of, quiz_order, write_quiz
+from videossr.dataset.dataset import VideoSSRDataset
+from videossr.report.gallery.gallery import THUMB_HEIGHT, Card, write_gallery
+from videossr.report.gallery.quiz import Asked, form_of, quiz_order, write_quiz
 from videossr.tasks.base import open_task
 
 app = App(

@@ -10,13 +10,13 @@ from cyclopts.validators import Number
 
 from videossr.cli.console import Bar, console, counted
 from videossr.config import parse
-from videossr.store import Place, place
-from videossr.video.corpus import REJECTED
-from videossr.video.index import Outcome, index
-from videossr.video.jpeg import CHROMA, QUALITY, Chroma
+from videossr.corpus.corpus import REJECTED
+from videossr.corpus.indexer import Outcome, index
+from videossr.corpus.jpeg import CHROMA, QUALITY, Chroma
+from videossr.corpus.sources import read_list
+from videossr.runners.local import CORES
+from videossr.storage.paths import Place, place
 from videossr.video.plan import HDRChoice, Plan
-from videossr.video.scan import read_list
-from videossr.workers import CORES
 
 app = App(
     name="index",

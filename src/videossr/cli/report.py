@@ -11,16 +11,16 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from videossr.bench.runs import CONFIG, is_run, read_run
+from videossr.bench.records import CONFIG, is_run, read_run
 from videossr.cli.console import Bar, console, output_file, safe
-from videossr.questions import Questions, open_questions
-from videossr.report import training_table
-from videossr.report.benchmark import write_report
-from videossr.report.formats import as_json, comma_separated, markdown
-from videossr.report.table import Benchmark, gather
-from videossr.report.training import write_training
-from videossr.store import is_local, place, write_text
-from videossr.train.runs import is_training, read_train_run
+from videossr.question_set import Questions, open_questions
+from videossr.report.benchmark.formats import as_json, comma_separated, markdown
+from videossr.report.benchmark.page import write_report
+from videossr.report.benchmark.table import Benchmark, gather
+from videossr.report.training import figures
+from videossr.report.training.page import write_training
+from videossr.storage.paths import is_local, place, write_text
+from videossr.train.records import is_training, read_train_run
 
 app = App(name="report", help_epilogue="Example: videossr report demo/runs/chance --out demo/report.html")
 
@@ -28,7 +28,7 @@ _LISTED = 4
 """Folders that a message names."""
 
 TEXTS = {"md": markdown, "csv": comma_separated, "json": as_json}
-TRAINING = {"md": training_table.markdown, "csv": training_table.comma_separated, "json": training_table.as_json}
+TRAINING = {"md": figures.markdown, "csv": figures.comma_separated, "json": figures.as_json}
 
 
 @app.default

@@ -37,7 +37,7 @@ def command(
         out: Folder of the run.
     """
     try:
-        from videossr.train.run import train
+        from videossr.train.session import train
     except ImportError as missing:
         raise ValueError(f"training needs more libraries: pip install 'videossr[train]' ({missing})") from missing
 

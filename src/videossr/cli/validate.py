@@ -12,14 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from videossr.cli.console import Bar, console
-from videossr.dataset import VideoSSRDataset
+from videossr.dataset.dataset import VideoSSRDataset
 from videossr.prompt.qwen3_vl import MERGE, Layout, markers, video_text
 from videossr.report import gates, thresholds
-from videossr.report.traces import probes as trace_probes
-from videossr.report.validate import TOLERANCE, label_error, marker_errors, validate
 from videossr.sample import Sample
-from videossr.store import place
+from videossr.storage.paths import place
 from videossr.tasks.base import open_task
+from videossr.validation.traces import probes as trace_probes
+from videossr.validation.validator import TOLERANCE, label_error, marker_errors, validate
 
 VERDICTS = {True: Text("holds", "green"), False: Text("FAILS", "bold red"), None: Text()}
 

@@ -15,7 +15,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
 from videossr.clock import Clock
 from videossr.question import Clip
-from videossr.store import Place, replacing
+from videossr.storage.paths import Place, replacing
 
 PIXELS = "yuv444p"
 OPTIONS = {"preset": "ultrafast", "crf": "8", "bf": "0", "g": "12", "threads": "1"}

@@ -20,14 +20,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from videossr.bench.score import metric_of
+from videossr.bench.scoring import metric_of
 from videossr.export.clips import off_ms, write_mp4
 from videossr.export.lmms_eval_task import metric_name
+from videossr.models.answer_distribution import task_of
 from videossr.models.base import Decoding
-from videossr.models.guess import task_of
 from videossr.question import Question
-from videossr.questions import Questions
-from videossr.store import leave_workshop, replacing, workshop, write_bytes, write_text
+from videossr.question_set import Questions
+from videossr.storage.paths import leave_workshop, replacing, workshop, write_bytes, write_text
 
 VERB = "export lmms-eval"
 MOST_OFF = 50.0

@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from videossr.config import override, parse
 from videossr.question import Clip, Question
-from videossr.questions import Questions
+from videossr.question_set import Questions
 from videossr.registry import Registry
 from videossr.sample import JSON
 

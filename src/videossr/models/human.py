@@ -14,11 +14,11 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from videossr.models.base import Ask, Decoding, Given, Reply
-from videossr.models.chance import NoSettings
-from videossr.models.refusals import harmless
-from videossr.questions import Questions
+from videossr.models.baselines import NoSettings
+from videossr.models.openai.errors import harmless
+from videossr.question_set import Questions
 from videossr.sample import JSON
-from videossr.store import place
+from videossr.storage.paths import place
 
 NOT_ANSWERED = "not answered: the question was shown, and no complete answer was given"
 

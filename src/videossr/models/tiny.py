@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import torch
 import transformers
 
-from videossr.wording import load_wording
+from videossr.templates import load_wording
 
 Family: TypeAlias = Literal["qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl"]
 

@@ -11,7 +11,7 @@ from videossr.perturb.pixel import Params, Pixel, number
 from videossr.perturb.strengths import Strengths
 from videossr.question import Frames
 from videossr.sample import JSON
-from videossr.video.scale import resize
+from videossr.video.scaling import resize
 
 
 def zoom_in(frames: Frames, params: Params) -> Frames:

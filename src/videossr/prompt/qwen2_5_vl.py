@@ -15,7 +15,7 @@ from videossr.prompt.base import Prompt, Tokenizer
 from videossr.prompt.chat import END, PAD, START, Chat, block, check_clips, positions
 from videossr.prompt.vision import PAIR, vision
 from videossr.question import Clip, Frames, Question
-from videossr.video.scale import resize
+from videossr.video.scaling import resize
 
 EVEN_MS = 1
 """Two slots of equal length may differ by as much, because times are whole milliseconds."""

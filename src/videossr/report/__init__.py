@@ -1,1 +1,1 @@
-"""What people look at: checks of a dataset, and galleries of its samples."""
+"""HTML pages, plots and tables for people."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from videossr.measure import margin
 from videossr.report.thresholds import Column, Doubles, Line
-from videossr.store import Place, replacing
+from videossr.storage.paths import Place, replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

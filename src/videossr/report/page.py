@@ -16,7 +16,7 @@ from pathlib import Path
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from videossr.store import replacing
+from videossr.storage.paths import replacing
 
 
 def write_page(template: str, out: Path, styles: Sequence[str], scripts: Sequence[str], **context: object) -> None:
@@ -84,4 +84,4 @@ def _code(letter: str) -> str:
 
 
 def _asset(name: str) -> str:
-    return (files("videossr.report") / name).read_text("utf-8")
+    return (files("videossr.report") / "static" / name).read_text("utf-8")

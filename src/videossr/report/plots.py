@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from markupsafe import Markup
 
-from videossr.bench.score import Estimate
+from videossr.bench.scoring import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

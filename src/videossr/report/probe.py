@@ -11,8 +11,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from videossr.bench.probe import Bin, Figures, Probe
-from videossr.bench.score import Estimate
+from videossr.bench.pass_rates import Bin, Figures, Probe
+from videossr.bench.scoring import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

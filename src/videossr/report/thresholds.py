@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from videossr.build import measures
+from videossr.dataset import gate_table
 from videossr.registry import suggest
-from videossr.store import Place
+from videossr.storage.paths import Place
 
 Doubles = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -93,7 +93,7 @@ class Column:
 
 def read(dataset: Place) -> dict[str, Column]:
     """Read the columns of a dataset, by name. Raises FileNotFoundError where `gates.parquet` is missing."""
-    table = measures.read(dataset)
+    table = gate_table.read(dataset)
     codes = {name: table[name].combine_chunks().indices.to_numpy() for name in _WORDS}
     words = {name: table[name].combine_chunks().dictionary.to_pylist() for name in _WORDS}
     numbers = {name: table[name].to_numpy() for name in ("value", "threshold", "least")}

@@ -17,14 +17,14 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from videossr.clock import Clock
+from videossr.corpus.pack import CorpusError
 from videossr.measure import Measure, measured
 from videossr.perturb.gates import Look, look
 from videossr.question import Clip, Frames, Question, Truth
 from videossr.registry import Registry
 from videossr.rewards import Scores
 from videossr.sample import JSON, Reject, Sample, VideoKey
-from videossr.video.pack import CorpusError
-from videossr.wording import Wording
+from videossr.templates import Wording
 
 K = TypeVar("K")
 

@@ -23,14 +23,14 @@ from pydantic.dataclasses import dataclass
 
 from videossr.measure import Measure
 from videossr.perturb.contrast import Lab, disk, near, to_lab
-from videossr.perturb.native import native_share
+from videossr.perturb.native_shapes import native_share
 from videossr.perturb.shapes import SHAPES, Points, outline, paint
 from videossr.question import Clip, Frames, Outline, Question, Truth
 from videossr.registry import suggest
 from videossr.rewards import Scores, scorer
 from videossr.sample import Reject, Sample
 from videossr.tasks.base import Donors, Video
-from videossr.wording import Wording
+from videossr.templates import Wording
 
 EIGHTHS = 8
 """Places and sizes are whole eighths of a pixel: exact in JSON, in the comparisons and in the drawing."""

@@ -17,23 +17,14 @@ from pydantic.dataclasses import dataclass
 from videossr.clock import Clock
 from videossr.measure import Measure, rejected
 from videossr.perturb import ORDERS, PIXELS, SPEEDS, Strengths
-from videossr.perturb.gates import (
-    Limits,
-    Steps,
-    hard_cut,
-    hidden_change,
-    hidden_motion,
-    look,
-    no_course,
-    steps,
-)
-from videossr.perturb.pace import pace
+from videossr.perturb.gates import Limits, Steps, hard_cut, hidden_change, hidden_motion, look, no_course, steps
+from videossr.perturb.speed import pace
 from videossr.perturb.temporal import least_density, outermost, shuffle, strides
 from videossr.question import Clip, Frames, Question, Truth
 from videossr.rewards import Scores, scorer
 from videossr.sample import JSON, Reject, Sample, VideoKey
 from videossr.tasks.base import Donors, Video
-from videossr.wording import Wording
+from videossr.templates import Wording
 
 SHORTEST = 0.2
 """Seconds that a segment must last at the least: its ends are answered in tenths."""

@@ -20,7 +20,7 @@ from videossr.question import Clip, Frames, Question, Truth
 from videossr.rewards import Scores, scorer
 from videossr.sample import JSON, Reject, Sample
 from videossr.tasks.base import Donors, Video
-from videossr.wording import Wording
+from videossr.templates import Wording
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)

@@ -30,11 +30,11 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 
-from videossr.models.cache import base_of
-from videossr.models.checkpoint import Checkpoint, without_report
+from videossr.engine.checkpoint import Checkpoint, without_report
+from videossr.engine.kv_cache import base_of
 from videossr.train.config import TrainConfig, plain
 from videossr.train.model_files import write_model
-from videossr.train.runs import CHECKPOINTS, MODEL, Step
+from videossr.train.records import CHECKPOINTS, MODEL, Step
 
 TRAINER, ADAPTER, CARD = "trainer", "adapter", "README.md"
 STATE, WEIGHTS, FILES = f"{TRAINER}/state.pt", f"{TRAINER}/weights.safetensors", f"{TRAINER}/files.json"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
+from videossr.engine.shared_prefix import Scores
 from videossr.train.config import GrpoConfig
-from videossr.train.prefix import Scores
 
 EPSILON = 1e-6
 """Added to a group's deviation, as verl does it."""

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 import transformers
 
-from videossr.models.checkpoint import Checkpoint, unbuilt_tensors
-from videossr.models.folders import tensor_files
+from videossr.engine.checkpoint import Checkpoint, unbuilt_tensors
+from videossr.engine.checkpoint_folder import tensor_files
 from videossr.prompt.ends import GENERATION, generation_ends
 
 SHARD = "5GB"

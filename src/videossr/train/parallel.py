@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
-from videossr.models.checkpoint import PROBE, PROBE_CLIP
+from videossr.engine.checkpoint import PROBE, PROBE_CLIP
 from videossr.train.config import TrainConfig
 from videossr.train.optim import Optimizer
 from videossr.train.policy import Policy

@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 
-from videossr.models.cache import base_of
-from videossr.models.checkpoint import Checkpoint, prompt_inputs
+from videossr.engine.checkpoint import Checkpoint, prompt_inputs
+from videossr.engine.kv_cache import base_of
+from videossr.engine.shared_prefix import ATTENTION, can_share, recomputing
 from videossr.prompt.base import Prompt
 from videossr.question import Clip, Question
 from videossr.train.config import Lora, TrainConfig
-from videossr.train.prefix import ATTENTION, can_share, recomputing
 
 PEFT = "--model.lora needs peft: pip install 'videossr[train]'"
 

@@ -1,1 +1,1 @@
-"""From a folder of video files to a corpus of exactly timed frames."""
+"""Which frames of a video are shown, at exactly which times."""

@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from videossr.store import Place, reaching
+from videossr.storage.paths import Place, reaching
 
 _BLOCK = 1 << 18
 """Bytes fetched at least: what a seek to one picture costs."""

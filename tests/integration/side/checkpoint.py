@@ -18,11 +18,11 @@ sys.path.append(QUESTION["library"])
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
-from videossr.models.checkpoint import PROBE, PROBE_CLIP, open_checkpoint, prompt_inputs  # noqa: E402
+from videossr.engine.checkpoint import PROBE, PROBE_CLIP, open_checkpoint, prompt_inputs  # noqa: E402
+from videossr.engine.shared_prefix import answer_scores, full_scores, read_prefix, recomputing  # noqa: E402
 from videossr.train.checkpoint import latest, restore, save  # noqa: E402
 from videossr.train.config import Lora, ModelConfig, TrainConfig  # noqa: E402
 from videossr.train.policy import load_policy  # noqa: E402
-from videossr.train.prefix import answer_scores, full_scores, read_prefix, recomputing  # noqa: E402
 
 CPU = torch.device("cpu")
 ANSWERS = ([40, 51, 60], [45, 70])  # of ordinary text: a placeholder would ask for pixels

@@ -18,9 +18,9 @@ sys.path.append(QUESTION["library"])
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
-from videossr.dataset import VideoSSRDataset  # noqa: E402
+from videossr.dataset.dataset import VideoSSRDataset  # noqa: E402
 from videossr.models.base import Ask, Decoding  # noqa: E402
-from videossr.models.local import Local, LocalSettings  # noqa: E402
+from videossr.models.transformers_model import Local, LocalSettings  # noqa: E402
 from videossr.question import VIDEO, Clip, Question  # noqa: E402
 
 

@@ -21,8 +21,8 @@ import trl  # noqa: E402
 from datasets import Dataset  # noqa: E402
 from trl_video import Shown, VideoGRPOTrainer, shown  # noqa: E402
 
-from videossr.dataset import VideoSSRDataset  # noqa: E402
-from videossr.models.checkpoint import open_checkpoint  # noqa: E402
+from videossr.dataset.dataset import VideoSSRDataset  # noqa: E402
+from videossr.engine.checkpoint import open_checkpoint  # noqa: E402
 
 
 class Given(VideoGRPOTrainer):

@@ -19,7 +19,7 @@ from videossr.question import Clip, Frames, Outline, Question, Truth
 from videossr.rewards import Scores
 from videossr.sample import JSON, Reject, Sample
 from videossr.tasks.base import Donors, Video
-from videossr.wording import Wording
+from videossr.templates import Wording
 from videossr_tiles.reward import score
 
 PROMPT = """

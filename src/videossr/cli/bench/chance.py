@@ -8,10 +8,10 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from videossr.bench.chance import chance
+from videossr.bench.blind import chance
 from videossr.cli.bench.tables import GUESSES, paper_table, percents
 from videossr.cli.console import Bar, console
-from videossr.questions import open_questions
+from videossr.question_set import open_questions
 
 app = App(name="chance", help_epilogue="Example: videossr bench chance demo/viubench")
 

@@ -9,10 +9,10 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from videossr.bench.compare import Comparison, Difference, compare
+from videossr.bench.comparison import Comparison, Difference, compare
 from videossr.bench.outcomes import outcomes
-from videossr.bench.runs import read_run
-from videossr.bench.score import FEW_VIDEOS, percent
+from videossr.bench.records import read_run
+from videossr.bench.scoring import FEW_VIDEOS, percent
 from videossr.cli.bench.tables import line, print_outcomes
 from videossr.cli.console import console, safe
 

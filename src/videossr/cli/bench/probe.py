@@ -11,19 +11,19 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.table import Table
 
-from videossr.bench import halfway
+from videossr.bench import curriculum
+from videossr.bench.evaluation import STOP_AFTER, Progress, run
 from videossr.bench.outcomes import outcomes
-from videossr.bench.probe import NAME, Figures, Probe, Tally, analyse
-from videossr.bench.run import STOP_AFTER, Progress, run
-from videossr.bench.runs import Run
-from videossr.bench.score import Estimate
+from videossr.bench.pass_rates import NAME, Figures, Probe, Tally, analyse
+from videossr.bench.records import Run
+from videossr.bench.scoring import Estimate
 from videossr.cli.bench.tables import note, print_failures, print_outcomes
 from videossr.cli.console import Bar, console, output_file, safe
 from videossr.config import assignments
 from videossr.models.base import Decoding, model_spec
-from videossr.questions import open_questions
+from videossr.question_set import open_questions
 from videossr.report.probe import KNOBS, TASKS, draw_knobs, draw_probe
-from videossr.store import place, write_text
+from videossr.storage.paths import place, write_text
 
 BARS = " ▁▂▃▄▅▆▇█"
 
@@ -91,7 +91,7 @@ def command(
         raise ValueError(f"--recipe {recipe}: the name of a recipe ends in .toml")
     if recipe:
         output_file(recipe, "half.toml")
-    made_by = halfway.recipe_of(opened) if recipe else None
+    made_by = curriculum.recipe_of(opened) if recipe else None
     decoding = Decoding(n=n, temperature=temperature, top_p=top_p, top_k=top_k, max_tokens=max_tokens, seed=seed)
     with Bar() as bar:
 
@@ -110,8 +110,8 @@ def command(
     else:
         _print(probe, done)
     if recipe and made_by:
-        choices = halfway.choose(probe, made_by, within, count)
-        write_text(recipe, halfway.recipe_text(choices, probe, made_by, recipe))
+        choices = curriculum.choose(probe, made_by, within, count)
+        write_text(recipe, curriculum.recipe_text(choices, probe, made_by, recipe))
         if not as_json:
             _print_choices(choices, recipe)
     if probe.failed:
@@ -179,11 +179,11 @@ def _told(estimate: Estimate) -> str:
     return f"{100 * estimate.value:.1f} ({100 * estimate.low:.0f}-{100 * estimate.high:.0f})"
 
 
-def _print_choices(choices: list[halfway.Choice], recipe: Path) -> None:
+def _print_choices(choices: list[curriculum.Choice], recipe: Path) -> None:
     table = Table("task", "column", "samples", "right %", "", box=None)
     for choice in choices:
         rate = _told(choice.figures.success.rate) if choice.figures else ""
-        table.add_row(choice.task, choice.column, str(choice.count), rate, halfway.WORDS[choice.verdict])
+        table.add_row(choice.task, choice.column, str(choice.count), rate, curriculum.WORDS[choice.verdict])
     console.print()
     console.print(table)
     console.print(f"now: videossr build {recipe} --corpus CORPUS --out DATASET")

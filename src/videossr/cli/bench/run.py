@@ -8,13 +8,13 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from videossr.bench.run import STOP_AFTER, Progress, run
-from videossr.bench.score import score
+from videossr.bench.evaluation import STOP_AFTER, Progress, run
+from videossr.bench.scoring import score
 from videossr.cli.bench.tables import note, print_failures, print_scores
 from videossr.cli.console import Bar, console
 from videossr.config import assignments
 from videossr.models.base import MODELS, Decoding, model_spec
-from videossr.questions import open_questions
+from videossr.question_set import open_questions
 
 app = App(
     name="run",

@@ -9,8 +9,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from videossr.bench.runs import read_run
-from videossr.bench.score import Denominator, score
+from videossr.bench.records import read_run
+from videossr.bench.scoring import Denominator, score
 from videossr.cli.bench.tables import print_details, print_failures, print_scores
 from videossr.cli.console import console, safe
 

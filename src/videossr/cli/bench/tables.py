@@ -9,13 +9,13 @@ from typing import Literal
 
 from rich.table import Table
 
+from videossr.bench.evaluation import Progress
 from videossr.bench.outcomes import Outcomes
-from videossr.bench.run import Progress
-from videossr.bench.runs import UNREAD, Prediction, Run
-from videossr.bench.score import FEW_VIDEOS, Estimate, Scoreboard, basis, percent
+from videossr.bench.records import UNREAD, Prediction, Run
+from videossr.bench.scoring import FEW_VIDEOS, Estimate, Scoreboard, basis, percent
 from videossr.bench.viubench import HEADINGS, published, rank
 from videossr.cli.console import console, safe
-from videossr.models.refusals import reason
+from videossr.models.openai.errors import reason
 
 REASONS = 5
 """Reasons of failure that are shown."""

@@ -1,0 +1,79 @@
+"""What answers without looking score on a benchmark: as its law says, and as a trial on its very questions shows.
+
+Exercised by `videossr bench chance demo/viubench`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from videossr.bench.scoring import by_metric, metric_of
+from videossr.bench.viubench import rank
+from videossr.models.answer_distribution import GUESSES, Guess, Worth, laws, task_of
+from videossr.question import Question
+from videossr.question_set import Questions
+from videossr.rewards import scorer
+
+ROUNDS = 10
+"""Guesses at each question, where guesses are drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """A way of guessing in one column.
+
+    Attributes:
+        column: the column.
+        metric: how the benchmark scores it.
+        guess: see `videossr.models.answer_distribution.Guess`.
+        derived: its expected scores under the law of the answers.
+        simulated: its mean scores on the questions that are there.
+        error: standard error of the simulated score, both of the guesses and of which questions are there.
+        questions: how many are there.
+    """
+
+    column: str
+    metric: str
+    guess: Guess
+    derived: Worth
+    simulated: Worth
+    error: float
+    questions: int
+
+
+def chance(
+    questions: Questions, *, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[Chance]:
+    """Every guess in every column, in the paper's order. `progress` is told (questions tried, of how many)."""
+    known = laws(questions)
+    scores: dict[tuple[str, Guess], list[tuple[float, float]]] = defaultdict(list)
+    metrics: dict[str, str] = {}
+    for index in range(len(questions)):
+        question, column = questions.question(index), questions.column(index)
+        metrics[column] = metric_of(task_of(question.data_source))
+        rng = np.random.Generator(np.random.PCG64DXSM([seed, index]))
+        for guess in GUESSES:
+            rounds = ROUNDS if guess in ("uniform", "law") else 1
+            texts = [known[column].text(guess, rng, question.clocks[0]) for _ in range(rounds)]
+            scores[column, guess].append(_mean(question, metrics[column], texts))
+        progress(index + 1, len(questions))
+    found = []
+    for (column, guess), members in sorted(scores.items(), key=lambda item: rank(item[0][0])):
+        values = np.array(members)
+        score, smooth = values.mean(axis=0)
+        error = float(values[:, 0].std() / max(1, len(values)) ** 0.5)
+        derived = known[column].worth(guess)
+        found.append(
+            Chance(column, metrics[column], guess, derived, Worth(float(score), float(smooth)), error, len(values))
+        )
+    return found
+
+
+def _mean(question: Question, metric: str, texts: list[str]) -> tuple[float, float]:
+    scores = [scorer(question.data_source)(text, question.answer) for text in texts]
+    by = [(by_metric(metric, each), each.smooth) for each in scores]
+    return sum(score for score, _ in by) / len(by), sum(smooth for _, smooth in by) / len(by)

@@ -1,0 +1,198 @@
+"""A run on disk: what was asked of which model, and what it said.
+
+    config.toml         the benchmark, its hash, the model's spec and settings, how it decoded
+    predictions.jsonl   one line a question, in the order in which the answers came, with the raw text
+    manifest.json       written last: its presence means that every question was asked
+
+A line holds all that scoring and comparing need, so a run is worth something without its benchmark. Exercised by
+`videossr bench score RUN`.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NotRequired
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked
+from typing_extensions import TypedDict
+
+from videossr.config import parse
+from videossr.models.base import Decoding
+from videossr.storage.paths import Place, place
+
+CONFIG, PREDICTIONS, MANIFEST = "config.toml", "predictions.jsonl", "manifest.json"
+
+UNREAD = "?"
+"""The column of questions that could not even be read. It is in no mean; coverage tells of it."""
+
+
+@checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+class RunConfig:
+    """Everything that decides what a run asks, and how.
+
+    Attributes:
+        verb: which command made it; `probe` samples several answers a question.
+        questions: where the questions lay, as an absolute path or an address.
+        hash: their content hash.
+        size: how many there are.
+        model: the model's spec.
+        settings: the model's settings, every default written out.
+        decoding: how it decoded.
+        limit: how many questions were asked, spread evenly over the columns; None: all.
+        answers: SHA-256 in hex of the file that holds the answers, where they were given before the run.
+        shown: how many questions that file is about; None: all.
+    """
+
+    verb: Literal["run", "probe"]
+    questions: str
+    hash: str
+    size: int
+    model: str
+    settings: dict[str, Any]
+    decoding: Decoding
+    limit: int | None = None
+    answers: str | None = None
+    shown: int | None = None
+
+    @property
+    def wanted(self) -> int:
+        """How many questions are to be asked."""
+        most = self.size if self.shown is None else self.shown
+        return most if self.limit is None else min(self.limit, most)
+
+
+class RunManifest(TypedDict):
+    """What a complete run says of itself.
+
+    `model` is what the model told of itself, `asked` and `answered` count questions, `seconds` is how long it took over
+    all its sittings, `waited` how much of that the model stood still for frames, `hash` is that of the questions.
+    `chance` is what answers without looking are expected to score: by column and guess, see
+    `videossr.models.answer_distribution`.
+    """
+
+    kind: Literal["run"]
+    model: dict[str, Any]
+    asked: int
+    answered: int
+    seconds: float
+    waited: float
+    versions: dict[str, str]
+    hash: str
+    chance: NotRequired[dict[str, dict[str, dict[str, float]]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One question, and what the model said.
+
+    Attributes:
+        id, index, column, data_source, answer: of the question; `answer` is the gold one.
+        difficulty: what makes it hard, by name.
+        times_ms, end_ms: the clock of its first clip.
+        source: the video that it is about, see `Questions.source`.
+        texts: the raw answers; none where it failed.
+        finish: for each text, whether the model stopped or was cut off.
+        error: why there is no text.
+        tries: how often it was asked.
+        prompt_tokens: length of what the model read, where that is known.
+    """
+
+    id: str
+    index: int
+    column: str
+    data_source: str
+    answer: str
+    difficulty: Mapping[str, float | str]
+    times_ms: tuple[int, ...]
+    end_ms: int
+    source: str = ""
+    texts: tuple[str, ...] = ()
+    finish: tuple[str, ...] = ()
+    error: str = ""
+    tries: int = 1
+    prompt_tokens: int | None = None
+
+    def to_json(self) -> str:
+        """One line, without its end."""
+        return json.dumps(asdict(self), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it lies on disk. `manifest` is None while questions are open.
+
+    Each question has its last prediction, in the order of the questions' indices.
+    """
+
+    path: Place
+    config: RunConfig
+    predictions: tuple[Prediction, ...]
+    manifest: RunManifest | None
+
+    @property
+    def name(self) -> str:
+        """What tables call it: the name of its folder."""
+        return self.path.name
+
+
+def is_run(path: str | Place) -> bool:
+    """Say whether a folder holds a run of a benchmark, or the beginning of one."""
+    try:
+        table = tomllib.loads((place(path) / CONFIG).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return "model" in table and "questions" in table
+
+
+def read_run(path: str | Place) -> Run:
+    """The run in a folder, complete or not.
+
+    Raises FileNotFoundError when there is none, and ValueError that names the file and line which is damaged. A last
+    line that was cut off in the middle is none: its question is still open.
+    """
+    folder = place(path)
+    try:
+        table = tomllib.loads((folder / CONFIG).read_text("utf-8"))
+    except FileNotFoundError as error:
+        way_out = (
+            f"there is no {CONFIG} in it; name the folder that `videossr bench run … --out FOLDER` wrote"
+            if folder.is_dir()
+            else f"make one with `videossr bench run … --out {folder}`"
+        )
+        raise FileNotFoundError(f"{folder} is no run: {way_out}") from error
+    except ValueError as error:
+        raise ValueError(f"{folder / CONFIG}: not valid TOML: {error}") from error
+    if "model" not in table:
+        raise ValueError(f"{folder} is no run, but something else that has a {CONFIG}")
+    config = parse(RunConfig, table, str(folder / CONFIG))
+    found = {prediction.index: prediction for prediction in _predictions(folder / PREDICTIONS)}
+    return Run(folder, config, tuple(found[index] for index in sorted(found)), _manifest(folder / MANIFEST))
+
+
+def _predictions(path: Place) -> Iterator[Prediction]:
+    if not path.exists():
+        return
+    adapter = TypeAdapter(Prediction)
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield adapter.validate_json(line)
+            except ValidationError as error:
+                problem = error.errors(include_url=False)[0]
+                where = ".".join(map(str, problem["loc"]))
+                raise ValueError(f"{path}:{number}: no prediction: {where} {problem['msg']}") from error
+
+
+def _manifest(path: Place) -> RunManifest | None:
+    try:
+        return TypeAdapter(RunManifest).validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise ValueError(f"{path}: damaged, or of another version: {error.errors()[0]['msg']}") from error

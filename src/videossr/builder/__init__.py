@@ -1,0 +1,1 @@
+"""Build datasets: check videos, allocate them to the categories of a recipe, and generate samples."""

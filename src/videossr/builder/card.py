@@ -1,0 +1,65 @@
+"""The dataset card: `README.md` in a dataset, with the header that the Hugging Face hub reads."""
+
+from __future__ import annotations
+
+from jinja2 import Environment, StrictUndefined
+
+from videossr.dataset.manifest import Manifest
+
+_CARD = """\
+---
+pretty_name: {{ recipe.name }}
+task_categories: [video-text-to-text]
+tags: [video, self-supervised, videossr]
+configs:
+- config_name: default
+  data_files: "samples-*.parquet"
+---
+
+# {{ recipe.name }}
+
+{{ recipe.summary }}
+
+{{ samples }} questions about {{ videos }} videos, made by videossr {{ versions.videossr }}.
+Every answer is known by construction: a sample is a recipe that `videossr` renders from the frame packs of its corpus.
+
+| column | samples | videos admitted |
+|---|---|---|
+{% for name, column in columns.items() -%}
+| `{{ name }}` | {{ column.samples }} | {{ column.admitted }} |
+{% endfor %}
+One video serves {{ most_used }} sample{{ "s" if most_used != 1 else "" }} at the most.
+
+```python
+import datasets
+
+rows = datasets.load_dataset("parquet", data_files="samples-*.parquet", split="train")  # texts, answers, recipes
+
+from videossr import VideoSSRDataset
+
+items = VideoSSRDataset(".")  # with frames
+```
+
+{% if origin -%}
+{{ "Merged from" if origin.verb == "merge" else "Split off" }} the dataset
+{{- "s" if origin.of | length > 1 else "" }} with the hash{{ "es" if origin.of | length > 1 else "" }}
+{% for part in origin.of %}`{{ part.hash }}`{{ ", " if not loop.last else "" }}{% endfor %}.
+The frames are in the corpus with the hash `{{ corpus.hash }}`.
+{% else -%}
+{% if "source" in corpus -%}
+This is a benchmark: the frames are in `corpus/`, and the hash `{{ hash }}` stands for every question, answer and pixel.
+{% endif -%}
+Rebuild it from the corpus with the hash `{{ corpus.get("source", corpus.hash) }}`
+{%- if excluded %}, kept apart from the datasets with the hashes {{ excluded | join(", ") }} (`--exclude`){% endif %}:
+`videossr build config.toml --wording wording.toml --seed {{ seed }} --corpus CORPUS --out DATASET`
+{% endif -%}
+"""
+
+
+def card(manifest: Manifest) -> str:
+    """The card's Markdown, from the manifest alone."""
+    return (
+        Environment(autoescape=False, keep_trailing_newline=True, undefined=StrictUndefined)
+        .from_string(_CARD)
+        .render(**manifest)
+    )

@@ -1,0 +1,85 @@
+"""Which code a task is, as a hash: a task that was mended under the same version number is another task.
+
+Exercised by `videossr build RECIPE --corpus CORPUS --out DATASET`, run again after the code of a task has changed.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.util import resolve_name
+from pathlib import Path
+
+from videossr.dataset.manifest import TASK_CODE
+from videossr.tasks.base import TASKS
+
+
+def code_versions(tasks: Iterable[str]) -> dict[str, str]:
+    """Hash the code of each task, for the `versions` of a manifest.
+
+    Args:
+        tasks: names of installed tasks.
+
+    Returns:
+        `task NAME` -> the first 16 hexadecimal digits of `code_hash`.
+    """
+    return {f"{TASK_CODE}{name}": code_hash(TASKS.get(name))[:16] for name in sorted(set(tasks))}
+
+
+def code_hash(task: type) -> str:
+    """Hash the source file of a task, and of each module of its own package that it imports, directly or not.
+
+    Modules of other packages are left out: their versions are recorded by number.
+
+    Returns:
+        SHA-256 in hexadecimal. It depends on the names of the modules and on their bytes, not on where they lie.
+
+    Raises:
+        OSError: a source file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for module, path in sorted(_sources(task.__module__).items()):
+        digest.update(f"{module} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _sources(module: str) -> dict[str, Path]:
+    """Find the files of `module` and of what it imports from its own package, by the modules' names."""
+    found: dict[str, Path] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in found and (path := _file(name)) is not None:
+            found[name] = path
+            if path.suffix == ".py":
+                top = module.partition(".")[0]
+                waiting += (each for each in _imports(name, path) if each.partition(".")[0] == top)
+    return found
+
+
+def _file(name: str) -> Path | None:
+    """Find the file of a module without importing it; None where there is none, as for the name of a function."""
+    if name in sys.modules:
+        there = getattr(sys.modules[name], "__file__", None)
+        return Path(there) if there else None
+    top, *inner = name.split(".")
+    for folder in getattr(sys.modules.get(top), "__path__", []):
+        base = Path(folder, *inner)
+        for path in (Path(f"{base}.py"), base / "__init__.py"):
+            if path.is_file():
+                return path
+    return None
+
+
+def _imports(name: str, path: Path) -> Iterator[str]:
+    """Yield the full name of all that a source file imports; of `from a import b` both `a` and `a.b`."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = resolve_name("." * node.level + (node.module or ""), package) if node.level else str(node.module)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)

@@ -1,0 +1,121 @@
+"""Datasets made of the rows of others: what `videossr dataset merge` and `videossr dataset split` share."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from videossr.builder.decontamination import VIDEOS
+from videossr.builder.journal import REJECTED
+from videossr.builder.writer import finish, remove_samples, samples_name
+from videossr.dataset import gate_table, schema
+from videossr.dataset.manifest import (
+    NAME,
+    Ancestor,
+    ColumnTable,
+    Making,
+    Manifest,
+    Origin,
+    RecipeTable,
+    read_manifest,
+)
+from videossr.storage.paths import Place, workshop
+
+
+def ancestor(manifest: Manifest) -> Ancestor:
+    """What a dataset that comes from this one remembers of it."""
+    return Ancestor(
+        hash=manifest["hash"],
+        samples=manifest["samples"],
+        recipe=manifest["recipe"],
+        seed=manifest["seed"],
+        corpus=manifest["corpus"]["hash"],
+        excluded=manifest["excluded"],
+        versions=manifest["versions"],
+        origin=manifest["origin"],
+    )
+
+
+def refuse_finished(out: Place) -> None:
+    """Raise ValueError where a dataset is."""
+    if (out / NAME).exists():
+        raise ValueError(f"{out} is a dataset already ({read_manifest(out)['recipe']['name']}): name a new --out")
+
+
+def write_part(
+    out: Place,
+    making: Making,
+    origin: Origin,
+    rows: Iterable[Mapping[str, Any]],
+    videos: Iterable[Mapping[str, Any]],
+    gates: Iterable[Mapping[str, Any]],
+    rejected: Iterable[Mapping[str, Any]] = (),
+) -> Manifest:
+    """Write the dataset of `rows`.
+
+    Args:
+        out: its folder. A run that was killed there starts again.
+        making: of the dataset; the counts in its recipe are made those of `rows`.
+        origin: the datasets that the rows come from.
+        rows: of `schema.SCHEMA`, ascending by their ids. They may still be read when `rejected` is.
+        videos: of `exclude.VIDEOS`, ascending by content; those that no row shows are left out.
+        gates: of `gate_table.MEASURES`, ascending by content; those of videos that no row shows are left out.
+        rejected: of `ledger.REJECTED`; read after `rows`.
+    """
+    columns: Counter[str] = Counter()
+    serves: Counter[str] = Counter()
+    shown: Counter[str] = Counter()
+    fit: dict[str, set[str]] = defaultdict(set)
+
+    def counted() -> Iterator[Mapping[str, Any]]:
+        for row in rows:
+            contents = [source["content"] for source in row["sources"]]
+            columns[row["column"]] += 1
+            serves[contents[0]] += 1
+            shown.update(contents)
+            fit[row["column"]].add(contents[0])
+            yield row
+
+    task = {"verb": f"dataset {origin['verb']}", "of": [part["hash"] for part in origin["of"]]}
+    with workshop(out, task) as folder:
+        files: dict[str, str] = {}
+        for part in schema.tables(counted(), schema.SCHEMA):
+            name = samples_name(len(files))
+            files[name] = schema.write_tables([part], out / name, schema.SCHEMA)
+        remove_samples(out, len(files))
+        kept = ({**row, "samples": shown[row["content"]]} for row in videos if row["content"] in shown)
+        files["videos.parquet"] = schema.write_file(kept, out / "videos.parquet", VIDEOS)
+        measured = (row for row in gates if row["content"] in shown)
+        files[gate_table.NAME] = schema.write_file(measured, out / gate_table.NAME, gate_table.MEASURES)
+        reasons: Counter[str] = Counter()
+
+        def told() -> Iterator[Mapping[str, Any]]:
+            for row in rejected:
+                reasons[f"{row['column']}: {row['reason']}"] += 1
+                yield row
+
+        files["rejected.parquet"] = schema.write_file(told(), out / "rejected.parquet", REJECTED)
+        counts = sorted(columns.items())
+        made = Manifest(
+            **making,
+            samples=columns.total(),
+            videos=len(shown),
+            most_used=max(serves.values()),
+            columns={name: {"samples": count, "admitted": len(fit[name])} for name, count in counts},
+            rejected=dict(reasons),
+            files=files,
+            hash="",
+            origin=origin,
+        )
+        tables = making["recipe"]["columns"]
+        made["recipe"] = RecipeTable(
+            name=making["recipe"]["name"],
+            summary=making["recipe"]["summary"],
+            max_pixels=making["recipe"]["max_pixels"],
+            columns={name: ColumnTable(**{**tables[name], "count": count}) for name, count in counts},
+        )
+        finish(out, made)
+        shutil.rmtree(folder)
+    return made

@@ -1,0 +1,164 @@
+"""What happens to one video: its gates, and the draws from it. The same in any process and order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from videossr.builder.allocation import Job
+from videossr.builder.recipe import Mixture
+from videossr.corpus.corpus import Corpus
+from videossr.dataset import schema
+from videossr.measure import Measure, measured, rejected
+from videossr.question import Question
+from videossr.rendering import pixel_hash, render
+from videossr.sample import Reject, Sample, VideoKey
+from videossr.tasks.base import TaskError, Video
+from videossr.templates import Wording
+from videossr.video.plan import fit
+
+Gates: TypeAlias = Mapping[str, Sequence[Measure]]
+"""For each column, what its gates measure of a video."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A sample, what is asked about it, and the hash of its rendered pixels."""
+
+    job: Job
+    sample: Sample
+    question: Question
+    pixels: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A draw that gave no sample."""
+
+    job: Job
+    reject: Reject
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A sample as the ledger keeps it: its id, its row of the dataset, and the other videos that it shows frames of."""
+
+    job: Job
+    id: str
+    row: bytes
+    others: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Drafter:
+    """Gates and draws for the videos of a corpus; `usable` are their indices, ascending, without those excluded."""
+
+    corpus: Corpus
+    mixture: Mixture
+    wording: Wording
+    seed: int
+    usable: Sequence[int]
+
+    def gate(self, index: int) -> Gates:
+        """Measure the video at `index` by the gates of every column. Raises CorpusError when its pack is damaged."""
+        self.corpus.verify(self.corpus.videos[index].key)
+        video = self.video(index)
+        gates: dict[str, Sequence[Measure]] = {}
+        for column, task in self.mixture.tasks.items():
+            slots, density = task.needs(self.mixture.knobs[column])
+            gates[column] = measured(_frames(len(video.clock), slots, density))
+            if rejected(gates[column]) is None:
+                with self._naming_file(index):
+                    gates[column] = [*gates[column], *task.gates(video, self.mixture.knobs[column])]
+        return gates
+
+    def draw(self, jobs: Sequence[Job]) -> list[Drawn | Failed]:
+        """Draw and render `jobs`, which are all of one video."""
+        video = self.video(jobs[0].video)
+        donors = _Donors(self, jobs[0].video, video.size)
+        results: list[Drawn | Failed] = []
+        for job in jobs:
+            rng = generator(self.seed, job.column, video.key.content, job.attempt)
+            task, knobs = self.mixture.tasks[job.column], self.mixture.knobs[job.column]
+            with self._naming_file(job.video):
+                drawn = task.draw(video, job.column, knobs, rng, donors)
+                if isinstance(drawn, Reject):
+                    results.append(Failed(job, drawn))
+                else:
+                    pixels = pixel_hash(render(self.corpus, drawn))
+                    results.append(Drawn(job, drawn, task.question(drawn, self.wording), pixels))
+        return results
+
+    def records(self, jobs: Sequence[Job]) -> list[Record | Failed]:
+        """As `draw`, in the form that the ledger keeps."""
+        own = self.corpus.videos[jobs[0].video].key
+        return [self._record(result, own) if isinstance(result, Drawn) else result for result in self.draw(jobs)]
+
+    def _record(self, drawn: Drawn, own: VideoKey) -> Record:
+        row = schema.to_row(drawn.sample, drawn.question, drawn.pixels, self.seed, drawn.job.attempt)
+        others = sorted({self.corpus.videos.position(key) for key in drawn.sample.sources if key != own})
+        return Record(drawn.job, row["id"], pack_row(row), tuple(others))
+
+    @contextmanager
+    def _naming_file(self, index: int) -> Iterator[None]:
+        """Add to an error of a task which file the video at `index` comes from."""
+        try:
+            yield
+        except TaskError as error:
+            raise TaskError(f"{error}; the video is {self.corpus.videos[index].path}") from error
+
+    def video(self, index: int, size: tuple[int, int] | None = None) -> Video:
+        """Decode a video at `size`, (H, W), by default that at which the model will see it."""
+        entry = self.corpus.videos[index]
+        if size is None:
+            height, width = entry.size
+            most = self.mixture.recipe.max_pixels
+            size = entry.size if height * width <= most else fit(width, height, most)
+        return Video(entry.key, entry.clock, self.corpus.frames(entry.key, size=size))
+
+
+@dataclass(frozen=True, slots=True)
+class _Donors:
+    """Every usable video but one, at the `size`, (H, W), of that one."""
+
+    drafter: Drafter
+    but: int
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.drafter.usable) - 1
+
+    def __getitem__(self, index: int) -> Video:
+        skipped = bisect_left(self.drafter.usable, self.but)
+        return self.drafter.video(self.drafter.usable[index + (index >= skipped)], self.size)
+
+
+def _frames(frames: int, slots: int, density: int) -> Iterator[Measure]:
+    yield Measure("frames", frames, slots * density)
+    yield Measure("frames_left_over", frames % slots, 0, least=False)
+
+
+def pack_row(row: Mapping[str, Any]) -> bytes:
+    """A row in few bytes; `unpack_row` gives it back."""
+    return zlib.compress(json.dumps(row, separators=(",", ":"), ensure_ascii=False).encode(), 1)
+
+
+def unpack_row(data: bytes) -> dict[str, Any]:
+    """The row that `pack_row` was given."""
+    row: dict[str, Any] = json.loads(zlib.decompress(data))
+    return row
+
+
+def generator(seed: int, column: str, content: str, attempt: int) -> np.random.Generator:
+    """The random numbers of one draw. They depend on nothing but the arguments: not on order, not on other draws."""
+    words = np.frombuffer(hashlib.sha256(column.encode()).digest() + bytes.fromhex(content), "<u4")
+    entropy = [seed, *(int(word) for word in words), attempt]
+    return np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(entropy)))

@@ -1,0 +1,350 @@
+"""What became of every video and draw of a build, in a file that outlives the run.
+
+`journal.sqlite` lies in the workshop of the dataset (`videossr.storage.paths.workshop`) until that is whole. Only the
+parent writes it, and commits about once a second: a killed run loses that second. After a power cut the last seconds may
+be missing too; SQLite waits for the disk at each commit, so the ledger stays whole where the disk keeps its word.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import sqlite3
+import time
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import pyarrow as pa
+
+from videossr.builder.allocation import Job, Share
+from videossr.builder.generation import Failed, Gates, Record, unpack_row
+from videossr.corpus.pack import Entry
+from videossr.dataset import gate_table
+from videossr.dataset.manifest import Making, differences
+from videossr.measure import rejected
+from videossr.sample import Reject
+from videossr.storage.paths import Place
+
+NAME = "journal.sqlite"
+
+COMMIT = 1.0
+"""Seconds between two commits."""
+
+REJECTED = pa.schema(
+    [
+        ("content", pa.string()),
+        ("path", pa.string()),
+        ("column", pa.string()),
+        ("attempt", pa.int32()),
+        ("reason", pa.string()),
+        ("value", pa.float64()),
+        ("threshold", pa.float64()),
+        ("twin", pa.string()),
+    ]
+)
+"""What was not used: `column` is empty for a video excluded whole, `attempt` is empty for a gate.
+
+`twin` is the path of the other video, where one is excluded or left out because of it.
+"""
+
+_TABLES = """
+CREATE TABLE making (json TEXT NOT NULL);
+CREATE TABLE gates (video INTEGER PRIMARY KEY, rejects TEXT NOT NULL, measures BLOB NOT NULL);
+CREATE TABLE draws (
+    video INTEGER NOT NULL, column INTEGER NOT NULL, attempt INTEGER NOT NULL, pass INTEGER NOT NULL,
+    reason TEXT, value REAL, threshold REAL, id BLOB, others TEXT, row BLOB,
+    PRIMARY KEY (video, column, attempt)
+);
+CREATE INDEX samples ON draws (id, pass, video, column, attempt) WHERE id IS NOT NULL;
+CREATE TABLE passes (pass INTEGER PRIMARY KEY, filled TEXT NOT NULL);
+CREATE TABLE files (name TEXT PRIMARY KEY, hash TEXT NOT NULL, last TEXT NOT NULL);
+"""
+
+_AGAIN = """
+UPDATE draws SET id = NULL, others = NULL, row = NULL, reason = 'drawn_before', value = 1, threshold = 0
+WHERE rowid IN (
+    SELECT rowid FROM (
+        SELECT rowid, row_number() OVER (PARTITION BY id ORDER BY pass, video, column, attempt) AS place
+        FROM draws WHERE id IS NOT NULL
+    ) WHERE place > 1
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One rejection: of a video as a whole (no column), by a gate (no attempt), or of a draw.
+
+    `twin` is the path of the video that a video is excluded for.
+    """
+
+    video: int
+    column: str | None
+    attempt: int | None
+    reject: Reject
+    twin: str | None = None
+
+    def row(self, entry: Entry) -> dict[str, Any]:
+        """A row of `REJECTED`."""
+        return {
+            "content": entry.content,
+            "path": entry.path,
+            "column": self.column,
+            "attempt": self.attempt,
+            "reason": self.reject.reason,
+            # Sums of floats may differ in their last digits from one processor to another.
+            "value": round(self.reject.value, 4),
+            "threshold": round(self.reject.threshold, 4),
+            "twin": self.twin,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """For each video in hash order: how many samples are about it, and how many show a frame of it."""
+
+    serves: array[int]
+    shown: array[int]
+
+
+class Ledger:
+    """The ledger in `workshop` of a build with `columns`. A context manager: what is on its way is kept at the end.
+
+    With `restart`, what the file holds of another build is forgotten.
+
+    Raises ValueError when the file is damaged or belongs to a build of something else, OSError when the disk is full.
+    """
+
+    def __init__(
+        self, workshop: Path, out: Place, making: Making, columns: Iterable[str], *, restart: bool = False
+    ) -> None:
+        self._path = workshop / NAME
+        self._out = out
+        self._columns = sorted(columns)
+        self._numbers = {column: number for number, column in enumerate(self._columns)}
+        self._committed = time.monotonic()
+        if other := self._open(making):
+            self._data.close()
+            if not restart:
+                raise ValueError(
+                    f"{out} holds a build that was stopped and was begun otherwise: {'; '.join(other)}. Finish it with "
+                    f"its own command, choose another --out, or start anew with --rebuild"
+                )
+            self._path.unlink()
+            self._open(making)
+        with self._told():
+            self.samples = self._number("SELECT count(*) FROM draws WHERE id IS NOT NULL")
+            self.rejects = self._number("SELECT count(*) FROM draws WHERE id IS NULL")
+        self.rejects += sum(1 for _ in self._gated_out())
+
+    def _open(self, making: Making) -> list[str]:
+        """Open the file, and begin it where it is empty. Returns in what it is of another making."""
+        with self._told():
+            self._data = sqlite3.connect(f"file:{quote(str(self._path))}?vfs=unix-none", uri=True)
+            self._data.execute("PRAGMA journal_mode = TRUNCATE")
+            self._data.execute("PRAGMA synchronous = NORMAL")
+            if not self._data.execute("SELECT 1 FROM sqlite_master").fetchone():
+                self._data.executescript(f"BEGIN; {_TABLES} COMMIT;")
+            kept = self._data.execute("SELECT json FROM making").fetchone()
+            if kept is not None:
+                return differences(self._loaded(kept[0]), making)
+            self._data.execute("INSERT INTO making VALUES (?)", (json.dumps(making),))
+            return []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            with self._told():
+                self._data.commit()
+        except OSError:
+            if error is None:
+                raise
+        finally:
+            self._data.close()
+
+    def discard(self) -> None:
+        """Forget the build: what it was to make cannot be made."""
+        self._data.close()
+        self._path.unlink()
+        self._data = sqlite3.connect(":memory:")
+
+    def add_gates(self, video: int, gates: Gates) -> None:
+        """Keep what the gates of every column measure of a video."""
+        rejects = [rejected(gates[column]) for column in self._columns]
+        self.rejects += sum(reject is not None for reject in rejects)
+        row = (
+            video,
+            json.dumps([reject and astuple(reject) for reject in rejects]),
+            gate_table.pack(gates[column] for column in self._columns),
+        )
+        with self._told():
+            self._data.execute("INSERT INTO gates VALUES (?, ?, ?)", row)
+        self._commit_now_and_then()
+
+    def gates(self) -> Iterator[tuple[int, dict[str, Reject | None]]]:
+        """Yield the videos whose gates are known, in their order, each with what rejects it from every column."""
+        for video, rejects in self._rows("SELECT video, rejects FROM gates ORDER BY video"):
+            found = (Reject(*reject) if reject else None for reject in json.loads(rejects))
+            yield video, dict(zip(self._columns, found, strict=True))
+
+    def measures(self) -> Iterator[tuple[int, Gates]]:
+        """Yield the same videos, each with what the gates of every column measured."""
+        for video, packed in self._rows("SELECT video, measures FROM gates ORDER BY video"):
+            yield video, dict(zip(self._columns, gate_table.unpack(packed), strict=True))
+
+    def add_draws(self, turn: int, results: Iterable[Record | Failed]) -> None:
+        """Draws of pass `turn`."""
+        for result in results:
+            job = result.job
+            place = (job.video, self._numbers[job.column], job.attempt, turn)
+            if isinstance(result, Record):
+                others = json.dumps(result.others) if result.others else None
+                values = (None, None, None, bytes.fromhex(result.id), others, result.row)
+                self.samples += 1
+            else:
+                values = (*astuple(result.reject), None, None, None)
+                self.rejects += 1
+            with self._told():
+                self._data.execute("INSERT INTO draws VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*place, *values))
+        self._commit_now_and_then()
+
+    def missing(self, shares: Iterable[Share], size: int) -> Iterator[list[Job]]:
+        """The draws of `shares` that are not known, at most `size` together, all of one video."""
+        batch: list[Job] = []
+        for share in shares:
+            for start in range(share.start, share.stop, size):
+                stop = min(start + size, share.stop)
+                known = self._known(share.video, share.column, start, stop)
+                for attempt in range(start, stop):
+                    if attempt in known:
+                        continue
+                    if batch and (len(batch) == size or batch[0].video != share.video):
+                        yield batch
+                        batch = []
+                    batch.append(Job(share.video, share.column, attempt))
+        if batch:
+            yield batch
+
+    def _known(self, video: int, column: str, start: int, stop: int) -> set[int]:
+        query = "SELECT attempt FROM draws WHERE video = ? AND column = ? AND attempt >= ? AND attempt < ?"
+        return {attempt for (attempt,) in self._rows(query, (video, self._numbers[column], start, stop))}
+
+    def filled(self, turn: int) -> Mapping[str, int] | None:
+        """How many samples each column had at the end of pass `turn`; None when it has not ended."""
+        for (filled,) in self._rows("SELECT filled FROM passes WHERE pass = ?", (turn,)):
+            found: dict[str, int] = json.loads(filled)
+            return found
+        return None
+
+    def end_pass(self, turn: int) -> Mapping[str, int]:
+        """Turn down every sample that was drawn before, and count what there is."""
+        with self._told():
+            again = self._data.execute(_AGAIN).rowcount
+            self.samples -= again
+            self.rejects += again
+            filled = self.counts()
+            self._data.execute("INSERT INTO passes VALUES (?, ?)", (turn, json.dumps(filled)))
+            self._data.commit()
+        return filled
+
+    def counts(self) -> dict[str, int]:
+        """How many samples each column has now."""
+        query = "SELECT column, count(*) FROM draws WHERE id IS NOT NULL GROUP BY column"
+        return {self._columns[column]: count for column, count in self._rows(query)}
+
+    def refusals(self) -> Iterator[Refusal]:
+        """By gates, then of draws; each in the order of the videos."""
+        yield from self._gated_out()
+        query = (
+            "SELECT video, column, attempt, reason, value, threshold FROM draws WHERE id IS NULL "
+            "ORDER BY video, column, attempt"
+        )
+        for video, column, attempt, *reject in self._rows(query):
+            yield Refusal(video, self._columns[column], attempt, Reject(*reject))
+
+    def _gated_out(self) -> Iterator[Refusal]:
+        for video, gates in self.gates():
+            for column, reject in gates.items():
+                if reject is not None:
+                    yield Refusal(video, column, None, reject)
+
+    def rows(self, after: str = "") -> Iterator[dict[str, Any]]:
+        """The rows of the samples whose ids follow `after`, by id."""
+        query = "SELECT row FROM draws WHERE id > ? ORDER BY id"
+        return (unpack_row(row) for (row,) in self._rows(query, (bytes.fromhex(after),)))
+
+    def uses(self, videos: int) -> Uses:
+        """How often each of `videos` is used."""
+        uses = Uses(array("I", bytes(4 * videos)), array("I", bytes(4 * videos)))
+        for video, others in self._rows("SELECT video, others FROM draws NOT INDEXED WHERE id IS NOT NULL"):
+            uses.serves[video] += 1
+            uses.shown[video] += 1
+            for other in json.loads(others) if others else ():
+                uses.shown[other] += 1
+        return uses
+
+    def add_file(self, name: str, digest: str, last: str) -> None:
+        """A file of samples that is written: its SHA-256, and the id of its last sample."""
+        with self._told():
+            self._data.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (name, digest, last))
+            self._data.commit()
+
+    def files(self) -> list[tuple[str, str, str]]:
+        """What `add_file` was told, by name."""
+        return list(self._rows("SELECT name, hash, last FROM files ORDER BY name"))
+
+    def _loaded(self, making: str) -> dict[str, Any]:
+        """What the ledger is of. Raises ValueError."""
+        with contextlib.suppress(ValueError):
+            if isinstance(found := json.loads(making), dict):
+                return found
+        self._data.close()
+        raise self._damaged("it does not say what it is of")
+
+    def _damaged(self, what: object) -> ValueError:
+        return ValueError(f"{self._path}: {what}; delete it, and {self._out} is built from the start")
+
+    def _number(self, query: str) -> int:
+        (number,) = next(self._rows(query))
+        return int(number)
+
+    def _rows(self, query: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+        with self._told():
+            yield from self._data.execute(query, values)
+
+    def _commit_now_and_then(self) -> None:
+        now = time.monotonic()
+        if now - self._committed >= COMMIT:
+            self._committed = now
+            with self._told():
+                self._data.commit()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Raise what SQLite finds as OSError or ValueError that says what to do."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+                raise OSError(errno.ENOSPC, "no space left", str(self._path)) from error
+            if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # as for a table or column that is not there
+                raise self._damaged(error) from error
+            raise OSError(f"{self._path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(error) from error
+
+
+def reasons(refusals: Iterable[Refusal]) -> dict[str, int]:
+    """`column: reason` -> how many rejections."""
+    return dict(Counter(f"{refusal.column or 'excluded'}: {refusal.reject.reason}" for refusal in refusals))

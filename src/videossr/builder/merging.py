@@ -1,0 +1,196 @@
+"""One dataset out of several. Exercised by `videossr dataset merge DATASET ... --out DATASET`."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from videossr.builder.derivation import ancestor, refuse_finished, write_part
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.duplicates import NEAR_SHARE, Near, near_duplicates
+from videossr.corpus.fingerprint import unpack
+from videossr.corpus.manifest import all_versions
+from videossr.dataset import gate_table, schema
+from videossr.dataset.manifest import (
+    ColumnTable,
+    Making,
+    Manifest,
+    Origin,
+    RecipeTable,
+    corpus_path,
+    corpus_place,
+    read_manifest,
+)
+from videossr.sample import VideoKey
+from videossr.storage.paths import Place
+
+_TOLD = ["id", "sources", "column", "attempt"]
+"""The columns of a sample that decide what is told of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What `merge` has done: the manifest, and the videos that look like one of an earlier dataset."""
+
+    manifest: Manifest
+    near: list[Near]
+
+
+def merge(datasets: Sequence[Place], out: Place, *, corpus: Place | None = None, drop_near: bool = False) -> Merged:
+    """Write the samples of all `datasets` into the new dataset `out`.
+
+    A sample that several have is taken from the first. Where the datasets come from several corpora, the videos of each
+    are compared with those of the ones before it: near-duplicates are told, and with `drop_near` no sample shows one.
+    What is left out is in `rejected.parquet`, as ``drawn_before`` or ``near_duplicate``.
+
+    Args:
+        datasets: two or more, of the same wording; where columns have the same name, of the same knobs.
+        out: a new folder.
+        corpus: that has the videos of all of them; needed where they come from several corpora.
+        drop_near: leave out the samples that show a near-duplicate.
+
+    Raises:
+        ValueError: the datasets do not fit together, or `out` is something else.
+        CorpusError: `corpus` lacks a video.
+    """
+    refuse_finished(out)
+    if len(datasets) < 2:
+        raise ValueError("merge needs two datasets or more")
+    manifests = [read_manifest(dataset) for dataset in datasets]
+    gates = [gate_table.located(dataset) for dataset in datasets]
+    one_corpus = len({manifest["corpus"]["hash"] for manifest in manifests}) == 1
+    videos, near = _videos(datasets, compare=not one_corpus)
+    making = Making(
+        kind="dataset",
+        recipe=_recipe(datasets, manifests),
+        seed=manifests[0]["seed"],
+        wording=manifests[0]["wording"],
+        corpus={"hash": manifests[0]["corpus"]["hash"], "path": ""},
+        excluded=[
+            known for known in manifests[0]["excluded"] if all(known in manifest["excluded"] for manifest in manifests)
+        ],
+        versions=all_versions(manifest["versions"] for manifest in manifests),
+    )
+    if corpus is not None:
+        found = Corpus(corpus)
+        for content, row in videos.items():
+            found.entry(VideoKey(content, row["pack"]))
+        making["corpus"] = {"hash": found.hash, "path": corpus_path(out, found.path)}
+    elif one_corpus:
+        making["corpus"]["path"] = corpus_path(out, corpus_place(datasets[0], manifests[0]))
+    else:
+        raise ValueError(
+            f"{datasets[0]} and others come from different corpora: name one that has the videos of all with --corpus "
+            "(`videossr corpus merge` makes it)"
+        )
+    dropped = near if drop_near else {}
+    rows = (row for row, refusal in _rows(datasets, manifests, videos, dropped) if refusal is None)
+    told = (refusal for _, refusal in _rows(datasets, manifests, videos, dropped, _TOLD) if refusal is not None)
+    origin = Origin(verb="merge", of=[ancestor(manifest) for manifest in manifests])
+    kept = (videos[content] for content in sorted(videos))
+    made = write_part(out, making, origin, rows, kept, _gates(gates), told)
+    return Merged(made, list(near.values()))
+
+
+def _recipe(datasets: Sequence[Place], manifests: Sequence[Manifest]) -> RecipeTable:
+    """All columns of all recipes. Raises ValueError where they, or the wordings, contradict each other."""
+    columns: dict[str, ColumnTable] = {}
+    home: dict[str, Place] = {}
+    for dataset, manifest in zip(datasets, manifests, strict=True):
+        if manifest["wording"] != manifests[0]["wording"]:
+            raise ValueError(
+                f"{dataset} and {datasets[0]} are worded differently: build one with the other's wording.toml"
+            )
+        for name, column in manifest["recipe"]["columns"].items():
+            known = columns.setdefault(name, column)
+            if {**known, "count": 0} != {**column, "count": 0}:
+                raise ValueError(
+                    f"columns.{name} has other knobs in {dataset} than in {home[name]}: build one of them with another "
+                    "name for it"
+                )
+            home.setdefault(name, dataset)
+    names = "+".join(dict.fromkeys(manifest["recipe"]["name"] for manifest in manifests))
+    return {
+        "name": names,
+        "summary": " ".join(dict.fromkeys(manifest["recipe"]["summary"] for manifest in manifests)).strip(),
+        "max_pixels": max(manifest["recipe"]["max_pixels"] for manifest in manifests),
+        "columns": columns,
+    }
+
+
+def _videos(datasets: Sequence[Place], *, compare: bool) -> tuple[dict[str, dict[str, Any]], dict[str, Near]]:
+    """Return, by content, the row of each video, and those that are near to a video of an earlier dataset."""
+    videos: dict[str, dict[str, Any]] = {}
+    sets: list[int] = []
+    for number, dataset in enumerate(datasets):
+        for row in schema.read_rows(dataset / "videos.parquet"):
+            content = row["content"]
+            if content in videos:
+                if row["pack"] != videos[content]["pack"]:
+                    raise ValueError(
+                        f"{dataset} has video {content[:12]} ({row['path']}) in another decoded form than a dataset "
+                        "before it: build both from corpora of the same configuration"
+                    )
+                continue
+            videos[content] = row
+            sets.append(number)
+    near: dict[str, Near] = {}
+    known = list(videos.values()) if compare else []
+    for twin in near_duplicates([unpack(row["fingerprints"]) for row in known], sets if compare else []):
+        row, other = known[twin.video], known[twin.other]
+        near.setdefault(row["content"], Near(row["path"], other["path"], twin.share))
+    return videos, near
+
+
+def _gates(tables: Sequence[Place]) -> Iterator[dict[str, Any]]:
+    """Yield what the gates measured, by content; of a video and column that several tables have, from the first."""
+
+    def numbered(number: int) -> Iterator[tuple[str, int, dict[str, Any]]]:
+        return ((row["content"], number, row) for row in schema.read_rows(tables[number]))
+
+    sources = map(numbered, range(len(tables)))
+    for _, members in groupby(heapq.merge(*sources, key=lambda item: item[:2]), key=lambda item: item[0]):
+        home: dict[str, int] = {}
+        yield from (row for _, number, row in members if home.setdefault(row["column"], number) == number)
+
+
+def _rows(
+    datasets: Sequence[Place],
+    manifests: Sequence[Manifest],
+    videos: dict[str, dict[str, Any]],
+    dropped: dict[str, Near],
+    columns: list[str] | None = None,
+) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
+    """All rows by their ids, or some columns of them, each with what `rejected.parquet` tells if it is left out."""
+    sources = (
+        ((row["id"], number, row) for row in schema.sample_rows(dataset, manifest["files"], columns))
+        for number, (dataset, manifest) in enumerate(zip(datasets, manifests, strict=True))
+    )
+    last = ""
+    for sample_id, _, row in heapq.merge(*sources, key=lambda item: item[:2]):
+        shown = [source["content"] for source in row["sources"]]
+        looks = max(shown, key=lambda content: dropped[content].share if content in dropped else 0.0)
+        if sample_id == last:
+            reason, value, threshold, other = "drawn_before", 1.0, 0.0, None
+        elif looks in dropped:
+            reason, value, threshold = "near_duplicate", round(dropped[looks].share, 4), NEAR_SHARE
+            other = dropped[looks].twin
+        else:
+            last = sample_id
+            yield row, None
+            continue
+        video = videos[looks if reason == "near_duplicate" else shown[0]]
+        refusal = {
+            "content": video["content"],
+            "path": video["path"],
+            "column": row["column"],
+            "attempt": row["attempt"],
+            "reason": reason,
+            "value": value,
+            "threshold": threshold,
+            "twin": other,
+        }
+        yield row, refusal

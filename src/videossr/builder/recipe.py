@@ -1,0 +1,210 @@
+"""A recipe: which columns of questions a dataset holds, how many of each, and with which knobs.
+
+Shipped recipes lie in `videossr/recipes` and are found by name: `videossr build smoke --corpus CORPUS --out DATASET`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+
+from videossr.config import override, parse, read_toml
+from videossr.dataset.manifest import ColumnTable, RecipeTable
+from videossr.registry import suggest
+from videossr.tasks.base import TASKS, Task, open_task
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+class Column:
+    """One kind of question: a task with its knobs, and how many samples are wanted; with 0 it is left out."""
+
+    task: Annotated[str, Field(description="name of an installed task")]
+    count: Annotated[int, Field(ge=0, description="samples; 0 leaves the column out")]
+    knobs: Annotated[dict[str, Any], Field(description="settings of the task, see below")] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+class Recipe:
+    """What `videossr build` makes. What each key means is told by its description, also in docs/recipes.md."""
+
+    name: Annotated[
+        str, Field(pattern=r"^[\w.-]+$", description="letters, digits and `_.-`; the title of the dataset's card")
+    ]
+    summary: Annotated[str, Field(description="one sentence for the card")] = ""
+    max_pixels: Annotated[
+        int, Field(ge=1024, description="height times width that the model sees; a smaller pack is used as it is")
+    ] = 65536
+    benchmark: Annotated[
+        bool, Field(description="whether the dataset carries its packs and its hash is frozen, see Benchmarks")
+    ] = False
+    videos: Annotated[
+        int, Field(ge=0, description="most videos that are shown, donors too, the first by their hashes; 0: all")
+    ] = 0
+    columns: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[\w/-]+$")], dict[str, Any]],
+        Field(description="by the name that samples and reports use: letters, digits and `_/-`"),
+    ]
+
+
+class Mixture:
+    """A recipe whose columns have been checked: for each, its task and its knobs."""
+
+    def __init__(self, recipe: Recipe, where: str) -> None:
+        self.recipe = recipe
+        self.columns: dict[str, Column] = {}
+        self.tasks: dict[str, Task[Any]] = {}
+        self.knobs: dict[str, Any] = {}
+        problems: list[str] = []
+        for name, table in recipe.columns.items():
+            try:
+                self._add(name, table, f"{where}: columns.{name}")
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            raise ValueError("\n".join(problems))
+        if not self.columns:
+            raise ValueError(f"{where}: columns: there is none")
+
+    def _add(self, name: str, table: Mapping[str, Any], where: str) -> None:
+        """Check a column, and add it unless its count is 0. Raises ValueError with one line a mistake."""
+        column, problems = None, []
+        try:
+            column = parse(Column, table, where)
+        except ValueError as error:
+            problems.append(str(error))
+        if column is not None and not column.count:
+            return
+        # What can be read of a wrong column is checked all the same, so that all is told at once.
+        given, knobs = table.get("task"), table.get("knobs", {})
+        if isinstance(given, str) and given not in TASKS.names():
+            problems.append(f"{where}: no task {given!r}{suggest(given, TASKS.names())}")
+        elif isinstance(given, str) and isinstance(knobs, dict):
+            self.tasks[name] = open_task(given)
+            try:
+                self.knobs[name] = parse(self.tasks[name].Knobs, knobs, f"{where}.knobs")
+            except ValueError as error:
+                problems.append(str(error))
+        if problems or column is None:
+            raise ValueError("\n".join(problems))
+        self.columns[name] = column
+
+    @cached_property
+    def resolved(self) -> RecipeTable:
+        """The recipe with every default written out, as TOML can hold it."""
+        columns = {
+            name: ColumnTable(task=column.task, count=column.count, knobs=_plain(asdict(self.knobs[name])))
+            for name, column in self.columns.items()
+        }
+        recipe = self.recipe
+        table = RecipeTable(name=recipe.name, summary=recipe.summary, max_pixels=recipe.max_pixels, columns=columns)
+        if recipe.benchmark:
+            table["benchmark"] = True
+        if recipe.videos:
+            table["videos"] = recipe.videos
+        return table
+
+    def limited(self, limit: int) -> Mixture:
+        """The same columns, scaled down to `limit` samples in all; each keeps one at least."""
+        total = sum(column.count for column in self.columns.values())
+        if limit >= total:
+            return self
+        if limit < len(self.columns):
+            raise ValueError(f"--limit {limit} is fewer than one sample for each of the {len(self.columns)} columns")
+        return self._with(_shares({name: column.count for name, column in self.columns.items()}, limit))
+
+    def per_column(self, count: int) -> Mixture:
+        """The same columns with `count` samples each."""
+        return self._with(dict.fromkeys(self.columns, count))
+
+    def of_videos(self, most: int) -> Mixture:
+        """The same columns, filled from `most` videos of the corpus at the most."""
+        return Mixture(replace(self.recipe, videos=most), self.recipe.name)
+
+    def _with(self, counts: Mapping[str, int]) -> Mixture:
+        """The columns that have a count, with it."""
+        columns = {
+            name: {**table, "count": counts[name]} for name, table in self.recipe.columns.items() if name in counts
+        }
+        return Mixture(Recipe(**{**asdict(self.recipe), "columns": columns}), self.recipe.name)
+
+
+def load(name_or_path: str, overrides: Mapping[str, str] | None = None, *, profile: str | None = None) -> Mixture:
+    """A recipe by the name of a shipped one or the path of a TOML file, with dotted overrides laid over it.
+
+    The `profile` "released" of the recipe "viubench" is the recipe "viubench-released"; so it is with paths.
+
+    Raises ValueError that names the file and the nearest known key, or FileNotFoundError.
+    """
+    if profile is not None:
+        name_or_path = f"{name_or_path.removesuffix('.toml')}-{profile}" + ".toml" * name_or_path.endswith(".toml")
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        table, where = read_toml(path), str(path)
+    else:
+        shipped = {entry.name.removesuffix(".toml"): entry for entry in (files("videossr") / "recipes").iterdir()}
+        if name_or_path not in shipped:
+            raise ValueError(
+                f"no recipe {name_or_path!r} (or a path that ends in .toml){suggest(name_or_path, shipped)}"
+            )
+        table, where = tomllib.loads(shipped[name_or_path].read_text("utf-8")), f"recipe {name_or_path}"
+    return checked(table, where, overrides)
+
+
+def checked(table: Mapping[str, Any], where: str, overrides: Mapping[str, str] | None = None) -> Mixture:
+    """Check a recipe with dotted overrides laid over it; `where` names the file that it comes from.
+
+    Raises ValueError that names the file and all mistakes.
+    """
+    for dotted, text in (overrides or {}).items():
+        table = override(table, dotted, text)
+    try:
+        recipe = parse(Recipe, table, where)
+    except ValueError as error:
+        if problems := _column_problems(table.get("columns"), where):
+            raise ValueError(f"{error}\n{problems}") from error
+        raise
+    return Mixture(recipe, where)
+
+
+def _column_problems(columns: object, where: str) -> str:
+    """Say what is wrong with the columns of a recipe whose other keys are wrong, so that all is told at once."""
+    if not isinstance(columns, dict) or not all(isinstance(table, dict) for table in columns.values()):
+        return ""
+    try:
+        Mixture(Recipe(name="wrong", columns=columns), where)
+    except ValidationError:  # the name of a column is wrong, which has been told
+        return ""
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def names() -> list[str]:
+    """The shipped recipes."""
+    return sorted(entry.name.removesuffix(".toml") for entry in (files("videossr") / "recipes").iterdir())
+
+
+def _shares(counts: Mapping[str, int], total: int) -> dict[str, int]:
+    """`total` divided in proportion to `counts`, at least one each, by largest remainders."""
+    whole = sum(counts.values())
+    spare = total - len(counts)
+    exact = {name: 1 + (count - 1) * spare / (whole - len(counts)) for name, count in counts.items()}
+    shares = {name: int(share) for name, share in exact.items()}
+    by_remainder = sorted(counts, key=lambda name: (shares[name] - exact[name], name))
+    for name in by_remainder[: total - sum(shares.values())]:
+        shares[name] += 1
+    return shares
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value

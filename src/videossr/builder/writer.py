@@ -1,0 +1,128 @@
+"""The files of a dataset, streamed from the ledger, `manifest.json` last. Exercised by `videossr build`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+import tomli_w
+
+from videossr.builder.bundle import CARRIED, carry, frozen_hash
+from videossr.builder.card import card
+from videossr.builder.decontamination import VIDEOS, video_row
+from videossr.builder.journal import REJECTED, Ledger, Refusal, reasons
+from videossr.corpus.corpus import Corpus
+from videossr.dataset import gate_table, schema
+from videossr.dataset.manifest import NAME, Making, Manifest, content_hash, is_benchmark, write_manifest
+from videossr.storage.paths import Place, remove_tree, write_text
+
+
+def samples_name(number: int) -> str:
+    """The file of the samples from `number * schema.ROWS_PER_FILE` on."""
+    return f"samples-{number:05d}.parquet"
+
+
+def write_dataset(
+    out: Place,
+    making: Making,
+    corpus: Corpus,
+    ledger: Ledger,
+    refusals: Callable[[], Iterable[Refusal]],
+    admitted: Mapping[str, int],
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> Manifest:
+    """Write all files; those of samples that an earlier run has written are left as they are.
+
+    A benchmark also gets the packs of its videos; `progress` is told how many of them are there, and of how many.
+    """
+    files = _write_samples(out, ledger)
+    uses = ledger.uses(len(corpus.videos))
+    videos = (video_row(entry, count) for entry, count in zip(corpus.videos, uses.shown, strict=True) if count)
+    files["videos.parquet"] = schema.write_file(videos, out / "videos.parquet", VIDEOS)
+    files |= write_verdicts(out, corpus, refusals(), ledger)
+    where = making["corpus"]
+    if is_benchmark(making):
+        contents = (row["content"] for row in schema.read_rows(out / "videos.parquet", ["content"]))
+        where = carry(corpus, contents, out, progress)
+    filled = ledger.counts()
+    made = Manifest(
+        **Making(**{**making, "corpus": where}),
+        samples=ledger.samples,
+        videos=sum(count > 0 for count in uses.shown),
+        most_used=max(uses.serves),
+        columns={name: {"samples": filled[name], "admitted": count} for name, count in admitted.items()},
+        rejected=reasons(refusals()),
+        files=files,
+        hash="",
+        origin=None,
+    )
+    return finish(out, made)
+
+
+def finish(out: Place, made: Manifest) -> Manifest:
+    """Write `made` and what follows from it: the recipe, the wording, the card, hashes, and the manifest itself."""
+    texts = {
+        "config.toml": tomli_w.dumps(made["recipe"]),
+        "wording.toml": tomli_w.dumps(made["wording"], multiline_strings=True),
+    }
+    for name, text in texts.items():
+        write_text(out / name, text)
+        made["files"][name] = hashlib.sha256(text.encode()).hexdigest()
+    made["files"] = dict(sorted(made["files"].items()))
+    if is_benchmark(made):
+        made["hash"] = frozen_hash(schema.sample_rows(out, made["files"]))
+    else:
+        made["hash"] = content_hash(made, made["files"])
+    write_text(out / "README.md", card(made))
+    write_manifest(out, made)
+    return made
+
+
+def write_verdicts(out: Place, corpus: Corpus, refusals: Iterable[Refusal], ledger: Ledger) -> dict[str, str]:
+    """Write `rejected.parquet` and what the gates measured; their SHA-256 by name."""
+
+    def rejections() -> Iterator[dict[str, Any]]:
+        for video, group in groupby(refusals, key=attrgetter("video")):
+            entry = corpus.videos[video]
+            yield from (refusal.row(entry) for refusal in group)
+
+    rows = (row for video, gates in ledger.measures() for row in gate_table.rows(corpus.videos[video], gates))
+    return {
+        "rejected.parquet": schema.write_file(rejections(), out / "rejected.parquet", REJECTED),
+        gate_table.NAME: schema.write_file(rows, out / gate_table.NAME, gate_table.MEASURES),
+    }
+
+
+def _write_samples(out: Place, ledger: Ledger) -> dict[str, str]:
+    """Write `samples-00000.parquet`, …; their SHA-256 by name."""
+    done = ledger.files()
+    if not all((out / name).is_file() for name, _, _ in done):
+        done = []
+    files = {name: digest for name, digest, _ in done}
+    for part in schema.tables(ledger.rows(done[-1][2] if done else ""), schema.SCHEMA):
+        name = samples_name(len(files))
+        files[name] = schema.write_tables([part], out / name, schema.SCHEMA)
+        ledger.add_file(name, files[name], part["id"][-1].as_py())
+    remove_samples(out, len(files))
+    return files
+
+
+def remove_dataset(out: Place, made: Manifest) -> None:
+    """Remove the files of a dataset, so that another can be written in its place. Nothing else in the folder goes.
+
+    The frame packs of a benchmark go first and the manifest last: what is left by a kill is still a damaged dataset.
+    """
+    if is_benchmark(made):
+        remove_tree(out / CARRIED)
+    for name in (*made["files"], "README.md", NAME):
+        (out / name).unlink(missing_ok=True)
+
+
+def remove_samples(out: Place, number: int) -> None:
+    """Remove what another build has left from file `number` on."""
+    while (path := out / samples_name(number)).is_file():
+        path.unlink()
+        number += 1

@@ -1,0 +1,265 @@
+"""A corpus: the frame packs of many videos, local or remote, read as they are needed.
+
+    config.toml         how it was made
+    packs/<shard>.pack  frames and facts of every video whose content hash starts with <shard>
+    rejected.parquet    one row a file that is not in the corpus, with the reason
+    manifest.json       written last: its presence means that the corpus is complete
+
+Exercised by `videossr build smoke --corpus CORPUS --out DATASET`.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, islice
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import pyarrow as pa
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from videossr.corpus import jpeg
+from videossr.corpus.pack import FORMAT, CorpusError, Entry, Pack, Rejection, shard_of
+from videossr.corpus.sources import EXTENSIONS
+from videossr.question import Frames
+from videossr.sample import VideoKey
+from videossr.storage.parquet import read_parquet
+from videossr.storage.paths import Place, is_local, place, reaching
+from videossr.video.plan import stored_size
+from videossr.video.scaling import fill_each
+
+MANIFEST = "manifest.json"
+REJECTED = "rejected.parquet"
+
+
+_LOOKED_AT = 10_000
+"""Files in a folder among which videos are looked for."""
+
+
+class ShardTable(TypedDict):
+    """A pack: how many videos it has, its size in bytes, and the hash of what is known of the videos."""
+
+    videos: int
+    bytes: int
+    hash: str
+
+
+class CorpusManifest(TypedDict):
+    """What a corpus says of itself. `slots` are the different numbers of frames that its videos keep."""
+
+    format: int
+    plan: dict[str, Any]
+    videos: int
+    slots: list[int]
+    shards: dict[str, ShardTable]
+    rejected: dict[str, int]
+    hash: str
+    versions: dict[str, str]
+
+
+def corpus_hash(shards: Mapping[str, ShardTable]) -> str:
+    """SHA-256 over all that is known of the videos, but for what their files are called and lie at."""
+    return hashlib.sha256("".join(name + shards[name]["hash"] for name in sorted(shards)).encode()).hexdigest()
+
+
+def pack_file(corpus: Place, shard: str) -> Place:
+    """Where a pack is."""
+    return corpus / "packs" / f"{shard}.pack"
+
+
+class Corpus:
+    """Read access to a complete corpus. It can be pickled, and used after a fork; both reopen what they need.
+
+    Raises CorpusError when `path` is not a complete corpus.
+    """
+
+    def __init__(self, path: str | Place) -> None:
+        path = place(path)
+        self.path: Place = path.resolve() if isinstance(path, Path) else path
+        manifest = path / MANIFEST
+        try:
+            with reaching(path):
+                text = manifest.read_text("utf-8")
+            found = json.loads(text)
+            if isinstance(found, dict) and found.get("kind") == "dataset":
+                raise CorpusError(f"{path} is a dataset, not a corpus")
+            self.manifest = TypeAdapter(CorpusManifest).validate_python(found)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if (path / "config.toml").is_file():
+                raise CorpusError(
+                    f"{path} is not complete: run the same `videossr index … --out {path}` again"
+                ) from error
+            raise CorpusError(_no_corpus(path)) from error
+        except CorpusError:
+            raise
+        except ValidationError as error:
+            places = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors()[:3])
+            raise CorpusError(f"{manifest}: damaged, or of another version: see {places or 'all of it'}") from error
+        except ValueError as error:
+            raise CorpusError(f"{manifest} is damaged ({error}): copy it again or index anew") from error
+        if self.manifest["format"] != FORMAT:
+            raise CorpusError(
+                f"{path} is a corpus of format {self.manifest['format']}, not {FORMAT}: index the videos "
+                "anew, and build anew what was built from it"
+            )
+        self._packs: dict[str, Pack] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_packs": {}}
+
+    def __len__(self) -> int:
+        return self.manifest["videos"]
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what is known of all its videos, in hex."""
+        return self.manifest["hash"]
+
+    @property
+    def plan(self) -> Mapping[str, Any]:
+        """The knobs by which frames were chosen, see `videossr.video.plan.Plan`."""
+        return self.manifest["plan"]
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """The different numbers of frames that its videos keep, ascending."""
+        return tuple(self.manifest["slots"])
+
+    @property
+    def videos(self) -> Videos:
+        """All videos in the order of their content hash."""
+        return Videos(self)
+
+    def rejections(self) -> list[Rejection]:
+        """Read which files are not in the corpus, and why, in the order of their paths.
+
+        Raises CorpusError where the table is missing or damaged.
+        """
+        try:
+            rows = read_parquet(self.path / REJECTED).to_pylist()
+        except (OSError, TypeError, pa.ArrowException) as error:
+            raise CorpusError(f"{self.path / REJECTED} is missing or damaged ({error}): index again") from error
+        return [Rejection(**row) for row in rows]
+
+    def pack(self, shard: str) -> Pack:
+        """The pack of that name, which then stays open. Raises CorpusError when it is not there or not whole."""
+        if shard not in self._packs:
+            self._packs[shard] = self.open(shard)
+        return self._packs[shard]
+
+    def open(self, shard: str) -> Pack:
+        """The pack of that name. Raises CorpusError when it is missing or not as long as it was."""
+        pack = Pack(pack_file(self.path, shard))
+        if pack.size != (expected := self.manifest["shards"][shard]["bytes"]):
+            raise CorpusError(
+                f"{pack.path} has {pack.size} bytes instead of {expected}: copy it again, or delete it and run its "
+                "`videossr index` again"
+            )
+        return pack
+
+    def entry(self, key: VideoKey) -> Entry:
+        """What is known of a video. Raises CorpusError when the corpus does not have it in this decoded form."""
+        shard = shard_of(key.content)
+        found = self.pack(shard).find(key.content) if shard in self.manifest["shards"] else None
+        if found is None:
+            raise CorpusError(
+                f"{self.path} has no video {key.content[:12]} among its {len(self)}: name the corpus that the samples "
+                "were built from with --corpus"
+            )
+        if found.pack != key.pack:
+            raise CorpusError(
+                f"{self.path} has video {key.content[:12]} ({found.path}) in another decoded form, made with another "
+                "configuration: name the corpus that the samples were built from with --corpus"
+            )
+        return found
+
+    def frames(
+        self, key: VideoKey, indices: Sequence[int] | None = None, size: tuple[int, int] | None = None
+    ) -> Frames:
+        """Decode frames (len(indices), H, W, 3) of one video, all of them by default.
+
+        Only those asked for are held and decoded, whatever the length of the video. They are cut to the aspect of
+        `size`, (H, W), around the middle, and scaled to it; by default it is the size of the entry. What is stored is
+        larger than that, so that no frame is a JPEG as it was decoded.
+
+        Raises CorpusError for an unknown video or a damaged pack, IndexError for a frame that the video lacks.
+        """
+        entry = self.entry(key)
+        wanted = range(len(entry.frame_bytes)) if indices is None else indices
+        for index in wanted:
+            if not 0 <= index < len(entry.frame_bytes):
+                raise IndexError(f"video {entry.path} has frames 0..{len(entry.frame_bytes) - 1}, not {index}")
+        jpegs = self.pack(shard_of(key.content)).jpegs(entry, wanted)
+        size = size or entry.size
+        frames = np.empty((len(jpegs), *size, 3), np.uint8)
+        try:
+            fill_each(jpeg.decode(jpegs, stored_size(entry.size), size), frames, entry.size)
+        except jpeg.JPEGError as error:
+            raise CorpusError(
+                f"{pack_file(self.path, shard_of(key.content))}: frame {wanted[error.number]} of {entry.path} is "
+                f"damaged ({error.why}); copy the pack again or index anew"
+            ) from error
+        return frames
+
+    def verify(self, key: VideoKey) -> None:
+        """Hash the JPEGs of a video. Raises CorpusError when they are not those that were indexed."""
+        for _ in self.pack(shard_of(key.content)).pieces(self.entry(key)):
+            pass
+
+
+def _no_corpus(path: Place) -> str:
+    """Say how to make a corpus where `path` is none; never in a folder that holds something already."""
+    if not is_local(path) or not path.exists():
+        return f"{path} is no corpus: make one with `videossr index VIDEOS --out {path}`"
+    inside = islice(path.rglob("*"), _LOOKED_AT)
+    if any(file.suffix.lower() in EXTENSIONS for file in (path, *inside)):
+        what = "a video" if path.is_file() else "a folder of videos"
+        return (
+            f"{path} is no corpus, but {what}: make one with `videossr index {shlex.quote(str(path))} --out CORPUS` "
+            "and name CORPUS instead"
+        )
+    return f"{path} is no corpus: make one in a new folder with `videossr index VIDEOS --out CORPUS`"
+
+
+class Videos(Sequence[Entry]):
+    """The videos of a corpus in the order of their content hash; each is read when it is asked for."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self._corpus = corpus
+        shards = corpus.manifest["shards"]
+        self._shards = sorted(shards)
+        self._ends = list(accumulate(shards[name]["videos"] for name in self._shards))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Entry]: ...
+
+    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
+        if isinstance(index, slice):
+            return [self[one] for one in range(len(self))[index]]
+        at = range(len(self))[index]
+        number = bisect.bisect_right(self._ends, at)
+        before = self._ends[number - 1] if number else 0
+        return self._corpus.pack(self._shards[number])[at - before]
+
+    def position(self, key: VideoKey) -> int:
+        """The index of a video. Raises CorpusError when it is not there."""
+        self._corpus.entry(key)
+        number = self._shards.index(shard_of(key.content))
+        before = self._ends[number - 1] if number else 0
+        return before + self._corpus.pack(self._shards[number]).position(key.content)
+
+    def __iter__(self) -> Iterator[Entry]:
+        for shard in self._shards:
+            yield from self._corpus.open(shard)

@@ -1,0 +1,156 @@
+"""What a worker of `videossr index` does: hash a file, or decode one. It writes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from av.video.frame import VideoFrame
+
+from videossr.corpus.fingerprint import Fingerprinter
+from videossr.corpus.jpeg import Chroma, encode
+from videossr.corpus.pack import Entry, Rejection
+from videossr.corpus.sources import Input
+from videossr.storage.paths import is_local
+from videossr.video.container import Facts
+from videossr.video.conversion import Shrink
+from videossr.video.decoding import pick
+from videossr.video.image_folder import ImageFolder, pick_images
+from videossr.video.plan import Choice, Plan, RejectedError
+
+_PIECE = 1 << 20
+"""Bytes of JPEGs that are sent at once, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """JPEGs of a video, one after the other, sent while it is still being decoded.
+
+    Attributes:
+        start: how many bytes of this video were sent before. A piece that starts at 0 replaces all of them.
+        data: the JPEGs.
+    """
+
+    start: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stager:
+    """How videos are decoded and kept."""
+
+    plan: Plan
+    quality: int
+    chroma: Chroma
+
+    def hash(self, file: Input) -> str | Rejection:
+        """SHA-256 of a file, or why there is none. Raises OSError when a remote place cannot be reached."""
+        try:
+            return file.hash()
+        except OSError as error:
+            if not is_local(file.place) and not isinstance(error, FileNotFoundError | PermissionError):
+                raise
+            told = error.strerror or type(error).__name__
+            return Rejection(file.path, None, "unreadable", f"the system refuses to read it: {told}")
+
+    def stage(self, named: tuple[str, Input], send: Callable[[Piece], None]) -> Entry | Rejection:
+        """Decode the video of this content hash and send its JPEGs as they are made.
+
+        A file that is no longer what was hashed is rejected as changed.
+
+        Returns:
+            What is known of the video, but for its source id and its place in a pack.
+        """
+        content, file = named
+        changed = Rejection(file.path, None, "changed", "it changed or vanished after it was hashed; index again")
+        if not file.is_same():
+            return changed
+        try:
+            staged: Entry | Rejection = self._decode(content, file, send)
+        except RejectedError as error:
+            staged = Rejection(file.path, content, error.reason, error.detail, error.value, error.threshold)
+        return staged if file.is_same() else changed
+
+    def _decode(self, content: str, file: Input, send: Callable[[Piece], None]) -> Entry:
+        encoder = _Encoder(self, send)
+        if isinstance(file, ImageFolder):
+            facts, timeline, choice, _ = pick_images(file, self.plan, encoder.add, encoder.begin)
+        else:
+            facts, timeline, choice, _ = pick(file.place, self.plan, encoder.add, encoder.begin)
+        encoder.send()
+        return Entry(
+            content=content,
+            pack=encoder.digest.hexdigest(),
+            path=file.path,
+            source_id=None,
+            bytes=file.size,
+            container=facts.container,
+            codec=facts.codec,
+            pix_fmt=facts.pix_fmt,
+            transfer=facts.transfer,
+            source_width=facts.width,
+            source_height=facts.height,
+            crop=facts.crop,
+            rotation=facts.rotation,
+            mirrored=facts.mirrored,
+            pixel_aspect=facts.aspect.as_integer_ratio(),
+            duration_ms=round(timeline.seconds * 1000),
+            fps=float(len(timeline.times) / timeline.seconds),
+            source_frames=len(timeline.times),
+            time_base=timeline.base.as_integer_ratio(),
+            ticks=tuple(timeline.times[frame] for frame in choice.frames),
+            times_ms=choice.clock.times_ms,
+            end_ms=choice.clock.end_ms,
+            height=encoder.size[0],
+            width=encoder.size[1],
+            offset=0,
+            frame_bytes=tuple(encoder.frame_bytes),
+            fingerprints=bytes(encoder.fingerprints),
+        )
+
+
+class _Encoder:
+    """Turns the frames of one video into JPEGs as they are decoded, and sends these on.
+
+    Attributes:
+        size: (H, W) at which the frames are shown; they are stored larger.
+        digest: SHA-256 of the JPEGs.
+        frame_bytes, fingerprints: of the frame of each slot so far.
+    """
+
+    def __init__(self, stager: Stager, send: Callable[[Piece], None]) -> None:
+        self._stager, self._send = stager, send
+        self._shrink = Shrink(stager.plan.max_pixels, stager.plan.hdr, stored=True)
+
+    def begin(self, choice: Choice) -> None:
+        """Forget what was added so far, if anything was."""
+        self._repeats = iter(Counter(choice.frames).values())  # one after the other: slots never go back
+        self._waiting = bytearray()
+        self._sent = 0
+        self.size = (0, 0)
+        self.digest = hashlib.sha256()
+        self.frame_bytes: list[int] = []
+        self.fingerprints = bytearray()
+        self._fingerprint = Fingerprinter()
+
+    def add(self, facts: Facts, frame: VideoFrame) -> None:
+        """Add a frame, once for each slot that shows it."""
+        picture = self._shrink(facts, frame)[None]
+        jpeg = encode(picture, self._stager.quality, self._stager.chroma)[0]
+        self.size = self._shrink.size(*facts.display)
+        slots = next(self._repeats)
+        self.frame_bytes += [len(jpeg)] * slots
+        self.fingerprints += self._fingerprint(picture[0]).tobytes() * slots
+        for _ in range(slots):
+            self.digest.update(jpeg)
+            self._waiting += jpeg
+        if len(self._waiting) >= _PIECE:
+            self.send()
+
+    def send(self) -> None:
+        """Send what waits."""
+        self._send(Piece(self._sent, bytes(self._waiting)))
+        self._sent += len(self._waiting)
+        self._waiting.clear()

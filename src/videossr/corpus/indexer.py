@@ -1,0 +1,231 @@
+"""Decode every video once, into a corpus of frame packs. Exercised by `videossr index DIR --out CORPUS`.
+
+Workers hash and decode; this process alone writes. What they return is kept in the workshop, and as soon as all videos
+of a pack are there, the pack is written whole. So a run can be killed at any moment and goes on where it stopped, new
+files are added to a complete corpus, and what is written depends neither on the workers nor on the order of the files.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from upath import UPath
+
+from videossr.corpus.decode_worker import Piece, Stager
+from videossr.corpus.index_state import Shop
+from videossr.corpus.jpeg import CHROMA, QUALITY, Chroma
+from videossr.corpus.manifest import claim, complete, is_known, open_up, versions, versions_of
+from videossr.corpus.pack import FORMAT, Rejection
+from videossr.corpus.pack_builder import Packing
+from videossr.corpus.sources import Input, find
+from videossr.runners.local import Died, Runner, start
+from videossr.storage.paths import Place, is_local, place, workshop
+from videossr.video.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one file, for progress reports.
+
+    Attributes:
+        path: under which the corpus knows it; empty while files are hashed.
+        rejected: why it is not in the corpus; None when it is.
+        phase: "hashes" or "videos".
+        done, total: how many files are through this phase, and how many there are.
+    """
+
+    path: str
+    rejected: Rejection | None
+    phase: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What `index` has done.
+
+    Attributes:
+        videos: in the corpus now.
+        gone: how many of them are not among the sources, or not any more.
+        decoded: how many files this run has decoded, rejected ones included.
+        rejected: reason -> how many files.
+        hash: of the corpus.
+    """
+
+    videos: int
+    gone: int
+    decoded: int
+    rejected: Mapping[str, int]
+    hash: str
+
+
+def index(
+    source: str | Place | Sequence[str | Place],
+    out: str | Place,
+    plan: Plan | None = None,
+    *,
+    image_fps: float | Fraction | None = None,
+    quality: int = QUALITY,
+    chroma: Chroma = CHROMA,
+    workers: int = 1,
+    ray: str | None = None,
+    source_id: str | None = None,
+    progress: Callable[[Outcome], None] = lambda _: None,
+) -> Summary:
+    """Make or complete the corpus `out` from all videos of `source`. Nothing is written anywhere else.
+
+    A complete corpus of the same configuration and the same files is left alone; of new files only those are decoded.
+    Videos whose file is gone stay in the corpus.
+
+    Args:
+        source: a folder, a file, or several of them, local or remote. Folders are searched through all their folders;
+            hidden files are recorded but not read. A folder that holds images and no video files is one video.
+        out: the corpus; new, or made by this function with the same configuration.
+        plan: which frames are kept; the default plan when None.
+        image_fps: frames a second of folders of images, which are rejected where it is None.
+        quality: of the JPEGs, 1..100.
+        chroma: sampling of the JPEGs, "444", "422" or "420".
+        workers: processes, one video each. They are spawned: a script that calls this needs a ``__main__`` guard.
+        ray: address of a Ray cluster whose processors do the work instead, or "local".
+        source_id: regular expression searched in each relative path; its group 1 names the footage a clip is from.
+        progress: called for each file when it is hashed, and again when it is finished.
+
+    Raises:
+        FileNotFoundError: a folder or file of `source` is not there, or none has a video.
+        CorpusError: `out` holds something else, or a corpus of another configuration.
+        OSError: the disk is full, or a remote place cannot be reached; the same call goes on.
+        ValueError: a knob is out of range, another run is at work on `out`, or `source` has folders of images only
+            and no `image_fps`, or an `image_fps` and no folder of images.
+    """
+    out = place(out)
+    plan = plan or Plan()
+    pattern = _pattern(source_id)
+    config = _config(plan, quality, chroma, source_id)
+    files, unread = find(_places(source), out, _rate(image_fps))
+    known = is_known(out, config)
+    with start(Stager(plan, quality, chroma), workers, ray) as runner:
+        runner.check([file.sample for file in (files[0], files[-1])])
+        with workshop(out, {"verb": "index", "config": config, "versions": versions()}, ours=known) as folder:
+            claim(out, config)
+            with Shop(folder) as shop:
+                total = len(files) + len(unread)
+                contents = _hash(runner, shop, files, unread, progress)
+                packs = Packing(out, shop, _by_content(contents), pattern)
+                if not packs.complete:
+                    open_up(out, folder)
+                decoded = _fill(runner, packs, unread, total, progress)
+            manifest = complete(out, asdict(plan), unread, versions_of(out, folder))
+            shutil.rmtree(folder)
+    return Summary(manifest["videos"], packs.gone, decoded, manifest["rejected"], manifest["hash"])
+
+
+def _places(source: str | Place | Sequence[str | Place]) -> list[Place]:
+    """Raises ValueError where no source is named, or one has no name."""
+    several = [source] if isinstance(source, str | Path | UPath) else source
+    found = [place(one) for one in several]
+    if not found:
+        raise ValueError("no video was named: name files, or folders of videos")
+    return [one.absolute() if is_local(one) else one for one in found]  # the machines of a cluster work elsewhere
+
+
+def _rate(image_fps: float | Fraction | None) -> Fraction | None:
+    """Frames a second, exactly as they are written: 29.97 is 2997/100. Raises ValueError."""
+    if image_fps is None:
+        return None
+    if not 0 < image_fps < float("inf"):
+        raise ValueError(f"image_fps must be above 0, got {image_fps}")
+    return Fraction(str(image_fps))
+
+
+def _pattern(source_id: str | None) -> re.Pattern[str] | None:
+    """Raises ValueError for a regular expression that names no footage."""
+    if source_id is None:
+        return None
+    try:
+        pattern = re.compile(source_id)
+    except re.error as error:
+        raise ValueError(f"source_id {source_id!r} is not a regular expression: {error}") from error
+    if not pattern.groups:
+        raise ValueError(f"source_id {source_id!r} needs a group in parentheses: it names the footage")
+    return pattern
+
+
+def _config(plan: Plan, quality: int, chroma: Chroma, source_id: str | None) -> dict[str, Any]:
+    """The resolved configuration. Raises ValueError for a knob out of range."""
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality must be 1..100, got {quality}")
+    if chroma not in ("444", "422", "420"):
+        raise ValueError(f"chroma must be 444, 422 or 420, got {chroma!r}")
+    config: dict[str, Any] = {"format": FORMAT, "quality": quality, "chroma": chroma}
+    if source_id is not None:
+        config["source_id"] = source_id
+    return config | {"plan": asdict(plan)}
+
+
+def _hash(
+    runner: Runner[Stager],
+    shop: Shop,
+    files: Sequence[Input],
+    unread: list[Rejection],
+    progress: Callable[[Outcome], None],
+) -> list[tuple[str, Input]]:
+    """The content hash of each file, with the file; what cannot be read is added to `unread`."""
+    known = shop.hashes(files)
+    waiting = [file for file in files if file.path not in known]
+    for done, (file, content) in enumerate(runner.run(Stager.hash, waiting), len(known) + 1):
+        if isinstance(content, str):
+            known[file.path] = content
+            shop.keep_hash(file, content)
+        elif isinstance(content, Rejection):
+            unread.append(content)
+        else:
+            unread.append(Rejection(file.path, None, "unreadable", "reading it killed the process"))
+        progress(Outcome("", None, "hashes", done, len(files)))
+    return [(known[file.path], file) for file in files if file.path in known]
+
+
+def _by_content(contents: Sequence[tuple[str, Input]]) -> dict[str, list[Input]]:
+    """For each content its files in the order of the paths; the first one is taken, the others are its copies."""
+    files: dict[str, list[Input]] = {}
+    for content, file in contents:
+        files.setdefault(content, []).append(file)
+    return files
+
+
+def _fill(
+    runner: Runner[Stager], packs: Packing, unread: list[Rejection], total: int, progress: Callable[[Outcome], None]
+) -> int:
+    """Decode what the packs lack; how many files that were. What is in no pack is added to `unread`."""
+    waiting = packs.waiting()
+    decoded = 0
+    done = count(total - len(unread) - len(waiting) - len(packs.copies()) + 1)
+    for rejection in unread:
+        progress(Outcome(rejection.path, rejection, "videos", next(done), total))
+    packs.write_ready()
+    while waiting:
+        for (content, file), result in runner.stream(Stager.stage, waiting):
+            if isinstance(result, Piece):
+                packs.add(content, result)
+                continue
+            staged = result
+            if isinstance(staged, Died):
+                staged = Rejection(file.path, content, "unreadable", "decoding it killed the process")
+            packs.keep(content, staged)
+            rejected = staged if isinstance(staged, Rejection) else None
+            if rejected and not rejected.lasts:
+                unread.append(rejected)
+            decoded += 1
+            progress(Outcome(file.path, rejected, "videos", next(done), total))
+        waiting = packs.waiting()  # copies of files that have changed or vanished
+    for rejection in packs.copies():
+        unread.append(rejection)
+        progress(Outcome(rejection.path, rejection, "videos", next(done), total))
+    return decoded

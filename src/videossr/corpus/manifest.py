@@ -1,0 +1,139 @@
+"""The beginning and the end of making a corpus, for `videossr index` and `videossr corpus merge`."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import av
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tomli_w
+
+from videossr.corpus.corpus import MANIFEST, REJECTED, CorpusManifest, ShardTable, corpus_hash, pack_file
+from videossr.corpus.pack import FORMAT, CorpusError, Pack, Rejection
+from videossr.corpus.pack_builder import packs_of
+from videossr.storage.parquet import read_parquet
+from videossr.storage.paths import Place, make_folder, replacing, write_text
+
+_REJECTED = pa.schema(
+    [(name, pa.string()) for name in ("path", "content", "reason", "detail")]
+    + [(name, pa.float64()) for name in ("value", "threshold")]
+)
+
+
+_BEFORE = "before.json"
+"""In the workshop: the manifest that a corpus had when it began to grow."""
+
+
+def is_known(out: Place, config: Mapping[str, Any]) -> bool:
+    """Whether `out` is a corpus, or the beginning of one, of this configuration. Raises CorpusError for another."""
+    saved = out / "config.toml"
+    if not saved.is_file():
+        return False
+    try:
+        old = tomllib.loads(saved.read_text("utf-8"))
+    except ValueError as error:
+        raise CorpusError(f"{saved}: not valid TOML: {error}") from error
+    if "plan" not in old:
+        raise CorpusError(f"{out} holds something that is not a corpus: name a new folder with --out")
+    changed = sorted(flat(old).items() ^ flat(config).items())
+    if changed:
+        names = ", ".join(dict.fromkeys(f"{name} is {flat(old).get(name)}" for name, _ in changed))
+        raise CorpusError(f"{out} was indexed with another configuration ({names}): index into a new folder")
+    return True
+
+
+def claim(out: Place, config: Mapping[str, Any]) -> None:
+    """Make `out` the beginning of a corpus, if it is none. Raises CorpusError as `is_known`."""
+    if not is_known(out, config):
+        write_text(out / "config.toml", tomli_w.dumps(dict(config)))
+    make_folder(out / "packs")
+
+
+def open_up(out: Place, folder: Path) -> None:
+    """Take away the manifest of a corpus that will change; what made it so far is remembered in the workshop."""
+    manifest = out / MANIFEST
+    if manifest.exists():
+        write_text(folder / _BEFORE, manifest.read_text("utf-8"))
+        manifest.unlink()
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """A configuration with dotted names and values as text."""
+    found: dict[str, str] = {}
+    for name, value in config.items():
+        found |= flat(value, f"{name}.") if isinstance(value, dict) else {prefix + name: str(value)}
+    return found
+
+
+def complete(
+    out: Place, plan: Mapping[str, Any], unread: Sequence[Rejection], made_with: Mapping[str, str]
+) -> CorpusManifest:
+    """Write what the packs of `out` and `unread`, the files that are in none, say as a whole; the manifest last."""
+    shards: dict[str, ShardTable] = {}
+    rejected = list(unread)
+    slots: set[int] = set()
+    for shard in sorted(packs_of(out)):
+        found = Pack(pack_file(out, shard))
+        shards[shard] = {"videos": len(found), "bytes": found.size, "hash": found.hash}
+        rejected += found.rejected
+        slots |= found.slots
+    rejected.sort(key=lambda row: (row.path, row.reason))
+    manifest = CorpusManifest(
+        format=FORMAT,
+        plan=dict(plan),
+        videos=sum(shard["videos"] for shard in shards.values()),
+        slots=sorted(slots),
+        shards=shards,
+        rejected=dict(sorted(Counter(row.reason for row in rejected).items())),
+        hash=corpus_hash(shards),
+        versions=dict(made_with),
+    )
+    table = pa.Table.from_pylist([asdict(row) for row in rejected], _REJECTED)
+    if not _says(out, manifest, table):
+        (out / MANIFEST).unlink(missing_ok=True)
+        with replacing(out / REJECTED) as partial:
+            pq.write_table(table, partial)
+        write_text(out / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    return manifest
+
+
+def _says(out: Place, manifest: CorpusManifest, rejected: pa.Table) -> bool:
+    """Whether `out` says this already."""
+    try:
+        old = json.loads((out / MANIFEST).read_text("utf-8"))
+        return bool(old == manifest and read_parquet(out / REJECTED).equals(rejected))
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def versions() -> dict[str, str]:
+    """Of everything that has a say in the bytes of a pack."""
+    libraries = {name: ".".join(map(str, numbers)) for name, numbers in av.library_versions.items()}
+    packages = ("videossr", "av", "numpy", "opencv-python-headless", "pyarrow", "simplejpeg")
+    return libraries | {name: version(name) for name in packages}
+
+
+def all_versions(made: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Of each library all versions that were at work."""
+    found: dict[str, set[str]] = {}
+    for known in made:
+        for library, number in known.items():
+            found.setdefault(library, set()).update(number.split(" and "))
+    return {library: " and ".join(sorted(numbers)) for library, numbers in sorted(found.items())}
+
+
+def versions_of(out: Place, folder: Path) -> dict[str, str]:
+    """Those that made the packs of `out`: what it says where it has not changed, else these and what it said before."""
+    for manifest in (out / MANIFEST, folder / _BEFORE):
+        if manifest.exists():
+            said: dict[str, str] = json.loads(manifest.read_text("utf-8"))["versions"]
+            return said if manifest.name == MANIFEST else all_versions([said, versions()])
+    return versions()

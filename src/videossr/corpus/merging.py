@@ -1,0 +1,148 @@
+"""One corpus out of several that were indexed alike. Exercised by `videossr corpus merge CORPUS ... --out CORPUS`."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from videossr.corpus import pack
+from videossr.corpus.corpus import MANIFEST, Corpus, pack_file
+from videossr.corpus.duplicates import NEAR_SHARE, Near, near_duplicates
+from videossr.corpus.fingerprint import Fingerprints, unpack
+from videossr.corpus.manifest import all_versions, claim, complete, flat
+from videossr.corpus.pack import SHARDS, CorpusError, Entry, Pack, Rejection
+from videossr.storage.paths import Place, workshop
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What `merge` has done.
+
+    Attributes:
+        videos: in the corpus now.
+        duplicates: how many files two of the corpora had.
+        near: videos whose frames are near to those of a video of an earlier corpus.
+        hash: of the corpus.
+    """
+
+    videos: int
+    duplicates: int
+    near: list[Near]
+    hash: str
+
+
+def merge(
+    corpora: Sequence[Corpus],
+    out: Place,
+    *,
+    drop_near: bool = False,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> Merged:
+    """Write the videos of all `corpora` into the new corpus `out`.
+
+    A file that several have is taken from the first. The videos of each corpus are compared with those of the ones
+    before it; with `drop_near`, near-duplicates are left out and recorded as rejected. `index` can go on with `out`.
+
+    Args:
+        corpora: two or more, made with the same plan, quality and chroma sampling.
+        out: a folder that is new, or that a merge of these corpora has left unfinished.
+        drop_near: leave near-duplicates out.
+        progress: called with the phase, how much of it is done, and how much there is.
+
+    Raises ValueError when there is one corpus only, or the corpora were not made alike, one is damaged, or `out` is
+    something else (CorpusError).
+    """
+    if len(corpora) < 2:
+        raise ValueError("a merge takes two corpora or more")
+    config = _config(corpora)
+    if (out / MANIFEST).exists():
+        raise CorpusError(f"{out} is a corpus already: name a new folder with --out")
+    task = {"verb": "corpus merge", "of": [corpus.hash for corpus in corpora], "drop_near": drop_near}
+    with workshop(out, task) as folder:
+        claim(out, config)
+        near = _near(corpora, progress)
+        duplicates = 0
+        for done, shard in enumerate(SHARDS, start=1):
+            duplicates += _write(corpora, shard, out, near if drop_near else {})
+            progress("packs", done, len(SHARDS))
+        made_with = all_versions(corpus.manifest["versions"] for corpus in corpora)
+        manifest = complete(out, config["plan"], _unread(corpora), made_with)
+        shutil.rmtree(folder)
+    return Merged(manifest["videos"], duplicates, list(near.values()), manifest["hash"])
+
+
+def _config(corpora: Sequence[Corpus]) -> dict[str, Any]:
+    """The configuration that all share; of `source_id`, that of the first."""
+    configs = [tomllib.loads((corpus.path / "config.toml").read_text("utf-8")) for corpus in corpora]
+    for corpus, config in zip(corpora[1:], configs[1:], strict=True):
+        changed = dict(flat(configs[0]).items() ^ flat(config).items())
+        changed.pop("source_id", None)
+        if changed:
+            raise CorpusError(
+                f"{corpus.path} and {corpora[0].path} were indexed with other knobs ({', '.join(sorted(changed))}): "
+                "index the videos of one with the knobs of the other"
+            )
+    return configs[0]
+
+
+def _near(corpora: Sequence[Corpus], progress: Callable[[str, int, int], None]) -> dict[str, Near]:
+    """Return, by content hash, the videos that are near to one of an earlier corpus."""
+    paths: dict[str, str] = {}
+    prints: list[Fingerprints] = []
+    sets: list[int] = []
+    for number, corpus in enumerate(corpora):
+        for entry in corpus.videos:
+            if entry.content not in paths:
+                paths[entry.content] = entry.path
+                prints.append(unpack(entry.fingerprints))
+                sets.append(number)
+    contents = list(paths)
+    near: dict[str, Near] = {}
+    for twin in near_duplicates(prints, sets, partial(progress, "comparisons")):
+        content, other = contents[twin.video], contents[twin.other]
+        near.setdefault(content, Near(paths[content], paths[other], twin.share))
+    return near
+
+
+def _write(corpora: Sequence[Corpus], shard: str, out: Place, dropped: Mapping[str, Near]) -> int:
+    """Write one pack; how many videos more than one corpus had."""
+    holders: dict[str, Pack] = {}
+    rejected: dict[str, Rejection] = {}
+    duplicates = 0
+    for corpus in corpora:
+        if shard not in corpus.manifest["shards"]:
+            continue
+        source = corpus.open(shard)
+        for content in source.contents:
+            duplicates += content in holders
+            holders.setdefault(content, source)
+        for row in source.rejected:
+            rejected.setdefault(str(row.content), row)
+    for content in holders.keys() & dropped.keys():
+        near = dropped[content]
+        detail = f"it looks like {near.twin}: {near.share:.2f} of the frames are near"
+        rejected[content] = Rejection(near.path, content, "near_duplicate", detail, near.share, NEAR_SHARE)
+        del holders[content]
+
+    def videos() -> Iterator[tuple[Entry, Iterator[memoryview]]]:
+        for content in sorted(holders):
+            entry = holders[content].find(content)
+            assert entry is not None, f"{content} was listed"
+            yield entry, holders[content].pieces(entry)
+
+    rows = [rejected[content] for content in sorted(rejected.keys() - holders.keys())]
+    if holders or rows:
+        pack.write(pack_file(out, shard), videos(), rows)
+    return duplicates
+
+
+def _unread(corpora: Sequence[Corpus]) -> list[Rejection]:
+    """What was rejected without being decoded; that is in no pack."""
+    unread: dict[tuple[str, str], Rejection] = {}
+    for corpus in corpora:
+        unread |= {(row.path, row.reason): row for row in corpus.rejections() if not row.lasts}
+    return list(unread.values())

@@ -1,0 +1,80 @@
+"""Some videos of a corpus as a corpus of their own, frame for frame the same bytes.
+
+Exercised by `videossr build viubench --corpus CORPUS --out BENCH`, whose result carries its frames in `BENCH/corpus`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+
+from videossr.corpus import pack
+from videossr.corpus.corpus import MANIFEST, Corpus, CorpusManifest, pack_file
+from videossr.corpus.manifest import complete
+from videossr.corpus.pack import CorpusError, Entry, Pack, Rejection, rows_hash, shard_of
+from videossr.corpus.pack_builder import packs_of
+from videossr.storage.paths import Place, make_folder, write_text
+
+
+def subset(
+    corpus: Corpus,
+    contents: Iterable[str],
+    out: Place,
+    *,
+    rejected: Iterable[Rejection] = (),
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> CorpusManifest:
+    """Write the videos of these content hashes into the corpus `out`; what it says of itself.
+
+    A run that was stopped goes on: a pack that is there and holds just these videos is left as it is. Whatever else is
+    in `out` is taken for left over from another run, and replaced.
+
+    Args:
+        corpus: that has the videos.
+        contents: content hashes, in any order.
+        out: folder of the new corpus, which nobody else may be writing to.
+        rejected: what the new corpus records as rejected, each with its content hash.
+        progress: called with the packs that are done, and how many there are.
+
+    Raises CorpusError when `corpus` lacks a video or a pack of it is damaged.
+    """
+    wanted: dict[str, list[str]] = defaultdict(list)
+    for content in sorted(contents):
+        wanted[shard_of(content)].append(content)
+    recorded: dict[str, list[Rejection]] = defaultdict(list)
+    for row in sorted(rejected, key=lambda row: str(row.content)):
+        recorded[shard_of(str(row.content))].append(row)
+    make_folder(out / "packs")
+    (out / MANIFEST).unlink(missing_ok=True)
+    write_text(out / "config.toml", (corpus.path / "config.toml").read_text("utf-8"))
+    shards = sorted(wanted.keys() | recorded.keys())
+    for shard in packs_of(out) - set(shards):
+        pack_file(out, shard).unlink()
+    there = packs_of(out)
+    for done, shard in enumerate(shards, start=1):
+        source = corpus.open(shard)
+        entries = [_entry(source, content) for content in wanted[shard]]
+        if shard not in there or not _holds(pack_file(out, shard), entries, recorded[shard]):
+            pack.write(pack_file(out, shard), ((entry, source.pieces(entry)) for entry in entries), recorded[shard])
+        progress(done, len(shards))
+    return complete(out, corpus.plan, [], corpus.manifest["versions"])
+
+
+def _entry(source: Pack, content: str) -> Entry:
+    entry = source.find(content)
+    if entry is None:
+        raise CorpusError(f"{source.path} has no video {content[:12]}")
+    return entry
+
+
+def _holds(path: Place, entries: Sequence[Entry], rejected: Sequence[Rejection]) -> bool:
+    """Whether a pack is whole and holds just these videos, under these names, and records just these rejections."""
+    rows: list[Entry | Rejection] = [*entries, *rejected]
+    named = {str(row.content): row.path for row in rows}
+    try:
+        found = Pack(path)
+        told = found.hash, found.paths, found.rejected
+    except CorpusError:
+        return False
+    return told == (rows_hash(map(asdict, entries)), named, [*rejected])

@@ -1,0 +1,1 @@
+"""Datasets on disk and in Python: their tables, their manifest, and `VideoSSRDataset`."""

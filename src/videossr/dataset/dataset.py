@@ -1,0 +1,318 @@
+"""A built dataset, with its frames rendered on demand.
+
+>>> dataset = VideoSSRDataset("demo/dataset")  # doctest: +SKIP
+>>> dataset[0].question.prompt, dataset[0].clips[0].frames.shape  # doctest: +SKIP
+>>> torch.utils.data.DataLoader(dataset, batch_size=4, num_workers=2)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
+
+import pyarrow as pa
+from typing_extensions import TypedDict
+
+from videossr.clock import Clock
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.pack import CorpusError
+from videossr.dataset import schema
+from videossr.dataset.manifest import corpus_place, is_benchmark, read_manifest
+from videossr.question import VIDEO, Clip, Frames, Message, Question, Truth, VideoMetadata
+from videossr.rendering import pixel_hash, render, unaltered
+from videossr.rewards import Scores
+from videossr.sample import Sample, VideoKey
+from videossr.storage.parquet import read_parquet
+from videossr.storage.paths import Place, file_hash, place
+from videossr.tasks.base import open_task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question with its pixels: what is asked, the clips (T, H, W, 3) in order, the recipe, and what is true."""
+
+    question: Question
+    clips: list[Clip]
+    sample: Sample
+    truth: Truth
+
+    def __repr__(self) -> str:
+        clips = "".join(f"\n  {clip}" for clip in self.clips)
+        return f"Item {self.sample.column}\n  {self.question}{clips}"
+
+    @property
+    def messages(self) -> list[Message]:
+        """The question as a conversation with the frames in it.
+
+        For ``processor.apply_chat_template(item.messages, tokenize=True, …)`` of transformers.
+        """
+        return self.question.messages(self.clips)
+
+    @property
+    def videos(self) -> list[Frames]:
+        """The frames (T, H, W, 3) uint8 RGB of each clip, in order: `videos` of a processor of transformers."""
+        return [clip.frames for clip in self.clips]
+
+    @property
+    def video_metadata(self) -> list[VideoMetadata]:
+        """When the frames of each clip are shown: `video_metadata` of a processor, with ``do_sample_frames=False``."""
+        return [clip.video_metadata for clip in self.clips]
+
+
+class Batch(TypedDict):
+    """What `collate` makes of items: one entry for each item in every list.
+
+    Attributes:
+        id, column, data_source, answer: of each question.
+        messages: its conversation, each clip as a part without frames, see `Question.messages`.
+        videos: its clips, uint8 RGB (T, 3, H, W); T, H and W differ from clip to clip.
+        video_metadata: when the frames of each clip are shown.
+    """
+
+    id: list[str]
+    column: list[str]
+    data_source: list[str]
+    answer: list[str]
+    messages: list[list[Message]]
+    videos: list[list[Tensor]]
+    video_metadata: list[list[VideoMetadata]]
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Make a batch of items, for `collate_fn` of a `torch.utils.data.DataLoader`.
+
+    Frames become tensors of torch without being copied, so that workers hand them over in shared memory. A
+    `DataLoader` without a `collate_fn` calls this too.
+    """
+    from torch import from_numpy  # only who loads batches needs torch
+
+    return Batch(
+        id=[item.question.id for item in items],
+        column=[item.sample.column for item in items],
+        data_source=[item.question.data_source for item in items],
+        answer=[item.question.answer for item in items],
+        messages=[item.question.messages() for item in items],
+        videos=[[from_numpy(frames).permute(0, 3, 1, 2) for frames in item.videos] for item in items],
+        video_metadata=[item.video_metadata for item in items],
+    )
+
+
+class VideoSSRDataset:
+    """Map-style: `len`, `[i]`, slices; the dataset of a `torch.utils.data.DataLoader`, in any number of processes.
+
+    `dataset[3]` renders one `Item`; `dataset[2:5]` gives a view whose items are rendered when they are asked for;
+    `dataset["id"]` gives that column of the table as a list.
+
+    Args:
+        path: a folder that `videossr build` wrote, or the address of one (`s3://…`).
+        corpus: the folder or address of its frame packs, where it is no longer the one that the manifest names.
+
+    Raises:
+        FileNotFoundError: no complete dataset at `path`.
+        ValueError: it is damaged, or the corpus is not there (CorpusError) or does not have its videos.
+    """
+
+    def __init__(self, path: str | Place, *, corpus: str | Place | None = None) -> None:
+        self.path = place(path).absolute()
+        self.manifest = read_manifest(self.path)
+        named = corpus_place(self.path, self.manifest)
+        if corpus is None and not named.exists():
+            raise CorpusError(
+                f"{self.path}: the corpus that it was built from is not at {named}: name it with --corpus "
+                "(train: --data.corpus)"
+            )
+        self.corpus = Corpus(named if corpus is None else corpus)
+        if self.corpus.hash != self.manifest["corpus"]["hash"]:  # it has grown, or is another one
+            for row in schema.read_rows(self.path / "videos.parquet", ["content", "pack"]):
+                self.corpus.entry(VideoKey(row["content"], row["pack"]))
+
+    @cached_property
+    def rows(self) -> pa.Table:
+        """All rows, in the order of the files; local ones are memory-mapped."""
+        files = [self.path / name for name in sorted(self.manifest["files"]) if name.startswith("samples-")]
+        return pa.concat_tables([read_parquet(file) for file in files])
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 over how it was made and over its samples, in hex; of a benchmark over its questions and pixels.
+
+        Results quote that of a benchmark, so its samples are looked at: raises ValueError where they were altered.
+        """
+        if is_benchmark(self.manifest):
+            for name, digest in self.manifest["files"].items():
+                if name.startswith("samples-") and file_hash(self.path / name) != digest:
+                    raise ValueError(f"{self.path / name} was altered since the benchmark was built: copy it again")
+        return self.manifest["hash"]
+
+    def __len__(self) -> int:
+        return self.manifest["samples"]
+
+    def __repr__(self) -> str:
+        recipe, videos = self.manifest["recipe"]["name"], self.manifest["videos"]
+        columns = ", ".join(f"{name} {column['samples']}" for name, column in self.manifest["columns"].items())
+        return f"VideoSSRDataset({str(self.path)!r}, {recipe}: {len(self)} samples of {videos} videos; {columns})"
+
+    def row(self, index: SupportsIndex) -> dict[str, Any]:
+        """One row of the table, as the Parquet files hold it. Raises IndexError."""
+        at = operator.index(index)
+        at += len(self) if at < 0 else 0
+        if not 0 <= at < len(self):
+            raise IndexError(f"{self.path} has {len(self)} samples, no {operator.index(index)}")
+        row: dict[str, Any] = self.rows.slice(at, 1).to_pylist()[0]
+        return row
+
+    def sample(self, index: SupportsIndex) -> Sample:
+        return schema.to_sample(self.row(index))
+
+    def question(self, index: SupportsIndex) -> Question:
+        """What is asked, word for word as it was built. No frame is decoded."""
+        return _question(self.row(index))
+
+    def clips(self, index: SupportsIndex) -> list[Clip]:
+        """What is shown, rendered."""
+        return render(self.corpus, self.sample(index))
+
+    def column(self, index: SupportsIndex) -> str:
+        """The recipe's name for this kind of question."""
+        name: str = self.rows["column"][operator.index(index)].as_py()
+        return name
+
+    def source(self, index: SupportsIndex) -> str:
+        """SHA-256 of the video that is shown; of the first one, where there are more."""
+        content: str = self.row(index)["sources"][0]["content"]
+        return content
+
+    def difficulty(self, index: SupportsIndex) -> Mapping[str, float | str]:
+        """What makes it hard, see `videossr.tasks.base.Task.difficulty`."""
+        sample = self.sample(index)
+        return open_task(sample.task).difficulty(sample)
+
+    def truth(self, index: SupportsIndex) -> Truth:
+        """What the answer rests on."""
+        sample = self.sample(index)
+        return open_task(sample.task).truth(sample)
+
+    def due(self, sample: Sample) -> Sequence[tuple[int, int]] | None:
+        """Find the (source, frame) that each altered slot of a sample would show; None where no span is altered."""
+        return open_task(sample.task).unaltered(sample, [len(self.corpus.entry(key).clock) for key in sample.sources])
+
+    def unaltered(self, sample: Sample) -> Frames | None:
+        """Return what the T altered slots of a sample would show, (T, H, W, 3); None where its task alters no span."""
+        due = self.due(sample)
+        if due is None:
+            return None
+        first, _ = open_task(sample.task).truth(sample).spans[0]
+        return unaltered(self.corpus, sample, dict(enumerate(due, start=first)))
+
+    def score(self, index: SupportsIndex, answer: str) -> Scores:
+        sample = self.sample(index)
+        return open_task(sample.task).score(answer, sample)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Items: ...
+
+    @overload
+    def __getitem__(self, index: str) -> list[Any]: ...
+
+    def __getitem__(self, index: SupportsIndex | slice | str) -> Item | Items | list[Any]:
+        """One item, a view of several, or a column of the table by its name. Raises IndexError or KeyError."""
+        if isinstance(index, slice):
+            return Items(self, range(len(self))[index])
+        if isinstance(index, str):
+            if index not in schema.SCHEMA.names:
+                raise KeyError(
+                    f"{self.path} has no column {index!r}, but {', '.join(schema.SCHEMA.names)}; the index of a sample "
+                    "by its id is dataset.find(id)"
+                )
+            values: list[Any] = self.rows[index].to_pylist()
+            return values
+        _teach_torch()
+        row = self.row(index)
+        sample = schema.to_sample(row)
+        truth = open_task(sample.task).truth(sample)
+        return Item(_question(row), render(self.corpus, sample), sample, truth)
+
+    def __iter__(self) -> Iterator[Item]:
+        """Render one item after the other."""
+        return (self[index] for index in range(len(self)))
+
+    def repeats(self, index: SupportsIndex) -> bool:
+        """Whether rendering gives the pixels that were hashed when the dataset was built."""
+        row = self.row(index)
+        stored: str = row["pixels"]
+        return pixel_hash(render(self.corpus, schema.to_sample(row))) == stored
+
+    def find(self, sample_id: str) -> int:
+        """The index of a sample, by its id or the start of it. Raises ValueError unless there is one."""
+        ids = self.rows["id"].to_pylist()
+        found = [index for index, known in enumerate(ids) if known.startswith(sample_id)]
+        if len(found) != 1:
+            raise ValueError(f"{self.path}: {len(found)} samples have an id that starts with {sample_id!r}")
+        return found[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "rows"}
+
+
+class Items(Sequence[Item]):
+    """Some items of a dataset in order, each rendered when it is asked for: what a slice of a dataset gives.
+
+    Attributes:
+        dataset: that the items are of.
+        indices: their places in it.
+    """
+
+    def __init__(self, dataset: VideoSSRDataset, indices: range) -> None:
+        self.dataset = dataset
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __repr__(self) -> str:
+        return f"{len(self)} items {self.indices} of {self.dataset}"
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Items: ...
+
+    @overload
+    def __getitem__(self, index: str) -> list[Any]: ...
+
+    def __getitem__(self, index: SupportsIndex | slice | str) -> Item | Items | list[Any]:
+        """As of the dataset itself."""
+        if isinstance(index, slice):
+            return Items(self.dataset, self.indices[index])
+        if isinstance(index, str):
+            values = self.dataset[index]
+            return [values[at] for at in self.indices]
+        return self.dataset[self.indices[index]]
+
+
+def _teach_torch() -> None:
+    """Let the default collate function of torch's DataLoader make batches of items, once torch is loaded."""
+    known = sys.modules.get("torch.utils.data._utils.collate")
+    if known is not None:
+        known.default_collate_fn_map.setdefault(Item, _default_collate)
+
+
+def _default_collate(items: Sequence[Item], *, collate_fn_map: object = None) -> Batch:  # noqa: ARG001 (torch gives it)
+    return collate(items)
+
+
+def _question(row: Mapping[str, Any]) -> Question:
+    clock = Clock(tuple(row["times_ms"]), row["end_ms"])
+    clocks = (clock,) * row["prompt"].count(VIDEO)
+    return Question(row["id"], row["data_source"], row["system"], row["prompt"], row["answer"], clocks)

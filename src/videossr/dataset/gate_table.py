@@ -1,0 +1,87 @@
+"""`gates.parquet` of a dataset: what the gates of every column measured of every video, admitted or not."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import astuple
+from typing import Any
+
+import pyarrow as pa
+
+from videossr.corpus.pack import Entry
+from videossr.measure import Measure
+from videossr.storage.parquet import read_parquet
+from videossr.storage.paths import Place
+
+NAME = "gates.parquet"
+
+MEASURES = pa.schema(
+    [
+        ("content", pa.string()),
+        ("path", pa.string()),
+        ("column", pa.string()),
+        ("gate", pa.string()),
+        ("value", pa.float64()),
+        ("threshold", pa.float64()),
+        ("least", pa.bool_()),
+        ("knob", pa.string()),
+        ("either", pa.string()),
+        ("passed", pa.bool_()),
+    ]
+)
+"""A row a measure, by content, column, and the order in which the task gives them. See `videossr.measure.Measure`."""
+
+
+def pack(measures: Iterable[Iterable[Measure]]) -> bytes:
+    """Compress the measures of all columns of a video; `unpack` gives them back."""
+    rows = [[astuple(measure) for measure in column] for column in measures]
+    return zlib.compress(json.dumps(rows, separators=(",", ":")).encode(), 6)
+
+
+def unpack(data: bytes) -> list[list[Measure]]:
+    """Return what `pack` was given."""
+    return [[Measure(*fields) for fields in column] for column in json.loads(zlib.decompress(data))]
+
+
+def rows(entry: Entry, gates: Mapping[str, Iterable[Measure]]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of `MEASURES` for one video, whose measures are `gates` by column."""
+    for column, measures in sorted(gates.items()):
+        for measure in measures:
+            yield {
+                "content": entry.content,
+                "path": entry.path,
+                "column": column,
+                "gate": measure.gate,
+                "value": measure.value,
+                "threshold": measure.threshold,
+                "least": measure.least,
+                "knob": measure.knob,
+                "either": measure.either,
+                "passed": measure.passed,
+            }
+
+
+def located(dataset: Place) -> Place:
+    """Return the path of the table. Raises FileNotFoundError that says what to do where there is none."""
+    path = dataset / NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"{dataset} has no {NAME}: name the folder of a dataset, or build it again (--rebuild)")
+    return path
+
+
+def read(dataset: Place) -> pa.Table:
+    """Read the table of a dataset, or of what a failed build has left; words are dictionary-encoded.
+
+    Raises FileNotFoundError that says what to do where there is no table, ValueError when it is damaged.
+    """
+    path = located(dataset)
+    words = [field.name for field in MEASURES if field.type == pa.string()]
+    try:
+        found = read_parquet(path, dictionary=words)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path}: not a Parquet file: {error}") from error
+    if found.column_names != MEASURES.names:
+        raise ValueError(f"{path}: has the columns {', '.join(found.column_names)}, not {', '.join(MEASURES.names)}")
+    return found.unify_dictionaries().combine_chunks()

@@ -1,0 +1,183 @@
+"""Rows that others have published, as questions: with their own wording, frames and times.
+
+Exercised by `videossr bench run ROWS.parquet --model chance --out RUN`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from videossr.clock import Clock
+from videossr.dataset.published.frames import Entry, Finder, clip_of, clock_of
+from videossr.dataset.published.perturbed import altered, perturbation_of
+from videossr.dataset.published.rows import Row, Rows
+from videossr.question import Clip, Question, Truth
+from videossr.rewards import parse_interval, parse_order, scorer
+from videossr.storage.paths import Place, place
+
+
+class ReleasedDataset:
+    """The rows of a file or folder, in order. A row is read when it is asked for: one that is damaged spoils no other.
+
+    Args:
+        path: a `.parquet`, `.jsonl` or `.json` file, or a folder of them.
+        corpus: the folder below which the frames and videos lie. By default absolute paths are taken as they are, and
+            what is not there is looked for below the folder of the rows.
+        source: how rows are scored whose `data_source` is not known, such as `videossr/choice`.
+
+    Raises:
+        FileNotFoundError: there are no rows at `path`.
+        ValueError: its files are damaged, or `source` is not known.
+    """
+
+    def __init__(self, path: str | Place, *, corpus: str | Place | None = None, source: str | None = None) -> None:
+        self.path = place(path).absolute()
+        self.rows = Rows(self.path)
+        self.scored_as = source
+        if source is not None:
+            scorer(source)
+        root = self.rows.files[0].parent if corpus is None else place(corpus)
+        if not root.is_dir():
+            raise FileNotFoundError(f"{root} is no folder: name the one where the frames or videos lie with --corpus")
+        self.find = Finder(root, anywhere=corpus is None)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 in hex over the rows' files and how unknown ones are scored.
+
+        The frames' bytes are not in it: they are as many as the published set has, and it gives no hash of them.
+        """
+        return hashlib.sha256(f"{self.rows.hash} {self.scored_as}".encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def question(self, index: int) -> Question:
+        """What is asked, word for word as it was published. No frame of a list is opened.
+
+        Raises ValueError that names the file and the row, and what is wrong with it.
+        """
+        row = self.rows[index]
+        clocks = tuple(self._clock(row, entry) for entry in row.videos)
+        return Question(row.id, self._source(row), row.system, row.prompt, row.answer, clocks)
+
+    def clips(self, index: int) -> list[Clip]:
+        """What is shown. Raises as `question` does."""
+        row = self.rows[index]
+        try:
+            return [clip_of(entry, self.find) for entry in row.videos]
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{row.where}: {error}") from error
+
+    def column(self, index: int) -> str:
+        """`grounding/mirror`, `jigsaw/6`, `counting/easy`, as far as the row tells it; else its `data_source`.
+
+        Counting is `easy` where no shape is drawn on more than 3 frames and no more than 3 times on any: a hard
+        question may by chance be as easy as that. Never raises for a row: one that cannot be read is in `unreadable`.
+        """
+        try:
+            row = self.rows[index]
+        except ValueError:
+            return "unreadable"
+        task = _task(row.data_source)
+        if task == "jigsaw":
+            return f"jigsaw/{len(row.videos)}"
+        if task == "grounding":
+            perturbation = _perturbation(row)
+            return f"grounding/{perturbation}" if perturbation else row.data_source
+        drawn = altered(row.videos[0]).shapes if task == "counting" else {}
+        if drawn:
+            hard = any(len(counts) > 3 or max(counts) > 3 for counts in drawn.values())
+            return "counting/hard" if hard else "counting/easy"
+        return row.data_source
+
+    def source(self, index: int) -> str:
+        """The video that the row names, or the folder of its frames, or its file; else the row's id."""
+        row = self.rows[index]
+        said = row.extra.get("video_id")
+        if isinstance(said, str) and said:
+            return said
+        shown = row.videos[0].get("video")
+        name = shown[0].rpartition("/")[0] if isinstance(shown, list) and shown and isinstance(shown[0], str) else shown
+        return name if isinstance(name, str) and name and not name.startswith("data:") else row.id
+
+    def difficulty(self, index: int) -> Mapping[str, float | str]:
+        """What our own tasks tell of theirs, as far as the row shows it. Raises as `question` does."""
+        row = self.rows[index]
+        task = _task(row.data_source)
+        clock = self._clock(row, row.videos[0])
+        if task == "jigsaw":
+            return {"pieces": len(row.videos), "seconds": clock.end_ms / 1000}
+        if task == "counting":
+            drawn = altered(row.videos[0]).shapes
+            counts = [count for frames in drawn.values() for count in frames]
+            return {"shapes": sum(counts), "slots": len(counts)} if counts else {}
+        spans = _spans(row, clock) if task == "grounding" else ()
+        if not spans:
+            return {}
+        ((first, last),) = spans
+        start, end = clock.span(first, last)
+        perturbation = _perturbation(row)
+        known = {"perturbation": perturbation} if perturbation else {}
+        length = {"length": last - first + 1, "seconds": round(end - start, 3)}
+        return {**known, **length, "duration": clock.end_ms / 1000}
+
+    def truth(self, index: int) -> Truth:
+        """The altered slots and the order of the pieces, as far as the row shows them. Raises as `question` does."""
+        row = self.rows[index]
+        task = _task(row.data_source)
+        if task == "jigsaw":
+            shown = parse_order(row.answer, len(row.videos)) or ()
+            return Truth(order=tuple(shown.index(place) for place in range(1, len(shown) + 1)))
+        if task == "grounding":
+            return Truth(spans=_spans(row, self._clock(row, row.videos[0])))
+        if task == "counting":
+            return Truth(spans=tuple((slot, slot) for slot in altered(row.videos[0]).slots))
+        return Truth()
+
+    def _clock(self, row: Row, entry: Entry) -> Clock:
+        try:
+            return clock_of(entry, self.find)
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{row.where}: {error}") from error
+
+    def _source(self, row: Row) -> str:
+        """What scores the row, and scores its gold answer without complaint."""
+        source = row.data_source
+        try:
+            score = scorer(source)
+        except ValueError as error:
+            if self.scored_as is None:
+                raise ValueError(f"{row.where}: {error}; name the one it is scored as with --source") from error
+            source = self.scored_as
+            score = scorer(source)
+        try:
+            score("", row.answer)
+        except ValueError as error:
+            raise ValueError(f"{row.where}: {error}") from error
+        return source
+
+
+def _task(data_source: str) -> str:
+    """Which of the paper's tasks it is, whoever made the rows; empty for any other."""
+    name = data_source.removeprefix("videossr/")
+    return {"shuffled": "jigsaw"}.get(name, name) if name in ("grounding", "counting", "jigsaw", "shuffled") else ""
+
+
+def _perturbation(row: Row) -> str:
+    """The perturbation of a grounding row, as it says it or as its frames are called; empty where neither tells."""
+    said = row.extra.get("perturbation_type")
+    return perturbation_of(said) if isinstance(said, str) and said else altered(row.videos[0]).perturbation
+
+
+def _spans(row: Row, clock: Clock) -> tuple[tuple[int, int], ...]:
+    """The altered slots of a grounding row: those whose start and end are nearest to its answer's."""
+    gold = parse_interval(row.answer)
+    if gold is None:
+        return ()
+    start, end = (round(1000 * seconds) for seconds in gold)
+    ends = (*clock.times_ms[1:], clock.end_ms)
+    first = min(range(len(clock)), key=lambda slot: abs(clock.times_ms[slot] - start))
+    last = min(range(first, len(clock)), key=lambda slot: abs(ends[slot] - end))
+    return ((first, last),)

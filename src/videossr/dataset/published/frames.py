@@ -1,0 +1,252 @@
+"""What an entry of a row's `videos` shows, and when: frames that lie in a folder, or a video file.
+
+Frames are shown as the row says: `sample_fps` of them a second, each brought to the size that qwen_vl_utils would
+choose for its `max_pixels` and `min_pixels`, once. (qwen_vl_utils 0.0.14 scales the frames of a list twice, first to
+multiples of 64; that is not repeated.) Exercised by `videossr bench run ROWS.parquet --model chance --out RUN`.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, TypeAlias, cast
+
+import cv2
+import numpy as np
+import simplejpeg
+from pydantic import ValidationError
+
+from videossr.clock import Clock
+from videossr.question import Clip, Frames
+from videossr.storage.paths import Place, place
+from videossr.video.conversion import Shrink
+from videossr.video.decoding import pick, planned
+from videossr.video.plan import Plan, RejectedError
+from videossr.video.scaling import resize
+
+Entry: TypeAlias = Mapping[str, Any]
+Find: TypeAlias = Callable[[str], Place]
+"""From the name of a file, as a row has it, to where it lies. Raises FileNotFoundError."""
+
+SAMPLE_FPS = 2.0
+"""Frames a second of a list that does not say it, and of a video file: what qwen_vl_utils assumes."""
+
+_TOKEN = 32 * 32
+"""Pixels of a frame that become one token."""
+
+_LEAST, _MOST, _ALL = 128 * _TOKEN, 768 * _TOKEN, int(128_000 * 0.9) * _TOKEN
+"""qwen_vl_utils' bounds: of a frame's pixels where an entry names none, and of all frames together."""
+
+_SMALLEST, _LARGEST = 1e-6, 1e9
+"""Numbers beyond these would be no sizes and no rates, and overflow."""
+
+_SIZES = ("max_pixels", "min_pixels", "total_pixels", "resized_height", "resized_width")
+_LONGEST = 4096
+"""Characters of a path, at most."""
+
+_OF_FRAMES = {"video", "type", "sample_fps", *_SIZES}
+_OF_FILES = {"video", "type", "fps", "nframes", "max_frames", *_SIZES}
+
+
+def smart_size(height: int, width: int, least: float, most: float) -> tuple[int, int]:
+    """(H, W) in multiples of 32 near to `height` x `width`, with `least` to `most` pixels; qwen_vl_utils' rule.
+
+    Each side is rounded. Where that makes too many pixels, both are scaled down by the same factor and cut to
+    multiples, and where it makes too few, scaled up and filled up to multiples.
+    """
+    high, wide = (max(32, round(side / 32) * 32) for side in (height, width))
+    if high * wide > most:
+        factor = math.sqrt(height * width / most)
+        return max(32, math.floor(height / factor / 32) * 32), max(32, math.floor(width / factor / 32) * 32)
+    if high * wide < least:
+        factor = math.sqrt(least / (height * width))
+        return math.ceil(height * factor / 32) * 32, math.ceil(width * factor / 32) * 32
+    return high, wide
+
+
+def clock_of(entry: Entry, find: Find) -> Clock:
+    """When each slot is shown; slot k of a list of frames at k / `sample_fps` seconds, and the last for one step.
+
+    Raises ValueError or FileNotFoundError that says what is wrong with the entry.
+    """
+    video = entry.get("video")
+    if isinstance(video, str):
+        return planned_of(find(video), _plan(entry))
+    frames = _listed(entry)
+    rate = _number(entry, "sample_fps", SAMPLE_FPS)
+    return Clock(tuple(round(1000 * k / rate) for k in range(len(frames))), round(1000 * len(frames) / rate))
+
+
+def clip_of(entry: Entry, find: Find) -> Clip:
+    """Its frames, decoded and brought to size.
+
+    Raises ValueError or OSError that says what is wrong with the entry, or names the file that is missing or damaged.
+    """
+    clock = clock_of(entry, find)
+    video = entry.get("video")
+    if isinstance(video, str):
+        return _from_file(entry, find(video), clock)
+    frames: list[Frames] = []
+    first = ""
+    old: tuple[int, ...] = ()
+    new = (0, 0)
+    for name in _listed(entry):
+        picture = _picture(name, find)
+        if not frames:
+            first, old = name, picture.shape
+            new = _size(entry, picture.shape[0], picture.shape[1], len(clock))
+        elif picture.shape != old:
+            raise ValueError(
+                f"{name[:200]} has {picture.shape[1]} x {picture.shape[0]} pixels, but {first[:200]} has "
+                f"{old[1]} x {old[0]}"
+            )
+        frames.append(resize(picture[None], *new)[0])
+    return Clip(np.stack(frames), clock)
+
+
+def _listed(entry: Entry) -> Sequence[str]:
+    """The names of the frames."""
+    names = entry.get("video")
+    if not isinstance(names, Sequence) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError("an entry of videos must have the path of a video as its video, or a list of frames' paths")
+    _refuse_unknown(entry, _OF_FRAMES | {"fps", "raw_fps"})  # which qwen_vl_utils does not heed
+    return names
+
+
+def _refuse_unknown(entry: Entry, known: set[str]) -> None:
+    odd = [name for name, value in entry.items() if name not in known and value is not None]
+    if odd:
+        raise ValueError(f"an entry of videos has {', '.join(odd)}, which is not known to this version")
+
+
+def _number(entry: Entry, name: str, default: float) -> float:
+    """A number above 0; what is null stands for nothing, as it does where rows of several files were put together."""
+    value = entry.get(name)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _SMALLEST <= value <= _LARGEST:
+        raise ValueError(
+            f"{name} of an entry of videos is {value!r:.60}, not a number above 0 ({_SMALLEST:g} to {_LARGEST:g})"
+        )
+    return value
+
+
+def _size(entry: Entry, height: int, width: int, slots: int) -> tuple[int, int]:
+    """(H, W) of frames that are `height` x `width`."""
+    if entry.get("resized_height") is not None and entry.get("resized_width") is not None:
+        height, width = (max(1, round(_number(entry, name, 1))) for name in ("resized_height", "resized_width"))
+        _refuse_long(height, width)
+        return smart_size(height, width, least=4 * _TOKEN, most=16384 * _TOKEN)
+    _refuse_long(height, width)
+    least = _number(entry, "min_pixels", _LEAST)
+    cap = max(min(_MOST, _number(entry, "total_pixels", _ALL) / slots * 2), int(1.05 * least))
+    most = min(_number(entry, "max_pixels", cap), cap)
+    if most < least:
+        raise ValueError(f"max_pixels {most:g} of an entry of videos is below its min_pixels {least:g}")
+    return smart_size(height, width, least, most)
+
+
+def _refuse_long(height: int, width: int) -> None:
+    if max(height, width) > 200 * min(height, width):
+        raise ValueError(f"a picture of {width} x {height} is too long to be shown")
+
+
+def _picture(name: str, find: Find) -> Frames:
+    """(H, W, 3) of a frame."""
+    if name.startswith("data:image"):
+        told = f"{name[:40]}..."
+        data = base64.b64decode(name.partition("base64,")[2])
+    else:
+        file = find(name)
+        told = str(file)
+        data = file.read_bytes()
+    try:
+        if data.startswith(b"\xff\xd8"):
+            return cast(Frames, simplejpeg.decode_jpeg(data, "RGB"))
+        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    except (ValueError, cv2.error) as error:
+        raise ValueError(f"{told}: damaged: {error}") from error
+    if found is None:
+        raise ValueError(f"{told} is no picture")
+    return cast(Frames, found)
+
+
+def _plan(entry: Entry) -> Plan:
+    _refuse_unknown(entry, _OF_FILES | {"min_frames"})
+    exact = entry.get("nframes")
+    if exact is not None and entry.get("fps") is not None:
+        raise ValueError("an entry of videos has both fps and nframes")
+    frames = round(_number(entry, "max_frames" if exact is None else "nframes", 768))
+    try:
+        return Plan(kind="fps", frames=frames, fps=_number(entry, "fps", SAMPLE_FPS) if exact is None else 240)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise ValueError(f"{problem['loc'][0]} of an entry of videos: {problem['msg']}") from error
+
+
+@lru_cache(maxsize=4096)
+def planned_of(file: Place, plan: Plan) -> Clock:
+    """The clock of the slots that `plan` takes from a video file. Raises ValueError that says what is wrong with it."""
+    try:
+        return planned(file, plan)
+    except RejectedError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+class _Fit(Shrink):
+    """Pictures of the size that the entry asks for."""
+
+    def __init__(self, entry: Entry, slots: int) -> None:
+        super().__init__(0, "keep")
+        self._entry, self._slots = entry, slots
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        return _size(self._entry, height, width, self._slots)
+
+
+def _from_file(entry: Entry, file: Place, clock: Clock) -> Clip:
+    try:
+        _, _, choice, pictures = pick(file, _plan(entry), _Fit(entry, len(clock)))
+    except RejectedError as error:
+        raise ValueError(f"{file}: {error}") from error
+    if choice.clock != clock:
+        raise ValueError(f"{file}: its frames are not shown at the times that the file says")
+    shown = dict(zip(dict.fromkeys(choice.frames), pictures, strict=True))
+    return Clip(np.stack([shown[frame] for frame in choice.frames]), clock)
+
+
+class Finder:
+    """Where the files lie that rows name, whose paths are those of another machine.
+
+    Args:
+        root: the folder below which they are looked for.
+        anywhere: whether an absolute path that is there is taken as it is.
+    """
+
+    def __init__(self, root: Place, *, anywhere: bool) -> None:
+        self.root, self._anywhere = root, anywhere
+
+    def __call__(self, name: str) -> Place:
+        """The file at the longest end of the path `name` that is there below the root.
+
+        Raises FileNotFoundError, and ValueError for an address.
+        """
+        if len(name) > _LONGEST:
+            raise ValueError(f"{name[:60]}… has {len(name)} characters, too many for the name of a file")
+        path = name.removeprefix("file://")
+        if "://" in path:
+            raise ValueError(f"{name} is an address; download it, and name the folder where it lies with --corpus")
+        if self._anywhere and path.startswith("/") and place(path).exists():
+            return place(path)
+        parts = [part for part in path.split("/") if part not in ("", ".")]
+        above = max((k + 1 for k, part in enumerate(parts) if part == ".."), default=0)
+        for start in range(above, len(parts)):
+            found = self.root.joinpath(*parts[start:])
+            if found.exists():
+                return found
+        raise FileNotFoundError(
+            f"{name} is not there, nor any end of that path below {self.root}: name the folder where the frames or "
+            "videos lie with --corpus"
+        )

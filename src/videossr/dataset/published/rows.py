@@ -1,0 +1,230 @@
+"""Rows of published question sets: where they lie in their files, and what one of them asks.
+
+The format is that of verl's training data, in which the paper's data is published: `data_source`, `prompt` (a system
+turn, or none, and the user's), `videos`, `reward_model` with the `ground_truth`, and `extra_info`. Exercised by
+`videossr bench run ROWS.parquet --model chance --out RUN`.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from videossr.question import VIDEO
+from videossr.storage.parquet import read_parquet
+from videossr.storage.paths import Place, file_hash, is_local
+
+SUFFIXES = (".parquet", ".jsonl", ".json")
+_LONGEST = 200
+"""Characters of a name."""
+_NEEDED = ("data_source", "prompt", "videos", "reward_model")
+
+Table: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one row holds, checked.
+
+    Attributes:
+        where: file and number of the row, for messages.
+        id: the first 20 hex digits of the SHA-256 of all that the row holds; published rows have no ids of their own.
+        data_source: as it stands there.
+        system, prompt: the texts of the two turns; `system` may be empty.
+        answer: the gold one.
+        videos: one entry for each `<video>` of the prompt.
+        extra: whatever else is told of the question.
+    """
+
+    where: str
+    id: str
+    data_source: str
+    system: str
+    prompt: str
+    answer: str
+    videos: tuple[Table, ...]
+    extra: Table
+
+
+class Rows:
+    """All rows of a file, or of the files in a folder, in the order of their names.
+
+    Of a folder the `.parquet` files are taken; where it has none, its `.jsonl` and `.json` files. A JSON file is a list
+    of rows, a JSONL file has one on each line.
+
+    Raises FileNotFoundError or ValueError that names the file. A row that is damaged is told when it is read.
+    """
+
+    def __init__(self, path: Place) -> None:
+        self.files = _files_of(path)
+        self._ends = list(accumulate(len(part) for part in self._parts))
+
+    @cached_property
+    def _parts(self) -> list[Sequence[Any]]:
+        return [_read(file) for file in self.files]
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 over the names and bytes of the files, in hex."""
+        digest = hashlib.sha256()
+        for file in self.files:
+            digest.update(f"{file.name}\0{file_hash(file)}\0".encode())
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> Row:
+        """Raises IndexError, and ValueError that names the file and the row where it has not the format."""
+        where, raw = self.raw(index)
+        return _checked(where, raw)
+
+    def raw(self, index: int) -> tuple[str, object]:
+        """File and number of a row, for messages, and what stands there. Raises ValueError where that is not JSON."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.files[0].parent} has {len(self)} rows, no {index}")
+        at = bisect.bisect_right(self._ends, index)
+        number = index - (self._ends[at - 1] if at else 0)
+        where = f"{self.files[at]}, row {number}"
+        item = self._parts[at][number]
+        if not isinstance(item, bytes):
+            return where, item
+        try:
+            return where, json.loads(item)
+        except (ValueError, RecursionError) as error:  # which brackets within brackets can be too many for
+            raise ValueError(f"{where}: not valid JSON: {error}") from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_parts"}
+
+
+class _Parquet(Sequence[Any]):
+    """The rows of a Parquet file, each made into Python's own types when it is asked for."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._table.slice(index, 1).to_pylist()[0]
+
+
+def _files_of(path: Place) -> list[Place]:
+    if not path.exists():
+        # Some file systems say the same of what cannot be reached, such as the Hub where HF_HUB_OFFLINE is set.
+        told = "does not exist" if is_local(path) else "does not exist, or cannot be reached (is HF_HUB_OFFLINE set?)"
+        raise FileNotFoundError(f"{path} {told}")
+    if not path.is_dir():
+        if path.suffix not in SUFFIXES:
+            raise ValueError(f"{path}: rows are read from {', '.join(SUFFIXES)} files, or from a folder of them")
+        return [path]
+    files = sorted((file for file in path.iterdir() if not file.name.startswith(".")), key=lambda file: file.name)
+    found = [file for file in files if file.suffix == ".parquet"] or [file for file in files if file.suffix in SUFFIXES]
+    if not found:
+        raise FileNotFoundError(
+            f"{path} is neither a dataset (there is no manifest.json) nor has it rows ({', '.join(SUFFIXES)} files)"
+        )
+    return found
+
+
+def _read(file: Place) -> Sequence[Any]:
+    rows: Sequence[Any]
+    try:
+        if file.suffix == ".parquet":
+            rows = _parquet(file)
+        elif file.suffix == ".jsonl":
+            rows = [line for line in file.read_bytes().splitlines() if line.strip()]
+        else:
+            rows = json.loads(file.read_bytes())
+    except (pa.ArrowInvalid, ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: damaged, or no {file.suffix} file: {error}") from error
+    if not isinstance(rows, Sequence):
+        raise ValueError(f"{file} is not a list of rows")
+    if not rows:
+        raise ValueError(f"{file} holds no rows")
+    return rows
+
+
+def _parquet(file: Place) -> _Parquet:
+    table = read_parquet(file)
+    missing = [name for name in _NEEDED if name not in table.column_names]
+    if missing:
+        raise ValueError(f"it has no column {', '.join(missing)}; it has {', '.join(table.column_names)}")
+    return _Parquet(table)
+
+
+def _checked(where: str, raw: object) -> Row:
+    def wrong(what: str) -> ValueError:
+        return ValueError(f"{where}: {what}")
+
+    if not isinstance(raw, Mapping):
+        raise wrong(f"not a row, but {_short(raw)}")
+    missing = [name for name in _NEEDED if raw.get(name) is None]
+    if missing:
+        raise wrong(f"there is no {', '.join(missing)}")
+    source, reward, extra = raw["data_source"], raw["reward_model"], raw.get("extra_info")
+    if not isinstance(source, str) or len(source) > _LONGEST:
+        raise wrong(f"data_source is {_short(source)}, not a name")
+    answer = reward.get("ground_truth") if isinstance(reward, Mapping) else None
+    if not isinstance(answer, str | int) or isinstance(answer, bool):
+        raise wrong(f"reward_model has no text as its ground_truth, but {_short(answer)}")
+    if raw.get("images"):
+        raise wrong("it shows images; only videos can be shown")
+    system, prompt = _turns(raw["prompt"], wrong)
+    videos = raw["videos"]
+    if not isinstance(videos, Sequence) or isinstance(videos, str | bytes):
+        raise wrong(f"videos is {_short(videos)}, not a list")
+    if not videos:
+        raise wrong("it shows no video")
+    if prompt.count(VIDEO) != len(videos):
+        raise wrong(f"{prompt.count(VIDEO)} {VIDEO} in the prompt, but {len(videos)} videos")
+    text = json.dumps(raw, sort_keys=True, default=str)
+    return Row(
+        where=where,
+        id=hashlib.sha256(text.encode()).hexdigest()[:20],
+        data_source=source,
+        system=system,
+        prompt=prompt,
+        answer=str(answer),
+        videos=tuple(entry if isinstance(entry, Mapping) else {"video": entry} for entry in videos),
+        extra=_extra(extra),
+    )
+
+
+def _turns(messages: Any, wrong: Any) -> tuple[str, str]:
+    """The texts of the system and of the user."""
+    if not isinstance(messages, Sequence) or not all(isinstance(message, Mapping) for message in messages):
+        raise wrong(f"prompt is {_short(messages)}, not a list of messages")
+    roles = [message.get("role") for message in messages]
+    if roles not in (["user"], ["system", "user"]):
+        raise wrong(f"the turns of prompt are {roles}; one of a user is read, behind one of the system or none")
+    texts = [message.get("content") for message in messages]
+    for role, text in zip(roles, texts, strict=True):
+        if not isinstance(text, str):
+            raise wrong(f"the content of the {role}'s turn is {_short(text)}, not a text")
+    return texts[0] if len(texts) == 2 else "", texts[-1]
+
+
+def _extra(extra: object) -> Table:
+    """What is there; some sets write it as JSON."""
+    if isinstance(extra, str):
+        try:
+            extra = json.loads(extra)
+        except (ValueError, RecursionError):
+            return {}
+    return extra if isinstance(extra, Mapping) else {}
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,135 @@
+"""Samples as Parquet rows, readable by `datasets.load_dataset("parquet", ...)`, and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from videossr.clock import Clock
+from videossr.question import Question
+from videossr.sample import Sample, VideoKey
+from videossr.storage.parquet import opened
+from videossr.storage.paths import Place, is_local, replacing
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("task", pa.string()),
+        ("column", pa.string()),
+        ("data_source", pa.string()),
+        ("system", pa.string()),
+        ("prompt", pa.string()),
+        ("answer", pa.string()),
+        ("sources", pa.list_(pa.struct([("content", pa.string()), ("pack", pa.string())]))),
+        ("slots", pa.list_(pa.struct([("source", pa.int32()), ("frame", pa.int32())]))),
+        ("times_ms", pa.list_(pa.int64())),
+        ("end_ms", pa.int64()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("params", pa.string()),
+        ("pixels", pa.string()),
+        ("seed", pa.int64()),
+        ("attempt", pa.int32()),
+    ]
+)
+"""`params` is JSON; `pixels` is the fingerprint of the rendered frames; `seed` and `attempt` say how it was drawn."""
+
+ROWS_PER_FILE = 10_000
+COMPRESSION = "zstd"
+
+_BATCH = 500
+"""Rows that are Python objects at once."""
+
+
+def to_row(sample: Sample, question: Question, pixels: str, seed: int, attempt: int) -> dict[str, Any]:
+    """A row of `SCHEMA`."""
+    height, width = sample.size
+    return {
+        "id": sample.id,
+        "task": sample.task,
+        "column": sample.column,
+        "data_source": question.data_source,
+        "system": question.system,
+        "prompt": question.prompt,
+        "answer": sample.answer,
+        "sources": [{"content": key.content, "pack": key.pack} for key in sample.sources],
+        "slots": [{"source": source, "frame": frame} for source, frame in sample.slots],
+        "times_ms": list(sample.clock.times_ms),
+        "end_ms": sample.clock.end_ms,
+        "height": height,
+        "width": width,
+        "params": json.dumps(dict(sample.params), sort_keys=True, separators=(",", ":"), allow_nan=False),
+        "pixels": pixels,
+        "seed": seed,
+        "attempt": attempt,
+    }
+
+
+def to_sample(row: Mapping[str, Any]) -> Sample:
+    """The sample of a row. Raises ValueError when the row's id is not the sample's."""
+    sample = Sample(
+        task=row["task"],
+        column=row["column"],
+        sources=tuple(VideoKey(source["content"], source["pack"]) for source in row["sources"]),
+        slots=tuple((slot["source"], slot["frame"]) for slot in row["slots"]),
+        clock=Clock(tuple(row["times_ms"]), row["end_ms"]),
+        size=(row["height"], row["width"]),
+        params=json.loads(row["params"]),
+        answer=row["answer"],
+    )
+    if sample.id != row["id"]:
+        raise ValueError(f"sample {row['id']}: its fields give the id {sample.id}; the row was altered")
+    return sample
+
+
+def tables(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> Iterator[pa.Table]:
+    """The rows as tables of `ROWS_PER_FILE`, the last one shorter; few rows are Python objects at any time."""
+    source = iter(rows)
+    while batches := [
+        pa.RecordBatch.from_pylist(batch, schema=schema)
+        for _ in range(ROWS_PER_FILE // _BATCH)
+        if (batch := list(islice(source, _BATCH)))
+    ]:
+        yield pa.Table.from_batches(batches, schema).combine_chunks()
+
+
+def write_file(rows: Iterable[Mapping[str, Any]], path: Place, schema: pa.Schema) -> str:
+    """Write one Parquet file, complete or absent; its SHA-256."""
+    return write_tables(tables(rows, schema), path, schema)
+
+
+def write_tables(parts: Iterable[pa.Table], path: Place, schema: pa.Schema) -> str:
+    """As `write_file`, of rows that are tables already: each becomes a row group."""
+    with replacing(path) as partial:
+        with pq.ParquetWriter(partial, schema, compression=COMPRESSION) as writer:
+            for part in parts:
+                writer.write_table(part)
+        with partial.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_file(path: Place, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """The rows of one file. Raises FileNotFoundError or ValueError that names it."""
+    return list(read_rows(path, columns))
+
+
+def read_rows(path: Place, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The same, few at a time."""
+    try:
+        with opened(path) as source:
+            for batch in source.iter_batches(_BATCH, columns=columns, use_threads=is_local(path)):
+                yield from batch.to_pylist()
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path}: not a Parquet file: {error}") from error
+
+
+def sample_rows(dataset: Place, files: Iterable[str], columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The samples of a dataset by their ids, few at a time; `files` are the names of all its files."""
+    for name in sorted(name for name in files if name.startswith("samples-")):
+        yield from read_rows(dataset / name, columns)

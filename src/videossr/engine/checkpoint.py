@@ -1,0 +1,281 @@
+"""Checkpoints as transformers loads them, and what a loaded model takes for a prompt.
+
+Exercised by `videossr bench run BENCH --model hf:CHECKPOINT --out RUN` and `videossr train CONFIG --out RUN`.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import logging
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import torch
+import transformers
+
+from videossr.clock import even
+from videossr.engine.checkpoint_folder import check_folder, tensor_files
+from videossr.prompt import builder, checkpoint_config
+from videossr.prompt.base import Builder, Prompt
+from videossr.prompt.chat import set_thinking
+from videossr.prompt.ends import Ends, find_ends
+from videossr.question import VIDEO, Clip, Question
+from videossr.storage.paths import transport_error
+
+FILES = ("*.json", "*.jinja", "*.txt", "*.safetensors")
+"""What is fetched of a checkpoint that is named by its place on the Hub."""
+
+PLACEHOLDERS = ("image_token_id", "video_token_id")
+"""Where a configuration tells which tokens stand for pixels."""
+
+_CLOCK = even(2, 2000)
+FLOATS = (torch.float32, torch.bfloat16, torch.float16)
+
+PROBE = Question("probe", "", "Look.", f"{VIDEO}\nWhen?", "", (_CLOCK,))
+PROBE_CLIP = Clip(np.zeros((2, 64, 64, 3), np.uint8), _CLOCK)
+"""Asked of every prompt builder when it is made: a chat template that cannot do it is told before any other work."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose weights are not loaded yet.
+
+    Attributes:
+        folder: where it lies on this machine.
+        config: see `videossr.prompt.checkpoint_config`.
+        tokenizer: its own. One must not be used by two threads at once; `build` has a copy.
+        build: makes its prompts.
+        ends: the tokens that end an answer.
+        fingerprint: 16 hex digits that tell apart checkpoints which are asked otherwise.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    tokenizer: Any
+    build: Builder
+    ends: Ends
+    fingerprint: str
+
+    @property
+    def placeholders(self) -> list[int]:
+        """Tokens that stand for pixels, which no answer may hold: there are none for it."""
+        return [self.config[name] for name in PLACEHOLDERS if name in self.config]
+
+    def text(self, ids: Sequence[int]) -> str:
+        """What the ids of an answer spell."""
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+    def load(self, device: torch.device, dtype: str, attention: str) -> Any:
+        """The model, ready to answer.
+
+        Args:
+            device: where it is put.
+            dtype: as transformers names it; auto: as it was saved, on a CPU float32.
+            attention: `attn_implementation` of transformers.
+
+        Its `unbuilt` are the names of tensors of the checkpoint that its class does not build, such as `mtp.*`.
+
+        Raises ValueError that says what cannot be loaded, is missing, or is no number.
+        """
+        model, info = _loaded(
+            self.folder,
+            transformers.AutoModelForImageTextToText.from_pretrained,
+            dtype="float32" if dtype == "auto" and device.type == "cpu" else dtype,
+            attn_implementation=attention,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are an error below, which names one
+        )
+        if missing := sorted(info["missing_keys"]):
+            raise ValueError(
+                f"{self.folder}: its files lack {len(missing)} of the model's weights, such as {missing[0]}"
+            )
+        if mismatched := sorted(info["mismatched_keys"]):
+            name, there, built = mismatched[0]
+            raise ValueError(
+                f"{self.folder}: {len(mismatched)} of its weights have another shape than its configuration says, such "
+                f"as {name}: {tuple(there)} in the files, {tuple(built)} by the configuration"
+            )
+        model.unbuilt = _unbuilt(self.folder, model, info["unexpected_keys"])
+        patches = model.model.visual.patch_embed
+        if patches.proj.kernel_size == patches.proj.stride:
+            patches.proj = LinearPatches(patches.proj)
+        model = model.to(device).eval()
+        _check_finite(self.folder, model)
+        return model
+
+
+def open_checkpoint(target: str, layout: str | None = None, thinking: bool | None = None) -> Checkpoint:
+    """A checkpoint in a folder, or what the Hub has under that name.
+
+    Raises ValueError or OSError that says what is wrong with it.
+    """
+    folder = _folder(target)
+    check_folder(folder)
+    config = checkpoint_config(folder)
+    tokenizer = _loaded(folder, transformers.AutoTokenizer.from_pretrained)
+    if thinking is not None:
+        set_thinking(tokenizer, thinking)
+    try:
+        build = builder(config, copy.deepcopy(tokenizer), layout)
+        probe = build(PROBE, [PROBE_CLIP])
+    except Exception as error:  # a chat template is a program, which may raise what it likes
+        raise ValueError(f"{folder} cannot be asked: {type(error).__name__}: {error}") from error
+    ends = find_ends(folder, config, tokenizer)
+    fingerprint = hashlib.sha256(probe.text.encode() + probe.ids.tobytes()).hexdigest()[:16]
+    return Checkpoint(folder, config, tokenizer, build, ends, fingerprint)
+
+
+def unbuilt_tensors(folder: Path, model: Any) -> dict[str, torch.Tensor]:
+    """Read the tensors of a checkpoint that the class of a loaded model does not build, as the files have them."""
+    found = {}
+    files = tensor_files(folder)
+    for name in getattr(model, "unbuilt", ()):
+        if name in files:
+            with safetensors.safe_open(files[name], "pt") as file:
+                found[name] = file.get_tensor(name)
+    return found
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; auto: an accelerator if there is one. Raises ValueError where it cannot be used."""
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    try:
+        device = (found or torch.device("cpu")) if name == "auto" else torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device={name}: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """What a result calls the device: of a card its model."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory ended, on a device or here; a CPU's allocator only says so in words."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def prompt_inputs(prompt: Prompt, device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """What the model's `forward` takes for one prompt (1, L), positions among it, so that it computes none itself.
+
+    Pixels go to the device as bytes and are made numbers there, as `Prompt.pixels` does it.
+    """
+    length = len(prompt.ids)
+    # The first row of the positions counts tokens, for the mask alone.
+    arrays = {
+        "input_ids": prompt.ids[None],
+        "attention_mask": np.ones((1, length), np.int64),
+        "position_ids": np.concatenate([np.arange(length)[None], prompt.positions])[:, None],
+        "video_grid_thw": prompt.grids,
+    }
+    inputs = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+    mean, deviation = (
+        torch.tensor(values, dtype=torch.float32, device=device)[:, None] * 255
+        for values in (prompt.mean, prompt.deviation)
+    )
+    patches = torch.from_numpy(prompt.patches).to(device)
+    channels = patches.view(len(patches), 3, -1).to(torch.float32).sub_(mean).div_(deviation)
+    return {**inputs, "pixel_values_videos": channels.view(patches.shape).to(dtype)}
+
+
+@contextmanager
+def without_report() -> Iterator[None]:
+    """Hide transformers' table of missing and unexpected tensors while the block lasts, except where the block fails.
+
+    `Checkpoint.load` raises for missing tensors, and training tells in one line which tensors the model does not use.
+    """
+    logger = logging.getLogger("transformers.modeling_utils")
+    hidden: list[logging.LogRecord] = []
+
+    def hide(record: logging.LogRecord) -> bool:
+        is_report = "LOAD REPORT" in record.getMessage()
+        if is_report:
+            hidden.append(record)
+        return not is_report
+
+    logger.addFilter(hide)
+    try:
+        yield
+    except BaseException:
+        logger.removeFilter(hide)
+        for record in hidden:
+            logger.handle(record)  # errors of transformers refer to it
+        raise
+    finally:
+        logger.removeFilter(hide)
+
+
+class LinearPatches(torch.nn.Module):
+    """A convolution whose steps are as wide as its kernel, as the product of matrices that it is.
+
+    The patches of a vision tower come cut out already. Libraries of convolutions are slow at this one.
+    """
+
+    def __init__(self, convolution: torch.nn.Conv3d) -> None:
+        super().__init__()
+        self.weight, self.bias = convolution.weight, convolution.bias
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(patches.flatten(1), self.weight.flatten(1), self.bias)
+
+
+def _unbuilt(folder: Path, model: Any, unexpected: Iterable[str]) -> list[str]:
+    """Of those that its class says to ignore, such as `mtp.*`, transformers does not tell."""
+    ignored = [re.compile(each) for each in model._keys_to_ignore_on_load_unexpected or ()]
+    there = model.state_dict().keys()
+    also = (
+        name for name in tensor_files(folder) if name not in there and any(pattern.search(name) for pattern in ignored)
+    )
+    return sorted({*unexpected, *also})
+
+
+def _check_finite(folder: Path, model: Any) -> None:
+    """Raises ValueError that names a weight with a value that is no number; a model with one answers nothing."""
+    weights = [(name, each) for name, each in model.named_parameters() if each.dtype in FLOATS and each.numel()]
+    extremes = [torch.stack(each.detach().aminmax()).float() for _, each in weights]
+    finite = torch.stack(extremes).isfinite().all(1).tolist() if extremes else []
+    wrong = [name for (name, _), fine in zip(weights, finite, strict=True) if not fine]
+    if wrong:
+        raise ValueError(
+            f"{folder}: {len(wrong)} of {len(weights)} weights hold values that are not finite in {model.dtype}, "
+            f"such as {wrong[0]}. The checkpoint is damaged, or its training has failed; use an earlier one"
+        )
+
+
+def _folder(target: str) -> Path:
+    folder = Path(target).expanduser()
+    if target and folder.exists():
+        return folder
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", target):
+        raise ValueError(
+            f"{target or 'no checkpoint'}: no such folder; name a checkpoint's, or ORGANIZATION/NAME on the Hub"
+        )
+    try:
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(target, allow_patterns=list(FILES)))
+    except Exception as error:  # of several libraries: the network, a proxy, a name that is not there
+        told = transport_error(error) or f"{type(error).__name__}: {error}"
+        raise OSError(
+            f"{target}: no such folder, and the Hub does not give it: {told}; name a folder that holds the checkpoint"
+        ) from error
+
+
+def _loaded(folder: Path, load: Any, **how: Any) -> Any:
+    """Return what transformers loads from a folder. Raises ValueError that names the folder, whatever goes wrong."""
+    transformers.utils.logging.disable_progress_bar()  # it would write across ours
+    try:
+        with without_report():
+            return load(folder, local_files_only=True, **how)
+    except Exception as error:  # readers of weights and of tokenizers have exceptions of their own
+        raise ValueError(f"{folder} cannot be loaded: {type(error).__name__}: {error}") from error

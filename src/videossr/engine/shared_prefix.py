@@ -1,0 +1,303 @@
+"""What the answers of a group share is computed once: the vision tower and the prompt, forward and backward.
+
+    prefix = read_prefix(model, inputs)              # with gradient, once
+    drawn = sample([prefix], ...)                    # from the same states, detached
+    scores = answer_scores(model, prefix, answers)   # all answers as one short packed sequence
+    loss(scores).backward()                          # through the prompt once
+
+The answers of a group are laid behind each other as one sequence. Each token sees the prompt and what stands before it
+in its own answer, and has the position that it would have if its answer were the only one. So nothing is padded or
+repeated, and log-probabilities and gradients are those of separate full forward passes, up to rounding. Any trainer may
+call these functions: docs/training.md shows how. `speed/train_step.py` measures them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import transformers
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.checkpoint import checkpoint
+from transformers.cache_utils import DynamicLayer
+
+from videossr.engine.kv_cache import base_of, cache_argument, cache_arguments
+
+SHARED = ("qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl")
+"""Model types whose layers look at other tokens through keys and values alone: for these the prefix can be shared."""
+
+ATTENTION = "sdpa"
+"""The implementation that takes any mask of what sees what."""
+
+
+_AGAIN: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
+"""How layers are computed again: nothing in them is drawn."""
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """What a model keeps of a prompt that it has read, with the graph of how it came to it.
+
+    Attributes:
+        logits: (1, V), scores of an answer's first token.
+        keys, values: of each layer, (1, heads, P, D). There are more rows only where it was read several times.
+        length: P, tokens of the prompt.
+        delta: token k behind the prompt, from 0, has the position P + k + delta.
+    """
+
+    logits: torch.Tensor
+    keys: tuple[torch.Tensor, ...]
+    values: tuple[torch.Tensor, ...]
+    length: int
+    delta: int
+
+    def detached(self) -> Prefix:
+        """The same numbers without the graph; nothing is copied."""
+        keys, values = (tuple(each.detach() for each in side) for side in (self.keys, self.values))
+        return Prefix(self.logits.detach(), keys, values, self.length, self.delta)
+
+    def rows(self) -> list[Prefix]:
+        """One for each row, where a prompt was read several times at once."""
+        return [
+            Prefix(
+                self.logits[row : row + 1],
+                tuple(each[row : row + 1] for each in self.keys),
+                tuple(each[row : row + 1] for each in self.values),
+                self.length,
+                self.delta,
+            )
+            for row in range(len(self.logits))
+        ]
+
+    def cache(self) -> Any:
+        """A cache of transformers that tokens behind the prompt can look at, as often as wanted: it does not grow."""
+        cache = transformers.DynamicCache()
+        cache.layers.extend(map(_FixedLayer, self.keys, self.values))
+        return cache
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model thinks of G answers. Behind the end of an answer all is 0.
+
+    Attributes:
+        logprobs: (G, A) float32, of each token.
+        entropies: (G, A) float32, of the distribution from which it was drawn, in nats; without gradient.
+        mask: (G, A) bool, whether there is a token.
+    """
+
+    logprobs: torch.Tensor
+    entropies: torch.Tensor
+    mask: torch.Tensor
+
+
+def can_share(model: Any) -> str:
+    """Why the prefix of this model cannot be shared; empty where it can."""
+    config = model.config
+    if config.model_type not in SHARED:
+        return f"the model type {config.model_type} is not one of {', '.join(SHARED)}"
+    if config._attn_implementation != ATTENTION:
+        return f"attention {config._attn_implementation} does not take any mask: load it with {ATTENTION}"
+    return ""
+
+
+def read_prefix(model: Any, inputs: Mapping[str, torch.Tensor], rows: int = 1) -> Prefix:
+    """Reads one prompt, with gradient where it is enabled.
+
+    Args:
+        model: of a type in `SHARED`, of transformers or wrapped by peft.
+        inputs: what its `forward` takes for one prompt (1, P), `position_ids` (4, 1, P) among it: the first row counts
+            tokens, the others are the rotary positions. `videossr.engine.checkpoint.prompt_inputs` makes them.
+        rows: read it as often, side by side; only of use where the prefix is not shared.
+    """
+    repeated = {name: _repeat(name, tensor, rows) for name, tensor in inputs.items()}
+    cache = transformers.DynamicCache()
+    out = model(**repeated, **cache_arguments(model, cache), logits_to_keep=1)
+    keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
+    length = inputs["input_ids"].shape[1]
+    return Prefix(out.logits[:, -1], keys, values, length, _delta(inputs))
+
+
+def answer_scores(
+    model: Any,
+    prefix: Prefix,
+    answers: Sequence[Sequence[int]],
+    *,
+    temperature: float = 1.0,
+    banned: Sequence[int] = (),
+) -> Scores:
+    """Log-probabilities of answers behind a prompt that was read once. Equal to `full_scores`, up to rounding.
+
+    Args:
+        model: the one that has read the prompt.
+        prefix: what it kept.
+        answers: tokens of each of G answers, at least one, the end token included where it was drawn.
+        temperature: by which scores are divided.
+        banned: tokens that cannot be drawn, such as placeholders for pixels.
+    """
+    device = prefix.logits.device
+    lengths = [len(answer) - 1 for answer in answers]  # what follows an answer's last token is not asked
+    first = prefix.logits.expand(len(answers), -1)
+    if not sum(lengths):
+        return _scores([row[None] for row in first], answers, temperature, banned)
+    packed = torch.tensor([token for answer in answers for token in answer[:-1]], device=device)
+    owner = torch.repeat_interleave(torch.arange(len(answers)), torch.tensor(lengths)).to(device)
+    step = torch.cat([torch.arange(length) for length in lengths]).to(device)
+    own = (owner[:, None] == owner) & (step[:, None] >= step)
+    mask = torch.cat([own.new_ones(len(packed), prefix.length), own], 1)
+    out = model(
+        input_ids=packed[None],
+        attention_mask=mask[None, None],
+        position_ids=following(step[None], prefix.length, prefix.delta),
+        **cache_arguments(model, prefix.cache()),
+    )
+    behind = out.logits[0].split(lengths)
+    rows = [torch.cat([head[None], tail]) for head, tail in zip(first, behind, strict=True)]
+    return _scores(rows, answers, temperature, banned)
+
+
+def full_scores(
+    model: Any,
+    inputs: Mapping[str, torch.Tensor],
+    answers: Sequence[Sequence[int]],
+    *,
+    rows: int = 1,
+    temperature: float = 1.0,
+    banned: Sequence[int] = (),
+) -> Iterator[Scores]:
+    """The same by full forward passes, `rows` answers at once: each row reads the whole prompt and its video.
+
+    Yields the scores of each lot of answers, so that a caller may go back through one before the next is computed.
+    """
+    length, delta = inputs["input_ids"].shape[1], _delta(inputs)
+    for first in range(0, len(answers), rows):
+        lot = answers[first : first + rows]
+        repeated = {name: _repeat(name, tensor, len(lot)) for name, tensor in inputs.items()}
+        tails = [torch.tensor(answer, device=inputs["input_ids"].device) for answer in lot]
+        tail = pad_sequence(tails, batch_first=True)
+        present = pad_sequence([torch.ones_like(each) for each in tails], batch_first=True)
+        steps = torch.arange(tail.shape[1], device=tail.device).expand(len(lot), -1)
+        repeated["input_ids"] = torch.cat([repeated["input_ids"], tail], 1)
+        repeated["attention_mask"] = torch.cat([repeated["attention_mask"], present], 1)
+        repeated["position_ids"] = torch.cat([repeated["position_ids"], following(steps, length, delta)], 2)
+        logits = model(**repeated, use_cache=False, logits_to_keep=tail.shape[1] + 1).logits
+        yield _scores([row[: len(answer)] for row, answer in zip(logits, lot, strict=True)], lot, temperature, banned)
+
+
+def following(steps: torch.Tensor, length: int | torch.Tensor, delta: int | torch.Tensor) -> torch.Tensor:
+    """`position_ids` (4, B, N) of tokens that stand `steps` (B, N) behind prompts, where tokens are text."""
+    counted = steps + length
+    return torch.stack([counted, *[counted + delta] * 3])
+
+
+def distribution(logits: torch.Tensor, temperature: float, banned: Sequence[int]) -> torch.Tensor:
+    """Log-probabilities (…, V) float32 of the next token, in sampling and loss alike."""
+    scores = logits.float() / temperature
+    if banned:
+        scores = scores.index_fill(-1, torch.tensor(banned, device=scores.device), -torch.inf)
+    return scores.log_softmax(-1)
+
+
+@contextmanager
+def recomputing(model: Any) -> Iterator[None]:
+    """Inside, a pass with gradient keeps the input of each layer alone; the way back computes the rest once more.
+
+    The gradient checkpointing of transformers would switch the cache off; this keeps the keys and values of a prompt.
+    """
+    base = base_of(model)
+    language, vision = base.model.language_model.layers, base.model.visual.blocks
+    for layer in language:
+        layer.forward = partial(_recomputed_layer, layer.forward, cache_argument(layer.forward))
+    for block in vision:
+        block.forward = partial(_recomputed_block, block.forward)
+    try:
+        yield
+    finally:
+        for layer in (*language, *vision):
+            del layer.forward  # the instance's, so that the class's is seen again
+
+
+class _FixedLayer(DynamicLayer):  # type: ignore[misc]  # transformers' types are not followed
+    """Keys and values of one layer, which what follows is laid behind but not kept with."""
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        super().__init__()
+        self.keys, self.values = keys, values
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_more: Any, **_named: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.cat([self.keys, key_states], 2), torch.cat([self.values, value_states], 2)
+
+
+class _Slot:
+    """A cache of one layer's keys and values, as they come."""
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_more: Any, **_named: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self.states = key_states, value_states
+        return self.states
+
+
+def _recomputed_layer(
+    forward: Callable[..., Any], argument: str, hidden: torch.Tensor, *more: Any, **named: Any
+) -> Any:
+    """Run a layer of the language model, whose cache is in `named[argument]`.
+
+    The keys and values that it puts into an empty cache are made outputs of the recomputed function.
+    """
+    cache = named.get(argument)
+    if not torch.is_grad_enabled():
+        return forward(hidden, *more, **named)
+    if cache is None or isinstance(next(iter(cache.layers), None), _FixedLayer):
+        return checkpoint(partial(forward, **named), hidden, *more, **_AGAIN)
+
+    def keep(hidden: torch.Tensor) -> tuple[Any, torch.Tensor, torch.Tensor]:
+        slot = _Slot()
+        out = forward(hidden, *more, **{**named, argument: slot})
+        return out, *slot.states
+
+    out, keys, values = checkpoint(keep, hidden, **_AGAIN)
+    cache.update(keys, values, len(cache.layers))
+    return out
+
+
+def _recomputed_block(forward: Callable[..., Any], hidden: torch.Tensor, *more: Any, **named: Any) -> Any:
+    """A block of the vision tower."""
+    if not torch.is_grad_enabled():
+        return forward(hidden, *more, **named)
+    return checkpoint(partial(forward, **named), hidden, *more, **_AGAIN)
+
+
+def _delta(inputs: Mapping[str, torch.Tensor]) -> int:
+    """Positions go on one behind the largest of the prompt."""
+    return int(inputs["position_ids"][1:].amax()) + 1 - inputs["input_ids"].shape[1]
+
+
+def _repeat(name: str, tensor: torch.Tensor, count: int) -> torch.Tensor:
+    """The input of one prompt as that of `count` rows: patches and grids of all rows stand behind each other."""
+    if name == "position_ids":
+        return tensor.expand(-1, count, -1)
+    return tensor if count == 1 else torch.cat([tensor] * count)
+
+
+def _scores(
+    rows: Sequence[torch.Tensor], answers: Sequence[Sequence[int]], temperature: float, banned: Sequence[int]
+) -> Scores:
+    """Of logits (N, V) of each answer, N tokens."""
+    logs = distribution(torch.cat(list(rows)), temperature, banned)
+    tokens = torch.tensor([token for answer in answers for token in answer], device=logs.device)
+    chosen = logs.gather(-1, tokens[:, None])[:, 0]
+    with torch.no_grad():
+        entropies = torch.special.entr(logs.exp()).sum(-1)
+    lengths = [len(answer) for answer in answers]
+    padded = (pad_sequence(list(each.split(lengths)), batch_first=True) for each in (chosen, entropies))
+    logprobs, spread = padded
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    return Scores(logprobs, spread, mask.to(logs.device))

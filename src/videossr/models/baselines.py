@@ -1,0 +1,58 @@
+"""Models that do not look: a guess, and always the same answer. What a real model must beat.
+
+Exercised by `videossr bench run demo/viubench --model chance --out demo/runs/chance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar
+
+import numpy as np
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from videossr.models.answer_distribution import Guess, laws
+from videossr.models.base import Ask, Decoding, Reply
+from videossr.question_set import Questions
+from videossr.sample import JSON
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class NoSettings:
+    """There is nothing to set."""
+
+
+class Chance:
+    """`chance` guesses any well-formed answer alike, `chance:law` as the gold answers are drawn."""
+
+    Settings = NoSettings
+    targets: ClassVar[Mapping[str, Guess]] = {"": "uniform", "law": "law"}
+
+    def __init__(self, target: str, settings: NoSettings, questions: Questions) -> None:
+        if target not in self.targets:
+            known = " and ".join(name or "nothing" for name in self.targets)
+            raise ValueError(f"no guess {target!r}: what may stand behind the colon is {known}")
+        self.waited = 0.0
+        self._guess = self.targets[target]
+        self._laws = laws(questions)
+
+    def describe(self) -> dict[str, JSON]:
+        return {"guess": self._guess, "numpy": np.__version__}
+
+    def answer(self, asks: Iterable[Ask], decoding: Decoding) -> Iterator[Reply]:
+        """Each question has random numbers of its own, so that the order of the questions does not matter."""
+        for ask in asks:
+            rng = np.random.Generator(np.random.PCG64DXSM([decoding.seed, ask.index]))
+            law, clock = self._laws[ask.column], ask.question.clocks[0]
+            texts = tuple(law.text(self._guess, rng, clock) for _ in range(decoding.n))
+            yield Reply(ask.index, texts, tuple("stop" for _ in texts))
+
+
+class Constant(Chance):
+    """`constant` gives every question of a column the answer that its metric rewards best under the law.
+
+    `constant:smooth` gives the one that the smooth reward rewards best. In grounding it is the same share of each clip.
+    """
+
+    targets: ClassVar[Mapping[str, Guess]] = {"": "constant", "smooth": "smooth"}

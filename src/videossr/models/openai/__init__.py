@@ -1,0 +1,1 @@
+"""Ask a server that speaks the OpenAI protocol."""

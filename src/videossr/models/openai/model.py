@@ -1,0 +1,359 @@
+"""Models behind an OpenAI-compatible server: `openai:MODEL@URL`.
+
+A vLLM server is sent videos with the times of their frames. Any other server is sent single images with the times as
+text between them; that is not how the paper asks, and results carry a label that says so. See docs/servers.md.
+
+Exercised by `videossr bench run BENCH --model openai:MODEL@http://localhost:8000 --out RUN`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked
+
+from videossr.models.base import Ask, Decoding, Reply
+from videossr.models.openai.bridge import in_background
+from videossr.models.openai.endpoint import keeps_order, open_async_client, read_target, server_version, vllm_refusal
+from videossr.models.openai.errors import (
+    EXCERPT,
+    Failed,
+    ServerError,
+    harmless,
+    message,
+    named,
+    no_system_role,
+    transport_errors,
+)
+from videossr.models.openai.messages import (
+    Answer,
+    Body,
+    Picture,
+    as_images,
+    as_video,
+    pictures,
+    read_answer,
+    sampling,
+    system_in_user,
+)
+from videossr.models.openai.retry import Pace, asked_wait
+from videossr.question_set import Questions
+from videossr.runners.local import CORES
+from videossr.sample import JSON
+
+if TYPE_CHECKING:
+    from openai import APIStatusError, AsyncOpenAI
+
+_Mode = Literal["auto", "vllm", "images"]
+_System = Literal["auto", "turn", "user"]
+_STOP = (401, 402, 403, 404, 405)
+"""Key, payment, permission, model or address are wrong: so they are for every question."""
+_BUSY = (408, 409, 425, 429)
+"""With all from 500 on, what may be otherwise a moment later."""
+
+
+@checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+class ServerSettings:
+    """How a server is asked."""
+
+    mode: Annotated[
+        _Mode, Field(description="how clips are sent: vllm as videos, images one by one, auto by server")
+    ] = "auto"
+    concurrency: Annotated[int, Field(ge=1, le=1024, description="requests at the same time")] = 8
+    timeout: Annotated[float, Field(gt=0, le=86400, description="seconds that a request may take")] = 600.0
+    tries: Annotated[int, Field(ge=1, le=100, description="failed requests in a row that fail a question")] = 6
+    backoff: Annotated[float, Field(ge=0, description="seconds before the second try; they double with each")] = 1.0
+    most_backoff: Annotated[float, Field(ge=0, description="seconds of that wait, at most")] = 60.0
+    patience: Annotated[float, Field(ge=0, description="seconds that a server is granted which asks to wait")] = 300.0
+    system: Annotated[
+        _System,
+        Field(description="the system text: as a turn of its own, before the user's, auto: so if the server refuses"),
+    ] = "auto"
+    thinking: Annotated[
+        bool | None, Field(description="what the chat template is told of enable_thinking; by default nothing")
+    ] = None
+    picture: Annotated[Picture, Field(description="png loses nothing and is several times as large")] = "jpeg"
+    quality: Annotated[int, Field(ge=1, le=100, description="of JPEGs")] = 95
+    key: Annotated[str, Field(description="name of the environment variable with the key")] = "OPENAI_API_KEY"
+    most_bytes: Annotated[int, Field(ge=1024, description="a longer response is a failure")] = 4_194_304
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A question whose frames are rendered, or why they could not be."""
+
+    ask: Ask
+    body: Body | None
+    error: str = ""
+
+
+class Served:
+    """A model behind a server; see `videossr.models.base.Model`.
+
+    Args:
+        target: `MODEL@URL`; the address with or without `/v1`.
+        settings: how it is asked.
+        questions: not used.
+
+    Raises:
+        ValueError: the target has another form, `openai` is not installed, or the server is a vLLM that would read
+            wrong times, or videos in another place.
+        ServerError: no server answers.
+    """
+
+    Settings = ServerSettings
+    tuning = frozenset({"concurrency", "timeout", "tries", "backoff", "most_backoff", "patience", "key"})
+
+    def __init__(self, target: str, settings: ServerSettings, questions: Questions) -> None:
+        try:
+            import openai
+        except ImportError as error:
+            raise ValueError("to ask servers, install: pip install 'videossr[openai]'") from error
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", settings.key):
+            raise ValueError("--set key=NAME takes the name of an environment variable, never the key itself")
+        self._target = read_target(target)
+        self._settings = settings
+        self._key = os.environ.get(settings.key, "")
+        self._library = openai.__version__
+        self._encode = pictures(settings.picture, settings.quality)
+        self._refused: set[str] = set()
+        """Fields that this server has refused and can do without."""
+        self._system: _System = settings.system
+        """Where the system text goes: decided by the first answer, then the same for all questions."""
+        self.waited = 0.0
+        self._version = server_version(self._target, self._key)
+        self._video = settings.mode == "vllm" or (settings.mode == "auto" and bool(self._version))
+        why = vllm_refusal(self._version, asserted=settings.mode == "vllm") if self._video else None
+        if why is not None:
+            raise ValueError(f"{self._target.url}: {why}")
+        self._ordered = keeps_order(self._target, self._key) if self._video else None
+        if self._ordered is False:
+            raise ValueError(
+                f"{self._target.url}: this vLLM would put all videos before all text; start it with "
+                "--chat-template-content-format openai (see docs/servers.md)"
+            )
+
+    def describe(self) -> Mapping[str, JSON]:
+        """Server, how frames and times were sent to it, and which fields it did not take."""
+        settings = self._settings
+        told: dict[str, JSON] = {
+            "server": f"vllm {self._version}" if self._version else "unknown",
+            "url": self._target.url,
+            "name": self._target.model,
+            "frames": "videos with times" if self._video else "single images with times as text",
+            "picture": f"jpeg {settings.quality}" if settings.picture == "jpeg" else "png",
+            "refused": [*sorted(self._refused)],
+            "system": self._system,
+            "openai": self._library,
+        }
+        if self._video:
+            return {**told, "order": "kept" if self._ordered else "not checked"}
+        return {**told, "label": "frames as single images"}
+
+    def resume(self, told: Mapping[str, JSON]) -> None:
+        """Ask as in an earlier sitting, which `describe` told of."""
+        refused = told.get("refused")
+        self._refused |= {str(name) for name in refused} if isinstance(refused, list) else set()
+        if self._settings.system == "auto" and told.get("system") in ("turn", "user"):
+            self._system = "turn" if told["system"] == "turn" else "user"
+
+    def answer(self, asks: Iterable[Ask], decoding: Decoding) -> Iterator[Reply]:
+        """See the contract. Raises ServerError where the server refuses every question, and ValueError for a `top_k`
+        that cannot be asked for.
+        """
+        if decoding.top_k and not self._version:
+            raise ValueError(
+                f"{self._target.url} is not known to be a vLLM, and only that takes top_k: leave top_k at 0, or cut "
+                "with top_p"
+            )
+        return in_background(lambda put: self._answer(iter(asks), decoding, put))
+
+    async def _answer(self, asks: Iterator[Ask], decoding: Decoding, put: Callable[[Reply], None]) -> None:
+        """Keep all slots busy, and a few questions rendered for the next ones that are free."""
+        settings = self._settings
+        pace = Pace(settings.backoff, settings.most_backoff, settings.patience)
+        ready: asyncio.Queue[_Ready | None] = asyncio.Queue(CORES)
+        turn = asyncio.Lock()
+        loop = asyncio.get_running_loop()
+
+        async def render(pool: ThreadPoolExecutor) -> None:
+            while True:
+                async with turn:
+                    ask = await loop.run_in_executor(pool, next, asks, None)
+                if ask is None:
+                    return
+                await ready.put(await loop.run_in_executor(pool, self._render, ask))
+
+        async def render_all() -> None:
+            with ThreadPoolExecutor(CORES, "render") as pool:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(CORES):
+                        group.create_task(render(pool))
+            await ready.put(None)
+
+        async def send(client: AsyncOpenAI) -> None:
+            while True:
+                began = time.monotonic()
+                item = await ready.get()
+                if item is None:
+                    await ready.put(None)  # for the other slots
+                    return
+                self.waited += (time.monotonic() - began) / settings.concurrency
+                put(await self._ask(client, item, decoding, pace))
+
+        client = open_async_client(self._target, self._key, settings.timeout)
+        try:
+            async with client, asyncio.TaskGroup() as group:
+                group.create_task(render_all())
+                for _ in range(settings.concurrency):
+                    group.create_task(send(client))
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from None
+
+    def _render(self, ask: Ask) -> _Ready:
+        try:
+            clips = ask.clips()
+            if self._video:
+                return _Ready(ask, as_video(ask.question, clips, self._encode))
+            return _Ready(ask, as_images(ask.question, clips, self._encode, self._settings.picture))
+        except Exception as error:  # what is wrong with one question's frames, whatever it is, fails that question
+            return _Ready(ask, None, self._told(f"{type(error).__name__}: {error}"))
+
+    async def _ask(self, client: AsyncOpenAI, item: _Ready, decoding: Decoding, pace: Pace) -> Reply:
+        """All answers to one question: a server may give fewer at a time than it is asked for."""
+        index = item.ask.index
+        if item.body is None:
+            return Reply(index, error=item.error, tries=0)
+        answers: list[Answer] = []
+        tries = failures = 0
+        while (got := sum(len(answer.texts) for answer in answers)) < decoding.n:
+            await pace.ready()
+            tries += 1
+            try:
+                answers.append(await self._request(client, item.body, decoding, got, pace))
+                failures = 0
+            except Failed as failed:
+                failures += 1
+                if not failed.again or failures >= self._settings.tries:
+                    return Reply(index, error=str(failed), tries=tries)
+                await asyncio.sleep(pace.after(failures))
+        texts = [text for answer in answers for text in answer.texts]
+        finish = [end for answer in answers for end in answer.finish]
+        n, tokens = decoding.n, answers[0].prompt_tokens
+        return Reply(index, tuple(texts[:n]), tuple(finish[:n]), tries=tries, prompt_tokens=tokens)
+
+    async def _request(self, client: AsyncOpenAI, body: Body, decoding: Decoding, got: int, pace: Pace) -> Answer:
+        """One response. What was refused for a field that can be done without is sent again, without it.
+
+        Raises Failed where this request has no answer, and ServerError where no other will have one.
+        """
+        from openai import APIConnectionError, APIStatusError
+
+        while True:
+            fields = self._fields(body, decoding, got)
+            try:
+                async with asyncio.timeout(self._settings.timeout):
+                    answer = await self._send(client, fields)
+            except APIStatusError as error:
+                if not self._spared(error, fields):
+                    raise self._judged(error, fields, pace) from error
+            except TimeoutError as error:
+                raise Failed(f"no answer within {self._settings.timeout:g} s", again=True) from error
+            except (APIConnectionError, transport_errors()) as error:
+                cause = error.__cause__ or error
+                raise Failed(self._told(f"no connection: {type(cause).__name__}: {cause}"), again=True) from error
+            else:
+                if self._system == "auto" and fields["messages"][0]["role"] == "system":
+                    self._system = "turn"
+                return answer
+
+    def _fields(self, body: Body, decoding: Decoding, got: int) -> dict[str, Any]:
+        fields = {"max_tokens": decoding.max_tokens, **sampling(decoding, got, vllm=bool(self._version))}
+        if "max_tokens" in self._refused:  # OpenAI's newer models know the limit by its newer name alone
+            fields["max_completion_tokens"] = decoding.max_tokens
+        extra = {**fields.pop("extra_body", {}), **body.extra}
+        if self._settings.thinking is not None:
+            extra["chat_template_kwargs"] = {"enable_thinking": self._settings.thinking}
+        messages = system_in_user(body.messages) if self._system == "user" else body.messages
+        kept = {name: value for name, value in fields.items() if name not in self._refused}
+        return {"model": self._target.model, "messages": messages, "extra_body": extra, **kept}
+
+    async def _send(self, client: AsyncOpenAI, fields: dict[str, Any]) -> Answer:
+        """Raises Failed for a response that is no answer: the server has said what it has, so not to be asked again."""
+        data = bytearray()
+        most = self._settings.most_bytes
+        async with client.chat.completions.with_streaming_response.create(**fields) as response:
+            async for piece in response.iter_bytes():
+                data += piece
+                if len(data) > most:
+                    raise Failed(f"the response is longer than most_bytes, {most}", again=False)
+        try:
+            return read_answer(bytes(data))
+        except ValueError as error:
+            excerpt = bytes(data[:1000]).decode("utf-8", "replace")
+            raise Failed(self._told(f"{error}{EXCERPT}{excerpt}"), again=False) from error
+
+    def _spared(self, error: APIStatusError, fields: Mapping[str, Any]) -> bool:
+        """Whether the refusal is about a field that can be done without; it is then left out from here on.
+
+        One answer at a time will do, draws without a seed are draws, and a top_p of 1 cuts nothing off. Without a
+        system role, the system text goes before the user's.
+        """
+        if fields["messages"][0]["role"] == "system" and self._system != "turn" and no_system_role(error):
+            self._system = "user"
+            return True
+        idle = [
+            "max_tokens",
+            "seed",
+            *(["n"] if fields.get("n", 1) > 1 else []),
+            *(["top_p"] if fields.get("top_p") == 1 else []),
+        ]
+        name = named(error, [name for name in idle if name in fields]) if error.status_code in (400, 422) else None
+        if name is not None:
+            self._refused.add(name)
+        return name is not None
+
+    def _judged(self, error: APIStatusError, fields: Mapping[str, Any], pace: Pace) -> Exception:
+        """Return the error that a refusal means for this request, or for all others too."""
+        status = error.status_code
+        told = self._told(f"status {status}: {message(error)}")
+        where = f"{self._target.url}: {told}"
+        if status in _BUSY or status >= 500:
+            if error.code == "insufficient_quota":
+                return ServerError(where)
+            wait = asked_wait(error.response.headers) if status in (429, 503) else None
+            if wait is not None:
+                pace.hold(wait)
+            return Failed(told, again=True)
+        if status in _STOP:
+            unset = status == 401 and not self._key
+            return ServerError(f"{where}; the environment variable {self._settings.key} is not set" if unset else where)
+        if "trust-request-mm-kwargs" in error.response.text:
+            return ServerError(f"{where}; see docs/servers.md for how to start vLLM")
+        if named(error, ("temperature", "top_p", "max_completion_tokens")):
+            return ServerError(f"{where}; sample answers otherwise")
+        if named(error, ("chat_template_kwargs", "enable_thinking")):
+            return ServerError(f"{where}; this server cannot switch thinking: leave out --set thinking")
+        if status in (400, 422) and self._system == "auto" and fields["messages"][0]["role"] == "system":
+            told += "; if the server takes no system turn, use --set system=user"
+        return Failed(told, again=False)
+
+    def _told(self, text: str) -> str:
+        """A server's words, made harmless and free of the key."""
+        return harmless(text.replace(self._key, "(key)") if self._key else text)
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What stopped a group of tasks; the others were cancelled for it."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,212 @@
+"""A checkpoint that vLLM runs in this process: `vllm:PATH`.
+
+Frames and the times of their slots are handed over as they are, each clip with its own clock. See docs/servers.md for
+what of this has been run. Exercised by `videossr bench run BENCH --model vllm:CHECKPOINT --out RUN`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked
+
+from videossr.clock import Clock
+from videossr.engine.checkpoint_folder import check_folder
+from videossr.models.base import Ask, Decoding, Reply
+from videossr.models.prefetch import Ahead
+from videossr.prompt import checkpoint_config
+from videossr.prompt.chat import END, PAD, START, Chat, set_thinking
+from videossr.prompt.ends import find_ends
+from videossr.question import Clip, Question
+from videossr.question_set import Questions
+from videossr.sample import JSON
+
+Prompt: TypeAlias = dict[str, Any]
+"""What `LLM.generate` takes for one question."""
+
+FIRST = (0, 11)
+"""First vLLM that has Qwen3-VL and takes a clip's frames together with their times."""
+
+
+@checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+class VllmSettings:
+    """How vLLM runs a checkpoint."""
+
+    batch: Annotated[int, Field(ge=1, description="questions that vLLM is given at once")] = 64
+    clips: Annotated[int, Field(ge=1, description="clips of one question, at most")] = 8
+    devices: Annotated[int, Field(ge=1, description="GPUs that share the model (tensor parallel)")] = 1
+    memory: Annotated[float, Field(gt=0, le=1, description="part of each GPU's memory that may be taken")] = 0.9
+    length: Annotated[int | None, Field(ge=1, description="tokens of prompt and answer; none: as the model has")] = None
+    dtype: Annotated[Literal["auto", "bfloat16", "float16", "float32"], Field(description="of weights")] = "auto"
+    thinking: Annotated[
+        bool | None, Field(description="what the chat template is told of enable_thinking; by default nothing")
+    ] = None
+    threads: Annotated[int, Field(ge=1, le=256, description="that render frames ahead of the model")] = 4
+    ahead_mb: Annotated[int, Field(ge=1, description="MiB that frames made ready may take")] = 4096
+
+
+class VllmOffline:
+    """A checkpoint in vLLM; see `videossr.models.base.Model`.
+
+    Attributes:
+        waited: seconds in which it stood still for frames.
+
+    Raises ValueError where vLLM is not installed or too old, or the folder is no checkpoint of Qwen's video models.
+    """
+
+    Settings = VllmSettings
+    tuning = frozenset({"batch", "clips", "devices", "memory", "threads", "ahead_mb"})
+
+    def __init__(self, target: str, settings: VllmSettings, questions: Questions) -> None:
+        try:
+            import transformers
+
+            vllm: Any = importlib.import_module("vllm")  # it is nowhere to be type-checked with
+        except ImportError as error:
+            raise ValueError(
+                f"--model vllm: {error}: pip install vllm (it needs a GPU), or ask a vLLM server: openai:MODEL@URL"
+            ) from error
+        self._version: str = vllm.__version__
+        check_version(self._version)
+        folder = Path(target)
+        check_folder(folder)
+        config = checkpoint_config(folder)
+        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
+        if settings.thinking is not None:
+            set_thinking(tokenizer, settings.thinking)
+        self._chat = Chat(config, tokenizer)
+        self._ends = find_ends(folder, config, tokenizer).tokens
+        self._shown = placeholder(transformers.__version__)
+        self._settings = settings
+        self._sampling: Any = vllm.SamplingParams
+        self._model: Any = vllm.LLM(
+            model=str(folder),
+            dtype=settings.dtype,
+            tensor_parallel_size=settings.devices,
+            gpu_memory_utilization=settings.memory,
+            max_model_len=settings.length,
+            limit_mm_per_prompt={"image": 0, "video": settings.clips},
+            generation_config="vllm",  # not the checkpoint's
+        )
+        self.waited = 0.0
+
+    def describe(self) -> Mapping[str, JSON]:
+        """The library, and how frames and times were handed to it."""
+        settings = self._settings
+        return {
+            "vllm": self._version,
+            "dtype": settings.dtype,
+            "devices": settings.devices,
+            "frames": "arrays with times",
+        }
+
+    def answer(self, asks: Iterable[Ask], decoding: Decoding) -> Iterator[Reply]:
+        """See the contract. The order is that of the asks."""
+        room = self._settings.ahead_mb * 2**20
+        before = self.waited
+        with Ahead(asks, self._request, threads=self._settings.threads, room=room, size=_bytes) as ahead:
+            while taken := ahead.take(self._settings.batch):
+                self.waited = before + ahead.waited
+                yield from (Reply(ready.ask.index, error=ready.error, tries=0) for ready in taken if ready.made is None)
+                made = [(ready.ask.index, ready.made) for ready in taken if ready.made is not None]
+                yield from self._answer(made, decoding)
+
+    def _request(self, ask: Ask) -> Prompt:
+        return request(self._chat, ask.question, ask.clips(), self._shown)
+
+    def _answer(
+        self, asked: Sequence[tuple[int, dict[str, Any]]], decoding: Decoding, tries: int = 1
+    ) -> Iterator[Reply]:
+        """Asked together, or by halves where vLLM refuses one of them; what is refused alone has failed."""
+        if not asked:
+            return
+        try:
+            requests = [each for _, each in asked]
+            outputs = self._model.generate(requests, self._sampling(**sampling(decoding, self._ends)), use_tqdm=False)
+        except ValueError as error:  # such as a prompt that is too long
+            if len(asked) == 1:
+                yield Reply(asked[0][0], error=f"{type(error).__name__}: {error}", tries=tries)
+                return
+            half = len(asked) // 2
+            yield from self._answer(asked[:half], decoding, tries + 1)
+            yield from self._answer(asked[half:], decoding, tries + 1)
+            return
+        for (index, _), output in zip(asked, outputs, strict=True):
+            copies = 1 if decoding.temperature else decoding.n  # greedy answers to one question are the same
+            texts = tuple(each.text for each in output.outputs) * copies
+            ends = tuple(_finish(each.finish_reason) for each in output.outputs) * copies
+            yield Reply(index, texts, ends, tries=tries, prompt_tokens=len(output.prompt_token_ids))
+
+
+def check_version(version: str) -> None:
+    """Raises ValueError for a vLLM that cannot be handed frames with their times."""
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    numbers = (int(found[1]), int(found[2])) if found else (0, 0)
+    if (0, 2) <= numbers < FIRST:  # a build from source may call itself 0.1.dev1
+        raise ValueError(
+            f"vLLM {version} does not know Qwen3-VL, nor frames with their times; install a version from "
+            f"{FIRST[0]}.{FIRST[1]} on"
+        )
+
+
+def placeholder(transformers: str) -> str:
+    """What stands for a clip in the text, so that its pairs come out as the released weights were trained with.
+
+    The processors of transformers from 5.10 on replace the video's own token alone: what stood around it would stay.
+    """
+    found = re.match(r"(\d+)\.(\d+)", transformers)
+    return PAD if found and (int(found[1]), int(found[2])) >= (5, 10) else START + PAD + END
+
+
+def request(chat: Chat, question: Question, clips: Sequence[Clip], shown: str) -> Prompt:
+    """What vLLM is handed for one question: the text by the checkpoint's template, frames, and when each is shown.
+
+    `shown` stands for each clip. Raises ValueError where the template cannot express the question.
+    """
+    return {
+        "prompt": chat.text(question, [shown] * len(clips)),
+        "multi_modal_data": {"video": [(clip.frames, metadata(clip.clock)) for clip in clips]},
+        "mm_processor_kwargs": {"do_sample_frames": False, "do_resize": False},
+    }
+
+
+def metadata(clock: Clock) -> dict[str, Any]:
+    """The times of a clip's slots, as frame numbers of a video with a thousand frames a second: exact for any times."""
+    return {
+        "fps": 1000.0,
+        "frames_indices": list(clock.times_ms),
+        "total_num_frames": clock.end_ms,
+        "duration": clock.end_ms / 1000,
+        "video_backend": "videossr",
+        "do_sample_frames": False,
+    }
+
+
+def sampling(decoding: Decoding, ends: Collection[int]) -> dict[str, Any]:
+    """VLLM's sampling parameters; it refuses several greedy answers, and a greedy one needs no seed.
+
+    It would stop at the tokenizer's own end alone, so all `ends` of an answer are told.
+    """
+    greedy = decoding.temperature == 0
+    return {
+        "n": 1 if greedy else decoding.n,
+        "temperature": decoding.temperature,
+        "top_p": 1.0 if greedy else decoding.top_p,
+        "top_k": -1 if greedy else decoding.top_k or -1,
+        "max_tokens": decoding.max_tokens,
+        "stop_token_ids": sorted(ends),
+        "seed": None if greedy else decoding.seed,
+    }
+
+
+def _finish(reason: str | None) -> Literal["stop", "length"]:
+    return "length" if reason == "length" else "stop"
+
+
+def _bytes(made: Prompt) -> int:
+    return sum(frames.nbytes for frames, _ in made["multi_modal_data"]["video"])

@@ -1,0 +1,252 @@
+"""The worst and the best questions of each column as a report shows them: frames, gold, and what every run said.
+
+Made for `videossr report RUN --out report.html`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from videossr.bench.records import Prediction
+from videossr.bench.scoring import Mark
+from videossr.question import VIDEO, Truth
+from videossr.question_set import Questions
+from videossr.report.benchmark.answers import Answer, Answers, slots_at
+from videossr.report.benchmark.table import Benchmark
+from videossr.report.gallery.filmstrip import Slot, Strip, make_strips
+from videossr.report.page import plain
+from videossr.rewards import parse_interval, parse_order
+
+MOST = 4000
+"""Characters of a text that are shown."""
+
+FOLDED = 160
+"""A text that is longer, or has more than one line, is folded."""
+
+_FRAMES = {"counting": 24, "jigsaw": 3, "grounding": 64}
+"""Slots that are shown of a clip, at most."""
+
+_THREADS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What one run said to the question; `number` is the run's.
+
+    Attributes:
+        text: the answer, or why there is none.
+        failed: whether there is none.
+        cut: whether it was cut off at the longest answer that was allowed.
+        mark: what it is worth.
+        parts: for each slot of the strip, the share of it at which the answered span starts and ends, in percent; None
+            where it does not reach.
+        places: for each clip, the place from 1 at which it was put.
+    """
+
+    number: int
+    text: str
+    failed: bool
+    cut: bool
+    mark: Mark
+    parts: tuple[tuple[float, float] | None, ...] = ()
+    places: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A question as the page shows it.
+
+    Attributes:
+        column, task, id, index, answer: of the question.
+        why: (number of the run, `worst` or `best`): whose choice it is.
+        knobs: what makes it hard, as text.
+        said: what the runs said that were asked it.
+        prompt, system: its texts, around the clips; empty where the questions are not at hand.
+        strips: its frames; none where they are not at hand, which `missing` gives the reason for.
+        size: height and width of its frames.
+        rest: how many slots of each clip are not shown.
+    """
+
+    column: str
+    task: str
+    id: str
+    index: int
+    answer: str
+    why: tuple[tuple[int, str], ...]
+    knobs: Mapping[str, str]
+    said: tuple[Said, ...]
+    prompt: tuple[str, ...] = ()
+    system: str = ""
+    strips: tuple[Strip, ...] = ()
+    size: tuple[int, int] = (9, 16)
+    rest: int = 0
+    missing: str = ""
+
+
+def chosen(benchmark: Benchmark, most: int) -> dict[str, dict[int, list[tuple[int, str]]]]:
+    """By column: the indices of the questions that are shown, and for which run each is among its worst or best.
+
+    The worst are answers of the asked form that are furthest from the gold one; answers of no such form come behind
+    them, and what failed is not among them.
+    """
+    found: dict[str, dict[int, list[tuple[int, str]]]] = {}
+    for column in benchmark.columns:
+        picks: dict[int, list[tuple[int, str]]] = {}
+        for kind in ("worst", "best"):
+            for number, run in enumerate(benchmark.runs):
+                for answer in _extremes(run.answers[column], kind, most):
+                    picks.setdefault(answer.prediction.index, []).append((number, kind))
+        found[column] = picks
+    return found
+
+
+def _extremes(answers: Answers, kind: str, most: int) -> list[Answer]:
+    ranked = sorted((answer for answer in answers.every if answer.prediction.texts), key=_rank)
+    half = len(ranked) // 2
+    if kind == "best":
+        return [answer for answer in ranked[::-1][: min(most, half)] if answer.mark.smooth > 0]
+    legible = [answer for answer in ranked if answer.mark.parsed] + [a for a in ranked if not a.mark.parsed]
+    return [answer for answer in legible[: min(most, len(ranked) - half)] if answer.mark.strict < 1]
+
+
+def _rank(answer: Answer) -> tuple[float, float, int]:
+    return answer.mark.score, answer.mark.smooth, -answer.prediction.index
+
+
+def items(
+    benchmark: Benchmark,
+    questions: Questions | None,
+    most: int,
+    thumb_height: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Item]:
+    """The items of all columns, `most` worst and best ones of each run; their frames are rendered as they are taken."""
+    picks = [(column, index, why) for column, found in chosen(benchmark, most).items() for index, why in found.items()]
+    by_index = [
+        {p.index: a for c in run.answers.values() for a in c.every for p in [a.prediction]} for run in benchmark.runs
+    ]
+
+    def make(pick: tuple[str, int, list[tuple[int, str]]]) -> Item:
+        column, index, why = pick
+        answers = [(number, found[index]) for number, found in enumerate(by_index) if index in found]
+        return _item(benchmark.task_of[column], why, answers, questions, thumb_height)
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for done, item in enumerate(pool.map(make, picks), 1):
+            if progress is not None:
+                progress(done, len(picks))
+            yield item
+
+
+def _item(
+    task: str,
+    why: Sequence[tuple[int, str]],
+    answers: Sequence[tuple[int, Answer]],
+    questions: Questions | None,
+    thumb_height: int,
+) -> Item:
+    prediction = answers[0][1].prediction
+    strips: tuple[Strip, ...] = ()
+    question, truth, size, rest, missing = None, Truth(), (9, 16), 0, ""
+    if questions is not None:
+        try:
+            question, truth = questions.question(prediction.index), questions.truth(prediction.index)
+            strips, size, rest = _strips(questions, prediction.index, task, truth, thumb_height)
+        except (ValueError, OSError, KeyError) as error:  # one broken pack must not cost the page
+            missing = plain(f"Its frames cannot be rendered: {error}", 300)
+    slots = strips[0].slots if len(strips) == 1 and task == "grounding" else ()
+    return Item(
+        column=plain(prediction.column),
+        task=plain(task),
+        id=plain(prediction.id, 80),
+        index=prediction.index,
+        answer=plain(prediction.answer, 80),
+        why=tuple(why),
+        knobs={
+            plain(name, 40): plain(f"{value:g}" if isinstance(value, float) else str(value), 40)
+            for name, value in prediction.difficulty.items()
+        },
+        said=tuple(_said(number, answer, slots, task) for number, answer in answers),
+        prompt=tuple(plain(part) for part in question.prompt.split(VIDEO)) if question else (),
+        system=plain(question.system) if question else "",
+        strips=strips,
+        size=size,
+        rest=rest,
+        missing=missing,
+    )
+
+
+def _strips(
+    questions: Questions, index: int, task: str, truth: Truth, height: int
+) -> tuple[tuple[Strip, ...], tuple[int, int], int]:
+    clips = questions.clips(index)
+    length = len(clips[0].clock)
+    shapes = sorted({outline.slot for outline in truth.outlines})
+    most = _FRAMES.get(task, 24 // len(clips) or 1)
+    kept = shapes[:most] or sorted({round(slot) for slot in np.linspace(0, length - 1, min(most, length))})
+    tall = 2 * height if shapes else height
+    frame = clips[0].frames.shape
+    return tuple(make_strips(clips, truth, tall, 70, kept)), (frame[1], frame[2]), length - len(kept)
+
+
+def _said(number: int, answer: Answer, slots: Sequence[Slot], task: str) -> Said:
+    prediction = answer.prediction
+    text = prediction.texts[0] if prediction.texts else prediction.error
+    places: tuple[int, ...] = ()
+    if task == "jigsaw" and (order := parse_order(text, len(prediction.answer.strip()))):
+        places = tuple(order.index(clip) + 1 for clip in range(1, len(order) + 1))
+    return Said(
+        number,
+        plain(text, MOST),
+        failed=not prediction.texts,
+        cut=prediction.finish[:1] == ("length",),
+        mark=answer.mark,
+        parts=_parts(prediction, text, slots) if prediction.texts else (),
+        places=places,
+    )
+
+
+def _parts(prediction: Prediction, text: str, slots: Sequence[Slot]) -> tuple[tuple[float, float] | None, ...]:
+    span = parse_interval(text)
+    if span is None:
+        return ()
+    first, last = slots_at(prediction, span)
+    parts = []
+    for slot in slots:
+        start, end = max(0.0, first - slot.index), min(1.0, last - slot.index)
+        parts.append((100 * start, 100 * end) if end > start else None)
+    return tuple(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why questions of a run have no answer that counts: a reason, how often, and what they said or which they are."""
+
+    reason: str
+    count: int
+    examples: tuple[tuple[str, int], ...]
+
+
+def failures(answers: Mapping[str, Answers], most: int = 5) -> list[Failure]:
+    """What failed, by its reason, and what is not of the asked form, by what it is instead."""
+    errors: dict[str, list[str]] = {}
+    texts: dict[str, Counter[str]] = {}
+    for answer in (answer for found in answers.values() for answer in found.every):
+        prediction = answer.prediction
+        if not prediction.texts:
+            errors.setdefault(plain(prediction.error, 300) or "no text", []).append(prediction.id)
+        elif answer.mark.parsed == 0:
+            cut = prediction.finish[:1] == ("length",)
+            kind = "cut off before it had the asked form" if cut else "not of the asked form"
+            said = plain(prediction.texts[0], FOLDED)
+            texts.setdefault(kind, Counter())[said or "(an empty text)"] += 1
+    found = [
+        Failure(reason, len(ids), tuple((plain(each, 80), 1) for each in ids[:most])) for reason, ids in errors.items()
+    ]
+    found += [Failure(kind, said.total(), tuple(said.most_common(most))) for kind, said in texts.items()]
+    return sorted(found, key=lambda failure: -failure.count)

@@ -1,0 +1,166 @@
+"""A report as text for other programs and for a README: Markdown, CSV, JSON.
+
+videossr report RUN... --format md
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+
+from videossr.bench.scoring import Estimate, percent
+from videossr.report.benchmark.answers import confusions, displacement, knobs, spans
+from videossr.report.benchmark.table import PUBLISHED, Benchmark, Row, Scored, short
+from videossr.report.page import plain
+
+FIELDS = (
+    *("benchmark", "row", "kind", "note", "level", "name", "task", "metric", "denominator"),
+    *("value", "low", "high", "asked", "answered", "parsed"),
+)
+"""Columns of the CSV; a line is one figure, as a share of 1. It is empty for a column of which nothing was answered."""
+
+
+NOTHING = "–"  # noqa: RUF001
+"""Stands where there is no figure."""
+
+
+def markdown(benchmarks: Sequence[Benchmark]) -> str:
+    """The tables in the paper's layout, in percent with 95% intervals, ready for a README."""
+    return "\n".join(_tables(benchmark) for benchmark in benchmarks)
+
+
+def _tables(benchmark: Benchmark) -> str:
+    heads = [f"{benchmark.task_of[column]} {short(column)}" for column in benchmark.columns]
+    means = [("task", name) for name in benchmark.tasks] + [("ability", name) for name in benchmark.abilities]
+    lines = [
+        f"VIUBench layout, questions `{benchmark.hash[:12]}` ({benchmark.size:,}); percent with 95% intervals; what "
+        "failed or does not parse counts as wrong.",
+        "",
+        *_table(["model", *heads, "overall"], benchmark.rows, benchmark.figures[: len(heads) + 1]),
+        "",
+        *_table(["model", *(f"mean: {name}" for _, name in means)], benchmark.rows, means),
+        "",
+        *_table_of_runs(benchmark),
+        "",
+    ]
+    notes = [f"- {cell_of(each.name)}: {cell_of(each.asked.outcomes.line())}" for each in benchmark.runs]
+    notes += [f"- {cell_of(row.name)}: {cell_of(row.note)}" for row in benchmark.rows if row.kind == "run" and row.note]
+    if benchmark.basis:
+        notes.append(f"- {benchmark.basis}")
+    if any(row.kind == "published" for row in benchmark.rows):
+        notes.append(f"- † {PUBLISHED}")
+    return "\n".join([*lines, *notes, ""])
+
+
+def _table(heads: Sequence[str], rows: Sequence[Row], figures: Sequence[tuple[str, str]]) -> list[str]:
+    lines = [row_of(map(cell_of, heads)), row_of([":--", *["--:"] * len(figures)])]
+    for row in rows:
+        name = {"run": "{}", "guess": "*guess: {}*", "published": "{} †"}[row.kind].format(cell_of(row.name))
+        lines.append(row_of([name, *(_figure(row.cell(*figure).asked) for figure in figures)]))
+    return lines
+
+
+def _table_of_runs(benchmark: Benchmark) -> list[str]:
+    heads = ["model", "questions", "coverage", "not of the asked form", "overall, parsed answers alone"]
+    lines = [row_of(heads), row_of([":--", *["--:"] * 4])]
+    for each in benchmark.runs:
+        board = each.asked
+        unparsed = f"{board.unparsed:.1%}" if board.unparsed is not None else NOTHING
+        coverage = f"{board.coverage:.1%}" if board.coverage else NOTHING
+        figures = [coverage, unparsed, _figure(each.answered.overall)]
+        lines.append(row_of([cell_of(each.name), f"{len(each.run.predictions):,}", *figures]))
+    return lines
+
+
+def _figure(figure: Estimate | None) -> str:
+    """A figure in percent with its interval, where it has one."""
+    if figure is None:
+        return NOTHING
+    value, low, high = map(percent, (figure.value, figure.low, figure.high))
+    return value if figure.low == figure.high else f"{value} [{low}, {high}]"
+
+
+def row_of(cells: Iterable[str]) -> str:
+    """A row of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def cell_of(text: str) -> str:
+    """Text that neither ends a cell nor starts markup."""
+    flat = " ".join(plain(text).split())
+    return "".join(f"\\{letter}" if letter in "\\`*_[]<>|~#" else letter for letter in flat)
+
+
+def comma_separated(benchmarks: Sequence[Benchmark]) -> str:
+    """All figures of the tables, one a line."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    for benchmark in benchmarks:
+        for row in benchmark.rows:
+            writer.writerows(_figures(benchmark, row))
+    return file.getvalue()
+
+
+def _figures(benchmark: Benchmark, row: Row) -> list[dict[str, object]]:
+    scores = next((each.asked.columns for each in benchmark.runs if row.kind == "run" and each.name == row.name), ())
+    counts = {each.column: (each.asked, each.answered, each.parsed) for each in scores}
+    lines: list[dict[str, object]] = []
+    for level, name in benchmark.figures:
+        cell = row.cell(level, name)
+        for denominator, figure in (("asked", cell.asked), ("answered", cell.answered)):
+            column = name if level == "column" else ""
+            if figure is None and (denominator == "answered" or column not in counts):
+                continue  # a column that was asked keeps its line, whose counts say that nothing was answered
+            known = (
+                *(benchmark.hash, row.name, row.kind, row.note, level, plain(name)),
+                *(benchmark.task_of.get(column, ""), benchmark.metrics.get(column, ""), denominator),
+                *((figure.value, figure.low, figure.high) if figure else ("", "", "")),
+                *counts.get(column, ("", "", "")),
+            )
+            lines.append(dict(zip(FIELDS, known, strict=True)))
+    return lines
+
+
+def as_json(benchmarks: Sequence[Benchmark]) -> str:
+    """Everything numeric that the page shows."""
+    return json.dumps({"benchmarks": [_benchmark(each) for each in benchmarks]}, indent=1, allow_nan=False) + "\n"
+
+
+def _benchmark(benchmark: Benchmark) -> dict[str, object]:
+    return {
+        "hash": benchmark.hash,
+        "questions": benchmark.size,
+        "columns": list(benchmark.columns),
+        "metrics": dict(benchmark.metrics),
+        "runs": [_run(benchmark, each) for each in benchmark.runs],
+        "difficulty": {
+            column: [asdict(knob) for knob in knobs([each.answers[column] for each in benchmark.runs])]
+            for column in benchmark.columns
+        },
+        "reference": [asdict(row) for row in benchmark.rows if row.kind != "run"],
+    }
+
+
+def _run(benchmark: Benchmark, scored: Scored) -> dict[str, object]:
+    details: dict[str, object] = {}
+    for column in benchmark.columns:
+        task = benchmark.task_of[column]
+        if task == "grounding":
+            details[column] = asdict(spans(scored.answers[column]))
+        elif task == "counting":
+            details[column] = [asdict(each) for each in confusions(scored.answers[column])]
+        elif task == "jigsaw":
+            details[column] = asdict(displacement(scored.answers[column]))
+    return {
+        "name": scored.name,
+        "note": scored.note,
+        "complete": scored.run.manifest is not None,
+        "config": asdict(scored.run.config),
+        "manifest": scored.run.manifest,
+        "scores": {"asked": asdict(scored.asked), "answered": asdict(scored.answered)},
+        "answers": details,
+    }

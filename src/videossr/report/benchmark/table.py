@@ -1,0 +1,267 @@
+"""The table of a report in the paper's layout: a row for each run, for guesses, and for what the paper publishes.
+
+Made for `videossr report RUN`. Runs of different benchmarks never stand in one table.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+from videossr.bench.records import UNREAD, Run
+from videossr.bench.scoring import ColumnScore, Denominator, Estimate, Scoreboard, basis, score
+from videossr.bench.viubench import COLUMNS, published, rank
+from videossr.report.benchmark.answers import Answers, by_column
+from videossr.report.page import plain
+from videossr.train.records import TrainRun
+
+PUBLISHED = "published, other videos: not comparable unless the released set is run"
+
+GUESSES = {"uniform": "any answer alike", "law": "drawn as the labels are", "constant": "the best constant answer"}
+"""What the page says of the guesses whose worth a run's manifest tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One figure of the table, in [0, 1]: over all that was asked, and over what has an answer of the asked form.
+
+    None where there is none. What was not measured has an interval without width.
+    """
+
+    asked: Estimate | None
+    answered: Estimate | None
+
+
+EMPTY = Cell(None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the table: whose it is, what is to be said of it, and its figures by name."""
+
+    name: str
+    kind: Literal["run", "guess", "published"]
+    note: str
+    columns: Mapping[str, Cell]
+    tasks: Mapping[str, Cell]
+    abilities: Mapping[str, Cell]
+    overall: Cell
+
+    def cell(self, level: str, name: str) -> Cell:
+        """The figure of a column, task or ability, or `overall`."""
+        if level == "overall":
+            return self.overall
+        levels = {"column": self.columns, "task": self.tasks, "ability": self.abilities}
+        return levels[level].get(name, EMPTY)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A run with its name on the page, its scores by both denominators, and its answers by column."""
+
+    name: str
+    run: Run
+    asked: Scoreboard
+    answered: Scoreboard
+    answers: Mapping[str, Answers]
+
+    @property
+    def model(self) -> Mapping[str, object]:
+        """What the model told of itself; nothing yet where the run is not complete."""
+        return self.run.manifest["model"] if self.run.manifest else {}
+
+    def videos(self, level: str, name: str, denominator: Denominator) -> int:
+        """Return how many videos a figure rests on: for a mean of columns, those of the column with the fewest."""
+        known = [each for each in self.asked.columns if each.column != UNREAD]
+        columns = [each.column for each in known if level == "overall" or getattr(each, level) == name]
+        return max(1, min(self.answers[column].videos(denominator) for column in columns))
+
+    @property
+    def note(self) -> str:
+        """What must be said wherever its figures stand: how it was asked, and what is missing."""
+        size, wanted = self.run.config.size, self.run.config.wanted
+        label = self.model.get("label")
+        parts = [plain(str(label), 120)] if label else []
+        if self.run.manifest is None:
+            parts.append(f"unfinished: {len(self.run.predictions):,} of {wanted:,} asked")
+        elif wanted < size:
+            parts.append(f"asked {len(self.run.predictions):,} of {size:,}")
+        if self.asked.overall is None:
+            parts.append("no question was answered: no score")
+        if self.run.config.decoding.n > 1:
+            parts.append(f"mean of {self.run.config.decoding.n} answers")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The runs of one benchmark, and their table.
+
+    Attributes:
+        hash, size: of the questions.
+        runs: in the order in which they were named.
+        columns, tasks, abilities: names of what the table has, in its order, the columns of a task side by side;
+            `task_of` is the task of each column.
+        metrics: how each column is scored.
+        rows: those of runs first, then those of guesses, then those that are published.
+    """
+
+    hash: str
+    size: int
+    runs: tuple[Scored, ...]
+    columns: tuple[str, ...]
+    task_of: Mapping[str, str]
+    metrics: Mapping[str, str]
+    tasks: tuple[str, ...]
+    abilities: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def basis(self) -> str:
+        """On how many videos the intervals rest, those of the run with the fewest; empty where no run has a score."""
+        scored = [each.asked.videos for each in self.runs if each.asked.overall is not None]
+        return basis(min(scored)) if scored else ""
+
+    @property
+    def figures(self) -> list[tuple[str, str]]:
+        """All (level, name) of the table: its columns, `overall`, tasks, abilities."""
+        return [
+            *(("column", name) for name in self.columns),
+            ("overall", ""),
+            *(("task", name) for name in self.tasks),
+            *(("ability", name) for name in self.abilities),
+        ]
+
+
+def gather(runs: Sequence[Run], *, paper: bool = False) -> list[Benchmark]:
+    """Score runs and sort them by benchmark, in the order in which they come.
+
+    Args:
+        runs: complete or not.
+        paper: add the rows that the paper publishes, where a benchmark has its columns.
+
+    Raises ValueError where a run has no predictions yet.
+    """
+    groups: dict[str, list[tuple[str, Run]]] = {}
+    for name, run in zip(unique_names(runs), runs, strict=True):
+        groups.setdefault(run.config.hash, []).append((name, run))
+    return [_benchmark(members, paper) for members in groups.values()]
+
+
+def unique_names(runs: Iterable[Run | TrainRun]) -> list[str]:
+    """The name of each run: its folder's, with that of the folder above where two are alike, numbered if need be."""
+    parts = [tuple(plain(part, 60) for part in run.path.absolute().parts[-2:]) for run in runs]
+    last = Counter(part[-1] for part in parts)
+    names = [part[-1] if last[part[-1]] == 1 else "/".join(part) for part in parts]
+    count: Counter[str] = Counter(names)
+    seen: Counter[str] = Counter()
+    unique = []
+    for name in names:
+        seen[name] += 1
+        unique.append(name if count[name] == 1 else f"{name} ({seen[name]})")
+    return unique
+
+
+def short(column: str) -> str:
+    """What a column is called under the name of its task: `zoom out` for `grounding/zoom_out`."""
+    return plain((column.partition("/")[2] or column).replace("_", " "), 40)
+
+
+def _benchmark(members: Sequence[tuple[str, Run]], paper: bool) -> Benchmark:
+    runs = [run for _, run in members]
+    boards = [(score(run, "asked"), score(run, "answered")) for run in runs]
+    found = {each.column: each for board, _ in boards for each in board.columns}
+    ranked = sorted(found, key=rank)
+    tasks = tuple(dict.fromkeys(found[column].task for column in ranked))
+    columns = tuple(sorted(ranked, key=lambda column: tasks.index(found[column].task)))
+    scored = tuple(
+        Scored(name, run, *board, by_column(run, columns)) for (name, run), board in zip(members, boards, strict=True)
+    )
+    abilities = tuple(sorted({name for board, _ in boards for name in board.abilities}))
+    task_of = {column: found[column].task for column in columns}
+    rows = [_run_row(each) for each in scored]
+    known = {column: found[column] for column in columns if column != UNREAD}
+    rows += _guess_rows(runs, known)
+    if paper and set(COLUMNS) & set(columns):
+        rows += _published_rows(known)
+    return Benchmark(
+        hash=runs[0].config.hash,
+        size=runs[0].config.size,
+        runs=scored,
+        columns=columns,
+        task_of=task_of,
+        metrics={column: found[column].metric for column in columns},
+        tasks=tasks,
+        abilities=abilities,
+        rows=tuple(rows),
+    )
+
+
+def _run_row(scored: Scored) -> Row:
+    asked, answered = scored.asked, scored.answered
+    return Row(
+        name=scored.name,
+        kind="run",
+        note=scored.note,
+        columns={each.column: Cell(each.score, each.answered_score) for each in asked.columns},
+        tasks={name: Cell(value, answered.tasks[name]) for name, value in asked.tasks.items()},
+        abilities={name: Cell(value, answered.abilities[name]) for name, value in asked.abilities.items()},
+        overall=Cell(asked.overall, answered.overall),
+    )
+
+
+def _guess_rows(runs: Sequence[Run], scores: Mapping[str, ColumnScore]) -> list[Row]:
+    """Of the first run that tells what answers are worth which look at nothing."""
+    told = next((found for run in runs if run.manifest and (found := run.manifest.get("chance"))), {})
+    rows = []
+    for guess, note in GUESSES.items():
+        values = {column: told[column][guess]["score"] for column in scores if guess in told.get(column, {})}
+        if values:
+            rows.append(_known_row(guess, "guess", note, values, scores))
+    return rows
+
+
+def _published_rows(scores: Mapping[str, ColumnScore]) -> list[Row]:
+    rows = []
+    for each in published():
+        values = {column: value / 100 for column, value in each.columns.items() if column in scores}
+        overall = _known(each.overall / 100) if len(values) == len(each.columns) == len(scores) else EMPTY
+        rows.append(_known_row(each.model, "published", PUBLISHED, values, scores, overall))
+    return rows
+
+
+def _known_row(
+    name: str,
+    kind: Literal["guess", "published"],
+    note: str,
+    values: Mapping[str, float],
+    scores: Mapping[str, ColumnScore],
+    overall: Cell | None = None,
+) -> Row:
+    """A row of figures that were not measured here; means are only of groups that it has in full."""
+
+    def mean(members: Sequence[str]) -> Cell:
+        return _known(fmean(values[column] for column in members)) if set(members) <= set(values) else EMPTY
+
+    groups: dict[str, dict[str, list[str]]] = {"task": {}, "ability": {}}
+    for column, each in scores.items():
+        groups["task"].setdefault(each.task, []).append(column)
+        if each.ability:
+            groups["ability"].setdefault(each.ability, []).append(column)
+    return Row(
+        name=name,
+        kind=kind,
+        note=note,
+        columns={column: _known(value) for column, value in values.items()},
+        tasks={task: mean(members) for task, members in groups["task"].items()},
+        abilities={kind_of: mean(members) for kind_of, members in groups["ability"].items()},
+        overall=overall or mean(list(scores)),
+    )
+
+
+def _known(value: float) -> Cell:
+    figure = Estimate(value, value, value)
+    return Cell(figure, figure)

@@ -1,0 +1,1 @@
+"""The gallery of samples, and the quiz for people."""

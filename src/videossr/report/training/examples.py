@@ -1,0 +1,177 @@
+"""Sample answers of training runs as the page shows them: the frames, the gold answer, and what the group said.
+
+Made for `videossr report RUN --out report.html`.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import numpy as np
+import simplejpeg
+
+from videossr.question import VIDEO
+from videossr.report.benchmark.examples import MOST
+from videossr.report.gallery.filmstrip import place_of
+from videossr.report.page import plain
+from videossr.report.training.figures import Named
+from videossr.rewards import parse_interval
+from videossr.train.records import ACROSS, PICTURES, Shown
+
+STEPS = 8
+"""Steps of a run of which samples are shown, spread over those that have any, with the first and the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame of a sample.
+
+    Attributes:
+        x, y: CSS background position of its cell.
+        start_ms, end_ms: when it is shown.
+        gold: the share of it at which the gold span starts and ends, in percent; None where it does not reach.
+        said: how much of it the answered spans cover, on the mean of all answers, from 0 to 1.
+    """
+
+    x: str
+    y: str
+    start_ms: int
+    end_ms: int
+    gold: tuple[float, float] | None
+    said: float
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A text that `count` answers of the group have, with their reward and advantage."""
+
+    text: str
+    count: int
+    reward: float
+    advantage: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A question with its answers as the page shows it.
+
+    Attributes:
+        number: of the run.
+        step, index, column, task, gold: of the question.
+        prompt: its texts, around the clips.
+        said: different answers, the best first.
+        answers: of the group.
+        data: the picture in base64, on a grid of `ACROSS` x `rows` cells.
+        aspect: width of a frame over its height.
+        clips: the frames of each clip.
+        spans: whether the answer is a span of time.
+        missing: why there are no frames.
+    """
+
+    number: int
+    step: int
+    index: int
+    column: str
+    task: str
+    gold: str
+    prompt: tuple[str, ...]
+    said: tuple[Said, ...]
+    answers: int
+    data: str = ""
+    rows: int = 1
+    aspect: float = 16 / 9
+    clips: tuple[tuple[Frame, ...], ...] = ()
+    spans: bool = False
+    missing: str = ""
+
+
+def samples(runs: Sequence[Named], most: int) -> Iterator[Sample]:
+    """At most so many samples of each of some steps of every run; a picture is read when its sample is taken."""
+    for number, each in enumerate(runs):
+        steps = sorted({shown.step for shown in each.run.shown})
+        chosen = {steps[round(at)] for at in np.linspace(0, len(steps) - 1, min(STEPS, len(steps)))}
+        taken: Counter[int] = Counter()
+        for shown in each.run.shown:
+            taken[shown.step] += 1
+            if shown.step in chosen and taken[shown.step] <= most:
+                yield _sample(number, each, shown)
+
+
+def _sample(number: int, each: Named, shown: Shown) -> Sample:
+    counts = Counter(zip(shown.texts, shown.rewards, shown.advantages, strict=True))
+    said = [Said(plain(text, MOST), count, reward, better) for (text, reward, better), count in counts.items()]
+    data, rows, aspect, missing = "", 1, 16 / 9, ""
+    try:
+        data, rows, aspect = _picture(each, shown)
+    except (OSError, ValueError) as error:  # one lost picture must not cost the page
+        missing = plain(f"Its frames are not at hand: {error}", 300)
+    return Sample(
+        number=number,
+        step=shown.step,
+        index=shown.index,
+        column=plain(shown.column, 80),
+        task=plain(shown.column.partition("/")[0], 40),
+        gold=plain(shown.gold, 80),
+        prompt=tuple(plain(part, MOST) for part in shown.prompt.split(VIDEO)),
+        said=tuple(sorted(said, key=lambda one: (-one.reward, -one.count))),
+        answers=len(shown.texts),
+        data=data,
+        rows=rows,
+        aspect=aspect,
+        clips=_frames(shown, rows) if data else (),
+        spans=parse_interval(shown.gold) is not None,
+        missing=missing,
+    )
+
+
+def _picture(each: Named, shown: Shown) -> tuple[str, int, float]:
+    """The picture in base64, its rows, and the aspect of a frame; nothing where the sample has none.
+
+    Raises OSError or ValueError where it cannot be shown.
+    """
+    if not shown.frames:
+        return "", 1, 16 / 9
+    if PurePath(shown.frames).name != shown.frames:
+        raise ValueError(f"{shown.frames!r} is no name of a picture")
+    jpeg = (each.run.path / PICTURES / shown.frames).read_bytes()
+    height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
+    rows = sum(-(-len(clip) // ACROSS) for clip in shown.slots)
+    if not rows or width % ACROSS or height % rows:
+        raise ValueError(f"{shown.frames} is not {rows} rows of {ACROSS} frames")
+    return base64.b64encode(jpeg).decode(), rows, (width / ACROSS) / (height / rows)
+
+
+def _frames(shown: Shown, rows: int) -> tuple[tuple[Frame, ...], ...]:
+    gold = parse_interval(shown.gold)
+    spans = [parse_interval(text) for text in shown.texts] if gold else []
+    clips, row = [], 0
+    for slots in shown.slots:
+        frames = []
+        for at, slot in enumerate(slots):
+            covered = [_covered(span, slot) for span in spans if span]
+            frames.append(
+                Frame(
+                    x=place_of(at % ACROSS, ACROSS),
+                    y=place_of(row + at // ACROSS, rows),
+                    start_ms=slot[0],
+                    end_ms=slot[1],
+                    gold=_covered(gold, slot) if gold else None,
+                    said=sum((part[1] - part[0]) / 100 for part in covered if part) / len(spans) if spans else 0.0,
+                )
+            )
+        clips.append(tuple(frames))
+        row += -(-len(slots) // ACROSS)
+    return tuple(clips)
+
+
+def _covered(span: tuple[float, float], slot: tuple[int, int]) -> tuple[float, float] | None:
+    """Where a span of seconds starts and ends in a slot of milliseconds, in percent of it; None where it does not."""
+    first, last = (max(slot[0], min(slot[1], 1000 * edge)) for edge in span)
+    if last <= first:
+        return None
+    whole = slot[1] - slot[0]
+    return 100 * (first - slot[0]) / whole, 100 * (last - slot[0]) / whole

@@ -1,0 +1,371 @@
+"""The workers of a Ray cluster, for `videossr index` and `videossr build` with `--ray local|ADDRESS`.
+
+Each call is one task of one processor. Tasks return bytes and write nothing, so that a machine may join or leave at any
+time: what was on its way there is sent elsewhere. See docs/cluster.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import socket
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from videossr.runners.local import AHEAD, DIED, Died, WorkerError, outcome_of
+from videossr.storage.paths import Place
+
+try:
+    import ray
+    from ray import ObjectRef, exceptions
+    from ray._private.authentication import authentication_token_setup as setup
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+except ImportError as missing:
+    raise WorkerError("--ray needs Ray: pip install 'videossr[ray]'") from missing
+
+S = TypeVar("S")
+T = TypeVar("T")
+P = TypeVar("P")
+R = TypeVar("R")
+
+PATIENCE = 60.0
+"""Seconds in which a machine must answer, and for which a cluster without processors is waited for."""
+
+_MACHINES = 3
+"""As many machines, one after the other, may be lost with an item that is alone there, until the item is to blame."""
+
+_CRASHED = (exceptions.WorkerCrashedError, exceptions.OutOfMemoryError)
+_LOST = (exceptions.NodeDiedError, exceptions.ObjectLostError, exceptions.TaskUnschedulableError)
+_PACKAGES = ("videossr", "av", "numpy", "opencv-python-headless", "simplejpeg")
+_START = 1 << 16
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else Ray warns of what it will do with GPUs one day
+}
+
+
+class RayPool(Generic[S]):
+    """The processors of a Ray cluster. Leaving the context ends what is at work there for this process.
+
+    A script that is connected to a cluster by `ray.init` already keeps that connection.
+    """
+
+    def __init__(self, shared: S, address: str, workers: int) -> None:
+        """`address` is that of a cluster, or "local" for one on this machine with `workers` processors."""
+        self._shared = shared
+        self._address = address
+        self._workers = workers
+        self._connected = False
+        self._holder: tuple[str, list[ObjectRef]] = ("", [])
+        self._sent: set[ObjectRef] = set()
+        self._counted = (float("-inf"), 0)
+
+    def __enter__(self) -> Self:
+        """Raises WorkerError when the cluster cannot be reached or has no processors."""
+        self._connected = not ray.is_initialized()
+        if self._connected:
+            _connect(self._address, self._workers)
+        try:
+            self._holder = (uuid.uuid4().hex, [ray.put(ray.cloudpickle.dumps(self._shared))])
+            if not self._processors():
+                raise WorkerError(f"--ray {self._address}: that cluster has no processors")
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._own:
+            self._cancel(self._sent)
+        self._sent.clear()
+        self._holder = ("", [])
+        if self._connected:
+            ray.shutdown()
+
+    @property
+    def _own(self) -> bool:
+        """Whether the cluster is of this machine and ends with this context."""
+        return self._connected and self._address == "local"
+
+    def check(self, files: Sequence[Place]) -> None:
+        """Ask every machine for its versions and for the start of some files, and compare with this one.
+
+        Args:
+            files: those that machines must reach, or one of each folder. What is written only this one must reach.
+
+        Raises:
+            WorkerError: what which machine lacks, and what to do.
+        """
+        if self._own:
+            return
+        asked = {
+            node["NodeID"]: (node["NodeManagerHostname"], _there(see, 0, **_on(node)).remote(list(files)))
+            for node in self._nodes()
+        }
+        here = see(files)
+        lacks = []
+        for name, ref in asked.values():
+            try:
+                lacks += [
+                    f"{name} {complaint}" for complaint in complaints(files, here, ray.get(ref, timeout=PATIENCE))
+                ]
+            except _LOST:
+                continue
+            except exceptions.GetTimeoutError:
+                lacks.append(f"{name} does not answer within {PATIENCE:.0f} seconds")
+            except exceptions.RayError as error:
+                if "No module named 'videossr'" not in str(error):
+                    raise WorkerError(f"{name}: {error}") from error
+                lacks.append(f"{name} has no videossr: pip install videossr=={here.versions['videossr']} there")
+        if lacks:
+            raise WorkerError("\n  ".join([f"--ray {self._address}: not every machine can do this work", *lacks]))
+
+    def run(self, work: Callable[[S, T], R], items: Iterable[T]) -> Iterator[tuple[T, R | Died]]:
+        """See `videossr.runners.local.Runner.run`. What killed its process is tried again after all the rest, alone."""
+        return self._twice(work, items, parts=False)
+
+    def stream(
+        self, work: Callable[[S, T, Callable[[P], None]], R], items: Iterable[T]
+    ) -> Iterator[tuple[T, P | R | Died]]:
+        """See `videossr.runners.local.Runner.stream`. The parts of an item arrive together, when it is done."""
+        return self._twice(work, items, parts=True)
+
+    def _twice(self, work: Callable[..., Any], items: Iterable[T], *, parts: bool) -> Iterator[tuple[T, Any]]:
+        suspects: list[T] = []
+        for item, result in self._pass(work, iter(items), parts=parts):
+            if isinstance(result, Died):
+                suspects.append(item)
+            else:
+                yield item, result
+        for item in suspects:
+            done = self._alone(work, item, parts=parts)
+            for result in [done] if isinstance(done, Died) else done:
+                yield item, result
+
+    def _pass(self, work: Callable[..., Any], items: Iterator[T], *, parts: bool) -> Iterator[tuple[T, Any]]:
+        waiting: dict[ObjectRef, T] = {}
+        lost: deque[T] = deque()
+        try:
+            while True:
+                while len(waiting) < AHEAD * max(1, self._processors()):
+                    given = (lost.popleft(),) if lost else next(((item,) for item in items), None)
+                    if given is None:
+                        break
+                    waiting[self._send(work, given[0], parts=parts)] = given[0]
+                if not waiting:
+                    return
+                done, _ = ray.wait(list(waiting), timeout=0.2)
+                for ref in done:
+                    item = waiting.pop(ref)
+                    try:
+                        results = self._result(ref)
+                    except _LOST:
+                        lost.append(item)
+                    except _CRASHED:
+                        yield item, DIED
+                    else:
+                        for result in results:
+                            yield item, result
+        finally:
+            self._cancel(waiting)
+
+    def _alone(self, work: Callable[..., Any], item: T, *, parts: bool = False) -> list[Any] | Died:
+        """What a call gives, or DIED when it kills its process on a machine that lives on, or several machines."""
+        for _ in range(_MACHINES):
+            node = self._nodes()[0]
+            ref = self._send(work, item, parts=parts, **_on(node))
+            try:
+                return self._result(ref)
+            except _LOST:
+                continue
+            except _CRASHED:
+                try:
+                    ray.get(_there(_live, 0, **_on(node)).remote(), timeout=PATIENCE)
+                except (*_LOST, *_CRASHED, exceptions.GetTimeoutError):
+                    continue  # the process died with its machine
+                return DIED
+        return DIED
+
+    def _send(self, work: Callable[..., Any], item: T, *, parts: bool, **options: Any) -> ObjectRef:
+        ref = _there(_call, 1, **options).remote(*self._holder, ray.cloudpickle.dumps((work, item, parts)))
+        self._sent.add(ref)
+        return ref
+
+    def _result(self, ref: ObjectRef) -> list[Any]:
+        """What a call has sent, and last what it has returned. Raises its error."""
+        self._sent.discard(ref)
+        try:
+            sent, (result, error) = pickle.loads(ray.get(ref))
+        except exceptions.RayTaskError as raised:
+            cause = raised.cause or WorkerError(f"--ray {self._address}: {raised}")
+            raise cause from raised
+        except (*_LOST, *_CRASHED):
+            raise
+        except exceptions.RayError as raised:
+            raise WorkerError(f"--ray {self._address}: {raised}") from raised
+        if error is not None:
+            raise error
+        return [*sent, result]
+
+    def _cancel(self, refs: Iterable[ObjectRef]) -> None:
+        for ref in self._sent.intersection(refs):
+            ray.cancel(ref, force=True)
+            self._sent.remove(ref)
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        """The machines that work. Raises WorkerError when there is none for a while."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+            if nodes:
+                return nodes
+            if time.monotonic() > until:
+                raise WorkerError(f"--ray {self._address}: no machine with a processor is left in that cluster")
+            time.sleep(1)
+
+    def _processors(self) -> int:
+        """Of the cluster now, or a second ago. Raises WorkerError when there has been none for a while."""
+        since, count = self._counted
+        if time.monotonic() - since > 1:
+            count = int(ray.cluster_resources().get("CPU", 0))
+            if count == 0 and self._counted[1]:
+                count = int(sum(node["Resources"]["CPU"] for node in self._nodes()))
+            self._counted = (time.monotonic(), count)
+        return count
+
+
+def _connect(address: str, workers: int) -> None:
+    """Raises WorkerError."""
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+    if address == "local":
+        options |= {"num_cpus": workers, "include_dashboard": False}
+    else:
+        _knock(address)
+    try:
+        try:
+            ray.init(address, **options)
+        except (ConnectionError, exceptions.AuthenticationError):
+            # The head may demand the token of its user, for which Ray itself looks only where the address is "auto".
+            ray.shutdown()
+            unset = address not in ("local", "auto") and "RAY_AUTH_MODE" not in os.environ
+            if not (unset and setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)):
+                raise
+            ray.init(address, **options)
+        ray._private.worker._worker_logs_enabled = False  # else it prints a paragraph about each process that dies
+    except Exception as error:  # Ray has no common class for what may be wrong here
+        ray.shutdown()
+        hint = "" if address == "local" else " (this machine must be one of the cluster: `ray start --address=…`)"
+        raise WorkerError(f"--ray {address}: {error}{hint}") from error
+
+
+def _knock(address: str) -> None:
+    """Ray itself waits for long where nobody listens. Raises WorkerError."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), 5).close()
+    except OSError as error:
+        raise WorkerError(f"--ray {address}: nobody answers there ({error.strerror or error})") from error
+
+
+def _on(node: Mapping[str, Any]) -> dict[str, Any]:
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)}
+
+
+def _there(function: Callable[..., Any], processors: int, **options: Any) -> Any:
+    """The function as a task, which fails when its process dies."""
+    return ray.remote(function).options(num_cpus=processors, max_retries=0, **options)
+
+
+def _live() -> None:
+    """Nothing is easier."""
+
+
+_held: dict[str, Any] = {}
+"""In a worker: the first argument of the calls of one pool, by the name of the pool."""
+
+
+def _call(pool: str, holder: list[ObjectRef], packed: bytes) -> bytes:
+    if pool not in _held:
+        import cv2
+
+        cv2.setNumThreads(1)
+        _held.clear()
+        _held[pool] = pickle.loads(ray.get(holder[0]))
+    sent: list[Any] = []
+    outcome = outcome_of(packed, _held[pool], sent.append)
+    return pickle.dumps((sent, outcome), pickle.HIGHEST_PROTOCOL)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a machine has: versions of all that decides bytes, and for each file a digest of its start or an error."""
+
+    versions: dict[str, str]
+    starts: tuple[str | OSError, ...]
+
+
+def see(files: Sequence[Place]) -> View:
+    """The view of this machine."""
+    import av
+
+    versions = {name: ".".join(map(str, numbers)) for name, numbers in av.library_versions.items()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "none"
+    return View(versions, tuple(map(_start, files)))
+
+
+def _start(file: Place) -> str | OSError:
+    try:
+        if isinstance(file, Path):
+            size = file.stat().st_size
+            with file.open("rb") as stream:
+                data = stream.read(_START)
+        else:
+            size = file.stat().st_size
+            data = file.fs.cat_file(file.path, 0, min(size, _START))
+    except Exception as error:  # those of remote file systems have no common class
+        return OSError(getattr(error, "strerror", None) or str(error) or type(error).__name__)
+    return f"{size} bytes, {hashlib.sha256(data).hexdigest()}"
+
+
+def complaints(files: Sequence[Place], here: View, there: View) -> list[str]:
+    """What a machine lacks to do the work of this one."""
+    other = [
+        f"{name} {there.versions.get(name)} not {own}"
+        for name, own in here.versions.items()
+        if there.versions.get(name) != own
+    ]
+    found = []
+    if other:
+        names = " ".join(
+            f"{name}=={here.versions[name]}" for name in _PACKAGES if there.versions.get(name) != here.versions[name]
+        )
+        found.append(f"has {', '.join(other)}: frames would differ; pip install {names}")
+    for file, own, start in zip(files, here.starts, there.starts, strict=True):
+        way = (
+            "mount its folder there at the same path, or give an s3:// address"
+            if isinstance(file, Path)
+            else "it may lack credentials in its environment"
+        )
+        if isinstance(start, OSError):
+            found.append(f"cannot read {file} ({start}): {way}")
+        elif start != own:
+            found.append(f"has another file at {file}: {way}")
+    return found

@@ -1,0 +1,1 @@
+"""Local and remote files, written whole or not at all."""

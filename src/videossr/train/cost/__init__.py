@@ -1,0 +1,1 @@
+"""Estimate and measure what training costs: memory, operations, time."""

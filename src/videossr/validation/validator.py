@@ -1,0 +1,258 @@
+"""`videossr validate`: everything that a dataset claims, checked again from what lies on the disk."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence, Set
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from videossr.builder.bundle import FROZEN, frozen_hash
+from videossr.config import parse
+from videossr.corpus.pack import CorpusError
+from videossr.dataset import manifest as manifests
+from videossr.dataset import schema
+from videossr.dataset.dataset import Item, VideoSSRDataset
+from videossr.prompt.qwen3_vl import MERGE, markers
+from videossr.rendering import pixel_hash, unaltered
+from videossr.rewards import Scores, parse_interval, scorer
+from videossr.sample import Sample, VideoKey
+from videossr.tasks.base import TASKS, open_task
+from videossr.validation import distributions, native_shapes, orders, shortcuts
+from videossr.validation.finding import Finding
+from videossr.validation.visibility import Seen
+
+TOLERANCE = 0.05
+"""Seconds by which a label or a marker may differ from the clock: they are printed with one decimal."""
+
+VISIBLE = 0.5
+"""Mean difference in gray levels by which the first and last slot of a span must differ from what they would show."""
+
+FEW = 20
+"""Samples of a column below which its statistics say nothing."""
+
+
+def validate(
+    dataset: VideoSSRDataset,
+    *,
+    renders: int | None = None,
+    solver: float | None = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> Iterator[Finding]:
+    """Yield one finding a check. `renders` limits how many samples are rendered, spread evenly; None renders all.
+
+    `solver` is the share of jigsaws, beyond chance, that a solver which only matches borders may have right; None takes
+    it from the recipe. `progress` is told (rendered, to render).
+    """
+    yield _files(dataset)
+    if manifests.is_benchmark(dataset.manifest):
+        yield _frozen(dataset)
+        frames = _carried(dataset)
+        yield frames
+        renders = renders if frames.holds else 0  # what is damaged cannot be rendered
+    samples: dict[str, list[Sample]] = defaultdict(list)
+    ids: Counter[str] = Counter()
+    other: list[str] = []
+    for index in range(len(dataset)):
+        sample = dataset.sample(index)
+        samples[sample.column].append(sample)
+        ids[sample.id] += 1
+        if dataset.question(index) != open_task(sample.task).question(sample, dataset.manifest["wording"]):
+            other.append(sample.id)
+    twice = [sample_id for sample_id, count in ids.items() if count > 1]
+    yield Finding("unique samples", "", not twice, f"{len(ids)} ids" + (f", twice: {twice[:3]}" if twice else ""))
+    yield Finding("questions", "", not other, f"other words: {other[:3]}" if other else f"{len(dataset)} as worded")
+    wanted = {name: table["count"] for name, table in dataset.manifest["recipe"]["columns"].items()}
+    found = {column: len(members) for column, members in samples.items()}
+    yield Finding("quotas", "", wanted == found, f"{sum(found.values())} samples of {sum(wanted.values())}")
+
+    scorable = set()
+    for column, members in sorted(samples.items()):
+        gold = _gold(column, members)
+        yield gold
+        if not gold.holds:
+            continue  # the other checks need answers that can be scored
+        scorable.add(column)
+        yield _truth(column, members)
+        yield _clock(column, members)
+        if len(members) < FEW:
+            yield Finding("laws, guesses, shortcuts", column, None, f"{len(members)} samples are too few, need {FEW}")
+            continue
+        if members[0].task in distributions.LAWS:
+            yield from distributions.LAWS[members[0].task](column, members, _knobs(dataset, column))
+        yield from shortcuts.guesses(column, members[0].task, [sample.answer for sample in members])
+        if members[0].task == "grounding":
+            yield from shortcuts.duration(column, members)
+        if members[0].task == "counting":
+            yield from shortcuts.drawn_shapes(column, members)
+    yield from _pixels(dataset, scorable, renders, solver, progress)
+
+
+def _files(dataset: VideoSSRDataset) -> Finding:
+    stored = dataset.manifest["files"]
+    missing = [name for name in stored if not (dataset.path / name).is_file()]
+    if missing:
+        return Finding("files", "", False, f"missing: {', '.join(missing)}")
+    now = manifests.file_hashes(dataset.path, [*stored])
+    altered = [name for name in stored if now[name] != stored[name]]
+    return Finding("files", "", not altered, f"altered: {', '.join(altered)}" if altered else f"{len(now)} as written")
+
+
+def _frozen(dataset: VideoSSRDataset) -> Finding:
+    now = frozen_hash(schema.sample_rows(dataset.path, dataset.manifest["files"], [*FROZEN]))
+    same = now == dataset.hash
+    return Finding("frozen hash", "", same, dataset.hash if same else f"the samples give {now}, not {dataset.hash}")
+
+
+def _carried(dataset: VideoSSRDataset) -> Finding:
+    """The JPEGs of every video are those that were indexed."""
+    rows = schema.read_rows(dataset.path / "videos.parquet", ["content", "pack"])
+    keys = [VideoKey(row["content"], row["pack"]) for row in rows]
+    for key in keys:
+        try:
+            dataset.corpus.verify(key)
+        except CorpusError as error:
+            return Finding("frames", "", False, str(error))
+    return Finding("frames", "", True, f"of {len(keys)} videos as indexed, in {dataset.corpus.path}")
+
+
+def _knobs(dataset: VideoSSRDataset, column: str) -> Any:
+    """The knobs of a column, an instance of its task's `Knobs`."""
+    written = dataset.manifest["recipe"]["columns"][column]
+    return parse(TASKS.get(written["task"]).Knobs, written["knobs"], f"manifest: columns.{column}.knobs")
+
+
+def _gold(column: str, samples: Sequence[Sample]) -> Finding:
+    """The gold answer scores 1 by the task and by `compute_score`."""
+    wrong = {sample.id: fault for sample in samples if (fault := _scoring_fault(sample))}
+    text = (
+        f"{len(wrong)} of {len(samples)} do not: {next(iter(wrong.values()))}" if wrong else f"{len(samples)} samples"
+    )
+    return Finding("gold scores 1", column, not wrong, text)
+
+
+def _scoring_fault(sample: Sample) -> str:
+    """What is wrong when the gold answer of `sample` is scored; empty when it scores 1."""
+    try:
+        by_task = open_task(sample.task).score(sample.answer, sample)
+    except ValueError as error:  # the answer has not the form of a gold answer, or the task's code fails
+        return str(error)
+    try:
+        by_source = scorer(f"videossr/{sample.task}")(sample.answer, sample.answer)
+    except Exception as error:  # the scorer may be of another package
+        return f"sample {sample.id}: compute_score for {sample.task}: {type(error).__name__}: {error}"
+    for name, scores in {"the task": by_task, "compute_score": by_source}.items():
+        if (scores.smooth, scores.strict, scores.parsed) != (1.0, 1.0, True):
+            return f"sample {sample.id}: {name} gives {scores}"
+    return ""
+
+
+def _truth(column: str, samples: Sequence[Sample]) -> Finding:
+    """The answer is what the sample's own parameters say: the shapes drawn, or the order shown."""
+    wrong = [sample.id for sample in samples if true_answer(sample) not in (None, sample.answer)]
+    return Finding("answers", column, not wrong, f"wrong: {wrong[:3]}" if wrong else f"{len(samples)} as drawn")
+
+
+def true_answer(sample: Sample) -> str | None:
+    """The answer as it follows from the truth; None for spans, which are held against the clock, and for nothing."""
+    truth = open_task(sample.task).truth(sample)
+    if truth.outlines and isinstance(names := sample.params.get("names"), list):
+        drawn = Counter(outline.name for outline in truth.outlines)
+        return ",".join(str(drawn[str(name)]) for name in names)
+    if truth.order:
+        return "".join(str(truth.order.index(piece) + 1) for piece in range(len(truth.order)))
+    return None
+
+
+def _clock(column: str, samples: Sequence[Sample]) -> Finding:
+    """Every marker, as it is printed, is its slots' mean time; every label in seconds is their span."""
+    worst = 0.0
+    for sample in samples:
+        worst = max(worst, *marker_errors(sample), label_error(sample))
+    # Half a millisecond for the rounding of printed decimals that lie exactly between two.
+    return Finding("clock", column, worst <= TOLERANCE + 0.0005, f"largest error {worst:.3f} s, allowed {TOLERANCE} s")
+
+
+def marker_errors(sample: Sample) -> list[float]:
+    """Seconds between each marker as it is printed and the mean of its slots' times.
+
+    That Qwen3-VL's processor prints these markers is what `make integration` shows.
+    """
+    times = [*sample.clock.times_ms, *sample.clock.times_ms[-1:] * (-len(sample.clock) % MERGE)]
+    means = [fmean(times[start : start + MERGE]) / 1000 for start in range(0, len(times), MERGE)]
+    shown = [float(marker.split()[0].removeprefix("<")) for marker in markers(sample.clock)]
+    return [abs(mean - marker) for mean, marker in zip(means, shown, strict=True)]
+
+
+def label_error(sample: Sample) -> float:
+    """Seconds between an answer that is an interval and the span of the slots that it stands for; 0 for others."""
+    spans = open_task(sample.task).truth(sample).spans
+    if not spans:
+        return 0.0
+    label = parse_interval(sample.answer)
+    if label is None:
+        return float("inf")
+    start, end = sample.clock.span(*spans[0])
+    return max(abs(label[0] - start), abs(label[1] - end))
+
+
+def _pixels(
+    dataset: VideoSSRDataset,
+    scorable: Set[str],
+    renders: int | None,
+    solver: float | None,
+    progress: Callable[[int, int], None],
+) -> Iterator[Finding]:
+    """What only rendering shows: the stored hashes, changes at the borders, the order and the solver of jigsaws."""
+    count = len(dataset) if renders is None else min(renders, len(dataset))
+    changed: list[str] = []
+    least: dict[str, float] = {}
+    solved: dict[str, list[Scores]] = defaultdict(list)
+    hidden: dict[str, list[list[str]]] = defaultdict(list)
+    shapes: dict[str, list[bool]] = defaultdict(list)
+    visible: dict[str, Seen] = defaultdict(Seen)
+    for done, index in enumerate(np.linspace(0, len(dataset) - 1, count).round().astype(int), start=1):
+        item = dataset[index]
+        if pixel_hash(item.clips) != dataset.row(index)["pixels"]:
+            changed.append(item.sample.id)
+        if due := dataset.due(item.sample):
+            visible[item.sample.column].look(dataset, item, due)
+            if "strides" not in item.sample.params:  # where the speed changes, the first slot shows what it would
+                change = border_change(dataset, item, due)
+                least[item.sample.column] = min(change, least.get(item.sample.column, change))
+        if item.sample.task == "jigsaw" and item.sample.column in scorable:
+            scores = open_task("jigsaw").score(shortcuts.chain(item.clips), item.sample)
+            solved[item.sample.column].append(scores)
+            pieces = [item.clips[int(position) - 1].frames for position in item.sample.answer]
+            hidden[item.sample.column].append(orders.faults(pieces))
+        if item.sample.task == "counting" and item.sample.column in scorable:
+            bare = np.delete(item.clips[0].frames, [outline.slot for outline in item.truth.outlines], axis=0)
+            if len(bare):
+                shapes[item.sample.column].append(native_shapes.shows_shapes(bare))
+        progress(done, count)
+    text = f"other pixels now: {changed[:3]}" if changed else f"{count} of {len(dataset)} rendered"
+    yield Finding("renders repeat", "", not changed if count else None, text)
+    for column, value in sorted(least.items()):
+        text = f"least change of a first or last slot {value:.2f} gray levels"
+        if getattr(_knobs(dataset, column), "proven", False):
+            yield Finding("borders change", column, value >= VISIBLE, f"{text}, needed {VISIBLE}")
+        else:
+            yield Finding("borders change", column, None, f"{text}; the recipe does not ask for any")
+    for column, seen in sorted(visible.items()):
+        yield from seen.findings(column, asked=getattr(_knobs(dataset, column), "gates", True))
+    for column, clips in sorted(shapes.items()):
+        yield native_shapes.finding(column, clips, gated=_knobs(dataset, column).gates)
+    for column, results in sorted(solved.items()):
+        knobs = _knobs(dataset, column)
+        yield orders.finding(column, hidden[column], gated=knobs.gates)
+        yield shortcuts.solver(column, results, knobs.pieces, knobs.solver if solver is None else solver)
+
+
+def border_change(dataset: VideoSSRDataset, item: Item, due: Sequence[tuple[int, int]]) -> float:
+    """Return the mean gray levels by which the first and the last slot of the first span differ from those `due`."""
+    first, last = item.truth.spans[0]
+    there = unaltered(dataset.corpus, item.sample, {first: due[0], last: due[-1]})
+    shown = item.clips[0].frames[[first, last]].astype(np.int16)
+    return float(np.abs(shown - there).mean(axis=(1, 2, 3)).min())

@@ -1,0 +1,227 @@
+"""Which frames of a video exist, when they are shown and which of them are sound: learnt by decoding it from its start.
+
+Needed wherever the container does not say it, or says what the decoder does not confirm. Exercised by `videossr index`.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TypeAlias
+
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from videossr.video.container import Ticket, open_video, packets_of, timeline_of
+from videossr.video.plan import Choice, RejectedError, Timeline
+from videossr.video.remote import Source
+
+Log: TypeAlias = list[tuple[int, str, str]]
+"""What ffmpeg complains of, line by line."""
+
+
+@dataclass(slots=True)
+class Trail:
+    """What a decode has met so far, by the number of the packet in decode order.
+
+    Attributes:
+        keys: numbers of packets at which a decode can start, ascending.
+        time: of the packet, in ticks; None where the container has none.
+        dts: when the packet is decoded, in ticks; None where the container does not say.
+        hidden: whether an edit list hides its frame.
+        harmed: numbers of packets at which the decoder complained or a corrupt flag was set, ascending.
+        shown: numbers of packets whose frame came out.
+    """
+
+    keys: list[int] = field(default_factory=list)
+    time: list[int | None] = field(default_factory=list)
+    dts: list[int | None] = field(default_factory=list)
+    hidden: list[bool] = field(default_factory=list)
+    harmed: list[int] = field(default_factory=list)
+    shown: set[int] = field(default_factory=set)
+
+    def add(self, packet: Packet[VideoStream]) -> int:
+        number = len(self.time)
+        if packet.is_keyframe:
+            self.keys.append(number)
+        self.time.append(packet.dts if packet.pts is None else packet.pts)
+        self.dts.append(packet.dts)
+        self.hidden.append(packet.is_discard)
+        return number
+
+    def harm(self, number: int) -> None:
+        place = bisect.bisect_left(self.harmed, number)
+        if place == len(self.harmed) or self.harmed[place] != number:
+            self.harmed.insert(place, number)
+
+    def no_key(self, number: int) -> None:
+        """The container calls this packet a key frame, the decoder does not."""
+        place = bisect.bisect_left(self.keys, number)
+        if place < len(self.keys) and self.keys[place] == number:
+            del self.keys[place]
+
+    def decode_times(self) -> list[int] | None:
+        """Return when each packet is decoded, if the container tells that and nothing else of its times.
+
+        Then they ascend in decode order. None for any other container. What ffmpeg takes for the time of an AVI's
+        picture is guessed from these, so that the packets' own ones come first.
+        """
+        times = [time for time in self.time if time is not None]
+        if len(times) < len(self.time) or any(after <= now for now, after in pairwise(times)):
+            return None
+        dts = [time for time in self.dts if time is not None]
+        return dts if len(dts) == len(times) and all(now < after for now, after in pairwise(dts)) else times
+
+    def sound(self, number: int, *, leading: bool) -> bool:
+        """Whether nothing was harmed from the key frame that this packet depends on up to it.
+
+        A leading picture of an open group comes after its key frame in decode order but is shown before it, and
+        depends on the group before as well.
+        """
+        start = self._key_before(number)
+        if leading and start > 0:
+            start = self._key_before(start - 1)
+        first = bisect.bisect_left(self.harmed, start)
+        return first == len(self.harmed) or self.harmed[first] > number
+
+    def leads(self, number: int) -> bool:
+        """Whether the key frame before this packet has not been shown yet, though this packet's frame is next."""
+        start = self._key_before(number)
+        return start != number and start not in self.shown and not self.hidden[start]
+
+    def lost(self, times: Sequence[int | None]) -> Iterator[int]:
+        """Those of the packets' `times` at which damage left no frame.
+
+        Where they ascend in decode order, no picture can be told from a leading one.
+        """
+        unordered = times is not self.time
+        for number, (time, hidden) in enumerate(zip(times, self.hidden, strict=True)):
+            if time is None or hidden or number in self.shown:
+                continue
+            start_time = times[self._key_before(number)]
+            if not self.sound(number, leading=unordered or (start_time is not None and time < start_time)):
+                yield time
+
+    def _key_before(self, number: int) -> int:
+        place = bisect.bisect_right(self.keys, number)
+        return self.keys[place - 1] if place else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a full decode of a file gives.
+
+    Attributes:
+        timeline: of the frames that came out.
+        marks: for each of them, the time that the decoder gives it.
+        sound: for each of them, whether it can be trusted.
+        lost: ticks at which a frame would have been shown that damage took away, ascending.
+    """
+
+    timeline: Timeline
+    marks: tuple[int, ...]
+    sound: tuple[bool, ...]
+    lost: tuple[int, ...]
+
+    def unsound(self, choice: Choice) -> int:
+        """How many slots show a harmed frame, or an old one because the frame that belongs there was lost."""
+        count = 0
+        for frame, offset in zip(choice.frames, choice.offsets(), strict=True):
+            start = self.timeline.times[frame]
+            tick = self.timeline.times[0] + offset / self.timeline.base
+            next_lost = bisect.bisect_right(self.lost, start)
+            gone = next_lost < len(self.lost) and self.lost[next_lost] <= tick
+            count += gone or not self.sound[frame]
+        return count
+
+
+def survey_of(source: Source, log: Log) -> Survey:
+    """Decode the whole file. Raises RejectedError ``no_frames`` or ``no_times``.
+
+    Some containers, AVI above all, tell when a picture is decoded and not when it is shown. With B-frames the two are
+    in different orders: frames then come out with times that run backwards, while those of the packets never do. The
+    k-th frame that is shown takes the k-th of these times.
+    """
+    marks: list[int] = []
+    numbers: list[int] = []
+    durations: list[int] = []
+    sound: list[bool] = []
+    backwards: int | None = None
+    with open_video(source) as (container, stream):
+        trail = Trail()
+        for number, frame in on_screen(decoded(container, stream, trail, log)):
+            if frame.pts is None:
+                raise _no_times(marks, None)
+            if backwards is None and marks and frame.pts <= marks[-1]:
+                backwards = len(marks)
+                if trail.decode_times() is None:
+                    raise _no_times(marks, frame.pts)
+            marks.append(frame.pts)
+            numbers.append(number)
+            durations.append(frame.duration or 0)
+            sound.append(trail.sound(number, leading=trail.leads(number)))
+        if not marks:
+            raise RejectedError("no_frames", f"none of {len(trail.time)} packets gave a frame", 0, 1)
+        times, packet_times = marks, trail.time
+        if backwards is not None:
+            dts = trail.decode_times()
+            if dts is None or len(set(numbers)) < len(numbers):
+                raise _no_times(marks[:backwards], marks[backwards])
+            times, packet_times = sorted(dts[number] for number in numbers), list(dts)
+        timeline = timeline_of(stream, dict(zip(times, durations, strict=True)))
+        return Survey(timeline, tuple(marks), tuple(sound), tuple(sorted(trail.lost(packet_times))))
+
+
+def _no_times(before: Sequence[int], time: int | None) -> RejectedError:
+    last = before[-1] if before else None
+    return RejectedError("no_times", f"frame {len(before)} has time {time} after {last}")
+
+
+def decoded(container: InputContainer, stream: VideoStream, trail: Trail, log: Log) -> Iterator[tuple[int, VideoFrame]]:
+    """All frames in presentation order, each with the number of its packet. Errors are noted in `trail`."""
+
+    def step(number: int, packet: Packet[VideoStream] | None) -> list[tuple[int, VideoFrame]]:
+        lines = len(log)
+        try:
+            frames = stream.decode(packet)
+        except FFmpegError:
+            frames = []
+            trail.harm(number)
+        if len(log) > lines:
+            trail.harm(number)
+        numbered = [(frame.opaque.number if isinstance(frame.opaque, Ticket) else number, frame) for frame in frames]
+        for own, frame in numbered:
+            if frame.is_corrupt:
+                trail.harm(own)
+            if not frame.key_frame:
+                trail.no_key(own)
+        return numbered
+
+    for packet in packets_of(container, stream):
+        number = trail.add(packet)
+        packet.opaque = Ticket(number)
+        if packet.is_corrupt:
+            trail.harm(number)
+        for own, frame in step(number, packet):
+            yield own, frame
+            trail.shown.add(own)
+    if trail.time:
+        for own, frame in step(len(trail.time) - 1, None):
+            yield own, frame
+            trail.shown.add(own)
+
+
+def on_screen(frames: Iterator[tuple[int, VideoFrame]]) -> Iterator[tuple[int, VideoFrame]]:
+    """Leave out a frame that is replaced at its very own time by the next one: nobody would see it."""
+    waiting: tuple[int, VideoFrame] | None = None
+    for item in frames:
+        if waiting is not None and waiting[1].pts != item[1].pts:
+            yield waiting
+        waiting = item
+    if waiting is not None:
+        yield waiting

@@ -1,0 +1,226 @@
+"""Read a folder of numbered images as a video, whose frame k is on screen from k / fps to (k + 1) / fps seconds.
+
+Called by `videossr index` for each folder that holds images and no video files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+import av
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
+
+from videossr.storage.paths import Place, file_hash, is_local, size_and_stamp
+from videossr.video.container import Facts, facts_of
+from videossr.video.decoding import Picked, quiet
+from videossr.video.full_scan import Log
+from videossr.video.plan import Choice, Plan, RejectedError, Timeline, choose
+from videossr.video.remote import outage
+
+T = TypeVar("T")
+
+SUFFIXES = frozenset([".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"])
+"""File names that end so, in upper or lower case, are taken for images."""
+
+_ALONE = {"format_whitelist": "bmp_pipe,jpeg_pipe,png_pipe,ppm_pipe,tiff_pipe,webp_pipe"}
+_OPENING = "videossr images at {} a second\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFolder:
+    """A folder whose images are the frames of one video.
+
+    Attributes:
+        path: of the folder, as text that can be stored.
+        place: where it is.
+        size: bytes of all images.
+        stamp: what changes when an image is added, removed, renamed or written, or `fps` is another.
+        fps: images a second.
+    """
+
+    path: str
+    place: Place
+    size: int
+    stamp: str
+    fps: Fraction
+
+    @property
+    def sample(self) -> Place:
+        """One of its files, by which another machine can show that it reaches the folder."""
+        return self.place / min(_listed(self.place))
+
+    def is_same(self) -> bool:
+        """Return whether it has the same images still, unchanged since it was found."""
+        try:
+            return image_folder(self.path, self.place, self.fps) == self
+        except (FileNotFoundError, PermissionError, RejectedError):
+            return False
+
+    def hash(self) -> str:
+        """Return the SHA-256 of its frames a second and of the SHA-256 of each image, in order; names do not count.
+
+        Raises:
+            OSError: an image cannot be read.
+        """
+        digest = hashlib.sha256(_OPENING.format(self.fps).encode())
+        for name in in_order(list(_listed(self.place))):
+            digest.update(f"{file_hash(self.place / name)}\n".encode())
+        return digest.hexdigest()
+
+
+def image_folder(path: str, place: Place, fps: Fraction) -> ImageFolder:
+    """Look at all images of a folder, without reading them.
+
+    Args:
+        path: under which the folder is known.
+        place: the folder, which has one image or more.
+        fps: images a second.
+
+    Raises:
+        RejectedError: ``no_times``: the images are not numbered evenly.
+        FileNotFoundError, PermissionError: the folder or an image has gone, or must not be looked at.
+    """
+    size, stamps = 0, hashlib.sha256(str(fps).encode())
+    images = _listed(place)
+    if not images:
+        raise FileNotFoundError(f"{place} has no images")
+    for name in in_order(list(images)):
+        own, stamp = size_and_stamp(place / name, images[name])
+        size += own
+        stamps.update(f"\n{own} {stamp} ".encode() + os.fsencode(name))
+    return ImageFolder(path, place, size, stamps.hexdigest(), fps)
+
+
+def is_image(name: str) -> bool:
+    """Return whether a file name is that of an image that is not hidden."""
+    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in SUFFIXES
+
+
+def in_order(names: Sequence[str]) -> list[str]:
+    """Sort file names by the number in which they differ, so that 10 comes after 9.
+
+    Raises:
+        RejectedError: ``no_times``: one has no number where the others have theirs, or the numbers do not rise by the
+            same step from each to the next. Then nobody knows at what time an image was taken.
+    """
+    parts = {name: re.split(r"(\d+)", PurePosixPath(name).stem) for name in names}
+    shapes = {name: tuple(part[::2]) for name, part in parts.items()}
+    numbers = {name: tuple(map(int, part[1::2])) for name, part in parts.items()}
+    ordered = sorted(names, key=lambda name: (numbers[name], name))
+    usual = Counter(shapes.values()).most_common(1)[0][0] if names else ()
+    odd = [name for name in ordered if shapes[name] != usual]
+    if odd:
+        like = next(name for name in ordered if shapes[name] == usual)
+        raise RejectedError("no_times", f"{_told(odd[0])} is not numbered as {_told(like)} is", len(odd), 0)
+    changing = next((k for k in range(len(usual) - 1) if len({number[k] for number in numbers.values()}) > 1), None)
+    if changing is None:
+        if len(ordered) > 1:
+            raise RejectedError("no_times", f"{_told(ordered[0])} and {_told(ordered[1])} have the same number")
+        return ordered
+    steps = [numbers[after][changing] - numbers[now][changing] for now, after in pairwise(ordered)]
+    step = Counter(steps).most_common(1)[0][0]
+    uneven = [pair for pair, own in zip(pairwise(ordered), steps, strict=True) if own != step]
+    if uneven or step <= 0:
+        now, after = (uneven or list(pairwise(ordered)))[0]
+        raise RejectedError(
+            "no_times",
+            f"after {_told(now)} comes {_told(after)}, where numbers rise by {step}: an image is missing or one too "
+            "many; if they are the frames as they followed each other, number them anew",
+            len(uneven),
+            0,
+        )
+    return ordered
+
+
+def pick_images(
+    folder: ImageFolder, plan: Plan, use: Callable[[Facts, VideoFrame], T], begin: Callable[[Choice], None]
+) -> Picked[T]:
+    """Do for a folder of images what `videossr.video.decoding.pick` does for a video file.
+
+    All images are opened, those that the plan wants are decoded, one at a time.
+
+    Raises:
+        RejectedError: an image cannot be decoded, or not all are of one size.
+        OSError: a remote image cannot be reached.
+    """
+    names = in_order(list(_listed(folder.place)))
+    if not names:
+        raise RejectedError("no_frames", "its images have gone", 0, 1)
+    timeline = Timeline(tuple(range(len(names))), len(names), 1 / folder.fps)
+    choice = choose(timeline, plan)
+    begin(choice)
+    wanted = set(choice.frames)
+    results: list[T] = []
+    size: tuple[int, int] | None = None
+    known: Facts | None = None
+    with quiet() as log:
+        for number, name in enumerate(names):
+            own, facts, frame = _open(_read(folder.place / name, name), name, log, decode=number in wanted)
+            size = size or own
+            if own != size:
+                raise RejectedError(
+                    "unsupported", f"its size changes from {size[0]}x{size[1]} to {own[0]}x{own[1]} at {_told(name)}"
+                )
+            if facts is None or frame is None:
+                continue
+            known = known or facts
+            if facts.turn != known.turn or facts.mirrored != known.mirrored:
+                raise RejectedError("unsupported", f"{_told(name)} is turned another way than the images before it")
+            results.append(use(known, frame))
+    assert known is not None, "every plan wants at least one frame"
+    return known, timeline, choice, results
+
+
+def _open(data: bytes, name: str, log: Log, *, decode: bool) -> tuple[tuple[int, int], Facts | None, VideoFrame | None]:
+    """(width, height) of an image; its facts and its picture only where they are asked for."""
+    lines = len(log)
+    try:
+        with av.open(io.BytesIO(data), "r", options=_ALONE) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "NONE"
+            size = stream.codec_context.width, stream.codec_context.height
+            if not decode:
+                return size, None, None
+            frame = next(container.decode(stream))
+            facts = replace(facts_of(container, stream, frame), container="image2")
+    except (FFmpegError, ValueError, IndexError, StopIteration) as error:
+        said = getattr(error, "strerror", None) or "it holds no picture"
+        raise RejectedError("damaged", f"{_told(name)} cannot be decoded: {said}", 1, 0) from error
+    if frame.is_corrupt or len(log) > lines:
+        raise RejectedError("damaged", f"{_told(name)} is damaged", 1, 0)
+    return (frame.width, frame.height), facts, frame
+
+
+def _read(place: Place, name: str) -> bytes:
+    try:
+        return place.read_bytes()
+    except (FileNotFoundError, PermissionError) as error:
+        raise RejectedError("unreadable", f"{_told(name)} has gone, or the system refuses to read it") from error
+    except Exception as error:
+        if not is_local(place):
+            raise outage(place, error) from error
+        raise RejectedError("unreadable", f"{_told(name)} cannot be read: {type(error).__name__}") from error
+
+
+def _listed(folder: Place) -> dict[str, Mapping[str, Any] | None]:
+    """The images of a folder by their names, with what the listing of a remote store tells of each."""
+    if isinstance(folder, Path):
+        return {file.name: None for file in folder.iterdir() if is_image(file.name)}
+    listed = {facts["name"].rstrip("/").rpartition("/")[2]: facts for facts in folder.fs.ls(folder.path, detail=True)}
+    return {name: facts for name, facts in listed.items() if is_image(name)}
+
+
+def _told(name: str) -> str:
+    """A file name as text that can be stored."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

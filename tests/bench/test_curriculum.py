@@ -1,0 +1,221 @@
+"""The recipe of a probe: which columns are chosen, and that a model of known level gets those that it was made for."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.building import indexed, picture
+from tests.helpers.clips import write
+from tests.helpers.leveled import Leveled
+from tests.helpers.sampled import prediction, sampled
+from videossr.bench.curriculum import choose, describe, recipe_of, recipe_text
+from videossr.bench.pass_rates import Probe, analyse
+from videossr.builder import recipe as recipes
+from videossr.builder.builder import build
+from videossr.builder.recipe import Mixture, Recipe
+from videossr.cli.bench import app
+from videossr.corpus.corpus import Corpus
+from videossr.dataset.dataset import VideoSSRDataset
+from videossr.dataset.manifest import ColumnTable, RecipeTable
+from videossr.models.base import MODELS
+from videossr.tasks.counting import count_law
+from videossr.templates import load_wording
+from videossr.validation.validator import validate
+
+N = 4
+
+
+def probed(columns: dict[str, list[int]]) -> tuple[Probe, RecipeTable]:
+    """A probe in which the questions of each jigsaw column have that many successes of 4, and a recipe to match."""
+    predictions = [
+        prediction(0, "123", ["123"] * hits + ["321"] * (N - hits), column=column)
+        for column, questions in columns.items()
+        for hits in questions
+    ]
+    tables = {column: ColumnTable(task="jigsaw", count=9, knobs={"pieces": 3}) for column in (*columns, "unasked")}
+    return analyse(sampled(predictions, N)), RecipeTable(name="x", summary="", max_pixels=65536, columns=tables)
+
+
+def test_the_columns_near_one_half_are_taken_in_equal_parts() -> None:
+    probe, table = probed({"a": [1, 2, 3], "b": [3, 2, 3], "c": [0, 4, 0, 4], "d": [0, 1], "e": [4, 4], "f": [1, 1]})
+    found = {choice.column: choice for choice in choose(probe, table, 0.25, 11)}
+    assert {column: (choice.verdict, choice.count) for column, choice in found.items()} == {
+        "a": ("near", 4),
+        "b": ("near", 4),  # 0.667
+        "f": ("near", 3),  # 0.25, the very edge
+        "c": ("flat", 0),  # half of all, and yet each question always or never
+        "d": ("far", 0),
+        "e": ("flat", 0),
+        "unasked": ("unmeasured", 0),
+    }
+    assert describe(found["a"], probe) == (
+        "success (exact) 0.500 (0.125 to 0.875) of 3 questions, 0% without variance; about half the time"
+    )
+
+
+def test_where_none_is_near_the_nearest_is_taken_and_said_to_be() -> None:
+    probe, table = probed({"hard": [0, 0, 1], "harder": [0, 0, 0, 1], "never": [0, 0]})
+    choices = choose(probe, table, 0.25, 10)
+    assert [(choice.column, choice.verdict, choice.count) for choice in choices][:2] == [
+        ("hard", "nearest", 10),
+        ("harder", "far", 0),
+    ]
+    text = recipe_text(choices, probe, table, Path("my half.toml"))
+    assert "# hard: success (exact) 0.083" in text
+    assert "not near half the time, but nearest" in text
+    read = tomllib.loads(text)
+    assert read["name"] == "my_half"
+    assert read["columns"] == {"hard": {"task": "jigsaw", "count": 10, "knobs": {"pieces": 3}}}
+
+
+def test_with_nothing_to_learn_from_there_is_no_recipe() -> None:
+    probe, table = probed({"never": [0, 0], "always": [4]})
+    with pytest.raises(ValueError, match=r"half\.toml: no column is left"):
+        recipe_text(choose(probe, table, 0.25, 10), probe, table, Path("half.toml"))
+
+
+def test_a_hostile_model_name_stays_in_its_comment() -> None:
+    probe, table = probed({"a": [2]})
+    text = recipe_text(
+        choose(probe, table, 0.25, 10), replace(probe, model='x"\n[columns.evil]'), table, Path("half.toml")
+    )
+    assert set(tomllib.loads(text)["columns"]) == {"a"}
+
+
+def run(*words: str, status: int = 0) -> None:
+    """A line of `videossr bench` that ends with this exit status."""
+    with pytest.raises(SystemExit) as stopped:
+        app(words)
+    assert (stopped.value.code or 0) == status
+
+
+CLIPS = 16
+SLOTS = 16
+SEGMENTS = {"short": [4, 5], "long": [8, 10]}
+COLUMNS: dict[str, dict[str, Any]] = {
+    **{f"jigsaw/{n}": {"task": "jigsaw", "count": 24, "knobs": {"frames": SLOTS, "pieces": n}} for n in range(3, 8)},
+    **{
+        f"grounding/{name}": {
+            "task": "grounding",
+            "count": 16,
+            "knobs": {"frames": SLOTS, "perturbation": "mirror", "length": length},
+        }
+        for name, length in SEGMENTS.items()
+    },
+    "counting/1": {"task": "counting", "count": 4, "knobs": {"frames": SLOTS, "slots_max": 1}},
+}
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    folder = tmp_path_factory.mktemp("leveled") / "clips"
+    for number in range(CLIPS):
+        write(folder / f"clip_{number:02}.mp4", picture(number))
+    return indexed(folder)
+
+
+@pytest.fixture(scope="module")
+def steps(clips: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("steps") / "dataset"
+    build(Mixture(Recipe(name="steps", columns=COLUMNS), "steps"), clips, out, wording=load_wording())
+    return out
+
+
+def test_a_model_of_known_level_gets_a_dataset_of_its_level(
+    clips: Corpus, steps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the frames to the recipe by the command, and from there to a dataset that validates."""
+    monkeypatch.setitem(MODELS._items, "leveled", Leveled)
+    half, out = tmp_path / "half.toml", tmp_path / "probe"
+    words = ["probe", str(steps), "--model", "leveled", "--out", str(out), "--recipe", str(half)]
+    run(*words, "--count", "12")
+    said = capsys.readouterr().out
+    assert re.search(r"jigsaw +jigsaw/5 +12 .* about half the time", said)
+    found = json.loads((out / "probe.json").read_text())
+    assert found["complete"] is True
+    assert found["failed"] == {}
+    for pieces, truth in {3: 1.0, 4: 0.9, 5: 0.5, 6: 0.1, 7: 0.0}.items():
+        rate = found["columns"][f"jigsaw/{pieces}"]["strict"]["rate"]
+        assert rate["low"] - 0.02 <= truth <= rate["high"] + 0.02
+    by_pieces = found["knobs"]["jigsaw"]["pieces"]
+    assert [part["label"] for part in by_pieces] == ["3", "4", "5", "6", "7"]
+    assert by_pieces[0]["figures"]["strict"]["histogram"] == [0] * 8 + [24]
+    short = found["columns"]["grounding/short"]
+    assert short["overlap"]["rate"]["low"] <= 0.6 <= short["overlap"]["rate"]["high"]
+    assert "<svg" in (out / "probe.svg").read_text("utf-8")
+
+    mixture = recipes.load(str(half))
+    assert {name: column.count for name, column in mixture.columns.items()} == {
+        "jigsaw/5": 12,
+        "grounding/short": 12,
+    }
+    assert mixture.resolved["columns"]["grounding/short"]["knobs"]["length"] == [4, 5]
+    assert "# counting/1: success (exact) 0.000" in half.read_text()
+
+    asked = (out / "predictions.jsonl").read_bytes()
+    run(*words, "--count", "6", "--within", "0.48", "--json")  # another recipe costs no question
+    assert json.loads(capsys.readouterr().out) == found
+    assert (out / "predictions.jsonl").read_bytes() == asked
+    assert {name: column.count for name, column in recipes.load(str(half)).columns.items()} == {
+        "jigsaw/5": 2,
+        "jigsaw/4": 2,
+        "jigsaw/6": 2,
+        "grounding/short": 3,
+        "grounding/long": 3,
+    }
+
+    build(recipes.load(str(half)), clips, tmp_path / "built", wording=load_wording())
+    failed = [finding for finding in validate(VideoSSRDataset(tmp_path / "built")) if finding.holds is False]
+    assert failed == []
+
+
+def test_questions_without_frames_are_counted_apart(
+    clips: Corpus, steps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(MODELS._items, "leveled", Leveled)
+    corpus = tmp_path / "corpus"
+    shutil.copytree(str(clips.path), corpus)
+    pack = sorted((corpus / "packs").rglob("*.pack"))[0]
+    pack.write_bytes(b"\0" * pack.stat().st_size)
+    run("probe", str(steps), "--corpus", str(corpus), "--model", "leveled", "--out", str(tmp_path / "out"), status=1)
+    found = json.loads((tmp_path / "out/probe.json").read_text())
+    failed = sum(found["failed"].values())
+    assert 0 < failed < 156
+    assert found["overall"]["questions"] + failed == sum(column["count"] for column in COLUMNS.values())
+    assert f"{failed} of 156 questions failed" in capsys.readouterr().out
+
+
+def test_a_recipe_needs_questions_that_were_built_by_one(steps: Path, tmp_path: Path) -> None:
+    class Rows:
+        path = tmp_path / "rows.jsonl"
+
+    assert recipe_of(VideoSSRDataset(steps))["name"] == "steps"
+    with pytest.raises(ValueError, match=r"rows\.jsonl: these questions come from no recipe"):
+        recipe_of(Rows())  # type: ignore[arg-type]
+
+
+def test_the_ladder_has_every_task_in_steps_without_gaps() -> None:
+    knobs = recipes.load("ladder").knobs
+    assert [knobs[f"jigsaw/{pieces}"].pieces for pieces in range(3, 10)] == list(range(3, 10))
+    counting = [own for column, own in knobs.items() if column.startswith("counting/")]
+    assert all(len(count_law(own.slots_max, own.instances_max)) > 1 for own in counting)  # something is to be counted
+    assert (counting[0].slots_max, counting[-1].slots_max, counting[-1].instances_max) == (1, 4, 4)
+    for perturbation, shortest in {
+        "channel_swap": 4,
+        "rotate_180": 4,
+        "zoom_out": 4,
+        "mirror": 4,
+        "shuffle": 7,
+    }.items():
+        bands = sorted(
+            knobs[column].length for column in knobs if re.fullmatch(rf"grounding/{perturbation}/[\d-]+", column)
+        )
+        assert [slot for low, high in bands for slot in range(low, high + 1)] == list(range(shortest, 29))

@@ -1,0 +1,122 @@
+"""Which video serves which column: balanced, complete where it can be, and the same every time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import combinations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from videossr.builder.allocation import Job, Selection, Share
+
+columns = st.dictionaries(
+    st.sampled_from("abcd"),
+    st.tuples(st.sets(st.integers(0, 9), min_size=1), st.integers(1, 12)),
+    min_size=1,
+)
+
+
+def select(table: dict[str, tuple[set[int], int]], most: int = 100) -> Selection:
+    admitted = {name: bytearray(video in videos for video in range(12)) for name, (videos, _) in table.items()}
+    return Selection(admitted, {name: quota for name, (_, quota) in table.items()}, most)
+
+
+def next_jobs(selection: Selection, filled: Mapping[str, int]) -> list[Job]:
+    """The draws of the next pass, video by video."""
+    chosen = selection.choose(filled)
+    jobs = [
+        Job(share.video, share.column, attempt)
+        for share in selection.shares()
+        for attempt in range(share.start, share.stop)
+    ]
+    assert len(jobs) == chosen
+    return jobs
+
+
+@given(columns)
+def test_quotas_are_met_from_admitted_videos(table):
+    jobs = next_jobs(select(table), Counter())
+    assert Counter(job.column for job in jobs) == {name: quota for name, (_, quota) in table.items()}
+    assert all(job.video in table[job.column][0] for job in jobs)
+    assert len(set(jobs)) == len(jobs)
+
+
+@given(columns)
+def test_no_video_serves_twice_in_a_round(table):
+    selection = select(table)
+    names = sorted(table)
+    needs = {name: quota for name, (_, quota) in table.items()}
+    served = selection._round(names, selection._fit_for(names), needs)
+    shares = list(selection.shares())
+    assert all(share.stop - share.start == 1 for share in shares)
+    assert len({share.video for share in shares}) == len(shares) == served
+    assert served == sum(quota for _, quota in table.values()) - sum(needs.values()) > 0
+
+
+@given(columns)
+def test_one_round_is_enough_where_counting_says_so(table):
+    """Hall's condition: every set of columns wants no more than the videos that any of them admits."""
+    feasible = all(
+        sum(table[name][1] for name in names) <= len(set().union(*(table[name][0] for name in names)))
+        for size in range(1, len(table) + 1)
+        for names in combinations(table, size)
+    )
+    jobs = next_jobs(select(table), Counter())
+    once = max(Counter(job.video for job in jobs).values()) == 1
+    assert once <= feasible
+
+
+@given(st.integers(1, 12), st.lists(st.integers(1, 12), min_size=1, max_size=4))
+def test_videos_that_serve_all_serve_equally_often(videos, quotas):
+    table = {name: (set(range(videos)), quota) for name, quota in zip("abcd", quotas, strict=False)}
+    served = Counter(job.video for job in next_jobs(select(table), Counter()))
+    assert max(served.values()) == -(-sum(quotas) // videos)
+
+
+@given(columns)
+def test_the_same_every_time_and_in_any_order_of_columns(table):
+    again = dict(reversed(table.items()))
+    assert sorted(next_jobs(select(table), Counter())) == sorted(next_jobs(select(again), Counter()))
+
+
+@given(columns, st.integers(1, 3))
+def test_a_video_is_drawn_from_no_more_often_than_allowed(table, most):
+    selection = select(table, most)
+    jobs = next_jobs(selection, Counter())
+    tries = Counter((job.video, job.column) for job in jobs)
+    assert max(tries.values()) <= most
+    for name, (videos, quota) in table.items():
+        drawn = sum(job.column == name for job in jobs)
+        assert drawn == min(quota, most * len(videos))
+    assert {job.attempt for job in jobs} <= set(range(most))
+
+
+def test_a_million_draws_are_a_few_shares():
+    selection = select({"a": (set(range(10)), 1_000_000)}, 10**6)
+    assert selection.choose(Counter()) == 1_000_000
+    assert list(selection.shares()) == [Share(video, "a", 0, 100_000) for video in range(10)]
+
+
+def test_what_failed_is_drawn_again_with_the_next_attempt():
+    selection = select({"a": ({0, 1}, 2)})
+    assert next_jobs(selection, Counter()) == [Job(0, "a", 0), Job(1, "a", 0)]
+    assert next_jobs(selection, Counter(a=1)) == [Job(0, "a", 1)]
+    assert next_jobs(selection, Counter(a=2)) == []
+
+
+def test_a_video_goes_where_it_is_needed_most():
+    selection = select({"rare": ({0}, 1), "common": ({0, 1, 2}, 2)})
+    assert next_jobs(selection, Counter()) == [Job(0, "rare", 0), Job(1, "common", 0), Job(2, "common", 0)]
+
+
+def test_videos_serve_all_columns_in_turn_and_redraws_go_to_those_used_least():
+    everyone = set(range(6))
+    selection = select({"a": (everyone, 9), "b": (everyone, 9)})
+    jobs = next_jobs(selection, Counter())
+    assert Counter(job.video for job in jobs) == dict.fromkeys(everyone, 3)
+    assert all({job.column for job in jobs if job.video == video} == {"a", "b"} for video in everyone)
+    selection = select({"a": ({0, 1, 2}, 4)})
+    assert [job.video for job in next_jobs(selection, Counter())] == [0, 0, 1, 2]
+    assert [job.video for job in next_jobs(selection, Counter(a=3))] == [1]

@@ -1,0 +1,278 @@
+"""Datasets from many short clips: the same bytes however they are made, videos spread evenly, quotas met or refused."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.building import CLIPS, COUNTING, JIGSAW, KNOBS, MIRROR, PLAN, SLOTS, SWAP, Make, indexed, picture
+from tests.helpers.clips import write
+from videossr.builder import recipe
+from videossr.builder.builder import Progress, build
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.indexer import index
+from videossr.corpus.pack import CorpusError
+from videossr.dataset import schema
+from videossr.dataset.dataset import VideoSSRDataset
+from videossr.dataset.manifest import file_hashes, read_manifest
+from videossr.measure import rejected
+from videossr.storage.paths import place, write_text
+from videossr.tasks.base import Video
+from videossr.tasks.jigsaw import Jigsaw, JigsawKnobs
+from videossr.templates import load_wording
+from videossr.video.plan import Plan
+
+MIXED = {"mirror": (MIRROR, 5), "swap": (SWAP, 3), "jigsaw": (JIGSAW, 4), "counting": (COUNTING, 4)}
+
+
+def samples(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("samples-*.parquet")}
+
+
+def uses(folder: Path) -> Counter[str]:
+    """Samples by the video that they are about, the donor left out."""
+    return Counter(row["sources"][0]["content"] for row in schema.read_file(folder / "samples-00000.parquet"))
+
+
+def test_the_same_bytes_from_any_workers_and_any_names(made: Corpus, clips: Path, make: Make, tmp_path: Path) -> None:
+    manifest = make("one", made, MIXED)
+    assert make("two", made, MIXED, workers=2)["hash"] == manifest["hash"]
+    for number, path in enumerate(sorted(clips.iterdir(), reverse=True)):
+        target = tmp_path / "renamed" / f"folder {number % 3}" / f"{number:03}_x.mp4"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    renamed = indexed(tmp_path / "renamed")
+    assert [entry.path for entry in renamed.videos] != [entry.path for entry in made.videos]
+    make("three", renamed, MIXED)
+    assert samples(tmp_path / "one") == samples(tmp_path / "two") == samples(tmp_path / "three")
+    assert len(samples(tmp_path / "one")) == 1
+
+
+def test_another_seed_gives_other_samples(made: Corpus, make: Make, tmp_path: Path) -> None:
+    columns = {"mirror": (MIRROR, 6), "jigsaw": (JIGSAW, 6)}
+    make("zero", made, columns)
+    make("one", made, columns, seed=1)
+    ids = [
+        {row["id"] for row in schema.read_file(tmp_path / name / "samples-00000.parquet")} for name in ("zero", "one")
+    ]
+    assert len(ids[0]) == len(ids[1]) == 12
+    assert len(ids[0] & ids[1]) <= 2  # one video has few segments and orders, so the same may be drawn again
+
+
+def test_what_is_built_is_what_was_asked_for(made: Corpus, make: Make, tmp_path: Path) -> None:
+    manifest = make("dataset", made, MIXED)
+    rows = schema.read_file(tmp_path / "dataset" / "samples-00000.parquet")
+    assert Counter(row["column"] for row in rows) == {name: count for name, (_, count) in MIXED.items()}
+    assert [row["id"] for row in rows] == sorted(row["id"] for row in rows)
+    assert manifest == read_manifest(tmp_path / "dataset")
+    assert manifest["samples"] == len(rows) == 16
+    assert manifest["files"] == file_hashes(tmp_path / "dataset", [*manifest["files"]])
+    opened = VideoSSRDataset(tmp_path / "dataset")
+    assert all(opened.repeats(index) for index in range(len(opened)))
+    assert "16 questions" in (tmp_path / "dataset/README.md").read_text("utf-8")
+    videos = schema.read_file(tmp_path / "dataset/videos.parquet")
+    shown = Counter(source["content"] for row in rows for source in row["sources"])
+    assert {row["content"]: row["samples"] for row in videos} == shown
+
+
+def test_one_video_a_sample_while_there_are_enough(made: Corpus, make: Make, tmp_path: Path) -> None:
+    manifest = make("dataset", made, {"mirror": (MIRROR, 6), "jigsaw": (JIGSAW, 5), "counting": (COUNTING, 5)})
+    assert manifest["columns"]["mirror"]["admitted"] == CLIPS
+    assert manifest["most_used"] == 1
+    assert len(uses(tmp_path / "dataset")) == manifest["videos"] == CLIPS
+
+
+def test_then_several_about_equally_often(made: Corpus, make: Make, tmp_path: Path) -> None:
+    manifest = make("dataset", made, {"counting": (COUNTING, 20), "more": (COUNTING, 20)})
+    assert manifest["rejected"] == {}
+    served = uses(tmp_path / "dataset")
+    assert sum(served.values()) == 40
+    assert set(served.values()) <= {2, 3}
+    assert manifest["most_used"] == 3
+    assert len(served) == CLIPS
+
+
+def test_a_failed_draw_is_made_up_for_and_recorded(make: Make, tmp_path: Path) -> None:
+    """One video, three pieces: five answers. A sixth question would be one of them again."""
+    write(tmp_path / "single/clip.mp4", picture(50))
+    corpus = indexed(tmp_path / "single")
+    easy = {"task": "jigsaw", "knobs": {"frames": 16, "pieces": 3}}
+    manifest = make("all", corpus, {"jigsaw": (easy, 5)})
+    assert manifest["samples"] == 5
+    rejected = schema.read_file(tmp_path / "all/rejected.parquet")
+    assert {row["reason"] for row in rejected} == {"drawn_before"}
+    assert all(row["attempt"] is not None for row in rejected)
+    with pytest.raises(
+        ValueError, match=r"jigsaw lacks 1 of 6\. Rejected: jigsaw: drawn_before .* --set columns\.jigsaw\.count=5$"
+    ):
+        make("more", corpus, {"jigsaw": (easy, 6)})
+    assert {row["reason"] for row in schema.read_file(tmp_path / "more/rejected.parquet")} == {"drawn_before"}
+    assert not (tmp_path / "more/manifest.json").exists()
+
+
+def test_a_dataset_is_made_once(made: Corpus, make: Make, tmp_path: Path) -> None:
+    columns = {"mirror": (MIRROR, 2)}
+    manifest = make("dataset", made, columns)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "dataset").iterdir()}
+    assert make("dataset", made, columns) == manifest
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "dataset").iterdir()} == before
+    with pytest.raises(ValueError, match=r"made otherwise: seed is 0 there, 1 now\. Choose .* --rebuild"):
+        make("dataset", made, columns, seed=1)
+    with pytest.raises(ValueError, match=r"made otherwise: recipe\.columns\.mirror\.count is 2 there, 3 now\."):
+        make("dataset", made, {"mirror": (MIRROR, 3)})
+    (tmp_path / "dataset/samples-00000.parquet").unlink()
+    with pytest.raises(ValueError, match=r"samples-00000\.parquet is missing or altered.* --rebuild"):
+        make("dataset", made, columns)
+
+
+def test_a_dataset_is_replaced_when_that_is_asked_for(
+    made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old one has more files than the new one, and stays whole until the new one is drawn."""
+    monkeypatch.setattr(schema, "ROWS_PER_FILE", 2)
+    old = make("dataset", made, {"mirror": (MIRROR, 5)})
+    with pytest.raises(ValueError, match="too few samples"):
+        make("dataset", made, {"jigsaw": ({"task": "jigsaw", "knobs": {"frames": 16, "pieces": 3}}, 500)}, rebuild=True)
+    assert make("dataset", made, {"mirror": (MIRROR, 5)}) == old
+
+    def stop(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make("dataset", made, {"jigsaw": (JIGSAW, 2)}, rebuild=True, progress=stop)
+    assert read_manifest(tmp_path / "dataset") == old
+    new = make("dataset", made, {"jigsaw": (JIGSAW, 2)}, rebuild=True)
+    assert new == make("new", made, {"jigsaw": (JIGSAW, 2)})
+    assert {path.name for path in (tmp_path / "dataset").iterdir()} == {
+        path.name for path in (tmp_path / "new").iterdir()
+    }
+    (tmp_path / "dataset/videos.parquet").write_bytes(b"damaged")
+    assert make("dataset", made, {"jigsaw": (JIGSAW, 2)}, rebuild=True) == new
+    assert file_hashes(tmp_path / "dataset", new["files"]) == new["files"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/thesis.txt").write_text("precious")
+    with pytest.raises(ValueError, match="has not made"):
+        make("other", made, {"jigsaw": (JIGSAW, 2)}, rebuild=True)
+
+
+def test_an_unfinished_dataset_is_finished_and_other_folders_are_left_alone(
+    made: Corpus, make: Make, tmp_path: Path
+) -> None:
+    columns = {"mirror": (MIRROR, 2)}
+    manifest = make("dataset", made, columns)
+    (tmp_path / "dataset/manifest.json").unlink()
+    (tmp_path / "dataset/.unfinished").mkdir()
+    (tmp_path / "dataset/.unfinished/task.json").write_text('{"verb": "build"}')
+    (tmp_path / "dataset/samples-00001.parquet").write_bytes(b"of a larger build that was killed")
+    assert make("dataset", made, columns) == manifest
+    assert not (tmp_path / "dataset/samples-00001.parquet").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/README.md").write_text("mine")
+    with pytest.raises(ValueError, match="holds something that `videossr build` has not made"):
+        make("mine", made, columns)
+    assert (tmp_path / "mine/README.md").read_text() == "mine"
+
+
+def test_a_dataset_in_a_linked_folder_finds_its_corpus(made: Corpus, make: Make, tmp_path: Path) -> None:
+    (tmp_path / "deep/er/still").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep/er/still")
+    make("link/dataset", made, {"mirror": (MIRROR, 2)})
+    assert VideoSSRDataset(tmp_path / "link/dataset")[0].clips[0].frames.shape[0] == SLOTS
+
+
+def test_a_damaged_pack_stops_the_build(made: Corpus, make: Make, tmp_path: Path) -> None:
+    copy = tmp_path / "corpus"
+    shutil.copytree(str(made.path), copy)
+    pack = max((copy / "packs").iterdir(), key=lambda path: path.stat().st_size)
+    damaged = bytearray(pack.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    pack.write_bytes(damaged)
+    with pytest.raises(CorpusError, match="are damaged"):
+        make("dataset", Corpus(copy), {"mirror": (MIRROR, 2)})
+
+
+def test_a_video_with_too_few_frames_is_recorded(make: Make, tmp_path: Path) -> None:
+    write(tmp_path / "mixed/long.mp4", picture(60, frames=16))
+    write(tmp_path / "mixed/short.mp4", picture(61, frames=12))
+    corpus = indexed(tmp_path / "mixed", Plan(kind="fps", fps=10, frames=PLAN.frames))
+    assert sorted(len(entry.clock) for entry in corpus.videos) == [12, 16]
+    make("dataset", corpus, {"mirror": (MIRROR, 2)})
+    (row,) = schema.read_file(tmp_path / "dataset/rejected.parquet")
+    assert (row["path"], row["reason"], row["value"], row["threshold"]) == ("short.mp4", "frames", 12, 16)
+
+
+def test_an_uneven_clock_is_no_clock_for_a_jigsaw(make: Make, tmp_path: Path) -> None:
+    for number in range(2):
+        path = tmp_path / "few" / f"{number}.mp4"
+        write(path, picture(number, frames=80), options={"g": "7", "bf": "2", "preset": "medium"})
+    corpus = indexed(tmp_path / "few", Plan(kind="snap", frames=16))
+    assert all(entry.clock.unevenness > 1 for entry in corpus.videos)
+    with pytest.raises(ValueError, match=r"columns\.jigsaw needs slots of equal length; .* --plan uniform"):
+        make("dataset", corpus, {"counting": (COUNTING, 1), "jigsaw": (JIGSAW, 1)})
+    assert not (tmp_path / "dataset").exists()
+    make("dataset", corpus, {"counting": (COUNTING, 2)})
+    task = Jigsaw()
+    for entry in corpus.videos:
+        uneven = rejected(
+            task.gates(Video(entry.key, entry.clock, corpus.frames(entry.key)), JigsawKnobs(frames=16, pieces=4))
+        )
+        assert uneven is not None
+        assert uneven.reason == "uneven_clock"
+        assert uneven.value > 1
+
+
+def test_a_dataset_may_lie_elsewhere(made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a store that knows whole files only, here in memory; its workshop is in the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    columns = {"mirror": (MIRROR, 5)}
+    far = place("memory://far/dataset")
+    near = make("near", made, columns)
+
+    def stop(progress: Progress) -> None:
+        if progress.phase == "draws":
+            raise KeyboardInterrupt
+
+    mixture = recipe.load(str(tmp_path / "near/config.toml"))
+    with pytest.raises(KeyboardInterrupt):
+        build(mixture, made, far, wording=load_wording(), progress=stop)
+    assert not far.exists() or not any(far.iterdir())
+    manifest = build(mixture, made, far, wording=load_wording())
+    assert manifest["hash"] == near["hash"]
+    assert manifest["files"] == near["files"]
+    assert manifest["corpus"]["path"] == str(made.path)
+    assert not list((tmp_path / "cache").rglob("*.sqlite"))
+    assert build(mixture, made, far, wording=load_wording()) == manifest
+    opened = VideoSSRDataset("memory://far/dataset")
+    assert all(opened.repeats(index) for index in range(len(opened)))
+    write_text(place("memory://mine/thesis.txt"), "precious")
+    with pytest.raises(ValueError, match="memory://mine holds something that `videossr build` has not made"):
+        build(mixture, made, place("memory://mine"), wording=load_wording())
+
+
+def test_frames_that_no_video_has_are_refused_with_the_command(made: Corpus, make: Make) -> None:
+    slow = {"task": "grounding", "knobs": {**KNOBS, "perturbation": "slow"}}
+    with pytest.raises(
+        ValueError, match=r"columns\.slow needs videos of (\d+) frames.*\n  videossr index .*--frames \1"
+    ):
+        make("dataset", made, {"slow": (slow, 1)})
+
+
+def test_columns_that_need_as_many_frames_are_told_together(videos: Path, tmp_path: Path) -> None:
+    index(videos / "real/bikes.mp4", tmp_path / "corpus", Plan(kind="fps", fps=1))
+    with pytest.raises(ValueError, match=r"since --plan fps takes more frames of longer videos") as refused:
+        build(recipe.load("smoke"), Corpus(tmp_path / "corpus"), tmp_path / "out", wording=load_wording())
+    assert str(refused.value).startswith("columns.grounding/channel_swap, columns.grounding/mirror, ")
+    assert str(refused.value).count("Index them anew") == 1
+    assert f"videossr index VIDEOS --out {tmp_path}/corpus-48 --plan uniform --frames 48" in str(refused.value)
+
+
+def test_a_column_with_no_samples_is_left_out(made: Corpus, make: Make) -> None:
+    manifest = make("dataset", made, {"counting": (COUNTING, 2), "jigsaw": (JIGSAW, 0)})
+    assert manifest["recipe"]["columns"].keys() == manifest["columns"].keys() == {"counting"}
+    mixture = recipe.load("smoke", {"columns.jigsaw/6.count": "0"}).limited(12)
+    assert "jigsaw/6" not in mixture.columns
+    with pytest.raises(ValueError, match="columns: there is none"):
+        make("none", made, {"counting": (COUNTING, 0)})

@@ -1,0 +1,298 @@
+"""Datasets merged and split: whole datasets that validate accepts, no sample twice, no footage on both sides."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.building import COUNTING, JIGSAW, MIRROR, SWAP, Make, indexed, picture
+from tests.helpers.clips import write
+from videossr.builder.derivation import write_part
+from videossr.builder.merging import merge
+from videossr.builder.splitting import split
+from videossr.cli import main
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.merging import merge as merge_corpora
+from videossr.corpus.pack import CorpusError
+from videossr.dataset import schema
+from videossr.dataset.dataset import VideoSSRDataset
+from videossr.dataset.manifest import Manifest, read_manifest
+from videossr.validation.validator import validate
+
+COLUMNS = {"mirror": (MIRROR, 14), "jigsaw": (JIGSAW, 8), "counting": (COUNTING, 6)}
+
+
+def rows(dataset: Path, name: str = "samples-00000") -> list[dict[str, Any]]:
+    return schema.read_file(dataset / f"{name}.parquet")
+
+
+def ids(dataset: Path) -> list[str]:
+    return [row["id"] for row in rows(dataset)]
+
+
+def shown(dataset: Path) -> set[str]:
+    return {source["content"] for row in rows(dataset) for source in row["sources"]}
+
+
+def assert_whole(dataset: Path, manifest: Manifest) -> None:
+    """It is what it says of itself, and everything that validate asks holds."""
+    opened = VideoSSRDataset(dataset)
+    assert opened.manifest == manifest == read_manifest(dataset)
+    wrong = [finding for finding in validate(opened) if finding.holds is False]
+    assert not wrong
+    assert {row["content"] for row in rows(dataset, "videos")} == shown(dataset)
+    uses = Counter(source["content"] for row in rows(dataset) for source in row["sources"])
+    assert {row["content"]: row["samples"] for row in rows(dataset, "videos")} == uses
+    assert not (dataset / ".unfinished").exists()
+
+
+def test_split_by_video(made: Corpus, make: Make, tmp_path: Path) -> None:
+    whole = make("whole", made, COLUMNS)
+    first, second = tmp_path / "first", tmp_path / "deep/er/second"
+    manifests = split(tmp_path / "whole", (first, second), 20)
+    for folder, manifest in zip((first, second), manifests, strict=True):
+        assert_whole(folder, manifest)
+        assert manifest["origin"] is not None
+        assert [part["hash"] for part in manifest["origin"]["of"]] == [whole["hash"]]
+        assert "Split off the dataset" in (folder / "README.md").read_text("utf-8")
+    assert sorted([*ids(first), *ids(second)]) == ids(tmp_path / "whole")
+    assert 17 <= len(ids(first)) <= 20
+    assert not shown(first) & shown(second)
+    again = split(tmp_path / "whole", (tmp_path / "1", tmp_path / "2"), 20)
+    assert [manifest["hash"] for manifest in again] == [manifest["hash"] for manifest in manifests]
+    back = merge([second, first], tmp_path / "back").manifest
+    assert_whole(tmp_path / "back", back)
+    assert ids(tmp_path / "back") == ids(tmp_path / "whole")
+    assert back["recipe"]["columns"] == whole["recipe"]["columns"]
+
+
+def test_a_split_that_was_stopped_goes_on(
+    made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make("whole", made, COLUMNS)
+    whole, first, second = tmp_path / "whole", tmp_path / "first", tmp_path / "second"
+
+    def stop(out: Path, *given: Any) -> Manifest:
+        if out == second:
+            raise KeyboardInterrupt
+        return write_part(out, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("videossr.builder.splitting.write_part", stop)
+        with pytest.raises(KeyboardInterrupt):
+            split(whole, (first, second), 20)
+    times = {path: path.stat().st_mtime_ns for path in first.iterdir()}
+    with pytest.raises(ValueError, match="first is a dataset already"):
+        split(whole, (first, second), 8)
+    assert not second.exists()
+    manifests = split(whole, (first, second), 20)
+    for folder, manifest in zip((first, second), manifests, strict=True):
+        assert_whole(folder, manifest)
+    assert split(whole, (first, second), 20) == manifests
+    assert times == {path: path.stat().st_mtime_ns for path in first.iterdir()}
+    (first / "samples-00000.parquet").write_bytes((second / "samples-00000.parquet").read_bytes())
+    with pytest.raises(ValueError, match="first is a dataset already"):
+        split(whole, (first, second), 20)
+
+
+def test_both_sides_of_a_split_are_looked_at_before_one_is_written(made: Corpus, make: Make, tmp_path: Path) -> None:
+    make("whole", made, COLUMNS)
+    whole, first = tmp_path / "whole", tmp_path / "first"
+    (tmp_path / "link").symlink_to(tmp_path)
+    for other in (first, tmp_path / "link/first", first / "second", tmp_path):
+        with pytest.raises(ValueError, match="the same folder, or one is in the other"):
+            split(whole, (first, other), 20)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("precious")
+    for other in (tmp_path / "mine", tmp_path / "mine/thesis.txt"):
+        with pytest.raises(ValueError, match="holds something that is not a dataset"):
+            split(whole, (first, other), 20)
+    with pytest.raises(ValueError, match="whole is a dataset already"):
+        split(whole, (first, whole), 20)
+    assert not first.exists()
+
+
+def test_a_split_that_would_leave_a_side_without_samples_is_refused_before_anything_is_written(
+    made: Corpus, make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Donors tie all videos together, so that few of the samples of a small side show no video of the other."""
+    make("whole", made, {"swap": (SWAP, 14)})
+    refused, done = 0, 0
+    for count in range(1, 14):
+        sides = tmp_path / f"{count}a", tmp_path / f"{count}b"
+        with pytest.raises(SystemExit) as stopped:
+            main(["dataset", "split", f"{tmp_path / 'whole'}", "--out", *map(str, sides), "--count", f"{count}"])
+        if stopped.value.code:
+            refused += 1
+            assert stopped.value.code == 2
+            told = capsys.readouterr().err
+            assert "would show videos of both sides" in told
+            assert "another --count or --share" in told
+            assert not any(side.exists() for side in sides)
+            continue
+        done += 1
+        assert all(ids(side) for side in sides)
+    assert refused
+    assert done
+
+
+@pytest.mark.parametrize(("share", "first"), [("0.99", 5), ("0.01", 1)])
+def test_a_share_leaves_samples_for_both_sides(
+    made: Corpus, make: Make, tmp_path: Path, share: str, first: int
+) -> None:
+    make("whole", made, {"mirror": (MIRROR, 6)})
+    with pytest.raises(SystemExit, match="0"):
+        main(["dataset", "split", f"{tmp_path / 'whole'}", "--out", f"{tmp_path}/a", f"{tmp_path}/b", "--share", share])
+    assert (len(ids(tmp_path / "a")), len(ids(tmp_path / "b"))) == (first, 6 - first)
+
+
+def test_donors_sources_and_likeness_hold_samples_together(clips: Path, make: Make, tmp_path: Path) -> None:
+    """Six videos: two of a source, two near-duplicates."""
+    for number, name in enumerate(("a_1", "a_2", "b_1", "c_1", "d_1")):
+        path = tmp_path / "six" / f"{name}.mp4"
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(clips / f"clip_{number:02}.mp4", path)
+    write(tmp_path / "six/e_1.avi", picture(2, height=192, width=256), "mpeg4", {"qscale": "6"})
+    corpus = indexed(tmp_path / "six", source_id=r"^(\w)_")
+    names = {entry.content: entry.path[0] for entry in corpus.videos}
+    make("whole", corpus, {"mirror": (MIRROR, 6)})
+    sides = []
+    for count in range(1, 6):
+        split(tmp_path / "whole", (tmp_path / f"{count}a", tmp_path / f"{count}b"), count)
+        pair = [{names[content] for content in shown(tmp_path / f"{count}{side}")} for side in "ab"]
+        assert len(ids(tmp_path / f"{count}a")) == count
+        assert not pair[0] & pair[1]
+        assert any({"b", "e"} <= side for side in pair)
+        sides.append(pair)
+    assert len({tuple(sorted(pair[0])) for pair in sides}) == 5
+    (tmp_path / "two").mkdir()
+    for name in ("a_1", "a_2"):
+        shutil.copy(tmp_path / f"six/{name}.mp4", tmp_path / "two")
+    make("tied", indexed(tmp_path / "two", source_id=r"^(\w)_"), {"swap": (SWAP, 4)})
+    with pytest.raises(ValueError, match=r"tied cannot be split so: of 1 groups .* the smallest has 4 .*corpus split"):
+        split(tmp_path / "tied", (tmp_path / "x", tmp_path / "y"), 3)
+    assert not (tmp_path / "x").exists()
+
+
+def test_samples_that_tie_everything_together_are_left_out(
+    made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make("whole", made, {"mirror": (MIRROR, 20), "swap": (SWAP, 20)})
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["dataset", "split", "whole", "--out", "a", "b", "--share", "0.75"])
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    a, b = tmp_path / "a", tmp_path / "b"
+    for side in (a, b):
+        assert_whole(side, read_manifest(side))
+    assert not shown(a) & shown(b)
+    refused = [*rows(a, "rejected"), *rows(b, "rejected")]
+    assert {(row["column"], row["reason"], row["value"]) for row in refused} == {("swap", "both_sides", 1)}
+    assert len(ids(a)) + len(ids(b)) + len(refused) == 40
+    assert Counter(row["column"] for row in [*rows(a), *rows(b)])["mirror"] == 20, "what shows one video is kept"
+    assert len(ids(a)) > len(ids(b)) > 0
+    assert f"{len(refused)} samples show videos of both sides, and are in neither" in told
+    assert f"left out, swap: both_sides: {len(rows(a, 'rejected'))}" in told
+    with pytest.raises(SystemExit):
+        main(["dataset", "split", "whole", "--out", "a", "b", "--share", "0.75"])
+    assert capsys.readouterr().out == told
+
+
+def test_a_few_donors_leave_nothing_out(made: Corpus, make: Make, tmp_path: Path) -> None:
+    """As long as whole groups give the first side about what it asks for."""
+    make("whole", made, {"mirror": (MIRROR, 24), "swap": (SWAP, 2)})
+    sides = split(tmp_path / "whole", (tmp_path / "a", tmp_path / "b"), 18)
+    assert sum(side["samples"] for side in sides) == 26
+    assert sides[0]["samples"] >= 16
+    assert not shown(tmp_path / "a") & shown(tmp_path / "b")
+
+
+def test_merge_of_one_corpus(made: Corpus, make: Make, tmp_path: Path) -> None:
+    one = make("one", made, COLUMNS)
+    two = make("two", made, {"mirror": (MIRROR, 20), "swap": (SWAP, 3)})
+    merged = merge([tmp_path / "one", tmp_path / "two"], tmp_path / "both")
+    assert_whole(tmp_path / "both", merged.manifest)
+    assert not merged.near
+    equal = set(ids(tmp_path / "one")) & set(ids(tmp_path / "two"))
+    assert len(equal) >= 1, "nothing is in both"
+    assert merged.manifest["samples"] == one["samples"] + two["samples"] - len(equal)
+    assert merged.manifest["rejected"] == {"mirror: drawn_before": len(equal)}
+    assert merged.manifest["recipe"]["columns"]["swap"]["count"] == 3
+    assert merged.manifest["origin"] is not None
+    assert [part["recipe"] for part in merged.manifest["origin"]["of"]] == [one["recipe"], two["recipe"]]
+    with pytest.raises(ValueError, match="both is a dataset already"):
+        merge([tmp_path / "one", tmp_path / "two"], tmp_path / "both")
+
+
+def test_merge_of_several_corpora(made: Corpus, make: Make, tmp_path: Path) -> None:
+    write(tmp_path / "new/again.avi", picture(3, height=192, width=256), "mpeg4", {"qscale": "6"})
+    write(tmp_path / "new/fresh.mp4", picture(103))
+    new = indexed(tmp_path / "new")
+    make("old", made, {"jigsaw": (JIGSAW, 16)})
+    make("late", new, {"mirror": (MIRROR, 2), "swap": (SWAP, 1)})
+    pair = [tmp_path / "old", tmp_path / "late"]
+    with pytest.raises(ValueError, match="different corpora: name one that has the videos of all with --corpus"):
+        merge(pair, tmp_path / "both")
+    with pytest.raises(CorpusError, match="has no video"):
+        merge(pair, tmp_path / "both", corpus=made.path)
+    merge_corpora([made, new], tmp_path / "corpus")
+    told = merge(pair, tmp_path / "both", corpus=tmp_path / "corpus")
+    assert_whole(tmp_path / "both", told.manifest)
+    assert [near[:2] for near in told.near] == [("again.avi", "clip_03.mp4")]
+    assert told.manifest["samples"] == 19
+    dropped = merge(pair, tmp_path / "apart", corpus=tmp_path / "corpus", drop_near=True)
+    assert_whole(tmp_path / "apart", dropped.manifest)
+    (copy,) = (entry.content for entry in new.videos if entry.path == "again.avi")
+    showing = [row for row in rows(tmp_path / "late") if copy in {source["content"] for source in row["sources"]}]
+    assert dropped.manifest["samples"] == 19 - len(showing) < 19
+    left_out = rows(tmp_path / "apart", "rejected")
+    assert {(row["path"], row["reason"]) for row in left_out} == {("again.avi", "near_duplicate")}
+    assert {row["twin"] for row in left_out} == {"clip_03.mp4"}
+    assert all(row["value"] >= row["threshold"] for row in left_out)
+
+
+def test_what_does_not_fit_together(made: Corpus, make: Make, tmp_path: Path) -> None:
+    make("one", made, {"mirror": (MIRROR, 2)})
+    longer = {"task": "grounding", "knobs": {**MIRROR["knobs"], "length": [4, 7]}}  # type: ignore[dict-item]
+    make("two", made, {"mirror": (longer, 2)})
+    with pytest.raises(ValueError, match=r"columns\.mirror has other knobs in .*two than in .*one"):
+        merge([tmp_path / "one", tmp_path / "two"], tmp_path / "both")
+    with pytest.raises(ValueError, match="two datasets or more"):
+        merge([tmp_path / "one"], tmp_path / "both")
+    with pytest.raises(ValueError, match="has 2 samples: 2 of them leave none"):
+        split(tmp_path / "one", (tmp_path / "a", tmp_path / "b"), 2)
+    assert not (tmp_path / "both").exists()
+    assert not (tmp_path / "a").exists()
+
+
+def test_the_examples_of_every_help_run_as_printed(
+    made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "demo").mkdir()
+    make("demo/dataset", made, COLUMNS)
+    monkeypatch.chdir(tmp_path)
+
+    def said(*words: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        out, err = capsys.readouterr()
+        assert ended.value.code == 0, err
+        return out
+
+    for verb in ("info", "merge", "split"):
+        (example,) = re.findall(
+            rf"Example: videossr (dataset {verb} .*)$", said("dataset", verb, "--help"), re.MULTILINE
+        )
+        told = said(*shlex.split(example))
+        if verb == "info":
+            assert json.loads(told)["samples"] == 28
+    assert_whole(tmp_path / "demo/both", read_manifest(tmp_path / "demo/both"))
+    assert "split" in said("dataset", "info", "demo/a")

@@ -1,0 +1,113 @@
+"""The settings of recipes: docs/recipes.md has those that are accepted, and all violations are told at once."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.helpers.building import KNOBS, SLOTS, Make
+from videossr.builder import recipe
+from videossr.config import parse
+from videossr.corpus.corpus import Corpus
+from videossr.tasks.counting import CountingKnobs
+from videossr.tasks.grounding import GroundingKnobs
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+WRONG = """
+name = "my recipe"
+max_pixel = 5000
+max_pixels = 10
+
+[columns."jigsaw/6"]
+task = "jigsaw"
+count = -1
+knobs = { pieces = 12, pices = 3 }
+
+[columns.mirror]
+task = "grounding"
+count = 4
+knobs = { perturbation = "miror", length = [9, 5], strengths = { noise = [0, 300] } }
+
+[columns.other]
+task = "jigsw"
+cuont = 3
+
+[columns.off]
+task = "nowhere"
+count = 0
+"""
+
+
+@pytest.fixture(scope="module")
+def writer() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("settings", DOCS / "settings.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_settings_is_that_of_the_models(writer: ModuleType) -> None:
+    text = (DOCS / "recipes.md").read_text("utf-8")
+    assert writer.page(text) == text, "docs/recipes.md is stale: run python docs/settings.py"
+    assert "| `pieces` | a whole number from 3 to 9 | `6` |" in text
+    assert "| `strengths.blur` | a number above 0 and at most 32 | `2.0` |" in text
+    assert "`perturbation` | `saturation` `noise`" in text
+    stale = text.replace("from 3 to 9", "from 3 to 8")
+    assert writer.page(stale) == text
+
+
+def test_all_that_is_wrong_with_a_recipe_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "wrong.toml").write_text(WRONG)
+    with pytest.raises(ValueError, match=r"wrong\.toml") as refused:
+        recipe.load(str(tmp_path / "wrong.toml"))
+    said = str(refused.value)
+    for part in (
+        "name: may hold letters, digits and _.- only",
+        "unknown key 'max_pixel'; did you mean 'max_pixels'?",
+        "max_pixels: Input should be greater than or equal to 1024, got 10",
+        "columns.jigsaw/6: count: Input should be greater than or equal to 0, got -1",
+        "columns.jigsaw/6.knobs: pieces: Input should be less than or equal to 9, got 12",
+        "columns.jigsaw/6.knobs: unknown key 'pices'; did you mean 'pieces'?",
+        "columns.mirror.knobs: perturbation: no 'miror'; did you mean 'mirror'?",
+        "columns.mirror.knobs: strengths.noise.0: Input should be greater than 0, got 0",
+        "columns.mirror.knobs: strengths.noise.1: Input should be less than or equal to 255, got 300",
+        "columns.other: unknown key 'cuont'; did you mean 'count'?",
+        "columns.other: count: must be set, it has no default",
+        "columns.other: no task 'jigsw'; did you mean 'jigsaw'?",
+    ):
+        assert part in said
+    assert "nowhere" not in said
+
+
+def test_rules_between_settings_are_told_together() -> None:
+    knobs = {"size_min": 0.9, "size_max": 0.8, "frames": 4}
+    with pytest.raises(ValueError, match="counting: ") as refused:
+        parse(CountingKnobs, knobs, "counting")
+    for part in (
+        "size_min and",
+        "frames, got 4",
+        "size_max 0.8",
+    ):
+        assert part in str(refused.value)
+    shuffle = {"perturbation": "shuffle", "length": [4, 99], "strengths": {"shift": 9}}
+    with pytest.raises(ValueError, match=r"need most < frames.* cannot move their ends by 9"):
+        parse(GroundingKnobs, shuffle, "grounding")
+    with pytest.raises(ValueError, match=r"noise: the least.*\n.*holds: the least"):
+        parse(GroundingKnobs, {"perturbation": "noise", "strengths": {"noise": [9, 8], "holds": [9, 8]}}, "grounding")
+
+
+def test_all_columns_that_a_corpus_cannot_serve_are_told(made: Corpus, make: Make) -> None:
+    columns = {
+        name: ({"task": "grounding", "knobs": {**KNOBS, "perturbation": "mirror", "frames": frames}}, 1)
+        for name, frames in (("twice", 2 * SLOTS), ("fits", SLOTS), ("thrice", 3 * SLOTS))
+    }
+    with pytest.raises(ValueError, match=r"columns\.twice needs videos of 32 frames") as refused:
+        make("dataset", made, columns)
+    assert "columns.thrice needs videos of 48 frames" in str(refused.value)
+    assert "columns.fits" not in str(refused.value)

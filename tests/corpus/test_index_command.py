@@ -1,0 +1,238 @@
+"""`videossr index` as a user types it: files, lists and folders of images, and what is said where there is nothing."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import shlex
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from videossr.cli import main
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.pack import CorpusError
+from videossr.dataset.manifest import read_manifest
+from videossr.storage.paths import place
+
+Command = Callable[[str], tuple[int, str, str]]
+
+
+@pytest.fixture
+def where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with `videos/a.mkv`, `videos/b.mkv`, and `frames/x` of 20 images."""
+    (tmp_path / "videos").mkdir()
+    for seed, name in enumerate("ab"):
+        pictures = np.random.default_rng(seed).integers(0, 256, (20, 64, 96, 3), np.uint8)
+        with av.open(tmp_path / f"videos/{name}.mkv", "w") as container:
+            stream = container.add_stream("mjpeg", 10, width=96, height=64, pix_fmt="yuvj420p")
+            packets = [packet for one in pictures for packet in stream.encode(av.VideoFrame.from_ndarray(one))]
+            container.mux([*packets, *stream.encode(None)])
+    (tmp_path / "frames/x").mkdir(parents=True)
+    for number, packet in enumerate(packets):
+        (tmp_path / f"frames/x/{number}.jpg").write_bytes(bytes(packet))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def index(where: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run `videossr index … --out out`; its exit status, and what it says."""
+
+    def run(line: str) -> tuple[int, str, str]:
+        try:
+            main(["index", *shlex.split(line), "--out", "out", "--frames", "4", "--workers", "1"])
+            status = 0
+        except SystemExit as stopped:
+            status = int(stopped.code or 0)
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return status, out, err
+
+    return run
+
+
+def paths() -> list[str]:
+    return sorted(entry.path for entry in Corpus("out").videos)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("videos", ["a.mkv", "b.mkv"]),
+        ("videos/a.mkv", ["a.mkv"]),
+        ("videos/b.mkv videos/a.mkv", ["a.mkv", "b.mkv"]),
+        ("--list list.txt", ["frames/x", "videos/a.mkv"]),
+        ("frames --fps 10", ["x"]),
+        ("frames/x --image-fps 29.97", ["x"]),
+        ("frames videos --plan fps --fps 5 --image-fps 10", ["frames/x", "videos/a.mkv", "videos/b.mkv"]),
+    ],
+)
+def test_what_may_be_named(index: Command, where: Path, line: str, found: list[str]) -> None:
+    (where / "list.txt").write_text(f"videos/a.mkv\n\n{where}/frames/x\n")
+    status, _, err = index(line + " --image-fps 10" * ("list" in line))
+    assert (status, paths()) == (0, found), err
+
+
+def test_videos_may_stand_on_both_sides_of_options(index: Command) -> None:
+    status, _, err = index("videos/a.mkv --quality 80 videos/b.mkv")
+    assert (status, paths()) == (0, ["a.mkv", "b.mkv"]), err
+    assert index("videos/a.mkv --quallity 80 videos/b.mkv")[0] != 0
+
+
+def test_a_rate_of_the_plan_is_not_one_of_images(index: Command) -> None:
+    assert index("videos --plan fps --fps 2")[0] == 0
+    assert {len(entry.times_ms) for entry in Corpus("out").videos} == {4}
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("''", ["a path is empty"]),
+        ("", ["no video was named"]),
+        ("nowhere", ["nowhere: there is no such file or folder"]),
+        ("videos nowhere", ["nowhere: there is no such file or folder"]),
+        ("nowhere.mp4", ["nowhere.mp4 is not there", "current folder"]),
+        ("empty", ["empty has no videos", "mp4"]),
+        ("frames", ["frames has no videos but 1 folder of images", "--image-fps"]),
+        ("frames --plan fps --fps 5", ["frames has no videos but 1 folder of images", "--image-fps"]),
+        ("frames/x/1.jpg", ["1.jpg is an image", "name its folder"]),
+        ("videos --fps 5", ["no folders of images", "--plan fps"]),
+        ("--list empty.txt", ["empty.txt is empty"]),
+        ("--list videos/a.mkv", ["a.mkv is not a text file", "without --list"]),
+        ("--list nowhere.txt", ["nowhere.txt is not there", "a path on each line"]),
+        ("--list empty", ["empty is a folder", "without --list"]),
+        ("--list bad.txt", ["bad.txt: ", "unknown kind of address x://"]),
+    ],
+)
+def test_what_cannot_be_indexed_is_said_before_anything_is_written(
+    index: Command, where: Path, line: str, parts: list[str]
+) -> None:
+    (where / "empty").mkdir()
+    (where / "empty.txt").write_text("\n")
+    (where / "bad.txt").write_text("videos/a.mkv\nx://y\n")
+    status, _, err = index(line)
+    assert status == 2
+    assert all(part in err for part in parts), err
+    assert not (where / "out").exists()
+
+
+def test_a_corpus_without_a_video_is_told_by_the_exit_status(index: Command, where: Path) -> None:
+    (where / "list.txt").write_text("videos/a.mkv\n")
+    status, out, err = index("list.txt")
+    assert status == 1
+    assert "0 videos in out" in out
+    assert "no video could be used" in err
+    assert "give it as --list list.txt" in err.replace(f"{where}/", "")
+
+
+def test_what_was_rejected_is_listed_with_the_reason(
+    index: Command, where: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (where / "bad.mp4").write_bytes(b"no video")
+    status, out, _ = index("videos/a.mkv bad.mp4")
+    assert status == 0
+    assert "1 video in out" in out
+
+    def told(*more: str) -> str:
+        with pytest.raises(SystemExit):
+            main(["corpus", "info", "out", "--rejected", *more])
+        return capsys.readouterr().out
+
+    assert [row["path"] for row in json.loads(told("--json"))["rejections"]] == ["bad.mp4"]
+    shown = told()
+    (rejection,) = Corpus("out").rejections()
+    assert re.search(rf"^ *bad\.mp4 +{rejection.reason} +\S", shown, re.MULTILINE), shown
+    (where / "out/rejected.parquet").unlink()
+    with pytest.raises(CorpusError, match=r"rejected\.parquet is missing or damaged"):
+        Corpus("out").rejections()
+
+
+class Files(SimpleHTTPRequestHandler):
+    """The files of a folder."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+class Broken(BaseHTTPRequestHandler):
+    """A server that is out of order."""
+
+    def do_GET(self) -> None:
+        self.send_error(503)
+
+    def do_HEAD(self) -> None:
+        self.send_error(503)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving(port: int, handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[None]:
+    with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+
+
+@pytest.fixture
+def port() -> int:
+    """A port of this machine on which no server listens yet."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.mark.parametrize("name", ["b.mkv", ""])
+def test_a_server_that_cannot_be_reached_is_no_missing_file(index: Command, where: Path, port: int, name: str) -> None:
+    line = f"videos/a.mkv http://127.0.0.1:{port}/{name}"
+    (where / "web").mkdir()
+    (where / "videos/b.mkv").rename(where / "web/b.mkv")
+    status, _, err = index(line)
+    assert status == 2
+    assert "the server cannot be reached" in err
+    assert f"127.0.0.1:{port}" in err
+    with serving(port, Broken):
+        status, _, err = index(line)
+    assert status == 2
+    assert "503" in err
+    assert not (where / "out").exists()
+    with serving(port, functools.partial(Files, directory=str(where / "web"))):
+        status, _, err = index(line)
+        assert status == 0, err
+        assert len(paths()) == 2
+        if name:
+            status, _, err = index(f"{line} http://127.0.0.1:{port}/missing.mkv")
+            assert status == 0
+            assert "missing.mkv: unreadable: it is not a file" in err
+
+
+def test_a_corpus_or_dataset_on_a_server_that_cannot_be_reached_is_not_called_missing(port: int) -> None:
+    for read in (Corpus, read_manifest):
+        with pytest.raises(ConnectionError, match="the server cannot be reached"):
+            read(place(f"http://127.0.0.1:{port}/there"))
+
+
+def test_the_python_of_the_documentation_runs(where: Path) -> None:
+    """Each call gets a corpus of its own; the paths are those of the document."""
+    text = (Path(__file__).parents[2] / "docs/inputs.md").read_text("utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (where / "more").mkdir()
+    (where / "videos/a.mkv").rename(where / "clip.mp4")
+    (where / "more/b.mkv").write_bytes((where / "videos/b.mkv").read_bytes())
+    (where / "train.txt").write_text("clip.mp4\nmore\n")
+    block = block.replace('"corpus"', "next(outs)")
+    assert block.count("next(outs)") == 4
+    exec(block, {"outs": (f"corpus-{number}" for number in range(4))})
+    made = [Corpus(f"corpus-{number}") for number in range(4)]  # the videos are too short for the default plan
+    assert [len(corpus) + sum(corpus.manifest["rejected"].values()) for corpus in made] == [1, 2, 2, 1]

@@ -1,0 +1,174 @@
+"""A corpus divided in two: whole corpora that share no footage, whatever stopped the run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.helpers.building import JIGSAW, MIRROR, PLAN, indexed, picture
+from tests.helpers.clips import write
+from videossr.builder import recipe
+from videossr.builder.builder import build
+from videossr.builder.recipe import Recipe
+from videossr.cli import main
+from videossr.corpus import pack
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.indexer import index
+from videossr.corpus.merging import merge
+from videossr.corpus.pack import CorpusError
+from videossr.corpus.splitting import split
+from videossr.templates import load_wording
+
+NAMES = ("a_1", "a_2", *(f"{letter}_1" for letter in "bcdefghi"))
+"""Ten clips: two of one source; a copy of the third, in another size and codec, comes on top."""
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("eleven") / "clips"
+    for number, name in enumerate(NAMES):
+        write(folder / f"{name}.mp4", picture(number))
+    write(folder / "z_1.avi", picture(2, height=192, width=256), "mpeg4", {"qscale": "6"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def corpus(source: Path) -> Corpus:
+    return indexed(source, source_id=r"^(\w)_")
+
+
+def paths(corpus: Path) -> set[str]:
+    return {entry.path for entry in Corpus(corpus).videos}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("count", [1, 3, 5, 9, 10])
+def test_footage_stays_together(corpus: Corpus, tmp_path: Path, count: int) -> None:
+    train, test = tmp_path / "train", tmp_path / "deep/er/test"
+    made = split(corpus, (train, test), count)
+    sides = paths(train), paths(test)
+    assert not sides[0] & sides[1]
+    assert sides[0] | sides[1] == {entry.path for entry in corpus.videos}
+    assert count - 1 <= len(sides[0]) <= count
+    assert any({"a_1.mp4", "a_2.mp4"} <= side for side in sides)
+    assert any({"b_1.mp4", "z_1.avi"} <= side for side in sides)
+    assert sorted(made.groups) == [2, 2]
+    assert [side["hash"] for side in made.sides] == [Corpus(train).hash, Corpus(test).hash]
+    for folder in (train, test):
+        opened = Corpus(folder)
+        assert opened.plan == corpus.plan
+        assert not (folder / ".unfinished").exists()
+        for entry in opened.videos:
+            opened.verify(entry.key)
+            assert entry.fingerprints == corpus.entry(entry.key).fingerprints
+
+
+def test_both_are_ordinary_corpora(corpus: Corpus, source: Path, tmp_path: Path) -> None:
+    """They serve `build`, `index` does not undo the split, and merged they are the whole again."""
+    train, test = tmp_path / "train", tmp_path / "test"
+    split(corpus, (train, test), 7)
+    rejected = pq.read_table(train / "rejected.parquet").to_pylist()
+    assert {row["path"] for row in rejected} == paths(test)
+    assert {row["reason"] for row in rejected} == {"held_out"}
+    before = Corpus(train).hash
+    grown = shutil.copytree(source, tmp_path / "clips")
+    write(grown / "new_1.mp4", picture(77))
+    assert index(grown, train, PLAN, source_id=r"^(\w)_").decoded == 1
+    assert Corpus(train).hash != before
+    assert not paths(train) & paths(test)
+    assert "new_1.mp4" in paths(train)
+    merged = merge([Corpus(train), Corpus(test)], tmp_path / "merged")
+    assert merged.videos == len(corpus) + 1
+    assert Corpus(tmp_path / "merged").manifest["rejected"] == {}
+    mixture = recipe.Mixture(Recipe(name="made", columns={"m": {**MIRROR, "count": 3}}), "made")
+    frozen = recipe.Mixture(Recipe(name="frozen", benchmark=True, columns={"j": {**JIGSAW, "count": 3}}), "frozen")
+    build(frozen, Corpus(test), tmp_path / "bench", wording=load_wording())
+    made = build(mixture, Corpus(train), tmp_path / "set", wording=load_wording(), exclusions=[tmp_path / "bench"])
+    assert made["samples"] == 3
+    assert not [reason for reason in made["rejected"] if reason.startswith("excluded")]
+
+
+def test_the_same_call_goes_on(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = tmp_path / "1", tmp_path / "2"
+    split(corpus, whole, 7)
+    expected = [files(side) for side in whole]
+    outs = tmp_path / "train", tmp_path / "test"
+    written = pack.write
+    for stopped in (2, 1, 3):  # packs that are written before each kill
+        left = stopped
+
+        def killed(*given: Any) -> None:
+            nonlocal left
+            if not left:
+                raise KeyboardInterrupt
+            left -= 1
+            written(*given)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(pack, "write", killed)
+            with pytest.raises(KeyboardInterrupt):
+                split(corpus, outs, 7)
+        assert not (outs[1] / "manifest.json").exists()
+        with pytest.raises(CorpusError, match=r"not complete|no corpus"):
+            Corpus(outs[1])
+    with pytest.raises(ValueError, match=r"unfinished `videossr corpus split`|corpus of other videos"):
+        split(corpus, outs, 3)
+    split(corpus, outs, 7)
+    assert [files(side) for side in outs] == expected
+    times = {path: path.stat().st_mtime_ns for side in outs for path in side.rglob("*")}
+    split(corpus, outs, 7)
+    assert {path: path.stat().st_mtime_ns for side in outs for path in side.rglob("*")} == times
+
+
+def test_what_cannot_be_done(corpus: Corpus, tmp_path: Path) -> None:
+    train = tmp_path / "train"
+    for other in (train, train / "test", tmp_path):
+        with pytest.raises(ValueError, match="the same folder, or one is in the other"):
+            split(corpus, (train, other), 7)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("precious")
+    for other in (tmp_path / "mine", tmp_path / "mine/thesis.txt"):
+        with pytest.raises(ValueError, match="holds something that is not a corpus"):
+            split(corpus, (train, other), 7)
+    with pytest.raises(CorpusError, match="is a corpus of other videos already"):
+        split(corpus, (train, Path(str(corpus.path))), 7)
+    for count in (0, 11):
+        with pytest.raises(ValueError, match="has 11 videos"):
+            split(corpus, (train, tmp_path / "test"), count)
+    assert not train.exists()
+    alone = tmp_path / "alone"
+    for name in ("a_1", "a_2"):
+        write(alone / f"{name}.mp4", picture(int(name[-1])))
+    with pytest.raises(ValueError, match=r"cannot be split so: of 1 groups .* the smallest has 2 videos"):
+        split(indexed(alone, source_id=r"^(\w)_"), (train, tmp_path / "test"), 1)
+
+
+def test_the_command_tells_what_it_did(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "demo").mkdir()
+    shutil.copytree(str(corpus.path), tmp_path / "demo/corpus")
+    monkeypatch.chdir(tmp_path)
+
+    def said(*words: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        out, err = capsys.readouterr()
+        assert ended.value.code == 0, err
+        return out
+
+    (example,) = re.findall(r"Example: videossr (corpus split .*)$", said("corpus", "split", "--help"), re.MULTILINE)
+    told = said(*shlex.split(example))
+    assert "4 videos share a source or look alike, in 2 groups" in told
+    assert re.search(r"^\d+ videos in demo/one, hash \w{12}$", told, re.MULTILINE)
+    assert len(paths(tmp_path / "demo/one")) + len(paths(tmp_path / "demo/two")) == 11
+    assert "held_out" in said("corpus", "info", "demo/two")

@@ -1,0 +1,324 @@
+"""Published rows are put as they were published; what they tell of themselves is read, and nothing is made up."""
+
+from __future__ import annotations
+
+import base64
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import simplejpeg
+
+from tests.dataset.published.conftest import ELSEWHERE, FPS, ORDER, entry, row, write_json
+from videossr.dataset.dataset import VideoSSRDataset
+from videossr.dataset.published.dataset import ReleasedDataset
+from videossr.dataset.published.frames import clip_of
+from videossr.question import Frames
+from videossr.question_set import Questions, open_questions
+from videossr.rewards import compute_score
+from videossr.video.decoding import decode
+from videossr.video.plan import Plan
+from videossr.video.scaling import resize
+
+COLUMNS = [
+    "counting/easy",
+    "counting/hard",
+    "counting",
+    "jigsaw/6",
+    "grounding/mirror",
+    "grounding/mirror",
+    "grounding/stutter",
+]
+"""In the order of the files' names."""
+
+
+@pytest.fixture(scope="module")
+def opened(released: Path) -> Questions:
+    return open_questions(released / "rows", corpus=released)
+
+
+def test_every_row_is_a_question_in_its_own_words(opened: Questions) -> None:
+    assert isinstance(opened, ReleasedDataset)
+    assert len(opened) == len(COLUMNS)
+    for index, column in enumerate(COLUMNS):
+        question, clips = opened.question(index), opened.clips(index)
+        assert opened.column(index) == column
+        assert question.system == "Say it at once."
+        assert [clip.clock for clip in clips] == list(question.clocks)
+        assert compute_score(question.data_source, question.answer, question.answer)["score"] == 1
+    assert len({opened.question(index).id for index in range(len(opened))}) == len(opened)
+    assert opened.question(3).prompt.startswith("Clip 1: <video>\nClip 2: <video>")
+    assert opened.question(4).prompt == "<video>\nWhen is it altered?"
+
+
+def test_the_frames_and_their_times_are_the_rows(opened: Questions, released: Path) -> None:
+    (clip,) = opened.clips(4)
+    files = [released / f"48frames/academic/v1/{k}{'_mirror' if 10 <= k < 20 else ''}.jpg" for k in range(48)]
+    full = np.stack([simplejpeg.decode_jpeg(file.read_bytes(), "RGB") for file in files])
+    assert full.shape[1:3] == (150, 262)
+    assert np.array_equal(clip.frames, resize(full, 160, 256))
+    assert clip.clock.times_ms == tuple(round(k * 1000 / FPS) for k in range(48))
+    assert clip.clock.end_ms == round(48 * 1000 / FPS)
+
+
+def test_a_jigsaw_shows_its_pieces(opened: Questions) -> None:
+    pieces = opened.clips(3)
+    (whole,) = opened.clips(2)
+    assert len(pieces) == 6
+    for piece, original in zip(pieces, ORDER, strict=True):
+        assert np.array_equal(piece.frames, whole.frames[8 * original : 8 * original + 8])
+        assert piece.clock == whole.clock.cut(0, 8)
+    assert opened.truth(3).order == tuple(ORDER)
+
+
+def test_what_is_true_and_what_is_hard(opened: Questions) -> None:
+    assert opened.truth(4).spans == ((10, 19),)
+    assert opened.difficulty(4) == {"perturbation": "mirror", "length": 10, "seconds": 5.883, "duration": 28.235}
+    assert opened.truth(6).spans == ((20, 23),)
+    assert opened.truth(0).spans == ((5, 5), (20, 20), (30, 30))
+    assert opened.difficulty(0) == {"shapes": 6, "slots": 3}
+    assert opened.difficulty(3) == {"pieces": 6, "seconds": 4.706}
+    assert opened.truth(2).spans == ()
+    assert opened.difficulty(2) == {}
+
+
+def test_the_video_that_a_question_is_about(released: Path, videos: Path, tmp_path: Path) -> None:
+    opened = ReleasedDataset(released / "rows")
+    assert opened.source(3) == opened.source(4) == "academic/v1"
+    assert opened.source(0) == f"{ELSEWHERE}/academic/v1"
+    file = str(videos / "real/bikes.mp4")
+    inline = "data:image/jpeg;base64,AAAA/AAA"
+    rows = [row("counting", "<video>?", [{"video": shown}], "0,0,0") for shown in (file, [inline], [file], [3], [])]
+    path = write_json(tmp_path / "rows.json", rows)
+    sources = [ReleasedDataset(path).source(index) for index in range(5)]
+    assert sources[:3:2] == [file, str(videos / "real")]
+    assert len(set(sources)) == 5
+
+
+def test_processes_and_threads_see_the_same(opened: Questions) -> None:
+    copy = pickle.loads(pickle.dumps(opened))
+    assert len(pickle.dumps(opened)) < 2000
+    assert copy.hash == opened.hash
+    with ThreadPoolExecutor(4) as pool:
+        clips = list(pool.map(copy.clips, [0, 4] * 4))
+    for index in (0, 1):
+        assert all(np.array_equal(clips[index][0].frames, other[0].frames) for other in clips[index::2])
+
+
+def test_the_hash_follows_the_rows_and_their_scoring(released: Path, tmp_path: Path) -> None:
+    mirror, frames = released / "rows/mirror.parquet", released / "48frames"
+    one = open_questions(mirror, corpus=frames)
+    assert one.hash == open_questions(mirror, corpus=released).hash
+    assert one.hash != open_questions(mirror, corpus=frames, source="videossr/choice").hash
+    rows = pq.read_table(mirror).to_pylist()
+    rows[0]["reward_model"]["ground_truth"] = "5.9-11.7"
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "mirror.parquet")
+    assert one.hash != open_questions(tmp_path / "mirror.parquet", corpus=frames).hash
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
+def test_json_holds_the_same_questions(released: Path, tmp_path: Path, suffix: str) -> None:
+    table = released / "rows/jigsaw6.parquet"
+    rows = pq.read_table(table).to_pylist()
+    one = open_questions(write_json(tmp_path / f"rows{suffix}", rows), corpus=released)
+    other = open_questions(table, corpus=released)
+    assert one.question(0) == other.question(0)
+    assert [clip.frames.tobytes() for clip in one.clips(0)] == [clip.frames.tobytes() for clip in other.clips(0)]
+
+
+def test_frames_lie_where_the_rows_say_or_below_the_root(released: Path, frames: Frames, tmp_path: Path) -> None:
+    there = [str(released / f"48frames/academic/v1/{k}.jpg") for k in range(4)]
+    below = [f"academic/v1/{k}.jpg" for k in range(4)]
+    rows = [row("counting", "<video>?", [entry(names)], "0,0,0") for names in (there, [f"file://{there[0]}"], below)]
+    opened = open_questions(write_json(tmp_path / "rows.jsonl", rows))
+    assert opened.clips(0)[0].frames.shape == (4, 160, 256, 3)
+    assert len(opened.clips(1)[0].frames) == 1
+    with pytest.raises(ValueError, match=r"rows.jsonl, row 2: academic/v1/0.jpg is not there.*--corpus"):
+        opened.clips(2)
+    named = open_questions(tmp_path / "rows.jsonl", corpus=released / "48frames")
+    assert np.array_equal(named.clips(2)[0].frames, opened.clips(0)[0].frames)
+
+
+def test_the_longest_end_of_a_path_is_taken(released: Path, tmp_path: Path) -> None:
+    names = ["v1/0.jpg", "a/v1/0.jpg"]
+    for name, at in zip(names, (3, 7), strict=True):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes((released / f"48frames/academic/v1/{at}.jpg").read_bytes())
+    rows = [row("counting", "<video>?", [entry([f"/x/{name}"])], "0,0,0") for name in (*names, "../" + names[0])]
+    opened = open_questions(write_json(tmp_path / "rows.json", rows), corpus=tmp_path)
+    assert not np.array_equal(opened.clips(0)[0].frames, opened.clips(1)[0].frames)
+    assert np.array_equal(opened.clips(0)[0].frames, opened.clips(2)[0].frames)
+
+
+def test_video_files_are_decoded_at_their_own_times(videos: Path, tmp_path: Path) -> None:
+    file = str(videos / "real/bikes.mp4")
+    entries = [
+        {"video": file, "fps": 2.0, "max_frames": 48, "max_pixels": 65536, "min_pixels": 16384},
+        {"video": file, "nframes": 12, "max_pixels": 65536, "min_pixels": 16384},
+    ]
+    rows = [row("mine", "<video>\nWhich?\nA. one\nB. two", [item], "B") for item in entries]
+    opened = open_questions(write_json(tmp_path / "rows.jsonl", rows), source="videossr/choice")
+    expected = decode(videos / "real/bikes.mp4", Plan(kind="fps", frames=48, fps=2.0, max_pixels=65536))
+    (clip,) = opened.clips(0)
+    assert clip.clock == expected.choice.clock == opened.question(0).clocks[0]
+    assert clip.frames.shape[1:3] == (160, 384)  # of 272 x 640
+    again = resize(clip.frames, *expected.frames.shape[1:3])
+    assert np.abs(again.astype(int) - expected.frames).mean() < 8
+    assert len(opened.clips(1)[0].frames) == 12
+    assert opened.column(0) == "mine"
+    assert opened.question(0).data_source == "videossr/choice"
+    assert not opened.difficulty(0)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"data_source": "riddles"}, "unknown data_source 'riddles'.*Known: .*videossr/choice.*--source"),
+        ({"data_source": "a" * 1000}, "data_source is 'a+\\.\\.\\., not a name"),
+        ({"data_source": None}, "there is no data_source"),
+        ({"prompt": "Which?"}, "prompt is 'Which\\?', not a list"),
+        ({"prompt": [{"role": "user", "content": [{"type": "video"}]}]}, "content of the user's turn"),
+        ({"prompt": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}, "the turns of prompt"),
+        ({"prompt": [{"role": "user", "content": "Which?"}]}, "0 <video> in the prompt, but 1 videos"),
+        ({"prompt": [{"role": "user", "content": "<video><video>"}]}, "2 <video> in the prompt, but 1 videos"),
+        ({"videos": []}, "shows no video"),
+        ({"videos": 7}, "videos is 7, not a list"),
+        ({"videos": [{"video": []}]}, "must have the path of a video"),
+        ({"videos": [{"video": [3]}]}, "must have the path of a video"),
+        ({"videos": [{"video": ["a.jpg"], "sample_fps": 0}]}, "sample_fps .* is 0, not a number above 0"),
+        ({"videos": [{"video": ["a.jpg"], "sample_fps": 1e-320}]}, "sample_fps .* is 1e-320, not a number above 0"),
+        ({"videos": [{"video": ["a.jpg"], "sample_fps": 10**400}]}, "sample_fps .* is 10+, not a number above 0"),
+        ({"videos": [{"video": ["a.jpg"], "sample_fps": 1e9}]}, "times must increase strictly"),
+        ({"videos": [{"video": ["a.jpg"], "video_start": 3}]}, "has video_start, which is not known"),
+        ({"videos": [{"video": "nowhere.mp4"}]}, "nowhere.mp4 is not there"),
+        ({"videos": [{"video": "data:video/mp4;base64," + "A" * 5000}]}, "data:.* has 5022 characters, too many"),
+        ({"videos": [{"video": "https://a.b/c.mp4"}]}, "is an address; download it"),
+        ({"videos": [{"video": "rows.jsonl"}]}, "rows.jsonl: unreadable"),
+        ({"videos": [{"video": "rows.jsonl", "fps": 2, "nframes": 8}]}, "both fps and nframes"),
+        ({"reward_model": {}}, "no text as its ground_truth"),
+        ({"reward_model": {"ground_truth": "many"}}, "gold answer 'many' is not counts"),
+        ({"images": ["a.jpg"]}, "it shows images"),
+    ],
+)  # fmt: skip
+def test_a_bad_row_is_told_and_spoils_no_other(change: dict[str, object], told: str, tmp_path: Path) -> None:
+    good = row("counting", "<video>\nHow many?", [{"video": ["a.jpg"]}], "1,2,3")
+    path = write_json(tmp_path / "rows.jsonl", [good, {**good, **change}, good])
+    opened = open_questions(path)
+    with pytest.raises(ValueError, match=f"rows.jsonl, row 1: .*{told}"):
+        opened.question(1)
+    assert opened.question(0) == opened.question(2)
+    assert opened.question(0).clocks[0].end_ms == 500
+    assert opened.column(1)
+    assert opened.column(2) == "counting"
+
+
+def test_damaged_frames_are_told(released: Path, tmp_path: Path) -> None:
+    whole = (released / "48frames/academic/v1/0.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "whole.jpg").write_bytes(whole)
+    (tmp_path / "other.jpg").write_bytes(simplejpeg.encode_jpeg(np.zeros((262, 150, 3), np.uint8)))
+    shown = [["cut.jpg"], ["text.jpg"], ["whole.jpg", "other.jpg"]]
+    rows = [row("counting", "<video>?", [entry(names)], "0,0,0") for names in shown]
+    opened = open_questions(write_json(tmp_path / "rows.jsonl", rows))
+    for index, told in enumerate(
+        ("row 0: .*cut.jpg: damaged", "row 1: .*text.jpg is no picture", "row 2: other.jpg has 150 x 262 pixels.*whole")
+    ):
+        with pytest.raises(ValueError, match=told):
+            opened.clips(index)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [
+        ({"max_pixels": 10**300, "min_pixels": 10**299}, "min_pixels .* not a number above 0"),
+        ({"resized_height": 1e300, "resized_width": 32}, "resized_height .* not a number above 0"),
+        ({"resized_height": 0.1, "resized_width": 900}, "900 x 1 is too long"),
+        ({"resized_height": 1e9, "resized_width": 32}, "32 x 1000000000 is too long"),
+    ],
+)
+def test_absurd_sizes_are_told(released: Path, sizes: dict[str, float], told: str) -> None:
+    frames = {"video": ["0.jpg"], **sizes}
+    with pytest.raises(ValueError, match=told):
+        clip_of(frames, lambda name: released / "48frames/academic/v1" / name)
+
+
+@pytest.mark.parametrize("line", ['{"data_source": ', "[1]", "7", "\xff", pytest.param("[" * 100_000, id="deep")])
+def test_a_line_that_is_no_row(line: str, tmp_path: Path) -> None:
+    good = row("counting", "<video>\nHow many?", [{"video": ["a.jpg"]}], "1,2,3")
+    path = write_json(tmp_path / "rows.jsonl", [good])
+    path.write_bytes(path.read_bytes() + line.encode("latin-1") + b"\n")
+    opened = open_questions(path)
+    assert opened.column(1) == "unreadable"
+    with pytest.raises(ValueError, match=r"rows.jsonl, row 1: not"):
+        opened.question(1)
+
+
+def test_what_is_no_set_of_questions(released: Path, dataset: Path, tmp_path: Path) -> None:
+    assert isinstance(open_questions(dataset), VideoSSRDataset)
+    with pytest.raises(ValueError, match="leave out --source"):
+        open_questions(dataset, source="grounding")
+    with pytest.raises(FileNotFoundError, match=r"neither a dataset .* nor has it rows"):
+        open_questions(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        open_questions(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"is no folder.*--corpus"):
+        open_questions(released / "rows", corpus=tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"unknown data_source 'grouding'.*Known:"):
+        open_questions(released / "rows", source="grouding")
+    (tmp_path / "rows.txt").write_text("{}")
+    with pytest.raises(ValueError, match=r"rows are read from .parquet, .jsonl, .json files"):
+        open_questions(tmp_path / "rows.txt")
+    for name, data in (
+        ("a.parquet", b"PAR1"),
+        ("b.json", b"{"),
+        ("c.json", b"{}"),
+        ("d.json", b"[]"),
+        ("e.jsonl", b""),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(ValueError, match=name):
+            open_questions(tmp_path / name)
+    pq.write_table(pa.table({"video": ["a"], "answer": ["B"]}), tmp_path / "f.parquet")
+    with pytest.raises(ValueError, match=r"f.parquet: .*no column data_source, prompt, videos, reward_model"):
+        open_questions(tmp_path / "f.parquet")
+    (tmp_path / ".unfinished").mkdir()
+    with pytest.raises(FileNotFoundError, match="is not complete"):
+        open_questions(tmp_path)
+
+
+def test_frames_may_be_in_the_rows(released: Path, frames: Frames, tmp_path: Path) -> None:
+    data = (released / "48frames/academic/v1/0.jpg").read_bytes()
+    uri = "data:image/jpeg;base64," + base64.b64encode(data).decode()
+    rows = [row("counting", "<video>?", [entry([uri, uri])], "0,0,0"), row("counting", "<video>?", [[uri]], "0,0,0")]
+    opened = open_questions(write_json(tmp_path / "rows.json", rows))
+    (clip,) = opened.clips(0)
+    assert np.array_equal(clip.frames[1], resize(frames_of(data), 160, 256)[0])
+    (bare,) = opened.clips(1)
+    assert bare.clock.end_ms == 500
+    assert bare.frames.shape[1:3] == (288, 480)
+
+
+def frames_of(data: bytes) -> Frames:
+    picture: Frames = simplejpeg.decode_jpeg(data, "RGB")[None]
+    return picture
+
+
+def test_rows_of_several_files_put_together(released: Path, tmp_path: Path) -> None:
+    """Where files are merged, what only some of them have is null in the others."""
+    parts = [pq.read_table(file) for file in sorted((released / "rows").glob("*.parquet"))]
+    merged = pa.concat_tables(parts, promote_options="permissive")
+    pq.write_table(merged, tmp_path / "all.parquet")
+    opened = open_questions(tmp_path / "all.parquet", corpus=released)
+    assert [opened.column(index) for index in range(len(opened))] == COLUMNS
+    assert opened.clips(0)[0].frames.shape == (48, 160, 256, 3)
+
+
+def test_the_rows_paths_are_those_of_another_machine(released: Path) -> None:
+    assert not Path(ELSEWHERE).exists()
+    opened = open_questions(released / "rows/mirror.parquet", corpus=str(released))
+    assert len(opened.clips(1)[0].frames) == 48

@@ -1,0 +1,118 @@
+"""Answers sampled side by side are those of the model alone, from its whole distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from tests.helpers.training import Inputs
+from videossr.engine.checkpoint import Checkpoint
+from videossr.engine.generation import Drawn, sample
+from videossr.engine.shared_prefix import answer_scores, full_scores, read_prefix
+from videossr.models.tiny import Family
+
+Asked = Callable[..., Inputs]
+NEVER = frozenset({10**6})
+
+
+@pytest.fixture(scope="module", params=get_args(Family))
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def model(tiny: Callable[..., Checkpoint], family: str) -> Any:
+    return tiny(family).load(torch.device("cpu"), "float32", "sdpa")
+
+
+def drawn(model: Any, inputs: list[Inputs], n: int, **how: Any) -> list[list[Drawn]]:
+    with torch.no_grad():
+        prefixes = [read_prefix(model, each) for each in inputs]
+    settings: dict[str, Any] = {"max_tokens": 6, "ends": NEVER, "seeds": [(0, k) for k in range(len(inputs))]} | how
+    return sample(model, prefixes, n, **settings)
+
+
+def test_log_probabilities_are_those_of_full_passes(model: Any, asked: Asked, family: str) -> None:
+    """Also of prompts of unequal length side by side, where the shorter ones are padded."""
+    inputs = [asked(family, clips=1), asked(family, clips=3, frames=4), asked(family, clips=1, frames=4)]
+    assert len({each["input_ids"].shape[1] for each in inputs}) == 3
+    for each, answers in zip(inputs, drawn(model, inputs, 5, temperature=0.8, banned=(7,)), strict=True):
+        ids = [answer.ids for answer in answers]
+        assert all(len(answer) == 6 and 7 not in answer for answer in ids)
+        with torch.no_grad():
+            lots = list(full_scores(model, each, ids, temperature=0.8, banned=(7,)))
+        for answer, lot in zip(answers, lots, strict=True):
+            assert torch.tensor(answer.logprobs) == pytest.approx(lot.logprobs[0].numpy(), abs=2e-5)
+
+
+def test_the_certificate(model: Any, asked: Asked, family: str) -> None:
+    """Sampling and loss tell the same log-probabilities."""
+    inputs = asked(family, clips=2)
+    prefix = read_prefix(model, inputs)
+    (answers,) = sample(model, [prefix], 6, max_tokens=9, seeds=[(1,)], ends=NEVER)
+    scores = answer_scores(model, prefix, [answer.ids for answer in answers])
+    assert scores.logprobs.requires_grad
+    assert torch.tensor([answer.logprobs for answer in answers]) == pytest.approx(
+        scores.logprobs.detach().numpy(), abs=2e-5
+    )
+
+
+def test_a_seed_draws_the_same_whatever_stands_beside_it(model: Any, asked: Asked, family: str) -> None:
+    inputs = [asked(family, seed=1), asked(family, seed=2, frames=4)]
+    together = drawn(model, inputs, 4)
+    alone = [drawn(model, [each], 4, seeds=[(0, k)])[0] for k, each in enumerate(inputs)]
+    assert [[a.ids for a in group] for group in together] == [[a.ids for a in group] for group in alone]
+    again = drawn(model, inputs, 4, seeds=[(0, 0), (1, 1)])
+    assert [a.ids for a in again[0]] == [a.ids for a in together[0]]
+    assert [a.ids for a in again[1]] != [a.ids for a in together[1]]
+
+
+def test_the_first_token_follows_its_distribution(model: Any, asked: Asked, family: str) -> None:
+    inputs = asked(family)
+    with torch.no_grad():
+        prefix = read_prefix(model, inputs)
+    shares = prefix.logits[0].double().softmax(-1)
+    (answers,) = sample(model, [prefix], 4000, max_tokens=1, seeds=[(3,)], ends=NEVER)
+    counts = np.bincount([answer.ids[0] for answer in answers], minlength=len(shares))
+    often = (shares > 2e-3).numpy()
+    expected = np.append(shares.numpy()[often], 1 - shares.numpy()[often].sum())
+    observed = np.append(counts[often], counts[~often].sum())
+    assert stats.chisquare(observed, expected / expected.sum() * observed.sum()).pvalue > 1e-3
+
+
+def test_answers_end_where_they_end(model: Any, asked: Asked, family: str) -> None:
+    """With many ends, answers are of all lengths; each ends with its end, and each is what it was without ends."""
+    inputs = [asked(family)]
+    vocabulary = model.config.get_text_config().vocab_size
+    ends = frozenset(range(0, vocabulary, 4))
+    (free,) = drawn(model, inputs, 32)
+    (bound,) = drawn(model, inputs, 32, ends=ends)
+    for answer, whole in zip(bound, free, strict=True):
+        place = next((k for k, token in enumerate(whole.ids) if token in ends), None)
+        assert answer.ended == (place is not None)
+        assert answer.ids == (whole.ids if place is None else whole.ids[: place + 1])
+        assert len(answer.logprobs) == len(answer.ids)
+    assert len({len(answer.ids) for answer in bound}) > 2
+
+
+def test_no_step_is_made_that_nobody_needs(model: Any, asked: Asked, family: str) -> None:
+    read: list[int] = []
+    hook = model.get_input_embeddings().register_forward_hook(lambda *called: read.append(called[1][0].shape[1]))
+    everything = frozenset(range(model.config.get_text_config().vocab_size))
+    (answers,) = drawn(model, [asked(family)], 3, ends=everything)
+    hook.remove()
+    assert all(len(answer.ids) == 1 and answer.ended for answer in answers)
+    assert len(read) == 1  # the prompt alone
+
+
+def test_scores_that_are_no_numbers(model: Any, asked: Asked, family: str) -> None:
+    with torch.no_grad():
+        prefix = read_prefix(model, asked(family))
+    prefix.logits[:] = torch.nan
+    with pytest.raises(FloatingPointError, match="no numbers"):
+        sample(model, [prefix], 2, max_tokens=2, seeds=[(0,)], ends=NEVER)

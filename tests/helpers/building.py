@@ -1,0 +1,96 @@
+"""Many short made-up clips, whose content every gate admits, and corpora of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.helpers.clips import pan, write
+from videossr.builder import recipe
+from videossr.builder.builder import build
+from videossr.builder.recipe import Recipe
+from videossr.cli import main
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.indexer import index
+from videossr.dataset.manifest import Manifest
+from videossr.question import Frames
+from videossr.templates import load_wording
+from videossr.video.plan import Plan
+
+CLIPS = 16
+SLOTS = 16
+PLAN = Plan(frames=SLOTS)
+KNOBS = {"frames": SLOTS, "length": [4, 6]}
+CALM = {"contrast": 1.2}
+"""All of the pictures made here admit a mirror and a swap by these limits."""
+
+MIRROR = {"task": "grounding", "knobs": {**KNOBS, "perturbation": "mirror", "limits": CALM}}
+SWAP = {"task": "grounding", "knobs": {**KNOBS, "perturbation": "swap", "limits": CALM}}
+JIGSAW = {"task": "jigsaw", "knobs": {"frames": SLOTS, "pieces": 4, "solver": 1}}
+COUNTING = {"task": "counting", "knobs": {"frames": SLOTS, "slots_max": 1}}
+
+Columns = Mapping[str, tuple[dict[str, Any], int]]
+Make = Callable[..., Manifest]
+Run = Callable[..., tuple[int, str, str]]
+
+
+def picture(seed: int, frames: int = 24, height: int = 128, width: int = 160) -> Frames:
+    """The pictures of `pan`, in one array."""
+    return np.stack(list(pan(seed, frames, height, width)))
+
+
+def indexed(folder: Path, plan: Plan = PLAN, source_id: str | None = None) -> Corpus:
+    """The corpus of a folder, made beside it."""
+    out = folder.with_name(folder.name + "-corpus")
+    index(folder, out, plan, source_id=source_id)
+    return Corpus(out)
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "clips"
+    for number in range(CLIPS):
+        write(folder / f"clip_{number:02}.mp4", picture(number))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def made(clips: Path) -> Corpus:
+    return indexed(clips)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """`make("name", corpus, {column: (table, count)}, …)` builds `tmp_path/name` and returns its manifest.
+
+    `most` is how many videos are used at the most, 0 for all.
+    """
+
+    def run(
+        name: str, corpus: Corpus, columns: Mapping[str, tuple[dict[str, Any], int]], most: int = 0, **options: Any
+    ) -> Manifest:
+        tables = {column: {**table, "count": count} for column, (table, count) in columns.items()}
+        plan = recipe.Mixture(Recipe(name="made", columns=tables), "made").of_videos(most)
+        return build(plan, corpus, tmp_path / name, wording=load_wording(), **options)
+
+    return run
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """`run("build", …)` calls the command: its exit status and what it wrote to both streams."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = 0
+        try:
+            main(words)
+        except SystemExit as stopped:
+            status = int(stopped.code or 0)
+        return status, *capsys.readouterr()
+
+    return call

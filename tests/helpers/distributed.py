@@ -1,0 +1,43 @@
+"""Run jobs of training in several processes: `torchrun … tests/helpers/distributed.py JOBS`, in one process group.
+
+JOBS is a JSON list of runs: {"config": TOML file, "out": folder}. Where "of" names another run, `out` is first made of
+that one as it was behind its first step.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from videossr.train.config import load_config
+from videossr.train.parallel import World, processes
+from videossr.train.session import train
+
+
+def rewind(run: Path, to: Path) -> None:
+    """A copy of a run as if it had been killed behind its first checkpoint, which must be that of the first step."""
+    shutil.copytree(run, to, symlinks=True)
+    (to / "manifest.json").unlink()
+    for each in (to / "checkpoints").iterdir():
+        if each.name != "step-000001":
+            shutil.rmtree(each)
+
+
+def main(jobs: list[dict[str, Any]]) -> None:
+    torch.set_num_threads(1)
+    with processes() as world:
+        for job in jobs:
+            out = Path(job["out"])
+            if "of" in job:
+                world.first(lambda job=job, out=out: rewind(Path(job["of"]), out))  # type: ignore[misc]
+            train(load_config(job["config"]), out)
+            assert World().size == world.size == 2
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

@@ -1,0 +1,59 @@
+"""A model with a known level: how probable a right answer is follows from the knobs of the question alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from videossr.models.base import Ask, Decoding, Reply
+from videossr.question_set import Questions
+from videossr.sample import JSON
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """There is nothing to set."""
+
+
+def ability(difficulty: dict[str, float | str]) -> float:
+    """Jigsaws of 3 pieces always, of 4 mostly, of 5 half the time, of 6 seldom, of more never; segments by length."""
+    if "pieces" in difficulty:
+        return {3: 1.0, 4: 0.9, 5: 0.5, 6: 0.1}.get(int(difficulty["pieces"]), 0.0)
+    if "perturbation" in difficulty:
+        return 0.6 if float(difficulty["length"]) < 6 else 0.95
+    return 0.0
+
+
+class Leveled:
+    """It has the frames decoded, as a model does: a question whose frames cannot be shown fails."""
+
+    Settings: ClassVar[type[NoSettings]] = NoSettings
+
+    def __init__(self, target: str, settings: NoSettings, questions: Questions) -> None:
+        self.waited = 0.0
+        self._questions = questions
+
+    def describe(self) -> dict[str, JSON]:
+        return {}
+
+    def answer(self, asks: Iterable[Ask], decoding: Decoding) -> Iterator[Reply]:
+        assert decoding.temperature == 1
+        for ask in asks:
+            try:
+                assert ask.clips()
+            except ValueError as error:
+                yield Reply(ask.index, error=str(error))
+                continue
+            rng = np.random.default_rng([decoding.seed, ask.index])
+            right = rng.random(decoding.n) < ability(dict(self._questions.difficulty(ask.index)))
+            texts = tuple(ask.question.answer if hit else _wrong(ask.question.answer) for hit in right)
+            yield Reply(ask.index, texts, tuple("stop" for _ in texts))
+
+
+def _wrong(gold: str) -> str:
+    if "-" in gold:
+        return "0.0-0.1"
+    return "9,9,9" if "," in gold else gold[::-1]

@@ -1,0 +1,55 @@
+"""Groups go through a model, in a process of its own: `python peak.py CHECKPOINT OUT recompute share`.
+
+Writes the plan and the measured peak, in bytes, the latter without what the process held before the model was there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from videossr.clock import even
+from videossr.engine.checkpoint import open_checkpoint
+from videossr.question import VIDEO, Clip, Question
+from videossr.train.config import GrpoConfig, RunSettings, TrainConfig
+from videossr.train.cost.flops import load_of
+from videossr.train.cost.memory import plan_run
+from videossr.train.cost.timing import Watch
+from videossr.train.optim import Optimizer
+from videossr.train.policy import load_policy
+from videossr.train.rollouts import Asked, Learner
+
+PAGE = os.sysconf("SC_PAGESIZE")
+
+
+def main(folder: Path, out: Path, recompute: bool, share: bool) -> None:
+    source = open_checkpoint(str(folder))
+    clock = even(24, 24000)
+    frames = np.random.default_rng(0).integers(0, 256, (24, 192, 192, 3), np.uint8)
+    question = Question("one", "videossr/counting", "", f"{VIDEO}\nHow many?", "1,2,3", (clock,))
+    run = RunSettings(recompute=recompute, share_prefix=share, device="cpu")
+    config = TrainConfig(run=run, grpo=GrpoConfig(rollouts=4, max_tokens=8))
+    prompt = source.build(question, [Clip(frames, clock)])
+    load = load_of(prompt, config.grpo.rollouts, config.grpo.max_tokens)
+    plan, wrong = plan_run(folder, config, load, torch.device("cpu"))
+    assert not wrong, wrong
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+    policy = load_policy(source, config, torch.device("cpu"))
+    optimizer = Optimizer(policy.model.named_parameters(), config.optim)
+    learner = Learner(policy, config, Watch(policy.device))
+    for step in (1, 2):  # moments are made in the first
+        groups = learner.draw([Asked(0, question, "counting", "counting", prompt)], step)
+        learner.learn(groups[0])
+        optimizer.step(step)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    out.write_text(json.dumps({"plan": plan.total, "peak": peak - before, "rows": plan.facts()}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "recompute", sys.argv[4] == "share")

@@ -1,0 +1,121 @@
+"""A tiny model of each family and prompts for it; questions for a short run, and a model that can learn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from videossr.builder import recipe
+from videossr.builder.builder import build
+from videossr.builder.recipe import Recipe
+from videossr.clock import even
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.indexer import index
+from videossr.engine.checkpoint import Checkpoint, open_checkpoint, prompt_inputs
+from videossr.models.tiny import PATCH, Family, make_tiny
+from videossr.question import VIDEO, Clip, Question
+from videossr.templates import load_wording
+from videossr.train.config import TrainConfig, load_config
+from videossr.train.session import train
+from videossr.video.plan import Plan
+
+Inputs = dict[str, torch.Tensor]
+
+CLIPS = ("real/bikes.mp4", "real/carphone.mp4", "made/wide.mkv")
+COLUMNS: dict[str, dict[str, Any]] = {
+    "grounding/mirror": {
+        "task": "grounding",
+        "count": 6,
+        "knobs": {"perturbation": "mirror", "frames": 16, "length": [4, 6]},
+    },
+    "jigsaw/4": {"task": "jigsaw", "count": 3, "knobs": {"pieces": 4, "frames": 16}},
+}
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Family], Checkpoint]:
+    """A tiny checkpoint of a family."""
+
+    @cache
+    def made(family: Family) -> Checkpoint:
+        folder: Path = make_tiny(tmp_path_factory.mktemp("tiny") / family, family=family, width=64, layers=3)
+        return open_checkpoint(str(folder))
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def asked(tiny: Callable[[Family], Checkpoint]) -> Callable[..., Inputs]:
+    """What a model reads for a question of so many clips, each of so many noisy frames."""
+
+    def made(family: Family = "qwen3_vl", clips: int = 1, frames: int = 8, seed: int = 0) -> Inputs:
+        side = 4 * PATCH[family]
+        noise = np.random.default_rng(seed)
+        shown = [
+            Clip(noise.integers(0, 256, (frames, side, side, 3), np.uint8), even(frames, frames * 500))
+            for _ in range(clips)
+        ]
+        prompt = f"{VIDEO}\n" * clips + "When is it?"
+        question = Question("q", "videossr/grounding", "Look.", prompt, "1.0-2.0", tuple(each.clock for each in shown))
+        return prompt_inputs(tiny(family).build(question, shown), torch.device("cpu"), torch.float32)
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def small(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nine questions of 16 small frames each, in `data`, and their `corpus`."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "videos").mkdir()
+    for name in CLIPS:
+        (folder / "videos" / Path(name).name).symlink_to(videos / name)
+    index(folder / "videos", folder / "corpus", Plan(frames=16, max_pixels=4096))
+    mixture = recipe.Mixture(Recipe(name="small", max_pixels=4096, columns=COLUMNS), "small")
+    build(mixture, Corpus(folder / "corpus"), folder / "data", wording=load_wording())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that knows nothing."""
+    return make_tiny(tmp_path_factory.mktemp("raw") / "tiny", width=64, layers=2)
+
+
+@pytest.fixture(scope="session")
+def model(raw: Path, small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that has learned what answers look like, so that some are worth more than others."""
+    folder = tmp_path_factory.mktemp("warm")
+    (folder / "sft.toml").write_text(
+        f"model.path = '{raw}'\ndata.path = '{small / 'data'}'\nrun = {{method = 'sft', batch = 9, epochs = 25}}\n"
+        "optim = {lr = 5e-3, schedule = 'linear'}"
+    )
+    train(load_config(str(folder / "sft.toml")), folder / "run")
+    return folder / "run/model"
+
+
+@pytest.fixture
+def config(small: Path, model: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
+    """The configuration of a short run, with other values: `config(run__batch=2)`."""
+
+    def made(**changed: Any) -> TrainConfig:
+        (tmp_path / "empty.toml").write_text("")
+        table = {
+            "model.path": f'"{model}"',
+            "data.path": f'"{small / "data"}"',
+            "run.batch": 3,
+            "run.epochs": 2,
+            "grpo.rollouts": 4,
+            "grpo.max_tokens": 10,
+            "optim.lr": 1e-3,
+            "log.save_every": 2,
+            "log.samples_every": 2,
+        } | {name.replace("__", "."): value for name, value in changed.items()}
+        return load_config(str(tmp_path / "empty.toml"), {name: str(value) for name, value in table.items()})
+
+    return made

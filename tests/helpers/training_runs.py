@@ -1,0 +1,117 @@
+"""Training runs as their files are: written by the run's own log, with curves that a test knows and real frames."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import tomli_w
+
+from videossr.question_set import Questions
+from videossr.train import config
+from videossr.train.config import TrainConfig
+from videossr.train.metrics import GroupFacts, summary
+from videossr.train.records import (
+    CONFIG,
+    MANIFEST,
+    PHASES,
+    Failure,
+    Shown,
+    Step,
+    TrainManifest,
+    TrainRun,
+    read_train_run,
+)
+from videossr.train.writer import Log
+
+ROLLOUTS = 4
+
+
+def facts(column: str, step: int) -> GroupFacts:
+    """A group in which as many answers are right as the step is far."""
+    right = min(ROLLOUTS, step // 5)
+    smooth = tuple(1.0 if at < right else 0.1 * at for at in range(ROLLOUTS))
+    return GroupFacts(
+        column=column,
+        task=column.partition("/")[0],
+        smooth=smooth,
+        strict=tuple(float(value == 1) for value in smooth),
+        parsed=tuple(value > 0 for value in smooth),
+        texts=tuple(f"{value}" for value in smooth),
+        tokens=(4, 5, 6, 7),
+        truncated=(False, False, False, True),
+        kl=0.001 * step,
+        entropy=22.0 / step,
+    )
+
+
+def step_of(number: int, columns: tuple[str, ...], **changed: object) -> Step:
+    """A step of GRPO on one group of each column."""
+    means = summary([facts(column, number) for column in columns])
+    values = {
+        "step": number,
+        "batches": number,
+        "epoch": number / 40,
+        "loss": math.sin(number) / 100,
+        "lr": 1e-6,
+        "grad_norm": 1 + 1 / number,
+        "changed": 0.5,
+        "gap": 1e-6 * number,
+        "seconds": {phase: 0.1 * (at + 1) for at, phase in enumerate(PHASES)},
+        "wall": 4.0,
+        "prompts_per_second": 2.5,
+        "mfu": 0.3,
+        "memory_gib": 1.5,
+        "all": means.all,
+        "tasks": means.tasks,
+        "columns": means.columns,
+    }
+    return Step(**{**values, **changed})  # type: ignore[arg-type]
+
+
+def shown_of(questions: Questions, step: int, index: int, texts: tuple[str, ...] | None = None) -> Shown:
+    """The gold answer, and others, to a question."""
+    question = questions.question(index)
+    said = texts or (question.answer, question.answer, "0.0-2.0", "no idea")
+    return Shown(
+        step=step,
+        index=index,
+        column=questions.column(index),
+        prompt=question.prompt,
+        gold=question.answer,
+        texts=said,
+        rewards=tuple(1.0 if text == question.answer else 0.25 for text in said),
+        advantages=tuple(0.866 if text == question.answer else -0.866 for text in said),
+    )
+
+
+def write_run(
+    folder: Path,
+    steps: list[Step],
+    *,
+    shown: list[tuple[Shown, Questions]] | None = None,
+    failures: tuple[Failure, ...] = (),
+    set_to: Mapping[str, str] | None = None,
+    complete: bool = True,
+) -> TrainRun:
+    """The files of a run, and the run that they hold."""
+    folder.mkdir(parents=True)
+    made = config.load_config("train-paper", set_to)
+    assert isinstance(made, TrainConfig)
+    (folder / CONFIG).write_text(tomli_w.dumps(config.plain(made)))
+    with Log(folder) as log:
+        for step in steps:
+            log.step(step)
+        for failure in failures:
+            log.failure(failure)
+        for each, questions in shown or ():
+            log.shown(each, questions.clips(each.index))
+    if complete:
+        versions = {"torch": "2.13"}
+        describe = {"parameters": 8e9, "GiB used": 0.5, "GiB planned": 0.4}
+        manifest = TrainManifest(len(steps), "a" * 64, "data", versions, describe, 99.0)
+        (folder / MANIFEST).write_text(json.dumps(asdict(manifest)))
+    return read_train_run(folder)

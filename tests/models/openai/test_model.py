@@ -1,0 +1,783 @@
+"""Models behind a server: what is sent, what is made of what comes back, and of what does not."""
+
+from __future__ import annotations
+
+import base64
+import email.utils
+import importlib.util
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.helpers.chat_server import ChatServer, Response, Seen, chat_server, refusal, texts
+from videossr.clock import Clock, even
+from videossr.corpus import jpeg
+from videossr.models.base import Ask, Decoding, Reply
+from videossr.models.openai.endpoint import read_target, vllm_refusal
+from videossr.models.openai.errors import ServerError
+from videossr.models.openai.model import Served, ServerSettings
+from videossr.models.openai.retry import Pace, asked_wait
+from videossr.question import Clip, Question
+from videossr.question_set import Questions
+
+NO_QUESTIONS: Questions = None  # type: ignore[assignment]  # a served model does not look at them
+SLOTS = 4
+QUICK: dict[str, Any] = {"backoff": 0.01, "most_backoff": 0.05, "concurrency": 3, "timeout": 5.0}
+GREEDY = Decoding()
+VLLM = {"version": "0.33.0"}
+
+
+def frames(seed: int, slots: int = SLOTS) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.random.default_rng(seed).integers(0, 256, (slots, 32, 64, 3), np.uint8)
+
+
+def ask(index: int, clocks: tuple[Clock, ...] = (even(SLOTS, 2_000),), system: str = "") -> Ask:
+    prompt = "".join(f"piece {k}: <video>\n" for k in range(len(clocks))) + str(index)
+    question = Question(f"q{index}", "videossr/grounding", system, prompt, "0.0-0.5", clocks)
+    return Ask(index, question, "grounding/mirror", lambda: [Clip(frames(k, len(c)), c) for k, c in enumerate(clocks)])
+
+
+def model(server: ChatServer, **settings: Any) -> Served:
+    return Served(f"org/m@1@{server.url}", ServerSettings(**{**QUICK, **settings}), NO_QUESTIONS)
+
+
+def answers(server: ChatServer, count: int = 6, decoding: Decoding = GREEDY, **settings: Any) -> dict[int, Reply]:
+    replies = list(model(server, **settings).answer(map(ask, range(count)), decoding))
+    assert len(replies) == len({reply.index for reply in replies}) == count
+    return {reply.index: reply for reply in replies}
+
+
+def echo(seen: Seen, earlier: int) -> Response:
+    return Response(texts(f"answer {seen.question.strip()}"))
+
+
+def once(fault: Response) -> Any:
+    """The fault for the first request of each question, then its answer."""
+    return lambda seen, earlier: echo(seen, earlier) if earlier else fault
+
+
+def test_every_question_gets_its_answer_and_is_asked_once() -> None:
+    with chat_server(echo) as server:
+        replies = answers(server, 20)
+    assert {k: reply.texts for k, reply in replies.items()} == {k: (f"answer {k}",) for k in range(20)}
+    assert all((r.finish, r.tries, r.prompt_tokens, r.error) == (("stop",), 1, 7, "") for r in replies.values())
+    assert len(server.seen) == 20
+    assert {seen.fields["model"] for seen in server.seen} == {"org/m@1"}
+
+
+def test_requests_run_at_the_same_time_and_no_more_than_asked_for() -> None:
+    six = threading.Barrier(6, timeout=30)  # broken where fewer come together, and the server then drops them
+
+    def respond(seen: Seen, earlier: int) -> Response:
+        six.wait()
+        return echo(seen, earlier)
+
+    with chat_server(respond) as server:
+        replies = answers(server, 12, concurrency=6)
+    assert all(reply.tries == 1 for reply in replies.values())
+    assert server.most_at_once == 6
+
+
+# --- what is sent
+
+
+def test_images_stand_in_the_place_of_their_clip_each_behind_its_time() -> None:
+    clocks = (Clock((0, 40, 1_000, 1_250), 1_500), Clock((0, 700), 900))
+    with chat_server(echo) as server:
+        served = model(server, picture="png")
+        list(served.answer([ask(0, clocks, system="Be short.")], GREEDY))
+    system, user = server.seen[0].fields["messages"]
+    assert system == {"role": "system", "content": "Be short."}
+    told = [part.get("text", "image") for part in user["content"]]
+    assert told == [
+        *("piece 0: ", "<0.0 seconds>", "image", "<0.0 seconds>", "image", "<1.0 seconds>", "image"),
+        *("<1.2 seconds>", "image", "\npiece 1: ", "<0.0 seconds>", "image", "<0.7 seconds>", "image", "\n0"),
+    ]
+    urls = [part["image_url"]["url"] for part in user["content"] if part["type"] == "image_url"]
+    shown = np.stack([decoded(url.removeprefix("data:image/png;base64,")) for url in urls])
+    assert np.array_equal(shown, np.concatenate([frames(0, 4), frames(1, 2)]))
+    assert served.describe()["label"] == "frames as single images"
+    assert "extra_body" not in server.seen[0].fields
+    assert "mm_processor_kwargs" not in server.seen[0].fields
+
+
+@pytest.mark.parametrize("quality", [95, 60])
+def test_jpegs_have_the_quality_that_is_asked_for(quality: int) -> None:
+    with chat_server(echo) as server:
+        served = model(server, quality=quality)
+        list(served.answer([ask(0)], GREEDY))
+    content = server.seen[0].fields["messages"][0]["content"]
+    urls = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]
+    expected = [base64.b64encode(file).decode() for file in jpeg.encode(frames(0), quality, "444")]
+    assert urls == [f"data:image/jpeg;base64,{data}" for data in expected]
+    assert served.describe()["picture"] == f"jpeg {quality}"
+
+
+def decoded(data: str) -> np.ndarray[Any, np.dtype[Any]]:
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    return picture[..., ::-1]
+
+
+def test_vllm_is_sent_videos_with_the_times_of_their_slots() -> None:
+    clock = Clock((0, 40, 1_000, 1_250), 1_500)
+    with chat_server(echo, version=VLLM) as server:
+        served = model(server, picture="png")
+        list(served.answer([ask(0, (clock, clock))], GREEDY))
+    fields = server.seen[0].fields
+    kinds = [part["type"] for part in fields["messages"][0]["content"]]
+    assert kinds == ["text", "video_url", "text", "video_url", "text"]
+    urls = [part["video_url"]["url"] for part in fields["messages"][0]["content"] if part["type"] == "video_url"]
+    for k, url in enumerate(urls):
+        pictures = url.removeprefix("data:video/jpeg;base64,").split(",")
+        assert np.array_equal(np.stack([decoded(picture) for picture in pictures]), frames(k))
+    assert fields["media_io_kwargs"] == {
+        "video": {
+            "num_frames": -1,
+            "fps": 1000,
+            "frames_indices": [0, 40, 1_000, 1_250],
+            "total_num_frames": 1_500,
+            "do_sample_frames": False,
+        }
+    }
+    assert fields["mm_processor_kwargs"] == {"do_sample_frames": False, "do_resize": False}
+    assert (fields["top_k"], fields["min_p"], fields["repetition_penalty"]) == (-1, 0, 1)
+    assert served.describe()["server"] == "vllm 0.33.0"
+    assert "label" not in served.describe()
+
+
+def test_one_request_to_vllm_cannot_tell_two_clocks() -> None:
+    with chat_server(echo, version=VLLM) as server:
+        asks = [ask(0, (even(4, 2_000), even(4, 3_000))), ask(1)]
+        replies = {reply.index: reply for reply in model(server).answer(asks, GREEDY)}
+    assert "2 different clocks" in replies[0].error
+    assert "mode=images" in replies[0].error
+    assert replies[1].texts == ("answer 1",)
+
+
+def test_how_answers_are_sampled_is_all_said() -> None:
+    drawn = Decoding(n=3, temperature=0.7, top_p=0.9, top_k=20, max_tokens=11, seed=5)
+    with chat_server(lambda seen, k: Response(texts("a", "b", "c")), version=VLLM) as server:
+        assert answers(server, 1, drawn)[0].texts == ("a", "b", "c")
+        answers(server, 1, GREEDY)
+    fields, greedy = (seen.fields for seen in server.seen)
+    expected = {"n": 3, "temperature": 0.7, "top_p": 0.9, "top_k": 20, "max_tokens": 11, "seed": 5}
+    assert {name: fields[name] for name in expected} == expected
+    assert greedy["temperature"] == 0
+    assert not greedy.keys() & {"n", "top_p", "seed"}
+
+
+def test_a_server_that_gives_one_answer_at_a_time_is_asked_again_with_other_seeds() -> None:
+    def respond(seen: Seen, earlier: int) -> Response:
+        return Response(texts(f"{seen.fields['seed']}", finish="length" if earlier else "stop"))
+
+    with chat_server(respond) as server:
+        reply = answers(server, 1, Decoding(n=3, temperature=1, seed=5))[0]
+    assert (reply.texts, reply.finish, reply.tries) == (("5", "6", "7"), ("stop", "length", "length"), 3)
+    assert [seen.fields["n"] for seen in server.seen] == [3, 2, 1]
+
+
+def test_top_k_needs_a_server_that_takes_it() -> None:
+    with chat_server(echo) as server, pytest.raises(ValueError, match="top_k"):
+        model(server).answer([ask(0)], Decoding(temperature=1, top_k=5))
+
+
+def test_fields_that_a_server_refuses_are_left_out_from_then_on() -> None:
+    def respond(seen: Seen, earlier: int) -> Response:
+        for name in ("max_tokens", "seed", "top_p", "n"):
+            if name in seen.fields:
+                return refusal(400, f"Unsupported parameter: '{name}' is not supported with this model.", param=name)
+        return echo(seen, earlier)
+
+    with chat_server(respond) as server:
+        served = model(server, concurrency=1)
+        replies = list(served.answer(map(ask, range(4)), Decoding(n=2, temperature=1, max_tokens=9)))
+        replies.sort(key=lambda reply: reply.index)
+        assert [reply.texts for reply in replies] == [(f"answer {k}",) * 2 for k in range(4)]
+    assert served.describe()["refused"] == ["max_tokens", "n", "seed", "top_p"]
+    assert len(server.seen) == 4 + 4 * 2
+    assert all(seen.fields["max_completion_tokens"] == 9 for seen in server.seen[4:])
+    assert {reply.tries for reply in replies} == {2}, "what is sent again without a field is not another try"
+
+
+def test_a_field_that_decides_the_answer_is_not_left_out() -> None:
+    said = "Unsupported value: 'temperature' does not support 0 with this model."
+    with chat_server(lambda seen, k: refusal(400, said, param="temperature")) as server:
+        with pytest.raises(ServerError, match=r"does not support 0.*sample answers otherwise"):
+            answers(server, 1)
+        assert len(server.seen) == 1
+
+
+# --- faults
+
+
+FAULTS = {
+    "429": refusal(429, "slow down", retry_after="0.05"),
+    "429 without a time": refusal(429, "slow down"),
+    "500": refusal(500, "out of memory"),
+    "502 in HTML": Response("<html>Bad Gateway</html>", 502),
+    "503": refusal(503, "loading", retry_after="0"),
+    "dropped before the answer": Response(texts("x"), drop=0),
+    "dropped within the answer": Response(texts("x" * 5_000), drop=2_000),
+    "dropped within an error": Response("y" * 5_000, 500, drop=2_000),
+    "slow": Response(texts("too late"), slow=2.5),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_passes_is_tried_again_and_nothing_is_asked_again_after_its_answer(name: str) -> None:
+    with chat_server(once(FAULTS[name])) as server:
+        replies = answers(server, timeout=1.0 if name == "slow" else 30.0)
+    assert {k: reply.texts for k, reply in replies.items()} == {k: (f"answer {k}",) for k in range(6)}
+    assert all(reply.tries == 2 for reply in replies.values())
+    assert len(server.seen) == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("429", "status 429: slow down"),
+        ("500", "status 500: out of memory"),
+        ("502 in HTML", "status 502: <html>Bad Gateway"),
+        ("dropped within the answer", "no connection: "),
+        ("slow", "no answer within 1 s"),
+    ],
+)
+def test_what_does_not_pass_fails_its_question_after_so_many_tries(name: str, told: str) -> None:
+    def respond(seen: Seen, earlier: int) -> Response:
+        return FAULTS[name] if seen.question.endswith("1") else echo(seen, earlier)
+
+    with chat_server(respond) as server:
+        replies = answers(server, 3, tries=3, timeout=1.0 if name == "slow" else 30.0)
+    assert (replies[0].error, replies[2].error, replies[1].texts, replies[1].tries) == ("", "", (), 3)
+    assert told in replies[1].error
+    assert len(server.seen) == 5
+
+
+GARBAGE = {
+    "HTML": (Response("<html>\n<b>Log in</b>"), "not the answer of a chat server.*<html> <b>Log in"),
+    "cut JSON": (Response(b'{"choices": [{"mess'), "not the answer"),
+    "deep JSON": (Response(b"[" * 100_000), "not the answer"),
+    "not UTF-8": (Response(b'{"choices": "\xff"}'), "not the answer"),
+    "nothing": (Response(b""), "not the answer"),
+    "another object": (Response({"error": {"message": "no credit"}}), "choices.*no credit"),
+    "no choices": (Response(texts()), "without choices"),
+    "no text": (Response(texts(None, finish="content_filter")), "without text .finish_reason 'content_filter'"),
+    "only reasons, cut off": (
+        Response({"choices": [{"message": {"reasoning_content": "hm"}, "finish_reason": "length"}]}),
+        "without text .finish_reason 'length'.: its text is in `reasoning_content`.*more --max-tokens",
+    ),
+    "only reasons": (
+        Response({"choices": [{"message": {"content": "", "reasoning": "0.0-0.5"}, "finish_reason": "stop"}]}),
+        r"without text .finish_reason 'stop'.: its text is in `reasoning`(?!.*max-tokens).*--set thinking=false",
+    ),
+    "a refusal": (
+        Response({"choices": [{"message": {"content": None, "refusal": "I cannot"}, "finish_reason": "stop"}]}),
+        r"its text is in `refusal`(?!.*max-tokens)",
+    ),
+    "parts without text": (
+        Response({"choices": [{"message": {"content": [{"type": "thinking", "thinking": []}]}}]}),
+        r"without text: `content` holds no part of text, but thinking(?!.*max-tokens)",
+    ),
+    "an empty text": (
+        Response(texts("")),
+        "without text .finish_reason 'stop'.: `content` is empty, and so are `reasoning_content`, .*the server's log",
+    ),
+    "white space": (Response(texts("  \n", finish="length")), "without text.*`content` is empty.*more --max-tokens"),
+    "empty parts": (
+        Response({"choices": [{"message": {"content": [{"type": "text", "text": "\n"}]}}]}),
+        "without text: `content` is empty",
+    ),
+    "white space and reasons": (
+        Response({"choices": [{"message": {"content": "\n", "reasoning": "0.0-0.5"}}]}),
+        "without text: its text is in `reasoning`",
+    ),
+    "another type": (Response({"choices": [{"message": {"content": 3}}]}), "choices.0.message.content"),
+    "10 MB": (Response(texts("9" * 10_000_000)), "longer than most_bytes, 4194304"),
+}
+
+
+@pytest.mark.parametrize("name", GARBAGE)
+def test_what_is_no_answer_fails_its_question_and_is_not_asked_for_again(name: str) -> None:
+    fault, told = GARBAGE[name]
+    with chat_server(lambda seen, k: fault if seen.question.endswith("1") else echo(seen, k)) as server:
+        replies = answers(server, 3)
+    assert (replies[0].error, replies[2].error) == ("", "")
+    assert (replies[1].texts, replies[1].finish, replies[1].tries) == ((), (), 1)
+    assert replies[1].error.isprintable()
+    assert len(replies[1].error) <= 300
+    assert re.search(told, replies[1].error), replies[1].error
+    assert len(server.seen) == 3
+
+
+def test_the_parts_of_a_text_are_joined() -> None:
+    parts = [{"type": "thinking", "thinking": [{"text": "hm"}]}, {"type": "text", "text": "0.0-"}]
+    message = {"content": [*parts, {"type": "output_text", "text": "0.5"}], "reasoning": {"any": "form"}}
+    with chat_server(lambda seen, k: Response({"choices": [{"message": message}]})) as server:
+        assert answers(server, 1)[0].texts == ("0.0-0.5",)
+
+
+SYSTEM = "Be short."
+NO_SYSTEM = {
+    "Gemma's template": "System role not supported",
+    "Mistral's template": "Conversation roles must alternate user/assistant/user/assistant/...",
+    "others": "Only user and assistant roles are supported!",
+    "pydantic 2": "Input should be 'user' or 'assistant'",
+    "pydantic 1": "value is not a valid enumeration member; permitted: 'user', 'assistant'",
+    "Gemini": "Developer instruction is not enabled for models/gemma-3-27b-it",
+    "llama.cpp": 'Unexpected role "system"',
+    "OpenAI": "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
+}
+
+
+def no_system(said: str, status: int = 400) -> Any:
+    """A server that refuses a system turn in these words."""
+
+    def respond(seen: Seen, earlier: int) -> Response:
+        if seen.fields["messages"][0]["role"] == "system":
+            return refusal(status, said)
+        return echo(seen, earlier)
+
+    return respond
+
+
+@pytest.mark.parametrize("name", NO_SYSTEM)
+def test_a_server_without_a_system_role_is_told_it_before_the_users_text(name: str) -> None:
+    with chat_server(no_system(NO_SYSTEM[name])) as server:
+        served = model(server, concurrency=1)
+        assert served.describe()["system"] == "auto"
+        replies = sorted(
+            served.answer([ask(k, system=SYSTEM) for k in range(3)], GREEDY), key=lambda reply: reply.index
+        )
+    assert [(reply.texts, reply.tries) for reply in replies] == [((f"answer {k}",), 1) for k in range(3)]
+    assert len(server.seen) == 4, "it is refused once"
+    (turn,) = server.seen[-1].fields["messages"]
+    assert turn["role"] == "user"
+    assert turn["content"][0]["text"] == "Be short.\n\npiece 0: "
+    assert served.describe()["system"] == "user"
+
+
+def test_where_the_system_text_goes_is_a_setting_and_goes_on_in_a_later_sitting() -> None:
+    with chat_server(no_system("System role not supported")) as server:
+        list(model(server, system="user").answer([ask(0, system=SYSTEM)], GREEDY))
+        assert len(server.seen) == 1
+        (reply,) = model(server, system="turn").answer([ask(0, system=SYSTEM)], GREEDY)
+        assert reply.error == "status 400: System role not supported"
+        later = model(server)
+        later.resume({"system": "user", "refused": ["seed"]})
+        list(later.answer([ask(0, system=SYSTEM)], GREEDY))
+        assert len(server.seen) == 3
+        assert (later.describe()["system"], later.describe()["refused"]) == ("user", ["seed"])
+        mixed = model(server)
+        mixed.resume({"system": "turn"})
+        (reply,) = mixed.answer([ask(0, system=SYSTEM)], GREEDY)
+        assert "System role not supported" in reply.error, "half a run is not asked in another way"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "the system is not ready: 9 tokens are not supported",
+        "the system prompt and video take 40000 tokens; longer prompts are not supported",
+        "the system prompt of 40000 tokens is not supported",
+        "role: Input should be 'user', 'assistant', 'system' or 'tool'",
+    ],
+)
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_refusal_about_something_else_leaves_the_system_turn_and_names_the_setting(said: str, status: int) -> None:
+    with chat_server(lambda seen, k: refusal(status, said)) as server:
+        served = model(server)
+        (reply,) = served.answer([ask(0, system=SYSTEM)], GREEDY)
+        (other,) = served.answer([ask(0)], GREEDY)
+    assert reply.error == f"status {status}: {said}; if the server takes no system turn, use --set system=user"
+    assert other.error == f"status {status}: {said}", "there was no system turn"
+    assert len(server.seen) == 2
+
+
+def test_a_server_that_takes_the_system_turn_is_asked_in_that_way_to_the_end() -> None:
+    def respond(seen: Seen, earlier: int) -> Response:
+        return no_system("System role not supported")(seen, earlier) if len(server.seen) > 1 else echo(seen, earlier)
+
+    with chat_server(respond) as server:
+        served = model(server, concurrency=1)
+        first, second = served.answer([ask(k, system=SYSTEM) for k in range(2)], GREEDY)
+    assert first.texts
+    assert "System role not supported" in second.error
+    assert served.describe()["system"] == "turn"
+
+
+def test_thinking_is_switched_by_the_chat_template() -> None:
+    with chat_server(echo) as server:
+        answers(server, 1, thinking=False)
+        answers(server, 1)
+    assert server.seen[0].fields["chat_template_kwargs"] == {"enable_thinking": False}
+    assert "chat_template_kwargs" not in server.seen[1].fields
+    said = refusal(400, "Unrecognized request argument", param="chat_template_kwargs")
+    with chat_server(lambda seen, k: said) as server, pytest.raises(ServerError, match="leave out --set thinking"):
+        answers(server, 1, thinking=False)
+
+
+@pytest.mark.parametrize("name", ["ALL_PROXY", "all_proxy", "HTTP_PROXY"])
+def test_a_server_on_this_machine_is_asked_without_the_proxy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "socks5://127.0.0.1:9")
+    with chat_server(echo) as server:
+        assert answers(server, 1)[0].texts == ("answer 0",)
+
+
+@pytest.mark.parametrize("proxy", ["socks5://me:hunter2@h:1080", "odd://me:hunter2@h:1080", "http://me:hunter2@h:x"])
+def test_a_proxy_that_cannot_be_used_is_named(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if proxy.startswith("socks5") and importlib.util.find_spec("socksio"):
+        pytest.skip("socksio is installed, so SOCKS proxies can be used")
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(ValueError, match=r"http://far\.invalid/v1: the proxy .*ALL_PROXY") as error:
+        Served("m@http://far.invalid", ServerSettings(), NO_QUESTIONS)
+    assert "hunter2" not in str(error.value)
+    assert ("socksio" in str(error.value)) == proxy.startswith("socks5")
+
+
+def test_a_server_cannot_write_on_the_terminal_nor_give_the_key_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_KEY", "sk-very-secret")
+
+    def respond(seen: Seen, earlier: int) -> Response:
+        assert seen.headers["authorization"] == "Bearer sk-very-secret"
+        return refusal(400, "\x1b]0;owned\x07 \u202e bad key sk-very-secret " + "z" * 10_000)
+
+    with chat_server(respond) as server:
+        served = model(server, key="SECRET_KEY")
+        (reply,) = served.answer([ask(0)], GREEDY)
+    assert reply.error.startswith(r"status 400: \x1b]0;owned\x07 \u202e bad key (key) zzz")
+    assert len(reply.error) <= 300
+    assert "secret" not in json.dumps(served.describe())
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_what_no_question_can_get_around_stops_the_run_behind_what_is_done(status: int) -> None:
+    def respond(seen: Seen, earlier: int) -> Response:
+        return echo(seen, earlier) if len(server.seen) <= 3 else refusal(status, "The model `m` does not exist.")
+
+    with chat_server(respond) as server:
+        replies: list[Reply] = []
+        with pytest.raises(ServerError, match=f"status {status}: The model `m` does not exist"):
+            replies.extend(model(server, concurrency=1).answer(map(ask, range(50)), GREEDY))
+    assert sorted(seen.question for seen in server.seen[:3]) == sorted(f"\n{reply.index}" for reply in replies)
+    assert len(server.seen) == 4
+
+
+def test_a_question_whose_frames_cannot_be_rendered_fails_alone() -> None:
+    def broken() -> list[Clip]:
+        raise OSError("pack.bin: damaged at byte 7")
+
+    with chat_server(echo) as server:
+        replies = list(model(server).answer([ask(0), replace(ask(1), clips=broken), ask(2)], GREEDY))
+    assert {reply.index: (reply.error, reply.tries) for reply in replies} == {
+        0: ("", 1),
+        1: ("OSError: pack.bin: damaged at byte 7", 0),
+        2: ("", 1),
+    }
+
+
+def test_a_refused_question_fails_alone() -> None:
+    with chat_server(once(refusal(400, "too many tokens"))) as server:
+        replies = answers(server, 2)
+    assert all((reply.error, reply.tries) == ("status 400: too many tokens", 1) for reply in replies.values())
+    assert len(server.seen) == 2
+
+
+def test_vllm_that_does_not_trust_requests_stops_the_run() -> None:
+    said = "Per-request media_io_kwargs are disabled. Start the server with --trust-request-mm-kwargs only when ..."
+    with chat_server(lambda seen, k: refusal(400, said), version=VLLM) as server:  # noqa: SIM117
+        with pytest.raises(ServerError, match=r"--trust-request-mm-kwargs.*docs/servers.md"):
+            answers(server)
+
+
+# --- waiting
+
+
+def test_all_requests_hold_back_together_for_as_long_as_the_server_asks() -> None:
+    with chat_server(once(refusal(429, "slow down", retry_after="0.5"))) as server:
+        answers(server, 3, concurrency=3)
+    first, again = server.seen[:3], server.seen[3:]
+    assert min(seen.time for seen in again) - min(seen.time for seen in first) >= 0.5
+
+
+def test_a_wish_to_wait_has_its_bound() -> None:
+    with chat_server(once(refusal(429, "slow down", retry_after="86400"))) as server:
+        began = time.monotonic()
+        answers(server, 3, patience=0.2)
+        assert time.monotonic() - began >= 0.2  # and not a day
+
+
+def test_waits_without_a_wish_double() -> None:
+    pace = Pace(first=0.1, most=0.4, patience=1)
+    for failures, most in ((1, 0.1), (2, 0.2), (3, 0.4), (4, 0.4), (10_000, 0.4)):
+        waits = [pace.after(failures) for _ in range(200)]
+        assert most / 2 <= min(waits) < 0.6 * most < 0.9 * most < max(waits) <= most
+    with chat_server(lambda seen, k: echo(seen, k) if k == 4 else FAULTS["500"]) as server:
+        answers(server, 1, backoff=0.1, most_backoff=0.4)
+    waited = [after.time - before.time for before, after in itertools.pairwise(server.seen)]
+    assert all(wait >= least for wait, least in zip(waited, (0.05, 0.1, 0.2, 0.2), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "3"}, 3),
+        ({"retry-after": " 0.5 "}, 0.5),
+        ({"retry-after": "0"}, 0),
+        ({"retry-after": "1m30s"}, 90),
+        ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "-5"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "9" * 5_000}, None),
+        ({"retry-after": "1" * 80 + "x"}, None),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+        ({"x-ratelimit-reset-requests": "1m30s"}, 90),
+        ({"x-ratelimit-reset-tokens": "20ms"}, 0.02),
+        ({"x-ratelimit-reset-tokens": "1h2m3.5s"}, 3723.5),
+        ({"x-ratelimit-reset-requests": "2s", "x-ratelimit-reset-tokens": "6s"}, 6),
+        (
+            {
+                "x-ratelimit-reset-requests": "2s",
+                "x-ratelimit-remaining-requests": "0",
+                "x-ratelimit-reset-tokens": "6m",
+                "x-ratelimit-remaining-tokens": "5000",
+            },
+            2,
+        ),
+    ],
+)
+def test_what_headers_ask_to_wait(headers: dict[str, str], seconds: float | None) -> None:
+    assert asked_wait(headers) == (seconds if seconds is None else pytest.approx(seconds))
+
+
+@pytest.mark.parametrize("form", ["date", "seconds", "milliseconds"])
+def test_times_of_day_are_waits_too(form: str) -> None:
+    at = time.time() + 30
+    text = {"date": email.utils.formatdate(at, usegmt=True), "seconds": f"{at:.0f}", "milliseconds": f"{at * 1000:.0f}"}
+    name = "retry-after" if form == "date" else "x-ratelimit-reset"
+    assert asked_wait({name: text[form]}) == pytest.approx(30, abs=2)
+
+
+def test_time_without_frames_is_told() -> None:
+    def slowly() -> list[Clip]:
+        time.sleep(0.2)
+        return ask(0).clips()
+
+    slow = [replace(ask(k), clips=slowly) for k in range(8)]
+    with chat_server(echo) as server:
+        starved, fed = model(server, concurrency=1), model(server, concurrency=1)
+        list(starved.answer(slow, GREEDY))
+        list(fed.answer(map(ask, range(8)), GREEDY))
+    assert starved.waited > 0.3
+    assert fed.waited < starved.waited / 2
+
+
+def test_frames_are_not_rendered_far_ahead() -> None:
+    taken = itertools.count()
+
+    def asks() -> Iterator[Ask]:
+        for k in range(500):
+            next(taken)
+            yield ask(k)
+
+    with chat_server(lambda seen, k: replace(echo(seen, k), slow=0.2)) as server:
+        replies = model(server, concurrency=2).answer(asks(), GREEDY)
+        next(replies)
+        replies.close()  # type: ignore[attr-defined]
+    assert next(taken) <= 2 * 2 + 3 * (os.cpu_count() or 1)
+
+
+def test_closing_lets_go_of_everything_at_once() -> None:
+    held, answered = threading.Event(), list[str]()
+
+    def respond(seen: Seen, earlier: int) -> Response:
+        if not seen.question.endswith("0"):
+            held.wait(60)
+        answered.append(seen.question)
+        return echo(seen, earlier)
+
+    with chat_server(respond) as server:
+        replies = model(server).answer(map(ask, range(6)), GREEDY)
+        next(replies)
+        replies.close()  # type: ignore[attr-defined]
+        assert [question.strip() for question in answered] == ["0"]
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith(("requests", "render"))]
+        held.set()
+
+
+def test_an_error_in_the_questions_themselves_is_raised() -> None:
+    def asks() -> Iterator[Ask]:
+        yield ask(0)
+        raise FileNotFoundError("samples.parquet is gone")
+
+    with chat_server(echo) as server, pytest.raises(FileNotFoundError, match="is gone"):
+        list(model(server).answer(asks(), GREEDY))
+
+
+def test_it_stops_at_once_when_it_is_told_to(tmp_path: Path) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import sys\n"
+        "from tests.models.openai.test_model import NO_QUESTIONS, GREEDY, Served, ServerSettings, ask\n"
+        "model = Served('m@' + sys.argv[1], ServerSettings(), NO_QUESTIONS)\n"
+        "for reply in model.answer(map(ask, range(9)), GREEDY):\n"
+        "    print(reply.index, flush=True)\n"
+    )
+
+    held = threading.Event()
+
+    def respond(seen: Seen, earlier: int) -> Response:
+        return echo(seen, earlier) if seen.question.endswith("0") or held.wait(120) else Response(b"")
+
+    with chat_server(respond) as server:
+        root = Path(__file__).parents[3]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
+        command = [sys.executable, str(script), server.url]
+        run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+        assert run.stdout is not None
+        assert run.stdout.readline() == "0\n"
+        run.send_signal(signal.SIGINT)
+        _, told = run.communicate(timeout=60)  # half of what the server would keep it waiting
+        held.set()
+    assert told.rstrip().endswith("KeyboardInterrupt")
+
+
+# --- which server
+
+
+@pytest.mark.parametrize(
+    ("text", "model", "url", "root"),
+    [
+        ("m@http://h:8000", "m", "http://h:8000/v1", "http://h:8000"),
+        ("m@http://h:8000/", "m", "http://h:8000/v1", "http://h:8000"),
+        ("m@http://h:8000/v1", "m", "http://h:8000/v1", "http://h:8000"),
+        ("m@http://h:8000/v1/", "m", "http://h:8000/v1", "http://h:8000"),
+        ("m@https://h/v1/chat/completions", "m", "https://h/v1", "https://h"),
+        ("a/b@c:free@https://h/api/v1", "a/b@c:free", "https://h/api/v1", "https://h/api"),
+        ("m@https://h/v1beta/openai/", "m", "https://h/v1beta/openai", "https://h/v1beta/openai"),
+        ("m@http://x@http://[::1]:80", "m@http://x", "http://[::1]:80/v1", "http://[::1]:80"),
+    ],
+)
+def test_a_target_is_read_from_the_right(text: str, model: str, url: str, root: str) -> None:
+    target = read_target(text)
+    assert (target.model, target.url, target.root) == (model, url, root)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["m", "m@", "@http://h", "m@h:8000", "m@ftp://h", "m@http://", "m@http://h:x", "m@http://h h", "http://h/v1", ""],
+)
+def test_what_is_no_target_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"MODEL@URL|is not one"):
+        read_target(text)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://me:hunter2@h/v1", "http://hunter2@h", "https://h/v1?key=hunter2", "https://h#hunter2"]
+)
+def test_an_address_holds_no_key_and_none_is_shown(address: str) -> None:
+    with pytest.raises(ValueError, match="environment variable") as error:
+        read_target(f"m@{address}")
+    assert "hunter2" not in str(error.value)
+
+
+def test_what_may_be_a_password_is_not_quoted_as_a_port() -> None:
+    with pytest.raises(ValueError, match="is not one") as error:
+        read_target("m@http://me:hunter2/x@h")
+    assert "hunter2" not in str(error.value)
+
+
+def test_the_key_itself_is_not_a_setting() -> None:
+    with chat_server(echo) as server, pytest.raises(ValueError, match="name of an environment variable") as error:
+        model(server, key="sk-hunter2")
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ELSEWHERE", raising=False)
+    with chat_server(lambda seen, k: refusal(401, "no key")) as server:  # noqa: SIM117
+        with pytest.raises(ServerError, match="no key; the environment variable ELSEWHERE is not set"):
+            answers(server, key="ELSEWHERE")
+
+
+def test_no_server_is_told_before_any_question() -> None:
+    with chat_server(echo) as server:
+        pass
+    with pytest.raises(ServerError, match=r"no server answers at http://127\.0\.0\.1"):
+        model(server)
+
+
+@pytest.mark.parametrize(
+    ("version", "why"),
+    [
+        ("0.11.0", "behind the 32nd"),
+        ("0.18.1", "Qwen3-VL fails"),
+        ("0.19.1", "from 0 and ignores"),
+        ("0.20.0", None),
+        ("0.33.0", None),
+        ("0.34.0rc1.dev5+gabc", None),
+        ("1.0", None),
+        ("0.1.dev1+g123", "cannot be told"),
+        ("nightly", "cannot be told"),
+    ],
+)
+def test_versions_of_vllm_that_read_other_times_are_refused(version: str, why: str | None) -> None:
+    with chat_server(echo, version={"version": version}) as server:
+        if why is None:
+            assert "label" not in model(server).describe()
+        else:
+            with pytest.raises(ValueError, match=f"{why}.*mode=images"):
+                model(server)
+        assert model(server, mode="images").describe()["label"]
+    asserted = vllm_refusal(version, asserted=True)
+    assert (asserted is None) == (why is None or "told" in why)
+
+
+@pytest.mark.parametrize(("join", "order"), [("", "kept"), (None, "not checked")])
+def test_a_vllm_that_keeps_the_order_of_a_turn_is_told_apart(join: str | None, order: str) -> None:
+    with chat_server(echo, version=VLLM, join=join) as server:
+        assert model(server).describe()["order"] == order
+
+
+def test_a_vllm_that_puts_videos_first_is_refused() -> None:
+    with chat_server(echo, version=VLLM, join="\n") as server:
+        with pytest.raises(ValueError, match="--chat-template-content-format openai"):
+            model(server)
+        assert model(server, mode="images").describe()["label"]
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        None,
+        Response("<html>welcome</html>"),
+        Response(b"not json"),
+        Response({"version": 3}),
+        Response({"version": "1.2", "name": "other"}),
+        Response(b"{", headers={"content-type": "application/json"}),
+        refusal(500, "broken"),
+        refusal(401, "no key"),
+    ],
+)
+def test_a_server_that_is_no_vllm_is_sent_images(version: Response | None) -> None:
+    with chat_server(echo, version=version) as server:
+        assert model(server).describe()["label"] == "frames as single images"
+        with pytest.raises(ValueError, match="tells no version"):
+            model(server, mode="vllm")

@@ -1,0 +1,66 @@
+"""Videos that show discs, balloons, signs or tiles of their own are no ground for counting drawn shapes."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import simplejpeg
+
+from tests.helpers.balloons import KINDS, with_shapes
+from tests.helpers.clips import pan
+from videossr.clock import even
+from videossr.config import parse
+from videossr.measure import rejected
+from videossr.perturb.native_shapes import native_shapes
+from videossr.perturb.shapes import SHAPES, outline, paint
+from videossr.question import Frames
+from videossr.sample import Reject, VideoKey
+from videossr.tasks.base import Video
+from videossr.tasks.counting import Counting, CountingKnobs
+from videossr.templates import load_wording
+
+COUNTED = ("circle", "square", "triangle")
+
+
+def scene(frames: int = 48) -> Frames:
+    return np.stack([*pan(4, frames, 192, 256, patches=8, step=0.1)])
+
+
+def refused(frames: Frames, **values: object) -> Reject | None:
+    video = Video(VideoKey("0" * 64, "1" * 64), even(len(frames), 24_000), frames)
+    return rejected(Counting().gates(video, parse(CountingKnobs, values, "test")))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_shapes_of_the_video_hold_it_back(kind: str) -> None:
+    assert refused(scene()) is None
+    found = refused(with_shapes(scene(), kind))
+    assert found is not None
+    assert (found.reason, found.threshold) == ("native_shapes", 0.2)
+    assert refused(with_shapes(scene(), kind), native=1) is None
+    assert refused(with_shapes(scene(), kind), gates=False) is None
+
+
+def test_a_few_frames_with_a_shape_do_no_harm() -> None:
+    frames = scene()
+    frames[:6] = with_shapes(frames[:6], "disc")
+    assert refused(frames) is None
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_only_counted_shapes_matter(name: str) -> None:
+    """At every angle, blurred and compressed as a video would show it."""
+    for angle in range(0, 90, 18):
+        frame = scene(1)[0]
+        paint(frame, outline(name, 128, 96, 60, angle), (250, 250, 40))
+        jpeg = simplejpeg.encode_jpeg(np.asarray(cv2.GaussianBlur(frame, (3, 3), 0), np.uint8), 90, "RGB")
+        frame = simplejpeg.decode_jpeg(jpeg, "RGB")
+        assert native_shapes(frame, SHAPES) == 1
+        assert native_shapes(frame, COUNTED) == (name in COUNTED)
+
+
+def test_the_question_does_not_say_that_all_shapes_have_one_color() -> None:
+    prompt = load_wording()["counting"]["prompt"]
+    assert "shapes of one color" not in prompt
+    assert "different shapes may have different colors" in prompt

@@ -1,0 +1,116 @@
+"""Items in worker processes, one of which dies, fails, or is left behind."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from videossr.runners.local import DIED, Died, Here, Pool, WorkerError, start
+
+
+def half_or_die(share: float, number: int) -> float:
+    if number == 7:
+        os._exit(3)
+    return number * share
+
+
+def test_an_item_that_kills_its_worker_costs_nobody_else() -> None:
+    with start(0.5, 2) as pool:
+        results = dict(pool.run(half_or_die, range(12)))
+    assert results == {number: DIED if number == 7 else number / 2 for number in range(12)}
+
+
+def die_once(folder: Path, number: int) -> int:
+    try:
+        (folder / str(number)).touch(exist_ok=False)
+    except FileExistsError:
+        return number
+    os._exit(3)
+
+
+def test_an_item_whose_worker_died_by_chance_is_done_again(tmp_path: Path) -> None:
+    with start(tmp_path, 2) as pool:
+        assert sorted(pool.run(die_once, range(3))) == [(number, number) for number in range(3)]
+
+
+def half(share: float, number: int) -> float:
+    return number * share
+
+
+@pytest.mark.parametrize("runner", [Here(0.5), Pool(0.5, 1), Pool(0.5, 2)])
+def test_every_item_is_done_once_and_errors_are_raised(runner: Here[float] | Pool[float]) -> None:
+    with runner as pool:
+        assert sorted(pool.run(half, range(40))) == [(number, number / 2) for number in range(40)]
+        with pytest.raises(TypeError):
+            list(pool.run(half, [2, cast(int, "x")]))
+
+
+def fail(share: float, number: int) -> float:
+    raise RuntimeError(threading.Lock())
+
+
+def test_an_error_that_cannot_travel_is_told() -> None:
+    with start(0.5, 2) as pool, pytest.raises(WorkerError, match=r"unlocked _thread\.lock"):
+        list(pool.run(fail, [1]))
+
+
+def test_items_are_taken_as_they_are_needed() -> None:
+    taken = itertools.count()
+    with start(0.5, 2) as pool:
+        results = pool.run(half, (number for number in taken))
+        assert len([next(results) for _ in range(10)]) == 10
+    assert next(taken) < 20
+
+
+def sleep(share: float, seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def test_leaving_ends_workers_at_once() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not multiprocessing.active_children()
+
+
+def interrupted() -> None:
+    with start(0.5, 2) as pool:
+        for _ in pool.run(sleep, [0, 600, 600]):
+            raise KeyboardInterrupt
+
+
+def test_bad_options_are_refused() -> None:
+    with pytest.raises(ValueError, match="workers must be 1 or more, got 0"):
+        start(0.5, 0)
+
+
+def count_to(share: float, number: int, send: Callable[[int], None]) -> str:
+    for part in range(number):
+        send(part)
+    return f"{number} at {share}"
+
+
+@pytest.mark.parametrize("runner", [Here(0.5), Pool(0.5, 1), Pool(0.5, 2)])
+def test_what_is_sent_arrives_in_order_before_what_is_returned(runner: Here[float] | Pool[float]) -> None:
+    arrived: dict[int, list[int | str | Died]] = {}
+    with runner as pool:
+        for item, part in pool.stream(count_to, range(5)):
+            arrived.setdefault(item, []).append(part)
+    assert arrived == {number: [*range(number), f"{number} at 0.5"] for number in range(5)}
+
+
+def send_and_die(folder: Path, number: int, send: Callable[[int], None]) -> int:
+    send(number)
+    return die_once(folder, number)
+
+
+def test_an_item_that_is_done_again_sends_all_of_it_anew(tmp_path: Path) -> None:
+    with start(tmp_path, 1) as pool:
+        assert list(pool.stream(send_and_die, [4])) == [(4, 4), (4, 4), (4, 4)]

@@ -1,0 +1,66 @@
+"""Parquet files are read without threads that hold Python objects, which abort a process that ends meanwhile."""
+
+from __future__ import annotations
+
+import io
+import threading
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import videossr
+from videossr.storage.parquet import opened, read_parquet
+from videossr.storage.paths import Place, place
+
+TABLE = pa.table({"number": list(range(10_000)), "word": ["a", "b"] * 5_000})
+
+
+@pytest.fixture(params=["local", "remote"])
+def written(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    path = place(str(tmp_path / "rows.parquet") if request.param == "local" else "memory://rows.parquet")
+    data = io.BytesIO()
+    pq.write_table(TABLE, data, row_group_size=1_000)
+    path.write_bytes(data.getvalue())
+    return path
+
+
+def test_all_rows_are_read(written: Place) -> None:
+    assert read_parquet(written).equals(TABLE)
+    encoded = read_parquet(written, dictionary=["word"])
+    assert pa.types.is_dictionary(encoded["word"].type)
+    with opened(written) as source:
+        assert sum(batch.num_rows for batch in source.iter_batches(700, columns=["word"])) == len(TABLE)
+
+
+def test_only_the_calling_thread_reads_a_remote_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = place("memory://threads.parquet")
+    data = io.BytesIO()
+    pq.write_table(TABLE, data, row_group_size=1_000)
+    path.write_bytes(data.getvalue())
+    readers = set()
+
+    def read(file: io.BytesIO, size: int = -1) -> bytes:
+        readers.add(threading.get_ident())
+        return io.BytesIO.read(file, size)
+
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFile.read", read, raising=False)
+    assert read_parquet(path).equals(TABLE)
+    assert readers == {threading.get_ident()}
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    for data in (b"", b"no table at all"):
+        (tmp_path / "rows.parquet").write_bytes(data)
+        with pytest.raises(pa.ArrowInvalid):
+            read_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(FileNotFoundError):
+        read_parquet(tmp_path / "missing.parquet")
+
+
+def test_no_other_module_reads_parquet_files() -> None:
+    root = Path(videossr.__file__).parent
+    reading = ("pq.read_table", "pq.ParquetFile", "parquet.read_table", "parquet.ParquetFile")
+    found = {str(path.relative_to(root)) for path in root.rglob("*.py") if any(w in path.read_text() for w in reading)}
+    assert found == {"parquet.py"}

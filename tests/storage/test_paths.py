@@ -1,0 +1,101 @@
+"""Paths and addresses: which file they mean, and which are refused."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from videossr.storage.paths import place
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("videos/a#b?c%20d", "videos/a#b?c%20d"),
+        ("file:///videos/take#2", "/videos/take#2"),
+        ("file:///videos/what?", "/videos/what?"),
+        ("FILE:///my%20videos", "/my videos"),
+        ("local:///my%20videos", "/my videos"),
+        ("./odd:/videos", "odd:/videos"),
+    ],
+)
+def test_local_ones(text: str, path: str) -> None:
+    assert place(text) == Path(path)
+    assert isinstance(place(text), Path)
+
+
+@pytest.mark.parametrize("text", ["memory://videos/what?#2", "MEMORY://videos/what?#2"])
+def test_remote_ones(text: str) -> None:
+    assert str(place(text)) in ("memory://videos/what?#2", "memory:///videos/what?#2")
+
+
+def test_a_key_of_an_object_store_may_hold_any_sign() -> None:
+    pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'videossr[remote]'")
+    found = place("S3://bucket/what?/a#b@c")
+    assert not isinstance(found, Path)
+    assert (found.protocol, found.path) == ("s3", "bucket/what?/a#b@c")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("file://videos/a", "no server"),
+        ("file://", "no server"),
+        ("odd://videos", r"unknown kind of address odd://.* as \./odd://videos"),
+        ("a b://videos", "unknown kind of address"),
+        ("://videos", "unknown kind of address"),
+        ("https://server/videos?token=hush", "give no credentials"),
+        ("HTTPS://server?token=hush", "give no credentials"),
+        ("s3://key:hush@bucket/videos", "give no credentials"),
+    ],
+)
+def test_refused_ones(text: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told) as refused:
+        place(text)
+    assert "hush" not in str(refused.value)
+
+
+NOWHERE = "http://127.0.0.1:9"
+"""A port of this machine at which nobody listens."""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("index", "hf://datasets/o/videos", "--out", "corpus"),
+        ("validate", "hf://datasets/o/built"),
+        ("bench", "run", "hf://datasets/o/bench", "--model", "chance", "--out", "run"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("env", "told"),
+    [
+        ({}, f"{NOWHERE}/api/datasets/o/"),
+        ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE"),  # which some file systems hide behind "does not exist"
+        ({"ALL_PROXY": "socks5://127.0.0.1:9"}, "ALL_PROXY: unset it"),
+        ({"ALL_PROXY": NOWHERE}, f"{NOWHERE}/api/datasets/o/"),
+    ],
+)
+def test_a_hub_that_cannot_be_reached_is_told_in_a_line(
+    words: tuple[str, ...], env: dict[str, str], told: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed: pip install 'videossr[hf]'")
+    if "socks" in str(env) and importlib.util.find_spec("socksio"):
+        pytest.skip("socksio is installed, so SOCKS proxies can be used")
+    done = subprocess.run(
+        [sys.executable, "-m", "videossr.cli", *words],
+        env={**os.environ, "HF_ENDPOINT": NOWHERE, "HF_HUB_OFFLINE": "0", **env},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("videossr: ")
+    assert told in line

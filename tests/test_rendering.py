@@ -1,0 +1,167 @@
+"""Rendering: a pure function of packs and recipe, at the size that the recipe asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.helpers.clips import write
+from videossr.builder.allocation import Job
+from videossr.builder.generation import Drafter, Drawn, generator
+from videossr.builder.recipe import Mixture, Recipe
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.indexer import index
+from videossr.question import Frames
+from videossr.rendering import pixel_hash, render
+from videossr.templates import load_wording
+from videossr.video.plan import Plan, fit
+from videossr.video.scaling import fill, fill_each
+
+COLUMNS = {
+    "mirror": {"task": "grounding", "count": 1, "knobs": {"perturbation": "mirror"}},
+    "swap": {"task": "grounding", "count": 1, "knobs": {"perturbation": "swap"}},
+    "shuffle": {"task": "grounding", "count": 1, "knobs": {"perturbation": "shuffle"}},
+    "counting": {"task": "counting", "count": 1},
+    "jigsaw": {"task": "jigsaw", "count": 1},
+}
+
+
+def drafter(corpus: Corpus, max_pixels: int = 65536) -> Drafter:
+    mixture = Mixture(Recipe(name="test", max_pixels=max_pixels, columns=COLUMNS), "test")
+    return Drafter(corpus, mixture, load_wording(), 5, tuple(range(len(corpus.videos))))
+
+
+def draw(corpus: Corpus, column: str, path: str, max_pixels: int = 65536) -> Drawn:
+    index = next(i for i, entry in enumerate(corpus.videos) if entry.path == path)
+    (drawn,) = drafter(corpus, max_pixels).draw([Job(index, column, 0)])
+    assert isinstance(drawn, Drawn)
+    return drawn
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_the_same_recipe_gives_the_same_bytes_in_any_order(column: str, corpus: Corpus) -> None:
+    first, second = draw(corpus, column, "carphone.mp4"), draw(corpus, column, "wide.mkv")
+    fresh = Corpus(corpus.path)
+    assert pixel_hash(render(fresh, second.sample)) == second.pixels
+    assert pixel_hash(render(fresh, first.sample)) == first.pixels
+    assert first == draw(corpus, column, "carphone.mp4")
+    assert first.sample != second.sample
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_smaller_size_is_rendered_and_its_sides_are_multiples_of_32(column: str, corpus: Corpus) -> None:
+    sample = draw(corpus, column, "large.mp4", 20_000).sample
+    clips = render(corpus, sample)
+    height, width = sample.size
+    assert height * width <= 20_000
+    assert height % 32 == width % 32 == 0
+    assert {clip.frames.shape[1:3] for clip in clips} == {(height, width)}
+
+
+@pytest.mark.parametrize("max_pixels", [65536, 20_000, 11_000])
+def test_gates_see_what_is_rendered(max_pixels: int, corpus: Corpus) -> None:
+    """Also where the pack is decoded at a part of its size."""
+    drawn = draw(corpus, "mirror", "large.mp4", max_pixels)
+    index = next(i for i, entry in enumerate(corpus.videos) if entry.path == "large.mp4")
+    judged = drafter(corpus, max_pixels).video(index).frames
+    first, last = drawn.sample.integer("first"), drawn.sample.integer("last")
+    expected = judged.copy()
+    expected[first : last + 1] = judged[first : last + 1, :, ::-1]
+    assert np.array_equal(render(corpus, drawn.sample)[0].frames, expected)
+
+
+def test_frames_of_half_the_size_show_the_same_picture(corpus: Corpus) -> None:
+    """They are decoded at a part of the stored size, which is larger than what is shown."""
+    key = next(entry.key for entry in corpus.videos if entry.path == "large.mp4")
+    whole = corpus.frames(key, [7, 3])
+    height, width = whole.shape[1:3]
+    half = corpus.frames(key, [7, 3], (height // 2, width // 2))
+    assert half.shape == (2, height // 2, width // 2, 3)
+    assert np.abs(half.astype(np.int16) - fill(whole, height // 2, width // 2)).mean() < 1.5
+
+
+@pytest.mark.parametrize("part", [1, 2, 3])
+def test_every_frame_is_scaled_down_from_its_jpeg(part: int, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    scaled: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+
+    def watched(decoded: Iterable[Frames], frames: Frames, shape: tuple[int, int]) -> None:
+        (picture,) = decoded
+        scaled.append((picture.shape[:2], frames.shape[1:3]))
+        fill_each([picture], frames, shape)
+
+    monkeypatch.setattr("videossr.corpus.corpus.fill_each", watched)
+    for entry in corpus.videos:
+        size = fit(entry.width, entry.height, max(1024, entry.width * entry.height // part**2))
+        assert corpus.frames(entry.key, [3], size).shape == (1, *size, 3)
+    for before, after in scaled:
+        assert all(17 * there <= 16 * here for here, there in zip(before, after, strict=True))
+    assert len(scaled) == len(corpus)
+
+
+def test_a_mirrored_video_is_stored_as_the_mirror_image(tmp_path: Path) -> None:
+    """Neither the grid of the JPEGs nor what is cut off tells left from right."""
+    picture = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
+    frame = np.asarray(cv2.resize(picture, (200, 152), interpolation=cv2.INTER_LINEAR), np.uint8)
+    shown = []
+    for name, frames in {"one": frame, "other": frame[:, ::-1]}.items():
+        write(tmp_path / name / "a.mkv", [frames] * 20, "ffv1", {}, pix_fmt="bgr0")
+        index(tmp_path / name, tmp_path / f"{name}-corpus", Plan(frames=4))
+        made = Corpus(tmp_path / f"{name}-corpus")
+        shown.append(made.frames(made.videos[0].key, [0], (96, 96))[0].astype(np.int16))
+    there, back = shown[0], shown[1][:, ::-1]
+    assert np.abs(there - back).mean() < 1.2
+    assert np.abs(there[:, 1:] - back[:, :-1]).mean() > 2 * np.abs(there - back).mean()
+
+
+def test_a_donor_of_another_shape_is_cut_not_stretched(corpus: Corpus) -> None:
+    sample = draw(corpus, "swap", "carphone.mp4").sample
+    shown = render(corpus, sample)[0].frames
+    donor = corpus.frames(sample.sources[1])
+    first, last = sample.integer("first"), sample.integer("last")
+    expected = fill(donor[sample.slots[first][1]][None], *sample.size)[0].astype(np.int16)
+    assert np.abs(shown[first] - expected).mean() < 2, "it is scaled once, from what is stored"
+    assert np.array_equal(shown[[first]], corpus.frames(sample.sources[1], [sample.slots[first][1]], sample.size))
+    own = [slot for slot in range(48) if not first <= slot <= last]
+    assert np.array_equal(shown[own], corpus.frames(sample.sources[0], own))
+
+
+@given(st.integers(8, 200), st.integers(8, 200), st.integers(1, 6), st.integers(1, 6))
+def test_filling_keeps_the_middle(height: int, width: int, down: int, across: int) -> None:
+    frames = np.zeros((1, height, width, 3), np.uint8)
+    frames[:, height // 2, width // 2] = 255
+    filled = fill(frames, 32 * down, 32 * across)
+    assert filled.shape == (1, 32 * down, 32 * across, 3)
+
+
+def test_filling_with_the_same_aspect_scales_alone() -> None:
+    frames = np.arange(64 * 96 * 3, dtype=np.uint32).reshape(1, 64, 96, 3).astype(np.uint8)
+    halved: Frames = fill(frames, 32, 48)
+    expected = frames.reshape(1, 32, 2, 48, 2, 3).astype(np.float64).mean(axis=(2, 4))
+    assert np.abs(halved - expected).max() <= 1
+
+
+def test_random_numbers_depend_on_every_argument_and_nothing_else() -> None:
+    base = (0, "column", "ab" * 32, 0)
+    same = generator(*base).integers(0, 2**63, 4)
+    assert np.array_equal(same, generator(*base).integers(0, 2**63, 4))
+    for other in ((1, *base[1:]), (0, "other", *base[2:]), (0, "column", "ba" * 32, 0), (*base[:3], 1)):
+        assert not np.array_equal(same, generator(*other).integers(0, 2**63, 4))
+
+
+def test_a_wording_that_cannot_be_filled_in_is_named(corpus: Corpus) -> None:
+    wording = load_wording()
+    wording["jigsaw"]["prompt"] = "{clips} {stray}"
+    odd = replace(drafter(corpus), wording=wording)
+    index = next(i for i, entry in enumerate(corpus.videos) if entry.path == "bikes.mp4")
+    with pytest.raises(
+        ValueError,
+        match=r"'jigsaw' .* failed in question, sample \w+ with this wording .*: KeyError: 'stray' .*bikes\.mp4",
+    ):
+        odd.draw([Job(index, "jigsaw", 0)])

@@ -1,0 +1,195 @@
+"""The laws hold for answers that follow them, about as often as their p-values say, and fail for those that do not."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.helpers.synthetic import answered, counts, permutation, permuted, segment, segments
+from videossr.sample import Sample
+from videossr.tasks.counting import CountingKnobs
+from videossr.tasks.grounding import GroundingKnobs
+from videossr.tasks.jigsaw import JigsawKnobs
+from videossr.validation import distributions
+from videossr.validation.finding import Finding
+
+DATASETS = 200
+SAMPLES = 300
+
+GROUNDING = GroundingKnobs(perturbation="mirror")
+EASY = CountingKnobs(slots_max=3, instances_max=3)
+HARD = CountingKnobs(slots_max=4, instances_max=4)
+
+
+def grounding(samples: Sequence[Sample]) -> Iterator[Finding]:
+    return distributions.grounding("g", samples, GROUNDING)
+
+
+def easy(samples: Sequence[Sample]) -> Iterator[Finding]:
+    return distributions.counting("c", samples, EASY)
+
+
+def hard(samples: Sequence[Sample]) -> Iterator[Finding]:
+    return distributions.counting("c", samples, HARD)
+
+
+def jigsaw(samples: Sequence[Sample]) -> Iterator[Finding]:
+    return distributions.jigsaw("j", samples, JigsawKnobs(pieces=len(samples[0].integers("order"))))
+
+
+def released_jigsaw(samples: Sequence[Sample]) -> Iterator[Finding]:
+    return distributions.jigsaw("j", samples, JigsawKnobs(pieces=len(samples[0].integers("order")), identity=True))
+
+
+Law = Callable[[Sequence[Sample]], Iterator[Finding]]
+Draw = Callable[[np.random.Generator, int], list[Sample]]
+
+TRUE: dict[str, tuple[Law, Draw]] = {
+    "grounding": (grounding, segments),
+    "easy": (easy, lambda rng, n: [answered(c) for c in counts(rng, 3, n)]),
+    "hard": (hard, lambda rng, n: [answered(c) for c in counts(rng, 4, n)]),
+    "jigsaw of 3": (jigsaw, lambda rng, n: [permuted(permutation(rng, 3)) for _ in range(n)]),
+    "jigsaw of 3 with the identity": (
+        released_jigsaw,
+        lambda rng, n: [permuted([int(piece) for piece in rng.permutation(3)]) for _ in range(n)],
+    ),
+    "jigsaw of 6": (jigsaw, lambda rng, n: [permuted(permutation(rng, 6)) for _ in range(n)]),
+    "jigsaw of 8": (jigsaw, lambda rng, n: [permuted(permutation(rng, 8)) for _ in range(n)]),
+}
+
+
+def p_value(finding: Finding) -> float:
+    found = re.search(r"\bp ([\d.e+-]+)$", finding.text)
+    assert found, finding
+    return float(found[1])
+
+
+@pytest.mark.parametrize("name", TRUE)
+def test_p_values_are_uniform_under_the_law(name: str) -> None:
+    law, draw = TRUE[name]
+    found: dict[str, list[float]] = {}
+    for seed in range(DATASETS):
+        for finding in law(draw(np.random.default_rng(seed), SAMPLES)):
+            found.setdefault(finding.check, []).append(p_value(finding))
+            assert finding.holds, finding
+    for check, values in found.items():
+        assert len(values) == DATASETS
+        assert stats.kstest(values, "uniform").pvalue > 0.005, (check, np.quantile(values, [0.1, 0.5, 0.9]))
+
+
+@pytest.mark.parametrize("pieces", [4, 6])
+def test_permutations_leave_as_many_degrees_of_freedom_as_is_said(pieces: int) -> None:
+    """The covariance of a shown permutation's matrix, scaled as the test scales it, is a projection of that rank."""
+    rng = np.random.default_rng(pieces)
+    shown = np.zeros((20_000, pieces * pieces))
+    for row in shown:
+        row.reshape(pieces, pieces)[np.arange(pieces), rng.permutation(pieces)] = 1
+    scaled = (pieces - 1) / pieces * np.cov(shown.T) * pieces
+    values = np.sort(np.linalg.eigvalsh(scaled))
+    free = (pieces - 1) ** 2
+    assert np.allclose(values[:-free], 0, atol=0.02)
+    assert np.allclose(values[-free:], 1, atol=0.15)
+
+
+def _skewed(rng: np.random.Generator) -> Sample:
+    length = min(int(rng.integers(8, 17)), int(rng.integers(8, 17)))
+    first = int(rng.integers(0, 48 - length + 1))
+    return segment(first, first + length - 1)
+
+
+def _early(rng: np.random.Generator) -> Sample:
+    length = int(rng.integers(8, 17))
+    first = int(rng.integers(0, (48 - length) // 2))
+    return segment(first, first + length - 1)
+
+
+def _early_or_late(rng: np.random.Generator) -> Sample:
+    """Places as for segments of 8 slots, pushed back where they do not fit: the end is too frequent."""
+    length = int(rng.integers(8, 17))
+    first = min(int(rng.integers(0, 41)), 48 - length)
+    return segment(first, first + length - 1)
+
+
+def _near_identity(rng: np.random.Generator) -> Sample:
+    order = list(range(6))
+    at = int(rng.integers(5))
+    order[at], order[at + 1] = order[at + 1], order[at]
+    return permuted(order)
+
+
+def _favored(rng: np.random.Generator) -> Sample:
+    """A piece stays in its place twice as often as it should."""
+    order = permutation(rng, 6)
+    return permuted(order if sum(map(int.__eq__, order, range(6))) else permutation(rng, 6))
+
+
+def _one_instance(rng: np.random.Generator) -> Sample:
+    return answered([int(rng.integers(1, 4)), *counts(rng, 3, 1)[0][1:]])
+
+
+BENT: dict[str, tuple[Law, Callable[[np.random.Generator], Sample], set[str]]] = {
+    "lengths skewed": (grounding, _skewed, {"law of lengths"}),
+    "positions early": (grounding, _early, {"law of positions"}),
+    "positions pushed back": (grounding, _early_or_late, {"law of positions"}),
+    "circles shown once a slot": (easy, _one_instance, {"law of counts, circle"}),
+    "counts uniform": (
+        easy,
+        lambda rng: answered([int(count) for count in rng.integers(1, 10, 3)]),
+        {"law of counts, circle", "law of counts, square", "law of counts, triangle"},
+    ),
+    "the identity missed": (
+        released_jigsaw,
+        lambda rng: permuted(permutation(rng, 3)),
+        {"law of permutations"},
+    ),
+    "neighbors swapped": (jigsaw, _near_identity, {"law of permutations"}),
+    "pieces stay": (jigsaw, _favored, {"law of permutations"}),
+}
+
+
+@pytest.mark.parametrize("name", BENT)
+def test_bent_laws_are_noticed(name: str) -> None:
+    law, draw, wrong = BENT[name]
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        findings = list(law([draw(rng) for _ in range(2000)]))
+        assert {finding.check for finding in findings if not finding.holds} == wrong
+
+
+def test_values_outside_a_law_are_named() -> None:
+    rng = np.random.default_rng(0)
+    findings = list(easy([answered([1, 2, 12]), *map(answered, counts(rng, 3, 300))]))
+    assert [finding.holds for finding in findings] == [True, True, False]
+    assert "[12]" in findings[2].text
+
+
+def test_a_change_of_speed_never_ends_with_the_last_slot() -> None:
+    rng = np.random.default_rng(0)
+    samples = []
+    for length in rng.integers(8, 17, 20_000):
+        first = int(rng.integers(48 - length))
+        samples.append(segment(first, first + int(length) - 1))
+    checks = {
+        finding.check: finding for finding in distributions.grounding("g", samples, GroundingKnobs(perturbation="slow"))
+    }
+    assert checks["law of positions"].holds
+    checks = {finding.check: finding for finding in grounding(samples)}
+    assert not checks["law of positions"].holds
+
+
+def test_few_samples_are_not_judged() -> None:
+    rng = np.random.default_rng(0)
+    for law, draw in TRUE.values():
+        assert {finding.holds for finding in law(draw(rng, 6))} <= {None}
+
+
+def test_pearsons_statistic_is_scipys() -> None:
+    observed = Counter({1: 30, 2: 50, 3: 20})
+    finding = distributions.chi_square("check", "column", observed, {1: 0.25, 2: 0.5, 3: 0.25})
+    expected = stats.chisquare([30, 50, 20], [25, 50, 25])
+    assert finding.text == f"chi2 {expected.statistic:.1f}, df 2, p {expected.pvalue:.3g}"

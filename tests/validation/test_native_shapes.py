@@ -1,0 +1,35 @@
+"""`validate` notices a dataset for counting whose clips show such shapes of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.helpers.balloons import with_shapes
+from tests.helpers.clips import pan, write
+from videossr.builder import recipe
+from videossr.builder.builder import build
+from videossr.builder.recipe import Recipe
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.indexer import index
+from videossr.dataset.dataset import VideoSSRDataset
+from videossr.templates import load_wording
+from videossr.validation.validator import validate
+
+COUNT = 8
+
+
+@pytest.mark.parametrize(("kind", "holds"), [("disc", False), ("", True)])
+def test_shapes_of_the_clips_are_noticed(kind: str, holds: bool, tmp_path: Path) -> None:
+    """The gate was told to admit all."""
+    for seed in range(COUNT):
+        frames = np.stack([*pan(seed, 48, 192, 256, patches=8, step=0.1)])
+        write(tmp_path / f"clips/{seed}.mp4", with_shapes(frames, kind) if kind else frames)
+    index(tmp_path / "clips", tmp_path / "corpus")
+    columns = {"counting": {"task": "counting", "count": COUNT, "knobs": {"native": 1}}}
+    mixture = recipe.Mixture(Recipe(name="open", columns=columns), "open")
+    build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "dataset", wording=load_wording())
+    found = {finding.check: finding for finding in validate(VideoSSRDataset(tmp_path / "dataset"))}
+    assert found["native shapes"].holds is holds, found["native shapes"].text

@@ -1,0 +1,119 @@
+"""What `validate` says of a jigsaw's orders and of the solver, on datasets that were built with the fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.helpers.clips import write
+from videossr.builder import recipe
+from videossr.builder.builder import build
+from videossr.builder.recipe import Recipe
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.indexer import index
+from videossr.dataset.dataset import VideoSSRDataset
+from videossr.question import Frames
+from videossr.rewards import score_jigsaw, scorer
+from videossr.templates import load_wording
+from videossr.validation import shortcuts
+from videossr.validation.finding import Finding
+from videossr.validation.orders import faults, finding
+from videossr.validation.validator import validate
+
+OPEN = {"area": 0, "cut": 1, "loop": 0, "again": 1, "link": 10, "course": 0}
+COUNT = 12
+
+
+def shot(seed: int, frames: int) -> Frames:
+    """Pan over a wall of tiles, two pixels a frame."""
+    tiles = np.random.default_rng(seed).integers(0, 256, (8, 20, 3), np.uint8).repeat(12, axis=0).repeat(12, axis=1)
+    return np.stack([tiles[:, 2 * frame : 2 * frame + 128] for frame in range(frames)])
+
+
+def montage(seed: int) -> Frames:
+    """Shots of 8 frames: every border of 6 pieces lies on a cut."""
+    return np.concatenate([shot(100 * seed + part, 8) for part in range(6)])
+
+
+def slideshow(seed: int) -> Frames:
+    """A picture for each piece, none of which moves but for a mark of some pixels."""
+    frames = np.concatenate([shot(100 * seed + part, 1).repeat(8, axis=0) for part in range(6)])
+    frames[:, 4:10, 4:10] = np.random.default_rng(seed).integers(0, 256, (48, 1, 1, 3), np.uint8)
+    return frames
+
+
+def swing(seed: int) -> Frames:
+    """A camera that turns and comes back, so that the last picture is the first one."""
+    there = shot(seed, 24)
+    return np.concatenate([there, there[::-1]])
+
+
+def rerun(seed: int) -> Frames:
+    """A scene in three pieces, of which the first is shown three times and the second twice."""
+    once = shot(seed, 24)
+    return np.concatenate([once[:16], once[:8], once[16:], once[:16]])
+
+
+def there(seed: int) -> Frames:
+    """A scene that moves on."""
+    return shot(seed, 48)
+
+
+KINDS = {"cut": montage, "still": slideshow, "loop": swing, "repeat": rerun}
+
+
+def judged(folder: Path, make: Any, **validated: Any) -> dict[str, Finding]:
+    """Validate a dataset of jigsaws from videos that `make` makes, all of which the gates were told to admit."""
+    for seed in range(COUNT):
+        write(folder / f"clips/{seed}.mp4", make(seed), options={"preset": "ultrafast", "crf": "12"})
+    index(folder / "clips", folder / "corpus")
+    knobs = {"difference": 0, "motion": 0, "limits": OPEN}
+    columns = {"jigsaw/6": {"task": "jigsaw", "count": COUNT, "knobs": knobs}}
+    mixture = recipe.Mixture(Recipe(name="open", columns=columns), "open")
+    build(mixture, Corpus(folder / "corpus"), folder / "dataset", wording=load_wording())
+    return {found.check: found for found in validate(VideoSSRDataset(folder / "dataset"), **validated)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_puzzles_without_an_order_are_noticed(kind: str, tmp_path: Path) -> None:
+    found = judged(tmp_path, KINDS[kind])["orders"]
+    assert found.holds is False
+    assert f"{COUNT} of {COUNT} puzzles" in found.text
+    assert f"{kind} {COUNT}" in found.text
+
+
+def test_borders_that_give_the_order_away_are_noticed(tmp_path: Path) -> None:
+    found = judged(tmp_path, there)
+    assert found["orders"].holds
+    assert found["jigsaw solver"].holds is False
+    assert "allowed 0.500: 0.1 beyond chance, and what luck may add" in found["jigsaw solver"].text
+    assert '--set "columns.jigsaw/6.knobs.gap=2"' in found["jigsaw solver"].text
+    again = {finding.check: finding for finding in validate(VideoSSRDataset(tmp_path / "dataset"), solver=1)}
+    assert again["jigsaw solver"].holds is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_fault_has_its_name(kind: str) -> None:
+    frames = KINDS[kind](3)
+    assert kind in faults(np.split(frames, 6))
+    clean = there(3)
+    assert faults(np.split(clean, 6)) == []
+
+
+def test_few_puzzles_give_no_verdict() -> None:
+    assert finding("j", [["cut"]] * 3, gated=True).holds is None
+    assert finding("j", [["cut"]] * 4, gated=True).holds is False
+    right = scorer("videossr/jigsaw")("123456", "123456")
+    assert shortcuts.solver("j", [right] * 4, 6, 0.1).holds is None
+    assert shortcuts.solver("j", [right] * 5, 6, 0.1).holds is False
+
+
+def test_the_bound_of_the_solver_leaves_room_for_chance() -> None:
+    right, wrong = score_jigsaw("123456", "123456"), score_jigsaw("654321", "123456")
+    assert shortcuts.solver("j", [right] * 2 + [wrong] * 18, 6, 0.1).holds
+    assert shortcuts.solver("j", [right] * 14 + [wrong] * 86, 6, 0.1).holds
+    assert shortcuts.solver("j", [right] * 60 + [wrong] * 240, 6, 0.1).holds is False
+    assert shortcuts.solver("j", [right] * 60 + [wrong] * 240, 6, 0.2).holds

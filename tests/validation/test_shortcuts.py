@@ -1,0 +1,215 @@
+"""Guesses score what theory says, cues that give an answer away are noticed, and the jigsaw solver finds the best."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import pairwise, permutations
+from statistics import fmean
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.helpers.synthetic import counted, counts, permutation, segment, segments
+from videossr.clock import even
+from videossr.question import Clip, Frames
+from videossr.rewards import score_jigsaw
+from videossr.sample import Sample, VideoKey
+from videossr.tasks.base import Video
+from videossr.tasks.counting import count_law
+from videossr.tasks.jigsaw import Jigsaw, JigsawKnobs
+from videossr.validation import shortcuts
+from videossr.validation.finding import Finding
+
+ANSWERS = 2800
+
+
+def figures(findings: list[Finding]) -> dict[str, dict[str, float]]:
+    """{"chance": {"smooth": ..., "strict": ..., "each shape": ...}, ...}"""
+    return {
+        finding.check: {name: float(value) for name, value in re.findall(r"(smooth|strict|each shape) ([\d.]+)", text)}
+        for finding in findings
+        for text in [finding.text]
+    }
+
+
+def guessed(task: str, answers: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Means over as many columns as `shortcuts.guesses` needs to look at all answers."""
+    parts = [
+        figures(list(shortcuts.guesses("c", task, answers[start : start + shortcuts.MOST])))
+        for start in range(0, len(answers), shortcuts.MOST)
+    ]
+    return {
+        check: {name: fmean(part[check][name] for part in parts) for name in values}
+        for check, values in parts[0].items()
+    }
+
+
+@pytest.mark.parametrize(("most", "chance", "constant", "smooth"), [(3, 0.139, 0.198, 0.58), (4, 0.085, 0.122, 0.55)])
+def test_guesses_of_counts(most: int, chance: float, constant: float, smooth: float) -> None:
+    law = count_law(most, most)
+    assert max(law.values()) == pytest.approx(constant, abs=0.0005)
+    assert sum(p * p for p in law.values()) == pytest.approx(chance, abs=0.0005)
+    drawn = counts(np.random.default_rng(most), most, ANSWERS)
+    found = guessed("counting", [",".join(map(str, row)) for row in drawn])
+    assert found["chance"]["each shape"] == pytest.approx(chance, abs=0.01)
+    assert found["best constant"]["smooth"] == pytest.approx(smooth, abs=0.02)
+    assert found["best constant"]["each shape"] < constant + 0.01
+    mode = max(law, key=lambda count: law[count])
+    assert np.mean(np.array(drawn) == mode) == pytest.approx(constant, abs=0.01)
+
+
+@pytest.mark.parametrize(("pieces", "floor"), [(6, 0.352), (8, 0.344)])
+def test_guesses_of_permutations(pieces: int, floor: float) -> None:
+    rng = np.random.default_rng(pieces)
+    answers = ["".join(str(k + 1) for k in permutation(rng, pieces)) for _ in range(ANSWERS)]
+    found = guessed("jigsaw", answers)
+    assert found["chance"]["smooth"] == pytest.approx(floor, abs=0.01)
+    assert found["chance"]["strict"] < 0.01
+    assert found["best constant"]["smooth"] == pytest.approx(floor, abs=0.04)
+
+
+def test_guesses_of_segments() -> None:
+    rng = np.random.default_rng(0)
+    samples = [segment(sample.integer("first"), sample.integer("last")) for sample in segments(rng, ANSWERS)]
+    found = guessed("grounding", [sample.answer for sample in samples])
+    assert found["chance"]["smooth"] == pytest.approx(0.216, abs=0.01)
+    assert found["best constant"]["smooth"] == pytest.approx(0.279, abs=0.015)
+    share = figures(list(shortcuts.duration("g", segments(rng, shortcuts.MOST))))["best constant share"]
+    assert share["smooth"] == pytest.approx(0.279, abs=0.03)
+
+
+def test_a_constant_is_not_tried_on_what_it_was_chosen_from() -> None:
+    """Every other answer is unique, so a constant chosen among them can be right on none of the rest."""
+    answers = [f"{k}-{k + 1}" if k % 2 else "500-501" for k in range(100)]
+    (_, constant) = shortcuts.guesses("g", "grounding", answers)
+    assert constant.text == "500-501: smooth 0.000, strict 0.000"
+
+
+def judged(findings: list[Finding]) -> dict[str, bool | None]:
+    return {finding.check: finding.holds for finding in findings if finding.check not in ("best constant share",)}
+
+
+CUES: dict[str, tuple[Callable[[np.random.Generator, int], list[Finding]], set[str]]] = {}
+
+
+def cue(name: str, *wrong: str) -> Callable[[Callable[[np.random.Generator, int], list[Finding]]], None]:
+    def add(make: Callable[[np.random.Generator, int], list[Finding]]) -> None:
+        CUES[name] = make, set(wrong)
+
+    return add
+
+
+def clipped(rng: np.random.Generator, count: int, clock: Callable[[Sample], int]) -> list[Finding]:
+    drawn = segments(rng, count)
+    samples = [segment(sample.integer("first"), sample.integer("last"), clock(sample)) for sample in drawn]
+    return list(shortcuts.duration("g", samples))
+
+
+@cue("no cue in a clip")
+def _(rng: np.random.Generator, count: int) -> list[Finding]:
+    return list(shortcuts.duration("g", segments(rng, count)))
+
+
+@cue("long clips are altered late", "duration tells the place")
+def _(rng: np.random.Generator, count: int) -> list[Finding]:
+    return clipped(rng, count, lambda sample: int(sample.integer("first") + rng.integers(0, 40)))
+
+
+@cue("long clips are altered for long", "duration tells the length")
+def _(rng: np.random.Generator, count: int) -> list[Finding]:
+    def clock(sample: Sample) -> int:
+        return 3 * (sample.integer("last") - sample.integer("first")) + int(rng.integers(0, 20))
+
+    return clipped(rng, count, clock)
+
+
+@cue("no cue in a shape")
+def _(rng: np.random.Generator, count: int) -> list[Finding]:
+    return list(shortcuts.drawn_shapes("c", [counted(rng, row) for row in counts(rng, 3, count)]))
+
+
+@cue("many are small", "size tells the count")
+def _(rng: np.random.Generator, count: int) -> list[Finding]:
+    samples = [counted(rng, row, size=lambda n: -0.5 * n) for row in counts(rng, 3, count)]
+    return list(shortcuts.drawn_shapes("c", samples))
+
+
+@cue("many are bright", "color tells the count")
+def _(rng: np.random.Generator, count: int) -> list[Finding]:
+    samples = [counted(rng, row, color=lambda n: 6 * n) for row in counts(rng, 3, count)]
+    return list(shortcuts.drawn_shapes("c", samples))
+
+
+@pytest.mark.parametrize("name", CUES)
+def test_cues_are_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shortcuts, "SHARES", 2)  # the best share is measured above, and takes most of the time
+    make, wrong = CUES[name]
+    for seed in range(50 if not wrong else 10):
+        found = judged(make(np.random.default_rng(seed), 300))
+        assert None not in found.values()
+        assert {check for check, holds in found.items() if not holds} == wrong
+
+
+@pytest.mark.parametrize("name", ["no cue in a clip", "no cue in a shape"])
+def test_p_values_are_uniform_without_a_cue(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shortcuts, "SHARES", 2)
+    values: dict[str, list[float]] = {}
+    for seed in range(200):
+        for finding in CUES[name][0](np.random.default_rng(seed), 60):
+            if finding.holds is not None:
+                values.setdefault(finding.check, []).append(float(finding.text.rpartition(" p ")[2]))
+    assert len(values) == 2
+    for check, found in values.items():
+        assert stats.kstest(found, "uniform").pvalue > 0.005, check
+
+
+def test_few_samples_are_not_judged() -> None:
+    rng = np.random.default_rng(0)
+    assert set(judged(list(shortcuts.duration("g", segments(rng, 3)))).values()) == {None}
+    assert set(judged(list(shortcuts.drawn_shapes("c", [counted(rng, [1, 2, 3])]))).values()) == {None}
+    assert list(shortcuts.guesses("g", "grounding", ["1-2"])) == []
+    one_clock = [segment(first, first + 9, clock=3) for first in range(30)]
+    assert set(judged(list(shortcuts.duration("g", one_clock))).values()) == {None}
+
+
+def pan(frames: int, speed: float, seed: int = 0) -> Frames:
+    """A camera that passes over smooth random color at `speed` landmarks a frame."""
+    rng = np.random.default_rng(seed)
+    marks = rng.uniform(0, 255, (int(frames * speed) + 4, 4, 3))
+    places = np.arange(frames) * speed
+    whole, part = places.astype(int), (places % 1)[:, None, None]
+    columns = (1 - part) * marks[whole] + part * marks[whole + 1]
+    return np.repeat(np.repeat(columns[:, :, None], 16, axis=1), 32, axis=2).round().astype(np.uint8)
+
+
+def solve(frames: Frames, gap: int, seed: int) -> tuple[str, str]:
+    """(what the solver says, the answer) for a jigsaw of 6 pieces that the task draws from 48 frames."""
+    knobs = JigsawKnobs(pieces=6, gap=gap)
+    video = Video(VideoKey("a" * 64, "b" * 64), even(48, 24000), frames)
+    task = Jigsaw()
+    sample = task.draw(video, "j", knobs, np.random.default_rng(seed), [])
+    assert isinstance(sample, Sample)
+    clips = task.render(frames[[frame for _, frame in sample.slots]], sample)
+    return shortcuts.chain(clips), sample.answer
+
+
+def test_a_smooth_pan_is_solved_and_a_gap_beats_the_solver() -> None:
+    smooth = [solve(pan(48, 0.25, seed), 0, seed) for seed in range(20)]
+    assert all(said == answer for said, answer in smooth)
+    gapped = [score_jigsaw(*solve(pan(48, 0.25, seed), 4, seed)) for seed in range(20)]
+    assert fmean(scores.strict for scores in gapped) <= 0.2
+    assert fmean(scores.smooth for scores in gapped) < 0.75
+
+
+@pytest.mark.parametrize("pieces", [3, 5, 6])
+def test_the_chain_is_the_cheapest_of_all(pieces: int) -> None:
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        pixels = rng.integers(0, 256, (pieces, 2, 1, 1, 3)).astype(np.uint8)
+        clips = [Clip(np.broadcast_to(pair, (2, 16, 16, 3)), even(2, 1000)) for pair in pixels]
+        ends = pixels.astype(float).reshape(pieces, 2, 3)
+        cost = [[float(np.abs(last - first).mean()) for first, _ in ends] for _, last in ends]
+        cheapest = min(permutations(range(pieces)), key=lambda order: sum(cost[a][b] for a, b in pairwise(order)))
+        assert shortcuts.chain(clips) == "".join(str(position + 1) for position in cheapest)

@@ -1,0 +1,153 @@
+"""Trace probes: they find frames that only a codec tells apart, and find nothing in what the package makes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import simplejpeg
+
+from tests.helpers.clips import write
+from videossr.builder import recipe
+from videossr.builder.builder import build
+from videossr.builder.recipe import Recipe
+from videossr.cli import app
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.indexer import index
+from videossr.dataset.dataset import VideoSSRDataset
+from videossr.perturb import PIXELS
+from videossr.perturb.pixel import GRAIN
+from videossr.question import Frames
+from videossr.rendering import pictures
+from videossr.templates import load_wording
+from videossr.validation import traces
+from videossr.validation.finding import Finding
+from videossr.video.plan import Plan
+from videossr.video.scaling import fill_each
+
+SIDE = 96
+VIDEOS = 12
+SLOTS = 16
+
+Build = Callable[..., Path]
+
+
+def drifting(seed: int, frames: int = 18, side: int = 192) -> Frames:
+    """Pictures (T, side, side, 3) of colored stains of all sizes that drift."""
+    rng = np.random.default_rng(seed)
+    whole = np.zeros((side, side + 2 * frames, 3))
+    for cells in (3, 6, 12, 24, 48, 96, 192):
+        grid = rng.uniform(-1, 1, (cells, cells + cells * 2 * frames // side + 1, 3)).astype(np.float32)
+        stains = np.asarray(cv2.resize(grid, whole.shape[1::-1], interpolation=cv2.INTER_CUBIC), np.float64)
+        whole += stains * 70 / cells**0.3
+    pictures = np.stack([whole[:, 2 * frame : 2 * frame + side] for frame in range(frames)])
+    return np.clip(128 + pictures, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drifting") / "videos"
+    for seed in range(VIDEOS):
+        write(folder / f"{seed}.mp4", drifting(seed), options={"crf": "12", "preset": "ultrafast", "threads": "1"})
+    return folder
+
+
+@pytest.fixture
+def built(clips: Path, tmp_path: Path) -> Build:
+    """Index the clips and build two samples a video of each perturbation, without gates; the dataset's folder."""
+
+    def run(*names: str, videos: Path = clips) -> Path:
+        index(videos, tmp_path / "corpus", Plan(frames=SLOTS, max_pixels=SIDE * SIDE, min_step=0.01))
+        count = 2 * len(list(videos.iterdir()))
+        knobs = {"frames": SLOTS, "length": [4, 6], "gates": False, "strengths": {"shift": 1}}
+        columns = {
+            name: {"task": "grounding", "count": count, "knobs": {**knobs, "perturbation": name}} for name in names
+        }
+        mixture = recipe.Mixture(Recipe(name="traces", max_pixels=SIDE * SIDE, columns=columns), "traces")
+        build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", wording=load_wording())
+        return tmp_path / "data"
+
+    return run
+
+
+def found(data: Path) -> dict[str, Finding]:
+    return {finding.column: finding for finding in traces.probes(VideoSSRDataset(data))}
+
+
+def test_what_is_built_leaves_no_traces(built: Build) -> None:
+    """Without zoom_in: all frames of these clips are alike, so that what is magnified differs by its content alone."""
+    data = built("channel_swap", "mirror", "rotate_180", "shuffle")
+    seen: list[tuple[int, int]] = []
+    findings = list(traces.probes(VideoSSRDataset(data), progress=lambda done, total: seen.append((done, total))))
+    assert [finding.column for finding in findings] == ["channel_swap", "mirror", "rotate_180", "shuffle"]
+    assert not [finding for finding in findings if finding.holds is False]
+    assert seen == [(done, 4 * 2 * VIDEOS) for done in range(1, 4 * 2 * VIDEOS + 1)]
+
+
+def test_what_a_span_was_before_has_the_grain_and_the_softness_of_its_clip(built: Build) -> None:
+    dataset = VideoSSRDataset(built("channel_swap", "zoom_in"))
+    for column in ("channel_swap", "zoom_in"):
+        sample = next(item.sample for item in dataset if item.sample.column == column)
+        before, due = dataset.unaltered(sample), dataset.due(sample)
+        assert before is not None
+        assert due is not None
+        change = np.abs(before.astype(np.int16) - pictures(dataset.corpus, sample, due))
+        assert change.max() == GRAIN if column == "channel_swap" else change.mean() > GRAIN
+
+
+def test_frames_as_a_jpeg_gives_them_tell_a_swap_of_channels(built: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As packs were: JPEGs of the size that is shown, altered without anything else being done."""
+
+    def as_stored(decoded: Iterable[Frames], frames: Frames, shape: tuple[int, int]) -> None:
+        fill_each(decoded, frames, shape)
+        for frame in frames:
+            frame[:] = simplejpeg.decode_jpeg(simplejpeg.encode_jpeg(frame, 90, "RGB", "444"), "RGB")
+
+    data = built("channel_swap")
+    monkeypatch.setattr("videossr.corpus.corpus.fill_each", as_stored)
+    monkeypatch.setitem(PIXELS, "channel_swap", replace(PIXELS["channel_swap"], grain=False))
+    finding = found(data)["channel_swap"]
+    assert finding.holds is False, finding.text
+    control = re.search(r"with nothing altered ([\d.]+)", finding.text)
+    assert control
+    assert 0.35 < float(control[1]) < 0.65
+
+
+def test_a_magnified_stretch_among_sharp_frames_is_found(built: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = built("zoom_in")
+    monkeypatch.setitem(PIXELS, "zoom_in", replace(PIXELS["zoom_in"], beside=None))
+    assert found(data)["zoom_in"].holds is False
+
+
+def test_what_the_eye_sees_in_one_frame_has_no_verdict(built: Build) -> None:
+    finding = found(built("blur"))["blur"]
+    assert finding.holds is None
+    assert finding.text.startswith("AUC 0.9") or finding.text.startswith("AUC 1.0")
+    assert finding.text.endswith(traces.PLAIN)
+
+
+def test_few_videos_give_no_verdict(built: Build, clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "few").mkdir()
+    for path in sorted(clips.iterdir())[:4]:
+        (tmp_path / "few" / path.name).symlink_to(path)
+    finding = found(built("mirror", videos=tmp_path / "few"))["mirror"]
+    assert finding.holds is None
+    assert "too few" in finding.text
+
+
+def test_a_turned_picture_on_black_is_left_out() -> None:
+    probed = traces.Probed(odd=3)
+    assert "3 turned pictures lie on black and are left out" in probed.finding("rotate", "rotate_90").text
+
+
+def test_the_command_asks_for_probes(built: Build, capsys: pytest.CaptureFixture[str]) -> None:
+    data = built("mirror")
+    for option, there in (([], False), (["--probes"], True)):
+        with pytest.raises(SystemExit):
+            app(["validate", str(data), *option], exit_on_error=False)
+        assert ("AUC" in capsys.readouterr().out) is there

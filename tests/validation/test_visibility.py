@@ -1,0 +1,141 @@
+"""What `validate` sees by itself: changes of speed that look wrong, and spans whose ends cannot be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.helpers.clips import write
+from videossr.builder import recipe
+from videossr.builder.builder import build
+from videossr.builder.recipe import Recipe
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.indexer import index
+from videossr.dataset.dataset import VideoSSRDataset
+from videossr.question import Frames
+from videossr.templates import load_wording
+from videossr.validation.finding import Finding
+from videossr.validation.validator import validate
+from videossr.validation.visibility import changes_pace, end_factor, motion_factor
+from videossr.video.plan import Plan
+
+Checked = Callable[..., dict[str, Finding]]
+
+
+def sliding(places: NDArray[np.floating[Any]], seed: int) -> Frames:
+    """Windows of 96 x 96 pixels on a wide, softly colored picture, one at each place in pixels."""
+    whole = np.random.default_rng(seed).integers(0, 256, (6, 100, 3), np.uint8)
+    wide = cv2.resize(whole, (2400, 96), interpolation=cv2.INTER_LINEAR)
+    return np.stack([wide[:, round(place) : round(place) + 96] for place in places])
+
+
+@pytest.fixture
+def checked(tmp_path: Path) -> Checked:
+    """Build 30 samples of one perturbation from one video, and validate them; the findings by check."""
+
+    def run(frames: Frames, perturbation: str, **knobs: Any) -> dict[str, Finding]:
+        write(tmp_path / "videos/one.mp4", frames, fps=10)
+        index(tmp_path / "videos", tmp_path / "corpus", Plan(frames=192, min_step=0.01, max_pixels=96 * 96))
+        column = {"task": "grounding", "count": 30, "knobs": {"perturbation": perturbation, **knobs}}
+        mixture = recipe.Mixture(Recipe(name="one", max_pixels=96 * 96, columns={"g": column}), "one")
+        build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", wording=load_wording())
+        return {finding.check: finding for finding in validate(VideoSSRDataset(tmp_path / "data"))}
+
+    return run
+
+
+NOTHING = {"picture": 0, "palette": 0, "texture": 0, "contrast": 0, "cut": 100, "pace": 0, "speed": 0}
+"""Limits by which all is admitted, as if the gates were wrong."""
+
+CHANGING = np.cumsum(np.where(np.arange(230) // 40 % 2, 1.0, 9.0))
+"""A camera that moves in starts: at 9 and at 1 pixels a frame, in turn."""
+
+
+@pytest.mark.parametrize("name", ["slow", "fast"])
+def test_a_speed_that_cannot_be_told_is_found(checked: Checked, name: str) -> None:
+    found = checked(sliding(CHANGING, 1), name, limits=NOTHING)["speed is seen"]
+    assert found.holds is False
+    assert "move the wrong way" in found.text
+
+
+@pytest.mark.parametrize("name", ["slow", "fast"])
+def test_a_steady_speed_holds(checked: Checked, name: str) -> None:
+    found = checked(sliding(np.arange(230) * 3.0, 1), name)
+    assert found["speed is seen"].holds
+    assert found["speed is seen"].text.startswith("0 of 30 stretches move the wrong way (allowed 1), 0 by less")
+    assert found["ends apart from cuts"].holds
+    assert found["span of the speed"].holds
+
+
+def test_a_span_that_is_one_slot_late_is_found() -> None:
+    frames = np.cumsum([0, *(8 if 20 <= slot <= 27 else 4 for slot in range(47))]).tolist()
+    assert changes_pace(frames, 20, 27)
+    assert not changes_pace(frames, 21, 28)
+    assert not changes_pace(frames, 19, 26)
+    assert not changes_pace(list(range(48)), 20, 27)
+
+
+def test_motion_that_nobody_sees_tells_no_speed() -> None:
+    still = np.full((48, 96, 96, 3), 128, np.uint8)
+    assert motion_factor(still, 20, 27) == 1
+    noisy = (still + np.random.default_rng(0).integers(-2, 3, still.shape)).astype(np.uint8)
+    noisy[24:] = np.minimum(noisy[24:] + 60, 255)  # one cut
+    assert motion_factor(noisy, 20, 27) == 1
+
+
+@pytest.mark.parametrize("name", ["mirror", "saturation"])
+def test_spans_that_begin_at_a_cut_are_found(checked: Checked, name: str) -> None:
+    scenes = [sliding(np.arange(10) * 2.0, seed) for seed in range(23)]
+    found = checked(np.concatenate(scenes), name, limits=NOTHING)["ends apart from cuts"]
+    assert found.holds is False
+
+
+BACK_AND_FORTH = np.arange(192) / 2 + np.arange(192) // 4 % 2 * 1000
+"""A film that goes back and forth between two cameras: each slot shows the other one."""
+
+
+def test_a_shuffle_whose_ends_drown_is_found(checked: Checked) -> None:
+    limits = NOTHING | {"motion": 0, "course": 0, "ends": 0}
+    found = checked(sliding(BACK_AND_FORTH, 1), "shuffle", limits=limits)["ends are seen"]
+    assert found.holds is False
+
+
+def test_the_ends_of_a_shuffle_in_a_steady_scene_are_seen(checked: Checked) -> None:
+    found = checked(sliding(np.arange(230) * 3.0, 1), "shuffle")["ends are seen"]
+    assert found.holds
+    assert found.text.startswith("at 0 of 30 an end")
+
+
+def test_the_weaker_end_of_a_span_counts() -> None:
+    frames = sliding(np.arange(20) * 5.0, 1)
+    moved = frames.copy()
+    moved[8], moved[10] = frames[12], frames[9]
+    assert end_factor(moved, frames[[8, 12]], 8, 12) == pytest.approx(1, abs=0.05)
+    moved[12] = frames[8]
+    assert end_factor(moved, frames[[8, 12]], 8, 12) > 2
+    assert end_factor(moved[8:13], frames[[8, 12]], 0, 4) == np.inf
+
+
+def test_without_gates_there_is_no_verdict(checked: Checked) -> None:
+    found = checked(sliding(CHANGING, 1), "slow", gates=False)
+    assert found["speed is seen"].holds is None
+    assert found["ends apart from cuts"].holds is None
+
+
+def test_a_video_without_cuts_holds(checked: Checked) -> None:
+    found = checked(sliding(np.arange(230) * 2.0, 1), "mirror")["ends apart from cuts"]
+    assert found.holds
+    assert found.text == "0 of 30 begin or end at a hard cut, or show a donor's, allowed 1"
+
+
+def test_motion_is_measured_out_of_the_slots_of_the_span() -> None:
+    places = np.cumsum([0, *(8.0 if 20 <= slot <= 27 else 4.0 for slot in range(47))])
+    frames = sliding(places, 1)
+    assert motion_factor(frames, 20, 27) > 1.5
+    assert motion_factor(frames, 20, 27) > max(motion_factor(frames, 19, 26), motion_factor(frames, 21, 28))

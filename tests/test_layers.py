@@ -69,7 +69,8 @@ PUBLIC = [
 ]
 
 
-TORCH_FREE = {f"videossr.train{name}" for name in ("", ".batching", ".config", ".cost", ".metrics", ".records", ".writer")}
+_LIGHT = ("", ".batching", ".config", ".cost", ".metrics", ".records", ".writer")
+TORCH_FREE = {f"videossr.train{name}" for name in _LIGHT} | {"videossr.engine.checkpoint_folder"}
 """What of training the command and the report use without torch."""
 
 TORCH = {
@@ -126,7 +127,8 @@ def test_only_the_command_asks_the_package_for_its_version() -> None:
 
 def test_what_climbs_is_noticed(tmp_path: Path) -> None:
     module = tmp_path / "module.py"
-    module.write_text("if TYPE_CHECKING:\n    from videossr import rendering\ndef f():\n    import videossr.tasks.base\n")
+    text = "if TYPE_CHECKING:\n    from videossr import rendering\ndef f():\n    import videossr.tasks.base\n"
+    module.write_text(text)
     names = own(module)
     assert names == {"videossr", "videossr.rendering", "videossr.tasks.base"}
     assert climbing("videossr.perturb.color", names - {"videossr"}) == ["videossr.rendering", "videossr.tasks.base"]

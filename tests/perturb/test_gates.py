@@ -10,9 +10,22 @@ import pytest
 
 from videossr.clock import even
 from videossr.config import parse
-from videossr.measure import rejected
+from videossr.measure import Measure, rejected
 from videossr.perturb import ORDERS, PIXELS
-from videossr.perturb.gates import Limits, hidden_motion, look, motion_jump, no_course, picture_jump
+from videossr.perturb.contrast import exact_lab
+from videossr.perturb.gates import (
+    Limits,
+    Look,
+    hard_cut,
+    hard_cuts,
+    hidden_change,
+    hidden_motion,
+    look,
+    motion_jump,
+    no_course,
+    picture_jump,
+    steps,
+)
 from videossr.question import Frames
 from videossr.sample import Reject, Sample, VideoKey
 from videossr.tasks.base import Video
@@ -274,3 +287,105 @@ def test_the_ends_of_every_shuffle_that_is_drawn_stand_out(clip: Callable[..., V
                 there, here = pictures[shown[before]], pictures[shown[after]]
                 larger = [jump(there, here) >= usual[beside] for jump, usual in own.items()]
                 assert any(larger)
+
+
+LAB = {
+    (255, 0, 0): (53.24, 80.09, 67.20),
+    (0, 255, 0): (87.73, -86.18, 83.18),
+    (0, 0, 255): (32.30, 79.19, -107.86),
+    (255, 255, 255): (100.0, 0.0, 0.0),
+    (128, 128, 128): (53.59, 0.0, 0.0),
+    (3, 3, 3): (0.82, 0.0, 0.0),
+}
+"""CIE L*a*b* (D65) of some sRGB colors, as color tables print them; the last lies on the linear part."""
+
+
+@pytest.mark.parametrize("rgb", LAB)
+def test_colors_have_the_published_coordinates(rgb: tuple[int, int, int]) -> None:
+    assert exact_lab(np.array(rgb, np.float64)) == pytest.approx(LAB[rgb], abs=0.03)
+    flat = np.full((2, 40, 60, 3), rgb, np.uint8)
+    seen = look(flat)
+    assert seen.pictures.shape == (2, 16, 16, 3)
+    assert seen.pictures.dtype == seen.palettes.dtype == seen.textures.dtype == np.float32
+    assert seen.pictures[1, 7, 3] == pytest.approx(LAB[rgb], abs=0.06)
+    a, b = LAB[rgb][1:]
+    assert seen.palettes[0] == pytest.approx((a, b, np.hypot(a, b)), abs=0.1)
+    assert not seen.textures.any()
+
+
+def test_features_follow_from_the_pixels() -> None:
+    """Each cell of the grid is the mean of its pixels, and texture is in octaves of the mean absolute Laplacian."""
+    frame = np.zeros((32, 48, 3), np.uint8)
+    frame[:, ::2] = 200  # columns of 200 and 0: a cell of 2 x 3 pixels holds 2 of 200 or 4 of 200 in 6
+    seen = look(frame[None])
+    light = {round(float(value), 1) for value in seen.pictures[0, :, :, 0].ravel()}
+    expected = [float(exact_lab(np.full(3, round(200 * share)))[0]) for share in (1 / 3, 2 / 3)]
+    assert sorted(light) == pytest.approx(expected, abs=0.15)
+    # A pixel of 200 has two neighbors of 0, one of 0 two of 200; OpenCV mirrors the columns at both edges alike.
+    assert seen.textures[0] == pytest.approx(np.log2(1 + 400), abs=1e-4)
+    assert look(frame[None, :16]).textures[0] == pytest.approx(np.log2(1 + 400), abs=1e-4), "a mean, not a sum"
+
+
+def pictures_at(*lightness: float) -> Look:
+    """Flat gray frames, as the gates see them, of these L* values."""
+    pictures = np.zeros((len(lightness), 16, 16, 3), np.float32)
+    pictures[..., 0] = np.array(lightness)[:, None, None]
+    return Look(pictures, np.zeros((len(lightness), 3), np.float32), np.zeros(len(lightness), np.float32))
+
+
+def test_a_cut_is_a_jump_far_above_those_beside_it() -> None:
+    limits = Limits()
+    calm = pictures_at(0, 1, 2, 22, 23).pictures
+    assert hard_cut(calm, limits) == Measure("hard_cut", 20, 8, least=False, knob="limits.cut")
+    assert hard_cuts(calm, limits).tolist() == [False, False, True, False]
+    assert not hard_cuts(pictures_at(0, 1, 2, 10, 11).pictures, limits).any(), "a jump of the limit is no cut"
+    beside = pictures_at(0, 8, 28, 29).pictures  # 20 is 2.5 times 8
+    assert hard_cut(beside, limits).value == 20
+    assert hard_cut(pictures_at(0, 8.1, 28.1, 29).pictures, limits).value == 0
+    assert hard_cut(pictures_at(0, 20).pictures, limits).value == 20, "nothing lies beside the only jump"
+    assert hard_cut(pictures_at(0).pictures, limits).value == 0
+
+
+def test_the_measures_of_a_change_name_their_thresholds() -> None:
+    original, altered = pictures_at(0, 2, 4, 6), pictures_at(50, 52, 54, 56)
+    found = [*hidden_change(original, altered, Limits())]
+    assert [(each.gate, each.knob, each.threshold) for each in found] == [
+        ("hidden_picture", "limits.picture", 5.0),
+        ("hidden_picture", "limits.contrast", 1.5),
+        ("hidden_palette", "limits.palette", 3.0),
+        ("hidden_palette", "limits.contrast", 1.5),
+        ("hidden_texture", "limits.texture", 0.5),
+        ("hidden_texture", "limits.contrast", 1.5),
+    ]
+    assert {each.either for each in found} == {"hidden_change"}
+    # From frame k altered (50 + 2 k) to frame k + 1 (2 k + 2) the step is 48, and the video's own is 2.
+    assert [each.value for each in found[:2]] == [48, 24]
+    between = [*hidden_change(original, altered, Limits(), between=True)]
+    assert [each.gate for each in between] == ["hard_cut", *(each.gate for each in found)]
+    still = [*hidden_change(pictures_at(9, 9, 9), pictures_at(19, 19, 19), Limits())]
+    assert [each.value for each in still[:2]] == [10, np.inf], "a still video has no jumps of its own"
+
+
+def test_the_measures_of_motion_and_course_name_their_thresholds() -> None:
+    pictures = pictures_at(0, 10, 20, 30, 40, 50, 60).pictures
+    assert hidden_motion(pictures, range(1, 9), Limits()) == Measure("hidden_motion", 10, 5, knob="limits.motion")
+    assert no_course(pictures, 1, Limits()) == Measure("no_course", 3, 1.25, knob="limits.course")
+    assert no_course(pictures_at(*[7] * 7).pictures, 1, Limits()) == Measure("no_course", 0, 1.25, knob="limits.course")
+
+
+def test_steps_are_factors_on_the_larger_of_the_scenes_own() -> None:
+    found = steps(pictures_at(0, 10, 15, 35))
+    # Frame 0 is left by a step of 10, frame 1 entered by 10 and left by 5, frame 2 left by 20, frame 3 entered by 20.
+    assert found.factors == pytest.approx(
+        np.abs(np.subtract.outer([0, 10, 15, 35], [0, 10, 15, 35])) / np.array([10, 10, 20, 20])[:, None]
+    )
+    assert found.motion[0] == pytest.approx([0, 10, 15, 35])
+    assert found.factors.dtype == found.motion.dtype == np.float32
+
+
+def test_motion_is_that_of_the_tenth_that_changes_most() -> None:
+    one, two = pictures_at(0, 0).pictures
+    cells = two.reshape(-1, 3)
+    cells[:25, 0] = np.arange(1, 26)
+    cells[25:50, 0] = 0.5
+    assert motion_jump(one, two) == pytest.approx(13), "25 of 256 cells"

@@ -1,8 +1,8 @@
 """What became of every video and draw of a build, in a file that outlives the run.
 
 `journal.sqlite` lies in the workshop of the dataset (`videossr.storage.paths.workshop`) until that is whole. Only the
-parent writes it, and commits about once a second: a killed run loses that second. After a power cut the last seconds may
-be missing too; SQLite waits for the disk at each commit, so the ledger stays whole where the disk keeps its word.
+parent writes it, and commits about once a second: a killed run loses that second. After a power cut the last seconds
+may be missing too; SQLite waits for the disk at each commit, so the ledger stays whole where the disk keeps its word.
 """
 
 from __future__ import annotations

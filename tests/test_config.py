@@ -17,7 +17,7 @@ from videossr.tasks.grounding import GroundingKnobs
 from videossr.tasks.jigsaw import JigsawKnobs
 from videossr.templates import load_wording
 
-NANO = Path(__file__).parents[1] / "runs/nano.toml"
+NANO = Path(__file__).parents[1] / "examples/nano/nano.toml"
 """The recipe of `make demo`, which stands beside the package."""
 
 

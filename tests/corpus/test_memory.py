@@ -12,8 +12,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-
 from speed import long_video
+
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.pack import PIECE
 

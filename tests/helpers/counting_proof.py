@@ -1,4 +1,4 @@
-"""Shared by the counting test and `speed/counting.py`: real clips as videos, and counting shapes from pixels alone.
+"""Count shapes from pixels alone, and read real clips as videos: for the counting test and `benchmarks/counting.py`.
 
 `recount` knows nothing of recipes and shares no code with the drawing: it compares two frames, joins what differs into
 blobs, and names each blob by two ratios of areas that do not depend on size or angle.

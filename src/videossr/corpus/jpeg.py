@@ -1,4 +1,4 @@
-"""Frames as JPEGs and back, at full size or at a power-of-two part of it. `speed/read.py` measures both.
+"""Frames as JPEGs and back, at full size or at a power-of-two part of it. `benchmarks/read.py` measures both.
 
 libjpeg can leave out the high frequencies of each 8 x 8 block and so decode at 1/2, 1/4 or 1/8 of the size, which is
 faster than decoding everything and shrinking it after. Its whole-number transforms give the same bytes with and without

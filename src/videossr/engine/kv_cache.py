@@ -1,6 +1,6 @@
 """The memory of what a model has read, for many answers at once: prompts read one by one are put side by side.
 
-Exercised by `videossr bench run BENCH --model hf:CHECKPOINT --out RUN`, measured by `speed/bench.py`.
+Exercised by `videossr bench run BENCH --model hf:CHECKPOINT --out RUN`, measured by `benchmarks/bench.py`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     videossr bench run BENCH --model hf:CHECKPOINT --set batch=16 --out RUN
 
 Several questions are answered at once, while threads render the next ones. Each prompt is read once, however many
-answers are sampled. `speed/bench.py` measures it.
+answers are sampled. `benchmarks/bench.py` measures it.
 """
 
 from __future__ import annotations

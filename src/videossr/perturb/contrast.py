@@ -1,4 +1,4 @@
-"""How far a color stands out from pixels: distance in CIE L*a*b* (1976). Exercised by `python -m speed.counting 1000`.
+"""Measure how far a color stands out from pixels: distance in CIE L*a*b* (1976).
 
 The conversion is one table of 64 x 64 x 64 colors, rounded to 1/16 of a distance unit; after it all is integer
 arithmetic, so that a draw takes the same decisions on every machine. The coarse table errs by less than 3 units.

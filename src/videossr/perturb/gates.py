@@ -3,7 +3,7 @@
 Three cues are looked at: the picture (color and layout, on a coarse grid), the palette (mean color, wherever it is) and
 the texture (fine detail). A change stands out when, by one of them, the jump at a border of the segment would be large
 enough wherever in the video that border lay, both in itself and against the jumps that the video makes from frame to
-frame anyway. `docs/results/gates.md` shows what the defaults were chosen from; `speed/gates.py` measures it.
+frame anyway. `docs/results/gates.md` shows what the defaults were chosen from; `benchmarks/gates.py` measures it.
 """
 
 from __future__ import annotations

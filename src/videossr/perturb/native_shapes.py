@@ -2,7 +2,8 @@
 
 A region is a candidate where the color changes little from pixel to pixel and an edge runs all around. It counts when,
 brought to a standard size, it covers what an outline of that kind covers at some angle. A disc may be seen at a slant
-or be a balloon, so it may be an ellipse. `docs/results/counting.md` has the figures; `speed/native.py` measures them.
+or be a balloon, so it may be an ellipse. `benchmarks/native.py` measures the figures of
+`docs/results/counting.md`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A piece must move, over enough of the picture that it is no still with a caption
 hard cut, the end of the video must not run into its beginning, and pieces far apart must not show the same picture.
 Finally the pictures must change along the video: either a piece ends as the next one begins, compared with what any two
 pieces have in common, or pieces that are far apart differ more than neighbors do. `docs/results/jigsaw.md` shows what
-the defaults were chosen from; `speed/jigsaw.py` measures it.
+the defaults were chosen from; `benchmarks/jigsaw.py` measures it.
 """
 
 from __future__ import annotations

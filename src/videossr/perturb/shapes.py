@@ -1,4 +1,4 @@
-"""Flat shapes: their outlines, and painting them with smooth edges. Exercised by `python -m speed.counting 1000`.
+"""Flat shapes: their outlines, and painting them with smooth edges. Exercised by `python -m benchmarks.counting 1000`.
 
 Everything after the sine table is integer arithmetic: outlines are rounded to 1/64 pixel, coverage is summed from whole
 sub-pixel units and colors are mixed with an integer weight. No sum depends on a processor's vector width or on a

@@ -22,7 +22,7 @@ def limit_threads(environment: MutableMapping[str, str]) -> None:
 
     A quarter of the processors, at least one where there are two, is left to the threads that render frames, each of
     which has one thread of OpenCV. Threads that wait for each other sleep: where other programs run, spinning threads
-    would take the processor from the one that they wait for. `speed/threads.py` measures it.
+    would take the processor from the one that they wait for. `benchmarks/threads.py` measures it.
 
     Args:
         environment: of this process, before it loads torch or numpy, which read it once.

@@ -4,7 +4,7 @@ The order of a draw is what keeps the law of the answers exact: how many slots e
 of these slots shows, which slots they are, how large each instance is. None of that is ever drawn again. Only where an
 instance lies, how it is turned and its color are retried, by the same rule for one shape and for many.
 
-Exercised by `python -m speed.counting 1000`, which also measures all that is claimed here.
+Exercised by `python -m benchmarks.counting 1000`, which also measures all that is claimed here.
 """
 
 from __future__ import annotations

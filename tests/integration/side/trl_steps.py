@@ -2,7 +2,7 @@
 
 Question: {"library", "checkpoint", "dataset", "prompts", "rollouts", "tokens", "rows", "steps", "lines"}: `prompts` a
 step, `rollouts` a prompt, `tokens` an answer at most, `rows` answers in one pass, `lines` the file. Answer:
-{"version", "tokens": of an answer, the fewest and the most}. Only `speed/train_step.py` asks.
+{"version", "tokens": of an answer, the fewest and the most}. Only `benchmarks/train_step.py` asks.
 """
 
 import json

@@ -4,7 +4,7 @@ TRL 1.16 knows texts and images. Five methods are enough for videos, because a r
 asked: the prompts are ours, made once and looked up by that name. Everything else is TRL's: the loop, generation, the
 rewards' normalization, the loss, the optimizer.
 
-`speed/train_step.py` times it and `test_trl.py` compares its loss with ours.
+`benchmarks/train_step.py` times it and `test_trl.py` compares its loss with ours.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
 """Counted operations of a group, from a model's shapes, and what a device could do: what MFU is made of.
 
 One multiplication and one addition are two operations. Products of matrices and attention are counted, nothing else.
-Exercised by `python -m speed.gpu_step --derive` and by the `mfu` of every step of `videossr train`.
+Exercised by `python -m benchmarks.gpu_step --derive` and by the `mfu` of every step of `videossr train`.
 """
 
 from __future__ import annotations

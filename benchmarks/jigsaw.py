@@ -1,0 +1,73 @@
+"""What a gap costs and gains: who solves jigsaws by borders alone, and how many clips still serve.
+
+    python benchmarks/jigsaw.py CLIPS
+
+A row is a setting; the baseline is the paper's, without a gap. The solver is tried on the true order of each clip that
+the setting admits, and on all clips.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+
+from videossr.clock import even
+from videossr.config import parse
+from videossr.measure import rejected
+from videossr.sample import Sample, VideoKey
+from videossr.tasks.base import Video
+from videossr.tasks.jigsaw import Jigsaw, JigsawKnobs
+from videossr.validation import shortcuts
+from videossr.video.decoding import decode
+from videossr.video.plan import Plan, RejectedError
+
+COURSE = {"course": 1.6, "link": 0.0}
+OURS = {"pieces": 6, "gap": 4, "trim": "unlike", "gap_seconds": 0.75, "limits": COURSE}
+SETTINGS: list[dict[str, object]] = [{"pieces": 6}]
+SETTINGS += [{"pieces": 6, "gap": gap, "trim": trim} for gap in (2, 4, 6) for trim in ("even", "unlike")]
+SETTINGS += [{"pieces": 8}]
+SETTINGS += [{"pieces": 8, "gap": gap, "trim": trim} for gap in (2, 4) for trim in ("even", "unlike")]
+SETTINGS += [{"pieces": 4, "gap": 6, "trim": "unlike"}]
+SETTINGS += [{"pieces": 6, "gap": 4, "trim": "unlike", "gap_seconds": 0.75}, OURS]
+
+
+def solved(video: Video, knobs: JigsawKnobs) -> bool:
+    """Tell whether the chain of borders is the true order."""
+    sample = Jigsaw().draw(video, "", knobs, np.random.default_rng(0), ())
+    assert isinstance(sample, Sample)
+    clips = Jigsaw().render(video.frames[[frame for _, frame in sample.slots]], sample)
+    return shortcuts.chain(clips) == sample.answer
+
+
+def main(folder: Path) -> None:
+    """Print the table, and why clips are held back by the first and the last setting."""
+    videos = []
+    for path in sorted(folder.iterdir()):
+        try:
+            decoded = decode(path, Plan())
+        except RejectedError as error:
+            print(f"<!-- {path.name}: {error} -->")
+            continue
+        videos.append(Video(VideoKey("0" * 64, "1" * 64), even(48, decoded.choice.clock.end_ms), decoded.frames))
+    print("| pieces | gap | trim | also | clips admitted | solver | solver, all clips |\n" + "|---" * 7 + "|")
+    for setting in SETTINGS:
+        knobs = parse(JigsawKnobs, setting, "setting")
+        reasons = [reject.reason if (reject := rejected(Jigsaw().gates(video, knobs))) else "" for video in videos]
+        right = [solved(video, knobs) for video in videos]
+        served = [each for each, reason in zip(right, reasons, strict=True) if not reason]
+        more = ", ".join(f"{name} {value}" for name, value in setting.items() if name in ("gap_seconds", "limits"))
+        share = f"{fmean(served):.2f}" if served else ""
+        print(
+            f"| {knobs.pieces} | {knobs.gap} | {knobs.trim} | {more} | {len(served)} of {len(videos)} "
+            f"| {share} | {fmean(right):.2f} |"
+        )
+        if setting in (SETTINGS[0], OURS):
+            print(f"<!-- {dict(Counter(filter(None, reasons)).most_common())} -->", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,40 @@
+"""How long it takes to choose the draws of a million samples, which one process does before the others can work.
+
+python -m benchmarks.selection
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+
+import numpy as np
+
+from videossr.builder.allocation import Selection
+
+SAMPLES = 1_000_000
+COLUMNS = 19
+ADMITTED = 0.8
+"""Share of the videos that pass the gate of a column."""
+
+
+def measure(videos: int) -> str:
+    """Choose, and read what was chosen; a row of the table."""
+    rng = np.random.default_rng(0)
+    admitted = {
+        f"{number:02}": bytearray((rng.random(videos) < ADMITTED).astype(np.uint8).tobytes())
+        for number in range(COLUMNS)
+    }
+    start = time.process_time()
+    selection = Selection(admitted, dict.fromkeys(admitted, SAMPLES // COLUMNS), SAMPLES)
+    chosen = selection.choose({})
+    shares = sum(1 for _ in selection.shares())
+    seconds = time.process_time() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return f"| {videos:,} | {chosen:,} | {shares:,} | {seconds:.1f} | {peak:.0f} |"
+
+
+if __name__ == "__main__":
+    print("| videos | draws | shares | CPU-seconds | MiB at the peak, so far |\n|---|---|---|---|---|")
+    for count in (16, 3000, 300_000):
+        print(measure(count), flush=True)

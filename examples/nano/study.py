@@ -1,0 +1,196 @@
+"""What came out of `examples/nano/study.sh`: its best settings, its tables and its curves.
+
+python examples/nano/study.py best FOLDER smooth       the best of a reward in the grid, as smooth-RATE-KL
+python examples/nano/study.py plot FOLDER OUT.svg      prints the tables as Markdown, draws the curves
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+import matplotlib.pyplot as plt
+import numpy as np
+from numpy.typing import NDArray
+
+from videossr.bench.records import read_run
+from videossr.rewards import scorer
+from videossr.train.records import Rollouts, read_train_run
+
+LAST = 10
+"""Steps at the end of a run over which its figures are averaged."""
+
+ALONE = "grounding/zoom_out"
+COLORS = {"smooth": "#1f6fb4", "strict": "#c8402f", "alone": "#3a8f4d", "start": "#777777"}
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Means of a run over held-out questions, by column: of the rewards, and of the answers that have the form."""
+
+    smooth: dict[str, float]
+    strict: dict[str, float]
+    parsed: dict[str, float]
+
+
+def main(verb: str, folder: Path, word: str) -> None:
+    """Does what the command line says."""
+    if verb == "best":
+        sys.stdout.write(f"{best(folder, word)}\n")
+    elif verb == "plot":
+        sys.stdout.writelines(f"{line}\n" for line in (*grid_table(folder), "", *seeds_table(folder)))
+        draw(folder, Path(word))
+    else:
+        raise SystemExit(f"{verb}: say best or plot")
+
+
+def best(folder: Path, reward: str) -> str:
+    """The cell of the grid that scores best on held-out videos: by the smooth reward, for both rewards."""
+    return max(cells(folder, reward), key=lambda cell: mean(scores(folder, cell)))
+
+
+def cells(folder: Path, reward: str) -> list[str]:
+    """REWARD-RATE-KL, all that the grid has of a reward."""
+    return sorted({run.rpartition("-")[0] for run in names(folder, reward)})
+
+
+def names(folder: Path, arm: str) -> list[str]:
+    """The runs of an arm that were asked the held-out questions to the end."""
+    return sorted(path.parent.name for path in (folder / "held-out").glob(f"{arm}-*/manifest.json"))
+
+
+def scores(folder: Path, arm: str) -> list[float]:
+    """What the runs of an arm reach on held-out videos, one for each seed."""
+    return [average(held_out(folder, run).smooth) for run in names(folder, arm)]
+
+
+def arms(folder: Path) -> dict[str, str]:
+    """What is told of the seeds, by name: the start, each reward at its best, one column alone."""
+    return {"start": "start", **{reward: best(folder, reward) for reward in ("smooth", "strict")}, "alone": "alone"}
+
+
+def held_out(folder: Path, run: str) -> HeldOut:
+    """Reads what a run answered."""
+    scores = defaultdict(list)
+    for each in read_run(folder / "held-out" / run).predictions:
+        scores[each.column].append(scorer(each.data_source)(each.texts[0], each.answer))
+    columns = sorted(scores.items())
+    return HeldOut(
+        {column: mean(each.smooth for each in all_) for column, all_ in columns},
+        {column: mean(each.strict for each in all_) for column, all_ in columns},
+        {column: mean(each.parsed for each in all_) for column, all_ in columns},
+    )
+
+
+def curve(folder: Path, run: str, value: str, column: str | None = None) -> Floats:
+    """A figure of each step of a run, over all columns or of one; not a number where a batch had none of it."""
+
+    def of(step: Rollouts | None) -> float:
+        return float("nan") if step is None else float(getattr(step, value))
+
+    steps = read_train_run(folder / "runs" / run).steps
+    return np.array([of(step.columns.get(column) if column else step.all) for step in steps])
+
+
+def grid_table(folder: Path) -> Iterator[str]:
+    """The grid: what its runs reach, and in what state they end."""
+    yield "| reward | rate | KL | held-out smooth | strict | parsed | sampled smooth | entropy | zero variance |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    for cell in ("start", *cells(folder, "smooth"), *cells(folder, "strict")):
+        runs = names(folder, cell)
+        told = [held_out(folder, run) for run in runs]
+        values = [spread([average(getattr(each, name)) for each in told]) for name in ("smooth", "strict", "parsed")]
+        if cell == "start":
+            yield f"| (the starts) | | | {' | '.join(values)} | | | |"
+            continue
+        ended = ("smooth", "entropy", "zero_variance")
+        values += [spread([mean(curve(folder, run, name)[-LAST:]) for run in runs]) for name in ended]
+        reward, setting = cell.split("-", 1)
+        rate, kl = setting.rsplit("-", 1)
+        yield f"| {reward} | {rate} | {kl} | {' | '.join(values)} |"
+
+
+def seeds_table(folder: Path) -> Iterator[str]:
+    """Held-out smooth scores by column: of what does not look, of the starts, and of each arm."""
+    constant, chance = (held_out(folder, name).smooth for name in ("constant", "chance"))
+    columns = sorted(constant)
+    yield f"| | {' | '.join(columns)} | mean | over its start | over the constant |"
+    yield f"|{' --- |' * (len(columns) + 4)}"
+    for name, table in (("chance", chance), ("best constant answer", constant)):
+        yield f"| {name} | {' | '.join(f'{table[column]:.3f}' for column in columns)} | {average(table):.3f} | | |"
+    starts = scores(folder, "start")
+    for name, arm in arms(folder).items():
+        ends = [held_out(folder, run).smooth for run in names(folder, arm)]
+        means = scores(folder, arm)
+        values = [spread([end[column] for end in ends]) for column in columns] + [spread(means)]
+        gains = [end - start for end, start in zip(means, starts, strict=True)]
+        values.append("" if arm == "start" else spread(gains, "+"))
+        values.append(spread([end - average(constant) for end in means], "+"))
+        yield f"| {name} | {' | '.join(values)} |"
+    at_best = (scores(folder, arms(folder)[reward]) for reward in ("smooth", "strict"))
+    ahead = [smooth - strict for smooth, strict in zip(*at_best, strict=True)]
+    yield ""
+    yield f"Smooth over strict, each at its best, by seed: {', '.join(f'{each:+.3f}' for each in ahead)}."
+
+
+def average(table: dict[str, float]) -> float:
+    """Every column counts alike."""
+    return mean(table.values())
+
+
+def spread(values: Sequence[float], sign: str = "") -> str:
+    """Mean and standard deviation over seeds."""
+    return f"{mean(values):{sign}.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
+
+
+def draw(folder: Path, out: Path) -> None:
+    """Rewards and entropy while it learns, and what it scores before and after."""
+    plt.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "videossr", "font.size": 9}
+    figure, (reward, entropy, score) = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
+    told = arms(folder)
+    for arm in ("smooth", "strict"):
+        runs = names(folder, told[arm])
+        for axes, value in ((reward, "smooth"), (entropy, "entropy")):
+            lines = np.array([_running(curve(folder, run, value)) for run in runs])
+            steps = np.arange(1, lines.shape[1] + 1)
+            axes.plot(steps, lines.mean(0), color=COLORS[arm], label=told[arm])
+            axes.fill_between(steps, lines.min(0), lines.max(0), color=COLORS[arm], alpha=0.2, linewidth=0)
+    reward.set(xlabel="step", ylabel="smooth reward of sampled answers", title="While it learns")
+    entropy.set(xlabel="step", ylabel="nats a token", title="Entropy", ylim=(0, None))
+    reward.legend(frameon=False)
+
+    for place, arm in enumerate(told):
+        for column, mark in ((None, "o"), (ALONE, "^")):
+            values = []
+            for run in names(folder, told[arm]):
+                table = held_out(folder, run).smooth
+                values.append(table[column] if column else average(table))
+            offset = place + (0.12 if column else -0.12)
+            score.plot([offset] * len(values), values, mark, color=COLORS[arm], alpha=0.5)
+            score.plot([offset - 0.1, offset + 0.1], [mean(values)] * 2, color=COLORS[arm])
+    constant = held_out(folder, "constant").smooth
+    score.axhline(average(constant), color="black", linestyle=":", linewidth=1)
+    score.axhline(constant[ALONE], color="black", linestyle="--", linewidth=1)
+    score.set_xticks(range(len(told)), told)
+    score.set(ylabel="smooth reward, held-out videos", title=f"● all columns (constant ···)   ▲ {ALONE} (- -)")
+    score.title.set_fontsize(8)
+    for axes in (reward, entropy, score):
+        axes.spines[["top", "right"]].set_visible(False)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, metadata={"Date": None})
+
+
+def _running(values: Floats, width: int = 7) -> Floats:
+    """The mean over the steps around each."""
+    half = width // 2
+    return np.array([np.nanmean(values[max(0, at - half) : at + half + 1]) for at in range(len(values))])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

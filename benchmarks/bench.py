@@ -28,10 +28,10 @@ from videossr.builder.recipe import Recipe
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import index
 from videossr.dataset.dataset import VideoSSRDataset
-from videossr.models.base import Ask, Decoding
+from videossr.models.base import Decoding, Request
 from videossr.models.tiny import make_tiny
-from videossr.models.transformers_model import Local, LocalSettings
-from videossr.templates import load_wording
+from videossr.models.transformers_model import TransformersModel, TransformersSettings
+from videossr.templates import load_templates
 from videossr.video.plan import Plan
 
 COLUMNS: dict[str, dict[str, Any]] = {
@@ -57,13 +57,13 @@ def make_questions(videos: Path, out: Path, pixels: int, count: int) -> VideoSSR
     """`count` questions about real clips, whose frames have at most so many pixels."""
     index(videos, out / f"corpus-{pixels}", plan=Plan(max_pixels=pixels))
     each = {name: {**column, "count": count // len(COLUMNS)} for name, column in COLUMNS.items()}
-    mixture = recipe.Mixture(Recipe(name="speed", columns=each), "speed")
+    mixture = recipe.ResolvedRecipe(Recipe(name="speed", columns=each), "speed")
     folder = out / f"dataset-{pixels}"
-    build(mixture, Corpus(out / f"corpus-{pixels}"), folder, wording=load_wording())
+    build(mixture, Corpus(out / f"corpus-{pixels}"), folder, wording=load_templates())
     return VideoSSRDataset(folder)
 
 
-def plain(model: Any, maker: Local, questions: VideoSSRDataset, decoding: Decoding) -> Turn:
+def plain(model: Any, maker: TransformersModel, questions: VideoSSRDataset, decoding: Decoding) -> Turn:
     """One question after the other; the model stands still while frames are rendered."""
     texts, waited = [], 0.0
     begun, worked = time.perf_counter(), time.process_time()
@@ -90,13 +90,13 @@ def plain(model: Any, maker: Local, questions: VideoSSRDataset, decoding: Decodi
     return Turn(texts, time.perf_counter() - begun, time.process_time() - worked, waited)
 
 
-def ours(model: Local, questions: VideoSSRDataset, decoding: Decoding) -> Turn:
+def ours(model: TransformersModel, questions: VideoSSRDataset, decoding: Decoding) -> Turn:
     """The back end, as a benchmark's run uses it."""
 
     def clips(number: int) -> Callable[[], Any]:
         return lambda: questions.clips(number)
 
-    asks = [Ask(k, questions.question(k), questions.column(k), clips(k)) for k in range(len(questions))]
+    asks = [Request(k, questions.question(k), questions.column(k), clips(k)) for k in range(len(questions))]
     waited, begun, worked = model.waited, time.perf_counter(), time.process_time()
     replies = sorted(model.answer(asks, decoding), key=lambda reply: reply.index)
     seconds, processor = time.perf_counter() - begun, time.process_time() - worked
@@ -109,7 +109,10 @@ def ours(model: Local, questions: VideoSSRDataset, decoding: Decoding) -> Turn:
 def compare(name: str, checkpoint: Path, questions: VideoSSRDataset, decoding: Decoding, rounds: int) -> None:
     """One row of the table for the plain loop, and one for each batch."""
     library = transformers.AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=torch.float32).eval()
-    models = {batch: Local(str(checkpoint), LocalSettings(batch=batch, device="cpu"), questions) for batch in BATCHES}
+    models = {
+        batch: TransformersModel(str(checkpoint), TransformersSettings(batch=batch, device="cpu"), questions)
+        for batch in BATCHES
+    }
     turns: dict[str, list[Turn]] = {}
     for _ in range(rounds):
         turns.setdefault("plain loop", []).append(plain(library, models[1], questions, decoding))

@@ -20,16 +20,16 @@ from scipy import stats
 from tests.helpers.counting_proof import read_clip, recount
 from videossr.perturb.contrast import disk, near, to_lab
 from videossr.perturb.shapes import SHAPES
-from videossr.sample import Reject, Sample
+from videossr.sample import Rejection, Sample
 from videossr.tasks.base import Video
-from videossr.tasks.counting import EIGHTHS, Counting, CountingKnobs, count_law, lay_out, shapes_of
+from videossr.tasks.counting import EIGHTHS, Counting, CountingConfig, count_distribution, lay_out, shapes_of
 
 TASK = Counting()
-EASY = CountingKnobs()
-HARD = CountingKnobs(slots_max=4, instances_max=4)
-BLIND = CountingKnobs(slots_max=4, instances_max=4)
+EASY = CountingConfig()
+HARD = CountingConfig(slots_max=4, instances_max=4)
+BLIND = CountingConfig(slots_max=4, instances_max=4)
 object.__setattr__(BLIND, "tries", 1)  # fewer than the knob allows: measured to show why
-FIVE = CountingKnobs(shapes=SHAPES, slots_max=4, instances_max=4)
+FIVE = CountingConfig(shapes=SHAPES, slots_max=4, instances_max=4)
 SIZES = ((160, 288), (256, 256), (288, 160), (160, 192))
 
 
@@ -51,7 +51,7 @@ def read(folder: Path) -> dict[tuple[int, int], dict[str, Video]]:
 def count_again(clips: dict[tuple[int, int], dict[str, Video]], wanted: int) -> None:
     """The proof: counts from the pixels against the recipe's, frame by frame."""
     frames, shapes, wrong, rejected = 0, 0, 0, 0
-    rounds: Iterator[tuple[int, Video, CountingKnobs]] = cycle(
+    rounds: Iterator[tuple[int, Video, CountingConfig]] = cycle(
         (number, video, knobs)
         for number, video in enumerate(video for at_size in clips.values() for video in at_size.values())
         for knobs in (EASY, HARD, FIVE)
@@ -61,7 +61,7 @@ def count_again(clips: dict[tuple[int, int], dict[str, Video]], wanted: int) -> 
         number, video, knobs = next(rounds)
         seed += 1
         sample = TASK.draw(video, "counting/proof", knobs, generator(1, number, seed), ())
-        if isinstance(sample, Reject):
+        if isinstance(sample, Rejection):
             rejected += 1
             continue
         seen = recount(video.frames, TASK.render(video.frames, sample)[0].frames)
@@ -107,7 +107,7 @@ def contrasts(clips: dict[str, Video], tries: int) -> None:
         print(f"contrast {contrast}: " + ", ".join(columns))
 
 
-def laws(clips: dict[str, Video], label: str, knobs: CountingKnobs, draws: int) -> None:
+def laws(clips: dict[str, Video], label: str, knobs: CountingConfig, draws: int) -> None:
     """Counts against their exact law; rejections of each clip; does size or color tell the count?"""
     samples: list[Sample] = []
     worst = (0.0, "none")
@@ -119,7 +119,7 @@ def laws(clips: dict[str, Video], label: str, knobs: CountingKnobs, draws: int) 
     print(
         f"{label}: {len(samples)} samples of {len(clips) * draws} draws; worst clip rejects {worst[0]:.4f} ({worst[1]})"
     )
-    law = count_law(knobs.slots_max, knobs.instances_max)
+    law = count_distribution(knobs.slots_max, knobs.instances_max)
     for place, shape in enumerate(knobs.shapes):
         seen = Counter(int(sample.answer.split(",")[place]) for sample in samples)
         test = stats.chisquare([seen[n] for n in law], [len(samples) * share for share in law.values()])

@@ -25,7 +25,7 @@ from videossr.builder import recipe
 from videossr.config import parse
 from videossr.measure import Measure, rejected, weakest
 from videossr.perturb import PIXELS, SPEEDS
-from videossr.perturb.gates import look, motion_jump, picture_jump
+from videossr.perturb.gates import clip_features, motion_jump, picture_jump
 from videossr.perturb.speed import pace
 from videossr.question import Frames
 from videossr.sample import Sample, VideoKey
@@ -153,7 +153,8 @@ def unseen(kind: Kind, video: Video) -> Iterator[tuple[str, str, float]]:
     knobs = kind.knobs
     if kind.task.name != "counting":
         moved = max(
-            float(motion_jump(video.look.pictures, look(c(video.frames)).pictures).max()) for c in INVISIBLE.values()
+            float(motion_jump(video.look.pictures, clip_features(c(video.frames)).pictures).max())
+            for c in INVISIBLE.values()
         )
         yield from ((gate, knob, moved) for gate, knob in MOTION.items())
     name = getattr(knobs, "perturbation", kind.task.name)
@@ -182,7 +183,7 @@ def cue_table(clips: Mapping[str, Mapping[int, Video]]) -> Iterator[str]:
     for name, change in INVISIBLE.items():
         worst = np.zeros(4)
         for sizes in clips.values():
-            a, b = sizes[SLOTS].look, look(change(sizes[SLOTS].frames))
+            a, b = sizes[SLOTS].look, clip_features(change(sizes[SLOTS].frames))
             palette = np.linalg.norm(a.palettes - b.palettes, axis=-1)
             texture = np.abs(a.textures - b.textures)
             jumps = (picture_jump(a.pictures, b.pictures), palette, texture, motion_jump(a.pictures, b.pictures))
@@ -264,7 +265,7 @@ def admitted_table(found: Mapping[str, Kind], clips: Sequence[str]) -> Iterator[
 def reason_table(clips: Mapping[str, Mapping[int, Video]]) -> Iterator[str]:
     """Yield how many clips each column of the paper's benchmark rejects, by reason."""
     yield "| column | admitted | rejected |\n|---|---|---|"
-    for column, spec in recipe.load("viubench").columns.items():
+    for column, spec in recipe.load_recipe("viubench").columns.items():
         kind = Kind(spec.task, spec.knobs, clips)
         reasons = Counter(reject.reason for of in kind.measures.values() if (reject := rejected(of)))
         told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())

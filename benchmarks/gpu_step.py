@@ -25,20 +25,20 @@ import torch
 import transformers
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from videossr.clock import even
+from videossr.clock import uniform_clock
 from videossr.engine.checkpoint import Checkpoint, LinearPatches, device_name, find_device, open_checkpoint
-from videossr.engine.kv_cache import base_of, cache_arguments
-from videossr.engine.shared_prefix import ATTENTION, Prefix, answer_scores, can_share
+from videossr.engine.kv_cache import base_model, cache_arguments
+from videossr.engine.shared_prefix import ATTENTION, SharedPrefix, answer_scores, can_share
 from videossr.models.tiny import make_tiny
 from videossr.question import Clip, Question, Truth
-from videossr.storage.paths import Place, place
-from videossr.templates import load_wording
+from videossr.storage.paths import AnyPath, to_path
+from videossr.templates import load_templates
 from videossr.train.config import TrainConfig, load_config
 from videossr.train.cost.activations import Fused
-from videossr.train.cost.flops import Counter, Load, Work, load_of, peak_flops
+from videossr.train.cost.flops import Counter, Load, OperationCount, load_of, peak_flops
 from videossr.train.cost.memory import GIB, USED, empty_model, memory_plan
 from videossr.train.optim import Optimizer
-from videossr.train.policy import Policy, dtype_on, learning, needs_copy
+from videossr.train.policy import Policy, dtype_on, needs_reference, prepare_model
 from videossr.train.trainer import Trainer
 
 TEXT = {
@@ -65,7 +65,7 @@ VISION = {
 }
 """Qwen3-VL-8B-Instruct, by its config.json."""
 
-_WORDING = load_wording()
+_WORDING = load_templates()
 SYSTEM = _WORDING["system"]["text"]
 PROMPT = _WORDING["grounding"]["prompt"].format(change=_WORDING["grounding"]["changes"]["slow"], example="14.5-26.2")
 
@@ -102,12 +102,12 @@ WAYS: Mapping[str, Mapping[str, str]] = {
 
 
 class Noise:
-    """Questions about clips of noise, as many frames of the paper's size. `Questions`."""
+    """Questions about clips of noise, as many frames of the paper's size. `QuestionSet`."""
 
     def __init__(self, count: int, frames: int, side: int) -> None:
-        self.path: Place = place(".")
+        self.path: AnyPath = to_path(".")
         self._count = count
-        self._clock = even(frames, frames * 1000)
+        self._clock = uniform_clock(frames, frames * 1000)
         self._frames = np.random.default_rng(0).integers(0, 256, (frames, side, side, 3), np.uint8)
 
     @property
@@ -187,7 +187,7 @@ class Kernels:
 @torch.no_grad()
 def kernels(model: Any, load: Load) -> Kernels:
     """Counted on the meta device."""
-    base = base_of(model)
+    base = base_model(model)
 
     def run(rows: int, past: Any) -> int:
         ids = torch.zeros(1, rows, dtype=torch.long, device="meta")
@@ -202,7 +202,7 @@ def kernels(model: Any, load: Load) -> Kernels:
     keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
     logits = torch.zeros(1, base.config.get_text_config().vocab_size, device="meta")
     with Fused(), Launches() as answers:
-        answer_scores(base, Prefix(logits, keys, values, load.prompt + 1, 0), [[0] * load.tokens] * load.answers)
+        answer_scores(base, SharedPrefix(logits, keys, values, load.prompt + 1, 0), [[0] * load.tokens] * load.answers)
     shape = base.config.vision_config
     sizes = [0, *(size for count, size in load.pictures for _ in range(count))]
     hidden = torch.zeros(load.patches, shape.hidden_size, dtype=base.dtype, device="meta")
@@ -261,10 +261,10 @@ class Part:
         return max(self.card, self.launch)
 
 
-def parts(model: Any, config: TrainConfig, load: Load, work: Work, calls: Kernels, card: Card) -> list[Part]:
+def parts(model: Any, config: TrainConfig, load: Load, work: OperationCount, calls: Kernels, card: Card) -> list[Part]:
     """What a question takes. A way back has two kernels for each of the way there, and those computed again."""
     trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
-    base = base_of(model)
+    base = base_model(model)
     text = base.config.get_text_config()
     weights = (*base.model.language_model.layers.parameters(), *base.lm_head.parameters())
     read = 2 * sum(each.numel() for each in weights)
@@ -340,10 +340,10 @@ def random_policy(source: Checkpoint, shape: Any, config: TrainConfig, device: t
             shape, dtype=getattr(torch, dtype_on(device, config)), attn_implementation=ATTENTION
         ).eval()
         model.model.visual.patch_embed.proj = LinearPatches(model.model.visual.patch_embed.proj)
-    frozen = copy.deepcopy(model).requires_grad_(False) if needs_copy(config) else None
+    frozen = copy.deepcopy(model).requires_grad_(False) if needs_reference(config) else None
     unshared = can_share(model) if config.run.share_prefix else "run.share_prefix is off"
     limit = int(model.config.get_text_config().max_position_embeddings)
-    return Policy(source, learning(model, config), frozen, device, frozenset(), limit, unshared)
+    return Policy(source, prepare_model(model, config), frozen, device, frozenset(), limit, unshared)
 
 
 def main() -> None:

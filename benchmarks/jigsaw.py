@@ -15,12 +15,12 @@ from statistics import fmean
 
 import numpy as np
 
-from videossr.clock import even
+from videossr.clock import uniform_clock
 from videossr.config import parse
 from videossr.measure import rejected
 from videossr.sample import Sample, VideoKey
 from videossr.tasks.base import Video
-from videossr.tasks.jigsaw import Jigsaw, JigsawKnobs
+from videossr.tasks.jigsaw import Jigsaw, JigsawConfig
 from videossr.validation import shortcuts
 from videossr.video.decoding import decode
 from videossr.video.plan import Plan, RejectedError
@@ -35,7 +35,7 @@ SETTINGS += [{"pieces": 4, "gap": 6, "trim": "unlike"}]
 SETTINGS += [{"pieces": 6, "gap": 4, "trim": "unlike", "gap_seconds": 0.75}, OURS]
 
 
-def solved(video: Video, knobs: JigsawKnobs) -> bool:
+def solved(video: Video, knobs: JigsawConfig) -> bool:
     """Tell whether the chain of borders is the true order."""
     sample = Jigsaw().draw(video, "", knobs, np.random.default_rng(0), ())
     assert isinstance(sample, Sample)
@@ -52,10 +52,12 @@ def main(folder: Path) -> None:
         except RejectedError as error:
             print(f"<!-- {path.name}: {error} -->")
             continue
-        videos.append(Video(VideoKey("0" * 64, "1" * 64), even(48, decoded.choice.clock.end_ms), decoded.frames))
+        videos.append(
+            Video(VideoKey("0" * 64, "1" * 64), uniform_clock(48, decoded.choice.clock.end_ms), decoded.frames)
+        )
     print("| pieces | gap | trim | also | clips admitted | solver | solver, all clips |\n" + "|---" * 7 + "|")
     for setting in SETTINGS:
-        knobs = parse(JigsawKnobs, setting, "setting")
+        knobs = parse(JigsawConfig, setting, "setting")
         reasons = [reject.reason if (reject := rejected(Jigsaw().gates(video, knobs))) else "" for video in videos]
         right = [solved(video, knobs) for video in videos]
         served = [each for each, reason in zip(right, reasons, strict=True) if not reason]

@@ -26,10 +26,10 @@ import numpy as np
 from cyclopts import App
 
 from videossr.builder.builder import Progress, build
-from videossr.builder.recipe import Mixture, Recipe
+from videossr.builder.recipe import Recipe, ResolvedRecipe
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import Outcome, index
-from videossr.templates import load_wording
+from videossr.templates import load_templates
 from videossr.video.plan import Plan
 
 RESULTS = Path(__file__).parents[1] / "docs/results"
@@ -99,10 +99,10 @@ def watch_build(videos: Path, work: Path, samples: int, workers: int) -> Points:
 
     with watch.running():
         build(
-            Mixture(Recipe(name="memory", columns=columns), "memory"),
+            ResolvedRecipe(Recipe(name="memory", columns=columns), "memory"),
             Corpus(work / "corpus"),
             work / f"dataset-{samples}",
-            wording=load_wording(),
+            wording=load_templates(),
             workers=workers,
             progress=note,
         )

@@ -16,7 +16,7 @@ import simplejpeg
 from videossr.perturb.native_shapes import native_share
 from videossr.perturb.shapes import outline, paint
 from videossr.question import Frames
-from videossr.tasks.counting import CountingKnobs
+from videossr.tasks.counting import CountingConfig
 from videossr.validation.native_shapes import shows_shapes
 from videossr.video.decoding import decode
 from videossr.video.plan import Plan, RejectedError
@@ -48,7 +48,7 @@ def with_one(frames: Frames, kind: str, rng: np.random.Generator) -> Frames:
 
 def main(folder: Path) -> None:
     """Print the table."""
-    knobs, seen = CountingKnobs(), {kind: np.zeros(2) for kind in KINDS}
+    knobs, seen = CountingConfig(), {kind: np.zeros(2) for kind in KINDS}
     clips = 0
     for path in sorted(folder.iterdir()):
         try:

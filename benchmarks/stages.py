@@ -24,8 +24,8 @@ from videossr.corpus.jpeg import encode
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.question import Frames
 from videossr.video import decoding
-from videossr.video.container import Facts, open_video, promise_of
-from videossr.video.conversion import Shrink
+from videossr.video.container import StreamFacts, declared_timeline, open_video
+from videossr.video.conversion import FrameConverter
 from videossr.video.plan import Plan
 
 
@@ -41,13 +41,13 @@ def profile(files: list[str]) -> dict[str, float]:
 
         start = process_time()
         with open_video(path) as (container, stream):
-            promise_of(container, stream)
+            declared_timeline(container, stream)
         seconds["read all packets for their times"] += process_time() - start
 
-        shrink = Shrink(Plan().max_pixels, Plan().hdr)
+        shrink = FrameConverter(Plan().max_pixels, Plan().hdr)
         scaling = 0.0
 
-        def timed(facts: Facts, frame: VideoFrame, shrink: Shrink = shrink) -> Frames:
+        def timed(facts: StreamFacts, frame: VideoFrame, shrink: FrameConverter = shrink) -> Frames:
             nonlocal scaling
             start = process_time()
             picture = shrink(facts, frame)

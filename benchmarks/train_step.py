@@ -45,7 +45,7 @@ from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import index
 from videossr.engine.checkpoint import open_checkpoint
 from videossr.models.tiny import make_tiny
-from videossr.templates import load_wording
+from videossr.templates import load_templates
 from videossr.train.records import STEPS
 from videossr.video.decoding import decode
 from videossr.video.plan import Plan
@@ -156,8 +156,8 @@ def make_questions(clips: Path, out: Path, frames: int) -> None:
     index(clips, corpus, plan=Plan(frames=frames))
     knobs = {"frames": frames, "slots_max": 1, "min_gap": 0, "instances_max": 4}  # so that 8 frames have room
     columns: dict[str, Any] = {"counting": {"task": "counting", "count": 8, "knobs": knobs}}
-    mixture = recipe.Mixture(Recipe(name="speed", columns=columns), "speed")
-    build(mixture, Corpus(corpus), out, wording=load_wording())
+    mixture = recipe.ResolvedRecipe(Recipe(name="speed", columns=columns), "speed")
+    build(mixture, Corpus(corpus), out, wording=load_templates())
 
 
 def make_model(folder: Path, tokens: int) -> None:

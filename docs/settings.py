@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from videossr.builder.recipe import Column, Recipe
+from videossr.builder.recipe import CategorySpec, Recipe
 from videossr.tasks.counting import Counting
 from videossr.tasks.grounding import Grounding
 from videossr.tasks.jigsaw import Jigsaw
@@ -24,7 +24,7 @@ BEGIN, END = "<!-- settings: written by docs/settings.py -->\n", "<!-- end of se
 
 PARTS: Mapping[str, type] = {
     "Recipe": Recipe,
-    "Column: `[columns.NAME]`": Column,
+    "Column: `[columns.NAME]`": CategorySpec,
     "Task `grounding`": Grounding.Knobs,
     "Task `counting`": Counting.Knobs,
     "Task `jigsaw`": Jigsaw.Knobs,

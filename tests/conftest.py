@@ -21,7 +21,7 @@ from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import index
 from videossr.sample import VideoKey
 from videossr.tasks.base import Video
-from videossr.templates import load_wording
+from videossr.templates import load_templates
 from videossr.video.decoding import decode
 from videossr.video.plan import Plan
 
@@ -132,7 +132,7 @@ SMALL = {
 def dataset(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two samples of each task's kind, built from `corpus`. Not to be written to."""
     out = tmp_path_factory.mktemp("built") / "dataset"
-    build(recipe.Mixture(Recipe(name="small", columns=SMALL), "small"), corpus, out, wording=load_wording())
+    build(recipe.ResolvedRecipe(Recipe(name="small", columns=SMALL), "small"), corpus, out, wording=load_templates())
     return out
 
 

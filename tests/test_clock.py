@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videossr.clock import Clock, even
+from videossr.clock import Clock, uniform_clock
 from videossr.prompt.qwen3_vl import MERGE, markers, pair_times, video_text
 
 steps = st.lists(st.integers(1, 5000), min_size=1, max_size=96)
@@ -42,7 +42,7 @@ def test_every_millisecond_belongs_to_the_slot_on_screen(gaps):
 
 @given(st.integers(1, 60), st.integers(1, 6), st.floats(500, 10**7))
 def test_thinning_keeps_the_times_of_the_slots_that_stay(slots, density, duration):
-    dense = even(slots * density, max(duration, 2 * slots * density))
+    dense = uniform_clock(slots * density, max(duration, 2 * slots * density))
     thin = dense.thin(slots)
     assert thin.times_ms == dense.times_ms[::density]
     assert thin.end_ms == dense.end_ms
@@ -50,7 +50,7 @@ def test_thinning_keeps_the_times_of_the_slots_that_stay(slots, density, duratio
 
 @given(st.integers(1, 200), st.floats(1, 10**4))
 def test_even_steps_differ_by_rounding_alone(slots, step):
-    clock = even(slots, slots * max(step, 2))
+    clock = uniform_clock(slots, slots * max(step, 2))
     assert clock.unevenness <= 1
     assert len(clock) == slots
 

@@ -12,34 +12,34 @@ from videossr.builder.recipe import Recipe
 from videossr.config import override, parse, read_toml
 from videossr.registry import Registry
 from videossr.tasks.base import TASKS
-from videossr.tasks.counting import CountingKnobs
-from videossr.tasks.grounding import GroundingKnobs
-from videossr.tasks.jigsaw import JigsawKnobs
-from videossr.templates import load_wording
+from videossr.tasks.counting import CountingConfig
+from videossr.tasks.grounding import GroundingConfig
+from videossr.tasks.jigsaw import JigsawConfig
+from videossr.templates import load_templates
 
 NANO = Path(__file__).parents[1] / "examples/nano/nano.toml"
 """The recipe of `make demo`, which stands beside the package."""
 
 
 def test_every_shipped_recipe_is_whole():
-    for name in recipe.names():
-        plan = recipe.load(name)
+    for name in recipe.recipe_names():
+        plan = recipe.load_recipe(name)
         assert plan.recipe.name == name
         assert plan.recipe.summary
-        again = recipe.Mixture(parse(Recipe, plan.resolved, "again"), "again")
+        again = recipe.ResolvedRecipe(parse(Recipe, plan.resolved, "again"), "again")
         assert again.resolved == plan.resolved
 
 
-@pytest.mark.parametrize("name", [*recipe.names(), str(NANO)])
+@pytest.mark.parametrize("name", [*recipe.recipe_names(), str(NANO)])
 def test_jigsaws_without_a_gap_set_no_bound_for_the_solver(name: str) -> None:
     """Matching borders solves nearly all of them, so with the default bound `validate` would fail the recipe."""
-    for knobs in recipe.load(name).knobs.values():
-        if isinstance(knobs, JigsawKnobs):
+    for knobs in recipe.load_recipe(name).knobs.values():
+        if isinstance(knobs, JigsawConfig):
             assert knobs.gap or knobs.solver == 1
 
 
 def test_the_papers_mixture():
-    counts = {name: column.count for name, column in recipe.load("videossr-30k").columns.items()}
+    counts = {name: column.count for name, column in recipe.load_recipe("videossr-30k").columns.items()}
     assert sum(counts.values()) == 30_000
     assert counts["jigsaw/6"] == 12_000
     assert counts["counting/easy"] == 6_000
@@ -47,7 +47,7 @@ def test_the_papers_mixture():
 
 
 def test_defaults_are_the_papers():
-    knobs = parse(GroundingKnobs, {"perturbation": "mirror"}, "here")
+    knobs = parse(GroundingConfig, {"perturbation": "mirror"}, "here")
     assert knobs.frames == 48
     assert knobs.length == (8, 16)
     assert knobs.strengths.zoom_in == (1.3, 1.5)
@@ -76,21 +76,21 @@ def test_defaults_are_the_papers():
 )
 def test_wrong_knobs_are_refused(table, message):
     with pytest.raises(ValueError, match="here") as refused:
-        parse(GroundingKnobs, table, "here")
+        parse(GroundingConfig, table, "here")
     assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(
     ("kind", "table", "messages"),
     [
-        (GroundingKnobs, {"frames": 2, "length": [9, 3]}, ["perturbation: must be set", "frames: ", "length: need 4"]),
+        (GroundingConfig, {"frames": 2, "length": [9, 3]}, ["perturbation: must be set", "frames: ", "length: need 4"]),
         (
-            GroundingKnobs,
+            GroundingConfig,
             {"frames": 2, "strengths": {"slow": 3, "noise": [9, 3], "holds": [5, 2]}},
             ["frames: ", "strengths.slow: ", "strengths.noise: the least, 9.0", "strengths.holds: the least, 5"],
         ),
         (
-            CountingKnobs,
+            CountingConfig,
             {"frames": 0, "shapes": ["circel", "square", "square"]},
             ["frames: ", "shapes: no 'circel'; did you mean 'circle'?", "'square' is named twice"],
         ),
@@ -139,25 +139,25 @@ def test_overrides_by_dotted_names():
 )
 def test_wrong_recipes_are_refused(overrides, message):
     with pytest.raises(ValueError, match="recipe jigsaw-6") as refused:
-        recipe.load("jigsaw-6", overrides)
+        recipe.load_recipe("jigsaw-6", overrides)
     assert message in str(refused.value)
 
 
 def test_unknown_recipes_and_files(tmp_path: Path):
     with pytest.raises(ValueError, match=r"no recipe 'smok'.*did you mean 'smoke'"):
-        recipe.load("smok")
+        recipe.load_recipe("smok")
     with pytest.raises(FileNotFoundError):
-        recipe.load(str(tmp_path / "none.toml"))
+        recipe.load_recipe(str(tmp_path / "none.toml"))
     (tmp_path / "bad.toml").write_text("a = [")
     with pytest.raises(ValueError, match=r"bad\.toml: not valid TOML"):
         read_toml(tmp_path / "bad.toml")
     (tmp_path / "empty.toml").write_text('name = "x"\ncolumns = {}')
     with pytest.raises(ValueError, match="columns: there is none"):
-        recipe.load(str(tmp_path / "empty.toml"))
+        recipe.load_recipe(str(tmp_path / "empty.toml"))
 
 
 def test_a_limit_keeps_the_mixture_and_every_column():
-    plan = recipe.load("videossr-30k").limited(100)
+    plan = recipe.load_recipe("videossr-30k").limited(100)
     counts = {name: column.count for name, column in plan.columns.items()}
     assert sum(counts.values()) == 100
     assert counts["jigsaw/6"] in (39, 40)
@@ -169,15 +169,15 @@ def test_a_limit_keeps_the_mixture_and_every_column():
 def test_wording_is_laid_over_text_by_text(tmp_path: Path):
     overlay = tmp_path / "mine.toml"
     overlay.write_text('[grounding.changes]\nmirror = "It is mirrored."\n')
-    wording = load_wording(overlay)
+    wording = load_templates(overlay)
     assert wording["grounding"]["changes"]["mirror"] == "It is mirrored."
-    assert wording["jigsaw"] == load_wording()["jigsaw"]
+    assert wording["jigsaw"] == load_templates()["jigsaw"]
     overlay.write_text('[grounding]\npromt = "x"\n')
     with pytest.raises(ValueError, match=r"no text 'promt'; did you mean 'prompt'\?"):
-        load_wording(overlay)
+        load_templates(overlay)
     overlay.write_text("[system]\ntext = 3\n")
     with pytest.raises(ValueError, match="text must be text, got int"):
-        load_wording(overlay)
+        load_templates(overlay)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_a_wording_holds_what_the_one_it_replaces_holds(table: str, message: str
     overlay = tmp_path / "mine.toml"
     overlay.write_text(table)
     with pytest.raises(ValueError, match=r"mine\.toml") as refused:
-        load_wording(overlay)
+        load_templates(overlay)
     assert message in str(refused.value)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from videossr.measure import Measure, measured, rejected, weakest
-from videossr.sample import Reject
+from videossr.sample import Rejection
 
 
 def either(gate: str, value: float, threshold: float = 1) -> Measure:
@@ -23,17 +23,17 @@ def test_the_first_failure_is_the_reason_and_nothing_more_is_asked_for() -> None
         yield Measure("still", 1, 5, knob="motion")
         raise AssertionError
 
-    assert rejected(gates()) == Reject("still", 1, 5)
+    assert rejected(gates()) == Rejection("still", 1, 5)
     assert rejected([Measure("still", 5, 5), Measure("shaken", 5, 5, least=False)]) is None
     assert rejected([]) is None
 
 
 def test_of_several_gates_one_is_enough_and_the_nearest_is_the_reason() -> None:
     dark, dull = [either("dark", 0.1), either("dark", 3)], [either("dull", 0.5), either("dull", 0.4)]
-    assert rejected([*dark, *dull]) == Reject("dull", 0.4, 1)
+    assert rejected([*dark, *dull]) == Rejection("dull", 0.4, 1)
     assert rejected([*dark, either("dull", 1)]) is None
     assert rejected([either("dark", 1), *dull]) is None
-    assert rejected([either("dark", 1), *dull, Measure("still", 0, 1)]) == Reject("still", 0, 1)
+    assert rejected([either("dark", 1), *dull, Measure("still", 0, 1)]) == Rejection("still", 0, 1)
 
 
 def test_a_build_measures_on_after_a_failure_that_a_setting_can_mend() -> None:

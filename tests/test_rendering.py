@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from tests.helpers.clips import write
 from videossr.builder.allocation import Job
-from videossr.builder.generation import Drafter, Drawn, generator
-from videossr.builder.recipe import Mixture, Recipe
+from videossr.builder.generation import GeneratedSample, SampleGenerator, random_generator
+from videossr.builder.recipe import Recipe, ResolvedRecipe
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import index
 from videossr.question import Frames
 from videossr.rendering import pixel_hash, render
-from videossr.templates import load_wording
+from videossr.templates import load_templates
 from videossr.video.plan import Plan, fit
 from videossr.video.scaling import fill, fill_each
 
@@ -33,15 +33,15 @@ COLUMNS = {
 }
 
 
-def drafter(corpus: Corpus, max_pixels: int = 65536) -> Drafter:
-    mixture = Mixture(Recipe(name="test", max_pixels=max_pixels, columns=COLUMNS), "test")
-    return Drafter(corpus, mixture, load_wording(), 5, tuple(range(len(corpus.videos))))
+def drafter(corpus: Corpus, max_pixels: int = 65536) -> SampleGenerator:
+    mixture = ResolvedRecipe(Recipe(name="test", max_pixels=max_pixels, columns=COLUMNS), "test")
+    return SampleGenerator(corpus, mixture, load_templates(), 5, tuple(range(len(corpus.videos))))
 
 
-def draw(corpus: Corpus, column: str, path: str, max_pixels: int = 65536) -> Drawn:
+def draw(corpus: Corpus, column: str, path: str, max_pixels: int = 65536) -> GeneratedSample:
     index = next(i for i, entry in enumerate(corpus.videos) if entry.path == path)
     (drawn,) = drafter(corpus, max_pixels).draw([Job(index, column, 0)])
-    assert isinstance(drawn, Drawn)
+    assert isinstance(drawn, GeneratedSample)
     return drawn
 
 
@@ -149,14 +149,14 @@ def test_filling_with_the_same_aspect_scales_alone() -> None:
 
 def test_random_numbers_depend_on_every_argument_and_nothing_else() -> None:
     base = (0, "column", "ab" * 32, 0)
-    same = generator(*base).integers(0, 2**63, 4)
-    assert np.array_equal(same, generator(*base).integers(0, 2**63, 4))
+    same = random_generator(*base).integers(0, 2**63, 4)
+    assert np.array_equal(same, random_generator(*base).integers(0, 2**63, 4))
     for other in ((1, *base[1:]), (0, "other", *base[2:]), (0, "column", "ba" * 32, 0), (*base[:3], 1)):
-        assert not np.array_equal(same, generator(*other).integers(0, 2**63, 4))
+        assert not np.array_equal(same, random_generator(*other).integers(0, 2**63, 4))
 
 
 def test_a_wording_that_cannot_be_filled_in_is_named(corpus: Corpus) -> None:
-    wording = load_wording()
+    wording = load_templates()
     wording["jigsaw"]["prompt"] = "{clips} {stray}"
     odd = replace(drafter(corpus), wording=wording)
     index = next(i for i, entry in enumerate(corpus.videos) if entry.path == "bikes.mp4")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videossr.clock import even
+from videossr.clock import uniform_clock
 from videossr.sample import Sample, VideoKey
 
 SAMPLE = Sample(
@@ -18,7 +18,7 @@ SAMPLE = Sample(
     column="grounding/mirror",
     sources=(VideoKey("a" * 64, "b" * 64),),
     slots=tuple((0, k) for k in range(4)),
-    clock=even(4, 1234.5),
+    clock=uniform_clock(4, 1234.5),
     size=(192, 320),
     params={"first": 1, "strength": {"factor": 1.3}, "text": "é\u2028</script>"},
     answer="0.3-0.9",
@@ -46,7 +46,7 @@ def test_json_gives_back_an_equal_sample_with_the_same_id(params):
         {"column": "x"},
         {"sources": (VideoKey("a" * 64, "c" * 64),)},
         {"slots": ((0, 0),) * 4},
-        {"clock": even(4, 1235.5)},
+        {"clock": uniform_clock(4, 1235.5)},
         {"size": (320, 192)},
         {"params": {}},
         {"answer": "0.3-0.8"},

@@ -82,6 +82,6 @@ class Clock:
         return type(self)(tuple(t - origin for t in self.times_ms[first:stop]), end - origin)
 
 
-def even(slots: int, duration_ms: float | Fraction) -> Clock:
+def uniform_clock(slots: int, duration_ms: float | Fraction) -> Clock:
     """A clock of `slots` equal steps over `duration_ms`, each time rounded to a whole millisecond."""
     return Clock(tuple(round(k * duration_ms / slots) for k in range(slots)), round(duration_ms))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from itertools import groupby
 
-from videossr.sample import Reject
+from videossr.sample import Rejection
 
 DIGITS = 6
 """Significant digits of a value. It is rounded to its bad side, so no rounding lets a video pass."""
@@ -27,7 +27,7 @@ class Measure:
     one is enough. Measures of one gate follow each other, and so do gates with the same `either`.
 
     Attributes:
-        gate: what is wrong where it fails, as in `Reject.reason`: ``hidden_motion``.
+        gate: what is wrong where it fails, as in `Rejection.reason`: ``hidden_motion``.
         value: what was measured, rounded to `DIGITS`; may be infinite. Raises ValueError when it is not a number.
         threshold: what it is compared with.
         least: whether `threshold` is the least value that passes, or else the largest.
@@ -68,14 +68,14 @@ def margin(value: float, threshold: float, *, least: bool) -> float:
     return good / bad if bad > 0 else math.inf
 
 
-def rejected(measures: Iterable[Measure]) -> Reject | None:
+def rejected(measures: Iterable[Measure]) -> Rejection | None:
     """Return None when a video with these measures is admitted, else its first failure.
 
     Nothing after it is asked for. Where one of several gates would have been enough, the failure is the one that comes
     nearest to passing.
     """
     failed = next((measure for measure in _deciding(measures) if not measure.passed), None)
-    return Reject(failed.gate, failed.value, failed.threshold) if failed else None
+    return Rejection(failed.gate, failed.value, failed.threshold) if failed else None
 
 
 def weakest(measures: Iterable[Measure]) -> Measure | None:

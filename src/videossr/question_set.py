@@ -10,12 +10,12 @@ from typing import Protocol
 
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import NAME as MANIFEST
-from videossr.dataset.published.dataset import ReleasedDataset
+from videossr.dataset.published.dataset import PublishedDataset
 from videossr.question import Clip, Question, Truth
-from videossr.storage.paths import UNFINISHED, Place, place
+from videossr.storage.paths import UNFINISHED, AnyPath, to_path
 
 
-class Questions(Protocol):
+class QuestionSet(Protocol):
     """Questions by their index, with their pixels on demand. Can be pickled, and used from several threads.
 
     Attributes:
@@ -23,7 +23,7 @@ class Questions(Protocol):
         hash: SHA-256 in hex over everything that decides the questions and their pixels; quoted in every result.
     """
 
-    path: Place
+    path: AnyPath
 
     @property
     def hash(self) -> str: ...
@@ -52,7 +52,7 @@ class Questions(Protocol):
         """What the answer rests on, as far as it is known."""
 
 
-def open_questions(path: str | Place, corpus: str | Place | None = None, source: str | None = None) -> Questions:
+def open_questions(path: str | AnyPath, corpus: str | AnyPath | None = None, source: str | None = None) -> QuestionSet:
     """The questions at `path`: a folder that `videossr build` wrote, or rows that others have published.
 
     Args:
@@ -62,9 +62,9 @@ def open_questions(path: str | Place, corpus: str | Place | None = None, source:
 
     Raises FileNotFoundError or ValueError that says what was expected.
     """
-    where = place(path)
+    where = to_path(path)
     if not any((where / name).exists() for name in (MANIFEST, UNFINISHED)):
-        return ReleasedDataset(where, corpus=corpus, source=source)
+        return PublishedDataset(where, corpus=corpus, source=source)
     if source is not None:
         raise ValueError(f"{path} is a dataset, which says how it is scored: leave out --source")
     return VideoSSRDataset(where, corpus=corpus)

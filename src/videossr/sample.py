@@ -23,7 +23,7 @@ class VideoKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Reject:
+class Rejection:
     """Why a video or a draw was not used: a reason, and what was measured against which threshold."""
 
     reason: str

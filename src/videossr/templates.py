@@ -14,11 +14,11 @@ from videossr.config import read_toml
 from videossr.question import VIDEO
 from videossr.registry import suggest
 
-Wording = Mapping[str, Any]
+PromptTemplates = Mapping[str, Any]
 """Tables of `prompts.toml`: a task's name -> its texts."""
 
 
-def load_wording(overlay: Path | None = None) -> Wording:
+def load_templates(overlay: Path | None = None) -> PromptTemplates:
     """The package's wording, with the texts of `overlay` in place of its own.
 
     An installed task of another package may have a table of its own there. Raises ValueError for any other new place.

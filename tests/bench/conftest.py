@@ -15,16 +15,16 @@ import pytest
 from videossr.bench.records import Prediction, Run, RunConfig
 from videossr.bench.viubench import COLUMNS
 from videossr.builder import recipe
-from videossr.builder.recipe import Mixture, Recipe
+from videossr.builder.recipe import Recipe, ResolvedRecipe
 from videossr.dataset import schema
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.measure import rejected
-from videossr.models.base import Ask, Decoding, ModelSpec, Reply
+from videossr.models.base import Decoding, ModelSpec, Request, Response
 from videossr.models.baselines import Chance, Constant, NoSettings
-from videossr.question_set import Questions
-from videossr.sample import Reject
+from videossr.question_set import QuestionSet
+from videossr.sample import Rejection
 from videossr.tasks.base import Video
-from videossr.templates import load_wording
+from videossr.templates import load_templates
 
 T = TypeVar("T")
 
@@ -71,7 +71,9 @@ def a_run(*predictions: Prediction, name: str = "run", hash: str = "h", size: in
 class Script:
     """What a model of the tests does: `says` gives the reply to a question; `asked` is what it was asked."""
 
-    says: Callable[[Ask], Reply] = field(default=lambda ask: Reply(ask.index, (ask.question.answer,), ("stop",)))
+    says: Callable[[Request], Response] = field(
+        default=lambda ask: Response(ask.index, (ask.question.answer,), ("stop",))
+    )
     asked: list[int] = field(default_factory=list)
     loaded: int = 0
 
@@ -81,14 +83,14 @@ class Script:
         class Scripted:
             Settings = NoSettings
 
-            def __init__(self, target: str, settings: NoSettings, questions: Questions) -> None:
+            def __init__(self, target: str, settings: NoSettings, questions: QuestionSet) -> None:
                 script.loaded += 1
                 self.waited = 0.0
 
             def describe(self) -> Mapping[str, Any]:
                 return {"library": "1.0"}
 
-            def answer(self, asks: Iterable[Ask], decoding: Decoding) -> Iterator[Reply]:
+            def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
                 for ask in asks:
                     script.asked.append(ask.index)
                     self.waited += 0.25
@@ -122,7 +124,7 @@ def _knobs(column: str) -> dict[str, Any]:
 class Drawn(VideoSSRDataset):
     """A dataset whose rows are drawn here, and never rendered."""
 
-    def __init__(self, mixture: Mixture, rows: list[dict[str, Any]]) -> None:
+    def __init__(self, mixture: ResolvedRecipe, rows: list[dict[str, Any]]) -> None:
         self.path = Path("drawn")
         self.rows = pa.Table.from_pylist(rows, schema.SCHEMA)
         columns = {name: {"samples": EACH, "admitted": 1} for name in mixture.columns}
@@ -133,7 +135,7 @@ class Drawn(VideoSSRDataset):
 def viubench(clip: Callable[..., Video]) -> Drawn:
     """The paper's 9 columns of 300 questions, drawn as `videossr build` draws them, on small frames."""
     columns = {c: {"task": c.partition("/")[0], "count": EACH, "knobs": _knobs(c)} for c in COLUMNS}
-    mixture = recipe.Mixture(Recipe(name="viubench", columns=columns), "viubench")
+    mixture = recipe.ResolvedRecipe(Recipe(name="viubench", columns=columns), "viubench")
     videos = []
     for name in CLIPS:
         whole = clip(name)
@@ -147,6 +149,6 @@ def viubench(clip: Callable[..., Video]) -> Drawn:
         for number in range(EACH):
             rng = np.random.default_rng([place, number])
             sample = task.draw(fit[number % len(fit)], column, knobs, rng, videos)
-            assert not isinstance(sample, Reject)
-            rows.append(schema.to_row(sample, task.question(sample, load_wording()), "", 0, 0))
+            assert not isinstance(sample, Rejection)
+            rows.append(schema.to_row(sample, task.question(sample, load_templates()), "", 0, 0))
     return Drawn(mixture, rows)

@@ -9,27 +9,27 @@ import numpy as np
 import pytest
 
 from tests.bench.conftest import CHANCE, CONSTANT, Drawn
-from videossr.bench.blind import chance
-from videossr.clock import even
+from videossr.bench.blind import blind_scores
+from videossr.clock import uniform_clock
 from videossr.models.answer_distribution import (
     GUESSES,
-    ChoiceLaw,
-    CountLaw,
-    Law,
-    OrderLaw,
-    SpanLaw,
-    law_of_answers,
-    laws,
+    AnswerDistribution,
+    ChoiceDistribution,
+    CountDistribution,
+    OrderDistribution,
+    SpanDistribution,
+    answer_distributions,
+    distribution_of,
 )
-from videossr.models.base import Ask, Decoding
+from videossr.models.base import Decoding, Request
 from videossr.question import Question
 from videossr.rewards import scorer
-from videossr.tasks.counting import count_law
-from videossr.tasks.grounding import GroundingKnobs, span_law
+from videossr.tasks.counting import count_distribution
+from videossr.tasks.grounding import GroundingConfig, span_distribution
 
-EASY, HARD = CountLaw(3, count_law(3, 3)), CountLaw(3, count_law(4, 4))
-SPANS = SpanLaw(48, span_law(GroundingKnobs(perturbation="mirror")))
-SIX, EIGHT = OrderLaw(6), OrderLaw(8)
+EASY, HARD = CountDistribution(3, count_distribution(3, 3)), CountDistribution(3, count_distribution(4, 4))
+SPANS = SpanDistribution(48, span_distribution(GroundingConfig(perturbation="mirror")))
+SIX, EIGHT = OrderDistribution(6), OrderDistribution(8)
 
 
 def percent(share: float) -> float:
@@ -46,7 +46,9 @@ def percent(share: float) -> float:
         (EIGHT, 0.0, 0.0, 0.0),
     ],
 )
-def test_the_benchmarks_chance_follows_from_the_laws(law: Law, uniform: float, drawn: float, constant: float) -> None:
+def test_the_benchmarks_chance_follows_from_the_laws(
+    law: AnswerDistribution, uniform: float, drawn: float, constant: float
+) -> None:
     assert [percent(law.worth(guess).score) for guess in GUESSES[:3]] == [uniform, drawn, constant]
 
 
@@ -62,7 +64,7 @@ def test_the_whole_clip_and_the_best_segment_that_could_be_gold() -> None:
     expected = dict(zip(map(tuple, SPANS._every.tolist()), SPANS._expected, strict=True))
     assert expected[0, 47] == pytest.approx(0.25)
     assert max(expected[span] for span in SPANS.spans) == pytest.approx(0.279, abs=5e-4)
-    assert SPANS.text("constant", np.random.default_rng(0), even(48, 48000)) == "10.000-38.000"
+    assert SPANS.text("constant", np.random.default_rng(0), uniform_clock(48, 48000)) == "10.000-38.000"
 
 
 @pytest.mark.parametrize("pieces", [3, 4])
@@ -70,10 +72,10 @@ def test_orders_against_every_pair_of_permutations(pieces: int) -> None:
     score = scorer("videossr/jigsaw")
     every = ["".join(map(str, order)) for order in permutations(range(1, pieces + 1))]
     gold = every[1:]  # the first is the identity
-    best = OrderLaw(pieces).text("constant", np.random.default_rng(0), even(2, 2000))
+    best = OrderDistribution(pieces).text("constant", np.random.default_rng(0), uniform_clock(2, 2000))
     for guess, guesses in (("uniform", every), ("law", gold), ("constant", [best])):
         found = [score(mine, true) for mine in guesses for true in gold]
-        worth = OrderLaw(pieces).worth(guess)  # type: ignore[arg-type]
+        worth = OrderDistribution(pieces).worth(guess)  # type: ignore[arg-type]
         assert worth.score == pytest.approx(fmean(each.strict for each in found))
         assert worth.smooth == pytest.approx(fmean(each.smooth for each in found))
     means = {mine: fmean(score(mine, true).smooth for true in gold) for mine in every}
@@ -82,7 +84,7 @@ def test_orders_against_every_pair_of_permutations(pieces: int) -> None:
 
 def test_no_other_constant_is_better() -> None:
     """On draws from the law itself, scored by the reward: every count, and every pair of slots."""
-    rng, clock = np.random.default_rng(1), even(48, 48000)
+    rng, clock = np.random.default_rng(1), uniform_clock(48, 48000)
     score = scorer("videossr/counting")
     gold = [HARD.text("law", rng, clock) for _ in range(1000)]
     means = {n: fmean(fmean(score(f"{n},{n},{n}", true).parts) for true in gold) for n in range(1, 17)}
@@ -97,7 +99,7 @@ def test_no_other_constant_is_better() -> None:
 
 
 def test_derived_and_tried_agree_on_2700_questions(viubench: Drawn) -> None:
-    found = chance(viubench)
+    found = blind_scores(viubench)
     assert len(viubench) == 2700
     assert len(found) == 9 * len(GUESSES)
     for each in found:
@@ -107,20 +109,20 @@ def test_derived_and_tried_agree_on_2700_questions(viubench: Drawn) -> None:
 
 
 def test_a_law_read_off_the_answers_is_near_the_true_one(viubench: Drawn) -> None:
-    known = laws(viubench)
+    known = answer_distributions(viubench)
     asked: dict[str, list[Question]] = {}
     for index in range(len(viubench)):
         asked.setdefault(viubench.column(index), []).append(viubench.question(index))
     for column, law in known.items():
         for guess in GUESSES:
-            read = law_of_answers(asked[column]).worth(guess)
+            read = distribution_of(asked[column]).worth(guess)
             assert read.score == pytest.approx(law.worth(guess).score, abs=0.025), (column, guess)
             assert read.smooth == pytest.approx(law.worth(guess).smooth, abs=0.05), (column, guess)
 
 
 def test_models_answer_in_form_and_the_same_in_any_order(viubench: Drawn) -> None:
     asks = [
-        Ask(index, viubench.question(index), viubench.column(index), lambda: [])
+        Request(index, viubench.question(index), viubench.column(index), lambda: [])
         for index in range(0, len(viubench), 90)
     ]
     for spec in (CHANCE, CONSTANT):
@@ -142,8 +144,8 @@ def test_an_unknown_guess_is_refused(viubench: Drawn) -> None:
 
 
 def test_a_task_of_which_nothing_is_known_is_guessed_from_its_answers() -> None:
-    law = ChoiceLaw("videossr/jigsaw", ("213", "213", "321", "231"))
+    law = ChoiceDistribution("videossr/jigsaw", ("213", "213", "321", "231"))
     assert law.worth("uniform").score == pytest.approx(1 / 3)
     assert law.worth("law").score == pytest.approx((4 + 1 + 1) / 16)
     assert law.worth("constant").score == pytest.approx(0.5)
-    assert law.text("constant", np.random.default_rng(0), even(2, 100)) == "213"
+    assert law.text("constant", np.random.default_rng(0), uniform_clock(2, 100)) == "213"

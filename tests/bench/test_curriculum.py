@@ -16,24 +16,24 @@ from tests.helpers.building import indexed, picture
 from tests.helpers.clips import write
 from tests.helpers.leveled import Leveled
 from tests.helpers.sampled import prediction, sampled
-from videossr.bench.curriculum import choose, describe, recipe_of, recipe_text
-from videossr.bench.pass_rates import Probe, analyse
+from videossr.bench.curriculum import choose_categories, describe, recipe_behind, recipe_text
+from videossr.bench.pass_rates import PassRates, measure_pass_rates
 from videossr.builder import recipe as recipes
 from videossr.builder.builder import build
-from videossr.builder.recipe import Mixture, Recipe
+from videossr.builder.recipe import Recipe, ResolvedRecipe
 from videossr.cli.bench import app
 from videossr.corpus.corpus import Corpus
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import ColumnTable, RecipeTable
 from videossr.models.base import MODELS
-from videossr.tasks.counting import count_law
-from videossr.templates import load_wording
+from videossr.tasks.counting import count_distribution
+from videossr.templates import load_templates
 from videossr.validation.validator import validate
 
 N = 4
 
 
-def probed(columns: dict[str, list[int]]) -> tuple[Probe, RecipeTable]:
+def probed(columns: dict[str, list[int]]) -> tuple[PassRates, RecipeTable]:
     """A probe in which the questions of each jigsaw column have that many successes of 4, and a recipe to match."""
     predictions = [
         prediction(0, "123", ["123"] * hits + ["321"] * (N - hits), column=column)
@@ -41,12 +41,14 @@ def probed(columns: dict[str, list[int]]) -> tuple[Probe, RecipeTable]:
         for hits in questions
     ]
     tables = {column: ColumnTable(task="jigsaw", count=9, knobs={"pieces": 3}) for column in (*columns, "unasked")}
-    return analyse(sampled(predictions, N)), RecipeTable(name="x", summary="", max_pixels=65536, columns=tables)
+    return measure_pass_rates(sampled(predictions, N)), RecipeTable(
+        name="x", summary="", max_pixels=65536, columns=tables
+    )
 
 
 def test_the_columns_near_one_half_are_taken_in_equal_parts() -> None:
     probe, table = probed({"a": [1, 2, 3], "b": [3, 2, 3], "c": [0, 4, 0, 4], "d": [0, 1], "e": [4, 4], "f": [1, 1]})
-    found = {choice.column: choice for choice in choose(probe, table, 0.25, 11)}
+    found = {choice.column: choice for choice in choose_categories(probe, table, 0.25, 11)}
     assert {column: (choice.verdict, choice.count) for column, choice in found.items()} == {
         "a": ("near", 4),
         "b": ("near", 4),  # 0.667
@@ -63,7 +65,7 @@ def test_the_columns_near_one_half_are_taken_in_equal_parts() -> None:
 
 def test_where_none_is_near_the_nearest_is_taken_and_said_to_be() -> None:
     probe, table = probed({"hard": [0, 0, 1], "harder": [0, 0, 0, 1], "never": [0, 0]})
-    choices = choose(probe, table, 0.25, 10)
+    choices = choose_categories(probe, table, 0.25, 10)
     assert [(choice.column, choice.verdict, choice.count) for choice in choices][:2] == [
         ("hard", "nearest", 10),
         ("harder", "far", 0),
@@ -79,13 +81,13 @@ def test_where_none_is_near_the_nearest_is_taken_and_said_to_be() -> None:
 def test_with_nothing_to_learn_from_there_is_no_recipe() -> None:
     probe, table = probed({"never": [0, 0], "always": [4]})
     with pytest.raises(ValueError, match=r"half\.toml: no column is left"):
-        recipe_text(choose(probe, table, 0.25, 10), probe, table, Path("half.toml"))
+        recipe_text(choose_categories(probe, table, 0.25, 10), probe, table, Path("half.toml"))
 
 
 def test_a_hostile_model_name_stays_in_its_comment() -> None:
     probe, table = probed({"a": [2]})
     text = recipe_text(
-        choose(probe, table, 0.25, 10), replace(probe, model='x"\n[columns.evil]'), table, Path("half.toml")
+        choose_categories(probe, table, 0.25, 10), replace(probe, model='x"\n[columns.evil]'), table, Path("half.toml")
     )
     assert set(tomllib.loads(text)["columns"]) == {"a"}
 
@@ -125,7 +127,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 @pytest.fixture(scope="module")
 def steps(clips: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("steps") / "dataset"
-    build(Mixture(Recipe(name="steps", columns=COLUMNS), "steps"), clips, out, wording=load_wording())
+    build(ResolvedRecipe(Recipe(name="steps", columns=COLUMNS), "steps"), clips, out, wording=load_templates())
     return out
 
 
@@ -152,7 +154,7 @@ def test_a_model_of_known_level_gets_a_dataset_of_its_level(
     assert short["overlap"]["rate"]["low"] <= 0.6 <= short["overlap"]["rate"]["high"]
     assert "<svg" in (out / "probe.svg").read_text("utf-8")
 
-    mixture = recipes.load(str(half))
+    mixture = recipes.load_recipe(str(half))
     assert {name: column.count for name, column in mixture.columns.items()} == {
         "jigsaw/5": 12,
         "grounding/short": 12,
@@ -164,7 +166,7 @@ def test_a_model_of_known_level_gets_a_dataset_of_its_level(
     run(*words, "--count", "6", "--within", "0.48", "--json")  # another recipe costs no question
     assert json.loads(capsys.readouterr().out) == found
     assert (out / "predictions.jsonl").read_bytes() == asked
-    assert {name: column.count for name, column in recipes.load(str(half)).columns.items()} == {
+    assert {name: column.count for name, column in recipes.load_recipe(str(half)).columns.items()} == {
         "jigsaw/5": 2,
         "jigsaw/4": 2,
         "jigsaw/6": 2,
@@ -172,7 +174,7 @@ def test_a_model_of_known_level_gets_a_dataset_of_its_level(
         "grounding/long": 3,
     }
 
-    build(recipes.load(str(half)), clips, tmp_path / "built", wording=load_wording())
+    build(recipes.load_recipe(str(half)), clips, tmp_path / "built", wording=load_templates())
     failed = [finding for finding in validate(VideoSSRDataset(tmp_path / "built")) if finding.holds is False]
     assert failed == []
 
@@ -197,16 +199,18 @@ def test_a_recipe_needs_questions_that_were_built_by_one(steps: Path, tmp_path: 
     class Rows:
         path = tmp_path / "rows.jsonl"
 
-    assert recipe_of(VideoSSRDataset(steps))["name"] == "steps"
+    assert recipe_behind(VideoSSRDataset(steps))["name"] == "steps"
     with pytest.raises(ValueError, match=r"rows\.jsonl: these questions come from no recipe"):
-        recipe_of(Rows())  # type: ignore[arg-type]
+        recipe_behind(Rows())  # type: ignore[arg-type]
 
 
 def test_the_ladder_has_every_task_in_steps_without_gaps() -> None:
-    knobs = recipes.load("ladder").knobs
+    knobs = recipes.load_recipe("ladder").knobs
     assert [knobs[f"jigsaw/{pieces}"].pieces for pieces in range(3, 10)] == list(range(3, 10))
     counting = [own for column, own in knobs.items() if column.startswith("counting/")]
-    assert all(len(count_law(own.slots_max, own.instances_max)) > 1 for own in counting)  # something is to be counted
+    assert all(
+        len(count_distribution(own.slots_max, own.instances_max)) > 1 for own in counting
+    )  # something is to be counted
     assert (counting[0].slots_max, counting[-1].slots_max, counting[-1].instances_max) == (1, 4, 4)
     for perturbation, shortest in {
         "channel_swap": 4,

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from tests.bench.conftest import CHANCE, Script
-from videossr.bench.evaluation import Progress, choose, run
+from videossr.bench.evaluation import Progress, choose_questions, run_benchmark
 from videossr.bench.records import CONFIG, MANIFEST, PREDICTIONS, read_run
 from videossr.dataset.dataset import VideoSSRDataset
-from videossr.models.base import Ask, Decoding, Reply
+from videossr.models.base import Decoding, Request, Response
 from videossr.question import Question
 
 SLOW = Path(__file__).parents[1] / "helpers/slow_model.py"
@@ -29,10 +29,10 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / PREDICTIONS).read_bytes().splitlines()]
 
 
-def fail(*indices: int) -> Callable[[Ask], Reply]:
+def fail(*indices: int) -> Callable[[Request], Response]:
     """Fails on these questions and is right about the others."""
     right = Script().says
-    return lambda ask: Reply(ask.index, error="no frames") if ask.index in indices else right(ask)
+    return lambda ask: Response(ask.index, error="no frames") if ask.index in indices else right(ask)
 
 
 class Broken(VideoSSRDataset):
@@ -67,7 +67,7 @@ class Reworded(VideoSSRDataset):
 
 def test_a_run_holds_all_that_was_asked_and_said(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:
     seen: list[Progress] = []
-    done = run(built, script.spec(), tmp_path / "run", progress=seen.append)
+    done = run_benchmark(built, script.spec(), tmp_path / "run", progress=seen.append)
     assert {path.name for path in (tmp_path / "run").iterdir()} == {CONFIG, PREDICTIONS, MANIFEST}
     assert [p.index for p in done.predictions] == list(range(len(built)))
     for p in done.predictions:
@@ -94,9 +94,9 @@ def test_a_run_holds_all_that_was_asked_and_said(built: VideoSSRDataset, script:
 
 
 def test_a_complete_run_asks_nothing_and_loads_no_model(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:
-    run(built, script.spec(), tmp_path / "run")
+    run_benchmark(built, script.spec(), tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
-    run(built, script.spec(), tmp_path / "run")
+    run_benchmark(built, script.spec(), tmp_path / "run")
     assert script.loaded == 1
     assert len(script.asked) == len(built)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()} == before
@@ -148,14 +148,14 @@ def test_a_full_disk_is_told_with_the_file_and_the_run_goes_on(built: VideoSSRDa
 
 
 def test_a_line_cut_off_anywhere_is_asked_again(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:
-    run(built, script.spec(), tmp_path / "run")
+    run_benchmark(built, script.spec(), tmp_path / "run")
     whole = (tmp_path / "run" / PREDICTIONS).read_bytes()
     ends = [at + 1 for at, sign in enumerate(whole) if sign == ord("\n")]
     for cut in (0, 1, ends[0] - 1, ends[0], ends[0] + 1, ends[-1] - 1):
         (tmp_path / "run" / PREDICTIONS).write_bytes(whole[:cut])
         (tmp_path / "run" / MANIFEST).unlink()
         script.asked.clear()
-        done = run(built, script.spec(), tmp_path / "run")
+        done = run_benchmark(built, script.spec(), tmp_path / "run")
         assert (tmp_path / "run" / PREDICTIONS).read_bytes() == whole
         assert script.asked == list(range(sum(end <= cut for end in ends), len(built)))
         assert done.manifest is not None
@@ -173,10 +173,13 @@ def test_a_run_goes_on_with_settings_that_only_tune(
 
     spec = script.spec()
     monkeypatch.setattr(spec.kind, "tuning", frozenset({"batch"}), raising=False)
-    run(built, replace(spec, settings=Speed()), tmp_path / "run", limit=2)
-    assert run(built, replace(spec, settings=Speed(batch=1)), tmp_path / "run", limit=2).config.settings["batch"] == 8
+    run_benchmark(built, replace(spec, settings=Speed()), tmp_path / "run", limit=2)
+    assert (
+        run_benchmark(built, replace(spec, settings=Speed(batch=1)), tmp_path / "run", limit=2).config.settings["batch"]
+        == 8
+    )
     with pytest.raises(ValueError, match=r"settings\.layout is bare there, wrapped here"):
-        run(built, replace(spec, settings=Speed(layout="wrapped")), tmp_path / "run", limit=2)
+        run_benchmark(built, replace(spec, settings=Speed(layout="wrapped")), tmp_path / "run", limit=2)
 
 
 @pytest.mark.parametrize(
@@ -192,11 +195,11 @@ def test_a_run_goes_on_with_settings_that_only_tune(
 def test_a_run_that_was_asked_otherwise_is_refused(
     built: VideoSSRDataset, script: Script, tmp_path: Path, change: dict[str, Any], told: str
 ) -> None:
-    run(built, script.spec(), tmp_path / "run")
+    run_benchmark(built, script.spec(), tmp_path / "run")
     before = (tmp_path / "run" / PREDICTIONS).read_bytes()
     questions = Reworded(built.path) if change.pop("other", False) else built
     with pytest.raises(ValueError, match="asked otherwise") as refused:
-        run(questions, script.spec(change.pop("model", "scripted")), tmp_path / "run", **change)
+        run_benchmark(questions, script.spec(change.pop("model", "scripted")), tmp_path / "run", **change)
     assert told in str(refused.value)
     assert (tmp_path / "run" / PREDICTIONS).read_bytes() == before
 
@@ -205,27 +208,27 @@ def test_what_is_no_run_is_left_alone(built: VideoSSRDataset, script: Script, tm
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis/text.txt").write_text("precious")
     with pytest.raises(ValueError, match="has not made"):
-        run(built, script.spec(), tmp_path / "thesis")
+        run_benchmark(built, script.spec(), tmp_path / "thesis")
     with pytest.raises(FileNotFoundError, match=r"is no run: there is no config\.toml in it; name the folder"):
         read_run(tmp_path / "thesis")
     with pytest.raises(ValueError, match="is no run"):
-        run(built, script.spec(), built.path)
+        run_benchmark(built, script.spec(), built.path)
     with pytest.raises(ValueError, match="only a local folder"):
-        run(built, script.spec(), "memory://bucket/run")
+        run_benchmark(built, script.spec(), "memory://bucket/run")
     assert not script.loaded
     assert (tmp_path / "thesis/text.txt").read_text() == "precious"
 
 
 def test_a_model_that_cannot_be_loaded_leaves_nothing(built: VideoSSRDataset, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no guess"):
-        run(built, replace(CHANCE, target="nonsense"), tmp_path / "run")
+        run_benchmark(built, replace(CHANCE, target="nonsense"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_failures_are_written_down_and_asked_once_more(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:
     script.says = fail(2, 6)
     seen: list[Progress] = []
-    first = run(built, script.spec(), tmp_path / "run", progress=seen.append)
+    first = run_benchmark(built, script.spec(), tmp_path / "run", progress=seen.append)
     assert [(p.index, p.error, p.texts) for p in first.predictions if p.error] == [
         (2, "no frames", ()),
         (6, "no frames", ()),
@@ -235,7 +238,7 @@ def test_failures_are_written_down_and_asked_once_more(built: VideoSSRDataset, s
     assert first.manifest["answered"] == len(built) - 2
     script.asked.clear()
     script.says = fail(6)
-    second = run(built, script.spec(), tmp_path / "run")
+    second = run_benchmark(built, script.spec(), tmp_path / "run")
     assert script.asked == [2, 6]
     assert [p.index for p in second.predictions if p.error] == [6]
     assert len(second.predictions) == len(built)
@@ -247,7 +250,7 @@ def test_failures_are_written_down_and_asked_once_more(built: VideoSSRDataset, s
 def test_a_broken_row_is_a_failure_and_the_others_are_asked(
     built: VideoSSRDataset, script: Script, tmp_path: Path
 ) -> None:
-    done = run(Broken(built.path), script.spec(), tmp_path / "run")
+    done = run_benchmark(Broken(built.path), script.spec(), tmp_path / "run")
     failed = {p.index: p for p in done.predictions if p.error}
     assert script.asked == [index for index in range(len(built)) if index not in (3, 5)]
     assert failed.keys() == {3, 5}
@@ -257,36 +260,36 @@ def test_a_broken_row_is_a_failure_and_the_others_are_asked(
 
 
 def test_rows_of_others_are_run_though_some_are_broken(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:
-    done = run(Rows(Broken(built.path)), script.spec(), tmp_path / "run")
+    done = run_benchmark(Rows(Broken(built.path)), script.spec(), tmp_path / "run")
     assert sum(not p.error for p in done.predictions) == len(built) - 2
     assert done.manifest is not None
     assert set(done.manifest["chance"]) == {built.column(index) for index in range(len(built))}
-    assert len(run(Rows(Broken(built.path)), CHANCE, tmp_path / "chance").predictions) == len(built)
+    assert len(run_benchmark(Rows(Broken(built.path)), CHANCE, tmp_path / "chance").predictions) == len(built)
 
 
 def test_a_model_that_breaks_its_word_is_found_out(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:
-    script.says = lambda ask: Reply(ask.index, ("a", "b"), ("stop", "stop"))
-    done = run(built, script.spec(), tmp_path / "many")
+    script.says = lambda ask: Response(ask.index, ("a", "b"), ("stop", "stop"))
+    done = run_benchmark(built, script.spec(), tmp_path / "many")
     assert {p.error for p in done.predictions} == {"model: gave 2 answers of 1"}
-    script.says = lambda ask: Reply(999, ("a",), ("stop",))
+    script.says = lambda ask: Response(999, ("a",), ("stop",))
     with pytest.raises(ValueError, match="999, which is not open"):
-        run(built, script.spec(), tmp_path / "wrong")
+        run_benchmark(built, script.spec(), tmp_path / "wrong")
     (tmp_path / "few").mkdir()
-    script.says = lambda ask: Reply(ask.index, ("a",), ("stop",))
+    script.says = lambda ask: Response(ask.index, ("a",), ("stop",))
     spec = script.spec()
     whole = spec.kind.answer
     spec.kind.answer = lambda self, asks, decoding: whole(self, list(asks)[:-2], decoding)  # type: ignore[method-assign]
-    done = run(built, spec, tmp_path / "few")
+    done = run_benchmark(built, spec, tmp_path / "few")
     assert [p.error for p in done.predictions][-3:] == ["", "model: gave no reply", "model: gave no reply"]
 
 
 def test_hostile_text_is_kept_word_for_word(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:
     texts = ["\x1b[2J\x07\x00", "a\nb\r\n\u2028c", "9" * 1_000_000, "\u202eabc", '{"index": 3}\n', "", "é😀"]
-    script.says = lambda ask: Reply(ask.index, (texts[ask.index % len(texts)],), ("length",))
-    done = run(built, script.spec(), tmp_path / "run")
+    script.says = lambda ask: Response(ask.index, (texts[ask.index % len(texts)],), ("length",))
+    done = run_benchmark(built, script.spec(), tmp_path / "run")
     assert [p.texts[0] for p in done.predictions] == [texts[k % len(texts)] for k in range(len(built))]
-    script.says = lambda ask: Reply(ask.index, ("half \ud83d of a sign, \ud83d\ude00",), ("stop",))
-    halves = run(built, script.spec(), tmp_path / "halves")
+    script.says = lambda ask: Response(ask.index, ("half \ud83d of a sign, \ud83d\ude00",), ("stop",))
+    halves = run_benchmark(built, script.spec(), tmp_path / "halves")
     assert halves.predictions[0].texts == ("half \ufffd of a sign, 😀",)
 
 
@@ -295,7 +298,7 @@ def test_stopping_by_hand_keeps_everything_and_time_adds_up(
 ) -> None:
     right = script.says
 
-    def stop(ask: Ask) -> Reply:
+    def stop(ask: Request) -> Response:
         time.sleep(0.05)
         if ask.index == 4:
             raise KeyboardInterrupt
@@ -303,10 +306,10 @@ def test_stopping_by_hand_keeps_everything_and_time_adds_up(
 
     script.says = stop
     with pytest.raises(KeyboardInterrupt):
-        run(built, script.spec(), tmp_path / "run")
+        run_benchmark(built, script.spec(), tmp_path / "run")
     assert len(read_run(tmp_path / "run").predictions) == 4
     script.says = right
-    done = run(built, script.spec(), tmp_path / "run")
+    done = run_benchmark(built, script.spec(), tmp_path / "run")
     assert script.asked == [0, 1, 2, 3, 4, 4, 5, 6, 7]
     assert done.manifest is not None
     assert done.manifest["waited"] == 0.25 * 9
@@ -317,34 +320,34 @@ def test_one_run_at_a_time(built: VideoSSRDataset, script: Script, tmp_path: Pat
     right = script.says
     refused: list[str] = []
 
-    def meddle(ask: Ask) -> Reply:
+    def meddle(ask: Request) -> Response:
         if not refused:
             with pytest.raises(ValueError, match="another run is at work") as found:
-                run(built, Script().spec(), tmp_path / "run")
+                run_benchmark(built, Script().spec(), tmp_path / "run")
             refused.append(str(found.value))
         return right(ask)
 
     script.says = meddle
-    assert len(run(built, script.spec(), tmp_path / "run").predictions) == len(built)
+    assert len(run_benchmark(built, script.spec(), tmp_path / "run").predictions) == len(built)
     assert refused
 
 
 def test_a_limit_is_spread_over_the_columns(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:
-    done = run(built, script.spec(), tmp_path / "run", limit=5)
+    done = run_benchmark(built, script.spec(), tmp_path / "run", limit=5)
     assert len(script.asked) == 5
     assert Counter(p.column for p in done.predictions).most_common()[-1][1] == 1
     assert len({p.column for p in done.predictions}) == 4
     script.asked.clear()
-    run(built, script.spec(), tmp_path / "run", limit=5)
+    run_benchmark(built, script.spec(), tmp_path / "run", limit=5)
     assert not script.asked
 
 
 def test_a_limit_takes_from_all_of_a_column(viubench: VideoSSRDataset) -> None:
-    chosen = choose(viubench, 100)
+    chosen = choose_questions(viubench, 100)
     assert len(chosen) == len(set(chosen)) == 100
-    assert chosen == choose(viubench, 100)
+    assert chosen == choose_questions(viubench, 100)
     counts = Counter(viubench.column(index) for index in chosen)
     assert len(counts) == 9
     assert set(counts.values()) == {11, 12}
-    assert choose(viubench, None) == choose(viubench, 10_000) == list(range(2700))
-    assert len(choose(viubench, 3)) == 3
+    assert choose_questions(viubench, None) == choose_questions(viubench, 10_000) == list(range(2700))
+    assert len(choose_questions(viubench, 3)) == 3

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 
 from tests.bench.conftest import CHANCE, Script, a_run, prediction
-from tests.helpers.chat_server import Response, Seen, chat_server, refusal, texts
+from tests.helpers.chat_server import CannedResponse, Seen, chat_server, refusal, texts
 from videossr.bench.asking import NothingAnsweredError
 from videossr.bench.comparison import compare
-from videossr.bench.evaluation import run
+from videossr.bench.evaluation import run_benchmark
 from videossr.bench.outcomes import outcomes
 from videossr.bench.records import MANIFEST, read_run
 from videossr.bench.scoring import score
 from videossr.dataset.dataset import VideoSSRDataset
-from videossr.models.base import Ask, Reply
+from videossr.models.base import Request, Response
 from videossr.models.openai.errors import reason
 from videossr.question import Question
 
@@ -125,8 +125,8 @@ def test_reasons_are_alike_but_for_numbers_and_excerpts() -> None:
     assert len(reason("7a" * 1_000_000)) == 1
 
 
-def refuse(ask: Ask) -> Reply:
-    return Reply(ask.index, error=f"status 400: {1000 + ask.index} tokens are too many")
+def refuse(ask: Request) -> Response:
+    return Response(ask.index, error=f"status 400: {1000 + ask.index} tokens are too many")
 
 
 def test_a_run_stops_where_nothing_is_answered_and_goes_on_later(
@@ -134,12 +134,12 @@ def test_a_run_stops_where_nothing_is_answered_and_goes_on_later(
 ) -> None:
     right, script.says = script.says, refuse
     with pytest.raises(NothingAnsweredError, match=r"3 questions failed for the same reason.*1002 tokens are too many"):
-        run(built, script.spec(), tmp_path / "run", stop_after=3)
+        run_benchmark(built, script.spec(), tmp_path / "run", stop_after=3)
     assert script.asked == [0, 1, 2]
     kept = read_run(tmp_path / "run")
     assert (len(kept.predictions), kept.manifest) == (3, None)
     script.says = right
-    done = run(built, script.spec(), tmp_path / "run", stop_after=3)
+    done = run_benchmark(built, script.spec(), tmp_path / "run", stop_after=3)
     assert not any(p.error for p in done.predictions)
     assert script.asked[3:] == list(range(len(built)))
 
@@ -149,12 +149,14 @@ def test_a_run_with_an_answer_or_without_a_bound_asks_everything(
 ) -> None:
     right = script.says
     script.says = lambda ask: right(ask) if ask.index == 1 else refuse(ask)
-    assert len(run(built, script.spec(), tmp_path / "one", stop_after=3).predictions) == len(built)
+    assert len(run_benchmark(built, script.spec(), tmp_path / "one", stop_after=3).predictions) == len(built)
     script.says = refuse
-    assert len(run(built, script.spec(), tmp_path / "one", stop_after=3).predictions) == len(built), "answered before"
-    assert len(run(built, script.spec(), tmp_path / "none", stop_after=0).predictions) == len(built)
-    script.says = lambda ask: Reply(ask.index, error="abcdefgh"[ask.index])
-    assert len(run(built, script.spec(), tmp_path / "each", stop_after=3).predictions) == len(built), (
+    assert len(run_benchmark(built, script.spec(), tmp_path / "one", stop_after=3).predictions) == len(built), (
+        "answered before"
+    )
+    assert len(run_benchmark(built, script.spec(), tmp_path / "none", stop_after=0).predictions) == len(built)
+    script.says = lambda ask: Response(ask.index, error="abcdefgh"[ask.index])
+    assert len(run_benchmark(built, script.spec(), tmp_path / "each", stop_after=3).predictions) == len(built), (
         "all reasons differ"
     )
 
@@ -168,7 +170,7 @@ def test_rows_that_cannot_be_read_are_not_the_models_failures(
                 raise ValueError("altered")
             return super().question(index)
 
-    done = run(Broken(built.path), script.spec(), tmp_path / "run", stop_after=2)
+    done = run_benchmark(Broken(built.path), script.spec(), tmp_path / "run", stop_after=2)
     assert sum(bool(p.error) for p in done.predictions) == 4
 
 
@@ -176,9 +178,9 @@ REFUSALS = {
     "system role": refusal(400, "System role not supported"),
     "too large": refusal(413, "Request Entity Too Large"),
     "too many images": refusal(400, "At most 1 image(s) may be provided in one request."),
-    "no text": Response({"choices": [{"message": {"content": None}, "finish_reason": "content_filter"}]}),
-    "empty text": Response(texts("")),
-    "white space": Response(texts("  \n")),
+    "no text": CannedResponse({"choices": [{"message": {"content": None}, "finish_reason": "content_filter"}]}),
+    "empty text": CannedResponse(texts("")),
+    "white space": CannedResponse(texts("  \n")),
 }
 
 
@@ -189,7 +191,7 @@ def test_a_server_that_refuses_everything_gives_no_score(
 ) -> None:
     held = threading.Event()
 
-    def respond(seen: Seen, earlier: int) -> Response:
+    def respond(seen: Seen, earlier: int) -> CannedResponse:
         if len(server.seen) > 3:
             held.wait(120)  # what is asked while the third refusal is looked at
         return REFUSALS[name]
@@ -217,7 +219,7 @@ def test_no_verb_takes_a_run_without_an_answer_for_a_model(
     assert f"all {len(built)} questions failed: nothing was answered" in done.stdout
     assert f"{len(built)} x status 413: Request Entity Too Large" in done.stdout
     assert "no question was answered, so there is no score" in done.stderr
-    chance = run(built, CHANCE, tmp_path / "chance")
+    chance = run_benchmark(built, CHANCE, tmp_path / "chance")
     scored = command("bench", "score", str(out), str(chance.path))
     assert scored.returncode == 1
     assert f"refused: all {len(built)} questions failed" in scored.stdout
@@ -239,8 +241,8 @@ def test_a_server_that_dies_halfway_gives_exit_status_1_until_all_is_answered(
 ) -> None:
     alive = len(built) // 2
 
-    def respond(seen: Seen, earlier: int) -> Response:
-        return Response(texts("1,1,1", "2,2,2")) if len(server.seen) <= alive else refusal(500, "out of memory")
+    def respond(seen: Seen, earlier: int) -> CannedResponse:
+        return CannedResponse(texts("1,1,1", "2,2,2")) if len(server.seen) <= alive else refusal(500, "out of memory")
 
     out = str(tmp_path / "run")
     more = ("--n", "2") if verb == "probe" else ()
@@ -261,11 +263,11 @@ def test_what_a_server_refuses_is_in_the_records_and_in_force_when_the_run_goes_
     """The first sitting is stopped by a key that expires; the second meets a server that takes a system turn."""
     systems: list[bool] = []
 
-    def respond(seen: Seen, earlier: int) -> Response:
+    def respond(seen: Seen, earlier: int) -> CannedResponse:
         systems.append(seen.fields["messages"][0]["role"] == "system")
         if len(systems) == 1:
             return refusal(400, "System role not supported")
-        return refusal(401, "expired") if len(systems) == 5 else Response(texts("1,1,1"))
+        return refusal(401, "expired") if len(systems) == 5 else CannedResponse(texts("1,1,1"))
 
     out = tmp_path / "run"
     with chat_server(respond) as server:

@@ -15,8 +15,8 @@ import pytest
 from scipy import stats
 
 from tests.helpers.sampled import prediction, sampled
-from videossr.bench.intervals import share
-from videossr.bench.pass_rates import analyse
+from videossr.bench.intervals import wilson_share
+from videossr.bench.pass_rates import measure_pass_rates
 from videossr.report.probe import draw_knobs, draw_probe
 from videossr.rewards import score_jigsaw
 
@@ -35,7 +35,7 @@ def guessed(pieces: int, questions: int, n: int = 8, seed: int = 0):
 @pytest.mark.parametrize(("pieces", "questions"), [(3, 4000), (6, 4000)])
 def test_uniform_permutations_have_the_variance_that_combinatorics_says(pieces: int, questions: int) -> None:
     n = 8
-    found = analyse(guessed(pieces, questions, n)).overall
+    found = measure_pass_rates(guessed(pieces, questions, n)).overall
     p = 1 / factorial(pieces)
     strict = (1 - p) ** n + p**n
     rewards = Counter(round(score_jigsaw("".join(map(str, order)), "123456789"[:pieces]).smooth, 12)
@@ -74,7 +74,7 @@ def test_the_figures_of_a_few_questions_by_hand() -> None:
         ],
         n=4,
     )
-    probe = analyse(run)
+    probe = measure_pass_rates(run)
     three, four = probe.columns["jigsaw/3"], probe.columns["jigsaw/4"]
     assert three.strict.histogram == (2, 0, 1, 0, 0)
     assert three.strict.rate.value == pytest.approx(2 / 12)
@@ -98,14 +98,14 @@ def test_the_figures_of_a_few_questions_by_hand() -> None:
     bins = probe.knobs["jigsaw"]["pieces"]
     assert [(found.label, found.figures) for found in bins] == [("3", three), ("4", four)]
     assert json.loads(probe.to_json())["columns"]["jigsaw/3"]["strict"]["histogram"] == [2, 0, 1, 0, 0]
-    strict_only = analyse(run, success_iou=0.75).tasks["grounding"].overlap
+    strict_only = measure_pass_rates(run, success_iou=0.75).tasks["grounding"].overlap
     assert strict_only is not None
     assert strict_only.histogram == (0, 1, 0, 0, 0)
 
 
 def test_rewards_that_differ_by_rounding_alone_are_the_same() -> None:
     texts = ["1,3,3", "3,1,3", "3,3,1"] * 2
-    found = analyse(sampled([prediction(0, "3,3,3", texts, "counting", "counting/easy")], 6)).overall
+    found = measure_pass_rates(sampled([prediction(0, "3,3,3", texts, "counting", "counting/easy")], 6)).overall
     assert found.smooth_flat.value == 1
     assert found.graded.value == 0
 
@@ -119,7 +119,7 @@ def test_knobs_are_grouped_by_value_by_quantile_and_by_word() -> None:
         ],
         n=2,
     )  # fmt: skip
-    knobs = analyse(run).knobs["jigsaw"]
+    knobs = measure_pass_rates(run).knobs["jigsaw"]
     assert set(knobs) == {"seconds", "kind"}  # all have three pieces: nothing to compare
     assert [found.label for found in knobs["kind"]] == ["a", "b"]
     assert [found.figures.questions for found in knobs["seconds"]] == [24, 25, 25, 26]
@@ -129,18 +129,18 @@ def test_knobs_are_grouped_by_value_by_quantile_and_by_word() -> None:
 
 def test_a_run_of_one_answer_and_one_without_any_are_refused() -> None:
     with pytest.raises(ValueError, match="one answer a question"):
-        analyse(sampled([prediction(0, "123", ["123"])], 1))
+        measure_pass_rates(sampled([prediction(0, "123", ["123"])], 1))
     with pytest.raises(ValueError, match="no question has its 8 answers: no frames"):
-        analyse(sampled([prediction(0, "123", [])], 8))
+        measure_pass_rates(sampled([prediction(0, "123", [])], 8))
 
 
 def test_the_interval_of_single_answers_on_videos_of_their_own_is_wilsons() -> None:
     for successes, count in ((7, 100), (0, 20), (5, 5), (1, 2)):
-        found = share([True] * successes + [False] * (count - successes), [""] * count)
+        found = wilson_share([True] * successes + [False] * (count - successes), [""] * count)
         known = stats.binomtest(successes, count).proportion_ci(method="wilson")
         assert (found.low, found.high) == pytest.approx((known.low, known.high))
     with pytest.raises(ValueError, match="no questions"):
-        share([], [])
+        wilson_share([], [])
 
 
 @pytest.mark.parametrize(("a", "b"), [(0.3, 0.3), (1, 9), (8, 8), (1000, 1000)])
@@ -153,7 +153,7 @@ def test_an_interval_holds_the_truth_as_often_as_it_says(a: float, b: float, vid
     inside, widths = 0, []
     for _ in range(rounds):
         means = rng.binomial(n, np.repeat(rng.beta(a, b, videos), each)) / n
-        found = share([float(mean) for mean in means], sources, n)
+        found = wilson_share([float(mean) for mean in means], sources, n)
         inside += found.low <= truth <= found.high
         widths.append(found.high - found.low)
     assert inside / rounds >= 0.92
@@ -172,7 +172,7 @@ def test_the_pictures_show_every_task_and_knob_and_stay_the_same() -> None:
         ],
         n=2,
     )
-    probe = replace(analyse(run), model=hostile)
+    probe = replace(measure_pass_rates(run), model=hostile)
     tasks, knobs = draw_probe(probe), draw_knobs(probe)
     assert (tasks, knobs) == (draw_probe(probe), draw_knobs(probe))
     for text in (tasks, knobs):

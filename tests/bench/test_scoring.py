@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tests.bench.conftest import CONSTANT, Drawn, a_run, known, prediction
-from videossr.bench.evaluation import run
+from videossr.bench.evaluation import run_benchmark
 from videossr.bench.outcomes import outcomes
 from videossr.bench.records import UNREAD, Prediction
-from videossr.bench.scoring import RESAMPLES, Estimate, Resampler, metric_of, score, widened
+from videossr.bench.scoring import RESAMPLES, Estimate, Resampler, metric_of, score, widen
 from videossr.bench.viubench import COLUMNS, ability, published
 
 TRIALS = 1500
@@ -101,7 +101,7 @@ def test_a_widened_interval_holds_the_mean_nearly_as_often_as_it_says(videos: in
         scores = rng.beta(4 * mean, 4 * (1 - mean), videos)
         low, high = np.quantile(rng.choice(scores, (400, videos)).mean(axis=1), [0.025, 0.975])
         found = Estimate(float(scores.mean()), float(low), float(high))
-        wide = widened(found, videos)
+        wide = widen(found, videos)
         held["bootstrap"] += found.low <= mean <= found.high
         held["widened"] += wide.low <= mean <= wide.high
     assert held["widened"] / TRIALS > 0.89
@@ -110,19 +110,19 @@ def test_a_widened_interval_holds_the_mean_nearly_as_often_as_it_says(videos: in
 
 def test_nothing_follows_from_fewer_than_six_videos() -> None:
     for low, high in ((0.3, 0.5), (0.4, 0.4)):
-        assert widened(Estimate(0.4, low, high), 5) == Estimate(0.4, 0.0, 1.0)
-        assert widened(Estimate(0.4, low, high), 6).high < 0.7
+        assert widen(Estimate(0.4, low, high), 5) == Estimate(0.4, 0.0, 1.0)
+        assert widen(Estimate(0.4, low, high), 6).high < 0.7
 
 
 def test_a_widened_interval_has_the_ends_that_its_formulas_give() -> None:
-    alike = widened(Estimate(0.4, 0.4, 0.4), 10)
+    alike = widen(Estimate(0.4, 0.4, 0.4), 10)
     least = 0.025**0.1
     assert (alike.value, alike.low, alike.high) == pytest.approx((0.4, 0.4 * least, 1 - 0.6 * least))
     factor = 2.570582 / 1.959964 * 1.2**0.5  # t of five degrees of freedom, and the normal law's
-    found = widened(Estimate(0.5, 0.4, 0.55), 6)
+    found = widen(Estimate(0.5, 0.4, 0.55), 6)
     assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5 - 0.1 * factor, 0.5 + 0.05 * factor))
-    assert widened(Estimate(0.9, 0.7, 0.99), 6).high == 1
-    assert widened(Estimate(0.1, 0.01, 0.3), 6).low == 0
+    assert widen(Estimate(0.9, 0.7, 0.99), 6).high == 1
+    assert widen(Estimate(0.1, 0.01, 0.3), 6).low == 0
 
 
 def test_a_scoreboard_says_what_it_is_about() -> None:
@@ -246,7 +246,7 @@ def test_19_of_20_intervals_hold_the_truth() -> None:
 
 
 def test_2700_questions_asked_of_a_constant_score_what_it_is_worth(viubench: Drawn, tmp_path: Path) -> None:
-    done = run(viubench, CONSTANT, tmp_path / "run")
+    done = run_benchmark(viubench, CONSTANT, tmp_path / "run")
     assert done.manifest is not None
     board = score(done)
     assert board.coverage == 1

@@ -19,10 +19,10 @@ from videossr.dataset import schema
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import file_hashes, read_manifest
 from videossr.measure import rejected
-from videossr.storage.paths import place, write_text
+from videossr.storage.paths import to_path, write_text
 from videossr.tasks.base import Video
-from videossr.tasks.jigsaw import Jigsaw, JigsawKnobs
-from videossr.templates import load_wording
+from videossr.tasks.jigsaw import Jigsaw, JigsawConfig
+from videossr.templates import load_templates
 from videossr.video.plan import Plan
 
 MIXED = {"mirror": (MIRROR, 5), "swap": (SWAP, 3), "jigsaw": (JIGSAW, 4), "counting": (COUNTING, 4)}
@@ -217,7 +217,7 @@ def test_an_uneven_clock_is_no_clock_for_a_jigsaw(make: Make, tmp_path: Path) ->
     task = Jigsaw()
     for entry in corpus.videos:
         uneven = rejected(
-            task.gates(Video(entry.key, entry.clock, corpus.frames(entry.key)), JigsawKnobs(frames=16, pieces=4))
+            task.gates(Video(entry.key, entry.clock, corpus.frames(entry.key)), JigsawConfig(frames=16, pieces=4))
         )
         assert uneven is not None
         assert uneven.reason == "uneven_clock"
@@ -228,28 +228,28 @@ def test_a_dataset_may_lie_elsewhere(made: Corpus, make: Make, tmp_path: Path, m
     """In a store that knows whole files only, here in memory; its workshop is in the user's cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     columns = {"mirror": (MIRROR, 5)}
-    far = place("memory://far/dataset")
+    far = to_path("memory://far/dataset")
     near = make("near", made, columns)
 
     def stop(progress: Progress) -> None:
         if progress.phase == "draws":
             raise KeyboardInterrupt
 
-    mixture = recipe.load(str(tmp_path / "near/config.toml"))
+    mixture = recipe.load_recipe(str(tmp_path / "near/config.toml"))
     with pytest.raises(KeyboardInterrupt):
-        build(mixture, made, far, wording=load_wording(), progress=stop)
+        build(mixture, made, far, wording=load_templates(), progress=stop)
     assert not far.exists() or not any(far.iterdir())
-    manifest = build(mixture, made, far, wording=load_wording())
+    manifest = build(mixture, made, far, wording=load_templates())
     assert manifest["hash"] == near["hash"]
     assert manifest["files"] == near["files"]
     assert manifest["corpus"]["path"] == str(made.path)
     assert not list((tmp_path / "cache").rglob("*.sqlite"))
-    assert build(mixture, made, far, wording=load_wording()) == manifest
+    assert build(mixture, made, far, wording=load_templates()) == manifest
     opened = VideoSSRDataset("memory://far/dataset")
     assert all(opened.repeats(index) for index in range(len(opened)))
-    write_text(place("memory://mine/thesis.txt"), "precious")
+    write_text(to_path("memory://mine/thesis.txt"), "precious")
     with pytest.raises(ValueError, match="memory://mine holds something that `videossr build` has not made"):
-        build(mixture, made, place("memory://mine"), wording=load_wording())
+        build(mixture, made, to_path("memory://mine"), wording=load_templates())
 
 
 def test_frames_that_no_video_has_are_refused_with_the_command(made: Corpus, make: Make) -> None:
@@ -263,7 +263,7 @@ def test_frames_that_no_video_has_are_refused_with_the_command(made: Corpus, mak
 def test_columns_that_need_as_many_frames_are_told_together(videos: Path, tmp_path: Path) -> None:
     index(videos / "real/bikes.mp4", tmp_path / "corpus", Plan(kind="fps", fps=1))
     with pytest.raises(ValueError, match=r"since --plan fps takes more frames of longer videos") as refused:
-        build(recipe.load("smoke"), Corpus(tmp_path / "corpus"), tmp_path / "out", wording=load_wording())
+        build(recipe.load_recipe("smoke"), Corpus(tmp_path / "corpus"), tmp_path / "out", wording=load_templates())
     assert str(refused.value).startswith("columns.grounding/channel_swap, columns.grounding/mirror, ")
     assert str(refused.value).count("Index them anew") == 1
     assert f"videossr index VIDEOS --out {tmp_path}/corpus-48 --plan uniform --frames 48" in str(refused.value)
@@ -272,7 +272,7 @@ def test_columns_that_need_as_many_frames_are_told_together(videos: Path, tmp_pa
 def test_a_column_with_no_samples_is_left_out(made: Corpus, make: Make) -> None:
     manifest = make("dataset", made, {"counting": (COUNTING, 2), "jigsaw": (JIGSAW, 0)})
     assert manifest["recipe"]["columns"].keys() == manifest["columns"].keys() == {"counting"}
-    mixture = recipe.load("smoke", {"columns.jigsaw/6.count": "0"}).limited(12)
+    mixture = recipe.load_recipe("smoke", {"columns.jigsaw/6.count": "0"}).limited(12)
     assert "jigsaw/6" not in mixture.columns
     with pytest.raises(ValueError, match="columns: there is none"):
         make("none", made, {"counting": (COUNTING, 0)})

@@ -18,7 +18,7 @@ from tests.helpers.building import CLIPS, COUNTING, JIGSAW, MIRROR, SWAP, Make, 
 from tests.helpers.clips import write
 from videossr.builder import merging, recipe, splitting
 from videossr.builder.builder import Progress, UnmetError, build
-from videossr.builder.bundle import frozen_hash
+from videossr.builder.bundle import questions_hash
 from videossr.builder.recipe import Recipe
 from videossr.cli import main
 from videossr.corpus.corpus import Corpus
@@ -26,9 +26,9 @@ from videossr.corpus.pack import CorpusError, Pack
 from videossr.dataset import schema
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import Manifest, read_manifest, write_manifest
-from videossr.storage.paths import file_hash, place
+from videossr.storage.paths import file_hash, to_path
 from videossr.tasks.base import TASKS
-from videossr.templates import load_wording
+from videossr.templates import load_templates
 from videossr.validation.validator import validate
 from videossr.video.plan import Plan
 
@@ -60,9 +60,9 @@ CHILD = """
 """
 
 
-def mixture(columns: Mapping[str, tuple[dict[str, Any], int]]) -> recipe.Mixture:
+def mixture(columns: Mapping[str, tuple[dict[str, Any], int]]) -> recipe.ResolvedRecipe:
     tables = {column: {**knobs, "count": count} for column, (knobs, count) in columns.items()}
-    return recipe.Mixture(Recipe(name="frozen", benchmark=True, columns=tables), "frozen")
+    return recipe.ResolvedRecipe(Recipe(name="frozen", benchmark=True, columns=tables), "frozen")
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def bench(tmp_path: Path) -> Bench:
     """`bench("name", corpus)` builds `tmp_path/name` and returns its manifest."""
 
     def run(name: str, corpus: Corpus, columns: Mapping[str, Any] = COLUMNS, **options: Any) -> Manifest:
-        return build(mixture(columns), corpus, tmp_path / name, wording=load_wording(), **options)
+        return build(mixture(columns), corpus, tmp_path / name, wording=load_templates(), **options)
 
     return run
 
@@ -139,7 +139,7 @@ def test_the_hash_is_that_of_questions_and_pixels(made: Corpus, clips: Path, ben
     assert more["hash"] == bench("alone", made, {"jigsaw": several["jigsaw"]})["hash"]
 
     others = [bench("seed", made, seed=1), bench("columns", made, several)]
-    wording = load_wording()
+    wording = load_templates()
     asked = {**wording, "jigsaw": {**wording["jigsaw"], "prompt": wording["jigsaw"]["prompt"] + "\nThink."}}
     others.append(build(mixture(COLUMNS), made, tmp_path / "words", wording=asked))
     assert len({first["hash"], *(manifest["hash"] for manifest in others)}) == 4
@@ -148,13 +148,13 @@ def test_the_hash_is_that_of_questions_and_pixels(made: Corpus, clips: Path, ben
 def test_the_hash_covers_every_part_of_a_question(made: Corpus, bench: Bench, tmp_path: Path) -> None:
     manifest = bench("bench", made)
     rows = list(schema.sample_rows(tmp_path / "bench", manifest["files"]))
-    assert frozen_hash(rows) == manifest["hash"]
+    assert questions_hash(rows) == manifest["hash"]
     other: dict[type, Any] = {str: "x", int: 7, list: []}
     for name, value in rows[0].items():
-        changed = frozen_hash([{**rows[0], name: other[type(value)]}, *rows[1:]]) != manifest["hash"]
+        changed = questions_hash([{**rows[0], name: other[type(value)]}, *rows[1:]]) != manifest["hash"]
         assert changed == (name not in ("seed", "attempt")), name
-    assert frozen_hash(rows[:-1]) != manifest["hash"]
-    assert frozen_hash(rows[::-1]) != manifest["hash"]
+    assert questions_hash(rows[:-1]) != manifest["hash"]
+    assert questions_hash(rows[::-1]) != manifest["hash"]
 
 
 def test_killed_while_packs_are_copied(made: Corpus, bench: Bench, tmp_path: Path) -> None:
@@ -268,16 +268,16 @@ def test_it_may_lie_elsewhere(made: Corpus, bench: Bench, tmp_path: Path, monkey
     """In a store that knows whole files only, here in memory."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     near = bench("near", made)
-    far = place("memory://bench/frozen")
+    far = to_path("memory://bench/frozen")
 
     def stop(progress: Progress) -> None:
         if (progress.phase, progress.done) == ("packs", 2):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build(mixture(COLUMNS), made, far, wording=load_wording(), progress=stop)
+        build(mixture(COLUMNS), made, far, wording=load_templates(), progress=stop)
     assert not (far / "manifest.json").exists()
-    assert build(mixture(COLUMNS), made, far, wording=load_wording()) == near
+    assert build(mixture(COLUMNS), made, far, wording=load_templates()) == near
     opened = VideoSSRDataset("memory://bench/frozen")
     assert str(opened.corpus.path) == "memory://bench/frozen/corpus"
     assert all(opened.repeats(index) for index in range(len(opened)))
@@ -308,7 +308,7 @@ def test_the_papers_benchmark_from_real_clips(
     manifest = read_manifest(out)
     assert manifest["hash"] in told.out
     assert "at most 65536 pixels, of the 262144" in " ".join(told.err.split())
-    assert list(manifest["columns"]) == sorted(recipe.load("viubench").columns)
+    assert list(manifest["columns"]) == sorted(recipe.load_recipe("viubench").columns)
     assert {column["samples"] for column in manifest["columns"].values()} == {3}
     opened = VideoSSRDataset(out)
     sizes = {entry.key: entry.size for entry in corpus.videos}
@@ -337,24 +337,24 @@ def test_the_released_laws_claim_nothing_of_gates(real: Callable[[str], Path]) -
 
 
 def test_every_column_gets_as_many() -> None:
-    plan = recipe.load("viubench", {"columns.jigsaw/8.count": "0"}).per_column(5)
+    plan = recipe.load_recipe("viubench", {"columns.jigsaw/8.count": "0"}).per_column(5)
     assert {name: column.count for name, column in plan.columns.items()} == dict.fromkeys(
-        recipe.load("viubench").columns.keys() - {"jigsaw/8"}, 5
+        recipe.load_recipe("viubench").columns.keys() - {"jigsaw/8"}, 5
     )
     assert plan.recipe.benchmark
     assert plan.limited(8).recipe.benchmark
 
 
 def test_profiles_are_recipes_beside_a_recipe(tmp_path: Path) -> None:
-    assert recipe.load("viubench", profile="released").recipe.name == "viubench-released"
+    assert recipe.load_recipe("viubench", profile="released").recipe.name == "viubench-released"
     (tmp_path / "mine-odd.toml").write_text('name = "odd"\n[columns.j]\ntask = "jigsaw"\ncount = 1\n')
-    assert recipe.load(str(tmp_path / "mine.toml"), profile="odd").recipe.name == "odd"
+    assert recipe.load_recipe(str(tmp_path / "mine.toml"), profile="odd").recipe.name == "odd"
     with pytest.raises(ValueError, match=r"no recipe 'viubench-relesed'.*; did you mean 'viubench-released'"):
-        recipe.load("viubench", profile="relesed")
+        recipe.load_recipe("viubench", profile="relesed")
 
 
 def test_the_released_recipe_is_the_benchmark_with_other_laws() -> None:
-    ours, theirs = recipe.load("viubench"), recipe.load("viubench", profile="released")
+    ours, theirs = recipe.load_recipe("viubench"), recipe.load_recipe("viubench", profile="released")
     assert theirs.recipe.max_pixels == ours.recipe.max_pixels == 512 * 512
     assert {name: (column.task, column.count) for name, column in theirs.columns.items()} == {
         name: (column.task, column.count) for name, column in ours.columns.items()

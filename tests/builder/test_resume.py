@@ -17,7 +17,7 @@ from tests.helpers.building import CLIPS, COUNTING, MIRROR, SWAP, Make, indexed,
 from tests.helpers.clips import write
 from videossr.builder import journal as ledgers
 from videossr.builder.builder import Progress
-from videossr.builder.generation import Drafter, Gates
+from videossr.builder.generation import Gates, SampleGenerator
 from videossr.corpus.corpus import Corpus
 from videossr.dataset import schema
 from videossr.runners.local import WorkerError
@@ -218,7 +218,7 @@ def test_no_room_for_a_file(made: Corpus, make: Make, tmp_path: Path, monkeypatc
     assert make("dataset", made, COLUMNS) == make("whole", made, COLUMNS)
 
 
-class Deadly(Drafter):
+class Deadly(SampleGenerator):
     """Dies of one video, as of a library that crashes on it."""
 
     def gate(self, index: int) -> Gates:

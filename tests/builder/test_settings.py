@@ -12,8 +12,8 @@ from tests.helpers.building import KNOBS, SLOTS, Make
 from videossr.builder import recipe
 from videossr.config import parse
 from videossr.corpus.corpus import Corpus
-from videossr.tasks.counting import CountingKnobs
-from videossr.tasks.grounding import GroundingKnobs
+from videossr.tasks.counting import CountingConfig
+from videossr.tasks.grounding import GroundingConfig
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -65,7 +65,7 @@ def test_the_page_of_settings_is_that_of_the_models(writer: ModuleType) -> None:
 def test_all_that_is_wrong_with_a_recipe_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "wrong.toml").write_text(WRONG)
     with pytest.raises(ValueError, match=r"wrong\.toml") as refused:
-        recipe.load(str(tmp_path / "wrong.toml"))
+        recipe.load_recipe(str(tmp_path / "wrong.toml"))
     said = str(refused.value)
     for part in (
         "name: may hold letters, digits and _.- only",
@@ -88,7 +88,7 @@ def test_all_that_is_wrong_with_a_recipe_is_told_at_once(tmp_path: Path) -> None
 def test_rules_between_settings_are_told_together() -> None:
     knobs = {"size_min": 0.9, "size_max": 0.8, "frames": 4}
     with pytest.raises(ValueError, match="counting: ") as refused:
-        parse(CountingKnobs, knobs, "counting")
+        parse(CountingConfig, knobs, "counting")
     for part in (
         "size_min and",
         "frames, got 4",
@@ -97,9 +97,9 @@ def test_rules_between_settings_are_told_together() -> None:
         assert part in str(refused.value)
     shuffle = {"perturbation": "shuffle", "length": [4, 99], "strengths": {"shift": 9}}
     with pytest.raises(ValueError, match=r"need most < frames.* cannot move their ends by 9"):
-        parse(GroundingKnobs, shuffle, "grounding")
+        parse(GroundingConfig, shuffle, "grounding")
     with pytest.raises(ValueError, match=r"noise: the least.*\n.*holds: the least"):
-        parse(GroundingKnobs, {"perturbation": "noise", "strengths": {"noise": [9, 8], "holds": [9, 8]}}, "grounding")
+        parse(GroundingConfig, {"perturbation": "noise", "strengths": {"noise": [9, 8], "holds": [9, 8]}}, "grounding")
 
 
 def test_all_columns_that_a_corpus_cannot_serve_are_told(made: Corpus, make: Make) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.helpers.clips import X264, Picture, pan, read, write
 from videossr.corpus.duplicates import NEAR_SHARE, alike, near_duplicates
 from videossr.corpus.fingerprint import WAVES, Fingerprints, fingerprint
-from videossr.corpus.groups import Groups
+from videossr.corpus.groups import DisjointSets
 from videossr.video.decoding import decode
 from videossr.video.plan import Plan
 
@@ -140,7 +140,7 @@ def test_videos_of_one_set_are_not_compared() -> None:
 def test_one_twin_is_found_among_thousands_of_copies() -> None:
     """However many videos share all keys, each hangs together with the others."""
     (one,) = some_videos(1, 2)
-    groups = Groups()
+    groups = DisjointSets()
     for twin in near_duplicates([one] * 400):
         groups.join(str(twin.video), str(twin.other))
     assert len({groups.of(str(number)) for number in range(400)}) == 1

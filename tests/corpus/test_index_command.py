@@ -21,7 +21,7 @@ from videossr.cli import main
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.pack import CorpusError
 from videossr.dataset.manifest import read_manifest
-from videossr.storage.paths import place
+from videossr.storage.paths import to_path
 
 Command = Callable[[str], tuple[int, str, str]]
 
@@ -220,7 +220,7 @@ def test_a_server_that_cannot_be_reached_is_no_missing_file(index: Command, wher
 def test_a_corpus_or_dataset_on_a_server_that_cannot_be_reached_is_not_called_missing(port: int) -> None:
     for read in (Corpus, read_manifest):
         with pytest.raises(ConnectionError, match="the server cannot be reached"):
-            read(place(f"http://127.0.0.1:{port}/there"))
+            read(to_path(f"http://127.0.0.1:{port}/there"))
 
 
 def test_the_python_of_the_documentation_runs(where: Path) -> None:

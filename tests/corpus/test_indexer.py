@@ -19,13 +19,13 @@ import pytest
 
 from videossr.clock import Clock
 from videossr.corpus.corpus import Corpus, corpus_hash
-from videossr.corpus.index_state import Shop
+from videossr.corpus.index_state import IndexState
 from videossr.corpus.indexer import Outcome, index
 from videossr.corpus.merging import merge
 from videossr.corpus.pack import CorpusError
 from videossr.corpus.sources import find
 from videossr.sample import VideoKey
-from videossr.storage.paths import workshop
+from videossr.storage.paths import staging_dir
 from videossr.video.decoding import decode
 from videossr.video.plan import Plan
 
@@ -168,7 +168,7 @@ def test_what_a_kill_cut_short_is_done_again(source: Path, tmp_path: Path) -> No
 def test_hashes_of_a_stopped_run_are_used_while_the_file_stays_the_same(source: Path, tmp_path: Path) -> None:
     files, _ = find([source], tmp_path / "corpus")
     (tmp_path / "shop").mkdir()
-    with Shop(tmp_path / "shop") as shop:
+    with IndexState(tmp_path / "shop") as shop:
         for file in files:
             shop.keep_hash(file, file.path)
     touched = source / "real/bikes.mp4"
@@ -176,7 +176,7 @@ def test_hashes_of_a_stopped_run_are_used_while_the_file_stays_the_same(source: 
     touched.unlink()
     touched.write_bytes(copy)
     again, _ = find([source], tmp_path / "corpus")
-    with Shop(tmp_path / "shop") as shop:
+    with IndexState(tmp_path / "shop") as shop:
         assert set(shop.hashes(again)) == {file.path for file in files} - {"real/bikes.mp4"}
 
 
@@ -255,7 +255,7 @@ def test_a_damaged_table_is_noticed(source: Path, tmp_path: Path, place: int) ->
 
 def test_two_runs_do_not_meet(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "corpus"
-    with workshop(out, {"verb": "index"}), pytest.raises(ValueError, match="another run is at work"):
+    with staging_dir(out, {"verb": "index"}), pytest.raises(ValueError, match="another run is at work"):
         index(source, out, PLAN)
     shutil.rmtree(out)
     assert index(source, out, PLAN).videos == 3

@@ -12,8 +12,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from speed import long_video
 
+from benchmarks import long_video
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.pack import PIECE
 
@@ -82,7 +82,7 @@ def test_some_frames_of_a_long_video_are_read_without_the_rest(folder: Path) -> 
 
 
 def test_the_documented_command_of_the_measurement_is_understood() -> None:
-    (line,) = re.findall(r"python -m speed\.long_video (.*)", str(long_video.__doc__))
+    (line,) = re.findall(r"python -m benchmarks\.long_video (.*)", str(long_video.__doc__))
     command, bound, _ = long_video.app.parse_args(shlex.split(line))
     assert command is long_video.main
     assert bound.arguments == {"work": Path("WORK"), "frames": [300, 3600]}

@@ -10,7 +10,7 @@ import pytest
 from upath import UPath
 
 from videossr.corpus import sources
-from videossr.storage.paths import Place
+from videossr.storage.paths import AnyPath
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_folder_that_is_listed_but_not_entered_costs_only_its_files(
 def test_a_file_that_vanishes_while_it_is_looked_at(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = sources._seen
 
-    def late(path: str, file: Place, facts: None) -> sources.File:
+    def late(path: str, file: AnyPath, facts: None) -> sources.File:
         if path == "a.mp4":
             file.unlink()
         return whole(path, file, facts)
@@ -80,7 +80,7 @@ def test_paths_in_stores_and_here_are_told_apart(source: Path, tmp_path: Path) -
         (store / name).parent.mkdir(parents=True, exist_ok=True)
         (store / name).write_bytes(b"12345678")
 
-    def found(*given: Place, image_fps: Fraction | None = Fraction(10)) -> list[str]:
+    def found(*given: AnyPath, image_fps: Fraction | None = Fraction(10)) -> list[str]:
         return [file.path for file in sources.find(given, tmp_path / "corpus", image_fps)[0]]
 
     assert found(store) == ["a.mp4", "frames"]

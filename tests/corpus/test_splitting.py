@@ -23,7 +23,7 @@ from videossr.corpus.indexer import index
 from videossr.corpus.merging import merge
 from videossr.corpus.pack import CorpusError
 from videossr.corpus.splitting import split
-from videossr.templates import load_wording
+from videossr.templates import load_templates
 
 NAMES = ("a_1", "a_2", *(f"{letter}_1" for letter in "bcdefghi"))
 """Ten clips: two of one source; a copy of the third, in another size and codec, comes on top."""
@@ -89,10 +89,12 @@ def test_both_are_ordinary_corpora(corpus: Corpus, source: Path, tmp_path: Path)
     merged = merge([Corpus(train), Corpus(test)], tmp_path / "merged")
     assert merged.videos == len(corpus) + 1
     assert Corpus(tmp_path / "merged").manifest["rejected"] == {}
-    mixture = recipe.Mixture(Recipe(name="made", columns={"m": {**MIRROR, "count": 3}}), "made")
-    frozen = recipe.Mixture(Recipe(name="frozen", benchmark=True, columns={"j": {**JIGSAW, "count": 3}}), "frozen")
-    build(frozen, Corpus(test), tmp_path / "bench", wording=load_wording())
-    made = build(mixture, Corpus(train), tmp_path / "set", wording=load_wording(), exclusions=[tmp_path / "bench"])
+    mixture = recipe.ResolvedRecipe(Recipe(name="made", columns={"m": {**MIRROR, "count": 3}}), "made")
+    frozen = recipe.ResolvedRecipe(
+        Recipe(name="frozen", benchmark=True, columns={"j": {**JIGSAW, "count": 3}}), "frozen"
+    )
+    build(frozen, Corpus(test), tmp_path / "bench", wording=load_templates())
+    made = build(mixture, Corpus(train), tmp_path / "set", wording=load_templates(), exclusions=[tmp_path / "bench"])
     assert made["samples"] == 3
     assert not [reason for reason in made["rejected"] if reason.startswith("excluded")]
 

@@ -18,13 +18,13 @@ from tests.helpers.clips import pan, write
 from videossr.builder import recipe
 from videossr.builder.builder import build
 from videossr.builder.merging import merge
-from videossr.builder.recipe import Mixture, Recipe
+from videossr.builder.recipe import Recipe, ResolvedRecipe
 from videossr.builder.splitting import split
 from videossr.corpus.corpus import Corpus
 from videossr.dataset import gate_table, schema
 from videossr.measure import Measure, rejected
 from videossr.report import thresholds
-from videossr.templates import load_wording
+from videossr.templates import load_templates
 from videossr.video.plan import Plan
 
 SLOTS = 16
@@ -73,7 +73,7 @@ def whole(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_at(out: Path, corpus: Corpus, columns: Mapping[str, dict[str, Any]]) -> None:
     tables = {name: {**column, "count": 1} for name, column in columns.items()}
-    build(Mixture(Recipe(name="made", columns=tables), "made"), corpus, out, wording=load_wording())
+    build(ResolvedRecipe(Recipe(name="made", columns=tables), "made"), corpus, out, wording=load_templates())
 
 
 def with_knob(column: Mapping[str, Any], knob: str, value: float) -> dict[str, Any]:
@@ -210,7 +210,7 @@ def test_only_values_that_a_recipe_may_set_are_tried(made: Corpus, make: Make, r
     assert column["admitted_at"]["limits.cut"].keys() == {"0.45", "0.675", "0.9"}, "it is a share"
     for knob, tried in column["admitted_at"].items():
         for value in tried:
-            recipe.load(str(dataset / "config.toml"), {f"columns.jigsaw.knobs.{knob}": value})
+            recipe.load_recipe(str(dataset / "config.toml"), {f"columns.jigsaw.knobs.{knob}": value})
     status, _, err = run("dataset", "info", str(dataset), "--gates", "--set", "columns.jigsaw.knobs.difference=-3")
     assert status == 2
     assert f"{dataset / 'config.toml'}: columns.jigsaw.knobs: difference" in err

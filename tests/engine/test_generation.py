@@ -12,7 +12,7 @@ from scipy import stats
 
 from tests.helpers.training import Inputs
 from videossr.engine.checkpoint import Checkpoint
-from videossr.engine.generation import Drawn, sample
+from videossr.engine.generation import GeneratedAnswers, generate
 from videossr.engine.shared_prefix import answer_scores, full_scores, read_prefix
 from videossr.models.tiny import Family
 
@@ -30,11 +30,11 @@ def model(tiny: Callable[..., Checkpoint], family: str) -> Any:
     return tiny(family).load(torch.device("cpu"), "float32", "sdpa")
 
 
-def drawn(model: Any, inputs: list[Inputs], n: int, **how: Any) -> list[list[Drawn]]:
+def drawn(model: Any, inputs: list[Inputs], n: int, **how: Any) -> list[list[GeneratedAnswers]]:
     with torch.no_grad():
         prefixes = [read_prefix(model, each) for each in inputs]
     settings: dict[str, Any] = {"max_tokens": 6, "ends": NEVER, "seeds": [(0, k) for k in range(len(inputs))]} | how
-    return sample(model, prefixes, n, **settings)
+    return generate(model, prefixes, n, **settings)
 
 
 def test_log_probabilities_are_those_of_full_passes(model: Any, asked: Asked, family: str) -> None:
@@ -54,7 +54,7 @@ def test_the_certificate(model: Any, asked: Asked, family: str) -> None:
     """Sampling and loss tell the same log-probabilities."""
     inputs = asked(family, clips=2)
     prefix = read_prefix(model, inputs)
-    (answers,) = sample(model, [prefix], 6, max_tokens=9, seeds=[(1,)], ends=NEVER)
+    (answers,) = generate(model, [prefix], 6, max_tokens=9, seeds=[(1,)], ends=NEVER)
     scores = answer_scores(model, prefix, [answer.ids for answer in answers])
     assert scores.logprobs.requires_grad
     assert torch.tensor([answer.logprobs for answer in answers]) == pytest.approx(
@@ -77,7 +77,7 @@ def test_the_first_token_follows_its_distribution(model: Any, asked: Asked, fami
     with torch.no_grad():
         prefix = read_prefix(model, inputs)
     shares = prefix.logits[0].double().softmax(-1)
-    (answers,) = sample(model, [prefix], 4000, max_tokens=1, seeds=[(3,)], ends=NEVER)
+    (answers,) = generate(model, [prefix], 4000, max_tokens=1, seeds=[(3,)], ends=NEVER)
     counts = np.bincount([answer.ids[0] for answer in answers], minlength=len(shares))
     often = (shares > 2e-3).numpy()
     expected = np.append(shares.numpy()[often], 1 - shares.numpy()[often].sum())
@@ -115,4 +115,4 @@ def test_scores_that_are_no_numbers(model: Any, asked: Asked, family: str) -> No
         prefix = read_prefix(model, asked(family))
     prefix.logits[:] = torch.nan
     with pytest.raises(FloatingPointError, match="no numbers"):
-        sample(model, [prefix], 2, max_tokens=2, seeds=[(0,)], ends=NEVER)
+        generate(model, [prefix], 2, max_tokens=2, seeds=[(0,)], ends=NEVER)

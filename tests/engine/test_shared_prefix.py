@@ -17,14 +17,14 @@ from videossr.dataset.dataset import VideoSSRDataset
 from videossr.engine.checkpoint import Checkpoint, prompt_inputs
 from videossr.engine.kv_cache import cache_arguments
 from videossr.engine.shared_prefix import (
-    Prefix,
-    Scores,
+    SharedPrefix,
+    TokenScores,
     answer_scores,
     can_share,
     following,
     full_scores,
+    gradient_checkpointing,
     read_prefix,
-    recomputing,
 )
 from videossr.models.tiny import Family
 from videossr.train.config import GrpoConfig
@@ -58,7 +58,7 @@ def make(tiny: Tiny) -> Make:
     return made
 
 
-def loss(scores: Scores, gains: Sequence[float], reference: torch.Tensor) -> torch.Tensor:
+def loss(scores: TokenScores, gains: Sequence[float], reference: torch.Tensor) -> torch.Tensor:
     """The group's loss with a KL that is not small."""
     width = scores.mask.shape[1]
     config = GrpoConfig(kl=0.3)
@@ -106,7 +106,7 @@ def compare(
     torch.manual_seed(1)
     reference = -3 * torch.rand(len(answers), max(map(len, answers)))
     rows, total, grads = separate(model, inputs, answers, reference)
-    with recomputing(model) if recompute else nullcontext():
+    with gradient_checkpointing(model) if recompute else nullcontext():
         mine = shared(model, inputs, answers, reference)
     assert all(close(*pair) for pair in zip(mine[0], rows, strict=True))
     assert mine[1] == pytest.approx(total, rel=1e-5, abs=1e-6)
@@ -163,7 +163,7 @@ def test_several_rows_at_once_are_separate_rows(make: Make, asked: Callable[...,
         assert all(close(*pair) for pair in zip(together, alone, strict=True))
 
 
-def scored(scores: Scores) -> Iterator[torch.Tensor]:
+def scored(scores: TokenScores) -> Iterator[torch.Tensor]:
     for row, mask in zip(scores.logprobs, scores.mask, strict=True):
         yield row[mask]
 
@@ -244,12 +244,12 @@ def test_recomputing_keeps_less_and_leaves_the_model_as_it_was(make: Make, asked
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            prefix: Prefix = read_prefix(model, inputs)
+            prefix: SharedPrefix = read_prefix(model, inputs)
             assert prefix.logits.requires_grad
         return sum(sizes.values())
 
     whole = kept()
-    with recomputing(model):
+    with gradient_checkpointing(model):
         assert kept() < whole / 2
     assert not any("forward" in vars(each) for each in model.modules())
 
@@ -257,7 +257,7 @@ def test_recomputing_keeps_less_and_leaves_the_model_as_it_was(make: Make, asked
 @pytest.mark.parametrize("family", get_args(Family))
 def test_recomputing_lays_down_keys_once(make: Make, asked: Callable[..., Inputs], family: Family) -> None:
     model, inputs, cache = make(family), asked(family), transformers.DynamicCache()
-    with recomputing(model):
+    with gradient_checkpointing(model):
         model(**inputs, **cache_arguments(model, cache), logits_to_keep=1).logits.sum().backward()
     assert cache.get_seq_length() == inputs["input_ids"].shape[1]
 

@@ -18,9 +18,9 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.dataset.published.conftest import row, write_json
-from videossr.clock import Clock, even
+from videossr.clock import Clock, uniform_clock
 from videossr.dataset.dataset import VideoSSRDataset
-from videossr.dataset.published.dataset import ReleasedDataset
+from videossr.dataset.published.dataset import PublishedDataset
 from videossr.export import lmms_eval
 from videossr.export.clips import off_ms, write_mp4
 from videossr.export.lmms_eval import export_lmms_eval
@@ -151,7 +151,7 @@ def test_what_cannot_be_exported_is_told(dataset: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("first", "told"), [("a/b", "'a_b' and 'a/b'"), ("overall", "'overall' and 'the mean")])
 def test_columns_that_would_be_one_metric_are_refused(first: str, told: str, tmp_path: Path) -> None:
-    class Renamed(ReleasedDataset):
+    class Renamed(PublishedDataset):
         def column(self, index: int) -> str:
             return (first, "a_b")[index]
 
@@ -172,7 +172,7 @@ def test_uneven_clocks_are_refused(videos: Path, tmp_path: Path) -> None:
     assert off_ms(Clock((0, 500, 1000, 1500), 1600)) == 0
     assert off_ms(Clock((0, 500, 1100, 1500), 2000)) == 100
     assert off_ms(Clock((0,), 900)) == 0
-    assert off_ms(even(48, 27_133)) < 1.5
+    assert off_ms(uniform_clock(48, 27_133)) < 1.5
 
 
 class Moved(VideoSSRDataset):
@@ -197,7 +197,7 @@ def test_every_picture_size_and_number_of_frames(clip: Callable[..., Video], tmp
         frames = video.frames[:count, :height, :width].copy()
         if frames.shape[1:3] != (height, width):
             frames = np.zeros((count, height, width, 3), np.uint8)
-        write_mp4(tmp_path / "clip.mp4", Clip(frames, even(count, 333 * count)))
+        write_mp4(tmp_path / "clip.mp4", Clip(frames, uniform_clock(count, 333 * count)))
         times, shown, duration = read(tmp_path / "clip.mp4")
         assert times == [Fraction(333 * k, 1000) for k in range(count)]
         assert duration == Fraction(333 * count, 1000)

@@ -18,7 +18,7 @@ from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import index
 from videossr.dataset.manifest import Manifest
 from videossr.question import Frames
-from videossr.templates import load_wording
+from videossr.templates import load_templates
 from videossr.video.plan import Plan
 
 CLIPS = 16
@@ -74,8 +74,8 @@ def make(tmp_path: Path) -> Make:
         name: str, corpus: Corpus, columns: Mapping[str, tuple[dict[str, Any], int]], most: int = 0, **options: Any
     ) -> Manifest:
         tables = {column: {**table, "count": count} for column, (table, count) in columns.items()}
-        plan = recipe.Mixture(Recipe(name="made", columns=tables), "made").of_videos(most)
-        return build(plan, corpus, tmp_path / name, wording=load_wording(), **options)
+        plan = recipe.ResolvedRecipe(Recipe(name="made", columns=tables), "made").of_videos(most)
+        return build(plan, corpus, tmp_path / name, wording=load_templates(), **options)
 
     return run
 

@@ -17,7 +17,7 @@ Fields: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Response:
+class CannedResponse:
     """What is sent back; `drop` cuts the connection after so many bytes of the body, `slow` waits before it."""
 
     body: bytes | str | Fields
@@ -41,9 +41,11 @@ def texts(*answers: str | None, finish: str = "stop") -> Fields:
     }
 
 
-def refusal(status: int, message: str, param: str | None = None, code: str | None = None, **headers: str) -> Response:
+def refusal(
+    status: int, message: str, param: str | None = None, code: str | None = None, **headers: str
+) -> CannedResponse:
     error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
-    return Response({"error": error}, status, {name.replace("_", "-"): value for name, value in headers.items()})
+    return CannedResponse({"error": error}, status, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
 @dataclass
@@ -69,7 +71,10 @@ class ChatServer:
     """
 
     def __init__(
-        self, respond: Callable[[Seen, int], Response], version: Response | None = None, join: str | None = None
+        self,
+        respond: Callable[[Seen, int], CannedResponse],
+        version: CannedResponse | None = None,
+        join: str | None = None,
     ) -> None:
         self.seen: list[Seen] = []
         self.most_at_once = 0
@@ -88,7 +93,7 @@ class ChatServer:
                 fields = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 if self.path == "/tokenize" and join is not None:
                     text = join.join(part["text"] for part in fields["messages"][0]["content"])
-                    self._send(Response({"tokens": [*text.encode()]}))
+                    self._send(CannedResponse({"tokens": [*text.encode()]}))
                     return
                 if self.path != "/v1/chat/completions":
                     self._send(refusal(404, "no such page"))
@@ -105,7 +110,7 @@ class ChatServer:
                     with outer._lock:
                         outer._at_once -= 1
 
-            def _send(self, response: Response) -> None:
+            def _send(self, response: CannedResponse) -> None:
                 kind = "text/html" if isinstance(response.body, str) else "application/json"
                 body = json.dumps(response.body) if isinstance(response.body, dict) else response.body
                 data = body.encode() if isinstance(body, str) else body
@@ -142,10 +147,12 @@ class ChatServer:
 
 @contextmanager
 def chat_server(
-    respond: Callable[[Seen, int], Response], version: Response | Fields | None = None, join: str | None = None
+    respond: Callable[[Seen, int], CannedResponse],
+    version: CannedResponse | Fields | None = None,
+    join: str | None = None,
 ) -> Iterator[ChatServer]:
     """A server that runs while the block lasts."""
-    server = ChatServer(respond, Response(version) if isinstance(version, dict) else version, join)
+    server = ChatServer(respond, CannedResponse(version) if isinstance(version, dict) else version, join)
     thread = threading.Thread(target=server.serve)
     thread.start()
     try:

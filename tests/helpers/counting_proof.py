@@ -16,7 +16,7 @@ import av
 import cv2
 import numpy as np
 
-from videossr.clock import even
+from videossr.clock import uniform_clock
 from videossr.question import Frames
 from videossr.sample import VideoKey
 from videossr.tasks.base import Video
@@ -39,7 +39,7 @@ def read_clip(path: Path, size: tuple[int, int], steps: tuple[int, ...] = (1,)) 
         if len(pictures) == 48:
             resized = [cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA) for picture in pictures]
             content = hashlib.sha256(path.name.encode()).hexdigest()
-            return Video(VideoKey(content, content), even(48, 24_000), np.stack(resized).astype(np.uint8))
+            return Video(VideoKey(content, content), uniform_clock(48, 24_000), np.stack(resized).astype(np.uint8))
     return None
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from videossr.train.config import load_config
-from videossr.train.parallel import World, processes
+from videossr.train.parallel import World, join_processes
 from videossr.train.session import train
 
 
@@ -30,7 +30,7 @@ def rewind(run: Path, to: Path) -> None:
 
 def main(jobs: list[dict[str, Any]]) -> None:
     torch.set_num_threads(1)
-    with processes() as world:
+    with join_processes() as world:
         for job in jobs:
             out = Path(job["out"])
             if "of" in job:

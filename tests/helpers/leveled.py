@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from videossr.models.base import Ask, Decoding, Reply
-from videossr.question_set import Questions
+from videossr.models.base import Decoding, Request, Response
+from videossr.question_set import QuestionSet
 from videossr.sample import JSON
 
 
@@ -32,25 +32,25 @@ class Leveled:
 
     Settings: ClassVar[type[NoSettings]] = NoSettings
 
-    def __init__(self, target: str, settings: NoSettings, questions: Questions) -> None:
+    def __init__(self, target: str, settings: NoSettings, questions: QuestionSet) -> None:
         self.waited = 0.0
         self._questions = questions
 
     def describe(self) -> dict[str, JSON]:
         return {}
 
-    def answer(self, asks: Iterable[Ask], decoding: Decoding) -> Iterator[Reply]:
+    def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
         assert decoding.temperature == 1
         for ask in asks:
             try:
                 assert ask.clips()
             except ValueError as error:
-                yield Reply(ask.index, error=str(error))
+                yield Response(ask.index, error=str(error))
                 continue
             rng = np.random.default_rng([decoding.seed, ask.index])
             right = rng.random(decoding.n) < ability(dict(self._questions.difficulty(ask.index)))
             texts = tuple(ask.question.answer if hit else _wrong(ask.question.answer) for hit in right)
-            yield Reply(ask.index, texts, tuple("stop" for _ in texts))
+            yield Response(ask.index, texts, tuple("stop" for _ in texts))
 
 
 def _wrong(gold: str) -> str:

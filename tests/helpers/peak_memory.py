@@ -14,23 +14,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from videossr.clock import even
+from videossr.clock import uniform_clock
 from videossr.engine.checkpoint import open_checkpoint
 from videossr.question import VIDEO, Clip, Question
 from videossr.train.config import GrpoConfig, RunSettings, TrainConfig
 from videossr.train.cost.flops import load_of
 from videossr.train.cost.memory import plan_run
-from videossr.train.cost.timing import Watch
+from videossr.train.cost.timing import PhaseTimer
 from videossr.train.optim import Optimizer
 from videossr.train.policy import load_policy
-from videossr.train.rollouts import Asked, Learner
+from videossr.train.rollouts import PreparedQuestion, RolloutWorker
 
 PAGE = os.sysconf("SC_PAGESIZE")
 
 
 def main(folder: Path, out: Path, recompute: bool, share: bool) -> None:
     source = open_checkpoint(str(folder))
-    clock = even(24, 24000)
+    clock = uniform_clock(24, 24000)
     frames = np.random.default_rng(0).integers(0, 256, (24, 192, 192, 3), np.uint8)
     question = Question("one", "videossr/counting", "", f"{VIDEO}\nHow many?", "1,2,3", (clock,))
     run = RunSettings(recompute=recompute, share_prefix=share, device="cpu")
@@ -42,9 +42,9 @@ def main(folder: Path, out: Path, recompute: bool, share: bool) -> None:
     before = int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
     policy = load_policy(source, config, torch.device("cpu"))
     optimizer = Optimizer(policy.model.named_parameters(), config.optim)
-    learner = Learner(policy, config, Watch(policy.device))
+    learner = RolloutWorker(policy, config, PhaseTimer(policy.device))
     for step in (1, 2):  # moments are made in the first
-        groups = learner.draw([Asked(0, question, "counting", "counting", prompt)], step)
+        groups = learner.draw([PreparedQuestion(0, question, "counting", "counting", prompt)], step)
         learner.learn(groups[0])
         optimizer.step(step)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

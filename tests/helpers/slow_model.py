@@ -15,10 +15,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from videossr.bench.evaluation import run
-from videossr.models.base import Ask, Decoding, ModelSpec, Reply
+from videossr.bench.evaluation import run_benchmark
+from videossr.models.base import Decoding, ModelSpec, Request, Response
 from videossr.models.baselines import NoSettings
-from videossr.question_set import Questions, open_questions
+from videossr.question_set import QuestionSet, open_questions
 
 DATASET, OUT, LOG, SECONDS = sys.argv[1:5]
 
@@ -26,13 +26,13 @@ DATASET, OUT, LOG, SECONDS = sys.argv[1:5]
 class Slow:
     Settings = NoSettings
 
-    def __init__(self, target: str, settings: NoSettings, questions: Questions) -> None:
+    def __init__(self, target: str, settings: NoSettings, questions: QuestionSet) -> None:
         self.waited = 0.0
 
     def describe(self) -> Mapping[str, Any]:
         return {"seconds": SECONDS}
 
-    def answer(self, asks: Iterable[Ask], decoding: Decoding) -> Iterator[Reply]:
+    def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
         source = iter(asks)
         with Path(LOG).open("a") as log:
             while batch := list(islice(source, 2)):
@@ -41,13 +41,13 @@ class Slow:
                 log.flush()
                 for ask in batch:
                     time.sleep(float(SECONDS))
-                    yield Reply(ask.index, (f"said {ask.index}",), ("stop",))
+                    yield Response(ask.index, (f"said {ask.index}",), ("stop",))
 
 
 if sys.argv[5:]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[5]), int(sys.argv[5])))
 try:
-    run(open_questions(DATASET), ModelSpec("slow", Slow, "", NoSettings()), OUT)
+    run_benchmark(open_questions(DATASET), ModelSpec("slow", Slow, "", NoSettings()), OUT)
 except OSError as error:
     sys.stderr.write(f"{type(error).__name__} {os.strerror(error.errno or 0)} {error.filename}\n")
     sys.exit(2)

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from videossr.clock import even
+from videossr.clock import uniform_clock
 from videossr.sample import JSON, Sample, VideoKey
 
 KEY = VideoKey("a" * 64, "b" * 64)
 SHAPES = ("circle", "square", "triangle")
-CLOCKS = [even(48, duration) for duration in range(6000, 96001, 1000)]
+CLOCKS = [uniform_clock(48, duration) for duration in range(6000, 96001, 1000)]
 
 
 def segment(first: int, last: int, clock: int = 42) -> Sample:

@@ -14,13 +14,13 @@ import torch
 from videossr.builder import recipe
 from videossr.builder.builder import build
 from videossr.builder.recipe import Recipe
-from videossr.clock import even
+from videossr.clock import uniform_clock
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import index
 from videossr.engine.checkpoint import Checkpoint, open_checkpoint, prompt_inputs
 from videossr.models.tiny import PATCH, Family, make_tiny
 from videossr.question import VIDEO, Clip, Question
-from videossr.templates import load_wording
+from videossr.templates import load_templates
 from videossr.train.config import TrainConfig, load_config
 from videossr.train.session import train
 from videossr.video.plan import Plan
@@ -58,7 +58,7 @@ def asked(tiny: Callable[[Family], Checkpoint]) -> Callable[..., Inputs]:
         side = 4 * PATCH[family]
         noise = np.random.default_rng(seed)
         shown = [
-            Clip(noise.integers(0, 256, (frames, side, side, 3), np.uint8), even(frames, frames * 500))
+            Clip(noise.integers(0, 256, (frames, side, side, 3), np.uint8), uniform_clock(frames, frames * 500))
             for _ in range(clips)
         ]
         prompt = f"{VIDEO}\n" * clips + "When is it?"
@@ -76,8 +76,8 @@ def small(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in CLIPS:
         (folder / "videos" / Path(name).name).symlink_to(videos / name)
     index(folder / "videos", folder / "corpus", Plan(frames=16, max_pixels=4096))
-    mixture = recipe.Mixture(Recipe(name="small", max_pixels=4096, columns=COLUMNS), "small")
-    build(mixture, Corpus(folder / "corpus"), folder / "data", wording=load_wording())
+    mixture = recipe.ResolvedRecipe(Recipe(name="small", max_pixels=4096, columns=COLUMNS), "small")
+    build(mixture, Corpus(folder / "corpus"), folder / "data", wording=load_templates())
     return folder
 
 

@@ -10,31 +10,31 @@ from pathlib import Path
 
 import tomli_w
 
-from videossr.question_set import Questions
+from videossr.question_set import QuestionSet
 from videossr.train import config
 from videossr.train.config import TrainConfig
-from videossr.train.metrics import GroupFacts, summary
+from videossr.train.metrics import GroupMetrics, summarize
 from videossr.train.records import (
     CONFIG,
     MANIFEST,
     PHASES,
     Failure,
-    Shown,
+    ShownSample,
     Step,
     TrainManifest,
     TrainRun,
     read_train_run,
 )
-from videossr.train.writer import Log
+from videossr.train.writer import RunWriter
 
 ROLLOUTS = 4
 
 
-def facts(column: str, step: int) -> GroupFacts:
+def facts(column: str, step: int) -> GroupMetrics:
     """A group in which as many answers are right as the step is far."""
     right = min(ROLLOUTS, step // 5)
     smooth = tuple(1.0 if at < right else 0.1 * at for at in range(ROLLOUTS))
-    return GroupFacts(
+    return GroupMetrics(
         column=column,
         task=column.partition("/")[0],
         smooth=smooth,
@@ -50,7 +50,7 @@ def facts(column: str, step: int) -> GroupFacts:
 
 def step_of(number: int, columns: tuple[str, ...], **changed: object) -> Step:
     """A step of GRPO on one group of each column."""
-    means = summary([facts(column, number) for column in columns])
+    means = summarize([facts(column, number) for column in columns])
     values = {
         "step": number,
         "batches": number,
@@ -72,11 +72,11 @@ def step_of(number: int, columns: tuple[str, ...], **changed: object) -> Step:
     return Step(**{**values, **changed})  # type: ignore[arg-type]
 
 
-def shown_of(questions: Questions, step: int, index: int, texts: tuple[str, ...] | None = None) -> Shown:
+def shown_of(questions: QuestionSet, step: int, index: int, texts: tuple[str, ...] | None = None) -> ShownSample:
     """The gold answer, and others, to a question."""
     question = questions.question(index)
     said = texts or (question.answer, question.answer, "0.0-2.0", "no idea")
-    return Shown(
+    return ShownSample(
         step=step,
         index=index,
         column=questions.column(index),
@@ -92,7 +92,7 @@ def write_run(
     folder: Path,
     steps: list[Step],
     *,
-    shown: list[tuple[Shown, Questions]] | None = None,
+    shown: list[tuple[ShownSample, QuestionSet]] | None = None,
     failures: tuple[Failure, ...] = (),
     set_to: Mapping[str, str] | None = None,
     complete: bool = True,
@@ -101,8 +101,8 @@ def write_run(
     folder.mkdir(parents=True)
     made = config.load_config("train-paper", set_to)
     assert isinstance(made, TrainConfig)
-    (folder / CONFIG).write_text(tomli_w.dumps(config.plain(made)))
-    with Log(folder) as log:
+    (folder / CONFIG).write_text(tomli_w.dumps(config.as_table(made)))
+    with RunWriter(folder) as log:
         for step in steps:
             log.step(step)
         for failure in failures:

@@ -22,7 +22,7 @@ from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import Outcome, index
 from videossr.runners.cluster import RayPool
 from videossr.runners.local import DIED, WorkerError
-from videossr.templates import load_wording
+from videossr.templates import load_templates
 
 RESULT = 300_000
 """Bytes of a result, too many for Ray to send along: it lies on its node until the driver takes it."""
@@ -67,8 +67,8 @@ def index_and_build(folder: Path) -> None:
         index(folder / "videos", folder / "of-three", workers=1, ray=made.address, progress=leave)
         assert not doomed
         made.add_node(num_cpus=1)
-        mixture = recipe.load("smoke", {}).limited(12)
-        build(mixture, Corpus(folder / "corpus"), folder / "built-of-three", wording=load_wording(), ray=made.address)
+        mixture = recipe.load_recipe("smoke", {}).limited(12)
+        build(mixture, Corpus(folder / "corpus"), folder / "built-of-three", wording=load_templates(), ray=made.address)
 
 
 def lack(folder: Path) -> None:

@@ -18,9 +18,9 @@ import pytest
 
 from tests.integration.conftest import Ask
 from videossr.question import Frames
-from videossr.video.container import Facts
+from videossr.video.container import StreamFacts
 from videossr.video.decoding import decode, pick
-from videossr.video.plan import Choice, Plan, RejectedError, Timeline
+from videossr.video.plan import FrameChoice, Plan, RejectedError, Timeline
 
 pytestmark = pytest.mark.integration
 
@@ -68,7 +68,7 @@ class Ours:
     """What we make of one file: the slots' frames at full size as hashes, and any other moments to ask about."""
 
     timeline: Timeline
-    choice: Choice
+    choice: FrameChoice
     hashes: tuple[str, ...]
     moments: tuple[Fraction, ...]
 
@@ -84,7 +84,7 @@ def fingerprint(picture: Frames) -> str:
     return hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()
 
 
-def upright(facts: Facts, frame: av.VideoFrame) -> str:
+def upright(facts: StreamFacts, frame: av.VideoFrame) -> str:
     """Converted as all these decoders do, and turned by our own reading of the file."""
     picture = frame.to_ndarray(format="rgb24")
     return fingerprint(np.rot90(picture[:, ::-1] if facts.mirrored else picture, facts.turn))

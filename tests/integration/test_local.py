@@ -12,9 +12,9 @@ import torch
 from tests.integration.conftest import TRANSFORMERS, is_release
 from tests.integration.conftest import Ask as AskSide
 from videossr.dataset.dataset import VideoSSRDataset
-from videossr.models.base import Ask, Decoding
+from videossr.models.base import Decoding, Request
 from videossr.models.tiny import make_tiny
-from videossr.models.transformers_model import Local, LocalSettings
+from videossr.models.transformers_model import TransformersModel, TransformersSettings
 from videossr.prompt.qwen3_vl import Layout
 
 pytestmark = pytest.mark.integration
@@ -45,9 +45,9 @@ def test_it_says_what_the_library_says(
     assert is_release(theirs["version"], environment)
 
     questions = VideoSSRDataset(dataset)
-    local = Local(str(checkpoint), LocalSettings(batch=4, device="cpu", layout=layout), questions)
+    local = TransformersModel(str(checkpoint), TransformersSettings(batch=4, device="cpu", layout=layout), questions)
     asks = [
-        Ask(index, questions.question(index), "", lambda index=index: questions.clips(index))  # type: ignore[misc]
+        Request(index, questions.question(index), "", lambda index=index: questions.clips(index))  # type: ignore[misc]
         for index in range(len(questions))
     ]
     assert max(len(each.question.clocks) for each in asks) == 6

@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.tokenizers import TEMPLATE, config, raw_tokenizer, tokenizer
 from tests.integration.conftest import TRANSFORMERS, Ask
-from videossr.clock import Clock, even
+from videossr.clock import Clock, uniform_clock
 from videossr.prompt import builder
 from videossr.prompt.base import Prompt
 from videossr.prompt.qwen3_vl import Layout, markers
@@ -105,22 +105,27 @@ def clocks() -> Iterator[Clock]:
         yield Clock(tuple(range(0, 48 * step, step)), 48 * step)
     yield Clock(tuple(sorted({0, *range(100, 60_000, 700), *range(200, 60_000, 900)})), 61_000)
     for span in (2_400, 9_001, 24_000, 33_367, 600_000, 3_600_000, 36_000_000):
-        yield even(48, span)
-        yield even(47, span)
+        yield uniform_clock(48, span)
+        yield uniform_clock(47, span)
 
 
 UNEVEN = Clock((0, 40, 1_000, 1_001, 9_900), 12_000)
-OTHERS = (even(8, 3_733), UNEVEN, even(7, 9_000))
+OTHERS = (uniform_clock(8, 3_733), UNEVEN, uniform_clock(7, 9_000))
 SIZES = ((32, 64), (96, 32), (64, 64))
 
 CASES = [
-    Case("one clip", (even(8, 4_000), "\nWhen was it altered?"), ((64, 96),), "Answer with two times."),
-    Case("no system turn", ("Look:\n", even(8, 4_000), "\nWhen?"), ((96, 64),)),
+    Case("one clip", (uniform_clock(8, 4_000), "\nWhen was it altered?"), ((64, 96),), "Answer with two times."),
+    Case("no system turn", ("Look:\n", uniform_clock(8, 4_000), "\nWhen?"), ((96, 64),)),
     Case("one slot", (Clock((0,), 500), "What?"), ((32, 32),)),
-    Case("odd", (even(7, 3_333), "When?"), ((64, 64),)),
+    Case("odd", (uniform_clock(7, 3_333), "When?"), ((64, 64),)),
     Case("uneven", (UNEVEN, "When?"), ((64, 32),), "Short."),
-    Case("ten hours", (even(48, 36_000_000), "When?"), ((32, 64),)),
-    Case("pieces", tuple(x for k in range(1, 7) for x in (f"{k}: ", even(8, 3_733), "\n")), ((64, 64),) * 6, "Order."),
+    Case("ten hours", (uniform_clock(48, 36_000_000), "When?"), ((32, 64),)),
+    Case(
+        "pieces",
+        tuple(x for k in range(1, 7) for x in (f"{k}: ", uniform_clock(8, 3_733), "\n")),
+        ((64, 64),) * 6,
+        "Order.",
+    ),
     Case("others", ("1: ", OTHERS[0], " 2: ", OTHERS[1], OTHERS[2], "\nWhich, <0.3 seconds>, 你好?"), SIZES),
     *(Case(f"clock {k}", (clock, "When?"), random=False) for k, clock in enumerate(clocks())),
 ]
@@ -168,17 +173,29 @@ def test_every_clip_of_a_prompt_has_its_own_times(library: Library, environment:
 
 
 SECONDS = [
-    Case("whole", (even(8, 4_000), "When?"), ((56, 84),), "Answer with two times.", "qwen2_5_vl"),
-    Case("odd", ("Look:", even(7, 7_000), "When?"), ((84, 56),), "", "qwen2_5_vl"),
-    Case("long", (even(48, 36_000_000), "When?"), ((28, 56),), "", "qwen2_5_vl"),
-    Case("several", ("1: ", even(8, 8_000), even(6, 18_000), "Order?"), ((28, 56), (56, 56)), "", "qwen2_5_vl"),
+    Case("whole", (uniform_clock(8, 4_000), "When?"), ((56, 84),), "Answer with two times.", "qwen2_5_vl"),
+    Case("odd", ("Look:", uniform_clock(7, 7_000), "When?"), ((84, 56),), "", "qwen2_5_vl"),
+    Case("long", (uniform_clock(48, 36_000_000), "When?"), ((28, 56),), "", "qwen2_5_vl"),
+    Case(
+        "several",
+        ("1: ", uniform_clock(8, 8_000), uniform_clock(6, 18_000), "Order?"),
+        ((28, 56), (56, 56)),
+        "",
+        "qwen2_5_vl",
+    ),
 ]
 PARTS = [
-    Case("fraction", (even(48, 33_367), "When?"), ((28, 56),), "", "qwen2_5_vl"),
-    Case("fast", (even(48, 2_400), "When?"), ((28, 56),), "", "qwen2_5_vl"),
-    Case("pieces", tuple(x for k in range(6) for x in (f"{k}", even(8, 3_733))), ((28, 28),) * 6, "", "qwen2_5_vl"),
+    Case("fraction", (uniform_clock(48, 33_367), "When?"), ((28, 56),), "", "qwen2_5_vl"),
+    Case("fast", (uniform_clock(48, 2_400), "When?"), ((28, 56),), "", "qwen2_5_vl"),
+    Case(
+        "pieces",
+        tuple(x for k in range(6) for x in (f"{k}", uniform_clock(8, 3_733))),
+        ((28, 28),) * 6,
+        "",
+        "qwen2_5_vl",
+    ),
 ]
-CALM = [Case("calm", (even(4, 2_000), "When?"), ((84, 84),), "", "qwen2_5_vl")]
+CALM = [Case("calm", (uniform_clock(4, 2_000), "When?"), ((84, 84),), "", "qwen2_5_vl")]
 """Of seconds a pair, whole ones and others, and one clip whose last time is no greater than its last column."""
 
 

@@ -16,24 +16,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.helpers.chat_server import Response, Seen, chat_server, refusal
+from tests.helpers.chat_server import CannedResponse, Seen, chat_server, refusal
 from tests.integration.conftest import HERE, ROOT
-from videossr.clock import Clock, even
-from videossr.models.base import Ask, Decoding, Reply
+from videossr.clock import Clock, uniform_clock
+from videossr.models.base import Decoding, Request, Response
 from videossr.models.openai.messages import as_video, pictures
-from videossr.models.openai.model import Served, ServerSettings
+from videossr.models.openai.model import OpenAIModel, ServerSettings
 from videossr.prompt.qwen3_vl import markers
 from videossr.question import VIDEO, Clip, Question
-from videossr.question_set import Questions
+from videossr.question_set import QuestionSet
 
 pytestmark = pytest.mark.integration
 
-NO_QUESTIONS: Questions = None  # type: ignore[assignment]  # a served model does not look at them
+NO_QUESTIONS: QuestionSet = None  # type: ignore[assignment]  # a served model does not look at them
 SECONDS = 180
 """How long the server may take to start."""
 
 
-def ask(index: int, clocks: tuple[Clock, ...] = (even(4, 2_000),), seed: int = 0) -> Ask:
+def ask(index: int, clocks: tuple[Clock, ...] = (uniform_clock(4, 2_000),), seed: int = 0) -> Request:
     prompt = "".join(f"Clip {k + 1}: {VIDEO}\n" for k in range(len(clocks))) + f"When? {index}"
     question = Question(f"q{index}", "videossr/grounding", "Be short.", prompt, "0.0-0.5", clocks)
 
@@ -41,7 +41,7 @@ def ask(index: int, clocks: tuple[Clock, ...] = (even(4, 2_000),), seed: int = 0
         rng = np.random.default_rng(seed)
         return [Clip(rng.integers(0, 256, (len(clock), 64, 96, 3), np.uint8), clock) for clock in clocks]
 
-    return Ask(index, question, "grounding/mirror", clips)
+    return Request(index, question, "grounding/mirror", clips)
 
 
 @pytest.fixture(scope="module")
@@ -89,16 +89,21 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     pytest.fail(f"the server has not started:\n{log.read_text('utf-8', 'replace')[-4000:]}", pytrace=False)
 
 
-def answers(url: str, asks: list[Ask], decoding: Decoding, **settings: Any) -> dict[int, Reply]:
+def answers(url: str, asks: list[Request], decoding: Decoding, **settings: Any) -> dict[int, Response]:
     quick = {"concurrency": 2, "picture": "png", "backoff": 0.05, **settings}
-    model = Served(f"tiny@{url}", ServerSettings(**quick), NO_QUESTIONS)
+    model = OpenAIModel(f"tiny@{url}", ServerSettings(**quick), NO_QUESTIONS)
     assert model.describe()["label"] == "frames as single images"
     replies = list(model.answer(asks, decoding))
     assert len(replies) == len(asks)
     return {reply.index: reply for reply in replies}
 
 
-ASKS = [ask(0), ask(1, seed=1), ask(2, (even(4, 2_000),) * 6), ask(3, (even(4, 2_000), Clock((0, 40, 700), 900)))]
+ASKS = [
+    ask(0),
+    ask(1, seed=1),
+    ask(2, (uniform_clock(4, 2_000),) * 6),
+    ask(3, (uniform_clock(4, 2_000), Clock((0, 40, 700), 900))),
+]
 SHORT = Decoding(max_tokens=8)
 
 
@@ -117,20 +122,20 @@ def test_faults_before_a_real_server_cost_no_answer(server: str) -> None:
     faults = [
         refusal(429, "slow down", retry_after="0.2"),
         refusal(500, "out of memory"),
-        Response("x" * 5_000, drop=100),
-        Response("<html>Service Unavailable</html>", 503),
-        Response("late", slow=6),
-        Response("<html>Log in</html>"),
-        Response({"choices": [{"message": {"content": "9" * 10_000_000}}]}),
+        CannedResponse("x" * 5_000, drop=100),
+        CannedResponse("<html>Service Unavailable</html>", 503),
+        CannedResponse("late", slow=6),
+        CannedResponse("<html>Log in</html>"),
+        CannedResponse({"choices": [{"message": {"content": "9" * 10_000_000}}]}),
     ]
 
-    def respond(seen: Seen, earlier: int) -> Response:
+    def respond(seen: Seen, earlier: int) -> CannedResponse:
         if not earlier:
             return faults[int(seen.question.split()[-1])]
         body = json.dumps(seen.fields).encode()
         request = urllib.request.Request(f"{server}/v1/chat/completions", body, {"content-type": "application/json"})
         with urllib.request.urlopen(request, timeout=60) as answer:
-            return Response(answer.read())
+            return CannedResponse(answer.read())
 
     straight = answers(server, [ask(k) for k in range(5)], SHORT)
     with chat_server(respond) as proxy:
@@ -143,7 +148,7 @@ def test_faults_before_a_real_server_cost_no_answer(server: str) -> None:
 
 
 def test_a_model_that_the_server_does_not_have_stops_the_run(server: str) -> None:
-    model = Served(f"no/such@model@{server}", ServerSettings(tries=1), NO_QUESTIONS)
+    model = OpenAIModel(f"no/such@model@{server}", ServerSettings(tries=1), NO_QUESTIONS)
     replies = list(model.answer([ask(0)], SHORT))
     # `transformers serve` that was started for one model answers 400 where others answer 404.
     assert replies[0].error.startswith("status 400")
@@ -152,14 +157,19 @@ def test_a_model_that_the_server_does_not_have_stops_the_run(server: str) -> Non
 @pytest.mark.parametrize("picture", ["jpeg", "png"])
 @pytest.mark.parametrize(
     "clocks",
-    [(even(48, 24_000),), (even(48, 33_367),), (even(8, 3_733),) * 6, (Clock((0, 40, 1_000, 1_250, 5_333), 6_000),)],
+    [
+        (uniform_clock(48, 24_000),),
+        (uniform_clock(48, 33_367),),
+        (uniform_clock(8, 3_733),) * 6,
+        (Clock((0, 40, 1_000, 1_250, 5_333), 6_000),),
+    ],
 )
 def test_vllm_reads_our_times(clocks: tuple[Clock, ...], picture: Any) -> None:
     """Needs the address of a vLLM with a Qwen3-VL, which may be one without a GPU: `vllm launch render`."""
     url = os.environ.get("VIDEOSSR_TEST_VLLM")
     if url is None:
         pytest.skip("VIDEOSSR_TEST_VLLM names no server, MODEL@URL")
-    model = Served(url, ServerSettings(picture=picture), NO_QUESTIONS)
+    model = OpenAIModel(url, ServerSettings(picture=picture), NO_QUESTIONS)
     assert model.describe()["order"] == "kept"
     asked = ask(0, clocks)
     body = as_video(asked.question, asked.clips(), pictures(picture, 95))

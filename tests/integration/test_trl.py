@@ -1,4 +1,4 @@
-"""TRL's trainer, extended to videos, computes what ours computes, so `benchmarks/train_step.py` compares the same work."""
+"""TRL's trainer, extended to videos, computes what ours does, so `benchmarks/train_step.py` compares the same work."""
 
 from __future__ import annotations
 

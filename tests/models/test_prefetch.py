@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from videossr.models.base import Ask
-from videossr.models.prefetch import Ahead
+from videossr.models.base import Request
+from videossr.models.prefetch import Prefetcher
 from videossr.question import Question
 
 QUESTION = Question("id", "source", "", "When?", "1", ())
 
 
-def asks(count: int) -> Iterator[Ask]:
+def asks(count: int) -> Iterator[Request]:
     for index in range(count):
-        yield Ask(index, QUESTION, "column", list)
+        yield Request(index, QUESTION, "column", list)
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -33,13 +33,13 @@ def threads() -> list[str]:
 
 
 def test_all_come_in_order_and_an_error_stays_with_its_question() -> None:
-    def make(ask: Ask) -> int:
+    def make(ask: Request) -> int:
         time.sleep(0.01 * (ask.index % 3))
         if ask.index == 4:
             raise KeyError("frames")
         return ask.index * 2
 
-    with Ahead(asks(11), make, threads=3, room=1000, size=lambda made: 1) as ahead:
+    with Prefetcher(asks(11), make, threads=3, room=1000, size=lambda made: 1) as ahead:
         taken = [*ahead.take(4), *ahead.take(4), *ahead.take(4)]
         assert ahead.take(4) == []
     assert [ready.ask.index for ready in taken] == list(range(11))
@@ -52,11 +52,11 @@ def test_no_more_is_made_than_there_is_room_for(room: int, most: int) -> None:
     """Things of 10 bytes each; what the model has taken is its own. Two threads begin before a size is known."""
     made: list[int] = []
 
-    def make(ask: Ask) -> bytes:
+    def make(ask: Request) -> bytes:
         made.append(ask.index)
         return bytes(10)
 
-    with Ahead(asks(40), make, threads=2, room=room, size=len) as ahead:
+    with Prefetcher(asks(40), make, threads=2, room=room, size=len) as ahead:
         ahead.take(1)
         for taken in range(1, 20):
             time.sleep(0.01)
@@ -72,12 +72,12 @@ def test_no_more_is_made_than_there_is_room_for(room: int, most: int) -> None:
 def test_it_runs_ahead_while_the_caller_is_busy_and_counts_only_what_is_waited_for() -> None:
     made: list[int] = []
 
-    def make(ask: Ask) -> int:
+    def make(ask: Request) -> int:
         time.sleep(0.2)
         made.append(ask.index)
         return ask.index
 
-    with Ahead(asks(8), make, threads=4, room=100, size=lambda made: 1) as ahead:
+    with Prefetcher(asks(8), make, threads=4, room=100, size=lambda made: 1) as ahead:
         ahead.take(4)
         first = ahead.waited
         until(lambda: len(made) == 8)
@@ -89,13 +89,13 @@ def test_it_runs_ahead_while_the_caller_is_busy_and_counts_only_what_is_waited_f
 def test_the_end_leaves_no_thread_and_begins_nothing_more() -> None:
     begun: list[int] = []
 
-    def make(ask: Ask) -> int:
+    def make(ask: Request) -> int:
         begun.append(ask.index)
         time.sleep(0.05)
         return ask.index
 
     def interrupted() -> None:
-        with Ahead(asks(100), make, threads=2, room=100, size=lambda made: 1) as ahead:
+        with Prefetcher(asks(100), make, threads=2, room=100, size=lambda made: 1) as ahead:
             ahead.take(10)
             assert threads()
             raise KeyboardInterrupt

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 from videossr.models.tiny import POSITIONS, SPECIAL, Family, main, make_tiny
-from videossr.templates import load_wording
+from videossr.templates import load_templates
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_the_tokenizer_gives_back_any_text_and_sets_digits_apart(tiny: Path) -> 
         assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
     assert len(tokenizer("2026")["input_ids"]) == 4
     assert sorted(tokenizer.convert_tokens_to_ids(list(SPECIAL))) == list(range(len(SPECIAL)))
-    prompt = load_wording()["jigsaw"]["prompt"]
+    prompt = load_templates()["jigsaw"]["prompt"]
     assert len(tokenizer(prompt)["input_ids"]) < len(prompt) / 3
 
 

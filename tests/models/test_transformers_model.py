@@ -25,9 +25,9 @@ from videossr.bench.records import read_run
 from videossr.cli import main
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.engine.checkpoint import LinearPatches, prompt_inputs
-from videossr.models.base import Ask, Decoding, Reply
+from videossr.models.base import Decoding, Request, Response
 from videossr.models.tiny import make_tiny
-from videossr.models.transformers_model import Local, LocalSettings, choose
+from videossr.models.transformers_model import TransformersModel, TransformersSettings, choose_tokens
 from videossr.question import Clip
 
 SHORT = Decoding(max_tokens=12)
@@ -54,44 +54,44 @@ def clips(questions: VideoSSRDataset) -> list[list[Clip]]:
 
 
 @pytest.fixture(scope="module")
-def asks(questions: VideoSSRDataset, clips: list[list[Clip]]) -> list[Ask]:
+def asks(questions: VideoSSRDataset, clips: list[list[Clip]]) -> list[Request]:
     return [
-        Ask(index, questions.question(index), questions.column(index), lambda shown=shown: shown)  # type: ignore[misc]
+        Request(index, questions.question(index), questions.column(index), lambda shown=shown: shown)  # type: ignore[misc]
         for index, shown in enumerate(clips)
     ]
 
 
-Make = Callable[..., Local]
+Make = Callable[..., TransformersModel]
 
 
 @pytest.fixture(scope="module")
 def make(tiny: Path, questions: VideoSSRDataset) -> Make:
-    def made(folder: Path = tiny, **settings: Any) -> Local:
-        return Local(str(folder), LocalSettings(**{"device": "cpu", **settings}), questions)
+    def made(folder: Path = tiny, **settings: Any) -> TransformersModel:
+        return TransformersModel(str(folder), TransformersSettings(**{"device": "cpu", **settings}), questions)
 
     return made
 
 
-def answered(model: Local, asks: Sequence[Ask], decoding: Decoding = SHORT) -> dict[int, Reply]:
+def answered(model: TransformersModel, asks: Sequence[Request], decoding: Decoding = SHORT) -> dict[int, Response]:
     replies = list(model.answer(asks, decoding))
     assert len({reply.index for reply in replies}) == len(replies) == len(asks)
     return {reply.index: reply for reply in replies}
 
 
-def texts(replies: dict[int, Reply]) -> dict[int, tuple[str, ...]]:
+def texts(replies: dict[int, Response]) -> dict[int, tuple[str, ...]]:
     assert not [reply.error for reply in replies.values() if reply.error]
     return {index: reply.texts for index, reply in replies.items()}
 
 
 @pytest.fixture(scope="module")
-def alone(make: Make, asks: list[Ask]) -> dict[int, Reply]:
+def alone(make: Make, asks: list[Request]) -> dict[int, Response]:
     """What the model says to each question when it is asked nothing else."""
     return answered(make(batch=1), asks)
 
 
 @pytest.mark.parametrize("settings", [{"batch": 4}, {"batch": 5, "threads": 1}, {"batch": 32, "ahead_mb": 1}])
 def test_the_greedy_answer_is_the_same_in_every_batch(
-    make: Make, asks: list[Ask], alone: dict[int, Reply], settings: dict[str, int]
+    make: Make, asks: list[Request], alone: dict[int, Response], settings: dict[str, int]
 ) -> None:
     model = make(**settings)
     assert answered(model, asks) == alone
@@ -100,7 +100,7 @@ def test_the_greedy_answer_is_the_same_in_every_batch(
     assert model.waited > 0
 
 
-def test_it_is_what_the_library_generates(make: Make, asks: list[Ask], alone: dict[int, Reply]) -> None:
+def test_it_is_what_the_library_generates(make: Make, asks: list[Request], alone: dict[int, Response]) -> None:
     """The same prompts through `generate`, which finds positions and decodes in its own way."""
     model = make()
     for ask in (asks[0], asks[-1]):
@@ -129,7 +129,7 @@ def test_patches_are_embedded_as_the_convolution_does() -> None:
     torch.testing.assert_close(LinearPatches(convolution)(patches), convolution(patches).flatten(1))
 
 
-def test_samples_depend_on_the_seed_and_the_question_alone(make: Make, asks: list[Ask]) -> None:
+def test_samples_depend_on_the_seed_and_the_question_alone(make: Make, asks: list[Request]) -> None:
     together = texts(answered(make(batch=32), asks, SAMPLED))
     apart = texts(answered(make(batch=1), asks[::-1], SAMPLED))
     assert together == apart
@@ -140,13 +140,15 @@ def test_samples_depend_on_the_seed_and_the_question_alone(make: Make, asks: lis
     }
 
 
-def test_the_most_probable_token_alone_is_the_greedy_one(make: Make, asks: list[Ask], alone: dict[int, Reply]) -> None:
+def test_the_most_probable_token_alone_is_the_greedy_one(
+    make: Make, asks: list[Request], alone: dict[int, Response]
+) -> None:
     for narrow in (replace(SAMPLED, top_k=1), replace(SAMPLED, top_p=1e-6), replace(SAMPLED, temperature=1e-30)):
         sampled = texts(answered(make(), asks[:2], narrow))
         assert sampled == {index: alone[index].texts * SAMPLED.n for index in sampled}
 
 
-def test_a_prompt_is_read_once_for_all_its_answers(make: Make, asks: list[Ask]) -> None:
+def test_a_prompt_is_read_once_for_all_its_answers(make: Make, asks: list[Request]) -> None:
     model = make(batch=4)
     seen: list[int] = []
     model._model.model.visual.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
@@ -177,7 +179,7 @@ def test_tokens_are_drawn_by_their_law(decoding: Decoding) -> None:
     rows = 20_000
     waits = torch.from_numpy(np.random.default_rng(0).standard_exponential((rows, 6)))
     scores = torch.from_numpy(np.log(shares)).float().repeat(rows, 1) + 30
-    counts = np.bincount(choose(scores, waits, decoding).numpy(), minlength=6)
+    counts = np.bincount(choose_tokens(scores, waits, decoding).numpy(), minlength=6)
     assert counts[law == 0].sum() == 0
     assert stats.chisquare(counts[law > 0], rows * law[law > 0]).pvalue > 1e-3
 
@@ -186,7 +188,7 @@ def test_a_draw_stays_within_what_is_kept() -> None:
     scores = torch.log(torch.tensor([[0.5, 0.3, 0.2, 0.0]]))
     early = torch.tensor([[9.0, 1.0, 0.0, 0.0]], dtype=torch.float64)
     for decoding, token in ((Decoding(temperature=1.0), 2), (Decoding(temperature=1.0, top_p=0.6), 1)):
-        assert choose(scores, early, decoding).tolist() == [token]
+        assert choose_tokens(scores, early, decoding).tolist() == [token]
 
 
 def test_the_last_digit_of_a_score_does_not_shift_a_draw() -> None:
@@ -195,10 +197,10 @@ def test_the_last_digit_of_a_score_does_not_shift_a_draw() -> None:
     waits = torch.from_numpy(rng.standard_exponential((2000, 500)))
     decoding = Decoding(temperature=1.0)
     nudged = scores + 1e-6 * torch.from_numpy(rng.normal(size=(2000, 500))).float()
-    assert (choose(scores, waits, decoding) != choose(nudged, waits, decoding)).sum() <= 1
+    assert (choose_tokens(scores, waits, decoding) != choose_tokens(nudged, waits, decoding)).sum() <= 1
 
 
-def test_a_placeholder_for_pixels_is_never_written(make: Make, asks: list[Ask]) -> None:
+def test_a_placeholder_for_pixels_is_never_written(make: Make, asks: list[Request]) -> None:
     model = make()
     with torch.no_grad():  # the two placeholders are as probable as all others are not
         model._model.lm_head.weight.zero_()
@@ -212,7 +214,7 @@ def test_a_placeholder_for_pixels_is_never_written(make: Make, asks: list[Ask]) 
     assert not set(read) & set(model._checkpoint.placeholders)
 
 
-def test_what_ends_is_told_from_what_is_cut_off(make: Make, asks: list[Ask]) -> None:
+def test_what_ends_is_told_from_what_is_cut_off(make: Make, asks: list[Request]) -> None:
     model = make()
     ends = sorted(model._ends)
     assert set(ends) == {model._checkpoint.tokenizer.eos_token_id, model._checkpoint.tokenizer.pad_token_id}
@@ -229,7 +231,7 @@ def test_what_ends_is_told_from_what_is_cut_off(make: Make, asks: list[Ask]) -> 
 
 
 def test_a_question_that_fails_is_told_and_the_others_are_answered(
-    make: Make, asks: list[Ask], clips: list[list[Clip]], alone: dict[int, Reply]
+    make: Make, asks: list[Request], clips: list[list[Clip]], alone: dict[int, Response]
 ) -> None:
     def broken() -> list[Clip]:
         raise OSError("pack 7 is damaged")
@@ -251,7 +253,7 @@ def test_a_question_that_fails_is_told_and_the_others_are_answered(
 
 
 def test_a_prompt_that_is_too_long_is_told(
-    tiny: Path, tmp_path: Path, make: Make, asks: list[Ask], alone: dict[int, Reply]
+    tiny: Path, tmp_path: Path, make: Make, asks: list[Request], alone: dict[int, Response]
 ) -> None:
     lengths = [reply.prompt_tokens or 0 for reply in alone.values()]
     limit = int(np.median(lengths)) + SHORT.max_tokens
@@ -270,7 +272,7 @@ def test_a_prompt_that_is_too_long_is_told(
 
 
 def test_where_memory_ends_the_batch_is_halved_and_nothing_is_lost(
-    make: Make, asks: list[Ask], alone: dict[int, Reply]
+    make: Make, asks: list[Request], alone: dict[int, Response]
 ) -> None:
     model = make(batch=8)
 
@@ -285,7 +287,7 @@ def test_where_memory_ends_the_batch_is_halved_and_nothing_is_lost(
     assert model.describe()["batch"] == 2
 
 
-def test_what_never_fits_is_told(make: Make, asks: list[Ask]) -> None:
+def test_what_never_fits_is_told(make: Make, asks: list[Request]) -> None:
     model = make(batch=2)
 
     def full(module: torch.nn.Module, inputs: Any) -> None:
@@ -297,12 +299,12 @@ def test_what_never_fits_is_told(make: Make, asks: list[Ask]) -> None:
     assert model.describe()["batch"] == 1
 
 
-def test_rendering_goes_on_while_the_model_works(make: Make, asks: list[Ask]) -> None:
+def test_rendering_goes_on_while_the_model_works(make: Make, asks: list[Request]) -> None:
     """At work on a question, the model holds until the one behind it is rendered, which would never be otherwise."""
     rendered: set[int] = set()
     begun = itertools.count(2)
 
-    def slow(ask: Ask) -> Ask:
+    def slow(ask: Request) -> Request:
         def clips() -> list[Clip]:
             time.sleep(0.05)
             rendered.add(ask.index)
@@ -322,8 +324,8 @@ def test_rendering_goes_on_while_the_model_works(make: Make, asks: list[Ask]) ->
     assert model.waited > 0  # for the first, behind which nothing could hide
 
 
-def test_whoever_stops_listening_leaves_no_thread(make: Make, asks: list[Ask]) -> None:
-    def endless() -> Iterator[Ask]:
+def test_whoever_stops_listening_leaves_no_thread(make: Make, asks: list[Request]) -> None:
+    def endless() -> Iterator[Request]:
         while True:
             yield from asks
 
@@ -343,11 +345,11 @@ def test_it_tells_what_it_is(make: Make, tiny: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_it_answers_in_half_precision(make: Make, asks: list[Ask], dtype: str) -> None:
+def test_it_answers_in_half_precision(make: Make, asks: list[Request], dtype: str) -> None:
     assert texts(answered(make(dtype=dtype), asks[:3]))
 
 
-def test_the_other_family_answers_too(make: Make, asks: list[Ask], tmp_path: Path) -> None:
+def test_the_other_family_answers_too(make: Make, asks: list[Request], tmp_path: Path) -> None:
     folder = make_tiny(tmp_path / "other", family="qwen2_5_vl")
     assert answered(make(folder, batch=1), asks) == answered(make(folder, batch=4), asks)
 
@@ -437,7 +439,7 @@ def test_a_model_whose_scores_are_no_numbers_ends_the_run(
 
 def test_thinking_that_cannot_be_switched_is_told(tiny: Path) -> None:
     with pytest.raises(ValueError, match="does not read enable_thinking"):
-        Local(str(tiny), LocalSettings(thinking=False), None)  # type: ignore[arg-type]
+        TransformersModel(str(tiny), TransformersSettings(thinking=False), None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("proxy", ["", "socks5://127.0.0.1:9"])

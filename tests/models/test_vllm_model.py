@@ -11,17 +11,17 @@ import pytest
 import transformers
 from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 
-from videossr.clock import Clock, even
+from videossr.clock import Clock, uniform_clock
 from videossr.models.base import Decoding
 from videossr.models.tiny import make_tiny
-from videossr.models.vllm_model import VllmOffline, VllmSettings, check_version, placeholder, request, sampling
+from videossr.models.vllm_model import VLLMModel, VLLMSettings, check_version, placeholder, request, sampling
 from videossr.prompt import checkpoint_config
 from videossr.prompt.chat import Chat
 from videossr.prompt.qwen3_vl import pair_times
 from videossr.question import Clip, Question
-from videossr.question_set import Questions
+from videossr.question_set import QuestionSet
 
-NO_QUESTIONS: Questions = None  # type: ignore[assignment]  # a model in vLLM does not look at them
+NO_QUESTIONS: QuestionSet = None  # type: ignore[assignment]  # a model in vLLM does not look at them
 TRIPLE = "<|vision_start|><|video_pad|><|vision_end|>"
 
 
@@ -33,7 +33,7 @@ def chat(tmp_path_factory: pytest.TempPathFactory) -> Chat:
 
 
 def test_each_clip_has_its_frames_its_place_and_its_own_times(chat: Chat) -> None:
-    clocks = (even(8, 3_733), Clock((0, 40, 1_000, 1_250, 5_333), 6_000))
+    clocks = (uniform_clock(8, 3_733), Clock((0, 40, 1_000, 1_250, 5_333), 6_000))
     question = Question("q", "videossr/jigsaw", "Be short.", "Clip 1: <video>\nClip 2: <video>\nWhich?", "12", clocks)
     clips = [Clip(np.full((len(clock), 32, 64, 3), k, np.uint8), clock) for k, clock in enumerate(clocks)]
     made = request(chat, question, clips, TRIPLE)
@@ -86,4 +86,4 @@ def test_old_versions_are_refused(version: str, refused: bool) -> None:
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vllm is installed")
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="pip install vllm"):
-        VllmOffline(str(tmp_path), VllmSettings(), NO_QUESTIONS)
+        VLLMModel(str(tmp_path), VLLMSettings(), NO_QUESTIONS)

@@ -8,38 +8,38 @@ import cv2
 import numpy as np
 import pytest
 
-from videossr.clock import even
+from videossr.clock import uniform_clock
 from videossr.config import parse
 from videossr.measure import Measure, rejected
 from videossr.perturb import ORDERS, PIXELS
 from videossr.perturb.contrast import exact_lab
 from videossr.perturb.gates import (
+    ClipFeatures,
     Limits,
-    Look,
+    clip_features,
     hard_cut,
     hard_cuts,
     hidden_change,
     hidden_motion,
-    look,
     motion_jump,
     no_course,
     picture_jump,
     steps,
 )
 from videossr.question import Frames
-from videossr.sample import Reject, Sample, VideoKey
+from videossr.sample import Rejection, Sample, VideoKey
 from videossr.tasks.base import Video
-from videossr.tasks.counting import Counting, CountingKnobs
-from videossr.tasks.grounding import Grounding, GroundingKnobs
+from videossr.tasks.counting import Counting, CountingConfig
+from videossr.tasks.grounding import Grounding, GroundingConfig
 
 
-def admits(video: Video, name: str) -> Reject | None:
-    return rejected(Grounding().gates(video, parse(GroundingKnobs, {"perturbation": name}, "test")))
+def admits(video: Video, name: str) -> Rejection | None:
+    return rejected(Grounding().gates(video, parse(GroundingConfig, {"perturbation": name}, "test")))
 
 
 def still(frame: Frames) -> Video:
     frames = np.repeat(frame[None], 48, axis=0)
-    return Video(VideoKey("0" * 64, "1" * 64), even(48, 10_000), frames)
+    return Video(VideoKey("0" * 64, "1" * 64), uniform_clock(48, 10_000), frames)
 
 
 HIDDEN = {"stutter": "hidden_motion", "shuffle": "hidden_ends"}
@@ -67,7 +67,7 @@ def test_nothing_temporal_can_be_asked_of_a_still(clip: Callable[..., Video]) ->
         reject = admits(video, name)
         assert reject is not None
         assert (reject.reason, reject.value) == (reason, 0)
-    dense = Video(video.key, even(96, 20_000), moving(96))
+    dense = Video(video.key, uniform_clock(96, 20_000), moving(96))
     frozen = Video(dense.key, dense.clock, np.repeat(dense.frames[:1], 96, axis=0))
     for name in ("slow", "fast"):
         assert admits(dense, name) is None
@@ -117,16 +117,16 @@ def test_one_black_frame_hides_what_falls_on_it(clip: Callable[..., Video]) -> N
 def test_limits_of_nothing_admit_everything(clip: Callable[..., Video]) -> None:
     nothing = {"picture": 0, "palette": 0, "texture": 0, "motion": 0, "contrast": 0, "course": 0, "ends": 0}
     for name in ("mirror", "shuffle"):
-        knobs = parse(GroundingKnobs, {"perturbation": name, "limits": nothing}, "test")
+        knobs = parse(GroundingConfig, {"perturbation": name, "limits": nothing}, "test")
         assert rejected(Grounding().gates(still(clip("bikes.mp4").frames[0]), knobs)) is None
 
 
 def test_a_scene_that_returns_cannot_be_shuffled(clip: Callable[..., Video]) -> None:
     """Every sixth frame alike: a frame that came six slots early would look right."""
     frames = np.tile(clip("bikes.mp4").frames[:6], (8, 1, 1, 1))
-    pictures = look(frames).pictures
+    pictures = clip_features(frames).pictures
     assert hidden_motion(pictures, range(4, 6), Limits()).passed
-    assert rejected([hidden_motion(pictures, range(4, 17), Limits())]) == Reject("hidden_motion", 0, Limits().motion)
+    assert rejected([hidden_motion(pictures, range(4, 17), Limits())]) == Rejection("hidden_motion", 0, Limits().motion)
 
 
 def assert_only_a_show_has_no_course(videos: list[Video]) -> None:
@@ -156,7 +156,7 @@ def test_a_video_that_jumps_all_the_time_needs_a_larger_change(clip: Callable[..
     other = clip("pan.mp4").frames[0]
     wild = calm.copy()
     wild[::2] = np.resize(other, wild.shape[1:])
-    video = Video(VideoKey("0" * 64, "1" * 64), even(48, 10_000), wild)
+    video = Video(VideoKey("0" * 64, "1" * 64), uniform_clock(48, 10_000), wild)
     assert admits(Video(video.key, video.clock, calm), "mirror") is None
     assert admits(video, "mirror") is not None
 
@@ -170,8 +170,8 @@ def test_held_pictures_do_not_make_a_wild_video_calm() -> None:
     wild = calm.copy()
     wild[2::4] = wild[3::4] = other
     key = VideoKey("0" * 64, "1" * 64)
-    assert admits(Video(key, even(48, 10_000), calm), "mirror") is None
-    assert admits(Video(key, even(48, 10_000), wild[::2].repeat(2, axis=0)), "mirror") is not None
+    assert admits(Video(key, uniform_clock(48, 10_000), calm), "mirror") is None
+    assert admits(Video(key, uniform_clock(48, 10_000), wild[::2].repeat(2, axis=0)), "mirror") is not None
 
 
 def moving(slots: int) -> Frames:
@@ -189,11 +189,11 @@ def test_what_a_held_picture_serves_is_decided_by_each_task(first: int, last: in
     held = frames.copy()
     held[first : last + 1] = frames[first]
     key = VideoKey("0" * 64, "1" * 64)
-    plain, video = (Video(key, even(48, 20_000), shown) for shown in (frames, held))
+    plain, video = (Video(key, uniform_clock(48, 20_000), shown) for shown in (frames, held))
     for name in ("invert", "grayscale", "channel_swap", "noise"):
         assert admits(plain, name) is None
         assert admits(video, name) is None
-    assert rejected(Counting().gates(video, CountingKnobs(size_min=0.2))) is None
+    assert rejected(Counting().gates(video, CountingConfig(size_min=0.2))) is None
     for name, reason in HIDDEN.items():
         assert admits(plain, name) is None
         reject = admits(video, name)
@@ -207,8 +207,8 @@ def test_a_picture_held_in_the_middle_leaves_no_place_for_a_speed() -> None:
     pause = dense.copy()
     pause[30:60] = dense[30]
     for name in ("slow", "fast"):
-        assert admits(Video(key, even(96, 20_000), dense), name) is None
-        reject = admits(Video(key, even(96, 20_000), pause), name)
+        assert admits(Video(key, uniform_clock(96, 20_000), dense), name) is None
+        reject = admits(Video(key, uniform_clock(96, 20_000), pause), name)
         assert reject is not None
         assert reject.reason == "hidden_speed"
 
@@ -217,7 +217,7 @@ def test_a_hold_that_no_shuffle_can_hide_in_is_admitted() -> None:
     """The ends of a shuffle move by three slots or more: a picture held for three still changes there."""
     frames = moving(48)
     frames[10:13] = frames[10]
-    video = Video(VideoKey("0" * 64, "1" * 64), even(48, 20_000), frames)
+    video = Video(VideoKey("0" * 64, "1" * 64), uniform_clock(48, 20_000), frames)
     assert admits(video, "shuffle") is None
     assert admits(video, "stutter") is not None
 
@@ -225,7 +225,7 @@ def test_a_hold_that_no_shuffle_can_hide_in_is_admitted() -> None:
 def test_something_small_that_moves_counts_as_motion() -> None:
     frames = np.full((2, 160, 160, 3), 90, np.uint8)
     frames[1, 20:60, 20:60] = 250
-    pictures = look(frames).pictures
+    pictures = clip_features(frames).pictures
     assert float(motion_jump(pictures[0], pictures[1])) > 5 * Limits().motion
 
 
@@ -235,7 +235,7 @@ def test_what_is_admitted_is_seen_at_every_border(name: str, clip: Callable[...,
     video = clip("carphone.mp4")
     assert admits(video, name) is None
     params = PIXELS[name].parameters(
-        parse(GroundingKnobs, {"perturbation": name}, "t").strengths, np.random.default_rng(1)
+        parse(GroundingConfig, {"perturbation": name}, "t").strengths, np.random.default_rng(1)
     )
     altered = PIXELS[name].apply(video.frames, params)
     assert (np.abs(altered.astype(np.int16) - video.frames).mean(axis=(1, 2, 3)) > 1).all()
@@ -260,7 +260,7 @@ def test_the_jump_at_the_very_place_counts() -> None:
     scenes = [cv2.resize(rng.integers(0, 256, (8, 8, 3), np.uint8), (96, 96)).astype(np.uint8) for _ in range(2)]
     weight = np.clip((np.arange(48) - 20) / 3, 0, 1)[:, None, None, None]
     frames = ((1 - weight) * scenes[0] + weight * scenes[1]).astype(np.uint8)
-    faded = Video(VideoKey("0" * 64, "1" * 64), even(48, 10_000), frames)
+    faded = Video(VideoKey("0" * 64, "1" * 64), uniform_clock(48, 10_000), frames)
     reject = admits(faded, "saturation")
     assert reject is not None
     assert reject.reason.startswith("hidden_")
@@ -270,9 +270,9 @@ def test_the_jump_at_the_very_place_counts() -> None:
 
 def test_the_ends_of_every_shuffle_that_is_drawn_stand_out(clip: Callable[..., Video]) -> None:
     video = clip("bigbuckbunny_5s.mp4")
-    knobs = parse(GroundingKnobs, {"perturbation": "shuffle"}, "test")
+    knobs = parse(GroundingConfig, {"perturbation": "shuffle"}, "test")
     assert rejected(Grounding().gates(video, knobs)) is None
-    pictures = look(video.frames).pictures
+    pictures = clip_features(video.frames).pictures
     own = {jump: jump(pictures[:-1], pictures[1:]) for jump in (motion_jump, picture_jump)}
     rng = np.random.default_rng(0)
     for _ in range(100):
@@ -304,7 +304,7 @@ LAB = {
 def test_colors_have_the_published_coordinates(rgb: tuple[int, int, int]) -> None:
     assert exact_lab(np.array(rgb, np.float64)) == pytest.approx(LAB[rgb], abs=0.03)
     flat = np.full((2, 40, 60, 3), rgb, np.uint8)
-    seen = look(flat)
+    seen = clip_features(flat)
     assert seen.pictures.shape == (2, 16, 16, 3)
     assert seen.pictures.dtype == seen.palettes.dtype == seen.textures.dtype == np.float32
     assert seen.pictures[1, 7, 3] == pytest.approx(LAB[rgb], abs=0.06)
@@ -317,20 +317,20 @@ def test_features_follow_from_the_pixels() -> None:
     """Each cell of the grid is the mean of its pixels, and texture is in octaves of the mean absolute Laplacian."""
     frame = np.zeros((32, 48, 3), np.uint8)
     frame[:, ::2] = 200  # columns of 200 and 0: a cell of 2 x 3 pixels holds 2 of 200 or 4 of 200 in 6
-    seen = look(frame[None])
+    seen = clip_features(frame[None])
     light = {round(float(value), 1) for value in seen.pictures[0, :, :, 0].ravel()}
     expected = [float(exact_lab(np.full(3, round(200 * share)))[0]) for share in (1 / 3, 2 / 3)]
     assert sorted(light) == pytest.approx(expected, abs=0.15)
     # A pixel of 200 has two neighbors of 0, one of 0 two of 200; OpenCV mirrors the columns at both edges alike.
     assert seen.textures[0] == pytest.approx(np.log2(1 + 400), abs=1e-4)
-    assert look(frame[None, :16]).textures[0] == pytest.approx(np.log2(1 + 400), abs=1e-4), "a mean, not a sum"
+    assert clip_features(frame[None, :16]).textures[0] == pytest.approx(np.log2(1 + 400), abs=1e-4), "a mean, not a sum"
 
 
-def pictures_at(*lightness: float) -> Look:
+def pictures_at(*lightness: float) -> ClipFeatures:
     """Flat gray frames, as the gates see them, of these L* values."""
     pictures = np.zeros((len(lightness), 16, 16, 3), np.float32)
     pictures[..., 0] = np.array(lightness)[:, None, None]
-    return Look(pictures, np.zeros((len(lightness), 3), np.float32), np.zeros(len(lightness), np.float32))
+    return ClipFeatures(pictures, np.zeros((len(lightness), 3), np.float32), np.zeros(len(lightness), np.float32))
 
 
 def test_a_cut_is_a_jump_far_above_those_beside_it() -> None:

@@ -9,16 +9,16 @@ import simplejpeg
 
 from tests.helpers.balloons import KINDS, with_shapes
 from tests.helpers.clips import pan
-from videossr.clock import even
+from videossr.clock import uniform_clock
 from videossr.config import parse
 from videossr.measure import rejected
 from videossr.perturb.native_shapes import native_shapes
 from videossr.perturb.shapes import SHAPES, outline, paint
 from videossr.question import Frames
-from videossr.sample import Reject, VideoKey
+from videossr.sample import Rejection, VideoKey
 from videossr.tasks.base import Video
-from videossr.tasks.counting import Counting, CountingKnobs
-from videossr.templates import load_wording
+from videossr.tasks.counting import Counting, CountingConfig
+from videossr.templates import load_templates
 
 COUNTED = ("circle", "square", "triangle")
 
@@ -27,9 +27,9 @@ def scene(frames: int = 48) -> Frames:
     return np.stack([*pan(4, frames, 192, 256, patches=8, step=0.1)])
 
 
-def refused(frames: Frames, **values: object) -> Reject | None:
-    video = Video(VideoKey("0" * 64, "1" * 64), even(len(frames), 24_000), frames)
-    return rejected(Counting().gates(video, parse(CountingKnobs, values, "test")))
+def refused(frames: Frames, **values: object) -> Rejection | None:
+    video = Video(VideoKey("0" * 64, "1" * 64), uniform_clock(len(frames), 24_000), frames)
+    return rejected(Counting().gates(video, parse(CountingConfig, values, "test")))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -61,6 +61,6 @@ def test_only_counted_shapes_matter(name: str) -> None:
 
 
 def test_the_question_does_not_say_that_all_shapes_have_one_color() -> None:
-    prompt = load_wording()["counting"]["prompt"]
+    prompt = load_templates()["counting"]["prompt"]
     assert "shapes of one color" not in prompt
     assert "different shapes may have different colors" in prompt

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from tests.helpers.clips import pan
-from videossr.clock import even
+from videossr.clock import uniform_clock
 from videossr.config import parse
 from videossr.measure import rejected
-from videossr.perturb.gates import look, picture_jump
+from videossr.perturb.gates import clip_features, picture_jump
 from videossr.perturb.order import unlike_starts
 from videossr.question import Frames
-from videossr.sample import Reject, VideoKey
+from videossr.sample import Rejection, VideoKey
 from videossr.tasks.base import Video
-from videossr.tasks.jigsaw import Jigsaw, JigsawKnobs
+from videossr.tasks.jigsaw import Jigsaw, JigsawConfig
 
 SLOTS = 48
 GATES = "still_picture", "cut_border", "loop", "seen_again", "unseen_course", "unseen_link"
@@ -51,9 +51,9 @@ def closed() -> Frames:
     return np.stack([around[:, left : left + 128] for left in lefts])
 
 
-def refused(frames: Frames, seconds: float = 24, **values: Any) -> Reject | None:
-    video = Video(VideoKey("0" * 64, "1" * 64), even(len(frames), round(seconds * 1000)), frames)
-    return rejected(Jigsaw().gates(video, parse(JigsawKnobs, values, "test")))
+def refused(frames: Frames, seconds: float = 24, **values: Any) -> Rejection | None:
+    video = Video(VideoKey("0" * 64, "1" * 64), uniform_clock(len(frames), round(seconds * 1000)), frames)
+    return rejected(Jigsaw().gates(video, parse(JigsawConfig, values, "test")))
 
 
 def reason(frames: Frames, **values: Any) -> str | None:
@@ -96,14 +96,14 @@ def test_pictures_without_a_link_or_a_course_have_no_order() -> None:
 
 
 def test_a_short_gap_is_refused_where_the_recipe_asks_for_seconds() -> None:
-    assert refused(shot(0, SLOTS), seconds=12, gap=4, gap_seconds=1.5) == Reject("brief_gap", 1.0, 1.5)
+    assert refused(shot(0, SLOTS), seconds=12, gap=4, gap_seconds=1.5) == Rejection("brief_gap", 1.0, 1.5)
     assert refused(shot(0, SLOTS), seconds=18, gap=4, gap_seconds=1.5) is None
 
 
 @pytest.mark.parametrize("values", [{"trim": "unlike"}, {"gap_seconds": 1}])
 def test_what_chooses_a_gap_needs_one(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="set gap to 1 or more"):
-        parse(JigsawKnobs, values, "test")
+        parse(JigsawConfig, values, "test")
 
 
 def test_gates_off_admits_all() -> None:
@@ -112,7 +112,7 @@ def test_gates_off_admits_all() -> None:
 
 
 def test_the_trims_are_the_worst_for_borders() -> None:
-    pictures = look(shot(7, 20, step=0.6)).pictures
+    pictures = clip_features(shot(7, 20, step=0.6)).pictures
     pieces, length, whole = 4, 2, 5
     found = unlike_starts(pictures, pieces, length)
 

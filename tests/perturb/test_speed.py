@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from videossr.clock import even
+from videossr.clock import uniform_clock
 from videossr.config import parse
 from videossr.measure import rejected
 from videossr.question import Frames
-from videossr.sample import Reject, Sample, VideoKey
+from videossr.sample import Rejection, Sample, VideoKey
 from videossr.tasks.base import Video
-from videossr.tasks.grounding import Grounding, GroundingKnobs, span_law
+from videossr.tasks.grounding import Grounding, GroundingConfig, span_distribution
 
 TASK = Grounding()
 
 
-def knobs(name: str, **more: Any) -> GroundingKnobs:
-    return parse(GroundingKnobs, {"perturbation": name, **more}, "test")
+def knobs(name: str, **more: Any) -> GroundingConfig:
+    return parse(GroundingConfig, {"perturbation": name, **more}, "test")
 
 
 def sliding(places: NDArray[np.floating[Any]], seed: int = 1) -> Frames:
@@ -33,7 +33,7 @@ def sliding(places: NDArray[np.floating[Any]], seed: int = 1) -> Frames:
 
 
 def video(frames: Frames) -> Video:
-    return Video(VideoKey("0" * 64, "1" * 64), even(len(frames), 40_000), frames)
+    return Video(VideoKey("0" * 64, "1" * 64), uniform_clock(len(frames), 40_000), frames)
 
 
 def measured(sample: Sample, frames: Frames) -> float:
@@ -95,7 +95,7 @@ def test_where_the_scene_is_cut_no_stretch_is_shown() -> None:
         first, last = sample.integer("first"), sample.integer("last")
         compared = [frame for _, frame in sample.slots[max(0, first - 6) : last + 8]]
         assert max(compared) < 110 or min(compared) >= 110
-    assert isinstance(rejected(TASK.gates(video(frames[70:166]), asked)), Reject), (
+    assert isinstance(rejected(TASK.gates(video(frames[70:166]), asked)), Rejection), (
         "too short a pack to keep away from the cut"
     )
 
@@ -122,4 +122,4 @@ def test_the_answer_does_not_depend_on_what_is_seen() -> None:
         ]
         ends = {(each.integer("first"), each.integer("last")) for each in drawn if isinstance(each, Sample)}
         assert len(ends) == 1
-        assert ends <= span_law(knobs("fast")).keys()
+        assert ends <= span_distribution(knobs("fast")).keys()

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from transformers import AutoConfig, AutoTokenizer, Qwen2_5_VLConfig, Qwen3VLConfig
 
 from tests.helpers.tokenizers import TEMPLATE, config, tokenizer
-from videossr.clock import Clock, even
+from videossr.clock import Clock, uniform_clock
 from videossr.prompt import builder, checkpoint_config
 from videossr.prompt.base import Builder, Prompt
 from videossr.prompt.chat import END, PAD, START, set_thinking
@@ -86,7 +86,7 @@ def slow_positions(prompt: Prompt, runs: Sequence[tuple[int, int, int, float]]) 
 def test_patches_are_in_the_order_of_the_tower(count: int, rows: int, columns: int, cut: tuple[int, int]) -> None:
     patch, merge = cut
     tower = Vision(patch, merge, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    frames = noise(even(count, 1000), rows * tower.side, columns * tower.side).frames
+    frames = noise(uniform_clock(count, 1000), rows * tower.side, columns * tower.side).frames
     found = tower.patches(frames)
     assert found.dtype == np.uint8
     assert found.shape == (np.prod(tower.grid(frames)), 3 * 2 * patch * patch)
@@ -95,7 +95,7 @@ def test_patches_are_in_the_order_of_the_tower(count: int, rows: int, columns: i
 
 
 def test_pixels_are_normalised_by_the_checkpoint() -> None:
-    clock = even(2, 1000)
+    clock = uniform_clock(2, 1000)
     clip = noise(clock, 32, 64)
     ours = made()(question([clock]), [clip])
     assert ours.pixels().dtype == np.float32
@@ -154,7 +154,7 @@ def test_every_clip_has_its_own_markers_and_tokens(
 @example([(9, 3750, 1)], "")
 @settings(deadline=None, max_examples=30)
 def test_qwen2_5_vl_has_its_time_in_the_positions_alone(shown: list[tuple[int, int, int]], between: str) -> None:
-    times = [even(slots, span) for slots, span, _ in shown]
+    times = [uniform_clock(slots, span) for slots, span, _ in shown]
     asked = question(times, between.join(VIDEO for _ in shown) + "?")
     clips = [noise(clock, 28, 28 * columns) for clock, (_, _, columns) in zip(times, shown, strict=True)]
     prompt = made("qwen2_5_vl")(asked, clips)
@@ -166,7 +166,7 @@ def test_qwen2_5_vl_has_its_time_in_the_positions_alone(shown: list[tuple[int, i
 
 def test_two_tokens_a_second_are_counted() -> None:
     """Of 48 frames in 24 s, pairs are 1 s apart; behind the clip the text goes on after its last time."""
-    clock = even(48, 24_000)
+    clock = uniform_clock(48, 24_000)
     prompt = made("qwen2_5_vl")(question([clock]), [noise(clock, 28, 28)])
     times = prompt.positions[0, prompt.kinds == 2]
     assert (times - times[0]).tolist() == list(range(0, 48, 2))
@@ -177,7 +177,7 @@ def test_two_tokens_a_second_are_counted() -> None:
 def test_qwen2_5_vl_stretches_frames_and_cuts_nothing_away() -> None:
     frames = np.zeros((2, 64, 96, 3), np.uint8)
     frames[:, :4, :4], frames[:, -4:, -4:] = 255, 255
-    prompt = made("qwen2_5_vl")(question([even(2, 1000)]), [Clip(frames, even(2, 1000))])
+    prompt = made("qwen2_5_vl")(question([uniform_clock(2, 1000)]), [Clip(frames, uniform_clock(2, 1000))])
     assert prompt.grids.tolist() == [[1, 4, 6]]
     corners = prompt.patches[[0, -1]].reshape(2, 3, 2, 14, 14)
     assert (corners[0, :, :, 0, 0] == 255).all()
@@ -186,7 +186,7 @@ def test_qwen2_5_vl_stretches_frames_and_cuts_nothing_away() -> None:
 
 def test_the_released_layout_is_the_default() -> None:
     assert (made().layout, made(layout="wrapped").layout, made("qwen2_5_vl").layout) == ("bare", "wrapped", "released")
-    clock = even(4, 1000)
+    clock = uniform_clock(4, 1000)
     asked, clips = question([clock]), [noise(clock, 32, 32)]
     assert (
         made()(asked, clips).text == made(layout="bare")(asked, clips).text != made(layout="wrapped")(asked, clips).text
@@ -195,7 +195,7 @@ def test_the_released_layout_is_the_default() -> None:
 
 
 def test_threads_get_the_same_prompts() -> None:
-    times = [even(slots, 4_000) for slots in range(2, 18)]
+    times = [uniform_clock(slots, 4_000) for slots in range(2, 18)]
     cases = [(question([clock], system="s"), [noise(clock, 32, 64, seed)]) for seed, clock in enumerate(times)] * 4
     build = builder(config("qwen3_vl"), tokenizer())
     with ThreadPoolExecutor(8) as pool:
@@ -209,7 +209,7 @@ def test_threads_get_the_same_prompts() -> None:
 @pytest.mark.parametrize("family", ["qwen3_vl", "qwen2_5_vl"])
 @pytest.mark.parametrize("text", ["<|video_pad|>", "<|vision_end|>", "<|im_end|>", "<|image_pad|>"])
 def test_a_question_cannot_bring_control_tokens(family: str, text: str) -> None:
-    clock, side = even(2, 1000), SIDE[family]
+    clock, side = uniform_clock(2, 1000), SIDE[family]
     clips = [noise(clock, side, side)]
     message = rf"question q-17: its text holds {re.escape(text)}"
     with pytest.raises(ValueError, match=message):
@@ -222,7 +222,7 @@ def test_a_question_cannot_bring_control_tokens(family: str, text: str) -> None:
 
 
 def test_a_template_must_show_every_clip_once() -> None:
-    clock = even(2, 1000)
+    clock = uniform_clock(2, 1000)
     asked, clips = question([clock]), [noise(clock, 32, 32)]
     for template, count in (("no videos", 0), (TEMPLATE + TEMPLATE, 2), (TEMPLATE.replace(START, ""), 1)):
         build = builder(config("qwen3_vl"), tokenizer(template))
@@ -237,7 +237,7 @@ def test_what_a_family_cannot_express_names_the_question() -> None:
     for height, width in ((48, 32), (32, 33)):
         with pytest.raises(ValueError, match=rf"question q-17: frames of {width}x{height} pixels: .* multiples of 32"):
             made()(question([uneven]), [noise(uneven, height, width)])
-    other = noise(even(3, 1_500), 32, 32)
+    other = noise(uniform_clock(3, 1_500), 32, 32)
     for nothing in (question([], "When?"), question([uneven])):
         with pytest.raises(ValueError, match="question q-17: it comes without a clip"):
             made()(nothing, [])
@@ -333,7 +333,7 @@ def test_the_objects_of_transformers_will_do(family: str, saved: bool, tmp_path:
         pixels = {name: table[name] for name in ("image_mean", "image_std")}
         (tmp_path / "processor_config.json").write_text(json.dumps({"video_processor": pixels}))
         theirs, chat = AutoConfig.from_pretrained(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
-    clocks = [even(4, 2000), even(2, 1000)]
+    clocks = [uniform_clock(4, 2000), uniform_clock(2, 1000)]
     asked = question(clocks, system="Short.")
     clips = [noise(clock, 56, 84) if family == "qwen2_5_vl" else noise(clock, 64, 96) for clock in clocks]
     ours, found = builder(table, tokenizer())(asked, clips), builder(theirs, chat)(asked, clips)
@@ -353,7 +353,7 @@ def test_what_lies_in_the_working_folder_decides_nothing(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     numbers = config("qwen3_vl")
     theirs = Qwen3VLConfig(video_token_id=numbers["video_token_id"], vision_config=numbers["vision_config"])
-    clock = even(2, 1000)
+    clock = uniform_clock(2, 1000)
     assert builder(theirs, tokenizer())(question([clock]), [noise(clock, 32, 32)]).mean == (0.5, 0.5, 0.5)
 
 

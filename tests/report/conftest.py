@@ -14,9 +14,9 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.helpers.pages import FLAGS
-from videossr.bench.evaluation import run as bench_run
+from videossr.bench.evaluation import run_benchmark as bench_run
 from videossr.bench.records import CONFIG, MANIFEST, PREDICTIONS, Prediction, Run, read_run
-from videossr.clock import Clock, even
+from videossr.clock import Clock, uniform_clock
 from videossr.models.base import ModelSpec
 from videossr.models.baselines import Chance, Constant, NoSettings
 from videossr.question import VIDEO, Clip, Frames, Outline, Question, Truth
@@ -40,7 +40,7 @@ def read(path: Path) -> tuple[Frames, Clock]:
         ]
         rate = float(container.streams.video[0].average_rate or 25)
     chosen = [k * len(frames) // SLOTS for k in range(SLOTS)]
-    return np.stack([frames[k] for k in chosen]), even(SLOTS, 1000 * len(frames) / rate)
+    return np.stack([frames[k] for k in chosen]), uniform_clock(SLOTS, 1000 * len(frames) / rate)
 
 
 def grounding(path: Path, column: str = "grounding/mirror", prompt: str = "", uneven: bool = False) -> Card:

@@ -21,13 +21,13 @@ from videossr.bench.scoring import Estimate, score
 from videossr.cli import report
 from videossr.question_set import open_questions
 from videossr.report import plots
-from videossr.report.benchmark.answers import Answers, confusions, displacement, knobs, spans
+from videossr.report.benchmark.answers import Answers, confusions, difficulty_curves, displacement, spans
 from videossr.report.benchmark.difference import baselines
-from videossr.report.benchmark.examples import chosen, items
+from videossr.report.benchmark.examples import chosen, examples_of
 from videossr.report.benchmark.formats import as_json, comma_separated, markdown
 from videossr.report.benchmark.page import write_report
 from videossr.report.benchmark.table import EMPTY, PUBLISHED, gather, short
-from videossr.report.page import plain
+from videossr.report.page import plain_text
 
 TIMES = tuple(range(0, 10_000, 500))
 
@@ -125,7 +125,7 @@ def test_knobs_are_cut_at_their_quartiles_and_each_group_is_scored() -> None:
         replace(each, difficulty={"seconds": float(at), "kind": "ab"[at % 2], "fixed": 1.0})
         for at, each in enumerate(answers)
     ]
-    seconds, kind = knobs([Answers(varied), Answers(varied[:4])])
+    seconds, kind = difficulty_curves([Answers(varied), Answers(varied[:4])])
     assert (seconds.name, seconds.counts) == ("seconds", ((6, 6, 6, 6), (4, 0, 0, 0)))
     assert seconds.bins == ("0-5", "6-11", "12-17", "18-23")
     assert [value(each) for each in seconds.scores[0]] == [1, 1, 0, 0]
@@ -260,7 +260,7 @@ def test_what_is_missing_is_said(runs: dict[str, Run]) -> None:
     ],
 )
 def test_what_is_not_seen_stands_as_its_code(text: str, shown: str) -> None:
-    assert plain(text) == shown
+    assert plain_text(text) == shown
 
 
 def test_no_text_reaches_a_terminal_raw(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -> None:
@@ -318,7 +318,7 @@ def test_names_in_charts_are_never_markup() -> None:
     figure = Estimate(0.5, 0.4, 0.6)
     for chart in (
         plots.columns_chart([hostile], [[figure]], [[0.1]], hostile),
-        plots.knob_chart([hostile], [[figure]], hostile, hostile),
+        plots.difficulty_chart([hostile], [[figure]], hostile, hostile),
         plots.histogram_chart([hostile], [[1.0]], hostile, hostile),
     ):
         tags = {tag for tag, _ in Page(chart).elements}
@@ -354,8 +354,8 @@ def test_a_broken_clip_costs_its_own_frames_alone(runs: dict[str, Run], dataset:
             return self.whole.clips(index)
 
     (benchmark,) = gather([runs["chance"]])
-    broken = next(items(benchmark, open_questions(dataset), 9, 32)).index
-    found = list(items(benchmark, Broken(), 9, 32))  # type: ignore[arg-type]
+    broken = next(examples_of(benchmark, open_questions(dataset), 9, 32)).index
+    found = list(examples_of(benchmark, Broken(), 9, 32))  # type: ignore[arg-type]
     assert [item.missing for item in found if not item.strips] == [
         "Its frames cannot be rendered: pack-0007.bin is cut off"
     ]
@@ -365,7 +365,7 @@ def test_a_broken_clip_costs_its_own_frames_alone(runs: dict[str, Run], dataset:
 def test_strips_show_gold_and_answered_spans(runs: dict[str, Run], dataset: Path) -> None:
     questions = open_questions(dataset)
     (benchmark,) = gather([runs["constant"]])
-    shown = [item for item in items(benchmark, questions, 9, 32) if item.task == "grounding"]
+    shown = [item for item in examples_of(benchmark, questions, 9, 32) if item.task == "grounding"]
     assert shown
     for item in shown:
         (strip,) = item.strips
@@ -385,7 +385,7 @@ def test_strips_show_gold_and_answered_spans(runs: dict[str, Run], dataset: Path
 def test_pieces_show_where_they_were_put(runs: dict[str, Run], dataset: Path, tmp_path: Path) -> None:
     said = [replace(each, texts=(each.answer,), finish=("stop",)) for each in runs["chance"].predictions]
     (benchmark,) = gather([rewrite(Path(str(runs["chance"].path)), tmp_path / "right", said)])
-    shown = [item for item in items(benchmark, open_questions(dataset), 9, 32) if item.task == "jigsaw"]
+    shown = [item for item in examples_of(benchmark, open_questions(dataset), 9, 32) if item.task == "jigsaw"]
     for item in shown:
         right = [strip.original for strip in item.strips]
         said_right = [each for each in item.said if each.mark.strict == 1]

@@ -16,7 +16,7 @@ from tests.helpers.pages import Page, check_policy
 from videossr.cli import gallery
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.report.gallery.filmstrip import make_sprite
-from videossr.report.gallery.gallery import Card, shown_knobs, write_gallery
+from videossr.report.gallery.gallery import Card, shown_parameters, write_gallery
 from videossr.sample import JSON
 from videossr.tasks.base import open_task
 
@@ -166,7 +166,7 @@ def test_knobs_are_flat_text_and_long_lists_are_counted() -> None:
         "slots": [*range(48)],
         "still": None,
     }
-    assert shown_knobs(params) == {
+    assert shown_parameters(params) == {
         "kind.name": "mirror",
         "kind.gain": "0.5",
         "order": "[2, 0, 1]",

@@ -28,8 +28,8 @@ from videossr.models.tiny import make_tiny
 from videossr.question_set import open_questions
 from videossr.report import plots
 from videossr.report.plots import running_mean
-from videossr.report.training.examples import samples
-from videossr.report.training.figures import as_json, comma_separated, ends, gap, markdown, named, of_all
+from videossr.report.training.examples import training_samples
+from videossr.report.training.figures import as_json, comma_separated, ends, logprob_mismatch, markdown, named, of_all
 from videossr.report.training.page import MORE, PARTS, charts_of, write_training
 from videossr.train.records import ACROSS, PHASES, PICTURES, Failure, Step, TrainRun, read_train_run
 
@@ -299,7 +299,7 @@ def test_a_lost_or_foreign_picture_costs_its_own_frames_alone(dataset: Path, tmp
     changed = list(run.shown)
     changed[3] = replace(changed[3], frames="../config.toml")
     changed[2] = replace(changed[2], slots=changed[2].slots[:1] * 7)
-    found = list(samples(named([replace(run, shown=tuple(changed))]), 9))
+    found = list(training_samples(named([replace(run, shown=tuple(changed))]), 9))
     assert [bool(each.data) for each in found] == [False, False, False, False, True]
     for each, words in zip(
         found, ("No such file", "decode|JPEG|jpeg", "rows of 8", "no name of a picture"), strict=False
@@ -314,7 +314,7 @@ def test_samples_are_of_the_first_the_last_and_steps_between(dataset: Path, tmp_
     questions = open_questions(dataset)
     shown = [replace(shown_of(questions, step, index), step=step) for step in range(10, 210, 10) for index in range(3)]
     run = replace(write_run(tmp_path / "run", []), shown=tuple(shown))
-    found = list(samples(named([run]), 2))
+    found = list(training_samples(named([run]), 2))
     steps = sorted({each.step for each in found})
     assert (steps[0], steps[-1], len(steps)) == (10, 200, 8)
     assert len(found) == 16
@@ -347,7 +347,7 @@ def test_other_formats_have_the_same_figures(runs: dict[str, TrainRun]) -> None:
     means = ends(runs["full"].steps, of_all("smooth"))
     assert means is not None
     assert table[2][table[0].index("smooth")] == f"{means.first:.1%} → {means.last:.1%}"
-    assert table[2][table[0].index("largest gap")] == f"{gap(runs['full'].steps):.1e}"
+    assert table[2][table[0].index("largest gap")] == f"{logprob_mismatch(runs['full'].steps):.1e}"
     assert table[4][table[0].index("smooth")] == "-"
 
 
@@ -376,12 +376,12 @@ def test_the_command_tells_the_kinds_of_runs_apart(
 
 @pytest.fixture(scope="module")
 def benchmark(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    from videossr.bench.evaluation import run
+    from videossr.bench.evaluation import run_benchmark
     from videossr.models.base import ModelSpec
     from videossr.models.baselines import Chance, NoSettings
 
     where = tmp_path_factory.mktemp("benchmark") / "chance"
-    return run(open_questions(dataset), ModelSpec("chance", Chance, "", NoSettings()), where)
+    return run_benchmark(open_questions(dataset), ModelSpec("chance", Chance, "", NoSettings()), where)
 
 
 def test_a_real_run_tells_of_itself(
@@ -405,7 +405,7 @@ def test_a_real_run_tells_of_itself(
     assert last.all is not None
     assert last.all.groups == sum(each.groups for each in last.columns.values()) == 3
     assert set(last.seconds) <= set(PHASES)
-    assert 0 < gap(run.steps) < 1e-3
+    assert 0 < logprob_mismatch(run.steps) < 1e-3
     assert run.shown
     with quiet(browser, (tmp_path / "page.html").as_uri()) as page:
         cards = page.locator(".item")
@@ -415,7 +415,7 @@ def test_a_real_run_tells_of_itself(
         expect(cards.first.locator("script")).to_have_count(0)
         expect(cards.first.locator(".frame")).to_have_count(sum(map(len, run.shown[0].slots)))
         row = page.locator('[data-table="runs"] tbody tr')
-        expect(row.locator('[data-name="gap"]')).to_have_text(f"{gap(run.steps):.1e}")
+        expect(row.locator('[data-name="gap"]')).to_have_text(f"{logprob_mismatch(run.steps):.1e}")
         expect(row.locator(".note")).to_have_count(0)
         expect(page.locator('[data-knob="grpo.rollouts"] td').first).to_have_text("3")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.training_runs import step_of, write_run
-from videossr.models.answer_distribution import laws
+from videossr.models.answer_distribution import answer_distributions
 from videossr.question_set import open_questions
-from videossr.report.training.figures import Named
+from videossr.report.training.figures import NamedRun
 from videossr.report.training.page import write_training
 from videossr.report.training.verdict import EQUAL, Constant, Verdict, constant_of, verdict
 from videossr.train.records import Step
@@ -39,7 +39,7 @@ def noisy(start: float, end: float, count: int = 60, noise: float = 0.03) -> lis
 
 def judge(tmp_path: Path, made: list[Step], constant: Constant = UNKNOWN, **set_to: str) -> Verdict:
     settings = {name.replace("__", "."): value for name, value in set_to.items()}
-    return verdict(Named("run", write_run(tmp_path / "run", made, set_to=settings)), constant)
+    return verdict(NamedRun("run", write_run(tmp_path / "run", made, set_to=settings)), constant)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_the_constant_follows_from_the_dataset_and_the_mix_of_columns(dataset: P
     questions = open_questions(dataset)
     run = write_run(tmp_path / "run", steps(noisy(0.1, 0.6)), set_to={"data.path": str(dataset)}, complete=False)
     constant = constant_of(run)
-    known = {column: law.worth("smooth").smooth for column, law in laws(questions).items()}
+    known = {column: law.worth("smooth").smooth for column, law in answer_distributions(questions).items()}
     assert constant.rewards == known
     assert constant.over(run.steps) == pytest.approx((known["grounding/mirror"] + known["jigsaw/6"]) / 2)
     complete = write_run(tmp_path / "complete", steps([0.1]), set_to={"data.path": str(dataset)})

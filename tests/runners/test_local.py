@@ -13,7 +13,7 @@ from typing import cast
 
 import pytest
 
-from videossr.runners.local import DIED, Died, Here, Pool, WorkerError, start
+from videossr.runners.local import DIED, Pool, SerialRunner, WorkerCrash, WorkerError, start
 
 
 def half_or_die(share: float, number: int) -> float:
@@ -45,8 +45,8 @@ def half(share: float, number: int) -> float:
     return number * share
 
 
-@pytest.mark.parametrize("runner", [Here(0.5), Pool(0.5, 1), Pool(0.5, 2)])
-def test_every_item_is_done_once_and_errors_are_raised(runner: Here[float] | Pool[float]) -> None:
+@pytest.mark.parametrize("runner", [SerialRunner(0.5), Pool(0.5, 1), Pool(0.5, 2)])
+def test_every_item_is_done_once_and_errors_are_raised(runner: SerialRunner[float] | Pool[float]) -> None:
     with runner as pool:
         assert sorted(pool.run(half, range(40))) == [(number, number / 2) for number in range(40)]
         with pytest.raises(TypeError):
@@ -97,9 +97,9 @@ def count_to(share: float, number: int, send: Callable[[int], None]) -> str:
     return f"{number} at {share}"
 
 
-@pytest.mark.parametrize("runner", [Here(0.5), Pool(0.5, 1), Pool(0.5, 2)])
-def test_what_is_sent_arrives_in_order_before_what_is_returned(runner: Here[float] | Pool[float]) -> None:
-    arrived: dict[int, list[int | str | Died]] = {}
+@pytest.mark.parametrize("runner", [SerialRunner(0.5), Pool(0.5, 1), Pool(0.5, 2)])
+def test_what_is_sent_arrives_in_order_before_what_is_returned(runner: SerialRunner[float] | Pool[float]) -> None:
+    arrived: dict[int, list[int | str | WorkerCrash]] = {}
     with runner as pool:
         for item, part in pool.stream(count_to, range(5)):
             arrived.setdefault(item, []).append(part)

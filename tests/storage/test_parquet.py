@@ -11,31 +11,31 @@ import pyarrow.parquet as pq
 import pytest
 
 import videossr
-from videossr.storage.parquet import opened, read_parquet
-from videossr.storage.paths import Place, place
+from videossr.storage.parquet import open_parquet, read_parquet
+from videossr.storage.paths import AnyPath, to_path
 
 TABLE = pa.table({"number": list(range(10_000)), "word": ["a", "b"] * 5_000})
 
 
 @pytest.fixture(params=["local", "remote"])
-def written(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    path = place(str(tmp_path / "rows.parquet") if request.param == "local" else "memory://rows.parquet")
+def written(request: pytest.FixtureRequest, tmp_path: Path) -> AnyPath:
+    path = to_path(str(tmp_path / "rows.parquet") if request.param == "local" else "memory://rows.parquet")
     data = io.BytesIO()
     pq.write_table(TABLE, data, row_group_size=1_000)
     path.write_bytes(data.getvalue())
     return path
 
 
-def test_all_rows_are_read(written: Place) -> None:
+def test_all_rows_are_read(written: AnyPath) -> None:
     assert read_parquet(written).equals(TABLE)
     encoded = read_parquet(written, dictionary=["word"])
     assert pa.types.is_dictionary(encoded["word"].type)
-    with opened(written) as source:
+    with open_parquet(written) as source:
         assert sum(batch.num_rows for batch in source.iter_batches(700, columns=["word"])) == len(TABLE)
 
 
 def test_only_the_calling_thread_reads_a_remote_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    path = place("memory://threads.parquet")
+    path = to_path("memory://threads.parquet")
     data = io.BytesIO()
     pq.write_table(TABLE, data, row_group_size=1_000)
     path.write_bytes(data.getvalue())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from videossr.storage.paths import place
+from videossr.storage.paths import to_path
 
 
 @pytest.mark.parametrize(
@@ -25,18 +25,18 @@ from videossr.storage.paths import place
     ],
 )
 def test_local_ones(text: str, path: str) -> None:
-    assert place(text) == Path(path)
-    assert isinstance(place(text), Path)
+    assert to_path(text) == Path(path)
+    assert isinstance(to_path(text), Path)
 
 
 @pytest.mark.parametrize("text", ["memory://videos/what?#2", "MEMORY://videos/what?#2"])
 def test_remote_ones(text: str) -> None:
-    assert str(place(text)) in ("memory://videos/what?#2", "memory:///videos/what?#2")
+    assert str(to_path(text)) in ("memory://videos/what?#2", "memory:///videos/what?#2")
 
 
 def test_a_key_of_an_object_store_may_hold_any_sign() -> None:
     pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'videossr[remote]'")
-    found = place("S3://bucket/what?/a#b@c")
+    found = to_path("S3://bucket/what?/a#b@c")
     assert not isinstance(found, Path)
     assert (found.protocol, found.path) == ("s3", "bucket/what?/a#b@c")
 
@@ -56,7 +56,7 @@ def test_a_key_of_an_object_store_may_hold_any_sign() -> None:
 )
 def test_refused_ones(text: str, told: str) -> None:
     with pytest.raises(ValueError, match=told) as refused:
-        place(text)
+        to_path(text)
     assert "hush" not in str(refused.value)
 
 

@@ -17,19 +17,19 @@ from scipy import stats
 
 from tests.helpers.counting_proof import read_clip, recount
 from videossr.builder import recipe
-from videossr.clock import even
+from videossr.clock import uniform_clock
 from videossr.measure import rejected
 from videossr.perturb import contrast
 from videossr.perturb.shapes import FULL, SHAPES, coverage, outline, paint
-from videossr.sample import Reject, Sample, VideoKey
+from videossr.sample import Rejection, Sample, VideoKey
 from videossr.tasks.base import TASKS, Video
-from videossr.tasks.counting import Counting, CountingKnobs, count_law, draw_slots, lay_out, shapes_of
-from videossr.templates import load_wording
+from videossr.tasks.counting import Counting, CountingConfig, count_distribution, draw_slots, lay_out, shapes_of
+from videossr.templates import load_templates
 from videossr.validation.distributions import chi_square
 
-EASY = CountingKnobs()
-HARD = CountingKnobs(slots_max=4, instances_max=4)
-ALL = CountingKnobs(shapes=SHAPES, slots_max=4, instances_max=4)
+EASY = CountingConfig()
+HARD = CountingConfig(slots_max=4, instances_max=4)
+ALL = CountingConfig(shapes=SHAPES, slots_max=4, instances_max=4)
 SIZES = ((160, 288), (256, 256), (288, 160), (160, 192))
 TASK = Counting()
 
@@ -44,10 +44,10 @@ def gradient(frames: int = 48, size: tuple[int, int] = (160, 192)) -> Video:
     """A video made of whole numbers only: two slow color ramps that drift with time."""
     t, y, x = np.meshgrid(np.arange(frames), np.arange(size[0]), np.arange(size[1]), indexing="ij")
     pixels = np.stack([(x + t) // 2 % 128, (y + 2 * t) // 3 % 128, (x + y) // 4 % 128], axis=-1)
-    return Video(VideoKey("a" * 64, "b" * 64), even(frames, 500 * frames), pixels.astype(np.uint8))
+    return Video(VideoKey("a" * 64, "b" * 64), uniform_clock(frames, 500 * frames), pixels.astype(np.uint8))
 
 
-def draw(video: Video, knobs: CountingKnobs, seed: int) -> Sample:
+def draw(video: Video, knobs: CountingConfig, seed: int) -> Sample:
     sample = TASK.draw(video, "counting/test", knobs, np.random.Generator(np.random.PCG64DXSM(seed)), ())
     assert isinstance(sample, Sample)
     return sample
@@ -130,7 +130,7 @@ def test_nothing_touches_in_a_group_and_everything_is_inside_and_stands_out(clip
 
 
 def test_a_lookalike_background_is_avoided():
-    flat = Video(VideoKey("a", "b"), even(48, 24000), np.full((48, 160, 160, 3), (200, 80, 80), np.uint8))
+    flat = Video(VideoKey("a", "b"), uniform_clock(48, 24000), np.full((48, 160, 160, 3), (200, 80, 80), np.uint8))
     behind = contrast.exact_lab(np.array([200.0, 80.0, 80.0]))
     for seed in range(20):
         for shape in shapes_of(draw(flat, EASY, seed)):
@@ -158,7 +158,7 @@ KNOBS = st.fixed_dictionaries(
 @given(fields=KNOBS, seed=st.integers(0, 2**32))
 def test_any_valid_knobs_give_samples_that_keep_them(fields, seed):
     try:
-        knobs = CountingKnobs(**fields)
+        knobs = CountingConfig(**fields)
     except ValidationError:
         assume(False)
     video = gradient(size=(128, 160))
@@ -187,9 +187,9 @@ def test_any_valid_knobs_give_samples_that_keep_them(fields, seed):
 
 
 def test_slots_may_be_as_tight_as_the_knobs_allow():
-    knobs = CountingKnobs(shapes=SHAPES, slots_max=4, frames=44)
+    knobs = CountingConfig(shapes=SHAPES, slots_max=4, frames=44)
     with pytest.raises(ValidationError, match="need 44 frames, got 43"):
-        CountingKnobs(shapes=SHAPES, slots_max=4, frames=43)
+        CountingConfig(shapes=SHAPES, slots_max=4, frames=43)
     rng = np.random.default_rng(0)
     for _ in range(300):
         chosen = draw_slots(rng, [4] * 5, knobs)
@@ -198,7 +198,7 @@ def test_slots_may_be_as_tight_as_the_knobs_allow():
 
 
 def test_slots_of_a_shape_are_uniform_among_all_valid_sets():
-    knobs = CountingKnobs(shapes=("star",), slots_max=3, min_gap=2, frames=12)
+    knobs = CountingConfig(shapes=("star",), slots_max=3, min_gap=2, frames=12)
     valid = [c for c in combinations(range(12), 3) if c[1] - c[0] > 2 and c[2] - c[1] > 2]
     rng = np.random.default_rng(7)
     drawn = Counter(draw_slots(rng, [3], knobs)[0] for _ in range(100 * len(valid)))
@@ -217,26 +217,26 @@ def exact_law(slots_max: int, instances_max: int) -> dict[int, Fraction]:
 
 @pytest.mark.parametrize(("knobs", "best"), [(EASY, 19.8), (HARD, 12.2)])
 def test_the_law_of_a_count_is_the_papers(knobs, best):
-    law = count_law(knobs.slots_max, knobs.instances_max)
+    law = count_distribution(knobs.slots_max, knobs.instances_max)
     exact = exact_law(knobs.slots_max, knobs.instances_max)
     assert law == pytest.approx({count: float(share) for count, share in exact.items()})
     assert round(100 * max(law.values()), 1) == best
 
 
 def test_drawn_counts_follow_their_law():
-    video = Video(VideoKey("a", "b"), even(48, 24000), np.zeros((48, 128, 128, 3), np.uint8))
+    video = Video(VideoKey("a", "b"), uniform_clock(48, 24000), np.zeros((48, 128, 128, 3), np.uint8))
     drawn = Counter(int(n) for seed in range(250) for n in draw(video, HARD, seed).answer.split(","))
-    law = count_law(4, 4)
+    law = count_distribution(4, 4)
     assert stats.chisquare([drawn[n] for n in law], [750 * share for share in law.values()]).pvalue > 0.001
 
 
 def test_without_room_the_draw_says_so(monkeypatch):
     full = [("circle", 0, 60 * 8)] * 4
     lab = contrast.to_lab(np.zeros((100, 100, 3), np.uint8))
-    assert lay_out(np.random.default_rng(0), full, {0: lab}, CountingKnobs(tries=50)) is None
+    assert lay_out(np.random.default_rng(0), full, {0: lab}, CountingConfig(tries=50)) is None
     monkeypatch.setattr("videossr.tasks.counting.lay_out", lambda *_: None)
     reject = TASK.draw(gradient(), "c", EASY, np.random.default_rng(0), ())
-    assert isinstance(reject, Reject)
+    assert isinstance(reject, Rejection)
     assert reject.reason == "no_room"
 
 
@@ -245,7 +245,7 @@ def test_videos_are_refused_for_size_and_contrast():
     assert rejected(TASK.gates(gradient(144), EASY)) is None
     with pytest.raises(ValueError, match="cannot be thinned to 48"):
         rejected(TASK.gates(gradient(50), EASY))
-    assert rejected(TASK.gates(gradient(size=(96, 160)), EASY)) == Reject("too_small", 12.0, 16)
+    assert rejected(TASK.gates(gradient(size=(96, 160)), EASY)) == Rejection("too_small", 12.0, 16)
     noise = np.random.default_rng(0).integers(0, 256, (48, 160, 160, 3)).astype(np.uint8)
     noisy = rejected(TASK.gates(dataclasses.replace(gradient(), frames=noise), EASY))
     assert noisy is not None
@@ -282,11 +282,11 @@ def test_a_denser_pack_is_thinned():
 )
 def test_knobs_that_cannot_be_satisfied_are_refused(fields, message):
     with pytest.raises(ValidationError, match=message):
-        TypeAdapter(CountingKnobs).validate_python(fields)
+        TypeAdapter(CountingConfig).validate_python(fields)
 
 
 def test_every_knob_is_described():
-    properties = TypeAdapter(CountingKnobs).json_schema()["properties"]
+    properties = TypeAdapter(CountingConfig).json_schema()["properties"]
     assert len(properties) == 20
     assert all(field["description"] and "default" in field for field in properties.values())
 
@@ -294,7 +294,7 @@ def test_every_knob_is_described():
 @pytest.mark.parametrize(("column", "most"), [("counting/easy", 3), ("counting/hard", 4)])
 def test_the_released_laws(column, most):
     """Sizes of 20 to 40 % of the short side, in the central 70 %, any color of 50 to 255, over each other, ungated."""
-    knobs = recipe.load("viubench", profile="released").knobs[column]
+    knobs = recipe.load_recipe("viubench", profile="released").knobs[column]
     height, width = 160, 192
     noise = np.random.default_rng(0).integers(0, 256, (48, height, width, 3)).astype(np.uint8)
     video = dataclasses.replace(gradient(size=(height, width)), frames=noise)
@@ -320,7 +320,7 @@ def test_the_released_laws(column, most):
     ]
     assert np.mean(over) > 0.5
     totals = Counter(int(count) for sample in samples for count in sample.answer.split(","))
-    law = count_law(most, most)
+    law = count_distribution(most, most)
     assert chi_square("", "", totals, law).holds
     for sample in samples[:20]:
         counts = by_slot(sample)
@@ -380,8 +380,8 @@ def test_paint_mixes_edges_and_refuses_what_leaves_the_frame():
 
 
 def test_question_names_the_shapes_in_the_answers_order():
-    sample = draw(gradient(), CountingKnobs(shapes=("cross", "star"), size_max=0.2), 5)
-    wording = load_wording()
+    sample = draw(gradient(), CountingConfig(shapes=("cross", "star"), size_max=0.2), 5)
+    wording = load_templates()
     question = TASK.question(sample, wording)
     assert question.prompt.startswith("<video>\n")
     assert "how many crosses, stars were drawn" in question.prompt

@@ -13,23 +13,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videossr.clock import Clock, even
+from videossr.clock import Clock, uniform_clock
 from videossr.config import parse
 from videossr.measure import rejected
 from videossr.perturb import ORDERS, PIXELS, SPEEDS
 from videossr.question import VIDEO, Frames
-from videossr.sample import Reject, Sample, VideoKey
+from videossr.sample import Rejection, Sample, VideoKey
 from videossr.tasks.base import Video
-from videossr.tasks.grounding import Grounding, GroundingKnobs, Perturbation
-from videossr.templates import load_wording
+from videossr.tasks.grounding import Grounding, GroundingConfig, Perturbation
+from videossr.templates import load_templates
 from videossr.video.scaling import fill
 
 NAMES = get_args(Perturbation)
 TASK = Grounding()
 
 
-def knobs(name: str, **more: Any) -> GroundingKnobs:
-    return parse(GroundingKnobs, {"perturbation": name, **more}, "test")
+def knobs(name: str, **more: Any) -> GroundingConfig:
+    return parse(GroundingConfig, {"perturbation": name, **more}, "test")
 
 
 def draw(video: Video, name: str, seed: int = 0, donors: tuple[Video, ...] = ()) -> Sample:
@@ -88,7 +88,7 @@ def _fit(video: Video, like: Video) -> Video:
 )
 def test_the_answer_is_the_span_of_the_slots_within_a_twentieth(name: str, seed: int, duration: int) -> None:
     dense = name in SPEEDS
-    video = still(even(96 if dense else 48, duration))
+    video = still(uniform_clock(96 if dense else 48, duration))
     sample = draw(video, name, seed)
     start, end = sample.clock.span(sample.integer("first"), sample.integer("last"))
     answered = [float(part) for part in sample.answer.split("-")]
@@ -104,7 +104,7 @@ def still(clock: Clock) -> Video:
 
 
 def test_every_length_and_place_is_drawn() -> None:
-    video = still(even(48, 10_000))
+    video = still(uniform_clock(48, 10_000))
     drawn = [draw(video, "mirror", seed) for seed in range(4000)]
     lengths = [sample.integer("last") - sample.integer("first") + 1 for sample in drawn]
     assert set(lengths) == set(range(8, 17))
@@ -113,7 +113,7 @@ def test_every_length_and_place_is_drawn() -> None:
 
 
 def test_a_change_of_speed_leaves_the_last_slot_out_which_has_no_step_after_it() -> None:
-    video = still(even(96, 10_000))
+    video = still(uniform_clock(96, 10_000))
     drawn = [draw(video, "slow", seed) for seed in range(500)]
     assert min(sample.integer("first") for sample in drawn) == 0
     assert max(sample.integer("last") for sample in drawn) == 46
@@ -121,7 +121,7 @@ def test_a_change_of_speed_leaves_the_last_slot_out_which_has_no_step_after_it()
 
 def test_the_span_of_a_change_of_speed_is_when_the_scene_moves_at_it() -> None:
     """Each frame of the pack counts 1: from one slot to the next that many pass, within the span and outside."""
-    dense = Video(VideoKey("0" * 64, "1" * 64), even(96, 48_000), np.zeros((96, 32, 32, 3), np.uint8))
+    dense = Video(VideoKey("0" * 64, "1" * 64), uniform_clock(96, 48_000), np.zeros((96, 32, 32, 3), np.uint8))
     for name, inside in (("slow", 1), ("fast", 2)):
         sample = draw(dense, name)
         shown = dict(zip(sample.clock.times_ms, (frame for _, frame in sample.slots), strict=True))
@@ -138,18 +138,18 @@ def test_an_uneven_clock_is_kept_and_has_no_speeds() -> None:
     times = tuple(100 * k + (k % 5) * 10 for k in range(96))
     video = still(Clock(times, 9610))
     assert draw(video, "mirror").clock.times_ms == times[::2]
-    assert rejected(TASK.gates(video, knobs("slow"))) == Reject("uneven_clock", 50, 1)
+    assert rejected(TASK.gates(video, knobs("slow"))) == Rejection("uneven_clock", 50, 1)
 
 
 def test_a_segment_too_brief_to_be_answered_in_tenths_is_refused() -> None:
-    assert rejected(TASK.gates(still(even(48, 1_200)), knobs("mirror"))) != Reject("too_brief", 0.2, 0.2)
-    reject = rejected(TASK.gates(still(even(48, 1_100)), knobs("mirror")))
-    assert reject == Reject("too_brief", 0.183, 0.2)
+    assert rejected(TASK.gates(still(uniform_clock(48, 1_200)), knobs("mirror"))) != Rejection("too_brief", 0.2, 0.2)
+    reject = rejected(TASK.gates(still(uniform_clock(48, 1_100)), knobs("mirror")))
+    assert reject == Rejection("too_brief", 0.183, 0.2)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_without_gates_no_picture_is_looked_at(name: str, clip: Callable[..., Video]) -> None:
-    flat = still(even(96, 20_000))
+    flat = still(uniform_clock(96, 20_000))
     free = knobs(name, gates=False)
     assert rejected(TASK.gates(flat, free)) is None
     if name not in ("swap", "invert", "noise", "zoom_out"):  # which are seen on gray too, or judge the donor
@@ -157,10 +157,10 @@ def test_without_gates_no_picture_is_looked_at(name: str, clip: Callable[..., Vi
     drawn = TASK.draw(flat, "x", free, np.random.default_rng(0), [clip("bikes.mp4", 25), flat])
     assert isinstance(drawn, Sample)
     assert not free.proven
-    assert rejected(TASK.gates(still(even(48, 1_100)), free)) == Reject("too_brief", 0.183, 0.2)
+    assert rejected(TASK.gates(still(uniform_clock(48, 1_100)), free)) == Rejection("too_brief", 0.183, 0.2)
     if name in SPEEDS:
         uneven = still(Clock(tuple(100 * k + (k % 5) * 10 for k in range(96)), 9610))
-        assert rejected(TASK.gates(uneven, free)) == Reject("uneven_clock", 50, 1)
+        assert rejected(TASK.gates(uneven, free)) == Rejection("uneven_clock", 50, 1)
 
 
 def test_a_shuffle_without_shift_is_gated_and_not_proven(clip: Callable[..., Video]) -> None:
@@ -168,7 +168,7 @@ def test_a_shuffle_without_shift_is_gated_and_not_proven(clip: Callable[..., Vid
     assert knobs("shuffle").proven
     assert not loose.proven
     assert rejected(TASK.gates(clip("bigbuckbunny_5s.mp4"), loose)) is None
-    hidden = rejected(TASK.gates(still(even(48, 10_000)), loose))
+    hidden = rejected(TASK.gates(still(uniform_clock(48, 10_000)), loose))
     assert hidden is not None
     assert hidden.reason == "hidden_ends"
 
@@ -190,10 +190,10 @@ def test_what_each_perturbation_needs() -> None:
 def test_a_donor_must_stand_out(clip: Callable[..., Video]) -> None:
     video, other = clip("carphone.mp4"), clip("pan.mp4")
     reject = TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), [video])
-    assert isinstance(reject, Reject)
+    assert isinstance(reject, Rejection)
     assert reject.reason == "no_donor"
-    assert TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), []) == Reject("no_donor", 0, 1)
-    short = Video(video.key, even(36, 9_000), other.frames[:36])
+    assert TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), []) == Rejection("no_donor", 0, 1)
+    short = Video(video.key, uniform_clock(36, 9_000), other.frames[:36])
     sample = TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), [video, short, other])
     assert isinstance(sample, Sample)
     assert [key.content for key in sample.sources] == [video.key.content, other.key.content]
@@ -208,7 +208,7 @@ def test_a_donor_has_no_hard_cut(clip: Callable[..., Video]) -> None:
         assert isinstance(sample, Sample)
         assert sample.sources[1] == other.key
     reject = TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), [cut])
-    assert isinstance(reject, Reject)
+    assert isinstance(reject, Rejection)
     assert reject.reason == "no_donor"
     assert reject.value > reject.threshold, "the jump at the cut"
 
@@ -230,8 +230,8 @@ def test_a_donor_is_as_sharp_as_the_video(clip: Callable[..., Video]) -> None:
 
 
 def test_the_question_names_the_change_and_shows_one_clip() -> None:
-    video = still(even(96, 20_000))
-    wording = load_wording()
+    video = still(uniform_clock(96, 20_000))
+    wording = load_templates()
     texts = set()
     for name in NAMES:
         if name == "swap":

@@ -13,12 +13,12 @@ from tests.helpers.building import indexed, picture
 from tests.helpers.clips import write
 from tests.helpers.pages import Page
 from videossr.builder.builder import build
-from videossr.builder.recipe import Mixture, Recipe
+from videossr.builder.recipe import Recipe, ResolvedRecipe
 from videossr.cli import gallery
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.rewards import scorer
 from videossr.tasks.base import TASKS, TaskError
-from videossr.templates import load_wording
+from videossr.templates import load_templates
 from videossr.validation.validator import validate
 
 PLUGIN = """
@@ -109,7 +109,9 @@ def opened(plugin: str, tmp_path: Path) -> VideoSSRDataset:
     write(tmp_path / "clips" / "clip.mp4", picture(0))
     corpus = indexed(tmp_path / "clips")
     columns = {"dim": {"task": "dimmed", "count": 2}}
-    build(Mixture(Recipe(name="made", columns=columns), "made"), corpus, tmp_path / "out", wording=load_wording())
+    build(
+        ResolvedRecipe(Recipe(name="made", columns=columns), "made"), corpus, tmp_path / "out", wording=load_templates()
+    )
     return VideoSSRDataset(tmp_path / "out")
 
 

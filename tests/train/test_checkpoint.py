@@ -24,10 +24,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from videossr.engine.checkpoint import PROBE, PROBE_CLIP, Checkpoint, open_checkpoint, prompt_inputs
-from videossr.engine.kv_cache import base_of
+from videossr.engine.kv_cache import base_model
 from videossr.models.tiny import Family, make_tiny
 from videossr.train.checkpoint import WEIGHTS, latest, model_card, restore, save, step_of
-from videossr.train.config import Lora, ModelConfig, RunSettings, TrainConfig, load_config, plain
+from videossr.train.config import Lora, ModelConfig, RunSettings, TrainConfig, as_table, load_config
 from videossr.train.model_files import peculiarities
 from videossr.train.policy import Policy, load_policy
 from videossr.train.records import Rollouts, Step
@@ -190,7 +190,7 @@ def test_tensors_that_the_class_does_not_build_are_saved_as_they_are(
     source = open_checkpoint(str(folder))
     for lora in (None, LORA):
         policy = policy_of(source, lora)
-        assert peculiarities(source, base_of(policy.model)) == [
+        assert peculiarities(source, base_model(policy.model)) == [
             "2 tensors that Qwen3VLForConditionalGeneration does not build, such as head.bias, are saved as they are"
         ]
         learn(policy.model)
@@ -297,7 +297,7 @@ def test_the_card_tells_what_it_is() -> None:
     assert "| steps | 50 |" in body
     settings = re.search(r"```toml\n(.*)\n```", body, re.DOTALL)
     assert settings is not None
-    assert tomllib.loads(settings[1]) == plain(config)
+    assert tomllib.loads(settings[1]) == as_table(config)
 
     further = replace(config, model=replace(config.model, path="runs/sft/model"))
     assert "# sft, trained by videossr" in model_card(further, "abc123", last)

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from videossr.engine.checkpoint import open_checkpoint
-from videossr.engine.generation import Drawn
-from videossr.models.base import Ask, Decoding
-from videossr.models.transformers_model import Local, LocalSettings
+from videossr.engine.generation import GeneratedAnswers
+from videossr.models.base import Decoding, Request
+from videossr.models.transformers_model import TransformersModel, TransformersSettings
 from videossr.question_set import open_questions
 from videossr.train.config import TrainConfig
 from videossr.train.policy import load_policy
@@ -43,10 +43,10 @@ def test_an_answer_ends_where_the_template_ends_a_turn(config: Make, odd: Path, 
 
     questions = open_questions(str(small / "data"))
     asks = [
-        Ask(index, questions.question(index), questions.column(index), lambda index=index: questions.clips(index))  # type: ignore[misc]
+        Request(index, questions.question(index), questions.column(index), lambda index=index: questions.clips(index))  # type: ignore[misc]
         for index in range(3)
     ]
-    local = Local(str(odd), LocalSettings(device="cpu"), questions)
+    local = TransformersModel(str(odd), TransformersSettings(device="cpu"), questions)
     assert [reply.finish for reply in local.answer(asks, Decoding(max_tokens=10))] == [("stop",)] * 3
 
     asked = config(model__path=f'"{odd}"', run__steps=1)
@@ -75,5 +75,5 @@ def test_an_end_that_the_model_cannot_write_is_refused(config: Make, model: Path
 
 
 def test_the_token_that_ends_an_answer_is_not_scored() -> None:
-    assert Drawn([5, 6, 7], [0.0] * 3, ended=True).content == [5, 6]
-    assert Drawn([5, 6, 7], [0.0] * 3, ended=False).content == [5, 6, 7]
+    assert GeneratedAnswers([5, 6, 7], [0.0] * 3, ended=True).content == [5, 6]
+    assert GeneratedAnswers([5, 6, 7], [0.0] * 3, ended=False).content == [5, 6, 7]

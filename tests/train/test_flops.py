@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from videossr.clock import even
+from videossr.clock import uniform_clock
 from videossr.engine.checkpoint import open_checkpoint
-from videossr.engine.generation import sample
+from videossr.engine.generation import generate
 from videossr.engine.shared_prefix import answer_scores, full_scores, read_prefix
 from videossr.models.tiny import PATCH, Family, make_tiny
 from videossr.question import VIDEO, Clip, Question
 from videossr.train.config import GrpoConfig, RunSettings, TrainConfig
-from videossr.train.cost.flops import Counter, Load, Work, load_of, peak_flops
+from videossr.train.cost.flops import Counter, Load, OperationCount, load_of, peak_flops
 from videossr.train.policy import Policy, load_policy
 
 CPU = torch.device("cpu")
@@ -33,7 +33,7 @@ def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     family: Family = request.param
     source = open_checkpoint(str(make_tiny(tmp_path_factory.mktemp("tiny") / family, family=family, layers=3)))
     side = 8 * PATCH[family]
-    clock = even(8, 8000)
+    clock = uniform_clock(8, 8000)
     frames = np.random.default_rng(0).integers(0, 256, (8, side, side, 3), np.uint8)
     question = Question("one", "videossr/counting", "", f"{VIDEO}\nHow many?", "1,2,3", (clock,))
     policy = load_policy(source, CONFIG, CPU)
@@ -44,7 +44,7 @@ def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return policy, policy.inputs(prompt), load_of(prompt, G, A)
 
 
-def counted(policy: Policy, config: TrainConfig, load: Load) -> Work:
+def counted(policy: Policy, config: TrainConfig, load: Load) -> OperationCount:
     return Counter(policy.model, config, masked=False).group(load)
 
 
@@ -59,7 +59,7 @@ def test_a_shared_group(asked: tuple[Policy, Any, Load]) -> None:
         prefix = read_prefix(policy.model, inputs)
     assert work.vision + work.prefill == pytest.approx(forward.get_total_flops(), rel=0.02)
     with FlopCounterMode(display=False) as decode:
-        sample(policy.model, [prefix], G, max_tokens=A, seeds=[(0,)], ends=frozenset())
+        generate(policy.model, [prefix], G, max_tokens=A, seeds=[(0,)], ends=frozenset())
     assert work.decode == pytest.approx(decode.get_total_flops(), rel=0.02)
     with FlopCounterMode(display=False) as loss:
         scores = answer_scores(policy.model, prefix, ANSWERS)
@@ -76,7 +76,7 @@ def test_a_group_that_shares_nothing(asked: tuple[Policy, Any, Load]) -> None:
     work = counted(policy, config, load)
     with FlopCounterMode(display=False) as decode:
         prefixes = list(read_prefix(policy.model, inputs, G).rows())
-        sample(policy.model, prefixes, 1, max_tokens=A, seeds=[(k,) for k in range(G)], ends=frozenset())
+        generate(policy.model, prefixes, 1, max_tokens=A, seeds=[(k,) for k in range(G)], ends=frozenset())
     assert work.decode == pytest.approx(decode.get_total_flops(), rel=0.03)
     with FlopCounterMode(display=False) as forward:
         lots = list(full_scores(policy.model, inputs, ANSWERS, rows=G))

@@ -10,18 +10,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videossr.engine.shared_prefix import Scores
+from videossr.engine.shared_prefix import TokenScores
 from videossr.train.config import GrpoConfig
 from videossr.train.grpo import KL, advantages, group_loss
-from videossr.train.metrics import is_noise
+from videossr.train.metrics import is_uninformative
 
 MASK = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 1]], dtype=torch.bool)
 GAINS = torch.tensor([1.0, -2.0, 0.5])
 
 
-def scores(seed: int = 0, *, grad: bool = False) -> Scores:
+def scores(seed: int = 0, *, grad: bool = False) -> TokenScores:
     torch.manual_seed(seed)
-    return Scores((-torch.rand(3, 4) * MASK).requires_grad_(grad), torch.zeros(3, 4), MASK)
+    return TokenScores((-torch.rand(3, 4) * MASK).requires_grad_(grad), torch.zeros(3, 4), MASK)
 
 
 def test_advantages_are_over_the_unbiased_deviation() -> None:
@@ -48,9 +48,9 @@ def test_a_reward_that_is_no_number_is_refused_wherever_it_stands(rewards: list[
 
 
 def test_noise() -> None:
-    assert is_noise([0.1, 0.2], [0, 0])
-    assert not is_noise([0.1, 0.1], [0, 0])
-    assert not is_noise([0.1, 1.0], [0, 1])
+    assert is_uninformative([0.1, 0.2], [0, 0])
+    assert not is_uninformative([0.1, 0.1], [0, 0])
+    assert not is_uninformative([0.1, 1.0], [0, 1])
 
 
 def test_on_policy_the_gradient_is_that_of_reinforce() -> None:
@@ -93,7 +93,7 @@ def test_what_is_not_kept_counts_for_nothing() -> None:
 )
 def test_off_policy_the_ratio_is_clipped(gain: float, gap: float, worth: float, slope: float) -> None:
     now = torch.tensor([[-1.0]], requires_grad=True)
-    made = Scores(now, torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool))
+    made = TokenScores(now, torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool))
     config = GrpoConfig(kl=0, clip_low=0.2, clip_high=0.28)
     share = group_loss(made, torch.tensor([gain]), config, old=now.detach() - gap)
     torch.autograd.backward(share.total)
@@ -127,7 +127,7 @@ def test_the_kl_is_part_of_the_loss() -> None:
 
 def test_what_the_reference_thinks_impossible_decides_nothing() -> None:
     now = torch.tensor([[-1.0]], requires_grad=True)
-    made = Scores(now, torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool))
+    made = TokenScores(now, torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool))
     for far in (-torch.inf, -1e9, 1e9):
         share = group_loss(made, torch.zeros(1), GrpoConfig(kl=1.0), reference=torch.tensor([[far]]))
         torch.autograd.backward(share.total)

@@ -17,7 +17,7 @@ import transformers
 from videossr.models.tiny import make_tiny
 from videossr.train.config import GrpoConfig, Lora, ModelConfig, OptimConfig, RunSettings, TrainConfig
 from videossr.train.cost.flops import Load
-from videossr.train.cost.memory import GIB, MemoryPlan, empty_model, memory_plan, plan_run, shortage
+from videossr.train.cost.memory import GIB, MemoryPlan, empty_model, memory_plan, plan_run, shortage_message
 
 LOAD = Load(prompt=1000, pictures=((12, 256),), answers=8, tokens=16)
 BASE = TrainConfig(run=RunSettings(dtype="bfloat16"))
@@ -145,8 +145,8 @@ def test_several_processes_are_told_to_share(tmp_path: Path) -> None:
         return planned(shape, config, small, processes)
 
     plan = again(config)
-    assert "--run.sharding=fsdp about" in shortage(plan, plan.total - 1, config, again, processes=4)
-    assert "fsdp" not in shortage(plan, plan.total - 1, config, again, processes=1)
+    assert "--run.sharding=fsdp about" in shortage_message(plan, plan.total - 1, config, again, processes=4)
+    assert "fsdp" not in shortage_message(plan, plan.total - 1, config, again, processes=1)
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
@@ -155,7 +155,7 @@ def test_too_little_memory_names_what_would_do(shape: Any, folder: Path) -> None
     plan = planned(shape, config)
 
     def short(room: int) -> str:
-        return shortage(plan, room, config, lambda other: planned(shape, other))
+        return shortage_message(plan, room, config, lambda other: planned(shape, other))
 
     assert not short(plan.total)
     found = short(plan.total - 1)

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 import videossr.train.optim
 from videossr.models.tiny import make_tiny
 from videossr.train.config import OptimConfig
-from videossr.train.optim import Optimizer, StepFacts, learning_rate, round_by_chance
+from videossr.train.optim import Optimizer, OptimizerFacts, learning_rate, round_by_chance
 
 PAPER = OptimConfig()
 
@@ -54,7 +54,7 @@ def flat(model: Any) -> torch.Tensor:
     return torch.cat([parameter.detach().float().flatten() for parameter in model.parameters()])
 
 
-def trained(model: Any, optimizer: Optimizer, first: int, last: int) -> list[StepFacts]:
+def trained(model: Any, optimizer: Optimizer, first: int, last: int) -> list[OptimizerFacts]:
     facts = []
     for number in range(first, last + 1):
         loss(model, number % 4).backward()  # type: ignore[no-untyped-call]

@@ -21,9 +21,9 @@ from safetensors.torch import load_file
 
 from tests.helpers.distributed import rewind
 from videossr.dataset.dataset import VideoSSRDataset
-from videossr.train.batching import batch_at
+from videossr.train.batching import batch_for_step
 from videossr.train.checkpoint import latest
-from videossr.train.config import TrainConfig, plain
+from videossr.train.config import TrainConfig, as_table
 from videossr.train.records import TrainRun, read_train_run
 from videossr.train.session import train
 
@@ -58,7 +58,7 @@ def torchrun(folder: Path, jobs: dict[str, dict[str, Any]]) -> subprocess.Comple
     """Two processes make runs of these names in a folder. `config` of a job is a configuration."""
     told = []
     for name, job in jobs.items():
-        (folder / f"{name}.toml").write_text(tomli_w.dumps(plain(job["config"])), "utf-8")
+        (folder / f"{name}.toml").write_text(tomli_w.dumps(as_table(job["config"])), "utf-8")
         told.append({**job, "config": str(folder / f"{name}.toml"), "out": str(folder / name)})
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(TOGETHER), json.dumps(told)]
     root = str(Path(__file__).parents[2])
@@ -107,7 +107,7 @@ def test_two_processes_learn_what_one_does(
     shutil.copytree(small / "corpus", broken)
     questions = VideoSSRDataset(small / "data")
     columns = [questions.column(index) for index in range(len(questions))]
-    second = batch_at(1, range(len(questions)), columns, 3, "shuffled", 0)[1]  # all that the second process has
+    second = batch_for_step(1, range(len(questions)), columns, 3, "shuffled", 0)[1]  # all that the second process has
     (broken / "packs" / f"{questions.sample(second).sources[0].content[:2]}.pack").write_bytes(b"")
     failing = {"data__corpus": f'"{broken}"'}
     one = {
@@ -174,7 +174,7 @@ def test_where_a_process_dies_the_other_says_so_and_nothing_is_lost(
     asked: Callable[..., TrainConfig], tmp_path: Path
 ) -> None:
     """Started by hand: torchrun would end the other one before it can say anything."""
-    (tmp_path / "run.toml").write_text(tomli_w.dumps(plain(asked(run__steps=60))), "utf-8")
+    (tmp_path / "run.toml").write_text(tomli_w.dumps(as_table(asked(run__steps=60))), "utf-8")
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]

@@ -15,7 +15,7 @@ from videossr.train.records import (
     SAMPLES,
     STEPS,
     Failure,
-    Shown,
+    ShownSample,
     is_training,
     line,
     read_train_run,
@@ -85,7 +85,7 @@ def test_what_is_damaged_is_named(folder: Path, name: str, text: str, told: str)
 
 
 def test_answers_without_their_rewards_are_damaged(folder: Path) -> None:
-    whole = line(Shown(1, 2, "c", "p", "g", ("a", "b"), (1.0, 0.0), (1.0, -1.0)))
+    whole = line(ShownSample(1, 2, "c", "p", "g", ("a", "b"), (1.0, 0.0), (1.0, -1.0)))
     (folder / SAMPLES).write_text(whole + whole.replace('"rewards":[1.0,0.0]', '"rewards":[1.0]'))
     with pytest.raises(ValueError, match=r"samples\.jsonl:2: damaged: .*2 texts, 1 rewards"):
         read_train_run(folder)

@@ -23,7 +23,7 @@ from videossr.builder.recipe import Recipe
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import index
 from videossr.models.tiny import make_tiny
-from videossr.templates import load_wording
+from videossr.templates import load_templates
 from videossr.train.config import TrainConfig, load_config, names
 from videossr.train.records import CONFIG, MANIFEST, Step, TrainRun
 from videossr.train.session import train
@@ -333,8 +333,8 @@ def test_a_clock_that_the_family_cannot_tell(config: Make, videos: Path, tmp_pat
     index(videos / "edge/plain.mp4", tmp_path / "corpus", Plan(kind="snap", frames=16, max_pixels=4096))
     mirror = COLUMNS["grounding/mirror"]
     uneven = {"grounding/mirror": {**mirror, "knobs": {**mirror["knobs"], "gates": False}}}
-    mixture = recipe.Mixture(Recipe(name="uneven", max_pixels=4096, columns=uneven), "uneven")
-    build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", wording=load_wording())
+    mixture = recipe.ResolvedRecipe(Recipe(name="uneven", max_pixels=4096, columns=uneven), "uneven")
+    build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", wording=load_templates())
     other = make_tiny(tmp_path / "other", family="qwen2_5_vl", width=64, layers=2)
     asked = config(model__path=f'"{other}"', data__path=f'"{tmp_path / "data"}"')
     with pytest.raises(ValueError, match=r"data, column grounding/mirror: .*can only be told equal steps"):
@@ -354,10 +354,10 @@ def test_questions_that_changed_meanwhile(config: Make, small: Path, tmp_path: P
     with pytest.raises(StoppedError):
         train(config(), tmp_path / "run", show=stop_at(3))
     build(
-        recipe.Mixture(Recipe(name="small", max_pixels=4096, columns=COLUMNS), "small"),
+        recipe.ResolvedRecipe(Recipe(name="small", max_pixels=4096, columns=COLUMNS), "small"),
         Corpus(small / "corpus"),
         tmp_path / "other",
-        wording=load_wording(),
+        wording=load_templates(),
         seed=1,
     )
     other = config(data__path=f'"{tmp_path / "other"}"')
@@ -378,8 +378,8 @@ def test_recipes_are_whole() -> None:
 
 
 def test_to_train_on_a_benchmark_is_remarked_on(config: Make, small: Path, tmp_path: Path) -> None:
-    mixture = recipe.Mixture(Recipe(name="frozen", benchmark=True, max_pixels=4096, columns=COLUMNS), "frozen")
-    build(mixture, Corpus(small / "corpus"), tmp_path / "frozen", wording=load_wording())
+    mixture = recipe.ResolvedRecipe(Recipe(name="frozen", benchmark=True, max_pixels=4096, columns=COLUMNS), "frozen")
+    build(mixture, Corpus(small / "corpus"), tmp_path / "frozen", wording=load_templates())
     said: list[str] = []
     asked = config(data__path=f'"{tmp_path / "frozen"}"', run__steps=1)
     train(asked, tmp_path / "run", say=said.append)

@@ -22,9 +22,9 @@ from videossr.clock import Clock
 from videossr.question import Clip
 from videossr.question_set import open_questions
 from videossr.storage.paths import write_text
-from videossr.train.metrics import GroupFacts, rollouts, summary
+from videossr.train.metrics import GroupMetrics, rollout_metrics, summarize
 from videossr.train.records import ACROSS, CONFIG, PICTURES, SAMPLES, STEPS, Failure, read_train_run
-from videossr.train.writer import FRAMES, Log, picture
+from videossr.train.writer import FRAMES, RunWriter, frame_strip
 
 COLUMNS = ("grounding/mirror", "jigsaw/6")
 END = 60_000
@@ -57,7 +57,7 @@ def test_what_is_written_is_what_is_read(dataset: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("counts", [(5,), (8,), (48,), (200,), (9, 3, 8)])
 def test_a_picture_can_be_cut_into_its_frames_again(counts: tuple[int, ...]) -> None:
     clips = [clip(count) for count in counts]
-    jpeg, slots = picture(clips)
+    jpeg, slots = frame_strip(clips)
     made = simplejpeg.decode_jpeg(jpeg, "RGB")
     rows = sum(-(-len(each) // ACROSS) for each in slots)
     height, width = made.shape[0] // rows, made.shape[1] // ACROSS
@@ -77,7 +77,7 @@ def test_a_picture_can_be_cut_into_its_frames_again(counts: tuple[int, ...]) -> 
 
 
 def test_clips_of_other_sizes_share_a_picture() -> None:
-    jpeg, slots = picture([clip(4, (300, 400)), clip(2, (64, 64))])
+    jpeg, slots = frame_strip([clip(4, (300, 400)), clip(2, (64, 64))])
     made = simplejpeg.decode_jpeg(jpeg, "RGB")
     assert made.shape == (2 * 96, ACROSS * 128, 3)
     assert [len(each) for each in slots] == [4, 2]
@@ -94,7 +94,7 @@ def test_a_run_that_goes_on_drops_what_it_had_made_beyond_its_checkpoint(dataset
         file.write(b'{"step":13,"ep')
     (run / PICTURES / "mine.jpg").write_bytes(b"")
     again = step_of(3, COLUMNS, loss=7.0)
-    with Log(run, after=2) as log:
+    with RunWriter(run, after=2) as log:
         log.step(again)
     found = read_train_run(run)
     assert [step.step for step in found.steps] == [1, 2, 3]
@@ -102,7 +102,7 @@ def test_a_run_that_goes_on_drops_what_it_had_made_beyond_its_checkpoint(dataset
     assert [each.step for each in found.shown] == [2, 2]
     assert found.failures == failures[:1]
     assert sorted(path.name for path in (run / PICTURES).iterdir()) == ["2-0.jpg", "2-1.jpg", "mine.jpg"]
-    with Log(run):
+    with RunWriter(run):
         pass
     assert (run / STEPS).read_bytes() == (run / SAMPLES).read_bytes() == b""
 
@@ -113,7 +113,7 @@ def test_a_damaged_line_is_named_and_nothing_is_removed(tmp_path: Path) -> None:
     for text in (b"\x00\x00\n", b"[]\n", b'{"epoch":1}\n'):
         path.write_bytes(before := path.read_bytes().partition(b"\n")[0] + b"\n" + text)
         with pytest.raises(ValueError, match=r"steps\.jsonl:2: damaged"):
-            Log(tmp_path / "run", after=1)
+            RunWriter(tmp_path / "run", after=1)
         assert path.read_bytes() == before
 
 
@@ -134,7 +134,7 @@ def test_each_line_is_on_its_way_when_the_call_returns(tmp_path: Path) -> None:
 def test_a_full_disk_is_told_with_its_file(tmp_path: Path) -> None:
     made = step_of(1, COLUMNS)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with Log(tmp_path) as log:
+    with RunWriter(tmp_path) as log:
         log.step(made)
         size = (tmp_path / STEPS).stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (3 * size // 2, before[1]))
@@ -145,7 +145,7 @@ def test_a_full_disk_is_told_with_its_file(tmp_path: Path) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert told.value.filename == str(tmp_path / STEPS)
     assert (tmp_path / STEPS).stat().st_size == 3 * size // 2, "cut off in the middle of a line"
-    with Log(tmp_path, after=1) as log:
+    with RunWriter(tmp_path, after=1) as log:
         log.step(again := step_of(2, COLUMNS))
     write_text(tmp_path / CONFIG, "")
     assert read_train_run(tmp_path).steps == (made, again)
@@ -153,7 +153,7 @@ def test_a_full_disk_is_told_with_its_file(tmp_path: Path) -> None:
 
 def test_trackers_are_told_all_numbers(tmp_path: Path) -> None:
     told: list[tuple[Mapping[str, float], int]] = []
-    with Log(tmp_path, track=lambda values, step: told.append((values, step))) as log:
+    with RunWriter(tmp_path, track=lambda values, step: told.append((values, step))) as log:
         log.step(made := step_of(7, COLUMNS, mfu=None))
     ((values, number),) = told
     assert number == 7
@@ -165,7 +165,7 @@ def test_trackers_are_told_all_numbers(tmp_path: Path) -> None:
     assert all(isinstance(value, int | float) for value in values.values())
 
 
-def group(smooth: tuple[float, ...], strict: tuple[float, ...], **changed: object) -> GroupFacts:
+def group(smooth: tuple[float, ...], strict: tuple[float, ...], **changed: object) -> GroupMetrics:
     n = len(smooth)
     values = {
         "column": "c",
@@ -177,7 +177,7 @@ def group(smooth: tuple[float, ...], strict: tuple[float, ...], **changed: objec
         "tokens": (2,) * n,
         "truncated": (False,) * n,
     }
-    return GroupFacts(**{**values, **changed})  # type: ignore[arg-type]
+    return GroupMetrics(**{**values, **changed})  # type: ignore[arg-type]
 
 
 def test_the_means_of_groups_are_as_defined() -> None:
@@ -185,7 +185,7 @@ def test_the_means_of_groups_are_as_defined() -> None:
     noisy = group((0.5, 0.0, 0.2, 0.2), (0, 0, 0, 0), parsed=(True, False, True, True), tokens=(4, 64, 2, 2), kl=8.0)
     noisy = replace(noisy, truncated=(False, True, False, False))
     flat = group((0.0, 0.0, 0.0, 0.0), (0, 0, 0, 0))
-    made = rollouts([right, noisy, flat])
+    made = rollout_metrics([right, noisy, flat])
     assert made.groups == 3
     assert (made.smooth, made.strict) == pytest.approx((3.4 / 12, 2 / 12))
     assert (made.parsed, made.truncated) == pytest.approx((11 / 12, 1 / 12))
@@ -193,16 +193,16 @@ def test_the_means_of_groups_are_as_defined() -> None:
     assert made.distinct == pytest.approx((3 + 3 + 1) / 3)
     assert made.tokens == pytest.approx((8 + 72 + 8) / 12)
     assert (made.kl, made.entropy) == pytest.approx((8.8 / 88, 4 / 88))
-    assert rollouts([right, noisy, flat], "strict").zero_variance == pytest.approx(2 / 3)
+    assert rollout_metrics([right, noisy, flat], "strict").zero_variance == pytest.approx(2 / 3)
     with pytest.raises(ValueError, match="no groups"):
-        rollouts([])
+        rollout_metrics([])
 
 
 def test_groups_of_two_processes_are_joined_by_joining_their_lists() -> None:
     groups = [facts(column, step) for column in (*COLUMNS, "jigsaw/3") for step in (3, 9)]
-    whole = summary(groups)
-    assert summary(groups[1::2] + groups[::2]) == whole
+    whole = summarize(groups)
+    assert summarize(groups[1::2] + groups[::2]) == whole
     assert list(whole.tasks) == ["grounding", "jigsaw"]
     assert list(whole.columns) == ["grounding/mirror", "jigsaw/3", "jigsaw/6"]
-    assert whole.tasks["jigsaw"] == rollouts(groups[2:])
+    assert whole.tasks["jigsaw"] == rollout_metrics(groups[2:])
     assert sum(each.groups for each in whole.columns.values()) == whole.all.groups == 6

@@ -12,41 +12,41 @@ from scipy import stats
 
 from tests.helpers.synthetic import answered, counts, permutation, permuted, segment, segments
 from videossr.sample import Sample
-from videossr.tasks.counting import CountingKnobs
-from videossr.tasks.grounding import GroundingKnobs
-from videossr.tasks.jigsaw import JigsawKnobs
+from videossr.tasks.counting import CountingConfig
+from videossr.tasks.grounding import GroundingConfig
+from videossr.tasks.jigsaw import JigsawConfig
 from videossr.validation import distributions
-from videossr.validation.finding import Finding
+from videossr.validation.finding import CheckResult
 
 DATASETS = 200
 SAMPLES = 300
 
-GROUNDING = GroundingKnobs(perturbation="mirror")
-EASY = CountingKnobs(slots_max=3, instances_max=3)
-HARD = CountingKnobs(slots_max=4, instances_max=4)
+GROUNDING = GroundingConfig(perturbation="mirror")
+EASY = CountingConfig(slots_max=3, instances_max=3)
+HARD = CountingConfig(slots_max=4, instances_max=4)
 
 
-def grounding(samples: Sequence[Sample]) -> Iterator[Finding]:
+def grounding(samples: Sequence[Sample]) -> Iterator[CheckResult]:
     return distributions.grounding("g", samples, GROUNDING)
 
 
-def easy(samples: Sequence[Sample]) -> Iterator[Finding]:
+def easy(samples: Sequence[Sample]) -> Iterator[CheckResult]:
     return distributions.counting("c", samples, EASY)
 
 
-def hard(samples: Sequence[Sample]) -> Iterator[Finding]:
+def hard(samples: Sequence[Sample]) -> Iterator[CheckResult]:
     return distributions.counting("c", samples, HARD)
 
 
-def jigsaw(samples: Sequence[Sample]) -> Iterator[Finding]:
-    return distributions.jigsaw("j", samples, JigsawKnobs(pieces=len(samples[0].integers("order"))))
+def jigsaw(samples: Sequence[Sample]) -> Iterator[CheckResult]:
+    return distributions.jigsaw("j", samples, JigsawConfig(pieces=len(samples[0].integers("order"))))
 
 
-def released_jigsaw(samples: Sequence[Sample]) -> Iterator[Finding]:
-    return distributions.jigsaw("j", samples, JigsawKnobs(pieces=len(samples[0].integers("order")), identity=True))
+def released_jigsaw(samples: Sequence[Sample]) -> Iterator[CheckResult]:
+    return distributions.jigsaw("j", samples, JigsawConfig(pieces=len(samples[0].integers("order")), identity=True))
 
 
-Law = Callable[[Sequence[Sample]], Iterator[Finding]]
+Law = Callable[[Sequence[Sample]], Iterator[CheckResult]]
 Draw = Callable[[np.random.Generator, int], list[Sample]]
 
 TRUE: dict[str, tuple[Law, Draw]] = {
@@ -63,7 +63,7 @@ TRUE: dict[str, tuple[Law, Draw]] = {
 }
 
 
-def p_value(finding: Finding) -> float:
+def p_value(finding: CheckResult) -> float:
     found = re.search(r"\bp ([\d.e+-]+)$", finding.text)
     assert found, finding
     return float(found[1])
@@ -175,7 +175,8 @@ def test_a_change_of_speed_never_ends_with_the_last_slot() -> None:
         first = int(rng.integers(48 - length))
         samples.append(segment(first, first + int(length) - 1))
     checks = {
-        finding.check: finding for finding in distributions.grounding("g", samples, GroundingKnobs(perturbation="slow"))
+        finding.check: finding
+        for finding in distributions.grounding("g", samples, GroundingConfig(perturbation="slow"))
     }
     assert checks["law of positions"].holds
     checks = {finding.check: finding for finding in grounding(samples)}

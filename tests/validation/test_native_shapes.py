@@ -15,7 +15,7 @@ from videossr.builder.recipe import Recipe
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import index
 from videossr.dataset.dataset import VideoSSRDataset
-from videossr.templates import load_wording
+from videossr.templates import load_templates
 from videossr.validation.validator import validate
 
 COUNT = 8
@@ -29,7 +29,7 @@ def test_shapes_of_the_clips_are_noticed(kind: str, holds: bool, tmp_path: Path)
         write(tmp_path / f"clips/{seed}.mp4", with_shapes(frames, kind) if kind else frames)
     index(tmp_path / "clips", tmp_path / "corpus")
     columns = {"counting": {"task": "counting", "count": COUNT, "knobs": {"native": 1}}}
-    mixture = recipe.Mixture(Recipe(name="open", columns=columns), "open")
-    build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "dataset", wording=load_wording())
+    mixture = recipe.ResolvedRecipe(Recipe(name="open", columns=columns), "open")
+    build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "dataset", wording=load_templates())
     found = {finding.check: finding for finding in validate(VideoSSRDataset(tmp_path / "dataset"))}
     assert found["native shapes"].holds is holds, found["native shapes"].text

@@ -17,9 +17,9 @@ from videossr.corpus.indexer import index
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.question import Frames
 from videossr.rewards import score_jigsaw, scorer
-from videossr.templates import load_wording
+from videossr.templates import load_templates
 from videossr.validation import shortcuts
-from videossr.validation.finding import Finding
+from videossr.validation.finding import CheckResult
 from videossr.validation.orders import faults, finding
 from videossr.validation.validator import validate
 
@@ -65,15 +65,15 @@ def there(seed: int) -> Frames:
 KINDS = {"cut": montage, "still": slideshow, "loop": swing, "repeat": rerun}
 
 
-def judged(folder: Path, make: Any, **validated: Any) -> dict[str, Finding]:
+def judged(folder: Path, make: Any, **validated: Any) -> dict[str, CheckResult]:
     """Validate a dataset of jigsaws from videos that `make` makes, all of which the gates were told to admit."""
     for seed in range(COUNT):
         write(folder / f"clips/{seed}.mp4", make(seed), options={"preset": "ultrafast", "crf": "12"})
     index(folder / "clips", folder / "corpus")
     knobs = {"difference": 0, "motion": 0, "limits": OPEN}
     columns = {"jigsaw/6": {"task": "jigsaw", "count": COUNT, "knobs": knobs}}
-    mixture = recipe.Mixture(Recipe(name="open", columns=columns), "open")
-    build(mixture, Corpus(folder / "corpus"), folder / "dataset", wording=load_wording())
+    mixture = recipe.ResolvedRecipe(Recipe(name="open", columns=columns), "open")
+    build(mixture, Corpus(folder / "corpus"), folder / "dataset", wording=load_templates())
     return {found.check: found for found in validate(VideoSSRDataset(folder / "dataset"), **validated)}
 
 

@@ -12,20 +12,20 @@ import pytest
 from scipy import stats
 
 from tests.helpers.synthetic import counted, counts, permutation, segment, segments
-from videossr.clock import even
+from videossr.clock import uniform_clock
 from videossr.question import Clip, Frames
 from videossr.rewards import score_jigsaw
 from videossr.sample import Sample, VideoKey
 from videossr.tasks.base import Video
-from videossr.tasks.counting import count_law
-from videossr.tasks.jigsaw import Jigsaw, JigsawKnobs
+from videossr.tasks.counting import count_distribution
+from videossr.tasks.jigsaw import Jigsaw, JigsawConfig
 from videossr.validation import shortcuts
-from videossr.validation.finding import Finding
+from videossr.validation.finding import CheckResult
 
 ANSWERS = 2800
 
 
-def figures(findings: list[Finding]) -> dict[str, dict[str, float]]:
+def figures(findings: list[CheckResult]) -> dict[str, dict[str, float]]:
     """{"chance": {"smooth": ..., "strict": ..., "each shape": ...}, ...}"""
     return {
         finding.check: {name: float(value) for name, value in re.findall(r"(smooth|strict|each shape) ([\d.]+)", text)}
@@ -48,7 +48,7 @@ def guessed(task: str, answers: Sequence[str]) -> dict[str, dict[str, float]]:
 
 @pytest.mark.parametrize(("most", "chance", "constant", "smooth"), [(3, 0.139, 0.198, 0.58), (4, 0.085, 0.122, 0.55)])
 def test_guesses_of_counts(most: int, chance: float, constant: float, smooth: float) -> None:
-    law = count_law(most, most)
+    law = count_distribution(most, most)
     assert max(law.values()) == pytest.approx(constant, abs=0.0005)
     assert sum(p * p for p in law.values()) == pytest.approx(chance, abs=0.0005)
     drawn = counts(np.random.default_rng(most), most, ANSWERS)
@@ -87,38 +87,38 @@ def test_a_constant_is_not_tried_on_what_it_was_chosen_from() -> None:
     assert constant.text == "500-501: smooth 0.000, strict 0.000"
 
 
-def judged(findings: list[Finding]) -> dict[str, bool | None]:
+def judged(findings: list[CheckResult]) -> dict[str, bool | None]:
     return {finding.check: finding.holds for finding in findings if finding.check not in ("best constant share",)}
 
 
-CUES: dict[str, tuple[Callable[[np.random.Generator, int], list[Finding]], set[str]]] = {}
+CUES: dict[str, tuple[Callable[[np.random.Generator, int], list[CheckResult]], set[str]]] = {}
 
 
-def cue(name: str, *wrong: str) -> Callable[[Callable[[np.random.Generator, int], list[Finding]]], None]:
-    def add(make: Callable[[np.random.Generator, int], list[Finding]]) -> None:
+def cue(name: str, *wrong: str) -> Callable[[Callable[[np.random.Generator, int], list[CheckResult]]], None]:
+    def add(make: Callable[[np.random.Generator, int], list[CheckResult]]) -> None:
         CUES[name] = make, set(wrong)
 
     return add
 
 
-def clipped(rng: np.random.Generator, count: int, clock: Callable[[Sample], int]) -> list[Finding]:
+def clipped(rng: np.random.Generator, count: int, clock: Callable[[Sample], int]) -> list[CheckResult]:
     drawn = segments(rng, count)
     samples = [segment(sample.integer("first"), sample.integer("last"), clock(sample)) for sample in drawn]
     return list(shortcuts.duration("g", samples))
 
 
 @cue("no cue in a clip")
-def _(rng: np.random.Generator, count: int) -> list[Finding]:
+def _(rng: np.random.Generator, count: int) -> list[CheckResult]:
     return list(shortcuts.duration("g", segments(rng, count)))
 
 
 @cue("long clips are altered late", "duration tells the place")
-def _(rng: np.random.Generator, count: int) -> list[Finding]:
+def _(rng: np.random.Generator, count: int) -> list[CheckResult]:
     return clipped(rng, count, lambda sample: int(sample.integer("first") + rng.integers(0, 40)))
 
 
 @cue("long clips are altered for long", "duration tells the length")
-def _(rng: np.random.Generator, count: int) -> list[Finding]:
+def _(rng: np.random.Generator, count: int) -> list[CheckResult]:
     def clock(sample: Sample) -> int:
         return 3 * (sample.integer("last") - sample.integer("first")) + int(rng.integers(0, 20))
 
@@ -126,18 +126,18 @@ def _(rng: np.random.Generator, count: int) -> list[Finding]:
 
 
 @cue("no cue in a shape")
-def _(rng: np.random.Generator, count: int) -> list[Finding]:
+def _(rng: np.random.Generator, count: int) -> list[CheckResult]:
     return list(shortcuts.drawn_shapes("c", [counted(rng, row) for row in counts(rng, 3, count)]))
 
 
 @cue("many are small", "size tells the count")
-def _(rng: np.random.Generator, count: int) -> list[Finding]:
+def _(rng: np.random.Generator, count: int) -> list[CheckResult]:
     samples = [counted(rng, row, size=lambda n: -0.5 * n) for row in counts(rng, 3, count)]
     return list(shortcuts.drawn_shapes("c", samples))
 
 
 @cue("many are bright", "color tells the count")
-def _(rng: np.random.Generator, count: int) -> list[Finding]:
+def _(rng: np.random.Generator, count: int) -> list[CheckResult]:
     samples = [counted(rng, row, color=lambda n: 6 * n) for row in counts(rng, 3, count)]
     return list(shortcuts.drawn_shapes("c", samples))
 
@@ -186,8 +186,8 @@ def pan(frames: int, speed: float, seed: int = 0) -> Frames:
 
 def solve(frames: Frames, gap: int, seed: int) -> tuple[str, str]:
     """(what the solver says, the answer) for a jigsaw of 6 pieces that the task draws from 48 frames."""
-    knobs = JigsawKnobs(pieces=6, gap=gap)
-    video = Video(VideoKey("a" * 64, "b" * 64), even(48, 24000), frames)
+    knobs = JigsawConfig(pieces=6, gap=gap)
+    video = Video(VideoKey("a" * 64, "b" * 64), uniform_clock(48, 24000), frames)
     task = Jigsaw()
     sample = task.draw(video, "j", knobs, np.random.default_rng(seed), [])
     assert isinstance(sample, Sample)
@@ -208,7 +208,7 @@ def test_the_chain_is_the_cheapest_of_all(pieces: int) -> None:
     for seed in range(8):
         rng = np.random.default_rng(seed)
         pixels = rng.integers(0, 256, (pieces, 2, 1, 1, 3)).astype(np.uint8)
-        clips = [Clip(np.broadcast_to(pair, (2, 16, 16, 3)), even(2, 1000)) for pair in pixels]
+        clips = [Clip(np.broadcast_to(pair, (2, 16, 16, 3)), uniform_clock(2, 1000)) for pair in pixels]
         ends = pixels.astype(float).reshape(pieces, 2, 3)
         cost = [[float(np.abs(last - first).mean()) for first, _ in ends] for _, last in ends]
         cheapest = min(permutations(range(pieces)), key=lambda order: sum(cost[a][b] for a, b in pairwise(order)))

@@ -24,9 +24,9 @@ from videossr.perturb import PIXELS
 from videossr.perturb.pixel import GRAIN
 from videossr.question import Frames
 from videossr.rendering import pictures
-from videossr.templates import load_wording
+from videossr.templates import load_templates
 from videossr.validation import traces
-from videossr.validation.finding import Finding
+from videossr.validation.finding import CheckResult
 from videossr.video.plan import Plan
 from videossr.video.scaling import fill_each
 
@@ -68,14 +68,14 @@ def built(clips: Path, tmp_path: Path) -> Build:
         columns = {
             name: {"task": "grounding", "count": count, "knobs": {**knobs, "perturbation": name}} for name in names
         }
-        mixture = recipe.Mixture(Recipe(name="traces", max_pixels=SIDE * SIDE, columns=columns), "traces")
-        build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", wording=load_wording())
+        mixture = recipe.ResolvedRecipe(Recipe(name="traces", max_pixels=SIDE * SIDE, columns=columns), "traces")
+        build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", wording=load_templates())
         return tmp_path / "data"
 
     return run
 
 
-def found(data: Path) -> dict[str, Finding]:
+def found(data: Path) -> dict[str, CheckResult]:
     return {finding.column: finding for finding in traces.probes(VideoSSRDataset(data))}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.synthetic import counted, counts, permutation, permuted, segment, segments
-from videossr.clock import even
+from videossr.clock import uniform_clock
 from videossr.corpus.corpus import Corpus
 from videossr.dataset import schema
 from videossr.dataset.dataset import VideoSSRDataset
@@ -20,7 +20,7 @@ from videossr.dataset.manifest import content_hash, file_hashes, read_manifest, 
 from videossr.rendering import pixel_hash, render
 from videossr.sample import Sample
 from videossr.tasks.base import TASKS
-from videossr.validation.finding import Finding
+from videossr.validation.finding import CheckResult
 from videossr.validation.validator import border_change, label_error, marker_errors, true_answer, validate
 
 Row = dict[str, Any]
@@ -28,7 +28,7 @@ Alter = Callable[[Callable[[list[Row]], object]], VideoSSRDataset]
 SHARD = "samples-00000.parquet"
 
 
-def failing(findings: Iterator[Finding]) -> set[tuple[str, str]]:
+def failing(findings: Iterator[CheckResult]) -> set[tuple[str, str]]:
     return {(finding.check, finding.column) for finding in findings if finding.holds is False}
 
 
@@ -305,7 +305,7 @@ def test_a_bent_law_is_noticed(altered: Alter, name: str) -> None:
 
 
 def test_markers_are_means_of_pairs_to_a_tenth() -> None:
-    sample = replace(segment(8, 19), clock=even(47, 33333))
+    sample = replace(segment(8, 19), clock=uniform_clock(47, 33333))
     errors = marker_errors(sample)
     assert len(errors) == 24
     assert max(errors) <= 0.0505

@@ -19,13 +19,13 @@ from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import index
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.question import Frames
-from videossr.templates import load_wording
-from videossr.validation.finding import Finding
+from videossr.templates import load_templates
+from videossr.validation.finding import CheckResult
 from videossr.validation.validator import validate
 from videossr.validation.visibility import changes_pace, end_factor, motion_factor
 from videossr.video.plan import Plan
 
-Checked = Callable[..., dict[str, Finding]]
+Checked = Callable[..., dict[str, CheckResult]]
 
 
 def sliding(places: NDArray[np.floating[Any]], seed: int) -> Frames:
@@ -39,12 +39,12 @@ def sliding(places: NDArray[np.floating[Any]], seed: int) -> Frames:
 def checked(tmp_path: Path) -> Checked:
     """Build 30 samples of one perturbation from one video, and validate them; the findings by check."""
 
-    def run(frames: Frames, perturbation: str, **knobs: Any) -> dict[str, Finding]:
+    def run(frames: Frames, perturbation: str, **knobs: Any) -> dict[str, CheckResult]:
         write(tmp_path / "videos/one.mp4", frames, fps=10)
         index(tmp_path / "videos", tmp_path / "corpus", Plan(frames=192, min_step=0.01, max_pixels=96 * 96))
         column = {"task": "grounding", "count": 30, "knobs": {"perturbation": perturbation, **knobs}}
-        mixture = recipe.Mixture(Recipe(name="one", max_pixels=96 * 96, columns={"g": column}), "one")
-        build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", wording=load_wording())
+        mixture = recipe.ResolvedRecipe(Recipe(name="one", max_pixels=96 * 96, columns={"g": column}), "one")
+        build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", wording=load_templates())
         return {finding.check: finding for finding in validate(VideoSSRDataset(tmp_path / "data"))}
 
     return run

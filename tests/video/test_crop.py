@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from videossr.storage.paths import place
+from videossr.storage.paths import to_path
 from videossr.video.crop import WHOLE, crop_of
 from videossr.video.decoding import Decoded, decode
 from videossr.video.plan import Plan
@@ -105,7 +105,7 @@ def test_a_remote_video_is_cropped_too(tmp_path: Path) -> None:
     path = tmp_path / "clap.mp4"
     framed(path)
     hide(path, CENTRED)
-    remote = place("memory://crop/clap.mp4")
+    remote = to_path("memory://crop/clap.mp4")
     remote.write_bytes(path.read_bytes())
     assert np.array_equal(decode(remote, PLAN).frames, decode(path, PLAN).frames)
 

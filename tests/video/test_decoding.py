@@ -18,7 +18,7 @@ import pytest
 from av.sidedata.sidedata import SideDataContainer
 
 from videossr.video.decoding import decode, pick
-from videossr.video.plan import Plan, RejectedError, Timeline, choose
+from videossr.video.plan import Plan, RejectedError, Timeline, choose_frames
 
 TABLE = Path(__file__).parents[2] / "docs/results/index.md"
 
@@ -107,7 +107,7 @@ def agreement(path: Path, plan: Plan) -> int:
         rejected = error
     if rejected is not None and rejected.reason in ("too_short", "still"):
         with pytest.raises(RejectedError):
-            choose(timeline, plan)
+            choose_frames(timeline, plan)
         return 0
     if rejected is not None:
         assert rejected.reason == "damaged"
@@ -118,7 +118,7 @@ def agreement(path: Path, plan: Plan) -> int:
     if plan.kind == "snap":
         assert choice.frames == tuple(ours.at(offset) for offset in choice.offsets())
     else:
-        assert choice == choose(ours, plan)
+        assert choice == choose_frames(ours, plan)
     at = dict(zip(timeline.times, hashes, strict=True))
     assert got == [at[ours.times[frame]] for frame in dict.fromkeys(choice.frames)], path
     return len(got)

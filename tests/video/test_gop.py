@@ -21,23 +21,23 @@ from hypothesis import strategies as st
 
 from videossr.video import full_scan, seeking
 from videossr.video.bitstream import reader_of
-from videossr.video.container import Promise, Ticket, open_video, promise_of
+from videossr.video.container import DeclaredTimeline, PacketTag, declared_timeline, open_video
 from videossr.video.decoding import pick
-from videossr.video.gop import Cost, Row, grouped, understand
-from videossr.video.nal import PLAIN, START, Look
+from videossr.video.gop import DecodeCost, PacketRow, analyze_packets, grouped
+from videossr.video.nal import PLAIN, START, PacketInfo
 from videossr.video.plan import Plan
 
 FRAMES = 72
 
 
 @st.composite
-def streams(draw: st.DrawFn) -> tuple[list[Row], list[set[int]]]:
+def streams(draw: st.DrawFn) -> tuple[list[PacketRow], list[set[int]]]:
     """Packets of some groups of pictures, and for each packet all the packets that its picture refers to."""
-    rows: list[Row] = []
+    rows: list[PacketRow] = []
     refs: list[set[int]] = []
 
-    def add(time: int, look: Look, wanted: set[int]) -> None:
-        rows.append(Row(time, len(rows), 1, look.start, False, look))
+    def add(time: int, look: PacketInfo, wanted: set[int]) -> None:
+        rows.append(PacketRow(time, len(rows), 1, look.start, False, look))
         refs.append(wanted)
 
     def some(of: list[int]) -> set[int]:
@@ -50,12 +50,12 @@ def streams(draw: st.DrawFn) -> tuple[list[Row], list[set[int]]]:
         add(100 * group + 50, START, set())
         for k in range(leading):
             spare = draw(st.booleans())
-            add(100 * group + 40 + k, Look(False, leads=True, layer=0 if spare else -1), some(before + own))
+            add(100 * group + 40 + k, PacketInfo(False, leads=True, layer=0 if spare else -1), some(before + own))
             if not spare:
                 before = [*before, len(rows) - 1]
         for k in range(draw(st.integers(0, 6))):
             spare = draw(st.booleans())
-            add(100 * group + 60 + k, Look(False, layer=0 if spare else -1), some(own))
+            add(100 * group + 60 + k, PacketInfo(False, layer=0 if spare else -1), some(own))
             if not spare:
                 own.append(len(rows) - 1)
         before = own
@@ -64,10 +64,10 @@ def streams(draw: st.DrawFn) -> tuple[list[Row], list[set[int]]]:
 
 @given(streams(), st.data())
 def test_all_that_a_wanted_picture_refers_to_is_fed_and_little_else(
-    stream: tuple[list[Row], list[set[int]]], data: st.DataObject
+    stream: tuple[list[PacketRow], list[set[int]]], data: st.DataObject
 ) -> None:
     rows, refs = stream
-    packets = understand(rows)
+    packets = analyze_packets(rows)
     assert packets is not None
     wanted = data.draw(st.sets(st.sampled_from(range(len(rows))), min_size=1))
     groups = packets.groups(wanted)
@@ -91,23 +91,28 @@ def test_all_that_a_wanted_picture_refers_to_is_fed_and_little_else(
 def test_groups_by_hand() -> None:
     """Two groups, of which the second is open: packet 5 is shown before its start, packet 4."""
     rows = [
-        Row(time, number, 1, look.start, False, look)
+        PacketRow(time, number, 1, look.start, False, look)
         for number, (time, look) in enumerate(
             [
                 (0, START),
                 (30, PLAIN),
-                (10, Look(False, layer=0)),
-                (20, Look(False, layer=0)),
+                (10, PacketInfo(False, layer=0)),
+                (20, PacketInfo(False, layer=0)),
                 (60, START),
-                (40, Look(False, leads=True, layer=0)),
+                (40, PacketInfo(False, leads=True, layer=0)),
                 (90, PLAIN),
-                (80, Look(False, layer=0)),
+                (80, PacketInfo(False, layer=0)),
             ]
         )
     ]
-    packets = understand(rows)
+    packets = analyze_packets(rows)
     assert packets is not None
-    assert [packets.cost(n) for n in (0, 1, 2, 5)] == [Cost.START, Cost.REFERENCE, Cost.SPARE, Cost.SPARE]
+    assert [packets.cost(n) for n in (0, 1, 2, 5)] == [
+        DecodeCost.START,
+        DecodeCost.REFERENCE,
+        DecodeCost.SPARE,
+        DecodeCost.SPARE,
+    ]
 
     def plan(*wanted: int) -> list[tuple[int, int, set[int]]]:
         return [(group.start, group.last, set(group.skipped)) for group in packets.groups(wanted)]
@@ -120,17 +125,17 @@ def test_groups_by_hand() -> None:
 
 
 def test_pictures_before_the_first_start_are_left_to_the_whole_decode() -> None:
-    shown = [Row(0, 0, 1, True, False, PLAIN), Row(1, 1, 1, True, False, START)]
-    assert understand(shown) is None
-    assert understand([shown[0]._replace(hidden=True), shown[1]]) is not None
-    leading = [shown[1], Row(0, 2, 1, False, False, Look(False, leads=True))]
-    assert understand(leading) is None
-    assert understand([shown[1], shown[1]]) is None, "packets that cannot be told apart"
+    shown = [PacketRow(0, 0, 1, True, False, PLAIN), PacketRow(1, 1, 1, True, False, START)]
+    assert analyze_packets(shown) is None
+    assert analyze_packets([shown[0]._replace(hidden=True), shown[1]]) is not None
+    leading = [shown[1], PacketRow(0, 2, 1, False, False, PacketInfo(False, leads=True))]
+    assert analyze_packets(leading) is None
+    assert analyze_packets([shown[1], shown[1]]) is None, "packets that cannot be told apart"
 
 
 def test_only_the_highest_layer_is_spare() -> None:
-    looks = [START, Look(False, layer=1, top=1), Look(False, layer=2, top=2), Look(False, top=2)]
-    packets = understand([Row(n, n, 1, look.start, False, look) for n, look in enumerate(looks)])
+    looks = [START, PacketInfo(False, layer=1, top=1), PacketInfo(False, layer=2, top=2), PacketInfo(False, top=2)]
+    packets = analyze_packets([PacketRow(n, n, 1, look.start, False, look) for n, look in enumerate(looks)])
     assert packets is not None
     assert packets.spare == (False, False, True, False)
     assert grouped(packets.needs, packets.spare, [3])[0].skipped == {2}
@@ -148,8 +153,8 @@ class Fed:
 def fed(monkeypatch: pytest.MonkeyPatch) -> Fed:
     record = Fed()
 
-    def counting(numbers: list[int]) -> type[Ticket]:
-        class Counted(Ticket):
+    def counting(numbers: list[int]) -> type[PacketTag]:
+        class Counted(PacketTag):
             def __init__(self, number: int) -> None:
                 numbers.append(number)
                 super().__init__(number)
@@ -207,9 +212,9 @@ def truth(path: Path) -> dict[int | None, bytes]:
         return {frame.pts: planes(frame) for frame in container.decode(stream)}
 
 
-def promised(path: Path) -> Promise:
+def promised(path: Path) -> DeclaredTimeline:
     with open_video(path) as (container, stream):
-        promise = promise_of(container, stream)
+        promise = declared_timeline(container, stream)
     assert promise is not None
     return promise
 
@@ -387,7 +392,7 @@ def test_bytes_that_lie_end_in_the_whole_decode(tmp_path: Path, fed: Fed) -> Non
 def test_a_seek_is_not_trusted(tmp_path: Path) -> None:
     path = write(tmp_path / "plain.mp4", "libx264", {"x264-params": X})
     with open_video(path) as (container, stream):
-        promise = promise_of(container, stream)
+        promise = declared_timeline(container, stream)
         assert promise is not None
         packets = promise.packets
         assert packets is not None
@@ -397,7 +402,7 @@ def test_a_seek_is_not_trusted(tmp_path: Path) -> None:
             [row._replace(time=row.time + (number == 24)) for number, row in enumerate(packets.rows)],
         ):
             wrong = replace(packets, rows=tuple(moved))
-            with pytest.raises(seeking.PromiseBrokenError):
+            with pytest.raises(seeking.TimelineMismatchError):
                 list(seeking.frames_by_groups(container, stream, wrong, [promise.numbers[40]], []))
         right = list(seeking.frames_by_groups(container, stream, packets, [promise.numbers[40]], []))
     assert [frame.pts for frame in right] == [promise.timeline.times[40]]
@@ -435,7 +440,7 @@ def test_units_decide_whether_a_picture_can_be_left_out(tmp_path: Path) -> None:
         return b"\0\0\0\3" + bytes([head, 1, 1])
 
     spare, reference, idr, note, partition, view = (unit(head) for head in (0x01, 0x41, 0x65, 0x06, 0x02, 0x74))
-    assert read(note + spare + spare) == Look(start=False, layer=0)
+    assert read(note + spare + spare) == PacketInfo(start=False, layer=0)
     assert read(spare + reference) == PLAIN
     assert read(idr + idr) == START
     for refused in (idr + spare, note, partition, reference + view, reference[:-1], b"\0\0\0\0", b""):

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from videossr.video.plan import Plan, RejectedError, Timeline, choose, fit, stored_size
+from videossr.video.plan import Plan, RejectedError, Timeline, choose_frames, fit, stored_size
 
 bases = st.sampled_from(
     [Fraction(1, 12800), Fraction(1, 1000), Fraction(1, 90000), Fraction(1001, 30000), Fraction(1, 25)]
@@ -47,7 +47,7 @@ def test_uniform_shows_what_is_on_screen_at_equal_times(timeline: Timeline, fram
     exact = Fraction(str(margin))
     step = (1 - 2 * exact) * timeline.seconds / frames
     try:
-        choice = choose(timeline, plan)
+        choice = choose_frames(timeline, plan)
     except RejectedError:
         times = [exact * timeline.seconds + Fraction(round(k * step * 1000), 1000) for k in range(frames)]
         assert step < Fraction("0.02") or 4 * len({on_screen(timeline, time) for time in times}) < frames
@@ -64,10 +64,10 @@ def test_uniform_shows_what_is_on_screen_at_equal_times(timeline: Timeline, fram
 @given(timelines(), st.integers(2, 16), st.integers(2, 4))
 def test_every_kth_slot_of_a_denser_plan_is_the_plain_plans_slot(timeline: Timeline, frames: int, times: int) -> None:
     try:
-        dense = choose(timeline, Plan(frames=frames * times, min_step=0.005))
+        dense = choose_frames(timeline, Plan(frames=frames * times, min_step=0.005))
     except RejectedError:
         reject()
-    plain = choose(timeline, Plan(frames=frames, min_step=0.005))
+    plain = choose_frames(timeline, Plan(frames=frames, min_step=0.005))
     assert dense.clock.thin(frames) == plain.clock
     assert dense.frames[::times] == plain.frames
 
@@ -77,7 +77,7 @@ def test_fps_covers_the_video_and_reaches_its_last_frame_when_slots_run_out(
     timeline: Timeline, frames: int, fps: float
 ) -> None:
     rate = Fraction(str(fps))
-    choice = choose(timeline, Plan(kind="fps", frames=frames, fps=fps))
+    choice = choose_frames(timeline, Plan(kind="fps", frames=frames, fps=fps))
     assert choice.offset == 0
     assert choice.frames[0] == 0
     assert len(choice.frames) <= frames
@@ -94,7 +94,7 @@ def test_fps_covers_the_video_and_reaches_its_last_frame_when_slots_run_out(
 
 def test_uniform_by_hand() -> None:
     timeline = Timeline(tuple(range(0, 100, 10)), 100, Fraction(1, 10))  # ten frames, one second each
-    choice = choose(timeline, Plan(frames=3, margin=0.05))
+    choice = choose_frames(timeline, Plan(frames=3, margin=0.05))
     assert choice.clock.times_ms == (0, 3000, 6000)
     assert choice.clock.end_ms == 9000
     assert choice.frames == (0, 3, 6)  # on screen at 0.5, 3.5 and 6.5 s
@@ -109,14 +109,17 @@ def test_snap_moves_slots_to_cheaper_frames_and_keeps_true_times(
     uniform = Plan(frames=frames, margin=margin, min_step=0.02)
     costs = [random.choice([0, 1, 1, 2, 2, 2]) for _ in timeline.times]
     try:
-        plain = choose(timeline, uniform)
+        plain = choose_frames(timeline, uniform)
     except RejectedError as error:
         with pytest.raises(RejectedError, match=error.reason):
-            choose(timeline, plan, costs)
+            choose_frames(timeline, plan, costs)
         return
-    choice = choose(timeline, plan, costs)
-    assert choose(timeline, plan) == plain
-    assert choose(timeline, Plan(kind="snap", frames=frames, margin=margin, tolerance=0, min_step=0.02), costs) == plain
+    choice = choose_frames(timeline, plan, costs)
+    assert choose_frames(timeline, plan) == plain
+    assert (
+        choose_frames(timeline, Plan(kind="snap", frames=frames, margin=margin, tolerance=0, min_step=0.02), costs)
+        == plain
+    )
     assert list(choice.frames) == sorted(choice.frames)
     moved = [frame for frame, own in zip(choice.frames, plain.frames, strict=True) if frame != own]
     assert all(choice.frames.count(frame) == 1 for frame in moved)
@@ -147,29 +150,29 @@ def test_snap_moves_slots_to_cheaper_frames_and_keeps_true_times(
 def test_snap_by_hand() -> None:
     timeline = Timeline(tuple(range(0, 120, 10)), 120, Fraction(1, 10))  # twelve frames, one second each
     costs = [0, 2, 1, 2, 2, 0, 1, 2, 2, 1, 2, 0]
-    snap = choose(timeline, Plan(kind="snap", frames=3, margin=0), costs)
+    snap = choose_frames(timeline, Plan(kind="snap", frames=3, margin=0), costs)
     assert snap.frames == (0, 5, 9)  # 4 gives way to a key frame 1 s later, 8 to a reference 1 s later; 11 is too far
     assert snap.clock.times_ms == (0, 5000, 9000)
     assert snap.clock.end_ms == 12000
-    assert choose(timeline, Plan(kind="snap", frames=3, margin=0, tolerance=0.25), costs).frames == (0, 4, 8)
+    assert choose_frames(timeline, Plan(kind="snap", frames=3, margin=0, tolerance=0.25), costs).frames == (0, 4, 8)
 
 
 def test_snap_stays_where_no_millisecond_falls_on_a_frame() -> None:
     times = (0, 2, 4, 20_003, 20_004, 30_000)  # in tenths of a millisecond
     timeline = Timeline(times, 40_000, Fraction(1, 10_000))
     plan = Plan(kind="snap", frames=2, margin=0)
-    plain = choose(timeline, Plan(frames=2, margin=0))
-    assert choose(timeline, plan, [2, 2, 2, 0, 2, 2]) == plain
+    plain = choose_frames(timeline, Plan(frames=2, margin=0))
+    assert choose_frames(timeline, plan, [2, 2, 2, 0, 2, 2]) == plain
 
 
 def test_too_short_says_what_was_measured() -> None:
     second = Timeline(tuple(range(25)), 25, Fraction(1, 25))
     with pytest.raises(RejectedError) as caught:
-        choose(second, Plan(frames=48))
+        choose_frames(second, Plan(frames=48))
     assert (caught.value.reason, caught.value.value, caught.value.threshold) == ("too_short", 0.01875, 0.05)
     few = Timeline(tuple(range(0, 100, 20)), 100, Fraction(1, 25))  # 0.8 s each, which is no still picture
     with pytest.raises(RejectedError, match="5 different frames of 5: take fewer slots with --frames") as caught:
-        choose(few, Plan(frames=48))
+        choose_frames(few, Plan(frames=48))
     assert (caught.value.reason, caught.value.threshold) == ("too_short", 0.75)
 
 
@@ -183,7 +186,7 @@ def test_a_held_picture_fills_the_slots_of_its_time_and_no_others() -> None:
     """Ten seconds, of which the picture stands still from 2.5 s to 7.5 s: the same slots as at a constant rate."""
     timeline = held(62, 125, 62)
     constant = Timeline(tuple(range(250)), 250, Fraction(1, 25))
-    choice, plain = choose(timeline, Plan()), choose(constant, Plan())
+    choice, plain = choose_frames(timeline, Plan()), choose_frames(constant, Plan())
     assert choice.clock == plain.clock
     assert choice.offset == plain.offset
     for frame, own in zip(choice.frames, plain.frames, strict=True):
@@ -194,7 +197,7 @@ def test_a_held_picture_fills_the_slots_of_its_time_and_no_others() -> None:
 def test_a_video_that_is_still_nearly_everywhere_says_where_and_for_how_long() -> None:
     timeline = held(50, 500, 25)
     with pytest.raises(RejectedError) as caught:
-        choose(timeline, Plan())
+        choose_frames(timeline, Plan())
     assert caught.value.reason == "still"
     assert caught.value.detail == (
         "48 slots would show only 3 different frames of 76: it stands still for 20.0 of 23.0 s, longest from 2.0 s to "
@@ -202,22 +205,22 @@ def test_a_video_that_is_still_nearly_everywhere_says_where_and_for_how_long() -
     )
     assert caught.value.value == pytest.approx(45 / 48)
     assert caught.value.threshold == 0.75
-    assert len(choose(timeline, Plan(max_held=0.95)).frames) == 48
+    assert len(choose_frames(timeline, Plan(max_held=0.95)).frames) == 48
     slides = Timeline((0, 30, 60), 90, Fraction(1))
     with pytest.raises(RejectedError, match=r"still: .* 3 different frames of 3: it stands still for 90.0 of 90.0 s"):
-        choose(slides, Plan())
+        choose_frames(slides, Plan())
     poster = Timeline((0,), 90, Fraction(1))
     with pytest.raises(RejectedError, match=r"still: .* from 0.0 s to 90.0 s; cut that out, or take --plan uniform"):
-        choose(poster, Plan(kind="fps"))
+        choose_frames(poster, Plan(kind="fps"))
 
 
 def test_the_bound_of_what_may_be_held_is_a_setting() -> None:
     timeline = held(62, 125, 62)  # 26 of 48 slots repeat the one before
-    assert choose(timeline, Plan(max_held=0.55))
+    assert choose_frames(timeline, Plan(max_held=0.55))
     for bound in (0, 0.5):
         with pytest.raises(RejectedError, match="still"):
-            choose(timeline, Plan(max_held=bound))
-    assert len(set(choose(Timeline(tuple(range(250)), 250, Fraction(1, 25)), Plan(max_held=0)).frames)) == 48
+            choose_frames(timeline, Plan(max_held=bound))
+    assert len(set(choose_frames(Timeline(tuple(range(250)), 250, Fraction(1, 25)), Plan(max_held=0)).frames)) == 48
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1024, 400_000))

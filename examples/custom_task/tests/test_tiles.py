@@ -15,13 +15,13 @@ import pytest
 from pydantic import ValidationError
 from videossr_tiles.task import Tiles, TilesKnobs
 
-from videossr.clock import even
+from videossr.clock import uniform_clock
 from videossr.measure import rejected
 from videossr.question import Frames
 from videossr.rewards import compute_score
-from videossr.sample import Reject, Sample, VideoKey
+from videossr.sample import Rejection, Sample, VideoKey
 from videossr.tasks.base import TASKS, Task, Video
-from videossr.templates import load_wording
+from videossr.templates import load_templates
 
 RECIPE = Path(__file__).parents[1] / "tiles.toml"
 
@@ -33,7 +33,7 @@ def tiles() -> Task[TilesKnobs]:
 
 
 def make_video(picture: Frames, slots: int = 8) -> Video:
-    return Video(VideoKey("0" * 64, "1" * 64), even(slots, 4000), np.stack([picture] * slots))
+    return Video(VideoKey("0" * 64, "1" * 64), uniform_clock(slots, 4000), np.stack([picture] * slots))
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_its_recipe_fits_its_knobs() -> None:
 
 def test_gold_scores_one_and_other_answers_less(tiles: Task[TilesKnobs], patchwork: Video) -> None:
     sample = draw(tiles, patchwork, seed=1)
-    question = tiles.question(sample, load_wording())
+    question = tiles.question(sample, load_templates())
     gold = compute_score(question.data_source, question.answer, question.answer)
     assert gold == {"score": 1, "smooth": 1, "strict": 1, "parsed": 1}
     assert compute_score(question.data_source, "no idea", question.answer)["parsed"] == 0
@@ -115,17 +115,17 @@ def test_samples_survive_json_and_are_never_solved_already(tiles: Task[TilesKnob
 def test_the_gate_sees_tiles_that_look_alike(tiles: Task[TilesKnobs], patchwork: Video) -> None:
     assert rejected(tiles.gates(patchwork, tiles.Knobs(frames=8))) is None
     patchwork.frames[:, :32, 32:64] = patchwork.frames[:, 32:, 96:]
-    assert rejected(tiles.gates(patchwork, tiles.Knobs(frames=8))) == Reject("tiles_alike", 0, 10)
+    assert rejected(tiles.gates(patchwork, tiles.Knobs(frames=8))) == Rejection("tiles_alike", 0, 10)
     odd = make_video(np.zeros((63, 128, 3), np.uint8))
-    assert rejected(tiles.gates(odd, tiles.Knobs(frames=8))) == Reject("size_not_divisible", 1, 0)
+    assert rejected(tiles.gates(odd, tiles.Knobs(frames=8))) == Rejection("size_not_divisible", 1, 0)
 
 
 def test_the_question_is_asked_in_the_given_words(tiles: Task[TilesKnobs], patchwork: Video, tmp_path: Path) -> None:
     sample = draw(tiles, patchwork, seed=1)
-    assert "2 rows of 4 tiles" in tiles.question(sample, load_wording()).prompt
+    assert "2 rows of 4 tiles" in tiles.question(sample, load_templates()).prompt
     overlay = tmp_path / "wording.toml"
     overlay.write_text('[tiles]\nprompt = "<video> {n} tiles, as in {example}"')
-    assert tiles.question(sample, load_wording(overlay)).prompt == "<video> 8 tiles, as in 23456781"
+    assert tiles.question(sample, load_templates(overlay)).prompt == "<video> 8 tiles, as in 23456781"
 
 
 def test_it_can_be_sent_to_a_worker(tiles: Task[TilesKnobs], patchwork: Video) -> None:

@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any
 
 from videossr.bench.records import UNREAD, Prediction
-from videossr.models.base import Ask, Decoding, Model, Reply
+from videossr.models.base import Decoding, Model, Request, Response
 from videossr.models.openai.errors import harmless, reason
 from videossr.question import Question
-from videossr.question_set import Questions
+from videossr.question_set import QuestionSet
 from videossr.rewards import scorer
 
 
@@ -24,7 +24,7 @@ class NothingAnsweredError(ValueError):
 
 
 def ask(
-    questions: Questions, model: Model[Any], decoding: Decoding, still_open: Sequence[int], stop_after: int = 0
+    questions: QuestionSet, model: Model[Any], decoding: Decoding, still_open: Sequence[int], stop_after: int = 0
 ) -> Generator[Prediction]:
     """One for each open question. The model reads ahead, perhaps in a thread of its own, and answers in any order.
 
@@ -34,7 +34,7 @@ def ask(
     asked: dict[int, Prediction] = {}
     broken: deque[Prediction] = deque()
 
-    def asks() -> Iterator[Ask]:
+    def asks() -> Iterator[Request]:
         for index in still_open:
             facts: dict[str, Any] = {"column": UNREAD, "id": f"#{index}", "data_source": "", "answer": ""}
             facts |= {"times_ms": (), "end_ms": 0, "source": "", "difficulty": {}}
@@ -45,7 +45,7 @@ def ask(
                 broken.append(Prediction(index=index, error=told, **facts))
                 continue
             asked[index] = Prediction(index=index, **facts)
-            yield Ask(index, question, asked[index].column, partial(questions.clips, index))
+            yield Request(index, question, asked[index].column, partial(questions.clips, index))
 
     replies = model.answer(asks(), decoding)
     failures: Counter[str] | None = Counter()
@@ -77,7 +77,7 @@ def ask(
         yield replace(prediction, error="model: gave no reply")
 
 
-def _read(questions: Questions, index: int, facts: dict[str, Any]) -> Question:
+def _read(questions: QuestionSet, index: int, facts: dict[str, Any]) -> Question:
     """The question; what a prediction tells of it goes into `facts`, as far as the question can be read.
 
     Raises whatever a damaged question raises, and ValueError when its gold answer cannot be scored.
@@ -91,7 +91,7 @@ def _read(questions: Questions, index: int, facts: dict[str, Any]) -> Question:
     return question
 
 
-def _answered(asked: Prediction, reply: Reply, wanted: int) -> Prediction:
+def _answered(asked: Prediction, reply: Response, wanted: int) -> Prediction:
     error = reply.error
     if not error and len(reply.texts) != wanted:
         error = f"model: gave {len(reply.texts)} answers of {wanted}"

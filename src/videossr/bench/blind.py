@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from videossr.bench.scoring import by_metric, metric_of
+from videossr.bench.scoring import metric_of, metric_value
 from videossr.bench.viubench import rank
-from videossr.models.answer_distribution import GUESSES, Guess, Worth, laws, task_of
+from videossr.models.answer_distribution import GUESSES, ExpectedScore, Guess, answer_distributions, task_of
 from videossr.question import Question
-from videossr.question_set import Questions
+from videossr.question_set import QuestionSet
 from videossr.rewards import scorer
 
 ROUNDS = 10
@@ -23,7 +23,7 @@ ROUNDS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Chance:
+class BlindScore:
     """A way of guessing in one column.
 
     Attributes:
@@ -39,17 +39,17 @@ class Chance:
     column: str
     metric: str
     guess: Guess
-    derived: Worth
-    simulated: Worth
+    derived: ExpectedScore
+    simulated: ExpectedScore
     error: float
     questions: int
 
 
-def chance(
-    questions: Questions, *, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None
-) -> list[Chance]:
+def blind_scores(
+    questions: QuestionSet, *, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[BlindScore]:
     """Every guess in every column, in the paper's order. `progress` is told (questions tried, of how many)."""
-    known = laws(questions)
+    known = answer_distributions(questions)
     scores: dict[tuple[str, Guess], list[tuple[float, float]]] = defaultdict(list)
     metrics: dict[str, str] = {}
     for index in range(len(questions)):
@@ -68,12 +68,14 @@ def chance(
         error = float(values[:, 0].std() / max(1, len(values)) ** 0.5)
         derived = known[column].worth(guess)
         found.append(
-            Chance(column, metrics[column], guess, derived, Worth(float(score), float(smooth)), error, len(values))
+            BlindScore(
+                column, metrics[column], guess, derived, ExpectedScore(float(score), float(smooth)), error, len(values)
+            )
         )
     return found
 
 
 def _mean(question: Question, metric: str, texts: list[str]) -> tuple[float, float]:
     scores = [scorer(question.data_source)(text, question.answer) for text in texts]
-    by = [(by_metric(metric, each), each.smooth) for each in scores]
+    by = [(metric_value(metric, each), each.smooth) for each in scores]
     return sum(score for score, _ in by) / len(by), sum(smooth for _, smooth in by) / len(by)

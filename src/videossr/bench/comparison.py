@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videossr.bench.records import UNREAD, Prediction, Run
-from videossr.bench.scoring import Estimate, Resampler, estimate, mark
+from videossr.bench.scoring import Estimate, Resampler, estimate, score_prediction
 from videossr.bench.viubench import rank
 
 ALPHA = 0.05
@@ -105,7 +105,7 @@ def compare(first: Run, second: Run, *, shared: bool = False) -> Comparison:
                 f"question {mine[key].id} is not the same in {first.path} and {second.path}: its answer is "
                 f"{mine[key].answer!r} ({mine[key].column}) there, {theirs[key].answer!r} ({theirs[key].column}) here"
             )
-    scores = {key: (mark(mine[key]).score, mark(theirs[key]).score) for key in both}
+    scores = {key: (score_prediction(mine[key]).score, score_prediction(theirs[key]).score) for key in both}
     columns: dict[str, list[int | str]] = defaultdict(list)
     for key in both:
         columns[facts[key].column].append(key)

@@ -1,6 +1,6 @@
 """The knobs at which a model succeeds about half the time, as a recipe: there a group of answers varies the most.
 
-The rule, which docs/probe.md gives in words, is `choose`. Exercised by
+The rule, which docs/probe.md gives in words, is `choose_groups`. Exercised by
 `videossr bench probe demo/dataset --model chance --out demo/runs/probe --recipe half.toml`.
 """
 
@@ -16,10 +16,10 @@ from typing import Literal
 
 import tomli_w
 
-from videossr.bench.pass_rates import Figures, Probe
+from videossr.bench.pass_rates import Figures, PassRates
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import RecipeTable
-from videossr.question_set import Questions
+from videossr.question_set import QuestionSet
 
 Verdict = Literal["near", "nearest", "far", "flat", "unmeasured"]
 WORDS: Mapping[Verdict, str] = {
@@ -32,7 +32,7 @@ WORDS: Mapping[Verdict, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class CategoryChoice:
     """What becomes of one column: `count` samples, none where it is left out; `figures` is what was measured."""
 
     column: str
@@ -47,7 +47,7 @@ class Choice:
         return 0.5 if self.figures is None else abs(self.figures.success.rate.value - 0.5)
 
 
-def recipe_of(questions: Questions) -> RecipeTable:
+def recipe_behind(questions: QuestionSet) -> RecipeTable:
     """The recipe that the questions were built by. Raises ValueError where they were not built by one."""
     if not isinstance(questions, VideoSSRDataset):
         raise ValueError(
@@ -57,14 +57,14 @@ def recipe_of(questions: Questions) -> RecipeTable:
     return questions.manifest["recipe"]
 
 
-def choose(probe: Probe, recipe: RecipeTable, within: float, count: int) -> list[Choice]:
+def choose_categories(probe: PassRates, recipe: RecipeTable, within: float, count: int) -> list[CategoryChoice]:
     """Which columns of `recipe` to build for the model of `probe`.
 
     A column whose success rate is no more than `within` from one half is taken. Where a task has none, its nearest one
     is, and is marked. A column of which every question has 0 or n successes is never taken. Each task gets `count`
     samples, its columns equal parts; what is left over goes to the nearest of them.
     """
-    tasks: dict[str, list[Choice]] = defaultdict(list)
+    tasks: dict[str, list[CategoryChoice]] = defaultdict(list)
     for column, table in sorted(recipe["columns"].items()):
         figures = probe.columns.get(column)
         verdict: Verdict = "far"
@@ -74,11 +74,11 @@ def choose(probe: Probe, recipe: RecipeTable, within: float, count: int) -> list
             verdict = "flat"
         elif abs(figures.success.rate.value - 0.5) <= within:
             verdict = "near"
-        tasks[table["task"]].append(Choice(column, table["task"], verdict, figures))
+        tasks[table["task"]].append(CategoryChoice(column, table["task"], verdict, figures))
     return [choice for choices in tasks.values() for choice in _share_out(choices, count)]
 
 
-def _share_out(choices: list[Choice], count: int) -> list[Choice]:
+def _share_out(choices: list[CategoryChoice], count: int) -> list[CategoryChoice]:
     """The choices of one task, nearest to one half first, the taken ones with their counts."""
     ordered = sorted(choices, key=lambda choice: choice.distance)
     taken = [choice for choice in ordered if choice.verdict == "near"]
@@ -90,7 +90,7 @@ def _share_out(choices: list[Choice], count: int) -> list[Choice]:
     return counted + [choice for choice in ordered if choice.column not in names]
 
 
-def recipe_text(choices: list[Choice], probe: Probe, recipe: RecipeTable, path: Path) -> str:
+def recipe_text(choices: list[CategoryChoice], probe: PassRates, recipe: RecipeTable, path: Path) -> str:
     """The text of the recipe, which `videossr build PATH` takes; what was measured stands in its comments.
 
     Raises ValueError where no column is left.
@@ -114,11 +114,11 @@ def recipe_text(choices: list[Choice], probe: Probe, recipe: RecipeTable, path: 
     return "\n".join([*parts, "# Left out:\n" + left_out] if left_out else parts)
 
 
-def _comment(choice: Choice, probe: Probe) -> str:
+def _comment(choice: CategoryChoice, probe: PassRates) -> str:
     return f"# {choice.column}: {describe(choice, probe)}\n"
 
 
-def describe(choice: Choice, probe: Probe) -> str:
+def describe(choice: CategoryChoice, probe: PassRates) -> str:
     """What was measured of a column, and what follows, in one line."""
     if choice.figures is None:
         return WORDS[choice.verdict]

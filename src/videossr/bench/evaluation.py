@@ -32,12 +32,12 @@ from videossr.bench.records import (
     RunManifest,
     read_run,
 )
-from videossr.bench.scoring import mark
+from videossr.bench.scoring import score_prediction
 from videossr.dataset.manifest import versions
-from videossr.models.answer_distribution import GUESSES, laws
+from videossr.models.answer_distribution import GUESSES, answer_distributions
 from videossr.models.base import Decoding, Model, ModelSpec
-from videossr.question_set import Questions
-from videossr.storage.paths import Place, is_local, place, workshop, write_text
+from videossr.question_set import QuestionSet
+from videossr.storage.paths import AnyPath, is_local, staging_dir, to_path, write_text
 
 STOP_AFTER = 10
 """Questions that fail for one reason before any has an answer, until a run stops."""
@@ -64,10 +64,10 @@ class Progress:
     score: float | None
 
 
-def run(
-    questions: Questions,
+def run_benchmark(
+    questions: QuestionSet,
     model: ModelSpec,
-    out: str | Place,
+    out: str | AnyPath,
     *,
     decoding: Decoding | None = None,
     limit: int | None = None,
@@ -96,7 +96,7 @@ def run(
         ValueError: `out` holds something else, or a run that was asked otherwise, or is being run by another process.
         OSError: nothing more can be written.
     """
-    folder = place(out)
+    folder = to_path(out)
     if not is_local(folder):
         raise ValueError(
             f"{folder}: a run is written line by line, which only a local folder allows; copy it afterwards"
@@ -114,12 +114,12 @@ def run(
         answers=given.hash if given else None,
         shown=len(given.asked) if given else None,
     )
-    chosen = choose(questions, limit, given.asked if given else None)
+    chosen = choose_questions(questions, limit, given.asked if given else None)
     ours = (folder / CONFIG).exists()
     if ours:
         _check_same(folder, config, model.tuning)
     fresh = not folder.exists()
-    with workshop(folder, {"verb": f"bench {verb}"}, ours=ours) as shop:
+    with staging_dir(folder, {"verb": f"bench {verb}"}, ours=ours) as shop:
         before = _before(folder) if ours else ()
         finished = {prediction.index for prediction in before if not prediction.error}
         state = _State(len(chosen), progress)
@@ -149,7 +149,7 @@ def run(
     return read_run(folder)
 
 
-def choose(questions: Questions, limit: int | None, among: Sequence[int] | None = None) -> list[int]:
+def choose_questions(questions: QuestionSet, limit: int | None, among: Sequence[int] | None = None) -> list[int]:
     """Which questions are asked: all, or `limit` of them, as many of each column as of the others, if it has so many.
 
     Within a column they are spread evenly. The same questions and limit give the same choice. `among` are the indices
@@ -202,7 +202,7 @@ class _State:
         self._failed: set[int] = set()
 
     def add(self, prediction: Prediction) -> None:
-        index, column, score = prediction.index, prediction.column, mark(prediction).score
+        index, column, score = prediction.index, prediction.column, score_prediction(prediction).score
         self._counts[column] += index not in self._marks
         self._sums[column] += score - self._marks.get(index, 0.0)
         self._marks[index] = score
@@ -311,7 +311,7 @@ def _check_same(folder: Path, config: RunConfig, tuning: frozenset[str]) -> None
         raise ValueError(f"{folder} holds a run that was asked otherwise: {'; '.join(different)}. Choose another --out")
 
 
-def _finish(folder: Path, questions: Questions, config: RunConfig, sittings: _Sittings) -> None:
+def _finish(folder: Path, questions: QuestionSet, config: RunConfig, sittings: _Sittings) -> None:
     predictions = read_run(folder).predictions
     sources = {prediction.data_source.removeprefix("videossr/") for prediction in predictions}
     manifest = RunManifest(
@@ -324,7 +324,8 @@ def _finish(folder: Path, questions: Questions, config: RunConfig, sittings: _Si
         versions=versions(sources),
         hash=config.hash,
         chance={
-            column: {guess: asdict(law.worth(guess)) for guess in GUESSES} for column, law in laws(questions).items()
+            column: {guess: asdict(law.worth(guess)) for guess in GUESSES}
+            for column, law in answer_distributions(questions).items()
         },
     )
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")

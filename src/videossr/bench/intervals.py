@@ -18,7 +18,7 @@ from videossr.bench.scoring import Estimate
 CONFIDENCE = 0.95
 
 
-def share(values: Sequence[float], sources: Sequence[str], draws: int = 1) -> Estimate:
+def wilson_share(values: Sequence[float], sources: Sequence[str], draws: int = 1) -> Estimate:
     """The mean of a yes or no that was drawn `draws` times for each question; `values` are the questions' means.
 
     Draws for one question are alike, and so are questions on one video. They count as the number of independent draws

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from videossr.bench.intervals import share
+from videossr.bench.intervals import wilson_share
 from videossr.bench.records import Prediction, Run
 from videossr.bench.scoring import Estimate
 from videossr.models.answer_distribution import task_of
@@ -30,7 +30,7 @@ VALUES = 9
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class QuestionGroup:
     """One question and the rewards of its n answers."""
 
     column: str
@@ -107,7 +107,7 @@ Knobs: TypeAlias = Mapping[str, tuple[Bin, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class PassRates:
     """All that a run of n answers a question tells.
 
     Attributes:
@@ -138,7 +138,7 @@ class Probe:
         return json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
 
 
-def analyse(run: Run, success_iou: float = 0.5) -> Probe:
+def measure_pass_rates(run: Run, success_iou: float = 0.5) -> PassRates:
     """The figures of a run with several answers a question, complete or not.
 
     Raises ValueError where it has one answer a question, or no question has all its answers.
@@ -151,7 +151,7 @@ def analyse(run: Run, success_iou: float = 0.5) -> Probe:
         why = Counter(prediction.error for prediction in run.predictions if prediction.error).most_common(1)
         raise ValueError(f"{run.path}: no question has its {n} answers{': ' + why[0][0] if why else ''}")
     tasks = _by(groups, "task")
-    return Probe(
+    return PassRates(
         run=run.name,
         model=run.config.model,
         hash=run.config.hash,
@@ -169,10 +169,10 @@ def analyse(run: Run, success_iou: float = 0.5) -> Probe:
     )
 
 
-def _group(prediction: Prediction) -> Group:
+def _group(prediction: Prediction) -> QuestionGroup:
     score = scorer(prediction.data_source)
     scores = tuple(score(text, prediction.answer) for text in prediction.texts)
-    return Group(
+    return QuestionGroup(
         prediction.column,
         task_of(prediction.data_source),
         prediction.source,
@@ -182,23 +182,25 @@ def _group(prediction: Prediction) -> Group:
     )
 
 
-def _by(groups: Sequence[Group], name: str) -> dict[str, list[Group]]:
-    found: dict[str, list[Group]] = defaultdict(list)
+def _by(groups: Sequence[QuestionGroup], name: str) -> dict[str, list[QuestionGroup]]:
+    found: dict[str, list[QuestionGroup]] = defaultdict(list)
     for group in groups:
         found[getattr(group, name)].append(group)
     return dict(sorted(found.items()))
 
 
-def _figures(groups: Sequence[Group], n: int, success_iou: float) -> Figures:
+def _figures(groups: Sequence[QuestionGroup], n: int, success_iou: float) -> Figures:
     sources = [group.source for group in groups]
     intervals = all(group.interval for group in groups)
     return Figures(
         questions=len(groups),
         strict=_tally([group.successes(None) for group in groups], sources, n),
         overlap=_tally([group.successes(success_iou) for group in groups], sources, n) if intervals else None,
-        smooth_flat=share([not group.varied for group in groups], sources),
-        graded=share([group.varied and not group.successes(None) for group in groups], sources),
-        unparsed=share([sum(not score.parsed for score in group.scores) / n for group in groups], sources, draws=n),
+        smooth_flat=wilson_share([not group.varied for group in groups], sources),
+        graded=wilson_share([group.varied and not group.successes(None) for group in groups], sources),
+        unparsed=wilson_share(
+            [sum(not score.parsed for score in group.scores) / n for group in groups], sources, draws=n
+        ),
     )
 
 
@@ -206,16 +208,16 @@ def _tally(successes: Sequence[int], sources: Sequence[str], n: int) -> Tally:
     counts = Counter(successes)
     return Tally(
         histogram=tuple(counts[k] for k in range(n + 1)),
-        rate=share([count / n for count in successes], sources, draws=n),
-        flat=share([count in (0, n) for count in successes], sources),
+        rate=wilson_share([count / n for count in successes], sources, draws=n),
+        flat=wilson_share([count in (0, n) for count in successes], sources),
     )
 
 
-def _knobs(groups: Sequence[Group]) -> list[str]:
+def _knobs(groups: Sequence[QuestionGroup]) -> list[str]:
     return sorted({name for group in groups for name in group.difficulty})
 
 
-def _bins(groups: Sequence[Group], name: str, n: int, success_iou: float) -> tuple[Bin, ...]:
+def _bins(groups: Sequence[QuestionGroup], name: str, n: int, success_iou: float) -> tuple[Bin, ...]:
     known = [group for group in groups if name in group.difficulty]
     return tuple(
         Bin(label, low, high, _figures([known[place] for place in places], n, success_iou))

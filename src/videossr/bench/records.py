@@ -22,7 +22,7 @@ from typing_extensions import TypedDict
 
 from videossr.config import parse
 from videossr.models.base import Decoding
-from videossr.storage.paths import Place, place
+from videossr.storage.paths import AnyPath, to_path
 
 CONFIG, PREDICTIONS, MANIFEST = "config.toml", "predictions.jsonl", "manifest.json"
 
@@ -93,7 +93,7 @@ class Prediction:
         id, index, column, data_source, answer: of the question; `answer` is the gold one.
         difficulty: what makes it hard, by name.
         times_ms, end_ms: the clock of its first clip.
-        source: the video that it is about, see `Questions.source`.
+        source: the video that it is about, see `QuestionSet.source`.
         texts: the raw answers; none where it failed.
         finish: for each text, whether the model stopped or was cut off.
         error: why there is no text.
@@ -128,7 +128,7 @@ class Run:
     Each question has its last prediction, in the order of the questions' indices.
     """
 
-    path: Place
+    path: AnyPath
     config: RunConfig
     predictions: tuple[Prediction, ...]
     manifest: RunManifest | None
@@ -139,22 +139,22 @@ class Run:
         return self.path.name
 
 
-def is_run(path: str | Place) -> bool:
+def is_run(path: str | AnyPath) -> bool:
     """Say whether a folder holds a run of a benchmark, or the beginning of one."""
     try:
-        table = tomllib.loads((place(path) / CONFIG).read_text("utf-8"))
+        table = tomllib.loads((to_path(path) / CONFIG).read_text("utf-8"))
     except (OSError, ValueError):
         return False
     return "model" in table and "questions" in table
 
 
-def read_run(path: str | Place) -> Run:
+def read_run(path: str | AnyPath) -> Run:
     """The run in a folder, complete or not.
 
     Raises FileNotFoundError when there is none, and ValueError that names the file and line which is damaged. A last
     line that was cut off in the middle is none: its question is still open.
     """
-    folder = place(path)
+    folder = to_path(path)
     try:
         table = tomllib.loads((folder / CONFIG).read_text("utf-8"))
     except FileNotFoundError as error:
@@ -173,7 +173,7 @@ def read_run(path: str | Place) -> Run:
     return Run(folder, config, tuple(found[index] for index in sorted(found)), _manifest(folder / MANIFEST))
 
 
-def _predictions(path: Place) -> Iterator[Prediction]:
+def _predictions(path: AnyPath) -> Iterator[Prediction]:
     if not path.exists():
         return
     adapter = TypeAdapter(Prediction)
@@ -189,7 +189,7 @@ def _predictions(path: Place) -> Iterator[Prediction]:
                 raise ValueError(f"{path}:{number}: no prediction: {where} {problem['msg']}") from error
 
 
-def _manifest(path: Place) -> RunManifest | None:
+def _manifest(path: AnyPath) -> RunManifest | None:
     try:
         return TypeAdapter(RunManifest).validate_json(path.read_bytes())
     except FileNotFoundError:

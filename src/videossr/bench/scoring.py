@@ -110,7 +110,7 @@ class Scoreboard:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class QuestionScore:
     """What the answers to one question are worth, on average over its texts; all 0 where it failed.
 
     Attributes:
@@ -125,7 +125,7 @@ class Mark:
     parsed: float = 0.0
 
 
-Marked: TypeAlias = tuple[Prediction, Mark]
+Marked: TypeAlias = tuple[Prediction, QuestionScore]
 
 
 def metric_of(task: str) -> str:
@@ -133,13 +133,13 @@ def metric_of(task: str) -> str:
     return METRICS.get(task, "exact")
 
 
-def mark(prediction: Prediction) -> Mark:
+def score_prediction(prediction: Prediction) -> QuestionScore:
     """Score one prediction.
 
     Raises ValueError that names the question when its gold answer or data source is no such thing, or its scorer fails.
     """
     if not prediction.texts:
-        return Mark()
+        return QuestionScore()
     metric = metric_of(task_of(prediction.data_source))
     try:
         score = scorer(prediction.data_source)
@@ -150,15 +150,15 @@ def mark(prediction: Prediction) -> Mark:
         raise ValueError(
             f"question {prediction.id}: the scorer of {prediction.data_source} failed: {type(error).__name__}: {error}"
         ) from error
-    return Mark(
-        fmean(by_metric(metric, each) for each in scores),
+    return QuestionScore(
+        fmean(metric_value(metric, each) for each in scores),
         fmean(each.smooth for each in scores),
         fmean(each.strict for each in scores),
         fmean(each.parsed for each in scores),
     )
 
 
-def by_metric(metric: str, scores: Scores) -> float:
+def metric_value(metric: str, scores: Scores) -> float:
     """What the metric makes of one scored answer."""
     if metric == "per_shape" and scores.parts:
         return fmean(scores.parts)
@@ -175,7 +175,7 @@ def score(run: Run, denominator: Denominator = "asked") -> Scoreboard:
         raise ValueError(f"{run.path} has no predictions yet: go on with its `videossr bench run`")
     columns: dict[str, list[Marked]] = defaultdict(list)
     for prediction in run.predictions:
-        columns[prediction.column].append((prediction, mark(prediction)))
+        columns[prediction.column].append((prediction, score_prediction(prediction)))
     resampler = Resampler(run.predictions)
     names = sorted(columns, key=rank)
     means = iter(resampler.means(*(values for name in names for values in _values(columns[name]))))
@@ -234,13 +234,13 @@ def estimate(parts: Sequence[Resampled]) -> Estimate:
     return Estimate(fmean(part.value for part in parts), float(low), float(high))
 
 
-def basis(videos: int) -> str:
+def interval_basis(videos: int) -> str:
     """Say on how many videos the intervals of a table rest, and whether these are too few to trust them."""
     few = ": too few to trust them" if videos < FEW_VIDEOS else ""
     return f"the intervals rest on {videos:,} video{'s' * (videos != 1)}{few}"
 
 
-def widened(figure: Estimate, videos: int) -> Estimate:
+def widen(figure: Estimate, videos: int) -> Estimate:
     """Give a score a 95% interval from which something may be concluded, however few its videos are.
 
     Of fewer than six videos nothing follows, as in `videossr bench compare`: the interval is [0, 1]. Else the

@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from itertools import islice
 
 from videossr.builder.allocation import Selection
-from videossr.builder.bundle import carried_fault
+from videossr.builder.bundle import bundle_fault
 from videossr.builder.code_hash import code_versions
-from videossr.builder.decontamination import Exclusion, exclude
-from videossr.builder.generation import Drafter
-from videossr.builder.journal import Ledger, Refusal, reasons
-from videossr.builder.recipe import Mixture
+from videossr.builder.decontamination import Exclusion, find_excluded
+from videossr.builder.generation import SampleGenerator
+from videossr.builder.journal import BuildJournal, RejectionRecord, reasons
+from videossr.builder.recipe import ResolvedRecipe
 from videossr.builder.writer import remove_dataset, write_dataset, write_verdicts
 from videossr.corpus.corpus import MANIFEST, Corpus, pack_file
 from videossr.corpus.pack import shard_of
 from videossr.dataset.manifest import (
     NAME,
-    Making,
+    BuildSpec,
     Manifest,
     corpus_path,
     differences,
@@ -34,10 +34,10 @@ from videossr.dataset.manifest import (
     versions,
 )
 from videossr.measure import rejected
-from videossr.runners.local import Died, Here, Runner, WorkerError, start
-from videossr.sample import Reject
-from videossr.storage.paths import Place, leave_workshop, workshop
-from videossr.templates import Wording
+from videossr.runners.local import Runner, SerialRunner, WorkerCrash, WorkerError, start
+from videossr.sample import Rejection
+from videossr.storage.paths import AnyPath, remove_staging_dir, staging_dir
+from videossr.templates import PromptTemplates
 
 BATCH = 64
 """Draws that a worker makes at once, at the most; fewer where there are few, so that every worker has some."""
@@ -58,13 +58,13 @@ class UnmetError(ValueError):
 
 
 def build(
-    mixture: Mixture,
+    mixture: ResolvedRecipe,
     corpus: Corpus,
-    out: Place,
+    out: AnyPath,
     *,
-    wording: Wording,
+    wording: PromptTemplates,
     seed: int = 0,
-    exclusions: Iterable[Place] = (),
+    exclusions: Iterable[AnyPath] = (),
     rebuild: bool = False,
     workers: int = 1,
     ray: str | None = None,
@@ -91,7 +91,7 @@ def build(
         raise ValueError(f"seed must be from 0 to 2^63 - 1, got {seed}")
     exclusions = list(exclusions)
     tasks = {column.task for column in mixture.columns.values()}
-    making = Making(
+    making = BuildSpec(
         kind="dataset",
         recipe=mixture.resolved,
         seed=seed,
@@ -103,7 +103,7 @@ def build(
     old = read_manifest(out) if (out / NAME).exists() else None
     if old is not None:
         if (fault := _fault(out, old, making)) is None:
-            leave_workshop(out)
+            remove_staging_dir(out)
             return old
         if not rebuild:
             raise ValueError(f"{out} {fault}. Choose another --out, or replace it with --rebuild")
@@ -111,22 +111,22 @@ def build(
             raise ValueError(f"{out} cannot be replaced: the corpus {corpus.path} is in it. Choose another --out")
     _check_plan(mixture, corpus)
     with (
-        workshop(out, {"verb": "build"}, ours=old is not None) as folder,
-        Ledger(folder, out, making, mixture.columns, restart=rebuild) as ledger,
+        staging_dir(out, {"verb": "build"}, ours=old is not None) as folder,
+        BuildJournal(folder, out, making, mixture.columns, restart=rebuild) as ledger,
     ):
-        excluded = exclude(corpus.videos, exclusions)
+        excluded = find_excluded(corpus.videos, exclusions)
         left = (video for video in range(len(corpus.videos)) if video not in excluded)
         usable = array("I", islice(left, mixture.recipe.videos or None))
-        drafter = Drafter(corpus, mixture, wording, seed, usable)
+        drafter = SampleGenerator(corpus, mixture, wording, seed, usable)
 
-        def refusals() -> Iterator[Refusal]:
-            yield from (Refusal(video, None, None, each.reject, each.twin) for video, each in excluded.items())
+        def refusals() -> Iterator[RejectionRecord]:
+            yield from (RejectionRecord(video, None, None, each.reject, each.twin) for video, each in excluded.items())
             yield from ledger.refusals()
 
         try:
             if not usable:
                 raise UnmetError(f"none of the {len(corpus.videos)} videos of {corpus.path} is left to draw from")
-            with Here(drafter) if workers == 1 and ray is None else start(drafter, workers, ray) as runner:
+            with SerialRunner(drafter) if workers == 1 and ray is None else start(drafter, workers, ray) as runner:
                 runner.check([corpus.path / MANIFEST, pack_file(corpus.path, shard_of(corpus.videos[0].content))])
                 table = out if old is None else None
                 admitted = _gate(runner, ledger, drafter, refusals, table, progress)
@@ -150,7 +150,9 @@ def build(
     return made
 
 
-def _ways_out(mixture: Mixture, corpus: Corpus, excluded: Mapping[int, Exclusion], usable: Collection[int]) -> str:
+def _ways_out(
+    mixture: ResolvedRecipe, corpus: Corpus, excluded: Mapping[int, Exclusion], usable: Collection[int]
+) -> str:
     """Say which options took videos away from a build that lacks them, and what to do instead."""
     told = ""
     if excluded:
@@ -166,7 +168,7 @@ def _ways_out(mixture: Mixture, corpus: Corpus, excluded: Mapping[int, Exclusion
     return told
 
 
-def _fault(out: Place, made: Manifest, making: Making) -> str | None:
+def _fault(out: AnyPath, made: Manifest, making: BuildSpec) -> str | None:
     """Say why the dataset `out` is not what `making` would make; None where it is, and is whole."""
     if differs := differences(made, making):
         return f"holds a dataset that was made otherwise: {'; '.join(differs)}"
@@ -174,12 +176,12 @@ def _fault(out: Place, made: Manifest, making: Making) -> str | None:
     now = file_hashes(out, there)
     if altered := [name for name, digest in made["files"].items() if now.get(name) != digest]:
         return f"holds a dataset of which {', '.join(altered)} is missing or altered since it was built"
-    if is_benchmark(made) and (fault := carried_fault(out)):
+    if is_benchmark(made) and (fault := bundle_fault(out)):
         return f"holds a benchmark whose frame packs are not whole: {fault}"
     return None
 
 
-def _check_plan(mixture: Mixture, corpus: Corpus) -> None:
+def _check_plan(mixture: ResolvedRecipe, corpus: Corpus) -> None:
     """Refuse, before any work, a recipe that needs frames which no video of the corpus has, or an even clock."""
     if mixture.recipe.benchmark and corpus.plan["kind"] == "snap":
         raise UnmetError(
@@ -211,11 +213,11 @@ def _check_plan(mixture: Mixture, corpus: Corpus) -> None:
 
 
 def _gate(
-    runner: Runner[Drafter],
-    ledger: Ledger,
-    drafter: Drafter,
-    refusals: Callable[[], Iterable[Refusal]],
-    table: Place | None,
+    runner: Runner[SampleGenerator],
+    ledger: BuildJournal,
+    drafter: SampleGenerator,
+    refusals: Callable[[], Iterable[RejectionRecord]],
+    table: AnyPath | None,
     progress: Callable[[Progress], None],
 ) -> dict[str, bytearray]:
     """Find for each column which videos it admits: one byte each.
@@ -226,7 +228,7 @@ def _gate(
     admitted = {column: bytearray(videos) for column in drafter.mixture.columns}
     known = bytearray(videos)
 
-    def note(video: int, gates: Mapping[str, Reject | None]) -> None:
+    def note(video: int, gates: Mapping[str, Rejection | None]) -> None:
         known[video] = 1
         for column, reject in gates.items():
             admitted[column][video] = reject is None
@@ -234,8 +236,8 @@ def _gate(
     for video, found in ledger.gates():
         note(video, found)
     done = known.count(1)
-    for video, gates in runner.run(Drafter.gate, (video for video in usable if not known[video])):
-        if isinstance(gates, Died):
+    for video, gates in runner.run(SampleGenerator.gate, (video for video in usable if not known[video])):
+        if isinstance(gates, WorkerCrash):
             raise _died(drafter, video, "its gates were")
         ledger.add_gates(video, gates)
         note(video, {column: rejected(measures) for column, measures in gates.items()})
@@ -254,11 +256,11 @@ def _gate(
 
 
 def _fill(
-    runner: Runner[Drafter],
-    ledger: Ledger,
-    drafter: Drafter,
+    runner: Runner[SampleGenerator],
+    ledger: BuildJournal,
+    drafter: SampleGenerator,
     admitted: Mapping[str, bytearray],
-    refusals: Callable[[], Iterable[Refusal]],
+    refusals: Callable[[], Iterable[RejectionRecord]],
     progress: Callable[[Progress], None],
 ) -> None:
     """Draw until every quota is met, in passes: each makes up for the draws that failed in those before it."""
@@ -271,8 +273,8 @@ def _fill(
         ended = ledger.filled(turn)
         if ended is None:
             jobs = ledger.missing(selection.shares(), min(BATCH, 1 + chosen // 32))
-            for batch, results in runner.run(Drafter.records, jobs):
-                if isinstance(results, Died):
+            for batch, results in runner.run(SampleGenerator.records, jobs):
+                if isinstance(results, WorkerCrash):
                     columns = ", ".join(sorted({job.column for job in batch}))
                     raise _died(drafter, batch[0].video, f"samples for {columns} were drawn from it")
                 ledger.add_draws(turn, results)
@@ -298,7 +300,7 @@ def _way_out(possible: Mapping[str, int], columns: Collection[str]) -> str:
     return f"Add videos, or lower the counts: {lower}"
 
 
-def _died(drafter: Drafter, video: int, when: str) -> WorkerError:
+def _died(drafter: SampleGenerator, video: int, when: str) -> WorkerError:
     entry = drafter.corpus.videos[video]
     return WorkerError(
         f"the process was killed twice while {when}: {entry.path} ({entry.content[:12]}). If memory ran out, run the "

@@ -14,7 +14,7 @@ from videossr.corpus.corpus import Corpus
 from videossr.corpus.pack import CorpusError
 from videossr.corpus.subset import subset
 from videossr.dataset.manifest import CorpusTable
-from videossr.storage.paths import Place
+from videossr.storage.paths import AnyPath
 
 CARRIED = "corpus"
 """The folder of a benchmark that holds its packs."""
@@ -30,7 +30,7 @@ be drawn (`seed`, `attempt`) is left out.
 """
 
 
-def frozen_hash(rows: Iterable[Mapping[str, Any]]) -> str:
+def questions_hash(rows: Iterable[Mapping[str, Any]]) -> str:
     """SHA-256 over the questions of a benchmark and the pixels they rest on, in hex.
 
     It does not depend on where the corpus lay, what else was in it, what its files were called, on the number of
@@ -43,8 +43,8 @@ def frozen_hash(rows: Iterable[Mapping[str, Any]]) -> str:
     return digest.hexdigest()
 
 
-def carry(
-    corpus: Corpus, contents: Iterable[str], out: Place, progress: Callable[[int, int], None] = lambda *_: None
+def bundle_corpus(
+    corpus: Corpus, contents: Iterable[str], out: AnyPath, progress: Callable[[int, int], None] = lambda *_: None
 ) -> CorpusTable:
     """Copy the packs of these videos into the benchmark `out`; what its manifest says of its corpus.
 
@@ -54,7 +54,7 @@ def carry(
     return CorpusTable(hash=carried["hash"], path=CARRIED, source=corpus.hash)
 
 
-def carried_fault(out: Place) -> str | None:
+def bundle_fault(out: AnyPath) -> str | None:
     """Say what is wrong with the packs that the benchmark `out` carries; None where each is as long as it was."""
     try:
         carried = Corpus(out / CARRIED)

@@ -16,8 +16,8 @@ from videossr.corpus.duplicates import NEAR_SHARE, near_duplicates
 from videossr.corpus.fingerprint import Fingerprints, Packed, unpack
 from videossr.corpus.pack import Entry
 from videossr.dataset import schema
-from videossr.sample import Reject
-from videossr.storage.paths import Place
+from videossr.sample import Rejection
+from videossr.storage.paths import AnyPath
 
 VIDEOS = pa.schema(
     [
@@ -48,18 +48,18 @@ def video_row(entry: Entry, samples: int) -> dict[str, Any]:
 class Exclusion:
     """Why a video is excluded, and `twin`: the path of the video of another dataset that gave it away."""
 
-    reject: Reject
+    reject: Rejection
     twin: str
 
 
-def _unpacked(dataset: Place, data: Packed) -> Fingerprints:
+def _unpacked(dataset: AnyPath, data: Packed) -> Fingerprints:
     try:
         return unpack(data)
     except ValueError as error:
         raise ValueError(f"{dataset}: {error}") from error
 
 
-def exclude(entries: Sequence[Entry], datasets: Iterable[Place]) -> Mapping[int, Exclusion]:
+def find_excluded(entries: Sequence[Entry], datasets: Iterable[AnyPath]) -> Mapping[int, Exclusion]:
     """Indices of the entries that some dataset uses already, each with what gave it away.
 
     Raises FileNotFoundError for a path that is no complete dataset.
@@ -79,14 +79,14 @@ def exclude(entries: Sequence[Entry], datasets: Iterable[Place]) -> Mapping[int,
     compared: list[int] = []
     for index, entry in enumerate(entries):
         if entry.key.content in contents:
-            found[index] = Exclusion(Reject("excluded_content", 1, 0), contents[entry.key.content])
+            found[index] = Exclusion(Rejection("excluded_content", 1, 0), contents[entry.key.content])
         elif entry.source_id is not None and entry.source_id in sources:
-            found[index] = Exclusion(Reject("excluded_source", 1, 0), sources[entry.source_id])
+            found[index] = Exclusion(Rejection("excluded_source", 1, 0), sources[entry.source_id])
         elif paths:
             compared.append(index)
             prints.append(unpack(entry.fingerprints))
     sets = [int(number >= len(paths)) for number in range(len(prints))]
     for twin in near_duplicates(prints, sets):
-        reject = Reject("excluded_near", twin.share, NEAR_SHARE)
+        reject = Rejection("excluded_near", twin.share, NEAR_SHARE)
         found.setdefault(compared[twin.video - len(paths)], Exclusion(reject, paths[twin.other]))
     return dict(sorted(found.items()))

@@ -13,20 +13,20 @@ from videossr.builder.writer import finish, remove_samples, samples_name
 from videossr.dataset import gate_table, schema
 from videossr.dataset.manifest import (
     NAME,
-    Ancestor,
+    BuildSpec,
     ColumnTable,
-    Making,
     Manifest,
     Origin,
+    Parent,
     RecipeTable,
     read_manifest,
 )
-from videossr.storage.paths import Place, workshop
+from videossr.storage.paths import AnyPath, staging_dir
 
 
-def ancestor(manifest: Manifest) -> Ancestor:
+def parent_of(manifest: Manifest) -> Parent:
     """What a dataset that comes from this one remembers of it."""
-    return Ancestor(
+    return Parent(
         hash=manifest["hash"],
         samples=manifest["samples"],
         recipe=manifest["recipe"],
@@ -38,15 +38,15 @@ def ancestor(manifest: Manifest) -> Ancestor:
     )
 
 
-def refuse_finished(out: Place) -> None:
+def refuse_finished(out: AnyPath) -> None:
     """Raise ValueError where a dataset is."""
     if (out / NAME).exists():
         raise ValueError(f"{out} is a dataset already ({read_manifest(out)['recipe']['name']}): name a new --out")
 
 
 def write_part(
-    out: Place,
-    making: Making,
+    out: AnyPath,
+    making: BuildSpec,
     origin: Origin,
     rows: Iterable[Mapping[str, Any]],
     videos: Iterable[Mapping[str, Any]],
@@ -79,7 +79,7 @@ def write_part(
             yield row
 
     task = {"verb": f"dataset {origin['verb']}", "of": [part["hash"] for part in origin["of"]]}
-    with workshop(out, task) as folder:
+    with staging_dir(out, task) as folder:
         files: dict[str, str] = {}
         for part in schema.tables(counted(), schema.SCHEMA):
             name = samples_name(len(files))

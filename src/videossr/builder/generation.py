@@ -14,15 +14,15 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from videossr.builder.allocation import Job
-from videossr.builder.recipe import Mixture
+from videossr.builder.recipe import ResolvedRecipe
 from videossr.corpus.corpus import Corpus
 from videossr.dataset import schema
 from videossr.measure import Measure, measured, rejected
 from videossr.question import Question
 from videossr.rendering import pixel_hash, render
-from videossr.sample import Reject, Sample, VideoKey
+from videossr.sample import Rejection, Sample, VideoKey
 from videossr.tasks.base import TaskError, Video
-from videossr.templates import Wording
+from videossr.templates import PromptTemplates
 from videossr.video.plan import fit
 
 Gates: TypeAlias = Mapping[str, Sequence[Measure]]
@@ -30,7 +30,7 @@ Gates: TypeAlias = Mapping[str, Sequence[Measure]]
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class GeneratedSample:
     """A sample, what is asked about it, and the hash of its rendered pixels."""
 
     job: Job
@@ -40,15 +40,15 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class RejectedDraw:
     """A draw that gave no sample."""
 
     job: Job
-    reject: Reject
+    reject: Rejection
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class GeneratedRow:
     """A sample as the ledger keeps it: its id, its row of the dataset, and the other videos that it shows frames of."""
 
     job: Job
@@ -58,12 +58,12 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Drafter:
+class SampleGenerator:
     """Gates and draws for the videos of a corpus; `usable` are their indices, ascending, without those excluded."""
 
     corpus: Corpus
-    mixture: Mixture
-    wording: Wording
+    mixture: ResolvedRecipe
+    wording: PromptTemplates
     seed: int
     usable: Sequence[int]
 
@@ -80,32 +80,34 @@ class Drafter:
                     gates[column] = [*gates[column], *task.gates(video, self.mixture.knobs[column])]
         return gates
 
-    def draw(self, jobs: Sequence[Job]) -> list[Drawn | Failed]:
+    def draw(self, jobs: Sequence[Job]) -> list[GeneratedSample | RejectedDraw]:
         """Draw and render `jobs`, which are all of one video."""
         video = self.video(jobs[0].video)
         donors = _Donors(self, jobs[0].video, video.size)
-        results: list[Drawn | Failed] = []
+        results: list[GeneratedSample | RejectedDraw] = []
         for job in jobs:
-            rng = generator(self.seed, job.column, video.key.content, job.attempt)
+            rng = random_generator(self.seed, job.column, video.key.content, job.attempt)
             task, knobs = self.mixture.tasks[job.column], self.mixture.knobs[job.column]
             with self._naming_file(job.video):
                 drawn = task.draw(video, job.column, knobs, rng, donors)
-                if isinstance(drawn, Reject):
-                    results.append(Failed(job, drawn))
+                if isinstance(drawn, Rejection):
+                    results.append(RejectedDraw(job, drawn))
                 else:
                     pixels = pixel_hash(render(self.corpus, drawn))
-                    results.append(Drawn(job, drawn, task.question(drawn, self.wording), pixels))
+                    results.append(GeneratedSample(job, drawn, task.question(drawn, self.wording), pixels))
         return results
 
-    def records(self, jobs: Sequence[Job]) -> list[Record | Failed]:
+    def records(self, jobs: Sequence[Job]) -> list[GeneratedRow | RejectedDraw]:
         """As `draw`, in the form that the ledger keeps."""
         own = self.corpus.videos[jobs[0].video].key
-        return [self._record(result, own) if isinstance(result, Drawn) else result for result in self.draw(jobs)]
+        return [
+            self._record(result, own) if isinstance(result, GeneratedSample) else result for result in self.draw(jobs)
+        ]
 
-    def _record(self, drawn: Drawn, own: VideoKey) -> Record:
+    def _record(self, drawn: GeneratedSample, own: VideoKey) -> GeneratedRow:
         row = schema.to_row(drawn.sample, drawn.question, drawn.pixels, self.seed, drawn.job.attempt)
         others = sorted({self.corpus.videos.position(key) for key in drawn.sample.sources if key != own})
-        return Record(drawn.job, row["id"], pack_row(row), tuple(others))
+        return GeneratedRow(drawn.job, row["id"], pack_row(row), tuple(others))
 
     @contextmanager
     def _naming_file(self, index: int) -> Iterator[None]:
@@ -129,7 +131,7 @@ class Drafter:
 class _Donors:
     """Every usable video but one, at the `size`, (H, W), of that one."""
 
-    drafter: Drafter
+    drafter: SampleGenerator
     but: int
     size: tuple[int, int]
 
@@ -157,7 +159,7 @@ def unpack_row(data: bytes) -> dict[str, Any]:
     return row
 
 
-def generator(seed: int, column: str, content: str, attempt: int) -> np.random.Generator:
+def random_generator(seed: int, column: str, content: str, attempt: int) -> np.random.Generator:
     """The random numbers of one draw. They depend on nothing but the arguments: not on order, not on other draws."""
     words = np.frombuffer(hashlib.sha256(column.encode()).digest() + bytes.fromhex(content), "<u4")
     entropy = [seed, *(int(word) for word in words), attempt]

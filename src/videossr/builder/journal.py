@@ -1,8 +1,9 @@
-"""What became of every video and draw of a build, in a file that outlives the run.
+"""The SQLite journal of a build: the outcome of every video and every draw, so that a stopped build can go on.
 
-`journal.sqlite` lies in the workshop of the dataset (`videossr.storage.paths.workshop`) until that is whole. Only the
-parent writes it, and commits about once a second: a killed run loses that second. After a power cut the last seconds
-may be missing too; SQLite waits for the disk at each commit, so the ledger stays whole where the disk keeps its word.
+`journal.sqlite` lies in the staging directory of the dataset (`videossr.storage.paths.staging_dir`) until the dataset is
+complete. Only the parent process writes it, and commits about once a second: a killed run loses that second. After a
+power cut the last seconds may be missing too; SQLite waits for the disk at each commit, so the journal stays whole where
+the disk keeps its word.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from videossr.builder.allocation import Job, Share
-from videossr.builder.generation import Failed, Gates, Record, unpack_row
+from videossr.builder.generation import Gates, GeneratedRow, RejectedDraw, unpack_row
 from videossr.corpus.pack import Entry
 from videossr.dataset import gate_table
-from videossr.dataset.manifest import Making, differences
+from videossr.dataset.manifest import BuildSpec, differences
 from videossr.measure import rejected
-from videossr.sample import Reject
-from videossr.storage.paths import Place
+from videossr.sample import Rejection
+from videossr.storage.paths import AnyPath
 
 NAME = "journal.sqlite"
 
@@ -79,7 +80,7 @@ WHERE rowid IN (
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RejectionRecord:
     """One rejection: of a video as a whole (no column), by a gate (no attempt), or of a draw.
 
     `twin` is the path of the video that a video is excluded for.
@@ -88,7 +89,7 @@ class Refusal:
     video: int
     column: str | None
     attempt: int | None
-    reject: Reject
+    reject: Rejection
     twin: str | None = None
 
     def row(self, entry: Entry) -> dict[str, Any]:
@@ -114,7 +115,7 @@ class Uses:
     shown: array[int]
 
 
-class Ledger:
+class BuildJournal:
     """The ledger in `workshop` of a build with `columns`. A context manager: what is on its way is kept at the end.
 
     With `restart`, what the file holds of another build is forgotten.
@@ -123,7 +124,7 @@ class Ledger:
     """
 
     def __init__(
-        self, workshop: Path, out: Place, making: Making, columns: Iterable[str], *, restart: bool = False
+        self, workshop: Path, out: AnyPath, making: BuildSpec, columns: Iterable[str], *, restart: bool = False
     ) -> None:
         self._path = workshop / NAME
         self._out = out
@@ -144,7 +145,7 @@ class Ledger:
             self.rejects = self._number("SELECT count(*) FROM draws WHERE id IS NULL")
         self.rejects += sum(1 for _ in self._gated_out())
 
-    def _open(self, making: Making) -> list[str]:
+    def _open(self, making: BuildSpec) -> list[str]:
         """Open the file, and begin it where it is empty. Returns in what it is of another making."""
         with self._told():
             self._data = sqlite3.connect(f"file:{quote(str(self._path))}?vfs=unix-none", uri=True)
@@ -192,10 +193,10 @@ class Ledger:
             self._data.execute("INSERT INTO gates VALUES (?, ?, ?)", row)
         self._commit_now_and_then()
 
-    def gates(self) -> Iterator[tuple[int, dict[str, Reject | None]]]:
+    def gates(self) -> Iterator[tuple[int, dict[str, Rejection | None]]]:
         """Yield the videos whose gates are known, in their order, each with what rejects it from every column."""
         for video, rejects in self._rows("SELECT video, rejects FROM gates ORDER BY video"):
-            found = (Reject(*reject) if reject else None for reject in json.loads(rejects))
+            found = (Rejection(*reject) if reject else None for reject in json.loads(rejects))
             yield video, dict(zip(self._columns, found, strict=True))
 
     def measures(self) -> Iterator[tuple[int, Gates]]:
@@ -203,12 +204,12 @@ class Ledger:
         for video, packed in self._rows("SELECT video, measures FROM gates ORDER BY video"):
             yield video, dict(zip(self._columns, gate_table.unpack(packed), strict=True))
 
-    def add_draws(self, turn: int, results: Iterable[Record | Failed]) -> None:
+    def add_draws(self, turn: int, results: Iterable[GeneratedRow | RejectedDraw]) -> None:
         """Draws of pass `turn`."""
         for result in results:
             job = result.job
             place = (job.video, self._numbers[job.column], job.attempt, turn)
-            if isinstance(result, Record):
+            if isinstance(result, GeneratedRow):
                 others = json.dumps(result.others) if result.others else None
                 values = (None, None, None, bytes.fromhex(result.id), others, result.row)
                 self.samples += 1
@@ -263,7 +264,7 @@ class Ledger:
         query = "SELECT column, count(*) FROM draws WHERE id IS NOT NULL GROUP BY column"
         return {self._columns[column]: count for column, count in self._rows(query)}
 
-    def refusals(self) -> Iterator[Refusal]:
+    def refusals(self) -> Iterator[RejectionRecord]:
         """By gates, then of draws; each in the order of the videos."""
         yield from self._gated_out()
         query = (
@@ -271,13 +272,13 @@ class Ledger:
             "ORDER BY video, column, attempt"
         )
         for video, column, attempt, *reject in self._rows(query):
-            yield Refusal(video, self._columns[column], attempt, Reject(*reject))
+            yield RejectionRecord(video, self._columns[column], attempt, Rejection(*reject))
 
-    def _gated_out(self) -> Iterator[Refusal]:
+    def _gated_out(self) -> Iterator[RejectionRecord]:
         for video, gates in self.gates():
             for column, reject in gates.items():
                 if reject is not None:
-                    yield Refusal(video, column, None, reject)
+                    yield RejectionRecord(video, column, None, reject)
 
     def rows(self, after: str = "") -> Iterator[dict[str, Any]]:
         """The rows of the samples whose ids follow `after`, by id."""
@@ -345,6 +346,6 @@ class Ledger:
             raise self._damaged(error) from error
 
 
-def reasons(refusals: Iterable[Refusal]) -> dict[str, int]:
+def reasons(refusals: Iterable[RejectionRecord]) -> dict[str, int]:
     """`column: reason` -> how many rejections."""
     return dict(Counter(f"{refusal.column or 'excluded'}: {refusal.reject.reason}" for refusal in refusals))

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from videossr.builder.derivation import ancestor, refuse_finished, write_part
+from videossr.builder.derivation import parent_of, refuse_finished, write_part
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.duplicates import NEAR_SHARE, Near, near_duplicates
+from videossr.corpus.duplicates import NEAR_SHARE, DuplicatePair, near_duplicates
 from videossr.corpus.fingerprint import unpack
 from videossr.corpus.manifest import all_versions
 from videossr.dataset import gate_table, schema
 from videossr.dataset.manifest import (
+    BuildSpec,
     ColumnTable,
-    Making,
     Manifest,
     Origin,
     RecipeTable,
@@ -25,7 +25,7 @@ from videossr.dataset.manifest import (
     read_manifest,
 )
 from videossr.sample import VideoKey
-from videossr.storage.paths import Place
+from videossr.storage.paths import AnyPath
 
 _TOLD = ["id", "sources", "column", "attempt"]
 """The columns of a sample that decide what is told of it."""
@@ -36,10 +36,12 @@ class Merged:
     """What `merge` has done: the manifest, and the videos that look like one of an earlier dataset."""
 
     manifest: Manifest
-    near: list[Near]
+    near: list[DuplicatePair]
 
 
-def merge(datasets: Sequence[Place], out: Place, *, corpus: Place | None = None, drop_near: bool = False) -> Merged:
+def merge(
+    datasets: Sequence[AnyPath], out: AnyPath, *, corpus: AnyPath | None = None, drop_near: bool = False
+) -> Merged:
     """Write the samples of all `datasets` into the new dataset `out`.
 
     A sample that several have is taken from the first. Where the datasets come from several corpora, the videos of each
@@ -63,7 +65,7 @@ def merge(datasets: Sequence[Place], out: Place, *, corpus: Place | None = None,
     gates = [gate_table.located(dataset) for dataset in datasets]
     one_corpus = len({manifest["corpus"]["hash"] for manifest in manifests}) == 1
     videos, near = _videos(datasets, compare=not one_corpus)
-    making = Making(
+    making = BuildSpec(
         kind="dataset",
         recipe=_recipe(datasets, manifests),
         seed=manifests[0]["seed"],
@@ -89,16 +91,16 @@ def merge(datasets: Sequence[Place], out: Place, *, corpus: Place | None = None,
     dropped = near if drop_near else {}
     rows = (row for row, refusal in _rows(datasets, manifests, videos, dropped) if refusal is None)
     told = (refusal for _, refusal in _rows(datasets, manifests, videos, dropped, _TOLD) if refusal is not None)
-    origin = Origin(verb="merge", of=[ancestor(manifest) for manifest in manifests])
+    origin = Origin(verb="merge", of=[parent_of(manifest) for manifest in manifests])
     kept = (videos[content] for content in sorted(videos))
     made = write_part(out, making, origin, rows, kept, _gates(gates), told)
     return Merged(made, list(near.values()))
 
 
-def _recipe(datasets: Sequence[Place], manifests: Sequence[Manifest]) -> RecipeTable:
+def _recipe(datasets: Sequence[AnyPath], manifests: Sequence[Manifest]) -> RecipeTable:
     """All columns of all recipes. Raises ValueError where they, or the wordings, contradict each other."""
     columns: dict[str, ColumnTable] = {}
-    home: dict[str, Place] = {}
+    home: dict[str, AnyPath] = {}
     for dataset, manifest in zip(datasets, manifests, strict=True):
         if manifest["wording"] != manifests[0]["wording"]:
             raise ValueError(
@@ -121,7 +123,9 @@ def _recipe(datasets: Sequence[Place], manifests: Sequence[Manifest]) -> RecipeT
     }
 
 
-def _videos(datasets: Sequence[Place], *, compare: bool) -> tuple[dict[str, dict[str, Any]], dict[str, Near]]:
+def _videos(
+    datasets: Sequence[AnyPath], *, compare: bool
+) -> tuple[dict[str, dict[str, Any]], dict[str, DuplicatePair]]:
     """Return, by content, the row of each video, and those that are near to a video of an earlier dataset."""
     videos: dict[str, dict[str, Any]] = {}
     sets: list[int] = []
@@ -137,15 +141,15 @@ def _videos(datasets: Sequence[Place], *, compare: bool) -> tuple[dict[str, dict
                 continue
             videos[content] = row
             sets.append(number)
-    near: dict[str, Near] = {}
+    near: dict[str, DuplicatePair] = {}
     known = list(videos.values()) if compare else []
     for twin in near_duplicates([unpack(row["fingerprints"]) for row in known], sets if compare else []):
         row, other = known[twin.video], known[twin.other]
-        near.setdefault(row["content"], Near(row["path"], other["path"], twin.share))
+        near.setdefault(row["content"], DuplicatePair(row["path"], other["path"], twin.share))
     return videos, near
 
 
-def _gates(tables: Sequence[Place]) -> Iterator[dict[str, Any]]:
+def _gates(tables: Sequence[AnyPath]) -> Iterator[dict[str, Any]]:
     """Yield what the gates measured, by content; of a video and column that several tables have, from the first."""
 
     def numbered(number: int) -> Iterator[tuple[str, int, dict[str, Any]]]:
@@ -158,10 +162,10 @@ def _gates(tables: Sequence[Place]) -> Iterator[dict[str, Any]]:
 
 
 def _rows(
-    datasets: Sequence[Place],
+    datasets: Sequence[AnyPath],
     manifests: Sequence[Manifest],
     videos: dict[str, dict[str, Any]],
-    dropped: dict[str, Near],
+    dropped: dict[str, DuplicatePair],
     columns: list[str] | None = None,
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
     """All rows by their ids, or some columns of them, each with what `rejected.parquet` tells if it is left out."""

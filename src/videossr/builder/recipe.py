@@ -23,7 +23,7 @@ from videossr.tasks.base import TASKS, Task, open_task
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
-class Column:
+class CategorySpec:
     """One kind of question: a task with its knobs, and how many samples are wanted; with 0 it is left out."""
 
     task: Annotated[str, Field(description="name of an installed task")]
@@ -54,12 +54,12 @@ class Recipe:
     ]
 
 
-class Mixture:
+class ResolvedRecipe:
     """A recipe whose columns have been checked: for each, its task and its knobs."""
 
     def __init__(self, recipe: Recipe, where: str) -> None:
         self.recipe = recipe
-        self.columns: dict[str, Column] = {}
+        self.columns: dict[str, CategorySpec] = {}
         self.tasks: dict[str, Task[Any]] = {}
         self.knobs: dict[str, Any] = {}
         problems: list[str] = []
@@ -77,7 +77,7 @@ class Mixture:
         """Check a column, and add it unless its count is 0. Raises ValueError with one line a mistake."""
         column, problems = None, []
         try:
-            column = parse(Column, table, where)
+            column = parse(CategorySpec, table, where)
         except ValueError as error:
             problems.append(str(error))
         if column is not None and not column.count:
@@ -111,7 +111,7 @@ class Mixture:
             table["videos"] = recipe.videos
         return table
 
-    def limited(self, limit: int) -> Mixture:
+    def limited(self, limit: int) -> ResolvedRecipe:
         """The same columns, scaled down to `limit` samples in all; each keeps one at least."""
         total = sum(column.count for column in self.columns.values())
         if limit >= total:
@@ -120,23 +120,25 @@ class Mixture:
             raise ValueError(f"--limit {limit} is fewer than one sample for each of the {len(self.columns)} columns")
         return self._with(_shares({name: column.count for name, column in self.columns.items()}, limit))
 
-    def per_column(self, count: int) -> Mixture:
+    def per_column(self, count: int) -> ResolvedRecipe:
         """The same columns with `count` samples each."""
         return self._with(dict.fromkeys(self.columns, count))
 
-    def of_videos(self, most: int) -> Mixture:
+    def of_videos(self, most: int) -> ResolvedRecipe:
         """The same columns, filled from `most` videos of the corpus at the most."""
-        return Mixture(replace(self.recipe, videos=most), self.recipe.name)
+        return ResolvedRecipe(replace(self.recipe, videos=most), self.recipe.name)
 
-    def _with(self, counts: Mapping[str, int]) -> Mixture:
+    def _with(self, counts: Mapping[str, int]) -> ResolvedRecipe:
         """The columns that have a count, with it."""
         columns = {
             name: {**table, "count": counts[name]} for name, table in self.recipe.columns.items() if name in counts
         }
-        return Mixture(Recipe(**{**asdict(self.recipe), "columns": columns}), self.recipe.name)
+        return ResolvedRecipe(Recipe(**{**asdict(self.recipe), "columns": columns}), self.recipe.name)
 
 
-def load(name_or_path: str, overrides: Mapping[str, str] | None = None, *, profile: str | None = None) -> Mixture:
+def load_recipe(
+    name_or_path: str, overrides: Mapping[str, str] | None = None, *, profile: str | None = None
+) -> ResolvedRecipe:
     """A recipe by the name of a shipped one or the path of a TOML file, with dotted overrides laid over it.
 
     The `profile` "released" of the recipe "viubench" is the recipe "viubench-released"; so it is with paths.
@@ -158,7 +160,7 @@ def load(name_or_path: str, overrides: Mapping[str, str] | None = None, *, profi
     return checked(table, where, overrides)
 
 
-def checked(table: Mapping[str, Any], where: str, overrides: Mapping[str, str] | None = None) -> Mixture:
+def checked(table: Mapping[str, Any], where: str, overrides: Mapping[str, str] | None = None) -> ResolvedRecipe:
     """Check a recipe with dotted overrides laid over it; `where` names the file that it comes from.
 
     Raises ValueError that names the file and all mistakes.
@@ -171,7 +173,7 @@ def checked(table: Mapping[str, Any], where: str, overrides: Mapping[str, str] |
         if problems := _column_problems(table.get("columns"), where):
             raise ValueError(f"{error}\n{problems}") from error
         raise
-    return Mixture(recipe, where)
+    return ResolvedRecipe(recipe, where)
 
 
 def _column_problems(columns: object, where: str) -> str:
@@ -179,7 +181,7 @@ def _column_problems(columns: object, where: str) -> str:
     if not isinstance(columns, dict) or not all(isinstance(table, dict) for table in columns.values()):
         return ""
     try:
-        Mixture(Recipe(name="wrong", columns=columns), where)
+        ResolvedRecipe(Recipe(name="wrong", columns=columns), where)
     except ValidationError:  # the name of a column is wrong, which has been told
         return ""
     except ValueError as error:
@@ -187,7 +189,7 @@ def _column_problems(columns: object, where: str) -> str:
     return ""
 
 
-def names() -> list[str]:
+def recipe_names() -> list[str]:
     """The shipped recipes."""
     return sorted(entry.name.removesuffix(".toml") for entry in (files("videossr") / "recipes").iterdir())
 

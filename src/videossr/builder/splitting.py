@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from typing import Any
 
-from videossr.builder.derivation import ancestor, refuse_finished, write_part
+from videossr.builder.derivation import parent_of, refuse_finished, write_part
 from videossr.corpus.duplicates import alike
-from videossr.corpus.groups import Groups, choose
+from videossr.corpus.groups import DisjointSets, choose_groups
 from videossr.dataset import gate_table, schema
 from videossr.dataset.manifest import (
     NAME,
-    Making,
+    BuildSpec,
     Manifest,
     Origin,
     corpus_path,
@@ -26,13 +26,13 @@ from videossr.dataset.manifest import (
     file_hashes,
     read_manifest,
 )
-from videossr.storage.paths import UNFINISHED, Place, check_apart, is_local
+from videossr.storage.paths import UNFINISHED, AnyPath, check_apart, is_local
 
 CLOSE = 0.9
 """Part of the asked samples that the first side gets at the least before samples of several videos are left out."""
 
 
-def split(dataset: Place, outs: tuple[Place, Place], count: int) -> tuple[Manifest, Manifest]:
+def split(dataset: AnyPath, outs: tuple[AnyPath, AnyPath], count: int) -> tuple[Manifest, Manifest]:
     """Write `count` samples of `dataset`, or as many fewer as keep footage together, into the first of `outs`.
 
     The others go into the second. Which, is decided by the hashes of the videos alone. Samples that show videos of both
@@ -54,7 +54,7 @@ def split(dataset: Place, outs: tuple[Place, Place], count: int) -> tuple[Manife
         raise ValueError(f"{dataset} has {manifest['samples']} samples: {count} of them leave none for one side")
     first = _first(dataset, manifest, count)
     paths = {row["content"]: row["path"] for row in schema.read_rows(dataset / "videos.parquet", ["content", "path"])}
-    origin = Origin(verb="split", of=[ancestor(manifest)])
+    origin = Origin(verb="split", of=[parent_of(manifest)])
 
     def divided(
         side: int, columns: list[str] | None = None, *, crossing: bool = False
@@ -91,7 +91,7 @@ def split(dataset: Place, outs: tuple[Place, Place], count: int) -> tuple[Manife
         if (there := done[side]) is not None:
             made.append(there)
             continue
-        making = Making(
+        making = BuildSpec(
             kind="dataset",
             recipe=manifest["recipe"],
             seed=manifest["seed"],
@@ -109,7 +109,7 @@ def split(dataset: Place, outs: tuple[Place, Place], count: int) -> tuple[Manife
     return made[0], made[1]
 
 
-def _refuse_foreign(out: Place) -> None:
+def _refuse_foreign(out: AnyPath) -> None:
     """Before the other side is written. Raises ValueError where something else than a dataset lies."""
     if not is_local(out) or not out.exists() or (out / NAME).exists() or (out / UNFINISHED).exists():
         return
@@ -117,7 +117,7 @@ def _refuse_foreign(out: Place) -> None:
         raise ValueError(f"{out} holds something that is not a dataset; choose another --out")
 
 
-def _finished(out: Place, origin: Origin, ids: Iterable[str]) -> Manifest | None:
+def _finished(out: AnyPath, origin: Origin, ids: Iterable[str]) -> Manifest | None:
     """The manifest of `out`, None where no dataset is. Raises ValueError unless it holds just the samples `ids`."""
     if not (out / NAME).exists():
         return None
@@ -134,14 +134,14 @@ def _finished(out: Place, origin: Origin, ids: Iterable[str]) -> Manifest | None
     return there
 
 
-def _first(dataset: Place, manifest: Manifest, count: int) -> set[str]:
+def _first(dataset: AnyPath, manifest: Manifest, count: int) -> set[str]:
     """Choose the videos of the first side.
 
     Raises ValueError when no choice leaves a sample on each side.
     """
     samples: Counter[str] = Counter()
     shown: Counter[tuple[str, ...]] = Counter()  # samples by all the videos that they show
-    loose, tight = Groups(), Groups()  # without donors, and with them
+    loose, tight = DisjointSets(), DisjointSets()  # without donors, and with them
     for row in schema.sample_rows(dataset, manifest["files"], ["sources"]):
         contents = tuple(source["content"] for source in row["sources"])
         samples[contents[0]] += 1
@@ -185,7 +185,7 @@ def _left(shown: Mapping[tuple[str, ...], int], first: set[str]) -> tuple[int, i
     return sides[0], sides[1]
 
 
-def _sizes(groups: Groups, samples: Mapping[str, int]) -> Counter[str]:
+def _sizes(groups: DisjointSets, samples: Mapping[str, int]) -> Counter[str]:
     """How many samples each group has."""
     sizes: Counter[str] = Counter()
     for content, number in samples.items():
@@ -193,8 +193,8 @@ def _sizes(groups: Groups, samples: Mapping[str, int]) -> Counter[str]:
     return sizes
 
 
-def _chosen(groups: Groups, samples: Mapping[str, int], count: int) -> tuple[set[str], int]:
+def _chosen(groups: DisjointSets, samples: Mapping[str, int], count: int) -> tuple[set[str], int]:
     """The groups of the first side, and how many samples they have."""
     sizes = _sizes(groups, samples)
-    chosen = choose(sizes, count)
+    chosen = choose_groups(sizes, count)
     return chosen, sum(sizes[group] for group in chosen)

@@ -10,14 +10,14 @@ from typing import Any
 
 import tomli_w
 
-from videossr.builder.bundle import CARRIED, carry, frozen_hash
+from videossr.builder.bundle import CARRIED, bundle_corpus, questions_hash
 from videossr.builder.card import card
 from videossr.builder.decontamination import VIDEOS, video_row
-from videossr.builder.journal import REJECTED, Ledger, Refusal, reasons
+from videossr.builder.journal import REJECTED, BuildJournal, RejectionRecord, reasons
 from videossr.corpus.corpus import Corpus
 from videossr.dataset import gate_table, schema
-from videossr.dataset.manifest import NAME, Making, Manifest, content_hash, is_benchmark, write_manifest
-from videossr.storage.paths import Place, remove_tree, write_text
+from videossr.dataset.manifest import NAME, BuildSpec, Manifest, content_hash, is_benchmark, write_manifest
+from videossr.storage.paths import AnyPath, remove_tree, write_text
 
 
 def samples_name(number: int) -> str:
@@ -26,11 +26,11 @@ def samples_name(number: int) -> str:
 
 
 def write_dataset(
-    out: Place,
-    making: Making,
+    out: AnyPath,
+    making: BuildSpec,
     corpus: Corpus,
-    ledger: Ledger,
-    refusals: Callable[[], Iterable[Refusal]],
+    ledger: BuildJournal,
+    refusals: Callable[[], Iterable[RejectionRecord]],
     admitted: Mapping[str, int],
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Manifest:
@@ -46,10 +46,10 @@ def write_dataset(
     where = making["corpus"]
     if is_benchmark(making):
         contents = (row["content"] for row in schema.read_rows(out / "videos.parquet", ["content"]))
-        where = carry(corpus, contents, out, progress)
+        where = bundle_corpus(corpus, contents, out, progress)
     filled = ledger.counts()
     made = Manifest(
-        **Making(**{**making, "corpus": where}),
+        **BuildSpec(**{**making, "corpus": where}),
         samples=ledger.samples,
         videos=sum(count > 0 for count in uses.shown),
         most_used=max(uses.serves),
@@ -62,7 +62,7 @@ def write_dataset(
     return finish(out, made)
 
 
-def finish(out: Place, made: Manifest) -> Manifest:
+def finish(out: AnyPath, made: Manifest) -> Manifest:
     """Write `made` and what follows from it: the recipe, the wording, the card, hashes, and the manifest itself."""
     texts = {
         "config.toml": tomli_w.dumps(made["recipe"]),
@@ -73,7 +73,7 @@ def finish(out: Place, made: Manifest) -> Manifest:
         made["files"][name] = hashlib.sha256(text.encode()).hexdigest()
     made["files"] = dict(sorted(made["files"].items()))
     if is_benchmark(made):
-        made["hash"] = frozen_hash(schema.sample_rows(out, made["files"]))
+        made["hash"] = questions_hash(schema.sample_rows(out, made["files"]))
     else:
         made["hash"] = content_hash(made, made["files"])
     write_text(out / "README.md", card(made))
@@ -81,7 +81,9 @@ def finish(out: Place, made: Manifest) -> Manifest:
     return made
 
 
-def write_verdicts(out: Place, corpus: Corpus, refusals: Iterable[Refusal], ledger: Ledger) -> dict[str, str]:
+def write_verdicts(
+    out: AnyPath, corpus: Corpus, refusals: Iterable[RejectionRecord], ledger: BuildJournal
+) -> dict[str, str]:
     """Write `rejected.parquet` and what the gates measured; their SHA-256 by name."""
 
     def rejections() -> Iterator[dict[str, Any]]:
@@ -96,7 +98,7 @@ def write_verdicts(out: Place, corpus: Corpus, refusals: Iterable[Refusal], ledg
     }
 
 
-def _write_samples(out: Place, ledger: Ledger) -> dict[str, str]:
+def _write_samples(out: AnyPath, ledger: BuildJournal) -> dict[str, str]:
     """Write `samples-00000.parquet`, …; their SHA-256 by name."""
     done = ledger.files()
     if not all((out / name).is_file() for name, _, _ in done):
@@ -110,7 +112,7 @@ def _write_samples(out: Place, ledger: Ledger) -> dict[str, str]:
     return files
 
 
-def remove_dataset(out: Place, made: Manifest) -> None:
+def remove_dataset(out: AnyPath, made: Manifest) -> None:
     """Remove the files of a dataset, so that another can be written in its place. Nothing else in the folder goes.
 
     The frame packs of a benchmark go first and the manifest last: what is left by a kill is still a damaged dataset.
@@ -121,7 +123,7 @@ def remove_dataset(out: Place, made: Manifest) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def remove_samples(out: Place, number: int) -> None:
+def remove_samples(out: AnyPath, number: int) -> None:
     """Remove what another build has left from file `number` on."""
     while (path := out / samples_name(number)).is_file():
         path.unlink()

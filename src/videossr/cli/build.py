@@ -16,8 +16,8 @@ from videossr.config import assignments
 from videossr.corpus.corpus import Corpus
 from videossr.dataset.manifest import NAME, is_benchmark, read_manifest
 from videossr.runners.local import CORES
-from videossr.storage.paths import place
-from videossr.templates import load_wording
+from videossr.storage.paths import to_path
+from videossr.templates import load_templates
 
 MANY = 20
 """Samples a video from which on the command remarks on it."""
@@ -33,7 +33,7 @@ app = App(
     help_epilogue="Example: videossr build smoke --corpus demo/corpus --out demo/dataset\n\n"
     "A small benchmark:\n\n"
     "videossr build viubench --corpus demo/corpus --out demo/viubench --per-column 2\n\n"
-    f"Recipes: {', '.join(recipes.names())}",
+    f"Recipes: {', '.join(recipes.recipe_names())}",
 )
 
 
@@ -76,7 +76,7 @@ def command(
         workers: Processes.
         ray: Address of a Ray cluster that does the work instead, or "local".
     """
-    mixture = recipes.load(recipe, assignments(overrides), profile=profile)
+    mixture = recipes.load_recipe(recipe, assignments(overrides), profile=profile)
     if per_column is not None:
         mixture = mixture.per_column(per_column)
     whole = sum(column.count for column in mixture.columns.values())
@@ -119,15 +119,15 @@ def command(
             worked = True
             bar.show(state.phase, state.done, state.total, f"{state.rejected} rejections")
 
-        target = place(out)
+        target = to_path(out)
         before = read_manifest(target) if (target / NAME).exists() else None
         manifest = build(
             mixture,
             opened,
             target,
-            wording=load_wording(wording),
+            wording=load_templates(wording),
             seed=seed,
-            exclusions=[place(dataset) for dataset in exclude],
+            exclusions=[to_path(dataset) for dataset in exclude],
             rebuild=rebuild,
             workers=workers,
             ray=ray,

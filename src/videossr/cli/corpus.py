@@ -17,7 +17,7 @@ from videossr.corpus.groups import share_count
 from videossr.corpus.merging import merge
 from videossr.corpus.pack import Entry
 from videossr.corpus.splitting import split
-from videossr.storage.paths import place
+from videossr.storage.paths import to_path
 from videossr.video.hdr import HDR
 
 app = App(
@@ -133,7 +133,7 @@ def merge_command(
         drop_near: Leave out videos that look like one of an earlier corpus; without it they are only told.
     """
     with Bar() as bar:
-        merged = merge([Corpus(path) for path in corpora], place(out), drop_near=drop_near, progress=bar.show)
+        merged = merge([Corpus(path) for path in corpora], to_path(out), drop_near=drop_near, progress=bar.show)
     tell_near(merged.near, dropped=drop_near)
     console.print(
         f"{counted(merged.videos, 'video')} in {out}, {merged.duplicates} that several had, hash {merged.hash[:12]}",
@@ -170,7 +170,7 @@ def split_command(
         count = share_count(share, len(opened))
     first, second = out
     with Bar() as bar:
-        made = split(opened, (place(first), place(second)), count, progress=bar.show)
+        made = split(opened, (to_path(first), to_path(second)), count, progress=bar.show)
     if made.groups:
         console.print(
             f"  {sum(made.groups)} videos share a source or look alike, in {len(made.groups)} groups, each on one side"

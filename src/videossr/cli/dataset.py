@@ -20,7 +20,7 @@ from videossr.config import assignments
 from videossr.corpus.groups import share_count
 from videossr.dataset.manifest import Manifest, is_benchmark, read_manifest
 from videossr.report import thresholds
-from videossr.storage.paths import place
+from videossr.storage.paths import to_path
 
 app = App(
     name="dataset",
@@ -55,10 +55,10 @@ def info(
     if overrides and not gates:
         raise ValueError("--set changes thresholds of the gates: add --gates")
     if gates:
-        columns = thresholds.read(place(dataset))
+        columns = thresholds.read(to_path(dataset))
         changed = assignments(overrides)
         asked = thresholds.assigned(columns, changed)
-        config = place(dataset) / "config.toml"  # which a build that failed has not left
+        config = to_path(dataset) / "config.toml"  # which a build that failed has not left
         table = tomllib.loads(config.read_text("utf-8")) if config.is_file() else None
         if table and changed:
             recipe.checked(table, str(config), changed)
@@ -71,7 +71,7 @@ def info(
         for column_facts in measured:
             _show_gates(column_facts, asked[column_facts["column"]])
         return
-    manifest = read_manifest(place(dataset))
+    manifest = read_manifest(to_path(dataset))
     facts = _facts(manifest)
     if as_json:
         console.out(json.dumps(facts, indent=1))
@@ -166,9 +166,9 @@ def merge_command(
             without it these videos are only told.
     """
     merged = merge(
-        [place(path) for path in datasets],
-        place(out),
-        corpus=None if corpus is None else place(corpus),
+        [to_path(path) for path in datasets],
+        to_path(out),
+        corpus=None if corpus is None else to_path(corpus),
         drop_near=drop_near,
     )
     tell_near(merged.near, dropped=drop_near)
@@ -202,12 +202,12 @@ def split_command(
         raise ValueError("give either --share or --count")
     if count is None:
         assert share is not None
-        count = share_count(share, read_manifest(place(dataset))["samples"])
+        count = share_count(share, read_manifest(to_path(dataset))["samples"])
     first, second = out
-    sides = split(place(dataset), (place(first), place(second)), count)
+    sides = split(to_path(dataset), (to_path(first), to_path(second)), count)
     for path, made in zip(out, sides, strict=True):
         _tell(path, made)
-    left = read_manifest(place(dataset))["samples"] - sum(made["samples"] for made in sides)
+    left = read_manifest(to_path(dataset))["samples"] - sum(made["samples"] for made in sides)
     if left:
         console.print(f"{left} samples show videos of both sides, and are in neither")
 

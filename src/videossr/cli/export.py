@@ -9,7 +9,7 @@ from cyclopts import App
 from videossr.cli.console import Bar, console
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.export.lmms_eval import export_lmms_eval
-from videossr.question_set import Questions, open_questions
+from videossr.question_set import QuestionSet, open_questions
 
 app = App(
     name="export",
@@ -49,7 +49,7 @@ def lmms_eval(
     console.print(f"lmms-eval --include_path {out} --tasks {task.stem} --model MODEL")
 
 
-def _name(questions: Questions) -> str:
+def _name(questions: QuestionSet) -> str:
     if isinstance(questions, VideoSSRDataset):
         return questions.manifest["recipe"]["name"]
     return questions.path.stem.lower()

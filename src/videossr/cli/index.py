@@ -15,7 +15,7 @@ from videossr.corpus.indexer import Outcome, index
 from videossr.corpus.jpeg import CHROMA, QUALITY, Chroma
 from videossr.corpus.sources import read_list
 from videossr.runners.local import CORES
-from videossr.storage.paths import Place, place
+from videossr.storage.paths import AnyPath, to_path
 from videossr.video.plan import HDRChoice, Plan
 
 app = App(
@@ -88,7 +88,7 @@ def command(
     elif fps is not None:
         knobs["fps"] = fps
     settings = parse(Plan, knobs, "index")
-    sources = [place(path) for path in videos] + ([] if listed is None else _of_list(listed))
+    sources = [to_path(path) for path in videos] + ([] if listed is None else _of_list(listed))
     with Bar() as bar:
         rejected = 0
 
@@ -103,7 +103,7 @@ def command(
 
         summary = index(
             sources,
-            place(out),
+            to_path(out),
             settings,
             image_fps=image_fps,
             quality=quality,
@@ -123,18 +123,18 @@ def command(
         sys.exit(1)
 
 
-def _of_list(path: str) -> list[Place]:
+def _of_list(path: str) -> list[AnyPath]:
     """The places on the lines of a list. Raises ValueError or OSError."""
     places = []
-    for line in read_list(place(path)):
+    for line in read_list(to_path(path)):
         try:
-            places.append(place(line))
+            places.append(to_path(line))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
     return places
 
 
-def _may_be_list(sources: list[Place]) -> bool:
+def _may_be_list(sources: list[AnyPath]) -> bool:
     return len(sources) == 1 and sources[0].suffix.lower() in (
         ".txt",
         ".lst",

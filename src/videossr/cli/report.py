@@ -13,13 +13,13 @@ from cyclopts.validators import Number
 
 from videossr.bench.records import CONFIG, is_run, read_run
 from videossr.cli.console import Bar, console, output_file, safe
-from videossr.question_set import Questions, open_questions
+from videossr.question_set import QuestionSet, open_questions
 from videossr.report.benchmark.formats import as_json, comma_separated, markdown
 from videossr.report.benchmark.page import write_report
 from videossr.report.benchmark.table import Benchmark, gather
 from videossr.report.training import figures
 from videossr.report.training.page import write_training
-from videossr.storage.paths import is_local, place, write_text
+from videossr.storage.paths import is_local, to_path, write_text
 from videossr.train.records import is_training, read_train_run
 
 app = App(name="report", help_epilogue="Example: videossr report demo/runs/chance --out demo/report.html")
@@ -96,7 +96,7 @@ def runs_in(folder: str) -> list[str]:
 
     A folder that is not there is given back as it is: what reads it says so. Raises ValueError where a folder has none.
     """
-    where = place(folder)
+    where = to_path(folder)
     if not is_local(where) or (where / CONFIG).exists() or not where.is_dir():
         return [folder]
     found: list[str] = []
@@ -127,13 +127,13 @@ def _training(folders: Sequence[str], out: Path | None, format: str, items: int)
     console.print(f"{len(found)} training runs in {out}")
 
 
-def opened(benchmarks: Sequence[Benchmark], path: str | None, corpus: str | None) -> dict[str, Questions | str]:
+def opened(benchmarks: Sequence[Benchmark], path: str | None, corpus: str | None) -> dict[str, QuestionSet | str]:
     """The questions of each benchmark, or why they are not at hand; a report needs them for its frames alone."""
-    found: dict[str, Questions | str] = {}
+    found: dict[str, QuestionSet | str] = {}
     for benchmark in benchmarks:
         where = path or benchmark.runs[0].run.config.questions
         try:
-            opened = open_questions(place(where), corpus)
+            opened = open_questions(to_path(where), corpus)
             found[benchmark.hash] = (
                 opened
                 if opened.hash == benchmark.hash

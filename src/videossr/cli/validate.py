@@ -16,7 +16,7 @@ from videossr.dataset.dataset import VideoSSRDataset
 from videossr.prompt.qwen3_vl import MERGE, Layout, markers, video_text
 from videossr.report import gates, thresholds
 from videossr.sample import Sample
-from videossr.storage.paths import place
+from videossr.storage.paths import to_path
 from videossr.tasks.base import open_task
 from videossr.validation.traces import probes as trace_probes
 from videossr.validation.validator import TOLERANCE, label_error, marker_errors, validate
@@ -54,7 +54,7 @@ def command(
     """
     opened = VideoSSRDataset(dataset, corpus=corpus)
     if plot is not None:
-        gates.draw(thresholds.read(opened.path), place(plot))
+        gates.draw(thresholds.read(opened.path), to_path(plot))
     found = Table("", "check", "column", "measured", box=None)
     tested = failed = 0
     try:

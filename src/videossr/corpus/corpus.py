@@ -30,7 +30,7 @@ from videossr.corpus.sources import EXTENSIONS
 from videossr.question import Frames
 from videossr.sample import VideoKey
 from videossr.storage.parquet import read_parquet
-from videossr.storage.paths import Place, is_local, place, reaching
+from videossr.storage.paths import AnyPath, is_local, reaching, to_path
 from videossr.video.plan import stored_size
 from videossr.video.scaling import fill_each
 
@@ -68,7 +68,7 @@ def corpus_hash(shards: Mapping[str, ShardTable]) -> str:
     return hashlib.sha256("".join(name + shards[name]["hash"] for name in sorted(shards)).encode()).hexdigest()
 
 
-def pack_file(corpus: Place, shard: str) -> Place:
+def pack_file(corpus: AnyPath, shard: str) -> AnyPath:
     """Where a pack is."""
     return corpus / "packs" / f"{shard}.pack"
 
@@ -79,9 +79,9 @@ class Corpus:
     Raises CorpusError when `path` is not a complete corpus.
     """
 
-    def __init__(self, path: str | Place) -> None:
-        path = place(path)
-        self.path: Place = path.resolve() if isinstance(path, Path) else path
+    def __init__(self, path: str | AnyPath) -> None:
+        path = to_path(path)
+        self.path: AnyPath = path.resolve() if isinstance(path, Path) else path
         manifest = path / MANIFEST
         try:
             with reaching(path):
@@ -213,7 +213,7 @@ class Corpus:
             pass
 
 
-def _no_corpus(path: Place) -> str:
+def _no_corpus(path: AnyPath) -> str:
     """Say how to make a corpus where `path` is none; never in a folder that holds something already."""
     if not is_local(path) or not path.exists():
         return f"{path} is no corpus: make one with `videossr index VIDEOS --out {path}`"

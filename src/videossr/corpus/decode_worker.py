@@ -14,11 +14,11 @@ from videossr.corpus.jpeg import Chroma, encode
 from videossr.corpus.pack import Entry, Rejection
 from videossr.corpus.sources import Input
 from videossr.storage.paths import is_local
-from videossr.video.container import Facts
-from videossr.video.conversion import Shrink
+from videossr.video.container import StreamFacts
+from videossr.video.conversion import FrameConverter
 from videossr.video.decoding import pick
 from videossr.video.image_folder import ImageFolder, pick_images
-from videossr.video.plan import Choice, Plan, RejectedError
+from videossr.video.plan import FrameChoice, Plan, RejectedError
 
 _PIECE = 1 << 20
 """Bytes of JPEGs that are sent at once, about."""
@@ -38,7 +38,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Stager:
+class DecodeWorker:
     """How videos are decoded and kept."""
 
     plan: Plan
@@ -120,11 +120,11 @@ class _Encoder:
         frame_bytes, fingerprints: of the frame of each slot so far.
     """
 
-    def __init__(self, stager: Stager, send: Callable[[Piece], None]) -> None:
+    def __init__(self, stager: DecodeWorker, send: Callable[[Piece], None]) -> None:
         self._stager, self._send = stager, send
-        self._shrink = Shrink(stager.plan.max_pixels, stager.plan.hdr, stored=True)
+        self._shrink = FrameConverter(stager.plan.max_pixels, stager.plan.hdr, stored=True)
 
-    def begin(self, choice: Choice) -> None:
+    def begin(self, choice: FrameChoice) -> None:
         """Forget what was added so far, if anything was."""
         self._repeats = iter(Counter(choice.frames).values())  # one after the other: slots never go back
         self._waiting = bytearray()
@@ -135,7 +135,7 @@ class _Encoder:
         self.fingerprints = bytearray()
         self._fingerprint = Fingerprinter()
 
-    def add(self, facts: Facts, frame: VideoFrame) -> None:
+    def add(self, facts: StreamFacts, frame: VideoFrame) -> None:
         """Add a frame, once for each slot that shows it."""
         picture = self._shrink(facts, frame)[None]
         jpeg = encode(picture, self._stager.quality, self._stager.chroma)[0]

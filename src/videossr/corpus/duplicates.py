@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videossr.corpus.fingerprint import WAVES, Fingerprints, Packed, frequency, unpack
-from videossr.corpus.groups import Groups
+from videossr.corpus.groups import DisjointSets
 
 NEAR = 0.75
 """Two frames are near when their low frequencies correlate at least so much; measured in docs/results/index.md."""
@@ -71,7 +71,7 @@ _MIRROR = np.where(np.arange(WAVES) % 2, -1, 1).astype(np.int8)
 
 
 @dataclass(frozen=True, slots=True)
-class Twin:
+class Duplicate:
     """Two videos that are near-duplicates.
 
     Attributes:
@@ -85,7 +85,7 @@ class Twin:
     share: float
 
 
-class Near(NamedTuple):
+class DuplicatePair(NamedTuple):
     """A video, the other that it looks like, both as paths, and the share of frames that are near."""
 
     path: str
@@ -97,7 +97,7 @@ def near_duplicates(
     videos: Sequence[Fingerprints],
     sets: Sequence[int] | None = None,
     progress: Callable[[int, int], None] = lambda *_: None,
-) -> Iterator[Twin]:
+) -> Iterator[Duplicate]:
     """Find the near-duplicates among videos, in the order of the later one of each pair.
 
     A pair is left out where pairs before it connect its videos already. So each video that has a twin before it is in
@@ -111,13 +111,13 @@ def near_duplicates(
     """
     numbers = np.arange(len(videos)) if sets is None else np.asarray(sets, np.int64)
     pairs = _Footage(videos, numbers, apart=sets is not None).pairs()
-    joined = Groups()
+    joined = DisjointSets()
     for done, (later, earlier, hits) in enumerate(pairs, start=1):
         if joined.of(str(later)) != joined.of(str(earlier)):
             share = _share(videos, hits)
             if share >= NEAR_SHARE:
                 joined.join(str(later), str(earlier))
-                yield Twin(later, earlier, share)
+                yield Duplicate(later, earlier, share)
         progress(done, len(pairs))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 
-class Groups:
+class DisjointSets:
     """Disjoint sets of videos, by their content hashes; a set is named after the least hash in it."""
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Groups:
         self._parent[high] = low
 
 
-def choose(sizes: Mapping[str, int], count: int) -> set[str]:
+def choose_groups(sizes: Mapping[str, int], count: int) -> set[str]:
     """Choose groups of `count` things in all, or of as many fewer as the sizes of the groups allow.
 
     They are tried in the order of their names, which are hashes: as good as chance, and always the same.

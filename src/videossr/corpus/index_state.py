@@ -18,7 +18,7 @@ from videossr.corpus.pack import PIECE, Entry, Rejection, entry_json, entry_of
 from videossr.corpus.sources import Input
 
 
-class Shop:
+class IndexState:
     """What earlier runs have left in the folder, and what this one adds."""
 
     def __init__(self, folder: Path) -> None:

@@ -18,15 +18,15 @@ from typing import Any
 
 from upath import UPath
 
-from videossr.corpus.decode_worker import Piece, Stager
-from videossr.corpus.index_state import Shop
+from videossr.corpus.decode_worker import DecodeWorker, Piece
+from videossr.corpus.index_state import IndexState
 from videossr.corpus.jpeg import CHROMA, QUALITY, Chroma
-from videossr.corpus.manifest import claim, complete, is_known, open_up, versions, versions_of
+from videossr.corpus.manifest import claim, is_known, reopen, versions, versions_of, write_corpus_manifest
 from videossr.corpus.pack import FORMAT, Rejection
-from videossr.corpus.pack_builder import Packing
+from videossr.corpus.pack_builder import PackBuilder
 from videossr.corpus.sources import Input, find
-from videossr.runners.local import Died, Runner, start
-from videossr.storage.paths import Place, is_local, place, workshop
+from videossr.runners.local import Runner, WorkerCrash, start
+from videossr.storage.paths import AnyPath, is_local, staging_dir, to_path
 from videossr.video.plan import Plan
 
 
@@ -68,8 +68,8 @@ class Summary:
 
 
 def index(
-    source: str | Place | Sequence[str | Place],
-    out: str | Place,
+    source: str | AnyPath | Sequence[str | AnyPath],
+    out: str | AnyPath,
     plan: Plan | None = None,
     *,
     image_fps: float | Fraction | None = None,
@@ -105,32 +105,32 @@ def index(
         ValueError: a knob is out of range, another run is at work on `out`, or `source` has folders of images only
             and no `image_fps`, or an `image_fps` and no folder of images.
     """
-    out = place(out)
+    out = to_path(out)
     plan = plan or Plan()
     pattern = _pattern(source_id)
     config = _config(plan, quality, chroma, source_id)
     files, unread = find(_places(source), out, _rate(image_fps))
     known = is_known(out, config)
-    with start(Stager(plan, quality, chroma), workers, ray) as runner:
+    with start(DecodeWorker(plan, quality, chroma), workers, ray) as runner:
         runner.check([file.sample for file in (files[0], files[-1])])
-        with workshop(out, {"verb": "index", "config": config, "versions": versions()}, ours=known) as folder:
+        with staging_dir(out, {"verb": "index", "config": config, "versions": versions()}, ours=known) as folder:
             claim(out, config)
-            with Shop(folder) as shop:
+            with IndexState(folder) as shop:
                 total = len(files) + len(unread)
                 contents = _hash(runner, shop, files, unread, progress)
-                packs = Packing(out, shop, _by_content(contents), pattern)
+                packs = PackBuilder(out, shop, _by_content(contents), pattern)
                 if not packs.complete:
-                    open_up(out, folder)
+                    reopen(out, folder)
                 decoded = _fill(runner, packs, unread, total, progress)
-            manifest = complete(out, asdict(plan), unread, versions_of(out, folder))
+            manifest = write_corpus_manifest(out, asdict(plan), unread, versions_of(out, folder))
             shutil.rmtree(folder)
     return Summary(manifest["videos"], packs.gone, decoded, manifest["rejected"], manifest["hash"])
 
 
-def _places(source: str | Place | Sequence[str | Place]) -> list[Place]:
+def _places(source: str | AnyPath | Sequence[str | AnyPath]) -> list[AnyPath]:
     """Raises ValueError where no source is named, or one has no name."""
     several = [source] if isinstance(source, str | Path | UPath) else source
-    found = [place(one) for one in several]
+    found = [to_path(one) for one in several]
     if not found:
         raise ValueError("no video was named: name files, or folders of videos")
     return [one.absolute() if is_local(one) else one for one in found]  # the machines of a cluster work elsewhere
@@ -171,8 +171,8 @@ def _config(plan: Plan, quality: int, chroma: Chroma, source_id: str | None) -> 
 
 
 def _hash(
-    runner: Runner[Stager],
-    shop: Shop,
+    runner: Runner[DecodeWorker],
+    shop: IndexState,
     files: Sequence[Input],
     unread: list[Rejection],
     progress: Callable[[Outcome], None],
@@ -180,7 +180,7 @@ def _hash(
     """The content hash of each file, with the file; what cannot be read is added to `unread`."""
     known = shop.hashes(files)
     waiting = [file for file in files if file.path not in known]
-    for done, (file, content) in enumerate(runner.run(Stager.hash, waiting), len(known) + 1):
+    for done, (file, content) in enumerate(runner.run(DecodeWorker.hash, waiting), len(known) + 1):
         if isinstance(content, str):
             known[file.path] = content
             shop.keep_hash(file, content)
@@ -201,7 +201,11 @@ def _by_content(contents: Sequence[tuple[str, Input]]) -> dict[str, list[Input]]
 
 
 def _fill(
-    runner: Runner[Stager], packs: Packing, unread: list[Rejection], total: int, progress: Callable[[Outcome], None]
+    runner: Runner[DecodeWorker],
+    packs: PackBuilder,
+    unread: list[Rejection],
+    total: int,
+    progress: Callable[[Outcome], None],
 ) -> int:
     """Decode what the packs lack; how many files that were. What is in no pack is added to `unread`."""
     waiting = packs.waiting()
@@ -211,12 +215,12 @@ def _fill(
         progress(Outcome(rejection.path, rejection, "videos", next(done), total))
     packs.write_ready()
     while waiting:
-        for (content, file), result in runner.stream(Stager.stage, waiting):
+        for (content, file), result in runner.stream(DecodeWorker.stage, waiting):
             if isinstance(result, Piece):
                 packs.add(content, result)
                 continue
             staged = result
-            if isinstance(staged, Died):
+            if isinstance(staged, WorkerCrash):
                 staged = Rejection(file.path, content, "unreadable", "decoding it killed the process")
             packs.keep(content, staged)
             rejected = staged if isinstance(staged, Rejection) else None

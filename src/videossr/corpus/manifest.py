@@ -20,7 +20,7 @@ from videossr.corpus.corpus import MANIFEST, REJECTED, CorpusManifest, ShardTabl
 from videossr.corpus.pack import FORMAT, CorpusError, Pack, Rejection
 from videossr.corpus.pack_builder import packs_of
 from videossr.storage.parquet import read_parquet
-from videossr.storage.paths import Place, make_folder, replacing, write_text
+from videossr.storage.paths import AnyPath, atomic_write, make_folder, write_text
 
 _REJECTED = pa.schema(
     [(name, pa.string()) for name in ("path", "content", "reason", "detail")]
@@ -32,7 +32,7 @@ _BEFORE = "before.json"
 """In the workshop: the manifest that a corpus had when it began to grow."""
 
 
-def is_known(out: Place, config: Mapping[str, Any]) -> bool:
+def is_known(out: AnyPath, config: Mapping[str, Any]) -> bool:
     """Whether `out` is a corpus, or the beginning of one, of this configuration. Raises CorpusError for another."""
     saved = out / "config.toml"
     if not saved.is_file():
@@ -43,21 +43,21 @@ def is_known(out: Place, config: Mapping[str, Any]) -> bool:
         raise CorpusError(f"{saved}: not valid TOML: {error}") from error
     if "plan" not in old:
         raise CorpusError(f"{out} holds something that is not a corpus: name a new folder with --out")
-    changed = sorted(flat(old).items() ^ flat(config).items())
+    changed = sorted(flatten(old).items() ^ flatten(config).items())
     if changed:
-        names = ", ".join(dict.fromkeys(f"{name} is {flat(old).get(name)}" for name, _ in changed))
+        names = ", ".join(dict.fromkeys(f"{name} is {flatten(old).get(name)}" for name, _ in changed))
         raise CorpusError(f"{out} was indexed with another configuration ({names}): index into a new folder")
     return True
 
 
-def claim(out: Place, config: Mapping[str, Any]) -> None:
+def claim(out: AnyPath, config: Mapping[str, Any]) -> None:
     """Make `out` the beginning of a corpus, if it is none. Raises CorpusError as `is_known`."""
     if not is_known(out, config):
         write_text(out / "config.toml", tomli_w.dumps(dict(config)))
     make_folder(out / "packs")
 
 
-def open_up(out: Place, folder: Path) -> None:
+def reopen(out: AnyPath, folder: Path) -> None:
     """Take away the manifest of a corpus that will change; what made it so far is remembered in the workshop."""
     manifest = out / MANIFEST
     if manifest.exists():
@@ -65,16 +65,16 @@ def open_up(out: Place, folder: Path) -> None:
         manifest.unlink()
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """A configuration with dotted names and values as text."""
     found: dict[str, str] = {}
     for name, value in config.items():
-        found |= flat(value, f"{name}.") if isinstance(value, dict) else {prefix + name: str(value)}
+        found |= flatten(value, f"{name}.") if isinstance(value, dict) else {prefix + name: str(value)}
     return found
 
 
-def complete(
-    out: Place, plan: Mapping[str, Any], unread: Sequence[Rejection], made_with: Mapping[str, str]
+def write_corpus_manifest(
+    out: AnyPath, plan: Mapping[str, Any], unread: Sequence[Rejection], made_with: Mapping[str, str]
 ) -> CorpusManifest:
     """Write what the packs of `out` and `unread`, the files that are in none, say as a whole; the manifest last."""
     shards: dict[str, ShardTable] = {}
@@ -99,13 +99,13 @@ def complete(
     table = pa.Table.from_pylist([asdict(row) for row in rejected], _REJECTED)
     if not _says(out, manifest, table):
         (out / MANIFEST).unlink(missing_ok=True)
-        with replacing(out / REJECTED) as partial:
+        with atomic_write(out / REJECTED) as partial:
             pq.write_table(table, partial)
         write_text(out / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     return manifest
 
 
-def _says(out: Place, manifest: CorpusManifest, rejected: pa.Table) -> bool:
+def _says(out: AnyPath, manifest: CorpusManifest, rejected: pa.Table) -> bool:
     """Whether `out` says this already."""
     try:
         old = json.loads((out / MANIFEST).read_text("utf-8"))
@@ -130,7 +130,7 @@ def all_versions(made: Iterable[Mapping[str, str]]) -> dict[str, str]:
     return {library: " and ".join(sorted(numbers)) for library, numbers in sorted(found.items())}
 
 
-def versions_of(out: Place, folder: Path) -> dict[str, str]:
+def versions_of(out: AnyPath, folder: Path) -> dict[str, str]:
     """Those that made the packs of `out`: what it says where it has not changed, else these and what it said before."""
     for manifest in (out / MANIFEST, folder / _BEFORE):
         if manifest.exists():

@@ -11,11 +11,11 @@ from typing import Any
 
 from videossr.corpus import pack
 from videossr.corpus.corpus import MANIFEST, Corpus, pack_file
-from videossr.corpus.duplicates import NEAR_SHARE, Near, near_duplicates
+from videossr.corpus.duplicates import NEAR_SHARE, DuplicatePair, near_duplicates
 from videossr.corpus.fingerprint import Fingerprints, unpack
-from videossr.corpus.manifest import all_versions, claim, complete, flat
+from videossr.corpus.manifest import all_versions, claim, flatten, write_corpus_manifest
 from videossr.corpus.pack import SHARDS, CorpusError, Entry, Pack, Rejection
-from videossr.storage.paths import Place, workshop
+from videossr.storage.paths import AnyPath, staging_dir
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,13 @@ class Merged:
 
     videos: int
     duplicates: int
-    near: list[Near]
+    near: list[DuplicatePair]
     hash: str
 
 
 def merge(
     corpora: Sequence[Corpus],
-    out: Place,
+    out: AnyPath,
     *,
     drop_near: bool = False,
     progress: Callable[[str, int, int], None] = lambda *_: None,
@@ -62,7 +62,7 @@ def merge(
     if (out / MANIFEST).exists():
         raise CorpusError(f"{out} is a corpus already: name a new folder with --out")
     task = {"verb": "corpus merge", "of": [corpus.hash for corpus in corpora], "drop_near": drop_near}
-    with workshop(out, task) as folder:
+    with staging_dir(out, task) as folder:
         claim(out, config)
         near = _near(corpora, progress)
         duplicates = 0
@@ -70,7 +70,7 @@ def merge(
             duplicates += _write(corpora, shard, out, near if drop_near else {})
             progress("packs", done, len(SHARDS))
         made_with = all_versions(corpus.manifest["versions"] for corpus in corpora)
-        manifest = complete(out, config["plan"], _unread(corpora), made_with)
+        manifest = write_corpus_manifest(out, config["plan"], _unread(corpora), made_with)
         shutil.rmtree(folder)
     return Merged(manifest["videos"], duplicates, list(near.values()), manifest["hash"])
 
@@ -79,7 +79,7 @@ def _config(corpora: Sequence[Corpus]) -> dict[str, Any]:
     """The configuration that all share; of `source_id`, that of the first."""
     configs = [tomllib.loads((corpus.path / "config.toml").read_text("utf-8")) for corpus in corpora]
     for corpus, config in zip(corpora[1:], configs[1:], strict=True):
-        changed = dict(flat(configs[0]).items() ^ flat(config).items())
+        changed = dict(flatten(configs[0]).items() ^ flatten(config).items())
         changed.pop("source_id", None)
         if changed:
             raise CorpusError(
@@ -89,7 +89,7 @@ def _config(corpora: Sequence[Corpus]) -> dict[str, Any]:
     return configs[0]
 
 
-def _near(corpora: Sequence[Corpus], progress: Callable[[str, int, int], None]) -> dict[str, Near]:
+def _near(corpora: Sequence[Corpus], progress: Callable[[str, int, int], None]) -> dict[str, DuplicatePair]:
     """Return, by content hash, the videos that are near to one of an earlier corpus."""
     paths: dict[str, str] = {}
     prints: list[Fingerprints] = []
@@ -101,14 +101,14 @@ def _near(corpora: Sequence[Corpus], progress: Callable[[str, int, int], None]) 
                 prints.append(unpack(entry.fingerprints))
                 sets.append(number)
     contents = list(paths)
-    near: dict[str, Near] = {}
+    near: dict[str, DuplicatePair] = {}
     for twin in near_duplicates(prints, sets, partial(progress, "comparisons")):
         content, other = contents[twin.video], contents[twin.other]
-        near.setdefault(content, Near(paths[content], paths[other], twin.share))
+        near.setdefault(content, DuplicatePair(paths[content], paths[other], twin.share))
     return near
 
 
-def _write(corpora: Sequence[Corpus], shard: str, out: Place, dropped: Mapping[str, Near]) -> int:
+def _write(corpora: Sequence[Corpus], shard: str, out: AnyPath, dropped: Mapping[str, DuplicatePair]) -> int:
     """Write one pack; how many videos more than one corpus had."""
     holders: dict[str, Pack] = {}
     rejected: dict[str, Rejection] = {}

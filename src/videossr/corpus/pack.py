@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from videossr.clock import Clock
 from videossr.corpus.fingerprint import Packed
 from videossr.sample import VideoKey
-from videossr.storage.paths import Place, is_local, replacing
+from videossr.storage.paths import AnyPath, atomic_write, is_local
 from videossr.video.plan import Reason
 
 SHARDS = tuple(f"{number:02x}" for number in range(256))
@@ -185,7 +185,7 @@ def rows_hash(rows: Iterable[Mapping[str, Any]]) -> str:
     return digest.hexdigest()
 
 
-def write(path: Place, videos: Iterable[tuple[Entry, Iterable[Bytes]]], rejected: Sequence[Rejection]) -> None:
+def write(path: AnyPath, videos: Iterable[tuple[Entry, Iterable[Bytes]]], rejected: Sequence[Rejection]) -> None:
     """Write a pack of videos in the order of their content hash.
 
     Args:
@@ -196,7 +196,7 @@ def write(path: Place, videos: Iterable[tuple[Entry, Iterable[Bytes]]], rejected
     Raises:
         CorpusError: the JPEGs of a video are not what its entry says; then nothing is written.
     """
-    with replacing(path) as partial, partial.open("wb") as file:
+    with atomic_write(path) as partial, partial.open("wb") as file:
         entries, offset = [], 0
         for entry, pieces in videos:
             digest = hashlib.sha256()
@@ -227,7 +227,7 @@ class Pack:
     Raises CorpusError when it is not there or not whole.
     """
 
-    def __init__(self, path: Place) -> None:
+    def __init__(self, path: AnyPath) -> None:
         self.path = path
         self._last: Entry | None = None
         self._checked: set[str] = set()

@@ -12,13 +12,13 @@ from dataclasses import replace
 from videossr.corpus import pack
 from videossr.corpus.corpus import pack_file
 from videossr.corpus.decode_worker import Piece
-from videossr.corpus.index_state import Shop
+from videossr.corpus.index_state import IndexState
 from videossr.corpus.pack import SHARDS, Bytes, Entry, Pack, Rejection, shard_of
 from videossr.corpus.sources import Input
-from videossr.storage.paths import Place
+from videossr.storage.paths import AnyPath
 
 
-def packs_of(out: Place) -> set[str]:
+def packs_of(out: AnyPath) -> set[str]:
     """The packs of a corpus that are there."""
     folder = out / "packs"
     try:
@@ -28,7 +28,7 @@ def packs_of(out: Place) -> set[str]:
     return {shard for shard in SHARDS if f"{shard}.pack" in names}
 
 
-class Packing:
+class PackBuilder:
     """The packs of a corpus in the making: what they lack, and the writing of each as soon as it lacks nothing.
 
     Attributes:
@@ -36,7 +36,7 @@ class Packing:
     """
 
     def __init__(
-        self, out: Place, shop: Shop, files: Mapping[str, list[Input]], pattern: re.Pattern[str] | None
+        self, out: AnyPath, shop: IndexState, files: Mapping[str, list[Input]], pattern: re.Pattern[str] | None
     ) -> None:
         """`files` are those of each content hash: one to take, and its copies; `pattern` finds the source id."""
         self._out = out

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from upath import UPath
 
 from videossr.corpus.pack import CorpusError, Rejection
-from videossr.storage.paths import Place, file_hash, place, reaching, size_and_stamp
+from videossr.storage.paths import AnyPath, file_hash, reaching, size_and_stamp, to_path
 from videossr.video.image_folder import SUFFIXES, ImageFolder, image_folder, is_image
 from videossr.video.plan import RejectedError
 
@@ -43,12 +43,12 @@ class File:
     """
 
     path: str
-    place: Place
+    place: AnyPath
     size: int
     stamp: str
 
     @property
-    def sample(self) -> Place:
+    def sample(self) -> AnyPath:
         """The file, by which another machine can show that it reaches it."""
         return self.place
 
@@ -79,14 +79,14 @@ class _Candidate:
         hidden: whether its name, or that of a folder on the way to it, starts with a dot.
     """
 
-    place: Place
+    place: AnyPath
     facts: _Facts = None
     images: bool = False
     hidden: bool = False
 
 
 def find(
-    sources: Sequence[Place], out: Place, image_fps: Fraction | None = None
+    sources: Sequence[AnyPath], out: AnyPath, image_fps: Fraction | None = None
 ) -> tuple[list[Input], list[Rejection]]:
     """Look for videos, without reading them.
 
@@ -111,11 +111,11 @@ def find(
     name = _naming(folders)
     found: dict[str, Input] = {}
     rejected: dict[str, Rejection] = {}
-    missing: list[Place] = []
+    missing: list[AnyPath] = []
     without_fps = 0
     with_images = False
 
-    def refuse(place: Place, why: str) -> None:
+    def refuse(place: AnyPath, why: str) -> None:
         rejected[name(place)] = Rejection(name(place), None, "unreadable", why)
 
     for source, is_folder in folders.items():
@@ -156,7 +156,7 @@ def find(
     return [found[path] for path in sorted(found)], [rejected[path] for path in rejected.keys() - found.keys()]
 
 
-def read_list(path: str | Place) -> list[str]:
+def read_list(path: str | AnyPath) -> list[str]:
     """Read a text file of paths and addresses, one a line; empty lines do not count.
 
     Raises:
@@ -164,7 +164,7 @@ def read_list(path: str | Place) -> list[str]:
         ValueError: it has none, or is no text.
     """
     try:
-        data = place(path).read_bytes().removeprefix(b"\xef\xbb\xbf")
+        data = to_path(path).read_bytes().removeprefix(b"\xef\xbb\xbf")
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} is not there: --list takes a text file with a path on each line") from error
     except IsADirectoryError as error:
@@ -177,7 +177,7 @@ def read_list(path: str | Place) -> list[str]:
     return [line for line in lines if line]
 
 
-def _nothing(told: str, missing: Sequence[Place], without_fps: int, rejected: Sequence[Rejection]) -> Exception:
+def _nothing(told: str, missing: Sequence[AnyPath], without_fps: int, rejected: Sequence[Rejection]) -> Exception:
     """Why there is nothing to index."""
     if missing:
         more = f", nor are {len(missing) - 1} others that were named" if len(missing) > 1 else ""
@@ -191,14 +191,14 @@ def _nothing(told: str, missing: Sequence[Place], without_fps: int, rejected: Se
     return FileNotFoundError(f"{told} has no videos (mp4, mov, mkv, webm, avi, ts, mpg, flv, …){seen}")
 
 
-def _refuse_output(source: Place, out: Place) -> None:
+def _refuse_output(source: AnyPath, out: AnyPath) -> None:
     if str(out).rstrip("/") == str(source).rstrip("/") or (
         isinstance(out, Path) and isinstance(source, Path) and out.resolve() == source.resolve()
     ):
         raise CorpusError(f"{out} is the folder of the videos: name another folder for the corpus with --out")
 
 
-def _is_folder(source: Place) -> bool:
+def _is_folder(source: AnyPath) -> bool:
     """Whether a source is to be searched. What a remote store does not know is taken for a folder without files."""
     if isinstance(source, Path):
         return source.is_dir()
@@ -208,7 +208,7 @@ def _is_folder(source: Place) -> bool:
     return bool(source.fs.isdir(source.path)) if named else not source.fs.isfile(source.path)
 
 
-def _naming(folders: Mapping[Place, bool]) -> Callable[[Place], str]:
+def _naming(folders: Mapping[AnyPath, bool]) -> Callable[[AnyPath], str]:
     """How to name what is found, from the sources, of which the folders are marked.
 
     Where some sources are on this machine and others in a store, those in a store keep their whole address.
@@ -219,7 +219,7 @@ def _naming(folders: Mapping[Place, bool]) -> Callable[[Place], str]:
         kinds[_kind(source)].append(whole if is_folder else whole.rpartition("/")[0])
     bases = {kind: _common(texts) for kind, texts in kinds.items()}
 
-    def name(place: Place) -> str:
+    def name(place: AnyPath) -> str:
         whole, kind = _whole(place), _kind(place)
         if kind and len(bases) > 1:
             return _text(str(place))
@@ -229,11 +229,11 @@ def _naming(folders: Mapping[Place, bool]) -> Callable[[Place], str]:
     return name
 
 
-def _kind(place: Place) -> str:
+def _kind(place: AnyPath) -> str:
     return "" if isinstance(place, Path) else place.protocol
 
 
-def _whole(place: Place) -> str:
+def _whole(place: AnyPath) -> str:
     """The whole path, without `..`, but with the links that it goes through."""
     return os.path.abspath(place) if isinstance(place, Path) else place.path.rstrip("/")  # noqa: PTH100
 
@@ -244,7 +244,7 @@ def _common(folders: Iterable[str]) -> str:
     return "/".join(level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels))
 
 
-def _search(source: Place, out: Place, locked: Callable[[Place, str], None]) -> Iterator[_Candidate]:
+def _search(source: AnyPath, out: AnyPath, locked: Callable[[AnyPath, str], None]) -> Iterator[_Candidate]:
     """What may be a video under a folder; `locked` is told of each folder that cannot be listed."""
     listed = _walk(source, out, locked) if isinstance(source, Path) else _list(source, out)
     for folder, inner, files in listed:
@@ -257,7 +257,7 @@ def _search(source: Place, out: Place, locked: Callable[[Place, str], None]) -> 
 
 
 def _walk(
-    source: Path, out: Place, locked: Callable[[Place, str], None]
+    source: Path, out: AnyPath, locked: Callable[[AnyPath, str], None]
 ) -> Iterator[tuple[Path, PurePosixPath, dict[str, _Facts]]]:
     """Every local folder but `out`: where it is, that below `source`, and its files."""
     entered = {source.resolve()} | ({out.resolve()} if isinstance(out, Path) else set())
@@ -272,7 +272,7 @@ def _walk(
         yield here, PurePosixPath(here.relative_to(source)), dict.fromkeys(sorted(names))
 
 
-def _list(source: UPath, out: Place) -> Iterator[tuple[UPath, PurePosixPath, dict[str, _Facts]]]:
+def _list(source: UPath, out: AnyPath) -> Iterator[tuple[UPath, PurePosixPath, dict[str, _Facts]]]:
     """The same of a remote folder."""
     root = source.path.rstrip("/") + "/"
     skipped = None if isinstance(out, Path) or out.protocol != source.protocol else out.path.rstrip("/") + "/"
@@ -330,7 +330,7 @@ def _take(path: str, candidate: _Candidate, image_fps: Fraction | None) -> Input
     return found if found.size else Rejection(path, None, "unreadable", "it is empty", 0, 1)
 
 
-def _seen(path: str, file: Place, facts: _Facts) -> File:
+def _seen(path: str, file: AnyPath, facts: _Facts) -> File:
     """A file as it is now, or as the listing of its store tells it. Raises FileNotFoundError or PermissionError."""
     return File(path, file, *size_and_stamp(file, facts))
 

@@ -17,10 +17,10 @@ from functools import partial
 
 from videossr.corpus.corpus import MANIFEST, Corpus, CorpusManifest
 from videossr.corpus.duplicates import alike
-from videossr.corpus.groups import Groups, choose
+from videossr.corpus.groups import DisjointSets, choose_groups
 from videossr.corpus.pack import CorpusError, Entry, Rejection
 from videossr.corpus.subset import subset
-from videossr.storage.paths import UNFINISHED, Place, check_apart, is_local, workshop
+from videossr.storage.paths import UNFINISHED, AnyPath, check_apart, is_local, staging_dir
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Split:
 
 def split(
     corpus: Corpus,
-    outs: tuple[Place, Place],
+    outs: tuple[AnyPath, AnyPath],
     count: int,
     *,
     progress: Callable[[str, int, int], None] = lambda *_: None,
@@ -63,7 +63,7 @@ def split(
         raise ValueError(f"{corpus.path} has {len(corpus)} videos: {count} of them leave none for one side")
     groups = _grouped(corpus, progress)
     sizes = Counter(groups.of(content) for content in groups)
-    chosen = choose(sizes, count)
+    chosen = choose_groups(sizes, count)
     if not chosen:
         raise ValueError(
             f"{corpus.path} cannot be split so: of {len(sizes)} groups of videos that share a source or look alike, "
@@ -77,8 +77,8 @@ def split(
     return Split((made[0], made[1]), tuple(size for size in sizes.values() if size > 1))
 
 
-def _grouped(corpus: Corpus, progress: Callable[[str, int, int], None]) -> Groups:
-    groups = Groups()
+def _grouped(corpus: Corpus, progress: Callable[[str, int, int], None]) -> DisjointSets:
+    groups = DisjointSets()
     facts = [(entry.content, entry.source_id, entry.fingerprints) for entry in corpus.videos]
     for content, _, _ in facts:
         groups.of(content)
@@ -87,7 +87,7 @@ def _grouped(corpus: Corpus, progress: Callable[[str, int, int], None]) -> Group
     return groups
 
 
-def _finished(out: Place, side: list[Entry]) -> CorpusManifest | None:
+def _finished(out: AnyPath, side: list[Entry]) -> CorpusManifest | None:
     """What the corpus `out` says of itself; None where none is yet. Raises ValueError unless it holds just `side`."""
     if (out / MANIFEST).exists():
         there = Corpus(out)
@@ -102,12 +102,12 @@ def _finished(out: Place, side: list[Entry]) -> CorpusManifest | None:
 
 
 def _write(
-    corpus: Corpus, side: list[Entry], other: list[Entry], out: Place, progress: Callable[[str, int, int], None]
+    corpus: Corpus, side: list[Entry], other: list[Entry], out: AnyPath, progress: Callable[[str, int, int], None]
 ) -> CorpusManifest:
     contents = [entry.content for entry in side]
     held_out = [Rejection(entry.path, entry.content, "held_out", "`corpus split` put it elsewhere") for entry in other]
     digest = hashlib.sha256("".join(contents).encode()).hexdigest()
-    with workshop(out, {"verb": "corpus split", "of": corpus.hash, "videos": digest}) as folder:
+    with staging_dir(out, {"verb": "corpus split", "of": corpus.hash, "videos": digest}) as folder:
         made = subset(
             corpus, contents, out, rejected=held_out, progress=lambda done, total: progress(f"{out}", done, total)
         )

@@ -11,16 +11,16 @@ from dataclasses import asdict
 
 from videossr.corpus import pack
 from videossr.corpus.corpus import MANIFEST, Corpus, CorpusManifest, pack_file
-from videossr.corpus.manifest import complete
+from videossr.corpus.manifest import write_corpus_manifest
 from videossr.corpus.pack import CorpusError, Entry, Pack, Rejection, rows_hash, shard_of
 from videossr.corpus.pack_builder import packs_of
-from videossr.storage.paths import Place, make_folder, write_text
+from videossr.storage.paths import AnyPath, make_folder, write_text
 
 
 def subset(
     corpus: Corpus,
     contents: Iterable[str],
-    out: Place,
+    out: AnyPath,
     *,
     rejected: Iterable[Rejection] = (),
     progress: Callable[[int, int], None] = lambda *_: None,
@@ -58,7 +58,7 @@ def subset(
         if shard not in there or not _holds(pack_file(out, shard), entries, recorded[shard]):
             pack.write(pack_file(out, shard), ((entry, source.pieces(entry)) for entry in entries), recorded[shard])
         progress(done, len(shards))
-    return complete(out, corpus.plan, [], corpus.manifest["versions"])
+    return write_corpus_manifest(out, corpus.plan, [], corpus.manifest["versions"])
 
 
 def _entry(source: Pack, content: str) -> Entry:
@@ -68,7 +68,7 @@ def _entry(source: Pack, content: str) -> Entry:
     return entry
 
 
-def _holds(path: Place, entries: Sequence[Entry], rejected: Sequence[Rejection]) -> bool:
+def _holds(path: AnyPath, entries: Sequence[Entry], rejected: Sequence[Rejection]) -> bool:
     """Whether a pack is whole and holds just these videos, under these names, and records just these rejections."""
     rows: list[Entry | Rejection] = [*entries, *rejected]
     named = {str(row.content): row.path for row in rows}

@@ -27,7 +27,7 @@ from videossr.rendering import pixel_hash, render, unaltered
 from videossr.rewards import Scores
 from videossr.sample import Sample, VideoKey
 from videossr.storage.parquet import read_parquet
-from videossr.storage.paths import Place, file_hash, place
+from videossr.storage.paths import AnyPath, file_hash, to_path
 from videossr.tasks.base import open_task
 
 if TYPE_CHECKING:
@@ -119,8 +119,8 @@ class VideoSSRDataset:
         ValueError: it is damaged, or the corpus is not there (CorpusError) or does not have its videos.
     """
 
-    def __init__(self, path: str | Place, *, corpus: str | Place | None = None) -> None:
-        self.path = place(path).absolute()
+    def __init__(self, path: str | AnyPath, *, corpus: str | AnyPath | None = None) -> None:
+        self.path = to_path(path).absolute()
         self.manifest = read_manifest(self.path)
         named = corpus_place(self.path, self.manifest)
         if corpus is None and not named.exists():

@@ -13,7 +13,7 @@ import pyarrow as pa
 from videossr.corpus.pack import Entry
 from videossr.measure import Measure
 from videossr.storage.parquet import read_parquet
-from videossr.storage.paths import Place
+from videossr.storage.paths import AnyPath
 
 NAME = "gates.parquet"
 
@@ -63,7 +63,7 @@ def rows(entry: Entry, gates: Mapping[str, Iterable[Measure]]) -> Iterator[dict[
             }
 
 
-def located(dataset: Place) -> Place:
+def located(dataset: AnyPath) -> AnyPath:
     """Return the path of the table. Raises FileNotFoundError that says what to do where there is none."""
     path = dataset / NAME
     if not path.is_file():
@@ -71,7 +71,7 @@ def located(dataset: Place) -> Place:
     return path
 
 
-def read(dataset: Place) -> pa.Table:
+def read(dataset: AnyPath) -> pa.Table:
     """Read the table of a dataset, or of what a failed build has left; words are dictionary-encoded.
 
     Raises FileNotFoundError that says what to do where there is no table, ValueError when it is damaged.

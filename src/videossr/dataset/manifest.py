@@ -14,14 +14,14 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from videossr.config import changes
-from videossr.storage.paths import Place, file_hash, place, reaching, write_text
+from videossr.storage.paths import AnyPath, file_hash, reaching, to_path, write_text
 
 NAME = "manifest.json"
 LIBRARIES = ("videossr", "numpy", "opencv-python-headless", "pyarrow", "simplejpeg")
 """The libraries whose versions decide the bytes of a dataset and of its rendered samples."""
 
 TASK_CODE = "task "
-"""What the key of a task's code begins with in `Making.versions`; the name of the task follows."""
+"""What the key of a task's code begins with in `BuildSpec.versions`; the name of the task follows."""
 
 
 class ColumnTable(TypedDict):
@@ -54,7 +54,7 @@ class CorpusTable(TypedDict):
     source: NotRequired[str]
 
 
-class Making(TypedDict):
+class BuildSpec(TypedDict):
     """Everything that decides what a dataset holds."""
 
     kind: Literal["dataset"]
@@ -73,7 +73,7 @@ class ColumnResult(TypedDict):
     admitted: int
 
 
-class Ancestor(TypedDict):
+class Parent(TypedDict):
     """A dataset that samples were taken from; `corpus` is the hash of its corpus."""
 
     hash: str
@@ -90,10 +90,10 @@ class Origin(TypedDict):
     """How a dataset came from others, whose wording it shares."""
 
     verb: Literal["merge", "split"]
-    of: list[Ancestor]
+    of: list[Parent]
 
 
-class Manifest(Making):
+class Manifest(BuildSpec):
     """The making, and what came of it.
 
     `most_used` is how many samples a video serves at the most. A dataset with an `origin` was not built, but taken from
@@ -117,32 +117,32 @@ def versions(tasks: Iterable[str]) -> dict[str, str]:
     return {library: version(library) for library in sorted({*LIBRARIES, *owners})}
 
 
-def is_benchmark(made: Making) -> bool:
+def is_benchmark(made: BuildSpec) -> bool:
     """Whether a dataset carries its packs and has a frozen hash, see `videossr.builder.bundle`."""
     return made["recipe"].get("benchmark", False)
 
 
-def corpus_path(out: Place, corpus: Place) -> str:
+def corpus_path(out: AnyPath, corpus: AnyPath) -> str:
     """Where `corpus` is, seen from the dataset `out` where both are local; its address otherwise."""
     if isinstance(out, Path) and isinstance(corpus, Path):
         return os.path.relpath(corpus.resolve(), out.resolve())
     return str(corpus.resolve() if isinstance(corpus, Path) else corpus)
 
 
-def corpus_place(dataset: Place, manifest: Making) -> Place:
+def corpus_place(dataset: AnyPath, manifest: BuildSpec) -> AnyPath:
     """The same back: where the corpus of `dataset` is."""
     path = manifest["corpus"]["path"]
     if "://" in path or Path(path).is_absolute():
-        return place(path)
+        return to_path(path)
     return (dataset.resolve() / path).resolve()
 
 
-def file_hashes(folder: Place, names: Iterable[str]) -> dict[str, str]:
+def file_hashes(folder: AnyPath, names: Iterable[str]) -> dict[str, str]:
     """SHA-256 of each file, by name."""
     return {name: file_hash(folder / name) for name in sorted(names)}
 
 
-def differences(made: Mapping[str, Any], making: Making) -> list[str]:
+def differences(made: Mapping[str, Any], making: BuildSpec) -> list[str]:
     """Say key by key in what `made` was made otherwise, see `videossr.config.changes`.
 
     A corpus is the same wherever it lies. Of changed code the name of the task is told instead of two hashes.
@@ -176,18 +176,18 @@ def differences(made: Mapping[str, Any], making: Making) -> list[str]:
 
 def content_hash(made: Manifest, files: Mapping[str, str]) -> str:
     """SHA-256 over how a dataset was made and over its samples; not over what its sources are called or lie at."""
-    making = {name: made[name] for name in Making.__annotations__ if name in made}  # type: ignore[literal-required]
+    making = {name: made[name] for name in BuildSpec.__annotations__ if name in made}  # type: ignore[literal-required]
     samples = {name: digest for name, digest in files.items() if name.startswith("samples-")}
     content = {**making, "corpus": made["corpus"]["hash"], "samples": samples, "origin": made["origin"]}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def write_manifest(folder: Place, manifest: Manifest) -> None:
+def write_manifest(folder: AnyPath, manifest: Manifest) -> None:
     """Write it, under a temporary name first."""
     write_text(folder / NAME, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
 
 
-def read_manifest(folder: Place) -> Manifest:
+def read_manifest(folder: AnyPath) -> Manifest:
     """The manifest of a complete dataset.
 
     Raises FileNotFoundError that says what to do when the folder holds none, and ValueError when it is damaged.

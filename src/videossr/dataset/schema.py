@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from videossr.clock import Clock
 from videossr.question import Question
 from videossr.sample import Sample, VideoKey
-from videossr.storage.parquet import opened
-from videossr.storage.paths import Place, is_local, replacing
+from videossr.storage.parquet import open_parquet
+from videossr.storage.paths import AnyPath, atomic_write, is_local
 
 SCHEMA = pa.schema(
     [
@@ -99,14 +99,14 @@ def tables(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> Iterator[pa.
         yield pa.Table.from_batches(batches, schema).combine_chunks()
 
 
-def write_file(rows: Iterable[Mapping[str, Any]], path: Place, schema: pa.Schema) -> str:
+def write_file(rows: Iterable[Mapping[str, Any]], path: AnyPath, schema: pa.Schema) -> str:
     """Write one Parquet file, complete or absent; its SHA-256."""
     return write_tables(tables(rows, schema), path, schema)
 
 
-def write_tables(parts: Iterable[pa.Table], path: Place, schema: pa.Schema) -> str:
+def write_tables(parts: Iterable[pa.Table], path: AnyPath, schema: pa.Schema) -> str:
     """As `write_file`, of rows that are tables already: each becomes a row group."""
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         with pq.ParquetWriter(partial, schema, compression=COMPRESSION) as writer:
             for part in parts:
                 writer.write_table(part)
@@ -114,22 +114,24 @@ def write_tables(parts: Iterable[pa.Table], path: Place, schema: pa.Schema) -> s
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_file(path: Place, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+def read_file(path: AnyPath, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """The rows of one file. Raises FileNotFoundError or ValueError that names it."""
     return list(read_rows(path, columns))
 
 
-def read_rows(path: Place, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+def read_rows(path: AnyPath, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
     """The same, few at a time."""
     try:
-        with opened(path) as source:
+        with open_parquet(path) as source:
             for batch in source.iter_batches(_BATCH, columns=columns, use_threads=is_local(path)):
                 yield from batch.to_pylist()
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: not a Parquet file: {error}") from error
 
 
-def sample_rows(dataset: Place, files: Iterable[str], columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+def sample_rows(
+    dataset: AnyPath, files: Iterable[str], columns: Sequence[str] | None = None
+) -> Iterator[dict[str, Any]]:
     """The samples of a dataset by their ids, few at a time; `files` are the names of all its files."""
     for name in sorted(name for name in files if name.startswith("samples-")):
         yield from read_rows(dataset / name, columns)

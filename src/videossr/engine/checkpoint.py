@@ -20,7 +20,7 @@ import safetensors
 import torch
 import transformers
 
-from videossr.clock import even
+from videossr.clock import uniform_clock
 from videossr.engine.checkpoint_folder import check_folder, tensor_files
 from videossr.prompt import builder, checkpoint_config
 from videossr.prompt.base import Builder, Prompt
@@ -35,7 +35,7 @@ FILES = ("*.json", "*.jinja", "*.txt", "*.safetensors")
 PLACEHOLDERS = ("image_token_id", "video_token_id")
 """Where a configuration tells which tokens stand for pixels."""
 
-_CLOCK = even(2, 2000)
+_CLOCK = uniform_clock(2, 2000)
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
 
 PROBE = Question("probe", "", "Look.", f"{VIDEO}\nWhen?", "", (_CLOCK,))

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from videossr.engine.kv_cache import cache_arguments, side_by_side
-from videossr.engine.shared_prefix import Prefix, distribution, following
+from videossr.engine.kv_cache import batch_caches, cache_arguments
+from videossr.engine.shared_prefix import SharedPrefix, distribution, following
 
 
 @dataclass(frozen=True)
-class Drawn:
+class GeneratedAnswers:
     """One sampled answer.
 
     Attributes:
@@ -39,9 +39,9 @@ class Drawn:
 
 
 @torch.no_grad()
-def sample(
+def generate(
     model: Any,
-    prefixes: Sequence[Prefix],
+    prefixes: Sequence[SharedPrefix],
     n: int,
     *,
     max_tokens: int,
@@ -49,7 +49,7 @@ def sample(
     ends: frozenset[int],
     temperature: float = 1.0,
     banned: Sequence[int] = (),
-) -> list[list[Drawn]]:
+) -> list[list[GeneratedAnswers]]:
     """N answers to each of K prompts, drawn from the whole distribution.
 
     Args:
@@ -66,7 +66,7 @@ def sample(
     dice = [_generator(seed, device) for seed in seeds]
     lengths = torch.tensor([prefix.length for prefix in prefixes], device=device)
     deltas = torch.tensor([prefix.delta for prefix in prefixes], device=device)
-    cache = side_by_side([prefix.detached().cache() for prefix in prefixes], 1, room=n * (max_tokens - 1))
+    cache = batch_caches([prefix.detached().cache() for prefix in prefixes], 1, room=n * (max_tokens - 1))
     extending = cache_arguments(model, cache)
     visible = _visible(lengths, n, max_tokens)
     longest = int(lengths.max())
@@ -112,12 +112,12 @@ def _visible(lengths: torch.Tensor, n: int, max_tokens: int) -> torch.Tensor:
 
 def _answers(
     tokens: list[list[list[int]]], logprobs: list[list[list[float]]], ends: frozenset[int]
-) -> list[list[Drawn]]:
+) -> list[list[GeneratedAnswers]]:
     """What was drawn, without what came behind the ends."""
 
-    def answer(ids: list[int], logs: list[float]) -> Drawn:
+    def answer(ids: list[int], logs: list[float]) -> GeneratedAnswers:
         end = next((place for place, token in enumerate(ids) if token in ends), None)
         last = len(ids) if end is None else end + 1
-        return Drawn(ids[:last], logs[:last], ended=end is not None)
+        return GeneratedAnswers(ids[:last], logs[:last], ended=end is not None)
 
     return [list(map(answer, *group)) for group in zip(tokens, logprobs, strict=True)]

@@ -18,7 +18,7 @@ ROOM = 64
 """Tokens for which there is room behind what was read, before all must be copied to where there is more."""
 
 
-def base_of(model: Any) -> Any:
+def base_model(model: Any) -> Any:
     """Return the transformers model that peft may have wrapped."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
@@ -33,10 +33,10 @@ def cache_argument(forward: Callable[..., Any]) -> str:
 
 def cache_arguments(model: Any, cache: Any) -> dict[str, Any]:
     """Return the keyword arguments with which `model`, of transformers or peft, reads and extends `cache`."""
-    return {cache_argument(base_of(model).forward): cache, "use_cache": True}
+    return {cache_argument(base_model(model).forward): cache, "use_cache": True}
 
 
-class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers' types are not followed
+class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]  # transformers' types are not followed
     """Keys and values (R, H, L, D) of one layer, with room behind them: a token more copies nothing but itself."""
 
     keys: torch.Tensor
@@ -70,7 +70,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers' types are
         self.keys, self.values = (side[:, :, :length] for side in self._whole)
 
 
-def side_by_side(caches: Sequence[Any], n: int, room: int = ROOM) -> Any:
+def batch_caches(caches: Sequence[Any], n: int, room: int = ROOM) -> Any:
     """One cache of all, padded on the left, each n times. Takes the caches apart, so that none is there twice."""
     longest = max(cache.get_seq_length() for cache in caches)
     joined = transformers.DynamicCache()
@@ -80,5 +80,5 @@ def side_by_side(caches: Sequence[Any], n: int, room: int = ROOM) -> Any:
             torch.cat([pad(each, (0, 0, longest - each.shape[2], 0)) for each in side]).repeat_interleave(n, 0)
             for side in zip(*((layer.keys, layer.values) for layer in layers), strict=True)
         )
-        joined.layers.append(RoomyLayer(keys, values, room))
+        joined.layers.append(PreallocatedLayer(keys, values, room))
     return joined

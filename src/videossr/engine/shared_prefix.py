@@ -25,7 +25,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 from transformers.cache_utils import DynamicLayer
 
-from videossr.engine.kv_cache import base_of, cache_argument, cache_arguments
+from videossr.engine.kv_cache import base_model, cache_argument, cache_arguments
 
 SHARED = ("qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl")
 """Model types whose layers look at other tokens through keys and values alone: for these the prefix can be shared."""
@@ -39,7 +39,7 @@ _AGAIN: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
 
 
 @dataclass(frozen=True)
-class Prefix:
+class SharedPrefix:
     """What a model keeps of a prompt that it has read, with the graph of how it came to it.
 
     Attributes:
@@ -55,15 +55,15 @@ class Prefix:
     length: int
     delta: int
 
-    def detached(self) -> Prefix:
+    def detached(self) -> SharedPrefix:
         """The same numbers without the graph; nothing is copied."""
         keys, values = (tuple(each.detach() for each in side) for side in (self.keys, self.values))
-        return Prefix(self.logits.detach(), keys, values, self.length, self.delta)
+        return SharedPrefix(self.logits.detach(), keys, values, self.length, self.delta)
 
-    def rows(self) -> list[Prefix]:
+    def rows(self) -> list[SharedPrefix]:
         """One for each row, where a prompt was read several times at once."""
         return [
-            Prefix(
+            SharedPrefix(
                 self.logits[row : row + 1],
                 tuple(each[row : row + 1] for each in self.keys),
                 tuple(each[row : row + 1] for each in self.values),
@@ -81,7 +81,7 @@ class Prefix:
 
 
 @dataclass(frozen=True)
-class Scores:
+class TokenScores:
     """What a model thinks of G answers. Behind the end of an answer all is 0.
 
     Attributes:
@@ -105,7 +105,7 @@ def can_share(model: Any) -> str:
     return ""
 
 
-def read_prefix(model: Any, inputs: Mapping[str, torch.Tensor], rows: int = 1) -> Prefix:
+def read_prefix(model: Any, inputs: Mapping[str, torch.Tensor], rows: int = 1) -> SharedPrefix:
     """Reads one prompt, with gradient where it is enabled.
 
     Args:
@@ -119,17 +119,17 @@ def read_prefix(model: Any, inputs: Mapping[str, torch.Tensor], rows: int = 1) -
     out = model(**repeated, **cache_arguments(model, cache), logits_to_keep=1)
     keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
     length = inputs["input_ids"].shape[1]
-    return Prefix(out.logits[:, -1], keys, values, length, _delta(inputs))
+    return SharedPrefix(out.logits[:, -1], keys, values, length, _delta(inputs))
 
 
 def answer_scores(
     model: Any,
-    prefix: Prefix,
+    prefix: SharedPrefix,
     answers: Sequence[Sequence[int]],
     *,
     temperature: float = 1.0,
     banned: Sequence[int] = (),
-) -> Scores:
+) -> TokenScores:
     """Log-probabilities of answers behind a prompt that was read once. Equal to `full_scores`, up to rounding.
 
     Args:
@@ -168,7 +168,7 @@ def full_scores(
     rows: int = 1,
     temperature: float = 1.0,
     banned: Sequence[int] = (),
-) -> Iterator[Scores]:
+) -> Iterator[TokenScores]:
     """The same by full forward passes, `rows` answers at once: each row reads the whole prompt and its video.
 
     Yields the scores of each lot of answers, so that a caller may go back through one before the next is computed.
@@ -203,12 +203,12 @@ def distribution(logits: torch.Tensor, temperature: float, banned: Sequence[int]
 
 
 @contextmanager
-def recomputing(model: Any) -> Iterator[None]:
+def gradient_checkpointing(model: Any) -> Iterator[None]:
     """Inside, a pass with gradient keeps the input of each layer alone; the way back computes the rest once more.
 
     The gradient checkpointing of transformers would switch the cache off; this keeps the keys and values of a prompt.
     """
-    base = base_of(model)
+    base = base_model(model)
     language, vision = base.model.language_model.layers, base.model.visual.blocks
     for layer in language:
         layer.forward = partial(_recomputed_layer, layer.forward, cache_argument(layer.forward))
@@ -289,7 +289,7 @@ def _repeat(name: str, tensor: torch.Tensor, count: int) -> torch.Tensor:
 
 def _scores(
     rows: Sequence[torch.Tensor], answers: Sequence[Sequence[int]], temperature: float, banned: Sequence[int]
-) -> Scores:
+) -> TokenScores:
     """Of logits (N, V) of each answer, N tokens."""
     logs = distribution(torch.cat(list(rows)), temperature, banned)
     tokens = torch.tensor([token for answer in answers for token in answer], device=logs.device)
@@ -300,4 +300,4 @@ def _scores(
     padded = (pad_sequence(list(each.split(lengths)), batch_first=True) for each in (chosen, entropies))
     logprobs, spread = padded
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-    return Scores(logprobs, spread, mask.to(logs.device))
+    return TokenScores(logprobs, spread, mask.to(logs.device))

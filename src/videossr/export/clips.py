@@ -15,7 +15,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
 from videossr.clock import Clock
 from videossr.question import Clip
-from videossr.storage.paths import Place, replacing
+from videossr.storage.paths import AnyPath, atomic_write
 
 PIXELS = "yuv444p"
 OPTIONS = {"preset": "ultrafast", "crf": "8", "bf": "0", "g": "12", "threads": "1"}
@@ -25,7 +25,7 @@ _MS = Fraction(1, 1000)
 _BT601 = 6
 
 
-def write_mp4(path: Place, clip: Clip) -> None:
+def write_mp4(path: AnyPath, clip: Clip) -> None:
     """Write a clip as H.264 in an MP4 file: frame k is shown from exactly the time of slot k.
 
     The last frame lasts as long as the others on average, so that the number of frames over the duration, which most
@@ -34,7 +34,7 @@ def write_mp4(path: Place, clip: Clip) -> None:
     times = clip.clock.times_ms
     ends = (*times[1:], times[-1] + average_ms(clip.clock))
     lasts = {start: end - start for start, end in zip(times, ends, strict=True)}
-    with replacing(path) as partial, av.open(str(partial), "w", format="mp4") as container:
+    with atomic_write(path) as partial, av.open(str(partial), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(1000 * len(times), ends[-1]), options=OPTIONS)
         stream.height, stream.width = clip.frames.shape[1:3]
         stream.pix_fmt = PIXELS

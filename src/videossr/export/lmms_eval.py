@@ -26,8 +26,8 @@ from videossr.export.lmms_eval_task import metric_name
 from videossr.models.answer_distribution import task_of
 from videossr.models.base import Decoding
 from videossr.question import Question
-from videossr.question_set import Questions
-from videossr.storage.paths import leave_workshop, replacing, workshop, write_bytes, write_text
+from videossr.question_set import QuestionSet
+from videossr.storage.paths import atomic_write, remove_staging_dir, staging_dir, write_bytes, write_text
 
 VERB = "export lmms-eval"
 MOST_OFF = 50.0
@@ -35,7 +35,7 @@ MOST_OFF = 50.0
 
 
 def export_lmms_eval(
-    questions: Questions, out: Path, name: str, progress: Callable[[int], None] = lambda done: None
+    questions: QuestionSet, out: Path, name: str, progress: Callable[[int], None] = lambda done: None
 ) -> Path:
     """Write the task; what a stopped export has left is gone on with.
 
@@ -54,13 +54,13 @@ def export_lmms_eval(
     task = out / f"{name}.yaml"
     mark = f"videossr_hash: {questions.hash}\n"
     if task.exists() and mark in task.read_text("utf-8"):
-        leave_workshop(out)
+        remove_staging_dir(out)
         return task
     asked = [questions.question(index) for index in range(len(questions))]
     for question in asked:
         _check_clock(question)
     columns = _check_columns(questions)
-    with workshop(out, {"verb": VERB, "name": name, "hash": questions.hash}):
+    with staging_dir(out, {"verb": VERB, "name": name, "hash": questions.hash}):
         rows = [_row(questions, index, question) for index, question in enumerate(asked)]
         (out / "videos").mkdir(exist_ok=True)
         for index, row in enumerate(rows):
@@ -69,12 +69,12 @@ def export_lmms_eval(
                 for video, clip in zip(videos, questions.clips(index), strict=True):
                     write_mp4(video, clip)
             progress(index + 1)
-        with replacing(out / "test.parquet") as partial:
+        with atomic_write(out / "test.parquet") as partial:
             pq.write_table(pa.Table.from_pylist(rows), partial)
         for source, copy in (("export/lmms_eval_task.py", "task.py"), ("rewards.py", "rewards.py")):
             write_bytes(out / copy, files("videossr").joinpath(source).read_bytes())
         write_text(task, _yaml(name, out.resolve() / "test.parquet", columns, mark))
-    leave_workshop(out)
+    remove_staging_dir(out)
     return task
 
 
@@ -88,7 +88,7 @@ def _check_clock(question: Question) -> None:
         )
 
 
-def _check_columns(questions: Questions) -> list[str]:
+def _check_columns(questions: QuestionSet) -> list[str]:
     """All columns. Raises ValueError where two would be one metric, or one the mean of all."""
     columns = sorted({questions.column(index) for index in range(len(questions))})
     metrics = {"overall": "the mean of all columns"}
@@ -98,7 +98,7 @@ def _check_columns(questions: Questions) -> list[str]:
     return columns
 
 
-def _row(questions: Questions, index: int, question: Question) -> dict[str, Any]:
+def _row(questions: QuestionSet, index: int, question: Question) -> dict[str, Any]:
     return {
         "id": question.id,
         "column": questions.column(index),

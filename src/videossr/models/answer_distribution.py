@@ -19,11 +19,11 @@ from videossr.clock import Clock
 from videossr.config import parse
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.question import Question
-from videossr.question_set import Questions
+from videossr.question_set import QuestionSet
 from videossr.rewards import count_closeness, parse_interval, scorer
 from videossr.tasks.base import TASKS
-from videossr.tasks.counting import count_law
-from videossr.tasks.grounding import span_law
+from videossr.tasks.counting import count_distribution
+from videossr.tasks.grounding import span_distribution
 
 Guess = Literal["uniform", "law", "constant", "smooth"]
 """`uniform`: any well-formed answer alike. `law`: drawn as the gold answers are. `constant`: always the answer that the
@@ -39,25 +39,25 @@ CHOICES = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Worth:
+class ExpectedScore:
     """What a guess scores on average: by the benchmark's metric of its task, and by the smooth reward."""
 
     score: float
     smooth: float
 
 
-class Law(Protocol):
+class AnswerDistribution(Protocol):
     """How the gold answers of one column are drawn."""
 
     def text(self, guess: Guess, rng: np.random.Generator, clock: Clock) -> str:
         """One guess for a question with this clock. Constants draw nothing."""
 
-    def worth(self, guess: Guess) -> Worth:
+    def worth(self, guess: Guess) -> ExpectedScore:
         """Its expected scores, exact under the law; no question is looked at."""
 
 
 @dataclass(frozen=True)
-class SpanLaw:
+class SpanDistribution:
     """Grounding. A segment is a pair of slots, and so is a guess: seconds differ from clip to clip, shares do not.
 
     `spans` gives each (first, last) its probability. A uniform guess takes any two of the slots + 1 borders.
@@ -99,7 +99,7 @@ class SpanLaw:
             start, end = (border / self.slots * clock.end_ms / 1000 for border in (first, last + 1))
         return f"{start:.3f}-{end:.3f}"
 
-    def worth(self, guess: Guess) -> Worth:
+    def worth(self, guess: Guess) -> ExpectedScore:
         if guess == "uniform":
             value = self._expected.mean()
         elif guess == "law":
@@ -107,11 +107,11 @@ class SpanLaw:
             value = sum(weight * self._expected[at[span]] for span, weight in self.spans.items())
         else:
             value = self._expected.max()
-        return Worth(float(value), float(value))
+        return ExpectedScore(float(value), float(value))
 
 
 @dataclass(frozen=True)
-class CountLaw:
+class CountDistribution:
     """Counting. `totals` gives each count of one shape its probability; a uniform guess takes any up to the most."""
 
     shapes: int
@@ -126,9 +126,9 @@ class CountLaw:
         uniform = dict.fromkeys(range(1, most + 1), 1 / most)
         return {"uniform": uniform, "law": dict(self.totals), "constant": {common: 1.0}, "smooth": {closest: 1.0}}
 
-    def _worth(self, law: Mapping[int, float]) -> Worth:
+    def _worth(self, law: Mapping[int, float]) -> ExpectedScore:
         pairs = [(p * q, mine, true) for mine, p in law.items() for true, q in self.totals.items()]
-        return Worth(
+        return ExpectedScore(
             math.fsum(weight for weight, mine, true in pairs if mine == true),
             math.fsum(weight * count_closeness(mine, true) for weight, mine, true in pairs),
         )
@@ -137,12 +137,12 @@ class CountLaw:
         law = self._guesses[guess]
         return ",".join(map(str, rng.choice(list(law), size=self.shapes, p=_normal(law.values()))))
 
-    def worth(self, guess: Guess) -> Worth:
+    def worth(self, guess: Guess) -> ExpectedScore:
         return self._worth(self._guesses[guess])
 
 
 @dataclass(frozen=True)
-class OrderLaw:
+class OrderDistribution:
     """Jigsaw. Every order of the pieces is as probable, the true one apart, unless `identity` says that it is drawn.
 
     A uniform guess may be the true order. The best constant is the reverse one: all others are as good in the metric,
@@ -161,19 +161,19 @@ class OrderLaw:
             if guess == "uniform" or self.identity or drawn != order:
                 return "".join(map(str, drawn))
 
-    def worth(self, guess: Guess) -> Worth:
+    def worth(self, guess: Guess) -> ExpectedScore:
         """The mean distance of a digit between two random orders is (n*n - 1) / 3n, and there are n of them."""
         n, count = self.pieces, math.factorial(self.pieces)
         mean = 1 - (n * n - 1) / 3 / (n * n // 2)
         if guess == "uniform" or self.identity:
-            return Worth(1 / count, mean)
+            return ExpectedScore(1 / count, mean)
         if guess == "law":  # of all pairs, without those in which either is the identity
-            return Worth(1 / (count - 1), (count * count * mean - 2 * count * mean + 1) / (count - 1) ** 2)
-        return Worth(1 / (count - 1), count * mean / (count - 1))
+            return ExpectedScore(1 / (count - 1), (count * count * mean - 2 * count * mean + 1) / (count - 1) ** 2)
+        return ExpectedScore(1 / (count - 1), count * mean / (count - 1))
 
 
 @dataclass(frozen=True)
-class ChoiceLaw:
+class ChoiceDistribution:
     """A task of which nothing is known: its answers are drawn from those that are there; uniform: each once."""
 
     data_source: str
@@ -188,16 +188,16 @@ class ChoiceLaw:
         smooth = max(sorted(law), key=lambda answer: self._worth({answer: 1.0}).smooth)
         return {"uniform": uniform, "law": law, "constant": {exact: 1.0}, "smooth": {smooth: 1.0}}
 
-    def _worth(self, law: Mapping[str, float]) -> Worth:
+    def _worth(self, law: Mapping[str, float]) -> ExpectedScore:
         score = scorer(self.data_source)
         found = [(p / len(self.answers), score(mine, true)) for mine, p in law.items() for true in self.answers]
-        return Worth(math.fsum(p * s.strict for p, s in found), math.fsum(p * s.smooth for p, s in found))
+        return ExpectedScore(math.fsum(p * s.strict for p, s in found), math.fsum(p * s.smooth for p, s in found))
 
     def text(self, guess: Guess, rng: np.random.Generator, clock: Clock) -> str:
         law = self._laws[guess]
         return list(law)[rng.choice(len(law), p=_normal(law.values()))]
 
-    def worth(self, guess: Guess) -> Worth:
+    def worth(self, guess: Guess) -> ExpectedScore:
         return self._worth(self._laws[guess])
 
 
@@ -207,9 +207,9 @@ def task_of(data_source: str) -> str:
     return "jigsaw" if name == "shuffled" else name
 
 
-def laws(questions: Questions) -> dict[str, Law]:
+def answer_distributions(questions: QuestionSet) -> dict[str, AnswerDistribution]:
     """The law of each column: from the knobs that a built dataset tells, else from the gold answers that are there."""
-    found: dict[str, Law] = {}
+    found: dict[str, AnswerDistribution] = {}
     if isinstance(questions, VideoSSRDataset):
         for column, table in questions.manifest["recipe"]["columns"].items():
             if table["task"] in _KNOWN:
@@ -227,29 +227,31 @@ def laws(questions: Questions) -> dict[str, Law]:
             except Exception:  # a broken row is a failure of the run, and tells nothing of the law
                 continue
             asked[column].append(question)
-    return found | {column: law_of_answers(members) for column, members in asked.items()}
+    return found | {column: distribution_of(members) for column, members in asked.items()}
 
 
-def law_of_answers(questions: Sequence[Question]) -> Law:
+def distribution_of(questions: Sequence[Question]) -> AnswerDistribution:
     """The law of a column as far as its gold answers tell."""
     source = questions[0].data_source
     answers = [question.answer for question in questions]
     task = task_of(source)
     if task == "grounding":
         spans = Counter(_slots(question) for question in questions)
-        return SpanLaw(GRID, {span: count / len(questions) for span, count in sorted(spans.items())})
+        return SpanDistribution(GRID, {span: count / len(questions) for span, count in sorted(spans.items())})
     if task == "counting":
         counts = Counter(int(count) for answer in answers for count in answer.split(","))
-        return CountLaw(len(answers[0].split(",")), {n: m / counts.total() for n, m in sorted(counts.items())})
+        return CountDistribution(len(answers[0].split(",")), {n: m / counts.total() for n, m in sorted(counts.items())})
     if task == "jigsaw":
-        return OrderLaw(len(answers[0].strip()), identity="".join(sorted(answers[0].strip())) in answers)
-    return ChoiceLaw(source, tuple(answers[:CHOICES]))
+        return OrderDistribution(len(answers[0].strip()), identity="".join(sorted(answers[0].strip())) in answers)
+    return ChoiceDistribution(source, tuple(answers[:CHOICES]))
 
 
-_KNOWN: Mapping[str, Callable[[Any], Law]] = {
-    "grounding": lambda knobs: SpanLaw(knobs.frames, span_law(knobs)),
-    "counting": lambda knobs: CountLaw(len(knobs.shapes), count_law(knobs.slots_max, knobs.instances_max)),
-    "jigsaw": lambda knobs: OrderLaw(knobs.pieces, knobs.identity),
+_KNOWN: Mapping[str, Callable[[Any], AnswerDistribution]] = {
+    "grounding": lambda knobs: SpanDistribution(knobs.frames, span_distribution(knobs)),
+    "counting": lambda knobs: CountDistribution(
+        len(knobs.shapes), count_distribution(knobs.slots_max, knobs.instances_max)
+    ),
+    "jigsaw": lambda knobs: OrderDistribution(knobs.pieces, knobs.identity),
 }
 
 

@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from videossr.config import override, parse
 from videossr.question import Clip, Question
-from videossr.question_set import Questions
+from videossr.question_set import QuestionSet
 from videossr.registry import Registry
 from videossr.sample import JSON
 
@@ -41,7 +41,7 @@ class Decoding:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Request:
     """One question that is to be answered, and how to get its pixels.
 
     Attributes:
@@ -58,7 +58,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Response:
     """What came back for one question.
 
     Attributes:
@@ -109,7 +109,7 @@ class Model(Protocol[S]):
     Settings: type[S]
     waited: float
 
-    def __init__(self, target: str, settings: S, questions: Questions) -> None:
+    def __init__(self, target: str, settings: S, questions: QuestionSet) -> None:
         """Raises ValueError or OSError that says what is wrong with the target, before any question is asked."""
 
     def describe(self) -> Mapping[str, JSON]:
@@ -118,11 +118,11 @@ class Model(Protocol[S]):
         A `label` among it marks the result wherever it is shown, where questions are not put as the paper puts them.
         """
 
-    def answer(self, asks: Iterable[Ask], decoding: Decoding) -> Iterator[Reply]:
+    def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
         """One reply for each question, in any order, as soon as it is there.
 
         `asks` is consumed as far ahead as the model can make use of, so that frames are rendered while it works. A
-        question that fails, by its frames or by the model, gives a `Reply` with its `error`. Raises only where no
+        question that fails, by its frames or by the model, gives a `Response` with its `error`. Raises only where no
         further question can be answered; closing the iterator frees what it holds.
         """
 
@@ -144,15 +144,15 @@ class ModelSpec:
         """Names of the settings with others of which a run may go on."""
         return getattr(self.kind, "tuning", frozenset())
 
-    def given(self, questions: Questions) -> Given | None:
+    def given(self, questions: QuestionSet) -> Given | None:
         """Return which questions were answered before; None for a model that can be asked all of them.
 
         Raises ValueError or OSError where the answers cannot be read or belong to other questions.
         """
-        find: Callable[[str, Questions], Given] | None = getattr(self.kind, "given", None)
+        find: Callable[[str, QuestionSet], Given] | None = getattr(self.kind, "given", None)
         return find(self.target, questions) if find else None
 
-    def load(self, questions: Questions) -> Model[Any]:
+    def load(self, questions: QuestionSet) -> Model[Any]:
         """Raises ValueError or OSError that says what is wrong with the target."""
         return self.kind(self.target, self.settings, questions)
 

@@ -12,9 +12,9 @@ import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from videossr.models.answer_distribution import Guess, laws
-from videossr.models.base import Ask, Decoding, Reply
-from videossr.question_set import Questions
+from videossr.models.answer_distribution import Guess, answer_distributions
+from videossr.models.base import Decoding, Request, Response
+from videossr.question_set import QuestionSet
 from videossr.sample import JSON
 
 
@@ -29,24 +29,24 @@ class Chance:
     Settings = NoSettings
     targets: ClassVar[Mapping[str, Guess]] = {"": "uniform", "law": "law"}
 
-    def __init__(self, target: str, settings: NoSettings, questions: Questions) -> None:
+    def __init__(self, target: str, settings: NoSettings, questions: QuestionSet) -> None:
         if target not in self.targets:
             known = " and ".join(name or "nothing" for name in self.targets)
             raise ValueError(f"no guess {target!r}: what may stand behind the colon is {known}")
         self.waited = 0.0
         self._guess = self.targets[target]
-        self._laws = laws(questions)
+        self._laws = answer_distributions(questions)
 
     def describe(self) -> dict[str, JSON]:
         return {"guess": self._guess, "numpy": np.__version__}
 
-    def answer(self, asks: Iterable[Ask], decoding: Decoding) -> Iterator[Reply]:
+    def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
         """Each question has random numbers of its own, so that the order of the questions does not matter."""
         for ask in asks:
             rng = np.random.Generator(np.random.PCG64DXSM([decoding.seed, ask.index]))
             law, clock = self._laws[ask.column], ask.question.clocks[0]
             texts = tuple(law.text(self._guess, rng, clock) for _ in range(decoding.n))
-            yield Reply(ask.index, texts, tuple("stop" for _ in texts))
+            yield Response(ask.index, texts, tuple("stop" for _ in texts))
 
 
 class Constant(Chance):

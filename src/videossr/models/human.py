@@ -13,18 +13,18 @@ from typing import Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
-from videossr.models.base import Ask, Decoding, Given, Reply
+from videossr.models.base import Decoding, Given, Request, Response
 from videossr.models.baselines import NoSettings
 from videossr.models.openai.errors import harmless
-from videossr.question_set import Questions
+from videossr.question_set import QuestionSet
 from videossr.sample import JSON
-from videossr.storage.paths import place
+from videossr.storage.paths import to_path
 
 NOT_ANSWERED = "not answered: the question was shown, and no complete answer was given"
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
-class Sheet:
+class AnswerSheet:
     """The file of answers, as the page writes it.
 
     Attributes:
@@ -45,13 +45,13 @@ class Human:
 
     Settings = NoSettings
 
-    def __init__(self, target: str, settings: NoSettings, questions: Questions) -> None:
+    def __init__(self, target: str, settings: NoSettings, questions: QuestionSet) -> None:
         self.waited = 0.0
         self._file = target
         self._sheet = _read(target)[0]
 
     @classmethod
-    def given(cls, target: str, questions: Questions) -> Given:
+    def given(cls, target: str, questions: QuestionSet) -> Given:
         """Find the questions that were shown, and hash the file.
 
         Raises FileNotFoundError, or ValueError where the file is none of answers, is about other questions, or has not
@@ -81,7 +81,7 @@ class Human:
             "shown": self._sheet.shown,
         }
 
-    def answer(self, asks: Iterable[Ask], decoding: Decoding) -> Iterator[Reply]:
+    def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
         """Reply with the answers first, and then with an error for each question that has none."""
         if decoding.n != 1:
             raise ValueError(f"{self._file}: a person answered each question once, {decoding.n} answers are asked for")
@@ -89,23 +89,23 @@ class Human:
         for ask in asks:
             text = self._sheet.answers[ask.question.id].strip()
             if text:
-                yield Reply(ask.index, (text,), ("stop",))
+                yield Response(ask.index, (text,), ("stop",))
             else:
                 left.append(ask.index)
         for index in left:
-            yield Reply(index, error=NOT_ANSWERED)
+            yield Response(index, error=NOT_ANSWERED)
 
 
-def _read(target: str) -> tuple[Sheet, str]:
+def _read(target: str) -> tuple[AnswerSheet, str]:
     """The answers in a file, and the SHA-256 of its bytes in hex."""
     if not target:
         raise ValueError("--model human names no file: human:answers.json, as the page of `gallery --quiz` saved it")
-    path = place(target)
+    path = to_path(target)
     if not path.is_file():
         raise FileNotFoundError(f"{target} is no file: name the one that the page of `gallery --quiz` saved")
     data = path.read_bytes().removeprefix(codecs.BOM_UTF8)  # which some editors write
     try:
-        sheet = TypeAdapter(Sheet).validate_json(data)
+        sheet = TypeAdapter(AnswerSheet).validate_json(data)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         wrong = " ".join([*map(str, problem["loc"]), problem["msg"]])

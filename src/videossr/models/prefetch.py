@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Ready(Generic[A, T]):
+class Prepared(Generic[A, T]):
     """A question with what was made of it, or with why nothing could be."""
 
     ask: A
@@ -29,7 +29,7 @@ class Ready(Generic[A, T]):
     error: str = ""
 
 
-class Ahead(Generic[A, T]):
+class Prefetcher(Generic[A, T]):
     """Makes things of questions in threads, in order. A context manager: its end lets the threads end.
 
     Args:
@@ -49,14 +49,14 @@ class Ahead(Generic[A, T]):
         self._asks = iter(asks)
         self._make, self._size, self._room = make, size, room
         self._largest = 0
-        self._waiting: deque[Future[Ready[A, T]]] = deque()
+        self._waiting: deque[Future[Prepared[A, T]]] = deque()
         self._threads = min(threads, CORES)
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="ahead")
         self.waited = 0.0
 
-    def take(self, count: int) -> list[Ready[A, T]]:
+    def take(self, count: int) -> list[Prepared[A, T]]:
         """The next `count`, or what is left of them. As many more, at least one a thread, are begun behind them."""
-        taken: list[Ready[A, T]] = []
+        taken: list[Prepared[A, T]] = []
         while len(taken) < count:
             self._begin(max(self._threads, 2 * count - len(taken)))
             if not self._waiting:
@@ -76,13 +76,13 @@ class Ahead(Generic[A, T]):
         for ask in islice(self._asks, max(0, max(1, min(most, fit)) - len(self._waiting))):
             self._waiting.append(self._pool.submit(self._ready, ask))
 
-    def _ready(self, ask: A) -> Ready[A, T]:
+    def _ready(self, ask: A) -> Prepared[A, T]:
         try:
-            return Ready(ask, self._make(ask))
+            return Prepared(ask, self._make(ask))
         except Exception as error:  # of any kind: it is told with the question, and the others go on
-            return Ready(ask, None, f"{type(error).__name__}: {error}")
+            return Prepared(ask, None, f"{type(error).__name__}: {error}")
 
-    def __enter__(self) -> Ahead[A, T]:
+    def __enter__(self) -> Prefetcher[A, T]:
         return self
 
     def __exit__(

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import torch
 import transformers
 
-from videossr.templates import load_wording
+from videossr.templates import load_templates
 
 Family: TypeAlias = Literal["qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl"]
 
@@ -110,7 +110,7 @@ def _texts() -> Iterator[str]:
                 yield from strings(inner)
 
     for _ in range(2):  # what occurs once is not merged
-        yield from strings(load_wording())
+        yield from strings(load_templates())
         yield "system\nuser\nassistant\nClip 1: <0.5 seconds>"
 
 

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from videossr.models.base import Ask, Decoding, Reply
-from videossr.models.prefetch import Ahead
+from videossr.models.base import Decoding, Request, Response
+from videossr.models.prefetch import Prefetcher
 from videossr.prompt.base import Prompt
-from videossr.question_set import Questions
+from videossr.question_set import QuestionSet
 from videossr.sample import JSON
 
 try:
@@ -30,11 +30,11 @@ except ImportError as missing:
     raise ValueError(f"--model hf: {missing}: pip install 'videossr[hf]'") from missing
 
 from videossr.engine.checkpoint import device_name, find_device, open_checkpoint, out_of_memory, prompt_inputs
-from videossr.engine.kv_cache import cache_arguments, side_by_side
+from videossr.engine.kv_cache import batch_caches, cache_arguments
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
-class LocalSettings:
+class TransformersSettings:
     """How a local checkpoint is run."""
 
     batch: Annotated[
@@ -54,7 +54,7 @@ class LocalSettings:
     ahead_mb: Annotated[int, Field(ge=1, description="MiB that frames made ready for the model may take")] = 2048
 
 
-class Local:
+class TransformersModel:
     """A checkpoint that transformers runs. `Model` of the kind `hf`.
 
     A sampled answer is drawn by the seed and the question's index, whatever else is asked. Another batch rounds sums
@@ -64,10 +64,10 @@ class Local:
         waited: seconds in which it stood still for frames.
     """
 
-    Settings = LocalSettings
+    Settings = TransformersSettings
     tuning = frozenset({"batch", "threads", "ahead_mb"})
 
-    def __init__(self, target: str, settings: LocalSettings, questions: Questions) -> None:
+    def __init__(self, target: str, settings: TransformersSettings, questions: QuestionSet) -> None:
         """Raises ValueError or OSError that says what is wrong with the checkpoint."""
         self._checkpoint = open_checkpoint(target, settings.layout, settings.thinking)
         self._settings = settings
@@ -96,22 +96,22 @@ class Local:
             "batch": self._batch,
         }
 
-    def answer(self, asks: Iterable[Ask], decoding: Decoding) -> Iterator[Reply]:
+    def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
         """See `videossr.models.base.Model`. The order is that of the asks."""
         room = self._settings.ahead_mb * 2**20
         before = self.waited
 
-        def prompt(ask: Ask) -> Prompt:
+        def prompt(ask: Request) -> Prompt:
             return self._prompt(ask, decoding.max_tokens)
 
-        with Ahead(asks, prompt, threads=self._settings.threads, room=room, size=_bytes) as ahead:
+        with Prefetcher(asks, prompt, threads=self._settings.threads, room=room, size=_bytes) as ahead:
             while taken := ahead.take(max(1, self._batch // decoding.n)):
                 self.waited = before + ahead.waited
-                yield from (Reply(ready.ask.index, error=ready.error) for ready in taken if ready.made is None)
+                yield from (Response(ready.ask.index, error=ready.error) for ready in taken if ready.made is None)
                 made = [(ready.ask.index, ready.made) for ready in taken if ready.made is not None]
                 yield from self._answer(made, decoding)
 
-    def _prompt(self, ask: Ask, more: int) -> Prompt:
+    def _prompt(self, ask: Request, more: int) -> Prompt:
         prompt = self._checkpoint.build(ask.question, ask.clips())
         if len(prompt.ids) + more > self._limit:
             raise ValueError(
@@ -120,7 +120,7 @@ class Local:
             )
         return prompt
 
-    def _answer(self, asked: Sequence[tuple[int, Prompt]], decoding: Decoding, tries: int = 1) -> Iterator[Reply]:
+    def _answer(self, asked: Sequence[tuple[int, Prompt]], decoding: Decoding, tries: int = 1) -> Iterator[Response]:
         """Answers questions together, or by halves where that fails; one that fails alone has failed."""
         if not asked:
             return
@@ -140,14 +140,14 @@ class Local:
                     for answer in answers
                 )
                 finish = tuple(answer.finish for answer in answers)
-                yield Reply(index, texts, finish, tries=tries, prompt_tokens=len(prompt.ids))
+                yield Response(index, texts, finish, tries=tries, prompt_tokens=len(prompt.ids))
             return
         if short:
             self._batch = max(1, min(self._batch, len(asked) * decoding.n // 2))
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
         if len(asked) == 1:
-            yield Reply(asked[0][0], error=problem, tries=tries, prompt_tokens=len(asked[0][1].ids))
+            yield Response(asked[0][0], error=problem, tries=tries, prompt_tokens=len(asked[0][1].ids))
             return
         middle = len(asked) // 2
         for half in (asked[:middle], asked[middle:]):
@@ -159,7 +159,7 @@ class Local:
         n = decoding.n
         read = [self._read(prompt) for prompt in prompts]
         logits = torch.cat([logits for logits, _ in read]).repeat_interleave(n, 0)
-        cache = side_by_side([cache for _, cache in read], n)
+        cache = batch_caches([cache for _, cache in read], n)
         del read
         lengths = torch.tensor([len(prompt.ids) for prompt in prompts], device=self._device).repeat_interleave(n)
         deltas = torch.tensor([prompt.delta for prompt in prompts], device=self._device).repeat_interleave(n)
@@ -214,10 +214,10 @@ class Local:
         scores[:, self._checkpoint.placeholders] = -torch.inf
         if not torch.isfinite(scores.amax(-1)).all():
             raise ValueError(f"the model's scores are no numbers in {self._model.dtype}: try another --set dtype")
-        return choose(scores, torch.from_numpy(waits).to(self._device), decoding)
+        return choose_tokens(scores, torch.from_numpy(waits).to(self._device), decoding)
 
 
-def choose(scores: torch.Tensor, waits: torch.Tensor, decoding: Decoding) -> torch.Tensor:
+def choose_tokens(scores: torch.Tensor, waits: torch.Tensor, decoding: Decoding) -> torch.Tensor:
     """One token (R,) for each row of scores (R, V). The waits (R, V), exponential, are all the chance there is in it.
 
     Of what `top_k` and then `top_p` leave, the token that comes first if each comes at a rate of its probability: an

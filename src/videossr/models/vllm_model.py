@@ -17,13 +17,13 @@ from pydantic.dataclasses import dataclass as checked
 
 from videossr.clock import Clock
 from videossr.engine.checkpoint_folder import check_folder
-from videossr.models.base import Ask, Decoding, Reply
-from videossr.models.prefetch import Ahead
+from videossr.models.base import Decoding, Request, Response
+from videossr.models.prefetch import Prefetcher
 from videossr.prompt import checkpoint_config
 from videossr.prompt.chat import END, PAD, START, Chat, set_thinking
 from videossr.prompt.ends import find_ends
 from videossr.question import Clip, Question
-from videossr.question_set import Questions
+from videossr.question_set import QuestionSet
 from videossr.sample import JSON
 
 Prompt: TypeAlias = dict[str, Any]
@@ -34,7 +34,7 @@ FIRST = (0, 11)
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
-class VllmSettings:
+class VLLMSettings:
     """How vLLM runs a checkpoint."""
 
     batch: Annotated[int, Field(ge=1, description="questions that vLLM is given at once")] = 64
@@ -50,7 +50,7 @@ class VllmSettings:
     ahead_mb: Annotated[int, Field(ge=1, description="MiB that frames made ready may take")] = 4096
 
 
-class VllmOffline:
+class VLLMModel:
     """A checkpoint in vLLM; see `videossr.models.base.Model`.
 
     Attributes:
@@ -59,10 +59,10 @@ class VllmOffline:
     Raises ValueError where vLLM is not installed or too old, or the folder is no checkpoint of Qwen's video models.
     """
 
-    Settings = VllmSettings
+    Settings = VLLMSettings
     tuning = frozenset({"batch", "clips", "devices", "memory", "threads", "ahead_mb"})
 
-    def __init__(self, target: str, settings: VllmSettings, questions: Questions) -> None:
+    def __init__(self, target: str, settings: VLLMSettings, questions: QuestionSet) -> None:
         try:
             import transformers
 
@@ -105,23 +105,25 @@ class VllmOffline:
             "frames": "arrays with times",
         }
 
-    def answer(self, asks: Iterable[Ask], decoding: Decoding) -> Iterator[Reply]:
+    def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
         """See the contract. The order is that of the asks."""
         room = self._settings.ahead_mb * 2**20
         before = self.waited
-        with Ahead(asks, self._request, threads=self._settings.threads, room=room, size=_bytes) as ahead:
+        with Prefetcher(asks, self._request, threads=self._settings.threads, room=room, size=_bytes) as ahead:
             while taken := ahead.take(self._settings.batch):
                 self.waited = before + ahead.waited
-                yield from (Reply(ready.ask.index, error=ready.error, tries=0) for ready in taken if ready.made is None)
+                yield from (
+                    Response(ready.ask.index, error=ready.error, tries=0) for ready in taken if ready.made is None
+                )
                 made = [(ready.ask.index, ready.made) for ready in taken if ready.made is not None]
                 yield from self._answer(made, decoding)
 
-    def _request(self, ask: Ask) -> Prompt:
+    def _request(self, ask: Request) -> Prompt:
         return request(self._chat, ask.question, ask.clips(), self._shown)
 
     def _answer(
         self, asked: Sequence[tuple[int, dict[str, Any]]], decoding: Decoding, tries: int = 1
-    ) -> Iterator[Reply]:
+    ) -> Iterator[Response]:
         """Asked together, or by halves where vLLM refuses one of them; what is refused alone has failed."""
         if not asked:
             return
@@ -130,7 +132,7 @@ class VllmOffline:
             outputs = self._model.generate(requests, self._sampling(**sampling(decoding, self._ends)), use_tqdm=False)
         except ValueError as error:  # such as a prompt that is too long
             if len(asked) == 1:
-                yield Reply(asked[0][0], error=f"{type(error).__name__}: {error}", tries=tries)
+                yield Response(asked[0][0], error=f"{type(error).__name__}: {error}", tries=tries)
                 return
             half = len(asked) // 2
             yield from self._answer(asked[:half], decoding, tries + 1)
@@ -140,7 +142,7 @@ class VllmOffline:
             copies = 1 if decoding.temperature else decoding.n  # greedy answers to one question are the same
             texts = tuple(each.text for each in output.outputs) * copies
             ends = tuple(_finish(each.finish_reason) for each in output.outputs) * copies
-            yield Reply(index, texts, ends, tries=tries, prompt_tokens=len(output.prompt_token_ids))
+            yield Response(index, texts, ends, tries=tries, prompt_tokens=len(output.prompt_token_ids))
 
 
 def check_version(version: str) -> None:

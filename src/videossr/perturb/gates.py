@@ -61,7 +61,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Look:
+class ClipFeatures:
     """What the gates see of N frames.
 
     Attributes:
@@ -75,7 +75,7 @@ class Look:
     textures: Floats
 
 
-def look(frames: Frames) -> Look:
+def clip_features(frames: Frames) -> ClipFeatures:
     """What the gates see of `frames` (N, H, W, 3)."""
     coarse = np.stack([cv2.resize(frame, (GRID, GRID), interpolation=cv2.INTER_AREA) for frame in frames])
     pictures = cv2.cvtColor(coarse.reshape(-1, GRID, 3).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
@@ -86,14 +86,14 @@ def look(frames: Frames) -> Look:
     grays = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames)
     detail = np.array([cv2.norm(cv2.Laplacian(gray, cv2.CV_16S), cv2.NORM_L1) for gray in grays], np.float32)
     detail /= frames.shape[1] * frames.shape[2]
-    return Look(pictures, palettes, np.log2(1 + detail))
+    return ClipFeatures(pictures, palettes, np.log2(1 + detail))
 
 
 def hard_cuts(pictures: Floats, limits: Limits) -> NDArray[np.bool_]:
     """Find the hard cuts between neighboring frames (N - 1,): single jumps far above those before and after.
 
     Args:
-        pictures: (N, 16, 16, 3), see `Look`.
+        pictures: (N, 16, 16, 3), see `PacketInfo`.
         limits: a cut changes the picture by more than `cut`, and by `CUT` times the jumps next to it.
     """
     return np.asarray(_leaps(pictures) > limits.cut)
@@ -123,7 +123,9 @@ def motion_jump(a: Floats, b: Floats) -> Floats:
     return np.asarray(cells[..., -(cells.shape[-1] // 10) :].mean(axis=-1), np.float32)
 
 
-def hidden_change(original: Look, altered: Look, limits: Limits, *, between: bool = False) -> Iterator[Measure]:
+def hidden_change(
+    original: ClipFeatures, altered: ClipFeatures, limits: Limits, *, between: bool = False
+) -> Iterator[Measure]:
     """Measure, by each cue, how far the weakest border between `original` and `altered` stands out; one cue is enough.
 
     A slot must differ from what it would show, and both directions are looked at: from an original frame to the next
@@ -200,7 +202,7 @@ class Steps:
     motion: Floats
 
 
-def steps(look: Look) -> Steps:
+def steps(look: ClipFeatures) -> Steps:
     """Compare a step between any two frames with the scene's own steps.
 
     Where a rearranged segment begins or ends, the frame shown next is not the next one of the scene. That is seen only

@@ -13,7 +13,7 @@ import numpy as np
 
 from videossr.measure import margin
 from videossr.report.thresholds import Column, Doubles, Line
-from videossr.storage.paths import Place, replacing
+from videossr.storage.paths import AnyPath, atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ def factors(line: Line) -> Doubles:
     return np.where(np.isnan(line.values), np.nan, np.clip(found, 1 / REACH, REACH))
 
 
-def draw(columns: Mapping[str, Column], path: Place) -> None:
+def draw(columns: Mapping[str, Column], path: AnyPath) -> None:
     """Draw the columns into a file whose name says its format, as .png or .svg.
 
     Raises ValueError when the format is unknown or there is nothing to draw.
@@ -56,7 +56,7 @@ def draw(columns: Mapping[str, Column], path: Place) -> None:
     kind = path.suffix.removeprefix(".")
     if kind not in figure.canvas.get_supported_filetypes():
         raise ValueError(f"{path}: no kind of picture; name a file that ends with .png or .svg")
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         figure.savefig(partial, format=kind, metadata={"Date": None} if kind in ("svg", "pdf") else None)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from videossr.storage.paths import replacing
+from videossr.storage.paths import atomic_write
 
 
 def write_page(template: str, out: Path, styles: Sequence[str], scripts: Sequence[str], **context: object) -> None:
@@ -44,13 +44,13 @@ def write_page(template: str, out: Path, styles: Sequence[str], scripts: Sequenc
         **context,
     )
     with (
-        replacing(out) as partial,
+        atomic_write(out) as partial,
         partial.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
     ):
         file.writelines(page)
 
 
-def plain(text: str, most: int | None = None) -> str:
+def plain_text(text: str, most: int | None = None) -> str:
     """Text that can be shown anywhere: what is not printed by itself stands as its code.
 
     Such are control characters, marks that turn the direction of the text around them, and halves of pairs. Line ends
@@ -61,12 +61,12 @@ def plain(text: str, most: int | None = None) -> str:
     return shown if len(kept) == len(text) else f"{shown} … ({len(text):,} characters)"
 
 
-def flat(table: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+def flatten(table: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     """A table within tables as text, with dotted names; what is empty is left out."""
     facts: dict[str, str] = {}
     for name, value in table.items():
         if isinstance(value, Mapping):
-            facts |= flat(value, f"{prefix}{name}.")
+            facts |= flatten(value, f"{prefix}{name}.")
         elif isinstance(value, bool):
             facts[f"{prefix}{name}"] = str(value).lower()
         elif value not in (None, ""):

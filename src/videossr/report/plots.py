@@ -67,7 +67,7 @@ _STYLE: dict[Any, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class RunMark:
     """A thing that has its own color and sign on every chart of the page."""
 
     name: str
@@ -146,7 +146,7 @@ def histogram_chart(
     return _svg(figure, label)
 
 
-def knob_chart(bins: Sequence[str], runs: Sequence[Sequence[Estimate | None]], label: str, xlabel: str) -> Markup:
+def difficulty_chart(bins: Sequence[str], runs: Sequence[Sequence[Estimate | None]], label: str, xlabel: str) -> Markup:
     """Score in percent against the groups of a knob: a line with intervals for each run."""
     figure, axes = _figure(300, 180)
     for at, scores in enumerate(runs):

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from videossr.bench.pass_rates import Bin, Figures, Probe
+from videossr.bench.pass_rates import Bin, Figures, PassRates
 from videossr.bench.scoring import Estimate
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ ACROSS = 3
 """Knobs in a row."""
 
 
-def draw_probe(probe: Probe) -> str:
+def draw_probe(probe: PassRates) -> str:
     """SVG with a row for each task: a histogram on the left, shares without variance on the right.
 
     The same probe gives the same bytes, with the same version of matplotlib. So it is with `draw_knobs`.
@@ -46,7 +46,7 @@ def draw_probe(probe: Probe) -> str:
     return _svg(draw, len(rows), probe)
 
 
-def draw_knobs(probe: Probe) -> str:
+def draw_knobs(probe: PassRates) -> str:
     """SVG with a panel for each knob of each task: success, and shares without variance, by the knob's values."""
     panels = [(task, knob, bins) for task, knobs in probe.knobs.items() for knob, bins in knobs.items()]
     rows = max(1, -(-len(panels) // ACROSS))
@@ -64,7 +64,7 @@ def draw_knobs(probe: Probe) -> str:
     return _svg(draw, rows, probe)
 
 
-def _svg(draw: Callable[[Figure], None], rows: int, probe: Probe) -> str:
+def _svg(draw: Callable[[Figure], None], rows: int, probe: PassRates) -> str:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -106,7 +106,7 @@ def _by_knob(axes: Axes, bins: Sequence[Bin]) -> None:
     _bare(axes)
 
 
-def _histogram(axes: Axes, name: str, figures: Figures, probe: Probe) -> None:
+def _histogram(axes: Axes, name: str, figures: Figures, probe: PassRates) -> None:
     kinds = [("exact", STRICT, figures.strict)]
     if figures.overlap:
         kinds.append((f"IoU >= {probe.success_iou:g}", OVERLAP, figures.overlap))
@@ -125,7 +125,7 @@ def _histogram(axes: Axes, name: str, figures: Figures, probe: Probe) -> None:
     _bare(axes)
 
 
-def _no_variance(axes: Axes, figures: Figures, probe: Probe) -> None:
+def _no_variance(axes: Axes, figures: Figures, probe: PassRates) -> None:
     bars: Sequence[tuple[str, str, Estimate]] = [("smooth reward", SMOOTH, figures.smooth_flat)]
     if figures.overlap:
         bars = [*bars, (f"IoU >= {probe.success_iou:g}", OVERLAP, figures.overlap.flat)]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from videossr.dataset import gate_table
 from videossr.registry import suggest
-from videossr.storage.paths import Place
+from videossr.storage.paths import AnyPath
 
 Doubles = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -91,7 +91,7 @@ class Column:
         return result
 
 
-def read(dataset: Place) -> dict[str, Column]:
+def read(dataset: AnyPath) -> dict[str, Column]:
     """Read the columns of a dataset, by name. Raises FileNotFoundError where `gates.parquet` is missing."""
     table = gate_table.read(dataset)
     codes = {name: table[name].combine_chunks().indices.to_numpy() for name in _WORDS}

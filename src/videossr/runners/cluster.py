@@ -20,8 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from videossr.runners.local import AHEAD, DIED, Died, WorkerError, outcome_of
-from videossr.storage.paths import Place
+from videossr.runners.local import AHEAD, DIED, WorkerCrash, WorkerError, outcome_of
+from videossr.storage.paths import AnyPath
 
 try:
     import ray
@@ -97,7 +97,7 @@ class RayPool(Generic[S]):
         """Whether the cluster is of this machine and ends with this context."""
         return self._connected and self._address == "local"
 
-    def check(self, files: Sequence[Place]) -> None:
+    def check(self, files: Sequence[AnyPath]) -> None:
         """Ask every machine for its versions and for the start of some files, and compare with this one.
 
         Args:
@@ -109,15 +109,15 @@ class RayPool(Generic[S]):
         if self._own:
             return
         asked = {
-            node["NodeID"]: (node["NodeManagerHostname"], _there(see, 0, **_on(node)).remote(list(files)))
+            node["NodeID"]: (node["NodeManagerHostname"], _there(inspect_node, 0, **_on(node)).remote(list(files)))
             for node in self._nodes()
         }
-        here = see(files)
+        here = inspect_node(files)
         lacks = []
         for name, ref in asked.values():
             try:
                 lacks += [
-                    f"{name} {complaint}" for complaint in complaints(files, here, ray.get(ref, timeout=PATIENCE))
+                    f"{name} {complaint}" for complaint in find_mismatches(files, here, ray.get(ref, timeout=PATIENCE))
                 ]
             except _LOST:
                 continue
@@ -130,26 +130,26 @@ class RayPool(Generic[S]):
         if lacks:
             raise WorkerError("\n  ".join([f"--ray {self._address}: not every machine can do this work", *lacks]))
 
-    def run(self, work: Callable[[S, T], R], items: Iterable[T]) -> Iterator[tuple[T, R | Died]]:
+    def run(self, work: Callable[[S, T], R], items: Iterable[T]) -> Iterator[tuple[T, R | WorkerCrash]]:
         """See `videossr.runners.local.Runner.run`. What killed its process is tried again after all the rest, alone."""
         return self._twice(work, items, parts=False)
 
     def stream(
         self, work: Callable[[S, T, Callable[[P], None]], R], items: Iterable[T]
-    ) -> Iterator[tuple[T, P | R | Died]]:
+    ) -> Iterator[tuple[T, P | R | WorkerCrash]]:
         """See `videossr.runners.local.Runner.stream`. The parts of an item arrive together, when it is done."""
         return self._twice(work, items, parts=True)
 
     def _twice(self, work: Callable[..., Any], items: Iterable[T], *, parts: bool) -> Iterator[tuple[T, Any]]:
         suspects: list[T] = []
         for item, result in self._pass(work, iter(items), parts=parts):
-            if isinstance(result, Died):
+            if isinstance(result, WorkerCrash):
                 suspects.append(item)
             else:
                 yield item, result
         for item in suspects:
             done = self._alone(work, item, parts=parts)
-            for result in [done] if isinstance(done, Died) else done:
+            for result in [done] if isinstance(done, WorkerCrash) else done:
                 yield item, result
 
     def _pass(self, work: Callable[..., Any], items: Iterator[T], *, parts: bool) -> Iterator[tuple[T, Any]]:
@@ -179,7 +179,7 @@ class RayPool(Generic[S]):
         finally:
             self._cancel(waiting)
 
-    def _alone(self, work: Callable[..., Any], item: T, *, parts: bool = False) -> list[Any] | Died:
+    def _alone(self, work: Callable[..., Any], item: T, *, parts: bool = False) -> list[Any] | WorkerCrash:
         """What a call gives, or DIED when it kills its process on a machine that lives on, or several machines."""
         for _ in range(_MACHINES):
             node = self._nodes()[0]
@@ -311,14 +311,14 @@ def _call(pool: str, holder: list[ObjectRef], packed: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class NodeEnvironment:
     """What a machine has: versions of all that decides bytes, and for each file a digest of its start or an error."""
 
     versions: dict[str, str]
     starts: tuple[str | OSError, ...]
 
 
-def see(files: Sequence[Place]) -> View:
+def inspect_node(files: Sequence[AnyPath]) -> NodeEnvironment:
     """The view of this machine."""
     import av
 
@@ -328,10 +328,10 @@ def see(files: Sequence[Place]) -> View:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "none"
-    return View(versions, tuple(map(_start, files)))
+    return NodeEnvironment(versions, tuple(map(_start, files)))
 
 
-def _start(file: Place) -> str | OSError:
+def _start(file: AnyPath) -> str | OSError:
     try:
         if isinstance(file, Path):
             size = file.stat().st_size
@@ -345,7 +345,7 @@ def _start(file: Place) -> str | OSError:
     return f"{size} bytes, {hashlib.sha256(data).hexdigest()}"
 
 
-def complaints(files: Sequence[Place], here: View, there: View) -> list[str]:
+def find_mismatches(files: Sequence[AnyPath], here: NodeEnvironment, there: NodeEnvironment) -> list[str]:
     """What a machine lacks to do the work of this one."""
     other = [
         f"{name} {there.versions.get(name)} not {own}"

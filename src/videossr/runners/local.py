@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 from videossr.runners.threads import available_cores
-from videossr.storage.paths import Place
+from videossr.storage.paths import AnyPath
 
 S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
@@ -44,15 +44,15 @@ class WorkerError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Died:
+class WorkerCrash:
     """Stands for the result of an item that took its process with it, twice."""
 
 
-DIED: Final = Died()
+DIED: Final = WorkerCrash()
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class Payload:
     """A part of a result, on its way from a worker before the rest of it is made."""
 
     part: Any
@@ -67,7 +67,7 @@ class Runner(Protocol[S_co]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def run(self, work: Callable[[S_co, T], R], items: Iterable[T]) -> Iterator[tuple[T, R | Died]]:
+    def run(self, work: Callable[[S_co, T], R], items: Iterable[T]) -> Iterator[tuple[T, R | WorkerCrash]]:
         """Call `work(shared, item)` for each item; yield the item and the result, in the order of being done.
 
         `items` are taken as they are needed, so that only a few a worker are on their way at any time. An error that
@@ -76,14 +76,14 @@ class Runner(Protocol[S_co]):
 
     def stream(
         self, work: Callable[[S_co, T, Callable[[P], None]], R], items: Iterable[T]
-    ) -> Iterator[tuple[T, P | R | Died]]:
+    ) -> Iterator[tuple[T, P | R | WorkerCrash]]:
         """Call `work(shared, item, send)` for each item, as `run` does, and yield what it sends as it comes.
 
         So a result that is too large to be held at once arrives in parts; what `work` returns is yielded after them.
         The parts of several items arrive mixed. An item that is tried once more sends all of its parts anew.
         """
 
-    def check(self, files: Sequence[Place]) -> None:
+    def check(self, files: Sequence[AnyPath]) -> None:
         """Make sure that every machine can do the work of this one, and reads these files as this one does.
 
         Raises WorkerError, which names what each machine lacks.
@@ -111,7 +111,7 @@ def start(shared: S, workers: int, ray: str | None = None) -> Runner[S]:
     return RayPool(shared, ray, workers)
 
 
-class Here(Generic[S]):
+class SerialRunner(Generic[S]):
     """A runner that is this very process. An item that kills its process kills this one."""
 
     def __init__(self, shared: S) -> None:
@@ -123,13 +123,13 @@ class Here(Generic[S]):
     def __exit__(self, *_: object) -> None:
         return
 
-    def run(self, work: Callable[[S, T], R], items: Iterable[T]) -> Iterator[tuple[T, R | Died]]:
+    def run(self, work: Callable[[S, T], R], items: Iterable[T]) -> Iterator[tuple[T, R | WorkerCrash]]:
         for item in items:
             yield item, work(self._shared, item)
 
     def stream(
         self, work: Callable[[S, T, Callable[[P], None]], R], items: Iterable[T]
-    ) -> Iterator[tuple[T, P | R | Died]]:
+    ) -> Iterator[tuple[T, P | R | WorkerCrash]]:
         """See `Runner.stream`. The parts of an item are held until it is done."""
         for item in items:
             parts: list[P] = []
@@ -138,7 +138,7 @@ class Here(Generic[S]):
                 yield item, part
             yield item, result
 
-    def check(self, files: Sequence[Place]) -> None:
+    def check(self, files: Sequence[AnyPath]) -> None:
         return
 
 
@@ -177,27 +177,27 @@ class Pool(Generic[S]):
             worker.line.close()
         self._workers = []
 
-    def run(self, work: Callable[[S, T], R], items: Iterable[T]) -> Iterator[tuple[T, R | Died]]:
+    def run(self, work: Callable[[S, T], R], items: Iterable[T]) -> Iterator[tuple[T, R | WorkerCrash]]:
         """See `Runner.run`. What killed a worker is tried again after all the rest, alone."""
         return self._twice(work, items, parts=False)
 
     def stream(
         self, work: Callable[[S, T, Callable[[P], None]], R], items: Iterable[T]
-    ) -> Iterator[tuple[T, P | R | Died]]:
+    ) -> Iterator[tuple[T, P | R | WorkerCrash]]:
         """See `Runner.stream`. A worker waits while the parts that it has sent are not taken."""
         return self._twice(work, items, parts=True)
 
     def _twice(self, work: Callable[..., Any], items: Iterable[T], *, parts: bool) -> Iterator[tuple[T, Any]]:
         suspects: list[T] = []
         for item, result in self._pass(work, iter(items), AHEAD, parts=parts):
-            if isinstance(result, Died):
+            if isinstance(result, WorkerCrash):
                 suspects.append(item)
             else:
                 yield item, result
         for item in suspects:
             yield from self._pass(work, iter([item]), 1, parts=parts)
 
-    def check(self, files: Sequence[Place]) -> None:
+    def check(self, files: Sequence[AnyPath]) -> None:
         return
 
     def _pass(
@@ -223,7 +223,7 @@ class Pool(Generic[S]):
                     left.extend(worker.items)
                     self._replace(worker)
                     continue
-                if isinstance(message, Sent):
+                if isinstance(message, Payload):
                     yield worker.items[0], message.part
                     continue
                 result, error = message
@@ -291,7 +291,7 @@ def _serve(line: Connection, shared: Any) -> None:
     with contextlib.suppress(EOFError, OSError):  # the parent is gone
         line.send("ready")
         while True:
-            outcome = outcome_of(line.recv_bytes(), shared, lambda part: line.send(Sent(part)))
+            outcome = outcome_of(line.recv_bytes(), shared, lambda part: line.send(Payload(part)))
             line.send_bytes(pickle.dumps(outcome, pickle.HIGHEST_PROTOCOL))
 
 

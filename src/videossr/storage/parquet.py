@@ -13,11 +13,11 @@ from contextlib import contextmanager
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from videossr.storage.paths import Place, is_local
+from videossr.storage.paths import AnyPath, is_local
 
 
 @contextmanager
-def opened(path: Place, *, dictionary: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+def open_parquet(path: AnyPath, *, dictionary: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file; a local one is mapped into memory. Read a remote one with `use_threads=False`.
 
     Args:
@@ -35,7 +35,7 @@ def opened(path: Place, *, dictionary: Sequence[str] = ()) -> Iterator[pq.Parque
             yield source
 
 
-def read_parquet(path: Place, *, dictionary: Sequence[str] = ()) -> pa.Table:
-    """Read a whole file, as `opened`."""
-    with opened(path, dictionary=dictionary) as source:
+def read_parquet(path: AnyPath, *, dictionary: Sequence[str] = ()) -> pa.Table:
+    """Read a whole file, as `open_parquet`."""
+    with open_parquet(path, dictionary=dictionary) as source:
         return source.read(use_threads=is_local(path))

@@ -24,7 +24,7 @@ from upath.registry import available_implementations
 
 from videossr.config import changes
 
-Place: TypeAlias = Path | UPath
+AnyPath: TypeAlias = Path | UPath
 """A file or folder: a `Path` where it is local, else a `UPath`, which is used the same way."""
 
 UNFINISHED = ".unfinished"
@@ -32,7 +32,7 @@ _TASK = "task.json"
 _PIECE = 1 << 22
 
 
-def place(text: str | Place) -> Place:
+def to_path(text: str | AnyPath) -> AnyPath:
     """The place of a path or an address. `file://` and `local://` addresses are local; a local path with `://` in it
     can be given as `./odd:/videos`.
 
@@ -106,7 +106,7 @@ def transport_error(error: Exception) -> str | None:
 
 
 @contextmanager
-def reaching(path: Place) -> Iterator[None]:
+def reaching(path: AnyPath) -> Iterator[None]:
     """Raise ConnectionError where the block fails because a server does not answer or is out of order.
 
     fsspec calls any failure of a web server a missing file. Only a file that the server says is not there is one.
@@ -130,19 +130,19 @@ _TOO_MANY = 429
 """HTTP status: the server wants to be asked later."""
 
 
-def is_local(path: Place) -> TypeIs[Path]:
+def is_local(path: AnyPath) -> TypeIs[Path]:
     """Whether the system itself can open it."""
     return isinstance(path, Path)
 
 
-def check_apart(outs: tuple[Place, Place]) -> None:
+def check_apart(outs: tuple[AnyPath, AnyPath]) -> None:
     """Raise ValueError when two folders are the same, or one is in the other."""
     one, other = (f"{out.resolve()}".rstrip("/") + "/" for out in outs)
     if one.startswith(other) or other.startswith(one):
         raise ValueError(f"{outs[0]} and {outs[1]} are the same folder, or one is in the other: name two with --out")
 
 
-def make_folder(path: Place) -> None:
+def make_folder(path: AnyPath) -> None:
     """With all above it; an object store needs none. Raises ValueError where nothing can be written."""
     if is_local(path):
         path.mkdir(parents=True, exist_ok=True)
@@ -150,7 +150,7 @@ def make_folder(path: Place) -> None:
         raise ValueError(f"{path}: a web server cannot be written to; choose another --out")
 
 
-def size_and_stamp(path: Place, facts: Mapping[str, Any] | None = None) -> tuple[int, str]:
+def size_and_stamp(path: AnyPath, facts: Mapping[str, Any] | None = None) -> tuple[int, str]:
     """Tell a file apart from what it may become, without reading it.
 
     Args:
@@ -175,7 +175,7 @@ def size_and_stamp(path: Place, facts: Mapping[str, Any] | None = None) -> tuple
     return int(facts["size"] or 0), str(stamp)
 
 
-def file_hash(path: Place) -> str:
+def file_hash(path: AnyPath) -> str:
     """SHA-256 of a file, in hex, read piece by piece. Raises OSError."""
     digest = hashlib.sha256()
     with reaching(path), path.open("rb") as file:
@@ -185,7 +185,7 @@ def file_hash(path: Place) -> str:
 
 
 @contextmanager
-def replacing(path: Place) -> Iterator[Path]:
+def atomic_write(path: AnyPath) -> Iterator[Path]:
     """Yield the temporary path to write to; it becomes `path` when the block ends, and is removed when it fails.
 
     A remote file is sent in one piece when the block ends.
@@ -206,18 +206,18 @@ def replacing(path: Place) -> Iterator[Path]:
             path.fs.put_file(str(partial), path.path)
 
 
-def write_bytes(path: Place, data: bytes) -> None:
+def write_bytes(path: AnyPath, data: bytes) -> None:
     """Write a file."""
-    with replacing(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(data)
 
 
-def write_text(path: Place, text: str) -> None:
+def write_text(path: AnyPath, text: str) -> None:
     """Write a text file in UTF-8."""
     write_bytes(path, text.encode())
 
 
-def remove_tree(folder: Place) -> None:
+def remove_tree(folder: AnyPath) -> None:
     """Remove a folder and all that is in it; one that is not there is no fault. Raises OSError."""
     if is_local(folder):
         if folder.exists():
@@ -227,7 +227,7 @@ def remove_tree(folder: Place) -> None:
 
 
 @contextmanager
-def workshop(out: Place, task: Mapping[str, Any], *, ours: bool = False) -> Iterator[Path]:
+def staging_dir(out: AnyPath, task: Mapping[str, Any], *, ours: bool = False) -> Iterator[Path]:
     """The local folder for unfinished work on `out`, kept from other runs on this machine while the block lasts.
 
     It lies in `out`; that of a remote `out` in the user's cache, so a stopped run goes on only on the same machine.
@@ -249,7 +249,7 @@ def workshop(out: Place, task: Mapping[str, Any], *, ours: bool = False) -> Iter
         yield folder
 
 
-def leave_workshop(out: Place) -> None:
+def remove_staging_dir(out: AnyPath) -> None:
     """Remove what a run has left that was killed behind its very last step."""
     folder = _workshop_of(out)
     if folder.exists():
@@ -257,21 +257,21 @@ def leave_workshop(out: Place) -> None:
             shutil.rmtree(folder)
 
 
-def _workshop_of(out: Place) -> Path:
+def _workshop_of(out: AnyPath) -> Path:
     if is_local(out):
         return out / UNFINISHED
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return caches / "videossr" / hashlib.sha256(str(out).encode()).hexdigest()[:16]
 
 
-def _refuse_foreign(out: Place, folder: Path, task: Mapping[str, Any], *, ours: bool) -> None:
+def _refuse_foreign(out: AnyPath, folder: Path, task: Mapping[str, Any], *, ours: bool) -> None:
     if ours or (folder / _TASK).exists() or not out.exists():
         return
     if not out.is_dir() or any(entry.name != UNFINISHED for entry in out.iterdir()):
         raise ValueError(f"{out} holds something that `videossr {task['verb']}` has not made; choose another --out")
 
 
-def _sign(folder: Path, out: Place, task: Mapping[str, Any]) -> None:
+def _sign(folder: Path, out: AnyPath, task: Mapping[str, Any]) -> None:
     signature = folder / _TASK
     if not signature.exists():
         write_text(signature, json.dumps(task))
@@ -288,7 +288,7 @@ def _sign(folder: Path, out: Place, task: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _locked(folder: Path, out: Place) -> Iterator[None]:
+def _locked(folder: Path, out: AnyPath) -> Iterator[None]:
     """Raises ValueError when another run has the lock."""
     while True:
         folder.mkdir(parents=True, exist_ok=True)

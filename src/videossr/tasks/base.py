@@ -19,12 +19,12 @@ import numpy as np
 from videossr.clock import Clock
 from videossr.corpus.pack import CorpusError
 from videossr.measure import Measure, measured
-from videossr.perturb.gates import Look, look
+from videossr.perturb.gates import ClipFeatures, clip_features
 from videossr.question import Clip, Frames, Question, Truth
 from videossr.registry import Registry
 from videossr.rewards import Scores
-from videossr.sample import JSON, Reject, Sample, VideoKey
-from videossr.templates import Wording
+from videossr.sample import JSON, Rejection, Sample, VideoKey
+from videossr.templates import PromptTemplates
 
 K = TypeVar("K")
 
@@ -42,9 +42,9 @@ class Video:
         return self.frames.shape[1], self.frames.shape[2]
 
     @cached_property
-    def look(self) -> Look:
+    def look(self) -> ClipFeatures:
         """What the gates see of the frames."""
-        return look(self.frames)
+        return clip_features(self.frames)
 
     def density(self, slots: int) -> int:
         """Frames kept for each of `slots` slots. Raises ValueError unless it is a whole number."""
@@ -100,7 +100,7 @@ class Task(Protocol[K]):
         none after a failure that no setting can mend. So a generator may yield first what the later ones rely on.
         """
 
-    def draw(self, video: Video, column: str, knobs: K, rng: np.random.Generator, donors: Donors) -> Sample | Reject:
+    def draw(self, video: Video, column: str, knobs: K, rng: np.random.Generator, donors: Donors) -> Sample | Rejection:
         """Draw one sample. A Reject here must not depend on the answer that was drawn."""
 
     def render(self, frames: Frames, sample: Sample) -> list[Clip]:
@@ -109,7 +109,7 @@ class Task(Protocol[K]):
         Pure: the same arguments give the same bytes. `frames` is not written to.
         """
 
-    def question(self, sample: Sample, wording: Wording) -> Question:
+    def question(self, sample: Sample, wording: PromptTemplates) -> Question:
         """What is asked, in the words of `wording`."""
 
     def truth(self, sample: Sample) -> Truth:
@@ -165,10 +165,12 @@ class OpenTask:
         with self._naming("gates", f"video {video.key.content[:12]}"):
             return measured(_checked(self._task.gates(video, knobs)))
 
-    def draw(self, video: Video, column: str, knobs: Any, rng: np.random.Generator, donors: Donors) -> Sample | Reject:
+    def draw(
+        self, video: Video, column: str, knobs: Any, rng: np.random.Generator, donors: Donors
+    ) -> Sample | Rejection:
         with self._naming("draw", f"video {video.key.content[:12]}", column):
             drawn = self._task.draw(video, column, knobs, rng, donors)
-            if not isinstance(drawn, Sample | Reject):
+            if not isinstance(drawn, Sample | Rejection):
                 raise TypeError(f"it must return a Sample or a Reject, and returned {drawn!r}")
             return drawn
 
@@ -176,7 +178,7 @@ class OpenTask:
         with self._naming("render", f"sample {sample.id}", sample.column):
             return self._task.render(frames, sample)
 
-    def question(self, sample: Sample, wording: Wording) -> Question:
+    def question(self, sample: Sample, wording: PromptTemplates) -> Question:
         with self._naming("question", f"sample {sample.id} with this wording", sample.column):
             return self._task.question(sample, wording)
 

@@ -28,9 +28,9 @@ from videossr.perturb.shapes import SHAPES, Points, outline, paint
 from videossr.question import Clip, Frames, Outline, Question, Truth
 from videossr.registry import suggest
 from videossr.rewards import Scores, scorer
-from videossr.sample import Reject, Sample
+from videossr.sample import Rejection, Sample
 from videossr.tasks.base import Donors, Video
-from videossr.templates import Wording
+from videossr.templates import PromptTemplates
 
 EIGHTHS = 8
 """Places and sizes are whole eighths of a pixel: exact in JSON, in the comparisons and in the drawing."""
@@ -42,7 +42,7 @@ _EXAMPLE = "3141592653589793"
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
-class CountingKnobs:
+class CountingConfig:
     """How hard the counting is. The defaults are the paper's easy setting; hard is 4 slots and 4 instances.
 
     Raises pydantic.ValidationError for what cannot be satisfied: too few frames for the slots, too little room.
@@ -159,7 +159,7 @@ class Shape:
         return outline(self.name, self.x, self.y, self.size, self.angle)
 
 
-def count_law(slots_max: int, instances_max: int) -> dict[int, float]:
+def count_distribution(slots_max: int, instances_max: int) -> dict[int, float]:
     """Exact probability of each total of one shape: 1..slots_max slots with 1..instances_max instances, all uniform.
 
     >>> max(count_law(3, 3).values())  # the best constant answer, paper's easy setting
@@ -174,12 +174,12 @@ def count_law(slots_max: int, instances_max: int) -> dict[int, float]:
     return {count: float(law[count]) for count in range(1, len(law))}
 
 
-def draw_slots(rng: np.random.Generator, needed: Sequence[int], knobs: CountingKnobs) -> list[tuple[int, ...]]:
+def draw_slots(rng: np.random.Generator, needed: Sequence[int], knobs: CountingConfig) -> list[tuple[int, ...]]:
     """Which slots each shape is shown on: `needed[s]` of them for shape s, ascending; no slot serves two shapes.
 
     The shapes choose one after another, in random order, each uniformly among all sets that keep its own gap and avoid
     the slots already taken. That cannot fail: were the earliest slot chosen each time, a slot that is taken would delay
-    a shape by one at most, and `CountingKnobs` asks for that many slots.
+    a shape by one at most, and `CountingConfig` asks for that many slots.
     """
     free = [True] * knobs.frames
     chosen: list[tuple[int, ...]] = [()] * len(needed)
@@ -209,7 +209,7 @@ def _spread(rng: np.random.Generator, free: Sequence[bool], count: int, step: in
 
 
 def lay_out(
-    rng: np.random.Generator, wanted: Sequence[tuple[str, int, int]], colors: Mapping[int, Lab], knobs: CountingKnobs
+    rng: np.random.Generator, wanted: Sequence[tuple[str, int, int]], colors: Mapping[int, Lab], knobs: CountingConfig
 ) -> list[Shape] | None:
     """Find place, angle and color for all shapes of one group of merged slots, the largest shape first.
 
@@ -237,7 +237,7 @@ def lay_out(
 
 
 def _place(
-    rng: np.random.Generator, name: str, slot: int, size: int, placed: Sequence[Shape], lab: Lab, knobs: CountingKnobs
+    rng: np.random.Generator, name: str, slot: int, size: int, placed: Sequence[Shape], lab: Lab, knobs: CountingConfig
 ) -> Shape | None:
     height, width = lab.shape[:2]
     space = _space(knobs, min(height, width))
@@ -260,11 +260,11 @@ def _place(
     return None
 
 
-def _space(knobs: CountingKnobs, short_side: int) -> int:
+def _space(knobs: CountingConfig, short_side: int) -> int:
     return max(LEAST_SPACE * EIGHTHS, round(knobs.spacing * short_side * EIGHTHS))
 
 
-def _open_share(frame: Frames, knobs: CountingKnobs) -> float:
+def _open_share(frame: Frames, knobs: CountingConfig) -> float:
     """Share of (tile of the frame (H, W, 3), color) pairs with enough contrast, on a coarse grid of both."""
     short_side = min(frame.shape[:2])
     side = min(short_side, int(knobs.size_max * short_side + 2 * _space(knobs, short_side) / EIGHTHS))
@@ -283,12 +283,12 @@ class Counting:
     """The counting task, registered as ``counting``."""
 
     name = "counting"
-    Knobs = CountingKnobs
+    Knobs = CountingConfig
 
-    def needs(self, knobs: CountingKnobs) -> tuple[int, int]:
+    def needs(self, knobs: CountingConfig) -> tuple[int, int]:
         return knobs.frames, 1
 
-    def gates(self, video: Video, knobs: CountingKnobs) -> Iterator[Measure]:
+    def gates(self, video: Video, knobs: CountingConfig) -> Iterator[Measure]:
         """Gates: too_small (pixels), no_contrast (share of tries), native_shapes (share); none without `gates`."""
         if not knobs.gates:
             return
@@ -302,8 +302,8 @@ class Counting:
             yield Measure("native_shapes", share, knobs.native, least=False, knob="native")
 
     def draw(
-        self, video: Video, column: str, knobs: CountingKnobs, rng: np.random.Generator, donors: Donors
-    ) -> Sample | Reject:
+        self, video: Video, column: str, knobs: CountingConfig, rng: np.random.Generator, donors: Donors
+    ) -> Sample | Rejection:
         """Draw a sample of an admitted video. Reason: no_room (shapes in the group, layouts tried)."""
         short_side = min(video.size)
         smallest = math.ceil(knobs.size_min * short_side * EIGHTHS)
@@ -323,7 +323,7 @@ class Counting:
             slots_shown = {slot for _, slot, _ in wanted}
             placed = lay_out(rng, wanted, {slot: to_lab(video.frames[slot * stride]) for slot in slots_shown}, knobs)
             if placed is None:
-                return Reject("no_room", len(wanted), knobs.tries)
+                return Rejection("no_room", len(wanted), knobs.tries)
             shapes += placed
         shapes.sort(key=lambda shape: (shape.slot, shape.x, shape.y))
         return Sample(
@@ -344,7 +344,7 @@ class Counting:
             paint(painted[shape.slot], shape.points, shape.color)
         return [Clip(painted, sample.clock)]
 
-    def question(self, sample: Sample, wording: Wording) -> Question:
+    def question(self, sample: Sample, wording: PromptTemplates) -> Question:
         """Fills {names} (plural, in the answer's order) and {example} into the wording's ``counting.prompt``."""
         names = [name + ("es" if name.endswith("s") else "s") for name in cast(list[str], sample.params["names"])]
         prompt = (

@@ -17,14 +17,23 @@ from pydantic.dataclasses import dataclass
 from videossr.clock import Clock
 from videossr.measure import Measure, rejected
 from videossr.perturb import ORDERS, PIXELS, SPEEDS, Strengths
-from videossr.perturb.gates import Limits, Steps, hard_cut, hidden_change, hidden_motion, look, no_course, steps
+from videossr.perturb.gates import (
+    Limits,
+    Steps,
+    clip_features,
+    hard_cut,
+    hidden_change,
+    hidden_motion,
+    no_course,
+    steps,
+)
 from videossr.perturb.speed import pace
 from videossr.perturb.temporal import least_density, outermost, shuffle, strides
 from videossr.question import Clip, Frames, Question, Truth
 from videossr.rewards import Scores, scorer
-from videossr.sample import JSON, Reject, Sample, VideoKey
+from videossr.sample import JSON, Rejection, Sample, VideoKey
 from videossr.tasks.base import Donors, Video
-from videossr.templates import Wording
+from videossr.templates import PromptTemplates
 
 SHORTEST = 0.2
 """Seconds that a segment must last at the least: its ends are answered in tenths."""
@@ -39,7 +48,7 @@ Perturbation = Literal[
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
-class GroundingKnobs:
+class GroundingConfig:
     """Knobs of anomaly grounding; defaults are the paper's."""
 
     perturbation: Annotated[Perturbation, Field(description="how the segment is altered")]
@@ -86,7 +95,7 @@ class GroundingKnobs:
         return self.gates and (self.perturbation != "shuffle" or self.strengths.shift > 0)
 
 
-def _starts(knobs: GroundingKnobs, length: int) -> range:
+def _starts(knobs: GroundingConfig, length: int) -> range:
     """Return the slots at which a segment of `length` slots may start.
 
     A change of speed is seen in the steps out of the segment's slots, so the last slot of a clip cannot be part of one.
@@ -94,7 +103,7 @@ def _starts(knobs: GroundingKnobs, length: int) -> range:
     return range(knobs.frames - length + (knobs.perturbation not in SPEEDS))
 
 
-def span_law(knobs: GroundingKnobs) -> dict[tuple[int, int], float]:
+def span_distribution(knobs: GroundingConfig) -> dict[tuple[int, int], float]:
     """Exact probability of each segment, as (first slot, last slot): length uniform, then place uniform."""
     low, high = knobs.length
     law = {}
@@ -109,15 +118,15 @@ class Grounding:
     """One contiguous segment of the slots is altered; the answer is its span in seconds."""
 
     name = "grounding"
-    Knobs = GroundingKnobs
+    Knobs = GroundingConfig
 
-    def needs(self, knobs: GroundingKnobs) -> tuple[int, int]:
+    def needs(self, knobs: GroundingConfig) -> tuple[int, int]:
         if knobs.perturbation not in SPEEDS:
             return knobs.frames, 1
         speed = SPEEDS[knobs.perturbation](knobs.strengths)
         return knobs.frames, least_density(speed, knobs.frames, knobs.length[1])
 
-    def gates(self, video: Video, knobs: GroundingKnobs) -> Iterator[Measure]:
+    def gates(self, video: Video, knobs: GroundingConfig) -> Iterator[Measure]:
         """Gates: too_brief (s), uneven_clock (ms), with `gates` those of `videossr.perturb.gates` and hidden_speed."""
         name = knobs.perturbation
         shown = video.thin(knobs.frames)
@@ -133,8 +142,8 @@ class Grounding:
         pictures = shown.look.pictures
         if name in PIXELS:
             pixel, weakest = PIXELS[name], PIXELS[name].weakest(knobs.strengths)
-            original = look(pixel.beside(shown.frames, weakest)) if pixel.beside else shown.look
-            altered = look(pixel.apply(shown.frames, weakest))
+            original = clip_features(pixel.beside(shown.frames, weakest)) if pixel.beside else shown.look
+            altered = clip_features(pixel.apply(shown.frames, weakest))
             yield from hidden_change(original, altered, knobs.limits, between=name in BETWEEN)
         elif name == "stutter":
             yield hidden_motion(pictures, range(1, knobs.length[1] + 1), knobs.limits)
@@ -148,8 +157,8 @@ class Grounding:
             yield Measure("hidden_speed", factor, knobs.limits.speed, knob="limits.speed")
 
     def draw(
-        self, video: Video, column: str, knobs: GroundingKnobs, rng: np.random.Generator, donors: Donors
-    ) -> Sample | Reject:
+        self, video: Video, column: str, knobs: GroundingConfig, rng: np.random.Generator, donors: Donors
+    ) -> Sample | Rejection:
         name = knobs.perturbation
         length = int(rng.integers(knobs.length[0], knobs.length[1] + 1))
         first = int(rng.integers(len(_starts(knobs, length))))
@@ -180,7 +189,7 @@ class Grounding:
             params["strides"] = [outside, inside]
         else:
             donor = self._donor(video, knobs, rng, donors)
-            if isinstance(donor, Reject):
+            if isinstance(donor, Rejection):
                 return donor
             sources = (video.key, donor.key)
             slots[first : last + 1] = [(1, slot * donor.density(knobs.frames)) for slot in range(first, last + 1)]
@@ -196,7 +205,7 @@ class Grounding:
             answer=_interval(*clock.span(first, last)),
         )
 
-    def _pace(self, video: Video, knobs: GroundingKnobs, rng: np.random.Generator) -> tuple[tuple[int, int], int]:
+    def _pace(self, video: Video, knobs: GroundingConfig, rng: np.random.Generator) -> tuple[tuple[int, int], int]:
         """Choose the strides, and a frame to start at from which every stretch that may be drawn can be told.
 
         Neither looks at the stretch that was drawn, so the frames that are shown say nothing about it.
@@ -209,7 +218,9 @@ class Grounding:
         pair, starts = next((pair, starts) for pair, starts in told if len(starts))
         return pair, int(rng.choice(starts))
 
-    def _donor(self, video: Video, knobs: GroundingKnobs, rng: np.random.Generator, donors: Donors) -> Video | Reject:
+    def _donor(
+        self, video: Video, knobs: GroundingConfig, rng: np.random.Generator, donors: Donors
+    ) -> Video | Rejection:
         """Choose a video that stands out from this one wherever the segment may lie, so that no law is bent.
 
         Nor may it have a hard cut, which would look like a border. The first of those tried whose fine detail differs
@@ -217,7 +228,7 @@ class Grounding:
         must not be told by being sharper than the rest.
         """
         own = video.thin(knobs.frames).look
-        nearest = Reject("no_donor", 0, 1)
+        nearest = Rejection("no_donor", 0, 1)
         best: tuple[float, Video] | None = None
         for index in rng.permutation(len(donors))[: knobs.donors]:
             donor = donors[int(index)]
@@ -248,7 +259,7 @@ class Grounding:
             frames = PIXELS[name].show(frames, segment, strength)
         return [Clip(frames, sample.clock)]
 
-    def question(self, sample: Sample, wording: Wording) -> Question:
+    def question(self, sample: Sample, wording: PromptTemplates) -> Question:
         texts = wording["grounding"]
         change = texts["changes"][sample.params["perturbation"]]
         # The example is the same share of every clip, whatever the answer.
@@ -296,7 +307,7 @@ class Grounding:
         return [(0, min(max(frame, 0), kept[0] - 1)) for frame in due]
 
 
-def _hidden_ends(shown: Video, knobs: GroundingKnobs) -> Iterator[Measure]:
+def _hidden_ends(shown: Video, knobs: GroundingConfig) -> Iterator[Measure]:
     """Measure whether of every segment that may be drawn some shuffle shows both ends.
 
     First the motion by which a frame in the first and one in the last slot differ from those that are due there; then,
@@ -323,7 +334,7 @@ def _told(heads: Mapping[int, float], tails: Mapping[int, float]) -> float:
     return min(max(heads.values()), max(tails.values()), offsets[1]) if heads and tails and len(offsets) > 1 else 0.0
 
 
-def _ends(found: Steps, first: int, length: int, knobs: GroundingKnobs) -> tuple[dict[int, float], dict[int, float]]:
+def _ends(found: Steps, first: int, length: int, knobs: GroundingConfig) -> tuple[dict[int, float], dict[int, float]]:
     """Find the offsets of frames that in the first, and in the last, slot of a segment are not the due ones.
 
     With each comes the step at the border, as a factor on the scene's own. A segment at the start or the end of a clip
@@ -346,17 +357,17 @@ def _ends(found: Steps, first: int, length: int, knobs: GroundingKnobs) -> tuple
     )
 
 
-def _strides(video: Video, knobs: GroundingKnobs) -> list[tuple[int, int]]:
+def _strides(video: Video, knobs: GroundingConfig) -> list[tuple[int, int]]:
     speed = SPEEDS[knobs.perturbation](knobs.strengths)
     return strides(speed, video.density(knobs.frames), knobs.frames, knobs.length[1])
 
 
-def _clock(video: Video, pair: tuple[int, int], knobs: GroundingKnobs) -> Clock:
+def _clock(video: Video, pair: tuple[int, int], knobs: GroundingConfig) -> Clock:
     """Return the clock of a clip whose slots are as many frames apart as the first of `pair` says."""
     return video.clock.cut(0, knobs.frames * pair[0]).thin(knobs.frames)
 
 
-def _paces(video: Video, knobs: GroundingKnobs) -> Iterator[tuple[tuple[int, int], NDArray[np.float64]]]:
+def _paces(video: Video, knobs: GroundingConfig) -> Iterator[tuple[tuple[int, int], NDArray[np.float64]]]:
     """Yield pairs of strides, each with how well every stretch can be told, by the frame that the clip starts at."""
     for pair in _strides(video, knobs):
         if _shortest(_clock(video, pair, knobs), knobs.length[0]) >= SHORTEST:

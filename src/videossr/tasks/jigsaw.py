@@ -18,13 +18,13 @@ from videossr.perturb.gates import motion_jump
 from videossr.perturb.order import OrderLimits, unlike_starts, unseen_order
 from videossr.question import Clip, Frames, Question, Truth
 from videossr.rewards import Scores, scorer
-from videossr.sample import JSON, Reject, Sample
+from videossr.sample import JSON, Rejection, Sample
 from videossr.tasks.base import Donors, Video
-from videossr.templates import Wording
+from videossr.templates import PromptTemplates
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
-class JigsawKnobs:
+class JigsawConfig:
     """Knobs of the temporal jigsaw; defaults are the paper's easy setting."""
 
     pieces: Annotated[int, Field(ge=3, le=9, description="pieces of equal length; two would have a single answer")] = 6
@@ -81,13 +81,13 @@ class Jigsaw:
     """n pieces, each shown as its own clip, all on one nominal clock from 0, by default never in their true order."""
 
     name = "jigsaw"
-    Knobs = JigsawKnobs
+    Knobs = JigsawConfig
     even_clock = True
 
-    def needs(self, knobs: JigsawKnobs) -> tuple[int, int]:
+    def needs(self, knobs: JigsawConfig) -> tuple[int, int]:
         return knobs.frames, 1
 
-    def gates(self, video: Video, knobs: JigsawKnobs) -> Iterator[Measure]:
+    def gates(self, video: Video, knobs: JigsawConfig) -> Iterator[Measure]:
         """Gates: uneven_clock (ms), brief_gap (s); with `gates` pieces_alike, still_piece (CIE76), `unseen_order`'s.
 
         A piece that stands still throughout has neither a direction nor ends that would fit those of its neighbors.
@@ -108,8 +108,8 @@ class Jigsaw:
         yield from unseen_order(shown.frames, pictures, starts, knobs.piece_frames, knobs.limits)
 
     def draw(
-        self, video: Video, column: str, knobs: JigsawKnobs, rng: np.random.Generator, donors: Donors
-    ) -> Sample | Reject:
+        self, video: Video, column: str, knobs: JigsawConfig, rng: np.random.Generator, donors: Donors
+    ) -> Sample | Rejection:
         order = [int(piece) for piece in rng.permutation(knobs.pieces)]
         while order == sorted(order) and not knobs.identity:
             order = [int(piece) for piece in rng.permutation(knobs.pieces)]
@@ -134,7 +134,7 @@ class Jigsaw:
         length = len(sample.clock)
         return [Clip(frames[start : start + length], sample.clock) for start in range(0, len(frames), length)]
 
-    def question(self, sample: Sample, wording: Wording) -> Question:
+    def question(self, sample: Sample, wording: PromptTemplates) -> Question:
         texts = wording["jigsaw"]
         pieces = len(sample.integers("order"))
         clips = "".join(texts["clip"].format(position=position + 1) for position in range(pieces))
@@ -168,7 +168,7 @@ class Jigsaw:
         }
 
 
-def _starts(shown: Video, knobs: JigsawKnobs) -> list[int]:
+def _starts(shown: Video, knobs: JigsawConfig) -> list[int]:
     """Find the first slot of each piece in `shown`, the video at the slots of the column."""
     if knobs.trim == "unlike":
         return unlike_starts(shown.look.pictures, knobs.pieces, knobs.piece_frames)

@@ -15,7 +15,7 @@ import numpy as np
 Mix = Literal["shuffled", "even", "single"]
 
 
-def choose(columns: Sequence[str], wanted: Sequence[str], share: tuple[float, float], seed: int) -> list[int]:
+def choose_questions(columns: Sequence[str], wanted: Sequence[str], share: tuple[float, float], seed: int) -> list[int]:
     """The questions that a run is trained on: of the wanted columns, of each the same share of its shuffled questions.
 
     Shares that do not overlap hold different questions, whatever the columns.
@@ -50,12 +50,14 @@ def epochs_at(step: int, questions: int, batch: int) -> float:
     return whole + min(place * batch, questions) / questions
 
 
-def batch_at(step: int, chosen: Sequence[int], columns: Sequence[str], batch: int, mix: Mix, seed: int) -> list[int]:
+def batch_for_step(
+    step: int, chosen: Sequence[int], columns: Sequence[str], batch: int, mix: Mix, seed: int
+) -> list[int]:
     """The questions of one step, from 1. Every pass shows each question once, in an order of its own.
 
     Args:
         step: of the run.
-        chosen: see `choose`.
+        chosen: see `choose_groups`.
         columns: of all questions.
         batch: questions a step.
         mix: shuffled: as they fall; even: each batch has of every column its share of the pass; single: a batch has one

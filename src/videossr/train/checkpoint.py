@@ -31,8 +31,8 @@ from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 
 from videossr.engine.checkpoint import Checkpoint, without_report
-from videossr.engine.kv_cache import base_of
-from videossr.train.config import TrainConfig, plain
+from videossr.engine.kv_cache import base_model
+from videossr.train.config import TrainConfig, as_table
 from videossr.train.model_files import write_model
 from videossr.train.records import CHECKPOINTS, MODEL, Step
 
@@ -66,7 +66,7 @@ def save(
     Raises OSError where it cannot be written; those that are there are then untouched.
     """
     target = run / CHECKPOINTS / f"step-{step:06d}"
-    tensors = _whole(base_of(model))
+    tensors = _whole(base_model(model))
     if _rank():
         return target
     if _complete(target):
@@ -134,7 +134,7 @@ def restore(model: Any, checkpoint: Path) -> dict[str, Any]:
 
     Raises ValueError where its weights are not those of this model, or it is damaged.
     """
-    base = base_of(model)
+    base = base_model(model)
     trained = {name for name, each in base.named_parameters() if each.requires_grad}
     shapes = {name: tuple(each.shape) for name, each in base.state_dict().items()}
     try:
@@ -198,7 +198,7 @@ def model_card(config: TrainConfig, dataset: str, last: Step | None) -> str:
     ]
     if last is not None:
         lines += [f"| {name} | {value} |" for name, value in _figures(last).items()]
-    settings = tomli_w.dumps(plain(config))
+    settings = tomli_w.dumps(as_table(config))
     return "\n".join([*lines, "", "## Configuration", "", "```toml", settings.rstrip(), "```", ""])
 
 
@@ -215,7 +215,7 @@ def _figures(last: Step) -> dict[str, str]:
 
 
 def _write(folder: Path, model: Any, tensors: Tensors, source: Checkpoint, state: Mapping[str, Any], card: str) -> None:
-    base = base_of(model)
+    base = base_model(model)
     (folder / TRAINER).mkdir(parents=True)
     dtype = _saved_dtype(source, base)
     write_model(folder, base, _merged(base, tensors, dtype), source)

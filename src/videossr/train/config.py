@@ -235,7 +235,7 @@ def load_config(name: str, overrides: Mapping[str, str] | None = None) -> TrainC
     return parse(TrainConfig, table, where)
 
 
-def plain(config: TrainConfig) -> dict[str, Any]:
+def as_table(config: TrainConfig) -> dict[str, Any]:
     """The configuration as TOML can hold it: what is None is left out."""
 
     def without_none(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -248,7 +248,7 @@ def plain(config: TrainConfig) -> dict[str, Any]:
     return without_none(asdict(config))
 
 
-def flat(config: TrainConfig) -> dict[str, Any]:
+def flatten(config: TrainConfig) -> dict[str, Any]:
     """The same by dotted names: `optim.lr`."""
 
     def dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -257,4 +257,4 @@ def flat(config: TrainConfig) -> dict[str, Any]:
             found |= dotted(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
         return found
 
-    return dotted(plain(config))
+    return dotted(as_table(config))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from videossr.engine.shared_prefix import Scores
+from videossr.engine.shared_prefix import TokenScores
 from videossr.train.config import GrpoConfig
 
 EPSILON = 1e-6
@@ -58,7 +58,7 @@ class GroupLoss:
 
 
 def group_loss(
-    scores: Scores,
+    scores: TokenScores,
     advantage: torch.Tensor,
     config: GrpoConfig,
     *,

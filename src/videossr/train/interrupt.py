@@ -15,16 +15,16 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(slots=True)
-class Stop:
+class StopRequest:
     """Whether this process was asked to stop."""
 
     asked: bool = False
 
 
 @contextmanager
-def stopping() -> Iterator[Stop]:
+def catch_signals() -> Iterator[StopRequest]:
     """Inside, the first Ctrl-C or SIGTERM only asks; a second one stops at once, as it does elsewhere."""
-    stop = Stop()
+    stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():  # only that one may say what a signal does
         yield stop
         return

@@ -15,7 +15,7 @@ from videossr.train.records import Rollouts
 
 
 @dataclass(frozen=True, slots=True)
-class GroupFacts:
+class GroupMetrics:
     """One question's group of answers.
 
     Attributes:
@@ -44,16 +44,16 @@ class GroupFacts:
     @property
     def noise(self) -> bool:
         """Whether no answer is right and yet smooth rewards differ: then its advantages are mostly noise."""
-        return is_noise(self.smooth, self.strict)
+        return is_uninformative(self.smooth, self.strict)
 
 
-def is_noise(rewards: Sequence[float], strict: Sequence[float]) -> bool:
+def is_uninformative(rewards: Sequence[float], strict: Sequence[float]) -> bool:
     """Whether no answer of a group is right and yet its rewards differ: mostly by how near a guess happened to be."""
     return max(strict) < 1 and min(rewards) != max(rewards)
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class MetricSummary:
     """Means over all groups, and over those of each task and column, by name."""
 
     all: Rollouts
@@ -61,19 +61,19 @@ class Summary:
     columns: dict[str, Rollouts]
 
 
-def summary(groups: Sequence[GroupFacts], reward: Literal["smooth", "strict"] = "smooth") -> Summary:
+def summarize(groups: Sequence[GroupMetrics], reward: Literal["smooth", "strict"] = "smooth") -> MetricSummary:
     """What a step tells of its groups; `reward` is the one that it learns from. Raises ValueError for no groups."""
 
-    def by(name: Callable[[GroupFacts], str]) -> dict[str, Rollouts]:
+    def by(name: Callable[[GroupMetrics], str]) -> dict[str, Rollouts]:
         return {
-            each: rollouts([group for group in groups if name(group) == each], reward)
+            each: rollout_metrics([group for group in groups if name(group) == each], reward)
             for each in sorted({name(group) for group in groups})
         }
 
-    return Summary(rollouts(groups, reward), by(lambda group: group.task), by(lambda group: group.column))
+    return MetricSummary(rollout_metrics(groups, reward), by(lambda group: group.task), by(lambda group: group.column))
 
 
-def rollouts(groups: Sequence[GroupFacts], reward: Literal["smooth", "strict"] = "smooth") -> Rollouts:
+def rollout_metrics(groups: Sequence[GroupMetrics], reward: Literal["smooth", "strict"] = "smooth") -> Rollouts:
     """Means over groups, as `Rollouts` defines them, whatever their order. Raises ValueError for no groups."""
     if not groups:
         raise ValueError("no groups, so they have no means")

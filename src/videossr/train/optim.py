@@ -33,7 +33,7 @@ State: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class StepFacts:
+class OptimizerFacts:
     """What one step did.
 
     Attributes:
@@ -141,7 +141,7 @@ class Optimizer:
             slot.gradient = slot.parameter.grad = None
 
     @torch.no_grad()
-    def step(self, number: int, scale: float = 1.0) -> StepFacts:
+    def step(self, number: int, scale: float = 1.0) -> OptimizerFacts:
         """Makes step `number`, from 1, with the gradients times `scale`, and forgets them.
 
         Args:
@@ -154,7 +154,7 @@ class Optimizer:
         norm = scale * math.sqrt(squares)
         if not math.isfinite(norm):
             self.zero()
-            return StepFacts(rate, norm, clipped=False, changed=0.0, refused=True)
+            return OptimizerFacts(rate, norm, clipped=False, changed=0.0, refused=True)
         clip = min(1.0, self._settings.clip_norm / (norm + 1e-6))
         chance = _Chance(self._seed, number)
         # torchao would compile its step once for every shape; pieces are small enough to do without.
@@ -163,7 +163,7 @@ class Optimizer:
             changed = _over_all([(slot.parameter, self._update(slot, rate, scale * clip, chance)) for slot in slots])
         self.zero()
         weights = sum(slot.parameter.numel() for slot in self._slots.values())
-        return StepFacts(rate, norm, clipped=clip < 1, changed=changed / weights, refused=False)
+        return OptimizerFacts(rate, norm, clipped=clip < 1, changed=changed / weights, refused=False)
 
     def _update(self, slot: _Slot, rate: float, factor: float, chance: _Chance) -> Tensor:
         """Steps one parameter and counts the weights that are others now."""

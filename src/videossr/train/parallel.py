@@ -1,8 +1,8 @@
-"""Several processes, each with its part of every batch. One process is the case of one.
+"""Train in several processes, each with its own share of every batch. A single process is the same code with one rank.
 
-Each process goes back through its own questions. Then gradients are summed over all, once a step, before they are
-divided, clipped and used: `Copies` where every process has all weights and the whole optimizer (as DDP), `Shards` where
-it has a part of gradient and optimizer (FSDP2). Exercised by
+Each process computes the gradients of its own questions. They are summed over all processes once a step, before they are
+divided, clipped and applied: `DataParallel` keeps all weights and the whole optimizer in every process (as DDP),
+`FullyShardedParallel` a shard of the gradients and the optimizer (FSDP2). Exercised by
 `torchrun --nproc-per-node 2 -m videossr.cli train CONFIG --out RUN`.
 """
 
@@ -85,7 +85,7 @@ class World:
 
 
 @contextmanager
-def processes() -> Iterator[World]:
+def join_processes() -> Iterator[World]:
     """Those that torchrun has started together with this one; without it, this one alone."""
     if not dist.is_torchelastic_launched() or dist.is_initialized():
         yield World()
@@ -99,7 +99,7 @@ def processes() -> Iterator[World]:
     dist.destroy_process_group()  # not where something was raised: it would wait for the others
 
 
-class Copies:
+class DataParallel:
     """Every process has all weights and the whole optimizer, and makes the same steps.
 
     Attributes:
@@ -133,7 +133,7 @@ class Copies:
             _add_up(bucket)
 
 
-class Shards:
+class FullyShardedParallel:
     """Every process has its part of gradient and optimizer. Weights are whole within a step, and gathered once for it.
 
     So the processes need not agree in how many passes they make: they meet before the first one, and behind the last,
@@ -189,10 +189,10 @@ class Shards:
         return (module for module in self._model.modules() if isinstance(module, FSDPModule))
 
 
-Parts: TypeAlias = Copies | Shards
+Parts: TypeAlias = DataParallel | FullyShardedParallel
 
 
-def spread(policy: Policy, config: TrainConfig, world: World) -> Parts:
+def parallelize(policy: Policy, config: TrainConfig, world: World) -> Parts:
     """Lays a policy over the processes as the configuration says; make the optimizer behind this.
 
     Raises ValueError where the configuration asks for what does not go together.
@@ -201,10 +201,10 @@ def spread(policy: Policy, config: TrainConfig, world: World) -> Parts:
     if world.size > 1 and policy.device.type == "cuda" and index not in (None, torch.cuda.current_device()):
         raise ValueError(f"--run.device={policy.device}: of several processes each takes its own card: use cuda")
     if world.size == 1 or config.run.sharding == "none":
-        return Copies(world)
+        return DataParallel(world)
     if config.optim.moments == "8bit":
         raise ValueError("--optim.moments=8bit is for weights that are not shared out: use --run.sharding=none")
-    return Shards(world, policy)
+    return FullyShardedParallel(world, policy)
 
 
 def _add_up(tensors: Sequence[torch.Tensor]) -> None:

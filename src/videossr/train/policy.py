@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from videossr.engine.checkpoint import Checkpoint, prompt_inputs
-from videossr.engine.kv_cache import base_of
-from videossr.engine.shared_prefix import ATTENTION, can_share, recomputing
+from videossr.engine.kv_cache import base_model
+from videossr.engine.shared_prefix import ATTENTION, can_share, gradient_checkpointing
 from videossr.prompt.base import Prompt
 from videossr.question import Clip, Question
 from videossr.train.config import Lora, TrainConfig
@@ -59,7 +59,7 @@ class Policy:
     @property
     def _base(self) -> Any:
         """The model of transformers, out of peft's."""
-        return base_of(self.model)
+        return base_model(self.model)
 
     def prompt(self, question: Question, clips: Sequence[Clip], room: int) -> Prompt:
         """What is put to it. Raises ValueError where the prompt and `room` tokens are more than it can hold."""
@@ -96,8 +96,8 @@ def load_policy(checkpoint: Checkpoint, config: TrainConfig, device: torch.devic
     unshared = can_share(model) if config.run.share_prefix else "run.share_prefix is off"
     _check_end(checkpoint, model)
     limit = int(model.config.get_text_config().max_position_embeddings)
-    frozen = copy.deepcopy(model).requires_grad_(False) if needs_copy(config) else None
-    model = learning(model, config)
+    frozen = copy.deepcopy(model).requires_grad_(False) if needs_reference(config) else None
+    model = prepare_model(model, config)
     return Policy(checkpoint, model, frozen, device, checkpoint.ends.tokens, limit, unshared)
 
 
@@ -119,21 +119,21 @@ def dtype_on(device: torch.device, config: TrainConfig) -> str:
     return chosen if chosen != "auto" else "float32" if device.type == "cpu" else "bfloat16"
 
 
-def needs_copy(config: TrainConfig) -> bool:
+def needs_reference(config: TrainConfig) -> bool:
     """Whether a run is held to a copy of its model: with adapters it is the model without them."""
     return config.run.method == "grpo" and config.grpo.kl > 0 and config.model.lora is None
 
 
-def learning(model: Any, config: TrainConfig) -> Any:
+def prepare_model(model: Any, config: TrainConfig) -> Any:
     """The model with what is not to learn frozen and adapters in place. Raises ValueError for a missing library."""
     if not config.model.train_vision:
         model.model.visual.requires_grad_(False)
     return model if config.model.lora is None else _adapted(model, config.model.lora, config)
 
 
-def remembering(policy: Policy, config: TrainConfig) -> AbstractContextManager[None]:
+def checkpointing_context(policy: Policy, config: TrainConfig) -> AbstractContextManager[None]:
     """Inside, passes with gradient keep what the configuration says."""
-    return recomputing(policy.model) if config.run.recompute else nullcontext()
+    return gradient_checkpointing(policy.model) if config.run.recompute else nullcontext()
 
 
 def _adapted(model: Any, lora: Lora, config: TrainConfig) -> Any:

@@ -24,7 +24,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from videossr.config import parse
-from videossr.storage.paths import Place, place
+from videossr.storage.paths import AnyPath, to_path
 from videossr.train.config import TrainConfig
 
 CONFIG, STEPS, FAILURES, SAMPLES, PICTURES, CHECKPOINTS, MODEL, MANIFEST = (
@@ -121,7 +121,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownSample:
     """One question with the answers that were sampled, to be looked at.
 
     Attributes:
@@ -183,10 +183,10 @@ class TrainManifest:
 class TrainRun:
     """A training run as it lies on disk. `manifest` is None while it is not complete."""
 
-    path: Place
+    path: AnyPath
     config: TrainConfig
     steps: tuple[Step, ...]
-    shown: tuple[Shown, ...]
+    shown: tuple[ShownSample, ...]
     failures: tuple[Failure, ...]
     manifest: TrainManifest | None
 
@@ -205,28 +205,28 @@ def rewards_are_equal(steps: Sequence[Step]) -> bool:
     return bool(drawn) and all(each.zero_variance == 1 for each in drawn)
 
 
-def line(record: Step | Shown | Failure) -> str:
+def line(record: Step | ShownSample | Failure) -> str:
     """One line of a file, with its end. A number that is not finite becomes its name, as JSON has none for it."""
     return json.dumps(_finite(asdict(record)), ensure_ascii=True, separators=(",", ":"), allow_nan=False) + "\n"
 
 
-def is_training(path: str | Place) -> bool:
+def is_training(path: str | AnyPath) -> bool:
     """Whether a folder holds a training run, or the beginning of one."""
     try:
-        table = tomllib.loads((place(path) / CONFIG).read_text("utf-8"))
+        table = tomllib.loads((to_path(path) / CONFIG).read_text("utf-8"))
     except (OSError, ValueError):
         return False
     return "run" in table and "optim" in table
 
 
-def read_train_run(path: str | Place) -> TrainRun:
+def read_train_run(path: str | AnyPath) -> TrainRun:
     """The training run in a folder, complete or not.
 
     Raises FileNotFoundError when there is none, and ValueError that names the file and line which is damaged. A last
     line that was cut off in the middle is none. A step that is there twice, since the run went on from a checkpoint
     before it, counts as it was made last, and steps that it had made beyond are as if they never were.
     """
-    folder = place(path)
+    folder = to_path(path)
     try:
         table = tomllib.loads((folder / CONFIG).read_text("utf-8"))
     except FileNotFoundError as error:
@@ -243,7 +243,7 @@ def read_train_run(path: str | Place) -> TrainRun:
         while steps and steps[-1].step >= step.step:
             steps.pop()
         steps.append(step)
-    shown = {(each.step, each.index): each for each in _lines(Shown, folder / SAMPLES)}
+    shown = {(each.step, each.index): each for each in _lines(ShownSample, folder / SAMPLES)}
     failures = {(each.step, each.index): each for each in _lines(Failure, folder / FAILURES)}
     return TrainRun(
         folder,
@@ -255,7 +255,7 @@ def read_train_run(path: str | Place) -> TrainRun:
     )
 
 
-def _lines(kind: type[T], path: Place) -> Iterator[T]:
+def _lines(kind: type[T], path: AnyPath) -> Iterator[T]:
     if not path.exists():
         return
     adapter = TypeAdapter(kind)
@@ -271,7 +271,7 @@ def _lines(kind: type[T], path: Place) -> Iterator[T]:
                 raise ValueError(f"{path}:{number}: damaged: {where} {problem['msg']}") from error
 
 
-def _manifest(path: Place) -> TrainManifest | None:
+def _manifest(path: AnyPath) -> TrainManifest | None:
     try:
         return TypeAdapter(TrainManifest).validate_json(path.read_bytes())
     except FileNotFoundError:

@@ -12,7 +12,7 @@ import tomli_w
 from videossr.storage.paths import write_text
 from videossr.train.batching import steps_in
 from videossr.train.checkpoint import latest, step_of
-from videossr.train.config import TrainConfig, flat, plain
+from videossr.train.config import TrainConfig, as_table, flatten
 from videossr.train.records import CONFIG, MANIFEST, read_train_run
 
 FREE = (
@@ -41,7 +41,7 @@ def is_same(folder: Path, config: TrainConfig, questions: int) -> bool:
     Raises ValueError that says what else was asked otherwise, or why the length may not be another.
     """
     run = read_train_run(folder)
-    there, here = flat(run.config), flat(config)
+    there, here = flatten(run.config), flatten(config)
     different = [name for name in {**there, **here} if not name.startswith(FREE) and there.get(name) != here.get(name)]
     length = LENGTH.issuperset(different)
     if length and length_of(run.config, questions) == length_of(config, questions):
@@ -66,4 +66,4 @@ def take_length(folder: Path, config: TrainConfig, questions: int) -> None:
     """From here on the run is as long as it is asked for now, even if it was complete."""
     if length_of(read_train_run(folder).config, questions) != length_of(config, questions):
         (folder / MANIFEST).unlink(missing_ok=True)
-        write_text(folder / CONFIG, tomli_w.dumps(plain(config)))
+        write_text(folder / CONFIG, tomli_w.dumps(as_table(config)))

@@ -13,18 +13,18 @@ from typing import Any
 
 import torch
 
-from videossr.engine.generation import Drawn, sample
-from videossr.engine.shared_prefix import Prefix, Scores, answer_scores, full_scores, read_prefix
+from videossr.engine.generation import GeneratedAnswers, generate
+from videossr.engine.shared_prefix import SharedPrefix, TokenScores, answer_scores, full_scores, read_prefix
 from videossr.prompt.base import Prompt
 from videossr.question import Question
 from videossr.rewards import Scores as Rewards
 from videossr.rewards import scorer
 from videossr.train.config import TrainConfig
 from videossr.train.cost.flops import Load, load_of
-from videossr.train.cost.timing import Watch
+from videossr.train.cost.timing import PhaseTimer
 from videossr.train.grpo import advantages, group_loss
-from videossr.train.metrics import GroupFacts, is_noise
-from videossr.train.policy import Policy, remembering
+from videossr.train.metrics import GroupMetrics, is_uninformative
+from videossr.train.policy import Policy, checkpointing_context
 
 _QUOTED = 200
 """Characters of an answer that an error quotes, at most."""
@@ -35,7 +35,7 @@ class ScoringError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PreparedQuestion:
     """A question that is ready for the model.
 
     Attributes:
@@ -51,7 +51,7 @@ class Asked:
 
 
 @dataclass(slots=True)
-class Group:
+class Rollout:
     """The answers to one question.
 
     Attributes:
@@ -61,17 +61,17 @@ class Group:
         prefix: what the model keeps of the prompt, with its graph; None where it is to be read once more.
     """
 
-    asked: Asked
-    drawn: list[Drawn]
+    asked: PreparedQuestion
+    drawn: list[GeneratedAnswers]
     texts: list[str]
     rewards: list[Rewards]
     advantages: list[float]
     kept: bool
-    prefix: Prefix | None
+    prefix: SharedPrefix | None
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class GroupResult:
     """What one question has added to the gradient of its batch.
 
     Attributes:
@@ -90,18 +90,18 @@ class Learned:
     gap: float = 0.0
     pulled: bool = True
     counted: int = 1
-    facts: GroupFacts | None = field(default=None)
+    facts: GroupMetrics | None = field(default=None)
 
 
-class Learner:
+class RolloutWorker:
     """Draws groups of answers and adds their gradients to those of the model's weights."""
 
-    def __init__(self, policy: Policy, config: TrainConfig, watch: Watch) -> None:
+    def __init__(self, policy: Policy, config: TrainConfig, watch: PhaseTimer) -> None:
         self._policy, self._config, self._watch = policy, config, watch
         self._banned = policy.checkpoint.placeholders
         self._shared = not policy.unshared
 
-    def draw(self, asked: Sequence[Asked], batch: int, *, graph: bool = True) -> list[Group]:
+    def draw(self, asked: Sequence[PreparedQuestion], batch: int, *, graph: bool = True) -> list[Rollout]:
         """Answers to several questions at once.
 
         Args:
@@ -111,12 +111,16 @@ class Learner:
         """
         config, policy = self._config, self._policy
         inputs = [policy.inputs(each.prompt) for each in asked]
-        with self._watch("prefill"), torch.set_grad_enabled(graph and self._shared), remembering(policy, config):
+        with (
+            self._watch("prefill"),
+            torch.set_grad_enabled(graph and self._shared),
+            checkpointing_context(policy, config),
+        ):
             prefixes = [prefix for each in inputs for prefix in self._read(each)]
         seeds = [(config.run.seed, batch, each.index) for each in asked]
         each_, together = (config.grpo.rollouts, 1) if self._shared else (1, config.grpo.rollouts)
         with self._watch("decode"):
-            drawn = sample(
+            drawn = generate(
                 policy.model,
                 prefixes,
                 each_,
@@ -132,7 +136,7 @@ class Learner:
         lots = [flat[first : first + size] for first in range(0, len(flat), size)]
         return [self._group(*each) for each in zip(asked, lots, kept, strict=True)]
 
-    def learn(self, group: Group, old: bool = False) -> Learned:
+    def learn(self, group: Rollout, old: bool = False) -> GroupResult:
         """Adds a group's share, not yet divided, to the gradient, and lets go of its graph.
 
         Args:
@@ -150,7 +154,7 @@ class Learner:
         inputs = {} if group.prefix and not config.kl else self._policy.inputs(group.asked.prompt)
         reference = self._reference(inputs, answers) if config.kl and group.kept else None
         loss = weight = kl = entropy = gap = 0.0
-        with self._watch("loss"), torch.set_grad_enabled(pulled), remembering(self._policy, self._config):
+        with self._watch("loss"), torch.set_grad_enabled(pulled), checkpointing_context(self._policy, self._config):
             first = 0
             for scores in self._scores(self._policy.model, inputs, answers, group.prefix):
                 rows = slice(first, first := first + len(scores.mask))
@@ -172,7 +176,7 @@ class Learner:
                 if not old:  # else the policy has learned since, and should differ
                     gap = max(gap, float(((scores.logprobs.detach() - then) * scores.mask).abs().amax()))
         group.prefix = None
-        facts = GroupFacts(
+        facts = GroupMetrics(
             column=group.asked.column,
             task=group.asked.task,
             smooth=tuple(each.smooth for each in group.rewards),
@@ -186,14 +190,14 @@ class Learner:
             entropy=entropy,
         )
         load = load_of(group.asked.prompt, len(answers), max(map(len, answers)))
-        return Learned(loss, weight, load, gap, pulled, sum(counts), facts)
+        return GroupResult(loss, weight, load, gap, pulled, sum(counts), facts)
 
-    def imitate(self, asked: Asked) -> Learned:
+    def imitate(self, asked: PreparedQuestion) -> GroupResult:
         """Adds the gradient of the gold answer's negated log-probability, summed over its tokens."""
         policy = self._policy
         gold = [policy.answer(asked.question.answer)]
         inputs = policy.inputs(asked.prompt)
-        with remembering(policy, self._config):
+        with checkpointing_context(policy, self._config):
             with self._watch("prefill"):
                 prefix = read_prefix(policy.model, inputs) if self._shared else None
             with self._watch("loss"):
@@ -204,9 +208,9 @@ class Learner:
                 )
                 loss = -scores.logprobs.sum()
                 torch.autograd.backward(loss)
-        return Learned(float(loss.detach()), float(len(gold[0])), load_of(asked.prompt, 1, len(gold[0])))
+        return GroupResult(float(loss.detach()), float(len(gold[0])), load_of(asked.prompt, 1, len(gold[0])))
 
-    def _read(self, inputs: dict[str, torch.Tensor]) -> Iterator[Prefix]:
+    def _read(self, inputs: dict[str, torch.Tensor]) -> Iterator[SharedPrefix]:
         """One prefix where it is shared, else one for each answer, read `run.rows` at once."""
         if self._shared:
             yield read_prefix(self._policy.model, inputs)
@@ -218,8 +222,8 @@ class Learner:
             left -= rows
 
     def _scores(
-        self, model: Any, inputs: dict[str, torch.Tensor], answers: list[list[int]], prefix: Prefix | None = None
-    ) -> Iterator[Scores]:
+        self, model: Any, inputs: dict[str, torch.Tensor], answers: list[list[int]], prefix: SharedPrefix | None = None
+    ) -> Iterator[TokenScores]:
         """Of all answers at once where the prefix is shared, else of some at a time."""
         config = self._config
         how: dict[str, Any] = {"temperature": config.grpo.temperature, "banned": self._banned}
@@ -236,20 +240,20 @@ class Learner:
             [row[there] for lot in lots for row, there in zip(lot.logprobs, lot.mask, strict=True)], self._policy.device
         )
 
-    def _group(self, asked: Asked, drawn: list[Drawn], prefix: Prefix | None) -> Group:
+    def _group(self, asked: PreparedQuestion, drawn: list[GeneratedAnswers], prefix: SharedPrefix | None) -> Rollout:
         config = self._config.grpo
         texts = [self._policy.checkpoint.text(answer.content) for answer in drawn]
-        rewards = [scored(asked.question, text) for text in texts]
+        rewards = [score_text(asked.question, text) for text in texts]
         strict = [each.strict for each in rewards]
         values = [each.smooth for each in rewards] if config.reward == "smooth" else strict
         gains = advantages(values, config.scale)
-        noise = config.drop_noise and is_noise(values, strict)
+        noise = config.drop_noise and is_uninformative(values, strict)
         cut = config.drop_truncated and not any(answer.ended for answer in drawn)
         kept = not noise and (config.dynamic_sampling == 1 or (any(gains) and not cut))
-        return Group(asked, drawn, texts, rewards, gains, kept, prefix)
+        return Rollout(asked, drawn, texts, rewards, gains, kept, prefix)
 
 
-def scored(question: Question, text: str) -> Rewards:
+def score_text(question: Question, text: str) -> Rewards:
     """Score an answer to a question.
 
     Raises ScoringError where the scorer fails, or gives a reward that is no finite number.

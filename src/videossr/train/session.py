@@ -21,17 +21,17 @@ import tomli_w
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import is_benchmark, versions
 from videossr.engine.checkpoint import device_name, find_device, open_checkpoint, out_of_memory
-from videossr.engine.kv_cache import base_of
-from videossr.question_set import Questions, open_questions
-from videossr.storage.paths import Place, is_local, place, workshop, write_text
-from videossr.train.batching import choose
+from videossr.engine.kv_cache import base_model
+from videossr.question_set import QuestionSet, open_questions
+from videossr.storage.paths import AnyPath, is_local, staging_dir, to_path, write_text
+from videossr.train.batching import choose_questions
 from videossr.train.checkpoint import latest, link, model_card, remove_partial, restore, save, step_of
-from videossr.train.config import TrainConfig, plain
+from videossr.train.config import TrainConfig, as_table
 from videossr.train.cost.memory import GIB, MemoryPlan, largest_load, plan_run
-from videossr.train.interrupt import stopping
+from videossr.train.interrupt import catch_signals
 from videossr.train.model_files import peculiarities
 from videossr.train.optim import Optimizer
-from videossr.train.parallel import Parts, World, processes, spread
+from videossr.train.parallel import Parts, World, join_processes, parallelize
 from videossr.train.policy import Policy, load_policy
 from videossr.train.records import (
     CONFIG,
@@ -47,8 +47,8 @@ from videossr.train.records import (
 from videossr.train.resume import is_same, length_of, take_length
 from videossr.train.rollouts import ScoringError
 from videossr.train.trackers import check_trackers, tracking
-from videossr.train.trainer import NO_ANSWER, NOT_FINITE, Made, Trainer, used_gib
-from videossr.train.writer import Log
+from videossr.train.trainer import NO_ANSWER, NOT_FINITE, StepResult, Trainer, used_gib
+from videossr.train.writer import RunWriter
 
 LOWER = "Try a lower --optim.lr, or --run.dtype=float32, in a new run"
 
@@ -60,7 +60,7 @@ LIBRARIES = ("torch", "transformers", "accelerate", "peft", "torchao")
 
 def train(
     config: TrainConfig,
-    out: str | Place,
+    out: str | AnyPath,
     *,
     show: Callable[[Step, int], None] = lambda step, total: None,
     within: Callable[[int, int], None] = lambda done, total: None,
@@ -80,7 +80,7 @@ def train(
             then its last checkpoint is named.
         OSError: a file cannot be read or written.
     """
-    folder = place(out)
+    folder = to_path(out)
     if not is_local(folder):
         raise ValueError(
             f"{folder}: a run is written line by line, which only a local folder allows; copy it afterwards"
@@ -88,14 +88,14 @@ def train(
     if not config.model.path or not config.data.path:
         missing = "model.path" if not config.model.path else "data.path"
         raise ValueError(f"{missing} is not set: give --{missing}=FOLDER")
-    with processes() as world:
+    with join_processes() as world:
         if world.rank:
             show, within, say = _silent, _silent, _silent
         questions = open_questions(config.data.path, corpus=config.data.corpus)
         if isinstance(questions, VideoSSRDataset) and is_benchmark(questions.manifest):
             say(f"{config.data.path} is a benchmark: it cannot measure a model that was trained on it")
         columns = [questions.column(index) for index in range(len(questions))]
-        chosen = choose(columns, config.data.columns, config.data.share, config.run.seed)
+        chosen = choose_questions(columns, config.data.columns, config.data.share, config.run.seed)
         total, batches = length_of(config, len(chosen))
         check_trackers(config)
         device = find_device(config.run.device)
@@ -117,11 +117,11 @@ def train(
             say(f"memory for groups of {load.answers} answers behind {load.prompt} tokens, as planned:\n{plan.table()}")
             idle = used_gib(device)  # of libraries, before there is a model
             policy = load_policy(source, config, device)
-            for sentence in peculiarities(source, base_of(policy.model)):
+            for sentence in peculiarities(source, base_model(policy.model)):
                 say(sentence)
             if policy.unshared:
                 say(f"full forward passes, answer by answer: {policy.unshared}")
-            parts = spread(policy, config, world)
+            parts = parallelize(policy, config, world)
             optimizer = Optimizer(
                 policy.model.named_parameters(), config.optim, steps=total * config.grpo.updates, seed=config.run.seed
             )
@@ -143,7 +143,7 @@ def _ours(folder: Path, config: TrainConfig, questions: int, world: World) -> It
 
         def take() -> bool:
             begun, fresh = (folder / CONFIG).exists(), not folder.exists()
-            shop = kept.enter_context(workshop(folder, {"verb": "train"}, ours=begun))
+            shop = kept.enter_context(staging_dir(folder, {"verb": "train"}, ours=begun))
             if not begun:
                 kept.callback(_clear_unbegun, folder, shop, fresh)
                 return False
@@ -153,7 +153,7 @@ def _ours(folder: Path, config: TrainConfig, questions: int, world: World) -> It
         yield world.first(take)
 
 
-def _check_questions(trained: Place, dataset: str, questions: Questions) -> None:
+def _check_questions(trained: AnyPath, dataset: str, questions: QuestionSet) -> None:
     """Check that a run or checkpoint was trained on these questions, by the dataset's hash. Raises ValueError."""
     if dataset != questions.hash:
         raise ValueError(
@@ -164,7 +164,7 @@ def _check_questions(trained: Place, dataset: str, questions: Questions) -> None
 def _begin(folder: Path, config: TrainConfig) -> None:
     """Write the configuration, which makes the folder that of a run; once the model is loaded and checked."""
     if not (folder / CONFIG).exists():
-        write_text(folder / CONFIG, tomli_w.dumps(plain(config)))
+        write_text(folder / CONFIG, tomli_w.dumps(as_table(config)))
 
 
 def _clear_unbegun(folder: Path, shop: Path, fresh: bool) -> None:
@@ -187,7 +187,7 @@ class _Sitting:
         self,
         folder: Path,
         config: TrainConfig,
-        questions: Questions,
+        questions: QuestionSet,
         policy: Policy,
         optimizer: Optimizer,
         parts: Parts,
@@ -231,7 +231,7 @@ class _Sitting:
             log = None
             if not self._parts.world.rank:
                 track = open_.enter_context(tracking(self._config, self._folder))
-                log = open_.enter_context(Log(self._folder, self._done, track))
+                log = open_.enter_context(RunWriter(self._folder, self._done, track))
             earlier = [step for step in read_train_run(self._folder).steps if step.step <= self._done]
             first = earlier[:REFUSED]
             self._sound = max((step.step for step in earlier if _is_sound(step)), default=0)
@@ -249,7 +249,7 @@ class _Sitting:
                     within=within,
                 )
             )
-            stop = open_.enter_context(stopping())
+            stop = open_.enter_context(catch_signals())
             for made in self._telling(trainer):
                 step = made.step
                 self._done = step.step
@@ -289,7 +289,7 @@ class _Sitting:
                     )
         self._parts.world.first(self._finish)
 
-    def _write(self, log: Log, made: Made, step: Step) -> None:
+    def _write(self, log: RunWriter, made: StepResult, step: Step) -> None:
         log.step(step)
         for failure in made.failures:
             log.failure(failure)
@@ -298,7 +298,7 @@ class _Sitting:
             for shown in made.shown:
                 log.shown(shown, self._questions.clips(shown.index))
 
-    def _telling(self, trainer: Trainer) -> Iterator[Made]:
+    def _telling(self, trainer: Trainer) -> Iterator[StepResult]:
         """The steps; where one cannot be made, why, and what is kept."""
         try:
             yield from trainer

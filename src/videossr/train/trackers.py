@@ -12,7 +12,7 @@ from pathlib import Path
 import accelerate
 from accelerate.tracking import get_available_trackers
 
-from videossr.train.config import TrainConfig, flat
+from videossr.train.config import TrainConfig, flatten
 
 
 def check_trackers(config: TrainConfig) -> None:
@@ -31,7 +31,7 @@ def tracking(config: TrainConfig, folder: Path) -> Iterator[Callable[[Mapping[st
     accelerator = accelerate.Accelerator(
         cpu=config.run.device == "cpu", log_with=list(config.log.trackers), project_dir=str(folder)
     )
-    accelerator.init_trackers(config.log.project, config={name: str(value) for name, value in flat(config).items()})
+    accelerator.init_trackers(config.log.project, config={name: str(value) for name, value in flatten(config).items()})
     try:
         yield lambda values, step: accelerator.log(dict(values), step)
     finally:

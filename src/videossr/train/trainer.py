@@ -13,19 +13,19 @@ from statistics import fmean
 
 import torch
 
-from videossr.models.prefetch import Ahead, Ready
-from videossr.question_set import Questions
+from videossr.models.prefetch import Prefetcher, Prepared
+from videossr.question_set import QuestionSet
 from videossr.rewards import scorer
-from videossr.train.batching import batch_at, epochs_at
+from videossr.train.batching import batch_for_step, epochs_at
 from videossr.train.config import TrainConfig
 from videossr.train.cost.flops import Counter, peak_flops
-from videossr.train.cost.timing import Watch
-from videossr.train.metrics import summary
-from videossr.train.optim import Optimizer, StepFacts
-from videossr.train.parallel import Copies, Parts, World
+from videossr.train.cost.timing import PhaseTimer
+from videossr.train.metrics import summarize
+from videossr.train.optim import Optimizer, OptimizerFacts
+from videossr.train.parallel import DataParallel, Parts, World
 from videossr.train.policy import Policy
-from videossr.train.records import Failure, Shown, Step
-from videossr.train.rollouts import Asked, Group, Learned, Learner
+from videossr.train.records import Failure, ShownSample, Step
+from videossr.train.rollouts import GroupResult, PreparedQuestion, Rollout, RolloutWorker
 
 SHOWN = 3
 """Questions of a step whose answers are kept to be looked at, of different tasks."""
@@ -41,7 +41,7 @@ EQUAL, LEFT_OUT, NO_ANSWER, NOT_FINITE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class StepResult:
     """What one step did: its figures, of how many questions, and what is to be written down beside them.
 
     `last`: the run has no further step, since it has made all, or has asked all questions.
@@ -51,7 +51,7 @@ class Made:
     asked: int
     last: bool
     failures: tuple[Failure, ...] = ()
-    shown: tuple[Shown, ...] = ()
+    shown: tuple[ShownSample, ...] = ()
 
 
 @dataclass(slots=True)
@@ -63,11 +63,11 @@ class _Sum:
 
     asked: int = 0
     kept: int = 0
-    learned: list[Learned] = field(default_factory=list)
+    learned: list[GroupResult] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    shown: dict[str, Group] = field(default_factory=dict)
+    shown: dict[str, Rollout] = field(default_factory=dict)
 
-    def show(self, group: Group) -> None:
+    def show(self, group: Rollout) -> None:
         """Keeps a group to be looked at, if there is none of its task yet."""
         if len(self.shown) < SHOWN:
             self.shown.setdefault(group.asked.task, group)
@@ -79,7 +79,7 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        questions: Questions,
+        questions: QuestionSet,
         chosen: Sequence[int],
         policy: Policy,
         optimizer: Optimizer,
@@ -102,21 +102,21 @@ class Trainer:
         within: told how many of this process's groups of the step are done.
         """
         self._config, self._questions, self._policy, self._optimizer = config, questions, policy, optimizer
-        self._parts = parts or Copies(World())
+        self._parts = parts or DataParallel(World())
         self._world = self._parts.world
         self._within, self._idle = within, idle
         self._columns = [questions.column(index) for index in range(len(questions))]
         self._chosen = chosen
         self._steps = steps
         self._reached, self._end = batches.start - 1, batches.stop - 1
-        self._watch = Watch(policy.device)
+        self._watch = PhaseTimer(policy.device)
         self._work = Counter(policy.model, config)
         peak = config.run.peak_tflops
         self._peak = peak * 1e12 if peak else peak_flops(policy.device, policy.model.dtype)
         self._watch.vision(policy.tower)
-        self._learner = Learner(policy, config, self._watch)
+        self._learner = RolloutWorker(policy, config, self._watch)
         askable = range(batches.start, batches.stop + config.most_batches - 1)
-        self._ahead = Ahead(
+        self._ahead = Prefetcher(
             chain.from_iterable(self._world.mine(self._batch(number)) for number in askable),
             self._asked,
             threads=config.data.threads,
@@ -130,14 +130,14 @@ class Trainer:
     def __exit__(self, *raised: object) -> None:
         self._ahead.__exit__(None, None, None)
 
-    def __iter__(self) -> Iterator[Made]:
+    def __iter__(self) -> Iterator[StepResult]:
         """Makes one step after the other."""
         for number in self._steps:
             if self._reached >= self._end:
                 return
             yield self._step(number)
 
-    def _step(self, number: int) -> Made:
+    def _step(self, number: int) -> StepResult:
         started, waited = time.perf_counter(), self._ahead.waited
         self._watch.read()
         took = self._imitate if self._config.run.method == "sft" else self._explore
@@ -155,7 +155,7 @@ class Trainer:
             ]
         )
         groups = [fact for part in self._world.gather([each.facts for each in done.learned]) for fact in part if fact]
-        means = summary(groups, self._config.grpo.reward) if groups else None
+        means = summarize(groups, self._config.grpo.reward) if groups else None
         wall = time.perf_counter() - started
         seconds = self._watch.read() | {"wait": self._ahead.waited - waited}
         step = Step(
@@ -181,12 +181,12 @@ class Trainer:
         failures = chain.from_iterable(self._world.gather(done.failures))
         shown = tuple(_shown(number, group) for group in done.shown.values())
         last = number == self._steps[-1] or self._reached >= self._end
-        return Made(step, int(asked), last, tuple(failures), shown)
+        return StepResult(step, int(asked), last, tuple(failures), shown)
 
-    def _explore(self, number: int, done: _Sum) -> tuple[StepFacts | None, str]:
+    def _explore(self, number: int, done: _Sum) -> tuple[OptimizerFacts | None, str]:
         """One step of GRPO: every group is drawn and gone back through before the next ones are."""
         updates = self._config.grpo.updates
-        parts: list[list[Group]] = [[] for _ in range(updates)]
+        parts: list[list[Rollout]] = [[] for _ in range(updates)]
         for batch in self._filling(done):
             part_of = {index: place % updates for place, index in enumerate(batch)}
             for lot in self._lots(number, batch, self._config.run.decode_groups, done):
@@ -198,7 +198,7 @@ class Trainer:
                         self._learn(group, done)
         if updates == 1:
             return self._update(number, done.learned)
-        made: list[tuple[StepFacts | None, str]] = []
+        made: list[tuple[OptimizerFacts | None, str]] = []
         for part, groups in enumerate(parts):
             self._parts.gather()
             before = len(done.learned)
@@ -207,7 +207,7 @@ class Trainer:
             made.append(self._update((number - 1) * updates + part + 1, done.learned[before:]))
         return _together(made)
 
-    def _imitate(self, number: int, done: _Sum) -> tuple[StepFacts | None, str]:
+    def _imitate(self, number: int, done: _Sum) -> tuple[OptimizerFacts | None, str]:
         """One supervised step."""
         for (asked,) in self._lots(number, self._next(), 1, done):
             done.learned.append(self._learner.imitate(asked))
@@ -229,23 +229,23 @@ class Trainer:
         self._reached += 1
         return self._batch(self._reached)
 
-    def _lots(self, number: int, batch: Sequence[int], size: int, done: _Sum) -> Iterator[list[Asked]]:
+    def _lots(self, number: int, batch: Sequence[int], size: int, done: _Sum) -> Iterator[list[PreparedQuestion]]:
         """This process's questions of a batch, some at a time; what cannot be shown is left out and recorded."""
         left = len(self._world.mine(batch))
         done.asked += left
         while left:
-            taken: list[Ready[int, Asked]] = self._ahead.take(min(size, left))
+            taken: list[Prepared[int, PreparedQuestion]] = self._ahead.take(min(size, left))
             left -= len(taken)
             done.failures += [Failure(number, each.ask, each.error) for each in taken if each.made is None]
             if lot := [each.made for each in taken if each.made is not None]:
                 yield lot
 
-    def _learn(self, group: Group, done: _Sum, *, old: bool = False) -> None:
+    def _learn(self, group: Rollout, done: _Sum, *, old: bool = False) -> None:
         done.show(group)
         done.learned.append(self._learner.learn(group, old))
         self._within(len(done.learned), done.asked)
 
-    def _update(self, number: int, learned: Sequence[Learned]) -> tuple[StepFacts | None, str]:
+    def _update(self, number: int, learned: Sequence[GroupResult]) -> tuple[OptimizerFacts | None, str]:
         """The step of the optimizer, by agreement of all processes, or why there is none."""
         weight, pulled, counted, groups = self._world.sum(
             [
@@ -265,16 +265,18 @@ class Trainer:
 
     def _batch(self, number: int) -> list[int]:
         config = self._config
-        return batch_at(number, self._chosen, self._columns, config.run.batch, config.data.mix, config.run.seed)
+        return batch_for_step(number, self._chosen, self._columns, config.run.batch, config.data.mix, config.run.seed)
 
-    def _asked(self, index: int) -> Asked:
+    def _asked(self, index: int) -> PreparedQuestion:
         """A question made ready, in a thread of its own. Raises whatever is wrong with it."""
         question = self._questions.question(index)
         scorer(question.data_source)(question.answer, question.answer)
         config = self._config
         room = len(question.answer) + 1 if config.run.method == "sft" else config.grpo.max_tokens
         prompt = self._policy.prompt(question, self._questions.clips(index), room)
-        return Asked(index, question, self._columns[index], question.data_source.removeprefix("videossr/"), prompt)
+        return PreparedQuestion(
+            index, question, self._columns[index], question.data_source.removeprefix("videossr/"), prompt
+        )
 
 
 def used_gib(device: torch.device) -> float:
@@ -286,13 +288,13 @@ def used_gib(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def _together(made: Sequence[tuple[StepFacts | None, str]]) -> tuple[StepFacts | None, str]:
+def _together(made: Sequence[tuple[OptimizerFacts | None, str]]) -> tuple[OptimizerFacts | None, str]:
     """The updates of one batch as one step: the mean of their norms, and what is worst of the rest."""
     facts = [each for each, _ in made if each is not None]
     if not facts:
         return made[-1]
     refused = any(each.refused for each in facts)
-    merged = StepFacts(
+    merged = OptimizerFacts(
         lr=facts[-1].lr,
         grad_norm=fmean(each.grad_norm for each in facts),
         clipped=any(each.clipped for each in facts),
@@ -302,9 +304,9 @@ def _together(made: Sequence[tuple[StepFacts | None, str]]) -> tuple[StepFacts |
     return merged, NOT_FINITE if refused else ""
 
 
-def _shown(number: int, group: Group) -> Shown:
+def _shown(number: int, group: Rollout) -> ShownSample:
     question = group.asked.question
-    return Shown(
+    return ShownSample(
         step=number,
         index=group.asked.index,
         column=group.asked.column,

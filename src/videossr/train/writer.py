@@ -19,7 +19,7 @@ import simplejpeg
 
 from videossr.question import Clip
 from videossr.storage.paths import write_bytes
-from videossr.train.records import ACROSS, FAILURES, PICTURES, SAMPLES, STEPS, Failure, Shown, Step, line
+from videossr.train.records import ACROSS, FAILURES, PICTURES, SAMPLES, STEPS, Failure, ShownSample, Step, line
 
 SYNC = 5.0
 """Seconds between two times at which what was written is forced to the disk: a power cut loses no more."""
@@ -35,7 +35,7 @@ _BLOCK = 8
 """Sides of frames are multiples of a JPEG block, so that a frame's artefacts stay out of its neighbours."""
 
 
-class Log:
+class RunWriter:
     """The files of a run that grow, one line at a time; each line has left this process when its call returns.
 
     Only the first of several processes has one.
@@ -84,17 +84,17 @@ class Log:
         """A question that could not be shown."""
         self._append(FAILURES, failure)
 
-    def shown(self, shown: Shown, clips: Sequence[Clip] = ()) -> None:
+    def shown(self, shown: ShownSample, clips: Sequence[Clip] = ()) -> None:
         """A question with its answers, and the picture of what it showed."""
         if clips:
-            jpeg, slots = picture(clips)
+            jpeg, slots = frame_strip(clips)
             name = f"{shown.step}-{shown.index}.jpg"
             (self._folder / PICTURES).mkdir(exist_ok=True)
             write_bytes(self._folder / PICTURES / name, jpeg)
             shown = replace(shown, frames=name, slots=slots)
         self._append(SAMPLES, shown)
 
-    def _append(self, name: str, record: Step | Failure | Shown) -> None:
+    def _append(self, name: str, record: Step | Failure | ShownSample) -> None:
         file, rest = self._files[name], memoryview(line(record).encode())
         try:
             while rest:
@@ -125,7 +125,7 @@ def _keep_until(path: Path, step: int) -> None:
         write_bytes(path, b"".join(kept))
 
 
-def picture(clips: Sequence[Clip]) -> tuple[bytes, tuple[tuple[tuple[int, int], ...], ...]]:
+def frame_strip(clips: Sequence[Clip]) -> tuple[bytes, tuple[tuple[tuple[int, int], ...], ...]]:
     """The frames of clips as one JPEG, laid out as `runs` says, and when each begins and ends, in milliseconds.
 
     All are stretched to the size that those of the first clip have when they are shrunk.

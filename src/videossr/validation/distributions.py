@@ -15,10 +15,10 @@ from scipy import stats
 
 from videossr.perturb import SPEEDS
 from videossr.sample import Sample
-from videossr.tasks.counting import CountingKnobs, count_law
-from videossr.tasks.grounding import GroundingKnobs
-from videossr.tasks.jigsaw import JigsawKnobs
-from videossr.validation.finding import Finding
+from videossr.tasks.counting import CountingConfig, count_distribution
+from videossr.tasks.grounding import GroundingConfig
+from videossr.tasks.jigsaw import JigsawConfig
+from videossr.validation.finding import CheckResult
 
 ALPHA = 1e-4
 """A law is doubted when chance alone would look like this less often than once in 10,000 datasets."""
@@ -38,7 +38,7 @@ def at_most(count: float, total: int, share: float) -> bool | None:
     return count <= most if most < total else None
 
 
-def grounding(column: str, samples: Sequence[Sample], knobs: GroundingKnobs) -> Iterator[Finding]:
+def grounding(column: str, samples: Sequence[Sample], knobs: GroundingConfig) -> Iterator[CheckResult]:
     """Lengths are uniform; so are the places of a segment, given its length."""
     low, high = knobs.length
     after = 1 if knobs.perturbation in SPEEDS else 0  # a change of speed shows in the step out of a slot
@@ -55,15 +55,15 @@ def grounding(column: str, samples: Sequence[Sample], knobs: GroundingKnobs) -> 
     yield chi_square("law of positions", column, Counter(firsts), law)
 
 
-def counting(column: str, samples: Sequence[Sample], knobs: CountingKnobs) -> Iterator[Finding]:
+def counting(column: str, samples: Sequence[Sample], knobs: CountingConfig) -> Iterator[CheckResult]:
     """The count of each shape follows the sum over its slots of its instances."""
-    law = count_law(knobs.slots_max, knobs.instances_max)
+    law = count_distribution(knobs.slots_max, knobs.instances_max)
     for place, shape in enumerate(knobs.shapes):
         counts = Counter(int(sample.answer.split(",")[place]) for sample in samples)
         yield chi_square(f"law of counts, {shape}", column, counts, law)
 
 
-def jigsaw(column: str, samples: Sequence[Sample], knobs: JigsawKnobs) -> Iterator[Finding]:
+def jigsaw(column: str, samples: Sequence[Sample], knobs: JigsawConfig) -> Iterator[CheckResult]:
     """Every piece is shown at every position equally often; the identity apart, which is drawn only if a knob says."""
     n = knobs.pieces
     shown = np.zeros((n, n))
@@ -72,15 +72,15 @@ def jigsaw(column: str, samples: Sequence[Sample], knobs: JigsawKnobs) -> Iterat
     stays = 1 / n if knobs.identity else (factorial(n - 1) - 1) / (factorial(n) - 1)
     expected = np.where(np.eye(n, dtype=bool), stays, (1 - stays) / (n - 1)) * len(samples)
     if len(samples) < LEAST * n:
-        yield Finding("law of permutations", column, None, f"{len(samples)} samples are too few to test")
+        yield CheckResult("law of permutations", column, None, f"{len(samples)} samples are too few to test")
         return
     # Rows and columns of a sum of permutation matrices are bound, which leaves (n - 1)^2 degrees of freedom.
     statistic = float((n - 1) / n * ((shown - expected) ** 2 / expected).sum())
     p = float(stats.chi2.sf(statistic, (n - 1) ** 2))
-    yield Finding("law of permutations", column, p >= ALPHA, f"chi2 {statistic:.1f}, df {(n - 1) ** 2}, p {p:.3g}")
+    yield CheckResult("law of permutations", column, p >= ALPHA, f"chi2 {statistic:.1f}, df {(n - 1) ** 2}, p {p:.3g}")
 
 
-LAWS: Mapping[str, Callable[[str, Sequence[Sample], Any], Iterator[Finding]]] = {
+LAWS: Mapping[str, Callable[[str, Sequence[Sample], Any], Iterator[CheckResult]]] = {
     "grounding": grounding,
     "counting": counting,
     "jigsaw": jigsaw,
@@ -88,11 +88,11 @@ LAWS: Mapping[str, Callable[[str, Sequence[Sample], Any], Iterator[Finding]]] = 
 """For each task of this package, the laws that its answers must follow."""
 
 
-def chi_square(check: str, column: str, observed: Mapping[int, int], law: Mapping[int, float]) -> Finding:
+def chi_square(check: str, column: str, observed: Mapping[int, int], law: Mapping[int, float]) -> CheckResult:
     """Pearson's chi-square test of `observed` counts against the probabilities `law`, rare values pooled."""
     total = sum(observed.values())
     if outside := sorted(set(observed) - set(law)):
-        return Finding(check, column, False, f"values that the law does not give: {outside[:5]}")
+        return CheckResult(check, column, False, f"values that the law does not give: {outside[:5]}")
     cells: list[tuple[float, float]] = []
     pool_seen = pool_expected = 0.0
     for value, probability in sorted(law.items()):
@@ -105,7 +105,7 @@ def chi_square(check: str, column: str, observed: Mapping[int, int], law: Mappin
         seen, expected = cells.pop()
         cells.append((seen + pool_seen, expected + pool_expected))
     if len(cells) < 2:
-        return Finding(check, column, None, f"{total} samples are too few to test")
+        return CheckResult(check, column, None, f"{total} samples are too few to test")
     statistic = sum((seen - expected) ** 2 / expected for seen, expected in cells)
     p = float(stats.chi2.sf(statistic, len(cells) - 1))
-    return Finding(check, column, p >= ALPHA, f"chi2 {statistic:.1f}, df {len(cells) - 1}, p {p:.3g}")
+    return CheckResult(check, column, p >= ALPHA, f"chi2 {statistic:.1f}, df {len(cells) - 1}, p {p:.3g}")

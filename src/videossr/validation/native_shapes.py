@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from videossr.question import Frames
 from videossr.validation.distributions import allowed, at_most
-from videossr.validation.finding import Finding
+from videossr.validation.finding import CheckResult
 
 LOOKED, OFTEN = 8, 0.4
 """Frames of a clip that are looked at, and the share of them that must show a shape."""
@@ -34,13 +34,13 @@ def shows_shapes(frames: Frames) -> bool:
     return sum(_shown(frames[index]) for index in chosen) >= OFTEN * len(chosen)
 
 
-def finding(column: str, seen: Sequence[bool], *, gated: bool) -> Finding:
+def finding(column: str, seen: Sequence[bool], *, gated: bool) -> CheckResult:
     """Judge a column by what `shows_shapes` says of each clip; where the recipe has no gates it is only reported."""
     text = f"{sum(seen)} of {len(seen)} clips show filled shapes of their own"
     if not gated:
-        return Finding("native shapes", column, None, f"{text}; the recipe has no gates")
+        return CheckResult("native shapes", column, None, f"{text}; the recipe has no gates")
     text += f", allowed {allowed(len(seen), ALLOWED)}: {ALLOWED:.0%} and chance"
-    return Finding("native shapes", column, at_most(sum(seen), len(seen), ALLOWED), text)
+    return CheckResult("native shapes", column, at_most(sum(seen), len(seen), ALLOWED), text)
 
 
 def _shown(frame: Frames) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from videossr.question import Frames
 from videossr.validation.distributions import allowed, at_most
-from videossr.validation.finding import Finding
+from videossr.validation.finding import CheckResult
 
 SIDE, BLOCK = 64, 16
 """Pixels of a side at which pieces are compared, and of a block that is looked for on the other side of a border."""
@@ -58,15 +58,15 @@ def faults(pieces: Sequence[Frames]) -> list[str]:
     return found
 
 
-def finding(column: str, seen: Sequence[Sequence[str]], *, gated: bool) -> Finding:
+def finding(column: str, seen: Sequence[Sequence[str]], *, gated: bool) -> CheckResult:
     """Judge a column by what `faults` says of each puzzle; where the recipe has no gates it is only reported."""
     wrong = sum(bool(each) for each in seen)
     kinds = ", ".join(f"{name} {sum(name in each for each in seen)}" for name in KINDS)
     text = f"{wrong} of {len(seen)} puzzles have an order that cannot be seen ({kinds})"
     if not gated:
-        return Finding("orders", column, None, f"{text}; the recipe has no gates")
+        return CheckResult("orders", column, None, f"{text}; the recipe has no gates")
     text += f", allowed {allowed(len(seen), ALLOWED)}: {ALLOWED:.0%} and chance"
-    return Finding("orders", column, at_most(wrong, len(seen), ALLOWED), text)
+    return CheckResult("orders", column, at_most(wrong, len(seen), ALLOWED), text)
 
 
 def _linked(end: Frames, beginning: Frames) -> float:

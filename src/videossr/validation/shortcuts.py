@@ -20,7 +20,7 @@ from videossr.question import Clip
 from videossr.rewards import Scores, scorer
 from videossr.sample import JSON, Sample
 from videossr.validation.distributions import ALPHA, allowed, at_most
-from videossr.validation.finding import Finding
+from videossr.validation.finding import CheckResult
 
 SHARES = 24
 """A clip is cut this fine when the best constant share of it is looked for."""
@@ -32,17 +32,17 @@ MOST = 400
 """Samples of a column that the guesses are tried on."""
 
 
-def guesses(column: str, task: str, answers: Sequence[str]) -> Iterator[Finding]:
+def guesses(column: str, task: str, answers: Sequence[str]) -> Iterator[CheckResult]:
     """Mean reward of another sample's answer, and of the one answer that does best on the rest of the column."""
     score = scorer(f"videossr/{task}")
     answers = answers[:MOST]
     if len(answers) < 2:
         return
     chance = [score(answers[place - 1], gold) for place, gold in enumerate(answers)]
-    yield Finding("chance", column, None, _means(chance, task))
+    yield CheckResult("chance", column, None, _means(chance, task))
     tried, rest = answers[::2], answers[1::2]
     best = max(sorted(set(tried)), key=lambda guess: fmean(score(guess, gold).smooth for gold in tried))
-    yield Finding("best constant", column, None, f"{best}: {_means([score(best, gold) for gold in rest], task)}")
+    yield CheckResult("best constant", column, None, f"{best}: {_means([score(best, gold) for gold in rest], task)}")
 
 
 def _means(scores: Sequence[Scores], task: str) -> str:
@@ -51,7 +51,7 @@ def _means(scores: Sequence[Scores], task: str) -> str:
     return text + f", each shape {fmean(fmean(s.parts) for s in scores):.3f}" if task == "counting" else text
 
 
-def duration(column: str, samples: Sequence[Sample]) -> Iterator[Finding]:
+def duration(column: str, samples: Sequence[Sample]) -> Iterator[CheckResult]:
     """What the text and the length of the clip tell of a segment.
 
     Reported: the mean reward of one and the same share of every clip, the best on half of the samples tried on the
@@ -62,7 +62,7 @@ def duration(column: str, samples: Sequence[Sample]) -> Iterator[Finding]:
         cuts = [(start / SHARES, end / SHARES) for start in range(SHARES) for end in range(start + 1, SHARES + 1)]
         best = max(cuts, key=lambda cut: _share_score(cut, tried))
         text = f"{best[0]:.2f}-{best[1]:.2f} of the clip: smooth {_share_score(best, rest):.3f}"
-        yield Finding("best constant share", column, None, text)
+        yield CheckResult("best constant share", column, None, text)
     lengths = [sample.clock.end_ms for sample in samples]
     spans = [(sample.integer("first"), sample.integer("last")) for sample in samples]
     middles = [(first + last) / 2 for first, last in spans]
@@ -76,7 +76,7 @@ def _share_score(cut: tuple[float, float], samples: Sequence[Sample]) -> float:
     return fmean(score(f"{cut[0] * end:.3f}-{cut[1] * end:.3f}", sample.answer).smooth for sample, end in ends)
 
 
-def drawn_shapes(column: str, samples: Sequence[Sample]) -> Iterator[Finding]:
+def drawn_shapes(column: str, samples: Sequence[Sample]) -> Iterator[CheckResult]:
     """The count of a shape must not show in how large its instances are, or in their color."""
     counts, sizes, colors = [], [], []
     for sample in samples:
@@ -120,7 +120,7 @@ def chain(clips: Sequence[Clip]) -> str:
     return "".join(str(position + 1) for position in path)
 
 
-def solver(column: str, results: Sequence[Scores], pieces: int, bound: float) -> Finding:
+def solver(column: str, results: Sequence[Scores], pieces: int, bound: float) -> CheckResult:
     """Judge what `chain` scored on the puzzles of a column.
 
     Args:
@@ -138,23 +138,23 @@ def solver(column: str, results: Sequence[Scores], pieces: int, bound: float) ->
         f"strict {right / len(results):.3f}, {len(results)} tried; chance {chance:.3f}"
     )
     if bound >= 1:
-        return Finding("jigsaw solver", column, None, f"{text}; the recipe sets no bound")
+        return CheckResult("jigsaw solver", column, None, f"{text}; the recipe sets no bound")
     share = min(1.0, chance + bound)
     most = allowed(len(results), share)
     text += f"; allowed {most / len(results):.3f}: {bound:g} beyond chance, and what luck may add"
     holds = at_most(right, len(results), share)
     if holds is False:
         text += f'. Leave out slots at the borders: --set "columns.{column}.knobs.gap=2"'
-    return Finding("jigsaw solver", column, holds, text)
+    return CheckResult("jigsaw solver", column, holds, text)
 
 
-def _independent(check: str, column: str, causes: Sequence[float], effects: Sequence[float]) -> Finding:
+def _independent(check: str, column: str, causes: Sequence[float], effects: Sequence[float]) -> CheckResult:
     """Spearman's rank correlation must not be beyond chance."""
     if len(set(causes)) < 3 or len(set(effects)) < 3 or len(causes) < 10:
-        return Finding(check, column, None, f"{len(causes)} values are too few to test")
+        return CheckResult(check, column, None, f"{len(causes)} values are too few to test")
     result = stats.spearmanr(causes, effects)
     text = f"Spearman {result.statistic:+.3f}, n {len(causes)}, p {result.pvalue:.3g}"
-    return Finding(check, column, bool(result.pvalue >= ALPHA), text)
+    return CheckResult(check, column, bool(result.pvalue >= ALPHA), text)
 
 
 def _of(shape: JSON, name: str) -> JSON:

@@ -20,7 +20,7 @@ from scipy.optimize import minimize
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.question import Frames
 from videossr.rendering import unaltered
-from videossr.validation.finding import Finding
+from videossr.validation.finding import CheckResult
 
 Floats = NDArray[np.float64]
 
@@ -115,7 +115,7 @@ class Probed:
     plain: list[Floats] = field(default_factory=list)
     odd: int = 0
 
-    def finding(self, column: str, perturbation: str) -> Finding:
+    def finding(self, column: str, perturbation: str) -> CheckResult:
         """Judge a column by how well its probes tell the altered frames of videos that they were not trained on."""
         left_out = f"; {self.odd} turned pictures lie on black and are left out" if self.odd else ""
         if len(self.videos) < FEW_SAMPLES or len(set(self.videos)) < FEW_VIDEOS:
@@ -123,31 +123,35 @@ class Probed:
                 f"{len(self.videos)} samples of {len(set(self.videos))} videos are too few, need {FEW_SAMPLES} of "
                 f"{FEW_VIDEOS}"
             )
-            return Finding("traces", column, None, text + left_out)
-        altered, plain = (told(found, self.inside, self.videos) for found in (self.altered, self.plain))
+            return CheckResult("traces", column, None, text + left_out)
+        altered, plain = (separability(found, self.inside, self.videos) for found in (self.altered, self.plain))
         low, high = interval(altered)
         text = (
             f"AUC {altered.mean():.3f} ({low:.3f} to {high:.3f}), with nothing altered {plain.mean():.3f}; "
             f"{len(self.videos)} samples of {len(set(self.videos))} videos{left_out}"
         )
         if perturbation not in UNSEEN:
-            return Finding("traces", column, None, f"{text}; {PLAIN}")
+            return CheckResult("traces", column, None, f"{text}; {PLAIN}")
         text += f", allowed {BOUND[0]} to {BOUND[1]}"
         if high - low > WIDE:
-            return Finding("traces", column, None, f"{text}; too few to tell, the interval is wider than {WIDE}")
+            return CheckResult("traces", column, None, f"{text}; too few to tell, the interval is wider than {WIDE}")
         if BOUND[0] <= altered.mean() <= BOUND[1]:
-            return Finding("traces", column, True, text)
+            return CheckResult("traces", column, True, text)
         if low <= BOUND[1] and high >= BOUND[0]:
-            return Finding(
+            return CheckResult(
                 "traces", column, None, f"{text}; too few to tell, the interval reaches into what is allowed"
             )
         less, more = interval(altered - plain)
         if less <= 0 <= more:
-            return Finding("traces", column, None, f"{text}; it does not come from the change, but from these spans")
-        return Finding("traces", column, False, text)
+            return CheckResult(
+                "traces", column, None, f"{text}; it does not come from the change, but from these spans"
+            )
+        return CheckResult("traces", column, False, text)
 
 
-def probes(dataset: VideoSSRDataset, *, progress: Callable[[int, int], None] = lambda *_: None) -> Iterator[Finding]:
+def probes(
+    dataset: VideoSSRDataset, *, progress: Callable[[int, int], None] = lambda *_: None
+) -> Iterator[CheckResult]:
     """Yield a finding for each column of anomaly grounding. `progress` is called with (looked at, to look at)."""
     columns: dict[str, list[int]] = defaultdict(list)
     for index, task in enumerate(dataset["task"]):
@@ -158,7 +162,7 @@ def probes(dataset: VideoSSRDataset, *, progress: Callable[[int, int], None] = l
         for column, members in sorted(columns.items())
     }
     if not chosen:
-        yield Finding("traces", "", None, "no column of anomaly grounding to probe")
+        yield CheckResult("traces", "", None, "no column of anomaly grounding to probe")
     total, done = sum(map(len, chosen.values())), 0
     for column, members in chosen.items():
         probed = Probed()
@@ -197,7 +201,7 @@ def relative(frames: Frames) -> Floats:
     return np.asarray(np.clip((found - np.median(found, axis=0)) / (found.std(axis=0) + 1e-3), -4, 4), np.float64)
 
 
-def told(found: Sequence[Floats], inside: Sequence[NDArray[np.bool_]], videos: Sequence[str]) -> Floats:
+def separability(found: Sequence[Floats], inside: Sequence[NDArray[np.bool_]], videos: Sequence[str]) -> Floats:
     """Measure how often a probe puts a frame inside a span above one outside, in videos that it was not trained on.
 
     Two probes are tried: a logistic regression on all traces, and the one trace that tells most by itself. That which

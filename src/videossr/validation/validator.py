@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from videossr.builder.bundle import FROZEN, frozen_hash
+from videossr.builder.bundle import FROZEN, questions_hash
 from videossr.config import parse
 from videossr.corpus.pack import CorpusError
 from videossr.dataset import manifest as manifests
@@ -21,8 +21,8 @@ from videossr.rewards import Scores, parse_interval, scorer
 from videossr.sample import Sample, VideoKey
 from videossr.tasks.base import TASKS, open_task
 from videossr.validation import distributions, native_shapes, orders, shortcuts
-from videossr.validation.finding import Finding
-from videossr.validation.visibility import Seen
+from videossr.validation.finding import CheckResult
+from videossr.validation.visibility import VisibilityChecks
 
 TOLERANCE = 0.05
 """Seconds by which a label or a marker may differ from the clock: they are printed with one decimal."""
@@ -40,7 +40,7 @@ def validate(
     renders: int | None = None,
     solver: float | None = None,
     progress: Callable[[int, int], None] = lambda *_: None,
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     """Yield one finding a check. `renders` limits how many samples are rendered, spread evenly; None renders all.
 
     `solver` is the share of jigsaws, beyond chance, that a solver which only matches borders may have right; None takes
@@ -62,11 +62,11 @@ def validate(
         if dataset.question(index) != open_task(sample.task).question(sample, dataset.manifest["wording"]):
             other.append(sample.id)
     twice = [sample_id for sample_id, count in ids.items() if count > 1]
-    yield Finding("unique samples", "", not twice, f"{len(ids)} ids" + (f", twice: {twice[:3]}" if twice else ""))
-    yield Finding("questions", "", not other, f"other words: {other[:3]}" if other else f"{len(dataset)} as worded")
+    yield CheckResult("unique samples", "", not twice, f"{len(ids)} ids" + (f", twice: {twice[:3]}" if twice else ""))
+    yield CheckResult("questions", "", not other, f"other words: {other[:3]}" if other else f"{len(dataset)} as worded")
     wanted = {name: table["count"] for name, table in dataset.manifest["recipe"]["columns"].items()}
     found = {column: len(members) for column, members in samples.items()}
-    yield Finding("quotas", "", wanted == found, f"{sum(found.values())} samples of {sum(wanted.values())}")
+    yield CheckResult("quotas", "", wanted == found, f"{sum(found.values())} samples of {sum(wanted.values())}")
 
     scorable = set()
     for column, members in sorted(samples.items()):
@@ -78,7 +78,9 @@ def validate(
         yield _truth(column, members)
         yield _clock(column, members)
         if len(members) < FEW:
-            yield Finding("laws, guesses, shortcuts", column, None, f"{len(members)} samples are too few, need {FEW}")
+            yield CheckResult(
+                "laws, guesses, shortcuts", column, None, f"{len(members)} samples are too few, need {FEW}"
+            )
             continue
         if members[0].task in distributions.LAWS:
             yield from distributions.LAWS[members[0].task](column, members, _knobs(dataset, column))
@@ -90,23 +92,25 @@ def validate(
     yield from _pixels(dataset, scorable, renders, solver, progress)
 
 
-def _files(dataset: VideoSSRDataset) -> Finding:
+def _files(dataset: VideoSSRDataset) -> CheckResult:
     stored = dataset.manifest["files"]
     missing = [name for name in stored if not (dataset.path / name).is_file()]
     if missing:
-        return Finding("files", "", False, f"missing: {', '.join(missing)}")
+        return CheckResult("files", "", False, f"missing: {', '.join(missing)}")
     now = manifests.file_hashes(dataset.path, [*stored])
     altered = [name for name in stored if now[name] != stored[name]]
-    return Finding("files", "", not altered, f"altered: {', '.join(altered)}" if altered else f"{len(now)} as written")
+    return CheckResult(
+        "files", "", not altered, f"altered: {', '.join(altered)}" if altered else f"{len(now)} as written"
+    )
 
 
-def _frozen(dataset: VideoSSRDataset) -> Finding:
-    now = frozen_hash(schema.sample_rows(dataset.path, dataset.manifest["files"], [*FROZEN]))
+def _frozen(dataset: VideoSSRDataset) -> CheckResult:
+    now = questions_hash(schema.sample_rows(dataset.path, dataset.manifest["files"], [*FROZEN]))
     same = now == dataset.hash
-    return Finding("frozen hash", "", same, dataset.hash if same else f"the samples give {now}, not {dataset.hash}")
+    return CheckResult("frozen hash", "", same, dataset.hash if same else f"the samples give {now}, not {dataset.hash}")
 
 
-def _carried(dataset: VideoSSRDataset) -> Finding:
+def _carried(dataset: VideoSSRDataset) -> CheckResult:
     """The JPEGs of every video are those that were indexed."""
     rows = schema.read_rows(dataset.path / "videos.parquet", ["content", "pack"])
     keys = [VideoKey(row["content"], row["pack"]) for row in rows]
@@ -114,8 +118,8 @@ def _carried(dataset: VideoSSRDataset) -> Finding:
         try:
             dataset.corpus.verify(key)
         except CorpusError as error:
-            return Finding("frames", "", False, str(error))
-    return Finding("frames", "", True, f"of {len(keys)} videos as indexed, in {dataset.corpus.path}")
+            return CheckResult("frames", "", False, str(error))
+    return CheckResult("frames", "", True, f"of {len(keys)} videos as indexed, in {dataset.corpus.path}")
 
 
 def _knobs(dataset: VideoSSRDataset, column: str) -> Any:
@@ -124,13 +128,13 @@ def _knobs(dataset: VideoSSRDataset, column: str) -> Any:
     return parse(TASKS.get(written["task"]).Knobs, written["knobs"], f"manifest: columns.{column}.knobs")
 
 
-def _gold(column: str, samples: Sequence[Sample]) -> Finding:
+def _gold(column: str, samples: Sequence[Sample]) -> CheckResult:
     """The gold answer scores 1 by the task and by `compute_score`."""
     wrong = {sample.id: fault for sample in samples if (fault := _scoring_fault(sample))}
     text = (
         f"{len(wrong)} of {len(samples)} do not: {next(iter(wrong.values()))}" if wrong else f"{len(samples)} samples"
     )
-    return Finding("gold scores 1", column, not wrong, text)
+    return CheckResult("gold scores 1", column, not wrong, text)
 
 
 def _scoring_fault(sample: Sample) -> str:
@@ -149,10 +153,10 @@ def _scoring_fault(sample: Sample) -> str:
     return ""
 
 
-def _truth(column: str, samples: Sequence[Sample]) -> Finding:
+def _truth(column: str, samples: Sequence[Sample]) -> CheckResult:
     """The answer is what the sample's own parameters say: the shapes drawn, or the order shown."""
     wrong = [sample.id for sample in samples if true_answer(sample) not in (None, sample.answer)]
-    return Finding("answers", column, not wrong, f"wrong: {wrong[:3]}" if wrong else f"{len(samples)} as drawn")
+    return CheckResult("answers", column, not wrong, f"wrong: {wrong[:3]}" if wrong else f"{len(samples)} as drawn")
 
 
 def true_answer(sample: Sample) -> str | None:
@@ -166,13 +170,15 @@ def true_answer(sample: Sample) -> str | None:
     return None
 
 
-def _clock(column: str, samples: Sequence[Sample]) -> Finding:
+def _clock(column: str, samples: Sequence[Sample]) -> CheckResult:
     """Every marker, as it is printed, is its slots' mean time; every label in seconds is their span."""
     worst = 0.0
     for sample in samples:
         worst = max(worst, *marker_errors(sample), label_error(sample))
     # Half a millisecond for the rounding of printed decimals that lie exactly between two.
-    return Finding("clock", column, worst <= TOLERANCE + 0.0005, f"largest error {worst:.3f} s, allowed {TOLERANCE} s")
+    return CheckResult(
+        "clock", column, worst <= TOLERANCE + 0.0005, f"largest error {worst:.3f} s, allowed {TOLERANCE} s"
+    )
 
 
 def marker_errors(sample: Sample) -> list[float]:
@@ -204,7 +210,7 @@ def _pixels(
     renders: int | None,
     solver: float | None,
     progress: Callable[[int, int], None],
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     """What only rendering shows: the stored hashes, changes at the borders, the order and the solver of jigsaws."""
     count = len(dataset) if renders is None else min(renders, len(dataset))
     changed: list[str] = []
@@ -212,7 +218,7 @@ def _pixels(
     solved: dict[str, list[Scores]] = defaultdict(list)
     hidden: dict[str, list[list[str]]] = defaultdict(list)
     shapes: dict[str, list[bool]] = defaultdict(list)
-    visible: dict[str, Seen] = defaultdict(Seen)
+    visible: dict[str, VisibilityChecks] = defaultdict(VisibilityChecks)
     for done, index in enumerate(np.linspace(0, len(dataset) - 1, count).round().astype(int), start=1):
         item = dataset[index]
         if pixel_hash(item.clips) != dataset.row(index)["pixels"]:
@@ -233,13 +239,13 @@ def _pixels(
                 shapes[item.sample.column].append(native_shapes.shows_shapes(bare))
         progress(done, count)
     text = f"other pixels now: {changed[:3]}" if changed else f"{count} of {len(dataset)} rendered"
-    yield Finding("renders repeat", "", not changed if count else None, text)
+    yield CheckResult("renders repeat", "", not changed if count else None, text)
     for column, value in sorted(least.items()):
         text = f"least change of a first or last slot {value:.2f} gray levels"
         if getattr(_knobs(dataset, column), "proven", False):
-            yield Finding("borders change", column, value >= VISIBLE, f"{text}, needed {VISIBLE}")
+            yield CheckResult("borders change", column, value >= VISIBLE, f"{text}, needed {VISIBLE}")
         else:
-            yield Finding("borders change", column, None, f"{text}; the recipe does not ask for any")
+            yield CheckResult("borders change", column, None, f"{text}; the recipe does not ask for any")
     for column, seen in sorted(visible.items()):
         yield from seen.findings(column, asked=getattr(_knobs(dataset, column), "gates", True))
     for column, clips in sorted(shapes.items()):

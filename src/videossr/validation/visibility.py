@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from videossr.dataset.dataset import Item, VideoSSRDataset
 from videossr.question import Frames
 from videossr.rendering import pictures
-from videossr.validation.finding import Finding
+from videossr.validation.finding import CheckResult
 
 CELL = 8
 """Side in pixels of the cells whose mean brightness is followed from frame to frame."""
@@ -47,7 +47,7 @@ WITHOUT_CUTS = frozenset({"mirror", "zoom_in", "saturation", "swap", "slow", "fa
 
 
 @dataclass
-class Seen:
+class VisibilityChecks:
     """What was measured of the samples of a column.
 
     Attributes:
@@ -80,7 +80,7 @@ class Seen:
             inside = name == "swap" and bool(cuts(item.clips[0].frames[first : last + 1]).any())
             self.cut.append(inside or ends_at_cut(dataset, item, slots, first, last))
 
-    def findings(self, column: str, *, asked: bool) -> list[Finding]:
+    def findings(self, column: str, *, asked: bool) -> list[CheckResult]:
         """Judge the column; `asked` is whether its recipe has gates that ask for it, else there is no verdict."""
         found = []
         if self.speed:
@@ -92,10 +92,10 @@ class Seen:
                 f"{weak} by less than {WEAK:.0%} (allowed {weak_most}); weakest factor {min(self.speed):.2f}"
             )
             holds = wrong <= wrong_most and weak <= weak_most
-            found.append(Finding("speed is seen", column, holds if asked else None, text))
+            found.append(CheckResult("speed is seen", column, holds if asked else None, text))
             late = len(self.paced) - sum(self.paced)
             text = f"{late} of {len(self.paced)} spans are not those in which the scene moves at the other speed"
-            found.append(Finding("span of the speed", column, late == 0, text))
+            found.append(CheckResult("span of the speed", column, late == 0, text))
         if self.ends:
             faint = sum(factor < FAINT for factor in self.ends)
             most = math.ceil(FAINT_SHARE * len(self.ends))
@@ -103,11 +103,11 @@ class Seen:
                 f"at {faint} of {len(self.ends)} an end of the span is a step under {FAINT:g} times the scene's own, "
                 f"allowed {most}; weakest {min(self.ends):.2f}"
             )
-            found.append(Finding("ends are seen", column, faint <= most if asked else None, text))
+            found.append(CheckResult("ends are seen", column, faint <= most if asked else None, text))
         if self.cut:
             most = math.ceil(CUT_SHARE * len(self.cut))
             text = f"{sum(self.cut)} of {len(self.cut)} begin or end at a hard cut, or show a donor's, allowed {most}"
-            found.append(Finding("ends apart from cuts", column, sum(self.cut) <= most if asked else None, text))
+            found.append(CheckResult("ends apart from cuts", column, sum(self.cut) <= most if asked else None, text))
         return found
 
 

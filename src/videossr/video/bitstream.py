@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from videossr.video.nal import PLAIN, START, Look, Reader, h264, hevc
+from videossr.video.nal import PLAIN, START, PacketInfo, Reader, h264, hevc
 
 
 def reader_of(codec: str, extradata: bytes | None) -> Reader | None:
@@ -27,7 +27,7 @@ def reader_of(codec: str, extradata: bytes | None) -> Reader | None:
     return {"vp8": _vp8, "vp9": _vp9, "av1": _av1, "mpeg2video": _mpeg2}.get(codec)
 
 
-def _vp8(data: bytes) -> Look | None:
+def _vp8(data: bytes) -> PacketInfo | None:
     """A key frame is a start, unless it goes by the segments of the frame before it. Hidden frames are not read."""
     if len(data) < 3 or not data[0] & 16:
         return None
@@ -48,7 +48,7 @@ def _vp8(data: bytes) -> Look | None:
     return PLAIN if segments and not mapped else START
 
 
-def _vp9(data: bytes) -> Look | None:
+def _vp9(data: bytes) -> PacketInfo | None:
     """A packet is one frame, or several with an index at the end; exactly one of them must be shown."""
     frames = _vp9_frames(data)
     heads = [_vp9_head(frame) for frame in frames]
@@ -84,7 +84,7 @@ def _vp9_head(frame: bytes) -> tuple[bool, bool] | None:
 _AV1_SEQUENCE, _AV1_HEAD, _AV1_FRAME = 1, 3, 6
 
 
-def _av1(data: bytes) -> Look | None:
+def _av1(data: bytes) -> PacketInfo | None:
     """A shown key frame right behind a sequence header is a start; exactly one frame of a packet must be shown."""
     first: bool | None = None
     sequence, shown = False, 0
@@ -136,7 +136,7 @@ def _mpeg4(extradata: bytes) -> Reader:
     """
     layers = set(_MPEG4_LAYER.findall(extradata))
 
-    def read(data: bytes) -> Look | None:
+    def read(data: bytes) -> PacketInfo | None:
         place = data.find(b"\0\0\1\xb6")
         if place < 0 or data.find(b"\0\0\1\xb6", place + 4) >= 0 or len(data) - place < 16:
             return None  # a picture that is not coded takes a few bytes and gives no frame
@@ -147,7 +147,7 @@ def _mpeg4(extradata: bytes) -> Reader:
     return read
 
 
-def _mpeg2(data: bytes) -> Look | None:
+def _mpeg2(data: bytes) -> PacketInfo | None:
     """One whole picture a packet, not two fields. An I picture behind a sequence header is a start."""
     place = data.find(b"\0\0\1\0")
     extension = data.find(b"\0\0\1\xb5", place)
@@ -158,4 +158,4 @@ def _mpeg2(data: bytes) -> Look | None:
     kind = data[place + 5] >> 3 & 7
     if kind == 1:
         return START if 0 <= data.find(b"\0\0\1\xb3") < place else PLAIN
-    return Look(start=False, leads=kind == 3) if kind in (2, 3) else None
+    return PacketInfo(start=False, leads=kind == 3) if kind in (2, 3) else None

@@ -25,9 +25,9 @@ from av.video.stream import VideoStream
 
 from videossr.video.bitstream import reader_of
 from videossr.video.crop import WHOLE, Edges
-from videossr.video.gop import Cost, Packets, Row, understand
-from videossr.video.nal import START, Look
-from videossr.video.plan import Choice, RejectedError, Timeline
+from videossr.video.gop import DecodeCost, PacketRow, Packets, analyze_packets
+from videossr.video.nal import START, PacketInfo
+from videossr.video.plan import FrameChoice, RejectedError, Timeline
 from videossr.video.remote import Remote, Source
 
 _TABLED = {"avc1", "hvc1", "vp09", "av01"}
@@ -58,7 +58,7 @@ _TRANSFERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class StreamFacts:
     """What is stored about a source file; nothing of it is needed to read its frames.
 
     Attributes:
@@ -148,11 +148,11 @@ def _plain(error: BaseException) -> str:
     return str(getattr(error, "strerror", None) or type(error).__name__)
 
 
-def facts_of(container: InputContainer, stream: VideoStream, frame: VideoFrame, crop: Edges = WHOLE) -> Facts:
+def facts_of(container: InputContainer, stream: VideoStream, frame: VideoFrame, crop: Edges = WHOLE) -> StreamFacts:
     """The facts, with shape and turn taken from a decoded frame. Raises RejectedError ``unsupported``."""
     turn, mirrored = _orientation(frame)
     aspect = stream.sample_aspect_ratio
-    return Facts(
+    return StreamFacts(
         container=container.format.name.split(",")[0],
         codec=stream.codec_context.codec.canonical_name,
         pix_fmt=frame.format.name,
@@ -186,7 +186,7 @@ def _orientation(frame: VideoFrame) -> tuple[int, bool]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ticket:
+class PacketTag:
     """The number of a packet, which the decoder hands on to its frame.
 
     PyAV knows what it hands on by its identity, and equal whole numbers may share theirs: each packet has its own.
@@ -211,7 +211,7 @@ def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packe
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class DeclaredTimeline:
     """What a container says of its frames before one is decoded.
 
     Attributes:
@@ -225,31 +225,31 @@ class Promise:
     numbers: tuple[int, ...]
 
     @property
-    def costs(self) -> tuple[Cost, ...] | None:
+    def costs(self) -> tuple[DecodeCost, ...] | None:
         """For each frame of the timeline, what it takes to decode it."""
         packets = self.packets
         return None if packets is None else tuple(packets.cost(number) for number in self.numbers)
 
-    def all_starts(self, choice: Choice) -> bool:
+    def all_starts(self, choice: FrameChoice) -> bool:
         """Whether each frame of a choice can be decoded alone."""
         packets = self.packets
-        return packets is not None and all(packets.cost(self.numbers[k]) == Cost.START for k in choice.frames)
+        return packets is not None and all(packets.cost(self.numbers[k]) == DecodeCost.START for k in choice.frames)
 
 
-Looker: TypeAlias = "Callable[[Packet[VideoStream]], Look | None]"
+PacketParser: TypeAlias = "Callable[[Packet[VideoStream]], PacketInfo | None]"
 
 
-def promise_of(container: InputContainer, stream: VideoStream) -> Promise | None:
+def declared_timeline(container: InputContainer, stream: VideoStream) -> DeclaredTimeline | None:
     """When the frames are shown, or None where the container cannot be trusted for that.
 
     Packets that an edit list hides do not count. Reads the whole file, decodes nothing.
     """
     if _TRUSTED.isdisjoint(container.format.name.split(",")):
         return None
-    return _promise(container, stream, looker_for(stream))
+    return _promise(container, stream, packet_parser(stream))
 
 
-def outline_of(source: Remote) -> Promise | None:
+def timeline_from_index(source: Remote) -> DeclaredTimeline | None:
     """The same without fetching the packets, where the container has one table of all of them; else None.
 
     What the packets say of themselves is not known then: every key frame is taken for a start, and no picture for one
@@ -260,11 +260,11 @@ def outline_of(source: Remote) -> Promise | None:
             return None
         keys = {(entry.pos, entry.size) for entry in stream.index_entries if entry.is_keyframe}
 
-        def look_at(packet: Packet[VideoStream]) -> Look | None:
+        def look_at(packet: Packet[VideoStream]) -> PacketInfo | None:
             if _changes(packet):
                 return None
             packet.is_keyframe = (packet.pos, packet.size) in keys  # not as ffmpeg finds it in the missing bytes
-            return START if packet.is_keyframe else Look(start=False, leads=True)
+            return START if packet.is_keyframe else PacketInfo(start=False, leads=True)
 
         source.blank = True
         try:
@@ -273,7 +273,7 @@ def outline_of(source: Remote) -> Promise | None:
             source.blank = False
 
 
-def looker_for(stream: VideoStream) -> Looker:
+def packet_parser(stream: VideoStream) -> PacketParser:
     """What tells of a stream's packets what they are; it gives None where that is not understood."""
     context = stream.codec_context
     read = reader_of(context.codec.canonical_name, context.extradata)
@@ -285,10 +285,10 @@ def _changes(packet: Packet[VideoStream]) -> bool:
     return next(packet.iter_sidedata(), None) is not None and packet.has_sidedata("new_extradata")
 
 
-def _promise(container: InputContainer, stream: VideoStream, look_at: Looker) -> Promise | None:
+def _promise(container: InputContainer, stream: VideoStream, look_at: PacketParser) -> DeclaredTimeline | None:
     shown: dict[int, int] = {}
     numbers: dict[int, int] = {}
-    rows: list[Row] = []
+    rows: list[PacketRow] = []
     understood = True
     for packet in packets_of(container, stream):
         hidden = packet.is_discard
@@ -301,14 +301,16 @@ def _promise(container: InputContainer, stream: VideoStream, look_at: Looker) ->
         if look is None or packet.pts is None or packet.pos is None:
             understood = False
         else:
-            rows.append(Row(packet.pts, packet.pos, packet.size, packet.is_keyframe, hidden, look))
+            rows.append(PacketRow(packet.pts, packet.pos, packet.size, packet.is_keyframe, hidden, look))
     if not shown:
         return None
     timeline = timeline_of(stream, shown)
     if stream.codec_context.has_b_frames and all(now.time < after.time for now, after in pairwise(rows)):
         understood = False  # pictures that change places, in a container that does not say so: its times are in doubt
-    packets = understand(rows) if understood else None
-    return Promise(timeline, packets, tuple(numbers[time] for time in timeline.times) if packets is not None else ())
+    packets = analyze_packets(rows) if understood else None
+    return DeclaredTimeline(
+        timeline, packets, tuple(numbers[time] for time in timeline.times) if packets is not None else ()
+    )
 
 
 def timeline_of(stream: VideoStream, shown: dict[int, int]) -> Timeline:

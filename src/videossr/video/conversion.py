@@ -11,7 +11,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, Interpo
 from numpy.typing import NDArray
 
 from videossr.question import Frames
-from videossr.video.container import Facts
+from videossr.video.container import StreamFacts
 from videossr.video.crop import WHOLE
 from videossr.video.hdr import HDR, to_sdr
 from videossr.video.plan import HDRChoice, RejectedError, fit, stored_size
@@ -32,7 +32,7 @@ _WIDE = (ColorPrimaries.BT2020, ColorPrimaries.UNSPECIFIED)
 """Primaries of HDR that are taken for BT.2020's."""
 
 
-class Shrink:
+class FrameConverter:
     """Turns decoded frames into (H, W, 3) uint8 RGB pictures of one size."""
 
     def __init__(self, max_pixels: int, hdr: HDRChoice, *, stored: bool = False) -> None:
@@ -52,7 +52,7 @@ class Shrink:
         """Return the (H, W) at which pictures are shown of a video that a player shows in `width` x `height` pixels."""
         return fit(width, height, self._max_pixels)
 
-    def __call__(self, facts: Facts, frame: VideoFrame) -> Frames:
+    def __call__(self, facts: StreamFacts, frame: VideoFrame) -> Frames:
         """Crop, scale and convert with the frame's own matrix and range, then mirror and turn what is left.
 
         Alpha is dropped. Raises RejectedError ``hdr`` or ``unsupported``.
@@ -77,7 +77,7 @@ class Shrink:
         picture = scaled[:, ::-1] if facts.mirrored else scaled
         return np.ascontiguousarray(np.rot90(picture, facts.turn), dtype=np.uint8)
 
-    def _scale(self, facts: Facts, frame: VideoFrame, width: int, height: int, pixels: str) -> VideoFrame:
+    def _scale(self, facts: StreamFacts, frame: VideoFrame, width: int, height: int, pixels: str) -> VideoFrame:
         """One step where that is right: not for a part of the picture, whose edges may lie within a chroma pixel.
 
         Nor for an interlaced frame: swscale scales its two fields apart, so that a small picture keeps their combing.

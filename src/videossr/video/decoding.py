@@ -22,18 +22,25 @@ from av.video.stream import VideoStream
 
 from videossr.clock import Clock
 from videossr.question import Frames
-from videossr.storage.paths import Place
-from videossr.video.container import Facts, Promise, facts_of, open_video, outline_of, promise_of
-from videossr.video.conversion import Shrink
+from videossr.storage.paths import AnyPath
+from videossr.video.container import (
+    DeclaredTimeline,
+    StreamFacts,
+    declared_timeline,
+    facts_of,
+    open_video,
+    timeline_from_index,
+)
+from videossr.video.conversion import FrameConverter
 from videossr.video.crop import crop_of
-from videossr.video.full_scan import Log, Trail, decoded, on_screen, survey_of
-from videossr.video.plan import Choice, Plan, RejectedError, Timeline, choose
+from videossr.video.full_scan import DecodeLog, Log, decoded, full_scan, on_screen
+from videossr.video.plan import FrameChoice, Plan, RejectedError, Timeline, choose_frames
 from videossr.video.remote import Remote, Source, reachable
-from videossr.video.seeking import PromiseBrokenError, frames_by_groups
+from videossr.video.seeking import TimelineMismatchError, frames_by_groups
 
 T = TypeVar("T")
 
-Picked: TypeAlias = tuple[Facts, Timeline, Choice, list[T]]
+Picked: TypeAlias = tuple[StreamFacts, Timeline, FrameChoice, list[T]]
 """Of a file: its facts, when its frames are shown, which the slots show, and what was made of each of these."""
 
 
@@ -48,37 +55,37 @@ class Decoded:
         frames: (T, H, W, 3) uint8 RGB, one for each slot.
     """
 
-    facts: Facts
+    facts: StreamFacts
     timeline: Timeline
-    choice: Choice
+    choice: FrameChoice
     frames: Frames
 
 
-def decode(path: Place, plan: Plan) -> Decoded:
+def decode(path: AnyPath, plan: Plan) -> Decoded:
     """Decode, resize and turn the frames that `plan` wants. Raises RejectedError, or OSError for a remote file."""
-    shrink = Shrink(plan.max_pixels, plan.hdr)
+    shrink = FrameConverter(plan.max_pixels, plan.hdr)
     facts, timeline, choice, pictures = pick(path, plan, shrink)
     position = {frame: k for k, frame in enumerate(dict.fromkeys(choice.frames))}
     return Decoded(facts, timeline, choice, np.stack([pictures[position[frame]] for frame in choice.frames]))
 
 
-def planned(path: Place, plan: Plan) -> Clock:
+def planned(path: AnyPath, plan: Plan) -> Clock:
     """The clock that `plan` gives, as the container tells it; only where its times are not trusted it is decoded.
 
     What `pick` gives is this clock unless the container breaks its promise. Raises as `pick` does.
     """
     with quiet() as log, reachable(path) as source:
         with open_video(source) as (container, stream):
-            promise = promise_of(container, stream)
-        timeline = promise.timeline if promise is not None else survey_of(source, log).timeline
-        return choose(timeline, plan, promise.costs if promise is not None else None).clock
+            promise = declared_timeline(container, stream)
+        timeline = promise.timeline if promise is not None else full_scan(source, log).timeline
+        return choose_frames(timeline, plan, promise.costs if promise is not None else None).clock
 
 
 def pick(
-    path: Place,
+    path: AnyPath,
     plan: Plan,
-    use: Callable[[Facts, VideoFrame], T],
-    begin: Callable[[Choice], None] = lambda _: None,
+    use: Callable[[StreamFacts, VideoFrame], T],
+    begin: Callable[[FrameChoice], None] = lambda _: None,
 ) -> Picked[T]:
     """Decode the frames that `plan` wants and pass each different one, in order, to `use`.
 
@@ -96,28 +103,28 @@ def pick(
         OSError: a remote file cannot be reached.
     """
     with quiet() as log, reachable(path) as source:
-        outline = outline_of(source) if plan.kind == "snap" and isinstance(source, Remote) else None
+        outline = timeline_from_index(source) if plan.kind == "snap" and isinstance(source, Remote) else None
         if outline is not None:
-            choice = choose(outline.timeline, plan, outline.costs)
+            choice = choose_frames(outline.timeline, plan, outline.costs)
             if outline.all_starts(choice):
                 begin(choice)
-                with open_video(source) as (container, stream), suppress(PromiseBrokenError):
+                with open_video(source) as (container, stream), suppress(TimelineMismatchError):
                     return _by_groups(source, container, stream, log, outline, choice, use)
         with open_video(source) as (container, stream):
-            promise = promise_of(container, stream)
+            promise = declared_timeline(container, stream)
             if promise is not None and promise.packets is not None:
-                choice = choose(promise.timeline, plan, promise.costs)
+                choice = choose_frames(promise.timeline, plan, promise.costs)
                 begin(choice)
-                with suppress(PromiseBrokenError):
+                with suppress(TimelineMismatchError):
                     return _by_groups(source, container, stream, log, promise, choice, use)
         if promise is not None:
             timeline = promise.timeline
-            choice = choose(timeline, plan)
+            choice = choose_frames(timeline, plan)
             begin(choice)
-            with suppress(PromiseBrokenError):
+            with suppress(TimelineMismatchError):
                 return _from_start(source, log, timeline, timeline.times, choice, use, strict=True)
-        survey = survey_of(source, log)
-        choice = choose(survey.timeline, plan)
+        survey = full_scan(source, log)
+        choice = choose_frames(survey.timeline, plan)
         unsound = survey.unsound(choice)
         if unsound:
             raise RejectedError(
@@ -126,7 +133,7 @@ def pick(
         begin(choice)
         try:
             return _from_start(source, log, survey.timeline, survey.marks, choice, use, strict=False)
-        except PromiseBrokenError as error:
+        except TimelineMismatchError as error:
             raise RejectedError("damaged", "two decodes of the file do not agree", 1, threshold=0) from error
 
 
@@ -138,14 +145,14 @@ class _Kept(Generic[T]):
         source: Source,
         container: InputContainer,
         stream: VideoStream,
-        use: Callable[[Facts, VideoFrame], T],
+        use: Callable[[StreamFacts, VideoFrame], T],
     ) -> None:
         self._source, self._container, self._stream, self._use = source, container, stream, use
-        self._facts: Facts | None = None
+        self._facts: StreamFacts | None = None
         self.results: list[T] = []
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> StreamFacts:
         assert self._facts is not None, "every plan wants at least one frame"
         return self._facts
 
@@ -168,9 +175,9 @@ def _by_groups(
     container: InputContainer,
     stream: VideoStream,
     log: Log,
-    promise: Promise,
-    choice: Choice,
-    use: Callable[[Facts, VideoFrame], T],
+    promise: DeclaredTimeline,
+    choice: FrameChoice,
+    use: Callable[[StreamFacts, VideoFrame], T],
 ) -> Picked[T]:
     """Decode no more than the wanted frames need."""
     assert promise.packets is not None
@@ -186,8 +193,8 @@ def _from_start(
     log: Log,
     timeline: Timeline,
     marks: Sequence[int],
-    choice: Choice,
-    use: Callable[[Facts, VideoFrame], T],
+    choice: FrameChoice,
+    use: Callable[[StreamFacts, VideoFrame], T],
     *,
     strict: bool,
 ) -> Picked[T]:
@@ -197,17 +204,17 @@ def _from_start(
     """
     wanted = set(choice.frames)
     with open_video(source) as (container, stream):
-        trail = Trail()
+        trail = DecodeLog()
         kept = _Kept(source, container, stream, use)
         frames = on_screen(decoded(container, stream, trail, log))
         for index, (now, (_, frame)) in enumerate(zip(marks, frames, strict=False)):
             if frame.pts != now or (strict and trail.harmed):
-                raise PromiseBrokenError
+                raise TimelineMismatchError
             if index in wanted:
                 kept.add(frame)
                 if len(kept.results) == len(wanted):
                     return kept.facts, timeline, choice, kept.results
-    raise PromiseBrokenError
+    raise TimelineMismatchError
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from videossr.video.container import Ticket, open_video, packets_of, timeline_of
-from videossr.video.plan import Choice, RejectedError, Timeline
+from videossr.video.container import PacketTag, open_video, packets_of, timeline_of
+from videossr.video.plan import FrameChoice, RejectedError, Timeline
 from videossr.video.remote import Source
 
 Log: TypeAlias = list[tuple[int, str, str]]
@@ -26,7 +26,7 @@ Log: TypeAlias = list[tuple[int, str, str]]
 
 
 @dataclass(slots=True)
-class Trail:
+class DecodeLog:
     """What a decode has met so far, by the number of the packet in decode order.
 
     Attributes:
@@ -113,7 +113,7 @@ class Trail:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class FullScan:
     """What a full decode of a file gives.
 
     Attributes:
@@ -128,7 +128,7 @@ class Survey:
     sound: tuple[bool, ...]
     lost: tuple[int, ...]
 
-    def unsound(self, choice: Choice) -> int:
+    def unsound(self, choice: FrameChoice) -> int:
         """How many slots show a harmed frame, or an old one because the frame that belongs there was lost."""
         count = 0
         for frame, offset in zip(choice.frames, choice.offsets(), strict=True):
@@ -140,7 +140,7 @@ class Survey:
         return count
 
 
-def survey_of(source: Source, log: Log) -> Survey:
+def full_scan(source: Source, log: Log) -> FullScan:
     """Decode the whole file. Raises RejectedError ``no_frames`` or ``no_times``.
 
     Some containers, AVI above all, tell when a picture is decoded and not when it is shown. With B-frames the two are
@@ -153,7 +153,7 @@ def survey_of(source: Source, log: Log) -> Survey:
     sound: list[bool] = []
     backwards: int | None = None
     with open_video(source) as (container, stream):
-        trail = Trail()
+        trail = DecodeLog()
         for number, frame in on_screen(decoded(container, stream, trail, log)):
             if frame.pts is None:
                 raise _no_times(marks, None)
@@ -174,7 +174,7 @@ def survey_of(source: Source, log: Log) -> Survey:
                 raise _no_times(marks[:backwards], marks[backwards])
             times, packet_times = sorted(dts[number] for number in numbers), list(dts)
         timeline = timeline_of(stream, dict(zip(times, durations, strict=True)))
-        return Survey(timeline, tuple(marks), tuple(sound), tuple(sorted(trail.lost(packet_times))))
+        return FullScan(timeline, tuple(marks), tuple(sound), tuple(sorted(trail.lost(packet_times))))
 
 
 def _no_times(before: Sequence[int], time: int | None) -> RejectedError:
@@ -182,7 +182,9 @@ def _no_times(before: Sequence[int], time: int | None) -> RejectedError:
     return RejectedError("no_times", f"frame {len(before)} has time {time} after {last}")
 
 
-def decoded(container: InputContainer, stream: VideoStream, trail: Trail, log: Log) -> Iterator[tuple[int, VideoFrame]]:
+def decoded(
+    container: InputContainer, stream: VideoStream, trail: DecodeLog, log: Log
+) -> Iterator[tuple[int, VideoFrame]]:
     """All frames in presentation order, each with the number of its packet. Errors are noted in `trail`."""
 
     def step(number: int, packet: Packet[VideoStream] | None) -> list[tuple[int, VideoFrame]]:
@@ -194,7 +196,7 @@ def decoded(container: InputContainer, stream: VideoStream, trail: Trail, log: L
             trail.harm(number)
         if len(log) > lines:
             trail.harm(number)
-        numbered = [(frame.opaque.number if isinstance(frame.opaque, Ticket) else number, frame) for frame in frames]
+        numbered = [(frame.opaque.number if isinstance(frame.opaque, PacketTag) else number, frame) for frame in frames]
         for own, frame in numbered:
             if frame.is_corrupt:
                 trail.harm(own)
@@ -204,7 +206,7 @@ def decoded(container: InputContainer, stream: VideoStream, trail: Trail, log: L
 
     for packet in packets_of(container, stream):
         number = trail.add(packet)
-        packet.opaque = Ticket(number)
+        packet.opaque = PacketTag(number)
         if packet.is_corrupt:
             trail.harm(number)
         for own, frame in step(number, packet):

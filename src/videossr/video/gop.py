@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-from videossr.video.nal import Look
+from videossr.video.nal import PacketInfo
 
 
-class Row(NamedTuple):
+class PacketRow(NamedTuple):
     """What one demuxing pass tells of a packet.
 
     Attributes:
@@ -31,10 +31,10 @@ class Row(NamedTuple):
     size: int
     key: bool
     hidden: bool
-    look: Look
+    look: PacketInfo
 
 
-class Cost(IntEnum):
+class DecodeCost(IntEnum):
     """What it takes to decode a picture, in the order in which the plan ``snap`` prefers them."""
 
     START = 0
@@ -67,22 +67,22 @@ class Packets:
         spare: for each packet, whether nothing refers to its picture.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[PacketRow, ...]
     needs: tuple[int, ...]
     spare: tuple[bool, ...]
 
-    def cost(self, number: int) -> Cost:
+    def cost(self, number: int) -> DecodeCost:
         """What it takes to decode the picture of one packet."""
         if self.needs[number] == number:
-            return Cost.START
-        return Cost.SPARE if self.spare[number] else Cost.REFERENCE
+            return DecodeCost.START
+        return DecodeCost.SPARE if self.spare[number] else DecodeCost.REFERENCE
 
     def groups(self, wanted: Collection[int]) -> list[Group]:
         """What to decode for the pictures of the packets `wanted`."""
         return grouped(self.needs, self.spare, wanted)
 
 
-def understand(rows: Sequence[Row]) -> Packets | None:
+def analyze_packets(rows: Sequence[PacketRow]) -> Packets | None:
     """Work out what each packet needs; None where a picture that is to be shown needs more than the file holds.
 
     A start is a packet of which both the container and its own bytes say so. A leading picture comes after a start in

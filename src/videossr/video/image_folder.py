@@ -21,11 +21,11 @@ import av
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
-from videossr.storage.paths import Place, file_hash, is_local, size_and_stamp
-from videossr.video.container import Facts, facts_of
+from videossr.storage.paths import AnyPath, file_hash, is_local, size_and_stamp
+from videossr.video.container import StreamFacts, facts_of
 from videossr.video.decoding import Picked, quiet
 from videossr.video.full_scan import Log
-from videossr.video.plan import Choice, Plan, RejectedError, Timeline, choose
+from videossr.video.plan import FrameChoice, Plan, RejectedError, Timeline, choose_frames
 from videossr.video.remote import outage
 
 T = TypeVar("T")
@@ -50,13 +50,13 @@ class ImageFolder:
     """
 
     path: str
-    place: Place
+    place: AnyPath
     size: int
     stamp: str
     fps: Fraction
 
     @property
-    def sample(self) -> Place:
+    def sample(self) -> AnyPath:
         """One of its files, by which another machine can show that it reaches the folder."""
         return self.place / min(_listed(self.place))
 
@@ -79,7 +79,7 @@ class ImageFolder:
         return digest.hexdigest()
 
 
-def image_folder(path: str, place: Place, fps: Fraction) -> ImageFolder:
+def image_folder(path: str, place: AnyPath, fps: Fraction) -> ImageFolder:
     """Look at all images of a folder, without reading them.
 
     Args:
@@ -144,7 +144,7 @@ def in_order(names: Sequence[str]) -> list[str]:
 
 
 def pick_images(
-    folder: ImageFolder, plan: Plan, use: Callable[[Facts, VideoFrame], T], begin: Callable[[Choice], None]
+    folder: ImageFolder, plan: Plan, use: Callable[[StreamFacts, VideoFrame], T], begin: Callable[[FrameChoice], None]
 ) -> Picked[T]:
     """Do for a folder of images what `videossr.video.decoding.pick` does for a video file.
 
@@ -158,12 +158,12 @@ def pick_images(
     if not names:
         raise RejectedError("no_frames", "its images have gone", 0, 1)
     timeline = Timeline(tuple(range(len(names))), len(names), 1 / folder.fps)
-    choice = choose(timeline, plan)
+    choice = choose_frames(timeline, plan)
     begin(choice)
     wanted = set(choice.frames)
     results: list[T] = []
     size: tuple[int, int] | None = None
-    known: Facts | None = None
+    known: StreamFacts | None = None
     with quiet() as log:
         for number, name in enumerate(names):
             own, facts, frame = _open(_read(folder.place / name, name), name, log, decode=number in wanted)
@@ -182,7 +182,9 @@ def pick_images(
     return known, timeline, choice, results
 
 
-def _open(data: bytes, name: str, log: Log, *, decode: bool) -> tuple[tuple[int, int], Facts | None, VideoFrame | None]:
+def _open(
+    data: bytes, name: str, log: Log, *, decode: bool
+) -> tuple[tuple[int, int], StreamFacts | None, VideoFrame | None]:
     """(width, height) of an image; its facts and its picture only where they are asked for."""
     lines = len(log)
     try:
@@ -202,7 +204,7 @@ def _open(data: bytes, name: str, log: Log, *, decode: bool) -> tuple[tuple[int,
     return (frame.width, frame.height), facts, frame
 
 
-def _read(place: Place, name: str) -> bytes:
+def _read(place: AnyPath, name: str) -> bytes:
     try:
         return place.read_bytes()
     except (FileNotFoundError, PermissionError) as error:
@@ -213,7 +215,7 @@ def _read(place: Place, name: str) -> bytes:
         raise RejectedError("unreadable", f"{_told(name)} cannot be read: {type(error).__name__}") from error
 
 
-def _listed(folder: Place) -> dict[str, Mapping[str, Any] | None]:
+def _listed(folder: AnyPath) -> dict[str, Mapping[str, Any] | None]:
     """The images of a folder by their names, with what the listing of a remote store tells of each."""
     if isinstance(folder, Path):
         return {file.name: None for file in folder.iterdir() if is_image(file.name)}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 
-class Look(NamedTuple):
+class PacketInfo(NamedTuple):
     """What a packet that shows exactly one picture is to the others.
 
     Attributes:
@@ -27,11 +27,11 @@ class Look(NamedTuple):
     top: int = 0
 
 
-Reader: TypeAlias = Callable[[bytes], Look | None]
+Reader: TypeAlias = Callable[[bytes], PacketInfo | None]
 """From the bytes of a packet; None where they break a rule that the plan by groups of pictures rests on."""
 
-START = Look(start=True)
-PLAIN = Look(start=False)
+START = PacketInfo(start=True)
+PLAIN = PacketInfo(start=False)
 
 
 class _Bits:
@@ -97,7 +97,7 @@ def h264(extradata: bytes) -> Reader | None:
     if not whole or not _one_each(sets, [unit[0] & 31 for unit in sets], alone={7}, header=1):
         return None
 
-    def read(data: bytes) -> Look | None:
+    def read(data: bytes) -> PacketInfo | None:
         first, spare = 0, True
         at, end = 0, len(data)
         while at < end:
@@ -121,7 +121,7 @@ def h264(extradata: bytes) -> Reader | None:
             return None
         if first == _H264_IDR:
             return START
-        return Look(start=False, layer=0) if spare else PLAIN
+        return PacketInfo(start=False, layer=0) if spare else PLAIN
 
     return read
 
@@ -215,7 +215,7 @@ def hevc(extradata: bytes) -> Reader | None:
     if not fit:
         return None
 
-    def read(data: bytes) -> Look | None:
+    def read(data: bytes) -> PacketInfo | None:
         first, top = -1, 0
         aside = True
         at, end = 0, len(data)
@@ -242,7 +242,7 @@ def hevc(extradata: bytes) -> Reader | None:
             return None
         if first in _HEVC_STARTS:
             return START
-        return Look(False, first in _HEVC_RASL, top if aside and first % 2 == 0 else -1, top)
+        return PacketInfo(False, first in _HEVC_RASL, top if aside and first % 2 == 0 else -1, top)
 
     return read
 

@@ -18,7 +18,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from videossr.clock import Clock, even
+from videossr.clock import Clock, uniform_clock
 
 Reason: TypeAlias = Literal[
     "hidden",
@@ -158,7 +158,7 @@ class Timeline:
 
 
 @plain_dataclass(frozen=True, slots=True)
-class Choice:
+class FrameChoice:
     """What a plan makes of one timeline: the slots' clock, and for each slot its frame and exact time.
 
     Attributes:
@@ -176,7 +176,7 @@ class Choice:
         return (self.offset + Fraction(time, 1000) for time in self.clock.times_ms)
 
 
-def choose(timeline: Timeline, plan: Plan, costs: Sequence[int] | None = None) -> Choice:
+def choose_frames(timeline: Timeline, plan: Plan, costs: Sequence[int] | None = None) -> FrameChoice:
     """The slots that `plan` takes from a video. Raises RejectedError ``too_short`` or ``still``.
 
     A slot's time is a whole number of milliseconds after the first slot, and the slot shows the frame that is on
@@ -203,7 +203,7 @@ def choose(timeline: Timeline, plan: Plan, costs: Sequence[int] | None = None) -
     return choice if plan.kind == "uniform" or costs is None else _snap(timeline, plan, choice, costs)
 
 
-def _uniform(timeline: Timeline, plan: Plan) -> Choice:
+def _uniform(timeline: Timeline, plan: Plan) -> FrameChoice:
     margin = Fraction(str(plan.margin))
     span = (1 - 2 * margin) * timeline.seconds
     step = span / plan.frames
@@ -214,7 +214,7 @@ def _uniform(timeline: Timeline, plan: Plan) -> Choice:
             float(step),
             plan.min_step,
         )
-    choice = _show(timeline, even(plan.frames, span * 1000), margin * timeline.seconds)
+    choice = _show(timeline, uniform_clock(plan.frames, span * 1000), margin * timeline.seconds)
     distinct = len(set(choice.frames))
     held = Fraction(plan.frames - distinct, plan.frames)
     if held > Fraction(str(plan.max_held)):
@@ -239,7 +239,7 @@ def _too_few(timeline: Timeline, few: str, remedy: str, value: float, threshold:
     )
 
 
-def _snap(timeline: Timeline, plan: Plan, plain: Choice, costs: Sequence[int]) -> Choice:
+def _snap(timeline: Timeline, plan: Plan, plain: FrameChoice, costs: Sequence[int]) -> FrameChoice:
     """Move the slots of the uniform choice `plain`.
 
     Each slot chooses among the frame that it shows already and those that come on screen less than half a step away.
@@ -281,7 +281,7 @@ def _whole_ms(time: Fraction, start: Fraction, end: Fraction) -> int:
     return min(max(round(1000 * time), math.ceil(1000 * start)), math.ceil(1000 * end) - 1)
 
 
-def _fps(timeline: Timeline, plan: Plan) -> Choice:
+def _fps(timeline: Timeline, plan: Plan) -> FrameChoice:
     rate = Fraction(str(plan.fps))
     slots = math.ceil(timeline.seconds * rate)
     if slots <= plan.frames:
@@ -297,9 +297,9 @@ def _fps(timeline: Timeline, plan: Plan) -> Choice:
     return _show(timeline, Clock(tuple(times), end), Fraction(0))
 
 
-def _show(timeline: Timeline, clock: Clock, offset: Fraction) -> Choice:
+def _show(timeline: Timeline, clock: Clock, offset: Fraction) -> FrameChoice:
     frames = tuple(timeline.at(offset + Fraction(time, 1000)) for time in clock.times_ms)
-    return Choice(clock, frames, offset)
+    return FrameChoice(clock, frames, offset)
 
 
 @cache

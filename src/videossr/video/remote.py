@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from videossr.storage.paths import Place, reaching
+from videossr.storage.paths import AnyPath, reaching
 
 _BLOCK = 1 << 18
 """Bytes fetched at least: what a seek to one picture costs."""
@@ -88,7 +88,7 @@ Source: TypeAlias = Path | Remote
 
 
 @contextmanager
-def reachable(place: Place) -> Iterator[Source]:
+def reachable(place: AnyPath) -> Iterator[Source]:
     """The source of a video, which can be opened again and again without fetching anything twice.
 
     Raises OSError where a remote file cannot be reached; that says nothing about the video.
@@ -110,7 +110,7 @@ def reachable(place: Place) -> Iterator[Source]:
                 raise outage(place, remote.failure) from remote.failure
 
 
-def outage(place: Place, error: Exception) -> OSError:
+def outage(place: AnyPath, error: Exception) -> OSError:
     """In one kind, whatever the file system raises. Its own text is left out: it may quote an address with a key."""
     known = (FileNotFoundError, PermissionError)
     kind = next((kind for kind in known if isinstance(error, kind)), ConnectionError)

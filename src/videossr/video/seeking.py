@@ -15,7 +15,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from videossr.video.container import Looker, Ticket, looker_for, packets_of
+from videossr.video.container import PacketParser, PacketTag, packet_parser, packets_of
 from videossr.video.full_scan import Log
 from videossr.video.gop import Group, Packets
 
@@ -26,7 +26,7 @@ _TRIES = 5
 """Seeks to one start, each aimed at an earlier one, before the file counts as one that cannot be sought in."""
 
 
-class PromiseBrokenError(Exception):
+class TimelineMismatchError(Exception):
     """A decode did not give the frames that were expected of it."""
 
 
@@ -42,24 +42,24 @@ def frames_by_groups(
     missing = list(reversed(wanted))
     open_ones = set(wanted)
     cursor = _Cursor(container, stream, packets)
-    look_at = looker_for(stream)
+    look_at = packet_parser(stream)
     for group in _primed(packets, packets.groups(wanted)):
         before: int | None = None
         for number, frame in _decoded(cursor, stream, group, look_at, log):
             now = packets.rows[number].time
             if frame.pts != now or (before is not None and now <= before):
-                raise PromiseBrokenError
+                raise TimelineMismatchError
             if number == group.start and not frame.key_frame:
-                raise PromiseBrokenError
+                raise TimelineMismatchError
             before = now
             if number not in open_ones:
                 continue
             if number != missing.pop():
-                raise PromiseBrokenError
+                raise TimelineMismatchError
             yield frame
             if not missing:
                 return
-    raise PromiseBrokenError
+    raise TimelineMismatchError
 
 
 def _primed(packets: Packets, groups: list[Group]) -> list[Group]:
@@ -72,7 +72,7 @@ def _primed(packets: Packets, groups: list[Group]) -> list[Group]:
 
 
 def _decoded(
-    cursor: _Cursor, stream: VideoStream, group: Group, look_at: Looker, log: Log
+    cursor: _Cursor, stream: VideoStream, group: Group, look_at: PacketParser, log: Log
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Every frame of a group with the number of its packet. The decoder is fresh before and after."""
 
@@ -81,12 +81,12 @@ def _decoded(
         try:
             frames = stream.decode(packet)
         except FFmpegError as error:
-            raise PromiseBrokenError from error
+            raise TimelineMismatchError from error
         if len(log) > lines:
-            raise PromiseBrokenError
+            raise TimelineMismatchError
         for frame in frames:
-            if frame.is_corrupt or not isinstance(frame.opaque, Ticket):
-                raise PromiseBrokenError
+            if frame.is_corrupt or not isinstance(frame.opaque, PacketTag):
+                raise TimelineMismatchError
             yield frame.opaque.number, frame
 
     for number, packet in cursor.walk(group.start, group.last):
@@ -95,8 +95,8 @@ def _decoded(
         if number == group.start:
             look = look_at(packet)
             if look is None or not look.start:
-                raise PromiseBrokenError
-        packet.opaque = Ticket(number)
+                raise TimelineMismatchError
+        packet.opaque = PacketTag(number)
         yield from step(packet)
     yield from step(None)
     stream.codec_context.flush_buffers()
@@ -121,7 +121,7 @@ class _Cursor:
             packet = pending or next(self._packets, None)
             pending = None
             if packet is None or packet.is_corrupt or self._number(packet) != self._next:
-                raise PromiseBrokenError
+                raise TimelineMismatchError
             self._next += 1
             if self._next > first:
                 yield self._next - 1, packet
@@ -140,7 +140,7 @@ class _Cursor:
             self._next = None if packet is None else self._number(packet)
             if packet is not None and self._next is not None and self._next <= first:
                 return packet
-        raise PromiseBrokenError
+        raise TimelineMismatchError
 
     def _number(self, packet: Packet[VideoStream]) -> int | None:
         if packet.pts is None or packet.pos is None:

@@ -15,10 +15,10 @@ import simplejpeg
 
 from tests.dataset.published.conftest import ELSEWHERE, FPS, ORDER, entry, row, write_json
 from videossr.dataset.dataset import VideoSSRDataset
-from videossr.dataset.published.dataset import ReleasedDataset
+from videossr.dataset.published.dataset import PublishedDataset
 from videossr.dataset.published.frames import clip_of
 from videossr.question import Frames
-from videossr.question_set import Questions, open_questions
+from videossr.question_set import QuestionSet, open_questions
 from videossr.rewards import compute_score
 from videossr.video.decoding import decode
 from videossr.video.plan import Plan
@@ -37,12 +37,12 @@ COLUMNS = [
 
 
 @pytest.fixture(scope="module")
-def opened(released: Path) -> Questions:
+def opened(released: Path) -> QuestionSet:
     return open_questions(released / "rows", corpus=released)
 
 
-def test_every_row_is_a_question_in_its_own_words(opened: Questions) -> None:
-    assert isinstance(opened, ReleasedDataset)
+def test_every_row_is_a_question_in_its_own_words(opened: QuestionSet) -> None:
+    assert isinstance(opened, PublishedDataset)
     assert len(opened) == len(COLUMNS)
     for index, column in enumerate(COLUMNS):
         question, clips = opened.question(index), opened.clips(index)
@@ -55,7 +55,7 @@ def test_every_row_is_a_question_in_its_own_words(opened: Questions) -> None:
     assert opened.question(4).prompt == "<video>\nWhen is it altered?"
 
 
-def test_the_frames_and_their_times_are_the_rows(opened: Questions, released: Path) -> None:
+def test_the_frames_and_their_times_are_the_rows(opened: QuestionSet, released: Path) -> None:
     (clip,) = opened.clips(4)
     files = [released / f"48frames/academic/v1/{k}{'_mirror' if 10 <= k < 20 else ''}.jpg" for k in range(48)]
     full = np.stack([simplejpeg.decode_jpeg(file.read_bytes(), "RGB") for file in files])
@@ -65,7 +65,7 @@ def test_the_frames_and_their_times_are_the_rows(opened: Questions, released: Pa
     assert clip.clock.end_ms == round(48 * 1000 / FPS)
 
 
-def test_a_jigsaw_shows_its_pieces(opened: Questions) -> None:
+def test_a_jigsaw_shows_its_pieces(opened: QuestionSet) -> None:
     pieces = opened.clips(3)
     (whole,) = opened.clips(2)
     assert len(pieces) == 6
@@ -75,7 +75,7 @@ def test_a_jigsaw_shows_its_pieces(opened: Questions) -> None:
     assert opened.truth(3).order == tuple(ORDER)
 
 
-def test_what_is_true_and_what_is_hard(opened: Questions) -> None:
+def test_what_is_true_and_what_is_hard(opened: QuestionSet) -> None:
     assert opened.truth(4).spans == ((10, 19),)
     assert opened.difficulty(4) == {"perturbation": "mirror", "length": 10, "seconds": 5.883, "duration": 28.235}
     assert opened.truth(6).spans == ((20, 23),)
@@ -87,19 +87,19 @@ def test_what_is_true_and_what_is_hard(opened: Questions) -> None:
 
 
 def test_the_video_that_a_question_is_about(released: Path, videos: Path, tmp_path: Path) -> None:
-    opened = ReleasedDataset(released / "rows")
+    opened = PublishedDataset(released / "rows")
     assert opened.source(3) == opened.source(4) == "academic/v1"
     assert opened.source(0) == f"{ELSEWHERE}/academic/v1"
     file = str(videos / "real/bikes.mp4")
     inline = "data:image/jpeg;base64,AAAA/AAA"
     rows = [row("counting", "<video>?", [{"video": shown}], "0,0,0") for shown in (file, [inline], [file], [3], [])]
     path = write_json(tmp_path / "rows.json", rows)
-    sources = [ReleasedDataset(path).source(index) for index in range(5)]
+    sources = [PublishedDataset(path).source(index) for index in range(5)]
     assert sources[:3:2] == [file, str(videos / "real")]
     assert len(set(sources)) == 5
 
 
-def test_processes_and_threads_see_the_same(opened: Questions) -> None:
+def test_processes_and_threads_see_the_same(opened: QuestionSet) -> None:
     copy = pickle.loads(pickle.dumps(opened))
     assert len(pickle.dumps(opened)) < 2000
     assert copy.hash == opened.hash

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from videossr.dataset.published.frames import smart_size
-from videossr.dataset.published.perturbed import altered, perturbation_of
+from videossr.dataset.published.perturbed import find_perturbed, perturbation_of
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,10 @@ def test_perturbations_by_our_names(released: str, ours: str) -> None:
 
 
 def test_what_the_names_of_frames_tell() -> None:
-    told = altered({"video": ["v_1/0.jpg", "v_1/1_rotate180.jpg", "v_1/2_rotate180.jpg", "v_1/x_mirror.jpg"]})
+    told = find_perturbed({"video": ["v_1/0.jpg", "v_1/1_rotate180.jpg", "v_1/2_rotate180.jpg", "v_1/x_mirror.jpg"]})
     assert (told.slots, told.perturbation, told.shapes) == ((1, 2), "rotate_180", {})
-    told = altered({"video": ["0_circle2.jpg", "1_square1.jpg", "2_circle10.jpg", "3.jpg"]})
+    told = find_perturbed({"video": ["0_circle2.jpg", "1_square1.jpg", "2_circle10.jpg", "3.jpg"]})
     assert (told.slots, told.perturbation) == ((0, 1, 2), "")
     assert told.shapes == {"circle": (2, 10), "square": (1,)}
-    assert altered({"video": ["0_mirror.jpg", "1_noise.jpg"]}).perturbation == ""
-    assert altered({"video": "a_mirror.mp4"}).slots == ()
+    assert find_perturbed({"video": ["0_mirror.jpg", "1_noise.jpg"]}).perturbation == ""
+    assert find_perturbed({"video": "a_mirror.mp4"}).slots == ()

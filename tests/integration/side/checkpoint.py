@@ -19,7 +19,7 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 
 from videossr.engine.checkpoint import PROBE, PROBE_CLIP, open_checkpoint, prompt_inputs  # noqa: E402
-from videossr.engine.shared_prefix import answer_scores, full_scores, read_prefix, recomputing  # noqa: E402
+from videossr.engine.shared_prefix import answer_scores, full_scores, gradient_checkpointing, read_prefix  # noqa: E402
 from videossr.train.checkpoint import latest, restore, save  # noqa: E402
 from videossr.train.config import Lora, ModelConfig, TrainConfig  # noqa: E402
 from videossr.train.policy import load_policy  # noqa: E402
@@ -37,7 +37,7 @@ def scores(source, model) -> list[float]:
 def answer_logprobs(source, model) -> tuple[list, list]:
     """Return the log-probabilities of ANSWERS behind a shared prefix with gradient, and by full passes."""
     inputs = prompt_inputs(source.build(PROBE, [PROBE_CLIP]), CPU, torch.float32)
-    with recomputing(model):
+    with gradient_checkpointing(model):
         shared = answer_scores(model, read_prefix(model, inputs), ANSWERS)
         shared.logprobs.sum().backward()
     with torch.no_grad():

@@ -19,8 +19,8 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 
 from videossr.dataset.dataset import VideoSSRDataset  # noqa: E402
-from videossr.models.base import Ask, Decoding  # noqa: E402
-from videossr.models.transformers_model import Local, LocalSettings  # noqa: E402
+from videossr.models.base import Decoding, Request  # noqa: E402
+from videossr.models.transformers_model import TransformersModel, TransformersSettings  # noqa: E402
 from videossr.question import VIDEO, Clip, Question  # noqa: E402
 
 
@@ -63,8 +63,10 @@ def main() -> None:
     found = [
         theirs(processor, model, dataset.question(k), dataset.clips(k), QUESTION["tokens"]) for k in range(len(dataset))
     ]
-    local = Local(QUESTION["checkpoint"], LocalSettings(batch=3, device="cpu", layout=QUESTION["layout"]), dataset)
-    asks = [Ask(k, dataset.question(k), "", lambda k=k: dataset.clips(k)) for k in range(len(dataset))]
+    local = TransformersModel(
+        QUESTION["checkpoint"], TransformersSettings(batch=3, device="cpu", layout=QUESTION["layout"]), dataset
+    )
+    asks = [Request(k, dataset.question(k), "", lambda k=k: dataset.clips(k)) for k in range(len(dataset))]
     replies = list(local.answer(asks, Decoding(max_tokens=QUESTION["tokens"])))
     answer = {
         "version": transformers.__version__,

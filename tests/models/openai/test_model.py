@@ -23,18 +23,18 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.helpers.chat_server import ChatServer, Response, Seen, chat_server, refusal, texts
-from videossr.clock import Clock, even
+from tests.helpers.chat_server import CannedResponse, ChatServer, Seen, chat_server, refusal, texts
+from videossr.clock import Clock, uniform_clock
 from videossr.corpus import jpeg
-from videossr.models.base import Ask, Decoding, Reply
-from videossr.models.openai.endpoint import read_target, vllm_refusal
+from videossr.models.base import Decoding, Request, Response
+from videossr.models.openai.endpoint import parse_endpoint, vllm_refusal
 from videossr.models.openai.errors import ServerError
-from videossr.models.openai.model import Served, ServerSettings
-from videossr.models.openai.retry import Pace, asked_wait
+from videossr.models.openai.model import OpenAIModel, ServerSettings
+from videossr.models.openai.retry import Backoff, asked_wait
 from videossr.question import Clip, Question
-from videossr.question_set import Questions
+from videossr.question_set import QuestionSet
 
-NO_QUESTIONS: Questions = None  # type: ignore[assignment]  # a served model does not look at them
+NO_QUESTIONS: QuestionSet = None  # type: ignore[assignment]  # a served model does not look at them
 SLOTS = 4
 QUICK: dict[str, Any] = {"backoff": 0.01, "most_backoff": 0.05, "concurrency": 3, "timeout": 5.0}
 GREEDY = Decoding()
@@ -45,27 +45,29 @@ def frames(seed: int, slots: int = SLOTS) -> np.ndarray[Any, np.dtype[np.uint8]]
     return np.random.default_rng(seed).integers(0, 256, (slots, 32, 64, 3), np.uint8)
 
 
-def ask(index: int, clocks: tuple[Clock, ...] = (even(SLOTS, 2_000),), system: str = "") -> Ask:
+def ask(index: int, clocks: tuple[Clock, ...] = (uniform_clock(SLOTS, 2_000),), system: str = "") -> Request:
     prompt = "".join(f"piece {k}: <video>\n" for k in range(len(clocks))) + str(index)
     question = Question(f"q{index}", "videossr/grounding", system, prompt, "0.0-0.5", clocks)
-    return Ask(index, question, "grounding/mirror", lambda: [Clip(frames(k, len(c)), c) for k, c in enumerate(clocks)])
+    return Request(
+        index, question, "grounding/mirror", lambda: [Clip(frames(k, len(c)), c) for k, c in enumerate(clocks)]
+    )
 
 
-def model(server: ChatServer, **settings: Any) -> Served:
-    return Served(f"org/m@1@{server.url}", ServerSettings(**{**QUICK, **settings}), NO_QUESTIONS)
+def model(server: ChatServer, **settings: Any) -> OpenAIModel:
+    return OpenAIModel(f"org/m@1@{server.url}", ServerSettings(**{**QUICK, **settings}), NO_QUESTIONS)
 
 
-def answers(server: ChatServer, count: int = 6, decoding: Decoding = GREEDY, **settings: Any) -> dict[int, Reply]:
+def answers(server: ChatServer, count: int = 6, decoding: Decoding = GREEDY, **settings: Any) -> dict[int, Response]:
     replies = list(model(server, **settings).answer(map(ask, range(count)), decoding))
     assert len(replies) == len({reply.index for reply in replies}) == count
     return {reply.index: reply for reply in replies}
 
 
-def echo(seen: Seen, earlier: int) -> Response:
-    return Response(texts(f"answer {seen.question.strip()}"))
+def echo(seen: Seen, earlier: int) -> CannedResponse:
+    return CannedResponse(texts(f"answer {seen.question.strip()}"))
 
 
-def once(fault: Response) -> Any:
+def once(fault: CannedResponse) -> Any:
     """The fault for the first request of each question, then its answer."""
     return lambda seen, earlier: echo(seen, earlier) if earlier else fault
 
@@ -82,7 +84,7 @@ def test_every_question_gets_its_answer_and_is_asked_once() -> None:
 def test_requests_run_at_the_same_time_and_no_more_than_asked_for() -> None:
     six = threading.Barrier(6, timeout=30)  # broken where fewer come together, and the server then drops them
 
-    def respond(seen: Seen, earlier: int) -> Response:
+    def respond(seen: Seen, earlier: int) -> CannedResponse:
         six.wait()
         return echo(seen, earlier)
 
@@ -162,7 +164,7 @@ def test_vllm_is_sent_videos_with_the_times_of_their_slots() -> None:
 
 def test_one_request_to_vllm_cannot_tell_two_clocks() -> None:
     with chat_server(echo, version=VLLM) as server:
-        asks = [ask(0, (even(4, 2_000), even(4, 3_000))), ask(1)]
+        asks = [ask(0, (uniform_clock(4, 2_000), uniform_clock(4, 3_000))), ask(1)]
         replies = {reply.index: reply for reply in model(server).answer(asks, GREEDY)}
     assert "2 different clocks" in replies[0].error
     assert "mode=images" in replies[0].error
@@ -171,7 +173,7 @@ def test_one_request_to_vllm_cannot_tell_two_clocks() -> None:
 
 def test_how_answers_are_sampled_is_all_said() -> None:
     drawn = Decoding(n=3, temperature=0.7, top_p=0.9, top_k=20, max_tokens=11, seed=5)
-    with chat_server(lambda seen, k: Response(texts("a", "b", "c")), version=VLLM) as server:
+    with chat_server(lambda seen, k: CannedResponse(texts("a", "b", "c")), version=VLLM) as server:
         assert answers(server, 1, drawn)[0].texts == ("a", "b", "c")
         answers(server, 1, GREEDY)
     fields, greedy = (seen.fields for seen in server.seen)
@@ -182,8 +184,8 @@ def test_how_answers_are_sampled_is_all_said() -> None:
 
 
 def test_a_server_that_gives_one_answer_at_a_time_is_asked_again_with_other_seeds() -> None:
-    def respond(seen: Seen, earlier: int) -> Response:
-        return Response(texts(f"{seen.fields['seed']}", finish="length" if earlier else "stop"))
+    def respond(seen: Seen, earlier: int) -> CannedResponse:
+        return CannedResponse(texts(f"{seen.fields['seed']}", finish="length" if earlier else "stop"))
 
     with chat_server(respond) as server:
         reply = answers(server, 1, Decoding(n=3, temperature=1, seed=5))[0]
@@ -197,7 +199,7 @@ def test_top_k_needs_a_server_that_takes_it() -> None:
 
 
 def test_fields_that_a_server_refuses_are_left_out_from_then_on() -> None:
-    def respond(seen: Seen, earlier: int) -> Response:
+    def respond(seen: Seen, earlier: int) -> CannedResponse:
         for name in ("max_tokens", "seed", "top_p", "n"):
             if name in seen.fields:
                 return refusal(400, f"Unsupported parameter: '{name}' is not supported with this model.", param=name)
@@ -229,12 +231,12 @@ FAULTS = {
     "429": refusal(429, "slow down", retry_after="0.05"),
     "429 without a time": refusal(429, "slow down"),
     "500": refusal(500, "out of memory"),
-    "502 in HTML": Response("<html>Bad Gateway</html>", 502),
+    "502 in HTML": CannedResponse("<html>Bad Gateway</html>", 502),
     "503": refusal(503, "loading", retry_after="0"),
-    "dropped before the answer": Response(texts("x"), drop=0),
-    "dropped within the answer": Response(texts("x" * 5_000), drop=2_000),
-    "dropped within an error": Response("y" * 5_000, 500, drop=2_000),
-    "slow": Response(texts("too late"), slow=2.5),
+    "dropped before the answer": CannedResponse(texts("x"), drop=0),
+    "dropped within the answer": CannedResponse(texts("x" * 5_000), drop=2_000),
+    "dropped within an error": CannedResponse("y" * 5_000, 500, drop=2_000),
+    "slow": CannedResponse(texts("too late"), slow=2.5),
 }
 
 
@@ -258,7 +260,7 @@ def test_what_passes_is_tried_again_and_nothing_is_asked_again_after_its_answer(
     ],
 )
 def test_what_does_not_pass_fails_its_question_after_so_many_tries(name: str, told: str) -> None:
-    def respond(seen: Seen, earlier: int) -> Response:
+    def respond(seen: Seen, earlier: int) -> CannedResponse:
         return FAULTS[name] if seen.question.endswith("1") else echo(seen, earlier)
 
     with chat_server(respond) as server:
@@ -269,45 +271,48 @@ def test_what_does_not_pass_fails_its_question_after_so_many_tries(name: str, to
 
 
 GARBAGE = {
-    "HTML": (Response("<html>\n<b>Log in</b>"), "not the answer of a chat server.*<html> <b>Log in"),
-    "cut JSON": (Response(b'{"choices": [{"mess'), "not the answer"),
-    "deep JSON": (Response(b"[" * 100_000), "not the answer"),
-    "not UTF-8": (Response(b'{"choices": "\xff"}'), "not the answer"),
-    "nothing": (Response(b""), "not the answer"),
-    "another object": (Response({"error": {"message": "no credit"}}), "choices.*no credit"),
-    "no choices": (Response(texts()), "without choices"),
-    "no text": (Response(texts(None, finish="content_filter")), "without text .finish_reason 'content_filter'"),
+    "HTML": (CannedResponse("<html>\n<b>Log in</b>"), "not the answer of a chat server.*<html> <b>Log in"),
+    "cut JSON": (CannedResponse(b'{"choices": [{"mess'), "not the answer"),
+    "deep JSON": (CannedResponse(b"[" * 100_000), "not the answer"),
+    "not UTF-8": (CannedResponse(b'{"choices": "\xff"}'), "not the answer"),
+    "nothing": (CannedResponse(b""), "not the answer"),
+    "another object": (CannedResponse({"error": {"message": "no credit"}}), "choices.*no credit"),
+    "no choices": (CannedResponse(texts()), "without choices"),
+    "no text": (CannedResponse(texts(None, finish="content_filter")), "without text .finish_reason 'content_filter'"),
     "only reasons, cut off": (
-        Response({"choices": [{"message": {"reasoning_content": "hm"}, "finish_reason": "length"}]}),
+        CannedResponse({"choices": [{"message": {"reasoning_content": "hm"}, "finish_reason": "length"}]}),
         "without text .finish_reason 'length'.: its text is in `reasoning_content`.*more --max-tokens",
     ),
     "only reasons": (
-        Response({"choices": [{"message": {"content": "", "reasoning": "0.0-0.5"}, "finish_reason": "stop"}]}),
+        CannedResponse({"choices": [{"message": {"content": "", "reasoning": "0.0-0.5"}, "finish_reason": "stop"}]}),
         r"without text .finish_reason 'stop'.: its text is in `reasoning`(?!.*max-tokens).*--set thinking=false",
     ),
     "a refusal": (
-        Response({"choices": [{"message": {"content": None, "refusal": "I cannot"}, "finish_reason": "stop"}]}),
+        CannedResponse({"choices": [{"message": {"content": None, "refusal": "I cannot"}, "finish_reason": "stop"}]}),
         r"its text is in `refusal`(?!.*max-tokens)",
     ),
     "parts without text": (
-        Response({"choices": [{"message": {"content": [{"type": "thinking", "thinking": []}]}}]}),
+        CannedResponse({"choices": [{"message": {"content": [{"type": "thinking", "thinking": []}]}}]}),
         r"without text: `content` holds no part of text, but thinking(?!.*max-tokens)",
     ),
     "an empty text": (
-        Response(texts("")),
+        CannedResponse(texts("")),
         "without text .finish_reason 'stop'.: `content` is empty, and so are `reasoning_content`, .*the server's log",
     ),
-    "white space": (Response(texts("  \n", finish="length")), "without text.*`content` is empty.*more --max-tokens"),
+    "white space": (
+        CannedResponse(texts("  \n", finish="length")),
+        "without text.*`content` is empty.*more --max-tokens",
+    ),
     "empty parts": (
-        Response({"choices": [{"message": {"content": [{"type": "text", "text": "\n"}]}}]}),
+        CannedResponse({"choices": [{"message": {"content": [{"type": "text", "text": "\n"}]}}]}),
         "without text: `content` is empty",
     ),
     "white space and reasons": (
-        Response({"choices": [{"message": {"content": "\n", "reasoning": "0.0-0.5"}}]}),
+        CannedResponse({"choices": [{"message": {"content": "\n", "reasoning": "0.0-0.5"}}]}),
         "without text: its text is in `reasoning`",
     ),
-    "another type": (Response({"choices": [{"message": {"content": 3}}]}), "choices.0.message.content"),
-    "10 MB": (Response(texts("9" * 10_000_000)), "longer than most_bytes, 4194304"),
+    "another type": (CannedResponse({"choices": [{"message": {"content": 3}}]}), "choices.0.message.content"),
+    "10 MB": (CannedResponse(texts("9" * 10_000_000)), "longer than most_bytes, 4194304"),
 }
 
 
@@ -327,7 +332,7 @@ def test_what_is_no_answer_fails_its_question_and_is_not_asked_for_again(name: s
 def test_the_parts_of_a_text_are_joined() -> None:
     parts = [{"type": "thinking", "thinking": [{"text": "hm"}]}, {"type": "text", "text": "0.0-"}]
     message = {"content": [*parts, {"type": "output_text", "text": "0.5"}], "reasoning": {"any": "form"}}
-    with chat_server(lambda seen, k: Response({"choices": [{"message": message}]})) as server:
+    with chat_server(lambda seen, k: CannedResponse({"choices": [{"message": message}]})) as server:
         assert answers(server, 1)[0].texts == ("0.0-0.5",)
 
 
@@ -347,7 +352,7 @@ NO_SYSTEM = {
 def no_system(said: str, status: int = 400) -> Any:
     """A server that refuses a system turn in these words."""
 
-    def respond(seen: Seen, earlier: int) -> Response:
+    def respond(seen: Seen, earlier: int) -> CannedResponse:
         if seen.fields["messages"][0]["role"] == "system":
             return refusal(status, said)
         return echo(seen, earlier)
@@ -409,7 +414,7 @@ def test_a_refusal_about_something_else_leaves_the_system_turn_and_names_the_set
 
 
 def test_a_server_that_takes_the_system_turn_is_asked_in_that_way_to_the_end() -> None:
-    def respond(seen: Seen, earlier: int) -> Response:
+    def respond(seen: Seen, earlier: int) -> CannedResponse:
         return no_system("System role not supported")(seen, earlier) if len(server.seen) > 1 else echo(seen, earlier)
 
     with chat_server(respond) as server:
@@ -444,7 +449,7 @@ def test_a_proxy_that_cannot_be_used_is_named(proxy: str, monkeypatch: pytest.Mo
         pytest.skip("socksio is installed, so SOCKS proxies can be used")
     monkeypatch.setenv("ALL_PROXY", proxy)
     with pytest.raises(ValueError, match=r"http://far\.invalid/v1: the proxy .*ALL_PROXY") as error:
-        Served("m@http://far.invalid", ServerSettings(), NO_QUESTIONS)
+        OpenAIModel("m@http://far.invalid", ServerSettings(), NO_QUESTIONS)
     assert "hunter2" not in str(error.value)
     assert ("socksio" in str(error.value)) == proxy.startswith("socks5")
 
@@ -452,7 +457,7 @@ def test_a_proxy_that_cannot_be_used_is_named(proxy: str, monkeypatch: pytest.Mo
 def test_a_server_cannot_write_on_the_terminal_nor_give_the_key_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_KEY", "sk-very-secret")
 
-    def respond(seen: Seen, earlier: int) -> Response:
+    def respond(seen: Seen, earlier: int) -> CannedResponse:
         assert seen.headers["authorization"] == "Bearer sk-very-secret"
         return refusal(400, "\x1b]0;owned\x07 \u202e bad key sk-very-secret " + "z" * 10_000)
 
@@ -466,11 +471,11 @@ def test_a_server_cannot_write_on_the_terminal_nor_give_the_key_away(monkeypatch
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_what_no_question_can_get_around_stops_the_run_behind_what_is_done(status: int) -> None:
-    def respond(seen: Seen, earlier: int) -> Response:
+    def respond(seen: Seen, earlier: int) -> CannedResponse:
         return echo(seen, earlier) if len(server.seen) <= 3 else refusal(status, "The model `m` does not exist.")
 
     with chat_server(respond) as server:
-        replies: list[Reply] = []
+        replies: list[Response] = []
         with pytest.raises(ServerError, match=f"status {status}: The model `m` does not exist"):
             replies.extend(model(server, concurrency=1).answer(map(ask, range(50)), GREEDY))
     assert sorted(seen.question for seen in server.seen[:3]) == sorted(f"\n{reply.index}" for reply in replies)
@@ -522,7 +527,7 @@ def test_a_wish_to_wait_has_its_bound() -> None:
 
 
 def test_waits_without_a_wish_double() -> None:
-    pace = Pace(first=0.1, most=0.4, patience=1)
+    pace = Backoff(first=0.1, most=0.4, patience=1)
     for failures, most in ((1, 0.1), (2, 0.2), (3, 0.4), (4, 0.4), (10_000, 0.4)):
         waits = [pace.after(failures) for _ in range(200)]
         assert most / 2 <= min(waits) < 0.6 * most < 0.9 * most < max(waits) <= most
@@ -592,7 +597,7 @@ def test_time_without_frames_is_told() -> None:
 def test_frames_are_not_rendered_far_ahead() -> None:
     taken = itertools.count()
 
-    def asks() -> Iterator[Ask]:
+    def asks() -> Iterator[Request]:
         for k in range(500):
             next(taken)
             yield ask(k)
@@ -607,7 +612,7 @@ def test_frames_are_not_rendered_far_ahead() -> None:
 def test_closing_lets_go_of_everything_at_once() -> None:
     held, answered = threading.Event(), list[str]()
 
-    def respond(seen: Seen, earlier: int) -> Response:
+    def respond(seen: Seen, earlier: int) -> CannedResponse:
         if not seen.question.endswith("0"):
             held.wait(60)
         answered.append(seen.question)
@@ -623,7 +628,7 @@ def test_closing_lets_go_of_everything_at_once() -> None:
 
 
 def test_an_error_in_the_questions_themselves_is_raised() -> None:
-    def asks() -> Iterator[Ask]:
+    def asks() -> Iterator[Request]:
         yield ask(0)
         raise FileNotFoundError("samples.parquet is gone")
 
@@ -643,8 +648,8 @@ def test_it_stops_at_once_when_it_is_told_to(tmp_path: Path) -> None:
 
     held = threading.Event()
 
-    def respond(seen: Seen, earlier: int) -> Response:
-        return echo(seen, earlier) if seen.question.endswith("0") or held.wait(120) else Response(b"")
+    def respond(seen: Seen, earlier: int) -> CannedResponse:
+        return echo(seen, earlier) if seen.question.endswith("0") or held.wait(120) else CannedResponse(b"")
 
     with chat_server(respond) as server:
         root = Path(__file__).parents[3]
@@ -676,7 +681,7 @@ def test_it_stops_at_once_when_it_is_told_to(tmp_path: Path) -> None:
     ],
 )
 def test_a_target_is_read_from_the_right(text: str, model: str, url: str, root: str) -> None:
-    target = read_target(text)
+    target = parse_endpoint(text)
     assert (target.model, target.url, target.root) == (model, url, root)
 
 
@@ -686,7 +691,7 @@ def test_a_target_is_read_from_the_right(text: str, model: str, url: str, root: 
 )
 def test_what_is_no_target_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"MODEL@URL|is not one"):
-        read_target(text)
+        parse_endpoint(text)
 
 
 @pytest.mark.parametrize(
@@ -694,13 +699,13 @@ def test_what_is_no_target_is_refused(text: str) -> None:
 )
 def test_an_address_holds_no_key_and_none_is_shown(address: str) -> None:
     with pytest.raises(ValueError, match="environment variable") as error:
-        read_target(f"m@{address}")
+        parse_endpoint(f"m@{address}")
     assert "hunter2" not in str(error.value)
 
 
 def test_what_may_be_a_password_is_not_quoted_as_a_port() -> None:
     with pytest.raises(ValueError, match="is not one") as error:
-        read_target("m@http://me:hunter2/x@h")
+        parse_endpoint("m@http://me:hunter2/x@h")
     assert "hunter2" not in str(error.value)
 
 
@@ -767,16 +772,16 @@ def test_a_vllm_that_puts_videos_first_is_refused() -> None:
     "version",
     [
         None,
-        Response("<html>welcome</html>"),
-        Response(b"not json"),
-        Response({"version": 3}),
-        Response({"version": "1.2", "name": "other"}),
-        Response(b"{", headers={"content-type": "application/json"}),
+        CannedResponse("<html>welcome</html>"),
+        CannedResponse(b"not json"),
+        CannedResponse({"version": 3}),
+        CannedResponse({"version": "1.2", "name": "other"}),
+        CannedResponse(b"{", headers={"content-type": "application/json"}),
         refusal(500, "broken"),
         refusal(401, "no key"),
     ],
 )
-def test_a_server_that_is_no_vllm_is_sent_images(version: Response | None) -> None:
+def test_a_server_that_is_no_vllm_is_sent_images(version: CannedResponse | None) -> None:
     with chat_server(echo, version=version) as server:
         assert model(server).describe()["label"] == "frames as single images"
         with pytest.raises(ValueError, match="tells no version"):

@@ -17,9 +17,9 @@ from pydantic.dataclasses import dataclass
 from videossr.measure import Measure
 from videossr.question import Clip, Frames, Outline, Question, Truth
 from videossr.rewards import Scores
-from videossr.sample import JSON, Reject, Sample
+from videossr.sample import JSON, Rejection, Sample
 from videossr.tasks.base import Donors, Video
-from videossr.templates import Wording
+from videossr.templates import PromptTemplates
 from videossr_tiles.reward import score
 
 PROMPT = """
@@ -68,7 +68,7 @@ class Tiles:
 
     def draw(
         self, video: Video, column: str, knobs: TilesKnobs, rng: np.random.Generator, donors: Donors
-    ) -> Sample | Reject:
+    ) -> Sample | Rejection:
         n = knobs.rows * knobs.columns
         order = list(range(n))
         while order == sorted(order):
@@ -89,7 +89,7 @@ class Tiles:
         shown = cut(frames, rows, columns)[:, sample.integers("order")]
         return [Clip(join(shown, rows, columns), sample.clock)]
 
-    def question(self, sample: Sample, wording: Wording) -> Question:
+    def question(self, sample: Sample, wording: PromptTemplates) -> Question:
         rows, columns = sample.integers("grid")
         n = rows * columns
         # A rotation by one, so that the example shows the format and favors no tile's place.

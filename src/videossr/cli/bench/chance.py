@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from videossr.bench.blind import chance
+from videossr.bench.blind import blind_scores
 from videossr.cli.bench.tables import GUESSES, paper_table, percents
 from videossr.cli.console import Bar, console
 from videossr.question_set import open_questions
@@ -35,7 +35,7 @@ def command(
     """
     questions = open_questions(bench, corpus=corpus)
     with Bar() as bar:
-        found = chance(questions, progress=lambda done, total: bar.show("guesses", done, total))
+        found = blind_scores(questions, progress=lambda done, total: bar.show("guesses", done, total))
     if as_json:
         console.out(json.dumps([asdict(each) for each in found], indent=1))
         return

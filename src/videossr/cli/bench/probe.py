@@ -12,9 +12,9 @@ from cyclopts.validators import Number
 from rich.table import Table
 
 from videossr.bench import curriculum
-from videossr.bench.evaluation import STOP_AFTER, Progress, run
+from videossr.bench.evaluation import STOP_AFTER, Progress, run_benchmark
 from videossr.bench.outcomes import outcomes
-from videossr.bench.pass_rates import NAME, Figures, Probe, Tally, analyse
+from videossr.bench.pass_rates import NAME, Figures, PassRates, Tally, measure_pass_rates
 from videossr.bench.records import Run
 from videossr.bench.scoring import Estimate
 from videossr.cli.bench.tables import note, print_failures, print_outcomes
@@ -23,7 +23,7 @@ from videossr.config import assignments
 from videossr.models.base import Decoding, model_spec
 from videossr.question_set import open_questions
 from videossr.report.probe import KNOBS, TASKS, draw_knobs, draw_probe
-from videossr.storage.paths import place, write_text
+from videossr.storage.paths import to_path, write_text
 
 BARS = " ▁▂▃▄▅▆▇█"
 
@@ -91,26 +91,26 @@ def command(
         raise ValueError(f"--recipe {recipe}: the name of a recipe ends in .toml")
     if recipe:
         output_file(recipe, "half.toml")
-    made_by = curriculum.recipe_of(opened) if recipe else None
+    made_by = curriculum.recipe_behind(opened) if recipe else None
     decoding = Decoding(n=n, temperature=temperature, top_p=top_p, top_k=top_k, max_tokens=max_tokens, seed=seed)
     with Bar() as bar:
 
         def show(state: Progress) -> None:
             bar.show("questions", state.done, state.total, note(state))
 
-        done = run(
+        done = run_benchmark(
             opened, spec, out, decoding=decoding, limit=limit, verb="probe", stop_after=stop_after, progress=show
         )
-    probe = analyse(done, success_iou)
-    write_text(place(out) / NAME, probe.to_json())
-    write_text(place(out) / TASKS, draw_probe(probe))
-    write_text(place(out) / KNOBS, draw_knobs(probe))
+    probe = measure_pass_rates(done, success_iou)
+    write_text(to_path(out) / NAME, probe.to_json())
+    write_text(to_path(out) / TASKS, draw_probe(probe))
+    write_text(to_path(out) / KNOBS, draw_knobs(probe))
     if as_json:
         console.out(probe.to_json(), end="")
     else:
         _print(probe, done)
     if recipe and made_by:
-        choices = curriculum.choose(probe, made_by, within, count)
+        choices = curriculum.choose_categories(probe, made_by, within, count)
         write_text(recipe, curriculum.recipe_text(choices, probe, made_by, recipe))
         if not as_json:
             _print_choices(choices, recipe)
@@ -118,7 +118,7 @@ def command(
         sys.exit(1)
 
 
-def _print(probe: Probe, done: Run) -> None:
+def _print(probe: PassRates, done: Run) -> None:
     heads = (
         "questions",
         f"0 to {probe.n} right",
@@ -152,7 +152,7 @@ def _print(probe: Probe, done: Run) -> None:
     )
 
 
-def _rows(name: str, figures: Figures, probe: Probe) -> Iterator[tuple[str, ...]]:
+def _rows(name: str, figures: Figures, probe: PassRates) -> Iterator[tuple[str, ...]]:
     """What is strictly right, and below it, for intervals, what overlaps enough."""
     yield (
         safe(name),
@@ -179,7 +179,7 @@ def _told(estimate: Estimate) -> str:
     return f"{100 * estimate.value:.1f} ({100 * estimate.low:.0f}-{100 * estimate.high:.0f})"
 
 
-def _print_choices(choices: list[curriculum.Choice], recipe: Path) -> None:
+def _print_choices(choices: list[curriculum.CategoryChoice], recipe: Path) -> None:
     table = Table("task", "column", "samples", "right %", "", box=None)
     for choice in choices:
         rate = _told(choice.figures.success.rate) if choice.figures else ""

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from videossr.bench.evaluation import STOP_AFTER, Progress, run
+from videossr.bench.evaluation import STOP_AFTER, Progress, run_benchmark
 from videossr.bench.scoring import score
 from videossr.cli.bench.tables import note, print_failures, print_scores
 from videossr.cli.console import Bar, console
@@ -66,7 +66,7 @@ def command(
             bar.show("questions", state.done, state.total, note(state))
 
         decoding = Decoding(max_tokens=max_tokens, seed=seed)
-        done = run(questions, spec, out, decoding=decoding, limit=limit, stop_after=stop_after, progress=show)
+        done = run_benchmark(questions, spec, out, decoding=decoding, limit=limit, stop_after=stop_after, progress=show)
     board = score(done)
     print_scores([(done, board)])
     print_failures(done)

@@ -12,7 +12,7 @@ from rich.table import Table
 from videossr.bench.evaluation import Progress
 from videossr.bench.outcomes import Outcomes
 from videossr.bench.records import UNREAD, Prediction, Run
-from videossr.bench.scoring import FEW_VIDEOS, Estimate, Scoreboard, basis, percent
+from videossr.bench.scoring import FEW_VIDEOS, Estimate, Scoreboard, interval_basis, percent
 from videossr.bench.viubench import HEADINGS, published, rank
 from videossr.cli.console import console, safe
 from videossr.models.openai.errors import reason
@@ -48,7 +48,7 @@ def print_scores(boards: Sequence[tuple[Run, Scoreboard]], *, paper: bool = Fals
     print_outcomes([(board.run, board.outcomes) for _, board in boards])
     scored = [board.videos for _, board in boards if board.overall is not None]
     if scored and (videos := min(scored)) < FEW_VIDEOS:
-        console.print(basis(videos))
+        console.print(interval_basis(videos))
     if paper:
         console.print("† as the paper prints it, on other videos: not comparable, unless the released set was run")
 

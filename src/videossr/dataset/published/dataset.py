@@ -9,15 +9,15 @@ import hashlib
 from collections.abc import Mapping
 
 from videossr.clock import Clock
-from videossr.dataset.published.frames import Entry, Finder, clip_of, clock_of
-from videossr.dataset.published.perturbed import altered, perturbation_of
-from videossr.dataset.published.rows import Row, Rows
+from videossr.dataset.published.frames import Entry, FrameFinder, clip_of, clock_of
+from videossr.dataset.published.perturbed import find_perturbed, perturbation_of
+from videossr.dataset.published.rows import PublishedRow, PublishedRows
 from videossr.question import Clip, Question, Truth
 from videossr.rewards import parse_interval, parse_order, scorer
-from videossr.storage.paths import Place, place
+from videossr.storage.paths import AnyPath, to_path
 
 
-class ReleasedDataset:
+class PublishedDataset:
     """The rows of a file or folder, in order. A row is read when it is asked for: one that is damaged spoils no other.
 
     Args:
@@ -31,16 +31,16 @@ class ReleasedDataset:
         ValueError: its files are damaged, or `source` is not known.
     """
 
-    def __init__(self, path: str | Place, *, corpus: str | Place | None = None, source: str | None = None) -> None:
-        self.path = place(path).absolute()
-        self.rows = Rows(self.path)
+    def __init__(self, path: str | AnyPath, *, corpus: str | AnyPath | None = None, source: str | None = None) -> None:
+        self.path = to_path(path).absolute()
+        self.rows = PublishedRows(self.path)
         self.scored_as = source
         if source is not None:
             scorer(source)
-        root = self.rows.files[0].parent if corpus is None else place(corpus)
+        root = self.rows.files[0].parent if corpus is None else to_path(corpus)
         if not root.is_dir():
             raise FileNotFoundError(f"{root} is no folder: name the one where the frames or videos lie with --corpus")
-        self.find = Finder(root, anywhere=corpus is None)
+        self.find = FrameFinder(root, anywhere=corpus is None)
 
     @property
     def hash(self) -> str:
@@ -86,7 +86,7 @@ class ReleasedDataset:
         if task == "grounding":
             perturbation = _perturbation(row)
             return f"grounding/{perturbation}" if perturbation else row.data_source
-        drawn = altered(row.videos[0]).shapes if task == "counting" else {}
+        drawn = find_perturbed(row.videos[0]).shapes if task == "counting" else {}
         if drawn:
             hard = any(len(counts) > 3 or max(counts) > 3 for counts in drawn.values())
             return "counting/hard" if hard else "counting/easy"
@@ -110,7 +110,7 @@ class ReleasedDataset:
         if task == "jigsaw":
             return {"pieces": len(row.videos), "seconds": clock.end_ms / 1000}
         if task == "counting":
-            drawn = altered(row.videos[0]).shapes
+            drawn = find_perturbed(row.videos[0]).shapes
             counts = [count for frames in drawn.values() for count in frames]
             return {"shapes": sum(counts), "slots": len(counts)} if counts else {}
         spans = _spans(row, clock) if task == "grounding" else ()
@@ -133,16 +133,16 @@ class ReleasedDataset:
         if task == "grounding":
             return Truth(spans=_spans(row, self._clock(row, row.videos[0])))
         if task == "counting":
-            return Truth(spans=tuple((slot, slot) for slot in altered(row.videos[0]).slots))
+            return Truth(spans=tuple((slot, slot) for slot in find_perturbed(row.videos[0]).slots))
         return Truth()
 
-    def _clock(self, row: Row, entry: Entry) -> Clock:
+    def _clock(self, row: PublishedRow, entry: Entry) -> Clock:
         try:
             return clock_of(entry, self.find)
         except (ValueError, OSError) as error:
             raise ValueError(f"{row.where}: {error}") from error
 
-    def _source(self, row: Row) -> str:
+    def _source(self, row: PublishedRow) -> str:
         """What scores the row, and scores its gold answer without complaint."""
         source = row.data_source
         try:
@@ -165,13 +165,13 @@ def _task(data_source: str) -> str:
     return {"shuffled": "jigsaw"}.get(name, name) if name in ("grounding", "counting", "jigsaw", "shuffled") else ""
 
 
-def _perturbation(row: Row) -> str:
+def _perturbation(row: PublishedRow) -> str:
     """The perturbation of a grounding row, as it says it or as its frames are called; empty where neither tells."""
     said = row.extra.get("perturbation_type")
-    return perturbation_of(said) if isinstance(said, str) and said else altered(row.videos[0]).perturbation
+    return perturbation_of(said) if isinstance(said, str) and said else find_perturbed(row.videos[0]).perturbation
 
 
-def _spans(row: Row, clock: Clock) -> tuple[tuple[int, int], ...]:
+def _spans(row: PublishedRow, clock: Clock) -> tuple[tuple[int, int], ...]:
     """The altered slots of a grounding row: those whose start and end are nearest to its answer's."""
     gold = parse_interval(row.answer)
     if gold is None:

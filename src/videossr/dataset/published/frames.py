@@ -20,14 +20,14 @@ from pydantic import ValidationError
 
 from videossr.clock import Clock
 from videossr.question import Clip, Frames
-from videossr.storage.paths import Place, place
-from videossr.video.conversion import Shrink
+from videossr.storage.paths import AnyPath, to_path
+from videossr.video.conversion import FrameConverter
 from videossr.video.decoding import pick, planned
 from videossr.video.plan import Plan, RejectedError
 from videossr.video.scaling import resize
 
 Entry: TypeAlias = Mapping[str, Any]
-Find: TypeAlias = Callable[[str], Place]
+Find: TypeAlias = Callable[[str], AnyPath]
 """From the name of a file, as a row has it, to where it lies. Raises FileNotFoundError."""
 
 SAMPLE_FPS = 2.0
@@ -187,7 +187,7 @@ def _plan(entry: Entry) -> Plan:
 
 
 @lru_cache(maxsize=4096)
-def planned_of(file: Place, plan: Plan) -> Clock:
+def planned_of(file: AnyPath, plan: Plan) -> Clock:
     """The clock of the slots that `plan` takes from a video file. Raises ValueError that says what is wrong with it."""
     try:
         return planned(file, plan)
@@ -195,7 +195,7 @@ def planned_of(file: Place, plan: Plan) -> Clock:
         raise ValueError(f"{file}: {error}") from error
 
 
-class _Fit(Shrink):
+class _Fit(FrameConverter):
     """Pictures of the size that the entry asks for."""
 
     def __init__(self, entry: Entry, slots: int) -> None:
@@ -206,7 +206,7 @@ class _Fit(Shrink):
         return _size(self._entry, height, width, self._slots)
 
 
-def _from_file(entry: Entry, file: Place, clock: Clock) -> Clip:
+def _from_file(entry: Entry, file: AnyPath, clock: Clock) -> Clip:
     try:
         _, _, choice, pictures = pick(file, _plan(entry), _Fit(entry, len(clock)))
     except RejectedError as error:
@@ -217,7 +217,7 @@ def _from_file(entry: Entry, file: Place, clock: Clock) -> Clip:
     return Clip(np.stack([shown[frame] for frame in choice.frames]), clock)
 
 
-class Finder:
+class FrameFinder:
     """Where the files lie that rows name, whose paths are those of another machine.
 
     Args:
@@ -225,10 +225,10 @@ class Finder:
         anywhere: whether an absolute path that is there is taken as it is.
     """
 
-    def __init__(self, root: Place, *, anywhere: bool) -> None:
+    def __init__(self, root: AnyPath, *, anywhere: bool) -> None:
         self.root, self._anywhere = root, anywhere
 
-    def __call__(self, name: str) -> Place:
+    def __call__(self, name: str) -> AnyPath:
         """The file at the longest end of the path `name` that is there below the root.
 
         Raises FileNotFoundError, and ValueError for an address.
@@ -238,8 +238,8 @@ class Finder:
         path = name.removeprefix("file://")
         if "://" in path:
             raise ValueError(f"{name} is an address; download it, and name the folder where it lies with --corpus")
-        if self._anywhere and path.startswith("/") and place(path).exists():
-            return place(path)
+        if self._anywhere and path.startswith("/") and to_path(path).exists():
+            return to_path(path)
         parts = [part for part in path.split("/") if part not in ("", ".")]
         above = max((k + 1 for k, part in enumerate(parts) if part == ".."), default=0)
         for start in range(above, len(parts)):

@@ -20,7 +20,7 @@ _SHAPES = ("circle", "square", "triangle")
 
 
 @dataclass(frozen=True, slots=True)
-class Altered:
+class PerturbedSpan:
     """What the names of a clip's frames tell.
 
     Attributes:
@@ -34,7 +34,7 @@ class Altered:
     shapes: Mapping[str, tuple[int, ...]]
 
 
-def altered(entry: Entry) -> Altered:
+def find_perturbed(entry: Entry) -> PerturbedSpan:
     """What an entry of a row's `videos` tells; nothing where it is no list of files."""
     slots: list[int] = []
     kinds: set[str] = set()
@@ -51,7 +51,7 @@ def altered(entry: Entry) -> Altered:
         else:
             kinds.add(word + number)
     (kind,) = kinds if len(kinds) == 1 else ("",)
-    return Altered(tuple(slots), _NAMES.get(kind, ""), shapes)
+    return PerturbedSpan(tuple(slots), _NAMES.get(kind, ""), shapes)
 
 
 def perturbation_of(name: str) -> str:

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from videossr.question import VIDEO
 from videossr.storage.parquet import read_parquet
-from videossr.storage.paths import Place, file_hash, is_local
+from videossr.storage.paths import AnyPath, file_hash, is_local
 
 SUFFIXES = (".parquet", ".jsonl", ".json")
 _LONGEST = 200
@@ -31,7 +31,7 @@ Table: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PublishedRow:
     """What one row holds, checked.
 
     Attributes:
@@ -54,7 +54,7 @@ class Row:
     extra: Table
 
 
-class Rows:
+class PublishedRows:
     """All rows of a file, or of the files in a folder, in the order of their names.
 
     Of a folder the `.parquet` files are taken; where it has none, its `.jsonl` and `.json` files. A JSON file is a list
@@ -63,7 +63,7 @@ class Rows:
     Raises FileNotFoundError or ValueError that names the file. A row that is damaged is told when it is read.
     """
 
-    def __init__(self, path: Place) -> None:
+    def __init__(self, path: AnyPath) -> None:
         self.files = _files_of(path)
         self._ends = list(accumulate(len(part) for part in self._parts))
 
@@ -82,7 +82,7 @@ class Rows:
     def __len__(self) -> int:
         return self._ends[-1]
 
-    def __getitem__(self, index: int) -> Row:
+    def __getitem__(self, index: int) -> PublishedRow:
         """Raises IndexError, and ValueError that names the file and the row where it has not the format."""
         where, raw = self.raw(index)
         return _checked(where, raw)
@@ -119,7 +119,7 @@ class _Parquet(Sequence[Any]):
         return self._table.slice(index, 1).to_pylist()[0]
 
 
-def _files_of(path: Place) -> list[Place]:
+def _files_of(path: AnyPath) -> list[AnyPath]:
     if not path.exists():
         # Some file systems say the same of what cannot be reached, such as the Hub where HF_HUB_OFFLINE is set.
         told = "does not exist" if is_local(path) else "does not exist, or cannot be reached (is HF_HUB_OFFLINE set?)"
@@ -137,7 +137,7 @@ def _files_of(path: Place) -> list[Place]:
     return found
 
 
-def _read(file: Place) -> Sequence[Any]:
+def _read(file: AnyPath) -> Sequence[Any]:
     rows: Sequence[Any]
     try:
         if file.suffix == ".parquet":
@@ -155,7 +155,7 @@ def _read(file: Place) -> Sequence[Any]:
     return rows
 
 
-def _parquet(file: Place) -> _Parquet:
+def _parquet(file: AnyPath) -> _Parquet:
     table = read_parquet(file)
     missing = [name for name in _NEEDED if name not in table.column_names]
     if missing:
@@ -163,7 +163,7 @@ def _parquet(file: Place) -> _Parquet:
     return _Parquet(table)
 
 
-def _checked(where: str, raw: object) -> Row:
+def _checked(where: str, raw: object) -> PublishedRow:
     def wrong(what: str) -> ValueError:
         return ValueError(f"{where}: {what}")
 
@@ -189,7 +189,7 @@ def _checked(where: str, raw: object) -> Row:
     if prompt.count(VIDEO) != len(videos):
         raise wrong(f"{prompt.count(VIDEO)} {VIDEO} in the prompt, but {len(videos)} videos")
     text = json.dumps(raw, sort_keys=True, default=str)
-    return Row(
+    return PublishedRow(
         where=where,
         id=hashlib.sha256(text.encode()).hexdigest()[:20],
         data_source=source,

@@ -21,7 +21,7 @@ class _End:
     error: BaseException | None
 
 
-def in_background(work: Callable[[Callable[[T], None]], Awaitable[None]]) -> Iterator[T]:
+def run_in_background(work: Callable[[Callable[[T], None]], Awaitable[None]]) -> Iterator[T]:
     """What `work` puts, in the order in which it does; what it raises is raised behind the last of it.
 
     It runs in a thread and an event loop of its own, so it goes on while its results are used, and may be called where

@@ -28,7 +28,7 @@ _WAY_OUT = "Use a newer vLLM, the model vllm:PATH, or --set mode=images, which i
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Endpoint:
     """The model's name on the server, the address of its API, and the server's own."""
 
     model: str
@@ -36,7 +36,7 @@ class Target:
     root: str
 
 
-def read_target(text: str) -> Target:
+def parse_endpoint(text: str) -> Endpoint:
     """`MODEL@URL`, taken apart at the last `@` that an address follows; the model's name may hold `@` and `/`.
 
     An address without a path is given `/v1`, as all these servers have it. Raises ValueError, which never quotes what
@@ -60,10 +60,10 @@ def read_target(text: str) -> Target:
         raise ValueError(f"the address behind {model}@ names no server; a served model is {_FORM}")
     path = parts.path.rstrip("/").removesuffix("/chat/completions").rstrip("/")
     server = f"{parts.scheme.lower()}://{parts.netloc}"
-    return Target(model, f"{server}{path or '/v1'}", server + path.removesuffix("/v1"))
+    return Endpoint(model, f"{server}{path or '/v1'}", server + path.removesuffix("/v1"))
 
 
-def open_client(target: Target, key: str, timeout: float) -> OpenAI:
+def open_client(target: Endpoint, key: str, timeout: float) -> OpenAI:
     """Return a client for a few requests at first. Raises ValueError for a proxy that cannot be used."""
     from openai import DefaultHttpxClient, OpenAI
 
@@ -72,7 +72,7 @@ def open_client(target: Target, key: str, timeout: float) -> OpenAI:
     return OpenAI(base_url=target.url, api_key=key or "none", max_retries=0, timeout=timeout, http_client=transport)
 
 
-def open_async_client(target: Target, key: str, timeout: float) -> AsyncOpenAI:
+def open_async_client(target: Endpoint, key: str, timeout: float) -> AsyncOpenAI:
     """Return a client for many requests at the same time. Raises ValueError for a proxy that cannot be used."""
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
@@ -83,7 +83,7 @@ def open_async_client(target: Target, key: str, timeout: float) -> AsyncOpenAI:
     )
 
 
-def _on_loopback(target: Target) -> bool:
+def _on_loopback(target: Endpoint) -> bool:
     """Whether the server runs on this machine, which no proxy can reach for us."""
     host = urlsplit(target.url).hostname or ""
     try:
@@ -94,7 +94,7 @@ def _on_loopback(target: Target) -> bool:
 
 
 @contextmanager
-def _proxy_errors(target: Target) -> Iterator[None]:
+def _proxy_errors(target: Endpoint) -> Iterator[None]:
     """Turn what the HTTP library raises for the proxies of the environment into a message that names them."""
     try:
         yield
@@ -110,7 +110,7 @@ def _proxy_errors(target: Target) -> Iterator[None]:
         ) from error
 
 
-def server_version(target: Target, key: str) -> str:
+def server_version(target: Endpoint, key: str) -> str:
     """The version of a vLLM server, which tells it at `/version`; empty for any other server.
 
     Raises ServerError where there is no server.
@@ -120,7 +120,7 @@ def server_version(target: Target, key: str) -> str:
     return harmless(version, 40) if isinstance(version, str) else ""
 
 
-def keeps_order(target: Target, key: str) -> bool | None:
+def keeps_order(target: Endpoint, key: str) -> bool | None:
     """Whether a vLLM server leaves the parts of a turn in their order; None where it has no `/tokenize` to tell.
 
     vLLM guesses from the checkpoint's chat template whether that takes parts. Where it guesses not, it joins all texts
@@ -137,7 +137,7 @@ def keeps_order(target: Target, key: str) -> bool | None:
     return apart == whole if isinstance(apart, list) and isinstance(whole, list) else None
 
 
-def _asked(target: Target, key: str, page: str, body: object) -> dict[str, object] | None:
+def _asked(target: Endpoint, key: str, page: str, body: object) -> dict[str, object] | None:
     """The JSON object at a page of the server itself; None where it has none. Raises ServerError."""
     from openai import APIConnectionError, APIError
 

@@ -22,7 +22,7 @@ class ServerError(OSError):
     """The server cannot be reached, or refuses in a way that no question can get around."""
 
 
-class Failed(Exception):  # noqa: N818 (an outcome rather than an error)
+class RequestFailed(Exception):  # noqa: N818 (an outcome rather than an error)
     """One request has no answer; `again` tells whether it is worth another try."""
 
     def __init__(self, why: str, *, again: bool) -> None:

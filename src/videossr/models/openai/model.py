@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from videossr.models.base import Ask, Decoding, Reply
-from videossr.models.openai.bridge import in_background
-from videossr.models.openai.endpoint import keeps_order, open_async_client, read_target, server_version, vllm_refusal
+from videossr.models.base import Decoding, Request, Response
+from videossr.models.openai.bridge import run_in_background
+from videossr.models.openai.endpoint import keeps_order, open_async_client, parse_endpoint, server_version, vllm_refusal
 from videossr.models.openai.errors import (
     EXCERPT,
-    Failed,
+    RequestFailed,
     ServerError,
     harmless,
     message,
@@ -44,8 +44,8 @@ from videossr.models.openai.messages import (
     sampling,
     system_in_user,
 )
-from videossr.models.openai.retry import Pace, asked_wait
-from videossr.question_set import Questions
+from videossr.models.openai.retry import Backoff, asked_wait
+from videossr.question_set import QuestionSet
 from videossr.runners.local import CORES
 from videossr.sample import JSON
 
@@ -90,12 +90,12 @@ class ServerSettings:
 class _Ready:
     """A question whose frames are rendered, or why they could not be."""
 
-    ask: Ask
+    ask: Request
     body: Body | None
     error: str = ""
 
 
-class Served:
+class OpenAIModel:
     """A model behind a server; see `videossr.models.base.Model`.
 
     Args:
@@ -112,14 +112,14 @@ class Served:
     Settings = ServerSettings
     tuning = frozenset({"concurrency", "timeout", "tries", "backoff", "most_backoff", "patience", "key"})
 
-    def __init__(self, target: str, settings: ServerSettings, questions: Questions) -> None:
+    def __init__(self, target: str, settings: ServerSettings, questions: QuestionSet) -> None:
         try:
             import openai
         except ImportError as error:
             raise ValueError("to ask servers, install: pip install 'videossr[openai]'") from error
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", settings.key):
             raise ValueError("--set key=NAME takes the name of an environment variable, never the key itself")
-        self._target = read_target(target)
+        self._target = parse_endpoint(target)
         self._settings = settings
         self._key = os.environ.get(settings.key, "")
         self._library = openai.__version__
@@ -165,7 +165,7 @@ class Served:
         if self._settings.system == "auto" and told.get("system") in ("turn", "user"):
             self._system = "turn" if told["system"] == "turn" else "user"
 
-    def answer(self, asks: Iterable[Ask], decoding: Decoding) -> Iterator[Reply]:
+    def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
         """See the contract. Raises ServerError where the server refuses every question, and ValueError for a `top_k`
         that cannot be asked for.
         """
@@ -174,12 +174,12 @@ class Served:
                 f"{self._target.url} is not known to be a vLLM, and only that takes top_k: leave top_k at 0, or cut "
                 "with top_p"
             )
-        return in_background(lambda put: self._answer(iter(asks), decoding, put))
+        return run_in_background(lambda put: self._answer(iter(asks), decoding, put))
 
-    async def _answer(self, asks: Iterator[Ask], decoding: Decoding, put: Callable[[Reply], None]) -> None:
+    async def _answer(self, asks: Iterator[Request], decoding: Decoding, put: Callable[[Response], None]) -> None:
         """Keep all slots busy, and a few questions rendered for the next ones that are free."""
         settings = self._settings
-        pace = Pace(settings.backoff, settings.most_backoff, settings.patience)
+        pace = Backoff(settings.backoff, settings.most_backoff, settings.patience)
         ready: asyncio.Queue[_Ready | None] = asyncio.Queue(CORES)
         turn = asyncio.Lock()
         loop = asyncio.get_running_loop()
@@ -218,7 +218,7 @@ class Served:
         except BaseExceptionGroup as errors:
             raise _first(errors) from None
 
-    def _render(self, ask: Ask) -> _Ready:
+    def _render(self, ask: Request) -> _Ready:
         try:
             clips = ask.clips()
             if self._video:
@@ -227,11 +227,11 @@ class Served:
         except Exception as error:  # what is wrong with one question's frames, whatever it is, fails that question
             return _Ready(ask, None, self._told(f"{type(error).__name__}: {error}"))
 
-    async def _ask(self, client: AsyncOpenAI, item: _Ready, decoding: Decoding, pace: Pace) -> Reply:
+    async def _ask(self, client: AsyncOpenAI, item: _Ready, decoding: Decoding, pace: Backoff) -> Response:
         """All answers to one question: a server may give fewer at a time than it is asked for."""
         index = item.ask.index
         if item.body is None:
-            return Reply(index, error=item.error, tries=0)
+            return Response(index, error=item.error, tries=0)
         answers: list[Answer] = []
         tries = failures = 0
         while (got := sum(len(answer.texts) for answer in answers)) < decoding.n:
@@ -240,17 +240,17 @@ class Served:
             try:
                 answers.append(await self._request(client, item.body, decoding, got, pace))
                 failures = 0
-            except Failed as failed:
+            except RequestFailed as failed:
                 failures += 1
                 if not failed.again or failures >= self._settings.tries:
-                    return Reply(index, error=str(failed), tries=tries)
+                    return Response(index, error=str(failed), tries=tries)
                 await asyncio.sleep(pace.after(failures))
         texts = [text for answer in answers for text in answer.texts]
         finish = [end for answer in answers for end in answer.finish]
         n, tokens = decoding.n, answers[0].prompt_tokens
-        return Reply(index, tuple(texts[:n]), tuple(finish[:n]), tries=tries, prompt_tokens=tokens)
+        return Response(index, tuple(texts[:n]), tuple(finish[:n]), tries=tries, prompt_tokens=tokens)
 
-    async def _request(self, client: AsyncOpenAI, body: Body, decoding: Decoding, got: int, pace: Pace) -> Answer:
+    async def _request(self, client: AsyncOpenAI, body: Body, decoding: Decoding, got: int, pace: Backoff) -> Answer:
         """One response. What was refused for a field that can be done without is sent again, without it.
 
         Raises Failed where this request has no answer, and ServerError where no other will have one.
@@ -266,10 +266,12 @@ class Served:
                 if not self._spared(error, fields):
                     raise self._judged(error, fields, pace) from error
             except TimeoutError as error:
-                raise Failed(f"no answer within {self._settings.timeout:g} s", again=True) from error
+                raise RequestFailed(f"no answer within {self._settings.timeout:g} s", again=True) from error
             except (APIConnectionError, transport_errors()) as error:
                 cause = error.__cause__ or error
-                raise Failed(self._told(f"no connection: {type(cause).__name__}: {cause}"), again=True) from error
+                raise RequestFailed(
+                    self._told(f"no connection: {type(cause).__name__}: {cause}"), again=True
+                ) from error
             else:
                 if self._system == "auto" and fields["messages"][0]["role"] == "system":
                     self._system = "turn"
@@ -294,12 +296,12 @@ class Served:
             async for piece in response.iter_bytes():
                 data += piece
                 if len(data) > most:
-                    raise Failed(f"the response is longer than most_bytes, {most}", again=False)
+                    raise RequestFailed(f"the response is longer than most_bytes, {most}", again=False)
         try:
             return read_answer(bytes(data))
         except ValueError as error:
             excerpt = bytes(data[:1000]).decode("utf-8", "replace")
-            raise Failed(self._told(f"{error}{EXCERPT}{excerpt}"), again=False) from error
+            raise RequestFailed(self._told(f"{error}{EXCERPT}{excerpt}"), again=False) from error
 
     def _spared(self, error: APIStatusError, fields: Mapping[str, Any]) -> bool:
         """Whether the refusal is about a field that can be done without; it is then left out from here on.
@@ -321,7 +323,7 @@ class Served:
             self._refused.add(name)
         return name is not None
 
-    def _judged(self, error: APIStatusError, fields: Mapping[str, Any], pace: Pace) -> Exception:
+    def _judged(self, error: APIStatusError, fields: Mapping[str, Any], pace: Backoff) -> Exception:
         """Return the error that a refusal means for this request, or for all others too."""
         status = error.status_code
         told = self._told(f"status {status}: {message(error)}")
@@ -332,7 +334,7 @@ class Served:
             wait = asked_wait(error.response.headers) if status in (429, 503) else None
             if wait is not None:
                 pace.hold(wait)
-            return Failed(told, again=True)
+            return RequestFailed(told, again=True)
         if status in _STOP:
             unset = status == 401 and not self._key
             return ServerError(f"{where}; the environment variable {self._settings.key} is not set" if unset else where)
@@ -344,7 +346,7 @@ class Served:
             return ServerError(f"{where}; this server cannot switch thinking: leave out --set thinking")
         if status in (400, 422) and self._system == "auto" and fields["messages"][0]["role"] == "system":
             told += "; if the server takes no system turn, use --set system=user"
-        return Failed(told, again=False)
+        return RequestFailed(told, again=False)
 
     def _told(self, text: str) -> str:
         """A server's words, made harmless and free of the key."""

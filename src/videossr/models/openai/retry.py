@@ -23,7 +23,7 @@ _EPOCH = 1e9
 """A number of seconds beyond this is a time of day, counted from 1970, not a wait."""
 
 
-class Pace:
+class Backoff:
     """The wait of all requests together that one of them was told of, and the wait of each after its own failures.
 
     Args:

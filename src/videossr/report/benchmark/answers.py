@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from videossr.bench.records import Prediction, Run
-from videossr.bench.scoring import Denominator, Estimate, Mark, Resampler, estimate, mark
-from videossr.report.page import plain
+from videossr.bench.scoring import Denominator, Estimate, QuestionScore, Resampler, estimate, score_prediction
+from videossr.report.page import plain_text
 from videossr.rewards import interval_overlap, parse_counts, parse_interval, parse_order
 
 BINS = 10
@@ -32,11 +32,11 @@ _CATEGORIES = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ScoredAnswer:
     """One question of a run: what was said, and what it is worth."""
 
     prediction: Prediction
-    mark: Mark
+    mark: QuestionScore
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -48,16 +48,16 @@ class Answers:
     """The answers of a run in one column, and the means over them."""
 
     def __init__(self, predictions: Sequence[Prediction]) -> None:
-        self.every = [Answer(prediction, mark(prediction)) for prediction in predictions]
+        self.every = [ScoredAnswer(prediction, score_prediction(prediction)) for prediction in predictions]
         self._resampler = Resampler(predictions)
 
     @property
-    def counted(self) -> list[Answer]:
+    def counted(self) -> list[ScoredAnswer]:
         """All of them; none where not one question was answered, for then there is nothing to count."""
         return self.every if any(answer.prediction.texts for answer in self.every) else []
 
     @property
-    def known(self) -> list[Answer]:
+    def known(self) -> list[ScoredAnswer]:
         """Those of `counted` whose gold answer is known: a question that could not even be read has none."""
         return [answer for answer in self.counted if answer.prediction.answer]
 
@@ -230,7 +230,7 @@ def displacement(answers: Answers) -> Displacement:
 
 
 @dataclass(frozen=True, slots=True)
-class Knob:
+class DifficultyCurve:
     """What one knob does to the scores of a column.
 
     Attributes:
@@ -246,28 +246,28 @@ class Knob:
     counts: tuple[tuple[int, ...], ...]
 
 
-def knobs(runs: Sequence[Answers]) -> list[Knob]:
+def difficulty_curves(runs: Sequence[Answers]) -> list[DifficultyCurve]:
     """The knobs of one column, each grouped alike for all runs; one that never changes is left out."""
     names = dict.fromkeys(name for run in runs for answer in run.every for name in answer.prediction.difficulty)
     return [knob for name in names if (knob := _knob(name, runs)) is not None]
 
 
-def _knob(name: str, runs: Sequence[Answers]) -> Knob | None:
+def _knob(name: str, runs: Sequence[Answers]) -> DifficultyCurve | None:
     having = [[answer for answer in run.counted if name in answer.prediction.difficulty] for run in runs]
     values = {answer.prediction.id: answer.prediction.difficulty[name] for answers in having for answer in answers}
     grouping = _grouping(list(values.values()))
     if grouping is None:
         return None
     bins, group = grouping
-    groups: list[list[list[Answer]]] = [[[] for _ in bins] for _ in runs]
+    groups: list[list[list[ScoredAnswer]]] = [[[] for _ in bins] for _ in runs]
     for row, answers in zip(groups, having, strict=True):
         for answer in answers:
             row[group(answer.prediction.difficulty[name])].append(answer)
     scores = tuple(tuple(run.means([_marks(each) for each in row])) for run, row in zip(runs, groups, strict=True))
-    return Knob(name, bins, scores, tuple(tuple(map(len, row)) for row in groups))
+    return DifficultyCurve(name, bins, scores, tuple(tuple(map(len, row)) for row in groups))
 
 
-def _marks(answers: Sequence[Answer]) -> dict[int, float]:
+def _marks(answers: Sequence[ScoredAnswer]) -> dict[int, float]:
     """What each is worth, by the question's index; nothing where not one of them was answered."""
     if not any(answer.prediction.texts for answer in answers):
         return {}
@@ -285,7 +285,7 @@ def _grouping(values: Sequence[float | str]) -> tuple[tuple[str, ...], Callable[
         at = {text: place for place, text in enumerate(texts)}
         if len(texts) > _CATEGORIES:
             return None
-        return tuple(plain(text, 24) for text in texts), lambda value: at[str(value)]
+        return tuple(plain_text(text, 24) for text in texts), lambda value: at[str(value)]
     if len(numbers) <= _DISTINCT:
         return tuple(f"{number:g}" for number in numbers), lambda value: numbers.index(float(value))
     cuts = np.quantile(

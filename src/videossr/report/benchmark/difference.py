@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from videossr.bench.comparison import compare
-from videossr.bench.scoring import Estimate, widened
+from videossr.bench.scoring import Estimate, widen
 from videossr.report.benchmark.table import Benchmark, Scored
 
 
@@ -95,6 +95,6 @@ def _over(runs: Sequence[Scored], worth: float) -> tuple[Change, ...]:
             changes.append(Change(None, note="it has no score"))
             continue
         change = Estimate(score.value - worth, score.low - worth, score.high - worth)
-        sure = widened(score, run.videos("overall", "", "asked"))
+        sure = widen(score, run.videos("overall", "", "asked"))
         changes.append(Change(change, not sure.low <= worth <= sure.high))
     return tuple(changes)

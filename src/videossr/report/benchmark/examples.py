@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from videossr.bench.records import Prediction
-from videossr.bench.scoring import Mark
+from videossr.bench.scoring import QuestionScore
 from videossr.question import VIDEO, Truth
-from videossr.question_set import Questions
-from videossr.report.benchmark.answers import Answer, Answers, slots_at
+from videossr.question_set import QuestionSet
+from videossr.report.benchmark.answers import Answers, ScoredAnswer, slots_at
 from videossr.report.benchmark.table import Benchmark
 from videossr.report.gallery.filmstrip import Slot, Strip, make_strips
-from videossr.report.page import plain
+from videossr.report.page import plain_text
 from videossr.rewards import parse_interval, parse_order
 
 MOST = 4000
@@ -35,7 +35,7 @@ _THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ModelAnswer:
     """What one run said to the question; `number` is the run's.
 
     Attributes:
@@ -52,13 +52,13 @@ class Said:
     text: str
     failed: bool
     cut: bool
-    mark: Mark
+    mark: QuestionScore
     parts: tuple[tuple[float, float] | None, ...] = ()
     places: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class Example:
     """A question as the page shows it.
 
     Attributes:
@@ -79,7 +79,7 @@ class Item:
     answer: str
     why: tuple[tuple[int, str], ...]
     knobs: Mapping[str, str]
-    said: tuple[Said, ...]
+    said: tuple[ModelAnswer, ...]
     prompt: tuple[str, ...] = ()
     system: str = ""
     strips: tuple[Strip, ...] = ()
@@ -105,7 +105,7 @@ def chosen(benchmark: Benchmark, most: int) -> dict[str, dict[int, list[tuple[in
     return found
 
 
-def _extremes(answers: Answers, kind: str, most: int) -> list[Answer]:
+def _extremes(answers: Answers, kind: str, most: int) -> list[ScoredAnswer]:
     ranked = sorted((answer for answer in answers.every if answer.prediction.texts), key=_rank)
     half = len(ranked) // 2
     if kind == "best":
@@ -114,24 +114,24 @@ def _extremes(answers: Answers, kind: str, most: int) -> list[Answer]:
     return [answer for answer in legible[: min(most, len(ranked) - half)] if answer.mark.strict < 1]
 
 
-def _rank(answer: Answer) -> tuple[float, float, int]:
+def _rank(answer: ScoredAnswer) -> tuple[float, float, int]:
     return answer.mark.score, answer.mark.smooth, -answer.prediction.index
 
 
-def items(
+def examples_of(
     benchmark: Benchmark,
-    questions: Questions | None,
+    questions: QuestionSet | None,
     most: int,
     thumb_height: int,
     progress: Callable[[int, int], None] | None = None,
-) -> Iterator[Item]:
+) -> Iterator[Example]:
     """The items of all columns, `most` worst and best ones of each run; their frames are rendered as they are taken."""
     picks = [(column, index, why) for column, found in chosen(benchmark, most).items() for index, why in found.items()]
     by_index = [
         {p.index: a for c in run.answers.values() for a in c.every for p in [a.prediction]} for run in benchmark.runs
     ]
 
-    def make(pick: tuple[str, int, list[tuple[int, str]]]) -> Item:
+    def make(pick: tuple[str, int, list[tuple[int, str]]]) -> Example:
         column, index, why = pick
         answers = [(number, found[index]) for number, found in enumerate(by_index) if index in found]
         return _item(benchmark.task_of[column], why, answers, questions, thumb_height)
@@ -146,10 +146,10 @@ def items(
 def _item(
     task: str,
     why: Sequence[tuple[int, str]],
-    answers: Sequence[tuple[int, Answer]],
-    questions: Questions | None,
+    answers: Sequence[tuple[int, ScoredAnswer]],
+    questions: QuestionSet | None,
     thumb_height: int,
-) -> Item:
+) -> Example:
     prediction = answers[0][1].prediction
     strips: tuple[Strip, ...] = ()
     question, truth, size, rest, missing = None, Truth(), (9, 16), 0, ""
@@ -158,22 +158,22 @@ def _item(
             question, truth = questions.question(prediction.index), questions.truth(prediction.index)
             strips, size, rest = _strips(questions, prediction.index, task, truth, thumb_height)
         except (ValueError, OSError, KeyError) as error:  # one broken pack must not cost the page
-            missing = plain(f"Its frames cannot be rendered: {error}", 300)
+            missing = plain_text(f"Its frames cannot be rendered: {error}", 300)
     slots = strips[0].slots if len(strips) == 1 and task == "grounding" else ()
-    return Item(
-        column=plain(prediction.column),
-        task=plain(task),
-        id=plain(prediction.id, 80),
+    return Example(
+        column=plain_text(prediction.column),
+        task=plain_text(task),
+        id=plain_text(prediction.id, 80),
         index=prediction.index,
-        answer=plain(prediction.answer, 80),
+        answer=plain_text(prediction.answer, 80),
         why=tuple(why),
         knobs={
-            plain(name, 40): plain(f"{value:g}" if isinstance(value, float) else str(value), 40)
+            plain_text(name, 40): plain_text(f"{value:g}" if isinstance(value, float) else str(value), 40)
             for name, value in prediction.difficulty.items()
         },
         said=tuple(_said(number, answer, slots, task) for number, answer in answers),
-        prompt=tuple(plain(part) for part in question.prompt.split(VIDEO)) if question else (),
-        system=plain(question.system) if question else "",
+        prompt=tuple(plain_text(part) for part in question.prompt.split(VIDEO)) if question else (),
+        system=plain_text(question.system) if question else "",
         strips=strips,
         size=size,
         rest=rest,
@@ -182,7 +182,7 @@ def _item(
 
 
 def _strips(
-    questions: Questions, index: int, task: str, truth: Truth, height: int
+    questions: QuestionSet, index: int, task: str, truth: Truth, height: int
 ) -> tuple[tuple[Strip, ...], tuple[int, int], int]:
     clips = questions.clips(index)
     length = len(clips[0].clock)
@@ -194,15 +194,15 @@ def _strips(
     return tuple(make_strips(clips, truth, tall, 70, kept)), (frame[1], frame[2]), length - len(kept)
 
 
-def _said(number: int, answer: Answer, slots: Sequence[Slot], task: str) -> Said:
+def _said(number: int, answer: ScoredAnswer, slots: Sequence[Slot], task: str) -> ModelAnswer:
     prediction = answer.prediction
     text = prediction.texts[0] if prediction.texts else prediction.error
     places: tuple[int, ...] = ()
     if task == "jigsaw" and (order := parse_order(text, len(prediction.answer.strip()))):
         places = tuple(order.index(clip) + 1 for clip in range(1, len(order) + 1))
-    return Said(
+    return ModelAnswer(
         number,
-        plain(text, MOST),
+        plain_text(text, MOST),
         failed=not prediction.texts,
         cut=prediction.finish[:1] == ("length",),
         mark=answer.mark,
@@ -239,14 +239,15 @@ def failures(answers: Mapping[str, Answers], most: int = 5) -> list[Failure]:
     for answer in (answer for found in answers.values() for answer in found.every):
         prediction = answer.prediction
         if not prediction.texts:
-            errors.setdefault(plain(prediction.error, 300) or "no text", []).append(prediction.id)
+            errors.setdefault(plain_text(prediction.error, 300) or "no text", []).append(prediction.id)
         elif answer.mark.parsed == 0:
             cut = prediction.finish[:1] == ("length",)
             kind = "cut off before it had the asked form" if cut else "not of the asked form"
-            said = plain(prediction.texts[0], FOLDED)
+            said = plain_text(prediction.texts[0], FOLDED)
             texts.setdefault(kind, Counter())[said or "(an empty text)"] += 1
     found = [
-        Failure(reason, len(ids), tuple((plain(each, 80), 1) for each in ids[:most])) for reason, ids in errors.items()
+        Failure(reason, len(ids), tuple((plain_text(each, 80), 1) for each in ids[:most]))
+        for reason, ids in errors.items()
     ]
     found += [Failure(kind, said.total(), tuple(said.most_common(most))) for kind, said in texts.items()]
     return sorted(found, key=lambda failure: -failure.count)

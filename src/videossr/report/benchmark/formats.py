@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 from videossr.bench.scoring import Estimate, percent
-from videossr.report.benchmark.answers import confusions, displacement, knobs, spans
-from videossr.report.benchmark.table import PUBLISHED, Benchmark, Row, Scored, short
-from videossr.report.page import plain
+from videossr.report.benchmark.answers import confusions, difficulty_curves, displacement, spans
+from videossr.report.benchmark.table import PUBLISHED, Benchmark, Scored, ScoreRow, short
+from videossr.report.page import plain_text
 
 FIELDS = (
     *("benchmark", "row", "kind", "note", "level", "name", "task", "metric", "denominator"),
@@ -55,7 +55,7 @@ def _tables(benchmark: Benchmark) -> str:
     return "\n".join([*lines, *notes, ""])
 
 
-def _table(heads: Sequence[str], rows: Sequence[Row], figures: Sequence[tuple[str, str]]) -> list[str]:
+def _table(heads: Sequence[str], rows: Sequence[ScoreRow], figures: Sequence[tuple[str, str]]) -> list[str]:
     lines = [row_of(map(cell_of, heads)), row_of([":--", *["--:"] * len(figures)])]
     for row in rows:
         name = {"run": "{}", "guess": "*guess: {}*", "published": "{} †"}[row.kind].format(cell_of(row.name))
@@ -90,7 +90,7 @@ def row_of(cells: Iterable[str]) -> str:
 
 def cell_of(text: str) -> str:
     """Text that neither ends a cell nor starts markup."""
-    flat = " ".join(plain(text).split())
+    flat = " ".join(plain_text(text).split())
     return "".join(f"\\{letter}" if letter in "\\`*_[]<>|~#" else letter for letter in flat)
 
 
@@ -105,7 +105,7 @@ def comma_separated(benchmarks: Sequence[Benchmark]) -> str:
     return file.getvalue()
 
 
-def _figures(benchmark: Benchmark, row: Row) -> list[dict[str, object]]:
+def _figures(benchmark: Benchmark, row: ScoreRow) -> list[dict[str, object]]:
     scores = next((each.asked.columns for each in benchmark.runs if row.kind == "run" and each.name == row.name), ())
     counts = {each.column: (each.asked, each.answered, each.parsed) for each in scores}
     lines: list[dict[str, object]] = []
@@ -116,7 +116,7 @@ def _figures(benchmark: Benchmark, row: Row) -> list[dict[str, object]]:
             if figure is None and (denominator == "answered" or column not in counts):
                 continue  # a column that was asked keeps its line, whose counts say that nothing was answered
             known = (
-                *(benchmark.hash, row.name, row.kind, row.note, level, plain(name)),
+                *(benchmark.hash, row.name, row.kind, row.note, level, plain_text(name)),
                 *(benchmark.task_of.get(column, ""), benchmark.metrics.get(column, ""), denominator),
                 *((figure.value, figure.low, figure.high) if figure else ("", "", "")),
                 *counts.get(column, ("", "", "")),
@@ -138,7 +138,7 @@ def _benchmark(benchmark: Benchmark) -> dict[str, object]:
         "metrics": dict(benchmark.metrics),
         "runs": [_run(benchmark, each) for each in benchmark.runs],
         "difficulty": {
-            column: [asdict(knob) for knob in knobs([each.answers[column] for each in benchmark.runs])]
+            column: [asdict(knob) for knob in difficulty_curves([each.answers[column] for each in benchmark.runs])]
             for column in benchmark.columns
         },
         "reference": [asdict(row) for row in benchmark.rows if row.kind != "run"],

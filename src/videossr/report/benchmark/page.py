@@ -12,24 +12,24 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from videossr.bench.scoring import Denominator, Estimate, widened
-from videossr.question_set import Questions
+from videossr.bench.scoring import Denominator, Estimate, widen
+from videossr.question_set import QuestionSet
 from videossr.report import plots
 from videossr.report.benchmark.answers import (
     BINS,
     Confusion,
+    DifficultyCurve,
     Displacement,
-    Knob,
     Spans,
     confusions,
+    difficulty_curves,
     displacement,
-    knobs,
     spans,
 )
 from videossr.report.benchmark.difference import Baseline, baselines
-from videossr.report.benchmark.examples import FOLDED, Failure, Item, failures, items
-from videossr.report.benchmark.table import PUBLISHED, Benchmark, Row, Scored, short
-from videossr.report.page import flat, plain, write_page
+from videossr.report.benchmark.examples import FOLDED, Example, Failure, examples_of, failures
+from videossr.report.benchmark.table import PUBLISHED, Benchmark, Scored, ScoreRow, short
+from videossr.report.page import flatten, plain_text, write_page
 
 SHAPES = ("circles", "squares", "triangles")
 """What the counts of an answer are of, in its order, where there are three."""
@@ -49,7 +49,7 @@ class _Column:
     spans: tuple[Spans, ...]
     confusions: tuple[list[Confusion], ...]
     displacements: tuple[Displacement, ...]
-    knobs: tuple[Knob, ...]
+    knobs: tuple[DifficultyCurve, ...]
     chart: Markup
     knob_charts: tuple[Markup, ...]
 
@@ -60,7 +60,7 @@ class _Part:
 
     number: int
     benchmark: Benchmark
-    marks: tuple[plots.Mark, ...]
+    marks: tuple[plots.RunMark, ...]
     facts: tuple[Mapping[str, str], ...]
     outcomes: tuple[str, ...]
     charts: Mapping[str, tuple[tuple[str, Markup], ...]]
@@ -68,7 +68,7 @@ class _Part:
     baselines: tuple[Baseline, ...]
     columns: tuple[_Column, ...]
     failures: tuple[list[Failure], ...]
-    items: Iterator[Item]
+    items: Iterator[Example]
     missing: str
 
     def chance(self, level: str, name: str) -> tuple[float, ...]:
@@ -76,7 +76,9 @@ class _Part:
         rows = (row for row in self.benchmark.rows if row.kind == "guess")
         return tuple(sorted(figure.value for row in rows if (figure := row.cell(level, name).asked) is not None))
 
-    def below(self, row: Row, level: str, name: str, denominator: Denominator) -> Literal["", "chance", "best guess"]:
+    def below(
+        self, row: ScoreRow, level: str, name: str, denominator: Denominator
+    ) -> Literal["", "chance", "best guess"]:
         """Say what a run's score is below of: all guesses (`chance`), the best of them, or nothing.
 
         It is below where the upper end of its 95% interval is.
@@ -86,13 +88,13 @@ class _Part:
         if row.kind != "run" or figure is None or not chance:
             return ""
         run = next(each for each in self.benchmark.runs if each.name == row.name)
-        end = widened(figure, run.videos(level, name, denominator)).high
+        end = widen(figure, run.videos(level, name, denominator)).high
         return "chance" if end < chance[0] else "best guess" if end < chance[-1] else ""
 
 
 def write_report(
     benchmarks: Sequence[Benchmark],
-    questions: Mapping[str, Questions | str],
+    questions: Mapping[str, QuestionSet | str],
     out: Path,
     most: int = 2,
     thumb_height: int = 48,
@@ -134,7 +136,7 @@ def write_report(
 def _part(
     number: int,
     benchmark: Benchmark,
-    questions: Questions | str,
+    questions: QuestionSet | str,
     most: int,
     thumb_height: int,
     progress: Callable[[int, int], None] | None,
@@ -143,16 +145,16 @@ def _part(
     return _Part(
         number=number,
         benchmark=benchmark,
-        marks=tuple(plots.Mark(each.name, at) for at, each in enumerate(benchmark.runs)),
+        marks=tuple(plots.RunMark(each.name, at) for at, each in enumerate(benchmark.runs)),
         facts=tuple(_facts(each) for each in benchmark.runs),
-        outcomes=tuple(plain(each.asked.outcomes.line(), 600) for each in benchmark.runs),
+        outcomes=tuple(plain_text(each.asked.outcomes.line(), 600) for each in benchmark.runs),
         charts=_charts(benchmark),
         guesses=tuple(row.name for row in benchmark.rows if row.kind == "guess"),
         baselines=tuple(baselines(benchmark)),
         columns=tuple(_column(benchmark, column) for column in benchmark.columns),
         failures=tuple(failures(each.answers) for each in benchmark.runs),
-        items=items(benchmark, opened, most, thumb_height, progress),
-        missing=plain(questions) if isinstance(questions, str) else "",
+        items=examples_of(benchmark, opened, most, thumb_height, progress),
+        missing=plain_text(questions) if isinstance(questions, str) else "",
     )
 
 
@@ -172,10 +174,10 @@ def _facts(scored: Scored) -> dict[str, str]:
     if manifest:
         waited = manifest["waited"] / manifest["seconds"] if manifest["seconds"] else 0.0
         facts["took"] = f"{manifest['seconds']:,.0f} s, of which {waited:.1%} waiting for frames"
-    facts |= flat(scored.model) | flat(config.settings, "set ")
+    facts |= flatten(scored.model) | flatten(config.settings, "set ")
     if manifest:
         facts["versions"] = ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
-    return {plain(name, 60): plain(text, 400) for name, text in facts.items()}
+    return {plain_text(name, 60): plain_text(text, 400) for name, text in facts.items()}
 
 
 def _charts(benchmark: Benchmark) -> dict[str, tuple[tuple[str, Markup], ...]]:
@@ -196,7 +198,7 @@ def _charts(benchmark: Benchmark) -> dict[str, tuple[tuple[str, Markup], ...]]:
                 [figure.value if (figure := row.cell("column", column).asked) else None for column in columns]
                 for row in guesses
             ]
-            label = f"Scores of the columns of {plain(task)}, of what was {denominator}"
+            label = f"Scores of the columns of {plain_text(task)}, of what was {denominator}"
             drawn.append((task, plots.columns_chart(names, runs, chance, label)))
         charts[denominator] = tuple(drawn)
     return charts
@@ -207,19 +209,21 @@ def _column(benchmark: Benchmark, name: str) -> _Column:
     answers = [each.answers[name] for each in benchmark.runs]
     found_spans = tuple(map(spans, answers)) if task == "grounding" else ()
     displacements = tuple(map(displacement, answers)) if task == "jigsaw" else ()
-    found_knobs = tuple(knobs(answers))
+    found_knobs = tuple(difficulty_curves(answers))
     chart = Markup()
     if found_spans:
         shares = [_shares(each.histogram) for each in found_spans]
-        chart = plots.histogram_chart(OVERLAPS, shares, f"IoU of the spans in {plain(name)}", "IoU, up to", apart=2)
+        chart = plots.histogram_chart(
+            OVERLAPS, shares, f"IoU of the spans in {plain_text(name)}", "IoU, up to", apart=2
+        )
     if displacements:
         n = max(len(each.matrix) for each in displacements)
         steps = [f"{step:+d}" if step else "0" for step in range(1 - n, n)]
         shares = [_shares(each.steps or (0,) * len(steps)) for each in displacements]
-        label = f"Displacement of the pieces in {plain(name)}"
+        label = f"Displacement of the pieces in {plain_text(name)}"
         chart = plots.histogram_chart(steps, shares, label, "places behind its own", what="pieces, %")
     return _Column(
-        name=plain(name),
+        name=plain_text(name),
         short=short(name),
         task=task,
         spans=found_spans,
@@ -228,8 +232,11 @@ def _column(benchmark: Benchmark, name: str) -> _Column:
         knobs=found_knobs,
         chart=chart,
         knob_charts=tuple(
-            plots.knob_chart(
-                knob.bins, knob.scores, f"Score against {plain(knob.name)} in {plain(name)}", _unit(task, knob.name)
+            plots.difficulty_chart(
+                knob.bins,
+                knob.scores,
+                f"Score against {plain_text(knob.name)} in {plain_text(name)}",
+                _unit(task, knob.name),
             )
             for knob in found_knobs
         ),
@@ -249,7 +256,7 @@ _UNITS = {
 
 
 def _unit(task: str, knob: str) -> str:
-    return _UNITS.get((task, knob), plain(knob, 40))
+    return _UNITS.get((task, knob), plain_text(knob, 40))
 
 
 def _shares(counts: Sequence[int]) -> list[float]:

@@ -12,10 +12,10 @@ from statistics import fmean
 from typing import Literal
 
 from videossr.bench.records import UNREAD, Run
-from videossr.bench.scoring import ColumnScore, Denominator, Estimate, Scoreboard, basis, score
+from videossr.bench.scoring import ColumnScore, Denominator, Estimate, Scoreboard, interval_basis, score
 from videossr.bench.viubench import COLUMNS, published, rank
 from videossr.report.benchmark.answers import Answers, by_column
-from videossr.report.page import plain
+from videossr.report.page import plain_text
 from videossr.train.records import TrainRun
 
 PUBLISHED = "published, other videos: not comparable unless the released set is run"
@@ -39,7 +39,7 @@ EMPTY = Cell(None, None)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ScoreRow:
     """A row of the table: whose it is, what is to be said of it, and its figures by name."""
 
     name: str
@@ -84,7 +84,7 @@ class Scored:
         """What must be said wherever its figures stand: how it was asked, and what is missing."""
         size, wanted = self.run.config.size, self.run.config.wanted
         label = self.model.get("label")
-        parts = [plain(str(label), 120)] if label else []
+        parts = [plain_text(str(label), 120)] if label else []
         if self.run.manifest is None:
             parts.append(f"unfinished: {len(self.run.predictions):,} of {wanted:,} asked")
         elif wanted < size:
@@ -117,13 +117,13 @@ class Benchmark:
     metrics: Mapping[str, str]
     tasks: tuple[str, ...]
     abilities: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ScoreRow, ...]
 
     @property
     def basis(self) -> str:
         """On how many videos the intervals rest, those of the run with the fewest; empty where no run has a score."""
         scored = [each.asked.videos for each in self.runs if each.asked.overall is not None]
-        return basis(min(scored)) if scored else ""
+        return interval_basis(min(scored)) if scored else ""
 
     @property
     def figures(self) -> list[tuple[str, str]]:
@@ -153,7 +153,7 @@ def gather(runs: Sequence[Run], *, paper: bool = False) -> list[Benchmark]:
 
 def unique_names(runs: Iterable[Run | TrainRun]) -> list[str]:
     """The name of each run: its folder's, with that of the folder above where two are alike, numbered if need be."""
-    parts = [tuple(plain(part, 60) for part in run.path.absolute().parts[-2:]) for run in runs]
+    parts = [tuple(plain_text(part, 60) for part in run.path.absolute().parts[-2:]) for run in runs]
     last = Counter(part[-1] for part in parts)
     names = [part[-1] if last[part[-1]] == 1 else "/".join(part) for part in parts]
     count: Counter[str] = Counter(names)
@@ -167,7 +167,7 @@ def unique_names(runs: Iterable[Run | TrainRun]) -> list[str]:
 
 def short(column: str) -> str:
     """What a column is called under the name of its task: `zoom out` for `grounding/zoom_out`."""
-    return plain((column.partition("/")[2] or column).replace("_", " "), 40)
+    return plain_text((column.partition("/")[2] or column).replace("_", " "), 40)
 
 
 def _benchmark(members: Sequence[tuple[str, Run]], paper: bool) -> Benchmark:
@@ -200,9 +200,9 @@ def _benchmark(members: Sequence[tuple[str, Run]], paper: bool) -> Benchmark:
     )
 
 
-def _run_row(scored: Scored) -> Row:
+def _run_row(scored: Scored) -> ScoreRow:
     asked, answered = scored.asked, scored.answered
-    return Row(
+    return ScoreRow(
         name=scored.name,
         kind="run",
         note=scored.note,
@@ -213,7 +213,7 @@ def _run_row(scored: Scored) -> Row:
     )
 
 
-def _guess_rows(runs: Sequence[Run], scores: Mapping[str, ColumnScore]) -> list[Row]:
+def _guess_rows(runs: Sequence[Run], scores: Mapping[str, ColumnScore]) -> list[ScoreRow]:
     """Of the first run that tells what answers are worth which look at nothing."""
     told = next((found for run in runs if run.manifest and (found := run.manifest.get("chance"))), {})
     rows = []
@@ -224,7 +224,7 @@ def _guess_rows(runs: Sequence[Run], scores: Mapping[str, ColumnScore]) -> list[
     return rows
 
 
-def _published_rows(scores: Mapping[str, ColumnScore]) -> list[Row]:
+def _published_rows(scores: Mapping[str, ColumnScore]) -> list[ScoreRow]:
     rows = []
     for each in published():
         values = {column: value / 100 for column, value in each.columns.items() if column in scores}
@@ -240,7 +240,7 @@ def _known_row(
     values: Mapping[str, float],
     scores: Mapping[str, ColumnScore],
     overall: Cell | None = None,
-) -> Row:
+) -> ScoreRow:
     """A row of figures that were not measured here; means are only of groups that it has in full."""
 
     def mean(members: Sequence[str]) -> Cell:
@@ -251,7 +251,7 @@ def _known_row(
         groups["task"].setdefault(each.task, []).append(column)
         if each.ability:
             groups["ability"].setdefault(each.ability, []).append(column)
-    return Row(
+    return ScoreRow(
         name=name,
         kind=kind,
         note=note,

@@ -76,12 +76,12 @@ def write_gallery(
     )
 
 
-def shown_knobs(params: Mapping[str, JSON]) -> dict[str, str]:
+def shown_parameters(params: Mapping[str, JSON]) -> dict[str, str]:
     """Return parameters as text, by dotted name; a long list is shown by its length."""
     knobs: dict[str, str] = {}
     for name, value in params.items():
         if isinstance(value, dict):
-            knobs |= {f"{name}.{inner}": text for inner, text in shown_knobs(value).items()}
+            knobs |= {f"{name}.{inner}": text for inner, text in shown_parameters(value).items()}
         elif isinstance(value, list) and len(json.dumps(value)) > _LONG_LIST:
             knobs[name] = f"{len(value)} values"
         else:
@@ -93,7 +93,7 @@ def _views(
     cards: Iterable[Card], thumb_height: int, quality: int, progress: Callable[[int], None] | None
 ) -> Iterator[dict[str, object]]:
     for done, card in enumerate(cards, start=1):
-        knobs = shown_knobs(card.params)
+        knobs = shown_parameters(card.params)
         words = [card.sample.id, card.sample.task, card.sample.column, *(f"{k}={v}" for k, v in knobs.items())]
         yield {
             "sample": card.sample,

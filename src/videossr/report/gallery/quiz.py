@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from videossr.models.human import Sheet
+from videossr.models.human import AnswerSheet
 from videossr.question import VIDEO, Clip, Question, Truth
 from videossr.report.gallery.filmstrip import make_strips
 from videossr.report.page import write_page
@@ -88,7 +88,7 @@ def write_quiz(
         progress: called with the number of questions written after each.
     """
     shown = f"stills and player, {'as large as a model sees them' if height is None else f'at most {height} px high'}"
-    sheet = Sheet(kind="answers", hash=dataset, shown=f"{shown}, JPEG quality {QUALITY}", answers={})
+    sheet = AnswerSheet(kind="answers", hash=dataset, shown=f"{shown}, JPEG quality {QUALITY}", answers={})
     write_page(
         "quiz.html.jinja",
         out,

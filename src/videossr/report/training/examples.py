@@ -17,10 +17,10 @@ import simplejpeg
 from videossr.question import VIDEO
 from videossr.report.benchmark.examples import MOST
 from videossr.report.gallery.filmstrip import place_of
-from videossr.report.page import plain
-from videossr.report.training.figures import Named
+from videossr.report.page import plain_text
+from videossr.report.training.figures import NamedRun
 from videossr.rewards import parse_interval
-from videossr.train.records import ACROSS, PICTURES, Shown
+from videossr.train.records import ACROSS, PICTURES, ShownSample
 
 STEPS = 8
 """Steps of a run of which samples are shown, spread over those that have any, with the first and the last."""
@@ -46,7 +46,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class GroupAnswer:
     """A text that `count` answers of the group have, with their reward and advantage."""
 
     text: str
@@ -56,7 +56,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class TrainingSample:
     """A question with its answers as the page shows it.
 
     Attributes:
@@ -79,7 +79,7 @@ class Sample:
     task: str
     gold: str
     prompt: tuple[str, ...]
-    said: tuple[Said, ...]
+    said: tuple[GroupAnswer, ...]
     answers: int
     data: str = ""
     rows: int = 1
@@ -89,7 +89,7 @@ class Sample:
     missing: str = ""
 
 
-def samples(runs: Sequence[Named], most: int) -> Iterator[Sample]:
+def training_samples(runs: Sequence[NamedRun], most: int) -> Iterator[TrainingSample]:
     """At most so many samples of each of some steps of every run; a picture is read when its sample is taken."""
     for number, each in enumerate(runs):
         steps = sorted({shown.step for shown in each.run.shown})
@@ -101,22 +101,24 @@ def samples(runs: Sequence[Named], most: int) -> Iterator[Sample]:
                 yield _sample(number, each, shown)
 
 
-def _sample(number: int, each: Named, shown: Shown) -> Sample:
+def _sample(number: int, each: NamedRun, shown: ShownSample) -> TrainingSample:
     counts = Counter(zip(shown.texts, shown.rewards, shown.advantages, strict=True))
-    said = [Said(plain(text, MOST), count, reward, better) for (text, reward, better), count in counts.items()]
+    said = [
+        GroupAnswer(plain_text(text, MOST), count, reward, better) for (text, reward, better), count in counts.items()
+    ]
     data, rows, aspect, missing = "", 1, 16 / 9, ""
     try:
         data, rows, aspect = _picture(each, shown)
     except (OSError, ValueError) as error:  # one lost picture must not cost the page
-        missing = plain(f"Its frames are not at hand: {error}", 300)
-    return Sample(
+        missing = plain_text(f"Its frames are not at hand: {error}", 300)
+    return TrainingSample(
         number=number,
         step=shown.step,
         index=shown.index,
-        column=plain(shown.column, 80),
-        task=plain(shown.column.partition("/")[0], 40),
-        gold=plain(shown.gold, 80),
-        prompt=tuple(plain(part, MOST) for part in shown.prompt.split(VIDEO)),
+        column=plain_text(shown.column, 80),
+        task=plain_text(shown.column.partition("/")[0], 40),
+        gold=plain_text(shown.gold, 80),
+        prompt=tuple(plain_text(part, MOST) for part in shown.prompt.split(VIDEO)),
         said=tuple(sorted(said, key=lambda one: (-one.reward, -one.count))),
         answers=len(shown.texts),
         data=data,
@@ -128,7 +130,7 @@ def _sample(number: int, each: Named, shown: Shown) -> Sample:
     )
 
 
-def _picture(each: Named, shown: Shown) -> tuple[str, int, float]:
+def _picture(each: NamedRun, shown: ShownSample) -> tuple[str, int, float]:
     """The picture in base64, its rows, and the aspect of a frame; nothing where the sample has none.
 
     Raises OSError or ValueError where it cannot be shown.
@@ -145,7 +147,7 @@ def _picture(each: Named, shown: Shown) -> tuple[str, int, float]:
     return base64.b64encode(jpeg).decode(), rows, (width / ACROSS) / (height / rows)
 
 
-def _frames(shown: Shown, rows: int) -> tuple[tuple[Frame, ...], ...]:
+def _frames(shown: ShownSample, rows: int) -> tuple[tuple[Frame, ...], ...]:
     gold = parse_interval(shown.gold)
     spans = [parse_interval(text) for text in shown.texts] if gold else []
     clips, row = [], 0

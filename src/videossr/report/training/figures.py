@@ -14,7 +14,7 @@ from statistics import fmean
 
 from videossr.report.benchmark.formats import cell_of, row_of
 from videossr.report.benchmark.table import unique_names
-from videossr.report.page import plain
+from videossr.report.page import plain_text
 from videossr.train import config
 from videossr.train.records import Rollouts, Step, TrainRun, line
 from videossr.train.writer import scalars
@@ -23,7 +23,7 @@ Value = Callable[[Step], float | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedRun:
     """A run with its name on the page."""
 
     name: str
@@ -73,9 +73,9 @@ FIGURES = (
 )
 
 
-def named(runs: Sequence[TrainRun]) -> list[Named]:
+def named(runs: Sequence[TrainRun]) -> list[NamedRun]:
     """The runs, no two of one name."""
-    return [Named(name, run) for name, run in zip(unique_names(runs), runs, strict=True)]
+    return [NamedRun(name, run) for name, run in zip(unique_names(runs), runs, strict=True)]
 
 
 def ends(steps: Sequence[Step], value: Value) -> Ends | None:
@@ -97,7 +97,7 @@ def peak(steps: Sequence[Step]) -> float:
     return max((step.memory_gib for step in steps), default=0.0)
 
 
-def gap(steps: Sequence[Step]) -> float:
+def logprob_mismatch(steps: Sequence[Step]) -> float:
     """The largest certificate of all steps."""
     return max((step.gap for step in steps), default=0.0)
 
@@ -124,14 +124,14 @@ def markdown(runs: Sequence[TrainRun]) -> str:
         for figure in FIGURES:
             found = ends(steps, figure.value)
             cells.append(" → ".join(map(figure.form.format, (found.first, found.last))) if found else "-")
-        lines.append(row_of([*cells, f"{gap(steps):.1e}", f"{peak(steps):.2f}"]))
+        lines.append(row_of([*cells, f"{logprob_mismatch(steps):.1e}", f"{peak(steps):.2f}"]))
     return "\n".join([*lines, ""])
 
 
 def comma_separated(runs: Sequence[TrainRun]) -> str:
     """A line for each step of each run, with all its numbers by their names."""
     rows = [
-        {"run": each.name, "skipped": plain(step.skipped), **scalars(step)}
+        {"run": each.name, "skipped": plain_text(step.skipped), **scalars(step)}
         for each in named(runs)
         for step in each.run.steps
     ]
@@ -148,13 +148,13 @@ def as_json(runs: Sequence[TrainRun]) -> str:
     return json.dumps({"training": [_run(each) for each in named(runs)]}, indent=1) + "\n"
 
 
-def _run(each: Named) -> Mapping[str, object]:
+def _run(each: NamedRun) -> Mapping[str, object]:
     run = each.run
     return {
         "name": each.name,
         "note": each.note,
         "complete": run.manifest is not None,
-        "config": config.plain(run.config),
+        "config": config.as_table(run.config),
         "manifest": asdict(run.manifest) if run.manifest else None,
         "steps": [json.loads(line(step)) for step in run.steps],
         "failures": [asdict(failure) for failure in run.failures],

@@ -15,9 +15,19 @@ from markupsafe import Markup
 from videossr.report import plots
 from videossr.report.benchmark.examples import FOLDED, Failure
 from videossr.report.benchmark.table import short
-from videossr.report.page import flat, plain, write_page
-from videossr.report.training.examples import samples
-from videossr.report.training.figures import FIGURES, Named, Value, ends, gap, last_tenth, named, of_all, peak
+from videossr.report.page import flatten, plain_text, write_page
+from videossr.report.training.examples import training_samples
+from videossr.report.training.figures import (
+    FIGURES,
+    NamedRun,
+    Value,
+    ends,
+    last_tenth,
+    logprob_mismatch,
+    named,
+    of_all,
+    peak,
+)
 from videossr.report.training.verdict import constant_of, verdict
 from videossr.train import config
 from videossr.train.config import TrainConfig
@@ -129,10 +139,10 @@ def write_training(runs: Sequence[TrainRun], out: Path, most: int = 2) -> None:
         title="Training report",
         facts={"runs": str(len(runs)), "steps": ", ".join(f"{len(own):,}" for own in steps)},
         runs=found,
-        marks=[plots.Mark(each.name, number) for number, each in enumerate(found)],
+        marks=[plots.RunMark(each.name, number) for number, each in enumerate(found)],
         figures=FIGURES,
         ends=[[ends(own, figure.value) for figure in FIGURES] for own in steps],
-        gaps=[gap(own) for own in steps],
+        gaps=[logprob_mismatch(own) for own in steps],
         memory=[peak(own) for own in steps],
         run_facts=[_facts(each) for each in found],
         verdicts=[verdict(each, constant) for each, constant in zip(found, constants, strict=True)],
@@ -150,7 +160,7 @@ def write_training(runs: Sequence[TrainRun], out: Path, most: int = 2) -> None:
             for name in columns
         ],
         means=[
-            (kind, plain(name, 60), [last_tenth(own, _group(kind, name)) for own in steps])
+            (kind, plain_text(name, 60), [last_tenth(own, _group(kind, name)) for own in steps])
             for kind, names in (("tasks", tasks), ("columns", columns))
             for name in names
         ],
@@ -158,7 +168,7 @@ def write_training(runs: Sequence[TrainRun], out: Path, most: int = 2) -> None:
         times=[_time(each) if each.run.steps else None for each in found],
         knobs=_knobs([each.run.config for each in found]),
         failures=[_failures(each.run) for each in found],
-        samples=samples(found, most) if most else (),
+        samples=training_samples(found, most) if most else (),
         folded=FOLDED,
     )
 
@@ -195,7 +205,7 @@ def _chart(
     chart: _Chart, steps: Sequence[Sequence[Step]], levels: Sequence[float | None] = (), large: bool = False
 ) -> Markup:
     curves = [[(step.step, value) for step in own if (value := chart.value(step)) is not None] for own in steps]
-    label = plain(chart.name, 80)
+    label = plain_text(chart.name, 80)
     return plots.curve_chart(curves, label, percent=chart.percent, log=chart.log, large=large, levels=levels)
 
 
@@ -207,7 +217,7 @@ def _task_charts(task: str, steps: Sequence[Sequence[Step]]) -> list[tuple[str, 
     ]
 
 
-def _time(each: Named) -> _Time:
+def _time(each: NamedRun) -> _Time:
     steps = each.run.steps
     parts = [[step.seconds.get(phase, 0.0) for step in steps] for phase in PHASES]
     parts.append([max(0.0, step.wall - sum(step.seconds.values())) for step in steps])
@@ -221,7 +231,7 @@ _OTHER_MEMORY = ("GiB used", "GiB planned")
 """Facts that the page leaves out: it shows the peak of the steps, of which these are the largest and the plan."""
 
 
-def _facts(each: Named) -> dict[str, str]:
+def _facts(each: NamedRun) -> dict[str, str]:
     """What a run is, and what it took."""
     run, steps = each.run, each.run.steps
     wall = sum(step.wall for step in steps)
@@ -236,20 +246,20 @@ def _facts(each: Named) -> dict[str, str]:
     }
     if manifest := run.manifest:
         facts |= {"took": f"{manifest.seconds:,.0f} s", "questions": manifest.hash[:12]}
-        facts |= flat({name: value for name, value in manifest.describe.items() if name not in _OTHER_MEMORY})
+        facts |= flatten({name: value for name, value in manifest.describe.items() if name not in _OTHER_MEMORY})
         facts["versions"] = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
-    return {plain(name, 60): plain(text, 400) for name, text in facts.items() if text}
+    return {plain_text(name, 60): plain_text(text, 400) for name, text in facts.items() if text}
 
 
 def _knobs(configs: Sequence[TrainConfig]) -> list[_Knob]:
     """All values of the configurations; those that are not the default first."""
-    default, *tables = (flat(config.plain(each)) for each in (TrainConfig(), *configs))
+    default, *tables = (flatten(config.as_table(each)) for each in (TrainConfig(), *configs))
     names = dict.fromkeys(name for table in (*tables, default) for name in table)
     knobs = [
         _Knob(
-            plain(name, 60),
-            plain(default.get(name, "–"), 200),  # noqa: RUF001
-            tuple(plain(table.get(name, "–"), 200) for table in tables),  # noqa: RUF001
+            plain_text(name, 60),
+            plain_text(default.get(name, "–"), 200),  # noqa: RUF001
+            tuple(plain_text(table.get(name, "–"), 200) for table in tables),  # noqa: RUF001
         )
         for name in names
     ]
@@ -260,10 +270,10 @@ def _failures(run: TrainRun) -> list[Failure]:
     """Questions that could not be shown, and steps that were not made, by reason; the most frequent first."""
     reasons: dict[str, list[str]] = {}
     for failure in run.failures:
-        reasons.setdefault(plain(failure.error, 300), []).append(f"step {failure.step}, question {failure.index}")
+        reasons.setdefault(plain_text(failure.error, 300), []).append(f"step {failure.step}, question {failure.index}")
     for step in run.steps:
         if step.skipped:
-            reasons.setdefault(plain(f"no step was made: {step.skipped}", 300), []).append(f"step {step.step}")
+            reasons.setdefault(plain_text(f"no step was made: {step.skipped}", 300), []).append(f"step {step.step}")
     found = [
         Failure(reason, len(where), tuple((each, 1) for each in where[:_EXAMPLES])) for reason, where in reasons.items()
     ]

@@ -12,10 +12,10 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Literal
 
-from videossr.models.answer_distribution import laws
+from videossr.models.answer_distribution import answer_distributions
 from videossr.question_set import open_questions
-from videossr.report.training.figures import Ends, Named, ends, last_steps, of_all
-from videossr.storage.paths import place
+from videossr.report.training.figures import Ends, NamedRun, ends, last_steps, of_all
+from videossr.storage.paths import to_path
 from videossr.train.records import Step, TrainRun
 
 FEWEST = 20
@@ -77,15 +77,15 @@ def constant_of(run: TrainRun) -> Constant:
     if not where:
         return Constant({}, "the run does not name its dataset")
     try:
-        questions = open_questions(place(where), corpus=run.config.data.corpus)
+        questions = open_questions(to_path(where), corpus=run.config.data.corpus)
         if run.manifest and questions.hash != run.manifest.hash:
             return Constant({}, f"{where} holds other questions than the run was trained on")
-        return Constant({column: law.worth("smooth").smooth for column, law in laws(questions).items()})
+        return Constant({column: law.worth("smooth").smooth for column, law in answer_distributions(questions).items()})
     except (OSError, ValueError) as error:
         return Constant({}, str(error))
 
 
-def verdict(each: Named, constant: Constant) -> Verdict:
+def verdict(each: NamedRun, constant: Constant) -> Verdict:
     """Judge a run by its steps."""
     run, steps = each.run, each.run.steps
     if not steps:

@@ -18,13 +18,13 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from videossr.engine.kv_cache import base_of, cache_arguments
-from videossr.engine.shared_prefix import Prefix, answer_scores, recomputing
+from videossr.engine.kv_cache import base_model, cache_arguments
+from videossr.engine.shared_prefix import SharedPrefix, answer_scores, gradient_checkpointing
 from videossr.train.cost.flops import Load
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class ActivationMemory:
     """Bytes.
 
     Attributes:
@@ -38,7 +38,7 @@ class Kept:
     layer: int
 
 
-def kept(model: Any, load: Load, *, recompute: bool, rows: int = 0) -> Kept:
+def activation_memory(model: Any, load: Load, *, recompute: bool, rows: int = 0) -> ActivationMemory:
     """What a model on the meta device keeps of one question.
 
     Args:
@@ -48,37 +48,37 @@ def kept(model: Any, load: Load, *, recompute: bool, rows: int = 0) -> Kept:
         rows: answers at once, each with the whole prompt; 0: they share it.
     """
     tower, block = _tower(model, load, recompute)
-    depth = len(base_of(model).model.language_model.layers)
+    depth = len(base_model(model).model.language_model.layers)
     if rows:
         length = load.prompt + load.tokens
         whole = _read(model, length, rows, recompute)[0]
         layer = (_read(model, length, rows, recompute=False)[0] - whole) // depth
-        return Kept(0, whole + rows * tower, max(layer, rows * block))
+        return ActivationMemory(0, whole + rows * tower, max(layer, rows * block))
     prompt, prefix = _read(model, load.prompt, 1, recompute)
     layer = (_read(model, load.prompt, 1, recompute=False)[0] - prompt) // depth
-    with _Saved(model) as saved, recomputing(model) if recompute else nullcontext():
+    with _Saved(model) as saved, gradient_checkpointing(model) if recompute else nullcontext():
         answer_scores(model, prefix, [[0] * load.tokens] * load.answers)
-    return Kept(prompt + tower, saved.size, max(layer, block))
+    return ActivationMemory(prompt + tower, saved.size, max(layer, block))
 
 
-def _read(model: Any, length: int, rows: int, recompute: bool) -> tuple[int, Prefix]:
+def _read(model: Any, length: int, rows: int, recompute: bool) -> tuple[int, SharedPrefix]:
     """Reading text of a length, which takes what as much video takes."""
-    with torch.device("meta"), _Saved(model) as saved, recomputing(model) if recompute else nullcontext():
+    with torch.device("meta"), _Saved(model) as saved, gradient_checkpointing(model) if recompute else nullcontext():
         ids, places = torch.zeros(rows, length, dtype=torch.long), torch.zeros(4, rows, length, dtype=torch.long)
         cache = transformers.DynamicCache()
         out = model(input_ids=ids, position_ids=places, **cache_arguments(model, cache), logits_to_keep=1)
         keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
         for state in (*keys, *values):
             saved.take(state)
-    return saved.size, Prefix(out.logits[:, -1], keys, values, length, 0)
+    return saved.size, SharedPrefix(out.logits[:, -1], keys, values, length, 0)
 
 
 def _tower(model: Any, load: Load, recompute: bool) -> tuple[int, int]:
     """Of all blocks and mergers of the vision tower, and of one block that is computed again."""
-    visual = base_of(model).model.visual
+    visual = base_model(model).model.visual
     if not any(each.requires_grad for each in visual.parameters()):
         return 0, 0
-    shape = base_of(model).config.vision_config
+    shape = base_model(model).config.vision_config
     sizes = [0, *(size for count, size in load.pictures for _ in range(count))]
     dtype = visual.patch_embed.proj.weight.dtype
     with torch.device("meta"):

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from videossr.engine.kv_cache import base_of
+from videossr.engine.kv_cache import base_model
 from videossr.engine.shared_prefix import SHARED
 from videossr.prompt.base import Prompt
 from videossr.train.config import TrainConfig
@@ -65,7 +65,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class OperationCount:
     """Operations of one group, or of several.
 
     Attributes:
@@ -90,8 +90,8 @@ class Work:
         """All but what was computed again to save memory: by convention MFU counts this."""
         return self.vision + self.prefill + self.decode + self.loss + self.backward + self.reference
 
-    def __add__(self, other: Work) -> Work:
-        return Work(*(getattr(self, name) + getattr(other, name) for name in Work.__slots__))
+    def __add__(self, other: OperationCount) -> OperationCount:
+        return OperationCount(*(getattr(self, name) + getattr(other, name) for name in OperationCount.__slots__))
 
 
 def load_of(prompt: Prompt, answers: int, tokens: int) -> Load:
@@ -112,7 +112,7 @@ class Counter:
             masked: what the causal mask hides of a prompt is not counted, as good kernels leave it out; torch's own
                 counter counts it.
         """
-        base = base_of(model)
+        base = base_model(model)
         self._shared = config.run.share_prefix and base.config.model_type in SHARED
         text, tower = base.config.get_text_config(), base.config.vision_config
         visual, language = base.model.visual, base.model.language_model
@@ -137,7 +137,7 @@ class Counter:
         self._patch_back = share  # nothing goes back to pixels
         self._head_back = 1 + _learning_share([base.lm_head])
 
-    def group(self, load: Load) -> Work:
+    def group(self, load: Load) -> OperationCount:
         """The operations of one question and its answers, or of a supervised question."""
         shared = self._shared
         grpo = self._config.run.method == "grpo"
@@ -159,7 +159,9 @@ class Counter:
         backward += 2 * (times * read[1] + looks) + (head + times * self._head) * self._head_back
         recomputed = times * (seen + sum(read)) + layers + looks if self._config.run.recompute else 0.0
         decode = self._decode(load) + (0 if shared else vision + prefill) if grpo else 0.0
-        return Work(vision, prefill, decode, loss, backward, recomputed, vision + prefill + loss if held else 0.0)
+        return OperationCount(
+            vision, prefill, decode, loss, backward, recomputed, vision + prefill + loss if held else 0.0
+        )
 
     def _vision(self, load: Load) -> float:
         looks = 0.0

@@ -20,14 +20,14 @@ import transformers
 
 from videossr.config import override, parse
 from videossr.engine.checkpoint import Checkpoint, LinearPatches
-from videossr.engine.kv_cache import base_of
+from videossr.engine.kv_cache import base_model
 from videossr.engine.shared_prefix import ATTENTION, SHARED
-from videossr.question_set import Questions
-from videossr.train.config import TrainConfig, plain
-from videossr.train.cost.activations import kept
+from videossr.question_set import QuestionSet
+from videossr.train.config import TrainConfig, as_table
+from videossr.train.cost.activations import activation_memory
 from videossr.train.cost.flops import Load, load_of
 from videossr.train.optim import PIECE
-from videossr.train.policy import dtype_on, learning, needs_copy
+from videossr.train.policy import dtype_on, needs_reference, prepare_model
 
 GIB = 2**30
 
@@ -54,7 +54,7 @@ CHANGES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class MemoryRow:
     """One thing that takes memory. `when` says in which part of a step, `host` that it lies in the machine's RAM."""
 
     name: str
@@ -66,7 +66,7 @@ class Row:
 class MemoryPlan:
     """What one process will need, in bytes."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[MemoryRow, ...]
 
     def sum(self, *when: When) -> int:
         """Bytes of these parts of a step together."""
@@ -95,7 +95,7 @@ class MemoryPlan:
 
 
 def largest_load(
-    questions: Questions, chosen: Sequence[int], columns: Sequence[str], source: Checkpoint, config: TrainConfig
+    questions: QuestionSet, chosen: Sequence[int], columns: Sequence[str], source: Checkpoint, config: TrainConfig
 ) -> Load:
     """Find what the largest of the kinds of questions asks of the model, looking at one of each.
 
@@ -152,8 +152,8 @@ def plan_run(
 
     first = plan(config)
     given = config.run.memory_gib
-    room = int(given * GIB) if given else int(available(device) * USED)
-    return first, shortage(first, room, config, plan, processes)
+    room = int(given * GIB) if given else int(available_memory(device) * USED)
+    return first, shortage_message(first, room, config, plan, processes)
 
 
 def empty_model(shape: Any, config: TrainConfig, dtype: torch.dtype) -> Any:
@@ -163,7 +163,7 @@ def empty_model(shape: Any, config: TrainConfig, dtype: torch.dtype) -> Any:
         patches = model.model.visual.patch_embed
         if patches.proj.kernel_size == patches.proj.stride:
             patches.proj = LinearPatches(patches.proj)
-        return learning(model.eval(), config)
+        return prepare_model(model.eval(), config)
 
 
 def memory_plan(model: Any, config: TrainConfig, load: Load, processes: int = 1) -> MemoryPlan:
@@ -175,7 +175,7 @@ def memory_plan(model: Any, config: TrainConfig, load: Load, processes: int = 1)
         load: the largest question.
         processes: over which weights are sharded, where they are.
     """
-    base = base_of(model)
+    base = base_model(model)
     parts = processes if config.run.sharding == "fsdp" else 1
     weights = sum(_size(each) for each in model.parameters())
     trained = [each for each in model.parameters() if each.requires_grad]
@@ -186,36 +186,36 @@ def memory_plan(model: Any, config: TrainConfig, load: Load, processes: int = 1)
     shared = config.run.share_prefix and base.config.model_type in SHARED
     groups = min(config.run.decode_groups, -(-config.run.batch // processes)) if grpo and shared else 1
     rows = 0 if shared else min(config.run.rows, load.answers)
-    keeps = kept(model, load, recompute=config.run.recompute, rows=rows)
+    keeps = activation_memory(model, load, recompute=config.run.recompute, rows=rows)
     cache = _cache(base, load, shared=shared) if grpo else 0
     held = grpo and config.grpo.kl > 0
     text = base.config.get_text_config()
     scores = load.answers * load.tokens * text.vocab_size * 4
-    whole = parts > 1  # within a step, see `videossr.train.parallel.Shards`
+    whole = parts > 1  # within a step, see `videossr.train.parallel.FullyShardedParallel`
     state: When = "host" if away else "always"
     widest = max(each.numel() for each in trained)
     return MemoryPlan(
         (
-            Row("weights", weights // parts, "always"),
-            Row("reference", weights if needs_copy(config) else 0, "always"),
-            Row("gradients, float32", 4 * count // parts, "always"),
-            Row("masters, float32", 4 * halves // parts if config.optim.weights == "master" else 0, state),
-            Row(f"moments, {config.optim.moments}", _moments(config, count) // parts, state),
-            Row("weights and gradients that are not sharded yet", weights + 4 * count if whole else 0, "group"),
-            Row("prompt, for the way back", groups * keeps.prompt, "group"),
-            Row("cache for sampling", groups * cache, "sampling"),
-            Row("scores of a token", 4 * groups * load.answers * text.vocab_size * 4 if grpo else 0, "sampling"),
-            Row("answers, for the way back", keeps.answers, "loss"),
-            Row("scores of the answers", 3 * scores, "loss"),
-            Row("one layer, on the way back", keeps.layer, "loss"),
-            Row("reference's cache", cache if held and not rows else 0, "loss"),
-            Row("a gradient on its way", 2 * widest * base.dtype.itemsize, "loss"),
-            Row("weights that are stepped", 100 * min(PIECE, widest), "step"),
+            MemoryRow("weights", weights // parts, "always"),
+            MemoryRow("reference", weights if needs_reference(config) else 0, "always"),
+            MemoryRow("gradients, float32", 4 * count // parts, "always"),
+            MemoryRow("masters, float32", 4 * halves // parts if config.optim.weights == "master" else 0, state),
+            MemoryRow(f"moments, {config.optim.moments}", _moments(config, count) // parts, state),
+            MemoryRow("weights and gradients that are not sharded yet", weights + 4 * count if whole else 0, "group"),
+            MemoryRow("prompt, for the way back", groups * keeps.prompt, "group"),
+            MemoryRow("cache for sampling", groups * cache, "sampling"),
+            MemoryRow("scores of a token", 4 * groups * load.answers * text.vocab_size * 4 if grpo else 0, "sampling"),
+            MemoryRow("answers, for the way back", keeps.answers, "loss"),
+            MemoryRow("scores of the answers", 3 * scores, "loss"),
+            MemoryRow("one layer, on the way back", keeps.layer, "loss"),
+            MemoryRow("reference's cache", cache if held and not rows else 0, "loss"),
+            MemoryRow("a gradient on its way", 2 * widest * base.dtype.itemsize, "loss"),
+            MemoryRow("weights that are stepped", 100 * min(PIECE, widest), "step"),
         )
     )
 
 
-def available(device: torch.device) -> int:
+def available_memory(device: torch.device) -> int:
     """Bytes that are free on a device, or in the machine where it is a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
@@ -224,7 +224,7 @@ def available(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def shortage(
+def shortage_message(
     plan: MemoryPlan, room: int, config: TrainConfig, again: Callable[[TrainConfig], MemoryPlan], processes: int = 1
 ) -> str:
     """Says, where a plan needs more than `room` bytes, which settings would do; else nothing.
@@ -273,7 +273,7 @@ def _cure(
 
 
 def _changed(config: TrainConfig, changes: list[str]) -> TrainConfig:
-    table: Mapping[str, Any] = plain(config)
+    table: Mapping[str, Any] = as_table(config)
     for change in changes:
         table = override(table, *change.split("="))
     return parse(TrainConfig, table, "the configuration")

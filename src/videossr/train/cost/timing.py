@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import torch
 
 
-class Watch:
+class PhaseTimer:
     """Seconds by phase. Inside another phase, a phase takes its time away from that one."""
 
     def __init__(self, device: torch.device) -> None:

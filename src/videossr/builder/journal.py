@@ -1,9 +1,9 @@
 """The SQLite journal of a build: the outcome of every video and every draw, so that a stopped build can go on.
 
-`journal.sqlite` lies in the staging directory of the dataset (`videossr.storage.paths.staging_dir`) until the dataset is
-complete. Only the parent process writes it, and commits about once a second: a killed run loses that second. After a
-power cut the last seconds may be missing too; SQLite waits for the disk at each commit, so the journal stays whole where
-the disk keeps its word.
+`journal.sqlite` lies in the staging directory of the dataset (`videossr.storage.paths.staging_dir`) until the dataset
+is complete. Only the parent process writes it, and commits about once a second: a killed run loses that second. After a
+power cut the last seconds may be missing too; SQLite waits for the disk at each commit, so the journal stays whole
+where the disk keeps its word.
 """
 
 from __future__ import annotations

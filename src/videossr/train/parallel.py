@@ -1,7 +1,7 @@
 """Train in several processes, each with its own share of every batch. A single process is the same code with one rank.
 
-Each process computes the gradients of its own questions. They are summed over all processes once a step, before they are
-divided, clipped and applied: `DataParallel` keeps all weights and the whole optimizer in every process (as DDP),
+Each process computes the gradients of its own questions. They are summed over all processes once a step, before they
+are divided, clipped and applied: `DataParallel` keeps all weights and the whole optimizer in every process (as DDP),
 `FullyShardedParallel` a shard of the gradients and the optimizer (FSDP2). Exercised by
 `torchrun --nproc-per-node 2 -m videossr.cli train CONFIG --out RUN`.
 """

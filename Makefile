@@ -19,7 +19,7 @@ demo: $(VENV)/.installed
 	$(BIN)/videossr build smoke --corpus demo/corpus --out demo/dataset
 	$(BIN)/videossr validate demo/dataset --model-type qwen3_vl --show 1
 	$(BIN)/videossr gallery demo/dataset --out demo/gallery.html
-	$(BIN)/videossr build viubench --corpus demo/corpus --out demo/viubench --per-column 2
+	$(BIN)/videossr build viubench --corpus demo/corpus --out demo/viubench --per-category 2
 	$(BIN)/python -m videossr.models.tiny demo/tiny
 	$(BIN)/videossr bench run demo/viubench --model chance --out demo/runs/chance
 	$(BIN)/videossr bench run demo/viubench --model constant --out demo/runs/constant

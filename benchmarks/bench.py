@@ -34,9 +34,9 @@ from videossr.models.transformers_model import TransformersModel, TransformersSe
 from videossr.templates import load_templates
 from videossr.video.plan import Plan
 
-COLUMNS: dict[str, dict[str, Any]] = {
-    "grounding/zoom_out": {"task": "grounding", "knobs": {"perturbation": "zoom_out"}},
-    "grounding/mirror": {"task": "grounding", "knobs": {"perturbation": "mirror"}},
+CATEGORIES: dict[str, dict[str, Any]] = {
+    "grounding/zoom_out": {"task": "grounding", "config": {"perturbation": "zoom_out"}},
+    "grounding/mirror": {"task": "grounding", "config": {"perturbation": "mirror"}},
     "counting/easy": {"task": "counting"},
     "jigsaw/6": {"task": "jigsaw"},
 }
@@ -56,8 +56,8 @@ class Turn:
 def make_questions(videos: Path, out: Path, pixels: int, count: int) -> VideoSSRDataset:
     """`count` questions about real clips, whose frames have at most so many pixels."""
     index(videos, out / f"corpus-{pixels}", plan=Plan(max_pixels=pixels))
-    each = {name: {**column, "count": count // len(COLUMNS)} for name, column in COLUMNS.items()}
-    mixture = recipe.ResolvedRecipe(Recipe(name="speed", columns=each), "speed")
+    each = {name: {**category, "count": count // len(CATEGORIES)} for name, category in CATEGORIES.items()}
+    mixture = recipe.ResolvedRecipe(Recipe(name="speed", categories=each), "speed")
     folder = out / f"dataset-{pixels}"
     build(mixture, Corpus(out / f"corpus-{pixels}"), folder, wording=load_templates())
     return VideoSSRDataset(folder)
@@ -96,7 +96,7 @@ def ours(model: TransformersModel, questions: VideoSSRDataset, decoding: Decodin
     def clips(number: int) -> Callable[[], Any]:
         return lambda: questions.clips(number)
 
-    asks = [Request(k, questions.question(k), questions.column(k), clips(k)) for k in range(len(questions))]
+    asks = [Request(k, questions.question(k), questions.category(k), clips(k)) for k in range(len(questions))]
     waited, begun, worked = model.waited, time.perf_counter(), time.process_time()
     replies = sorted(model.answer(asks, decoding), key=lambda reply: reply.index)
     seconds, processor = time.perf_counter() - begun, time.process_time() - worked

@@ -28,7 +28,7 @@ TASK = Counting()
 EASY = CountingConfig()
 HARD = CountingConfig(slots_max=4, instances_max=4)
 BLIND = CountingConfig(slots_max=4, instances_max=4)
-object.__setattr__(BLIND, "tries", 1)  # fewer than the knob allows: measured to show why
+object.__setattr__(BLIND, "tries", 1)  # fewer than the setting allows: measured to show why
 FIVE = CountingConfig(shapes=SHAPES, slots_max=4, instances_max=4)
 SIZES = ((160, 288), (256, 256), (288, 160), (160, 192))
 
@@ -52,15 +52,15 @@ def count_again(clips: dict[tuple[int, int], dict[str, Video]], wanted: int) -> 
     """The proof: counts from the pixels against the recipe's, frame by frame."""
     frames, shapes, wrong, rejected = 0, 0, 0, 0
     rounds: Iterator[tuple[int, Video, CountingConfig]] = cycle(
-        (number, video, knobs)
+        (number, video, config)
         for number, video in enumerate(video for at_size in clips.values() for video in at_size.values())
-        for knobs in (EASY, HARD, FIVE)
+        for config in (EASY, HARD, FIVE)
     )
     seed = 0
     while frames < wanted:
-        number, video, knobs = next(rounds)
+        number, video, config = next(rounds)
         seed += 1
-        sample = TASK.draw(video, "counting/proof", knobs, generator(1, number, seed), ())
+        sample = TASK.draw(video, "counting/proof", config, generator(1, number, seed), ())
         if isinstance(sample, Rejection):
             rejected += 1
             continue
@@ -103,37 +103,37 @@ def contrasts(clips: dict[str, Video], tries: int) -> None:
                 alike.append(near(behind, color, contrast).mean())
             for share in (0.0, 0.01, 0.05):
                 kept[share].append(float(np.mean(np.array(alike) <= share)))
-        columns = (f"{share:.0%} alike {np.mean(of):.2f} (worst {min(of):.2f})" for share, of in kept.items())
-        print(f"contrast {contrast}: " + ", ".join(columns))
+        categories = (f"{share:.0%} alike {np.mean(of):.2f} (worst {min(of):.2f})" for share, of in kept.items())
+        print(f"contrast {contrast}: " + ", ".join(categories))
 
 
-def laws(clips: dict[str, Video], label: str, knobs: CountingConfig, draws: int) -> None:
+def laws(clips: dict[str, Video], label: str, config: CountingConfig, draws: int) -> None:
     """Counts against their exact law; rejections of each clip; does size or color tell the count?"""
     samples: list[Sample] = []
     worst = (0.0, "none")
     for number, (name, video) in enumerate(clips.items()):
-        outcomes = [TASK.draw(video, "counting/law", knobs, generator(2, number, k), ()) for k in range(draws)]
+        outcomes = [TASK.draw(video, "counting/law", config, generator(2, number, k), ()) for k in range(draws)]
         kept = [outcome for outcome in outcomes if isinstance(outcome, Sample)]
         worst = max(worst, (1 - len(kept) / draws, name))
         samples += kept
     print(
         f"{label}: {len(samples)} samples of {len(clips) * draws} draws; worst clip rejects {worst[0]:.4f} ({worst[1]})"
     )
-    law = count_distribution(knobs.slots_max, knobs.instances_max)
-    for place, shape in enumerate(knobs.shapes):
+    law = count_distribution(config.slots_max, config.instances_max)
+    for place, shape in enumerate(config.shapes):
         seen = Counter(int(sample.answer.split(",")[place]) for sample in samples)
         test = stats.chisquare([seen[n] for n in law], [len(samples) * share for share in law.values()])
         print(f"  {shape}: chi-square {test.statistic:.1f} ({len(law) - 1} degrees), p = {test.pvalue:.2f}")
     rows = []
     for sample in samples:
         drawn = shapes_of(sample)
-        totals = dict(zip(knobs.shapes, map(int, sample.answer.split(",")), strict=True))
+        totals = dict(zip(config.shapes, map(int, sample.answer.split(",")), strict=True))
         in_slot = Counter(shape.slot for shape in drawn)
-        in_group = Counter(shape.slot // knobs.merge for shape in drawn)
+        in_group = Counter(shape.slot // config.merge for shape in drawn)
         short = min(sample.size)
         rows += [
             (
-                totals[shape.name], in_slot[shape.slot], in_group[shape.slot // knobs.merge],
+                totals[shape.name], in_slot[shape.slot], in_group[shape.slot // config.merge],
                 shape.size / short, float(np.mean(shape.color)), max(shape.color) - min(shape.color),
                 min(shape.x, sample.size[1] - shape.x, shape.y, sample.size[0] - shape.y) / short,
             )
@@ -177,13 +177,13 @@ def acceptance(clips: dict[str, Video], label: str, layouts: int) -> None:
 
 def times(video: Video) -> None:
     """Milliseconds of each step, and of copying the frames, which no render can do without."""
-    for label, knobs in (("easy", EASY), ("hard", HARD), ("five shapes", FIVE)):
+    for label, config in (("easy", EASY), ("hard", HARD), ("five shapes", FIVE)):
         spent: dict[str, list[float]] = defaultdict(list)
         for k in range(100):
             marks = [time.perf_counter()]
-            list(TASK.gates(video, knobs))
+            list(TASK.gates(video, config))
             marks.append(time.perf_counter())
-            sample = TASK.draw(video, "counting/time", knobs, generator(4, k), ())
+            sample = TASK.draw(video, "counting/time", config, generator(4, k), ())
             marks.append(time.perf_counter())
             assert isinstance(sample, Sample)
             TASK.render(video.frames, sample)

@@ -77,25 +77,25 @@ GROUPS = {
 
 
 class Kind:
-    """A kind of question: its task, its knobs, and the measures of each clip that is long enough."""
+    """A kind of question: its task, its config, and the measures of each clip that is long enough."""
 
-    def __init__(self, task: str, knobs: Mapping[str, Any], clips: Mapping[str, Mapping[int, Video]]) -> None:
+    def __init__(self, task: str, config: Mapping[str, Any], clips: Mapping[str, Mapping[int, Video]]) -> None:
         self.task: OpenTask = open_task(task)
-        self.knobs = parse(self.task.Knobs, dict(knobs), task)
-        frames = DENSE if self.task.needs(self.knobs)[1] > 1 else SLOTS
+        self.config = parse(self.task.Config, dict(config), task)
+        frames = DENSE if self.task.needs(self.config)[1] > 1 else SLOTS
         self.videos = {clip: sizes[frames] for clip, sizes in clips.items() if frames in sizes}
-        self.measures = {clip: self.task.gates(video, self.knobs) for clip, video in self.videos.items()}
+        self.measures = {clip: self.task.gates(video, self.config) for clip, video in self.videos.items()}
 
     @property
     def admitted(self) -> list[str]:
         return [clip for clip, measures in self.measures.items() if rejected(measures) is None]
 
     def values(self) -> dict[tuple[str, str], list[Measure]]:
-        """All that was measured, by gate and knob."""
+        """All that was measured, by gate and setting."""
         found: dict[tuple[str, str], list[Measure]] = defaultdict(list)
         for measures in self.measures.values():
             for measure in measures:
-                found[measure.gate, measure.knob].append(measure)
+                found[measure.gate, measure.setting].append(measure)
         return found
 
 
@@ -145,24 +145,24 @@ def looped(video: Video) -> Video:
 
 
 MOTION = {"hidden_motion": "limits.motion", "hidden_ends": "", "pieces_alike": "difference", "still_piece": "motion"}
-"""Gates that ask for motion, each between two frames or mean pictures at a time, and the knobs."""
+"""Gates that ask for motion, each between two frames or mean pictures at a time, and the config."""
 
 
 def unseen(kind: Kind, video: Video) -> Iterator[tuple[str, str, float]]:
-    """Yield gate, knob and value of a clip where there is nothing to be seen, or nothing to be told."""
-    knobs = kind.knobs
+    """Yield gate, setting and value of a clip where there is nothing to be seen, or nothing to be told."""
+    config = kind.config
     if kind.task.name != "counting":
         moved = max(
             float(motion_jump(video.look.pictures, clip_features(c(video.frames)).pictures).max())
             for c in INVISIBLE.values()
         )
-        yield from ((gate, knob, moved) for gate, knob in MOTION.items())
-    name = getattr(knobs, "perturbation", kind.task.name)
+        yield from ((gate, setting, moved) for gate, setting in MOTION.items())
+    name = getattr(config, "perturbation", kind.task.name)
     if name in SPEEDS:
-        limits = replace(knobs.limits, pace=0, cut=100)
+        limits = replace(config.limits, pace=0, cut=100)
         for stride in range(1, len(video.frames) // SLOTS + 1):
             found = pace(video.frames, video.look.pictures, (stride, stride), SLOTS, limits)
-            yield "hidden_speed", "limits.speed", float(found.starts(knobs.length, limits).max())
+            yield "hidden_speed", "limits.speed", float(found.starts(config.length, limits).max())
     elif name in ("shuffle", "jigsaw"):
         shown = {
             "no_course": mixed,
@@ -172,9 +172,9 @@ def unseen(kind: Kind, video: Video) -> Iterator[tuple[str, str, float]]:
             "still_picture": captioned,
         }
         for change in {*shown.values()}:
-            for each in kind.task.gates(change(video), knobs):
+            for each in kind.task.gates(change(video), config):
                 if shown.get(each.gate) is change:
-                    yield each.gate, each.knob, each.value
+                    yield each.gate, each.setting, each.value
 
 
 def cue_table(clips: Mapping[str, Mapping[int, Video]]) -> Iterator[str]:
@@ -199,7 +199,7 @@ def picture_table(found: Mapping[str, Kind]) -> Iterator[str]:
         kind = found[name]
         values = kind.values()
         cells = [span(values[f"hidden_{cue}", f"limits.{cue}"]) for cue in cues]
-        best = [max(m.value for m in of if m.knob == "limits.contrast") for of in kind.measures.values()]
+        best = [max(m.value for m in of if m.setting == "limits.contrast") for of in kind.measures.values()]
         cells.append(f"{min(best):.1f} to {max(best):.1f}")
         cells.append(split_at(values["hard_cut", "limits.cut"]) if name in BETWEEN else "")
         yield f"| {name} | " + " | ".join(cells) + f" | {len(kind.admitted)} of {len(kind.videos)} |"
@@ -213,20 +213,20 @@ def other_table(found: Mapping[str, Kind]) -> Iterator[str]:
             continue
         null: dict[tuple[str, str], list[float]] = defaultdict(list)
         for video in kind.videos.values():
-            for gate, knob, value in unseen(kind, video):
-                null[gate, knob].append(value)
+            for gate, setting, value in unseen(kind, video):
+                null[gate, setting].append(value)
         told = [name, f"{len(kind.admitted)} of {len(kind.videos)}"]
-        for (gate, knob), measures in kind.values().items():
+        for (gate, setting), measures in kind.values().items():
             if gate in FACTS:
                 continue
             worse, better = (min, max) if (least := measures[0].least) else (max, min)
-            against = null.get((gate, knob))
+            against = null.get((gate, setting))
             fails = [each.value for each in measures if not each.passed]
             passes = [each.value for each in measures if each.passed]
             cells = [
                 told[0],
                 gate,
-                f"`{knob}`" if knob else "",
+                f"`{setting}`" if setting else "",
                 f"{'>=' if least else '<='} {measures[0].threshold:g}",
                 f"{better(against):.3g}" if against else "",
                 f"{better(fails):.3g}" if fails else "none",
@@ -263,13 +263,13 @@ def admitted_table(found: Mapping[str, Kind], clips: Sequence[str]) -> Iterator[
 
 
 def reason_table(clips: Mapping[str, Mapping[int, Video]]) -> Iterator[str]:
-    """Yield how many clips each column of the paper's benchmark rejects, by reason."""
-    yield "| column | admitted | rejected |\n|---|---|---|"
-    for column, spec in recipe.load_recipe("viubench").columns.items():
-        kind = Kind(spec.task, spec.knobs, clips)
+    """Yield how many clips each category of the paper's benchmark rejects, by reason."""
+    yield "| category | admitted | rejected |\n|---|---|---|"
+    for category, spec in recipe.load_recipe("viubench").categories.items():
+        kind = Kind(spec.task, spec.config, clips)
         reasons = Counter(reject.reason for of in kind.measures.values() if (reject := rejected(of)))
         told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
-        yield f"| {column} | {len(kind.admitted)} of {len(kind.videos)} | {told} |"
+        yield f"| {category} | {len(kind.admitted)} of {len(kind.videos)} | {told} |"
 
 
 def weakest_sample(kind: Kind) -> tuple[str, Measure, Sample] | None:
@@ -282,7 +282,7 @@ def weakest_sample(kind: Kind) -> tuple[str, Measure, Sample] | None:
     size = kind.videos[clip].size
     donors = [replace(other, frames=fill(other.frames, *size)) for name, other in kind.videos.items() if name != clip]
     rng = np.random.default_rng(0)
-    drawn = (kind.task.draw(kind.videos[clip], "weakest", kind.knobs, rng, donors) for _ in range(DRAWS))
+    drawn = (kind.task.draw(kind.videos[clip], "weakest", kind.config, rng, donors) for _ in range(DRAWS))
     samples = [sample for sample in drawn if isinstance(sample, Sample)]
     return (clip, nearest[clip], min(samples, key=lambda sample: visible(kind, sample))) if samples else None
 

@@ -123,7 +123,7 @@ class Noise:
     def clips(self, index: int) -> list[Clip]:
         return [Clip(np.roll(self._frames, index, axis=0), self._clock)]
 
-    def column(self, index: int) -> str:
+    def category(self, index: int) -> str:
         return "noise"
 
     def source(self, index: int) -> str:

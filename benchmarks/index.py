@@ -35,7 +35,7 @@ METHODS = {  # name -> (python, what is written in the table); the first one cho
     "decord-1": (str(SIDE), "decord, 1 thread"),
     "torchcodec": (str(SIDE), "torchcodec, exact, 1 thread"),
 }
-COLUMNS = {
+CATEGORIES = {
     "channel_swap": 3,
     "mirror": 3,
     "zoom_out": 2,
@@ -45,7 +45,7 @@ COLUMNS = {
 }
 """Samples of each kind: the paper's shares, one sample a video."""
 
-KNOBS = {"jigsaw": "", "counting": "knobs = { slots_max = 3, instances_max = 3 }"}
+CONFIG = {"jigsaw": "", "counting": "config = { slots_max = 3, instances_max = 3 }"}
 LIMITS = "limits = { picture = 0, palette = 0, texture = 0, contrast = 0 }"
 """Many cuts hide a change, and the gates would leave few of these clips; they are run all the same."""
 
@@ -158,12 +158,12 @@ def apart(mine: Mapping[str, Any], other: Mapping[str, Any]) -> float:
 
 
 def recipe() -> str:
-    """The TOML recipe of `COLUMNS`."""
+    """The TOML recipe of `CATEGORIES`."""
     tables = ['name = "speed"', 'summary = "One sample a video, in the shares of the paper."']
-    for column, count in COLUMNS.items():
-        task = column if column in KNOBS else "grounding"
-        knobs = KNOBS.get(column, f'knobs = {{ perturbation = "{column}", {LIMITS} }}')
-        tables.append(f'[columns."{column}"]\ntask = "{task}"\ncount = {count}\n{knobs}')
+    for category, count in CATEGORIES.items():
+        task = category if category in CONFIG else "grounding"
+        config = CONFIG.get(category, f'config = {{ perturbation = "{category}", {LIMITS} }}')
+        tables.append(f'[categories."{category}"]\ntask = "{task}"\ncount = {count}\n{config}')
     return "\n\n".join(tables) + "\n"
 
 
@@ -188,11 +188,11 @@ def whole(folder: Path, repeats: int, scratch: Path) -> dict[str, dict[str, floa
             ),
         )
         rendered = ask(sys.executable, "stages.py", "render", str(dataset))
-        assert rendered["samples"] == sum(COLUMNS.values()), rendered
+        assert rendered["samples"] == sum(CATEGORIES.values()), rendered
         note("videossr", "render", rendered["seconds"])
         note("videossr", "bytes", sum(path.stat().st_size for path in corpus.rglob("*") if path.is_file()))
         videos = [str(path) for path in sorted(folder.glob("*.mp4"))]
-        question = {"videos": videos, "columns": COLUMNS, "seed": repeat}
+        question = {"videos": videos, "categories": CATEGORIES, "seed": repeat}
         built = ask(str(SIDE), "usual.py", "build", str(usual), question=question)
         read = ask(str(SIDE), "usual.py", "read", str(usual), question={"size": size})
         for stage, seconds in {**built["seconds"], **read["seconds"]}.items():
@@ -235,7 +235,7 @@ def main(videos: Path, clips: Path, repeats: int = 3) -> None:
         ratio = mean(long[method]) / mean(long["decord"])
         print(f"| {title} | " + " | ".join(f"{cell:.2f}" for cell in cells) + f" | {ratio:.2f} |")
 
-    samples = sum(COLUMNS.values())
+    samples = sum(CATEGORIES.values())
     print(f"\n| {samples} samples of {samples} long clips | processor seconds |\n|---|---|")
     for pipeline, parts in pipelines.items():
         for stage, seconds in parts.items():

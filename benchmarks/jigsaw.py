@@ -35,9 +35,9 @@ SETTINGS += [{"pieces": 4, "gap": 6, "trim": "unlike"}]
 SETTINGS += [{"pieces": 6, "gap": 4, "trim": "unlike", "gap_seconds": 0.75}, OURS]
 
 
-def solved(video: Video, knobs: JigsawConfig) -> bool:
+def solved(video: Video, config: JigsawConfig) -> bool:
     """Tell whether the chain of borders is the true order."""
-    sample = Jigsaw().draw(video, "", knobs, np.random.default_rng(0), ())
+    sample = Jigsaw().draw(video, "", config, np.random.default_rng(0), ())
     assert isinstance(sample, Sample)
     clips = Jigsaw().render(video.frames[[frame for _, frame in sample.slots]], sample)
     return shortcuts.chain(clips) == sample.answer
@@ -57,14 +57,14 @@ def main(folder: Path) -> None:
         )
     print("| pieces | gap | trim | also | clips admitted | solver | solver, all clips |\n" + "|---" * 7 + "|")
     for setting in SETTINGS:
-        knobs = parse(JigsawConfig, setting, "setting")
-        reasons = [reject.reason if (reject := rejected(Jigsaw().gates(video, knobs))) else "" for video in videos]
-        right = [solved(video, knobs) for video in videos]
+        config = parse(JigsawConfig, setting, "setting")
+        reasons = [reject.reason if (reject := rejected(Jigsaw().gates(video, config))) else "" for video in videos]
+        right = [solved(video, config) for video in videos]
         served = [each for each, reason in zip(right, reasons, strict=True) if not reason]
         more = ", ".join(f"{name} {value}" for name, value in setting.items() if name in ("gap_seconds", "limits"))
         share = f"{fmean(served):.2f}" if served else ""
         print(
-            f"| {knobs.pieces} | {knobs.gap} | {knobs.trim} | {more} | {len(served)} of {len(videos)} "
+            f"| {config.pieces} | {config.gap} | {config.trim} | {more} | {len(served)} of {len(videos)} "
             f"| {share} | {fmean(right):.2f} |"
         )
         if setting in (SETTINGS[0], OURS):

@@ -84,11 +84,11 @@ def watch_build(videos: Path, work: Path, samples: int, workers: int) -> Points:
     """Build that many samples from the clips in `videos`."""
     if not (work / "corpus/manifest.json").exists():
         index(videos, work / "corpus", PLAN, workers=workers)
-    columns = {
+    categories = {
         name: {
             "task": "grounding",
             "count": samples // 2,
-            "knobs": {"perturbation": "noise", "frames": 5, "length": [4, 4]},
+            "config": {"perturbation": "noise", "frames": 5, "length": [4, 4]},
         }
         for name in ("one", "other")
     }
@@ -99,7 +99,7 @@ def watch_build(videos: Path, work: Path, samples: int, workers: int) -> Points:
 
     with watch.running():
         build(
-            ResolvedRecipe(Recipe(name="memory", columns=columns), "memory"),
+            ResolvedRecipe(Recipe(name="memory", categories=categories), "memory"),
             Corpus(work / "corpus"),
             work / f"dataset-{samples}",
             wording=load_templates(),

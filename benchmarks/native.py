@@ -48,7 +48,7 @@ def with_one(frames: Frames, kind: str, rng: np.random.Generator) -> Frames:
 
 def main(folder: Path) -> None:
     """Print the table."""
-    knobs, seen = CountingConfig(), {kind: np.zeros(2) for kind in KINDS}
+    config, seen = CountingConfig(), {kind: np.zeros(2) for kind in KINDS}
     clips = 0
     for path in sorted(folder.iterdir()):
         try:
@@ -59,7 +59,7 @@ def main(folder: Path) -> None:
         clips += 1
         for kind in KINDS:
             shown = with_one(frames, kind, np.random.default_rng(clips))
-            seen[kind] += native_share(shown, knobs.shapes) > knobs.native, shows_shapes(shown)
+            seen[kind] += native_share(shown, config.shapes) > config.native, shows_shapes(shown)
     print("| clips | held back | noticed |\n|---|---|---|")
     for kind, (held, noticed) in seen.items():
         print(f"| {kind} | {held / clips:.2f} | {noticed / clips:.2f} |")

@@ -13,9 +13,9 @@ import numpy as np
 from videossr.builder.allocation import Selection
 
 SAMPLES = 1_000_000
-COLUMNS = 19
+CATEGORIES = 19
 ADMITTED = 0.8
-"""Share of the videos that pass the gate of a column."""
+"""Share of the videos that pass the gate of a category."""
 
 
 def measure(videos: int) -> str:
@@ -23,10 +23,10 @@ def measure(videos: int) -> str:
     rng = np.random.default_rng(0)
     admitted = {
         f"{number:02}": bytearray((rng.random(videos) < ADMITTED).astype(np.uint8).tobytes())
-        for number in range(COLUMNS)
+        for number in range(CATEGORIES)
     }
     start = time.process_time()
-    selection = Selection(admitted, dict.fromkeys(admitted, SAMPLES // COLUMNS), SAMPLES)
+    selection = Selection(admitted, dict.fromkeys(admitted, SAMPLES // CATEGORIES), SAMPLES)
     chosen = selection.choose({})
     shares = sum(1 for _ in selection.shares())
     seconds = time.process_time() - start

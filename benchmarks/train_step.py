@@ -154,9 +154,9 @@ def make_questions(clips: Path, out: Path, frames: int) -> None:
     """A dataset of counting questions."""
     corpus = out.with_name(f"corpus-{frames}")
     index(clips, corpus, plan=Plan(frames=frames))
-    knobs = {"frames": frames, "slots_max": 1, "min_gap": 0, "instances_max": 4}  # so that 8 frames have room
-    columns: dict[str, Any] = {"counting": {"task": "counting", "count": 8, "knobs": knobs}}
-    mixture = recipe.ResolvedRecipe(Recipe(name="speed", columns=columns), "speed")
+    config = {"frames": frames, "slots_max": 1, "min_gap": 0, "instances_max": 4}  # so that 8 frames have room
+    categories: dict[str, Any] = {"counting": {"task": "counting", "count": 8, "config": config}}
+    mixture = recipe.ResolvedRecipe(Recipe(name="speed", categories=categories), "speed")
     build(mixture, Corpus(corpus), out, wording=load_templates())
 
 

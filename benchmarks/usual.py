@@ -7,7 +7,7 @@
 those files with PIL and written as more JPEG files, and a Parquet table names the files of each sample. `read`: the
 files of each sample, resized to what a model sees. One process, libraries as they are set by default.
 
-Questions: {"videos": [paths], "columns": {name: samples}, "seed"} and {"size": [height, width]}. Answers: seconds of
+Questions: {"videos": [paths], "categories": {name: samples}, "seed"} and {"size": [height, width]}. Answers: seconds of
 processor time of each stage, and how much lies on disk.
 """
 
@@ -124,18 +124,18 @@ def build(out: Path, question: dict[str, Any]) -> dict[str, float]:
     start = cpu()
     rng = random.Random(question["seed"])
     rows: list[dict[str, Any]] = []
-    for column, count in question["columns"].items():
+    for category, count in question["categories"].items():
         for _ in range(count):
             paths, step = frames[question["videos"][len(rows) % len(question["videos"])]]
             folder = out / "changed" / f"{len(rows):05d}"
             folder.mkdir(parents=True)
-            if column == "counting":
+            if category == "counting":
                 shown, answer = counting(paths, rng, folder)
-            elif column == "jigsaw":
+            elif category == "jigsaw":
                 shown, answer = jigsaw(paths, rng)
             else:
-                shown, answer = grounding(paths, step, column, rng, folder)
-            rows.append({"prompt": column, "answer": answer, "paths": shown})
+                shown, answer = grounding(paths, step, category, rng, folder)
+            rows.append({"prompt": category, "answer": answer, "paths": shown})
     pq.write_table(pa.Table.from_pylist(rows), out / "samples.parquet")
     seconds["perturb, write JPEG files and the table"] = cpu() - start
     return seconds

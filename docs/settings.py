@@ -24,10 +24,10 @@ BEGIN, END = "<!-- settings: written by docs/settings.py -->\n", "<!-- end of se
 
 PARTS: Mapping[str, type] = {
     "Recipe": Recipe,
-    "Column: `[columns.NAME]`": CategorySpec,
-    "Task `grounding`": Grounding.Knobs,
-    "Task `counting`": Counting.Knobs,
-    "Task `jigsaw`": Jigsaw.Knobs,
+    "Category: `[categories.NAME]`": CategorySpec,
+    "Task `grounding`": Grounding.Config,
+    "Task `counting`": Counting.Config,
+    "Task `jigsaw`": Jigsaw.Config,
 }
 
 UNITS = {"number": "a number", "integer": "a whole number", "string": "text", "boolean": "true or false"}

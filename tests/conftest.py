@@ -121,9 +121,9 @@ def corpus(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 
 SMALL = {
-    "grounding/mirror": {"task": "grounding", "count": 2, "knobs": {"perturbation": "mirror"}},
-    "grounding/shuffle": {"task": "grounding", "count": 2, "knobs": {"perturbation": "shuffle"}},
-    "jigsaw/6": {"task": "jigsaw", "count": 2, "knobs": {"solver": 1}},
+    "grounding/mirror": {"task": "grounding", "count": 2, "config": {"perturbation": "mirror"}},
+    "grounding/shuffle": {"task": "grounding", "count": 2, "config": {"perturbation": "shuffle"}},
+    "jigsaw/6": {"task": "jigsaw", "count": 2, "config": {"solver": 1}},
     "counting/easy": {"task": "counting", "count": 2},
 }
 
@@ -132,7 +132,7 @@ SMALL = {
 def dataset(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two samples of each task's kind, built from `corpus`. Not to be written to."""
     out = tmp_path_factory.mktemp("built") / "dataset"
-    build(recipe.ResolvedRecipe(Recipe(name="small", columns=SMALL), "small"), corpus, out, wording=load_templates())
+    build(recipe.ResolvedRecipe(Recipe(name="small", categories=SMALL), "small"), corpus, out, wording=load_templates())
     return out
 
 

@@ -33,13 +33,13 @@ def test_every_shipped_recipe_is_whole():
 @pytest.mark.parametrize("name", [*recipe.recipe_names(), str(NANO)])
 def test_jigsaws_without_a_gap_set_no_bound_for_the_solver(name: str) -> None:
     """Matching borders solves nearly all of them, so with the default bound `validate` would fail the recipe."""
-    for knobs in recipe.load_recipe(name).knobs.values():
-        if isinstance(knobs, JigsawConfig):
-            assert knobs.gap or knobs.solver == 1
+    for config in recipe.load_recipe(name).config.values():
+        if isinstance(config, JigsawConfig):
+            assert config.gap or config.solver == 1
 
 
 def test_the_papers_mixture():
-    counts = {name: column.count for name, column in recipe.load_recipe("videossr-30k").columns.items()}
+    counts = {name: category.count for name, category in recipe.load_recipe("videossr-30k").categories.items()}
     assert sum(counts.values()) == 30_000
     assert counts["jigsaw/6"] == 12_000
     assert counts["counting/easy"] == 6_000
@@ -47,12 +47,12 @@ def test_the_papers_mixture():
 
 
 def test_defaults_are_the_papers():
-    knobs = parse(GroundingConfig, {"perturbation": "mirror"}, "here")
-    assert knobs.frames == 48
-    assert knobs.length == (8, 16)
-    assert knobs.strengths.zoom_in == (1.3, 1.5)
-    assert knobs.strengths.zoom_out == (1.2, 1.4)
-    assert knobs.strengths.noise == (35, 70)
+    config = parse(GroundingConfig, {"perturbation": "mirror"}, "here")
+    assert config.frames == 48
+    assert config.length == (8, 16)
+    assert config.strengths.zoom_in == (1.3, 1.5)
+    assert config.strengths.zoom_out == (1.2, 1.4)
+    assert config.strengths.noise == (35, 70)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_defaults_are_the_papers():
         ({}, "perturbation"),
     ],
 )
-def test_wrong_knobs_are_refused(table, message):
+def test_wrong_config_are_refused(table, message):
     with pytest.raises(ValueError, match="here") as refused:
         parse(GroundingConfig, table, "here")
     assert message in str(refused.value)
@@ -96,7 +96,7 @@ def test_wrong_knobs_are_refused(table, message):
         ),
     ],
 )
-def test_what_is_wrong_with_one_knob_is_told_whatever_else_is_wrong(
+def test_what_is_wrong_with_one_setting_is_told_whatever_else_is_wrong(
     kind: type, table: dict[str, object], messages: list[str]
 ) -> None:
     with pytest.raises(ValueError, match="here") as refused:
@@ -108,33 +108,33 @@ def test_what_is_wrong_with_one_knob_is_told_whatever_else_is_wrong(
 
 def test_what_a_name_may_hold_is_said_in_words() -> None:
     with pytest.raises(ValueError, match="here") as refused:
-        parse(Recipe, {"name": "a b", "columns": {"c.d": {}}}, "here")
+        parse(Recipe, {"name": "a b", "categories": {"c.d": {}}}, "here")
     assert str(refused.value).splitlines() == [
         "here: name: may hold letters, digits and _.- only, at least one of them, got 'a b'",
-        "here: columns.c.d: may hold letters, digits and _/- only, at least one of them, got 'c.d'",
+        "here: categories.c.d: may hold letters, digits and _/- only, at least one of them, got 'c.d'",
     ]
 
 
 def test_overrides_by_dotted_names():
-    table = {"columns": {"jigsaw/6": {"count": 1}}}
-    assert override(table, "columns.jigsaw/6.count", "5") == {"columns": {"jigsaw/6": {"count": 5}}}
+    table = {"categories": {"jigsaw/6": {"count": 1}}}
+    assert override(table, "categories.jigsaw/6.count", "5") == {"categories": {"jigsaw/6": {"count": 5}}}
     assert override(table, "name", "plain text")["name"] == "plain text"
-    assert table["columns"]["jigsaw/6"]["count"] == 1
-    assert override(table, "columns.jigsaw/6.knobs.gap", "2")["columns"]["jigsaw/6"]["knobs"] == {"gap": 2}
-    with pytest.raises(ValueError, match=r"columns\.jigsaw/6\.count\.x: count is 1, not a table"):
-        override(table, "columns.jigsaw/6.count.x", "5")
+    assert table["categories"]["jigsaw/6"]["count"] == 1
+    assert override(table, "categories.jigsaw/6.config.gap", "2")["categories"]["jigsaw/6"]["config"] == {"gap": 2}
+    with pytest.raises(ValueError, match=r"categories\.jigsaw/6\.count\.x: count is 1, not a table"):
+        override(table, "categories.jigsaw/6.count.x", "5")
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"columns.jigsaw/6.cuont": "5"}, "unknown key 'cuont'; did you mean 'count'?"),
-        ({"columns.jigsaw/6.knobs.pices": "5"}, "did you mean 'pieces'?"),
-        ({"columns.jigsaw/6.knobs.pieces": "12"}, "less than or equal to 9"),
-        ({"columns.jigsaw/6.task": "jigsw"}, "no task 'jigsw'; did you mean 'jigsaw'?"),
+        ({"categories.jigsaw/6.cuont": "5"}, "unknown key 'cuont'; did you mean 'count'?"),
+        ({"categories.jigsaw/6.config.pices": "5"}, "did you mean 'pieces'?"),
+        ({"categories.jigsaw/6.config.pieces": "12"}, "less than or equal to 9"),
+        ({"categories.jigsaw/6.task": "jigsw"}, "no task 'jigsw'; did you mean 'jigsaw'?"),
         ({"max_pixel": "5000"}, "did you mean 'max_pixels'?"),
-        ({"columns.jigsaw/6.count": "-1"}, "greater than or equal to 0"),
-        ({"columns.jigsaw/6.count": "0"}, "columns: there is none"),
+        ({"categories.jigsaw/6.count": "-1"}, "greater than or equal to 0"),
+        ({"categories.jigsaw/6.count": "0"}, "categories: there is none"),
     ],
 )
 def test_wrong_recipes_are_refused(overrides, message):
@@ -151,14 +151,14 @@ def test_unknown_recipes_and_files(tmp_path: Path):
     (tmp_path / "bad.toml").write_text("a = [")
     with pytest.raises(ValueError, match=r"bad\.toml: not valid TOML"):
         read_toml(tmp_path / "bad.toml")
-    (tmp_path / "empty.toml").write_text('name = "x"\ncolumns = {}')
-    with pytest.raises(ValueError, match="columns: there is none"):
+    (tmp_path / "empty.toml").write_text('name = "x"\ncategories = {}')
+    with pytest.raises(ValueError, match="categories: there is none"):
         recipe.load_recipe(str(tmp_path / "empty.toml"))
 
 
-def test_a_limit_keeps_the_mixture_and_every_column():
+def test_a_limit_keeps_the_mixture_and_every_category():
     plan = recipe.load_recipe("videossr-30k").limited(100)
-    counts = {name: column.count for name, column in plan.columns.items()}
+    counts = {name: category.count for name, category in plan.categories.items()}
     assert sum(counts.values()) == 100
     assert counts["jigsaw/6"] in (39, 40)
     assert min(counts.values()) >= 10

@@ -14,13 +14,13 @@ from videossr.sample import Rejection
 
 
 def either(gate: str, value: float, threshold: float = 1) -> Measure:
-    return Measure(gate, value, threshold, knob=f"limits.{gate}", either="seen")
+    return Measure(gate, value, threshold, setting=f"limits.{gate}", either="seen")
 
 
 def test_the_first_failure_is_the_reason_and_nothing_more_is_asked_for() -> None:
     def gates() -> Iterator[Measure]:
         yield Measure("too_brief", 0.5, 0.2)
-        yield Measure("still", 1, 5, knob="motion")
+        yield Measure("still", 1, 5, setting="motion")
         raise AssertionError
 
     assert rejected(gates()) == Rejection("still", 1, 5)
@@ -37,7 +37,7 @@ def test_of_several_gates_one_is_enough_and_the_nearest_is_the_reason() -> None:
 
 
 def test_a_build_measures_on_after_a_failure_that_a_setting_can_mend() -> None:
-    still, small, last = Measure("still", 0, 1, knob="motion"), Measure("small", 0, 1), Measure("last", 1, 1)
+    still, small, last = Measure("still", 0, 1, setting="motion"), Measure("small", 0, 1), Measure("last", 1, 1)
     assert measured([still, last]) == [still, last]
     assert measured([still, small, last]) == [still, small]
     assert measured([either("dark", 0), last]) == [either("dark", 0), last]

@@ -24,40 +24,40 @@ from videossr.templates import load_templates
 from videossr.video.plan import Plan, fit
 from videossr.video.scaling import fill, fill_each
 
-COLUMNS = {
-    "mirror": {"task": "grounding", "count": 1, "knobs": {"perturbation": "mirror"}},
-    "swap": {"task": "grounding", "count": 1, "knobs": {"perturbation": "swap"}},
-    "shuffle": {"task": "grounding", "count": 1, "knobs": {"perturbation": "shuffle"}},
+CATEGORIES = {
+    "mirror": {"task": "grounding", "count": 1, "config": {"perturbation": "mirror"}},
+    "swap": {"task": "grounding", "count": 1, "config": {"perturbation": "swap"}},
+    "shuffle": {"task": "grounding", "count": 1, "config": {"perturbation": "shuffle"}},
     "counting": {"task": "counting", "count": 1},
     "jigsaw": {"task": "jigsaw", "count": 1},
 }
 
 
 def drafter(corpus: Corpus, max_pixels: int = 65536) -> SampleGenerator:
-    mixture = ResolvedRecipe(Recipe(name="test", max_pixels=max_pixels, columns=COLUMNS), "test")
+    mixture = ResolvedRecipe(Recipe(name="test", max_pixels=max_pixels, categories=CATEGORIES), "test")
     return SampleGenerator(corpus, mixture, load_templates(), 5, tuple(range(len(corpus.videos))))
 
 
-def draw(corpus: Corpus, column: str, path: str, max_pixels: int = 65536) -> GeneratedSample:
+def draw(corpus: Corpus, category: str, path: str, max_pixels: int = 65536) -> GeneratedSample:
     index = next(i for i, entry in enumerate(corpus.videos) if entry.path == path)
-    (drawn,) = drafter(corpus, max_pixels).draw([Job(index, column, 0)])
+    (drawn,) = drafter(corpus, max_pixels).draw([Job(index, category, 0)])
     assert isinstance(drawn, GeneratedSample)
     return drawn
 
 
-@pytest.mark.parametrize("column", COLUMNS)
-def test_the_same_recipe_gives_the_same_bytes_in_any_order(column: str, corpus: Corpus) -> None:
-    first, second = draw(corpus, column, "carphone.mp4"), draw(corpus, column, "wide.mkv")
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_the_same_recipe_gives_the_same_bytes_in_any_order(category: str, corpus: Corpus) -> None:
+    first, second = draw(corpus, category, "carphone.mp4"), draw(corpus, category, "wide.mkv")
     fresh = Corpus(corpus.path)
     assert pixel_hash(render(fresh, second.sample)) == second.pixels
     assert pixel_hash(render(fresh, first.sample)) == first.pixels
-    assert first == draw(corpus, column, "carphone.mp4")
+    assert first == draw(corpus, category, "carphone.mp4")
     assert first.sample != second.sample
 
 
-@pytest.mark.parametrize("column", COLUMNS)
-def test_a_smaller_size_is_rendered_and_its_sides_are_multiples_of_32(column: str, corpus: Corpus) -> None:
-    sample = draw(corpus, column, "large.mp4", 20_000).sample
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_a_smaller_size_is_rendered_and_its_sides_are_multiples_of_32(category: str, corpus: Corpus) -> None:
+    sample = draw(corpus, category, "large.mp4", 20_000).sample
     clips = render(corpus, sample)
     height, width = sample.size
     assert height * width <= 20_000
@@ -148,10 +148,10 @@ def test_filling_with_the_same_aspect_scales_alone() -> None:
 
 
 def test_random_numbers_depend_on_every_argument_and_nothing_else() -> None:
-    base = (0, "column", "ab" * 32, 0)
+    base = (0, "category", "ab" * 32, 0)
     same = random_generator(*base).integers(0, 2**63, 4)
     assert np.array_equal(same, random_generator(*base).integers(0, 2**63, 4))
-    for other in ((1, *base[1:]), (0, "other", *base[2:]), (0, "column", "ba" * 32, 0), (*base[:3], 1)):
+    for other in ((1, *base[1:]), (0, "other", *base[2:]), (0, "category", "ba" * 32, 0), (*base[:3], 1)):
         assert not np.array_equal(same, random_generator(*other).integers(0, 2**63, 4))
 
 

@@ -15,7 +15,7 @@ from videossr.sample import Sample, VideoKey
 
 SAMPLE = Sample(
     task="grounding",
-    column="grounding/mirror",
+    category="grounding/mirror",
     sources=(VideoKey("a" * 64, "b" * 64),),
     slots=tuple((0, k) for k in range(4)),
     clock=uniform_clock(4, 1234.5),
@@ -43,7 +43,7 @@ def test_json_gives_back_an_equal_sample_with_the_same_id(params):
     "change",
     [
         {"task": "jigsaw"},
-        {"column": "x"},
+        {"category": "x"},
         {"sources": (VideoKey("a" * 64, "c" * 64),)},
         {"slots": ((0, 0),) * 4},
         {"clock": uniform_clock(4, 1235.5)},
@@ -87,7 +87,7 @@ def test_json_and_id_never_change():
     """Datasets that others have name their samples by these bytes."""
     keys = f'[["{"a" * 64}","{"b" * 64}"]]'
     assert SAMPLE.to_json() == (
-        '{"answer":"0.3-0.9","column":"grounding/mirror","end_ms":1234,'
+        '{"answer":"0.3-0.9","category":"grounding/mirror","end_ms":1234,'
         '"params":{"first":1,"strength":{"factor":1.3},"text":"\\u00e9\\u2028</script>"},"size":[192,320],'
         f'"slots":[[0,0],[0,1],[0,2],[0,3]],"sources":{keys},"task":"grounding","times_ms":[0,309,617,926]}}'
     )

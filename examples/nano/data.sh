@@ -2,7 +2,7 @@
 # The data of `examples/nano/nano.sh` and `examples/nano/study.sh`, from nothing: videos, their frames, questions, and the questions
 # about one video in twelve held out. What is there already is left as it is.
 #
-#     sh examples/nano/data.sh FOLDER VIDEOS QUESTIONS_A_COLUMN
+#     sh examples/nano/data.sh FOLDER VIDEOS QUESTIONS_A_CATEGORY
 set -eu
 here=$(dirname "$0")
 folder=$1 videos=$2 questions=$3
@@ -11,7 +11,7 @@ python "$here/videos.py" "$folder/videos" "$videos"
 # The scenes last 8 seconds: with no margin, 16 slots are half a second apart, and answers are as short as 2.5-5.0.
 videossr index "$folder/videos" --out "$folder/corpus" --frames 16 --max-pixels 4096 --margin 0
 [ -e "$folder/all/manifest.json" ] ||
-    videossr build "$here/nano.toml" --corpus "$folder/corpus" --out "$folder/all" --per-column "$questions"
+    videossr build "$here/nano.toml" --corpus "$folder/corpus" --out "$folder/all" --per-category "$questions"
 [ -e "$folder/held/manifest.json" ] ||
     videossr dataset split "$folder/all" --out "$folder/train" "$folder/held" --share 0.917
 videossr validate "$folder/held" --model-type qwen3_vl --show 1

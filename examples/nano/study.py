@@ -32,7 +32,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Means of a run over held-out questions, by column: of the rewards, and of the answers that have the form."""
+    """Means of a run over held-out questions, by category: of the rewards, and of the answers that have the form."""
 
     smooth: dict[str, float]
     strict: dict[str, float]
@@ -71,7 +71,7 @@ def scores(folder: Path, arm: str) -> list[float]:
 
 
 def arms(folder: Path) -> dict[str, str]:
-    """What is told of the seeds, by name: the start, each reward at its best, one column alone."""
+    """What is told of the seeds, by name: the start, each reward at its best, one category alone."""
     return {"start": "start", **{reward: best(folder, reward) for reward in ("smooth", "strict")}, "alone": "alone"}
 
 
@@ -79,23 +79,23 @@ def held_out(folder: Path, run: str) -> HeldOut:
     """Reads what a run answered."""
     scores = defaultdict(list)
     for each in read_run(folder / "held-out" / run).predictions:
-        scores[each.column].append(scorer(each.data_source)(each.texts[0], each.answer))
-    columns = sorted(scores.items())
+        scores[each.category].append(scorer(each.data_source)(each.texts[0], each.answer))
+    categories = sorted(scores.items())
     return HeldOut(
-        {column: mean(each.smooth for each in all_) for column, all_ in columns},
-        {column: mean(each.strict for each in all_) for column, all_ in columns},
-        {column: mean(each.parsed for each in all_) for column, all_ in columns},
+        {category: mean(each.smooth for each in all_) for category, all_ in categories},
+        {category: mean(each.strict for each in all_) for category, all_ in categories},
+        {category: mean(each.parsed for each in all_) for category, all_ in categories},
     )
 
 
-def curve(folder: Path, run: str, value: str, column: str | None = None) -> Floats:
-    """A figure of each step of a run, over all columns or of one; not a number where a batch had none of it."""
+def curve(folder: Path, run: str, value: str, category: str | None = None) -> Floats:
+    """A figure of each step of a run, over all categories or of one; not a number where a batch had none of it."""
 
     def of(step: Rollouts | None) -> float:
         return float("nan") if step is None else float(getattr(step, value))
 
     steps = read_train_run(folder / "runs" / run).steps
-    return np.array([of(step.columns.get(column) if column else step.all) for step in steps])
+    return np.array([of(step.categories.get(category) if category else step.all) for step in steps])
 
 
 def grid_table(folder: Path) -> Iterator[str]:
@@ -117,18 +117,19 @@ def grid_table(folder: Path) -> Iterator[str]:
 
 
 def seeds_table(folder: Path) -> Iterator[str]:
-    """Held-out smooth scores by column: of what does not look, of the starts, and of each arm."""
+    """Held-out smooth scores by category: of what does not look, of the starts, and of each arm."""
     constant, chance = (held_out(folder, name).smooth for name in ("constant", "chance"))
-    columns = sorted(constant)
-    yield f"| | {' | '.join(columns)} | mean | over its start | over the constant |"
-    yield f"|{' --- |' * (len(columns) + 4)}"
+    categories = sorted(constant)
+    yield f"| | {' | '.join(categories)} | mean | over its start | over the constant |"
+    yield f"|{' --- |' * (len(categories) + 4)}"
     for name, table in (("chance", chance), ("best constant answer", constant)):
-        yield f"| {name} | {' | '.join(f'{table[column]:.3f}' for column in columns)} | {average(table):.3f} | | |"
+        cells = " | ".join(f"{table[category]:.3f}" for category in categories)
+        yield f"| {name} | {cells} | {average(table):.3f} | | |"
     starts = scores(folder, "start")
     for name, arm in arms(folder).items():
         ends = [held_out(folder, run).smooth for run in names(folder, arm)]
         means = scores(folder, arm)
-        values = [spread([end[column] for end in ends]) for column in columns] + [spread(means)]
+        values = [spread([end[category] for end in ends]) for category in categories] + [spread(means)]
         gains = [end - start for end, start in zip(means, starts, strict=True)]
         values.append("" if arm == "start" else spread(gains, "+"))
         values.append(spread([end - average(constant) for end in means], "+"))
@@ -140,7 +141,7 @@ def seeds_table(folder: Path) -> Iterator[str]:
 
 
 def average(table: dict[str, float]) -> float:
-    """Every column counts alike."""
+    """Every category counts alike."""
     return mean(table.values())
 
 
@@ -166,19 +167,19 @@ def draw(folder: Path, out: Path) -> None:
     reward.legend(frameon=False)
 
     for place, arm in enumerate(told):
-        for column, mark in ((None, "o"), (ALONE, "^")):
+        for category, mark in ((None, "o"), (ALONE, "^")):
             values = []
             for run in names(folder, told[arm]):
                 table = held_out(folder, run).smooth
-                values.append(table[column] if column else average(table))
-            offset = place + (0.12 if column else -0.12)
+                values.append(table[category] if category else average(table))
+            offset = place + (0.12 if category else -0.12)
             score.plot([offset] * len(values), values, mark, color=COLORS[arm], alpha=0.5)
             score.plot([offset - 0.1, offset + 0.1], [mean(values)] * 2, color=COLORS[arm])
     constant = held_out(folder, "constant").smooth
     score.axhline(average(constant), color="black", linestyle=":", linewidth=1)
     score.axhline(constant[ALONE], color="black", linestyle="--", linewidth=1)
     score.set_xticks(range(len(told)), told)
-    score.set(ylabel="smooth reward, held-out videos", title=f"● all columns (constant ···)   ▲ {ALONE} (- -)")
+    score.set(ylabel="smooth reward, held-out videos", title=f"● all categories (constant ···)   ▲ {ALONE} (- -)")
     score.title.set_fontsize(8)
     for axes in (reward, entropy, score):
         axes.spines[["top", "right"]].set_visible(False)

@@ -4,7 +4,7 @@
 #     sh examples/nano/study.sh FOLDER
 #
 # For each of 3 seeds a tiny model and its supervised start, of START steps. From each start, both rewards on one grid of
-# rates and KL, and one column alone with the smooth reward at its best, STEPS steps each.
+# rates and KL, and one category alone with the smooth reward at its best, STEPS steps each.
 # What is complete is not run again, what was stopped goes on. JOBS is how many run at once.
 set -euf
 here=$(dirname "$0")
@@ -55,6 +55,6 @@ done | together
 best=$(python "$here/study.py" best "$folder" smooth) # smooth-RATE-KL
 rate=${best#smooth-} kl=${best##*-}
 for seed in 0 1 2; do
-    echo "alone-$seed $seed --optim.lr=${rate%-*} --grpo.kl=$kl '--data.columns=[\"grounding/zoom_out\"]'"
+    echo "alone-$seed $seed --optim.lr=${rate%-*} --grpo.kl=$kl '--data.categories=[\"grounding/zoom_out\"]'"
 done | together
 python "$here/study.py" plot "$folder" docs/results/nano.svg

@@ -100,7 +100,7 @@ def changes(there: Mapping[str, Any], now: Mapping[str, Any], most: int = 6) -> 
         most: keys that are told at most; how many more there are is told behind them.
 
     Returns:
-        One phrase a key, such as ``recipe.columns.jigsaw/6.count is 2 there, 3 now``. None where both are equal.
+        One phrase a key, such as ``recipe.categories.jigsaw/6.count is 2 there, 3 now``. None where both are equal.
     """
     found = list(_changes(there, now, ""))
     return found if len(found) <= most else [*found[:most], f"and {len(found) - most} more"]

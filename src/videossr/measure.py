@@ -31,8 +31,8 @@ class Measure:
         value: what was measured, rounded to `DIGITS`; may be infinite. Raises ValueError when it is not a number.
         threshold: what it is compared with.
         least: whether `threshold` is the least value that passes, or else the largest.
-        knob: the setting that holds the threshold, as it is named under the knobs of a column: ``limits.motion``. Empty
-            where there is none, or where it also decides what other measures find. The value must not depend on it.
+        setting: name of the threshold under the config of a category: ``limits.motion``. Empty where there is none,
+            or where it also decides what other measures find. The value must not depend on it.
         either: what gates of which one is enough have in common.
     """
 
@@ -40,7 +40,7 @@ class Measure:
     value: float
     threshold: float
     least: bool = True
-    knob: str = ""
+    setting: str = ""
     either: str = ""
 
     def __post_init__(self) -> None:
@@ -102,6 +102,6 @@ def measured(measures: Iterable[Measure]) -> list[Measure]:
     found = []
     for measure in measures:
         found.append(measure)
-        if not (measure.passed or measure.knob or measure.either):
+        if not (measure.passed or measure.setting or measure.either):
             break
     return found

@@ -36,7 +36,7 @@ class QuestionSet(Protocol):
     def clips(self, index: int) -> list[Clip]:
         """What is shown, one clip for each `<video>` of the prompt, in order."""
 
-    def column(self, index: int) -> str:
+    def category(self, index: int) -> str:
         """The kind of question, as tables and reports group them: `grounding/mirror`."""
 
     def source(self, index: int) -> str:
@@ -46,7 +46,7 @@ class QuestionSet(Protocol):
         """
 
     def difficulty(self, index: int) -> Mapping[str, float | str]:
-        """What makes this question hard, by name: drawn knobs such as `length` (slots) or `pieces`."""
+        """What makes this question hard, by name: drawn config such as `length` (slots) or `pieces`."""
 
     def truth(self, index: int) -> Truth:
         """What the answer rests on, as far as it is known."""

@@ -37,7 +37,7 @@ class Sample:
 
     Attributes:
         task: registered name of the pretext task.
-        column: the recipe's name for this kind, e.g. ``grounding/mirror``.
+        category: the recipe's name for this kind, e.g. ``grounding/mirror``.
         sources: the videos whose frames are shown; more than one when a segment comes from a donor.
         slots: for each slot shown, in order, (index into `sources`, frame in that pack).
         clock: times of the slots of one clip. A jigsaw shows its slots as several clips that share this clock.
@@ -47,7 +47,7 @@ class Sample:
     """
 
     task: str
-    column: str
+    category: str
     sources: tuple[VideoKey, ...]
     slots: tuple[tuple[int, int], ...]
     clock: Clock
@@ -58,7 +58,7 @@ class Sample:
     def __repr__(self) -> str:
         height, width = self.size
         return (
-            f"Sample(id={self.id!r}, task={self.task!r}, column={self.column!r}, answer={self.answer!r}, "
+            f"Sample(id={self.id!r}, task={self.task!r}, category={self.category!r}, answer={self.answer!r}, "
             f"{len(self.slots)} frames of {len(self.sources)} videos at {width}x{height}, {self.clock}, "
             f"params={reprlib.repr(dict(self.params))})"
         )
@@ -72,21 +72,21 @@ class Sample:
         """A parameter that must be a whole number. Raises ValueError that names sample and parameter."""
         value = self.params.get(name)
         if type(value) is not int:
-            raise ValueError(f"sample {self.column}: parameter {name!r} must be a whole number, got {value!r}")
+            raise ValueError(f"sample {self.category}: parameter {name!r} must be a whole number, got {value!r}")
         return value
 
     def integers(self, name: str) -> list[int]:
         """A parameter that must be a list of whole numbers."""
         values = self.params.get(name)
         if not isinstance(values, list) or any(type(value) is not int for value in values):
-            raise ValueError(f"sample {self.column}: parameter {name!r} must be whole numbers, got {values!r}")
+            raise ValueError(f"sample {self.category}: parameter {name!r} must be whole numbers, got {values!r}")
         return cast("list[int]", values)
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces; `from_json` gives back an equal sample."""
         fields = {
             "task": self.task,
-            "column": self.column,
+            "category": self.category,
             "sources": [[key.content, key.pack] for key in self.sources],
             "slots": [list(slot) for slot in self.slots],
             "times_ms": list(self.clock.times_ms),
@@ -103,7 +103,7 @@ class Sample:
         height, width = fields["size"]
         return cls(
             task=fields["task"],
-            column=fields["column"],
+            category=fields["category"],
             sources=tuple(VideoKey(content, pack) for content, pack in fields["sources"]),
             slots=tuple((source, frame) for source, frame in fields["slots"]),
             clock=Clock(tuple(fields["times_ms"]), fields["end_ms"]),

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from videossr.bench.records import Prediction, Run, RunConfig
-from videossr.bench.viubench import COLUMNS
+from videossr.bench.viubench import CATEGORIES
 from videossr.builder import recipe
 from videossr.builder.recipe import Recipe, ResolvedRecipe
 from videossr.dataset import schema
@@ -38,13 +38,13 @@ def known(found: T | None) -> T:
     return found
 
 
-def prediction(index: int, column: str, answer: str, *texts: str, **more: Any) -> Prediction:
-    """What was said to a question of a column such as `counting/easy`."""
-    source = f"videossr/{column.partition('/')[0]}"
+def prediction(index: int, category: str, answer: str, *texts: str, **more: Any) -> Prediction:
+    """What was said to a question of a category such as `counting/easy`."""
+    source = f"videossr/{category.partition('/')[0]}"
     facts: dict[str, Any] = {"id": f"q{index}", "source": f"v{index}", "difficulty": {}, "data_source": source} | more
     return Prediction(
         index=index,
-        column=column,
+        category=category,
         answer=answer,
         times_ms=(0, 1000),
         end_ms=2000,
@@ -110,12 +110,12 @@ def script() -> Script:
 
 @pytest.fixture(scope="session")
 def built(dataset: Path) -> VideoSSRDataset:
-    """Two samples of four columns, from the default corpus."""
+    """Two samples of four categories, from the default corpus."""
     return VideoSSRDataset(dataset)
 
 
-def _knobs(column: str) -> dict[str, Any]:
-    task, _, kind = column.partition("/")
+def _config(category: str) -> dict[str, Any]:
+    task, _, kind = category.partition("/")
     if task == "counting":
         return {"slots_max": 3, "instances_max": 3} if kind == "easy" else {"slots_max": 4, "instances_max": 4}
     return {"pieces": int(kind)} if task == "jigsaw" else {"perturbation": kind}
@@ -127,28 +127,28 @@ class Drawn(VideoSSRDataset):
     def __init__(self, mixture: ResolvedRecipe, rows: list[dict[str, Any]]) -> None:
         self.path = Path("drawn")
         self.rows = pa.Table.from_pylist(rows, schema.SCHEMA)
-        columns = {name: {"samples": EACH, "admitted": 1} for name in mixture.columns}
-        self.manifest = {"recipe": mixture.resolved, "columns": columns, "samples": len(rows), "hash": "d"}  # type: ignore[typeddict-item]
+        categories = {name: {"samples": EACH, "admitted": 1} for name in mixture.categories}
+        self.manifest = {"recipe": mixture.resolved, "categories": categories, "samples": len(rows), "hash": "d"}  # type: ignore[typeddict-item]
 
 
 @pytest.fixture(scope="session")
 def viubench(clip: Callable[..., Video]) -> Drawn:
-    """The paper's 9 columns of 300 questions, drawn as `videossr build` draws them, on small frames."""
-    columns = {c: {"task": c.partition("/")[0], "count": EACH, "knobs": _knobs(c)} for c in COLUMNS}
-    mixture = recipe.ResolvedRecipe(Recipe(name="viubench", columns=columns), "viubench")
+    """The paper's 9 categories of 300 questions, drawn as `videossr build` draws them, on small frames."""
+    categories = {c: {"task": c.partition("/")[0], "count": EACH, "config": _config(c)} for c in CATEGORIES}
+    mixture = recipe.ResolvedRecipe(Recipe(name="viubench", categories=categories), "viubench")
     videos = []
     for name in CLIPS:
         whole = clip(name)
         small = np.stack([cv2.resize(frame, (128, 128), interpolation=cv2.INTER_AREA) for frame in whole.frames])
         videos.append(Video(whole.key, whole.clock, small))
     rows = []
-    for place, column in enumerate(COLUMNS):
-        task, knobs = mixture.tasks[column], mixture.knobs[column]
-        fit = [video for video in videos if rejected(task.gates(video, knobs)) is None]
-        assert fit, column
+    for place, category in enumerate(CATEGORIES):
+        task, config = mixture.tasks[category], mixture.config[category]
+        fit = [video for video in videos if rejected(task.gates(video, config)) is None]
+        assert fit, category
         for number in range(EACH):
             rng = np.random.default_rng([place, number])
-            sample = task.draw(fit[number % len(fit)], column, knobs, rng, videos)
+            sample = task.draw(fit[number % len(fit)], category, config, rng, videos)
             assert not isinstance(sample, Rejection)
             rows.append(schema.to_row(sample, task.question(sample, load_templates()), "", 0, 0))
     return Drawn(mixture, rows)

@@ -112,17 +112,17 @@ def test_a_law_read_off_the_answers_is_near_the_true_one(viubench: Drawn) -> Non
     known = answer_distributions(viubench)
     asked: dict[str, list[Question]] = {}
     for index in range(len(viubench)):
-        asked.setdefault(viubench.column(index), []).append(viubench.question(index))
-    for column, law in known.items():
+        asked.setdefault(viubench.category(index), []).append(viubench.question(index))
+    for category, law in known.items():
         for guess in GUESSES:
-            read = distribution_of(asked[column]).worth(guess)
-            assert read.score == pytest.approx(law.worth(guess).score, abs=0.025), (column, guess)
-            assert read.smooth == pytest.approx(law.worth(guess).smooth, abs=0.05), (column, guess)
+            read = distribution_of(asked[category]).worth(guess)
+            assert read.score == pytest.approx(law.worth(guess).score, abs=0.025), (category, guess)
+            assert read.smooth == pytest.approx(law.worth(guess).smooth, abs=0.05), (category, guess)
 
 
 def test_models_answer_in_form_and_the_same_in_any_order(viubench: Drawn) -> None:
     asks = [
-        Request(index, viubench.question(index), viubench.column(index), lambda: [])
+        Request(index, viubench.question(index), viubench.category(index), lambda: [])
         for index in range(0, len(viubench), 90)
     ]
     for spec in (CHANCE, CONSTANT):

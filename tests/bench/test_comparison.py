@@ -10,19 +10,19 @@ import pytest
 from tests.bench.conftest import a_run, known, prediction
 from videossr.bench.comparison import _holm, compare
 from videossr.bench.records import Prediction, Run
-from videossr.bench.viubench import COLUMNS
+from videossr.bench.viubench import CATEGORIES
 
 GOLD, WRONG = "341562", "123456"
 
 
 def coins(rng: np.random.Generator, name: str, shares: dict[str, float], each: int = 60, videos: int = 40) -> Run:
-    """A run that is right by chance, with this share of each column."""
+    """A run that is right by chance, with this share of each category."""
     made: list[Prediction] = []
-    for column, share in shares.items():
+    for category, share in shares.items():
         for _ in range(each):
             text = GOLD if rng.random() < share else WRONG
             index = len(made)
-            made.append(prediction(index, column, GOLD, text, data_source="jigsaw", source=f"v{index % videos}"))
+            made.append(prediction(index, category, GOLD, text, data_source="jigsaw", source=f"v{index % videos}"))
     return a_run(*made, name=name)
 
 
@@ -31,7 +31,7 @@ def test_a_real_difference_is_told_from_noise() -> None:
     first = coins(rng, "a", {"jigsaw/6": 0.5, "jigsaw/8": 0.5})
     second = coins(rng, "b", {"jigsaw/6": 0.9, "jigsaw/8": 0.5})
     found = compare(first, second)
-    six, eight = found.columns
+    six, eight = found.categories
     assert (found.first, found.second, found.left_out, found.same_hash, found.videos) == ("a", "b", 0, True, 40)
     assert six.real
     assert known(six.change).low > 0
@@ -40,7 +40,7 @@ def test_a_real_difference_is_told_from_noise() -> None:
     assert known(eight.change).low < 0 < known(eight.change).high
     assert known(found.overall.change).value == pytest.approx((known(six.change).value + known(eight.change).value) / 2)
     back = compare(second, first)
-    assert back.columns[0].real
+    assert back.categories[0].real
     assert known(back.overall.change).value == pytest.approx(-known(found.overall.change).value)
 
 
@@ -69,13 +69,13 @@ def test_a_few_differences_and_a_few_videos_prove_nothing() -> None:
 def test_equal_models_are_called_different_as_seldom_as_claimed() -> None:
     rng = np.random.default_rng(7)
     shares = dict.fromkeys(["jigsaw/6", "jigsaw/8", "jigsaw/9"], 0.3)
-    overall = any_column = 0
+    overall = any_category = 0
     for _ in range(120):
         found = compare(coins(rng, "a", shares), coins(rng, "b", shares))
         overall += found.overall.real
-        any_column += any(each.real for each in found.columns)
+        any_category += any(each.real for each in found.categories)
     assert overall <= 13
-    assert any_column <= 13
+    assert any_category <= 13
 
 
 def test_holm_stops_at_the_first_that_could_be_noise() -> None:
@@ -107,7 +107,7 @@ def test_what_could_not_be_read_is_in_no_difference() -> None:
     right = [prediction(at, "jigsaw/6", "341562", "341562") for at in range(4)]
     wrong = [prediction(at, "jigsaw/6", "341562", "123456") for at in range(4)]
     found = compare(a_run(*wrong, unread), a_run(*right, unread, name="other"))
-    assert [each.column for each in found.columns] == ["jigsaw/6"]
+    assert [each.category for each in found.categories] == ["jigsaw/6"]
     assert (found.overall.questions, known(found.overall.change).value) == (4, 1.0)
 
 
@@ -117,7 +117,7 @@ def test_what_one_run_alone_could_not_read_is_wrong_there() -> None:
     other = a_run(*first.predictions[:3], unread, name="other")
     for pair, change in (((first, other), -0.25), ((other, first), 0.25)):
         found = compare(*pair)
-        assert [(each.column, each.questions) for each in found.columns] == [("jigsaw/6", 4)]
+        assert [(each.category, each.questions) for each in found.categories] == [("jigsaw/6", 4)]
         assert known(found.overall.change).value == change
 
 
@@ -128,23 +128,23 @@ def test_a_question_behind_one_that_could_not_be_read_must_be_the_same() -> None
         compare(mine, theirs)
 
 
-def test_columns_are_in_the_papers_order_and_their_mean_is_that_of_both_scores() -> None:
-    names = [*COLUMNS, "another/one"]
+def test_categories_are_in_the_papers_order_and_their_mean_is_that_of_both_scores() -> None:
+    names = [*CATEGORIES, "another/one"]
     wrong, right = (
         a_run(*(prediction(k, name, "1-2", text, data_source="grounding") for k, name in enumerate(reversed(names))))
         for text in ("7-9", "1-2")
     )
     found = compare(wrong, right)
-    assert [each.column for each in found.columns] == names
-    assert (found.overall.column, found.overall.first, found.overall.second) == ("", 0, 1)
-    assert found.overall.real, "every column of every video rose by 1"
+    assert [each.category for each in found.categories] == names
+    assert (found.overall.category, found.overall.first, found.overall.second) == ("", 0, 1)
+    assert found.overall.real, "every category of every video rose by 1"
 
 
-def test_a_column_that_one_run_did_not_answer_has_no_difference() -> None:
+def test_a_category_that_one_run_did_not_answer_has_no_difference() -> None:
     six = [prediction(k, "jigsaw/6", GOLD, WRONG, source=f"v{k}") for k in range(40)]
     eight = [prediction(40 + k, "jigsaw/8", GOLD, error="gone", source=f"v{k}") for k in range(40)]
     right = [replace(each, texts=(GOLD,), error="") for each in (*six, *eight)]
-    there, missing = compare(a_run(*six, *eight), a_run(*right)).columns
+    there, missing = compare(a_run(*six, *eight), a_run(*right)).categories
     assert (there.first, there.second, there.real) == (0, 1, True)
     assert known(there.p) == pytest.approx(1 / 4001)
     assert (missing.first, missing.second) == (None, 1)

@@ -1,4 +1,4 @@
-"""The recipe of a probe: which columns are chosen, and that a model of known level gets those that it was made for."""
+"""The recipe of a probe: which categories are chosen, and that a model of known level gets those made for it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from videossr.builder.recipe import Recipe, ResolvedRecipe
 from videossr.cli.bench import app
 from videossr.corpus.corpus import Corpus
 from videossr.dataset.dataset import VideoSSRDataset
-from videossr.dataset.manifest import ColumnTable, RecipeTable
+from videossr.dataset.manifest import CategoryTable, RecipeTable
 from videossr.models.base import MODELS
 from videossr.tasks.counting import count_distribution
 from videossr.templates import load_templates
@@ -33,23 +33,25 @@ from videossr.validation.validator import validate
 N = 4
 
 
-def probed(columns: dict[str, list[int]]) -> tuple[PassRates, RecipeTable]:
-    """A probe in which the questions of each jigsaw column have that many successes of 4, and a recipe to match."""
+def probed(categories: dict[str, list[int]]) -> tuple[PassRates, RecipeTable]:
+    """A probe in which the questions of each jigsaw category have that many successes of 4, and a recipe to match."""
     predictions = [
-        prediction(0, "123", ["123"] * hits + ["321"] * (N - hits), column=column)
-        for column, questions in columns.items()
+        prediction(0, "123", ["123"] * hits + ["321"] * (N - hits), category=category)
+        for category, questions in categories.items()
         for hits in questions
     ]
-    tables = {column: ColumnTable(task="jigsaw", count=9, knobs={"pieces": 3}) for column in (*columns, "unasked")}
+    tables = {
+        category: CategoryTable(task="jigsaw", count=9, config={"pieces": 3}) for category in (*categories, "unasked")
+    }
     return measure_pass_rates(sampled(predictions, N)), RecipeTable(
-        name="x", summary="", max_pixels=65536, columns=tables
+        name="x", summary="", max_pixels=65536, categories=tables
     )
 
 
-def test_the_columns_near_one_half_are_taken_in_equal_parts() -> None:
+def test_the_categories_near_one_half_are_taken_in_equal_parts() -> None:
     probe, table = probed({"a": [1, 2, 3], "b": [3, 2, 3], "c": [0, 4, 0, 4], "d": [0, 1], "e": [4, 4], "f": [1, 1]})
-    found = {choice.column: choice for choice in choose_categories(probe, table, 0.25, 11)}
-    assert {column: (choice.verdict, choice.count) for column, choice in found.items()} == {
+    found = {choice.category: choice for choice in choose_categories(probe, table, 0.25, 11)}
+    assert {category: (choice.verdict, choice.count) for category, choice in found.items()} == {
         "a": ("near", 4),
         "b": ("near", 4),  # 0.667
         "f": ("near", 3),  # 0.25, the very edge
@@ -66,7 +68,7 @@ def test_the_columns_near_one_half_are_taken_in_equal_parts() -> None:
 def test_where_none_is_near_the_nearest_is_taken_and_said_to_be() -> None:
     probe, table = probed({"hard": [0, 0, 1], "harder": [0, 0, 0, 1], "never": [0, 0]})
     choices = choose_categories(probe, table, 0.25, 10)
-    assert [(choice.column, choice.verdict, choice.count) for choice in choices][:2] == [
+    assert [(choice.category, choice.verdict, choice.count) for choice in choices][:2] == [
         ("hard", "nearest", 10),
         ("harder", "far", 0),
     ]
@@ -75,21 +77,24 @@ def test_where_none_is_near_the_nearest_is_taken_and_said_to_be() -> None:
     assert "not near half the time, but nearest" in text
     read = tomllib.loads(text)
     assert read["name"] == "my_half"
-    assert read["columns"] == {"hard": {"task": "jigsaw", "count": 10, "knobs": {"pieces": 3}}}
+    assert read["categories"] == {"hard": {"task": "jigsaw", "count": 10, "config": {"pieces": 3}}}
 
 
 def test_with_nothing_to_learn_from_there_is_no_recipe() -> None:
     probe, table = probed({"never": [0, 0], "always": [4]})
-    with pytest.raises(ValueError, match=r"half\.toml: no column is left"):
+    with pytest.raises(ValueError, match=r"half\.toml: no category is left"):
         recipe_text(choose_categories(probe, table, 0.25, 10), probe, table, Path("half.toml"))
 
 
 def test_a_hostile_model_name_stays_in_its_comment() -> None:
     probe, table = probed({"a": [2]})
     text = recipe_text(
-        choose_categories(probe, table, 0.25, 10), replace(probe, model='x"\n[columns.evil]'), table, Path("half.toml")
+        choose_categories(probe, table, 0.25, 10),
+        replace(probe, model='x"\n[categories.evil]'),
+        table,
+        Path("half.toml"),
     )
-    assert set(tomllib.loads(text)["columns"]) == {"a"}
+    assert set(tomllib.loads(text)["categories"]) == {"a"}
 
 
 def run(*words: str, status: int = 0) -> None:
@@ -102,17 +107,17 @@ def run(*words: str, status: int = 0) -> None:
 CLIPS = 16
 SLOTS = 16
 SEGMENTS = {"short": [4, 5], "long": [8, 10]}
-COLUMNS: dict[str, dict[str, Any]] = {
-    **{f"jigsaw/{n}": {"task": "jigsaw", "count": 24, "knobs": {"frames": SLOTS, "pieces": n}} for n in range(3, 8)},
+CATEGORIES: dict[str, dict[str, Any]] = {
+    **{f"jigsaw/{n}": {"task": "jigsaw", "count": 24, "config": {"frames": SLOTS, "pieces": n}} for n in range(3, 8)},
     **{
         f"grounding/{name}": {
             "task": "grounding",
             "count": 16,
-            "knobs": {"frames": SLOTS, "perturbation": "mirror", "length": length},
+            "config": {"frames": SLOTS, "perturbation": "mirror", "length": length},
         }
         for name, length in SEGMENTS.items()
     },
-    "counting/1": {"task": "counting", "count": 4, "knobs": {"frames": SLOTS, "slots_max": 1}},
+    "counting/1": {"task": "counting", "count": 4, "config": {"frames": SLOTS, "slots_max": 1}},
 }
 
 
@@ -127,7 +132,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 @pytest.fixture(scope="module")
 def steps(clips: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("steps") / "dataset"
-    build(ResolvedRecipe(Recipe(name="steps", columns=COLUMNS), "steps"), clips, out, wording=load_templates())
+    build(ResolvedRecipe(Recipe(name="steps", categories=CATEGORIES), "steps"), clips, out, wording=load_templates())
     return out
 
 
@@ -145,28 +150,28 @@ def test_a_model_of_known_level_gets_a_dataset_of_its_level(
     assert found["complete"] is True
     assert found["failed"] == {}
     for pieces, truth in {3: 1.0, 4: 0.9, 5: 0.5, 6: 0.1, 7: 0.0}.items():
-        rate = found["columns"][f"jigsaw/{pieces}"]["strict"]["rate"]
+        rate = found["categories"][f"jigsaw/{pieces}"]["strict"]["rate"]
         assert rate["low"] - 0.02 <= truth <= rate["high"] + 0.02
-    by_pieces = found["knobs"]["jigsaw"]["pieces"]
+    by_pieces = found["config"]["jigsaw"]["pieces"]
     assert [part["label"] for part in by_pieces] == ["3", "4", "5", "6", "7"]
     assert by_pieces[0]["figures"]["strict"]["histogram"] == [0] * 8 + [24]
-    short = found["columns"]["grounding/short"]
+    short = found["categories"]["grounding/short"]
     assert short["overlap"]["rate"]["low"] <= 0.6 <= short["overlap"]["rate"]["high"]
     assert "<svg" in (out / "probe.svg").read_text("utf-8")
 
     mixture = recipes.load_recipe(str(half))
-    assert {name: column.count for name, column in mixture.columns.items()} == {
+    assert {name: category.count for name, category in mixture.categories.items()} == {
         "jigsaw/5": 12,
         "grounding/short": 12,
     }
-    assert mixture.resolved["columns"]["grounding/short"]["knobs"]["length"] == [4, 5]
+    assert mixture.resolved["categories"]["grounding/short"]["config"]["length"] == [4, 5]
     assert "# counting/1: success (exact) 0.000" in half.read_text()
 
     asked = (out / "predictions.jsonl").read_bytes()
     run(*words, "--count", "6", "--within", "0.48", "--json")  # another recipe costs no question
     assert json.loads(capsys.readouterr().out) == found
     assert (out / "predictions.jsonl").read_bytes() == asked
-    assert {name: column.count for name, column in recipes.load_recipe(str(half)).columns.items()} == {
+    assert {name: category.count for name, category in recipes.load_recipe(str(half)).categories.items()} == {
         "jigsaw/5": 2,
         "jigsaw/4": 2,
         "jigsaw/6": 2,
@@ -191,7 +196,7 @@ def test_questions_without_frames_are_counted_apart(
     found = json.loads((tmp_path / "out/probe.json").read_text())
     failed = sum(found["failed"].values())
     assert 0 < failed < 156
-    assert found["overall"]["questions"] + failed == sum(column["count"] for column in COLUMNS.values())
+    assert found["overall"]["questions"] + failed == sum(category["count"] for category in CATEGORIES.values())
     assert f"{failed} of 156 questions failed" in capsys.readouterr().out
 
 
@@ -205,9 +210,9 @@ def test_a_recipe_needs_questions_that_were_built_by_one(steps: Path, tmp_path: 
 
 
 def test_the_ladder_has_every_task_in_steps_without_gaps() -> None:
-    knobs = recipes.load_recipe("ladder").knobs
-    assert [knobs[f"jigsaw/{pieces}"].pieces for pieces in range(3, 10)] == list(range(3, 10))
-    counting = [own for column, own in knobs.items() if column.startswith("counting/")]
+    config = recipes.load_recipe("ladder").config
+    assert [config[f"jigsaw/{pieces}"].pieces for pieces in range(3, 10)] == list(range(3, 10))
+    counting = [own for category, own in config.items() if category.startswith("counting/")]
     assert all(
         len(count_distribution(own.slots_max, own.instances_max)) > 1 for own in counting
     )  # something is to be counted
@@ -220,6 +225,8 @@ def test_the_ladder_has_every_task_in_steps_without_gaps() -> None:
         "shuffle": 7,
     }.items():
         bands = sorted(
-            knobs[column].length for column in knobs if re.fullmatch(rf"grounding/{perturbation}/[\d-]+", column)
+            config[category].length
+            for category in config
+            if re.fullmatch(rf"grounding/{perturbation}/[\d-]+", category)
         )
         assert [slot for low, high in bands for slot in range(low, high + 1)] == list(range(shortest, 29))

@@ -50,7 +50,12 @@ class Rows:
 
     def __init__(self, inner: VideoSSRDataset) -> None:
         self.path, self.hash = inner.path, inner.hash
-        self.question, self.clips, self.column, self.source = inner.question, inner.clips, inner.column, inner.source
+        self.question, self.clips, self.category, self.source = (
+            inner.question,
+            inner.clips,
+            inner.category,
+            inner.source,
+        )
         self.difficulty, self.truth, self.length = inner.difficulty, inner.truth, len(inner)
 
     def __len__(self) -> int:
@@ -72,11 +77,11 @@ def test_a_run_holds_all_that_was_asked_and_said(built: VideoSSRDataset, script:
     assert [p.index for p in done.predictions] == list(range(len(built)))
     for p in done.predictions:
         question = built.question(p.index)
-        assert (p.id, p.answer, p.data_source, p.column) == (
+        assert (p.id, p.answer, p.data_source, p.category) == (
             question.id,
             question.answer,
             question.data_source,
-            built.column(p.index),
+            built.category(p.index),
         )
         assert p.texts == (question.answer,)
         assert p.source == built.sample(p.index).sources[0].content
@@ -255,7 +260,7 @@ def test_a_broken_row_is_a_failure_and_the_others_are_asked(
     assert script.asked == [index for index in range(len(built)) if index not in (3, 5)]
     assert failed.keys() == {3, 5}
     assert failed[3].error == "question: ValueError: row 3 was altered"
-    assert failed[3].column == built.column(3)
+    assert failed[3].category == built.category(3)
     assert "gold answer 'gold'" in failed[5].error
 
 
@@ -263,7 +268,7 @@ def test_rows_of_others_are_run_though_some_are_broken(built: VideoSSRDataset, s
     done = run_benchmark(Rows(Broken(built.path)), script.spec(), tmp_path / "run")
     assert sum(not p.error for p in done.predictions) == len(built) - 2
     assert done.manifest is not None
-    assert set(done.manifest["chance"]) == {built.column(index) for index in range(len(built))}
+    assert set(done.manifest["chance"]) == {built.category(index) for index in range(len(built))}
     assert len(run_benchmark(Rows(Broken(built.path)), CHANCE, tmp_path / "chance").predictions) == len(built)
 
 
@@ -332,21 +337,21 @@ def test_one_run_at_a_time(built: VideoSSRDataset, script: Script, tmp_path: Pat
     assert refused
 
 
-def test_a_limit_is_spread_over_the_columns(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:
+def test_a_limit_is_spread_over_the_categories(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:
     done = run_benchmark(built, script.spec(), tmp_path / "run", limit=5)
     assert len(script.asked) == 5
-    assert Counter(p.column for p in done.predictions).most_common()[-1][1] == 1
-    assert len({p.column for p in done.predictions}) == 4
+    assert Counter(p.category for p in done.predictions).most_common()[-1][1] == 1
+    assert len({p.category for p in done.predictions}) == 4
     script.asked.clear()
     run_benchmark(built, script.spec(), tmp_path / "run", limit=5)
     assert not script.asked
 
 
-def test_a_limit_takes_from_all_of_a_column(viubench: VideoSSRDataset) -> None:
+def test_a_limit_takes_from_all_of_a_category(viubench: VideoSSRDataset) -> None:
     chosen = choose_questions(viubench, 100)
     assert len(chosen) == len(set(chosen)) == 100
     assert chosen == choose_questions(viubench, 100)
-    counts = Counter(viubench.column(index) for index in chosen)
+    counts = Counter(viubench.category(index) for index in chosen)
     assert len(counts) == 9
     assert set(counts.values()) == {11, 12}
     assert choose_questions(viubench, None) == choose_questions(viubench, 10_000) == list(range(2700))

@@ -27,7 +27,7 @@ from videossr.models.openai.errors import reason
 from videossr.question import Question
 
 GOLD = "341562"
-COLUMN = "jigsaw/6"
+CATEGORY = "jigsaw/6"
 
 
 def command(*words: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -39,7 +39,7 @@ def command(*words: str, env: Mapping[str, str] | None = None) -> subprocess.Com
 
 @pytest.mark.parametrize("denominator", ["asked", "answered"])
 def test_a_mean_over_questions_of_which_none_was_answered_is_none(denominator: str) -> None:
-    failed = [prediction(k, COLUMN, GOLD, error="status 413: too large") for k in range(3)]
+    failed = [prediction(k, CATEGORY, GOLD, error="status 413: too large") for k in range(3)]
     board = score(a_run(*failed), "asked" if denominator == "asked" else "answered")
     assert (board.overall, board.unparsed, board.tasks, board.abilities) == (
         None,
@@ -47,40 +47,40 @@ def test_a_mean_over_questions_of_which_none_was_answered_is_none(denominator: s
         {"jigsaw": None},
         {"temporal": None},
     )
-    (column,) = board.columns
-    assert (column.score, column.answered_score, column.smooth, column.strict) == (None,) * 4
+    (category,) = board.categories
+    assert (category.score, category.answered_score, category.smooth, category.strict) == (None,) * 4
     other = [prediction(k, "counting/easy", "1,1,1", "1,1,1") for k in range(3, 6)]
     mixed = score(a_run(*failed, *other))
     assert mixed.tasks["jigsaw"] is None
     assert mixed.overall is not None
     assert mixed.overall.value == 0.5, "in a mean that has answers, what failed is wrong"
-    wrong = score(a_run(*failed[:2], prediction(2, COLUMN, GOLD, "no idea")))
+    wrong = score(a_run(*failed[:2], prediction(2, CATEGORY, GOLD, "no idea")))
     assert wrong.overall is not None
     assert wrong.overall.value == 0, "an answer of another form is an answer"
 
 
 def test_a_run_without_an_answer_is_compared_with_nothing() -> None:
-    failed = a_run(*(prediction(k, COLUMN, GOLD, error="refused") for k in range(3)), name="refused")
-    right = a_run(*(prediction(k, COLUMN, GOLD, GOLD) for k in range(3)))
+    failed = a_run(*(prediction(k, CATEGORY, GOLD, error="refused") for k in range(3)), name="refused")
+    right = a_run(*(prediction(k, CATEGORY, GOLD, GOLD) for k in range(3)))
     for first, second in ((failed, right), (right, failed)):
         with pytest.raises(ValueError, match="refused: none of the 3 questions was answered, so there is nothing to"):
             compare(first, second)
 
 
-def test_a_column_without_an_answer_has_no_difference() -> None:
+def test_a_category_without_an_answer_has_no_difference() -> None:
     right = [prediction(k, "counting/easy", "1,1,1", "1,1,1") for k in range(3)]
-    failed = [prediction(k, COLUMN, GOLD, error="too many images") for k in range(3, 6)]
-    made = [prediction(k, COLUMN, GOLD, GOLD) for k in range(3, 6)]
-    counting, jigsaw = compare(a_run(*right, *failed), a_run(*right, *made)).columns
+    failed = [prediction(k, CATEGORY, GOLD, error="too many images") for k in range(3, 6)]
+    made = [prediction(k, CATEGORY, GOLD, GOLD) for k in range(3, 6)]
+    counting, jigsaw = compare(a_run(*right, *failed), a_run(*right, *made)).categories
     assert (jigsaw.first, jigsaw.second, jigsaw.change, jigsaw.p, jigsaw.real) == (None, 1, None, None, False)
     assert counting.change is not None
 
 
 def test_the_line_tells_how_many_failed_and_what_has_another_form() -> None:
     said = ["341562", "<think>Let me", "\n <think>Hm", "From 3.2 to 5", "From 7 on", "<think>"]
-    made = [prediction(k, COLUMN, GOLD, text) for k, text in enumerate(said)]
+    made = [prediction(k, CATEGORY, GOLD, text) for k, text in enumerate(said)]
     made[1] = replace(made[1], finish=("length",))
-    made.append(prediction(9, COLUMN, GOLD, error="status 500"))
+    made.append(prediction(9, CATEGORY, GOLD, error="status 500"))
     found = outcomes(a_run(*made))
     assert (found.questions, found.failed, found.answers, found.unparsed) == (7, 1, 6, 5)
     assert (found.cut_off, found.opening, found.openings) == (1, "<think>", 3)
@@ -102,7 +102,7 @@ def test_the_line_tells_how_many_failed_and_what_has_another_form() -> None:
     ],
 )
 def test_openings_are_short_and_safe(texts: list[str], opening: str) -> None:
-    found = outcomes(a_run(*(prediction(k, COLUMN, GOLD, text) for k, text in enumerate(texts))))
+    found = outcomes(a_run(*(prediction(k, CATEGORY, GOLD, text) for k, text in enumerate(texts))))
     assert found.opening == opening
     assert found.line().isprintable()
 
@@ -110,7 +110,7 @@ def test_openings_are_short_and_safe(texts: list[str], opening: str) -> None:
 @pytest.mark.parametrize("kind", ["hf", "vllm", "openai"])
 def test_thoughts_are_told_with_how_to_switch_them_off(kind: str) -> None:
     for text in ("<think>Let me see</think>341562", "opened by the template</think>\n341562"):
-        made = a_run(prediction(0, COLUMN, GOLD, text))
+        made = a_run(prediction(0, CATEGORY, GOLD, text))
         config = replace(made.config, model=f"{kind}:x")
         assert "--set thinking=false" in outcomes(replace(made, config=config)).line()
 

@@ -14,7 +14,7 @@ from videossr.bench.evaluation import run_benchmark
 from videossr.bench.outcomes import outcomes
 from videossr.bench.records import UNREAD, Prediction
 from videossr.bench.scoring import RESAMPLES, Estimate, Resampler, metric_of, score, widen
-from videossr.bench.viubench import COLUMNS, ability, published
+from videossr.bench.viubench import CATEGORIES, ability, published
 
 TRIALS = 1500
 GOLD = "341562"
@@ -31,7 +31,7 @@ def test_each_task_is_scored_by_its_own_metric() -> None:
             prediction(5, "jigsaw/6", "341562", "341526"),  # nearly right is wrong
         )
     )
-    found = {each.column: each for each in board.columns}
+    found = {each.category: each for each in board.categories}
     assert [(name, each.metric) for name, each in found.items()] == [
         ("counting/easy", "per_shape"),
         ("grounding/mirror", "miou"),
@@ -58,7 +58,7 @@ def test_what_fails_or_does_not_parse_is_wrong_unless_it_is_left_out() -> None:
         size=10,
     )
     board = score(made)
-    jigsaw, counting = board.columns[1], board.columns[0]
+    jigsaw, counting = board.categories[1], board.categories[0]
     assert (jigsaw.asked, jigsaw.answered, jigsaw.parsed) == (4, 3, 2)
     assert known(jigsaw.score).value == 0.25
     assert jigsaw.answered_score is not None
@@ -70,25 +70,25 @@ def test_what_fails_or_does_not_parse_is_wrong_unless_it_is_left_out() -> None:
     assert known(board.overall).value == 0.125
     released = score(made, "answered")
     assert known(released.overall).value == 0.25
-    assert released.columns == board.columns
+    assert released.categories == board.categories
 
 
 def test_several_answers_to_a_question_count_as_their_mean() -> None:
     made = a_run(
         prediction(0, "jigsaw/6", "341562", "341562", "123456", "?", "?"), prediction(1, "jigsaw/6", "341562", "?", "?")
     )
-    (column,) = score(made).columns
-    assert known(column.score).value == pytest.approx(0.125)
-    assert column.parsed == 1
-    assert column.answered_score is not None
-    assert column.answered_score.value == pytest.approx(0.5)
+    (category,) = score(made).categories
+    assert known(category.score).value == pytest.approx(0.125)
+    assert category.parsed == 1
+    assert category.answered_score is not None
+    assert category.answered_score.value == pytest.approx(0.5)
     assert score(made).unparsed == pytest.approx(0.75)
 
 
-def test_a_question_that_could_not_be_read_counts_in_its_column() -> None:
+def test_a_question_that_could_not_be_read_counts_in_its_category() -> None:
     blank = Prediction("#1", 1, "jigsaw/6", "", "", {}, (), 0, error="question: ValueError: altered")
-    (column,) = score(a_run(prediction(0, "jigsaw/6", "341562", "341562"), blank)).columns
-    assert (column.task, column.asked, column.answered, known(column.score).value) == ("jigsaw", 2, 1, 0.5)
+    (category,) = score(a_run(prediction(0, "jigsaw/6", "341562", "341562"), blank)).categories
+    assert (category.task, category.asked, category.answered, known(category.score).value) == ("jigsaw", 2, 1, 0.5)
 
 
 @pytest.mark.parametrize("videos", [6, 14, 30])
@@ -138,11 +138,11 @@ def test_questions_that_could_not_be_read_count_only_where_there_are_no_others()
     unread = prediction(1, UNREAD, "", data_source="", error="gone")
     alone = score(a_run(unread))
     assert (alone.overall, alone.unparsed) == (None, None)
-    assert [(each.task, each.score, each.smooth, each.strict) for each in alone.columns] == [("?", None, None, None)]
+    assert [(each.task, each.score, each.smooth, each.strict) for each in alone.categories] == [("?", None, None, None)]
     garbled = prediction(2, UNREAD, "1-2", "1-2", data_source="grounding")
     assert known(score(a_run(garbled)).overall).value == 1
     board = score(a_run(prediction(0, "jigsaw/6", "341562", "123456"), garbled))
-    assert len(board.columns) == 2
+    assert len(board.categories) == 2
     assert known(board.overall).value == 0
 
 
@@ -153,7 +153,7 @@ def test_a_mean_of_resamples_weighs_every_question_alike() -> None:
     assert np.unique(found.drawn) == pytest.approx([1 / 2, 2 / 3, 1])
 
 
-def test_a_resample_without_a_question_of_a_column_leaves_its_mean() -> None:
+def test_a_resample_without_a_question_of_a_category_leaves_its_mean() -> None:
     made = [prediction(k, "jigsaw/6", GOLD, GOLD, source=f"v{k}") for k in range(3)]
     alone, pair = Resampler(made).means({0: 1.0}, {0: 0.0, 1: 1.0})
     assert set(alone.drawn) == {1.0}
@@ -171,7 +171,7 @@ def test_released_rows_are_scored_under_their_own_names() -> None:
     one = prediction(0, "jigsaw_6", "341562", "341562", data_source="shuffled")
     two = prediction(1, "g", "1-2", "1-2", data_source="grounding", difficulty={"perturbation": "zoom_out"})
     board = score(a_run(one, two))
-    assert {each.column: (each.task, each.metric) for each in board.columns} == {
+    assert {each.category: (each.task, each.metric) for each in board.categories} == {
         "g": ("grounding", "miou"),
         "jigsaw_6": ("jigsaw", "exact"),
     }
@@ -185,15 +185,15 @@ def test_a_damaged_gold_answer_is_named() -> None:
         score(a_run())
 
 
-def test_columns_are_in_the_papers_order() -> None:
-    names = [*COLUMNS, "another/one"]
+def test_categories_are_in_the_papers_order() -> None:
+    names = [*CATEGORIES, "another/one"]
     made = [prediction(k, name, "1-2", "1-2", data_source="grounding") for k, name in enumerate(reversed(names))]
     board = score(a_run(*made))
-    assert [each.column for each in board.columns] == names
+    assert [each.category for each in board.categories] == names
 
 
 def test_the_papers_abilities() -> None:
-    found = [ability(column, column.partition("/")[0]) for column in COLUMNS]
+    found = [ability(category, category.partition("/")[0]) for category in CATEGORIES]
     assert found == ["fine-grained"] * 3 + ["spatial"] * 3 + ["temporal"] * 3
     assert ability("grounding/swap", "grounding") is None
 
@@ -201,11 +201,11 @@ def test_the_papers_abilities() -> None:
 def test_published_rows_are_whole_and_consistent() -> None:
     rows = {row.model: row for row in published()}
     assert len(rows) == 14
-    assert rows["VideoSSR-8B"].columns["grounding/zoom_out"] == 94.4
+    assert rows["VideoSSR-8B"].categories["grounding/zoom_out"] == 94.4
     assert rows["GPT-5"].overall == 58.7
     for row in rows.values():
-        assert tuple(row.columns) == COLUMNS
-        assert row.overall == pytest.approx(fmean(row.columns.values()), abs=0.11)
+        assert tuple(row.categories) == CATEGORIES
+        assert row.overall == pytest.approx(fmean(row.categories.values()), abs=0.11)
 
 
 def coin(rng: np.random.Generator, count: int, videos: int, share: float) -> list[Prediction]:
@@ -219,7 +219,7 @@ def coin(rng: np.random.Generator, count: int, videos: int, share: float) -> lis
 
 def test_an_interval_is_that_of_the_binomial_law_where_every_question_has_its_video() -> None:
     made = coin(np.random.default_rng(3), 400, 400, 0.3)
-    found = known(score(a_run(*made)).columns[0].score)
+    found = known(score(a_run(*made)).categories[0].score)
     error = (found.value * (1 - found.value) / 400) ** 0.5
     assert found.low == pytest.approx(found.value - 1.96 * error, abs=0.15 * error)
     assert found.high == pytest.approx(found.value + 1.96 * error, abs=0.15 * error)
@@ -251,6 +251,6 @@ def test_2700_questions_asked_of_a_constant_score_what_it_is_worth(viubench: Dra
     board = score(done)
     assert board.coverage == 1
     assert known(board.overall).value == pytest.approx(0.206, abs=0.015)
-    for each in board.columns:
-        worth = done.manifest["chance"][each.column]["constant"]["score"]
+    for each in board.categories:
+        worth = done.manifest["chance"][each.category]["constant"]["score"]
         assert known(each.score).value == pytest.approx(worth, abs=0.05)

@@ -40,7 +40,7 @@ def test_a_run_is_printed_without_any_of_what_a_model_may_send(
 ) -> None:
     script.says = lambda ask: Response(ask.index, error=f"{HOSTILE} {ask.index % 7}")
     done = run_benchmark(built, script.spec(), tmp_path / "run\x1b[31m")
-    done = replace(done, predictions=tuple(replace(each, column=HOSTILE) for each in done.predictions))
+    done = replace(done, predictions=tuple(replace(each, category=HOSTILE) for each in done.predictions))
     print_scores([(done, score(done))], paper=True)
     print_details(score(done))
     print_failures(done)
@@ -127,4 +127,4 @@ def test_the_verbs_work_on_what_lies_on_the_disk(built: VideoSSRDataset, script:
     assert found["overall"]["second"] == 1
     assert "uniform guess" in command("chance", str(built.path))
     rows = json.loads(command("chance", str(built.path), "--json"))
-    assert {row["column"] for row in rows} == {built.column(index) for index in range(len(built))}
+    assert {row["category"] for row in rows} == {built.category(index) for index in range(len(built))}

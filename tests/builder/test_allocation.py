@@ -1,4 +1,4 @@
-"""Which video serves which column: balanced, complete where it can be, and the same every time."""
+"""Which video serves which category: balanced, complete where it can be, and the same every time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from videossr.builder.allocation import Job, Selection, Share
 
-columns = st.dictionaries(
+categories = st.dictionaries(
     st.sampled_from("abcd"),
     st.tuples(st.sets(st.integers(0, 9), min_size=1), st.integers(1, 12)),
     min_size=1,
@@ -27,7 +27,7 @@ def next_jobs(selection: Selection, filled: Mapping[str, int]) -> list[Job]:
     """The draws of the next pass, video by video."""
     chosen = selection.choose(filled)
     jobs = [
-        Job(share.video, share.column, attempt)
+        Job(share.video, share.category, attempt)
         for share in selection.shares()
         for attempt in range(share.start, share.stop)
     ]
@@ -35,15 +35,15 @@ def next_jobs(selection: Selection, filled: Mapping[str, int]) -> list[Job]:
     return jobs
 
 
-@given(columns)
+@given(categories)
 def test_quotas_are_met_from_admitted_videos(table):
     jobs = next_jobs(select(table), Counter())
-    assert Counter(job.column for job in jobs) == {name: quota for name, (_, quota) in table.items()}
-    assert all(job.video in table[job.column][0] for job in jobs)
+    assert Counter(job.category for job in jobs) == {name: quota for name, (_, quota) in table.items()}
+    assert all(job.video in table[job.category][0] for job in jobs)
     assert len(set(jobs)) == len(jobs)
 
 
-@given(columns)
+@given(categories)
 def test_no_video_serves_twice_in_a_round(table):
     selection = select(table)
     names = sorted(table)
@@ -55,9 +55,9 @@ def test_no_video_serves_twice_in_a_round(table):
     assert served == sum(quota for _, quota in table.values()) - sum(needs.values()) > 0
 
 
-@given(columns)
+@given(categories)
 def test_one_round_is_enough_where_counting_says_so(table):
-    """Hall's condition: every set of columns wants no more than the videos that any of them admits."""
+    """Hall's condition: every set of categories wants no more than the videos that any of them admits."""
     feasible = all(
         sum(table[name][1] for name in names) <= len(set().union(*(table[name][0] for name in names)))
         for size in range(1, len(table) + 1)
@@ -75,20 +75,20 @@ def test_videos_that_serve_all_serve_equally_often(videos, quotas):
     assert max(served.values()) == -(-sum(quotas) // videos)
 
 
-@given(columns)
-def test_the_same_every_time_and_in_any_order_of_columns(table):
+@given(categories)
+def test_the_same_every_time_and_in_any_order_of_categories(table):
     again = dict(reversed(table.items()))
     assert sorted(next_jobs(select(table), Counter())) == sorted(next_jobs(select(again), Counter()))
 
 
-@given(columns, st.integers(1, 3))
+@given(categories, st.integers(1, 3))
 def test_a_video_is_drawn_from_no_more_often_than_allowed(table, most):
     selection = select(table, most)
     jobs = next_jobs(selection, Counter())
-    tries = Counter((job.video, job.column) for job in jobs)
+    tries = Counter((job.video, job.category) for job in jobs)
     assert max(tries.values()) <= most
     for name, (videos, quota) in table.items():
-        drawn = sum(job.column == name for job in jobs)
+        drawn = sum(job.category == name for job in jobs)
         assert drawn == min(quota, most * len(videos))
     assert {job.attempt for job in jobs} <= set(range(most))
 
@@ -111,12 +111,12 @@ def test_a_video_goes_where_it_is_needed_most():
     assert next_jobs(selection, Counter()) == [Job(0, "rare", 0), Job(1, "common", 0), Job(2, "common", 0)]
 
 
-def test_videos_serve_all_columns_in_turn_and_redraws_go_to_those_used_least():
+def test_videos_serve_all_categories_in_turn_and_redraws_go_to_those_used_least():
     everyone = set(range(6))
     selection = select({"a": (everyone, 9), "b": (everyone, 9)})
     jobs = next_jobs(selection, Counter())
     assert Counter(job.video for job in jobs) == dict.fromkeys(everyone, 3)
-    assert all({job.column for job in jobs if job.video == video} == {"a", "b"} for video in everyone)
+    assert all({job.category for job in jobs if job.video == video} == {"a", "b"} for video in everyone)
     selection = select({"a": ({0, 1, 2}, 4)})
     assert [job.video for job in next_jobs(selection, Counter())] == [0, 0, 1, 2]
     assert [job.video for job in next_jobs(selection, Counter(a=3))] == [1]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.building import CLIPS, COUNTING, JIGSAW, KNOBS, MIRROR, PLAN, SLOTS, SWAP, Make, indexed, picture
+from tests.helpers.building import CLIPS, CONFIG, COUNTING, JIGSAW, MIRROR, PLAN, SLOTS, SWAP, Make, indexed, picture
 from tests.helpers.clips import write
 from videossr.builder import recipe
 from videossr.builder.builder import Progress, build
@@ -52,9 +52,9 @@ def test_the_same_bytes_from_any_workers_and_any_names(made: Corpus, clips: Path
 
 
 def test_another_seed_gives_other_samples(made: Corpus, make: Make, tmp_path: Path) -> None:
-    columns = {"mirror": (MIRROR, 6), "jigsaw": (JIGSAW, 6)}
-    make("zero", made, columns)
-    make("one", made, columns, seed=1)
+    categories = {"mirror": (MIRROR, 6), "jigsaw": (JIGSAW, 6)}
+    make("zero", made, categories)
+    make("one", made, categories, seed=1)
     ids = [
         {row["id"] for row in schema.read_file(tmp_path / name / "samples-00000.parquet")} for name in ("zero", "one")
     ]
@@ -65,7 +65,7 @@ def test_another_seed_gives_other_samples(made: Corpus, make: Make, tmp_path: Pa
 def test_what_is_built_is_what_was_asked_for(made: Corpus, make: Make, tmp_path: Path) -> None:
     manifest = make("dataset", made, MIXED)
     rows = schema.read_file(tmp_path / "dataset" / "samples-00000.parquet")
-    assert Counter(row["column"] for row in rows) == {name: count for name, (_, count) in MIXED.items()}
+    assert Counter(row["category"] for row in rows) == {name: count for name, (_, count) in MIXED.items()}
     assert [row["id"] for row in rows] == sorted(row["id"] for row in rows)
     assert manifest == read_manifest(tmp_path / "dataset")
     assert manifest["samples"] == len(rows) == 16
@@ -80,7 +80,7 @@ def test_what_is_built_is_what_was_asked_for(made: Corpus, make: Make, tmp_path:
 
 def test_one_video_a_sample_while_there_are_enough(made: Corpus, make: Make, tmp_path: Path) -> None:
     manifest = make("dataset", made, {"mirror": (MIRROR, 6), "jigsaw": (JIGSAW, 5), "counting": (COUNTING, 5)})
-    assert manifest["columns"]["mirror"]["admitted"] == CLIPS
+    assert manifest["categories"]["mirror"]["admitted"] == CLIPS
     assert manifest["most_used"] == 1
     assert len(uses(tmp_path / "dataset")) == manifest["videos"] == CLIPS
 
@@ -99,14 +99,14 @@ def test_a_failed_draw_is_made_up_for_and_recorded(make: Make, tmp_path: Path) -
     """One video, three pieces: five answers. A sixth question would be one of them again."""
     write(tmp_path / "single/clip.mp4", picture(50))
     corpus = indexed(tmp_path / "single")
-    easy = {"task": "jigsaw", "knobs": {"frames": 16, "pieces": 3}}
+    easy = {"task": "jigsaw", "config": {"frames": 16, "pieces": 3}}
     manifest = make("all", corpus, {"jigsaw": (easy, 5)})
     assert manifest["samples"] == 5
     rejected = schema.read_file(tmp_path / "all/rejected.parquet")
     assert {row["reason"] for row in rejected} == {"drawn_before"}
     assert all(row["attempt"] is not None for row in rejected)
     with pytest.raises(
-        ValueError, match=r"jigsaw lacks 1 of 6\. Rejected: jigsaw: drawn_before .* --set columns\.jigsaw\.count=5$"
+        ValueError, match=r"jigsaw lacks 1 of 6\. Rejected: jigsaw: drawn_before .* --set categories\.jigsaw\.count=5$"
     ):
         make("more", corpus, {"jigsaw": (easy, 6)})
     assert {row["reason"] for row in schema.read_file(tmp_path / "more/rejected.parquet")} == {"drawn_before"}
@@ -114,18 +114,18 @@ def test_a_failed_draw_is_made_up_for_and_recorded(make: Make, tmp_path: Path) -
 
 
 def test_a_dataset_is_made_once(made: Corpus, make: Make, tmp_path: Path) -> None:
-    columns = {"mirror": (MIRROR, 2)}
-    manifest = make("dataset", made, columns)
+    categories = {"mirror": (MIRROR, 2)}
+    manifest = make("dataset", made, categories)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "dataset").iterdir()}
-    assert make("dataset", made, columns) == manifest
+    assert make("dataset", made, categories) == manifest
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "dataset").iterdir()} == before
     with pytest.raises(ValueError, match=r"made otherwise: seed is 0 there, 1 now\. Choose .* --rebuild"):
-        make("dataset", made, columns, seed=1)
-    with pytest.raises(ValueError, match=r"made otherwise: recipe\.columns\.mirror\.count is 2 there, 3 now\."):
+        make("dataset", made, categories, seed=1)
+    with pytest.raises(ValueError, match=r"made otherwise: recipe\.categories\.mirror\.count is 2 there, 3 now\."):
         make("dataset", made, {"mirror": (MIRROR, 3)})
     (tmp_path / "dataset/samples-00000.parquet").unlink()
     with pytest.raises(ValueError, match=r"samples-00000\.parquet is missing or altered.* --rebuild"):
-        make("dataset", made, columns)
+        make("dataset", made, categories)
 
 
 def test_a_dataset_is_replaced_when_that_is_asked_for(
@@ -135,7 +135,9 @@ def test_a_dataset_is_replaced_when_that_is_asked_for(
     monkeypatch.setattr(schema, "ROWS_PER_FILE", 2)
     old = make("dataset", made, {"mirror": (MIRROR, 5)})
     with pytest.raises(ValueError, match="too few samples"):
-        make("dataset", made, {"jigsaw": ({"task": "jigsaw", "knobs": {"frames": 16, "pieces": 3}}, 500)}, rebuild=True)
+        make(
+            "dataset", made, {"jigsaw": ({"task": "jigsaw", "config": {"frames": 16, "pieces": 3}}, 500)}, rebuild=True
+        )
     assert make("dataset", made, {"mirror": (MIRROR, 5)}) == old
 
     def stop(progress: Progress) -> None:
@@ -161,18 +163,18 @@ def test_a_dataset_is_replaced_when_that_is_asked_for(
 def test_an_unfinished_dataset_is_finished_and_other_folders_are_left_alone(
     made: Corpus, make: Make, tmp_path: Path
 ) -> None:
-    columns = {"mirror": (MIRROR, 2)}
-    manifest = make("dataset", made, columns)
+    categories = {"mirror": (MIRROR, 2)}
+    manifest = make("dataset", made, categories)
     (tmp_path / "dataset/manifest.json").unlink()
     (tmp_path / "dataset/.unfinished").mkdir()
     (tmp_path / "dataset/.unfinished/task.json").write_text('{"verb": "build"}')
     (tmp_path / "dataset/samples-00001.parquet").write_bytes(b"of a larger build that was killed")
-    assert make("dataset", made, columns) == manifest
+    assert make("dataset", made, categories) == manifest
     assert not (tmp_path / "dataset/samples-00001.parquet").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/README.md").write_text("mine")
     with pytest.raises(ValueError, match="holds something that `videossr build` has not made"):
-        make("mine", made, columns)
+        make("mine", made, categories)
     assert (tmp_path / "mine/README.md").read_text() == "mine"
 
 
@@ -210,7 +212,7 @@ def test_an_uneven_clock_is_no_clock_for_a_jigsaw(make: Make, tmp_path: Path) ->
         write(path, picture(number, frames=80), options={"g": "7", "bf": "2", "preset": "medium"})
     corpus = indexed(tmp_path / "few", Plan(kind="snap", frames=16))
     assert all(entry.clock.unevenness > 1 for entry in corpus.videos)
-    with pytest.raises(ValueError, match=r"columns\.jigsaw needs slots of equal length; .* --plan uniform"):
+    with pytest.raises(ValueError, match=r"categories\.jigsaw needs slots of equal length; .* --plan uniform"):
         make("dataset", corpus, {"counting": (COUNTING, 1), "jigsaw": (JIGSAW, 1)})
     assert not (tmp_path / "dataset").exists()
     make("dataset", corpus, {"counting": (COUNTING, 2)})
@@ -227,9 +229,9 @@ def test_an_uneven_clock_is_no_clock_for_a_jigsaw(make: Make, tmp_path: Path) ->
 def test_a_dataset_may_lie_elsewhere(made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a store that knows whole files only, here in memory; its workshop is in the user's cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    columns = {"mirror": (MIRROR, 5)}
+    categories = {"mirror": (MIRROR, 5)}
     far = to_path("memory://far/dataset")
-    near = make("near", made, columns)
+    near = make("near", made, categories)
 
     def stop(progress: Progress) -> None:
         if progress.phase == "draws":
@@ -253,26 +255,26 @@ def test_a_dataset_may_lie_elsewhere(made: Corpus, make: Make, tmp_path: Path, m
 
 
 def test_frames_that_no_video_has_are_refused_with_the_command(made: Corpus, make: Make) -> None:
-    slow = {"task": "grounding", "knobs": {**KNOBS, "perturbation": "slow"}}
+    slow = {"task": "grounding", "config": {**CONFIG, "perturbation": "slow"}}
     with pytest.raises(
-        ValueError, match=r"columns\.slow needs videos of (\d+) frames.*\n  videossr index .*--frames \1"
+        ValueError, match=r"categories\.slow needs videos of (\d+) frames.*\n  videossr index .*--frames \1"
     ):
         make("dataset", made, {"slow": (slow, 1)})
 
 
-def test_columns_that_need_as_many_frames_are_told_together(videos: Path, tmp_path: Path) -> None:
+def test_categories_that_need_as_many_frames_are_told_together(videos: Path, tmp_path: Path) -> None:
     index(videos / "real/bikes.mp4", tmp_path / "corpus", Plan(kind="fps", fps=1))
     with pytest.raises(ValueError, match=r"since --plan fps takes more frames of longer videos") as refused:
         build(recipe.load_recipe("smoke"), Corpus(tmp_path / "corpus"), tmp_path / "out", wording=load_templates())
-    assert str(refused.value).startswith("columns.grounding/channel_swap, columns.grounding/mirror, ")
+    assert str(refused.value).startswith("categories.grounding/channel_swap, categories.grounding/mirror, ")
     assert str(refused.value).count("Index them anew") == 1
     assert f"videossr index VIDEOS --out {tmp_path}/corpus-48 --plan uniform --frames 48" in str(refused.value)
 
 
-def test_a_column_with_no_samples_is_left_out(made: Corpus, make: Make) -> None:
+def test_a_category_with_no_samples_is_left_out(made: Corpus, make: Make) -> None:
     manifest = make("dataset", made, {"counting": (COUNTING, 2), "jigsaw": (JIGSAW, 0)})
-    assert manifest["recipe"]["columns"].keys() == manifest["columns"].keys() == {"counting"}
-    mixture = recipe.load_recipe("smoke", {"columns.jigsaw/6.count": "0"}).limited(12)
-    assert "jigsaw/6" not in mixture.columns
-    with pytest.raises(ValueError, match="columns: there is none"):
+    assert manifest["recipe"]["categories"].keys() == manifest["categories"].keys() == {"counting"}
+    mixture = recipe.load_recipe("smoke", {"categories.jigsaw/6.count": "0"}).limited(12)
+    assert "jigsaw/6" not in mixture.categories
+    with pytest.raises(ValueError, match="categories: there is none"):
         make("none", made, {"counting": (COUNTING, 0)})

@@ -32,7 +32,7 @@ from videossr.templates import load_templates
 from videossr.validation.validator import validate
 from videossr.video.plan import Plan
 
-COLUMNS = {"mirror": (MIRROR, 3), "swap": (SWAP, 1), "jigsaw": (JIGSAW, 2)}
+CATEGORIES = {"mirror": (MIRROR, 3), "swap": (SWAP, 1), "jigsaw": (JIGSAW, 2)}
 """Of sixteen videos, seven at the most are shown."""
 
 Bench = Callable[..., Manifest]
@@ -60,17 +60,17 @@ CHILD = """
 """
 
 
-def mixture(columns: Mapping[str, tuple[dict[str, Any], int]]) -> recipe.ResolvedRecipe:
-    tables = {column: {**knobs, "count": count} for column, (knobs, count) in columns.items()}
-    return recipe.ResolvedRecipe(Recipe(name="frozen", benchmark=True, columns=tables), "frozen")
+def mixture(categories: Mapping[str, tuple[dict[str, Any], int]]) -> recipe.ResolvedRecipe:
+    tables = {category: {**config, "count": count} for category, (config, count) in categories.items()}
+    return recipe.ResolvedRecipe(Recipe(name="frozen", benchmark=True, categories=tables), "frozen")
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     """`bench("name", corpus)` builds `tmp_path/name` and returns its manifest."""
 
-    def run(name: str, corpus: Corpus, columns: Mapping[str, Any] = COLUMNS, **options: Any) -> Manifest:
-        return build(mixture(columns), corpus, tmp_path / name, wording=load_templates(), **options)
+    def run(name: str, corpus: Corpus, categories: Mapping[str, Any] = CATEGORIES, **options: Any) -> Manifest:
+        return build(mixture(categories), corpus, tmp_path / name, wording=load_templates(), **options)
 
     return run
 
@@ -133,15 +133,15 @@ def test_the_hash_is_that_of_questions_and_pixels(made: Corpus, clips: Path, ben
     assert len(grown) == CLIPS + 3
     still = {entry.content for entry in grown.videos if "still" in entry.path}
     more = bench("more-few", grown, {"jigsaw": several["jigsaw"]})
-    assert more["columns"]["jigsaw"]["admitted"] == CLIPS
+    assert more["categories"]["jigsaw"]["admitted"] == CLIPS
     assert not still & {row["content"] for row in schema.read_file(tmp_path / "more-few/videos.parquet")}
     assert more["corpus"]["source"] != few["corpus"]["source"]
     assert more["hash"] == bench("alone", made, {"jigsaw": several["jigsaw"]})["hash"]
 
-    others = [bench("seed", made, seed=1), bench("columns", made, several)]
+    others = [bench("seed", made, seed=1), bench("categories", made, several)]
     wording = load_templates()
     asked = {**wording, "jigsaw": {**wording["jigsaw"], "prompt": wording["jigsaw"]["prompt"] + "\nThink."}}
-    others.append(build(mixture(COLUMNS), made, tmp_path / "words", wording=asked))
+    others.append(build(mixture(CATEGORIES), made, tmp_path / "words", wording=asked))
     assert len({first["hash"], *(manifest["hash"] for manifest in others)}) == 4
 
 
@@ -275,9 +275,9 @@ def test_it_may_lie_elsewhere(made: Corpus, bench: Bench, tmp_path: Path, monkey
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build(mixture(COLUMNS), made, far, wording=load_templates(), progress=stop)
+        build(mixture(CATEGORIES), made, far, wording=load_templates(), progress=stop)
     assert not (far / "manifest.json").exists()
-    assert build(mixture(COLUMNS), made, far, wording=load_templates()) == near
+    assert build(mixture(CATEGORIES), made, far, wording=load_templates()) == near
     opened = VideoSSRDataset("memory://bench/frozen")
     assert str(opened.corpus.path) == "memory://bench/frozen/corpus"
     assert all(opened.repeats(index) for index in range(len(opened)))
@@ -285,13 +285,13 @@ def test_it_may_lie_elsewhere(made: Corpus, bench: Bench, tmp_path: Path, monkey
 
 @pytest.fixture(scope="module")
 def real(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """`real("released")`: what the command makes of a profile of viubench from the real clips, three a column."""
+    """`real("released")`: what the command makes of a profile of viubench from the real clips, three a category."""
     where = tmp_path_factory.mktemp("real")
 
     def run(profile: str = "") -> Path:
         out = where / (profile or "plain")
         if not out.exists():
-            words = ["build", "viubench", "--corpus", str(corpus.path), "--out", str(out), "--per-column", "3"]
+            words = ["build", "viubench", "--corpus", str(corpus.path), "--out", str(out), "--per-category", "3"]
             with pytest.raises(SystemExit) as done:
                 main([*words, "--workers", "1", *(["--profile", profile] if profile else [])])
             assert done.value.code in (0, None)
@@ -308,8 +308,8 @@ def test_the_papers_benchmark_from_real_clips(
     manifest = read_manifest(out)
     assert manifest["hash"] in told.out
     assert "at most 65536 pixels, of the 262144" in " ".join(told.err.split())
-    assert list(manifest["columns"]) == sorted(recipe.load_recipe("viubench").columns)
-    assert {column["samples"] for column in manifest["columns"].values()} == {3}
+    assert list(manifest["categories"]) == sorted(recipe.load_recipe("viubench").categories)
+    assert {category["samples"] for category in manifest["categories"].values()} == {3}
     opened = VideoSSRDataset(out)
     sizes = {entry.key: entry.size for entry in corpus.videos}
     for index in range(len(opened)):
@@ -327,19 +327,19 @@ def test_the_released_laws_claim_nothing_of_gates(real: Callable[[str], Path]) -
     manifest = read_manifest(out)
     assert manifest["recipe"]["name"] == "viubench-released"
     assert manifest["rejected"] == {}
-    videos = {column["admitted"] for column in manifest["columns"].values()}
+    videos = {category["admitted"] for category in manifest["categories"].values()}
     assert len(videos) == 1
     (admitted,) = videos
-    assert admitted > min(column["admitted"] for column in read_manifest(real(""))["columns"].values())
+    assert admitted > min(category["admitted"] for category in read_manifest(real(""))["categories"].values())
     found = list(validate(VideoSSRDataset(out)))
     assert not [finding for finding in found if finding.holds is False]
     assert {finding.holds for finding in found if finding.check == "borders change"} == {None}
 
 
-def test_every_column_gets_as_many() -> None:
-    plan = recipe.load_recipe("viubench", {"columns.jigsaw/8.count": "0"}).per_column(5)
-    assert {name: column.count for name, column in plan.columns.items()} == dict.fromkeys(
-        recipe.load_recipe("viubench").columns.keys() - {"jigsaw/8"}, 5
+def test_every_category_gets_as_many() -> None:
+    plan = recipe.load_recipe("viubench", {"categories.jigsaw/8.count": "0"}).per_category(5)
+    assert {name: category.count for name, category in plan.categories.items()} == dict.fromkeys(
+        recipe.load_recipe("viubench").categories.keys() - {"jigsaw/8"}, 5
     )
     assert plan.recipe.benchmark
     assert plan.limited(8).recipe.benchmark
@@ -347,7 +347,7 @@ def test_every_column_gets_as_many() -> None:
 
 def test_profiles_are_recipes_beside_a_recipe(tmp_path: Path) -> None:
     assert recipe.load_recipe("viubench", profile="released").recipe.name == "viubench-released"
-    (tmp_path / "mine-odd.toml").write_text('name = "odd"\n[columns.j]\ntask = "jigsaw"\ncount = 1\n')
+    (tmp_path / "mine-odd.toml").write_text('name = "odd"\n[categories.j]\ntask = "jigsaw"\ncount = 1\n')
     assert recipe.load_recipe(str(tmp_path / "mine.toml"), profile="odd").recipe.name == "odd"
     with pytest.raises(ValueError, match=r"no recipe 'viubench-relesed'.*; did you mean 'viubench-released'"):
         recipe.load_recipe("viubench", profile="relesed")
@@ -356,12 +356,12 @@ def test_profiles_are_recipes_beside_a_recipe(tmp_path: Path) -> None:
 def test_the_released_recipe_is_the_benchmark_with_other_laws() -> None:
     ours, theirs = recipe.load_recipe("viubench"), recipe.load_recipe("viubench", profile="released")
     assert theirs.recipe.max_pixels == ours.recipe.max_pixels == 512 * 512
-    assert {name: (column.task, column.count) for name, column in theirs.columns.items()} == {
-        name: (column.task, column.count) for name, column in ours.columns.items()
+    assert {name: (category.task, category.count) for name, category in theirs.categories.items()} == {
+        name: (category.task, category.count) for name, category in ours.categories.items()
     }
-    assert sum(column.count for column in ours.columns.values()) == 2700
-    for name, knobs in theirs.knobs.items():
-        assert not knobs.gates
-        assert knobs.frames == 48
-        assert ours.knobs[name].gates
-        assert TASKS.get(ours.columns[name].task).Knobs is type(knobs)
+    assert sum(category.count for category in ours.categories.values()) == 2700
+    for name, config in theirs.config.items():
+        assert not config.gates
+        assert config.frames == 48
+        assert ours.config[name].gates
+        assert TASKS.get(ours.categories[name].task).Config is type(config)

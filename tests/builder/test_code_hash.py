@@ -23,10 +23,10 @@ EXAMPLE = Path(__file__).parents[2] / "examples/custom_task/src/videossr_tiles"
 
 RECIPE = f"""
 name = "tiles"
-[columns.tiles]
+[categories.tiles]
 task = "tiles"
 count = 3
-knobs = {{ frames = {SLOTS}, difference = 1 }}
+config = {{ frames = {SLOTS}, difference = 1 }}
 """
 
 

@@ -17,10 +17,10 @@ from videossr.corpus.corpus import Corpus
 
 RECIPE = f"""
 name = "mine"
-[columns.jigsaw]
+[categories.jigsaw]
 task = "jigsaw"
 count = 4
-knobs = {{ frames = {SLOTS}, pieces = 4 }}
+config = {{ frames = {SLOTS}, pieces = 4 }}
 """
 
 
@@ -37,7 +37,7 @@ def test_a_limit_above_what_the_recipe_has_is_told(made: Corpus, run: Run) -> No
     status, out, err = run(*words, "--limit", "300")
     assert status == 0
     assert "4 samples" in out
-    assert "--limit 300 changes nothing: mine has 4 samples in all. For more: --per-column N" in err
+    assert "--limit 300 changes nothing: mine has 4 samples in all. For more: --per-category N" in err
     assert "changes nothing" not in run(*words, "--limit", "4")[2]
 
 
@@ -58,14 +58,13 @@ def test_a_corpus_is_never_proposed_into_the_videos(clips: Path, run: Run, tmp_p
         assert said in err
 
 
-def test_one_video_only_names_the_columns_to_leave_out(make: Make, tmp_path: Path) -> None:
+def test_one_video_only_names_the_categories_to_leave_out(make: Make, tmp_path: Path) -> None:
     """A swap needs a second video; nothing is gained by a lower count."""
     write(tmp_path / "single/clip.mp4", picture(50))
     corpus = indexed(tmp_path / "single")
     both = {"swap": (SWAP, 2), "mirror": (MIRROR, 2)}
-    told = (
-        r"swap lacks 2 of 2\. Rejected: swap: no_donor \(\d+\)\. Add videos, or lower .*: --set columns\.swap\.count=0$"
-    )
+    lacking = r"swap lacks 2 of 2\. Rejected: swap: no_donor \(\d+\)\."
+    told = lacking + r" Add videos, or lower .*: --set categories\.swap\.count=0$"
     with pytest.raises(ValueError, match=told):
         make("dataset", corpus, both)
     assert make("dataset", corpus, {"mirror": (MIRROR, 2)})["samples"] == 2
@@ -73,11 +72,11 @@ def test_one_video_only_names_the_columns_to_leave_out(make: Make, tmp_path: Pat
         make("other", corpus, {"swap": (SWAP, 2)})
 
 
-def test_a_column_for_which_no_video_is_fit_can_be_left_out(make: Make, tmp_path: Path) -> None:
+def test_a_category_for_which_no_video_is_fit_can_be_left_out(make: Make, tmp_path: Path) -> None:
     for number in range(2):
         write(tmp_path / f"still/{number}.mp4", picture(number)[:1].repeat(24, axis=0))
     corpus = indexed(tmp_path / "still")
-    with pytest.raises(ValueError, match=r"no video is fit for jigsaw\. .*: --set columns\.jigsaw\.count=0$"):
+    with pytest.raises(ValueError, match=r"no video is fit for jigsaw\. .*: --set categories\.jigsaw\.count=0$"):
         make("dataset", corpus, {"jigsaw": (JIGSAW, 2), "mirror": (MIRROR, 2)})
 
 
@@ -85,13 +84,13 @@ def test_only_videos_that_were_looked_at_are_counted(make: Make, tmp_path: Path)
     for number in range(3):
         write(tmp_path / f"still/{number}.mp4", picture(number)[:1].repeat(24, axis=0))
     corpus = indexed(tmp_path / "still")
-    columns = {"jigsaw": (JIGSAW, 1), "mirror": (MIRROR, 1)}
+    categories = {"jigsaw": (JIGSAW, 1), "mirror": (MIRROR, 1)}
     with pytest.raises(ValueError, match=r"Rejected of 1 videos: jigsaw: [a-z_]+ \(1\) \(`videossr "):
-        make("few", corpus, columns, 1)
+        make("few", corpus, categories, 1)
     one = make("one", corpus, {"mirror": (MIRROR, 1)}, 1)
     assert one["samples"] == 1
     with pytest.raises(ValueError, match=r"Rejected of 2 videos: jigsaw: [a-z_]+ \(2\) .*\n--exclude took 1 of"):
-        make("rest", corpus, columns, exclusions=[tmp_path / "one"])
+        make("rest", corpus, categories, exclusions=[tmp_path / "one"])
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def excluded(folder: Path) -> dict[str, tuple[str, float, float, str]]:
     return {
         row["path"]: (row["reason"], row["value"], row["threshold"], row["twin"])
         for row in rows
-        if row["column"] is None
+        if row["category"] is None
     }
 
 
@@ -86,21 +86,21 @@ def test_when_nothing_is_left(made: Corpus, make: Make, tmp_path: Path) -> None:
 def test_when_too_little_is_left(made: Corpus, make: Make, tmp_path: Path) -> None:
     """The way out is told too where some videos are left, but none is fit or they are too few."""
     make("bench", made, {"jigsaw": (JIGSAW, CLIPS - 1)})
-    strict = {"task": "grounding", "knobs": {**MIRROR["knobs"], "limits": {"picture": 100.0}}}  # type: ignore[dict-item]
-    for knobs, count in ((strict, 1), (SWAP, 2)):
+    strict = {"task": "grounding", "config": {**MIRROR["config"], "limits": {"picture": 100.0}}}  # type: ignore[dict-item]
+    for config, count in ((strict, 1), (SWAP, 2)):
         with pytest.raises(UnmetError, match=rf"--exclude took {CLIPS - 1} of the {CLIPS} videos(?s:.)*corpus split"):
-            make("train", made, {"odd": (knobs, count)}, exclusions=[tmp_path / "bench"])
+            make("train", made, {"odd": (config, count)}, exclusions=[tmp_path / "bench"])
 
 
 def test_a_benchmark_of_few_videos_leaves_the_others(made: Corpus, make: Make, tmp_path: Path) -> None:
     """The first ones by their hashes, donors too, whatever the recipe asks for."""
-    columns = {"mirror": (MIRROR, 9), "swap": (SWAP, 6)}
-    bench = make("bench", made, columns, most=5)
+    categories = {"mirror": (MIRROR, 9), "swap": (SWAP, 6)}
+    bench = make("bench", made, categories, most=5)
     assert contents(tmp_path / "bench") <= {entry.content for entry in made.videos[:5]}
     assert bench["videos"] == 5
     assert bench["recipe"]["videos"] == 5
-    assert make("again", made, columns, most=5)["hash"] == bench["hash"]
-    assert make("other", made, columns, most=6)["hash"] != bench["hash"]
+    assert make("again", made, categories, most=5)["hash"] == bench["hash"]
+    assert make("other", made, categories, most=6)["hash"] != bench["hash"]
     train = make("train", made, {"mirror": (MIRROR, CLIPS - 5)}, exclusions=[tmp_path / "bench"])
     assert train["videos"] == CLIPS - 5
     assert not contents(tmp_path / "train") & contents(tmp_path / "bench")
@@ -110,14 +110,14 @@ def test_a_benchmark_of_few_videos_leaves_the_others(made: Corpus, make: Make, t
     with pytest.raises(UnmetError, match=r"--videos 1 leaves 1 videos to draw from: allow more"):
         make("none", made, {"swap": (SWAP, 2)}, most=1)
     with pytest.raises(ValueError, match="videos"):
-        make("bench", made, columns, most=6)
+        make("bench", made, categories, most=6)
 
 
 def test_the_command_warns_before_a_benchmark_uses_everything(
     made: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = ['name = "frozen"', "benchmark = true", "[columns.jigsaw]", 'task = "jigsaw"', "count = 14"]
-    (tmp_path / "frozen.toml").write_text("\n".join([*lines, f"knobs = {{ frames = {SLOTS}, pieces = 4 }}"]))
+    lines = ['name = "frozen"', "benchmark = true", "[categories.jigsaw]", 'task = "jigsaw"', "count = 14"]
+    (tmp_path / "frozen.toml").write_text("\n".join([*lines, f"config = {{ frames = {SLOTS}, pieces = 4 }}"]))
 
     def build(out: str, corpus: Path, *more: str) -> str:
         words = ["build", str(tmp_path / "frozen.toml"), "--corpus", str(corpus), "--out", str(tmp_path / out)]

@@ -26,7 +26,7 @@ from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import Manifest, read_manifest
 from videossr.validation.validator import validate
 
-COLUMNS = {"mirror": (MIRROR, 14), "jigsaw": (JIGSAW, 8), "counting": (COUNTING, 6)}
+CATEGORIES = {"mirror": (MIRROR, 14), "jigsaw": (JIGSAW, 8), "counting": (COUNTING, 6)}
 
 
 def rows(dataset: Path, name: str = "samples-00000") -> list[dict[str, Any]]:
@@ -54,7 +54,7 @@ def assert_whole(dataset: Path, manifest: Manifest) -> None:
 
 
 def test_split_by_video(made: Corpus, make: Make, tmp_path: Path) -> None:
-    whole = make("whole", made, COLUMNS)
+    whole = make("whole", made, CATEGORIES)
     first, second = tmp_path / "first", tmp_path / "deep/er/second"
     manifests = split(tmp_path / "whole", (first, second), 20)
     for folder, manifest in zip((first, second), manifests, strict=True):
@@ -70,13 +70,13 @@ def test_split_by_video(made: Corpus, make: Make, tmp_path: Path) -> None:
     back = merge([second, first], tmp_path / "back").manifest
     assert_whole(tmp_path / "back", back)
     assert ids(tmp_path / "back") == ids(tmp_path / "whole")
-    assert back["recipe"]["columns"] == whole["recipe"]["columns"]
+    assert back["recipe"]["categories"] == whole["recipe"]["categories"]
 
 
 def test_a_split_that_was_stopped_goes_on(
     made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make("whole", made, COLUMNS)
+    make("whole", made, CATEGORIES)
     whole, first, second = tmp_path / "whole", tmp_path / "first", tmp_path / "second"
 
     def stop(out: Path, *given: Any) -> Manifest:
@@ -103,7 +103,7 @@ def test_a_split_that_was_stopped_goes_on(
 
 
 def test_both_sides_of_a_split_are_looked_at_before_one_is_written(made: Corpus, make: Make, tmp_path: Path) -> None:
-    make("whole", made, COLUMNS)
+    make("whole", made, CATEGORIES)
     whole, first = tmp_path / "whole", tmp_path / "first"
     (tmp_path / "link").symlink_to(tmp_path)
     for other in (first, tmp_path / "link/first", first / "second", tmp_path):
@@ -195,9 +195,9 @@ def test_samples_that_tie_everything_together_are_left_out(
         assert_whole(side, read_manifest(side))
     assert not shown(a) & shown(b)
     refused = [*rows(a, "rejected"), *rows(b, "rejected")]
-    assert {(row["column"], row["reason"], row["value"]) for row in refused} == {("swap", "both_sides", 1)}
+    assert {(row["category"], row["reason"], row["value"]) for row in refused} == {("swap", "both_sides", 1)}
     assert len(ids(a)) + len(ids(b)) + len(refused) == 40
-    assert Counter(row["column"] for row in [*rows(a), *rows(b)])["mirror"] == 20, "what shows one video is kept"
+    assert Counter(row["category"] for row in [*rows(a), *rows(b)])["mirror"] == 20, "what shows one video is kept"
     assert len(ids(a)) > len(ids(b)) > 0
     assert f"{len(refused)} samples show videos of both sides, and are in neither" in told
     assert f"left out, swap: both_sides: {len(rows(a, 'rejected'))}" in told
@@ -216,7 +216,7 @@ def test_a_few_donors_leave_nothing_out(made: Corpus, make: Make, tmp_path: Path
 
 
 def test_merge_of_one_corpus(made: Corpus, make: Make, tmp_path: Path) -> None:
-    one = make("one", made, COLUMNS)
+    one = make("one", made, CATEGORIES)
     two = make("two", made, {"mirror": (MIRROR, 20), "swap": (SWAP, 3)})
     merged = merge([tmp_path / "one", tmp_path / "two"], tmp_path / "both")
     assert_whole(tmp_path / "both", merged.manifest)
@@ -225,7 +225,7 @@ def test_merge_of_one_corpus(made: Corpus, make: Make, tmp_path: Path) -> None:
     assert len(equal) >= 1, "nothing is in both"
     assert merged.manifest["samples"] == one["samples"] + two["samples"] - len(equal)
     assert merged.manifest["rejected"] == {"mirror: drawn_before": len(equal)}
-    assert merged.manifest["recipe"]["columns"]["swap"]["count"] == 3
+    assert merged.manifest["recipe"]["categories"]["swap"]["count"] == 3
     assert merged.manifest["origin"] is not None
     assert [part["recipe"] for part in merged.manifest["origin"]["of"]] == [one["recipe"], two["recipe"]]
     with pytest.raises(ValueError, match="both is a dataset already"):
@@ -261,9 +261,9 @@ def test_merge_of_several_corpora(made: Corpus, make: Make, tmp_path: Path) -> N
 
 def test_what_does_not_fit_together(made: Corpus, make: Make, tmp_path: Path) -> None:
     make("one", made, {"mirror": (MIRROR, 2)})
-    longer = {"task": "grounding", "knobs": {**MIRROR["knobs"], "length": [4, 7]}}  # type: ignore[dict-item]
+    longer = {"task": "grounding", "config": {**MIRROR["config"], "length": [4, 7]}}  # type: ignore[dict-item]
     make("two", made, {"mirror": (longer, 2)})
-    with pytest.raises(ValueError, match=r"columns\.mirror has other knobs in .*two than in .*one"):
+    with pytest.raises(ValueError, match=r"categories\.mirror has another config in .*two than in .*one"):
         merge([tmp_path / "one", tmp_path / "two"], tmp_path / "both")
     with pytest.raises(ValueError, match="two datasets or more"):
         merge([tmp_path / "one"], tmp_path / "both")
@@ -277,7 +277,7 @@ def test_the_examples_of_every_help_run_as_printed(
     made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "demo").mkdir()
-    make("demo/dataset", made, COLUMNS)
+    make("demo/dataset", made, CATEGORIES)
     monkeypatch.chdir(tmp_path)
 
     def said(*words: str) -> str:

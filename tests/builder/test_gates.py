@@ -1,4 +1,4 @@
-"""What the gates make of clips is written down: which video, for which column, what was measured."""
+"""What the gates make of clips is written down: which video, for which category, what was measured."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OTHERS = ("invert", "mirror", "rotate_180", "zoom_out", "noise", "shuffle", "stu
 
 
 def change(name: str) -> dict[str, Any]:
-    return {"task": "grounding", "knobs": {"perturbation": name}}
+    return {"task": "grounding", "config": {"perturbation": name}}
 
 
 @pytest.fixture(scope="module")
@@ -44,37 +44,37 @@ def test_a_clip_of_25_frames_is_no_part_of_the_corpus(clips: Corpus) -> None:
 
 
 def test_reasons_values_and_thresholds(clips: Corpus, make: Make, tmp_path: Path) -> None:
-    columns = {name: (change(name), 1) for name in (*COLORS, *OTHERS, "blur")}
-    columns |= {"jigsaw": ({"task": "jigsaw"}, 1), "counting": ({"task": "counting"}, 1)}
-    manifest = make("dataset", clips, columns)
+    categories = {name: (change(name), 1) for name in (*COLORS, *OTHERS, "blur")}
+    categories |= {"jigsaw": ({"task": "jigsaw"}, 1), "counting": ({"task": "counting"}, 1)}
+    manifest = make("dataset", clips, categories)
     rows = schema.read_file(tmp_path / "dataset/rejected.parquet")
     lost: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        lost[row["path"]].add(row["column"])
+        lost[row["path"]].add(row["category"])
         assert row["attempt"] is None
         assert (row["value"] > row["threshold"]) == (row["reason"] in ("hard_cut", "cut_border")), row
     assert lost["made/gray.mp4"] >= set(COLORS)
     reasons = {row["reason"] for row in rows}
     hidden = {f"hidden_{what}" for what in ("picture", "texture", "motion", "ends")}
     assert reasons >= hidden | {"hard_cut", "pieces_alike", "too_small"}
-    for column, facts in manifest["columns"].items():
-        assert facts["admitted"] == len(clips) - sum(column in columns for columns in lost.values())
+    for category, facts in manifest["categories"].items():
+        assert facts["admitted"] == len(clips) - sum(category in categories for categories in lost.values())
     shown = {
-        row["column"]: row["sources"][0]["content"]
+        row["category"]: row["sources"][0]["content"]
         for row in schema.read_file(tmp_path / "dataset" / "samples-00000.parquet")
     }
     names = {entry.content: entry.path for entry in clips.videos}
-    assert all(column not in lost[names[content]] for column, content in shown.items())
+    assert all(category not in lost[names[content]] for category, content in shown.items())
 
 
-def test_a_column_that_no_video_is_fit_for(videos: Path, make: Make, tmp_path: Path) -> None:
+def test_a_category_that_no_video_is_fit_for(videos: Path, make: Make, tmp_path: Path) -> None:
     (tmp_path / "gray").mkdir()
     (tmp_path / "gray/film.mp4").symlink_to(videos / "made/gray.mp4")
     corpus = indexed(tmp_path / "gray", Plan())
     with pytest.raises(ValueError, match=r"no video is fit for channel_swap\..*: hidden_picture \(1\)"):
         make("dataset", corpus, {"channel_swap": (change("channel_swap"), 1)})
     (row,) = schema.read_file(tmp_path / "dataset/rejected.parquet")
-    assert (row["path"], row["column"], row["reason"]) == ("film.mp4", "channel_swap", "hidden_picture")
+    assert (row["path"], row["category"], row["reason"]) == ("film.mp4", "channel_swap", "hidden_picture")
     assert not (tmp_path / "dataset/manifest.json").exists()
 
 

@@ -22,8 +22,8 @@ from videossr.corpus.corpus import Corpus
 from videossr.dataset import schema
 from videossr.runners.local import WorkerError
 
-EASY = {"task": "jigsaw", "knobs": {"frames": 16, "pieces": 3}}
-COLUMNS = {"mirror": (MIRROR, 4), "swap": (SWAP, 5), "jigsaw": (EASY, 36), "counting": (COUNTING, 4)}
+EASY = {"task": "jigsaw", "config": {"frames": 16, "pieces": 3}}
+CATEGORIES = {"mirror": (MIRROR, 4), "swap": (SWAP, 5), "jigsaw": (EASY, 36), "counting": (COUNTING, 4)}
 """Some of the jigsaw's draws are equal, so that there are several passes."""
 
 CHILD = """
@@ -67,7 +67,7 @@ def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("few_rows")
 def test_killed_again_and_again(made: Corpus, make: Make, tmp_path: Path) -> None:
     """In the gates, in the draws, at the end of a pass, and while files are written: each step of it only once."""
-    make("whole", made, COLUMNS)
+    make("whole", made, CATEGORIES)
     assert len(list((tmp_path / "whole").glob("samples-*"))) == 3
     assert {row["reason"] for row in schema.read_file(tmp_path / "whole/rejected.parquet")} == {"drawn_before"}
     (tmp_path / "recipe.toml").write_bytes((tmp_path / "whole/config.toml").read_bytes())
@@ -88,7 +88,7 @@ def test_killed_again_and_again(made: Corpus, make: Make, tmp_path: Path) -> Non
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("samples-*")}
     assert len(written) == 3
     progress: list[Progress] = []
-    make("killed", made, COLUMNS, progress=progress.append)
+    make("killed", made, CATEGORIES, progress=progress.append)
     assert not progress, "something was done again"
     assert written == {path: path.stat().st_mtime_ns for path in written}
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
@@ -96,7 +96,7 @@ def test_killed_again_and_again(made: Corpus, make: Make, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_stopped_by_hand_and_finished_by_other_workers(made: Corpus, make: Make, tmp_path: Path, workers: int) -> None:
-    whole = make("whole", made, COLUMNS)
+    whole = make("whole", made, CATEGORIES)
     stops = iter([3, 20, 45])
 
     def stop(progress: Progress, after: int) -> None:
@@ -105,8 +105,8 @@ def test_stopped_by_hand_and_finished_by_other_workers(made: Corpus, make: Make,
 
     for after in stops:
         with pytest.raises(KeyboardInterrupt):
-            make("stopped", made, COLUMNS, workers=workers, progress=lambda now, after=after: stop(now, after))
-    assert make("stopped", made, COLUMNS, workers=3 - workers) == whole
+            make("stopped", made, CATEGORIES, workers=workers, progress=lambda now, after=after: stop(now, after))
+    assert make("stopped", made, CATEGORIES, workers=3 - workers) == whole
     assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
 
 
@@ -118,7 +118,7 @@ def stopped(make: Make, name: str, corpus: Corpus, **options: object) -> Path:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make(name, corpus, COLUMNS, progress=stop, **options)
+        make(name, corpus, CATEGORIES, progress=stop, **options)
     return Path(name)
 
 
@@ -127,11 +127,11 @@ def test_a_stopped_build_is_not_mixed_with_another(made: Corpus, make: Make, tmp
     database = tmp_path / "dataset/.unfinished/journal.sqlite"
     before = database.read_bytes()
     with pytest.raises(ValueError, match=r"stopped and was begun otherwise: seed is 0 there, 1 now.* --rebuild"):
-        make("dataset", made, COLUMNS, seed=1)
-    with pytest.raises(ValueError, match=r"begun otherwise: recipe\.columns\.mirror\.count is 4 there, 3 now\."):
-        make("dataset", made, {**COLUMNS, "mirror": (MIRROR, 3)})
+        make("dataset", made, CATEGORIES, seed=1)
+    with pytest.raises(ValueError, match=r"begun otherwise: recipe\.categories\.mirror\.count is 4 there, 3 now\."):
+        make("dataset", made, {**CATEGORIES, "mirror": (MIRROR, 3)})
     assert database.read_bytes() == before
-    assert make("dataset", made, COLUMNS, seed=1, rebuild=True) == make("other", made, COLUMNS, seed=1)
+    assert make("dataset", made, CATEGORIES, seed=1, rebuild=True) == make("other", made, CATEGORIES, seed=1)
 
 
 def test_what_cannot_be_met_leaves_room_for_less(make: Make, tmp_path: Path) -> None:
@@ -147,16 +147,16 @@ def test_a_damaged_ledger_says_what_to_do(made: Corpus, make: Make, tmp_path: Pa
     database = tmp_path / "dataset/.unfinished/journal.sqlite"
     database.write_bytes(b"not a database" * 100)
     with pytest.raises(ValueError, match=r"journal\.sqlite: file is not a database; delete it"):
-        make("dataset", made, COLUMNS)
+        make("dataset", made, CATEGORIES)
     database.unlink()
-    make("dataset", made, COLUMNS)
+    make("dataset", made, CATEGORIES)
 
 
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
         ("DROP TABLE passes", r"journal\.sqlite: no such table: passes; delete it"),
-        ("ALTER TABLE draws DROP COLUMN row", r"journal\.sqlite: .*; delete it"),
+        ("ALTER TABLE draws DROP CATEGORY row", r"journal\.sqlite: .*; delete it"),
         ("UPDATE making SET json = '[]'", r"journal\.sqlite: it does not say what it is of; delete it"),
         ("UPDATE making SET json = '{'", r"journal\.sqlite: it does not say what it is of; delete it"),
         ("UPDATE making SET json = '{}'", r"begun otherwise: kind is not set there, 'dataset' now; recipe is not set"),
@@ -171,7 +171,7 @@ def test_a_ledger_of_another_version_says_what_to_do(
         data.execute(damage)
     data.close()
     with pytest.raises(ValueError, match=told):
-        make("dataset", made, COLUMNS)
+        make("dataset", made, CATEGORIES)
 
 
 def test_two_builds_of_one_dataset_at_once_are_refused(made: Corpus, make: Make, tmp_path: Path) -> None:
@@ -179,9 +179,9 @@ def test_two_builds_of_one_dataset_at_once_are_refused(made: Corpus, make: Make,
         if (now.phase, now.done) != ("gates", 1):
             return
         with pytest.raises(ValueError, match="another run is at work there"):
-            make("dataset", made, COLUMNS)
+            make("dataset", made, CATEGORIES)
 
-    make("dataset", made, COLUMNS, progress=again)
+    make("dataset", made, CATEGORIES, progress=again)
 
 
 def test_a_full_disk_costs_only_what_was_not_kept(
@@ -198,13 +198,13 @@ def test_a_full_disk_costs_only_what_was_not_kept(
     monkeypatch.setattr(ledgers, "COMMIT", 0.0)
     monkeypatch.setattr(sqlite3, "connect", small)
     with pytest.raises(OSError, match="no space left"):
-        make("dataset", made, COLUMNS)
+        make("dataset", made, CATEGORIES)
     monkeypatch.undo()
     with opened(tmp_path / "dataset/.unfinished/journal.sqlite") as data:
         assert data.execute("SELECT count(*) FROM gates").fetchone() == (CLIPS,)
         assert data.execute("SELECT count(*) FROM draws").fetchone()[0] > 5
     data.close()
-    assert make("dataset", made, COLUMNS) == make("whole", made, COLUMNS)
+    assert make("dataset", made, CATEGORIES) == make("whole", made, CATEGORIES)
 
 
 def test_no_room_for_a_file(made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,8 +214,8 @@ def test_no_room_for_a_file(made: Corpus, make: Make, tmp_path: Path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(schema, "write_tables", full)
         with pytest.raises(OSError, match="No space left"):
-            make("dataset", made, COLUMNS)
-    assert make("dataset", made, COLUMNS) == make("whole", made, COLUMNS)
+            make("dataset", made, CATEGORIES)
+    assert make("dataset", made, CATEGORIES) == make("whole", made, CATEGORIES)
 
 
 class Deadly(SampleGenerator):
@@ -231,8 +231,8 @@ def test_a_video_that_kills_is_named(made: Corpus, make: Make, tmp_path: Path, m
     with monkeypatch.context() as patch:
         patch.setattr("videossr.builder.builder.Drafter", Deadly)
         with pytest.raises(WorkerError, match=made.videos[3].path):
-            make("dataset", made, COLUMNS, workers=2)
+            make("dataset", made, CATEGORIES, workers=2)
     with sqlite3.connect(tmp_path / "dataset/.unfinished/journal.sqlite") as data:
         assert data.execute("SELECT count(*) FROM gates").fetchone() == (CLIPS - 1,)
     data.close()
-    make("dataset", made, COLUMNS)
+    make("dataset", made, CATEGORIES)

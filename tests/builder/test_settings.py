@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.helpers.building import KNOBS, SLOTS, Make
+from tests.helpers.building import CONFIG, SLOTS, Make
 from videossr.builder import recipe
 from videossr.config import parse
 from videossr.corpus.corpus import Corpus
@@ -22,21 +22,21 @@ name = "my recipe"
 max_pixel = 5000
 max_pixels = 10
 
-[columns."jigsaw/6"]
+[categories."jigsaw/6"]
 task = "jigsaw"
 count = -1
-knobs = { pieces = 12, pices = 3 }
+config = { pieces = 12, pices = 3 }
 
-[columns.mirror]
+[categories.mirror]
 task = "grounding"
 count = 4
-knobs = { perturbation = "miror", length = [9, 5], strengths = { noise = [0, 300] } }
+config = { perturbation = "miror", length = [9, 5], strengths = { noise = [0, 300] } }
 
-[columns.other]
+[categories.other]
 task = "jigsw"
 cuont = 3
 
-[columns.off]
+[categories.off]
 task = "nowhere"
 count = 0
 """
@@ -71,24 +71,24 @@ def test_all_that_is_wrong_with_a_recipe_is_told_at_once(tmp_path: Path) -> None
         "name: may hold letters, digits and _.- only",
         "unknown key 'max_pixel'; did you mean 'max_pixels'?",
         "max_pixels: Input should be greater than or equal to 1024, got 10",
-        "columns.jigsaw/6: count: Input should be greater than or equal to 0, got -1",
-        "columns.jigsaw/6.knobs: pieces: Input should be less than or equal to 9, got 12",
-        "columns.jigsaw/6.knobs: unknown key 'pices'; did you mean 'pieces'?",
-        "columns.mirror.knobs: perturbation: no 'miror'; did you mean 'mirror'?",
-        "columns.mirror.knobs: strengths.noise.0: Input should be greater than 0, got 0",
-        "columns.mirror.knobs: strengths.noise.1: Input should be less than or equal to 255, got 300",
-        "columns.other: unknown key 'cuont'; did you mean 'count'?",
-        "columns.other: count: must be set, it has no default",
-        "columns.other: no task 'jigsw'; did you mean 'jigsaw'?",
+        "categories.jigsaw/6: count: Input should be greater than or equal to 0, got -1",
+        "categories.jigsaw/6.config: pieces: Input should be less than or equal to 9, got 12",
+        "categories.jigsaw/6.config: unknown key 'pices'; did you mean 'pieces'?",
+        "categories.mirror.config: perturbation: no 'miror'; did you mean 'mirror'?",
+        "categories.mirror.config: strengths.noise.0: Input should be greater than 0, got 0",
+        "categories.mirror.config: strengths.noise.1: Input should be less than or equal to 255, got 300",
+        "categories.other: unknown key 'cuont'; did you mean 'count'?",
+        "categories.other: count: must be set, it has no default",
+        "categories.other: no task 'jigsw'; did you mean 'jigsaw'?",
     ):
         assert part in said
     assert "nowhere" not in said
 
 
 def test_rules_between_settings_are_told_together() -> None:
-    knobs = {"size_min": 0.9, "size_max": 0.8, "frames": 4}
+    config = {"size_min": 0.9, "size_max": 0.8, "frames": 4}
     with pytest.raises(ValueError, match="counting: ") as refused:
-        parse(CountingConfig, knobs, "counting")
+        parse(CountingConfig, config, "counting")
     for part in (
         "size_min and",
         "frames, got 4",
@@ -102,12 +102,12 @@ def test_rules_between_settings_are_told_together() -> None:
         parse(GroundingConfig, {"perturbation": "noise", "strengths": {"noise": [9, 8], "holds": [9, 8]}}, "grounding")
 
 
-def test_all_columns_that_a_corpus_cannot_serve_are_told(made: Corpus, make: Make) -> None:
-    columns = {
-        name: ({"task": "grounding", "knobs": {**KNOBS, "perturbation": "mirror", "frames": frames}}, 1)
+def test_all_categories_that_a_corpus_cannot_serve_are_told(made: Corpus, make: Make) -> None:
+    categories = {
+        name: ({"task": "grounding", "config": {**CONFIG, "perturbation": "mirror", "frames": frames}}, 1)
         for name, frames in (("twice", 2 * SLOTS), ("fits", SLOTS), ("thrice", 3 * SLOTS))
     }
-    with pytest.raises(ValueError, match=r"columns\.twice needs videos of 32 frames") as refused:
-        make("dataset", made, columns)
-    assert "columns.thrice needs videos of 48 frames" in str(refused.value)
-    assert "columns.fits" not in str(refused.value)
+    with pytest.raises(ValueError, match=r"categories\.twice needs videos of 32 frames") as refused:
+        make("dataset", made, categories)
+    assert "categories.thrice needs videos of 48 frames" in str(refused.value)
+    assert "categories.fits" not in str(refused.value)

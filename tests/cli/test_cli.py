@@ -144,14 +144,14 @@ BUILD = "build smoke --corpus demo/corpus --out NEW"
             ["odd holds something that `videossr build` has not made", "--out"],
         ),
         ("build smoke --corpus demo/corpus --out bad.toml", ["bad.toml"]),
-        (f"{BUILD} --limit 3", ["--limit 3", "9 columns"]),
+        (f"{BUILD} --limit 3", ["--limit 3", "9 categories"]),
         (f"{BUILD} --workers 0", ["--workers", ">= 1"]),
         (f"{BUILD} --seed -1", ["--seed", ">= 0"]),
         (f"{BUILD} --sed 3", ["--sed", "Did you mean", "--seed"]),
-        (f"{BUILD} --set columns.jigsaw/6.count=-1", ["columns.jigsaw/6", "count"]),
-        (f"{BUILD} --set columns.jigsaw/6.cuont=5", ["'cuont'", "did you mean 'count'?"]),
-        (f"{BUILD} --set columns.jigsaw/6.knobs.pices=5", ["'pices'", "did you mean 'pieces'?"]),
-        (f"{BUILD} --set colums.jigsaw/6.count=5", ["'colums'", "did you mean 'columns'?"]),
+        (f"{BUILD} --set categories.jigsaw/6.count=-1", ["categories.jigsaw/6", "count"]),
+        (f"{BUILD} --set categories.jigsaw/6.cuont=5", ["'cuont'", "did you mean 'count'?"]),
+        (f"{BUILD} --set categories.jigsaw/6.config.pices=5", ["'pices'", "did you mean 'pieces'?"]),
+        (f"{BUILD} --set colums.jigsaw/6.count=5", ["'colums'", "did you mean 'categories'?"]),
         (f"{BUILD} --set max_pixels", ["--set max_pixels", "key=value"]),
         (f"{BUILD} --wording bad.toml", ["bad.toml", "not valid TOML"]),
         (f"{BUILD} --wording unknown.toml", ["unknown.toml", "'promt'", "did you mean 'prompt'?"]),
@@ -196,11 +196,11 @@ def test_building_again_leaves_a_dataset_alone(place: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (place / "demo/dataset").iterdir()} == before
 
 
-def test_a_column_that_needs_more_frames_names_the_command_that_makes_them(place: Path) -> None:
+def test_a_category_that_needs_more_frames_names_the_command_that_makes_them(place: Path) -> None:
     words = ["build", "grounding-slow", "--limit", "2", "--workers", "1", "--out", "slow"]
     done = run(place, *words, "--corpus", "demo/corpus")
     assert done.returncode == 2
-    assert "columns.grounding/slow needs videos of 96 frames" in done.stderr
+    assert "categories.grounding/slow needs videos of 96 frames" in done.stderr
     (command,) = shown(done.stderr)
     assert run(place, *(word.replace("VIDEOS", "demo/videos") for word in command)).returncode == 0
     corpus = command[command.index("--out") + 1]

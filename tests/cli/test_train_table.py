@@ -13,7 +13,7 @@ from tests.helpers.training_runs import step_of
 from videossr.cli import train_table
 from videossr.cli.train_table import ROWS, Live
 
-COLUMNS = ("counting/easy", "grounding/mirror", "jigsaw/6")
+CATEGORIES = ("counting/easy", "grounding/mirror", "jigsaw/6")
 
 
 def terminal(width: int = 80) -> Console:
@@ -37,14 +37,14 @@ def test_the_table_shows_the_last_steps_and_how_long_the_rest_takes() -> None:
     with Live(console) as live:
         live.within(0, 64)
         for number in range(1, 31):
-            live.show(step_of(number, COLUMNS, skipped="all alike" if number == 29 else ""), 470)
+            live.show(step_of(number, CATEGORIES, skipped="all alike" if number == 29 else ""), 470)
             live.within(3, 64)
     lines = last_screen(console)
     heads = lines[0].split()
     assert heads == ["step", "reward", "counting", "grounding", "jigsaw", "strict", "parsed", "KL", "norm", "gap", "s"]
     rows = [line.split() for line in lines[1 : ROWS + 1]]
     assert [row[0] for row in rows] == [str(number) for number in range(21, 31)]
-    last = step_of(30, COLUMNS)
+    last = step_of(30, CATEGORIES)
     assert last.all is not None
     assert rows[-1][1:6] == [f"{100 * last.all.smooth:.1f}"] * 4 + [f"{100 * last.all.strict:.1f}"]
     assert rows[-2][8] == "skip"
@@ -62,7 +62,7 @@ def test_the_table_shows_the_last_steps_and_how_long_the_rest_takes() -> None:
 def test_supervised_steps_have_their_loss() -> None:
     console = terminal()
     with Live(console) as live:
-        live.show(replace(step_of(1, COLUMNS), all=None, tasks={}, columns={}, loss=1.25), 9)
+        live.show(replace(step_of(1, CATEGORIES), all=None, tasks={}, categories={}, loss=1.25), 9)
     lines = last_screen(console)
     assert lines[0].split() == ["step", "loss", "lr", "norm", "gap", "s"]
     assert lines[1].split()[:3] == ["1", "1.2500", "1.0e-06"]
@@ -72,8 +72,8 @@ def test_without_a_terminal_each_step_is_a_line(monkeypatch: pytest.MonkeyPatch)
     console = Console(file=io.StringIO(), width=40, markup=False, emoji=False, highlight=False)
     with Live(console) as live:
         live.within(1, 64)
-        live.show(step_of(1, COLUMNS), 3)
-        live.show(step_of(2, COLUMNS, skipped="the loss is\x1b[2J no number", failed=2), 3)
+        live.show(step_of(1, CATEGORIES), 3)
+        live.show(step_of(2, CATEGORIES, skipped="the loss is\x1b[2J no number", failed=2), 3)
         monkeypatch.setattr(train_table, "SILENCE", -1.0)
         live.within(7, 64)
     lines = said(console).splitlines()

@@ -75,7 +75,7 @@ def test_near_duplicates_are_told_or_dropped(videos: Path, tmp_path: Path, capsy
     assert row["detail"].startswith("it looks like bikes.mp4: ")
 
 
-def test_corpora_of_other_knobs_are_refused(videos: Path, tmp_path: Path) -> None:
+def test_corpora_of_other_config_are_refused(videos: Path, tmp_path: Path) -> None:
     one = made(tmp_path / "one", {"bikes.mp4": videos / "real/bikes.mp4"})
     two = made(tmp_path / "two", {"wide.mkv": videos / "made/wide.mkv"}, Plan(frames=9))
     with pytest.raises(CorpusError, match=r"plan\.frames"):

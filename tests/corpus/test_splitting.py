@@ -89,9 +89,9 @@ def test_both_are_ordinary_corpora(corpus: Corpus, source: Path, tmp_path: Path)
     merged = merge([Corpus(train), Corpus(test)], tmp_path / "merged")
     assert merged.videos == len(corpus) + 1
     assert Corpus(tmp_path / "merged").manifest["rejected"] == {}
-    mixture = recipe.ResolvedRecipe(Recipe(name="made", columns={"m": {**MIRROR, "count": 3}}), "made")
+    mixture = recipe.ResolvedRecipe(Recipe(name="made", categories={"m": {**MIRROR, "count": 3}}), "made")
     frozen = recipe.ResolvedRecipe(
-        Recipe(name="frozen", benchmark=True, columns={"j": {**JIGSAW, "count": 3}}), "frozen"
+        Recipe(name="frozen", benchmark=True, categories={"j": {**JIGSAW, "count": 3}}), "frozen"
     )
     build(frozen, Corpus(test), tmp_path / "bench", wording=load_templates())
     made = build(mixture, Corpus(train), tmp_path / "set", wording=load_templates(), exclusions=[tmp_path / "bench"])

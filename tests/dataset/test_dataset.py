@@ -60,10 +60,10 @@ def test_slices_are_views(opened: VideoSSRDataset, monkeypatch: pytest.MonkeyPat
     assert pixel_hash(copy[0].clips) == opened.row(2)["pixels"]
 
 
-def test_columns_by_name(opened: VideoSSRDataset) -> None:
+def test_categories_by_name(opened: VideoSSRDataset) -> None:
     for name in ("id", "task", "answer", "times_ms"):
         assert opened[name] == [opened.row(at)[name] for at in range(8)]
-    with pytest.raises(KeyError, match=r"has no column 'ids', but id, task, .*find\(id\)"):
+    with pytest.raises(KeyError, match=r"has no category 'ids', but id, task, .*find\(id\)"):
         _ = opened["ids"]
 
 
@@ -79,7 +79,7 @@ def test_what_things_say_of_themselves(opened: VideoSSRDataset) -> None:
             assert f"{item.clips[0].clock.end_ms / 1000:g} s)" in repr(thing)
         assert f"({len(item.clips[0].clock)}, {height}, {width}, 3) uint8" in repr(item)
         assert item.question.id in repr(item)
-        assert item.sample.column in repr(item)
+        assert item.sample.category in repr(item)
         assert f"{width}x{height}" in repr(item.sample)
         assert repr(item.question.answer) in repr(item.question)
     assert repr(Clock((0, 333, 667), 1000)) == "Clock(3 slots of 0.3333 s, 1 s)"
@@ -160,7 +160,7 @@ def test_a_plain_loader_makes_batches(opened: VideoSSRDataset, workers: int, how
         for at, name in enumerate(batch["id"]):
             item = opened[opened.find(name)]
             assert (batch["answer"][at], batch["data_source"][at]) == (item.question.answer, item.question.data_source)
-            assert (batch["messages"][at], batch["column"][at]) == (item.question.messages(), item.sample.column)
+            assert (batch["messages"][at], batch["category"][at]) == (item.question.messages(), item.sample.category)
             assert batch["video_metadata"][at] == item.video_metadata
             assert len(batch["videos"][at]) == len(item.clips)
             for video, clip in zip(batch["videos"][at], item.clips, strict=True):

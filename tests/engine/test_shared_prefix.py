@@ -148,7 +148,7 @@ def test_several_clips_frozen_vision_and_recomputation(
 
 def test_a_jigsaw_of_real_clips(make: Make, tiny: Tiny, dataset: Any) -> None:
     questions = VideoSSRDataset(dataset)
-    index = next(k for k in range(len(questions)) if questions.column(k) == "jigsaw/6")
+    index = next(k for k in range(len(questions)) if questions.category(k) == "jigsaw/6")
     prompt = tiny("qwen3_vl").build(questions.question(index), questions.clips(index))
     assert len(prompt.grids) == 6
     compare(make(), prompt_inputs(prompt, torch.device("cpu"), torch.float32), UNEQUAL[:3], recompute=True)

@@ -24,7 +24,7 @@ from videossr.dataset.published.dataset import PublishedDataset
 from videossr.export import lmms_eval
 from videossr.export.clips import off_ms, write_mp4
 from videossr.export.lmms_eval import export_lmms_eval
-from videossr.export.lmms_eval_task import mean_of_columns
+from videossr.export.lmms_eval_task import mean_of_categories
 from videossr.question import VIDEO, Clip, Frames, Question
 from videossr.question_set import open_questions
 from videossr.tasks.base import Video
@@ -96,23 +96,23 @@ task = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(task)
 docs = json.load(open({str(tmp_path / "docs.json")!r}))
 told = [task.process_results(doc, [text]) for doc in docs for text in (doc["answer"], "no")]
-print(json.dumps([told, task.mean_of_columns([each["overall"] for each in told]),
+print(json.dumps([told, task.mean_of_categories([each["overall"] for each in told]),
     task.doc_to_messages(docs[0]), [task.doc_to_text(doc) for doc in docs]]))
 """
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     told, overall, messages, texts = json.loads(done.stdout)
     assert overall == 0.5
     for number, scores in enumerate(told):
-        column = rows[number // 2]["column"]
+        category = rows[number // 2]["category"]
         value = float(number % 2 == 0)
-        assert scores == {column.replace("/", "_"): value, "overall": {"column": column, "score": value}}
+        assert scores == {category.replace("/", "_"): value, "overall": {"category": category, "score": value}}
     assert [message["role"] for message in messages] == ["system", "user"]
     assert not any(VIDEO in text for text in texts)
 
 
-def test_the_mean_is_that_of_the_columns() -> None:
-    items: Scores = [{"column": "a", "score": 1.0}] * 3 + [{"column": "b", "score": 0.0}]
-    assert mean_of_columns(items) == 0.5
+def test_the_mean_is_that_of_the_categories() -> None:
+    items: Scores = [{"category": "a", "score": 1.0}] * 3 + [{"category": "b", "score": 0.0}]
+    assert mean_of_categories(items) == 0.5
 
 
 def test_a_stopped_export_goes_on(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,14 +150,14 @@ def test_what_cannot_be_exported_is_told(dataset: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("first", "told"), [("a/b", "'a_b' and 'a/b'"), ("overall", "'overall' and 'the mean")])
-def test_columns_that_would_be_one_metric_are_refused(first: str, told: str, tmp_path: Path) -> None:
+def test_categories_that_would_be_one_metric_are_refused(first: str, told: str, tmp_path: Path) -> None:
     class Renamed(PublishedDataset):
-        def column(self, index: int) -> str:
+        def category(self, index: int) -> str:
             return (first, "a_b")[index]
 
     rows = [row("counting", "<video>?", [{"video": ["a.jpg"]}], "1,1,1")] * 2
     opened = Renamed(write_json(tmp_path / "rows.json", rows))
-    with pytest.raises(ValueError, match=f"column {told}.* would both be the metric"):
+    with pytest.raises(ValueError, match=f"category {told}.* would both be the metric"):
         export_lmms_eval(opened, tmp_path / "out", "rows")
     assert not (tmp_path / "out").exists()
 

@@ -24,16 +24,16 @@ from videossr.video.plan import Plan
 CLIPS = 16
 SLOTS = 16
 PLAN = Plan(frames=SLOTS)
-KNOBS = {"frames": SLOTS, "length": [4, 6]}
+CONFIG = {"frames": SLOTS, "length": [4, 6]}
 CALM = {"contrast": 1.2}
 """All of the pictures made here admit a mirror and a swap by these limits."""
 
-MIRROR = {"task": "grounding", "knobs": {**KNOBS, "perturbation": "mirror", "limits": CALM}}
-SWAP = {"task": "grounding", "knobs": {**KNOBS, "perturbation": "swap", "limits": CALM}}
-JIGSAW = {"task": "jigsaw", "knobs": {"frames": SLOTS, "pieces": 4, "solver": 1}}
-COUNTING = {"task": "counting", "knobs": {"frames": SLOTS, "slots_max": 1}}
+MIRROR = {"task": "grounding", "config": {**CONFIG, "perturbation": "mirror", "limits": CALM}}
+SWAP = {"task": "grounding", "config": {**CONFIG, "perturbation": "swap", "limits": CALM}}
+JIGSAW = {"task": "jigsaw", "config": {"frames": SLOTS, "pieces": 4, "solver": 1}}
+COUNTING = {"task": "counting", "config": {"frames": SLOTS, "slots_max": 1}}
 
-Columns = Mapping[str, tuple[dict[str, Any], int]]
+Categories = Mapping[str, tuple[dict[str, Any], int]]
 Make = Callable[..., Manifest]
 Run = Callable[..., tuple[int, str, str]]
 
@@ -65,16 +65,16 @@ def made(clips: Path) -> Corpus:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """`make("name", corpus, {column: (table, count)}, …)` builds `tmp_path/name` and returns its manifest.
+    """`make("name", corpus, {category: (table, count)}, …)` builds `tmp_path/name` and returns its manifest.
 
     `most` is how many videos are used at the most, 0 for all.
     """
 
     def run(
-        name: str, corpus: Corpus, columns: Mapping[str, tuple[dict[str, Any], int]], most: int = 0, **options: Any
+        name: str, corpus: Corpus, categories: Mapping[str, tuple[dict[str, Any], int]], most: int = 0, **options: Any
     ) -> Manifest:
-        tables = {column: {**table, "count": count} for column, (table, count) in columns.items()}
-        plan = recipe.ResolvedRecipe(Recipe(name="made", columns=tables), "made").of_videos(most)
+        tables = {category: {**table, "count": count} for category, (table, count) in categories.items()}
+        plan = recipe.ResolvedRecipe(Recipe(name="made", categories=tables), "made").of_videos(most)
         return build(plan, corpus, tmp_path / name, wording=load_templates(), **options)
 
     return run

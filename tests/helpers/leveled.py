@@ -1,4 +1,4 @@
-"""A model with a known level: how probable a right answer is follows from the knobs of the question alone."""
+"""A model with a known level: how probable a right answer is follows from the config of the question alone."""
 
 from __future__ import annotations
 

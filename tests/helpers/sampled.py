@@ -14,13 +14,13 @@ def prediction(
     answer: str,
     texts: Sequence[str],
     task: str = "jigsaw",
-    column: str = "",
+    category: str = "",
     difficulty: Mapping[str, float | str] | None = None,
 ) -> Prediction:
     return Prediction(
         id=f"{index:064x}",
         index=index,
-        column=column or f"{task}/{len(answer)}",
+        category=category or f"{task}/{len(answer)}",
         data_source=f"videossr/{task}",
         answer=answer,
         difficulty=difficulty or {},

@@ -28,13 +28,13 @@ from videossr.video.plan import Plan
 Inputs = dict[str, torch.Tensor]
 
 CLIPS = ("real/bikes.mp4", "real/carphone.mp4", "made/wide.mkv")
-COLUMNS: dict[str, dict[str, Any]] = {
+CATEGORIES: dict[str, dict[str, Any]] = {
     "grounding/mirror": {
         "task": "grounding",
         "count": 6,
-        "knobs": {"perturbation": "mirror", "frames": 16, "length": [4, 6]},
+        "config": {"perturbation": "mirror", "frames": 16, "length": [4, 6]},
     },
-    "jigsaw/4": {"task": "jigsaw", "count": 3, "knobs": {"pieces": 4, "frames": 16}},
+    "jigsaw/4": {"task": "jigsaw", "count": 3, "config": {"pieces": 4, "frames": 16}},
 }
 
 
@@ -76,7 +76,7 @@ def small(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in CLIPS:
         (folder / "videos" / Path(name).name).symlink_to(videos / name)
     index(folder / "videos", folder / "corpus", Plan(frames=16, max_pixels=4096))
-    mixture = recipe.ResolvedRecipe(Recipe(name="small", max_pixels=4096, columns=COLUMNS), "small")
+    mixture = recipe.ResolvedRecipe(Recipe(name="small", max_pixels=4096, categories=CATEGORIES), "small")
     build(mixture, Corpus(folder / "corpus"), folder / "data", wording=load_templates())
     return folder
 

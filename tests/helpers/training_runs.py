@@ -30,13 +30,13 @@ from videossr.train.writer import RunWriter
 ROLLOUTS = 4
 
 
-def facts(column: str, step: int) -> GroupMetrics:
+def facts(category: str, step: int) -> GroupMetrics:
     """A group in which as many answers are right as the step is far."""
     right = min(ROLLOUTS, step // 5)
     smooth = tuple(1.0 if at < right else 0.1 * at for at in range(ROLLOUTS))
     return GroupMetrics(
-        column=column,
-        task=column.partition("/")[0],
+        category=category,
+        task=category.partition("/")[0],
         smooth=smooth,
         strict=tuple(float(value == 1) for value in smooth),
         parsed=tuple(value > 0 for value in smooth),
@@ -48,9 +48,9 @@ def facts(column: str, step: int) -> GroupMetrics:
     )
 
 
-def step_of(number: int, columns: tuple[str, ...], **changed: object) -> Step:
-    """A step of GRPO on one group of each column."""
-    means = summarize([facts(column, number) for column in columns])
+def step_of(number: int, categories: tuple[str, ...], **changed: object) -> Step:
+    """A step of GRPO on one group of each category."""
+    means = summarize([facts(category, number) for category in categories])
     values = {
         "step": number,
         "batches": number,
@@ -67,7 +67,7 @@ def step_of(number: int, columns: tuple[str, ...], **changed: object) -> Step:
         "memory_gib": 1.5,
         "all": means.all,
         "tasks": means.tasks,
-        "columns": means.columns,
+        "categories": means.categories,
     }
     return Step(**{**values, **changed})  # type: ignore[arg-type]
 
@@ -79,7 +79,7 @@ def shown_of(questions: QuestionSet, step: int, index: int, texts: tuple[str, ..
     return ShownSample(
         step=step,
         index=index,
-        column=questions.column(index),
+        category=questions.category(index),
         prompt=question.prompt,
         gold=question.answer,
         texts=said,

@@ -31,14 +31,14 @@ import psutil
 ROOT = Path(__file__).parents[2]
 VIDEOSSR = (sys.executable, "-c", "from videossr.cli import main; main()")
 RECIPE = """name = "kills"
-[columns."grounding/mirror"]
+[categories."grounding/mirror"]
 task = "grounding"
 count = 60
-knobs = { perturbation = "mirror" }
-[columns."jigsaw/6"]
+config = { perturbation = "mirror" }
+[categories."jigsaw/6"]
 task = "jigsaw"
 count = 60
-[columns."counting/easy"]
+[categories."counting/easy"]
 task = "counting"
 count = 30
 """
@@ -239,7 +239,7 @@ def finished(folder: Path) -> dict[str, tuple[int, ...]]:
 
 def ledger_rows(folder: Path) -> set[tuple[object, ...]]:
     """The gates and draws that an unfinished build has kept. Were one made twice, the ledger would refuse it."""
-    return from_ledger(folder, "SELECT video FROM gates", "SELECT video, column, attempt FROM draws")
+    return from_ledger(folder, "SELECT video FROM gates", "SELECT video, category, attempt FROM draws")
 
 
 def from_ledger(folder: Path, *questions: str) -> set[tuple[object, ...]]:

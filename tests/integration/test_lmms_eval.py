@@ -27,14 +27,14 @@ def exported(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def expected(opened: VideoSSRDataset, texts: dict[str, str]) -> dict[str, float]:
-    """The mean of each column and that of the columns, by the paper's metric of each task."""
-    columns: dict[str, list[float]] = defaultdict(list)
+    """The mean of each category and that of the categories, by the paper's metric of each task."""
+    categories: dict[str, list[float]] = defaultdict(list)
     for index in range(len(opened)):
-        question, column = opened.question(index), opened.column(index)
+        question, category = opened.question(index), opened.category(index)
         scores = scorer(question.data_source)(texts[question.id], question.answer)
         metric = {"grounding": scores.smooth, "counting": fmean(scores.parts or [0]), "jigsaw": scores.strict}
-        columns[column].append(metric[column.split("/")[0]])
-    means = {column.replace("/", "_"): fmean(scores) for column, scores in columns.items()}
+        categories[category].append(metric[category.split("/")[0]])
+    means = {category.replace("/", "_"): fmean(scores) for category, scores in categories.items()}
     return means | {"overall": fmean(means.values())}
 
 

@@ -196,7 +196,7 @@ PARTS = [
     ),
 ]
 CALM = [Case("calm", (uniform_clock(4, 2_000), "When?"), ((84, 84),), "", "qwen2_5_vl")]
-"""Of seconds a pair, whole ones and others, and one clip whose last time is no greater than its last column."""
+"""Of seconds a pair, whole ones and others, and one clip whose last time is no greater than its last category."""
 
 
 @pytest.mark.parametrize("environment", [environment for environment, _ in VERSIONS])

@@ -80,8 +80,8 @@ def where(shared_videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     for name in CLIPS:
         (made / "videos" / name).symlink_to(shared_videos / "real" / name)
     (made / "recipe.toml").write_text(
-        'name = "remote"\n[columns.mirror]\ntask = "grounding"\ncount = 4\nknobs = { perturbation = "mirror" }\n'
-        '[columns.order]\ntask = "jigsaw"\ncount = 2\n'
+        'name = "remote"\n[categories.mirror]\ntask = "grounding"\ncount = 4\nconfig = { perturbation = "mirror" }\n'
+        '[categories.order]\ntask = "jigsaw"\ncount = 2\n'
     )
     return made
 

@@ -51,9 +51,9 @@ def test_only_what_was_shown_is_asked_and_what_was_left_out_failed(built: VideoS
     board = score(done)
     assert board.outcomes.failed == 2
     assert board.coverage == 2 / len(built)
-    without = {each.column for each in board.columns if each.score is None}
-    unanswered = {built.column(0), built.column(1)} - {built.column(5), built.column(6)}
-    assert without == unanswered != set(), "a column without an answer has no score, rather than 0"
+    without = {each.category for each in board.categories if each.score is None}
+    unanswered = {built.category(0), built.category(1)} - {built.category(5), built.category(6)}
+    assert without == unanswered != set(), "a category without an answer has no score, rather than 0"
 
 
 def test_a_limit_chooses_among_what_was_shown(built: VideoSSRDataset, tmp_path: Path) -> None:

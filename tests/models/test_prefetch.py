@@ -17,7 +17,7 @@ QUESTION = Question("id", "source", "", "When?", "1", ())
 
 def asks(count: int) -> Iterator[Request]:
     for index in range(count):
-        yield Request(index, QUESTION, "column", list)
+        yield Request(index, QUESTION, "category", list)
 
 
 def until(holds: Callable[[], bool]) -> None:

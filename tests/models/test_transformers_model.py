@@ -56,7 +56,7 @@ def clips(questions: VideoSSRDataset) -> list[list[Clip]]:
 @pytest.fixture(scope="module")
 def asks(questions: VideoSSRDataset, clips: list[list[Clip]]) -> list[Request]:
     return [
-        Request(index, questions.question(index), questions.column(index), lambda shown=shown: shown)  # type: ignore[misc]
+        Request(index, questions.question(index), questions.category(index), lambda shown=shown: shown)  # type: ignore[misc]
         for index, shown in enumerate(clips)
     ]
 

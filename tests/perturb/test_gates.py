@@ -117,8 +117,8 @@ def test_one_black_frame_hides_what_falls_on_it(clip: Callable[..., Video]) -> N
 def test_limits_of_nothing_admit_everything(clip: Callable[..., Video]) -> None:
     nothing = {"picture": 0, "palette": 0, "texture": 0, "motion": 0, "contrast": 0, "course": 0, "ends": 0}
     for name in ("mirror", "shuffle"):
-        knobs = parse(GroundingConfig, {"perturbation": name, "limits": nothing}, "test")
-        assert rejected(Grounding().gates(still(clip("bikes.mp4").frames[0]), knobs)) is None
+        config = parse(GroundingConfig, {"perturbation": name, "limits": nothing}, "test")
+        assert rejected(Grounding().gates(still(clip("bikes.mp4").frames[0]), config)) is None
 
 
 def test_a_scene_that_returns_cannot_be_shuffled(clip: Callable[..., Video]) -> None:
@@ -270,13 +270,13 @@ def test_the_jump_at_the_very_place_counts() -> None:
 
 def test_the_ends_of_every_shuffle_that_is_drawn_stand_out(clip: Callable[..., Video]) -> None:
     video = clip("bigbuckbunny_5s.mp4")
-    knobs = parse(GroundingConfig, {"perturbation": "shuffle"}, "test")
-    assert rejected(Grounding().gates(video, knobs)) is None
+    config = parse(GroundingConfig, {"perturbation": "shuffle"}, "test")
+    assert rejected(Grounding().gates(video, config)) is None
     pictures = clip_features(video.frames).pictures
     own = {jump: jump(pictures[:-1], pictures[1:]) for jump in (motion_jump, picture_jump)}
     rng = np.random.default_rng(0)
     for _ in range(100):
-        sample = Grounding().draw(video, "x", knobs, rng, [])
+        sample = Grounding().draw(video, "x", config, rng, [])
         assert isinstance(sample, Sample)
         first, last = sample.integer("first"), sample.integer("last")
         shown = [frame for _, frame in sample.slots]
@@ -336,7 +336,7 @@ def pictures_at(*lightness: float) -> ClipFeatures:
 def test_a_cut_is_a_jump_far_above_those_beside_it() -> None:
     limits = Limits()
     calm = pictures_at(0, 1, 2, 22, 23).pictures
-    assert hard_cut(calm, limits) == Measure("hard_cut", 20, 8, least=False, knob="limits.cut")
+    assert hard_cut(calm, limits) == Measure("hard_cut", 20, 8, least=False, setting="limits.cut")
     assert hard_cuts(calm, limits).tolist() == [False, False, True, False]
     assert not hard_cuts(pictures_at(0, 1, 2, 10, 11).pictures, limits).any(), "a jump of the limit is no cut"
     beside = pictures_at(0, 8, 28, 29).pictures  # 20 is 2.5 times 8
@@ -349,7 +349,7 @@ def test_a_cut_is_a_jump_far_above_those_beside_it() -> None:
 def test_the_measures_of_a_change_name_their_thresholds() -> None:
     original, altered = pictures_at(0, 2, 4, 6), pictures_at(50, 52, 54, 56)
     found = [*hidden_change(original, altered, Limits())]
-    assert [(each.gate, each.knob, each.threshold) for each in found] == [
+    assert [(each.gate, each.setting, each.threshold) for each in found] == [
         ("hidden_picture", "limits.picture", 5.0),
         ("hidden_picture", "limits.contrast", 1.5),
         ("hidden_palette", "limits.palette", 3.0),
@@ -368,9 +368,11 @@ def test_the_measures_of_a_change_name_their_thresholds() -> None:
 
 def test_the_measures_of_motion_and_course_name_their_thresholds() -> None:
     pictures = pictures_at(0, 10, 20, 30, 40, 50, 60).pictures
-    assert hidden_motion(pictures, range(1, 9), Limits()) == Measure("hidden_motion", 10, 5, knob="limits.motion")
-    assert no_course(pictures, 1, Limits()) == Measure("no_course", 3, 1.25, knob="limits.course")
-    assert no_course(pictures_at(*[7] * 7).pictures, 1, Limits()) == Measure("no_course", 0, 1.25, knob="limits.course")
+    assert hidden_motion(pictures, range(1, 9), Limits()) == Measure("hidden_motion", 10, 5, setting="limits.motion")
+    assert no_course(pictures, 1, Limits()) == Measure("no_course", 3, 1.25, setting="limits.course")
+    assert no_course(pictures_at(*[7] * 7).pictures, 1, Limits()) == Measure(
+        "no_course", 0, 1.25, setting="limits.course"
+    )
 
 
 def test_steps_are_factors_on_the_larger_of_the_scenes_own() -> None:

@@ -20,7 +20,7 @@ from videossr.tasks.grounding import Grounding, GroundingConfig, span_distributi
 TASK = Grounding()
 
 
-def knobs(name: str, **more: Any) -> GroundingConfig:
+def config(name: str, **more: Any) -> GroundingConfig:
     return parse(GroundingConfig, {"perturbation": name, **more}, "test")
 
 
@@ -48,13 +48,13 @@ def measured(sample: Sample, frames: Frames) -> float:
 @pytest.mark.parametrize("name", ["slow", "fast"])
 def test_a_steady_camera_serves_every_place(name: str) -> None:
     steady = np.arange(96) * 4.0
-    assert rejected(TASK.gates(video(sliding(steady)), knobs(name))) is None
+    assert rejected(TASK.gates(video(sliding(steady)), config(name))) is None
 
 
 @pytest.mark.parametrize("name", ["slow", "fast"])
 def test_a_camera_that_stands_still_for_a_while_serves_none(name: str) -> None:
     stops = np.concatenate([np.arange(30), np.full(36, 30), np.arange(31, 61)]) * 4.0
-    reject = rejected(TASK.gates(video(sliding(stops)), knobs(name)))
+    reject = rejected(TASK.gates(video(sliding(stops)), config(name)))
     assert reject is not None
     assert reject.reason == "hidden_speed"
     assert reject.value < reject.threshold
@@ -65,7 +65,7 @@ def test_the_start_is_one_at_which_the_change_is_seen(name: str, right: tuple[fl
     """The camera moves at three times its speed at first: a stretch that fell on the change would look wrong."""
     places = np.cumsum(np.where(np.arange(192) < 60, 6.0, 2.0))
     shown = video(sliding(places))
-    asked = knobs(name)
+    asked = config(name)
     assert rejected(TASK.gates(shown, asked)) is None
     rng = np.random.default_rng(0)
     factors, starts = [], set()
@@ -77,7 +77,7 @@ def test_the_start_is_one_at_which_the_change_is_seen(name: str, right: tuple[fl
     assert right[0] < min(factors)
     assert max(factors) < right[1]
     assert len(starts) > 5
-    loose = [TASK.draw(shown, "x", knobs(name, gates=False), rng, []) for _ in range(60)]
+    loose = [TASK.draw(shown, "x", config(name, gates=False), rng, []) for _ in range(60)]
     wrong = [measured(sample, places) for sample in loose if isinstance(sample, Sample)]
     assert not all(right[0] < factor < right[1] for factor in wrong), "without the gate some cannot be seen"
 
@@ -86,7 +86,7 @@ def test_where_the_scene_is_cut_no_stretch_is_shown() -> None:
     cut = np.arange(192) * 4.0
     frames = sliding(cut)
     frames[110:] = sliding(cut, seed=5)[110:]
-    shown, asked = video(frames), knobs("fast")
+    shown, asked = video(frames), config("fast")
     assert rejected(TASK.gates(shown, asked)) is None
     rng = np.random.default_rng(0)
     for _ in range(60):
@@ -106,7 +106,7 @@ def test_what_is_shown_says_nothing_about_the_place() -> None:
     shown, rng = video(sliding(places)), np.random.default_rng(0)
     starts: dict[bool, set[int]] = {True: set(), False: set()}
     for _ in range(300):
-        sample = TASK.draw(shown, "x", knobs("fast"), rng, [])
+        sample = TASK.draw(shown, "x", config("fast"), rng, [])
         assert isinstance(sample, Sample)
         starts[sample.integer("first") < 16].add(sample.slots[0][1])
     assert len(starts[True] & starts[False]) > 0.8 * len(starts[True] | starts[False])
@@ -118,8 +118,8 @@ def test_the_answer_does_not_depend_on_what_is_seen() -> None:
     shown = video(sliding(places))
     for seed in range(20):
         drawn = [
-            TASK.draw(shown, "x", knobs("fast", gates=on), np.random.default_rng(seed), []) for on in (True, False)
+            TASK.draw(shown, "x", config("fast", gates=on), np.random.default_rng(seed), []) for on in (True, False)
         ]
         ends = {(each.integer("first"), each.integer("last")) for each in drawn if isinstance(each, Sample)}
         assert len(ends) == 1
-        assert ends <= span_distribution(knobs("fast")).keys()
+        assert ends <= span_distribution(config("fast")).keys()

@@ -61,7 +61,7 @@ def slow_patches(frames: Frames, patch: int, merge: int) -> np.ndarray[Any, Any]
 
 
 def slow_positions(prompt: Prompt, runs: Sequence[tuple[int, int, int, float]]) -> tuple[list[list[int]], int]:
-    """Token by token. Each run of video tokens: pairs of frames, rows, columns, and the time from pair to pair.
+    """Token by token. Each run of video tokens: pairs of frames, rows, categories, and the time from pair to pair.
 
     Times are products in single precision, as torch has them: that decides which whole number a product falls on.
     """
@@ -71,11 +71,11 @@ def slow_positions(prompt: Prompt, runs: Sequence[tuple[int, int, int, float]]) 
         if prompt.kinds[len(places)] == 0:
             places.append([here] * 3)
         else:
-            pairs, rows, columns, step = waiting.pop(0)
+            pairs, rows, categories, step = waiting.pop(0)
             for pair in range(pairs):
                 time = here + int(np.float32(pair) * np.float32(step))
                 for row in range(rows):
-                    places += [[time, here + row, here + column] for column in range(columns)]
+                    places += [[time, here + row, here + category] for category in range(categories)]
         here = max(max(place) for place in places) + 1
     assert not waiting
     return np.array(places).T.tolist(), here - len(places)
@@ -83,10 +83,10 @@ def slow_positions(prompt: Prompt, runs: Sequence[tuple[int, int, int, float]]) 
 
 @given(st.integers(1, 5), st.integers(1, 3), st.integers(1, 3), st.sampled_from([(16, 2), (14, 2), (4, 1), (4, 3)]))
 @settings(deadline=None, max_examples=30)
-def test_patches_are_in_the_order_of_the_tower(count: int, rows: int, columns: int, cut: tuple[int, int]) -> None:
+def test_patches_are_in_the_order_of_the_tower(count: int, rows: int, categories: int, cut: tuple[int, int]) -> None:
     patch, merge = cut
     tower = Vision(patch, merge, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    frames = noise(uniform_clock(count, 1000), rows * tower.side, columns * tower.side).frames
+    frames = noise(uniform_clock(count, 1000), rows * tower.side, categories * tower.side).frames
     found = tower.patches(frames)
     assert found.dtype == np.uint8
     assert found.shape == (np.prod(tower.grid(frames)), 3 * 2 * patch * patch)
@@ -124,11 +124,11 @@ def test_every_clip_has_its_own_markers_and_tokens(
 ) -> None:
     times = [clock for clock, _, _ in shown]
     asked = question(times, between.join(f"[{VIDEO}]" for _ in shown), system)
-    prompt = made(layout=layout)(asked, [noise(clock, 32 * rows, 32 * columns) for clock, rows, columns in shown])
+    prompt = made(layout=layout)(asked, [noise(clock, 32 * rows, 32 * categories) for clock, rows, categories in shown])
 
     expected = [
-        "".join(f"{marker}{START}{PAD * (rows * columns)}{END}" for marker in markers(clock))
-        for clock, rows, columns in shown
+        "".join(f"{marker}{START}{PAD * (rows * categories)}{END}" for marker in markers(clock))
+        for clock, rows, categories in shown
     ]
     wrapped = [f"{START}{text}{END}" if layout == "wrapped" else text for text in expected]
     turn = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
@@ -136,14 +136,16 @@ def test_every_clip_has_its_own_markers_and_tokens(
         f"{turn}<|im_start|>user\n{between.join(f'[{text}]' for text in wrapped)}<|im_end|>\n<|im_start|>assistant\n"
     )
     assert prompt.kinds.sum() == 2 * prompt.text.count(PAD) == 2 * len(prompt.patches) // 4
-    assert prompt.grids.tolist() == [[(len(clock) + 1) // 2, 2 * rows, 2 * columns] for clock, rows, columns in shown]
+    assert prompt.grids.tolist() == [
+        [(len(clock) + 1) // 2, 2 * rows, 2 * categories] for clock, rows, categories in shown
+    ]
     assert len(prompt.ids) == len(prompt.kinds) == prompt.positions.shape[1]
 
     text = prompt.positions[:, prompt.kinds == 0]
     assert (text == text[0]).all()
     assert all(after > now for now, after in pairwise(text[0].tolist()))
     assert len(prompt.ids) + prompt.delta == prompt.positions.max() + 1
-    runs = [(1, rows, columns, 0.0) for clock, rows, columns in shown for _ in markers(clock)]
+    runs = [(1, rows, categories, 0.0) for clock, rows, categories in shown for _ in markers(clock)]
     assert (prompt.positions.tolist(), prompt.delta) == slow_positions(prompt, runs)
 
 
@@ -156,10 +158,10 @@ def test_every_clip_has_its_own_markers_and_tokens(
 def test_qwen2_5_vl_has_its_time_in_the_positions_alone(shown: list[tuple[int, int, int]], between: str) -> None:
     times = [uniform_clock(slots, span) for slots, span, _ in shown]
     asked = question(times, between.join(VIDEO for _ in shown) + "?")
-    clips = [noise(clock, 28, 28 * columns) for clock, (_, _, columns) in zip(times, shown, strict=True)]
+    clips = [noise(clock, 28, 28 * categories) for clock, (_, _, categories) in zip(times, shown, strict=True)]
     prompt = made("qwen2_5_vl")(asked, clips)
-    runs = [(-(-slots // 2), 1, columns, 4 * span / slots / 1000) for slots, span, columns in shown]
-    videos = [f"{START}{PAD * (pairs * columns)}{END}" for pairs, _, columns, _ in runs]
+    runs = [(-(-slots // 2), 1, categories, 4 * span / slots / 1000) for slots, span, categories in shown]
+    videos = [f"{START}{PAD * (pairs * categories)}{END}" for pairs, _, categories, _ in runs]
     assert f"user\n{between.join(videos)}?<|im_end|>" in prompt.text
     assert (prompt.positions.tolist(), prompt.delta) == slow_positions(prompt, runs)
 

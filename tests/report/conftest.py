@@ -43,7 +43,7 @@ def read(path: Path) -> tuple[Frames, Clock]:
     return np.stack([frames[k] for k in chosen]), uniform_clock(SLOTS, 1000 * len(frames) / rate)
 
 
-def grounding(path: Path, column: str = "grounding/mirror", prompt: str = "", uneven: bool = False) -> Card:
+def grounding(path: Path, category: str = "grounding/mirror", prompt: str = "", uneven: bool = False) -> Card:
     frames, clock = read(path)
     if uneven:
         clock = Clock(tuple(t + t * t // 4000 for t in clock.times_ms), 2 * clock.end_ms)
@@ -61,7 +61,7 @@ def grounding(path: Path, column: str = "grounding/mirror", prompt: str = "", un
     text = prompt or (
         f"{VIDEO}A stretch of this video was altered.\nWhen? Answer with its first and last second, such as 3.0-7.5."
     )
-    return replace(_card(path, column, clock, params, answer, text, [frames], Truth(spans=(SPAN,))), before=before)
+    return replace(_card(path, category, clock, params, answer, text, [frames], Truth(spans=(SPAN,))), before=before)
 
 
 def counting(path: Path) -> Card:
@@ -91,7 +91,7 @@ def jigsaw(path: Path) -> Card:
 
 def _card(
     path: Path,
-    column: str,
+    category: str,
     clock: Clock,
     params: dict[str, JSON],
     answer: str,
@@ -99,10 +99,10 @@ def _card(
     clips: list[Frames],
     truth: Truth,
 ) -> Card:
-    task = {"g": "grounding", "c": "counting", "j": "jigsaw"}.get(column[0], "grounding")
+    task = {"g": "grounding", "c": "counting", "j": "jigsaw"}.get(category[0], "grounding")
     key = VideoKey(content=path.stem.encode().hex().ljust(64, "0"), pack="f" * 64)
     slots = tuple((0, k) for k in range(SLOTS))
-    sample = Sample(task, column, (key,), slots, clock, SIZE, params, answer)
+    sample = Sample(task, category, (key,), slots, clock, SIZE, params, answer)
     clocks = tuple(clock for _ in clips)
     question = Question(sample.id, f"videossr/{task}", "Answer at once, with the answer alone.", prompt, answer, clocks)
     command = f"videossr gallery demo/dataset --only {sample.id} --out card.html"
@@ -117,10 +117,10 @@ def cards(videos: Path) -> list[Card]:
         grounding(bikes),
         counting(carphone),
         jigsaw(bikes),
-        grounding(carphone, column="grounding/rotate_180", uneven=True),
+        grounding(carphone, category="grounding/rotate_180", uneven=True),
         counting(bikes),
         jigsaw(carphone),
-        grounding(bikes, column=HOSTILE, prompt=f"{VIDEO}{HOSTILE} {{{{ 7 * 7 }}}} \udcff --> ]]> ' \" &amp;"),
+        grounding(bikes, category=HOSTILE, prompt=f"{VIDEO}{HOSTILE} {{{{ 7 * 7 }}}} \udcff --> ]]> ' \" &amp;"),
     ]
 
 
@@ -153,7 +153,7 @@ def _odd(at: int, prediction: Prediction) -> Prediction:
     if at == 6:
         return replace(prediction, texts=(), finish=(), error=f"HTTP 503: {HOSTILE}\x07", tries=3)
     if at == 7:  # as a run keeps a row that cannot be read
-        unread = replace(prediction, column="?", data_source="", answer="", times_ms=(), end_ms=0, difficulty={})
+        unread = replace(prediction, category="?", data_source="", answer="", times_ms=(), end_ms=0, difficulty={})
         return replace(unread, texts=(), finish=(), error="row 7 is damaged")
     return replace(prediction, texts=(texts.get(at, prediction.answer),), finish=("length" if at == 4 else "stop",))
 

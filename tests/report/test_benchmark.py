@@ -32,13 +32,13 @@ from videossr.report.page import plain_text
 TIMES = tuple(range(0, 10_000, 500))
 
 
-def said(task: str, gold: str, *texts: str, column: str = "", **difficulty: float | str) -> list[Prediction]:
+def said(task: str, gold: str, *texts: str, category: str = "", **difficulty: float | str) -> list[Prediction]:
     """Answers to as many questions of one gold answer."""
     return [
         Prediction(
             id=f"{task}{at}",
             index=at,
-            column=column or task,
+            category=category or task,
             data_source=f"videossr/{task}",
             answer=gold,
             difficulty=difficulty,
@@ -98,11 +98,11 @@ def test_a_run_without_an_answer_has_no_figure_in_any_format(
     assert line in markdown([benchmark])
     lines = [each for each in csv.DictReader(io.StringIO(comma_separated([benchmark]))) if each["row"] == "refused"]
     assert {(each["value"], each["answered"]) for each in lines} == {("", "0")}
-    assert {each["name"] for each in lines} == set(benchmark.columns)
+    assert {each["name"] for each in lines} == set(benchmark.categories)
     (told,) = json.loads(as_json([benchmark]))["benchmarks"]
     assert told["runs"][0]["scores"]["asked"]["overall"] is None
     assert told["runs"][0]["scores"]["asked"]["outcomes"]["failed"] == len(failed)
-    assert all(not column for column in told["difficulty"].values())
+    assert all(not category for category in told["difficulty"].values())
     write_report([benchmark], {benchmark.hash: open_questions(dataset)}, tmp_path / "page.html", 1)
     page = (tmp_path / "page.html").read_text()
     assert line in page
@@ -119,7 +119,7 @@ def test_pieces_are_set_against_their_places() -> None:
     assert found.none == 1
 
 
-def test_knobs_are_cut_at_their_quartiles_and_each_group_is_scored() -> None:
+def test_config_are_cut_at_their_quartiles_and_each_group_is_scored() -> None:
     answers = said("jigsaw", "312", *["312"] * 12, *["132"] * 12)
     varied = [
         replace(each, difficulty={"seconds": float(at), "kind": "ab"[at % 2], "fixed": 1.0})
@@ -134,7 +134,7 @@ def test_knobs_are_cut_at_their_quartiles_and_each_group_is_scored() -> None:
 
 
 def test_the_worst_and_the_best_are_those_by_score(runs: dict[str, Run]) -> None:
-    answers = said("grounding", "2.0-4.0", "2.0-4.0", "2.0-3.5", "8-9", "no", "2-3", column="grounding/mirror")
+    answers = said("grounding", "2.0-4.0", "2.0-4.0", "2.0-3.5", "8-9", "no", "2-3", category="grounding/mirror")
     run = replace(runs["chance"], predictions=tuple(answers))
     (benchmark,) = gather([run])
     assert chosen(benchmark, 2) == {
@@ -154,9 +154,10 @@ def test_every_format_has_the_figures_of_the_scores(runs: dict[str, Run]) -> Non
             assert figures["scores"][denominator]["overall"]["value"] == value(board.overall)
             own = [line for line in lines if (line["row"], line["denominator"]) == (run.name, denominator)]
             expected = {
-                each.column: each.score if denominator == "asked" else each.answered_score for each in board.columns
+                each.category: each.score if denominator == "asked" else each.answered_score
+                for each in board.categories
             }
-            got = {line["name"]: float(line["value"]) for line in own if line["level"] == "column" and line["value"]}
+            got = {line["name"]: float(line["value"]) for line in own if line["level"] == "category" and line["value"]}
             assert got == {name: each.value for name, each in expected.items() if each}
             overall = next(line for line in own if line["level"] == "overall")
             assert board.overall is not None
@@ -165,13 +166,13 @@ def test_every_format_has_the_figures_of_the_scores(runs: dict[str, Run]) -> Non
                 board.overall.low,
                 board.overall.high,
             ]
-        shown = [each.score.value for each in score(run).columns if each.score] + [value(score(run).overall)]
+        shown = [each.score.value for each in score(run).categories if each.score] + [value(score(run).overall)]
         told_cells = [cell for cell in table[run.name] if cell != "–"]  # noqa: RUF001
         assert [float(cell.split()[0]) for cell in told_cells] == [round(100 * each, 1) for each in shown]
     published = [line for line in lines if line["kind"] == "published"]
     assert {line["note"] for line in published} == {PUBLISHED}
     assert PUBLISHED in markdown(benchmarks)
-    assert not [line for line in published if line["level"] == "overall"], "a mean of columns that are not all here"
+    assert not [line for line in published if line["level"] == "overall"], "a mean of categories that are not all here"
 
 
 def cells(text: str) -> list[list[str]]:
@@ -181,7 +182,7 @@ def cells(text: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("column", "gold", "texts", "guesses", "mark"),
+    ("category", "gold", "texts", "guesses", "mark"),
     [
         ("jigsaw/8", "23456781", ["12345678"], (1 / 40320, 1 / 40320), ""),
         ("jigsaw/8", "23456781", ["12345678"] * 500, (1 / 40320, 1 / 40320), ""),
@@ -197,17 +198,17 @@ def cells(text: str) -> list[list[str]]:
     ],
 )
 def test_a_score_is_below_chance_where_its_interval_is(
-    tmp_path: Path, column: str, gold: str, texts: list[str], guesses: tuple[float, float], mark: str
+    tmp_path: Path, category: str, gold: str, texts: list[str], guesses: tuple[float, float], mark: str
 ) -> None:
     """One question or a chance of nearly 0 proves nothing, even though a bootstrap of equal scores has no width."""
-    said = [prediction(at, column, gold, text) for at, text in enumerate(texts)]
-    run = a_run(*said or [prediction(0, column, gold, error="no frames")])
+    said = [prediction(at, category, gold, text) for at, text in enumerate(texts)]
+    run = a_run(*said or [prediction(0, category, gold, error="no frames")])
     worth = dict(zip(("uniform", "constant"), ({"score": guess} for guess in guesses), strict=True))
-    made: Any = {"chance": {column: worth}, "seconds": 1.0, "waited": 0.0, "versions": {}, "model": {}}
+    made: Any = {"chance": {category: worth}, "seconds": 1.0, "waited": 0.0, "versions": {}, "model": {}}
     (benchmark,) = gather([replace(run, manifest=made)])
     write_report([benchmark], {benchmark.hash: "they are not at hand"}, tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text("utf-8")
-    for name in (column, "overall"):
+    for name in (category, "overall"):
         (cell,) = re.findall(rf'<tbody class="run">.*?<td data-name="{name}">(.*?)</td>', text, re.DOTALL)[:1]
         assert set(re.findall("[▼▽]", cell)) == {*mark}, name
     assert "upper end of the score\u2019s 95 % interval" in text
@@ -222,9 +223,9 @@ def test_guesses_stand_in_the_table(runs: dict[str, Run]) -> None:
     assert list(guesses) == ["uniform", "law", "constant"]
     manifest = runs["constant"].manifest
     assert manifest is not None
-    for column in benchmark.columns:
-        figure = guesses["constant"].columns[column].asked
-        assert value(figure) == manifest["chance"][column]["constant"]["score"]
+    for category in benchmark.categories:
+        figure = guesses["constant"].categories[category].asked
+        assert value(figure) == manifest["chance"][category]["constant"]["score"]
 
 
 def test_runs_of_other_questions_stand_apart_and_names_are_unique(runs: dict[str, Run], tmp_path: Path) -> None:
@@ -395,23 +396,25 @@ def test_pieces_show_where_they_were_put(runs: dict[str, Run], dataset: Path, tm
     assert all(item.said[0].mark.strict == 1 for item in shown)
 
 
-def test_columns_of_a_task_stand_side_by_side_and_have_names_of_their_own(runs: dict[str, Run], tmp_path: Path) -> None:
+def test_categories_of_a_task_stand_side_by_side_and_have_names_of_their_own(
+    runs: dict[str, Run], tmp_path: Path
+) -> None:
     names = ("jigsaw/6", "grounding/mirror/4-7", "grounding/blur/4-7", "jigsaw/3", "counting/1x2")
     golds = {"jigsaw": "132", "grounding": "2.0-4.0", "counting": "1,0,0"}
     answers = []
     for at, name in enumerate(names):
         task, *perturbation = name.split("/")[:2]
         drawn = {"perturbation": perturbation[0]} if task == "grounding" else {}
-        (each,) = said(task, golds[task], golds[task], column=name, **drawn)
+        (each,) = said(task, golds[task], golds[task], category=name, **drawn)
         answers.append(replace(each, id=name, index=at))
     run = rewrite(Path(str(runs["chance"].path)), tmp_path / "run", answers)
     assert run.manifest is not None
     run.manifest["chance"] = {name: {"uniform": {"score": 0.1 * at, "smooth": 0.0}} for at, name in enumerate(names)}
     (benchmark,) = gather([run])
-    tasks = [benchmark.task_of[column] for column in benchmark.columns]
+    tasks = [benchmark.task_of[category] for category in benchmark.categories]
     assert tasks == ["jigsaw", "jigsaw", "counting", "grounding", "grounding"]
-    assert [short(column) for column in benchmark.columns] == ["6", "3", "1x2", "blur/4-7", "mirror/4-7"]
-    # a guess's mean is of the columns that a run's mean is of
+    assert [short(category) for category in benchmark.categories] == ["6", "3", "1x2", "blur/4-7", "mirror/4-7"]
+    # a guess's mean is of the categories that a run's mean is of
     ours, guess = benchmark.rows
     assert ours.abilities.keys() == guess.abilities.keys() == {"fine-grained", "spatial", "temporal"}
     assert value(guess.cell("ability", "spatial").asked) == pytest.approx(0.1)

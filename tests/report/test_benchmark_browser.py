@@ -54,12 +54,12 @@ def test_the_figures_are_those_of_the_scores_by_both_denominators(page: Page, ru
         page.get_by_label(label).check(force=True)
         for name in SHOWN:
             board = score(runs[name], denominator)  # type: ignore[arg-type]
-            columns = {
-                each.column: shown(each.score if denominator == "asked" else each.answered_score)
-                for each in board.columns
+            categories = {
+                each.category: shown(each.score if denominator == "asked" else each.answered_score)
+                for each in board.categories
             }
-            got = figures(page, "columns", name)
-            assert {column: got[column] for column in columns} == columns
+            got = figures(page, "categories", name)
+            assert {category: got[category] for category in categories} == categories
             assert got["overall"] == shown(board.overall)
             means = figures(page, "means", name)
             assert {task: means[task] for task in board.tasks} == {
@@ -73,7 +73,7 @@ def test_the_figures_are_those_of_the_scores_by_both_denominators(page: Page, ru
 
 def test_scores_and_chart_come_first_and_what_was_run_is_folded(page: Page) -> None:
     first = page.locator("main .sheet").first
-    expect(first.locator('[data-table="columns"]')).to_be_in_viewport()
+    expect(first.locator('[data-table="categories"]')).to_be_in_viewport()
     assert first.locator("svg.chart:visible").count() >= 3
     facts = page.locator("#runs0 .run-facts").first
     expect(facts).to_be_hidden()
@@ -82,7 +82,7 @@ def test_scores_and_chart_come_first_and_what_was_run_is_folded(page: Page) -> N
 
 
 def test_scores_of_a_few_questions_are_not_said_to_be_below_chance(page: Page) -> None:
-    """Of the one or two questions of a column nothing follows, though some of the scores are below all guesses."""
+    """Of the one or two questions of a category nothing follows, though some of the scores are below all guesses."""
     expect(page.locator("#table0 .key")).to_contain_text(
         "below chance: the upper end of the score\u2019s 95 % interval"
     )
@@ -91,7 +91,7 @@ def test_scores_of_a_few_questions_are_not_said_to_be_below_chance(page: Page) -
 
 def test_the_difference_is_to_the_baseline_that_is_chosen(page: Page, runs: dict[str, Run]) -> None:
     def cell(name: str) -> Locator:
-        return page.locator(f'[data-table="columns"] .run [data-row="{name}"] [data-name="difference"]')
+        return page.locator(f'[data-table="categories"] .run [data-row="{name}"] [data-name="difference"]')
 
     choice = page.get_by_label("Baseline of the differences")
     for base in SHOWN:
@@ -139,8 +139,10 @@ def test_the_switch_works_by_keys(page: Page) -> None:
 
 def test_what_is_published_is_marked_and_what_is_unfinished_too(page: Page) -> None:
     expect(page.locator(".published .from").first).to_contain_text(PUBLISHED)
-    expect(page.locator('[data-table="columns"] tr[data-row="stopped"] .note')).to_have_text("unfinished: 5 of 8 asked")
-    assert figures(page, "columns", "GPT-5", "published")["counting/easy"] == "88.4"
+    expect(page.locator('[data-table="categories"] tr[data-row="stopped"] .note')).to_have_text(
+        "unfinished: 5 of 8 asked"
+    )
+    assert figures(page, "categories", "GPT-5", "published")["counting/easy"] == "88.4"
 
 
 def test_frames_are_unpacked_when_they_come_near(page: Page) -> None:
@@ -168,7 +170,7 @@ def test_the_histogram_counts_every_answer_once(page: Page, runs: dict[str, Run]
     rows = page.locator('[data-table="overlaps"] tbody tr').evaluate_all(
         "rows => rows.map(row => [...row.querySelectorAll('td:not(.left)')].map(cell => Number(cell.textContent)))"
     )
-    asked = sum(prediction.column.startswith("grounding") for name in SHOWN for prediction in runs[name].predictions)
+    asked = sum(prediction.category.startswith("grounding") for name in SHOWN for prediction in runs[name].predictions)
     assert sum(map(sum, rows)) == asked
 
 
@@ -202,5 +204,5 @@ def test_sets_of_questions_have_pages_parts_of_their_own(
         sections = page.locator("section.benchmark")
         expect(sections).to_have_count(2)
         for at, name in enumerate(("chance", "other")):
-            rows = sections.nth(at).locator('[data-table="columns"] tbody.run tr')
+            rows = sections.nth(at).locator('[data-table="categories"] tbody.run tr')
             assert rows.evaluate_all("rows => rows.map(row => row.dataset.row)") == [name]

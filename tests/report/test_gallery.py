@@ -24,7 +24,7 @@ from videossr.tasks.base import open_task
 @pytest.fixture(scope="module")
 def text(cards: list[Card], tmp_path_factory: pytest.TempPathFactory) -> str:
     out = tmp_path_factory.mktemp("gallery") / "gallery.html"
-    write_gallery(cards, out, "Test <dataset>", {"seed": "0", "where": cards[-1].sample.column})
+    write_gallery(cards, out, "Test <dataset>", {"seed": "0", "where": cards[-1].sample.category})
     return out.read_text("utf-8")
 
 
@@ -36,7 +36,7 @@ def page(text: str) -> Page:
 def test_every_sample_has_its_card_and_every_slot_its_button(page: Page, cards: list[Card]) -> None:
     shown = page.of_class("card")
     assert [card["data-id"] for card in shown] == [card.sample.id for card in cards]
-    assert [card["data-column"] for card in shown] == [card.sample.column for card in cards]
+    assert [card["data-category"] for card in shown] == [card.sample.category for card in cards]
     assert len(page.of_class("slot")) == sum(len(clip.clock) for card in cards for clip in card.clips)
 
 
@@ -88,7 +88,7 @@ def test_an_altered_stretch_is_shown_as_it_was(dataset: Path, tmp_path: Path) ->
         assert before is not None
         ((first, last),) = item.truth.spans
         after = item.clips[0].frames[first : last + 1]
-        if item.sample.column == "grounding/mirror":
+        if item.sample.category == "grounding/mirror":
             assert np.array_equal(before, after[:, :, ::-1])
         else:
             order = item.sample.integers("order")
@@ -107,12 +107,12 @@ def test_an_altered_stretch_is_shown_as_it_was(dataset: Path, tmp_path: Path) ->
 
 
 def test_hostile_text_stays_text(text: str, page: Page, cards: list[Card]) -> None:
-    hostile = cards[-1].sample.column
+    hostile = cards[-1].sample.category
     assert "</script>" in hostile
     assert hostile not in text
     assert not any("onerror" in attributes for _, attributes in page.elements)
     assert "img" not in {tag for tag, _ in page.elements}
-    assert page.of_class("card")[-1]["data-column"] == hostile
+    assert page.of_class("card")[-1]["data-category"] == hostile
     assert "{{ 7 * 7 }}" in text
     kinds = [attributes.get("type") for tag, attributes in page.elements if tag == "script"]
     clips = sum(len(card.clips) for card in cards)
@@ -158,7 +158,7 @@ def test_sprite_cells_are_whole_jpeg_blocks_and_no_larger_than_the_frame(count: 
     assert sheet_height // sprite.rows <= min(96, height)
 
 
-def test_knobs_are_flat_text_and_long_lists_are_counted() -> None:
+def test_config_are_flat_text_and_long_lists_are_counted() -> None:
     params: dict[str, JSON] = {
         "kind": {"name": "mirror", "gain": 0.5},
         "order": [2, 0, 1],

@@ -54,18 +54,18 @@ def test_filters_show_the_cards_that_they_count(page: Page, cards: list[Card]) -
         chip(page, "tasks", task).click()
         assert visible(page) == ids(cards, task)
     chip(page, "tasks", "grounding").click()
-    chip(page, "columns", "grounding/rotate_180").click()
+    chip(page, "categories", "grounding/rotate_180").click()
     assert visible(page) == [cards[3].sample.id]
     expect(page.locator("#count")).to_have_text(f"1 of {len(cards)} samples")
 
 
-def test_search_finds_ids_and_knobs_and_says_when_nothing_fits(page: Page, cards: list[Card]) -> None:
+def test_search_finds_ids_and_config_and_says_when_nothing_fits(page: Page, cards: list[Card]) -> None:
     page.keyboard.press("/")
     page.keyboard.type(cards[4].sample.id[:9])
     assert visible(page) == [cards[4].sample.id]
     page.locator("#search").fill("kind.name=mirror rotate_180")
     assert visible(page) == [cards[3].sample.id]
-    page.locator("#search").fill("no such knob")
+    page.locator("#search").fill("no such setting")
     expect(page.locator("#empty")).to_be_visible()
     page.locator("#clear").click()
     assert len(visible(page)) == len(cards)
@@ -238,12 +238,12 @@ def test_help_opens_and_closes_from_the_keyboard(page: Page) -> None:
 
 
 def test_hostile_text_is_shown_and_runs_nothing(page: Page, cards: list[Card]) -> None:
-    hostile = cards[-1].sample.column
+    hostile = cards[-1].sample.category
     last = page.locator(".card").last
     assert last.locator("h2").inner_text() == hostile
     assert hostile in last.locator(".prompt").first.inner_text()
     assert page.title() == "Test dataset"
-    page.locator("#columns button").filter(has_text="onerror").click()
+    page.locator("#categories button").filter(has_text="onerror").click()
     assert len(visible(page)) == 1
     page.reload()
     assert len(visible(page)) == 1

@@ -60,7 +60,7 @@ class Truthless:
         return (lambda sample: Truth()) if name == "truth" else getattr(self._task, name)
 
 
-def test_no_answer_and_no_column_is_in_the_page(dataset: Path, text: str) -> None:
+def test_no_answer_and_no_category_is_in_the_page(dataset: Path, text: str) -> None:
     opened = VideoSSRDataset(dataset)
     page = Page(text)
     assert not [tag for tag, _ in page.elements if tag in ("polygon", "svg")]
@@ -70,7 +70,7 @@ def test_no_answer_and_no_column_is_in_the_page(dataset: Path, text: str) -> Non
     words = re.sub(r'<script type="text/plain" class="sprite">[^<]*</script>', "", text)
     for index in range(len(opened)):
         question = opened.question(index)
-        assert opened.column(index) not in words
+        assert opened.category(index) not in words
         if question.data_source != "videossr/jigsaw":  # six digits may stand in a place of a slot
             assert question.answer not in words.replace(question.prompt, "")
         else:
@@ -83,10 +83,10 @@ def test_each_picture_holds_the_frames_that_are_asked_about_and_no_others(datase
     pictures = [base64.b64decode(script) for script in page.scripts[: len(clips)]]
     assert len(page.of_class("slot")) == sum(len(clip.clock) for clip in clips)
     for clip, holder, picture in zip(clips, page.of_class("clip"), pictures, strict=True):
-        columns, rows = (int(side) for side in re.findall(r"--[cr]:(\d+)", holder["style"]))
-        assert (rows - 1) * columns < len(clip.clock) <= rows * columns
+        categories, rows = (int(side) for side in re.findall(r"--[cr]:(\d+)", holder["style"]))
+        assert (rows - 1) * categories < len(clip.clock) <= rows * categories
         height, width, _, _ = simplejpeg.decode_jpeg_header(picture)
-        assert (height // rows, width // columns) == clip.frames.shape[1:3], "as large as a model sees them"
+        assert (height // rows, width // categories) == clip.frames.shape[1:3], "as large as a model sees them"
 
 
 def test_questions_are_worded_as_a_model_is_asked(dataset: Path, text: str) -> None:
@@ -108,21 +108,21 @@ def test_the_order_tells_nothing_and_is_the_same_each_time(dataset: Path, text: 
     assert [card["data-id"] for card in Page(text).of_class("card")] == order
     assert quiz_order(opened.hash, reversed(ids)) == order
     assert quiz_order("another", ids) != order
-    many = [f"{number:020x}" for number in range(4000)]  # of two columns, one after the other
+    many = [f"{number:020x}" for number in range(4000)]  # of two categories, one after the other
     first = Counter(int(name, 16) < 2000 for name in quiz_order("d", many)[:2000])
     assert 900 < first[True] < 1100
 
 
-def test_only_and_per_column_choose_the_questions(dataset: Path, tmp_path: Path) -> None:
+def test_only_and_per_category_choose_the_questions(dataset: Path, tmp_path: Path) -> None:
     opened = VideoSSRDataset(dataset)
     wanted = [opened.question(index).id for index in (1, 4)]
     only = Page(quiz(dataset, tmp_path / "only.html", only=(wanted[0], wanted[1][:8], wanted[0])))
     assert {card["data-id"] for card in only.of_class("card")} == set(wanted)
     assert len(only.of_class("card")) == 2, "a sample that is named twice is asked once"
-    few = Page(quiz(dataset, tmp_path / "few.html", per_column=1))
-    columns = [opened.column(opened.find(card["data-id"])) for card in few.of_class("card")]
-    assert Counter(columns) == Counter(set(columns))
-    assert len(columns) == len(opened.manifest["recipe"]["columns"])
+    few = Page(quiz(dataset, tmp_path / "few.html", per_category=1))
+    categories = [opened.category(opened.find(card["data-id"])) for card in few.of_class("card")]
+    assert Counter(categories) == Counter(set(categories))
+    assert len(categories) == len(opened.manifest["recipe"]["categories"])
 
 
 def test_frames_may_be_smaller(dataset: Path, text: str, tmp_path: Path) -> None:

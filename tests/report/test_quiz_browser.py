@@ -187,7 +187,7 @@ def test_wrong_answers_score_nothing_and_open_ones_are_told(
 def test_a_part_of_a_dataset_is_compared_where_both_were_asked(
     browser: Browser, dataset: Path, opened: VideoSSRDataset, tmp_path: Path
 ) -> None:
-    gallery.command(str(dataset), out=tmp_path / "quiz.html", quiz=True, per_column=1)
+    gallery.command(str(dataset), out=tmp_path / "quiz.html", quiz=True, per_category=1)
     with quiet(browser, (tmp_path / "quiz.html").as_uri(), 390) as page:
         take(page, lambda k: right(page, opened, k))
         answers = save(page, tmp_path / "answers.json")
@@ -204,7 +204,7 @@ def test_a_part_of_a_dataset_is_compared_where_both_were_asked(
 def test_answers_belong_to_the_samples_of_their_page(browser: Browser, dataset: Path, tmp_path: Path) -> None:
     """Two pages of one dataset, opened in one browser, keep their answers apart."""
     for name, count in (("one", 1), ("two", 2)):
-        gallery.command(str(dataset), out=tmp_path / f"{name}.html", quiz=True, per_column=count)
+        gallery.command(str(dataset), out=tmp_path / f"{name}.html", quiz=True, per_category=count)
     context = browser.new_context()
     page = context.new_page()
     page.goto((tmp_path / "one.html").as_uri())

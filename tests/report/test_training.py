@@ -33,13 +33,13 @@ from videossr.report.training.figures import as_json, comma_separated, ends, log
 from videossr.report.training.page import MORE, PARTS, charts_of, write_training
 from videossr.train.records import ACROSS, PHASES, PICTURES, Failure, Step, TrainRun, read_train_run
 
-COLUMNS = ("counting/easy", "grounding/mirror", "grounding/shuffle", "jigsaw/6")
+CATEGORIES = ("counting/easy", "grounding/mirror", "grounding/shuffle", "jigsaw/6")
 BROKEN = f"pack-0007.bin: {HOSTILE}\x1b[31m\u202e"
 
 
 def supervised(number: int) -> Step:
     """A step of the warm-up, which has no rollouts."""
-    return replace(step_of(number, COLUMNS, mfu=None), all=None, tasks={}, columns={})
+    return replace(step_of(number, CATEGORIES, mfu=None), all=None, tasks={}, categories={})
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +50,11 @@ def runs(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, T
     shown = [(shown_of(questions, step, at), questions) for step in (10, 20, 30) for at in range(len(questions))]
     said = (HOSTILE, "y" * 1_000_000, "3 to 9\u202e\x1b[31m\x00 seconds", questions.question(0).answer)
     shown.append((replace(shown_of(questions, 40, 0, said), prompt=f"<video>{HOSTILE}"), questions))
-    odd = [step_of(1, COLUMNS), step_of(2, COLUMNS, loss=float("nan"), skipped="the loss is not a number")]
+    odd = [step_of(1, CATEGORIES), step_of(2, CATEGORIES, loss=float("nan"), skipped="the loss is not a number")]
     return {
         "full": write_run(
             where / "full",
-            [step_of(number, COLUMNS) for number in range(1, 41)],
+            [step_of(number, CATEGORIES) for number in range(1, 41)],
             shown=shown,
             failures=(Failure(3, 17, BROKEN), Failure(4, 18, BROKEN)),
             set_to={"model.path": HOSTILE},
@@ -111,7 +111,7 @@ def test_the_few_curves_that_matter_are_large_and_the_rest_folded(page: Tab, run
     tasks = page.locator("#tasks h3").all_text_contents()
     assert tasks == ["counting", "grounding", "jigsaw"]
     expect(page.locator("#task-curves figure")).to_have_count(9)
-    expect(page.locator("#column-curves figure")).to_have_count(len(COLUMNS))
+    expect(page.locator("#category-curves figure")).to_have_count(len(CATEGORIES))
     expect(page.locator("#tasks figure").first).to_be_hidden()
 
 
@@ -157,8 +157,8 @@ def test_one_figure_is_told_of_memory(page: Tab, runs: dict[str, TrainRun]) -> N
     assert not [chart.name for charts in MORE.values() for chart in charts if "memory" in chart.name]
 
 
-def test_tasks_and_columns_have_their_means(page: Tab, runs: dict[str, TrainRun]) -> None:
-    for kind, name in (("tasks", "grounding"), ("columns", "jigsaw/6")):
+def test_tasks_and_categories_have_their_means(page: Tab, runs: dict[str, TrainRun]) -> None:
+    for kind, name in (("tasks", "grounding"), ("categories", "jigsaw/6")):
         found = [getattr(step, kind)[name] for step in runs["full"].steps[-4:]]
         row = page.locator(f'[data-table="means"] tr[data-kind="{kind}"][data-row="{name}"]').first
         expect(row.locator('[data-name="smooth"]')).to_have_text(f"{100 * fmean(each.smooth for each in found):.1f}")
@@ -176,12 +176,12 @@ def test_the_parts_of_a_step_add_up(page: Tab) -> None:
 
 def test_the_configuration_has_what_was_changed_first(page: Tab) -> None:
     rows = page.locator("#configuration > .wide tbody tr")
-    knobs = {row.get_attribute("data-knob"): row.locator("td").all_text_contents() for row in rows.all()}
-    assert knobs["grpo.kl"] == ["0.001", "0", "0.001", "0.001", "0.001"]
-    assert knobs["run.method"] == ["grpo", "grpo", "sft", "grpo", "grpo"]
-    assert knobs["run.steps"] == ["–", "99", "–", "–", "–"]  # noqa: RUF001
-    assert "optim.betas" not in knobs
-    rest = page.locator('#configuration details [data-knob="optim.lr"]')
+    config = {row.get_attribute("data-setting"): row.locator("td").all_text_contents() for row in rows.all()}
+    assert config["grpo.kl"] == ["0.001", "0", "0.001", "0.001", "0.001"]
+    assert config["run.method"] == ["grpo", "grpo", "sft", "grpo", "grpo"]
+    assert config["run.steps"] == ["–", "99", "–", "–", "–"]  # noqa: RUF001
+    assert "optim.betas" not in config
+    rest = page.locator('#configuration details [data-setting="optim.lr"]')
     expect(rest).to_be_hidden()
     page.locator("#configuration summary").click()
     expect(rest).to_be_visible()
@@ -214,7 +214,7 @@ def test_samples_show_their_frames_and_what_was_said(page: Tab, runs: dict[str, 
 
 def test_each_frame_is_cut_from_its_place(page: Tab, runs: dict[str, TrainRun]) -> None:
     """What the browser draws is the cell of the picture that lies in the run."""
-    shown = next(each for each in runs["full"].shown if each.column == "jigsaw/6" and len(each.slots) > 1)
+    shown = next(each for each in runs["full"].shown if each.category == "jigsaw/6" and len(each.slots) > 1)
     jpeg = (runs["full"].path / PICTURES / shown.frames).read_bytes()
     cells = simplejpeg.decode_jpeg(jpeg, "RGB").astype(float)
     height = cells.shape[0] // sum(-(-len(clip) // ACROSS) for clip in shown.slots)
@@ -227,8 +227,8 @@ def test_each_frame_is_cut_from_its_place(page: Tab, runs: dict[str, TrainRun]) 
     for row, at in [(row, at) for row in range(len(shown.slots)) for at in (0, last)]:
         drawn = pixels(card.locator(".frame").nth(row * (last + 1) + at))
         look = cv2.resize(drawn, (width, height)).astype(float)
-        column = cells[:, at * width : (at + 1) * width].reshape(-1, height, width, 3)
-        assert np.abs(column - look).mean((1, 2, 3)).argmin() == row
+        category = cells[:, at * width : (at + 1) * width].reshape(-1, height, width, 3)
+        assert np.abs(category - look).mean((1, 2, 3)).argmin() == row
 
 
 def test_the_gold_span_is_under_its_frames(page: Tab) -> None:
@@ -291,7 +291,7 @@ def test_a_run_that_has_just_begun_has_a_page(runs: dict[str, TrainRun], browser
 def test_a_lost_or_foreign_picture_costs_its_own_frames_alone(dataset: Path, tmp_path: Path) -> None:
     questions = open_questions(dataset)
     shown = [(shown_of(questions, 10, index), questions) for index in range(5)]
-    run = write_run(tmp_path / "run", [step_of(10, COLUMNS)], shown=shown)
+    run = write_run(tmp_path / "run", [step_of(10, CATEGORIES)], shown=shown)
     pictures = tmp_path / "run" / PICTURES
     (pictures / "10-0.jpg").unlink()
     (pictures / "10-1.jpg").write_bytes(b"no picture")
@@ -403,7 +403,7 @@ def test_a_real_run_tells_of_itself(
     assert run.manifest is not None
     last = run.steps[-1]
     assert last.all is not None
-    assert last.all.groups == sum(each.groups for each in last.columns.values()) == 3
+    assert last.all.groups == sum(each.groups for each in last.categories.values()) == 3
     assert set(last.seconds) <= set(PHASES)
     assert 0 < logprob_mismatch(run.steps) < 1e-3
     assert run.shown
@@ -417,7 +417,7 @@ def test_a_real_run_tells_of_itself(
         row = page.locator('[data-table="runs"] tbody tr')
         expect(row.locator('[data-name="gap"]')).to_have_text(f"{logprob_mismatch(run.steps):.1e}")
         expect(row.locator(".note")).to_have_count(0)
-        expect(page.locator('[data-knob="grpo.rollouts"] td').first).to_have_text("3")
+        expect(page.locator('[data-setting="grpo.rollouts"] td').first).to_have_text("3")
 
 
 def test_a_running_mean_looks_back() -> None:
@@ -435,7 +435,7 @@ def test_odd_curves_are_charts_too(values: list[float], log: bool) -> None:
 
 
 def test_a_long_run_stays_a_small_page(tmp_path: Path) -> None:
-    steps = [step_of(number % 40 + 1, COLUMNS) for number in range(5000)]
+    steps = [step_of(number % 40 + 1, CATEGORIES) for number in range(5000)]
     curves = [(number, step.loss) for number, step in enumerate(steps)]
     assert len(plots.curve_chart([curves], "loss")) < 150_000
     parts = [[step.seconds[phase] for step in steps] for phase in PHASES]

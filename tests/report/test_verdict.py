@@ -17,15 +17,15 @@ from videossr.report.training.page import write_training
 from videossr.report.training.verdict import EQUAL, Constant, Verdict, constant_of, verdict
 from videossr.train.records import Step
 
-COLUMNS = ("grounding/mirror", "jigsaw/6")
+CATEGORIES = ("grounding/mirror", "jigsaw/6")
 UNKNOWN = Constant({}, "no dataset")
 
 
 def steps(rewards: list[float], zero_variance: float = 0.25, parsed: float = 1.0) -> list[Step]:
-    """A step for each mean reward, both of all groups and of every column."""
+    """A step for each mean reward, both of all groups and of every category."""
     made = []
     for number, reward in enumerate(rewards, 1):
-        step = step_of(number, COLUMNS)
+        step = step_of(number, CATEGORIES)
         assert step.all is not None
         told = replace(step.all, smooth=reward, zero_variance=zero_variance, parsed=parsed)
         made.append(replace(step, all=told))
@@ -56,7 +56,7 @@ def judge(tmp_path: Path, made: list[Step], constant: Constant = UNKNOWN, **set_
 def test_the_end_is_held_against_the_start_and_the_constant(
     tmp_path: Path, start: float, end: float, worth: float | None, tone: str, head: str
 ) -> None:
-    constant = UNKNOWN if worth is None else Constant(dict.fromkeys(COLUMNS, worth))
+    constant = UNKNOWN if worth is None else Constant(dict.fromkeys(CATEGORIES, worth))
     found = judge(tmp_path, steps(noisy(start, end)), constant)
     assert (found.tone, found.head) == (tone, head)
     text = " ".join(found.reasons)
@@ -81,7 +81,7 @@ def test_rewards_that_become_equal_are_told(tmp_path: Path) -> None:
 def test_a_supervised_run_is_judged_by_its_loss_alone(tmp_path: Path) -> None:
     def supervised(losses: list[float]) -> list[Step]:
         return [
-            replace(step_of(number, COLUMNS), all=None, tasks={}, columns={}, loss=loss)
+            replace(step_of(number, CATEGORIES), all=None, tasks={}, categories={}, loss=loss)
             for number, loss in enumerate(losses, 1)
         ]
 
@@ -100,11 +100,11 @@ def test_few_steps_tell_nothing(tmp_path: Path) -> None:
     assert judge(tmp_path / "none", []).head == "No step is done yet"
 
 
-def test_the_constant_follows_from_the_dataset_and_the_mix_of_columns(dataset: Path, tmp_path: Path) -> None:
+def test_the_constant_follows_from_the_dataset_and_the_mix_of_categories(dataset: Path, tmp_path: Path) -> None:
     questions = open_questions(dataset)
     run = write_run(tmp_path / "run", steps(noisy(0.1, 0.6)), set_to={"data.path": str(dataset)}, complete=False)
     constant = constant_of(run)
-    known = {column: law.worth("smooth").smooth for column, law in answer_distributions(questions).items()}
+    known = {category: law.worth("smooth").smooth for category, law in answer_distributions(questions).items()}
     assert constant.rewards == known
     assert constant.over(run.steps) == pytest.approx((known["grounding/mirror"] + known["jigsaw/6"]) / 2)
     complete = write_run(tmp_path / "complete", steps([0.1]), set_to={"data.path": str(dataset)})

@@ -47,8 +47,8 @@ def gradient(frames: int = 48, size: tuple[int, int] = (160, 192)) -> Video:
     return Video(VideoKey("a" * 64, "b" * 64), uniform_clock(frames, 500 * frames), pixels.astype(np.uint8))
 
 
-def draw(video: Video, knobs: CountingConfig, seed: int) -> Sample:
-    sample = TASK.draw(video, "counting/test", knobs, np.random.Generator(np.random.PCG64DXSM(seed)), ())
+def draw(video: Video, config: CountingConfig, seed: int) -> Sample:
+    sample = TASK.draw(video, "counting/test", config, np.random.Generator(np.random.PCG64DXSM(seed)), ())
     assert isinstance(sample, Sample)
     return sample
 
@@ -74,14 +74,14 @@ def test_counts_are_recovered_from_the_pixels_of_clips(clips):
         video = read_clip(path, SIZES[number % len(SIZES)])
         if video is None:
             continue
-        for seed, knobs in enumerate((EASY, HARD, ALL, ALL, ALL)):
-            assert rejected(TASK.gates(video, dataclasses.replace(knobs, native=1))) is None
-            sample = draw(video, knobs, 100 * number + seed)
+        for seed, config in enumerate((EASY, HARD, ALL, ALL, ALL)):
+            assert rejected(TASK.gates(video, dataclasses.replace(config, native=1))) is None
+            sample = draw(video, config, 100 * number + seed)
             frames = TASK.render(video.frames, sample)[0].frames
             seen = recount(video.frames, frames)
             assert seen == by_slot(sample), f"{path.name}, seed {seed}"
             total = sum(seen, Counter())
-            assert sample.answer == ",".join(str(total[name]) for name in knobs.shapes)
+            assert sample.answer == ",".join(str(total[name]) for name in config.shapes)
             blank = [slot for slot, count in enumerate(seen) if not count]
             assert np.array_equal(frames[blank], video.frames[blank])
             painted += len(seen) - len(blank)
@@ -137,7 +137,7 @@ def test_a_lookalike_background_is_avoided():
             assert np.linalg.norm(contrast.exact_lab(np.array(shape.color, float)) - behind) > EASY.contrast - 6
 
 
-KNOBS = st.fixed_dictionaries(
+CONFIG = st.fixed_dictionaries(
     {
         "shapes": st.permutations(SHAPES).flatmap(lambda names: st.integers(1, 5).map(lambda n: tuple(names[:n]))),
         "slots_max": st.integers(1, 5),
@@ -155,53 +155,53 @@ KNOBS = st.fixed_dictionaries(
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
-@given(fields=KNOBS, seed=st.integers(0, 2**32))
-def test_any_valid_knobs_give_samples_that_keep_them(fields, seed):
+@given(fields=CONFIG, seed=st.integers(0, 2**32))
+def test_any_valid_config_give_samples_that_keep_them(fields, seed):
     try:
-        knobs = CountingConfig(**fields)
+        config = CountingConfig(**fields)
     except ValidationError:
         assume(False)
     video = gradient(size=(128, 160))
-    assert rejected(TASK.gates(video, knobs)) is None
-    sample = draw(video, knobs, seed)
+    assert rejected(TASK.gates(video, config)) is None
+    sample = draw(video, config, seed)
     assert Sample.from_json(sample.to_json()) == sample
-    assert sample.slots == tuple((0, k * (48 // knobs.frames)) for k in range(knobs.frames))
+    assert sample.slots == tuple((0, k * (48 // config.frames)) for k in range(config.frames))
     counts = by_slot(sample)
     total = sum(counts, Counter())
-    assert sample.answer == ",".join(str(total[name]) for name in knobs.shapes)
+    assert sample.answer == ",".join(str(total[name]) for name in config.shapes)
     assert all(len(count) <= 1 for count in counts)
-    for name in knobs.shapes:
+    for name in config.shapes:
         slots = [slot for slot, count in enumerate(counts) if count[name]]
-        assert 1 <= len(slots) <= knobs.slots_max
-        assert all(1 <= counts[slot][name] <= knobs.instances_max for slot in slots)
-        assert all(b - a > knobs.min_gap for a, b in pairwise(slots))
+        assert 1 <= len(slots) <= config.slots_max
+        assert all(1 <= counts[slot][name] <= config.instances_max for slot in slots)
+        assert all(b - a > config.min_gap for a, b in pairwise(slots))
     for a, b in combinations(shapes_of(sample), 2):
-        if a.slot // knobs.merge == b.slot // knobs.merge:
-            assert math.dist((a.x, a.y), (b.x, b.y)) >= (a.size + b.size) / 2 + max(4, knobs.spacing * 128 - 0.07)
+        if a.slot // config.merge == b.slot // config.merge:
+            assert math.dist((a.x, a.y), (b.x, b.y)) >= (a.size + b.size) / 2 + max(4, config.spacing * 128 - 0.07)
     for shape in shapes_of(sample):
-        assert knobs.size_min * 128 <= shape.size <= knobs.size_max * 128 + 0.125
+        assert config.size_min * 128 <= shape.size <= config.size_max * 128 + 0.125
         for place, side in ((shape.x, 160), (shape.y, 128)):
-            assert abs(place - side / 2) <= side * (0.5 - knobs.margin) - shape.size / 2
+            assert abs(place - side / 2) <= side * (0.5 - config.margin) - shape.size / 2
     before = shown(video, sample)
     assert recount(before, TASK.render(before, sample)[0].frames) == counts
 
 
-def test_slots_may_be_as_tight_as_the_knobs_allow():
-    knobs = CountingConfig(shapes=SHAPES, slots_max=4, frames=44)
+def test_slots_may_be_as_tight_as_the_config_allow():
+    config = CountingConfig(shapes=SHAPES, slots_max=4, frames=44)
     with pytest.raises(ValidationError, match="need 44 frames, got 43"):
         CountingConfig(shapes=SHAPES, slots_max=4, frames=43)
     rng = np.random.default_rng(0)
     for _ in range(300):
-        chosen = draw_slots(rng, [4] * 5, knobs)
+        chosen = draw_slots(rng, [4] * 5, config)
         assert len({slot for slots in chosen for slot in slots}) == 20
         assert all(b - a > 8 for slots in chosen for a, b in pairwise(slots))
 
 
 def test_slots_of_a_shape_are_uniform_among_all_valid_sets():
-    knobs = CountingConfig(shapes=("star",), slots_max=3, min_gap=2, frames=12)
+    config = CountingConfig(shapes=("star",), slots_max=3, min_gap=2, frames=12)
     valid = [c for c in combinations(range(12), 3) if c[1] - c[0] > 2 and c[2] - c[1] > 2]
     rng = np.random.default_rng(7)
-    drawn = Counter(draw_slots(rng, [3], knobs)[0] for _ in range(100 * len(valid)))
+    drawn = Counter(draw_slots(rng, [3], config)[0] for _ in range(100 * len(valid)))
     assert set(drawn) == set(valid)
     assert stats.chisquare([drawn[c] for c in valid]).pvalue > 0.001
 
@@ -215,10 +215,10 @@ def exact_law(slots_max: int, instances_max: int) -> dict[int, Fraction]:
     return law
 
 
-@pytest.mark.parametrize(("knobs", "best"), [(EASY, 19.8), (HARD, 12.2)])
-def test_the_law_of_a_count_is_the_papers(knobs, best):
-    law = count_distribution(knobs.slots_max, knobs.instances_max)
-    exact = exact_law(knobs.slots_max, knobs.instances_max)
+@pytest.mark.parametrize(("config", "best"), [(EASY, 19.8), (HARD, 12.2)])
+def test_the_law_of_a_count_is_the_papers(config, best):
+    law = count_distribution(config.slots_max, config.instances_max)
+    exact = exact_law(config.slots_max, config.instances_max)
     assert law == pytest.approx({count: float(share) for count, share in exact.items()})
     assert round(100 * max(law.values()), 1) == best
 
@@ -280,27 +280,27 @@ def test_a_denser_pack_is_thinned():
         ({"colour": 1}, "nexpected keyword argument"),
     ],
 )
-def test_knobs_that_cannot_be_satisfied_are_refused(fields, message):
+def test_config_that_cannot_be_satisfied_are_refused(fields, message):
     with pytest.raises(ValidationError, match=message):
         TypeAdapter(CountingConfig).validate_python(fields)
 
 
-def test_every_knob_is_described():
+def test_every_setting_is_described():
     properties = TypeAdapter(CountingConfig).json_schema()["properties"]
     assert len(properties) == 20
     assert all(field["description"] and "default" in field for field in properties.values())
 
 
-@pytest.mark.parametrize(("column", "most"), [("counting/easy", 3), ("counting/hard", 4)])
-def test_the_released_laws(column, most):
+@pytest.mark.parametrize(("category", "most"), [("counting/easy", 3), ("counting/hard", 4)])
+def test_the_released_laws(category, most):
     """Sizes of 20 to 40 % of the short side, in the central 70 %, any color of 50 to 255, over each other, ungated."""
-    knobs = recipe.load_recipe("viubench", profile="released").knobs[column]
+    config = recipe.load_recipe("viubench", profile="released").config[category]
     height, width = 160, 192
     noise = np.random.default_rng(0).integers(0, 256, (48, height, width, 3)).astype(np.uint8)
     video = dataclasses.replace(gradient(size=(height, width)), frames=noise)
-    assert rejected(TASK.gates(video, knobs)) is None
+    assert rejected(TASK.gates(video, config)) is None
     assert rejected(TASK.gates(video, EASY)) is not None
-    samples = [draw(video, knobs, seed) for seed in range(300)]
+    samples = [draw(video, config, seed) for seed in range(300)]
     drawn = [shape for sample in samples for shape in shapes_of(sample)]
     sizes = np.array([shape.size / height for shape in drawn])
     assert stats.kstest(sizes, stats.uniform(0.2, 0.2).cdf).pvalue > 1e-3
@@ -325,7 +325,7 @@ def test_the_released_laws(column, most):
     for sample in samples[:20]:
         counts = by_slot(sample)
         assert all(len(count) <= 1 for count in counts)
-        for name in knobs.shapes:
+        for name in config.shapes:
             slots = [slot for slot, count in enumerate(counts) if count[name]]
             assert all(b - a > 8 for a, b in pairwise(slots))
         TASK.render(video.frames, sample)

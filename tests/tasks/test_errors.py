@@ -44,29 +44,29 @@ PLUGIN = """
 
 
     @dataclass(frozen=True)
-    class Knobs:
+    class Config:
         pass
 
 
     class Brittle:
         name = "brittle"
-        Knobs = Knobs
+        Config = Config
 
-        def needs(self, knobs):
+        def needs(self, config):
             fail("needs")
             return 16, 1
 
-        def gates(self, video, knobs):
+        def gates(self, video, config):
             fail("gates")
             return ()
 
-        def draw(self, video, column, knobs, rng, donors):
+        def draw(self, video, category, config, rng, donors):
             fail("draw")
             if FAULT.exists() and FAULT.read_text() == "nothing":
                 return None
             slots = tuple((0, slot) for slot in range(16))
             number = int(rng.integers(1, 1000))
-            return Sample("brittle", column, (video.key,), slots, video.clock, video.size, {"n": number}, str(number))
+            return Sample("brittle", category, (video.key,), slots, video.clock, video.size, {"n": number}, str(number))
 
         def render(self, frames, sample):
             fail("render")
@@ -123,7 +123,7 @@ def fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def mixture(count: int = 2) -> ResolvedRecipe:
-    return recipe.ResolvedRecipe(Recipe(name="made", columns={"odd": {"task": "brittle", "count": count}}), "made")
+    return recipe.ResolvedRecipe(Recipe(name="made", categories={"odd": {"task": "brittle", "count": count}}), "made")
 
 
 @pytest.mark.parametrize(
@@ -131,9 +131,9 @@ def mixture(count: int = 2) -> ResolvedRecipe:
     [
         ("needs", ""),
         ("gates", r", video \w{12}"),
-        ("draw", r", video \w{12} \(column odd\)"),
-        ("render", r", sample \w{20} \(column odd\)"),
-        ("question", r", sample \w{20} with this wording \(column odd\)"),
+        ("draw", r", video \w{12} \(category odd\)"),
+        ("render", r", sample \w{20} \(category odd\)"),
+        ("question", r", sample \w{20} with this wording \(category odd\)"),
     ],
 )
 def test_build_names_it(fault: Path, corpus: Corpus, tmp_path: Path, method: str, about: str) -> None:
@@ -188,7 +188,7 @@ def test_the_command_says_it_in_one_line(
     fault: Path, corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fault.write_text("draw")
-    (tmp_path / "odd.toml").write_text('name = "odd"\n[columns.odd]\ntask = "brittle"\ncount = 1\n')
+    (tmp_path / "odd.toml").write_text('name = "odd"\n[categories.odd]\ntask = "brittle"\ncount = 1\n')
     words = ["build", str(tmp_path / "odd.toml"), "--corpus", str(corpus.path), "--out", str(tmp_path / "out")]
     with pytest.raises(SystemExit) as ended:
         main([*words, "--workers", "1"])
@@ -208,7 +208,7 @@ def test_code_that_cannot_be_loaded_is_named(fault: Path) -> None:
 def test_a_task_without_gates_is_told_what_to_write(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
     code = next(fault.parent.glob("brittle_*.py"))
     code.write_text(code.read_text("utf-8").replace("def gates(", "def admits("))
-    said = r"'brittle' \(brittle_\w+\.Brittle\) has no method gates\(video, knobs\), which yields a videossr\.Measure"
+    said = r"'brittle' \(brittle_\w+\.Brittle\) has no method gates\(video, config\), which yields a videossr\.Measure"
     with pytest.raises(ValueError, match=said):
         build(mixture(), corpus, tmp_path / "out", wording=load_templates())
 

@@ -28,13 +28,13 @@ NAMES = get_args(Perturbation)
 TASK = Grounding()
 
 
-def knobs(name: str, **more: Any) -> GroundingConfig:
+def config(name: str, **more: Any) -> GroundingConfig:
     return parse(GroundingConfig, {"perturbation": name, **more}, "test")
 
 
 def draw(video: Video, name: str, seed: int = 0, donors: tuple[Video, ...] = ()) -> Sample:
     """Draw from any video, whatever the gates would say of it."""
-    sample = TASK.draw(video, f"grounding/{name}", knobs(name, gates=False), np.random.default_rng(seed), donors)
+    sample = TASK.draw(video, f"grounding/{name}", config(name, gates=False), np.random.default_rng(seed), donors)
     assert isinstance(sample, Sample)
     return sample
 
@@ -138,22 +138,22 @@ def test_an_uneven_clock_is_kept_and_has_no_speeds() -> None:
     times = tuple(100 * k + (k % 5) * 10 for k in range(96))
     video = still(Clock(times, 9610))
     assert draw(video, "mirror").clock.times_ms == times[::2]
-    assert rejected(TASK.gates(video, knobs("slow"))) == Rejection("uneven_clock", 50, 1)
+    assert rejected(TASK.gates(video, config("slow"))) == Rejection("uneven_clock", 50, 1)
 
 
 def test_a_segment_too_brief_to_be_answered_in_tenths_is_refused() -> None:
-    assert rejected(TASK.gates(still(uniform_clock(48, 1_200)), knobs("mirror"))) != Rejection("too_brief", 0.2, 0.2)
-    reject = rejected(TASK.gates(still(uniform_clock(48, 1_100)), knobs("mirror")))
+    assert rejected(TASK.gates(still(uniform_clock(48, 1_200)), config("mirror"))) != Rejection("too_brief", 0.2, 0.2)
+    reject = rejected(TASK.gates(still(uniform_clock(48, 1_100)), config("mirror")))
     assert reject == Rejection("too_brief", 0.183, 0.2)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_without_gates_no_picture_is_looked_at(name: str, clip: Callable[..., Video]) -> None:
     flat = still(uniform_clock(96, 20_000))
-    free = knobs(name, gates=False)
+    free = config(name, gates=False)
     assert rejected(TASK.gates(flat, free)) is None
     if name not in ("swap", "invert", "noise", "zoom_out"):  # which are seen on gray too, or judge the donor
-        assert rejected(TASK.gates(flat, knobs(name))) is not None
+        assert rejected(TASK.gates(flat, config(name))) is not None
     drawn = TASK.draw(flat, "x", free, np.random.default_rng(0), [clip("bikes.mp4", 25), flat])
     assert isinstance(drawn, Sample)
     assert not free.proven
@@ -164,8 +164,8 @@ def test_without_gates_no_picture_is_looked_at(name: str, clip: Callable[..., Vi
 
 
 def test_a_shuffle_without_shift_is_gated_and_not_proven(clip: Callable[..., Video]) -> None:
-    loose = knobs("shuffle", strengths={"shift": 0})
-    assert knobs("shuffle").proven
+    loose = config("shuffle", strengths={"shift": 0})
+    assert config("shuffle").proven
     assert not loose.proven
     assert rejected(TASK.gates(clip("bigbuckbunny_5s.mp4"), loose)) is None
     hidden = rejected(TASK.gates(still(uniform_clock(48, 10_000)), loose))
@@ -184,17 +184,17 @@ def test_a_denser_pack_gives_the_same_slots(clip: Callable[..., Video]) -> None:
 
 def test_what_each_perturbation_needs() -> None:
     for name in NAMES:
-        assert TASK.needs(knobs(name)) == (48, 2 if name in SPEEDS else 1)
+        assert TASK.needs(config(name)) == (48, 2 if name in SPEEDS else 1)
 
 
 def test_a_donor_must_stand_out(clip: Callable[..., Video]) -> None:
     video, other = clip("carphone.mp4"), clip("pan.mp4")
-    reject = TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), [video])
+    reject = TASK.draw(video, "x", config("swap"), np.random.default_rng(0), [video])
     assert isinstance(reject, Rejection)
     assert reject.reason == "no_donor"
-    assert TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), []) == Rejection("no_donor", 0, 1)
+    assert TASK.draw(video, "x", config("swap"), np.random.default_rng(0), []) == Rejection("no_donor", 0, 1)
     short = Video(video.key, uniform_clock(36, 9_000), other.frames[:36])
-    sample = TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), [video, short, other])
+    sample = TASK.draw(video, "x", config("swap"), np.random.default_rng(0), [video, short, other])
     assert isinstance(sample, Sample)
     assert [key.content for key in sample.sources] == [video.key.content, other.key.content]
     assert {source for source, _ in sample.slots} == {0, 1}
@@ -204,10 +204,10 @@ def test_a_donor_has_no_hard_cut(clip: Callable[..., Video]) -> None:
     video, other = clip("carphone.mp4"), clip("pan.mp4")
     cut = Video(VideoKey("1" * 64, "2" * 64), other.clock, np.concatenate([other.frames[:24], 255 - other.frames[24:]]))
     for seed in range(6):
-        sample = TASK.draw(video, "x", knobs("swap"), np.random.default_rng(seed), [cut, other])
+        sample = TASK.draw(video, "x", config("swap"), np.random.default_rng(seed), [cut, other])
         assert isinstance(sample, Sample)
         assert sample.sources[1] == other.key
-    reject = TASK.draw(video, "x", knobs("swap"), np.random.default_rng(0), [cut])
+    reject = TASK.draw(video, "x", config("swap"), np.random.default_rng(0), [cut])
     assert isinstance(reject, Rejection)
     assert reject.reason == "no_donor"
     assert reject.value > reject.threshold, "the jump at the cut"
@@ -222,10 +222,12 @@ def test_a_donor_is_as_sharp_as_the_video(clip: Callable[..., Video]) -> None:
     detail = [np.median(donor.look.textures) for donor in donors]
     nearest = donors[int(np.abs(np.array(detail) - np.median(video.look.textures)).argmin())]
     for seed in range(6):
-        sample = TASK.draw(video, "x", knobs("swap", alike=0), np.random.default_rng(seed), donors)
+        sample = TASK.draw(video, "x", config("swap", alike=0), np.random.default_rng(seed), donors)
         assert isinstance(sample, Sample)
         assert sample.sources[1] == nearest.key
-    anyone = [TASK.draw(video, "x", knobs("swap", alike=16), np.random.default_rng(seed), donors) for seed in range(20)]
+    anyone = [
+        TASK.draw(video, "x", config("swap", alike=16), np.random.default_rng(seed), donors) for seed in range(20)
+    ]
     assert len({sample.sources[1] for sample in anyone if isinstance(sample, Sample)}) == 3
 
 

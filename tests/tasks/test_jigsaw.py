@@ -26,7 +26,7 @@ from videossr.templates import load_templates
 TASK = Jigsaw()
 
 
-def knobs(**values: Any) -> JigsawConfig:
+def config(**values: Any) -> JigsawConfig:
     return parse(JigsawConfig, values, "test")
 
 
@@ -47,7 +47,7 @@ def draw(video: Video, settings_: JigsawConfig, seed: int = 0) -> Sample:
 @given(st.integers(3, 9), st.integers(0, 3), st.integers(0, 2**32 - 1), st.integers(1, 3))
 def test_the_answer_finds_every_piece_where_it_is_shown(pieces: int, gap: int, seed: int, density: int) -> None:
     video = numbered(uniform_clock(48 * density, 20_000))
-    sample = draw(video, knobs(pieces=pieces, gap=gap), seed)
+    sample = draw(video, config(pieces=pieces, gap=gap), seed)
     clips = TASK.render(np.stack([video.frames[frame] for _, frame in sample.slots]), sample)
     order = TASK.truth(sample).order
     assert len(clips) == pieces
@@ -68,7 +68,7 @@ def test_the_answer_finds_every_piece_where_it_is_shown(pieces: int, gap: int, s
 
 def test_pieces_cannot_be_told_by_their_clock_even_when_times_are_uneven() -> None:
     times = tuple(k * k + 50 * k for k in range(48))
-    sample = draw(numbered(Clock(times, 5000)), knobs())
+    sample = draw(numbered(Clock(times, 5000)), config())
     clips = TASK.render(np.zeros((48, 32, 32, 3), np.uint8), sample)
     assert {clip.clock for clip in clips} == {Clock(times[:8], times[8])}
     assert clips[0].clock.times_ms[0] == 0
@@ -76,7 +76,7 @@ def test_pieces_cannot_be_told_by_their_clock_even_when_times_are_uneven() -> No
 
 def test_all_orders_but_the_true_one_are_equally_likely() -> None:
     video = numbered(uniform_clock(48, 20_000))
-    seen = Counter(tuple(TASK.truth(draw(video, knobs(pieces=4), seed)).order) for seed in range(4600))
+    seen = Counter(tuple(TASK.truth(draw(video, config(pieces=4), seed)).order) for seed in range(4600))
     allowed = set(permutations(range(4))) - {(0, 1, 2, 3)}
     assert set(seen) == allowed
     assert stats.chisquare([seen[order] for order in allowed]).pvalue > 1e-4
@@ -86,24 +86,24 @@ def test_trims_follow_from_the_video_and_not_from_the_order() -> None:
     frames = np.stack([*pan(1, 48, 64, 64, step=0.4)])
     video, trimmed = (
         Video(VideoKey("0" * 64, "1" * 64), uniform_clock(48, 20_000), frames),
-        knobs(pieces=4, gap=4, trim="unlike"),
+        config(pieces=4, gap=4, trim="unlike"),
     )
     samples = [draw(video, trimmed, seed) for seed in range(1150)]
     shown = {tuple(sorted(frame for _, frame in sample.slots)) for sample in samples}
     assert len(shown) == 1
-    assert sorted(shown.pop()) != sorted(frame for _, frame in draw(video, knobs(pieces=4, gap=4)).slots)
+    assert sorted(shown.pop()) != sorted(frame for _, frame in draw(video, config(pieces=4, gap=4)).slots)
     seen = Counter(tuple(TASK.truth(sample).order) for sample in samples)
     assert stats.chisquare([seen[order] for order in set(permutations(range(4))) - {(0, 1, 2, 3)}]).pvalue > 1e-4
 
 
 def test_the_released_law_has_all_orders_and_no_gate() -> None:
-    video, free = numbered(uniform_clock(48, 20_000)), knobs(pieces=4, gates=False, identity=True)
+    video, free = numbered(uniform_clock(48, 20_000)), config(pieces=4, gates=False, identity=True)
     seen = Counter(tuple(TASK.truth(draw(video, free, seed)).order) for seed in range(4800))
     assert set(seen) == set(permutations(range(4)))
     assert stats.chisquare(list(seen.values())).pvalue > 1e-4
     flat = Video(video.key, video.clock, np.zeros_like(video.frames))
     assert rejected(TASK.gates(flat, free)) is None
-    assert rejected(TASK.gates(flat, knobs(pieces=4, identity=True))) == Rejection("pieces_alike", 0, 5)
+    assert rejected(TASK.gates(flat, config(pieces=4, identity=True))) == Rejection("pieces_alike", 0, 5)
     uneven = Video(video.key, Clock(tuple(k * k + 50 * k for k in range(48)), 5000), video.frames)
     reject = rejected(TASK.gates(uneven, free))  # all pieces carry one clock, whatever the gates
     assert reject is not None
@@ -113,11 +113,11 @@ def test_the_released_law_has_all_orders_and_no_gate() -> None:
 def test_pieces_that_look_alike_reject_the_video(clip: Callable[..., Video]) -> None:
     repeated = np.tile(clip("bikes.mp4").frames[:8], (6, 1, 1, 1))
     video = Video(VideoKey("0" * 64, "1" * 64), uniform_clock(48, 10_000), repeated)
-    reject = rejected(TASK.gates(video, knobs()))
+    reject = rejected(TASK.gates(video, config()))
     assert isinstance(reject, Rejection)
     assert reject.reason == "pieces_alike"
     assert reject.value == pytest.approx(0, abs=1e-3)
-    assert rejected(TASK.gates(clip("bikes.mp4"), knobs())) is None
+    assert rejected(TASK.gates(clip("bikes.mp4"), config())) is None
 
 
 @pytest.mark.parametrize("piece", [0, 2, 5])
@@ -125,31 +125,31 @@ def test_a_piece_that_stands_still_rejects_the_video(piece: int) -> None:
     """A picture held for a whole piece differs from all other pieces, and yet nothing says where it belongs."""
     marks = np.stack([*pan(0, 48, 64, 64)])
     video = Video(VideoKey("0" * 64, "1" * 64), uniform_clock(48, 20_000), marks)
-    assert rejected(TASK.gates(video, knobs())) is None
+    assert rejected(TASK.gates(video, config())) is None
     held = marks.copy()
     held[8 * piece : 8 * piece + 8] = marks[8 * piece]
     still = Video(video.key, video.clock, held)
-    assert rejected(TASK.gates(still, knobs())) == Rejection("still_piece", 0, 5)
-    assert rejected(TASK.gates(still, knobs(motion=0))) == Rejection("still_picture", 0, 0.1)
-    assert rejected(TASK.gates(still, knobs(motion=0, limits={"area": 0, "cut": 1}))) is None
-    assert rejected(TASK.gates(still, knobs(gates=False))) is None
+    assert rejected(TASK.gates(still, config())) == Rejection("still_piece", 0, 5)
+    assert rejected(TASK.gates(still, config(motion=0))) == Rejection("still_picture", 0, 0.1)
+    assert rejected(TASK.gates(still, config(motion=0, limits={"area": 0, "cut": 1}))) is None
+    assert rejected(TASK.gates(still, config(gates=False))) is None
     part = marks.copy()
     part[8 * piece : 8 * piece + 5] = marks[8 * piece]
-    assert rejected(TASK.gates(Video(video.key, video.clock, part), knobs())) is None
+    assert rejected(TASK.gates(Video(video.key, video.clock, part), config())) is None
 
 
 @pytest.mark.parametrize("values", [{"pieces": 2}, {"pieces": 10}, {"pieces": 8, "gap": 5}, {"pieces": 9, "frames": 9}])
 def test_pieces_without_a_pair_of_frames_are_refused(values: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="test"):
-        knobs(**values)
+        config(**values)
 
 
 def test_the_question_shows_the_pieces_in_order_and_its_example_is_no_hint() -> None:
     video = numbered(uniform_clock(48, 20_000))
-    questions = [TASK.question(draw(video, knobs(), seed), load_templates()) for seed in range(20)]
+    questions = [TASK.question(draw(video, config(), seed), load_templates()) for seed in range(20)]
     assert {question.prompt for question in questions} == {questions[0].prompt}
     assert questions[0].prompt.count(VIDEO) == 6
     assert "Clip 6: <video>" in questions[0].prompt
     for question in questions:
-        score = TASK.score(question.answer, draw(video, knobs()))
+        score = TASK.score(question.answer, draw(video, config()))
         assert score.parsed

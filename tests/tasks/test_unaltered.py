@@ -32,26 +32,26 @@ PLUGIN = """
 
 
     @dataclass(frozen=True)
-    class Knobs:
+    class Config:
         proven: bool = True
 
 
     class Dimmed:
         name = "dimmed"
-        Knobs = Knobs
+        Config = Config
 
-        def needs(self, knobs):
+        def needs(self, config):
             return 16, 1
 
-        def gates(self, video, knobs):
+        def gates(self, video, config):
             return ()
 
-        def draw(self, video, column, knobs, rng, donors):
+        def draw(self, video, category, config, rng, donors):
             slots = tuple((0, slot * video.density(16)) for slot in range(16))
             first = int(rng.integers(1, 8))
             params = {"first": first, "order": [2, 0, 1]}
             answer = "{:.1f}-{:.1f}".format(*video.clock.thin(16).span(first, first + 3))
-            return Sample("dimmed", column, (video.key,), slots, video.clock.thin(16), video.size, params, answer)
+            return Sample("dimmed", category, (video.key,), slots, video.clock.thin(16), video.size, params, answer)
 
         def render(self, frames, sample):
             frames = frames.copy()
@@ -108,9 +108,12 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def opened(plugin: str, tmp_path: Path) -> VideoSSRDataset:
     write(tmp_path / "clips" / "clip.mp4", picture(0))
     corpus = indexed(tmp_path / "clips")
-    columns = {"dim": {"task": "dimmed", "count": 2}}
+    categories = {"dim": {"task": "dimmed", "count": 2}}
     build(
-        ResolvedRecipe(Recipe(name="made", columns=columns), "made"), corpus, tmp_path / "out", wording=load_templates()
+        ResolvedRecipe(Recipe(name="made", categories=categories), "made"),
+        corpus,
+        tmp_path / "out",
+        wording=load_templates(),
     )
     return VideoSSRDataset(tmp_path / "out")
 

@@ -43,7 +43,7 @@ def test_an_answer_ends_where_the_template_ends_a_turn(config: Make, odd: Path, 
 
     questions = open_questions(str(small / "data"))
     asks = [
-        Request(index, questions.question(index), questions.column(index), lambda index=index: questions.clips(index))  # type: ignore[misc]
+        Request(index, questions.question(index), questions.category(index), lambda index=index: questions.clips(index))  # type: ignore[misc]
         for index in range(3)
     ]
     local = TransformersModel(str(odd), TransformersSettings(device="cpu"), questions)

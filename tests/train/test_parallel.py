@@ -90,7 +90,7 @@ def assert_same(one: TrainRun, other: TrainRun) -> None:
             assert getattr(yours.all, name) == pytest.approx(getattr(mine.all, name))
         for name in ("kl", "entropy"):
             assert getattr(yours.all, name) == pytest.approx(getattr(mine.all, name), rel=1e-4, abs=1e-6)
-        assert yours.columns.keys() == mine.columns.keys()
+        assert yours.categories.keys() == mine.categories.keys()
         assert yours.gap < 1e-4
     theirs = weights(Path(str(other.path)))
     for name, tensor in weights(Path(str(one.path))).items():
@@ -106,8 +106,10 @@ def test_two_processes_learn_what_one_does(
     broken = tmp_path / "broken"
     shutil.copytree(small / "corpus", broken)
     questions = VideoSSRDataset(small / "data")
-    columns = [questions.column(index) for index in range(len(questions))]
-    second = batch_for_step(1, range(len(questions)), columns, 3, "shuffled", 0)[1]  # all that the second process has
+    categories = [questions.category(index) for index in range(len(questions))]
+    second = batch_for_step(1, range(len(questions)), categories, 3, "shuffled", 0)[
+        1
+    ]  # all that the second process has
     (broken / "packs" / f"{questions.sample(second).sources[0].content[:2]}.pack").write_bytes(b"")
     failing = {"data__corpus": f'"{broken}"'}
     one = {

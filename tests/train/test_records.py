@@ -21,12 +21,12 @@ from videossr.train.records import (
     read_train_run,
 )
 
-COLUMNS = ("grounding/mirror", "jigsaw/6")
+CATEGORIES = ("grounding/mirror", "jigsaw/6")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_run(tmp_path / "run", [step_of(number, COLUMNS) for number in range(1, 6)])
+    write_run(tmp_path / "run", [step_of(number, CATEGORIES) for number in range(1, 6)])
     return tmp_path / "run"
 
 
@@ -44,7 +44,9 @@ def test_a_run_is_told_from_other_folders(folder: Path, tmp_path: Path) -> None:
 
 def test_a_line_that_was_cut_off_is_none_and_steps_count_as_made_last(folder: Path) -> None:
     with (folder / STEPS).open("a") as file:
-        file.write(line(step_of(3, COLUMNS, loss=9.0)) + line(step_of(4, COLUMNS)) + line(step_of(5, COLUMNS))[:40])
+        file.write(
+            line(step_of(3, CATEGORIES, loss=9.0)) + line(step_of(4, CATEGORIES)) + line(step_of(5, CATEGORIES))[:40]
+        )
     found = read_train_run(folder)
     assert [step.step for step in found.steps] == [1, 2, 3, 4]
     assert found.steps[2].loss == 9.0
@@ -53,7 +55,7 @@ def test_a_line_that_was_cut_off_is_none_and_steps_count_as_made_last(folder: Pa
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_comes_back(folder: Path, value: float) -> None:
     with (folder / STEPS).open("a") as file:
-        file.write(line(step_of(6, COLUMNS, loss=value)))
+        file.write(line(step_of(6, CATEGORIES, loss=value)))
     assert str(read_train_run(folder).steps[-1].loss) == str(value)
 
 

@@ -16,7 +16,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from tests.helpers.training import COLUMNS
+from tests.helpers.training import CATEGORIES
 from videossr.builder import recipe
 from videossr.builder.builder import build
 from videossr.builder.recipe import Recipe
@@ -79,8 +79,8 @@ def test_a_run_leaves_all_that_it_promises(config: Make, model: Path, tmp_path: 
     for step in done.steps:
         assert step.all is not None
         assert step.all.groups == 3
-        assert sum(each.groups for each in step.columns.values()) == 3
-        assert set(step.columns) <= set(COLUMNS)
+        assert sum(each.groups for each in step.categories.values()) == 3
+        assert set(step.categories) <= set(CATEGORIES)
         assert step.gap < 1e-4
         assert step.changed > 0.9
         assert step.lr == 1e-3
@@ -289,7 +289,7 @@ def spoiled(model: Path, to: Path) -> Path:
         ({"data.path": ""}, "data.path is not set"),
         ({"data.path": "nowhere"}, "nowhere"),
         ({"model.path": "nowhere"}, "nowhere: no such folder"),
-        ({"data.columns": '["jigsaw/9"]'}, "there is no 'jigsaw/9'"),
+        ({"data.categories": '["jigsaw/9"]'}, "there is no 'jigsaw/9'"),
         ({"run.device": "gpu"}, "device=gpu"),
         ({"model.layout": "odd"}, "odd"),
         ({"log.trackers": '["odd"]'}, "odd is not installed. Installed: "),
@@ -331,13 +331,13 @@ def test_where_memory_ends_the_way_out_is_told(config: Make, tmp_path: Path) -> 
 def test_a_clock_that_the_family_cannot_tell(config: Make, videos: Path, tmp_path: Path) -> None:
     """Qwen2.5-VL can only be told steps of equal length, which a clock that was moved to key frames has not."""
     index(videos / "edge/plain.mp4", tmp_path / "corpus", Plan(kind="snap", frames=16, max_pixels=4096))
-    mirror = COLUMNS["grounding/mirror"]
-    uneven = {"grounding/mirror": {**mirror, "knobs": {**mirror["knobs"], "gates": False}}}
-    mixture = recipe.ResolvedRecipe(Recipe(name="uneven", max_pixels=4096, columns=uneven), "uneven")
+    mirror = CATEGORIES["grounding/mirror"]
+    uneven = {"grounding/mirror": {**mirror, "config": {**mirror["config"], "gates": False}}}
+    mixture = recipe.ResolvedRecipe(Recipe(name="uneven", max_pixels=4096, categories=uneven), "uneven")
     build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", wording=load_templates())
     other = make_tiny(tmp_path / "other", family="qwen2_5_vl", width=64, layers=2)
     asked = config(model__path=f'"{other}"', data__path=f'"{tmp_path / "data"}"')
-    with pytest.raises(ValueError, match=r"data, column grounding/mirror: .*can only be told equal steps"):
+    with pytest.raises(ValueError, match=r"data, category grounding/mirror: .*can only be told equal steps"):
         train(asked, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -354,7 +354,7 @@ def test_questions_that_changed_meanwhile(config: Make, small: Path, tmp_path: P
     with pytest.raises(StoppedError):
         train(config(), tmp_path / "run", show=stop_at(3))
     build(
-        recipe.ResolvedRecipe(Recipe(name="small", max_pixels=4096, columns=COLUMNS), "small"),
+        recipe.ResolvedRecipe(Recipe(name="small", max_pixels=4096, categories=CATEGORIES), "small"),
         Corpus(small / "corpus"),
         tmp_path / "other",
         wording=load_templates(),
@@ -378,7 +378,9 @@ def test_recipes_are_whole() -> None:
 
 
 def test_to_train_on_a_benchmark_is_remarked_on(config: Make, small: Path, tmp_path: Path) -> None:
-    mixture = recipe.ResolvedRecipe(Recipe(name="frozen", benchmark=True, max_pixels=4096, columns=COLUMNS), "frozen")
+    mixture = recipe.ResolvedRecipe(
+        Recipe(name="frozen", benchmark=True, max_pixels=4096, categories=CATEGORIES), "frozen"
+    )
     build(mixture, Corpus(small / "corpus"), tmp_path / "frozen", wording=load_templates())
     said: list[str] = []
     asked = config(data__path=f'"{tmp_path / "frozen"}"', run__steps=1)

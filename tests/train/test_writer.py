@@ -26,7 +26,7 @@ from videossr.train.metrics import GroupMetrics, rollout_metrics, summarize
 from videossr.train.records import ACROSS, CONFIG, PICTURES, SAMPLES, STEPS, Failure, read_train_run
 from videossr.train.writer import FRAMES, RunWriter, frame_strip
 
-COLUMNS = ("grounding/mirror", "jigsaw/6")
+CATEGORIES = ("grounding/mirror", "jigsaw/6")
 END = 60_000
 
 
@@ -39,7 +39,7 @@ def clip(count: int, size: tuple[int, int] = (64, 96)) -> Clip:
 
 def test_what_is_written_is_what_is_read(dataset: Path, tmp_path: Path) -> None:
     questions = open_questions(dataset)
-    steps = [step_of(number, COLUMNS) for number in (1, 2)]
+    steps = [step_of(number, CATEGORIES) for number in (1, 2)]
     failures = (Failure(1, 5, "pack-0007.bin is cut off"),)
     shown = [(shown_of(questions, 2, index), questions) for index in range(len(questions))]
     run = write_run(tmp_path / "run", steps, shown=shown, failures=failures)
@@ -89,11 +89,11 @@ def test_a_run_that_goes_on_drops_what_it_had_made_beyond_its_checkpoint(dataset
     shown = [(shown_of(questions, step, index), questions) for step in (2, 12) for index in (0, 1)]
     failures = (Failure(2, 0, "a"), Failure(3, 0, "b"))
     run = tmp_path / "run"
-    write_run(run, [step_of(n, COLUMNS) for n in range(1, 13)], shown=shown, failures=failures, complete=False)
+    write_run(run, [step_of(n, CATEGORIES) for n in range(1, 13)], shown=shown, failures=failures, complete=False)
     with (run / STEPS).open("ab") as file:
         file.write(b'{"step":13,"ep')
     (run / PICTURES / "mine.jpg").write_bytes(b"")
-    again = step_of(3, COLUMNS, loss=7.0)
+    again = step_of(3, CATEGORIES, loss=7.0)
     with RunWriter(run, after=2) as log:
         log.step(again)
     found = read_train_run(run)
@@ -108,7 +108,7 @@ def test_a_run_that_goes_on_drops_what_it_had_made_beyond_its_checkpoint(dataset
 
 
 def test_a_damaged_line_is_named_and_nothing_is_removed(tmp_path: Path) -> None:
-    write_run(tmp_path / "run", [step_of(1, COLUMNS)], complete=False)
+    write_run(tmp_path / "run", [step_of(1, CATEGORIES)], complete=False)
     path = tmp_path / "run" / STEPS
     for text in (b"\x00\x00\n", b"[]\n", b'{"epoch":1}\n'):
         path.write_bytes(before := path.read_bytes().partition(b"\n")[0] + b"\n" + text)
@@ -132,7 +132,7 @@ def test_each_line_is_on_its_way_when_the_call_returns(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_told_with_its_file(tmp_path: Path) -> None:
-    made = step_of(1, COLUMNS)
+    made = step_of(1, CATEGORIES)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     with RunWriter(tmp_path) as log:
         log.step(made)
@@ -146,7 +146,7 @@ def test_a_full_disk_is_told_with_its_file(tmp_path: Path) -> None:
     assert told.value.filename == str(tmp_path / STEPS)
     assert (tmp_path / STEPS).stat().st_size == 3 * size // 2, "cut off in the middle of a line"
     with RunWriter(tmp_path, after=1) as log:
-        log.step(again := step_of(2, COLUMNS))
+        log.step(again := step_of(2, CATEGORIES))
     write_text(tmp_path / CONFIG, "")
     assert read_train_run(tmp_path).steps == (made, again)
 
@@ -154,12 +154,12 @@ def test_a_full_disk_is_told_with_its_file(tmp_path: Path) -> None:
 def test_trackers_are_told_all_numbers(tmp_path: Path) -> None:
     told: list[tuple[Mapping[str, float], int]] = []
     with RunWriter(tmp_path, track=lambda values, step: told.append((values, step))) as log:
-        log.step(made := step_of(7, COLUMNS, mfu=None))
+        log.step(made := step_of(7, CATEGORIES, mfu=None))
     ((values, number),) = told
     assert number == 7
     assert made.all is not None
     assert values["all/smooth"] == made.all.smooth
-    assert values["columns/grounding/mirror/kl"] == made.columns["grounding/mirror"].kl
+    assert values["categories/grounding/mirror/kl"] == made.categories["grounding/mirror"].kl
     assert values["seconds/loss"] == made.seconds["loss"]
     assert not {"mfu", "skipped"} & set(values)
     assert all(isinstance(value, int | float) for value in values.values())
@@ -168,7 +168,7 @@ def test_trackers_are_told_all_numbers(tmp_path: Path) -> None:
 def group(smooth: tuple[float, ...], strict: tuple[float, ...], **changed: object) -> GroupMetrics:
     n = len(smooth)
     values = {
-        "column": "c",
+        "category": "c",
         "task": "t",
         "smooth": smooth,
         "strict": strict,
@@ -199,10 +199,10 @@ def test_the_means_of_groups_are_as_defined() -> None:
 
 
 def test_groups_of_two_processes_are_joined_by_joining_their_lists() -> None:
-    groups = [facts(column, step) for column in (*COLUMNS, "jigsaw/3") for step in (3, 9)]
+    groups = [facts(category, step) for category in (*CATEGORIES, "jigsaw/3") for step in (3, 9)]
     whole = summarize(groups)
     assert summarize(groups[1::2] + groups[::2]) == whole
     assert list(whole.tasks) == ["grounding", "jigsaw"]
-    assert list(whole.columns) == ["grounding/mirror", "jigsaw/3", "jigsaw/6"]
+    assert list(whole.categories) == ["grounding/mirror", "jigsaw/3", "jigsaw/6"]
     assert whole.tasks["jigsaw"] == rollout_metrics(groups[2:])
-    assert sum(each.groups for each in whole.columns.values()) == whole.all.groups == 6
+    assert sum(each.groups for each in whole.categories.values()) == whole.all.groups == 6

@@ -191,6 +191,6 @@ def test_few_samples_are_not_judged() -> None:
 
 def test_pearsons_statistic_is_scipys() -> None:
     observed = Counter({1: 30, 2: 50, 3: 20})
-    finding = distributions.chi_square("check", "column", observed, {1: 0.25, 2: 0.5, 3: 0.25})
+    finding = distributions.chi_square("check", "category", observed, {1: 0.25, 2: 0.5, 3: 0.25})
     expected = stats.chisquare([30, 50, 20], [25, 50, 25])
     assert finding.text == f"chi2 {expected.statistic:.1f}, df 2, p {expected.pvalue:.3g}"

@@ -28,8 +28,8 @@ def test_shapes_of_the_clips_are_noticed(kind: str, holds: bool, tmp_path: Path)
         frames = np.stack([*pan(seed, 48, 192, 256, patches=8, step=0.1)])
         write(tmp_path / f"clips/{seed}.mp4", with_shapes(frames, kind) if kind else frames)
     index(tmp_path / "clips", tmp_path / "corpus")
-    columns = {"counting": {"task": "counting", "count": COUNT, "knobs": {"native": 1}}}
-    mixture = recipe.ResolvedRecipe(Recipe(name="open", columns=columns), "open")
+    categories = {"counting": {"task": "counting", "count": COUNT, "config": {"native": 1}}}
+    mixture = recipe.ResolvedRecipe(Recipe(name="open", categories=categories), "open")
     build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "dataset", wording=load_templates())
     found = {finding.check: finding for finding in validate(VideoSSRDataset(tmp_path / "dataset"))}
     assert found["native shapes"].holds is holds, found["native shapes"].text

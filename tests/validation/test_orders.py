@@ -70,9 +70,9 @@ def judged(folder: Path, make: Any, **validated: Any) -> dict[str, CheckResult]:
     for seed in range(COUNT):
         write(folder / f"clips/{seed}.mp4", make(seed), options={"preset": "ultrafast", "crf": "12"})
     index(folder / "clips", folder / "corpus")
-    knobs = {"difference": 0, "motion": 0, "limits": OPEN}
-    columns = {"jigsaw/6": {"task": "jigsaw", "count": COUNT, "knobs": knobs}}
-    mixture = recipe.ResolvedRecipe(Recipe(name="open", columns=columns), "open")
+    config = {"difference": 0, "motion": 0, "limits": OPEN}
+    categories = {"jigsaw/6": {"task": "jigsaw", "count": COUNT, "config": config}}
+    mixture = recipe.ResolvedRecipe(Recipe(name="open", categories=categories), "open")
     build(mixture, Corpus(folder / "corpus"), folder / "dataset", wording=load_templates())
     return {found.check: found for found in validate(VideoSSRDataset(folder / "dataset"), **validated)}
 
@@ -90,7 +90,7 @@ def test_borders_that_give_the_order_away_are_noticed(tmp_path: Path) -> None:
     assert found["orders"].holds
     assert found["jigsaw solver"].holds is False
     assert "allowed 0.500: 0.1 beyond chance, and what luck may add" in found["jigsaw solver"].text
-    assert '--set "columns.jigsaw/6.knobs.gap=2"' in found["jigsaw solver"].text
+    assert '--set "categories.jigsaw/6.config.gap=2"' in found["jigsaw solver"].text
     again = {finding.check: finding for finding in validate(VideoSSRDataset(tmp_path / "dataset"), solver=1)}
     assert again["jigsaw solver"].holds is None
 

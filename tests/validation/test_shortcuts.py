@@ -35,7 +35,7 @@ def figures(findings: list[CheckResult]) -> dict[str, dict[str, float]]:
 
 
 def guessed(task: str, answers: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Means over as many columns as `shortcuts.guesses` needs to look at all answers."""
+    """Means over as many categories as `shortcuts.guesses` needs to look at all answers."""
     parts = [
         figures(list(shortcuts.guesses("c", task, answers[start : start + shortcuts.MOST])))
         for start in range(0, len(answers), shortcuts.MOST)
@@ -180,16 +180,16 @@ def pan(frames: int, speed: float, seed: int = 0) -> Frames:
     marks = rng.uniform(0, 255, (int(frames * speed) + 4, 4, 3))
     places = np.arange(frames) * speed
     whole, part = places.astype(int), (places % 1)[:, None, None]
-    columns = (1 - part) * marks[whole] + part * marks[whole + 1]
-    return np.repeat(np.repeat(columns[:, :, None], 16, axis=1), 32, axis=2).round().astype(np.uint8)
+    categories = (1 - part) * marks[whole] + part * marks[whole + 1]
+    return np.repeat(np.repeat(categories[:, :, None], 16, axis=1), 32, axis=2).round().astype(np.uint8)
 
 
 def solve(frames: Frames, gap: int, seed: int) -> tuple[str, str]:
     """(what the solver says, the answer) for a jigsaw of 6 pieces that the task draws from 48 frames."""
-    knobs = JigsawConfig(pieces=6, gap=gap)
+    config = JigsawConfig(pieces=6, gap=gap)
     video = Video(VideoKey("a" * 64, "b" * 64), uniform_clock(48, 24000), frames)
     task = Jigsaw()
-    sample = task.draw(video, "j", knobs, np.random.default_rng(seed), [])
+    sample = task.draw(video, "j", config, np.random.default_rng(seed), [])
     assert isinstance(sample, Sample)
     clips = task.render(frames[[frame for _, frame in sample.slots]], sample)
     return shortcuts.chain(clips), sample.answer

@@ -64,11 +64,11 @@ def built(clips: Path, tmp_path: Path) -> Build:
     def run(*names: str, videos: Path = clips) -> Path:
         index(videos, tmp_path / "corpus", Plan(frames=SLOTS, max_pixels=SIDE * SIDE, min_step=0.01))
         count = 2 * len(list(videos.iterdir()))
-        knobs = {"frames": SLOTS, "length": [4, 6], "gates": False, "strengths": {"shift": 1}}
-        columns = {
-            name: {"task": "grounding", "count": count, "knobs": {**knobs, "perturbation": name}} for name in names
+        config = {"frames": SLOTS, "length": [4, 6], "gates": False, "strengths": {"shift": 1}}
+        categories = {
+            name: {"task": "grounding", "count": count, "config": {**config, "perturbation": name}} for name in names
         }
-        mixture = recipe.ResolvedRecipe(Recipe(name="traces", max_pixels=SIDE * SIDE, columns=columns), "traces")
+        mixture = recipe.ResolvedRecipe(Recipe(name="traces", max_pixels=SIDE * SIDE, categories=categories), "traces")
         build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", wording=load_templates())
         return tmp_path / "data"
 
@@ -76,7 +76,7 @@ def built(clips: Path, tmp_path: Path) -> Build:
 
 
 def found(data: Path) -> dict[str, CheckResult]:
-    return {finding.column: finding for finding in traces.probes(VideoSSRDataset(data))}
+    return {finding.category: finding for finding in traces.probes(VideoSSRDataset(data))}
 
 
 def test_what_is_built_leaves_no_traces(built: Build) -> None:
@@ -84,20 +84,20 @@ def test_what_is_built_leaves_no_traces(built: Build) -> None:
     data = built("channel_swap", "mirror", "rotate_180", "shuffle")
     seen: list[tuple[int, int]] = []
     findings = list(traces.probes(VideoSSRDataset(data), progress=lambda done, total: seen.append((done, total))))
-    assert [finding.column for finding in findings] == ["channel_swap", "mirror", "rotate_180", "shuffle"]
+    assert [finding.category for finding in findings] == ["channel_swap", "mirror", "rotate_180", "shuffle"]
     assert not [finding for finding in findings if finding.holds is False]
     assert seen == [(done, 4 * 2 * VIDEOS) for done in range(1, 4 * 2 * VIDEOS + 1)]
 
 
 def test_what_a_span_was_before_has_the_grain_and_the_softness_of_its_clip(built: Build) -> None:
     dataset = VideoSSRDataset(built("channel_swap", "zoom_in"))
-    for column in ("channel_swap", "zoom_in"):
-        sample = next(item.sample for item in dataset if item.sample.column == column)
+    for category in ("channel_swap", "zoom_in"):
+        sample = next(item.sample for item in dataset if item.sample.category == category)
         before, due = dataset.unaltered(sample), dataset.due(sample)
         assert before is not None
         assert due is not None
         change = np.abs(before.astype(np.int16) - pictures(dataset.corpus, sample, due))
-        assert change.max() == GRAIN if column == "channel_swap" else change.mean() > GRAIN
+        assert change.max() == GRAIN if category == "channel_swap" else change.mean() > GRAIN
 
 
 def test_frames_as_a_jpeg_gives_them_tell_a_swap_of_channels(built: Build, monkeypatch: pytest.MonkeyPatch) -> None:

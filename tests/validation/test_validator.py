@@ -29,7 +29,7 @@ SHARD = "samples-00000.parquet"
 
 
 def failing(findings: Iterator[CheckResult]) -> set[tuple[str, str]]:
-    return {(finding.check, finding.column) for finding in findings if finding.holds is False}
+    return {(finding.check, finding.category) for finding in findings if finding.holds is False}
 
 
 def rewrite(folder: Path, rows: list[Row]) -> None:
@@ -56,8 +56,8 @@ def altered(dataset: Path, corpus: Corpus, tmp_path: Path) -> Alter:
     return alter
 
 
-def first(rows: list[Row], column: str) -> Row:
-    return next(row for row in rows if row["column"] == column)
+def first(rows: list[Row], category: str) -> Row:
+    return next(row for row in rows if row["category"] == category)
 
 
 def renew(row: Row, corpus: Corpus | None = None, **fields: object) -> None:
@@ -84,15 +84,15 @@ def test_what_was_built_holds(dataset: Path, monkeypatch: pytest.MonkeyPatch) ->
     findings = list(validate(VideoSSRDataset(dataset), progress=lambda done, total: seen.append((done, total))))
     assert not [finding for finding in findings if finding.holds is False]
     assert seen == [(done, 8) for done in range(1, 9)]
-    found = {(finding.check, finding.column) for finding in findings}
+    found = {(finding.check, finding.category) for finding in findings}
     for check in ("files", "unique samples", "quotas", "questions", "renders repeat"):
         assert (check, "") in found
-    for column in ("grounding/mirror", "grounding/shuffle", "jigsaw/6", "counting/easy"):
+    for category in ("grounding/mirror", "grounding/shuffle", "jigsaw/6", "counting/easy"):
         for check in ("gold scores 1", "answers", "clock", "chance", "best constant"):
-            assert (check, column) in found
+            assert (check, category) in found
     assert ("jigsaw solver", "jigsaw/6") in found
     assert ("borders change", "grounding/shuffle") in found
-    assert {finding.check for finding in findings if finding.column == "counting/easy"} >= {
+    assert {finding.check for finding in findings if finding.category == "counting/easy"} >= {
         "law of counts, circle",
         "size tells the count",
         "color tells the count",
@@ -136,7 +136,7 @@ def test_other_pixels_are_noticed(altered: Alter) -> None:
 
 def test_a_sample_twice_is_noticed(altered: Alter) -> None:
     def change(rows: list[Row]) -> None:
-        one, other = (at for at, row in enumerate(rows) if row["column"] == "jigsaw/6")
+        one, other = (at for at, row in enumerate(rows) if row["category"] == "jigsaw/6")
         rows[other] = rows[one]
 
     opened = altered(change)
@@ -154,15 +154,15 @@ def test_other_words_are_noticed(altered: Alter) -> None:
     assert failing(validate(opened, renders=0)) == {("questions", "")}
 
 
-@pytest.mark.parametrize("column", ["counting/easy", "jigsaw/6"])
-def test_a_wrong_answer_is_noticed(altered: Alter, column: str) -> None:
+@pytest.mark.parametrize("category", ["counting/easy", "jigsaw/6"])
+def test_a_wrong_answer_is_noticed(altered: Alter, category: str) -> None:
     def change(rows: list[Row]) -> None:
-        row = first(rows, column)
+        row = first(rows, category)
         answer = row["answer"]
-        wrong = answer[::-1] if column == "jigsaw/6" else f"{int(answer.split(',')[0]) + 1},{answer.split(',', 1)[1]}"
+        wrong = answer[::-1] if category == "jigsaw/6" else f"{int(answer.split(',')[0]) + 1},{answer.split(',', 1)[1]}"
         renew(row, answer=wrong)
 
-    assert failing(validate(altered(change))) == {("answers", column)}
+    assert failing(validate(altered(change))) == {("answers", category)}
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -177,11 +177,11 @@ def test_a_label_off_by_two_tenths_is_noticed(altered: Alter, place: int) -> Non
 
 
 @pytest.mark.parametrize(
-    ("column", "answer"), [("counting/easy", "none"), ("jigsaw/6", "six"), ("grounding/mirror", "7.0-7.0")]
+    ("category", "answer"), [("counting/easy", "none"), ("jigsaw/6", "six"), ("grounding/mirror", "7.0-7.0")]
 )
-def test_an_answer_that_does_not_score_is_noticed(altered: Alter, column: str, answer: str) -> None:
-    opened = altered(lambda rows: renew(first(rows, column), answer=answer))
-    assert failing(validate(opened)) == {("gold scores 1", column)}
+def test_an_answer_that_does_not_score_is_noticed(altered: Alter, category: str, answer: str) -> None:
+    opened = altered(lambda rows: renew(first(rows, category), answer=answer))
+    assert failing(validate(opened)) == {("gold scores 1", category)}
 
 
 @pytest.mark.parametrize("end", ["first", "last"])
@@ -201,7 +201,9 @@ def test_a_border_that_does_not_change_is_noticed(altered: Alter, corpus: Corpus
 def test_a_border_without_an_effect_is_noticed(altered: Alter, corpus: Corpus) -> None:
     """A segment said to be one slot longer than it is: the added slot is as it was."""
     opened = altered(lambda rows: None)
-    index = next(at for at, column in enumerate(opened.rows["column"].to_pylist()) if column == "grounding/mirror")
+    index = next(
+        at for at, category in enumerate(opened.rows["category"].to_pylist()) if category == "grounding/mirror"
+    )
     item = opened[index]
     due = opened.due(item.sample) or ()
     assert border_change(opened, item, due) > 5
@@ -283,25 +285,25 @@ FILLED: dict[str, tuple[str, Callable[[np.random.Generator], list[Sample]], set[
 
 @pytest.mark.parametrize("name", FILLED)
 def test_a_bent_law_is_noticed(altered: Alter, name: str) -> None:
-    """One column filled with hundreds of samples that were never rendered."""
-    column, draw, wrong = FILLED[name]
+    """One category filled with hundreds of samples that were never rendered."""
+    category, draw, wrong = FILLED[name]
     drawn = draw(np.random.default_rng(7))
 
     def change(rows: list[Row]) -> None:
-        row = first(rows, column)
+        row = first(rows, category)
         source = schema.to_sample(row).sources
-        rows[:] = [row for row in rows if row["column"] != column]
+        rows[:] = [row for row in rows if row["category"] != category]
         for number, sample in enumerate(drawn):
-            made = replace(sample, column=column, sources=source, slots=((0, number),))
+            made = replace(sample, category=category, sources=source, slots=((0, number),))
             question = TASKS.get(made.task)().question(made, WORDING)
             rows.append(schema.to_row(made, question, "", 0, 0))
 
     opened = altered(change)
     manifest = read_manifest(opened.path)
-    manifest["recipe"]["columns"][column]["count"] = len(drawn)
+    manifest["recipe"]["categories"][category]["count"] = len(drawn)
     write_manifest(opened.path, manifest)
     opened = VideoSSRDataset(opened.path, corpus=opened.corpus.path)
-    assert failing(validate(opened, renders=0)) == {(check, column) for check in wrong}
+    assert failing(validate(opened, renders=0)) == {(check, category) for check in wrong}
 
 
 def test_markers_are_means_of_pairs_to_a_tenth() -> None:

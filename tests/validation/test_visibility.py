@@ -39,11 +39,11 @@ def sliding(places: NDArray[np.floating[Any]], seed: int) -> Frames:
 def checked(tmp_path: Path) -> Checked:
     """Build 30 samples of one perturbation from one video, and validate them; the findings by check."""
 
-    def run(frames: Frames, perturbation: str, **knobs: Any) -> dict[str, CheckResult]:
+    def run(frames: Frames, perturbation: str, **config: Any) -> dict[str, CheckResult]:
         write(tmp_path / "videos/one.mp4", frames, fps=10)
         index(tmp_path / "videos", tmp_path / "corpus", Plan(frames=192, min_step=0.01, max_pixels=96 * 96))
-        column = {"task": "grounding", "count": 30, "knobs": {"perturbation": perturbation, **knobs}}
-        mixture = recipe.ResolvedRecipe(Recipe(name="one", max_pixels=96 * 96, columns={"g": column}), "one")
+        category = {"task": "grounding", "count": 30, "config": {"perturbation": perturbation, **config}}
+        mixture = recipe.ResolvedRecipe(Recipe(name="one", max_pixels=96 * 96, categories={"g": category}), "one")
         build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", wording=load_templates())
         return {finding.check: finding for finding in validate(VideoSSRDataset(tmp_path / "data"))}
 

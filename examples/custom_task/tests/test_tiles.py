@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from videossr_tiles.task import Tiles, TilesKnobs
+from videossr_tiles.task import Tiles, TilesConfig
 
 from videossr.clock import uniform_clock
 from videossr.measure import rejected
@@ -27,8 +27,8 @@ RECIPE = Path(__file__).parents[1] / "tiles.toml"
 
 
 @pytest.fixture
-def tiles() -> Task[TilesKnobs]:
-    found: type[Task[TilesKnobs]] = TASKS.get("tiles")
+def tiles() -> Task[TilesConfig]:
+    found: type[Task[TilesConfig]] = TASKS.get("tiles")
     return found()
 
 
@@ -46,24 +46,24 @@ def patchwork() -> Video:
     return video
 
 
-def draw(task: Task[TilesKnobs], video: Video, seed: int, **knobs: Any) -> Sample:
-    sample = task.draw(video, "tiles/test", task.Knobs(frames=8, **knobs), np.random.default_rng(seed), [])
+def draw(task: Task[TilesConfig], video: Video, seed: int, **config: Any) -> Sample:
+    sample = task.draw(video, "tiles/test", task.Config(frames=8, **config), np.random.default_rng(seed), [])
     assert isinstance(sample, Sample)
     return sample
 
 
-def test_it_is_the_installed_task(tiles: Task[TilesKnobs]) -> None:
+def test_it_is_the_installed_task(tiles: Task[TilesConfig]) -> None:
     assert isinstance(tiles, Tiles)
-    assert tiles.needs(TilesKnobs(frames=12)) == (12, 1)
+    assert tiles.needs(TilesConfig(frames=12)) == (12, 1)
 
 
-def test_its_recipe_fits_its_knobs() -> None:
-    columns = tomllib.loads(RECIPE.read_text("utf-8"))["columns"]
-    assert {column["task"] for column in columns.values()} == {"tiles"}
-    assert [TilesKnobs(**column["knobs"]).columns for column in columns.values()] == [2, 4]
+def test_its_recipe_fits_its_config() -> None:
+    categories = tomllib.loads(RECIPE.read_text("utf-8"))["categories"]
+    assert {category["task"] for category in categories.values()} == {"tiles"}
+    assert [TilesConfig(**category["config"]).columns for category in categories.values()] == [2, 4]
 
 
-def test_gold_scores_one_and_other_answers_less(tiles: Task[TilesKnobs], patchwork: Video) -> None:
+def test_gold_scores_one_and_other_answers_less(tiles: Task[TilesConfig], patchwork: Video) -> None:
     sample = draw(tiles, patchwork, seed=1)
     question = tiles.question(sample, load_templates())
     gold = compute_score(question.data_source, question.answer, question.answer)
@@ -76,7 +76,7 @@ def test_gold_scores_one_and_other_answers_less(tiles: Task[TilesKnobs], patchwo
 
 @pytest.mark.parametrize(("rows", "columns"), [(2, 4), (4, 2), (2, 2), (1, 4)])
 def test_the_answer_puts_the_picture_together(
-    tiles: Task[TilesKnobs], patchwork: Video, rows: int, columns: int
+    tiles: Task[TilesConfig], patchwork: Video, rows: int, columns: int
 ) -> None:
     for seed in range(5):
         sample = draw(tiles, patchwork, seed, rows=rows, columns=columns)
@@ -93,7 +93,7 @@ def test_the_answer_puts_the_picture_together(
             assert (clip.frames[:, v : v + height, u : u + width] == before[:, y : y + height, x : x + width]).all()
 
 
-def test_the_outlines_name_the_tile_inside(tiles: Task[TilesKnobs], patchwork: Video) -> None:
+def test_the_outlines_name_the_tile_inside(tiles: Task[TilesConfig], patchwork: Video) -> None:
     sample = draw(tiles, patchwork, seed=3)
     (clip,) = tiles.render(patchwork.frames, sample)
     for outline in tiles.truth(sample).outlines:
@@ -102,7 +102,7 @@ def test_the_outlines_name_the_tile_inside(tiles: Task[TilesKnobs], patchwork: V
         assert np.median(inside) == 20 * (int(outline.name.removeprefix("tile ")) - 1)
 
 
-def test_samples_survive_json_and_are_never_solved_already(tiles: Task[TilesKnobs], patchwork: Video) -> None:
+def test_samples_survive_json_and_are_never_solved_already(tiles: Task[TilesConfig], patchwork: Video) -> None:
     answers = set()
     for seed in range(200):
         sample = draw(tiles, patchwork, seed, rows=2, columns=2)
@@ -112,15 +112,15 @@ def test_samples_survive_json_and_are_never_solved_already(tiles: Task[TilesKnob
     assert "1234" not in answers
 
 
-def test_the_gate_sees_tiles_that_look_alike(tiles: Task[TilesKnobs], patchwork: Video) -> None:
-    assert rejected(tiles.gates(patchwork, tiles.Knobs(frames=8))) is None
+def test_the_gate_sees_tiles_that_look_alike(tiles: Task[TilesConfig], patchwork: Video) -> None:
+    assert rejected(tiles.gates(patchwork, tiles.Config(frames=8))) is None
     patchwork.frames[:, :32, 32:64] = patchwork.frames[:, 32:, 96:]
-    assert rejected(tiles.gates(patchwork, tiles.Knobs(frames=8))) == Rejection("tiles_alike", 0, 10)
+    assert rejected(tiles.gates(patchwork, tiles.Config(frames=8))) == Rejection("tiles_alike", 0, 10)
     odd = make_video(np.zeros((63, 128, 3), np.uint8))
-    assert rejected(tiles.gates(odd, tiles.Knobs(frames=8))) == Rejection("size_not_divisible", 1, 0)
+    assert rejected(tiles.gates(odd, tiles.Config(frames=8))) == Rejection("size_not_divisible", 1, 0)
 
 
-def test_the_question_is_asked_in_the_given_words(tiles: Task[TilesKnobs], patchwork: Video, tmp_path: Path) -> None:
+def test_the_question_is_asked_in_the_given_words(tiles: Task[TilesConfig], patchwork: Video, tmp_path: Path) -> None:
     sample = draw(tiles, patchwork, seed=1)
     assert "2 rows of 4 tiles" in tiles.question(sample, load_templates()).prompt
     overlay = tmp_path / "wording.toml"
@@ -128,13 +128,13 @@ def test_the_question_is_asked_in_the_given_words(tiles: Task[TilesKnobs], patch
     assert tiles.question(sample, load_templates(overlay)).prompt == "<video> 8 tiles, as in 23456781"
 
 
-def test_it_can_be_sent_to_a_worker(tiles: Task[TilesKnobs], patchwork: Video) -> None:
-    task, knobs = pickle.loads(pickle.dumps((tiles, TilesKnobs(rows=4, columns=2, frames=8))))
+def test_it_can_be_sent_to_a_worker(tiles: Task[TilesConfig], patchwork: Video) -> None:
+    task, config = pickle.loads(pickle.dumps((tiles, TilesConfig(rows=4, columns=2, frames=8))))
     assert draw(task, patchwork, seed=1, rows=4, columns=2) == draw(tiles, patchwork, seed=1, rows=4, columns=2)
-    assert knobs == TilesKnobs(rows=4, columns=2, frames=8)
+    assert config == TilesConfig(rows=4, columns=2, frames=8)
 
 
-@pytest.mark.parametrize("knobs", [{"rows": 3}, {"rows": 4, "columns": 4}, {"rows": 1, "columns": 2}, {"row": 2}])
-def test_unusable_knobs_are_refused(tiles: Task[TilesKnobs], knobs: dict[str, Any]) -> None:
+@pytest.mark.parametrize("config", [{"rows": 3}, {"rows": 4, "columns": 4}, {"rows": 1, "columns": 2}, {"row": 2}])
+def test_unusable_config_are_refused(tiles: Task[TilesConfig], config: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        tiles.Knobs(**knobs)
+        tiles.Config(**config)

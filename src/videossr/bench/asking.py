@@ -36,7 +36,7 @@ def ask(
 
     def asks() -> Iterator[Request]:
         for index in still_open:
-            facts: dict[str, Any] = {"column": UNREAD, "id": f"#{index}", "data_source": "", "answer": ""}
+            facts: dict[str, Any] = {"category": UNREAD, "id": f"#{index}", "data_source": "", "answer": ""}
             facts |= {"times_ms": (), "end_ms": 0, "source": "", "difficulty": {}}
             try:
                 question = _read(questions, index, facts)
@@ -45,7 +45,7 @@ def ask(
                 broken.append(Prediction(index=index, error=told, **facts))
                 continue
             asked[index] = Prediction(index=index, **facts)
-            yield Request(index, question, asked[index].column, partial(questions.clips, index))
+            yield Request(index, question, asked[index].category, partial(questions.clips, index))
 
     replies = model.answer(asks(), decoding)
     failures: Counter[str] | None = Counter()
@@ -82,7 +82,7 @@ def _read(questions: QuestionSet, index: int, facts: dict[str, Any]) -> Question
 
     Raises whatever a damaged question raises, and ValueError when its gold answer cannot be scored.
     """
-    facts["column"] = questions.column(index)
+    facts["category"] = questions.category(index)
     question = questions.question(index)
     facts |= {"id": question.id, "data_source": question.data_source, "answer": question.answer}
     facts |= {"times_ms": question.clocks[0].times_ms, "end_ms": question.clocks[0].end_ms}

@@ -24,10 +24,10 @@ ROUNDS = 10
 
 @dataclass(frozen=True, slots=True)
 class BlindScore:
-    """A way of guessing in one column.
+    """A way of guessing in one category.
 
     Attributes:
-        column: the column.
+        category: the category.
         metric: how the benchmark scores it.
         guess: see `videossr.models.answer_distribution.Guess`.
         derived: its expected scores under the law of the answers.
@@ -36,7 +36,7 @@ class BlindScore:
         questions: how many are there.
     """
 
-    column: str
+    category: str
     metric: str
     guess: Guess
     derived: ExpectedScore
@@ -48,28 +48,34 @@ class BlindScore:
 def blind_scores(
     questions: QuestionSet, *, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[BlindScore]:
-    """Every guess in every column, in the paper's order. `progress` is told (questions tried, of how many)."""
+    """Every guess in every category, in the paper's order. `progress` is told (questions tried, of how many)."""
     known = answer_distributions(questions)
     scores: dict[tuple[str, Guess], list[tuple[float, float]]] = defaultdict(list)
     metrics: dict[str, str] = {}
     for index in range(len(questions)):
-        question, column = questions.question(index), questions.column(index)
-        metrics[column] = metric_of(task_of(question.data_source))
+        question, category = questions.question(index), questions.category(index)
+        metrics[category] = metric_of(task_of(question.data_source))
         rng = np.random.Generator(np.random.PCG64DXSM([seed, index]))
         for guess in GUESSES:
             rounds = ROUNDS if guess in ("uniform", "law") else 1
-            texts = [known[column].text(guess, rng, question.clocks[0]) for _ in range(rounds)]
-            scores[column, guess].append(_mean(question, metrics[column], texts))
+            texts = [known[category].text(guess, rng, question.clocks[0]) for _ in range(rounds)]
+            scores[category, guess].append(_mean(question, metrics[category], texts))
         progress(index + 1, len(questions))
     found = []
-    for (column, guess), members in sorted(scores.items(), key=lambda item: rank(item[0][0])):
+    for (category, guess), members in sorted(scores.items(), key=lambda item: rank(item[0][0])):
         values = np.array(members)
         score, smooth = values.mean(axis=0)
         error = float(values[:, 0].std() / max(1, len(values)) ** 0.5)
-        derived = known[column].worth(guess)
+        derived = known[category].worth(guess)
         found.append(
             BlindScore(
-                column, metrics[column], guess, derived, ExpectedScore(float(score), float(smooth)), error, len(values)
+                category,
+                metrics[category],
+                guess,
+                derived,
+                ExpectedScore(float(score), float(smooth)),
+                error,
+                len(values),
             )
         )
     return found

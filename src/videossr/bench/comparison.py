@@ -25,17 +25,17 @@ class Difference:
     """A second run's score less a first one's, over the same questions.
 
     Attributes:
-        column: the column; empty for the mean of all columns.
+        category: the category; empty for the mean of all categories.
         questions: pairs of answers; questions that could not be read are none, unless there are no others.
         first, second: both scores; what failed or does not parse counts as wrong. None where nothing was answered.
         change: second less first, and its bootstrap 95% interval; None where one of them answered nothing.
         p: None there too, else how often noise makes so large a change: were both models alike, it would be as good a
             guess which of them gave which answers to a video's questions. 1 / 4001 is the least that can be told.
-        real: whether it is larger than noise: its interval leaves out 0, and p is below 0.05; for a column, below what
-            that becomes when so many columns are looked at (Holm 1979).
+        real: whether it is larger than noise: its interval leaves out 0, and p is below 0.05; for a category, below
+            what that becomes when so many categories are looked at (Holm 1979).
     """
 
-    column: str
+    category: str
     questions: int
     first: float | None
     second: float | None
@@ -46,12 +46,12 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two runs, column by column.
+    """Two runs, category by category.
 
     Attributes:
         first, second: names of the runs.
-        columns: in the paper's order, then by name.
-        overall: the mean of the columns.
+        categories: in the paper's order, then by name.
+        overall: the mean of the categories.
         left_out: questions that only one of the runs was asked.
         same_hash: whether both were asked of the same benchmark, by its content hash.
         videos: how many different videos the questions are about: what all this rests on.
@@ -59,7 +59,7 @@ class Comparison:
 
     first: str
     second: str
-    columns: tuple[Difference, ...]
+    categories: tuple[Difference, ...]
     overall: Difference
     left_out: int
     same_hash: bool
@@ -87,8 +87,8 @@ def compare(first: Run, second: Run, *, shared: bool = False) -> Comparison:
             "were asked in one of them alone; --shared compares those that they share"
         )
     # A question that only one of them could read counts as wrong there; what none could read tells nothing.
-    facts = {key: theirs[key] if mine[key].column == UNREAD else mine[key] for key in both}
-    both = [key for key in both if facts[key].column != UNREAD] or both
+    facts = {key: theirs[key] if mine[key].category == UNREAD else mine[key] for key in both}
+    both = [key for key in both if facts[key].category != UNREAD] or both
     if not both:
         raise ValueError(f"{first.path} and {second.path} share no question")
     for run, answers in ((first, mine), (second, theirs)):
@@ -98,34 +98,35 @@ def compare(first: Run, second: Run, *, shared: bool = False) -> Comparison:
                 "`videossr bench score` tells why"
             )
     for key in both:
-        if UNREAD in (mine[key].column, theirs[key].column):
+        if UNREAD in (mine[key].category, theirs[key].category):
             continue
-        if (mine[key].answer, mine[key].column) != (theirs[key].answer, theirs[key].column):
+        if (mine[key].answer, mine[key].category) != (theirs[key].answer, theirs[key].category):
             raise ValueError(
                 f"question {mine[key].id} is not the same in {first.path} and {second.path}: its answer is "
-                f"{mine[key].answer!r} ({mine[key].column}) there, {theirs[key].answer!r} ({theirs[key].column}) here"
+                f"{mine[key].answer!r} ({mine[key].category}) there, "
+                f"{theirs[key].answer!r} ({theirs[key].category}) here"
             )
     scores = {key: (score_prediction(mine[key]).score, score_prediction(theirs[key]).score) for key in both}
-    columns: dict[str, list[int | str]] = defaultdict(list)
+    categories: dict[str, list[int | str]] = defaultdict(list)
     for key in both:
-        columns[facts[key].column].append(key)
-    names = sorted(columns, key=rank)
+        categories[facts[key].category].append(key)
+    names = sorted(categories, key=rank)
     resampler = Resampler([facts[key] for key in both])
-    changes = [{facts[key].index: scores[key][1] - scores[key][0] for key in columns[name]} for name in names]
+    changes = [{facts[key].index: scores[key][1] - scores[key][0] for key in categories[name]} for name in names]
     means, flipped = resampler.means(*changes), resampler.flips(*changes)
-    answered = {name: [any(side[key].texts for key in columns[name]) for side in (mine, theirs)] for name in names}
+    answered = {name: [any(side[key].texts for key in categories[name]) for side in (mine, theirs)] for name in names}
     chances = {name: _chance(means[at].value, flipped[:, at]) for at, name in enumerate(names) if all(answered[name])}
     holds = dict(zip(chances, _holm([*chances.values()]), strict=True))
-    shares = {name: [fmean(scores[key][side] for key in columns[name]) for side in (0, 1)] for name in names}
+    shares = {name: [fmean(scores[key][side] for key in categories[name]) for side in (0, 1)] for name in names}
     found = []
     for name, mean in zip(names, means, strict=True):
         before, after = (share if said else None for share, said in zip(shares[name], answered[name], strict=True))
         change = estimate([mean]) if name in chances else None
         real = change is not None and holds[name] and not change.low <= 0 <= change.high
-        found.append(Difference(name, len(columns[name]), before, after, change, chances.get(name), real))
+        found.append(Difference(name, len(categories[name]), before, after, change, chances.get(name), real))
     change, p = estimate(means), _chance(fmean(mean.value for mean in means), flipped.mean(axis=1))
     overall = Difference(
-        column="",
+        category="",
         questions=len(both),
         first=fmean(share for share, _ in shares.values()),
         second=fmean(share for _, share in shares.values()),

@@ -1,4 +1,4 @@
-"""The knobs at which a model succeeds about half the time, as a recipe: there a group of answers varies the most.
+"""The config at which a model succeeds about half the time, as a recipe: there a group of answers varies the most.
 
 The rule, which docs/probe.md gives in words, is `choose_groups`. Exercised by
 `videossr bench probe demo/dataset --model chance --out demo/runs/probe --recipe half.toml`.
@@ -33,9 +33,9 @@ WORDS: Mapping[Verdict, str] = {
 
 @dataclass(frozen=True, slots=True)
 class CategoryChoice:
-    """What becomes of one column: `count` samples, none where it is left out; `figures` is what was measured."""
+    """What becomes of one category: `count` samples, none where it is left out; `figures` is what was measured."""
 
-    column: str
+    category: str
     task: str
     verdict: Verdict
     figures: Figures | None
@@ -51,22 +51,22 @@ def recipe_behind(questions: QuestionSet) -> RecipeTable:
     """The recipe that the questions were built by. Raises ValueError where they were not built by one."""
     if not isinstance(questions, VideoSSRDataset):
         raise ValueError(
-            f"{questions.path}: these questions come from no recipe, so there are no knobs to choose for a new one: "
+            f"{questions.path}: these questions come from no recipe, so there are no config to choose for a new one: "
             "leave out --recipe, or probe what `videossr build ladder` makes"
         )
     return questions.manifest["recipe"]
 
 
 def choose_categories(probe: PassRates, recipe: RecipeTable, within: float, count: int) -> list[CategoryChoice]:
-    """Which columns of `recipe` to build for the model of `probe`.
+    """Which categories of `recipe` to build for the model of `probe`.
 
-    A column whose success rate is no more than `within` from one half is taken. Where a task has none, its nearest one
-    is, and is marked. A column of which every question has 0 or n successes is never taken. Each task gets `count`
-    samples, its columns equal parts; what is left over goes to the nearest of them.
+    A category whose success rate is no more than `within` from one half is taken. Where a task has none, its nearest
+    one is, and is marked. A category of which every question has 0 or n successes is never taken. Each task gets
+    `count` samples, its categories equal parts; what is left over goes to the nearest of them.
     """
     tasks: dict[str, list[CategoryChoice]] = defaultdict(list)
-    for column, table in sorted(recipe["columns"].items()):
-        figures = probe.columns.get(column)
+    for category, table in sorted(recipe["categories"].items()):
+        figures = probe.categories.get(category)
         verdict: Verdict = "far"
         if figures is None:
             verdict = "unmeasured"
@@ -74,7 +74,7 @@ def choose_categories(probe: PassRates, recipe: RecipeTable, within: float, coun
             verdict = "flat"
         elif abs(figures.success.rate.value - 0.5) <= within:
             verdict = "near"
-        tasks[table["task"]].append(CategoryChoice(column, table["task"], verdict, figures))
+        tasks[table["task"]].append(CategoryChoice(category, table["task"], verdict, figures))
     return [choice for choices in tasks.values() for choice in _share_out(choices, count)]
 
 
@@ -84,20 +84,20 @@ def _share_out(choices: list[CategoryChoice], count: int) -> list[CategoryChoice
     taken = [choice for choice in ordered if choice.verdict == "near"]
     if not taken:
         taken = [replace(choice, verdict="nearest") for choice in ordered if choice.verdict == "far"][:1]
-    names = [choice.column for choice in taken]
+    names = [choice.category for choice in taken]
     whole, rest = divmod(count, len(taken)) if taken else (0, 0)
     counted = [replace(choice, count=whole + (place < rest)) for place, choice in enumerate(taken)]
-    return counted + [choice for choice in ordered if choice.column not in names]
+    return counted + [choice for choice in ordered if choice.category not in names]
 
 
 def recipe_text(choices: list[CategoryChoice], probe: PassRates, recipe: RecipeTable, path: Path) -> str:
     """The text of the recipe, which `videossr build PATH` takes; what was measured stands in its comments.
 
-    Raises ValueError where no column is left.
+    Raises ValueError where no category is left.
     """
     taken = [choice for choice in choices if choice.count]
     if not taken:
-        raise ValueError(f"{path}: no column is left to write: each question always succeeds or never (or failed)")
+        raise ValueError(f"{path}: no category is left to write: each question always succeeds or never (or failed)")
     name = re.sub(r"[^\w.-]", "_", path.stem)
     summary = f"Where {probe.model} succeeds nearest to half the time."
     parts = [
@@ -107,19 +107,19 @@ def recipe_text(choices: list[CategoryChoice], probe: PassRates, recipe: RecipeT
     ]
     for choice in choices:
         if choice.count:
-            table = recipe["columns"][choice.column]
-            column = {"task": choice.task, "count": choice.count, "knobs": table["knobs"]}
-            parts.append(_comment(choice, probe) + tomli_w.dumps({"columns": {choice.column: column}}))
+            table = recipe["categories"][choice.category]
+            category = {"task": choice.task, "count": choice.count, "config": table["config"]}
+            parts.append(_comment(choice, probe) + tomli_w.dumps({"categories": {choice.category: category}}))
     left_out = "".join(_comment(choice, probe) for choice in choices if not choice.count)
     return "\n".join([*parts, "# Left out:\n" + left_out] if left_out else parts)
 
 
 def _comment(choice: CategoryChoice, probe: PassRates) -> str:
-    return f"# {choice.column}: {describe(choice, probe)}\n"
+    return f"# {choice.category}: {describe(choice, probe)}\n"
 
 
 def describe(choice: CategoryChoice, probe: PassRates) -> str:
-    """What was measured of a column, and what follows, in one line."""
+    """What was measured of a category, and what follows, in one line."""
     if choice.figures is None:
         return WORDS[choice.verdict]
     success, rate = choice.figures.success, choice.figures.success.rate

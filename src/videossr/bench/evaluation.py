@@ -55,7 +55,7 @@ class Progress:
     Attributes:
         done, total: questions that have a prediction, and all that are to be asked.
         failed: of those done, how many gave no text.
-        score: mean of the columns so far, by their metrics; None while nothing is answered.
+        score: mean of the categories so far, by their metrics; None while nothing is answered.
     """
 
     done: int
@@ -85,7 +85,7 @@ def run_benchmark(
         model: what answers.
         out: folder of the run, on this machine.
         decoding: greedy by default.
-        limit: ask this many, spread evenly over the columns.
+        limit: ask this many, spread evenly over the categories.
         verb: which command it is for.
         stop_after: stop when so many questions have failed for one reason and none has an answer, here or in an
             earlier sitting; 0 asks all.
@@ -150,20 +150,20 @@ def run_benchmark(
 
 
 def choose_questions(questions: QuestionSet, limit: int | None, among: Sequence[int] | None = None) -> list[int]:
-    """Which questions are asked: all, or `limit` of them, as many of each column as of the others, if it has so many.
+    """Which questions are asked: all, or `limit` of them, as many of each category as of the others, if it has so many.
 
-    Within a column they are spread evenly. The same questions and limit give the same choice. `among` are the indices
+    Within a category they are spread evenly. The same questions and limit give the same choice. `among` are the indices
     of the questions that can be asked, where not all can.
     """
     indices = list(range(len(questions)) if among is None else among)
     if limit is None or limit >= len(indices):
         return indices
-    columns: dict[str, list[int]] = defaultdict(list)
+    categories: dict[str, list[int]] = defaultdict(list)
     for index in indices:
-        columns[questions.column(index)].append(index)
+        categories[questions.category(index)].append(index)
     left, chosen = limit, []
-    for place_, (_, members) in enumerate(sorted(columns.items(), key=lambda item: (len(item[1]), item[0]))):
-        share = min(len(members), left // (len(columns) - place_))
+    for place_, (_, members) in enumerate(sorted(categories.items(), key=lambda item: (len(item[1]), item[0]))):
+        share = min(len(members), left // (len(categories) - place_))
         left -= share
         chosen += [members[k * len(members) // share] for k in range(share)]
     return sorted(chosen)
@@ -191,7 +191,7 @@ class _Sittings:
 
 
 class _State:
-    """The running score of a run: the sum of each column's marks, of which the last one of each question counts."""
+    """The running score of a run: the sum of each category's marks, of which the last one of each question counts."""
 
     def __init__(self, total: int, progress: Callable[[Progress], None]) -> None:
         self._total = total
@@ -202,16 +202,16 @@ class _State:
         self._failed: set[int] = set()
 
     def add(self, prediction: Prediction) -> None:
-        index, column, score = prediction.index, prediction.column, score_prediction(prediction).score
-        self._counts[column] += index not in self._marks
-        self._sums[column] += score - self._marks.get(index, 0.0)
+        index, category, score = prediction.index, prediction.category, score_prediction(prediction).score
+        self._counts[category] += index not in self._marks
+        self._sums[category] += score - self._marks.get(index, 0.0)
         self._marks[index] = score
         (self._failed.add if prediction.error else self._failed.discard)(index)
 
     def tell(self) -> None:
-        columns = [column for column in self._counts if column != UNREAD]
-        answered = columns and len(self._failed) < len(self._marks)
-        score = fmean(self._sums[column] / self._counts[column] for column in columns) if answered else None
+        categories = [category for category in self._counts if category != UNREAD]
+        answered = categories and len(self._failed) < len(self._marks)
+        score = fmean(self._sums[category] / self._counts[category] for category in categories) if answered else None
         self._progress(Progress(len(self._marks), self._total, len(self._failed), score))
 
 
@@ -324,8 +324,8 @@ def _finish(folder: Path, questions: QuestionSet, config: RunConfig, sittings: _
         versions=versions(sources),
         hash=config.hash,
         chance={
-            column: {guess: asdict(law.worth(guess)) for guess in GUESSES}
-            for column, law in answer_distributions(questions).items()
+            category: {guess: asdict(law.worth(guess)) for guess in GUESSES}
+            for category, law in answer_distributions(questions).items()
         },
     )
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")

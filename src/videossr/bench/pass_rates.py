@@ -25,7 +25,7 @@ NAME = "probe.json"
 SAME = 1e-9
 """Rewards closer than this are the same: they differ by rounding, and a trainer would see no variance."""
 BINS = 4
-"""A knob of more than `VALUES` values is cut into this many parts of about as many questions."""
+"""A setting of more than `VALUES` values is cut into this many parts of about as many questions."""
 VALUES = 9
 
 
@@ -33,7 +33,7 @@ VALUES = 9
 class QuestionGroup:
     """One question and the rewards of its n answers."""
 
-    column: str
+    category: str
     task: str
     source: str
     difficulty: Mapping[str, float | str]
@@ -95,7 +95,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """The questions with one value of a knob, or with values from `low` to `high`; these are None for words."""
+    """The questions with one value of a setting, or with values from `low` to `high`; these are None for words."""
 
     label: str
     low: float | None
@@ -103,7 +103,7 @@ class Bin:
     figures: Figures
 
 
-Knobs: TypeAlias = Mapping[str, tuple[Bin, ...]]
+Config: TypeAlias = Mapping[str, tuple[Bin, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +115,10 @@ class PassRates:
         complete: whether every question was asked.
         n: answers a question.
         success_iou: the IoU from which a predicted interval is a success in `Figures.overlap`.
-        failed: for each column that has some, the questions with fewer than n answers; they are in no other figure.
+        failed: for each category that has some, the questions with fewer than n answers; they are in no other figure.
         overall: of all questions.
-        tasks, columns: of each task and column.
-        knobs: for each task, of each value of each knob of which the task's questions have several.
+        tasks, categories: of each task and category.
+        config: for each task, of each value of each setting of which the task's questions have several.
     """
 
     run: str
@@ -130,8 +130,8 @@ class PassRates:
     failed: Mapping[str, int]
     overall: Figures
     tasks: Mapping[str, Figures]
-    columns: Mapping[str, Figures]
-    knobs: Mapping[str, Knobs]
+    categories: Mapping[str, Figures]
+    config: Mapping[str, Config]
 
     def to_json(self) -> str:
         """All figures, as `probe.json` has them."""
@@ -158,12 +158,14 @@ def measure_pass_rates(run: Run, success_iou: float = 0.5) -> PassRates:
         complete=run.manifest is not None,
         n=n,
         success_iou=success_iou,
-        failed=dict(sorted(Counter(p.column for p in run.predictions if len(p.texts) != n).items())),
+        failed=dict(sorted(Counter(p.category for p in run.predictions if len(p.texts) != n).items())),
         overall=_figures(groups, n, success_iou),
         tasks={task: _figures(members, n, success_iou) for task, members in tasks.items()},
-        columns={column: _figures(members, n, success_iou) for column, members in _by(groups, "column").items()},
-        knobs={
-            task: {name: bins for name in _knobs(members) if len(bins := _bins(members, name, n, success_iou)) > 1}
+        categories={
+            category: _figures(members, n, success_iou) for category, members in _by(groups, "category").items()
+        },
+        config={
+            task: {name: bins for name in _config(members) if len(bins := _bins(members, name, n, success_iou)) > 1}
             for task, members in tasks.items()
         },
     )
@@ -173,7 +175,7 @@ def _group(prediction: Prediction) -> QuestionGroup:
     score = scorer(prediction.data_source)
     scores = tuple(score(text, prediction.answer) for text in prediction.texts)
     return QuestionGroup(
-        prediction.column,
+        prediction.category,
         task_of(prediction.data_source),
         prediction.source,
         prediction.difficulty,
@@ -213,7 +215,7 @@ def _tally(successes: Sequence[int], sources: Sequence[str], n: int) -> Tally:
     )
 
 
-def _knobs(groups: Sequence[QuestionGroup]) -> list[str]:
+def _config(groups: Sequence[QuestionGroup]) -> list[str]:
     return sorted({name for group in groups for name in group.difficulty})
 
 

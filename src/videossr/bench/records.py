@@ -27,7 +27,7 @@ from videossr.storage.paths import AnyPath, to_path
 CONFIG, PREDICTIONS, MANIFEST = "config.toml", "predictions.jsonl", "manifest.json"
 
 UNREAD = "?"
-"""The column of questions that could not even be read. It is in no mean; coverage tells of it."""
+"""The category of questions that could not even be read. It is in no mean; coverage tells of it."""
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
@@ -42,7 +42,7 @@ class RunConfig:
         model: the model's spec.
         settings: the model's settings, every default written out.
         decoding: how it decoded.
-        limit: how many questions were asked, spread evenly over the columns; None: all.
+        limit: how many questions were asked, spread evenly over the categories; None: all.
         answers: SHA-256 in hex of the file that holds the answers, where they were given before the run.
         shown: how many questions that file is about; None: all.
     """
@@ -70,7 +70,7 @@ class RunManifest(TypedDict):
 
     `model` is what the model told of itself, `asked` and `answered` count questions, `seconds` is how long it took over
     all its sittings, `waited` how much of that the model stood still for frames, `hash` is that of the questions.
-    `chance` is what answers without looking are expected to score: by column and guess, see
+    `chance` is what answers without looking are expected to score: by category and guess, see
     `videossr.models.answer_distribution`.
     """
 
@@ -90,7 +90,7 @@ class Prediction:
     """One question, and what the model said.
 
     Attributes:
-        id, index, column, data_source, answer: of the question; `answer` is the gold one.
+        id, index, category, data_source, answer: of the question; `answer` is the gold one.
         difficulty: what makes it hard, by name.
         times_ms, end_ms: the clock of its first clip.
         source: the video that it is about, see `QuestionSet.source`.
@@ -103,7 +103,7 @@ class Prediction:
 
     id: str
     index: int
-    column: str
+    category: str
     data_source: str
     answer: str
     difficulty: Mapping[str, float | str]

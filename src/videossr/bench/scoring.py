@@ -48,22 +48,22 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnScore:
-    """What a run reached in one column.
+class CategoryScore:
+    """What a run reached in one category.
 
     Attributes:
-        column, task: of the questions.
+        category, task: of the questions.
         metric: `miou`, `per_shape` or `exact`.
         ability: what it asks of a model; None where the paper names none.
-        asked: questions of the column that were asked.
+        asked: questions of the category that were asked.
         answered: those that gave a text.
         parsed: those with a text that has the asked form.
-        score: the column's metric; what failed or does not parse counts as wrong. None if nothing was answered.
+        score: the category's metric; what failed or does not parse counts as wrong. None if nothing was answered.
         answered_score: the same over what parsed alone, as the released scripts count; None if nothing did.
         smooth, strict: mean of both rewards over all that were asked; None if nothing was answered.
     """
 
-    column: str
+    category: str
     task: str
     metric: str
     ability: str | None
@@ -78,27 +78,27 @@ class ColumnScore:
 
 @dataclass(frozen=True, slots=True)
 class Scoreboard:
-    """All columns of a run, and their means.
+    """All categories of a run, and their means.
 
     A mean is None where none of its questions was answered: that is no score. In all others, what failed is wrong.
 
     Attributes:
         run: name of the run.
         hash: content hash of the benchmark.
-        columns: in the paper's order where they are the paper's, then by name.
-        overall: mean of the columns; of questions that could not be read only where there are no others.
-        tasks: mean of the columns of each task, by its name.
-        abilities: mean of the columns of each ability (`fine-grained`, `spatial`, `temporal`), by its name.
+        categories: in the paper's order where they are the paper's, then by name.
+        overall: mean of the categories; of questions that could not be read only where there are no others.
+        tasks: mean of the categories of each task, by its name.
+        abilities: mean of the categories of each ability (`fine-grained`, `spatial`, `temporal`), by its name.
         coverage: share of the benchmark's questions that gave a text.
         unparsed: share of the answers whose text does not have the asked form; None where there is no answer.
         outcomes: how the questions ended, in numbers.
-        denominator: what `overall`, `tasks` and `abilities` are means of; a column in which nothing parsed counts 0.
+        denominator: what `overall`, `tasks` and `abilities` are means of; a category in which nothing parsed counts 0.
         videos: how many different videos the questions are about: what the intervals rest on.
     """
 
     run: str
     hash: str
-    columns: tuple[ColumnScore, ...]
+    categories: tuple[CategoryScore, ...]
     overall: Estimate | None
     tasks: dict[str, Estimate | None]
     abilities: dict[str, Estimate | None]
@@ -173,29 +173,29 @@ def score(run: Run, denominator: Denominator = "asked") -> Scoreboard:
     """
     if not run.predictions:
         raise ValueError(f"{run.path} has no predictions yet: go on with its `videossr bench run`")
-    columns: dict[str, list[Marked]] = defaultdict(list)
+    categories: dict[str, list[Marked]] = defaultdict(list)
     for prediction in run.predictions:
-        columns[prediction.column].append((prediction, score_prediction(prediction)))
+        categories[prediction.category].append((prediction, score_prediction(prediction)))
     resampler = Resampler(run.predictions)
-    names = sorted(columns, key=rank)
-    means = iter(resampler.means(*(values for name in names for values in _values(columns[name]))))
+    names = sorted(categories, key=rank)
+    means = iter(resampler.means(*(values for name in names for values in _values(categories[name]))))
     scored: list[Counted] = []
     tasks: dict[str, list[Counted]] = defaultdict(list)
     abilities: dict[str, list[Counted]] = defaultdict(list)
     for name in names:
         own = [next(means) for _ in range(4)]
-        found = _column(name, columns[name], own)
+        found = _category(name, categories[name], own)
         counted = (found, own[0 if denominator == "asked" else 1])
         scored.append(counted)
         tasks[found.task].append(counted)
         if found.ability:
             abilities[found.ability].append(counted)
-    answered = [one for members in columns.values() for prediction, one in members if prediction.texts]
+    answered = [one for members in categories.values() for prediction, one in members if prediction.texts]
     return Scoreboard(
         run=run.name,
         hash=run.config.hash,
-        columns=tuple(found for found, _ in scored),
-        overall=_mean([counted for counted in scored if counted[0].column != UNREAD or len(scored) == 1]),
+        categories=tuple(found for found, _ in scored),
+        overall=_mean([counted for counted in scored if counted[0].category != UNREAD or len(scored) == 1]),
         tasks={name: _mean(parts) for name, parts in tasks.items()},
         abilities={name: _mean(parts) for name, parts in sorted(abilities.items())},
         coverage=len(answered) / run.config.size,
@@ -214,13 +214,13 @@ class Resampled:
     drawn: NDArray[np.float64]
 
 
-Counted: TypeAlias = tuple[ColumnScore, Resampled]
-"""A column, and its mean by the denominator that counts."""
+Counted: TypeAlias = tuple[CategoryScore, Resampled]
+"""A category, and its mean by the denominator that counts."""
 
 
-def _mean(columns: Sequence[Counted]) -> Estimate | None:
-    """The mean of columns; None where none of their questions was answered."""
-    return estimate([mean for _, mean in columns]) if any(column.answered for column, _ in columns) else None
+def _mean(categories: Sequence[Counted]) -> Estimate | None:
+    """The mean of categories; None where none of their questions was answered."""
+    return estimate([mean for _, mean in categories]) if any(category.answered for category, _ in categories) else None
 
 
 def percent(share: float) -> str:
@@ -268,7 +268,7 @@ def widen(figure: Estimate, videos: int) -> Estimate:
 
 
 class Resampler:
-    """Draws the videos of some predictions anew, as many as there are, the same for all columns (bootstrap).
+    """Draws the videos of some predictions anew, as many as there are, the same for all categories (bootstrap).
 
     Seeded, so a figure never moves. A question whose video is not known stands for a video of its own.
     """
@@ -282,7 +282,7 @@ class Resampler:
     def means(self, *values: Mapping[int, float]) -> list[Resampled]:
         """The mean of each: a value for some questions, by their index. None of them may be empty.
 
-        A resample without any question of a column leaves that column's mean as it is.
+        A resample without any question of a category leaves that category's mean as it is.
         """
         sums, counts = self._tables(values)
         means = [fmean(table.values()) for table in values]
@@ -319,7 +319,7 @@ class Resampler:
 
 
 def _values(members: Sequence[Marked]) -> tuple[dict[int, float], ...]:
-    """What is averaged of a column's questions: score, score of what parsed, smooth and strict reward."""
+    """What is averaged of a category's questions: score, score of what parsed, smooth and strict reward."""
     marks = {prediction.index: one for prediction, one in members}
     # Texts that do not parse add nothing to a question's score: its mean over the others follows from their share.
     parsed = {index: one.score / one.parsed for index, one in marks.items() if one.parsed}
@@ -331,16 +331,16 @@ def _values(members: Sequence[Marked]) -> tuple[dict[int, float], ...]:
     )
 
 
-def _column(column: str, members: Sequence[Marked], means: Sequence[Resampled]) -> ColumnScore:
+def _category(category: str, members: Sequence[Marked], means: Sequence[Resampled]) -> CategoryScore:
     task = next((task_of(prediction.data_source) for prediction, _ in members if prediction.data_source), "?")
     parsed = sum(one.parsed > 0 for _, one in members)
     answered = sum(bool(prediction.texts) for prediction, _ in members)
     score, answered_score, smooth, strict = (estimate([mean]) for mean in means)
-    return ColumnScore(
-        column=column,
+    return CategoryScore(
+        category=category,
         task=task,
         metric=metric_of(task),
-        ability=ability(column, task, str(members[0][0].difficulty.get("perturbation", ""))),
+        ability=ability(category, task, str(members[0][0].difficulty.get("perturbation", ""))),
         asked=len(members),
         answered=answered,
         parsed=parsed,

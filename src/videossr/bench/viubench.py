@@ -1,4 +1,4 @@
-"""VIUBench as the paper has it: the order of its columns, its abilities, and the scores that it publishes.
+"""VIUBench as the paper has it: the order of its categories, its abilities, and the scores that it publishes.
 
 Exercised by `videossr bench score RUN --paper`.
 """
@@ -22,9 +22,9 @@ HEADINGS: Mapping[str, str] = {
     "jigsaw/6": "J 6",
     "jigsaw/8": "J 8",
 }
-"""What the paper's table calls each column."""
+"""What the paper's table calls each category."""
 
-COLUMNS = tuple(HEADINGS)
+CATEGORIES = tuple(HEADINGS)
 """In the paper's order; 300 questions each."""
 
 METRICS: Mapping[str, str] = {"grounding": "miou", "counting": "per_shape", "jigsaw": "exact"}
@@ -49,7 +49,7 @@ class Published:
     """A row that the paper prints, in percent. It was measured on other videos than a benchmark built here."""
 
     model: str
-    columns: Mapping[str, float]
+    categories: Mapping[str, float]
     overall: float
 
 
@@ -58,20 +58,20 @@ def published() -> tuple[Published, ...]:
     """The paper's rows, in its order."""
     table = tomllib.loads((files("videossr.bench") / "published.toml").read_text("utf-8"))
     return tuple(
-        Published(row["model"], dict(zip(COLUMNS, row["columns"], strict=True)), row["overall"])
+        Published(row["model"], dict(zip(CATEGORIES, row["categories"], strict=True)), row["overall"])
         for row in table["viubench"]
     )
 
 
-def ability(column: str, task: str, perturbation: str = "") -> str | None:
-    """The ability that a column asks for; None where the paper names none.
+def ability(category: str, task: str, perturbation: str = "") -> str | None:
+    """The ability that a category asks for; None where the paper names none.
 
-    The perturbation is the last part of the column's name, unless it is given.
+    The perturbation is the last part of the category's name, unless it is given.
     """
-    kind = (perturbation or column.rpartition("/")[2]) if task == "grounding" else task
+    kind = (perturbation or category.rpartition("/")[2]) if task == "grounding" else task
     return next((name for name, kinds in ABILITIES.items() if kind in kinds), None)
 
 
-def rank(column: str) -> tuple[int, str]:
-    """Sorts columns in the paper's order, and others behind them by name."""
-    return (COLUMNS.index(column) if column in COLUMNS else len(COLUMNS), column)
+def rank(category: str) -> tuple[int, str]:
+    """Sorts categories in the paper's order, and others behind them by name."""
+    return (CATEGORIES.index(category) if category in CATEGORIES else len(CATEGORIES), category)

@@ -1,6 +1,6 @@
-"""Which video serves which column: the serial part of `videossr build`, the same for any number of workers.
+"""Which video serves which category: the serial part of `videossr build`, the same for any number of workers.
 
-A million draws are numbers here, not objects: a byte and a few counters for each video and column.
+A million draws are numbers here, not objects: a byte and a few counters for each video and category.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ _AT_ONCE = 4096
 
 @dataclass(frozen=True, slots=True, order=True)
 class Job:
-    """One draw: the video at index `video` in hash order, for `column`, for the `attempt`-th time."""
+    """One draw: the video at index `video` in hash order, for `category`, for the `attempt`-th time."""
 
     video: int
-    column: str
+    category: str
     attempt: int
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Share:
-    """What a video gives to a column in one pass: its attempts from `start` on, before `stop`."""
+    """What a video gives to a category in one pass: its attempts from `start` on, before `stop`."""
 
     video: int
-    column: str
+    category: str
     start: int
     stop: int
 
 
 class Selection:
-    """Fills quotas from the videos that each column admits, in rounds in which each video serves once at the most.
+    """Fills quotas from the videos that each category admits, in rounds in which each video serves once at the most.
 
     So there is one video a sample as long as there are enough, and then each is used about equally often. Within a
-    round those that have served least come first, and a video goes to the column that is shortest of videos for what it
-    still needs; one that it has served already counts for less.
+    round those that have served least come first, and a video goes to the category that is shortest of videos for what
+    it still needs; one that it has served already counts for less.
 
     Args:
-        admitted: for each column, one byte a video in hash order: 1 where it passed the gate.
-        quotas: for each column, how many samples are wanted.
-        most: draws of one video for one column, at most.
+        admitted: for each category, one byte a video in hash order: 1 where it passed the gate.
+        quotas: for each category, how many samples are wanted.
+        most: draws of one video for one category, at most.
     """
 
     def __init__(self, admitted: Mapping[str, bytearray], quotas: Mapping[str, int], most: int) -> None:
@@ -53,22 +53,22 @@ class Selection:
         self._quotas = quotas
         self._most = most
         videos = max(map(len, admitted.values()))
-        self._attempts = {column: _counters(videos) for column in self._admitted}
-        self._before = {column: _counters(videos) for column in self._admitted}
+        self._attempts = {category: _counters(videos) for category in self._admitted}
+        self._before = {category: _counters(videos) for category in self._admitted}
         self._served = _counters(videos)
 
     def choose(self, filled: Mapping[str, int]) -> int:
-        """Choose the draws that would fill every quota, given how many samples of each column there are.
+        """Choose the draws that would fill every quota, given how many samples of each category there are.
 
         Returns how many there are; 0 when nothing is lacking, or nothing is left to draw from.
         """
-        self._before = {column: array("I", tries) for column, tries in self._attempts.items()}
-        needs = {column: max(0, quota - filled.get(column, 0)) for column, quota in self._quotas.items()}
+        self._before = {category: array("I", tries) for category, tries in self._attempts.items()}
+        needs = {category: max(0, quota - filled.get(category, 0)) for category, quota in self._quotas.items()}
         chosen = 0
         wanting: list[str] = []
         videos = np.zeros(0, np.int64)
         while any(needs.values()):
-            if wanting != (now := [column for column in self._admitted if needs[column]]):
+            if wanting != (now := [category for category in self._admitted if needs[category]]):
                 wanting, videos = now, self._fit_for(now)
             if not (served := self._round(wanting, videos, needs)):
                 break
@@ -78,21 +78,21 @@ class Selection:
     def shares(self) -> Iterator[Share]:
         """What was chosen last, video by video."""
         for video in range(len(self._served)):
-            for column, tries in self._attempts.items():
-                if tries[video] > self._before[column][video]:
-                    yield Share(video, column, self._before[column][video], tries[video])
+            for category, tries in self._attempts.items():
+                if tries[video] > self._before[category][video]:
+                    yield Share(video, category, self._before[category][video], tries[video])
 
-    def _fit_for(self, columns: list[str]) -> NDArray[np.int64]:
-        """The videos that any of `columns` admits."""
+    def _fit_for(self, categories: list[str]) -> NDArray[np.int64]:
+        """The videos that any of `categories` admits."""
         fit = np.zeros(len(self._served), np.uint8)
-        for column in columns:
-            fit |= np.frombuffer(self._admitted[column], np.uint8)
+        for category in categories:
+            fit |= np.frombuffer(self._admitted[category], np.uint8)
         return np.flatnonzero(fit)
 
-    def _round(self, columns: list[str], videos: NDArray[np.int64], needs: dict[str, int]) -> int:
-        """Let each of `videos` serve one of `columns`, and lower its `needs`; how many did."""
-        state = [(name, self._admitted[name], self._attempts[name]) for name in columns]
-        supply = {name: self._admitted[name].count(1) for name in columns}
+    def _round(self, categories: list[str], videos: NDArray[np.int64], needs: dict[str, int]) -> int:
+        """Let each of `videos` serve one of `categories`, and lower its `needs`; how many did."""
+        state = [(name, self._admitted[name], self._attempts[name]) for name in categories]
+        supply = {name: self._admitted[name].count(1) for name in categories}
         order = videos[np.argsort(np.frombuffer(self._served, np.uint32)[videos], kind="stable")]
         served, left = 0, sum(needs.values())
         for start in range(0, len(order), _AT_ONCE):

@@ -90,7 +90,7 @@ def build(
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed must be from 0 to 2^63 - 1, got {seed}")
     exclusions = list(exclusions)
-    tasks = {column.task for column in mixture.columns.values()}
+    tasks = {category.task for category in mixture.categories.values()}
     making = BuildSpec(
         kind="dataset",
         recipe=mixture.resolved,
@@ -112,7 +112,7 @@ def build(
     _check_plan(mixture, corpus)
     with (
         staging_dir(out, {"verb": "build"}, ours=old is not None) as folder,
-        BuildJournal(folder, out, making, mixture.columns, restart=rebuild) as ledger,
+        BuildJournal(folder, out, making, mixture.categories, restart=rebuild) as ledger,
     ):
         excluded = find_excluded(corpus.videos, exclusions)
         left = (video for video in range(len(corpus.videos)) if video not in excluded)
@@ -138,7 +138,7 @@ def build(
                 ledger.discard()
                 raise UnmetError(f"{error}{_ways_out(mixture, corpus, excluded, usable)}") from error
             raise
-        counts = {column: videos.count(1) for column, videos in admitted.items()}
+        counts = {category: videos.count(1) for category, videos in admitted.items()}
 
         def copied(done: int, total: int) -> None:
             progress(Progress("packs", done, total, ledger.rejects))
@@ -193,13 +193,13 @@ def _check_plan(mixture: ResolvedRecipe, corpus: Corpus) -> None:
     for name, task in mixture.tasks.items():
         if corpus.plan["kind"] == "snap" and getattr(task, "even_clock", False):
             problems.append(
-                f"columns.{name} needs slots of equal length; those of {corpus.path} were moved by --plan snap. Leave "
-                f"the column out (--set columns.{name}.count=0), or index the videos with --plan uniform into another "
-                "folder"
+                f"categories.{name} needs slots of equal length; those of {corpus.path} were moved by --plan snap. "
+                f"Leave the category out (--set categories.{name}.count=0), or index the videos with --plan uniform "
+                "into another folder"
             )
-        slots, density = task.needs(mixture.knobs[name])
+        slots, density = task.needs(mixture.config[name])
         if not any(frames % slots == 0 and frames >= slots * density for frames in corpus.slots):
-            short[slots, slots * density].append(f"columns.{name}")
+            short[slots, slots * density].append(f"categories.{name}")
     for (steps, frames), names in short.items():
         have = ", ".join(map(str, corpus.slots[:3])) + (", …" if len(corpus.slots) > 3 else "")
         by_rate = ", since --plan fps takes more frames of longer videos" if corpus.plan["kind"] == "fps" else ""
@@ -220,18 +220,18 @@ def _gate(
     table: AnyPath | None,
     progress: Callable[[Progress], None],
 ) -> dict[str, bytearray]:
-    """Find for each column which videos it admits: one byte each.
+    """Find for each category which videos it admits: one byte each.
 
     `table` is where what the gates measured will be if the build fails.
     """
     videos, usable = len(drafter.corpus.videos), drafter.usable
-    admitted = {column: bytearray(videos) for column in drafter.mixture.columns}
+    admitted = {category: bytearray(videos) for category in drafter.mixture.categories}
     known = bytearray(videos)
 
     def note(video: int, gates: Mapping[str, Rejection | None]) -> None:
         known[video] = 1
-        for column, reject in gates.items():
-            admitted[column][video] = reject is None
+        for category, reject in gates.items():
+            admitted[category][video] = reject is None
 
     for video, found in ledger.gates():
         note(video, found)
@@ -240,11 +240,11 @@ def _gate(
         if isinstance(gates, WorkerCrash):
             raise _died(drafter, video, "its gates were")
         ledger.add_gates(video, gates)
-        note(video, {column: rejected(measures) for column, measures in gates.items()})
+        note(video, {category: rejected(measures) for category, measures in gates.items()})
         done += 1
         progress(Progress("gates", done, len(usable), ledger.rejects))
-    if empty := [column for column, fit in admitted.items() if 1 not in fit]:
-        gated = (refusal for refusal in refusals() if refusal.column is not None)
+    if empty := [category for category, fit in admitted.items() if 1 not in fit]:
+        gated = (refusal for refusal in refusals() if refusal.category is not None)
         counts = ", ".join(f"{reason} ({count})" for reason, count in reasons(gated).items())
         hint = f"; `videossr dataset info {table} --gates` shows what other thresholds would admit" if table else ""
         raise UnmetError(
@@ -264,7 +264,7 @@ def _fill(
     progress: Callable[[Progress], None],
 ) -> None:
     """Draw until every quota is met, in passes: each makes up for the draws that failed in those before it."""
-    quotas = {name: column.count for name, column in drafter.mixture.columns.items()}
+    quotas = {name: category.count for name, category in drafter.mixture.categories.items()}
     most = max(16 + 4 * quota // admitted[name].count(1) for name, quota in quotas.items())
     selection = Selection(admitted, quotas, most)
     filled: Mapping[str, int] = {}
@@ -275,15 +275,15 @@ def _fill(
             jobs = ledger.missing(selection.shares(), min(BATCH, 1 + chosen // 32))
             for batch, results in runner.run(SampleGenerator.records, jobs):
                 if isinstance(results, WorkerCrash):
-                    columns = ", ".join(sorted({job.column for job in batch}))
-                    raise _died(drafter, batch[0].video, f"samples for {columns} were drawn from it")
+                    categories = ", ".join(sorted({job.category for job in batch}))
+                    raise _died(drafter, batch[0].video, f"samples for {categories} were drawn from it")
                 ledger.add_draws(turn, results)
                 progress(Progress("draws", ledger.samples, sum(quotas.values()), ledger.rejects))
             ended = ledger.end_pass(turn)
         filled = ended
         turn += 1
     if short := {name: quota - filled.get(name, 0) for name, quota in quotas.items() if filled.get(name, 0) < quota}:
-        why = reasons(refusal for refusal in refusals() if refusal.column in short)
+        why = reasons(refusal for refusal in refusals() if refusal.category in short)
         told = ", ".join(f"{name} lacks {lack} of {quotas[name]}" for name, lack in short.items())
         counts = ", ".join(f"{reason} ({count})" for reason, count in why.items())
         raise UnmetError(
@@ -292,11 +292,11 @@ def _fill(
         )
 
 
-def _way_out(possible: Mapping[str, int], columns: Collection[str]) -> str:
-    """Say how to get a dataset where some of `columns` could be given this many samples only."""
-    if len(possible) == len(columns) and not any(possible.values()):
+def _way_out(possible: Mapping[str, int], categories: Collection[str]) -> str:
+    """Say how to get a dataset where some of `categories` could be given this many samples only."""
+    if len(possible) == len(categories) and not any(possible.values()):
         return "Add videos"
-    lower = " ".join(f"--set columns.{name}.count={count}" for name, count in possible.items())
+    lower = " ".join(f"--set categories.{name}.count={count}" for name, count in possible.items())
     return f"Add videos, or lower the counts: {lower}"
 
 

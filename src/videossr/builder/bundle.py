@@ -20,7 +20,7 @@ CARRIED = "corpus"
 """The folder of a benchmark that holds its packs."""
 
 FROZEN = (
-    "id", "task", "column", "data_source", "system", "prompt", "answer", "sources", "slots", "times_ms", "end_ms",
+    "id", "task", "category", "data_source", "system", "prompt", "answer", "sources", "slots", "times_ms", "end_ms",
     "height", "width", "params", "pixels",
 )  # fmt: skip
 """What the hash of a benchmark covers of each sample: what is asked, the answer, and the pixels.

@@ -23,10 +23,10 @@ configs:
 {{ samples }} questions about {{ videos }} videos, made by videossr {{ versions.videossr }}.
 Every answer is known by construction: a sample is a recipe that `videossr` renders from the frame packs of its corpus.
 
-| column | samples | videos admitted |
+| category | samples | videos admitted |
 |---|---|---|
-{% for name, column in columns.items() -%}
-| `{{ name }}` | {{ column.samples }} | {{ column.admitted }} |
+{% for name, category in categories.items() -%}
+| `{{ name }}` | {{ category.samples }} | {{ category.admitted }} |
 {% endfor %}
 One video serves {{ most_used }} sample{{ "s" if most_used != 1 else "" }} at the most.
 

@@ -14,7 +14,7 @@ from videossr.dataset import gate_table, schema
 from videossr.dataset.manifest import (
     NAME,
     BuildSpec,
-    ColumnTable,
+    CategoryTable,
     Manifest,
     Origin,
     Parent,
@@ -64,7 +64,7 @@ def write_part(
         gates: of `gate_table.MEASURES`, ascending by content; those of videos that no row shows are left out.
         rejected: of `ledger.REJECTED`; read after `rows`.
     """
-    columns: Counter[str] = Counter()
+    categories: Counter[str] = Counter()
     serves: Counter[str] = Counter()
     shown: Counter[str] = Counter()
     fit: dict[str, set[str]] = defaultdict(set)
@@ -72,10 +72,10 @@ def write_part(
     def counted() -> Iterator[Mapping[str, Any]]:
         for row in rows:
             contents = [source["content"] for source in row["sources"]]
-            columns[row["column"]] += 1
+            categories[row["category"]] += 1
             serves[contents[0]] += 1
             shown.update(contents)
-            fit[row["column"]].add(contents[0])
+            fit[row["category"]].add(contents[0])
             yield row
 
     task = {"verb": f"dataset {origin['verb']}", "of": [part["hash"] for part in origin["of"]]}
@@ -93,28 +93,28 @@ def write_part(
 
         def told() -> Iterator[Mapping[str, Any]]:
             for row in rejected:
-                reasons[f"{row['column']}: {row['reason']}"] += 1
+                reasons[f"{row['category']}: {row['reason']}"] += 1
                 yield row
 
         files["rejected.parquet"] = schema.write_file(told(), out / "rejected.parquet", REJECTED)
-        counts = sorted(columns.items())
+        counts = sorted(categories.items())
         made = Manifest(
             **making,
-            samples=columns.total(),
+            samples=categories.total(),
             videos=len(shown),
             most_used=max(serves.values()),
-            columns={name: {"samples": count, "admitted": len(fit[name])} for name, count in counts},
+            categories={name: {"samples": count, "admitted": len(fit[name])} for name, count in counts},
             rejected=dict(reasons),
             files=files,
             hash="",
             origin=origin,
         )
-        tables = making["recipe"]["columns"]
+        tables = making["recipe"]["categories"]
         made["recipe"] = RecipeTable(
             name=making["recipe"]["name"],
             summary=making["recipe"]["summary"],
             max_pixels=making["recipe"]["max_pixels"],
-            columns={name: ColumnTable(**{**tables[name], "count": count}) for name, count in counts},
+            categories={name: CategoryTable(**{**tables[name], "count": count}) for name, count in counts},
         )
         finish(out, made)
         shutil.rmtree(folder)

@@ -26,7 +26,7 @@ from videossr.templates import PromptTemplates
 from videossr.video.plan import fit
 
 Gates: TypeAlias = Mapping[str, Sequence[Measure]]
-"""For each column, what its gates measure of a video."""
+"""For each category, what its gates measure of a video."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +68,16 @@ class SampleGenerator:
     usable: Sequence[int]
 
     def gate(self, index: int) -> Gates:
-        """Measure the video at `index` by the gates of every column. Raises CorpusError when its pack is damaged."""
+        """Measure the video at `index` by the gates of every category. Raises CorpusError when its pack is damaged."""
         self.corpus.verify(self.corpus.videos[index].key)
         video = self.video(index)
         gates: dict[str, Sequence[Measure]] = {}
-        for column, task in self.mixture.tasks.items():
-            slots, density = task.needs(self.mixture.knobs[column])
-            gates[column] = measured(_frames(len(video.clock), slots, density))
-            if rejected(gates[column]) is None:
+        for category, task in self.mixture.tasks.items():
+            slots, density = task.needs(self.mixture.config[category])
+            gates[category] = measured(_frames(len(video.clock), slots, density))
+            if rejected(gates[category]) is None:
                 with self._naming_file(index):
-                    gates[column] = [*gates[column], *task.gates(video, self.mixture.knobs[column])]
+                    gates[category] = [*gates[category], *task.gates(video, self.mixture.config[category])]
         return gates
 
     def draw(self, jobs: Sequence[Job]) -> list[GeneratedSample | RejectedDraw]:
@@ -86,10 +86,10 @@ class SampleGenerator:
         donors = _Donors(self, jobs[0].video, video.size)
         results: list[GeneratedSample | RejectedDraw] = []
         for job in jobs:
-            rng = random_generator(self.seed, job.column, video.key.content, job.attempt)
-            task, knobs = self.mixture.tasks[job.column], self.mixture.knobs[job.column]
+            rng = random_generator(self.seed, job.category, video.key.content, job.attempt)
+            task, config = self.mixture.tasks[job.category], self.mixture.config[job.category]
             with self._naming_file(job.video):
-                drawn = task.draw(video, job.column, knobs, rng, donors)
+                drawn = task.draw(video, job.category, config, rng, donors)
                 if isinstance(drawn, Rejection):
                     results.append(RejectedDraw(job, drawn))
                 else:
@@ -159,8 +159,8 @@ def unpack_row(data: bytes) -> dict[str, Any]:
     return row
 
 
-def random_generator(seed: int, column: str, content: str, attempt: int) -> np.random.Generator:
+def random_generator(seed: int, category: str, content: str, attempt: int) -> np.random.Generator:
     """The random numbers of one draw. They depend on nothing but the arguments: not on order, not on other draws."""
-    words = np.frombuffer(hashlib.sha256(column.encode()).digest() + bytes.fromhex(content), "<u4")
+    words = np.frombuffer(hashlib.sha256(category.encode()).digest() + bytes.fromhex(content), "<u4")
     entropy = [seed, *(int(word) for word in words), attempt]
     return np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(entropy)))

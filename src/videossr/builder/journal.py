@@ -42,7 +42,7 @@ REJECTED = pa.schema(
     [
         ("content", pa.string()),
         ("path", pa.string()),
-        ("column", pa.string()),
+        ("category", pa.string()),
         ("attempt", pa.int32()),
         ("reason", pa.string()),
         ("value", pa.float64()),
@@ -50,7 +50,7 @@ REJECTED = pa.schema(
         ("twin", pa.string()),
     ]
 )
-"""What was not used: `column` is empty for a video excluded whole, `attempt` is empty for a gate.
+"""What was not used: `category` is empty for a video excluded whole, `attempt` is empty for a gate.
 
 `twin` is the path of the other video, where one is excluded or left out because of it.
 """
@@ -59,11 +59,11 @@ _TABLES = """
 CREATE TABLE making (json TEXT NOT NULL);
 CREATE TABLE gates (video INTEGER PRIMARY KEY, rejects TEXT NOT NULL, measures BLOB NOT NULL);
 CREATE TABLE draws (
-    video INTEGER NOT NULL, column INTEGER NOT NULL, attempt INTEGER NOT NULL, pass INTEGER NOT NULL,
+    video INTEGER NOT NULL, category INTEGER NOT NULL, attempt INTEGER NOT NULL, pass INTEGER NOT NULL,
     reason TEXT, value REAL, threshold REAL, id BLOB, others TEXT, row BLOB,
-    PRIMARY KEY (video, column, attempt)
+    PRIMARY KEY (video, category, attempt)
 );
-CREATE INDEX samples ON draws (id, pass, video, column, attempt) WHERE id IS NOT NULL;
+CREATE INDEX samples ON draws (id, pass, video, category, attempt) WHERE id IS NOT NULL;
 CREATE TABLE passes (pass INTEGER PRIMARY KEY, filled TEXT NOT NULL);
 CREATE TABLE files (name TEXT PRIMARY KEY, hash TEXT NOT NULL, last TEXT NOT NULL);
 """
@@ -72,7 +72,7 @@ _AGAIN = """
 UPDATE draws SET id = NULL, others = NULL, row = NULL, reason = 'drawn_before', value = 1, threshold = 0
 WHERE rowid IN (
     SELECT rowid FROM (
-        SELECT rowid, row_number() OVER (PARTITION BY id ORDER BY pass, video, column, attempt) AS place
+        SELECT rowid, row_number() OVER (PARTITION BY id ORDER BY pass, video, category, attempt) AS place
         FROM draws WHERE id IS NOT NULL
     ) WHERE place > 1
 )
@@ -81,13 +81,13 @@ WHERE rowid IN (
 
 @dataclass(frozen=True, slots=True)
 class RejectionRecord:
-    """One rejection: of a video as a whole (no column), by a gate (no attempt), or of a draw.
+    """One rejection: of a video as a whole (no category), by a gate (no attempt), or of a draw.
 
     `twin` is the path of the video that a video is excluded for.
     """
 
     video: int
-    column: str | None
+    category: str | None
     attempt: int | None
     reject: Rejection
     twin: str | None = None
@@ -97,7 +97,7 @@ class RejectionRecord:
         return {
             "content": entry.content,
             "path": entry.path,
-            "column": self.column,
+            "category": self.category,
             "attempt": self.attempt,
             "reason": self.reject.reason,
             # Sums of floats may differ in their last digits from one processor to another.
@@ -116,7 +116,7 @@ class Uses:
 
 
 class BuildJournal:
-    """The ledger in `workshop` of a build with `columns`. A context manager: what is on its way is kept at the end.
+    """The ledger in `workshop` of a build with `categories`. A context manager: what is on its way is kept at the end.
 
     With `restart`, what the file holds of another build is forgotten.
 
@@ -124,12 +124,12 @@ class BuildJournal:
     """
 
     def __init__(
-        self, workshop: Path, out: AnyPath, making: BuildSpec, columns: Iterable[str], *, restart: bool = False
+        self, workshop: Path, out: AnyPath, making: BuildSpec, categories: Iterable[str], *, restart: bool = False
     ) -> None:
         self._path = workshop / NAME
         self._out = out
-        self._columns = sorted(columns)
-        self._numbers = {column: number for number, column in enumerate(self._columns)}
+        self._categories = sorted(categories)
+        self._numbers = {category: number for number, category in enumerate(self._categories)}
         self._committed = time.monotonic()
         if other := self._open(making):
             self._data.close()
@@ -181,34 +181,34 @@ class BuildJournal:
         self._data = sqlite3.connect(":memory:")
 
     def add_gates(self, video: int, gates: Gates) -> None:
-        """Keep what the gates of every column measure of a video."""
-        rejects = [rejected(gates[column]) for column in self._columns]
+        """Keep what the gates of every category measure of a video."""
+        rejects = [rejected(gates[category]) for category in self._categories]
         self.rejects += sum(reject is not None for reject in rejects)
         row = (
             video,
             json.dumps([reject and astuple(reject) for reject in rejects]),
-            gate_table.pack(gates[column] for column in self._columns),
+            gate_table.pack(gates[category] for category in self._categories),
         )
         with self._told():
             self._data.execute("INSERT INTO gates VALUES (?, ?, ?)", row)
         self._commit_now_and_then()
 
     def gates(self) -> Iterator[tuple[int, dict[str, Rejection | None]]]:
-        """Yield the videos whose gates are known, in their order, each with what rejects it from every column."""
+        """Yield the videos whose gates are known, in their order, each with what rejects it from every category."""
         for video, rejects in self._rows("SELECT video, rejects FROM gates ORDER BY video"):
             found = (Rejection(*reject) if reject else None for reject in json.loads(rejects))
-            yield video, dict(zip(self._columns, found, strict=True))
+            yield video, dict(zip(self._categories, found, strict=True))
 
     def measures(self) -> Iterator[tuple[int, Gates]]:
-        """Yield the same videos, each with what the gates of every column measured."""
+        """Yield the same videos, each with what the gates of every category measured."""
         for video, packed in self._rows("SELECT video, measures FROM gates ORDER BY video"):
-            yield video, dict(zip(self._columns, gate_table.unpack(packed), strict=True))
+            yield video, dict(zip(self._categories, gate_table.unpack(packed), strict=True))
 
     def add_draws(self, turn: int, results: Iterable[GeneratedRow | RejectedDraw]) -> None:
         """Draws of pass `turn`."""
         for result in results:
             job = result.job
-            place = (job.video, self._numbers[job.column], job.attempt, turn)
+            place = (job.video, self._numbers[job.category], job.attempt, turn)
             if isinstance(result, GeneratedRow):
                 others = json.dumps(result.others) if result.others else None
                 values = (None, None, None, bytes.fromhex(result.id), others, result.row)
@@ -226,23 +226,23 @@ class BuildJournal:
         for share in shares:
             for start in range(share.start, share.stop, size):
                 stop = min(start + size, share.stop)
-                known = self._known(share.video, share.column, start, stop)
+                known = self._known(share.video, share.category, start, stop)
                 for attempt in range(start, stop):
                     if attempt in known:
                         continue
                     if batch and (len(batch) == size or batch[0].video != share.video):
                         yield batch
                         batch = []
-                    batch.append(Job(share.video, share.column, attempt))
+                    batch.append(Job(share.video, share.category, attempt))
         if batch:
             yield batch
 
-    def _known(self, video: int, column: str, start: int, stop: int) -> set[int]:
-        query = "SELECT attempt FROM draws WHERE video = ? AND column = ? AND attempt >= ? AND attempt < ?"
-        return {attempt for (attempt,) in self._rows(query, (video, self._numbers[column], start, stop))}
+    def _known(self, video: int, category: str, start: int, stop: int) -> set[int]:
+        query = "SELECT attempt FROM draws WHERE video = ? AND category = ? AND attempt >= ? AND attempt < ?"
+        return {attempt for (attempt,) in self._rows(query, (video, self._numbers[category], start, stop))}
 
     def filled(self, turn: int) -> Mapping[str, int] | None:
-        """How many samples each column had at the end of pass `turn`; None when it has not ended."""
+        """How many samples each category had at the end of pass `turn`; None when it has not ended."""
         for (filled,) in self._rows("SELECT filled FROM passes WHERE pass = ?", (turn,)):
             found: dict[str, int] = json.loads(filled)
             return found
@@ -260,25 +260,25 @@ class BuildJournal:
         return filled
 
     def counts(self) -> dict[str, int]:
-        """How many samples each column has now."""
-        query = "SELECT column, count(*) FROM draws WHERE id IS NOT NULL GROUP BY column"
-        return {self._columns[column]: count for column, count in self._rows(query)}
+        """How many samples each category has now."""
+        query = "SELECT category, count(*) FROM draws WHERE id IS NOT NULL GROUP BY category"
+        return {self._categories[category]: count for category, count in self._rows(query)}
 
     def refusals(self) -> Iterator[RejectionRecord]:
         """By gates, then of draws; each in the order of the videos."""
         yield from self._gated_out()
         query = (
-            "SELECT video, column, attempt, reason, value, threshold FROM draws WHERE id IS NULL "
-            "ORDER BY video, column, attempt"
+            "SELECT video, category, attempt, reason, value, threshold FROM draws WHERE id IS NULL "
+            "ORDER BY video, category, attempt"
         )
-        for video, column, attempt, *reject in self._rows(query):
-            yield RejectionRecord(video, self._columns[column], attempt, Rejection(*reject))
+        for video, category, attempt, *reject in self._rows(query):
+            yield RejectionRecord(video, self._categories[category], attempt, Rejection(*reject))
 
     def _gated_out(self) -> Iterator[RejectionRecord]:
         for video, gates in self.gates():
-            for column, reject in gates.items():
+            for category, reject in gates.items():
                 if reject is not None:
-                    yield RejectionRecord(video, column, None, reject)
+                    yield RejectionRecord(video, category, None, reject)
 
     def rows(self, after: str = "") -> Iterator[dict[str, Any]]:
         """The rows of the samples whose ids follow `after`, by id."""
@@ -347,5 +347,5 @@ class BuildJournal:
 
 
 def reasons(refusals: Iterable[RejectionRecord]) -> dict[str, int]:
-    """`column: reason` -> how many rejections."""
-    return dict(Counter(f"{refusal.column or 'excluded'}: {refusal.reject.reason}" for refusal in refusals))
+    """`category: reason` -> how many rejections."""
+    return dict(Counter(f"{refusal.category or 'excluded'}: {refusal.reject.reason}" for refusal in refusals))

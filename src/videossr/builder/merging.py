@@ -16,7 +16,7 @@ from videossr.corpus.manifest import all_versions
 from videossr.dataset import gate_table, schema
 from videossr.dataset.manifest import (
     BuildSpec,
-    ColumnTable,
+    CategoryTable,
     Manifest,
     Origin,
     RecipeTable,
@@ -27,7 +27,7 @@ from videossr.dataset.manifest import (
 from videossr.sample import VideoKey
 from videossr.storage.paths import AnyPath
 
-_TOLD = ["id", "sources", "column", "attempt"]
+_TOLD = ["id", "sources", "category", "attempt"]
 """The columns of a sample that decide what is told of it."""
 
 
@@ -49,7 +49,7 @@ def merge(
     What is left out is in `rejected.parquet`, as ``drawn_before`` or ``near_duplicate``.
 
     Args:
-        datasets: two or more, of the same wording; where columns have the same name, of the same knobs.
+        datasets: two or more, of the same wording; where categories have the same name, of the same config.
         out: a new folder.
         corpus: that has the videos of all of them; needed where they come from several corpora.
         drop_near: leave out the samples that show a near-duplicate.
@@ -98,20 +98,20 @@ def merge(
 
 
 def _recipe(datasets: Sequence[AnyPath], manifests: Sequence[Manifest]) -> RecipeTable:
-    """All columns of all recipes. Raises ValueError where they, or the wordings, contradict each other."""
-    columns: dict[str, ColumnTable] = {}
+    """All categories of all recipes. Raises ValueError where they, or the wordings, contradict each other."""
+    categories: dict[str, CategoryTable] = {}
     home: dict[str, AnyPath] = {}
     for dataset, manifest in zip(datasets, manifests, strict=True):
         if manifest["wording"] != manifests[0]["wording"]:
             raise ValueError(
                 f"{dataset} and {datasets[0]} are worded differently: build one with the other's wording.toml"
             )
-        for name, column in manifest["recipe"]["columns"].items():
-            known = columns.setdefault(name, column)
-            if {**known, "count": 0} != {**column, "count": 0}:
+        for name, category in manifest["recipe"]["categories"].items():
+            known = categories.setdefault(name, category)
+            if {**known, "count": 0} != {**category, "count": 0}:
                 raise ValueError(
-                    f"columns.{name} has other knobs in {dataset} than in {home[name]}: build one of them with another "
-                    "name for it"
+                    f"categories.{name} has another config in {dataset} than in {home[name]}: build one of them with "
+                    "another name for it"
                 )
             home.setdefault(name, dataset)
     names = "+".join(dict.fromkeys(manifest["recipe"]["name"] for manifest in manifests))
@@ -119,7 +119,7 @@ def _recipe(datasets: Sequence[AnyPath], manifests: Sequence[Manifest]) -> Recip
         "name": names,
         "summary": " ".join(dict.fromkeys(manifest["recipe"]["summary"] for manifest in manifests)).strip(),
         "max_pixels": max(manifest["recipe"]["max_pixels"] for manifest in manifests),
-        "columns": columns,
+        "categories": categories,
     }
 
 
@@ -150,7 +150,7 @@ def _videos(
 
 
 def _gates(tables: Sequence[AnyPath]) -> Iterator[dict[str, Any]]:
-    """Yield what the gates measured, by content; of a video and column that several tables have, from the first."""
+    """Yield what the gates measured, by content; of a video and category that several tables have, from the first."""
 
     def numbered(number: int) -> Iterator[tuple[str, int, dict[str, Any]]]:
         return ((row["content"], number, row) for row in schema.read_rows(tables[number]))
@@ -158,7 +158,7 @@ def _gates(tables: Sequence[AnyPath]) -> Iterator[dict[str, Any]]:
     sources = map(numbered, range(len(tables)))
     for _, members in groupby(heapq.merge(*sources, key=lambda item: item[:2]), key=lambda item: item[0]):
         home: dict[str, int] = {}
-        yield from (row for _, number, row in members if home.setdefault(row["column"], number) == number)
+        yield from (row for _, number, row in members if home.setdefault(row["category"], number) == number)
 
 
 def _rows(
@@ -190,7 +190,7 @@ def _rows(
         refusal = {
             "content": video["content"],
             "path": video["path"],
-            "column": row["column"],
+            "category": row["category"],
             "attempt": row["attempt"],
             "reason": reason,
             "value": value,

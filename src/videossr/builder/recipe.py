@@ -1,4 +1,4 @@
-"""A recipe: which columns of questions a dataset holds, how many of each, and with which knobs.
+"""A recipe: which categories of questions a dataset holds, how many of each, and with which config.
 
 Shipped recipes lie in `videossr/recipes` and are found by name: `videossr build smoke --corpus CORPUS --out DATASET`.
 """
@@ -17,18 +17,20 @@ from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from videossr.config import override, parse, read_toml
-from videossr.dataset.manifest import ColumnTable, RecipeTable
+from videossr.dataset.manifest import CategoryTable, RecipeTable
 from videossr.registry import suggest
 from videossr.tasks.base import TASKS, Task, open_task
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class CategorySpec:
-    """One kind of question: a task with its knobs, and how many samples are wanted; with 0 it is left out."""
+    """One kind of question: a task with its config, and how many samples are wanted; with 0 it is left out."""
 
     task: Annotated[str, Field(description="name of an installed task")]
-    count: Annotated[int, Field(ge=0, description="samples; 0 leaves the column out")]
-    knobs: Annotated[dict[str, Any], Field(description="settings of the task, see below")] = Field(default_factory=dict)
+    count: Annotated[int, Field(ge=0, description="samples; 0 leaves the category out")]
+    config: Annotated[dict[str, Any], Field(description="settings of the task, see below")] = Field(
+        default_factory=dict
+    )
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
@@ -48,63 +50,65 @@ class Recipe:
     videos: Annotated[
         int, Field(ge=0, description="most videos that are shown, donors too, the first by their hashes; 0: all")
     ] = 0
-    columns: Annotated[
+    categories: Annotated[
         dict[Annotated[str, Field(pattern=r"^[\w/-]+$")], dict[str, Any]],
         Field(description="by the name that samples and reports use: letters, digits and `_/-`"),
     ]
 
 
 class ResolvedRecipe:
-    """A recipe whose columns have been checked: for each, its task and its knobs."""
+    """A recipe whose categories have been checked: for each, its task and its config."""
 
     def __init__(self, recipe: Recipe, where: str) -> None:
         self.recipe = recipe
-        self.columns: dict[str, CategorySpec] = {}
+        self.categories: dict[str, CategorySpec] = {}
         self.tasks: dict[str, Task[Any]] = {}
-        self.knobs: dict[str, Any] = {}
+        self.config: dict[str, Any] = {}
         problems: list[str] = []
-        for name, table in recipe.columns.items():
+        for name, table in recipe.categories.items():
             try:
-                self._add(name, table, f"{where}: columns.{name}")
+                self._add(name, table, f"{where}: categories.{name}")
             except ValueError as error:
                 problems.append(str(error))
         if problems:
             raise ValueError("\n".join(problems))
-        if not self.columns:
-            raise ValueError(f"{where}: columns: there is none")
+        if not self.categories:
+            raise ValueError(f"{where}: categories: there is none")
 
     def _add(self, name: str, table: Mapping[str, Any], where: str) -> None:
-        """Check a column, and add it unless its count is 0. Raises ValueError with one line a mistake."""
-        column, problems = None, []
+        """Check a category, and add it unless its count is 0. Raises ValueError with one line a mistake."""
+        category, problems = None, []
         try:
-            column = parse(CategorySpec, table, where)
+            category = parse(CategorySpec, table, where)
         except ValueError as error:
             problems.append(str(error))
-        if column is not None and not column.count:
+        if category is not None and not category.count:
             return
-        # What can be read of a wrong column is checked all the same, so that all is told at once.
-        given, knobs = table.get("task"), table.get("knobs", {})
+        # What can be read of a wrong category is checked all the same, so that all is told at once.
+        given, config = table.get("task"), table.get("config", {})
         if isinstance(given, str) and given not in TASKS.names():
             problems.append(f"{where}: no task {given!r}{suggest(given, TASKS.names())}")
-        elif isinstance(given, str) and isinstance(knobs, dict):
+        elif isinstance(given, str) and isinstance(config, dict):
             self.tasks[name] = open_task(given)
             try:
-                self.knobs[name] = parse(self.tasks[name].Knobs, knobs, f"{where}.knobs")
+                self.config[name] = parse(self.tasks[name].Config, config, f"{where}.config")
             except ValueError as error:
                 problems.append(str(error))
-        if problems or column is None:
+        if problems or category is None:
             raise ValueError("\n".join(problems))
-        self.columns[name] = column
+        self.categories[name] = category
 
     @cached_property
     def resolved(self) -> RecipeTable:
         """The recipe with every default written out, as TOML can hold it."""
-        columns = {
-            name: ColumnTable(task=column.task, count=column.count, knobs=_plain(asdict(self.knobs[name])))
-            for name, column in self.columns.items()
+        categories = {
+            name: CategoryTable(task=category.task, count=category.count, config=_plain(asdict(self.config[name])))
+            for name, category in self.categories.items()
         }
         recipe = self.recipe
-        table = RecipeTable(name=recipe.name, summary=recipe.summary, max_pixels=recipe.max_pixels, columns=columns)
+        table = RecipeTable(
+            name=recipe.name, summary=recipe.summary, max_pixels=recipe.max_pixels, categories=categories
+        )
         if recipe.benchmark:
             table["benchmark"] = True
         if recipe.videos:
@@ -112,28 +116,30 @@ class ResolvedRecipe:
         return table
 
     def limited(self, limit: int) -> ResolvedRecipe:
-        """The same columns, scaled down to `limit` samples in all; each keeps one at least."""
-        total = sum(column.count for column in self.columns.values())
+        """The same categories, scaled down to `limit` samples in all; each keeps one at least."""
+        total = sum(category.count for category in self.categories.values())
         if limit >= total:
             return self
-        if limit < len(self.columns):
-            raise ValueError(f"--limit {limit} is fewer than one sample for each of the {len(self.columns)} columns")
-        return self._with(_shares({name: column.count for name, column in self.columns.items()}, limit))
+        if limit < len(self.categories):
+            raise ValueError(
+                f"--limit {limit} is fewer than one sample for each of the {len(self.categories)} categories"
+            )
+        return self._with(_shares({name: category.count for name, category in self.categories.items()}, limit))
 
-    def per_column(self, count: int) -> ResolvedRecipe:
-        """The same columns with `count` samples each."""
-        return self._with(dict.fromkeys(self.columns, count))
+    def per_category(self, count: int) -> ResolvedRecipe:
+        """The same categories with `count` samples each."""
+        return self._with(dict.fromkeys(self.categories, count))
 
     def of_videos(self, most: int) -> ResolvedRecipe:
-        """The same columns, filled from `most` videos of the corpus at the most."""
+        """The same categories, filled from `most` videos of the corpus at the most."""
         return ResolvedRecipe(replace(self.recipe, videos=most), self.recipe.name)
 
     def _with(self, counts: Mapping[str, int]) -> ResolvedRecipe:
-        """The columns that have a count, with it."""
-        columns = {
-            name: {**table, "count": counts[name]} for name, table in self.recipe.columns.items() if name in counts
+        """The categories that have a count, with it."""
+        categories = {
+            name: {**table, "count": counts[name]} for name, table in self.recipe.categories.items() if name in counts
         }
-        return ResolvedRecipe(Recipe(**{**asdict(self.recipe), "columns": columns}), self.recipe.name)
+        return ResolvedRecipe(Recipe(**{**asdict(self.recipe), "categories": categories}), self.recipe.name)
 
 
 def load_recipe(
@@ -170,19 +176,19 @@ def checked(table: Mapping[str, Any], where: str, overrides: Mapping[str, str] |
     try:
         recipe = parse(Recipe, table, where)
     except ValueError as error:
-        if problems := _column_problems(table.get("columns"), where):
+        if problems := _category_problems(table.get("categories"), where):
             raise ValueError(f"{error}\n{problems}") from error
         raise
     return ResolvedRecipe(recipe, where)
 
 
-def _column_problems(columns: object, where: str) -> str:
-    """Say what is wrong with the columns of a recipe whose other keys are wrong, so that all is told at once."""
-    if not isinstance(columns, dict) or not all(isinstance(table, dict) for table in columns.values()):
+def _category_problems(categories: object, where: str) -> str:
+    """Say what is wrong with the categories of a recipe whose other keys are wrong, so that all is told at once."""
+    if not isinstance(categories, dict) or not all(isinstance(table, dict) for table in categories.values()):
         return ""
     try:
-        ResolvedRecipe(Recipe(name="wrong", columns=columns), where)
-    except ValidationError:  # the name of a column is wrong, which has been told
+        ResolvedRecipe(Recipe(name="wrong", categories=categories), where)
+    except ValidationError:  # the name of a category is wrong, which has been told
         return ""
     except ValueError as error:
         return str(error)

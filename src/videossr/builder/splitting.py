@@ -70,12 +70,12 @@ def split(dataset: AnyPath, outs: tuple[AnyPath, AnyPath], count: int) -> tuple[
         return (row for row, _ in divided(side, columns))
 
     def left_out(side: int) -> Iterator[dict[str, Any]]:
-        for row, across in divided(side, ["sources", "column", "attempt"], crossing=True):
+        for row, across in divided(side, ["sources", "category", "attempt"], crossing=True):
             content = row["sources"][0]["content"]
             yield {
                 "content": content,
                 "path": paths[content],
-                "column": row["column"],
+                "category": row["category"],
                 "attempt": row["attempt"],
                 "reason": "both_sides",
                 "value": across,

@@ -53,7 +53,7 @@ def write_dataset(
         samples=ledger.samples,
         videos=sum(count > 0 for count in uses.shown),
         most_used=max(uses.serves),
-        columns={name: {"samples": filled[name], "admitted": count} for name, count in admitted.items()},
+        categories={name: {"samples": filled[name], "admitted": count} for name, count in admitted.items()},
         rejected=reasons(refusals()),
         files=files,
         hash="",

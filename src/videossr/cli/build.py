@@ -32,7 +32,7 @@ app = App(
     name="build",
     help_epilogue="Example: videossr build smoke --corpus demo/corpus --out demo/dataset\n\n"
     "A small benchmark:\n\n"
-    "videossr build viubench --corpus demo/corpus --out demo/viubench --per-column 2\n\n"
+    "videossr build viubench --corpus demo/corpus --out demo/viubench --per-category 2\n\n"
     f"Recipes: {', '.join(recipes.recipe_names())}",
 )
 
@@ -46,7 +46,7 @@ def command(
     out: str,
     profile: str | None = None,
     seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**63))] = 0,
-    per_column: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    per_category: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     videos: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     exclude: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = (),
@@ -66,32 +66,32 @@ def command(
         out: Folder or address of the dataset.
         profile: Variant of the recipe: "released" of viubench follows the laws of the paper's released scripts.
         seed: The same seed gives the same files, whatever the number of workers.
-        per_column: Samples of every column, instead of the recipe's counts.
+        per_category: Samples of every category, instead of the recipe's counts.
         limit: Scale the recipe down to this many samples.
         videos: Show at most this many videos, the first by their hashes, so that others are left to train on.
         exclude: Datasets to keep apart from: none of their videos is used, nor one that looks like them.
         rebuild: Replace a dataset in `out` that was made otherwise, or an unfinished build.
         wording: TOML file whose texts replace those of the package.
-        overrides: A key of the recipe and its value, such as `columns.jigsaw/6.count=100`. May be repeated.
+        overrides: A key of the recipe and its value, such as `categories.jigsaw/6.count=100`. May be repeated.
         workers: Processes.
         ray: Address of a Ray cluster that does the work instead, or "local".
     """
     mixture = recipes.load_recipe(recipe, assignments(overrides), profile=profile)
-    if per_column is not None:
-        mixture = mixture.per_column(per_column)
-    whole = sum(column.count for column in mixture.columns.values())
+    if per_category is not None:
+        mixture = mixture.per_category(per_category)
+    whole = sum(category.count for category in mixture.categories.values())
     if limit is not None:
         mixture = mixture.limited(limit)
     if videos is not None:
         mixture = mixture.of_videos(videos)
     opened = Corpus(corpus)
-    total, there = sum(column.count for column in mixture.columns.values()), len(opened)
+    total, there = sum(category.count for category in mixture.categories.values()), len(opened)
     used = min(there, total, mixture.recipe.videos or there)
     with Bar() as bar:
         if limit is not None and limit > whole:
             bar.say(
                 f"--limit {limit} changes nothing: {mixture.recipe.name} has {whole} samples in all. For more: "
-                "--per-column N, or --set columns.NAME.count=N"
+                "--per-category N, or --set categories.NAME.count=N"
             )
         if total > MANY * there:
             bar.say(
@@ -133,9 +133,9 @@ def command(
             ray=ray,
             progress=show,
         )
-    summary = Table("column", "samples", "videos admitted", box=None)
-    for name, column in sorted(manifest["columns"].items()):
-        summary.add_row(name, str(column["samples"]), str(column["admitted"]))
+    summary = Table("category", "samples", "videos admitted", box=None)
+    for name, category in sorted(manifest["categories"].items()):
+        summary.add_row(name, str(category["samples"]), str(category["admitted"]))
     console.print(summary)
     for reason, count in sorted(manifest["rejected"].items(), key=lambda item: (-item[1], item[0])):
         console.print(f"  rejected, {reason}: {count}")

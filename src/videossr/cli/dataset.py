@@ -31,7 +31,7 @@ app = App(
 
 @app.command(
     help_epilogue="Example: videossr dataset info demo/dataset --json\n\n"
-    "Thresholds: videossr dataset info demo/dataset --gates --set columns.grounding/mirror.knobs.limits.picture=4"
+    "Thresholds: videossr dataset info demo/dataset --gates --set categories.grounding/mirror.config.limits.picture=4"
 )
 def info(
     dataset: str,
@@ -41,13 +41,13 @@ def info(
     overrides: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
     as_json: Annotated[bool, Parameter("--json", negative="")] = False,
 ) -> None:
-    """Say what a dataset holds: its columns, how many samples and videos, its corpus, and where it comes from.
+    """Say what a dataset holds: its categories, how many samples and videos, its corpus, and where it comes from.
 
     Whether that is true is what `videossr validate` finds out.
 
     Args:
         dataset: Folder that `videossr build` wrote, or its address.
-        gates: Say instead what the gates measured of all videos, column by column, and how many videos other
+        gates: Say instead what the gates measured of all videos, category by category, and how many videos other
             thresholds would admit. A build that failed for lack of videos has left these values too.
         overrides: With --gates, a threshold to count the admitted videos by, written as for `build`. May be repeated.
         as_json: All of it as JSON.
@@ -55,21 +55,22 @@ def info(
     if overrides and not gates:
         raise ValueError("--set changes thresholds of the gates: add --gates")
     if gates:
-        columns = thresholds.read(to_path(dataset))
+        categories = thresholds.read(to_path(dataset))
         changed = assignments(overrides)
-        asked = thresholds.assigned(columns, changed)
+        asked = thresholds.assigned(categories, changed)
         config = to_path(dataset) / "config.toml"  # which a build that failed has not left
         table = tomllib.loads(config.read_text("utf-8")) if config.is_file() else None
         if table and changed:
             recipe.checked(table, str(config), changed)
         measured = [
-            thresholds.facts(column, asked[name], partial(_accepted, table, name)) for name, column in columns.items()
+            thresholds.facts(category, asked[name], partial(_accepted, table, name))
+            for name, category in categories.items()
         ]
         if as_json:
             console.out(json.dumps(measured))
             return
-        for column_facts in measured:
-            _show_gates(column_facts, asked[column_facts["column"]])
+        for category_facts in measured:
+            _show_gates(category_facts, asked[category_facts["category"]])
         return
     manifest = read_manifest(to_path(dataset))
     facts = _facts(manifest)
@@ -77,9 +78,9 @@ def info(
         console.out(json.dumps(facts, indent=1))
         return
     shown = Table(box=None, show_header=False)
-    listed = Table("column", "task", "samples", "videos admitted", box=None)
-    for name, column_facts in facts.pop("columns").items():
-        listed.add_row(name, *map(str, column_facts.values()))
+    listed = Table("category", "task", "samples", "videos admitted", box=None)
+    for name, category_facts in facts.pop("categories").items():
+        listed.add_row(name, *map(str, category_facts.values()))
     for name, value in facts.items():
         words = [f"{key} {inner}" for key, inner in value.items()] if isinstance(value, dict) else [str(value)]
         shown.add_row(name, ", ".join(words))
@@ -87,22 +88,24 @@ def info(
     console.print(listed)
 
 
-def _accepted(table: Mapping[str, Any] | None, column: str, knob: str, value: float) -> bool:
-    """Tell whether a knob of a column may have this value in a recipe, as far as the recipe is known."""
+def _accepted(table: Mapping[str, Any] | None, category: str, setting: str, value: float) -> bool:
+    """Tell whether a setting of a category may have this value in a recipe, as far as the recipe is known."""
     try:
         if table:
-            alone = {**table, "columns": {column: table.get("columns", {}).get(column, {})}}
-            recipe.checked(alone, "", {f"columns.{column}.knobs.{knob}": repr(value)})
+            alone = {**table, "categories": {category: table.get("categories", {}).get(category, {})}}
+            recipe.checked(alone, "", {f"categories.{category}.config.{setting}": repr(value)})
     except ValueError:
         return False
     return True
 
 
 def _show_gates(facts: Mapping[str, Any], asked: Mapping[str, float]) -> None:
-    """Print what the gates of a column measured, and what other thresholds would admit."""
-    told = f"{facts['column']}: {facts['admitted']} of {counted(facts['videos'], 'video')} admitted"
+    """Print what the gates of a category measured, and what other thresholds would admit."""
+    told = f"{facts['category']}: {facts['admitted']} of {counted(facts['videos'], 'video')} admitted"
     if asked:
-        told += f"; {facts['would_admit']} with {', '.join(f'{knob} = {value:g}' for knob, value in asked.items())}"
+        told += (
+            f"; {facts['would_admit']} with {', '.join(f'{setting} = {value:g}' for setting, value in asked.items())}"
+        )
     console.print(told)
     gate = Column("gate", no_wrap=True)  # a narrow terminal breaks the other columns
     table = Table(gate, "setting", "passes", "videos", "passed", *map(_share, thresholds.QUANTILES), box=None)
@@ -113,11 +116,11 @@ def _show_gates(facts: Mapping[str, Any], asked: Mapping[str, float]) -> None:
         above = line
         bound = f"{'>=' if line['least'] else '<='} {line['threshold']:g}"
         values = ("inf" if value is None else f"{value:.4g}" for value in line["quantiles"].values())
-        table.add_row(name, line["knob"], bound, str(line["videos"]), str(line["passed"]), *values)
+        table.add_row(name, line["setting"], bound, str(line["videos"]), str(line["passed"]), *values)
     console.print(table)
-    for knob, counts in facts["admitted_at"].items():
+    for setting, counts in facts["admitted_at"].items():
         found = ", ".join(f"{count} at {value}" for value, count in counts.items())
-        console.print(f"  {knob}: admits {found}", soft_wrap=True)
+        console.print(f"  {setting}: admits {found}", soft_wrap=True)
     console.print()
 
 
@@ -135,9 +138,9 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
         "most_used": manifest["most_used"],
         "max_pixels": manifest["recipe"]["max_pixels"],
         "benchmark": is_benchmark(manifest),
-        "columns": {
-            name: {"task": manifest["recipe"]["columns"][name]["task"], **column}
-            for name, column in manifest["columns"].items()
+        "categories": {
+            name: {"task": manifest["recipe"]["categories"][name]["task"], **category}
+            for name, category in manifest["categories"].items()
         },
         "rejected": manifest["rejected"],
         "seed": manifest["seed"],

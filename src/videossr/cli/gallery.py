@@ -32,7 +32,7 @@ def command(
     out: Path,
     corpus: str | None = None,
     quiz: Annotated[bool, Parameter(negative="")] = False,
-    per_column: Annotated[int, Parameter(validator=Number(gte=1))] = 4,
+    per_category: Annotated[int, Parameter(validator=Number(gte=1))] = 4,
     only: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     thumb_height: Annotated[int | None, Parameter(validator=Number(gte=16))] = None,
 ) -> None:
@@ -46,17 +46,17 @@ def command(
         out: The page.
         corpus: Folder or address of the frame packs, where it is no longer the one that the dataset names.
         quiz: Ask a person, and show no answers.
-        per_column: Samples shown of each column.
+        per_category: Samples shown of each category.
         only: Show these samples instead; the start of an id will do. May be repeated.
         thumb_height: Height of the frames on the page, in pixels: 208 by default, in a quiz as large as a model sees
             them.
     """
     output_file(out, "quiz.html" if quiz else "gallery.html")
     opened = VideoSSRDataset(dataset, corpus=corpus)
-    chosen = [opened.find(text) for text in only] if only else _some_of_each(opened, per_column)
+    chosen = [opened.find(text) for text in only] if only else _some_of_each(opened, per_category)
     write = _quiz if quiz else _gallery
     write(opened, chosen, out, dataset, corpus, thumb_height)
-    more = "; --per-column N shows more" if not only and len(chosen) < len(opened) else ""
+    more = "; --per-category N shows more" if not only and len(chosen) < len(opened) else ""
     console.print(f"{len(chosen)} of {counted(len(opened), 'sample')} in {out}{more}")
     if quiz:
         console.print(
@@ -129,9 +129,11 @@ def _corpus_option(corpus: str | None) -> str:
     return f" --corpus {shlex.quote(corpus)}" if corpus else ""
 
 
-def _some_of_each(dataset: VideoSSRDataset, per_column: int) -> list[int]:
-    """The first samples of each column, column by column in the order of the recipe."""
+def _some_of_each(dataset: VideoSSRDataset, per_category: int) -> list[int]:
+    """The first samples of each category, category by category in the order of the recipe."""
     members: dict[str, list[int]] = defaultdict(list)
-    for index, column in enumerate(dataset.rows["column"].to_pylist()):
-        members[column].append(index)
-    return [index for column in dataset.manifest["recipe"]["columns"] for index in members[column][:per_column]]
+    for index, category in enumerate(dataset.rows["category"].to_pylist()):
+        members[category].append(index)
+    return [
+        index for category in dataset.manifest["recipe"]["categories"] for index in members[category][:per_category]
+    ]

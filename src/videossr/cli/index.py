@@ -81,13 +81,13 @@ def command(
         workers: Processes.
         ray: Address of a Ray cluster that does the work instead, or "local".
     """
-    knobs: dict[str, Any] = {"kind": plan, "frames": frames, "margin": margin, "min_step": min_step}
-    knobs |= {"tolerance": tolerance, "max_held": max_held, "max_pixels": max_pixels, "hdr": hdr}
+    config: dict[str, Any] = {"kind": plan, "frames": frames, "margin": margin, "min_step": min_step}
+    config |= {"tolerance": tolerance, "max_held": max_held, "max_pixels": max_pixels, "hdr": hdr}
     if plan != "fps":
         image_fps = fps if image_fps is None else image_fps
     elif fps is not None:
-        knobs["fps"] = fps
-    settings = parse(Plan, knobs, "index")
+        config["fps"] = fps
+    settings = parse(Plan, config, "index")
     sources = [to_path(path) for path in videos] + ([] if listed is None else _of_list(listed))
     with Bar() as bar:
         rejected = 0

@@ -52,7 +52,7 @@ def command(
         out: The page, or the file of another format; those are printed without it.
         format: A page, or the tables as Markdown or CSV, or all figures as JSON; of training, CSV has the steps.
         paper: Add the rows that the paper publishes, which are of other videos.
-        items: Worst and best items that the page shows of each run and column; of training, samples of a step.
+        items: Worst and best items that the page shows of each run and category; of training, samples of a step.
         questions: Folder of the questions, where they are no longer where the run found them.
         corpus: Folder or address of their frame packs, where those are elsewhere.
         thumb_height: Height of the frames on the page, in pixels.

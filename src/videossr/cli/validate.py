@@ -55,7 +55,7 @@ def command(
     opened = VideoSSRDataset(dataset, corpus=corpus)
     if plot is not None:
         gates.draw(thresholds.read(opened.path), to_path(plot))
-    found = Table("", "check", "column", "measured", box=None)
+    found = Table("", "check", "category", "measured", box=None)
     tested = failed = 0
     try:
         with Bar() as bar:
@@ -67,7 +67,7 @@ def command(
             )
             traces = trace_probes(opened, progress=lambda done, total: bar.show("probes", done, total))
             for finding in chain(findings, traces if probes else ()):
-                found.add_row(VERDICTS[finding.holds], finding.check, finding.column, finding.text)
+                found.add_row(VERDICTS[finding.holds], finding.check, finding.category, finding.text)
                 tested += finding.holds is not None
                 failed += finding.holds is False
     finally:  # what was found before a pack turned out to be damaged is told too
@@ -92,7 +92,7 @@ def _first_of_each_task(dataset: VideoSSRDataset, count: int) -> list[int]:
 def _show(sample: Sample) -> None:
     """Slots, the marker that each pair of them shares, and what the label says of them."""
     spans = open_task(sample.task).truth(sample).spans
-    console.print(f"{sample.column} {sample.id}: answer {sample.answer}")
+    console.print(f"{sample.category} {sample.id}: answer {sample.answer}")
     slots = Table("slots", "shown at (s)", "marker", "", box=None)
     for pair, marker in enumerate(markers(sample.clock)):
         members = range(pair * MERGE, min((pair + 1) * MERGE, len(sample.clock)))

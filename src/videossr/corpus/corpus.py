@@ -123,7 +123,7 @@ class Corpus:
 
     @property
     def plan(self) -> Mapping[str, Any]:
-        """The knobs by which frames were chosen, see `videossr.video.plan.Plan`."""
+        """The config by which frames were chosen, see `videossr.video.plan.Plan`."""
         return self.manifest["plan"]
 
     @property

@@ -102,7 +102,7 @@ def index(
         FileNotFoundError: a folder or file of `source` is not there, or none has a video.
         CorpusError: `out` holds something else, or a corpus of another configuration.
         OSError: the disk is full, or a remote place cannot be reached; the same call goes on.
-        ValueError: a knob is out of range, another run is at work on `out`, or `source` has folders of images only
+        ValueError: a setting is out of range, another run is at work on `out`, or `source` has folders of images only
             and no `image_fps`, or an `image_fps` and no folder of images.
     """
     out = to_path(out)
@@ -159,7 +159,7 @@ def _pattern(source_id: str | None) -> re.Pattern[str] | None:
 
 
 def _config(plan: Plan, quality: int, chroma: Chroma, source_id: str | None) -> dict[str, Any]:
-    """The resolved configuration. Raises ValueError for a knob out of range."""
+    """The resolved configuration. Raises ValueError for a setting out of range."""
     if not 1 <= quality <= 100:
         raise ValueError(f"quality must be 1..100, got {quality}")
     if chroma not in ("444", "422", "420"):

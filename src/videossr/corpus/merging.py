@@ -83,8 +83,8 @@ def _config(corpora: Sequence[Corpus]) -> dict[str, Any]:
         changed.pop("source_id", None)
         if changed:
             raise CorpusError(
-                f"{corpus.path} and {corpora[0].path} were indexed with other knobs ({', '.join(sorted(changed))}): "
-                "index the videos of one with the knobs of the other"
+                f"{corpus.path} and {corpora[0].path} were indexed with other options ({', '.join(sorted(changed))}): "
+                "index the videos of one with the config of the other"
             )
     return configs[0]
 

@@ -312,8 +312,8 @@ class Pack:
 
     def position(self, content: str) -> int:
         """The row of a video, or that at which it would stand."""
-        column = self.table["content"]
-        return bisect.bisect_left(range(len(self)), content, key=lambda row: column[row].as_py())
+        category = self.table["content"]
+        return bisect.bisect_left(range(len(self)), content, key=lambda row: category[row].as_py())
 
     def find(self, content: str) -> Entry | None:
         """What is known of a video, by its content hash. One that is asked for again and again is read once."""

@@ -45,7 +45,7 @@ class Item:
 
     def __repr__(self) -> str:
         clips = "".join(f"\n  {clip}" for clip in self.clips)
-        return f"Item {self.sample.column}\n  {self.question}{clips}"
+        return f"Item {self.sample.category}\n  {self.question}{clips}"
 
     @property
     def messages(self) -> list[Message]:
@@ -70,14 +70,14 @@ class Batch(TypedDict):
     """What `collate` makes of items: one entry for each item in every list.
 
     Attributes:
-        id, column, data_source, answer: of each question.
+        id, category, data_source, answer: of each question.
         messages: its conversation, each clip as a part without frames, see `Question.messages`.
         videos: its clips, uint8 RGB (T, 3, H, W); T, H and W differ from clip to clip.
         video_metadata: when the frames of each clip are shown.
     """
 
     id: list[str]
-    column: list[str]
+    category: list[str]
     data_source: list[str]
     answer: list[str]
     messages: list[list[Message]]
@@ -95,7 +95,7 @@ def collate(items: Sequence[Item]) -> Batch:
 
     return Batch(
         id=[item.question.id for item in items],
-        column=[item.sample.column for item in items],
+        category=[item.sample.category for item in items],
         data_source=[item.question.data_source for item in items],
         answer=[item.question.answer for item in items],
         messages=[item.question.messages() for item in items],
@@ -108,7 +108,7 @@ class VideoSSRDataset:
     """Map-style: `len`, `[i]`, slices; the dataset of a `torch.utils.data.DataLoader`, in any number of processes.
 
     `dataset[3]` renders one `Item`; `dataset[2:5]` gives a view whose items are rendered when they are asked for;
-    `dataset["id"]` gives that column of the table as a list.
+    `dataset["id"]` gives that category of the table as a list.
 
     Args:
         path: a folder that `videossr build` wrote, or the address of one (`s3://…`).
@@ -156,8 +156,10 @@ class VideoSSRDataset:
 
     def __repr__(self) -> str:
         recipe, videos = self.manifest["recipe"]["name"], self.manifest["videos"]
-        columns = ", ".join(f"{name} {column['samples']}" for name, column in self.manifest["columns"].items())
-        return f"VideoSSRDataset({str(self.path)!r}, {recipe}: {len(self)} samples of {videos} videos; {columns})"
+        categories = ", ".join(
+            f"{name} {category['samples']}" for name, category in self.manifest["categories"].items()
+        )
+        return f"VideoSSRDataset({str(self.path)!r}, {recipe}: {len(self)} samples of {videos} videos; {categories})"
 
     def row(self, index: SupportsIndex) -> dict[str, Any]:
         """One row of the table, as the Parquet files hold it. Raises IndexError."""
@@ -179,9 +181,9 @@ class VideoSSRDataset:
         """What is shown, rendered."""
         return render(self.corpus, self.sample(index))
 
-    def column(self, index: SupportsIndex) -> str:
+    def category(self, index: SupportsIndex) -> str:
         """The recipe's name for this kind of question."""
-        name: str = self.rows["column"][operator.index(index)].as_py()
+        name: str = self.rows["category"][operator.index(index)].as_py()
         return name
 
     def source(self, index: SupportsIndex) -> str:
@@ -225,7 +227,7 @@ class VideoSSRDataset:
     def __getitem__(self, index: str) -> list[Any]: ...
 
     def __getitem__(self, index: SupportsIndex | slice | str) -> Item | Items | list[Any]:
-        """One item, a view of several, or a column of the table by its name. Raises IndexError or KeyError."""
+        """One item, a view of several, or a category of the table by its name. Raises IndexError or KeyError."""
         if isinstance(index, slice):
             return Items(self, range(len(self))[index])
         if isinstance(index, str):

@@ -1,4 +1,4 @@
-"""`gates.parquet` of a dataset: what the gates of every column measured of every video, admitted or not."""
+"""`gates.parquet` of a dataset: what the gates of every category measured of every video, admitted or not."""
 
 from __future__ import annotations
 
@@ -21,43 +21,43 @@ MEASURES = pa.schema(
     [
         ("content", pa.string()),
         ("path", pa.string()),
-        ("column", pa.string()),
+        ("category", pa.string()),
         ("gate", pa.string()),
         ("value", pa.float64()),
         ("threshold", pa.float64()),
         ("least", pa.bool_()),
-        ("knob", pa.string()),
+        ("setting", pa.string()),
         ("either", pa.string()),
         ("passed", pa.bool_()),
     ]
 )
-"""A row a measure, by content, column, and the order in which the task gives them. See `videossr.measure.Measure`."""
+"""A row a measure, by content, category, and the order in which the task gives them. See `videossr.measure.Measure`."""
 
 
 def pack(measures: Iterable[Iterable[Measure]]) -> bytes:
-    """Compress the measures of all columns of a video; `unpack` gives them back."""
-    rows = [[astuple(measure) for measure in column] for column in measures]
+    """Compress the measures of all categories of a video; `unpack` gives them back."""
+    rows = [[astuple(measure) for measure in category] for category in measures]
     return zlib.compress(json.dumps(rows, separators=(",", ":")).encode(), 6)
 
 
 def unpack(data: bytes) -> list[list[Measure]]:
     """Return what `pack` was given."""
-    return [[Measure(*fields) for fields in column] for column in json.loads(zlib.decompress(data))]
+    return [[Measure(*fields) for fields in category] for category in json.loads(zlib.decompress(data))]
 
 
 def rows(entry: Entry, gates: Mapping[str, Iterable[Measure]]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of `MEASURES` for one video, whose measures are `gates` by column."""
-    for column, measures in sorted(gates.items()):
+    """Yield the rows of `MEASURES` for one video, whose measures are `gates` by category."""
+    for category, measures in sorted(gates.items()):
         for measure in measures:
             yield {
                 "content": entry.content,
                 "path": entry.path,
-                "column": column,
+                "category": category,
                 "gate": measure.gate,
                 "value": measure.value,
                 "threshold": measure.threshold,
                 "least": measure.least,
-                "knob": measure.knob,
+                "setting": measure.setting,
                 "either": measure.either,
                 "passed": measure.passed,
             }

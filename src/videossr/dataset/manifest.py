@@ -24,12 +24,12 @@ TASK_CODE = "task "
 """What the key of a task's code begins with in `BuildSpec.versions`; the name of the task follows."""
 
 
-class ColumnTable(TypedDict):
-    """A column of a recipe, every knob written out."""
+class CategoryTable(TypedDict):
+    """A category of a recipe, every setting written out."""
 
     task: str
     count: int
-    knobs: dict[str, Any]
+    config: dict[str, Any]
 
 
 class RecipeTable(TypedDict):
@@ -40,7 +40,7 @@ class RecipeTable(TypedDict):
     max_pixels: int
     benchmark: NotRequired[bool]
     videos: NotRequired[int]
-    columns: dict[str, ColumnTable]
+    categories: dict[str, CategoryTable]
 
 
 class CorpusTable(TypedDict):
@@ -66,8 +66,8 @@ class BuildSpec(TypedDict):
     versions: dict[str, str]
 
 
-class ColumnResult(TypedDict):
-    """How many samples a column got, and how many videos passed its gate; of those that serve it, if not built."""
+class CategoryResult(TypedDict):
+    """How many samples a category got, and how many videos passed its gate; of those that serve it, if not built."""
 
     samples: int
     admitted: int
@@ -103,7 +103,7 @@ class Manifest(BuildSpec):
     samples: int
     videos: int
     most_used: int
-    columns: dict[str, ColumnResult]
+    categories: dict[str, CategoryResult]
     rejected: dict[str, int]
     files: dict[str, str]
     hash: str

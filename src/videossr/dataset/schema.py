@@ -21,7 +21,7 @@ SCHEMA = pa.schema(
     [
         ("id", pa.string()),
         ("task", pa.string()),
-        ("column", pa.string()),
+        ("category", pa.string()),
         ("data_source", pa.string()),
         ("system", pa.string()),
         ("prompt", pa.string()),
@@ -53,7 +53,7 @@ def to_row(sample: Sample, question: Question, pixels: str, seed: int, attempt: 
     return {
         "id": sample.id,
         "task": sample.task,
-        "column": sample.column,
+        "category": sample.category,
         "data_source": question.data_source,
         "system": question.system,
         "prompt": question.prompt,
@@ -75,7 +75,7 @@ def to_sample(row: Mapping[str, Any]) -> Sample:
     """The sample of a row. Raises ValueError when the row's id is not the sample's."""
     sample = Sample(
         task=row["task"],
-        column=row["column"],
+        category=row["category"],
         sources=tuple(VideoKey(source["content"], source["pack"]) for source in row["sources"]),
         slots=tuple((slot["source"], slot["frame"]) for slot in row["slots"]),
         clock=Clock(tuple(row["times_ms"]), row["end_ms"]),

@@ -59,7 +59,7 @@ def export_lmms_eval(
     asked = [questions.question(index) for index in range(len(questions))]
     for question in asked:
         _check_clock(question)
-    columns = _check_columns(questions)
+    categories = _check_categories(questions)
     with staging_dir(out, {"verb": VERB, "name": name, "hash": questions.hash}):
         rows = [_row(questions, index, question) for index, question in enumerate(asked)]
         (out / "videos").mkdir(exist_ok=True)
@@ -73,7 +73,7 @@ def export_lmms_eval(
             pq.write_table(pa.Table.from_pylist(rows), partial)
         for source, copy in (("export/lmms_eval_task.py", "task.py"), ("rewards.py", "rewards.py")):
             write_bytes(out / copy, files("videossr").joinpath(source).read_bytes())
-        write_text(task, _yaml(name, out.resolve() / "test.parquet", columns, mark))
+        write_text(task, _yaml(name, out.resolve() / "test.parquet", categories, mark))
     remove_staging_dir(out)
     return task
 
@@ -88,20 +88,20 @@ def _check_clock(question: Question) -> None:
         )
 
 
-def _check_columns(questions: QuestionSet) -> list[str]:
-    """All columns. Raises ValueError where two would be one metric, or one the mean of all."""
-    columns = sorted({questions.column(index) for index in range(len(questions))})
-    metrics = {"overall": "the mean of all columns"}
-    for column in columns:
-        if (other := metrics.setdefault(metric_name(column), column)) != column:
-            raise ValueError(f"column {column!r} and {other!r} would both be the metric {metric_name(column)!r}")
-    return columns
+def _check_categories(questions: QuestionSet) -> list[str]:
+    """All categories. Raises ValueError where two would be one metric, or one the mean of all."""
+    categories = sorted({questions.category(index) for index in range(len(questions))})
+    metrics = {"overall": "the mean of all categories"}
+    for category in categories:
+        if (other := metrics.setdefault(metric_name(category), category)) != category:
+            raise ValueError(f"category {category!r} and {other!r} would both be the metric {metric_name(category)!r}")
+    return categories
 
 
 def _row(questions: QuestionSet, index: int, question: Question) -> dict[str, Any]:
     return {
         "id": question.id,
-        "column": questions.column(index),
+        "category": questions.category(index),
         "data_source": question.data_source,
         "metric": metric_of(task_of(question.data_source)),
         "system": question.system,
@@ -111,10 +111,10 @@ def _row(questions: QuestionSet, index: int, question: Question) -> dict[str, An
     }
 
 
-def _yaml(name: str, table: Path, columns: list[str], mark: str) -> str:
+def _yaml(name: str, table: Path, categories: list[str], mark: str) -> str:
     """The task; a JSON string is one of YAML too."""
     decoding = Decoding()
-    metrics = [f"  - metric: {json.dumps(metric_name(column))}\n    aggregation: mean\n" for column in columns]
+    metrics = [f"  - metric: {json.dumps(metric_name(category))}\n    aggregation: mean\n" for category in categories]
     return f"""\
 # Run it with: lmms-eval --include_path {json.dumps(str(table.parent))} --tasks {name} --model MODEL
 task: {json.dumps(name)}
@@ -135,7 +135,7 @@ generation_kwargs:
   do_sample: false
 metric_list:
   - metric: overall
-    aggregation: !function task.mean_of_columns
+    aggregation: !function task.mean_of_categories
     higher_is_better: true
 {"".join(metric + "    higher_is_better: true" + chr(10) for metric in metrics)}metadata:
   version: 1.0

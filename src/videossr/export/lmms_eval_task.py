@@ -45,25 +45,25 @@ def doc_to_messages(doc: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, Any]:
-    """The score of a text in [0, 1] by the metric of its column, for the column and for `overall`."""
+    """The score of a text in [0, 1] by the metric of its category, for the category and for `overall`."""
     scores = _rewards().scorer(doc["data_source"])(results[0], doc["answer"])
     score: float = scores.smooth if doc["metric"] == "miou" else scores.strict
     if doc["metric"] == "per_shape" and scores.parts:
         score = sum(scores.parts) / len(scores.parts)
-    return {metric_name(doc["column"]): score, "overall": {"column": doc["column"], "score": score}}
+    return {metric_name(doc["category"]): score, "overall": {"category": doc["category"], "score": score}}
 
 
-def metric_name(column: str) -> str:
-    """What lmms-eval calls the score of a column."""
-    return column.replace("/", "_")
+def metric_name(category: str) -> str:
+    """What lmms-eval calls the score of a category."""
+    return category.replace("/", "_")
 
 
-def mean_of_columns(items: Sequence[Mapping[str, Any]]) -> float:
-    """The mean over the columns of the mean of each."""
-    columns: dict[str, list[float]] = {}
+def mean_of_categories(items: Sequence[Mapping[str, Any]]) -> float:
+    """The mean over the categories of the mean of each."""
+    categories: dict[str, list[float]] = {}
     for item in items:
-        columns.setdefault(item["column"], []).append(item["score"])
-    return sum(sum(scores) / len(scores) for scores in columns.values()) / len(columns)
+        categories.setdefault(item["category"], []).append(item["score"])
+    return sum(sum(scores) / len(scores) for scores in categories.values()) / len(categories)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What can be answered without looking: the law of a column's answers, guesses from it, and what they are worth.
+"""What can be answered without looking: the law of a category's answers, guesses from it, and what they are worth.
 
 Exercised by `videossr bench chance BENCH`.
 """
@@ -35,7 +35,7 @@ GRID = 48
 """Slots into which a clip is cut, to tell the law of segments from their seconds alone."""
 
 CHOICES = 400
-"""Answers of a column, at most, that are held against each other where nothing is known of its task."""
+"""Answers of a category, at most, that are held against each other where nothing is known of its task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class ExpectedScore:
 
 
 class AnswerDistribution(Protocol):
-    """How the gold answers of one column are drawn."""
+    """How the gold answers of one category are drawn."""
 
     def text(self, guess: Guess, rng: np.random.Generator, clock: Clock) -> str:
         """One guess for a question with this clock. Constants draw nothing."""
@@ -208,30 +208,32 @@ def task_of(data_source: str) -> str:
 
 
 def answer_distributions(questions: QuestionSet) -> dict[str, AnswerDistribution]:
-    """The law of each column: from the knobs that a built dataset tells, else from the gold answers that are there."""
+    """Return the distribution of each category: by the config of a built dataset, else that of the gold answers."""
     found: dict[str, AnswerDistribution] = {}
     if isinstance(questions, VideoSSRDataset):
-        for column, table in questions.manifest["recipe"]["columns"].items():
+        for category, table in questions.manifest["recipe"]["categories"].items():
             if table["task"] in _KNOWN:
-                knobs = parse(TASKS.get(table["task"]).Knobs, table["knobs"], f"manifest: columns.{column}.knobs")
-                found[column] = _KNOWN[table["task"]](knobs)
-        if set(found) == set(questions.manifest["columns"]):
+                config = parse(
+                    TASKS.get(table["task"]).Config, table["config"], f"manifest: categories.{category}.config"
+                )
+                found[category] = _KNOWN[table["task"]](config)
+        if set(found) == set(questions.manifest["categories"]):
             return found
     asked: dict[str, list[Question]] = defaultdict(list)
     for index in range(len(questions)):
-        column = questions.column(index)
-        if column not in found:
+        category = questions.category(index)
+        if category not in found:
             try:
                 question = questions.question(index)
                 scorer(question.data_source)(question.answer, question.answer)
             except Exception:  # a broken row is a failure of the run, and tells nothing of the law
                 continue
-            asked[column].append(question)
-    return found | {column: distribution_of(members) for column, members in asked.items()}
+            asked[category].append(question)
+    return found | {category: distribution_of(members) for category, members in asked.items()}
 
 
 def distribution_of(questions: Sequence[Question]) -> AnswerDistribution:
-    """The law of a column as far as its gold answers tell."""
+    """The law of a category as far as its gold answers tell."""
     source = questions[0].data_source
     answers = [question.answer for question in questions]
     task = task_of(source)
@@ -247,11 +249,11 @@ def distribution_of(questions: Sequence[Question]) -> AnswerDistribution:
 
 
 _KNOWN: Mapping[str, Callable[[Any], AnswerDistribution]] = {
-    "grounding": lambda knobs: SpanDistribution(knobs.frames, span_distribution(knobs)),
-    "counting": lambda knobs: CountDistribution(
-        len(knobs.shapes), count_distribution(knobs.slots_max, knobs.instances_max)
+    "grounding": lambda config: SpanDistribution(config.frames, span_distribution(config)),
+    "counting": lambda config: CountDistribution(
+        len(config.shapes), count_distribution(config.slots_max, config.instances_max)
     ),
-    "jigsaw": lambda knobs: OrderDistribution(knobs.pieces, knobs.identity),
+    "jigsaw": lambda config: OrderDistribution(config.pieces, config.identity),
 }
 
 

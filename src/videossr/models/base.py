@@ -47,13 +47,13 @@ class Request:
     Attributes:
         index: in its set of questions.
         question: the texts and clocks.
-        column: the kind of question.
+        category: the kind of question.
         clips: renders what is shown, when it is called; may be called in any thread, and raise.
     """
 
     index: int
     question: Question
-    column: str
+    category: str
     clips: Callable[[], list[Clip]]
 
 

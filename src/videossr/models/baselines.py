@@ -44,13 +44,13 @@ class Chance:
         """Each question has random numbers of its own, so that the order of the questions does not matter."""
         for ask in asks:
             rng = np.random.Generator(np.random.PCG64DXSM([decoding.seed, ask.index]))
-            law, clock = self._laws[ask.column], ask.question.clocks[0]
+            law, clock = self._laws[ask.category], ask.question.clocks[0]
             texts = tuple(law.text(self._guess, rng, clock) for _ in range(decoding.n))
             yield Response(ask.index, texts, tuple("stop" for _ in texts))
 
 
 class Constant(Chance):
-    """`constant` gives every question of a column the answer that its metric rewards best under the law.
+    """`constant` gives every question of a category the answer that its metric rewards best under the law.
 
     `constant:smooth` gives the one that the smooth reward rewards best. In grounding it is the same share of each clip.
     """

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as knobs
+from pydantic.dataclasses import dataclass as config_dataclass
 
 from videossr.measure import Measure
 from videossr.question import Frames
@@ -29,7 +29,7 @@ CUT = 2.5
 Floats = NDArray[np.float32]
 
 
-@knobs(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+@config_dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class Limits:
     """Thresholds of the gates."""
 
@@ -102,7 +102,7 @@ def hard_cuts(pictures: Floats, limits: Limits) -> NDArray[np.bool_]:
 def hard_cut(pictures: Floats, limits: Limits) -> Measure:
     """Measure the largest jump that would be a hard cut; see `hard_cuts`."""
     largest = float(_leaps(pictures).max(initial=0.0))
-    return Measure("hard_cut", largest, limits.cut, least=False, knob="limits.cut")
+    return Measure("hard_cut", largest, limits.cut, least=False, setting="limits.cut")
 
 
 def _leaps(pictures: Floats) -> Floats:
@@ -150,9 +150,11 @@ def hidden_change(
         usual = np.maximum(_usual(own), own if between else 0)
         borders = np.minimum(jump(x[:-1], y[1:]), jump(y[:-1], x[1:]))
         change = min(float(borders.min()), float(jump(x, y).min()))
-        yield Measure(f"hidden_{cue}", change, least, knob=f"limits.{cue}", either="hidden_change")
+        yield Measure(f"hidden_{cue}", change, least, setting=f"limits.{cue}", either="hidden_change")
         factor = _factors(borders, usual).min()
-        yield Measure(f"hidden_{cue}", float(factor), limits.contrast, knob="limits.contrast", either="hidden_change")
+        yield Measure(
+            f"hidden_{cue}", float(factor), limits.contrast, setting="limits.contrast", either="hidden_change"
+        )
 
 
 def _factors(jumps: Floats, usual: Floats) -> Floats:
@@ -185,7 +187,7 @@ def hidden_motion(pictures: Floats, lags: range, limits: Limits) -> Measure:
     Against it: still scenes, and scenes that repeat themselves, where another frame in a slot cannot be seen.
     """
     value = min(float(motion_jump(pictures[:-lag], pictures[lag:]).min()) for lag in lags if lag < len(pictures))
-    return Measure("hidden_motion", value, limits.motion, knob="limits.motion")
+    return Measure("hidden_motion", value, limits.motion, setting="limits.motion")
 
 
 @dataclass(frozen=True)
@@ -223,4 +225,4 @@ def no_course(pictures: Floats, step: int, limits: Limits) -> Measure:
     Against it: a show of unrelated pictures, which has neither an order that could be wrong nor a speed.
     """
     near, far = (_usual(motion_jump(pictures[:-lag], pictures[lag:])) for lag in (step, 3 * step))
-    return Measure("no_course", far / near if near else 0.0, limits.course, knob="limits.course")
+    return Measure("no_course", far / near if near else 0.0, limits.course, setting="limits.course")

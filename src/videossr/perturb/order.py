@@ -78,25 +78,25 @@ def unseen_order(
     """
     pieces = [pictures[start : start + length] for start in starts]
     changed = (np.linalg.norm(piece - piece[0], axis=-1).max(axis=0) > SEEN for piece in pieces)
-    yield Measure("still_picture", min(float(cells.mean()) for cells in changed), limits.area, knob="limits.area")
+    yield Measure("still_picture", min(float(cells.mean()) for cells in changed), limits.area, setting="limits.area")
 
     borders = [(start + length - 1, after) for start, after in pairwise(starts)]
     shares = (1 - np.minimum(_colors(frames[a]), _colors(frames[b])).sum() for a, b in borders)
-    yield Measure("cut_border", float(max(shares)), limits.cut, least=False, knob="limits.cut")
+    yield Measure("cut_border", float(max(shares)), limits.cut, least=False, setting="limits.cut")
 
     between, nearest = _differences(pieces)
     lags = np.abs(np.subtract.outer(range(len(starts)), range(len(starts))))
     neighbors, apart = np.median(between[lags == 1]), np.median(between[lags >= max(2, len(starts) // 2)])
     ends = _ratio(float(picture_jump(pictures[0], pictures[-1])), apart)
-    yield Measure("loop", ends, limits.loop, knob="limits.loop")
+    yield Measure("loop", ends, limits.loop, setting="limits.loop")
     again = float((nearest[lags > 1] <= SAME).mean())
-    yield Measure("seen_again", again, limits.again, least=False, knob="limits.again")
+    yield Measure("seen_again", again, limits.again, least=False, setting="limits.again")
 
     either, course = "unseen_order", _ratio(apart, neighbors)
-    yield Measure("unseen_course", course, limits.course, knob="limits.course", either=either)
+    yield Measure("unseen_course", course, limits.course, setting="limits.course", either=either)
     jumps = sorted(float(picture_jump(pictures[a], pictures[b])) for a, b in borders)
     link = _ratio(jumps[-2], np.median(between[lags > 0]))
-    yield Measure("unseen_link", link, limits.link, least=False, knob="limits.link", either=either)
+    yield Measure("unseen_link", link, limits.link, least=False, setting="limits.link", either=either)
 
 
 def _colors(frame: Frames) -> Floats:

@@ -1,4 +1,4 @@
-"""How strong each perturbation is: knobs that anomaly grounding hands down, by default the paper's where it has one."""
+"""How strong each perturbation is, by default as in the paper where it says so. Part of the config of grounding."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A picture of what the gates of a dataset measured: `videossr validate DATASET --plot gates.png`.
 
-A panel is a column, a row in it a measure, a mark in that a video. Values are drawn as the factor by which they pass:
+A panel is a category, a row in it a measure, a mark in that a video. Values are drawn as the factor by which they pass:
 all thresholds lie on one line, and what is right of it passes.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from videossr.measure import margin
-from videossr.report.thresholds import Column, Doubles, Line
+from videossr.report.thresholds import Category, Doubles, Line
 from videossr.storage.paths import AnyPath, atomic_write
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ REACH = 10.0
 MOST = 2000
 """Videos drawn in a row, evenly spaced among all."""
 
-MARKS = (("#c8553d", "x", "video that the column rejects"), ("#1f6fb2", "o", "video that it admits"))
+MARKS = (("#c8553d", "x", "video that the category rejects"), ("#1f6fb2", "o", "video that it admits"))
 """Color, shape and meaning of a mark, by whether the video is admitted."""
 
 
@@ -35,21 +35,21 @@ def factors(line: Line) -> Doubles:
     return np.where(np.isnan(line.values), np.nan, np.clip(found, 1 / REACH, REACH))
 
 
-def draw(columns: Mapping[str, Column], path: AnyPath) -> None:
-    """Draw the columns into a file whose name says its format, as .png or .svg.
+def draw(categories: Mapping[str, Category], path: AnyPath) -> None:
+    """Draw the categories into a file whose name says its format, as .png or .svg.
 
     Raises ValueError when the format is unknown or there is nothing to draw.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    if not columns:
+    if not categories:
         raise ValueError(f"{path}: no gate has measured anything")
-    heights = [len(_telling(column)) + 1.5 for column in columns.values()]
+    heights = [len(_telling(category)) + 1.5 for category in categories.values()]
     figure = Figure((9, 0.24 * sum(heights) + 0.8), dpi=110, layout="constrained")
     panels = figure.subplots(len(heights), 1, height_ratios=heights, sharex=True, squeeze=False)[:, 0]
-    for axes, column in zip(panels, columns.values(), strict=True):
-        _panel(axes, column)
+    for axes, category in zip(panels, categories.values(), strict=True):
+        _panel(axes, category)
     panels[-1].set_xlabel("factor by which a value passes: it does right of the line", fontsize=9)
     handles = [Line2D([], [], color=color, marker=shape, ls="", ms=4, label=label) for color, shape, label in MARKS]
     figure.legend(handles=handles, loc="outside upper right", fontsize=8, frameon=False, ncols=2)
@@ -60,17 +60,17 @@ def draw(columns: Mapping[str, Column], path: AnyPath) -> None:
         figure.savefig(partial, format=kind, metadata={"Date": None} if kind in ("svg", "pdf") else None)
 
 
-def _panel(axes: Axes, column: Column) -> None:
-    """Draw one column."""
-    admitted = column.admitted()
+def _panel(axes: Axes, category: Category) -> None:
+    """Draw one category."""
+    admitted = category.admitted()
     labels = []
-    lines = _telling(column)
+    lines = _telling(category)
     for row, line in enumerate(lines):
         found = factors(line)
         for here, (color, shape, _) in zip((~admitted, admitted), MARKS, strict=True):
             _dots(axes, row, found[here], color, shape)
         other = row > 0 and line.either and lines[row - 1].either == line.either and lines[row - 1].gate != line.gate
-        bound = f"{line.knob or 'fixed'} {'≥' if line.least else '≤'} {line.threshold:g}"
+        bound = f"{line.setting or 'fixed'} {'≥' if line.least else '≤'} {line.threshold:g}"
         labels.append(f"{'or ' if other else ''}{line.gate}: {bound}")
     axes.axvline(1, color="#333333", lw=1)
     axes.set_xscale("log")
@@ -81,15 +81,15 @@ def _panel(axes: Axes, column: Column) -> None:
     axes.tick_params(length=0, labelbottom=True, axis="x", labelsize=7.5)
     axes.grid(axis="x", color="#dddddd", lw=0.7)
     axes.set_axisbelow(True)
-    title = f"{column.name}: {admitted.sum()} of {len(admitted)} videos admitted"
+    title = f"{category.name}: {admitted.sum()} of {len(admitted)} videos admitted"
     axes.set_title(title, loc="left", fontsize=9, fontweight="bold")
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
 
 
-def _telling(column: Column) -> list[Line]:
+def _telling(category: Category) -> list[Line]:
     """Return the lines in which videos differ; all, where there are none."""
-    return [line for line in column.lines if len(np.unique(line.measured)) > 1] or column.lines
+    return [line for line in category.lines if len(np.unique(line.measured)) > 1] or category.lines
 
 
 def _dots(axes: Axes, row: int, found: Doubles, color: str, shape: str) -> None:

@@ -88,7 +88,7 @@ def columns_chart(
     chance: Sequence[Sequence[float | None]],
     label: str,
 ) -> Markup:
-    """Scores in percent: a row for each column, in it a point with its interval for each run, and chance as ticks."""
+    """Scores in percent: a row for each category, in it a point with its interval for each run, and chance as ticks."""
     step = 0.72 / max(1, len(runs))
     figure, axes = _figure(400, 46 + len(names) * max(34, 15 * len(runs) + 10))
     for at, marks in enumerate(chance):
@@ -147,7 +147,7 @@ def histogram_chart(
 
 
 def difficulty_chart(bins: Sequence[str], runs: Sequence[Sequence[Estimate | None]], label: str, xlabel: str) -> Markup:
-    """Score in percent against the groups of a knob: a line with intervals for each run."""
+    """Score in percent against the groups of a setting: a line with intervals for each run."""
     figure, axes = _figure(300, 180)
     for at, scores in enumerate(runs):
         shift = (at - (len(runs) - 1) / 2) * 0.09

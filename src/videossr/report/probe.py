@@ -1,7 +1,7 @@
 """The pictures of a probe, as the paper's figure 1: how many of n answers succeed, and which groups have no variance.
 
 Exercised by `videossr bench probe DATASET --model chance --out PROBE`, which writes `PROBE/probe.svg`, by task, and
-`PROBE/knobs.svg`, by knob.
+`PROBE/settings.svg`, by setting.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TASKS, KNOBS = "probe.svg", "knobs.svg"
+TASKS, CONFIG = "probe.svg", "settings.svg"
 STRICT, SMOOTH, OVERLAP, SUCCESS = "#b5543c", "#3a6ea5", "#7a9a4f", "#222222"
 TALL = 1.9
 """Inches that one row takes."""
 ACROSS = 3
-"""Knobs in a row."""
+"""Config in a row."""
 
 
 def draw_probe(probe: PassRates) -> str:
     """SVG with a row for each task: a histogram on the left, shares without variance on the right.
 
-    The same probe gives the same bytes, with the same version of matplotlib. So it is with `draw_knobs`.
+    The same probe gives the same bytes, with the same version of matplotlib. So it is with `draw_config`.
     """
     rows = [*probe.tasks.items()]
     if len(rows) > 1:
@@ -46,18 +46,18 @@ def draw_probe(probe: PassRates) -> str:
     return _svg(draw, len(rows), probe)
 
 
-def draw_knobs(probe: PassRates) -> str:
-    """SVG with a panel for each knob of each task: success, and shares without variance, by the knob's values."""
-    panels = [(task, knob, bins) for task, knobs in probe.knobs.items() for knob, bins in knobs.items()]
+def draw_config(probe: PassRates) -> str:
+    """SVG with a panel for each setting of each task: success, and shares without variance, by the setting's values."""
+    panels = [(task, setting, bins) for task, config in probe.config.items() for setting, bins in config.items()]
     rows = max(1, -(-len(panels) // ACROSS))
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots(rows, ACROSS, squeeze=False).flat
         for axis in axes[len(panels) :]:
             axis.set_axis_off()
-        for axis, (task, knob, bins) in zip(axes, panels, strict=False):
-            _by_knob(axis, bins)
-            axis.set_title(_shown(f"{task}: {knob}"), fontsize=9, loc="left")
+        for axis, (task, setting, bins) in zip(axes, panels, strict=False):
+            _by_setting(axis, bins)
+            axis.set_title(_shown(f"{task}: {setting}"), fontsize=9, loc="left")
         if panels:
             figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
 
@@ -86,7 +86,7 @@ def _svg(draw: Callable[[Figure], None], rows: int, probe: PassRates) -> str:
     return text.getvalue()
 
 
-def _by_knob(axes: Axes, bins: Sequence[Bin]) -> None:
+def _by_setting(axes: Axes, bins: Sequence[Bin]) -> None:
     lines = (
         ("success", SUCCESS, [part.figures.success.rate for part in bins]),
         ("no variance in success", STRICT, [part.figures.success.flat for part in bins]),

@@ -1,4 +1,4 @@
-"""Read what the gates of a dataset measured, column by column, and count the videos that other thresholds admit.
+"""Read what the gates of a dataset measured, category by category, and count the videos that other thresholds admit.
 
 Printed by `videossr dataset info DATASET --gates`, drawn by `videossr validate DATASET --plot gates.png`.
 """
@@ -24,17 +24,17 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Line:
-    """One measure of a column, as `Measure` has it, of all V videos.
+    """One measure of a category, as `Measure` has it, of all V videos.
 
     Attributes:
-        gate, least, knob, either: as in `Measure`.
+        gate, least, setting, either: as in `Measure`.
         values: (V,), NaN where it was not measured, after a failure that no setting can mend.
         thresholds: (V,), of the build.
     """
 
     gate: str
     least: bool
-    knob: str
+    setting: str
     either: str
     values: Doubles
     thresholds: Doubles
@@ -56,11 +56,11 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Column:
-    """What the gates of a column measured.
+class Category:
+    """What the gates of a category measured.
 
     Attributes:
-        name: of the column.
+        name: of the category.
         contents: hashes of the V videos, ascending.
         lines: what is asked of them, in the order in which the task asks.
     """
@@ -70,55 +70,55 @@ class Column:
     lines: list[Line]
 
     def admitted(self, thresholds: Mapping[str, float] | None = None) -> Bools:
-        """Tell of each video whether a build admits it with these thresholds, by the names of their knobs.
+        """Tell of each video whether a build admits it with these thresholds, by the names of their config.
 
-        Thresholds that are not named are those of the build. Raises ValueError for a knob that no gate measures by.
+        Thresholds that are not named are those of the build. Raises ValueError for a setting that no gate measures by.
         """
         thresholds = thresholds or {}
-        known = {line.knob for line in self.lines if line.knob}
-        for knob in set(thresholds) - known:
-            raise ValueError(f"column {self.name!r} has no threshold {knob!r}{suggest(knob, known)}")
+        known = {line.setting for line in self.lines if line.setting}
+        for setting in set(thresholds) - known:
+            raise ValueError(f"category {self.name!r} has no threshold {setting!r}{suggest(setting, known)}")
         result = np.ones(len(self.contents), np.bool_)
         for _, members in groupby(self.lines, key=lambda line: line.either or line.gate):
             enough, any_asked = np.zeros_like(result), np.zeros_like(result)
             for _, gate in groupby(members, key=lambda line: line.gate):
                 own = [*gate]
                 asked = np.any([~np.isnan(line.values) for line in own], axis=0)
-                passed = [line.passed(thresholds.get(line.knob) if line.knob else None) for line in own]
+                passed = [line.passed(thresholds.get(line.setting) if line.setting else None) for line in own]
                 enough |= np.all(passed, axis=0) & asked
                 any_asked |= asked
             result &= enough | ~any_asked
         return result
 
 
-def read(dataset: AnyPath) -> dict[str, Column]:
-    """Read the columns of a dataset, by name. Raises FileNotFoundError where `gates.parquet` is missing."""
+def read(dataset: AnyPath) -> dict[str, Category]:
+    """Read the categories of a dataset, by name. Raises FileNotFoundError where `gates.parquet` is missing."""
     table = gate_table.read(dataset)
     codes = {name: table[name].combine_chunks().indices.to_numpy() for name in _WORDS}
     words = {name: table[name].combine_chunks().dictionary.to_pylist() for name in _WORDS}
     numbers = {name: table[name].to_numpy() for name in ("value", "threshold", "least")}
-    columns = {}
-    for code, name in sorted(enumerate(words["column"]), key=lambda item: item[1]):
-        rows = np.flatnonzero(codes["column"] == code)
+    categories = {}
+    for code, name in sorted(enumerate(words["category"]), key=lambda item: item[1]):
+        rows = np.flatnonzero(codes["category"] == code)
         contents, starts, videos = np.unique(codes["content"][rows], return_index=True, return_inverse=True)
         places = np.arange(len(rows)) - starts[videos]
-        kinds = np.stack([codes["gate"], numbers["least"], codes["knob"], codes["either"]], axis=1)[rows]
+        kinds = np.stack([codes["gate"], numbers["least"], codes["setting"], codes["either"]], axis=1)[rows]
         found, line_of = np.unique(kinds, axis=0, return_inverse=True)
         lines = []
-        for at, (gate, least, knob, either) in enumerate(found):
+        for at, (gate, least, setting, either) in enumerate(found):
             here = line_of.reshape(-1) == at
             values, thresholds = np.full(len(contents), np.nan), np.full(len(contents), np.nan)
             # Of two measures of one video, the worse counts.
             (np.fmin if least else np.fmax).at(values, videos[here], numbers["value"][rows][here])
             (np.fmax if least else np.fmin).at(thresholds, videos[here], numbers["threshold"][rows][here])
-            told = words["gate"][gate], bool(least), words["knob"][knob], words["either"][either]
+            told = words["gate"][gate], bool(least), words["setting"][setting], words["either"][either]
             lines.append((places[here].max(), at, Line(*told, values, thresholds)))
         hashes = [words["content"][content] for content in contents]
-        columns[name] = Column(name, hashes, [line for *_, line in sorted(lines, key=lambda each: each[:2])])
-    return columns
+        categories[name] = Category(name, hashes, [line for *_, line in sorted(lines, key=lambda each: each[:2])])
+    return categories
 
 
-_WORDS = ("content", "column", "gate", "knob", "either")
+_WORDS = ("content", "category", "gate", "setting", "either")
 
 
 FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0)
@@ -127,26 +127,26 @@ FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0)
 QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
 
 
-def facts(column: Column, asked: Mapping[str, float], accepts: Callable[[str, float], bool]) -> dict[str, Any]:
-    """Summarize a column for people and programs.
+def facts(category: Category, asked: Mapping[str, float], accepts: Callable[[str, float], bool]) -> dict[str, Any]:
+    """Summarize a category for people and programs.
 
     Args:
-        column: what was measured.
-        asked: thresholds by knob, of `would_admit` and of each gate, in place of those of the build.
-        accepts: whether a recipe may set a knob of this column to a value; only such values are tried.
+        category: what was measured.
+        asked: thresholds by setting, of `would_admit` and of each gate, in place of those of the build.
+        accepts: whether a recipe may set a setting of this category to a value; only such values are tried.
     """
-    knobs = {line.knob: line.threshold for line in column.lines if line.knob}
-    nearby = {knob: [float(f"{factor * now:.4g}") for factor in FACTORS] for knob, now in knobs.items() if now}
-    tried = {knob: [value for value in values if accepts(knob, value)] for knob, values in nearby.items()}
+    config = {line.setting: line.threshold for line in category.lines if line.setting}
+    nearby = {setting: [float(f"{factor * now:.4g}") for factor in FACTORS] for setting, now in config.items() if now}
+    tried = {setting: [value for value in values if accepts(setting, value)] for setting, values in nearby.items()}
     return {
-        "column": column.name,
-        "videos": len(column.contents),
-        "admitted": int(column.admitted().sum()),
-        "would_admit": int(column.admitted(asked).sum()),
-        "gates": [_line_facts(line, asked.get(line.knob)) for line in column.lines],
+        "category": category.name,
+        "videos": len(category.contents),
+        "admitted": int(category.admitted().sum()),
+        "would_admit": int(category.admitted(asked).sum()),
+        "gates": [_line_facts(line, asked.get(line.setting)) for line in category.lines],
         "admitted_at": {
-            knob: {f"{value:g}": int(column.admitted({knob: value}).sum()) for value in values}
-            for knob, values in tried.items()
+            setting: {f"{value:g}": int(category.admitted({setting: value}).sum()) for value in values}
+            for setting, values in tried.items()
         },
     }
 
@@ -156,7 +156,7 @@ def _line_facts(line: Line, threshold: float | None) -> dict[str, Any]:
     chosen = [float(values[round(quantile * (len(values) - 1))]) for quantile in QUANTILES]
     return {
         "gate": line.gate,
-        "knob": line.knob,
+        "setting": line.setting,
         "least": line.least,
         "either": line.either,
         "threshold": line.threshold if threshold is None else threshold,
@@ -169,18 +169,18 @@ def _line_facts(line: Line, threshold: float | None) -> dict[str, Any]:
     }
 
 
-def assigned(columns: Mapping[str, Column], overrides: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    """Read thresholds given as ``columns.NAME.knobs.KNOB=VALUE``: for each column, the values by knob.
+def assigned(categories: Mapping[str, Category], overrides: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """Read thresholds given as ``categories.NAME.config.SETTING=VALUE``: for each category, the values by setting.
 
     Raises ValueError that names what is unknown or no number.
     """
     known = {
-        f"columns.{name}.knobs.{line.knob}": (name, line.knob)
-        for name, column in columns.items()
-        for line in column.lines
-        if line.knob
+        f"categories.{name}.config.{line.setting}": (name, line.setting)
+        for name, category in categories.items()
+        for line in category.lines
+        if line.setting
     }
-    found: dict[str, dict[str, float]] = {name: {} for name in columns}
+    found: dict[str, dict[str, float]] = {name: {} for name in categories}
     for key, text in overrides.items():
         if key not in known:
             raise ValueError(f"--set {key}: no gate has this threshold, or a build must find it{suggest(key, known)}")
@@ -190,6 +190,6 @@ def assigned(columns: Mapping[str, Column], overrides: Mapping[str, str]) -> dic
             raise ValueError(f"--set {key}={text}: a threshold is a number") from error
         if not math.isfinite(value):
             raise ValueError(f"--set {key}={text}: a threshold is a finite number")
-        name, knob = known[key]
-        found[name][knob] = value
+        name, setting = known[key]
+        found[name][setting] = value
     return found

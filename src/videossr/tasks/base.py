@@ -74,8 +74,8 @@ class Donors(Protocol):
 class Task(Protocol[K]):
     """A pretext task. Other packages add theirs through the entry-point group ``videossr.tasks``.
 
-    `Knobs` is a frozen pydantic dataclass, K; `knobs` below is an instance of it. A task is made
-    without arguments; it and its knobs are sent to other processes, so both can be pickled.
+    `Config` is a frozen pydantic dataclass, K; `config` below is an instance of it. A task is made
+    without arguments; it and its config are sent to other processes, so both can be pickled.
 
     A task that needs slots of equal length says ``even_clock = True``: then a corpus of the plan ``snap`` is refused
     before any work. Its gate must hold back uneven videos all the same.
@@ -88,19 +88,21 @@ class Task(Protocol[K]):
     """
 
     name: str
-    Knobs: type[K]
+    Config: type[K]
 
-    def needs(self, knobs: K) -> tuple[int, int]:
+    def needs(self, config: K) -> tuple[int, int]:
         """(slots that are shown, frames that a pack must hold for each of them at the least)."""
 
-    def gates(self, video: Video, knobs: K) -> Iterable[Measure]:
+    def gates(self, video: Video, config: K) -> Iterable[Measure]:
         """Measure, before anything is drawn, whether every answer could be proven on this video.
 
         A video is admitted when all measures pass, see `videossr.measure`. They are asked for one after the other, and
         none after a failure that no setting can mend. So a generator may yield first what the later ones rely on.
         """
 
-    def draw(self, video: Video, column: str, knobs: K, rng: np.random.Generator, donors: Donors) -> Sample | Rejection:
+    def draw(
+        self, video: Video, category: str, config: K, rng: np.random.Generator, donors: Donors
+    ) -> Sample | Rejection:
         """Draw one sample. A Reject here must not depend on the answer that was drawn."""
 
     def render(self, frames: Frames, sample: Sample) -> list[Clip]:
@@ -139,7 +141,7 @@ def open_task(name: str) -> OpenTask:
     kind = TASKS.get(name)
     if not callable(getattr(kind, "gates", None)):
         raise TaskError(
-            f"task {name!r} ({kind.__module__}.{kind.__qualname__}) has no method gates(video, knobs), which yields a "
+            f"task {name!r} ({kind.__module__}.{kind.__qualname__}) has no method gates(video, config), which yields a "
             "videossr.Measure for each thing that must hold of a video (it takes the place of `admits`); a task that "
             "uses every video returns ()"
         )
@@ -153,45 +155,45 @@ class OpenTask:
     def __init__(self, name: str, task: Task[Any]) -> None:
         self._task = task
         self.name = name
-        self.Knobs = task.Knobs
+        self.Config = task.Config
         self.even_clock = bool(getattr(task, "even_clock", False))
 
-    def needs(self, knobs: Any) -> tuple[int, int]:
+    def needs(self, config: Any) -> tuple[int, int]:
         with self._naming("needs"):
-            return self._task.needs(knobs)
+            return self._task.needs(config)
 
-    def gates(self, video: Video, knobs: Any) -> list[Measure]:
+    def gates(self, video: Video, config: Any) -> list[Measure]:
         """List what the task measures of a video, up to the first failure that no setting can mend."""
         with self._naming("gates", f"video {video.key.content[:12]}"):
-            return measured(_checked(self._task.gates(video, knobs)))
+            return measured(_checked(self._task.gates(video, config)))
 
     def draw(
-        self, video: Video, column: str, knobs: Any, rng: np.random.Generator, donors: Donors
+        self, video: Video, category: str, config: Any, rng: np.random.Generator, donors: Donors
     ) -> Sample | Rejection:
-        with self._naming("draw", f"video {video.key.content[:12]}", column):
-            drawn = self._task.draw(video, column, knobs, rng, donors)
+        with self._naming("draw", f"video {video.key.content[:12]}", category):
+            drawn = self._task.draw(video, category, config, rng, donors)
             if not isinstance(drawn, Sample | Rejection):
                 raise TypeError(f"it must return a Sample or a Reject, and returned {drawn!r}")
             return drawn
 
     def render(self, frames: Frames, sample: Sample) -> list[Clip]:
-        with self._naming("render", f"sample {sample.id}", sample.column):
+        with self._naming("render", f"sample {sample.id}", sample.category):
             return self._task.render(frames, sample)
 
     def question(self, sample: Sample, wording: PromptTemplates) -> Question:
-        with self._naming("question", f"sample {sample.id} with this wording", sample.column):
+        with self._naming("question", f"sample {sample.id} with this wording", sample.category):
             return self._task.question(sample, wording)
 
     def truth(self, sample: Sample) -> Truth:
-        with self._naming("truth", f"sample {sample.id}", sample.column):
+        with self._naming("truth", f"sample {sample.id}", sample.category):
             return self._task.truth(sample)
 
     def difficulty(self, sample: Sample) -> Mapping[str, float | str]:
-        with self._naming("difficulty", f"sample {sample.id}", sample.column):
+        with self._naming("difficulty", f"sample {sample.id}", sample.category):
             return self._task.difficulty(sample)
 
     def score(self, answer: str, sample: Sample) -> Scores:
-        with self._naming("score", f"sample {sample.id}", sample.column):
+        with self._naming("score", f"sample {sample.id}", sample.category):
             return self._task.score(answer, sample)
 
     def unaltered(self, sample: Sample, kept: Sequence[int]) -> Sequence[tuple[int, int]] | None:
@@ -200,7 +202,7 @@ class OpenTask:
         None where the task does not tell. `kept` has the number of frames in the pack of each source.
         """
         find = getattr(self._task, "unaltered", None)
-        with self._naming("unaltered", f"sample {sample.id}", sample.column):
+        with self._naming("unaltered", f"sample {sample.id}", sample.category):
             slots: Sequence[tuple[int, int]] | None = None if find is None else find(sample, kept)
             if slots is None:
                 return None
@@ -212,12 +214,12 @@ class OpenTask:
     def shown_params(self, sample: Sample) -> Mapping[str, JSON]:
         """Return the drawn parameters as people should read them: the sample's own where the task says nothing."""
         show = getattr(self._task, "shown_params", None)
-        with self._naming("shown_params", f"sample {sample.id}", sample.column):
+        with self._naming("shown_params", f"sample {sample.id}", sample.category):
             params: Mapping[str, JSON] = sample.params if show is None else show(sample)
             return params
 
-    def _naming(self, method: str, about: str = "", column: str = "") -> AbstractContextManager[None]:
-        return _naming(type(self._task), self.name, method, about, column)
+    def _naming(self, method: str, about: str = "", category: str = "") -> AbstractContextManager[None]:
+        return _naming(type(self._task), self.name, method, about, category)
 
 
 def _checked(measures: Iterable[object]) -> Iterator[Measure]:
@@ -228,14 +230,14 @@ def _checked(measures: Iterable[object]) -> Iterator[Measure]:
 
 
 @contextmanager
-def _naming(kind: type[Any], name: str, method: str, about: str = "", column: str = "") -> Iterator[None]:
+def _naming(kind: type[Any], name: str, method: str, about: str = "", category: str = "") -> Iterator[None]:
     """Raise what the block raises as a `TaskError`: task, method, sample or video, error, line of the task's code."""
     try:
         yield
     except (TaskError, CorpusError, OSError, MemoryError):
         raise
     except Exception as error:
-        where = f", {about}" * bool(about) + f" (column {column})" * bool(column)
+        where = f", {about}" * bool(about) + f" (category {category})" * bool(category)
         steps = traceback.extract_tb(error.__traceback__)[1:]
         own = [step for step in steps if step.filename == getattr(sys.modules[kind.__module__], "__file__", None)]
         line = "".join(f" ({Path(step.filename).name}, line {step.lineno})" for step in (own or steps)[-1:])

@@ -174,17 +174,17 @@ def count_distribution(slots_max: int, instances_max: int) -> dict[int, float]:
     return {count: float(law[count]) for count in range(1, len(law))}
 
 
-def draw_slots(rng: np.random.Generator, needed: Sequence[int], knobs: CountingConfig) -> list[tuple[int, ...]]:
+def draw_slots(rng: np.random.Generator, needed: Sequence[int], config: CountingConfig) -> list[tuple[int, ...]]:
     """Which slots each shape is shown on: `needed[s]` of them for shape s, ascending; no slot serves two shapes.
 
     The shapes choose one after another, in random order, each uniformly among all sets that keep its own gap and avoid
     the slots already taken. That cannot fail: were the earliest slot chosen each time, a slot that is taken would delay
     a shape by one at most, and `CountingConfig` asks for that many slots.
     """
-    free = [True] * knobs.frames
+    free = [True] * config.frames
     chosen: list[tuple[int, ...]] = [()] * len(needed)
     for shape in rng.permutation(len(needed)):
-        chosen[shape] = _spread(rng, free, needed[shape], knobs.min_gap + 1)
+        chosen[shape] = _spread(rng, free, needed[shape], config.min_gap + 1)
         for slot in chosen[shape]:
             free[slot] = False
     return chosen
@@ -209,25 +209,25 @@ def _spread(rng: np.random.Generator, free: Sequence[bool], count: int, step: in
 
 
 def lay_out(
-    rng: np.random.Generator, wanted: Sequence[tuple[str, int, int]], colors: Mapping[int, Lab], knobs: CountingConfig
+    rng: np.random.Generator, wanted: Sequence[tuple[str, int, int]], colors: Mapping[int, Lab], config: CountingConfig
 ) -> list[Shape] | None:
     """Find place, angle and color for all shapes of one group of merged slots, the largest shape first.
 
-    They keep clear of each other unless `knobs.overlap`, and stand out from what is behind unless not `knobs.gates`.
+    They keep clear of each other unless `config.overlap`, and stand out from what is behind unless not `config.gates`.
 
     Args:
         rng: the draw's generator.
         wanted: (name, slot, size in eighths of a pixel) of each shape.
         colors: the frame (H, W, 3) of each slot, as `to_lab` gives it.
-        knobs: spacing, contrast, colors, tries.
+        config: spacing, contrast, colors, tries.
 
     Returns:
-        The shapes; None when `knobs.tries` layouts all left one without a place.
+        The shapes; None when `config.tries` layouts all left one without a place.
     """
-    for _ in range(knobs.tries):
+    for _ in range(config.tries):
         placed: list[Shape] = []
         for name, slot, size in sorted(wanted, key=lambda shape: -shape[2]):
-            shape = _place(rng, name, slot, size, placed, colors[slot], knobs)
+            shape = _place(rng, name, slot, size, placed, colors[slot], config)
             if shape is None:
                 break
             placed.append(shape)
@@ -237,103 +237,103 @@ def lay_out(
 
 
 def _place(
-    rng: np.random.Generator, name: str, slot: int, size: int, placed: Sequence[Shape], lab: Lab, knobs: CountingConfig
+    rng: np.random.Generator, name: str, slot: int, size: int, placed: Sequence[Shape], lab: Lab, config: CountingConfig
 ) -> Shape | None:
     height, width = lab.shape[:2]
-    space = _space(knobs, min(height, width))
+    space = _space(config, min(height, width))
     border = (size + 1) // 2 + EIGHTHS  # a pixel more than the circle: its soft edge stays inside too
-    left, top = (border + math.ceil(knobs.margin * side * EIGHTHS) for side in (width, height))
-    for _ in range(knobs.tries):
+    left, top = (border + math.ceil(config.margin * side * EIGHTHS) for side in (width, height))
+    for _ in range(config.tries):
         x = int(rng.integers(left, width * EIGHTHS - left, endpoint=True))
         y = int(rng.integers(top, height * EIGHTHS - top, endpoint=True))
         angle = int(rng.integers(360))
-        color = rng.integers(knobs.color_min, knobs.color_max, size=3, endpoint=True, dtype=np.uint8)
-        if not knobs.overlap and any(
+        color = rng.integers(config.color_min, config.color_max, size=3, endpoint=True, dtype=np.uint8)
+        if not config.overlap and any(
             4 * ((x - other.x * EIGHTHS) ** 2 + (y - other.y * EIGHTHS) ** 2)
             < (size + other.size * EIGHTHS + 2 * space) ** 2
             for other in placed
         ):
             continue
         behind = disk(lab, x / EIGHTHS, y / EIGHTHS, (size / 2 + space) / EIGHTHS)
-        if not knobs.gates or near(behind, to_lab(color), knobs.contrast).mean() <= knobs.lookalikes:
+        if not config.gates or near(behind, to_lab(color), config.contrast).mean() <= config.lookalikes:
             return Shape(name, slot, x / EIGHTHS, y / EIGHTHS, size / EIGHTHS, angle, color.tolist())
     return None
 
 
-def _space(knobs: CountingConfig, short_side: int) -> int:
-    return max(LEAST_SPACE * EIGHTHS, round(knobs.spacing * short_side * EIGHTHS))
+def _space(config: CountingConfig, short_side: int) -> int:
+    return max(LEAST_SPACE * EIGHTHS, round(config.spacing * short_side * EIGHTHS))
 
 
-def _open_share(frame: Frames, knobs: CountingConfig) -> float:
+def _open_share(frame: Frames, config: CountingConfig) -> float:
     """Share of (tile of the frame (H, W, 3), color) pairs with enough contrast, on a coarse grid of both."""
     short_side = min(frame.shape[:2])
-    side = min(short_side, int(knobs.size_max * short_side + 2 * _space(knobs, short_side) / EIGHTHS))
+    side = min(short_side, int(config.size_max * short_side + 2 * _space(config, short_side) / EIGHTHS))
     stride = max(1, side // 8)
     side //= stride
     lab = to_lab(frame[stride // 2 :: stride, stride // 2 :: stride])
     down, across = lab.shape[0] // side, lab.shape[1] // side
     tiles = lab[: down * side, : across * side].reshape(down, side, across, side, 3).swapaxes(1, 2)
-    levels = np.linspace(knobs.color_min, knobs.color_max, 3).astype(np.uint8)
+    levels = np.linspace(config.color_min, config.color_max, 3).astype(np.uint8)
     palette = to_lab(np.array(list(product(levels, repeat=3)), np.uint8))
-    alike = near(tiles.reshape(down * across, side * side, 1, 3), palette, knobs.contrast).mean(axis=1)
-    return float((alike <= knobs.lookalikes).mean())
+    alike = near(tiles.reshape(down * across, side * side, 1, 3), palette, config.contrast).mean(axis=1)
+    return float((alike <= config.lookalikes).mean())
 
 
 class Counting:
     """The counting task, registered as ``counting``."""
 
     name = "counting"
-    Knobs = CountingConfig
+    Config = CountingConfig
 
-    def needs(self, knobs: CountingConfig) -> tuple[int, int]:
-        return knobs.frames, 1
+    def needs(self, config: CountingConfig) -> tuple[int, int]:
+        return config.frames, 1
 
-    def gates(self, video: Video, knobs: CountingConfig) -> Iterator[Measure]:
+    def gates(self, video: Video, config: CountingConfig) -> Iterator[Measure]:
         """Gates: too_small (pixels), no_contrast (share of tries), native_shapes (share); none without `gates`."""
-        if not knobs.gates:
+        if not config.gates:
             return
-        yield Measure("too_small", knobs.size_min * min(video.size), knobs.min_pixels, knob="min_pixels")
-        frames = video.thin(knobs.frames).frames
+        yield Measure("too_small", config.size_min * min(video.size), config.min_pixels, setting="min_pixels")
+        frames = video.thin(config.frames).frames
         yield Measure(
-            "no_contrast", min(_open_share(frame, knobs) for frame in frames), knobs.open_share, knob="open_share"
+            "no_contrast", min(_open_share(frame, config) for frame in frames), config.open_share, setting="open_share"
         )
-        if knobs.native < 1:
-            share = native_share(frames, knobs.shapes)
-            yield Measure("native_shapes", share, knobs.native, least=False, knob="native")
+        if config.native < 1:
+            share = native_share(frames, config.shapes)
+            yield Measure("native_shapes", share, config.native, least=False, setting="native")
 
     def draw(
-        self, video: Video, column: str, knobs: CountingConfig, rng: np.random.Generator, donors: Donors
+        self, video: Video, category: str, config: CountingConfig, rng: np.random.Generator, donors: Donors
     ) -> Sample | Rejection:
         """Draw a sample of an admitted video. Reason: no_room (shapes in the group, layouts tried)."""
         short_side = min(video.size)
-        smallest = math.ceil(knobs.size_min * short_side * EIGHTHS)
-        largest = max(smallest, math.floor(knobs.size_max * short_side * EIGHTHS))
-        stride = video.density(knobs.frames)
+        smallest = math.ceil(config.size_min * short_side * EIGHTHS)
+        largest = max(smallest, math.floor(config.size_max * short_side * EIGHTHS))
+        stride = video.density(config.frames)
 
-        needed = [int(n) for n in rng.integers(1, knobs.slots_max, size=len(knobs.shapes), endpoint=True)]
-        shown = [[int(n) for n in rng.integers(1, knobs.instances_max, size=n, endpoint=True)] for n in needed]
+        needed = [int(n) for n in rng.integers(1, config.slots_max, size=len(config.shapes), endpoint=True)]
+        shown = [[int(n) for n in rng.integers(1, config.instances_max, size=n, endpoint=True)] for n in needed]
         groups: dict[int, list[tuple[str, int, int]]] = defaultdict(list)
-        for name, slots, instances in zip(knobs.shapes, draw_slots(rng, needed, knobs), shown, strict=True):
+        for name, slots, instances in zip(config.shapes, draw_slots(rng, needed, config), shown, strict=True):
             for slot, count in zip(slots, instances, strict=True):
                 sizes = rng.integers(smallest, largest, size=count, endpoint=True)
-                groups[slot // knobs.merge] += [(name, slot, int(size)) for size in sizes]
+                groups[slot // config.merge] += [(name, slot, int(size)) for size in sizes]
 
         shapes: list[Shape] = []
         for _, wanted in sorted(groups.items()):
             slots_shown = {slot for _, slot, _ in wanted}
-            placed = lay_out(rng, wanted, {slot: to_lab(video.frames[slot * stride]) for slot in slots_shown}, knobs)
+            placed = lay_out(rng, wanted, {slot: to_lab(video.frames[slot * stride]) for slot in slots_shown}, config)
             if placed is None:
-                return Rejection("no_room", len(wanted), knobs.tries)
+                return Rejection("no_room", len(wanted), config.tries)
             shapes += placed
         shapes.sort(key=lambda shape: (shape.slot, shape.x, shape.y))
         return Sample(
             task=self.name,
-            column=column,
+            category=category,
             sources=(video.key,),
-            slots=tuple((0, slot * stride) for slot in range(knobs.frames)),
-            clock=video.clock.thin(knobs.frames),
+            slots=tuple((0, slot * stride) for slot in range(config.frames)),
+            clock=video.clock.thin(config.frames),
             size=video.size,
-            params={"names": list(knobs.shapes), "shapes": [asdict(shape) for shape in shapes]},
+            params={"names": list(config.shapes), "shapes": [asdict(shape) for shape in shapes]},
             answer=",".join(str(sum(instances)) for instances in shown),
         )
 

@@ -49,7 +49,7 @@ Perturbation = Literal[
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class GroundingConfig:
-    """Knobs of anomaly grounding; defaults are the paper's."""
+    """Config of anomaly grounding; defaults are the paper's."""
 
     perturbation: Annotated[Perturbation, Field(description="how the segment is altered")]
     frames: Annotated[int, Field(ge=4, le=4096, description="slots shown")] = 48
@@ -95,20 +95,20 @@ class GroundingConfig:
         return self.gates and (self.perturbation != "shuffle" or self.strengths.shift > 0)
 
 
-def _starts(knobs: GroundingConfig, length: int) -> range:
+def _starts(config: GroundingConfig, length: int) -> range:
     """Return the slots at which a segment of `length` slots may start.
 
     A change of speed is seen in the steps out of the segment's slots, so the last slot of a clip cannot be part of one.
     """
-    return range(knobs.frames - length + (knobs.perturbation not in SPEEDS))
+    return range(config.frames - length + (config.perturbation not in SPEEDS))
 
 
-def span_distribution(knobs: GroundingConfig) -> dict[tuple[int, int], float]:
+def span_distribution(config: GroundingConfig) -> dict[tuple[int, int], float]:
     """Exact probability of each segment, as (first slot, last slot): length uniform, then place uniform."""
-    low, high = knobs.length
+    low, high = config.length
     law = {}
     for length in range(low, high + 1):
-        starts = _starts(knobs, length)
+        starts = _starts(config, length)
         for first in starts:
             law[first, first + length - 1] = 1 / (high - low + 1) / len(starts)
     return law
@@ -118,85 +118,85 @@ class Grounding:
     """One contiguous segment of the slots is altered; the answer is its span in seconds."""
 
     name = "grounding"
-    Knobs = GroundingConfig
+    Config = GroundingConfig
 
-    def needs(self, knobs: GroundingConfig) -> tuple[int, int]:
-        if knobs.perturbation not in SPEEDS:
-            return knobs.frames, 1
-        speed = SPEEDS[knobs.perturbation](knobs.strengths)
-        return knobs.frames, least_density(speed, knobs.frames, knobs.length[1])
+    def needs(self, config: GroundingConfig) -> tuple[int, int]:
+        if config.perturbation not in SPEEDS:
+            return config.frames, 1
+        speed = SPEEDS[config.perturbation](config.strengths)
+        return config.frames, least_density(speed, config.frames, config.length[1])
 
-    def gates(self, video: Video, knobs: GroundingConfig) -> Iterator[Measure]:
+    def gates(self, video: Video, config: GroundingConfig) -> Iterator[Measure]:
         """Gates: too_brief (s), uneven_clock (ms), with `gates` those of `videossr.perturb.gates` and hidden_speed."""
-        name = knobs.perturbation
-        shown = video.thin(knobs.frames)
-        shortest = _shortest(shown.clock, knobs.length[0])
+        name = config.perturbation
+        shown = video.thin(config.frames)
+        shortest = _shortest(shown.clock, config.length[0])
         if name in SPEEDS and shortest >= SHORTEST:  # a clip shows a part of the video
-            pairs = _strides(video, knobs) if knobs.gates else _strides(video, knobs)[:1]
-            shortest = max(_shortest(_clock(video, pair, knobs), knobs.length[0]) for pair in pairs)
+            pairs = _strides(video, config) if config.gates else _strides(video, config)[:1]
+            shortest = max(_shortest(_clock(video, pair, config), config.length[0]) for pair in pairs)
         yield Measure("too_brief", shortest, SHORTEST)
         if name in SPEEDS:
             yield Measure("uneven_clock", video.clock.unevenness, 1, least=False)
-        if not knobs.gates:
+        if not config.gates:
             return
         pictures = shown.look.pictures
         if name in PIXELS:
-            pixel, weakest = PIXELS[name], PIXELS[name].weakest(knobs.strengths)
+            pixel, weakest = PIXELS[name], PIXELS[name].weakest(config.strengths)
             original = clip_features(pixel.beside(shown.frames, weakest)) if pixel.beside else shown.look
             altered = clip_features(pixel.apply(shown.frames, weakest))
-            yield from hidden_change(original, altered, knobs.limits, between=name in BETWEEN)
+            yield from hidden_change(original, altered, config.limits, between=name in BETWEEN)
         elif name == "stutter":
-            yield hidden_motion(pictures, range(1, knobs.length[1] + 1), knobs.limits)
+            yield hidden_motion(pictures, range(1, config.length[1] + 1), config.limits)
         elif name == "shuffle":
-            yield from _hidden_ends(shown, knobs)
-            yield no_course(pictures, 1, knobs.limits)
+            yield from _hidden_ends(shown, config)
+            yield no_course(pictures, 1, config.limits)
         elif name == "swap":
-            yield hard_cut(pictures, knobs.limits)
+            yield hard_cut(pictures, config.limits)
         elif name in SPEEDS:
-            factor = max(float(factors.max()) for _, factors in _paces(video, knobs))
-            yield Measure("hidden_speed", factor, knobs.limits.speed, knob="limits.speed")
+            factor = max(float(factors.max()) for _, factors in _paces(video, config))
+            yield Measure("hidden_speed", factor, config.limits.speed, setting="limits.speed")
 
     def draw(
-        self, video: Video, column: str, knobs: GroundingConfig, rng: np.random.Generator, donors: Donors
+        self, video: Video, category: str, config: GroundingConfig, rng: np.random.Generator, donors: Donors
     ) -> Sample | Rejection:
-        name = knobs.perturbation
-        length = int(rng.integers(knobs.length[0], knobs.length[1] + 1))
-        first = int(rng.integers(len(_starts(knobs, length))))
+        name = config.perturbation
+        length = int(rng.integers(config.length[0], config.length[1] + 1))
+        first = int(rng.integers(len(_starts(config, length))))
         last = first + length - 1
-        density = video.density(knobs.frames)
-        clock = video.clock.thin(knobs.frames)
-        slots = [(0, slot * density) for slot in range(knobs.frames)]
+        density = video.density(config.frames)
+        clock = video.clock.thin(config.frames)
+        slots = [(0, slot * density) for slot in range(config.frames)]
         sources: tuple[VideoKey, ...] = (video.key,)
         params: dict[str, JSON] = {"perturbation": name, "first": first, "last": last}
 
         if name in PIXELS:
-            params["strength"] = PIXELS[name].parameters(knobs.strengths, rng)
+            params["strength"] = PIXELS[name].parameters(config.strengths, rng)
         elif name in ORDERS:
-            if name == "shuffle" and knobs.gates:
-                ends = _ends(steps(video.thin(knobs.frames).look), first, length, knobs)
-                heads, tails = ([o for o, factor in end.items() if factor >= knobs.limits.ends] for end in ends)
-                order = shuffle(length, knobs.strengths, rng, heads, tails)
+            if name == "shuffle" and config.gates:
+                ends = _ends(steps(video.thin(config.frames).look), first, length, config)
+                heads, tails = ([o for o, factor in end.items() if factor >= config.limits.ends] for end in ends)
+                order = shuffle(length, config.strengths, rng, heads, tails)
             else:
-                order = ORDERS[name](length, knobs.strengths, rng)
+                order = ORDERS[name](length, config.strengths, rng)
             slots[first : last + 1] = [slots[first + offset] for offset in order]
             params["order"] = [*order]
         elif name in SPEEDS:
-            (outside, inside), start = self._pace(video, knobs, rng)
-            strides_of = [inside if first <= slot <= last else outside for slot in range(knobs.frames - 1)]
+            (outside, inside), start = self._pace(video, config, rng)
+            strides_of = [inside if first <= slot <= last else outside for slot in range(config.frames - 1)]
             shown = np.cumsum([start, *strides_of])
             slots = [(0, int(frame)) for frame in shown]
-            clock = video.clock.cut(0, knobs.frames * outside).thin(knobs.frames)
+            clock = video.clock.cut(0, config.frames * outside).thin(config.frames)
             params["strides"] = [outside, inside]
         else:
-            donor = self._donor(video, knobs, rng, donors)
+            donor = self._donor(video, config, rng, donors)
             if isinstance(donor, Rejection):
                 return donor
             sources = (video.key, donor.key)
-            slots[first : last + 1] = [(1, slot * donor.density(knobs.frames)) for slot in range(first, last + 1)]
+            slots[first : last + 1] = [(1, slot * donor.density(config.frames)) for slot in range(first, last + 1)]
 
         return Sample(
             task=self.name,
-            column=column,
+            category=category,
             sources=sources,
             slots=tuple(slots),
             clock=clock,
@@ -205,21 +205,21 @@ class Grounding:
             answer=_interval(*clock.span(first, last)),
         )
 
-    def _pace(self, video: Video, knobs: GroundingConfig, rng: np.random.Generator) -> tuple[tuple[int, int], int]:
+    def _pace(self, video: Video, config: GroundingConfig, rng: np.random.Generator) -> tuple[tuple[int, int], int]:
         """Choose the strides, and a frame to start at from which every stretch that may be drawn can be told.
 
         Neither looks at the stretch that was drawn, so the frames that are shown say nothing about it.
         """
-        if not knobs.gates:
-            outside, inside = _strides(video, knobs)[0]
-            longest = max(outside * (knobs.frames - 1 - n) + inside * n for n in knobs.length)
+        if not config.gates:
+            outside, inside = _strides(video, config)[0]
+            longest = max(outside * (config.frames - 1 - n) + inside * n for n in config.length)
             return (outside, inside), int(rng.integers(len(video.clock) - longest))
-        told = ((pair, np.flatnonzero(factors >= knobs.limits.speed)) for pair, factors in _paces(video, knobs))
+        told = ((pair, np.flatnonzero(factors >= config.limits.speed)) for pair, factors in _paces(video, config))
         pair, starts = next((pair, starts) for pair, starts in told if len(starts))
         return pair, int(rng.choice(starts))
 
     def _donor(
-        self, video: Video, knobs: GroundingConfig, rng: np.random.Generator, donors: Donors
+        self, video: Video, config: GroundingConfig, rng: np.random.Generator, donors: Donors
     ) -> Video | Rejection:
         """Choose a video that stands out from this one wherever the segment may lie, so that no law is bent.
 
@@ -227,23 +227,23 @@ class Grounding:
         by no more than `alike` octaves is taken, and if there is none, the one whose detail is nearest: the segment
         must not be told by being sharper than the rest.
         """
-        own = video.thin(knobs.frames).look
+        own = video.thin(config.frames).look
         nearest = Rejection("no_donor", 0, 1)
         best: tuple[float, Video] | None = None
-        for index in rng.permutation(len(donors))[: knobs.donors]:
+        for index in rng.permutation(len(donors))[: config.donors]:
             donor = donors[int(index)]
-            if len(donor.clock) < knobs.frames or len(donor.clock) % knobs.frames:
+            if len(donor.clock) < config.frames or len(donor.clock) % config.frames:
                 continue
-            if not knobs.gates:
+            if not config.gates:
                 return donor
-            seen = donor.thin(knobs.frames).look
-            cut = hard_cut(seen.pictures, knobs.limits)
-            reject = rejected([*hidden_change(own, seen, knobs.limits, between=True), cut])
+            seen = donor.thin(config.frames).look
+            cut = hard_cut(seen.pictures, config.limits)
+            reject = rejected([*hidden_change(own, seen, config.limits, between=True), cut])
             if reject is not None:
                 nearest = replace(reject, reason="no_donor")
                 continue
             gap = float(abs(np.median(seen.textures) - np.median(own.textures)))
-            if gap <= knobs.alike:
+            if gap <= config.alike:
                 return donor
             if best is None or gap < best[0]:
                 best = gap, donor
@@ -307,7 +307,7 @@ class Grounding:
         return [(0, min(max(frame, 0), kept[0] - 1)) for frame in due]
 
 
-def _hidden_ends(shown: Video, knobs: GroundingConfig) -> Iterator[Measure]:
+def _hidden_ends(shown: Video, config: GroundingConfig) -> Iterator[Measure]:
     """Measure whether of every segment that may be drawn some shuffle shows both ends.
 
     First the motion by which a frame in the first and one in the last slot differ from those that are due there; then,
@@ -315,17 +315,17 @@ def _hidden_ends(shown: Video, knobs: GroundingConfig) -> Iterator[Measure]:
     """
     found = steps(shown.look)
     motion = factor = np.inf
-    for length in range(knobs.length[0], knobs.length[1] + 1):
-        for first in _starts(knobs, length):
-            offsets, last = outermost(length, knobs.strengths), first + length - 1
+    for length in range(config.length[0], config.length[1] + 1):
+        for first in _starts(config, length):
+            offsets, last = outermost(length, config.strengths), first + length - 1
             moved = [
                 {o: float(found.motion[due, first + o]) for o in each}
                 for due, each in zip((first, last), offsets, strict=True)
             ]
             motion = min(motion, _told(*moved))
-            factor = min(factor, _told(*_ends(found, first, length, knobs)))
-    yield Measure("hidden_ends", motion, knobs.limits.motion)  # no knob: the factors depend on it too
-    yield Measure("hidden_ends", factor, knobs.limits.ends, knob="limits.ends")
+            factor = min(factor, _told(*_ends(found, first, length, config)))
+    yield Measure("hidden_ends", motion, config.limits.motion)  # no setting: the factors depend on it too
+    yield Measure("hidden_ends", factor, config.limits.ends, setting="limits.ends")
 
 
 def _told(heads: Mapping[int, float], tails: Mapping[int, float]) -> float:
@@ -334,15 +334,15 @@ def _told(heads: Mapping[int, float], tails: Mapping[int, float]) -> float:
     return min(max(heads.values()), max(tails.values()), offsets[1]) if heads and tails and len(offsets) > 1 else 0.0
 
 
-def _ends(found: Steps, first: int, length: int, knobs: GroundingConfig) -> tuple[dict[int, float], dict[int, float]]:
+def _ends(found: Steps, first: int, length: int, config: GroundingConfig) -> tuple[dict[int, float], dict[int, float]]:
     """Find the offsets of frames that in the first, and in the last, slot of a segment are not the due ones.
 
     With each comes the step at the border, as a factor on the scene's own. A segment at the start or the end of a clip
     has no border there, and the factor is infinite.
     """
-    heads, tails = outermost(length, knobs.strengths)
+    heads, tails = outermost(length, config.strengths)
     last, after = first + length - 1, first + length
-    least = knobs.limits.motion
+    least = config.limits.motion
     return (
         {
             offset: float(found.factors[first - 1, first + offset]) if first else np.inf
@@ -350,29 +350,29 @@ def _ends(found: Steps, first: int, length: int, knobs: GroundingConfig) -> tupl
             if found.motion[first, first + offset] >= least
         },
         {
-            offset: float(found.factors[after, first + offset]) if after < knobs.frames else np.inf
+            offset: float(found.factors[after, first + offset]) if after < config.frames else np.inf
             for offset in tails
             if found.motion[last, first + offset] >= least
         },
     )
 
 
-def _strides(video: Video, knobs: GroundingConfig) -> list[tuple[int, int]]:
-    speed = SPEEDS[knobs.perturbation](knobs.strengths)
-    return strides(speed, video.density(knobs.frames), knobs.frames, knobs.length[1])
+def _strides(video: Video, config: GroundingConfig) -> list[tuple[int, int]]:
+    speed = SPEEDS[config.perturbation](config.strengths)
+    return strides(speed, video.density(config.frames), config.frames, config.length[1])
 
 
-def _clock(video: Video, pair: tuple[int, int], knobs: GroundingConfig) -> Clock:
+def _clock(video: Video, pair: tuple[int, int], config: GroundingConfig) -> Clock:
     """Return the clock of a clip whose slots are as many frames apart as the first of `pair` says."""
-    return video.clock.cut(0, knobs.frames * pair[0]).thin(knobs.frames)
+    return video.clock.cut(0, config.frames * pair[0]).thin(config.frames)
 
 
-def _paces(video: Video, knobs: GroundingConfig) -> Iterator[tuple[tuple[int, int], NDArray[np.float64]]]:
+def _paces(video: Video, config: GroundingConfig) -> Iterator[tuple[tuple[int, int], NDArray[np.float64]]]:
     """Yield pairs of strides, each with how well every stretch can be told, by the frame that the clip starts at."""
-    for pair in _strides(video, knobs):
-        if _shortest(_clock(video, pair, knobs), knobs.length[0]) >= SHORTEST:
-            found = pace(video.frames, video.look.pictures, pair, knobs.frames, knobs.limits)
-            yield pair, found.starts(knobs.length, knobs.limits)
+    for pair in _strides(video, config):
+        if _shortest(_clock(video, pair, config), config.length[0]) >= SHORTEST:
+            found = pace(video.frames, video.look.pictures, pair, config.frames, config.limits)
+            yield pair, found.starts(config.length, config.limits)
 
 
 def _shortest(clock: Clock, slots: int) -> float:

@@ -25,7 +25,7 @@ from videossr.templates import PromptTemplates
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class JigsawConfig:
-    """Knobs of the temporal jigsaw; defaults are the paper's easy setting."""
+    """Config of the temporal jigsaw; defaults are the paper's easy setting."""
 
     pieces: Annotated[int, Field(ge=3, le=9, description="pieces of equal length; two would have a single answer")] = 6
     frames: Annotated[int, Field(ge=4, le=4096, description="slots that are cut into pieces")] = 48
@@ -81,53 +81,53 @@ class Jigsaw:
     """n pieces, each shown as its own clip, all on one nominal clock from 0, by default never in their true order."""
 
     name = "jigsaw"
-    Knobs = JigsawConfig
+    Config = JigsawConfig
     even_clock = True
 
-    def needs(self, knobs: JigsawConfig) -> tuple[int, int]:
-        return knobs.frames, 1
+    def needs(self, config: JigsawConfig) -> tuple[int, int]:
+        return config.frames, 1
 
-    def gates(self, video: Video, knobs: JigsawConfig) -> Iterator[Measure]:
+    def gates(self, video: Video, config: JigsawConfig) -> Iterator[Measure]:
         """Gates: uneven_clock (ms), brief_gap (s); with `gates` pieces_alike, still_piece (CIE76), `unseen_order`'s.
 
         A piece that stands still throughout has neither a direction nor ends that would fit those of its neighbors.
         """
-        shown = video.thin(knobs.frames)
-        uneven = shown.clock.cut(0, knobs.frames - 1).unevenness  # without the last slot, which no step follows
+        shown = video.thin(config.frames)
+        uneven = shown.clock.cut(0, config.frames - 1).unevenness  # without the last slot, which no step follows
         yield Measure("uneven_clock", uneven, 1, least=False)  # all pieces carry one clock, which must be true of each
-        seconds = knobs.gap * shown.clock.end_ms / knobs.frames / 1000
-        yield Measure("brief_gap", seconds, knobs.gap_seconds, knob="gap_seconds")
-        if not knobs.gates:
+        seconds = config.gap * shown.clock.end_ms / config.frames / 1000
+        yield Measure("brief_gap", seconds, config.gap_seconds, setting="gap_seconds")
+        if not config.gates:
             return
-        pictures, starts = shown.look.pictures, _starts(shown, knobs)
-        pieces = [pictures[start : start + knobs.piece_frames] for start in starts]
+        pictures, starts = shown.look.pictures, _starts(shown, config)
+        pieces = [pictures[start : start + config.piece_frames] for start in starts]
         value = min(float(motion_jump(a, b)) for a, b in combinations([piece.mean(axis=0) for piece in pieces], 2))
-        yield Measure("pieces_alike", value, knobs.difference, knob="difference")
+        yield Measure("pieces_alike", value, config.difference, setting="difference")
         value = min(float(motion_jump(piece[:1], piece[1:]).max()) for piece in pieces)
-        yield Measure("still_piece", value, knobs.motion, knob="motion")
-        yield from unseen_order(shown.frames, pictures, starts, knobs.piece_frames, knobs.limits)
+        yield Measure("still_piece", value, config.motion, setting="motion")
+        yield from unseen_order(shown.frames, pictures, starts, config.piece_frames, config.limits)
 
     def draw(
-        self, video: Video, column: str, knobs: JigsawConfig, rng: np.random.Generator, donors: Donors
+        self, video: Video, category: str, config: JigsawConfig, rng: np.random.Generator, donors: Donors
     ) -> Sample | Rejection:
-        order = [int(piece) for piece in rng.permutation(knobs.pieces)]
-        while order == sorted(order) and not knobs.identity:
-            order = [int(piece) for piece in rng.permutation(knobs.pieces)]
-        density = video.density(knobs.frames)
-        starts = _starts(video.thin(knobs.frames), knobs)
+        order = [int(piece) for piece in rng.permutation(config.pieces)]
+        while order == sorted(order) and not config.identity:
+            order = [int(piece) for piece in rng.permutation(config.pieces)]
+        density = video.density(config.frames)
+        starts = _starts(video.thin(config.frames), config)
         slots = [
-            (0, slot * density) for piece in order for slot in range(starts[piece], starts[piece] + knobs.piece_frames)
+            (0, slot * density) for piece in order for slot in range(starts[piece], starts[piece] + config.piece_frames)
         ]
-        clock = video.clock.thin(knobs.frames).cut(0, knobs.piece_frames)
+        clock = video.clock.thin(config.frames).cut(0, config.piece_frames)
         return Sample(
             task=self.name,
-            column=column,
+            category=category,
             sources=(video.key,),
             slots=tuple(slots),
             clock=clock,
             size=video.size,
-            params={"order": [*order], "gap": knobs.gap},
-            answer="".join(str(order.index(piece) + 1) for piece in range(knobs.pieces)),
+            params={"order": [*order], "gap": config.gap},
+            answer="".join(str(order.index(piece) + 1) for piece in range(config.pieces)),
         )
 
     def render(self, frames: Frames, sample: Sample) -> list[Clip]:
@@ -168,9 +168,9 @@ class Jigsaw:
         }
 
 
-def _starts(shown: Video, knobs: JigsawConfig) -> list[int]:
-    """Find the first slot of each piece in `shown`, the video at the slots of the column."""
-    if knobs.trim == "unlike":
-        return unlike_starts(shown.look.pictures, knobs.pieces, knobs.piece_frames)
-    whole = knobs.frames // knobs.pieces
-    return [piece * whole + (whole - knobs.piece_frames) // 2 for piece in range(knobs.pieces)]
+def _starts(shown: Video, config: JigsawConfig) -> list[int]:
+    """Find the first slot of each piece in `shown`, the video at the slots of the category."""
+    if config.trim == "unlike":
+        return unlike_starts(shown.look.pictures, config.pieces, config.piece_frames)
+    whole = config.frames // config.pieces
+    return [piece * whole + (whole - config.piece_frames) // 2 for piece in range(config.pieces)]

@@ -15,26 +15,28 @@ import numpy as np
 Mix = Literal["shuffled", "even", "single"]
 
 
-def choose_questions(columns: Sequence[str], wanted: Sequence[str], share: tuple[float, float], seed: int) -> list[int]:
-    """The questions that a run is trained on: of the wanted columns, of each the same share of its shuffled questions.
+def choose_questions(
+    categories: Sequence[str], wanted: Sequence[str], share: tuple[float, float], seed: int
+) -> list[int]:
+    """Choose what a run is trained on: of each wanted category, the same share of its shuffled questions.
 
-    Shares that do not overlap hold different questions, whatever the columns.
+    Shares that do not overlap hold different questions, whatever the categories.
 
-    Raises ValueError for a column that is not there, a share that is none, or where nothing is left.
+    Raises ValueError for a category that is not there, a share that is none, or where nothing is left.
     """
     start, end = share
     if not 0 <= start < end <= 1:
         raise ValueError(f"data.share: expected 0 <= from < to <= 1, got {start}, {end}")
-    if unknown := sorted(set(wanted) - set(columns)):
-        raise ValueError(f"data.columns: there is no {unknown[0]!r}. Known: {', '.join(sorted(set(columns)))}")
-    members = _members(range(len(columns)), columns)
+    if unknown := sorted(set(wanted) - set(categories)):
+        raise ValueError(f"data.categories: there is no {unknown[0]!r}. Known: {', '.join(sorted(set(categories)))}")
+    members = _members(range(len(categories)), categories)
     chosen: list[int] = []
     for name in sorted(members):
         if not wanted or name in wanted:
             shuffled = _generator(seed, 0, name).permutation(members[name]).tolist()
             chosen += shuffled[round(start * len(shuffled)) : round(end * len(shuffled))]
     if not chosen:
-        raise ValueError(f"data.share: nothing is left of {len(columns)} questions between {start} and {end}")
+        raise ValueError(f"data.share: nothing is left of {len(categories)} questions between {start} and {end}")
     return sorted(chosen)
 
 
@@ -51,36 +53,36 @@ def epochs_at(step: int, questions: int, batch: int) -> float:
 
 
 def batch_for_step(
-    step: int, chosen: Sequence[int], columns: Sequence[str], batch: int, mix: Mix, seed: int
+    step: int, chosen: Sequence[int], categories: Sequence[str], batch: int, mix: Mix, seed: int
 ) -> list[int]:
     """The questions of one step, from 1. Every pass shows each question once, in an order of its own.
 
     Args:
         step: of the run.
         chosen: see `choose_groups`.
-        columns: of all questions.
+        categories: of all questions.
         batch: questions a step.
-        mix: shuffled: as they fall; even: each batch has of every column its share of the pass; single: a batch has one
-            column, where it is full.
+        mix: shuffled: as they fall; even: each batch has of every category its share of the pass; single: a batch has
+            one category, where it is full.
         seed: of the run.
     """
     a_pass = math.ceil(len(chosen) / batch)
     epoch, place = divmod(step - 1, a_pass)
-    order = _order(chosen, columns, batch, mix, np.random.SeedSequence([seed, 1 + epoch]))
+    order = _order(chosen, categories, batch, mix, np.random.SeedSequence([seed, 1 + epoch]))
     return order[place * batch : (place + 1) * batch]
 
 
 def _order(
-    chosen: Sequence[int], columns: Sequence[str], batch: int, mix: Mix, seed: np.random.SeedSequence
+    chosen: Sequence[int], categories: Sequence[str], batch: int, mix: Mix, seed: np.random.SeedSequence
 ) -> list[int]:
     """One pass: consecutive stretches of it are the batches."""
     generator = np.random.Generator(np.random.PCG64DXSM(seed))
     shuffled: list[int] = generator.permutation(np.asarray(chosen)).tolist()
     if mix == "shuffled":
         return shuffled
-    members = _members(shuffled, columns)
+    members = _members(shuffled, categories)
     if mix == "even":
-        # The k-th of a column of n stands at (k + chance) / n of the pass.
+        # The k-th of a category of n stands at (k + chance) / n of the pass.
         places = {name: generator.random() for name in sorted(members)}
         keyed = [
             ((k + places[name]) / len(those), name, index)
@@ -97,10 +99,10 @@ def _order(
     return [index for at in generator.permutation(len(full)) for index in full[at]] + rest
 
 
-def _members(indices: Sequence[int] | range, columns: Sequence[str]) -> dict[str, list[int]]:
+def _members(indices: Sequence[int] | range, categories: Sequence[str]) -> dict[str, list[int]]:
     members: dict[str, list[int]] = defaultdict(list)
     for index in indices:
-        members[columns[index]].append(index)
+        members[categories[index]].append(index)
     return members
 
 

@@ -49,13 +49,15 @@ class DataConfig:
 
     path: Annotated[str, Field(description="folder or address of a dataset")] = ""
     corpus: Annotated[str | None, Field(description="where its frame packs are, if not where the dataset says")] = None
-    columns: Annotated[tuple[str, ...], Field(description="those it is trained on; none named: all")] = ()
+    categories: Annotated[tuple[str, ...], Field(description="those it is trained on; none named: all")] = ()
     share: Annotated[
         tuple[float, float], Field(description="of the shuffled questions, from and to: (0, 0.1) is the first tenth")
     ] = (0.0, 1.0)
     mix: Annotated[
         Literal["shuffled", "even", "single"],
-        Field(description="of the columns in a batch: as they fall, in equal shares of each, or one column a batch"),
+        Field(
+            description="of the categories in a batch: as they fall, in equal shares of each, or one category a batch"
+        ),
     ] = "shuffled"
     threads: Annotated[int, Field(ge=1, le=256, description="that render frames ahead of the model")] = 4
     ahead_mb: Annotated[int, Field(ge=1, description="MiB that frames made ready may take")] = 2048

@@ -19,7 +19,7 @@ class GroupMetrics:
     """One question's group of answers.
 
     Attributes:
-        column, task: of the question.
+        category, task: of the question.
         smooth, strict, parsed: of each answer, see `videossr.rewards`.
         texts: of each answer.
         tokens: of each answer, how many.
@@ -29,7 +29,7 @@ class GroupMetrics:
         entropy: of the next token, in nats, the sum over all tokens.
     """
 
-    column: str
+    category: str
     task: str
     smooth: tuple[float, ...]
     strict: tuple[float, ...]
@@ -54,11 +54,11 @@ def is_uninformative(rewards: Sequence[float], strict: Sequence[float]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class MetricSummary:
-    """Means over all groups, and over those of each task and column, by name."""
+    """Means over all groups, and over those of each task and category, by name."""
 
     all: Rollouts
     tasks: dict[str, Rollouts]
-    columns: dict[str, Rollouts]
+    categories: dict[str, Rollouts]
 
 
 def summarize(groups: Sequence[GroupMetrics], reward: Literal["smooth", "strict"] = "smooth") -> MetricSummary:
@@ -70,7 +70,9 @@ def summarize(groups: Sequence[GroupMetrics], reward: Literal["smooth", "strict"
             for each in sorted({name(group) for group in groups})
         }
 
-    return MetricSummary(rollout_metrics(groups, reward), by(lambda group: group.task), by(lambda group: group.column))
+    return MetricSummary(
+        rollout_metrics(groups, reward), by(lambda group: group.task), by(lambda group: group.category)
+    )
 
 
 def rollout_metrics(groups: Sequence[GroupMetrics], reward: Literal["smooth", "strict"] = "smooth") -> Rollouts:

@@ -202,10 +202,12 @@ class Optimizer:
 
         Raises ValueError where it is that of another model or other settings.
         """
-        for knob in ("weights", "moments"):
-            mine = getattr(self._settings, knob)
-            if state[knob] != mine:
-                raise ValueError(f"the checkpoint was made with --optim.{knob}={state[knob]}, this run has {mine}")
+        for setting in ("weights", "moments"):
+            mine = getattr(self._settings, setting)
+            if state[setting] != mine:
+                raise ValueError(
+                    f"the checkpoint was made with --optim.{setting}={state[setting]}, this run has {mine}"
+                )
         saved = state["slots"]
         if strange := sorted(saved.keys() ^ self._slots.keys()):
             raise ValueError(f"the checkpoint trains other weights, {len(strange)} in all, such as {strange[0]}")

@@ -49,7 +49,7 @@ PHASES = ("wait", "vision", "prefill", "decode", "reference", "loss", "optimizer
 
 @dataclass(frozen=True, slots=True)
 class Rollouts:
-    """Means over the groups of a batch, of one task, or of one column.
+    """Means over the groups of a batch, of one task, or of one category.
 
     Attributes:
         groups: how many.
@@ -97,7 +97,7 @@ class Step:
         memory_gib: most memory in use so far, in GiB, of the process that used most, without what libraries used before
             the model was loaded. The largest of all steps is the manifest's `GiB used` and the report's peak memory.
         all: over all groups, those left out among them; None for supervised steps.
-        tasks, columns: the same by task and by column.
+        tasks, categories: the same by task and by category.
     """
 
     step: int
@@ -117,7 +117,7 @@ class Step:
     memory_gib: float = 0.0
     all: Rollouts | None = None
     tasks: Mapping[str, Rollouts] = field(default_factory=dict)
-    columns: Mapping[str, Rollouts] = field(default_factory=dict)
+    categories: Mapping[str, Rollouts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class ShownSample:
     """One question with the answers that were sampled, to be looked at.
 
     Attributes:
-        step, index, column, prompt, gold: of the question.
+        step, index, category, prompt, gold: of the question.
         texts, rewards, advantages: of each answer.
         frames: name of the picture in the run's `samples` folder; empty where there is none.
         slots: for each clip, when each of its frames in the picture begins and ends, in milliseconds.
@@ -133,7 +133,7 @@ class ShownSample:
 
     step: int
     index: int
-    column: str
+    category: str
     prompt: str
     gold: str
     texts: tuple[str, ...]

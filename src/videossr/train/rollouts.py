@@ -39,13 +39,13 @@ class PreparedQuestion:
     """A question that is ready for the model.
 
     Attributes:
-        index, question, column, task: of the dataset.
+        index, question, category, task: of the dataset.
         prompt: what the model reads.
     """
 
     index: int
     question: Question
-    column: str
+    category: str
     task: str
     prompt: Prompt
 
@@ -177,7 +177,7 @@ class RolloutWorker:
                     gap = max(gap, float(((scores.logprobs.detach() - then) * scores.mask).abs().amax()))
         group.prefix = None
         facts = GroupMetrics(
-            column=group.asked.column,
+            category=group.asked.category,
             task=group.asked.task,
             smooth=tuple(each.smooth for each in group.rewards),
             strict=tuple(each.strict for each in group.rewards),

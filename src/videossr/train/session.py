@@ -94,13 +94,13 @@ def train(
         questions = open_questions(config.data.path, corpus=config.data.corpus)
         if isinstance(questions, VideoSSRDataset) and is_benchmark(questions.manifest):
             say(f"{config.data.path} is a benchmark: it cannot measure a model that was trained on it")
-        columns = [questions.column(index) for index in range(len(questions))]
-        chosen = choose_questions(columns, config.data.columns, config.data.share, config.run.seed)
+        categories = [questions.category(index) for index in range(len(questions))]
+        chosen = choose_questions(categories, config.data.categories, config.data.share, config.run.seed)
         total, batches = length_of(config, len(chosen))
         check_trackers(config)
         device = find_device(config.run.device)
         source = open_checkpoint(config.model.path, config.model.layout)
-        load = largest_load(questions, chosen, columns, source, config)
+        load = largest_load(questions, chosen, categories, source, config)
         plan, short = plan_run(source.folder, config, load, device, world.size)
         if short:
             raise ValueError(short)

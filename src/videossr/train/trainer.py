@@ -105,7 +105,7 @@ class Trainer:
         self._parts = parts or DataParallel(World())
         self._world = self._parts.world
         self._within, self._idle = within, idle
-        self._columns = [questions.column(index) for index in range(len(questions))]
+        self._categories = [questions.category(index) for index in range(len(questions))]
         self._chosen = chosen
         self._steps = steps
         self._reached, self._end = batches.start - 1, batches.stop - 1
@@ -176,7 +176,7 @@ class Trainer:
             memory_gib=max(self._world.gather(used_gib(self._policy.device) - self._idle)),
             all=means.all if means else None,
             tasks=means.tasks if means else {},
-            columns=means.columns if means else {},
+            categories=means.categories if means else {},
         )
         failures = chain.from_iterable(self._world.gather(done.failures))
         shown = tuple(_shown(number, group) for group in done.shown.values())
@@ -265,7 +265,9 @@ class Trainer:
 
     def _batch(self, number: int) -> list[int]:
         config = self._config
-        return batch_for_step(number, self._chosen, self._columns, config.run.batch, config.data.mix, config.run.seed)
+        return batch_for_step(
+            number, self._chosen, self._categories, config.run.batch, config.data.mix, config.run.seed
+        )
 
     def _asked(self, index: int) -> PreparedQuestion:
         """A question made ready, in a thread of its own. Raises whatever is wrong with it."""
@@ -275,7 +277,7 @@ class Trainer:
         room = len(question.answer) + 1 if config.run.method == "sft" else config.grpo.max_tokens
         prompt = self._policy.prompt(question, self._questions.clips(index), room)
         return PreparedQuestion(
-            index, question, self._columns[index], question.data_source.removeprefix("videossr/"), prompt
+            index, question, self._categories[index], question.data_source.removeprefix("videossr/"), prompt
         )
 
 
@@ -309,7 +311,7 @@ def _shown(number: int, group: Rollout) -> ShownSample:
     return ShownSample(
         step=number,
         index=group.asked.index,
-        column=group.asked.column,
+        category=group.asked.category,
         prompt=question.prompt,
         gold=question.answer,
         texts=tuple(group.texts),

@@ -38,46 +38,48 @@ def at_most(count: float, total: int, share: float) -> bool | None:
     return count <= most if most < total else None
 
 
-def grounding(column: str, samples: Sequence[Sample], knobs: GroundingConfig) -> Iterator[CheckResult]:
+def grounding(category: str, samples: Sequence[Sample], config: GroundingConfig) -> Iterator[CheckResult]:
     """Lengths are uniform; so are the places of a segment, given its length."""
-    low, high = knobs.length
-    after = 1 if knobs.perturbation in SPEEDS else 0  # a change of speed shows in the step out of a slot
+    low, high = config.length
+    after = 1 if config.perturbation in SPEEDS else 0  # a change of speed shows in the step out of a slot
     firsts = [sample.integer("first") for sample in samples]
     lengths = [sample.integer("last") - first + 1 for sample, first in zip(samples, firsts, strict=True)]
     span = range(low, high + 1)
-    yield chi_square("law of lengths", column, Counter(lengths), dict.fromkeys(span, 1 / len(span)))
+    yield chi_square("law of lengths", category, Counter(lengths), dict.fromkeys(span, 1 / len(span)))
     places: Counter[int] = Counter()
     for length, count in Counter(lengths).items():
-        starts = range(knobs.frames - after - length + 1)
+        starts = range(config.frames - after - length + 1)
         for start in starts:
             places[start] += count / len(starts)  # type: ignore[assignment]
     law = {start: expected / len(samples) for start, expected in places.items()}
-    yield chi_square("law of positions", column, Counter(firsts), law)
+    yield chi_square("law of positions", category, Counter(firsts), law)
 
 
-def counting(column: str, samples: Sequence[Sample], knobs: CountingConfig) -> Iterator[CheckResult]:
+def counting(category: str, samples: Sequence[Sample], config: CountingConfig) -> Iterator[CheckResult]:
     """The count of each shape follows the sum over its slots of its instances."""
-    law = count_distribution(knobs.slots_max, knobs.instances_max)
-    for place, shape in enumerate(knobs.shapes):
+    law = count_distribution(config.slots_max, config.instances_max)
+    for place, shape in enumerate(config.shapes):
         counts = Counter(int(sample.answer.split(",")[place]) for sample in samples)
-        yield chi_square(f"law of counts, {shape}", column, counts, law)
+        yield chi_square(f"law of counts, {shape}", category, counts, law)
 
 
-def jigsaw(column: str, samples: Sequence[Sample], knobs: JigsawConfig) -> Iterator[CheckResult]:
-    """Every piece is shown at every position equally often; the identity apart, which is drawn only if a knob says."""
-    n = knobs.pieces
+def jigsaw(category: str, samples: Sequence[Sample], config: JigsawConfig) -> Iterator[CheckResult]:
+    """Test that every piece is shown at every position equally often, with or without the order 1 2 3 (`identity`)."""
+    n = config.pieces
     shown = np.zeros((n, n))
     for sample in samples:
         shown[np.arange(n), sample.integers("order")] += 1
-    stays = 1 / n if knobs.identity else (factorial(n - 1) - 1) / (factorial(n) - 1)
+    stays = 1 / n if config.identity else (factorial(n - 1) - 1) / (factorial(n) - 1)
     expected = np.where(np.eye(n, dtype=bool), stays, (1 - stays) / (n - 1)) * len(samples)
     if len(samples) < LEAST * n:
-        yield CheckResult("law of permutations", column, None, f"{len(samples)} samples are too few to test")
+        yield CheckResult("law of permutations", category, None, f"{len(samples)} samples are too few to test")
         return
-    # Rows and columns of a sum of permutation matrices are bound, which leaves (n - 1)^2 degrees of freedom.
+    # Rows and categories of a sum of permutation matrices are bound, which leaves (n - 1)^2 degrees of freedom.
     statistic = float((n - 1) / n * ((shown - expected) ** 2 / expected).sum())
     p = float(stats.chi2.sf(statistic, (n - 1) ** 2))
-    yield CheckResult("law of permutations", column, p >= ALPHA, f"chi2 {statistic:.1f}, df {(n - 1) ** 2}, p {p:.3g}")
+    yield CheckResult(
+        "law of permutations", category, p >= ALPHA, f"chi2 {statistic:.1f}, df {(n - 1) ** 2}, p {p:.3g}"
+    )
 
 
 LAWS: Mapping[str, Callable[[str, Sequence[Sample], Any], Iterator[CheckResult]]] = {
@@ -88,11 +90,11 @@ LAWS: Mapping[str, Callable[[str, Sequence[Sample], Any], Iterator[CheckResult]]
 """For each task of this package, the laws that its answers must follow."""
 
 
-def chi_square(check: str, column: str, observed: Mapping[int, int], law: Mapping[int, float]) -> CheckResult:
+def chi_square(check: str, category: str, observed: Mapping[int, int], law: Mapping[int, float]) -> CheckResult:
     """Pearson's chi-square test of `observed` counts against the probabilities `law`, rare values pooled."""
     total = sum(observed.values())
     if outside := sorted(set(observed) - set(law)):
-        return CheckResult(check, column, False, f"values that the law does not give: {outside[:5]}")
+        return CheckResult(check, category, False, f"values that the law does not give: {outside[:5]}")
     cells: list[tuple[float, float]] = []
     pool_seen = pool_expected = 0.0
     for value, probability in sorted(law.items()):
@@ -105,7 +107,7 @@ def chi_square(check: str, column: str, observed: Mapping[int, int], law: Mappin
         seen, expected = cells.pop()
         cells.append((seen + pool_seen, expected + pool_expected))
     if len(cells) < 2:
-        return CheckResult(check, column, None, f"{total} samples are too few to test")
+        return CheckResult(check, category, None, f"{total} samples are too few to test")
     statistic = sum((seen - expected) ** 2 / expected for seen, expected in cells)
     p = float(stats.chi2.sf(statistic, len(cells) - 1))
-    return CheckResult(check, column, p >= ALPHA, f"chi2 {statistic:.1f}, df {len(cells) - 1}, p {p:.3g}")
+    return CheckResult(check, category, p >= ALPHA, f"chi2 {statistic:.1f}, df {len(cells) - 1}, p {p:.3g}")

@@ -34,13 +34,13 @@ def shows_shapes(frames: Frames) -> bool:
     return sum(_shown(frames[index]) for index in chosen) >= OFTEN * len(chosen)
 
 
-def finding(column: str, seen: Sequence[bool], *, gated: bool) -> CheckResult:
-    """Judge a column by what `shows_shapes` says of each clip; where the recipe has no gates it is only reported."""
+def finding(category: str, seen: Sequence[bool], *, gated: bool) -> CheckResult:
+    """Judge a category by what `shows_shapes` says of each clip; where the recipe has no gates it is only reported."""
     text = f"{sum(seen)} of {len(seen)} clips show filled shapes of their own"
     if not gated:
-        return CheckResult("native shapes", column, None, f"{text}; the recipe has no gates")
+        return CheckResult("native shapes", category, None, f"{text}; the recipe has no gates")
     text += f", allowed {allowed(len(seen), ALLOWED)}: {ALLOWED:.0%} and chance"
-    return CheckResult("native shapes", column, at_most(sum(seen), len(seen), ALLOWED), text)
+    return CheckResult("native shapes", category, at_most(sum(seen), len(seen), ALLOWED), text)
 
 
 def _shown(frame: Frames) -> bool:

@@ -58,15 +58,15 @@ def faults(pieces: Sequence[Frames]) -> list[str]:
     return found
 
 
-def finding(column: str, seen: Sequence[Sequence[str]], *, gated: bool) -> CheckResult:
-    """Judge a column by what `faults` says of each puzzle; where the recipe has no gates it is only reported."""
+def finding(category: str, seen: Sequence[Sequence[str]], *, gated: bool) -> CheckResult:
+    """Judge a category by what `faults` says of each puzzle; where the recipe has no gates it is only reported."""
     wrong = sum(bool(each) for each in seen)
     kinds = ", ".join(f"{name} {sum(name in each for each in seen)}" for name in KINDS)
     text = f"{wrong} of {len(seen)} puzzles have an order that cannot be seen ({kinds})"
     if not gated:
-        return CheckResult("orders", column, None, f"{text}; the recipe has no gates")
+        return CheckResult("orders", category, None, f"{text}; the recipe has no gates")
     text += f", allowed {allowed(len(seen), ALLOWED)}: {ALLOWED:.0%} and chance"
-    return CheckResult("orders", column, at_most(wrong, len(seen), ALLOWED), text)
+    return CheckResult("orders", category, at_most(wrong, len(seen), ALLOWED), text)
 
 
 def _linked(end: Frames, beginning: Frames) -> float:

@@ -29,20 +29,20 @@ GRID = 16
 """Pixels of a side at which the borders of pieces are compared."""
 
 MOST = 400
-"""Samples of a column that the guesses are tried on."""
+"""Samples of a category that the guesses are tried on."""
 
 
-def guesses(column: str, task: str, answers: Sequence[str]) -> Iterator[CheckResult]:
-    """Mean reward of another sample's answer, and of the one answer that does best on the rest of the column."""
+def guesses(category: str, task: str, answers: Sequence[str]) -> Iterator[CheckResult]:
+    """Mean reward of another sample's answer, and of the one answer that does best on the rest of the category."""
     score = scorer(f"videossr/{task}")
     answers = answers[:MOST]
     if len(answers) < 2:
         return
     chance = [score(answers[place - 1], gold) for place, gold in enumerate(answers)]
-    yield CheckResult("chance", column, None, _means(chance, task))
+    yield CheckResult("chance", category, None, _means(chance, task))
     tried, rest = answers[::2], answers[1::2]
     best = max(sorted(set(tried)), key=lambda guess: fmean(score(guess, gold).smooth for gold in tried))
-    yield CheckResult("best constant", column, None, f"{best}: {_means([score(best, gold) for gold in rest], task)}")
+    yield CheckResult("best constant", category, None, f"{best}: {_means([score(best, gold) for gold in rest], task)}")
 
 
 def _means(scores: Sequence[Scores], task: str) -> str:
@@ -51,7 +51,7 @@ def _means(scores: Sequence[Scores], task: str) -> str:
     return text + f", each shape {fmean(fmean(s.parts) for s in scores):.3f}" if task == "counting" else text
 
 
-def duration(column: str, samples: Sequence[Sample]) -> Iterator[CheckResult]:
+def duration(category: str, samples: Sequence[Sample]) -> Iterator[CheckResult]:
     """What the text and the length of the clip tell of a segment.
 
     Reported: the mean reward of one and the same share of every clip, the best on half of the samples tried on the
@@ -62,12 +62,12 @@ def duration(column: str, samples: Sequence[Sample]) -> Iterator[CheckResult]:
         cuts = [(start / SHARES, end / SHARES) for start in range(SHARES) for end in range(start + 1, SHARES + 1)]
         best = max(cuts, key=lambda cut: _share_score(cut, tried))
         text = f"{best[0]:.2f}-{best[1]:.2f} of the clip: smooth {_share_score(best, rest):.3f}"
-        yield CheckResult("best constant share", column, None, text)
+        yield CheckResult("best constant share", category, None, text)
     lengths = [sample.clock.end_ms for sample in samples]
     spans = [(sample.integer("first"), sample.integer("last")) for sample in samples]
     middles = [(first + last) / 2 for first, last in spans]
-    yield _independent("duration tells the place", column, lengths, middles)
-    yield _independent("duration tells the length", column, lengths, [last - first for first, last in spans])
+    yield _independent("duration tells the place", category, lengths, middles)
+    yield _independent("duration tells the length", category, lengths, [last - first for first, last in spans])
 
 
 def _share_score(cut: tuple[float, float], samples: Sequence[Sample]) -> float:
@@ -76,7 +76,7 @@ def _share_score(cut: tuple[float, float], samples: Sequence[Sample]) -> float:
     return fmean(score(f"{cut[0] * end:.3f}-{cut[1] * end:.3f}", sample.answer).smooth for sample, end in ends)
 
 
-def drawn_shapes(column: str, samples: Sequence[Sample]) -> Iterator[CheckResult]:
+def drawn_shapes(category: str, samples: Sequence[Sample]) -> Iterator[CheckResult]:
     """The count of a shape must not show in how large its instances are, or in their color."""
     counts, sizes, colors = [], [], []
     for sample in samples:
@@ -87,8 +87,8 @@ def drawn_shapes(column: str, samples: Sequence[Sample]) -> Iterator[CheckResult
             counts.append(len(own))
             sizes.append(fmean(_number(_of(shape, "size")) for shape in own) / min(sample.size))
             colors.append(fmean(fmean(_numbers(_of(shape, "color"))) for shape in own))
-    yield _independent("size tells the count", column, counts, sizes)
-    yield _independent("color tells the count", column, counts, colors)
+    yield _independent("size tells the count", category, counts, sizes)
+    yield _independent("color tells the count", category, counts, colors)
 
 
 def chain(clips: Sequence[Clip]) -> str:
@@ -120,11 +120,11 @@ def chain(clips: Sequence[Clip]) -> str:
     return "".join(str(position + 1) for position in path)
 
 
-def solver(column: str, results: Sequence[Scores], pieces: int, bound: float) -> CheckResult:
-    """Judge what `chain` scored on the puzzles of a column.
+def solver(category: str, results: Sequence[Scores], pieces: int, bound: float) -> CheckResult:
+    """Judge what `chain` scored on the puzzles of a category.
 
     Args:
-        column: its name.
+        category: its name.
         results: one for each puzzle.
         pieces: how many a puzzle has.
         bound: share of puzzles beyond chance that may be right; with 1 the figures are only reported.
@@ -138,23 +138,23 @@ def solver(column: str, results: Sequence[Scores], pieces: int, bound: float) ->
         f"strict {right / len(results):.3f}, {len(results)} tried; chance {chance:.3f}"
     )
     if bound >= 1:
-        return CheckResult("jigsaw solver", column, None, f"{text}; the recipe sets no bound")
+        return CheckResult("jigsaw solver", category, None, f"{text}; the recipe sets no bound")
     share = min(1.0, chance + bound)
     most = allowed(len(results), share)
     text += f"; allowed {most / len(results):.3f}: {bound:g} beyond chance, and what luck may add"
     holds = at_most(right, len(results), share)
     if holds is False:
-        text += f'. Leave out slots at the borders: --set "columns.{column}.knobs.gap=2"'
-    return CheckResult("jigsaw solver", column, holds, text)
+        text += f'. Leave out slots at the borders: --set "categories.{category}.config.gap=2"'
+    return CheckResult("jigsaw solver", category, holds, text)
 
 
-def _independent(check: str, column: str, causes: Sequence[float], effects: Sequence[float]) -> CheckResult:
+def _independent(check: str, category: str, causes: Sequence[float], effects: Sequence[float]) -> CheckResult:
     """Spearman's rank correlation must not be beyond chance."""
     if len(set(causes)) < 3 or len(set(effects)) < 3 or len(causes) < 10:
-        return CheckResult(check, column, None, f"{len(causes)} values are too few to test")
+        return CheckResult(check, category, None, f"{len(causes)} values are too few to test")
     result = stats.spearmanr(causes, effects)
     text = f"Spearman {result.statistic:+.3f}, n {len(causes)}, p {result.pvalue:.3g}"
-    return CheckResult(check, column, bool(result.pvalue >= ALPHA), text)
+    return CheckResult(check, category, bool(result.pvalue >= ALPHA), text)
 
 
 def _of(shape: JSON, name: str) -> JSON:

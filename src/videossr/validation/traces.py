@@ -35,7 +35,7 @@ UNSEEN = frozenset(
 PLAIN = "the probes measure the change itself, which is seen, so that traces give nothing away beyond it"
 
 MOST = 150
-"""Samples of a column that are looked at, spread evenly."""
+"""Samples of a category that are looked at, spread evenly."""
 
 OUTSIDE = 16
 """Frames of a clip outside its span that are looked at."""
@@ -99,7 +99,7 @@ def _spectrum(planes: Sequence[NDArray[np.float32]]) -> Floats:
 
 @dataclass
 class Probed:
-    """The traces of the samples of a column, with and without the change.
+    """The traces of the samples of a category, with and without the change.
 
     Attributes:
         videos: that each sample shows.
@@ -115,15 +115,15 @@ class Probed:
     plain: list[Floats] = field(default_factory=list)
     odd: int = 0
 
-    def finding(self, column: str, perturbation: str) -> CheckResult:
-        """Judge a column by how well its probes tell the altered frames of videos that they were not trained on."""
+    def finding(self, category: str, perturbation: str) -> CheckResult:
+        """Judge a category by how well its probes tell the altered frames of videos that they were not trained on."""
         left_out = f"; {self.odd} turned pictures lie on black and are left out" if self.odd else ""
         if len(self.videos) < FEW_SAMPLES or len(set(self.videos)) < FEW_VIDEOS:
             text = (
                 f"{len(self.videos)} samples of {len(set(self.videos))} videos are too few, need {FEW_SAMPLES} of "
                 f"{FEW_VIDEOS}"
             )
-            return CheckResult("traces", column, None, text + left_out)
+            return CheckResult("traces", category, None, text + left_out)
         altered, plain = (separability(found, self.inside, self.videos) for found in (self.altered, self.plain))
         low, high = interval(altered)
         text = (
@@ -131,46 +131,46 @@ class Probed:
             f"{len(self.videos)} samples of {len(set(self.videos))} videos{left_out}"
         )
         if perturbation not in UNSEEN:
-            return CheckResult("traces", column, None, f"{text}; {PLAIN}")
+            return CheckResult("traces", category, None, f"{text}; {PLAIN}")
         text += f", allowed {BOUND[0]} to {BOUND[1]}"
         if high - low > WIDE:
-            return CheckResult("traces", column, None, f"{text}; too few to tell, the interval is wider than {WIDE}")
+            return CheckResult("traces", category, None, f"{text}; too few to tell, the interval is wider than {WIDE}")
         if BOUND[0] <= altered.mean() <= BOUND[1]:
-            return CheckResult("traces", column, True, text)
+            return CheckResult("traces", category, True, text)
         if low <= BOUND[1] and high >= BOUND[0]:
             return CheckResult(
-                "traces", column, None, f"{text}; too few to tell, the interval reaches into what is allowed"
+                "traces", category, None, f"{text}; too few to tell, the interval reaches into what is allowed"
             )
         less, more = interval(altered - plain)
         if less <= 0 <= more:
             return CheckResult(
-                "traces", column, None, f"{text}; it does not come from the change, but from these spans"
+                "traces", category, None, f"{text}; it does not come from the change, but from these spans"
             )
-        return CheckResult("traces", column, False, text)
+        return CheckResult("traces", category, False, text)
 
 
 def probes(
     dataset: VideoSSRDataset, *, progress: Callable[[int, int], None] = lambda *_: None
 ) -> Iterator[CheckResult]:
-    """Yield a finding for each column of anomaly grounding. `progress` is called with (looked at, to look at)."""
-    columns: dict[str, list[int]] = defaultdict(list)
+    """Yield a finding for each category of anomaly grounding. `progress` is called with (looked at, to look at)."""
+    categories: dict[str, list[int]] = defaultdict(list)
     for index, task in enumerate(dataset["task"]):
         if task == "grounding":
-            columns[dataset.column(index)].append(index)
+            categories[dataset.category(index)].append(index)
     chosen = {
-        column: [members[at] for at in np.linspace(0, len(members) - 1, min(MOST, len(members))).round().astype(int)]
-        for column, members in sorted(columns.items())
+        category: [members[at] for at in np.linspace(0, len(members) - 1, min(MOST, len(members))).round().astype(int)]
+        for category, members in sorted(categories.items())
     }
     if not chosen:
-        yield CheckResult("traces", "", None, "no column of anomaly grounding to probe")
+        yield CheckResult("traces", "", None, "no category of anomaly grounding to probe")
     total, done = sum(map(len, chosen.values())), 0
-    for column, members in chosen.items():
+    for category, members in chosen.items():
         probed = Probed()
         for index in members:
             _look(dataset, index, probed)
             done += 1
             progress(done, total)
-        yield probed.finding(column, str(dataset.sample(members[0]).params.get("perturbation")))
+        yield probed.finding(category, str(dataset.sample(members[0]).params.get("perturbation")))
 
 
 def _look(dataset: VideoSSRDataset, index: int, probed: Probed) -> None:

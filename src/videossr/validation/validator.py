@@ -31,7 +31,7 @@ VISIBLE = 0.5
 """Mean difference in gray levels by which the first and last slot of a span must differ from what they would show."""
 
 FEW = 20
-"""Samples of a column below which its statistics say nothing."""
+"""Samples of a category below which its statistics say nothing."""
 
 
 def validate(
@@ -57,38 +57,38 @@ def validate(
     other: list[str] = []
     for index in range(len(dataset)):
         sample = dataset.sample(index)
-        samples[sample.column].append(sample)
+        samples[sample.category].append(sample)
         ids[sample.id] += 1
         if dataset.question(index) != open_task(sample.task).question(sample, dataset.manifest["wording"]):
             other.append(sample.id)
     twice = [sample_id for sample_id, count in ids.items() if count > 1]
     yield CheckResult("unique samples", "", not twice, f"{len(ids)} ids" + (f", twice: {twice[:3]}" if twice else ""))
     yield CheckResult("questions", "", not other, f"other words: {other[:3]}" if other else f"{len(dataset)} as worded")
-    wanted = {name: table["count"] for name, table in dataset.manifest["recipe"]["columns"].items()}
-    found = {column: len(members) for column, members in samples.items()}
+    wanted = {name: table["count"] for name, table in dataset.manifest["recipe"]["categories"].items()}
+    found = {category: len(members) for category, members in samples.items()}
     yield CheckResult("quotas", "", wanted == found, f"{sum(found.values())} samples of {sum(wanted.values())}")
 
     scorable = set()
-    for column, members in sorted(samples.items()):
-        gold = _gold(column, members)
+    for category, members in sorted(samples.items()):
+        gold = _gold(category, members)
         yield gold
         if not gold.holds:
             continue  # the other checks need answers that can be scored
-        scorable.add(column)
-        yield _truth(column, members)
-        yield _clock(column, members)
+        scorable.add(category)
+        yield _truth(category, members)
+        yield _clock(category, members)
         if len(members) < FEW:
             yield CheckResult(
-                "laws, guesses, shortcuts", column, None, f"{len(members)} samples are too few, need {FEW}"
+                "laws, guesses, shortcuts", category, None, f"{len(members)} samples are too few, need {FEW}"
             )
             continue
         if members[0].task in distributions.LAWS:
-            yield from distributions.LAWS[members[0].task](column, members, _knobs(dataset, column))
-        yield from shortcuts.guesses(column, members[0].task, [sample.answer for sample in members])
+            yield from distributions.LAWS[members[0].task](category, members, _config(dataset, category))
+        yield from shortcuts.guesses(category, members[0].task, [sample.answer for sample in members])
         if members[0].task == "grounding":
-            yield from shortcuts.duration(column, members)
+            yield from shortcuts.duration(category, members)
         if members[0].task == "counting":
-            yield from shortcuts.drawn_shapes(column, members)
+            yield from shortcuts.drawn_shapes(category, members)
     yield from _pixels(dataset, scorable, renders, solver, progress)
 
 
@@ -122,19 +122,19 @@ def _carried(dataset: VideoSSRDataset) -> CheckResult:
     return CheckResult("frames", "", True, f"of {len(keys)} videos as indexed, in {dataset.corpus.path}")
 
 
-def _knobs(dataset: VideoSSRDataset, column: str) -> Any:
-    """The knobs of a column, an instance of its task's `Knobs`."""
-    written = dataset.manifest["recipe"]["columns"][column]
-    return parse(TASKS.get(written["task"]).Knobs, written["knobs"], f"manifest: columns.{column}.knobs")
+def _config(dataset: VideoSSRDataset, category: str) -> Any:
+    """The config of a category, an instance of its task's `Config`."""
+    written = dataset.manifest["recipe"]["categories"][category]
+    return parse(TASKS.get(written["task"]).Config, written["config"], f"manifest: categories.{category}.config")
 
 
-def _gold(column: str, samples: Sequence[Sample]) -> CheckResult:
+def _gold(category: str, samples: Sequence[Sample]) -> CheckResult:
     """The gold answer scores 1 by the task and by `compute_score`."""
     wrong = {sample.id: fault for sample in samples if (fault := _scoring_fault(sample))}
     text = (
         f"{len(wrong)} of {len(samples)} do not: {next(iter(wrong.values()))}" if wrong else f"{len(samples)} samples"
     )
-    return CheckResult("gold scores 1", column, not wrong, text)
+    return CheckResult("gold scores 1", category, not wrong, text)
 
 
 def _scoring_fault(sample: Sample) -> str:
@@ -153,10 +153,10 @@ def _scoring_fault(sample: Sample) -> str:
     return ""
 
 
-def _truth(column: str, samples: Sequence[Sample]) -> CheckResult:
+def _truth(category: str, samples: Sequence[Sample]) -> CheckResult:
     """The answer is what the sample's own parameters say: the shapes drawn, or the order shown."""
     wrong = [sample.id for sample in samples if true_answer(sample) not in (None, sample.answer)]
-    return CheckResult("answers", column, not wrong, f"wrong: {wrong[:3]}" if wrong else f"{len(samples)} as drawn")
+    return CheckResult("answers", category, not wrong, f"wrong: {wrong[:3]}" if wrong else f"{len(samples)} as drawn")
 
 
 def true_answer(sample: Sample) -> str | None:
@@ -170,14 +170,14 @@ def true_answer(sample: Sample) -> str | None:
     return None
 
 
-def _clock(column: str, samples: Sequence[Sample]) -> CheckResult:
+def _clock(category: str, samples: Sequence[Sample]) -> CheckResult:
     """Every marker, as it is printed, is its slots' mean time; every label in seconds is their span."""
     worst = 0.0
     for sample in samples:
         worst = max(worst, *marker_errors(sample), label_error(sample))
     # Half a millisecond for the rounding of printed decimals that lie exactly between two.
     return CheckResult(
-        "clock", column, worst <= TOLERANCE + 0.0005, f"largest error {worst:.3f} s, allowed {TOLERANCE} s"
+        "clock", category, worst <= TOLERANCE + 0.0005, f"largest error {worst:.3f} s, allowed {TOLERANCE} s"
     )
 
 
@@ -224,36 +224,36 @@ def _pixels(
         if pixel_hash(item.clips) != dataset.row(index)["pixels"]:
             changed.append(item.sample.id)
         if due := dataset.due(item.sample):
-            visible[item.sample.column].look(dataset, item, due)
+            visible[item.sample.category].look(dataset, item, due)
             if "strides" not in item.sample.params:  # where the speed changes, the first slot shows what it would
                 change = border_change(dataset, item, due)
-                least[item.sample.column] = min(change, least.get(item.sample.column, change))
-        if item.sample.task == "jigsaw" and item.sample.column in scorable:
+                least[item.sample.category] = min(change, least.get(item.sample.category, change))
+        if item.sample.task == "jigsaw" and item.sample.category in scorable:
             scores = open_task("jigsaw").score(shortcuts.chain(item.clips), item.sample)
-            solved[item.sample.column].append(scores)
+            solved[item.sample.category].append(scores)
             pieces = [item.clips[int(position) - 1].frames for position in item.sample.answer]
-            hidden[item.sample.column].append(orders.faults(pieces))
-        if item.sample.task == "counting" and item.sample.column in scorable:
+            hidden[item.sample.category].append(orders.faults(pieces))
+        if item.sample.task == "counting" and item.sample.category in scorable:
             bare = np.delete(item.clips[0].frames, [outline.slot for outline in item.truth.outlines], axis=0)
             if len(bare):
-                shapes[item.sample.column].append(native_shapes.shows_shapes(bare))
+                shapes[item.sample.category].append(native_shapes.shows_shapes(bare))
         progress(done, count)
     text = f"other pixels now: {changed[:3]}" if changed else f"{count} of {len(dataset)} rendered"
     yield CheckResult("renders repeat", "", not changed if count else None, text)
-    for column, value in sorted(least.items()):
+    for category, value in sorted(least.items()):
         text = f"least change of a first or last slot {value:.2f} gray levels"
-        if getattr(_knobs(dataset, column), "proven", False):
-            yield CheckResult("borders change", column, value >= VISIBLE, f"{text}, needed {VISIBLE}")
+        if getattr(_config(dataset, category), "proven", False):
+            yield CheckResult("borders change", category, value >= VISIBLE, f"{text}, needed {VISIBLE}")
         else:
-            yield CheckResult("borders change", column, None, f"{text}; the recipe does not ask for any")
-    for column, seen in sorted(visible.items()):
-        yield from seen.findings(column, asked=getattr(_knobs(dataset, column), "gates", True))
-    for column, clips in sorted(shapes.items()):
-        yield native_shapes.finding(column, clips, gated=_knobs(dataset, column).gates)
-    for column, results in sorted(solved.items()):
-        knobs = _knobs(dataset, column)
-        yield orders.finding(column, hidden[column], gated=knobs.gates)
-        yield shortcuts.solver(column, results, knobs.pieces, knobs.solver if solver is None else solver)
+            yield CheckResult("borders change", category, None, f"{text}; the recipe does not ask for any")
+    for category, seen in sorted(visible.items()):
+        yield from seen.findings(category, asked=getattr(_config(dataset, category), "gates", True))
+    for category, clips in sorted(shapes.items()):
+        yield native_shapes.finding(category, clips, gated=_config(dataset, category).gates)
+    for category, results in sorted(solved.items()):
+        config = _config(dataset, category)
+        yield orders.finding(category, hidden[category], gated=config.gates)
+        yield shortcuts.solver(category, results, config.pieces, config.solver if solver is None else solver)
 
 
 def border_change(dataset: VideoSSRDataset, item: Item, due: Sequence[tuple[int, int]]) -> float:

@@ -31,7 +31,7 @@ WEAK = 0.2
 """Part by which the motion in a stretch must differ from that around it to be told."""
 
 WRONG_SHARE, WEAK_SHARE, CUT_SHARE = 0.01, 0.05, 0.01
-"""Parts of a column that may move the wrong way, differ by less than `WEAK`, and begin or end at a hard cut."""
+"""Parts of a category that may move the wrong way, differ by less than `WEAK`, and begin or end at a hard cut."""
 
 UNLIKE = 0.35
 """Part of the colors that two frames on both sides of a cut do not have in common, at the least."""
@@ -48,7 +48,7 @@ WITHOUT_CUTS = frozenset({"mirror", "zoom_in", "saturation", "swap", "slow", "fa
 
 @dataclass
 class VisibilityChecks:
-    """What was measured of the samples of a column.
+    """What was measured of the samples of a category.
 
     Attributes:
         speed: factors of the motion inside to that around; of slow motion their inverse, so that above 1 is right.
@@ -80,8 +80,8 @@ class VisibilityChecks:
             inside = name == "swap" and bool(cuts(item.clips[0].frames[first : last + 1]).any())
             self.cut.append(inside or ends_at_cut(dataset, item, slots, first, last))
 
-    def findings(self, column: str, *, asked: bool) -> list[CheckResult]:
-        """Judge the column; `asked` is whether its recipe has gates that ask for it, else there is no verdict."""
+    def findings(self, category: str, *, asked: bool) -> list[CheckResult]:
+        """Judge the category; `asked` is whether its recipe has gates that ask for it, else there is no verdict."""
         found = []
         if self.speed:
             wrong = sum(factor < 1 for factor in self.speed)
@@ -92,10 +92,10 @@ class VisibilityChecks:
                 f"{weak} by less than {WEAK:.0%} (allowed {weak_most}); weakest factor {min(self.speed):.2f}"
             )
             holds = wrong <= wrong_most and weak <= weak_most
-            found.append(CheckResult("speed is seen", column, holds if asked else None, text))
+            found.append(CheckResult("speed is seen", category, holds if asked else None, text))
             late = len(self.paced) - sum(self.paced)
             text = f"{late} of {len(self.paced)} spans are not those in which the scene moves at the other speed"
-            found.append(CheckResult("span of the speed", column, late == 0, text))
+            found.append(CheckResult("span of the speed", category, late == 0, text))
         if self.ends:
             faint = sum(factor < FAINT for factor in self.ends)
             most = math.ceil(FAINT_SHARE * len(self.ends))
@@ -103,11 +103,11 @@ class VisibilityChecks:
                 f"at {faint} of {len(self.ends)} an end of the span is a step under {FAINT:g} times the scene's own, "
                 f"allowed {most}; weakest {min(self.ends):.2f}"
             )
-            found.append(CheckResult("ends are seen", column, faint <= most if asked else None, text))
+            found.append(CheckResult("ends are seen", category, faint <= most if asked else None, text))
         if self.cut:
             most = math.ceil(CUT_SHARE * len(self.cut))
             text = f"{sum(self.cut)} of {len(self.cut)} begin or end at a hard cut, or show a donor's, allowed {most}"
-            found.append(CheckResult("ends apart from cuts", column, sum(self.cut) <= most if asked else None, text))
+            found.append(CheckResult("ends apart from cuts", category, sum(self.cut) <= most if asked else None, text))
         return found
 
 

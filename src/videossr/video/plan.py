@@ -88,7 +88,7 @@ class RejectedError(Exception):
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class Plan:
-    """How frames are chosen; every field is a knob of `videossr index`.
+    """How frames are chosen; every field is an option of `videossr index`.
 
     Attributes:
         kind: ``uniform``: `frames` slots at equal times over the middle of the video. ``fps``: `fps` slots a second

@@ -24,7 +24,7 @@ from videossr.video.decoding import decode
 from videossr.video.plan import Plan
 from videossr.video.scaling import resize
 
-COLUMNS = [
+CATEGORIES = [
     "counting/easy",
     "counting/hard",
     "counting",
@@ -43,10 +43,10 @@ def opened(released: Path) -> QuestionSet:
 
 def test_every_row_is_a_question_in_its_own_words(opened: QuestionSet) -> None:
     assert isinstance(opened, PublishedDataset)
-    assert len(opened) == len(COLUMNS)
-    for index, column in enumerate(COLUMNS):
+    assert len(opened) == len(CATEGORIES)
+    for index, category in enumerate(CATEGORIES):
         question, clips = opened.question(index), opened.clips(index)
-        assert opened.column(index) == column
+        assert opened.category(index) == category
         assert question.system == "Say it at once."
         assert [clip.clock for clip in clips] == list(question.clocks)
         assert compute_score(question.data_source, question.answer, question.answer)["score"] == 1
@@ -169,7 +169,7 @@ def test_video_files_are_decoded_at_their_own_times(videos: Path, tmp_path: Path
     again = resize(clip.frames, *expected.frames.shape[1:3])
     assert np.abs(again.astype(int) - expected.frames).mean() < 8
     assert len(opened.clips(1)[0].frames) == 12
-    assert opened.column(0) == "mine"
+    assert opened.category(0) == "mine"
     assert opened.question(0).data_source == "videossr/choice"
     assert not opened.difficulty(0)
 
@@ -212,8 +212,8 @@ def test_a_bad_row_is_told_and_spoils_no_other(change: dict[str, object], told: 
         opened.question(1)
     assert opened.question(0) == opened.question(2)
     assert opened.question(0).clocks[0].end_ms == 500
-    assert opened.column(1)
-    assert opened.column(2) == "counting"
+    assert opened.category(1)
+    assert opened.category(2) == "counting"
 
 
 def test_damaged_frames_are_told(released: Path, tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_a_line_that_is_no_row(line: str, tmp_path: Path) -> None:
     path = write_json(tmp_path / "rows.jsonl", [good])
     path.write_bytes(path.read_bytes() + line.encode("latin-1") + b"\n")
     opened = open_questions(path)
-    assert opened.column(1) == "unreadable"
+    assert opened.category(1) == "unreadable"
     with pytest.raises(ValueError, match=r"rows.jsonl, row 1: not"):
         opened.question(1)
 
@@ -284,7 +284,7 @@ def test_what_is_no_set_of_questions(released: Path, dataset: Path, tmp_path: Pa
         with pytest.raises(ValueError, match=name):
             open_questions(tmp_path / name)
     pq.write_table(pa.table({"video": ["a"], "answer": ["B"]}), tmp_path / "f.parquet")
-    with pytest.raises(ValueError, match=r"f.parquet: .*no column data_source, prompt, videos, reward_model"):
+    with pytest.raises(ValueError, match=r"f.parquet: .*no category data_source, prompt, videos, reward_model"):
         open_questions(tmp_path / "f.parquet")
     (tmp_path / ".unfinished").mkdir()
     with pytest.raises(FileNotFoundError, match="is not complete"):
@@ -314,7 +314,7 @@ def test_rows_of_several_files_put_together(released: Path, tmp_path: Path) -> N
     merged = pa.concat_tables(parts, promote_options="permissive")
     pq.write_table(merged, tmp_path / "all.parquet")
     opened = open_questions(tmp_path / "all.parquet", corpus=released)
-    assert [opened.column(index) for index in range(len(opened))] == COLUMNS
+    assert [opened.category(index) for index in range(len(opened))] == CATEGORIES
     assert opened.clips(0)[0].frames.shape == (48, 160, 256, 3)
 
 

@@ -27,7 +27,7 @@ def test_published_rows_are_run_scored_and_reported(released: Path, tmp_path: Pa
     assert run.predictions[0].id in page.read_text("utf-8")
 
 
-def test_they_are_probed_but_tell_no_knobs(released: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_they_are_probed_but_tell_no_config(released: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = (
         "bench",
         "probe",

@@ -32,7 +32,7 @@ def shown(prompt: Prompt) -> Shown:
 
 
 class VideoGRPOTrainer(GRPOTrainer):
-    """`processing_class` is a tokenizer, and the dataset's column `prompt` holds names that `look_up` knows.
+    """`processing_class` is a tokenizer, and the dataset's category `prompt` holds names that `look_up` knows.
 
     The placeholders of images and videos have no share in log-probabilities, as they have none where
     `generation_kwargs` suppress them.

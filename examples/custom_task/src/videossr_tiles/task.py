@@ -32,8 +32,8 @@ Reply with these {n} digits in a row and nothing else, for example {example}."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
-class TilesKnobs:
-    """Knobs of the tiles task."""
+class TilesConfig:
+    """Config of the tiles task."""
 
     rows: Annotated[Literal[1, 2, 4], Field(description="rows of tiles")] = 2
     columns: Annotated[Literal[1, 2, 4], Field(description="columns of tiles")] = 4
@@ -53,34 +53,34 @@ class Tiles:
     """A grid of tiles that changed places; the answer is the place at which each original tile is shown."""
 
     name = "tiles"
-    Knobs = TilesKnobs
+    Config = TilesConfig
 
-    def needs(self, knobs: TilesKnobs) -> tuple[int, int]:
-        return knobs.frames, 1
+    def needs(self, config: TilesConfig) -> tuple[int, int]:
+        return config.frames, 1
 
-    def gates(self, video: Video, knobs: TilesKnobs) -> Iterator[Measure]:
+    def gates(self, video: Video, config: TilesConfig) -> Iterator[Measure]:
         """Tiles that look alike, such as two of clear sky, could be exchanged unseen: no answer would be proven."""
         height, width = video.size
-        yield Measure("size_not_divisible", height % knobs.rows + width % knobs.columns, 0, least=False)
-        tiles = cut(video.thin(knobs.frames).frames, knobs.rows, knobs.columns).mean(axis=0)
+        yield Measure("size_not_divisible", height % config.rows + width % config.columns, 0, least=False)
+        tiles = cut(video.thin(config.frames).frames, config.rows, config.columns).mean(axis=0)
         value = min(float(np.abs(a - b).mean()) for a, b in combinations(tiles, 2))
-        yield Measure("tiles_alike", value, knobs.difference, knob="difference")
+        yield Measure("tiles_alike", value, config.difference, setting="difference")
 
     def draw(
-        self, video: Video, column: str, knobs: TilesKnobs, rng: np.random.Generator, donors: Donors
+        self, video: Video, category: str, config: TilesConfig, rng: np.random.Generator, donors: Donors
     ) -> Sample | Rejection:
-        n = knobs.rows * knobs.columns
+        n = config.rows * config.columns
         order = list(range(n))
         while order == sorted(order):
             order = [int(tile) for tile in rng.permutation(n)]
         return Sample(
             task=self.name,
-            column=column,
+            category=category,
             sources=(video.key,),
-            slots=tuple((0, slot * video.density(knobs.frames)) for slot in range(knobs.frames)),
-            clock=video.clock.thin(knobs.frames),
+            slots=tuple((0, slot * video.density(config.frames)) for slot in range(config.frames)),
+            clock=video.clock.thin(config.frames),
             size=video.size,
-            params={"grid": [knobs.rows, knobs.columns], "order": [*order]},
+            params={"grid": [config.rows, config.columns], "order": [*order]},
             answer="".join(str(order.index(tile) + 1) for tile in range(n)),
         )
 

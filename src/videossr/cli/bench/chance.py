@@ -39,15 +39,15 @@ def command(
     if as_json:
         console.out(json.dumps([asdict(each) for each in found], indent=1))
         return
-    columns = list(dict.fromkeys(each.column for each in found))
+    categories = list(dict.fromkeys(each.category for each in found))
     for score, title in (("score", "by the benchmark's metrics"), ("smooth", "by the smooth reward")):
-        table = paper_table(columns)
+        table = paper_table(categories)
         for guess, name in GUESSES.items():
             rows = [each for each in found if each.guess == guess]
-            derived = {each.column: getattr(each.derived, score) for each in rows}
-            tried = {each.column: getattr(each.simulated, score) for each in rows}
-            table.add_row(name, *percents(derived, columns))
-            table.add_row("  tried", *percents(tried, columns))
+            derived = {each.category: getattr(each.derived, score) for each in rows}
+            tried = {each.category: getattr(each.simulated, score) for each in rows}
+            table.add_row(name, *percents(derived, categories))
+            table.add_row("  tried", *percents(tried, categories))
         console.print(
             f"In percent, {title}: derived from the law of the answers, and tried on {len(questions)} questions"
         )

@@ -49,14 +49,14 @@ def command(
 
 def _show(found: Comparison) -> None:
     first, second = safe(found.first), safe(found.second)
-    table = Table("column", "questions", first, second, f"{second} - {first}", "p", "larger than noise", box=None)
-    for each in (*found.columns, found.overall):
+    table = Table("category", "questions", first, second, f"{second} - {first}", "p", "larger than noise", box=None)
+    for each in (*found.categories, found.overall):
         table.add_row(*_row(each))
     console.print(table)
-    columns = len(found.columns)
+    categories = len(found.categories)
     console.print(
         "larger than noise: the 95% interval leaves out 0, and p < 0.05; "
-        f"for a column, also when {columns} are looked at (Holm)"
+        f"for a category, also when {categories} are looked at (Holm)"
     )
     if found.left_out:
         console.print(f"{found.left_out} questions that only one of them was asked are left out")
@@ -70,4 +70,4 @@ def _show(found: Comparison) -> None:
 def _row(each: Difference) -> list[str]:
     scores = (percent(score) if score is not None else "-" for score in (each.first, each.second))
     verdict = ("-", "-") if each.p is None else (f"{each.p:.2g}", "yes" if each.real else "no")
-    return [safe(each.column) or "overall", str(each.questions), *scores, line(each.change), *verdict]
+    return [safe(each.category) or "overall", str(each.questions), *scores, line(each.change), *verdict]

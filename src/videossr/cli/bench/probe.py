@@ -22,7 +22,7 @@ from videossr.cli.console import Bar, console, output_file, safe
 from videossr.config import assignments
 from videossr.models.base import Decoding, model_spec
 from videossr.question_set import open_questions
-from videossr.report.probe import KNOBS, TASKS, draw_knobs, draw_probe
+from videossr.report.probe import CONFIG, TASKS, draw_config, draw_probe
 from videossr.storage.paths import to_path, write_text
 
 BARS = " ▁▂▃▄▅▆▇█"
@@ -76,12 +76,12 @@ def command(
         top_k: 0 is off.
         max_tokens: Tokens of an answer, at most.
         seed: Of the random draws, where the model takes one.
-        limit: Ask this many questions, spread evenly over the columns.
+        limit: Ask this many questions, spread evenly over the categories.
         overrides: A setting of the model and its value, such as `batch=4`. May be repeated.
         stop_after: Stop when so many questions have failed for one reason and none has an answer; 0 asks all.
         success_iou: An interval also counts as a success from this IoU on, apart from the strict figures.
-        recipe: Write a recipe here, for `videossr build`: the columns in which the model succeeds about half the time.
-        within: How far from one half the success rate of such a column may be.
+        recipe: Write a recipe here, for `videossr build`: the categories where the model succeeds about half the time.
+        within: How far from one half the success rate of such a category may be.
         count: Samples of each task in that recipe.
         as_json: Print all figures as JSON instead of tables.
     """
@@ -104,7 +104,7 @@ def command(
     probe = measure_pass_rates(done, success_iou)
     write_text(to_path(out) / NAME, probe.to_json())
     write_text(to_path(out) / TASKS, draw_probe(probe))
-    write_text(to_path(out) / KNOBS, draw_knobs(probe))
+    write_text(to_path(out) / CONFIG, draw_config(probe))
     if as_json:
         console.out(probe.to_json(), end="")
     else:
@@ -129,26 +129,26 @@ def _print(probe: PassRates, done: Run) -> None:
         "unparsed %",
     )
     found = Table("", *heads, box=None)
-    for part in (probe.columns, probe.tasks, {"all": probe.overall}):
+    for part in (probe.categories, probe.tasks, {"all": probe.overall}):
         for name, figures in part.items():
             for row in _rows(name, figures, probe):
                 found.add_row(*row)
         found.add_row()
     console.print(found)
-    knobs = Table("task", "knob", "", *heads, box=None)
-    for task, table in probe.knobs.items():
-        for knob, bins in table.items():
+    config = Table("task", "setting", "", *heads, box=None)
+    for task, table in probe.config.items():
+        for setting, bins in table.items():
             rows = [row for part in bins for row in _rows(part.label, part.figures, probe)]
             for place_, row in enumerate(rows):
-                knobs.add_row(*(("", "") if place_ else (safe(task), safe(knob))), *row)
-    if knobs.row_count:
-        console.print(knobs)
+                config.add_row(*(("", "") if place_ else (safe(task), safe(setting))), *row)
+    if config.row_count:
+        console.print(config)
         console.print()
     print_outcomes([(probe.run, outcomes(done))])
     print_failures(done, "they are in no figure above")
     console.print(
         "flat: all answers to a question get the same reward; graded: none is right, yet the smooth rewards differ; "
-        f"in brackets: 95% intervals\nall figures: {done.path / NAME}, pictures: {TASKS} and {KNOBS} beside it"
+        f"in brackets: 95% intervals\nall figures: {done.path / NAME}, pictures: {TASKS} and {CONFIG} beside it"
     )
 
 
@@ -180,10 +180,10 @@ def _told(estimate: Estimate) -> str:
 
 
 def _print_choices(choices: list[curriculum.CategoryChoice], recipe: Path) -> None:
-    table = Table("task", "column", "samples", "right %", "", box=None)
+    table = Table("task", "category", "samples", "right %", "", box=None)
     for choice in choices:
         rate = _told(choice.figures.success.rate) if choice.figures else ""
-        table.add_row(choice.task, choice.column, str(choice.count), rate, curriculum.WORDS[choice.verdict])
+        table.add_row(choice.task, choice.category, str(choice.count), rate, curriculum.WORDS[choice.verdict])
     console.print()
     console.print(table)
     console.print(f"now: videossr build {recipe} --corpus CORPUS --out DATASET")

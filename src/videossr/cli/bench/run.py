@@ -52,7 +52,7 @@ def command(
         out: Folder of the run.
         corpus: Folder or address of its frame packs, where it is no longer the one that the benchmark names.
         source: How published rows are scored whose data_source is not known, such as videossr/choice.
-        limit: Ask this many questions, spread evenly over the columns.
+        limit: Ask this many questions, spread evenly over the categories.
         max_tokens: Tokens of an answer, at most.
         seed: Of the random draws, where the model makes any.
         overrides: A setting of the model and its value, such as `batch=4`. May be repeated.

@@ -30,20 +30,23 @@ GUESSES = {
 
 def print_scores(boards: Sequence[tuple[Run, Scoreboard]], *, paper: bool = False) -> None:
     """The paper's table: a row for each run, with its interval below, then what answers without looking score."""
-    columns = sorted({each.column for _, board in boards for each in board.columns} - {UNREAD}, key=rank)
-    table = paper_table(columns)
+    categories = sorted({each.category for _, board in boards for each in board.categories} - {UNREAD}, key=rank)
+    table = paper_table(categories)
     for _, board in boards:
         found = {
-            each.column: each.score if board.denominator == "asked" else each.answered_score for each in board.columns
+            each.category: each.score if board.denominator == "asked" else each.answered_score
+            for each in board.categories
         }
-        table.add_row(safe(board.run), *(_interval(found.get(column)) for column in columns), _interval(board.overall))
+        table.add_row(
+            safe(board.run), *(_interval(found.get(category)) for category in categories), _interval(board.overall)
+        )
     chance = next((run.manifest["chance"] for run, _ in boards if run.manifest and "chance" in run.manifest), {})
     for guess in ("uniform", "law", "constant") if chance else ():
-        worths = {column: by_guess[guess]["score"] for column, by_guess in chance.items()}
-        table.add_row(f"({GUESSES[guess]})", *percents(worths, columns))
+        worths = {category: by_guess[guess]["score"] for category, by_guess in chance.items()}
+        table.add_row(f"({GUESSES[guess]})", *percents(worths, categories))
     for model in published() if paper else ():
-        shares = {column: value / 100 for column, value in model.columns.items()}
-        table.add_row(f"{model.model} †", *percents(shares, columns, model.overall / 100))
+        shares = {category: value / 100 for category, value in model.categories.items()}
+        table.add_row(f"{model.model} †", *percents(shares, categories, model.overall / 100))
     console.print(table)
     print_outcomes([(board.run, board.outcomes) for _, board in boards])
     scored = [board.videos for _, board in boards if board.overall is not None]
@@ -65,34 +68,36 @@ def print_outcomes(runs: Sequence[tuple[str, Outcomes]]) -> None:
         console.print((f"{safe(name)}: " if len(runs) > 1 else "") + found.line(), soft_wrap=True)
 
 
-def paper_table(columns: Iterable[str]) -> Table:
-    """The head of the paper's table: nothing, the columns, overall. It fits on 80 signs a line."""
+def paper_table(categories: Iterable[str]) -> Table:
+    """The head of the paper's table: nothing, the categories, overall. It fits on 80 signs a line."""
     table = Table(box=None, pad_edge=False, collapse_padding=True)
     table.add_column("", overflow="fold")
-    for column in columns:
-        heading = HEADINGS[column].replace(" ", "\n") if column in HEADINGS else safe(column).replace("/", "\n")
+    for category in categories:
+        heading = HEADINGS[category].replace(" ", "\n") if category in HEADINGS else safe(category).replace("/", "\n")
         table.add_column(heading, justify="right", overflow="fold")
     table.add_column("overall", justify="right", no_wrap=True)
     return table
 
 
 def print_details(board: Scoreboard) -> None:
-    """How many were answered, both denominators and both rewards by column; the means by task and ability."""
+    """How many were answered, both denominators and both rewards by category; the means by task and ability."""
     table = Table(box=None, pad_edge=False, collapse_padding=True)
     for heading in ("", "asked", "texts", "parsed", "score", "of\nparsed", "smooth", "strict", "metric"):
         justify: Literal["left", "right"] = "left" if heading in ("", "metric") else "right"
         table.add_column(heading, justify=justify, overflow="fold")
-    for each in board.columns:
+    for each in board.categories:
         counts = (str(each.asked), str(each.answered), str(each.parsed))
         found = (each.score, each.answered_score, each.smooth, each.strict)
         shown = (percent(mean.value) if mean else "-" for mean in found)
-        table.add_row(safe(each.column), *counts, *shown, each.metric)
+        table.add_row(safe(each.category), *counts, *shown, each.metric)
     console.print(table)
     for kind, means in (("task", board.tasks), ("ability", board.abilities)):
         for name, mean in means.items():
             console.print(f"  {kind} {safe(name)}: {line(mean)}")
     counted = "asked" if board.denominator == "asked" else "parsed, as the released scripts count"
-    console.print(f"  overall, mean of {len(board.columns)} columns, of what was {counted}: {line(board.overall)}")
+    console.print(
+        f"  overall, mean of {len(board.categories)} categories, of what was {counted}: {line(board.overall)}"
+    )
     if board.unparsed is not None:
         form = f"not of the asked form {board.unparsed:.1%} of the answers"
         console.print(f"  coverage {board.coverage:.1%} of the benchmark, {form}")
@@ -117,7 +122,7 @@ def print_failures(run: Run, meaning: str = "each counts as wrong") -> None:
         console.print(f"{count} questions failed{means}.{again} Why they failed:", soft_wrap=True)
         for alike in sorted(failed.values(), key=len, reverse=True)[:REASONS]:
             example = alike[0]
-            named = f"question {safe(example.id, 40)}, {safe(example.column, 40)}"
+            named = f"question {safe(example.id, 40)}, {safe(example.category, 40)}"
             console.print(f"  {len(alike)} x {safe(example.error)} ({named})", soft_wrap=True)
     if len(failed) > REASONS:
         console.print(f"  and {len(failed) - REASONS} other reasons")
@@ -142,9 +147,9 @@ def line(found: Estimate | None) -> str:
     return f"{percent(found.value)} {within}"
 
 
-def percents(values: Mapping[str, float], columns: Iterable[str], overall: float | None = None) -> list[str]:
-    """A cell for each column, and one for their mean, if there is a value for each."""
-    found = [values.get(column) for column in columns]
+def percents(values: Mapping[str, float], categories: Iterable[str], overall: float | None = None) -> list[str]:
+    """A cell for each category, and one for their mean, if there is a value for each."""
+    found = [values.get(category) for category in categories]
     known = [value for value in found if value is not None]
     if overall is None and len(known) == len(found):
         overall = fmean(known)

@@ -70,7 +70,7 @@ class PublishedDataset:
         except (ValueError, OSError) as error:
             raise ValueError(f"{row.where}: {error}") from error
 
-    def column(self, index: int) -> str:
+    def category(self, index: int) -> str:
         """`grounding/mirror`, `jigsaw/6`, `counting/easy`, as far as the row tells it; else its `data_source`.
 
         Counting is `easy` where no shape is drawn on more than 3 frames and no more than 3 times on any: a hard

@@ -23,12 +23,12 @@ BINS = 10
 """Bins of an IoU histogram, each as wide; an IoU of 0 is apart from them."""
 
 _DISTINCT = 6
-"""A numeric knob with more values than this is cut at its quantiles."""
+"""A numeric setting with more values than this is cut at its quantiles."""
 
 _QUANTILES = 4
 
 _CATEGORIES = 12
-"""A knob of texts with more values than this says nothing by its values."""
+"""A setting of texts with more values than this says nothing by its values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class ScoredAnswer:
 
 
 class Answers:
-    """The answers of a run in one column, and the means over them."""
+    """The answers of a run in one category, and the means over them."""
 
     def __init__(self, predictions: Sequence[Prediction]) -> None:
         self.every = [ScoredAnswer(prediction, score_prediction(prediction)) for prediction in predictions]
@@ -72,12 +72,12 @@ class Answers:
         return [estimate([next(found)]) if table else None for table in tables]
 
 
-def by_column(run: Run, columns: Iterable[str]) -> dict[str, Answers]:
-    """The answers of a run in each of the columns; a column of which nothing was asked has none."""
-    members: dict[str, list[Prediction]] = {column: [] for column in columns}
+def by_category(run: Run, categories: Iterable[str]) -> dict[str, Answers]:
+    """The answers of a run in each of the categories; a category of which nothing was asked has none."""
+    members: dict[str, list[Prediction]] = {category: [] for category in categories}
     for prediction in run.predictions:
-        members[prediction.column].append(prediction)
-    return {column: Answers(predictions) for column, predictions in members.items()}
+        members[prediction.category].append(prediction)
+    return {category: Answers(predictions) for category, predictions in members.items()}
 
 
 # ---- Grounding
@@ -85,7 +85,7 @@ def by_column(run: Run, columns: Iterable[str]) -> dict[str, Answers]:
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """How the spans of a column lie against the gold ones.
+    """How the spans of a category lie against the gold ones.
 
     Attributes:
         histogram: number of answers without a span, with an IoU of 0, and in each of the `BINS` bins above it.
@@ -105,7 +105,7 @@ class Spans:
 
 
 def spans(answers: Answers) -> Spans:
-    """How the spans of a grounding column lie."""
+    """How the spans of a grounding category lie."""
     histogram = [0] * (BINS + 2)
     offsets: list[dict[int, float]] = [{} for _ in range(5)]
     beyond = 0
@@ -207,7 +207,7 @@ class Displacement:
 
 
 def displacement(answers: Answers) -> Displacement:
-    """Of a jigsaw column, whose matrix has the size of its longest order."""
+    """Of a jigsaw category, whose matrix has the size of its longest order."""
     asked = answers.known
     n = max((len(answer.prediction.answer.strip()) for answer in answers.every), default=0)
     matrix, steps, none = np.zeros((n, n), int), np.zeros(max(0, 2 * n - 1), int), 0
@@ -231,12 +231,12 @@ def displacement(answers: Answers) -> Displacement:
 
 @dataclass(frozen=True, slots=True)
 class DifficultyCurve:
-    """What one knob does to the scores of a column.
+    """What one setting does to the scores of a category.
 
     Attributes:
-        name: of the knob.
+        name: of the setting.
         bins: what each group of questions is called.
-        scores: for each run, for each group: the mean of the column's metric, None where nothing was answered.
+        scores: for each run, for each group: the mean of the category's metric, None where nothing was answered.
         counts: for each run, for each group: the number of answers.
     """
 
@@ -247,12 +247,12 @@ class DifficultyCurve:
 
 
 def difficulty_curves(runs: Sequence[Answers]) -> list[DifficultyCurve]:
-    """The knobs of one column, each grouped alike for all runs; one that never changes is left out."""
+    """The config of one category, each grouped alike for all runs; one that never changes is left out."""
     names = dict.fromkeys(name for run in runs for answer in run.every for name in answer.prediction.difficulty)
-    return [knob for name in names if (knob := _knob(name, runs)) is not None]
+    return [setting for name in names if (setting := _setting(name, runs)) is not None]
 
 
-def _knob(name: str, runs: Sequence[Answers]) -> DifficultyCurve | None:
+def _setting(name: str, runs: Sequence[Answers]) -> DifficultyCurve | None:
     having = [[answer for answer in run.counted if name in answer.prediction.difficulty] for run in runs]
     values = {answer.prediction.id: answer.prediction.difficulty[name] for answers in having for answer in answers}
     grouping = _grouping(list(values.values()))

@@ -1,4 +1,4 @@
-"""The worst and the best questions of each column as a report shows them: frames, gold, and what every run said.
+"""The worst and the best questions of each category as a report shows them: frames, gold, and what every run said.
 
 Made for `videossr report RUN --out report.html`.
 """
@@ -62,9 +62,9 @@ class Example:
     """A question as the page shows it.
 
     Attributes:
-        column, task, id, index, answer: of the question.
+        category, task, id, index, answer: of the question.
         why: (number of the run, `worst` or `best`): whose choice it is.
-        knobs: what makes it hard, as text.
+        config: what makes it hard, as text.
         said: what the runs said that were asked it.
         prompt, system: its texts, around the clips; empty where the questions are not at hand.
         strips: its frames; none where they are not at hand, which `missing` gives the reason for.
@@ -72,13 +72,13 @@ class Example:
         rest: how many slots of each clip are not shown.
     """
 
-    column: str
+    category: str
     task: str
     id: str
     index: int
     answer: str
     why: tuple[tuple[int, str], ...]
-    knobs: Mapping[str, str]
+    config: Mapping[str, str]
     said: tuple[ModelAnswer, ...]
     prompt: tuple[str, ...] = ()
     system: str = ""
@@ -89,19 +89,19 @@ class Example:
 
 
 def chosen(benchmark: Benchmark, most: int) -> dict[str, dict[int, list[tuple[int, str]]]]:
-    """By column: the indices of the questions that are shown, and for which run each is among its worst or best.
+    """By category: the indices of the questions that are shown, and for which run each is among its worst or best.
 
     The worst are answers of the asked form that are furthest from the gold one; answers of no such form come behind
     them, and what failed is not among them.
     """
     found: dict[str, dict[int, list[tuple[int, str]]]] = {}
-    for column in benchmark.columns:
+    for category in benchmark.categories:
         picks: dict[int, list[tuple[int, str]]] = {}
         for kind in ("worst", "best"):
             for number, run in enumerate(benchmark.runs):
-                for answer in _extremes(run.answers[column], kind, most):
+                for answer in _extremes(run.answers[category], kind, most):
                     picks.setdefault(answer.prediction.index, []).append((number, kind))
-        found[column] = picks
+        found[category] = picks
     return found
 
 
@@ -125,16 +125,18 @@ def examples_of(
     thumb_height: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Example]:
-    """The items of all columns, `most` worst and best ones of each run; their frames are rendered as they are taken."""
-    picks = [(column, index, why) for column, found in chosen(benchmark, most).items() for index, why in found.items()]
+    """Yield the `most` worst and best questions of each run in every category. Frames are rendered on demand."""
+    picks = [
+        (category, index, why) for category, found in chosen(benchmark, most).items() for index, why in found.items()
+    ]
     by_index = [
         {p.index: a for c in run.answers.values() for a in c.every for p in [a.prediction]} for run in benchmark.runs
     ]
 
     def make(pick: tuple[str, int, list[tuple[int, str]]]) -> Example:
-        column, index, why = pick
+        category, index, why = pick
         answers = [(number, found[index]) for number, found in enumerate(by_index) if index in found]
-        return _item(benchmark.task_of[column], why, answers, questions, thumb_height)
+        return _item(benchmark.task_of[category], why, answers, questions, thumb_height)
 
     with ThreadPoolExecutor(_THREADS) as pool:
         for done, item in enumerate(pool.map(make, picks), 1):
@@ -161,13 +163,13 @@ def _item(
             missing = plain_text(f"Its frames cannot be rendered: {error}", 300)
     slots = strips[0].slots if len(strips) == 1 and task == "grounding" else ()
     return Example(
-        column=plain_text(prediction.column),
+        category=plain_text(prediction.category),
         task=plain_text(task),
         id=plain_text(prediction.id, 80),
         index=prediction.index,
         answer=plain_text(prediction.answer, 80),
         why=tuple(why),
-        knobs={
+        config={
             plain_text(name, 40): plain_text(f"{value:g}" if isinstance(value, float) else str(value), 40)
             for name, value in prediction.difficulty.items()
         },

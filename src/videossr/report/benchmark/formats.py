@@ -20,7 +20,7 @@ FIELDS = (
     *("benchmark", "row", "kind", "note", "level", "name", "task", "metric", "denominator"),
     *("value", "low", "high", "asked", "answered", "parsed"),
 )
-"""Columns of the CSV; a line is one figure, as a share of 1. It is empty for a column of which nothing was answered."""
+"""Columns of the CSV. A line is one figure, as a share of 1; it is empty where nothing of its category was answered."""
 
 
 NOTHING = "–"  # noqa: RUF001
@@ -33,7 +33,7 @@ def markdown(benchmarks: Sequence[Benchmark]) -> str:
 
 
 def _tables(benchmark: Benchmark) -> str:
-    heads = [f"{benchmark.task_of[column]} {short(column)}" for column in benchmark.columns]
+    heads = [f"{benchmark.task_of[category]} {short(category)}" for category in benchmark.categories]
     means = [("task", name) for name in benchmark.tasks] + [("ability", name) for name in benchmark.abilities]
     lines = [
         f"VIUBench layout, questions `{benchmark.hash[:12]}` ({benchmark.size:,}); percent with 95% intervals; what "
@@ -106,20 +106,20 @@ def comma_separated(benchmarks: Sequence[Benchmark]) -> str:
 
 
 def _figures(benchmark: Benchmark, row: ScoreRow) -> list[dict[str, object]]:
-    scores = next((each.asked.columns for each in benchmark.runs if row.kind == "run" and each.name == row.name), ())
-    counts = {each.column: (each.asked, each.answered, each.parsed) for each in scores}
+    scores = next((each.asked.categories for each in benchmark.runs if row.kind == "run" and each.name == row.name), ())
+    counts = {each.category: (each.asked, each.answered, each.parsed) for each in scores}
     lines: list[dict[str, object]] = []
     for level, name in benchmark.figures:
         cell = row.cell(level, name)
         for denominator, figure in (("asked", cell.asked), ("answered", cell.answered)):
-            column = name if level == "column" else ""
-            if figure is None and (denominator == "answered" or column not in counts):
-                continue  # a column that was asked keeps its line, whose counts say that nothing was answered
+            category = name if level == "category" else ""
+            if figure is None and (denominator == "answered" or category not in counts):
+                continue  # a category that was asked keeps its line, whose counts say that nothing was answered
             known = (
                 *(benchmark.hash, row.name, row.kind, row.note, level, plain_text(name)),
-                *(benchmark.task_of.get(column, ""), benchmark.metrics.get(column, ""), denominator),
+                *(benchmark.task_of.get(category, ""), benchmark.metrics.get(category, ""), denominator),
                 *((figure.value, figure.low, figure.high) if figure else ("", "", "")),
-                *counts.get(column, ("", "", "")),
+                *counts.get(category, ("", "", "")),
             )
             lines.append(dict(zip(FIELDS, known, strict=True)))
     return lines
@@ -134,12 +134,14 @@ def _benchmark(benchmark: Benchmark) -> dict[str, object]:
     return {
         "hash": benchmark.hash,
         "questions": benchmark.size,
-        "columns": list(benchmark.columns),
+        "categories": list(benchmark.categories),
         "metrics": dict(benchmark.metrics),
         "runs": [_run(benchmark, each) for each in benchmark.runs],
         "difficulty": {
-            column: [asdict(knob) for knob in difficulty_curves([each.answers[column] for each in benchmark.runs])]
-            for column in benchmark.columns
+            category: [
+                asdict(setting) for setting in difficulty_curves([each.answers[category] for each in benchmark.runs])
+            ]
+            for category in benchmark.categories
         },
         "reference": [asdict(row) for row in benchmark.rows if row.kind != "run"],
     }
@@ -147,14 +149,14 @@ def _benchmark(benchmark: Benchmark) -> dict[str, object]:
 
 def _run(benchmark: Benchmark, scored: Scored) -> dict[str, object]:
     details: dict[str, object] = {}
-    for column in benchmark.columns:
-        task = benchmark.task_of[column]
+    for category in benchmark.categories:
+        task = benchmark.task_of[category]
         if task == "grounding":
-            details[column] = asdict(spans(scored.answers[column]))
+            details[category] = asdict(spans(scored.answers[category]))
         elif task == "counting":
-            details[column] = [asdict(each) for each in confusions(scored.answers[column])]
+            details[category] = [asdict(each) for each in confusions(scored.answers[category])]
         elif task == "jigsaw":
-            details[column] = asdict(displacement(scored.answers[column]))
+            details[category] = asdict(displacement(scored.answers[category]))
     return {
         "name": scored.name,
         "note": scored.note,

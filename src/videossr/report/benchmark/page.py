@@ -40,8 +40,8 @@ OVERLAPS = ("none", "0", *(f".{at}" for at in range(1, BINS)), "1")
 
 
 @dataclass(frozen=True)
-class _Column:
-    """What the page shows of one column, beside its scores: for each run, what fits its task; and the charts."""
+class _Category:
+    """What the page shows of one category, beside its scores: for each run, what fits its task; and the charts."""
 
     name: str
     short: str
@@ -49,9 +49,9 @@ class _Column:
     spans: tuple[Spans, ...]
     confusions: tuple[list[Confusion], ...]
     displacements: tuple[Displacement, ...]
-    knobs: tuple[DifficultyCurve, ...]
+    config: tuple[DifficultyCurve, ...]
     chart: Markup
-    knob_charts: tuple[Markup, ...]
+    setting_charts: tuple[Markup, ...]
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ class _Part:
     charts: Mapping[str, tuple[tuple[str, Markup], ...]]
     guesses: tuple[str, ...]
     baselines: tuple[Baseline, ...]
-    columns: tuple[_Column, ...]
+    categories: tuple[_Category, ...]
     failures: tuple[list[Failure], ...]
     items: Iterator[Example]
     missing: str
 
     def chance(self, level: str, name: str) -> tuple[float, ...]:
-        """What the guesses score in a column, task or ability, or `overall`; the least first."""
+        """What the guesses score in a category, task or ability, or `overall`; the least first."""
         rows = (row for row in self.benchmark.rows if row.kind == "guess")
         return tuple(sorted(figure.value for row in rows if (figure := row.cell(level, name).asked) is not None))
 
@@ -106,7 +106,7 @@ def write_report(
         benchmarks: what `gather` made of the runs.
         questions: by the hash of a benchmark, its questions, or why they are not at hand: then there are no frames.
         out: the HTML file.
-        most: worst and best items of each run and column.
+        most: worst and best items of each run and category.
         thumb_height: height in pixels of the frames.
         progress: called with how many items are done, and of how many.
     """
@@ -151,7 +151,7 @@ def _part(
         charts=_charts(benchmark),
         guesses=tuple(row.name for row in benchmark.rows if row.kind == "guess"),
         baselines=tuple(baselines(benchmark)),
-        columns=tuple(_column(benchmark, column) for column in benchmark.columns),
+        categories=tuple(_category(benchmark, category) for category in benchmark.categories),
         failures=tuple(failures(each.answers) for each in benchmark.runs),
         items=examples_of(benchmark, opened, most, thumb_height, progress),
         missing=plain_text(questions) if isinstance(questions, str) else "",
@@ -187,29 +187,29 @@ def _charts(benchmark: Benchmark) -> dict[str, tuple[tuple[str, Markup], ...]]:
     for denominator in ("asked", "answered"):
         drawn = []
         for task in benchmark.tasks:
-            columns = [column for column in benchmark.columns if benchmark.task_of[column] == task]
-            names = [short(column) for column in columns]
+            categories = [category for category in benchmark.categories if benchmark.task_of[category] == task]
+            names = [short(category) for category in categories]
             runs = [
-                [getattr(row.cell("column", column), denominator) for column in columns]
+                [getattr(row.cell("category", category), denominator) for category in categories]
                 for row in benchmark.rows
                 if row.kind == "run"
             ]
             chance = [
-                [figure.value if (figure := row.cell("column", column).asked) else None for column in columns]
+                [figure.value if (figure := row.cell("category", category).asked) else None for category in categories]
                 for row in guesses
             ]
-            label = f"Scores of the columns of {plain_text(task)}, of what was {denominator}"
+            label = f"Scores of the categories of {plain_text(task)}, of what was {denominator}"
             drawn.append((task, plots.columns_chart(names, runs, chance, label)))
         charts[denominator] = tuple(drawn)
     return charts
 
 
-def _column(benchmark: Benchmark, name: str) -> _Column:
+def _category(benchmark: Benchmark, name: str) -> _Category:
     task = benchmark.task_of[name]
     answers = [each.answers[name] for each in benchmark.runs]
     found_spans = tuple(map(spans, answers)) if task == "grounding" else ()
     displacements = tuple(map(displacement, answers)) if task == "jigsaw" else ()
-    found_knobs = tuple(difficulty_curves(answers))
+    found_config = tuple(difficulty_curves(answers))
     chart = Markup()
     if found_spans:
         shares = [_shares(each.histogram) for each in found_spans]
@@ -222,23 +222,23 @@ def _column(benchmark: Benchmark, name: str) -> _Column:
         shares = [_shares(each.steps or (0,) * len(steps)) for each in displacements]
         label = f"Displacement of the pieces in {plain_text(name)}"
         chart = plots.histogram_chart(steps, shares, label, "places behind its own", what="pieces, %")
-    return _Column(
+    return _Category(
         name=plain_text(name),
         short=short(name),
         task=task,
         spans=found_spans,
         confusions=tuple(map(confusions, answers)) if task == "counting" else (),
         displacements=displacements,
-        knobs=found_knobs,
+        config=found_config,
         chart=chart,
-        knob_charts=tuple(
+        setting_charts=tuple(
             plots.difficulty_chart(
-                knob.bins,
-                knob.scores,
-                f"Score against {plain_text(knob.name)} in {plain_text(name)}",
-                _unit(task, knob.name),
+                setting.bins,
+                setting.scores,
+                f"Score against {plain_text(setting.name)} in {plain_text(name)}",
+                _unit(task, setting.name),
             )
-            for knob in found_knobs
+            for setting in found_config
         ),
     )
 
@@ -252,11 +252,11 @@ _UNITS = {
     ("counting", "size"): "smallest diameter, pixels",
     ("jigsaw", "seconds"): "length of a piece, s",
 }
-"""What the knobs of the built-in tasks are, as `Task.difficulty` says; others go by their names."""
+"""What the config of the built-in tasks are, as `Task.difficulty` says; others go by their names."""
 
 
-def _unit(task: str, knob: str) -> str:
-    return _UNITS.get((task, knob), plain_text(knob, 40))
+def _unit(task: str, setting: str) -> str:
+    return _UNITS.get((task, setting), plain_text(setting, 40))
 
 
 def _shares(counts: Sequence[int]) -> list[float]:

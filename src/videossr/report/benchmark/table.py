@@ -12,9 +12,9 @@ from statistics import fmean
 from typing import Literal
 
 from videossr.bench.records import UNREAD, Run
-from videossr.bench.scoring import ColumnScore, Denominator, Estimate, Scoreboard, interval_basis, score
-from videossr.bench.viubench import COLUMNS, published, rank
-from videossr.report.benchmark.answers import Answers, by_column
+from videossr.bench.scoring import CategoryScore, Denominator, Estimate, Scoreboard, interval_basis, score
+from videossr.bench.viubench import CATEGORIES, published, rank
+from videossr.report.benchmark.answers import Answers, by_category
 from videossr.report.page import plain_text
 from videossr.train.records import TrainRun
 
@@ -45,22 +45,22 @@ class ScoreRow:
     name: str
     kind: Literal["run", "guess", "published"]
     note: str
-    columns: Mapping[str, Cell]
+    categories: Mapping[str, Cell]
     tasks: Mapping[str, Cell]
     abilities: Mapping[str, Cell]
     overall: Cell
 
     def cell(self, level: str, name: str) -> Cell:
-        """The figure of a column, task or ability, or `overall`."""
+        """The figure of a category, task or ability, or `overall`."""
         if level == "overall":
             return self.overall
-        levels = {"column": self.columns, "task": self.tasks, "ability": self.abilities}
+        levels = {"category": self.categories, "task": self.tasks, "ability": self.abilities}
         return levels[level].get(name, EMPTY)
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A run with its name on the page, its scores by both denominators, and its answers by column."""
+    """A run with its name on the page, its scores by both denominators, and its answers by category."""
 
     name: str
     run: Run
@@ -74,10 +74,10 @@ class Scored:
         return self.run.manifest["model"] if self.run.manifest else {}
 
     def videos(self, level: str, name: str, denominator: Denominator) -> int:
-        """Return how many videos a figure rests on: for a mean of columns, those of the column with the fewest."""
-        known = [each for each in self.asked.columns if each.column != UNREAD]
-        columns = [each.column for each in known if level == "overall" or getattr(each, level) == name]
-        return max(1, min(self.answers[column].videos(denominator) for column in columns))
+        """Return how many videos a figure rests on: for a mean of categories, those of the category with the fewest."""
+        known = [each for each in self.asked.categories if each.category != UNREAD]
+        categories = [each.category for each in known if level == "overall" or getattr(each, level) == name]
+        return max(1, min(self.answers[category].videos(denominator) for category in categories))
 
     @property
     def note(self) -> str:
@@ -103,16 +103,16 @@ class Benchmark:
     Attributes:
         hash, size: of the questions.
         runs: in the order in which they were named.
-        columns, tasks, abilities: names of what the table has, in its order, the columns of a task side by side;
-            `task_of` is the task of each column.
-        metrics: how each column is scored.
+        categories, tasks, abilities: names of what the table has, in its order, the categories of a task side by side;
+            `task_of` is the task of each category.
+        metrics: how each category is scored.
         rows: those of runs first, then those of guesses, then those that are published.
     """
 
     hash: str
     size: int
     runs: tuple[Scored, ...]
-    columns: tuple[str, ...]
+    categories: tuple[str, ...]
     task_of: Mapping[str, str]
     metrics: Mapping[str, str]
     tasks: tuple[str, ...]
@@ -127,9 +127,9 @@ class Benchmark:
 
     @property
     def figures(self) -> list[tuple[str, str]]:
-        """All (level, name) of the table: its columns, `overall`, tasks, abilities."""
+        """All (level, name) of the table: its categories, `overall`, tasks, abilities."""
         return [
-            *(("column", name) for name in self.columns),
+            *(("category", name) for name in self.categories),
             ("overall", ""),
             *(("task", name) for name in self.tasks),
             *(("ability", name) for name in self.abilities),
@@ -141,7 +141,7 @@ def gather(runs: Sequence[Run], *, paper: bool = False) -> list[Benchmark]:
 
     Args:
         runs: complete or not.
-        paper: add the rows that the paper publishes, where a benchmark has its columns.
+        paper: add the rows that the paper publishes, where a benchmark has its categories.
 
     Raises ValueError where a run has no predictions yet.
     """
@@ -165,35 +165,36 @@ def unique_names(runs: Iterable[Run | TrainRun]) -> list[str]:
     return unique
 
 
-def short(column: str) -> str:
-    """What a column is called under the name of its task: `zoom out` for `grounding/zoom_out`."""
-    return plain_text((column.partition("/")[2] or column).replace("_", " "), 40)
+def short(category: str) -> str:
+    """What a category is called under the name of its task: `zoom out` for `grounding/zoom_out`."""
+    return plain_text((category.partition("/")[2] or category).replace("_", " "), 40)
 
 
 def _benchmark(members: Sequence[tuple[str, Run]], paper: bool) -> Benchmark:
     runs = [run for _, run in members]
     boards = [(score(run, "asked"), score(run, "answered")) for run in runs]
-    found = {each.column: each for board, _ in boards for each in board.columns}
+    found = {each.category: each for board, _ in boards for each in board.categories}
     ranked = sorted(found, key=rank)
-    tasks = tuple(dict.fromkeys(found[column].task for column in ranked))
-    columns = tuple(sorted(ranked, key=lambda column: tasks.index(found[column].task)))
+    tasks = tuple(dict.fromkeys(found[category].task for category in ranked))
+    categories = tuple(sorted(ranked, key=lambda category: tasks.index(found[category].task)))
     scored = tuple(
-        Scored(name, run, *board, by_column(run, columns)) for (name, run), board in zip(members, boards, strict=True)
+        Scored(name, run, *board, by_category(run, categories))
+        for (name, run), board in zip(members, boards, strict=True)
     )
     abilities = tuple(sorted({name for board, _ in boards for name in board.abilities}))
-    task_of = {column: found[column].task for column in columns}
+    task_of = {category: found[category].task for category in categories}
     rows = [_run_row(each) for each in scored]
-    known = {column: found[column] for column in columns if column != UNREAD}
+    known = {category: found[category] for category in categories if category != UNREAD}
     rows += _guess_rows(runs, known)
-    if paper and set(COLUMNS) & set(columns):
+    if paper and set(CATEGORIES) & set(categories):
         rows += _published_rows(known)
     return Benchmark(
         hash=runs[0].config.hash,
         size=runs[0].config.size,
         runs=scored,
-        columns=columns,
+        categories=categories,
         task_of=task_of,
-        metrics={column: found[column].metric for column in columns},
+        metrics={category: found[category].metric for category in categories},
         tasks=tasks,
         abilities=abilities,
         rows=tuple(rows),
@@ -206,29 +207,29 @@ def _run_row(scored: Scored) -> ScoreRow:
         name=scored.name,
         kind="run",
         note=scored.note,
-        columns={each.column: Cell(each.score, each.answered_score) for each in asked.columns},
+        categories={each.category: Cell(each.score, each.answered_score) for each in asked.categories},
         tasks={name: Cell(value, answered.tasks[name]) for name, value in asked.tasks.items()},
         abilities={name: Cell(value, answered.abilities[name]) for name, value in asked.abilities.items()},
         overall=Cell(asked.overall, answered.overall),
     )
 
 
-def _guess_rows(runs: Sequence[Run], scores: Mapping[str, ColumnScore]) -> list[ScoreRow]:
+def _guess_rows(runs: Sequence[Run], scores: Mapping[str, CategoryScore]) -> list[ScoreRow]:
     """Of the first run that tells what answers are worth which look at nothing."""
     told = next((found for run in runs if run.manifest and (found := run.manifest.get("chance"))), {})
     rows = []
     for guess, note in GUESSES.items():
-        values = {column: told[column][guess]["score"] for column in scores if guess in told.get(column, {})}
+        values = {category: told[category][guess]["score"] for category in scores if guess in told.get(category, {})}
         if values:
             rows.append(_known_row(guess, "guess", note, values, scores))
     return rows
 
 
-def _published_rows(scores: Mapping[str, ColumnScore]) -> list[ScoreRow]:
+def _published_rows(scores: Mapping[str, CategoryScore]) -> list[ScoreRow]:
     rows = []
     for each in published():
-        values = {column: value / 100 for column, value in each.columns.items() if column in scores}
-        overall = _known(each.overall / 100) if len(values) == len(each.columns) == len(scores) else EMPTY
+        values = {category: value / 100 for category, value in each.categories.items() if category in scores}
+        overall = _known(each.overall / 100) if len(values) == len(each.categories) == len(scores) else EMPTY
         rows.append(_known_row(each.model, "published", PUBLISHED, values, scores, overall))
     return rows
 
@@ -238,24 +239,24 @@ def _known_row(
     kind: Literal["guess", "published"],
     note: str,
     values: Mapping[str, float],
-    scores: Mapping[str, ColumnScore],
+    scores: Mapping[str, CategoryScore],
     overall: Cell | None = None,
 ) -> ScoreRow:
     """A row of figures that were not measured here; means are only of groups that it has in full."""
 
     def mean(members: Sequence[str]) -> Cell:
-        return _known(fmean(values[column] for column in members)) if set(members) <= set(values) else EMPTY
+        return _known(fmean(values[category] for category in members)) if set(members) <= set(values) else EMPTY
 
     groups: dict[str, dict[str, list[str]]] = {"task": {}, "ability": {}}
-    for column, each in scores.items():
-        groups["task"].setdefault(each.task, []).append(column)
+    for category, each in scores.items():
+        groups["task"].setdefault(each.task, []).append(category)
         if each.ability:
-            groups["ability"].setdefault(each.ability, []).append(column)
+            groups["ability"].setdefault(each.ability, []).append(category)
     return ScoreRow(
         name=name,
         kind=kind,
         note=note,
-        columns={column: _known(value) for column, value in values.items()},
+        categories={category: _known(value) for category, value in values.items()},
         tasks={task: mean(members) for task, members in groups["task"].items()},
         abilities={kind_of: mean(members) for kind_of, members in groups["ability"].items()},
         overall=overall or mean(list(scores)),

@@ -3,7 +3,7 @@
     videossr gallery DATASET --out gallery.html
 
 The page is streamed to the file card by card, so that memory holds the pixels of one sample at a time. Text on it is
-untrusted (paths, column names, prompts): Jinja2 escapes all of it, and the page's own policy runs no script but ours.
+untrusted (paths, category names, prompts): Jinja2 escapes all of it, and the page's own policy runs no script but ours.
 """
 
 from __future__ import annotations
@@ -78,23 +78,23 @@ def write_gallery(
 
 def shown_parameters(params: Mapping[str, JSON]) -> dict[str, str]:
     """Return parameters as text, by dotted name; a long list is shown by its length."""
-    knobs: dict[str, str] = {}
+    config: dict[str, str] = {}
     for name, value in params.items():
         if isinstance(value, dict):
-            knobs |= {f"{name}.{inner}": text for inner, text in shown_parameters(value).items()}
+            config |= {f"{name}.{inner}": text for inner, text in shown_parameters(value).items()}
         elif isinstance(value, list) and len(json.dumps(value)) > _LONG_LIST:
-            knobs[name] = f"{len(value)} values"
+            config[name] = f"{len(value)} values"
         else:
-            knobs[name] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return knobs
+            config[name] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return config
 
 
 def _views(
     cards: Iterable[Card], thumb_height: int, quality: int, progress: Callable[[int], None] | None
 ) -> Iterator[dict[str, object]]:
     for done, card in enumerate(cards, start=1):
-        knobs = shown_parameters(card.params)
-        words = [card.sample.id, card.sample.task, card.sample.column, *(f"{k}={v}" for k, v in knobs.items())]
+        config = shown_parameters(card.params)
+        words = [card.sample.id, card.sample.task, card.sample.category, *(f"{k}={v}" for k, v in config.items())]
         yield {
             "sample": card.sample,
             "question": card.question,
@@ -103,7 +103,7 @@ def _views(
             "command": card.command,
             "paths": [*card.paths, *[""] * (len(card.sample.sources) - len(card.paths))],
             "strips": make_strips(card.clips, card.truth, thumb_height, quality, before=card.before),
-            "knobs": knobs,
+            "config": config,
             "search": " ".join(words).lower(),
             "tally": sorted(Counter(outline.name for outline in card.truth.outlines).items()),
         }

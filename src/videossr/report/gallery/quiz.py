@@ -2,7 +2,7 @@
 
     videossr gallery DATASET --quiz --out quiz.html
 
-The page is made of what is asked alone: `Asked` has neither the gold answer nor the column, so that neither can get
+The page is made of what is asked alone: `Asked` has neither the gold answer nor the category, so that neither can get
 into the page. It saves the file that `videossr.models.human` reads.
 """
 

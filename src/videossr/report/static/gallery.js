@@ -1,7 +1,7 @@
 // Behavior of the gallery page: filters, keys, switches. In the page it follows player.js and gallery_strips.js.
 
 const cards = $$(".card");
-const filters = { task: "", column: "", q: "" };
+const filters = { task: "", category: "", q: "" };
 const PAPER = 640; // pixels: as wide as a strip may be on A4 and on letter
 const sizes = [0.65, 1, 1.4, 2.1, 3.2];
 let current = null;
@@ -12,11 +12,11 @@ let size = 1;
 const isHidden = (card) => card.classList.contains("hidden-card");
 const shown = () => cards.filter((card) => !isHidden(card));
 
-function fits(card, { task, column, q }) {
+function fits(card, { task, category, q }) {
   const words = q.toLowerCase().split(/\s+/).filter(Boolean);
   return (
     (!task || card.dataset.task === task) &&
-    (!column || card.dataset.column === column) &&
+    (!category || card.dataset.category === category) &&
     words.every((word) => card.dataset.search.includes(word))
   );
 }
@@ -40,7 +40,7 @@ function chips(holder, kind, others) {
       button.append(" ", make("b", "", String(count)));
       button.addEventListener("click", () => {
         filters[kind] = value;
-        if (kind === "task") filters.column = "";
+        if (kind === "task") filters.category = "";
         filter();
       });
       return button;
@@ -51,8 +51,8 @@ function chips(holder, kind, others) {
 
 function filter() {
   for (const card of cards) card.classList.toggle("hidden-card", !fits(card, filters));
-  chips($("#tasks"), "task", { column: "" });
-  chips($("#columns"), "column", {});
+  chips($("#tasks"), "task", { category: "" });
+  chips($("#categories"), "category", {});
   const count = shown().length;
   $("#count").textContent = count === cards.length ? `${count} samples` : `${count} of ${cards.length} samples`;
   $("#empty").hidden = count > 0;
@@ -229,7 +229,7 @@ $("#search").addEventListener("input", ({ target }) => {
 });
 const presses = {
   "#clear": () => {
-    Object.assign(filters, { task: "", column: "", q: "" });
+    Object.assign(filters, { task: "", category: "", q: "" });
     $("#search").value = "";
     filter();
     $("#search").focus();

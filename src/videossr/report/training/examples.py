@@ -61,7 +61,7 @@ class TrainingSample:
 
     Attributes:
         number: of the run.
-        step, index, column, task, gold: of the question.
+        step, index, category, task, gold: of the question.
         prompt: its texts, around the clips.
         said: different answers, the best first.
         answers: of the group.
@@ -75,7 +75,7 @@ class TrainingSample:
     number: int
     step: int
     index: int
-    column: str
+    category: str
     task: str
     gold: str
     prompt: tuple[str, ...]
@@ -115,8 +115,8 @@ def _sample(number: int, each: NamedRun, shown: ShownSample) -> TrainingSample:
         number=number,
         step=shown.step,
         index=shown.index,
-        column=plain_text(shown.column, 80),
-        task=plain_text(shown.column.partition("/")[0], 40),
+        category=plain_text(shown.category, 80),
+        task=plain_text(shown.category.partition("/")[0], 40),
         gold=plain_text(shown.gold, 80),
         prompt=tuple(plain_text(part, MOST) for part in shown.prompt.split(VIDEO)),
         said=tuple(sorted(said, key=lambda one: (-one.reward, -one.count))),

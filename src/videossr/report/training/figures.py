@@ -103,7 +103,7 @@ def logprob_mismatch(steps: Sequence[Step]) -> float:
 
 
 def last_tenth(steps: Sequence[Step], group: Callable[[Step], Rollouts | None]) -> dict[str, float]:
-    """Means of the figures of a task or column over the last tenth of the steps that have it; empty where none has."""
+    """Average the figures of a task or category over the last tenth of the steps that have it; empty where none has."""
     known = [found for step in steps if (found := group(step)) is not None]
     rows = [asdict(each) for each in known[-max(1, len(known) // 10) :]]
     return {name: fmean(row[name] for row in rows) for name in (rows[0] if rows else ())}

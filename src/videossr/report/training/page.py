@@ -91,7 +91,7 @@ def charts_of(steps: Sequence[Sequence[Step]]) -> tuple[tuple[_Chart, ...], Mapp
 
 
 @dataclass(frozen=True, slots=True)
-class _Knob:
+class _Setting:
     """A value of the configuration: its name, the default, and that of each run."""
 
     name: str
@@ -127,7 +127,7 @@ def write_training(runs: Sequence[TrainRun], out: Path, most: int = 2) -> None:
     found = named(runs)
     steps = [each.run.steps for each in found]
     tasks = _names(step.tasks for own in steps for step in own)
-    columns = _names(step.columns for own in steps for step in own)
+    categories = _names(step.categories for own in steps for step in own)
     main, more = charts_of(steps)
     constants = [constant_of(each.run) for each in found]
     levels = [constant.over(own) for constant, own in zip(constants, steps, strict=True)]
@@ -151,22 +151,22 @@ def write_training(runs: Sequence[TrainRun], out: Path, most: int = 2) -> None:
         levels=any(level is not None for level in levels),
         more={name: drawn for name, charts in more.items() if (drawn := _charts(charts, steps))},
         task_charts={task: _task_charts(task, steps) for task in tasks},
-        column_charts=[
+        category_charts=[
             (
                 short(name),
                 name.partition("/")[0],
-                _chart(_Chart(f"{name}: smooth reward, %", _of("columns", name, "smooth"), percent=True), steps),
+                _chart(_Chart(f"{name}: smooth reward, %", _of("categories", name, "smooth"), percent=True), steps),
             )
-            for name in columns
+            for name in categories
         ],
         means=[
             (kind, plain_text(name, 60), [last_tenth(own, _group(kind, name)) for own in steps])
-            for kind, names in (("tasks", tasks), ("columns", columns))
+            for kind, names in (("tasks", tasks), ("categories", categories))
             for name in names
         ],
         parts=PARTS,
         times=[_time(each) if each.run.steps else None for each in found],
-        knobs=_knobs([each.run.config for each in found]),
+        config=_config([each.run.config for each in found]),
         failures=[_failures(each.run) for each in found],
         samples=training_samples(found, most) if most else (),
         folded=FOLDED,
@@ -182,7 +182,7 @@ def _group(kind: str, name: str) -> Callable[[Step], Rollouts | None]:
 
 
 def _of(kind: str, name: str, figure: str) -> Value:
-    """A figure of a task or column."""
+    """A figure of a task or category."""
     group = _group(kind, name)
     return lambda step: None if (found := group(step)) is None else float(getattr(found, figure))
 
@@ -251,19 +251,19 @@ def _facts(each: NamedRun) -> dict[str, str]:
     return {plain_text(name, 60): plain_text(text, 400) for name, text in facts.items() if text}
 
 
-def _knobs(configs: Sequence[TrainConfig]) -> list[_Knob]:
+def _config(configs: Sequence[TrainConfig]) -> list[_Setting]:
     """All values of the configurations; those that are not the default first."""
     default, *tables = (flatten(config.as_table(each)) for each in (TrainConfig(), *configs))
     names = dict.fromkeys(name for table in (*tables, default) for name in table)
-    knobs = [
-        _Knob(
+    config = [
+        _Setting(
             plain_text(name, 60),
             plain_text(default.get(name, "–"), 200),  # noqa: RUF001
             tuple(plain_text(table.get(name, "–"), 200) for table in tables),  # noqa: RUF001
         )
         for name in names
     ]
-    return sorted(knobs, key=lambda knob: not knob.changed)
+    return sorted(config, key=lambda setting: not setting.changed)
 
 
 def _failures(run: TrainRun) -> list[Failure]:

@@ -49,7 +49,7 @@ class Constant:
     """What the answers earn that are best when nothing is looked at.
 
     Attributes:
-        rewards: expected smooth reward of the best constant answer, by column.
+        rewards: expected smooth reward of the best constant answer, by category.
         missing: why it is not known; empty where it is.
     """
 
@@ -57,13 +57,13 @@ class Constant:
     missing: str = ""
 
     def over(self, steps: Sequence[Step]) -> float | None:
-        """The mean over the groups of some steps; None where a column of theirs is not known."""
+        """The mean over the groups of some steps; None where a category of theirs is not known."""
         worth = groups = 0.0
         for step in steps:
-            for column, found in step.columns.items():
-                if column not in self.rewards:
+            for category, found in step.categories.items():
+                if category not in self.rewards:
                     return None
-                worth += found.groups * self.rewards[column]
+                worth += found.groups * self.rewards[category]
                 groups += found.groups
         return worth / groups if groups else None
 
@@ -80,7 +80,9 @@ def constant_of(run: TrainRun) -> Constant:
         questions = open_questions(to_path(where), corpus=run.config.data.corpus)
         if run.manifest and questions.hash != run.manifest.hash:
             return Constant({}, f"{where} holds other questions than the run was trained on")
-        return Constant({column: law.worth("smooth").smooth for column, law in answer_distributions(questions).items()})
+        return Constant(
+            {category: law.worth("smooth").smooth for category, law in answer_distributions(questions).items()}
+        )
     except (OSError, ValueError) as error:
         return Constant({}, str(error))
 
@@ -144,7 +146,7 @@ def _of_rewards(run: TrainRun, constant: Constant, told: list[str]) -> Verdict:
     if reward == "smooth":
         worth = constant.over(last_steps(steps))
         if worth is None:
-            why = constant.missing or "its dataset does not have all columns of the run"
+            why = constant.missing or "its dataset does not have all categories of the run"
             told.append(f"What the best constant answers would earn is not known: {why}.")
         else:
             above = found.last > worth + SURE * error

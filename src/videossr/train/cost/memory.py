@@ -95,7 +95,7 @@ class MemoryPlan:
 
 
 def largest_load(
-    questions: QuestionSet, chosen: Sequence[int], columns: Sequence[str], source: Checkpoint, config: TrainConfig
+    questions: QuestionSet, chosen: Sequence[int], categories: Sequence[str], source: Checkpoint, config: TrainConfig
 ) -> Load:
     """Find what the largest of the kinds of questions asks of the model, looking at one of each.
 
@@ -106,10 +106,10 @@ def largest_load(
     tries: dict[str, int] = defaultdict(int)
     untold: dict[str, ValueError] = {}
     for index in chosen:
-        column = columns[index]
-        if tries[column] >= TRIES:
+        category = categories[index]
+        if tries[category] >= TRIES:
             continue
-        tries[column] += 1
+        tries[category] += 1
         try:
             question, clips = questions.question(index), questions.clips(index)
         except Exception as error:  # whatever damaged rows and packs raise
@@ -118,15 +118,15 @@ def largest_load(
         try:
             prompt = source.build(question, clips)
         except ValueError as error:
-            untold[column] = error
+            untold[category] = error
             continue
-        untold.pop(column, None)
+        untold.pop(category, None)
         answers = (config.grpo.rollouts, config.grpo.max_tokens)
         loads.append(load_of(prompt, *answers if config.run.method == "grpo" else (1, len(question.answer) + 1)))
-        tries[column] = TRIES
+        tries[category] = TRIES
     if untold:
-        column, reason = next(iter(untold.items()))
-        raise ValueError(f"{questions.path}, column {column}: {reason}") from reason
+        category, reason = next(iter(untold.items()))
+        raise ValueError(f"{questions.path}, category {category}: {reason}") from reason
     if not loads:
         raise ValueError(f"{questions.path}: not one of its first questions can be shown: {failed}")
     return max(loads, key=lambda load: (load.prompt, load.patches))

@@ -16,9 +16,10 @@ from tests.helpers.clips import write
 from videossr.builder.allocation import Job
 from videossr.builder.generation import GeneratedSample, SampleGenerator, random_generator
 from videossr.builder.recipe import Recipe, ResolvedRecipe
+from videossr.clock import uniform_clock
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import index
-from videossr.question import Frames
+from videossr.question import Clip, Frames
 from videossr.rendering import pixel_hash, render
 from videossr.templates import load_templates
 from videossr.video.plan import Plan, fit
@@ -53,6 +54,25 @@ def test_the_same_recipe_gives_the_same_bytes_in_any_order(category: str, corpus
     assert pixel_hash(render(fresh, first.sample)) == first.pixels
     assert first == draw(corpus, category, "carphone.mp4")
     assert first.sample != second.sample
+
+
+def test_the_hash_of_clips_tells_pixels_shapes_and_order() -> None:
+    frames = np.arange(2 * 4 * 6 * 3, dtype=np.uint8).reshape(2, 4, 6, 3)
+    other = frames.copy()
+    other[1, 3, 5, 2] ^= 1
+    clock = uniform_clock(2, 1000)
+    clips = {
+        "same": [Clip(frames, clock)],
+        "one bit": [Clip(other, clock)],
+        "shape": [Clip(frames.reshape(2, 6, 4, 3), clock)],
+        "two": [Clip(frames, clock), Clip(other, clock)],
+        "order": [Clip(other, clock), Clip(frames, clock)],
+        "none": [],
+    }
+    assert len({pixel_hash(each) for each in clips.values()}) == len(clips)
+    mirrored = frames[:, :, ::-1]
+    assert not mirrored.flags.c_contiguous
+    assert pixel_hash([Clip(mirrored, clock)]) == pixel_hash([Clip(mirrored.copy(), clock)])
 
 
 @pytest.mark.parametrize("category", CATEGORIES)

@@ -59,7 +59,7 @@ def make_questions(videos: Path, out: Path, pixels: int, count: int) -> VideoSSR
     each = {name: {**category, "count": count // len(CATEGORIES)} for name, category in CATEGORIES.items()}
     mixture = recipe.ResolvedRecipe(Recipe(name="speed", categories=each), "speed")
     folder = out / f"dataset-{pixels}"
-    build(mixture, Corpus(out / f"corpus-{pixels}"), folder, wording=load_templates())
+    build(mixture, Corpus(out / f"corpus-{pixels}"), folder, templates=load_templates())
     return VideoSSRDataset(folder)
 
 

@@ -65,9 +65,11 @@ VISION = {
 }
 """Qwen3-VL-8B-Instruct, by its config.json."""
 
-_WORDING = load_templates()
-SYSTEM = _WORDING["system"]["text"]
-PROMPT = _WORDING["grounding"]["prompt"].format(change=_WORDING["grounding"]["changes"]["slow"], example="14.5-26.2")
+_TEMPLATES = load_templates()
+SYSTEM = _TEMPLATES["system"]["text"]
+PROMPT = _TEMPLATES["grounding"]["prompt"].format(
+    change=_TEMPLATES["grounding"]["changes"]["slow"], example="14.5-26.2"
+)
 
 FRAMES, SIDE, TOKENS = 48, 256, 16
 """Of the paper's clips, in pixels; and the answers' length at which the bar is set."""

@@ -102,7 +102,7 @@ def watch_build(videos: Path, work: Path, samples: int, workers: int) -> Points:
             ResolvedRecipe(Recipe(name="memory", categories=categories), "memory"),
             Corpus(work / "corpus"),
             work / f"dataset-{samples}",
-            wording=load_templates(),
+            templates=load_templates(),
             workers=workers,
             progress=note,
         )

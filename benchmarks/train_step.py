@@ -157,7 +157,7 @@ def make_questions(clips: Path, out: Path, frames: int) -> None:
     config = {"frames": frames, "slots_max": 1, "min_gap": 0, "instances_max": 4}  # so that 8 frames have room
     categories: dict[str, Any] = {"counting": {"task": "counting", "count": 8, "config": config}}
     mixture = recipe.ResolvedRecipe(Recipe(name="speed", categories=categories), "speed")
-    build(mixture, Corpus(corpus), out, wording=load_templates())
+    build(mixture, Corpus(corpus), out, templates=load_templates())
 
 
 def make_model(folder: Path, tokens: int) -> None:

@@ -132,7 +132,9 @@ SMALL = {
 def dataset(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two samples of each task's kind, built from `corpus`. Not to be written to."""
     out = tmp_path_factory.mktemp("built") / "dataset"
-    build(recipe.ResolvedRecipe(Recipe(name="small", categories=SMALL), "small"), corpus, out, wording=load_templates())
+    build(
+        recipe.ResolvedRecipe(Recipe(name="small", categories=SMALL), "small"), corpus, out, templates=load_templates()
+    )
     return out
 
 

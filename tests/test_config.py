@@ -169,9 +169,9 @@ def test_a_limit_keeps_the_mixture_and_every_category():
 def test_wording_is_laid_over_text_by_text(tmp_path: Path):
     overlay = tmp_path / "mine.toml"
     overlay.write_text('[grounding.changes]\nmirror = "It is mirrored."\n')
-    wording = load_templates(overlay)
-    assert wording["grounding"]["changes"]["mirror"] == "It is mirrored."
-    assert wording["jigsaw"] == load_templates()["jigsaw"]
+    templates = load_templates(overlay)
+    assert templates["grounding"]["changes"]["mirror"] == "It is mirrored."
+    assert templates["jigsaw"] == load_templates()["jigsaw"]
     overlay.write_text('[grounding]\npromt = "x"\n')
     with pytest.raises(ValueError, match=r"no text 'promt'; did you mean 'prompt'\?"):
         load_templates(overlay)

@@ -34,14 +34,14 @@ CATEGORIES = {
 }
 
 
-def drafter(corpus: Corpus, max_pixels: int = 65536) -> SampleGenerator:
+def generator(corpus: Corpus, max_pixels: int = 65536) -> SampleGenerator:
     mixture = ResolvedRecipe(Recipe(name="test", max_pixels=max_pixels, categories=CATEGORIES), "test")
     return SampleGenerator(corpus, mixture, load_templates(), 5, tuple(range(len(corpus.videos))))
 
 
 def draw(corpus: Corpus, category: str, path: str, max_pixels: int = 65536) -> GeneratedSample:
     index = next(i for i, entry in enumerate(corpus.videos) if entry.path == path)
-    (drawn,) = drafter(corpus, max_pixels).draw([Job(index, category, 0)])
+    (drawn,) = generator(corpus, max_pixels).draw([Job(index, category, 0)])
     assert isinstance(drawn, GeneratedSample)
     return drawn
 
@@ -90,7 +90,7 @@ def test_gates_see_what_is_rendered(max_pixels: int, corpus: Corpus) -> None:
     """Also where the pack is decoded at a part of its size."""
     drawn = draw(corpus, "mirror", "large.mp4", max_pixels)
     index = next(i for i, entry in enumerate(corpus.videos) if entry.path == "large.mp4")
-    judged = drafter(corpus, max_pixels).video(index).frames
+    judged = generator(corpus, max_pixels).video(index).frames
     first, last = drawn.sample.integer("first"), drawn.sample.integer("last")
     expected = judged.copy()
     expected[first : last + 1] = judged[first : last + 1, :, ::-1]
@@ -176,12 +176,12 @@ def test_random_numbers_depend_on_every_argument_and_nothing_else() -> None:
 
 
 def test_a_wording_that_cannot_be_filled_in_is_named(corpus: Corpus) -> None:
-    wording = load_templates()
-    wording["jigsaw"]["prompt"] = "{clips} {stray}"
-    odd = replace(drafter(corpus), wording=wording)
+    templates = load_templates()
+    templates["jigsaw"]["prompt"] = "{clips} {stray}"
+    odd = replace(generator(corpus), templates=templates)
     index = next(i for i, entry in enumerate(corpus.videos) if entry.path == "bikes.mp4")
     with pytest.raises(
         ValueError,
-        match=r"'jigsaw' .* failed in question, sample \w+ with this wording .*: KeyError: 'stray' .*bikes\.mp4",
+        match=r"'jigsaw' .* failed in question, sample \w+ with these templates .*: KeyError: 'stray' .*bikes\.mp4",
     ):
         odd.draw([Job(index, "jigsaw", 0)])

@@ -1,4 +1,4 @@
-"""Every text put to a model, read from `prompts.toml` and from the files that a user lays over it (`--wording`)."""
+"""Every text put to a model, read from `prompts.toml` and from the files that a user lays over it (`--templates`)."""
 
 from __future__ import annotations
 

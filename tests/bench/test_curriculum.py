@@ -132,7 +132,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 @pytest.fixture(scope="module")
 def steps(clips: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("steps") / "dataset"
-    build(ResolvedRecipe(Recipe(name="steps", categories=CATEGORIES), "steps"), clips, out, wording=load_templates())
+    build(ResolvedRecipe(Recipe(name="steps", categories=CATEGORIES), "steps"), clips, out, templates=load_templates())
     return out
 
 
@@ -179,7 +179,7 @@ def test_a_model_of_known_level_gets_a_dataset_of_its_level(
         "grounding/long": 3,
     }
 
-    build(recipes.load_recipe(str(half)), clips, tmp_path / "built", wording=load_templates())
+    build(recipes.load_recipe(str(half)), clips, tmp_path / "built", templates=load_templates())
     failed = [finding for finding in validate(VideoSSRDataset(tmp_path / "built")) if finding.holds is False]
     assert failed == []
 

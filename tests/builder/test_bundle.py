@@ -70,7 +70,7 @@ def bench(tmp_path: Path) -> Bench:
     """`bench("name", corpus)` builds `tmp_path/name` and returns its manifest."""
 
     def run(name: str, corpus: Corpus, categories: Mapping[str, Any] = CATEGORIES, **options: Any) -> Manifest:
-        return build(mixture(categories), corpus, tmp_path / name, wording=load_templates(), **options)
+        return build(mixture(categories), corpus, tmp_path / name, templates=load_templates(), **options)
 
     return run
 
@@ -139,9 +139,9 @@ def test_the_hash_is_that_of_questions_and_pixels(made: Corpus, clips: Path, ben
     assert more["hash"] == bench("alone", made, {"jigsaw": several["jigsaw"]})["hash"]
 
     others = [bench("seed", made, seed=1), bench("categories", made, several)]
-    wording = load_templates()
-    asked = {**wording, "jigsaw": {**wording["jigsaw"], "prompt": wording["jigsaw"]["prompt"] + "\nThink."}}
-    others.append(build(mixture(CATEGORIES), made, tmp_path / "words", wording=asked))
+    templates = load_templates()
+    asked = {**templates, "jigsaw": {**templates["jigsaw"], "prompt": templates["jigsaw"]["prompt"] + "\nThink."}}
+    others.append(build(mixture(CATEGORIES), made, tmp_path / "words", templates=asked))
     assert len({first["hash"], *(manifest["hash"] for manifest in others)}) == 4
 
 
@@ -275,9 +275,9 @@ def test_it_may_lie_elsewhere(made: Corpus, bench: Bench, tmp_path: Path, monkey
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build(mixture(CATEGORIES), made, far, wording=load_templates(), progress=stop)
+        build(mixture(CATEGORIES), made, far, templates=load_templates(), progress=stop)
     assert not (far / "manifest.json").exists()
-    assert build(mixture(CATEGORIES), made, far, wording=load_templates()) == near
+    assert build(mixture(CATEGORIES), made, far, templates=load_templates()) == near
     opened = VideoSSRDataset("memory://bench/frozen")
     assert str(opened.corpus.path) == "memory://bench/frozen/corpus"
     assert all(opened.repeats(index) for index in range(len(opened)))

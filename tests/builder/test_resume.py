@@ -15,7 +15,7 @@ import pytest
 
 from tests.helpers.building import CLIPS, COUNTING, MIRROR, SWAP, Make, indexed, picture
 from tests.helpers.clips import write
-from videossr.builder import journal as ledgers
+from videossr.builder import journal as journal
 from videossr.builder.builder import Progress
 from videossr.builder.generation import Gates, SampleGenerator
 from videossr.corpus.corpus import Corpus
@@ -111,7 +111,7 @@ def test_stopped_by_hand_and_finished_by_other_workers(made: Corpus, make: Make,
 
 
 def stopped(make: Make, name: str, corpus: Corpus, **options: object) -> Path:
-    """A build with draws in its ledger, whose folder is given back."""
+    """A build with draws in its journal, whose folder is given back."""
 
     def stop(progress: Progress) -> None:
         if progress.phase == "draws":
@@ -195,7 +195,7 @@ def test_a_full_disk_costs_only_what_was_not_kept(
         data.execute("PRAGMA max_page_count = 16")
         return data
 
-    monkeypatch.setattr(ledgers, "COMMIT", 0.0)
+    monkeypatch.setattr(journal, "COMMIT", 0.0)
     monkeypatch.setattr(sqlite3, "connect", small)
     with pytest.raises(OSError, match="no space left"):
         make("dataset", made, CATEGORIES)

@@ -153,9 +153,9 @@ BUILD = "build smoke --corpus demo/corpus --out NEW"
         (f"{BUILD} --set categories.jigsaw/6.config.pices=5", ["'pices'", "did you mean 'pieces'?"]),
         (f"{BUILD} --set colums.jigsaw/6.count=5", ["'colums'", "did you mean 'categories'?"]),
         (f"{BUILD} --set max_pixels", ["--set max_pixels", "key=value"]),
-        (f"{BUILD} --wording bad.toml", ["bad.toml", "not valid TOML"]),
-        (f"{BUILD} --wording unknown.toml", ["unknown.toml", "'promt'", "did you mean 'prompt'?"]),
-        (f"{BUILD} --wording none.toml", ["none.toml"]),
+        (f"{BUILD} --templates bad.toml", ["bad.toml", "not valid TOML"]),
+        (f"{BUILD} --templates unknown.toml", ["unknown.toml", "'promt'", "did you mean 'prompt'?"]),
+        (f"{BUILD} --templates none.toml", ["none.toml"]),
         (f"{BUILD} --exclude nowhere", ["nowhere", "does not exist"]),
         (
             "build smoke --corpus demo/corpus --out demo/dataset --seed 1",

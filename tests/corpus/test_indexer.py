@@ -158,26 +158,26 @@ def test_what_a_kill_cut_short_is_done_again(source: Path, tmp_path: Path) -> No
     (out / f"packs/.{entry.content[:2]}.pack.partial").write_bytes(b"half a pa")
     with pytest.raises(KeyboardInterrupt):
         index(source, out, PLAN, progress=interrupt)
-    shop = out / ".unfinished"
-    (shop / "parts" / entry.content).write_bytes(b'{"content": "half a')
-    (shop / "hashes.jsonl").write_text('["real/carphone.mp4", 58')
+    staging = out / ".unfinished"
+    (staging / "parts" / entry.content).write_bytes(b'{"content": "half a')
+    (staging / "hashes.jsonl").write_text('["real/carphone.mp4", 58')
     assert index(source, out, PLAN).decoded == 1
     assert state(out) == state(whole)
 
 
 def test_hashes_of_a_stopped_run_are_used_while_the_file_stays_the_same(source: Path, tmp_path: Path) -> None:
     files, _ = find([source], tmp_path / "corpus")
-    (tmp_path / "shop").mkdir()
-    with IndexState(tmp_path / "shop") as shop:
+    (tmp_path / "state").mkdir()
+    with IndexState(tmp_path / "state") as state:
         for file in files:
-            shop.keep_hash(file, file.path)
+            state.keep_hash(file, file.path)
     touched = source / "real/bikes.mp4"
     copy = touched.read_bytes()
     touched.unlink()
     touched.write_bytes(copy)
     again, _ = find([source], tmp_path / "corpus")
-    with IndexState(tmp_path / "shop") as shop:
-        assert set(shop.hashes(again)) == {file.path for file in files} - {"real/bikes.mp4"}
+    with IndexState(tmp_path / "state") as state:
+        assert set(state.hashes(again)) == {file.path for file in files} - {"real/bikes.mp4"}
 
 
 def test_a_copy_takes_the_place_of_a_file_that_vanished(source: Path, tmp_path: Path) -> None:

@@ -93,8 +93,8 @@ def test_both_are_ordinary_corpora(corpus: Corpus, source: Path, tmp_path: Path)
     frozen = recipe.ResolvedRecipe(
         Recipe(name="frozen", benchmark=True, categories={"j": {**JIGSAW, "count": 3}}), "frozen"
     )
-    build(frozen, Corpus(test), tmp_path / "bench", wording=load_templates())
-    made = build(mixture, Corpus(train), tmp_path / "set", wording=load_templates(), exclusions=[tmp_path / "bench"])
+    build(frozen, Corpus(test), tmp_path / "bench", templates=load_templates())
+    made = build(mixture, Corpus(train), tmp_path / "set", templates=load_templates(), exclusions=[tmp_path / "bench"])
     assert made["samples"] == 3
     assert not [reason for reason in made["rejected"] if reason.startswith("excluded")]
 

@@ -73,7 +73,7 @@ def whole(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_at(out: Path, corpus: Corpus, categories: Mapping[str, dict[str, Any]]) -> None:
     tables = {name: {**category, "count": 1} for name, category in categories.items()}
-    build(ResolvedRecipe(Recipe(name="made", categories=tables), "made"), corpus, out, wording=load_templates())
+    build(ResolvedRecipe(Recipe(name="made", categories=tables), "made"), corpus, out, templates=load_templates())
 
 
 def with_setting(category: Mapping[str, Any], setting: str, value: float) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def make(tmp_path: Path) -> Make:
     ) -> Manifest:
         tables = {category: {**table, "count": count} for category, (table, count) in categories.items()}
         plan = recipe.ResolvedRecipe(Recipe(name="made", categories=tables), "made").of_videos(most)
-        return build(plan, corpus, tmp_path / name, wording=load_templates(), **options)
+        return build(plan, corpus, tmp_path / name, templates=load_templates(), **options)
 
     return run
 

@@ -77,7 +77,7 @@ def small(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "videos" / Path(name).name).symlink_to(videos / name)
     index(folder / "videos", folder / "corpus", Plan(frames=16, max_pixels=4096))
     mixture = recipe.ResolvedRecipe(Recipe(name="small", max_pixels=4096, categories=CATEGORIES), "small")
-    build(mixture, Corpus(folder / "corpus"), folder / "data", wording=load_templates())
+    build(mixture, Corpus(folder / "corpus"), folder / "data", templates=load_templates())
     return folder
 
 

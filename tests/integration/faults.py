@@ -165,9 +165,9 @@ class Harness:
         self._redone(kept, folder, log)
         if process.returncode == 0:
             return True
-        # Behind the manifest the ledger has served its time.
+        # Behind the manifest the journal has served its time.
         if not (folder / "manifest.json").exists() and (lost := rows - ledger_rows(folder)):
-            raise FaultError(f"{len(lost)} rows of the ledger are lost")
+            raise FaultError(f"{len(lost)} rows of the journal are lost")
         if process.returncode == -signal.SIGKILL:
             self.kills += 1
             self.phases[phase(folder)] += 1
@@ -225,7 +225,7 @@ def state(path: Path) -> tuple[int, ...]:
 def finished(folder: Path) -> dict[str, tuple[int, ...]]:
     """Name -> state of the files of a run. The last ones may have been cut short by a kill, so they do not count.
 
-    Nor does a shard that the kill has kept from being entered in the ledger.
+    Nor does a shard that the kill has kept from being entered in the journal.
     """
     found = {path.name: state(path) for path in files_of(folder)}
     parts = sorted(decoded_in(folder), key=lambda path: path.stat().st_mtime_ns)
@@ -238,12 +238,12 @@ def finished(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def ledger_rows(folder: Path) -> set[tuple[object, ...]]:
-    """The gates and draws that an unfinished build has kept. Were one made twice, the ledger would refuse it."""
+    """The gates and draws that an unfinished build has kept. Were one made twice, the journal would refuse it."""
     return from_ledger(folder, "SELECT video FROM gates", "SELECT video, category, attempt FROM draws")
 
 
 def from_ledger(folder: Path, *questions: str) -> set[tuple[object, ...]]:
-    """All rows that the ledger of an unfinished build answers."""
+    """All rows that the journal of an unfinished build answers."""
     rows: set[tuple[object, ...]] = set()
     with tempfile.TemporaryDirectory() as copies:  # to look at it leaves traces
         for file in folder.glob(".unfinished/journal.sqlite*"):

@@ -68,7 +68,9 @@ def index_and_build(folder: Path) -> None:
         assert not doomed
         made.add_node(num_cpus=1)
         mixture = recipe.load_recipe("smoke", {}).limited(12)
-        build(mixture, Corpus(folder / "corpus"), folder / "built-of-three", wording=load_templates(), ray=made.address)
+        build(
+            mixture, Corpus(folder / "corpus"), folder / "built-of-three", templates=load_templates(), ray=made.address
+        )
 
 
 def lack(folder: Path) -> None:

@@ -381,12 +381,12 @@ def test_paint_mixes_edges_and_refuses_what_leaves_the_frame():
 
 def test_question_names_the_shapes_in_the_answers_order():
     sample = draw(gradient(), CountingConfig(shapes=("cross", "star"), size_max=0.2), 5)
-    wording = load_templates()
-    question = TASK.question(sample, wording)
+    templates = load_templates()
+    question = TASK.question(sample, templates)
     assert question.prompt.startswith("<video>\n")
     assert "how many crosses, stars were drawn" in question.prompt
     assert question.prompt.endswith("for example 3,1.")
-    assert (question.system, question.data_source) == (wording["system"]["text"], "videossr/counting")
+    assert (question.system, question.data_source) == (templates["system"]["text"], "videossr/counting")
     assert (question.id, question.answer, question.clocks) == (sample.id, sample.answer, (sample.clock,))
 
 

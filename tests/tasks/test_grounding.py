@@ -233,18 +233,18 @@ def test_a_donor_is_as_sharp_as_the_video(clip: Callable[..., Video]) -> None:
 
 def test_the_question_names_the_change_and_shows_one_clip() -> None:
     video = still(uniform_clock(96, 20_000))
-    wording = load_templates()
+    templates = load_templates()
     texts = set()
     for name in NAMES:
         if name == "swap":
             continue
-        question = TASK.question(draw(video, name), wording)
+        question = TASK.question(draw(video, name), templates)
         assert question.prompt.count(VIDEO) == 1
-        assert wording["grounding"]["changes"][name] in question.prompt
+        assert templates["grounding"]["changes"][name] in question.prompt
         assert "{" not in question.prompt
         texts.add(question.prompt)
     assert len(texts) == len(NAMES) - 1
-    assert set(wording["grounding"]["changes"]) == set(NAMES)
+    assert set(templates["grounding"]["changes"]) == set(NAMES)
 
 
 def test_names_are_in_one_place() -> None:

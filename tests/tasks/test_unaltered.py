@@ -113,7 +113,7 @@ def opened(plugin: str, tmp_path: Path) -> VideoSSRDataset:
         ResolvedRecipe(Recipe(name="made", categories=categories), "made"),
         corpus,
         tmp_path / "out",
-        wording=load_templates(),
+        templates=load_templates(),
     )
     return VideoSSRDataset(tmp_path / "out")
 

@@ -334,7 +334,7 @@ def test_a_clock_that_the_family_cannot_tell(config: Make, videos: Path, tmp_pat
     mirror = CATEGORIES["grounding/mirror"]
     uneven = {"grounding/mirror": {**mirror, "config": {**mirror["config"], "gates": False}}}
     mixture = recipe.ResolvedRecipe(Recipe(name="uneven", max_pixels=4096, categories=uneven), "uneven")
-    build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", wording=load_templates())
+    build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", templates=load_templates())
     other = make_tiny(tmp_path / "other", family="qwen2_5_vl", width=64, layers=2)
     asked = config(model__path=f'"{other}"', data__path=f'"{tmp_path / "data"}"')
     with pytest.raises(ValueError, match=r"data, category grounding/mirror: .*can only be told equal steps"):
@@ -357,7 +357,7 @@ def test_questions_that_changed_meanwhile(config: Make, small: Path, tmp_path: P
         recipe.ResolvedRecipe(Recipe(name="small", max_pixels=4096, categories=CATEGORIES), "small"),
         Corpus(small / "corpus"),
         tmp_path / "other",
-        wording=load_templates(),
+        templates=load_templates(),
         seed=1,
     )
     other = config(data__path=f'"{tmp_path / "other"}"')
@@ -381,7 +381,7 @@ def test_to_train_on_a_benchmark_is_remarked_on(config: Make, small: Path, tmp_p
     mixture = recipe.ResolvedRecipe(
         Recipe(name="frozen", benchmark=True, max_pixels=4096, categories=CATEGORIES), "frozen"
     )
-    build(mixture, Corpus(small / "corpus"), tmp_path / "frozen", wording=load_templates())
+    build(mixture, Corpus(small / "corpus"), tmp_path / "frozen", templates=load_templates())
     said: list[str] = []
     asked = config(data__path=f'"{tmp_path / "frozen"}"', run__steps=1)
     train(asked, tmp_path / "run", say=said.append)

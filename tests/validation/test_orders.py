@@ -73,7 +73,7 @@ def judged(folder: Path, make: Any, **validated: Any) -> dict[str, CheckResult]:
     config = {"difference": 0, "motion": 0, "limits": OPEN}
     categories = {"jigsaw/6": {"task": "jigsaw", "count": COUNT, "config": config}}
     mixture = recipe.ResolvedRecipe(Recipe(name="open", categories=categories), "open")
-    build(mixture, Corpus(folder / "corpus"), folder / "dataset", wording=load_templates())
+    build(mixture, Corpus(folder / "corpus"), folder / "dataset", templates=load_templates())
     return {found.check: found for found in validate(VideoSSRDataset(folder / "dataset"), **validated)}
 
 

@@ -69,7 +69,7 @@ def built(clips: Path, tmp_path: Path) -> Build:
             name: {"task": "grounding", "count": count, "config": {**config, "perturbation": name}} for name in names
         }
         mixture = recipe.ResolvedRecipe(Recipe(name="traces", max_pixels=SIDE * SIDE, categories=categories), "traces")
-        build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", wording=load_templates())
+        build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", templates=load_templates())
         return tmp_path / "data"
 
     return run

@@ -63,17 +63,17 @@ def first(rows: list[Row], category: str) -> Row:
 def renew(row: Row, corpus: Corpus | None = None, **fields: object) -> None:
     """Other fields of the sample: the row, its id and its question follow, and with a corpus its pixels."""
     sample = replace(schema.to_sample(row), **fields)  # type: ignore[arg-type]
-    question = TASKS.get(sample.task)().question(sample, WORDING)
+    question = TASKS.get(sample.task)().question(sample, TEMPLATES)
     pixels = pixel_hash(render(corpus, sample)) if corpus else row["pixels"]
     row.update(schema.to_row(sample, question, pixels, row["seed"], row["attempt"]))
 
 
-WORDING: dict[str, Any] = {}
+TEMPLATES: dict[str, Any] = {}
 
 
 @pytest.fixture(autouse=True)
-def wording(dataset: Path) -> None:
-    WORDING.update(read_manifest(dataset)["wording"])
+def templates(dataset: Path) -> None:
+    TEMPLATES.update(read_manifest(dataset)["templates"])
 
 
 def test_what_was_built_holds(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,7 +295,7 @@ def test_a_bent_law_is_noticed(altered: Alter, name: str) -> None:
         rows[:] = [row for row in rows if row["category"] != category]
         for number, sample in enumerate(drawn):
             made = replace(sample, category=category, sources=source, slots=((0, number),))
-            question = TASKS.get(made.task)().question(made, WORDING)
+            question = TASKS.get(made.task)().question(made, TEMPLATES)
             rows.append(schema.to_row(made, question, "", 0, 0))
 
     opened = altered(change)

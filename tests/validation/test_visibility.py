@@ -44,7 +44,7 @@ def checked(tmp_path: Path) -> Checked:
         index(tmp_path / "videos", tmp_path / "corpus", Plan(frames=192, min_step=0.01, max_pixels=96 * 96))
         category = {"task": "grounding", "count": 30, "config": {"perturbation": perturbation, **config}}
         mixture = recipe.ResolvedRecipe(Recipe(name="one", max_pixels=96 * 96, categories={"g": category}), "one")
-        build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", wording=load_templates())
+        build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", templates=load_templates())
         return {finding.check: finding for finding in validate(VideoSSRDataset(tmp_path / "data"))}
 
     return run

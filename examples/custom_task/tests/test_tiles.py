@@ -123,7 +123,7 @@ def test_the_gate_sees_tiles_that_look_alike(tiles: Task[TilesConfig], patchwork
 def test_the_question_is_asked_in_the_given_words(tiles: Task[TilesConfig], patchwork: Video, tmp_path: Path) -> None:
     sample = draw(tiles, patchwork, seed=1)
     assert "2 rows of 4 tiles" in tiles.question(sample, load_templates()).prompt
-    overlay = tmp_path / "wording.toml"
+    overlay = tmp_path / "templates.toml"
     overlay.write_text('[tiles]\nprompt = "<video> {n} tiles, as in {example}"')
     assert tiles.question(sample, load_templates(overlay)).prompt == "<video> 8 tiles, as in 23456781"
 

@@ -119,13 +119,13 @@ def run_benchmark(
     if ours:
         _check_same(folder, config, model.tuning)
     fresh = not folder.exists()
-    with staging_dir(folder, {"verb": f"bench {verb}"}, ours=ours) as shop:
+    with staging_dir(folder, {"verb": f"bench {verb}"}, ours=ours) as staging:
         before = _before(folder) if ours else ()
         finished = {prediction.index for prediction in before if not prediction.error}
         state = _State(len(chosen), progress)
         for prediction in before:
             state.add(prediction)
-        sittings = _Sittings.read(shop / _CLOCK, folder / MANIFEST)
+        sittings = _Sittings.read(staging / _CLOCK, folder / MANIFEST)
         if still_open := [index for index in chosen if index not in finished]:
             started = time.monotonic()
             try:
@@ -138,14 +138,14 @@ def run_benchmark(
                 resume(sittings.model)
             if not ours:
                 write_text(folder / CONFIG, tomli_w.dumps(_plain(asdict(config))))
-            sitting = _Sitting(loaded, sittings, started, shop / _CLOCK)
+            sitting = _Sitting(loaded, sittings, started, staging / _CLOCK)
             bound = 0 if finished else stop_after
             with closing(ask(questions, loaded, config.decoding, still_open, bound)) as predictions:
                 _keep(predictions, folder / PREDICTIONS, sitting, state)
             sittings = sitting.sum()
         if still_open or not (folder / MANIFEST).exists():
             _finish(folder, questions, config, sittings)
-        shutil.rmtree(shop)
+        shutil.rmtree(staging)
     return read_run(folder)
 
 

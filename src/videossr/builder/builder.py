@@ -1,6 +1,6 @@
 """`videossr build`: gates in parallel, quotas in hash order, draws in parallel; the same bytes from any workers.
 
-What is done is in the ledger, so that a run which was killed goes on where it was, with the same bytes in the end.
+What is done is in the journal, so that a run which was killed goes on where it was, with the same bytes in the end.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def build(
     corpus: Corpus,
     out: AnyPath,
     *,
-    wording: PromptTemplates,
+    templates: PromptTemplates,
     seed: int = 0,
     exclusions: Iterable[AnyPath] = (),
     rebuild: bool = False,
@@ -91,18 +91,18 @@ def build(
         raise ValueError(f"seed must be from 0 to 2^63 - 1, got {seed}")
     exclusions = list(exclusions)
     tasks = {category.task for category in mixture.categories.values()}
-    making = BuildSpec(
+    spec = BuildSpec(
         kind="dataset",
         recipe=mixture.resolved,
         seed=seed,
-        wording=dict(wording),
+        templates=dict(templates),
         corpus={"hash": corpus.hash, "path": corpus_path(out, corpus.path)},
         excluded=[read_manifest(path)["hash"] for path in exclusions],
         versions=versions(tasks) | code_versions(tasks),
     )
     old = read_manifest(out) if (out / NAME).exists() else None
     if old is not None:
-        if (fault := _fault(out, old, making)) is None:
+        if (fault := _fault(out, old, spec)) is None:
             remove_staging_dir(out)
             return old
         if not rebuild:
@@ -112,40 +112,40 @@ def build(
     _check_plan(mixture, corpus)
     with (
         staging_dir(out, {"verb": "build"}, ours=old is not None) as folder,
-        BuildJournal(folder, out, making, mixture.categories, restart=rebuild) as ledger,
+        BuildJournal(folder, out, spec, mixture.categories, restart=rebuild) as journal,
     ):
         excluded = find_excluded(corpus.videos, exclusions)
         left = (video for video in range(len(corpus.videos)) if video not in excluded)
         usable = array("I", islice(left, mixture.recipe.videos or None))
-        drafter = SampleGenerator(corpus, mixture, wording, seed, usable)
+        generator = SampleGenerator(corpus, mixture, templates, seed, usable)
 
-        def refusals() -> Iterator[RejectionRecord]:
+        def rejection_records() -> Iterator[RejectionRecord]:
             yield from (RejectionRecord(video, None, None, each.reject, each.twin) for video, each in excluded.items())
-            yield from ledger.refusals()
+            yield from journal.rejection_records()
 
         try:
             if not usable:
                 raise UnmetError(f"none of the {len(corpus.videos)} videos of {corpus.path} is left to draw from")
-            with SerialRunner(drafter) if workers == 1 and ray is None else start(drafter, workers, ray) as runner:
+            with SerialRunner(generator) if workers == 1 and ray is None else start(generator, workers, ray) as runner:
                 runner.check([corpus.path / MANIFEST, pack_file(corpus.path, shard_of(corpus.videos[0].content))])
                 table = out if old is None else None
-                admitted = _gate(runner, ledger, drafter, refusals, table, progress)
-                _fill(runner, ledger, drafter, admitted, refusals, progress)
+                admitted = _gate(runner, journal, generator, rejection_records, table, progress)
+                _fill(runner, journal, generator, admitted, rejection_records, progress)
         except (ValueError, WorkerError) as error:
             if old is None:
-                write_verdicts(out, corpus, refusals(), ledger)
+                write_verdicts(out, corpus, rejection_records(), journal)
             if isinstance(error, UnmetError):
-                ledger.discard()
+                journal.discard()
                 raise UnmetError(f"{error}{_ways_out(mixture, corpus, excluded, usable)}") from error
             raise
         counts = {category: videos.count(1) for category, videos in admitted.items()}
 
         def copied(done: int, total: int) -> None:
-            progress(Progress("packs", done, total, ledger.rejects))
+            progress(Progress("packs", done, total, journal.rejects))
 
         if old is not None:
             remove_dataset(out, old)
-        made = write_dataset(out, making, corpus, ledger, refusals, counts, copied)
+        made = write_dataset(out, spec, corpus, journal, rejection_records, counts, copied)
         shutil.rmtree(folder)
     return made
 
@@ -168,9 +168,9 @@ def _ways_out(
     return told
 
 
-def _fault(out: AnyPath, made: Manifest, making: BuildSpec) -> str | None:
+def _fault(out: AnyPath, made: Manifest, spec: BuildSpec) -> str | None:
     """Say why the dataset `out` is not what `making` would make; None where it is, and is whole."""
-    if differs := differences(made, making):
+    if differs := differences(made, spec):
         return f"holds a dataset that was made otherwise: {'; '.join(differs)}"
     there = [name for name in made["files"] if (out / name).is_file()]
     now = file_hashes(out, there)
@@ -214,9 +214,9 @@ def _check_plan(mixture: ResolvedRecipe, corpus: Corpus) -> None:
 
 def _gate(
     runner: Runner[SampleGenerator],
-    ledger: BuildJournal,
-    drafter: SampleGenerator,
-    refusals: Callable[[], Iterable[RejectionRecord]],
+    journal: BuildJournal,
+    generator: SampleGenerator,
+    rejection_records: Callable[[], Iterable[RejectionRecord]],
     table: AnyPath | None,
     progress: Callable[[Progress], None],
 ) -> dict[str, bytearray]:
@@ -224,8 +224,8 @@ def _gate(
 
     `table` is where what the gates measured will be if the build fails.
     """
-    videos, usable = len(drafter.corpus.videos), drafter.usable
-    admitted = {category: bytearray(videos) for category in drafter.mixture.categories}
+    videos, usable = len(generator.corpus.videos), generator.usable
+    admitted = {category: bytearray(videos) for category in generator.mixture.categories}
     known = bytearray(videos)
 
     def note(video: int, gates: Mapping[str, Rejection | None]) -> None:
@@ -233,18 +233,18 @@ def _gate(
         for category, reject in gates.items():
             admitted[category][video] = reject is None
 
-    for video, found in ledger.gates():
+    for video, found in journal.gates():
         note(video, found)
     done = known.count(1)
     for video, gates in runner.run(SampleGenerator.gate, (video for video in usable if not known[video])):
         if isinstance(gates, WorkerCrash):
-            raise _died(drafter, video, "its gates were")
-        ledger.add_gates(video, gates)
+            raise _died(generator, video, "its gates were")
+        journal.add_gates(video, gates)
         note(video, {category: rejected(measures) for category, measures in gates.items()})
         done += 1
-        progress(Progress("gates", done, len(usable), ledger.rejects))
+        progress(Progress("gates", done, len(usable), journal.rejects))
     if empty := [category for category, fit in admitted.items() if 1 not in fit]:
-        gated = (refusal for refusal in refusals() if refusal.category is not None)
+        gated = (rejection for rejection in rejection_records() if rejection.category is not None)
         counts = ", ".join(f"{reason} ({count})" for reason, count in reasons(gated).items())
         hint = f"; `videossr dataset info {table} --gates` shows what other thresholds would admit" if table else ""
         raise UnmetError(
@@ -257,33 +257,33 @@ def _gate(
 
 def _fill(
     runner: Runner[SampleGenerator],
-    ledger: BuildJournal,
-    drafter: SampleGenerator,
+    journal: BuildJournal,
+    generator: SampleGenerator,
     admitted: Mapping[str, bytearray],
-    refusals: Callable[[], Iterable[RejectionRecord]],
+    rejection_records: Callable[[], Iterable[RejectionRecord]],
     progress: Callable[[Progress], None],
 ) -> None:
     """Draw until every quota is met, in passes: each makes up for the draws that failed in those before it."""
-    quotas = {name: category.count for name, category in drafter.mixture.categories.items()}
+    quotas = {name: category.count for name, category in generator.mixture.categories.items()}
     most = max(16 + 4 * quota // admitted[name].count(1) for name, quota in quotas.items())
     selection = Selection(admitted, quotas, most)
     filled: Mapping[str, int] = {}
     turn = 0
     while chosen := selection.choose(filled):
-        ended = ledger.filled(turn)
+        ended = journal.filled(turn)
         if ended is None:
-            jobs = ledger.missing(selection.shares(), min(BATCH, 1 + chosen // 32))
+            jobs = journal.missing(selection.shares(), min(BATCH, 1 + chosen // 32))
             for batch, results in runner.run(SampleGenerator.records, jobs):
                 if isinstance(results, WorkerCrash):
                     categories = ", ".join(sorted({job.category for job in batch}))
-                    raise _died(drafter, batch[0].video, f"samples for {categories} were drawn from it")
-                ledger.add_draws(turn, results)
-                progress(Progress("draws", ledger.samples, sum(quotas.values()), ledger.rejects))
-            ended = ledger.end_pass(turn)
+                    raise _died(generator, batch[0].video, f"samples for {categories} were drawn from it")
+                journal.add_draws(turn, results)
+                progress(Progress("draws", journal.samples, sum(quotas.values()), journal.rejects))
+            ended = journal.end_pass(turn)
         filled = ended
         turn += 1
     if short := {name: quota - filled.get(name, 0) for name, quota in quotas.items() if filled.get(name, 0) < quota}:
-        why = reasons(refusal for refusal in refusals() if refusal.category in short)
+        why = reasons(rejection for rejection in rejection_records() if rejection.category in short)
         told = ", ".join(f"{name} lacks {lack} of {quotas[name]}" for name, lack in short.items())
         counts = ", ".join(f"{reason} ({count})" for reason, count in why.items())
         raise UnmetError(
@@ -300,8 +300,8 @@ def _way_out(possible: Mapping[str, int], categories: Collection[str]) -> str:
     return f"Add videos, or lower the counts: {lower}"
 
 
-def _died(drafter: SampleGenerator, video: int, when: str) -> WorkerError:
-    entry = drafter.corpus.videos[video]
+def _died(generator: SampleGenerator, video: int, when: str) -> WorkerError:
+    entry = generator.corpus.videos[video]
     return WorkerError(
         f"the process was killed twice while {when}: {entry.path} ({entry.content[:12]}). If memory ran out, run the "
         "same command with fewer --workers, which goes on where it was; else leave this video out of the corpus"

@@ -51,7 +51,7 @@ This is a benchmark: the frames are in `corpus/`, and the hash `{{ hash }}` stan
 {% endif -%}
 Rebuild it from the corpus with the hash `{{ corpus.get("source", corpus.hash) }}`
 {%- if excluded %}, kept apart from the datasets with the hashes {{ excluded | join(", ") }} (`--exclude`){% endif %}:
-`videossr build config.toml --wording wording.toml --seed {{ seed }} --corpus CORPUS --out DATASET`
+`videossr build config.toml --templates templates.toml --seed {{ seed }} --corpus CORPUS --out DATASET`
 {% endif -%}
 """
 

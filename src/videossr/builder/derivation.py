@@ -46,7 +46,7 @@ def refuse_finished(out: AnyPath) -> None:
 
 def write_part(
     out: AnyPath,
-    making: BuildSpec,
+    spec: BuildSpec,
     origin: Origin,
     rows: Iterable[Mapping[str, Any]],
     videos: Iterable[Mapping[str, Any]],
@@ -57,12 +57,12 @@ def write_part(
 
     Args:
         out: its folder. A run that was killed there starts again.
-        making: of the dataset; the counts in its recipe are made those of `rows`.
+        spec: of the dataset; the counts in its recipe become those of `rows`.
         origin: the datasets that the rows come from.
         rows: of `schema.SCHEMA`, ascending by their ids. They may still be read when `rejected` is.
         videos: of `exclude.VIDEOS`, ascending by content; those that no row shows are left out.
         gates: of `gate_table.MEASURES`, ascending by content; those of videos that no row shows are left out.
-        rejected: of `ledger.REJECTED`; read after `rows`.
+        rejected: of `journal.REJECTED`; read after `rows`.
     """
     categories: Counter[str] = Counter()
     serves: Counter[str] = Counter()
@@ -99,7 +99,7 @@ def write_part(
         files["rejected.parquet"] = schema.write_file(told(), out / "rejected.parquet", REJECTED)
         counts = sorted(categories.items())
         made = Manifest(
-            **making,
+            **spec,
             samples=categories.total(),
             videos=len(shown),
             most_used=max(serves.values()),
@@ -109,11 +109,11 @@ def write_part(
             hash="",
             origin=origin,
         )
-        tables = making["recipe"]["categories"]
+        tables = spec["recipe"]["categories"]
         made["recipe"] = RecipeTable(
-            name=making["recipe"]["name"],
-            summary=making["recipe"]["summary"],
-            max_pixels=making["recipe"]["max_pixels"],
+            name=spec["recipe"]["name"],
+            summary=spec["recipe"]["summary"],
+            max_pixels=spec["recipe"]["max_pixels"],
             categories={name: CategoryTable(**{**tables[name], "count": count}) for name, count in counts},
         )
         finish(out, made)

@@ -49,7 +49,7 @@ class RejectedDraw:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedRow:
-    """A sample as the ledger keeps it: its id, its row of the dataset, and the other videos that it shows frames of."""
+    """A sample as the journal stores it: its id, its row of the dataset, and the other videos that it shows."""
 
     job: Job
     id: str
@@ -63,7 +63,7 @@ class SampleGenerator:
 
     corpus: Corpus
     mixture: ResolvedRecipe
-    wording: PromptTemplates
+    templates: PromptTemplates
     seed: int
     usable: Sequence[int]
 
@@ -94,11 +94,11 @@ class SampleGenerator:
                     results.append(RejectedDraw(job, drawn))
                 else:
                     pixels = pixel_hash(render(self.corpus, drawn))
-                    results.append(GeneratedSample(job, drawn, task.question(drawn, self.wording), pixels))
+                    results.append(GeneratedSample(job, drawn, task.question(drawn, self.templates), pixels))
         return results
 
     def records(self, jobs: Sequence[Job]) -> list[GeneratedRow | RejectedDraw]:
-        """As `draw`, in the form that the ledger keeps."""
+        """As `draw`, in the form that the journal keeps."""
         own = self.corpus.videos[jobs[0].video].key
         return [
             self._record(result, own) if isinstance(result, GeneratedSample) else result for result in self.draw(jobs)
@@ -131,16 +131,16 @@ class SampleGenerator:
 class _Donors:
     """Every usable video but one, at the `size`, (H, W), of that one."""
 
-    drafter: SampleGenerator
+    generator: SampleGenerator
     but: int
     size: tuple[int, int]
 
     def __len__(self) -> int:
-        return len(self.drafter.usable) - 1
+        return len(self.generator.usable) - 1
 
     def __getitem__(self, index: int) -> Video:
-        skipped = bisect_left(self.drafter.usable, self.but)
-        return self.drafter.video(self.drafter.usable[index + (index >= skipped)], self.size)
+        skipped = bisect_left(self.generator.usable, self.but)
+        return self.generator.video(self.generator.usable[index + (index >= skipped)], self.size)
 
 
 def _frames(frames: int, slots: int, density: int) -> Iterator[Measure]:

@@ -116,7 +116,7 @@ class Uses:
 
 
 class BuildJournal:
-    """The ledger in `workshop` of a build with `categories`. A context manager: what is on its way is kept at the end.
+    """The journal of a build, in its staging directory. As a context manager it commits pending rows at the end.
 
     With `restart`, what the file holds of another build is forgotten.
 
@@ -124,14 +124,14 @@ class BuildJournal:
     """
 
     def __init__(
-        self, workshop: Path, out: AnyPath, making: BuildSpec, categories: Iterable[str], *, restart: bool = False
+        self, staging: Path, out: AnyPath, spec: BuildSpec, categories: Iterable[str], *, restart: bool = False
     ) -> None:
-        self._path = workshop / NAME
+        self._path = staging / NAME
         self._out = out
         self._categories = sorted(categories)
         self._numbers = {category: number for number, category in enumerate(self._categories)}
         self._committed = time.monotonic()
-        if other := self._open(making):
+        if other := self._open(spec):
             self._data.close()
             if not restart:
                 raise ValueError(
@@ -139,13 +139,13 @@ class BuildJournal:
                     f"its own command, choose another --out, or start anew with --rebuild"
                 )
             self._path.unlink()
-            self._open(making)
+            self._open(spec)
         with self._told():
             self.samples = self._number("SELECT count(*) FROM draws WHERE id IS NOT NULL")
             self.rejects = self._number("SELECT count(*) FROM draws WHERE id IS NULL")
         self.rejects += sum(1 for _ in self._gated_out())
 
-    def _open(self, making: BuildSpec) -> list[str]:
+    def _open(self, spec: BuildSpec) -> list[str]:
         """Open the file, and begin it where it is empty. Returns in what it is of another making."""
         with self._told():
             self._data = sqlite3.connect(f"file:{quote(str(self._path))}?vfs=unix-none", uri=True)
@@ -155,8 +155,8 @@ class BuildJournal:
                 self._data.executescript(f"BEGIN; {_TABLES} COMMIT;")
             kept = self._data.execute("SELECT json FROM making").fetchone()
             if kept is not None:
-                return differences(self._loaded(kept[0]), making)
-            self._data.execute("INSERT INTO making VALUES (?)", (json.dumps(making),))
+                return differences(self._loaded(kept[0]), spec)
+            self._data.execute("INSERT INTO making VALUES (?)", (json.dumps(spec),))
             return []
 
     def __enter__(self) -> Self:
@@ -264,7 +264,7 @@ class BuildJournal:
         query = "SELECT category, count(*) FROM draws WHERE id IS NOT NULL GROUP BY category"
         return {self._categories[category]: count for category, count in self._rows(query)}
 
-    def refusals(self) -> Iterator[RejectionRecord]:
+    def rejection_records(self) -> Iterator[RejectionRecord]:
         """By gates, then of draws; each in the order of the videos."""
         yield from self._gated_out()
         query = (
@@ -305,10 +305,10 @@ class BuildJournal:
         """What `add_file` was told, by name."""
         return list(self._rows("SELECT name, hash, last FROM files ORDER BY name"))
 
-    def _loaded(self, making: str) -> dict[str, Any]:
-        """What the ledger is of. Raises ValueError."""
+    def _loaded(self, spec: str) -> dict[str, Any]:
+        """What the journal is of. Raises ValueError."""
         with contextlib.suppress(ValueError):
-            if isinstance(found := json.loads(making), dict):
+            if isinstance(found := json.loads(spec), dict):
                 return found
         self._data.close()
         raise self._damaged("it does not say what it is of")
@@ -346,6 +346,7 @@ class BuildJournal:
             raise self._damaged(error) from error
 
 
-def reasons(refusals: Iterable[RejectionRecord]) -> dict[str, int]:
+def reasons(rejection_records: Iterable[RejectionRecord]) -> dict[str, int]:
     """`category: reason` -> how many rejections."""
-    return dict(Counter(f"{refusal.category or 'excluded'}: {refusal.reject.reason}" for refusal in refusals))
+    counts = Counter(f"{record.category or 'excluded'}: {record.reject.reason}" for record in rejection_records)
+    return dict(counts)

@@ -65,11 +65,11 @@ def merge(
     gates = [gate_table.located(dataset) for dataset in datasets]
     one_corpus = len({manifest["corpus"]["hash"] for manifest in manifests}) == 1
     videos, near = _videos(datasets, compare=not one_corpus)
-    making = BuildSpec(
+    spec = BuildSpec(
         kind="dataset",
         recipe=_recipe(datasets, manifests),
         seed=manifests[0]["seed"],
-        wording=manifests[0]["wording"],
+        templates=manifests[0]["templates"],
         corpus={"hash": manifests[0]["corpus"]["hash"], "path": ""},
         excluded=[
             known for known in manifests[0]["excluded"] if all(known in manifest["excluded"] for manifest in manifests)
@@ -80,20 +80,20 @@ def merge(
         found = Corpus(corpus)
         for content, row in videos.items():
             found.entry(VideoKey(content, row["pack"]))
-        making["corpus"] = {"hash": found.hash, "path": corpus_path(out, found.path)}
+        spec["corpus"] = {"hash": found.hash, "path": corpus_path(out, found.path)}
     elif one_corpus:
-        making["corpus"]["path"] = corpus_path(out, corpus_place(datasets[0], manifests[0]))
+        spec["corpus"]["path"] = corpus_path(out, corpus_place(datasets[0], manifests[0]))
     else:
         raise ValueError(
             f"{datasets[0]} and others come from different corpora: name one that has the videos of all with --corpus "
             "(`videossr corpus merge` makes it)"
         )
     dropped = near if drop_near else {}
-    rows = (row for row, refusal in _rows(datasets, manifests, videos, dropped) if refusal is None)
-    told = (refusal for _, refusal in _rows(datasets, manifests, videos, dropped, _TOLD) if refusal is not None)
+    rows = (row for row, rejection in _rows(datasets, manifests, videos, dropped) if rejection is None)
+    told = (rejection for _, rejection in _rows(datasets, manifests, videos, dropped, _TOLD) if rejection is not None)
     origin = Origin(verb="merge", of=[parent_of(manifest) for manifest in manifests])
     kept = (videos[content] for content in sorted(videos))
-    made = write_part(out, making, origin, rows, kept, _gates(gates), told)
+    made = write_part(out, spec, origin, rows, kept, _gates(gates), told)
     return Merged(made, list(near.values()))
 
 
@@ -102,9 +102,9 @@ def _recipe(datasets: Sequence[AnyPath], manifests: Sequence[Manifest]) -> Recip
     categories: dict[str, CategoryTable] = {}
     home: dict[str, AnyPath] = {}
     for dataset, manifest in zip(datasets, manifests, strict=True):
-        if manifest["wording"] != manifests[0]["wording"]:
+        if manifest["templates"] != manifests[0]["templates"]:
             raise ValueError(
-                f"{dataset} and {datasets[0]} are worded differently: build one with the other's wording.toml"
+                f"{dataset} and {datasets[0]} are worded differently: build one with the other's templates.toml"
             )
         for name, category in manifest["recipe"]["categories"].items():
             known = categories.setdefault(name, category)
@@ -187,7 +187,7 @@ def _rows(
             yield row, None
             continue
         video = videos[looks if reason == "near_duplicate" else shown[0]]
-        refusal = {
+        rejection = {
             "content": video["content"],
             "path": video["path"],
             "category": row["category"],
@@ -197,4 +197,4 @@ def _rows(
             "threshold": threshold,
             "twin": other,
         }
-        yield row, refusal
+        yield row, rejection

@@ -91,11 +91,11 @@ def split(dataset: AnyPath, outs: tuple[AnyPath, AnyPath], count: int) -> tuple[
         if (there := done[side]) is not None:
             made.append(there)
             continue
-        making = BuildSpec(
+        spec = BuildSpec(
             kind="dataset",
             recipe=manifest["recipe"],
             seed=manifest["seed"],
-            wording=manifest["wording"],
+            templates=manifest["templates"],
             corpus={
                 "hash": manifest["corpus"]["hash"],
                 "path": corpus_path(out, corpus_place(dataset, manifest)),
@@ -105,7 +105,7 @@ def split(dataset: AnyPath, outs: tuple[AnyPath, AnyPath], count: int) -> tuple[
         )
         videos = schema.read_rows(dataset / "videos.parquet")
         gates = schema.read_rows(measured)
-        made.append(write_part(out, making, origin, rows(side), videos, gates, left_out(side)))
+        made.append(write_part(out, spec, origin, rows(side), videos, gates, left_out(side)))
     return made[0], made[1]
 
 

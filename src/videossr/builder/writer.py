@@ -1,4 +1,4 @@
-"""The files of a dataset, streamed from the ledger, `manifest.json` last. Exercised by `videossr build`."""
+"""The files of a dataset, streamed from the journal, `manifest.json` last. Exercised by `videossr build`."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def samples_name(number: int) -> str:
 
 def write_dataset(
     out: AnyPath,
-    making: BuildSpec,
+    spec: BuildSpec,
     corpus: Corpus,
-    ledger: BuildJournal,
-    refusals: Callable[[], Iterable[RejectionRecord]],
+    journal: BuildJournal,
+    rejection_records: Callable[[], Iterable[RejectionRecord]],
     admitted: Mapping[str, int],
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Manifest:
@@ -38,23 +38,23 @@ def write_dataset(
 
     A benchmark also gets the packs of its videos; `progress` is told how many of them are there, and of how many.
     """
-    files = _write_samples(out, ledger)
-    uses = ledger.uses(len(corpus.videos))
+    files = _write_samples(out, journal)
+    uses = journal.uses(len(corpus.videos))
     videos = (video_row(entry, count) for entry, count in zip(corpus.videos, uses.shown, strict=True) if count)
     files["videos.parquet"] = schema.write_file(videos, out / "videos.parquet", VIDEOS)
-    files |= write_verdicts(out, corpus, refusals(), ledger)
-    where = making["corpus"]
-    if is_benchmark(making):
+    files |= write_verdicts(out, corpus, rejection_records(), journal)
+    where = spec["corpus"]
+    if is_benchmark(spec):
         contents = (row["content"] for row in schema.read_rows(out / "videos.parquet", ["content"]))
         where = bundle_corpus(corpus, contents, out, progress)
-    filled = ledger.counts()
+    filled = journal.counts()
     made = Manifest(
-        **BuildSpec(**{**making, "corpus": where}),
-        samples=ledger.samples,
+        **BuildSpec(**{**spec, "corpus": where}),
+        samples=journal.samples,
         videos=sum(count > 0 for count in uses.shown),
         most_used=max(uses.serves),
         categories={name: {"samples": filled[name], "admitted": count} for name, count in admitted.items()},
-        rejected=reasons(refusals()),
+        rejected=reasons(rejection_records()),
         files=files,
         hash="",
         origin=None,
@@ -66,7 +66,7 @@ def finish(out: AnyPath, made: Manifest) -> Manifest:
     """Write `made` and what follows from it: the recipe, the wording, the card, hashes, and the manifest itself."""
     texts = {
         "config.toml": tomli_w.dumps(made["recipe"]),
-        "wording.toml": tomli_w.dumps(made["wording"], multiline_strings=True),
+        "templates.toml": tomli_w.dumps(made["templates"], multiline_strings=True),
     }
     for name, text in texts.items():
         write_text(out / name, text)
@@ -82,32 +82,32 @@ def finish(out: AnyPath, made: Manifest) -> Manifest:
 
 
 def write_verdicts(
-    out: AnyPath, corpus: Corpus, refusals: Iterable[RejectionRecord], ledger: BuildJournal
+    out: AnyPath, corpus: Corpus, rejection_records: Iterable[RejectionRecord], journal: BuildJournal
 ) -> dict[str, str]:
     """Write `rejected.parquet` and what the gates measured; their SHA-256 by name."""
 
     def rejections() -> Iterator[dict[str, Any]]:
-        for video, group in groupby(refusals, key=attrgetter("video")):
+        for video, group in groupby(rejection_records, key=attrgetter("video")):
             entry = corpus.videos[video]
-            yield from (refusal.row(entry) for refusal in group)
+            yield from (rejection.row(entry) for rejection in group)
 
-    rows = (row for video, gates in ledger.measures() for row in gate_table.rows(corpus.videos[video], gates))
+    rows = (row for video, gates in journal.measures() for row in gate_table.rows(corpus.videos[video], gates))
     return {
         "rejected.parquet": schema.write_file(rejections(), out / "rejected.parquet", REJECTED),
         gate_table.NAME: schema.write_file(rows, out / gate_table.NAME, gate_table.MEASURES),
     }
 
 
-def _write_samples(out: AnyPath, ledger: BuildJournal) -> dict[str, str]:
+def _write_samples(out: AnyPath, journal: BuildJournal) -> dict[str, str]:
     """Write `samples-00000.parquet`, …; their SHA-256 by name."""
-    done = ledger.files()
+    done = journal.files()
     if not all((out / name).is_file() for name, _, _ in done):
         done = []
     files = {name: digest for name, digest, _ in done}
-    for part in schema.tables(ledger.rows(done[-1][2] if done else ""), schema.SCHEMA):
+    for part in schema.tables(journal.rows(done[-1][2] if done else ""), schema.SCHEMA):
         name = samples_name(len(files))
         files[name] = schema.write_tables([part], out / name, schema.SCHEMA)
-        ledger.add_file(name, files[name], part["id"][-1].as_py())
+        journal.add_file(name, files[name], part["id"][-1].as_py())
     remove_samples(out, len(files))
     return files
 

@@ -51,7 +51,7 @@ def command(
     videos: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     exclude: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = (),
     rebuild: Annotated[bool, Parameter(negative="")] = False,
-    wording: Path | None = None,
+    templates: Path | None = None,
     overrides: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
     workers: Annotated[int, Parameter(validator=Number(gte=1))] = CORES,
     ray: str | None = None,
@@ -71,7 +71,7 @@ def command(
         videos: Show at most this many videos, the first by their hashes, so that others are left to train on.
         exclude: Datasets to keep apart from: none of their videos is used, nor one that looks like them.
         rebuild: Replace a dataset in `out` that was made otherwise, or an unfinished build.
-        wording: TOML file whose texts replace those of the package.
+        templates: TOML file whose texts replace those of the package.
         overrides: A key of the recipe and its value, such as `categories.jigsaw/6.count=100`. May be repeated.
         workers: Processes.
         ray: Address of a Ray cluster that does the work instead, or "local".
@@ -125,7 +125,7 @@ def command(
             mixture,
             opened,
             target,
-            wording=load_templates(wording),
+            templates=load_templates(templates),
             seed=seed,
             exclusions=[to_path(dataset) for dataset in exclude],
             rebuild=rebuild,

@@ -120,9 +120,9 @@ class _Encoder:
         frame_bytes, fingerprints: of the frame of each slot so far.
     """
 
-    def __init__(self, stager: DecodeWorker, send: Callable[[Piece], None]) -> None:
-        self._stager, self._send = stager, send
-        self._shrink = FrameConverter(stager.plan.max_pixels, stager.plan.hdr, stored=True)
+    def __init__(self, worker: DecodeWorker, send: Callable[[Piece], None]) -> None:
+        self._stager, self._send = worker, send
+        self._shrink = FrameConverter(worker.plan.max_pixels, worker.plan.hdr, stored=True)
 
     def begin(self, choice: FrameChoice) -> None:
         """Forget what was added so far, if anything was."""

@@ -1,8 +1,8 @@
 """Decode every video once, into a corpus of frame packs. Exercised by `videossr index DIR --out CORPUS`.
 
-Workers hash and decode; this process alone writes. What they return is kept in the workshop, and as soon as all videos
-of a pack are there, the pack is written whole. So a run can be killed at any moment and goes on where it stopped, new
-files are added to a complete corpus, and what is written depends neither on the workers nor on the order of the files.
+Workers hash and decode; only this process writes. Their results are kept in the staging directory, and a pack is written
+whole as soon as all its videos are there. So a run can be killed at any moment and goes on where it stopped, new files
+are added to a complete corpus, and what is written depends neither on the workers nor on the order of the files.
 """
 
 from __future__ import annotations
@@ -115,10 +115,10 @@ def index(
         runner.check([file.sample for file in (files[0], files[-1])])
         with staging_dir(out, {"verb": "index", "config": config, "versions": versions()}, ours=known) as folder:
             claim(out, config)
-            with IndexState(folder) as shop:
+            with IndexState(folder) as state:
                 total = len(files) + len(unread)
-                contents = _hash(runner, shop, files, unread, progress)
-                packs = PackBuilder(out, shop, _by_content(contents), pattern)
+                contents = _hash(runner, state, files, unread, progress)
+                packs = PackBuilder(out, state, _by_content(contents), pattern)
                 if not packs.complete:
                     reopen(out, folder)
                 decoded = _fill(runner, packs, unread, total, progress)
@@ -172,18 +172,18 @@ def _config(plan: Plan, quality: int, chroma: Chroma, source_id: str | None) -> 
 
 def _hash(
     runner: Runner[DecodeWorker],
-    shop: IndexState,
+    state: IndexState,
     files: Sequence[Input],
     unread: list[Rejection],
     progress: Callable[[Outcome], None],
 ) -> list[tuple[str, Input]]:
     """The content hash of each file, with the file; what cannot be read is added to `unread`."""
-    known = shop.hashes(files)
+    known = state.hashes(files)
     waiting = [file for file in files if file.path not in known]
     for done, (file, content) in enumerate(runner.run(DecodeWorker.hash, waiting), len(known) + 1):
         if isinstance(content, str):
             known[file.path] = content
-            shop.keep_hash(file, content)
+            state.keep_hash(file, content)
         elif isinstance(content, Rejection):
             unread.append(content)
         else:

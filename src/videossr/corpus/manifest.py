@@ -29,7 +29,7 @@ _REJECTED = pa.schema(
 
 
 _BEFORE = "before.json"
-"""In the workshop: the manifest that a corpus had when it began to grow."""
+"""In the staging directory: the manifest that a corpus had when it began to grow."""
 
 
 def is_known(out: AnyPath, config: Mapping[str, Any]) -> bool:
@@ -58,7 +58,7 @@ def claim(out: AnyPath, config: Mapping[str, Any]) -> None:
 
 
 def reopen(out: AnyPath, folder: Path) -> None:
-    """Take away the manifest of a corpus that will change; what made it so far is remembered in the workshop."""
+    """Move the manifest of a corpus that is about to change into the staging directory."""
     manifest = out / MANIFEST
     if manifest.exists():
         write_text(folder / _BEFORE, manifest.read_text("utf-8"))

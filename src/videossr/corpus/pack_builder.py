@@ -36,11 +36,11 @@ class PackBuilder:
     """
 
     def __init__(
-        self, out: AnyPath, shop: IndexState, files: Mapping[str, list[Input]], pattern: re.Pattern[str] | None
+        self, out: AnyPath, state: IndexState, files: Mapping[str, list[Input]], pattern: re.Pattern[str] | None
     ) -> None:
         """`files` are those of each content hash: one to take, and its copies; `pattern` finds the source id."""
         self._out = out
-        self._shop = shop
+        self._shop = state
         self._pattern = pattern
         self._files: dict[str, dict[str, list[Input]]] = {shard: {} for shard in SHARDS}
         for content, same in files.items():
@@ -55,7 +55,7 @@ class PackBuilder:
                 paths = old.paths
                 self.gone += len(set(old.contents) - own.keys())
             if any(paths.get(content) != same[0].path for content, same in own.items()):
-                self._lacking[shard] = {c for c in own if c not in paths and shop.read(c) is None}
+                self._lacking[shard] = {c for c in own if c not in paths and state.read(c) is None}
 
     @property
     def complete(self) -> bool:

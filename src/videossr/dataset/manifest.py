@@ -60,7 +60,7 @@ class BuildSpec(TypedDict):
     kind: Literal["dataset"]
     recipe: RecipeTable
     seed: int
-    wording: dict[str, Any]
+    templates: dict[str, Any]
     corpus: CorpusTable
     excluded: list[str]
     versions: dict[str, str]
@@ -142,21 +142,21 @@ def file_hashes(folder: AnyPath, names: Iterable[str]) -> dict[str, str]:
     return {name: file_hash(folder / name) for name in sorted(names)}
 
 
-def differences(made: Mapping[str, Any], making: BuildSpec) -> list[str]:
+def differences(made: Mapping[str, Any], spec: BuildSpec) -> list[str]:
     """Say key by key in what `made` was made otherwise, see `videossr.config.changes`.
 
     A corpus is the same wherever it lies. Of changed code the name of the task is told instead of two hashes.
     """
 
     def decisive(table: Mapping[str, Any]) -> dict[str, Any]:
-        found = {name: table[name] for name in making if name in table}
+        found = {name: table[name] for name in spec if name in table}
         if isinstance(corpus := found.get("corpus"), dict):
             found["corpus"] = corpus.get("source", corpus.get("hash"))
         # The recipe as JSON holds it: the manifest that it is compared with was read from a file.
         copied: dict[str, Any] = json.loads(json.dumps(found))
         return copied
 
-    there, now = decisive(made), decisive(making)
+    there, now = decisive(made), decisive(spec)
     recorded = there.get("versions", {})
     changed = [
         name
@@ -176,9 +176,9 @@ def differences(made: Mapping[str, Any], making: BuildSpec) -> list[str]:
 
 def content_hash(made: Manifest, files: Mapping[str, str]) -> str:
     """SHA-256 over how a dataset was made and over its samples; not over what its sources are called or lie at."""
-    making = {name: made[name] for name in BuildSpec.__annotations__ if name in made}  # type: ignore[literal-required]
+    spec = {name: made[name] for name in BuildSpec.__annotations__ if name in made}  # type: ignore[literal-required]
     samples = {name: digest for name, digest in files.items() if name.startswith("samples-")}
-    content = {**making, "corpus": made["corpus"]["hash"], "samples": samples, "origin": made["origin"]}
+    content = {**spec, "corpus": made["corpus"]["hash"], "samples": samples, "origin": made["origin"]}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -228,19 +228,20 @@ def remove_tree(folder: AnyPath) -> None:
 
 @contextmanager
 def staging_dir(out: AnyPath, task: Mapping[str, Any], *, ours: bool = False) -> Iterator[Path]:
-    """The local folder for unfinished work on `out`, kept from other runs on this machine while the block lasts.
+    """Yield the local directory for unfinished work on `out`, locked against other processes while the block lasts.
 
-    It lies in `out`; that of a remote `out` in the user's cache, so a stopped run goes on only on the same machine.
-    What is left in it is for the next run of the same task.
+    It lies in `out`, or in the user's cache where `out` is remote: a stopped run can then go on only on the same
+    machine. What a stopped run leaves in it is used by the next run of the same task.
 
     Args:
-        out: what is made; the folder is, if it is not there.
-        task: what makes it, in JSON; `task["verb"]` is its name.
-        ours: whether what is in `out` may be changed though nothing was begun there.
+        out: folder of the output. It is created.
+        task: what makes the output, as JSON values; `task["verb"]` is its name.
+        ours: whether the contents of `out` may be changed although no unfinished work is there.
 
-    Raises ValueError when another run is at work there, another task was begun there, or something else is there.
+    Raises:
+        ValueError: another process holds the lock, another task was begun there, or `out` holds something else.
     """
-    folder = _workshop_of(out)
+    folder = _staging_path(out)
     _refuse_foreign(out, folder, task, ours=ours)
     make_folder(out)
     with _locked(folder, out):
@@ -250,14 +251,14 @@ def staging_dir(out: AnyPath, task: Mapping[str, Any], *, ours: bool = False) ->
 
 
 def remove_staging_dir(out: AnyPath) -> None:
-    """Remove what a run has left that was killed behind its very last step."""
-    folder = _workshop_of(out)
+    """Remove the staging directory that a run left when it was killed after its last step."""
+    folder = _staging_path(out)
     if folder.exists():
         with _locked(folder, out):
             shutil.rmtree(folder)
 
 
-def _workshop_of(out: AnyPath) -> Path:
+def _staging_path(out: AnyPath) -> Path:
     if is_local(out):
         return out / UNFINISHED
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -303,6 +304,6 @@ def _locked(folder: Path, out: AnyPath) -> Iterator[None]:
                 current = (folder / "lock").stat().st_ino == os.fstat(file.fileno()).st_ino
             except FileNotFoundError:
                 current = False
-            if current:  # and not that of a run which has just removed its workshop
+            if current:  # and not that of a run which has just removed its staging directory
                 yield
                 return

@@ -111,7 +111,7 @@ class Task(Protocol[K]):
         Pure: the same arguments give the same bytes. `frames` is not written to.
         """
 
-    def question(self, sample: Sample, wording: PromptTemplates) -> Question:
+    def question(self, sample: Sample, templates: PromptTemplates) -> Question:
         """What is asked, in the words of `wording`."""
 
     def truth(self, sample: Sample) -> Truth:
@@ -180,9 +180,9 @@ class OpenTask:
         with self._naming("render", f"sample {sample.id}", sample.category):
             return self._task.render(frames, sample)
 
-    def question(self, sample: Sample, wording: PromptTemplates) -> Question:
-        with self._naming("question", f"sample {sample.id} with this wording", sample.category):
-            return self._task.question(sample, wording)
+    def question(self, sample: Sample, templates: PromptTemplates) -> Question:
+        with self._naming("question", f"sample {sample.id} with these templates", sample.category):
+            return self._task.question(sample, templates)
 
     def truth(self, sample: Sample) -> Truth:
         with self._naming("truth", f"sample {sample.id}", sample.category):

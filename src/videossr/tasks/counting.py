@@ -344,18 +344,18 @@ class Counting:
             paint(painted[shape.slot], shape.points, shape.color)
         return [Clip(painted, sample.clock)]
 
-    def question(self, sample: Sample, wording: PromptTemplates) -> Question:
+    def question(self, sample: Sample, templates: PromptTemplates) -> Question:
         """Fills {names} (plural, in the answer's order) and {example} into the wording's ``counting.prompt``."""
         names = [name + ("es" if name.endswith("s") else "s") for name in cast(list[str], sample.params["names"])]
         prompt = (
-            wording["counting"]["prompt"]
+            templates["counting"]["prompt"]
             .strip()
             .format(names=", ".join(names), example=",".join(_EXAMPLE[: len(names)]))
         )
         return Question(
             id=sample.id,
             data_source=f"videossr/{self.name}",
-            system=wording["system"]["text"],
+            system=templates["system"]["text"],
             prompt=prompt,
             answer=sample.answer,
             clocks=(sample.clock,),

@@ -259,8 +259,8 @@ class Grounding:
             frames = PIXELS[name].show(frames, segment, strength)
         return [Clip(frames, sample.clock)]
 
-    def question(self, sample: Sample, wording: PromptTemplates) -> Question:
-        texts = wording["grounding"]
+    def question(self, sample: Sample, templates: PromptTemplates) -> Question:
+        texts = templates["grounding"]
         change = texts["changes"][sample.params["perturbation"]]
         # The example is the same share of every clip, whatever the answer.
         example = _interval(sample.clock.end_ms * 0.25 / 1000, sample.clock.end_ms * 0.4 / 1000)
@@ -268,7 +268,7 @@ class Grounding:
         return Question(
             id=sample.id,
             data_source="videossr/grounding",
-            system=wording["system"]["text"],
+            system=templates["system"]["text"],
             prompt=prompt,
             answer=sample.answer,
             clocks=(sample.clock,),

@@ -134,8 +134,8 @@ class Jigsaw:
         length = len(sample.clock)
         return [Clip(frames[start : start + length], sample.clock) for start in range(0, len(frames), length)]
 
-    def question(self, sample: Sample, wording: PromptTemplates) -> Question:
-        texts = wording["jigsaw"]
+    def question(self, sample: Sample, templates: PromptTemplates) -> Question:
+        texts = templates["jigsaw"]
         pieces = len(sample.integers("order"))
         clips = "".join(texts["clip"].format(position=position + 1) for position in range(pieces))
         # A rotation by one, so that the example shows the format and favors no piece's place.
@@ -144,7 +144,7 @@ class Jigsaw:
         return Question(
             id=sample.id,
             data_source="videossr/jigsaw",
-            system=wording["system"]["text"],
+            system=templates["system"]["text"],
             prompt=prompt,
             answer=sample.answer,
             clocks=(sample.clock,) * pieces,

@@ -143,9 +143,9 @@ def _ours(folder: Path, config: TrainConfig, questions: int, world: World) -> It
 
         def take() -> bool:
             begun, fresh = (folder / CONFIG).exists(), not folder.exists()
-            shop = kept.enter_context(staging_dir(folder, {"verb": "train"}, ours=begun))
+            staging = kept.enter_context(staging_dir(folder, {"verb": "train"}, ours=begun))
             if not begun:
-                kept.callback(_clear_unbegun, folder, shop, fresh)
+                kept.callback(_clear_unbegun, folder, staging, fresh)
                 return False
             remove_partial(folder)
             return is_same(folder, config, questions) and (folder / MANIFEST).exists()
@@ -167,11 +167,11 @@ def _begin(folder: Path, config: TrainConfig) -> None:
         write_text(folder / CONFIG, tomli_w.dumps(as_table(config)))
 
 
-def _clear_unbegun(folder: Path, shop: Path, fresh: bool) -> None:
+def _clear_unbegun(folder: Path, staging: Path, fresh: bool) -> None:
     """Remove what was made in the folder of a run that has not begun, and the folder if it is `fresh` and empty."""
     if (folder / CONFIG).exists():
         return
-    shutil.rmtree(shop)
+    shutil.rmtree(staging)
     if fresh and not any(folder.iterdir()):
         folder.rmdir()
 

@@ -59,7 +59,7 @@ def validate(
         sample = dataset.sample(index)
         samples[sample.category].append(sample)
         ids[sample.id] += 1
-        if dataset.question(index) != open_task(sample.task).question(sample, dataset.manifest["wording"]):
+        if dataset.question(index) != open_task(sample.task).question(sample, dataset.manifest["templates"]):
             other.append(sample.id)
     twice = [sample_id for sample_id, count in ids.items() if count > 1]
     yield CheckResult("unique samples", "", not twice, f"{len(ids)} ids" + (f", twice: {twice[:3]}" if twice else ""))

@@ -123,16 +123,16 @@ def pick(
             begin(choice)
             with suppress(TimelineMismatchError):
                 return _from_start(source, log, timeline, timeline.times, choice, use, strict=True)
-        survey = full_scan(source, log)
-        choice = choose_frames(survey.timeline, plan)
-        unsound = survey.unsound(choice)
+        scan = full_scan(source, log)
+        choice = choose_frames(scan.timeline, plan)
+        unsound = scan.unsound(choice)
         if unsound:
             raise RejectedError(
                 "damaged", f"{unsound} of {len(choice.frames)} slots fall on damage", unsound, threshold=0
             )
         begin(choice)
         try:
-            return _from_start(source, log, survey.timeline, survey.marks, choice, use, strict=False)
+            return _from_start(source, log, scan.timeline, scan.marks, choice, use, strict=False)
         except TimelineMismatchError as error:
             raise RejectedError("damaged", "two decodes of the file do not agree", 1, threshold=0) from error
 

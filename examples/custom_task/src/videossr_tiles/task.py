@@ -28,7 +28,7 @@ Every frame of this video was cut into {rows} rows of {columns} tiles, and the t
 frames. Places are numbered from 1 to {n}, row by row from the top left. For each place of the original picture, from
 the first to the last, name the place where its tile is now.
 Reply with these {n} digits in a row and nothing else, for example {example}."""
-"""A table `[tiles]` with a text `prompt` in the file given to `--wording` replaces it."""
+"""A table `[tiles]` with a text `prompt` in the file given to `--templates` replaces it."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
@@ -89,14 +89,16 @@ class Tiles:
         shown = cut(frames, rows, columns)[:, sample.integers("order")]
         return [Clip(join(shown, rows, columns), sample.clock)]
 
-    def question(self, sample: Sample, wording: PromptTemplates) -> Question:
+    def question(self, sample: Sample, templates: PromptTemplates) -> Question:
         rows, columns = sample.integers("grid")
         n = rows * columns
         # A rotation by one, so that the example shows the format and favors no tile's place.
         example = "".join(str((tile + 1) % n + 1) for tile in range(n))
-        prompt = wording.get(self.name, {}).get("prompt", PROMPT)
+        prompt = templates.get(self.name, {}).get("prompt", PROMPT)
         prompt = prompt.strip().format(rows=rows, columns=columns, n=n, example=example)
-        return Question(sample.id, "videossr/tiles", wording["system"]["text"], prompt, sample.answer, (sample.clock,))
+        return Question(
+            sample.id, "videossr/tiles", templates["system"]["text"], prompt, sample.answer, (sample.clock,)
+        )
 
     def truth(self, sample: Sample) -> Truth:
         """The tiles as they lie in the first slot, each named by its original place; all slots are alike."""

@@ -63,3 +63,14 @@ def test_a_run_says_how_many_tests_were_skipped_and_why(tmp_path: Path) -> None:
     place = next(number for number, line in enumerate(lines) if "skipped tests" in line)
     assert lines[place + 1] == "2 of 4 tests were skipped (50.0%):"
     assert lines[place + 2].startswith("      2  needs the shared videos: ")
+
+
+def test_a_fixture_that_outlives_its_test_makes_it_slow() -> None:
+    """The tests of a dataset share one; those of the clock, which make what they need, share nothing."""
+    words = ["pytest", "-p", "no:cacheprovider", "--collect-only", "-m", "not slow", "tests/test_clock.py"]
+    every = run(*words[:-3], words[-1])
+    fast = run(*words, "tests/test_dataset.py")
+    assert every.returncode == fast.returncode == 0
+    found = [line for line in fast.stdout.splitlines() if "::" in line]
+    assert found
+    assert found == [line for line in every.stdout.splitlines() if "::" in line]

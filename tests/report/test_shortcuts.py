@@ -46,6 +46,7 @@ def guessed(task: str, answers: Sequence[str]) -> dict[str, dict[str, float]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("most", "chance", "constant", "smooth"), [(3, 0.139, 0.198, 0.58), (4, 0.085, 0.122, 0.55)])
 def test_guesses_of_counts(most: int, chance: float, constant: float, smooth: float) -> None:
     law = count_law(most, most)
@@ -60,6 +61,7 @@ def test_guesses_of_counts(most: int, chance: float, constant: float, smooth: fl
     assert np.mean(np.array(drawn) == mode) == pytest.approx(constant, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pieces", "floor"), [(6, 0.352), (8, 0.344)])
 def test_guesses_of_permutations(pieces: int, floor: float) -> None:
     rng = np.random.default_rng(pieces)

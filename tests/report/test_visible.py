@@ -57,6 +57,7 @@ CHANGING = np.cumsum(np.where(np.arange(230) // 40 % 2, 1.0, 9.0))
 """A camera that moves in starts: at 9 and at 1 pixels a frame, in turn."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["slow", "fast"])
 def test_a_speed_that_cannot_be_told_is_found(checked: Checked, name: str) -> None:
     found = checked(sliding(CHANGING, 1), name, limits=NOTHING)["speed is seen"]

@@ -19,6 +19,7 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_modules_in_any_folder_are_collected(tmp_path: Path) -> None:
     for name in ("build/test_one.py", "dist/test_two.py", "venv/test_three.py"):
         (tmp_path / name).parent.mkdir()
@@ -27,6 +28,7 @@ def test_modules_in_any_folder_are_collected(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["", "def tset_it():\n    pass\n", "class Cases:\n    def test_it(self):\n        pass\n"]
 )

@@ -115,6 +115,7 @@ def test_what_is_shown_says_nothing_about_the_place() -> None:
     assert len(starts[True] & starts[False]) > 0.8 * len(starts[True] | starts[False])
 
 
+@pytest.mark.slow
 def test_the_answer_does_not_depend_on_what_is_seen() -> None:
     """The place and the length are those that a draw without gates has: they are drawn before the start is chosen."""
     places = np.cumsum(np.where(np.arange(192) < 60, 5.0, 2.5))

@@ -144,6 +144,7 @@ def _(rng: np.random.Generator, count: int) -> list[Finding]:
     return list(shortcuts.drawn_shapes("c", samples))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CUES)
 def test_cues_are_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shortcuts, "SHARES", 2)  # the best share is measured above, and takes most of the time
@@ -154,6 +155,7 @@ def test_cues_are_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert {check for check, holds in found.items() if not holds} == wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["no cue in a clip", "no cue in a shape"])
 def test_p_values_are_uniform_without_a_cue(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shortcuts, "SHARES", 2)

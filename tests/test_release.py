@@ -120,7 +120,9 @@ def test_the_workflows_run_what_there_is() -> None:
     targets = set(re.findall(r"^([\w-]+):", text("Makefile"), re.MULTILINE))
     workflows = {path.name: path.read_text("utf-8") for path in (ROOT / ".github/workflows").glob("*.yml")}
     run = {name: set(re.findall(r"run: make ([\w-]+)", workflow)) for name, workflow in workflows.items()}
-    assert run == {"fast.yml": {"check", "test-fast"}, "full.yml": {"coverage"}, "release.yml": {"dist"}}
+    assert run["fast.yml"] >= {"check", "test-fast"}
+    assert run["full.yml"] >= {"coverage"}
+    assert run["release.yml"] >= {"dist"}
     assert set.union(*run.values()) <= targets
     assert "run: .ci/run\n" in workflows["full.yml"]
     uses = [action for workflow in workflows.values() for action in re.findall(r"uses: ([^.\s]\S+)", workflow)]
@@ -133,3 +135,9 @@ def test_the_fast_checks_cover_every_python_that_is_supported() -> None:
     classifiers = tomllib.loads(text("pyproject.toml"))["project"]["classifiers"]
     supported = [re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", each) for each in classifiers]
     assert re.findall(r'"(.+?)"', line) == [each[1] for each in supported if each]
+
+
+def test_the_tests_that_contributing_names_are_there() -> None:
+    named = re.findall(r"`(tests/[\w/.]+)`", text("CONTRIBUTING.md"))
+    assert len(named) > 10
+    assert [name for name in named if "NAME" not in name and not (ROOT / name).exists()] == []

@@ -56,6 +56,7 @@ def test_too_many_tests_for_the_shared_videos_are_noticed(tmp_path: Path) -> Non
     assert "2 of 10 tests need the shared videos; at most 15% may" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_says_how_many_tests_were_skipped_and_why(tmp_path: Path) -> None:
     """Here those that need a folder which is not there; the same test with the videos that are made runs."""
     words = ["pytest", "-p", "no:cacheprovider", "tests/video/test_decode.py", "-k", "short_clips or no_video"]

@@ -50,6 +50,7 @@ def optim(**settings: Any) -> TrainConfig:
     return replace(BASE, optim=OptimConfig(**settings))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recompute", ["recompute", "keep"])
 def test_the_plan_is_near_the_measured_peak(tmp_path: Path, recompute: str) -> None:
     """Of a model of 20 million parameters and two steps of the trainer itself, without the libraries' own memory.

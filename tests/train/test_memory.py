@@ -137,6 +137,7 @@ def test_a_table_adds_up(shape: Any) -> None:
     assert plan.sum("always") < plan.total < whole
 
 
+@pytest.mark.slow
 def test_several_processes_are_told_to_share(tmp_path: Path) -> None:
     shape = transformers.AutoConfig.from_pretrained(make_tiny(tmp_path, layers=16))
     small = Load(prompt=40, pictures=((1, 16),), answers=2, tokens=4)

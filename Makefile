@@ -9,7 +9,7 @@ TORCH ?= $(shell sed -n 's/^torch==/torch==/p' requirements/torch.txt)
 VIDEOS ?=
 SIDES := $(basename $(notdir $(wildcard requirements/side/*.in)))
 
-.PHONY: demo test integration check format lock newest clean
+.PHONY: demo test test-fast coverage integration check format lock newest dist clean
 
 demo: $(VENV)/.installed
 	@test -d "$(or $(VIDEOS),.)" || { echo "VIDEOS=$(VIDEOS) is not a folder"; exit 2; }
@@ -33,6 +33,19 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed $(VENV)/.chromium
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not integration"
 
+# The tests that need no index, dataset, checkpoint or browser made for several of them: under 2 minutes with two cores.
+# The slowest are named at the end.
+test-fast: $(VENV)/.installed
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not integration and not slow" --durations=5 --durations-min=2
+
+# The tests of `make test` again, with the lines and branches of the package counted that they and the processes which they
+# start run. Fails below the floor in pyproject.toml.
+coverage: $(VENV)/.installed $(VENV)/.chromium
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal -m "not integration"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
 integration: $(VENV)/.installed $(SIDES:%=.side/%/.done) .side/.ffmpeg
 	$(BIN)/python -m pytest -m integration tests/integration
 
@@ -46,8 +59,16 @@ format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# What a release publishes: the source archive, and the wheel that is built from it, as pip would build it. TAG=v1.2.3 asks
+# that they are of version 1.2.3, and writes the section of CHANGELOG.md to dist/NOTES.md.
+dist: $(VENV)/.installed
+	rm -rf dist
+	$(BIN)/python -m hatchling build --target sdist
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
+	$(BIN)/python -m tests.helpers.release dist $(TAG)
+
 clean:
-	rm -rf $(VENV) .side demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .side demo dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 
 # Nothing is resolved here: all packages are in the lock, with their hashes. torch comes last and finds what it needs. Its
 # build differs from machine to machine (CPU or CUDA), so it has a version and no hash.

@@ -38,6 +38,17 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark a test as slow where it asks for a fixture of ours that outlives it, which is shared because it is dear."""
+    for item in items:
+        if isinstance(item, pytest.Function) and any(
+            definition.scope != "function" and definition.baseid
+            for definitions in item._fixtureinfo.name2fixturedefs.values()
+            for definition in definitions
+        ):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def ordinary_scheduling() -> Iterator[None]:
     """Where root encodes with SVT-AV1, that takes real-time priority for the whole process and all that it starts.

@@ -19,6 +19,7 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_modules_in_any_folder_are_collected(tmp_path: Path) -> None:
     for name in ("build/test_one.py", "dist/test_two.py", "venv/test_three.py"):
         (tmp_path / name).parent.mkdir()
@@ -27,6 +28,7 @@ def test_modules_in_any_folder_are_collected(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["", "def tset_it():\n    pass\n", "class Cases:\n    def test_it(self):\n        pass\n"]
 )
@@ -54,6 +56,7 @@ def test_too_many_tests_for_the_shared_videos_are_noticed(tmp_path: Path) -> Non
     assert "2 of 10 tests need the shared videos; at most 15% may" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_says_how_many_tests_were_skipped_and_why(tmp_path: Path) -> None:
     """Here those that need a folder which is not there; the same test with the videos that are made runs."""
     words = ["pytest", "-p", "no:cacheprovider", "tests/video/test_decoding.py", "-k", "short_clips or no_video"]
@@ -63,3 +66,14 @@ def test_a_run_says_how_many_tests_were_skipped_and_why(tmp_path: Path) -> None:
     place = next(number for number, line in enumerate(lines) if "skipped tests" in line)
     assert lines[place + 1] == "2 of 4 tests were skipped (50.0%):"
     assert lines[place + 2].startswith("      2  needs the shared videos: ")
+
+
+def test_a_fixture_that_outlives_its_test_makes_it_slow() -> None:
+    """The tests of a dataset share one; those of the clock, which make what they need, share nothing."""
+    words = ["pytest", "-p", "no:cacheprovider", "--collect-only", "-m", "not slow", "tests/test_clock.py"]
+    every = run(*words[:-3], words[-1])
+    fast = run(*words, "tests/test_dataset.py")
+    assert every.returncode == fast.returncode == 0
+    found = [line for line in fast.stdout.splitlines() if "::" in line]
+    assert found
+    assert found == [line for line in every.stdout.splitlines() if "::" in line]

@@ -149,6 +149,7 @@ def test_importing_the_package_costs_nothing() -> None:
     assert not loaded & {"numpy", "torch", "cv2", "av", "pyarrow", "pydantic", "scipy", "rich", "cyclopts", "jinja2"}
 
 
+@pytest.mark.slow
 def test_building_and_reading_need_no_torch() -> None:
     names = sorted(set(MODULES) - TORCH)
     code = f"import sys, importlib\nfor name in {names}: importlib.import_module(name)\nprint(*sys.modules)"

@@ -161,6 +161,7 @@ def test_an_interval_holds_the_truth_as_often_as_it_says(a: float, b: float, vid
     assert np.mean(widths) <= 1.35 * 2 * 1.96 * variance**0.5  # nor is it much wider than it must be
 
 
+@pytest.mark.slow
 def test_the_pictures_show_every_task_and_setting_and_stay_the_same() -> None:
     hostile = "</svg><script>alert(1)</script> $\\frac{$ \x00\x1b[2J \ud800 \u6f22"
     run = sampled(

@@ -95,6 +95,7 @@ def test_then_several_about_equally_often(made: Corpus, make: Make, tmp_path: Pa
     assert len(served) == CLIPS
 
 
+@pytest.mark.slow
 def test_a_failed_draw_is_made_up_for_and_recorded(make: Make, tmp_path: Path) -> None:
     """One video, three pieces: five answers. A sixth question would be one of them again."""
     write(tmp_path / "single/clip.mp4", picture(50))

@@ -46,6 +46,7 @@ def shell(line: str, where: Path, **variables: str) -> subprocess.CompletedProce
     return done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variables", [{"PYTHONIOENCODING": "ascii"}, LATIN], ids=["ascii", "C"])
 def test_what_an_encoding_lacks_is_escaped(tmp_path: Path, variables: dict[str, str]) -> None:
     help = shell(f"{COMMAND} build --help", tmp_path, **variables)
@@ -60,6 +61,7 @@ def test_what_an_encoding_lacks_is_escaped(tmp_path: Path, variables: dict[str, 
     assert "--oops" in mistaken.stderr
 
 
+@pytest.mark.slow
 def test_a_name_that_is_not_text_is_told(tmp_path: Path) -> None:
     """A byte that is no UTF-8, as in file names of old disks."""
     done = shell(f"{COMMAND} bench score $'na\\xefve' 2>&1", tmp_path)
@@ -67,6 +69,7 @@ def test_a_name_that_is_not_text_is_told(tmp_path: Path) -> None:
     assert r"na\udcefve is no run" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variables", [{}, LATIN], ids=["utf-8", "C"])
 def test_the_work_goes_on_when_its_reader_has_gone(tmp_path: Path, variables: dict[str, str]) -> None:
     """The exit status stays that of the work."""

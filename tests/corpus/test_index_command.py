@@ -193,6 +193,7 @@ def port() -> int:
         return int(server.getsockname()[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["b.mkv", ""])
 def test_a_server_that_cannot_be_reached_is_no_missing_file(index: Command, where: Path, port: int, name: str) -> None:
     line = f"videos/a.mkv http://127.0.0.1:{port}/{name}"
@@ -223,6 +224,7 @@ def test_a_corpus_or_dataset_on_a_server_that_cannot_be_reached_is_not_called_mi
             read(to_path(f"http://127.0.0.1:{port}/there"))
 
 
+@pytest.mark.slow
 def test_the_python_of_the_documentation_runs(where: Path) -> None:
     """Each call gets a corpus of its own; the paths are those of the document."""
     text = (Path(__file__).parents[2] / "docs/inputs.md").read_text("utf-8")

@@ -13,6 +13,7 @@ import videossr.models
 from videossr.engine.checkpoint import without_report
 
 
+@pytest.mark.slow
 def test_loading_a_model_and_adding_adapters_prints_no_warnings(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib, torch\n"
@@ -47,6 +48,7 @@ LOAD = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -442,6 +442,7 @@ def test_thinking_that_cannot_be_switched_is_told(tiny: Path) -> None:
         TransformersModel(str(tiny), TransformersSettings(thinking=False), None)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("proxy", ["", "socks5://127.0.0.1:9"])
 def test_a_checkpoint_by_name_is_told_in_a_line_where_there_is_no_hub(proxy: str) -> None:
     """In a process of its own, for the Hub's client reads its environment once."""

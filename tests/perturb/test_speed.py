@@ -60,6 +60,7 @@ def test_a_camera_that_stands_still_for_a_while_serves_none(name: str) -> None:
     assert reject.value < reject.threshold
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "right"), [("slow", (0.0, 0.8)), ("fast", (1.25, 9.0))])
 def test_the_start_is_one_at_which_the_change_is_seen(name: str, right: tuple[float, float]) -> None:
     """The camera moves at three times its speed at first: a stretch that fell on the change would look wrong."""
@@ -82,6 +83,7 @@ def test_the_start_is_one_at_which_the_change_is_seen(name: str, right: tuple[fl
     assert not all(right[0] < factor < right[1] for factor in wrong), "without the gate some cannot be seen"
 
 
+@pytest.mark.slow
 def test_where_the_scene_is_cut_no_stretch_is_shown() -> None:
     cut = np.arange(192) * 4.0
     frames = sliding(cut)
@@ -100,6 +102,7 @@ def test_where_the_scene_is_cut_no_stretch_is_shown() -> None:
     )
 
 
+@pytest.mark.slow
 def test_what_is_shown_says_nothing_about_the_place() -> None:
     """Early and late stretches start their clips at the same frames, and all clips are of one length."""
     places = np.cumsum(np.where(np.arange(192) < 60, 6.0, 2.0))
@@ -112,6 +115,7 @@ def test_what_is_shown_says_nothing_about_the_place() -> None:
     assert len(starts[True] & starts[False]) > 0.8 * len(starts[True] | starts[False])
 
 
+@pytest.mark.slow
 def test_the_answer_does_not_depend_on_what_is_seen() -> None:
     """The place and the length are those that a draw without gates has: they are drawn before the start is chosen."""
     places = np.cumsum(np.where(np.arange(192) < 60, 5.0, 2.5))

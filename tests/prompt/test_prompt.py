@@ -112,6 +112,7 @@ clocks = st.lists(st.integers(1, 5000), min_size=1, max_size=7).map(
 )
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(clocks, st.integers(1, 2), st.integers(1, 3)), min_size=1, max_size=3),
     st.sampled_from(["bare", "wrapped"]),

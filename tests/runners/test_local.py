@@ -36,6 +36,7 @@ def die_once(folder: Path, number: int) -> int:
     os._exit(3)
 
 
+@pytest.mark.slow
 def test_an_item_whose_worker_died_by_chance_is_done_again(tmp_path: Path) -> None:
     with start(tmp_path, 2) as pool:
         assert sorted(pool.run(die_once, range(3))) == [(number, number) for number in range(3)]

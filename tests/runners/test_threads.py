@@ -71,6 +71,7 @@ def test_limit_threads_leaves_processors_for_rendering(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity masks")
 def test_the_command_limits_torch_and_opencv() -> None:
     """In a process of one processor, whatever the machine has."""

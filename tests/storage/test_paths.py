@@ -64,6 +64,7 @@ NOWHERE = "http://127.0.0.1:9"
 """A port of this machine at which nobody listens."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

@@ -154,6 +154,7 @@ CONFIG = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(fields=CONFIG, seed=st.integers(0, 2**32))
 def test_any_valid_config_give_samples_that_keep_them(fields, seed):
@@ -291,6 +292,7 @@ def test_every_setting_is_described():
     assert all(field["description"] and "default" in field for field in properties.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("category", "most"), [("counting/easy", 3), ("counting/hard", 4)])
 def test_the_released_laws(category, most):
     """Sizes of 20 to 40 % of the short side, in the central 70 %, any color of 50 to 255, over each other, ungated."""

@@ -50,6 +50,7 @@ def optim(**settings: Any) -> TrainConfig:
     return replace(BASE, optim=OptimConfig(**settings))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recompute", ["recompute", "keep"])
 def test_the_plan_is_near_the_measured_peak(tmp_path: Path, recompute: str) -> None:
     """Of a model of 20 million parameters and two steps of the trainer itself, without the libraries' own memory.
@@ -136,6 +137,7 @@ def test_a_table_adds_up(shape: Any) -> None:
     assert plan.sum("always") < plan.total < whole
 
 
+@pytest.mark.slow
 def test_several_processes_are_told_to_share(tmp_path: Path) -> None:
     shape = transformers.AutoConfig.from_pretrained(make_tiny(tmp_path, layers=16))
     small = Load(prompt=40, pictures=((1, 16),), answers=2, tokens=4)

@@ -21,6 +21,7 @@ from videossr.validation.validator import validate
 COUNT = 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "holds"), [("disc", False), ("", True)])
 def test_shapes_of_the_clips_are_noticed(kind: str, holds: bool, tmp_path: Path) -> None:
     """The gate was told to admit all."""

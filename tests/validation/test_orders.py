@@ -77,6 +77,7 @@ def judged(folder: Path, make: Any, **validated: Any) -> dict[str, CheckResult]:
     return {found.check: found for found in validate(VideoSSRDataset(folder / "dataset"), **validated)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_puzzles_without_an_order_are_noticed(kind: str, tmp_path: Path) -> None:
     found = judged(tmp_path, KINDS[kind])["orders"]
@@ -85,6 +86,7 @@ def test_puzzles_without_an_order_are_noticed(kind: str, tmp_path: Path) -> None
     assert f"{kind} {COUNT}" in found.text
 
 
+@pytest.mark.slow
 def test_borders_that_give_the_order_away_are_noticed(tmp_path: Path) -> None:
     found = judged(tmp_path, there)
     assert found["orders"].holds

@@ -46,6 +46,7 @@ def guessed(task: str, answers: Sequence[str]) -> dict[str, dict[str, float]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("most", "chance", "constant", "smooth"), [(3, 0.139, 0.198, 0.58), (4, 0.085, 0.122, 0.55)])
 def test_guesses_of_counts(most: int, chance: float, constant: float, smooth: float) -> None:
     law = count_distribution(most, most)
@@ -60,6 +61,7 @@ def test_guesses_of_counts(most: int, chance: float, constant: float, smooth: fl
     assert np.mean(np.array(drawn) == mode) == pytest.approx(constant, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pieces", "floor"), [(6, 0.352), (8, 0.344)])
 def test_guesses_of_permutations(pieces: int, floor: float) -> None:
     rng = np.random.default_rng(pieces)
@@ -142,6 +144,7 @@ def _(rng: np.random.Generator, count: int) -> list[CheckResult]:
     return list(shortcuts.drawn_shapes("c", samples))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CUES)
 def test_cues_are_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shortcuts, "SHARES", 2)  # the best share is measured above, and takes most of the time
@@ -152,6 +155,7 @@ def test_cues_are_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert {check for check, holds in found.items() if not holds} == wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["no cue in a clip", "no cue in a shape"])
 def test_p_values_are_uniform_without_a_cue(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shortcuts, "SHARES", 2)

@@ -57,6 +57,7 @@ CHANGING = np.cumsum(np.where(np.arange(230) // 40 % 2, 1.0, 9.0))
 """A camera that moves in starts: at 9 and at 1 pixels a frame, in turn."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["slow", "fast"])
 def test_a_speed_that_cannot_be_told_is_found(checked: Checked, name: str) -> None:
     found = checked(sliding(CHANGING, 1), name, limits=NOTHING)["speed is seen"]
@@ -64,6 +65,7 @@ def test_a_speed_that_cannot_be_told_is_found(checked: Checked, name: str) -> No
     assert "move the wrong way" in found.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["slow", "fast"])
 def test_a_steady_speed_holds(checked: Checked, name: str) -> None:
     found = checked(sliding(np.arange(230) * 3.0, 1), name)
@@ -89,6 +91,7 @@ def test_motion_that_nobody_sees_tells_no_speed() -> None:
     assert motion_factor(noisy, 20, 27) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mirror", "saturation"])
 def test_spans_that_begin_at_a_cut_are_found(checked: Checked, name: str) -> None:
     scenes = [sliding(np.arange(10) * 2.0, seed) for seed in range(23)]
@@ -100,12 +103,14 @@ BACK_AND_FORTH = np.arange(192) / 2 + np.arange(192) // 4 % 2 * 1000
 """A film that goes back and forth between two cameras: each slot shows the other one."""
 
 
+@pytest.mark.slow
 def test_a_shuffle_whose_ends_drown_is_found(checked: Checked) -> None:
     limits = NOTHING | {"motion": 0, "course": 0, "ends": 0}
     found = checked(sliding(BACK_AND_FORTH, 1), "shuffle", limits=limits)["ends are seen"]
     assert found.holds is False
 
 
+@pytest.mark.slow
 def test_the_ends_of_a_shuffle_in_a_steady_scene_are_seen(checked: Checked) -> None:
     found = checked(sliding(np.arange(230) * 3.0, 1), "shuffle")["ends are seen"]
     assert found.holds
@@ -122,12 +127,14 @@ def test_the_weaker_end_of_a_span_counts() -> None:
     assert end_factor(moved[8:13], frames[[8, 12]], 0, 4) == np.inf
 
 
+@pytest.mark.slow
 def test_without_gates_there_is_no_verdict(checked: Checked) -> None:
     found = checked(sliding(CHANGING, 1), "slow", gates=False)
     assert found["speed is seen"].holds is None
     assert found["ends apart from cuts"].holds is None
 
 
+@pytest.mark.slow
 def test_a_video_without_cuts_holds(checked: Checked) -> None:
     found = checked(sliding(np.arange(230) * 2.0, 1), "mirror")["ends apart from cuts"]
     assert found.holds

@@ -154,6 +154,7 @@ def test_images_beside_videos_are_not_taken(frames: Callable[..., Path], tmp_pat
     assert index(tmp_path / "frames", tmp_path / "corpus", PLAN, image_fps=10).videos == 2
 
 
+@pytest.mark.slow
 def test_a_corpus_of_images_grows_and_knows_copies(frames: Callable[..., Path], tmp_path: Path) -> None:
     out = tmp_path / "corpus"
     shutil.copytree(frames("a"), tmp_path / "frames/copy")
@@ -202,6 +203,7 @@ def test_a_rate_is_a_number_above_0(frames: Callable[..., Path], tmp_path: Path)
     assert entry.time_base == (100, 2997)
 
 
+@pytest.mark.slow
 def test_a_run_over_images_that_was_stopped_goes_on(frames: Callable[..., Path], tmp_path: Path) -> None:
     for name, last in (("a", 31), ("b", 33), ("c", 35)):
         frames(name, range(1, last))

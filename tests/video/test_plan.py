@@ -100,6 +100,7 @@ def test_uniform_by_hand() -> None:
     assert choice.frames == (0, 3, 6)  # on screen at 0.5, 3.5 and 6.5 s
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.filter_too_much])  # many of these videos are too short
 @given(timelines(), st.integers(2, 40), st.floats(0, 0.5), st.sampled_from([0.0, 0.05, 0.2]), st.randoms())
 def test_snap_moves_slots_to_cheaper_frames_and_keeps_true_times(

@@ -1,8 +1,9 @@
 """Decode every video once, into a corpus of frame packs. Exercised by `videossr index DIR --out CORPUS`.
 
-Workers hash and decode; only this process writes. Their results are kept in the staging directory, and a pack is written
-whole as soon as all its videos are there. So a run can be killed at any moment and goes on where it stopped, new files
-are added to a complete corpus, and what is written depends neither on the workers nor on the order of the files.
+Workers hash and decode; only this process writes. Their results are kept in the staging directory, and a pack is
+written whole as soon as all its videos are there. So a run can be killed at any moment and goes on where it stopped,
+new files are added to a complete corpus, and what is written depends neither on the workers nor on the order of the
+files.
 """
 
 from __future__ import annotations

@@ -636,6 +636,7 @@ def test_an_error_in_the_questions_themselves_is_raised() -> None:
         list(model(server).answer(asks(), GREEDY))
 
 
+@pytest.mark.slow
 def test_it_stops_at_once_when_it_is_told_to(tmp_path: Path) -> None:
     script = tmp_path / "run.py"
     script.write_text(

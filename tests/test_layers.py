@@ -56,7 +56,7 @@ PUBLIC = [
     "Item",
     "Measure",
     "Question",
-    "Reject",
+    "Rejection",
     "Sample",
     "Scores",
     "Task",
@@ -66,6 +66,7 @@ PUBLIC = [
     "VideoSSRDataset",
     "collate",
     "compute_score",
+    "open_questions",
 ]
 
 

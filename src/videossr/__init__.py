@@ -7,35 +7,67 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from videossr.clock import Clock
+    from videossr.corpus.corpus import Corpus
+    from videossr.dataset.dataset import Item, VideoSSRDataset, collate
+    from videossr.measure import Measure
+    from videossr.question import Clip, Question, Truth
+    from videossr.question_set import open_questions
+    from videossr.rewards import Scores, compute_score
+    from videossr.sample import Rejection, Sample, VideoKey
+    from videossr.tasks.base import Task, Video
+
+__all__ = [
+    "Clip",
+    "Clock",
+    "Corpus",
+    "Item",
+    "Measure",
+    "Question",
+    "Rejection",
+    "Sample",
+    "Scores",
+    "Task",
+    "Truth",
+    "Video",
+    "VideoKey",
+    "VideoSSRDataset",
+    "collate",
+    "compute_score",
+    "open_questions",
+]
 
 _HOME = {
-    "Clip": "videossr.question",
-    "Clock": "videossr.clock",
-    "Corpus": "videossr.corpus.corpus",
-    "Item": "videossr.dataset.dataset",
-    "Measure": "videossr.measure",
-    "Question": "videossr.question",
-    "Reject": "videossr.sample",
-    "Sample": "videossr.sample",
-    "Scores": "videossr.rewards",
-    "Task": "videossr.tasks.base",
-    "Truth": "videossr.question",
-    "Video": "videossr.tasks.base",
-    "VideoKey": "videossr.sample",
-    "VideoSSRDataset": "videossr.dataset.dataset",
-    "collate": "videossr.dataset.dataset",
-    "compute_score": "videossr.rewards",
+    "Clip": "question",
+    "Clock": "clock",
+    "Corpus": "corpus.corpus",
+    "Item": "dataset.dataset",
+    "Measure": "measure",
+    "Question": "question",
+    "Rejection": "sample",
+    "Sample": "sample",
+    "Scores": "rewards",
+    "Task": "tasks.base",
+    "Truth": "question",
+    "Video": "tasks.base",
+    "VideoKey": "sample",
+    "VideoSSRDataset": "dataset.dataset",
+    "collate": "dataset.dataset",
+    "compute_score": "rewards",
+    "open_questions": "question_set",
 }
+"""The module of each public name. Type checkers read the imports above, which do not run."""
 
-__all__ = sorted(_HOME)
 __version__ = version("videossr")
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'videossr' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(f"videossr.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -25,7 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from videossr.corpus import jpeg
-from videossr.corpus.pack import FORMAT, CorpusError, Entry, Pack, Rejection, shard_of
+from videossr.corpus.pack import FORMAT, CorpusError, Entry, Pack, RejectedFile, shard_of
 from videossr.corpus.sources import EXTENSIONS
 from videossr.question import Frames
 from videossr.sample import VideoKey
@@ -136,7 +136,7 @@ class Corpus:
         """All videos in the order of their content hash."""
         return Videos(self)
 
-    def rejections(self) -> list[Rejection]:
+    def rejections(self) -> list[RejectedFile]:
         """Read which files are not in the corpus, and why, in the order of their paths.
 
         Raises CorpusError where the table is missing or damaged.
@@ -145,7 +145,7 @@ class Corpus:
             rows = read_parquet(self.path / REJECTED).to_pylist()
         except (OSError, TypeError, pa.ArrowException) as error:
             raise CorpusError(f"{self.path / REJECTED} is missing or damaged ({error}): index again") from error
-        return [Rejection(**row) for row in rows]
+        return [RejectedFile(**row) for row in rows]
 
     def pack(self, shard: str) -> Pack:
         """The pack of that name, which then stays open. Raises CorpusError when it is not there or not whole."""

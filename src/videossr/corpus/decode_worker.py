@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 
 from videossr.corpus.fingerprint import Fingerprinter
 from videossr.corpus.jpeg import Chroma, encode
-from videossr.corpus.pack import Entry, Rejection
+from videossr.corpus.pack import Entry, RejectedFile
 from videossr.corpus.sources import Input
 from videossr.storage.paths import is_local
 from videossr.video.container import StreamFacts
@@ -45,7 +45,7 @@ class DecodeWorker:
     quality: int
     chroma: Chroma
 
-    def hash(self, file: Input) -> str | Rejection:
+    def hash(self, file: Input) -> str | RejectedFile:
         """SHA-256 of a file, or why there is none. Raises OSError when a remote place cannot be reached."""
         try:
             return file.hash()
@@ -53,9 +53,9 @@ class DecodeWorker:
             if not is_local(file.place) and not isinstance(error, FileNotFoundError | PermissionError):
                 raise
             told = error.strerror or type(error).__name__
-            return Rejection(file.path, None, "unreadable", f"the system refuses to read it: {told}")
+            return RejectedFile(file.path, None, "unreadable", f"the system refuses to read it: {told}")
 
-    def stage(self, named: tuple[str, Input], send: Callable[[Piece], None]) -> Entry | Rejection:
+    def stage(self, named: tuple[str, Input], send: Callable[[Piece], None]) -> Entry | RejectedFile:
         """Decode the video of this content hash and send its JPEGs as they are made.
 
         A file that is no longer what was hashed is rejected as changed.
@@ -64,13 +64,13 @@ class DecodeWorker:
             What is known of the video, but for its source id and its place in a pack.
         """
         content, file = named
-        changed = Rejection(file.path, None, "changed", "it changed or vanished after it was hashed; index again")
+        changed = RejectedFile(file.path, None, "changed", "it changed or vanished after it was hashed; index again")
         if not file.is_same():
             return changed
         try:
-            staged: Entry | Rejection = self._decode(content, file, send)
+            staged: Entry | RejectedFile = self._decode(content, file, send)
         except RejectedError as error:
-            staged = Rejection(file.path, content, error.reason, error.detail, error.value, error.threshold)
+            staged = RejectedFile(file.path, content, error.reason, error.detail, error.value, error.threshold)
         return staged if file.is_same() else changed
 
     def _decode(self, content: str, file: Input, send: Callable[[Piece], None]) -> Entry:

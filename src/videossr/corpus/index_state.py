@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from videossr.corpus.decode_worker import Piece
-from videossr.corpus.pack import PIECE, Entry, Rejection, entry_json, entry_of
+from videossr.corpus.pack import PIECE, Entry, RejectedFile, entry_json, entry_of
 from videossr.corpus.sources import Input
 
 
@@ -58,18 +58,18 @@ class IndexState:
         with self._jpegs(content).open("wb" if piece.start == 0 else "ab") as file:
             file.write(piece.data)
 
-    def keep(self, content: str, staged: Entry | Rejection) -> None:
+    def keep(self, content: str, staged: Entry | RejectedFile) -> None:
         """Take what is known of a video whose JPEGs have all been taken, or why there are none."""
-        if isinstance(staged, Rejection):
+        if isinstance(staged, RejectedFile):
             self._jpegs(content).unlink(missing_ok=True)
         (self._parts / content).write_text(entry_json(asdict(staged)), "utf-8")
 
-    def read(self, content: str) -> Entry | Rejection | None:
+    def read(self, content: str) -> Entry | RejectedFile | None:
         """What was kept for this content; None where nothing was, or not all of it is there."""
         try:
             row = json.loads((self._parts / content).read_text("utf-8"))
             if "reason" in row:
-                return Rejection(**row)
+                return RejectedFile(**row)
             entry = entry_of(row)
             digest = hashlib.sha256()
             for piece in self.pieces(content):

@@ -23,7 +23,7 @@ from videossr.corpus.decode_worker import DecodeWorker, Piece
 from videossr.corpus.index_state import IndexState
 from videossr.corpus.jpeg import CHROMA, QUALITY, Chroma
 from videossr.corpus.manifest import claim, is_known, reopen, versions, versions_of, write_corpus_manifest
-from videossr.corpus.pack import FORMAT, Rejection
+from videossr.corpus.pack import FORMAT, RejectedFile
 from videossr.corpus.pack_builder import PackBuilder
 from videossr.corpus.sources import Input, find
 from videossr.runners.local import Runner, WorkerCrash, start
@@ -43,7 +43,7 @@ class Outcome:
     """
 
     path: str
-    rejected: Rejection | None
+    rejected: RejectedFile | None
     phase: str
     done: int
     total: int
@@ -175,7 +175,7 @@ def _hash(
     runner: Runner[DecodeWorker],
     state: IndexState,
     files: Sequence[Input],
-    unread: list[Rejection],
+    unread: list[RejectedFile],
     progress: Callable[[Outcome], None],
 ) -> list[tuple[str, Input]]:
     """The content hash of each file, with the file; what cannot be read is added to `unread`."""
@@ -185,10 +185,10 @@ def _hash(
         if isinstance(content, str):
             known[file.path] = content
             state.keep_hash(file, content)
-        elif isinstance(content, Rejection):
+        elif isinstance(content, RejectedFile):
             unread.append(content)
         else:
-            unread.append(Rejection(file.path, None, "unreadable", "reading it killed the process"))
+            unread.append(RejectedFile(file.path, None, "unreadable", "reading it killed the process"))
         progress(Outcome("", None, "hashes", done, len(files)))
     return [(known[file.path], file) for file in files if file.path in known]
 
@@ -204,7 +204,7 @@ def _by_content(contents: Sequence[tuple[str, Input]]) -> dict[str, list[Input]]
 def _fill(
     runner: Runner[DecodeWorker],
     packs: PackBuilder,
-    unread: list[Rejection],
+    unread: list[RejectedFile],
     total: int,
     progress: Callable[[Outcome], None],
 ) -> int:
@@ -222,9 +222,9 @@ def _fill(
                 continue
             staged = result
             if isinstance(staged, WorkerCrash):
-                staged = Rejection(file.path, content, "unreadable", "decoding it killed the process")
+                staged = RejectedFile(file.path, content, "unreadable", "decoding it killed the process")
             packs.keep(content, staged)
-            rejected = staged if isinstance(staged, Rejection) else None
+            rejected = staged if isinstance(staged, RejectedFile) else None
             if rejected and not rejected.lasts:
                 unread.append(rejected)
             decoded += 1

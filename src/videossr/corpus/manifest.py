@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import tomli_w
 
 from videossr.corpus.corpus import MANIFEST, REJECTED, CorpusManifest, ShardTable, corpus_hash, pack_file
-from videossr.corpus.pack import FORMAT, CorpusError, Pack, Rejection
+from videossr.corpus.pack import FORMAT, CorpusError, Pack, RejectedFile
 from videossr.corpus.pack_builder import packs_of
 from videossr.storage.parquet import read_parquet
 from videossr.storage.paths import AnyPath, atomic_write, make_folder, write_text
@@ -74,7 +74,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def write_corpus_manifest(
-    out: AnyPath, plan: Mapping[str, Any], unread: Sequence[Rejection], made_with: Mapping[str, str]
+    out: AnyPath, plan: Mapping[str, Any], unread: Sequence[RejectedFile], made_with: Mapping[str, str]
 ) -> CorpusManifest:
     """Write what the packs of `out` and `unread`, the files that are in none, say as a whole; the manifest last."""
     shards: dict[str, ShardTable] = {}

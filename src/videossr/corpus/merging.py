@@ -14,7 +14,7 @@ from videossr.corpus.corpus import MANIFEST, Corpus, pack_file
 from videossr.corpus.duplicates import NEAR_SHARE, DuplicatePair, near_duplicates
 from videossr.corpus.fingerprint import Fingerprints, unpack
 from videossr.corpus.manifest import all_versions, claim, flatten, write_corpus_manifest
-from videossr.corpus.pack import SHARDS, CorpusError, Entry, Pack, Rejection
+from videossr.corpus.pack import SHARDS, CorpusError, Entry, Pack, RejectedFile
 from videossr.storage.paths import AnyPath, staging_dir
 
 
@@ -111,7 +111,7 @@ def _near(corpora: Sequence[Corpus], progress: Callable[[str, int, int], None]) 
 def _write(corpora: Sequence[Corpus], shard: str, out: AnyPath, dropped: Mapping[str, DuplicatePair]) -> int:
     """Write one pack; how many videos more than one corpus had."""
     holders: dict[str, Pack] = {}
-    rejected: dict[str, Rejection] = {}
+    rejected: dict[str, RejectedFile] = {}
     duplicates = 0
     for corpus in corpora:
         if shard not in corpus.manifest["shards"]:
@@ -125,7 +125,7 @@ def _write(corpora: Sequence[Corpus], shard: str, out: AnyPath, dropped: Mapping
     for content in holders.keys() & dropped.keys():
         near = dropped[content]
         detail = f"it looks like {near.twin}: {near.share:.2f} of the frames are near"
-        rejected[content] = Rejection(near.path, content, "near_duplicate", detail, near.share, NEAR_SHARE)
+        rejected[content] = RejectedFile(near.path, content, "near_duplicate", detail, near.share, NEAR_SHARE)
         del holders[content]
 
     def videos() -> Iterator[tuple[Entry, Iterator[memoryview]]]:
@@ -140,9 +140,9 @@ def _write(corpora: Sequence[Corpus], shard: str, out: AnyPath, dropped: Mapping
     return duplicates
 
 
-def _unread(corpora: Sequence[Corpus]) -> list[Rejection]:
+def _unread(corpora: Sequence[Corpus]) -> list[RejectedFile]:
     """What was rejected without being decoded; that is in no pack."""
-    unread: dict[tuple[str, str], Rejection] = {}
+    unread: dict[tuple[str, str], RejectedFile] = {}
     for corpus in corpora:
         unread |= {(row.path, row.reason): row for row in corpus.rejections() if not row.lasts}
     return list(unread.values())

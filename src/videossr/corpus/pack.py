@@ -127,7 +127,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejection:
+class RejectedFile:
     """A file that is not in the corpus; `content` is None where it was not read."""
 
     path: str
@@ -185,7 +185,7 @@ def rows_hash(rows: Iterable[Mapping[str, Any]]) -> str:
     return digest.hexdigest()
 
 
-def write(path: AnyPath, videos: Iterable[tuple[Entry, Iterable[Bytes]]], rejected: Sequence[Rejection]) -> None:
+def write(path: AnyPath, videos: Iterable[tuple[Entry, Iterable[Bytes]]], rejected: Sequence[RejectedFile]) -> None:
     """Write a pack of videos in the order of their content hash.
 
     Args:
@@ -210,7 +210,7 @@ def write(path: AnyPath, videos: Iterable[tuple[Entry, Iterable[Bytes]]], reject
         _write_table(file, entries, rejected)
 
 
-def _write_table(file: IO[bytes], rows: list[dict[str, Any]], rejected: Sequence[Rejection]) -> None:
+def _write_table(file: IO[bytes], rows: list[dict[str, Any]], rejected: Sequence[RejectedFile]) -> None:
     notes = {"hash": rows_hash(rows), "rejected": json.dumps([asdict(rejection) for rejection in rejected])}
     table = pa.Table.from_pylist(rows, SCHEMA.with_metadata(notes)).combine_chunks()
     sink = pa.BufferOutputStream()
@@ -306,9 +306,9 @@ class Pack:
         return str(self.table.schema.metadata[b"hash"].decode())
 
     @property
-    def rejected(self) -> list[Rejection]:
+    def rejected(self) -> list[RejectedFile]:
         rows = json.loads(self.table.schema.metadata[b"rejected"])
-        return [Rejection(**row) for row in rows]
+        return [RejectedFile(**row) for row in rows]
 
     def position(self, content: str) -> int:
         """The row of a video, or that at which it would stand."""

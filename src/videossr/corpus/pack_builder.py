@@ -13,7 +13,7 @@ from videossr.corpus import pack
 from videossr.corpus.corpus import pack_file
 from videossr.corpus.decode_worker import Piece
 from videossr.corpus.index_state import IndexState
-from videossr.corpus.pack import SHARDS, Bytes, Entry, Pack, Rejection, shard_of
+from videossr.corpus.pack import SHARDS, Bytes, Entry, Pack, RejectedFile, shard_of
 from videossr.corpus.sources import Input
 from videossr.storage.paths import AnyPath
 
@@ -75,10 +75,10 @@ class PackBuilder:
         order = sorted(ranked, key=lambda shard: ranked[shard][0])
         return [(content, self._files[shard][content][0]) for shard in order for _, content in ranked[shard]]
 
-    def copies(self) -> list[Rejection]:
+    def copies(self) -> list[RejectedFile]:
         """The files that have the same bytes as another one that is taken."""
         return [
-            Rejection(copy.path, content, "duplicate", f"it has the same bytes as {same[0].path}")
+            RejectedFile(copy.path, content, "duplicate", f"it has the same bytes as {same[0].path}")
             for own in self._files.values()
             for content, same in own.items()
             for copy in same[1:]
@@ -88,14 +88,14 @@ class PackBuilder:
         """Take JPEGs that a worker has sent."""
         self._shop.add(content, piece)
 
-    def keep(self, content: str, staged: Entry | Rejection) -> None:
+    def keep(self, content: str, staged: Entry | RejectedFile) -> None:
         """Take what a worker returned. For a file that changed its copy is waiting then, if it has one."""
         shard = shard_of(content)
         own = self._files[shard]
-        if isinstance(staged, Rejection) and staged.reason == "changed" and len(own[content]) > 1:
+        if isinstance(staged, RejectedFile) and staged.reason == "changed" and len(own[content]) > 1:
             own[content].pop(0)
             return
-        if isinstance(staged, Rejection) and not staged.lasts:
+        if isinstance(staged, RejectedFile) and not staged.lasts:
             del own[content]
         else:
             self._shop.keep(content, staged)
@@ -120,24 +120,24 @@ class PackBuilder:
             old = Pack(pack_file(self._out, shard)) if shard in self._there else None
             entries = (row for row in named if isinstance(row, Entry))
             videos = ((entry, self._pieces(entry, old if entry.content not in new else None)) for entry in entries)
-            pack.write(pack_file(self._out, shard), videos, [row for row in named if isinstance(row, Rejection)])
+            pack.write(pack_file(self._out, shard), videos, [row for row in named if isinstance(row, RejectedFile)])
             self._there.add(shard)
         self._shop.drop(new)
         del self._lacking[shard]
 
-    def _rows(self, shard: str) -> Iterator[Entry | Rejection]:
+    def _rows(self, shard: str) -> Iterator[Entry | RejectedFile]:
         """All that a pack tells now."""
         if shard in self._there:
             old = Pack(pack_file(self._out, shard))
             yield from old
             yield from old.rejected
 
-    def _named(self, row: Entry | Rejection) -> Entry | Rejection:
+    def _named(self, row: Entry | RejectedFile) -> Entry | RejectedFile:
         """The row under the path at which its file lies now."""
         assert row.content is not None
         same = self._files[shard_of(row.content)].get(row.content)
         path = same[0].path if same else row.path
-        if isinstance(row, Rejection):
+        if isinstance(row, RejectedFile):
             return replace(row, path=path)
         match = self._pattern.search(path) if self._pattern else None
         return replace(row, path=path, source_id=match[1] if match else None)

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from upath import UPath
 
-from videossr.corpus.pack import CorpusError, Rejection
+from videossr.corpus.pack import CorpusError, RejectedFile
 from videossr.storage.paths import AnyPath, file_hash, reaching, size_and_stamp, to_path
 from videossr.video.image_folder import SUFFIXES, ImageFolder, image_folder, is_image
 from videossr.video.plan import RejectedError
@@ -87,7 +87,7 @@ class _Candidate:
 
 def find(
     sources: Sequence[AnyPath], out: AnyPath, image_fps: Fraction | None = None
-) -> tuple[list[Input], list[Rejection]]:
+) -> tuple[list[Input], list[RejectedFile]]:
     """Look for videos, without reading them.
 
     A folder is searched through all its folders; links are followed, each folder is entered once. A file that is named
@@ -110,13 +110,13 @@ def find(
     folders = {source: _is_folder(source) for source in sources}
     name = _naming(folders)
     found: dict[str, Input] = {}
-    rejected: dict[str, Rejection] = {}
+    rejected: dict[str, RejectedFile] = {}
     missing: list[AnyPath] = []
     without_fps = 0
     with_images = False
 
     def refuse(place: AnyPath, why: str) -> None:
-        rejected[name(place)] = Rejection(name(place), None, "unreadable", why)
+        rejected[name(place)] = RejectedFile(name(place), None, "unreadable", why)
 
     for source, is_folder in folders.items():
         if is_folder:
@@ -138,10 +138,10 @@ def find(
             if candidate.images and image_fps is None and not candidate.hidden:
                 without_fps += 1
                 why = "a folder of images: how many there are a second was not said (--image-fps)"
-                rejected[path] = Rejection(path, None, "no_times", why)
+                rejected[path] = RejectedFile(path, None, "no_times", why)
                 continue
             taken = _take(path, candidate, image_fps)
-            if isinstance(taken, Rejection):
+            if isinstance(taken, RejectedFile):
                 rejected[path] = taken
             else:
                 found[path] = taken
@@ -177,7 +177,7 @@ def read_list(path: str | AnyPath) -> list[str]:
     return [line for line in lines if line]
 
 
-def _nothing(told: str, missing: Sequence[AnyPath], without_fps: int, rejected: Sequence[Rejection]) -> Exception:
+def _nothing(told: str, missing: Sequence[AnyPath], without_fps: int, rejected: Sequence[RejectedFile]) -> Exception:
     """Why there is nothing to index."""
     if missing:
         more = f", nor are {len(missing) - 1} others that were named" if len(missing) > 1 else ""
@@ -309,11 +309,11 @@ def _pages(source: UPath) -> dict[str, _Facts]:
     return dict(sorted(found.items()))
 
 
-def _take(path: str, candidate: _Candidate, image_fps: Fraction | None) -> Input | Rejection:
+def _take(path: str, candidate: _Candidate, image_fps: Fraction | None) -> Input | RejectedFile:
     """What is to be read, or why it is not."""
     place = candidate.place
     if candidate.hidden:
-        return Rejection(path, None, "hidden", "its name or a folder's starts with a dot")
+        return RejectedFile(path, None, "hidden", "its name or a folder's starts with a dot")
     try:
         if candidate.images:
             assert image_fps is not None
@@ -322,12 +322,12 @@ def _take(path: str, candidate: _Candidate, image_fps: Fraction | None) -> Input
             raise FileNotFoundError
         found = _seen(path, place, candidate.facts)
     except FileNotFoundError:
-        return Rejection(path, None, "unreadable", "it is not a file, or a link that leads nowhere")
+        return RejectedFile(path, None, "unreadable", "it is not a file, or a link that leads nowhere")
     except PermissionError:
-        return Rejection(path, None, "unreadable", "the system refuses access to it")
+        return RejectedFile(path, None, "unreadable", "the system refuses access to it")
     except RejectedError as error:
-        return Rejection(path, None, error.reason, error.detail, error.value, error.threshold)
-    return found if found.size else Rejection(path, None, "unreadable", "it is empty", 0, 1)
+        return RejectedFile(path, None, error.reason, error.detail, error.value, error.threshold)
+    return found if found.size else RejectedFile(path, None, "unreadable", "it is empty", 0, 1)
 
 
 def _seen(path: str, file: AnyPath, facts: _Facts) -> File:

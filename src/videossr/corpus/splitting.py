@@ -18,7 +18,7 @@ from functools import partial
 from videossr.corpus.corpus import MANIFEST, Corpus, CorpusManifest
 from videossr.corpus.duplicates import alike
 from videossr.corpus.groups import DisjointSets, choose_groups
-from videossr.corpus.pack import CorpusError, Entry, Rejection
+from videossr.corpus.pack import CorpusError, Entry, RejectedFile
 from videossr.corpus.subset import subset
 from videossr.storage.paths import UNFINISHED, AnyPath, check_apart, is_local, staging_dir
 
@@ -105,7 +105,9 @@ def _write(
     corpus: Corpus, side: list[Entry], other: list[Entry], out: AnyPath, progress: Callable[[str, int, int], None]
 ) -> CorpusManifest:
     contents = [entry.content for entry in side]
-    held_out = [Rejection(entry.path, entry.content, "held_out", "`corpus split` put it elsewhere") for entry in other]
+    held_out = [
+        RejectedFile(entry.path, entry.content, "held_out", "`corpus split` put it elsewhere") for entry in other
+    ]
     digest = hashlib.sha256("".join(contents).encode()).hexdigest()
     with staging_dir(out, {"verb": "corpus split", "of": corpus.hash, "videos": digest}) as folder:
         made = subset(

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from videossr.corpus import pack
 from videossr.corpus.corpus import MANIFEST, Corpus, CorpusManifest, pack_file
 from videossr.corpus.manifest import write_corpus_manifest
-from videossr.corpus.pack import CorpusError, Entry, Pack, Rejection, rows_hash, shard_of
+from videossr.corpus.pack import CorpusError, Entry, Pack, RejectedFile, rows_hash, shard_of
 from videossr.corpus.pack_builder import packs_of
 from videossr.storage.paths import AnyPath, make_folder, write_text
 
@@ -22,7 +22,7 @@ def subset(
     contents: Iterable[str],
     out: AnyPath,
     *,
-    rejected: Iterable[Rejection] = (),
+    rejected: Iterable[RejectedFile] = (),
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> CorpusManifest:
     """Write the videos of these content hashes into the corpus `out`; what it says of itself.
@@ -42,7 +42,7 @@ def subset(
     wanted: dict[str, list[str]] = defaultdict(list)
     for content in sorted(contents):
         wanted[shard_of(content)].append(content)
-    recorded: dict[str, list[Rejection]] = defaultdict(list)
+    recorded: dict[str, list[RejectedFile]] = defaultdict(list)
     for row in sorted(rejected, key=lambda row: str(row.content)):
         recorded[shard_of(str(row.content))].append(row)
     make_folder(out / "packs")
@@ -68,9 +68,9 @@ def _entry(source: Pack, content: str) -> Entry:
     return entry
 
 
-def _holds(path: AnyPath, entries: Sequence[Entry], rejected: Sequence[Rejection]) -> bool:
+def _holds(path: AnyPath, entries: Sequence[Entry], rejected: Sequence[RejectedFile]) -> bool:
     """Whether a pack is whole and holds just these videos, under these names, and records just these rejections."""
-    rows: list[Entry | Rejection] = [*entries, *rejected]
+    rows: list[Entry | RejectedFile] = [*entries, *rejected]
     named = {str(row.content): row.path for row in rows}
     try:
         found = Pack(path)

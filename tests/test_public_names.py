@@ -1,0 +1,29 @@
+"""The public names have types: what mypy knows of them is what they are. `make check` judges `assert_type`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import assert_type
+
+import videossr
+from videossr import Clip, Clock, Item, Question, Scores, VideoSSRDataset, compute_score, open_questions
+from videossr.question_set import QuestionSet
+
+
+def test_names_have_types(dataset: VideoSSRDataset) -> None:
+    item = dataset[0]
+    assert_type(item, Item)
+    assert_type(item.question, Question)
+    assert_type(item.clips[0].clock, Clock)
+    clip: Clip = item.clips[0]
+    assert clip.frames.dtype == "uint8"
+    score: Callable[..., dict[str, float]] = compute_score
+    assert score(item.question.data_source, item.question.answer, item.question.answer)["score"] == 1.0
+    assert_type(open_questions(dataset.path), QuestionSet)
+    assert_type(Scores(1.0, 1.0, parsed=True).smooth, float)
+
+
+def test_every_public_name_is_what_its_module_defines() -> None:
+    for name in videossr.__all__:
+        assert getattr(videossr, name).__module__.startswith("videossr.")
+        assert getattr(videossr, name).__name__ == name

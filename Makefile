@@ -9,7 +9,7 @@ TORCH ?= $(shell sed -n 's/^torch==/torch==/p' requirements/torch.txt)
 VIDEOS ?=
 SIDES := $(basename $(notdir $(wildcard requirements/side/*.in)))
 
-.PHONY: demo test integration check format lock newest clean
+.PHONY: demo test integration check docs format lock newest clean
 
 demo: $(VENV)/.installed
 	@test -d "$(or $(VIDEOS),.)" || { echo "VIDEOS=$(VIDEOS) is not a folder"; exit 2; }
@@ -42,12 +42,16 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/python -m tests.helpers.collected
 
+# The documentation as a site, in site/. The variable silences a note about the successor of mkdocs-material.
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .side demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .side demo site .mypy_cache .pytest_cache .ruff_cache
 
 # Nothing is resolved here: all packages are in the lock, with their hashes. torch comes last and finds what it needs. Its
 # build differs from machine to machine (CPU or CUDA), so it has a version and no hash.

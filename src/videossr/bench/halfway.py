@@ -1,6 +1,6 @@
 """The knobs at which a model succeeds about half the time, as a recipe: there a group of answers varies the most.
 
-The rule, which docs/probe.md gives in words, is `choose`. Exercised by
+The rule, which docs/how-to/probing.md gives in words, is `choose`. Exercised by
 `videossr bench probe demo/dataset --model chance --out demo/runs/probe --recipe half.toml`.
 """
 

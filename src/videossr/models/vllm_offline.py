@@ -1,6 +1,6 @@
 """A checkpoint that vLLM runs in this process: `vllm:PATH`.
 
-Frames and the times of their slots are handed over as they are, each clip with its own clock. See docs/servers.md for
+Frames and the times of their slots are handed over as they are, each clip with its own clock. See docs/how-to/servers.md for
 what of this has been run. Exercised by `videossr bench run BENCH --model vllm:CHECKPOINT --out RUN`.
 """
 

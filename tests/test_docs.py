@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from cyclopts import ArgumentOrderError, CycloptsError, MissingArgumentError
 
+import videossr
 from tests.helpers.snippets import PAGES, ROOT, RUNNABLE, Snippet, code_spans, snippets
 from tests.test_layers import LAYERS
 from videossr.cli import app
@@ -184,3 +185,10 @@ def test_the_architecture_lists_the_layers_in_order() -> None:
     assert sorted(listed) == sorted(module for layer in LAYERS for module in layer)
     depth = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
     assert [depth[module] for module in listed] == sorted(depth.values())
+
+
+def test_the_reference_has_every_public_name() -> None:
+    page = (ROOT / "docs/reference/python.md").read_text("utf-8").splitlines()
+    listed = {line.rpartition(".")[2] for line in page if line.startswith("::: ")}
+    listed |= {line.strip().removeprefix("- ") for line in page if line.startswith("        - ")}
+    assert set(videossr.__all__) - listed == set()

@@ -43,7 +43,7 @@ def test_the_start_page_leads_to_a_trained_model(started: Path) -> None:
         assert (started / made).exists()
 
 
-@pytest.mark.parametrize("page", list(filter(runs, OTHERS)), ids=by_page)
+@pytest.mark.parametrize("page", [page for page in OTHERS if runs(page)], ids=by_page)
 def test_the_blocks_of_a_page_run(page: Path, started: Path, tmp_path: Path) -> None:
     """Each page begins with what the start page has made, and sees nothing of the other pages."""
     as_checkout(tmp_path)
@@ -71,7 +71,7 @@ def test_markers_files_and_setups_are_understood(tmp_path: Path, monkeypatch) ->
     monkeypatch.setattr("tests.helpers.snippets.ROOT", tmp_path)
     page = tmp_path / "page.md"
     page.write_text(
-        "<!-- setup\necho 1 > one\n-->\n```toml title=\"a.toml\"\nx = 1\n```\n<!-- not run: it would fail here -->\n"
+        '<!-- setup\necho 1 > one\n-->\n```toml title="a.toml"\nx = 1\n```\n<!-- not run: it would fail here -->\n'
         "```sh\nfalse\n```\n- in a list\n\n    ```sh\n    cat one a.toml > both\n    ```\n"
     )
     run_page(page, tmp_path)

@@ -338,7 +338,7 @@ def test_the_objects_of_transformers_will_do(family: str, saved: bool, tmp_path:
     clips = [noise(clock, 56, 84) if family == "qwen2_5_vl" else noise(clock, 64, 96) for clock in clocks]
     ours, found = builder(table, tokenizer())(asked, clips), builder(theirs, chat)(asked, clips)
     if saved:  # as docs/concepts/prompt.md prints it
-        (code,) = re.findall(r"```python\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
+        _, code = re.findall(r"```python\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
         names: dict[str, Any] = {"checkpoint": tmp_path, "item": SimpleNamespace(question=asked, clips=clips)}
         exec(code, names)
         assert names["prompt"].text == ours.text

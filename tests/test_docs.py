@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,6 +105,13 @@ def test_a_block_that_cannot_run_says_why(page: Path) -> None:
     assert text.count("<!-- not run") == len(reasons), "a marker does not stand in front of a block"
     assert text.count("<!-- setup") == sum(snippet.hidden for snippet in snippets(page)), "a setup has not its form"
     assert all(len(reason.split()) > 3 for reason in reasons)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=by_page)
+def test_shell_that_cannot_run_here_can_be_parsed(page: Path) -> None:
+    for snippet in shell(page):
+        done = subprocess.run(["bash", "-n", "-c", snippet.code], capture_output=True, text=True, check=False)
+        assert not done.stderr, f"{snippet}: {done.stderr}"
 
 
 def commands(code: str) -> Iterator[list[str]]:

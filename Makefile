@@ -9,7 +9,7 @@ TORCH ?= $(shell sed -n 's/^torch==/torch==/p' requirements/torch.txt)
 VIDEOS ?=
 SIDES := $(basename $(notdir $(wildcard requirements/side/*.in)))
 
-.PHONY: demo test test-fast coverage integration check format lock newest dist clean
+.PHONY: demo test test-fast coverage integration check docs format lock newest dist clean
 
 demo: $(VENV)/.installed
 	@test -d "$(or $(VIDEOS),.)" || { echo "VIDEOS=$(VIDEOS) is not a folder"; exit 2; }
@@ -55,6 +55,10 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/python -m tests.helpers.collected
 
+# The documentation as a site, in site/. The variable silences a note about the successor of mkdocs-material.
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -68,7 +72,7 @@ dist: $(VENV)/.installed
 	$(BIN)/python -m tests.helpers.release dist $(TAG)
 
 clean:
-	rm -rf $(VENV) .side demo dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .side demo dist site .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 
 # Nothing is resolved here: all packages are in the lock, with their hashes. torch comes last and finds what it needs. Its
 # build differs from machine to machine (CPU or CUDA), so it has a version and no hash.

@@ -1,7 +1,7 @@
-"""Write the settings of recipes and tasks, with their bounds, into docs/recipes.md: `python docs/settings.py`.
+"""Write all settings, with their bounds, into docs/reference/recipe.md and training.md: `python docs/settings.py`.
 
-The tables come from the pydantic models that check a recipe, so they say what is really accepted. A test fails where
-docs/recipes.md is not what this writes.
+The tables come from the pydantic models that check a recipe or a training configuration, so they show what is really
+accepted. A test fails where a page is not what this writes.
 """
 
 from __future__ import annotations
@@ -18,28 +18,46 @@ from videossr.builder.recipe import CategorySpec, Recipe
 from videossr.tasks.counting import Counting
 from videossr.tasks.grounding import Grounding
 from videossr.tasks.jigsaw import Jigsaw
+from videossr.train.config import DataConfig, GrpoConfig, LogConfig, Lora, ModelConfig, OptimConfig, RunSettings
 
-PAGE = Path(__file__).with_name("recipes.md")
+REFERENCE = Path(__file__).parent / "reference"
 BEGIN, END = "<!-- settings: written by docs/settings.py -->\n", "<!-- end of settings -->\n"
 
-PARTS: Mapping[str, type] = {
-    "Recipe": Recipe,
-    "Category: `[categories.NAME]`": CategorySpec,
-    "Task `grounding`": Grounding.Config,
-    "Task `counting`": Counting.Config,
-    "Task `jigsaw`": Jigsaw.Config,
+PAGES: Mapping[str, Mapping[str, type]] = {
+    "recipe.md": {
+        "Recipe": Recipe,
+        "Category: `[categories.NAME]`": CategorySpec,
+        "Task `grounding`": Grounding.Config,
+        "Task `counting`": Counting.Config,
+        "Task `jigsaw`": Jigsaw.Config,
+    },
+    "training.md": {
+        "Model: `model`": ModelConfig,
+        "Adapters: `model.lora`": Lora,
+        "Data: `data`": DataConfig,
+        "Run: `run`": RunSettings,
+        "GRPO: `grpo`": GrpoConfig,
+        "Optimizer: `optim`": OptimConfig,
+        "Records: `log`": LogConfig,
+    },
 }
+"""The pages with tables of settings, and the dataclass behind each table by its title."""
 
 UNITS = {"number": "a number", "integer": "a whole number", "string": "text", "boolean": "true or false"}
 
 Schema = Mapping[str, Any]
 
 
-def page(text: str) -> str:
-    """Replace what stands between `BEGIN` and `END` in a page by the tables of today."""
+def page(text: str, parts: Mapping[str, type]) -> str:
+    """Replace what stands between `BEGIN` and `END` in a page by the tables of today.
+
+    Args:
+        text: the page as it is.
+        parts: the dataclass behind each table, by the table's title.
+    """
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return before + BEGIN + "\n" + "\n".join(section(*part) for part in PARTS.items()) + "\n" + END + after
+    return before + BEGIN + "\n" + "\n".join(section(*part) for part in parts.items()) + "\n" + END + after
 
 
 def section(title: str, kind: type) -> str:
@@ -71,6 +89,10 @@ def resolved(field: Schema, whole: Schema) -> Schema:
 
 def values(field: Schema) -> str:
     """Say which values a setting takes."""
+    if "anyOf" in field:  # one kind of value, or none
+        return " ".join("or none" if kind.get("type") == "null" else values(kind) for kind in field["anyOf"])
+    if "$ref" in field:
+        return "a table"
     if "enum" in field:
         return " ".join(f"`{value}`" for value in field["enum"])
     if "prefixItems" in field:
@@ -109,4 +131,6 @@ def rules(kind: type) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")
+    for name, parts in PAGES.items():
+        path = REFERENCE / name
+        path.write_text(page(path.read_text("utf-8"), parts), "utf-8")

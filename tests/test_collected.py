@@ -72,7 +72,7 @@ def test_a_fixture_that_outlives_its_test_makes_it_slow() -> None:
     """The tests of a dataset share one; those of the clock, which make what they need, share nothing."""
     words = ["pytest", "-p", "no:cacheprovider", "--collect-only", "-m", "not slow", "tests/test_clock.py"]
     every = run(*words[:-3], words[-1])
-    fast = run(*words, "tests/test_dataset.py")
+    fast = run(*words, "tests/dataset/test_dataset.py")
     assert every.returncode == fast.returncode == 0
     found = [line for line in fast.stdout.splitlines() if "::" in line]
     assert found

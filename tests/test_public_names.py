@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import assert_type
 
 import videossr
@@ -10,8 +11,8 @@ from videossr import Clip, Clock, Item, Question, Scores, VideoSSRDataset, compu
 from videossr.question_set import QuestionSet
 
 
-def test_names_have_types(dataset: VideoSSRDataset) -> None:
-    item = dataset[0]
+def test_names_have_types(dataset: Path) -> None:
+    item = VideoSSRDataset(dataset)[0]
     assert_type(item, Item)
     assert_type(item.question, Question)
     assert_type(item.clips[0].clock, Clock)
@@ -19,7 +20,7 @@ def test_names_have_types(dataset: VideoSSRDataset) -> None:
     assert clip.frames.dtype == "uint8"
     score: Callable[..., dict[str, float]] = compute_score
     assert score(item.question.data_source, item.question.answer, item.question.answer)["score"] == 1.0
-    assert_type(open_questions(dataset.path), QuestionSet)
+    assert_type(open_questions(dataset), QuestionSet)
     assert_type(Scores(1.0, 1.0, parsed=True).smooth, float)
 
 

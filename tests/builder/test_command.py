@@ -86,7 +86,8 @@ def test_only_videos_that_were_looked_at_are_counted(make: Make, tmp_path: Path)
     corpus = indexed(tmp_path / "still")
     categories = {"jigsaw": (JIGSAW, 1), "mirror": (MIRROR, 1)}
     with pytest.raises(
-        ValueError, match=r"Rejected of 1 videos: jigsaw: [a-z_]+ \(1\) \(docs/recipes.md says .*`videossr "
+        ValueError,
+        match=r"Rejected of 1 videos: jigsaw: [a-z_]+ \(1\) \(docs/reference/rejections.md says .*`videossr ",
     ):
         make("few", corpus, categories, 1)
     one = make("one", corpus, {"mirror": (MIRROR, 1)}, 1)

@@ -1,4 +1,4 @@
-"""The settings of recipes: docs/recipes.md has those that are accepted, and all violations are told at once."""
+"""The settings of recipes and training: docs/reference has those that are accepted; all violations are told at once."""
 
 from __future__ import annotations
 
@@ -52,14 +52,19 @@ def writer() -> ModuleType:
     return module
 
 
-def test_the_page_of_settings_is_that_of_the_models(writer: ModuleType) -> None:
-    text = (DOCS / "recipes.md").read_text("utf-8")
-    assert writer.page(text) == text, "docs/recipes.md is stale: run python docs/settings.py"
+def test_the_pages_of_settings_are_those_of_the_models(writer: ModuleType) -> None:
+    for name, parts in writer.PAGES.items():
+        written = (DOCS / "reference" / name).read_text("utf-8")
+        assert writer.page(written, parts) == written, f"docs/reference/{name} is stale: run python docs/settings.py"
+    text = (DOCS / "reference/training.md").read_text("utf-8")
+    assert "| `clip_low` | a number at least 0 and below 1 | `0.2` |" in text
+    assert "| `kl_estimator` | `low_variance` `plain` `squared` |" in text
+    text = (DOCS / "reference/recipe.md").read_text("utf-8")
     assert "| `pieces` | a whole number from 3 to 9 | `6` |" in text
     assert "| `strengths.blur` | a number above 0 and at most 32 | `2.0` |" in text
     assert "`perturbation` | `saturation` `noise`" in text
     stale = text.replace("from 3 to 9", "from 3 to 8")
-    assert writer.page(stale) == text
+    assert writer.page(stale, writer.PAGES["recipe.md"]) == text
 
 
 def test_all_that_is_wrong_with_a_recipe_is_told_at_once(tmp_path: Path) -> None:

@@ -227,7 +227,7 @@ def test_a_corpus_or_dataset_on_a_server_that_cannot_be_reached_is_not_called_mi
 @pytest.mark.slow
 def test_the_python_of_the_documentation_runs(where: Path) -> None:
     """Each call gets a corpus of its own; the paths are those of the document."""
-    text = (Path(__file__).parents[2] / "docs/inputs.md").read_text("utf-8")
+    text = (Path(__file__).parents[2] / "docs/how-to/videos.md").read_text("utf-8")
     (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     (where / "more").mkdir()
     (where / "videos/a.mkv").rename(where / "clip.mp4")

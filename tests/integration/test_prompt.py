@@ -214,7 +214,7 @@ def test_qwen2_5_vl_places_tokens_as_the_line_that_it_came_with(library: Library
     for case, ours, answer in zip(PARTS, built(PARTS), library("transformers_4_57", PARTS), strict=True):
         assert ours.positions.tolist() == answer["even"]["positions"], case.name
         assert ours.delta == answer["even"]["delta"], case.name
-        assert ours.positions.tolist() != answer["placed"][0]["positions"], "no longer cut: docs/prompt.md"
+        assert ours.positions.tolist() != answer["placed"][0]["positions"], "no longer cut: docs/concepts/prompt.md"
 
 
 def test_qwen2_5_vl_places_clips_as_the_present_line_but_not_the_text_behind(library: Library) -> None:
@@ -226,5 +226,5 @@ def test_qwen2_5_vl_places_clips_as_the_present_line_but_not_the_text_behind(lib
         theirs = np.array(answer["placed"][0]["positions"])
         behind = int(np.flatnonzero(ours.kinds)[-1]) + 1
         assert (ours.positions[:, :behind] == theirs[:, :behind]).all(), case.name
-        assert theirs[0, behind] < theirs[0, behind - 1], "no longer in the middle: docs/prompt.md"
+        assert theirs[0, behind] < theirs[0, behind - 1], "no longer in the middle: docs/concepts/prompt.md"
         assert ours.positions[0, behind] == ours.positions[0, behind - 1] + 1, case.name

@@ -1,4 +1,4 @@
-"""What is handed to vLLM in this process. vLLM itself needs a GPU; docs/servers.md tells what was run with it."""
+"""What is handed to vLLM in this process. vLLM itself needs a GPU; see docs/how-to/servers.md."""
 
 from __future__ import annotations
 

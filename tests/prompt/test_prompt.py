@@ -27,7 +27,7 @@ from videossr.prompt.qwen3_vl import markers
 from videossr.prompt.vision import Vision
 from videossr.question import VIDEO, Clip, Frames, Question
 
-DOCS = Path(__file__).parents[2] / "docs/prompt.md"
+DOCS = Path(__file__).parents[2] / "docs/concepts/prompt.md"
 SIDE = {"qwen3_vl": 32, "qwen2_5_vl": 28}
 
 
@@ -340,8 +340,8 @@ def test_the_objects_of_transformers_will_do(family: str, saved: bool, tmp_path:
     asked = question(clocks, system="Short.")
     clips = [noise(clock, 56, 84) if family == "qwen2_5_vl" else noise(clock, 64, 96) for clock in clocks]
     ours, found = builder(table, tokenizer())(asked, clips), builder(theirs, chat)(asked, clips)
-    if saved:  # as docs/prompt.md prints it
-        (code,) = re.findall(r"```python\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
+    if saved:  # as docs/concepts/prompt.md prints it
+        _, code = re.findall(r"```python\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
         names: dict[str, Any] = {"checkpoint": tmp_path, "item": SimpleNamespace(question=asked, clips=clips)}
         exec(code, names)
         assert names["prompt"].text == ours.text

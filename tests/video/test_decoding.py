@@ -20,7 +20,7 @@ from av.sidedata.sidedata import SideDataContainer
 from videossr.video.decoding import decode, pick
 from videossr.video.plan import Plan, RejectedError, Timeline, choose_frames
 
-TABLE = Path(__file__).parents[2] / "docs/results/index.md"
+TABLE = Path(__file__).parents[2] / "docs/results/indexing.md"
 
 DAMAGED = ("corrupt_mid", "corrupted", "trunc_faststart")
 """Damage behind the last wanted frame is not looked for, so their containers may promise frames that never come."""

@@ -1,6 +1,6 @@
-"""The config at which a model succeeds about half the time, as a recipe: there a group of answers varies the most.
+"""Choose the categories in which a model succeeds about half the time, as a recipe: there groups vary the most.
 
-The rule, which docs/probe.md gives in words, is `choose_groups`. Exercised by
+The rule, which docs/how-to/probing.md gives in words, is `choose_categories`. Exercised by
 `videossr bench probe demo/dataset --model chance --out demo/runs/probe --recipe half.toml`.
 """
 

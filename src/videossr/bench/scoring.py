@@ -169,7 +169,7 @@ def score(run: Run, denominator: Denominator = "asked") -> Scoreboard:
     """Score what a run has predicted so far; nothing is asked again. Raises ValueError when it has predicted nothing.
 
     An interval says how far the figure would move with other videos: videos are drawn anew, not questions, since
-    answers about one video are alike. See docs/benchmark.md.
+    answers about one video are alike. See docs/concepts/scores.md.
     """
     if not run.predictions:
         raise ValueError(f"{run.path} has no predictions yet: go on with its `videossr bench run`")

@@ -248,8 +248,8 @@ def _gate(
         counts = ", ".join(f"{reason} ({count})" for reason, count in reasons(gated).items())
         hint = f"; `videossr dataset info {table} --gates` shows what other thresholds would admit" if table else ""
         raise UnmetError(
-            f"no video is fit for {', '.join(empty)}. Rejected of {len(usable)} videos: {counts} (docs/recipes.md says "
-            f"what the reasons mean{hint}). "
+            f"no video is fit for {', '.join(empty)}. Rejected of {len(usable)} videos: {counts} "
+            f"(docs/reference/rejections.md says what the reasons mean{hint}). "
             f"{_way_out(dict.fromkeys(empty, 0), admitted)}"
         )
     return admitted

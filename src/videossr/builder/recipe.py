@@ -35,7 +35,7 @@ class CategorySpec:
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class Recipe:
-    """What `videossr build` makes. What each key means is told by its description, also in docs/recipes.md."""
+    """What `videossr build` makes. What each key means is told by its description, also in docs/reference/recipe.md."""
 
     name: Annotated[
         str, Field(pattern=r"^[\w.-]+$", description="letters, digits and `_.-`; the title of the dataset's card")

@@ -44,7 +44,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Run the command; `words` are those of the command line by default.
 
     Exit status 0: done; 1: done, and something does not hold; 2: could not be done; 130: stopped by Ctrl-C. See
-    docs/scripts.md.
+    docs/reference/exit-status.md.
     """
     prepare_streams()
     words = sys.argv[1:] if words is None else words

@@ -18,7 +18,7 @@ from videossr.corpus.fingerprint import WAVES, Fingerprints, Packed, frequency, 
 from videossr.corpus.groups import DisjointSets
 
 NEAR = 0.75
-"""Two frames are near when their low frequencies correlate at least so much; measured in docs/results/index.md."""
+"""Two frames are near when their low frequencies correlate at least so much; measured in docs/results/indexing.md."""
 
 NEAR_SHARE = 0.3
 """Two videos are near-duplicates when at least this share of one's frames is near to a frame of the other."""

@@ -8,7 +8,7 @@
 The answers of a group are laid behind each other as one sequence. Each token sees the prompt and what stands before it
 in its own answer, and has the position that it would have if its answer were the only one. So nothing is padded or
 repeated, and log-probabilities and gradients are those of separate full forward passes, up to rounding. Any trainer may
-call these functions: docs/training.md shows how. `benchmarks/train_step.py` measures them.
+call these functions: docs/concepts/shared-prefix.md shows how. `benchmarks/train_step.py` measures them.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from videossr.storage.paths import AnyPath, atomic_write
 
 PIXELS = "yuv444p"
 OPTIONS = {"preset": "ultrafast", "crf": "8", "bf": "0", "g": "12", "threads": "1"}
-"""Measured, see docs/lmms-eval.md. Without B-frames the first frame is shown at 0 and no edit list is needed."""
+"""Measured, see docs/how-to/lmms-eval.md. Without B-frames the first frame is shown at 0 and no edit list is needed."""
 
 _MS = Fraction(1, 1000)
 _BT601 = 6

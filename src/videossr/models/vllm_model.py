@@ -1,7 +1,7 @@
 """A checkpoint that vLLM runs in this process: `vllm:PATH`.
 
-Frames and the times of their slots are handed over as they are, each clip with its own clock. See docs/servers.md for
-what of this has been run. Exercised by `videossr bench run BENCH --model vllm:CHECKPOINT --out RUN`.
+Frames and the times of their slots are handed over as they are, each clip with its own clock. docs/how-to/servers.md
+says what of this was tested. Exercised by `videossr bench run BENCH --model vllm:CHECKPOINT --out RUN`.
 """
 
 from __future__ import annotations

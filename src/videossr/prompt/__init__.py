@@ -1,4 +1,4 @@
-"""What a model family reads: its markers of time, its tokens, its layout. docs/prompt.md tells it at length.
+"""What a model family reads: its markers of time, its tokens, its layout. docs/concepts/prompt.md tells it at length.
 
 `builder` makes the `Builder` of a checkpoint. Exercised by `videossr bench run BENCH --model hf:CHECKPOINT --out RUN`.
 """

@@ -21,7 +21,7 @@ Layout: TypeAlias = Literal["bare", "wrapped"]
 ``wrapped``: from transformers 5.10 on they stay, around all pairs."""
 
 RELEASED: Layout = "bare"
-"""What the released weights were trained with: docs/prompt.md says how that is known."""
+"""What the released weights were trained with: docs/concepts/prompt.md says how that is known."""
 
 MERGE = PAIR
 """Slots that share a marker."""

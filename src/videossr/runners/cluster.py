@@ -1,7 +1,7 @@
 """The workers of a Ray cluster, for `videossr index` and `videossr build` with `--ray local|ADDRESS`.
 
 Each call is one task of one processor. Tasks return bytes and write nothing, so that a machine may join or leave at any
-time: what was on its way there is sent elsewhere. See docs/cluster.md.
+time: what was on its way there is sent elsewhere. See docs/how-to/many-machines.md.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Training on one machine: GRPO whose groups share their prompt, and supervised warm-up. docs/training.md tells it."""
+"""Training: GRPO whose groups share their prompt, and a supervised start. See docs/how-to/training.md."""

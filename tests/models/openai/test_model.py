@@ -505,7 +505,7 @@ def test_a_refused_question_fails_alone() -> None:
 def test_vllm_that_does_not_trust_requests_stops_the_run() -> None:
     said = "Per-request media_io_kwargs are disabled. Start the server with --trust-request-mm-kwargs only when ..."
     with chat_server(lambda seen, k: rejection(400, said), version=VLLM) as server:  # noqa: SIM117
-        with pytest.raises(ServerError, match=r"--trust-request-mm-kwargs.*docs/servers.md"):
+        with pytest.raises(ServerError, match=r"--trust-request-mm-kwargs.*docs/how-to/servers.md"):
             answers(server)
 
 

@@ -1,7 +1,7 @@
 """Models behind an OpenAI-compatible server: `openai:MODEL@URL`.
 
 A vLLM server is sent videos with the times of their frames. Any other server is sent single images with the times as
-text between them; that is not how the paper asks, and results carry a label that says so. See docs/servers.md.
+text between them; that is not how the paper asks, and results carry a label that says so. See docs/how-to/servers.md.
 
 Exercised by `videossr bench run BENCH --model openai:MODEL@http://localhost:8000 --out RUN`.
 """
@@ -138,7 +138,7 @@ class OpenAIModel:
         if self._ordered is False:
             raise ValueError(
                 f"{self._target.url}: this vLLM would put all videos before all text; start it with "
-                "--chat-template-content-format openai (see docs/servers.md)"
+                "--chat-template-content-format openai (see docs/how-to/servers.md)"
             )
 
     def describe(self) -> Mapping[str, JSON]:
@@ -339,7 +339,7 @@ class OpenAIModel:
             unset = status == 401 and not self._key
             return ServerError(f"{where}; the environment variable {self._settings.key} is not set" if unset else where)
         if "trust-request-mm-kwargs" in error.response.text:
-            return ServerError(f"{where}; see docs/servers.md for how to start vLLM")
+            return ServerError(f"{where}; see docs/how-to/servers.md for how to start vLLM")
         if named(error, ("temperature", "top_p", "max_completion_tokens")):
             return ServerError(f"{where}; sample answers otherwise")
         if named(error, ("chat_template_kwargs", "enable_thinking")):

@@ -59,7 +59,7 @@ def batch_for_step(
 
     Args:
         step: of the run.
-        chosen: see `choose_groups`.
+        chosen: see `choose_questions`.
         categories: of all questions.
         batch: questions a step.
         mix: shuffled: as they fall; even: each batch has of every category its share of the pass; single: a batch has

@@ -67,6 +67,7 @@ PUBLIC = [
     "collate",
     "compute_score",
     "open_questions",
+    "sample_video",
 ]
 
 

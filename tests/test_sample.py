@@ -91,4 +91,4 @@ def test_json_and_id_never_change():
         '"params":{"first":1,"strength":{"factor":1.3},"text":"\\u00e9\\u2028</script>"},"size":[192,320],'
         f'"slots":[[0,0],[0,1],[0,2],[0,3]],"sources":{keys},"task":"grounding","times_ms":[0,309,617,926]}}'
     )
-    assert SAMPLE.id == "8950fe52452ab2a7f043"
+    assert SAMPLE.id == "34b1231ff1992345f664"

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from videossr.builder.one_sample import sample_video
     from videossr.clock import Clock
     from videossr.corpus.corpus import Corpus
     from videossr.dataset.dataset import Item, VideoSSRDataset, collate
@@ -38,6 +39,7 @@ __all__ = [
     "collate",
     "compute_score",
     "open_questions",
+    "sample_video",
 ]
 
 _HOME = {
@@ -58,6 +60,7 @@ _HOME = {
     "collate": "dataset.dataset",
     "compute_score": "rewards",
     "open_questions": "question_set",
+    "sample_video": "builder.one_sample",
 }
 """The module of each public name. Type checkers read the imports above, which do not run."""
 

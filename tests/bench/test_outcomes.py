@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.bench.conftest import CHANCE, Script, a_run, prediction
-from tests.helpers.chat_server import CannedResponse, Seen, chat_server, rejection, texts
+from tests.helpers.chat_server import CannedResponse, Seen, chat_server, refusal, texts
 from videossr.bench.asking import NothingAnsweredError
 from videossr.bench.comparison import compare
 from videossr.bench.evaluation import run_benchmark
@@ -175,9 +175,9 @@ def test_rows_that_cannot_be_read_are_not_the_models_failures(
 
 
 REFUSALS = {
-    "system role": rejection(400, "System role not supported"),
-    "too large": rejection(413, "Request Entity Too Large"),
-    "too many images": rejection(400, "At most 1 image(s) may be provided in one request."),
+    "system role": refusal(400, "System role not supported"),
+    "too large": refusal(413, "Request Entity Too Large"),
+    "too many images": refusal(400, "At most 1 image(s) may be provided in one request."),
     "no text": CannedResponse({"choices": [{"message": {"content": None}, "finish_reason": "content_filter"}]}),
     "empty text": CannedResponse(texts("")),
     "white space": CannedResponse(texts("  \n")),
@@ -242,7 +242,7 @@ def test_a_server_that_dies_halfway_gives_exit_status_1_until_all_is_answered(
     alive = len(built) // 2
 
     def respond(seen: Seen, earlier: int) -> CannedResponse:
-        return CannedResponse(texts("1,1,1", "2,2,2")) if len(server.seen) <= alive else rejection(500, "out of memory")
+        return CannedResponse(texts("1,1,1", "2,2,2")) if len(server.seen) <= alive else refusal(500, "out of memory")
 
     out = str(tmp_path / "run")
     more = ("--n", "2") if verb == "probe" else ()
@@ -266,8 +266,8 @@ def test_what_a_server_refuses_is_in_the_records_and_in_force_when_the_run_goes_
     def respond(seen: Seen, earlier: int) -> CannedResponse:
         systems.append(seen.fields["messages"][0]["role"] == "system")
         if len(systems) == 1:
-            return rejection(400, "System role not supported")
-        return rejection(401, "expired") if len(systems) == 5 else CannedResponse(texts("1,1,1"))
+            return refusal(400, "System role not supported")
+        return refusal(401, "expired") if len(systems) == 5 else CannedResponse(texts("1,1,1"))
 
     out = tmp_path / "run"
     with chat_server(respond) as server:

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers.video_utils import VideoMetadata
 
-from tests.helpers.tokenizers import tokenizer
+from tests.helpers.small_tokenizers import tokenizer
 from videossr.clock import Clock
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import index

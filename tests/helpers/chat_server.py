@@ -41,7 +41,7 @@ def texts(*answers: str | None, finish: str = "stop") -> Fields:
     }
 
 
-def rejection(
+def refusal(
     status: int, message: str, param: str | None = None, code: str | None = None, **headers: str
 ) -> CannedResponse:
     error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
@@ -87,7 +87,7 @@ class ChatServer:
 
             def do_GET(self) -> None:
                 known = self.path == "/version" and version is not None
-                self._send(version if known and version else rejection(404, "Not Found"))
+                self._send(version if known and version else refusal(404, "Not Found"))
 
             def do_POST(self) -> None:
                 fields = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -96,7 +96,7 @@ class ChatServer:
                     self._send(CannedResponse({"tokens": [*text.encode()]}))
                     return
                 if self.path != "/v1/chat/completions":
-                    self._send(rejection(404, "no such page"))
+                    self._send(refusal(404, "no such page"))
                     return
                 seen = Seen(time.monotonic(), fields, {name.lower(): value for name, value in self.headers.items()})
                 with outer._lock:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
-from tests.helpers.tokenizers import TEMPLATE, config, raw_tokenizer, tokenizer
+from tests.helpers.small_tokenizers import TEMPLATE, config, raw_tokenizer, tokenizer
 from tests.integration.conftest import TRANSFORMERS, Ask
 from videossr.clock import Clock, uniform_clock
 from videossr.prompt import builder

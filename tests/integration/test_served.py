@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.helpers.chat_server import CannedResponse, Seen, chat_server, rejection
+from tests.helpers.chat_server import CannedResponse, Seen, chat_server, refusal
 from tests.integration.conftest import HERE, ROOT
 from videossr.clock import Clock, uniform_clock
 from videossr.models.base import Decoding, Request, Response
@@ -120,8 +120,8 @@ def test_a_real_server_answers_what_it_sees(server: str) -> None:
 def test_faults_before_a_real_server_cost_no_answer(server: str) -> None:
     """Each question meets one fault on its way to the server that the others do not."""
     faults = [
-        rejection(429, "slow down", retry_after="0.2"),
-        rejection(500, "out of memory"),
+        refusal(429, "slow down", retry_after="0.2"),
+        refusal(500, "out of memory"),
         CannedResponse("x" * 5_000, drop=100),
         CannedResponse("<html>Service Unavailable</html>", 503),
         CannedResponse("late", slow=6),

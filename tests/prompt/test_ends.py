@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.tokenizers import TEMPLATE, tokenizer
+from tests.helpers.small_tokenizers import TEMPLATE, tokenizer
 from videossr.prompt.ends import Ends, find_ends, turn_end
 
 Make = Callable[..., Ends]

@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoTokenizer, Qwen2_5_VLConfig, Qwen3VLConfig
 
-from tests.helpers.tokenizers import TEMPLATE, config, tokenizer
+from tests.helpers.small_tokenizers import TEMPLATE, config, tokenizer
 from videossr.clock import Clock, uniform_clock
 from videossr.prompt import builder, checkpoint_config
 from videossr.prompt.base import Builder, Prompt

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.helpers.chat_server import CannedResponse, ChatServer, Seen, chat_server, rejection, texts
+from tests.helpers.chat_server import CannedResponse, ChatServer, Seen, chat_server, refusal, texts
 from videossr.clock import Clock, uniform_clock
 from videossr.corpus import jpeg
 from videossr.models.base import Decoding, Request, Response
@@ -202,7 +202,7 @@ def test_fields_that_a_server_refuses_are_left_out_from_then_on() -> None:
     def respond(seen: Seen, earlier: int) -> CannedResponse:
         for name in ("max_tokens", "seed", "top_p", "n"):
             if name in seen.fields:
-                return rejection(400, f"Unsupported parameter: '{name}' is not supported with this model.", param=name)
+                return refusal(400, f"Unsupported parameter: '{name}' is not supported with this model.", param=name)
         return echo(seen, earlier)
 
     with chat_server(respond) as server:
@@ -218,7 +218,7 @@ def test_fields_that_a_server_refuses_are_left_out_from_then_on() -> None:
 
 def test_a_field_that_decides_the_answer_is_not_left_out() -> None:
     said = "Unsupported value: 'temperature' does not support 0 with this model."
-    with chat_server(lambda seen, k: rejection(400, said, param="temperature")) as server:
+    with chat_server(lambda seen, k: refusal(400, said, param="temperature")) as server:
         with pytest.raises(ServerError, match=r"does not support 0.*sample answers otherwise"):
             answers(server, 1)
         assert len(server.seen) == 1
@@ -228,11 +228,11 @@ def test_a_field_that_decides_the_answer_is_not_left_out() -> None:
 
 
 FAULTS = {
-    "429": rejection(429, "slow down", retry_after="0.05"),
-    "429 without a time": rejection(429, "slow down"),
-    "500": rejection(500, "out of memory"),
+    "429": refusal(429, "slow down", retry_after="0.05"),
+    "429 without a time": refusal(429, "slow down"),
+    "500": refusal(500, "out of memory"),
     "502 in HTML": CannedResponse("<html>Bad Gateway</html>", 502),
-    "503": rejection(503, "loading", retry_after="0"),
+    "503": refusal(503, "loading", retry_after="0"),
     "dropped before the answer": CannedResponse(texts("x"), drop=0),
     "dropped within the answer": CannedResponse(texts("x" * 5_000), drop=2_000),
     "dropped within an error": CannedResponse("y" * 5_000, 500, drop=2_000),
@@ -354,7 +354,7 @@ def no_system(said: str, status: int = 400) -> Any:
 
     def respond(seen: Seen, earlier: int) -> CannedResponse:
         if seen.fields["messages"][0]["role"] == "system":
-            return rejection(status, said)
+            return refusal(status, said)
         return echo(seen, earlier)
 
     return respond
@@ -404,7 +404,7 @@ def test_where_the_system_text_goes_is_a_setting_and_goes_on_in_a_later_sitting(
 )
 @pytest.mark.parametrize("status", [400, 422])
 def test_a_refusal_about_something_else_leaves_the_system_turn_and_names_the_setting(said: str, status: int) -> None:
-    with chat_server(lambda seen, k: rejection(status, said)) as server:
+    with chat_server(lambda seen, k: refusal(status, said)) as server:
         served = model(server)
         (reply,) = served.answer([ask(0, system=SYSTEM)], GREEDY)
         (other,) = served.answer([ask(0)], GREEDY)
@@ -431,7 +431,7 @@ def test_thinking_is_switched_by_the_chat_template() -> None:
         answers(server, 1)
     assert server.seen[0].fields["chat_template_kwargs"] == {"enable_thinking": False}
     assert "chat_template_kwargs" not in server.seen[1].fields
-    said = rejection(400, "Unrecognized request argument", param="chat_template_kwargs")
+    said = refusal(400, "Unrecognized request argument", param="chat_template_kwargs")
     with chat_server(lambda seen, k: said) as server, pytest.raises(ServerError, match="leave out --set thinking"):
         answers(server, 1, thinking=False)
 
@@ -459,7 +459,7 @@ def test_a_server_cannot_write_on_the_terminal_nor_give_the_key_away(monkeypatch
 
     def respond(seen: Seen, earlier: int) -> CannedResponse:
         assert seen.headers["authorization"] == "Bearer sk-very-secret"
-        return rejection(400, "\x1b]0;owned\x07 \u202e bad key sk-very-secret " + "z" * 10_000)
+        return refusal(400, "\x1b]0;owned\x07 \u202e bad key sk-very-secret " + "z" * 10_000)
 
     with chat_server(respond) as server:
         served = model(server, key="SECRET_KEY")
@@ -472,7 +472,7 @@ def test_a_server_cannot_write_on_the_terminal_nor_give_the_key_away(monkeypatch
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_what_no_question_can_get_around_stops_the_run_behind_what_is_done(status: int) -> None:
     def respond(seen: Seen, earlier: int) -> CannedResponse:
-        return echo(seen, earlier) if len(server.seen) <= 3 else rejection(status, "The model `m` does not exist.")
+        return echo(seen, earlier) if len(server.seen) <= 3 else refusal(status, "The model `m` does not exist.")
 
     with chat_server(respond) as server:
         replies: list[Response] = []
@@ -496,7 +496,7 @@ def test_a_question_whose_frames_cannot_be_rendered_fails_alone() -> None:
 
 
 def test_a_refused_question_fails_alone() -> None:
-    with chat_server(once(rejection(400, "too many tokens"))) as server:
+    with chat_server(once(refusal(400, "too many tokens"))) as server:
         replies = answers(server, 2)
     assert all((reply.error, reply.tries) == ("status 400: too many tokens", 1) for reply in replies.values())
     assert len(server.seen) == 2
@@ -504,7 +504,7 @@ def test_a_refused_question_fails_alone() -> None:
 
 def test_vllm_that_does_not_trust_requests_stops_the_run() -> None:
     said = "Per-request media_io_kwargs are disabled. Start the server with --trust-request-mm-kwargs only when ..."
-    with chat_server(lambda seen, k: rejection(400, said), version=VLLM) as server:  # noqa: SIM117
+    with chat_server(lambda seen, k: refusal(400, said), version=VLLM) as server:  # noqa: SIM117
         with pytest.raises(ServerError, match=r"--trust-request-mm-kwargs.*docs/how-to/servers.md"):
             answers(server)
 
@@ -513,14 +513,14 @@ def test_vllm_that_does_not_trust_requests_stops_the_run() -> None:
 
 
 def test_all_requests_hold_back_together_for_as_long_as_the_server_asks() -> None:
-    with chat_server(once(rejection(429, "slow down", retry_after="0.5"))) as server:
+    with chat_server(once(refusal(429, "slow down", retry_after="0.5"))) as server:
         answers(server, 3, concurrency=3)
     first, again = server.seen[:3], server.seen[3:]
     assert min(seen.time for seen in again) - min(seen.time for seen in first) >= 0.5
 
 
 def test_a_wish_to_wait_has_its_bound() -> None:
-    with chat_server(once(rejection(429, "slow down", retry_after="86400"))) as server:
+    with chat_server(once(refusal(429, "slow down", retry_after="86400"))) as server:
         began = time.monotonic()
         answers(server, 3, patience=0.2)
         assert time.monotonic() - began >= 0.2  # and not a day
@@ -718,7 +718,7 @@ def test_the_key_itself_is_not_a_setting() -> None:
 
 def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ELSEWHERE", raising=False)
-    with chat_server(lambda seen, k: rejection(401, "no key")) as server:  # noqa: SIM117
+    with chat_server(lambda seen, k: refusal(401, "no key")) as server:  # noqa: SIM117
         with pytest.raises(ServerError, match="no key; the environment variable ELSEWHERE is not set"):
             answers(server, key="ELSEWHERE")
 
@@ -778,8 +778,8 @@ def test_a_vllm_that_puts_videos_first_is_refused() -> None:
         CannedResponse({"version": 3}),
         CannedResponse({"version": "1.2", "name": "other"}),
         CannedResponse(b"{", headers={"content-type": "application/json"}),
-        rejection(500, "broken"),
-        rejection(401, "no key"),
+        refusal(500, "broken"),
+        refusal(401, "no key"),
     ],
 )
 def test_a_server_that_is_no_vllm_is_sent_images(version: CannedResponse | None) -> None:

@@ -144,7 +144,7 @@ class _Message:
     content: str | list[dict[str, object]] | None = None
     reasoning_content: object = None
     reasoning: object = None
-    rejection: object = None
+    refusal: object = None
 
     def text(self) -> str | None:
         """Return the answer, or None where there is only white space. Of a list, the parts of text are joined."""

@@ -1,0 +1,76 @@
+"""One question from one video, in memory, for a first look and for notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from videossr.builder.allocation import Job
+from videossr.builder.generation import RejectedDraw, SampleGenerator
+from videossr.builder.recipe import Recipe, ResolvedRecipe
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.indexer import index
+from videossr.dataset.dataset import Item
+from videossr.measure import rejected
+from videossr.rendering import render
+from videossr.sample import Rejection
+from videossr.storage.paths import AnyPath
+from videossr.templates import load_templates
+from videossr.video.plan import Plan
+
+
+def sample_video(
+    path: str | AnyPath,
+    task: str,
+    *,
+    seed: int = 0,
+    config: Mapping[str, Any] | None = None,
+    plan: Plan | None = None,
+) -> Item:
+    """Make one question about one video, with its frames, its prompt and its gold answer. Nothing is kept on disk.
+
+    The question is the one that `videossr build` would draw first for this video, task and seed.
+
+    Args:
+        path: the video, local or remote; it is only read.
+        task: registered name of a pretext task: ``grounding``, ``counting``, ``jigsaw``, or that of a plug-in.
+        seed: another seed gives another question.
+        config: settings of the task, such as ``{"perturbation": "mirror"}``; see docs/reference/recipe.md.
+        plan: which frames are decoded; by default as many as the task needs, of at most 65,536 pixels.
+
+    Returns:
+        The question with its clips, each (T, H, W, 3) uint8 RGB.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a setting is wrong, the file is no video that can be used, or the video cannot serve the task; the
+            message names what was measured. `swap` needs a second video, so it is refused here.
+    """
+    category = {"task": task, "count": 1, "config": dict(config or {})}
+    recipe = ResolvedRecipe(Recipe(name="sample", categories={task: category}), "sample_video")
+    slots, density = recipe.tasks[task].needs(recipe.config[task])
+    plan = plan or replace(Plan(), frames=slots * density)
+    with TemporaryDirectory() as folder:
+        index(path, Path(folder) / "corpus", plan)
+        corpus = Corpus(Path(folder) / "corpus")
+        for unusable in corpus.rejections():
+            raise ValueError(f"{path} cannot be used: {unusable.reason}: {unusable.detail}")
+        recipe.recipe = replace(recipe.recipe, max_pixels=plan.max_pixels)
+        generator = SampleGenerator(corpus, recipe, load_templates(), seed, range(1))
+        if reject := rejected(generator.gate(0)[task]):
+            raise _unfit(path, task, reject)
+        (drawn,) = generator.draw([Job(0, task, 0)])
+        if isinstance(drawn, RejectedDraw):
+            raise _unfit(path, task, drawn.reject)
+        truth = recipe.tasks[task].truth(drawn.sample)
+        return Item(drawn.question, render(corpus, drawn.sample), drawn.sample, truth)
+
+
+def _unfit(path: str | AnyPath, task: str, reject: Rejection) -> ValueError:
+    return ValueError(
+        f"{path} cannot serve the task {task}: {reject.reason}, measured {reject.value:g}, threshold "
+        f"{reject.threshold:g}; docs/reference/rejections.md says what the reasons mean"
+    )

@@ -1,0 +1,55 @@
+"""A question from one video in memory is the one that a build of the same seed draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from videossr import sample_video
+from videossr.builder.builder import build
+from videossr.builder.recipe import Recipe, ResolvedRecipe
+from videossr.corpus.corpus import Corpus
+from videossr.corpus.indexer import index
+from videossr.dataset.dataset import VideoSSRDataset
+from videossr.templates import load_templates
+
+
+@pytest.mark.parametrize(
+    ("task", "config"), [("grounding", {"perturbation": "rotate_180"}), ("counting", {}), ("jigsaw", {"pieces": 4})]
+)
+def test_it_is_the_question_of_a_build(task: str, config: dict[str, object], videos: Path, tmp_path: Path) -> None:
+    path = videos / "real/bikes.mp4"
+    item = sample_video(path, task, seed=7, config=config)
+    index(path, tmp_path / "corpus")
+    recipe = Recipe(name="one", categories={task: {"task": task, "count": 1, "config": config}})
+    corpus = Corpus(tmp_path / "corpus")
+    build(ResolvedRecipe(recipe, "one"), corpus, tmp_path / "dataset", templates=load_templates(), seed=7)
+    (built,) = VideoSSRDataset(tmp_path / "dataset")
+    assert (item.question, item.sample, item.truth) == (built.question, built.sample, built.truth)
+    for shown, expected in zip(item.clips, built.clips, strict=True):
+        assert shown.clock == expected.clock
+        np.testing.assert_array_equal(shown.frames, expected.frames)
+
+
+def test_the_seed_decides_the_question(videos: Path) -> None:
+    path = str(videos / "real/bikes.mp4")
+    answers = {sample_video(path, "counting", seed=seed).question.answer for seed in range(6)}
+    assert len(answers) > 1
+    assert sample_video(path, "counting").question == sample_video(path, "counting", seed=0).question
+
+
+def test_what_cannot_be_had_is_refused_with_the_reason(videos: Path, tmp_path: Path) -> None:
+    clip = videos / "real/bikes.mp4"
+    with pytest.raises(FileNotFoundError, match=r"none\.mp4"):
+        sample_video(tmp_path / "none.mp4", "jigsaw")
+    (tmp_path / "text.mp4").write_text("no video")
+    with pytest.raises(ValueError, match=r"text\.mp4 cannot be used: "):
+        sample_video(tmp_path / "text.mp4", "jigsaw")
+    with pytest.raises(ValueError, match=r"bikes\.mp4 cannot serve the task grounding: no_donor, measured 0"):
+        sample_video(clip, "grounding", config={"perturbation": "swap", "gates": False})
+    with pytest.raises(ValueError, match="no task 'jigsow'; did you mean 'jigsaw'"):
+        sample_video(clip, "jigsow")
+    with pytest.raises(ValueError, match=r"sample_video: categories\.jigsaw\.config.*'piece'; did you mean 'pieces'"):
+        sample_video(clip, "jigsaw", config={"piece": 4})

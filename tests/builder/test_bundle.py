@@ -43,7 +43,7 @@ CHILD = """
     from videossr.builder import recipe, builder
     from videossr.corpus import pack
     from videossr.corpus.corpus import Corpus
-    from videossr.templates import load_wording
+    from videossr.templates import load_templates
 
     corpus, settings, out, left = *sys.argv[1:4], int(sys.argv[4])
     whole = pack._write_table
@@ -56,7 +56,7 @@ CHILD = """
         return whole(*given)
 
     pack._write_table = killed
-    builder.build(recipe.load(settings), Corpus(Path(corpus)), Path(out), wording=load_wording())
+    builder.build(recipe.load_recipe(settings), Corpus(Path(corpus)), Path(out), templates=load_templates())
 """
 
 

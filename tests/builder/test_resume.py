@@ -32,12 +32,12 @@ CHILD = """
     from videossr.builder import journal, recipe, builder
     from videossr.dataset import schema
     from videossr.corpus.corpus import Corpus
-    from videossr.templates import load_wording
+    from videossr.templates import load_templates
 
     corpus, out, name, when = sys.argv[1:]
     schema.ROWS_PER_FILE, schema._BATCH, journal.COMMIT = 20, 5, 0.0
     left = int(when)
-    whole = getattr(journal.Ledger, name)
+    whole = getattr(journal.BuildJournal, name)
 
     def killed(self, *given):
         global left
@@ -46,9 +46,9 @@ CHILD = """
             os.kill(os.getpid(), signal.SIGKILL)
         return whole(self, *given)
 
-    setattr(journal.Ledger, name, killed)
-    mixture = recipe.load(str(Path(out).parent / "recipe.toml"))
-    builder.build(mixture, Corpus(Path(corpus)), Path(out), wording=load_wording())
+    setattr(journal.BuildJournal, name, killed)
+    mixture = recipe.load_recipe(str(Path(out).parent / "recipe.toml"))
+    builder.build(mixture, Corpus(Path(corpus)), Path(out), templates=load_templates())
 """
 
 
@@ -156,7 +156,7 @@ def test_a_damaged_ledger_says_what_to_do(made: Corpus, make: Make, tmp_path: Pa
     ("damage", "told"),
     [
         ("DROP TABLE passes", r"journal\.sqlite: no such table: passes; delete it"),
-        ("ALTER TABLE draws DROP CATEGORY row", r"journal\.sqlite: .*; delete it"),
+        ("ALTER TABLE draws DROP COLUMN row", r"journal\.sqlite: .*; delete it"),
         ("UPDATE making SET json = '[]'", r"journal\.sqlite: it does not say what it is of; delete it"),
         ("UPDATE making SET json = '{'", r"journal\.sqlite: it does not say what it is of; delete it"),
         ("UPDATE making SET json = '{}'", r"begun otherwise: kind is not set there, 'dataset' now; recipe is not set"),
@@ -229,7 +229,7 @@ class Deadly(SampleGenerator):
 
 def test_a_video_that_kills_is_named(made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("videossr.builder.builder.Drafter", Deadly)
+        patch.setattr("videossr.builder.builder.SampleGenerator", Deadly)
         with pytest.raises(WorkerError, match=made.videos[3].path):
             make("dataset", made, CATEGORIES, workers=2)
     with sqlite3.connect(tmp_path / "dataset/.unfinished/journal.sqlite") as data:

@@ -120,7 +120,7 @@ from pathlib import Path
 from videossr.corpus.indexer import index
 from videossr.video.plan import Plan
 from videossr.corpus.sources import find
-from videossr.corpus.index_state import Shop
+from videossr.corpus.index_state import IndexState
 if __name__ == "__main__":
     index(Path(sys.argv[1]), Path(sys.argv[2]), Plan(frames=8))
 """

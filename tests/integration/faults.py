@@ -147,7 +147,7 @@ class Harness:
     def _run(self, out: str, moment: float | None) -> bool:
         """Run until it is killed or completes, and say whether it completed."""
         folder = self.where / out
-        kept, rows = finished(folder), ledger_rows(folder)
+        kept, rows = finished(folder), journal_rows(folder)
         log = self.where / "log"
         log.unlink(missing_ok=True)
         whose = "command" if moment is None or self.kills % 5 else "worker"
@@ -166,7 +166,7 @@ class Harness:
         if process.returncode == 0:
             return True
         # Behind the manifest the journal has served its time.
-        if not (folder / "manifest.json").exists() and (lost := rows - ledger_rows(folder)):
+        if not (folder / "manifest.json").exists() and (lost := rows - journal_rows(folder)):
             raise FaultError(f"{len(lost)} rows of the journal are lost")
         if process.returncode == -signal.SIGKILL:
             self.kills += 1
@@ -232,17 +232,17 @@ def finished(folder: Path) -> dict[str, tuple[int, ...]]:
     for path in parts[-1:]:
         del found[path.name]
     if (folder / ".unfinished/journal.sqlite").exists():
-        entered = {name for (name,) in from_ledger(folder, "SELECT name FROM files")}
+        entered = {name for (name,) in from_journal(folder, "SELECT name FROM files")}
         found = {name: each for name, each in found.items() if not name.startswith("samples-") or name in entered}
     return found
 
 
-def ledger_rows(folder: Path) -> set[tuple[object, ...]]:
+def journal_rows(folder: Path) -> set[tuple[object, ...]]:
     """The gates and draws that an unfinished build has kept. Were one made twice, the journal would refuse it."""
-    return from_ledger(folder, "SELECT video FROM gates", "SELECT video, category, attempt FROM draws")
+    return from_journal(folder, "SELECT video FROM gates", "SELECT video, category, attempt FROM draws")
 
 
-def from_ledger(folder: Path, *questions: str) -> set[tuple[object, ...]]:
+def from_journal(folder: Path, *questions: str) -> set[tuple[object, ...]]:
     """All rows that the journal of an unfinished build answers."""
     rows: set[tuple[object, ...]] = set()
     with tempfile.TemporaryDirectory() as copies:  # to look at it leaves traces

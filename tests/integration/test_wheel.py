@@ -85,5 +85,8 @@ def test_help_runs(python: Path, verb: str) -> None:
 
 
 def test_every_recipe_is_found(python: Path) -> None:
-    code = "from videossr.builder.recipe import load, names; print(*names()); [load(name) for name in names()]"
+    code = (
+        "from videossr.builder.recipe import load_recipe, recipe_names; print(*recipe_names());"
+        "[load_recipe(name) for name in recipe_names()]"
+    )
     assert set(run(python, "-c", code).split()) == {path.stem for path in (PACKAGE / "recipes").glob("*.toml")}

@@ -119,8 +119,8 @@ def test_a_damaged_line_is_named_and_nothing_is_removed(tmp_path: Path) -> None:
 
 def test_each_line_is_on_its_way_when_the_call_returns(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from pathlib import Path; from videossr.train.writer import Log;"
-        "from tests.helpers.training_runs import step_of; log = Log(Path(sys.argv[1]));"
+        "import os, signal, sys; from pathlib import Path; from videossr.train.writer import RunWriter;"
+        "from tests.helpers.training_runs import step_of; log = RunWriter(Path(sys.argv[1]));"
         "[log.step(step_of(n, ('jigsaw/6',))) for n in (1, 2, 3)]; os.kill(os.getpid(), signal.SIGKILL)"
     )
     write_run(tmp_path / "run", [], complete=False)

@@ -151,7 +151,7 @@ BUILD = "build smoke --corpus demo/corpus --out NEW"
         (f"{BUILD} --set categories.jigsaw/6.count=-1", ["categories.jigsaw/6", "count"]),
         (f"{BUILD} --set categories.jigsaw/6.cuont=5", ["'cuont'", "did you mean 'count'?"]),
         (f"{BUILD} --set categories.jigsaw/6.config.pices=5", ["'pices'", "did you mean 'pieces'?"]),
-        (f"{BUILD} --set colums.jigsaw/6.count=5", ["'colums'", "did you mean 'categories'?"]),
+        (f"{BUILD} --set categores.jigsaw/6.count=5", ["'categores'", "did you mean 'categories'?"]),
         (f"{BUILD} --set max_pixels", ["--set max_pixels", "key=value"]),
         (f"{BUILD} --templates bad.toml", ["bad.toml", "not valid TOML"]),
         (f"{BUILD} --templates unknown.toml", ["unknown.toml", "'promt'", "did you mean 'prompt'?"]),

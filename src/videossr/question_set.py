@@ -46,7 +46,7 @@ class QuestionSet(Protocol):
         """
 
     def difficulty(self, index: int) -> Mapping[str, float | str]:
-        """What makes this question hard, by name: drawn config such as `length` (slots) or `pieces`."""
+        """What makes this question hard, by name: drawn settings such as `length` (slots) or `pieces`."""
 
     def truth(self, index: int) -> Truth:
         """What the answer rests on, as far as it is known."""

@@ -156,7 +156,7 @@ def test_a_worker_process_says_the_same(fault: Path, corpus: Corpus, tmp_path: P
 
 def test_what_draw_returns_is_looked_at(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
     fault.write_text("nothing")
-    with pytest.raises(TaskError, match=r"failed in draw.*must return a Sample or a Reject, and returned None"):
+    with pytest.raises(TaskError, match=r"failed in draw.*must return a Sample or a Rejection, and returned None"):
         build(mixture(), corpus, tmp_path / "out", templates=load_templates())
 
 

@@ -51,7 +51,7 @@ def recipe_behind(questions: QuestionSet) -> RecipeTable:
     """The recipe that the questions were built by. Raises ValueError where they were not built by one."""
     if not isinstance(questions, VideoSSRDataset):
         raise ValueError(
-            f"{questions.path}: these questions come from no recipe, so there are no config to choose for a new one: "
+            f"{questions.path}: these questions come from no recipe, so there are no settings to choose for a new one: "
             "leave out --recipe, or probe what `videossr build ladder` makes"
         )
     return questions.manifest["recipe"]

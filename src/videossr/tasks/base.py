@@ -112,7 +112,7 @@ class Task(Protocol[K]):
         """
 
     def question(self, sample: Sample, templates: PromptTemplates) -> Question:
-        """What is asked, in the words of `wording`."""
+        """What is asked, in the words of `templates`."""
 
     def truth(self, sample: Sample) -> Truth:
         """What the answer rests on."""
@@ -173,7 +173,7 @@ class OpenTask:
         with self._naming("draw", f"video {video.key.content[:12]}", category):
             drawn = self._task.draw(video, category, config, rng, donors)
             if not isinstance(drawn, Sample | Rejection):
-                raise TypeError(f"it must return a Sample or a Reject, and returned {drawn!r}")
+                raise TypeError(f"it must return a Sample or a Rejection, and returned {drawn!r}")
             return drawn
 
     def render(self, frames: Frames, sample: Sample) -> list[Clip]:

@@ -252,7 +252,7 @@ _UNITS = {
     ("counting", "size"): "smallest diameter, pixels",
     ("jigsaw", "seconds"): "length of a piece, s",
 }
-"""What the config of the built-in tasks are, as `Task.difficulty` says; others go by their names."""
+"""What the settings of the built-in tasks mean, as `Task.difficulty` says; others go by their names."""
 
 
 def _unit(task: str, setting: str) -> str:

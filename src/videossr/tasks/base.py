@@ -103,7 +103,7 @@ class Task(Protocol[K]):
     def draw(
         self, video: Video, category: str, config: K, rng: np.random.Generator, donors: Donors
     ) -> Sample | Rejection:
-        """Draw one sample. A Reject here must not depend on the answer that was drawn."""
+        """Draw one sample. A rejection here must not depend on the answer that was drawn."""
 
     def render(self, frames: Frames, sample: Sample) -> list[Clip]:
         """The clips shown, from `frames` (len(sample.slots), H, W, 3): the slots of the sample, not yet altered.

@@ -247,7 +247,7 @@ class DifficultyCurve:
 
 
 def difficulty_curves(runs: Sequence[Answers]) -> list[DifficultyCurve]:
-    """Group the questions of a category by each setting, alike for all runs; a setting that never changes is left out."""
+    """Group the questions of a category by each setting, alike for all runs; leave out settings that never change."""
     names = dict.fromkeys(name for run in runs for answer in run.every for name in answer.prediction.difficulty)
     return [setting for name in names if (setting := _setting(name, runs)) is not None]
 

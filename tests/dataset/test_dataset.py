@@ -60,10 +60,10 @@ def test_slices_are_views(opened: VideoSSRDataset, monkeypatch: pytest.MonkeyPat
     assert pixel_hash(copy[0].clips) == opened.row(2)["pixels"]
 
 
-def test_categories_by_name(opened: VideoSSRDataset) -> None:
+def test_columns_by_name(opened: VideoSSRDataset) -> None:
     for name in ("id", "task", "answer", "times_ms"):
         assert opened[name] == [opened.row(at)[name] for at in range(8)]
-    with pytest.raises(KeyError, match=r"has no category 'ids', but id, task, .*find\(id\)"):
+    with pytest.raises(KeyError, match=r"has no column 'ids', but id, task, .*find\(id\)"):
         _ = opened["ids"]
 
 

@@ -63,4 +63,4 @@ def test_no_other_module_reads_parquet_files() -> None:
     root = Path(videossr.__file__).parent
     reading = ("pq.read_table", "pq.ParquetFile", "parquet.read_table", "parquet.ParquetFile")
     found = {str(path.relative_to(root)) for path in root.rglob("*.py") if any(w in path.read_text() for w in reading)}
-    assert found == {"parquet.py"}
+    assert found == {"storage/parquet.py"}

@@ -161,8 +161,8 @@ def fed(monkeypatch: pytest.MonkeyPatch) -> Fed:
 
         return Counted
 
-    monkeypatch.setattr(seeking, "Ticket", counting(record.fast))
-    monkeypatch.setattr(full_scan, "Ticket", counting(record.slow))
+    monkeypatch.setattr(seeking, "PacketTag", counting(record.fast))
+    monkeypatch.setattr(full_scan, "PacketTag", counting(record.slow))
     return record
 
 

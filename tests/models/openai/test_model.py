@@ -641,8 +641,8 @@ def test_it_stops_at_once_when_it_is_told_to(tmp_path: Path) -> None:
     script = tmp_path / "run.py"
     script.write_text(
         "import sys\n"
-        "from tests.models.openai.test_model import NO_QUESTIONS, GREEDY, Served, ServerSettings, ask\n"
-        "model = Served('m@' + sys.argv[1], ServerSettings(), NO_QUESTIONS)\n"
+        "from tests.models.openai.test_model import NO_QUESTIONS, GREEDY, OpenAIModel, ServerSettings, ask\n"
+        "model = OpenAIModel('m@' + sys.argv[1], ServerSettings(), NO_QUESTIONS)\n"
         "for reply in model.answer(map(ask, range(9)), GREEDY):\n"
         "    print(reply.index, flush=True)\n"
     )

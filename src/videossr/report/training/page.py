@@ -255,7 +255,7 @@ def _config(configs: Sequence[TrainConfig]) -> list[_Setting]:
     """All values of the configurations; those that are not the default first."""
     default, *tables = (flatten(config.as_table(each)) for each in (TrainConfig(), *configs))
     names = dict.fromkeys(name for table in (*tables, default) for name in table)
-    config = [
+    settings = [
         _Setting(
             plain_text(name, 60),
             plain_text(default.get(name, "–"), 200),  # noqa: RUF001
@@ -263,7 +263,7 @@ def _config(configs: Sequence[TrainConfig]) -> list[_Setting]:
         )
         for name in names
     ]
-    return sorted(config, key=lambda setting: not setting.changed)
+    return sorted(settings, key=lambda setting: not setting.changed)
 
 
 def _failures(run: TrainRun) -> list[Failure]:

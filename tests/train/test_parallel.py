@@ -107,11 +107,12 @@ def test_two_processes_learn_what_one_does(
     shutil.copytree(small / "corpus", broken)
     questions = VideoSSRDataset(small / "data")
     categories = [questions.category(index) for index in range(len(questions))]
-    second = batch_for_step(1, range(len(questions)), categories, 3, "shuffled", 0)[
-        1
-    ]  # all that the second process has
-    (broken / "packs" / f"{questions.sample(second).sources[0].content[:2]}.pack").write_bytes(b"")
-    failing = {"data__corpus": f'"{broken}"'}
+    packs = [questions.sample(index).sources[0].content[:2] for index in range(len(questions))]
+    batches = ((seed, batch_for_step(1, range(len(questions)), categories, 3, "shuffled", seed)) for seed in range(99))
+    # A question that is all that the second process has, and whose pack no other of its batch needs.
+    seed, second = next((seed, b) for seed, (a, b, c) in batches if packs[b] not in (packs[a], packs[c]))
+    (broken / "packs" / f"{packs[second]}.pack").write_bytes(b"")
+    failing = {"data__corpus": f'"{broken}"', "run__seed": f"{seed}"}
     one = {
         "full": train(asked(), tmp_path / "full"),
         "lora": train(asked(**LORA), tmp_path / "lora"),

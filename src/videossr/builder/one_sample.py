@@ -32,7 +32,8 @@ def sample_video(
 ) -> Item:
     """Make one question about one video, with its frames, its prompt and its gold answer. Nothing is kept on disk.
 
-    The question is the one that `videossr build` would draw first for this video, task and seed.
+    The question is the one that `videossr build` would draw first for this video, task and seed. The video is decoded
+    in a process of its own: a script that calls this needs a ``__main__`` guard, a notebook does not.
 
     Args:
         path: the video, local or remote; it is only read.

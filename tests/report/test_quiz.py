@@ -83,10 +83,10 @@ def test_each_picture_holds_the_frames_that_are_asked_about_and_no_others(datase
     pictures = [base64.b64decode(script) for script in page.scripts[: len(clips)]]
     assert len(page.of_class("slot")) == sum(len(clip.clock) for clip in clips)
     for clip, holder, picture in zip(clips, page.of_class("clip"), pictures, strict=True):
-        categories, rows = (int(side) for side in re.findall(r"--[cr]:(\d+)", holder["style"]))
-        assert (rows - 1) * categories < len(clip.clock) <= rows * categories
+        columns, rows = (int(side) for side in re.findall(r"--[cr]:(\d+)", holder["style"]))
+        assert (rows - 1) * columns < len(clip.clock) <= rows * columns
         height, width, _, _ = simplejpeg.decode_jpeg_header(picture)
-        assert (height // rows, width // categories) == clip.frames.shape[1:3], "as large as a model sees them"
+        assert (height // rows, width // columns) == clip.frames.shape[1:3], "as large as a model sees them"
 
 
 def test_questions_are_worded_as_a_model_is_asked(dataset: Path, text: str) -> None:

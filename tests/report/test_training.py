@@ -227,8 +227,8 @@ def test_each_frame_is_cut_from_its_place(page: Tab, runs: dict[str, TrainRun]) 
     for row, at in [(row, at) for row in range(len(shown.slots)) for at in (0, last)]:
         drawn = pixels(card.locator(".frame").nth(row * (last + 1) + at))
         look = cv2.resize(drawn, (width, height)).astype(float)
-        category = cells[:, at * width : (at + 1) * width].reshape(-1, height, width, 3)
-        assert np.abs(category - look).mean((1, 2, 3)).argmin() == row
+        column = cells[:, at * width : (at + 1) * width].reshape(-1, height, width, 3)
+        assert np.abs(column - look).mean((1, 2, 3)).argmin() == row
 
 
 def test_the_gold_span_is_under_its_frames(page: Tab) -> None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import videossr
-from videossr.storage.parquet import open_parquet, read_parquet
+from videossr.storage.parquet import read_batches, read_parquet
 from videossr.storage.paths import AnyPath, to_path
 
 TABLE = pa.table({"number": list(range(10_000)), "word": ["a", "b"] * 5_000})
@@ -30,8 +30,7 @@ def test_all_rows_are_read(written: AnyPath) -> None:
     assert read_parquet(written).equals(TABLE)
     encoded = read_parquet(written, dictionary=["word"])
     assert pa.types.is_dictionary(encoded["word"].type)
-    with open_parquet(written) as source:
-        assert sum(batch.num_rows for batch in source.iter_batches(700, columns=["word"])) == len(TABLE)
+    assert sum(batch.num_rows for batch in read_batches(written, 700, ["word"])) == len(TABLE)
 
 
 def test_only_the_calling_thread_reads_a_remote_file(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NotRequired
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked
 from typing_extensions import TypedDict
 
 from videossr.config import parse
 from videossr.models.base import Decoding
 from videossr.storage.paths import AnyPath, to_path
+from videossr.storage.records import read_lines, read_record
 
 CONFIG, PREDICTIONS, MANIFEST = "config.toml", "predictions.jsonl", "manifest.json"
 
@@ -169,30 +170,9 @@ def read_run(path: str | AnyPath) -> Run:
     if "model" not in table:
         raise ValueError(f"{folder} is no run, but something else that has a {CONFIG}")
     config = parse(RunConfig, table, str(folder / CONFIG))
-    found = {prediction.index: prediction for prediction in _predictions(folder / PREDICTIONS)}
-    return Run(folder, config, tuple(found[index] for index in sorted(found)), _manifest(folder / MANIFEST))
-
-
-def _predictions(path: AnyPath) -> Iterator[Prediction]:
-    if not path.exists():
-        return
-    adapter = TypeAdapter(Prediction)
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                yield adapter.validate_json(line)
-            except ValidationError as error:
-                problem = error.errors(include_url=False)[0]
-                where = ".".join(map(str, problem["loc"]))
-                raise ValueError(f"{path}:{number}: no prediction: {where} {problem['msg']}") from error
-
-
-def _manifest(path: AnyPath) -> RunManifest | None:
-    try:
-        return TypeAdapter(RunManifest).validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValidationError as error:
-        raise ValueError(f"{path}: damaged, or of another version: {error.errors()[0]['msg']}") from error
+    found = {
+        prediction.index: prediction for prediction in read_lines(Prediction, folder / PREDICTIONS, "no prediction")
+    }
+    return Run(
+        folder, config, tuple(found[index] for index in sorted(found)), read_record(RunManifest, folder / MANIFEST)
+    )

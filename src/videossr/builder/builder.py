@@ -169,7 +169,7 @@ def _ways_out(
 
 
 def _fault(out: AnyPath, made: Manifest, spec: BuildSpec) -> str | None:
-    """Say why the dataset `out` is not what `making` would make; None where it is, and is whole."""
+    """Say why the dataset `out` is not what `spec` would make; None where it is, and is whole."""
     if differs := differences(made, spec):
         return f"holds a dataset that was made otherwise: {'; '.join(differs)}"
     there = [name for name in made["files"] if (out / name).is_file()]

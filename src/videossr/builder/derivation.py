@@ -60,7 +60,7 @@ def write_part(
         spec: of the dataset; the counts in its recipe become those of `rows`.
         origin: the datasets that the rows come from.
         rows: of `schema.SCHEMA`, ascending by their ids. They may still be read when `rejected` is.
-        videos: of `exclude.VIDEOS`, ascending by content; those that no row shows are left out.
+        videos: of `decontamination.VIDEOS`, ascending by content; those that no row shows are left out.
         gates: of `gate_table.MEASURES`, ascending by content; those of videos that no row shows are left out.
         rejected: of `journal.REJECTED`; read after `rows`.
     """

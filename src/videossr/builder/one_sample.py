@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -51,15 +50,14 @@ def sample_video(
             message names what was measured. `swap` needs a second video, so it is refused here.
     """
     category = {"task": task, "count": 1, "config": dict(config or {})}
-    recipe = ResolvedRecipe(Recipe(name="sample", categories={task: category}), "sample_video")
+    most = (plan or Plan()).max_pixels
+    recipe = ResolvedRecipe(Recipe(name="sample", max_pixels=most, categories={task: category}), "sample_video")
     slots, density = recipe.tasks[task].needs(recipe.config[task])
-    plan = plan or replace(Plan(), frames=slots * density)
     with TemporaryDirectory() as folder:
-        index(path, Path(folder) / "corpus", plan)
+        index(path, Path(folder) / "corpus", plan or Plan(frames=slots * density))
         corpus = Corpus(Path(folder) / "corpus")
-        for unusable in corpus.rejections():
-            raise ValueError(f"{path} cannot be used: {unusable.reason}: {unusable.detail}")
-        recipe.recipe = replace(recipe.recipe, max_pixels=plan.max_pixels)
+        if unusable := corpus.rejections():
+            raise ValueError(f"{path} cannot be used: {unusable[0].reason}: {unusable[0].detail}")
         generator = SampleGenerator(corpus, recipe, load_templates(), seed, range(1))
         if reject := rejected(generator.gate(0)[task]):
             raise _unfit(path, task, reject)

@@ -25,7 +25,7 @@ Packed: TypeAlias = bytes
 """Fingerprints as they are stored with a video; `unpack` reads them."""
 
 Box: TypeAlias = tuple[int, int, int, int]
-"""First row, row after the last, first category, category after the last."""
+"""First row, row after the last, first column, column after the last."""
 
 _FLAT = 3.0
 """Standard deviation of the low frequencies, in levels of 255, below which a frame has nothing to compare."""
@@ -116,8 +116,8 @@ def _content(gray: NDArray[np.uint8]) -> Box | None:
     top, below = _margin(gray), _margin(gray[::-1])
     if top + below >= height:
         return None
-    categories = gray[top : height - below].T
-    left, beside = _margin(categories), _margin(categories[::-1])
+    columns = gray[top : height - below].T
+    left, beside = _margin(columns), _margin(columns[::-1])
     if left + beside >= width:
         return None
     return top, height - below, left, width - beside

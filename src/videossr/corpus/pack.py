@@ -312,8 +312,8 @@ class Pack:
 
     def position(self, content: str) -> int:
         """The row of a video, or that at which it would stand."""
-        category = self.table["content"]
-        return bisect.bisect_left(range(len(self)), content, key=lambda row: category[row].as_py())
+        contents = self.table["content"]
+        return bisect.bisect_left(range(len(self)), content, key=lambda row: contents[row].as_py())
 
     def find(self, content: str) -> Entry | None:
         """What is known of a video, by its content hash. One that is asked for again and again is read once."""

@@ -108,7 +108,7 @@ class VideoSSRDataset:
     """Map-style: `len`, `[i]`, slices; the dataset of a `torch.utils.data.DataLoader`, in any number of processes.
 
     `dataset[3]` renders one `Item`; `dataset[2:5]` gives a view whose items are rendered when they are asked for;
-    `dataset["id"]` gives that category of the table as a list.
+    `dataset["id"]` gives that column of the table as a list.
 
     Args:
         path: a folder that `videossr build` wrote, or the address of one (`s3://…`).
@@ -227,7 +227,7 @@ class VideoSSRDataset:
     def __getitem__(self, index: str) -> list[Any]: ...
 
     def __getitem__(self, index: SupportsIndex | slice | str) -> Item | Items | list[Any]:
-        """One item, a view of several, or a category of the table by its name. Raises IndexError or KeyError."""
+        """One item, a view of several, or a column of the table by its name. Raises IndexError or KeyError."""
         if isinstance(index, slice):
             return Items(self, range(len(self))[index])
         if isinstance(index, str):

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from videossr.clock import Clock
 from videossr.question import Question
 from videossr.sample import Sample, VideoKey
-from videossr.storage.parquet import open_parquet
-from videossr.storage.paths import AnyPath, atomic_write, is_local
+from videossr.storage.parquet import read_batches
+from videossr.storage.paths import AnyPath, atomic_write
 
 SCHEMA = pa.schema(
     [
@@ -122,9 +122,8 @@ def read_file(path: AnyPath, columns: Sequence[str] | None = None) -> list[dict[
 def read_rows(path: AnyPath, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
     """The same, few at a time."""
     try:
-        with open_parquet(path) as source:
-            for batch in source.iter_batches(_BATCH, columns=columns, use_threads=is_local(path)):
-                yield from batch.to_pylist()
+        for batch in read_batches(path, _BATCH, columns):
+            yield from batch.to_pylist()
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: not a Parquet file: {error}") from error
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Points: TypeAlias = tuple[tuple[float, float], ...]
-"""Corners ((x, y), ...) in pixels; pixel category c covers c <= x < c + 1."""
+"""Corners ((x, y), ...) in pixels; pixel column c covers c <= x < c + 1."""
 
 UNIT = 64
 """Units in a pixel: outlines lie on this grid."""
@@ -75,7 +75,7 @@ def outline(name: str, x: float, y: float, size: float, angle: int) -> Points:
 
 
 def coverage(points: Points) -> tuple[int, int, NDArray[np.int64]]:
-    """How much of each pixel a simple polygon covers: (top row, left category, (h, w) from 0 to `FULL`).
+    """How much of each pixel a simple polygon covers: (top row, left column, (h, w) from 0 to `FULL`).
 
     Each scan line adds, for every edge that it crosses, the part of each pixel right of the crossing, with the sign of
     the edge's direction; what lies outside cancels.
@@ -109,7 +109,7 @@ def paint(frame: NDArray[np.uint8], points: Points, color: Sequence[int]) -> Non
     height, width = covered.shape
     if top < 0 or left < 0 or top + height > frame.shape[0] or left + width > frame.shape[1]:
         raise ValueError(
-            f"shape at rows {top}..{top + height}, categories {left}..{left + width} leaves {frame.shape[:2]}"
+            f"shape at rows {top}..{top + height}, columns {left}..{left + width} leaves {frame.shape[:2]}"
         )
     part = frame[top : top + height, left : left + width]
     weight = covered[:, :, None]

@@ -16,9 +16,8 @@ import pyarrow.parquet as pq
 from videossr.storage.paths import AnyPath, is_local
 
 
-@contextmanager
-def open_parquet(path: AnyPath, *, dictionary: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file; a local one is mapped into memory. Read a remote one with `use_threads=False`.
+def read_parquet(path: AnyPath, *, dictionary: Sequence[str] = ()) -> pa.Table:
+    """Read a whole file; a local one is mapped into memory.
 
     Args:
         path: of the file.
@@ -26,6 +25,19 @@ def open_parquet(path: AnyPath, *, dictionary: Sequence[str] = ()) -> Iterator[p
 
     Raises FileNotFoundError, and `pa.ArrowInvalid`, which is a ValueError, when it is no Parquet file.
     """
+    with _opened(path, dictionary) as source:
+        return source.read(use_threads=is_local(path))
+
+
+def read_batches(path: AnyPath, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield at most `rows` rows at a time, of all columns or of some. Raises as `read_parquet`."""
+    with _opened(path) as source:
+        yield from source.iter_batches(rows, columns=columns, use_threads=is_local(path))
+
+
+@contextmanager
+def _opened(path: AnyPath, dictionary: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+    """Open a file. Arrow's threads must not read a remote one, which is a Python object."""
     options = {"read_dictionary": [*dictionary], "pre_buffer": False}
     if is_local(path):
         with pq.ParquetFile(path, memory_map=True, **options) as source:
@@ -33,9 +45,3 @@ def open_parquet(path: AnyPath, *, dictionary: Sequence[str] = ()) -> Iterator[p
     else:
         with path.open("rb") as file, pq.ParquetFile(file, **options) as source:
             yield source
-
-
-def read_parquet(path: AnyPath, *, dictionary: Sequence[str] = ()) -> pa.Table:
-    """Read a whole file, as `open_parquet`."""
-    with open_parquet(path, dictionary=dictionary) as source:
-        return source.read(use_threads=is_local(path))

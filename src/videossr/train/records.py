@@ -17,14 +17,13 @@ from __future__ import annotations
 import json
 import math
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeVar
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Any, Literal
 
 from videossr.config import parse
 from videossr.storage.paths import AnyPath, to_path
+from videossr.storage.records import read_lines, read_record
 from videossr.train.config import TrainConfig
 
 CONFIG, STEPS, FAILURES, SAMPLES, PICTURES, CHECKPOINTS, MODEL, MANIFEST = (
@@ -37,8 +36,6 @@ CONFIG, STEPS, FAILURES, SAMPLES, PICTURES, CHECKPOINTS, MODEL, MANIFEST = (
     "model",
     "manifest.json",
 )
-
-T = TypeVar("T")
 
 ACROSS = 8
 """Frames in a row of a picture of samples."""
@@ -239,45 +236,20 @@ def read_train_run(path: str | AnyPath) -> TrainRun:
     except ValueError as error:
         raise ValueError(f"{folder / CONFIG}: not valid TOML: {error}") from error
     steps: list[Step] = []
-    for step in _lines(Step, folder / STEPS):
+    for step in read_lines(Step, folder / STEPS):
         while steps and steps[-1].step >= step.step:
             steps.pop()
         steps.append(step)
-    shown = {(each.step, each.index): each for each in _lines(ShownSample, folder / SAMPLES)}
-    failures = {(each.step, each.index): each for each in _lines(Failure, folder / FAILURES)}
+    shown = {(each.step, each.index): each for each in read_lines(ShownSample, folder / SAMPLES)}
+    failures = {(each.step, each.index): each for each in read_lines(Failure, folder / FAILURES)}
     return TrainRun(
         folder,
         parse(TrainConfig, table, str(folder / CONFIG)),
         tuple(steps),
         tuple(shown[key] for key in sorted(shown)),
         tuple(failures[key] for key in sorted(failures)),
-        _manifest(folder / MANIFEST),
+        read_record(TrainManifest, folder / MANIFEST),
     )
-
-
-def _lines(kind: type[T], path: AnyPath) -> Iterator[T]:
-    if not path.exists():
-        return
-    adapter = TypeAdapter(kind)
-    with path.open("rb") as file:
-        for number, text in enumerate(file, 1):
-            if not text.endswith(b"\n"):
-                return
-            try:
-                yield adapter.validate_json(text)
-            except ValidationError as error:
-                problem = error.errors(include_url=False)[0]
-                where = ".".join(map(str, problem["loc"]))
-                raise ValueError(f"{path}:{number}: damaged: {where} {problem['msg']}") from error
-
-
-def _manifest(path: AnyPath) -> TrainManifest | None:
-    try:
-        return TypeAdapter(TrainManifest).validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValidationError as error:
-        raise ValueError(f"{path}: damaged, or of another version: {error.errors()[0]['msg']}") from error
 
 
 def _finite(value: Any) -> Any:

@@ -74,7 +74,7 @@ def jigsaw(category: str, samples: Sequence[Sample], config: JigsawConfig) -> It
     if len(samples) < LEAST * n:
         yield CheckResult("law of permutations", category, None, f"{len(samples)} samples are too few to test")
         return
-    # Rows and categories of a sum of permutation matrices are bound, which leaves (n - 1)^2 degrees of freedom.
+    # Rows and columns of a sum of permutation matrices are bound, which leaves (n - 1)^2 degrees of freedom.
     statistic = float((n - 1) / n * ((shown - expected) ** 2 / expected).sum())
     p = float(stats.chi2.sf(statistic, (n - 1) ** 2))
     yield CheckResult(

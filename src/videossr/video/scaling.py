@@ -32,8 +32,8 @@ def resize(frames: Frames, height: int, width: int) -> Frames:
 def fill(frames: Frames, height: int, width: int) -> Frames:
     """Cut frames (T, H, W, 3) to the aspect of `height` x `width` around the middle, then scale them."""
     top, left = _margins(frames.shape[1:3], (height, width), frames.shape[1:3])
-    rows, categories = frames.shape[1:3]
-    return resize(frames[:, top : rows - top, left : categories - left], height, width)
+    rows, columns = frames.shape[1:3]
+    return resize(frames[:, top : rows - top, left : columns - left], height, width)
 
 
 def fill_each(decoded: Iterable[NDArray[np.uint8]], frames: Frames, shape: tuple[int, int]) -> None:
@@ -47,9 +47,9 @@ def fill_each(decoded: Iterable[NDArray[np.uint8]], frames: Frames, shape: tuple
     height, width = frames.shape[1:3]
     scaled = np.empty((height, width, 4), np.uint8)
     for picture, frame in zip(decoded, frames, strict=True):
-        rows, categories = picture.shape[:2]
-        top, left = _margins((rows, categories), (height, width), shape)
-        part = picture[top : rows - top, left : categories - left]
+        rows, columns = picture.shape[:2]
+        top, left = _margins((rows, columns), (height, width), shape)
+        part = picture[top : rows - top, left : columns - left]
         factors = part.shape[0] / height, part.shape[1] / width
         how = cv2.INTER_AREA if min(factors) >= 1 and max(factors) > SLIGHT else cv2.INTER_LINEAR_EXACT
         cv2.resize(part, (width, height), dst=scaled, interpolation=how)

@@ -23,10 +23,10 @@ import torch
 import transformers
 
 from videossr.builder import recipe
-from videossr.builder.builder import build
+from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.indexer import index
+from videossr.corpus.indexer import index_videos
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.models.base import Decoding, Request
 from videossr.models.tiny import make_tiny
@@ -55,11 +55,11 @@ class Turn:
 
 def make_questions(videos: Path, out: Path, pixels: int, count: int) -> VideoSSRDataset:
     """`count` questions about real clips, whose frames have at most so many pixels."""
-    index(videos, out / f"corpus-{pixels}", plan=Plan(max_pixels=pixels))
+    index_videos(videos, out / f"corpus-{pixels}", plan=Plan(max_pixels=pixels))
     each = {name: {**category, "count": count // len(CATEGORIES)} for name, category in CATEGORIES.items()}
     mixture = recipe.ResolvedRecipe(Recipe(name="speed", categories=each), "speed")
     folder = out / f"dataset-{pixels}"
-    build(mixture, Corpus(out / f"corpus-{pixels}"), folder, templates=load_templates())
+    build_dataset(mixture, Corpus(out / f"corpus-{pixels}"), folder, templates=load_templates())
     return VideoSSRDataset(folder)
 
 

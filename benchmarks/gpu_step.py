@@ -33,13 +33,13 @@ from videossr.models.tiny import make_tiny
 from videossr.question import Clip, Question, Truth
 from videossr.storage.paths import AnyPath, to_path
 from videossr.templates import load_templates
-from videossr.train.config import TrainConfig, load_config
-from videossr.train.cost.activations import Fused
-from videossr.train.cost.flops import Counter, Load, OperationCount, load_of, peak_flops
-from videossr.train.cost.memory import GIB, USED, empty_model, memory_plan
-from videossr.train.optim import Optimizer
-from videossr.train.policy import Policy, dtype_on, needs_reference, prepare_model
-from videossr.train.trainer import Trainer
+from videossr.training.config import TrainConfig, load_config
+from videossr.training.cost.activations import Fused
+from videossr.training.cost.flops import Counter, Load, OperationCount, load_of, peak_flops
+from videossr.training.cost.memory import GIB, USED, empty_model, memory_plan
+from videossr.training.optim import Optimizer
+from videossr.training.policy import Policy, dtype_on, needs_reference, prepare_model
+from videossr.training.trainer import Trainer
 
 TEXT = {
     "vocab_size": 151936,

@@ -1,4 +1,4 @@
-"""Does the memory of `index` grow with the frames of a video, and that of reading with the length of the video?
+"""Does the memory of `index_videos` grow with the frames of a video, and that of reading with the length of the video?
 
     python -m benchmarks.long_video WORK --frames 300 --frames 3600
 
@@ -18,7 +18,7 @@ import numpy as np
 from cyclopts import App
 
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.indexer import index
+from videossr.corpus.indexer import index_videos
 from videossr.video.plan import Plan
 
 PLAN = Plan(kind="fps", fps=1, frames=4096)
@@ -42,7 +42,7 @@ def write(path: Path, frames: int) -> None:
 @app.command
 def index_one(videos: Path, corpus: Path) -> None:
     """Index a folder, and print what that took at the most: this process and its worker, in MiB."""
-    index(videos, corpus, PLAN)
+    index_videos(videos, corpus, PLAN)
     print(_peak(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
 
 

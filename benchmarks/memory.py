@@ -1,10 +1,10 @@
-"""Does the memory of the process that runs `index` or `build` grow with the number of videos or samples?
+"""Does the memory of the process that runs `index_videos` or `build_dataset` grow with the number of videos or samples?
 
     python -m benchmarks.many VIDEOS/real CLIPS --count 5000
     python -m benchmarks.memory VIDEOS/real WORK --clips CLIPS --samples 1000000
 
-Both run as users run them, with worker processes. Only the frames of `build` are small, 5 of 32 x 32 pixels, so that a
-million draws take half an hour. WORK is kept, and name a new one for each run.
+Both run as users run them, with worker processes. The frames of the million draws are small (5 of
+32 x 32 pixels), so that they take half an hour. WORK is kept: name a new one for each run.
 Figures and the plot go to docs/results/memory.{json,png}. Linux only.
 """
 
@@ -25,10 +25,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from cyclopts import App
 
-from videossr.builder.builder import Progress, build
+from videossr.builder.builder import Progress, build_dataset
 from videossr.builder.recipe import Recipe, ResolvedRecipe
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.indexer import Outcome, index
+from videossr.corpus.indexer import Outcome, index_videos
 from videossr.templates import load_templates
 from videossr.video.plan import Plan
 
@@ -76,14 +76,14 @@ def watch_index(clips: Path, work: Path, workers: int) -> Points:
         watch.done = outcome.done if outcome.phase == "videos" else 0
 
     with watch.running():
-        index(clips, work / "corpus-of-clips", Plan(frames=96), workers=workers, progress=note)
+        index_videos(clips, work / "corpus-of-clips", Plan(frames=96), workers=workers, progress=note)
     return watch.points
 
 
 def watch_build(videos: Path, work: Path, samples: int, workers: int) -> Points:
     """Build that many samples from the clips in `videos`."""
     if not (work / "corpus/manifest.json").exists():
-        index(videos, work / "corpus", PLAN, workers=workers)
+        index_videos(videos, work / "corpus", PLAN, workers=workers)
     categories = {
         name: {
             "task": "grounding",
@@ -98,7 +98,7 @@ def watch_build(videos: Path, work: Path, samples: int, workers: int) -> Points:
         watch.done = progress.done if progress.phase == "draws" else 0
 
     with watch.running():
-        build(
+        build_dataset(
             ResolvedRecipe(Recipe(name="memory", categories=categories), "memory"),
             Corpus(work / "corpus"),
             work / f"dataset-{samples}",

@@ -39,14 +39,14 @@ import safetensors.torch
 import tomli_w
 
 from videossr.builder import recipe
-from videossr.builder.builder import build
+from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.indexer import index
+from videossr.corpus.indexer import index_videos
 from videossr.engine.checkpoint import open_checkpoint
 from videossr.models.tiny import make_tiny
 from videossr.templates import load_templates
-from videossr.train.records import STEPS
+from videossr.training.records import STEPS
 from videossr.video.decoding import decode
 from videossr.video.plan import Plan
 
@@ -153,11 +153,11 @@ def make_videos(videos: Path, out: Path) -> None:
 def make_questions(clips: Path, out: Path, frames: int) -> None:
     """A dataset of counting questions."""
     corpus = out.with_name(f"corpus-{frames}")
-    index(clips, corpus, plan=Plan(frames=frames))
+    index_videos(clips, corpus, plan=Plan(frames=frames))
     config = {"frames": frames, "slots_max": 1, "min_gap": 0, "instances_max": 4}  # so that 8 frames have room
     categories: dict[str, Any] = {"counting": {"task": "counting", "count": 8, "config": config}}
     mixture = recipe.ResolvedRecipe(Recipe(name="speed", categories=categories), "speed")
-    build(mixture, Corpus(corpus), out, templates=load_templates())
+    build_dataset(mixture, Corpus(corpus), out, templates=load_templates())
 
 
 def make_model(folder: Path, tokens: int) -> None:

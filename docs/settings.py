@@ -18,7 +18,7 @@ from videossr.builder.recipe import CategorySpec, Recipe
 from videossr.tasks.counting import Counting
 from videossr.tasks.grounding import Grounding
 from videossr.tasks.jigsaw import Jigsaw
-from videossr.train.config import DataConfig, GrpoConfig, LogConfig, Lora, ModelConfig, OptimConfig, RunSettings
+from videossr.training.config import DataConfig, GrpoConfig, LogConfig, Lora, ModelConfig, OptimConfig, RunSettings
 
 REFERENCE = Path(__file__).parent / "reference"
 BEGIN, END = "<!-- settings: written by docs/settings.py -->\n", "<!-- end of settings -->\n"

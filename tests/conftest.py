@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, settings
 
 from tests.helpers import clips
 from videossr.builder import recipe
-from videossr.builder.builder import build
+from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.indexer import index
+from videossr.corpus.indexer import index_videos
 from videossr.sample import VideoKey
 from videossr.tasks.base import Video
 from videossr.templates import load_templates
@@ -127,7 +127,7 @@ def corpus(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     (folder / "clips").mkdir()
     for path in (*(videos / "real").iterdir(), *(videos / "made").iterdir()):
         (folder / "clips" / path.name).symlink_to(path)
-    index(folder / "clips", folder / "corpus")
+    index_videos(folder / "clips", folder / "corpus")
     return Corpus(folder / "corpus")
 
 
@@ -143,7 +143,7 @@ SMALL = {
 def dataset(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two samples of each task's kind, built from `corpus`. Not to be written to."""
     out = tmp_path_factory.mktemp("built") / "dataset"
-    build(
+    build_dataset(
         recipe.ResolvedRecipe(Recipe(name="small", categories=SMALL), "small"), corpus, out, templates=load_templates()
     )
     return out

@@ -18,7 +18,7 @@ import videossr
 from tests.helpers.snippets import PAGES, ROOT, RUNNABLE, Snippet, code_spans, snippets
 from tests.test_layers import LAYERS
 from videossr.cli import app
-from videossr.train.config import load_config, names
+from videossr.training.config import load_config, names
 
 SOURCES = [
     path

@@ -21,7 +21,7 @@ MODULES = {
 LAYERS = (
     ("cli",),
     ("report",),
-    ("train", "bench", "export"),
+    ("training", "bench", "export"),
     ("models",),
     ("engine",),
     ("validation",),
@@ -41,12 +41,13 @@ LAYERS = (
     ("clock",),
     ("config", "runners", "storage"),
     ("registry", "rewards"),
+    ("errors",),
 )
 """From the top down. A module may import what is in its own layer or below it.
 
 `config` (it reads TOML and names the nearest key), `runners` (processes) and `storage` (files) know nothing of videos
-and serve every layer, so they stand below all of it; `config` uses `registry.suggest`. Leaves import nothing of the
-package.
+and serve every layer, so they stand below all of it; `config` uses `registry.suggest`. `rewards` and `errors` import
+nothing of the package.
 """
 
 PUBLIC = [
@@ -64,21 +65,26 @@ PUBLIC = [
     "Video",
     "VideoKey",
     "VideoSSRDataset",
+    "VideoSSRError",
+    "build_dataset",
     "collate",
     "compute_score",
+    "evaluate",
+    "index_videos",
     "open_questions",
     "sample_video",
+    "train",
 ]
 
 
 _LIGHT = ("", ".batching", ".config", ".cost", ".metrics", ".records", ".writer")
-TORCH_FREE = {f"videossr.train{name}" for name in _LIGHT} | {"videossr.engine.checkpoint_folder"}
+TORCH_FREE = {f"videossr.training{name}" for name in _LIGHT} | {"videossr.engine.checkpoint_folder"}
 """What of training the command and the report use without torch."""
 
 TORCH = {
     module
     for module in MODULES
-    if module.startswith(("videossr.train.", "videossr.engine.")) and module not in TORCH_FREE
+    if module.startswith(("videossr.training.", "videossr.engine.")) and module not in TORCH_FREE
 } | {"videossr.models.tiny", "videossr.models.transformers_model"}
 """The modules that may import torch; nothing else does, so all but them works without it."""
 

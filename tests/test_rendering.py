@@ -18,7 +18,7 @@ from videossr.builder.generation import GeneratedSample, SampleGenerator, random
 from videossr.builder.recipe import Recipe, ResolvedRecipe
 from videossr.clock import uniform_clock
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.indexer import index
+from videossr.corpus.indexer import index_videos
 from videossr.question import Clip, Frames
 from videossr.rendering import pixel_hash, render
 from videossr.templates import load_templates
@@ -132,7 +132,7 @@ def test_a_mirrored_video_is_stored_as_the_mirror_image(tmp_path: Path) -> None:
     shown = []
     for name, frames in {"one": frame, "other": frame[:, ::-1]}.items():
         write(tmp_path / name / "a.mkv", [frames] * 20, "ffv1", {}, pix_fmt="bgr0")
-        index(tmp_path / name, tmp_path / f"{name}-corpus", Plan(frames=4))
+        index_videos(tmp_path / name, tmp_path / f"{name}-corpus", Plan(frames=4))
         made = Corpus(tmp_path / f"{name}-corpus")
         shown.append(made.frames(made.videos[0].key, [0], (96, 96))[0].astype(np.int16))
     there, back = shown[0], shown[1][:, ::-1]

@@ -10,16 +10,21 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from videossr.bench.evaluation import evaluate
+    from videossr.builder.builder import build_dataset
     from videossr.builder.one_sample import sample_video
     from videossr.clock import Clock
     from videossr.corpus.corpus import Corpus
+    from videossr.corpus.indexer import index_videos
     from videossr.dataset.dataset import Item, VideoSSRDataset, collate
+    from videossr.errors import VideoSSRError
     from videossr.measure import Measure
     from videossr.question import Clip, Question, Truth
     from videossr.question_set import open_questions
     from videossr.rewards import Scores, compute_score
     from videossr.sample import Rejection, Sample, VideoKey
     from videossr.tasks.base import Task, Video
+    from videossr.training.session import train
 
 __all__ = [
     "Clip",
@@ -36,10 +41,15 @@ __all__ = [
     "Video",
     "VideoKey",
     "VideoSSRDataset",
+    "VideoSSRError",
+    "build_dataset",
     "collate",
     "compute_score",
+    "evaluate",
+    "index_videos",
     "open_questions",
     "sample_video",
+    "train",
 ]
 
 _HOME = {
@@ -57,10 +67,15 @@ _HOME = {
     "Video": "tasks.base",
     "VideoKey": "sample",
     "VideoSSRDataset": "dataset.dataset",
+    "VideoSSRError": "errors",
+    "build_dataset": "builder.builder",
     "collate": "dataset.dataset",
     "compute_score": "rewards",
+    "evaluate": "bench.evaluation",
+    "index_videos": "corpus.indexer",
     "open_questions": "question_set",
     "sample_video": "builder.one_sample",
+    "train": "training.session",
 }
 """The module of each public name. Type checkers read the imports above, which do not run."""
 

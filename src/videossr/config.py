@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from videossr.errors import ConfigError
 from videossr.registry import suggest
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ def parse(kind: type[T], table: Mapping[str, Any], where: str) -> T:
         return adapter.validate_python(dict(table))
     except ValidationError as error:
         lines = (_line(kind, problem) for problem in error.errors(include_url=False))
-        raise ValueError("\n".join(f"{where}: {line}" for line in lines)) from error
+        raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from error
 
 
 @cache
@@ -66,7 +67,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not valid TOML: {error}") from error
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
 
 
 def override(table: Mapping[str, Any], dotted: str, text: str) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def override(table: Mapping[str, Any], dotted: str, text: str) -> dict[str, Any]
     for name in path:
         below = inner.get(name, {})
         if not isinstance(below, Mapping):
-            raise ValueError(f"{dotted}: {name} is {below!r}, not a table")
+            raise ConfigError(f"{dotted}: {name} is {below!r}, not a table")
         inner[name] = dict(below)
         inner = inner[name]
     inner[last] = value
@@ -138,6 +139,6 @@ def assignments(texts: Iterable[str]) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
-            raise ValueError(f"--set {text}: expected key=value")
+            raise ConfigError(f"--set {text}: expected key=value")
         found[name] = value
     return found

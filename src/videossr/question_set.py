@@ -11,6 +11,7 @@ from typing import Protocol
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import NAME as MANIFEST
 from videossr.dataset.published.dataset import PublishedDataset
+from videossr.errors import ConfigError
 from videossr.question import Clip, Question, Truth
 from videossr.storage.paths import UNFINISHED, AnyPath, to_path
 
@@ -66,5 +67,5 @@ def open_questions(path: str | AnyPath, corpus: str | AnyPath | None = None, sou
     if not any((where / name).exists() for name in (MANIFEST, UNFINISHED)):
         return PublishedDataset(where, corpus=corpus, source=source)
     if source is not None:
-        raise ValueError(f"{path} is a dataset, which says how it is scored: leave out --source")
+        raise ConfigError(f"{path} is a dataset, which says how it is scored: leave out --source")
     return VideoSSRDataset(where, corpus=corpus)

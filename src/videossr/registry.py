@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
+from videossr.errors import ConfigError
+
 T = TypeVar("T")
 
 
@@ -31,16 +33,16 @@ class Registry(Generic[T]):
         if name not in self._items:
             points = list(entry_points(group=self.group, name=name))
             if not points:
-                raise ValueError(f"{self.group} has no {name!r}{suggest(name, self.names())}")
+                raise ConfigError(f"{self.group} has no {name!r}{suggest(name, self.names())}")
             if len(points) > 1:
                 owners = " and ".join(f"{point.dist.name if point.dist else '?'} ({point.value})" for point in points)
-                raise ValueError(f"{self.group}: {name!r} is declared by {owners}; uninstall one of them")
+                raise ConfigError(f"{self.group}: {name!r} is declared by {owners}; uninstall one of them")
             (point,) = points
             try:
                 self._items[name] = point.load()
             except Exception as error:
                 owner = f", of the package {point.dist.name}" if point.dist else ""
-                raise ValueError(
+                raise ConfigError(
                     f"{self.group}: {name!r} ({point.value}{owner}) cannot be loaded: {type(error).__name__}: {error}"
                 ) from error
         return self._items[name]

@@ -11,6 +11,7 @@ from string import Formatter
 from typing import Any
 
 from videossr.config import read_toml
+from videossr.errors import ConfigError
 from videossr.question import VIDEO
 from videossr.registry import suggest
 
@@ -37,7 +38,7 @@ def _lay_over(base: dict[str, Any], overlay: Mapping[str, Any], where: str) -> N
     for name, value in overlay.items():
         place = base.get(name)
         if place is None:
-            raise ValueError(f"{where}: there is no text {name!r}{suggest(name, base)}")
+            raise ConfigError(f"{where}: there is no text {name!r}{suggest(name, base)}")
         if isinstance(place, dict) and isinstance(value, Mapping):
             _lay_over(place, value, f"{where}: {name}")
         elif isinstance(place, str) and isinstance(value, str):
@@ -45,7 +46,7 @@ def _lay_over(base: dict[str, Any], overlay: Mapping[str, Any], where: str) -> N
             base[name] = value
         else:
             expected = "a table" if isinstance(place, dict) else "text"
-            raise ValueError(f"{where}: {name} must be {expected}, got {type(value).__name__}")
+            raise ConfigError(f"{where}: {name} must be {expected}, got {type(value).__name__}")
 
 
 def _compare(old: str, new: str, where: str) -> None:
@@ -53,12 +54,12 @@ def _compare(old: str, new: str, where: str) -> None:
     try:
         filled = _fields(new)
     except ValueError as error:
-        raise ValueError(f"{where}: {error}; a brace that is meant as such is doubled") from error
+        raise ConfigError(f"{where}: {error}; a brace that is meant as such is doubled") from error
     if filled != _fields(old):
         names = ", ".join(f"{{{name}}}" for name in sorted(_fields(old))) or "no braces"
-        raise ValueError(f"{where}: must hold {names}, got {', '.join(sorted(filled)) or 'none'}")
+        raise ConfigError(f"{where}: must hold {names}, got {', '.join(sorted(filled)) or 'none'}")
     if new.count(VIDEO) != old.count(VIDEO):
-        raise ValueError(f"{where}: must hold {VIDEO} {old.count(VIDEO)} times, got {new.count(VIDEO)}")
+        raise ConfigError(f"{where}: must hold {VIDEO} {old.count(VIDEO)} times, got {new.count(VIDEO)}")
 
 
 def _fields(text: str) -> set[str]:

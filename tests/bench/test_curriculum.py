@@ -19,7 +19,7 @@ from tests.helpers.sampled import prediction, sampled
 from videossr.bench.curriculum import choose_categories, describe, recipe_behind, recipe_text
 from videossr.bench.pass_rates import PassRates, measure_pass_rates
 from videossr.builder import recipe as recipes
-from videossr.builder.builder import build
+from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe, ResolvedRecipe
 from videossr.cli.bench import app
 from videossr.corpus.corpus import Corpus
@@ -132,7 +132,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 @pytest.fixture(scope="module")
 def steps(clips: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("steps") / "dataset"
-    build(ResolvedRecipe(Recipe(name="steps", categories=CATEGORIES), "steps"), clips, out, templates=load_templates())
+    build_dataset(
+        ResolvedRecipe(Recipe(name="steps", categories=CATEGORIES), "steps"), clips, out, templates=load_templates()
+    )
     return out
 
 
@@ -179,7 +181,7 @@ def test_a_model_of_known_level_gets_a_dataset_of_its_level(
         "grounding/long": 3,
     }
 
-    build(recipes.load_recipe(str(half)), clips, tmp_path / "built", templates=load_templates())
+    build_dataset(recipes.load_recipe(str(half)), clips, tmp_path / "built", templates=load_templates())
     failed = [finding for finding in validate(VideoSSRDataset(tmp_path / "built")) if finding.holds is False]
     assert failed == []
 

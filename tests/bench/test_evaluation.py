@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.bench.conftest import CHANCE, Script
-from videossr.bench.evaluation import Progress, choose_questions, run_benchmark
+from videossr.bench.evaluation import Progress, choose_questions, evaluate
 from videossr.bench.records import CONFIG, MANIFEST, PREDICTIONS, read_run
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.models.base import Decoding, Request, Response
@@ -72,7 +72,7 @@ class Reworded(VideoSSRDataset):
 
 def test_a_run_holds_all_that_was_asked_and_said(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:
     seen: list[Progress] = []
-    done = run_benchmark(built, script.spec(), tmp_path / "run", progress=seen.append)
+    done = evaluate(built, script.spec(), tmp_path / "run", progress=seen.append)
     assert {path.name for path in (tmp_path / "run").iterdir()} == {CONFIG, PREDICTIONS, MANIFEST}
     assert [p.index for p in done.predictions] == list(range(len(built)))
     for p in done.predictions:
@@ -99,9 +99,9 @@ def test_a_run_holds_all_that_was_asked_and_said(built: VideoSSRDataset, script:
 
 
 def test_a_complete_run_asks_nothing_and_loads_no_model(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:
-    run_benchmark(built, script.spec(), tmp_path / "run")
+    evaluate(built, script.spec(), tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
-    run_benchmark(built, script.spec(), tmp_path / "run")
+    evaluate(built, script.spec(), tmp_path / "run")
     assert script.loaded == 1
     assert len(script.asked) == len(built)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()} == before
@@ -153,14 +153,14 @@ def test_a_full_disk_is_told_with_the_file_and_the_run_goes_on(built: VideoSSRDa
 
 
 def test_a_line_cut_off_anywhere_is_asked_again(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:
-    run_benchmark(built, script.spec(), tmp_path / "run")
+    evaluate(built, script.spec(), tmp_path / "run")
     whole = (tmp_path / "run" / PREDICTIONS).read_bytes()
     ends = [at + 1 for at, sign in enumerate(whole) if sign == ord("\n")]
     for cut in (0, 1, ends[0] - 1, ends[0], ends[0] + 1, ends[-1] - 1):
         (tmp_path / "run" / PREDICTIONS).write_bytes(whole[:cut])
         (tmp_path / "run" / MANIFEST).unlink()
         script.asked.clear()
-        done = run_benchmark(built, script.spec(), tmp_path / "run")
+        done = evaluate(built, script.spec(), tmp_path / "run")
         assert (tmp_path / "run" / PREDICTIONS).read_bytes() == whole
         assert script.asked == list(range(sum(end <= cut for end in ends), len(built)))
         assert done.manifest is not None
@@ -178,13 +178,12 @@ def test_a_run_goes_on_with_settings_that_only_tune(
 
     spec = script.spec()
     monkeypatch.setattr(spec.kind, "tuning", frozenset({"batch"}), raising=False)
-    run_benchmark(built, replace(spec, settings=Speed()), tmp_path / "run", limit=2)
+    evaluate(built, replace(spec, settings=Speed()), tmp_path / "run", limit=2)
     assert (
-        run_benchmark(built, replace(spec, settings=Speed(batch=1)), tmp_path / "run", limit=2).config.settings["batch"]
-        == 8
+        evaluate(built, replace(spec, settings=Speed(batch=1)), tmp_path / "run", limit=2).config.settings["batch"] == 8
     )
     with pytest.raises(ValueError, match=r"settings\.layout is bare there, wrapped here"):
-        run_benchmark(built, replace(spec, settings=Speed(layout="wrapped")), tmp_path / "run", limit=2)
+        evaluate(built, replace(spec, settings=Speed(layout="wrapped")), tmp_path / "run", limit=2)
 
 
 @pytest.mark.parametrize(
@@ -200,11 +199,11 @@ def test_a_run_goes_on_with_settings_that_only_tune(
 def test_a_run_that_was_asked_otherwise_is_refused(
     built: VideoSSRDataset, script: Script, tmp_path: Path, change: dict[str, Any], told: str
 ) -> None:
-    run_benchmark(built, script.spec(), tmp_path / "run")
+    evaluate(built, script.spec(), tmp_path / "run")
     before = (tmp_path / "run" / PREDICTIONS).read_bytes()
     questions = Reworded(built.path) if change.pop("other", False) else built
     with pytest.raises(ValueError, match="asked otherwise") as refused:
-        run_benchmark(questions, script.spec(change.pop("model", "scripted")), tmp_path / "run", **change)
+        evaluate(questions, script.spec(change.pop("model", "scripted")), tmp_path / "run", **change)
     assert told in str(refused.value)
     assert (tmp_path / "run" / PREDICTIONS).read_bytes() == before
 
@@ -213,27 +212,27 @@ def test_what_is_no_run_is_left_alone(built: VideoSSRDataset, script: Script, tm
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis/text.txt").write_text("precious")
     with pytest.raises(ValueError, match="has not made"):
-        run_benchmark(built, script.spec(), tmp_path / "thesis")
+        evaluate(built, script.spec(), tmp_path / "thesis")
     with pytest.raises(FileNotFoundError, match=r"is no run: there is no config\.toml in it; name the folder"):
         read_run(tmp_path / "thesis")
     with pytest.raises(ValueError, match="is no run"):
-        run_benchmark(built, script.spec(), built.path)
+        evaluate(built, script.spec(), built.path)
     with pytest.raises(ValueError, match="only a local folder"):
-        run_benchmark(built, script.spec(), "memory://bucket/run")
+        evaluate(built, script.spec(), "memory://bucket/run")
     assert not script.loaded
     assert (tmp_path / "thesis/text.txt").read_text() == "precious"
 
 
 def test_a_model_that_cannot_be_loaded_leaves_nothing(built: VideoSSRDataset, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no guess"):
-        run_benchmark(built, replace(CHANCE, target="nonsense"), tmp_path / "run")
+        evaluate(built, replace(CHANCE, target="nonsense"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_failures_are_written_down_and_asked_once_more(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:
     script.says = fail(2, 6)
     seen: list[Progress] = []
-    first = run_benchmark(built, script.spec(), tmp_path / "run", progress=seen.append)
+    first = evaluate(built, script.spec(), tmp_path / "run", progress=seen.append)
     assert [(p.index, p.error, p.texts) for p in first.predictions if p.error] == [
         (2, "no frames", ()),
         (6, "no frames", ()),
@@ -243,7 +242,7 @@ def test_failures_are_written_down_and_asked_once_more(built: VideoSSRDataset, s
     assert first.manifest["answered"] == len(built) - 2
     script.asked.clear()
     script.says = fail(6)
-    second = run_benchmark(built, script.spec(), tmp_path / "run")
+    second = evaluate(built, script.spec(), tmp_path / "run")
     assert script.asked == [2, 6]
     assert [p.index for p in second.predictions if p.error] == [6]
     assert len(second.predictions) == len(built)
@@ -255,7 +254,7 @@ def test_failures_are_written_down_and_asked_once_more(built: VideoSSRDataset, s
 def test_a_broken_row_is_a_failure_and_the_others_are_asked(
     built: VideoSSRDataset, script: Script, tmp_path: Path
 ) -> None:
-    done = run_benchmark(Broken(built.path), script.spec(), tmp_path / "run")
+    done = evaluate(Broken(built.path), script.spec(), tmp_path / "run")
     failed = {p.index: p for p in done.predictions if p.error}
     assert script.asked == [index for index in range(len(built)) if index not in (3, 5)]
     assert failed.keys() == {3, 5}
@@ -265,36 +264,36 @@ def test_a_broken_row_is_a_failure_and_the_others_are_asked(
 
 
 def test_rows_of_others_are_run_though_some_are_broken(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:
-    done = run_benchmark(Rows(Broken(built.path)), script.spec(), tmp_path / "run")
+    done = evaluate(Rows(Broken(built.path)), script.spec(), tmp_path / "run")
     assert sum(not p.error for p in done.predictions) == len(built) - 2
     assert done.manifest is not None
     assert set(done.manifest["chance"]) == {built.category(index) for index in range(len(built))}
-    assert len(run_benchmark(Rows(Broken(built.path)), CHANCE, tmp_path / "chance").predictions) == len(built)
+    assert len(evaluate(Rows(Broken(built.path)), CHANCE, tmp_path / "chance").predictions) == len(built)
 
 
 def test_a_model_that_breaks_its_word_is_found_out(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:
     script.says = lambda ask: Response(ask.index, ("a", "b"), ("stop", "stop"))
-    done = run_benchmark(built, script.spec(), tmp_path / "many")
+    done = evaluate(built, script.spec(), tmp_path / "many")
     assert {p.error for p in done.predictions} == {"model: gave 2 answers of 1"}
     script.says = lambda ask: Response(999, ("a",), ("stop",))
     with pytest.raises(ValueError, match="999, which is not open"):
-        run_benchmark(built, script.spec(), tmp_path / "wrong")
+        evaluate(built, script.spec(), tmp_path / "wrong")
     (tmp_path / "few").mkdir()
     script.says = lambda ask: Response(ask.index, ("a",), ("stop",))
     spec = script.spec()
     whole = spec.kind.answer
     spec.kind.answer = lambda self, asks, decoding: whole(self, list(asks)[:-2], decoding)  # type: ignore[method-assign]
-    done = run_benchmark(built, spec, tmp_path / "few")
+    done = evaluate(built, spec, tmp_path / "few")
     assert [p.error for p in done.predictions][-3:] == ["", "model: gave no reply", "model: gave no reply"]
 
 
 def test_hostile_text_is_kept_word_for_word(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:
     texts = ["\x1b[2J\x07\x00", "a\nb\r\n\u2028c", "9" * 1_000_000, "\u202eabc", '{"index": 3}\n', "", "é😀"]
     script.says = lambda ask: Response(ask.index, (texts[ask.index % len(texts)],), ("length",))
-    done = run_benchmark(built, script.spec(), tmp_path / "run")
+    done = evaluate(built, script.spec(), tmp_path / "run")
     assert [p.texts[0] for p in done.predictions] == [texts[k % len(texts)] for k in range(len(built))]
     script.says = lambda ask: Response(ask.index, ("half \ud83d of a sign, \ud83d\ude00",), ("stop",))
-    halves = run_benchmark(built, script.spec(), tmp_path / "halves")
+    halves = evaluate(built, script.spec(), tmp_path / "halves")
     assert halves.predictions[0].texts == ("half \ufffd of a sign, 😀",)
 
 
@@ -311,10 +310,10 @@ def test_stopping_by_hand_keeps_everything_and_time_adds_up(
 
     script.says = stop
     with pytest.raises(KeyboardInterrupt):
-        run_benchmark(built, script.spec(), tmp_path / "run")
+        evaluate(built, script.spec(), tmp_path / "run")
     assert len(read_run(tmp_path / "run").predictions) == 4
     script.says = right
-    done = run_benchmark(built, script.spec(), tmp_path / "run")
+    done = evaluate(built, script.spec(), tmp_path / "run")
     assert script.asked == [0, 1, 2, 3, 4, 4, 5, 6, 7]
     assert done.manifest is not None
     assert done.manifest["waited"] == 0.25 * 9
@@ -328,22 +327,22 @@ def test_one_run_at_a_time(built: VideoSSRDataset, script: Script, tmp_path: Pat
     def meddle(ask: Request) -> Response:
         if not refused:
             with pytest.raises(ValueError, match="another run is at work") as found:
-                run_benchmark(built, Script().spec(), tmp_path / "run")
+                evaluate(built, Script().spec(), tmp_path / "run")
             refused.append(str(found.value))
         return right(ask)
 
     script.says = meddle
-    assert len(run_benchmark(built, script.spec(), tmp_path / "run").predictions) == len(built)
+    assert len(evaluate(built, script.spec(), tmp_path / "run").predictions) == len(built)
     assert refused
 
 
 def test_a_limit_is_spread_over_the_categories(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:
-    done = run_benchmark(built, script.spec(), tmp_path / "run", limit=5)
+    done = evaluate(built, script.spec(), tmp_path / "run", limit=5)
     assert len(script.asked) == 5
     assert Counter(p.category for p in done.predictions).most_common()[-1][1] == 1
     assert len({p.category for p in done.predictions}) == 4
     script.asked.clear()
-    run_benchmark(built, script.spec(), tmp_path / "run", limit=5)
+    evaluate(built, script.spec(), tmp_path / "run", limit=5)
     assert not script.asked
 
 

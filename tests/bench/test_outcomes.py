@@ -15,13 +15,13 @@ import pytest
 
 from tests.bench.conftest import CHANCE, Script, a_run, prediction
 from tests.helpers.chat_server import CannedResponse, Seen, chat_server, refusal, texts
-from videossr.bench.asking import NothingAnsweredError
 from videossr.bench.comparison import compare
-from videossr.bench.evaluation import run_benchmark
+from videossr.bench.evaluation import evaluate
 from videossr.bench.outcomes import outcomes
 from videossr.bench.records import MANIFEST, read_run
 from videossr.bench.scoring import score
 from videossr.dataset.dataset import VideoSSRDataset
+from videossr.errors import NothingAnsweredError
 from videossr.models.base import Request, Response
 from videossr.models.openai.errors import reason
 from videossr.question import Question
@@ -134,12 +134,12 @@ def test_a_run_stops_where_nothing_is_answered_and_goes_on_later(
 ) -> None:
     right, script.says = script.says, refuse
     with pytest.raises(NothingAnsweredError, match=r"3 questions failed for the same reason.*1002 tokens are too many"):
-        run_benchmark(built, script.spec(), tmp_path / "run", stop_after=3)
+        evaluate(built, script.spec(), tmp_path / "run", stop_after=3)
     assert script.asked == [0, 1, 2]
     kept = read_run(tmp_path / "run")
     assert (len(kept.predictions), kept.manifest) == (3, None)
     script.says = right
-    done = run_benchmark(built, script.spec(), tmp_path / "run", stop_after=3)
+    done = evaluate(built, script.spec(), tmp_path / "run", stop_after=3)
     assert not any(p.error for p in done.predictions)
     assert script.asked[3:] == list(range(len(built)))
 
@@ -149,14 +149,14 @@ def test_a_run_with_an_answer_or_without_a_bound_asks_everything(
 ) -> None:
     right = script.says
     script.says = lambda ask: right(ask) if ask.index == 1 else refuse(ask)
-    assert len(run_benchmark(built, script.spec(), tmp_path / "one", stop_after=3).predictions) == len(built)
+    assert len(evaluate(built, script.spec(), tmp_path / "one", stop_after=3).predictions) == len(built)
     script.says = refuse
-    assert len(run_benchmark(built, script.spec(), tmp_path / "one", stop_after=3).predictions) == len(built), (
+    assert len(evaluate(built, script.spec(), tmp_path / "one", stop_after=3).predictions) == len(built), (
         "answered before"
     )
-    assert len(run_benchmark(built, script.spec(), tmp_path / "none", stop_after=0).predictions) == len(built)
+    assert len(evaluate(built, script.spec(), tmp_path / "none", stop_after=0).predictions) == len(built)
     script.says = lambda ask: Response(ask.index, error="abcdefgh"[ask.index])
-    assert len(run_benchmark(built, script.spec(), tmp_path / "each", stop_after=3).predictions) == len(built), (
+    assert len(evaluate(built, script.spec(), tmp_path / "each", stop_after=3).predictions) == len(built), (
         "all reasons differ"
     )
 
@@ -170,7 +170,7 @@ def test_rows_that_cannot_be_read_are_not_the_models_failures(
                 raise ValueError("altered")
             return super().question(index)
 
-    done = run_benchmark(Broken(built.path), script.spec(), tmp_path / "run", stop_after=2)
+    done = evaluate(Broken(built.path), script.spec(), tmp_path / "run", stop_after=2)
     assert sum(bool(p.error) for p in done.predictions) == 4
 
 
@@ -219,7 +219,7 @@ def test_no_verb_takes_a_run_without_an_answer_for_a_model(
     assert f"all {len(built)} questions failed: nothing was answered" in done.stdout
     assert f"{len(built)} x status 413: Request Entity Too Large" in done.stdout
     assert "no question was answered, so there is no score" in done.stderr
-    chance = run_benchmark(built, CHANCE, tmp_path / "chance")
+    chance = evaluate(built, CHANCE, tmp_path / "chance")
     scored = command("bench", "score", str(out), str(chance.path))
     assert scored.returncode == 1
     assert f"refused: all {len(built)} questions failed" in scored.stdout

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.bench.conftest import CONSTANT, Drawn, a_run, known, prediction
-from videossr.bench.evaluation import run_benchmark
+from videossr.bench.evaluation import evaluate
 from videossr.bench.outcomes import outcomes
 from videossr.bench.records import UNREAD, Prediction
 from videossr.bench.scoring import RESAMPLES, Estimate, Resampler, metric_of, score, widen
@@ -246,7 +246,7 @@ def test_19_of_20_intervals_hold_the_truth() -> None:
 
 
 def test_2700_questions_asked_of_a_constant_score_what_it_is_worth(viubench: Drawn, tmp_path: Path) -> None:
-    done = run_benchmark(viubench, CONSTANT, tmp_path / "run")
+    done = evaluate(viubench, CONSTANT, tmp_path / "run")
     assert done.manifest is not None
     board = score(done)
     assert board.coverage == 1

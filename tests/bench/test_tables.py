@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.conftest import CHANCE, Script, a_run, prediction
-from videossr.bench.evaluation import run_benchmark
+from videossr.bench.evaluation import evaluate
 from videossr.bench.scoring import percent, score
 from videossr.cli.bench.tables import print_details, print_failures, print_scores
 from videossr.cli.console import safe
@@ -39,7 +39,7 @@ def test_a_run_is_printed_without_any_of_what_a_model_may_send(
     built: VideoSSRDataset, script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script.says = lambda ask: Response(ask.index, error=f"{HOSTILE} {ask.index % 7}")
-    done = run_benchmark(built, script.spec(), tmp_path / "run\x1b[31m")
+    done = evaluate(built, script.spec(), tmp_path / "run\x1b[31m")
     done = replace(done, predictions=tuple(replace(each, category=HOSTILE) for each in done.predictions))
     print_scores([(done, score(done))], paper=True)
     print_details(score(done))
@@ -114,8 +114,8 @@ def command(*words: str) -> str:
 
 def test_the_verbs_work_on_what_lies_on_the_disk(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:
     chance, right = (
-        run_benchmark(built, CHANCE, tmp_path / "chance"),
-        run_benchmark(built, script.spec(), tmp_path / "right"),
+        evaluate(built, CHANCE, tmp_path / "chance"),
+        evaluate(built, script.spec(), tmp_path / "right"),
     )
     text = command("score", str(chance.path), str(right.path), "--paper")
     for shown in ("chance", "(uniform", "VideoSSR-8B †", "coverage 100.0%"):

@@ -11,13 +11,13 @@ import pytest
 from tests.helpers.building import CLIPS, CONFIG, COUNTING, JIGSAW, MIRROR, PLAN, SLOTS, SWAP, Make, indexed, picture
 from tests.helpers.clips import write
 from videossr.builder import recipe
-from videossr.builder.builder import Progress, build
+from videossr.builder.builder import Progress, build_dataset
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.indexer import index
-from videossr.corpus.pack import CorpusError
+from videossr.corpus.indexer import index_videos
 from videossr.dataset import schema
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import file_hashes, read_manifest
+from videossr.errors import CorpusError
 from videossr.measure import rejected
 from videossr.storage.paths import to_path, write_text
 from videossr.tasks.base import Video
@@ -240,19 +240,19 @@ def test_a_dataset_may_lie_elsewhere(made: Corpus, make: Make, tmp_path: Path, m
 
     mixture = recipe.load_recipe(str(tmp_path / "near/config.toml"))
     with pytest.raises(KeyboardInterrupt):
-        build(mixture, made, far, templates=load_templates(), progress=stop)
+        build_dataset(mixture, made, far, templates=load_templates(), progress=stop)
     assert not far.exists() or not any(far.iterdir())
-    manifest = build(mixture, made, far, templates=load_templates())
+    manifest = build_dataset(mixture, made, far, templates=load_templates())
     assert manifest["hash"] == near["hash"]
     assert manifest["files"] == near["files"]
     assert manifest["corpus"]["path"] == str(made.path)
     assert not list((tmp_path / "cache").rglob("*.sqlite"))
-    assert build(mixture, made, far, templates=load_templates()) == manifest
+    assert build_dataset(mixture, made, far, templates=load_templates()) == manifest
     opened = VideoSSRDataset("memory://far/dataset")
     assert all(opened.repeats(index) for index in range(len(opened)))
     write_text(to_path("memory://mine/thesis.txt"), "precious")
     with pytest.raises(ValueError, match="memory://mine holds something that `videossr build` has not made"):
-        build(mixture, made, to_path("memory://mine"), templates=load_templates())
+        build_dataset(mixture, made, to_path("memory://mine"), templates=load_templates())
 
 
 def test_frames_that_no_video_has_are_refused_with_the_command(made: Corpus, make: Make) -> None:
@@ -264,9 +264,11 @@ def test_frames_that_no_video_has_are_refused_with_the_command(made: Corpus, mak
 
 
 def test_categories_that_need_as_many_frames_are_told_together(videos: Path, tmp_path: Path) -> None:
-    index(videos / "real/bikes.mp4", tmp_path / "corpus", Plan(kind="fps", fps=1))
+    index_videos(videos / "real/bikes.mp4", tmp_path / "corpus", Plan(kind="fps", fps=1))
     with pytest.raises(ValueError, match=r"since --plan fps takes more frames of longer videos") as refused:
-        build(recipe.load_recipe("smoke"), Corpus(tmp_path / "corpus"), tmp_path / "out", templates=load_templates())
+        build_dataset(
+            recipe.load_recipe("smoke"), Corpus(tmp_path / "corpus"), tmp_path / "out", templates=load_templates()
+        )
     assert str(refused.value).startswith("categories.grounding/channel_swap, categories.grounding/mirror, ")
     assert str(refused.value).count("Index them anew") == 1
     assert f"videossr index VIDEOS --out {tmp_path}/corpus-48 --plan uniform --frames 48" in str(refused.value)

@@ -17,15 +17,16 @@ import pytest
 from tests.helpers.building import CLIPS, COUNTING, JIGSAW, MIRROR, SWAP, Make, indexed, picture
 from tests.helpers.clips import write
 from videossr.builder import merging, recipe, splitting
-from videossr.builder.builder import Progress, UnmetError, build
+from videossr.builder.builder import Progress, build_dataset
 from videossr.builder.bundle import questions_hash
 from videossr.builder.recipe import Recipe
 from videossr.cli import main
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.pack import CorpusError, Pack
+from videossr.corpus.pack import Pack
 from videossr.dataset import schema
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import Manifest, read_manifest, write_manifest
+from videossr.errors import CorpusError, UnmetError
 from videossr.storage.paths import file_hash, to_path
 from videossr.tasks.base import TASKS
 from videossr.templates import load_templates
@@ -56,7 +57,7 @@ CHILD = """
         return whole(*given)
 
     pack._write_table = killed
-    builder.build(recipe.load_recipe(settings), Corpus(Path(corpus)), Path(out), templates=load_templates())
+    builder.build_dataset(recipe.load_recipe(settings), Corpus(Path(corpus)), Path(out), templates=load_templates())
 """
 
 
@@ -70,7 +71,7 @@ def bench(tmp_path: Path) -> Bench:
     """`bench("name", corpus)` builds `tmp_path/name` and returns its manifest."""
 
     def run(name: str, corpus: Corpus, categories: Mapping[str, Any] = CATEGORIES, **options: Any) -> Manifest:
-        return build(mixture(categories), corpus, tmp_path / name, templates=load_templates(), **options)
+        return build_dataset(mixture(categories), corpus, tmp_path / name, templates=load_templates(), **options)
 
     return run
 
@@ -141,7 +142,7 @@ def test_the_hash_is_that_of_questions_and_pixels(made: Corpus, clips: Path, ben
     others = [bench("seed", made, seed=1), bench("categories", made, several)]
     templates = load_templates()
     asked = {**templates, "jigsaw": {**templates["jigsaw"], "prompt": templates["jigsaw"]["prompt"] + "\nThink."}}
-    others.append(build(mixture(CATEGORIES), made, tmp_path / "words", templates=asked))
+    others.append(build_dataset(mixture(CATEGORIES), made, tmp_path / "words", templates=asked))
     assert len({first["hash"], *(manifest["hash"] for manifest in others)}) == 4
 
 
@@ -275,9 +276,9 @@ def test_it_may_lie_elsewhere(made: Corpus, bench: Bench, tmp_path: Path, monkey
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build(mixture(CATEGORIES), made, far, templates=load_templates(), progress=stop)
+        build_dataset(mixture(CATEGORIES), made, far, templates=load_templates(), progress=stop)
     assert not (far / "manifest.json").exists()
-    assert build(mixture(CATEGORIES), made, far, templates=load_templates()) == near
+    assert build_dataset(mixture(CATEGORIES), made, far, templates=load_templates()) == near
     opened = VideoSSRDataset("memory://bench/frozen")
     assert str(opened.corpus.path) == "memory://bench/frozen/corpus"
     assert all(opened.repeats(index) for index in range(len(opened)))

@@ -9,13 +9,13 @@ import pytest
 
 from tests.helpers.building import CLIPS, JIGSAW, MIRROR, SLOTS, SWAP, Make, indexed, picture
 from tests.helpers.clips import write
-from videossr.builder.builder import UnmetError
 from videossr.cli import main
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.duplicates import NEAR_SHARE
 from videossr.corpus.splitting import split
 from videossr.dataset import schema
 from videossr.dataset.manifest import read_manifest
+from videossr.errors import UnmetError
 
 
 def contents(folder: Path) -> set[str]:

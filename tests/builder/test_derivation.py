@@ -20,10 +20,10 @@ from videossr.builder.splitting import split
 from videossr.cli import main
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.merging import merge as merge_corpora
-from videossr.corpus.pack import CorpusError
 from videossr.dataset import schema
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import Manifest, read_manifest
+from videossr.errors import CorpusError
 from videossr.validation.validator import validate
 
 CATEGORIES = {"mirror": (MIRROR, 14), "jigsaw": (JIGSAW, 8), "counting": (COUNTING, 6)}

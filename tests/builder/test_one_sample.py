@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from videossr import sample_video
-from videossr.builder.builder import build
+from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe, ResolvedRecipe
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.indexer import index
+from videossr.corpus.indexer import index_videos
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.templates import load_templates
 
@@ -22,10 +22,10 @@ from videossr.templates import load_templates
 def test_it_is_the_question_of_a_build(task: str, config: dict[str, object], videos: Path, tmp_path: Path) -> None:
     path = videos / "real/bikes.mp4"
     item = sample_video(path, task, seed=7, config=config)
-    index(path, tmp_path / "corpus")
+    index_videos(path, tmp_path / "corpus")
     recipe = Recipe(name="one", categories={task: {"task": task, "count": 1, "config": config}})
     corpus = Corpus(tmp_path / "corpus")
-    build(ResolvedRecipe(recipe, "one"), corpus, tmp_path / "dataset", templates=load_templates(), seed=7)
+    build_dataset(ResolvedRecipe(recipe, "one"), corpus, tmp_path / "dataset", templates=load_templates(), seed=7)
     (built,) = VideoSSRDataset(tmp_path / "dataset")
     assert (item.question, item.sample, item.truth) == (built.question, built.sample, built.truth)
     for shown, expected in zip(item.clips, built.clips, strict=True):

@@ -20,7 +20,7 @@ from videossr.builder.builder import Progress
 from videossr.builder.generation import Gates, SampleGenerator
 from videossr.corpus.corpus import Corpus
 from videossr.dataset import schema
-from videossr.runners.local import WorkerError
+from videossr.errors import WorkerError
 
 EASY = {"task": "jigsaw", "config": {"frames": 16, "pieces": 3}}
 CATEGORIES = {"mirror": (MIRROR, 4), "swap": (SWAP, 5), "jigsaw": (EASY, 36), "counting": (COUNTING, 4)}

@@ -19,8 +19,8 @@ import pytest
 
 from videossr.cli import main
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.pack import CorpusError
 from videossr.dataset.manifest import read_manifest
+from videossr.errors import CorpusError
 from videossr.storage.paths import to_path
 
 Command = Callable[[str], tuple[int, str, str]]

@@ -20,10 +20,10 @@ import pytest
 from videossr.clock import Clock
 from videossr.corpus.corpus import Corpus, corpus_hash
 from videossr.corpus.index_state import IndexState
-from videossr.corpus.indexer import Outcome, index
+from videossr.corpus.indexer import Outcome, index_videos
 from videossr.corpus.merging import merge
-from videossr.corpus.pack import CorpusError
 from videossr.corpus.sources import find
+from videossr.errors import CorpusError
 from videossr.sample import VideoKey
 from videossr.storage.paths import staging_dir
 from videossr.video.decoding import decode
@@ -52,7 +52,7 @@ def state(folder: Path) -> dict[str, str]:
 
 def test_a_corpus_holds_what_was_decoded(source: Path, tmp_path: Path) -> None:
     seen: list[Outcome] = []
-    summary = index(source, tmp_path / "corpus", PLAN, progress=seen.append)
+    summary = index_videos(source, tmp_path / "corpus", PLAN, progress=seen.append)
     assert (summary.videos, summary.decoded, summary.rejected) == (3, 4, {"damaged": 1})
     assert [(outcome.phase, outcome.done) for outcome in seen] == [
         (phase, done) for phase in ("hashes", "videos") for done in (1, 2, 3, 4)
@@ -85,31 +85,31 @@ def test_a_corpus_holds_what_was_decoded(source: Path, tmp_path: Path) -> None:
 
 
 def test_two_workers_and_one_file_at_a_time_write_the_same_bytes(source: Path, tmp_path: Path) -> None:
-    index(source, tmp_path / "one", PLAN)
-    index(source, tmp_path / "two", PLAN, workers=2)
+    index_videos(source, tmp_path / "one", PLAN)
+    index_videos(source, tmp_path / "two", PLAN, workers=2)
     hidden = tmp_path / "later"
     shutil.move(source / "real", hidden)
-    index(source, tmp_path / "grown", PLAN)
+    index_videos(source, tmp_path / "grown", PLAN)
     shutil.move(hidden, source / "real")
-    assert index(source, tmp_path / "grown", PLAN).decoded == 2
+    assert index_videos(source, tmp_path / "grown", PLAN).decoded == 2
     assert state(tmp_path / "one") == state(tmp_path / "two") == state(tmp_path / "grown")
 
 
 def test_videos_whose_file_is_gone_stay_and_are_counted(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "corpus"
-    assert index(source, out, PLAN).gone == 0
+    assert index_videos(source, out, PLAN).gone == 0
     (source / "real/bikes.mp4").unlink()
     (source / "real/carphone.mp4").rename(source / "renamed.mp4")
-    summary = index(source, out, PLAN)
+    summary = index_videos(source, out, PLAN)
     assert (summary.videos, summary.gone, summary.decoded) == (3, 1, 0)
     assert "renamed.mp4" in {entry.path for entry in Corpus(out).videos}
 
 
 def test_an_unchanged_corpus_is_left_alone(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "corpus"
-    first = index(source, out, PLAN)
+    first = index_videos(source, out, PLAN)
     times = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
-    again = index(source, out, PLAN)
+    again = index_videos(source, out, PLAN)
     assert (again.decoded, again.videos, again.hash) == (0, first.videos, first.hash)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == times
 
@@ -122,7 +122,7 @@ from videossr.video.plan import Plan
 from videossr.corpus.sources import find
 from videossr.corpus.index_state import IndexState
 if __name__ == "__main__":
-    index(Path(sys.argv[1]), Path(sys.argv[2]), Plan(frames=8))
+    index_videos(Path(sys.argv[1]), Path(sys.argv[2]), Plan(frames=8))
 """
 
 
@@ -139,8 +139,8 @@ def test_a_killed_run_goes_on_where_it_stopped(source: Path, tmp_path: Path) -> 
     child.wait()
     with pytest.raises(CorpusError, match="again"):
         Corpus(out)
-    assert index(source, out, PLAN).decoded < 4
-    index(source, tmp_path / "whole", PLAN)
+    assert index_videos(source, out, PLAN).decoded < 4
+    index_videos(source, tmp_path / "whole", PLAN)
     assert state(out) == state(tmp_path / "whole")
 
 
@@ -150,18 +150,18 @@ def interrupt(outcome: Outcome) -> None:
 
 def test_what_a_kill_cut_short_is_done_again(source: Path, tmp_path: Path) -> None:
     out, whole = tmp_path / "corpus", tmp_path / "whole"
-    index(source, whole, PLAN)
+    index_videos(source, whole, PLAN)
     shutil.copytree(whole, out)
     (out / "manifest.json").unlink()
     entry = Corpus(whole).videos[0]
     (out / f"packs/{entry.content[:2]}.pack").unlink()
     (out / f"packs/.{entry.content[:2]}.pack.partial").write_bytes(b"half a pa")
     with pytest.raises(KeyboardInterrupt):
-        index(source, out, PLAN, progress=interrupt)
+        index_videos(source, out, PLAN, progress=interrupt)
     staging = out / ".unfinished"
     (staging / "parts" / entry.content).write_bytes(b'{"content": "half a')
     (staging / "hashes.jsonl").write_text('["real/carphone.mp4", 58')
-    assert index(source, out, PLAN).decoded == 1
+    assert index_videos(source, out, PLAN).decoded == 1
     assert state(out) == state(whole)
 
 
@@ -191,7 +191,7 @@ def test_a_copy_takes_the_place_of_a_file_that_vanished(source: Path, tmp_path: 
         if (outcome.phase, outcome.done) == ("hashes", outcome.total):
             (source / "a.mp4").unlink()
 
-    summary = index(source, tmp_path / "out", PLAN, progress=meddle)
+    summary = index_videos(source, tmp_path / "out", PLAN, progress=meddle)
     assert summary.rejected == {"changed": 1, "damaged": 1}
     assert "b.mp4" in {entry.path for entry in Corpus(tmp_path / "out").videos}
     assert [outcome.done for outcome in seen if outcome.phase == "videos"] == list(range(1, 7))
@@ -200,15 +200,15 @@ def test_a_copy_takes_the_place_of_a_file_that_vanished(source: Path, tmp_path: 
 def test_what_could_not_be_read_once_is_read_again(source: Path, tmp_path: Path) -> None:
     """Unlike damage, it may be the fault of the machine."""
     (source / "text.avi").write_text("this is no video")
-    assert index(source, tmp_path / "out", PLAN).rejected["unreadable"] == 1
-    again = index(source, tmp_path / "out", PLAN)
+    assert index_videos(source, tmp_path / "out", PLAN).rejected["unreadable"] == 1
+    again = index_videos(source, tmp_path / "out", PLAN)
     assert (again.decoded, again.rejected["unreadable"]) == (1, 1)
 
 
 def test_an_unfinished_run_is_not_gone_on_with_by_another(source: Path, tmp_path: Path) -> None:
     out, one, two = tmp_path / "out", tmp_path / "one", tmp_path / "two"
-    index(source / "real", one, PLAN)
-    index(source / "edge", two, PLAN)
+    index_videos(source / "real", one, PLAN)
+    index_videos(source / "edge", two, PLAN)
 
     def stop(what: str, done: int, total: int) -> None:
         if (what, done) == ("packs", 100):
@@ -217,22 +217,22 @@ def test_an_unfinished_run_is_not_gone_on_with_by_another(source: Path, tmp_path
     with pytest.raises(KeyboardInterrupt):
         merge([Corpus(one), Corpus(two)], out, progress=stop)
     with pytest.raises(ValueError, match="unfinished `videossr corpus merge`: finish it"):
-        index(source, out, PLAN)
+        index_videos(source, out, PLAN)
     with pytest.raises(ValueError, match="unfinished `videossr corpus merge` that was begun otherwise"):
         merge([Corpus(one), Corpus(one)], out)
     merge([Corpus(one), Corpus(two)], out)
-    index(source / "edge", tmp_path / "grown", PLAN)
+    index_videos(source / "edge", tmp_path / "grown", PLAN)
     assert Corpus(out).hash != Corpus(two).hash == Corpus(tmp_path / "grown").hash
 
 
 def test_versions_of_all_that_made_a_corpus_are_named(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    index(source / "edge", out, PLAN)
+    index_videos(source / "edge", out, PLAN)
     manifest = out / "manifest.json"
     known = json.loads(manifest.read_text())
     manifest.write_text(json.dumps({**known, "versions": {**known["versions"], "av": "1.0"}}))
-    assert index(source / "edge", out, PLAN).decoded == 0
-    index(source, out, PLAN)
+    assert index_videos(source / "edge", out, PLAN).decoded == 0
+    index_videos(source, out, PLAN)
     assert Corpus(out).manifest["versions"]["av"] == f"1.0 and {known['versions']['av']}"
     assert Corpus(out).manifest["versions"]["numpy"] == known["versions"]["numpy"]
 
@@ -240,7 +240,7 @@ def test_versions_of_all_that_made_a_corpus_are_named(source: Path, tmp_path: Pa
 @pytest.mark.parametrize("place", [10, 500, 2000])
 def test_a_damaged_table_is_noticed(source: Path, tmp_path: Path, place: int) -> None:
     out = tmp_path / "out"
-    index(source, out, PLAN)
+    index_videos(source, out, PLAN)
     first = Corpus(out).videos[0]
     pack = out / f"packs/{first.content[:2]}.pack"
     data = bytearray(pack.read_bytes())
@@ -249,16 +249,16 @@ def test_a_damaged_table_is_noticed(source: Path, tmp_path: Path, place: int) ->
     with pytest.raises(CorpusError, match=rf"{pack.name}.*copy it again, or delete it"):
         _ = Corpus(out).videos[0]
     pack.unlink()
-    index(source, out, PLAN)
+    index_videos(source, out, PLAN)
     assert Corpus(out).videos[0] == first
 
 
 def test_two_runs_do_not_meet(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "corpus"
     with staging_dir(out, {"verb": "index"}), pytest.raises(ValueError, match="another run is at work"):
-        index(source, out, PLAN)
+        index_videos(source, out, PLAN)
     shutil.rmtree(out)
-    assert index(source, out, PLAN).videos == 3
+    assert index_videos(source, out, PLAN).videos == 3
 
 
 def test_a_file_that_changes_between_hash_and_decode_is_rejected(source: Path, tmp_path: Path) -> None:
@@ -271,12 +271,12 @@ def test_a_file_that_changes_between_hash_and_decode_is_rejected(source: Path, t
             (source / "gone.mp4").unlink()
 
     out = tmp_path / "corpus"
-    assert index(source, out, PLAN, progress=meddle).rejected == {"changed": 2, "damaged": 1}
+    assert index_videos(source, out, PLAN, progress=meddle).rejected == {"changed": 2, "damaged": 1}
     rows = {row["path"]: row for row in pq.read_table(out / "rejected.parquet").to_pylist()}
     assert rows["mine.mp4"]["reason"] == rows["gone.mp4"]["reason"] == "changed"
     (source / "mine.mp4").unlink()
-    index(source, out, PLAN)
-    index(source, tmp_path / "fresh", PLAN)
+    index_videos(source, out, PLAN)
+    index_videos(source, tmp_path / "fresh", PLAN)
     assert state(out) == state(tmp_path / "fresh")
 
 
@@ -288,7 +288,7 @@ def test_odd_files_are_recorded_and_copies_kept_once(source: Path, tmp_path: Pat
     (source / "notes.txt").write_text("not looked at")
     (source / "loop").symlink_to(source)
     shutil.copy(source / "real/carphone.mp4", source / "copy.mp4")
-    summary = index(source, tmp_path / "corpus", PLAN)
+    summary = index_videos(source, tmp_path / "corpus", PLAN)
     rows = {row["path"]: row for row in pq.read_table(tmp_path / "corpus/rejected.parquet").to_pylist()}
     reasons = {path: row["reason"] for path, row in rows.items()}
     assert reasons == {
@@ -305,45 +305,45 @@ def test_odd_files_are_recorded_and_copies_kept_once(source: Path, tmp_path: Pat
 
 
 def test_source_id_comes_from_the_path(source: Path, tmp_path: Path) -> None:
-    index(source, tmp_path / "corpus", PLAN, source_id=r"(car|bik)")
+    index_videos(source, tmp_path / "corpus", PLAN, source_id=r"(car|bik)")
     found = {entry.path: entry.source_id for entry in Corpus(tmp_path / "corpus").videos}
     assert found["real/carphone.mp4"] == "car"
     assert found["real/bikes.mp4"] == "bik"
     assert found["edge/mpeg4.avi"] is None
     with pytest.raises(ValueError, match="group"):
-        index(source, tmp_path / "other", PLAN, source_id="car")
+        index_videos(source, tmp_path / "other", PLAN, source_id="car")
 
 
 def test_what_cannot_be_indexed_says_so(source: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere: there is no such file or folder"):
-        index(tmp_path / "nowhere", tmp_path / "corpus", PLAN)
+        index_videos(tmp_path / "nowhere", tmp_path / "corpus", PLAN)
     (tmp_path / "bare").mkdir()
     with pytest.raises(FileNotFoundError, match="no videos"):
-        index(tmp_path / "bare", tmp_path / "corpus", PLAN)
+        index_videos(tmp_path / "bare", tmp_path / "corpus", PLAN)
     assert not (tmp_path / "corpus").exists()
     for out in (source, source / "real"):
         before = sorted(source.rglob("*"))
         with pytest.raises(ValueError, match="--out"):
-            index(source, out, PLAN)
+            index_videos(source, out, PLAN)
         assert sorted(source.rglob("*")) == before
-    index(source, tmp_path / "corpus", PLAN)
+    index_videos(source, tmp_path / "corpus", PLAN)
     with pytest.raises(CorpusError, match=r"plan\.frames is 8"):
-        index(source, tmp_path / "corpus", Plan(frames=9))
+        index_videos(source, tmp_path / "corpus", Plan(frames=9))
     with pytest.raises(ValueError, match="quality"):
-        index(source, tmp_path / "corpus", PLAN, quality=0)
+        index_videos(source, tmp_path / "corpus", PLAN, quality=0)
 
 
 def test_a_corpus_inside_the_source_folder_is_not_searched(source: Path, tmp_path: Path) -> None:
-    index(source, source / "corpus", PLAN)
+    index_videos(source, source / "corpus", PLAN)
     (source / "corpus/packs/stray.mp4").write_bytes(b"x")
-    assert index(source, source / "corpus", PLAN).rejected == {"damaged": 1}
+    assert index_videos(source, source / "corpus", PLAN).rejected == {"damaged": 1}
 
 
 def test_reading_fails_clearly(source: Path, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="is no corpus"):
         Corpus(tmp_path)
     out = tmp_path / "corpus"
-    index(source, out, PLAN)
+    index_videos(source, out, PLAN)
     corpus = Corpus(out)
     entry = corpus.videos[0]
     corpus.verify(entry.key)
@@ -363,8 +363,8 @@ def test_reading_fails_clearly(source: Path, tmp_path: Path) -> None:
 
 
 def test_a_dense_corpus_holds_the_plain_one(source: Path, tmp_path: Path) -> None:
-    index(source, tmp_path / "plain", Plan(frames=8))
-    index(source, tmp_path / "dense", Plan(frames=24))
+    index_videos(source, tmp_path / "plain", Plan(frames=8))
+    index_videos(source, tmp_path / "dense", Plan(frames=24))
     dense = {entry.content: entry for entry in Corpus(tmp_path / "dense").videos}
     compared = 0
     for entry in Corpus(tmp_path / "plain").videos:
@@ -382,38 +382,38 @@ def paths_in(corpus: Path) -> set[str]:
 
 def test_files_and_folders_may_be_named_one_by_one(source: Path, tmp_path: Path) -> None:
     real = source / "real"
-    index(real / "carphone.mp4", tmp_path / "one", PLAN)
+    index_videos(real / "carphone.mp4", tmp_path / "one", PLAN)
     assert paths_in(tmp_path / "one") == {"carphone.mp4"}
-    index([str(real / "carphone.mp4"), real / "bikes.mp4"], str(tmp_path / "two"), PLAN)
+    index_videos([str(real / "carphone.mp4"), real / "bikes.mp4"], str(tmp_path / "two"), PLAN)
     assert paths_in(tmp_path / "two") == {"carphone.mp4", "bikes.mp4"}
-    index([real, source / "edge/mpeg4.avi", real / "../real/bikes.mp4"], tmp_path / "mixed", PLAN)
+    index_videos([real, source / "edge/mpeg4.avi", real / "../real/bikes.mp4"], tmp_path / "mixed", PLAN)
     assert paths_in(tmp_path / "mixed") == {"real/carphone.mp4", "real/bikes.mp4", "edge/mpeg4.avi"}
     (source / "edge/corrupt_mid.mp4").unlink()
-    index(source, tmp_path / "whole", PLAN)
+    index_videos(source, tmp_path / "whole", PLAN)
     assert state(tmp_path / "mixed") == state(tmp_path / "whole")
-    assert index(real / "carphone.mp4", tmp_path / "two", PLAN).gone == 1
+    assert index_videos(real / "carphone.mp4", tmp_path / "two", PLAN).gone == 1
 
 
 def test_a_file_that_is_named_is_read_whatever_it_is_called(source: Path, tmp_path: Path) -> None:
     for name in (".blob", "blob"):
         shutil.copy(source / "real/carphone.mp4", tmp_path / name)
-    assert index([tmp_path / ".blob", tmp_path / "blob"], tmp_path / "out", PLAN).rejected == {"duplicate": 1}
+    assert index_videos([tmp_path / ".blob", tmp_path / "blob"], tmp_path / "out", PLAN).rejected == {"duplicate": 1}
     (tmp_path / "notes.txt").write_text("no video")
-    assert index(tmp_path / "notes.txt", tmp_path / "none", PLAN).rejected == {"unreadable": 1}
+    assert index_videos(tmp_path / "notes.txt", tmp_path / "none", PLAN).rejected == {"unreadable": 1}
     (tmp_path / "a.png").write_bytes(b"\x89PNG")
     with pytest.raises(ValueError, match="is an image: name its folder"):
-        index(tmp_path / "a.png", tmp_path / "new", PLAN)
+        index_videos(tmp_path / "a.png", tmp_path / "new", PLAN)
     with pytest.raises(ValueError, match="no video was named"):
-        index([], tmp_path / "new", PLAN)
+        index_videos([], tmp_path / "new", PLAN)
     assert not (tmp_path / "new").exists()
 
 
 def test_a_missing_file_among_others_is_recorded(source: Path, tmp_path: Path) -> None:
     missing = source / "real/missing.mp4"
-    assert index([missing, source / "real"], tmp_path / "out", PLAN).rejected == {"unreadable": 1}
+    assert index_videos([missing, source / "real"], tmp_path / "out", PLAN).rejected == {"unreadable": 1}
     rows = pq.read_table(tmp_path / "out/rejected.parquet").to_pylist()
     assert [(row["path"], row["detail"]) for row in rows] == [("missing.mp4", "there is no such file")]
     with pytest.raises(FileNotFoundError, match=r"missing.mp4 is not there, nor are 1 others.*current folder"):
-        index([missing, source / "other.mp4"], tmp_path / "new", PLAN)
+        index_videos([missing, source / "other.mp4"], tmp_path / "new", PLAN)
     with pytest.raises(FileNotFoundError, match="nowhere: there is no such file or folder"):
-        index([source / "real", source / "nowhere"], tmp_path / "new", PLAN)
+        index_videos([source / "real", source / "nowhere"], tmp_path / "new", PLAN)

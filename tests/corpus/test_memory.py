@@ -24,7 +24,7 @@ from pathlib import Path
 from videossr.corpus.indexer import index
 from videossr.video.plan import Plan
 if __name__ == "__main__":
-    index(Path(sys.argv[1]), Path(sys.argv[2]), Plan(kind="fps", fps=1, frames=4096))
+    index_videos(Path(sys.argv[1]), Path(sys.argv[2]), Plan(kind="fps", fps=1, frames=4096))
     own = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     print(own.split()[1], resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """

@@ -11,9 +11,9 @@ import pytest
 
 from videossr.cli import main
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.indexer import index
+from videossr.corpus.indexer import index_videos
 from videossr.corpus.merging import merge
-from videossr.corpus.pack import CorpusError
+from videossr.errors import CorpusError
 from videossr.video.plan import Plan
 
 PLAN = Plan(frames=8)
@@ -24,7 +24,7 @@ def made(folder: Path, files: dict[str, Path], plan: Plan = PLAN) -> Corpus:
     for name, file in files.items():
         (folder / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "videos" / name).symlink_to(file)
-    index(folder / "videos", folder / "corpus", plan)
+    index_videos(folder / "videos", folder / "corpus", plan)
     return Corpus(folder / "corpus")
 
 
@@ -48,7 +48,7 @@ def test_a_merged_corpus_is_that_of_all_videos(videos: Path, tmp_path: Path) -> 
         merge([Corpus(tmp_path / "one/corpus"), Corpus(tmp_path / "two/corpus")], tmp_path / "merged")
     with pytest.raises(ValueError, match="two corpora or more"):
         merge([Corpus(tmp_path / "one/corpus")], tmp_path / "alone")
-    assert index(tmp_path / "all/videos", tmp_path / "merged", PLAN).decoded == 0
+    assert index_videos(tmp_path / "all/videos", tmp_path / "merged", PLAN).decoded == 0
 
 
 def test_near_duplicates_are_told_or_dropped(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

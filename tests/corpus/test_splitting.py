@@ -14,15 +14,15 @@ import pytest
 from tests.helpers.building import JIGSAW, MIRROR, PLAN, indexed, picture
 from tests.helpers.clips import write
 from videossr.builder import recipe
-from videossr.builder.builder import build
+from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe
 from videossr.cli import main
 from videossr.corpus import pack
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.indexer import index
+from videossr.corpus.indexer import index_videos
 from videossr.corpus.merging import merge
-from videossr.corpus.pack import CorpusError
 from videossr.corpus.splitting import split
+from videossr.errors import CorpusError
 from videossr.templates import load_templates
 
 NAMES = ("a_1", "a_2", *(f"{letter}_1" for letter in "bcdefghi"))
@@ -73,7 +73,7 @@ def test_footage_stays_together(corpus: Corpus, tmp_path: Path, count: int) -> N
 
 
 def test_both_are_ordinary_corpora(corpus: Corpus, source: Path, tmp_path: Path) -> None:
-    """They serve `build`, `index` does not undo the split, and merged they are the whole again."""
+    """They serve `build_dataset`, `index_videos` does not undo the split, and merged they are the whole again."""
     train, test = tmp_path / "train", tmp_path / "test"
     split(corpus, (train, test), 7)
     rejected = pq.read_table(train / "rejected.parquet").to_pylist()
@@ -82,7 +82,7 @@ def test_both_are_ordinary_corpora(corpus: Corpus, source: Path, tmp_path: Path)
     before = Corpus(train).hash
     grown = shutil.copytree(source, tmp_path / "clips")
     write(grown / "new_1.mp4", picture(77))
-    assert index(grown, train, PLAN, source_id=r"^(\w)_").decoded == 1
+    assert index_videos(grown, train, PLAN, source_id=r"^(\w)_").decoded == 1
     assert Corpus(train).hash != before
     assert not paths(train) & paths(test)
     assert "new_1.mp4" in paths(train)
@@ -93,8 +93,10 @@ def test_both_are_ordinary_corpora(corpus: Corpus, source: Path, tmp_path: Path)
     frozen = recipe.ResolvedRecipe(
         Recipe(name="frozen", benchmark=True, categories={"j": {**JIGSAW, "count": 3}}), "frozen"
     )
-    build(frozen, Corpus(test), tmp_path / "bench", templates=load_templates())
-    made = build(mixture, Corpus(train), tmp_path / "set", templates=load_templates(), exclusions=[tmp_path / "bench"])
+    build_dataset(frozen, Corpus(test), tmp_path / "bench", templates=load_templates())
+    made = build_dataset(
+        mixture, Corpus(train), tmp_path / "set", templates=load_templates(), exclusions=[tmp_path / "bench"]
+    )
     assert made["samples"] == 3
     assert not [reason for reason in made["rejected"] if reason.startswith("excluded")]
 

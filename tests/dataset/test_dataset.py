@@ -17,10 +17,10 @@ from transformers.video_utils import VideoMetadata
 from tests.helpers.small_tokenizers import tokenizer
 from videossr.clock import Clock
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.indexer import index
-from videossr.corpus.pack import CorpusError
+from videossr.corpus.indexer import index_videos
 from videossr.dataset.dataset import Batch, Item, VideoSSRDataset, collate
 from videossr.dataset.manifest import read_manifest, write_manifest
+from videossr.errors import CorpusError
 from videossr.question import VIDEO
 from videossr.rendering import pixel_hash
 from videossr.video.plan import Plan
@@ -234,14 +234,14 @@ def test_a_corpus_may_lie_elsewhere(dataset: Path, corpus: Corpus, tmp_path: Pat
 def test_another_corpus_is_refused(dataset: Path, videos: Path, tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips/carphone.mp4").symlink_to(videos / "real/carphone.mp4")
-    index(tmp_path / "clips", tmp_path / "other", Plan(frames=48))
+    index_videos(tmp_path / "clips", tmp_path / "other", Plan(frames=48))
     with pytest.raises(CorpusError, match=r"other has (no video|video .* in another decoded form)"):
         VideoSSRDataset(dataset, corpus=tmp_path / "other")
 
 
 def test_a_corpus_may_grow(dataset: Path, corpus: Corpus, videos: Path, tmp_path: Path) -> None:
     grown = shutil.copytree(str(corpus.path), tmp_path / "grown")
-    index(videos / "edge", grown)
+    index_videos(videos / "edge", grown)
     assert Corpus(grown).hash != corpus.hash
     assert VideoSSRDataset(dataset, corpus=grown).repeats(0)
 

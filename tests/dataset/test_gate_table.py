@@ -16,7 +16,7 @@ import pytest
 from tests.helpers.building import Make, Run, indexed
 from tests.helpers.clips import pan, write
 from videossr.builder import recipe
-from videossr.builder.builder import build
+from videossr.builder.builder import build_dataset
 from videossr.builder.merging import merge
 from videossr.builder.recipe import Recipe, ResolvedRecipe
 from videossr.builder.splitting import split
@@ -73,7 +73,9 @@ def whole(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_at(out: Path, corpus: Corpus, categories: Mapping[str, dict[str, Any]]) -> None:
     tables = {name: {**category, "count": 1} for name, category in categories.items()}
-    build(ResolvedRecipe(Recipe(name="made", categories=tables), "made"), corpus, out, templates=load_templates())
+    build_dataset(
+        ResolvedRecipe(Recipe(name="made", categories=tables), "made"), corpus, out, templates=load_templates()
+    )
 
 
 def with_setting(category: Mapping[str, Any], setting: str, value: float) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from videossr.engine.shared_prefix import (
     read_prefix,
 )
 from videossr.models.tiny import Family
-from videossr.train.config import GrpoConfig
-from videossr.train.grpo import group_loss
+from videossr.training.config import GrpoConfig
+from videossr.training.grpo import group_loss
 
 UNEQUAL = ([20], [21, 22, 23, 24, 25, 26], [30, 31, 32], [20], [40, 41], [33, 34, 35, 36])
 EQUAL = ([20, 21, 22], [23, 24, 25], [26, 27, 28])

@@ -11,11 +11,11 @@ import pytest
 
 from tests.helpers.clips import pan, write
 from videossr.builder import recipe
-from videossr.builder.builder import build
+from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe
 from videossr.cli import main
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.indexer import index
+from videossr.corpus.indexer import index_videos
 from videossr.dataset.manifest import Manifest
 from videossr.question import Frames
 from videossr.templates import load_templates
@@ -46,7 +46,7 @@ def picture(seed: int, frames: int = 24, height: int = 128, width: int = 160) ->
 def indexed(folder: Path, plan: Plan = PLAN, source_id: str | None = None) -> Corpus:
     """The corpus of a folder, made beside it."""
     out = folder.with_name(folder.name + "-corpus")
-    index(folder, out, plan, source_id=source_id)
+    index_videos(folder, out, plan, source_id=source_id)
     return Corpus(out)
 
 
@@ -75,7 +75,7 @@ def make(tmp_path: Path) -> Make:
     ) -> Manifest:
         tables = {category: {**table, "count": count} for category, (table, count) in categories.items()}
         plan = recipe.ResolvedRecipe(Recipe(name="made", categories=tables), "made").of_videos(most)
-        return build(plan, corpus, tmp_path / name, templates=load_templates(), **options)
+        return build_dataset(plan, corpus, tmp_path / name, templates=load_templates(), **options)
 
     return run
 

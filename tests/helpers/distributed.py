@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from videossr.train.config import load_config
-from videossr.train.parallel import World, join_processes
-from videossr.train.session import train
+from videossr.training.config import load_config
+from videossr.training.parallel import World, join_processes
+from videossr.training.session import train
 
 
 def rewind(run: Path, to: Path) -> None:

@@ -17,13 +17,13 @@ import torch
 from videossr.clock import uniform_clock
 from videossr.engine.checkpoint import open_checkpoint
 from videossr.question import VIDEO, Clip, Question
-from videossr.train.config import GrpoConfig, RunSettings, TrainConfig
-from videossr.train.cost.flops import load_of
-from videossr.train.cost.memory import plan_run
-from videossr.train.cost.timing import PhaseTimer
-from videossr.train.optim import Optimizer
-from videossr.train.policy import load_policy
-from videossr.train.rollouts import PreparedQuestion, RolloutWorker
+from videossr.training.config import GrpoConfig, RunSettings, TrainConfig
+from videossr.training.cost.flops import load_of
+from videossr.training.cost.memory import plan_run
+from videossr.training.cost.timing import PhaseTimer
+from videossr.training.optim import Optimizer
+from videossr.training.policy import load_policy
+from videossr.training.rollouts import PreparedQuestion, RolloutWorker
 
 PAGE = os.sysconf("SC_PAGESIZE")
 

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from videossr.bench.evaluation import run_benchmark
+from videossr.bench.evaluation import evaluate
 from videossr.models.base import Decoding, ModelSpec, Request, Response
 from videossr.models.baselines import NoSettings
 from videossr.question_set import QuestionSet, open_questions
@@ -47,7 +47,7 @@ class Slow:
 if sys.argv[5:]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[5]), int(sys.argv[5])))
 try:
-    run_benchmark(open_questions(DATASET), ModelSpec("slow", Slow, "", NoSettings()), OUT)
+    evaluate(open_questions(DATASET), ModelSpec("slow", Slow, "", NoSettings()), OUT)
 except OSError as error:
     sys.stderr.write(f"{type(error).__name__} {os.strerror(error.errno or 0)} {error.filename}\n")
     sys.exit(2)

@@ -12,17 +12,17 @@ import pytest
 import torch
 
 from videossr.builder import recipe
-from videossr.builder.builder import build
+from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe
 from videossr.clock import uniform_clock
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.indexer import index
+from videossr.corpus.indexer import index_videos
 from videossr.engine.checkpoint import Checkpoint, open_checkpoint, prompt_inputs
 from videossr.models.tiny import PATCH, Family, make_tiny
 from videossr.question import VIDEO, Clip, Question
 from videossr.templates import load_templates
-from videossr.train.config import TrainConfig, load_config
-from videossr.train.session import train
+from videossr.training.config import TrainConfig, load_config
+from videossr.training.session import train
 from videossr.video.plan import Plan
 
 Inputs = dict[str, torch.Tensor]
@@ -75,9 +75,9 @@ def small(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "videos").mkdir()
     for name in CLIPS:
         (folder / "videos" / Path(name).name).symlink_to(videos / name)
-    index(folder / "videos", folder / "corpus", Plan(frames=16, max_pixels=4096))
+    index_videos(folder / "videos", folder / "corpus", Plan(frames=16, max_pixels=4096))
     mixture = recipe.ResolvedRecipe(Recipe(name="small", max_pixels=4096, categories=CATEGORIES), "small")
-    build(mixture, Corpus(folder / "corpus"), folder / "data", templates=load_templates())
+    build_dataset(mixture, Corpus(folder / "corpus"), folder / "data", templates=load_templates())
     return folder
 
 

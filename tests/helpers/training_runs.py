@@ -11,10 +11,10 @@ from pathlib import Path
 import tomli_w
 
 from videossr.question_set import QuestionSet
-from videossr.train import config
-from videossr.train.config import TrainConfig
-from videossr.train.metrics import GroupMetrics, summarize
-from videossr.train.records import (
+from videossr.training import config
+from videossr.training.config import TrainConfig
+from videossr.training.metrics import GroupMetrics, summarize
+from videossr.training.records import (
     CONFIG,
     MANIFEST,
     PHASES,
@@ -25,7 +25,7 @@ from videossr.train.records import (
     TrainRun,
     read_train_run,
 )
-from videossr.train.writer import RunWriter
+from videossr.training.writer import RunWriter
 
 ROLLOUTS = 4
 

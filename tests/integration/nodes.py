@@ -17,11 +17,12 @@ from pathlib import Path
 from ray.cluster_utils import Cluster
 
 from videossr.builder import recipe
-from videossr.builder.builder import build
+from videossr.builder.builder import build_dataset
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.indexer import Outcome, index
+from videossr.corpus.indexer import Outcome, index_videos
+from videossr.errors import WorkerError
 from videossr.runners.cluster import RayPool
-from videossr.runners.local import DIED, WorkerError
+from videossr.runners.local import DIED
 from videossr.templates import load_templates
 
 RESULT = 300_000
@@ -64,11 +65,11 @@ def index_and_build(folder: Path) -> None:
             if outcome.phase == "videos" and outcome.done > 4 and doomed:
                 made.remove_node(doomed.pop(), allow_graceful=False)
 
-        index(folder / "videos", folder / "of-three", workers=1, ray=made.address, progress=leave)
+        index_videos(folder / "videos", folder / "of-three", workers=1, ray=made.address, progress=leave)
         assert not doomed
         made.add_node(num_cpus=1)
         mixture = recipe.load_recipe("smoke", {}).limited(12)
-        build(
+        build_dataset(
             mixture, Corpus(folder / "corpus"), folder / "built-of-three", templates=load_templates(), ray=made.address
         )
 

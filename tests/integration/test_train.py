@@ -11,9 +11,9 @@ import torch
 from tests.integration.conftest import TRANSFORMERS, Ask, is_release
 from videossr.engine.checkpoint import PROBE, PROBE_CLIP, Checkpoint, open_checkpoint, prompt_inputs
 from videossr.models.tiny import Family, make_tiny
-from videossr.train.checkpoint import latest, save
-from videossr.train.config import Lora, ModelConfig, TrainConfig
-from videossr.train.policy import load_policy
+from videossr.training.checkpoint import latest, save
+from videossr.training.config import Lora, ModelConfig, TrainConfig
+from videossr.training.policy import load_policy
 
 pytestmark = [
     pytest.mark.integration,

@@ -17,8 +17,8 @@ from videossr.dataset.dataset import VideoSSRDataset
 from videossr.engine.checkpoint import Checkpoint, open_checkpoint, prompt_inputs
 from videossr.engine.shared_prefix import answer_scores, read_prefix
 from videossr.models.tiny import make_tiny
-from videossr.train.config import GrpoConfig
-from videossr.train.grpo import EPSILON, advantages, group_loss
+from videossr.training.config import GrpoConfig
+from videossr.training.grpo import EPSILON, advantages, group_loss
 
 pytestmark = pytest.mark.integration
 

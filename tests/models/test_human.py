@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from videossr.bench.evaluation import run_benchmark
+from videossr.bench.evaluation import evaluate
 from videossr.bench.scoring import score
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.models.base import Decoding, ModelSpec, model_spec
@@ -42,7 +42,7 @@ def test_the_spec_names_the_file() -> None:
 def test_only_what_was_shown_is_asked_and_what_was_left_out_failed(built: VideoSSRDataset, tmp_path: Path) -> None:
     """Even where the first questions are those left out, and a run would stop at the first failure."""
     file = sheet(built, tmp_path / "answers.json", {5, 6}, {0, 1, 5, 6})
-    done = run_benchmark(built, spec(file), tmp_path / "run", stop_after=1)
+    done = evaluate(built, spec(file), tmp_path / "run", stop_after=1)
     assert [p.index for p in done.predictions] == [0, 1, 5, 6]
     assert [p.error for p in done.predictions] == [NOT_ANSWERED, NOT_ANSWERED, "", ""]
     assert done.config.wanted == done.config.shown == 4
@@ -58,7 +58,7 @@ def test_only_what_was_shown_is_asked_and_what_was_left_out_failed(built: VideoS
 
 def test_a_limit_chooses_among_what_was_shown(built: VideoSSRDataset, tmp_path: Path) -> None:
     file = sheet(built, tmp_path / "answers.json", {2, 4, 6}, {2, 4, 6})
-    done = run_benchmark(built, spec(file), tmp_path / "run", limit=2)
+    done = evaluate(built, spec(file), tmp_path / "run", limit=2)
     assert len(done.predictions) == 2 == done.config.wanted
     assert {p.index for p in done.predictions} < {2, 4, 6}
 
@@ -66,17 +66,17 @@ def test_a_limit_chooses_among_what_was_shown(built: VideoSSRDataset, tmp_path: 
 def test_a_run_does_not_go_on_with_other_answers(built: VideoSSRDataset, tmp_path: Path) -> None:
     """Where they replaced the file under its name, and all had been answered."""
     file = sheet(built, tmp_path / "answers.json", set(range(len(built))))
-    first = run_benchmark(built, spec(file), tmp_path / "run")
-    assert run_benchmark(built, spec(file), tmp_path / "run") == first
+    first = evaluate(built, spec(file), tmp_path / "run")
+    assert evaluate(built, spec(file), tmp_path / "run") == first
     sheet(built, file, {0, 1})
     with pytest.raises(ValueError, match=r"asked otherwise: answers is .* Choose another --out"):
-        run_benchmark(built, spec(file), tmp_path / "run")
+        evaluate(built, spec(file), tmp_path / "run")
 
 
 def test_several_answers_to_a_question_cannot_be_had(built: VideoSSRDataset, tmp_path: Path) -> None:
     file = sheet(built, tmp_path / "answers.json", {0})
     with pytest.raises(ValueError, match="answered each question once"):
-        run_benchmark(built, spec(file), tmp_path / "run", decoding=Decoding(n=4))
+        evaluate(built, spec(file), tmp_path / "run", decoding=Decoding(n=4))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_file_that_is_none_is_refused_before_anything(
     file = tmp_path / "answers.json"
     file.write_text(text)
     with pytest.raises(ValueError, match=told) as raised:
-        run_benchmark(built, spec(file), tmp_path / "run")
+        evaluate(built, spec(file), tmp_path / "run")
     assert str(file) in str(raised.value)
     assert "\u202e" not in str(raised.value)
     assert not (tmp_path / "run").exists()
@@ -108,12 +108,12 @@ def test_a_file_that_is_none_is_refused_before_anything(
 def test_a_file_without_an_answer_or_with_a_strange_question_is_refused(built: VideoSSRDataset, tmp_path: Path) -> None:
     file = sheet(built, tmp_path / "answers.json", set())
     with pytest.raises(ValueError, match=f"not one of its {len(built)} questions is answered"):
-        run_benchmark(built, spec(file), tmp_path / "run")
+        evaluate(built, spec(file), tmp_path / "run")
     sheet(built, file, {0}, answers={"feed": "1"})
     with pytest.raises(ValueError, match="has no question 'feed'"):
-        run_benchmark(built, spec(file), tmp_path / "run")
+        evaluate(built, spec(file), tmp_path / "run")
     with pytest.raises(ValueError, match="names no file"):
-        run_benchmark(built, model_spec("human"), tmp_path / "run")
+        evaluate(built, model_spec("human"), tmp_path / "run")
     with pytest.raises(FileNotFoundError, match=r"absent\.json is no file: name the one that the page"):
-        run_benchmark(built, spec(tmp_path / "absent.json"), tmp_path / "run")
+        evaluate(built, spec(tmp_path / "absent.json"), tmp_path / "run")
     assert not (tmp_path / "run").exists()

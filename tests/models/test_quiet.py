@@ -19,8 +19,8 @@ def test_loading_a_model_and_adding_adapters_prints_no_warnings(tmp_path: Path) 
         "import sys, pathlib, torch\n"
         "from videossr.engine.checkpoint import open_checkpoint\n"
         "from videossr.models.tiny import make_tiny\n"
-        "from videossr.train.config import Lora, ModelConfig, TrainConfig\n"
-        "from videossr.train.policy import load_policy\n"
+        "from videossr.training.config import Lora, ModelConfig, TrainConfig\n"
+        "from videossr.training.policy import load_policy\n"
         "source = open_checkpoint(str(make_tiny(pathlib.Path(sys.argv[1]))))\n"
         "load_policy(source, TrainConfig(model=ModelConfig(lora=Lora(rank=4))), torch.device('cpu'))\n"
     )

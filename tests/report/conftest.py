@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.helpers.pages import FLAGS
-from videossr.bench.evaluation import run_benchmark as bench_run
+from videossr.bench.evaluation import evaluate as bench_run
 from videossr.bench.records import CONFIG, MANIFEST, PREDICTIONS, Prediction, Run, read_run
 from videossr.clock import Clock, uniform_clock
 from videossr.models.base import ModelSpec

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.helpers.pages import quiet
 from videossr.bench.comparison import compare
-from videossr.bench.evaluation import run_benchmark
+from videossr.bench.evaluation import evaluate
 from videossr.bench.records import Run
 from videossr.bench.scoring import score
 from videossr.cli import gallery
@@ -52,7 +52,7 @@ def save(page: Page, out: Path) -> Path:
 
 
 def human(opened: VideoSSRDataset, answers: Path, out: Path) -> Run:
-    return run_benchmark(opened, ModelSpec(f"human:{answers}", Human, str(answers), NoSettings()), out)
+    return evaluate(opened, ModelSpec(f"human:{answers}", Human, str(answers), NoSettings()), out)
 
 
 def by_frames(page: Page, opened: VideoSSRDataset, index: int) -> None:
@@ -193,7 +193,7 @@ def test_a_part_of_a_dataset_is_compared_where_both_were_asked(
         answers = save(page, tmp_path / "answers.json")
     done = human(opened, answers, tmp_path / "person")
     assert len(done.predictions) == 4 < len(opened)
-    guessed = run_benchmark(opened, ModelSpec("chance", Chance, "", NoSettings()), tmp_path / "chance")
+    guessed = evaluate(opened, ModelSpec("chance", Chance, "", NoSettings()), tmp_path / "chance")
     found = compare(guessed, done, shared=True)
     assert found.left_out == len(opened) - 4
     assert found.overall.second == 1.0

@@ -31,7 +31,7 @@ from videossr.report.plots import running_mean
 from videossr.report.training.examples import training_samples
 from videossr.report.training.figures import as_json, comma_separated, ends, logprob_mismatch, markdown, named, of_all
 from videossr.report.training.page import MORE, PARTS, charts_of, write_training
-from videossr.train.records import ACROSS, PHASES, PICTURES, Failure, Step, TrainRun, read_train_run
+from videossr.training.records import ACROSS, PHASES, PICTURES, Failure, Step, TrainRun, read_train_run
 
 CATEGORIES = ("counting/easy", "grounding/mirror", "grounding/shuffle", "jigsaw/6")
 BROKEN = f"pack-0007.bin: {HOSTILE}\x1b[31m\u202e"
@@ -376,12 +376,12 @@ def test_the_command_tells_the_kinds_of_runs_apart(
 
 @pytest.fixture(scope="module")
 def benchmark(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    from videossr.bench.evaluation import run_benchmark
+    from videossr.bench.evaluation import evaluate
     from videossr.models.base import ModelSpec
     from videossr.models.baselines import Chance, NoSettings
 
     where = tmp_path_factory.mktemp("benchmark") / "chance"
-    return run_benchmark(open_questions(dataset), ModelSpec("chance", Chance, "", NoSettings()), where)
+    return evaluate(open_questions(dataset), ModelSpec("chance", Chance, "", NoSettings()), where)
 
 
 def test_a_real_run_tells_of_itself(

@@ -10,8 +10,9 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'videossr[r
 
 from ray import exceptions
 
+from videossr.errors import WorkerError
 from videossr.runners import cluster
-from videossr.runners.local import DIED, WorkerError
+from videossr.runners.local import DIED
 
 
 def test_an_item_that_takes_machine_after_machine_with_it_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ from typing import cast
 
 import pytest
 
-from videossr.runners.local import DIED, Pool, SerialRunner, WorkerCrash, WorkerError, start
+from videossr.errors import WorkerError
+from videossr.runners.local import DIED, Pool, SerialRunner, WorkerCrash, start
 
 
 def half_or_die(share: float, number: int) -> float:

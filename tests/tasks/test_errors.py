@@ -15,14 +15,14 @@ from tests.helpers.clips import write
 from videossr.bench.records import Prediction
 from videossr.bench.scoring import score_prediction
 from videossr.builder import recipe
-from videossr.builder.builder import build
+from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe, ResolvedRecipe
 from videossr.cli import main
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.pack import CorpusError
 from videossr.dataset.dataset import VideoSSRDataset
+from videossr.errors import CorpusError, TaskError
 from videossr.rewards import scorer
-from videossr.tasks.base import TASKS, TaskError, open_task
+from videossr.tasks.base import TASKS, open_task
 from videossr.templates import load_templates
 from videossr.validation.validator import validate
 
@@ -142,26 +142,26 @@ def test_build_names_it(fault: Path, corpus: Corpus, tmp_path: Path, method: str
     named = "" if method == "needs" else r"; the video is clip_\d\.mp4"
     said = rf"task 'brittle' \(brittle_\w+\.Brittle\) failed in {method}{about}: KeyError: 'it needs'{line}{named}$"
     with pytest.raises(TaskError, match=said):
-        build(mixture(), corpus, tmp_path / "out", templates=load_templates())
+        build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates())
     fault.unlink()
-    assert build(mixture(), corpus, tmp_path / "out", templates=load_templates())["samples"] == 2
+    assert build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates())["samples"] == 2
 
 
 def test_a_worker_process_says_the_same(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
     fault.write_text("render")
     with pytest.raises(TaskError, match=r"failed in render, sample \w{20} .*; the video is clip_\d\.mp4$") as raised:
-        build(mixture(), corpus, tmp_path / "out", templates=load_templates(), workers=2)
+        build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates(), workers=2)
     assert "in a worker process" in "".join(raised.value.__notes__)
 
 
 def test_what_draw_returns_is_looked_at(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
     fault.write_text("nothing")
     with pytest.raises(TaskError, match=r"failed in draw.*must return a Sample or a Rejection, and returned None"):
-        build(mixture(), corpus, tmp_path / "out", templates=load_templates())
+        build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates())
 
 
 def test_reading_and_scoring_name_it(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
-    build(mixture(), corpus, tmp_path / "out", templates=load_templates())
+    build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates())
     opened = VideoSSRDataset(tmp_path / "out")
     sample = opened.sample(1)
     calls: dict[str, Callable[[], object]] = {
@@ -210,14 +210,14 @@ def test_a_task_without_gates_is_told_what_to_write(fault: Path, corpus: Corpus,
     code.write_text(code.read_text("utf-8").replace("def gates(", "def admits("))
     said = r"'brittle' \(brittle_\w+\.Brittle\) has no method gates\(video, config\), which yields a videossr\.Measure"
     with pytest.raises(ValueError, match=said):
-        build(mixture(), corpus, tmp_path / "out", templates=load_templates())
+        build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates())
 
 
 def test_what_gates_gives_is_looked_at(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
     code = next(fault.parent.glob("brittle_*.py"))
     code.write_text(code.read_text("utf-8").replace("return ()", "return [None]"))
     with pytest.raises(TaskError, match=r"failed in gates, video \w{12}: TypeError: it must give a videossr\.Measure"):
-        build(mixture(), corpus, tmp_path / "out", templates=load_templates())
+        build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates())
 
 
 def test_a_task_travels_to_other_processes(fault: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_task_travels_to_other_processes(fault: Path) -> None:
 def test_a_damaged_corpus_is_not_blamed_on_the_task(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
     assert not fault.exists()
     copy = Corpus(shutil.copytree(str(corpus.path), tmp_path / "copy"))
-    build(mixture(), copy, tmp_path / "out", templates=load_templates())
+    build_dataset(mixture(), copy, tmp_path / "out", templates=load_templates())
     for pack in (tmp_path / "copy/packs").iterdir():
         data = bytearray(pack.read_bytes())
         data[100] ^= 255

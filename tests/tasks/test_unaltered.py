@@ -12,12 +12,13 @@ import pytest
 from tests.helpers.building import indexed, picture
 from tests.helpers.clips import write
 from tests.helpers.pages import Page
-from videossr.builder.builder import build
+from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe, ResolvedRecipe
 from videossr.cli import gallery
 from videossr.dataset.dataset import VideoSSRDataset
+from videossr.errors import TaskError
 from videossr.rewards import scorer
-from videossr.tasks.base import TASKS, TaskError
+from videossr.tasks.base import TASKS
 from videossr.templates import load_templates
 from videossr.validation.validator import validate
 
@@ -109,7 +110,7 @@ def opened(plugin: str, tmp_path: Path) -> VideoSSRDataset:
     write(tmp_path / "clips" / "clip.mp4", picture(0))
     corpus = indexed(tmp_path / "clips")
     categories = {"dim": {"task": "dimmed", "count": 2}}
-    build(
+    build_dataset(
         ResolvedRecipe(Recipe(name="made", categories=categories), "made"),
         corpus,
         tmp_path / "out",

@@ -10,10 +10,10 @@ import pytest
 from tests.helpers.balloons import with_shapes
 from tests.helpers.clips import pan, write
 from videossr.builder import recipe
-from videossr.builder.builder import build
+from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.indexer import index
+from videossr.corpus.indexer import index_videos
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.templates import load_templates
 from videossr.validation.validator import validate
@@ -28,9 +28,9 @@ def test_shapes_of_the_clips_are_noticed(kind: str, holds: bool, tmp_path: Path)
     for seed in range(COUNT):
         frames = np.stack([*pan(seed, 48, 192, 256, patches=8, step=0.1)])
         write(tmp_path / f"clips/{seed}.mp4", with_shapes(frames, kind) if kind else frames)
-    index(tmp_path / "clips", tmp_path / "corpus")
+    index_videos(tmp_path / "clips", tmp_path / "corpus")
     categories = {"counting": {"task": "counting", "count": COUNT, "config": {"native": 1}}}
     mixture = recipe.ResolvedRecipe(Recipe(name="open", categories=categories), "open")
-    build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "dataset", templates=load_templates())
+    build_dataset(mixture, Corpus(tmp_path / "corpus"), tmp_path / "dataset", templates=load_templates())
     found = {finding.check: finding for finding in validate(VideoSSRDataset(tmp_path / "dataset"))}
     assert found["native shapes"].holds is holds, found["native shapes"].text

@@ -10,10 +10,10 @@ import pytest
 
 from tests.helpers.clips import write
 from videossr.builder import recipe
-from videossr.builder.builder import build
+from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.indexer import index
+from videossr.corpus.indexer import index_videos
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.question import Frames
 from videossr.rewards import score_jigsaw, scorer
@@ -69,11 +69,11 @@ def judged(folder: Path, make: Any, **validated: Any) -> dict[str, CheckResult]:
     """Validate a dataset of jigsaws from videos that `make` makes, all of which the gates were told to admit."""
     for seed in range(COUNT):
         write(folder / f"clips/{seed}.mp4", make(seed), options={"preset": "ultrafast", "crf": "12"})
-    index(folder / "clips", folder / "corpus")
+    index_videos(folder / "clips", folder / "corpus")
     config = {"difference": 0, "motion": 0, "limits": OPEN}
     categories = {"jigsaw/6": {"task": "jigsaw", "count": COUNT, "config": config}}
     mixture = recipe.ResolvedRecipe(Recipe(name="open", categories=categories), "open")
-    build(mixture, Corpus(folder / "corpus"), folder / "dataset", templates=load_templates())
+    build_dataset(mixture, Corpus(folder / "corpus"), folder / "dataset", templates=load_templates())
     return {found.check: found for found in validate(VideoSSRDataset(folder / "dataset"), **validated)}
 
 

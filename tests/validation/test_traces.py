@@ -14,11 +14,11 @@ import simplejpeg
 
 from tests.helpers.clips import write
 from videossr.builder import recipe
-from videossr.builder.builder import build
+from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe
 from videossr.cli import app
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.indexer import index
+from videossr.corpus.indexer import index_videos
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.perturb import PIXELS
 from videossr.perturb.pixel import GRAIN
@@ -62,14 +62,14 @@ def built(clips: Path, tmp_path: Path) -> Build:
     """Index the clips and build two samples a video of each perturbation, without gates; the dataset's folder."""
 
     def run(*names: str, videos: Path = clips) -> Path:
-        index(videos, tmp_path / "corpus", Plan(frames=SLOTS, max_pixels=SIDE * SIDE, min_step=0.01))
+        index_videos(videos, tmp_path / "corpus", Plan(frames=SLOTS, max_pixels=SIDE * SIDE, min_step=0.01))
         count = 2 * len(list(videos.iterdir()))
         config = {"frames": SLOTS, "length": [4, 6], "gates": False, "strengths": {"shift": 1}}
         categories = {
             name: {"task": "grounding", "count": count, "config": {**config, "perturbation": name}} for name in names
         }
         mixture = recipe.ResolvedRecipe(Recipe(name="traces", max_pixels=SIDE * SIDE, categories=categories), "traces")
-        build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", templates=load_templates())
+        build_dataset(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", templates=load_templates())
         return tmp_path / "data"
 
     return run

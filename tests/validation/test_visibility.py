@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from tests.helpers.clips import write
 from videossr.builder import recipe
-from videossr.builder.builder import build
+from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.indexer import index
+from videossr.corpus.indexer import index_videos
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.question import Frames
 from videossr.templates import load_templates
@@ -41,10 +41,10 @@ def checked(tmp_path: Path) -> Checked:
 
     def run(frames: Frames, perturbation: str, **config: Any) -> dict[str, CheckResult]:
         write(tmp_path / "videos/one.mp4", frames, fps=10)
-        index(tmp_path / "videos", tmp_path / "corpus", Plan(frames=192, min_step=0.01, max_pixels=96 * 96))
+        index_videos(tmp_path / "videos", tmp_path / "corpus", Plan(frames=192, min_step=0.01, max_pixels=96 * 96))
         category = {"task": "grounding", "count": 30, "config": {"perturbation": perturbation, **config}}
         mixture = recipe.ResolvedRecipe(Recipe(name="one", max_pixels=96 * 96, categories={"g": category}), "one")
-        build(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", templates=load_templates())
+        build_dataset(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", templates=load_templates())
         return {finding.check: finding for finding in validate(VideoSSRDataset(tmp_path / "data"))}
 
     return run

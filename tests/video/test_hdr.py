@@ -12,7 +12,7 @@ import pytest
 
 from videossr.cli import app
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.indexer import index
+from videossr.corpus.indexer import index_videos
 from videossr.video.decoding import decode
 from videossr.video.hdr import to_sdr
 from videossr.video.plan import HDRChoice, Plan, RejectedError
@@ -103,7 +103,7 @@ def test_index_stores_the_transfer_and_info_counts_it(tmp_path: Path, capsys: py
     source.mkdir()
     for name, transfer in (("a", PQ), ("b", HLG), ("c", 1)):
         gray(source / f"{name}.mkv", [0.2, 0.5, 0.7], transfer)
-    index(source, tmp_path / "mapped")
+    index_videos(source, tmp_path / "mapped")
     assert {entry.path[0]: entry.transfer for entry in Corpus(tmp_path / "mapped").videos} == {
         "a": "smpte2084",
         "b": "arib-std-b67",
@@ -115,7 +115,7 @@ def test_index_stores_the_transfer_and_info_counts_it(tmp_path: Path, capsys: py
     facts = json.loads(capsys.readouterr().out)
     assert facts["transfers"] == {"smpte2084 (PQ)": 1, "arib-std-b67 (HLG)": 1, "bt709": 1}
 
-    index(source, tmp_path / "without", Plan(hdr="reject"))
+    index_videos(source, tmp_path / "without", Plan(hdr="reject"))
     assert [entry.path for entry in Corpus(tmp_path / "without").videos] == ["c.mkv"]
     rows = pq.read_table(tmp_path / "without/rejected.parquet").to_pylist()
     assert [(row["path"], row["reason"]) for row in rows] == [("a.mkv", "hdr"), ("b.mkv", "hdr")]

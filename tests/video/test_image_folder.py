@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.indexer import Outcome, index
+from videossr.corpus.indexer import Outcome, index_videos
 from videossr.video.image_folder import image_folder, in_order
 from videossr.video.plan import Plan, RejectedError
 
@@ -62,7 +62,7 @@ def test_each_folder_of_images_is_a_video_in_the_order_of_its_numbers(
     frames("a")  # frame_9.png comes before frame_10.png
     frames("deep/b", range(0, 400, 10), "{:06}.jpg")
     (tmp_path / "frames/notes.txt").write_text("not looked at")
-    summary = index(tmp_path / "frames", tmp_path / "corpus", PLAN, image_fps=10)
+    summary = index_videos(tmp_path / "frames", tmp_path / "corpus", PLAN, image_fps=10)
     corpus = Corpus(tmp_path / "corpus")
     assert (summary.videos, summary.rejected) == (2, {})
     entries = {entry.path: entry for entry in corpus.videos}
@@ -80,7 +80,7 @@ def test_each_folder_of_images_is_a_video_in_the_order_of_its_numbers(
 
 def test_the_plan_fps_takes_images_by_their_times(frames: Callable[..., Path], tmp_path: Path) -> None:
     folder = frames("a")
-    index(folder, tmp_path / "corpus", Plan(kind="fps", fps=2), image_fps=10)
+    index_videos(folder, tmp_path / "corpus", Plan(kind="fps", fps=2), image_fps=10)
     (entry,) = Corpus(tmp_path / "corpus").videos
     assert entry.path == "a"
     assert entry.times_ms == tuple(range(0, 4000, 500))
@@ -114,9 +114,9 @@ def test_what_cannot_be_a_video_is_recorded_with_its_reason(frames: Callable[...
     save(frames("twice") / "frame_20.jpg", picture(9))
     frames(".hidden")
     with pytest.raises(ValueError, match=r"folders of images.*--image-fps"):
-        index(tmp_path / "frames", tmp_path / "corpus", PLAN)
+        index_videos(tmp_path / "frames", tmp_path / "corpus", PLAN)
     assert not (tmp_path / "corpus").exists()
-    assert index(tmp_path / "frames", tmp_path / "corpus", PLAN, image_fps=10).videos == 1
+    assert index_videos(tmp_path / "frames", tmp_path / "corpus", PLAN, image_fps=10).videos == 1
     found = rejected(tmp_path / "corpus")
     assert {path: reason for path, (reason, _) in found.items()} == {
         ".hidden": "hidden",
@@ -136,7 +136,7 @@ def test_a_truncated_image_that_is_shown_is_damage(frames: Callable[..., Path], 
     folder = frames("a", range(10, 18), "{}.jpg")
     image = folder / "13.jpg"
     image.write_bytes(image.read_bytes()[:-200])
-    index(tmp_path / "frames", tmp_path / "corpus", Plan(frames=8, margin=0), image_fps=5)
+    index_videos(tmp_path / "frames", tmp_path / "corpus", Plan(frames=8, margin=0), image_fps=5)
     assert rejected(tmp_path / "corpus")["a"][0] == "damaged"
 
 
@@ -149,22 +149,22 @@ def test_images_beside_videos_are_not_taken(frames: Callable[..., Path], tmp_pat
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(5 * k))))
         container.mux(stream.encode(None))
     save(tmp_path / "frames/clip.jpg", picture(0))
-    assert index(tmp_path / "frames", tmp_path / "corpus", PLAN).videos == 1
+    assert index_videos(tmp_path / "frames", tmp_path / "corpus", PLAN).videos == 1
     assert {path: reason for path, (reason, _) in rejected(tmp_path / "corpus").items()} == {"thumbs": "no_times"}
-    assert index(tmp_path / "frames", tmp_path / "corpus", PLAN, image_fps=10).videos == 2
+    assert index_videos(tmp_path / "frames", tmp_path / "corpus", PLAN, image_fps=10).videos == 2
 
 
 @pytest.mark.slow
 def test_a_corpus_of_images_grows_and_knows_copies(frames: Callable[..., Path], tmp_path: Path) -> None:
     out = tmp_path / "corpus"
     shutil.copytree(frames("a"), tmp_path / "frames/copy")
-    assert index(tmp_path / "frames", out, PLAN, image_fps=10).rejected == {"duplicate": 1}
-    assert index(tmp_path / "frames", out, PLAN, image_fps=10).decoded == 0
+    assert index_videos(tmp_path / "frames", out, PLAN, image_fps=10).rejected == {"duplicate": 1}
+    assert index_videos(tmp_path / "frames", out, PLAN, image_fps=10).decoded == 0
     frames("b", range(1, 31))
-    summary = index(tmp_path / "frames", out, PLAN, image_fps=10, workers=2)
+    summary = index_videos(tmp_path / "frames", out, PLAN, image_fps=10, workers=2)
     assert (summary.videos, summary.decoded, summary.gone) == (2, 1, 0)
     save(tmp_path / "frames/b/frame_3.png", picture(200))
-    changed = index(tmp_path / "frames", out, PLAN, image_fps=10)
+    changed = index_videos(tmp_path / "frames", out, PLAN, image_fps=10)
     assert (changed.videos, changed.decoded, changed.gone) == (3, 1, 1)
     prints = [entry.fingerprints for entry in Corpus(out).videos]
     assert all(any(fingerprint) for fingerprint in prints), "near-duplicates are found by these"
@@ -177,9 +177,9 @@ def test_images_that_change_after_they_were_hashed_are_rejected(frames: Callable
     def meddle(outcome: object) -> None:
         save(folder / "frame_41.png", picture(200))
 
-    summary = index(tmp_path / "frames", tmp_path / "corpus", PLAN, image_fps=10, progress=meddle)
+    summary = index_videos(tmp_path / "frames", tmp_path / "corpus", PLAN, image_fps=10, progress=meddle)
     assert summary.rejected == {"changed": 1}
-    assert index(tmp_path / "frames", tmp_path / "corpus", PLAN, image_fps=10).videos == 2
+    assert index_videos(tmp_path / "frames", tmp_path / "corpus", PLAN, image_fps=10).videos == 2
 
 
 @pytest.mark.parametrize("names", [["10.png", "9.png", "8.png"], ["s1_f3.png", "s1_f1.png", "s1_f2.png"], ["a.png"]])
@@ -197,8 +197,8 @@ def test_a_rate_is_a_number_above_0(frames: Callable[..., Path], tmp_path: Path)
     frames("a")
     for rate in (0, -1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="image_fps must be above 0"):
-            index(tmp_path / "frames", tmp_path / "corpus", PLAN, image_fps=rate)
-    index(tmp_path / "frames", tmp_path / "corpus", PLAN, image_fps=29.97)
+            index_videos(tmp_path / "frames", tmp_path / "corpus", PLAN, image_fps=rate)
+    index_videos(tmp_path / "frames", tmp_path / "corpus", PLAN, image_fps=29.97)
     (entry,) = Corpus(tmp_path / "corpus").videos
     assert entry.time_base == (100, 2997)
 
@@ -214,9 +214,9 @@ def test_a_run_over_images_that_was_stopped_goes_on(frames: Callable[..., Path],
 
     out = tmp_path / "corpus"
     with pytest.raises(KeyboardInterrupt):
-        index(tmp_path / "frames", out, PLAN, image_fps=10, progress=stop)
+        index_videos(tmp_path / "frames", out, PLAN, image_fps=10, progress=stop)
     seen: list[Outcome] = []
-    assert index(tmp_path / "frames", out, PLAN, image_fps=10, progress=seen.append).decoded == 2
+    assert index_videos(tmp_path / "frames", out, PLAN, image_fps=10, progress=seen.append).decoded == 2
     assert [outcome.phase for outcome in seen] == ["videos"] * 2, "no image is hashed again"
-    index(tmp_path / "frames", tmp_path / "whole", PLAN, image_fps=10)
+    index_videos(tmp_path / "frames", tmp_path / "whole", PLAN, image_fps=10)
     assert Corpus(out).hash == Corpus(tmp_path / "whole").hash

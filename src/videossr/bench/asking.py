@@ -12,15 +12,12 @@ from functools import partial
 from typing import Any
 
 from videossr.bench.records import UNREAD, Prediction
+from videossr.errors import DataError, NothingAnsweredError
 from videossr.models.base import Decoding, Model, Request, Response
 from videossr.models.openai.errors import harmless, reason
 from videossr.question import Question
 from videossr.question_set import QuestionSet
 from videossr.rewards import scorer
-
-
-class NothingAnsweredError(ValueError):
-    """A model that answers no question: there is nothing to score."""
 
 
 def ask(
@@ -54,7 +51,7 @@ def ask(
             while broken:
                 yield broken.popleft()
             if reply.index not in asked:
-                raise ValueError(f"the model answered question {reply.index}, which is not open")
+                raise DataError(f"the model answered question {reply.index}, which is not open")
             prediction = _answered(asked.pop(reply.index), reply, decoding.n)
             yield prediction
             if failures is None or not prediction.error:

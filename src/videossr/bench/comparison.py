@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from videossr.bench.records import UNREAD, Prediction, Run
 from videossr.bench.scoring import Estimate, Resampler, estimate, score_prediction
 from videossr.bench.viubench import rank
+from videossr.errors import DataError
 
 ALPHA = 0.05
 
@@ -82,7 +83,7 @@ def compare(first: Run, second: Run, *, shared: bool = False) -> Comparison:
     both = [key for key in mine if key in theirs]
     left_out = len(mine.keys() ^ theirs.keys())
     if left_out and not shared:
-        raise ValueError(
+        raise DataError(
             f"{first.path} and {second.path} were not asked the same questions: they share {len(both)}, and {left_out} "
             "were asked in one of them alone; --shared compares those that they share"
         )
@@ -90,10 +91,10 @@ def compare(first: Run, second: Run, *, shared: bool = False) -> Comparison:
     facts = {key: theirs[key] if mine[key].category == UNREAD else mine[key] for key in both}
     both = [key for key in both if facts[key].category != UNREAD] or both
     if not both:
-        raise ValueError(f"{first.path} and {second.path} share no question")
+        raise DataError(f"{first.path} and {second.path} share no question")
     for run, answers in ((first, mine), (second, theirs)):
         if not any(answers[key].texts for key in both):
-            raise ValueError(
+            raise DataError(
                 f"{run.path}: none of the {len(both)} questions was answered, so there is nothing to compare; "
                 "`videossr bench score` tells why"
             )
@@ -101,7 +102,7 @@ def compare(first: Run, second: Run, *, shared: bool = False) -> Comparison:
         if UNREAD in (mine[key].category, theirs[key].category):
             continue
         if (mine[key].answer, mine[key].category) != (theirs[key].answer, theirs[key].category):
-            raise ValueError(
+            raise DataError(
                 f"question {mine[key].id} is not the same in {first.path} and {second.path}: its answer is "
                 f"{mine[key].answer!r} ({mine[key].category}) there, "
                 f"{theirs[key].answer!r} ({theirs[key].category}) here"
@@ -141,7 +142,7 @@ def _by_question(run: Run, *, by_place: bool) -> dict[int | str, Prediction]:
     """The predictions by their place in the questions that both runs share, else by their ids, which must differ."""
     found: dict[int | str, Prediction] = {(p.index if by_place else p.id): p for p in run.predictions}
     if len(found) < len(run.predictions):
-        raise ValueError(f"{run.path}: several questions have one id, so they cannot be told apart in another set")
+        raise DataError(f"{run.path}: several questions have one id, so they cannot be told apart in another set")
     return found
 
 

@@ -19,6 +19,7 @@ import tomli_w
 from videossr.bench.pass_rates import Figures, PassRates
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import RecipeTable
+from videossr.errors import ConfigError
 from videossr.question_set import QuestionSet
 
 Verdict = Literal["near", "nearest", "far", "flat", "unmeasured"]
@@ -50,7 +51,7 @@ class CategoryChoice:
 def recipe_behind(questions: QuestionSet) -> RecipeTable:
     """The recipe that the questions were built by. Raises ValueError where they were not built by one."""
     if not isinstance(questions, VideoSSRDataset):
-        raise ValueError(
+        raise ConfigError(
             f"{questions.path}: these questions come from no recipe, so there are no settings to choose for a new one: "
             "leave out --recipe, or probe what `videossr build ladder` makes"
         )
@@ -97,7 +98,7 @@ def recipe_text(choices: list[CategoryChoice], probe: PassRates, recipe: RecipeT
     """
     taken = [choice for choice in choices if choice.count]
     if not taken:
-        raise ValueError(f"{path}: no category is left to write: each question always succeeds or never (or failed)")
+        raise ConfigError(f"{path}: no category is left to write: each question always succeeds or never (or failed)")
     name = re.sub(r"[^\w.-]", "_", path.stem)
     summary = f"Where {probe.model} succeeds nearest to half the time."
     parts = [

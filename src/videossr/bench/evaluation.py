@@ -34,9 +34,10 @@ from videossr.bench.records import (
 )
 from videossr.bench.scoring import score_prediction
 from videossr.dataset.manifest import versions
+from videossr.errors import OutputError
 from videossr.models.answer_distribution import GUESSES, answer_distributions
-from videossr.models.base import Decoding, Model, ModelSpec
-from videossr.question_set import QuestionSet
+from videossr.models.base import Decoding, Model, ModelSpec, model_spec
+from videossr.question_set import QuestionSet, open_questions
 from videossr.storage.paths import AnyPath, is_local, staging_dir, to_path, write_text
 
 STOP_AFTER = 10
@@ -64,9 +65,9 @@ class Progress:
     score: float | None
 
 
-def run_benchmark(
-    questions: QuestionSet,
-    model: ModelSpec,
+def evaluate(
+    questions: str | AnyPath | QuestionSet,
+    model: str | ModelSpec,
     out: str | AnyPath,
     *,
     decoding: Decoding | None = None,
@@ -81,8 +82,8 @@ def run_benchmark(
     answer. A question that cannot be read, shown, or answered becomes a prediction with its error.
 
     Args:
-        questions: what is asked.
-        model: what answers.
+        questions: a benchmark, a dataset or published rows: its path, or what `open_questions` returned.
+        model: what answers, as `--model` takes it, such as ``hf:CHECKPOINT``, or what `model_spec` returned.
         out: folder of the run, on this machine.
         decoding: greedy by default.
         limit: ask this many, spread evenly over the categories.
@@ -93,14 +94,18 @@ def run_benchmark(
 
     Raises:
         NothingAnsweredError: as `stop_after` says. What came back is in `out`.
-        ValueError: `out` holds something else, or a run that was asked otherwise, or is being run by another process.
+        OutputError: `out` holds something else, or a run that was asked otherwise, or is being run by another process.
         OSError: nothing more can be written.
     """
     folder = to_path(out)
     if not is_local(folder):
-        raise ValueError(
+        raise OutputError(
             f"{folder}: a run is written line by line, which only a local folder allows; copy it afterwards"
         )
+    if isinstance(questions, str | AnyPath):
+        questions = open_questions(questions)
+    if isinstance(model, str):
+        model = model_spec(model)
     given = model.given(questions)
     config = RunConfig(
         verb=verb,
@@ -308,7 +313,9 @@ def _check_same(folder: Path, config: RunConfig, tuning: frozenset[str]) -> None
         if name not in free and there.get(name) != here.get(name)
     ]
     if different:
-        raise ValueError(f"{folder} holds a run that was asked otherwise: {'; '.join(different)}. Choose another --out")
+        raise OutputError(
+            f"{folder} holds a run that was asked otherwise: {'; '.join(different)}. Choose another --out"
+        )
 
 
 def _finish(folder: Path, questions: QuestionSet, config: RunConfig, sittings: _Sittings) -> None:

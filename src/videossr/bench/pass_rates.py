@@ -18,6 +18,7 @@ import numpy as np
 from videossr.bench.intervals import wilson_share
 from videossr.bench.records import Prediction, Run
 from videossr.bench.scoring import Estimate
+from videossr.errors import DataError
 from videossr.models.answer_distribution import task_of
 from videossr.rewards import Scores, score_grounding, scorer
 
@@ -145,11 +146,11 @@ def measure_pass_rates(run: Run, success_iou: float = 0.5) -> PassRates:
     """
     n = run.config.decoding.n
     if n < 2:
-        raise ValueError(f"{run.path}: this run has one answer a question; `videossr bench probe` samples several")
+        raise DataError(f"{run.path}: this run has one answer a question; `videossr bench probe` samples several")
     groups = [_group(prediction) for prediction in run.predictions if len(prediction.texts) == n]
     if not groups:
         why = Counter(prediction.error for prediction in run.predictions if prediction.error).most_common(1)
-        raise ValueError(f"{run.path}: no question has its {n} answers{': ' + why[0][0] if why else ''}")
+        raise DataError(f"{run.path}: no question has its {n} answers{': ' + why[0][0] if why else ''}")
     tasks = _by(groups, "task")
     return PassRates(
         run=run.name,

@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass as checked
 from typing_extensions import TypedDict
 
 from videossr.config import parse
+from videossr.errors import DataError
 from videossr.models.base import Decoding
 from videossr.storage.paths import AnyPath, to_path
 from videossr.storage.records import read_lines, read_record
@@ -166,9 +167,9 @@ def read_run(path: str | AnyPath) -> Run:
         )
         raise FileNotFoundError(f"{folder} is no run: {way_out}") from error
     except ValueError as error:
-        raise ValueError(f"{folder / CONFIG}: not valid TOML: {error}") from error
+        raise DataError(f"{folder / CONFIG}: not valid TOML: {error}") from error
     if "model" not in table:
-        raise ValueError(f"{folder} is no run, but something else that has a {CONFIG}")
+        raise DataError(f"{folder} is no run, but something else that has a {CONFIG}")
     config = parse(RunConfig, table, str(folder / CONFIG))
     found = {
         prediction.index: prediction for prediction in read_lines(Prediction, folder / PREDICTIONS, "no prediction")

@@ -19,6 +19,7 @@ from scipy import stats
 from videossr.bench.outcomes import Outcomes, outcomes
 from videossr.bench.records import UNREAD, Prediction, Run
 from videossr.bench.viubench import METRICS, ability, rank
+from videossr.errors import DataError
 from videossr.models.answer_distribution import task_of
 from videossr.rewards import Scores, scorer
 
@@ -145,9 +146,9 @@ def score_prediction(prediction: Prediction) -> QuestionScore:
         score = scorer(prediction.data_source)
         scores = [score(text, prediction.answer) for text in prediction.texts]
     except ValueError as error:
-        raise ValueError(f"question {prediction.id}: {error}") from error
+        raise DataError(f"question {prediction.id}: {error}") from error
     except Exception as error:  # the code of another package
-        raise ValueError(
+        raise DataError(
             f"question {prediction.id}: the scorer of {prediction.data_source} failed: {type(error).__name__}: {error}"
         ) from error
     return QuestionScore(
@@ -172,7 +173,7 @@ def score(run: Run, denominator: Denominator = "asked") -> Scoreboard:
     answers about one video are alike. See docs/concepts/scores.md.
     """
     if not run.predictions:
-        raise ValueError(f"{run.path} has no predictions yet: go on with its `videossr bench run`")
+        raise DataError(f"{run.path} has no predictions yet: go on with its `videossr bench run`")
     categories: dict[str, list[Marked]] = defaultdict(list)
     for prediction in run.predictions:
         categories[prediction.category].append((prediction, score_prediction(prediction)))

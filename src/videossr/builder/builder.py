@@ -18,7 +18,7 @@ from videossr.builder.code_hash import code_versions
 from videossr.builder.decontamination import Exclusion, find_excluded
 from videossr.builder.generation import SampleGenerator
 from videossr.builder.journal import BuildJournal, RejectionRecord, reasons
-from videossr.builder.recipe import ResolvedRecipe
+from videossr.builder.recipe import ResolvedRecipe, load_recipe
 from videossr.builder.writer import remove_dataset, write_dataset, write_verdicts
 from videossr.corpus.corpus import MANIFEST, Corpus, pack_file
 from videossr.corpus.pack import shard_of
@@ -33,11 +33,12 @@ from videossr.dataset.manifest import (
     read_manifest,
     versions,
 )
+from videossr.errors import ConfigError, OutputError, UnmetError, WorkerError
 from videossr.measure import rejected
-from videossr.runners.local import Runner, SerialRunner, WorkerCrash, WorkerError, start
+from videossr.runners.local import Runner, SerialRunner, WorkerCrash, start
 from videossr.sample import Rejection
-from videossr.storage.paths import AnyPath, remove_staging_dir, staging_dir
-from videossr.templates import PromptTemplates
+from videossr.storage.paths import AnyPath, remove_staging_dir, staging_dir, to_path
+from videossr.templates import PromptTemplates, load_templates
 
 BATCH = 64
 """Draws that a worker makes at once, at the most; fewer where there are few, so that every worker has some."""
@@ -45,7 +46,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Progress:
-    """What the callback of `build` is told: the phase, and how far it is."""
+    """What the callback of `build_dataset` is told: the phase, and how far it is."""
 
     phase: str
     done: int
@@ -53,18 +54,14 @@ class Progress:
     rejected: int
 
 
-class UnmetError(ValueError):
-    """The corpus cannot serve the recipe."""
-
-
-def build(
-    mixture: ResolvedRecipe,
-    corpus: Corpus,
-    out: AnyPath,
+def build_dataset(
+    recipe: str | ResolvedRecipe,
+    corpus: str | AnyPath | Corpus,
+    out: str | AnyPath,
     *,
-    templates: PromptTemplates,
+    templates: PromptTemplates | None = None,
     seed: int = 0,
-    exclusions: Iterable[AnyPath] = (),
+    exclusions: Iterable[str | AnyPath] = (),
     rebuild: bool = False,
     workers: int = 1,
     ray: str | None = None,
@@ -79,17 +76,37 @@ def build(
     With `rebuild`, a dataset in `out` that was made otherwise or is damaged is replaced, and so is an unfinished build.
     The old dataset stays whole until all samples of the new one are drawn.
 
+    Args:
+        recipe: name of a shipped recipe, path of a TOML file, or a recipe that `load_recipe` returned.
+        corpus: folder or address that `index_videos` wrote, or an opened corpus.
+        out: folder or address of the dataset.
+        templates: texts of the questions; those of the package when None.
+        seed: the same seed gives the same files, whatever the number of workers.
+        exclusions: datasets to keep apart from: none of their videos is used, nor one that looks like them.
+        rebuild: replace a dataset in `out` that was made otherwise, or an unfinished build.
+        workers: processes. More than one are spawned: a script that calls this needs a ``__main__`` guard.
+        ray: address of a Ray cluster that does the work instead, or "local".
+        progress: called as samples are finished.
+
+    Returns:
+        The manifest of the dataset: counts, hashes and versions.
+
     Raises:
         UnmetError: the corpus cannot serve the recipe.
-        ValueError: `out` holds something else, or, without `rebuild`, a dataset or an unfinished build that was made
+        ConfigError: the recipe or the seed is wrong.
+        OutputError: `out` holds something else, or, without `rebuild`, a dataset or an unfinished build that was made
             otherwise; the message names what differs.
         CorpusError: a pack is damaged.
         WorkerError: a video kills the processes that look at it.
         OSError: `out` cannot be written; what is done is kept.
     """
     if not 0 <= seed < 2**63:
-        raise ValueError(f"seed must be from 0 to 2^63 - 1, got {seed}")
-    exclusions = list(exclusions)
+        raise ConfigError(f"seed must be from 0 to 2^63 - 1, got {seed}")
+    mixture = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    corpus = corpus if isinstance(corpus, Corpus) else Corpus(corpus)
+    out = to_path(out)
+    templates = templates or load_templates()
+    apart = [to_path(dataset) for dataset in exclusions]
     tasks = {category.task for category in mixture.categories.values()}
     spec = BuildSpec(
         kind="dataset",
@@ -97,7 +114,7 @@ def build(
         seed=seed,
         templates=dict(templates),
         corpus={"hash": corpus.hash, "path": corpus_path(out, corpus.path)},
-        excluded=[read_manifest(path)["hash"] for path in exclusions],
+        excluded=[read_manifest(path)["hash"] for path in apart],
         versions=versions(tasks) | code_versions(tasks),
     )
     old = read_manifest(out) if (out / NAME).exists() else None
@@ -106,15 +123,15 @@ def build(
             remove_staging_dir(out)
             return old
         if not rebuild:
-            raise ValueError(f"{out} {fault}. Choose another --out, or replace it with --rebuild")
+            raise OutputError(f"{out} {fault}. Choose another --out, or replace it with --rebuild")
         if f"{corpus.path}/".startswith(f"{out.resolve()}/"):
-            raise ValueError(f"{out} cannot be replaced: the corpus {corpus.path} is in it. Choose another --out")
+            raise OutputError(f"{out} cannot be replaced: the corpus {corpus.path} is in it. Choose another --out")
     _check_plan(mixture, corpus)
     with (
         staging_dir(out, {"verb": "build"}, ours=old is not None) as folder,
         BuildJournal(folder, out, spec, mixture.categories, restart=rebuild) as journal,
     ):
-        excluded = find_excluded(corpus.videos, exclusions)
+        excluded = find_excluded(corpus.videos, apart)
         left = (video for video in range(len(corpus.videos)) if video not in excluded)
         usable = array("I", islice(left, mixture.recipe.videos or None))
         generator = SampleGenerator(corpus, mixture, templates, seed, usable)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.pack import CorpusError
 from videossr.corpus.subset import subset
 from videossr.dataset.manifest import CorpusTable
+from videossr.errors import CorpusError
 from videossr.storage.paths import AnyPath
 
 CARRIED = "corpus"

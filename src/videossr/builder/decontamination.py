@@ -16,6 +16,7 @@ from videossr.corpus.duplicates import NEAR_SHARE, near_duplicates
 from videossr.corpus.fingerprint import Fingerprints, Packed, unpack
 from videossr.corpus.pack import Entry
 from videossr.dataset import schema
+from videossr.errors import DataError
 from videossr.sample import Rejection
 from videossr.storage.paths import AnyPath
 
@@ -56,7 +57,7 @@ def _unpacked(dataset: AnyPath, data: Packed) -> Fingerprints:
     try:
         return unpack(data)
     except ValueError as error:
-        raise ValueError(f"{dataset}: {error}") from error
+        raise DataError(f"{dataset}: {error}") from error
 
 
 def find_excluded(entries: Sequence[Entry], datasets: Iterable[AnyPath]) -> Mapping[int, Exclusion]:

@@ -21,6 +21,7 @@ from videossr.dataset.manifest import (
     RecipeTable,
     read_manifest,
 )
+from videossr.errors import OutputError
 from videossr.storage.paths import AnyPath, staging_dir
 
 
@@ -41,7 +42,7 @@ def parent_of(manifest: Manifest) -> Parent:
 def refuse_finished(out: AnyPath) -> None:
     """Raise ValueError where a dataset is."""
     if (out / NAME).exists():
-        raise ValueError(f"{out} is a dataset already ({read_manifest(out)['recipe']['name']}): name a new --out")
+        raise OutputError(f"{out} is a dataset already ({read_manifest(out)['recipe']['name']}): name a new --out")
 
 
 def write_part(

@@ -17,11 +17,12 @@ from videossr.builder.allocation import Job
 from videossr.builder.recipe import ResolvedRecipe
 from videossr.corpus.corpus import Corpus
 from videossr.dataset import schema
+from videossr.errors import TaskError
 from videossr.measure import Measure, measured, rejected
 from videossr.question import Question
 from videossr.rendering import pixel_hash, render
 from videossr.sample import Rejection, Sample, VideoKey
-from videossr.tasks.base import TaskError, Video
+from videossr.tasks.base import Video
 from videossr.templates import PromptTemplates
 from videossr.video.plan import fit
 

@@ -29,6 +29,7 @@ from videossr.builder.generation import Gates, GeneratedRow, RejectedDraw, unpac
 from videossr.corpus.pack import Entry
 from videossr.dataset import gate_table
 from videossr.dataset.manifest import BuildSpec, differences
+from videossr.errors import DataError, OutputError
 from videossr.measure import rejected
 from videossr.sample import Rejection
 from videossr.storage.paths import AnyPath
@@ -134,7 +135,7 @@ class BuildJournal:
         if other := self._open(spec):
             self._data.close()
             if not restart:
-                raise ValueError(
+                raise OutputError(
                     f"{out} holds a build that was stopped and was begun otherwise: {'; '.join(other)}. Finish it with "
                     f"its own command, choose another --out, or start anew with --rebuild"
                 )
@@ -314,7 +315,7 @@ class BuildJournal:
         raise self._damaged("it does not say what it is of")
 
     def _damaged(self, what: object) -> ValueError:
-        return ValueError(f"{self._path}: {what}; delete it, and {self._out} is built from the start")
+        return DataError(f"{self._path}: {what}; delete it, and {self._out} is built from the start")
 
     def _number(self, query: str) -> int:
         (number,) = next(self._rows(query))

@@ -24,6 +24,7 @@ from videossr.dataset.manifest import (
     corpus_place,
     read_manifest,
 )
+from videossr.errors import ConfigError, DataError
 from videossr.sample import VideoKey
 from videossr.storage.paths import AnyPath
 
@@ -60,7 +61,7 @@ def merge(
     """
     refuse_finished(out)
     if len(datasets) < 2:
-        raise ValueError("merge needs two datasets or more")
+        raise ConfigError("merge needs two datasets or more")
     manifests = [read_manifest(dataset) for dataset in datasets]
     gates = [gate_table.located(dataset) for dataset in datasets]
     one_corpus = len({manifest["corpus"]["hash"] for manifest in manifests}) == 1
@@ -84,7 +85,7 @@ def merge(
     elif one_corpus:
         spec["corpus"]["path"] = corpus_path(out, corpus_place(datasets[0], manifests[0]))
     else:
-        raise ValueError(
+        raise DataError(
             f"{datasets[0]} and others come from different corpora: name one that has the videos of all with --corpus "
             "(`videossr corpus merge` makes it)"
         )
@@ -103,13 +104,13 @@ def _recipe(datasets: Sequence[AnyPath], manifests: Sequence[Manifest]) -> Recip
     home: dict[str, AnyPath] = {}
     for dataset, manifest in zip(datasets, manifests, strict=True):
         if manifest["templates"] != manifests[0]["templates"]:
-            raise ValueError(
+            raise DataError(
                 f"{dataset} and {datasets[0]} are worded differently: build one with the other's templates.toml"
             )
         for name, category in manifest["recipe"]["categories"].items():
             known = categories.setdefault(name, category)
             if {**known, "count": 0} != {**category, "count": 0}:
-                raise ValueError(
+                raise DataError(
                     f"categories.{name} has another config in {dataset} than in {home[name]}: build one of them with "
                     "another name for it"
                 )
@@ -134,7 +135,7 @@ def _videos(
             content = row["content"]
             if content in videos:
                 if row["pack"] != videos[content]["pack"]:
-                    raise ValueError(
+                    raise DataError(
                         f"{dataset} has video {content[:12]} ({row['path']}) in another decoded form than a dataset "
                         "before it: build both from corpora of the same configuration"
                     )

@@ -11,8 +11,9 @@ from videossr.builder.allocation import Job
 from videossr.builder.generation import RejectedDraw, SampleGenerator
 from videossr.builder.recipe import Recipe, ResolvedRecipe
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.indexer import index
+from videossr.corpus.indexer import index_videos
 from videossr.dataset.dataset import Item
+from videossr.errors import DataError
 from videossr.measure import rejected
 from videossr.rendering import render
 from videossr.sample import Rejection
@@ -54,10 +55,10 @@ def sample_video(
     recipe = ResolvedRecipe(Recipe(name="sample", max_pixels=most, categories={task: category}), "sample_video")
     slots, density = recipe.tasks[task].needs(recipe.config[task])
     with TemporaryDirectory() as folder:
-        index(path, Path(folder) / "corpus", plan or Plan(frames=slots * density))
+        index_videos(path, Path(folder) / "corpus", plan or Plan(frames=slots * density))
         corpus = Corpus(Path(folder) / "corpus")
         if unusable := corpus.rejections():
-            raise ValueError(f"{path} cannot be used: {unusable[0].reason}: {unusable[0].detail}")
+            raise DataError(f"{path} cannot be used: {unusable[0].reason}: {unusable[0].detail}")
         generator = SampleGenerator(corpus, recipe, load_templates(), seed, range(1))
         if reject := rejected(generator.gate(0)[task]):
             raise _unfit(path, task, reject)
@@ -69,7 +70,7 @@ def sample_video(
 
 
 def _unfit(path: str | AnyPath, task: str, reject: Rejection) -> ValueError:
-    return ValueError(
+    return DataError(
         f"{path} cannot serve the task {task}: {reject.reason}, measured {reject.value:g}, threshold "
         f"{reject.threshold:g}; docs/reference/rejections.md says what the reasons mean"
     )

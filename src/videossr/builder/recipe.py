@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from videossr.config import override, parse, read_toml
 from videossr.dataset.manifest import CategoryTable, RecipeTable
+from videossr.errors import ConfigError
 from videossr.registry import suggest
 from videossr.tasks.base import TASKS, Task, open_task
 
@@ -71,9 +72,9 @@ class ResolvedRecipe:
             except ValueError as error:
                 problems.append(str(error))
         if problems:
-            raise ValueError("\n".join(problems))
+            raise ConfigError("\n".join(problems))
         if not self.categories:
-            raise ValueError(f"{where}: categories: there is none")
+            raise ConfigError(f"{where}: categories: there is none")
 
     def _add(self, name: str, table: Mapping[str, Any], where: str) -> None:
         """Check a category, and add it unless its count is 0. Raises ValueError with one line a mistake."""
@@ -95,7 +96,7 @@ class ResolvedRecipe:
             except ValueError as error:
                 problems.append(str(error))
         if problems or category is None:
-            raise ValueError("\n".join(problems))
+            raise ConfigError("\n".join(problems))
         self.categories[name] = category
 
     @cached_property
@@ -121,7 +122,7 @@ class ResolvedRecipe:
         if limit >= total:
             return self
         if limit < len(self.categories):
-            raise ValueError(
+            raise ConfigError(
                 f"--limit {limit} is fewer than one sample for each of the {len(self.categories)} categories"
             )
         return self._with(_shares({name: category.count for name, category in self.categories.items()}, limit))
@@ -159,7 +160,7 @@ def load_recipe(
     else:
         shipped = {entry.name.removesuffix(".toml"): entry for entry in (files("videossr") / "recipes").iterdir()}
         if name_or_path not in shipped:
-            raise ValueError(
+            raise ConfigError(
                 f"no recipe {name_or_path!r} (or a path that ends in .toml){suggest(name_or_path, shipped)}"
             )
         table, where = tomllib.loads(shipped[name_or_path].read_text("utf-8")), f"recipe {name_or_path}"
@@ -177,7 +178,7 @@ def checked(table: Mapping[str, Any], where: str, overrides: Mapping[str, str] |
         recipe = parse(Recipe, table, where)
     except ValueError as error:
         if problems := _category_problems(table.get("categories"), where):
-            raise ValueError(f"{error}\n{problems}") from error
+            raise ConfigError(f"{error}\n{problems}") from error
         raise
     return ResolvedRecipe(recipe, where)
 

@@ -26,6 +26,7 @@ from videossr.dataset.manifest import (
     file_hashes,
     read_manifest,
 )
+from videossr.errors import ConfigError, OutputError
 from videossr.storage.paths import UNFINISHED, AnyPath, check_apart, is_local
 
 CLOSE = 0.9
@@ -51,7 +52,7 @@ def split(dataset: AnyPath, outs: tuple[AnyPath, AnyPath], count: int) -> tuple[
     manifest = read_manifest(dataset)
     measured = gate_table.located(dataset)
     if not 0 < count < manifest["samples"]:
-        raise ValueError(f"{dataset} has {manifest['samples']} samples: {count} of them leave none for one side")
+        raise ConfigError(f"{dataset} has {manifest['samples']} samples: {count} of them leave none for one side")
     first = _first(dataset, manifest, count)
     paths = {row["content"]: row["path"] for row in schema.read_rows(dataset / "videos.parquet", ["content", "path"])}
     origin = Origin(verb="split", of=[parent_of(manifest)])
@@ -114,7 +115,7 @@ def _refuse_foreign(out: AnyPath) -> None:
     if not is_local(out) or not out.exists() or (out / NAME).exists() or (out / UNFINISHED).exists():
         return
     if not out.is_dir() or any(out.iterdir()):
-        raise ValueError(f"{out} holds something that is not a dataset; choose another --out")
+        raise OutputError(f"{out} holds something that is not a dataset; choose another --out")
 
 
 def _finished(out: AnyPath, origin: Origin, ids: Iterable[str]) -> Manifest | None:
@@ -163,12 +164,12 @@ def _first(dataset: AnyPath, manifest: Manifest, count: int) -> set[str]:
             return first
     sizes = _sizes(loose, samples)
     if not apart:
-        raise ValueError(
+        raise ConfigError(
             f"{dataset} cannot be split so: of {len(sizes)} groups of videos that share a source or look alike, the "
             f"smallest has {min(sizes.values())} samples. Ask for more of them, or divide the corpus before building "
             "(videossr corpus split)"
         )
-    raise ValueError(
+    raise ConfigError(
         f"{dataset} cannot be split so: with {count} samples asked for the first side, all samples of one side would "
         "show videos of both sides (donors), and would be left out. Ask for another --count or --share, nearer to one "
         "half, or divide the corpus before building (videossr corpus split)"

@@ -11,7 +11,7 @@ from cyclopts import App
 
 import videossr
 from videossr.cli.streams import prepare_streams
-from videossr.runners.local import WorkerError
+from videossr.errors import VideoSSRError
 from videossr.runners.threads import limit_threads
 
 VERBS = {
@@ -57,10 +57,9 @@ def main(words: Sequence[str] | None = None) -> None:
         from videossr.storage.paths import transport_error  # it is slow to import, and seldom needed
 
         unreachable = transport_error(error)
-        told = isinstance(error, OSError | ValueError | KeyError | WorkerError) or unreachable
-        if not told or os.environ.get("VIDEOSSR_TRACEBACK"):
+        if not (isinstance(error, VideoSSRError | OSError) or unreachable) or os.environ.get("VIDEOSSR_TRACEBACK"):
             raise
-        message = unreachable or str(error.args[0] if isinstance(error, KeyError) else error)
+        message = unreachable or str(error)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             message += "; free some space, and the same command goes on where it was"
         sys.exit(_fail(message))

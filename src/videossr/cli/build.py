@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 from rich.table import Table
 
 from videossr.builder import recipe as recipes
-from videossr.builder.builder import Progress, build
+from videossr.builder.builder import Progress, build_dataset
 from videossr.cli.console import Bar, console, counted
 from videossr.config import assignments
 from videossr.corpus.corpus import Corpus
@@ -121,7 +121,7 @@ def command(
 
         target = to_path(out)
         before = read_manifest(target) if (target / NAME).exists() else None
-        manifest = build(
+        manifest = build_dataset(
             mixture,
             opened,
             target,

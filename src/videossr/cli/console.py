@@ -23,6 +23,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from videossr.errors import ConfigError
+
 
 def _plain(*, stderr: bool = False, width: int | None = None) -> Console:
     """Names and paths are printed as they are, whatever brackets and colons they hold."""
@@ -114,11 +116,11 @@ def output_file(path: Path, example: str) -> Path:
     Raises ValueError for a folder, naming the file `example` in it, and where something else stands in the way.
     """
     if path.is_dir():
-        raise ValueError(f"{path} is a folder: name a file, such as {path / example}")
+        raise ConfigError(f"{path} is a folder: name a file, such as {path / example}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise ValueError(f"{path}: {path.parent} is not a folder") from error
+        raise ConfigError(f"{path}: {path.parent} is not a folder") from error
     return path
 
 

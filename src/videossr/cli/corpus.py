@@ -17,6 +17,7 @@ from videossr.corpus.groups import share_count
 from videossr.corpus.merging import merge
 from videossr.corpus.pack import Entry
 from videossr.corpus.splitting import split
+from videossr.errors import ConfigError
 from videossr.storage.paths import to_path
 from videossr.video.hdr import HDR
 
@@ -163,7 +164,7 @@ def split_command(
         count: Number of videos for the first instead, at most.
     """
     if (share is None) == (count is None):
-        raise ValueError("give either --share or --count")
+        raise ConfigError("give either --share or --count")
     opened = Corpus(corpus)
     if count is None:
         assert share is not None

@@ -19,6 +19,7 @@ from videossr.cli.console import console, counted, tell_near
 from videossr.config import assignments
 from videossr.corpus.groups import share_count
 from videossr.dataset.manifest import Manifest, is_benchmark, read_manifest
+from videossr.errors import ConfigError
 from videossr.report import thresholds
 from videossr.storage.paths import to_path
 
@@ -53,7 +54,7 @@ def info(
         as_json: All of it as JSON.
     """
     if overrides and not gates:
-        raise ValueError("--set changes thresholds of the gates: add --gates")
+        raise ConfigError("--set changes thresholds of the gates: add --gates")
     if gates:
         categories = thresholds.read(to_path(dataset))
         changed = assignments(overrides)
@@ -202,7 +203,7 @@ def split_command(
         count: Number of samples for the first instead, at most.
     """
     if (share is None) == (count is None):
-        raise ValueError("give either --share or --count")
+        raise ConfigError("give either --share or --count")
     if count is None:
         assert share is not None
         count = share_count(share, read_manifest(to_path(dataset))["samples"])

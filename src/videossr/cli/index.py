@@ -11,9 +11,10 @@ from cyclopts.validators import Number
 from videossr.cli.console import Bar, console, counted
 from videossr.config import parse
 from videossr.corpus.corpus import REJECTED
-from videossr.corpus.indexer import Outcome, index
+from videossr.corpus.indexer import Outcome, index_videos
 from videossr.corpus.jpeg import CHROMA, QUALITY, Chroma
 from videossr.corpus.sources import read_list
+from videossr.errors import ConfigError
 from videossr.runners.local import CORES
 from videossr.storage.paths import AnyPath, to_path
 from videossr.video.plan import HDRChoice, Plan
@@ -101,7 +102,7 @@ def command(
                 outcome.phase, outcome.done, outcome.total, f"{rejected} rejected" if outcome.phase == "videos" else ""
             )
 
-        summary = index(
+        summary = index_videos(
             sources,
             to_path(out),
             settings,
@@ -130,7 +131,7 @@ def _of_list(path: str) -> list[AnyPath]:
         try:
             places.append(to_path(line))
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise ConfigError(f"{path}: {error}") from error
     return places
 
 

@@ -13,6 +13,7 @@ from cyclopts.validators import Number
 
 from videossr.bench.records import CONFIG, is_run, read_run
 from videossr.cli.console import Bar, console, output_file, safe
+from videossr.errors import ConfigError
 from videossr.question_set import QuestionSet, open_questions
 from videossr.report.benchmark.formats import as_json, comma_separated, markdown
 from videossr.report.benchmark.page import write_report
@@ -20,7 +21,7 @@ from videossr.report.benchmark.table import Benchmark, gather
 from videossr.report.training import figures
 from videossr.report.training.page import write_training
 from videossr.storage.paths import is_local, to_path, write_text
-from videossr.train.records import is_training, read_train_run
+from videossr.training.records import is_training, read_train_run
 
 app = App(name="report", help_epilogue="Example: videossr report demo/runs/chance --out demo/report.html")
 
@@ -58,18 +59,18 @@ def command(
         thumb_height: Height of the frames on the page, in pixels.
     """
     if out is None and format == "html":
-        raise ValueError("a page needs a file: name one with --out report.html, or choose --format md")
+        raise ConfigError("a page needs a file: name one with --out report.html, or choose --format md")
     if out is not None:
         output_file(out, f"report.{format}")
     folders = [found for folder in (run, *runs) for found in runs_in(folder)]
     training = [folder for folder in folders if is_training(folder)]
     if training:
         if other := [folder for folder in folders if folder not in training]:
-            raise ValueError(
+            raise ConfigError(
                 f"of training: {_listed(training)}; not of training: {_listed(other)}; report them one after the other"
             )
         if paper or questions or corpus:
-            raise ValueError("--paper, --questions and --corpus are for benchmark runs, not for training")
+            raise ConfigError("--paper, --questions and --corpus are for benchmark runs, not for training")
         _training(training, out, format, items)
         return
     found = gather([read_run(folder) for folder in folders], paper=paper)
@@ -107,7 +108,7 @@ def runs_in(folder: str) -> list[str]:
             if is_training(inner) or is_run(inner):
                 found.append(inner)
     if not found:
-        raise ValueError(f"{folder}: there is no run in it, nor in the folders below it")
+        raise ConfigError(f"{folder}: there is no run in it, nor in the folders below it")
     return found
 
 

@@ -9,7 +9,8 @@ from cyclopts import App, Parameter
 
 from videossr.cli.console import console
 from videossr.cli.train_table import Live
-from videossr.train.config import keys, load_config, names
+from videossr.errors import ConfigError
+from videossr.training.config import keys, load_config, names
 
 app = App(
     name="train",
@@ -36,10 +37,7 @@ def command(
         overrides: A key of the configuration and its value, such as `--optim.lr=1e-6`.
         out: Folder of the run.
     """
-    try:
-        from videossr.train.session import train
-    except ImportError as missing:
-        raise ValueError(f"training needs more libraries: pip install 'videossr[train]' ({missing})") from missing
+    from videossr.training.session import train  # torch is slow to import, and --help needs none of it
 
     asked = load_config(config, dict(map(_assignment, overrides)))
     with Live(console) as live:
@@ -56,5 +54,5 @@ def command(
 def _assignment(word: str) -> tuple[str, str]:
     name, equals, value = word.partition("=")
     if not name.startswith("--") or not equals:
-        raise ValueError(f"{word}: expected --NAME=VALUE, such as --optim.lr=1e-6")
+        raise ConfigError(f"{word}: expected --NAME=VALUE, such as --optim.lr=1e-6")
     return name.removeprefix("--"), value

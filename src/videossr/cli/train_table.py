@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from videossr.cli.console import SILENCE, safe
-from videossr.train.records import PHASES, Rollouts, Step
+from videossr.training.records import PHASES, Rollouts, Step
 
 ROWS = 10
 """Steps that the table shows."""

@@ -25,8 +25,9 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from videossr.corpus import jpeg
-from videossr.corpus.pack import FORMAT, CorpusError, Entry, Pack, RejectedFile, shard_of
+from videossr.corpus.pack import FORMAT, Entry, Pack, RejectedFile, shard_of
 from videossr.corpus.sources import EXTENSIONS
+from videossr.errors import CorpusError
 from videossr.question import Frames
 from videossr.sample import VideoKey
 from videossr.storage.parquet import read_parquet

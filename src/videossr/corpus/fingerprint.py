@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from videossr.errors import DataError
 from videossr.question import Frames
 
 WAVES = 10
@@ -153,5 +154,5 @@ def unpack(data: Packed) -> Fingerprints:
     Raises ValueError where they are of an older version.
     """
     if not isinstance(data, bytes):
-        raise ValueError("the fingerprints of its videos are of an older version of videossr: build it again")
+        raise DataError("the fingerprints of its videos are of an older version of videossr: build it again")
     return np.frombuffer(data, np.int8).reshape(-1, WAVES, WAVES)

@@ -26,6 +26,7 @@ from videossr.corpus.manifest import claim, is_known, reopen, versions, versions
 from videossr.corpus.pack import FORMAT, RejectedFile
 from videossr.corpus.pack_builder import PackBuilder
 from videossr.corpus.sources import Input, find
+from videossr.errors import ConfigError
 from videossr.runners.local import Runner, WorkerCrash, start
 from videossr.storage.paths import AnyPath, is_local, staging_dir, to_path
 from videossr.video.plan import Plan
@@ -51,7 +52,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What `index` has done.
+    """What `index_videos` has done.
 
     Attributes:
         videos: in the corpus now.
@@ -68,7 +69,7 @@ class Summary:
     hash: str
 
 
-def index(
+def index_videos(
     source: str | AnyPath | Sequence[str | AnyPath],
     out: str | AnyPath,
     plan: Plan | None = None,
@@ -103,8 +104,9 @@ def index(
         FileNotFoundError: a folder or file of `source` is not there, or none has a video.
         CorpusError: `out` holds something else, or a corpus of another configuration.
         OSError: the disk is full, or a remote place cannot be reached; the same call goes on.
-        ValueError: a setting is out of range, another run is at work on `out`, or `source` has folders of images only
-            and no `image_fps`, or an `image_fps` and no folder of images.
+        ConfigError: a setting is out of range, or `source` has folders of images only and no `image_fps`, or an
+            `image_fps` and no folder of images.
+        OutputError: another run is at work on `out`.
     """
     out = to_path(out)
     plan = plan or Plan()
@@ -133,7 +135,7 @@ def _places(source: str | AnyPath | Sequence[str | AnyPath]) -> list[AnyPath]:
     several = [source] if isinstance(source, str | Path | UPath) else source
     found = [to_path(one) for one in several]
     if not found:
-        raise ValueError("no video was named: name files, or folders of videos")
+        raise ConfigError("no video was named: name files, or folders of videos")
     return [one.absolute() if is_local(one) else one for one in found]  # the machines of a cluster work elsewhere
 
 
@@ -142,7 +144,7 @@ def _rate(image_fps: float | Fraction | None) -> Fraction | None:
     if image_fps is None:
         return None
     if not 0 < image_fps < float("inf"):
-        raise ValueError(f"image_fps must be above 0, got {image_fps}")
+        raise ConfigError(f"image_fps must be above 0, got {image_fps}")
     return Fraction(str(image_fps))
 
 
@@ -153,18 +155,18 @@ def _pattern(source_id: str | None) -> re.Pattern[str] | None:
     try:
         pattern = re.compile(source_id)
     except re.error as error:
-        raise ValueError(f"source_id {source_id!r} is not a regular expression: {error}") from error
+        raise ConfigError(f"source_id {source_id!r} is not a regular expression: {error}") from error
     if not pattern.groups:
-        raise ValueError(f"source_id {source_id!r} needs a group in parentheses: it names the footage")
+        raise ConfigError(f"source_id {source_id!r} needs a group in parentheses: it names the footage")
     return pattern
 
 
 def _config(plan: Plan, quality: int, chroma: Chroma, source_id: str | None) -> dict[str, Any]:
     """The resolved configuration. Raises ValueError for a setting out of range."""
     if not 1 <= quality <= 100:
-        raise ValueError(f"quality must be 1..100, got {quality}")
+        raise ConfigError(f"quality must be 1..100, got {quality}")
     if chroma not in ("444", "422", "420"):
-        raise ValueError(f"chroma must be 444, 422 or 420, got {chroma!r}")
+        raise ConfigError(f"chroma must be 444, 422 or 420, got {chroma!r}")
     config: dict[str, Any] = {"format": FORMAT, "quality": quality, "chroma": chroma}
     if source_id is not None:
         config["source_id"] = source_id

@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 import tomli_w
 
 from videossr.corpus.corpus import MANIFEST, REJECTED, CorpusManifest, ShardTable, corpus_hash, pack_file
-from videossr.corpus.pack import FORMAT, CorpusError, Pack, RejectedFile
+from videossr.corpus.pack import FORMAT, Pack, RejectedFile
 from videossr.corpus.pack_builder import packs_of
+from videossr.errors import CorpusError
 from videossr.storage.parquet import read_parquet
 from videossr.storage.paths import AnyPath, atomic_write, make_folder, write_text
 

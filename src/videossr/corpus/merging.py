@@ -14,7 +14,8 @@ from videossr.corpus.corpus import MANIFEST, Corpus, pack_file
 from videossr.corpus.duplicates import NEAR_SHARE, DuplicatePair, near_duplicates
 from videossr.corpus.fingerprint import Fingerprints, unpack
 from videossr.corpus.manifest import all_versions, claim, flatten, write_corpus_manifest
-from videossr.corpus.pack import SHARDS, CorpusError, Entry, Pack, RejectedFile
+from videossr.corpus.pack import SHARDS, Entry, Pack, RejectedFile
+from videossr.errors import ConfigError, CorpusError
 from videossr.storage.paths import AnyPath, staging_dir
 
 
@@ -57,7 +58,7 @@ def merge(
     something else (CorpusError).
     """
     if len(corpora) < 2:
-        raise ValueError("a merge takes two corpora or more")
+        raise ConfigError("a merge takes two corpora or more")
     config = _config(corpora)
     if (out / MANIFEST).exists():
         raise CorpusError(f"{out} is a corpus already: name a new folder with --out")

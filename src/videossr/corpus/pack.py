@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 
 from videossr.clock import Clock
 from videossr.corpus.fingerprint import Packed
+from videossr.errors import CorpusError
 from videossr.sample import VideoKey
 from videossr.storage.paths import AnyPath, atomic_write, is_local
 from videossr.video.plan import Reason
@@ -45,10 +46,6 @@ Bytes: TypeAlias = bytes | memoryview
 
 _GUESS = 1 << 18
 """Bytes fetched from the end of a remote pack at first, which most tables fit into."""
-
-
-class CorpusError(ValueError):
-    """A corpus that is missing, incomplete or damaged, or lacks what was asked for; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 
 from upath import UPath
 
-from videossr.corpus.pack import CorpusError, RejectedFile
+from videossr.corpus.pack import RejectedFile
+from videossr.errors import ConfigError, CorpusError, DataError
 from videossr.storage.paths import AnyPath, file_hash, reaching, size_and_stamp, to_path
 from videossr.video.image_folder import SUFFIXES, ImageFolder, image_folder, is_image
 from videossr.video.plan import RejectedError
@@ -129,7 +130,7 @@ def find(
             refuse(source, "there is no such file")
             continue
         elif source.suffix.lower() in SUFFIXES:
-            raise ValueError(f"{source} is an image: name its folder, all images of which are one video")
+            raise ConfigError(f"{source} is an image: name its folder, all images of which are one video")
         else:
             candidates = iter([_Candidate(source)])
         for candidate in candidates:
@@ -149,7 +150,7 @@ def find(
     if not found:
         raise _nothing(told, missing, without_fps, list(rejected.values()))
     if image_fps is not None and not with_images:
-        raise ValueError(
+        raise DataError(
             f"{told}: there are no folders of images, but {float(image_fps):g} images a second were given "
             "(--image-fps); to take so many frames a second of videos, use --plan fps"
         )
@@ -168,12 +169,12 @@ def read_list(path: str | AnyPath) -> list[str]:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} is not there: --list takes a text file with a path on each line") from error
     except IsADirectoryError as error:
-        raise ValueError(f"{path} is a folder: name it without --list") from error
+        raise DataError(f"{path} is a folder: name it without --list") from error
     if b"\0" in data:
-        raise ValueError(f"{path} is not a text file with a path on each line: name a video without --list")
+        raise DataError(f"{path} is not a text file with a path on each line: name a video without --list")
     lines = [line.rstrip("\r") for line in data.decode("utf-8", "surrogateescape").split("\n")]
     if not any(lines):
-        raise ValueError(f"{path} is empty: it must have the path of a video on each line")
+        raise DataError(f"{path} is empty: it must have the path of a video on each line")
     return [line for line in lines if line]
 
 
@@ -183,7 +184,7 @@ def _nothing(told: str, missing: Sequence[AnyPath], without_fps: int, rejected: 
         more = f", nor are {len(missing) - 1} others that were named" if len(missing) > 1 else ""
         return FileNotFoundError(f"{missing[0]} is not there{more}; relative paths start at the current folder")
     if without_fps:
-        return ValueError(
+        return DataError(
             f"{told} has no videos but {without_fps} folder{'s' * (without_fps > 1)} of images: say how many images a "
             "second these have, as --image-fps 25"
         )

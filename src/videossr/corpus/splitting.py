@@ -18,8 +18,9 @@ from functools import partial
 from videossr.corpus.corpus import MANIFEST, Corpus, CorpusManifest
 from videossr.corpus.duplicates import alike
 from videossr.corpus.groups import DisjointSets, choose_groups
-from videossr.corpus.pack import CorpusError, Entry, RejectedFile
+from videossr.corpus.pack import Entry, RejectedFile
 from videossr.corpus.subset import subset
+from videossr.errors import ConfigError, CorpusError, OutputError
 from videossr.storage.paths import UNFINISHED, AnyPath, check_apart, is_local, staging_dir
 
 
@@ -60,12 +61,12 @@ def split(
     """
     check_apart(outs)
     if not 0 < count < len(corpus):
-        raise ValueError(f"{corpus.path} has {len(corpus)} videos: {count} of them leave none for one side")
+        raise ConfigError(f"{corpus.path} has {len(corpus)} videos: {count} of them leave none for one side")
     groups = _grouped(corpus, progress)
     sizes = Counter(groups.of(content) for content in groups)
     chosen = choose_groups(sizes, count)
     if not chosen:
-        raise ValueError(
+        raise ConfigError(
             f"{corpus.path} cannot be split so: of {len(sizes)} groups of videos that share a source or look alike, "
             f"the smallest has {min(sizes.values())} videos. Give the first corpus more of them"
         )
@@ -97,7 +98,7 @@ def _finished(out: AnyPath, side: list[Entry]) -> CorpusManifest | None:
             there.open(shard)
         return there.manifest
     if is_local(out) and out.exists() and not (out / UNFINISHED).exists() and (out.is_file() or any(out.iterdir())):
-        raise ValueError(f"{out} holds something that is not a corpus: name a new folder with --out")
+        raise OutputError(f"{out} holds something that is not a corpus: name a new folder with --out")
     return None
 
 

@@ -19,9 +19,9 @@ from typing_extensions import TypedDict
 
 from videossr.clock import Clock
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.pack import CorpusError
 from videossr.dataset import schema
 from videossr.dataset.manifest import corpus_place, is_benchmark, read_manifest
+from videossr.errors import CorpusError, DataError
 from videossr.question import VIDEO, Clip, Frames, Message, Question, Truth, VideoMetadata
 from videossr.rendering import pixel_hash, render, unaltered
 from videossr.rewards import Scores
@@ -148,7 +148,7 @@ class VideoSSRDataset:
         if is_benchmark(self.manifest):
             for name, digest in self.manifest["files"].items():
                 if name.startswith("samples-") and file_hash(self.path / name) != digest:
-                    raise ValueError(f"{self.path / name} was altered since the benchmark was built: copy it again")
+                    raise DataError(f"{self.path / name} was altered since the benchmark was built: copy it again")
         return self.manifest["hash"]
 
     def __len__(self) -> int:
@@ -259,7 +259,7 @@ class VideoSSRDataset:
         ids = self.rows["id"].to_pylist()
         found = [index for index, known in enumerate(ids) if known.startswith(sample_id)]
         if len(found) != 1:
-            raise ValueError(f"{self.path}: {len(found)} samples have an id that starts with {sample_id!r}")
+            raise DataError(f"{self.path}: {len(found)} samples have an id that starts with {sample_id!r}")
         return found[0]
 
     def __getstate__(self) -> dict[str, Any]:

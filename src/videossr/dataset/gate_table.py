@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from videossr.corpus.pack import Entry
+from videossr.errors import DataError
 from videossr.measure import Measure
 from videossr.storage.parquet import read_parquet
 from videossr.storage.paths import AnyPath
@@ -81,7 +82,7 @@ def read(dataset: AnyPath) -> pa.Table:
     try:
         found = read_parquet(path, dictionary=words)
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{path}: not a Parquet file: {error}") from error
+        raise DataError(f"{path}: not a Parquet file: {error}") from error
     if found.column_names != MEASURES.names:
-        raise ValueError(f"{path}: has the columns {', '.join(found.column_names)}, not {', '.join(MEASURES.names)}")
+        raise DataError(f"{path}: has the columns {', '.join(found.column_names)}, not {', '.join(MEASURES.names)}")
     return found.unify_dictionaries().combine_chunks()

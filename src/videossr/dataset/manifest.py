@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from videossr.config import changes
+from videossr.errors import DataError
 from videossr.storage.paths import AnyPath, file_hash, reaching, to_path, write_text
 
 NAME = "manifest.json"
@@ -201,12 +202,12 @@ def read_manifest(folder: AnyPath) -> Manifest:
         what = "is not complete; run its `videossr build` again" if folder.is_dir() else "does not exist"
         raise FileNotFoundError(f"{folder}: this dataset {what} (there is no {NAME})") from error
     except ValueError as error:
-        raise ValueError(f"{path}: not valid JSON: {error}") from error
+        raise DataError(f"{path}: not valid JSON: {error}") from error
     if not isinstance(found, dict) or found.get("kind") != "dataset":
         told = ", but a corpus" if isinstance(found, dict) and "shards" in found else ""
-        raise ValueError(f"{folder} is not a dataset{told}, says its {NAME}")
+        raise DataError(f"{folder} is not a dataset{told}, says its {NAME}")
     try:
         return TypeAdapter(Manifest).validate_python(found)
     except ValidationError as error:
         places = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
-        raise ValueError(f"{path}: damaged, or of another version: see {places}") from error
+        raise DataError(f"{path}: damaged, or of another version: see {places}") from error

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from videossr.clock import Clock
+from videossr.errors import DataError
 from videossr.question import Question
 from videossr.sample import Sample, VideoKey
 from videossr.storage.parquet import read_batches
@@ -84,7 +85,7 @@ def to_sample(row: Mapping[str, Any]) -> Sample:
         answer=row["answer"],
     )
     if sample.id != row["id"]:
-        raise ValueError(f"sample {row['id']}: its fields give the id {sample.id}; the row was altered")
+        raise DataError(f"sample {row['id']}: its fields give the id {sample.id}; the row was altered")
     return sample
 
 
@@ -125,7 +126,7 @@ def read_rows(path: AnyPath, columns: Sequence[str] | None = None) -> Iterator[d
         for batch in read_batches(path, _BATCH, columns):
             yield from batch.to_pylist()
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{path}: not a Parquet file: {error}") from error
+        raise DataError(f"{path}: not a Parquet file: {error}") from error
 
 
 def sample_rows(

@@ -22,6 +22,7 @@ import transformers
 
 from videossr.clock import uniform_clock
 from videossr.engine.checkpoint_folder import check_folder, tensor_files
+from videossr.errors import ConfigError, DataError
 from videossr.prompt import builder, checkpoint_config
 from videossr.prompt.base import Builder, Prompt
 from videossr.prompt.chat import set_thinking
@@ -94,12 +95,12 @@ class Checkpoint:
             ignore_mismatched_sizes=True,  # they are an error below, which names one
         )
         if missing := sorted(info["missing_keys"]):
-            raise ValueError(
+            raise DataError(
                 f"{self.folder}: its files lack {len(missing)} of the model's weights, such as {missing[0]}"
             )
         if mismatched := sorted(info["mismatched_keys"]):
             name, there, built = mismatched[0]
-            raise ValueError(
+            raise DataError(
                 f"{self.folder}: {len(mismatched)} of its weights have another shape than its configuration says, such "
                 f"as {name}: {tuple(there)} in the files, {tuple(built)} by the configuration"
             )
@@ -127,7 +128,7 @@ def open_checkpoint(target: str, layout: str | None = None, thinking: bool | Non
         build = builder(config, copy.deepcopy(tokenizer), layout)
         probe = build(PROBE, [PROBE_CLIP])
     except Exception as error:  # a chat template is a program, which may raise what it likes
-        raise ValueError(f"{folder} cannot be asked: {type(error).__name__}: {error}") from error
+        raise DataError(f"{folder} cannot be asked: {type(error).__name__}: {error}") from error
     ends = find_ends(folder, config, tokenizer)
     fingerprint = hashlib.sha256(probe.text.encode() + probe.ids.tobytes()).hexdigest()[:16]
     return Checkpoint(folder, config, tokenizer, build, ends, fingerprint)
@@ -151,7 +152,7 @@ def find_device(name: str) -> torch.device:
         device = (found or torch.device("cpu")) if name == "auto" else torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device={name}: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"device={name}: {str(error).splitlines()[0]}") from error
     return device
 
 
@@ -246,7 +247,7 @@ def _check_finite(folder: Path, model: Any) -> None:
     finite = torch.stack(extremes).isfinite().all(1).tolist() if extremes else []
     wrong = [name for (name, _), fine in zip(weights, finite, strict=True) if not fine]
     if wrong:
-        raise ValueError(
+        raise DataError(
             f"{folder}: {len(wrong)} of {len(weights)} weights hold values that are not finite in {model.dtype}, "
             f"such as {wrong[0]}. The checkpoint is damaged, or its training has failed; use an earlier one"
         )
@@ -257,7 +258,7 @@ def _folder(target: str) -> Path:
     if target and folder.exists():
         return folder
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", target):
-        raise ValueError(
+        raise DataError(
             f"{target or 'no checkpoint'}: no such folder; name a checkpoint's, or ORGANIZATION/NAME on the Hub"
         )
     try:
@@ -278,4 +279,4 @@ def _loaded(folder: Path, load: Any, **how: Any) -> Any:
         with without_report():
             return load(folder, local_files_only=True, **how)
     except Exception as error:  # readers of weights and of tokenizers have exceptions of their own
-        raise ValueError(f"{folder} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise DataError(f"{folder} cannot be loaded: {type(error).__name__}: {error}") from error

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from videossr.errors import DataError
 from videossr.prompt import FAMILIES, read_table
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -50,7 +51,7 @@ def check_folder(folder: Path) -> None:
         looks += _LACKS if (folder / "config.json").exists() else [_outer, _bare]
     for look in looks:
         if problem := look(folder):
-            raise ValueError(f"{folder}: {problem}")
+            raise DataError(f"{folder}: {problem}")
 
 
 def tensor_files(folder: Path) -> dict[str, Path]:
@@ -77,13 +78,13 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
         table = {name: each for name, each in json.loads(text).items() if name != "__metadata__"}
         return table, 8 + size + max((each["data_offsets"][1] for each in table.values()), default=0)
     except (ValueError, AttributeError, KeyError, TypeError, IndexError):
-        raise ValueError(f"{path} is not whole, or no file of safetensors. {_AGAIN}") from None
+        raise DataError(f"{path} is not whole, or no file of safetensors. {_AGAIN}") from None
 
 
 def _shards(index: Path) -> dict[str, str]:
     shards = read_table(index).get("weight_map")
     if not isinstance(shards, dict) or not all(isinstance(each, str) for each in shards.values()):
-        raise ValueError(f"{index} has no weight_map. {_AGAIN}")
+        raise DataError(f"{index} has no weight_map. {_AGAIN}")
     return shards
 
 

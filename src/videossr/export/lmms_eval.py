@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from videossr.bench.scoring import metric_of
+from videossr.errors import ConfigError
 from videossr.export.clips import off_ms, write_mp4
 from videossr.export.lmms_eval_task import metric_name
 from videossr.models.answer_distribution import task_of
@@ -50,7 +51,9 @@ def export_lmms_eval(
     Raises ValueError for a name or a clock that cannot be told to lmms-eval, and where `out` holds something else.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
-        raise ValueError(f"{name!r} cannot be the name of a task: use a-z, 0-9, '.', '-' and '_', and --name to choose")
+        raise ConfigError(
+            f"{name!r} cannot be the name of a task: use a-z, 0-9, '.', '-' and '_', and --name to choose"
+        )
     task = out / f"{name}.yaml"
     mark = f"videossr_hash: {questions.hash}\n"
     if task.exists() and mark in task.read_text("utf-8"):
@@ -81,7 +84,7 @@ def export_lmms_eval(
 def _check_clock(question: Question) -> None:
     off = max(off_ms(clock) for clock in question.clocks)
     if off > MOST_OFF:
-        raise ValueError(
+        raise ConfigError(
             f"question {question.id}: its frames are up to {off:.0f} ms off equal steps. lmms-eval's models take frame "
             f"k of a video for shown at k over its rate, so at most {MOST_OFF:.0f} ms can be told right: index the "
             "videos with --plan uniform"
@@ -94,7 +97,7 @@ def _check_categories(questions: QuestionSet) -> list[str]:
     metrics = {"overall": "the mean of all categories"}
     for category in categories:
         if (other := metrics.setdefault(metric_name(category), category)) != category:
-            raise ValueError(f"category {category!r} and {other!r} would both be the metric {metric_name(category)!r}")
+            raise ConfigError(f"category {category!r} and {other!r} would both be the metric {metric_name(category)!r}")
     return categories
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from videossr.clock import Clock
 from videossr.config import parse
 from videossr.dataset.dataset import VideoSSRDataset
+from videossr.errors import DataError
 from videossr.question import Question
 from videossr.question_set import QuestionSet
 from videossr.rewards import count_closeness, parse_interval, scorer
@@ -261,7 +262,7 @@ def _slots(question: Question) -> tuple[int, int]:
     """The segment of a gold answer, on the grid; the nearest slot where it lies beyond the clip."""
     span = parse_interval(question.answer)
     if span is None:
-        raise ValueError(f"question {question.id}: gold answer {question.answer!r} is not an interval of seconds")
+        raise DataError(f"question {question.id}: gold answer {question.answer!r} is not an interval of seconds")
     first, stop = (round(seconds * 1000 / question.clocks[0].end_ms * GRID) for seconds in span)
     first = min(max(first, 0), GRID - 1)
     return first, min(max(stop - 1, first), GRID - 1)

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from videossr.errors import ConfigError
 from videossr.models.answer_distribution import Guess, answer_distributions
 from videossr.models.base import Decoding, Request, Response
 from videossr.question_set import QuestionSet
@@ -32,7 +33,7 @@ class Chance:
     def __init__(self, target: str, settings: NoSettings, questions: QuestionSet) -> None:
         if target not in self.targets:
             known = " and ".join(name or "nothing" for name in self.targets)
-            raise ValueError(f"no guess {target!r}: what may stand behind the colon is {known}")
+            raise ConfigError(f"no guess {target!r}: what may stand behind the colon is {known}")
         self.waited = 0.0
         self._guess = self.targets[target]
         self._laws = answer_distributions(questions)

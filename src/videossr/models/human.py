@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
+from videossr.errors import DataError
 from videossr.models.base import Decoding, Given, Request, Response
 from videossr.models.baselines import NoSettings
 from videossr.models.openai.errors import harmless
@@ -59,16 +60,16 @@ class Human:
         """
         sheet, digest = _read(target)
         if sheet.hash != questions.hash:
-            raise ValueError(
+            raise DataError(
                 f"{target}: answers to other questions: it names the hash {harmless(sheet.hash, 12)}, that of "
                 f"{questions.path} is {questions.hash[:12]}. Name the dataset from which the quiz was made"
             )
         if not any(text.strip() for text in sheet.answers.values()):
-            raise ValueError(f"{target}: not one of its {len(sheet.answers)} questions is answered")
+            raise DataError(f"{target}: not one of its {len(sheet.answers)} questions is answered")
         indices = {questions.question(index).id: index for index in range(len(questions))}
         unknown = [name for name in sheet.answers if name not in indices]
         if unknown:
-            raise ValueError(f"{target}: {questions.path} has no question {harmless(unknown[0], 40)!r}")
+            raise DataError(f"{target}: {questions.path} has no question {harmless(unknown[0], 40)!r}")
         return Given(tuple(sorted(indices[name] for name in sheet.answers)), digest)
 
     def describe(self) -> dict[str, JSON]:
@@ -84,7 +85,7 @@ class Human:
     def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
         """Reply with the answers first, and then with an error for each question that has none."""
         if decoding.n != 1:
-            raise ValueError(f"{self._file}: a person answered each question once, {decoding.n} answers are asked for")
+            raise DataError(f"{self._file}: a person answered each question once, {decoding.n} answers are asked for")
         left: list[int] = []
         for ask in asks:
             text = self._sheet.answers[ask.question.id].strip()
@@ -99,7 +100,7 @@ class Human:
 def _read(target: str) -> tuple[AnswerSheet, str]:
     """The answers in a file, and the SHA-256 of its bytes in hex."""
     if not target:
-        raise ValueError("--model human names no file: human:answers.json, as the page of `gallery --quiz` saved it")
+        raise DataError("--model human names no file: human:answers.json, as the page of `gallery --quiz` saved it")
     path = to_path(target)
     if not path.is_file():
         raise FileNotFoundError(f"{target} is no file: name the one that the page of `gallery --quiz` saved")
@@ -109,7 +110,7 @@ def _read(target: str) -> tuple[AnswerSheet, str]:
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         wrong = " ".join([*map(str, problem["loc"]), problem["msg"]])
-        raise ValueError(
+        raise DataError(
             f"{target} is no file of answers, as the page of `videossr gallery DATASET --quiz` saves it: "
             f"{harmless(wrong)}"
         ) from error

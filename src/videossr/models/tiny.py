@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import torch
 import transformers
 
+from videossr.errors import ConfigError
 from videossr.templates import load_templates
 
 Family: TypeAlias = Literal["qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl"]
@@ -79,7 +80,7 @@ def make_tiny(
     Raises ValueError for a width or depth that cannot be.
     """
     if width < 64 or width % 64 or layers < 1 or vision_layers < 2:
-        raise ValueError(
+        raise ConfigError(
             f"width must be a multiple of 64, layers at least 1, vision_layers at least 2: "
             f"got {width}, {layers}, {vision_layers}"
         )

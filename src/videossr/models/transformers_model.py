@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
+from videossr.errors import DataError, MissingExtraError
 from videossr.models.base import Decoding, Request, Response
 from videossr.models.prefetch import Prefetcher
 from videossr.prompt.base import Prompt
@@ -27,7 +28,7 @@ try:
     import torch
     import transformers
 except ImportError as missing:
-    raise ValueError(f"--model hf: {missing}: pip install 'videossr[hf]'") from missing
+    raise MissingExtraError(f"--model hf: {missing}: pip install 'videossr[hf]'") from missing
 
 from videossr.engine.checkpoint import device_name, find_device, open_checkpoint, out_of_memory, prompt_inputs
 from videossr.engine.kv_cache import batch_caches, cache_arguments
@@ -114,7 +115,7 @@ class TransformersModel:
     def _prompt(self, ask: Request, more: int) -> Prompt:
         prompt = self._checkpoint.build(ask.question, ask.clips())
         if len(prompt.ids) + more > self._limit:
-            raise ValueError(
+            raise DataError(
                 f"question {ask.question.id}: {len(prompt.ids)} tokens, and {more} for the answer, are more than the "
                 f"model's {self._limit}"
             )
@@ -213,7 +214,7 @@ class TransformersModel:
         scores = logits.float()
         scores[:, self._checkpoint.placeholders] = -torch.inf
         if not torch.isfinite(scores.amax(-1)).all():
-            raise ValueError(f"the model's scores are no numbers in {self._model.dtype}: try another --set dtype")
+            raise DataError(f"the model's scores are no numbers in {self._model.dtype}: try another --set dtype")
         return choose_tokens(scores, torch.from_numpy(waits).to(self._device), decoding)
 
 

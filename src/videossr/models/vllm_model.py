@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from videossr.clock import Clock
 from videossr.engine.checkpoint_folder import check_folder
+from videossr.errors import ConfigError, MissingExtraError
 from videossr.models.base import Decoding, Request, Response
 from videossr.models.prefetch import Prefetcher
 from videossr.prompt import checkpoint_config
@@ -68,7 +69,7 @@ class VLLMModel:
 
             vllm: Any = importlib.import_module("vllm")  # it is nowhere to be type-checked with
         except ImportError as error:
-            raise ValueError(
+            raise MissingExtraError(
                 f"--model vllm: {error}: pip install vllm (it needs a GPU), or ask a vLLM server: openai:MODEL@URL"
             ) from error
         self._version: str = vllm.__version__
@@ -150,7 +151,7 @@ def check_version(version: str) -> None:
     found = re.match(r"v?(\d+)\.(\d+)", version)
     numbers = (int(found[1]), int(found[2])) if found else (0, 0)
     if (0, 2) <= numbers < FIRST:  # a build from source may call itself 0.1.dev1
-        raise ValueError(
+        raise ConfigError(
             f"vLLM {version} does not know Qwen3-VL, nor frames with their times; install a version from "
             f"{FIRST[0]}.{FIRST[1]} on"
         )

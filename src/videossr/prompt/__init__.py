@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from videossr.errors import DataError
 from videossr.prompt.base import Builder, Tokenizer
 from videossr.prompt.qwen2_5_vl import Qwen25VL
 from videossr.prompt.qwen3_vl import Qwen3VL
@@ -43,7 +44,7 @@ def checkpoint_config(folder: Path) -> dict[str, Any]:
     config = read_table(folder / "config.json")
     if pixels := _pixels(folder):
         return {**config, **pixels}
-    raise ValueError(
+    raise DataError(
         f"{folder}: none of {', '.join(PREPROCESSORS)} gives {' and '.join(PIXELS)}; copy these files from the "
         "model that it was trained from"
     )
@@ -65,7 +66,7 @@ def builder(config: Mapping[str, Any] | Config, tokenizer: Tokenizer, layout: st
     table = config if isinstance(config, Mapping) else config.to_dict()
     family = str(table.get("model_type"))
     if family not in FAMILIES:
-        raise ValueError(f"no prompts for the model_type {family!r}{suggest(family, FAMILIES)}")
+        raise DataError(f"no prompts for the model_type {family!r}{suggest(family, FAMILIES)}")
     if not isinstance(config, Mapping):
         source = getattr(config, "name_or_path", "")
         table = {**table, **((_pixels(Path(source)) if source else None) or FAMILIES[family].pixels)}
@@ -89,7 +90,7 @@ def read_table(path: Path) -> dict[str, Any]:
     try:
         table = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from None
+        raise DataError(f"{path} is no JSON: {error}") from None
     if not isinstance(table, dict):
-        raise ValueError(f"{path} is no JSON object")
+        raise DataError(f"{path} is no JSON object")
     return table

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from videossr.errors import DataError
 from videossr.prompt.base import Tokenizer
 from videossr.question import Clip, Question
 
@@ -30,9 +31,9 @@ class Chat:
         known = tokenizer.get_added_vocab()
         missing = [token for token in (START, PAD, END) if token not in known]
         if missing:
-            raise ValueError(f"the tokenizer has no special token {', '.join(missing)}: not one of Qwen's video models")
+            raise DataError(f"the tokenizer has no special token {', '.join(missing)}: not one of Qwen's video models")
         if known[PAD] != config.get("video_token_id"):
-            raise ValueError(
+            raise DataError(
                 f"{PAD} is token {known[PAD]} to the tokenizer and {config.get('video_token_id')} to the configuration"
             )
         self.pad = known[PAD]
@@ -50,10 +51,10 @@ class Chat:
         try:
             own.encode()
         except UnicodeEncodeError as error:
-            raise ValueError(f"question {question.id}: its text is no Unicode text: {error}") from None
+            raise DataError(f"question {question.id}: its text is no Unicode text: {error}") from None
         found = self._control.search(own)
         if found:
-            raise ValueError(
+            raise DataError(
                 f"question {question.id}: its text holds {found[0]}, which the model would read as a control token"
             )
         with self._lock:
@@ -62,7 +63,7 @@ class Chat:
             )
         before, *after = template.split(f"{START}{PAD}{END}")
         if len(after) != len(videos) or template.count(PAD) != len(videos):
-            raise ValueError(
+            raise DataError(
                 f"question {question.id}: the chat template writes {template.count(PAD)} placeholders for a video, "
                 f"{len(after)} of them as {START}{PAD}{END}, for {len(videos)} clips"
             )
@@ -83,7 +84,7 @@ def set_thinking(tokenizer: Any, think: bool) -> None:
     """
     template = tokenizer.chat_template
     if not isinstance(template, str) or "enable_thinking" not in template:
-        raise ValueError(
+        raise DataError(
             f"thinking={str(think).lower()}: the checkpoint's chat template does not read enable_thinking, so thinking "
             "cannot be switched; a checkpoint that always thinks has an Instruct one beside it"
         )
@@ -93,9 +94,9 @@ def set_thinking(tokenizer: Any, think: bool) -> None:
 def check_clips(question: Question, clips: Sequence[Clip]) -> None:
     """Raises ValueError unless the clips are those that the question tells of, and there is one."""
     if not clips:
-        raise ValueError(f"question {question.id}: it comes without a clip")
+        raise DataError(f"question {question.id}: it comes without a clip")
     if tuple(clip.clock for clip in clips) != question.clocks:
-        raise ValueError(f"question {question.id}: its {len(clips)} clips do not have the clocks that it tells of")
+        raise DataError(f"question {question.id}: its {len(clips)} clips do not have the clocks that it tells of")
 
 
 def block(grid: tuple[int, int, int], merge: int, step: float) -> NDArray[np.int64]:
@@ -122,5 +123,5 @@ def positions(kinds: NDArray[np.int64], blocks: Sequence[NDArray[np.int64]]) -> 
         origin += int(part.max()) + 1
     found = np.concatenate(parts, axis=1)
     if next(waiting, None) is not None or found.shape != (3, len(kinds)):
-        raise ValueError("the runs of video tokens are not those of the clips")
+        raise DataError("the runs of video tokens are not those of the clips")
     return found, origin - len(kinds)

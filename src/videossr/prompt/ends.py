@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from videossr.errors import DataError
 from videossr.prompt.base import Tokenizer
 
 GENERATION = "generation_config.json"
@@ -57,7 +58,7 @@ def find_ends(folder: Path, config: Mapping[str, Any], tokenizer: EndingTokenize
     named = [turn_end(tokenizer), own, *settings]
     ends = [each for each in named if each is not None]
     if not ends:
-        raise ValueError(
+        raise DataError(
             f"{folder}: no token ends an answer: {GENERATION}, the tokenizer and the chat template name none. Write "
             f'"eos_token_id" into {GENERATION}'
         )
@@ -75,11 +76,11 @@ def generation_ends(folder: Path, config: Mapping[str, Any]) -> list[int]:
         try:
             tables.insert(0, json.loads(path.read_text("utf-8")))
         except ValueError as error:
-            raise ValueError(f"{path} is no JSON: {error}") from None
+            raise DataError(f"{path} is no JSON: {error}") from None
     found: Any = next((table["eos_token_id"] for table in tables if table.get("eos_token_id") is not None), [])
     ends = found if isinstance(found, list) else [found]
     if not all(isinstance(each, int) for each in ends):
-        raise ValueError(f"{path}: eos_token_id is {found!r}, neither a token's number nor a list of them")
+        raise DataError(f"{path}: eos_token_id is {found!r}, neither a token's number nor a list of them")
     return ends
 
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from videossr.clock import Clock
+from videossr.errors import DataError
 from videossr.prompt.base import Prompt, Tokenizer
 from videossr.prompt.chat import END, PAD, START, Chat, block, check_clips, positions
 from videossr.prompt.vision import PAIR, vision
@@ -38,13 +39,13 @@ class Qwen25VL:
     def __init__(self, config: Mapping[str, Any], tokenizer: Tokenizer, layout: str | None = None) -> None:
         """Raises ValueError for another layout, and for a configuration or tokenizer that lacks something."""
         if layout not in (None, self.layout):
-            raise ValueError(f"Qwen2.5-VL has no layout {layout!r}. Known: {self.layout}")
+            raise DataError(f"Qwen2.5-VL has no layout {layout!r}. Known: {self.layout}")
         self._vision = vision(config)
         self._chat = Chat(config, tokenizer)
         try:
             self._rate = float(config["vision_config"]["tokens_per_second"])
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"the checkpoint's vision_config has no usable tokens_per_second: {error!r}") from None
+            raise DataError(f"the checkpoint's vision_config has no usable tokens_per_second: {error!r}") from None
 
     def __call__(self, question: Question, clips: Sequence[Clip]) -> Prompt:
         """Raises ValueError that names the question: a clock with unequal steps, control tokens in its text."""
@@ -55,7 +56,7 @@ class Qwen25VL:
         try:
             steps = [self._rate * pair_seconds(clip.clock) for clip in clips]
         except ValueError as error:
-            raise ValueError(f"question {question.id}: {error}") from None
+            raise DataError(f"question {question.id}: {error}") from None
         blocks = [block(grid, tower.merge, step) for grid, step in zip(grids, steps, strict=True)]
         text = self._chat.text(question, [f"{START}{PAD * run.shape[1]}{END}" for run in blocks])
         ids, kinds = self._chat.ids(text)
@@ -82,7 +83,7 @@ def fit(frames: Frames, side: int) -> Frames:
 def pair_seconds(clock: Clock) -> float:
     """Seconds from one pair of frames to the next. Raises ValueError where they are not the same for all pairs."""
     if clock.unevenness > EVEN_MS:
-        raise ValueError(
+        raise DataError(
             f"its slots last unequally long, by up to {clock.unevenness} ms: Qwen2.5-VL can only be told equal steps"
         )
     return PAIR * clock.end_ms / len(clock) / 1000

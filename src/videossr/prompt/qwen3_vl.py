@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, cast, get_args
 import numpy as np
 
 from videossr.clock import Clock
+from videossr.errors import ConfigError
 from videossr.prompt.base import Prompt, Tokenizer
 from videossr.prompt.chat import END, PAD, START, Chat, block, check_clips, positions
 from videossr.prompt.vision import PAIR, vision
@@ -37,7 +38,7 @@ class Qwen3VL:
         """Raises ValueError for an unknown layout, and for a configuration or tokenizer that lacks something."""
         chosen = RELEASED if layout is None else layout
         if chosen not in get_args(Layout):
-            raise ValueError(f"Qwen3-VL has no layout {chosen!r}. Known: {', '.join(get_args(Layout))}")
+            raise ConfigError(f"Qwen3-VL has no layout {chosen!r}. Known: {', '.join(get_args(Layout))}")
         self.layout = cast(Layout, chosen)
         self._vision = vision(config)
         self._chat = Chat(config, tokenizer)
@@ -49,7 +50,7 @@ class Qwen3VL:
         try:
             patches = tower.all_patches([clip.frames for clip in clips])
         except ValueError as error:
-            raise ValueError(f"question {question.id}: {error}") from None
+            raise ConfigError(f"question {question.id}: {error}") from None
         grids = [tower.grid(clip.frames) for clip in clips]
         # Time is in the text, so each pair of frames has a place of its own there, and none on the axis of time.
         pairs = [block((1, rows, columns), tower.merge, 0) for _, rows, columns in grids]

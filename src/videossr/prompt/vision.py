@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from videossr.errors import DataError
 from videossr.question import Frames
 
 PAIR = 2
@@ -59,7 +60,7 @@ class Vision:
         """
         height, width = frames.shape[1:3]
         if height % self.side or width % self.side:
-            raise ValueError(f"frames of {width}x{height} pixels: both sides must be multiples of {self.side}")
+            raise DataError(f"frames of {width}x{height} pixels: both sides must be multiples of {self.side}")
         pairs, rows, columns = self.grid(frames)
         size, merge = self.patch, self.merge
         blocks = np.empty((pairs, rows // merge, columns // merge, merge, merge, 3, PAIR, size, size), np.uint8)
@@ -81,11 +82,11 @@ def vision(config: Mapping[str, Any]) -> Vision:
         pair, patch, merge = (int(tower[k]) for k in ("temporal_patch_size", "patch_size", "spatial_merge_size"))
         mean, deviation = (_channels(config[name]) for name in ("image_mean", "image_std"))
     except KeyError as error:
-        raise ValueError(f"the checkpoint's configuration has no {error}") from None
+        raise DataError(f"the checkpoint's configuration has no {error}") from None
     except (TypeError, ValueError) as error:
-        raise ValueError(f"the checkpoint's configuration is damaged: {error}") from None
+        raise DataError(f"the checkpoint's configuration is damaged: {error}") from None
     if pair != PAIR or patch < 1 or merge < 1:
-        raise ValueError(f"a vision tower with patches of {pair} frames, {patch} pixels, merged by {merge}: not known")
+        raise DataError(f"a vision tower with patches of {pair} frames, {patch} pixels, merged by {merge}: not known")
     return Vision(patch, merge, mean, deviation)
 
 

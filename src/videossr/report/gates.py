@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from videossr.errors import ConfigError, DataError
 from videossr.measure import margin
 from videossr.report.thresholds import Category, Doubles, Line
 from videossr.storage.paths import AnyPath, atomic_write
@@ -44,7 +45,7 @@ def draw(categories: Mapping[str, Category], path: AnyPath) -> None:
     from matplotlib.lines import Line2D
 
     if not categories:
-        raise ValueError(f"{path}: no gate has measured anything")
+        raise DataError(f"{path}: no gate has measured anything")
     heights = [len(_telling(category)) + 1.5 for category in categories.values()]
     figure = Figure((9, 0.24 * sum(heights) + 0.8), dpi=110, layout="constrained")
     panels = figure.subplots(len(heights), 1, height_ratios=heights, sharex=True, squeeze=False)[:, 0]
@@ -55,7 +56,7 @@ def draw(categories: Mapping[str, Category], path: AnyPath) -> None:
     figure.legend(handles=handles, loc="outside upper right", fontsize=8, frameon=False, ncols=2)
     kind = path.suffix.removeprefix(".")
     if kind not in figure.canvas.get_supported_filetypes():
-        raise ValueError(f"{path}: no kind of picture; name a file that ends with .png or .svg")
+        raise ConfigError(f"{path}: no kind of picture; name a file that ends with .png or .svg")
     with atomic_write(path) as partial:
         figure.savefig(partial, format=kind, metadata={"Date": None} if kind in ("svg", "pdf") else None)
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videossr.dataset import gate_table
+from videossr.errors import ConfigError
 from videossr.registry import suggest
 from videossr.storage.paths import AnyPath
 
@@ -77,7 +78,7 @@ class Category:
         thresholds = thresholds or {}
         known = {line.setting for line in self.lines if line.setting}
         for setting in set(thresholds) - known:
-            raise ValueError(f"category {self.name!r} has no threshold {setting!r}{suggest(setting, known)}")
+            raise ConfigError(f"category {self.name!r} has no threshold {setting!r}{suggest(setting, known)}")
         result = np.ones(len(self.contents), np.bool_)
         for _, members in groupby(self.lines, key=lambda line: line.either or line.gate):
             enough, any_asked = np.zeros_like(result), np.zeros_like(result)
@@ -183,13 +184,13 @@ def assigned(categories: Mapping[str, Category], overrides: Mapping[str, str]) -
     found: dict[str, dict[str, float]] = {name: {} for name in categories}
     for key, text in overrides.items():
         if key not in known:
-            raise ValueError(f"--set {key}: no gate has this threshold, or a build must find it{suggest(key, known)}")
+            raise ConfigError(f"--set {key}: no gate has this threshold, or a build must find it{suggest(key, known)}")
         try:
             value = float(text)
         except ValueError as error:
-            raise ValueError(f"--set {key}={text}: a threshold is a number") from error
+            raise ConfigError(f"--set {key}={text}: a threshold is a number") from error
         if not math.isfinite(value):
-            raise ValueError(f"--set {key}={text}: a threshold is a finite number")
+            raise ConfigError(f"--set {key}={text}: a threshold is a finite number")
         name, setting = known[key]
         found[name][setting] = value
     return found

@@ -20,7 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from videossr.runners.local import AHEAD, DIED, WorkerCrash, WorkerError, outcome_of
+from videossr.errors import WorkerError
+from videossr.runners.local import AHEAD, DIED, WorkerCrash, outcome_of
 from videossr.storage.paths import AnyPath
 
 try:

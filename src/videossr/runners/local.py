@@ -23,6 +23,7 @@ from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
+from videossr.errors import ConfigError, WorkerError
 from videossr.runners.threads import available_cores
 from videossr.storage.paths import AnyPath
 
@@ -37,10 +38,6 @@ CORES = available_cores()
 
 AHEAD = 2
 """Items that a worker has at once, so that it need not wait for the parent between two."""
-
-
-class WorkerError(RuntimeError):
-    """No worker process could be started, or one met an error that cannot be passed on as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +100,7 @@ def start(shared: S, workers: int, ray: str | None = None) -> Runner[S]:
         WorkerError: Ray is not installed.
     """
     if workers < 1:
-        raise ValueError(f"workers must be 1 or more, got {workers}")
+        raise ConfigError(f"workers must be 1 or more, got {workers}")
     if ray is None:
         return Pool(shared, workers)
     from videossr.runners.cluster import RayPool

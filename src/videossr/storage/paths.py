@@ -23,6 +23,7 @@ from upath import UPath
 from upath.registry import available_implementations
 
 from videossr.config import changes
+from videossr.errors import ConfigError, MissingExtraError, OutputError
 
 AnyPath: TypeAlias = Path | UPath
 """A file or folder: a `Path` where it is local, else a `UPath`, which is used the same way."""
@@ -42,31 +43,31 @@ def to_path(text: str | AnyPath) -> AnyPath:
     if not isinstance(text, str):
         return text
     if not text:
-        raise ValueError("a path is empty: name a file or a folder (the current folder is '.')")
+        raise ConfigError("a path is empty: name a file or a folder (the current folder is '.')")
     scheme, separator, rest = text.partition("://")
     if not separator:
         return Path(text)
     scheme = scheme.lower()
     if scheme in ("file", "local"):
         if not rest.startswith("/"):
-            raise ValueError(f"{text}: a {scheme}:// address has three slashes and no server, as {scheme}:///videos")
+            raise ConfigError(f"{text}: a {scheme}:// address has three slashes and no server, as {scheme}:///videos")
         return Path(unquote(rest))
     server, _, path = rest.partition("/")
     if "@" in server or (scheme in ("http", "https") and "?" in rest):
-        raise ValueError(
+        raise ConfigError(
             f"{scheme}://{server.rpartition('@')[2].partition('?')[0]}/{path.partition('?')[0]}: give no credentials "
             "or queries in an address, which is written into manifests; give them by the environment, such as "
             "AWS_ACCESS_KEY_ID"
         )
     if scheme not in available_implementations(fallback=True):
-        raise ValueError(f"{text}: unknown kind of address {scheme}://; give a local path of that name as ./{text}")
+        raise ConfigError(f"{text}: unknown kind of address {scheme}://; give a local path of that name as ./{text}")
     try:
         found = UPath(f"{scheme}://{rest}", use_listings_cache=False)  # a cached listing hides what others write
         _ = found.fs
     except ImportError as error:
-        raise ValueError(f"{text}: {error}. Install it with: pip install 'videossr[remote]'") from error
+        raise MissingExtraError(f"{text}: {error}. Install it with: pip install 'videossr[remote]'") from error
     except ValueError as error:
-        raise ValueError(f"{text}: {error}") from error
+        raise ConfigError(f"{text}: {error}") from error
     return found
 
 
@@ -139,7 +140,7 @@ def check_apart(outs: tuple[AnyPath, AnyPath]) -> None:
     """Raise ValueError when two folders are the same, or one is in the other."""
     one, other = (f"{out.resolve()}".rstrip("/") + "/" for out in outs)
     if one.startswith(other) or other.startswith(one):
-        raise ValueError(f"{outs[0]} and {outs[1]} are the same folder, or one is in the other: name two with --out")
+        raise OutputError(f"{outs[0]} and {outs[1]} are the same folder, or one is in the other: name two with --out")
 
 
 def make_folder(path: AnyPath) -> None:
@@ -147,7 +148,7 @@ def make_folder(path: AnyPath) -> None:
     if is_local(path):
         path.mkdir(parents=True, exist_ok=True)
     elif path.protocol in ("http", "https"):
-        raise ValueError(f"{path}: a web server cannot be written to; choose another --out")
+        raise OutputError(f"{path}: a web server cannot be written to; choose another --out")
 
 
 def size_and_stamp(path: AnyPath, facts: Mapping[str, Any] | None = None) -> tuple[int, str]:
@@ -269,7 +270,7 @@ def _refuse_foreign(out: AnyPath, folder: Path, task: Mapping[str, Any], *, ours
     if ours or (folder / _TASK).exists() or not out.exists():
         return
     if not out.is_dir() or any(entry.name != UNFINISHED for entry in out.iterdir()):
-        raise ValueError(f"{out} holds something that `videossr {task['verb']}` has not made; choose another --out")
+        raise OutputError(f"{out} holds something that `videossr {task['verb']}` has not made; choose another --out")
 
 
 def _sign(folder: Path, out: AnyPath, task: Mapping[str, Any]) -> None:
@@ -282,7 +283,7 @@ def _sign(folder: Path, out: AnyPath, task: Mapping[str, Any]) -> None:
     if begun != task:
         differs = "; ".join(changes(begun, task))
         found = f" that was begun otherwise ({differs})" if begun["verb"] == task["verb"] else ""
-        raise ValueError(
+        raise OutputError(
             f"{out} holds an unfinished `videossr {begun['verb']}`{found}: finish it with its own command, choose "
             f"another --out, or delete {out}"
         )
@@ -297,7 +298,7 @@ def _locked(folder: Path, out: AnyPath) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise ValueError(f"{out}: another run is at work there; wait, or choose another --out") from error
+                raise OutputError(f"{out}: another run is at work there; wait, or choose another --out") from error
             except OSError:
                 pass  # this file system has no locks
             try:

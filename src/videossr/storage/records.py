@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from videossr.errors import DataError
 from videossr.storage.paths import AnyPath
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ def read_lines(kind: type[T], path: AnyPath, fault: str = "damaged") -> Iterator
             except ValidationError as error:
                 problem = error.errors(include_url=False)[0]
                 where = ".".join(map(str, problem["loc"]))
-                raise ValueError(f"{path}:{number}: {fault}: {where} {problem['msg']}") from error
+                raise DataError(f"{path}:{number}: {fault}: {where} {problem['msg']}") from error
 
 
 def read_record(kind: type[T], path: AnyPath) -> T | None:
@@ -44,4 +45,4 @@ def read_record(kind: type[T], path: AnyPath) -> T | None:
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        raise ValueError(f"{path}: damaged, or of another version: {error.errors()[0]['msg']}") from error
+        raise DataError(f"{path}: damaged, or of another version: {error.errors()[0]['msg']}") from error

@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from videossr.clock import Clock
-from videossr.corpus.pack import CorpusError
+from videossr.errors import CorpusError, TaskError
 from videossr.measure import Measure, measured
 from videossr.perturb.gates import ClipFeatures, clip_features
 from videossr.question import Clip, Frames, Question, Truth
@@ -125,10 +125,6 @@ class Task(Protocol[K]):
 
 
 TASKS: Registry[type[Task[Any]]] = Registry("videossr.tasks")
-
-
-class TaskError(ValueError):
-    """An error inside the code of a task. The message names the task, the method, and the sample or video."""
 
 
 def open_task(name: str) -> OpenTask:

@@ -11,10 +11,10 @@ import numpy as np
 
 from videossr.builder.bundle import FROZEN, questions_hash
 from videossr.config import parse
-from videossr.corpus.pack import CorpusError
 from videossr.dataset import manifest as manifests
 from videossr.dataset import schema
 from videossr.dataset.dataset import Item, VideoSSRDataset
+from videossr.errors import CorpusError
 from videossr.prompt.qwen3_vl import MERGE, markers
 from videossr.rendering import pixel_hash, unaltered
 from videossr.rewards import Scores, parse_interval, scorer

@@ -20,9 +20,9 @@ import transformers  # noqa: E402
 
 from videossr.engine.checkpoint import PROBE, PROBE_CLIP, open_checkpoint, prompt_inputs  # noqa: E402
 from videossr.engine.shared_prefix import answer_scores, full_scores, gradient_checkpointing, read_prefix  # noqa: E402
-from videossr.train.checkpoint import latest, restore, save  # noqa: E402
-from videossr.train.config import Lora, ModelConfig, TrainConfig  # noqa: E402
-from videossr.train.policy import load_policy  # noqa: E402
+from videossr.training.checkpoint import latest, restore, save  # noqa: E402
+from videossr.training.config import Lora, ModelConfig, TrainConfig  # noqa: E402
+from videossr.training.policy import load_policy  # noqa: E402
 
 CPU = torch.device("cpu")
 ANSWERS = ([40, 51, 60], [45, 70])  # of ordinary text: a placeholder would ask for pixels

@@ -26,9 +26,9 @@ import pytest
 from tests.helpers.chat_server import CannedResponse, ChatServer, Seen, chat_server, refusal, texts
 from videossr.clock import Clock, uniform_clock
 from videossr.corpus import jpeg
+from videossr.errors import ServerError
 from videossr.models.base import Decoding, Request, Response
 from videossr.models.openai.endpoint import parse_endpoint, vllm_refusal
-from videossr.models.openai.errors import ServerError
 from videossr.models.openai.model import OpenAIModel, ServerSettings
 from videossr.models.openai.retry import Backoff, asked_wait
 from videossr.question import Clip, Question

@@ -12,7 +12,7 @@ from cyclopts.validators import Number
 from rich.table import Table
 
 from videossr.bench import curriculum
-from videossr.bench.evaluation import STOP_AFTER, Progress, run_benchmark
+from videossr.bench.evaluation import STOP_AFTER, Progress, evaluate
 from videossr.bench.outcomes import outcomes
 from videossr.bench.pass_rates import NAME, Figures, PassRates, Tally, measure_pass_rates
 from videossr.bench.records import Run
@@ -20,6 +20,7 @@ from videossr.bench.scoring import Estimate
 from videossr.cli.bench.tables import note, print_failures, print_outcomes
 from videossr.cli.console import Bar, console, output_file, safe
 from videossr.config import assignments
+from videossr.errors import ConfigError
 from videossr.models.base import Decoding, model_spec
 from videossr.question_set import open_questions
 from videossr.report.probe import CONFIG, TASKS, draw_config, draw_probe
@@ -88,7 +89,7 @@ def command(
     spec = model_spec(model, assignments(overrides))
     opened = open_questions(questions, corpus=corpus, source=source)
     if recipe and recipe.suffix != ".toml":
-        raise ValueError(f"--recipe {recipe}: the name of a recipe ends in .toml")
+        raise ConfigError(f"--recipe {recipe}: the name of a recipe ends in .toml")
     if recipe:
         output_file(recipe, "half.toml")
     made_by = curriculum.recipe_behind(opened) if recipe else None
@@ -98,7 +99,7 @@ def command(
         def show(state: Progress) -> None:
             bar.show("questions", state.done, state.total, note(state))
 
-        done = run_benchmark(
+        done = evaluate(
             opened, spec, out, decoding=decoding, limit=limit, verb="probe", stop_after=stop_after, progress=show
         )
     probe = measure_pass_rates(done, success_iou)

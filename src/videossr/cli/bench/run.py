@@ -8,11 +8,12 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from videossr.bench.evaluation import STOP_AFTER, Progress, run_benchmark
+from videossr.bench.evaluation import STOP_AFTER, Progress, evaluate
 from videossr.bench.scoring import score
 from videossr.cli.bench.tables import note, print_failures, print_scores
 from videossr.cli.console import Bar, console
 from videossr.config import assignments
+from videossr.errors import NothingAnsweredError
 from videossr.models.base import MODELS, Decoding, model_spec
 from videossr.question_set import open_questions
 
@@ -66,13 +67,15 @@ def command(
             bar.show("questions", state.done, state.total, note(state))
 
         decoding = Decoding(max_tokens=max_tokens, seed=seed)
-        done = run_benchmark(questions, spec, out, decoding=decoding, limit=limit, stop_after=stop_after, progress=show)
+        done = evaluate(questions, spec, out, decoding=decoding, limit=limit, stop_after=stop_after, progress=show)
     board = score(done)
     print_scores([(done, board)])
     print_failures(done)
     asked = len(done.predictions)
     console.print(f"{asked} of {done.config.size} questions asked; predictions in {out}")
     if board.overall is None:
-        raise ValueError(f"{out}: no question was answered, so there is no score; what failed is listed above")
+        raise NothingAnsweredError(
+            f"{out}: no question was answered, so there is no score; what failed is listed above"
+        )
     if board.outcomes.failed:
         sys.exit(1)

@@ -12,6 +12,7 @@ from videossr.clock import Clock
 from videossr.dataset.published.frames import Entry, FrameFinder, clip_of, clock_of
 from videossr.dataset.published.perturbed import find_perturbed, perturbation_of
 from videossr.dataset.published.rows import PublishedRow, PublishedRows
+from videossr.errors import DataError
 from videossr.question import Clip, Question, Truth
 from videossr.rewards import parse_interval, parse_order, scorer
 from videossr.storage.paths import AnyPath, to_path
@@ -68,7 +69,7 @@ class PublishedDataset:
         try:
             return [clip_of(entry, self.find) for entry in row.videos]
         except (ValueError, OSError) as error:
-            raise ValueError(f"{row.where}: {error}") from error
+            raise DataError(f"{row.where}: {error}") from error
 
     def category(self, index: int) -> str:
         """`grounding/mirror`, `jigsaw/6`, `counting/easy`, as far as the row tells it; else its `data_source`.
@@ -140,7 +141,7 @@ class PublishedDataset:
         try:
             return clock_of(entry, self.find)
         except (ValueError, OSError) as error:
-            raise ValueError(f"{row.where}: {error}") from error
+            raise DataError(f"{row.where}: {error}") from error
 
     def _source(self, row: PublishedRow) -> str:
         """What scores the row, and scores its gold answer without complaint."""
@@ -149,13 +150,13 @@ class PublishedDataset:
             score = scorer(source)
         except ValueError as error:
             if self.scored_as is None:
-                raise ValueError(f"{row.where}: {error}; name the one it is scored as with --source") from error
+                raise DataError(f"{row.where}: {error}; name the one it is scored as with --source") from error
             source = self.scored_as
             score = scorer(source)
         try:
             score("", row.answer)
         except ValueError as error:
-            raise ValueError(f"{row.where}: {error}") from error
+            raise DataError(f"{row.where}: {error}") from error
         return source
 
 

@@ -19,6 +19,7 @@ import simplejpeg
 from pydantic import ValidationError
 
 from videossr.clock import Clock
+from videossr.errors import DataError
 from videossr.question import Clip, Frames
 from videossr.storage.paths import AnyPath, to_path
 from videossr.video.conversion import FrameConverter
@@ -98,7 +99,7 @@ def clip_of(entry: Entry, find: Find) -> Clip:
             first, old = name, picture.shape
             new = _size(entry, picture.shape[0], picture.shape[1], len(clock))
         elif picture.shape != old:
-            raise ValueError(
+            raise DataError(
                 f"{name[:200]} has {picture.shape[1]} x {picture.shape[0]} pixels, but {first[:200]} has "
                 f"{old[1]} x {old[0]}"
             )
@@ -110,7 +111,7 @@ def _listed(entry: Entry) -> Sequence[str]:
     """The names of the frames."""
     names = entry.get("video")
     if not isinstance(names, Sequence) or not names or not all(isinstance(name, str) for name in names):
-        raise ValueError("an entry of videos must have the path of a video as its video, or a list of frames' paths")
+        raise DataError("an entry of videos must have the path of a video as its video, or a list of frames' paths")
     _refuse_unknown(entry, _OF_FRAMES | {"fps", "raw_fps"})  # which qwen_vl_utils does not heed
     return names
 
@@ -118,7 +119,7 @@ def _listed(entry: Entry) -> Sequence[str]:
 def _refuse_unknown(entry: Entry, known: set[str]) -> None:
     odd = [name for name, value in entry.items() if name not in known and value is not None]
     if odd:
-        raise ValueError(f"an entry of videos has {', '.join(odd)}, which is not known to this version")
+        raise DataError(f"an entry of videos has {', '.join(odd)}, which is not known to this version")
 
 
 def _number(entry: Entry, name: str, default: float) -> float:
@@ -127,7 +128,7 @@ def _number(entry: Entry, name: str, default: float) -> float:
     if value is None:
         return default
     if isinstance(value, bool) or not isinstance(value, int | float) or not _SMALLEST <= value <= _LARGEST:
-        raise ValueError(
+        raise DataError(
             f"{name} of an entry of videos is {value!r:.60}, not a number above 0 ({_SMALLEST:g} to {_LARGEST:g})"
         )
     return value
@@ -144,13 +145,13 @@ def _size(entry: Entry, height: int, width: int, slots: int) -> tuple[int, int]:
     cap = max(min(_MOST, _number(entry, "total_pixels", _ALL) / slots * 2), int(1.05 * least))
     most = min(_number(entry, "max_pixels", cap), cap)
     if most < least:
-        raise ValueError(f"max_pixels {most:g} of an entry of videos is below its min_pixels {least:g}")
+        raise DataError(f"max_pixels {most:g} of an entry of videos is below its min_pixels {least:g}")
     return smart_size(height, width, least, most)
 
 
 def _refuse_long(height: int, width: int) -> None:
     if max(height, width) > 200 * min(height, width):
-        raise ValueError(f"a picture of {width} x {height} is too long to be shown")
+        raise DataError(f"a picture of {width} x {height} is too long to be shown")
 
 
 def _picture(name: str, find: Find) -> Frames:
@@ -167,9 +168,9 @@ def _picture(name: str, find: Find) -> Frames:
             return cast(Frames, simplejpeg.decode_jpeg(data, "RGB"))
         found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except (ValueError, cv2.error) as error:
-        raise ValueError(f"{told}: damaged: {error}") from error
+        raise DataError(f"{told}: damaged: {error}") from error
     if found is None:
-        raise ValueError(f"{told} is no picture")
+        raise DataError(f"{told} is no picture")
     return cast(Frames, found)
 
 
@@ -177,13 +178,13 @@ def _plan(entry: Entry) -> Plan:
     _refuse_unknown(entry, _OF_FILES | {"min_frames"})
     exact = entry.get("nframes")
     if exact is not None and entry.get("fps") is not None:
-        raise ValueError("an entry of videos has both fps and nframes")
+        raise DataError("an entry of videos has both fps and nframes")
     frames = round(_number(entry, "max_frames" if exact is None else "nframes", 768))
     try:
         return Plan(kind="fps", frames=frames, fps=_number(entry, "fps", SAMPLE_FPS) if exact is None else 240)
     except ValidationError as error:
         problem = error.errors()[0]
-        raise ValueError(f"{problem['loc'][0]} of an entry of videos: {problem['msg']}") from error
+        raise DataError(f"{problem['loc'][0]} of an entry of videos: {problem['msg']}") from error
 
 
 @lru_cache(maxsize=4096)
@@ -192,7 +193,7 @@ def planned_of(file: AnyPath, plan: Plan) -> Clock:
     try:
         return planned(file, plan)
     except RejectedError as error:
-        raise ValueError(f"{file}: {error}") from error
+        raise DataError(f"{file}: {error}") from error
 
 
 class _Fit(FrameConverter):
@@ -210,9 +211,9 @@ def _from_file(entry: Entry, file: AnyPath, clock: Clock) -> Clip:
     try:
         _, _, choice, pictures = pick(file, _plan(entry), _Fit(entry, len(clock)))
     except RejectedError as error:
-        raise ValueError(f"{file}: {error}") from error
+        raise DataError(f"{file}: {error}") from error
     if choice.clock != clock:
-        raise ValueError(f"{file}: its frames are not shown at the times that the file says")
+        raise DataError(f"{file}: its frames are not shown at the times that the file says")
     shown = dict(zip(dict.fromkeys(choice.frames), pictures, strict=True))
     return Clip(np.stack([shown[frame] for frame in choice.frames]), clock)
 
@@ -234,10 +235,10 @@ class FrameFinder:
         Raises FileNotFoundError, and ValueError for an address.
         """
         if len(name) > _LONGEST:
-            raise ValueError(f"{name[:60]}… has {len(name)} characters, too many for the name of a file")
+            raise DataError(f"{name[:60]}… has {len(name)} characters, too many for the name of a file")
         path = name.removeprefix("file://")
         if "://" in path:
-            raise ValueError(f"{name} is an address; download it, and name the folder where it lies with --corpus")
+            raise DataError(f"{name} is an address; download it, and name the folder where it lies with --corpus")
         if self._anywhere and path.startswith("/") and to_path(path).exists():
             return to_path(path)
         parts = [part for part in path.split("/") if part not in ("", ".")]

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from videossr.errors import DataError
 from videossr.question import VIDEO
 from videossr.storage.parquet import read_parquet
 from videossr.storage.paths import AnyPath, file_hash, is_local
@@ -100,7 +101,7 @@ class PublishedRows:
         try:
             return where, json.loads(item)
         except (ValueError, RecursionError) as error:  # which brackets within brackets can be too many for
-            raise ValueError(f"{where}: not valid JSON: {error}") from error
+            raise DataError(f"{where}: not valid JSON: {error}") from error
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_parts"}
@@ -126,7 +127,7 @@ def _files_of(path: AnyPath) -> list[AnyPath]:
         raise FileNotFoundError(f"{path} {told}")
     if not path.is_dir():
         if path.suffix not in SUFFIXES:
-            raise ValueError(f"{path}: rows are read from {', '.join(SUFFIXES)} files, or from a folder of them")
+            raise DataError(f"{path}: rows are read from {', '.join(SUFFIXES)} files, or from a folder of them")
         return [path]
     files = sorted((file for file in path.iterdir() if not file.name.startswith(".")), key=lambda file: file.name)
     found = [file for file in files if file.suffix == ".parquet"] or [file for file in files if file.suffix in SUFFIXES]
@@ -147,11 +148,11 @@ def _read(file: AnyPath) -> Sequence[Any]:
         else:
             rows = json.loads(file.read_bytes())
     except (pa.ArrowInvalid, ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: damaged, or no {file.suffix} file: {error}") from error
+        raise DataError(f"{file}: damaged, or no {file.suffix} file: {error}") from error
     if not isinstance(rows, Sequence):
-        raise ValueError(f"{file} is not a list of rows")
+        raise DataError(f"{file} is not a list of rows")
     if not rows:
-        raise ValueError(f"{file} holds no rows")
+        raise DataError(f"{file} holds no rows")
     return rows
 
 
@@ -159,13 +160,13 @@ def _parquet(file: AnyPath) -> _Parquet:
     table = read_parquet(file)
     missing = [name for name in _NEEDED if name not in table.column_names]
     if missing:
-        raise ValueError(f"it has no column {', '.join(missing)}; it has {', '.join(table.column_names)}")
+        raise DataError(f"it has no column {', '.join(missing)}; it has {', '.join(table.column_names)}")
     return _Parquet(table)
 
 
 def _checked(where: str, raw: object) -> PublishedRow:
     def wrong(what: str) -> ValueError:
-        return ValueError(f"{where}: {what}")
+        return DataError(f"{where}: {what}")
 
     if not isinstance(raw, Mapping):
         raise wrong(f"not a row, but {_short(raw)}")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from videossr.models.openai.errors import ServerError, harmless
+from videossr.errors import ConfigError, ServerError
+from videossr.models.openai.errors import harmless
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
@@ -44,20 +45,20 @@ def parse_endpoint(text: str) -> Endpoint:
     """
     found = re.fullmatch(r"(.+)@(https?://.+)", text.strip(), re.IGNORECASE | re.DOTALL)
     if found is None:
-        raise ValueError(f"a served model is {_FORM}; the address starts with http:// or https://")
+        raise ConfigError(f"a served model is {_FORM}; the address starts with http:// or https://")
     model, address = found.groups()
     try:
         parts = urlsplit(address)
         known = bool(parts.hostname) and parts.port != 0
     except ValueError:  # which may quote a part of a password for the port
-        raise ValueError(f"the address behind {model}@ is not one: see its brackets and its port") from None
+        raise ConfigError(f"the address behind {model}@ is not one: see its brackets and its port") from None
     if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError(
+        raise ConfigError(
             f"give no key, password or query in the address behind {model}@: it is written into results; put the key "
             "into an environment variable, and its name into --set key=NAME"
         )
     if not known or re.search(r"\s", address):
-        raise ValueError(f"the address behind {model}@ names no server; a served model is {_FORM}")
+        raise ConfigError(f"the address behind {model}@ names no server; a served model is {_FORM}")
     path = parts.path.rstrip("/").removesuffix("/chat/completions").rstrip("/")
     server = f"{parts.scheme.lower()}://{parts.netloc}"
     return Endpoint(model, f"{server}{path or '/v1'}", server + path.removesuffix("/v1"))
@@ -104,7 +105,7 @@ def _proxy_errors(target: Endpoint) -> Iterator[None]:
             raise
         socks = isinstance(error, ImportError)
         way = "pip install socksio" if socks else "correct it"
-        raise ValueError(
+        raise ConfigError(
             f"{target.url}: the proxy that the environment names ({', '.join(names)}) cannot be used: "
             f"{'it is a SOCKS proxy' if socks else type(error).__name__}; {way}, or unset it"
         ) from error

@@ -18,10 +18,6 @@ _MOST = 100_000
 """Characters of a refusal that are looked at."""
 
 
-class ServerError(OSError):
-    """The server cannot be reached, or refuses in a way that no question can get around."""
-
-
 class RequestFailed(Exception):  # noqa: N818 (an outcome rather than an error)
     """One request has no answer; `again` tells whether it is worth another try."""
 

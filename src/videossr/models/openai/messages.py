@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from videossr.clock import Clock
 from videossr.corpus import jpeg
+from videossr.errors import DataError
 from videossr.models.base import Decoding
 from videossr.question import VIDEO, Clip, Frames, Question
 
@@ -73,7 +74,7 @@ def as_video(question: Question, clips: list[Clip], encode: Pictures) -> Body:
     """
     clocks = {clip.clock for clip in clips}
     if len(clocks) > 1:
-        raise ValueError(
+        raise DataError(
             f"question {question.id} shows clips of {len(clocks)} different clocks, and a request to vLLM has one list "
             "of times for all clips; use --set mode=images, or the model vllm:PATH"
         )
@@ -197,14 +198,14 @@ def read_answer(data: bytes) -> Answer:
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, problem["loc"]))
-        raise ValueError(f"not the answer of a chat server: {where + ': ' if where else ''}{problem['msg']}") from error
+        raise DataError(f"not the answer of a chat server: {where + ': ' if where else ''}{problem['msg']}") from error
     if not found.choices:
-        raise ValueError("an answer without choices")
+        raise DataError("an answer without choices")
     texts = []
     for choice in found.choices:
         text = choice.message.text()
         if text is None:
-            raise ValueError(_without_text(choice))
+            raise DataError(_without_text(choice))
         texts.append(text)
     finish: list[Literal["stop", "length"]] = [
         "length" if choice.finish_reason == "length" else "stop" for choice in found.choices

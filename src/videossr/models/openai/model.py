@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
+from videossr.errors import ConfigError, MissingExtraError, ServerError
 from videossr.models.base import Decoding, Request, Response
 from videossr.models.openai.bridge import run_in_background
 from videossr.models.openai.endpoint import keeps_order, open_async_client, parse_endpoint, server_version, vllm_refusal
 from videossr.models.openai.errors import (
     EXCERPT,
     RequestFailed,
-    ServerError,
     harmless,
     message,
     named,
@@ -116,9 +116,9 @@ class OpenAIModel:
         try:
             import openai
         except ImportError as error:
-            raise ValueError("to ask servers, install: pip install 'videossr[openai]'") from error
+            raise MissingExtraError("to ask servers, install: pip install 'videossr[openai]'") from error
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", settings.key):
-            raise ValueError("--set key=NAME takes the name of an environment variable, never the key itself")
+            raise ConfigError("--set key=NAME takes the name of an environment variable, never the key itself")
         self._target = parse_endpoint(target)
         self._settings = settings
         self._key = os.environ.get(settings.key, "")
@@ -133,10 +133,10 @@ class OpenAIModel:
         self._video = settings.mode == "vllm" or (settings.mode == "auto" and bool(self._version))
         why = vllm_refusal(self._version, asserted=settings.mode == "vllm") if self._video else None
         if why is not None:
-            raise ValueError(f"{self._target.url}: {why}")
+            raise ConfigError(f"{self._target.url}: {why}")
         self._ordered = keeps_order(self._target, self._key) if self._video else None
         if self._ordered is False:
-            raise ValueError(
+            raise ConfigError(
                 f"{self._target.url}: this vLLM would put all videos before all text; start it with "
                 "--chat-template-content-format openai (see docs/how-to/servers.md)"
             )
@@ -170,7 +170,7 @@ class OpenAIModel:
         that cannot be asked for.
         """
         if decoding.top_k and not self._version:
-            raise ValueError(
+            raise ConfigError(
                 f"{self._target.url} is not known to be a vLLM, and only that takes top_k: leave top_k at 0, or cut "
                 "with top_p"
             )

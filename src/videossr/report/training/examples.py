@@ -14,13 +14,14 @@ from pathlib import PurePath
 import numpy as np
 import simplejpeg
 
+from videossr.errors import DataError
 from videossr.question import VIDEO
 from videossr.report.benchmark.examples import MOST
 from videossr.report.gallery.filmstrip import place_of
 from videossr.report.page import plain_text
 from videossr.report.training.figures import NamedRun
 from videossr.rewards import parse_interval
-from videossr.train.records import ACROSS, PICTURES, ShownSample
+from videossr.training.records import ACROSS, PICTURES, ShownSample
 
 STEPS = 8
 """Steps of a run of which samples are shown, spread over those that have any, with the first and the last."""
@@ -138,12 +139,12 @@ def _picture(each: NamedRun, shown: ShownSample) -> tuple[str, int, float]:
     if not shown.frames:
         return "", 1, 16 / 9
     if PurePath(shown.frames).name != shown.frames:
-        raise ValueError(f"{shown.frames!r} is no name of a picture")
+        raise DataError(f"{shown.frames!r} is no name of a picture")
     jpeg = (each.run.path / PICTURES / shown.frames).read_bytes()
     height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
     rows = sum(-(-len(clip) // ACROSS) for clip in shown.slots)
     if not rows or width % ACROSS or height % rows:
-        raise ValueError(f"{shown.frames} is not {rows} rows of {ACROSS} frames")
+        raise DataError(f"{shown.frames} is not {rows} rows of {ACROSS} frames")
     return base64.b64encode(jpeg).decode(), rows, (width / ACROSS) / (height / rows)
 
 

@@ -15,9 +15,9 @@ from statistics import fmean
 from videossr.report.benchmark.formats import cell_of, row_of
 from videossr.report.benchmark.table import unique_names
 from videossr.report.page import plain_text
-from videossr.train import config
-from videossr.train.records import Rollouts, Step, TrainRun, line
-from videossr.train.writer import scalars
+from videossr.training import config
+from videossr.training.records import Rollouts, Step, TrainRun, line
+from videossr.training.writer import scalars
 
 Value = Callable[[Step], float | None]
 

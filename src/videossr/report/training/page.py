@@ -29,9 +29,9 @@ from videossr.report.training.figures import (
     peak,
 )
 from videossr.report.training.verdict import constant_of, verdict
-from videossr.train import config
-from videossr.train.config import TrainConfig
-from videossr.train.records import PHASES, Rollouts, Step, TrainRun
+from videossr.training import config
+from videossr.training.config import TrainConfig
+from videossr.training.records import PHASES, Rollouts, Step, TrainRun
 
 PARTS = (*PHASES, "rest")
 """What the time of a step is made of; `rest` is what no phase has counted."""

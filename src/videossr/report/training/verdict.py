@@ -12,11 +12,12 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Literal
 
+from videossr.errors import DataError
 from videossr.models.answer_distribution import answer_distributions
 from videossr.question_set import open_questions
 from videossr.report.training.figures import Ends, NamedRun, ends, last_steps, of_all
 from videossr.storage.paths import to_path
-from videossr.train.records import Step, TrainRun
+from videossr.training.records import Step, TrainRun
 
 FEWEST = 20
 """Steps below which nothing can be said of noise: a tenth of fewer is a single step."""
@@ -135,7 +136,7 @@ def _of_rewards(run: TrainRun, constant: Constant, told: list[str]) -> Verdict:
     equal = ends(steps, of_all("zero_variance"))
     form = ends(steps, of_all("parsed"))
     if found is None or equal is None or form is None:  # the caller has steps with rewards
-        raise ValueError(f"{run.path} has no rewards")
+        raise DataError(f"{run.path} has no rewards")
     told.append(
         f"The {reward} reward went from {found.first:.1%} to {found.last:.1%} "
         "(first and last tenth of the steps; the first is about what the model began with)."

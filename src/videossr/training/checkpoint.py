@@ -1,0 +1,336 @@
+"""Checkpoints of a training run: what transformers and vLLM load, and beside it what the run goes on from.
+
+    RUN/checkpoints/step-000050/    model.safetensors, and the other files as they are in the source checkpoint
+        README.md                   the model card
+        adapter/                    of LoRA, as peft writes it; the model is merged all the same
+        trainer/state.pt            optimizer, random states, and what else the loop needs to go on
+        trainer/weights.safetensors what is trained, where the model's own files do not hold it exactly
+        trainer/files.json          the size of every file
+    RUN/model                       a link to the last one
+
+A checkpoint is written under another name, forced to the disk, and renamed: under its own name it is complete. Older
+ones are removed only behind that, so whenever a run is killed, its newest good checkpoint is there. Exercised by
+`videossr train CONFIG --out RUN`, which goes on from the newest one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
+
+from videossr.engine.checkpoint import Checkpoint, without_report
+from videossr.engine.kv_cache import base_model
+from videossr.errors import DataError
+from videossr.training.config import TrainConfig, as_table
+from videossr.training.model_files import write_model
+from videossr.training.records import CHECKPOINTS, MODEL, Step
+
+TRAINER, ADAPTER, CARD = "trainer", "adapter", "README.md"
+STATE, WEIGHTS, FILES = f"{TRAINER}/state.pt", f"{TRAINER}/weights.safetensors", f"{TRAINER}/files.json"
+
+_NAME = re.compile(r"step-(\d{6,})")
+_PARTIAL = re.compile(r"\.step-\d{6,}\.partial")
+_PREFIX = "base_model.model."
+"""What peft puts before the names of the model that it wraps."""
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+def save(
+    run: Path, step: int, model: Any, source: Checkpoint, state: Mapping[str, Any], card: str, *, keep: int = 2
+) -> Path:
+    """Writes the checkpoint of a step and removes all but the `keep` newest. Every process of a run must call it.
+
+    Only the first process writes. One of this step that is there already and complete stays as it is.
+
+    Args:
+        run: folder of the run.
+        step: that was made last.
+        model: of transformers, or of peft around one. It is not changed.
+        source: what it was loaded from: its other files are copied, its weights' precision is kept.
+        state: what is handed back by `restore`: tensors, numbers, strings, and lists and mappings of them.
+        card: the text of the model card.
+        keep: checkpoints, at least one.
+
+    Raises OSError where it cannot be written; those that are there are then untouched.
+    """
+    target = run / CHECKPOINTS / f"step-{step:06d}"
+    tensors = _whole(base_model(model))
+    if _rank():
+        return target
+    if _complete(target):
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        remove_partial(run)
+        _write(partial, model, tensors, source, {**state, "step": step, "random": _random_states()}, card)
+    except Exception as error:  # what writes has exceptions of its own for a disk that is full
+        shutil.rmtree(partial, ignore_errors=True)
+        newest = next(filter(_complete, _all(run)), None)
+        kept = f"{newest} is intact, and the same command goes on from it" if newest else "there is none before it"
+        raise OSError(f"{target} could not be written: {type(error).__name__}: {error}. {kept}") from error
+    if target.exists():
+        shutil.rmtree(target)  # incomplete: damaged by others
+    partial.rename(target)
+    _sync(target.parent)
+    link(run, target)
+    good = [each for each in _all(run) if _complete(each)]
+    if target not in good:
+        raise OSError(f"{target}: its files are not as they were written. All older checkpoints are kept")
+    for old in set(_all(run)) - {target, *good[:keep]}:
+        _remove(old)
+    return target
+
+
+def remove_partial(run: Path) -> None:
+    """Remove checkpoints that a killed run had written or removed in part."""
+    folder = run / CHECKPOINTS
+    for left in folder.iterdir() if folder.is_dir() else ():
+        if _PARTIAL.fullmatch(left.name):
+            shutil.rmtree(left)
+
+
+def latest(run: Path, *, before: int | None = None) -> Path | None:
+    """The newest complete checkpoint of a run, if asked for of a step `before` another; None where there is none.
+
+    Raises ValueError where there are some, but not one is complete: what was learned would silently be lost.
+    """
+    found = [each for each in _all(run) if before is None or step_of(each) < before]
+    complete = next(filter(_complete, found), None)
+    if found and complete is None:
+        raise DataError(f"{found[0]}: files are missing or cut off, as in all checkpoints beside it; delete them")
+    return complete
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step behind which a checkpoint was written. Raises ValueError for a folder that is none."""
+    match = _NAME.fullmatch(checkpoint.name)
+    if match is None:
+        raise DataError(f"{checkpoint}: no checkpoint of a run; they are called step-000050")
+    return int(match[1])
+
+
+def restore(model: Any, checkpoint: Path) -> dict[str, Any]:
+    """Gives a model the weights that it had, torch its random states, and returns the `state` that was saved.
+
+    Every process must call it. Their number need not be that of the run which saved. The numbers of the weights are
+    replaced in place, whatever holds on to them.
+
+    Args:
+        model: as it was loaded from the source checkpoint, adapters in place.
+        checkpoint: folder of a complete one.
+
+    Raises ValueError where its weights are not those of this model, or it is damaged.
+    """
+    base = base_model(model)
+    trained = {name for name, each in base.named_parameters() if each.requires_grad}
+    shapes = {name: tuple(each.shape) for name, each in base.state_dict().items()}
+    try:
+        tensors = _tensors(checkpoint, base.dtype)
+        state: dict[str, Any] = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
+    except Exception as error:  # readers of weights have exceptions of their own
+        raise DataError(
+            f"{checkpoint} is damaged: {type(error).__name__}: {str(error).partition(chr(10))[0]}. Delete it, and the "
+            "same command goes on from the one before it"
+        ) from error
+    wrong = sorted(name for name in trained if name not in tensors or tuple(tensors[name].shape) != shapes[name])
+    if wrong:
+        raise DataError(
+            f"{checkpoint}: lacks {len(wrong)} of the {len(trained)} trained weights, such as {wrong[0]}: it was "
+            "written with another model or other adapters"
+        )
+    found: dict[str, Any] = {name: tensors[name] for name in sorted(trained)}
+    set_model_state_dict(base, found, options=StateDictOptions(full_state_dict=True, strict=False))
+    _set_random_states(state.pop("random"))
+    return state
+
+
+def _tensors(checkpoint: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Return the weights as exactly as they are kept, without those that the files lack."""
+    if (checkpoint / WEIGHTS).exists():
+        exact: dict[str, torch.Tensor] = load_file(checkpoint / WEIGHTS)
+        return exact
+    transformers.utils.logging.disable_progress_bar()
+    kind = transformers.AutoModelForImageTextToText
+    with without_report():
+        model, info = kind.from_pretrained(checkpoint, dtype=dtype, local_files_only=True, output_loading_info=True)
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in info["missing_keys"]}
+
+
+def model_card(config: TrainConfig, dataset: str, last: Step | None) -> str:
+    """The Markdown of a model card, with the header that the Hugging Face Hub reads.
+
+    Args:
+        config: of the run.
+        dataset: the content hash of what it was trained on.
+        last: the last step that was made.
+    """
+    source = config.model.path
+    path = Path(source)
+    name = path.parent.name if path.name == MODEL else path.name  # what an earlier run has made bears that run's name
+    how = "all weights" if config.model.lora is None else f"LoRA of rank {config.model.lora.rank}, merged"
+    method = {"grpo": "GRPO", "sft": "supervised"}[config.run.method]
+    hub = [] if path.expanduser().exists() else [f"base_model: {json.dumps(source)}"]
+    header = [*hub, "library_name: transformers", "pipeline_tag: video-text-to-text", "tags: [video, videossr]"]
+    lines = [
+        *("---", *header, "---", ""),
+        f"# {name}, trained by videossr",
+        "",
+        "A checkpoint of a run on questions about videos whose answers are known by construction.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| base model | `{source}` |",
+        f"| trained on | `{config.data.path}`, hash `{dataset}` |",
+        f"| method | {method}, {how} |",
+    ]
+    if last is not None:
+        lines += [f"| {name} | {value} |" for name, value in _figures(last).items()]
+    settings = tomli_w.dumps(as_table(config))
+    return "\n".join([*lines, "", "## Configuration", "", "```toml", settings.rstrip(), "```", ""])
+
+
+def _figures(last: Step) -> dict[str, str]:
+    figures = {"steps": str(last.step), "epochs": f"{last.epoch:.3g}", "loss": f"{last.loss:.4g}"}
+    if last.all is not None:
+        figures |= {
+            "smooth reward, last step": f"{last.all.smooth:.3f}",
+            "strict reward, last step": f"{last.all.strict:.3f}",
+            "answers that parse, last step": f"{last.all.parsed:.3f}",
+            "KL to the base model, last step": f"{last.all.kl:.3g}",
+        }
+    return figures
+
+
+def _write(folder: Path, model: Any, tensors: Tensors, source: Checkpoint, state: Mapping[str, Any], card: str) -> None:
+    base = base_model(model)
+    (folder / TRAINER).mkdir(parents=True)
+    dtype = _saved_dtype(source, base)
+    write_model(folder, base, _merged(base, tensors, dtype), source)
+    trained = {name for name, each in base.named_parameters() if each.requires_grad}
+    if base is not model:
+        named = {_PREFIX + name: tensor for name, tensor in tensors.items()}
+        model.save_pretrained(folder / ADAPTER, state_dict=named, save_embedding_layers=False)
+    if base is not model or any(tensors[name].dtype != dtype for name in trained):
+        save_file({name: tensors[name].contiguous() for name in sorted(trained)}, folder / WEIGHTS)
+    torch.save(dict(state), folder / STATE)
+    (folder / CARD).write_text(card, "utf-8")
+    sizes = {str(file.relative_to(folder)): file.stat().st_size for file in _files(folder)}
+    (folder / FILES).write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n", "utf-8")
+    for inner in (*_files(folder), *(each for each in folder.rglob("*") if each.is_dir()), folder):
+        _sync(inner)
+
+
+def _merged(base: Any, tensors: Tensors, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """The weights under the names of a model without adapters, with what those add, in the files' precision.
+
+    The model itself is left alone: weights that were merged and taken apart again are not the same in half precision.
+    """
+    found: dict[str, torch.Tensor] = {}
+    converted: dict[int, torch.Tensor] = {}  # tied weights stay one, or they would be written twice
+    for name, tensor in tensors.items():
+        if ".lora_" in name:
+            continue
+        inner, is_wrapped, kind = name.partition(".base_layer.")
+        if is_wrapped and kind == "weight":
+            down, up = (tensors[f"{inner}.{part}.default.weight"].float() for part in ("lora_A", "lora_B"))
+            added = base.get_submodule(inner).scaling["default"] * (up @ down)
+            found[f"{inner}.{kind}"] = (tensor.float() + added).to(dtype)
+        else:
+            converted.setdefault(tensor.data_ptr(), tensor.to(dtype) if tensor.is_floating_point() else tensor)
+            found[name.replace(".base_layer.", ".")] = converted[tensor.data_ptr()]
+    return found
+
+
+def _whole(base: Any) -> dict[str, torch.Tensor]:
+    """All weights, in this machine's memory; over several processes those of the first alone."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    tensors: dict[str, Any] = get_model_state_dict(base, options=options)
+    return tensors
+
+
+def _saved_dtype(source: Checkpoint, base: Any) -> torch.dtype:
+    """That in which the source's weights are: what its configuration says is what loads it by itself."""
+    text = source.config.get("text_config", {})
+    for table in (source.config, text):
+        for name in ("dtype", "torch_dtype"):
+            found = getattr(torch, str(table.get(name)), None)
+            if isinstance(found, torch.dtype):
+                return found
+    result: torch.dtype = base.dtype
+    return result
+
+
+def _random_states() -> dict[str, Any]:
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "devices": devices}
+
+
+def _set_random_states(states: Mapping[str, Any]) -> None:
+    torch.set_rng_state(states["cpu"])
+    if len(states["devices"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["devices"])
+
+
+def _rank() -> int:
+    ready = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_rank() if ready else 0
+
+
+def _all(run: Path) -> list[Path]:
+    """Newest first."""
+    folder = run / CHECKPOINTS
+    found = [each for each in folder.iterdir() if _NAME.fullmatch(each.name)] if folder.is_dir() else []
+    return sorted(found, key=step_of, reverse=True)
+
+
+def _complete(checkpoint: Path) -> bool:
+    """Whether every file is there, with the size that it had."""
+    try:
+        sizes = json.loads((checkpoint / FILES).read_text("utf-8"))
+        return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, AttributeError, TypeError):
+        return False
+
+
+def link(run: Path, target: Path) -> None:
+    """Lets `RUN/model` stand for a checkpoint, from one moment to the next."""
+    new = run / f".{MODEL}.partial"
+    new.unlink(missing_ok=True)
+    new.symlink_to(target.relative_to(run), target_is_directory=True)
+    new.replace(run / MODEL)
+    _sync(run)
+
+
+def _remove(checkpoint: Path) -> None:
+    """Under another name first, so that what is half removed is not taken for a checkpoint."""
+    doomed = checkpoint.with_name(f".{checkpoint.name}.partial")
+    checkpoint.rename(doomed)
+    shutil.rmtree(doomed)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(each for each in folder.rglob("*") if each.is_file())
+
+
+def _sync(path: Path) -> None:
+    """Force a file or folder to the disk: after a power cut, a name must not stand for what is not there."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError) if path.is_dir() else contextlib.nullcontext():
+            os.fsync(descriptor)  # some network file systems cannot do it for a folder
+    finally:
+        os.close(descriptor)

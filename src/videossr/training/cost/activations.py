@@ -1,0 +1,163 @@
+"""Estimate the memory of activations by running a model on the meta device, where tensors have shapes and no numbers.
+
+The estimate follows the model's own code, adapters and gradient checkpointing included. `videossr.training.cost.memory`
+uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
+
+from videossr.engine.kv_cache import base_model, cache_arguments
+from videossr.engine.shared_prefix import SharedPrefix, answer_scores, gradient_checkpointing
+from videossr.training.cost.flops import Load
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationMemory:
+    """Bytes.
+
+    Attributes:
+        prompt: of the vision tower and the prompt, of one group; 0 where it is read with each answer.
+        answers: of the answers behind it, or of as many whole rows as are gone through at once.
+        layer: of the largest layer that is computed again, for as long as the way back is in it.
+    """
+
+    prompt: int
+    answers: int
+    layer: int
+
+
+def activation_memory(model: Any, load: Load, *, recompute: bool, rows: int = 0) -> ActivationMemory:
+    """What a model on the meta device keeps of one question.
+
+    Args:
+        model: as it learns.
+        load: the question.
+        recompute: whether layers keep their input alone.
+        rows: answers at once, each with the whole prompt; 0: they share it.
+    """
+    tower, block = _tower(model, load, recompute)
+    depth = len(base_model(model).model.language_model.layers)
+    if rows:
+        length = load.prompt + load.tokens
+        whole = _read(model, length, rows, recompute)[0]
+        layer = (_read(model, length, rows, recompute=False)[0] - whole) // depth
+        return ActivationMemory(0, whole + rows * tower, max(layer, rows * block))
+    prompt, prefix = _read(model, load.prompt, 1, recompute)
+    layer = (_read(model, load.prompt, 1, recompute=False)[0] - prompt) // depth
+    with _Saved(model) as saved, gradient_checkpointing(model) if recompute else nullcontext():
+        answer_scores(model, prefix, [[0] * load.tokens] * load.answers)
+    return ActivationMemory(prompt + tower, saved.size, max(layer, block))
+
+
+def _read(model: Any, length: int, rows: int, recompute: bool) -> tuple[int, SharedPrefix]:
+    """Reading text of a length, which takes what as much video takes."""
+    with torch.device("meta"), _Saved(model) as saved, gradient_checkpointing(model) if recompute else nullcontext():
+        ids, places = torch.zeros(rows, length, dtype=torch.long), torch.zeros(4, rows, length, dtype=torch.long)
+        cache = transformers.DynamicCache()
+        out = model(input_ids=ids, position_ids=places, **cache_arguments(model, cache), logits_to_keep=1)
+        keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
+        for state in (*keys, *values):
+            saved.take(state)
+    return saved.size, SharedPrefix(out.logits[:, -1], keys, values, length, 0)
+
+
+def _tower(model: Any, load: Load, recompute: bool) -> tuple[int, int]:
+    """Of all blocks and mergers of the vision tower, and of one block that is computed again."""
+    visual = base_model(model).model.visual
+    if not any(each.requires_grad for each in visual.parameters()):
+        return 0, 0
+    shape = base_model(model).config.vision_config
+    sizes = [0, *(size for count, size in load.pictures for _ in range(count))]
+    dtype = visual.patch_embed.proj.weight.dtype
+    with torch.device("meta"):
+        hidden = torch.zeros(load.patches, shape.hidden_size, dtype=dtype, requires_grad=True)
+        angles = torch.zeros(load.patches, shape.hidden_size // shape.num_heads)
+        with _Saved(model) as saved:
+            visual.blocks[0](
+                hidden,
+                cu_seqlens=torch.tensor(sizes, device="cpu").cumsum(0, dtype=torch.int32),
+                position_embeddings=(angles, angles),
+            )
+        block = saved.size
+        with _Saved(model) as saved:
+            for merger in (visual.merger, *getattr(visual, "deepstack_merger_list", ())):
+                merger(hidden)
+    patches = load.patches * visual.patch_embed.proj.weight[0].numel() * dtype.itemsize
+    each = hidden.nbytes if recompute else block
+    return len(visual.blocks) * each + saved.size + patches, block if recompute else 0
+
+
+class _Saved:
+    """Inside, bytes of all memory that is kept for the way back are summed up, the weights' own left out.
+
+    Attention counts as its fused kernels keep it, which do not keep what each token thinks of each other.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._known = {_storage(each) for each in (*model.parameters(), *model.buffers())}
+        self._alive: list[Tensor] = []  # or another tensor could come to the same place
+        self._within = ExitStack()
+        self.size = 0
+
+    def __enter__(self) -> _Saved:
+        self._within.enter_context(saved_tensors_hooks(self.take, lambda tensor: tensor))
+        self._within.enter_context(Fused())
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._within.close()
+        self._alive.clear()
+
+    def take(self, tensor: Tensor) -> Tensor:
+        """Counts what a tensor lies in, once."""
+        if _storage(tensor) not in self._known:
+            self._known.add(_storage(tensor))
+            self._alive.append(tensor)
+            self.size += tensor.untyped_storage().nbytes()
+        return tensor
+
+
+class Fused(TorchFunctionMode):
+    """On the meta device attention would fall apart into products of matrices, and experts know bfloat16 alone."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if func is scaled_dot_product_attention:
+            return _Attention.apply(*args[:3], named.get("attn_mask"))  # type: ignore[no-untyped-call]
+        if func is torch._grouped_mm:
+            return _Experts.apply(*args[:2])  # type: ignore[no-untyped-call]
+        return func(*args, **named)
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        out = torch.empty_like(query)
+        sums = query.new_empty(query.shape[:-1], dtype=torch.float32)
+        ctx.save_for_backward(query, key, value, sums, out, *([] if mask is None else [mask.to(query.dtype)]))
+        return out
+
+
+class _Experts(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(tokens, weights)
+        return tokens.new_empty(len(tokens), weights.shape[-1])
+
+
+def _storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)

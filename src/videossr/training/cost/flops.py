@@ -1,0 +1,232 @@
+"""Counted operations of a group, from a model's shapes, and what a device could do: what MFU is made of.
+
+One multiplication and one addition are two operations. Products of matrices and attention are counted, nothing else.
+Exercised by `python -m benchmarks.gpu_step --derive` and by the `mfu` of every step of `videossr train`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from videossr.engine.kv_cache import base_model
+from videossr.engine.shared_prefix import SHARED
+from videossr.prompt.base import Prompt
+from videossr.training.config import TrainConfig
+
+PEAKS = {
+    "H200": 989e12,
+    "H100": 989e12,
+    "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
+    "H20": 148e12,
+    "GH200": 989e12,
+    "B200": 2250e12,
+    "A100": 312e12,
+    "A800": 312e12,
+    "L40S": 362e12,
+    "L4": 121e12,
+    "A10G": 70e12,
+    "A6000": 155e12,
+    "4090": 165e12,
+    "3090": 71e12,
+}
+"""Dense bfloat16 operations a second, by words in the name of a card, from the makers' data sheets."""
+
+
+TRIAL = 0.2
+"""Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one question asks of a model.
+
+    Attributes:
+        prompt: its tokens.
+        pictures: (how many, patches of each): what the vision tower looks at one by one, pairs of frames.
+        answers: how many are drawn.
+        tokens: of an answer.
+    """
+
+    prompt: int
+    pictures: tuple[tuple[int, int], ...]
+    answers: int
+    tokens: int
+
+    @property
+    def patches(self) -> int:
+        """All that the vision tower reads."""
+        return sum(count * size for count, size in self.pictures)
+
+
+@dataclass(frozen=True, slots=True)
+class OperationCount:
+    """Operations of one group, or of several.
+
+    Attributes:
+        vision, prefill: of what reads the prompt, forward, with gradient.
+        decode: of sampling; where nothing is shared, reading the prompts for it is part of it.
+        loss: of the answers behind the prompt, forward.
+        backward: through all of it.
+        recomputed: what the way back computes once more.
+        reference: of the model that the policy is held to.
+    """
+
+    vision: float
+    prefill: float
+    decode: float
+    loss: float
+    backward: float
+    recomputed: float
+    reference: float
+
+    @property
+    def needed(self) -> float:
+        """All but what was computed again to save memory: by convention MFU counts this."""
+        return self.vision + self.prefill + self.decode + self.loss + self.backward + self.reference
+
+    def __add__(self, other: OperationCount) -> OperationCount:
+        return OperationCount(*(getattr(self, name) + getattr(other, name) for name in OperationCount.__slots__))
+
+
+def load_of(prompt: Prompt, answers: int, tokens: int) -> Load:
+    """What a prompt and `answers` answers of `tokens` tokens ask."""
+    pictures = tuple((int(pairs), int(height * width)) for pairs, height, width in prompt.grids)
+    return Load(len(prompt.ids), pictures, answers, tokens)
+
+
+class Counter:
+    """Counts the operations of groups, for one model and configuration."""
+
+    def __init__(self, model: Any, config: TrainConfig, *, masked: bool = True) -> None:
+        """Reads shapes alone, so the model may be on the meta device.
+
+        Args:
+            model: as it learns: frozen parts frozen, adapters in place.
+            config: of the run.
+            masked: what the causal mask hides of a prompt is not counted, as good kernels leave it out; torch's own
+                counter counts it.
+        """
+        base = base_model(model)
+        self._shared = config.run.share_prefix and base.config.model_type in SHARED
+        text, tower = base.config.get_text_config(), base.config.vision_config
+        visual, language = base.model.visual, base.model.language_model
+        self._config = config
+        self._hidden = 0.5 if masked else 1.0
+        self._merged = float(tower.spatial_merge_size**2)
+        self._patch = _products([visual.patch_embed])
+        self._blocks = [_products([block]) for block in visual.blocks]
+        self._mergers = _products([visual.merger, *getattr(visual, "deepstack_merger_list", ())])
+        self._tower_width = float(tower.hidden_size)
+        self._windows = _windows(tower)
+        used = text.num_experts_per_tok / text.num_experts if getattr(text, "num_experts", 0) else 1.0
+        self._layers = _products(language.layers, used)
+        heads = text.num_attention_heads
+        width = getattr(text, "head_dim", None) or text.hidden_size // heads
+        self._attention = 4.0 * float(text.num_hidden_layers * heads * width)
+        self._head = _products([base.lm_head])
+        # A weight that learns costs a product on the way back, and so does what goes back to what is before it.
+        self._text_back = 1 + _learning_share(language.layers, used)
+        share = _learning_share([visual])
+        self._vision_back = 1 + share if share else 0.0
+        self._patch_back = share  # nothing goes back to pixels
+        self._head_back = 1 + _learning_share([base.lm_head])
+
+    def group(self, load: Load) -> OperationCount:
+        """The operations of one question and its answers, or of a supervised question."""
+        shared = self._shared
+        grpo = self._config.run.method == "grpo"
+        held = grpo and self._config.grpo.kl > 0
+        times = 1 if shared else load.answers
+        seen, read = self._vision(load), self._read(load.prompt)
+        vision, prefill = times * seen, times * (sum(read) + self._head)
+        behind = load.answers * max(0, load.tokens - 1)
+        if shared:  # the answers are one packed sequence
+            layers, looks = behind * self._layers, self._attention * behind * (load.prompt + behind)
+        else:
+            layers = behind * self._layers
+            looks = self._attention * load.answers * (load.prompt * (load.tokens - 1) + (load.tokens - 1) ** 2 / 2)
+        head = behind * self._head
+        loss = layers + looks + head
+        cut = load.patches * self._patch
+        backward = times * ((seen - cut) * self._vision_back + cut * self._patch_back)
+        backward += (times * read[0] + layers) * self._text_back
+        backward += 2 * (times * read[1] + looks) + (head + times * self._head) * self._head_back
+        recomputed = times * (seen + sum(read)) + layers + looks if self._config.run.recompute else 0.0
+        decode = self._decode(load) + (0 if shared else vision + prefill) if grpo else 0.0
+        return OperationCount(
+            vision, prefill, decode, loss, backward, recomputed, vision + prefill + loss if held else 0.0
+        )
+
+    def _vision(self, load: Load) -> float:
+        looks = 0.0
+        for count, size in load.pictures:
+            looks += count * sum(4.0 * self._tower_width * size * min(size, window) for window in self._windows)
+        return load.patches * (self._patch + sum(self._blocks) + self._mergers / self._merged) + looks
+
+    def _read(self, tokens: int) -> tuple[float, float]:
+        """Reading a prompt: products with weights, and attention."""
+        return tokens * self._layers, self._attention * tokens**2 * self._hidden
+
+    def _decode(self, load: Load) -> float:
+        steps = max(0, load.tokens - 1)
+        each = load.answers if self._shared else 1  # answers that lie in one row
+        keys = sum(load.prompt + each * (step + 1) for step in range(steps))
+        return load.answers * (steps * (self._layers + self._head) + self._attention * keys)
+
+
+def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second that a device could do: of a known card by its name, of another by a short trial.
+
+    The trial is a product of matrices, so it tells what is reached and not what was promised.
+    """
+    if device.type == "cuda" and dtype == torch.bfloat16:
+        words = torch.cuda.get_device_name(device)
+        known = [name for name in PEAKS if all(word in words for word in name.split())]
+        if known:
+            return PEAKS[max(known, key=len)]
+    side = 4096 if device.type == "cuda" else 1024
+    left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    best = float("inf")
+    until = time.perf_counter() + TRIAL
+    while time.perf_counter() < until:
+        start = time.perf_counter()
+        float((left @ right)[0, 0])  # the device is waited for
+        best = min(best, time.perf_counter() - start)
+    return 2 * side**3 / best
+
+
+def _products(modules: Iterable[torch.nn.Module], used: float = 1.0) -> float:
+    """Operations a token of all products with weights: two for each weight of a matrix or a kernel.
+
+    Of experts a token uses that share.
+    """
+    return 2.0 * sum(size for size, _ in _weights(modules, used))
+
+
+def _learning_share(modules: Iterable[torch.nn.Module], used: float = 1.0) -> float:
+    """Of the weights in products, those that learn."""
+    weights = list(_weights(modules, used))
+    return sum(size for size, learns in weights if learns) / max(1.0, sum(size for size, _ in weights))
+
+
+def _weights(modules: Iterable[torch.nn.Module], used: float) -> Iterator[tuple[float, bool]]:
+    """Numbers of every matrix or kernel that a token meets, and whether it learns."""
+    for module in modules:
+        for name, each in module.named_parameters():
+            if each.ndim >= 2 and "embed_tokens" not in name:
+                yield each.numel() * (used if "experts" in name else 1.0), each.requires_grad
+
+
+def _windows(tower: Any) -> Sequence[float]:
+    """Patches that a patch looks at, at most, in each block."""
+    full = getattr(tower, "fullatt_block_indexes", None)
+    if full is None:
+        return [float("inf")] * tower.depth
+    window = (tower.window_size // tower.patch_size) ** 2
+    return [float("inf") if block in full else window for block in range(tower.depth)]

@@ -1,0 +1,299 @@
+"""What memory a run will need, told before any weight is read, and what to change where there is not enough.
+
+    plan = plan_run(folder, config, load, device)    # raises ValueError that says what would fit
+    print(plan.table())
+
+The model is made without weights, from its configuration alone, and really runs, also without numbers: what it would
+keep for the way back is counted as it comes. So the plan follows the model's code. Exercised by `videossr train`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import transformers
+
+from videossr.config import override, parse
+from videossr.engine.checkpoint import Checkpoint, LinearPatches
+from videossr.engine.kv_cache import base_model
+from videossr.engine.shared_prefix import ATTENTION, SHARED
+from videossr.errors import DataError
+from videossr.question_set import QuestionSet
+from videossr.training.config import TrainConfig, as_table
+from videossr.training.cost.activations import activation_memory
+from videossr.training.cost.flops import Load, load_of
+from videossr.training.optim import PIECE
+from videossr.training.policy import dtype_on, needs_reference, prepare_model
+
+GIB = 2**30
+
+When = Literal["always", "group", "sampling", "loss", "step", "host"]
+
+USED = 0.95
+"""Of the memory that there is: the rest goes to fragments, kernels and libraries."""
+
+TRIES = 8
+"""Questions of a kind that are tried, until one can be shown."""
+
+CHANGES = (
+    "run.sharding=fsdp",
+    "run.recompute=true",
+    "run.decode_groups=1",
+    "optim.moments=8bit",
+    "optim.weights=stochastic",
+    "optim.moments=offload",
+    "grpo.kl=0",
+    "model.train_vision=false",
+    "model.lora.rank=64",
+)
+"""What saves memory, what costs least first."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRow:
+    """One thing that takes memory. `when` says in which part of a step, `host` that it lies in the machine's RAM."""
+
+    name: str
+    size: int
+    when: When
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """What one process will need, in bytes."""
+
+    rows: tuple[MemoryRow, ...]
+
+    def sum(self, *when: When) -> int:
+        """Bytes of these parts of a step together."""
+        return sum(row.size for row in self.rows if row.when in when)
+
+    @property
+    def total(self) -> int:
+        """The most that is needed on the device at once: what is always there, and the worst part of a step."""
+        moments: tuple[tuple[When, ...], ...] = (("group", "sampling"), ("group", "loss"), ("step",))
+        return self.sum("always") + max(self.sum(*when) for when in moments)
+
+    @property
+    def host(self) -> int:
+        """What is kept in the machine's RAM instead."""
+        return self.sum("host")
+
+    def table(self) -> str:
+        """One line a row, in GiB, and the total."""
+        lines = [f"{row.size / GIB:9.2f} GiB  {row.when:8}  {row.name}" for row in self.rows if row.size]
+        return "\n".join([*lines, f"{self.total / GIB:9.2f} GiB  at the worst moment"])
+
+    def facts(self) -> dict[str, float]:
+        """The same for a manifest, in GiB."""
+        sizes = {row.name: row.size / GIB for row in self.rows if row.size} | {"total": self.total / GIB}
+        return {name: round(size, 3) for name, size in sizes.items()}
+
+
+def largest_load(
+    questions: QuestionSet, chosen: Sequence[int], categories: Sequence[str], source: Checkpoint, config: TrainConfig
+) -> Load:
+    """Find what the largest of the kinds of questions asks of the model, looking at one of each.
+
+    Frames that cannot be read are no reason to stop: a run leaves such questions out and goes on. Raises ValueError
+    where the model's family cannot be shown one of the kinds, or none could be read.
+    """
+    loads, failed = [], None
+    tries: dict[str, int] = defaultdict(int)
+    untold: dict[str, ValueError] = {}
+    for index in chosen:
+        category = categories[index]
+        if tries[category] >= TRIES:
+            continue
+        tries[category] += 1
+        try:
+            question, clips = questions.question(index), questions.clips(index)
+        except Exception as error:  # whatever damaged rows and packs raise
+            failed = error
+            continue
+        try:
+            prompt = source.build(question, clips)
+        except ValueError as error:
+            untold[category] = error
+            continue
+        untold.pop(category, None)
+        answers = (config.grpo.rollouts, config.grpo.max_tokens)
+        loads.append(load_of(prompt, *answers if config.run.method == "grpo" else (1, len(question.answer) + 1)))
+        tries[category] = TRIES
+    if untold:
+        category, reason = next(iter(untold.items()))
+        raise DataError(f"{questions.path}, category {category}: {reason}") from reason
+    if not loads:
+        raise DataError(f"{questions.path}: not one of its first questions can be shown: {failed}")
+    return max(loads, key=lambda load: (load.prompt, load.patches))
+
+
+def plan_run(
+    folder: Path, config: TrainConfig, load: Load, device: torch.device, processes: int = 1
+) -> tuple[MemoryPlan, str]:
+    """The plan of a run, and what is wrong with it in words: empty where there is memory enough.
+
+    Args:
+        folder: of the checkpoint; of its files, `config.json` alone is read.
+        config: of the run.
+        load: the largest question.
+        device: where it will run; `run.memory_gib` tells otherwise how much it has.
+        processes: of the run.
+    """
+    shape = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    dtype: torch.dtype = getattr(torch, dtype_on(device, config))
+
+    def plan(config: TrainConfig) -> MemoryPlan:
+        return memory_plan(empty_model(shape, config, dtype), config, load, processes)
+
+    first = plan(config)
+    given = config.run.memory_gib
+    room = int(given * GIB) if given else int(available_memory(device) * USED)
+    return first, shortage_message(first, room, config, plan, processes)
+
+
+def empty_model(shape: Any, config: TrainConfig, dtype: torch.dtype) -> Any:
+    """A model as it will learn, without weights, of a configuration of transformers."""
+    with torch.device("meta"):
+        model = transformers.AutoModelForImageTextToText.from_config(shape, dtype=dtype, attn_implementation=ATTENTION)
+        patches = model.model.visual.patch_embed
+        if patches.proj.kernel_size == patches.proj.stride:
+            patches.proj = LinearPatches(patches.proj)
+        return prepare_model(model.eval(), config)
+
+
+def memory_plan(model: Any, config: TrainConfig, load: Load, processes: int = 1) -> MemoryPlan:
+    """What a run needs, in each process.
+
+    Args:
+        model: from `empty_model`.
+        config: of the run.
+        load: the largest question.
+        processes: over which weights are sharded, where they are.
+    """
+    base = base_model(model)
+    parts = processes if config.run.sharding == "fsdp" else 1
+    weights = sum(_size(each) for each in model.parameters())
+    trained = [each for each in model.parameters() if each.requires_grad]
+    count = sum(each.numel() for each in trained)
+    halves = sum(each.numel() for each in trained if each.dtype == torch.bfloat16)
+    away = config.optim.moments == "offload"
+    grpo = config.run.method == "grpo"
+    shared = config.run.share_prefix and base.config.model_type in SHARED
+    groups = min(config.run.decode_groups, -(-config.run.batch // processes)) if grpo and shared else 1
+    rows = 0 if shared else min(config.run.rows, load.answers)
+    keeps = activation_memory(model, load, recompute=config.run.recompute, rows=rows)
+    cache = _cache(base, load, shared=shared) if grpo else 0
+    held = grpo and config.grpo.kl > 0
+    text = base.config.get_text_config()
+    scores = load.answers * load.tokens * text.vocab_size * 4
+    whole = parts > 1  # within a step, see `videossr.training.parallel.FullyShardedParallel`
+    state: When = "host" if away else "always"
+    widest = max(each.numel() for each in trained)
+    return MemoryPlan(
+        (
+            MemoryRow("weights", weights // parts, "always"),
+            MemoryRow("reference", weights if needs_reference(config) else 0, "always"),
+            MemoryRow("gradients, float32", 4 * count // parts, "always"),
+            MemoryRow("masters, float32", 4 * halves // parts if config.optim.weights == "master" else 0, state),
+            MemoryRow(f"moments, {config.optim.moments}", _moments(config, count) // parts, state),
+            MemoryRow("weights and gradients that are not sharded yet", weights + 4 * count if whole else 0, "group"),
+            MemoryRow("prompt, for the way back", groups * keeps.prompt, "group"),
+            MemoryRow("cache for sampling", groups * cache, "sampling"),
+            MemoryRow("scores of a token", 4 * groups * load.answers * text.vocab_size * 4 if grpo else 0, "sampling"),
+            MemoryRow("answers, for the way back", keeps.answers, "loss"),
+            MemoryRow("scores of the answers", 3 * scores, "loss"),
+            MemoryRow("one layer, on the way back", keeps.layer, "loss"),
+            MemoryRow("reference's cache", cache if held and not rows else 0, "loss"),
+            MemoryRow("a gradient on its way", 2 * widest * base.dtype.itemsize, "loss"),
+            MemoryRow("weights that are stepped", 100 * min(PIECE, widest), "step"),
+        )
+    )
+
+
+def available_memory(device: torch.device) -> int:
+    """Bytes that are free on a device, or in the machine where it is a CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def shortage_message(
+    plan: MemoryPlan, room: int, config: TrainConfig, again: Callable[[TrainConfig], MemoryPlan], processes: int = 1
+) -> str:
+    """Says, where a plan needs more than `room` bytes, which settings would do; else nothing.
+
+    Args:
+        plan: of the run.
+        room: bytes that may be used.
+        config: of the run.
+        again: makes the plan of another configuration.
+        processes: of the run: one cannot shard.
+    """
+    if plan.total <= room:
+        return ""
+    needs = f"the run needs about {plan.total / GIB:.2f} GiB of {room / GIB:.2f}"
+    found = _cure(config, lambda other: again(other).total <= room, processes)
+    if found is None:
+        return f"{needs}, and no setting makes it fit: take a smaller model, or more processes and --run.sharding=fsdp"
+    changes, other = found
+    best = again(other)
+    rest = f", and {best.host / GIB:.1f} GiB of the machine's own memory" if best.host else ""
+    return f"{needs}; with {' '.join(f'--{change}' for change in changes)} about {best.total / GIB:.2f}{rest}"
+
+
+def _cure(
+    config: TrainConfig, fits: Callable[[TrainConfig], bool], processes: int
+) -> tuple[list[str], TrainConfig] | None:
+    """The first settings, in the order of what they cost, that make a run fit, and no more than are needed."""
+    tried: list[str] = []
+    for change in CHANGES:
+        if change == "run.sharding=fsdp" and processes == 1:
+            continue
+        if _changed(config, [change]) == config:
+            continue
+        if change == "optim.moments=8bit" and processes > 1 and _changed(config, tried).run.sharding == "fsdp":
+            continue  # these two do not go together
+        tried = [each for each in tried if each.split("=")[0] != change.split("=")[0]] + [change]
+        if fits(_changed(config, tried)):
+            break
+    else:
+        return None
+    for change in tried[:-1]:
+        fewer = [each for each in tried if each != change]
+        if fits(_changed(config, fewer)):
+            tried = fewer
+    return tried, _changed(config, tried)
+
+
+def _changed(config: TrainConfig, changes: list[str]) -> TrainConfig:
+    table: Mapping[str, Any] = as_table(config)
+    for change in changes:
+        table = override(table, *change.split("="))
+    return parse(TrainConfig, table, "the configuration")
+
+
+def _moments(config: TrainConfig, count: int) -> int:
+    """Both moments: in blocks of 256 bytes with a factor each, or 4 bytes a weight."""
+    return 2 * (count + count // 256 * 4) if config.optim.moments == "8bit" else 8 * count
+
+
+def _cache(base: Any, load: Load, *, shared: bool) -> int:
+    """Keys and values of a prompt and of all answers behind it, or of as many rows as are sampled at once."""
+    text = base.config.get_text_config()
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    copies = 1 if shared else load.answers
+    tokens = copies * load.prompt + load.answers * load.tokens
+    dtype: torch.dtype = base.dtype
+    return 2 * int(text.num_hidden_layers) * int(text.num_key_value_heads) * int(width) * tokens * dtype.itemsize
+
+
+def _size(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

@@ -1,0 +1,95 @@
+"""What the groups of a batch were worth: their facts, as each process has them, and the means that a step tells.
+
+Facts of several processes are put together by joining their lists. Exercised by `videossr train CONFIG --out RUN`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import fsum
+from statistics import fmean
+from typing import Literal
+
+from videossr.training.records import Rollouts
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMetrics:
+    """One question's group of answers.
+
+    Attributes:
+        category, task: of the question.
+        smooth, strict, parsed: of each answer, see `videossr.rewards`.
+        texts: of each answer.
+        tokens: of each answer, how many.
+        truncated: of each answer, whether it was cut off.
+        kept: whether the group counts; of one that is left out the KL is not known.
+        kl: to the reference, the sum over all tokens.
+        entropy: of the next token, in nats, the sum over all tokens.
+    """
+
+    category: str
+    task: str
+    smooth: tuple[float, ...]
+    strict: tuple[float, ...]
+    parsed: tuple[bool, ...]
+    texts: tuple[str, ...]
+    tokens: tuple[int, ...]
+    truncated: tuple[bool, ...]
+    kept: bool = True
+    kl: float = 0.0
+    entropy: float = 0.0
+
+    @property
+    def noise(self) -> bool:
+        """Whether no answer is right and yet smooth rewards differ: then its advantages are mostly noise."""
+        return is_uninformative(self.smooth, self.strict)
+
+
+def is_uninformative(rewards: Sequence[float], strict: Sequence[float]) -> bool:
+    """Whether no answer of a group is right and yet its rewards differ: mostly by how near a guess happened to be."""
+    return max(strict) < 1 and min(rewards) != max(rewards)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSummary:
+    """Means over all groups, and over those of each task and category, by name."""
+
+    all: Rollouts
+    tasks: dict[str, Rollouts]
+    categories: dict[str, Rollouts]
+
+
+def summarize(groups: Sequence[GroupMetrics], reward: Literal["smooth", "strict"] = "smooth") -> MetricSummary:
+    """What a step tells of its groups; `reward` is the one that it learns from. Raises ValueError for no groups."""
+
+    def by(name: Callable[[GroupMetrics], str]) -> dict[str, Rollouts]:
+        return {
+            each: rollout_metrics([group for group in groups if name(group) == each], reward)
+            for each in sorted({name(group) for group in groups})
+        }
+
+    return MetricSummary(
+        rollout_metrics(groups, reward), by(lambda group: group.task), by(lambda group: group.category)
+    )
+
+
+def rollout_metrics(groups: Sequence[GroupMetrics], reward: Literal["smooth", "strict"] = "smooth") -> Rollouts:
+    """Means over groups, as `Rollouts` defines them, whatever their order. Raises ValueError for no groups."""
+    if not groups:
+        raise ValueError("no groups, so they have no means")
+    tokens = sum(sum(group.tokens) for group in groups)
+    return Rollouts(
+        groups=len(groups),
+        smooth=fmean(value for group in groups for value in group.smooth),
+        strict=fmean(value for group in groups for value in group.strict),
+        parsed=fmean(value for group in groups for value in group.parsed),
+        zero_variance=fmean(len(set(group.smooth if reward == "smooth" else group.strict)) == 1 for group in groups),
+        noise=fmean(group.noise for group in groups),
+        distinct=fmean(len(set(group.texts)) for group in groups),
+        tokens=tokens / sum(len(group.tokens) for group in groups),
+        truncated=fmean(value for group in groups for value in group.truncated),
+        kl=fsum(group.kl for group in groups) / max(1, sum(sum(group.tokens) for group in groups if group.kept)),
+        entropy=fsum(group.entropy for group in groups) / max(1, tokens),
+    )

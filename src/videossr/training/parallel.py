@@ -1,0 +1,216 @@
+"""Train in several processes, each with its own share of every batch. A single process is the same code with one rank.
+
+Each process computes the gradients of its own questions. They are summed over all processes once a step, before they
+are divided, clipped and applied: `DataParallel` keeps all weights and the whole optimizer in every process (as DDP),
+`FullyShardedParallel` a shard of the gradients and the optimizer (FSDP2). Exercised by
+`torchrun --nproc-per-node 2 -m videossr.cli train CONFIG --out RUN`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeAlias, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+
+from videossr.engine.checkpoint import PROBE, PROBE_CLIP
+from videossr.errors import ConfigError
+from videossr.training.config import TrainConfig
+from videossr.training.optim import Optimizer
+from videossr.training.policy import Policy
+
+T = TypeVar("T")
+
+BUCKET = 2**25
+"""Numbers that are summed over the processes at once."""
+
+PATIENCE = timedelta(hours=2)
+"""How long processes wait for each other: the first one writes checkpoints while the others stand still."""
+
+
+class World:
+    """The processes of a run.
+
+    Attributes:
+        rank: of this one, from 0.
+        size: how many there are.
+    """
+
+    def __init__(self) -> None:
+        started = dist.is_available() and dist.is_initialized()
+        self.rank = dist.get_rank() if started else 0
+        self.size = dist.get_world_size() if started else 1
+
+    def mine(self, batch: Sequence[T]) -> list[T]:
+        """The part of a batch that is this process's."""
+        return list(batch[self.rank :: self.size])
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Each value summed over all processes, the same everywhere."""
+        if self.size == 1:
+            return list(values)
+        total = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(total)
+        result: list[float] = total.tolist()
+        return result
+
+    def gather(self, value: T) -> list[T]:
+        """The value of every process, in the order of their ranks, everywhere."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def first(self, do: Callable[[], T]) -> T:
+        """What the first process gets from this, which it alone does. What it raises, all raise."""
+        if self.size == 1:
+            return do()
+        told: list[Any] = [None, None]
+        if self.rank == 0:
+            try:
+                told[0] = do()
+            except Exception as error:  # the others must not wait for what will not come
+                told[1] = error
+        dist.broadcast_object_list(told)
+        if told[1] is not None:
+            raise told[1]
+        result: T = told[0]
+        return result
+
+
+@contextmanager
+def join_processes() -> Iterator[World]:
+    """Those that torchrun has started together with this one; without it, this one alone."""
+    if not dist.is_torchelastic_launched() or dist.is_initialized():
+        yield World()
+        return
+    backend = "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        backend = "cpu:gloo,cuda:nccl"
+    dist.init_process_group(backend, timeout=PATIENCE)
+    yield World()
+    dist.destroy_process_group()  # not where something was raised: it would wait for the others
+
+
+class DataParallel:
+    """Every process has all weights and the whole optimizer, and makes the same steps.
+
+    Attributes:
+        world: the processes.
+        factor: by which a step's gradient is to be multiplied, beside its normalizer.
+    """
+
+    factor = 1.0
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def gather(self) -> None:
+        """Before the passes of a step: nothing is to be done."""
+
+    def release(self) -> None:
+        """Behind a step: nothing is to be done."""
+
+    def reduce(self, optimizer: Optimizer) -> None:
+        """Sums the gradients over the processes, in float32. One that has seen no question adds nothing."""
+        if self.world.size == 1:
+            return
+        present = {name for names in self.world.gather([name for name, _ in optimizer.gradients()]) for name in names}
+        bucket: list[torch.Tensor] = []
+        for _, gradient in optimizer.gradients(present):
+            bucket.append(gradient)
+            if sum(each.numel() for each in bucket) >= BUCKET:
+                _add_up(bucket)
+                bucket = []
+        if bucket:
+            _add_up(bucket)
+
+
+class FullyShardedParallel:
+    """Every process has its part of gradient and optimizer. Weights are whole within a step, and gathered once for it.
+
+    So the processes need not agree in how many passes they make: they meet before the first one, and behind the last,
+    where each goes back through a tiny prompt whose gradient is 0, and what all have gathered is summed and dealt out.
+    The copy that a policy is held to stays whole.
+
+    Attributes:
+        world: the processes.
+        factor: by which a step's gradient is to be multiplied, beside its normalizer: FSDP2 makes means of sums.
+    """
+
+    def __init__(self, world: World, policy: Policy) -> None:
+        """Replaces the policy's weights by parts of them; make the optimizer behind this."""
+        self.world = world
+        self.factor = float(world.size)
+        self._model = policy.model
+        self._probe = policy.inputs(policy.checkpoint.build(PROBE, [PROBE_CLIP]))
+        how: dict[str, Any] = {
+            "mesh": init_device_mesh(policy.device.type, (world.size,)),
+            "mp_policy": MixedPrecisionPolicy(reduce_dtype=torch.float32),
+            "reshard_after_forward": False,
+        }
+        for block in (*policy.tower.blocks, *policy.layers):
+            fully_shard(block, **how)
+        fully_shard(self._model, **how)
+        with torch.no_grad():  # the first pass settles which modules belong together
+            self._model(**self._probe, use_cache=False)
+        self.release()
+        self._synchronize(False)
+
+    def gather(self) -> None:
+        """Before the passes of a step: weights become whole, where they are not."""
+        for part in self._parts():
+            part.unshard()
+
+    def release(self) -> None:
+        """Behind a step: each process keeps its part of the weights alone."""
+        for part in self._parts():
+            part.reshard()
+
+    def reduce(self, optimizer: Optimizer) -> None:
+        """Sums the gradients over the processes, in float32, and deals them out; weights are parts again."""
+        self._synchronize(True)
+        scores = self._model(**self._probe, use_cache=False).logits
+        torch.autograd.backward(scores, torch.zeros_like(scores))
+        self._synchronize(False)
+
+    def _synchronize(self, now: bool) -> None:
+        self._model.set_requires_gradient_sync(now)
+        self._model.set_reshard_after_backward(now)
+
+    def _parts(self) -> Iterator[FSDPModule]:
+        return (module for module in self._model.modules() if isinstance(module, FSDPModule))
+
+
+Parts: TypeAlias = DataParallel | FullyShardedParallel
+
+
+def parallelize(policy: Policy, config: TrainConfig, world: World) -> Parts:
+    """Lays a policy over the processes as the configuration says; make the optimizer behind this.
+
+    Raises ValueError where the configuration asks for what does not go together.
+    """
+    index = policy.device.index
+    if world.size > 1 and policy.device.type == "cuda" and index not in (None, torch.cuda.current_device()):
+        raise ConfigError(f"--run.device={policy.device}: of several processes each takes its own card: use cuda")
+    if world.size == 1 or config.run.sharding == "none":
+        return DataParallel(world)
+    if config.optim.moments == "8bit":
+        raise ConfigError("--optim.moments=8bit is for weights that are not shared out: use --run.sharding=none")
+    return FullyShardedParallel(world, policy)
+
+
+def _add_up(tensors: Sequence[torch.Tensor]) -> None:
+    """Replaces tensors by their sums over all processes."""
+    flat = torch.cat([each.reshape(-1) for each in tensors])
+    dist.all_reduce(flat)
+    for each, summed in zip(tensors, torch.split(flat, [each.numel() for each in tensors]), strict=True):
+        each.copy_(summed.view(each.shape))

@@ -1,0 +1,261 @@
+"""A training run on disk, and the figures of a step.
+
+    config.toml       the whole configuration, every default written out
+    steps.jsonl       one `Step` a line, as soon as the step is done
+    failures.jsonl    questions that could not be shown to the model, and why
+    samples.jsonl     answers of some steps, with `samples/STEP-INDEX.jpg`: frames of one size, `ACROSS` in a row; each
+                      clip begins a row
+    checkpoints/      step-000050: a folder that transformers loads, with trainer/, from which a run goes on
+    model             a link to the last checkpoint
+    manifest.json     written last: its presence means that the run is complete
+
+Torch-free. Exercised by `videossr report RUN --out report.html`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from videossr.config import parse
+from videossr.errors import DataError
+from videossr.storage.paths import AnyPath, to_path
+from videossr.storage.records import read_lines, read_record
+from videossr.training.config import TrainConfig
+
+CONFIG, STEPS, FAILURES, SAMPLES, PICTURES, CHECKPOINTS, MODEL, MANIFEST = (
+    "config.toml",
+    "steps.jsonl",
+    "failures.jsonl",
+    "samples.jsonl",
+    "samples",
+    "checkpoints",
+    "model",
+    "manifest.json",
+)
+
+ACROSS = 8
+"""Frames in a row of a picture of samples."""
+
+PHASES = ("wait", "vision", "prefill", "decode", "reference", "loss", "optimizer", "save")
+"""What the seconds of a step are told by: `wait` is for frames, `loss` holds the answers' pass and the way back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollouts:
+    """Means over the groups of a batch, of one task, or of one category.
+
+    Attributes:
+        groups: how many.
+        smooth, strict, parsed: mean over all answers.
+        zero_variance: share of groups whose rewards are all equal.
+        noise: share of groups in which no answer is right and yet smooth rewards differ.
+        distinct: different answers a group.
+        tokens: of an answer.
+        truncated: share of answers that were cut off.
+        kl: to the reference, a token, of groups that are not left out; 0 where no reference is kept.
+        entropy: of the next token, in nats.
+    """
+
+    groups: int
+    smooth: float
+    strict: float
+    parsed: float
+    zero_variance: float
+    noise: float
+    distinct: float
+    tokens: float
+    truncated: float
+    kl: float
+    entropy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the optimizer.
+
+    Attributes:
+        step: from 1.
+        batches: of questions, that were asked so far: one a step, more with dynamic sampling.
+        epoch: passes through the data so far.
+        loss: of the batch.
+        lr, grad_norm: of the step; the norm before it was clipped.
+        changed: share of the weights whose stored value changed.
+        skipped: why no step was made; empty where one was.
+        failed: questions that could not be shown.
+        gap: the certificate: largest difference of a token's log-probability between sampling and loss, in nats.
+        seconds: by phase, see `PHASES`, of the slowest process.
+        wall: seconds of the step.
+        prompts_per_second: over all processes.
+        mfu: share of the device's peak, by counted operations; None where its peak is not known.
+        memory_gib: most memory in use so far, in GiB, of the process that used most, without what libraries used before
+            the model was loaded. The largest of all steps is the manifest's `GiB used` and the report's peak memory.
+        all: over all groups, those left out among them; None for supervised steps.
+        tasks, categories: the same by task and by category.
+    """
+
+    step: int
+    batches: int
+    epoch: float
+    loss: float
+    lr: float
+    grad_norm: float
+    changed: float
+    skipped: str = ""
+    failed: int = 0
+    gap: float = 0.0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    wall: float = 0.0
+    prompts_per_second: float = 0.0
+    mfu: float | None = None
+    memory_gib: float = 0.0
+    all: Rollouts | None = None
+    tasks: Mapping[str, Rollouts] = field(default_factory=dict)
+    categories: Mapping[str, Rollouts] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownSample:
+    """One question with the answers that were sampled, to be looked at.
+
+    Attributes:
+        step, index, category, prompt, gold: of the question.
+        texts, rewards, advantages: of each answer.
+        frames: name of the picture in the run's `samples` folder; empty where there is none.
+        slots: for each clip, when each of its frames in the picture begins and ends, in milliseconds.
+    """
+
+    step: int
+    index: int
+    category: str
+    prompt: str
+    gold: str
+    texts: tuple[str, ...]
+    rewards: tuple[float, ...]
+    advantages: tuple[float, ...]
+    frames: str = ""
+    slots: tuple[tuple[tuple[int, int], ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not len(self.texts) == len(self.rewards) == len(self.advantages):
+            told = f"{len(self.texts)} texts, {len(self.rewards)} rewards and {len(self.advantages)} advantages"
+            raise DataError(f"question {self.index} of step {self.step} has {told}")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A question that could not be shown to the model."""
+
+    step: int
+    index: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainManifest:
+    """What a complete run says of itself.
+
+    Attributes:
+        steps: that were made.
+        hash, questions: of the dataset, and where it lay.
+        versions: of the libraries.
+        describe: device, parameters, sharing, the memory plan and what was used, and the like.
+        seconds: over all sittings.
+        kind: what the folder is.
+    """
+
+    steps: int
+    hash: str
+    questions: str
+    versions: dict[str, str]
+    describe: dict[str, Any]
+    seconds: float
+    kind: Literal["train"] = "train"
+
+
+@dataclass(frozen=True)
+class TrainRun:
+    """A training run as it lies on disk. `manifest` is None while it is not complete."""
+
+    path: AnyPath
+    config: TrainConfig
+    steps: tuple[Step, ...]
+    shown: tuple[ShownSample, ...]
+    failures: tuple[Failure, ...]
+    manifest: TrainManifest | None
+
+    @property
+    def name(self) -> str:
+        """What pages call it: the name of its folder."""
+        return self.path.name
+
+
+def rewards_are_equal(steps: Sequence[Step]) -> bool:
+    """Say whether in every group of these steps all rewards are equal: then there was nothing to learn from.
+
+    False where no answers were drawn at all, as in supervised steps.
+    """
+    drawn = [step.all for step in steps if step.all is not None]
+    return bool(drawn) and all(each.zero_variance == 1 for each in drawn)
+
+
+def line(record: Step | ShownSample | Failure) -> str:
+    """One line of a file, with its end. A number that is not finite becomes its name, as JSON has none for it."""
+    return json.dumps(_finite(asdict(record)), ensure_ascii=True, separators=(",", ":"), allow_nan=False) + "\n"
+
+
+def is_training(path: str | AnyPath) -> bool:
+    """Whether a folder holds a training run, or the beginning of one."""
+    try:
+        table = tomllib.loads((to_path(path) / CONFIG).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return "run" in table and "optim" in table
+
+
+def read_train_run(path: str | AnyPath) -> TrainRun:
+    """The training run in a folder, complete or not.
+
+    Raises FileNotFoundError when there is none, and ValueError that names the file and line which is damaged. A last
+    line that was cut off in the middle is none. A step that is there twice, since the run went on from a checkpoint
+    before it, counts as it was made last, and steps that it had made beyond are as if they never were.
+    """
+    folder = to_path(path)
+    try:
+        table = tomllib.loads((folder / CONFIG).read_text("utf-8"))
+    except FileNotFoundError as error:
+        way_out = (
+            f"there is no {CONFIG} in it; name the folder that `videossr train … --out FOLDER` wrote"
+            if folder.is_dir()
+            else f"make one with `videossr train … --out {folder}`"
+        )
+        raise FileNotFoundError(f"{folder} is no run: {way_out}") from error
+    except ValueError as error:
+        raise DataError(f"{folder / CONFIG}: not valid TOML: {error}") from error
+    steps: list[Step] = []
+    for step in read_lines(Step, folder / STEPS):
+        while steps and steps[-1].step >= step.step:
+            steps.pop()
+        steps.append(step)
+    shown = {(each.step, each.index): each for each in read_lines(ShownSample, folder / SAMPLES)}
+    failures = {(each.step, each.index): each for each in read_lines(Failure, folder / FAILURES)}
+    return TrainRun(
+        folder,
+        parse(TrainConfig, table, str(folder / CONFIG)),
+        tuple(steps),
+        tuple(shown[key] for key in sorted(shown)),
+        tuple(failures[key] for key in sorted(failures)),
+        read_record(TrainManifest, folder / MANIFEST),
+    )
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

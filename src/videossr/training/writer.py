@@ -1,0 +1,162 @@
+"""What a training run writes of itself while it goes on: its steps, its failures, and sample answers with their frames.
+
+Exercised by `videossr train CONFIG --out RUN`, and read again by `videossr report RUN --out report.html`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Self
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from videossr.errors import DataError
+from videossr.question import Clip
+from videossr.storage.paths import write_bytes
+from videossr.training.records import ACROSS, FAILURES, PICTURES, SAMPLES, STEPS, Failure, ShownSample, Step, line
+
+SYNC = 5.0
+"""Seconds between two times at which what was written is forced to the disk: a power cut loses no more."""
+
+FRAMES = 64
+"""Frames of a question that a picture of samples holds, at most; of more, these are spread evenly."""
+
+HEIGHT = 96
+"""Of a frame in that picture, in pixels, at most."""
+
+_QUALITY = 75
+_BLOCK = 8
+"""Sides of frames are multiples of a JPEG block, so that a frame's artefacts stay out of its neighbours."""
+
+
+class RunWriter:
+    """The files of a run that grow, one line at a time; each line has left this process when its call returns.
+
+    Only the first of several processes has one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        after: int = 0,
+        track: Callable[[Mapping[str, float], int], None] = lambda values, step: None,
+    ) -> None:
+        """Go on behind step `after`, that of the checkpoint from which the run goes on; 0: from the beginning.
+
+        What is there of later steps is removed, and so is a last line that was cut off.
+
+        Args:
+            folder: of the run.
+            after: the last step that is kept.
+            track: told the figures of each step and its number, as accelerate's trackers take them.
+
+        Raises ValueError that names the file and line which is damaged.
+        """
+        self._folder, self._track = folder, track
+        for name in (STEPS, FAILURES, SAMPLES):
+            _keep_until(folder / name, after)
+        for picture in (folder / PICTURES).glob("*.jpg"):
+            if (step := picture.stem.partition("-")[0]).isdecimal() and int(step) > after:
+                picture.unlink()
+        self._files = {name: (folder / name).open("ab", buffering=0) for name in (STEPS, FAILURES, SAMPLES)}
+        self._synced = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for file in self._files.values():
+            os.fsync(file.fileno())
+            file.close()
+
+    def step(self, step: Step) -> None:
+        """A step that was made."""
+        self._append(STEPS, step)
+        self._track(scalars(step), step.step)
+
+    def failure(self, failure: Failure) -> None:
+        """A question that could not be shown."""
+        self._append(FAILURES, failure)
+
+    def shown(self, shown: ShownSample, clips: Sequence[Clip] = ()) -> None:
+        """A question with its answers, and the picture of what it showed."""
+        if clips:
+            jpeg, slots = frame_strip(clips)
+            name = f"{shown.step}-{shown.index}.jpg"
+            (self._folder / PICTURES).mkdir(exist_ok=True)
+            write_bytes(self._folder / PICTURES / name, jpeg)
+            shown = replace(shown, frames=name, slots=slots)
+        self._append(SAMPLES, shown)
+
+    def _append(self, name: str, record: Step | Failure | ShownSample) -> None:
+        file, rest = self._files[name], memoryview(line(record).encode())
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+            if (now := time.monotonic()) - self._synced > SYNC:
+                for each in self._files.values():
+                    os.fsync(each.fileno())
+                self._synced = now
+        except OSError as error:  # the system tells only that the disk is full, not which file wanted more
+            raise OSError(error.errno, error.strerror, str(self._folder / name)) from error
+
+
+def _keep_until(path: Path, step: int) -> None:
+    """Cut from a file what is of later steps, and a last line that has no end."""
+    if not path.exists():
+        return
+    lines = path.read_bytes().splitlines(keepends=True)
+    kept = []
+    for number, text in enumerate(lines, 1):
+        if not text.endswith(b"\n"):
+            break
+        try:
+            if json.loads(text)["step"] <= step:
+                kept.append(text)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}:{number}: damaged: {error}") from error
+    if len(kept) < len(lines):
+        write_bytes(path, b"".join(kept))
+
+
+def frame_strip(clips: Sequence[Clip]) -> tuple[bytes, tuple[tuple[tuple[int, int], ...], ...]]:
+    """The frames of clips as one JPEG, laid out as `runs` says, and when each begins and ends, in milliseconds.
+
+    All are stretched to the size that those of the first clip have when they are shrunk.
+    """
+    height, width = clips[0].frames.shape[1:3]
+    scale = min(1.0, HEIGHT / height)
+    cell = tuple(max(1, round(side * scale / _BLOCK)) * _BLOCK for side in (width, height))
+    most = max(1, FRAMES // len(clips))
+    rows, slots = [], []
+    for clip in clips:
+        count = len(clip.frames)
+        chosen = sorted({round(at) for at in np.linspace(0, count - 1, min(most, count))})
+        edges = (*clip.clock.times_ms, clip.clock.end_ms)
+        slots.append(tuple((edges[k], edges[k + 1]) for k in chosen))
+        small = [cv2.resize(clip.frames[k], cell, interpolation=cv2.INTER_AREA) for k in chosen]
+        small += [np.zeros_like(small[0])] * (-len(small) % ACROSS)
+        rows += [np.hstack(small[at : at + ACROSS]) for at in range(0, len(small), ACROSS)]
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(np.vstack(rows)), _QUALITY, "RGB", "444"), tuple(slots)
+
+
+def scalars(step: Step) -> dict[str, float]:
+    """All numbers of a step by their names, such as `tasks/jigsaw/smooth`; what it does not have is left out."""
+    return _flat(asdict(step))
+
+
+def _flat(table: Mapping[str, object], above: str = "") -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{above}{name}/")
+        elif isinstance(value, int | float):
+            found[above + name] = value
+    return found

@@ -1,0 +1,420 @@
+"""What is saved is what is loaded, by transformers and by the run that goes on; and killing a run loses nothing."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import peft
+import pytest
+import torch
+import transformers
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from videossr.engine.checkpoint import PROBE, PROBE_CLIP, Checkpoint, open_checkpoint, prompt_inputs
+from videossr.engine.kv_cache import base_model
+from videossr.models.tiny import Family, make_tiny
+from videossr.training.checkpoint import WEIGHTS, latest, model_card, restore, save, step_of
+from videossr.training.config import Lora, ModelConfig, RunSettings, TrainConfig, as_table, load_config
+from videossr.training.model_files import peculiarities
+from videossr.training.policy import Policy, load_policy
+from videossr.training.records import Rollouts, Step
+
+CPU = torch.device("cpu")
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks for it
+
+LORA = Lora(rank=4, alpha=8)
+
+
+@pytest.fixture(scope="module", params=get_args(Family))
+def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    family: Family = request.param
+    return open_checkpoint(str(make_tiny(tmp_path_factory.mktemp("tiny") / family, family=family, layers=2)))
+
+
+@pytest.fixture(scope="module")
+def qwen3(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return open_checkpoint(str(make_tiny(tmp_path_factory.mktemp("tiny") / "model", layers=1)))
+
+
+def policy_of(source: Checkpoint, lora: Lora | None = None, dtype: Any = "auto") -> Policy:
+    config = TrainConfig(model=ModelConfig(lora=lora), run=RunSettings(dtype=dtype))
+    return load_policy(source, config, CPU)
+
+
+def learn(model: Any, seed: int = 1) -> None:
+    """Changes all that learns, so that nothing is as it was loaded."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for each in model.parameters():
+            if each.requires_grad:
+                each += 0.02 * torch.randn(each.shape, generator=generator).to(each.dtype)
+
+
+@torch.no_grad()
+def logits(checkpoint: Checkpoint, model: Any) -> torch.Tensor:
+    result: torch.Tensor = model(**prompt_inputs(checkpoint.build(PROBE, [PROBE_CLIP]), CPU, model.dtype)).logits
+    return result
+
+
+def exact_logits(checkpoint: Checkpoint, model: Any) -> torch.Tensor:
+    """Logits in float64, whose rounding is the same on all processors; grouped products of experts have no float64."""
+    double = copy.deepcopy(model).double()
+    double.set_experts_implementation("eager")
+    return logits(checkpoint, double)
+
+
+def names(folder: Path) -> set[str]:
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        return set(file.keys())
+
+
+def in_bfloat16(source: Checkpoint, folder: Path) -> Checkpoint:
+    """The same checkpoint as released ones are."""
+    shutil.copytree(source.folder, folder)
+    model = transformers.AutoModelForImageTextToText.from_pretrained(folder, dtype="bfloat16")
+    model.save_pretrained(folder)
+    text = (source.folder / "config.json").read_text("utf-8").replace('"dtype": "float32"', '"dtype": "bfloat16"')
+    (folder / "config.json").write_text(text, "utf-8")
+    return open_checkpoint(str(folder))
+
+
+def test_all_weights_are_saved_as_transformers_loads_them(source: Checkpoint, tmp_path: Path) -> None:
+    policy = policy_of(source)
+    before = logits(source, policy.model)
+    learn(policy.model)
+    expected = logits(source, policy.model)
+    assert (expected - before).abs().max() > 1e-2
+
+    folder = save(tmp_path, 7, policy.model, source, {}, "card")
+
+    assert folder == tmp_path / "checkpoints" / "step-000007"
+    loaded = transformers.AutoModelForImageTextToText.from_pretrained(folder).eval()
+    assert type(loaded.model.visual.patch_embed.proj) is torch.nn.Conv3d
+    torch.testing.assert_close(exact_logits(source, loaded), exact_logits(source, policy.model), rtol=0, atol=1e-5)
+    again = open_checkpoint(str(tmp_path / "model"))
+    assert torch.equal(logits(again, again.load(CPU, "auto", "sdpa")), expected)
+    assert torch.equal(logits(source, policy.model), expected)
+    # Names, settings, tokenizer and processor are the source's to the byte, so what reads the one reads the other.
+    assert names(folder) == names(source.folder)
+    for file in source.folder.iterdir():
+        if file.name != "model.safetensors":
+            assert (folder / file.name).read_bytes() == file.read_bytes()
+    extra = {each.name for each in folder.iterdir()} - {each.name for each in source.folder.iterdir()}
+    assert extra == {"README.md", "trainer"}
+    assert not (folder / WEIGHTS).exists()
+
+
+def test_lora_is_saved_merged_and_as_peft_writes_it(source: Checkpoint, tmp_path: Path) -> None:
+    policy = policy_of(source, LORA)
+    learn(policy.model)
+    expected = logits(source, policy.model)
+    with policy.reference() as reference:
+        assert (expected - logits(source, reference)).abs().max() > 1e-2
+
+    folder = save(tmp_path, 1, policy.model, source, {}, "card")
+
+    assert names(folder) == names(source.folder)
+    again = open_checkpoint(str(folder))
+    merged = again.load(CPU, "auto", "sdpa")
+    torch.testing.assert_close(logits(again, merged), expected, rtol=0, atol=1e-4)
+    adapted = peft.PeftModel.from_pretrained(source.load(CPU, "auto", "sdpa"), str(folder / "adapter")).eval()
+    torch.testing.assert_close(logits(source, adapted), expected, rtol=0, atol=1e-6)
+    theirs = adapted.merge_and_unload().state_dict()
+    for name, tensor in merged.state_dict().items():
+        torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("lora", [None, LORA])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_run_goes_on_with_exactly_the_same_weights(
+    qwen3: Checkpoint, tmp_path: Path, lora: Lora | None, dtype: str
+) -> None:
+    """Also where the files are bfloat16 and what learns is not: there a step of 1e-6 would be lost in the file."""
+    source = in_bfloat16(qwen3, tmp_path / "source")
+    first = policy_of(source, lora, dtype)
+    learn(first.model)
+    momentum: dict[str, Any] = {"exp_avg": torch.randn(3, 4), "step": 5, "betas": [0.9, 0.999]}
+    generator = torch.Generator().manual_seed(4)
+    state: dict[str, Any] = {
+        "optimizer": {"state": {0: momentum}},
+        "generator": generator.get_state(),
+        "numpy": 2**127 + 1,
+    }
+    drawn = torch.get_rng_state()
+    folder = save(tmp_path / "run", 3, first.model, source, state, "card")
+    expected = torch.randn(4)
+
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.bfloat16}  # noqa: SIM118
+    assert (folder / WEIGHTS).exists() is (lora is not None or dtype == "float32")
+    second = policy_of(source, lora, dtype)
+    places = {name: each.data_ptr() for name, each in second.model.named_parameters()}
+    held = restore(second.model, folder)
+
+    after = dict(first.model.named_parameters())
+    for name, each in second.model.named_parameters():
+        assert torch.equal(each, after[name]), name
+        assert each.data_ptr() == places[name], name  # an optimizer may hold it
+        assert each.requires_grad is after[name].requires_grad
+    assert held["step"] == 3
+    assert torch.equal(held["optimizer"]["state"][0]["exp_avg"], momentum["exp_avg"])
+    assert held["optimizer"]["state"][0]["betas"] == [0.9, 0.999]
+    assert held["numpy"] == 2**127 + 1
+    assert torch.equal(held["generator"], generator.get_state())
+    assert torch.equal(torch.randn(4), expected)
+    assert not torch.equal(torch.get_rng_state(), drawn)
+
+
+def test_tensors_that_the_class_does_not_build_are_saved_as_they_are(
+    qwen3: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as the layers for speculative decoding, which transformers leaves out, most often without a word."""
+    folder = shutil.copytree(qwen3.folder, tmp_path / "source")
+    extra = {"mtp.fc.weight": torch.rand(3, 2, dtype=torch.float16), "head.bias": torch.arange(4)}
+    save_file({**load_file(folder / "model.safetensors"), **extra}, folder / "model.safetensors", {"format": "pt"})
+    kind = transformers.Qwen3VLForConditionalGeneration
+    monkeypatch.setattr(kind, "_keys_to_ignore_on_load_unexpected", [r"^mtp.*"])
+    source = open_checkpoint(str(folder))
+    for lora in (None, LORA):
+        policy = policy_of(source, lora)
+        assert peculiarities(source, base_model(policy.model)) == [
+            "2 tensors that Qwen3VLForConditionalGeneration does not build, such as head.bias, are saved as they are"
+        ]
+        learn(policy.model)
+        saved = save(tmp_path / str(lora), 1, policy.model, source, {}, "card")
+        assert names(saved) == names(folder)
+        written = load_file(saved / "model.safetensors")
+        assert all(
+            torch.equal(written[name], each) and written[name].dtype == each.dtype for name, each in extra.items()
+        )
+        restore(policy_of(source, lora).model, saved)
+    assert peculiarities(qwen3, policy_of(qwen3).model) == []
+
+
+def test_tied_weights_are_saved_once(qwen3: Checkpoint, tmp_path: Path) -> None:
+    folder = tmp_path / "tied"
+    shutil.copytree(qwen3.folder, folder)
+    table = json.loads((folder / "config.json").read_text("utf-8"))
+    table["tie_word_embeddings"] = table["text_config"]["tie_word_embeddings"] = True
+    (folder / "config.json").write_text(json.dumps(table), "utf-8")
+    weights = load_file(folder / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    source = open_checkpoint(str(folder))
+
+    policy = policy_of(source)
+    learn(policy.model)
+    saved = save(tmp_path / "run", 1, policy.model, source, {}, "card")
+
+    assert names(saved) == names(folder)
+    again = open_checkpoint(str(saved))
+    assert torch.equal(logits(again, again.load(CPU, "auto", "sdpa")), logits(source, policy.model))
+    fresh = policy_of(source)
+    restore(fresh.model, saved)
+    assert torch.equal(logits(source, fresh.model), logits(source, policy.model))
+
+
+def test_the_newest_are_kept_and_the_link_follows(qwen3: Checkpoint, tmp_path: Path) -> None:
+    model = policy_of(qwen3).model
+    assert latest(tmp_path) is None
+    for step in (1, 2, 10):
+        assert save(tmp_path, step, model, qwen3, {"at": step}, "card", keep=2) == latest(tmp_path)
+        assert (tmp_path / "model").readlink() == Path(f"checkpoints/step-{step:06d}")
+    assert sorted(each.name for each in (tmp_path / "checkpoints").iterdir()) == ["step-000002", "step-000010"]
+    assert [step_of(each) for each in sorted((tmp_path / "checkpoints").iterdir())] == [2, 10]
+
+
+def test_what_others_have_damaged_is_passed_over_and_replaced(qwen3: Checkpoint, tmp_path: Path) -> None:
+    model = policy_of(qwen3).model
+    first, second = (save(tmp_path, step, model, qwen3, {}, "card", keep=2) for step in (1, 2))
+    with (second / "model.safetensors").open("rb+") as file:
+        file.truncate(1000)
+    assert latest(tmp_path) == first
+    learn(model)
+    save(tmp_path, 2, model, qwen3, {}, "card", keep=2)
+    assert latest(tmp_path) == second
+    assert torch.equal(logits(qwen3, open_checkpoint(str(second)).load(CPU, "auto", "sdpa")), logits(qwen3, model))
+
+    (second / "tokenizer.json").unlink()
+    save(tmp_path, 3, model, qwen3, {}, "card", keep=2)  # a damaged one is not counted among those to keep
+    assert sorted(each.name for each in (tmp_path / "checkpoints").iterdir()) == ["step-000001", "step-000003"]
+    for name in ("step-000001", "step-000003"):
+        (tmp_path / "checkpoints" / name / "config.json").unlink()
+    with pytest.raises(ValueError, match="step-000003: files are missing or cut off"):
+        latest(tmp_path)
+
+
+def test_what_was_saved_of_this_step_stays(qwen3: Checkpoint, tmp_path: Path) -> None:
+    model = policy_of(qwen3).model
+    folder = save(tmp_path, 1, model, qwen3, {}, "first")
+    save(tmp_path, 1, model, qwen3, {}, "second")
+    assert (folder / "README.md").read_text("utf-8") == "first"
+
+
+def test_another_model_is_refused(qwen3: Checkpoint, tmp_path: Path) -> None:
+    folder = save(tmp_path / "run", 1, policy_of(qwen3).model, qwen3, {}, "card")
+    other = open_checkpoint(str(make_tiny(tmp_path / "other", layers=2)))
+    with pytest.raises(ValueError, match=r"lacks 11 of the \d+ trained weights, such as .*layers\.1"):
+        restore(policy_of(other).model, folder)
+    with pytest.raises(ValueError, match=r"trained weights, such as .*lora_A.* other adapters"):
+        restore(policy_of(qwen3, LORA).model, folder)
+    adapters = save(tmp_path / "lora", 1, policy_of(qwen3, LORA).model, qwen3, {}, "card")
+    with pytest.raises(ValueError, match="trained weights"):
+        restore(policy_of(qwen3, Lora(rank=8)).model, adapters)
+
+
+def test_a_checkpoint_holds_nothing_that_runs(qwen3: Checkpoint, tmp_path: Path) -> None:
+    """Whoever loads a checkpoint of another must not run what that one has put into it."""
+    folder = save(tmp_path, 1, policy_of(qwen3).model, qwen3, {"bad": np.random.default_rng()}, "card")
+    with pytest.raises(Exception, match="Weights only load failed"):
+        restore(policy_of(qwen3).model, folder)
+
+
+def test_the_card_tells_what_it_is() -> None:
+    overrides = {"model.path": "Qwen/Qwen3-VL-8B-Instruct", "data.path": "videos/dataset"}
+    config = load_config("train-paper", overrides)
+    rollouts = Rollouts(*range(11))
+    last = Step(step=50, batches=50, epoch=0.1, loss=0.25, lr=1e-6, grad_norm=1.0, changed=0.5, all=rollouts)
+    text = model_card(config, "abc123", last)
+    header, _, body = text.removeprefix("---\n").partition("\n---\n")
+    assert 'base_model: "Qwen/Qwen3-VL-8B-Instruct"' in header.splitlines()
+    assert "# Qwen3-VL-8B-Instruct, trained by videossr" in body
+    assert "| trained on | `videos/dataset`, hash `abc123` |" in body
+    assert "| method | GRPO, all weights |" in body
+    assert "| steps | 50 |" in body
+    settings = re.search(r"```toml\n(.*)\n```", body, re.DOTALL)
+    assert settings is not None
+    assert tomllib.loads(settings[1]) == as_table(config)
+
+    further = replace(config, model=replace(config.model, path="runs/sft/model"))
+    assert "# sft, trained by videossr" in model_card(further, "abc123", last)
+    adapted = TrainConfig(model=ModelConfig(path="/", lora=LORA), run=RunSettings(method="sft"))
+    text = model_card(adapted, "abc123", None)
+    assert "base_model:" not in text  # the Hub knows no folder of this machine
+    assert "| method | supervised, LoRA of rank 4, merged |" in text
+
+
+# Saving is ended at every call that changes a file or a folder, in a process of its own, by a signal that nothing can
+# catch; after each, what is there is looked at. A first run tells how many such calls there are.
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+import torch
+from videossr.engine.checkpoint import open_checkpoint
+from videossr.training.checkpoint import latest, restore, save, step_of
+
+torch.set_num_threads(1)
+run, source = Path(sys.argv[1]), open_checkpoint(sys.argv[2])
+model = source.load(torch.device("cpu"), "auto", "sdpa")
+weight = model.lm_head.weight
+
+def save_step(step):
+    with torch.no_grad():
+        weight.fill_(step)
+    save(run, step, model, source, {"at": step}, "card", keep=1)
+
+CHANGES = {"os.mkdir", "os.remove", "os.rename", "os.symlink", "os.rmdir", "shutil.rmtree", "shutil.copyfile"}
+
+def killed_at(step, place):
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1]
+    count = 0
+    def hook(event, arguments):
+        nonlocal count
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if event in CHANGES or (writes and str(run) in str(arguments[0])):
+            count += 1
+            if count == place:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(hook)
+    save_step(step)
+    os._exit(0)
+
+save_step(1)
+found, place, step = [], 1, 2
+while True:
+    status = killed_at(step, place)
+    newest = latest(run)
+    with torch.no_grad():
+        weight.fill_(0)
+    state = restore(model, newest)
+    linked = (run / "model").resolve()
+    assert (linked / "model.safetensors").exists() and (linked / "trainer/files.json").exists()
+    found.append([status, step - step_of(newest), state["at"] - step_of(newest), weight.unique().tolist(), state["at"]])
+    if not os.WIFSIGNALED(status):
+        break
+    place += 1
+    if step_of(newest) == step:
+        step += 1
+left = sorted(each.name for each in (run / "checkpoints").iterdir())
+print(json.dumps({"found": found, "left": left, "last": step}))
+"""
+
+
+def test_killed_at_any_moment_the_newest_good_checkpoint_is_there(qwen3: Checkpoint, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path), str(qwen3.folder)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout)
+    ended = [os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL for status, *_ in told["found"]]
+    assert ended == [True] * (len(ended) - 1) + [False]
+    assert len(ended) > 20
+    for _, behind, other, weights, at in told["found"]:
+        assert behind in (0, 1)
+        assert other == 0
+        assert weights == [at]
+    before = [behind for _, behind, *_ in told["found"]]
+    assert before == sorted(before, reverse=True)  # from one moment on, that of the renaming, it is the new one
+    assert {*before} == {0, 1}
+    assert told["left"] == [f"step-{told['last']:06d}"]
+
+
+FULL = """
+import json, os, resource, signal, sys
+from pathlib import Path
+import torch
+from videossr.engine.checkpoint import open_checkpoint
+from videossr.training.checkpoint import latest, save
+
+run, source, outcomes = Path(sys.argv[1]), open_checkpoint(sys.argv[2]), []
+model = source.load(torch.device("cpu"), "auto", "sdpa")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for limit in (100_000, 8_000_000, resource.RLIM_INFINITY):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        save(run, 2, model, source, {"moments": torch.zeros(3_000_000)}, "card", keep=1)
+    except OSError as error:
+        outcomes.append([str(error), str(latest(run)), os.listdir(run / "checkpoints")])
+save(run, 3, model, source, {}, "card", keep=1)
+print(json.dumps([outcomes, os.listdir(run / "checkpoints")]))
+"""
+
+
+def test_where_nothing_more_can_be_written_the_old_one_is_intact(qwen3: Checkpoint, tmp_path: Path) -> None:
+    """By a limit on files that lies below the weights, or between them and the optimizer's state."""
+    assert 100_000 < (qwen3.folder / "model.safetensors").stat().st_size < 8_000_000
+    first = save(tmp_path, 1, policy_of(qwen3).model, qwen3, {}, "card")
+    command = [sys.executable, "-c", FULL, str(tmp_path), str(qwen3.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    outcomes, left = json.loads(done.stdout)
+    assert len(outcomes) == 2
+    for error, newest, there in outcomes:
+        assert re.search(r"step-000002 could not be written: .*step-000001 is intact", error, re.DOTALL)
+        assert newest == str(first)
+        assert there == ["step-000001"]
+    assert left == ["step-000003"]

@@ -1,0 +1,150 @@
+"""Operations are those that torch counts while the trainer's own functions run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from videossr.clock import uniform_clock
+from videossr.engine.checkpoint import open_checkpoint
+from videossr.engine.generation import generate
+from videossr.engine.shared_prefix import answer_scores, full_scores, read_prefix
+from videossr.models.tiny import PATCH, Family, make_tiny
+from videossr.question import VIDEO, Clip, Question
+from videossr.training.config import GrpoConfig, RunSettings, TrainConfig
+from videossr.training.cost.flops import Counter, Load, OperationCount, load_of, peak_flops
+from videossr.training.policy import Policy, load_policy
+
+CPU = torch.device("cpu")
+G, A = 4, 6
+CONFIG = TrainConfig(run=RunSettings(device="cpu"), grpo=GrpoConfig(rollouts=G, max_tokens=A))
+ANSWERS = [[1 + row] * A for row in range(G)]
+
+
+@pytest.fixture(scope="module", params=get_args(Family))
+def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Policy, Any, Load]:
+    family: Family = request.param
+    source = open_checkpoint(str(make_tiny(tmp_path_factory.mktemp("tiny") / family, family=family, layers=3)))
+    side = 8 * PATCH[family]
+    clock = uniform_clock(8, 8000)
+    frames = np.random.default_rng(0).integers(0, 256, (8, side, side, 3), np.uint8)
+    question = Question("one", "videossr/counting", "", f"{VIDEO}\nHow many?", "1,2,3", (clock,))
+    policy = load_policy(source, CONFIG, CPU)
+    policy.model.set_attn_implementation("eager")  # torch's counter knows no fused one
+    if family == "qwen3_vl_moe":
+        policy.model.set_experts_implementation("eager")
+    prompt = policy.prompt(question, [Clip(frames, clock)], A)
+    return policy, policy.inputs(prompt), load_of(prompt, G, A)
+
+
+def counted(policy: Policy, config: TrainConfig, load: Load) -> OperationCount:
+    return Counter(policy.model, config, masked=False).group(load)
+
+
+def both_ways(losses: Sequence[torch.Tensor]) -> None:
+    torch.stack(list(losses)).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def test_a_shared_group(asked: tuple[Policy, Any, Load]) -> None:
+    policy, inputs, load = asked
+    work = counted(policy, CONFIG, load)
+    with FlopCounterMode(display=False) as forward:
+        prefix = read_prefix(policy.model, inputs)
+    assert work.vision + work.prefill == pytest.approx(forward.get_total_flops(), rel=0.02)
+    with FlopCounterMode(display=False) as decode:
+        generate(policy.model, [prefix], G, max_tokens=A, seeds=[(0,)], ends=frozenset())
+    assert work.decode == pytest.approx(decode.get_total_flops(), rel=0.02)
+    with FlopCounterMode(display=False) as loss:
+        scores = answer_scores(policy.model, prefix, ANSWERS)
+    assert work.loss == pytest.approx(loss.get_total_flops(), rel=0.02)
+    with FlopCounterMode(display=False) as backward:
+        both_ways([scores.logprobs.sum()])
+    assert work.backward == pytest.approx(backward.get_total_flops(), rel=0.02)
+    assert work.reference == work.vision + work.prefill + work.loss
+
+
+def test_a_group_that_shares_nothing(asked: tuple[Policy, Any, Load]) -> None:
+    policy, inputs, load = asked
+    config = replace(CONFIG, run=RunSettings(device="cpu", share_prefix=False))
+    work = counted(policy, config, load)
+    with FlopCounterMode(display=False) as decode:
+        prefixes = list(read_prefix(policy.model, inputs, G).rows())
+        generate(policy.model, prefixes, 1, max_tokens=A, seeds=[(k,) for k in range(G)], ends=frozenset())
+    assert work.decode == pytest.approx(decode.get_total_flops(), rel=0.03)
+    with FlopCounterMode(display=False) as forward:
+        lots = list(full_scores(policy.model, inputs, ANSWERS, rows=G))
+    assert work.vision + work.prefill + work.loss == pytest.approx(forward.get_total_flops(), rel=0.03)
+    with FlopCounterMode(display=False) as backward:
+        both_ways([lot.logprobs.sum() for lot in lots])
+    assert work.backward == pytest.approx(backward.get_total_flops(), rel=0.03)
+    assert work.needed > 2.5 * counted(policy, CONFIG, load).needed
+
+
+def test_a_frozen_tower_is_not_gone_back_through(asked: tuple[Policy, Any, Load]) -> None:
+    policy, inputs, load = asked
+    policy.model.model.visual.requires_grad_(False)
+    try:
+        work = counted(policy, CONFIG, load)
+        prefix = read_prefix(policy.model, inputs)
+        scores = answer_scores(policy.model, prefix, ANSWERS)
+        with FlopCounterMode(display=False) as backward:
+            both_ways([scores.logprobs.sum()])
+    finally:
+        policy.model.model.visual.requires_grad_(True)
+    assert work.backward == pytest.approx(backward.get_total_flops(), rel=0.02)
+
+
+def test_what_is_hidden_is_left_out(asked: tuple[Policy, Any, Load]) -> None:
+    policy, _, load = asked
+    seen, whole = (Counter(policy.model, CONFIG, masked=masked).group(load) for masked in (True, False))
+    text = policy.model.config.get_text_config()
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    hidden = 2 * text.num_hidden_layers * text.num_attention_heads * width * load.prompt**2
+    assert whole.prefill - seen.prefill == pytest.approx(hidden)
+    assert whole.backward - seen.backward == pytest.approx(2 * hidden)
+
+
+def test_other_methods_do_other_work(asked: tuple[Policy, Any, Load]) -> None:
+    policy, _, load = asked
+    one = replace(load, answers=1)
+    supervised = counted(policy, replace(CONFIG, run=RunSettings(method="sft")), one)
+    assert supervised.decode == supervised.reference == supervised.recomputed == 0
+    again = counted(policy, replace(CONFIG, run=RunSettings(recompute=True)), load)
+    assert again.needed == counted(policy, CONFIG, load).needed
+    assert again.recomputed > 0
+    assert counted(policy, replace(CONFIG, grpo=GrpoConfig(kl=0)), load).reference == 0
+    assert (again + again).needed == 2 * again.needed
+
+
+def test_a_device_of_no_known_name_is_tried() -> None:
+    reached = peak_flops(CPU, torch.float32)
+    assert 1e8 < reached < 1e14
+
+
+def test_known_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = torch.device("cuda")
+    for name, peak in (
+        ("NVIDIA H100 80GB HBM3", 989e12),
+        ("NVIDIA H100 PCIe", 756e12),
+        ("NVIDIA H200", 989e12),
+        ("NVIDIA A100-SXM4-80GB", 312e12),
+        ("NVIDIA GeForce RTX 4090", 165e12),
+        ("NVIDIA L40S", 362e12),
+        ("NVIDIA L4", 121e12),
+    ):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device, name=name: name)
+        assert peak_flops(card, torch.bfloat16) == peak, name
+
+
+def test_the_checkpoint_need_not_be_loaded(asked: tuple[Policy, Any, Load], tmp_path: Path) -> None:
+    policy, _, load = asked
+    with torch.device("meta"):
+        empty = type(policy.model)(policy.model.config)
+    assert counted(replace(policy, model=empty), CONFIG, load) == counted(policy, CONFIG, load)

@@ -1,7 +1,8 @@
 """Group relative policy optimization, as formulas: advantages, the clipped loss, the KL to the reference.
 
 The paper's run is verl's GRPO; what can be chosen otherwise is named in
-`videossr.training.config.GrpoConfig`. Exercised by `videossr train train-paper --model.path=CHECKPOINT --data.path=DATASET --out RUN`.
+`videossr.training.config.GrpoConfig`. Exercised by
+`videossr train train-paper --model.path=CHECKPOINT --data.path=DATASET --out RUN`.
 """
 
 from __future__ import annotations

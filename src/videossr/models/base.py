@@ -94,7 +94,7 @@ class Given:
 class Model(Protocol[S]):
     """What answers questions. Made from what stands behind the spec's first colon, its settings, and the questions.
 
-    `Settings` is a frozen pydantic dataclass, S, whose defaults work; `--set NAME=VALUE` overrides them.
+    `Settings` is a frozen pydantic dataclass, S, whose defaults work; `--model.NAME=VALUE` overrides them.
 
     A kind may name in `tuning` those settings that decide how fast it works and not what it is asked: a run may go on
     with others. It may have a method `resume(told)`, which is given what `describe` told in an earlier sitting of the

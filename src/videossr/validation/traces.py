@@ -18,6 +18,7 @@ from scipy.fft import dctn
 from scipy.optimize import minimize
 
 from videossr.dataset.dataset import VideoSSRDataset
+from videossr.perturb.base import Perturbation, perturbation_of
 from videossr.question import Frames
 from videossr.rendering import unaltered
 from videossr.validation.finding import CheckResult
@@ -26,11 +27,6 @@ Floats = NDArray[np.float64]
 
 BOUND = (0.45, 0.55)
 """AUC that a probe may reach, from and to."""
-
-UNSEEN = frozenset(
-    {"mirror", "rotate_90", "rotate_180", "rotate_270", "zoom_in", "channel_swap", "shuffle", "stutter", "slow", "fast"}
-)
-"""Perturbations that must be told from the scene, as traces do not tell them."""
 
 PLAIN = "the probes measure the change itself, which is seen, so that traces give nothing away beyond it"
 
@@ -115,8 +111,13 @@ class Probed:
     plain: list[Floats] = field(default_factory=list)
     odd: int = 0
 
-    def finding(self, category: str, perturbation: str) -> CheckResult:
-        """Judge a category by how well its probes tell the altered frames of videos that they were not trained on."""
+    def finding(self, category: str, perturbation: Perturbation | None) -> CheckResult:
+        """Judge a category by how well its probes tell the altered frames of videos that they were not trained on.
+
+        Args:
+            category: its name.
+            perturbation: of its samples. There is a verdict only where it must leave no traces.
+        """
         left_out = f"; {self.odd} turned pictures lie on black and are left out" if self.odd else ""
         if len(self.videos) < FEW_SAMPLES or len(set(self.videos)) < FEW_VIDEOS:
             text = (
@@ -130,7 +131,7 @@ class Probed:
             f"AUC {altered.mean():.3f} ({low:.3f} to {high:.3f}), with nothing altered {plain.mean():.3f}; "
             f"{len(self.videos)} samples of {len(set(self.videos))} videos{left_out}"
         )
-        if perturbation not in UNSEEN:
+        if perturbation is None or not perturbation.leaves_no_traces:
             return CheckResult("traces", category, None, f"{text}; {PLAIN}")
         text += f", allowed {BOUND[0]} to {BOUND[1]}"
         if high - low > WIDE:
@@ -170,14 +171,15 @@ def probes(
             _look(dataset, index, probed)
             done += 1
             progress(done, total)
-        yield probed.finding(category, str(dataset.sample(members[0]).params.get("perturbation")))
+        yield probed.finding(category, perturbation_of(dataset.sample(members[0])))
 
 
 def _look(dataset: VideoSSRDataset, index: int, probed: Probed) -> None:
     """Measure the traces of one sample, and those of the same frames unaltered."""
     item = dataset[index]
     sample, frames = item.sample, item.clips[0].frames
-    if str(sample.params.get("perturbation")) in ("rotate_90", "rotate_270") and sample.size[0] != sample.size[1]:
+    perturbation = perturbation_of(sample)
+    if perturbation is not None and perturbation.pads_unless_square and sample.size[0] != sample.size[1]:
         probed.odd += 1
         return
     first, last = item.truth.spans[0]

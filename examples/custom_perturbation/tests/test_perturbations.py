@@ -41,8 +41,8 @@ def video(frames: Frames) -> Video:
 def panning(slots: int = 48) -> Frames:
     """A window that moves over a wide picture of colored stains."""
     stains = np.random.default_rng(1).integers(0, 256, (6, 60, 3), np.uint8)
-    wide = np.asarray(cv2.resize(stains, (960, 96), interpolation=cv2.INTER_CUBIC), np.uint8)
-    return np.stack([wide[:, 16 * slot : 16 * slot + 128] for slot in range(slots)])
+    wide = np.asarray(cv2.resize(stains, (1440, 96), interpolation=cv2.INTER_CUBIC), np.uint8)
+    return np.stack([wide[:, 4 * slot : 4 * slot + 128] for slot in range(slots)])
 
 
 def draw(name: str, seed: int, source: Video) -> Sample:

@@ -38,8 +38,8 @@ class Task(Protocol[K]):
 
     Three methods are optional. ``unaltered(sample, kept)`` of a task that alters the first span of its truth returns
     what each slot of this span would show if it had not: a (source, frame) for each, as in `Sample.slots`, or None
-    where nothing is altered; `kept` has the number of frames in the pack of each source. The gallery compares before and
-    after by it, and `videossr validate` looks for the change at the borders. ``shown_params(sample)`` returns
+    where nothing is altered; `kept` has the number of frames in the pack of each source. The gallery compares before
+    and after by it, and `videossr validate` looks for the change at the borders. ``shown_params(sample)`` returns
     the drawn parameters as people should read them, where that is not `Sample.params` itself.
     ``perturbations(config)`` returns the names of the registered perturbations that a category uses: a dataset records
     which code they are.

@@ -99,7 +99,7 @@ def open_task(name: str) -> OpenTask:
             "videossr.Measure for each thing that must hold of a video (it takes the place of `admits`); a task that "
             "uses every video returns ()"
         )
-    with _naming(kind, name, "__init__"):
+    with naming_errors(kind, name, "__init__"):
         return OpenTask(name, kind())
 
 
@@ -179,7 +179,7 @@ class OpenTask:
             return () if names is None else tuple(names(config))
 
     def _naming(self, method: str, about: str = "", category: str = "") -> AbstractContextManager[None]:
-        return _naming(type(self._task), self.name, method, about, category)
+        return naming_errors(type(self._task), self.name, method, about, category)
 
 
 def _checked(measures: Iterable[object]) -> Iterator[Measure]:
@@ -190,8 +190,19 @@ def _checked(measures: Iterable[object]) -> Iterator[Measure]:
 
 
 @contextmanager
-def _naming(kind: type[Any], name: str, method: str, about: str = "", category: str = "") -> Iterator[None]:
-    """Raise what the block raises as a `TaskError`: task, method, sample or video, error, line of the task's code."""
+def naming_errors(
+    kind: type[Any], name: str, method: str, about: str = "", category: str = "", what: str = "task"
+) -> Iterator[None]:
+    """Raise what the block raises as a `TaskError`: name, method, sample or video, error, line of the failing code.
+
+    Args:
+        kind: the class whose code runs in the block.
+        name: its registered name.
+        method: that is called.
+        about: the sample or video that it is called for.
+        category: of the recipe.
+        what: a task or a perturbation.
+    """
     try:
         yield
     except (TaskError, CorpusError, OSError, MemoryError):
@@ -202,6 +213,6 @@ def _naming(kind: type[Any], name: str, method: str, about: str = "", category: 
         own = [step for step in steps if step.filename == getattr(sys.modules[kind.__module__], "__file__", None)]
         line = "".join(f" ({Path(step.filename).name}, line {step.lineno})" for step in (own or steps)[-1:])
         raise TaskError(
-            f"task {name!r} ({kind.__module__}.{kind.__qualname__}) failed in {method}{where}: "
+            f"{what} {name!r} ({kind.__module__}.{kind.__qualname__}) failed in {method}{where}: "
             f"{type(error).__name__}: {error}{line}"
         ) from error

@@ -6,6 +6,7 @@ Exercised by `videossr build grounding-mirror --corpus demo/corpus --out demo/gr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Annotated, Any, Self
 
@@ -17,12 +18,13 @@ from pydantic_core import PydanticKnownError
 from videossr.config import parse
 from videossr.measure import Measure
 from videossr.perturb import PERTURBATIONS, Strengths, open_perturbation
-from videossr.perturb.base import SHORTEST, Segment, shortest_segment
+from videossr.perturb.base import SHORTEST, Drawn, Segment, shortest_segment
 from videossr.perturb.gates import Limits
 from videossr.perturb.video import Donors, Video
 from videossr.question import Clip, Frames, Question, Truth
 from videossr.rewards import Scores, scorer
 from videossr.sample import JSON, Rejection, Sample, VideoKey
+from videossr.tasks.base import naming_errors
 from videossr.templates import PromptTemplates
 
 
@@ -125,13 +127,14 @@ class Grounding:
         """Gates: too_brief (s), what the perturbation requires, and with `gates` those of the perturbation."""
         perturbation = open_perturbation(config.perturbation)
         shortest = shortest_segment(video.thin(config.frames).clock, config.length[0])
-        if shortest >= SHORTEST:
-            clocks = perturbation.clocks(video, config)
-            shortest = max(shortest_segment(clock, config.length[0]) for clock in clocks)
-        yield Measure("too_brief", shortest, SHORTEST)
-        yield from perturbation.requirements(video, config)
-        if config.gates:
-            yield from perturbation.gates(video, config)
+        with _naming(config.perturbation, "gates", f"video {video.key.content[:12]}"):
+            if shortest >= SHORTEST:
+                clocks = perturbation.clocks(video, config)
+                shortest = max(shortest_segment(clock, config.length[0]) for clock in clocks)
+            yield Measure("too_brief", shortest, SHORTEST)
+            yield from perturbation.requirements(video, config)
+            if config.gates:
+                yield from perturbation.gates(video, config)
 
     def draw(
         self, video: Video, category: str, config: GroundingConfig, rng: np.random.Generator, donors: Donors
@@ -141,7 +144,10 @@ class Grounding:
         starts = perturbation.starts(length, config)
         first = starts[int(rng.integers(len(starts)))]
         segment = Segment(first, first + length - 1)
-        drawn = perturbation.draw(video, segment, config, rng, donors)
+        with _naming(config.perturbation, "draw", f"video {video.key.content[:12]}", category):
+            drawn = perturbation.draw(video, segment, config, rng, donors)
+            if not isinstance(drawn, Drawn | Rejection):
+                raise TypeError(f"it must return a Drawn or a Rejection, and returned {drawn!r}")
         if isinstance(drawn, Rejection):
             return drawn
         clock = video.clock.thin(config.frames) if drawn.clock is None else drawn.clock
@@ -159,8 +165,10 @@ class Grounding:
         )
 
     def render(self, frames: Frames, sample: Sample) -> list[Clip]:
-        perturbation = open_perturbation(str(sample.params["perturbation"]))
-        return [Clip(perturbation.render(frames, _segment(sample), sample.params), sample.clock)]
+        name = str(sample.params["perturbation"])
+        with _naming(name, "render", f"sample {sample.id}", sample.category):
+            shown = open_perturbation(name).render(frames, _segment(sample), sample.params)
+        return [Clip(shown, sample.clock)]
 
     def question(self, sample: Sample, templates: PromptTemplates) -> Question:
         texts = templates["grounding"]
@@ -201,6 +209,12 @@ class Grounding:
         perturbation = open_perturbation(str(sample.params["perturbation"]))
         due = perturbation.natural_frames(frames, _segment(sample), kept[0] // len(frames), sample.params)
         return [(0, min(max(frame, 0), kept[0] - 1)) for frame in due]
+
+
+def _naming(perturbation: str, method: str, about: str, category: str = "") -> AbstractContextManager[None]:
+    """Name the perturbation in what its code raises."""
+    kind = type(open_perturbation(perturbation))
+    return naming_errors(kind, perturbation, method, about, category, what="perturbation")
 
 
 def _segment(sample: Sample) -> Segment:

@@ -45,7 +45,7 @@ class Swap(Perturbation):
         by no more than `alike` octaves is taken, and if there is none, the one whose detail is nearest: the segment
         must not be told by being sharper than the rest.
         """
-        own = video.thin(config.frames).look
+        shown = video.thin(config.frames).look
         nearest = Rejection("no_donor", 0, 1)
         best: tuple[float, Video] | None = None
         for index in rng.permutation(len(donors))[: config.donors]:
@@ -56,11 +56,11 @@ class Swap(Perturbation):
                 return donor
             seen = donor.thin(config.frames).look
             cut = hard_cut(seen.pictures, config.limits)
-            reject = rejected([*hidden_change(own, seen, config.limits, between=True), cut])
+            reject = rejected([*hidden_change(shown, seen, config.limits, between=True), cut])
             if reject is not None:
                 nearest = replace(reject, reason="no_donor")
                 continue
-            gap = float(abs(np.median(seen.textures) - np.median(own.textures)))
+            gap = float(abs(np.median(seen.textures) - np.median(shown.textures)))
             if gap <= config.alike:
                 return donor
             if best is None or gap < best[0]:

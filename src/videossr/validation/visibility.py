@@ -1,4 +1,4 @@
-"""Can the answer be seen in the frames that are shown? Measured again, by none of the gates' code.
+"""Measure again, with none of the gates' code, whether the answer can be seen in the frames that are shown.
 
 Exercised by `videossr validate DATASET`.
 """
@@ -85,7 +85,7 @@ class VisibilityChecks:
 
     def findings(self, category: str, *, asked: bool) -> list[CheckResult]:
         """Judge the category; `asked` is whether its recipe has gates that ask for it, else there is no verdict."""
-        found = []
+        results = []
         if self.speed:
             wrong = sum(factor < 1 for factor in self.speed)
             weak = sum(factor < 1 / (1 - WEAK) for factor in self.speed)
@@ -95,10 +95,10 @@ class VisibilityChecks:
                 f"{weak} by less than {WEAK:.0%} (allowed {weak_most}); weakest factor {min(self.speed):.2f}"
             )
             holds = wrong <= wrong_most and weak <= weak_most
-            found.append(CheckResult("speed is seen", category, holds if asked else None, text))
+            results.append(CheckResult("speed is seen", category, holds if asked else None, text))
             late = len(self.paced) - sum(self.paced)
             text = f"{late} of {len(self.paced)} spans are not those in which the scene moves at the other speed"
-            found.append(CheckResult("span of the speed", category, late == 0, text))
+            results.append(CheckResult("span of the speed", category, late == 0, text))
         if self.ends:
             faint = sum(factor < FAINT for factor in self.ends)
             most = math.ceil(FAINT_SHARE * len(self.ends))
@@ -106,12 +106,14 @@ class VisibilityChecks:
                 f"at {faint} of {len(self.ends)} an end of the span is a step under {FAINT:g} times the scene's own, "
                 f"allowed {most}; weakest {min(self.ends):.2f}"
             )
-            found.append(CheckResult("ends are seen", category, faint <= most if asked else None, text))
+            results.append(CheckResult("ends are seen", category, faint <= most if asked else None, text))
         if self.cut:
             most = math.ceil(CUT_SHARE * len(self.cut))
             text = f"{sum(self.cut)} of {len(self.cut)} begin or end at a hard cut, or show a donor's, allowed {most}"
-            found.append(CheckResult("ends apart from cuts", category, sum(self.cut) <= most if asked else None, text))
-        return found
+            results.append(
+                CheckResult("ends apart from cuts", category, sum(self.cut) <= most if asked else None, text)
+            )
+        return results
 
 
 def motion_factor(frames: Frames, first: int, last: int) -> float:

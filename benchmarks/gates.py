@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,16 +24,19 @@ import simplejpeg
 from videossr.builder import recipe
 from videossr.config import parse
 from videossr.measure import Measure, rejected, weakest
-from videossr.perturb import PIXELS, SPEEDS
+from videossr.perturb import PERTURBATIONS, open_perturbation
 from videossr.perturb.gates import clip_features, motion_jump, picture_jump
-from videossr.perturb.speed import pace
+from videossr.perturb.pixel import PixelPerturbation
+from videossr.perturb.speed import SpeedPerturbation, pace
 from videossr.question import Frames
 from videossr.sample import Sample, VideoKey
 from videossr.tasks.base import OpenTask, Video, open_task
-from videossr.tasks.grounding import BETWEEN, Perturbation
 from videossr.video.decoding import decode
 from videossr.video.plan import Plan, RejectedError
 from videossr.video.scaling import fill
+
+PERTURBED = {name: open_perturbation(name) for name in PERTURBATIONS.names()}
+PIXELS = {name: kind for name, kind in PERTURBED.items() if isinstance(kind, PixelPerturbation)}
 
 SLOTS, DENSE = 48, 192
 """Frames of a clip, and of one in which the speed changes."""
@@ -101,7 +104,7 @@ class Kind:
 
 def kinds(clips: Mapping[str, Mapping[int, Video]]) -> dict[str, Kind]:
     """Measure all clips for all kinds."""
-    found = {name: Kind("grounding", {"perturbation": name}, clips) for name in get_args(Perturbation)}
+    found = {name: Kind("grounding", {"perturbation": name}, clips) for name in PERTURBATIONS.names()}
     for name, speed, strength in (("slow x 1/3", "slow", 1 / 3), ("fast x 3", "fast", 3)):
         found[name] = Kind("grounding", {"perturbation": speed, "strengths": {speed: strength}}, clips)
     found |= {f"jigsaw, {pieces} pieces": Kind("jigsaw", {"pieces": pieces}, clips) for pieces in (6, 8)}
@@ -158,7 +161,7 @@ def unseen(kind: Kind, video: Video) -> Iterator[tuple[str, str, float]]:
         )
         yield from ((gate, setting, moved) for gate, setting in MOTION.items())
     name = getattr(config, "perturbation", kind.task.name)
-    if name in SPEEDS:
+    if isinstance(PERTURBED.get(name), SpeedPerturbation):
         limits = replace(config.limits, pace=0, cut=100)
         for stride in range(1, len(video.frames) // SLOTS + 1):
             found = pace(video.frames, video.look.pictures, (stride, stride), SLOTS, limits)
@@ -201,7 +204,7 @@ def picture_table(found: Mapping[str, Kind]) -> Iterator[str]:
         cells = [span(values[f"hidden_{cue}", f"limits.{cue}"]) for cue in cues]
         best = [max(m.value for m in of if m.setting == "limits.contrast") for of in kind.measures.values()]
         cells.append(f"{min(best):.1f} to {max(best):.1f}")
-        cells.append(split_at(values["hard_cut", "limits.cut"]) if name in BETWEEN else "")
+        cells.append(split_at(values["hard_cut", "limits.cut"]) if PIXELS[name].hidden_by_cuts else "")
         yield f"| {name} | " + " | ".join(cells) + f" | {len(kind.admitted)} of {len(kind.videos)} |"
 
 

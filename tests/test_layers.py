@@ -31,10 +31,10 @@ LAYERS = (
     ("dataset",),
     ("rendering",),
     ("tasks",),
+    ("templates",),
     ("perturb",),
     ("corpus",),
     ("video",),
-    ("templates",),
     ("question",),
     ("measure",),
     ("sample",),
@@ -113,7 +113,7 @@ def own(path: Path) -> set[str]:
 def climbing(module: str, names: set[str]) -> list[str]:
     """Those of `names` that `module` may not import."""
     rank = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}
-    leaf = layer(module) in LAYERS[-1]
+    leaf = layer(module) in {"rewards", "errors"}
     return [name for name in sorted(names) if leaf or rank.get(layer(name), -1) < rank[layer(module)]]
 
 

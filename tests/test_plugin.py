@@ -1,4 +1,4 @@
-"""A task that another package adds: installed as a user installs it, found by its name, and held to its own tests."""
+"""Tasks and perturbations that other packages add: installed as users do, found by name, held to their own tests."""
 
 from __future__ import annotations
 
@@ -13,27 +13,40 @@ import pytest
 import videossr
 from videossr.corpus.corpus import Corpus
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "custom_task"
+EXAMPLES = Path(__file__).parents[1] / "examples"
+TASK, PERTURBATION = EXAMPLES / "custom_task", EXAMPLES / "custom_perturbation"
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Variables under which Python finds the example, installed in a folder of its own, and the videossr under test."""
+    """Variables under which Python finds the examples, installed in a folder of their own, and this videossr."""
     site = tmp_path_factory.mktemp("site")
     options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check"]
-    run([sys.executable, "-m", "pip", "install", *options, "--target", str(site), str(EXAMPLE)], dict(os.environ))
+    run(
+        [sys.executable, "-m", "pip", "install", *options, "--target", str(site), str(TASK), str(PERTURBATION)],
+        dict(os.environ),
+    )
     package = Path(videossr.__file__).parents[1]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(package), os.environ.get("PYTHONPATH", "")])}
+    return {
+        **os.environ,
+        "SITE": str(site),
+        "PYTHONPATH": os.pathsep.join([str(site), str(package), os.environ.get("PYTHONPATH", "")]),
+    }
 
 
-def run(command: list[str], environment: dict[str, str]) -> str:
+def run(command: list[str], environment: dict[str, str], status: int = 0) -> str:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return done.stdout
+    assert done.returncode == status, f"{done.stdout}\n{done.stderr}"
+    return done.stderr if status else done.stdout
 
 
-def test_the_example_passes_its_own_tests_once_installed(environment: dict[str, str]) -> None:
-    tests = str(EXAMPLE / "tests")
+def videossr_command(environment: dict[str, str], *words: str, status: int = 0) -> str:
+    return run([sys.executable, "-m", "videossr.cli", *words], environment, status)
+
+
+@pytest.mark.parametrize("example", [TASK, PERTURBATION], ids=lambda example: example.name)
+def test_an_example_passes_its_own_tests_once_installed(example: Path, environment: dict[str, str]) -> None:
+    tests = str(example / "tests")
     assert " passed" in run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", tests], environment)
 
 
@@ -51,15 +64,43 @@ def test_unknown_tasks_are_answered_with_the_installed_ones(environment: dict[st
 
 
 def test_its_samples_are_built_validated_and_shown(environment: dict[str, str], corpus: Corpus, tmp_path: Path) -> None:
-    def videossr(*words: str) -> str:
-        return run([sys.executable, "-c", "from videossr.cli import main; main()", *words], environment)
-
     dataset = str(tmp_path / "tiles")
-    recipe = str(EXAMPLE / "tiles.toml")
-    videossr("build", recipe, "--limit", "6", "--corpus", str(corpus.path), "--out", dataset, "--workers", "1")
-    assert "FAILS" not in videossr("validate", dataset)
-    videossr("gallery", dataset, "--out", str(tmp_path / "tiles.html"))
+    build = ["build", str(TASK / "tiles.toml"), "--limit", "6", "--corpus", str(corpus.path), "--out", dataset]
+    videossr_command(environment, *build, "--workers", "1")
+    assert "FAILS" not in videossr_command(environment, "validate", dataset)
+    videossr_command(environment, "gallery", dataset, "--out", str(tmp_path / "tiles.html"))
     assert "Every frame of this video was cut into" in (tmp_path / "tiles.html").read_text("utf-8")
     manifest = json.loads((tmp_path / "tiles" / "manifest.json").read_text("utf-8"))
     assert manifest["samples"] == 6
     assert "videossr-tiles" in manifest["versions"]
+
+
+def test_samples_of_its_perturbations_are_built_validated_and_shown(
+    environment: dict[str, str], corpus: Corpus, tmp_path: Path
+) -> None:
+    dataset, page = str(tmp_path / "backwards"), tmp_path / "backwards.html"
+    build = ["build", str(PERTURBATION / "recipe.toml"), "--limit", "8", "--corpus", str(corpus.path), "--out", dataset]
+    videossr_command(environment, *build, "--workers", "1")
+    said = videossr_command(environment, "validate", dataset)
+    assert "FAILS" not in said
+    for check in ("ends are seen", "borders change", "renders repeat"):
+        assert check in said
+    videossr_command(environment, "gallery", dataset, "--out", str(page))
+    for words in ("the scene runs backwards in time", "the picture is made of coarse square blocks"):
+        assert words in page.read_text("utf-8")
+    manifest = json.loads((tmp_path / "backwards" / "manifest.json").read_text("utf-8"))
+    assert manifest["categories"].keys() == {"grounding/reverse", "grounding/pixelate"}
+    assert {"videossr-reverse", "perturbation reverse", "perturbation pixelate"} <= manifest["versions"].keys()
+    assert manifest["recipe"]["categories"]["grounding/pixelate"]["config"]["settings"] == {"least": 12, "most": 16}
+
+    module = Path(environment["SITE"]) / "videossr_reverse" / "reverse.py"
+    text = module.read_text("utf-8")
+    module.write_text(f"{text}# mended\n", "utf-8")
+    refused = videossr_command(environment, *build, status=2)
+    module.write_text(text, "utf-8")
+    assert "the code of perturbation reverse (its file" in " ".join(refused.split())
+    assert "perturbation pixelate" not in refused
+
+    without = {**environment, "PYTHONPATH": environment["PYTHONPATH"].partition(os.pathsep)[2]}
+    unknown = videossr_command(without, "validate", dataset, status=2)
+    assert "videossr.perturbations has no 'reverse'" in " ".join(unknown.split())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from videossr.errors import ConfigError
@@ -31,13 +31,7 @@ class Registry(Generic[T]):
         Raises ValueError that lists the known names, says which two packages have it, or why it cannot be loaded.
         """
         if name not in self._items:
-            points = list(entry_points(group=self.group, name=name))
-            if not points:
-                raise ConfigError(f"{self.group} has no {name!r}{suggest(name, self.names())}")
-            if len(points) > 1:
-                owners = " and ".join(f"{point.dist.name if point.dist else '?'} ({point.value})" for point in points)
-                raise ConfigError(f"{self.group}: {name!r} is declared by {owners}; uninstall one of them")
-            (point,) = points
+            point = self._point(name)
             try:
                 self._items[name] = point.load()
             except Exception as error:
@@ -46,6 +40,24 @@ class Registry(Generic[T]):
                     f"{self.group}: {name!r} ({point.value}{owner}) cannot be loaded: {type(error).__name__}: {error}"
                 ) from error
         return self._items[name]
+
+    def module(self, name: str) -> str:
+        """Return the full name of the module that holds the item of that name; it is not loaded.
+
+        Raises:
+            ConfigError: as for `get`.
+        """
+        return self._point(name).module
+
+    def _point(self, name: str) -> EntryPoint:
+        """Find the entry point of that name."""
+        points = list(entry_points(group=self.group, name=name))
+        if not points:
+            raise ConfigError(f"{self.group} has no {name!r}{suggest(name, self.names())}")
+        if len(points) > 1:
+            owners = " and ".join(f"{point.dist.name if point.dist else '?'} ({point.value})" for point in points)
+            raise ConfigError(f"{self.group}: {name!r} is declared by {owners}; uninstall one of them")
+        return points[0]
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from videossr.perturb import PIXELS
+from videossr.perturb.base import perturbation_of
 from videossr.question import Clip, Frames
 from videossr.sample import Sample, VideoKey
 from videossr.tasks.base import open_task
@@ -62,12 +62,11 @@ def unaltered(packs: Packs, sample: Sample, due: Mapping[int, tuple[int, int]]) 
         sample: whose clip has the slots.
         due: for each of the slots, the (source, frame) that it would show.
     """
-    pixel = PIXELS.get(str(sample.params.get("perturbation")))
-    strength = sample.params.get("strength")
-    if pixel is None or pixel.local or not isinstance(strength, dict):
+    perturbation = perturbation_of(sample)
+    if perturbation is None or not perturbation.alters_whole_clip:
         return pictures(packs, sample, [*due.values()])
     slots = [due.get(slot, shown) for slot, shown in enumerate(sample.slots)]
-    return pixel.plain(pictures(packs, sample, slots), strength)[[*due]]
+    return perturbation.unaltered(pictures(packs, sample, slots), sample.params)[[*due]]
 
 
 def pixel_hash(clips: Sequence[Clip]) -> str:

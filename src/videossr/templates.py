@@ -1,9 +1,9 @@
-"""Every text put to a model, read from `prompts.toml` and from the files that a user lays over it (`--templates`)."""
+"""Every text put to a model: those of `prompts.toml` and of the perturbations, and what a user lays over them."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from videossr.config import read_toml
 from videossr.errors import ConfigError
+from videossr.perturb import PERTURBATIONS, open_perturbation
 from videossr.question import VIDEO
 from videossr.registry import suggest
 
@@ -20,18 +21,43 @@ PromptTemplates = Mapping[str, Any]
 
 
 def load_templates(overlay: Path | None = None) -> PromptTemplates:
-    """The package's wording, with the texts of `overlay` in place of its own.
+    """Read the wording of this package, with the texts of `overlay` in place of its own.
 
-    An installed task of another package may have a table of its own there. Raises ValueError for any other new place.
+    The overlay may also have a table for an installed task of another package, and texts of installed perturbations of
+    other packages under ``[grounding.changes]``.
+
+    Args:
+        overlay: a TOML file (`--templates`).
+
+    Raises:
+        ConfigError: the overlay has a text that there is no place for, or that cannot be filled in as the one that it
+            replaces.
     """
     base = tomllib.loads((files("videossr") / "prompts.toml").read_text("utf-8"))
+    changes = {name: open_perturbation(name).text for name in PERTURBATIONS.names() if _is_built_in(name)}
+    base["grounding"]["changes"] = changes
     if overlay is not None:
         table = read_toml(overlay)
         plugins = {point.name for point in entry_points(group="videossr.tasks")} - base.keys()
         own = {name: table.pop(name) for name in plugins & table.keys()}
+        for name in _worded_changes(table):
+            if name in PERTURBATIONS.names():
+                changes[name] = open_perturbation(name).text
         _lay_over(base, table, str(overlay))
         base.update(own)
     return base
+
+
+def _is_built_in(perturbation: str) -> bool:
+    """Tell whether a perturbation belongs to this package; the texts of others are in the datasets that use them."""
+    return PERTURBATIONS.module(perturbation).partition(".")[0] == "videossr"
+
+
+def _worded_changes(table: Mapping[str, Any]) -> Iterable[str]:
+    """Return the names of the perturbations for which an overlay has texts."""
+    grounding = table.get("grounding")
+    changes = grounding.get("changes") if isinstance(grounding, Mapping) else None
+    return changes if isinstance(changes, Mapping) else ()
 
 
 def _lay_over(base: dict[str, Any], overlay: Mapping[str, Any], where: str) -> None:

@@ -62,7 +62,7 @@ def test_the_pages_of_settings_are_those_of_the_models(writer: ModuleType) -> No
     text = (DOCS / "reference/recipe.md").read_text("utf-8")
     assert "| `pieces` | a whole number from 3 to 9 | `6` |" in text
     assert "| `strengths.blur` | a number above 0 and at most 32 | `2.0` |" in text
-    assert "`perturbation` | `saturation` `noise`" in text
+    assert "`perturbation` | `blur` `channel_swap`" in text
     stale = text.replace("from 3 to 9", "from 3 to 8")
     assert writer.page(stale, writer.PAGES["recipe.md"]) == text
 

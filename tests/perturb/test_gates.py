@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.helpers.perturbations import ORDERS, PIXELS
 from videossr.clock import uniform_clock
 from videossr.config import parse
 from videossr.measure import Measure, rejected
-from videossr.perturb import ORDERS, PIXELS
 from videossr.perturb.contrast import exact_lab
 from videossr.perturb.gates import (
     ClipFeatures,
@@ -234,9 +234,7 @@ def test_what_is_admitted_is_seen_at_every_border(name: str, clip: Callable[...,
     """The gate asks of the weakest strength; the drawn one, wherever it is put, differs from both its neighbors."""
     video = clip("carphone.mp4")
     assert admits(video, name) is None
-    params = PIXELS[name].parameters(
-        parse(GroundingConfig, {"perturbation": name}, "t").strengths, np.random.default_rng(1)
-    )
+    params = PIXELS[name].parameters(parse(GroundingConfig, {"perturbation": name}, "t"), np.random.default_rng(1))
     altered = PIXELS[name].apply(video.frames, params)
     assert (np.abs(altered.astype(np.int16) - video.frames).mean(axis=(1, 2, 3)) > 1).all()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,18 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from videossr.perturb import PIXELS, Strengths
+from tests.helpers.perturbations import PIXELS
 from videossr.perturb.color import gray
 from videossr.perturb.pixel import GRAIN, add_grain
+from videossr.perturb.spatial import ZoomIn
 from videossr.question import Frames
+from videossr.sample import JSON
 from videossr.tasks.base import Video
+from videossr.tasks.grounding import GroundingConfig
 from videossr.video.scaling import resize
 
 small = arrays(np.uint8, st.tuples(st.integers(1, 3), st.sampled_from([32, 64]), st.sampled_from([32, 96]), st.just(3)))
 
 
-def parameters(name: str, seed: int = 0) -> dict[str, object]:
-    return dict(PIXELS[name].parameters(Strengths(), np.random.default_rng(seed)))
+CONFIG = GroundingConfig(perturbation="mirror")
+
+
+def parameters(name: str, seed: int = 0) -> dict[str, JSON]:
+    return PIXELS[name].parameters(CONFIG, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("name", sorted(PIXELS))
@@ -32,8 +37,8 @@ def parameters(name: str, seed: int = 0) -> dict[str, object]:
 def test_the_same_input_gives_the_same_bytes_and_is_left_alone(name: str, frames: Frames) -> None:
     before = frames.copy()
     params = parameters(name)
-    first = PIXELS[name].apply(frames, params)  # type: ignore[arg-type]
-    assert np.array_equal(first, PIXELS[name].apply(frames, params))  # type: ignore[arg-type]
+    first = PIXELS[name].apply(frames, params)
+    assert np.array_equal(first, PIXELS[name].apply(frames, params))
     assert first.shape == frames.shape
     assert first.dtype == np.uint8
     assert np.array_equal(frames, before)
@@ -43,7 +48,7 @@ def test_the_same_input_gives_the_same_bytes_and_is_left_alone(name: str, frames
 def test_each_frame_is_altered_alike(name: str, clip: Callable[..., Video]) -> None:
     """A segment of one frame repeated stays still: nothing is drawn anew within it."""
     frames = np.repeat(clip("bikes.mp4").frames[:1], 4, axis=0)
-    altered = PIXELS[name].apply(frames, parameters(name))  # type: ignore[arg-type]
+    altered = PIXELS[name].apply(frames, parameters(name))
     assert (altered == altered[0]).all()
     assert not np.array_equal(altered[0], frames[0])
 
@@ -108,17 +113,16 @@ def test_gray_and_saturation_move_along_the_same_line(clip: Callable[..., Video]
 
 @pytest.mark.parametrize("name", ["zoom_in", "zoom_out", "noise"])
 def test_drawn_strengths_fill_their_range(name: str) -> None:
-    strengths = Strengths()
     key = "sigma" if name == "noise" else "factor"
     drawn = [float(str(parameters(name, seed)[key])) for seed in range(300)]
-    low, high = getattr(strengths, name)
+    low, high = getattr(CONFIG.strengths, name)
     assert low <= min(drawn) < low + 0.05 * (high - low)
     assert high - 0.05 * (high - low) < max(drawn) <= high
-    assert PIXELS[name].weakest(strengths)[key] == low
+    assert PIXELS[name].weakest(CONFIG)[key] == low
 
 
 def test_drawn_parameters_have_few_decimals_and_seeds_of_32_bits() -> None:
-    drawn = [PIXELS["noise"].parameters(Strengths(), np.random.default_rng(seed)) for seed in range(60)]
+    drawn = [parameters("noise", seed) for seed in range(60)]
     assert all(float(str(each["sigma"])) == round(float(str(each["sigma"])), 1) for each in drawn)
     assert any(float(str(each["sigma"])) % 1 for each in drawn)
     seeds = [int(str(each["seed"])) for each in drawn]
@@ -165,16 +169,19 @@ def test_frames_beside_magnified_ones_are_as_soft(name: str, clip: Callable[...,
         return float(np.mean([np.log(1 + np.abs(cv2.Laplacian(gray, cv2.CV_16S))).mean() for gray in grays]))
 
     frames, zoom = clip(name).frames[::6], PIXELS["zoom_in"]
-    assert zoom.beside is not None
+    assert zoom.beside(frames, {"factor": 1.4}) is not frames
     magnified = detail(zoom.apply(frames, {"factor": 1.4}))
     assert abs(detail(zoom.beside(frames, {"factor": 1.4})) - magnified) < 0.25 * abs(detail(frames) - magnified)
 
 
 def test_what_lies_beside_a_segment_is_brought_into_line(clip: Callable[..., Video]) -> None:
-    frames, zoom = clip("bikes.mp4").frames[:6], replace(PIXELS["zoom_in"], grain=False)
+    class Grainless(ZoomIn):
+        grain = False
+
+    frames, zoom = clip("bikes.mp4").frames[:6], Grainless()
     params = {"factor": 1.4, "seed": 3}
     shown = zoom.show(frames, slice(2, 4), params)
-    assert zoom.beside is not None
+    assert zoom.beside(frames, params) is not frames
     assert np.array_equal(shown[2:4], zoom.apply(frames[2:4], params))
     assert np.array_equal(shown[[0, 1, 4, 5]], zoom.beside(frames[[0, 1, 4, 5]], params))
     mirrored = PIXELS["mirror"].show(frames, slice(0, 2), {})

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from videossr.perturb.speed import least_density, strides
 from videossr.perturb.strengths import Strengths
-from videossr.perturb.temporal import least_density, shuffle, strides, stutter
+from videossr.perturb.temporal import shuffle, stutter
 
 
 @given(st.integers(8, 40), st.integers(0, 2**32 - 1))

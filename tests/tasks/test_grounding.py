@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import pairwise
-from typing import Any, get_args
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,18 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.perturbations import NAMES, ORDERS, PIXELS, SPEEDS
 from videossr.clock import Clock, uniform_clock
 from videossr.config import parse
 from videossr.measure import rejected
-from videossr.perturb import ORDERS, PIXELS, SPEEDS
 from videossr.question import VIDEO, Frames
 from videossr.sample import Rejection, Sample, VideoKey
 from videossr.tasks.base import Video
-from videossr.tasks.grounding import Grounding, GroundingConfig, Perturbation
+from videossr.tasks.grounding import Grounding, GroundingConfig
 from videossr.templates import load_templates
 from videossr.video.scaling import fill
 
-NAMES = get_args(Perturbation)
 TASK = Grounding()
 
 
@@ -64,9 +62,7 @@ def test_only_the_segment_changes_and_both_its_ends_do(name: str, clip: Callable
             continue
         untouched = video.thin(48).frames
         if name in PIXELS:  # with what all frames of the clip share
-            still = replace(PIXELS[name], apply=PIXELS[name].beside or (lambda frames, _: frames))
-            strength: Any = sample.params["strength"]
-            untouched = still.show(untouched, slice(first, last + 1), strength)
+            untouched = PIXELS[name].unaltered(untouched, sample.params)
         changed = (shown.frames != untouched).any(axis=(1, 2, 3))
         assert not changed[:first].any()
         assert not changed[last + 1 :].any()

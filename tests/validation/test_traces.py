@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -20,8 +19,9 @@ from videossr.cli import app
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import index_videos
 from videossr.dataset.dataset import VideoSSRDataset
-from videossr.perturb import PIXELS
-from videossr.perturb.pixel import GRAIN
+from videossr.perturb.color import ChannelSwap
+from videossr.perturb.pixel import GRAIN, PixelPerturbation
+from videossr.perturb.spatial import QuarterTurn, ZoomIn
 from videossr.question import Frames
 from videossr.rendering import pictures
 from videossr.templates import load_templates
@@ -110,7 +110,7 @@ def test_frames_as_a_jpeg_gives_them_tell_a_swap_of_channels(built: Build, monke
 
     data = built("channel_swap")
     monkeypatch.setattr("videossr.corpus.corpus.fill_each", as_stored)
-    monkeypatch.setitem(PIXELS, "channel_swap", replace(PIXELS["channel_swap"], grain=False))
+    monkeypatch.setattr(ChannelSwap, "grain", False)
     finding = found(data)["channel_swap"]
     assert finding.holds is False, finding.text
     control = re.search(r"with nothing altered ([\d.]+)", finding.text)
@@ -120,7 +120,7 @@ def test_frames_as_a_jpeg_gives_them_tell_a_swap_of_channels(built: Build, monke
 
 def test_a_magnified_stretch_among_sharp_frames_is_found(built: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     data = built("zoom_in")
-    monkeypatch.setitem(PIXELS, "zoom_in", replace(PIXELS["zoom_in"], beside=None))
+    monkeypatch.setattr(ZoomIn, "beside", PixelPerturbation.beside)
     assert found(data)["zoom_in"].holds is False
 
 
@@ -142,7 +142,7 @@ def test_few_videos_give_no_verdict(built: Build, clips: Path, tmp_path: Path) -
 
 def test_a_turned_picture_on_black_is_left_out() -> None:
     probed = traces.Probed(odd=3)
-    assert "3 turned pictures lie on black and are left out" in probed.finding("rotate", "rotate_90").text
+    assert "3 turned pictures lie on black and are left out" in probed.finding("rotate", QuarterTurn()).text
 
 
 def test_the_command_asks_for_probes(built: Build, capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,6 +108,9 @@ def build_dataset(
     templates = templates or load_templates()
     apart = [to_path(dataset) for dataset in exclusions]
     tasks = {category.task for category in mixture.categories.values()}
+    perturbations = {
+        name for category, task in mixture.tasks.items() for name in task.perturbations(mixture.config[category])
+    }
     spec = BuildSpec(
         kind="dataset",
         recipe=mixture.resolved,
@@ -115,7 +118,7 @@ def build_dataset(
         templates=dict(templates),
         corpus={"hash": corpus.hash, "path": corpus_path(out, corpus.path)},
         excluded=[read_manifest(path)["hash"] for path in apart],
-        versions=versions(tasks) | code_versions(tasks),
+        versions=versions(tasks, perturbations) | code_versions(tasks, perturbations),
     )
     old = read_manifest(out) if (out / NAME).exists() else None
     if old is not None:

@@ -1,4 +1,4 @@
-"""Which code a task is, as a hash: a task that was mended under the same version number is another task.
+"""Hash the code of tasks and perturbations: one that was mended under the same version number is another one.
 
 Exercised by `videossr build RECIPE --corpus CORPUS --out DATASET`, run again after the code of a task has changed.
 """
@@ -12,26 +12,33 @@ from collections.abc import Iterable, Iterator
 from importlib.util import resolve_name
 from pathlib import Path
 
-from videossr.dataset.manifest import TASK_CODE
+from videossr.dataset.manifest import PERTURBATION_CODE, TASK_CODE
+from videossr.perturb import PERTURBATIONS
 from videossr.tasks.base import TASKS
 
 
-def code_versions(tasks: Iterable[str]) -> dict[str, str]:
-    """Hash the code of each task, for the `versions` of a manifest.
+def code_versions(tasks: Iterable[str], perturbations: Iterable[str] = ()) -> dict[str, str]:
+    """Hash the code of each task and of each perturbation, for the `versions` of a manifest.
 
     Args:
         tasks: names of installed tasks.
+        perturbations: names of installed perturbations.
 
     Returns:
-        `task NAME` -> the first 16 hexadecimal digits of `code_hash`.
+        `task NAME` and `perturbation NAME` -> the first 16 hexadecimal digits of `code_hash`.
     """
-    return {f"{TASK_CODE}{name}": code_hash(TASKS.get(name))[:16] for name in sorted(set(tasks))}
+    kinds: dict[str, type] = {f"{TASK_CODE}{name}": TASKS.get(name) for name in sorted(set(tasks))}
+    kinds |= {f"{PERTURBATION_CODE}{name}": PERTURBATIONS.get(name) for name in sorted(set(perturbations))}
+    return {name: code_hash(kind)[:16] for name, kind in kinds.items()}
 
 
-def code_hash(task: type) -> str:
-    """Hash the source file of a task, and of each module of its own package that it imports, directly or not.
+def code_hash(kind: type) -> str:
+    """Hash the source file of a class, and of each module of its own package that it imports, directly or not.
 
     Modules of other packages are left out: their versions are recorded by number.
+
+    Args:
+        kind: the class of a task or of a perturbation.
 
     Returns:
         SHA-256 in hexadecimal. It depends on the names of the modules and on their bytes, not on where they lie.
@@ -40,7 +47,7 @@ def code_hash(task: type) -> str:
         OSError: a source file cannot be read.
     """
     digest = hashlib.sha256()
-    for module, path in sorted(_sources(task.__module__).items()):
+    for module, path in sorted(_sources(kind.__module__).items()):
         digest.update(f"{module} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
 
@@ -62,8 +69,8 @@ def _sources(module: str) -> dict[str, Path]:
 def _file(name: str) -> Path | None:
     """Find the file of a module without importing it; None where there is none, as for the name of a function."""
     if name in sys.modules:
-        there = getattr(sys.modules[name], "__file__", None)
-        return Path(there) if there else None
+        file = getattr(sys.modules[name], "__file__", None)
+        return Path(file) if file else None
     top, *inner = name.split(".")
     for folder in getattr(sys.modules.get(top), "__path__", []):
         base = Path(folder, *inner)

@@ -20,7 +20,7 @@ from videossr.config import override, parse, read_toml
 from videossr.dataset.manifest import CategoryTable, RecipeTable
 from videossr.errors import ConfigError
 from videossr.registry import suggest
-from videossr.tasks.base import TASKS, Task, open_task
+from videossr.tasks.base import TASKS, OpenTask, open_task
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
@@ -63,7 +63,7 @@ class ResolvedRecipe:
     def __init__(self, recipe: Recipe, where: str) -> None:
         self.recipe = recipe
         self.categories: dict[str, CategorySpec] = {}
-        self.tasks: dict[str, Task[Any]] = {}
+        self.tasks: dict[str, OpenTask] = {}
         self.config: dict[str, Any] = {}
         problems: list[str] = []
         for name, table in recipe.categories.items():

@@ -21,8 +21,8 @@ NAME = "manifest.json"
 LIBRARIES = ("videossr", "numpy", "opencv-python-headless", "pyarrow", "simplejpeg")
 """The libraries whose versions decide the bytes of a dataset and of its rendered samples."""
 
-TASK_CODE = "task "
-"""What the key of a task's code begins with in `BuildSpec.versions`; the name of the task follows."""
+TASK_CODE, PERTURBATION_CODE = "task ", "perturbation "
+"""Beginnings of the keys of hashed code in `BuildSpec.versions`; the name of the task or perturbation follows."""
 
 
 class CategoryTable(TypedDict):
@@ -111,9 +111,10 @@ class Manifest(BuildSpec):
     origin: Origin | None
 
 
-def versions(tasks: Iterable[str]) -> dict[str, str]:
-    """Versions of these libraries, and of the other packages that `tasks` come from."""
-    points = (point for task in tasks for point in entry_points(group="videossr.tasks", name=task))
+def versions(tasks: Iterable[str], perturbations: Iterable[str] = ()) -> dict[str, str]:
+    """Return the versions of these libraries, and of the other packages that tasks and perturbations come from."""
+    points = [point for task in tasks for point in entry_points(group="videossr.tasks", name=task)]
+    points += [point for name in perturbations for point in entry_points(group="videossr.perturbations", name=name)]
     owners = {point.dist.name for point in points if point.dist}
     return {library: version(library) for library in sorted({*LIBRARIES, *owners})}
 
@@ -146,7 +147,7 @@ def file_hashes(folder: AnyPath, names: Iterable[str]) -> dict[str, str]:
 def differences(made: Mapping[str, Any], spec: BuildSpec) -> list[str]:
     """Say key by key in what `made` was made otherwise, see `videossr.config.changes`.
 
-    A corpus is the same wherever it lies. Of changed code the name of the task is told instead of two hashes.
+    A corpus is the same wherever it lies. Of changed code the name is given instead of two hashes.
     """
 
     def decisive(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,15 +163,11 @@ def differences(made: Mapping[str, Any], spec: BuildSpec) -> list[str]:
     changed = [
         name
         for name, code in now["versions"].items()
-        if name.startswith(TASK_CODE) and recorded.get(name, code) != code
+        if name.startswith((TASK_CODE, PERTURBATION_CODE)) and recorded.get(name, code) != code
     ]
     recorded.update({name: now["versions"][name] for name in changed})
     return [
-        *(
-            f"the code of task {name.removeprefix(TASK_CODE)} (its file, or a module of its package that it imports) "
-            "has changed"
-            for name in changed
-        ),
+        *(f"the code of {name} (its file, or a module of its package that it imports) has changed" for name in changed),
         *changes(there, now),
     ]
 

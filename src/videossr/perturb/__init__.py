@@ -1,15 +1,6 @@
-"""The perturbations of anomaly grounding: parameters are drawn once per segment, pixels follow from them alone.
+"""The perturbations of anomaly grounding, drawn shapes, and what gates measure on frames."""
 
-`PIXELS` alter the picture in a slot, `ORDERS` choose which slot of the segment is shown in each of its slots, `SPEEDS`
-step through a denser pack. A swapped-in segment needs no entry here: its slots name another video.
-"""
-
-from videossr.perturb.color import COLOR
-from videossr.perturb.pixel import Pixel
-from videossr.perturb.spatial import SPATIAL
+from videossr.perturb.base import PERTURBATIONS, Perturbation, open_perturbation
 from videossr.perturb.strengths import Strengths
-from videossr.perturb.temporal import ORDERS, SPEEDS
 
-PIXELS: dict[str, Pixel] = {**COLOR, **SPATIAL}
-
-__all__ = ["ORDERS", "PIXELS", "SPEEDS", "Pixel", "Strengths"]
+__all__ = ["PERTURBATIONS", "Perturbation", "Strengths", "open_perturbation"]

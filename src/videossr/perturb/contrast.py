@@ -22,7 +22,7 @@ _SRGB_TO_XYZ = np.array(
 
 
 def exact_lab(rgb: NDArray[np.float64]) -> NDArray[np.float64]:
-    """L*, a*, b* (D65) of sRGB colors (..., 3) in 0..255."""
+    """Convert sRGB colors (..., 3) in 0..255 to L*, a*, b* (D65)."""
     value = rgb / 255
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     ratio = linear @ (_SRGB_TO_XYZ / _SRGB_TO_XYZ.sum(axis=1, keepdims=True)).T
@@ -33,28 +33,28 @@ def exact_lab(rgb: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @functools.cache
 def lab_table() -> Lab:
-    """(64 ** 3, 3): the color of each cell of 4 x 4 x 4 levels, taken at its middle."""
+    """Compute the color of each cell of 4 x 4 x 4 levels at its middle, (64 ** 3, 3)."""
     level = np.arange(64) * 4 + 1.5
     cells = np.stack(np.meshgrid(level, level, level, indexing="ij"), axis=-1).reshape(-1, 3)
     return np.rint(exact_lab(cells) * SCALE).astype(np.int32)
 
 
 def to_lab(pixels: NDArray[np.uint8]) -> Lab:
-    """(..., 3) uint8 RGB to the same shape in 1/16 units."""
+    """Convert (..., 3) uint8 RGB to the same shape in 1/16 units."""
     cell = (pixels >> 2).astype(np.int32)
     packed = (cell[..., 0] << 12) | (cell[..., 1] << 6) | cell[..., 2]
     return np.take(lab_table(), packed, axis=0)
 
 
 def near(pixels: Lab, color: Lab, distance: float) -> NDArray[np.bool_]:
-    """Which of `pixels` (..., 3) are closer to `color` (broadcast against them) than `distance` units."""
+    """Tell which of `pixels` (..., 3) are closer to `color` (broadcast against them) than `distance` units."""
     gap = pixels - color
     squared: NDArray[np.int32] = np.einsum("...c,...c->...", gap, gap)
     return np.less(squared, round(distance * SCALE) ** 2)
 
 
 def disk(lab: Lab, x: float, y: float, radius: float) -> Lab:
-    """The pixels (n, 3) of an (H, W, 3) frame whose centers lie within `radius` of (x, y), all in pixels.
+    """Return the pixels (n, 3) of an (H, W, 3) frame whose centers lie within `radius` of (x, y), all in pixels.
 
     `x`, `y` and `radius` are multiples of 1/16, so that the comparison is exact.
     """

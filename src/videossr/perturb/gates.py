@@ -1,4 +1,4 @@
-"""Would a change stand out? Measured on the frames at the size that the model will see, before anything is drawn.
+"""Measure whether a change would stand out, on frames at the size that the model will see, before a draw.
 
 Three cues are looked at: the picture (color and layout, on a coarse grid), the palette (mean color, wherever it is) and
 the texture (fine detail). A change stands out when, by one of them, the jump at a border of the segment would be large
@@ -8,7 +8,7 @@ frame anyway. `docs/results/gates.md` shows what the defaults were chosen from; 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -76,7 +76,7 @@ class ClipFeatures:
 
 
 def clip_features(frames: Frames) -> ClipFeatures:
-    """What the gates see of `frames` (N, H, W, 3)."""
+    """Compute what the gates see of `frames` (N, H, W, 3)."""
     coarse = np.stack([cv2.resize(frame, (GRID, GRID), interpolation=cv2.INTER_AREA) for frame in frames])
     pictures = cv2.cvtColor(coarse.reshape(-1, GRID, 3).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     pictures = np.asarray(pictures, np.float32).reshape(coarse.shape)
@@ -113,12 +113,12 @@ def _leaps(pictures: Floats) -> Floats:
 
 
 def picture_jump(a: Floats, b: Floats) -> Floats:
-    """Mean color difference (CIE76) over the grid; leading axes are kept."""
+    """Compute the mean color difference (CIE76) over the grid; leading axes are kept."""
     return np.asarray(np.linalg.norm(a - b, axis=-1).mean(axis=(-2, -1)), np.float32)
 
 
 def motion_jump(a: Floats, b: Floats) -> Floats:
-    """Mean color difference (CIE76) of the tenth of the grid that differs most: a small thing that moves counts."""
+    """Compute the mean color difference (CIE76) of the tenth of the grid that differs most: small things count."""
     cells = np.sort(np.linalg.norm(a - b, axis=-1).reshape(*b.shape[:-3], -1), axis=-1)
     return np.asarray(cells[..., -(cells.shape[-1] // 10) :].mean(axis=-1), np.float32)
 
@@ -146,8 +146,8 @@ def hidden_change(
         ("palette", _distance, limits.palette, original.palettes, altered.palettes),
         ("texture", _octaves, limits.texture, original.textures, altered.textures),
     ):
-        own = jump(x[:-1], x[1:])
-        usual = np.maximum(_usual(own), own if between else 0)
+        natural = jump(x[:-1], x[1:])
+        usual = np.maximum(_usual(natural), natural if between else 0)
         borders = np.minimum(jump(x[:-1], y[1:]), jump(y[:-1], x[1:]))
         change = min(float(borders.min()), float(jump(x, y).min()))
         yield Measure(f"hidden_{cue}", change, least, setting=f"limits.{cue}", either="hidden_change")
@@ -211,11 +211,12 @@ def steps(look: ClipFeatures) -> Steps:
     if it differs from the one that is due, and if the step is as large as the scene's own are there: by the whole
     picture or by the tenth that changes most, whichever tells more.
     """
-    far, factors = {}, []
+    far: dict[Callable[[Floats, Floats], Floats], Floats] = {}
+    factors = []
     for jump in (motion_jump, picture_jump):
         far[jump] = np.stack([jump(picture, look.pictures) for picture in look.pictures])
-        own = np.concatenate([[0], jump(look.pictures[:-1], look.pictures[1:]), [0]])
-        factors.append(far[jump] / np.maximum(np.maximum(own[:-1], own[1:]), 1e-6)[:, None])
+        natural = np.concatenate([[0], jump(look.pictures[:-1], look.pictures[1:]), [0]])
+        factors.append(far[jump] / np.maximum(np.maximum(natural[:-1], natural[1:]), 1e-6)[:, None])
     return Steps(np.asarray(np.maximum(*factors), np.float32), far[motion_jump])
 
 

@@ -1,4 +1,4 @@
-"""Does a video itself show filled shapes of the kinds that are counted: discs, balloons, signs, tiles?
+"""Find filled shapes of the kinds that are counted in a video itself: discs, balloons, signs, tiles.
 
 A region is a candidate where the color changes little from pixel to pixel and an edge runs all around. It counts when,
 brought to a standard size, it covers what an outline of that kind covers at some angle. A disc may be seen at a slant
@@ -63,13 +63,13 @@ def native_shapes(frame: Frames, names: Sequence[str]) -> int:
     longer, shorter = np.maximum(wides, talls), np.minimum(wides, talls)
     inside = (lefts > 0) & (tops > 0) & (lefts + wides < width - 1) & (tops + talls < height - 1)
     sized = (longer >= low) & (longer <= high) & (shorter >= SLANT * longer) & (areas >= low * longer / 4)
-    found = 0
+    count = 0
     for region in np.flatnonzero(inside & sized):
         left, top, wide, tall = (int(value) for value in boxes[1 + region][:4])
         part = np.zeros((tall + 6, wide + 6), np.uint8)
         part[3:-3, 3:-3] = labels[top : top + tall, left : left + wide] == 1 + region
-        found += _is_shape(part, names) and _stands_out(part, lab, left - 3, top - 3)
-    return found
+        count += _is_shape(part, names) and _stands_out(part, lab, left - 3, top - 3)
+    return count
 
 
 def _is_shape(part: Frames, names: Sequence[str]) -> bool:

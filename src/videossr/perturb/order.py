@@ -1,4 +1,4 @@
-"""Can the order of a video's pieces be seen? Measured before anything is drawn, whatever order is shown later.
+"""Measure whether the order of a video's pieces can be seen, before anything is drawn, whatever order is shown later.
 
 A piece must move, over enough of the picture that it is no still with a caption. No border between pieces may lie on a
 hard cut, the end of the video must not run into its beginning, and pieces far apart must not show the same picture.

@@ -1,4 +1,4 @@
-"""How strong each perturbation is, by default as in the paper where it says so. Part of the config of grounding."""
+"""The strengths of the perturbations, by default the paper's where it says so. Part of the config of grounding."""
 
 from __future__ import annotations
 

@@ -1,22 +1,98 @@
-"""Temporal perturbations (paper, anomaly grounding): they choose which frame a slot shows and never alter its time.
+"""Temporal perturbations (paper, anomaly grounding): another order of a segment's own frames, at unaltered times.
 
-The first and the last slot of a rearranged segment always show another frame than they would without it, unless
-`Strengths.shift` is 0. A change of speed shows in the steps out of the slots of its segment.
+The first and the last slot of a segment always show another frame than they would without the change, unless
+`Strengths.shift` is 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from fractions import Fraction
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
 
+from videossr.measure import Measure
+from videossr.perturb.base import Drawn, Perturbation, Segment, SegmentConfig, own_slots
+from videossr.perturb.gates import Steps, hidden_motion, no_course, steps
 from videossr.perturb.strengths import Strengths
+from videossr.perturb.video import Donors, Video
 
-Draw: TypeAlias = Callable[[int, Strengths, np.random.Generator], list[int]]
-"""Length of a segment -> for each of its slots, the offset of the frame shown there."""
+Outermost: TypeAlias = Callable[[int], tuple[Sequence[int], Sequence[int]]]
+"""Length of a segment -> offsets of the frames that may be shown in its first slot, and in its last slot."""
+
+
+class OrderPerturbation(Perturbation):
+    """A perturbation that shows the frames of a segment in another order, or some of them only."""
+
+    leaves_no_traces = True
+
+    @abstractmethod
+    def order(self, video: Video, segment: Segment, config: SegmentConfig, rng: np.random.Generator) -> Sequence[int]:
+        """Draw the order.
+
+        Args:
+            video: that is shown, for a perturbation that looks for frames which differ.
+            segment: the slots that are altered.
+            config: of the category.
+            rng: the only source of chance.
+
+        Returns:
+            For each slot of the segment, the offset of the frame shown there, from 0 to `segment.length` - 1.
+        """
+
+    def draw(
+        self, video: Video, segment: Segment, config: SegmentConfig, rng: np.random.Generator, donors: Donors
+    ) -> Drawn:
+        """Draw the order; the segment shows its own frames in it."""
+        order = [int(offset) for offset in self.order(video, segment, config, rng)]
+        slots = own_slots(video, config)
+        slots[segment.slots] = [slots[segment.first + offset] for offset in order]
+        return Drawn(slots, {"order": [*order]})
+
+
+class Shuffle(OrderPerturbation):
+    """The frames in a random order."""
+
+    name = "shuffle"
+    text = "For part of this video, the frames have been put in a wrong order."
+    steps_at_ends = True
+
+    def problems(self, config: SegmentConfig) -> Iterator[str]:
+        shortest, shift = config.length[0], config.strengths.shift
+        if shortest <= 2 * shift:
+            yield f"shuffle: segments of {shortest} slots cannot move their ends by {shift}"
+
+    def always_changes(self, config: SegmentConfig) -> bool:
+        return config.strengths.shift > 0
+
+    def gates(self, video: Video, config: SegmentConfig) -> Iterator[Measure]:
+        shown = video.thin(config.frames)
+        yield from hidden_ends(shown, config, lambda length: outermost(length, config.strengths))
+        yield no_course(shown.look.pictures, 1, config.limits)
+
+    def order(self, video: Video, segment: Segment, config: SegmentConfig, rng: np.random.Generator) -> list[int]:
+        if not config.gates:
+            return shuffle(segment.length, config.strengths, rng)
+        compared = steps(video.thin(config.frames).look)
+        factors = end_factors(compared, segment, config, outermost(segment.length, config.strengths))
+        heads, tails = ([o for o, factor in end.items() if factor >= config.limits.ends] for end in factors)
+        return shuffle(segment.length, config.strengths, rng, heads, tails)
+
+
+class Stutter(OrderPerturbation):
+    """Frames that are held, one after the other."""
+
+    name = "stutter"
+    text = "For part of this video, the motion stutters: the picture freezes, jumps, and freezes again."
+
+    def gates(self, video: Video, config: SegmentConfig) -> Iterator[Measure]:
+        pictures = video.thin(config.frames).look.pictures
+        yield hidden_motion(pictures, range(1, config.length[1] + 1), config.limits)
+
+    def order(self, video: Video, segment: Segment, config: SegmentConfig, rng: np.random.Generator) -> list[int]:
+        return stutter(segment.length, config.strengths, rng)
 
 
 def shuffle(
@@ -50,7 +126,7 @@ def shuffle(
 
 
 def outermost(length: int, strengths: Strengths) -> tuple[range, range]:
-    """Offsets of the frames that a shuffle may show in the first and in the last slot of a segment."""
+    """Return the offsets of the frames that a shuffle may show in the first and in the last slot of a segment."""
     return range(strengths.shift, length), range(length - strengths.shift)
 
 
@@ -72,42 +148,69 @@ def stutter(length: int, strengths: Strengths, rng: np.random.Generator) -> list
     return order
 
 
-ORDERS: dict[str, Draw] = {"shuffle": shuffle, "stutter": stutter}
+def hidden_ends(shown: Video, config: SegmentConfig, outermost: Outermost) -> Iterator[Measure]:
+    """Measure whether both ends of every segment that may be drawn can be seen in some of its orders.
 
-SPEEDS: dict[str, Callable[[Strengths], float]] = {
-    "slow": lambda strengths: strengths.slow,
-    "fast": lambda strengths: strengths.fast,
-}
+    First the motion by which a frame in the first and one in the last slot differ from those that are due there; then,
+    among the frames that do so by the least motion, the steps at the borders, as factors on the scene's own.
 
+    Args:
+        shown: the video with as many frames as the clip has slots.
+        config: of the category.
+        outermost: which frames of a segment may be shown in its first and in its last slot, by its length.
 
-def strides(speed: float, density: int, slots: int, longest: int) -> list[tuple[int, int]]:
-    """List the frames of the pack per slot, (outside, inside) of a segment of up to `longest` slots at `speed`.
-
-    The pack holds `density` frames a slot. All pairs of whole strides that fit into it; those that cover most of the
-    video come first. Raises ValueError when there is none.
+    Yields:
+        The gate hidden_ends, first by the motion and then by the factors.
     """
-    ratio = Fraction(speed).limit_denominator(64)
-    found = []
-    for outside in range(density, 0, -1):
-        inside = outside * ratio
-        if (
-            inside.denominator == 1
-            and inside >= 1
-            and outside * (slots - longest) + inside * longest <= density * slots
-        ):
-            found.append((outside, int(inside)))
-    if not found:
-        raise ValueError(f"a speed of {speed} cannot be shown from {density} frames a slot")
-    return found
+    compared = steps(shown.look)
+    motion = factor = np.inf
+    for length in range(config.length[0], config.length[1] + 1):
+        offsets = outermost(length)
+        for first in range(config.frames - length + 1):
+            segment = Segment(first, first + length - 1)
+            moved = [
+                {offset: float(compared.motion[due, first + offset]) for offset in end}
+                for due, end in zip((segment.first, segment.last), offsets, strict=True)
+            ]
+            motion = min(motion, _least_of_both(*moved))
+            factor = min(factor, _least_of_both(*end_factors(compared, segment, config, offsets)))
+    yield Measure("hidden_ends", motion, config.limits.motion)  # no setting: the factors depend on it too
+    yield Measure("hidden_ends", factor, config.limits.ends, setting="limits.ends")
 
 
-def least_density(speed: float, slots: int, longest: int) -> int:
-    """The fewest frames a slot from which a segment at `speed` can be shown."""
-    density = 1
-    while True:
-        try:
-            strides(speed, density, slots, longest)
-        except ValueError:
-            density += 1
-        else:
-            return density
+def _least_of_both(heads: Mapping[int, float], tails: Mapping[int, float]) -> float:
+    """Return the largest value that two different offsets reach, one of `heads` and one of `tails`; 0 where none do."""
+    offsets = sorted((max(heads.get(o, 0.0), tails.get(o, 0.0)) for o in {*heads, *tails}), reverse=True)
+    return min(max(heads.values()), max(tails.values()), offsets[1]) if heads and tails and len(offsets) > 1 else 0.0
+
+
+def end_factors(
+    compared: Steps, segment: Segment, config: SegmentConfig, offsets: tuple[Sequence[int], Sequence[int]]
+) -> tuple[dict[int, float], dict[int, float]]:
+    """Compare the steps into and out of a segment with the scene's own, for each frame that may be shown at its ends.
+
+    Args:
+        compared: the steps between any two frames of the clip.
+        segment: the slots that are altered.
+        config: `limits.motion` is the least motion by which a frame differs from the one that is due.
+        offsets: of the frames that may be shown in the first slot, and in the last slot.
+
+    Returns:
+        For the first and for the last slot, the factors by offset, of frames that differ from the due one. A segment at
+        the start or the end of a clip has no border there, and the factor is infinite.
+    """
+    heads, tails = offsets
+    first, last, after = segment.first, segment.last, segment.last + 1
+    least = config.limits.motion
+    return (
+        {
+            offset: float(compared.factors[first - 1, first + offset]) if first else np.inf
+            for offset in heads
+            if compared.motion[first, first + offset] >= least
+        },
+        {
+            offset: float(compared.factors[after, first + offset]) if after < config.frames else np.inf
+            for offset in tails
+            if compared.motion[last, first + offset] >= least
+        },
+    )

@@ -9,66 +9,22 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from videossr.clock import Clock
 from videossr.errors import CorpusError, TaskError
 from videossr.measure import Measure, measured
-from videossr.perturb.gates import ClipFeatures, clip_features
+from videossr.perturb.video import Donors as Donors
+from videossr.perturb.video import Video as Video
 from videossr.question import Clip, Frames, Question, Truth
 from videossr.registry import Registry
 from videossr.rewards import Scores
-from videossr.sample import JSON, Rejection, Sample, VideoKey
+from videossr.sample import JSON, Rejection, Sample
 from videossr.templates import PromptTemplates
 
 K = TypeVar("K")
-
-
-@dataclass(frozen=True)
-class Video:
-    """One indexed video at the size that the model will see: frames (N, H, W, 3) and the clock of all N."""
-
-    key: VideoKey
-    clock: Clock
-    frames: Frames
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.frames.shape[1], self.frames.shape[2]
-
-    @cached_property
-    def look(self) -> ClipFeatures:
-        """What the gates see of the frames."""
-        return clip_features(self.frames)
-
-    def density(self, slots: int) -> int:
-        """Frames kept for each of `slots` slots. Raises ValueError unless it is a whole number."""
-        density, rest = divmod(len(self.clock), slots)
-        if rest or not density:
-            raise ValueError(f"{len(self.clock)} frames of video {self.key.content[:12]} are no multiple of {slots}")
-        return density
-
-    def thin(self, slots: int) -> Video:
-        """The same video with `slots` slots, each keeping its first frame."""
-        if slots == len(self.clock):
-            return self
-        return Video(self.key, self.clock.thin(slots), self.frames[:: self.density(slots)])
-
-
-class Donors(Protocol):
-    """The other videos of the corpus, in hash order, cut and scaled to the size of the video that is drawn from.
-
-    One is decoded when it is asked for.
-    """
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Video: ...
 
 
 class Task(Protocol[K]):
@@ -80,11 +36,13 @@ class Task(Protocol[K]):
     A task that needs slots of equal length says ``even_clock = True``: then a corpus of the plan ``snap`` is refused
     before any work. Its gate must hold back uneven videos all the same.
 
-    Two methods are optional. ``unaltered(sample, kept)`` of a task that alters the first span of its truth returns what
-    each slot of this span would show if it had not: a (source, frame) for each, as in `Sample.slots`, or None where
-    nothing is altered; `kept` has the number of frames in the pack of each source. The gallery compares before and
-    after by it, and `videossr validate` looks for the change at the borders. ``shown_params(sample)`` returns
+    Three methods are optional. ``unaltered(sample, kept)`` of a task that alters the first span of its truth returns
+    what each slot of this span would show if it had not: a (source, frame) for each, as in `Sample.slots`, or None
+    where nothing is altered; `kept` has the number of frames in the pack of each source. The gallery compares before
+    and after by it, and `videossr validate` looks for the change at the borders. ``shown_params(sample)`` returns
     the drawn parameters as people should read them, where that is not `Sample.params` itself.
+    ``perturbations(config)`` returns the names of the registered perturbations that a category uses: a dataset records
+    which code they are.
     """
 
     name: str
@@ -141,7 +99,7 @@ def open_task(name: str) -> OpenTask:
             "videossr.Measure for each thing that must hold of a video (it takes the place of `admits`); a task that "
             "uses every video returns ()"
         )
-    with _naming(kind, name, "__init__"):
+    with naming_errors(kind, name, "__init__"):
         return OpenTask(name, kind())
 
 
@@ -214,8 +172,14 @@ class OpenTask:
             params: Mapping[str, JSON] = sample.params if show is None else show(sample)
             return params
 
+    def perturbations(self, config: Any) -> Sequence[str]:
+        """Return the names of the registered perturbations that a category with this config uses."""
+        names = getattr(self._task, "perturbations", None)
+        with self._naming("perturbations"):
+            return () if names is None else tuple(names(config))
+
     def _naming(self, method: str, about: str = "", category: str = "") -> AbstractContextManager[None]:
-        return _naming(type(self._task), self.name, method, about, category)
+        return naming_errors(type(self._task), self.name, method, about, category)
 
 
 def _checked(measures: Iterable[object]) -> Iterator[Measure]:
@@ -226,8 +190,19 @@ def _checked(measures: Iterable[object]) -> Iterator[Measure]:
 
 
 @contextmanager
-def _naming(kind: type[Any], name: str, method: str, about: str = "", category: str = "") -> Iterator[None]:
-    """Raise what the block raises as a `TaskError`: task, method, sample or video, error, line of the task's code."""
+def naming_errors(
+    kind: type[Any], name: str, method: str, about: str = "", category: str = "", what: str = "task"
+) -> Iterator[None]:
+    """Raise what the block raises as a `TaskError`: name, method, sample or video, error, line of the failing code.
+
+    Args:
+        kind: the class whose code runs in the block.
+        name: its registered name.
+        method: that is called.
+        about: the sample or video that it is called for.
+        category: of the recipe.
+        what: a task or a perturbation.
+    """
     try:
         yield
     except (TaskError, CorpusError, OSError, MemoryError):
@@ -238,6 +213,6 @@ def _naming(kind: type[Any], name: str, method: str, about: str = "", category: 
         own = [step for step in steps if step.filename == getattr(sys.modules[kind.__module__], "__file__", None)]
         line = "".join(f" ({Path(step.filename).name}, line {step.lineno})" for step in (own or steps)[-1:])
         raise TaskError(
-            f"task {name!r} ({kind.__module__}.{kind.__qualname__}) failed in {method}{where}: "
+            f"{what} {name!r} ({kind.__module__}.{kind.__qualname__}) failed in {method}{where}: "
             f"{type(error).__name__}: {error}{line}"
         ) from error

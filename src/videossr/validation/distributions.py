@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from videossr.perturb import SPEEDS
+from videossr.perturb import open_perturbation
 from videossr.sample import Sample
 from videossr.tasks.counting import CountingConfig, count_distribution
 from videossr.tasks.grounding import GroundingConfig
@@ -41,14 +41,14 @@ def at_most(count: float, total: int, share: float) -> bool | None:
 def grounding(category: str, samples: Sequence[Sample], config: GroundingConfig) -> Iterator[CheckResult]:
     """Lengths are uniform; so are the places of a segment, given its length."""
     low, high = config.length
-    after = 1 if config.perturbation in SPEEDS else 0  # a change of speed shows in the step out of a slot
+    perturbation = open_perturbation(config.perturbation)
     firsts = [sample.integer("first") for sample in samples]
     lengths = [sample.integer("last") - first + 1 for sample, first in zip(samples, firsts, strict=True)]
     span = range(low, high + 1)
     yield chi_square("law of lengths", category, Counter(lengths), dict.fromkeys(span, 1 / len(span)))
     places: Counter[int] = Counter()
     for length, count in Counter(lengths).items():
-        starts = range(config.frames - after - length + 1)
+        starts = perturbation.starts(length, config)
         for start in starts:
             places[start] += count / len(starts)  # type: ignore[assignment]
     law = {start: expected / len(samples) for start, expected in places.items()}

@@ -1,4 +1,4 @@
-"""Clips that show filled shapes of their own, which a count could be meant to include: told without the gates' code.
+"""Find clips with filled shapes of their own, which a count could be meant to include, without the gates' code.
 
 Exercised by `videossr validate DATASET`.
 """
@@ -44,14 +44,15 @@ def finding(category: str, seen: Sequence[bool], *, gated: bool) -> CheckResult:
 
 
 def _shown(frame: Frames) -> bool:
+    """Tell whether a frame (H, W, 3) shows a filled disc, square or equilateral triangle."""
     scale = SIDE / min(frame.shape[:2])
     color = np.asarray(cv2.GaussianBlur(cv2.resize(frame, None, fx=scale, fy=scale), (5, 5), 0), np.uint8)
     gray = cv2.cvtColor(color, cv2.COLOR_RGB2GRAY)
     low, high = round(0.06 * SIDE), round(0.25 * SIDE)
     circles = cv2.HoughCircles(gray, cv2.HOUGH_GRADIENT_ALT, 1.5, SIDE / 8, None, 200, 0.85, low, high)
-    found = [] if circles is None else np.asarray(circles, float).reshape(-1, circles.shape[-1])[:, :3].tolist()
+    discs = [] if circles is None else np.asarray(circles, float).reshape(-1, circles.shape[-1])[:, :3].tolist()
     turn = np.linspace(0, 2 * np.pi, 36, endpoint=False)
-    outlines = [np.column_stack([x + r * np.cos(turn), y + r * np.sin(turn)]) for x, y, r in found]
+    outlines = [np.column_stack([x + r * np.cos(turn), y + r * np.sin(turn)]) for x, y, r in discs]
     contours, _ = cv2.findContours(cv2.Canny(gray, 60, 120), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     for contour in contours:
         corners = cv2.approxPolyDP(contour, 0.04 * cv2.arcLength(contour, True), True)
@@ -60,7 +61,7 @@ def _shown(frame: Frames) -> bool:
             right = len(corners) == 3 or cv2.contourArea(corners) > 0.9 * sides.mean() ** 2
             if sides.min() > 0.8 * sides.max() and sides.min() > 1.4 * low and right:
                 outlines.append(corners[:, 0].astype(float))
-    return any(_filled(color, each.round().astype(np.int32)) for each in outlines)
+    return any(_filled(color, outline.round().astype(np.int32)) for outline in outlines)
 
 
 def _filled(color: Frames, corners: NDArray[np.int32]) -> bool:

@@ -1,4 +1,4 @@
-"""Do traces of codecs and filters tell which frames were altered? Small probes that are trained on other videos.
+"""Probe whether traces of codecs and filters tell which frames were altered, trained on other videos.
 
 A model could answer without looking at the scene, if altered frames differed from their neighbors in the grid of a
 JPEG, in sharpness or in noise. The probes see nothing but such traces, each relative to the other frames of its clip.
@@ -18,6 +18,7 @@ from scipy.fft import dctn
 from scipy.optimize import minimize
 
 from videossr.dataset.dataset import VideoSSRDataset
+from videossr.perturb.base import Perturbation, perturbation_of
 from videossr.question import Frames
 from videossr.rendering import unaltered
 from videossr.validation.finding import CheckResult
@@ -26,11 +27,6 @@ Floats = NDArray[np.float64]
 
 BOUND = (0.45, 0.55)
 """AUC that a probe may reach, from and to."""
-
-UNSEEN = frozenset(
-    {"mirror", "rotate_90", "rotate_180", "rotate_270", "zoom_in", "channel_swap", "shuffle", "stutter", "slow", "fast"}
-)
-"""Perturbations that must be told from the scene, as traces do not tell them."""
 
 PLAIN = "the probes measure the change itself, which is seen, so that traces give nothing away beyond it"
 
@@ -68,21 +64,22 @@ def traces(frame: Frames) -> Floats:
     """
     red, green, blue = np.moveaxis(frame.astype(np.float32), -1, 0)
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
-    found: list[float] = []
+    values: list[float] = []
     for axis in (0, 1):
         steps = np.abs(np.diff(luma, axis=axis)).mean(axis=1 - axis)
         places = np.array([steps[place::8].mean() for place in range(8)]) + 0.05
-        found += list(np.log(places / places.mean()))
+        values += list(np.log(places / places.mean()))
     blocks = _blocks(luma)
-    found += [float((np.abs(blocks[:, band]) < least).mean()) for band in _BANDS for least in _SMALL]
-    own, shifted = _spectrum([blocks]), _spectrum([_blocks(luma[4:-4, 4:-4])])
+    values += [float((np.abs(blocks[:, band]) < least).mean()) for band in _BANDS for least in _SMALL]
+    spectrum = _spectrum([blocks])
+    shifted = _spectrum([_blocks(luma[4:-4, 4:-4])])
     chroma = _spectrum([_blocks(red - green), _blocks(blue - green)])
-    found += [*np.diff(own), *(own - shifted), *np.diff(chroma), *np.diff(chroma - own)]
+    values += [*np.diff(spectrum), *(spectrum - shifted), *np.diff(chroma), *np.diff(chroma - spectrum)]
     fine = np.abs(cv2.filter2D(luma, -1, _FINE))
-    found += list(np.log(np.percentile(fine, [25, 50]) + 0.05))
-    found += [float((luma <= 2).mean()), float((luma >= 253).mean())]
-    found += [float((frame <= 1).any(axis=-1).mean()), float((frame >= 254).any(axis=-1).mean())]
-    return np.array(found)
+    values += list(np.log(np.percentile(fine, [25, 50]) + 0.05))
+    values += [float((luma <= 2).mean()), float((luma >= 253).mean())]
+    values += [float((frame <= 1).any(axis=-1).mean()), float((frame >= 254).any(axis=-1).mean())]
+    return np.array(values)
 
 
 def _blocks(plane: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -115,8 +112,13 @@ class Probed:
     plain: list[Floats] = field(default_factory=list)
     odd: int = 0
 
-    def finding(self, category: str, perturbation: str) -> CheckResult:
-        """Judge a category by how well its probes tell the altered frames of videos that they were not trained on."""
+    def finding(self, category: str, perturbation: Perturbation | None) -> CheckResult:
+        """Judge a category by how well its probes tell the altered frames of videos that they were not trained on.
+
+        Args:
+            category: its name.
+            perturbation: of its samples. There is a verdict only where it must leave no traces.
+        """
         left_out = f"; {self.odd} turned pictures lie on black and are left out" if self.odd else ""
         if len(self.videos) < FEW_SAMPLES or len(set(self.videos)) < FEW_VIDEOS:
             text = (
@@ -124,13 +126,13 @@ class Probed:
                 f"{FEW_VIDEOS}"
             )
             return CheckResult("traces", category, None, text + left_out)
-        altered, plain = (separability(found, self.inside, self.videos) for found in (self.altered, self.plain))
+        altered, plain = (separability(of, self.inside, self.videos) for of in (self.altered, self.plain))
         low, high = interval(altered)
         text = (
             f"AUC {altered.mean():.3f} ({low:.3f} to {high:.3f}), with nothing altered {plain.mean():.3f}; "
             f"{len(self.videos)} samples of {len(set(self.videos))} videos{left_out}"
         )
-        if perturbation not in UNSEEN:
+        if perturbation is None or not perturbation.leaves_no_traces:
             return CheckResult("traces", category, None, f"{text}; {PLAIN}")
         text += f", allowed {BOUND[0]} to {BOUND[1]}"
         if high - low > WIDE:
@@ -170,14 +172,15 @@ def probes(
             _look(dataset, index, probed)
             done += 1
             progress(done, total)
-        yield probed.finding(category, str(dataset.sample(members[0]).params.get("perturbation")))
+        yield probed.finding(category, perturbation_of(dataset.sample(members[0])))
 
 
 def _look(dataset: VideoSSRDataset, index: int, probed: Probed) -> None:
     """Measure the traces of one sample, and those of the same frames unaltered."""
     item = dataset[index]
     sample, frames = item.sample, item.clips[0].frames
-    if str(sample.params.get("perturbation")) in ("rotate_90", "rotate_270") and sample.size[0] != sample.size[1]:
+    perturbation = perturbation_of(sample)
+    if perturbation is not None and perturbation.pads_unless_square and sample.size[0] != sample.size[1]:
         probed.odd += 1
         return
     first, last = item.truth.spans[0]
@@ -197,18 +200,18 @@ def _look(dataset: VideoSSRDataset, index: int, probed: Probed) -> None:
 
 def relative(frames: Frames) -> Floats:
     """Measure the traces of frames (T, H, W, 3) in deviations from the median of their clip, (T, F)."""
-    found = np.stack([traces(frame) for frame in frames])
-    return np.asarray(np.clip((found - np.median(found, axis=0)) / (found.std(axis=0) + 1e-3), -4, 4), np.float64)
+    values = np.stack([traces(frame) for frame in frames])
+    return np.asarray(np.clip((values - np.median(values, axis=0)) / (values.std(axis=0) + 1e-3), -4, 4), np.float64)
 
 
-def separability(found: Sequence[Floats], inside: Sequence[NDArray[np.bool_]], videos: Sequence[str]) -> Floats:
+def separability(measured: Sequence[Floats], inside: Sequence[NDArray[np.bool_]], videos: Sequence[str]) -> Floats:
     """Measure how often a probe puts a frame inside a span above one outside, in videos that it was not trained on.
 
     Two probes are tried: a logistic regression on all traces, and the one trace that tells most by itself. That which
     is further from 1/2 counts.
 
     Args:
-        found: for each sample, the traces of its frames, (T, F).
+        measured: for each sample, the traces of its frames, (T, F).
         inside: for each sample, which of these frames are in the span, (T,).
         videos: that each sample shows.
 
@@ -219,17 +222,17 @@ def separability(found: Sequence[Floats], inside: Sequence[NDArray[np.bool_]], v
     names = sorted(set(videos))
     fold = {name: place % FOLDS for place, name in enumerate(rng.permutation(names).tolist())}
     scored: tuple[dict[str, list[float]], ...] = (defaultdict(list), defaultdict(list))
-    alone = np.stack([auc(traces, mask) for traces, mask in zip(found, inside, strict=True)])
+    alone = np.stack([auc(traces, mask) for traces, mask in zip(measured, inside, strict=True)])
     for part in range(FOLDS):
         others = [at for at, video in enumerate(videos) if fold[video] != part]
-        weights = fit(np.concatenate([found[at] for at in others]), np.concatenate([inside[at] for at in others]))
+        weights = fit(np.concatenate([measured[at] for at in others]), np.concatenate([inside[at] for at in others]))
         best = int(np.abs(alone[others].mean(axis=0) - 0.5).argmax())
         rising = alone[others, best].mean() >= 0.5
         for at, video in enumerate(videos):
             if fold[video] == part:
-                scored[0][video].append(float(auc(found[at] @ weights[:, None], inside[at])[0]))
+                scored[0][video].append(float(auc(measured[at] @ weights[:, None], inside[at])[0]))
                 scored[1][video].append(float(alone[at, best] if rising else 1 - alone[at, best]))
-    means = [np.array([np.mean(each[name]) for name in names]) for each in scored]
+    means = [np.array([np.mean(aucs[name]) for name in names]) for aucs in scored]
     furthest = int(np.argmax([abs(values.mean() - 0.5) for values in means]))
     return np.asarray(means[furthest], np.float64)
 

@@ -1,4 +1,4 @@
-"""Can the answer be seen in the frames that are shown? Measured again, by none of the gates' code.
+"""Measure again, with none of the gates' code, whether the answer can be seen in the frames that are shown.
 
 Exercised by `videossr validate DATASET`.
 """
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videossr.dataset.dataset import Item, VideoSSRDataset
+from videossr.perturb.base import perturbation_of
 from videossr.question import Frames
 from videossr.rendering import pictures
 from videossr.validation.finding import CheckResult
@@ -42,9 +43,6 @@ ABOVE = 2.5
 FAINT, FAINT_SHARE = 0.9, 0.02
 """Factor on the scene's own steps that both ends of a shuffled span need, and the part that may lack it."""
 
-WITHOUT_CUTS = frozenset({"mirror", "zoom_in", "saturation", "swap", "slow", "fast"})
-"""Perturbations that begin and end unseen where the scene is cut."""
-
 
 @dataclass
 class VisibilityChecks:
@@ -63,26 +61,31 @@ class VisibilityChecks:
     cut: list[bool] = field(default_factory=list)
 
     def look(self, dataset: VideoSSRDataset, item: Item, due: Sequence[tuple[int, int]]) -> None:
-        """Measure a grounding sample; `due` is what the slots of its span would show, see `VideoSSRDataset.due`."""
+        """Measure a sample with an altered span; `due` is what its slots would show, see `VideoSSRDataset.due`."""
         first, last = item.truth.spans[0]
-        name = item.sample.params.get("perturbation")
-        if name in ("slow", "fast"):
-            factor = motion_factor(item.clips[0].frames, first, last)
-            self.speed.append(1 / max(factor, 1e-6) if name == "slow" else factor)
-            self.paced.append(changes_pace([frame for _, frame in item.sample.slots], first, last))
-        if name == "shuffle":
-            original = pictures(dataset.corpus, item.sample, [due[0], due[-1]])
-            self.ends.append(end_factor(item.clips[0].frames, original, first, last))
-        if name in WITHOUT_CUTS:
-            slots = list(item.sample.slots)
-            if name not in ("slow", "fast"):  # which alter no frame
+        sample, frames = item.sample, item.clips[0].frames
+        strides = sample.params.get("strides")
+        if isinstance(strides, list):  # (outside, inside) of a change of speed
+            factor = motion_factor(frames, first, last)
+            outside, inside = sample.integers("strides")
+            self.speed.append(1 / max(factor, 1e-6) if inside < outside else factor)
+            self.paced.append(changes_pace([frame for _, frame in sample.slots], first, last))
+        perturbation = perturbation_of(sample)
+        if perturbation is None:
+            return
+        if perturbation.steps_at_ends:
+            original = pictures(dataset.corpus, sample, [due[0], due[-1]])
+            self.ends.append(end_factor(frames, original, first, last))
+        if perturbation.hidden_by_cuts:
+            slots = list(sample.slots)
+            if strides is None:  # a change of speed alters no frame
                 slots[first : last + 1] = due
-            inside = name == "swap" and bool(cuts(item.clips[0].frames[first : last + 1]).any())
-            self.cut.append(inside or ends_at_cut(dataset, item, slots, first, last))
+            inside_donor = len(sample.sources) > 1 and bool(cuts(frames[first : last + 1]).any())
+            self.cut.append(inside_donor or ends_at_cut(dataset, item, slots, first, last))
 
     def findings(self, category: str, *, asked: bool) -> list[CheckResult]:
         """Judge the category; `asked` is whether its recipe has gates that ask for it, else there is no verdict."""
-        found = []
+        results = []
         if self.speed:
             wrong = sum(factor < 1 for factor in self.speed)
             weak = sum(factor < 1 / (1 - WEAK) for factor in self.speed)
@@ -92,10 +95,10 @@ class VisibilityChecks:
                 f"{weak} by less than {WEAK:.0%} (allowed {weak_most}); weakest factor {min(self.speed):.2f}"
             )
             holds = wrong <= wrong_most and weak <= weak_most
-            found.append(CheckResult("speed is seen", category, holds if asked else None, text))
+            results.append(CheckResult("speed is seen", category, holds if asked else None, text))
             late = len(self.paced) - sum(self.paced)
             text = f"{late} of {len(self.paced)} spans are not those in which the scene moves at the other speed"
-            found.append(CheckResult("span of the speed", category, late == 0, text))
+            results.append(CheckResult("span of the speed", category, late == 0, text))
         if self.ends:
             faint = sum(factor < FAINT for factor in self.ends)
             most = math.ceil(FAINT_SHARE * len(self.ends))
@@ -103,12 +106,14 @@ class VisibilityChecks:
                 f"at {faint} of {len(self.ends)} an end of the span is a step under {FAINT:g} times the scene's own, "
                 f"allowed {most}; weakest {min(self.ends):.2f}"
             )
-            found.append(CheckResult("ends are seen", category, faint <= most if asked else None, text))
+            results.append(CheckResult("ends are seen", category, faint <= most if asked else None, text))
         if self.cut:
             most = math.ceil(CUT_SHARE * len(self.cut))
             text = f"{sum(self.cut)} of {len(self.cut)} begin or end at a hard cut, or show a donor's, allowed {most}"
-            found.append(CheckResult("ends apart from cuts", category, sum(self.cut) <= most if asked else None, text))
-        return found
+            results.append(
+                CheckResult("ends apart from cuts", category, sum(self.cut) <= most if asked else None, text)
+            )
+        return results
 
 
 def motion_factor(frames: Frames, first: int, last: int) -> float:

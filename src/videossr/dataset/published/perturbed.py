@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import PurePosixPath
 
 from videossr.dataset.published.frames import Entry
-from videossr.perturb import ORDERS, PIXELS, SPEEDS
+from videossr.perturb import PERTURBATIONS
 
-_NAMES = {name.replace("_", ""): name for name in (*PIXELS, *ORDERS, *SPEEDS, "swap")} | {"stutterhold": "stutter"}
 _ALTERED = re.compile(r"\d+_([a-z]+)(\d*)", re.IGNORECASE | re.ASCII)
 _SHAPES = ("circle", "square", "triangle")
 
@@ -51,10 +51,16 @@ def find_perturbed(entry: Entry) -> PerturbedSpan:
         else:
             kinds.add(word + number)
     (kind,) = kinds if len(kinds) == 1 else ("",)
-    return PerturbedSpan(tuple(slots), _NAMES.get(kind, ""), shapes)
+    return PerturbedSpan(tuple(slots), _known_names().get(kind, ""), shapes)
 
 
 def perturbation_of(name: str) -> str:
     """What this package calls a perturbation: `channel_swap` for `ChannelSwap`. One that it has not, in its style."""
     plain = re.sub(r"[^a-z0-9]+", "", name.lower())
-    return _NAMES.get(plain, plain)
+    return _known_names().get(plain, plain)
+
+
+@cache
+def _known_names() -> Mapping[str, str]:
+    """Return the names of this package's perturbations by those that published files may have."""
+    return {name.replace("_", ""): name for name in PERTURBATIONS.names()} | {"stutterhold": "stutter"}

@@ -1,4 +1,4 @@
-"""A clip as a strip of small frames: one JPEG, and what is true in each of its slots.
+"""Draw a clip as a strip of small frames: one JPEG, and what is true in each of its slots.
 
 Exercised by `videossr gallery DATASET --out gallery.html`.
 """
@@ -152,5 +152,5 @@ def _strip(
 
 
 def place_of(cell: int, cells: int) -> str:
-    """CSS background position of a cell: 0% shows the first of `cells`, 100% the last."""
+    """Return the CSS background position of a cell: 0% shows the first of `cells`, 100% the last."""
     return f"{100 * cell / max(1, cells - 1):.4g}%"

@@ -106,15 +106,15 @@ def write_quiz(
 def _views(
     asked: Iterable[Asked], height: int | None, progress: Callable[[int], None] | None
 ) -> Iterator[Mapping[str, object]]:
-    for done, each in enumerate(asked, start=1):
-        size = each.clips[0].frames.shape[1:3]
+    for done, question in enumerate(asked, start=1):
+        size = question.clips[0].frames.shape[1:3]
         yield {
-            "id": each.id,
-            "system": each.system,
-            "prompt": each.prompt.split(VIDEO),
-            "form": each.form,
+            "id": question.id,
+            "system": question.system,
+            "prompt": question.prompt.split(VIDEO),
+            "form": question.form,
             "size": size,
-            "strips": make_strips(each.clips, Truth(), height or size[0], QUALITY),
+            "strips": make_strips(question.clips, Truth(), height or size[0], QUALITY),
         }
         if progress is not None:
             progress(done)

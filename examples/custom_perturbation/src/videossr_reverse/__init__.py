@@ -1,0 +1,1 @@
+"""Perturbations of anomaly grounding in a package of their own."""

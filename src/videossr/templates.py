@@ -1,4 +1,4 @@
-"""Every text put to a model, read from `prompts.toml` and from the files that a user lays over it (`--templates`)."""
+"""Prompt templates: every text of a question, from `prompts.toml` and the files that replace parts (`--templates`)."""
 
 from __future__ import annotations
 
@@ -20,41 +20,51 @@ PromptTemplates = Mapping[str, Any]
 
 
 def load_templates(overlay: Path | None = None) -> PromptTemplates:
-    """The package's wording, with the texts of `overlay` in place of its own.
+    """Load the templates of the package, with the texts of `overlay` in place of its own.
 
-    An installed task of another package may have a table of its own there. Raises ValueError for any other new place.
+    Args:
+        overlay: a TOML file with some of the tables of `prompts.toml`. It may also have a table for an installed task
+            of another package, of any content.
+
+    Returns:
+        Table of each task.
+
+    Raises:
+        ConfigError: the file has a text that nothing uses, or one that lacks a placeholder.
     """
     base = tomllib.loads((files("videossr") / "prompts.toml").read_text("utf-8"))
     if overlay is not None:
         table = read_toml(overlay)
         plugins = {point.name for point in entry_points(group="videossr.tasks")} - base.keys()
-        own = {name: table.pop(name) for name in plugins & table.keys()}
-        _lay_over(base, table, str(overlay))
-        base.update(own)
+        plugin_tables = {name: table.pop(name) for name in plugins & table.keys()}
+        _merge(base, table, str(overlay))
+        base.update(plugin_tables)
     return base
 
 
-def _lay_over(base: dict[str, Any], overlay: Mapping[str, Any], where: str) -> None:
+def _merge(base: dict[str, Any], overlay: Mapping[str, Any], where: str) -> None:
+    """Replace texts of `base` by those of `overlay`, table by table."""
     for name, value in overlay.items():
-        place = base.get(name)
-        if place is None:
+        old = base.get(name)
+        if old is None:
             raise ConfigError(f"{where}: there is no text {name!r}{suggest(name, base)}")
-        if isinstance(place, dict) and isinstance(value, Mapping):
-            _lay_over(place, value, f"{where}: {name}")
-        elif isinstance(place, str) and isinstance(value, str):
-            _compare(place, value, f"{where}: {name}")
+        if isinstance(old, dict) and isinstance(value, Mapping):
+            _merge(old, value, f"{where}: {name}")
+        elif isinstance(old, str) and isinstance(value, str):
+            _compare(old, value, f"{where}: {name}")
             base[name] = value
         else:
-            expected = "a table" if isinstance(place, dict) else "text"
+            expected = "a table" if isinstance(old, dict) else "text"
             raise ConfigError(f"{where}: {name} must be {expected}, got {type(value).__name__}")
 
 
 def _compare(old: str, new: str, where: str) -> None:
-    """A text must be filled in with what the one that it replaces is filled in with, and show as many clips."""
+    """Check that a text has the placeholders of the text that it replaces, and shows as many clips."""
     try:
         filled = _fields(new)
     except ValueError as error:
-        raise ConfigError(f"{where}: {error}; a brace that is meant as such is doubled") from error
+        raise ConfigError(f"{where}: {error}; write a brace that is part of the text twice") from error
+
     if filled != _fields(old):
         names = ", ".join(f"{{{name}}}" for name in sorted(_fields(old))) or "no braces"
         raise ConfigError(f"{where}: must hold {names}, got {', '.join(sorted(filled)) or 'none'}")

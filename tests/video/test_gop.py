@@ -73,7 +73,7 @@ def test_all_that_a_wanted_picture_refers_to_is_fed_and_little_else(
     groups = packets.groups(wanted)
     given_out: set[int] = set()
     for group in groups:
-        assert rows[group.start].look.start
+        assert rows[group.start].info.start
         assert group.last in wanted
         fed = [n for n in range(group.start, group.last + 1) if n not in group.skipped]
         assert fed[0] == group.start

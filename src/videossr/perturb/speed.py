@@ -123,7 +123,7 @@ def pace(frames: Frames, pictures: Floats, strides: tuple[int, int], slots: int,
 
     Args:
         frames: of the pack (N, H, W, 3).
-        pictures: what the gates see of them (N, 16, 16, 3), see `gates.look`.
+        pictures: what the gates see of them (N, 16, 16, 3), see `gates.clip_features`.
         strides: frames of the pack from one slot to the next, (outside, inside) of a stretch.
         slots: of a clip.
         limits: `cut` says what a hard cut is.

@@ -82,8 +82,8 @@ def fit(frames: Frames, side: int) -> Frames:
 
 def pair_seconds(clock: Clock) -> float:
     """Seconds from one pair of frames to the next. Raises ValueError where they are not the same for all pairs."""
-    if clock.unevenness > EVEN_MS:
+    if clock.jitter_ms > EVEN_MS:
         raise DataError(
-            f"its slots last unequally long, by up to {clock.unevenness} ms: Qwen2.5-VL can only be told equal steps"
+            f"its slots last unequally long, by up to {clock.jitter_ms} ms: Qwen2.5-VL can only be told equal steps"
         )
     return PAIR * clock.end_ms / len(clock) / 1000

@@ -129,20 +129,20 @@ class Grounding:
     def gates(self, video: Video, config: GroundingConfig) -> Iterator[Measure]:
         """Gates: too_brief (s), uneven_clock (ms), with `gates` those of `videossr.perturb.gates` and hidden_speed."""
         name = config.perturbation
-        shown = video.thin(config.frames)
+        shown = video.subsample(config.frames)
         shortest = _shortest(shown.clock, config.length[0])
         if name in SPEEDS and shortest >= SHORTEST:  # a clip shows a part of the video
             pairs = _strides(video, config) if config.gates else _strides(video, config)[:1]
             shortest = max(_shortest(_clock(video, pair, config), config.length[0]) for pair in pairs)
         yield Measure("too_brief", shortest, SHORTEST)
         if name in SPEEDS:
-            yield Measure("uneven_clock", video.clock.unevenness, 1, least=False)
+            yield Measure("uneven_clock", video.clock.jitter_ms, 1, least=False)
         if not config.gates:
             return
-        pictures = shown.look.pictures
+        pictures = shown.features.pictures
         if name in PIXELS:
             pixel, weakest = PIXELS[name], PIXELS[name].weakest(config.strengths)
-            original = clip_features(pixel.beside(shown.frames, weakest)) if pixel.beside else shown.look
+            original = clip_features(pixel.beside(shown.frames, weakest)) if pixel.beside else shown.features
             altered = clip_features(pixel.apply(shown.frames, weakest))
             yield from hidden_change(original, altered, config.limits, between=name in BETWEEN)
         elif name == "stutter":
@@ -164,7 +164,7 @@ class Grounding:
         first = int(rng.integers(len(_starts(config, length))))
         last = first + length - 1
         density = video.density(config.frames)
-        clock = video.clock.thin(config.frames)
+        clock = video.clock.subsample(config.frames)
         slots = [(0, slot * density) for slot in range(config.frames)]
         sources: tuple[VideoKey, ...] = (video.key,)
         params: dict[str, JSON] = {"perturbation": name, "first": first, "last": last}
@@ -173,7 +173,7 @@ class Grounding:
             params["strength"] = PIXELS[name].parameters(config.strengths, rng)
         elif name in ORDERS:
             if name == "shuffle" and config.gates:
-                ends = _ends(steps(video.thin(config.frames).look), first, length, config)
+                ends = _ends(steps(video.subsample(config.frames).features), first, length, config)
                 heads, tails = ([o for o, factor in end.items() if factor >= config.limits.ends] for end in ends)
                 order = shuffle(length, config.strengths, rng, heads, tails)
             else:
@@ -185,7 +185,7 @@ class Grounding:
             strides_of = [inside if first <= slot <= last else outside for slot in range(config.frames - 1)]
             shown = np.cumsum([start, *strides_of])
             slots = [(0, int(frame)) for frame in shown]
-            clock = video.clock.cut(0, config.frames * outside).thin(config.frames)
+            clock = video.clock.slice(0, config.frames * outside).subsample(config.frames)
             params["strides"] = [outside, inside]
         else:
             donor = self._donor(video, config, rng, donors)
@@ -227,7 +227,7 @@ class Grounding:
         by no more than `alike` octaves is taken, and if there is none, the one whose detail is nearest: the segment
         must not be told by being sharper than the rest.
         """
-        own = video.thin(config.frames).look
+        own = video.subsample(config.frames).features
         nearest = Rejection("no_donor", 0, 1)
         best: tuple[float, Video] | None = None
         for index in rng.permutation(len(donors))[: config.donors]:
@@ -236,7 +236,7 @@ class Grounding:
                 continue
             if not config.gates:
                 return donor
-            seen = donor.thin(config.frames).look
+            seen = donor.subsample(config.frames).features
             cut = hard_cut(seen.pictures, config.limits)
             reject = rejected([*hidden_change(own, seen, config.limits, between=True), cut])
             if reject is not None:
@@ -313,7 +313,7 @@ def _hidden_ends(shown: Video, config: GroundingConfig) -> Iterator[Measure]:
     First the motion by which a frame in the first and one in the last slot differ from those that are due there; then,
     among the frames that do so by the least motion, the steps at the borders, as factors on the scene's own.
     """
-    found = steps(shown.look)
+    found = steps(shown.features)
     motion = factor = np.inf
     for length in range(config.length[0], config.length[1] + 1):
         for first in _starts(config, length):
@@ -364,14 +364,14 @@ def _strides(video: Video, config: GroundingConfig) -> list[tuple[int, int]]:
 
 def _clock(video: Video, pair: tuple[int, int], config: GroundingConfig) -> Clock:
     """Return the clock of a clip whose slots are as many frames apart as the first of `pair` says."""
-    return video.clock.cut(0, config.frames * pair[0]).thin(config.frames)
+    return video.clock.slice(0, config.frames * pair[0]).subsample(config.frames)
 
 
 def _paces(video: Video, config: GroundingConfig) -> Iterator[tuple[tuple[int, int], NDArray[np.float64]]]:
     """Yield pairs of strides, each with how well every stretch can be told, by the frame that the clip starts at."""
     for pair in _strides(video, config):
         if _shortest(_clock(video, pair, config), config.length[0]) >= SHORTEST:
-            found = pace(video.frames, video.look.pictures, pair, config.frames, config.limits)
+            found = pace(video.frames, video.features.pictures, pair, config.frames, config.limits)
             yield pair, found.starts(config.length, config.limits)
 
 

@@ -23,7 +23,7 @@ class PacketRow(NamedTuple):
         size: in bytes.
         key: whether the container says that a decode can start here.
         hidden: whether an edit list keeps its picture from being shown.
-        look: what its own bytes say.
+        info: what its own bytes say.
     """
 
     time: int
@@ -31,7 +31,7 @@ class PacketRow(NamedTuple):
     size: int
     key: bool
     hidden: bool
-    look: PacketInfo
+    info: PacketInfo
 
 
 class DecodeCost(IntEnum):
@@ -88,17 +88,17 @@ def analyze_packets(rows: Sequence[PacketRow]) -> Packets | None:
     A start is a packet of which both the container and its own bytes say so. A leading picture comes after a start in
     decode order but is shown before it, and may refer to the group before; everything else needs its own start only.
     """
-    top = max((row.look.top for row in rows), default=0)
+    top = max((row.info.top for row in rows), default=0)
     needs: list[int] = []
     before = start = -1
     for number, row in enumerate(rows):
-        if row.key and row.look.start:
+        if row.key and row.info.start:
             before, start = start, number
-        need = before if row.look.leads and start >= 0 and row.time < rows[start].time else start
+        need = before if row.info.leads and start >= 0 and row.time < rows[start].time else start
         if need < 0 and not row.hidden:
             return None
         needs.append(need)
-    spare = tuple(row.look.layer == top for row in rows)
+    spare = tuple(row.info.layer == top for row in rows)
     marks = {(row.time, row.place, row.size) for row in rows}
     return Packets(tuple(rows), tuple(needs), spare) if len(marks) == len(rows) else None
 

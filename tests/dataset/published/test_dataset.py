@@ -71,7 +71,7 @@ def test_a_jigsaw_shows_its_pieces(opened: QuestionSet) -> None:
     assert len(pieces) == 6
     for piece, original in zip(pieces, ORDER, strict=True):
         assert np.array_equal(piece.frames, whole.frames[8 * original : 8 * original + 8])
-        assert piece.clock == whole.clock.cut(0, 8)
+        assert piece.clock == whole.clock.slice(0, 8)
     assert opened.truth(3).order == tuple(ORDER)
 
 

@@ -14,7 +14,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from videossr.runners.local import CORES
+from videossr.runners.threads import CORES
 
 A = TypeVar("A")
 T = TypeVar("T")

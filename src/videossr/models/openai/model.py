@@ -46,7 +46,7 @@ from videossr.models.openai.messages import (
 )
 from videossr.models.openai.retry import Backoff, asked_wait
 from videossr.question_set import QuestionSet
-from videossr.runners.local import CORES
+from videossr.runners.threads import CORES
 from videossr.sample import JSON
 
 if TYPE_CHECKING:

@@ -397,7 +397,7 @@ def test_a_seek_is_not_trusted(tmp_path: Path) -> None:
         packets = promise.packets
         assert packets is not None
         for moved in (
-            [row._replace(place=row.place + 1) for row in packets.rows],
+            [row._replace(position=row.position + 1) for row in packets.rows],
             [row._replace(size=row.size + (number == 30)) for number, row in enumerate(packets.rows)],
             [row._replace(time=row.time + (number == 24)) for number, row in enumerate(packets.rows)],
         ):

@@ -56,7 +56,7 @@ class Measure:
 
     @property
     def passed(self) -> bool:
-        """Whether the value is on the good side of the threshold."""
+        """Return whether the value is on the good side of the threshold."""
         return self.value >= self.threshold if self.least else self.value <= self.threshold
 
     @property

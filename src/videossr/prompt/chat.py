@@ -117,7 +117,9 @@ def block(grid: tuple[int, int, int], merge: int, step: float) -> NDArray[np.int
     Returns:
         (3, N) int64: time, row and column of each token.
     """
-    pairs, rows, columns = grid[0], grid[1] // merge, grid[2] // merge
+    pairs = grid[0]
+    rows = grid[1] // merge
+    columns = grid[2] // merge
     times = (np.arange(pairs, dtype=np.float32) * np.float32(step)).astype(np.int64)
     return np.stack(np.meshgrid(times, np.arange(rows), np.arange(columns), indexing="ij")).reshape(3, -1)
 

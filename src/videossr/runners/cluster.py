@@ -100,7 +100,7 @@ class RayPool(ParallelRunner[S]):
 
     @property
     def _is_local(self) -> bool:
-        """Whether the cluster is on this machine and ends with this context."""
+        """Return whether the cluster is on this machine and ends with this context."""
         return self._connected and self._address == "local"
 
     def check(self, files: Sequence[AnyPath]) -> None:

@@ -70,7 +70,8 @@ def _vp9(data: bytes) -> PacketInfo | None:
 def _vp9_frames(data: bytes) -> list[bytes]:
     """Split a packet into its frames by the index at its end."""
     marker = data[-1]
-    count, width = (marker & 7) + 1, (marker >> 3 & 3) + 1
+    count = (marker & 7) + 1
+    width = (marker >> 3 & 3) + 1
     size = 2 + count * width
     if marker & 0xE0 != 0xC0 or len(data) < size or data[-size] != marker:
         return [data]
@@ -103,11 +104,13 @@ def _av1(data: bytes) -> PacketInfo | None:
     at = 0
     while at < len(data):
         head = data[at]
-        kind, extended = head >> 3 & 15, head >> 2 & 1
+        kind = head >> 3 & 15
+        extended = head >> 2 & 1
         if not head & 2 or at + 2 + extended >= len(data) + 1 or (extended and data[at + 1] >> 3 & 3):
             return None  # no size of its own, or a picture of another resolution
         at += 1 + extended
-        length = shift = 0
+        length = 0
+        shift = 0
         while True:
             if at >= len(data) or shift > 28:
                 return None

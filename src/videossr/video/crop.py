@@ -27,7 +27,12 @@ _Part: TypeAlias = tuple[int, int, int]
 
 _File: TypeAlias = BinaryIO | Remote
 
-_SEGMENT, _CLUSTER, _TRACKS, _TRACK, _TRACK_TYPE, _VIDEO = 0x18538067, 0x1F43B675, 0x1654AE6B, 0xAE, 0x83, 0xE0
+_SEGMENT = 0x18538067
+_CLUSTER = 0x1F43B675
+_TRACKS = 0x1654AE6B
+_TRACK = 0xAE
+_TRACK_TYPE = 0x83
+_VIDEO = 0xE0
 _CROPS = (0x54CC, 0x54BB, 0x54DD, 0x54AA)
 """Matroska's elements for the pixels that are hidden at the left, top, right and bottom."""
 
@@ -117,9 +122,11 @@ def _boxes(file: _File, start: int, end: int, *path: bytes) -> Iterator[_Part]:
         header = _read(file, start, 16)
         if len(header) < 8:
             return
-        size, head = int.from_bytes(header[:4]), 8
+        size = int.from_bytes(header[:4])
+        head = 8
         if size == 1:
-            size, head = int.from_bytes(header[8:]), 16
+            size = int.from_bytes(header[8:])
+            head = 16
         stop = end if size == 0 else min(end, start + size)
         if stop < start + head:
             return

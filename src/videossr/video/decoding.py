@@ -245,7 +245,8 @@ def _from_start(
 @contextmanager
 def quiet() -> Iterator[Log]:
     """Collect ffmpeg's error messages of this thread; nothing reaches the terminal."""
-    level, skip = av.logging.get_level(), av.logging.get_skip_repeated()
+    level = av.logging.get_level()
+    skip = av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)
     av.logging.set_skip_repeated(False)
     try:

@@ -179,12 +179,14 @@ def full_scan(source: Source, log: Log) -> FullScan:
             sound.append(events.sound(number, leading=events.leads(number)))
         if not marks:
             raise RejectedError("no_frames", f"none of {len(events.time)} packets gave a frame", 0, 1)
-        times, packet_times = marks, events.time
+        times = marks
+        packet_times = events.time
         if backwards is not None:
             dts = events.decode_times()
             if dts is None or len(set(numbers)) < len(numbers):
                 raise _no_times(marks[:backwards], marks[backwards])
-            times, packet_times = sorted(dts[number] for number in numbers), list(dts)
+            times = sorted(dts[number] for number in numbers)
+            packet_times = list(dts)
         timeline = timeline_of(stream, dict(zip(times, durations, strict=True)))
         return FullScan(timeline, tuple(marks), tuple(sound), tuple(sorted(events.lost(packet_times))))
 

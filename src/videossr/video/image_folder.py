@@ -121,10 +121,10 @@ def in_order(names: Sequence[str]) -> list[str]:
     numbers = {name: tuple(map(int, part[1::2])) for name, part in parts.items()}
     ordered = sorted(names, key=lambda name: (numbers[name], name))
     usual = Counter(shapes.values()).most_common(1)[0][0] if names else ()
-    odd = [name for name in ordered if shapes[name] != usual]
-    if odd:
+    other = [name for name in ordered if shapes[name] != usual]
+    if other:
         like = next(name for name in ordered if shapes[name] == usual)
-        raise RejectedError("no_times", f"{_safe(odd[0])} is not numbered as {_safe(like)} is", len(odd), 0)
+        raise RejectedError("no_times", f"{_safe(other[0])} is not numbered as {_safe(like)} is", len(other), 0)
     changing = next((k for k in range(len(usual) - 1) if len({number[k] for number in numbers.values()}) > 1), None)
     if changing is None:
         if len(ordered) > 1:

@@ -60,7 +60,8 @@ class Remote:
 
     def _fetch(self, size: int) -> bytes:
         """Read `size` bytes; each request of a sequential read is as large as all before it together."""
-        start, stop = self._at, self._at + size
+        start = self._at
+        stop = start + size
         if not self._run.start <= start <= self._run.stop:
             self._run = range(start, stop)
         elif stop > self._run.stop:

@@ -37,10 +37,13 @@ SAMPLE_FPS = 2.0
 _TOKEN = 32 * 32
 """Pixels of a frame that become one token."""
 
-_LEAST, _MOST, _ALL = 128 * _TOKEN, 768 * _TOKEN, int(128_000 * 0.9) * _TOKEN
-"""qwen_vl_utils' bounds: of a frame's pixels where an entry names none, and of all frames together."""
+_LEAST = 128 * _TOKEN
+_MOST = 768 * _TOKEN
+_ALL = int(128_000 * 0.9) * _TOKEN
+"""Bounds of qwen_vl_utils: of a frame's pixels where an entry has none, and of the pixels of all frames."""
 
-_SMALLEST, _LARGEST = 1e-6, 1e9
+_SMALLEST = 1e-6
+_LARGEST = 1e9
 """Bounds of sizes and rates; numbers beyond them would overflow."""
 
 _SIZES = ("max_pixels", "min_pixels", "total_pixels", "resized_height", "resized_width")
@@ -117,7 +120,8 @@ def clip_of(entry: Entry, find: Find) -> Clip:
     for name in _listed(entry):
         picture = _picture(name, find)
         if not frames:
-            first, old = name, picture.shape
+            first = name
+            old = picture.shape
             new = _size(entry, picture.shape[0], picture.shape[1], len(clock))
         elif picture.shape != old:
             raise DataError(

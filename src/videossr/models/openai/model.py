@@ -235,7 +235,8 @@ class OpenAIModel:
         if item.body is None:
             return Response(index, error=item.error, tries=0)
         answers: list[Answer] = []
-        tries = failures = 0
+        tries = 0
+        failures = 0
         while (got := sum(len(answer.texts) for answer in answers)) < decoding.n:
             await pace.ready()
             tries += 1
@@ -249,7 +250,8 @@ class OpenAIModel:
                 await asyncio.sleep(pace.after(failures))
         texts = [text for answer in answers for text in answer.texts]
         finish = [end for answer in answers for end in answer.finish]
-        n, tokens = decoding.n, answers[0].prompt_tokens
+        n = decoding.n
+        tokens = answers[0].prompt_tokens
         return Response(index, tuple(texts[:n]), tuple(finish[:n]), tries=tries, prompt_tokens=tokens)
 
     async def _request(self, client: AsyncOpenAI, body: Body, decoding: Decoding, got: int, pace: Backoff) -> Answer:

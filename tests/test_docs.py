@@ -17,7 +17,9 @@ from cyclopts import ArgumentOrderError, CycloptsError, MissingArgumentError
 import videossr
 from tests.helpers.snippets import PAGES, ROOT, RUNNABLE, Snippet, code_spans, snippets
 from tests.test_layers import LAYERS
+from videossr.builder.recipe import load_recipe, recipe_names
 from videossr.cli import app
+from videossr.cli.settings import parse_settings
 from videossr.training.config import load_config, names
 
 SOURCES = [
@@ -139,17 +141,17 @@ def fault(words: list[str], whole: bool) -> str:
     if words[-1:] == ["--help"] or not words:
         return ""
     try:
-        _, bound, _ = app.parse_args(words, print_error=False, exit_on_error=False)
+        command, bound, _ = app.parse_args(words, print_error=False, exit_on_error=False)
+        prefix = "model." if words[0] == "bench" else ""
+        settings = parse_settings(bound.arguments.get("settings", ()), command, "--a.b=1", prefix)
+        if words[0] == "train" and bound.arguments["config"] in names():
+            load_config(bound.arguments["config"], settings)
+        if words[0] == "build" and bound.arguments["recipe"] in recipe_names():
+            load_recipe(bound.arguments["recipe"], settings)
     except MissingArgumentError as error:
         return str(error) if whole else ""
     except (CycloptsError, ArgumentOrderError, ValueError) as error:
         return str(error)
-    if words[0] == "train" and bound.arguments["config"] in names():
-        given = dict(word.removeprefix("--").split("=", 1) for word in bound.arguments.get("overrides", ()))
-        try:
-            load_config(bound.arguments["config"], given)
-        except ValueError as error:
-            return str(error)
     return ""
 
 
@@ -171,6 +173,9 @@ def shell(page: Path) -> list[Snippet]:
     ("line", "told"),
     [
         ("videossr index demo/videos --bogus 1 --out x", "--bogus"),
+        ("videossr index demo/videos --bogus=1 --out x", "--bogus"),
+        ("videossr build smoke --corpus x --out y --categories.jigsaw/6.cuont=1", "'cuont'"),
+        ("videossr bench run x --out y --model chance --batch=2", "--batch"),
         ("videossr indx demo/videos --out x", "indx"),
         ("torchrun --nproc-per-node 2 -m videossr.cli train train-nano --run.stepz=2 --out x", "'stepz' in run"),
         ("python -m videossr.cli build smoke --out x", "--corpus"),

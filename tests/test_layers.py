@@ -40,8 +40,8 @@ LAYERS = (
     ("sample",),
     ("clock",),
     ("config", "runners", "storage"),
-    ("registry", "rewards"),
-    ("errors",),
+    ("registry",),
+    ("errors", "rewards"),
 )
 """From the top down. A module may import what is in its own layer or below it.
 

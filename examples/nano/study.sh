@@ -20,7 +20,7 @@ set -euf
 name=$1 seed=$2 && shift 2
 ask() {
     [ -e "$folder/held-out/$name/manifest.json" ] || videossr bench run "$folder/held" --model "$1" --limit "$ASKED" \
-        --max-tokens 10 --set batch=32 --out "$folder/held-out/$name" >>"$folder/$name.log" 2>&1
+        --max-tokens 10 --model.batch=32 --out "$folder/held-out/$name" >>"$folder/$name.log" 2>&1
 }
 case $name in
 start-*)

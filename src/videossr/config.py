@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import tomllib
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
@@ -131,14 +131,3 @@ def _short(value: object) -> str:
 
 _SHORT = 60
 """Characters of a value in a message."""
-
-
-def assignments(texts: Iterable[str]) -> dict[str, str]:
-    """The values given by `--set NAME=VALUE`, by name. Raises ValueError where one has no equals sign."""
-    found = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {text}: expected key=value")
-        found[name] = value
-    return found

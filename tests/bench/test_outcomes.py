@@ -112,7 +112,7 @@ def test_thoughts_are_told_with_how_to_switch_them_off(kind: str) -> None:
     for text in ("<think>Let me see</think>341562", "opened by the template</think>\n341562"):
         made = a_run(prediction(0, CATEGORY, GOLD, text))
         config = replace(made.config, model=f"{kind}:x")
-        assert "--set thinking=false" in outcomes(replace(made, config=config)).line()
+        assert "--model.thinking=false" in outcomes(replace(made, config=config)).line()
 
 
 def test_reasons_are_alike_but_for_numbers_and_excerpts() -> None:
@@ -199,7 +199,7 @@ def test_a_server_that_refuses_everything_gives_no_score(
     out = str(tmp_path / "run")
     with chat_server(respond) as server:
         words = ("bench", verb, str(built.path), "--model", f"openai:m@{server.url}", "--out", out)
-        done = command(*words, "--stop-after", "3", "--set", "concurrency=1", "--set", "system=turn")
+        done = command(*words, "--stop-after", "3", "--model.concurrency=1", "--model.system=turn")
         held.set()
     assert done.returncode == 2
     assert "3 questions failed for the same reason" in done.stderr
@@ -248,12 +248,12 @@ def test_a_server_that_dies_halfway_gives_exit_status_1_until_all_is_answered(
     more = ("--n", "2") if verb == "probe" else ()
     with chat_server(respond) as server:
         words = ("bench", verb, str(built.path), "--model", f"openai:m@{server.url}", "--out", out, *more)
-        done = command(*words, "--set", "concurrency=1", "--set", "tries=1")
+        done = command(*words, "--model.concurrency=1", "--model.tries=1")
         assert done.returncode == 1, done.stderr
         assert f"{len(built) - alive} of {len(built)} questions failed" in " ".join(done.stdout.split())
         assert f"{len(built) - alive} x status 500: out of memory" in done.stdout
         alive = 3 * len(built)
-        again = command(*words, "--set", "concurrency=1", "--set", "tries=1")
+        again = command(*words, "--model.concurrency=1", "--model.tries=1")
     assert again.returncode == 0, again.stderr
 
 
@@ -272,11 +272,11 @@ def test_what_a_server_refuses_is_in_the_records_and_in_force_when_the_run_goes_
     out = tmp_path / "run"
     with chat_server(respond) as server:
         words = ("bench", "run", str(built.path), "--model", f"openai:m@{server.url}", "--out", str(out))
-        stopped = command(*words, "--set", "concurrency=1")
+        stopped = command(*words, "--model.concurrency=1")
         assert stopped.returncode == 2
         assert "status 401" in stopped.stderr
         assert json.loads((out / ".unfinished/sittings.json").read_text())["model"]["system"] == "user"
-        done = command(*words, "--set", "concurrency=1")
+        done = command(*words, "--model.concurrency=1")
     assert done.returncode == 0, done.stderr
     assert systems == [True, *[False] * (len(systems) - 1)], "the second sitting asks as the first did"
     manifest = read_run(out).manifest

@@ -107,7 +107,7 @@ def test_a_failed_draw_is_made_up_for_and_recorded(make: Make, tmp_path: Path) -
     assert {row["reason"] for row in rejected} == {"drawn_before"}
     assert all(row["attempt"] is not None for row in rejected)
     with pytest.raises(
-        ValueError, match=r"jigsaw lacks 1 of 6\. Rejected: jigsaw: drawn_before .* --set categories\.jigsaw\.count=5$"
+        ValueError, match=r"jigsaw lacks 1 of 6\. Rejected: jigsaw: drawn_before .* --categories\.jigsaw\.count=5$"
     ):
         make("more", corpus, {"jigsaw": (easy, 6)})
     assert {row["reason"] for row in schema.read_file(tmp_path / "more/rejected.parquet")} == {"drawn_before"}

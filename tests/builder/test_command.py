@@ -64,7 +64,7 @@ def test_one_video_only_names_the_categories_to_leave_out(make: Make, tmp_path: 
     corpus = indexed(tmp_path / "single")
     both = {"swap": (SWAP, 2), "mirror": (MIRROR, 2)}
     lacking = r"swap lacks 2 of 2\. Rejected: swap: no_donor \(\d+\)\."
-    told = lacking + r" Add videos, or lower .*: --set categories\.swap\.count=0$"
+    told = lacking + r" Add videos, or lower .*: --categories\.swap\.count=0$"
     with pytest.raises(ValueError, match=told):
         make("dataset", corpus, both)
     assert make("dataset", corpus, {"mirror": (MIRROR, 2)})["samples"] == 2
@@ -76,7 +76,7 @@ def test_a_category_for_which_no_video_is_fit_can_be_left_out(make: Make, tmp_pa
     for number in range(2):
         write(tmp_path / f"still/{number}.mp4", picture(number)[:1].repeat(24, axis=0))
     corpus = indexed(tmp_path / "still")
-    with pytest.raises(ValueError, match=r"no video is fit for jigsaw\. .*: --set categories\.jigsaw\.count=0$"):
+    with pytest.raises(ValueError, match=r"no video is fit for jigsaw\. .*: --categories\.jigsaw\.count=0$"):
         make("dataset", corpus, {"jigsaw": (JIGSAW, 2), "mirror": (MIRROR, 2)})
 
 

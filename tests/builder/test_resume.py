@@ -48,7 +48,7 @@ CHILD = """
 
     setattr(journal.BuildJournal, name, killed)
     mixture = recipe.load_recipe(str(Path(out).parent / "recipe.toml"))
-    builder.build(mixture, Corpus(Path(corpus)), Path(out), templates=load_templates())
+    builder.build_dataset(mixture, Corpus(Path(corpus)), Path(out), templates=load_templates())
 """
 
 

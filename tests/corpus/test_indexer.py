@@ -117,7 +117,7 @@ def test_an_unchanged_corpus_is_left_alone(source: Path, tmp_path: Path) -> None
 PROGRAM = """
 import sys
 from pathlib import Path
-from videossr.corpus.indexer import index
+from videossr.corpus.indexer import index_videos
 from videossr.video.plan import Plan
 from videossr.corpus.sources import find
 from videossr.corpus.index_state import IndexState

@@ -21,7 +21,7 @@ SHORT, LONG = 100, 700
 INDEX = """
 import resource, sys
 from pathlib import Path
-from videossr.corpus.indexer import index
+from videossr.corpus.indexer import index_videos
 from videossr.video.plan import Plan
 if __name__ == "__main__":
     index_videos(Path(sys.argv[1]), Path(sys.argv[2]), Plan(kind="fps", fps=1, frames=4096))

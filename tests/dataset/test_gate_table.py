@@ -221,7 +221,7 @@ def test_only_values_that_a_recipe_may_set_are_tried(made: Corpus, make: Make, r
     for setting, tried in category["admitted_at"].items():
         for value in tried:
             recipe.load_recipe(str(dataset / "config.toml"), {f"categories.jigsaw.config.{setting}": value})
-    status, _, err = run("dataset", "info", str(dataset), "--gates", "--set", "categories.jigsaw.config.difference=-3")
+    status, _, err = run("dataset", "info", str(dataset), "--gates", "--categories.jigsaw.config.difference=-3")
     assert status == 2
     assert f"{dataset / 'config.toml'}: categories.jigsaw.config: difference" in err
 
@@ -254,13 +254,13 @@ def test_the_table_is_small(whole: Path) -> None:
 def test_the_command_prints_values_and_what_other_thresholds_admit(whole: Path, run: Run) -> None:
     categories = thresholds.read(whole)
     change = "categories.mirror.config.limits.picture=7"
-    status, out, _ = run("dataset", "info", str(whole), "--gates", "--set", change)
+    status, out, _ = run("dataset", "info", str(whole), "--gates", f"--{change}")
     admitted, then = (int(categories["mirror"].admitted(at).sum()) for at in ({}, {"limits.picture": 7.0}))
     assert status == 0
     assert f"mirror: {admitted} of {VIDEOS} videos admitted; {then} with limits.picture = 7" in out
     assert "hidden_picture" in out
     assert f"limits.cut: admits {categories['mirror'].admitted({'limits.cut': 4.0}).sum()} at 4, " in out
-    status, out, _ = run("dataset", "info", str(whole), "--gates", "--json", "--set", change)
+    status, out, _ = run("dataset", "info", str(whole), "--gates", "--json", f"--{change}")
     (facts,) = [category for category in json.loads(out) if category["category"] == "mirror"]
     assert (facts["videos"], facts["admitted"], facts["would_admit"]) == (VIDEOS, admitted, then)
     (cut,) = [line for line in facts["gates"] if line["gate"] == "hard_cut"]
@@ -286,15 +286,15 @@ def test_gates_of_which_one_is_enough_are_joined_by_or(whole: Path, run: Run) ->
     ("words", "said"),
     [
         (
-            ("--gates", "--set", "categories.mirror.config.limits.pictur=7"),
+            ("--gates", "--categories.mirror.config.limits.pictur=7"),
             "did you mean 'categories.mirror.config.limits.picture'",
         ),
         (
-            ("--gates", "--set", "categories.mirror.config.limits.picture=much"),
+            ("--gates", "--categories.mirror.config.limits.picture=much"),
             "limits.picture=much: a threshold is a number",
         ),
-        (("--gates", "--set", "categories.mirror.config.limits.picture=nan"), "a threshold is a finite number"),
-        (("--set", "categories.mirror.config.limits.picture=7"), "add --gates"),
+        (("--gates", "--categories.mirror.config.limits.picture=nan"), "a threshold is a finite number"),
+        (("--categories.mirror.config.limits.picture=7",), "add --gates"),
     ],
 )
 def test_what_is_no_threshold_is_refused(whole: Path, run: Run, words: tuple[str, ...], said: str) -> None:

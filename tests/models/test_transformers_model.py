@@ -428,7 +428,7 @@ def test_a_model_whose_scores_are_no_numbers_ends_the_run(
     out = tmp_path / "run"
     words = ("bench", verb, str(dataset), "--model", f"hf:{tmp_path / 'model'}", "--out", str(out))
     with pytest.raises(SystemExit) as ended:
-        main([*words, "--stop-after", "2", "--set", "batch=2"])
+        main([*words, "--stop-after", "2", "--model.batch=2"])
     assert ended.value.code == 2
     told = capsys.readouterr()
     assert "2 questions failed for the same reason, and none was answered" in told.err

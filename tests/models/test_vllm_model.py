@@ -12,6 +12,7 @@ import transformers
 from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 
 from videossr.clock import Clock, uniform_clock
+from videossr.errors import MissingExtraError
 from videossr.models.base import Decoding
 from videossr.models.tiny import make_tiny
 from videossr.models.vllm_model import VLLMModel, VLLMSettings, check_version, placeholder, request, sampling
@@ -85,5 +86,5 @@ def test_old_versions_are_refused(version: str, refused: bool) -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vllm is installed")
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="pip install vllm"):
+    with pytest.raises(MissingExtraError, match="pip install vllm"):
         VLLMModel(str(tmp_path), VLLMSettings(), NO_QUESTIONS)

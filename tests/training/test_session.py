@@ -22,6 +22,7 @@ from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import index_videos
+from videossr.errors import VideoSSRError
 from videossr.models.tiny import make_tiny
 from videossr.templates import load_templates
 from videossr.training.config import TrainConfig, load_config, names
@@ -297,7 +298,7 @@ def spoiled(model: Path, to: Path) -> Path:
     ],
 )
 def test_what_cannot_be_done_is_told_first(config: Make, tmp_path: Path, how: dict[str, Any], said: str) -> None:
-    with pytest.raises((ValueError, OSError)) as caught:
+    with pytest.raises((VideoSSRError, OSError)) as caught:
         train(config(**how), tmp_path / "run")
     assert said in str(caught.value)
     assert not (tmp_path / "run").exists()

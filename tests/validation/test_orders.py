@@ -92,7 +92,7 @@ def test_borders_that_give_the_order_away_are_noticed(tmp_path: Path) -> None:
     assert found["orders"].holds
     assert found["jigsaw solver"].holds is False
     assert "allowed 0.500: 0.1 beyond chance, and what luck may add" in found["jigsaw solver"].text
-    assert '--set "categories.jigsaw/6.config.gap=2"' in found["jigsaw solver"].text
+    assert '"--categories.jigsaw/6.config.gap=2"' in found["jigsaw solver"].text
     again = {finding.check: finding for finding in validate(VideoSSRDataset(tmp_path / "dataset"), solver=1)}
     assert again["jigsaw solver"].holds is None
 

@@ -19,9 +19,9 @@ _OPENING = 24
 """Characters of an answer's first word that are shown."""
 
 _WAYS = {
-    "hf": "--set thinking=false, or take the Instruct checkpoint where this one always thinks",
-    "vllm": "--set thinking=false, or take the Instruct checkpoint where this one always thinks",
-    "openai": "--set thinking=false, or by the server's own setting, such as "
+    "hf": "--model.thinking=false, or take the Instruct checkpoint where this one always thinks",
+    "vllm": "--model.thinking=false, or take the Instruct checkpoint where this one always thinks",
+    "openai": "--model.thinking=false, or by the server's own setting, such as "
     "vllm serve --reasoning-parser, which takes the thoughts out of the answer",
 }
 """How thinking is switched off, by the kind of the model."""

@@ -212,7 +212,7 @@ def _check_plan(mixture: ResolvedRecipe, corpus: Corpus) -> None:
         if corpus.plan["kind"] == "snap" and getattr(task, "even_clock", False):
             problems.append(
                 f"categories.{name} needs slots of equal length; those of {corpus.path} were moved by --plan snap. "
-                f"Leave the category out (--set categories.{name}.count=0), or index the videos with --plan uniform "
+                f"Leave the category out (--categories.{name}.count=0), or index the videos with --plan uniform "
                 "into another folder"
             )
         slots, density = task.needs(mixture.config[name])
@@ -314,7 +314,7 @@ def _way_out(possible: Mapping[str, int], categories: Collection[str]) -> str:
     """Say how to get a dataset where some of `categories` could be given this many samples only."""
     if len(possible) == len(categories) and not any(possible.values()):
         return "Add videos"
-    lower = " ".join(f"--set categories.{name}.count={count}" for name, count in possible.items())
+    lower = " ".join(f"--categories.{name}.count={count}" for name, count in possible.items())
     return f"Add videos, or lower the counts: {lower}"
 
 

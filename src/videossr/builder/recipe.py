@@ -6,7 +6,7 @@ Shipped recipes lie in `videossr/recipes` and are found by name: `videossr build
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from functools import cached_property
 from importlib.resources import files
@@ -115,6 +115,18 @@ class ResolvedRecipe:
         if recipe.videos:
             table["videos"] = recipe.videos
         return table
+
+    def only(self, names: Collection[str]) -> ResolvedRecipe:
+        """Keep these categories and leave out the others.
+
+        Raises:
+            ConfigError: the recipe has no category of that name.
+        """
+        for name in names:
+            if name not in self.categories:
+                known = suggest(name, self.categories)
+                raise ConfigError(f"--only {name}: {self.recipe.name} has no such category{known}")
+        return self._with({name: category.count for name, category in self.categories.items() if name in names})
 
     def limited(self, limit: int) -> ResolvedRecipe:
         """The same categories, scaled down to `limit` samples in all; each keeps one at least."""

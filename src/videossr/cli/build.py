@@ -12,7 +12,7 @@ from rich.table import Table
 from videossr.builder import recipe as recipes
 from videossr.builder.builder import Progress, build_dataset
 from videossr.cli.console import Bar, console, counted
-from videossr.config import assignments
+from videossr.cli.settings import Setting, parse_settings
 from videossr.corpus.corpus import Corpus
 from videossr.dataset.manifest import NAME, is_benchmark, read_manifest
 from videossr.runners.threads import CORES
@@ -33,6 +33,8 @@ app = App(
     help_epilogue="Example: videossr build smoke --corpus demo/corpus --out demo/dataset\n\n"
     "A small benchmark:\n\n"
     "videossr build viubench --corpus demo/corpus --out demo/viubench --per-category 2\n\n"
+    "One perturbation:\n\n"
+    "videossr build perturbations --only grounding/blur --corpus demo/corpus --out demo/blur --limit 4\n\n"
     f"Recipes: {', '.join(recipes.recipe_names())}",
 )
 
@@ -41,10 +43,11 @@ app = App(
 def command(
     recipe: str,
     /,
-    *,
+    *settings: Setting,
     corpus: str,
     out: str,
     profile: str | None = None,
+    only: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = (),
     seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**63))] = 0,
     per_category: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
@@ -52,7 +55,6 @@ def command(
     exclude: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = (),
     rebuild: Annotated[bool, Parameter(negative="")] = False,
     templates: Path | None = None,
-    overrides: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
     workers: Annotated[int, Parameter(validator=Number(gte=1))] = CORES,
     ray: str | None = None,
 ) -> None:
@@ -62,9 +64,11 @@ def command(
 
     Args:
         recipe: Name of a shipped recipe, or the path of a TOML file.
+        settings: A key of the recipe and its value, such as `--categories.jigsaw/6.count=100`.
         corpus: Folder that `videossr index` wrote, or its address (s3://, hf://).
         out: Folder or address of the dataset.
         profile: Variant of the recipe: "released" of viubench follows the laws of the paper's released scripts.
+        only: Categories of the recipe to build; all of them by default.
         seed: The same seed gives the same files, whatever the number of workers.
         per_category: Samples of every category, instead of the recipe's counts.
         limit: Scale the recipe down to this many samples.
@@ -72,11 +76,13 @@ def command(
         exclude: Datasets to keep apart from: none of their videos is used, nor one that looks like them.
         rebuild: Replace a dataset in `out` that was made otherwise, or an unfinished build.
         templates: TOML file whose texts replace those of the package.
-        overrides: A key of the recipe and its value, such as `categories.jigsaw/6.count=100`. May be repeated.
         workers: Processes.
         ray: Address of a Ray cluster that does the work instead, or "local".
     """
-    mixture = recipes.load_recipe(recipe, assignments(overrides), profile=profile)
+    changed = parse_settings(settings, command, "--categories.jigsaw/6.count=100")
+    mixture = recipes.load_recipe(recipe, changed, profile=profile)
+    if only:
+        mixture = mixture.only(only)
     if per_category is not None:
         mixture = mixture.per_category(per_category)
     whole = sum(category.count for category in mixture.categories.values())
@@ -91,7 +97,7 @@ def command(
         if limit is not None and limit > whole:
             bar.say(
                 f"--limit {limit} changes nothing: {mixture.recipe.name} has {whole} samples in all. For more: "
-                "--per-category N, or --set categories.NAME.count=N"
+                "--per-category N, or --categories.NAME.count=N"
             )
         if total > MANY * there:
             bar.say(

@@ -16,7 +16,7 @@ from videossr.builder import recipe
 from videossr.builder.merging import merge
 from videossr.builder.splitting import split
 from videossr.cli.console import console, counted, tell_near
-from videossr.config import assignments
+from videossr.cli.settings import Setting, parse_settings
 from videossr.corpus.groups import share_count
 from videossr.dataset.manifest import Manifest, is_benchmark, read_manifest
 from videossr.errors import ConfigError
@@ -32,14 +32,13 @@ app = App(
 
 @app.command(
     help_epilogue="Example: videossr dataset info demo/dataset --json\n\n"
-    "Thresholds: videossr dataset info demo/dataset --gates --set categories.grounding/mirror.config.limits.picture=4"
+    "Thresholds: videossr dataset info demo/dataset --gates --categories.grounding/mirror.config.limits.picture=4"
 )
 def info(
     dataset: str,
     /,
-    *,
+    *settings: Setting,
     gates: Annotated[bool, Parameter(negative="")] = False,
-    overrides: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
     as_json: Annotated[bool, Parameter("--json", negative="")] = False,
 ) -> None:
     """Say what a dataset holds: its categories, how many samples and videos, its corpus, and where it comes from.
@@ -48,16 +47,16 @@ def info(
 
     Args:
         dataset: Folder that `videossr build` wrote, or its address.
+        settings: With --gates, a threshold to count the admitted videos by, written as for `build`.
         gates: Say instead what the gates measured of all videos, category by category, and how many videos other
             thresholds would admit. A build that failed for lack of videos has left these values too.
-        overrides: With --gates, a threshold to count the admitted videos by, written as for `build`. May be repeated.
         as_json: All of it as JSON.
     """
-    if overrides and not gates:
-        raise ConfigError("--set changes thresholds of the gates: add --gates")
+    changed = parse_settings(settings, info, "--categories.jigsaw/6.config.limits.course=1.6")
+    if changed and not gates:
+        raise ConfigError(f"--{next(iter(changed))} changes a threshold of the gates: add --gates")
     if gates:
         categories = thresholds.read(to_path(dataset))
-        changed = assignments(overrides)
         asked = thresholds.assigned(categories, changed)
         config = to_path(dataset) / "config.toml"  # which a build that failed has not left
         table = tomllib.loads(config.read_text("utf-8")) if config.is_file() else None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from videossr.cli.console import console
+from videossr.cli.settings import Setting, parse_settings
 from videossr.cli.train_table import Live
-from videossr.errors import ConfigError
 from videossr.training.config import keys, load_config, names
 
 app = App(
@@ -25,7 +24,7 @@ app = App(
 def command(
     config: str,
     /,
-    *overrides: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    *settings: Setting,
     out: str,
 ) -> None:
     """Train a checkpoint by GRPO, or with supervision, on a dataset whose answers are known.
@@ -34,12 +33,12 @@ def command(
 
     Args:
         config: Name of a shipped recipe, or the path of a TOML file.
-        overrides: A key of the configuration and its value, such as `--optim.lr=1e-6`.
+        settings: A key of the configuration and its value, such as `--optim.lr=1e-6`.
         out: Folder of the run.
     """
     from videossr.training.session import train  # torch is slow to import, and --help needs none of it
 
-    asked = load_config(config, dict(map(_assignment, overrides)))
+    asked = load_config(config, parse_settings(settings, command, "--optim.lr=1e-6"))
     with Live(console) as live:
         done = train(asked, out, show=live.show, within=live.within, say=console.print)
     if int(os.environ.get("RANK", "0")):  # torchrun's name for which of several processes this is
@@ -49,10 +48,3 @@ def command(
         planned, used = (done.manifest.describe[name] for name in ("GiB planned", "GiB used"))
         console.print(f"peak memory: {used:.2f} GiB, {planned:.2f} planned")
     console.print(f"{last.step} steps; the model is {out}/model. Look at the run: videossr report {out} --out NEW.html")
-
-
-def _assignment(word: str) -> tuple[str, str]:
-    name, equals, value = word.partition("=")
-    if not name.startswith("--") or not equals:
-        raise ConfigError(f"{word}: expected --NAME=VALUE, such as --optim.lr=1e-6")
-    return name.removeprefix("--"), value

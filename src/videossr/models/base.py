@@ -92,7 +92,7 @@ class Given:
 class Model(Protocol[S]):
     """A model that answers questions.
 
-    `Settings` is a frozen pydantic dataclass, S, whose defaults work; `--set NAME=VALUE` overrides them.
+    `Settings` is a frozen pydantic dataclass, S, whose defaults work; `--model.NAME=VALUE` overrides them.
 
     A kind may have three further members:
 

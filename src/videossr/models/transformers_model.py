@@ -1,6 +1,6 @@
 """A checkpoint on this machine's own device, through transformers: `--model hf:FOLDER` or `hf:ORGANIZATION/NAME`.
 
-    videossr bench run BENCH --model hf:CHECKPOINT --set batch=16 --out RUN
+    videossr bench run BENCH --model hf:CHECKPOINT --model.batch=16 --out RUN
 
 Several questions are answered at once, while threads render the next ones. Each prompt is read once, however many
 answers are sampled. `benchmarks/bench.py` measures it.
@@ -214,7 +214,7 @@ class TransformersModel:
         scores = logits.float()
         scores[:, self._checkpoint.placeholders] = -torch.inf
         if not torch.isfinite(scores.amax(-1)).all():
-            raise DataError(f"the model's scores are no numbers in {self._model.dtype}: try another --set dtype")
+            raise DataError(f"the model's scores are no numbers in {self._model.dtype}: try another --model.dtype")
         return choose_tokens(scores, torch.from_numpy(waits).to(self._device), decoding)
 
 

@@ -184,13 +184,13 @@ def assigned(categories: Mapping[str, Category], overrides: Mapping[str, str]) -
     found: dict[str, dict[str, float]] = {name: {} for name in categories}
     for key, text in overrides.items():
         if key not in known:
-            raise ConfigError(f"--set {key}: no gate has this threshold, or a build must find it{suggest(key, known)}")
+            raise ConfigError(f"--{key}: no gate has this threshold, or a build must find it{suggest(key, known)}")
         try:
             value = float(text)
         except ValueError as error:
-            raise ConfigError(f"--set {key}={text}: a threshold is a number") from error
+            raise ConfigError(f"--{key}={text}: a threshold is a number") from error
         if not math.isfinite(value):
-            raise ConfigError(f"--set {key}={text}: a threshold is a finite number")
+            raise ConfigError(f"--{key}={text}: a threshold is a finite number")
         name, setting = known[key]
         found[name][setting] = value
     return found

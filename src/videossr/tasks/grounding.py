@@ -1,6 +1,6 @@
 """Anomaly grounding (paper, section on pretext tasks): when does the altered stretch of the video start and end?
 
-Exercised by `videossr build grounding-mirror --corpus demo/corpus --out demo/grounding --limit 4`.
+Exercised by `videossr build perturbations --only grounding/mirror --corpus demo/corpus --out demo/grounding --limit 4`.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ def solver(category: str, results: Sequence[Scores], pieces: int, bound: float) 
     text += f"; allowed {most / len(results):.3f}: {bound:g} beyond chance, and what luck may add"
     holds = at_most(right, len(results), share)
     if holds is False:
-        text += f'. Leave out slots at the borders: --set "categories.{category}.config.gap=2"'
+        text += f'. Leave out slots at the borders: "--categories.{category}.config.gap=2"'
     return CheckResult("jigsaw solver", category, holds, text)
 
 

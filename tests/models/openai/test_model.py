@@ -285,7 +285,7 @@ GARBAGE = {
     ),
     "only reasons": (
         CannedResponse({"choices": [{"message": {"content": "", "reasoning": "0.0-0.5"}, "finish_reason": "stop"}]}),
-        r"without text .finish_reason 'stop'.: its text is in `reasoning`(?!.*max-tokens).*--set thinking=false",
+        r"without text .finish_reason 'stop'.: its text is in `reasoning`(?!.*max-tokens).*--model.thinking=false",
     ),
     "a refusal": (
         CannedResponse({"choices": [{"message": {"content": None, "refusal": "I cannot"}, "finish_reason": "stop"}]}),
@@ -408,7 +408,7 @@ def test_a_refusal_about_something_else_leaves_the_system_turn_and_names_the_set
         served = model(server)
         (reply,) = served.answer([ask(0, system=SYSTEM)], GREEDY)
         (other,) = served.answer([ask(0)], GREEDY)
-    assert reply.error == f"status {status}: {said}; if the server takes no system turn, use --set system=user"
+    assert reply.error == f"status {status}: {said}; if the server takes no system turn, use --model.system=user"
     assert other.error == f"status {status}: {said}", "there was no system turn"
     assert len(server.seen) == 2
 
@@ -432,7 +432,7 @@ def test_thinking_is_switched_by_the_chat_template() -> None:
     assert server.seen[0].fields["chat_template_kwargs"] == {"enable_thinking": False}
     assert "chat_template_kwargs" not in server.seen[1].fields
     said = refusal(400, "Unrecognized request argument", param="chat_template_kwargs")
-    with chat_server(lambda seen, k: said) as server, pytest.raises(ServerError, match="leave out --set thinking"):
+    with chat_server(lambda seen, k: said) as server, pytest.raises(ServerError, match=r"leave out --model\.thinking"):
         answers(server, 1, thinking=False)
 
 

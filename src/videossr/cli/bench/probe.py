@@ -19,7 +19,7 @@ from videossr.bench.records import Run
 from videossr.bench.scoring import Estimate
 from videossr.cli.bench.tables import note, print_failures, print_outcomes
 from videossr.cli.console import Bar, console, output_file, safe
-from videossr.config import assignments
+from videossr.cli.settings import Setting, parse_settings
 from videossr.errors import ConfigError
 from videossr.models.base import Decoding, model_spec
 from videossr.question_set import open_questions
@@ -38,7 +38,7 @@ app = App(
 def command(
     questions: str,
     /,
-    *,
+    *settings: Setting,
     model: str,
     out: str,
     corpus: str | None = None,
@@ -50,7 +50,6 @@ def command(
     max_tokens: Annotated[int, Parameter(validator=Number(gte=1, lte=65536))] = Decoding().max_tokens,
     seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**63))] = 0,
     limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
-    overrides: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
     stop_after: Annotated[int, Parameter(validator=Number(gte=0))] = STOP_AFTER,
     success_iou: Annotated[float, Parameter(validator=Number(gt=0, lte=1))] = 0.5,
     recipe: Path | None = None,
@@ -67,6 +66,7 @@ def command(
 
     Args:
         questions: Folder that `videossr build` wrote, or its address, or questions that others have published.
+        settings: A setting of the model and its value, such as `--model.batch=4`.
         model: Which model: chance, constant, hf:PATH, vllm:PATH, openai:MODEL@URL.
         out: Folder of the run; all figures and two pictures of them are written there too.
         corpus: Folder or address of the frame packs, where it is no longer the one that the dataset names.
@@ -78,7 +78,6 @@ def command(
         max_tokens: Tokens of an answer, at most.
         seed: Of the random draws, where the model takes one.
         limit: Ask this many questions, spread evenly over the categories.
-        overrides: A setting of the model and its value, such as `batch=4`. May be repeated.
         stop_after: Stop when so many questions have failed for one reason and none has an answer; 0 asks all.
         success_iou: An interval also counts as a success from this IoU on, apart from the strict figures.
         recipe: Write a recipe here, for `videossr build`: the categories where the model succeeds about half the time.
@@ -86,7 +85,7 @@ def command(
         count: Samples of each task in that recipe.
         as_json: Print all figures as JSON instead of tables.
     """
-    spec = model_spec(model, assignments(overrides))
+    spec = model_spec(model, parse_settings(settings, command, "--model.batch=4", prefix="model."))
     opened = open_questions(questions, corpus=corpus, source=source)
     if recipe and recipe.suffix != ".toml":
         raise ConfigError(f"--recipe {recipe}: the name of a recipe ends in .toml")

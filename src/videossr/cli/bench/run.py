@@ -12,7 +12,7 @@ from videossr.bench.evaluation import STOP_AFTER, Progress, evaluate
 from videossr.bench.scoring import score
 from videossr.cli.bench.tables import note, print_failures, print_scores
 from videossr.cli.console import Bar, console
-from videossr.config import assignments
+from videossr.cli.settings import Setting, parse_settings
 from videossr.errors import NothingAnsweredError
 from videossr.models.base import MODELS, Decoding, model_spec
 from videossr.question_set import open_questions
@@ -29,7 +29,7 @@ app = App(
 def command(
     bench: str,
     /,
-    *,
+    *settings: Setting,
     model: str,
     out: str,
     corpus: str | None = None,
@@ -37,7 +37,6 @@ def command(
     limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     max_tokens: Annotated[int, Parameter(validator=Number(gte=1, lte=65536))] = Decoding().max_tokens,
     seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**63))] = 0,
-    overrides: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
     stop_after: Annotated[int, Parameter(validator=Number(gte=0))] = STOP_AFTER,
 ) -> None:
     """Ask a model every question, decoding greedily, and keep each answer word for word.
@@ -48,6 +47,7 @@ def command(
 
     Args:
         bench: Folder that `videossr build` wrote, or its address, or questions that others have published.
+        settings: A setting of the model and its value, such as `--model.batch=4`.
         model: Which model: chance, chance:law, constant, constant:smooth, hf:PATH, vllm:PATH, openai:MODEL@URL,
             or human:FILE, the answers that the page of `videossr gallery --quiz` saved.
         out: Folder of the run.
@@ -56,10 +56,9 @@ def command(
         limit: Ask this many questions, spread evenly over the categories.
         max_tokens: Tokens of an answer, at most.
         seed: Of the random draws, where the model makes any.
-        overrides: A setting of the model and its value, such as `batch=4`. May be repeated.
         stop_after: Stop when so many questions have failed for one reason and none has an answer; 0 asks all.
     """
-    spec = model_spec(model, assignments(overrides))
+    spec = model_spec(model, parse_settings(settings, command, "--model.batch=4", prefix="model."))
     questions = open_questions(bench, corpus=corpus, source=source)
     with Bar() as bar:
 

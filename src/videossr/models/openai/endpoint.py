@@ -25,7 +25,7 @@ READS_TIMES = (0, 20)
 
 _PROBE_SECONDS = 30.0
 _FORM = "openai:MODEL@URL, such as openai:Qwen/Qwen3-VL-8B-Instruct@http://localhost:8000"
-_WAY_OUT = "Use a newer vLLM, the model vllm:PATH, or --set mode=images, which is labeled as not comparable"
+_WAY_OUT = "Use a newer vLLM, the model vllm:PATH, or --model.mode=images, which is labeled as not comparable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def parse_endpoint(text: str) -> Endpoint:
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ConfigError(
             f"give no key, password or query in the address behind {model}@: it is written into results; put the key "
-            "into an environment variable, and its name into --set key=NAME"
+            "into an environment variable, and its name into --model.key=NAME"
         )
     if not has_server or re.search(r"\s", address):
         raise ConfigError(f"the address behind {model}@ names no server; a served model is {_FORM}")
@@ -181,7 +181,7 @@ def vllm_refusal(version: str, *, asserted: bool) -> str | None:
     numbers = (int(parts[1]), int(parts[2])) if parts else (0, 0)
     if numbers < (0, 2):  # a build from source may call itself 0.1.dev1
         unknown = f"vLLM {version}: it is not known whether it reads the times of frames; videos need at least 0.20"
-        return None if asserted else f"{unknown}. If it is newer, say --set mode=vllm. {_WAY_OUT}"
+        return None if asserted else f"{unknown}. If it is newer, say --model.mode=vllm. {_WAY_OUT}"
     if numbers >= READS_TIMES:
         return None
     if numbers >= (0, 19):

@@ -88,7 +88,7 @@ def as_video(question: Question, clips: list[Clip], encode: Pictures) -> Body:
     if len(clocks) > 1:
         raise DataError(
             f"question {question.id} shows clips of {len(clocks)} different clocks, and a request to vLLM has one list "
-            "of times for all clips; use --set mode=images, or the model vllm:PATH"
+            "of times for all clips; use --model.mode=images, or the model vllm:PATH"
         )
     videos = [
         [{"type": "video_url", "video_url": {"url": "data:video/jpeg;base64," + ",".join(encode(clip.frames))}}]
@@ -261,7 +261,7 @@ def _without_text(choice: _Choice) -> str:
     if choice.finish_reason == "length":
         return f"{problem}; the limit of tokens ended it before the answer: give more --max-tokens"
     if elsewhere and elsewhere != "refusal":
-        problem += "; switch thinking off with --set thinking=false, or start the server without its reasoning parser"
+        problem += "; switch thinking off with --model.thinking=false, or start the server without its reasoning parser"
     elif not elsewhere and not others:
         problem += "; see in the server's log what the model wrote, and whether a parser of the server removes it"
     return problem

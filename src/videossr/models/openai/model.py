@@ -117,7 +117,7 @@ class OpenAIModel:
         except ImportError as error:
             raise MissingExtraError("to ask servers, install: pip install 'videossr[openai]'") from error
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", settings.key):
-            raise ConfigError("--set key=NAME takes the name of an environment variable, never the key itself")
+            raise ConfigError("--model.key=NAME takes the name of an environment variable, never the key itself")
         self._target = parse_endpoint(target)
         self._settings = settings
         self._key = os.environ.get(settings.key, "")
@@ -347,9 +347,9 @@ class OpenAIModel:
         if named(error, ("temperature", "top_p", "max_completion_tokens")):
             return ServerError(f"{where}; sample answers otherwise")
         if named(error, ("chat_template_kwargs", "enable_thinking")):
-            return ServerError(f"{where}; this server cannot switch thinking: leave out --set thinking")
+            return ServerError(f"{where}; this server cannot switch thinking: leave out --model.thinking")
         if status in (400, 422) and self._system == "auto" and fields["messages"][0]["role"] == "system":
-            text += "; if the server takes no system turn, use --set system=user"
+            text += "; if the server takes no system turn, use --model.system=user"
         return RequestFailed(text, again=False)
 
     def _harmless(self, text: str) -> str:

@@ -128,14 +128,14 @@ class Model(Protocol[S]):
         A `label` among them marks the result wherever it is shown, where questions are not asked as in the paper.
         """
 
-    def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
+    def answer(self, requests: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
         """Answer each question, in any order, and yield each response as soon as it is there.
 
         A question that fails, by its frames or by the model, gives a `Response` with its `error`. Closing the iterator
         frees what it holds.
 
         Args:
-            asks: the questions, taken ahead of the model so that frames are rendered while it works.
+            requests: the questions, taken ahead of the model so that frames are rendered while it works.
             decoding: settings of sampling.
 
         Raises:

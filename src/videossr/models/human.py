@@ -80,17 +80,17 @@ class Human:
             "shown": self._sheet.shown,
         }
 
-    def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
+    def answer(self, requests: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
         """Yield the answers first, and then an error for each question that has none."""
         if decoding.n != 1:
             raise DataError(f"{self._file}: a person answered each question once, {decoding.n} answers are asked for")
         unanswered: list[int] = []
-        for ask in asks:
-            text = self._sheet.answers[ask.question.id].strip()
+        for request in requests:
+            text = self._sheet.answers[request.question.id].strip()
             if text:
-                yield Response(ask.index, (text,), ("stop",))
+                yield Response(request.index, (text,), ("stop",))
             else:
-                unanswered.append(ask.index)
+                unanswered.append(request.index)
         for index in unanswered:
             yield Response(index, error=NOT_ANSWERED)
 

@@ -109,11 +109,11 @@ class VLLMModel:
             "frames": "arrays with times",
         }
 
-    def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
+    def answer(self, requests: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
         """Answer the questions in their order, see `Model.answer`."""
         room = self._settings.ahead_mb * 2**20
         before = self.waited
-        with Prefetcher(asks, self._request, threads=self._settings.threads, room=room, size=_bytes) as ahead:
+        with Prefetcher(requests, self._request, threads=self._settings.threads, room=room, size=_bytes) as ahead:
             while taken := ahead.take(self._settings.batch):
                 self.waited = before + ahead.waited
                 yield from (
@@ -135,8 +135,8 @@ class VLLMModel:
         if not asked:
             return
         try:
-            requests = [prompt for _, prompt in asked]
-            outputs = self._model.generate(requests, self._sampling(**sampling(decoding, self._ends)), use_tqdm=False)
+            prompts = [prompt for _, prompt in asked]
+            outputs = self._model.generate(prompts, self._sampling(**sampling(decoding, self._ends)), use_tqdm=False)
         except ValueError as error:  # such as a prompt that is too long
             if len(asked) == 1:
                 yield Response(asked[0][0], error=f"{type(error).__name__}: {error}", tries=tries)

@@ -88,7 +88,7 @@ class ServerSettings:
 class _Ready:
     """A question whose frames are rendered, or the error of rendering them."""
 
-    ask: Request
+    request: Request
     body: Body | None
     error: str = ""
 
@@ -164,7 +164,7 @@ class OpenAIModel:
         if self._settings.system == "auto" and description.get("system") in ("turn", "user"):
             self._system = "turn" if description["system"] == "turn" else "user"
 
-    def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
+    def answer(self, requests: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
         """Answer the questions, see `Model.answer`.
 
         Raises:
@@ -176,9 +176,9 @@ class OpenAIModel:
                 f"{self._target.url} is not known to be a vLLM, and only that takes top_k: leave top_k at 0, or cut "
                 "with top_p"
             )
-        return run_in_background(lambda put: self._answer(iter(asks), decoding, put))
+        return run_in_background(lambda put: self._answer(iter(requests), decoding, put))
 
-    async def _answer(self, asks: Iterator[Request], decoding: Decoding, put: Callable[[Response], None]) -> None:
+    async def _answer(self, requests: Iterator[Request], decoding: Decoding, put: Callable[[Response], None]) -> None:
         """Keep all concurrent requests busy, and a few questions rendered for the next ones."""
         settings = self._settings
         pace = Backoff(settings.backoff, settings.most_backoff, settings.patience)
@@ -189,10 +189,10 @@ class OpenAIModel:
         async def render(pool: ThreadPoolExecutor) -> None:
             while True:
                 async with turn:
-                    ask = await loop.run_in_executor(pool, next, asks, None)
-                if ask is None:
+                    request = await loop.run_in_executor(pool, next, requests, None)
+                if request is None:
                     return
-                await ready.put(await loop.run_in_executor(pool, self._render, ask))
+                await ready.put(await loop.run_in_executor(pool, self._render, request))
 
         async def render_all() -> None:
             with ThreadPoolExecutor(CORES, "render") as pool:
@@ -220,18 +220,18 @@ class OpenAIModel:
         except BaseExceptionGroup as errors:
             raise _first(errors) from None
 
-    def _render(self, ask: Request) -> _Ready:
+    def _render(self, request: Request) -> _Ready:
         try:
-            clips = ask.clips()
+            clips = request.clips()
             if self._video:
-                return _Ready(ask, as_video(ask.question, clips, self._encode))
-            return _Ready(ask, as_images(ask.question, clips, self._encode, self._settings.picture))
+                return _Ready(request, as_video(request.question, clips, self._encode))
+            return _Ready(request, as_images(request.question, clips, self._encode, self._settings.picture))
         except Exception as error:  # any error in one question's frames fails that question alone
-            return _Ready(ask, None, self._harmless(f"{type(error).__name__}: {error}"))
+            return _Ready(request, None, self._harmless(f"{type(error).__name__}: {error}"))
 
     async def _ask(self, client: AsyncOpenAI, item: _Ready, decoding: Decoding, pace: Backoff) -> Response:
         """Collect all answers to one question; a server may return fewer at a time than it is asked for."""
-        index = item.ask.index
+        index = item.request.index
         if item.body is None:
             return Response(index, error=item.error, tries=0)
         answers: list[Answer] = []

@@ -156,7 +156,7 @@ def unseen(kind: Kind, video: Video) -> Iterator[tuple[str, str, float]]:
     config = kind.config
     if kind.task.name != "counting":
         moved = max(
-            float(motion_jump(video.look.pictures, clip_features(c(video.frames)).pictures).max())
+            float(motion_jump(video.features.pictures, clip_features(c(video.frames)).pictures).max())
             for c in INVISIBLE.values()
         )
         yield from ((gate, setting, moved) for gate, setting in MOTION.items())
@@ -164,7 +164,7 @@ def unseen(kind: Kind, video: Video) -> Iterator[tuple[str, str, float]]:
     if isinstance(PERTURBED.get(name), SpeedPerturbation):
         limits = replace(config.limits, pace=0, cut=100)
         for stride in range(1, len(video.frames) // SLOTS + 1):
-            found = pace(video.frames, video.look.pictures, (stride, stride), SLOTS, limits)
+            found = pace(video.frames, video.features.pictures, (stride, stride), SLOTS, limits)
             yield "hidden_speed", "limits.speed", float(found.starts(config.length, limits).max())
     elif name in ("shuffle", "jigsaw"):
         shown = {
@@ -186,7 +186,7 @@ def cue_table(clips: Mapping[str, Mapping[int, Video]]) -> Iterator[str]:
     for name, change in INVISIBLE.items():
         worst = np.zeros(4)
         for sizes in clips.values():
-            a, b = sizes[SLOTS].look, clip_features(change(sizes[SLOTS].frames))
+            a, b = sizes[SLOTS].features, clip_features(change(sizes[SLOTS].frames))
             palette = np.linalg.norm(a.palettes - b.palettes, axis=-1)
             texture = np.abs(a.textures - b.textures)
             jumps = (picture_jump(a.pictures, b.pictures), palette, texture, motion_jump(a.pictures, b.pictures))

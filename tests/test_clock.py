@@ -41,26 +41,26 @@ def test_every_millisecond_belongs_to_the_slot_on_screen(gaps):
 
 
 @given(st.integers(1, 60), st.integers(1, 6), st.floats(500, 10**7))
-def test_thinning_keeps_the_times_of_the_slots_that_stay(slots, density, duration):
+def test_subsampling_keeps_the_times_of_the_slots_that_stay(slots, density, duration):
     dense = uniform_clock(slots * density, max(duration, 2 * slots * density))
-    thin = dense.thin(slots)
-    assert thin.times_ms == dense.times_ms[::density]
-    assert thin.end_ms == dense.end_ms
+    sparse = dense.subsample(slots)
+    assert sparse.times_ms == dense.times_ms[::density]
+    assert sparse.end_ms == dense.end_ms
 
 
 @given(st.integers(1, 200), st.floats(1, 10**4))
 def test_even_steps_differ_by_rounding_alone(slots, step):
     clock = uniform_clock(slots, slots * max(step, 2))
-    assert clock.unevenness <= 1
+    assert clock.jitter_ms <= 1
     assert len(clock) == slots
 
 
 @given(steps, st.data())
-def test_a_cut_starts_at_zero_and_lasts_as_long_as_its_span(gaps, data):
+def test_a_slice_starts_at_zero_and_lasts_as_long_as_its_span(gaps, data):
     clock = from_steps(gaps)
     first = data.draw(st.integers(0, len(gaps) - 1))
     stop = data.draw(st.integers(first + 1, len(gaps)))
-    part = clock.cut(first, stop)
+    part = clock.slice(first, stop)
     start, end = clock.span(first, stop - 1)
     assert part.times_ms[0] == 0
     assert part.end_ms == round((end - start) * 1000)
@@ -85,7 +85,7 @@ def test_slots_outside_the_clock_are_refused():
         with pytest.raises(ValueError, match="no slots"):
             clock.span(first, last)
     with pytest.raises(ValueError, match="multiple"):
-        clock.thin(2)
+        clock.subsample(2)
 
 
 @given(steps)

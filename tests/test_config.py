@@ -188,7 +188,7 @@ def test_wording_is_laid_over_text_by_text(tmp_path: Path):
             "grounding: prompt: must hold {change}, {example}, got example",
         ),
         ('[grounding]\nprompt = "<video> {change.foo} {example}"', "got change.foo, example"),
-        ('[grounding]\nprompt = "<video> {change} {example"', "a brace that is meant as such is doubled"),
+        ('[grounding]\nprompt = "<video> {change} {example"', "write a brace that is part of the text twice"),
         ('[grounding]\nprompt = "{change} {example}"', "must hold <video> 1 times, got 0"),
         ('[system]\ntext = "<video>"', "system: text: must hold <video> 0 times, got 1"),
         ('[jigsaw]\nclip = "<video>"', "must hold {position}, got none"),

@@ -129,6 +129,37 @@ def test_imports_point_down(module: str) -> None:
     assert not up, f"{module} imports {', '.join(up)}, which is above it"
 
 
+def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that import each other in a circle, directly or through others."""
+
+    def reachable(module: str) -> set[str]:
+        reached: set[str] = set()
+        pending = list(graph[module])
+        while pending:
+            name = pending.pop()
+            if name not in reached:
+                reached.add(name)
+                pending += graph[name]
+        return reached
+
+    reach = {module: reachable(module) for module in graph}
+    groups = {
+        tuple(sorted(other for other in reach[module] if module in reach[other]))
+        for module in graph
+        if module in reach[module]
+    }
+    return [list(group) for group in sorted(groups)]
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert cycles({module: own(path) - {"videossr"} for module, path in MODULES.items()}) == []
+
+
+def test_a_circle_of_imports_is_noticed() -> None:
+    graph = {"local": {"base", "cluster"}, "cluster": {"threads", "local"}, "base": {"threads"}, "threads": set()}
+    assert cycles(graph) == [["cluster", "local"]]
+
+
 def test_only_the_command_asks_the_package_for_its_version() -> None:
     assert [module for module, path in MODULES.items() if "videossr" in own(path)] == ["videossr.cli"]
 

@@ -1,6 +1,6 @@
-"""The one clock: when each slot of a clip is shown. Every second that the package prints or checks comes from here.
+"""Timestamps of the frames in a clip, in whole milliseconds.
 
-Exercised by `videossr validate DATASET --model-type qwen3_vl`.
+All seconds in labels, prompts and reports derive from here.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Slot times of one clip, in whole milliseconds from its first slot.
-
-    `times_ms` (T,) starts at 0 and increases strictly; `end_ms` is when the last slot stops being shown.
+    """Times of the slots of one clip, in whole milliseconds from its first slot.
 
     >>> clock = Clock((0, 500, 1250), 2000)
     >>> clock
@@ -24,7 +22,12 @@ class Clock:
     >>> clock.span(1, 2)
     (0.5, 2.0)
 
-    Raises ValueError when the times are not of this form.
+    Attributes:
+        times_ms: (T,) starts of the slots; the first is 0, and they increase strictly.
+        end_ms: when the last slot stops being shown.
+
+    Raises:
+        ValueError: the times are not of this form.
     """
 
     times_ms: tuple[int, ...]
@@ -42,46 +45,69 @@ class Clock:
         return len(self.times_ms)
 
     def __repr__(self) -> str:
-        steps = [after - now for now, after in pairwise((*self.times_ms, self.end_ms))]
-        even = max(steps) - min(steps) <= 1
-        length = f"{self.end_ms / len(steps) / 1000:.4g}" if even else f"{min(steps) / 1000:g} to {max(steps) / 1000:g}"
+        steps = self._steps_ms()
+        shortest, longest = min(steps), max(steps)
+        uniform = longest - shortest <= 1
+        length = f"{self.end_ms / len(steps) / 1000:.4g}" if uniform else f"{shortest / 1000:g} to {longest / 1000:g}"
         return f"Clock({len(steps)} slots of {length} s, {self.end_ms / 1000:g} s)"
 
+    def _steps_ms(self) -> list[int]:
+        """List how long each slot lasts, in milliseconds."""
+        return [after - now for now, after in pairwise((*self.times_ms, self.end_ms))]
+
     def span(self, first: int, last: int) -> tuple[float, float]:
-        """Seconds from the start of slot `first` to the end of slot `last` (both inclusive)."""
+        """Return the seconds from the start of slot `first` to the end of slot `last`, both inclusive.
+
+        Raises:
+            ValueError: the clock has no such slots.
+        """
         if not 0 <= first <= last < len(self):
             raise ValueError(f"no slots {first}..{last} in a clock of {len(self)} slots")
         end = self.times_ms[last + 1] if last + 1 < len(self) else self.end_ms
         return self.times_ms[first] / 1000, end / 1000
 
     @property
-    def unevenness(self) -> int:
-        """Milliseconds between the longest and the shortest slot; at most 1 for equal steps, which are rounded."""
-        times = (*self.times_ms, self.end_ms)
-        steps = [after - now for now, after in pairwise(times)]
+    def jitter_ms(self) -> int:
+        """Difference in milliseconds between the longest and the shortest slot.
+
+        Rounding alone makes it at most 1 for equal steps.
+        """
+        steps = self._steps_ms()
         return max(steps) - min(steps)
 
     def slot_at(self, seconds: float) -> int:
-        """The slot on screen at a time; before the first and after the last slot, the nearest one."""
+        """Return the slot on screen at a time; before the first and after the last slot, the nearest one."""
         return max(0, bisect.bisect_right(self.times_ms, round(seconds * 1000)) - 1)
 
-    def thin(self, slots: int) -> Self:
-        """Every k-th slot, so that `slots` remain; each then lasts until the next that remains.
+    def subsample(self, slots: int) -> Self:
+        """Keep every k-th slot, so that `slots` remain; each then lasts until the next that remains.
 
-        Raises ValueError unless the number of slots is a multiple of `slots`.
+        Raises:
+            ValueError: the number of slots is not a multiple of `slots`.
         """
         stride, rest = divmod(len(self), slots)
         if rest or not stride:
-            raise ValueError(f"{len(self)} slots cannot be thinned to {slots}: not a multiple")
+            raise ValueError(f"{len(self)} slots cannot be subsampled to {slots}: not a multiple")
         return type(self)(self.times_ms[::stride], self.end_ms)
 
-    def cut(self, first: int, stop: int) -> Self:
-        """The clock of slots `first` <= k < `stop` alone, again from 0."""
+    def slice(self, first: int, stop: int) -> Self:
+        """Return the clock of the slots `first` <= k < `stop`, counted from 0 again."""
         origin = self.times_ms[first]
         end = self.times_ms[stop] if stop < len(self) else self.end_ms
-        return type(self)(tuple(t - origin for t in self.times_ms[first:stop]), end - origin)
+        return type(self)(tuple(time - origin for time in self.times_ms[first:stop]), end - origin)
 
 
 def uniform_clock(slots: int, duration_ms: float | Fraction) -> Clock:
-    """A clock of `slots` equal steps over `duration_ms`, each time rounded to a whole millisecond."""
+    """Make a clock of equal steps.
+
+    Args:
+        slots: number of slots, 1 or more.
+        duration_ms: length of the clip in milliseconds.
+
+    Returns:
+        A clock whose times are rounded to whole milliseconds.
+
+    Raises:
+        ValueError: the slots are shorter than a millisecond.
+    """
     return Clock(tuple(round(k * duration_ms / slots) for k in range(slots)), round(duration_ms))

@@ -1,6 +1,7 @@
-"""Measurements of a video by the gates of a task, and the decision whether they admit it.
+"""Measurements of a video by the gates of a task, and the decision whether the video is admitted.
 
-`videossr build` stores the measures in `gates.parquet`; `videossr dataset info DATASET --gates` prints them.
+Tasks yield measures; `videossr build` stores them in `gates.parquet`, and `videossr dataset info DATASET --gates`
+prints them.
 """
 
 from __future__ import annotations
@@ -14,26 +15,29 @@ from itertools import groupby
 from videossr.sample import Rejection
 
 DIGITS = 6
-"""Significant digits of a value. It is rounded to its bad side, so no rounding lets a video pass."""
+"""Significant digits of a value. It is rounded towards failing, so that rounding never admits a video."""
 
 _ROUNDING = {True: Context(prec=DIGITS, rounding=ROUND_FLOOR), False: Context(prec=DIGITS, rounding=ROUND_CEILING)}
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One number that a gate looks at.
+    """One number that a gate compares with a threshold.
 
     A gate passes when all its measures pass. A video is admitted when all gates pass; of gates with the same `either`,
     one is enough. Measures of one gate follow each other, and so do gates with the same `either`.
 
     Attributes:
-        gate: what is wrong where it fails, as in `Rejection.reason`: ``hidden_motion``.
-        value: what was measured, rounded to `DIGITS`; may be infinite. Raises ValueError when it is not a number.
-        threshold: what it is compared with.
+        gate: name of the gate, which becomes `Rejection.reason` where it fails: ``hidden_motion``.
+        value: the measured value, rounded to `DIGITS`; may be infinite.
+        threshold: the number that the value is compared with.
         least: whether `threshold` is the least value that passes, or else the largest.
         setting: name of the threshold under the config of a category: ``limits.motion``. Empty where there is none,
             or where it also decides what other measures find. The value must not depend on it.
-        either: what gates of which one is enough have in common.
+        either: name that the gates of a group share of which one is enough; empty for a gate that must pass.
+
+    Raises:
+        ValueError: `value` or `threshold` is not a number.
     """
 
     gate: str
@@ -52,11 +56,12 @@ class Measure:
 
     @property
     def passed(self) -> bool:
+        """Return whether the value is on the good side of the threshold."""
         return self.value >= self.threshold if self.least else self.value <= self.threshold
 
     @property
     def margin(self) -> float:
-        """By what factor the value, 0 or more, lies on the good side of the threshold; below 1 it fails."""
+        """Factor by which the value, 0 or more, is better than the threshold; below 1 the measure fails."""
         return margin(self.value, self.threshold, least=self.least)
 
 
@@ -69,26 +74,30 @@ def margin(value: float, threshold: float, *, least: bool) -> float:
 
 
 def rejected(measures: Iterable[Measure]) -> Rejection | None:
-    """Return None when a video with these measures is admitted, else its first failure.
+    """Decide whether a video is admitted. Measures are taken from the iterable only up to the first failure.
 
-    Nothing after it is asked for. Where one of several gates would have been enough, the failure is the one that comes
-    nearest to passing.
+    Args:
+        measures: measures of one video by the gates of one task, in the order in which they are made.
+
+    Returns:
+        None when the video is admitted, else its first failure. Where one of several gates would have been enough,
+        the failure is the one that comes nearest to passing.
     """
     failed = next((measure for measure in _deciding(measures) if not measure.passed), None)
     return Rejection(failed.gate, failed.value, failed.threshold) if failed else None
 
 
 def weakest(measures: Iterable[Measure]) -> Measure | None:
-    """Return the measure by which an admitted video came nearest to being rejected; None where nothing was asked."""
+    """Return the measure by which an admitted video came nearest to being rejected; None without measures."""
     return min(_deciding(measures), key=_order, default=None)
 
 
 def _deciding(measures: Iterable[Measure]) -> Iterator[Measure]:
-    """Yield measures; of several gates of which one is enough, only the weakest measure of the best one."""
+    """Yield the measures that decide; of gates of which one is enough, only the weakest measure of the best gate."""
     for either, members in groupby(measures, key=lambda measure: measure.either):
         if either:
             gates = groupby(members, key=lambda measure: measure.gate)
-            yield max((min(own, key=_order) for _, own in gates), key=_order)
+            yield max((min(of_gate, key=_order) for _, of_gate in gates), key=_order)
         else:
             yield from members
 
@@ -98,10 +107,10 @@ def _order(measure: Measure) -> tuple[bool, float]:
 
 
 def measured(measures: Iterable[Measure]) -> list[Measure]:
-    """List measures up to the first failure that no setting can mend; what follows may not be measurable."""
-    found = []
+    """List measures up to the first failure that no setting can mend; later ones may not be measurable."""
+    listed = []
     for measure in measures:
-        found.append(measure)
+        listed.append(measure)
         if not (measure.passed or measure.setting or measure.either):
             break
-    return found
+    return listed

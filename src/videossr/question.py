@@ -1,4 +1,7 @@
-"""What is put to a model. Models, exports, trainer and report know nothing of a dataset but this."""
+"""The model-facing view of a sample: text, clips and gold answer.
+
+Models, exports, the trainer and the report depend on a dataset only through this.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ Message: TypeAlias = dict[str, Any]
 
 
 class VideoMetadata(TypedDict):
-    """When each frame of a clip is shown, as the video processors of transformers take it (`video_metadata`).
+    """Times of a clip's frames, in the form that video processors of transformers take as `video_metadata`.
 
     A processor reads frame i at `frames_indices[i] / fps` seconds. With 1000 frames a second that is exact for any
     clock.
@@ -40,7 +43,11 @@ class VideoMetadata(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Frames (T, H, W, 3) uint8 RGB and the clock of their T slots."""
+    """Frames (T, H, W, 3) uint8 RGB and the clock of their T slots.
+
+    Raises:
+        ValueError: the frames have another form, or their number is not that of the slots.
+    """
 
     frames: Frames
     clock: Clock
@@ -56,9 +63,9 @@ class Clip:
 
     @property
     def video_metadata(self) -> VideoMetadata:
-        """The times of the frames, for a video processor of transformers.
+        """Times of the frames, for a video processor of transformers.
 
-        Call it with ``do_sample_frames=False`` as well: otherwise it picks frames again.
+        Call the processor with ``do_sample_frames=False`` as well: otherwise it picks frames again.
         """
         return VideoMetadata(
             total_num_frames=self.clock.end_ms,
@@ -77,10 +84,13 @@ class Question:
     Attributes:
         id: the sample's id, or the public benchmark's.
         data_source: first argument of `videossr.rewards.compute_score`.
-        system: the system turn, may be empty.
+        system: the system turn, which may be empty.
         prompt: the user turn; ``<video>`` marks where each clip is shown.
-        answer: gold.
+        answer: the gold answer.
         clocks: the clock of each clip, in the order of the markers.
+
+    Raises:
+        ValueError: the prompt has more or fewer markers than there are clocks.
     """
 
     id: str
@@ -113,7 +123,8 @@ class Question:
         Returns:
             A system turn if the question has one, and a user turn with texts and clips in their order.
 
-        Raises ValueError when there are more or fewer clips than the question has.
+        Raises:
+            ValueError: there are more or fewer clips than the question has.
         """
         videos: list[Message] = [{"type": "video"} for _ in self.clocks]
         if clips is not None:
@@ -143,7 +154,8 @@ class Outline:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What the answer rests on, for people and checks; never shown to a model.
+    """Facts that the answer rests on, for people and checks; never shown to a model.
+
 
     Attributes:
         spans: (first slot, last slot) of what was altered, both inclusive.

@@ -1,6 +1,6 @@
-"""Whatever can be put to a model: a built dataset, a benchmark, or rows that others have published.
+"""Question sets that a model can be asked: a built dataset, a benchmark, or rows that others have published.
 
-Exercised by `videossr bench run BENCH --model chance --out RUN`.
+`open_questions` serves evaluation, training, export and report.
 """
 
 from __future__ import annotations
@@ -20,52 +20,60 @@ class QuestionSet(Protocol):
     """Questions by their index, with their pixels on demand. Can be pickled, and used from several threads.
 
     Attributes:
-        path: where they lie.
-        hash: SHA-256 in hex over everything that decides the questions and their pixels; quoted in every result.
+        path: folder, file or address of the questions.
     """
 
     path: AnyPath
 
     @property
-    def hash(self) -> str: ...
+    def hash(self) -> str:
+        """SHA-256 in hex over everything that decides the questions and their pixels; every result quotes it."""
 
     def __len__(self) -> int: ...
 
     def question(self, index: int) -> Question:
-        """What is asked, word for word. No frame is decoded."""
+        """Return the text, the gold answer and the clocks of a question. No frame is decoded."""
 
     def clips(self, index: int) -> list[Clip]:
-        """What is shown, one clip for each `<video>` of the prompt, in order."""
+        """Decode the clips of a question, one for each ``<video>`` of its prompt, in order."""
 
     def category(self, index: int) -> str:
-        """The kind of question, as tables and reports group them: `grounding/mirror`."""
+        """Return the kind of question by which tables and reports group it, such as ``grounding/mirror``."""
 
     def source(self, index: int) -> str:
-        """What tells apart the videos that questions are about: what two questions about one video share.
+        """Return a content hash or a name of the video that a question is about.
 
-        A content hash or a name. Answers about one video are alike, so a score is only as sure as there are videos.
+        Questions about one video have the same. Answers about one video are alike, so the uncertainty of a score
+        depends on the number of videos.
         """
 
     def difficulty(self, index: int) -> Mapping[str, float | str]:
-        """What makes this question hard, by name: drawn settings such as `length` (slots) or `pieces`."""
+        """Return the drawn settings that make a question hard, such as ``length`` (slots) or ``pieces``."""
 
     def truth(self, index: int) -> Truth:
-        """What the answer rests on, as far as it is known."""
+        """Return the facts that the answer rests on, as far as they are known."""
 
 
 def open_questions(path: str | AnyPath, corpus: str | AnyPath | None = None, source: str | None = None) -> QuestionSet:
-    """The questions at `path`: a folder that `videossr build` wrote, or rows that others have published.
+    """Open the questions of a folder that `videossr build` wrote, or of rows that others have published.
 
     Args:
         path: folder, file or address; rows are `.parquet`, `.jsonl` or `.json` files, or a folder of them.
-        corpus: where the frame packs of a dataset are, or the frames and videos of rows, if not where they say.
-        source: how rows are scored whose `data_source` is not known, such as `videossr/choice`.
+        corpus: folder of a dataset's frame packs, or of the frames and videos of rows, where it is not the recorded
+            one.
+        source: the `data_source` by which rows are scored whose own one is not known, such as ``videossr/choice``.
 
-    Raises FileNotFoundError or ValueError that says what was expected.
+    Returns:
+        The questions, opened but not decoded.
+
+    Raises:
+        FileNotFoundError: there is no dataset and there are no rows at `path`.
+        DataError: a file there is damaged or has another format.
+        ConfigError: `source` is given for a dataset, which records how it is scored.
     """
-    where = to_path(path)
-    if not any((where / name).exists() for name in (MANIFEST, UNFINISHED)):
-        return PublishedDataset(where, corpus=corpus, source=source)
+    folder = to_path(path)
+    if not any((folder / name).exists() for name in (MANIFEST, UNFINISHED)):
+        return PublishedDataset(folder, corpus=corpus, source=source)
     if source is not None:
-        raise ConfigError(f"{path} is a dataset, which says how it is scored: leave out --source")
-    return VideoSSRDataset(where, corpus=corpus)
+        raise ConfigError(f"{path} is a dataset, which records how it is scored: leave out --source")
+    return VideoSSRDataset(folder, corpus=corpus)

@@ -1,4 +1,4 @@
-"""Things found by name: this package and others declare them as entry points.
+"""Plug-ins by name: this package and others declare them as entry points.
 
 `examples/custom_task` declares a task: `[project.entry-points."videossr.tasks"] tiles = "videossr_tiles.task:Tiles"`.
 """
@@ -16,19 +16,21 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """The items of one entry-point group, by name. Each is loaded when it is asked for, not before."""
+    """The items of one entry-point group, by name. An item is loaded when it is first asked for."""
 
     def __init__(self, group: str) -> None:
         self.group = group
         self._items: dict[str, T] = {}
 
     def names(self) -> list[str]:
+        """List the names that installed packages declare, sorted."""
         return sorted({point.name for point in entry_points(group=self.group)})
 
     def get(self, name: str) -> T:
-        """The item of that name.
+        """Return the item of that name.
 
-        Raises ValueError that lists the known names, says which two packages have it, or why it cannot be loaded.
+        Raises:
+            ConfigError: no package or more than one declares the name, or the item cannot be loaded.
         """
         if name not in self._items:
             point = self._point(name)
@@ -61,7 +63,8 @@ class Registry(Generic[T]):
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'? Known: ...` for an error message."""
+    """Write the end of an error message about an unknown name: ``; did you mean 'x'? Known: ...``."""
     names = sorted(known)
+
     near = difflib.get_close_matches(name, names, n=1)
     return (f"; did you mean {near[0]!r}?" if near else ".") + f" Known: {', '.join(names) or 'none'}"

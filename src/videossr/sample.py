@@ -1,4 +1,7 @@
-"""What a sample is: a recipe of some hundred bytes from which the pixels follow. `videossr build` writes them."""
+"""Samples: one question each, as a recipe of some hundred bytes from which its pixels can be rendered.
+
+`videossr build` draws and stores them.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | Non
 
 @dataclass(frozen=True, slots=True, order=True)
 class VideoKey:
-    """Which video, and which decoded form of it: SHA-256 of the source file and of its frame pack, in hex."""
+    """Identity of a video and of its decoded form: SHA-256 of the source file and of its frame pack, in hex."""
 
     content: str
     pack: str
@@ -24,7 +27,7 @@ class VideoKey:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a video or a draw was not used: a reason, and what was measured against which threshold."""
+    """The reason why a video or a draw was not used, the measured value and the threshold that it missed."""
 
     reason: str
     value: float
@@ -65,25 +68,33 @@ class Sample:
 
     @property
     def id(self) -> str:
-        """The first 20 hex digits of the SHA-256 of all fields."""
+        """First 20 hex digits of the SHA-256 of all fields."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:20]
 
     def integer(self, name: str) -> int:
-        """A parameter that must be a whole number. Raises ValueError that names sample and parameter."""
+        """Return a parameter that must be a whole number.
+
+        Raises:
+            ValueError: it is missing or something else; the message names the category and the parameter.
+        """
         value = self.params.get(name)
         if type(value) is not int:
             raise ValueError(f"sample {self.category}: parameter {name!r} must be a whole number, got {value!r}")
         return value
 
     def integers(self, name: str) -> list[int]:
-        """A parameter that must be a list of whole numbers."""
+        """Return a parameter that must be a list of whole numbers.
+
+        Raises:
+            ValueError: it is missing or something else; the message names the category and the parameter.
+        """
         values = self.params.get(name)
         if not isinstance(values, list) or any(type(value) is not int for value in values):
             raise ValueError(f"sample {self.category}: parameter {name!r} must be whole numbers, got {values!r}")
         return cast("list[int]", values)
 
     def to_json(self) -> str:
-        """Canonical JSON: sorted keys, no spaces; `from_json` gives back an equal sample."""
+        """Write canonical JSON with sorted keys and no spaces; `from_json` reads an equal sample from it."""
         fields = {
             "task": self.task,
             "category": self.category,
@@ -99,6 +110,7 @@ class Sample:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
+        """Read a sample that `to_json` wrote."""
         fields: dict[str, Any] = json.loads(text)
         height, width = fields["size"]
         return cls(

@@ -1,4 +1,4 @@
-"""Every text put to a model: those of `prompts.toml` and of the perturbations, and what a user lays over them."""
+"""Prompt templates: every text of a question, from `prompts.toml`, from perturbations, and from a file of the user."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ PromptTemplates = Mapping[str, Any]
 
 
 def load_templates(overlay: Path | None = None) -> PromptTemplates:
-    """Read the wording of this package, with the texts of `overlay` in place of its own.
-
-    The overlay may also have a table for an installed task of another package, and texts of installed perturbations of
-    other packages under ``[grounding.changes]``.
+    """Load the templates of the package, with the texts of `overlay` in place of its own.
 
     Args:
-        overlay: a TOML file (`--templates`).
+        overlay: a TOML file with some of the tables of `prompts.toml` (`--templates`). It may also have a table for an
+            installed task of another package, of any content, and texts of installed perturbations of other packages
+            under ``[grounding.changes]``.
+
+    Returns:
+        Table of each task.
 
     Raises:
-        ConfigError: the overlay has a text that there is no place for, or that cannot be filled in as the one that it
-            replaces.
+        ConfigError: the file has a text that nothing uses, or one that lacks a placeholder.
     """
     base = tomllib.loads((files("videossr") / "prompts.toml").read_text("utf-8"))
     changes = {name: open_perturbation(name).text for name in PERTURBATIONS.names() if _is_built_in(name)}
@@ -39,12 +40,12 @@ def load_templates(overlay: Path | None = None) -> PromptTemplates:
     if overlay is not None:
         table = read_toml(overlay)
         plugins = {point.name for point in entry_points(group="videossr.tasks")} - base.keys()
-        own = {name: table.pop(name) for name in plugins & table.keys()}
+        plugin_tables = {name: table.pop(name) for name in plugins & table.keys()}
         for name in _worded_changes(table):
             if name in PERTURBATIONS.names():
                 changes[name] = open_perturbation(name).text
-        _lay_over(base, table, str(overlay))
-        base.update(own)
+        _merge(base, table, str(overlay))
+        base.update(plugin_tables)
     return base
 
 
@@ -60,27 +61,29 @@ def _worded_changes(table: Mapping[str, Any]) -> Iterable[str]:
     return changes if isinstance(changes, Mapping) else ()
 
 
-def _lay_over(base: dict[str, Any], overlay: Mapping[str, Any], where: str) -> None:
+def _merge(base: dict[str, Any], overlay: Mapping[str, Any], where: str) -> None:
+    """Replace texts of `base` by those of `overlay`, table by table."""
     for name, value in overlay.items():
-        place = base.get(name)
-        if place is None:
+        old = base.get(name)
+        if old is None:
             raise ConfigError(f"{where}: there is no text {name!r}{suggest(name, base)}")
-        if isinstance(place, dict) and isinstance(value, Mapping):
-            _lay_over(place, value, f"{where}: {name}")
-        elif isinstance(place, str) and isinstance(value, str):
-            _compare(place, value, f"{where}: {name}")
+        if isinstance(old, dict) and isinstance(value, Mapping):
+            _merge(old, value, f"{where}: {name}")
+        elif isinstance(old, str) and isinstance(value, str):
+            _compare(old, value, f"{where}: {name}")
             base[name] = value
         else:
-            expected = "a table" if isinstance(place, dict) else "text"
+            expected = "a table" if isinstance(old, dict) else "text"
             raise ConfigError(f"{where}: {name} must be {expected}, got {type(value).__name__}")
 
 
 def _compare(old: str, new: str, where: str) -> None:
-    """A text must be filled in with what the one that it replaces is filled in with, and show as many clips."""
+    """Check that a text has the placeholders of the text that it replaces, and shows as many clips."""
     try:
         filled = _fields(new)
     except ValueError as error:
-        raise ConfigError(f"{where}: {error}; a brace that is meant as such is doubled") from error
+        raise ConfigError(f"{where}: {error}; write a brace that is part of the text twice") from error
+
     if filled != _fields(old):
         names = ", ".join(f"{{{name}}}" for name in sorted(_fields(old))) or "no braces"
         raise ConfigError(f"{where}: must hold {names}, got {', '.join(sorted(filled)) or 'none'}")

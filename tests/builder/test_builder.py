@@ -212,7 +212,7 @@ def test_an_uneven_clock_is_no_clock_for_a_jigsaw(make: Make, tmp_path: Path) ->
         path = tmp_path / "few" / f"{number}.mp4"
         write(path, picture(number, frames=80), options={"g": "7", "bf": "2", "preset": "medium"})
     corpus = indexed(tmp_path / "few", Plan(kind="snap", frames=16))
-    assert all(entry.clock.unevenness > 1 for entry in corpus.videos)
+    assert all(entry.clock.jitter_ms > 1 for entry in corpus.videos)
     with pytest.raises(ValueError, match=r"categories\.jigsaw needs slots of equal length; .* --plan uniform"):
         make("dataset", corpus, {"counting": (COUNTING, 1), "jigsaw": (JIGSAW, 1)})
     assert not (tmp_path / "dataset").exists()

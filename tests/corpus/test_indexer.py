@@ -370,7 +370,7 @@ def test_a_dense_corpus_holds_the_plain_one(source: Path, tmp_path: Path) -> Non
     for entry in Corpus(tmp_path / "plain").videos:
         if entry.content in dense:
             clock: Clock = dense[entry.content].clock
-            assert clock.thin(8) == entry.clock
+            assert clock.subsample(8) == entry.clock
             assert dense[entry.content].ticks[::3] == entry.ticks
             compared += 1
     assert compared == 3

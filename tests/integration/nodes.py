@@ -21,8 +21,8 @@ from videossr.builder.builder import build_dataset
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import Outcome, index_videos
 from videossr.errors import WorkerError
+from videossr.runners.base import DIED
 from videossr.runners.cluster import RayPool
-from videossr.runners.local import DIED
 from videossr.templates import load_templates
 
 RESULT = 300_000

@@ -131,7 +131,7 @@ def test_a_scene_that_returns_cannot_be_shuffled(clip: Callable[..., Video]) -> 
 
 def assert_only_a_show_has_no_course(videos: list[Video]) -> None:
     """Each video has a course; frames of all of them in turn have none."""
-    looks = [video.look.pictures for video in videos]
+    looks = [video.features.pictures for video in videos]
     for number, pictures in enumerate(looks):
         assert no_course(pictures, 1, Limits()).passed, number
     rng = np.random.default_rng(0)

@@ -235,7 +235,7 @@ def test_a_template_must_show_every_clip_once() -> None:
 
 def test_what_a_family_cannot_express_names_the_question() -> None:
     uneven = Clock((0, 500, 1_100), 1_500)
-    with pytest.raises(ValueError, match=r"question q-17: its slots last unequally long, by up to 200 ms"):
+    with pytest.raises(ValueError, match=r"question q-17: its slots differ in length by up to 200 ms"):
         made("qwen2_5_vl")(question([uneven]), [noise(uneven, 28, 28)])
     for height, width in ((48, 32), (32, 33)):
         with pytest.raises(ValueError, match=rf"question q-17: frames of {width}x{height} pixels: .* multiples of 32"):

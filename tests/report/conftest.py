@@ -81,7 +81,7 @@ def counting(path: Path) -> Card:
 def jigsaw(path: Path) -> Card:
     frames, clock = read(path)
     length = SLOTS // len(ORDER)
-    piece_clock = clock.cut(0, length)
+    piece_clock = clock.slice(0, length)
     pieces = [frames[original * length : (original + 1) * length] for original in ORDER]
     answer = "".join(str(ORDER.index(original) + 1) for original in range(len(ORDER)))
     text = "The pieces of one video, shuffled:\n" + VIDEO * len(ORDER) + "\nAt which position is each original piece?"

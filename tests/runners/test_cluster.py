@@ -12,7 +12,7 @@ from ray import exceptions
 
 from videossr.errors import WorkerError
 from videossr.runners import cluster
-from videossr.runners.local import DIED
+from videossr.runners.base import DIED
 
 
 def test_an_item_that_takes_machine_after_machine_with_it_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,9 @@ from typing import cast
 import pytest
 
 from videossr.errors import WorkerError
-from videossr.runners.local import DIED, Pool, SerialRunner, WorkerCrash, start
+from videossr.runners import start
+from videossr.runners.base import DIED, WorkerCrash
+from videossr.runners.local import Pool, SerialRunner
 
 
 def half_or_die(share: float, number: int) -> float:
@@ -93,6 +95,17 @@ def test_bad_options_are_refused() -> None:
         start(0.5, 0)
 
 
+def process_id(share: float, number: int) -> int:
+    return os.getpid()
+
+
+@pytest.mark.parametrize(("isolated", "here"), [(False, True), (True, False)])
+def test_a_single_worker_is_this_process_unless_calls_must_be_isolated(isolated: bool, here: bool) -> None:
+    with start(0.5, 1, isolated=isolated) as runner:
+        ((_, process),) = runner.run(process_id, [0])
+    assert (process == os.getpid()) == here
+
+
 def count_to(share: float, number: int, send: Callable[[int], None]) -> str:
     for part in range(number):
         send(part)
@@ -114,5 +127,5 @@ def send_and_die(folder: Path, number: int, send: Callable[[int], None]) -> int:
 
 
 def test_an_item_that_is_done_again_sends_all_of_it_anew(tmp_path: Path) -> None:
-    with start(tmp_path, 1) as pool:
+    with start(tmp_path, 1, isolated=True) as pool:
         assert list(pool.stream(send_and_die, [4])) == [(4, 4), (4, 4), (4, 4)]

@@ -244,7 +244,7 @@ def test_without_room_the_draw_says_so(monkeypatch):
 def test_videos_are_refused_for_size_and_contrast():
     assert TASK.needs(EASY) == (48, 1)
     assert rejected(TASK.gates(gradient(144), EASY)) is None
-    with pytest.raises(ValueError, match="cannot be thinned to 48"):
+    with pytest.raises(ValueError, match="cannot be subsampled to 48"):
         rejected(TASK.gates(gradient(50), EASY))
     assert rejected(TASK.gates(gradient(size=(96, 160)), EASY)) == Rejection("too_small", 12.0, 16)
     noise = np.random.default_rng(0).integers(0, 256, (48, 160, 160, 3)).astype(np.uint8)
@@ -256,11 +256,11 @@ def test_videos_are_refused_for_size_and_contrast():
     assert rejected(TASK.gates(dataclasses.replace(gradient(), frames=one_bad_slot), EASY)) is not None
 
 
-def test_a_denser_pack_is_thinned():
+def test_a_denser_pack_is_subsampled():
     video = gradient(144)
     sample = draw(video, EASY, 3)
     assert sample.slots[:3] == ((0, 0), (0, 3), (0, 6))
-    assert sample.clock == video.clock.thin(48)
+    assert sample.clock == video.clock.subsample(48)
     before = shown(video, sample)
     assert recount(before, TASK.render(before, sample)[0].frames) == by_slot(sample)
 

@@ -60,7 +60,7 @@ def test_only_the_segment_changes_and_both_its_ends_do(name: str, clip: Callable
             assert (inside == (1 if name == "slow" else 4)).all()
             assert np.array_equal(shown.frames, before)
             continue
-        untouched = video.thin(48).frames
+        untouched = video.subsample(48).frames
         if name in PIXELS:  # with what all frames of the clip share
             untouched = PIXELS[name].unaltered(untouched, sample.params)
         changed = (shown.frames != untouched).any(axis=(1, 2, 3))
@@ -90,7 +90,7 @@ def test_the_answer_is_the_span_of_the_slots_within_a_twentieth(name: str, seed:
     answered = [float(part) for part in sample.answer.split("-")]
     assert abs(answered[0] - start) <= 0.05 + 1e-9
     assert abs(answered[1] - end) <= 0.05 + 1e-9
-    assert sample.clock.unevenness <= (2 if dense else 1)
+    assert sample.clock.jitter_ms <= (2 if dense else 1)
     score = TASK.score(sample.answer, sample)
     assert (score.smooth, score.strict, score.parsed) == (1, 1, True)
 
@@ -171,8 +171,8 @@ def test_a_shuffle_without_shift_is_gated_and_not_proven(clip: Callable[..., Vid
 
 def test_a_denser_pack_gives_the_same_slots(clip: Callable[..., Video]) -> None:
     dense, plain = clip("bikes.mp4", 144), clip("bikes.mp4", 48)
-    assert dense.clock.thin(48) == plain.clock
-    assert np.array_equal(dense.thin(48).frames, plain.frames)
+    assert dense.clock.subsample(48) == plain.clock
+    assert np.array_equal(dense.subsample(48).frames, plain.frames)
     a, b = draw(dense, "mirror", 3), draw(plain, "mirror", 3)
     assert a.answer == b.answer
     assert [frame for _, frame in a.slots] == [3 * frame for _, frame in b.slots]
@@ -215,8 +215,8 @@ def test_a_donor_is_as_sharp_as_the_video(clip: Callable[..., Video]) -> None:
     grain = np.random.default_rng(0).integers(-12, 13, other.frames.shape)
     harsh = Video(VideoKey("3" * 64, "4" * 64), other.clock, np.clip(other.frames + grain, 0, 255).astype(np.uint8))
     donors = [soft, other, harsh]
-    detail = [np.median(donor.look.textures) for donor in donors]
-    nearest = donors[int(np.abs(np.array(detail) - np.median(video.look.textures)).argmin())]
+    detail = [np.median(donor.features.textures) for donor in donors]
+    nearest = donors[int(np.abs(np.array(detail) - np.median(video.features.textures)).argmin())]
     for seed in range(6):
         sample = TASK.draw(video, "x", config("swap", alike=0), np.random.default_rng(seed), donors)
         assert isinstance(sample, Sample)

@@ -51,8 +51,9 @@ PLUGIN = """
             slots = tuple((0, slot * video.density(16)) for slot in range(16))
             first = int(rng.integers(1, 8))
             params = {"first": first, "order": [2, 0, 1]}
-            answer = "{:.1f}-{:.1f}".format(*video.clock.thin(16).span(first, first + 3))
-            return Sample("dimmed", category, (video.key,), slots, video.clock.thin(16), video.size, params, answer)
+            clock = video.clock.subsample(16)
+            answer = "{:.1f}-{:.1f}".format(*clock.span(first, first + 3))
+            return Sample("dimmed", category, (video.key,), slots, clock, video.size, params, answer)
 
         def render(self, frames, sample):
             frames = frames.copy()

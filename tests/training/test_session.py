@@ -330,7 +330,7 @@ def test_where_memory_ends_the_way_out_is_told(config: Make, tmp_path: Path) -> 
 
 
 def test_a_clock_that_the_family_cannot_tell(config: Make, videos: Path, tmp_path: Path) -> None:
-    """Qwen2.5-VL can only be told steps of equal length, which a clock that was moved to key frames has not."""
+    """Qwen2.5-VL can express steps of equal length only, which a clock that was moved to key frames has not."""
     index_videos(videos / "edge/plain.mp4", tmp_path / "corpus", Plan(kind="snap", frames=16, max_pixels=4096))
     mirror = CATEGORIES["grounding/mirror"]
     uneven = {"grounding/mirror": {**mirror, "config": {**mirror["config"], "gates": False}}}
@@ -338,7 +338,7 @@ def test_a_clock_that_the_family_cannot_tell(config: Make, videos: Path, tmp_pat
     build_dataset(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", templates=load_templates())
     other = make_tiny(tmp_path / "other", family="qwen2_5_vl", width=64, layers=2)
     asked = config(model__path=f'"{other}"', data__path=f'"{tmp_path / "data"}"')
-    with pytest.raises(ValueError, match=r"data, category grounding/mirror: .*can only be told equal steps"):
+    with pytest.raises(ValueError, match=r"data, category grounding/mirror: .*can express equal steps only"):
         train(asked, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -73,7 +73,7 @@ def test_all_that_a_wanted_picture_refers_to_is_fed_and_little_else(
     groups = packets.groups(wanted)
     given_out: set[int] = set()
     for group in groups:
-        assert rows[group.start].look.start
+        assert rows[group.start].info.start
         assert group.last in wanted
         fed = [n for n in range(group.start, group.last + 1) if n not in group.skipped]
         assert fed[0] == group.start
@@ -397,7 +397,7 @@ def test_a_seek_is_not_trusted(tmp_path: Path) -> None:
         packets = promise.packets
         assert packets is not None
         for moved in (
-            [row._replace(place=row.place + 1) for row in packets.rows],
+            [row._replace(position=row.position + 1) for row in packets.rows],
             [row._replace(size=row.size + (number == 30)) for number, row in enumerate(packets.rows)],
             [row._replace(time=row.time + (number == 24)) for number, row in enumerate(packets.rows)],
         ):

@@ -68,7 +68,7 @@ def test_every_kth_slot_of_a_denser_plan_is_the_plain_plans_slot(timeline: Timel
     except RejectedError:
         reject()
     plain = choose_frames(timeline, Plan(frames=frames, min_step=0.005))
-    assert dense.clock.thin(frames) == plain.clock
+    assert dense.clock.subsample(frames) == plain.clock
     assert dense.frames[::times] == plain.frames
 
 

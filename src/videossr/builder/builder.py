@@ -35,7 +35,8 @@ from videossr.dataset.manifest import (
 )
 from videossr.errors import ConfigError, OutputError, UnmetError, WorkerError
 from videossr.measure import rejected
-from videossr.runners.local import Runner, SerialRunner, WorkerCrash, start
+from videossr.runners import start
+from videossr.runners.base import Runner, WorkerCrash
 from videossr.sample import Rejection
 from videossr.storage.paths import AnyPath, remove_staging_dir, staging_dir, to_path
 from videossr.templates import PromptTemplates, load_templates
@@ -146,7 +147,7 @@ def build_dataset(
         try:
             if not usable:
                 raise UnmetError(f"none of the {len(corpus.videos)} videos of {corpus.path} is left to draw from")
-            with SerialRunner(generator) if workers == 1 and ray is None else start(generator, workers, ray) as runner:
+            with start(generator, workers, ray) as runner:
                 runner.check([corpus.path / MANIFEST, pack_file(corpus.path, shard_of(corpus.videos[0].content))])
                 table = out if old is None else None
                 admitted = _gate(runner, journal, generator, rejection_records, table, progress)

@@ -15,7 +15,7 @@ from videossr.cli.console import Bar, console, counted
 from videossr.cli.settings import Setting, parse_settings
 from videossr.corpus.corpus import Corpus
 from videossr.dataset.manifest import NAME, is_benchmark, read_manifest
-from videossr.runners.local import CORES
+from videossr.runners.threads import CORES
 from videossr.storage.paths import to_path
 from videossr.templates import load_templates
 

@@ -113,7 +113,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "frames": len(entry.clock.times_ms),
         "size": f"{entry.width}x{entry.height}",
         "transfer": _transfer(entry),
-        "uneven_ms": entry.clock.unevenness,
+        "uneven_ms": entry.clock.jitter_ms,
     }
 
 

@@ -15,7 +15,7 @@ from videossr.corpus.indexer import Outcome, index_videos
 from videossr.corpus.jpeg import CHROMA, QUALITY, Chroma
 from videossr.corpus.sources import read_list
 from videossr.errors import ConfigError
-from videossr.runners.local import CORES
+from videossr.runners.threads import CORES
 from videossr.storage.paths import AnyPath, to_path
 from videossr.video.plan import HDRChoice, Plan
 

@@ -27,7 +27,8 @@ from videossr.corpus.pack import FORMAT, RejectedFile
 from videossr.corpus.pack_builder import PackBuilder
 from videossr.corpus.sources import Input, find
 from videossr.errors import ConfigError
-from videossr.runners.local import Runner, WorkerCrash, start
+from videossr.runners import start
+from videossr.runners.base import Runner, WorkerCrash
 from videossr.storage.paths import AnyPath, is_local, staging_dir, to_path
 from videossr.video.plan import Plan
 
@@ -114,7 +115,7 @@ def index_videos(
     config = _config(plan, quality, chroma, source_id)
     files, unread = find(_places(source), out, _rate(image_fps))
     known = is_known(out, config)
-    with start(DecodeWorker(plan, quality, chroma), workers, ray) as runner:
+    with start(DecodeWorker(plan, quality, chroma), workers, ray, isolated=True) as runner:
         runner.check([file.sample for file in (files[0], files[-1])])
         with staging_dir(out, {"verb": "index", "config": config, "versions": versions()}, ours=known) as folder:
             claim(out, config)

@@ -1,1 +1,1 @@
-"""Question sets written in the form that other programs read."""
+"""Exports of question sets in the formats of other programs."""

@@ -1,7 +1,4 @@
-"""A clip as a video file, for programs that take nothing else.
-
-Exercised by `videossr export lmms-eval BENCH --out FOLDER`.
-"""
+"""Clips as video files, for programs that take nothing else; `videossr.export.lmms_eval` writes them."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from videossr.storage.paths import AnyPath, atomic_write
 
 PIXELS = "yuv444p"
 OPTIONS = {"preset": "ultrafast", "crf": "8", "bf": "0", "g": "12", "threads": "1"}
-"""Measured, see docs/how-to/lmms-eval.md. Without B-frames the first frame is shown at 0 and no edit list is needed."""
+"""Options of x264, see docs/how-to/lmms-eval.md. Without B-frames the first frame is at 0 without edit list."""
 
 _MS = Fraction(1, 1000)
 _BT601 = 6
@@ -30,10 +27,14 @@ def write_mp4(path: AnyPath, clip: Clip) -> None:
 
     The last frame lasts as long as the others on average, so that the number of frames over the duration, which most
     readers take for the rate, gives the times of all of them. Colors are BT.601 in limited range, at full resolution.
+
+    Args:
+        path: of the file, which is written whole or not at all.
+        clip: the frames and their clock.
     """
     times = clip.clock.times_ms
     ends = (*times[1:], times[-1] + average_ms(clip.clock))
-    lasts = {start: end - start for start, end in zip(times, ends, strict=True)}
+    durations = {start: end - start for start, end in zip(times, ends, strict=True)}
     with atomic_write(path) as partial, av.open(str(partial), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(1000 * len(times), ends[-1]), options=OPTIONS)
         stream.height, stream.width = clip.frames.shape[1:3]
@@ -45,11 +46,12 @@ def write_mp4(path: AnyPath, clip: Clip) -> None:
         for frame in (*_converted(clip), None):
             for packet in stream.encode(frame):
                 assert packet.pts is not None
-                packet.duration = lasts[packet.pts]
+                packet.duration = durations[packet.pts]
                 container.mux(packet)
 
 
 def _converted(clip: Clip) -> Iterator[VideoFrame]:
+    """Yield the frames as YUV, each with its time."""
     for time, picture in zip(clip.clock.times_ms, clip.frames, strict=True):
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24").reformat(
             format=PIXELS,
@@ -57,17 +59,18 @@ def _converted(clip: Clip) -> Iterator[VideoFrame]:
             dst_color_range=ColorRange.MPEG,
             interpolation=Interpolation.BICUBIC,
         )
-        frame.pts, frame.time_base = time, _MS
+        frame.pts = time
+        frame.time_base = _MS
         yield frame
 
 
 def average_ms(clock: Clock) -> int:
-    """How long a slot lasts on average, not counting the last one where there are more."""
+    """Return the mean length of a slot in milliseconds, without the last one where there are several."""
     return round(clock.times_ms[-1] / (len(clock) - 1)) if len(clock) > 1 else clock.end_ms
 
 
 def off_ms(clock: Clock) -> float:
-    """How far the times are from equal steps, at the most: what a reader errs that goes by the average rate."""
+    """Return the greatest error, in milliseconds, of a reader that takes the average rate for that of all frames."""
     step = average_ms(clock)
     rate = (clock.times_ms[-1] + step) / len(clock)
     return max(abs(time - slot * rate) for slot, time in enumerate(clock.times_ms))

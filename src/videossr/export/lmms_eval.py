@@ -1,11 +1,11 @@
 """A set of questions as a task of lmms-eval: a YAML file, a table, one video file a clip, and how answers are scored.
 
-    NAME.yaml      the task; written last: its presence means that the folder is whole
+    NAME.yaml      the task; written last, so that a folder which has it is complete
     test.parquet   one row a question
     videos/        one MP4 a clip
     task.py        the task's functions, and rewards.py that scores: neither needs this package
 
-Exercised by `videossr export lmms-eval BENCH --out FOLDER`.
+`videossr export lmms-eval BENCH --out FOLDER` writes it.
 """
 
 from __future__ import annotations
@@ -32,23 +32,26 @@ from videossr.storage.paths import atomic_write, remove_staging_dir, staging_dir
 
 VERB = "export lmms-eval"
 MOST_OFF = 50.0
-"""Milliseconds: a marker must be within 0.05 s of the clock."""
+"""Milliseconds by which a time may be wrong, since markers are exact to 0.05 s."""
 
 
 def export_lmms_eval(
     questions: QuestionSet, out: Path, name: str, progress: Callable[[int], None] = lambda done: None
 ) -> Path:
-    """Write the task; what a stopped export has left is gone on with.
+    """Write the task. An export that was stopped is completed.
 
     Args:
-        questions: to be asked; all of them must have frames at equal steps.
+        questions: the questions; all of them must have frames at equal steps.
         out: the folder to write.
         name: of the task, in lower-case letters, digits, dots, dashes and underscores.
         progress: called with the number of questions written after each.
 
-    Returns the YAML file.
+    Returns:
+        The YAML file.
 
-    Raises ValueError for a name or a clock that cannot be told to lmms-eval, and where `out` holds something else.
+    Raises:
+        ConfigError: lmms-eval cannot express the name, a category or a clock.
+        OutputError: `out` holds something else.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
         raise ConfigError(
@@ -59,12 +62,12 @@ def export_lmms_eval(
     if task.exists() and mark in task.read_text("utf-8"):
         remove_staging_dir(out)
         return task
-    asked = [questions.question(index) for index in range(len(questions))]
-    for question in asked:
+    all_questions = [questions.question(index) for index in range(len(questions))]
+    for question in all_questions:
         _check_clock(question)
     categories = _check_categories(questions)
     with staging_dir(out, {"verb": VERB, "name": name, "hash": questions.hash}):
-        rows = [_row(questions, index, question) for index, question in enumerate(asked)]
+        rows = [_row(questions, index, question) for index, question in enumerate(all_questions)]
         (out / "videos").mkdir(exist_ok=True)
         for index, row in enumerate(rows):
             videos = [out / name for name in row["videos"]]
@@ -82,17 +85,18 @@ def export_lmms_eval(
 
 
 def _check_clock(question: Question) -> None:
+    """Raise ConfigError where the times of a question are too far from equal steps."""
     off = max(off_ms(clock) for clock in question.clocks)
     if off > MOST_OFF:
         raise ConfigError(
-            f"question {question.id}: its frames are up to {off:.0f} ms off equal steps. lmms-eval's models take frame "
-            f"k of a video for shown at k over its rate, so at most {MOST_OFF:.0f} ms can be told right: index the "
+            f"question {question.id}: its frames are up to {off:.0f} ms off equal steps. lmms-eval's models compute "
+            f"the time of a frame from the rate of its video, so at most {MOST_OFF:.0f} ms are allowed: index the "
             "videos with --plan uniform"
         )
 
 
 def _check_categories(questions: QuestionSet) -> list[str]:
-    """All categories. Raises ValueError where two would be one metric, or one the mean of all."""
+    """List the categories. Raises ConfigError where two would have one metric, or one that of their mean."""
     categories = sorted({questions.category(index) for index in range(len(questions))})
     metrics = {"overall": "the mean of all categories"}
     for category in categories:
@@ -102,6 +106,7 @@ def _check_categories(questions: QuestionSet) -> list[str]:
 
 
 def _row(questions: QuestionSet, index: int, question: Question) -> dict[str, Any]:
+    """Write the row of one question."""
     return {
         "id": question.id,
         "category": questions.category(index),
@@ -115,7 +120,7 @@ def _row(questions: QuestionSet, index: int, question: Question) -> dict[str, An
 
 
 def _yaml(name: str, table: Path, categories: list[str], mark: str) -> str:
-    """The task; a JSON string is one of YAML too."""
+    """Write the YAML file of the task; JSON strings are valid YAML."""
     decoding = Decoding()
     metrics = [f"  - metric: {json.dumps(metric_name(category))}\n    aggregation: mean\n" for category in categories]
     return f"""\

@@ -1,10 +1,10 @@
 """The functions of an exported lmms-eval task: `videossr export lmms-eval` puts a copy beside the task's YAML file.
 
-Standard library only, and nothing of the package but a copy of `rewards.py` beside it, so that the exported folder
-works where videossr is not installed. Exercised by `lmms-eval --include_path FOLDER --tasks NAME --model dummy`.
+It uses the standard library and a copy of `rewards.py` beside it, so that the exported folder works where videossr is
+not installed: `lmms-eval --include_path FOLDER --tasks NAME --model dummy`.
 """
 
-# Annotations are real types here, not text: lmms-eval loads this file by its path, and not as a module of a package.
+# Annotations are objects here, not text: lmms-eval loads this file by its path, and not as a module of a package.
 
 import importlib.util
 import sys
@@ -19,18 +19,18 @@ VIDEO = "<video>"
 
 
 def doc_to_visual(doc: Mapping[str, Any]) -> list[str]:
-    """The paths of the clips, in order."""
+    """List the paths of the clips, in order."""
     return [str(HERE / name) for name in doc["videos"]]
 
 
 def doc_to_text(doc: Mapping[str, Any]) -> str:
-    """The user's text without the places of the clips: models that take one text show the clips before it."""
+    """Return the user's text without the markers of the clips, for models that show all clips before one text."""
     text: str = doc["prompt"].replace(VIDEO, "")
     return text.strip()
 
 
 def doc_to_messages(doc: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The turns as they are meant: each clip in its place in the user's text."""
+    """Write the turns with each clip in its place in the user's text."""
     clips = iter(doc_to_visual(doc))
     user: list[dict[str, str]] = []
     for number, text in enumerate(doc["prompt"].split(VIDEO)):
@@ -45,7 +45,7 @@ def doc_to_messages(doc: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, Any]:
-    """The score of a text in [0, 1] by the metric of its category, for the category and for `overall`."""
+    """Score the first answer in [0, 1] by the metric of its category, for the category and for `overall`."""
     scores = _rewards().scorer(doc["data_source"])(results[0], doc["answer"])
     score: float = scores.smooth if doc["metric"] == "miou" else scores.strict
     if doc["metric"] == "per_shape" and scores.parts:
@@ -54,12 +54,12 @@ def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str,
 
 
 def metric_name(category: str) -> str:
-    """What lmms-eval calls the score of a category."""
+    """Return the name of a category's score in lmms-eval."""
     return category.replace("/", "_")
 
 
 def mean_of_categories(items: Sequence[Mapping[str, Any]]) -> float:
-    """The mean over the categories of the mean of each."""
+    """Compute the mean over the categories of the mean score of each."""
     categories: dict[str, list[float]] = {}
     for item in items:
         categories.setdefault(item["category"], []).append(item["score"])
@@ -68,10 +68,11 @@ def mean_of_categories(items: Sequence[Mapping[str, Any]]) -> float:
 
 @cache
 def _rewards() -> ModuleType:
+    """Import the copy of `rewards.py`."""
     spec = importlib.util.spec_from_file_location("videossr_rewards_copy", HERE / "rewards.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look there
+    sys.modules[spec.name] = module  # dataclasses look their module up here
     spec.loader.exec_module(module)
     return module

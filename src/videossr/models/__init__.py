@@ -1,4 +1,4 @@
-"""What can answer a question: chance, a local model, a server. Each is one file and one kind of `--model SPEC`.
+"""Models that answer questions: baselines, local checkpoints, servers, people. Each file is a kind of `--model SPEC`.
 
 transformers imports torchao where that is installed, and torchao logs warnings about its own build that no user of this
 package can act on. Importing `videossr.models` hides those messages and no others.
@@ -13,10 +13,11 @@ TORCHAO_MESSAGES = {
     "torchao.kernel.intmm": ("Warning: Detected no triton",),
     "torch.utils._pytree": ("%s is an Enum subclass and is now natively supported",),
 }
-"""Logger, and how the messages begin that are hidden: CUDA libraries absent, and a deprecated call of torchao's own."""
+"""Logger -> beginnings of its hidden messages, on absent CUDA libraries and on a deprecated call in torchao."""
 
 
 def _is_useful(record: logging.LogRecord) -> bool:
+    """Return whether a message is none of the hidden ones."""
     return not str(record.msg).startswith(TORCHAO_MESSAGES[record.name])
 
 

@@ -1,10 +1,8 @@
-"""The contract between a benchmark and whatever answers its questions.
+"""The protocol of models that answer questions, and the specs that name them.
 
 A spec names a model: `chance`, `constant`, `hf:PATH`, `vllm:PATH`, `openai:MODEL@URL`, `human:FILE`. Its first part is
-the entry point in the group `videossr.models`, through which other packages add kinds of their own; the rest is for
-that kind to read.
-
-Exercised by `videossr bench run BENCH --model chance --out RUN`.
+the entry point in the group `videossr.models`, through which other packages add kinds of their own; the kind reads the
+rest. `videossr.bench.evaluation` loads and asks models through this module.
 """
 
 from __future__ import annotations
@@ -27,9 +25,9 @@ S = TypeVar("S")
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class Decoding:
-    """How answers are sampled. The checkpoint's own generation settings are never used.
+    """Settings of sampling. The checkpoint's own generation settings are never used.
 
-    The defaults are greedy: temperature 0. `top_p` 1 and `top_k` 0 cut nothing off.
+    The defaults are greedy: temperature 0. `top_p` 1 and `top_k` 0 exclude no token.
     """
 
     n: Annotated[int, Field(ge=1, le=1024, description="answers a question")] = 1
@@ -42,13 +40,13 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question that is to be answered, and how to get its pixels.
+    """One question that a model is to answer.
 
     Attributes:
-        index: in its set of questions.
+        index: in its question set.
         question: the texts and clocks.
         category: the kind of question.
-        clips: renders what is shown, when it is called; may be called in any thread, and raise.
+        clips: renders the clips when it is called; may be called in any thread, and may raise.
     """
 
     index: int
@@ -59,15 +57,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back for one question.
+    """The answers of a model to one question, or the error that it met.
 
     Attributes:
         index: of the question.
         texts: the raw answers, `Decoding.n` of them; none where it failed.
-        finish: for each text, whether the model stopped or was cut off.
-        error: why there is no text; empty where there is.
-        tries: how often it was asked.
-        prompt_tokens: length of what the model read, where that is known.
+        finish: for each text, whether the model stopped by itself or the limit of tokens ended it.
+        error: the reason why there is no text; empty where there is one.
+        tries: number of times that the question was sent.
+        prompt_tokens: length of the prompt, where it is known.
     """
 
     index: int
@@ -80,10 +78,10 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What is known of answers that were given before the run.
+    """The questions to which a file has answers that were given before the run.
 
     Attributes:
-        asked: indices of the questions that were put, in ascending order; some of them may have no answer.
+        asked: indices of the questions that were shown, in ascending order; some of them may have no answer.
         hash: SHA-256 in hex of the file that holds the answers.
     """
 
@@ -92,15 +90,17 @@ class Given:
 
 
 class Model(Protocol[S]):
-    """What answers questions. Made from what stands behind the spec's first colon, its settings, and the questions.
+    """A model that answers questions.
 
     `Settings` is a frozen pydantic dataclass, S, whose defaults work; `--model.NAME=VALUE` overrides them.
 
-    A kind may name in `tuning` those settings that decide how fast it works and not what it is asked: a run may go on
-    with others. It may have a method `resume(told)`, which is given what `describe` told in an earlier sitting of the
-    same run, so that it puts the remaining questions in the same way. A kind that replies with answers given earlier,
-    to a part of the questions, has a class method `given(target, questions)`, which returns a `Given`: a run asks these
-    questions alone, and does not go on with another file.
+    A kind may have three further members:
+
+    - `tuning` names the settings that change the speed and not the questions: a run may be resumed with others.
+    - `resume(description)` gets what `describe` returned in an earlier session of the same run, so that the model asks
+      the remaining questions in the same way.
+    - `given(target, questions)`, a class method, returns a `Given` for a kind that replies with earlier answers to some
+      of the questions: a run asks these alone, and cannot be resumed with another file.
 
     Attributes:
         waited: seconds so far in which it could have worked but had no frames yet.
@@ -110,20 +110,36 @@ class Model(Protocol[S]):
     waited: float
 
     def __init__(self, target: str, settings: S, questions: QuestionSet) -> None:
-        """Raises ValueError or OSError that says what is wrong with the target, before any question is asked."""
+        """Load the model.
 
-    def describe(self) -> Mapping[str, JSON]:
-        """What a result must tell of it: library versions, prompt layout, server version, how time is told.
+        Args:
+            target: the part of the spec behind its first colon.
+            settings: of this kind.
+            questions: the questions that will be asked.
 
-        A `label` among it marks the result wherever it is shown, where questions are not put as the paper puts them.
+        Raises:
+            VideoSSRError: the target cannot be used.
+            OSError: a file cannot be read.
         """
 
-    def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
-        """One reply for each question, in any order, as soon as it is there.
+    def describe(self) -> Mapping[str, JSON]:
+        """Return the facts that results record: library versions, prompt layout, server version, encoding of time.
 
-        `asks` is consumed as far ahead as the model can make use of, so that frames are rendered while it works. A
-        question that fails, by its frames or by the model, gives a `Response` with its `error`. Raises only where no
-        further question can be answered; closing the iterator frees what it holds.
+        A `label` among them marks the result wherever it is shown, where questions are not asked as in the paper.
+        """
+
+    def answer(self, requests: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
+        """Answer each question, in any order, and yield each response as soon as it is there.
+
+        A question that fails, by its frames or by the model, gives a `Response` with its `error`. Closing the iterator
+        frees what it holds.
+
+        Args:
+            requests: the questions, taken ahead of the model so that frames are rendered while it works.
+            decoding: settings of sampling.
+
+        Raises:
+            VideoSSRError: no further question can be answered.
         """
 
 
@@ -132,7 +148,14 @@ MODELS: Registry[type[Model[Any]]] = Registry("videossr.models")
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model that is not loaded yet: its spec, what that names, and its settings, every default filled in."""
+    """A model that is not loaded yet.
+
+    Attributes:
+        text: the spec.
+        kind: class that its first part names.
+        target: the rest of the spec.
+        settings: of the kind, with every default filled in.
+    """
 
     text: str
     kind: type[Model[Any]]
@@ -141,30 +164,37 @@ class ModelSpec:
 
     @property
     def tuning(self) -> frozenset[str]:
-        """Names of the settings with others of which a run may go on."""
+        """Names of the settings that may differ when a run is resumed."""
         return getattr(self.kind, "tuning", frozenset())
 
     def given(self, questions: QuestionSet) -> Given | None:
-        """Return which questions were answered before; None for a model that can be asked all of them.
+        """Return the questions that were answered before; None for a model that can be asked all of them.
 
-        Raises ValueError or OSError where the answers cannot be read or belong to other questions.
+        Raises:
+            DataError: the answers belong to other questions, or their file is damaged.
+            OSError: the file cannot be read.
         """
         find: Callable[[str, QuestionSet], Given] | None = getattr(self.kind, "given", None)
         return find(self.target, questions) if find else None
 
     def load(self, questions: QuestionSet) -> Model[Any]:
-        """Raises ValueError or OSError that says what is wrong with the target."""
+        """Load the model for some questions, see `Model.__init__`."""
         return self.kind(self.target, self.settings, questions)
 
 
 def model_spec(text: str, settings: Mapping[str, str] | None = None) -> ModelSpec:
-    """What a spec names, with settings laid over its defaults. Nothing is loaded but its module.
+    """Parse a spec and its settings. Only the module of the kind is loaded.
 
-    Raises ValueError for an unknown kind or setting, naming the nearest known one.
+    Args:
+        text: the spec, such as ``hf:PATH``.
+        settings: values that replace defaults, as text.
+
+    Raises:
+        ConfigError: the kind or a setting is not known; the message suggests the nearest known one.
     """
-    kind, _, target = text.partition(":")
-    found = MODELS.get(kind)
+    name, _, target = text.partition(":")
+    kind = MODELS.get(name)
     table: Mapping[str, Any] = {}
-    for name, value in (settings or {}).items():
-        table = override(table, name, value)
-    return ModelSpec(text, found, target, parse(found.Settings, table, f"--model {kind}"))
+    for setting, value in (settings or {}).items():
+        table = override(table, setting, value)
+    return ModelSpec(text, kind, target, parse(kind.Settings, table, f"--model {name}"))

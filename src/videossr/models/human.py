@@ -1,7 +1,4 @@
-"""A person as a model: the answers that the page of `videossr gallery DATASET --quiz` has saved.
-
-Exercised by `videossr bench run DATASET --model human:answers.json --out RUN`.
-"""
+"""A person as a model, `human:FILE`: the answers that the page of `videossr gallery DATASET --quiz` has saved."""
 
 from __future__ import annotations
 
@@ -29,9 +26,9 @@ class AnswerSheet:
     """The file of answers, as the page writes it.
 
     Attributes:
-        kind: says what the file is.
+        kind: marks the file as one of answers.
         hash: content hash of the dataset or benchmark.
-        shown: how the person saw the frames, in words.
+        shown: how the frames were presented, in words.
         answers: id of each question that was shown -> the answer in the asked form; empty where none was given.
     """
 
@@ -55,8 +52,9 @@ class Human:
     def given(cls, target: str, questions: QuestionSet) -> Given:
         """Find the questions that were shown, and hash the file.
 
-        Raises FileNotFoundError, or ValueError where the file is none of answers, is about other questions, or has not
-        one answer.
+        Raises:
+            FileNotFoundError: there is no such file.
+            DataError: it is no file of answers, is about other questions, or has not one answer.
         """
         sheet, digest = _read(target)
         if sheet.hash != questions.hash:
@@ -73,7 +71,7 @@ class Human:
         return Given(tuple(sorted(indices[name] for name in sheet.answers)), digest)
 
     def describe(self) -> dict[str, JSON]:
-        """Tell how many questions were shown and answered, and how the frames were shown."""
+        """Return how many questions were shown and answered, and how the frames were presented."""
         answered = sum(bool(text.strip()) for text in self._sheet.answers.values())
         return {
             "label": "answered by a person",
@@ -82,36 +80,36 @@ class Human:
             "shown": self._sheet.shown,
         }
 
-    def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
-        """Reply with the answers first, and then with an error for each question that has none."""
+    def answer(self, requests: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
+        """Yield the answers first, and then an error for each question that has none."""
         if decoding.n != 1:
             raise DataError(f"{self._file}: a person answered each question once, {decoding.n} answers are asked for")
-        left: list[int] = []
-        for ask in asks:
-            text = self._sheet.answers[ask.question.id].strip()
+        unanswered: list[int] = []
+        for request in requests:
+            text = self._sheet.answers[request.question.id].strip()
             if text:
-                yield Response(ask.index, (text,), ("stop",))
+                yield Response(request.index, (text,), ("stop",))
             else:
-                left.append(ask.index)
-        for index in left:
+                unanswered.append(request.index)
+        for index in unanswered:
             yield Response(index, error=NOT_ANSWERED)
 
 
 def _read(target: str) -> tuple[AnswerSheet, str]:
-    """The answers in a file, and the SHA-256 of its bytes in hex."""
+    """Read the answers in a file, and compute the SHA-256 of its bytes in hex."""
     if not target:
         raise DataError("--model human names no file: human:answers.json, as the page of `gallery --quiz` saved it")
     path = to_path(target)
     if not path.is_file():
         raise FileNotFoundError(f"{target} is no file: name the one that the page of `gallery --quiz` saved")
-    data = path.read_bytes().removeprefix(codecs.BOM_UTF8)  # which some editors write
+    data = path.read_bytes().removeprefix(codecs.BOM_UTF8)  # some editors write this mark
     try:
         sheet = TypeAdapter(AnswerSheet).validate_json(data)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        wrong = " ".join([*map(str, problem["loc"]), problem["msg"]])
+        description = " ".join([*map(str, problem["loc"]), problem["msg"]])
         raise DataError(
             f"{target} is no file of answers, as the page of `videossr gallery DATASET --quiz` saves it: "
-            f"{harmless(wrong)}"
+            f"{harmless(description)}"
         ) from error
     return sheet, hashlib.sha256(data).hexdigest()

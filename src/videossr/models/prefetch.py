@@ -1,6 +1,6 @@
-"""Questions made ready in threads, ahead of the model that is to answer or to learn them.
+"""Prefetching: prepare questions in background threads while the model answers or learns earlier ones.
 
-Exercised by `videossr bench run BENCH --model hf:CHECKPOINT --out RUN`.
+`videossr.models.transformers_model`, `videossr.models.vllm_model` and the training use it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from videossr.runners.local import CORES
+from videossr.runners.threads import CORES
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -22,7 +22,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Prepared(Generic[A, T]):
-    """A question with what was made of it, or with why nothing could be."""
+    """A question and its prepared form, or the error of preparing it.
+
+    Attributes:
+        ask: the question.
+        made: what `make` returned for it; None where it failed.
+        error: kind and text of the error; empty where there is none.
+    """
 
     ask: A
     made: T | None
@@ -30,24 +36,27 @@ class Prepared(Generic[A, T]):
 
 
 class Prefetcher(Generic[A, T]):
-    """Makes things of questions in threads, in order. A context manager: its end lets the threads end.
+    """Prepares questions in threads, in order. Leaving the context waits until the threads have ended.
 
     Args:
-        asks: the questions, or what names them; taken from in the caller's thread, as far ahead as there is room.
-        make: what is made of one; whatever it raises becomes the question's error.
-        threads: how many are made at once, at most one a processor.
-        room: bytes that all that is made and not yet taken may have. One is always made, however large it is.
-        size: bytes of what was made.
+        asks: the questions, or what names them; taken in the caller's thread, as far ahead as there is room.
+        make: prepares one question; whatever it raises becomes the question's error.
+        threads: number of questions that are prepared at once, at most one a processor.
+        room: bytes of all questions that are prepared and not yet taken, at most. One is always prepared, however large
+            it is.
+        size: returns the bytes of a prepared question.
 
     Attributes:
-        waited: seconds for which a caller had to wait.
+        waited: seconds for which callers had to wait.
     """
 
     def __init__(
         self, asks: Iterable[A], make: Callable[[A], T], *, threads: int, room: int, size: Callable[[T], int]
     ) -> None:
         self._asks = iter(asks)
-        self._make, self._size, self._room = make, size, room
+        self._make = make
+        self._size = size
+        self._room = room
         self._largest = 0
         self._waiting: deque[Future[Prepared[A, T]]] = deque()
         self._threads = min(threads, CORES)
@@ -55,7 +64,7 @@ class Prefetcher(Generic[A, T]):
         self.waited = 0.0
 
     def take(self, count: int) -> list[Prepared[A, T]]:
-        """The next `count`, or what is left of them. As many more, at least one a thread, are begun behind them."""
+        """Take the next `count` questions, or fewer at the end, and begin as many more, at least one a thread."""
         taken: list[Prepared[A, T]] = []
         while len(taken) < count:
             self._begin(max(self._threads, 2 * count - len(taken)))
@@ -71,7 +80,7 @@ class Prefetcher(Generic[A, T]):
         return taken
 
     def _begin(self, most: int) -> None:
-        """Begins as many as there is room for. Until the first is made, its size is unknown: one a thread."""
+        """Begin as many as there is room for; one a thread until the size of the first is known."""
         fit = self._room // self._largest if self._largest else self._threads
         for ask in islice(self._asks, max(0, max(1, min(most, fit)) - len(self._waiting))):
             self._waiting.append(self._pool.submit(self._ready, ask))
@@ -79,7 +88,7 @@ class Prefetcher(Generic[A, T]):
     def _ready(self, ask: A) -> Prepared[A, T]:
         try:
             return Prepared(ask, self._make(ask))
-        except Exception as error:  # of any kind: it is told with the question, and the others go on
+        except Exception as error:  # any error fails this question alone
             return Prepared(ask, None, f"{type(error).__name__}: {error}")
 
     def __enter__(self) -> Prefetcher[A, T]:

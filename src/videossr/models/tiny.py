@@ -2,8 +2,8 @@
 
     python -m videossr.models.tiny FOLDER [--family qwen2_5_vl] [--seed 1]
 
-What it writes is a checkpoint like any other, with tokenizer and processor files, of some 1.3 million parameters. It
-sees and can be trained, but it knows nothing: its answers are noise. Made with transformers 5, read by 4.57 as well.
+The result is a checkpoint like any other, with tokenizer and processor files, of some 1.3 million parameters. It reads
+videos and can be trained, but its answers are noise. It is made with transformers 5, and 4.57 reads it as well.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ CHAT = """\
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
 """
-"""Turns as the Qwen models have them. Nothing is added: without a system message there is no system turn."""
+"""Chat template with the turns of the Qwen models. Without a system message there is no system turn."""
 
 
 def make_tiny(
@@ -67,17 +67,21 @@ def make_tiny(
     layers: int = 4,
     vision_layers: int = 2,
 ) -> Path:
-    """Writes a tiny model to `folder` and returns it. The same arguments give the same weights.
+    """Write a tiny model to a folder. The same arguments give the same weights.
 
     Args:
-        folder: made if it is not there; what it holds under the same names is replaced.
+        folder: made if it does not exist; files of the same names are replaced.
         seed: of the random weights.
         family: the architecture.
         width: of the language model, a multiple of 64.
         layers: of the language model.
         vision_layers: of the vision tower, at least 2.
 
-    Raises ValueError for a width or depth that cannot be.
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: width or depth is out of range.
     """
     if width < 64 or width % 64 or layers < 1 or vision_layers < 2:
         raise ConfigError(
@@ -101,7 +105,7 @@ def make_tiny(
 
 
 def _texts() -> Iterator[str]:
-    """What the tokenizer is trained on: the package's own wording, so that prompts are short."""
+    """Yield the texts on which the tokenizer is trained: the package's prompt templates, so that prompts are short."""
 
     def strings(value: Any) -> Iterator[str]:
         if isinstance(value, str):
@@ -116,7 +120,7 @@ def _texts() -> Iterator[str]:
 
 
 def _tokenizer() -> Any:
-    """The pipeline of Qwen's tokenizers, which sets each digit apart, with a vocabulary of its own."""
+    """Train a tokenizer with the pipeline of Qwen's, which splits numbers into digits."""
     empty = transformers.Qwen2TokenizerFast(eos_token="<|im_end|>", pad_token="<|endoftext|>")
     tokenizer = empty.train_new_from_iterator(
         _texts(), vocab_size=1024, new_special_tokens=list(SPECIAL), show_progress=False
@@ -128,6 +132,7 @@ def _tokenizer() -> Any:
 
 
 def _model(tokenizer: Any, family: Family, seed: int, width: int, layers: int, vision_layers: int) -> Any:
+    """Make the model with random weights."""
     rotary = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [6, 5, 5]}
     text = {
         "vocab_size": len(tokenizer),
@@ -137,7 +142,7 @@ def _model(tokenizer: Any, family: Family, seed: int, width: int, layers: int, v
         "num_attention_heads": width // HEAD,
         "num_key_value_heads": width // HEAD // 2,
         "max_position_embeddings": POSITIONS,
-        "initializer_range": 0.1,  # at the usual 0.02, so narrow a model says much the same whatever it sees
+        "initializer_range": 0.1,  # at the usual 0.02, the answers of so narrow a model hardly depend on its input
         "pad_token_id": tokenizer.pad_token_id,
         "bos_token_id": None,
         "eos_token_id": tokenizer.eos_token_id,
@@ -179,7 +184,7 @@ def _model(tokenizer: Any, family: Family, seed: int, width: int, layers: int, v
 
 
 def _rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Tells something as released checkpoints do, which transformers 4 and 5 both read."""
+    """Rewrite a file of settings in the form of released checkpoints, which transformers 4 and 5 both read."""
     table = json.loads(path.read_text("utf-8"))
     change(table)
     path.write_text(json.dumps(table, indent=2) + "\n", "utf-8")
@@ -196,7 +201,7 @@ def _older_special(config: dict[str, Any]) -> None:
 
 
 def _processor(family: Family) -> dict[str, dict[str, Any]]:
-    """The processor's files, written by hand: making a processor needs torchvision, which is not everywhere."""
+    """Write the processor's files by hand, because making a processor needs torchvision."""
     qwen3 = family != "qwen2_5_vl"
     side = 2 * PATCH[family]
     shared = {
@@ -218,13 +223,13 @@ def _processor(family: Family) -> dict[str, dict[str, Any]]:
 
 
 def _size(least: int, most: int) -> dict[str, int]:
-    """Pixels between which an image or a video is not resized: for Qwen3-VL of all frames, for Qwen2.5-VL of one."""
+    """Give the pixels between which nothing is resized: of all frames for Qwen3-VL, of one frame for Qwen2.5-VL."""
     return {"shortest_edge": least, "longest_edge": most}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Reads the command line, or `arguments`, and makes the model."""
-    parser = argparse.ArgumentParser(description="Writes a tiny vision language model with random weights.")
+    """Read the command line, or `arguments`, and make the model."""
+    parser = argparse.ArgumentParser(description="Write a tiny vision language model with random weights.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--family", choices=get_args(Family), default="qwen3_vl")
     parser.add_argument("--seed", type=int, default=0)

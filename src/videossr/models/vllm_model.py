@@ -1,7 +1,7 @@
 """A checkpoint that vLLM runs in this process: `vllm:PATH`.
 
-Frames and the times of their slots are handed over as they are, each clip with its own clock. docs/how-to/servers.md
-says what of this was tested. Exercised by `videossr bench run BENCH --model vllm:CHECKPOINT --out RUN`.
+vLLM gets frames and the times of their slots unchanged, each clip with its own clock. docs/how-to/servers.md lists what
+was tested.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from videossr.question_set import QuestionSet
 from videossr.sample import JSON
 
 Prompt: TypeAlias = dict[str, Any]
-"""What `LLM.generate` takes for one question."""
+"""Input of `LLM.generate` for one question."""
 
 FIRST = (0, 11)
-"""First vLLM that has Qwen3-VL and takes a clip's frames together with their times."""
+"""First version of vLLM that has Qwen3-VL and takes a clip's frames together with their times."""
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class VLLMSettings:
-    """How vLLM runs a checkpoint."""
+    """Settings of vLLM for a checkpoint."""
 
     batch: Annotated[int, Field(ge=1, description="questions that vLLM is given at once")] = 64
     clips: Annotated[int, Field(ge=1, description="clips of one question, at most")] = 8
@@ -55,9 +55,12 @@ class VLLMModel:
     """A checkpoint in vLLM; see `videossr.models.base.Model`.
 
     Attributes:
-        waited: seconds in which it stood still for frames.
+        waited: seconds in which it waited for frames.
 
-    Raises ValueError where vLLM is not installed or too old, or the folder is no checkpoint of Qwen's video models.
+    Raises:
+        MissingExtraError: vLLM is not installed.
+        ConfigError: vLLM is too old.
+        DataError: the folder is no checkpoint of Qwen's video models.
     """
 
     Settings = VLLMSettings
@@ -67,7 +70,7 @@ class VLLMModel:
         try:
             import transformers
 
-            vllm: Any = importlib.import_module("vllm")  # it is nowhere to be type-checked with
+            vllm: Any = importlib.import_module("vllm")  # type checks run without it
         except ImportError as error:
             raise MissingExtraError(
                 f"--model vllm: {error}: pip install vllm (it needs a GPU), or ask a vLLM server: openai:MODEL@URL"
@@ -97,7 +100,7 @@ class VLLMModel:
         self.waited = 0.0
 
     def describe(self) -> Mapping[str, JSON]:
-        """The library, and how frames and times were handed to it."""
+        """Return the version of vLLM and the form in which it gets frames and times."""
         settings = self._settings
         return {
             "vllm": self._version,
@@ -106,11 +109,11 @@ class VLLMModel:
             "frames": "arrays with times",
         }
 
-    def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
-        """See the contract. The order is that of the asks."""
+    def answer(self, requests: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
+        """Answer the questions in their order, see `Model.answer`."""
         room = self._settings.ahead_mb * 2**20
         before = self.waited
-        with Prefetcher(asks, self._request, threads=self._settings.threads, room=room, size=_bytes) as ahead:
+        with Prefetcher(requests, self._request, threads=self._settings.threads, room=room, size=_bytes) as ahead:
             while taken := ahead.take(self._settings.batch):
                 self.waited = before + ahead.waited
                 yield from (
@@ -125,12 +128,15 @@ class VLLMModel:
     def _answer(
         self, asked: Sequence[tuple[int, dict[str, Any]]], decoding: Decoding, tries: int = 1
     ) -> Iterator[Response]:
-        """Asked together, or by halves where vLLM refuses one of them; what is refused alone has failed."""
+        """Generate answers to several questions at once, or by halves where vLLM refuses one of them.
+
+        A question that is refused alone has failed.
+        """
         if not asked:
             return
         try:
-            requests = [each for _, each in asked]
-            outputs = self._model.generate(requests, self._sampling(**sampling(decoding, self._ends)), use_tqdm=False)
+            prompts = [prompt for _, prompt in asked]
+            outputs = self._model.generate(prompts, self._sampling(**sampling(decoding, self._ends)), use_tqdm=False)
         except ValueError as error:  # such as a prompt that is too long
             if len(asked) == 1:
                 yield Response(asked[0][0], error=f"{type(error).__name__}: {error}", tries=tries)
@@ -141,15 +147,15 @@ class VLLMModel:
             return
         for (index, _), output in zip(asked, outputs, strict=True):
             copies = 1 if decoding.temperature else decoding.n  # greedy answers to one question are the same
-            texts = tuple(each.text for each in output.outputs) * copies
-            ends = tuple(_finish(each.finish_reason) for each in output.outputs) * copies
+            texts = tuple(completion.text for completion in output.outputs) * copies
+            ends = tuple(_finish(completion.finish_reason) for completion in output.outputs) * copies
             yield Response(index, texts, ends, tries=tries, prompt_tokens=len(output.prompt_token_ids))
 
 
 def check_version(version: str) -> None:
-    """Raises ValueError for a vLLM that cannot be handed frames with their times."""
-    found = re.match(r"v?(\d+)\.(\d+)", version)
-    numbers = (int(found[1]), int(found[2])) if found else (0, 0)
+    """Check that a version of vLLM takes frames with their times. Raises ConfigError."""
+    parts = re.match(r"v?(\d+)\.(\d+)", version)
+    numbers = (int(parts[1]), int(parts[2])) if parts else (0, 0)
     if (0, 2) <= numbers < FIRST:  # a build from source may call itself 0.1.dev1
         raise ConfigError(
             f"vLLM {version} does not know Qwen3-VL, nor frames with their times; install a version from "
@@ -158,18 +164,28 @@ def check_version(version: str) -> None:
 
 
 def placeholder(transformers: str) -> str:
-    """What stands for a clip in the text, so that its pairs come out as the released weights were trained with.
+    """Choose the placeholder of a clip so that the processor expands it to the layout of the released weights.
 
-    The processors of transformers from 5.10 on replace the video's own token alone: what stood around it would stay.
+    The processors of transformers from 5.10 on replace only the token of the video, and keep the tokens around it.
+
+    Args:
+        transformers: version of transformers.
     """
-    found = re.match(r"(\d+)\.(\d+)", transformers)
-    return PAD if found and (int(found[1]), int(found[2])) >= (5, 10) else START + PAD + END
+    parts = re.match(r"(\d+)\.(\d+)", transformers)
+    return PAD if parts and (int(parts[1]), int(parts[2])) >= (5, 10) else START + PAD + END
 
 
 def request(chat: Chat, question: Question, clips: Sequence[Clip], shown: str) -> Prompt:
-    """What vLLM is handed for one question: the text by the checkpoint's template, frames, and when each is shown.
+    """Make the input of vLLM for one question: the text by the checkpoint's template, the frames and their times.
 
-    `shown` stands for each clip. Raises ValueError where the template cannot express the question.
+    Args:
+        chat: chat template of the checkpoint.
+        question: the question.
+        clips: its clips, in order.
+        shown: placeholder of a clip, see `placeholder`.
+
+    Raises:
+        DataError: the template cannot express the question.
     """
     return {
         "prompt": chat.text(question, [shown] * len(clips)),
@@ -179,7 +195,7 @@ def request(chat: Chat, question: Question, clips: Sequence[Clip], shown: str) -
 
 
 def metadata(clock: Clock) -> dict[str, Any]:
-    """The times of a clip's slots, as frame numbers of a video with a thousand frames a second: exact for any times."""
+    """Encode the times of a clip's slots as frame numbers of a video with 1000 frames a second, which is exact."""
     return {
         "fps": 1000.0,
         "frames_indices": list(clock.times_ms),
@@ -191,9 +207,11 @@ def metadata(clock: Clock) -> dict[str, Any]:
 
 
 def sampling(decoding: Decoding, ends: Collection[int]) -> dict[str, Any]:
-    """VLLM's sampling parameters; it refuses several greedy answers, and a greedy one needs no seed.
+    """Make vLLM's sampling parameters; it refuses several greedy answers, and a greedy one needs no seed.
 
-    It would stop at the tokenizer's own end alone, so all `ends` of an answer are told.
+    Args:
+        decoding: settings of sampling.
+        ends: token ids that end an answer; without them vLLM would stop at the tokenizer's own end alone.
     """
     greedy = decoding.temperature == 0
     return {

@@ -151,7 +151,7 @@ class Perturbation(ABC):
 
     def clocks(self, video: Video, config: SegmentConfig) -> Iterable[Clock]:
         """Return the clocks that a clip of `video` may have."""
-        return (video.thin(config.frames).clock,)
+        return (video.subsample(config.frames).clock,)
 
     def always_changes(self, config: SegmentConfig) -> bool:
         """Tell whether the first and the last slot of every segment look other than without the change.
@@ -169,7 +169,8 @@ class Perturbation(ABC):
         """Measure whether the change could be seen at the weakest setting, wherever in `video` a segment may lie.
 
         Args:
-            video: at the size that the model sees. It may have more frames than the clip has slots, see `Video.thin`.
+            video: at the size that the model sees. It may have more frames than the clip has slots, see
+                `Video.subsample`.
             config: of the category. Gates are asked for only where `config.gates` is true.
         """
 

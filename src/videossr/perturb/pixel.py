@@ -58,10 +58,10 @@ class PixelPerturbation(Perturbation):
 
     def gates(self, video: Video, config: SegmentConfig) -> Iterator[Measure]:
         """Measure how far the weakest change stands out, see `videossr.perturb.gates.hidden_change`."""
-        shown = video.thin(config.frames)
+        shown = video.subsample(config.frames)
         params = self.weakest(config)
         beside = self.beside(shown.frames, params)
-        original = shown.look if beside is shown.frames else clip_features(beside)
+        original = shown.features if beside is shown.frames else clip_features(beside)
         altered = clip_features(self.apply(shown.frames, params))
         yield from hidden_change(original, altered, config.limits, between=self.hidden_by_cuts)
 

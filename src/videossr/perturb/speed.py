@@ -75,7 +75,7 @@ class SpeedPerturbation(Perturbation):
         return [_clock(video, pair, config) for pair in (pairs if config.gates else pairs[:1])]
 
     def requirements(self, video: Video, config: SegmentConfig) -> Iterator[Measure]:
-        yield Measure("uneven_clock", video.clock.unevenness, 1, least=False)
+        yield Measure("uneven_clock", video.clock.jitter_ms, 1, least=False)
 
     def gates(self, video: Video, config: SegmentConfig) -> Iterator[Measure]:
         factor = max(float(factors.max()) for _, factors in self._paces(video, config))
@@ -118,7 +118,7 @@ class SpeedPerturbation(Perturbation):
         """Yield pairs of strides, each with how well every stretch can be told, by the frame that a clip starts at."""
         for pair in self._strides(video, config):
             if shortest_segment(_clock(video, pair, config), config.length[0]) >= SHORTEST:
-                scene = pace(video.frames, video.look.pictures, pair, config.frames, config.limits)
+                scene = pace(video.frames, video.features.pictures, pair, config.frames, config.limits)
                 yield pair, scene.starts(config.length, config.limits)
 
 
@@ -150,7 +150,7 @@ class Fast(SpeedPerturbation):
 
 def _clock(video: Video, pair: Strides, config: SegmentConfig) -> Clock:
     """Return the clock of a clip whose slots are as many frames apart as the first of `pair` says."""
-    return video.clock.cut(0, config.frames * pair[0]).thin(config.frames)
+    return video.clock.slice(0, config.frames * pair[0]).subsample(config.frames)
 
 
 def blocks(frames: Frames) -> Floats:
@@ -242,7 +242,7 @@ def pace(frames: Frames, pictures: Floats, strides: tuple[int, int], slots: int,
 
     Args:
         frames: of the pack (N, H, W, 3).
-        pictures: what the gates see of them (N, 16, 16, 3), see `gates.look`.
+        pictures: what the gates see of them (N, 16, 16, 3), see `gates.clip_features`.
         strides: frames of the pack from one slot to the next, (outside, inside) of a stretch.
         slots: of a clip.
         limits: `cut` says what a hard cut is.

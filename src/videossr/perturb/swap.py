@@ -23,7 +23,7 @@ class Swap(Perturbation):
 
     def gates(self, video: Video, config: SegmentConfig) -> Iterator[Measure]:
         """Refuse a hard cut, which would look like a border. The donor is judged when one is drawn."""
-        yield hard_cut(video.thin(config.frames).look.pictures, config.limits)
+        yield hard_cut(video.subsample(config.frames).features.pictures, config.limits)
 
     def draw(
         self, video: Video, segment: Segment, config: SegmentConfig, rng: np.random.Generator, donors: Donors
@@ -45,7 +45,7 @@ class Swap(Perturbation):
         by no more than `alike` octaves is taken, and if there is none, the one whose detail is nearest: the segment
         must not be told by being sharper than the rest.
         """
-        shown = video.thin(config.frames).look
+        shown = video.subsample(config.frames).features
         nearest = Rejection("no_donor", 0, 1)
         best: tuple[float, Video] | None = None
         for index in rng.permutation(len(donors))[: config.donors]:
@@ -54,7 +54,7 @@ class Swap(Perturbation):
                 continue
             if not config.gates:
                 return donor
-            seen = donor.thin(config.frames).look
+            seen = donor.subsample(config.frames).features
             cut = hard_cut(seen.pictures, config.limits)
             reject = rejected([*hidden_change(shown, seen, config.limits, between=True), cut])
             if reject is not None:

@@ -68,14 +68,14 @@ class Shuffle(OrderPerturbation):
         return config.strengths.shift > 0
 
     def gates(self, video: Video, config: SegmentConfig) -> Iterator[Measure]:
-        shown = video.thin(config.frames)
+        shown = video.subsample(config.frames)
         yield from hidden_ends(shown, config, lambda length: outermost(length, config.strengths))
-        yield no_course(shown.look.pictures, 1, config.limits)
+        yield no_course(shown.features.pictures, 1, config.limits)
 
     def order(self, video: Video, segment: Segment, config: SegmentConfig, rng: np.random.Generator) -> list[int]:
         if not config.gates:
             return shuffle(segment.length, config.strengths, rng)
-        compared = steps(video.thin(config.frames).look)
+        compared = steps(video.subsample(config.frames).features)
         factors = end_factors(compared, segment, config, outermost(segment.length, config.strengths))
         heads, tails = ([o for o, factor in end.items() if factor >= config.limits.ends] for end in factors)
         return shuffle(segment.length, config.strengths, rng, heads, tails)
@@ -88,7 +88,7 @@ class Stutter(OrderPerturbation):
     text = "For part of this video, the motion stutters: the picture freezes, jumps, and freezes again."
 
     def gates(self, video: Video, config: SegmentConfig) -> Iterator[Measure]:
-        pictures = video.thin(config.frames).look.pictures
+        pictures = video.subsample(config.frames).features.pictures
         yield hidden_motion(pictures, range(1, config.length[1] + 1), config.limits)
 
     def order(self, video: Video, segment: Segment, config: SegmentConfig, rng: np.random.Generator) -> list[int]:
@@ -162,7 +162,7 @@ def hidden_ends(shown: Video, config: SegmentConfig, outermost: Outermost) -> It
     Yields:
         The gate hidden_ends, first by the motion and then by the factors.
     """
-    compared = steps(shown.look)
+    compared = steps(shown.features)
     motion = factor = np.inf
     for length in range(config.length[0], config.length[1] + 1):
         offsets = outermost(length)

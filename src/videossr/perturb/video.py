@@ -26,8 +26,8 @@ class Video:
         return self.frames.shape[1], self.frames.shape[2]
 
     @cached_property
-    def look(self) -> ClipFeatures:
-        """Compute what the gates see of the frames."""
+    def features(self) -> ClipFeatures:
+        """Compute the features of the frames by which gates judge the video."""
         return clip_features(self.frames)
 
     def density(self, slots: int) -> int:
@@ -41,11 +41,11 @@ class Video:
             raise ValueError(f"{len(self.clock)} frames of video {self.key.content[:12]} are no multiple of {slots}")
         return density
 
-    def thin(self, slots: int) -> Video:
+    def subsample(self, slots: int) -> Video:
         """Return the same video with `slots` slots, each keeping its first frame."""
         if slots == len(self.clock):
             return self
-        return Video(self.key, self.clock.thin(slots), self.frames[:: self.density(slots)])
+        return Video(self.key, self.clock.subsample(slots), self.frames[:: self.density(slots)])
 
 
 class Donors(Protocol):

@@ -1,6 +1,6 @@
-"""What a model family reads: its markers of time, its tokens, its layout. docs/concepts/prompt.md tells it at length.
+"""Prompts of the model families: their markers of time, their tokens, their layout.
 
-`builder` makes the `Builder` of a checkpoint. Exercised by `videossr bench run BENCH --model hf:CHECKPOINT --out RUN`.
+`builder` makes the `Builder` of a checkpoint, for evaluation and training. docs/concepts/prompt.md explains the format.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ FAMILIES: Mapping[str, type[Qwen3VL] | type[Qwen25VL]] = {
     "qwen3_vl_moe": Qwen3VL,
     "qwen2_5_vl": Qwen25VL,
 }
-"""By the `model_type` of a checkpoint's `config.json`."""
+"""`model_type` in a checkpoint's `config.json` -> its builder."""
 
 PREPROCESSORS = ("video_preprocessor_config.json", "processor_config.json", "preprocessor_config.json")
-"""Files of a checkpoint that may tell how pixels are normalised; the first that does counts."""
+"""Files of a checkpoint that may have mean and deviation of the pixels; the first that has both counts."""
 
 PIXELS = ("image_mean", "image_std")
 
@@ -33,13 +33,18 @@ class Config(Protocol):
     """A configuration object of transformers, as `AutoConfig.from_pretrained` returns it."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of `config.json`."""
+        """Return the content of `config.json`."""
 
 
 def checkpoint_config(folder: Path) -> dict[str, Any]:
-    """A checkpoint's `config.json`, and with it `image_mean` and `image_std` of its preprocessor.
+    """Read a checkpoint's `config.json`, and add `image_mean` and `image_std` of its preprocessor.
 
-    Raises FileNotFoundError or ValueError that names the file and what it lacks.
+    Args:
+        folder: of the checkpoint.
+
+    Raises:
+        FileNotFoundError: the folder has no `config.json`.
+        DataError: a file is damaged, or none has mean and deviation of the pixels.
     """
     config = read_table(folder / "config.json")
     if pixels := _pixels(folder):
@@ -51,17 +56,22 @@ def checkpoint_config(folder: Path) -> dict[str, Any]:
 
 
 def builder(config: Mapping[str, Any] | Config, tokenizer: Tokenizer, layout: str | None = None) -> Builder:
-    """What turns questions into prompts for one checkpoint.
+    """Make the builder of prompts for one checkpoint.
 
     Args:
-        config: as `checkpoint_config` reads it, or a configuration object of transformers. That says nothing of
+        config: as `checkpoint_config` reads it, or a configuration object of transformers. Such an object has no
             `image_mean` and `image_std`: they are read from the folder that it was loaded from, or, where it came from
             elsewhere, are those of the family's released checkpoints.
         tokenizer: the checkpoint's own, with its chat template.
         layout: of the tokens around a video, for families that have several: see `videossr.prompt.qwen3_vl.Layout`.
             By default the one that the released weights were trained with.
 
-    Raises ValueError for a family or layout that is not known, and for settings or special tokens that are missing.
+    Returns:
+        The builder, which turns a question and its clips into a `Prompt`.
+
+    Raises:
+        DataError: the family is not known, or settings or special tokens are missing.
+        ConfigError: the layout is not known.
     """
     table = config if isinstance(config, Mapping) else config.to_dict()
     family = str(table.get("model_type"))
@@ -74,7 +84,7 @@ def builder(config: Mapping[str, Any] | Config, tokenizer: Tokenizer, layout: st
 
 
 def _pixels(folder: Path) -> dict[str, Any] | None:
-    """`image_mean` and `image_std` as the first preprocessor file of a checkpoint tells both; None where none does."""
+    """Read `image_mean` and `image_std` from the first preprocessor file that has both; None where none has."""
     for name in PREPROCESSORS:
         if (folder / name).is_file():
             table = read_table(folder / name)
@@ -86,7 +96,12 @@ def _pixels(folder: Path) -> dict[str, Any] | None:
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Raises FileNotFoundError, or ValueError that names the file and what is wrong with it."""
+    """Read a JSON object from a file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DataError: it is not a JSON object.
+    """
     try:
         table = json.loads(path.read_text("utf-8"))
     except ValueError as error:

@@ -1,6 +1,7 @@
-"""What a model reads for one question, without any library that would resize, sample or time its frames again.
+"""The prompt of one question, as arrays, and the protocols of the parts that make it.
 
-Built by `videossr.prompt.builder`.
+A prompt is made without any library that would resize, sample or time its frames again. `videossr.prompt.builder`
+makes the builder of a checkpoint.
 """
 
 from __future__ import annotations
@@ -20,15 +21,16 @@ class Prompt:
     """One prompt, as arrays.
 
     Attributes:
-        text: what the ids spell, placeholders included.
+        text: the text that the ids encode, placeholders included.
         ids: (L,) int64, token ids.
         patches: (N, C * frames * height * width of a patch) uint8, all clips' patches in the order in which the vision
             tower reads them, not yet normalised.
         grids: (clips, 3) int64, patches of each clip in time, height and width.
-        kinds: (L,) int64, 0 where a token is text and 2 where it stands for video.
+        kinds: (L,) int64, 0 where a token is text and 2 where it is a placeholder of video.
         positions: (3, L) int64, rotary positions in time, height and width.
-        delta: a token behind the prompt, k tokens further, has the position L + k + delta.
-        mean, deviation: of the three channels in [0, 1], by which the vision tower's input is normalised.
+        delta: the k-th token after the prompt, from 0, has the position L + k + delta on all three axes.
+        mean: of the three channels in [0, 1], which is subtracted from the vision tower's input.
+        deviation: of the three channels in [0, 1], by which the difference is divided.
     """
 
     text: str
@@ -42,7 +44,11 @@ class Prompt:
     deviation: tuple[float, float, float]
 
     def pixels(self) -> NDArray[np.float32]:
-        """The patches as the vision tower wants them: normalised float32."""
+        """Normalise the patches for the vision tower.
+
+        Returns:
+            The shape of `patches`, float32.
+        """
         mean, deviation = (np.array(values, np.float32)[:, None] * 255 for values in (self.mean, self.deviation))
         pixels = self.patches.reshape(len(self.patches), 3, -1).astype(np.float32)
         pixels -= mean
@@ -51,26 +57,34 @@ class Prompt:
 
 
 class Tokenizer(Protocol):
-    """What is needed of a tokenizer of transformers."""
+    """The methods of a tokenizer of transformers that prompts need."""
 
     def apply_chat_template(
         self, conversation: Sequence[Mapping[str, Any]], *, tokenize: bool, add_generation_prompt: bool
     ) -> Any:
-        """The conversation as text, where `tokenize` is false."""
+        """Render a conversation with the chat template; as text where `tokenize` is false."""
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """The ids of a text."""
+        """Return the token ids of a text."""
 
     def get_added_vocab(self) -> Mapping[str, int]:
-        """The tokens that a text is split at first, special ones among them, and their ids."""
+        """Return the added tokens, special ones among them, and their ids."""
 
 
 class Builder(Protocol):
-    """Turns questions of one model family into prompts. Pure; may be called from several threads."""
+    """Turns questions of one model family into prompts. Its calls are pure and may come from several threads."""
 
     @property
     def layout(self) -> str:
-        """The name of its layout of video tokens; belongs into what a run tells of its model."""
+        """Name of the layout of its video tokens, which a run records with its model."""
 
     def __call__(self, question: Question, clips: Sequence[Clip]) -> Prompt:
-        """Raises ValueError that names the question where the family cannot express its clock, size or text."""
+        """Make the prompt of a question.
+
+        Args:
+            question: the question.
+            clips: its clips, in order.
+
+        Raises:
+            VideoSSRError: the family cannot express its clock, size or text; the message names the question.
+        """

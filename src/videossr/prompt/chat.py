@@ -1,6 +1,6 @@
-"""From a question to text by the checkpoint's own chat template, and on to ids and rotary positions.
+"""The text of a prompt by the checkpoint's own chat template, its token ids and rotary positions.
 
-Exercised by `videossr bench run BENCH --model hf:CHECKPOINT --out RUN`.
+The builders of the model families and `videossr.models.vllm_model` use it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from videossr.question import Clip, Question
 
 START, PAD, END = "<|vision_start|>", "<|video_pad|>", "<|vision_end|>"
 TEXT_KIND, VIDEO_KIND = 0, 2
-"""What `Prompt.kinds` holds, as in transformers' `mm_token_type_ids`."""
+"""Values of `Prompt.kinds`, as in `mm_token_type_ids` of transformers."""
 
 
 class Chat:
     """One checkpoint's chat template and tokens. May be used from several threads."""
 
     def __init__(self, config: Mapping[str, Any], tokenizer: Tokenizer) -> None:
-        """Raises ValueError where the tokenizer is not the configuration's."""
+        """Find the special tokens. Raises DataError where the tokenizer does not fit the configuration."""
         known = tokenizer.get_added_vocab()
         missing = [token for token in (START, PAD, END) if token not in known]
         if missing:
@@ -42,20 +42,25 @@ class Chat:
         self._lock = threading.Lock()  # the fast tokenizers fail where two threads are in one of them
 
     def text(self, question: Question, videos: Sequence[str]) -> str:
-        """The whole prompt, with a text of its own for each clip, up to where the answer begins.
+        """Write the whole prompt up to where the answer begins.
 
-        Raises ValueError that names the question where its own text is none or holds one of the tokenizer's control
-        tokens, or where the chat template does not write one placeholder a clip.
+        Args:
+            question: the question.
+            videos: text of the placeholders of each clip.
+
+        Raises:
+            DataError: the question's text is not valid Unicode or has one of the tokenizer's control tokens, or the
+                chat template does not write one placeholder a clip. The message names the question.
         """
-        own = f"{question.system}\n{question.prompt}"
+        asked = f"{question.system}\n{question.prompt}"
         try:
-            own.encode()
+            asked.encode()
         except UnicodeEncodeError as error:
             raise DataError(f"question {question.id}: its text is no Unicode text: {error}") from None
-        found = self._control.search(own)
-        if found:
+        control = self._control.search(asked)
+        if control:
             raise DataError(
-                f"question {question.id}: its text holds {found[0]}, which the model would read as a control token"
+                f"question {question.id}: its text holds {control[0]}, which the model would read as a control token"
             )
         with self._lock:
             template: str = self._tokenizer.apply_chat_template(
@@ -70,7 +75,7 @@ class Chat:
         return before + "".join(itertools.chain.from_iterable(zip(videos, after, strict=True)))
 
     def ids(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The token ids (L,) of a text and their kinds (L,)."""
+        """Tokenize a text: its ids (L,) and their kinds (L,), both int64."""
         with self._lock:  # the template has written whatever special tokens there are to be
             tokens = self._tokenizer.encode(text, add_special_tokens=False)
         ids = np.array(tokens, np.int64)
@@ -78,9 +83,10 @@ class Chat:
 
 
 def set_thinking(tokenizer: Any, think: bool) -> None:
-    """Fix what a tokenizer's chat template reads as `enable_thinking`.
+    """Set the variable `enable_thinking` of a tokenizer's chat template.
 
-    Raises ValueError where the template does not read it: such a checkpoint always thinks, or never.
+    Raises:
+        DataError: the template does not read it; such a checkpoint always thinks, or never does.
     """
     template = tokenizer.chat_template
     if not isinstance(template, str) or "enable_thinking" not in template:
@@ -92,36 +98,58 @@ def set_thinking(tokenizer: Any, think: bool) -> None:
 
 
 def check_clips(question: Question, clips: Sequence[Clip]) -> None:
-    """Raises ValueError unless the clips are those that the question tells of, and there is one."""
+    """Check that there are clips and that they have the clocks of the question. Raises DataError."""
     if not clips:
         raise DataError(f"question {question.id}: it comes without a clip")
     if tuple(clip.clock for clip in clips) != question.clocks:
-        raise DataError(f"question {question.id}: its {len(clips)} clips do not have the clocks that it tells of")
+        raise DataError(f"question {question.id}: its {len(clips)} clips do not have the clocks of the question")
 
 
 def block(grid: tuple[int, int, int], merge: int, step: float) -> NDArray[np.int64]:
-    """Positions (3, N) of a run of video tokens from its own origin: time, row and column of each.
+    """Compute the positions of a run of video tokens from its own origin.
 
-    `step` is the time between two pairs of frames. The product is made and cut in single precision, as torch does.
+    Args:
+        grid: patches in time, height and width.
+        merge: patches a side that become one token.
+        step: positions from one pair of frames to the next. The product with the number of the pair is computed and
+            truncated in single precision, as torch does.
+
+    Returns:
+        (3, N) int64: time, row and column of each token.
     """
-    pairs, rows, columns = grid[0], grid[1] // merge, grid[2] // merge
+    pairs = grid[0]
+    rows = grid[1] // merge
+    columns = grid[2] // merge
     times = (np.arange(pairs, dtype=np.float32) * np.float32(step)).astype(np.int64)
     return np.stack(np.meshgrid(times, np.arange(rows), np.arange(columns), indexing="ij")).reshape(3, -1)
 
 
 def positions(kinds: NDArray[np.int64], blocks: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], int]:
-    """Rotary positions (3, L) in time, height and width, and `Prompt.delta`.
+    """Compute the rotary positions of a prompt.
 
-    Text counts on by one, the same on all three axes. The k-th run of video tokens lies at `blocks[k]` from where the
-    text left off, and the text goes on behind the greatest position that the run has on any axis.
+    The position of text grows by one a token, the same on all three axes. The k-th run of video tokens has the
+    positions `blocks[k]` from the end of the text before it, and the text after it goes on behind the greatest position
+    that the run has on any axis.
+
+    Args:
+        kinds: (L,) kinds of the tokens.
+        blocks: (3, N) positions of each run of video tokens, see `block`.
+
+    Returns:
+        (3, L) int64 in time, height and width, and `Prompt.delta`.
+
+    Raises:
+        DataError: the runs of video tokens do not fit the blocks.
     """
     edges = [0, *(np.flatnonzero(np.diff(kinds)) + 1).tolist(), len(kinds)]
-    parts, origin, waiting = [], 0, iter(blocks)
+    parts = []
+    origin = 0
+    remaining = iter(blocks)
     for first, stop in itertools.pairwise(edges):
-        part = next(waiting) if kinds[first] == VIDEO_KIND else np.tile(np.arange(stop - first), (3, 1))
+        part = next(remaining) if kinds[first] == VIDEO_KIND else np.tile(np.arange(stop - first), (3, 1))
         parts.append(part + origin)
         origin += int(part.max()) + 1
-    found = np.concatenate(parts, axis=1)
-    if next(waiting, None) is not None or found.shape != (3, len(kinds)):
+    rotary = np.concatenate(parts, axis=1)
+    if next(remaining, None) is not None or rotary.shape != (3, len(kinds)):
         raise DataError("the runs of video tokens are not those of the clips")
-    return found, origin - len(kinds)
+    return rotary, origin - len(kinds)

@@ -1,6 +1,6 @@
-"""The tokens that end an answer, found alike for every way in which a checkpoint is run or trained.
+"""The tokens that end an answer, found in the same way for evaluation and for training.
 
-Exercised by `videossr bench run BENCH --model hf:CHECKPOINT --out RUN` and `videossr train CONFIG --out RUN`.
+`videossr.engine` and `videossr.models.vllm_model` call `find_ends`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from videossr.prompt.base import Tokenizer
 GENERATION = "generation_config.json"
 
 _CONTENT = "videossr"
-"""The content of the assistant turn that is rendered: letters alone, so that no template trims or escapes it."""
+"""Content of the assistant turn that is rendered: only letters, so that no template trims or escapes it."""
 
 
 class EndingTokenizer(Tokenizer, Protocol):
-    """A tokenizer of transformers that may name an end of its own."""
+    """A tokenizer of transformers that may have an end token."""
 
     @property
     def eos_token_id(self) -> int | None:
@@ -30,12 +30,12 @@ class EndingTokenizer(Tokenizer, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """Where an answer ends.
+    """The tokens that end an answer.
 
     Attributes:
         tokens: sampling stops behind each of these: the ends that the generation settings, the tokenizer and the chat
             template name.
-        taught: the one of them that supervised training writes behind a gold answer: the chat template's, or else the
+        taught: the end that supervised training writes behind a gold answer: the chat template's, or else the
             tokenizer's, or else the first of the generation settings.
     """
 
@@ -49,14 +49,13 @@ def find_ends(folder: Path, config: Mapping[str, Any], tokenizer: EndingTokenize
     Args:
         folder: of the checkpoint; its generation settings are read.
         config: its `config.json`, which names the end where there are no generation settings.
-        tokenizer: its own, with the chat template.
+        tokenizer: its tokenizer, with the chat template.
 
-    Raises ValueError where nothing names an end, or the generation settings cannot be read.
+    Raises:
+        DataError: nothing names an end, or the generation settings cannot be read.
     """
-    settings = generation_ends(folder, config)
-    own = tokenizer.eos_token_id
-    named = [turn_end(tokenizer), own, *settings]
-    ends = [each for each in named if each is not None]
+    named = [turn_end(tokenizer), tokenizer.eos_token_id, *generation_ends(folder, config)]
+    ends = [token for token in named if token is not None]
     if not ends:
         raise DataError(
             f"{folder}: no token ends an answer: {GENERATION}, the tokenizer and the chat template name none. Write "
@@ -66,9 +65,19 @@ def find_ends(folder: Path, config: Mapping[str, Any], tokenizer: EndingTokenize
 
 
 def generation_ends(folder: Path, config: Mapping[str, Any]) -> list[int]:
-    """List the ends that generation by transformers stops at; empty where none is named.
+    """List the tokens at which generation by transformers stops.
 
-    Those of `generation_config.json`, or else those of `config.json`, as transformers itself derives them.
+    They are read from `generation_config.json` or else from `config.json`, as transformers does.
+
+    Args:
+        folder: of the checkpoint.
+        config: its `config.json`.
+
+    Returns:
+        Token ids; empty where none is named.
+
+    Raises:
+        DataError: a file is damaged.
     """
     tables = [config, config.get("text_config") or {}]
     path = folder / GENERATION
@@ -77,17 +86,17 @@ def generation_ends(folder: Path, config: Mapping[str, Any]) -> list[int]:
             tables.insert(0, json.loads(path.read_text("utf-8")))
         except ValueError as error:
             raise DataError(f"{path} is no JSON: {error}") from None
-    found: Any = next((table["eos_token_id"] for table in tables if table.get("eos_token_id") is not None), [])
-    ends = found if isinstance(found, list) else [found]
-    if not all(isinstance(each, int) for each in ends):
-        raise DataError(f"{path}: eos_token_id is {found!r}, neither a token's number nor a list of them")
+    named: Any = next((table["eos_token_id"] for table in tables if table.get("eos_token_id") is not None), [])
+    ends = named if isinstance(named, list) else [named]
+    if not all(isinstance(token, int) for token in ends):
+        raise DataError(f"{path}: eos_token_id is {named!r}, neither a token's number nor a list of them")
     return ends
 
 
 def turn_end(tokenizer: Tokenizer) -> int | None:
     """Return the token with which the chat template ends an assistant's turn; None where it ends with no token.
 
-    The template is rendered and the first thing behind the turn's content is looked at, whatever it is called.
+    The template is rendered, and the end is the first token behind the content of the turn, whatever its name.
     """
     tail = _behind_content(tokenizer).lstrip()
     known = tokenizer.get_added_vocab()
@@ -96,6 +105,7 @@ def turn_end(tokenizer: Tokenizer) -> int | None:
 
 
 def _behind_content(tokenizer: Tokenizer) -> str:
+    """Render an assistant's turn and return the text behind its content; empty where the template fails."""
     user: Mapping[str, Any] = {"role": "user", "content": [{"type": "text", "text": "?"}]}
     for content in (_CONTENT, [{"type": "text", "text": _CONTENT}]):
         turns: list[Mapping[str, Any]] = [user, {"role": "assistant", "content": content}]

@@ -1,7 +1,7 @@
-"""The workers of a Ray cluster, for `videossr index` and `videossr build` with `--ray local|ADDRESS`.
+"""The runner on a Ray cluster, for `videossr index` and `videossr build` with `--ray local|ADDRESS`.
 
 Each call is one task of one processor. Tasks return bytes and write nothing, so that a machine may join or leave at any
-time: what was on its way there is sent elsewhere. See docs/how-to/many-machines.md.
+time: the tasks that it had are sent to another. See docs/how-to/many-machines.md.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from videossr.errors import WorkerError
-from videossr.runners.local import AHEAD, DIED, WorkerCrash, outcome_of
+from videossr.runners.base import AHEAD, DIED, ParallelRunner, WorkerCrash, call_outcome
 from videossr.storage.paths import AnyPath
 
 try:
@@ -34,14 +34,12 @@ except ImportError as missing:
 
 S = TypeVar("S")
 T = TypeVar("T")
-P = TypeVar("P")
-R = TypeVar("R")
 
 PATIENCE = 60.0
-"""Seconds in which a machine must answer, and for which a cluster without processors is waited for."""
+"""Seconds to wait for the answer of a machine, and for a machine with processors to join a cluster that has none."""
 
 _MACHINES = 3
-"""As many machines, one after the other, may be lost with an item that is alone there, until the item is to blame."""
+"""Number of machines that may be lost, one after the other, with an item alone on them until the item is blamed."""
 
 _CRASHED = (exceptions.WorkerCrashedError, exceptions.OutOfMemoryError)
 _LOST = (exceptions.NodeDiedError, exceptions.ObjectLostError, exceptions.TaskUnschedulableError)
@@ -53,14 +51,21 @@ _SETTINGS = {
 }
 
 
-class RayPool(Generic[S]):
-    """The processors of a Ray cluster. Leaving the context ends what is at work there for this process.
+class RayPool(ParallelRunner[S]):
+    """A runner on the processors of a Ray cluster. Leaving the context ends the tasks of this process there.
 
-    A script that is connected to a cluster by `ray.init` already keeps that connection.
+    A script that is connected to a cluster by `ray.init` already keeps that connection. The parts of an item that
+    `stream` yields arrive together, when the item is done.
     """
 
     def __init__(self, shared: S, address: str, workers: int) -> None:
-        """`address` is that of a cluster, or "local" for one on this machine with `workers` processors."""
+        """Remember the cluster; entering the context connects to it.
+
+        Args:
+            shared: first argument of every call.
+            address: that of a cluster, or "local" for one on this machine with `workers` processors.
+            workers: processors of a local cluster.
+        """
         self._shared = shared
         self._address = address
         self._workers = workers
@@ -70,7 +75,7 @@ class RayPool(Generic[S]):
         self._counted = (float("-inf"), 0)
 
     def __enter__(self) -> Self:
-        """Raises WorkerError when the cluster cannot be reached or has no processors."""
+        """Connect to the cluster. Raises WorkerError when it cannot be reached or has no processors."""
         self._connected = not ray.is_initialized()
         if self._connected:
             _connect(self._address, self._workers)
@@ -86,7 +91,7 @@ class RayPool(Generic[S]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._own:
+        if not self._is_local:
             self._cancel(self._sent)
         self._sent.clear()
         self._holder = ("", [])
@@ -94,32 +99,31 @@ class RayPool(Generic[S]):
             ray.shutdown()
 
     @property
-    def _own(self) -> bool:
-        """Whether the cluster is of this machine and ends with this context."""
+    def _is_local(self) -> bool:
+        """Return whether the cluster is on this machine and ends with this context."""
         return self._connected and self._address == "local"
 
     def check(self, files: Sequence[AnyPath]) -> None:
-        """Ask every machine for its versions and for the start of some files, and compare with this one.
+        """Compare the versions of every machine, and the start of some files as it reads them, with this one.
 
         Args:
-            files: those that machines must reach, or one of each folder. What is written only this one must reach.
+            files: files that the machines must reach, or one of each folder. Only this machine writes files.
 
         Raises:
-            WorkerError: what which machine lacks, and what to do.
+            WorkerError: a machine lacks something; the message names it for each machine, and what to do.
         """
-        if self._own:
+        if self._is_local:
             return
-        asked = {
-            node["NodeID"]: (node["NodeManagerHostname"], _there(inspect_node, 0, **_on(node)).remote(list(files)))
+        inspections = {
+            node["NodeID"]: (node["NodeManagerHostname"], _task(inspect_node, 0, **_on(node)).remote(list(files)))
             for node in self._nodes()
         }
         here = inspect_node(files)
         lacks = []
-        for name, ref in asked.values():
+        for name, ref in inspections.values():
             try:
-                lacks += [
-                    f"{name} {complaint}" for complaint in find_mismatches(files, here, ray.get(ref, timeout=PATIENCE))
-                ]
+                environment = ray.get(ref, timeout=PATIENCE)
+                lacks += [f"{name} {mismatch}" for mismatch in find_mismatches(files, here, environment)]
             except _LOST:
                 continue
             except exceptions.GetTimeoutError:
@@ -131,29 +135,7 @@ class RayPool(Generic[S]):
         if lacks:
             raise WorkerError("\n  ".join([f"--ray {self._address}: not every machine can do this work", *lacks]))
 
-    def run(self, work: Callable[[S, T], R], items: Iterable[T]) -> Iterator[tuple[T, R | WorkerCrash]]:
-        """See `videossr.runners.local.Runner.run`. What killed its process is tried again after all the rest, alone."""
-        return self._twice(work, items, parts=False)
-
-    def stream(
-        self, work: Callable[[S, T, Callable[[P], None]], R], items: Iterable[T]
-    ) -> Iterator[tuple[T, P | R | WorkerCrash]]:
-        """See `videossr.runners.local.Runner.stream`. The parts of an item arrive together, when it is done."""
-        return self._twice(work, items, parts=True)
-
-    def _twice(self, work: Callable[..., Any], items: Iterable[T], *, parts: bool) -> Iterator[tuple[T, Any]]:
-        suspects: list[T] = []
-        for item, result in self._pass(work, iter(items), parts=parts):
-            if isinstance(result, WorkerCrash):
-                suspects.append(item)
-            else:
-                yield item, result
-        for item in suspects:
-            done = self._alone(work, item, parts=parts)
-            for result in [done] if isinstance(done, WorkerCrash) else done:
-                yield item, result
-
-    def _pass(self, work: Callable[..., Any], items: Iterator[T], *, parts: bool) -> Iterator[tuple[T, Any]]:
+    def _run_all(self, work: Callable[..., Any], items: Iterator[T], *, parts: bool) -> Iterator[tuple[T, Any]]:
         waiting: dict[ObjectRef, T] = {}
         lost: deque[T] = deque()
         try:
@@ -180,8 +162,16 @@ class RayPool(Generic[S]):
         finally:
             self._cancel(waiting)
 
+    def _run_alone(self, work: Callable[..., Any], item: T, *, parts: bool) -> Iterator[tuple[T, Any]]:
+        done = self._alone(work, item, parts=parts)
+        for result in [done] if isinstance(done, WorkerCrash) else done:
+            yield item, result
+
     def _alone(self, work: Callable[..., Any], item: T, *, parts: bool = False) -> list[Any] | WorkerCrash:
-        """What a call gives, or DIED when it kills its process on a machine that lives on, or several machines."""
+        """Make a call alone on a machine; DIED when its process dies and the machine lives on, or several machines die.
+
+        Returns the parts and last the result of the call.
+        """
         for _ in range(_MACHINES):
             node = self._nodes()[0]
             ref = self._send(work, item, parts=parts, **_on(node))
@@ -191,19 +181,19 @@ class RayPool(Generic[S]):
                 continue
             except _CRASHED:
                 try:
-                    ray.get(_there(_live, 0, **_on(node)).remote(), timeout=PATIENCE)
+                    ray.get(_task(_ping, 0, **_on(node)).remote(), timeout=PATIENCE)
                 except (*_LOST, *_CRASHED, exceptions.GetTimeoutError):
                     continue  # the process died with its machine
                 return DIED
         return DIED
 
     def _send(self, work: Callable[..., Any], item: T, *, parts: bool, **options: Any) -> ObjectRef:
-        ref = _there(_call, 1, **options).remote(*self._holder, ray.cloudpickle.dumps((work, item, parts)))
+        ref = _task(_call, 1, **options).remote(*self._holder, ray.cloudpickle.dumps((work, item, parts)))
         self._sent.add(ref)
         return ref
 
     def _result(self, ref: ObjectRef) -> list[Any]:
-        """What a call has sent, and last what it has returned. Raises its error."""
+        """Fetch the parts that a call has sent, and last its result. Raises its error."""
         self._sent.discard(ref)
         try:
             sent, (result, error) = pickle.loads(ray.get(ref))
@@ -224,7 +214,7 @@ class RayPool(Generic[S]):
             self._sent.remove(ref)
 
     def _nodes(self) -> list[dict[str, Any]]:
-        """The machines that work. Raises WorkerError when there is none for a while."""
+        """List the machines with processors. Raises WorkerError when there is none for `PATIENCE` seconds."""
         until = time.monotonic() + PATIENCE
         while True:
             nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
@@ -235,7 +225,7 @@ class RayPool(Generic[S]):
             time.sleep(1)
 
     def _processors(self) -> int:
-        """Of the cluster now, or a second ago. Raises WorkerError when there has been none for a while."""
+        """Count the processors of the cluster, at most once a second. Raises WorkerError when it stays without any."""
         since, count = self._counted
         if time.monotonic() - since > 1:
             count = int(ray.cluster_resources().get("CPU", 0))
@@ -246,14 +236,14 @@ class RayPool(Generic[S]):
 
 
 def _connect(address: str, workers: int) -> None:
-    """Raises WorkerError."""
+    """Connect this process to a cluster. Raises WorkerError."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if address == "local":
         options |= {"num_cpus": workers, "include_dashboard": False}
     else:
-        _knock(address)
+        _check_port(address)
     try:
         try:
             ray.init(address, **options)
@@ -271,8 +261,8 @@ def _connect(address: str, workers: int) -> None:
         raise WorkerError(f"--ray {address}: {error}{hint}") from error
 
 
-def _knock(address: str) -> None:
-    """Ray itself waits for long where nobody listens. Raises WorkerError."""
+def _check_port(address: str) -> None:
+    """Raise WorkerError where nothing listens at an address; Ray itself would wait for long."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdecimal():
         return
@@ -283,44 +273,51 @@ def _knock(address: str) -> None:
 
 
 def _on(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the options of a task that runs on this machine and no other."""
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)}
 
 
-def _there(function: Callable[..., Any], processors: int, **options: Any) -> Any:
-    """The function as a task, which fails when its process dies."""
+def _task(function: Callable[..., Any], processors: int, **options: Any) -> Any:
+    """Make a function a task of Ray that fails when its process dies."""
     return ray.remote(function).options(num_cpus=processors, max_retries=0, **options)
 
 
-def _live() -> None:
-    """Nothing is easier."""
+def _ping() -> None:
+    """Do nothing: a machine that returns from this lives."""
 
 
-_held: dict[str, Any] = {}
-"""In a worker: the first argument of the calls of one pool, by the name of the pool."""
+_shared_by_pool: dict[str, Any] = {}
+"""In a worker process: name of a pool -> first argument of its calls, of the last pool alone."""
 
 
 def _call(pool: str, holder: list[ObjectRef], packed: bytes) -> bytes:
-    if pool not in _held:
+    """Make a pickled call in a worker process of Ray; return its parts and its outcome, pickled."""
+    if pool not in _shared_by_pool:
         import cv2
 
         cv2.setNumThreads(1)
-        _held.clear()
-        _held[pool] = pickle.loads(ray.get(holder[0]))
+        _shared_by_pool.clear()
+        _shared_by_pool[pool] = pickle.loads(ray.get(holder[0]))
     sent: list[Any] = []
-    outcome = outcome_of(packed, _held[pool], sent.append)
+    outcome = call_outcome(packed, _shared_by_pool[pool], sent.append)
     return pickle.dumps((sent, outcome), pickle.HIGHEST_PROTOCOL)
 
 
 @dataclass(frozen=True, slots=True)
 class NodeEnvironment:
-    """What a machine has: versions of all that decides bytes, and for each file a digest of its start or an error."""
+    """Versions and files of a machine.
+
+    Attributes:
+        versions: name of a library that decides bytes -> version.
+        starts: for each file a digest of its size and first bytes, or the error of reading it.
+    """
 
     versions: dict[str, str]
     starts: tuple[str | OSError, ...]
 
 
 def inspect_node(files: Sequence[AnyPath]) -> NodeEnvironment:
-    """The view of this machine."""
+    """Collect the versions of this machine and read the start of some files on it."""
     import av
 
     versions = {name: ".".join(map(str, numbers)) for name, numbers in av.library_versions.items()}
@@ -333,6 +330,7 @@ def inspect_node(files: Sequence[AnyPath]) -> NodeEnvironment:
 
 
 def _start(file: AnyPath) -> str | OSError:
+    """Digest the size and the first bytes of a file; return the error where it cannot be read."""
     try:
         if isinstance(file, Path):
             size = file.stat().st_size
@@ -347,26 +345,30 @@ def _start(file: AnyPath) -> str | OSError:
 
 
 def find_mismatches(files: Sequence[AnyPath], here: NodeEnvironment, there: NodeEnvironment) -> list[str]:
-    """What a machine lacks to do the work of this one."""
-    other = [
-        f"{name} {there.versions.get(name)} not {own}"
-        for name, own in here.versions.items()
-        if there.versions.get(name) != own
-    ]
-    found = []
-    if other:
-        names = " ".join(
-            f"{name}=={here.versions[name]}" for name in _PACKAGES if there.versions.get(name) != here.versions[name]
-        )
-        found.append(f"has {', '.join(other)}: frames would differ; pip install {names}")
-    for file, own, start in zip(files, here.starts, there.starts, strict=True):
-        way = (
+    """List what a machine lacks to do the work of this one.
+
+    Args:
+        files: the files whose starts were read.
+        here: environment of this machine.
+        there: environment of the other.
+
+    Returns:
+        Clauses that follow the name of the machine in an error message; empty where it can do the work.
+    """
+    differing = {name: wanted for name, wanted in here.versions.items() if there.versions.get(name) != wanted}
+    mismatches = []
+    if differing:
+        versions = ", ".join(f"{name} {there.versions.get(name)} not {wanted}" for name, wanted in differing.items())
+        pins = " ".join(f"{name}=={differing[name]}" for name in _PACKAGES if name in differing)
+        mismatches.append(f"has {versions}: frames would differ; pip install {pins}")
+    for file, start_here, start_there in zip(files, here.starts, there.starts, strict=True):
+        remedy = (
             "mount its folder there at the same path, or give an s3:// address"
             if isinstance(file, Path)
             else "it may lack credentials in its environment"
         )
-        if isinstance(start, OSError):
-            found.append(f"cannot read {file} ({start}): {way}")
-        elif start != own:
-            found.append(f"has another file at {file}: {way}")
-    return found
+        if isinstance(start_there, OSError):
+            mismatches.append(f"cannot read {file} ({start_there}): {remedy}")
+        elif start_there != start_here:
+            mismatches.append(f"has another file at {file}: {remedy}")
+    return mismatches

@@ -1,4 +1,7 @@
-"""Choose how many threads the numeric libraries of this process use. `videossr` calls this before it imports them."""
+"""Number of processors that this process may use, and of threads that its numeric libraries start.
+
+The command `videossr` calls `limit_threads` before it imports these libraries.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,7 @@ def _quotas(system: Path) -> Iterator[float]:
 
 
 def _quota(folder: Path) -> Iterator[float]:
-    """Yield the quota of one cgroup, of version 2 (`cpu.max`) or 1, if it has one."""
+    """Yield the quota in processors of one cgroup, of version 2 (`cpu.max`) or 1, if it has one."""
     try:
         if (folder / "cpu.max").exists():
             quota, period = (folder / "cpu.max").read_text().split()
@@ -62,3 +65,7 @@ def _quota(folder: Path) -> Iterator[float]:
         return
     if quota != "max" and int(quota) > 0:
         yield int(quota) / int(period)
+
+
+CORES = available_cores()
+"""Processors that this process may use."""

@@ -293,7 +293,7 @@ class Counting:
         if not config.gates:
             return
         yield Measure("too_small", config.size_min * min(video.size), config.min_pixels, setting="min_pixels")
-        frames = video.thin(config.frames).frames
+        frames = video.subsample(config.frames).frames
         yield Measure(
             "no_contrast", min(_open_share(frame, config) for frame in frames), config.open_share, setting="open_share"
         )
@@ -331,7 +331,7 @@ class Counting:
             category=category,
             sources=(video.key,),
             slots=tuple((0, slot * stride) for slot in range(config.frames)),
-            clock=video.clock.thin(config.frames),
+            clock=video.clock.subsample(config.frames),
             size=video.size,
             params={"names": list(config.shapes), "shapes": [asdict(shape) for shape in shapes]},
             answer=",".join(str(sum(instances)) for instances in shown),

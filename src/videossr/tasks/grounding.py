@@ -126,7 +126,7 @@ class Grounding:
     def gates(self, video: Video, config: GroundingConfig) -> Iterator[Measure]:
         """Gates: too_brief (s), what the perturbation requires, and with `gates` those of the perturbation."""
         perturbation = open_perturbation(config.perturbation)
-        shortest = shortest_segment(video.thin(config.frames).clock, config.length[0])
+        shortest = shortest_segment(video.subsample(config.frames).clock, config.length[0])
         with _naming(config.perturbation, "gates", f"video {video.key.content[:12]}"):
             if shortest >= SHORTEST:
                 clocks = perturbation.clocks(video, config)
@@ -150,7 +150,7 @@ class Grounding:
                 raise TypeError(f"it must return a Drawn or a Rejection, and returned {drawn!r}")
         if isinstance(drawn, Rejection):
             return drawn
-        clock = video.clock.thin(config.frames) if drawn.clock is None else drawn.clock
+        clock = video.clock.subsample(config.frames) if drawn.clock is None else drawn.clock
         sources: tuple[VideoKey, ...] = (video.key,) if drawn.donor is None else (video.key, drawn.donor)
         params: dict[str, JSON] = {"perturbation": config.perturbation, "first": segment.first, "last": segment.last}
         return Sample(

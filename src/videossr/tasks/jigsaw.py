@@ -92,14 +92,14 @@ class Jigsaw:
 
         A piece that stands still throughout has neither a direction nor ends that would fit those of its neighbors.
         """
-        shown = video.thin(config.frames)
-        uneven = shown.clock.cut(0, config.frames - 1).unevenness  # without the last slot, which no step follows
+        shown = video.subsample(config.frames)
+        uneven = shown.clock.slice(0, config.frames - 1).jitter_ms  # without the last slot, which no step follows
         yield Measure("uneven_clock", uneven, 1, least=False)  # all pieces carry one clock, which must be true of each
         seconds = config.gap * shown.clock.end_ms / config.frames / 1000
         yield Measure("brief_gap", seconds, config.gap_seconds, setting="gap_seconds")
         if not config.gates:
             return
-        pictures, starts = shown.look.pictures, _starts(shown, config)
+        pictures, starts = shown.features.pictures, _starts(shown, config)
         pieces = [pictures[start : start + config.piece_frames] for start in starts]
         value = min(float(motion_jump(a, b)) for a, b in combinations([piece.mean(axis=0) for piece in pieces], 2))
         yield Measure("pieces_alike", value, config.difference, setting="difference")
@@ -114,11 +114,11 @@ class Jigsaw:
         while order == sorted(order) and not config.identity:
             order = [int(piece) for piece in rng.permutation(config.pieces)]
         density = video.density(config.frames)
-        starts = _starts(video.thin(config.frames), config)
+        starts = _starts(video.subsample(config.frames), config)
         slots = [
             (0, slot * density) for piece in order for slot in range(starts[piece], starts[piece] + config.piece_frames)
         ]
-        clock = video.clock.thin(config.frames).cut(0, config.piece_frames)
+        clock = video.clock.subsample(config.frames).slice(0, config.piece_frames)
         return Sample(
             task=self.name,
             category=category,
@@ -171,6 +171,6 @@ class Jigsaw:
 def _starts(shown: Video, config: JigsawConfig) -> list[int]:
     """Find the first slot of each piece in `shown`, the video at the slots of the category."""
     if config.trim == "unlike":
-        return unlike_starts(shown.look.pictures, config.pieces, config.piece_frames)
+        return unlike_starts(shown.features.pictures, config.pieces, config.piece_frames)
     whole = config.frames // config.pieces
     return [piece * whole + (whole - config.piece_frames) // 2 for piece in range(config.pieces)]

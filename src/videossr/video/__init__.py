@@ -1,1 +1,1 @@
-"""Which frames of a video are shown, at exactly which times."""
+"""Decoding: the frames of a video, and the exact times at which they are shown."""

@@ -1,6 +1,6 @@
-"""What a video file says of itself: streams, turn, shape, and when its frames are shown.
+"""Containers: open a video file, read its streams, orientation and shape, and the declared times of its frames.
 
-Exercised by `videossr index DIR --out CORPUS`.
+`videossr.video.decoding` and its neighbours read files only through this module.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from videossr.video.plan import FrameChoice, RejectedError, Timeline
 from videossr.video.remote import Remote, Source
 
 _TABLED = {"avc1", "hvc1", "vp09", "av01"}
-"""Kinds of streams in mp4 and mov of which no packet may change what the container says once for all of them."""
+"""Codec tags in mp4 and mov whose packets must not change the parameters that the container stores for the stream."""
 
 _TRUSTED = {"mov", "mp4", "matroska", "webm"}
-"""Containers whose packets carry true presentation times. AVI, TS, PS and FLV are decoded to learn theirs."""
+"""Containers whose packets carry true presentation times. Files of AVI, TS, PS and FLV are decoded to find them."""
 
 _TRANSFERS = {
     1: "bt709",
@@ -59,15 +59,16 @@ _TRANSFERS = {
 
 @dataclass(frozen=True, slots=True)
 class StreamFacts:
-    """What is stored about a source file; nothing of it is needed to read its frames.
+    """Facts about a source file that the corpus stores; reading its frames needs none of them.
 
     Attributes:
         container: short name of the format, e.g. ``mov`` or ``matroska``.
         codec: name of the codec, e.g. ``h264``.
-        pix_fmt: ffmpeg's name of the decoded pixels, e.g. ``yuv420p10le``.
+        pix_fmt: ffmpeg's name of the format of the decoded pixels, e.g. ``yuv420p10le``.
         transfer: ffmpeg's name of the curve from light to values, e.g. ``bt709`` or ``smpte2084``.
-        width, height: of the decoded picture, in its own pixels, before it is cropped and turned.
-        crop: pixels of that picture that are not shown at its left, top, right and bottom edge.
+        width: of the decoded picture, in its own pixels, before it is cropped and turned.
+        height: of the same picture.
+        crop: pixels of that picture that are hidden at its left, top, right and bottom edge.
         aspect: width of one of these pixels over its height.
         turn: how often the picture is turned by 90 degrees counter-clockwise, after `mirrored`.
         mirrored: whether the picture is mirrored left to right before it is turned.
@@ -86,38 +87,46 @@ class StreamFacts:
 
     @property
     def rotation(self) -> int:
-        """Degrees counter-clockwise: 0, 90, 180 or 270."""
+        """Degrees by which the picture is turned counter-clockwise: 0, 90, 180 or 270."""
         return 90 * self.turn
 
     @property
     def display(self) -> tuple[int, int]:
-        """(width, height) in square pixels, as a player shows it."""
+        """(width, height) of the picture in square pixels, as a player shows it."""
         left, top, right, bottom = self.crop
-        width, height = max(1, round((self.width - left - right) * self.aspect)), self.height - top - bottom
+        width = max(1, round((self.width - left - right) * self.aspect))
+        height = self.height - top - bottom
         return (height, width) if self.turn % 2 else (width, height)
 
 
-_ALONE = {
+_LOCAL_FILE = {
     "protocol_whitelist": "file",
     "format_whitelist": "asf,av1,avi,dv,flv,gif,h264,hevc,ivf,live_flv,m4v,matroska,webm,mjpeg,mov,mp4,m4a,3gp,3g2,mj2,"
     "mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,swf,vob,wtv,yuv4mpegpipe",
 }
-"""A video is one file, and its hash stands for it: no name is taken for an address, no list of files is followed."""
+"""Options that keep ffmpeg to one file, whose hash identifies the video: it opens no addresses and no playlists."""
 
 
 @contextmanager
 def open_video(source: Source) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The file and its best video stream, ready for an exact decode in one thread.
+    """Open a file and its best video stream for an exact decode in one thread.
 
-    Raises RejectedError ``unreadable``, ``no_video`` or ``unsupported``.
+    Args:
+        source: a local file, or a remote one, which is read from its start.
+
+    Yields:
+        The container and the stream; packets of all other streams are dropped.
+
+    Raises:
+        RejectedError: ``unreadable``, ``no_video`` or ``unsupported``.
     """
     if isinstance(source, Remote):
         source.seek(0)
     file = f"file:{source.absolute()}" if isinstance(source, Path) else source
     try:
-        container = av.open(file, "r", metadata_errors="replace", options=_ALONE)
+        container = av.open(file, "r", metadata_errors="replace", options=_LOCAL_FILE)
     except (FFmpegError, OSError, ValueError) as error:
-        raise RejectedError("unreadable", f"ffmpeg cannot open it: {_plain(error)}") from error
+        raise RejectedError("unreadable", f"ffmpeg cannot open it: {_error_text(error)}") from error
     with container:
         stream = _best(container)
         for other in container.streams:
@@ -130,12 +139,13 @@ def open_video(source: Source) -> Iterator[tuple[InputContainer, VideoStream]]:
         context.thread_count = 1
         # The decoder hands the number of a packet on to its frame: damage is then known frame by frame.
         context.copy_opaque = True
-        # Check sums are looked at where a stream carries them.
+        # Verify checksums where a stream carries them.
         context.options = {**context.options, "err_detect": "crccheck"}
         yield container, stream
 
 
 def _best(container: InputContainer) -> VideoStream:
+    """Choose the video stream that ffmpeg prefers, but no cover picture."""
     best = container.streams.best("video")
     videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not videos:
@@ -143,13 +153,23 @@ def _best(container: InputContainer) -> VideoStream:
     return next((stream for stream in videos if best is not None and stream.index == best.index), videos[0])
 
 
-def _plain(error: BaseException) -> str:
-    """The text of an error without the path in it: a record must not depend on where the files lie."""
+def _error_text(error: BaseException) -> str:
+    """Return the text of an error without the path, so that records do not depend on where the files lie."""
     return str(getattr(error, "strerror", None) or type(error).__name__)
 
 
 def facts_of(container: InputContainer, stream: VideoStream, frame: VideoFrame, crop: Edges = WHOLE) -> StreamFacts:
-    """The facts, with shape and turn taken from a decoded frame. Raises RejectedError ``unsupported``."""
+    """Collect the facts about a file.
+
+    Args:
+        container: the open file.
+        stream: its video stream.
+        frame: a decoded frame, which gives format, shape and orientation.
+        crop: hidden edges of the picture, see `videossr.video.crop.crop_of`.
+
+    Raises:
+        RejectedError: ``unsupported``: the picture is turned by another angle than a multiple of 90 degrees.
+    """
     turn, mirrored = _orientation(frame)
     aspect = stream.sample_aspect_ratio
     return StreamFacts(
@@ -167,7 +187,7 @@ def facts_of(container: InputContainer, stream: VideoStream, frame: VideoFrame, 
 
 
 def _orientation(frame: VideoFrame) -> tuple[int, bool]:
-    """(turns by 90 degrees counter-clockwise, mirrored first) of the display matrix."""
+    """Read from the display matrix the turns by 90 degrees counter-clockwise, and whether it mirrors before."""
     try:
         side_data = cast(SideDataContainer, frame.side_data)
         matrix = struct.unpack("=9i", bytes(side_data["DISPLAYMATRIX"])[:36])
@@ -189,16 +209,16 @@ def _orientation(frame: VideoFrame) -> tuple[int, bool]:
 class PacketTag:
     """The number of a packet, which the decoder hands on to its frame.
 
-    PyAV knows what it hands on by its identity, and equal whole numbers may share theirs: each packet has its own.
+    PyAV finds the object by its identity, which equal integers may share, so each packet gets an object of its own.
     """
 
     number: int
 
 
 def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-    """The stream's packets up to its end, or to the place from which on the file cannot be read.
+    """Yield the stream's packets up to its end, or to the position from which on the file cannot be read.
 
-    Packets without data are left out: a decoder would take one for the end of the stream.
+    Packets without data are left out, because a decoder takes one for the end of the stream.
     """
     packets = container.demux(stream)
     while True:
@@ -212,11 +232,11 @@ def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packe
 
 @dataclass(frozen=True, slots=True)
 class DeclaredTimeline:
-    """What a container says of its frames before one is decoded.
+    """The frames and times that a container declares, before one frame is decoded.
 
     Attributes:
-        timeline: when they are shown if every packet gives one.
-        packets: what each frame needs; None where only a decode from the start is known to be exact.
+        timeline: when the frames are shown if every packet gives one.
+        packets: the packets and what each needs; None where only a decode from the start is known to be exact.
         numbers: for each frame of the timeline, the number of its packet in decode order; empty without `packets`.
     """
 
@@ -226,12 +246,12 @@ class DeclaredTimeline:
 
     @property
     def costs(self) -> tuple[DecodeCost, ...] | None:
-        """For each frame of the timeline, what it takes to decode it."""
+        """How much must be decoded for each frame of the timeline; None without `packets`."""
         packets = self.packets
         return None if packets is None else tuple(packets.cost(number) for number in self.numbers)
 
     def all_starts(self, choice: FrameChoice) -> bool:
-        """Whether each frame of a choice can be decoded alone."""
+        """Return whether each frame of a choice can be decoded alone."""
         packets = self.packets
         return packets is not None and all(packets.cost(self.numbers[k]) == DecodeCost.START for k in choice.frames)
 
@@ -240,52 +260,62 @@ PacketParser: TypeAlias = "Callable[[Packet[VideoStream]], PacketInfo | None]"
 
 
 def declared_timeline(container: InputContainer, stream: VideoStream) -> DeclaredTimeline | None:
-    """When the frames are shown, or None where the container cannot be trusted for that.
+    """Read the times of all frames from the packets. The whole file is read, and nothing is decoded.
 
-    Packets that an edit list hides do not count. Reads the whole file, decodes nothing.
+    Packets that an edit list hides do not count.
+
+    Returns:
+        The timeline; None where the container cannot be trusted for it.
     """
     if _TRUSTED.isdisjoint(container.format.name.split(",")):
         return None
-    return _promise(container, stream, packet_parser(stream))
+    return _read_timeline(container, stream, packet_parser(stream))
 
 
 def timeline_from_index(source: Remote) -> DeclaredTimeline | None:
-    """The same without fetching the packets, where the container has one table of all of them; else None.
+    """Read the times of all frames without fetching the packets, from a container with one table of all of them.
 
-    What the packets say of themselves is not known then: every key frame is taken for a start, and no picture for one
-    that can be left out. Whoever decodes must confirm it, see `frames_by_groups`.
+    The packets' own bytes are not known then: every key frame is taken for a start, and no picture for one that can be
+    left out. The decode must confirm it, see `videossr.video.seeking.frames_by_groups`.
+
+    Returns:
+        The timeline; None where the container has no such table.
+
+    Raises:
+        RejectedError: the file cannot be opened, see `open_video`.
     """
     with open_video(source) as (container, stream):
         if stream.codec_tag not in _TABLED or stream.frames != len(stream.index_entries):
             return None
         keys = {(entry.pos, entry.size) for entry in stream.index_entries if entry.is_keyframe}
 
-        def look_at(packet: Packet[VideoStream]) -> PacketInfo | None:
-            if _changes(packet):
+        def parse(packet: Packet[VideoStream]) -> PacketInfo | None:
+            if _changes_extradata(packet):
                 return None
             packet.is_keyframe = (packet.pos, packet.size) in keys  # not as ffmpeg finds it in the missing bytes
             return START if packet.is_keyframe else PacketInfo(start=False, leads=True)
 
         source.blank = True
         try:
-            return _promise(container, stream, look_at)
+            return _read_timeline(container, stream, parse)
         finally:
             source.blank = False
 
 
 def packet_parser(stream: VideoStream) -> PacketParser:
-    """What tells of a stream's packets what they are; it gives None where that is not understood."""
+    """Make the parser of a stream's packets; it returns None for a packet that it does not understand."""
     context = stream.codec_context
     read = reader_of(context.codec.canonical_name, context.extradata)
-    return lambda packet: None if read is None or _changes(packet) else read(bytes(packet))
+    return lambda packet: None if read is None or _changes_extradata(packet) else read(bytes(packet))
 
 
-def _changes(packet: Packet[VideoStream]) -> bool:
-    """Whether what the container stores once for the stream changes with this packet."""
+def _changes_extradata(packet: Packet[VideoStream]) -> bool:
+    """Return whether the data that the container stores once for the stream changes with this packet."""
     return next(packet.iter_sidedata(), None) is not None and packet.has_sidedata("new_extradata")
 
 
-def _promise(container: InputContainer, stream: VideoStream, look_at: PacketParser) -> DeclaredTimeline | None:
+def _read_timeline(container: InputContainer, stream: VideoStream, parse: PacketParser) -> DeclaredTimeline | None:
+    """Read all packets of a stream; None where one has no time of its own or is corrupt."""
     shown: dict[int, int] = {}
     numbers: dict[int, int] = {}
     rows: list[PacketRow] = []
@@ -297,16 +327,16 @@ def _promise(container: InputContainer, stream: VideoStream, look_at: PacketPars
                 return None
             shown[packet.pts] = packet.duration or 0
             numbers[packet.pts] = len(rows)
-        look = look_at(packet) if understood else None
-        if look is None or packet.pts is None or packet.pos is None:
+        info = parse(packet) if understood else None
+        if info is None or packet.pts is None or packet.pos is None:
             understood = False
         else:
-            rows.append(PacketRow(packet.pts, packet.pos, packet.size, packet.is_keyframe, hidden, look))
+            rows.append(PacketRow(packet.pts, packet.pos, packet.size, packet.is_keyframe, hidden, info))
     if not shown:
         return None
     timeline = timeline_of(stream, shown)
     if stream.codec_context.has_b_frames and all(now.time < after.time for now, after in pairwise(rows)):
-        understood = False  # pictures that change places, in a container that does not say so: its times are in doubt
+        understood = False  # pictures are reordered, which the times do not show: the times are in doubt
     packets = analyze_packets(rows) if understood else None
     return DeclaredTimeline(
         timeline, packets, tuple(numbers[time] for time in timeline.times) if packets is not None else ()
@@ -314,14 +344,17 @@ def _promise(container: InputContainer, stream: VideoStream, look_at: PacketPars
 
 
 def timeline_of(stream: VideoStream, shown: dict[int, int]) -> Timeline:
-    """From the time and duration of every frame, in ticks; `shown` is not empty.
+    """Make a timeline of the times and durations of all frames.
 
-    A last frame without a duration lasts as long as the one before it.
+    Args:
+        stream: the video stream, which gives the time base.
+        shown: time of each frame -> its duration, in ticks; not empty. A last frame without a duration lasts as long
+            as the one before it.
     """
     assert stream.time_base is not None
     times = sorted(shown)
-    lasts = shown[times[-1]]
-    if lasts <= 0:
+    last_duration = shown[times[-1]]
+    if last_duration <= 0:
         rate = stream.guessed_rate or Fraction(25)
-        lasts = times[-1] - times[-2] if len(times) > 1 else round(1 / (rate * stream.time_base))
-    return Timeline(tuple(times), times[-1] + max(1, lasts), stream.time_base)
+        last_duration = times[-1] - times[-2] if len(times) > 1 else round(1 / (rate * stream.time_base))
+    return Timeline(tuple(times), times[-1] + max(1, last_duration), stream.time_base)

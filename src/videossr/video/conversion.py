@@ -1,4 +1,4 @@
-"""Decoded frames to RGB pictures of one size, upright. Exercised by `videossr index DIR --out CORPUS`."""
+"""Conversion of decoded frames to upright RGB pictures of one size, for `videossr.video.decoding`."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ _MATRICES = {
     9: Colorspace.BT2020,
     10: Colorspace.BT2020,
 }
-"""AVColorSpace -> swscale's. Everything else, an unspecified matrix included, is BT.601, as in ffmpeg."""
+"""AVColorSpace -> matrix of swscale. Everything else, an unspecified matrix included, is BT.601, as in ffmpeg."""
 
 _WIDE = (ColorPrimaries.BT2020, ColorPrimaries.UNSPECIFIED)
-"""Primaries of HDR that are taken for BT.2020's."""
+"""Primaries of HDR pictures that are taken for those of BT.2020."""
 
 
 class FrameConverter:
-    """Turns decoded frames into (H, W, 3) uint8 RGB pictures of one size."""
+    """Converts decoded frames to (H, W, 3) uint8 RGB pictures of one size."""
 
     def __init__(self, max_pixels: int, hdr: HDRChoice, *, stored: bool = False) -> None:
-        """Make pictures of at most `max_pixels`.
+        """Set the size of the pictures.
 
         Args:
-            max_pixels: height times width of a picture as it is shown.
-            hdr: what is done with a transfer of PQ or HLG, see `Plan.hdr`.
-            stored: whether the pictures have the size at which they are stored, which is larger.
+            max_pixels: height times width of a picture as it is shown, at most.
+            hdr: treatment of frames whose transfer is PQ or HLG, see `Plan.hdr`.
+            stored: whether to make pictures of the size at which they are stored, which is larger.
         """
         self._max_pixels = max_pixels
         self._stored = stored
@@ -49,13 +49,23 @@ class FrameConverter:
         self._scaler = VideoReformatter()
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Return the (H, W) at which pictures are shown of a video that a player shows in `width` x `height` pixels."""
+        """Return the (H, W) of the pictures of a video that a player shows at `width` x `height` square pixels."""
         return fit(width, height, self._max_pixels)
 
     def __call__(self, facts: StreamFacts, frame: VideoFrame) -> Frames:
-        """Crop, scale and convert with the frame's own matrix and range, then mirror and turn what is left.
+        """Crop, scale and convert a frame with its own matrix and range, then mirror and turn the picture.
 
-        Alpha is dropped. Raises RejectedError ``hdr`` or ``unsupported``.
+        Alpha is dropped.
+
+        Args:
+            facts: of the file.
+            frame: one of its decoded frames.
+
+        Returns:
+            (H, W, 3) uint8 RGB.
+
+        Raises:
+            RejectedError: ``hdr`` or ``unsupported``.
         """
         if facts.transfer in HDR and self._hdr == "reject":
             raise RejectedError(
@@ -78,17 +88,18 @@ class FrameConverter:
         return np.ascontiguousarray(np.rot90(picture, facts.turn), dtype=np.uint8)
 
     def _scale(self, facts: StreamFacts, frame: VideoFrame, width: int, height: int, pixels: str) -> VideoFrame:
-        """One step where that is right: not for a part of the picture, whose edges may lie within a chroma pixel.
+        """Scale and convert a frame in one step, or through a picture of full size where one step would be wrong.
 
-        Nor for an interlaced frame: swscale scales its two fields apart, so that a small picture keeps their combing.
+        The edges of a cropped picture may lie within a chroma pixel. Of an interlaced frame swscale would scale the two
+        fields apart, so that a small picture keeps their combing.
         """
         if facts.crop == WHOLE and not (frame.interlaced_frame and (width, height) != (frame.width, frame.height)):
             return self._convert(frame, width, height, pixels)
         left, top, right, bottom = facts.crop
         whole = _pixels(self._convert(frame, frame.width, frame.height, pixels))
         part = whole[top : frame.height - bottom, left : frame.width - right]
-        cut = VideoFrame.from_ndarray(cast(NDArray[np.uint8], np.ascontiguousarray(part)), pixels)
-        return self._convert(cut, width, height, pixels)
+        cropped = VideoFrame.from_ndarray(cast(NDArray[np.uint8], np.ascontiguousarray(part)), pixels)
+        return self._convert(cropped, width, height, pixels)
 
     def _convert(self, frame: VideoFrame, width: int, height: int, pixels: str) -> VideoFrame:
         if frame.format.is_rgb:
@@ -109,5 +120,5 @@ class FrameConverter:
 
 
 def _pixels(frame: VideoFrame) -> NDArray[np.uint8 | np.uint16]:
-    """(H, W, 3) of an RGB frame."""
+    """Return the pixels (H, W, 3) of an RGB frame."""
     return cast("NDArray[np.uint8 | np.uint16]", frame.to_ndarray())

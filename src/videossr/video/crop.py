@@ -1,6 +1,6 @@
-"""Read which edges of the picture a container hides: the clean aperture of mp4 and mov, the crop of Matroska.
+"""Hidden edges of the picture that a container declares: the clean aperture of mp4 and mov, the crop of Matroska.
 
-PyAV hands neither on. Exercised by `videossr index DIR --out CORPUS`.
+PyAV exposes neither, so `videossr.video.decoding` reads them here.
 """
 
 from __future__ import annotations
@@ -27,22 +27,30 @@ _Part: TypeAlias = tuple[int, int, int]
 
 _File: TypeAlias = BinaryIO | Remote
 
-_SEGMENT, _CLUSTER, _TRACKS, _TRACK, _TRACK_TYPE, _VIDEO = 0x18538067, 0x1F43B675, 0x1654AE6B, 0xAE, 0x83, 0xE0
+_SEGMENT = 0x18538067
+_CLUSTER = 0x1F43B675
+_TRACKS = 0x1654AE6B
+_TRACK = 0xAE
+_TRACK_TYPE = 0x83
+_VIDEO = 0xE0
 _CROPS = (0x54CC, 0x54BB, 0x54DD, 0x54AA)
-"""Matroska's elements for what is hidden at the left, top, right and bottom."""
+"""Matroska's elements for the pixels that are hidden at the left, top, right and bottom."""
 
 _VISUAL = 78
 """Bytes of a visual sample entry of mp4 before the boxes in it."""
 
 
 def crop_of(source: Source, container: InputContainer, stream: VideoStream, size: tuple[int, int]) -> Edges:
-    """Read what the container hides of the pictures of one stream; `WHOLE` where it says nothing, or nonsense.
+    """Read the hidden edges of the pictures of one stream.
 
     Args:
         source: the video. The position of a remote file is left as it was.
-        container: the same, open.
+        container: the same video, open.
         stream: of the container.
         size: (width, height) of the decoded picture in its own pixels.
+
+    Returns:
+        The hidden pixels; `WHOLE` where the container declares none, or more than the picture has.
     """
     formats = container.format.name.split(",")
     with _opened(source) as (file, end):
@@ -59,7 +67,7 @@ def crop_of(source: Source, container: InputContainer, stream: VideoStream, size
 
 @contextmanager
 def _opened(source: Source) -> Iterator[tuple[_File, int]]:
-    """The file and its size."""
+    """Open a source and yield it with its size in bytes."""
     if isinstance(source, Path):
         with source.open("rb") as file:
             yield file, file.seek(0, 2)
@@ -77,7 +85,7 @@ def _read(file: _File, start: int, size: int) -> bytes:
 
 
 def _clean_aperture(file: _File, end: int, track: int, size: tuple[int, int]) -> Edges:
-    """Of the first sample entry of the track that has this id."""
+    """Read the hidden edges from the first sample entry of the track that has this id."""
     for _, start, stop in _boxes(file, 0, end, b"moov", b"trak"):
         if track not in (_track_id(file, header) for _, header, _ in _boxes(file, start, stop, b"tkhd")):
             continue
@@ -91,31 +99,34 @@ def _clean_aperture(file: _File, end: int, track: int, size: tuple[int, int]) ->
 
 def _track_id(file: _File, header: int) -> int:
     version = _read(file, header, 1)
-    (found,) = struct.unpack(">I", _read(file, header + (20 if version == b"\1" else 12), 4).rjust(4, b"\0"))
-    return int(found)
+    (track,) = struct.unpack(">I", _read(file, header + (20 if version == b"\1" else 12), 4).rjust(4, b"\0"))
+    return int(track)
 
 
 def _edges(clap: bytes, size: tuple[int, int]) -> Edges:
-    """What a `clap` box hides: it gives width, height and the offset of the middle, each as a fraction."""
+    """Read the hidden edges from a `clap` box, which has width, height and offset of the middle as fractions."""
     if len(clap) < 32:
         return WHOLE
     numbers = struct.unpack(">IIIIiIiI", clap)
     if 0 in numbers[1::2] or 0 in numbers[0:4:2]:
         return WHOLE
     wide, high, across, down = (Fraction(n, d) for n, d in zip(numbers[::2], numbers[1::2], strict=True))
-    left, top = int((size[0] - wide) / 2 + across), int((size[1] - high) / 2 + down)
+    left = int((size[0] - wide) / 2 + across)
+    top = int((size[1] - high) / 2 + down)
     return left, top, size[0] - left - int(wide), size[1] - top - int(high)
 
 
 def _boxes(file: _File, start: int, end: int, *path: bytes) -> Iterator[_Part]:
-    """The boxes of mp4 at the end of a path of kinds; all that lie between `start` and `end` without one."""
+    """Yield the boxes of mp4 at the end of a path of kinds; without a path, all boxes from `start` to `end`."""
     while start + 8 <= end:
         header = _read(file, start, 16)
         if len(header) < 8:
             return
-        size, head = int.from_bytes(header[:4]), 8
+        size = int.from_bytes(header[:4])
+        head = 8
         if size == 1:
-            size, head = int.from_bytes(header[8:]), 16
+            size = int.from_bytes(header[8:])
+            head = 16
         stop = end if size == 0 else min(end, start + size)
         if stop < start + head:
             return
@@ -128,24 +139,25 @@ def _boxes(file: _File, start: int, end: int, *path: bytes) -> Iterator[_Part]:
 
 
 def _pixel_crop(file: _File, end: int, number: int) -> Edges:
+    """Read the hidden edges from the video track of this number in a Matroska file."""
     videos = []
     for _, start, stop in _elements(file, 0, end, _SEGMENT, _TRACKS, _TRACK):
-        kinds = [_whole(file, *where) for _, *where in _elements(file, start, stop, _TRACK_TYPE)]
+        kinds = [_integer(file, *span) for _, *span in _elements(file, start, stop, _TRACK_TYPE)]
         if kinds == [1]:
             videos.append((start, stop))
     if number >= len(videos):
         return WHOLE
-    found = {kind: _whole(file, *where) for kind, *where in _elements(file, *videos[number], _VIDEO, None)}
-    left, top, right, bottom = (found.get(kind, 0) for kind in _CROPS)
+    settings = {kind: _integer(file, *span) for kind, *span in _elements(file, *videos[number], _VIDEO, None)}
+    left, top, right, bottom = (settings.get(kind, 0) for kind in _CROPS)
     return left, top, right, bottom
 
 
-def _whole(file: _File, start: int, stop: int) -> int:
+def _integer(file: _File, start: int, stop: int) -> int:
     return int.from_bytes(_read(file, start, min(8, stop - start)))
 
 
 def _elements(file: _File, start: int, end: int, *path: int | None) -> Iterator[_Part]:
-    """The elements of Matroska at the end of a path of kinds, None being any; those after the first cluster are not."""
+    """Yield the elements of Matroska at the end of a path of kinds, up to the first cluster; None is any kind."""
     while start < end:
         kind, head = _number(_read(file, start, 4), marked=True)
         size, more = _number(_read(file, start + head, 8), marked=False)
@@ -162,7 +174,7 @@ def _elements(file: _File, start: int, end: int, *path: int | None) -> Iterator[
 
 
 def _number(data: bytes, *, marked: bool) -> tuple[int, int]:
-    """A number of EBML and its length in bytes; the length is 0 where there is none. An id keeps its mark."""
+    """Read a number of EBML and its length in bytes, 0 without one. An id (`marked`) keeps its length marker."""
     length = 9 - data[0].bit_length() if data else 9
     if length > len(data):
         return 0, 0

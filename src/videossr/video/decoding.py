@@ -1,10 +1,12 @@
-"""Decode the planned frames of one video, exactly, or say why they cannot be trusted.
+"""Decode the planned frames of one video exactly, or reject the video with a reason.
 
-Where the container promises the frames' times (mov, mp4, mkv, webm) and the packets tell what each picture needs, only
-the groups of pictures with wanted frames are decoded, without what nothing refers to and nobody wants. Where the
-promise alone holds, the file is decoded from its start up to the last wanted frame. Every decoded frame is held
-against the promise; wherever it fails or the decoder complains, a first full decode learns which frames exist, when
-they are shown and which of them are sound. All in one thread. Exercised by `videossr index DIR --out CORPUS`.
+Where the container declares the frames' times (mov, mp4, mkv, webm) and the packets show what each picture needs, only
+the groups of pictures with wanted frames are decoded, without unwanted pictures that nothing refers to. Where only the
+times are declared, the file is decoded from its start up to the last wanted frame. Every decoded frame is compared
+with the declared timeline; where they differ or the decoder reports an error, a full decode finds which frames exist,
+when they are shown and which of them are sound. All of it happens in one thread.
+
+The workers of `videossr index` and readers of published question sets call `pick`.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ from videossr.video.seeking import TimelineMismatchError, frames_by_groups
 T = TypeVar("T")
 
 Picked: TypeAlias = tuple[StreamFacts, Timeline, FrameChoice, list[T]]
-"""Of a file: its facts, when its frames are shown, which the slots show, and what was made of each of these."""
+"""Of a file: its facts, its timeline, the choice of frames, and what `use` returned for each different frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +64,39 @@ class Decoded:
 
 
 def decode(path: AnyPath, plan: Plan) -> Decoded:
-    """Decode, resize and turn the frames that `plan` wants. Raises RejectedError, or OSError for a remote file."""
-    shrink = FrameConverter(plan.max_pixels, plan.hdr)
-    facts, timeline, choice, pictures = pick(path, plan, shrink)
+    """Decode the frames that `plan` wants, upright and at the size of the plan.
+
+    Args:
+        path: of the video, local or remote.
+        plan: which frames are wanted.
+
+    Raises:
+        RejectedError: the video cannot be used.
+        OSError: a remote file cannot be reached.
+    """
+    facts, timeline, choice, pictures = pick(path, plan, FrameConverter(plan.max_pixels, plan.hdr))
     position = {frame: k for k, frame in enumerate(dict.fromkeys(choice.frames))}
     return Decoded(facts, timeline, choice, np.stack([pictures[position[frame]] for frame in choice.frames]))
 
 
 def planned(path: AnyPath, plan: Plan) -> Clock:
-    """The clock that `plan` gives, as the container tells it; only where its times are not trusted it is decoded.
+    """Return the clock of the slots that `plan` takes from a video, without a decode where the container declares it.
 
-    What `pick` gives is this clock unless the container breaks its promise. Raises as `pick` does.
+    `pick` gives the same clock unless a decode contradicts the container.
+
+    Args:
+        path: of the video, local or remote.
+        plan: which frames are wanted.
+
+    Raises:
+        RejectedError: the video cannot be used.
+        OSError: a remote file cannot be reached.
     """
     with quiet() as log, reachable(path) as source:
         with open_video(source) as (container, stream):
-            promise = declared_timeline(container, stream)
-        timeline = promise.timeline if promise is not None else full_scan(source, log).timeline
-        return choose_frames(timeline, plan, promise.costs if promise is not None else None).clock
+            declared = declared_timeline(container, stream)
+        timeline = declared.timeline if declared is not None else full_scan(source, log).timeline
+        return choose_frames(timeline, plan, declared.costs if declared is not None else None).clock
 
 
 def pick(
@@ -89,36 +107,39 @@ def pick(
 ) -> Picked[T]:
     """Decode the frames that `plan` wants and pass each different one, in order, to `use`.
 
-    Only what `use` returns is kept: no two frames are in memory at once but for those that the decoder itself holds.
+    Only the results of `use` are kept: one frame is in memory at a time, besides those of the decoder.
 
     Args:
-        path: of the video.
+        path: of the video, local or remote.
         plan: which frames are wanted.
-        use: what is made of each frame.
+        use: called with the facts of the file and each frame.
         begin: called with the choice of frames before the first of them is decoded. It is called again where a decode
-            turns out not to be what the container says, and begins anew: forget what `use` was given until then.
+            contradicts the container and starts anew: the caller must forget the frames that `use` was given before.
+
+    Returns:
+        Facts, timeline, choice of frames, and the results of `use`, one for each different frame of the choice.
 
     Raises:
         RejectedError: the video cannot be used.
         OSError: a remote file cannot be reached.
     """
     with quiet() as log, reachable(path) as source:
-        outline = timeline_from_index(source) if plan.kind == "snap" and isinstance(source, Remote) else None
-        if outline is not None:
-            choice = choose_frames(outline.timeline, plan, outline.costs)
-            if outline.all_starts(choice):
+        indexed = timeline_from_index(source) if plan.kind == "snap" and isinstance(source, Remote) else None
+        if indexed is not None:
+            choice = choose_frames(indexed.timeline, plan, indexed.costs)
+            if indexed.all_starts(choice):
                 begin(choice)
                 with open_video(source) as (container, stream), suppress(TimelineMismatchError):
-                    return _by_groups(source, container, stream, log, outline, choice, use)
+                    return _by_groups(source, container, stream, log, indexed, choice, use)
         with open_video(source) as (container, stream):
-            promise = declared_timeline(container, stream)
-            if promise is not None and promise.packets is not None:
-                choice = choose_frames(promise.timeline, plan, promise.costs)
+            declared = declared_timeline(container, stream)
+            if declared is not None and declared.packets is not None:
+                choice = choose_frames(declared.timeline, plan, declared.costs)
                 begin(choice)
                 with suppress(TimelineMismatchError):
-                    return _by_groups(source, container, stream, log, promise, choice, use)
-        if promise is not None:
-            timeline = promise.timeline
+                    return _by_groups(source, container, stream, log, declared, choice, use)
+        if declared is not None:
+            timeline = declared.timeline
             choice = choose_frames(timeline, plan)
             begin(choice)
             with suppress(TimelineMismatchError):
@@ -137,8 +158,8 @@ def pick(
             raise RejectedError("damaged", "two decodes of the file do not agree", 1, threshold=0) from error
 
 
-class _Kept(Generic[T]):
-    """What is kept of the wanted frames, and the facts that the first of them gives."""
+class _Results(Generic[T]):
+    """The results of `use` for the wanted frames, and the facts that the first frame gives."""
 
     def __init__(
         self,
@@ -147,17 +168,21 @@ class _Kept(Generic[T]):
         stream: VideoStream,
         use: Callable[[StreamFacts, VideoFrame], T],
     ) -> None:
-        self._source, self._container, self._stream, self._use = source, container, stream, use
+        self._source = source
+        self._container = container
+        self._stream = stream
+        self._use = use
         self._facts: StreamFacts | None = None
         self.results: list[T] = []
 
     @property
     def facts(self) -> StreamFacts:
+        """Facts about the file, once a frame was added."""
         assert self._facts is not None, "every plan wants at least one frame"
         return self._facts
 
     def add(self, frame: VideoFrame) -> None:
-        """Raises RejectedError ``unsupported``."""
+        """Pass a frame to `use`. Raises RejectedError ``unsupported`` when its size is not that of the first."""
         if self._facts is None:
             crop = crop_of(self._source, self._container, self._stream, (frame.width, frame.height))
             self._facts = facts_of(self._container, self._stream, frame, crop)
@@ -175,17 +200,17 @@ def _by_groups(
     container: InputContainer,
     stream: VideoStream,
     log: Log,
-    promise: DeclaredTimeline,
+    declared: DeclaredTimeline,
     choice: FrameChoice,
     use: Callable[[StreamFacts, VideoFrame], T],
 ) -> Picked[T]:
-    """Decode no more than the wanted frames need."""
-    assert promise.packets is not None
-    kept = _Kept(source, container, stream, use)
-    numbers = [promise.numbers[frame] for frame in dict.fromkeys(choice.frames)]
-    for frame in frames_by_groups(container, stream, promise.packets, numbers, log):
-        kept.add(frame)
-    return kept.facts, promise.timeline, choice, kept.results
+    """Decode no more than the wanted frames need. Raises TimelineMismatchError."""
+    assert declared.packets is not None
+    picked = _Results(source, container, stream, use)
+    numbers = [declared.numbers[frame] for frame in dict.fromkeys(choice.frames)]
+    for frame in frames_by_groups(container, stream, declared.packets, numbers, log):
+        picked.add(frame)
+    return picked.facts, declared.timeline, choice, picked.results
 
 
 def _from_start(
@@ -198,29 +223,30 @@ def _from_start(
     *,
     strict: bool,
 ) -> Picked[T]:
-    """Decode up to the last wanted frame; `marks` are the times that the decoder must give the frames.
+    """Decode from the start up to the last wanted frame. Raises TimelineMismatchError.
 
-    When `strict`, any complaint of the decoder on the way breaks the promise.
+    `marks` are the times that the decoder must give the frames. When `strict`, it must not report any error either.
     """
     wanted = set(choice.frames)
     with open_video(source) as (container, stream):
-        trail = DecodeLog()
-        kept = _Kept(source, container, stream, use)
-        frames = on_screen(decoded(container, stream, trail, log))
+        events = DecodeLog()
+        picked = _Results(source, container, stream, use)
+        frames = on_screen(decoded(container, stream, events, log))
         for index, (now, (_, frame)) in enumerate(zip(marks, frames, strict=False)):
-            if frame.pts != now or (strict and trail.harmed):
+            if frame.pts != now or (strict and events.harmed):
                 raise TimelineMismatchError
             if index in wanted:
-                kept.add(frame)
-                if len(kept.results) == len(wanted):
-                    return kept.facts, timeline, choice, kept.results
+                picked.add(frame)
+                if len(picked.results) == len(wanted):
+                    return picked.facts, timeline, choice, picked.results
     raise TimelineMismatchError
 
 
 @contextmanager
 def quiet() -> Iterator[Log]:
     """Collect ffmpeg's error messages of this thread; nothing reaches the terminal."""
-    level, skip = av.logging.get_level(), av.logging.get_skip_repeated()
+    level = av.logging.get_level()
+    skip = av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)
     av.logging.set_skip_repeated(False)
     try:

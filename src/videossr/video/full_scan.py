@@ -1,6 +1,6 @@
-"""Which frames of a video exist, when they are shown and which of them are sound: learnt by decoding it from its start.
+"""A full decode of a video, which finds its frames, their times and those that damage spoils.
 
-Needed wherever the container does not say it, or says what the decoder does not confirm. Exercised by `videossr index`.
+`videossr.video.decoding` needs it wherever the container does not declare the frames, or the decoder contradicts it.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from videossr.video.plan import FrameChoice, RejectedError, Timeline
 from videossr.video.remote import Source
 
 Log: TypeAlias = list[tuple[int, str, str]]
-"""What ffmpeg complains of, line by line."""
+"""ffmpeg's error messages: (level, name of the part of ffmpeg, text) of each."""
 
 
 @dataclass(slots=True)
 class DecodeLog:
-    """What a decode has met so far, by the number of the packet in decode order.
+    """The events of a decode so far, by the number of the packet in decode order.
 
     Attributes:
         keys: numbers of packets at which a decode can start, ascending.
         time: of the packet, in ticks; None where the container has none.
         dts: when the packet is decoded, in ticks; None where the container does not say.
         hidden: whether an edit list hides its frame.
-        harmed: numbers of packets at which the decoder complained or a corrupt flag was set, ascending.
+        harmed: numbers of packets at which the decoder reported an error or a corrupt flag was set, ascending.
         shown: numbers of packets whose frame came out.
     """
 
@@ -46,6 +46,7 @@ class DecodeLog:
     shown: set[int] = field(default_factory=set)
 
     def add(self, packet: Packet[VideoStream]) -> int:
+        """Note the next packet and return its number."""
         number = len(self.time)
         if packet.is_keyframe:
             self.keys.append(number)
@@ -55,21 +56,22 @@ class DecodeLog:
         return number
 
     def harm(self, number: int) -> None:
-        place = bisect.bisect_left(self.harmed, number)
-        if place == len(self.harmed) or self.harmed[place] != number:
-            self.harmed.insert(place, number)
+        """Note damage at a packet."""
+        index = bisect.bisect_left(self.harmed, number)
+        if index == len(self.harmed) or self.harmed[index] != number:
+            self.harmed.insert(index, number)
 
     def no_key(self, number: int) -> None:
-        """The container calls this packet a key frame, the decoder does not."""
-        place = bisect.bisect_left(self.keys, number)
-        if place < len(self.keys) and self.keys[place] == number:
-            del self.keys[place]
+        """Note that a packet is no key frame to the decoder, though it may be one to the container."""
+        index = bisect.bisect_left(self.keys, number)
+        if index < len(self.keys) and self.keys[index] == number:
+            del self.keys[index]
 
     def decode_times(self) -> list[int] | None:
-        """Return when each packet is decoded, if the container tells that and nothing else of its times.
+        """Return when each packet is decoded, in ticks, if the container stores these times alone; else None.
 
-        Then they ascend in decode order. None for any other container. What ffmpeg takes for the time of an AVI's
-        picture is guessed from these, so that the packets' own ones come first.
+        They ascend in decode order then. ffmpeg guesses the time of an AVI's picture from them, so the packets' own
+        times come first.
         """
         times = [time for time in self.time if time is not None]
         if len(times) < len(self.time) or any(after <= now for now, after in pairwise(times)):
@@ -78,7 +80,7 @@ class DecodeLog:
         return dts if len(dts) == len(times) and all(now < after for now, after in pairwise(dts)) else times
 
     def sound(self, number: int, *, leading: bool) -> bool:
-        """Whether nothing was harmed from the key frame that this packet depends on up to it.
+        """Return whether nothing was harmed from the key frame that this packet depends on up to it.
 
         A leading picture of an open group comes after its key frame in decode order but is shown before it, and
         depends on the group before as well.
@@ -90,14 +92,14 @@ class DecodeLog:
         return first == len(self.harmed) or self.harmed[first] > number
 
     def leads(self, number: int) -> bool:
-        """Whether the key frame before this packet has not been shown yet, though this packet's frame is next."""
+        """Return whether the frame of this packet, which is next, is shown before the key frame that it follows."""
         start = self._key_before(number)
         return start != number and start not in self.shown and not self.hidden[start]
 
     def lost(self, times: Sequence[int | None]) -> Iterator[int]:
-        """Those of the packets' `times` at which damage left no frame.
+        """Yield those of the packets' `times` at which damage left no frame.
 
-        Where they ascend in decode order, no picture can be told from a leading one.
+        Where they ascend in decode order, any picture may be a leading one.
         """
         unordered = times is not self.time
         for number, (time, hidden) in enumerate(zip(times, self.hidden, strict=True)):
@@ -108,13 +110,13 @@ class DecodeLog:
                 yield time
 
     def _key_before(self, number: int) -> int:
-        place = bisect.bisect_right(self.keys, number)
-        return self.keys[place - 1] if place else 0
+        index = bisect.bisect_right(self.keys, number)
+        return self.keys[index - 1] if index else 0
 
 
 @dataclass(frozen=True, slots=True)
 class FullScan:
-    """What a full decode of a file gives.
+    """The result of a full decode of a file.
 
     Attributes:
         timeline: of the frames that came out.
@@ -129,23 +131,33 @@ class FullScan:
     lost: tuple[int, ...]
 
     def unsound(self, choice: FrameChoice) -> int:
-        """How many slots show a harmed frame, or an old one because the frame that belongs there was lost."""
+        """Count the slots that show a harmed frame, or an old one because the frame that belongs there was lost."""
         count = 0
         for frame, offset in zip(choice.frames, choice.offsets(), strict=True):
             start = self.timeline.times[frame]
             tick = self.timeline.times[0] + offset / self.timeline.base
             next_lost = bisect.bisect_right(self.lost, start)
-            gone = next_lost < len(self.lost) and self.lost[next_lost] <= tick
-            count += gone or not self.sound[frame]
+            frame_lost = next_lost < len(self.lost) and self.lost[next_lost] <= tick
+            count += frame_lost or not self.sound[frame]
         return count
 
 
 def full_scan(source: Source, log: Log) -> FullScan:
-    """Decode the whole file. Raises RejectedError ``no_frames`` or ``no_times``.
+    """Decode the whole file.
 
-    Some containers, AVI above all, tell when a picture is decoded and not when it is shown. With B-frames the two are
+    Some containers, AVI above all, store when a picture is decoded and not when it is shown. With B-frames the two are
     in different orders: frames then come out with times that run backwards, while those of the packets never do. The
     k-th frame that is shown takes the k-th of these times.
+
+    Args:
+        source: the video.
+        log: receives ffmpeg's error messages, as `videossr.video.decoding.quiet` collects them.
+
+    Returns:
+        Times and soundness of all frames; their pixels are not kept.
+
+    Raises:
+        RejectedError: ``no_frames`` or ``no_times``.
     """
     marks: list[int] = []
     numbers: list[int] = []
@@ -153,28 +165,30 @@ def full_scan(source: Source, log: Log) -> FullScan:
     sound: list[bool] = []
     backwards: int | None = None
     with open_video(source) as (container, stream):
-        trail = DecodeLog()
-        for number, frame in on_screen(decoded(container, stream, trail, log)):
+        events = DecodeLog()
+        for number, frame in on_screen(decoded(container, stream, events, log)):
             if frame.pts is None:
                 raise _no_times(marks, None)
             if backwards is None and marks and frame.pts <= marks[-1]:
                 backwards = len(marks)
-                if trail.decode_times() is None:
+                if events.decode_times() is None:
                     raise _no_times(marks, frame.pts)
             marks.append(frame.pts)
             numbers.append(number)
             durations.append(frame.duration or 0)
-            sound.append(trail.sound(number, leading=trail.leads(number)))
+            sound.append(events.sound(number, leading=events.leads(number)))
         if not marks:
-            raise RejectedError("no_frames", f"none of {len(trail.time)} packets gave a frame", 0, 1)
-        times, packet_times = marks, trail.time
+            raise RejectedError("no_frames", f"none of {len(events.time)} packets gave a frame", 0, 1)
+        times = marks
+        packet_times = events.time
         if backwards is not None:
-            dts = trail.decode_times()
+            dts = events.decode_times()
             if dts is None or len(set(numbers)) < len(numbers):
                 raise _no_times(marks[:backwards], marks[backwards])
-            times, packet_times = sorted(dts[number] for number in numbers), list(dts)
+            times = sorted(dts[number] for number in numbers)
+            packet_times = list(dts)
         timeline = timeline_of(stream, dict(zip(times, durations, strict=True)))
-        return FullScan(timeline, tuple(marks), tuple(sound), tuple(sorted(trail.lost(packet_times))))
+        return FullScan(timeline, tuple(marks), tuple(sound), tuple(sorted(events.lost(packet_times))))
 
 
 def _no_times(before: Sequence[int], time: int | None) -> RejectedError:
@@ -183,9 +197,16 @@ def _no_times(before: Sequence[int], time: int | None) -> RejectedError:
 
 
 def decoded(
-    container: InputContainer, stream: VideoStream, trail: DecodeLog, log: Log
+    container: InputContainer, stream: VideoStream, events: DecodeLog, log: Log
 ) -> Iterator[tuple[int, VideoFrame]]:
-    """All frames in presentation order, each with the number of its packet. Errors are noted in `trail`."""
+    """Yield all frames in presentation order, each with the number of its packet in decode order.
+
+    Args:
+        container: the open file.
+        stream: its video stream.
+        events: receives packets, shown frames and errors.
+        log: receives ffmpeg's error messages.
+    """
 
     def step(number: int, packet: Packet[VideoStream] | None) -> list[tuple[int, VideoFrame]]:
         lines = len(log)
@@ -193,29 +214,29 @@ def decoded(
             frames = stream.decode(packet)
         except FFmpegError:
             frames = []
-            trail.harm(number)
+            events.harm(number)
         if len(log) > lines:
-            trail.harm(number)
+            events.harm(number)
         numbered = [(frame.opaque.number if isinstance(frame.opaque, PacketTag) else number, frame) for frame in frames]
-        for own, frame in numbered:
+        for frame_number, frame in numbered:
             if frame.is_corrupt:
-                trail.harm(own)
+                events.harm(frame_number)
             if not frame.key_frame:
-                trail.no_key(own)
+                events.no_key(frame_number)
         return numbered
 
     for packet in packets_of(container, stream):
-        number = trail.add(packet)
+        number = events.add(packet)
         packet.opaque = PacketTag(number)
         if packet.is_corrupt:
-            trail.harm(number)
-        for own, frame in step(number, packet):
-            yield own, frame
-            trail.shown.add(own)
-    if trail.time:
-        for own, frame in step(len(trail.time) - 1, None):
-            yield own, frame
-            trail.shown.add(own)
+            events.harm(number)
+        for frame_number, frame in step(number, packet):
+            yield frame_number, frame
+            events.shown.add(frame_number)
+    if events.time:
+        for frame_number, frame in step(len(events.time) - 1, None):
+            yield frame_number, frame
+            events.shown.add(frame_number)
 
 
 def on_screen(frames: Iterator[tuple[int, VideoFrame]]) -> Iterator[tuple[int, VideoFrame]]:

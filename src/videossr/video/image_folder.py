@@ -1,6 +1,6 @@
-"""Read a folder of numbered images as a video, whose frame k is on screen from k / fps to (k + 1) / fps seconds.
+"""Folders of numbered images as videos, whose frame k is on screen from k / fps to (k + 1) / fps seconds.
 
-Called by `videossr index` for each folder that holds images and no video files.
+`videossr.corpus.sources` finds them: folders that hold images and no video files.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from videossr.video.remote import outage
 T = TypeVar("T")
 
 SUFFIXES = frozenset([".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"])
-"""File names that end so, in upper or lower case, are taken for images."""
+"""Endings of the names of images, in upper or lower case."""
 
-_ALONE = {"format_whitelist": "bmp_pipe,jpeg_pipe,png_pipe,ppm_pipe,tiff_pipe,webp_pipe"}
+_IMAGE_FORMATS = {"format_whitelist": "bmp_pipe,jpeg_pipe,png_pipe,ppm_pipe,tiff_pipe,webp_pipe"}
 _OPENING = "videossr images at {} a second\n"
 
 
@@ -43,9 +43,9 @@ class ImageFolder:
 
     Attributes:
         path: of the folder, as text that can be stored.
-        place: where it is.
+        place: the folder itself.
         size: bytes of all images.
-        stamp: what changes when an image is added, removed, renamed or written, or `fps` is another.
+        stamp: a hash that changes when an image is added, removed, renamed or written, or `fps` is another.
         fps: images a second.
     """
 
@@ -57,11 +57,11 @@ class ImageFolder:
 
     @property
     def sample(self) -> AnyPath:
-        """One of its files, by which another machine can show that it reaches the folder."""
+        """One of its files, by which it is checked that another machine reaches the folder."""
         return self.place / min(_listed(self.place))
 
     def is_same(self) -> bool:
-        """Return whether it has the same images still, unchanged since it was found."""
+        """Return whether it still has the same images, unchanged since it was found."""
         try:
             return image_folder(self.path, self.place, self.fps) == self
         except (FileNotFoundError, PermissionError, RejectedError):
@@ -80,25 +80,27 @@ class ImageFolder:
 
 
 def image_folder(path: str, place: AnyPath, fps: Fraction) -> ImageFolder:
-    """Look at all images of a folder, without reading them.
+    """List all images of a folder, without reading them.
 
     Args:
-        path: under which the folder is known.
+        path: of the folder, as the corpus stores it.
         place: the folder, which has one image or more.
         fps: images a second.
 
     Raises:
         RejectedError: ``no_times``: the images are not numbered evenly.
-        FileNotFoundError, PermissionError: the folder or an image has gone, or must not be looked at.
+        FileNotFoundError: the folder or an image has gone.
+        PermissionError: the folder or an image must not be read.
     """
-    size, stamps = 0, hashlib.sha256(str(fps).encode())
+    size = 0
+    stamps = hashlib.sha256(str(fps).encode())
     images = _listed(place)
     if not images:
         raise FileNotFoundError(f"{place} has no images")
     for name in in_order(list(images)):
-        own, stamp = size_and_stamp(place / name, images[name])
-        size += own
-        stamps.update(f"\n{own} {stamp} ".encode() + os.fsencode(name))
+        image_size, stamp = size_and_stamp(place / name, images[name])
+        size += image_size
+        stamps.update(f"\n{image_size} {stamp} ".encode() + os.fsencode(name))
     return ImageFolder(path, place, size, stamps.hexdigest(), fps)
 
 
@@ -111,31 +113,31 @@ def in_order(names: Sequence[str]) -> list[str]:
     """Sort file names by the number in which they differ, so that 10 comes after 9.
 
     Raises:
-        RejectedError: ``no_times``: one has no number where the others have theirs, or the numbers do not rise by the
-            same step from each to the next. Then nobody knows at what time an image was taken.
+        RejectedError: ``no_times``: one has no number where the others have theirs, or the numbers do not rise by a
+            constant step, so that the times of the images are unknown.
     """
     parts = {name: re.split(r"(\d+)", PurePosixPath(name).stem) for name in names}
     shapes = {name: tuple(part[::2]) for name, part in parts.items()}
     numbers = {name: tuple(map(int, part[1::2])) for name, part in parts.items()}
     ordered = sorted(names, key=lambda name: (numbers[name], name))
     usual = Counter(shapes.values()).most_common(1)[0][0] if names else ()
-    odd = [name for name in ordered if shapes[name] != usual]
-    if odd:
+    other = [name for name in ordered if shapes[name] != usual]
+    if other:
         like = next(name for name in ordered if shapes[name] == usual)
-        raise RejectedError("no_times", f"{_told(odd[0])} is not numbered as {_told(like)} is", len(odd), 0)
+        raise RejectedError("no_times", f"{_safe(other[0])} is not numbered as {_safe(like)} is", len(other), 0)
     changing = next((k for k in range(len(usual) - 1) if len({number[k] for number in numbers.values()}) > 1), None)
     if changing is None:
         if len(ordered) > 1:
-            raise RejectedError("no_times", f"{_told(ordered[0])} and {_told(ordered[1])} have the same number")
+            raise RejectedError("no_times", f"{_safe(ordered[0])} and {_safe(ordered[1])} have the same number")
         return ordered
     steps = [numbers[after][changing] - numbers[now][changing] for now, after in pairwise(ordered)]
     step = Counter(steps).most_common(1)[0][0]
-    uneven = [pair for pair, own in zip(pairwise(ordered), steps, strict=True) if own != step]
+    uneven = [pair for pair, difference in zip(pairwise(ordered), steps, strict=True) if difference != step]
     if uneven or step <= 0:
         now, after = (uneven or list(pairwise(ordered)))[0]
         raise RejectedError(
             "no_times",
-            f"after {_told(now)} comes {_told(after)}, where numbers rise by {step}: an image is missing or one too "
+            f"after {_safe(now)} comes {_safe(after)}, where numbers rise by {step}: an image is missing or one too "
             "many; if they are the frames as they followed each other, number them anew",
             len(uneven),
             0,
@@ -146,9 +148,18 @@ def in_order(names: Sequence[str]) -> list[str]:
 def pick_images(
     folder: ImageFolder, plan: Plan, use: Callable[[StreamFacts, VideoFrame], T], begin: Callable[[FrameChoice], None]
 ) -> Picked[T]:
-    """Do for a folder of images what `videossr.video.decoding.pick` does for a video file.
+    """Decode the images that `plan` wants, as `videossr.video.decoding.pick` does for a video file.
 
-    All images are opened, those that the plan wants are decoded, one at a time.
+    All images are opened, and those that the plan wants are decoded, one at a time.
+
+    Args:
+        folder: the folder.
+        plan: which images are wanted.
+        use: called with the facts of the folder and each different image of the choice.
+        begin: called with the choice before the first image is decoded.
+
+    Returns:
+        Facts, timeline, choice of frames, and the results of `use`.
 
     Raises:
         RejectedError: an image cannot be decoded, or not all are of one size.
@@ -166,17 +177,18 @@ def pick_images(
     known: StreamFacts | None = None
     with quiet() as log:
         for number, name in enumerate(names):
-            own, facts, frame = _open(_read(folder.place / name, name), name, log, decode=number in wanted)
-            size = size or own
-            if own != size:
+            shape, facts, frame = _open(_read(folder.place / name, name), name, log, decode=number in wanted)
+            size = size or shape
+            if shape != size:
                 raise RejectedError(
-                    "unsupported", f"its size changes from {size[0]}x{size[1]} to {own[0]}x{own[1]} at {_told(name)}"
+                    "unsupported",
+                    f"its size changes from {size[0]}x{size[1]} to {shape[0]}x{shape[1]} at {_safe(name)}",
                 )
             if facts is None or frame is None:
                 continue
             known = known or facts
             if facts.turn != known.turn or facts.mirrored != known.mirrored:
-                raise RejectedError("unsupported", f"{_told(name)} is turned another way than the images before it")
+                raise RejectedError("unsupported", f"{_safe(name)} is turned another way than the images before it")
             results.append(use(known, frame))
     assert known is not None, "every plan wants at least one frame"
     return known, timeline, choice, results
@@ -185,10 +197,10 @@ def pick_images(
 def _open(
     data: bytes, name: str, log: Log, *, decode: bool
 ) -> tuple[tuple[int, int], StreamFacts | None, VideoFrame | None]:
-    """(width, height) of an image; its facts and its picture only where they are asked for."""
+    """Open an image and return its (width, height), and its facts and picture where it is to be decoded."""
     lines = len(log)
     try:
-        with av.open(io.BytesIO(data), "r", options=_ALONE) as container:
+        with av.open(io.BytesIO(data), "r", options=_IMAGE_FORMATS) as container:
             stream = container.streams.video[0]
             stream.thread_type = "NONE"
             size = stream.codec_context.width, stream.codec_context.height
@@ -197,32 +209,33 @@ def _open(
             frame = next(container.decode(stream))
             facts = replace(facts_of(container, stream, frame), container="image2")
     except (FFmpegError, ValueError, IndexError, StopIteration) as error:
-        said = getattr(error, "strerror", None) or "it holds no picture"
-        raise RejectedError("damaged", f"{_told(name)} cannot be decoded: {said}", 1, 0) from error
+        problem = getattr(error, "strerror", None) or "it holds no picture"
+        raise RejectedError("damaged", f"{_safe(name)} cannot be decoded: {problem}", 1, 0) from error
     if frame.is_corrupt or len(log) > lines:
-        raise RejectedError("damaged", f"{_told(name)} is damaged", 1, 0)
+        raise RejectedError("damaged", f"{_safe(name)} is damaged", 1, 0)
     return (frame.width, frame.height), facts, frame
 
 
-def _read(place: AnyPath, name: str) -> bytes:
+def _read(file: AnyPath, name: str) -> bytes:
+    """Read an image. Raises RejectedError, or OSError where a remote one cannot be reached."""
     try:
-        return place.read_bytes()
+        return file.read_bytes()
     except (FileNotFoundError, PermissionError) as error:
-        raise RejectedError("unreadable", f"{_told(name)} has gone, or the system refuses to read it") from error
+        raise RejectedError("unreadable", f"{_safe(name)} has gone, or the system refuses to read it") from error
     except Exception as error:
-        if not is_local(place):
-            raise outage(place, error) from error
-        raise RejectedError("unreadable", f"{_told(name)} cannot be read: {type(error).__name__}") from error
+        if not is_local(file):
+            raise outage(file, error) from error
+        raise RejectedError("unreadable", f"{_safe(name)} cannot be read: {type(error).__name__}") from error
 
 
 def _listed(folder: AnyPath) -> dict[str, Mapping[str, Any] | None]:
-    """The images of a folder by their names, with what the listing of a remote store tells of each."""
+    """List the images of a folder by name, with the facts that a remote store lists for each."""
     if isinstance(folder, Path):
         return {file.name: None for file in folder.iterdir() if is_image(file.name)}
     listed = {facts["name"].rstrip("/").rpartition("/")[2]: facts for facts in folder.fs.ls(folder.path, detail=True)}
     return {name: facts for name, facts in listed.items() if is_image(name)}
 
 
-def _told(name: str) -> str:
-    """A file name as text that can be stored."""
+def _safe(name: str) -> str:
+    """Return a file name as text that can be stored."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

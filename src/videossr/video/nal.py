@@ -1,7 +1,8 @@
-"""What the units of an H.264 or HEVC packet say of its picture: can a decode start here, does anything refer to it?
+"""Parsers of H.264 and HEVC packets: whether a decode can start at one, and whether others refer to its picture.
 
-Only what the standards fix is read: the types of the units, and the few fields of the parameter sets that matter.
-Whatever is unusual gives None, and then the file is decoded from its start. Exercised by `videossr index`.
+Only fields that the standards fix are read: the types of the units, and a few fields of the parameter sets. For
+anything unusual the parser returns None, and then the file is decoded from its start. `videossr.video.bitstream`
+chooses the parser of a codec.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ from typing import NamedTuple, TypeAlias
 
 
 class PacketInfo(NamedTuple):
-    """What a packet that shows exactly one picture is to the others.
+    """How a packet that shows exactly one picture depends on other packets.
 
     Attributes:
-        start: every picture from here on can be decoded without anything before, but for those that lead.
-        leads: it may refer to pictures before the start that it follows, if it is shown before that start.
-        layer: it is in this temporal layer, and nothing in the same layer or below refers to it; -1 where something
-            may refer to it.
+        start: every picture from here on can be decoded without earlier packets, except for leading pictures.
+        leads: whether it may refer to pictures before the start that it follows, if it is shown before that start.
+        layer: its temporal layer if nothing in the same layer or below refers to it; -1 where something may.
         top: its temporal layer.
     """
 
@@ -28,7 +28,7 @@ class PacketInfo(NamedTuple):
 
 
 Reader: TypeAlias = Callable[[bytes], PacketInfo | None]
-"""From the bytes of a packet; None where they break a rule that the plan by groups of pictures rests on."""
+"""Parses the bytes of a packet; returns None where they break a rule on which decoding by groups of pictures rests."""
 
 START = PacketInfo(start=True)
 PLAIN = PacketInfo(start=False)
@@ -42,6 +42,7 @@ class _Bits:
         self._at = 0
 
     def take(self, bits: int) -> int:
+        """Read a number of so many bits."""
         value = 0
         for _ in range(bits):
             value = value << 1 | self._data[self._at >> 3] >> (7 - (self._at & 7)) & 1
@@ -49,7 +50,7 @@ class _Bits:
         return value
 
     def golomb(self) -> int:
-        """An unsigned Exp-Golomb code; as many zeros as follow its first one decide its length."""
+        """Read an unsigned Exp-Golomb code, whose leading zeros give its length."""
         zeros = 0
         while not self.take(1):
             zeros += 1
@@ -57,7 +58,7 @@ class _Bits:
 
 
 def _raw(unit: bytes) -> bytes:
-    """A unit without the bytes that keep start codes out of it."""
+    """Remove from a unit the bytes that keep start codes out of it."""
     return unit.replace(b"\0\0\3", b"\0\0")
 
 
@@ -65,15 +66,17 @@ _FILM_GRAIN = 19
 
 
 def _grainy(unit: bytes, header: int) -> bool:
-    """Whether a unit of notes asks for film grain, which goes by numbers that a start elsewhere would change."""
-    notes, at = _raw(unit), header
-    while at + 1 < len(notes):
+    """Return whether an SEI unit asks for film grain, whose random numbers depend on where the decode started."""
+    messages = _raw(unit)
+    at = header
+    while at + 1 < len(messages):
         numbers = []
-        for _ in range(2):  # the note's type, then its size: as many 255s as fit, and the rest
+        for _ in range(2):  # the type of the message, then its size: as many 255s as fit, and the rest
             number = 0
-            while at < len(notes) and notes[at] == 255:
-                number, at = number + 255, at + 1
-            numbers.append(number + (notes[at] if at < len(notes) else 0))
+            while at < len(messages) and messages[at] == 255:
+                number += 255
+                at += 1
+            numbers.append(number + (messages[at] if at < len(messages) else 0))
             at += 1
         if numbers[0] == _FILM_GRAIN:
             return True
@@ -81,14 +84,23 @@ def _grainy(unit: bytes, header: int) -> bool:
     return False
 
 
-_H264_SLICE, _H264_IDR, _H264_NOTE = 1, 5, 6
+_H264_SLICE, _H264_IDR, _H264_SEI = 1, 5, 6
 _H264_SETS = {7, 8}
 _H264_ASIDE = {6, 9, 12}
-"""Notes, delimiters and filling: nothing in the pictures depends on them, film grain apart."""
+"""SEI messages, delimiters and filling: no picture depends on them, film grain apart."""
 
 
 def h264(extradata: bytes) -> Reader | None:
-    """H.264 in units with lengths. Only an IDR picture is a start: recovery points are no exact ones."""
+    """Make the parser of H.264 packets whose units have lengths.
+
+    Only an IDR picture is a start, since a decode from a recovery point is not exact.
+
+    Args:
+        extradata: the ``avcC`` record of the stream.
+
+    Returns:
+        The parser; None where the record is damaged, allows field pictures, or replaces parameter sets.
+    """
     try:
         width, sets = _avcc(extradata)
         whole = all(_h264_whole_frames(unit) for unit in sets if unit[0] & 31 == 7)
@@ -98,8 +110,10 @@ def h264(extradata: bytes) -> Reader | None:
         return None
 
     def read(data: bytes) -> PacketInfo | None:
-        first, spare = 0, True
-        at, end = 0, len(data)
+        first = 0
+        spare = True
+        at = 0
+        end = len(data)
         while at < end:
             start = at + width
             at = start + int.from_bytes(data[at:start], "big")
@@ -115,7 +129,7 @@ def h264(extradata: bytes) -> Reader | None:
                 if data[start:at] not in sets:
                     return None
                 spare = False
-            elif kind not in _H264_ASIDE or (kind == _H264_NOTE and _grainy(data[start:at], header=1)):
+            elif kind not in _H264_ASIDE or (kind == _H264_SEI and _grainy(data[start:at], header=1)):
                 return None
         if not first:
             return None
@@ -127,10 +141,11 @@ def h264(extradata: bytes) -> Reader | None:
 
 
 def _avcc(extradata: bytes) -> tuple[int, list[bytes]]:
-    """Bytes of a length, and the parameter sets, of an ``avcC`` record. Raises IndexError or ValueError."""
+    """Read an ``avcC`` record: bytes of a length, and the parameter sets. Raises IndexError or ValueError."""
     if extradata[0] != 1:
         raise ValueError("no avcC: the units have start codes")
-    sets, at = [], 5
+    sets = []
+    at = 5
     for mask in (31, 255):
         count = extradata[at] & mask
         at += 1
@@ -144,7 +159,7 @@ def _avcc(extradata: bytes) -> tuple[int, list[bytes]]:
 
 
 def _h264_whole_frames(unit: bytes) -> bool:
-    """Whether a sequence parameter set excludes field pictures, of which a packet may hold one or two."""
+    """Return whether a sequence parameter set excludes field pictures, of which a packet may hold one or two."""
     bits = _Bits(_raw(unit)[1:])
     profile = bits.take(8)
     bits.take(16)
@@ -176,6 +191,7 @@ def _h264_whole_frames(unit: bytes) -> bool:
 
 
 def _skip_scaling(bits: _Bits, lists: int) -> None:
+    """Read past the scaling lists of a sequence parameter set."""
     for number in range(lists):
         if not bits.take(1):
             continue
@@ -188,7 +204,7 @@ def _skip_scaling(bits: _Bits, lists: int) -> None:
 
 
 def _one_each(sets: list[bytes], kinds: list[int], alone: set[int], header: int) -> bool:
-    """Whether no parameter set replaces another: one of each kind in `alone`, all others of different numbers."""
+    """Return whether no parameter set replaces another: one of each kind in `alone`, the others with distinct ids."""
     others = [
         (kind, _Bits(_raw(unit)[header:]).golomb()) for kind, unit in zip(kinds, sets, strict=True) if kind not in alone
     ]
@@ -196,16 +212,25 @@ def _one_each(sets: list[bytes], kinds: list[int], alone: set[int], header: int)
 
 
 _HEVC_SETS = {32, 33, 34}
-_HEVC_NOTES = {39, 40}
-_HEVC_ASIDE = {35, 38, 62} | _HEVC_NOTES
+_HEVC_SEI = {39, 40}
+_HEVC_ASIDE = {35, 38, 62} | _HEVC_SEI
 _HEVC_STARTS = {19, 20, 21}
-"""IDR and CRA. BLA is left out: the decoder drops the leading pictures of one, so its packets do not each show one."""
+"""IDR and CRA. BLA is left out: the decoder drops its leading pictures, so not every packet would show a picture."""
 
 _HEVC_RASL = {8, 9}
 
 
 def hevc(extradata: bytes) -> Reader | None:
-    """HEVC in units with lengths. IDR and CRA pictures are starts; RASL pictures need the group before."""
+    """Make the parser of HEVC packets whose units have lengths.
+
+    IDR and CRA pictures are starts; RASL pictures need the group of pictures before theirs.
+
+    Args:
+        extradata: the ``hvcC`` record of the stream.
+
+    Returns:
+        The parser; None where the record is damaged or replaces parameter sets.
+    """
     try:
         width, sets = _hvcc(extradata)
         kinds = [unit[0] >> 1 & 63 for unit in sets]
@@ -216,9 +241,11 @@ def hevc(extradata: bytes) -> Reader | None:
         return None
 
     def read(data: bytes) -> PacketInfo | None:
-        first, top = -1, 0
+        first = -1
+        top = 0
         aside = True
-        at, end = 0, len(data)
+        at = 0
+        end = len(data)
         while at < end:
             start = at + width
             at = start + int.from_bytes(data[at:start], "big")
@@ -236,7 +263,7 @@ def hevc(extradata: bytes) -> Reader | None:
                 if data[start:at] not in sets:
                     return None
                 aside = False
-            elif kind not in _HEVC_ASIDE or (kind in _HEVC_NOTES and _grainy(data[start:at], header=2)):
+            elif kind not in _HEVC_ASIDE or (kind in _HEVC_SEI and _grainy(data[start:at], header=2)):
                 return None
         if first < 0:
             return None
@@ -248,10 +275,11 @@ def hevc(extradata: bytes) -> Reader | None:
 
 
 def _hvcc(extradata: bytes) -> tuple[int, list[bytes]]:
-    """Bytes of a length, and the parameter sets, of an ``hvcC`` record. Raises IndexError or ValueError."""
+    """Read an ``hvcC`` record: bytes of a length, and the parameter sets. Raises IndexError or ValueError."""
     if extradata[0] != 1:
         raise ValueError("no hvcC: the units have start codes")
-    sets, at = [], 23
+    sets = []
+    at = 23
     for _ in range(extradata[22]):
         kind = extradata[at] & 63
         count = int.from_bytes(extradata[at + 1 : at + 3], "big")

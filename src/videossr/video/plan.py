@@ -1,7 +1,7 @@
-"""Which frames of a video are kept, at which times and at which size. Pure: no file is opened here.
+"""Plans: which frames of a video are kept, at which times and at which size.
 
-Presentation times are whole ticks of a rational time base, so that no comparison ever rounds. Exercised by
-`videossr index DIR --out CORPUS --frames 48 --plan uniform`.
+Presentation times are whole ticks of a rational time base, so that no comparison ever rounds. The functions are pure
+and open no file. `videossr.video.decoding` calls `choose_frames` with the options of `videossr index`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Reason: TypeAlias = Literal[
 ]
 
 HDRChoice: TypeAlias = Literal["map", "keep", "reject"]
-"""What is done with a video whose transfer is PQ or HLG."""
+"""Treatment of a video whose transfer is PQ or HLG, see `Plan.hdr`."""
 
 REASONS: Mapping[Reason, str] = {
     "hidden": "The name of the file, or of a folder on the way to it, starts with a dot.",
@@ -59,20 +59,20 @@ REASONS: Mapping[Reason, str] = {
     "held_out": "`corpus split` put it into the other corpus, from which this one is kept apart.",
     "changed": "The file changed or vanished while it was indexed; the next run looks at it again.",
 }
-"""Why a video is not in the corpus. The list is closed."""
+"""Reason why a video is not in the corpus -> its meaning. There are no other reasons."""
 
 STILL = Fraction(1)
 """Seconds that one frame must be on screen for the video to count as still; below that, its frame rate is low."""
 
 
 class RejectedError(Exception):
-    """A video that cannot be used, and why.
+    """A video cannot be used.
 
     Attributes:
         reason: one of `REASONS`.
         detail: one sentence for people.
-        value: what was measured, if anything was.
-        threshold: what `value` was measured against.
+        value: the measured value, if anything was measured.
+        threshold: the number that `value` was compared with.
     """
 
     def __init__(self, reason: Reason, detail: str, value: float | None = None, threshold: float | None = None) -> None:
@@ -88,7 +88,7 @@ class RejectedError(Exception):
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class Plan:
-    """How frames are chosen; every field is an option of `videossr index`.
+    """Rules by which frames are chosen; every field is an option of `videossr index`.
 
     Attributes:
         kind: ``uniform``: `frames` slots at equal times over the middle of the video. ``fps``: `fps` slots a second
@@ -104,8 +104,8 @@ class Plan:
             the plans ``uniform`` and ``snap``. At 0 every slot shows another frame. ``fps`` has no such bound.
         max_pixels: height times width of a frame as it is shown, at most; it is stored a little larger, see
             `stored_size`.
-        hdr: what is done with videos whose transfer is PQ or HLG: ``map`` them to SDR, ``keep`` their values as they
-            are, or ``reject`` them.
+        hdr: treatment of videos whose transfer is PQ or HLG: ``map`` them to SDR, ``keep`` their values as they are,
+            or ``reject`` them.
     """
 
     kind: Literal["uniform", "fps", "snap"] = "uniform"
@@ -121,7 +121,7 @@ class Plan:
 
 @plain_dataclass(frozen=True, slots=True)
 class Timeline:
-    """When each frame of a video is shown.
+    """The times of all frames of a video.
 
     Attributes:
         times: start of each frame in presentation order, in ticks, strictly increasing.
@@ -139,15 +139,18 @@ class Timeline:
 
     @property
     def seconds(self) -> Fraction:
-        """From the start of the first frame to the end of the last."""
+        """Seconds from the start of the first frame to the end of the last."""
         return (self.end - self.times[0]) * self.base
 
     def start(self, frame: int) -> Fraction:
-        """Seconds from the start of the video to when a frame comes on screen; of the frame after the last, its end."""
+        """Return the seconds from the start of the video until a frame comes on screen.
+
+        For the number after that of the last frame, that is the end of the video.
+        """
         return ((self.times[frame] if frame < len(self.times) else self.end) - self.times[0]) * self.base
 
     def at(self, offset: Fraction) -> int:
-        """The frame on screen `offset` seconds after the start: the last one whose time has come."""
+        """Return the number of the frame on screen `offset` seconds after the start of the video."""
         tick = self.times[0] + math.floor(offset / self.base)
         return max(0, bisect.bisect_right(self.times, tick) - 1)
 
@@ -159,7 +162,7 @@ class Timeline:
 
 @plain_dataclass(frozen=True, slots=True)
 class FrameChoice:
-    """What a plan makes of one timeline: the slots' clock, and for each slot its frame and exact time.
+    """The slots that a plan takes from one timeline: their clock, and the frame and exact time of each.
 
     Attributes:
         clock: of the slots, in milliseconds from the first slot.
@@ -172,12 +175,12 @@ class FrameChoice:
     offset: Fraction
 
     def offsets(self) -> Iterator[Fraction]:
-        """Seconds from the start of the video to each slot, exactly."""
+        """Return the exact seconds from the start of the video to each slot."""
         return (self.offset + Fraction(time, 1000) for time in self.clock.times_ms)
 
 
 def choose_frames(timeline: Timeline, plan: Plan, costs: Sequence[int] | None = None) -> FrameChoice:
-    """The slots that `plan` takes from a video. Raises RejectedError ``too_short`` or ``still``.
+    """Choose the slots that `plan` takes from a video.
 
     A slot's time is a whole number of milliseconds after the first slot, and the slot shows the frame that is on
     screen at exactly that time: the clock is true by definition, also for a variable frame rate.
@@ -194,8 +197,11 @@ def choose_frames(timeline: Timeline, plan: Plan, costs: Sequence[int] | None = 
 
     Args:
         timeline: of the video.
-        plan: what is wanted.
-        costs: for each frame of the timeline, what it takes to decode it, less being cheaper; only ``snap`` reads it.
+        plan: the rules.
+        costs: for each frame of the timeline, the cost of decoding it, a `DecodeCost`; only ``snap`` reads it.
+
+    Raises:
+        RejectedError: ``too_short`` or ``still``.
     """
     if plan.kind == "fps":
         return _fps(timeline, plan)
@@ -204,6 +210,7 @@ def choose_frames(timeline: Timeline, plan: Plan, costs: Sequence[int] | None = 
 
 
 def _uniform(timeline: Timeline, plan: Plan) -> FrameChoice:
+    """Choose slots at equal times over the middle of the video."""
     margin = Fraction(str(plan.margin))
     span = (1 - 2 * margin) * timeline.seconds
     step = span / plan.frames
@@ -224,7 +231,7 @@ def _uniform(timeline: Timeline, plan: Plan) -> FrameChoice:
 
 
 def _too_few(timeline: Timeline, few: str, remedy: str, value: float, threshold: float) -> RejectedError:
-    """Say why the slots find too few frames: the video stands still, where and for how long, or has no more frames."""
+    """Make the rejection of a video with too few different frames: it stands still, or has no more frames."""
     stills = timeline.stills()
     if not stills:
         return RejectedError("too_short", f"{few}: take fewer slots with --frames", value, threshold)
@@ -249,22 +256,23 @@ def _snap(timeline: Timeline, plan: Plan, plain: FrameChoice, costs: Sequence[in
     span = (1 - 2 * Fraction(str(plan.margin))) * timeline.seconds
     step = span / plan.frames
     reach = min(Fraction(str(plan.tolerance)) * step, (step - Fraction(str(plan.min_step))) / 2)
-    origin, ticks = timeline.times[0], timeline.times
+    ticks = timeline.times
     taken = set(plain.frames)
     frames: list[int] = []
     times: list[Fraction] = []
-    for slot, own in enumerate(plain.frames):
+    for slot, shown in enumerate(plain.frames):
         time = plain.offset + Fraction(plain.clock.times_ms[slot], 1000)
-        now, away = origin + time / timeline.base, reach / timeline.base
+        now = ticks[0] + time / timeline.base
+        away = reach / timeline.base
         near = range(bisect.bisect_left(ticks, math.ceil(now - away)), bisect.bisect_left(ticks, math.ceil(now + away)))
         free = [frame for frame in near if frame not in taken]
-        least = min((costs[frame] for frame in free), default=costs[own])
-        frame = own
-        if least < costs[own]:
+        least = min((costs[frame] for frame in free), default=costs[shown])
+        frame = shown
+        if least < costs[shown]:
             high, low = now.as_integer_ratio()
             frame = min((abs(low * ticks[frame] - high), frame) for frame in free if costs[frame] == least)[1]
         frames.append(frame)
-        times.append(time if frame == own else timeline.start(frame))
+        times.append(time if frame == shown else timeline.start(frame))
     clock_times = [
         _whole_ms(time - times[0], timeline.start(frame) - times[0], timeline.start(frame + 1) - times[0])
         for frame, time in zip(frames, times, strict=True)
@@ -277,11 +285,12 @@ def _snap(timeline: Timeline, plan: Plan, plain: FrameChoice, costs: Sequence[in
 
 
 def _whole_ms(time: Fraction, start: Fraction, end: Fraction) -> int:
-    """The millisecond nearest to `time` of those on which a frame is on screen, `start` included and `end` not."""
+    """Return the millisecond nearest to `time` at which a frame is on screen, from `start` to before `end`."""
     return min(max(round(1000 * time), math.ceil(1000 * start)), math.ceil(1000 * end) - 1)
 
 
 def _fps(timeline: Timeline, plan: Plan) -> FrameChoice:
+    """Choose so many slots a second, or spread the most that are allowed over the whole video."""
     rate = Fraction(str(plan.fps))
     slots = math.ceil(timeline.seconds * rate)
     if slots <= plan.frames:
@@ -298,25 +307,38 @@ def _fps(timeline: Timeline, plan: Plan) -> FrameChoice:
 
 
 def _show(timeline: Timeline, clock: Clock, offset: Fraction) -> FrameChoice:
+    """Show in each slot of a clock the frame on screen at exactly its time."""
     frames = tuple(timeline.at(offset + Fraction(time, 1000)) for time in clock.times_ms)
     return FrameChoice(clock, frames, offset)
 
 
 @cache
 def fit(width: int, height: int, max_pixels: int) -> tuple[int, int]:
-    """(H, W) at which a picture of `width` x `height` square pixels is kept.
+    """Choose the (H, W) at which a picture of `width` x `height` square pixels is kept.
 
     Both sides are multiples of 32, their product is at most `max_pixels`, and neither is above the picture's own side
     rounded up to 32. Of the sizes that fill at least half of the area so allowed, the one of least aspect error
     |log((W / H) / (width / height))| is taken, of equally good ones the largest. Without the half, the least error
     alone would shrink pictures for nothing: 160 x 128 for 5:4, where 288 x 224 is within 3 %.
 
-    A picture so long that no legal size has its aspect is squeezed into the nearest. Raises ValueError when
-    `max_pixels` has no room for 32 x 32 or a side is not positive.
+    A picture so long that no legal size has its aspect is squeezed into the nearest.
+
+    Args:
+        width: of the picture, in square pixels.
+        height: of the picture.
+        max_pixels: height times width of the result, at most.
+
+    Returns:
+        (H, W).
+
+    Raises:
+        ValueError: `max_pixels` has no room for 32 x 32, or a side is not positive.
     """
     if max_pixels < 1024 or width < 1 or height < 1:
         raise ValueError(f"{width} x {height} cannot be fitted into {max_pixels} pixels")
-    rows, columns, budget = -(-height // 32), -(-width // 32), max_pixels // 1024
+    rows = -(-height // 32)
+    columns = -(-width // 32)
+    budget = max_pixels // 1024
     room = min(Fraction(max_pixels, 1024), Fraction(rows * columns))
     best: tuple[Fraction, int, int] | None = None
     for high in range(1, min(rows, budget) + 1):
@@ -336,7 +358,7 @@ SPARE = Fraction(17, 16)
 """Least factor from the sides of a shown frame to those that are stored or decoded, see docs/results/traces.md."""
 
 BLOCK = 16
-"""Side in pixels of what a JPEG with halved chroma is made of."""
+"""Side in pixels of a block of a JPEG with halved chroma."""
 
 
 def stored_size(size: tuple[int, int]) -> tuple[int, int]:

@@ -1,6 +1,6 @@
-"""Videos on other machines: parts of a file are fetched when ffmpeg asks for them, and never twice.
+"""Videos on other machines: parts of a file are fetched when ffmpeg reads them, and never twice.
 
-Exercised by `videossr index s3://BUCKET/VIDEOS --out CORPUS`.
+`videossr.video.decoding` opens each video through `reachable`, as for `videossr index s3://BUCKET/VIDEOS`.
 """
 
 from __future__ import annotations
@@ -15,25 +15,26 @@ from typing import BinaryIO, TypeAlias
 from videossr.storage.paths import AnyPath, reaching
 
 _BLOCK = 1 << 18
-"""Bytes fetched at least: what a seek to one picture costs."""
+"""Bytes of the smallest request, as for a seek to one picture."""
 
 _AHEAD = 1 << 23
-"""Bytes fetched at once at most, where a file is read on and on: few requests."""
+"""Bytes of the largest request, where a file is read from one end to the other."""
 
 
 class Remote:
-    """A remote file as ffmpeg reads it. What has been fetched is kept until the file is closed.
+    """A remote file as ffmpeg reads it. Blocks that were fetched are cached until the file is closed.
 
-    A failure of the transport looks like the end of the file to ffmpeg, and must not be taken for the video's.
+    To ffmpeg a failure of the transport looks like the end of the file; it says nothing about the video.
 
     Attributes:
-        failure: what the transport failed with.
-        blank: whether zeros are given instead of fetching anything.
+        failure: the error of the transport, None while there is none.
+        blank: whether reads return zeros instead of fetching anything.
     """
 
-    def __init__(self, file: BinaryIO, kept: BinaryIO) -> None:
-        """`kept` is an empty file of our own."""
-        self._file, self._kept = file, kept
+    def __init__(self, file: BinaryIO, cache: BinaryIO) -> None:
+        """Read `file` through `cache`, an empty local file."""
+        self._file = file
+        self._cache = cache
         self._size = file.seek(0, 2)
         self._blocks: set[int] = set()
         self._at = 0
@@ -42,6 +43,7 @@ class Remote:
         self.blank = False
 
     def read(self, size: int) -> bytes:
+        """Read up to `size` bytes; none after a failure of the transport."""
         size = min(size, self._size - self._at)
         if self.failure is not None or size <= 0:
             return b""
@@ -57,8 +59,9 @@ class Remote:
         return data
 
     def _fetch(self, size: int) -> bytes:
-        """Read `size` bytes; of a run that goes on, twice as many as so far are fetched at a time."""
-        start, stop = self._at, self._at + size
+        """Read `size` bytes; each request of a sequential read is as large as all before it together."""
+        start = self._at
+        stop = start + size
         if not self._run.start <= start <= self._run.stop:
             self._run = range(start, stop)
         elif stop > self._run.stop:
@@ -69,49 +72,58 @@ class Remote:
                 part = list(blocks)
                 self._file.seek(part[0] * _BLOCK)
                 data = self._file.read(min((part[-1] + 1) * _BLOCK, self._size) - part[0] * _BLOCK)
-                self._kept.seek(part[0] * _BLOCK)
-                self._kept.write(data)
+                self._cache.seek(part[0] * _BLOCK)
+                self._cache.write(data)
                 self._blocks.update(part)
-        self._kept.seek(start)
-        return self._kept.read(size)
+        self._cache.seek(start)
+        return self._cache.read(size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        """Set the position, relative to the start (0), the position (1) or the end (2); return it."""
         self._at = offset + (0, self._at, self._size)[whence]
         return self._at
 
     def tell(self) -> int:
+        """Return the position."""
         return self._at
 
 
 Source: TypeAlias = Path | Remote
-"""What a video is read from."""
+"""A file from which a video is read."""
 
 
 @contextmanager
-def reachable(place: AnyPath) -> Iterator[Source]:
-    """The source of a video, which can be opened again and again without fetching anything twice.
+def reachable(path: AnyPath) -> Iterator[Source]:
+    """Open a video as a source that can be read several times without fetching anything twice.
 
-    Raises OSError where a remote file cannot be reached; that says nothing about the video.
+    Args:
+        path: of the video, local or remote.
+
+    Yields:
+        The path itself where it is local, else the remote file.
+
+    Raises:
+        OSError: the remote file cannot be reached, which says nothing about the video.
     """
-    if isinstance(place, Path):
-        yield place
+    if isinstance(path, Path):
+        yield path
         return
     with ExitStack() as stack:
         try:
-            with reaching(place):
-                file = stack.enter_context(place.open("rb", cache_type="none"))
+            with reaching(path):
+                file = stack.enter_context(path.open("rb", cache_type="none"))
             remote = Remote(file, stack.enter_context(tempfile.TemporaryFile()))
         except Exception as error:
-            raise outage(place, error) from error
+            raise outage(path, error) from error
         try:
             yield remote
         finally:
             if remote.failure is not None:
-                raise outage(place, remote.failure) from remote.failure
+                raise outage(path, remote.failure) from remote.failure
 
 
-def outage(place: AnyPath, error: Exception) -> OSError:
-    """In one kind, whatever the file system raises. Its own text is left out: it may quote an address with a key."""
+def outage(path: AnyPath, error: Exception) -> OSError:
+    """Make an OSError of any error of a file system, without its text, which may quote an address with a key."""
     known = (FileNotFoundError, PermissionError)
     kind = next((kind for kind in known if isinstance(error, kind)), ConnectionError)
-    return kind(f"{place} could not be read: {type(error).__name__}")
+    return kind(f"{path} could not be read: {type(error).__name__}")

@@ -1,6 +1,6 @@
-"""Scale frames, with filters of OpenCV that give the same bytes on every machine.
+"""Scaling of frames with filters of OpenCV that give the same bytes on every machine.
 
-Exercised by `videossr build smoke --corpus CORPUS --out DATASET`.
+Frame packs of a corpus, perturbations and pages scale pictures through this module.
 """
 
 from __future__ import annotations
@@ -14,34 +14,43 @@ from numpy.typing import NDArray
 from videossr.question import Frames
 
 SLIGHT = 1.3
-"""Up to this factor the bilinear filter shrinks, of which two pixels are enough; beyond it the slower area filter."""
+"""Up to this factor the bilinear filter shrinks pictures, since two pixels suffice; above it the slower area filter."""
 
 
 def resize(frames: Frames, height: int, width: int) -> Frames:
-    """Scale frames (T, H, W, 3) to `height` x `width`: area filter when shrinking, bilinear when enlarging."""
+    """Scale frames: with the area filter when shrinking, with the bilinear filter when enlarging.
+
+    Args:
+        frames: (T, H, W, 3) uint8.
+        height: of the result in pixels.
+        width: of the result in pixels.
+
+    Returns:
+        (T, height, width, 3) uint8; the frames themselves where they have that size.
+    """
     if frames.shape[1:3] == (height, width):
         return frames
     shrinks = height <= frames.shape[1] and width <= frames.shape[2]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR_EXACT
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR_EXACT
     scaled = np.empty((len(frames), height, width, 3), np.uint8)
     for frame, target in zip(frames, scaled, strict=True):
-        cv2.resize(frame, (width, height), dst=target, interpolation=how)
+        cv2.resize(frame, (width, height), dst=target, interpolation=interpolation)
     return scaled
 
 
 def fill(frames: Frames, height: int, width: int) -> Frames:
-    """Cut frames (T, H, W, 3) to the aspect of `height` x `width` around the middle, then scale them."""
+    """Crop frames (T, H, W, 3) to the aspect of `height` x `width` around the middle, then scale them to that size."""
     top, left = _margins(frames.shape[1:3], (height, width), frames.shape[1:3])
     rows, columns = frames.shape[1:3]
     return resize(frames[:, top : rows - top, left : columns - left], height, width)
 
 
 def fill_each(decoded: Iterable[NDArray[np.uint8]], frames: Frames, shape: tuple[int, int]) -> None:
-    """Cut pictures to the aspect of `frames` around the middle, then scale each into the next of `frames`.
+    """Crop pictures to the aspect of `frames` around the middle, and scale the k-th into the k-th of `frames`.
 
     Args:
-        decoded: pictures (H, W, 4) of one size: red, green, blue and a byte without meaning.
-        frames: (T, h, w, 3), as many, which are written.
+        decoded: T pictures (H, W, 4) uint8 of one size: red, green, blue and an unused byte.
+        frames: (T, h, w, 3) uint8, which are written.
         shape: (H, W) that a picture would have with square pixels.
     """
     height, width = frames.shape[1:3]
@@ -51,15 +60,16 @@ def fill_each(decoded: Iterable[NDArray[np.uint8]], frames: Frames, shape: tuple
         top, left = _margins((rows, columns), (height, width), shape)
         part = picture[top : rows - top, left : columns - left]
         factors = part.shape[0] / height, part.shape[1] / width
-        how = cv2.INTER_AREA if min(factors) >= 1 and max(factors) > SLIGHT else cv2.INTER_LINEAR_EXACT
-        cv2.resize(part, (width, height), dst=scaled, interpolation=how)
+        area = min(factors) >= 1 and max(factors) > SLIGHT
+        interpolation = cv2.INTER_AREA if area else cv2.INTER_LINEAR_EXACT
+        cv2.resize(part, (width, height), dst=scaled, interpolation=interpolation)
         cv2.cvtColor(scaled, cv2.COLOR_RGBA2RGB, dst=frame)
 
 
 def _margins(size: tuple[int, ...], wanted: tuple[int, int], shape: tuple[int, ...]) -> tuple[int, int]:
     """Return how many of the `size` rows and columns to cut off at each end, to bring `shape` to the aspect `wanted`.
 
-    The same number at both ends, so that what is cut off tells neither left from right nor top from bottom.
+    The number is the same at both ends, so that the crop does not distinguish left from right or top from bottom.
     """
     aspect = wanted[0] * shape[1] / (wanted[1] * shape[0])
     top, left = (

@@ -1,7 +1,8 @@
-"""Decode only the groups of pictures that hold wanted frames, and make sure that each wanted frame was had.
+"""Decode only the groups of pictures that hold wanted frames, and verify every packet and frame on the way.
 
-Every packet that is read is recognized by its time, place and size, so that a seek is never trusted. Whatever is not
-as the first pass found it breaks the promise. Exercised by `videossr index DIR --out CORPUS`.
+Every packet that is read is recognized by its time, position and size, so a seek is never trusted. A packet or frame
+that differs from the declared timeline ends the decode with a `TimelineMismatchError`; `videossr.video.decoding` then
+decodes in another way.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from videossr.video.full_scan import Log
 from videossr.video.gop import Group, Packets
 
 _NEAR = 8
-"""Packets that are read and left rather than sought past."""
+"""Up to so many packets are read and left out rather than skipped by a seek."""
 
 _TRIES = 5
-"""Seeks to one start, each aimed at an earlier one, before the file counts as one that cannot be sought in."""
+"""Seeks to one start, each aimed at an earlier one, before the file counts as not seekable."""
 
 
 class TimelineMismatchError(Exception):
@@ -33,26 +34,38 @@ class TimelineMismatchError(Exception):
 def frames_by_groups(
     container: InputContainer, stream: VideoStream, packets: Packets, wanted: Sequence[int], log: Log
 ) -> Iterator[VideoFrame]:
-    """The frames of the packets `wanted`, which are in the order of their times.
+    """Decode the frames of some packets by seeking to their groups of pictures.
 
-    That every start is one is confirmed by its bytes once more: an outline does not know it.
+    Every start is confirmed by its bytes once more, because a timeline that was read from an index alone does not know
+    it.
 
-    Raises PromiseBrokenError where the decoder complains, or gives another frame or another time than expected.
+    Args:
+        container: the open file.
+        stream: its video stream.
+        packets: all packets of the stream.
+        wanted: numbers of packets in decode order, sorted by the times of their frames.
+        log: receives ffmpeg's error messages, as `videossr.video.decoding.quiet` collects them.
+
+    Yields:
+        The frame of each wanted packet, in the order of `wanted`.
+
+    Raises:
+        TimelineMismatchError: the decoder reports an error, or returns another frame or time than expected.
     """
     missing = list(reversed(wanted))
-    open_ones = set(wanted)
+    wanted_numbers = set(wanted)
     cursor = _Cursor(container, stream, packets)
-    look_at = packet_parser(stream)
+    parse = packet_parser(stream)
     for group in _primed(packets, packets.groups(wanted)):
         before: int | None = None
-        for number, frame in _decoded(cursor, stream, group, look_at, log):
+        for number, frame in _decoded(cursor, stream, group, parse, log):
             now = packets.rows[number].time
             if frame.pts != now or (before is not None and now <= before):
                 raise TimelineMismatchError
             if number == group.start and not frame.key_frame:
                 raise TimelineMismatchError
             before = now
-            if number not in open_ones:
+            if number not in wanted_numbers:
                 continue
             if number != missing.pop():
                 raise TimelineMismatchError
@@ -63,18 +76,18 @@ def frames_by_groups(
 
 
 def _primed(packets: Packets, groups: list[Group]) -> list[Group]:
-    """With the very first packet in front, where the encoder may have put what ffmpeg heeds to the end.
+    """Put the very first packet in front of the groups.
 
-    Such are its name and version, by which known faults of old encoders are worked around.
+    An encoder writes its name and version there, by which ffmpeg works around known faults of old encoders.
     """
     first = Group(0, 0, frozenset())
     return [first, *groups] if groups[0].start and packets.needs[0] == 0 else groups
 
 
 def _decoded(
-    cursor: _Cursor, stream: VideoStream, group: Group, look_at: PacketParser, log: Log
+    cursor: _Cursor, stream: VideoStream, group: Group, parse: PacketParser, log: Log
 ) -> Iterator[tuple[int, VideoFrame]]:
-    """Every frame of a group with the number of its packet. The decoder is fresh before and after."""
+    """Yield every frame of a group with the number of its packet. The decoder is reset before and after."""
 
     def step(packet: Packet[VideoStream] | None) -> Iterator[tuple[int, VideoFrame]]:
         lines = len(log)
@@ -93,8 +106,8 @@ def _decoded(
         if number in group.skipped:
             continue
         if number == group.start:
-            look = look_at(packet)
-            if look is None or not look.start:
+            info = parse(packet)
+            if info is None or not info.start:
                 raise TimelineMismatchError
         packet.opaque = PacketTag(number)
         yield from step(packet)
@@ -103,17 +116,19 @@ def _decoded(
 
 
 class _Cursor:
-    """Where in the file the demuxer stands, by the number of the packet that comes next."""
+    """The position of the demuxer in the file, as the number of the packet that comes next."""
 
     def __init__(self, container: InputContainer, stream: VideoStream, packets: Packets) -> None:
-        self._container, self._stream, self._rows = container, stream, packets.rows
+        self._container = container
+        self._stream = stream
+        self._rows = packets.rows
         self._starts = sorted({start for start in packets.needs if start >= 0})
-        self._numbers = {(row.time, row.place, row.size): number for number, row in enumerate(packets.rows)}
+        self._numbers = {(row.time, row.position, row.size): number for number, row in enumerate(packets.rows)}
         self._packets: Iterator[Packet[VideoStream]] = iter(())
         self._next: int | None = None
 
     def walk(self, first: int, last: int) -> Iterator[tuple[int, Packet[VideoStream]]]:
-        """The packets `first` to `last`, both inclusive."""
+        """Yield the packets `first` to `last`, both inclusive, with their numbers."""
         pending = None
         if self._next is None or not 0 <= first - self._next <= _NEAR:
             pending = self._seek(first)
@@ -127,12 +142,12 @@ class _Cursor:
                 yield self._next - 1, packet
 
     def _seek(self, first: int) -> Packet[VideoStream]:
-        """Stand at `first` or before it; returns the packet that was read to learn that."""
-        place = bisect.bisect_left(self._starts, first)
-        aims = [self._starts[k] for k in range(place, max(-1, place - _TRIES + 1), -1)]
-        for aim in [*aims, 0]:
+        """Seek to the packet `first` or one before it; return the packet that was read to verify that."""
+        index = bisect.bisect_left(self._starts, first)
+        targets = [self._starts[k] for k in range(index, max(-1, index - _TRIES + 1), -1)]
+        for target in [*targets, 0]:
             try:
-                self._container.seek(self._rows[aim].time, stream=self._stream)
+                self._container.seek(self._rows[target].time, stream=self._stream)
             except FFmpegError:
                 continue
             self._packets = packets_of(self._container, self._stream)
@@ -143,6 +158,7 @@ class _Cursor:
         raise TimelineMismatchError
 
     def _number(self, packet: Packet[VideoStream]) -> int | None:
+        """Return the number of a packet; None for one that the timeline does not have."""
         if packet.pts is None or packet.pos is None:
             return None
         return self._numbers.get((packet.pts, packet.pos, packet.size))

@@ -71,7 +71,7 @@ def test_a_jigsaw_shows_its_pieces(opened: QuestionSet) -> None:
     assert len(pieces) == 6
     for piece, original in zip(pieces, ORDER, strict=True):
         assert np.array_equal(piece.frames, whole.frames[8 * original : 8 * original + 8])
-        assert piece.clock == whole.clock.cut(0, 8)
+        assert piece.clock == whole.clock.slice(0, 8)
     assert opened.truth(3).order == tuple(ORDER)
 
 
@@ -137,7 +137,7 @@ def test_frames_lie_where_the_rows_say_or_below_the_root(released: Path, frames:
     opened = open_questions(write_json(tmp_path / "rows.jsonl", rows))
     assert opened.clips(0)[0].frames.shape == (4, 160, 256, 3)
     assert len(opened.clips(1)[0].frames) == 1
-    with pytest.raises(ValueError, match=r"rows.jsonl, row 2: academic/v1/0.jpg is not there.*--corpus"):
+    with pytest.raises(ValueError, match=r"rows.jsonl, row 2: academic/v1/0.jpg does not exist.*--corpus"):
         opened.clips(2)
     named = open_questions(tmp_path / "rows.jsonl", corpus=released / "48frames")
     assert np.array_equal(named.clips(2)[0].frames, opened.clips(0)[0].frames)
@@ -194,7 +194,7 @@ def test_video_files_are_decoded_at_their_own_times(videos: Path, tmp_path: Path
         ({"videos": [{"video": ["a.jpg"], "sample_fps": 10**400}]}, "sample_fps .* is 10+, not a number above 0"),
         ({"videos": [{"video": ["a.jpg"], "sample_fps": 1e9}]}, "times must increase strictly"),
         ({"videos": [{"video": ["a.jpg"], "video_start": 3}]}, "has video_start, which is not known"),
-        ({"videos": [{"video": "nowhere.mp4"}]}, "nowhere.mp4 is not there"),
+        ({"videos": [{"video": "nowhere.mp4"}]}, "nowhere.mp4 does not exist"),
         ({"videos": [{"video": "data:video/mp4;base64," + "A" * 5000}]}, "data:.* has 5022 characters, too many"),
         ({"videos": [{"video": "https://a.b/c.mp4"}]}, "is an address; download it"),
         ({"videos": [{"video": "rows.jsonl"}]}, "rows.jsonl: unreadable"),

@@ -26,6 +26,6 @@ class Reverse(OrderPerturbation):
 
     def gates(self, video: Video, config: SegmentConfig) -> Iterator[Measure]:
         """Ask for a visible step into and out of every segment that may be drawn, and for a scene that moves on."""
-        shown = video.thin(config.frames)
+        shown = video.subsample(config.frames)
         yield from hidden_ends(shown, config, lambda length: ([length - 1], [0]))
-        yield no_course(shown.look.pictures, 1, config.limits)
+        yield no_course(shown.features.pictures, 1, config.limits)

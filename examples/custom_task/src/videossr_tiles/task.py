@@ -62,7 +62,7 @@ class Tiles:
         """Tiles that look alike, such as two of clear sky, could be exchanged unseen: no answer would be proven."""
         height, width = video.size
         yield Measure("size_not_divisible", height % config.rows + width % config.columns, 0, least=False)
-        tiles = cut(video.thin(config.frames).frames, config.rows, config.columns).mean(axis=0)
+        tiles = cut(video.subsample(config.frames).frames, config.rows, config.columns).mean(axis=0)
         value = min(float(np.abs(a - b).mean()) for a, b in combinations(tiles, 2))
         yield Measure("tiles_alike", value, config.difference, setting="difference")
 
@@ -78,7 +78,7 @@ class Tiles:
             category=category,
             sources=(video.key,),
             slots=tuple((0, slot * video.density(config.frames)) for slot in range(config.frames)),
-            clock=video.clock.thin(config.frames),
+            clock=video.clock.subsample(config.frames),
             size=video.size,
             params={"grid": [config.rows, config.columns], "order": [*order]},
             answer="".join(str(order.index(tile) + 1) for tile in range(n)),

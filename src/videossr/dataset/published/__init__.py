@@ -1,1 +1,1 @@
-"""Question sets that others have published, read as they are: rows in the format of the trainer verl."""
+"""Question sets that others have published, in the row format of the trainer verl."""

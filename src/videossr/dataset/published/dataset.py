@@ -1,6 +1,6 @@
-"""Rows that others have published, as questions: with their own wording, frames and times.
+"""A question set made of rows that others have published, with their own wording, frames and times.
 
-Exercised by `videossr bench run ROWS.parquet --model chance --out RUN`.
+`videossr.question_set.open_questions` opens it, as for `videossr bench run ROWS.parquet --model chance --out RUN`.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ from videossr.storage.paths import AnyPath, to_path
 
 
 class PublishedDataset:
-    """The rows of a file or folder, in order. A row is read when it is asked for: one that is damaged spoils no other.
+    """The questions of a file or folder of rows, in order, see `videossr.question_set.QuestionSet`.
+
+    A row is read when it is asked for, so a damaged row does not affect the others.
 
     Args:
         path: a `.parquet`, `.jsonl` or `.json` file, or a folder of them.
-        corpus: the folder below which the frames and videos lie. By default absolute paths are taken as they are, and
-            what is not there is looked for below the folder of the rows.
-        source: how rows are scored whose `data_source` is not known, such as `videossr/choice`.
+        corpus: the folder below which the frames and videos lie. By default absolute paths are used where they exist,
+            and other files are searched below the folder of the rows.
+        source: the `data_source` by which rows are scored whose own one is not known, such as ``videossr/choice``.
 
     Raises:
         FileNotFoundError: there are no rows at `path`.
-        ValueError: its files are damaged, or `source` is not known.
+        DataError: its files are damaged.
+        ValueError: `source` is not known.
     """
 
     def __init__(self, path: str | AnyPath, *, corpus: str | AnyPath | None = None, source: str | None = None) -> None:
@@ -45,9 +48,9 @@ class PublishedDataset:
 
     @property
     def hash(self) -> str:
-        """SHA-256 in hex over the rows' files and how unknown ones are scored.
+        """SHA-256 in hex over the rows' files and `source`.
 
-        The frames' bytes are not in it: they are as many as the published set has, and it gives no hash of them.
+        The bytes of the frames are not in it, since published sets have no hashes of their many files.
         """
         return hashlib.sha256(f"{self.rows.hash} {self.scored_as}".encode()).hexdigest()
 
@@ -55,16 +58,17 @@ class PublishedDataset:
         return len(self.rows)
 
     def question(self, index: int) -> Question:
-        """What is asked, word for word as it was published. No frame of a list is opened.
+        """Return the question word for word as it was published. No frame of a list is opened.
 
-        Raises ValueError that names the file and the row, and what is wrong with it.
+        Raises:
+            DataError: the row is damaged; the message names the file and the row.
         """
         row = self.rows[index]
         clocks = tuple(self._clock(row, entry) for entry in row.videos)
         return Question(row.id, self._source(row), row.system, row.prompt, row.answer, clocks)
 
     def clips(self, index: int) -> list[Clip]:
-        """What is shown. Raises as `question` does."""
+        """Decode the clips of a question. Raises as `question` does."""
         row = self.rows[index]
         try:
             return [clip_of(entry, self.find) for entry in row.videos]
@@ -72,10 +76,10 @@ class PublishedDataset:
             raise DataError(f"{row.where}: {error}") from error
 
     def category(self, index: int) -> str:
-        """`grounding/mirror`, `jigsaw/6`, `counting/easy`, as far as the row tells it; else its `data_source`.
+        """Name the category of a row, such as `grounding/mirror`, `jigsaw/6` or `counting/easy`, or its `data_source`.
 
-        Counting is `easy` where no shape is drawn on more than 3 frames and no more than 3 times on any: a hard
-        question may by chance be as easy as that. Never raises for a row: one that cannot be read is in `unreadable`.
+        Counting is `easy` where no shape is drawn on more than 3 frames and no more than 3 times on any; a hard
+        question may by chance be as easy as that. A row that cannot be read is in the category `unreadable`.
         """
         try:
             row = self.rows[index]
@@ -94,17 +98,17 @@ class PublishedDataset:
         return row.data_source
 
     def source(self, index: int) -> str:
-        """The video that the row names, or the folder of its frames, or its file; else the row's id."""
+        """Return the name of the row's video, or the folder of its frames, or its file; else the row's id."""
         row = self.rows[index]
-        said = row.extra.get("video_id")
-        if isinstance(said, str) and said:
-            return said
+        video_id = row.extra.get("video_id")
+        if isinstance(video_id, str) and video_id:
+            return video_id
         shown = row.videos[0].get("video")
         name = shown[0].rpartition("/")[0] if isinstance(shown, list) and shown and isinstance(shown[0], str) else shown
         return name if isinstance(name, str) and name and not name.startswith("data:") else row.id
 
     def difficulty(self, index: int) -> Mapping[str, float | str]:
-        """What our own tasks tell of theirs, as far as the row shows it. Raises as `question` does."""
+        """Return the settings that our own tasks record, as far as the row shows them. Raises as `question` does."""
         row = self.rows[index]
         task = _task(row.data_source)
         clock = self._clock(row, row.videos[0])
@@ -125,12 +129,15 @@ class PublishedDataset:
         return {**known, **length, "duration": clock.end_ms / 1000}
 
     def truth(self, index: int) -> Truth:
-        """The altered slots and the order of the pieces, as far as the row shows them. Raises as `question` does."""
+        """Return the altered slots and the order of the pieces, as far as the row shows them.
+
+        Raises as `question` does.
+        """
         row = self.rows[index]
         task = _task(row.data_source)
         if task == "jigsaw":
             shown = parse_order(row.answer, len(row.videos)) or ()
-            return Truth(order=tuple(shown.index(place) for place in range(1, len(shown) + 1)))
+            return Truth(order=tuple(shown.index(piece) for piece in range(1, len(shown) + 1)))
         if task == "grounding":
             return Truth(spans=_spans(row, self._clock(row, row.videos[0])))
         if task == "counting":
@@ -144,7 +151,7 @@ class PublishedDataset:
             raise DataError(f"{row.where}: {error}") from error
 
     def _source(self, row: PublishedRow) -> str:
-        """What scores the row, and scores its gold answer without complaint."""
+        """Return the `data_source` by which a row is scored, after scoring its gold answer once. Raises DataError."""
         source = row.data_source
         try:
             score = scorer(source)
@@ -161,19 +168,19 @@ class PublishedDataset:
 
 
 def _task(data_source: str) -> str:
-    """Which of the paper's tasks it is, whoever made the rows; empty for any other."""
+    """Return which of the paper's tasks a `data_source` means, whoever made the rows; empty for any other."""
     name = data_source.removeprefix("videossr/")
     return {"shuffled": "jigsaw"}.get(name, name) if name in ("grounding", "counting", "jigsaw", "shuffled") else ""
 
 
 def _perturbation(row: PublishedRow) -> str:
-    """The perturbation of a grounding row, as it says it or as its frames are called; empty where neither tells."""
-    said = row.extra.get("perturbation_type")
-    return perturbation_of(said) if isinstance(said, str) and said else find_perturbed(row.videos[0]).perturbation
+    """Find the perturbation of a grounding row in its fields or in its frames' names; empty where neither has it."""
+    kind = row.extra.get("perturbation_type")
+    return perturbation_of(kind) if isinstance(kind, str) and kind else find_perturbed(row.videos[0]).perturbation
 
 
 def _spans(row: PublishedRow, clock: Clock) -> tuple[tuple[int, int], ...]:
-    """The altered slots of a grounding row: those whose start and end are nearest to its answer's."""
+    """Find the altered slots of a grounding row: those whose start and end are nearest to its answer."""
     gold = parse_interval(row.answer)
     if gold is None:
         return ()

@@ -1,8 +1,8 @@
-"""What an entry of a row's `videos` shows, and when: frames that lie in a folder, or a video file.
+"""The clip and clock of an entry of a row's `videos`: frames that lie in a folder, or a video file.
 
-Frames are shown as the row says: `sample_fps` of them a second, each brought to the size that qwen_vl_utils would
-choose for its `max_pixels` and `min_pixels`, once. (qwen_vl_utils 0.0.14 scales the frames of a list twice, first to
-multiples of 64; that is not repeated.) Exercised by `videossr bench run ROWS.parquet --model chance --out RUN`.
+Frames are shown as the row says: `sample_fps` of them a second, each scaled once to the size that qwen_vl_utils would
+choose for its `max_pixels` and `min_pixels`. (qwen_vl_utils 0.0.14 scales the frames of a list twice, first to
+multiples of 64; that is not repeated.) `videossr.dataset.published.dataset` calls it.
 """
 
 from __future__ import annotations
@@ -29,19 +29,22 @@ from videossr.video.scaling import resize
 
 Entry: TypeAlias = Mapping[str, Any]
 Find: TypeAlias = Callable[[str], AnyPath]
-"""From the name of a file, as a row has it, to where it lies. Raises FileNotFoundError."""
+"""Finds a file by its name in a row, see `FrameFinder`. Raises FileNotFoundError."""
 
 SAMPLE_FPS = 2.0
-"""Frames a second of a list that does not say it, and of a video file: what qwen_vl_utils assumes."""
+"""Frames a second that qwen_vl_utils assumes, of a list without `sample_fps` and of a video file."""
 
 _TOKEN = 32 * 32
 """Pixels of a frame that become one token."""
 
-_LEAST, _MOST, _ALL = 128 * _TOKEN, 768 * _TOKEN, int(128_000 * 0.9) * _TOKEN
-"""qwen_vl_utils' bounds: of a frame's pixels where an entry names none, and of all frames together."""
+_LEAST = 128 * _TOKEN
+_MOST = 768 * _TOKEN
+_ALL = int(128_000 * 0.9) * _TOKEN
+"""Bounds of qwen_vl_utils: of a frame's pixels where an entry has none, and of the pixels of all frames."""
 
-_SMALLEST, _LARGEST = 1e-6, 1e9
-"""Numbers beyond these would be no sizes and no rates, and overflow."""
+_SMALLEST = 1e-6
+_LARGEST = 1e9
+"""Bounds of sizes and rates; numbers beyond them would overflow."""
 
 _SIZES = ("max_pixels", "min_pixels", "total_pixels", "resized_height", "resized_width")
 _LONGEST = 4096
@@ -52,10 +55,19 @@ _OF_FILES = {"video", "type", "fps", "nframes", "max_frames", *_SIZES}
 
 
 def smart_size(height: int, width: int, least: float, most: float) -> tuple[int, int]:
-    """(H, W) in multiples of 32 near to `height` x `width`, with `least` to `most` pixels; qwen_vl_utils' rule.
+    """Choose a size in multiples of 32 near to another one, by the rule of qwen_vl_utils.
 
-    Each side is rounded. Where that makes too many pixels, both are scaled down by the same factor and cut to
-    multiples, and where it makes too few, scaled up and filled up to multiples.
+    Each side is rounded. Where that makes too many pixels, both are scaled down by the same factor and rounded down to
+    multiples; where it makes too few, both are scaled up and rounded up.
+
+    Args:
+        height: in pixels.
+        width: in pixels.
+        least: pixels of the result, at least.
+        most: pixels of the result, at most.
+
+    Returns:
+        (H, W).
     """
     high, wide = (max(32, round(side / 32) * 32) for side in (height, width))
     if high * wide > most:
@@ -68,9 +80,15 @@ def smart_size(height: int, width: int, least: float, most: float) -> tuple[int,
 
 
 def clock_of(entry: Entry, find: Find) -> Clock:
-    """When each slot is shown; slot k of a list of frames at k / `sample_fps` seconds, and the last for one step.
+    """Return the clock of an entry; slot k of a list of frames is at k / `sample_fps` seconds, the last for one step.
 
-    Raises ValueError or FileNotFoundError that says what is wrong with the entry.
+    Args:
+        entry: of a row's `videos`.
+        find: finds files.
+
+    Raises:
+        DataError: the entry or its video file cannot be used.
+        OSError: a file is missing or cannot be read.
     """
     video = entry.get("video")
     if isinstance(video, str):
@@ -81,9 +99,15 @@ def clock_of(entry: Entry, find: Find) -> Clock:
 
 
 def clip_of(entry: Entry, find: Find) -> Clip:
-    """Its frames, decoded and brought to size.
+    """Decode the frames of an entry and scale them to its size.
 
-    Raises ValueError or OSError that says what is wrong with the entry, or names the file that is missing or damaged.
+    Args:
+        entry: of a row's `videos`.
+        find: finds files.
+
+    Raises:
+        DataError: the entry cannot be used, or a file is damaged.
+        OSError: a file is missing or cannot be read.
     """
     clock = clock_of(entry, find)
     video = entry.get("video")
@@ -96,7 +120,8 @@ def clip_of(entry: Entry, find: Find) -> Clip:
     for name in _listed(entry):
         picture = _picture(name, find)
         if not frames:
-            first, old = name, picture.shape
+            first = name
+            old = picture.shape
             new = _size(entry, picture.shape[0], picture.shape[1], len(clock))
         elif picture.shape != old:
             raise DataError(
@@ -108,22 +133,23 @@ def clip_of(entry: Entry, find: Find) -> Clip:
 
 
 def _listed(entry: Entry) -> Sequence[str]:
-    """The names of the frames."""
+    """Return the names of the frames of an entry. Raises DataError."""
     names = entry.get("video")
     if not isinstance(names, Sequence) or not names or not all(isinstance(name, str) for name in names):
         raise DataError("an entry of videos must have the path of a video as its video, or a list of frames' paths")
-    _refuse_unknown(entry, _OF_FRAMES | {"fps", "raw_fps"})  # which qwen_vl_utils does not heed
+    _refuse_unknown(entry, _OF_FRAMES | {"fps", "raw_fps"})  # qwen_vl_utils ignores these two for lists
     return names
 
 
 def _refuse_unknown(entry: Entry, known: set[str]) -> None:
-    odd = [name for name, value in entry.items() if name not in known and value is not None]
-    if odd:
-        raise DataError(f"an entry of videos has {', '.join(odd)}, which is not known to this version")
+    """Raise DataError where an entry has a field that this version does not know."""
+    unknown = [name for name, value in entry.items() if name not in known and value is not None]
+    if unknown:
+        raise DataError(f"an entry of videos has {', '.join(unknown)}, which is not known to this version")
 
 
 def _number(entry: Entry, name: str, default: float) -> float:
-    """A number above 0; what is null stands for nothing, as it does where rows of several files were put together."""
+    """Return a number above 0 of an entry. Null counts as absent, as where rows of several files were joined."""
     value = entry.get(name)
     if value is None:
         return default
@@ -135,7 +161,7 @@ def _number(entry: Entry, name: str, default: float) -> float:
 
 
 def _size(entry: Entry, height: int, width: int, slots: int) -> tuple[int, int]:
-    """(H, W) of frames that are `height` x `width`."""
+    """Choose the (H, W) at which an entry shows frames of `height` x `width`."""
     if entry.get("resized_height") is not None and entry.get("resized_width") is not None:
         height, width = (max(1, round(_number(entry, name, 1))) for name in ("resized_height", "resized_width"))
         _refuse_long(height, width)
@@ -150,31 +176,33 @@ def _size(entry: Entry, height: int, width: int, slots: int) -> tuple[int, int]:
 
 
 def _refuse_long(height: int, width: int) -> None:
+    """Raise DataError for a picture that qwen_vl_utils refuses."""
     if max(height, width) > 200 * min(height, width):
         raise DataError(f"a picture of {width} x {height} is too long to be shown")
 
 
 def _picture(name: str, find: Find) -> Frames:
-    """(H, W, 3) of a frame."""
+    """Decode a frame (H, W, 3)."""
     if name.startswith("data:image"):
-        told = f"{name[:40]}..."
+        label = f"{name[:40]}..."
         data = base64.b64decode(name.partition("base64,")[2])
     else:
         file = find(name)
-        told = str(file)
+        label = str(file)
         data = file.read_bytes()
     try:
         if data.startswith(b"\xff\xd8"):
             return cast(Frames, simplejpeg.decode_jpeg(data, "RGB"))
-        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except (ValueError, cv2.error) as error:
-        raise DataError(f"{told}: damaged: {error}") from error
-    if found is None:
-        raise DataError(f"{told} is no picture")
-    return cast(Frames, found)
+        raise DataError(f"{label}: damaged: {error}") from error
+    if picture is None:
+        raise DataError(f"{label} is no picture")
+    return cast(Frames, picture)
 
 
 def _plan(entry: Entry) -> Plan:
+    """Make the plan of a video file from the fields of an entry. Raises DataError."""
     _refuse_unknown(entry, _OF_FILES | {"min_frames"})
     exact = entry.get("nframes")
     if exact is not None and entry.get("fps") is not None:
@@ -189,7 +217,7 @@ def _plan(entry: Entry) -> Plan:
 
 @lru_cache(maxsize=4096)
 def planned_of(file: AnyPath, plan: Plan) -> Clock:
-    """The clock of the slots that `plan` takes from a video file. Raises ValueError that says what is wrong with it."""
+    """Return the clock of the slots that `plan` takes from a video file. Raises DataError where it cannot be used."""
     try:
         return planned(file, plan)
     except RejectedError as error:
@@ -197,17 +225,20 @@ def planned_of(file: AnyPath, plan: Plan) -> Clock:
 
 
 class _Fit(FrameConverter):
-    """Pictures of the size that the entry asks for."""
+    """A converter to pictures of the size that the entry asks for."""
 
     def __init__(self, entry: Entry, slots: int) -> None:
         super().__init__(0, "keep")
-        self._entry, self._slots = entry, slots
+        self._entry = entry
+        self._slots = slots
 
     def size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the (H, W) of the pictures, see `FrameConverter.size`."""
         return _size(self._entry, height, width, self._slots)
 
 
 def _from_file(entry: Entry, file: AnyPath, clock: Clock) -> Clip:
+    """Decode the clip of a video file. Raises DataError."""
     try:
         _, _, choice, pictures = pick(file, _plan(entry), _Fit(entry, len(clock)))
     except RejectedError as error:
@@ -219,20 +250,23 @@ def _from_file(entry: Entry, file: AnyPath, clock: Clock) -> Clip:
 
 
 class FrameFinder:
-    """Where the files lie that rows name, whose paths are those of another machine.
+    """Finds the files that rows name by paths of another machine.
 
     Args:
-        root: the folder below which they are looked for.
-        anywhere: whether an absolute path that is there is taken as it is.
+        root: the folder below which they are searched.
+        anywhere: whether an absolute path is used where it exists.
     """
 
     def __init__(self, root: AnyPath, *, anywhere: bool) -> None:
-        self.root, self._anywhere = root, anywhere
+        self.root = root
+        self._anywhere = anywhere
 
     def __call__(self, name: str) -> AnyPath:
-        """The file at the longest end of the path `name` that is there below the root.
+        """Find the file at the longest end of the path `name` that exists below the root.
 
-        Raises FileNotFoundError, and ValueError for an address.
+        Raises:
+            FileNotFoundError: no end of the path exists there.
+            DataError: `name` is an address or too long.
         """
         if len(name) > _LONGEST:
             raise DataError(f"{name[:60]}… has {len(name)} characters, too many for the name of a file")
@@ -244,10 +278,10 @@ class FrameFinder:
         parts = [part for part in path.split("/") if part not in ("", ".")]
         above = max((k + 1 for k, part in enumerate(parts) if part == ".."), default=0)
         for start in range(above, len(parts)):
-            found = self.root.joinpath(*parts[start:])
-            if found.exists():
-                return found
+            file = self.root.joinpath(*parts[start:])
+            if file.exists():
+                return file
         raise FileNotFoundError(
-            f"{name} is not there, nor any end of that path below {self.root}: name the folder where the frames or "
+            f"{name} does not exist, nor any end of that path below {self.root}: name the folder where the frames or "
             "videos lie with --corpus"
         )

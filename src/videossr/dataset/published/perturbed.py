@@ -1,7 +1,7 @@
-"""Which frames of a published question are altered ones, and how, as the names of their files tell.
+"""Altered frames of a published question, recognized by the names of their files.
 
 An altered frame lies beside its original under a longer name: `12_mirror.jpg`, and `5_circle3.jpg` where three circles
-were drawn. Exercised by `videossr bench run ROWS.parquet --model chance --out RUN`.
+were drawn. `videossr.dataset.published.dataset` derives categories and truth from it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _SHAPES = ("circle", "square", "triangle")
 
 @dataclass(frozen=True, slots=True)
 class PerturbedSpan:
-    """What the names of a clip's frames tell.
+    """The altered frames of a clip.
 
     Attributes:
-        slots: those that show an altered frame.
-        perturbation: how they are altered, as this package calls it; empty where the names do not say it.
-        shapes: for each shape that is drawn, how often it is on each of its frames.
+        slots: slots that show an altered frame.
+        perturbation: this package's name of the alteration; empty where the names do not have it.
+        shapes: name of a drawn shape -> how often it is on each of its frames.
     """
 
     slots: tuple[int, ...]
@@ -35,17 +35,18 @@ class PerturbedSpan:
 
 
 def find_perturbed(entry: Entry) -> PerturbedSpan:
-    """What an entry of a row's `videos` tells; nothing where it is no list of files."""
+    """Find the altered frames of an entry of a row's `videos`; none where it is no list of files."""
     slots: list[int] = []
     kinds: set[str] = set()
     shapes: dict[str, tuple[int, ...]] = {}
     names = entry.get("video")
     for slot, name in enumerate(names if isinstance(names, list) else ()):
-        found = _ALTERED.fullmatch(PurePosixPath(name).stem) if isinstance(name, str) and len(name) < 4096 else None
-        if found is None:
+        match = _ALTERED.fullmatch(PurePosixPath(name).stem) if isinstance(name, str) and len(name) < 4096 else None
+        if match is None:
             continue
         slots.append(slot)
-        word, number = found[1].lower(), found[2]
+        word = match[1].lower()
+        number = match[2]
         if word in _SHAPES and number:
             shapes[word] = (*shapes.get(word, ()), min(int(number[:9]), 10**6))
         else:
@@ -55,7 +56,7 @@ def find_perturbed(entry: Entry) -> PerturbedSpan:
 
 
 def perturbation_of(name: str) -> str:
-    """What this package calls a perturbation: `channel_swap` for `ChannelSwap`. One that it has not, in its style."""
+    """Return this package's name of a perturbation, `channel_swap` for `ChannelSwap`; an unknown one in lower case."""
     plain = re.sub(r"[^a-z0-9]+", "", name.lower())
     return _known_names().get(plain, plain)
 

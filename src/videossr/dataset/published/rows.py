@@ -1,8 +1,8 @@
-"""Rows of published question sets: where they lie in their files, and what one of them asks.
+"""Rows of published question sets: found in their files, read and checked.
 
 The format is that of verl's training data, in which the paper's data is published: `data_source`, `prompt` (a system
-turn, or none, and the user's), `videos`, `reward_model` with the `ground_truth`, and `extra_info`. Exercised by
-`videossr bench run ROWS.parquet --model chance --out RUN`.
+turn, or none, and the user's), `videos`, `reward_model` with the `ground_truth`, and `extra_info`.
+`videossr.dataset.published.dataset` turns rows into questions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from videossr.storage.paths import AnyPath, file_hash, is_local
 
 SUFFIXES = (".parquet", ".jsonl", ".json")
 _LONGEST = 200
-"""Characters of a name."""
+"""Characters of a name, at most."""
 _NEEDED = ("data_source", "prompt", "videos", "reward_model")
 
 Table: TypeAlias = Mapping[str, Any]
@@ -33,16 +33,17 @@ Table: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class PublishedRow:
-    """What one row holds, checked.
+    """The checked fields of one row.
 
     Attributes:
         where: file and number of the row, for messages.
-        id: the first 20 hex digits of the SHA-256 of all that the row holds; published rows have no ids of their own.
-        data_source: as it stands there.
-        system, prompt: the texts of the two turns; `system` may be empty.
-        answer: the gold one.
-        videos: one entry for each `<video>` of the prompt.
-        extra: whatever else is told of the question.
+        id: the first 20 hex digits of the SHA-256 of the whole row; published rows have no ids of their own.
+        data_source: of the row, unchanged.
+        system: text of the system turn, which may be empty.
+        prompt: text of the user turn.
+        answer: the gold answer.
+        videos: one entry for each ``<video>`` of the prompt.
+        extra: the row's `extra_info`.
     """
 
     where: str
@@ -58,10 +59,12 @@ class PublishedRow:
 class PublishedRows:
     """All rows of a file, or of the files in a folder, in the order of their names.
 
-    Of a folder the `.parquet` files are taken; where it has none, its `.jsonl` and `.json` files. A JSON file is a list
-    of rows, a JSONL file has one on each line.
+    Of a folder the `.parquet` files are read; where it has none, its `.jsonl` and `.json` files. A JSON file is a list
+    of rows, a JSONL file has one on each line. A damaged row raises only when it is read.
 
-    Raises FileNotFoundError or ValueError that names the file. A row that is damaged is told when it is read.
+    Raises:
+        FileNotFoundError: the path does not exist, or the folder has no rows.
+        DataError: a file is damaged or has another format; the message names it.
     """
 
     def __init__(self, path: AnyPath) -> None:
@@ -84,23 +87,28 @@ class PublishedRows:
         return self._ends[-1]
 
     def __getitem__(self, index: int) -> PublishedRow:
-        """Raises IndexError, and ValueError that names the file and the row where it has not the format."""
+        """Read and check a row. Raises IndexError, and DataError that names the file and the row."""
         where, raw = self.raw(index)
         return _checked(where, raw)
 
     def raw(self, index: int) -> tuple[str, object]:
-        """File and number of a row, for messages, and what stands there. Raises ValueError where that is not JSON."""
+        """Return the file and number of a row, for messages, and the unchecked row.
+
+        Raises:
+            IndexError: there is no such row.
+            DataError: it is not valid JSON.
+        """
         if not 0 <= index < len(self):
             raise IndexError(f"{self.files[0].parent} has {len(self)} rows, no {index}")
-        at = bisect.bisect_right(self._ends, index)
-        number = index - (self._ends[at - 1] if at else 0)
-        where = f"{self.files[at]}, row {number}"
-        item = self._parts[at][number]
+        file = bisect.bisect_right(self._ends, index)
+        number = index - (self._ends[file - 1] if file else 0)
+        where = f"{self.files[file]}, row {number}"
+        item = self._parts[file][number]
         if not isinstance(item, bytes):
             return where, item
         try:
             return where, json.loads(item)
-        except (ValueError, RecursionError) as error:  # which brackets within brackets can be too many for
+        except (ValueError, RecursionError) as error:  # RecursionError for deeply nested brackets
             raise DataError(f"{where}: not valid JSON: {error}") from error
 
     def __getstate__(self) -> dict[str, Any]:
@@ -108,7 +116,7 @@ class PublishedRows:
 
 
 class _Parquet(Sequence[Any]):
-    """The rows of a Parquet file, each made into Python's own types when it is asked for."""
+    """The rows of a Parquet file, each converted to Python's own types when it is asked for."""
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
@@ -121,24 +129,27 @@ class _Parquet(Sequence[Any]):
 
 
 def _files_of(path: AnyPath) -> list[AnyPath]:
+    """List the files of rows at a path. Raises FileNotFoundError or DataError."""
     if not path.exists():
-        # Some file systems say the same of what cannot be reached, such as the Hub where HF_HUB_OFFLINE is set.
-        told = "does not exist" if is_local(path) else "does not exist, or cannot be reached (is HF_HUB_OFFLINE set?)"
-        raise FileNotFoundError(f"{path} {told}")
+        # Some file systems also say so of a path that cannot be reached, as the Hub does with HF_HUB_OFFLINE.
+        unreachable = "" if is_local(path) else ", or cannot be reached (is HF_HUB_OFFLINE set?)"
+        raise FileNotFoundError(f"{path} does not exist{unreachable}")
     if not path.is_dir():
         if path.suffix not in SUFFIXES:
             raise DataError(f"{path}: rows are read from {', '.join(SUFFIXES)} files, or from a folder of them")
         return [path]
     files = sorted((file for file in path.iterdir() if not file.name.startswith(".")), key=lambda file: file.name)
-    found = [file for file in files if file.suffix == ".parquet"] or [file for file in files if file.suffix in SUFFIXES]
-    if not found:
+    parquet = [file for file in files if file.suffix == ".parquet"]
+    with_rows = parquet or [file for file in files if file.suffix in SUFFIXES]
+    if not with_rows:
         raise FileNotFoundError(
             f"{path} is neither a dataset (there is no manifest.json) nor has it rows ({', '.join(SUFFIXES)} files)"
         )
-    return found
+    return with_rows
 
 
 def _read(file: AnyPath) -> Sequence[Any]:
+    """Read the rows of a file; those of JSONL are its lines. Raises DataError."""
     rows: Sequence[Any]
     try:
         if file.suffix == ".parquet":
@@ -157,6 +168,7 @@ def _read(file: AnyPath) -> Sequence[Any]:
 
 
 def _parquet(file: AnyPath) -> _Parquet:
+    """Open the rows of a Parquet file. Raises DataError where a column is missing."""
     table = read_parquet(file)
     missing = [name for name in _NEEDED if name not in table.column_names]
     if missing:
@@ -165,30 +177,29 @@ def _parquet(file: AnyPath) -> _Parquet:
 
 
 def _checked(where: str, raw: object) -> PublishedRow:
-    def wrong(what: str) -> ValueError:
-        return DataError(f"{where}: {what}")
-
+    """Check a row and read its fields. Raises DataError that begins with `where`."""
     if not isinstance(raw, Mapping):
-        raise wrong(f"not a row, but {_short(raw)}")
+        raise DataError(f"{where}: not a row, but {_short(raw)}")
     missing = [name for name in _NEEDED if raw.get(name) is None]
     if missing:
-        raise wrong(f"there is no {', '.join(missing)}")
-    source, reward, extra = raw["data_source"], raw["reward_model"], raw.get("extra_info")
+        raise DataError(f"{where}: there is no {', '.join(missing)}")
+    source = raw["data_source"]
     if not isinstance(source, str) or len(source) > _LONGEST:
-        raise wrong(f"data_source is {_short(source)}, not a name")
+        raise DataError(f"{where}: data_source is {_short(source)}, not a name")
+    reward = raw["reward_model"]
     answer = reward.get("ground_truth") if isinstance(reward, Mapping) else None
     if not isinstance(answer, str | int) or isinstance(answer, bool):
-        raise wrong(f"reward_model has no text as its ground_truth, but {_short(answer)}")
+        raise DataError(f"{where}: reward_model has no text as its ground_truth, but {_short(answer)}")
     if raw.get("images"):
-        raise wrong("it shows images; only videos can be shown")
-    system, prompt = _turns(raw["prompt"], wrong)
+        raise DataError(f"{where}: it shows images; only videos can be shown")
+    system, prompt = _turns(where, raw["prompt"])
     videos = raw["videos"]
     if not isinstance(videos, Sequence) or isinstance(videos, str | bytes):
-        raise wrong(f"videos is {_short(videos)}, not a list")
+        raise DataError(f"{where}: videos is {_short(videos)}, not a list")
     if not videos:
-        raise wrong("it shows no video")
+        raise DataError(f"{where}: it shows no video")
     if prompt.count(VIDEO) != len(videos):
-        raise wrong(f"{prompt.count(VIDEO)} {VIDEO} in the prompt, but {len(videos)} videos")
+        raise DataError(f"{where}: {prompt.count(VIDEO)} {VIDEO} in the prompt, but {len(videos)} videos")
     text = json.dumps(raw, sort_keys=True, default=str)
     return PublishedRow(
         where=where,
@@ -198,26 +209,26 @@ def _checked(where: str, raw: object) -> PublishedRow:
         prompt=prompt,
         answer=str(answer),
         videos=tuple(entry if isinstance(entry, Mapping) else {"video": entry} for entry in videos),
-        extra=_extra(extra),
+        extra=_extra(raw.get("extra_info")),
     )
 
 
-def _turns(messages: Any, wrong: Any) -> tuple[str, str]:
-    """The texts of the system and of the user."""
+def _turns(where: str, messages: Any) -> tuple[str, str]:
+    """Read the texts of the system and of the user. Raises DataError that begins with `where`."""
     if not isinstance(messages, Sequence) or not all(isinstance(message, Mapping) for message in messages):
-        raise wrong(f"prompt is {_short(messages)}, not a list of messages")
+        raise DataError(f"{where}: prompt is {_short(messages)}, not a list of messages")
     roles = [message.get("role") for message in messages]
     if roles not in (["user"], ["system", "user"]):
-        raise wrong(f"the turns of prompt are {roles}; one of a user is read, behind one of the system or none")
+        raise DataError(f"{where}: the turns of prompt are {roles}; allowed are user, or system and user")
     texts = [message.get("content") for message in messages]
     for role, text in zip(roles, texts, strict=True):
         if not isinstance(text, str):
-            raise wrong(f"the content of the {role}'s turn is {_short(text)}, not a text")
+            raise DataError(f"{where}: the content of the {role}'s turn is {_short(text)}, not a text")
     return texts[0] if len(texts) == 2 else "", texts[-1]
 
 
 def _extra(extra: object) -> Table:
-    """What is there; some sets write it as JSON."""
+    """Read `extra_info`, which some sets write as JSON; empty where it cannot be read."""
     if isinstance(extra, str):
         try:
             extra = json.loads(extra)
@@ -227,5 +238,6 @@ def _extra(extra: object) -> Table:
 
 
 def _short(value: object) -> str:
+    """Shorten the repr of a value for a message."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

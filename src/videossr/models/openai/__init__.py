@@ -1,1 +1,1 @@
-"""Ask a server that speaks the OpenAI protocol."""
+"""The model kind `openai`: questions for servers that speak the OpenAI protocol."""

@@ -1,7 +1,4 @@
-"""The results of concurrent work as an ordinary iterator.
-
-Exercised by `videossr bench run BENCH --model openai:MODEL@URL --out RUN`.
-"""
+"""A bridge from concurrent work to an ordinary iterator over its results, for `videossr.models.openai.model`."""
 
 from __future__ import annotations
 
@@ -22,11 +19,20 @@ class _End:
 
 
 def run_in_background(work: Callable[[Callable[[T], None]], Awaitable[None]]) -> Iterator[T]:
-    """What `work` puts, in the order in which it does; what it raises is raised behind the last of it.
+    """Run `work` in the background and yield its results.
 
     It runs in a thread and an event loop of its own, so it goes on while its results are used, and may be called where
-    an event loop is already running. It begins with the first result that is asked for; closing the iterator cancels it
-    and waits until it has ended.
+    an event loop is already running. It begins when the first result is asked for; closing the iterator cancels it and
+    waits until it has ended.
+
+    Args:
+        work: is called with a function that takes a result.
+
+    Yields:
+        The results in the order in which they are put.
+
+    Raises:
+        BaseException: the error of `work`, after its last result.
     """
     out: SimpleQueue[T | _End] = SimpleQueue()
     loop = asyncio.new_event_loop()
@@ -51,7 +57,7 @@ def run_in_background(work: Callable[[Callable[[T], None]], Awaitable[None]]) ->
         if item.error is not None:
             raise item.error
     finally:
-        with contextlib.suppress(RuntimeError):  # it has ended, and its loop is closed
+        with contextlib.suppress(RuntimeError):  # the work has ended, and its loop is closed
             loop.call_soon_threadsafe(task.cancel)
         thread.join()
 

@@ -1,6 +1,6 @@
-"""Which server is meant, and whether it is a vLLM that reads the times of frames as they are sent.
+"""The address of a server, and probes whether it is a vLLM that reads the times of frames as they are sent.
 
-Exercised by `videossr bench run BENCH --model openai:MODEL@URL --out RUN`.
+`videossr.models.openai.model` calls it before the first question.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
 
 READS_TIMES = (0, 20)
-"""First vLLM that takes the times of a list of frames from a request."""
+"""First version of vLLM that takes the times of a list of frames from a request."""
 
 _PROBE_SECONDS = 30.0
 _FORM = "openai:MODEL@URL, such as openai:Qwen/Qwen3-VL-8B-Instruct@http://localhost:8000"
@@ -30,7 +30,13 @@ _WAY_OUT = "Use a newer vLLM, the model vllm:PATH, or --model.mode=images, which
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The model's name on the server, the address of its API, and the server's own."""
+    """A model on a server.
+
+    Attributes:
+        model: its name on the server.
+        url: address of the API.
+        root: address of the server.
+    """
 
     model: str
     url: str
@@ -38,26 +44,28 @@ class Endpoint:
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    """`MODEL@URL`, taken apart at the last `@` that an address follows; the model's name may hold `@` and `/`.
+    """Parse `MODEL@URL`. The model's name may hold `@` and `/`; the last `@` before an address separates the two.
 
-    An address without a path is given `/v1`, as all these servers have it. Raises ValueError, which never quotes what
-    may be a key.
+    An address without a path gets `/v1`, where these servers have their API.
+
+    Raises:
+        ConfigError: the text has another form. The message never quotes what may be a key.
     """
-    found = re.fullmatch(r"(.+)@(https?://.+)", text.strip(), re.IGNORECASE | re.DOTALL)
-    if found is None:
+    match = re.fullmatch(r"(.+)@(https?://.+)", text.strip(), re.IGNORECASE | re.DOTALL)
+    if match is None:
         raise ConfigError(f"a served model is {_FORM}; the address starts with http:// or https://")
-    model, address = found.groups()
+    model, address = match.groups()
     try:
         parts = urlsplit(address)
-        known = bool(parts.hostname) and parts.port != 0
-    except ValueError:  # which may quote a part of a password for the port
+        has_server = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # its text may quote a part of a password as the port
         raise ConfigError(f"the address behind {model}@ is not one: see its brackets and its port") from None
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ConfigError(
             f"give no key, password or query in the address behind {model}@: it is written into results; put the key "
             "into an environment variable, and its name into --model.key=NAME"
         )
-    if not known or re.search(r"\s", address):
+    if not has_server or re.search(r"\s", address):
         raise ConfigError(f"the address behind {model}@ names no server; a served model is {_FORM}")
     path = parts.path.rstrip("/").removesuffix("/chat/completions").rstrip("/")
     server = f"{parts.scheme.lower()}://{parts.netloc}"
@@ -65,7 +73,7 @@ def parse_endpoint(text: str) -> Endpoint:
 
 
 def open_client(target: Endpoint, key: str, timeout: float) -> OpenAI:
-    """Return a client for a few requests at first. Raises ValueError for a proxy that cannot be used."""
+    """Open a client for a few requests, one after the other. Raises ConfigError for a proxy that cannot be used."""
     from openai import DefaultHttpxClient, OpenAI
 
     with _proxy_errors(target):
@@ -74,7 +82,7 @@ def open_client(target: Endpoint, key: str, timeout: float) -> OpenAI:
 
 
 def open_async_client(target: Endpoint, key: str, timeout: float) -> AsyncOpenAI:
-    """Return a client for many requests at the same time. Raises ValueError for a proxy that cannot be used."""
+    """Open a client for many requests at the same time. Raises ConfigError for a proxy that cannot be used."""
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
     with _proxy_errors(target):
@@ -85,7 +93,7 @@ def open_async_client(target: Endpoint, key: str, timeout: float) -> AsyncOpenAI
 
 
 def _on_loopback(target: Endpoint) -> bool:
-    """Whether the server runs on this machine, which no proxy can reach for us."""
+    """Return whether the server runs on this machine, which no proxy can reach for us."""
     host = urlsplit(target.url).hostname or ""
     try:
         address = ipaddress.ip_address(host)
@@ -96,7 +104,7 @@ def _on_loopback(target: Endpoint) -> bool:
 
 @contextmanager
 def _proxy_errors(target: Endpoint) -> Iterator[None]:
-    """Turn what the HTTP library raises for the proxies of the environment into a message that names them."""
+    """Turn errors of the HTTP library about the proxies of the environment into messages that name them."""
     try:
         yield
     except Exception as error:  # ImportError for SOCKS, ValueError for a scheme, its own class for an address
@@ -104,67 +112,75 @@ def _proxy_errors(target: Endpoint) -> Iterator[None]:
         if not names:
             raise
         socks = isinstance(error, ImportError)
-        way = "pip install socksio" if socks else "correct it"
+        remedy = "pip install socksio" if socks else "correct it"
         raise ConfigError(
             f"{target.url}: the proxy that the environment names ({', '.join(names)}) cannot be used: "
-            f"{'it is a SOCKS proxy' if socks else type(error).__name__}; {way}, or unset it"
+            f"{'it is a SOCKS proxy' if socks else type(error).__name__}; {remedy}, or unset it"
         ) from error
 
 
 def server_version(target: Endpoint, key: str) -> str:
-    """The version of a vLLM server, which tells it at `/version`; empty for any other server.
+    """Ask a vLLM server for its version, at `/version`; return an empty text for any other server.
 
-    Raises ServerError where there is no server.
+    Raises:
+        ServerError: no server answers.
     """
-    found = _asked(target, key, "version", None)
-    version = found["version"] if found is not None and found.keys() == {"version"} else None
+    reply = _request(target, key, "version", None)
+    version = reply["version"] if reply is not None and reply.keys() == {"version"} else None
     return harmless(version, 40) if isinstance(version, str) else ""
 
 
 def keeps_order(target: Endpoint, key: str) -> bool | None:
-    """Whether a vLLM server leaves the parts of a turn in their order; None where it has no `/tokenize` to tell.
+    """Return whether a vLLM server keeps the parts of a turn in their order; None where it has no `/tokenize`.
 
-    vLLM guesses from the checkpoint's chat template whether that takes parts. Where it guesses not, it joins all texts
-    by line ends and puts all videos before them.
+    vLLM guesses from the checkpoint's chat template whether that takes parts. If it guesses that it does not, it joins
+    all texts by line ends and puts all videos before them.
+
+    Raises:
+        ServerError: no server answers.
     """
 
     def tokens(*texts: str) -> object:
         content = [{"type": "text", "text": text} for text in texts]
         body = {"model": target.model, "messages": [{"role": "user", "content": content}]}
-        found = _asked(target, key, "tokenize", body)
-        return None if found is None else found.get("tokens")
+        reply = _request(target, key, "tokenize", body)
+        return None if reply is None else reply.get("tokens")
 
-    apart, whole = tokens("see A", "B when"), tokens("see AB when")
+    apart = tokens("see A", "B when")
+    whole = tokens("see AB when")
     return apart == whole if isinstance(apart, list) and isinstance(whole, list) else None
 
 
-def _asked(target: Endpoint, key: str, page: str, body: object) -> dict[str, object] | None:
-    """The JSON object at a page of the server itself; None where it has none. Raises ServerError."""
+def _request(target: Endpoint, key: str, page: str, body: object) -> dict[str, object] | None:
+    """Fetch the JSON object at a page of the server itself; None where it has none. Raises ServerError."""
     from openai import APIConnectionError, APIError
 
     with open_client(target, key, _PROBE_SECONDS) as client:
         url = f"{target.root}/{page}"
         try:
-            found = client.get(url, cast_to=object) if body is None else client.post(url, cast_to=object, body=body)
+            reply = client.get(url, cast_to=object) if body is None else client.post(url, cast_to=object, body=body)
         except APIConnectionError as error:
             cause = error.__cause__ or error
             raise ServerError(f"no server answers at {target.url}: {harmless(str(cause))}") from error
         except (APIError, ValueError):
             return None
-    return found if isinstance(found, dict) else None
+    return reply if isinstance(reply, dict) else None
 
 
 def vllm_refusal(version: str, *, asserted: bool) -> str | None:
-    """Why a vLLM of this version cannot be sent videos; None if it can.
+    """Explain why a vLLM of this version cannot be sent videos; return None if it can.
 
-    A version that says nothing, as that of a build from source, is taken if the user has `asserted` that it is right.
+    Args:
+        version: of the server; empty for a server that is not known to be vLLM.
+        asserted: whether the user has said that it is a vLLM that reads times, which decides for a version without
+            numbers, as that of a build from source.
     """
     if not version:
-        return f"the server tells no version at /version, as vLLM does, so it cannot be sent videos. {_WAY_OUT}"
-    found = re.match(r"v?(\d+)\.(\d+)", version)
-    numbers = (int(found[1]), int(found[2])) if found else (0, 0)
+        return f"the server has no version at /version, as vLLM does, so it cannot be sent videos. {_WAY_OUT}"
+    parts = re.match(r"v?(\d+)\.(\d+)", version)
+    numbers = (int(parts[1]), int(parts[2])) if parts else (0, 0)
     if numbers < (0, 2):  # a build from source may call itself 0.1.dev1
-        unknown = f"vLLM {version}: whether it reads the times of frames cannot be told; videos need at least 0.20"
+        unknown = f"vLLM {version}: it is not known whether it reads the times of frames; videos need at least 0.20"
         return None if asserted else f"{unknown}. If it is newer, say --model.mode=vllm. {_WAY_OUT}"
     if numbers >= READS_TIMES:
         return None

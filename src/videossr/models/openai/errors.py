@@ -1,6 +1,6 @@
-"""What a server says where it does not answer, made fit to be shown and kept.
+"""Error responses of servers: parsed, classified, and made safe to print and to store.
 
-Exercised by `videossr bench run BENCH --model openai:MODEL@URL --out RUN`.
+`videossr.models.openai.model` uses it for every failed request.
 """
 
 from __future__ import annotations
@@ -15,60 +15,64 @@ if TYPE_CHECKING:
     from openai import APIStatusError
 
 _MOST = 100_000
-"""Characters of a refusal that are looked at."""
+"""Characters of an error response that are read."""
 
 
 class RequestFailed(Exception):  # noqa: N818 (an outcome rather than an error)
-    """One request has no answer; `again` tells whether it is worth another try."""
+    """One request has no answer.
 
-    def __init__(self, why: str, *, again: bool) -> None:
-        super().__init__(why)
+    Attributes:
+        again: whether it is worth another try.
+    """
+
+    def __init__(self, message: str, *, again: bool) -> None:
+        super().__init__(message)
         self.again = again
 
 
 EXCERPT = "; the response: "
-"""What stands in an error before the words of a response."""
+"""Separates, in an error, our own words from those of a response."""
 
 
 def reason(error: str) -> str:
-    """Return what failures of one kind have in common: the error without excerpts, and without ids and numbers.
+    """Reduce an error to the part that failures of one kind share: without excerpts, ids and numbers.
 
-    The status of a response stays. Two questions that are too long are refused with other numbers of tokens, and for
-    the same reason; 400 and 413 are two reasons.
+    The status of a response stays. Two questions that are too long are refused with different numbers of tokens for the
+    same reason, while 400 and 413 are two reasons.
     """
-    kept = error.partition(EXCERPT)[0]
-    status = re.match(r"status \d+:|", kept)
+    text = error.partition(EXCERPT)[0]
+    status = re.match(r"status \d+:|", text)
     head = status[0] if status else ""
-    return head + re.sub(r"\w+", lambda word: "N" if re.search(r"\d", word[0]) else word[0], kept[len(head) :])
+    return head + re.sub(r"\w+", lambda word: "N" if re.search(r"\d", word[0]) else word[0], text[len(head) :])
 
 
 def printable(text: str) -> str:
-    """Return the text with control characters, which may move a cursor or reverse the writing, spelled out."""
+    """Escape control characters in a text, which may move a cursor or reverse the direction of writing."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def harmless(text: str, most: int = 300) -> str:
-    """A stranger's words on one line of at most `most` characters, with control characters spelled out."""
+    """Shorten a foreign text to one line of at most `most` characters, with control characters escaped."""
     line = printable(" ".join(text[: 10 * most].split()))
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def message(error: APIStatusError) -> str:
-    """What a server says in an error, in any of the usual forms, or else its body as it stands."""
+    """Return the message of a server's error, in any of the usual forms, or else the body unchanged."""
     text = error.response.text
     try:
-        found = json.loads(text) if len(text) <= _MOST else None
+        body = json.loads(text) if len(text) <= _MOST else None
     except (ValueError, RecursionError):
-        found = None
-    if isinstance(found, dict):
-        found = found.get("error", found)
-    if isinstance(found, dict):
-        found = found.get("message") or found.get("detail")
-    return found if isinstance(found, str) else text[:_MOST]
+        body = None
+    if isinstance(body, dict):
+        body = body.get("error", body)
+    if isinstance(body, dict):
+        body = body.get("message") or body.get("detail")
+    return body if isinstance(body, str) else text[:_MOST]
 
 
 def named(error: APIStatusError, fields: Iterable[str]) -> str | None:
-    """Which of these fields of a request a refusal is about: its `param`, or else the first that its text quotes."""
+    """Find which of some fields of a request an error is about: its `param`, or else the first that its text quotes."""
     names = list(fields)
     if error.param in names:
         return error.param
@@ -91,7 +95,9 @@ def no_system_role(error: APIStatusError) -> bool:
     if any("assistant" in roles[0] and "system" not in roles[0] for roles in _ROLES.finditer(text)):
         return True
     sentences = re.split(r"[.;!?]\s|\n", text)
-    return any(_SYSTEM.search(each) and _DENIED.search(each) and not _LENGTH.search(each) for each in sentences)
+    return any(
+        _SYSTEM.search(sentence) and _DENIED.search(sentence) and not _LENGTH.search(sentence) for sentence in sentences
+    )
 
 
 _SYSTEM = re.compile(r"\b(?:system|developer)\W+(?:role|message|prompt|instruction|turn)|\broles?\b.{0,80}\bsystem\b")
@@ -107,10 +113,10 @@ _ROLES = re.compile(
 
 
 def transport_errors() -> type[Exception]:
-    """The errors of the HTTP library that this version of `openai` brings: httpx, or httpx2 from its version 3 on."""
+    """Return the base error of the HTTP library that `openai` uses: httpx, or httpx2 from its version 3 on."""
     from openai import DefaultAsyncHttpxClient
 
     modules = (base.__module__.partition(".")[0] for base in DefaultAsyncHttpxClient.__mro__)
     library = next(name for name in modules if name.startswith("httpx"))
-    found: type[Exception] = sys.modules[library].HTTPError
-    return found
+    base_error: type[Exception] = sys.modules[library].HTTPError
+    return base_error

@@ -1,6 +1,6 @@
-"""What is sent to an OpenAI-compatible server for one question, and what its answer looks like.
+"""The messages of a request to an OpenAI-compatible server for one question, and the parser of its response.
 
-Exercised by `videossr bench run BENCH --model openai:MODEL@URL --out RUN`.
+`videossr.models.openai.model` sends them.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from videossr.models.base import Decoding
 from videossr.question import VIDEO, Clip, Frames, Question
 
 Part: TypeAlias = dict[str, Any]
-"""One piece of a user turn, as the chat API has it."""
+"""One part of a user turn in the chat API."""
 
 Picture: TypeAlias = Literal["jpeg", "png"]
 
 Pictures: TypeAlias = Callable[[Frames], list[str]]
-"""Frames (T, H, W, 3) to one base64 text each."""
+"""Encodes frames (T, H, W, 3) as one base64 text each."""
 
 
 @dataclass(frozen=True)
 class Body:
-    """The part of a request that its question decides: the turns, and what only vLLM knows."""
+    """The part of a request that depends on its question: the turns, and fields that only vLLM knows."""
 
     messages: list[Part]
     extra: Part = field(default_factory=dict)
 
 
 def pictures(kind: Picture, quality: int) -> Pictures:
-    """How frames are put into text: as JPEG of that quality, color at full resolution, or as PNG without loss."""
+    """Choose the encoding of frames: JPEG of a quality from 1 to 100 and 4:4:4, or lossless PNG."""
 
     def encode(frames: Frames) -> list[str]:
         if kind == "jpeg":
@@ -51,9 +51,15 @@ def pictures(kind: Picture, quality: int) -> Pictures:
 
 
 def as_images(question: Question, clips: list[Clip], encode: Pictures, kind: Picture) -> Body:
-    """One image a slot, each behind a text with the second at which its slot starts, in the place of its clip.
+    """Write a question with one image a slot, each behind a text with the second at which its slot starts.
 
-    Every server that takes images takes this. It is not what a video model reads: nothing is merged in time.
+    Every server that takes images takes this. A video model reads videos in another way, merged in time.
+
+    Args:
+        question: the question.
+        clips: its clips, in order.
+        encode: see `pictures`.
+        kind: format that `encode` writes.
     """
 
     def parts(clip: Clip) -> Iterator[Part]:
@@ -65,12 +71,18 @@ def as_images(question: Question, clips: list[Clip], encode: Pictures, kind: Pic
 
 
 def as_video(question: Question, clips: list[Clip], encode: Pictures) -> Body:
-    """Each clip as one list of frames that vLLM takes for a video, with the times of its slots.
+    """Write a question with each clip as one list of frames that vLLM takes for a video, with the times of its slots.
 
-    The times are frame numbers of a video with a thousand frames a second, which tells any time exactly. The kind of
-    data is always called `video/jpeg`, the only name that vLLM knows for a list of frames; it looks at the data itself.
+    The times are frame numbers of a video with 1000 frames a second, which is exact. The media type is always
+    `video/jpeg`, the only one that vLLM knows for a list of frames; it detects the format of each frame itself.
 
-    Raises ValueError where the clips differ in their clocks: a request holds one list of times for all of its clips.
+    Args:
+        question: the question.
+        clips: its clips, in order.
+        encode: see `pictures`.
+
+    Raises:
+        DataError: the clips differ in their clocks, while a request has one list of times for all of its clips.
     """
     clocks = {clip.clock for clip in clips}
     if len(clocks) > 1:
@@ -86,8 +98,11 @@ def as_video(question: Question, clips: list[Clip], encode: Pictures) -> Body:
 
 
 def _times(clock: Clock) -> Part:
-    """Without `num_frames`, vLLM drops all frames behind the 32nd; without the rest, it samples or resizes again."""
-    told = {
+    """Write the fields of vLLM that give the times of frames and keep it from sampling and resizing them.
+
+    Without `num_frames`, vLLM drops all frames behind the 32nd.
+    """
+    times = {
         "num_frames": -1,
         "fps": 1000,
         "frames_indices": list(clock.times_ms),
@@ -95,12 +110,13 @@ def _times(clock: Clock) -> Part:
         "do_sample_frames": False,
     }
     return {
-        "media_io_kwargs": {"video": told},
+        "media_io_kwargs": {"video": times},
         "mm_processor_kwargs": {"do_sample_frames": False, "do_resize": False},
     }
 
 
 def _turns(question: Question, clips: list[list[Part]]) -> list[Part]:
+    """Write the turns of a question, with the parts of each clip in its place."""
     texts = question.prompt.split(VIDEO)
     content = [_text(texts[0])]
     for shown, text in zip(clips, texts[1:], strict=True):
@@ -114,7 +130,7 @@ def _text(text: str) -> Part:
 
 
 def system_in_user(messages: list[Part]) -> list[Part]:
-    """Return the turns with the system text before that of the user, for servers that know no system role."""
+    """Move the system text before that of the user, for servers that know no system role."""
     if messages[0]["role"] != "system":
         return messages
     system, user = messages
@@ -124,11 +140,15 @@ def system_in_user(messages: list[Part]) -> list[Part]:
 
 
 def sampling(decoding: Decoding, already: int, *, vllm: bool) -> Part:
-    """The fields that say how to sample, apart from the length of an answer.
+    """Write the fields of sampling, apart from the length of an answer.
 
-    Where `already` some answers are there, the rest is asked for with another seed. A greedy request holds the
-    temperature alone: some servers refuse several greedy answers, or a second way to cut. vLLM takes what is not said
-    from the checkpoint's generation settings, so it is told everything.
+    A greedy request has the temperature alone: some servers refuse several greedy answers, or `top_p` with them.
+
+    Args:
+        decoding: settings of sampling.
+        already: answers that the question has; the others are asked for with another seed.
+        vllm: whether the server is a vLLM. It takes missing fields from the checkpoint's generation settings, so it
+            gets all of them.
     """
     fields: Part = {"temperature": decoding.temperature}
     if decoding.temperature > 0:
@@ -140,7 +160,7 @@ def sampling(decoding: Decoding, already: int, *, vllm: bool) -> Part:
 
 @dataclass
 class _Message:
-    """What servers answer with. Of the fields but `content`, only whether they hold anything is of interest."""
+    """A message in a response. Of the fields other than `content`, only whether they hold anything matters."""
 
     content: str | list[dict[str, object]] | None = None
     reasoning_content: object = None
@@ -176,15 +196,21 @@ class _Completion:
 _COMPLETION = TypeAdapter(_Completion)
 
 _ELSEWHERE = ("reasoning_content", "reasoning", "refusal")
-"""Fields of a message that may hold the text where `content` has none."""
+"""Fields of a message that may have text where `content` has none."""
 
 _TEXTS = ("text", "output_text")
-"""Kinds of parts that are the answer; thoughts and tools are others."""
+"""Types of the parts of `content` that are the answer; thoughts and tool calls have other types."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The texts of one response, what ended each, and the length of what the model read, if that is told."""
+    """The answers in one response.
+
+    Attributes:
+        texts: the answers.
+        finish: for each, whether the model stopped by itself or the limit of tokens ended it.
+        prompt_tokens: length of the prompt, where the server gives it.
+    """
 
     texts: list[str]
     finish: list[Literal["stop", "length"]]
@@ -192,49 +218,53 @@ class Answer:
 
 
 def read_answer(data: bytes) -> Answer:
-    """The answer in the body of a response. Raises ValueError that says what is missing, without quoting the body."""
+    """Parse the body of a response.
+
+    Raises:
+        DataError: something is missing. The message does not quote the body.
+    """
     try:
-        found = _COMPLETION.validate_json(data)
+        completion = _COMPLETION.validate_json(data)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, problem["loc"]))
         raise DataError(f"not the answer of a chat server: {where + ': ' if where else ''}{problem['msg']}") from error
-    if not found.choices:
+    if not completion.choices:
         raise DataError("an answer without choices")
     texts = []
-    for choice in found.choices:
+    for choice in completion.choices:
         text = choice.message.text()
         if text is None:
             raise DataError(_without_text(choice))
         texts.append(text)
     finish: list[Literal["stop", "length"]] = [
-        "length" if choice.finish_reason == "length" else "stop" for choice in found.choices
+        "length" if choice.finish_reason == "length" else "stop" for choice in completion.choices
     ]
-    return Answer(texts, finish, found.usage.prompt_tokens if found.usage else None)
+    return Answer(texts, finish, completion.usage.prompt_tokens if completion.usage else None)
 
 
 def _without_text(choice: _Choice) -> str:
-    """Say why there is no answer: where the server has put the text instead, and what to do about it."""
+    """Explain why a choice has no text: where the server has put the text instead, and what to do about it."""
     message = choice.message
     why = f" (finish_reason {choice.finish_reason!r})" if choice.finish_reason else ""
-    told = f"an answer without text{why}"
+    problem = f"an answer without text{why}"
     elsewhere = next((name for name in _ELSEWHERE if _is_filled(getattr(message, name))), None)
     kinds = {str(part.get("type")) for part in message.content} if isinstance(message.content, list) else set()
     if others := sorted(kinds.difference(_TEXTS)):
-        told += f": `content` holds no part of text, but {', '.join(others)}"
+        problem += f": `content` holds no part of text, but {', '.join(others)}"
     if elsewhere == "refusal":
-        told += ": its text is in `refusal`, for the model declines to answer"
+        problem += ": its text is in `refusal`, for the model declines to answer"
     elif elsewhere:
-        told += f": its text is in `{elsewhere}`, where the server puts thoughts"
+        problem += f": its text is in `{elsewhere}`, where the server puts thoughts"
     elif not others:
-        told += f": `content` is empty, and so are {', '.join(f'`{name}`' for name in _ELSEWHERE)}"
+        problem += f": `content` is empty, and so are {', '.join(f'`{name}`' for name in _ELSEWHERE)}"
     if choice.finish_reason == "length":
-        return f"{told}; the limit of tokens ended it before the answer: give more --max-tokens"
+        return f"{problem}; the limit of tokens ended it before the answer: give more --max-tokens"
     if elsewhere and elsewhere != "refusal":
-        told += "; switch thinking off with --model.thinking=false, or start the server without its reasoning parser"
+        problem += "; switch thinking off with --model.thinking=false, or start the server without its reasoning parser"
     elif not elsewhere and not others:
-        told += "; see in the server's log what the model wrote, and whether a parser of the server removes it"
-    return told
+        problem += "; see in the server's log what the model wrote, and whether a parser of the server removes it"
+    return problem
 
 
 def _is_filled(value: object) -> bool:

@@ -1,9 +1,7 @@
 """Models behind an OpenAI-compatible server: `openai:MODEL@URL`.
 
-A vLLM server is sent videos with the times of their frames. Any other server is sent single images with the times as
-text between them; that is not how the paper asks, and results carry a label that says so. See docs/how-to/servers.md.
-
-Exercised by `videossr bench run BENCH --model openai:MODEL@http://localhost:8000 --out RUN`.
+A vLLM server gets videos with the times of their frames. Any other server gets single images with the times as text
+between them; the paper does not ask in this way, and results carry a label that says so. See docs/how-to/servers.md.
 """
 
 from __future__ import annotations
@@ -46,7 +44,7 @@ from videossr.models.openai.messages import (
 )
 from videossr.models.openai.retry import Backoff, asked_wait
 from videossr.question_set import QuestionSet
-from videossr.runners.local import CORES
+from videossr.runners.threads import CORES
 from videossr.sample import JSON
 
 if TYPE_CHECKING:
@@ -55,14 +53,14 @@ if TYPE_CHECKING:
 _Mode = Literal["auto", "vllm", "images"]
 _System = Literal["auto", "turn", "user"]
 _STOP = (401, 402, 403, 404, 405)
-"""Key, payment, permission, model or address are wrong: so they are for every question."""
+"""Status codes for a wrong key, payment, permission, model or address, which fail every question."""
 _BUSY = (408, 409, 425, 429)
-"""With all from 500 on, what may be otherwise a moment later."""
+"""Status codes that, like all from 500 on, may be gone a moment later."""
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class ServerSettings:
-    """How a server is asked."""
+    """Settings of the requests to a server."""
 
     mode: Annotated[
         _Mode, Field(description="how clips are sent: vllm as videos, images one by one, auto by server")
@@ -88,9 +86,9 @@ class ServerSettings:
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """A question whose frames are rendered, or why they could not be."""
+    """A question whose frames are rendered, or the error of rendering them."""
 
-    ask: Request
+    request: Request
     body: Body | None
     error: str = ""
 
@@ -100,12 +98,13 @@ class OpenAIModel:
 
     Args:
         target: `MODEL@URL`; the address with or without `/v1`.
-        settings: how it is asked.
+        settings: of the requests.
         questions: not used.
 
     Raises:
-        ValueError: the target has another form, `openai` is not installed, or the server is a vLLM that would read
-            wrong times, or videos in another place.
+        MissingExtraError: `openai` is not installed.
+        ConfigError: the target has another form, or the server is a vLLM that would read wrong times, or videos in
+            another place.
         ServerError: no server answers.
     """
 
@@ -125,9 +124,9 @@ class OpenAIModel:
         self._library = openai.__version__
         self._encode = pictures(settings.picture, settings.quality)
         self._refused: set[str] = set()
-        """Fields that this server has refused and can do without."""
+        """Optional fields that this server has refused."""
         self._system: _System = settings.system
-        """Where the system text goes: decided by the first answer, then the same for all questions."""
+        """Place of the system text, which the first answer decides for all questions."""
         self.waited = 0.0
         self._version = server_version(self._target, self._key)
         self._video = settings.mode == "vllm" or (settings.mode == "auto" and bool(self._version))
@@ -142,9 +141,9 @@ class OpenAIModel:
             )
 
     def describe(self) -> Mapping[str, JSON]:
-        """Server, how frames and times were sent to it, and which fields it did not take."""
+        """Return the server, the form in which frames and times were sent to it, and the fields that it refused."""
         settings = self._settings
-        told: dict[str, JSON] = {
+        description: dict[str, JSON] = {
             "server": f"vllm {self._version}" if self._version else "unknown",
             "url": self._target.url,
             "name": self._target.model,
@@ -155,29 +154,32 @@ class OpenAIModel:
             "openai": self._library,
         }
         if self._video:
-            return {**told, "order": "kept" if self._ordered else "not checked"}
-        return {**told, "label": "frames as single images"}
+            return {**description, "order": "kept" if self._ordered else "not checked"}
+        return {**description, "label": "frames as single images"}
 
-    def resume(self, told: Mapping[str, JSON]) -> None:
-        """Ask as in an earlier sitting, which `describe` told of."""
-        refused = told.get("refused")
+    def resume(self, description: Mapping[str, JSON]) -> None:
+        """Ask as in an earlier session of a run, for which `describe` returned `description`."""
+        refused = description.get("refused")
         self._refused |= {str(name) for name in refused} if isinstance(refused, list) else set()
-        if self._settings.system == "auto" and told.get("system") in ("turn", "user"):
-            self._system = "turn" if told["system"] == "turn" else "user"
+        if self._settings.system == "auto" and description.get("system") in ("turn", "user"):
+            self._system = "turn" if description["system"] == "turn" else "user"
 
-    def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
-        """See the contract. Raises ServerError where the server refuses every question, and ValueError for a `top_k`
-        that cannot be asked for.
+    def answer(self, requests: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
+        """Answer the questions, see `Model.answer`.
+
+        Raises:
+            ServerError: the server refuses every question.
+            ConfigError: the server cannot be asked for this `top_k`.
         """
         if decoding.top_k and not self._version:
             raise ConfigError(
                 f"{self._target.url} is not known to be a vLLM, and only that takes top_k: leave top_k at 0, or cut "
                 "with top_p"
             )
-        return run_in_background(lambda put: self._answer(iter(asks), decoding, put))
+        return run_in_background(lambda put: self._answer(iter(requests), decoding, put))
 
-    async def _answer(self, asks: Iterator[Request], decoding: Decoding, put: Callable[[Response], None]) -> None:
-        """Keep all slots busy, and a few questions rendered for the next ones that are free."""
+    async def _answer(self, requests: Iterator[Request], decoding: Decoding, put: Callable[[Response], None]) -> None:
+        """Keep all concurrent requests busy, and a few questions rendered for the next ones."""
         settings = self._settings
         pace = Backoff(settings.backoff, settings.most_backoff, settings.patience)
         ready: asyncio.Queue[_Ready | None] = asyncio.Queue(CORES)
@@ -187,10 +189,10 @@ class OpenAIModel:
         async def render(pool: ThreadPoolExecutor) -> None:
             while True:
                 async with turn:
-                    ask = await loop.run_in_executor(pool, next, asks, None)
-                if ask is None:
+                    request = await loop.run_in_executor(pool, next, requests, None)
+                if request is None:
                     return
-                await ready.put(await loop.run_in_executor(pool, self._render, ask))
+                await ready.put(await loop.run_in_executor(pool, self._render, request))
 
         async def render_all() -> None:
             with ThreadPoolExecutor(CORES, "render") as pool:
@@ -204,7 +206,7 @@ class OpenAIModel:
                 began = time.monotonic()
                 item = await ready.get()
                 if item is None:
-                    await ready.put(None)  # for the other slots
+                    await ready.put(None)  # for the other senders
                     return
                 self.waited += (time.monotonic() - began) / settings.concurrency
                 put(await self._ask(client, item, decoding, pace))
@@ -218,22 +220,23 @@ class OpenAIModel:
         except BaseExceptionGroup as errors:
             raise _first(errors) from None
 
-    def _render(self, ask: Request) -> _Ready:
+    def _render(self, request: Request) -> _Ready:
         try:
-            clips = ask.clips()
+            clips = request.clips()
             if self._video:
-                return _Ready(ask, as_video(ask.question, clips, self._encode))
-            return _Ready(ask, as_images(ask.question, clips, self._encode, self._settings.picture))
-        except Exception as error:  # what is wrong with one question's frames, whatever it is, fails that question
-            return _Ready(ask, None, self._told(f"{type(error).__name__}: {error}"))
+                return _Ready(request, as_video(request.question, clips, self._encode))
+            return _Ready(request, as_images(request.question, clips, self._encode, self._settings.picture))
+        except Exception as error:  # any error in one question's frames fails that question alone
+            return _Ready(request, None, self._harmless(f"{type(error).__name__}: {error}"))
 
     async def _ask(self, client: AsyncOpenAI, item: _Ready, decoding: Decoding, pace: Backoff) -> Response:
-        """All answers to one question: a server may give fewer at a time than it is asked for."""
-        index = item.ask.index
+        """Collect all answers to one question; a server may return fewer at a time than it is asked for."""
+        index = item.request.index
         if item.body is None:
             return Response(index, error=item.error, tries=0)
         answers: list[Answer] = []
-        tries = failures = 0
+        tries = 0
+        failures = 0
         while (got := sum(len(answer.texts) for answer in answers)) < decoding.n:
             await pace.ready()
             tries += 1
@@ -247,13 +250,14 @@ class OpenAIModel:
                 await asyncio.sleep(pace.after(failures))
         texts = [text for answer in answers for text in answer.texts]
         finish = [end for answer in answers for end in answer.finish]
-        n, tokens = decoding.n, answers[0].prompt_tokens
+        n = decoding.n
+        tokens = answers[0].prompt_tokens
         return Response(index, tuple(texts[:n]), tuple(finish[:n]), tries=tries, prompt_tokens=tokens)
 
     async def _request(self, client: AsyncOpenAI, body: Body, decoding: Decoding, got: int, pace: Backoff) -> Answer:
-        """One response. What was refused for a field that can be done without is sent again, without it.
+        """Request one response. A request that is refused for an optional field is sent again without it.
 
-        Raises Failed where this request has no answer, and ServerError where no other will have one.
+        Raises RequestFailed where this request has no answer, and ServerError where no other will have one.
         """
         from openai import APIConnectionError, APIStatusError
 
@@ -263,14 +267,14 @@ class OpenAIModel:
                 async with asyncio.timeout(self._settings.timeout):
                     answer = await self._send(client, fields)
             except APIStatusError as error:
-                if not self._spared(error, fields):
-                    raise self._judged(error, fields, pace) from error
+                if not self._drop_field(error, fields):
+                    raise self._classify(error, fields, pace) from error
             except TimeoutError as error:
                 raise RequestFailed(f"no answer within {self._settings.timeout:g} s", again=True) from error
             except (APIConnectionError, transport_errors()) as error:
                 cause = error.__cause__ or error
                 raise RequestFailed(
-                    self._told(f"no connection: {type(cause).__name__}: {cause}"), again=True
+                    self._harmless(f"no connection: {type(cause).__name__}: {cause}"), again=True
                 ) from error
             else:
                 if self._system == "auto" and fields["messages"][0]["role"] == "system":
@@ -279,17 +283,17 @@ class OpenAIModel:
 
     def _fields(self, body: Body, decoding: Decoding, got: int) -> dict[str, Any]:
         fields = {"max_tokens": decoding.max_tokens, **sampling(decoding, got, vllm=bool(self._version))}
-        if "max_tokens" in self._refused:  # OpenAI's newer models know the limit by its newer name alone
+        if "max_tokens" in self._refused:  # OpenAI's newer models know only the newer name of the limit
             fields["max_completion_tokens"] = decoding.max_tokens
         extra = {**fields.pop("extra_body", {}), **body.extra}
         if self._settings.thinking is not None:
             extra["chat_template_kwargs"] = {"enable_thinking": self._settings.thinking}
         messages = system_in_user(body.messages) if self._system == "user" else body.messages
-        kept = {name: value for name, value in fields.items() if name not in self._refused}
-        return {"model": self._target.model, "messages": messages, "extra_body": extra, **kept}
+        accepted = {name: value for name, value in fields.items() if name not in self._refused}
+        return {"model": self._target.model, "messages": messages, "extra_body": extra, **accepted}
 
     async def _send(self, client: AsyncOpenAI, fields: dict[str, Any]) -> Answer:
-        """Raises Failed for a response that is no answer: the server has said what it has, so not to be asked again."""
+        """Send a request and parse its response. Raises RequestFailed, not to be tried again, where it is no answer."""
         data = bytearray()
         most = self._settings.most_bytes
         async with client.chat.completions.with_streaming_response.create(**fields) as response:
@@ -301,40 +305,40 @@ class OpenAIModel:
             return read_answer(bytes(data))
         except ValueError as error:
             excerpt = bytes(data[:1000]).decode("utf-8", "replace")
-            raise RequestFailed(self._told(f"{error}{EXCERPT}{excerpt}"), again=False) from error
+            raise RequestFailed(self._harmless(f"{error}{EXCERPT}{excerpt}"), again=False) from error
 
-    def _spared(self, error: APIStatusError, fields: Mapping[str, Any]) -> bool:
-        """Whether the refusal is about a field that can be done without; it is then left out from here on.
+    def _drop_field(self, error: APIStatusError, fields: Mapping[str, Any]) -> bool:
+        """Return whether an error is about an optional field, which is then left out of all further requests.
 
-        One answer at a time will do, draws without a seed are draws, and a top_p of 1 cuts nothing off. Without a
+        Several answers can be asked for one at a time, draws need no seed, and a top_p of 1 excludes nothing. Without a
         system role, the system text goes before the user's.
         """
         if fields["messages"][0]["role"] == "system" and self._system != "turn" and no_system_role(error):
             self._system = "user"
             return True
-        idle = [
+        optional = [
             "max_tokens",
             "seed",
             *(["n"] if fields.get("n", 1) > 1 else []),
             *(["top_p"] if fields.get("top_p") == 1 else []),
         ]
-        name = named(error, [name for name in idle if name in fields]) if error.status_code in (400, 422) else None
+        name = named(error, [name for name in optional if name in fields]) if error.status_code in (400, 422) else None
         if name is not None:
             self._refused.add(name)
         return name is not None
 
-    def _judged(self, error: APIStatusError, fields: Mapping[str, Any], pace: Backoff) -> Exception:
-        """Return the error that a refusal means for this request, or for all others too."""
+    def _classify(self, error: APIStatusError, fields: Mapping[str, Any], pace: Backoff) -> Exception:
+        """Make a RequestFailed of an error response, or a ServerError where it concerns all other requests too."""
         status = error.status_code
-        told = self._told(f"status {status}: {message(error)}")
-        where = f"{self._target.url}: {told}"
+        text = self._harmless(f"status {status}: {message(error)}")
+        where = f"{self._target.url}: {text}"
         if status in _BUSY or status >= 500:
             if error.code == "insufficient_quota":
                 return ServerError(where)
             wait = asked_wait(error.response.headers) if status in (429, 503) else None
             if wait is not None:
                 pace.hold(wait)
-            return RequestFailed(told, again=True)
+            return RequestFailed(text, again=True)
         if status in _STOP:
             unset = status == 401 and not self._key
             return ServerError(f"{where}; the environment variable {self._settings.key} is not set" if unset else where)
@@ -345,16 +349,16 @@ class OpenAIModel:
         if named(error, ("chat_template_kwargs", "enable_thinking")):
             return ServerError(f"{where}; this server cannot switch thinking: leave out --model.thinking")
         if status in (400, 422) and self._system == "auto" and fields["messages"][0]["role"] == "system":
-            told += "; if the server takes no system turn, use --model.system=user"
-        return RequestFailed(told, again=False)
+            text += "; if the server takes no system turn, use --model.system=user"
+        return RequestFailed(text, again=False)
 
-    def _told(self, text: str) -> str:
-        """A server's words, made harmless and free of the key."""
+    def _harmless(self, text: str) -> str:
+        """Shorten and escape a server's words, and remove the key from them."""
         return harmless(text.replace(self._key, "(key)") if self._key else text)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What stopped a group of tasks; the others were cancelled for it."""
+    """Return the error that stopped a group of tasks; the others were cancelled for it."""
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

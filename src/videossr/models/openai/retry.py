@@ -1,6 +1,6 @@
-"""When a server is asked again: its own wish where it tells one, else waits that double.
+"""Waits before a request is sent again: the time that the server asks for, else a time that doubles.
 
-Exercised by `videossr bench run BENCH --model openai:MODEL@URL --out RUN`.
+`videossr.models.openai.model` waits by it.
 """
 
 from __future__ import annotations
@@ -18,47 +18,52 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LENGTH = re.compile(r"(?:\d+(?:\.\d*)?(?:ms|[smhd]))+")
 _PIECE = re.compile(r"(\d+(?:\.\d*)?)(ms|[smhd])")
 _LONGEST = 40
-"""Characters of a header that may be a time; more would be work for nothing."""
+"""Characters of the longest header that is parsed as a time."""
 _EPOCH = 1e9
 """A number of seconds beyond this is a time of day, counted from 1970, not a wait."""
 
 
 class Backoff:
-    """The wait of all requests together that one of them was told of, and the wait of each after its own failures.
+    """Waits of requests: of all of them where the server asks for it, and of each after its own failures.
 
     Args:
         first: seconds of the first wait after a failure; each further one is twice as long.
-        most: seconds that such a wait has at most.
-        patience: seconds that a server's own wish may have at most.
+        most: seconds of such a wait, at most.
+        patience: seconds of a wait that the server asks for, at most.
     """
 
     def __init__(self, first: float, most: float, patience: float) -> None:
-        self._first, self._most, self._patience = first, most, patience
+        self._first = first
+        self._most = most
+        self._patience = patience
         self._resume = -math.inf
 
     async def ready(self) -> None:
-        """Wait until requests are welcome. What others are told meanwhile counts too."""
+        """Wait until requests may be sent, also where another request extends the wait meanwhile."""
         while (wait := self._resume - time.monotonic()) > 0:
             await asyncio.sleep(wait)
 
     def hold(self, seconds: float) -> None:
-        """Let all requests wait for what a server has asked for."""
+        """Let all requests wait for the seconds that the server has asked for."""
         self._resume = max(self._resume, time.monotonic() + min(seconds, self._patience))
 
     def after(self, failures: int) -> float:
-        """Seconds before a request is sent again that has failed so often; drawn, so that not all come at once."""
+        """Draw the seconds before a request that has failed so often is sent again, so that not all come at once."""
         return min(self._most, self._first * 2.0 ** min(failures - 1, 60)) * random.uniform(0.5, 1)
 
 
 def asked_wait(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a response asks to wait, by Retry-After or by what is told of its limits; None where it does not.
+    """Read the seconds that a response asks to wait, from Retry-After or the headers about its limits.
 
-    Of the limits, those count of which nothing remains, or of which the remainder is not told.
+    Only limits count of which nothing remains, or whose remainder is not given.
+
+    Returns:
+        Seconds; None where the response does not ask to wait.
     """
     text = headers.get("retry-after", "")
-    for told in (_length(headers.get("retry-after-ms", ""), 0.001), _length(text), _date(text)):
-        if told is not None:
-            return told
+    for seconds in (_length(headers.get("retry-after-ms", ""), 0.001), _length(text), _date(text)):
+        if seconds is not None:
+            return seconds
     waits = [
         wait
         for kind in ("", "-requests", "-tokens")
@@ -69,7 +74,7 @@ def asked_wait(headers: Mapping[str, str]) -> float | None:
 
 
 def _length(text: str, unit: float = 1.0) -> float | None:
-    """`3`, `0.5`, `20ms`, `1m30s`, or a time of day as seconds or milliseconds since 1970."""
+    """Parse seconds from `3`, `0.5`, `20ms`, `1m30s`, or a time of day in seconds or milliseconds since 1970."""
     text = text.strip().lower()
     if len(text) > _LONGEST:
         return None
@@ -87,6 +92,7 @@ def _length(text: str, unit: float = 1.0) -> float | None:
 
 
 def _date(text: str) -> float | None:
+    """Parse the seconds until a date in the form of HTTP headers; None where it is none."""
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):

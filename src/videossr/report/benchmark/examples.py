@@ -64,7 +64,7 @@ class Example:
     Attributes:
         category, task, id, index, answer: of the question.
         why: (number of the run, `worst` or `best`): whose choice it is.
-        config: what makes it hard, as text.
+        settings: what makes it hard, as text.
         said: what the runs said that were asked it.
         prompt, system: its texts, around the clips; empty where the questions are not at hand.
         strips: its frames; none where they are not at hand, which `missing` gives the reason for.
@@ -78,7 +78,7 @@ class Example:
     index: int
     answer: str
     why: tuple[tuple[int, str], ...]
-    config: Mapping[str, str]
+    settings: Mapping[str, str]
     said: tuple[ModelAnswer, ...]
     prompt: tuple[str, ...] = ()
     system: str = ""
@@ -169,7 +169,7 @@ def _item(
         index=prediction.index,
         answer=plain_text(prediction.answer, 80),
         why=tuple(why),
-        config={
+        settings={
             plain_text(name, 40): plain_text(f"{value:g}" if isinstance(value, float) else str(value), 40)
             for name, value in prediction.difficulty.items()
         },

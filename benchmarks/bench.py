@@ -1,4 +1,4 @@
-"""How many questions a second a local back end answers, against a plain loop; the table is docs/results/bench-speed.md.
+"""Measure how many questions a second a local back end answers, against a plain loop; see docs/results/bench-speed.md.
 
     python benchmarks/bench.py ../shared/videos/real
 
@@ -45,7 +45,7 @@ BATCHES = (1, 4, 8, 16)
 
 @dataclass(frozen=True)
 class Turn:
-    """One pass over all questions: what was said, and seconds on the wall, of processors, and of waiting for frames."""
+    """The answers of one pass over all questions, with its wall, processor and waiting seconds."""
 
     texts: list[tuple[str, ...]]
     seconds: float
@@ -54,17 +54,17 @@ class Turn:
 
 
 def make_questions(videos: Path, out: Path, pixels: int, count: int) -> VideoSSRDataset:
-    """`count` questions about real clips, whose frames have at most so many pixels."""
+    """Build `count` questions about real clips, whose frames have at most `max_pixels` pixels."""
     index_videos(videos, out / f"corpus-{pixels}", plan=Plan(max_pixels=pixels))
-    each = {name: {**category, "count": count // len(CATEGORIES)} for name, category in CATEGORIES.items()}
-    mixture = recipe.ResolvedRecipe(Recipe(name="speed", categories=each), "speed")
+    categories = {name: {**category, "count": count // len(CATEGORIES)} for name, category in CATEGORIES.items()}
+    mixture = recipe.ResolvedRecipe(Recipe(name="speed", categories=categories), "speed")
     folder = out / f"dataset-{pixels}"
     build_dataset(mixture, Corpus(out / f"corpus-{pixels}"), folder, templates=load_templates())
     return VideoSSRDataset(folder)
 
 
 def plain(model: Any, maker: TransformersModel, questions: VideoSSRDataset, decoding: Decoding) -> Turn:
-    """One question after the other; the model stands still while frames are rendered."""
+    """Answer one question after the other; the model waits while frames are rendered."""
     texts, waited = [], 0.0
     begun, worked = time.perf_counter(), time.process_time()
     for number in range(len(questions)):
@@ -91,7 +91,7 @@ def plain(model: Any, maker: TransformersModel, questions: VideoSSRDataset, deco
 
 
 def ours(model: TransformersModel, questions: VideoSSRDataset, decoding: Decoding) -> Turn:
-    """The back end, as a benchmark's run uses it."""
+    """Answer with the back end, as a benchmark run uses it."""
 
     def clips(number: int) -> Callable[[], Any]:
         return lambda: questions.clips(number)
@@ -107,7 +107,7 @@ def ours(model: TransformersModel, questions: VideoSSRDataset, decoding: Decodin
 
 
 def compare(name: str, checkpoint: Path, questions: VideoSSRDataset, decoding: Decoding, rounds: int) -> None:
-    """One row of the table for the plain loop, and one for each batch."""
+    """Print a row of the table for the plain loop, and one for each batch size."""
     library = transformers.AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=torch.float32).eval()
     models = {
         batch: TransformersModel(str(checkpoint), TransformersSettings(batch=batch, device="cpu"), questions)
@@ -119,14 +119,14 @@ def compare(name: str, checkpoint: Path, questions: VideoSSRDataset, decoding: D
         for batch, model in models.items():
             turns.setdefault(f"batch {batch}", []).append(ours(model, questions, decoding))
     if decoding.temperature == 0:
-        said = {tuple(turn.texts) for each in turns.values() for turn in each}
+        said = {tuple(turn.texts) for passes in turns.values() for turn in passes}
         if len(said) != 1:
             raise SystemExit(f"{name}: the answers differ")
     baseline = median(turn.seconds for turn in turns["plain loop"])
-    for way, each in turns.items():
-        seconds = median(turn.seconds for turn in each)
-        worked = median(turn.processor for turn in each) / len(questions)
-        waited = median(turn.waited / turn.seconds for turn in each)
+    for way, passes in turns.items():
+        seconds = median(turn.seconds for turn in passes)
+        worked = median(turn.processor for turn in passes) / len(questions)
+        waited = median(turn.waited / turn.seconds for turn in passes)
         rate, gain = len(questions) / seconds, baseline / seconds
         print(f"| {name} | {way} | {rate:.2f} | {gain:.2f} | {worked:.2f} | {waited:.0%} |", flush=True)
 

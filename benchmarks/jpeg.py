@@ -1,4 +1,4 @@
-"""Which JPEG quality and chroma sampling the packs use: bytes, pixel error and time for each, on real clips.
+"""Compare JPEG qualities and chroma samplings for the packs: bytes, pixel error and time, on real clips.
 
     python benchmarks/jpeg.py ../shared/videos/real
 

@@ -30,7 +30,7 @@ Pictures = NDArray[np.uint8]
 
 
 def footage(path: Path, most: int = MOST) -> Pictures:
-    """The first frames of a video (T, H, W, 3), a quarter larger than the clips, which are cut out of them."""
+    """Return the first frames of a video (T, H, W, 3), a quarter larger than the clips that are cut out of them."""
     frames = []
     with av.open(str(path)) as container:
         try:
@@ -53,7 +53,7 @@ def stretches(frames: Pictures, count: int, rng: np.random.Generator) -> Iterato
 
 
 def write(path: Path, frames: Pictures) -> None:
-    """H.264, two key frames."""
+    """Encode a clip as H.264 with two key frames."""
     partial = path.with_suffix(".partial")
     with av.open(str(partial), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=RATE, options={"preset": "ultrafast", "crf": "28", "g": "75"})
@@ -67,7 +67,7 @@ def write(path: Path, frames: Pictures) -> None:
 
 
 def main() -> None:
-    """Make what is not there yet."""
+    """Make the clips that are missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path)
     parser.add_argument("out", type=Path)

@@ -1,4 +1,4 @@
-"""How many clips are held back, or noticed by `validate`, for shapes of their own: as they are, and with some added.
+"""Count clips that are rejected, or noticed by `validate`, for native shapes: as they are, and with some added.
 
     python benchmarks/native.py CLIPS
 

@@ -1,4 +1,4 @@
-"""Prompts a second and peak memory of a GRPO step: ours, ours with sharing off, and TRL's trainer extended to videos.
+"""Compare prompts a second and peak memory of a GRPO step: ours, ours without sharing, and TRL's, extended to videos.
 
     make .side/trl/.done
     python benchmarks/train_step.py measure ../shared/videos/real turns.jsonl
@@ -78,7 +78,7 @@ SIDES = ("seconds", "processor")
 
 @dataclass(frozen=True)
 class Point:
-    """What is measured: a contestant, the answers in one pass where it takes them row by row, and the sizes."""
+    """A measurement: the contestant, its answers in one pass where it takes them row by row, and the sizes."""
 
     name: Name
     rows: int = 1
@@ -89,7 +89,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Work:
-    """The files that a point is measured with."""
+    """The files with which a point is measured."""
 
     dataset: Path
     model: Path
@@ -97,7 +97,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Turn:
-    """What one process took: seconds on the wall and of processors for each step, and GiB resident at most."""
+    """The cost of one process: wall and processor seconds of each step, and peak resident memory in GiB."""
 
     seconds: list[float]
     processor: list[float]
@@ -112,7 +112,7 @@ BEST = (Point("shared"), Point("not shared", rows=4), Point("TRL", rows=4))
 
 @dataclass(frozen=True)
 class Data:
-    """Real clips, and what is made of them in a folder, when it is first wanted."""
+    """Real clips and what is made from them in a folder, each when it is first needed."""
 
     videos: Path
     out: Path
@@ -130,7 +130,7 @@ class Data:
 
 
 def make_videos(videos: Path, out: Path) -> None:
-    """The middle of real clips, cut square."""
+    """Cut the middle of real clips to squares."""
     out.mkdir()
     for path in sorted(videos.iterdir()):
         with av.open(str(path)) as container:
@@ -151,7 +151,7 @@ def make_videos(videos: Path, out: Path) -> None:
 
 
 def make_questions(clips: Path, out: Path, frames: int) -> None:
-    """A dataset of counting questions."""
+    """Build a dataset of counting questions."""
     corpus = out.with_name(f"corpus-{frames}")
     index_videos(clips, corpus, plan=Plan(frames=frames))
     config = {"frames": frames, "slots_max": 1, "min_gap": 0, "instances_max": 4}  # so that 8 frames have room
@@ -161,7 +161,7 @@ def make_questions(clips: Path, out: Path, frames: int) -> None:
 
 
 def make_model(folder: Path, tokens: int) -> None:
-    """A model that writes threes and commas, about three threes in so many tokens, and never ends by itself.
+    """Write a model that says threes and commas, about three threes in `tokens` tokens, and never ends by itself.
 
     Many such answers name three numbers, some of which are near. From weights that are wholly random all answers would
     be worth nothing, so that a trainer may leave a step out, and those that end early would be less work. Here one
@@ -182,7 +182,7 @@ def make_model(folder: Path, tokens: int) -> None:
 
 
 def ours(point: Point, work: Work, steps: int, out: Path) -> tuple[list[str], str, Path]:
-    """The command that trains with this package, what it reads, and the file of its steps."""
+    """Return the command that trains with this package, its input, and the file of its steps."""
     config: dict[str, dict[str, Any]] = {
         "model": {"path": str(work.model)},
         "data": {"path": str(work.dataset)},
@@ -198,7 +198,7 @@ def ours(point: Point, work: Work, steps: int, out: Path) -> tuple[list[str], st
 
 
 def theirs(point: Point, work: Work, steps: int, out: Path) -> tuple[list[str], str, Path]:
-    """The same for TRL."""
+    """Return the same for TRL."""
     question = {
         "library": sysconfig.get_paths()["purelib"],
         "checkpoint": str(work.model),
@@ -215,7 +215,7 @@ def theirs(point: Point, work: Work, steps: int, out: Path) -> tuple[list[str], 
 
 
 def take_turn(point: Point, work: Work, steps: int, threads: int) -> Turn:
-    """Runs one contestant for a step that does not count and then so many, and looks on."""
+    """Run one contestant for a warm-up step and `steps` more, and measure it."""
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch)
         command, question, lines = (theirs if point.name == "TRL" else ours)(point, work, 1 + steps, out)
@@ -237,7 +237,7 @@ def take_turn(point: Point, work: Work, steps: int, threads: int) -> Turn:
 
 
 def did_all(step: Mapping[str, Any], point: Point) -> bool:
-    """Whether a step of ours went all the way: it may stop where all rewards of the group are equal."""
+    """Tell whether a step of ours was complete: it may stop early where all rewards of the group are equal."""
     if point.name == "TRL":
         return True
     if step["failed"] or step["all"]["tokens"] != point.tokens:
@@ -246,7 +246,7 @@ def did_all(step: Mapping[str, Any], point: Point) -> bool:
 
 
 def look_on(process: subprocess.Popen[bytes], lines: Path) -> tuple[list[tuple[float, float]], float]:
-    """When each line was written, in seconds on the wall and of processors, and the most GiB that were resident."""
+    """Return wall and processor seconds at which each line was written, and the peak resident memory in GiB."""
     ends: list[tuple[float, float]] = []
     peak, folder, tick = 0, Path(f"/proc/{process.pid}"), os.sysconf("SC_CLK_TCK")
     while process.poll() is None:
@@ -260,7 +260,7 @@ def look_on(process: subprocess.Popen[bytes], lines: Path) -> tuple[list[tuple[f
 
 
 def wanted(rounds: int) -> list[Point]:
-    """All that is to be measured, in this order: the main comparison once a round, everything else once."""
+    """List what is to be measured, in order: the main comparison in every round, everything else once."""
     main = [replace(point, group=group) for group in GROUPS for point in BEST]
     points = [point for number in range(rounds) for point in (main if number % 2 == 0 else main[::-1])]
     others = [replace(point, rows=rows) for point in BEST[1:] for rows in ROWS]
@@ -269,14 +269,14 @@ def wanted(rounds: int) -> list[Point]:
 
 
 def sized(point: Point, axis: str, value: int) -> Point:
-    """The same at another size. Where there are fewer answers than rows, they are one pass."""
+    """Return the point at another size. Fewer answers than rows are one pass."""
     sizes: dict[str, Any] = {axis: value}
     found = replace(point, **sizes)
     return replace(found, rows=min(found.rows, found.group))
 
 
 def measure(data: Data, file: Path, points: Sequence[Point], steps: int, threads: int) -> None:
-    """Makes the turns that the file lacks, and adds them to it."""
+    """Run the turns that the file lacks, and add them to it."""
     there = {point: len(turns) for point, turns in read(file).items()} if file.exists() else {}
     for number, point in enumerate(points):
         if points[:number].count(point) < there.get(point, 0):
@@ -288,7 +288,7 @@ def measure(data: Data, file: Path, points: Sequence[Point], steps: int, threads
 
 
 def read(file: Path) -> dict[Point, list[Turn]]:
-    """All turns in a file, by point."""
+    """Read all turns in a file, by point."""
     found: dict[Point, list[Turn]] = {}
     for line in file.read_text("utf-8").splitlines():
         table = json.loads(line)
@@ -298,12 +298,12 @@ def read(file: Path) -> dict[Point, list[Turn]]:
 
 
 def middle(turns: Sequence[Turn], side: Literal["seconds", "processor"]) -> float:
-    """The median over all steps of all turns."""
+    """Return the median over all steps of all turns."""
     return median(chain.from_iterable(turn.seconds if side == "seconds" else turn.processor for turn in turns))
 
 
 def show(turns: Turns) -> None:
-    """Prints the tables and draws the plot, of what is there."""
+    """Print the tables and draw the plot of what was measured."""
     print(
         "| answers a prompt | way | prompts a second | processor seconds a prompt | peak GiB | slower | by processor |"
     )

@@ -36,23 +36,23 @@ def clip(seed: int, seconds: float = 8.0) -> Iterator[Picture]:
 
 
 def _shot(rng: np.random.Generator, height: int, width: int, length: int, *, moves: bool) -> Iterator[Picture]:
-    """A camera that pans over a scene, or stands, while a disc moves through the picture."""
+    """Yield a camera that pans over a scene, or stands, while a disc moves through the picture."""
     scene = _scene(rng, round(1.6 * height), round(1.6 * width))
     room = np.array(scene.shape[:2]) - (height, width)
     start = rng.uniform(0, room)
     end = rng.uniform(0, room) if moves else start
-    one, other = rng.uniform(0, (width, height), (2, 2))
+    disc_start, disc_end = rng.uniform(0, (width, height), (2, 2))
     color, radius = rng.uniform(0, 255, 3).tolist(), int(rng.uniform(8, 33))
     for k in range(length):
         y, x = (start + (end - start) * k / length).astype(int)
         picture = scene[y : y + height, x : x + width].copy()
-        disc = (one + (other - one) * k / length).astype(int)
+        disc = (disc_start + (disc_end - disc_start) * k / length).astype(int)
         cv2.circle(picture, disc.tolist(), radius, color, -1)
         yield picture
 
 
 def _scene(rng: np.random.Generator, height: int, width: int) -> Picture:
-    """A large picture with the spectrum of natural ones, perhaps a bright sky, some things and a person in it."""
+    """Draw a large picture with the spectrum of natural ones, perhaps with a bright sky, some objects and a person."""
     ground, tint = _noise(rng, height, width), _noise(rng, height, width)
     colors = rng.normal(size=(2, 3))
     scene = rng.uniform(60, 180, 3) + 35 * ground * abs(colors[0]) + 18 * tint * colors[1]
@@ -76,7 +76,7 @@ def _scene(rng: np.random.Generator, height: int, width: int) -> Picture:
 
 
 def _noise(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
-    """Noise (H, W, 1) of variance 1 whose waves get weaker in proportion to their frequency."""
+    """Draw noise (H, W, 1) of variance 1 whose amplitude falls in proportion to the frequency."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
     frequency[0, 0] = np.inf
     waves = (rng.normal(size=frequency.shape) + 1j * rng.normal(size=frequency.shape)) / frequency ** rng.uniform(

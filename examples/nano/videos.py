@@ -31,7 +31,7 @@ def main(folder: Path, count: int) -> None:
 
 
 def scene(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The frames (T, 64, 64, 3) of one scene."""
+    """Draw the frames (T, 64, 64, 3) of one scene."""
     frames = SECONDS * FPS
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE
     night, day = rng.uniform((5, 10, 60), (50, 50, 120)), rng.uniform((90, 150, 215), (160, 205, 255))
@@ -64,7 +64,7 @@ def scene(rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _hill(rng: np.random.Generator, height: float) -> tuple[Floats, Floats]:
-    """A row of hills, two pictures wide: the height of its edge, with trees or houses on it, and its colors."""
+    """Draw a row of hills, two pictures wide: the height of its edge, with trees or houses on it, and its colors."""
     across = np.arange(2 * SIDE) / SIDE
     edge = np.full(2 * SIDE, height)
     for waves in (1, 2, 3):

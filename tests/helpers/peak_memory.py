@@ -1,4 +1,4 @@
-"""Groups go through a model, in a process of its own: `python peak.py CHECKPOINT OUT recompute share`.
+"""Train groups in a process of its own: `python peak.py CHECKPOINT OUT recompute share`.
 
 Writes the plan and the measured peak, in bytes, the latter without what the process held before the model was there.
 """

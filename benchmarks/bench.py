@@ -65,7 +65,8 @@ def make_questions(videos: Path, out: Path, pixels: int, count: int) -> VideoSSR
 
 def plain(model: Any, maker: TransformersModel, questions: VideoSSRDataset, decoding: Decoding) -> Turn:
     """Answer one question after the other; the model waits while frames are rendered."""
-    texts, waited = [], 0.0
+    texts = []
+    waited = 0.0
     begun, worked = time.perf_counter(), time.process_time()
     for number in range(len(questions)):
         before = time.perf_counter()
@@ -97,9 +98,12 @@ def ours(model: TransformersModel, questions: VideoSSRDataset, decoding: Decodin
         return lambda: questions.clips(number)
 
     asks = [Request(k, questions.question(k), questions.category(k), clips(k)) for k in range(len(questions))]
-    waited, begun, worked = model.waited, time.perf_counter(), time.process_time()
+    waited = model.waited
+    begun = time.perf_counter()
+    worked = time.process_time()
     replies = sorted(model.answer(asks, decoding), key=lambda reply: reply.index)
-    seconds, processor = time.perf_counter() - begun, time.process_time() - worked
+    seconds = time.perf_counter() - begun
+    processor = time.process_time() - worked
     failed = [reply.error for reply in replies if reply.error]
     if failed:
         raise SystemExit(f"{len(failed)} questions failed: {failed[0]}")
@@ -127,7 +131,8 @@ def compare(name: str, checkpoint: Path, questions: VideoSSRDataset, decoding: D
         seconds = median(turn.seconds for turn in passes)
         worked = median(turn.processor for turn in passes) / len(questions)
         waited = median(turn.waited / turn.seconds for turn in passes)
-        rate, gain = len(questions) / seconds, baseline / seconds
+        rate = len(questions) / seconds
+        gain = baseline / seconds
         print(f"| {name} | {way} | {rate:.2f} | {gain:.2f} | {worked:.2f} | {waited:.0%} |", flush=True)
 
 
@@ -143,7 +148,10 @@ def main() -> None:
     torch.set_num_threads(chosen.threads)
     transformers.utils.logging.set_verbosity_error()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; transformers {transformers.__version__}\n")
-    print("| questions | way | a second | of the plain loop | processor seconds each | waiting for frames |")
+    print(
+        "| questions | method | questions a second | relative to the plain loop | processor seconds each "
+        "| waiting for frames |"
+    )
     print("|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch)

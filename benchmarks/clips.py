@@ -101,7 +101,8 @@ def pictures(footage: dict[Path, int], cut: Cut) -> Iterator[av.VideoFrame]:
     """Yield shots of changing clips, the longest clips most often; they depend on footage and cut alone."""
     rng = np.random.default_rng([cut.seconds, cut.height, cut.fps])
     sources = {path: endless(path) for path in sorted(footage)}
-    left, previous = cut.seconds * cut.fps, None
+    left = cut.seconds * cut.fps
+    previous = None
     unseen = dict(footage)
     while left:
         choices = [path for path in sources if path != previous and unseen[path]]
@@ -112,7 +113,9 @@ def pictures(footage: dict[Path, int], cut: Cut) -> Iterator[av.VideoFrame]:
         path = choices[rng.choice(len(choices), p=weights / weights.sum())]
         count = min(left, unseen[path], int(rng.uniform(*cut.shot_seconds) * cut.fps))
         yield from shot(sources[path], cut, count, rng)
-        left, previous, unseen[path] = left - count, path, unseen[path] - count
+        left = left - count
+        previous = path
+        unseen[path] = unseen[path] - count
 
 
 def write(footage: dict[Path, int], cut: Cut, out: Path) -> list[Path]:

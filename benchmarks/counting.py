@@ -50,7 +50,10 @@ def read(folder: Path) -> dict[tuple[int, int], dict[str, Video]]:
 
 def count_again(clips: dict[tuple[int, int], dict[str, Video]], wanted: int) -> None:
     """Compare counts from the pixels with those of the recipe, frame by frame."""
-    frames, shapes, mismatches, rejected = 0, 0, 0, 0
+    frames = 0
+    shapes = 0
+    mismatches = 0
+    rejected = 0
     rounds: Iterator[tuple[int, Video, CountingConfig]] = cycle(
         (number, video, config)
         for number, video in enumerate(video for at_size in clips.values() for video in at_size.values())
@@ -161,7 +164,9 @@ def acceptance(clips: dict[str, Video], label: str, layouts: int) -> None:
         sizes_are = "all of the largest size" if most else "sizes as drawn"
         print(f"acceptance, {label}, {sizes_are} (one try / all tries):")
         for count in range(1, 9):
-            once, final, total = 0, 0, 0
+            once = 0
+            final = 0
+            total = 0
             for number, video in enumerate(clips.values()):
                 short = min(video.size)
                 for k in range(layouts):

@@ -58,7 +58,8 @@ def pyav() -> tuple[list[str], Read]:
     import av
 
     def read(path: str, indices: Sequence[int], size: tuple[int, int]) -> tuple[Frames, Sequence[int]]:
-        wanted, found = set(indices), {}
+        wanted = set(indices)
+        frames_by_index = {}
         with av.open(path) as container:
             stream = container.streams.best("video")
             assert isinstance(stream, av.VideoStream)
@@ -66,10 +67,10 @@ def pyav() -> tuple[list[str], Read]:
             for index, frame in enumerate(container.decode(stream)):
                 if index in wanted:
                     scaled = frame.reformat(size[1], size[0], "rgb24", interpolation="AREA")
-                    found[index] = scaled.to_ndarray()
-                if len(found) == len(wanted):
+                    frames_by_index[index] = scaled.to_ndarray()
+                if len(frames_by_index) == len(wanted):
                     break
-        return np.stack([found[index] for index in indices]).astype(np.uint8, copy=False), indices
+        return np.stack([frames_by_index[index] for index in indices]).astype(np.uint8, copy=False), indices
 
     return ["av"], read
 

@@ -77,7 +77,8 @@ def write_rows(dataset: VideoSSRDataset, folder: Path) -> Path:
             )
         question = item.question
         prompt = [{"role": "system", "content": question.system}, {"role": "user", "content": question.prompt}]
-        source, answer = question.data_source, {"ground_truth": question.answer}
+        source = question.data_source
+        answer = {"ground_truth": question.answer}
         lines.append({"data_source": source, "prompt": prompt, "videos": videos, "reward_model": answer})
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))

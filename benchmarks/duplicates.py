@@ -160,10 +160,13 @@ def count_matches(
         For each edit, recognized and all copies; the number of false alarms; and the number of pairs of a copy and
         another original.
     """
-    counts, false_alarms, pairs = {}, 0, 0
+    counts = {}
+    false_alarms = 0
+    pairs = 0
     with tempfile.TemporaryDirectory() as temporary:
         for name, (edit, cut, speed) in EDITS.items():
-            copies, numbers = [], []
+            copies = []
+            numbers = []
             for number, (pictures, rate) in clips.items():
                 left = pictures[round(cut * rate) :]
                 faster = rate * Fraction(speed)
@@ -198,7 +201,8 @@ def time_many(count: int, like: list[Fingerprints]) -> None:
         noise = rng.integers(-4, 5, videos[source].shape)
         videos[-1 - number] = np.clip(videos[source] + noise, -127, 127).astype(np.int8)
     compared = [0]
-    start, used = perf_counter(), process_time()
+    start = perf_counter()
+    used = process_time()
     twins = list(near_duplicates(videos, progress=lambda _, total: compared.append(total)))
     right = {(twin.other, count - 1 - twin.video) for twin in twins} & {(int(s), n) for n, s in enumerate(copies)}
     seconds = f"{process_time() - used:.0f} s of one core, {perf_counter() - start:.0f} s in all"
@@ -230,12 +234,14 @@ def main() -> None:
             originals.append(fingerprint(np.stack(pictures[::2])))
             if number < options.edited:
                 made[len(originals) - 1] = pictures, Fraction(FPS)
-    of_real, of_made = count_matches(originals, real), count_matches(originals, made)
+    of_real = count_matches(originals, real)
+    of_made = count_matches(originals, made)
     print("| edit | real clips | made clips |\n|---|---|---|")
     for name in EDITS:
         print(f"| {name} | {' | '.join('{} of {}'.format(*counts[0][name]) for counts in (of_real, of_made))} |")
     among = list(near_duplicates(originals))
-    false_alarms, pairs = of_real[1] + of_made[1], of_real[2] + of_made[2]
+    false_alarms = of_real[1] + of_made[1]
+    pairs = of_real[2] + of_made[2]
     print("\n| pairs of different footage | pairs | false alarms |\n|---|---|---|")
     print(f"| two originals | {len(originals) * (len(originals) - 1) // 2} | {len(among)} |")
     print(f"| a copy and another original | {pairs} | {false_alarms} |")

@@ -290,8 +290,8 @@ def weakest_sample(kind: Kind) -> tuple[str, Measure, Sample] | None:
 def shown_frames(kind: Kind, sample: Sample) -> list[Frames]:
     """Render a sample's clips."""
     sources = {video.key: video.frames for video in kind.videos.values()}
-    shown = (sources[sample.sources[source]][frame] for source, frame in sample.slots)
-    frames = np.concatenate([fill(each[None], *sample.size) for each in shown])
+    shown = (sources[sample.sources[source]][number] for source, number in sample.slots)
+    frames = np.concatenate([fill(frame[None], *sample.size) for frame in shown])
     return [clip.frames for clip in kind.task.render(frames, sample)]
 
 
@@ -324,15 +324,23 @@ def sheet(measured: Mapping[str, Kind], names: Sequence[str], path: Path) -> Non
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 
-WIDTH, GAP, COUNT = 112, 3, 8
-"""Pixels of a thumbnail and between two, and how many there are in a row."""
+WIDTH = 112
+"""Width of a thumbnail in pixels."""
+
+GAP = 3
+"""Pixels between two thumbnails."""
+
+COUNT = 8
+"""Thumbnails in a row."""
 
 
 def strip(kind: Kind, sample: Sample) -> Frames:
     """Draw the frames around the borders of a span, at those of pieces in their true order, or with shapes."""
-    clips, truth = shown_frames(kind, sample), kind.task.truth(sample)
+    clips = shown_frames(kind, sample)
+    truth = kind.task.truth(sample)
     if truth.spans:
-        (first, last), frames = truth.spans[0], clips[0]
+        first, last = truth.spans[0]
+        frames = clips[0]
         slots = [first - 2, first - 1, first, first + 1, last - 1, last, last + 1, last + 2]
         chosen = [(frames[slot], first <= slot <= last) for slot in slots]
     elif truth.order:

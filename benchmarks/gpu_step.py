@@ -71,8 +71,14 @@ PROMPT = _TEMPLATES["grounding"]["prompt"].format(
     change=_TEMPLATES["grounding"]["changes"]["slow"], example="14.5-26.2"
 )
 
-FRAMES, SIDE, TOKENS = 48, 256, 16
-"""Of the paper's clips, in pixels; and the answers' length at which the bar is set."""
+FRAMES = 48
+"""Frames of a clip, as in the paper."""
+
+SIDE = 256
+"""Side of a frame in pixels, as in the paper."""
+
+TOKENS = 16
+"""Length of an answer for which the target of the measurement is set."""
 
 REACHED = 0.4
 """Of the peak, in products of matrices: what a good kernel reaches at these sizes. Assumed."""
@@ -274,7 +280,8 @@ def parts(model: Any, config: TrainConfig, load: Load, work: OperationCount, cal
     weights = (*base.model.language_model.layers.parameters(), *base.lm_head.parameters())
     read = 2 * sum(weight.numel() for weight in weights)
     cache = 4 * load.prompt * text.num_hidden_layers * text.num_key_value_heads * text.head_dim
-    groups, steps = config.run.decode_groups, load.tokens - 1
+    groups = config.run.decode_groups
+    steps = load.tokens - 1
     back = 2 + config.run.recompute
     tower = calls.tower if config.model.train_vision else 0
     forward_kernels = calls.read + calls.tower + calls.answers

@@ -38,7 +38,10 @@ def main(folder: Path) -> None:
     weights = np.array([0.299, 0.587, 0.114])
     for quality, chroma in SETTINGS:
         size = encode = decoded = 0.0
-        error, luma, color, top = [], [], [], []
+        error = []
+        luma = []
+        color = []
+        top = []
         for frames in clips:
             for frame in frames:
                 start = time.process_time()

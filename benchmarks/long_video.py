@@ -78,7 +78,8 @@ def main(work: Path, *, frames: list[int]) -> None:
         "|---|---|---|---|---|"
     )
     for count in frames:
-        videos, corpus = work / f"videos-{count}", work / f"corpus-{count}"
+        videos = work / f"videos-{count}"
+        corpus = work / f"corpus-{count}"
         videos.mkdir(parents=True)
         write(videos / "video.mp4", count)
         command, worker = _run("index-one", str(videos), str(corpus))

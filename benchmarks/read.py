@@ -160,7 +160,8 @@ def prepare(videos: Path, scratch: Path) -> tuple[list[Path], dict[str, VideoSSR
     (scratch / "speed.toml").write_text(recipe(), "utf-8")
     datasets = {}
     for side in (SMALL, LARGE):
-        corpus, dataset = str(scratch / f"corpus-{side}"), str(scratch / f"dataset-{side}")
+        corpus = str(scratch / f"corpus-{side}")
+        dataset = str(scratch / f"dataset-{side}")
         command("index", str(scratch / "videos"), "--out", corpus, "--max-pixels", str(side * side))
         command("build", str(scratch / "speed.toml"), "--corpus", corpus, "--out", dataset)
         datasets[f"{side} pack"] = VideoSSRDataset(dataset)

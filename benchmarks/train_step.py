@@ -55,12 +55,15 @@ PLOT = ROOT / "docs/results/train-speed.svg"
 SIDE = ROOT / ".side/trl/bin/python"
 
 SIDE_PIXELS = 256
-SECONDS, RATE = 12, 5
-"""Of the clips: at 5 frames a second 48 slots are 48 different frames."""
+SECONDS = 12
+RATE = 5
+"""Frames a second of the clips, at which 48 slots are 48 different frames."""
 
-GROUP, FRAMES, TOKENS = 8, 48, 10
+# The main comparison: answers a prompt, frames of a clip, tokens of an answer.
+GROUP = 8
 GROUPS = (8, 16)
-"""Of the main comparison."""
+FRAMES = 48
+TOKENS = 10
 
 AXES: dict[str, tuple[str, tuple[int, ...]]] = {
     "group": ("answers a prompt", (2, 4, 8, 16, 32)),
@@ -119,7 +122,8 @@ class Data:
 
     def work(self, point: Point) -> Work:
         clips = self.out / "clips"
-        questions, model = self.out / f"dataset-{point.frames}", self.out / f"model-{point.tokens}"
+        questions = self.out / f"dataset-{point.frames}"
+        model = self.out / f"model-{point.tokens}"
         if not clips.exists():
             make_videos(self.videos, clips)
         if not questions.exists():
@@ -232,7 +236,7 @@ def take_turn(point: Point, work: Work, steps: int, threads: int) -> Turn:
     counted = [number for number in range(1, 1 + steps) if did_all(made[number], point)]
     if not counted:
         return take_turn(point, work, 2 * steps, threads)
-    walls, works = ([round(b - a, 3) for a, b in pairwise(each)] for each in zip(*ends, strict=True))
+    walls, works = ([round(b - a, 3) for a, b in pairwise(column)] for column in zip(*ends, strict=True))
     return Turn([walls[k - 1] for k in counted], [works[k - 1] for k in counted], round(peak, 3))
 
 
@@ -248,7 +252,9 @@ def did_all(step: Mapping[str, Any], point: Point) -> bool:
 def look_on(process: subprocess.Popen[bytes], lines: Path) -> tuple[list[tuple[float, float]], float]:
     """Return wall and processor seconds at which each line was written, and the peak resident memory in GiB."""
     ends: list[tuple[float, float]] = []
-    peak, folder, tick = 0, Path(f"/proc/{process.pid}"), os.sysconf("SC_CLK_TCK")
+    peak = 0
+    folder = Path(f"/proc/{process.pid}")
+    tick = os.sysconf("SC_CLK_TCK")
     while process.poll() is None:
         written = lines.read_bytes().count(b"\n") if lines.exists() else 0
         worked = sum(map(int, (folder / "stat").read_text().rpartition(")")[2].split()[11:13])) / tick
@@ -271,15 +277,15 @@ def wanted(rounds: int) -> list[Point]:
 def sized(point: Point, axis: str, value: int) -> Point:
     """Return the point at another size. Fewer answers than rows are one pass."""
     sizes: dict[str, Any] = {axis: value}
-    found = replace(point, **sizes)
-    return replace(found, rows=min(found.rows, found.group))
+    resized = replace(point, **sizes)
+    return replace(resized, rows=min(resized.rows, resized.group))
 
 
 def measure(data: Data, file: Path, points: Sequence[Point], steps: int, threads: int) -> None:
     """Run the turns that the file lacks, and add them to it."""
-    there = {point: len(turns) for point, turns in read(file).items()} if file.exists() else {}
+    done = {point: len(turns) for point, turns in read(file).items()} if file.exists() else {}
     for number, point in enumerate(points):
-        if points[:number].count(point) < there.get(point, 0):
+        if points[:number].count(point) < done.get(point, 0):
             continue
         turn = take_turn(point, data.work(point), 3 * steps if point.name == "shared" else steps, threads)
         with file.open("a", encoding="utf-8") as out:
@@ -289,12 +295,12 @@ def measure(data: Data, file: Path, points: Sequence[Point], steps: int, threads
 
 def read(file: Path) -> dict[Point, list[Turn]]:
     """Read all turns in a file, by point."""
-    found: dict[Point, list[Turn]] = {}
+    turns: dict[Point, list[Turn]] = {}
     for line in file.read_text("utf-8").splitlines():
         table = json.loads(line)
         turn = Turn(*(table.pop(field.name) for field in fields(Turn)))
-        found.setdefault(Point(**table), []).append(turn)
-    return found
+        turns.setdefault(Point(**table), []).append(turn)
+    return turns
 
 
 def middle(turns: Sequence[Turn], side: Literal["seconds", "processor"]) -> float:
@@ -305,33 +311,35 @@ def middle(turns: Sequence[Turn], side: Literal["seconds", "processor"]) -> floa
 def show(turns: Turns) -> None:
     """Print the tables and draw the plot of what was measured."""
     print(
-        "| answers a prompt | way | prompts a second | processor seconds a prompt | peak GiB | slower | by processor |"
+        "| answers a prompt | method | prompts a second | processor seconds a prompt | peak GiB | slower "
+        "| by processor |"
     )
     print("|---|---|---|---|---|---|---|")
     for group in GROUPS:
         best = turns[replace(BEST[0], group=group)]
-        for point in (replace(each, group=group) for each in BEST):
-            mine = turns[point]
-            seconds, worked = middle(mine, "seconds"), middle(mine, "processor")
+        for point in (replace(way, group=group) for way in BEST):
+            point_turns = turns[point]
+            seconds = middle(point_turns, "seconds")
+            worked = middle(point_turns, "processor")
             times = seconds / middle(best, "seconds"), worked / middle(best, "processor")
-            memory = max(turn.memory for turn in mine)
+            memory = max(turn.memory for turn in point_turns)
             print(
                 f"| {group} | {point.name} | {1 / seconds:.3f} | {worked:.2f} | {memory:.2f} "
                 f"| {times[0]:.1f} | {times[1]:.1f} |"
             )
-    print("\n| way | answers in one pass | processor seconds a prompt | peak GiB |\n|---|---|---|---|")
-    for point in (replace(each, rows=rows) for each in BEST[1:] for rows in ROWS):
-        if mine := turns.get(point, []):
-            memory = max(turn.memory for turn in mine)
-            print(f"| {point.name} | {point.rows} | {middle(mine, 'processor'):.2f} | {memory:.2f} |")
+    print("\n| method | answers in one pass | processor seconds a prompt | peak GiB |\n|---|---|---|---|")
+    for point in (replace(way, rows=rows) for way in BEST[1:] for rows in ROWS):
+        if point_turns := turns.get(point, []):
+            memory = max(turn.memory for turn in point_turns)
+            print(f"| {point.name} | {point.rows} | {middle(point_turns, 'processor'):.2f} | {memory:.2f} |")
     with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "videossr"}):
         figure, panels = plt.subplots(1, len(AXES), figsize=(10.5, 3.4), sharey=True, layout="constrained")
         for panel, (axis, (label, values)) in zip(panels, AXES.items(), strict=True):
             print(f"\n| {label} | {' | '.join(point.name for point in BEST)} |\n|---|---|---|---|")
             costs = {
-                value: [middle(turns[each], "processor") if each in turns else math.nan for each in each_way]
+                value: [middle(turns[way], "processor") if way in turns else math.nan for way in sizes]
                 for value in values
-                for each_way in [[sized(point, axis, value) for point in BEST]]
+                for sizes in [[sized(point, axis, value) for point in BEST]]
             }
             for value, row in costs.items():
                 print(f"| {value} | {' | '.join(f'{cost:.2f}' for cost in row)} |")

@@ -84,13 +84,15 @@ def grounding(paths: list[str], step: float, kind: str, rng: random.Random, fold
 
 def counting(paths: list[str], rng: random.Random, folder: Path) -> tuple[list[str], str]:
     """Draw shapes on some frames; return how many there are of each."""
-    shown, counts = list(paths), []
+    shown = list(paths)
+    counts = []
     numbers = rng.sample(range(FRAMES), 9)
     for shape in SHAPES:
         count = 0
         for number in [numbers.pop() for _ in range(rng.randint(1, 3))]:
             with Image.open(paths[number]) as picture:
-                draw, side = ImageDraw.Draw(picture), picture.height // 8
+                draw = ImageDraw.Draw(picture)
+                side = picture.height // 8
                 for _ in range(rng.randint(1, 3)):
                     x, y = rng.randint(0, picture.width - side), rng.randint(0, picture.height - side)
                     color = rng.choice(COLORS)

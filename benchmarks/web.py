@@ -42,7 +42,8 @@ def _shot(rng: np.random.Generator, height: int, width: int, length: int, *, mov
     start = rng.uniform(0, room)
     end = rng.uniform(0, room) if moves else start
     disc_start, disc_end = rng.uniform(0, (width, height), (2, 2))
-    color, radius = rng.uniform(0, 255, 3).tolist(), int(rng.uniform(8, 33))
+    color = rng.uniform(0, 255, 3).tolist()
+    radius = int(rng.uniform(8, 33))
     for k in range(length):
         y, x = (start + (end - start) * k / length).astype(int)
         picture = scene[y : y + height, x : x + width].copy()
@@ -53,14 +54,16 @@ def _shot(rng: np.random.Generator, height: int, width: int, length: int, *, mov
 
 def _scene(rng: np.random.Generator, height: int, width: int) -> Picture:
     """Draw a large picture with the spectrum of natural ones, perhaps with a bright sky, some objects and a person."""
-    ground, tint = _noise(rng, height, width), _noise(rng, height, width)
+    ground = _noise(rng, height, width)
+    tint = _noise(rng, height, width)
     colors = rng.normal(size=(2, 3))
     scene = rng.uniform(60, 180, 3) + 35 * ground * abs(colors[0]) + 18 * tint * colors[1]
     if rng.random() < 0.5:
         scene += np.linspace(rng.uniform(20, 90), -rng.uniform(10, 60), height)[:, None, None]
     scene = np.ascontiguousarray(scene, np.float32)
     for _ in range(rng.integers(2, 9)):
-        middle, half = rng.uniform(0, (width, height)).astype(int), rng.uniform(0.04, 0.25, 2) * min(height, width)
+        middle = rng.uniform(0, (width, height)).astype(int)
+        half = rng.uniform(0.04, 0.25, 2) * min(height, width)
         color = rng.uniform(0, 255, 3).tolist()
         if rng.random() < 0.5:
             cv2.rectangle(scene, (middle - half).astype(int).tolist(), (middle + half).astype(int).tolist(), color, -1)
@@ -68,8 +71,10 @@ def _scene(rng: np.random.Generator, height: int, width: int) -> Picture:
             turn = rng.uniform(0, 180)
             cv2.ellipse(scene, middle.tolist(), half.astype(int).tolist(), turn, 0, 360, color, -1)
     if rng.random() < 0.25:
-        skin, coat = rng.uniform((120, 80, 60), (230, 190, 170)).tolist(), rng.uniform(0, 255, 3).tolist()
-        head, body = (int(0.07 * width), int(0.1 * height)), (int(0.18 * width), int(0.19 * height))
+        skin = rng.uniform((120, 80, 60), (230, 190, 170)).tolist()
+        coat = rng.uniform(0, 255, 3).tolist()
+        head = (int(0.07 * width), int(0.1 * height))
+        body = (int(0.18 * width), int(0.19 * height))
         cv2.ellipse(scene, (width // 2, int(0.42 * height)), head, 0, 0, 360, skin, -1)
         cv2.ellipse(scene, (width // 2, int(0.8 * height)), body, 0, 0, 360, coat, -1)
     return scene.clip(0, 255).astype(np.uint8)

@@ -91,7 +91,8 @@ def command(
     if videos is not None:
         mixture = mixture.of_videos(videos)
     opened = Corpus(corpus)
-    total, available = sum(category.count for category in mixture.categories.values()), len(opened)
+    total = sum(category.count for category in mixture.categories.values())
+    available = len(opened)
     used = min(available, total, mixture.recipe.videos or available)
     with Bar() as bar:
         if limit is not None and limit > full_count:

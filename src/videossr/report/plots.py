@@ -34,7 +34,10 @@ RUNS = 8
 
 MARKERS = "os^DvP*X"
 
-_INK, _SOFT, _LINE, _SHEET = "#fe0010", "#fe0011", "#fe0012", "#fe0013"
+_INK = "#fe0010"
+_SOFT = "#fe0011"
+_LINE = "#fe0012"
+_SHEET = "#fe0013"
 _VARIABLES = {_INK: "ink", _SOFT: "soft", _LINE: "line", _SHEET: "sheet"}
 _SYMBOLS = "●■▲◆▼✚★✖"
 
@@ -102,7 +105,8 @@ def columns_chart(
     figure, axes = _figure(400, 46 + len(names) * max(34, 15 * len(runs) + 10))
     for at, marks in enumerate(chance):
         known = [(100 * value, row) for row, value in enumerate(marks) if value is not None]
-        values, rows = [value for value, _ in known], [row for _, row in known]
+        values = [value for value, _ in known]
+        rows = [row for _, row in known]
         axes.vlines(
             values,
             [row - 0.42 for row in rows],
@@ -224,7 +228,8 @@ def curve_chart(
         axes.yaxis.set_major_formatter(lambda value, place: f"{value:.0e}")  # its own is markup
     for at, curve in enumerate(runs):
         known = [(x, (100 if percent else 1) * y) for x, y in curve if math.isfinite(y) and (y > 0 or not log)]
-        steps, values = [x for x, _ in known], [y for _, y in known]
+        steps = [x for x, _ in known]
+        values = [y for _, y in known]
         few = len(known) <= _FEW
         axes.plot(steps, values, marker="." if few else "", color=_run(at), ms=4, mec="none", lw=0.7, alpha=0.4)
         means = running_mean(values)
@@ -279,7 +284,11 @@ def stack_chart(steps: Sequence[int], parts: Sequence[Sequence[float]], label: s
     return _svg(figure, label)
 
 
-_FEW, _BARS = 60, 60
+_FEW = 60
+"""Steps up to which every value of a curve has a dot."""
+
+_BARS = 60
+"""Largest number of bars in a stack chart."""
 
 _DASHES: tuple[_Dash, ...] = ((0, ()), (0, (2, 1.5)), (0, (1, 1)))
 

@@ -17,10 +17,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TASKS, SETTINGS = "probe.svg", "settings.svg"
-STRICT, SMOOTH, OVERLAP, SUCCESS = "#b5543c", "#3a6ea5", "#7a9a4f", "#222222"
+TASKS = "probe.svg"
+"""Name of the file that `draw_probe` is written to."""
+
+SETTINGS = "settings.svg"
+"""Name of the file that `draw_settings` is written to."""
+
+STRICT = "#b5543c"
+SMOOTH = "#3a6ea5"
+OVERLAP = "#7a9a4f"
+SUCCESS = "#222222"
+
 TALL = 1.9
 """Height of a row in inches."""
+
 ACROSS = 3
 """Panels in a row."""
 

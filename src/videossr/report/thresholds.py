@@ -95,7 +95,8 @@ class Category:
             raise ConfigError(f"category {self.name!r} has no threshold {setting!r}{suggest(setting, known)}")
         result = np.ones(len(self.contents), np.bool_)
         for _, members in groupby(self.lines, key=lambda line: line.either or line.gate):
-            enough, any_asked = np.zeros_like(result), np.zeros_like(result)
+            enough = np.zeros_like(result)
+            any_asked = np.zeros_like(result)
             for _, gate in groupby(members, key=lambda line: line.gate):
                 measures = [*gate]
                 asked = np.any([~np.isnan(line.values) for line in measures], axis=0)
@@ -132,7 +133,8 @@ def read(dataset: AnyPath) -> dict[str, Category]:
         lines = []
         for at, (gate, least, setting, either) in enumerate(kinds_found):
             members = line_of.reshape(-1) == at
-            values, thresholds = np.full(len(contents), np.nan), np.full(len(contents), np.nan)
+            values = np.full(len(contents), np.nan)
+            thresholds = np.full(len(contents), np.nan)
             # Of two measures of one video, the worse counts.
             (np.fmin if least else np.fmax).at(values, videos[members], numbers["value"][rows][members])
             (np.fmax if least else np.fmin).at(thresholds, videos[members], numbers["threshold"][rows][members])

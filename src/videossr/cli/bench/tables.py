@@ -104,8 +104,9 @@ def print_details(board: Scoreboard) -> None:
         f"  overall, mean of {len(board.categories)} categories, of what was {counted}: {line(board.overall)}"
     )
     if board.unparsed is not None:
-        form = f"not of the asked form {board.unparsed:.1%} of the answers"
-        console.print(f"  coverage {board.coverage:.1%} of the benchmark, {form}")
+        console.print(
+            f"  coverage {board.coverage:.1%} of the benchmark, {board.unparsed:.1%} of the answers cannot be parsed"
+        )
 
 
 def print_failures(run: Run, meaning: str = "each counts as wrong") -> None:

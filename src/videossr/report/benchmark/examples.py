@@ -235,7 +235,7 @@ class Failure:
 
 
 def failures(answers: Mapping[str, Answers], most: int = 5) -> list[Failure]:
-    """What failed, by its reason, and what is not of the asked form, by what it is instead."""
+    """Group failed questions by their reason, and answers that cannot be parsed by their text."""
     errors: dict[str, list[str]] = {}
     texts: dict[str, Counter[str]] = {}
     for answer in (answer for found in answers.values() for answer in found.every):
@@ -244,7 +244,7 @@ def failures(answers: Mapping[str, Answers], most: int = 5) -> list[Failure]:
             errors.setdefault(plain_text(prediction.error, 300) or "no text", []).append(prediction.id)
         elif answer.mark.parsed == 0:
             cut = prediction.finish[:1] == ("length",)
-            kind = "cut off before it had the asked form" if cut else "not of the asked form"
+            kind = "cut off before it could be parsed" if cut else "cannot be parsed"
             said = plain_text(prediction.texts[0], FOLDED)
             texts.setdefault(kind, Counter())[said or "(an empty text)"] += 1
     found = [

@@ -110,7 +110,10 @@ def _sample(number: int, named_run: NamedRun, shown: ShownSample) -> TrainingSam
     said = [
         GroupAnswer(plain_text(text, MOST), count, reward, better) for (text, reward, better), count in counts.items()
     ]
-    data, rows, aspect, missing = "", 1, 16 / 9, ""
+    data = ""
+    rows = 1
+    aspect = 16 / 9
+    missing = ""
     try:
         data, rows, aspect = _picture(named_run, shown)
     except (OSError, ValueError) as error:  # one lost picture must not cost the page
@@ -160,7 +163,8 @@ def _frames(shown: ShownSample, rows: int) -> tuple[tuple[Frame, ...], ...]:
     """Place the frames of a sample on its picture, with the spans that cover them."""
     gold = parse_interval(shown.gold)
     spans = [parse_interval(text) for text in shown.texts] if gold else []
-    clips, row = [], 0
+    clips = []
+    row = 0
     for slots in shown.slots:
         frames = []
         for at, slot in enumerate(slots):

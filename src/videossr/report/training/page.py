@@ -241,7 +241,8 @@ _OTHER_MEMORY = ("GiB used", "GiB planned")
 
 def _facts(named_run: NamedRun) -> dict[str, str]:
     """Describe the run: model, data, duration, versions."""
-    run, steps = named_run.run, named_run.run.steps
+    run = named_run.run
+    steps = named_run.run.steps
     wall = sum(step.wall for step in steps)
     facts = {
         "model": run.config.model.path,

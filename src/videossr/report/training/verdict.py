@@ -92,7 +92,8 @@ def verdict(named_run: NamedRun, constant: Constant) -> Verdict:
         named_run: the run.
         constant: what `constant_of` returned for it.
     """
-    run, steps = named_run.run, named_run.run.steps
+    run = named_run.run
+    steps = named_run.run.steps
     if not steps:
         return Verdict("open", "No step is done yet")
     broken = [step for step in steps if not math.isfinite(step.loss)]
@@ -101,7 +102,8 @@ def verdict(named_run: NamedRun, constant: Constant) -> Verdict:
         return _of_supervised(steps, reasons)
     groups = [step.all for step in steps if step.all is not None]
     if all(rollouts.zero_variance == 1 for rollouts in groups):
-        smooth, parsed = fmean(rollouts.smooth for rollouts in groups), fmean(rollouts.parsed for rollouts in groups)
+        smooth = fmean(rollouts.smooth for rollouts in groups)
+        parsed = fmean(rollouts.parsed for rollouts in groups)
         return Verdict(
             "bad",
             f"Nothing could be learned: {EQUAL}",
@@ -146,7 +148,8 @@ def _of_rewards(run: TrainRun, constant: Constant, reasons: list[str]) -> Verdic
         "(first and last tenth of the steps; the first is about what the model began with)."
     )
     values = [reward_of_step for step in steps if (reward_of_step := value(step)) is not None]
-    change, error = _change(values, rewards), _error(values)
+    change = _change(values, rewards)
+    error = _error(values)
     above = None
     if reward == "smooth":
         baseline = constant.over(last_steps(steps))
@@ -187,7 +190,8 @@ def _change(values: Sequence[float], figure: Ends) -> float | None:
     """Return the last tenth minus the first one in standard errors; None where there are too few steps."""
     if len(values) < FEWEST:
         return None
-    change, error = figure.last - figure.first, math.sqrt(2) * _error(values)
+    change = figure.last - figure.first
+    error = math.sqrt(2) * _error(values)
     return change / error if error else math.copysign(math.inf, change) if change else 0.0
 
 

@@ -2,10 +2,10 @@
 
     python benchmarks/bench.py ../shared/videos/real
 
-The plain loop is what evaluation scripts do: render, make the prompt, `model.generate`, one question after the other.
-It has the same prompts, and the library's own model. What both say must be the same. All take turns in each round, on
-the same questions; the figures are medians over the rounds. Beside the time on the wall stands processor time, of all
-threads: a busy machine spoils the one and not the other, but only the first tells what rendering ahead is worth.
+The plain loop does what evaluation scripts do: render, make the prompt, `model.generate`, one question after the other.
+It has the same prompts, and the library's own model. Both must give the same answers. All take turns in each round, on
+the same questions; the figures are medians over the rounds. Processor time of all threads stands beside wall time: a
+busy machine distorts it less, but only wall time shows the gain of prefetching.
 """
 
 from __future__ import annotations

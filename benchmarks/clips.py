@@ -3,10 +3,10 @@
     python benchmarks/clips.py ../shared/videos/real CLIPS
 
 60, 120 and 180 seconds, 360p and 720p, a key frame every 2 and every 8 seconds, two edits: many short shots at 25
-frames a second, few long ones at 30. Each shot is a piece of a real clip, cropped and perhaps mirrored, every source
-frame shown once; where the footage runs out it starts again with other crops. H.264 as libx264 makes it at its preset
-`fast` and crf 23: up to three B-frames in a row, which may be references, and two reference frames. Clips that are
-there already are kept.
+frames a second, few long ones at 30. Each shot is a piece of a real clip, cropped and perhaps mirrored, with every
+source frame shown once; when the footage ends it starts again with other crops. The codec is H.264 by libx264, preset
+`fast` and crf 23: up to three B-frames in a row, which may be references, and two reference frames. Existing clips are
+kept.
 """
 
 from __future__ import annotations

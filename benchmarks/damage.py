@@ -2,8 +2,8 @@
 
     python benchmarks/damage.py ../shared/videos
 
-Each file is cut short, gets 512 random bytes, or one flipped bit, at 25 random places behind its first tenth. A frame
-is wrong when its decoded planes differ from those that the whole file gives at the same time.
+Each file is cut short, gets 512 random bytes, or one flipped bit, at 25 random places after its first tenth. A frame
+is wrong if its decoded planes differ from those that the whole file gives at the same time.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 The first line that it writes is {"imports": seconds, "versions": {}}. Then it reads one question a line, {"path",
 "indices": frames wanted, "size": [height, width]}, and answers {"cpu": seconds, "indices", "size", "print": mean color
 of 16 fields of each frame} or {"error"}. Seconds are user and system time of this process with all its threads.
-videossr chooses its frames itself; the others are given them.
+videossr chooses the frames itself; the other libraries get the same ones.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python -m benchmarks.digest FOLDER > before.json
 
-Makes videos, a corpus, two datasets and a benchmark in FOLDER, asks a tiny random model and trains it for some steps.
-Nothing that is printed depends on the names of modules, fields or settings, so two versions of the package can be
-compared even where these differ. Needs some minutes on one CPU.
+It makes videos, a corpus, two datasets and a benchmark in FOLDER, evaluates a tiny random model and trains it for some
+steps. The output does not depend on the names of modules, fields or settings, so two versions of the package can be
+compared even if these differ. It takes some minutes on one CPU.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python -m benchmarks.duplicates ../shared/videos/real
 
-Clips of a folder and made ones (`benchmarks/web.py`) are edited, written as H.264, and compared with all originals. The
-thresholds of `videossr.corpus.duplicates` were chosen on the clips of the folder; the made ones were not looked at.
+Clips of a folder and synthetic ones (`benchmarks/web.py`) are edited, written as H.264, and compared with all
+originals. The thresholds of `videossr.corpus.duplicates` were chosen on the clips of the folder alone.
 """
 
 from __future__ import annotations

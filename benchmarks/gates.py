@@ -2,9 +2,9 @@
 
     python benchmarks/gates.py ../shared/videos/real docs/results/gates.md
 
-writes the tables of the page between its marks, and the pictures beside it. The baseline is what nobody sees: a second
-compression, a shift of one pixel, a change of brightness of 1 %, on the same clips; and orders, speeds and ends that
-nobody could tell.
+The command writes the tables of the page between its marks, and the pictures beside it. The baseline are invisible
+changes of the same clips: a second compression, a shift of one pixel, a change of brightness of 1 %; and orders, speeds
+and ends that nobody could recognize.
 """
 
 from __future__ import annotations

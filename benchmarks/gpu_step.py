@@ -1,9 +1,9 @@
 """Derive from the model's shape, or measure on a card, the cost of a GRPO step on Qwen3-VL-8B.
 
     python -m benchmarks.gpu_step --derive            # no card, no weights: the tables of docs/results/train-gpu.md
-    python -m benchmarks.gpu_step --steps 4           # on a card: random weights through the trainer itself
+    python -m benchmarks.gpu_step --steps 4           # on a card: the trainer with random weights
     python -m benchmarks.gpu_step --steps 2 --questions 4 --set run.share_prefix=false --set run.rows=8
-    python -m benchmarks.gpu_step --questions 4 --tiny --set run.dtype=float32    # does the script run? any machine
+    python -m benchmarks.gpu_step --questions 4 --tiny --set run.dtype=float32    # a test of the script, on any machine
 
 The model's weights are random and its answers have all their tokens, so that every run does the same work. `--set`
 changes the recipe `train-1xh200`, as `videossr train` does.

@@ -4,10 +4,10 @@
     make .side/decoders/.done
     python benchmarks/index.py ../shared/videos/real CLIPS [REPEATS]
 
-Each decoder is a fresh process for each set of files, and the decoders take turns at every file, so that what else the
-machine does meets all alike. Only one of them works at a time; its user and system time are counted, without imports.
-The least of the repeats (3) is taken for each file. decord and torchcodec, and the usual pipeline, live in the side
-environment `decoders`.
+Each decoder is a fresh process for each set of files, and the decoders take turns at every file, so that other
+work on the machine affects all alike. Only one of them works at a time; its user and system time are counted, without
+imports. The figure is the least of the repeats (3) for each file. decord, torchcodec and the usual pipeline run in the
+side environment `decoders`.
 """
 
 from __future__ import annotations

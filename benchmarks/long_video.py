@@ -2,8 +2,8 @@
 
     python -m benchmarks.long_video WORK --frames 300 --frames 3600
 
-Makes videos of one frame a second, indexes each with the plan fps in a process of its own, which starts one worker, and
-then reads 48 frames of it in another. The table goes to docs/results/memory.md by hand. Linux only.
+It makes videos of one frame a second, indexes each with the plan fps in a process of its own, which starts one worker,
+and then reads 48 frames of it in another process. The table goes to docs/results/memory.md by hand. Linux only.
 """
 
 from __future__ import annotations

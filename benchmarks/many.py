@@ -1,10 +1,10 @@
-"""Make many short clips out of a few: 5.6 s at 256 pixels, each another stretch, cut and mirroring of real footage.
+"""Make many short clips out of a few: 5.6 s at 256 pixels, each a different part, crop and mirroring of real footage.
 
-Videos of fewer frames are not used: to repeat their footage would make loops, whose order nobody can tell.
+Videos with fewer frames are not used: repeating their footage would make loops, whose order nobody can see.
 
     python -m benchmarks.many VIDEOS/real CLIPS --count 5000
 
-They serve `benchmarks/memory.py` and the rehearsal of docs/results/rehearsal.md. Clips that are there are left alone.
+The clips are used by `benchmarks/memory.py` and for docs/results/rehearsal.md. Existing clips are kept.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python -m benchmarks.many VIDEOS/real CLIPS --count 5000
     python -m benchmarks.memory VIDEOS/real WORK --clips CLIPS --samples 1000000
 
-Both run as users run them, with worker processes. The frames of the million draws are small (5 of
-32 x 32 pixels), so that they take half an hour. WORK is kept: name a new one for each run.
+Both run with worker processes, as usual. The frames of the million draws are small (5 of 32 x 32 pixels), so that they
+take half an hour. WORK is kept: name a new folder for each run.
 Figures and the plot go to docs/results/memory.{json,png}. Linux only.
 """
 

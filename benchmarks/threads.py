@@ -3,7 +3,7 @@
     python -m videossr.models.tiny demo/tiny
     python -m benchmarks.threads demo/viubench demo/dataset --model demo/tiny --out /tmp/threads
 
-Each job runs once with each choice before any runs again, so that what else the machine does meets all of them alike.
+Each job runs once with each choice before any runs again, so that other work on the machine affects all alike.
 Times are of whole processes. A ratio above 1 means that the command's choice is slower.
 """
 

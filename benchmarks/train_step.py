@@ -5,10 +5,10 @@
     python benchmarks/train_step.py show turns.jsonl
 
 All have the same model with random weights, the same questions about real clips, answers of the same length, no KL, one
-prompt a step, float32 and as many threads. Each runs in a process of its own, as a user runs it; it writes a line as
-each step ends, and the first step, which warms it up, does not count. They take turns; the figures are medians over all
-steps. A turn is kept as soon as it is over, and `measure` makes those that the file lacks. Processor time is that of
-all threads of a process: a busy machine spoils it less than time on the wall. The tables and the plot are in
+prompt a step, float32 and the same number of threads. Each runs in a process of its own and writes a line at the end of
+each step; the first step is a warm-up and does not count. They take turns; the figures are medians over all steps. A
+turn is stored as soon as it is over, and `measure` runs the turns that the file lacks. Processor time is that of all
+threads of a process: a busy machine distorts it less than wall time. The tables and the plot are in
 docs/results/train-speed.md. Linux only.
 """
 

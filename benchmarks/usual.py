@@ -1,14 +1,14 @@
-"""A pipeline of the usual kind, written for comparison; benchmarks/index.py starts it as a fresh process.
+"""Run a usual pipeline for comparison; benchmarks/index.py starts it as a fresh process.
 
     python benchmarks/usual.py build OUT < question.json > answer.json
     python benchmarks/usual.py read OUT < question.json > answer.json
 
 `build`: each video is opened with decord, 48 frames are written as JPEG files at full size, perturbations are made of
 those files with PIL and written as more JPEG files, and a Parquet table names the files of each sample. `read`: the
-files of each sample, resized to what a model sees. One process, libraries as they are set by default.
+files of each sample, resized to what a model sees. It is one process, with the libraries' default settings.
 
 Questions: {"videos": [paths], "categories": {name: samples}, "seed"} and {"size": [height, width]}. Answers: seconds of
-processor time of each stage, and how much lies on disk.
+processor time of each stage, and bytes on disk.
 """
 
 from __future__ import annotations

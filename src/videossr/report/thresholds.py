@@ -128,10 +128,10 @@ def read(dataset: AnyPath) -> dict[str, Category]:
         rows = np.flatnonzero(codes["category"] == code)
         contents, starts, videos = np.unique(codes["content"][rows], return_index=True, return_inverse=True)
         places = np.arange(len(rows)) - starts[videos]
-        kinds = np.stack([codes["gate"], numbers["least"], codes["setting"], codes["either"]], axis=1)[rows]
-        kinds_found, line_of = np.unique(kinds, axis=0, return_inverse=True)
+        keys = np.stack([codes["gate"], numbers["least"], codes["setting"], codes["either"]], axis=1)[rows]
+        kinds, line_of = np.unique(keys, axis=0, return_inverse=True)
         lines = []
-        for at, (gate, least, setting, either) in enumerate(kinds_found):
+        for at, (gate, least, setting, either) in enumerate(kinds):
             members = line_of.reshape(-1) == at
             values = np.full(len(contents), np.nan)
             thresholds = np.full(len(contents), np.nan)
@@ -149,7 +149,7 @@ _WORDS = ("content", "category", "gate", "setting", "either")
 
 
 FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0)
-"""Times a threshold that are tried in place of it."""
+"""Factors by which a threshold is multiplied to try others."""
 
 QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
 

@@ -242,7 +242,7 @@ _OTHER_MEMORY = ("GiB used", "GiB planned")
 def _facts(named_run: NamedRun) -> dict[str, str]:
     """Describe the run: model, data, duration, versions."""
     run = named_run.run
-    steps = named_run.run.steps
+    steps = run.steps
     wall = sum(step.wall for step in steps)
     facts = {
         "model": run.config.model.path,

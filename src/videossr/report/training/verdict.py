@@ -93,7 +93,7 @@ def verdict(named_run: NamedRun, constant: Constant) -> Verdict:
         constant: what `constant_of` returned for it.
     """
     run = named_run.run
-    steps = named_run.run.steps
+    steps = run.steps
     if not steps:
         return Verdict("open", "No step is done yet")
     broken = [step for step in steps if not math.isfinite(step.loss)]

@@ -1,4 +1,4 @@
-# Set up and run everything from a bare Python 3.11 to 3.13: `make demo`, `make test`. Both make .venv themselves.
+# Install and run everything with Python 3.11 to 3.13: `make demo`, `make test`. Both create .venv first.
 
 PYTHON ?= python3
 VENV := .venv
@@ -33,13 +33,13 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed $(VENV)/.chromium
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not integration"
 
-# The tests that need no index, dataset, checkpoint or browser made for several of them: under 2 minutes with two cores.
-# The slowest are named at the end.
+# The tests without a shared fixture (a corpus, a dataset, a checkpoint, a browser): under 2 minutes with two cores. The
+# slowest are named at the end.
 test-fast: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not integration and not slow" --durations=5 --durations-min=2
 
-# The tests of `make test` again, with the lines and branches of the package counted that they and the processes which they
-# start run. Fails below the floor in pyproject.toml.
+# The tests of `make test`, with coverage of lines and branches, also in the processes that they start. Fails below the
+# floor in pyproject.toml.
 coverage: $(VENV)/.installed $(VENV)/.chromium
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n 2 --dist worksteal -m "not integration"
@@ -55,7 +55,7 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/python -m tests.helpers.collected
 
-# The documentation as a site, in site/. The variable silences a note about the successor of mkdocs-material.
+# Build the documentation as a site in site/. The variable silences a note about the successor of mkdocs-material.
 docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
@@ -63,8 +63,8 @@ format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# What a release publishes: the source archive, and the wheel that is built from it, as pip would build it. TAG=v1.2.3 asks
-# that they are of version 1.2.3, and writes the section of CHANGELOG.md to dist/NOTES.md.
+# Build what a release publishes: the source archive, and the wheel that pip would build from it. TAG=v1.2.3 checks that
+# both have version 1.2.3, and writes the section of CHANGELOG.md to dist/NOTES.md.
 dist: $(VENV)/.installed
 	rm -rf dist
 	$(BIN)/python -m hatchling build --target sdist
@@ -74,8 +74,8 @@ dist: $(VENV)/.installed
 clean:
 	rm -rf $(VENV) .side demo dist site .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
 
-# Nothing is resolved here: all packages are in the lock, with their hashes. torch comes last and finds what it needs. Its
-# build differs from machine to machine (CPU or CUDA), so it has a version and no hash.
+# Install the locked packages, with their hashes; nothing is resolved. torch comes last, when its dependencies are there.
+# Its build differs from machine to machine (CPU or CUDA), so it has a version and no hash.
 $(VENV)/.installed: requirements/dev.lock requirements/torch.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install $(LOCKED) requirements/dev.lock
@@ -110,15 +110,16 @@ newest:
 	.side/newest/bin/pip --quiet install --editable ".[8bit,demo,openai,ray,remote]" --group dev
 	.side/newest/bin/python -m pytest -n 2 --dist worksteal -m "not integration"
 
-# The browser for the tests of pages: Debian's, where this runs as root and has none; else those tests are skipped.
+# Install Debian's Chromium for the tests of pages, if none is there and this runs as root; without a browser those tests
+# are skipped.
 $(VENV)/.chromium: | $(VENV)/.installed
 	if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; \
 	fi
 	touch $@
 
-# Environments of their own for libraries that cannot share one; tests/integration runs scripts there. The package itself
-# is installed without its dependencies, so that an environment holds only what it is made to test.
+# Make an environment for each set of libraries that cannot share one; tests/integration runs scripts there. The package
+# itself is installed without its dependencies, so that an environment holds only what it tests.
 SIDE_PIP = .side/$*/bin/pip --disable-pip-version-check --quiet install --no-compile
 .side/%/.done: requirements/side/%.lock requirements/torch.txt
 	rm -rf .side/$*
@@ -128,7 +129,8 @@ SIDE_PIP = .side/$*/bin/pip --disable-pip-version-check --quiet install --no-com
 	$(SIDE_PIP) --no-deps --no-build-isolation --editable .
 	touch $@
 
-# torchcodec brings no codecs: Debian's, where this runs as root and has none; else its tests are skipped.
+# Install Debian's ffmpeg for torchcodec, which brings no codecs, if none is there and this runs as root; without it the
+# tests of torchcodec are skipped.
 .side/.ffmpeg:
 	if ! command -v ffmpeg >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && apt-get install -qq -y --no-install-recommends ffmpeg; \

@@ -1,11 +1,11 @@
-"""How many questions a second a local back end answers, against a plain loop; the table is docs/results/bench-speed.md.
+"""Measure how many questions a second a local back end answers, against a plain loop; see docs/results/bench-speed.md.
 
     python benchmarks/bench.py ../shared/videos/real
 
-The plain loop is what evaluation scripts do: render, make the prompt, `model.generate`, one question after the other.
-It has the same prompts, and the library's own model. What both say must be the same. All take turns in each round, on
-the same questions; the figures are medians over the rounds. Beside the time on the wall stands processor time, of all
-threads: a busy machine spoils the one and not the other, but only the first tells what rendering ahead is worth.
+The plain loop does what evaluation scripts do: render, make the prompt, `model.generate`, one question after the other.
+It has the same prompts, and the library's own model. Both must give the same answers. All take turns in each round, on
+the same questions; the figures are medians over the rounds. Processor time of all threads stands beside wall time: a
+busy machine distorts it less, but only wall time shows the gain of prefetching.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ BATCHES = (1, 4, 8, 16)
 
 @dataclass(frozen=True)
 class Turn:
-    """One pass over all questions: what was said, and seconds on the wall, of processors, and of waiting for frames."""
+    """The answers of one pass over all questions, with its wall, processor and waiting seconds."""
 
     texts: list[tuple[str, ...]]
     seconds: float
@@ -54,18 +54,19 @@ class Turn:
 
 
 def make_questions(videos: Path, out: Path, pixels: int, count: int) -> VideoSSRDataset:
-    """`count` questions about real clips, whose frames have at most so many pixels."""
+    """Build `count` questions about real clips, whose frames have at most `max_pixels` pixels."""
     index_videos(videos, out / f"corpus-{pixels}", plan=Plan(max_pixels=pixels))
-    each = {name: {**category, "count": count // len(CATEGORIES)} for name, category in CATEGORIES.items()}
-    mixture = recipe.ResolvedRecipe(Recipe(name="speed", categories=each), "speed")
+    categories = {name: {**category, "count": count // len(CATEGORIES)} for name, category in CATEGORIES.items()}
+    mixture = recipe.ResolvedRecipe(Recipe(name="speed", categories=categories), "speed")
     folder = out / f"dataset-{pixels}"
     build_dataset(mixture, Corpus(out / f"corpus-{pixels}"), folder, templates=load_templates())
     return VideoSSRDataset(folder)
 
 
 def plain(model: Any, maker: TransformersModel, questions: VideoSSRDataset, decoding: Decoding) -> Turn:
-    """One question after the other; the model stands still while frames are rendered."""
-    texts, waited = [], 0.0
+    """Answer one question after the other; the model waits while frames are rendered."""
+    texts = []
+    waited = 0.0
     begun, worked = time.perf_counter(), time.process_time()
     for number in range(len(questions)):
         before = time.perf_counter()
@@ -91,15 +92,18 @@ def plain(model: Any, maker: TransformersModel, questions: VideoSSRDataset, deco
 
 
 def ours(model: TransformersModel, questions: VideoSSRDataset, decoding: Decoding) -> Turn:
-    """The back end, as a benchmark's run uses it."""
+    """Answer with the back end, as a benchmark run uses it."""
 
     def clips(number: int) -> Callable[[], Any]:
         return lambda: questions.clips(number)
 
     asks = [Request(k, questions.question(k), questions.category(k), clips(k)) for k in range(len(questions))]
-    waited, begun, worked = model.waited, time.perf_counter(), time.process_time()
+    waited = model.waited
+    begun = time.perf_counter()
+    worked = time.process_time()
     replies = sorted(model.answer(asks, decoding), key=lambda reply: reply.index)
-    seconds, processor = time.perf_counter() - begun, time.process_time() - worked
+    seconds = time.perf_counter() - begun
+    processor = time.process_time() - worked
     failed = [reply.error for reply in replies if reply.error]
     if failed:
         raise SystemExit(f"{len(failed)} questions failed: {failed[0]}")
@@ -107,7 +111,7 @@ def ours(model: TransformersModel, questions: VideoSSRDataset, decoding: Decodin
 
 
 def compare(name: str, checkpoint: Path, questions: VideoSSRDataset, decoding: Decoding, rounds: int) -> None:
-    """One row of the table for the plain loop, and one for each batch."""
+    """Print a row of the table for the plain loop, and one for each batch size."""
     library = transformers.AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=torch.float32).eval()
     models = {
         batch: TransformersModel(str(checkpoint), TransformersSettings(batch=batch, device="cpu"), questions)
@@ -119,15 +123,16 @@ def compare(name: str, checkpoint: Path, questions: VideoSSRDataset, decoding: D
         for batch, model in models.items():
             turns.setdefault(f"batch {batch}", []).append(ours(model, questions, decoding))
     if decoding.temperature == 0:
-        said = {tuple(turn.texts) for each in turns.values() for turn in each}
+        said = {tuple(turn.texts) for passes in turns.values() for turn in passes}
         if len(said) != 1:
             raise SystemExit(f"{name}: the answers differ")
     baseline = median(turn.seconds for turn in turns["plain loop"])
-    for way, each in turns.items():
-        seconds = median(turn.seconds for turn in each)
-        worked = median(turn.processor for turn in each) / len(questions)
-        waited = median(turn.waited / turn.seconds for turn in each)
-        rate, gain = len(questions) / seconds, baseline / seconds
+    for way, passes in turns.items():
+        seconds = median(turn.seconds for turn in passes)
+        worked = median(turn.processor for turn in passes) / len(questions)
+        waited = median(turn.waited / turn.seconds for turn in passes)
+        rate = len(questions) / seconds
+        gain = baseline / seconds
         print(f"| {name} | {way} | {rate:.2f} | {gain:.2f} | {worked:.2f} | {waited:.0%} |", flush=True)
 
 
@@ -143,7 +148,10 @@ def main() -> None:
     torch.set_num_threads(chosen.threads)
     transformers.utils.logging.set_verbosity_error()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; transformers {transformers.__version__}\n")
-    print("| questions | way | a second | of the plain loop | processor seconds each | waiting for frames |")
+    print(
+        "| questions | method | questions a second | relative to the plain loop | processor seconds each "
+        "| waiting for frames |"
+    )
     print("|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch)

@@ -3,10 +3,10 @@
     python benchmarks/clips.py ../shared/videos/real CLIPS
 
 60, 120 and 180 seconds, 360p and 720p, a key frame every 2 and every 8 seconds, two edits: many short shots at 25
-frames a second, few long ones at 30. Each shot is a piece of a real clip, cropped and perhaps mirrored, every source
-frame shown once; where the footage runs out it starts again with other crops. H.264 as libx264 makes it at its preset
-`fast` and crf 23: up to three B-frames in a row, which may be references, and two reference frames. Clips that are
-there already are kept.
+frames a second, few long ones at 30. Each shot is a piece of a real clip, cropped and perhaps mirrored, with every
+source frame shown once; when the footage ends it starts again with other crops. The codec is H.264 by libx264, preset
+`fast` and crf 23: up to three B-frames in a row, which may be references, and two reference frames. Existing clips are
+kept.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ENLARGED = 2.5
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """One sequence of pictures, which is written once for each of `KEYS`."""
+    """A sequence of pictures, which is encoded once for each key-frame distance in `KEYS`."""
 
     seconds: int
     height: int
@@ -59,7 +59,7 @@ CUTS = [Cut(*values) for values in product((180, 120, 60), (720, 360), ("shots",
 
 
 def frames_of(path: Path) -> Iterator[av.VideoFrame]:
-    """All frames of a clip."""
+    """Yield all frames of a clip."""
     with av.open(str(path)) as container:
         for frame in container.decode(container.streams.best("video")):
             assert isinstance(frame, av.VideoFrame)
@@ -67,13 +67,13 @@ def frames_of(path: Path) -> Iterator[av.VideoFrame]:
 
 
 def endless(path: Path) -> Iterator[av.VideoFrame]:
-    """The frames of a clip, again and again."""
+    """Yield the frames of a clip, again and again."""
     while True:
         yield from frames_of(path)
 
 
 def shot(frames: Iterator[av.VideoFrame], cut: Cut, count: int, rng: np.random.Generator) -> Iterator[av.VideoFrame]:
-    """`count` frames of one clip: the same crop of each, at the size of `cut`."""
+    """Yield `count` frames of one clip, all cropped alike and scaled to the size of `cut`."""
     first = next(frames)
     share = rng.uniform(0.7, 1.0)
     width = int(min(first.width, first.height * 16 / 9) * share) // 2 * 2
@@ -98,10 +98,11 @@ def shot(frames: Iterator[av.VideoFrame], cut: Cut, count: int, rng: np.random.G
 
 
 def pictures(footage: dict[Path, int], cut: Cut) -> Iterator[av.VideoFrame]:
-    """Shots of changing clips, the longest clips most often; the same for the same footage and cut."""
+    """Yield shots of changing clips, the longest clips most often; they depend on footage and cut alone."""
     rng = np.random.default_rng([cut.seconds, cut.height, cut.fps])
     sources = {path: endless(path) for path in sorted(footage)}
-    left, previous = cut.seconds * cut.fps, None
+    left = cut.seconds * cut.fps
+    previous = None
     unseen = dict(footage)
     while left:
         choices = [path for path in sources if path != previous and unseen[path]]
@@ -112,7 +113,9 @@ def pictures(footage: dict[Path, int], cut: Cut) -> Iterator[av.VideoFrame]:
         path = choices[rng.choice(len(choices), p=weights / weights.sum())]
         count = min(left, unseen[path], int(rng.uniform(*cut.shot_seconds) * cut.fps))
         yield from shot(sources[path], cut, count, rng)
-        left, previous, unseen[path] = left - count, path, unseen[path] - count
+        left = left - count
+        previous = path
+        unseen[path] = unseen[path] - count
 
 
 def write(footage: dict[Path, int], cut: Cut, out: Path) -> list[Path]:
@@ -142,7 +145,7 @@ def write(footage: dict[Path, int], cut: Cut, out: Path) -> list[Path]:
 
 
 def measure(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Height and number of frames of each clip in `folder`."""
+    """Return height and number of frames of each clip in `folder`."""
     facts = {}
     for path in sorted(folder.iterdir()):
         heights = [frame.height for frame in frames_of(path)]
@@ -151,7 +154,7 @@ def measure(folder: Path) -> dict[Path, tuple[int, int]]:
 
 
 def main(folder: Path, out: Path) -> None:
-    """Write what is missing of the 24 clips to `out`."""
+    """Write the clips that `out` lacks."""
     out.mkdir(parents=True, exist_ok=True)
     facts = measure(folder)
     with ProcessPoolExecutor(os.cpu_count()) as pool:

@@ -1,4 +1,4 @@
-"""Everything claimed of the counting task, measured on real clips; the table is docs/results/counting.md.
+"""Measure the claims about the counting task on real clips; the table is docs/results/counting.md.
 
     python -m benchmarks.counting 10000 --draws 1000 --videos ../shared/videos/real
 
@@ -34,12 +34,12 @@ SIZES = ((160, 288), (256, 256), (288, 160), (160, 192))
 
 
 def generator(*key: int) -> np.random.Generator:
-    """A stream of its own for each key."""
+    """Return a random generator of its own for each key."""
     return np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(key)))
 
 
 def read(folder: Path) -> dict[tuple[int, int], dict[str, Video]]:
-    """Every clip that is long enough, at every size."""
+    """Read every clip that is long enough, at every size."""
     clips: dict[tuple[int, int], dict[str, Video]] = defaultdict(dict)
     for path in sorted(folder.iterdir()):
         for size in SIZES:
@@ -49,8 +49,11 @@ def read(folder: Path) -> dict[tuple[int, int], dict[str, Video]]:
 
 
 def count_again(clips: dict[tuple[int, int], dict[str, Video]], wanted: int) -> None:
-    """The proof: counts from the pixels against the recipe's, frame by frame."""
-    frames, shapes, wrong, rejected = 0, 0, 0, 0
+    """Compare counts from the pixels with those of the recipe, frame by frame."""
+    frames = 0
+    shapes = 0
+    mismatches = 0
+    rejected = 0
     rounds: Iterator[tuple[int, Video, CountingConfig]] = cycle(
         (number, video, config)
         for number, video in enumerate(video for at_size in clips.values() for video in at_size.values())
@@ -68,14 +71,14 @@ def count_again(clips: dict[tuple[int, int], dict[str, Video]], wanted: int) -> 
         true: list[Counter[str]] = [Counter() for _ in seen]
         for shape in shapes_of(sample):
             true[shape.slot][shape.name] += 1
-        wrong += sum(a != b for a, b in zip(seen, true, strict=True))
+        mismatches += sum(a != b for a, b in zip(seen, true, strict=True))
         frames += sum(bool(count) for count in true)
         shapes += sum(sum(count.values()) for count in true)
-    print(f"recount: {frames} painted frames of {seed - rejected} samples, {shapes} shapes: {wrong} wrong")
+    print(f"recount: {frames} painted frames of {seed - rejected} samples, {shapes} shapes: {mismatches} wrong")
 
 
 def gate(clips: dict[tuple[int, int], dict[str, Video]]) -> None:
-    """How far the contrast gate is from refusing a real clip."""
+    """Print how far the contrast gate is from rejecting a real clip."""
     shares = {
         (name, size): measure.value
         for size, at_size in clips.items()
@@ -88,7 +91,7 @@ def gate(clips: dict[tuple[int, int], dict[str, Video]]) -> None:
 
 
 def contrasts(clips: dict[str, Video], tries: int) -> None:
-    """What a contrast costs: the share of random places and colors that keep it, over all clips and on the worst."""
+    """Print the share of random places and colors that keep a contrast, over all clips and on the worst clip."""
     for contrast in (20, 30, 40):
         kept: dict[float, list[float]] = defaultdict(list)
         for number, video in enumerate(clips.values()):
@@ -108,7 +111,7 @@ def contrasts(clips: dict[str, Video], tries: int) -> None:
 
 
 def laws(clips: dict[str, Video], label: str, config: CountingConfig, draws: int) -> None:
-    """Counts against their exact law; rejections of each clip; does size or color tell the count?"""
+    """Test counts against their exact distribution, and their correlation with size and color; print rejections."""
     samples: list[Sample] = []
     worst = (0.0, "none")
     for number, (name, video) in enumerate(clips.items()):
@@ -143,7 +146,9 @@ def laws(clips: dict[str, Video], label: str, config: CountingConfig, draws: int
     for column, count in enumerate(("total of the shape", "shapes in the slot", "shapes in the pair")):
         values = [stats.spearmanr(table[:, column], table[:, k]).statistic for k in range(3, 7)]
         against = zip(("size", "level", "saturation", "border"), values, strict=True)
-        print(f"  Spearman with {count}: " + " ".join(f"{what} {value:+.3f}" for what, value in against))
+        print(
+            f"  Spearman with {count}: " + " ".join(f"{property_name} {value:+.3f}" for property_name, value in against)
+        )
     for k in sorted(set(table[:, 2])):
         group = table[table[:, 2] == k]
         size, level, saturation, border = group[:, 3:].mean(axis=0)
@@ -154,12 +159,14 @@ def laws(clips: dict[str, Video], label: str, config: CountingConfig, draws: int
 
 
 def acceptance(clips: dict[str, Video], label: str, layouts: int) -> None:
-    """Share of groups that find room with one try for each shape, and with all tries; five and more share a pair."""
+    """Print the share of groups that find room with one try for each shape, and with all tries."""
     for most in (False, True):
         sizes_are = "all of the largest size" if most else "sizes as drawn"
         print(f"acceptance, {label}, {sizes_are} (one try / all tries):")
         for count in range(1, 9):
-            once, final, total = 0, 0, 0
+            once = 0
+            final = 0
+            total = 0
             for number, video in enumerate(clips.values()):
                 short = min(video.size)
                 for k in range(layouts):
@@ -176,7 +183,7 @@ def acceptance(clips: dict[str, Video], label: str, layouts: int) -> None:
 
 
 def times(video: Video) -> None:
-    """Milliseconds of each step, and of copying the frames, which no render can do without."""
+    """Print milliseconds of each step, and of copying the frames, which every render must do."""
     for label, config in (("easy", EASY), ("hard", HARD), ("five shapes", FIVE)):
         spent: dict[str, list[float]] = defaultdict(list)
         for k in range(100):

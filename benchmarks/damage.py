@@ -1,9 +1,9 @@
-"""How often damage goes unnoticed: frames accepted from damaged files against those of the whole files.
+"""Measure how often damage goes unnoticed: frames accepted from damaged files against those of the whole files.
 
     python benchmarks/damage.py ../shared/videos
 
-Each file is cut short, gets 512 random bytes, or one flipped bit, at 25 random places behind its first tenth. A frame
-is wrong when its decoded planes differ from those that the whole file gives at the same time.
+Each file is cut short, gets 512 random bytes, or one flipped bit, at 25 random places after its first tenth. A frame
+is wrong if its decoded planes differ from those that the whole file gives at the same time.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ FILES = [
 
 
 def fingerprint(frame: av.VideoFrame) -> int:
-    """A hash of all planes without the padding of their lines."""
+    """Hash all planes without the padding of their lines."""
     lines = [np.frombuffer(bytes(plane), np.uint8).reshape(-1, plane.line_size) for plane in frame.planes]
     widths = [component.width * ((component.bits + 7) // 8) for component in frame.format.components]
     return hash(tuple(part[:, :width].tobytes() for part, width in zip(lines, widths, strict=False)))
 
 
 def damaged(data: bytes, kind: str, rng: random.Random) -> bytes:
-    """A copy with one damage."""
+    """Return a copy of the data with one kind of damage."""
     place = rng.randrange(len(data) // 10, len(data) - 512)
     if kind == "cut":
         return data[:place]
@@ -49,8 +49,8 @@ def damaged(data: bytes, kind: str, rng: random.Random) -> bytes:
 
 
 def main(folder: Path) -> None:
-    """Print a Markdown table, a row a file and kind of damage."""
-    print("| file | damage | refused | accepted | of these with a wrong frame | wrong frames |")
+    """Print a Markdown table with a row for each file and kind of damage."""
+    print("| file | damage | rejected | accepted | of these with a wrong frame | wrong frames |")
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as temporary:
         for name in FILES:
@@ -70,8 +70,8 @@ def main(folder: Path) -> None:
                     except RejectedError:
                         count["refused"] += 1
                         continue
-                    wrong = sum(at.get(time) != value for time, value in got)
-                    count.update(accepted=1, videos=int(wrong > 0), wrong=wrong, frames=len(got))
+                    wrong_frames = sum(at.get(time) != value for time, value in got)
+                    count.update(accepted=1, videos=int(wrong_frames > 0), wrong=wrong_frames, frames=len(got))
                 print(
                     f"| {name} | {kind} | {count['refused']} | {count['accepted']} | {count['videos']} "
                     f"| {count['wrong']} of {count['frames']} |",

@@ -1,11 +1,11 @@
-"""Decode videos with one library and say what each cost; benchmarks/index.py starts it as a fresh process.
+"""Decode videos with one library and report its costs; benchmarks/index.py starts it as a fresh process.
 
     python benchmarks/decoders.py LIBRARY
 
 The first line that it writes is {"imports": seconds, "versions": {}}. Then it reads one question a line, {"path",
 "indices": frames wanted, "size": [height, width]}, and answers {"cpu": seconds, "indices", "size", "print": mean color
 of 16 fields of each frame} or {"error"}. Seconds are user and system time of this process with all its threads.
-videossr chooses its frames itself; the others are given them.
+videossr chooses the frames itself; the other libraries get the same ones.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ Read: TypeAlias = Callable[[str, Sequence[int], tuple[int, int]], tuple[Frames, 
 
 
 def cpu() -> float:
-    """Seconds of processor time of this process so far."""
+    """Return the seconds of processor time that this process has used."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
 def shrink(frames: Frames, size: tuple[int, int]) -> Frames:
-    """Area filter, in one thread."""
+    """Scale with an area filter, in one thread."""
     return np.stack([cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA) for frame in frames])
 
 
 def ours(kind: str) -> tuple[list[str], Read]:
-    """Videossr: it plans, decodes and scales."""
+    """Plan, decode and scale with videossr."""
     from videossr.config import parse
     from videossr.video.decoding import decode
     from videossr.video.plan import Plan
@@ -54,11 +54,12 @@ def ours(kind: str) -> tuple[list[str], Read]:
 
 
 def pyav() -> tuple[list[str], Read]:
-    """PyAV from the first frame to the last one wanted, in one thread; only what is wanted is converted."""
+    """Decode with PyAV up to the last wanted frame, in one thread; convert the wanted frames alone."""
     import av
 
     def read(path: str, indices: Sequence[int], size: tuple[int, int]) -> tuple[Frames, Sequence[int]]:
-        wanted, found = set(indices), {}
+        wanted = set(indices)
+        frames_by_index = {}
         with av.open(path) as container:
             stream = container.streams.best("video")
             assert isinstance(stream, av.VideoStream)
@@ -66,16 +67,16 @@ def pyav() -> tuple[list[str], Read]:
             for index, frame in enumerate(container.decode(stream)):
                 if index in wanted:
                     scaled = frame.reformat(size[1], size[0], "rgb24", interpolation="AREA")
-                    found[index] = scaled.to_ndarray()
-                if len(found) == len(wanted):
+                    frames_by_index[index] = scaled.to_ndarray()
+                if len(frames_by_index) == len(wanted):
                     break
-        return np.stack([found[index] for index in indices]).astype(np.uint8, copy=False), indices
+        return np.stack([frames_by_index[index] for index in indices]).astype(np.uint8, copy=False), indices
 
     return ["av"], read
 
 
 def decord(threads: int) -> tuple[list[str], Read]:
-    """Decord's `get_batch`; 0 threads is its default, as many as it likes."""
+    """Decode with decord's `get_batch`; 0 threads is its default, which uses as many as it likes."""
     from decord import VideoReader  # type: ignore[import-not-found]
 
     def read(path: str, indices: Sequence[int], size: tuple[int, int]) -> tuple[Frames, Sequence[int]]:
@@ -85,7 +86,7 @@ def decord(threads: int) -> tuple[list[str], Read]:
 
 
 def torchcodec() -> tuple[list[str], Read]:
-    """The exact mode of torchcodec, in one thread."""
+    """Decode with the exact mode of torchcodec, in one thread."""
     import torch
     from torchcodec.decoders import VideoDecoder  # type: ignore[import-not-found]
 
@@ -109,14 +110,14 @@ LIBRARIES: dict[str, Callable[[], tuple[list[str], Read]]] = {
 
 
 def fields(frames: Frames) -> list[list[float]]:
-    """Mean color of each of 4 x 4 fields of each frame, to see that all decoded the same pictures."""
+    """Return the mean color of 4 x 4 fields of each frame, to check that all libraries decode the same pictures."""
     small = [cv2.resize(frame, (4, 4), interpolation=cv2.INTER_AREA) for frame in frames]
     prints: list[list[float]] = np.stack(small).reshape(len(frames), -1).tolist()
     return prints
 
 
 def main(library: str) -> None:
-    """Answer the questions on the standard input, a line each."""
+    """Answer the questions on standard input, one a line."""
     start = cpu()
     packages, read = LIBRARIES[library]()
     cv2.setNumThreads(1)
@@ -135,7 +136,7 @@ def main(library: str) -> None:
 
 
 def say(answer: dict[str, Any]) -> None:
-    """One line of JSON."""
+    """Print a line of JSON."""
     print(json.dumps(answer), flush=True)
 
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.digest FOLDER > before.json
 
-Makes videos, a corpus, two datasets and a benchmark in FOLDER, asks a tiny random model and trains it for some steps.
-Nothing that is printed depends on the names of modules, fields or settings, so two versions of the package can be
-compared even where these differ. Needs some minutes on one CPU.
+It makes videos, a corpus, two datasets and a benchmark in FOLDER, evaluates a tiny random model and trains it for some
+steps. The output does not depend on the names of modules, fields or settings, so two versions of the package can be
+compared even if these differ. It takes some minutes on one CPU.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def videossr(*words: str | Path) -> str:
 
 def digest(parts: Iterable[bytes]) -> str:
     """Return the SHA-256 of some byte strings, in hex."""
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     for part in parts:
-        found.update(len(part).to_bytes(8, "little") + part)
-    return found.hexdigest()
+        hasher.update(len(part).to_bytes(8, "little") + part)
+    return hasher.hexdigest()
 
 
 def content(item: Item) -> str:
@@ -77,7 +77,8 @@ def write_rows(dataset: VideoSSRDataset, folder: Path) -> Path:
             )
         question = item.question
         prompt = [{"role": "system", "content": question.system}, {"role": "user", "content": question.prompt}]
-        source, answer = question.data_source, {"ground_truth": question.answer}
+        source = question.data_source
+        answer = {"ground_truth": question.answer}
         lines.append({"data_source": source, "prompt": prompt, "videos": videos, "reward_model": answer})
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -111,26 +112,26 @@ def main() -> None:
     maker = next(path for path in root.rglob("demo_videos.py") if "node_modules" not in path.parts)
     run(sys.executable, maker, folder / "videos")
     videossr("index", folder / "videos", "--out", folder / "corpus")
-    found: dict[str, object] = {}
+    digests: dict[str, object] = {}
     for recipe in RECIPES:
         videossr("build", recipe, "--corpus", folder / "corpus", "--out", folder / recipe, "--limit", "200")
         dataset = VideoSSRDataset(folder / recipe)
         contents = sorted(content(dataset[index]) for index in range(len(dataset)))
-        found[recipe] = {"samples": len(contents), "contents": digest(text.encode() for text in contents)}
+        digests[recipe] = {"samples": len(contents), "contents": digest(text.encode() for text in contents)}
     rows = write_rows(VideoSSRDataset(folder / "smoke"), folder)
     run(sys.executable, "-m", "videossr.models.tiny", folder / "tiny")
     for model in ("chance", "constant:smooth", f"hf:{folder / 'tiny'}"):
         out = folder / model.partition(":")[0]
         videossr("bench", "run", rows, "--model", model, "--out", out, "--max-tokens", "12")
-        found[out.name] = answers(out)
+        digests[out.name] = answers(out)
     start = folder / "tiny"
     for recipe, count in (("train-nano-sft", 24), ("train-nano", 3)):
         out = folder / recipe
         settings = (f"--model.path={start}", f"--data.path={rows}", "--run.batch=4", f"--run.steps={count}")
         videossr("train", recipe, *settings, "--out", out)
-        found[recipe] = steps(out)
+        digests[recipe] = steps(out)
         start = out / "model"
-    print(json.dumps(found, indent=1))
+    print(json.dumps(digests, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Which edits of a video are told as near-duplicates, how often other footage is, and the time for many videos.
+"""Measure which edits are recognized as near-duplicates, how often other footage is, and the time for many videos.
 
     python -m benchmarks.duplicates ../shared/videos/real
 
-Clips of a folder and made ones (`benchmarks/web.py`) are edited, written as H.264, and compared with all originals. The
-thresholds of `videossr.corpus.duplicates` were chosen on the clips of the folder; the made ones were not looked at.
+Clips of a folder and synthetic ones (`benchmarks/web.py`) are edited, written as H.264, and compared with all
+originals. The thresholds of `videossr.corpus.duplicates` were chosen on the clips of the folder alone.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ Edit = Callable[[Picture], Picture]
 
 
 def mirrored(picture: Picture) -> Picture:
-    """Mirror it left to right."""
+    """Mirror the picture left to right."""
     return picture[:, ::-1]
 
 
 def half(picture: Picture) -> Picture:
-    """Make it half as large."""
+    """Halve the size of the picture."""
     return np.asarray(cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
 
 
@@ -55,7 +55,7 @@ def crop(picture: Picture, share: float, down: float = 0.5, across: float = 0.5)
 
 
 def onto(picture: Picture, size: tuple[int, int] | None, fill: float = 1.0, color: int = 0, text: str = "") -> Picture:
-    """Shrink it onto bars of one color (negative: onto its own blurred picture), which give `size`, or its own."""
+    """Shrink the picture onto bars of one color (negative: onto a blurred copy of it), for a new `size` or its own."""
     height, width = size or picture.shape[:2]
     scale = fill * min(height / picture.shape[0], width / picture.shape[1])
     down, across = (round(side * scale) for side in picture.shape[:2])
@@ -73,7 +73,7 @@ def onto(picture: Picture, size: tuple[int, int] | None, fill: float = 1.0, colo
 
 
 def caption(picture: Picture) -> Picture:
-    """Write a caption into it."""
+    """Write a caption into the picture."""
     picture = np.ascontiguousarray(picture).copy()
     height, width = picture.shape[:2]
     for color, thick in (((0, 0, 0), 5), ((255, 255, 0), 2)):
@@ -83,12 +83,12 @@ def caption(picture: Picture) -> Picture:
 
 
 def tone(picture: Picture) -> Picture:
-    """Brighten it, with less contrast."""
+    """Brighten the picture, with less contrast."""
     return np.asarray(10 + 230 * (picture / 255) ** 0.8, np.uint8)
 
 
 def all_at_once(picture: Picture) -> Picture:
-    """Crop, mirror and letterbox it."""
+    """Crop, mirror and letterbox the picture."""
     return onto(mirrored(crop(picture, 0.85)), (480, 270))
 
 
@@ -129,53 +129,61 @@ def write(path: Path, pictures: Iterable[Picture], rate: Fraction, crf: int) -> 
 
 
 def prints(path: Path) -> Fingerprints:
-    """Fingerprints of the default plan's frames."""
+    """Return the fingerprints of the default plan's frames."""
     return fingerprint(decode(path, PLAN).frames)
 
 
 def footage(path: Path) -> tuple[list[Picture], Fraction]:
-    """The first pictures of a video, small, and their rate: about `FPS` a second."""
+    """Return the first pictures of a video, scaled down, and their rate, about `FPS` a second."""
     with av.open(str(path)) as container:
         stream = container.streams.best("video")
         assert isinstance(stream, av.VideoStream)
         assert stream.average_rate is not None
-        each = max(1, round(stream.average_rate / FPS))
+        stride = max(1, round(stream.average_rate / FPS))
         width = min(WIDTH, stream.width // 2 * 2)
         height = round(width * stream.height / stream.width) // 2 * 2
         pictures = []
         for number, frame in enumerate(container.decode(stream)):
-            if number >= each * MOST:
+            if number >= stride * MOST:
                 break
-            if number % each == 0:
+            if number % stride == 0:
                 pictures.append(np.asarray(frame.to_ndarray(format="rgb24", width=width, height=height), np.uint8))
-        return pictures, stream.average_rate / each
+        return pictures, stream.average_rate / stride
 
 
-def told(
+def count_matches(
     originals: list[Fingerprints], clips: Mapping[int, tuple[list[Picture], Fraction]]
 ) -> tuple[dict[str, tuple[int, int]], int, int]:
-    """By edit: copies that were told, and all; then false alarms, and pairs of a copy and another original."""
-    counts, wrong, pairs = {}, 0, 0
+    """Edit clips and count the copies that are recognized.
+
+    Returns:
+        For each edit, recognized and all copies; the number of false alarms; and the number of pairs of a copy and
+        another original.
+    """
+    counts = {}
+    false_alarms = 0
+    pairs = 0
     with tempfile.TemporaryDirectory() as temporary:
         for name, (edit, cut, speed) in EDITS.items():
-            copies, own = [], []
+            copies = []
+            numbers = []
             for number, (pictures, rate) in clips.items():
                 left = pictures[round(cut * rate) :]
                 faster = rate * Fraction(speed)
                 crf = 38 if name.startswith("compressed") else 28
                 if len(left) >= 0.4 * len(pictures):
                     copies.append(prints(write(Path(temporary) / "copy.mp4", map(edit, left), faster, crf)))
-                    own.append(number)
+                    numbers.append(number)
             sets = [0] * len(originals) + [1] * len(copies)
             twins = {(t.video - len(originals), t.other) for t in near_duplicates([*originals, *copies], sets)}
-            counts[name] = sum((k, number) in twins for k, number in enumerate(own)), len(own)
-            wrong += sum(own[k] != other for k, other in twins)
+            counts[name] = sum((k, number) in twins for k, number in enumerate(numbers)), len(numbers)
+            false_alarms += sum(numbers[k] != other for k, other in twins)
             pairs += len(copies) * (len(originals) - 1)
-    return counts, wrong, pairs
+    return counts, false_alarms, pairs
 
 
-def many(count: int, like: list[Fingerprints]) -> None:
-    """Print the time for `count` videos of the statistics of `like`, one in a hundred of which is a copy."""
+def time_many(count: int, like: list[Fingerprints]) -> None:
+    """Print the time for `count` random videos with the statistics of `like`; one in a hundred is a copy."""
     rows = np.concatenate(like).reshape(-1, WAVES * WAVES).astype(np.float64)
     mean, spread = rows.mean(axis=0), np.linalg.cholesky(np.cov(rows.T) + 1e-3 * np.eye(WAVES * WAVES))
     rng = np.random.default_rng(0)
@@ -193,7 +201,8 @@ def many(count: int, like: list[Fingerprints]) -> None:
         noise = rng.integers(-4, 5, videos[source].shape)
         videos[-1 - number] = np.clip(videos[source] + noise, -127, 127).astype(np.int8)
     compared = [0]
-    start, used = perf_counter(), process_time()
+    start = perf_counter()
+    used = process_time()
     twins = list(near_duplicates(videos, progress=lambda _, total: compared.append(total)))
     right = {(twin.other, count - 1 - twin.video) for twin in twins} & {(int(s), n) for n, s in enumerate(copies)}
     seconds = f"{process_time() - used:.0f} s of one core, {perf_counter() - start:.0f} s in all"
@@ -225,19 +234,21 @@ def main() -> None:
             originals.append(fingerprint(np.stack(pictures[::2])))
             if number < options.edited:
                 made[len(originals) - 1] = pictures, Fraction(FPS)
-    of_real, of_made = told(originals, real), told(originals, made)
+    of_real = count_matches(originals, real)
+    of_made = count_matches(originals, made)
     print("| edit | real clips | made clips |\n|---|---|---|")
     for name in EDITS:
         print(f"| {name} | {' | '.join('{} of {}'.format(*counts[0][name]) for counts in (of_real, of_made))} |")
     among = list(near_duplicates(originals))
-    wrong, pairs = of_real[1] + of_made[1], of_real[2] + of_made[2]
+    false_alarms = of_real[1] + of_made[1]
+    pairs = of_real[2] + of_made[2]
     print("\n| pairs of different footage | pairs | false alarms |\n|---|---|---|")
     print(f"| two originals | {len(originals) * (len(originals) - 1) // 2} | {len(among)} |")
-    print(f"| a copy and another original | {pairs} | {wrong} |")
+    print(f"| a copy and another original | {pairs} | {false_alarms} |")
     print(f"<!-- {[(twin.video, twin.other, round(twin.share, 2)) for twin in among]} -->")
-    print("\n| videos | compared pairs | copies told | others | time |\n|---|---|---|---|---|")
+    print("\n| videos | compared pairs | copies found | others found | time |\n|---|---|---|---|---|")
     for count in options.many:
-        many(count, originals)
+        time_many(count, originals)
 
 
 if __name__ == "__main__":

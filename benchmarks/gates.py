@@ -1,10 +1,10 @@
-"""What the thresholds of the gates stand against, kind by kind, and the weakest samples that they admit.
+"""Compare the thresholds of the gates with invisible changes, and show the weakest samples that they admit.
 
     python benchmarks/gates.py ../shared/videos/real docs/results/gates.md
 
-writes the tables of the page between its marks, and the pictures beside it. The baseline is what nobody sees: a second
-compression, a shift of one pixel, a change of brightness of 1 %, on the same clips; and orders, speeds and ends that
-nobody could tell.
+The command writes the tables of the page between its marks, and the pictures beside it. The baseline are invisible
+changes of the same clips: a second compression, a shift of one pixel, a change of brightness of 1 %; and orders, speeds
+and ends that nobody could recognize.
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ DRAWS = 40
 
 
 def recompress(frames: Frames) -> Frames:
-    """Each frame through a JPEG of quality 75."""
+    """Send each frame through a JPEG of quality 75."""
     jpegs = (simplejpeg.encode_jpeg(np.ascontiguousarray(frame), 75, "RGB", "420") for frame in frames)
     return np.stack([simplejpeg.decode_jpeg(jpeg, "RGB") for jpeg in jpegs])
 
 
 def brighten(frames: Frames) -> Frames:
-    """Each frame 1 % brighter."""
+    """Make each frame 1 % brighter."""
     return np.minimum(np.round(frames * 1.01), 255).astype(np.uint8)
 
 
 def shift(frames: Frames) -> Frames:
-    """Each frame one pixel to the left."""
+    """Move each frame one pixel to the left."""
     return np.roll(frames, -1, axis=2)
 
 
@@ -80,7 +80,7 @@ GROUPS = {
 
 
 class Kind:
-    """A kind of question: its task, its config, and the measures of each clip that is long enough."""
+    """A kind of question: its task and config, and the measures of each clip that is long enough."""
 
     def __init__(self, task: str, config: Mapping[str, Any], clips: Mapping[str, Mapping[int, Video]]) -> None:
         self.task: OpenTask = open_task(task)
@@ -94,21 +94,21 @@ class Kind:
         return [clip for clip, measures in self.measures.items() if rejected(measures) is None]
 
     def values(self) -> dict[tuple[str, str], list[Measure]]:
-        """All that was measured, by gate and setting."""
-        found: dict[tuple[str, str], list[Measure]] = defaultdict(list)
+        """Group all measures by gate and setting."""
+        by_gate: dict[tuple[str, str], list[Measure]] = defaultdict(list)
         for measures in self.measures.values():
             for measure in measures:
-                found[measure.gate, measure.setting].append(measure)
-        return found
+                by_gate[measure.gate, measure.setting].append(measure)
+        return by_gate
 
 
 def kinds(clips: Mapping[str, Mapping[int, Video]]) -> dict[str, Kind]:
     """Measure all clips for all kinds."""
-    found = {name: Kind("grounding", {"perturbation": name}, clips) for name in PERTURBATIONS.names()}
+    measured = {name: Kind("grounding", {"perturbation": name}, clips) for name in PERTURBATIONS.names()}
     for name, speed, strength in (("slow x 1/3", "slow", 1 / 3), ("fast x 3", "fast", 3)):
-        found[name] = Kind("grounding", {"perturbation": speed, "strengths": {speed: strength}}, clips)
-    found |= {f"jigsaw, {pieces} pieces": Kind("jigsaw", {"pieces": pieces}, clips) for pieces in (6, 8)}
-    return found | {"counting": Kind("counting", {}, clips)}
+        measured[name] = Kind("grounding", {"perturbation": speed, "strengths": {speed: strength}}, clips)
+    measured |= {f"jigsaw, {pieces} pieces": Kind("jigsaw", {"pieces": pieces}, clips) for pieces in (6, 8)}
+    return measured | {"counting": Kind("counting", {}, clips)}
 
 
 def read(folder: Path) -> dict[str, dict[int, Video]]:
@@ -152,7 +152,7 @@ MOTION = {"hidden_motion": "limits.motion", "hidden_ends": "", "pieces_alike": "
 
 
 def unseen(kind: Kind, video: Video) -> Iterator[tuple[str, str, float]]:
-    """Yield gate, setting and value of a clip where there is nothing to be seen, or nothing to be told."""
+    """Yield gate, setting and value of a clip that was changed invisibly, or into frames without a visible order."""
     config = kind.config
     if kind.task.name != "counting":
         moved = max(
@@ -164,8 +164,8 @@ def unseen(kind: Kind, video: Video) -> Iterator[tuple[str, str, float]]:
     if isinstance(PERTURBED.get(name), SpeedPerturbation):
         limits = replace(config.limits, pace=0, cut=100)
         for stride in range(1, len(video.frames) // SLOTS + 1):
-            found = pace(video.frames, video.features.pictures, (stride, stride), SLOTS, limits)
-            yield "hidden_speed", "limits.speed", float(found.starts(config.length, limits).max())
+            speeds = pace(video.frames, video.features.pictures, (stride, stride), SLOTS, limits)
+            yield "hidden_speed", "limits.speed", float(speeds.starts(config.length, limits).max())
     elif name in ("shuffle", "jigsaw"):
         shown = {
             "no_course": mixed,
@@ -175,14 +175,14 @@ def unseen(kind: Kind, video: Video) -> Iterator[tuple[str, str, float]]:
             "still_picture": captioned,
         }
         for change in {*shown.values()}:
-            for each in kind.task.gates(change(video), config):
-                if shown.get(each.gate) is change:
-                    yield each.gate, each.setting, each.value
+            for measure in kind.task.gates(change(video), config):
+                if shown.get(measure.gate) is change:
+                    yield measure.gate, measure.setting, measure.value
 
 
 def cue_table(clips: Mapping[str, Mapping[int, Video]]) -> Iterator[str]:
-    """Yield the largest cues of changes that nobody sees, over all slots of all clips."""
-    yield "| nobody sees | picture | palette | texture | motion |\n|---|---|---|---|---|"
+    """Yield the largest cues of invisible changes, over all slots of all clips."""
+    yield "| invisible change | picture | palette | texture | motion |\n|---|---|---|---|---|"
     for name, change in INVISIBLE.items():
         worst = np.zeros(4)
         for sizes in clips.values():
@@ -194,12 +194,12 @@ def cue_table(clips: Mapping[str, Mapping[int, Video]]) -> Iterator[str]:
         yield f"| {name} | " + " | ".join(f"{value:.2f}" for value in worst) + " |"
 
 
-def picture_table(found: Mapping[str, Kind]) -> Iterator[str]:
-    """Yield, for each change of pictures, how each cue tells it."""
+def picture_table(measured: Mapping[str, Kind]) -> Iterator[str]:
+    """Yield, for each perturbation of pictures, the range of each cue."""
     cues = ("picture", "palette", "texture")
     yield "| kind | " + " | ".join(cues) + " | contrast | cut | clips |\n" + "|---" * 7 + "|"
     for name in PIXELS:
-        kind = found[name]
+        kind = measured[name]
         values = kind.values()
         cells = [span(values[f"hidden_{cue}", f"limits.{cue}"]) for cue in cues]
         best = [max(m.value for m in of if m.setting == "limits.contrast") for of in kind.measures.values()]
@@ -208,56 +208,56 @@ def picture_table(found: Mapping[str, Kind]) -> Iterator[str]:
         yield f"| {name} | " + " | ".join(cells) + f" | {len(kind.admitted)} of {len(kind.videos)} |"
 
 
-def other_table(found: Mapping[str, Kind]) -> Iterator[str]:
-    """Yield, for each other kind, each gate: what it measures where nothing can be seen, and of the clips."""
-    yield "| kind | gate | setting | passes | stands against | fails | passes | clips |\n" + "|---" * 8 + "|"
-    for name, kind in found.items():
+def other_table(measured: Mapping[str, Kind]) -> Iterator[str]:
+    """Yield, for each other kind and gate, the value of invisible changes and the values of the clips."""
+    yield "| kind | gate | setting | passes | invisible | fails | passes | clips |\n" + "|---" * 8 + "|"
+    for name, kind in measured.items():
         if name in PIXELS:
             continue
         null: dict[tuple[str, str], list[float]] = defaultdict(list)
         for video in kind.videos.values():
             for gate, setting, value in unseen(kind, video):
                 null[gate, setting].append(value)
-        told = [name, f"{len(kind.admitted)} of {len(kind.videos)}"]
+        heading = [name, f"{len(kind.admitted)} of {len(kind.videos)}"]
         for (gate, setting), measures in kind.values().items():
             if gate in FACTS:
                 continue
             worse, better = (min, max) if (least := measures[0].least) else (max, min)
             against = null.get((gate, setting))
-            fails = [each.value for each in measures if not each.passed]
-            passes = [each.value for each in measures if each.passed]
+            fails = [measure.value for measure in measures if not measure.passed]
+            passes = [measure.value for measure in measures if measure.passed]
             cells = [
-                told[0],
+                heading[0],
                 gate,
                 f"`{setting}`" if setting else "",
                 f"{'>=' if least else '<='} {measures[0].threshold:g}",
                 f"{better(against):.3g}" if against else "",
                 f"{better(fails):.3g}" if fails else "none",
                 f"{worse(passes):.3g}" if passes else "none",
-                told[1],
+                heading[1],
             ]
             yield f"| {' | '.join(cells)} |"
-            told = ["", ""]
+            heading = ["", ""]
 
 
 def span(measures: Sequence[Measure]) -> str:
-    """Write the least and the largest value, and of how many clips they pass."""
+    """Write the least and the largest value, and how many clips pass."""
     values = [measure.value for measure in measures]
     return f"{min(values):.1f} to {max(values):.1f}; {sum(measure.passed for measure in measures)}"
 
 
 def split_at(measures: Sequence[Measure]) -> str:
     """Write the values nearest to the threshold on both sides."""
-    passed, failed = ([each.value for each in measures if each.passed == side] for side in (True, False))
+    passed, failed = ([measure.value for measure in measures if measure.passed == side] for side in (True, False))
     return f"up to {max(passed):.1f}, from {min(failed):.1f}"
 
 
-def admitted_table(found: Mapping[str, Kind], clips: Sequence[str]) -> Iterator[str]:
-    """Yield which clip serves which kind, or why not."""
-    yield "| clip | " + " | ".join(found) + " |\n" + "|---" * (len(found) + 1) + "|"
+def admitted_table(measured: Mapping[str, Kind], clips: Sequence[str]) -> Iterator[str]:
+    """Yield for each clip the kinds that admit it, or the reason why not."""
+    yield "| clip | " + " | ".join(measured) + " |\n" + "|---" * (len(measured) + 1) + "|"
     for clip in clips:
         cells = []
-        for kind in found.values():
+        for kind in measured.values():
             reject = rejected(kind.measures[clip]) if clip in kind.measures else None
             cells.append("yes" if reject is None else f"{reject.reason} {reject.value:.2g}")
             if clip not in kind.measures:
@@ -271,13 +271,13 @@ def reason_table(clips: Mapping[str, Mapping[int, Video]]) -> Iterator[str]:
     for category, spec in recipe.load_recipe("viubench").categories.items():
         kind = Kind(spec.task, spec.config, clips)
         reasons = Counter(reject.reason for of in kind.measures.values() if (reject := rejected(of)))
-        told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
-        yield f"| {category} | {len(kind.admitted)} of {len(kind.videos)} | {told} |"
+        counts = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+        yield f"| {category} | {len(kind.admitted)} of {len(kind.videos)} | {counts} |"
 
 
 def weakest_sample(kind: Kind) -> tuple[str, Measure, Sample] | None:
-    """Return the admitted clip that came nearest to being rejected, by which measure, and its least visible sample."""
-    seen = {clip: [each for each in kind.measures[clip] if each.gate not in FACTS] for clip in kind.admitted}
+    """Return the admitted clip that came nearest to rejection, the measure, and its least visible sample."""
+    seen = {clip: [measure for measure in kind.measures[clip] if measure.gate not in FACTS] for clip in kind.admitted}
     nearest = {clip: measure for clip, measures in seen.items() if (measure := weakest(measures))}
     if not nearest:
         return None
@@ -293,13 +293,13 @@ def weakest_sample(kind: Kind) -> tuple[str, Measure, Sample] | None:
 def shown_frames(kind: Kind, sample: Sample) -> list[Frames]:
     """Render a sample's clips."""
     sources = {video.key: video.frames for video in kind.videos.values()}
-    shown = (sources[sample.sources[source]][frame] for source, frame in sample.slots)
-    frames = np.concatenate([fill(each[None], *sample.size) for each in shown])
+    shown = (sources[sample.sources[source]][number] for source, number in sample.slots)
+    frames = np.concatenate([fill(frame[None], *sample.size) for frame in shown])
     return [clip.frames for clip in kind.task.render(frames, sample)]
 
 
 def visible(kind: Kind, sample: Sample) -> float:
-    """Tell how well a sample shows: by its weaker border, against the steps beside it; by its smallest shape."""
+    """Measure how visible a sample is: the weaker border against the steps beside it, or the smallest shape."""
     if kind.task.name != "grounding":
         size = kind.task.difficulty(sample).get("size", 0.0)
         return float(size)
@@ -311,11 +311,11 @@ def visible(kind: Kind, sample: Sample) -> float:
     return min(steps[at] / max(steps[at - 1], steps[at + 1], 1e-6) for at in (first - 1, last))
 
 
-def sheet(found: Mapping[str, Kind], names: Sequence[str], path: Path) -> None:
+def sheet(measured: Mapping[str, Kind], names: Sequence[str], path: Path) -> None:
     """Draw a row for each kind: frames around both borders, the altered ones framed."""
     rows = []
     for name in names:
-        kind = found[name]
+        kind = measured[name]
         weak = weakest_sample(kind)
         if weak is None:
             rows.append(label(f"{name}: no clip admitted"))
@@ -327,15 +327,23 @@ def sheet(found: Mapping[str, Kind], names: Sequence[str], path: Path) -> None:
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 
-WIDTH, GAP, COUNT = 112, 3, 8
-"""Pixels of a thumbnail and between two, and how many there are in a row."""
+WIDTH = 112
+"""Width of a thumbnail in pixels."""
+
+GAP = 3
+"""Pixels between two thumbnails."""
+
+COUNT = 8
+"""Thumbnails in a row."""
 
 
 def strip(kind: Kind, sample: Sample) -> Frames:
     """Draw the frames around the borders of a span, at those of pieces in their true order, or with shapes."""
-    clips, truth = shown_frames(kind, sample), kind.task.truth(sample)
+    clips = shown_frames(kind, sample)
+    truth = kind.task.truth(sample)
     if truth.spans:
-        (first, last), frames = truth.spans[0], clips[0]
+        first, last = truth.spans[0]
+        frames = clips[0]
         slots = [first - 2, first - 1, first, first + 1, last - 1, last, last + 1, last + 2]
         chosen = [(frames[slot], first <= slot <= last) for slot in slots]
     elif truth.order:
@@ -366,12 +374,12 @@ def label(text: str) -> Frames:
 def main(folder: Path, page: Path) -> None:
     """Write the tables into the page and the pictures beside it."""
     clips = read(folder)
-    found = kinds(clips)
+    measured = kinds(clips)
     tables = {
         "cues": cue_table(clips),
-        "pictures": picture_table(found),
-        "others": other_table(found),
-        "admitted": admitted_table(found, [*clips]),
+        "pictures": picture_table(measured),
+        "others": other_table(measured),
+        "admitted": admitted_table(measured, [*clips]),
         "reasons": reason_table(clips),
     }
     text = page.read_text("utf-8")
@@ -383,7 +391,7 @@ def main(folder: Path, page: Path) -> None:
         text = before + block + rest.partition("<!-- end -->")[2]
     page.write_text(text, "utf-8")
     for group, names in GROUPS.items():
-        sheet(found, names, page.with_name(f"gates-{group}.jpg"))
+        sheet(measured, names, page.with_name(f"gates-{group}.jpg"))
 
 
 if __name__ == "__main__":

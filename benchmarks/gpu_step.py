@@ -1,9 +1,9 @@
-"""What a step of GRPO on Qwen3-VL-8B's real shape takes: derived from its shape, or measured on a card.
+"""Derive from the model's shape, or measure on a card, the cost of a GRPO step on Qwen3-VL-8B.
 
     python -m benchmarks.gpu_step --derive            # no card, no weights: the tables of docs/results/train-gpu.md
-    python -m benchmarks.gpu_step --steps 4           # on a card: random weights through the trainer itself
+    python -m benchmarks.gpu_step --steps 4           # on a card: the trainer with random weights
     python -m benchmarks.gpu_step --steps 2 --questions 4 --set run.share_prefix=false --set run.rows=8
-    python -m benchmarks.gpu_step --questions 4 --tiny --set run.dtype=float32    # does the script run? any machine
+    python -m benchmarks.gpu_step --questions 4 --tiny --set run.dtype=float32    # a test of the script, on any machine
 
 The model's weights are random and its answers have all their tokens, so that every run does the same work. `--set`
 changes the recipe `train-1xh200`, as `videossr train` does.
@@ -71,8 +71,14 @@ PROMPT = _TEMPLATES["grounding"]["prompt"].format(
     change=_TEMPLATES["grounding"]["changes"]["slow"], example="14.5-26.2"
 )
 
-FRAMES, SIDE, TOKENS = 48, 256, 16
-"""Of the paper's clips, in pixels; and the answers' length at which the bar is set."""
+FRAMES = 48
+"""Frames of a clip, as in the paper."""
+
+SIDE = 256
+"""Side of a frame in pixels, as in the paper."""
+
+TOKENS = 16
+"""Length of an answer for which the target of the measurement is set."""
 
 REACHED = 0.4
 """Of the peak, in products of matrices: what a good kernel reaches at these sizes. Assumed."""
@@ -86,7 +92,7 @@ QUESTIONS = 30_000
 
 @dataclass(frozen=True)
 class Card:
-    """What a card can do: operations and bytes a second, and bytes."""
+    """Peak operations a second, memory traffic in bytes a second, and memory in bytes of a card."""
 
     name: str
     peak: float
@@ -104,7 +110,7 @@ WAYS: Mapping[str, Mapping[str, str]] = {
 
 
 class Noise:
-    """Questions about clips of noise, as many frames of the paper's size. `QuestionSet`."""
+    """Questions about clips of noise, with the paper's number and size of frames. A `QuestionSet`."""
 
     def __init__(self, count: int, frames: int, side: int) -> None:
         self.path: AnyPath = to_path(".")
@@ -139,7 +145,7 @@ class Noise:
 
 
 def checkpoint(folder: Path, tiny: bool) -> Checkpoint:
-    """A checkpoint without weights: a tiny model's tokenizer, and the real shape."""
+    """Write a checkpoint without weights: a tiny model's tokenizer, and the real model's shape."""
     make_tiny(folder)
     if not tiny:
         path = folder / "config.json"
@@ -151,19 +157,19 @@ def checkpoint(folder: Path, tiny: bool) -> Checkpoint:
 
 
 def configured(changes: Mapping[str, str], questions: int) -> TrainConfig:
-    """The recipe for one card, with the answers' length of the bar."""
+    """Load the recipe for one card, with a length of answers and other settings."""
     return load_config("train-1xh200", {"run.batch": str(questions), "grpo.max_tokens": str(TOKENS), **changes})
 
 
 def load_in(source: Checkpoint, config: TrainConfig) -> Load:
-    """What one of the questions asks."""
+    """Return the work of one question."""
     noise = Noise(1, FRAMES, SIDE)
     prompt = source.build(noise.question(0), noise.clips(0))
     return load_of(prompt, config.grpo.rollouts, config.grpo.max_tokens)
 
 
 class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts kernels: everything that is called and is no mere view. A fused attention counts as two."""
+    """A counter of kernels: every call that is no mere view counts once, fused attention twice."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -178,7 +184,7 @@ class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @dataclass(frozen=True)
 class Kernels:
-    """Calls, forward: of one token of a group, of reading a prompt, of the tower, of the answers behind a prompt."""
+    """Forward calls: for a token of a group, a prompt, the vision tower, and the answers behind a prompt."""
 
     token: int
     read: int
@@ -188,7 +194,7 @@ class Kernels:
 
 @torch.no_grad()
 def kernels(model: Any, load: Load) -> Kernels:
-    """Counted on the meta device."""
+    """Count kernels on the meta device."""
     base = base_model(model)
 
     def run(rows: int, past: Any) -> int:
@@ -217,7 +223,7 @@ def kernels(model: Any, load: Load) -> Kernels:
 
 
 def derive() -> None:
-    """Prints the tables of docs/results/train-gpu.md."""
+    """Print the tables of docs/results/train-gpu.md."""
     with tempfile.TemporaryDirectory() as name:
         source = checkpoint(Path(name), tiny=False)
         shape = transformers.AutoConfig.from_pretrained(name)
@@ -226,7 +232,7 @@ def derive() -> None:
         load = load_in(source, config)
         model = empty_model(shape, config, torch.bfloat16)
         alone = configured({**changes, "run.share_prefix": "false"}, 64)
-        work, usual = (Counter(model, each).group(load) for each in (config, alone))
+        work, usual = (Counter(model, setup).group(load) for setup in (config, alone))
         calls = kernels(model, load)
         plan = memory_plan(model, config, load)
         print(f"\n## {way}: {load.prompt} tokens a prompt, {load.patches} patches, {load.answers} x {load.tokens}\n")
@@ -234,13 +240,13 @@ def derive() -> None:
         print(f"needed {work.needed / 1e12:.1f}; without sharing {usual.needed / 1e12:.0f}")
         print(f"{calls}\n\n{plan.table()}")
         for card in CARDS:
-            told = parts(model, config, load, work, calls, card)
+            shares = parts(model, config, load, work, calls, card)
             fits = "fits" if plan.total <= USED * card.memory else "does not fit"
             print(f"\n{card.name}, {card.memory / GIB:.0f} GiB: {fits}\n")
             print("| seconds a question | card | launches | the longer |\n|---|---|---|---|")
-            for part in told:
+            for part in shares:
                 print(f"| {part.name} | {part.card:.3f} | {part.launch:.3f} | {part.both:.3f} |")
-            whole = (sum(getattr(part, name) for part in told) for name in ("card", "launch", "both"))
+            whole = (sum(getattr(part, name) for part in shares) for name in ("card", "launch", "both"))
             print("| **together** | " + " | ".join(f"**{value:.2f}**" for value in whole) + " |")
             unshared = (usual.needed + usual.recomputed) / card.peak / REACHED
             print(f"\nWithout sharing, products of matrices alone: {unshared:.2f}.")
@@ -251,7 +257,7 @@ NAMES = ("vision", "prefill", "decode", "loss", "backward", "recomputed", "refer
 
 @dataclass(frozen=True)
 class Part:
-    """Seconds of one question in one part of a step: the card's own, and those in which its work is launched."""
+    """Seconds that one question takes in one part of a step: those of the card, and those of launching its kernels."""
 
     name: str
     card: float
@@ -259,22 +265,26 @@ class Part:
 
     @property
     def both(self) -> float:
-        """A card works while more is launched, so the longer one is what is seen."""
+        """Seconds on the wall: the card works while further kernels are launched, so the longer time counts."""
         return max(self.card, self.launch)
 
 
 def parts(model: Any, config: TrainConfig, load: Load, work: OperationCount, calls: Kernels, card: Card) -> list[Part]:
-    """What a question takes. A way back has two kernels for each of the way there, and those computed again."""
-    trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
+    """Derive the seconds of each part of a step for one question.
+
+    The backward pass launches two kernels for each of the forward pass, and recomputation launches those again.
+    """
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     base = base_model(model)
     text = base.config.get_text_config()
     weights = (*base.model.language_model.layers.parameters(), *base.lm_head.parameters())
-    read = 2 * sum(each.numel() for each in weights)
+    read = 2 * sum(weight.numel() for weight in weights)
     cache = 4 * load.prompt * text.num_hidden_layers * text.num_key_value_heads * text.head_dim
-    groups, steps = config.run.decode_groups, load.tokens - 1
+    groups = config.run.decode_groups
+    steps = load.tokens - 1
     back = 2 + config.run.recompute
     tower = calls.tower if config.model.train_vision else 0
-    there = calls.read + calls.tower + calls.answers
+    forward_kernels = calls.read + calls.tower + calls.answers
 
     def product(operations: float) -> float:
         return operations / card.peak / REACHED
@@ -283,9 +293,9 @@ def parts(model: Any, config: TrainConfig, load: Load, work: OperationCount, cal
         Part("vision", product(work.vision), calls.tower * LAUNCH),
         Part("prefill", product(work.prefill), calls.read * LAUNCH),
         Part("decode", steps * (read / groups + cache) / card.traffic, steps * calls.token * LAUNCH / groups),
-        Part("reference", product(work.reference), there * LAUNCH if config.grpo.kl else 0),
+        Part("reference", product(work.reference), forward_kernels * LAUNCH if config.grpo.kl else 0),
         Part(
-            "loss and way back",
+            "loss and backward pass",
             product(work.loss + work.backward + work.recomputed),
             (calls.answers + back * (calls.read + tower + calls.answers)) * LAUNCH,
         ),
@@ -300,7 +310,7 @@ STEPPED = {"float32": 48, "8bit": 170, "offload": 12}
 
 
 def measure(steps: int, questions: int, changes: Mapping[str, str], tiny: bool) -> None:
-    """Makes steps of the trainer and prints the figures of each."""
+    """Make steps of the trainer and print the figures of each."""
     config = configured(changes, questions)
     device = find_device(config.run.device)
     with tempfile.TemporaryDirectory() as name:
@@ -324,18 +334,18 @@ def measure(steps: int, questions: int, changes: Mapping[str, str], tiny: bool) 
             step = made.step
             for failure in made.failures:
                 print(f"question {failure.index}: {failure.error}")
-            each = step.wall / questions
-            told = " ".join(f"{phase} {spent / questions:.3f}" for phase, spent in step.seconds.items())
+            seconds = step.wall / questions
+            phases = " ".join(f"{phase} {spent / questions:.3f}" for phase, spent in step.seconds.items())
             print(
-                f"step {step.step}: {each:.3f} s a question, {1 / each:.2f} questions a second, "
-                f"MFU {work.needed / each / peak:.3f}, {step.memory_gib:.1f} GiB, gap {step.gap:.2g} nats, "
-                f"changed {step.changed:.4f}; {told}",
+                f"step {step.step}: {seconds:.3f} s a question, {1 / seconds:.2f} questions a second, "
+                f"MFU {work.needed / seconds / peak:.3f}, {step.memory_gib:.1f} GiB, gap {step.gap:.2g} nats, "
+                f"changed {step.changed:.4f}; {phases}",
                 flush=True,
             )
 
 
 def random_policy(source: Checkpoint, shape: Any, config: TrainConfig, device: torch.device) -> Policy:
-    """A policy with random weights, whose answers never end by themselves."""
+    """Return a policy with random weights, whose answers never end by themselves."""
     torch.manual_seed(0)
     with device:
         model = transformers.AutoModelForImageTextToText.from_config(
@@ -349,7 +359,7 @@ def random_policy(source: Checkpoint, shape: Any, config: TrainConfig, device: t
 
 
 def main() -> None:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description="A step of GRPO on Qwen3-VL-8B's shape, derived or measured.")
     parser.add_argument("--derive", action="store_true", help="print what follows from the shape")
     parser.add_argument("--steps", type=int, default=3)
@@ -360,7 +370,7 @@ def main() -> None:
     if chosen.derive:
         derive()
     else:
-        measure(chosen.steps, chosen.questions, dict(each.split("=", 1) for each in chosen.set), chosen.tiny)
+        measure(chosen.steps, chosen.questions, dict(setting.split("=", 1) for setting in chosen.set), chosen.tiny)
 
 
 if __name__ == "__main__":

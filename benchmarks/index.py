@@ -1,13 +1,13 @@
-"""What indexing costs, against other decoders and against a pipeline of the usual kind.
+"""Measure the cost of indexing against other decoders and against a usual pipeline.
 
     python benchmarks/clips.py ../shared/videos/real CLIPS
     make .side/decoders/.done
     python benchmarks/index.py ../shared/videos/real CLIPS [REPEATS]
 
-Each decoder is a fresh process for each set of files, and the decoders take turns at every file, so that what else the
-machine does meets all alike. Only one of them works at a time; its user and system time are counted, without imports.
-The least of the repeats (3) is taken for each file. decord and torchcodec, and the usual pipeline, live in the side
-environment `decoders`.
+Each decoder is a fresh process for each set of files, and the decoders take turns at every file, so that other
+work on the machine affects all alike. Only one of them works at a time; its user and system time are counted, without
+imports. The figure is the least of the repeats (3) for each file. decord, torchcodec and the usual pipeline run in the
+side environment `decoders`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ Costs: TypeAlias = dict[str, dict[str, float]]
 
 
 def ask(python: str, script: str, *arguments: str, question: object = None) -> Any:
-    """What a script of this folder answers in a fresh process."""
+    """Return the answer of a script of this folder, run in a fresh process."""
     done = subprocess.run(
         [python, str(HERE / script), *arguments],
         input=json.dumps(question),
@@ -70,7 +70,7 @@ def ask(python: str, script: str, *arguments: str, question: object = None) -> A
 
 
 def command(*arguments: str) -> float:
-    """Processor seconds of a videossr command and of all the processes that it starts."""
+    """Return the processor seconds of a videossr command and of all processes that it starts."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent / "src")}
     done = subprocess.run(
@@ -87,12 +87,12 @@ def command(*arguments: str) -> float:
 
 
 def say(text: str) -> None:
-    """One line of progress."""
+    """Print a line of progress."""
     print(text, file=sys.stderr, flush=True)
 
 
 class Decoder:
-    """One decoder in a process of its own, see benchmarks/decoders.py."""
+    """A decoder in a process of its own, see benchmarks/decoders.py."""
 
     def __init__(self, method: str) -> None:
         self._process = subprocess.Popen(
@@ -105,7 +105,7 @@ class Decoder:
         self.about = self._answer()
 
     def ask(self, path: Path, chosen: Mapping[str, Any]) -> dict[str, Any]:
-        """What became of a file, of which `chosen` names the frames and the size."""
+        """Decode the `chosen` frames of a file at their size; return costs and fields, or the error."""
         assert self._process.stdin is not None
         question = {"path": str(path), "indices": chosen["indices"], "size": chosen["size"]}
         self._process.stdin.write(json.dumps(question) + "\n")
@@ -122,7 +122,11 @@ class Decoder:
 
 
 def decoders(folder: Path, repeats: int) -> tuple[Costs, dict[str, str], list[str]]:
-    """Each decoder on each file of a folder; versions; and the files that were left out, with the reason."""
+    """Run each decoder on each file of a folder.
+
+    Returns:
+        Least costs by method and file; versions; and the files that were left out, with the reason.
+    """
     best: Costs = {method: {} for method in METHODS}
     running = {method: Decoder(method) for method in METHODS}
     versions: dict[str, str] = {}
@@ -133,16 +137,16 @@ def decoders(folder: Path, repeats: int) -> tuple[Costs, dict[str, str], list[st
         for path in sorted(folder.iterdir()):
             chosen: dict[str, Any] = {"indices": [], "size": [0, 0]}
             for method, decoder in running.items():
-                found = decoder.ask(path, chosen)
-                if "error" in found:
-                    left_out[path.name] = f"{METHODS[method][1]}: {found['error']}"
+                answer = decoder.ask(path, chosen)
+                if "error" in answer:
+                    left_out[path.name] = f"{METHODS[method][1]}: {answer['error']}"
                     break
                 if method == "videossr-uniform":
-                    chosen = found
-                elif method != "videossr-snap" and apart(found, chosen) > APART:
+                    chosen = answer
+                elif method != "videossr-snap" and apart(answer, chosen) > APART:
                     left_out[path.name] = f"{METHODS[method][1]} shows other pictures"
                     break
-                best[method][path.name] = min(found["cpu"], best[method].get(path.name, np.inf))
+                best[method][path.name] = min(answer["cpu"], best[method].get(path.name, np.inf))
             say(f"repeat {repeat + 1}: {path.name}: {[round(best[method].get(path.name, 0), 2) for method in METHODS]}")
     for decoder in running.values():
         decoder.close()
@@ -152,13 +156,13 @@ def decoders(folder: Path, repeats: int) -> tuple[Costs, dict[str, str], list[st
     return best, versions, [f"{name} ({reason})" for name, reason in left_out.items()]
 
 
-def apart(mine: Mapping[str, Any], other: Mapping[str, Any]) -> float:
-    """Largest mean difference of one frame of two decoders."""
-    return float(np.abs(np.array(mine["print"]) - np.array(other["print"])).mean(axis=1).max())
+def apart(first: Mapping[str, Any], second: Mapping[str, Any]) -> float:
+    """Return the largest mean difference of one frame between two decoders."""
+    return float(np.abs(np.array(first["print"]) - np.array(second["print"])).mean(axis=1).max())
 
 
 def recipe() -> str:
-    """The TOML recipe of `CATEGORIES`."""
+    """Write the TOML recipe of `CATEGORIES`."""
     tables = ['name = "speed"', 'summary = "One sample a video, in the shares of the paper."']
     for category, count in CATEGORIES.items():
         task = category if category in CONFIG else "grounding"
@@ -168,7 +172,7 @@ def recipe() -> str:
 
 
 def whole(folder: Path, repeats: int, scratch: Path) -> dict[str, dict[str, float]]:
-    """Both pipelines from the videos to samples in memory: pipeline -> stage -> least processor seconds."""
+    """Run both pipelines from videos to samples in memory; return least processor seconds by pipeline and stage."""
     best: dict[str, dict[str, float]] = {"videossr": {}, "usual": {}}
 
     def note(pipeline: str, stage: str, seconds: float) -> None:
@@ -206,12 +210,12 @@ def whole(folder: Path, repeats: int, scratch: Path) -> dict[str, dict[str, floa
 
 
 def mean(costs: Mapping[str, float], *parts: str) -> float:
-    """Seconds a file, over the files whose names have all `parts`."""
+    """Average the seconds of the files whose names have all `parts`."""
     return float(np.mean([cost for path, cost in costs.items() if all(part in path for part in parts)]))
 
 
 def total(costs: Mapping[str, float], paths: Iterable[str]) -> float:
-    """Seconds of some files."""
+    """Sum the seconds of some files."""
     return sum(costs[path] for path in paths)
 
 

@@ -1,4 +1,4 @@
-"""What a gap costs and gains: who solves jigsaws by borders alone, and how many clips still serve.
+"""Measure what a gap costs and gains: jigsaws solved by borders alone, and clips that can still be used.
 
     python benchmarks/jigsaw.py CLIPS
 
@@ -44,7 +44,7 @@ def solved(video: Video, config: JigsawConfig) -> bool:
 
 
 def main(folder: Path) -> None:
-    """Print the table, and why clips are held back by the first and the last setting."""
+    """Print the table, and the reasons for which the first and the last setting reject clips."""
     videos = []
     for path in sorted(folder.iterdir()):
         try:
@@ -60,7 +60,7 @@ def main(folder: Path) -> None:
         config = parse(JigsawConfig, setting, "setting")
         reasons = [reject.reason if (reject := rejected(Jigsaw().gates(video, config))) else "" for video in videos]
         right = [solved(video, config) for video in videos]
-        served = [each for each, reason in zip(right, reasons, strict=True) if not reason]
+        served = [solved_clip for solved_clip, reason in zip(right, reasons, strict=True) if not reason]
         more = ", ".join(f"{name} {value}" for name, value in setting.items() if name in ("gap_seconds", "limits"))
         share = f"{fmean(served):.2f}" if served else ""
         print(

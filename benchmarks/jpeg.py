@@ -1,4 +1,4 @@
-"""Which JPEG quality and chroma sampling the packs use: bytes, pixel error and time for each, on real clips.
+"""Compare JPEG qualities and chroma samplings for the packs: bytes, pixel error and time, on real clips.
 
     python benchmarks/jpeg.py ../shared/videos/real
 
@@ -38,7 +38,10 @@ def main(folder: Path) -> None:
     weights = np.array([0.299, 0.587, 0.114])
     for quality, chroma in SETTINGS:
         size = encode = decoded = 0.0
-        error, luma, color, top = [], [], [], []
+        error = []
+        luma = []
+        color = []
+        top = []
         for frames in clips:
             for frame in frames:
                 start = time.process_time()

@@ -1,9 +1,9 @@
-"""Does the memory of `index_videos` grow with the frames of a video, and that of reading with the length of the video?
+"""Measure whether memory grows with the frames of a video, in `index_videos` and in reading.
 
     python -m benchmarks.long_video WORK --frames 300 --frames 3600
 
-Makes videos of one frame a second, indexes each with the plan fps in a process of its own, which starts one worker, and
-then reads 48 frames of it in another. The table goes to docs/results/memory.md by hand. Linux only.
+It makes videos of one frame a second, indexes each with the plan fps in a process of its own, which starts one worker,
+and then reads 48 frames of it in another process. The table goes to docs/results/memory.md by hand. Linux only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ app = App()
 
 
 def write(path: Path, frames: int) -> None:
-    """One frame a second, 640 x 360: a smooth picture that moves under some noise."""
+    """Write a video of one frame a second, 640 x 360: a smooth picture that moves under some noise."""
     rng = np.random.default_rng(0)
     across = np.linspace(0, 6, 640 + frames)
     waves = 128 + 80 * np.sin(across)[None, :, None] * np.cos(np.linspace(0, 4, 360))[:, None, None]
@@ -41,14 +41,14 @@ def write(path: Path, frames: int) -> None:
 
 @app.command
 def index_one(videos: Path, corpus: Path) -> None:
-    """Index a folder, and print what that took at the most: this process and its worker, in MiB."""
+    """Index a folder, and print the peak memory of this process and of its worker, in MiB."""
     index_videos(videos, corpus, PLAN)
     print(_peak(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
 
 
 @app.command
 def read_one(corpus: Path, frames: int) -> None:
-    """Read so many frames of the one video of a corpus, and print the peak in MiB."""
+    """Read some frames of the one video of a corpus, and print the peak memory in MiB."""
     opened = Corpus(corpus)
     (entry,) = opened.videos
     opened.frames(entry.key, [round(k * (len(entry.frame_bytes) - 1) / (frames - 1)) for k in range(frames)])
@@ -78,7 +78,8 @@ def main(work: Path, *, frames: list[int]) -> None:
         "|---|---|---|---|---|"
     )
     for count in frames:
-        videos, corpus = work / f"videos-{count}", work / f"corpus-{count}"
+        videos = work / f"videos-{count}"
+        corpus = work / f"corpus-{count}"
         videos.mkdir(parents=True)
         write(videos / "video.mp4", count)
         command, worker = _run("index-one", str(videos), str(corpus))

@@ -1,10 +1,10 @@
-"""Make many short clips out of a few: 5.6 s at 256 pixels, each another stretch, cut and mirroring of real footage.
+"""Make many short clips out of a few: 5.6 s at 256 pixels, each a different part, crop and mirroring of real footage.
 
-Videos of fewer frames are not used: to repeat their footage would make loops, whose order nobody can tell.
+Videos with fewer frames are not used: repeating their footage would make loops, whose order nobody can see.
 
     python -m benchmarks.many VIDEOS/real CLIPS --count 5000
 
-They serve `benchmarks/memory.py` and the rehearsal of docs/results/rehearsal.md. Clips that are there are left alone.
+The clips are used by `benchmarks/memory.py` and for docs/results/rehearsal.md. Existing clips are kept.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Pictures = NDArray[np.uint8]
 
 
 def footage(path: Path, most: int = MOST) -> Pictures:
-    """The first frames of a video (T, H, W, 3), a quarter larger than the clips, which are cut out of them."""
+    """Return the first frames of a video (T, H, W, 3), a quarter larger than the clips that are cut out of them."""
     frames = []
     with av.open(str(path)) as container:
         try:
@@ -53,7 +53,7 @@ def stretches(frames: Pictures, count: int, rng: np.random.Generator) -> Iterato
 
 
 def write(path: Path, frames: Pictures) -> None:
-    """H.264, two key frames."""
+    """Encode a clip as H.264 with two key frames."""
     partial = path.with_suffix(".partial")
     with av.open(str(partial), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=RATE, options={"preset": "ultrafast", "crf": "28", "g": "75"})
@@ -67,7 +67,7 @@ def write(path: Path, frames: Pictures) -> None:
 
 
 def main() -> None:
-    """Make what is not there yet."""
+    """Make the clips that are missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path)
     parser.add_argument("out", type=Path)

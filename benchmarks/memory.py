@@ -1,10 +1,10 @@
-"""Does the memory of the process that runs `index_videos` or `build_dataset` grow with the number of videos or samples?
+"""Measure whether the memory of `index_videos` and `build_dataset` grows with the number of videos or samples.
 
     python -m benchmarks.many VIDEOS/real CLIPS --count 5000
     python -m benchmarks.memory VIDEOS/real WORK --clips CLIPS --samples 1000000
 
-Both run as users run them, with worker processes. The frames of the million draws are small (5 of
-32 x 32 pixels), so that they take half an hour. WORK is kept: name a new one for each run.
+Both run with worker processes, as usual. The frames of the million draws are small (5 of 32 x 32 pixels), so that they
+take half an hour. WORK is kept: name a new folder for each run.
 Figures and the plot go to docs/results/memory.{json,png}. Linux only.
 """
 
@@ -41,14 +41,14 @@ app = App()
 
 @dataclass
 class Watch:
-    """(seconds, items done, MiB resident) of this process, a few times a second; `done` is told from outside."""
+    """A recorder of (seconds, items done, MiB resident) of this process; the caller sets `done`."""
 
     done: int = 0
     points: Points = field(default_factory=list)
 
     @contextmanager
     def running(self, every: float = 0.5) -> Iterator[None]:
-        """Watch while the block lasts."""
+        """Record while the block lasts."""
         stop = threading.Event()
         start = time.monotonic()
 
@@ -69,7 +69,7 @@ class Watch:
 
 
 def watch_index(clips: Path, work: Path, workers: int) -> Points:
-    """Index all clips of a folder."""
+    """Index all clips of a folder and record the memory."""
     watch = Watch()
 
     def note(outcome: Outcome) -> None:
@@ -81,7 +81,7 @@ def watch_index(clips: Path, work: Path, workers: int) -> Points:
 
 
 def watch_build(videos: Path, work: Path, samples: int, workers: int) -> Points:
-    """Build that many samples from the clips in `videos`."""
+    """Build samples from the clips in `videos` and record the memory."""
     if not (work / "corpus/manifest.json").exists():
         index_videos(videos, work / "corpus", PLAN, workers=workers)
     categories = {
@@ -110,7 +110,7 @@ def watch_build(videos: Path, work: Path, samples: int, workers: int) -> Points:
 
 
 def plot(runs: dict[str, Points], path: Path) -> None:
-    """Resident memory, and what is done, over the time of each run."""
+    """Plot resident memory, and the items done, over the time of each run."""
     mpl.use("agg")
     figure, axes = plt.subplots(1, len(runs), figsize=(5.5 * len(runs), 3.4), squeeze=False, layout="constrained")
     for ax, (name, points) in zip(axes[0], runs.items(), strict=True):
@@ -128,11 +128,11 @@ def plot(runs: dict[str, Points], path: Path) -> None:
 
 
 def summary(points: Points) -> str:
-    """Memory when a tenth, half and all is done, and the peak."""
+    """Write the memory when a tenth, half and all is done, and the peak."""
     total = points[-1][1]
     shares = {share: next(memory for _, done, memory in points if done >= share * total) for share in (0.1, 0.5, 1.0)}
-    told = ", ".join(f"{memory:.0f} MiB at {share:.0%}" for share, memory in shares.items())
-    return f"{total} done in {points[-1][0]:.0f} s: {told}; peak {max(memory for *_, memory in points):.0f} MiB"
+    stages = ", ".join(f"{memory:.0f} MiB at {share:.0%}" for share, memory in shares.items())
+    return f"{total} done in {points[-1][0]:.0f} s: {stages}; peak {max(memory for *_, memory in points):.0f} MiB"
 
 
 @app.default
@@ -149,8 +149,8 @@ def command(videos: Path, work: Path, /, *, clips: Path | None = None, samples: 
         points = run()
         print(f"{verb}: {summary(points)}")
         runs = {name: kept for name, kept in runs.items() if not name.startswith(verb)}
-        what = "clips" if verb == "index" else "samples"
-        runs[f"{verb}, {points[-1][1]:,} {what}"] = [
+        unit = "clips" if verb == "index" else "samples"
+        runs[f"{verb}, {points[-1][1]:,} {unit}"] = [
             (round(seconds, 1), done, round(memory, 1)) for seconds, done, memory in points[:: len(points) // 500 + 1]
         ]
     path.write_text(json.dumps(runs) + "\n")

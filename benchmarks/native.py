@@ -1,4 +1,4 @@
-"""How many clips are held back, or noticed by `validate`, for shapes of their own: as they are, and with some added.
+"""Count clips that are rejected, or noticed by `validate`, for native shapes: as they are, and with some added.
 
     python benchmarks/native.py CLIPS
 
@@ -30,7 +30,9 @@ def with_one(frames: Frames, kind: str, rng: np.random.Generator) -> Frames:
     height, width = frames.shape[1:3]
     size = rng.uniform(0.14, 0.3) * min(height, width)
     x, y = rng.uniform(size, width - size), rng.uniform(size, height - size)
-    color, name, angle = rng.integers(50, 256, 3).tolist(), str(rng.choice(["circle", "square", "triangle"])), 20
+    color = rng.integers(50, 256, 3).tolist()
+    name = str(rng.choice(["circle", "square", "triangle"]))
+    angle = 20
     down, across = np.mgrid[:height, :width]
     inside = np.clip((1 - ((across - x) / (0.43 * size)) ** 2 - ((down - y) / (0.5 * size)) ** 2) * 8, 0, 1)[..., None]
     far = (across - x + 0.15 * size) ** 2 + (down - y + 0.15 * size) ** 2
@@ -48,7 +50,8 @@ def with_one(frames: Frames, kind: str, rng: np.random.Generator) -> Frames:
 
 def main(folder: Path) -> None:
     """Print the table."""
-    config, seen = CountingConfig(), {kind: np.zeros(2) for kind in KINDS}
+    config = CountingConfig()
+    seen = {kind: np.zeros(2) for kind in KINDS}
     clips = 0
     for path in sorted(folder.iterdir()):
         try:

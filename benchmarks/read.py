@@ -1,4 +1,4 @@
-"""What reading samples costs: from packs, from JPEG files as the usual pipeline keeps them, from the sources.
+"""Measure the cost of reading samples: from packs, from JPEG files as the usual pipeline keeps them, from the sources.
 
     python -m benchmarks.read ../shared/videos/real [REPEATS]
 
@@ -44,7 +44,7 @@ BARS = {"256 pack": 50.0, "512 pack": 25.0}
 
 
 def square(source: Path, target: Path) -> None:
-    """The middle of the first 300 frames of a clip at 512 x 512, as H.264 with the defaults of libx264."""
+    """Cut the middle of the first 300 frames of a clip to 512 x 512, as H.264 with the defaults of libx264."""
     with av.open(str(target), "w") as out:
         stream = out.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = LARGE, LARGE, "yuv420p"
@@ -58,7 +58,7 @@ def square(source: Path, target: Path) -> None:
 
 
 def files(videos: Iterable[Path], folder: Path, side: int) -> dict[str, list[str]]:
-    """48 frames of each video as JPEG files of that side: name of the video -> files."""
+    """Write 48 frames of each video as JPEG files with that side; return them by the name of the video."""
     made = {}
     for video in videos:
         frames = fill(decode(video, Plan(max_pixels=LARGE * LARGE)).frames, side, side)
@@ -70,7 +70,7 @@ def files(videos: Iterable[Path], folder: Path, side: int) -> dict[str, list[str
 
 
 def by_pil(names: list[str]) -> Frames:
-    """Files as frames of 256 x 256, with PIL."""
+    """Read files as frames of 256 x 256, with PIL."""
     pictures = []
     for name in names:
         with Image.open(name) as picture:
@@ -80,7 +80,7 @@ def by_pil(names: list[str]) -> Frames:
 
 
 def by_cv2(names: list[str]) -> Frames:
-    """Files as frames of 256 x 256, with OpenCV."""
+    """Read files as frames of 256 x 256, with OpenCV."""
     pictures = []
     for name in names:
         picture = cv2.imread(name, cv2.IMREAD_COLOR_RGB)
@@ -92,7 +92,7 @@ def by_cv2(names: list[str]) -> Frames:
 
 
 class Sources:
-    """Decodes the source of a sample each time."""
+    """A reader that decodes the source of a sample each time."""
 
     def __init__(self, paths: dict[str, Path]) -> None:
         self._paths = paths
@@ -106,7 +106,7 @@ class Sources:
 
 
 def stages(dataset: VideoSSRDataset) -> dict[str, float]:
-    """Milliseconds a sample of each step of `dataset[index]`."""
+    """Measure milliseconds a sample for each step of `dataset[index]`."""
     spent: dict[str, float] = defaultdict(float)
     for index in range(len(dataset)):
         marks = [process_time()]
@@ -114,8 +114,8 @@ def stages(dataset: VideoSSRDataset) -> dict[str, float]:
         marks.append(process_time())
         sample = to_sample(row)
         marks.append(process_time())
-        own = [frame for source, frame in sample.slots if source == 0]
-        frames = dataset.corpus.frames(sample.sources[0], list(dict.fromkeys(own)), sample.size)
+        shown = [frame for source, frame in sample.slots if source == 0]
+        frames = dataset.corpus.frames(sample.sources[0], list(dict.fromkeys(shown)), sample.size)
         marks.append(process_time())
         frames = frames[np.arange(len(sample.slots)) % len(frames)]
         marks.append(process_time())
@@ -128,7 +128,7 @@ def stages(dataset: VideoSSRDataset) -> dict[str, float]:
 
 
 def decoded(jpegs: Sequence[bytes], least: tuple[int, int] | None = None) -> Frames:
-    """Frames (T, H, W, 3) of JPEGs of 512 x 512."""
+    """Decode JPEGs of 512 x 512 to frames (T, H, W, 3)."""
     return np.stack([frame[..., :3].copy() for frame in decode_jpegs(jpegs, (LARGE, LARGE), least)])
 
 
@@ -151,7 +151,7 @@ def quality(videos: Iterable[Path]) -> None:
 
 
 def prepare(videos: Path, scratch: Path) -> tuple[list[Path], dict[str, VideoSSRDataset]]:
-    """Square clips, and a dataset on a pack of each size."""
+    """Write square clips, and a dataset on a pack of each size."""
     (scratch / "videos").mkdir()
     for path in sorted(videos.iterdir()):
         heights = [frame.height for frame in frames_of(path)]
@@ -160,7 +160,8 @@ def prepare(videos: Path, scratch: Path) -> tuple[list[Path], dict[str, VideoSSR
     (scratch / "speed.toml").write_text(recipe(), "utf-8")
     datasets = {}
     for side in (SMALL, LARGE):
-        corpus, dataset = str(scratch / f"corpus-{side}"), str(scratch / f"dataset-{side}")
+        corpus = str(scratch / f"corpus-{side}")
+        dataset = str(scratch / f"dataset-{side}")
         command("index", str(scratch / "videos"), "--out", corpus, "--max-pixels", str(side * side))
         command("build", str(scratch / "speed.toml"), "--corpus", corpus, "--out", dataset)
         datasets[f"{side} pack"] = VideoSSRDataset(dataset)

@@ -1,4 +1,4 @@
-"""How long it takes to choose the draws of a million samples, which one process does before the others can work.
+"""Measure how long one process takes to choose the draws of a million samples, before the others can work.
 
 python -m benchmarks.selection
 """
@@ -19,7 +19,7 @@ ADMITTED = 0.8
 
 
 def measure(videos: int) -> str:
-    """Choose, and read what was chosen; a row of the table."""
+    """Choose draws, read the chosen ones, and print a row of the table."""
     rng = np.random.default_rng(0)
     admitted = {
         f"{number:02}": bytearray((rng.random(videos) < ADMITTED).astype(np.uint8).tobytes())

@@ -1,4 +1,4 @@
-"""Where videossr's own processor time goes; benchmarks/index.py starts it as a fresh process.
+"""Measure where videossr's own processor time goes; benchmarks/index.py starts it as a fresh process.
 
     python benchmarks/stages.py profile VIDEO ... > answer.json
     python benchmarks/stages.py render DATASET > answer.json
@@ -30,7 +30,7 @@ from videossr.video.plan import Plan
 
 
 def profile(files: list[str]) -> dict[str, float]:
-    """One stage after the other, as a worker of `videossr index` does them."""
+    """Time the stages of indexing, one after the other, as a worker of `videossr index` runs them."""
     seconds: defaultdict[str, float] = defaultdict(float)
     count = 0
     for path in map(Path, files):
@@ -77,7 +77,7 @@ def profile(files: list[str]) -> dict[str, float]:
 
 
 def render(folder: str) -> dict[str, float]:
-    """Every sample of a dataset, in order."""
+    """Render every sample of a dataset, in order."""
     start = process_time()
     dataset = VideoSSRDataset(folder)
     for index in range(len(dataset)):

@@ -3,7 +3,7 @@
     python -m videossr.models.tiny demo/tiny
     python -m benchmarks.threads demo/viubench demo/dataset --model demo/tiny --out /tmp/threads
 
-Each job runs once with each choice before any runs again, so that what else the machine does meets all of them alike.
+Each job runs once with each choice before any runs again, so that other work on the machine affects all alike.
 Times are of whole processes. A ratio above 1 means that the command's choice is slower.
 """
 
@@ -70,8 +70,9 @@ def main() -> None:
                         seconds[choice].append(run_job(job, chosen.out / "run", environment))
                 ours = statistics.median(seconds["videossr's choice"])
                 print(f"{name}, {busy} busy processes beside it")
-                for choice, each in seconds.items():
-                    print(f"  {choice:18} {statistics.median(each):6.1f} s  ratio {ours / statistics.median(each):.2f}")
+                for choice, durations in seconds.items():
+                    median = statistics.median(durations)
+                    print(f"  {choice:18} {median:6.1f} s  ratio {ours / median:.2f}")
                 sys.stdout.flush()
         finally:
             for process in spinning:

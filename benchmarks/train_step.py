@@ -1,14 +1,14 @@
-"""Prompts a second and peak memory of a GRPO step: ours, ours with sharing off, and TRL's trainer extended to videos.
+"""Compare prompts a second and peak memory of a GRPO step: ours, ours without sharing, and TRL's, extended to videos.
 
     make .side/trl/.done
     python benchmarks/train_step.py measure ../shared/videos/real turns.jsonl
     python benchmarks/train_step.py show turns.jsonl
 
 All have the same model with random weights, the same questions about real clips, answers of the same length, no KL, one
-prompt a step, float32 and as many threads. Each runs in a process of its own, as a user runs it; it writes a line as
-each step ends, and the first step, which warms it up, does not count. They take turns; the figures are medians over all
-steps. A turn is kept as soon as it is over, and `measure` makes those that the file lacks. Processor time is that of
-all threads of a process: a busy machine spoils it less than time on the wall. The tables and the plot are in
+prompt a step, float32 and the same number of threads. Each runs in a process of its own and writes a line at the end of
+each step; the first step is a warm-up and does not count. They take turns; the figures are medians over all steps. A
+turn is stored as soon as it is over, and `measure` runs the turns that the file lacks. Processor time is that of all
+threads of a process: a busy machine distorts it less than wall time. The tables and the plot are in
 docs/results/train-speed.md. Linux only.
 """
 
@@ -55,12 +55,15 @@ PLOT = ROOT / "docs/results/train-speed.svg"
 SIDE = ROOT / ".side/trl/bin/python"
 
 SIDE_PIXELS = 256
-SECONDS, RATE = 12, 5
-"""Of the clips: at 5 frames a second 48 slots are 48 different frames."""
+SECONDS = 12
+RATE = 5
+"""Frames a second of the clips, at which 48 slots are 48 different frames."""
 
-GROUP, FRAMES, TOKENS = 8, 48, 10
+# The main comparison: answers a prompt, frames of a clip, tokens of an answer.
+GROUP = 8
 GROUPS = (8, 16)
-"""Of the main comparison."""
+FRAMES = 48
+TOKENS = 10
 
 AXES: dict[str, tuple[str, tuple[int, ...]]] = {
     "group": ("answers a prompt", (2, 4, 8, 16, 32)),
@@ -78,7 +81,7 @@ SIDES = ("seconds", "processor")
 
 @dataclass(frozen=True)
 class Point:
-    """What is measured: a contestant, the answers in one pass where it takes them row by row, and the sizes."""
+    """A measurement: the contestant, its answers in one pass where it takes them row by row, and the sizes."""
 
     name: Name
     rows: int = 1
@@ -89,7 +92,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Work:
-    """The files that a point is measured with."""
+    """The files with which a point is measured."""
 
     dataset: Path
     model: Path
@@ -97,7 +100,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Turn:
-    """What one process took: seconds on the wall and of processors for each step, and GiB resident at most."""
+    """The cost of one process: wall and processor seconds of each step, and peak resident memory in GiB."""
 
     seconds: list[float]
     processor: list[float]
@@ -112,14 +115,15 @@ BEST = (Point("shared"), Point("not shared", rows=4), Point("TRL", rows=4))
 
 @dataclass(frozen=True)
 class Data:
-    """Real clips, and what is made of them in a folder, when it is first wanted."""
+    """Real clips and what is made from them in a folder, each when it is first needed."""
 
     videos: Path
     out: Path
 
     def work(self, point: Point) -> Work:
         clips = self.out / "clips"
-        questions, model = self.out / f"dataset-{point.frames}", self.out / f"model-{point.tokens}"
+        questions = self.out / f"dataset-{point.frames}"
+        model = self.out / f"model-{point.tokens}"
         if not clips.exists():
             make_videos(self.videos, clips)
         if not questions.exists():
@@ -130,7 +134,7 @@ class Data:
 
 
 def make_videos(videos: Path, out: Path) -> None:
-    """The middle of real clips, cut square."""
+    """Cut the middle of real clips to squares."""
     out.mkdir()
     for path in sorted(videos.iterdir()):
         with av.open(str(path)) as container:
@@ -151,7 +155,7 @@ def make_videos(videos: Path, out: Path) -> None:
 
 
 def make_questions(clips: Path, out: Path, frames: int) -> None:
-    """A dataset of counting questions."""
+    """Build a dataset of counting questions."""
     corpus = out.with_name(f"corpus-{frames}")
     index_videos(clips, corpus, plan=Plan(frames=frames))
     config = {"frames": frames, "slots_max": 1, "min_gap": 0, "instances_max": 4}  # so that 8 frames have room
@@ -161,7 +165,7 @@ def make_questions(clips: Path, out: Path, frames: int) -> None:
 
 
 def make_model(folder: Path, tokens: int) -> None:
-    """A model that writes threes and commas, about three threes in so many tokens, and never ends by itself.
+    """Write a model that says threes and commas, about three threes in `tokens` tokens, and never ends by itself.
 
     Many such answers name three numbers, some of which are near. From weights that are wholly random all answers would
     be worth nothing, so that a trainer may leave a step out, and those that end early would be less work. Here one
@@ -182,7 +186,7 @@ def make_model(folder: Path, tokens: int) -> None:
 
 
 def ours(point: Point, work: Work, steps: int, out: Path) -> tuple[list[str], str, Path]:
-    """The command that trains with this package, what it reads, and the file of its steps."""
+    """Return the command that trains with this package, its input, and the file of its steps."""
     config: dict[str, dict[str, Any]] = {
         "model": {"path": str(work.model)},
         "data": {"path": str(work.dataset)},
@@ -198,7 +202,7 @@ def ours(point: Point, work: Work, steps: int, out: Path) -> tuple[list[str], st
 
 
 def theirs(point: Point, work: Work, steps: int, out: Path) -> tuple[list[str], str, Path]:
-    """The same for TRL."""
+    """Return the same for TRL."""
     question = {
         "library": sysconfig.get_paths()["purelib"],
         "checkpoint": str(work.model),
@@ -215,7 +219,7 @@ def theirs(point: Point, work: Work, steps: int, out: Path) -> tuple[list[str], 
 
 
 def take_turn(point: Point, work: Work, steps: int, threads: int) -> Turn:
-    """Runs one contestant for a step that does not count and then so many, and looks on."""
+    """Run one contestant for a warm-up step and `steps` more, and measure it."""
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch)
         command, question, lines = (theirs if point.name == "TRL" else ours)(point, work, 1 + steps, out)
@@ -232,12 +236,12 @@ def take_turn(point: Point, work: Work, steps: int, threads: int) -> Turn:
     counted = [number for number in range(1, 1 + steps) if did_all(made[number], point)]
     if not counted:
         return take_turn(point, work, 2 * steps, threads)
-    walls, works = ([round(b - a, 3) for a, b in pairwise(each)] for each in zip(*ends, strict=True))
+    walls, works = ([round(b - a, 3) for a, b in pairwise(column)] for column in zip(*ends, strict=True))
     return Turn([walls[k - 1] for k in counted], [works[k - 1] for k in counted], round(peak, 3))
 
 
 def did_all(step: Mapping[str, Any], point: Point) -> bool:
-    """Whether a step of ours went all the way: it may stop where all rewards of the group are equal."""
+    """Tell whether a step of ours was complete: it may stop early where all rewards of the group are equal."""
     if point.name == "TRL":
         return True
     if step["failed"] or step["all"]["tokens"] != point.tokens:
@@ -246,9 +250,11 @@ def did_all(step: Mapping[str, Any], point: Point) -> bool:
 
 
 def look_on(process: subprocess.Popen[bytes], lines: Path) -> tuple[list[tuple[float, float]], float]:
-    """When each line was written, in seconds on the wall and of processors, and the most GiB that were resident."""
+    """Return wall and processor seconds at which each line was written, and the peak resident memory in GiB."""
     ends: list[tuple[float, float]] = []
-    peak, folder, tick = 0, Path(f"/proc/{process.pid}"), os.sysconf("SC_CLK_TCK")
+    peak = 0
+    folder = Path(f"/proc/{process.pid}")
+    tick = os.sysconf("SC_CLK_TCK")
     while process.poll() is None:
         written = lines.read_bytes().count(b"\n") if lines.exists() else 0
         worked = sum(map(int, (folder / "stat").read_text().rpartition(")")[2].split()[11:13])) / tick
@@ -260,7 +266,7 @@ def look_on(process: subprocess.Popen[bytes], lines: Path) -> tuple[list[tuple[f
 
 
 def wanted(rounds: int) -> list[Point]:
-    """All that is to be measured, in this order: the main comparison once a round, everything else once."""
+    """List what is to be measured, in order: the main comparison in every round, everything else once."""
     main = [replace(point, group=group) for group in GROUPS for point in BEST]
     points = [point for number in range(rounds) for point in (main if number % 2 == 0 else main[::-1])]
     others = [replace(point, rows=rows) for point in BEST[1:] for rows in ROWS]
@@ -269,17 +275,17 @@ def wanted(rounds: int) -> list[Point]:
 
 
 def sized(point: Point, axis: str, value: int) -> Point:
-    """The same at another size. Where there are fewer answers than rows, they are one pass."""
+    """Return the point at another size. Fewer answers than rows are one pass."""
     sizes: dict[str, Any] = {axis: value}
-    found = replace(point, **sizes)
-    return replace(found, rows=min(found.rows, found.group))
+    resized = replace(point, **sizes)
+    return replace(resized, rows=min(resized.rows, resized.group))
 
 
 def measure(data: Data, file: Path, points: Sequence[Point], steps: int, threads: int) -> None:
-    """Makes the turns that the file lacks, and adds them to it."""
-    there = {point: len(turns) for point, turns in read(file).items()} if file.exists() else {}
+    """Run the turns that the file lacks, and add them to it."""
+    done = {point: len(turns) for point, turns in read(file).items()} if file.exists() else {}
     for number, point in enumerate(points):
-        if points[:number].count(point) < there.get(point, 0):
+        if points[:number].count(point) < done.get(point, 0):
             continue
         turn = take_turn(point, data.work(point), 3 * steps if point.name == "shared" else steps, threads)
         with file.open("a", encoding="utf-8") as out:
@@ -288,50 +294,52 @@ def measure(data: Data, file: Path, points: Sequence[Point], steps: int, threads
 
 
 def read(file: Path) -> dict[Point, list[Turn]]:
-    """All turns in a file, by point."""
-    found: dict[Point, list[Turn]] = {}
+    """Read all turns in a file, by point."""
+    turns: dict[Point, list[Turn]] = {}
     for line in file.read_text("utf-8").splitlines():
         table = json.loads(line)
         turn = Turn(*(table.pop(field.name) for field in fields(Turn)))
-        found.setdefault(Point(**table), []).append(turn)
-    return found
+        turns.setdefault(Point(**table), []).append(turn)
+    return turns
 
 
 def middle(turns: Sequence[Turn], side: Literal["seconds", "processor"]) -> float:
-    """The median over all steps of all turns."""
+    """Return the median over all steps of all turns."""
     return median(chain.from_iterable(turn.seconds if side == "seconds" else turn.processor for turn in turns))
 
 
 def show(turns: Turns) -> None:
-    """Prints the tables and draws the plot, of what is there."""
+    """Print the tables and draw the plot of what was measured."""
     print(
-        "| answers a prompt | way | prompts a second | processor seconds a prompt | peak GiB | slower | by processor |"
+        "| answers a prompt | method | prompts a second | processor seconds a prompt | peak GiB | slower "
+        "| by processor |"
     )
     print("|---|---|---|---|---|---|---|")
     for group in GROUPS:
         best = turns[replace(BEST[0], group=group)]
-        for point in (replace(each, group=group) for each in BEST):
-            mine = turns[point]
-            seconds, worked = middle(mine, "seconds"), middle(mine, "processor")
+        for point in (replace(way, group=group) for way in BEST):
+            point_turns = turns[point]
+            seconds = middle(point_turns, "seconds")
+            worked = middle(point_turns, "processor")
             times = seconds / middle(best, "seconds"), worked / middle(best, "processor")
-            memory = max(turn.memory for turn in mine)
+            memory = max(turn.memory for turn in point_turns)
             print(
                 f"| {group} | {point.name} | {1 / seconds:.3f} | {worked:.2f} | {memory:.2f} "
                 f"| {times[0]:.1f} | {times[1]:.1f} |"
             )
-    print("\n| way | answers in one pass | processor seconds a prompt | peak GiB |\n|---|---|---|---|")
-    for point in (replace(each, rows=rows) for each in BEST[1:] for rows in ROWS):
-        if mine := turns.get(point, []):
-            memory = max(turn.memory for turn in mine)
-            print(f"| {point.name} | {point.rows} | {middle(mine, 'processor'):.2f} | {memory:.2f} |")
+    print("\n| method | answers in one pass | processor seconds a prompt | peak GiB |\n|---|---|---|---|")
+    for point in (replace(way, rows=rows) for way in BEST[1:] for rows in ROWS):
+        if point_turns := turns.get(point, []):
+            memory = max(turn.memory for turn in point_turns)
+            print(f"| {point.name} | {point.rows} | {middle(point_turns, 'processor'):.2f} | {memory:.2f} |")
     with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "videossr"}):
         figure, panels = plt.subplots(1, len(AXES), figsize=(10.5, 3.4), sharey=True, layout="constrained")
         for panel, (axis, (label, values)) in zip(panels, AXES.items(), strict=True):
             print(f"\n| {label} | {' | '.join(point.name for point in BEST)} |\n|---|---|---|---|")
             costs = {
-                value: [middle(turns[each], "processor") if each in turns else math.nan for each in each_way]
+                value: [middle(turns[way], "processor") if way in turns else math.nan for way in sizes]
                 for value in values
-                for each_way in [[sized(point, axis, value) for point in BEST]]
+                for sizes in [[sized(point, axis, value) for point in BEST]]
             }
             for value, row in costs.items():
                 print(f"| {value} | {' | '.join(f'{cost:.2f}' for cost in row)} |")

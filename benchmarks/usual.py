@@ -1,14 +1,14 @@
-"""A pipeline of the usual kind, written for comparison; benchmarks/index.py starts it as a fresh process.
+"""Run a usual pipeline for comparison; benchmarks/index.py starts it as a fresh process.
 
     python benchmarks/usual.py build OUT < question.json > answer.json
     python benchmarks/usual.py read OUT < question.json > answer.json
 
 `build`: each video is opened with decord, 48 frames are written as JPEG files at full size, perturbations are made of
 those files with PIL and written as more JPEG files, and a Parquet table names the files of each sample. `read`: the
-files of each sample, resized to what a model sees. One process, libraries as they are set by default.
+files of each sample, resized to what a model sees. It is one process, with the libraries' default settings.
 
 Questions: {"videos": [paths], "categories": {name: samples}, "seed"} and {"size": [height, width]}. Answers: seconds of
-processor time of each stage, and how much lies on disk.
+processor time of each stage, and bytes on disk.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ COLORS = ("red", "green", "blue", "yellow")
 
 
 def cpu() -> float:
-    """Seconds of processor time of this process so far."""
+    """Return the seconds of processor time that this process has used."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
 def extract(video: str, folder: Path) -> tuple[list[str], float]:
-    """48 frames of a video as JPEG files, and the seconds from one to the next."""
+    """Write 48 frames of a video as JPEG files; return the seconds between them."""
     from decord import VideoReader  # type: ignore[import-not-found]
 
     reader = VideoReader(video)
@@ -54,7 +54,7 @@ def extract(video: str, folder: Path) -> tuple[list[str], float]:
 
 
 def perturb(picture: Image.Image, kind: str, factor: float) -> Image.Image:
-    """One frame, changed."""
+    """Alter one frame."""
     if kind == "channel_swap":
         red, green, blue = picture.split()
         return Image.merge("RGB", (blue, red, green))
@@ -69,7 +69,7 @@ def perturb(picture: Image.Image, kind: str, factor: float) -> Image.Image:
 
 
 def grounding(paths: list[str], step: float, kind: str, rng: random.Random, folder: Path) -> tuple[list[str], str]:
-    """A segment whose frames are changed, and its time."""
+    """Alter the frames of a segment; return its time."""
     length = rng.randint(4, 16)
     first = rng.randint(0, FRAMES - length)
     factor = rng.uniform(1.5, 2.5)
@@ -83,14 +83,16 @@ def grounding(paths: list[str], step: float, kind: str, rng: random.Random, fold
 
 
 def counting(paths: list[str], rng: random.Random, folder: Path) -> tuple[list[str], str]:
-    """Shapes drawn on some frames, and how many there are of each."""
-    shown, counts = list(paths), []
+    """Draw shapes on some frames; return how many there are of each."""
+    shown = list(paths)
+    counts = []
     numbers = rng.sample(range(FRAMES), 9)
     for shape in SHAPES:
         count = 0
         for number in [numbers.pop() for _ in range(rng.randint(1, 3))]:
             with Image.open(paths[number]) as picture:
-                draw, side = ImageDraw.Draw(picture), picture.height // 8
+                draw = ImageDraw.Draw(picture)
+                side = picture.height // 8
                 for _ in range(rng.randint(1, 3)):
                     x, y = rng.randint(0, picture.width - side), rng.randint(0, picture.height - side)
                     color = rng.choice(COLORS)
@@ -109,14 +111,14 @@ def counting(paths: list[str], rng: random.Random, folder: Path) -> tuple[list[s
 
 
 def jigsaw(paths: list[str], rng: random.Random) -> tuple[list[str], str]:
-    """Six pieces in another order."""
+    """Show six pieces in another order."""
     order = rng.sample(range(6), 6)
     shown = [path for piece in order for path in paths[piece * 8 : piece * 8 + 8]]
     return shown, "".join(str(order.index(piece) + 1) for piece in range(6))
 
 
 def build(out: Path, question: dict[str, Any]) -> dict[str, float]:
-    """Videos in, JPEG files and a table of samples out."""
+    """Write JPEG files and a table of samples for some videos."""
     seconds = {}
     start = cpu()
     frames = {video: extract(video, out / "frames" / Path(video).stem) for video in question["videos"]}
@@ -142,7 +144,7 @@ def build(out: Path, question: dict[str, Any]) -> dict[str, float]:
 
 
 def read(out: Path, question: dict[str, Any]) -> dict[str, float]:
-    """Each sample of the table as an array of frames."""
+    """Read each sample of the table as an array of frames."""
     height, width = question["size"]
     start = cpu()
     for row in pq.read_table(out / "samples.parquet").to_pylist():

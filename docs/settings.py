@@ -73,7 +73,7 @@ def rows(schema: Schema, whole: Schema, prefix: str) -> Iterator[tuple[str, str,
     """Yield key, values, default and meaning of each setting: the required ones first, tables within last."""
     required = schema.get("required", ())
     fields = [(name, field, resolved(field, whole)) for name, field in schema["properties"].items()]
-    for name, field, inner in sorted(fields, key=lambda each: ("properties" in each[2], each[0] not in required)):
+    for name, field, inner in sorted(fields, key=lambda entry: ("properties" in entry[2], entry[0] not in required)):
         if "properties" in inner:
             yield from rows(inner, whole, f"{prefix}{name}.")
             continue
@@ -83,8 +83,8 @@ def rows(schema: Schema, whole: Schema, prefix: str) -> Iterator[tuple[str, str,
 
 def resolved(field: Schema, whole: Schema) -> Schema:
     """Follow a reference to another part of the schema."""
-    found: Schema = whole["$defs"][field["$ref"].rpartition("/")[2]] if "$ref" in field else field
-    return found
+    target: Schema = whole["$defs"][field["$ref"].rpartition("/")[2]] if "$ref" in field else field
+    return target
 
 
 def values(field: Schema) -> str:
@@ -121,9 +121,9 @@ def bounds(field: Schema) -> str:
 
 
 def rules(kind: type) -> Iterator[str]:
-    """Yield what must hold beside the bounds: the docstrings of the validators of a model and of its parts."""
-    found = vars(kind)["__pydantic_decorators__"]
-    for validator in [*found.field_validators.values(), *found.model_validators.values()]:
+    """Yield the rules beyond the bounds: the docstrings of the validators of a model and of its parts."""
+    decorators = vars(kind)["__pydantic_decorators__"]
+    for validator in [*decorators.field_validators.values(), *decorators.model_validators.values()]:
         yield re.sub(r"\s+", " ", validator.func.__doc__).strip()
     for field in vars(kind)["__pydantic_fields__"].values():
         if hasattr(field.annotation, "__pydantic_decorators__"):

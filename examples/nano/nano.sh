@@ -1,10 +1,10 @@
 #!/bin/sh
-# It learns: from nothing to a tiny model that GRPO has made better, on a CPU, in less than 20 minutes.
+# Make videos and questions, train a tiny model with GRPO, and evaluate it: on a CPU, in less than 20 minutes.
 #
-#     sh examples/nano/nano.sh FOLDER            the whole of it
-#     sh examples/nano/nano.sh FOLDER quick      in some minutes, as `make demo` does it: to see that everything works
+#     sh examples/nano/nano.sh FOLDER            the complete run
+#     sh examples/nano/nano.sh FOLDER quick      a short form of some minutes, as in `make demo`
 #
-# Needs `videossr` and its `python` on the path, with the extra [train]. Stopped, the same call goes on where it was.
+# Needs `videossr` and its `python` on the path, with the extra [train]. A stopped run goes on with the same command.
 set -eu
 here=$(dirname "$0")
 folder=$1 pace=${2:-whole}
@@ -24,7 +24,7 @@ videossr train train-nano-sft --model.path="$folder/tiny" --data.path="$folder/t
 videossr train train-nano --model.path="$folder/sft/model" --data.path="$folder/train" --run.steps=$steps \
     --optim.lr=$rate --out "$folder/grpo"
 
-# All of them on videos that neither has seen. What a model is worth is what it has over the best constant answer.
+# Evaluate both models on videos that neither has seen. Compare their scores with the best constant answer.
 ask() {
     videossr bench run "$folder/held" --model "$2" --limit $asked --max-tokens 10 --out "$folder/runs/$1"
 }

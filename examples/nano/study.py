@@ -1,4 +1,4 @@
-"""What came out of `examples/nano/study.sh`: its best settings, its tables and its curves.
+"""Evaluate `examples/nano/study.sh`: its best settings, its tables and its curves.
 
 python examples/nano/study.py best FOLDER smooth       the best of a reward in the grid, as smooth-RATE-KL
 python examples/nano/study.py plot FOLDER OUT.svg      prints the tables as Markdown, draws the curves
@@ -32,7 +32,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Means of a run over held-out questions, by category: of the rewards, and of the answers that have the form."""
+    """Means of a run over held-out questions, by category: both rewards, and the share of parsed answers."""
 
     smooth: dict[str, float]
     strict: dict[str, float]
@@ -40,7 +40,7 @@ class HeldOut:
 
 
 def main(verb: str, folder: Path, word: str) -> None:
-    """Does what the command line says."""
+    """Run the verb of the command line."""
     if verb == "best":
         sys.stdout.write(f"{best(folder, word)}\n")
     elif verb == "plot":
@@ -51,45 +51,45 @@ def main(verb: str, folder: Path, word: str) -> None:
 
 
 def best(folder: Path, reward: str) -> str:
-    """The cell of the grid that scores best on held-out videos: by the smooth reward, for both rewards."""
+    """Return the cell of the grid with the best smooth score on held-out videos, for either reward."""
     return max(cells(folder, reward), key=lambda cell: mean(scores(folder, cell)))
 
 
 def cells(folder: Path, reward: str) -> list[str]:
-    """REWARD-RATE-KL, all that the grid has of a reward."""
+    """List the cells REWARD-RATE-KL of the grid."""
     return sorted({run.rpartition("-")[0] for run in names(folder, reward)})
 
 
 def names(folder: Path, arm: str) -> list[str]:
-    """The runs of an arm that were asked the held-out questions to the end."""
+    """List the runs of an arm that answered all held-out questions."""
     return sorted(path.parent.name for path in (folder / "held-out").glob(f"{arm}-*/manifest.json"))
 
 
 def scores(folder: Path, arm: str) -> list[float]:
-    """What the runs of an arm reach on held-out videos, one for each seed."""
+    """Return the held-out scores of an arm's runs, one for each seed."""
     return [average(held_out(folder, run).smooth) for run in names(folder, arm)]
 
 
 def arms(folder: Path) -> dict[str, str]:
-    """What is told of the seeds, by name: the start, each reward at its best, one category alone."""
+    """Name the arms of the seeds table: the start, each reward at its best, one category alone."""
     return {"start": "start", **{reward: best(folder, reward) for reward in ("smooth", "strict")}, "alone": "alone"}
 
 
 def held_out(folder: Path, run: str) -> HeldOut:
-    """Reads what a run answered."""
+    """Score the held-out answers of a run."""
     scores = defaultdict(list)
-    for each in read_run(folder / "held-out" / run).predictions:
-        scores[each.category].append(scorer(each.data_source)(each.texts[0], each.answer))
+    for prediction in read_run(folder / "held-out" / run).predictions:
+        scores[prediction.category].append(scorer(prediction.data_source)(prediction.texts[0], prediction.answer))
     categories = sorted(scores.items())
     return HeldOut(
-        {category: mean(each.smooth for each in all_) for category, all_ in categories},
-        {category: mean(each.strict for each in all_) for category, all_ in categories},
-        {category: mean(each.parsed for each in all_) for category, all_ in categories},
+        {category: mean(prediction.smooth for prediction in members) for category, members in categories},
+        {category: mean(prediction.strict for prediction in members) for category, members in categories},
+        {category: mean(prediction.parsed for prediction in members) for category, members in categories},
     )
 
 
 def curve(folder: Path, run: str, value: str, category: str | None = None) -> Floats:
-    """A figure of each step of a run, over all categories or of one; not a number where a batch had none of it."""
+    """Return a figure of each step of a run, over all categories or of one; NaN where a batch had none of it."""
 
     def of(step: Rollouts | None) -> float:
         return float("nan") if step is None else float(getattr(step, value))
@@ -99,13 +99,15 @@ def curve(folder: Path, run: str, value: str, category: str | None = None) -> Fl
 
 
 def grid_table(folder: Path) -> Iterator[str]:
-    """The grid: what its runs reach, and in what state they end."""
+    """Yield the table of the grid: held-out scores, and the state of training at the end."""
     yield "| reward | rate | KL | held-out smooth | strict | parsed | sampled smooth | entropy | zero variance |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     for cell in ("start", *cells(folder, "smooth"), *cells(folder, "strict")):
         runs = names(folder, cell)
-        told = [held_out(folder, run) for run in runs]
-        values = [spread([average(getattr(each, name)) for each in told]) for name in ("smooth", "strict", "parsed")]
+        results = [held_out(folder, run) for run in runs]
+        values = [
+            spread([average(getattr(result, name)) for result in results]) for name in ("smooth", "strict", "parsed")
+        ]
         if cell == "start":
             yield f"| (the starts) | | | {' | '.join(values)} | | | |"
             continue
@@ -117,7 +119,7 @@ def grid_table(folder: Path) -> Iterator[str]:
 
 
 def seeds_table(folder: Path) -> Iterator[str]:
-    """Held-out smooth scores by category: of what does not look, of the starts, and of each arm."""
+    """Yield held-out smooth scores by category: of blind baselines, of the starts, and of each arm."""
     constant, chance = (held_out(folder, name).smooth for name in ("constant", "chance"))
     categories = sorted(constant)
     yield f"| | {' | '.join(categories)} | mean | over its start | over the constant |"
@@ -137,39 +139,39 @@ def seeds_table(folder: Path) -> Iterator[str]:
     at_best = (scores(folder, arms(folder)[reward]) for reward in ("smooth", "strict"))
     ahead = [smooth - strict for smooth, strict in zip(*at_best, strict=True)]
     yield ""
-    yield f"Smooth over strict, each at its best, by seed: {', '.join(f'{each:+.3f}' for each in ahead)}."
+    yield f"Smooth over strict, each at its best, by seed: {', '.join(f'{lead:+.3f}' for lead in ahead)}."
 
 
 def average(table: dict[str, float]) -> float:
-    """Every category counts alike."""
+    """Average the categories with equal weights."""
     return mean(table.values())
 
 
 def spread(values: Sequence[float], sign: str = "") -> str:
-    """Mean and standard deviation over seeds."""
+    """Write mean and standard deviation over seeds."""
     return f"{mean(values):{sign}.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
 
 
 def draw(folder: Path, out: Path) -> None:
-    """Rewards and entropy while it learns, and what it scores before and after."""
+    """Draw rewards and entropy during training, and scores before and after."""
     plt.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "videossr", "font.size": 9}
     figure, (reward, entropy, score) = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
-    told = arms(folder)
+    named_arms = arms(folder)
     for arm in ("smooth", "strict"):
-        runs = names(folder, told[arm])
+        runs = names(folder, named_arms[arm])
         for axes, value in ((reward, "smooth"), (entropy, "entropy")):
             lines = np.array([_running(curve(folder, run, value)) for run in runs])
             steps = np.arange(1, lines.shape[1] + 1)
-            axes.plot(steps, lines.mean(0), color=COLORS[arm], label=told[arm])
+            axes.plot(steps, lines.mean(0), color=COLORS[arm], label=named_arms[arm])
             axes.fill_between(steps, lines.min(0), lines.max(0), color=COLORS[arm], alpha=0.2, linewidth=0)
     reward.set(xlabel="step", ylabel="smooth reward of sampled answers", title="While it learns")
     entropy.set(xlabel="step", ylabel="nats a token", title="Entropy", ylim=(0, None))
     reward.legend(frameon=False)
 
-    for place, arm in enumerate(told):
+    for place, arm in enumerate(named_arms):
         for category, mark in ((None, "o"), (ALONE, "^")):
             values = []
-            for run in names(folder, told[arm]):
+            for run in names(folder, named_arms[arm]):
                 table = held_out(folder, run).smooth
                 values.append(table[category] if category else average(table))
             offset = place + (0.12 if category else -0.12)
@@ -178,7 +180,7 @@ def draw(folder: Path, out: Path) -> None:
     constant = held_out(folder, "constant").smooth
     score.axhline(average(constant), color="black", linestyle=":", linewidth=1)
     score.axhline(constant[ALONE], color="black", linestyle="--", linewidth=1)
-    score.set_xticks(range(len(told)), told)
+    score.set_xticks(range(len(named_arms)), named_arms)
     score.set(ylabel="smooth reward, held-out videos", title=f"● all categories (constant ···)   ▲ {ALONE} (- -)")
     score.title.set_fontsize(8)
     for axes in (reward, entropy, score):
@@ -188,7 +190,7 @@ def draw(folder: Path, out: Path) -> None:
 
 
 def _running(values: Floats, width: int = 7) -> Floats:
-    """The mean over the steps around each."""
+    """Average each step with its neighbours."""
     half = width // 2
     return np.array([np.nanmean(values[max(0, at - half) : at + half + 1]) for at in range(len(values))])
 

@@ -1,11 +1,11 @@
 #!/bin/sh
-# The study behind docs/results/nano.md: does GRPO learn, how sure is that, and what does it hang on? On a CPU.
+# Run the study of docs/results/nano.md: whether GRPO learns, with what spread over seeds, and with which settings. On a CPU.
 #
 #     sh examples/nano/study.sh FOLDER
 #
 # For each of 3 seeds a tiny model and its supervised start, of START steps. From each start, both rewards on one grid of
 # rates and KL, and one category alone with the smooth reward at its best, STEPS steps each.
-# What is complete is not run again, what was stopped goes on. JOBS is how many run at once.
+# Complete runs are not repeated, and stopped runs are resumed. JOBS is the number of runs at the same time.
 set -euf
 here=$(dirname "$0")
 folder=$1
@@ -15,7 +15,7 @@ export OMP_NUM_THREADS=1 folder
 sh "$here/data.sh" "$folder" 600 1500
 
 cat >"$folder/one" <<'END'
-# One run, from "NAME SEED OVERRIDE ...": trained, then asked all held-out questions.
+# Train one run, given as "NAME SEED SETTING ...", and evaluate it on all held-out questions.
 set -euf
 name=$1 seed=$2 && shift 2
 ask() {

@@ -1,9 +1,9 @@
-"""The videos of `examples/nano/nano.sh`: short scenes of a day that breaks, small enough for a tiny model on a CPU.
+"""Make the videos of `examples/nano/nano.sh`: short scenes of a sunrise, small enough for a tiny model on a CPU.
 
     python examples/nano/videos.py FOLDER COUNT
 
-A scene has what pretext tasks live on, as real footage has: an up and a down, a left and a right, a sky that is blue
-and an order in time. The sun climbs from left to right, the sky grows light, the camera pans over hills. Colors,
+A scene has the properties of real footage that pretext tasks need: up and down, left and right, natural colors, and an
+order in time. The sun climbs from left to right, the sky grows light, the camera pans over hills. Colors,
 shapes and speeds differ from scene to scene.
 """
 
@@ -16,7 +16,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-SECONDS, FPS, SIDE = 8, 4, 64
+SECONDS = 8
+FPS = 4
+SIDE = 64
 
 Floats = NDArray[np.float64]
 
@@ -31,7 +33,7 @@ def main(folder: Path, count: int) -> None:
 
 
 def scene(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The frames (T, 64, 64, 3) of one scene."""
+    """Draw the frames (T, 64, 64, 3) of one scene."""
     frames = SECONDS * FPS
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE
     night, day = rng.uniform((5, 10, 60), (50, 50, 120)), rng.uniform((90, 150, 215), (160, 205, 255))
@@ -64,7 +66,7 @@ def scene(rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _hill(rng: np.random.Generator, height: float) -> tuple[Floats, Floats]:
-    """A row of hills, two pictures wide: the height of its edge, with trees or houses on it, and its colors."""
+    """Draw a row of hills, two pictures wide: the height of its edge, with trees or houses on it, and its colors."""
     across = np.arange(2 * SIDE) / SIDE
     edge = np.full(2 * SIDE, height)
     for waves in (1, 2, 3):

@@ -154,7 +154,7 @@ def test_a_model_of_known_level_gets_a_dataset_of_its_level(
     for pieces, truth in {3: 1.0, 4: 0.9, 5: 0.5, 6: 0.1, 7: 0.0}.items():
         rate = found["categories"][f"jigsaw/{pieces}"]["strict"]["rate"]
         assert rate["low"] - 0.02 <= truth <= rate["high"] + 0.02
-    by_pieces = found["config"]["jigsaw"]["pieces"]
+    by_pieces = found["settings"]["jigsaw"]["pieces"]
     assert [part["label"] for part in by_pieces] == ["3", "4", "5", "6", "7"]
     assert by_pieces[0]["figures"]["strict"]["histogram"] == [0] * 8 + [24]
     short = found["categories"]["grounding/short"]

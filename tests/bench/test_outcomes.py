@@ -85,10 +85,10 @@ def test_the_line_tells_how_many_failed_and_what_has_another_form() -> None:
     assert (found.questions, found.failed, found.answers, found.unparsed) == (7, 1, 6, 5)
     assert (found.cut_off, found.opening, found.openings) == (1, "<think>", 3)
     assert found.line() == (
-        "1 of 7 questions failed; 5 of 6 answers do not have the asked form; most often they begin with '<think>' (3); "
+        "1 of 7 questions failed; 5 of 6 answers cannot be parsed; most often they begin with '<think>' (3); "
         "1 were cut off by --max-tokens. The model thinks before it answers"
     )
-    assert outcomes(a_run(made[0])).line() == ("0 of 1 questions failed; 0 of 1 answers do not have the asked form")
+    assert outcomes(a_run(made[0])).line() == ("0 of 1 questions failed; 0 of 1 answers cannot be parsed")
     assert outcomes(a_run(made[-1])).line() == "all 1 questions failed: nothing was answered, so there is no score"
 
 

@@ -17,7 +17,7 @@ from scipy import stats
 from tests.helpers.sampled import prediction, sampled
 from videossr.bench.intervals import wilson_share
 from videossr.bench.pass_rates import measure_pass_rates
-from videossr.report.probe import draw_config, draw_probe
+from videossr.report.probe import draw_probe, draw_settings
 from videossr.rewards import score_jigsaw
 
 
@@ -95,7 +95,7 @@ def test_the_figures_of_a_few_questions_by_hand() -> None:
     assert probe.tasks["jigsaw"].success is probe.tasks["jigsaw"].strict
     assert probe.overall.overlap is None
     assert probe.overall.questions == 6
-    bins = probe.config["jigsaw"]["pieces"]
+    bins = probe.settings["jigsaw"]["pieces"]
     assert [(found.label, found.figures) for found in bins] == [("3", three), ("4", four)]
     assert json.loads(probe.to_json())["categories"]["jigsaw/3"]["strict"]["histogram"] == [2, 0, 1, 0, 0]
     strict_only = measure_pass_rates(run, success_iou=0.75).tasks["grounding"].overlap
@@ -110,7 +110,7 @@ def test_rewards_that_differ_by_rounding_alone_are_the_same() -> None:
     assert found.graded.value == 0
 
 
-def test_config_are_grouped_by_value_by_quantile_and_by_word() -> None:
+def test_settings_are_grouped_by_value_by_quantile_and_by_word() -> None:
     run = sampled(
         [
             prediction(index, "123", ["123"] * (index % 3) + ["321"] * (2 - index % 3),
@@ -119,12 +119,12 @@ def test_config_are_grouped_by_value_by_quantile_and_by_word() -> None:
         ],
         n=2,
     )  # fmt: skip
-    config = measure_pass_rates(run).config["jigsaw"]
-    assert set(config) == {"seconds", "kind"}  # all have three pieces: nothing to compare
-    assert [found.label for found in config["kind"]] == ["a", "b"]
-    assert [found.figures.questions for found in config["seconds"]] == [24, 25, 25, 26]
-    assert [(found.low, found.high) for found in config["seconds"]] == [(0, 2.3), (2.4, 4.8), (4.9, 7.3), (7.4, 9.9)]
-    assert sum(sum(found.figures.strict.histogram) for found in config["seconds"]) == 100
+    settings = measure_pass_rates(run).settings["jigsaw"]
+    assert set(settings) == {"seconds", "kind"}  # all have three pieces: nothing to compare
+    assert [found.label for found in settings["kind"]] == ["a", "b"]
+    assert [found.figures.questions for found in settings["seconds"]] == [24, 25, 25, 26]
+    assert [(found.low, found.high) for found in settings["seconds"]] == [(0, 2.3), (2.4, 4.8), (4.9, 7.3), (7.4, 9.9)]
+    assert sum(sum(found.figures.strict.histogram) for found in settings["seconds"]) == 100
 
 
 def test_a_run_of_one_answer_and_one_without_any_are_refused() -> None:
@@ -174,9 +174,9 @@ def test_the_pictures_show_every_task_and_setting_and_stay_the_same() -> None:
         n=2,
     )
     probe = replace(measure_pass_rates(run), model=hostile)
-    tasks, config = draw_probe(probe), draw_config(probe)
-    assert (tasks, config) == (draw_probe(probe), draw_config(probe))
-    for text in (tasks, config):
+    tasks, settings = draw_probe(probe), draw_settings(probe)
+    assert (tasks, settings) == (draw_probe(probe), draw_settings(probe))
+    for text in (tasks, settings):
         root = ElementTree.fromstring(text.encode())
         assert not [node for node in root.iter() if node.tag.endswith("script")]
         assert "alert(1)" in "".join(root.itertext())
@@ -184,5 +184,5 @@ def test_the_pictures_show_every_task_and_setting_and_stay_the_same() -> None:
     assert "jigsaw: 2 questions" in tasks
     assert "IoU &gt;= 0.5" in tasks
     assert f"{probe.overall.strict.flat.value:.0%}" in tasks
-    assert "jigsaw: seconds" in config
-    assert "<svg" in draw_config(replace(probe, config={}))
+    assert "jigsaw: seconds" in settings
+    assert "<svg" in draw_settings(replace(probe, settings={}))

@@ -168,4 +168,4 @@ def test_a_folder_of_runs_is_looked_into(run: Run, tmp_path: Path) -> None:
     (tmp_path / "runs/trained/config.toml").write_text("[run]\n[optim]\n")
     status, _, err = run("report", "runs", "--format", "csv")
     assert status == 2
-    assert f"of training: runs{os.sep}trained; not of training: runs/of/chance, runs/of/constant; report them" in err
+    assert f"training runs: runs{os.sep}trained; other runs: runs/of/chance, runs/of/constant; write a report" in err

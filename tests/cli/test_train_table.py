@@ -41,7 +41,19 @@ def test_the_table_shows_the_last_steps_and_how_long_the_rest_takes() -> None:
             live.within(3, 64)
     lines = last_screen(console)
     heads = lines[0].split()
-    assert heads == ["step", "reward", "counting", "grounding", "jigsaw", "strict", "parsed", "KL", "norm", "gap", "s"]
+    assert heads == [
+        "step",
+        "reward",
+        "counting",
+        "grounding",
+        "jigsaw",
+        "strict",
+        "parsed",
+        "KL",
+        "norm",
+        "mismatch",
+        "s",
+    ]
     rows = [line.split() for line in lines[1 : ROWS + 1]]
     assert [row[0] for row in rows] == [str(number) for number in range(21, 31)]
     last = step_of(30, CATEGORIES)
@@ -53,7 +65,7 @@ def test_the_table_shows_the_last_steps_and_how_long_the_rest_takes() -> None:
     rest = " ".join(lines[ROWS + 1 :])
     assert "step 30 of 470, epoch 0.75, 2.50 prompts/s, MFU 30.0%, 1.5 GiB, 0:29:20 left" in rest
     assert "seconds a step: wait 0.10, vision 0.20" in rest
-    assert "groups of equal rewards" in rest
+    assert "with equal rewards" in rest
     assert "3 of 64 groups" not in rest, "the step that was not finished is no longer told"
     assert "step 30: 3 of 64 groups" in said(console)
     assert "first step: 0 of 64 groups" in said(console)
@@ -64,7 +76,7 @@ def test_supervised_steps_have_their_loss() -> None:
     with Live(console) as live:
         live.show(replace(step_of(1, CATEGORIES), all=None, tasks={}, categories={}, loss=1.25), 9)
     lines = last_screen(console)
-    assert lines[0].split() == ["step", "loss", "lr", "norm", "gap", "s"]
+    assert lines[0].split() == ["step", "loss", "lr", "norm", "mismatch", "s"]
     assert lines[1].split()[:3] == ["1", "1.2500", "1.0e-06"]
 
 

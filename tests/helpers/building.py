@@ -39,12 +39,12 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 def picture(seed: int, frames: int = 24, height: int = 128, width: int = 160) -> Frames:
-    """The pictures of `pan`, in one array."""
+    """Return the pictures of `pan` in one array."""
     return np.stack(list(pan(seed, frames, height, width)))
 
 
 def indexed(folder: Path, plan: Plan = PLAN, source_id: str | None = None) -> Corpus:
-    """The corpus of a folder, made beside it."""
+    """Index a folder into a corpus beside it."""
     out = folder.with_name(folder.name + "-corpus")
     index_videos(folder, out, plan, source_id=source_id)
     return Corpus(out)
@@ -65,9 +65,9 @@ def made(clips: Path) -> Corpus:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """`make("name", corpus, {category: (table, count)}, …)` builds `tmp_path/name` and returns its manifest.
+    """Return `make("name", corpus, {category: (table, count)}, …)`: it builds `tmp_path/name` and returns its manifest.
 
-    `most` is how many videos are used at the most, 0 for all.
+    Its argument `most` is the largest number of videos to use, 0 for all.
     """
 
     def run(
@@ -82,7 +82,7 @@ def make(tmp_path: Path) -> Make:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """`run("build", …)` calls the command: its exit status and what it wrote to both streams."""
+    """Return `run("build", …)`, which calls the command and returns its exit status and both outputs."""
 
     def call(*words: str) -> tuple[int, str, str]:
         capsys.readouterr()

@@ -18,7 +18,7 @@ Fields: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True)
 class CannedResponse:
-    """What is sent back; `drop` cuts the connection after so many bytes of the body, `slow` waits before it."""
+    """A response to send; `drop` cuts the connection after so many bytes of the body, `slow` waits before it."""
 
     body: bytes | str | Fields
     status: int = 200
@@ -50,7 +50,7 @@ def refusal(
 
 @dataclass
 class Seen:
-    """One request that came in: when, what it asked, and under which headers."""
+    """A request that came in: its time, its body and its headers."""
 
     time: float
     fields: Fields
@@ -58,16 +58,16 @@ class Seen:
 
     @property
     def question(self) -> str:
-        """The last text of the user turn: tests put the question's number there."""
+        """The last text of the user turn, where tests put the question's number."""
         turn = self.fields["messages"][-1]["content"]
         return str([part["text"] for part in turn if part["type"] == "text"][-1])
 
 
 class ChatServer:
-    """Answers with `respond(seen, k)`, where `k` counts the earlier requests of the same question.
+    """A server that answers with `respond(seen, k)`, where `k` counts the earlier requests of the same question.
 
-    `version` is what it says at `/version`; `join` is what it puts between the texts of a turn at `/tokenize`, which it
-    has only if that is given.
+    `version` is the answer at `/version`. `join` is put between the texts of a turn at `/tokenize`, which exists only
+    if `join` is given.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ def chat_server(
     version: CannedResponse | Fields | None = None,
     join: str | None = None,
 ) -> Iterator[ChatServer]:
-    """A server that runs while the block lasts."""
+    """Run a server while the block lasts."""
     server = ChatServer(respond, CannedResponse(version) if isinstance(version, dict) else version, join)
     thread = threading.Thread(target=server.serve)
     thread.start()

@@ -237,7 +237,7 @@ def add_odd(folder: Path, bikes: Path) -> None:
 def damaged(path: Path, packet: int) -> bytes:
     """Return the file's bytes with most of one packet overwritten, but for its head, so that a picture still comes."""
     with av.open(str(path)) as container:
-        hit = [each for each in container.demux(video=0) if each.size][packet]
+        hit = [candidate for candidate in container.demux(video=0) if candidate.size][packet]
     assert hit.pos is not None
     data = bytearray(path.read_bytes())
     data[hit.pos + hit.size // 4 : hit.pos + hit.size] = np.random.default_rng(1).bytes(hit.size - hit.size // 4)

@@ -39,7 +39,7 @@ class Collected:
 
 
 def needs_shared_videos(item: pytest.Item) -> bool:
-    """Whether a test asks for the fixture `shared_videos`, itself or through another fixture."""
+    """Tell whether a test asks for the fixture `shared_videos`, itself or through another fixture."""
     if not isinstance(item, pytest.Function):
         return False
     chosen = item.callspec.params.values() if hasattr(item, "callspec") else ()
@@ -49,20 +49,20 @@ def needs_shared_videos(item: pytest.Item) -> bool:
 def faults(folder: Path) -> list[str]:
     """Return what is wrong with the tests below `folder`, a sentence each."""
     collected = Collected()
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
         status = pytest.main(["--collect-only", "-c", str(ROOT / "pyproject.toml"), str(folder)], [collected])
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-        return [said.getvalue()]
-    found = [
+        return [output.getvalue()]
+    problems = [
         f"{path}: pytest collects no test of it" for path in sorted({*folder.rglob("test_*.py")} - collected.modules)
     ]
     if collected.shared > MOST_SHARED * collected.tests:
-        found.append(
+        problems.append(
             f"{collected.shared} of {collected.tests} tests need the shared videos; at most {MOST_SHARED:.0%} may: "
             "use the fixture `videos`, or make the video in the test"
         )
-    return found
+    return problems
 
 
 if __name__ == "__main__":

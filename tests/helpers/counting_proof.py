@@ -28,9 +28,9 @@ ZOOM = 4
 
 
 def read_clip(path: Path, size: tuple[int, int], steps: tuple[int, ...] = (1,)) -> Video | None:
-    """48 frames of a file, resized to (H, W): every n-th from its start, for the first of `steps` that gives so many.
+    """Read 48 frames of a file, resized to (H, W): every n-th, for the first of `steps` that gives enough frames.
 
-    None when it has fewer.
+    Returns None where the file has fewer.
     """
     for step in steps:
         with av.open(str(path)) as container:
@@ -44,12 +44,12 @@ def read_clip(path: Path, size: tuple[int, int], steps: tuple[int, ...] = (1,)) 
 
 
 def recount(before: Frames, after: Frames) -> list[Counter[str]]:
-    """How many of each shape each slot shows, from the original and the rendered frames (T, H, W, 3)."""
+    """Count the shapes of each name in each slot, from the original and the rendered frames (T, H, W, 3)."""
     return [Counter(_name(*blob) for blob in _blobs(a, b)) for a, b in zip(before, after, strict=True)]
 
 
 def _blobs(before: Frames, after: Frames) -> Iterator[tuple[Frames, Frames]]:
-    """The surroundings of each blob of changed pixels, before and after."""
+    """Yield the surroundings of each blob of changed pixels, before and after."""
     changed = (cv2.absdiff(before, after).max(axis=2) > CHANGE).astype(np.uint8)
     if not changed.any():
         return
@@ -61,7 +61,7 @@ def _blobs(before: Frames, after: Frames) -> Iterator[tuple[Frames, Frames]]:
 
 
 def _name(before: Frames, after: Frames) -> str:
-    """The shape in a small picture of one: its color is the commonest new one, its name a matter of areas."""
+    """Name the shape in a small picture, whose color is the most frequent new one, by ratios of areas."""
     old, new = before.astype(float), after.astype(float)
     colors, times = np.unique(after[(before != after).any(axis=2)], axis=0, return_counts=True)
     towards = colors[times.argmax()] - old

@@ -20,12 +20,12 @@ from videossr.training.session import train
 
 
 def rewind(run: Path, to: Path) -> None:
-    """A copy of a run as if it had been killed behind its first checkpoint, which must be that of the first step."""
+    """Copy a run as if it had been killed after its first checkpoint, which must be that of the first step."""
     shutil.copytree(run, to, symlinks=True)
     (to / "manifest.json").unlink()
-    for each in (to / "checkpoints").iterdir():
-        if each.name != "step-000001":
-            shutil.rmtree(each)
+    for checkpoint in (to / "checkpoints").iterdir():
+        if checkpoint.name != "step-000001":
+            shutil.rmtree(checkpoint)
 
 
 def main(jobs: list[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""A model with a known level: how probable a right answer is follows from the config of the question alone."""
+"""A model of a known level: the probability of a right answer follows from the config of the question alone."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from videossr.sample import JSON
 
 @dataclass(frozen=True)
 class NoSettings:
-    """There is nothing to set."""
+    """Settings of a model that has none."""
 
 
 def ability(difficulty: dict[str, float | str]) -> float:
-    """Jigsaws of 3 pieces always, of 4 mostly, of 5 half the time, of 6 seldom, of more never; segments by length."""
+    """Return the probability of a right answer: it falls with the pieces of a jigsaw, rises with a segment's length."""
     if "pieces" in difficulty:
         return {3: 1.0, 4: 0.9, 5: 0.5, 6: 0.1}.get(int(difficulty["pieces"]), 0.0)
     if "perturbation" in difficulty:
@@ -28,7 +28,7 @@ def ability(difficulty: dict[str, float | str]) -> float:
 
 
 class Leveled:
-    """It has the frames decoded, as a model does: a question whose frames cannot be shown fails."""
+    """A model that has the frames decoded, as real models do, so that a question whose frames cannot be shown fails."""
 
     Settings: ClassVar[type[NoSettings]] = NoSettings
 

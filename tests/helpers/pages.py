@@ -25,7 +25,7 @@ FLAGS = [
 
 
 class Page(HTMLParser):
-    """Elements of a page as (tag, attributes), and the text of its scripts."""
+    """The elements of a page as (tag, attributes), and the text of its scripts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Page(HTMLParser):
 
 @contextmanager
 def quiet(browser: Browser, address: str, width: int = 1280) -> Iterator[Tab]:
-    """The page at a file's address; afterwards it must have been silent and have asked for nothing but itself."""
+    """Open the page at a file's address; at the end check that it logged nothing and requested nothing but itself."""
     context = browser.new_context(viewport={"width": width, "height": 900})
     page = context.new_page()
     complaints: list[str] = []
@@ -68,7 +68,7 @@ def quiet(browser: Browser, address: str, width: int = 1280) -> Iterator[Tab]:
 
 
 def pixels(frame: Locator) -> NDArray[np.uint8]:
-    """What the browser draws of a frame, once its picture is decoded."""
+    """Return the pixels that the browser draws of a frame, once its picture is decoded."""
     frame.evaluate(
         """async (frame) => {
             const sprite = new Image();
@@ -82,7 +82,7 @@ def pixels(frame: Locator) -> NDArray[np.uint8]:
 
 
 def check_policy(page: Page) -> None:
-    """The page's policy allows its one script, and no address on it leads anywhere."""
+    """Check that the page's policy allows its one script, and that no address on it leads anywhere."""
     policy = next(a["content"] for tag, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
     digest = base64.b64encode(hashlib.sha256(page.scripts[-1].encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in policy

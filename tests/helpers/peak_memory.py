@@ -1,4 +1,4 @@
-"""Groups go through a model, in a process of its own: `python peak.py CHECKPOINT OUT recompute share`.
+"""Train groups in a process of its own: `python peak.py CHECKPOINT OUT recompute share`.
 
 Writes the plan and the measured peak, in bytes, the latter without what the process held before the model was there.
 """
@@ -37,8 +37,8 @@ def main(folder: Path, out: Path, recompute: bool, share: bool) -> None:
     config = TrainConfig(run=run, grpo=GrpoConfig(rollouts=4, max_tokens=8))
     prompt = source.build(question, [Clip(frames, clock)])
     load = load_of(prompt, config.grpo.rollouts, config.grpo.max_tokens)
-    plan, wrong = plan_run(folder, config, load, torch.device("cpu"))
-    assert not wrong, wrong
+    plan, problem = plan_run(folder, config, load, torch.device("cpu"))
+    assert not problem, problem
     before = int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
     policy = load_policy(source, config, torch.device("cpu"))
     optimizer = Optimizer(policy.model.named_parameters(), config.optim)

@@ -30,10 +30,10 @@ def release_notes(changelog: str, version: str) -> str:
         ValueError: there is no section of that version with a date, or nothing is in it.
     """
     heading = rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d\n(.*?)(?=^## |\Z)"
-    found = re.search(heading, changelog, re.MULTILINE | re.DOTALL)
-    if found is None or not found[1].strip():
+    section = re.search(heading, changelog, re.MULTILINE | re.DOTALL)
+    if section is None or not section[1].strip():
         raise ValueError(f"CHANGELOG.md has nothing under '## [{version}] - YYYY-MM-DD': rename 'Unreleased' to that")
-    return found[1].strip() + "\n"
+    return section[1].strip() + "\n"
 
 
 def check_packages(folder: Path, version: str) -> None:
@@ -44,9 +44,9 @@ def check_packages(folder: Path, version: str) -> None:
     """
     sdist = folder / f"videossr-{version}.tar.gz"
     wheel = folder / f"videossr-{version}-py3-none-any.whl"
-    found = {path for pattern in ("*.tar.gz", "*.whl") for path in folder.glob(pattern)}
-    if found != {sdist, wheel}:
-        names = ", ".join(sorted(path.name for path in found)) or "no package"
+    packages = {path for pattern in ("*.tar.gz", "*.whl") for path in folder.glob(pattern)}
+    if packages != {sdist, wheel}:
+        names = ", ".join(sorted(path.name for path in packages)) or "no package"
         raise ValueError(f"{folder} holds {names}, not {sdist.name} and {wheel.name}: run `make dist`")
     with tarfile.open(sdist) as archive:
         member = archive.extractfile(f"videossr-{version}/PKG-INFO")

@@ -1,4 +1,4 @@
-"""Runs with several answers a question, made of texts alone."""
+"""Make runs with several answers to a question, from texts alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run in a process of its own, for tests that kill it: `python slow.py DATASET OUT LOG SECONDS [BYTES]`.
+"""Evaluate in a process of its own, for tests that kill it: `python slow.py DATASET OUT LOG SECONDS [BYTES]`.
 
 Its model takes two questions at a time, writes each that it is asked to LOG, and needs SECONDS for an answer. With
 BYTES, no file may grow beyond that size: a full disk.

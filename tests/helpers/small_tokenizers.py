@@ -38,7 +38,7 @@ TEXTS = ("Between which seconds was the video altered? Give <start>-<end>.", "us
 
 
 def raw_tokenizer(special: Sequence[str] = SPECIAL) -> Tokenizer:
-    """Merges of bytes, learned from a few texts; digits stand alone, as in Qwen's."""
+    """Learn merges of bytes from a few texts; digits stay single, as in Qwen's tokenizer."""
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -56,7 +56,7 @@ def raw_tokenizer(special: Sequence[str] = SPECIAL) -> Tokenizer:
 
 
 def tokenizer(template: str = TEMPLATE, special: Sequence[str] = SPECIAL) -> Any:
-    """The tokenizer of transformers that a checkpoint of ours has."""
+    """Return the transformers tokenizer of a tiny checkpoint."""
     raw = raw_tokenizer(special)
     fast: Any = PreTrainedTokenizerFast  # it has no types
     made = fast(tokenizer_object=raw, pad_token="<|endoftext|>", eos_token="<|im_end|>")
@@ -65,7 +65,7 @@ def tokenizer(template: str = TEMPLATE, special: Sequence[str] = SPECIAL) -> Any
 
 
 def config(family: str) -> dict[str, Any]:
-    """What `checkpoint_config` reads of one."""
+    """Return the config that `checkpoint_config` reads."""
     vision = {"spatial_merge_size": 2, "temporal_patch_size": 2}
     numbers = {"model_type": family, "video_token_id": raw_tokenizer().token_to_id("<|video_pad|>")}
     if family == "qwen2_5_vl":

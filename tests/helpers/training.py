@@ -40,7 +40,7 @@ CATEGORIES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Family], Checkpoint]:
-    """A tiny checkpoint of a family."""
+    """Make a tiny checkpoint of a family."""
 
     @cache
     def made(family: Family) -> Checkpoint:
@@ -52,7 +52,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Family], Checkpo
 
 @pytest.fixture(scope="session")
 def asked(tiny: Callable[[Family], Checkpoint]) -> Callable[..., Inputs]:
-    """What a model reads for a question of so many clips, each of so many noisy frames."""
+    """Return the input of a model for a question of some clips with some noisy frames each."""
 
     def made(family: Family = "qwen3_vl", clips: int = 1, frames: int = 8, seed: int = 0) -> Inputs:
         side = 4 * PATCH[family]
@@ -62,7 +62,7 @@ def asked(tiny: Callable[[Family], Checkpoint]) -> Callable[..., Inputs]:
             for _ in range(clips)
         ]
         prompt = f"{VIDEO}\n" * clips + "When is it?"
-        question = Question("q", "videossr/grounding", "Look.", prompt, "1.0-2.0", tuple(each.clock for each in shown))
+        question = Question("q", "videossr/grounding", "Look.", prompt, "1.0-2.0", tuple(clip.clock for clip in shown))
         return prompt_inputs(tiny(family).build(question, shown), torch.device("cpu"), torch.float32)
 
     return made
@@ -70,7 +70,7 @@ def asked(tiny: Callable[[Family], Checkpoint]) -> Callable[..., Inputs]:
 
 @pytest.fixture(scope="session")
 def small(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine questions of 16 small frames each, in `data`, and their `corpus`."""
+    """Build nine questions with 16 small frames each in `data`, and their `corpus`."""
     folder = tmp_path_factory.mktemp("small")
     (folder / "videos").mkdir()
     for name in CLIPS:
@@ -83,13 +83,13 @@ def small(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that knows nothing."""
+    """Return a model with random weights."""
     return make_tiny(tmp_path_factory.mktemp("raw") / "tiny", width=64, layers=2)
 
 
 @pytest.fixture(scope="session")
 def model(raw: Path, small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One that has learned what answers look like, so that some are worth more than others."""
+    """Return a model that has learned the form of answers, so that its rewards differ."""
     folder = tmp_path_factory.mktemp("warm")
     (folder / "sft.toml").write_text(
         f"model.path = '{raw}'\ndata.path = '{small / 'data'}'\nrun = {{method = 'sft', batch = 9, epochs = 25}}\n"
@@ -101,7 +101,7 @@ def model(raw: Path, small: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture
 def config(small: Path, model: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
-    """The configuration of a short run, with other values: `config(run__batch=2)`."""
+    """Make the configuration of a short run, with other values: `config(run__batch=2)`."""
 
     def made(**changed: Any) -> TrainConfig:
         (tmp_path / "empty.toml").write_text("")

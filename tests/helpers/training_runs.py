@@ -1,4 +1,4 @@
-"""Training runs as their files are: written by the run's own log, with curves that a test knows and real frames."""
+"""Write training runs with the trainer's own writer, with known curves and real frames."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROLLOUTS = 4
 
 
 def facts(category: str, step: int) -> GroupMetrics:
-    """A group in which as many answers are right as the step is far."""
+    """Return the metrics of a group in which the number of right answers grows with the step."""
     right = min(ROLLOUTS, step // 5)
     smooth = tuple(1.0 if at < right else 0.1 * at for at in range(ROLLOUTS))
     return GroupMetrics(
@@ -49,7 +49,7 @@ def facts(category: str, step: int) -> GroupMetrics:
 
 
 def step_of(number: int, categories: tuple[str, ...], **changed: object) -> Step:
-    """A step of GRPO on one group of each category."""
+    """Return a GRPO step with one group of each category."""
     means = summarize([facts(category, number) for category in categories])
     values = {
         "step": number,
@@ -73,7 +73,7 @@ def step_of(number: int, categories: tuple[str, ...], **changed: object) -> Step
 
 
 def shown_of(questions: QuestionSet, step: int, index: int, texts: tuple[str, ...] | None = None) -> ShownSample:
-    """The gold answer, and others, to a question."""
+    """Return a shown question with its gold answer and other answers."""
     question = questions.question(index)
     said = texts or (question.answer, question.answer, "0.0-2.0", "no idea")
     return ShownSample(
@@ -97,7 +97,7 @@ def write_run(
     set_to: Mapping[str, str] | None = None,
     complete: bool = True,
 ) -> TrainRun:
-    """The files of a run, and the run that they hold."""
+    """Write the files of a run and return the run that they hold."""
     folder.mkdir(parents=True)
     made = config.load_config("train-paper", set_to)
     assert isinstance(made, TrainConfig)
@@ -107,8 +107,8 @@ def write_run(
             log.step(step)
         for failure in failures:
             log.failure(failure)
-        for each, questions in shown or ():
-            log.shown(each, questions.clips(each.index))
+        for sample, questions in shown or ():
+            log.shown(sample, questions.clips(sample.index))
     if complete:
         versions = {"torch": "2.13"}
         describe = {"parameters": 8e9, "GiB used": 0.5, "GiB planned": 0.4}

@@ -119,7 +119,7 @@ def test_pieces_are_set_against_their_places() -> None:
     assert found.none == 1
 
 
-def test_config_are_cut_at_their_quartiles_and_each_group_is_scored() -> None:
+def test_settings_are_cut_at_their_quartiles_and_each_group_is_scored() -> None:
     answers = said("jigsaw", "312", *["312"] * 12, *["132"] * 12)
     varied = [
         replace(each, difficulty={"seconds": float(at), "kind": "ab"[at % 2], "fixed": 1.0})

@@ -158,7 +158,7 @@ def test_sprite_cells_are_whole_jpeg_blocks_and_no_larger_than_the_frame(count: 
     assert sheet_height // sprite.rows <= min(96, height)
 
 
-def test_config_are_flat_text_and_long_lists_are_counted() -> None:
+def test_parameters_are_flat_text_and_long_lists_are_counted() -> None:
     params: dict[str, JSON] = {
         "kind": {"name": "mirror", "gain": 0.5},
         "order": [2, 0, 1],

@@ -59,7 +59,7 @@ def test_filters_show_the_cards_that_they_count(page: Page, cards: list[Card]) -
     expect(page.locator("#count")).to_have_text(f"1 of {len(cards)} samples")
 
 
-def test_search_finds_ids_and_config_and_says_when_nothing_fits(page: Page, cards: list[Card]) -> None:
+def test_search_finds_ids_and_settings_and_says_when_nothing_fits(page: Page, cards: list[Card]) -> None:
     page.keyboard.press("/")
     page.keyboard.type(cards[4].sample.id[:9])
     assert visible(page) == [cards[4].sample.id]

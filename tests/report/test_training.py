@@ -86,7 +86,7 @@ def test_the_table_tells_where_each_run_began_and_where_it_is(page: Tab, runs: d
     cell = rows.nth(0).locator('[data-name="smooth"]')
     expect(cell.locator("b")).to_have_text(f"{sum(smooth[-4:]) / 4:.1%}")
     expect(cell.locator("small")).to_have_text(f"from {sum(smooth[:4]) / 4:.1%}")
-    expect(rows.nth(0).locator('[data-name="gap"]')).to_have_text("4.0e-05")
+    expect(rows.nth(0).locator('[data-name="mismatch"]')).to_have_text("4.0e-05")
     expect(rows.nth(1).locator(".note")).to_have_text("unfinished: 2 of 99 steps")
     expect(rows.nth(1).locator('[data-name="loss"] b')).to_have_text("nan")
     expect(rows.nth(2).locator('[data-name="smooth"]')).to_have_text("–")  # noqa: RUF001
@@ -142,7 +142,7 @@ def test_groups_are_explained_only_where_a_run_has_them(runs: dict[str, TrainRun
     for kind in ("sft", "full"):
         write_training([runs[kind]], tmp_path / f"{kind}.html")
         text = (tmp_path / f"{kind}.html").read_text("utf-8")
-        for words in ("In a group of equal rewards", "In a group of noise", "groups and answers"):
+        for words in ("A group with equal rewards", "In an uninformative group", "groups and answers"):
             assert (words in text) == (kind == "full"), (kind, words)
 
 
@@ -192,7 +192,7 @@ def test_failures_and_steps_that_were_not_made_are_told(page: Tab) -> None:
     expect(rows.first.locator("td").first).to_have_text("2")
     expect(rows.first).to_contain_text(f"pack-0007.bin: {HOSTILE}\\x1b[31m\\u202e")
     expect(rows.first).to_contain_text("step 3, question 17")
-    expect(rows.nth(1)).to_contain_text("no step was made: the loss is not a number")
+    expect(rows.nth(1)).to_contain_text("step skipped: the loss is not a number")
     expect(page.locator("#failures .aside")).to_have_count(2)
 
 
@@ -347,7 +347,7 @@ def test_other_formats_have_the_same_figures(runs: dict[str, TrainRun]) -> None:
     means = ends(runs["full"].steps, of_all("smooth"))
     assert means is not None
     assert table[2][table[0].index("smooth")] == f"{means.first:.1%} → {means.last:.1%}"
-    assert table[2][table[0].index("largest gap")] == f"{logprob_mismatch(runs['full'].steps):.1e}"
+    assert table[2][table[0].index("log-probability mismatch")] == f"{logprob_mismatch(runs['full'].steps):.1e}"
     assert table[4][table[0].index("smooth")] == "-"
 
 
@@ -366,7 +366,7 @@ def test_the_command_tells_the_kinds_of_runs_apart(
     capsys.readouterr()
     report.command(full, format="md")
     assert "| full |" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="report them one after the other"):
+    with pytest.raises(ValueError, match="write a report for each kind"):
         report.command(str(benchmark.path), full, format="md")
     with pytest.raises(ValueError, match="are for benchmark runs"):
         report.command(full, format="md", paper=True)
@@ -415,7 +415,7 @@ def test_a_real_run_tells_of_itself(
         expect(cards.first.locator("script")).to_have_count(0)
         expect(cards.first.locator(".frame")).to_have_count(sum(map(len, run.shown[0].slots)))
         row = page.locator('[data-table="runs"] tbody tr')
-        expect(row.locator('[data-name="gap"]')).to_have_text(f"{logprob_mismatch(run.steps):.1e}")
+        expect(row.locator('[data-name="mismatch"]')).to_have_text(f"{logprob_mismatch(run.steps):.1e}")
         expect(row.locator(".note")).to_have_count(0)
         expect(page.locator('[data-setting="grpo.rollouts"] td').first).to_have_text("3")
 

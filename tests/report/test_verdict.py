@@ -67,7 +67,7 @@ def test_the_end_is_held_against_the_start_and_the_constant(
 def test_equal_rewards_in_every_group_are_told(tmp_path: Path) -> None:
     found = judge(tmp_path, steps([0.0] * 20, zero_variance=1.0, parsed=0.0))
     assert (found.tone, found.head) == ("bad", f"Nothing could be learned: {EQUAL}")
-    assert "0.0% of the answers have the asked form" in found.reasons[0]
+    assert "0.0% of the answers can be parsed" in found.reasons[0]
 
 
 def test_rewards_that_become_equal_are_told(tmp_path: Path) -> None:
@@ -127,5 +127,5 @@ def test_the_constant_is_on_the_chart(dataset: Path, tmp_path: Path) -> None:
         pages.append((tmp_path / f"{name}.html").read_text())
         shutil.rmtree(copied, ignore_errors=True)
     assert ["stroke-dasharray" in page for page in pages] == [True, False]
-    assert ["Dashed: what the best constant" in page for page in pages] == [True, False]
+    assert ["Dashed: the expected reward of the best constant" in page for page in pages] == [True, False]
     assert "would earn is not known" in pages[1]

@@ -1,4 +1,4 @@
-"""How the questions of a run ended: how many failed, and how many answers do not have the asked form.
+"""How the questions of a run ended: how many failed, and how many answers cannot be parsed.
 
 Every table of scores is followed by this line. Exercised by `videossr bench score RUN`.
 """
@@ -57,7 +57,7 @@ class Outcomes:
         if self.failed == self.questions:
             return f"all {self.questions} questions failed: nothing was answered, so there is no score"
         failed = f"{self.failed} of {self.questions} questions failed"
-        form = f"{self.unparsed} of {self.answers} answers do not have the asked form"
+        form = f"{self.unparsed} of {self.answers} answers cannot be parsed"
         if self.unparsed:
             form += f"; most often they begin with {self.opening!r} ({self.openings})"
         if self.cut_off:

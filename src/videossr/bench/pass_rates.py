@@ -104,7 +104,7 @@ class Bin:
     figures: Figures
 
 
-Config: TypeAlias = Mapping[str, tuple[Bin, ...]]
+BinsBySetting: TypeAlias = Mapping[str, tuple[Bin, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class PassRates:
         failed: for each category that has some, the questions with fewer than n answers; they are in no other figure.
         overall: of all questions.
         tasks, categories: of each task and category.
-        config: for each task, of each value of each setting of which the task's questions have several.
+        settings: for each task and each setting in which its questions differ, the figures of each value.
     """
 
     run: str
@@ -132,7 +132,7 @@ class PassRates:
     overall: Figures
     tasks: Mapping[str, Figures]
     categories: Mapping[str, Figures]
-    config: Mapping[str, Config]
+    settings: Mapping[str, BinsBySetting]
 
     def to_json(self) -> str:
         """All figures, as `probe.json` has them."""
@@ -165,8 +165,10 @@ def measure_pass_rates(run: Run, success_iou: float = 0.5) -> PassRates:
         categories={
             category: _figures(members, n, success_iou) for category, members in _by(groups, "category").items()
         },
-        config={
-            task: {name: bins for name in _config(members) if len(bins := _bins(members, name, n, success_iou)) > 1}
+        settings={
+            task: {
+                name: bins for name in _setting_names(members) if len(bins := _bins(members, name, n, success_iou)) > 1
+            }
             for task, members in tasks.items()
         },
     )
@@ -216,7 +218,7 @@ def _tally(successes: Sequence[int], sources: Sequence[str], n: int) -> Tally:
     )
 
 
-def _config(groups: Sequence[QuestionGroup]) -> list[str]:
+def _setting_names(groups: Sequence[QuestionGroup]) -> list[str]:
     return sorted({name for group in groups for name in group.difficulty})
 
 

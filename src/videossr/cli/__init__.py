@@ -1,4 +1,4 @@
-"""The command `videossr`: one file per verb, each of which parses, calls and prints."""
+"""Define the command `videossr`. Each verb has a module that parses its words, calls the package and prints."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from videossr.errors import VideoSSRError
 from videossr.runners.threads import limit_threads
 
 VERBS = {
-    "index": "Decode videos once, into a corpus.",
-    "build": "Draw questions from a corpus, into a dataset.",
-    "validate": "Check everything that a dataset claims.",
+    "index": "Decode videos once and write their frames as a corpus.",
+    "build": "Draw questions from a corpus and write them as a dataset.",
+    "validate": "Check the labels, pixels, times and statistics of a dataset.",
     "gallery": "Show samples of a dataset on one page.",
-    "bench": "Put questions to a model, score what it said, compare runs.",
+    "bench": "Evaluate models, score their answers, compare runs.",
     "train": "Train a checkpoint on a dataset.",
-    "report": "Show on one page what runs reached, of benchmarks or of training.",
-    "export": "Write questions in the form that other programs read.",
-    "corpus": "Look at corpora, merge and split them.",
-    "dataset": "Look at datasets, merge and split them.",
+    "report": "Write a page with the results of benchmark runs or of training runs.",
+    "export": "Write questions in the formats of other programs.",
+    "corpus": "Describe, merge and split corpora.",
+    "dataset": "Describe, merge and split datasets.",
 }
 
 app = App(
     name="videossr",
-    help="Questions with proven answers from any folder of unlabelled videos.",
+    help="Make questions with proven answers from any folder of unlabelled videos.",
     help_epilogue="Start with: videossr index demo/videos --out demo/corpus\n\n"
     "Exit status: 0 done, 1 done and something does not hold, 2 could not be done, 130 stopped by Ctrl-C.",
     version=videossr.__version__,
@@ -41,10 +41,13 @@ for order, (verb, purpose) in enumerate(VERBS.items()):
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Run the command; `words` are those of the command line by default.
+    """Run the command.
 
     Exit status 0: done; 1: done, and something does not hold; 2: could not be done; 130: stopped by Ctrl-C. See
-    docs/reference/exit-status.md.
+    docs/reference/exit-status.md. With the variable VIDEOSSR_TRACEBACK set, an error ends with its traceback.
+
+    Args:
+        words: the words of the command line; those of the process by default.
     """
     prepare_streams()
     words = sys.argv[1:] if words is None else words
@@ -66,5 +69,6 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def _fail(message: str, status: int = 2) -> int:
+    """Print a message on standard error and return the exit status."""
     sys.stderr.write(f"videossr: {message}\n")
     return status

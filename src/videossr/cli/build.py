@@ -1,4 +1,4 @@
-"""`videossr build`: samples from a corpus."""
+"""`videossr build`: make a dataset from a corpus."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from videossr.storage.paths import to_path
 from videossr.templates import load_templates
 
 MANY = 20
-"""Samples a video from which on the command remarks on it."""
+"""Samples of one video from which on the command prints a remark."""
 
 NEARLY = 0.8
-"""Part of a corpus that a benchmark uses from which on the command remarks that little is left to train on."""
+"""Share of the videos that a benchmark may use before the command remarks that few are left to train on."""
 
 FEW = 20
-"""Videos below which a tenth of them is no benchmark."""
+"""Number of videos below which a tenth of them is too small a benchmark."""
 
 app = App(
     name="build",
@@ -67,17 +67,17 @@ def command(
         settings: A key of the recipe and its value, such as `--categories.jigsaw/6.count=100`.
         corpus: Folder that `videossr index` wrote, or its address (s3://, hf://).
         out: Folder or address of the dataset.
-        profile: Variant of the recipe: "released" of viubench follows the laws of the paper's released scripts.
+        profile: Variant of the recipe: "released" of viubench draws as the paper's released scripts do.
         only: Categories of the recipe to build; all of them by default.
         seed: The same seed gives the same files, whatever the number of workers.
         per_category: Samples of every category, instead of the recipe's counts.
         limit: Scale the recipe down to this many samples.
         videos: Show at most this many videos, the first by their hashes, so that others are left to train on.
-        exclude: Datasets to keep apart from: none of their videos is used, nor one that looks like them.
-        rebuild: Replace a dataset in `out` that was made otherwise, or an unfinished build.
+        exclude: Datasets whose videos must not be used, nor videos that look like them.
+        rebuild: Replace a dataset in `out` that was made with other inputs, or an unfinished build.
         templates: TOML file whose texts replace those of the package.
-        workers: Processes.
-        ray: Address of a Ray cluster that does the work instead, or "local".
+        workers: Number of worker processes.
+        ray: Address of a Ray cluster to run on instead, or "local".
     """
     changed = parse_settings(settings, command, "--categories.jigsaw/6.count=100")
     mixture = recipes.load_recipe(recipe, changed, profile=profile)
@@ -85,37 +85,41 @@ def command(
         mixture = mixture.only(only)
     if per_category is not None:
         mixture = mixture.per_category(per_category)
-    whole = sum(category.count for category in mixture.categories.values())
+    full_count = sum(category.count for category in mixture.categories.values())
     if limit is not None:
         mixture = mixture.limited(limit)
     if videos is not None:
         mixture = mixture.of_videos(videos)
     opened = Corpus(corpus)
-    total, there = sum(category.count for category in mixture.categories.values()), len(opened)
-    used = min(there, total, mixture.recipe.videos or there)
+    total = sum(category.count for category in mixture.categories.values())
+    available = len(opened)
+    used = min(available, total, mixture.recipe.videos or available)
     with Bar() as bar:
-        if limit is not None and limit > whole:
+        if limit is not None and limit > full_count:
             bar.say(
-                f"--limit {limit} changes nothing: {mixture.recipe.name} has {whole} samples in all. For more: "
+                f"--limit {limit} changes nothing: {mixture.recipe.name} has {full_count} samples in all. For more: "
                 "--per-category N, or --categories.NAME.count=N"
             )
-        if total > MANY * there:
+        if total > MANY * available:
             bar.say(
-                f"{counted(total, 'sample')} of {counted(there, 'video')}: one video serves {total // max(1, there)} "
-                "and more; see --limit"
+                f"{counted(total, 'sample')} of {counted(available, 'video')}: one video serves "
+                f"{total // max(1, available)} and more; see --limit"
             )
-        if mixture.recipe.benchmark and used >= NEARLY * there and "held_out" not in opened.manifest["rejected"]:
-            fewer = f", or show fewer videos (--videos {there // 10})" if there >= FEW and videos is None else ""
+        if mixture.recipe.benchmark and used >= NEARLY * available and "held_out" not in opened.manifest["rejected"]:
+            fewer = (
+                f", or show fewer videos (--videos {available // 10})" if available >= FEW and videos is None else ""
+            )
             bar.say(
-                f"{mixture.recipe.name} will use up to {used} of the {there} videos of {corpus}: few or none are left "
-                f"to train on. Divide the corpus first (videossr corpus split {corpus} --out TRAIN TEST --share 0.9) "
-                f"and build from TEST{fewer}"
+                f"{mixture.recipe.name} will use up to {used} of the {available} videos of {corpus}: few or none are "
+                f"left to train on. Split the corpus first (videossr corpus split {corpus} --out TRAIN TEST "
+                f"--share 0.9) and build from TEST{fewer}"
             )
 
-        if (kept := opened.plan["max_pixels"]) < (most := mixture.recipe.max_pixels):
+        if (stored := opened.plan["max_pixels"]) < (wanted := mixture.recipe.max_pixels):
             bar.say(
-                f"the frames of {corpus} have at most {kept} pixels, of the {most} that {mixture.recipe.name} would "
-                f"show, and are used as they are; to have more: videossr index VIDEOS --out NEW --max-pixels {most}"
+                f"the frames of {corpus} have at most {stored} pixels, of the {wanted} that {mixture.recipe.name} "
+                "would show, and are used as they are; to have more: videossr index VIDEOS --out NEW "
+                f"--max-pixels {wanted}"
             )
 
         worked = False
@@ -146,7 +150,7 @@ def command(
     for reason, count in sorted(manifest["rejected"].items(), key=lambda item: (-item[1], item[0])):
         console.print(f"  rejected, {reason}: {count}")
     if manifest == before and not worked:
-        console.print(f"{out} was complete already, made of the same recipe, code and corpus: nothing was built")
+        console.print(f"{out} was complete already, made from the same recipe, code and corpus: nothing was built")
     frozen = is_benchmark(manifest)
     console.print(
         f"{counted(manifest['samples'], 'sample')} of {counted(manifest['videos'], 'video')} in {out} "

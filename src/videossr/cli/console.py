@@ -1,4 +1,4 @@
-"""The terminal: one console for results, and the progress bar of long work."""
+"""Print results on one console, and show the progress of long work."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from videossr.errors import ConfigError
 
 
 def _plain(*, stderr: bool = False, width: int | None = None) -> Console:
-    """Names and paths are printed as they are, whatever brackets and colons they hold."""
+    """Return a console that prints names and paths as they are, whatever brackets and colons they hold."""
     return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
 
 
@@ -43,31 +43,38 @@ def counted(number: int, thing: str) -> str:
 
 
 def tell_near(near: Iterable[tuple[str, str, float]], *, dropped: bool) -> None:
-    """Print a line for each near-duplicate: the path of the video, of its twin, and the share of frames."""
+    """Print a line for each near-duplicate.
+
+    Args:
+        near: path of the video, path of the video that it resembles, and share of its frames that match.
+        dropped: whether these videos were left out.
+    """
     for path, twin, share in near:
         left_out = ", left out" if dropped else ""
         console.print(f"  near-duplicate{left_out}: {safe(path)} looks like {safe(twin)} ({share:.0%} of the frames)")
 
 
 class _Rate(ProgressColumn):
-    """Items a second."""
+    """A column with the items that are done in a second."""
 
     def render(self, task: Task) -> Text:
+        """Write the speed of a task, if it is known yet."""
         speed = task.finished_speed or task.speed
         return Text(f"{speed:.1f}/s" if speed else "")
 
 
 class _Note(ProgressColumn):
-    """What the caller says in the field `note`."""
+    """A column with the text that the caller gives as `note`."""
 
     def render(self, task: Task) -> Text:
+        """Write the note of a task."""
         return Text(str(task.fields.get("note", "")))
 
 
 class Bar:
-    """Progress on standard error: what, how far, how fast, how long still, and a note of the caller's.
+    """A progress bar on standard error: phase, share done, items a second, time left, and a note of the caller.
 
-    It appears with the first report, so that a command which fails at once says nothing but why.
+    It appears with the first report, so that a command which fails at once prints nothing but its error.
     """
 
     def __init__(self) -> None:
@@ -92,28 +99,43 @@ class Bar:
         if self._tasks:
             self._progress.stop()
 
-    def show(self, what: str, done: int, total: int, note: str = "") -> None:
-        """`done` of `total` are finished. Where there is no terminal, a line now and then says so."""
+    def show(self, phase: str, done: int, total: int, note: str = "") -> None:
+        """Report progress. Where standard error is no terminal, print a line every `SILENCE` seconds instead.
+
+        Args:
+            phase: what is being done; each phase has a bar of its own.
+            done: items that are finished.
+            total: items in all.
+            note: text behind the bar.
+        """
         if not self._progress.console.is_terminal:
             now = time.monotonic()
             if now - self._said > SILENCE:
                 self._said = now
-                self.say(f"{what}: {done} of {total}" + (note and f", {note}"))
+                self.say(f"{phase}: {done} of {total}" + (note and f", {note}"))
             return
-        if what not in self._tasks:
+        if phase not in self._tasks:
             self._progress.start()
-            self._tasks[what] = self._progress.add_task(what)
-        self._progress.update(self._tasks[what], completed=done, total=total, note=note)
+            self._tasks[phase] = self._progress.add_task(phase)
+        self._progress.update(self._tasks[phase], completed=done, total=total, note=note)
 
     def say(self, text: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         self._progress.console.print(text, soft_wrap=True)
 
 
 def output_file(path: Path, example: str) -> Path:
-    """Check, before any work is done, that a file can be written, and make the folder that it lies in.
+    """Check, before any work is done, that a file can be written, and make its folder.
 
-    Raises ValueError for a folder, naming the file `example` in it, and where something else stands in the way.
+    Args:
+        path: the file.
+        example: the name of a file to propose where `path` is a folder.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ConfigError: `path` is a folder, or its parent is a file.
     """
     if path.is_dir():
         raise ConfigError(f"{path} is a folder: name a file, such as {path / example}")
@@ -125,9 +147,14 @@ def output_file(path: Path, example: str) -> Path:
 
 
 def safe(text: str, most: int = 200) -> str:
-    """Text of others for the terminal, on one line: what cannot be printed is escaped, and what is too long is cut.
+    """Make text of unknown origin safe for the terminal, on one line.
 
-    So neither colors nor a moved cursor, a bell or reversed writing come out of what a model said.
+    Characters that are not printable are escaped, so that an answer of a model can neither change colors, move the
+    cursor, ring the bell nor reverse the direction of writing.
+
+    Args:
+        text: for example the answer of a model, or the path of a file.
+        most: the length in characters from which on the text is cut.
     """
     short = text if len(text) <= most else text[:most] + "…"
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in short)

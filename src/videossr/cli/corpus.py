@@ -1,4 +1,4 @@
-"""`videossr corpus`: look at corpora, put several together, and divide one."""
+"""`videossr corpus`: describe, merge and split corpora."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from videossr.video.hdr import HDR
 
 app = App(
     name="corpus",
-    help="What a corpus holds, one corpus out of several, and two out of one.",
+    help="Describe a corpus, merge several, or split one.",
     help_epilogue="Example: videossr corpus info demo/corpus --videos",
 )
 
@@ -37,28 +37,28 @@ def info(
     rejected: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter("--json", negative="")] = False,
 ) -> None:
-    """Say what a corpus holds: videos, their length, sizes, codecs and transfers, and what was rejected.
+    """Describe a corpus: its videos, their length, sizes, codecs and transfers, and what was rejected.
 
     Args:
         corpus: Folder that `videossr index` wrote, or its address.
-        videos: One line a video as well.
-        rejected: One line a file that was rejected as well, with the reason.
-        as_json: All of it as JSON.
+        videos: List the videos as well, one a line.
+        rejected: List the rejected files as well, one a line, with the reason.
+        as_json: Print everything as JSON.
     """
-    found = Corpus(corpus)
-    facts = _facts(found)
-    rows = [_row(entry) for entry in found.videos] if videos else []
-    refused = [asdict(rejection) for rejection in found.rejections()] if rejected else []
+    opened = Corpus(corpus)
+    facts = _facts(opened)
+    rows = [_row(entry) for entry in opened.videos] if videos else []
+    rejections = [asdict(rejection) for rejection in opened.rejections()] if rejected else []
     if as_json:
-        lists = ({"entries": rows} if videos else {}) | ({"rejections": refused} if rejected else {})
+        lists = ({"entries": rows} if videos else {}) | ({"rejections": rejections} if rejected else {})
         console.out(json.dumps(facts | lists, indent=1))
         return
     table = Table(box=None, show_header=False)
     for name, value in facts.items():
         table.add_row(name, _words(name, value))
     console.print(table)
-    told = [{name: row[name] for name in ("path", "reason", "detail")} for row in refused]
-    for listed in (rows, told):
+    reasons = [{name: row[name] for name in ("path", "reason", "detail")} for row in rejections]
+    for listed in (rows, reasons):
         if listed:
             listing = Table(*listed[0], box=None)
             for row in listed:
@@ -67,14 +67,15 @@ def info(
 
 
 def _words(name: str, value: Any) -> str:
-    """A fact in words: settings as `kind=uniform`, counts as `h264: 8`."""
+    """Write a fact in words: settings as `kind=uniform`, counts as `h264: 8`."""
     if not isinstance(value, dict):
         return str(value)
     form = "{}={}" if name == "plan" else "{}: {}"
-    return ", ".join(form.format(key, inner) for key, inner in value.items()) or "none"
+    return ", ".join(form.format(key, item) for key, item in value.items()) or "none"
 
 
 def _facts(corpus: Corpus) -> dict[str, Any]:
+    """Summarize the videos of a corpus, as JSON types."""
     sizes: Counter[str] = Counter()
     codecs: Counter[str] = Counter()
     transfers: Counter[str] = Counter()
@@ -101,11 +102,12 @@ def _facts(corpus: Corpus) -> dict[str, Any]:
 
 
 def _transfer(entry: Entry) -> str:
-    """Name a transfer as ffmpeg does, and as people do where it is HDR."""
+    """Name a transfer as ffmpeg does, with its usual name in brackets where it is HDR."""
     return f"{entry.transfer} ({HDR[entry.transfer]})" if entry.transfer in HDR else entry.transfer
 
 
 def _row(entry: Entry) -> dict[str, Any]:
+    """Describe one video."""
     return {
         "content": entry.content[:12],
         "path": entry.path,
@@ -126,12 +128,12 @@ def merge_command(
     out: str,
     drop_near: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """Put corpora that were indexed alike together. A file that several have is taken from the first.
+    """Merge corpora that were indexed with the same settings. A file that several have is taken from the first.
 
     Args:
         corpora: Folders that `videossr index` wrote, or their addresses.
         out: Folder of the new corpus, or its address.
-        drop_near: Leave out videos that look like one of an earlier corpus; without it they are only told.
+        drop_near: Leave out videos that look like one of an earlier corpus; without it they are only listed.
     """
     with Bar() as bar:
         merged = merge([Corpus(path) for path in corpora], to_path(out), drop_near=drop_near, progress=bar.show)
@@ -153,15 +155,15 @@ def split_command(
     share: Annotated[float | None, Parameter(validator=Number(gt=0, lt=1))] = None,
     count: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
 ) -> None:
-    """Divide a corpus in two that share no footage, to train on one and to measure on the other.
+    """Split a corpus into two that share no footage, to train on one and to measure on the other.
 
-    No video, no source and no near-duplicates are on both sides. The same videos are always divided alike.
+    No video, no source and no near-duplicates are on both sides. The same videos are always split alike.
 
     Args:
         corpus: Folder that `videossr index` wrote, or its address.
         out: Two new folders, or their addresses.
-        share: Part of the videos for the first, at most: footage is kept together.
-        count: Number of videos for the first instead, at most.
+        share: Largest share of the videos for the first folder; footage is kept together.
+        count: Largest number of videos for the first folder instead.
     """
     if (share is None) == (count is None):
         raise ConfigError("give either --share or --count")
@@ -171,10 +173,11 @@ def split_command(
         count = share_count(share, len(opened))
     first, second = out
     with Bar() as bar:
-        made = split(opened, (to_path(first), to_path(second)), count, progress=bar.show)
-    if made.groups:
+        parts = split(opened, (to_path(first), to_path(second)), count, progress=bar.show)
+    if parts.groups:
         console.print(
-            f"  {sum(made.groups)} videos share a source or look alike, in {len(made.groups)} groups, each on one side"
+            f"  {sum(parts.groups)} videos share a source or look alike, in {len(parts.groups)} groups, "
+            "each of which is on one side"
         )
-    for path, side in zip(out, made.sides, strict=True):
+    for path, side in zip(out, parts.sides, strict=True):
         console.print(f"{counted(side['videos'], 'video')} in {path}, hash {side['hash'][:12]}")

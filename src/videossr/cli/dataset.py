@@ -1,4 +1,4 @@
-"""`videossr dataset`: look at datasets, put several together, and divide one."""
+"""`videossr dataset`: describe, merge and split datasets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from videossr.storage.paths import to_path
 
 app = App(
     name="dataset",
-    help="What a dataset holds, one dataset out of several, and two out of one.",
+    help="Describe a dataset, merge several, or split one.",
     help_epilogue="Example: videossr dataset info demo/dataset --json",
 )
 
@@ -41,16 +41,16 @@ def info(
     gates: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter("--json", negative="")] = False,
 ) -> None:
-    """Say what a dataset holds: its categories, how many samples and videos, its corpus, and where it comes from.
+    """Describe a dataset: its categories, samples and videos, its corpus, and what it was made from.
 
-    Whether that is true is what `videossr validate` finds out.
+    The description is read from the manifest; `videossr validate` checks it.
 
     Args:
         dataset: Folder that `videossr build` wrote, or its address.
         settings: With --gates, a threshold to count the admitted videos by, written as for `build`.
-        gates: Say instead what the gates measured of all videos, category by category, and how many videos other
+        gates: Show instead what the gates measured of all videos, category by category, and how many videos other
             thresholds would admit. A build that failed for lack of videos has left these values too.
-        as_json: All of it as JSON.
+        as_json: Print everything as JSON.
     """
     changed = parse_settings(settings, info, "--categories.jigsaw/6.config.limits.course=1.6")
     if changed and not gates:
@@ -101,34 +101,36 @@ def _accepted(table: Mapping[str, Any] | None, category: str, setting: str, valu
 
 def _show_gates(facts: Mapping[str, Any], asked: Mapping[str, float]) -> None:
     """Print what the gates of a category measured, and what other thresholds would admit."""
-    told = f"{facts['category']}: {facts['admitted']} of {counted(facts['videos'], 'video')} admitted"
+    headline = f"{facts['category']}: {facts['admitted']} of {counted(facts['videos'], 'video')} admitted"
     if asked:
-        told += (
+        headline += (
             f"; {facts['would_admit']} with {', '.join(f'{setting} = {value:g}' for setting, value in asked.items())}"
         )
-    console.print(told)
+    console.print(headline)
     gate = Column("gate", no_wrap=True)  # a narrow terminal breaks the other columns
     table = Table(gate, "setting", "passes", "videos", "passed", *map(_share, thresholds.QUANTILES), box=None)
     above: Mapping[str, Any] = {"gate": "", "either": ""}
     for line in facts["gates"]:
-        other = line["either"] and line["either"] == above["either"] and line["gate"] != above["gate"]
-        name = f"or {line['gate']}" if other else line["gate"]
+        alternative = line["either"] and line["either"] == above["either"] and line["gate"] != above["gate"]
+        name = f"or {line['gate']}" if alternative else line["gate"]
         above = line
         bound = f"{'>=' if line['least'] else '<='} {line['threshold']:g}"
         values = ("inf" if value is None else f"{value:.4g}" for value in line["quantiles"].values())
         table.add_row(name, line["setting"], bound, str(line["videos"]), str(line["passed"]), *values)
     console.print(table)
     for setting, counts in facts["admitted_at"].items():
-        found = ", ".join(f"{count} at {value}" for value, count in counts.items())
-        console.print(f"  {setting}: admits {found}", soft_wrap=True)
+        numbers = ", ".join(f"{count} at {value}" for value, count in counts.items())
+        console.print(f"  {setting}: admits {numbers}", soft_wrap=True)
     console.print()
 
 
 def _share(quantile: float) -> str:
+    """Name a quantile."""
     return {0.0: "least", 0.5: "median", 1.0: "largest"}.get(quantile, f"{quantile:.0%}")
 
 
 def _facts(manifest: Manifest) -> dict[str, Any]:
+    """Summarize a manifest, as JSON types."""
     origin = manifest["origin"]
     return {
         "name": manifest["recipe"]["name"],
@@ -159,14 +161,14 @@ def merge_command(
     corpus: str | None = None,
     drop_near: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """Put datasets of the same wording together. A sample that several have is taken from the first.
+    """Merge datasets whose prompts come from the same templates. A sample that several have is taken from the first.
 
     Args:
         datasets: Folders that `videossr build` wrote, or their addresses.
         out: Folder of the new dataset, or its address.
-        corpus: Corpus that has the videos of all, where they come from several.
+        corpus: Corpus that has the videos of all datasets, where they come from several.
         drop_near: Leave out samples that show a video which looks like one of an earlier dataset from another corpus;
-            without it these videos are only told.
+            without it these videos are only listed.
     """
     merged = merge(
         [to_path(path) for path in datasets],
@@ -190,16 +192,16 @@ def split_command(
     share: Annotated[float | None, Parameter(validator=Number(gt=0, lt=1))] = None,
     count: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
 ) -> None:
-    """Divide a dataset in two that share no footage: no video, no donor, no source, no near-duplicates.
+    """Split a dataset into two that share no footage: no video, no donor, no source, no near-duplicates.
 
-    Samples that show several videos, such as the donors of `swap`, may tie everything together. Then those that would
-    show videos of both sides are left out of both, and counted.
+    Samples that show several videos, such as the donors of `swap`, may connect all videos. Then samples that would show
+    videos of both sides are left out of both, and counted.
 
     Args:
         dataset: Folder that `videossr build` wrote, or its address.
         out: Two new folders, or their addresses.
-        share: Part of the samples for the first, at most: footage is kept together.
-        count: Number of samples for the first instead, at most.
+        share: Largest share of the samples for the first folder; footage is kept together.
+        count: Largest number of samples for the first folder instead.
     """
     if (share is None) == (count is None):
         raise ConfigError("give either --share or --count")
@@ -215,8 +217,9 @@ def split_command(
         console.print(f"{left} samples show videos of both sides, and are in neither")
 
 
-def _tell(out: str, made: Manifest) -> None:
-    for reason, count in sorted(made["rejected"].items(), key=lambda item: (-item[1], item[0])):
+def _tell(out: str, manifest: Manifest) -> None:
+    """Print what a new dataset holds, and what was left out of it."""
+    for reason, count in sorted(manifest["rejected"].items(), key=lambda item: (-item[1], item[0])):
         console.print(f"  left out, {reason}: {count}")
-    size = f"{counted(made['samples'], 'sample')} of {counted(made['videos'], 'video')}"
-    console.print(f"{size} in {out}, hash {made['hash'][:12]}")
+    size = f"{counted(manifest['samples'], 'sample')} of {counted(manifest['videos'], 'video')}"
+    console.print(f"{size} in {out}, hash {manifest['hash'][:12]}")

@@ -1,4 +1,4 @@
-"""`videossr export`: questions in the form that other programs read."""
+"""`videossr export`: write questions in the formats of other programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from videossr.question_set import QuestionSet, open_questions
 
 app = App(
     name="export",
-    help="Questions in the form that other programs read.",
+    help="Write questions in the formats of other programs.",
     help_epilogue="Example: videossr export lmms-eval demo/dataset --out demo/lmms-eval",
 )
 
@@ -28,14 +28,14 @@ def lmms_eval(
     corpus: str | None = None,
     source: str | None = None,
 ) -> None:
-    """Write a task for lmms-eval, which asks it with any of its models and scores it as `videossr bench score` does.
+    """Write a task for lmms-eval, which can put it to any of its models and scores it as `videossr bench score` does.
 
     Args:
-        bench: Folder that `videossr build` wrote, or rows that others have published.
+        bench: Folder that `videossr build` wrote, or a file of published rows.
         out: Folder of the task.
-        name: Of the task; by default that of the recipe, or of the file of the rows.
+        name: Name of the task; by default that of the recipe, or of the file of rows.
         corpus: Folder of the frames, where they are no longer where `bench` says.
-        source: How rows are scored whose data_source is not known, such as videossr/choice.
+        source: How rows with an unknown data_source are scored, such as videossr/choice.
     """
     questions = open_questions(bench, corpus=corpus, source=source)
     with Bar() as bar:
@@ -50,6 +50,7 @@ def lmms_eval(
 
 
 def _name(questions: QuestionSet) -> str:
+    """Return the name of a dataset's recipe, or of a file of published rows."""
     if isinstance(questions, VideoSSRDataset):
         return questions.manifest["recipe"]["name"]
     return questions.path.stem.lower()

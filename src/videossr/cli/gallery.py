@@ -1,4 +1,4 @@
-"""`videossr gallery`: a page on which a person sees that the labels are right, or answers without seeing them."""
+"""`videossr gallery`: write a page on which a person checks labels, or answers the questions without seeing them."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def command(
 ) -> None:
     """Write one self-contained HTML page of samples: frames, spans, shapes, questions, answers.
 
-    With `--quiz` the page shows the questions without anything of the truth, takes a person's answers, and saves a
-    file of them, which `videossr bench run DATASET --model human:FILE --out RUN` scores like those of a model.
+    With `--quiz` the page shows the questions without their labels, takes a person's answers, and saves them to a file,
+    which `videossr bench run DATASET --model human:FILE --out RUN` scores like those of a model.
 
     Args:
         dataset: Folder that `videossr build` wrote, or its address.
         out: The page.
         corpus: Folder or address of the frame packs, where it is no longer the one that the dataset names.
         quiz: Ask a person, and show no answers.
-        per_category: Samples shown of each category.
-        only: Show these samples instead; the start of an id will do. May be repeated.
+        per_category: Number of samples shown of each category.
+        only: Ids of the samples to show instead, or the beginnings of ids. May be repeated.
         thumb_height: Height of the frames on the page, in pixels: 208 by default, in a quiz as large as a model sees
             them.
     """
@@ -67,15 +67,17 @@ def command(
 def _gallery(
     opened: VideoSSRDataset, chosen: Sequence[int], out: Path, dataset: str, corpus: str | None, height: int | None
 ) -> None:
+    """Write the page that shows samples with their labels."""
+
     def cards() -> Iterator[Card]:
         for index in chosen:
             item = opened[index]
-            where = f"{shlex.quote(dataset)}{_corpus_option(corpus)}"
-            again = f"videossr gallery {where} --out card.html --only {item.sample.id}"
+            arguments = f"{shlex.quote(dataset)}{_corpus_option(corpus)}"
+            repeat = f"videossr gallery {arguments} --out card.html --only {item.sample.id}"
             paths = [opened.corpus.entry(key).path for key in item.sample.sources]
             params = open_task(item.sample.task).shown_params(item.sample)
             before = opened.unaltered(item.sample)
-            yield Card(item.sample, item.question, item.clips, item.truth, again, params, paths, before)
+            yield Card(item.sample, item.question, item.clips, item.truth, repeat, params, paths, before)
 
     recipe = opened.manifest["recipe"]
     facts = {
@@ -99,6 +101,7 @@ def _gallery(
 def _quiz(
     opened: VideoSSRDataset, chosen: Sequence[int], out: Path, dataset: str, corpus: str | None, height: int | None
 ) -> None:
+    """Write the page that asks a person."""
     ids = quiz_order(opened.hash, {opened.question(index).id for index in chosen})
 
     def asked() -> Iterator[Asked]:
@@ -121,16 +124,18 @@ def _quiz(
 
 
 def _run_command(dataset: str, corpus: str | None) -> str:
-    where = f"{shlex.quote(dataset)}{_corpus_option(corpus)}"
-    return f"videossr bench run {where} --model human:answers.json --out RUN"
+    """Return the command that scores the answers of the quiz."""
+    arguments = f"{shlex.quote(dataset)}{_corpus_option(corpus)}"
+    return f"videossr bench run {arguments} --model human:answers.json --out RUN"
 
 
 def _corpus_option(corpus: str | None) -> str:
+    """Return the option of the command line that names the corpus, if one was given."""
     return f" --corpus {shlex.quote(corpus)}" if corpus else ""
 
 
 def _some_of_each(dataset: VideoSSRDataset, per_category: int) -> list[int]:
-    """The first samples of each category, category by category in the order of the recipe."""
+    """Choose the first samples of each category, category by category in the order of the recipe."""
     members: dict[str, list[int]] = defaultdict(list)
     for index, category in enumerate(dataset.rows["category"].to_pylist()):
         members[category].append(index)

@@ -69,18 +69,18 @@ def command(
             to decode (snap, for long videos and large corpora), or a number of slots a second over all of it (fps).
         fps: Slots a second of the plan fps, 2 where it is not given; at most --frames in all. With another plan, the
             same as --image-fps.
-        margin: Share of the video left out at each end by the plan uniform.
+        margin: Share of the video that the plan uniform leaves out at each end.
         min_step: Seconds between slots that the plan uniform needs; shorter videos are rejected.
         tolerance: How far the plan snap may move a slot, as a share of a step.
         max_held: Share of the slots that may repeat the slot before, where one picture stays on screen; beyond it the
             plans uniform and snap reject the video as still. 0 to below 1.
-        hdr: What is done with videos whose transfer is PQ or HLG: map them to SDR as a player does, keep their values,
-            which look flat, or reject them.
+        hdr: How to treat videos whose transfer is PQ or HLG: map them to SDR as a player does, keep their values, which
+            look flat, or reject them.
         quality: JPEG quality, 1 to 100.
         chroma: JPEG chroma sampling.
         source_id: Regular expression; its first group, in a file's path, names the footage that it was cut from.
-        workers: Processes.
-        ray: Address of a Ray cluster that does the work instead, or "local".
+        workers: Number of worker processes.
+        ray: Address of a Ray cluster to run on instead, or "local".
     """
     config: dict[str, Any] = {"kind": plan, "frames": frames, "margin": margin, "min_step": min_step}
     config |= {"tolerance": tolerance, "max_held": max_held, "max_pixels": max_pixels, "hdr": hdr}
@@ -114,7 +114,7 @@ def command(
             source_id=source_id,
             progress=show,
         )
-    gone = f", {summary.gone} of them of files that are not, or no longer, among these" if summary.gone else ""
+    gone = f", {summary.gone} of them from files that are not among these inputs" if summary.gone else ""
     console.print(f"{counted(summary.videos, 'video')} in {out}{gone}, hash {summary.hash[:12]}")
     for reason, count in sorted(summary.rejected.items()):
         console.print(f"  rejected, {reason}: {count} (see {out.rstrip('/')}/{REJECTED})")
@@ -125,7 +125,12 @@ def command(
 
 
 def _of_list(path: str) -> list[AnyPath]:
-    """The places on the lines of a list. Raises ValueError or OSError."""
+    """Read the paths on the lines of a list.
+
+    Raises:
+        ConfigError: a line is no path.
+        OSError: the list cannot be read.
+    """
     places = []
     for line in read_list(to_path(path)):
         try:
@@ -136,6 +141,7 @@ def _of_list(path: str) -> list[AnyPath]:
 
 
 def _may_be_list(sources: list[AnyPath]) -> bool:
+    """Tell whether the only source looks like a list of videos rather than a video."""
     return len(sources) == 1 and sources[0].suffix.lower() in (
         ".txt",
         ".lst",

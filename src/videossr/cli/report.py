@@ -1,4 +1,4 @@
-"""`videossr report`: what runs reached, as one page, or as a table for other programs."""
+"""`videossr report`: write the results of runs as one page, or as tables for other programs."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def command(
     corpus: str | None = None,
     thumb_height: Annotated[int, Parameter(validator=Number(gte=16))] = 48,
 ) -> None:
-    """Report runs, finished or not: of benchmarks their scores and answers, of training its curves and samples.
+    """Report runs, finished or not: scores and answers of benchmark runs, curves and samples of training runs.
 
     Args:
-        run: Folder of a run, or one with runs in it.
-        runs: More of them, of the same kind; benchmark runs of other questions get tables of their own.
-        out: The page, or the file of another format; those are printed without it.
-        format: A page, or the tables as Markdown or CSV, or all figures as JSON; of training, CSV has the steps.
-        paper: Add the rows that the paper publishes, which are of other videos.
-        items: Worst and best items that the page shows of each run and category; of training, samples of a step.
+        run: Folder of a run, or a folder with runs in it.
+        runs: More of them, of the same kind. Benchmark runs with other questions get separate tables.
+        out: The file to write. Without it, formats other than html are printed.
+        format: A page, the tables as Markdown or CSV, or all figures as JSON. For training runs, CSV holds the steps.
+        paper: Add the rows that the paper publishes; they are of other videos.
+        items: Number of worst and best items shown for each run and category; for training runs, samples of a step.
         questions: Folder of the questions, where they are no longer where the run found them.
         corpus: Folder or address of their frame packs, where those are elsewhere.
         thumb_height: Height of the frames on the page, in pixels.
@@ -62,86 +62,100 @@ def command(
         raise ConfigError("a page needs a file: name one with --out report.html, or choose --format md")
     if out is not None:
         output_file(out, f"report.{format}")
-    folders = [found for folder in (run, *runs) for found in runs_in(folder)]
+    folders = [name for folder in (run, *runs) for name in runs_in(folder)]
     training = [folder for folder in folders if is_training(folder)]
     if training:
         if other := [folder for folder in folders if folder not in training]:
             raise ConfigError(
-                f"of training: {_listed(training)}; not of training: {_listed(other)}; report them one after the other"
+                f"training runs: {_listed(training)}; other runs: {_listed(other)}; write a report for each kind"
             )
         if paper or questions or corpus:
             raise ConfigError("--paper, --questions and --corpus are for benchmark runs, not for training")
         _training(training, out, format, items)
         return
-    found = gather([read_run(folder) for folder in folders], paper=paper)
+    tables = gather([read_run(folder) for folder in folders], paper=paper)
     if out is None:
-        console.out(TEXTS[format](found), end="", highlight=False)
+        console.out(TEXTS[format](tables), end="", highlight=False)
         return
     if format == "html":
         with Bar() as bar:
             write_report(
-                found,
-                opened(found, questions, corpus),
+                tables,
+                opened(tables, questions, corpus),
                 out,
                 items,
                 thumb_height,
                 progress=lambda done, total: bar.show("items", done, total),
             )
     else:
-        write_text(out, TEXTS[format](found))
-    console.print(f"{sum(len(each.runs) for each in found)} runs in {out}")
+        write_text(out, TEXTS[format](tables))
+    console.print(f"{sum(len(table.runs) for table in tables)} runs in {out}")
 
 
 def runs_in(folder: str) -> list[str]:
-    """Find the runs that a word names: the folder where it is one, else those in it and in the folders below, by name.
+    """Find the runs below a folder: the folder itself where it is a run, else all runs below it, by name.
 
-    A folder that is not there is given back as it is: what reads it says so. Raises ValueError where a folder has none.
+    A folder that does not exist is returned as it is; its reader raises the error.
+
+    Raises:
+        ConfigError: the folder holds no run.
     """
-    where = to_path(folder)
-    if not is_local(where) or (where / CONFIG).exists() or not where.is_dir():
+    top = to_path(folder)
+    if not is_local(top) or (top / CONFIG).exists() or not top.is_dir():
         return [folder]
-    found: list[str] = []
-    for inner, folders, files in os.walk(where):
+    runs: list[str] = []
+    for inner, folders, files in os.walk(top):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         if CONFIG in files:
             folders.clear()
             if is_training(inner) or is_run(inner):
-                found.append(inner)
-    if not found:
+                runs.append(inner)
+    if not runs:
         raise ConfigError(f"{folder}: there is no run in it, nor in the folders below it")
-    return found
+    return runs
 
 
 def _listed(folders: Sequence[str]) -> str:
+    """Name the first folders of several."""
     return ", ".join(safe(folder) for folder in folders[:_LISTED]) + (", …" if len(folders) > _LISTED else "")
 
 
 def _training(folders: Sequence[str], out: Path | None, format: str, items: int) -> None:
-    found = [read_train_run(folder) for folder in folders]
+    """Write the report of training runs."""
+    runs = [read_train_run(folder) for folder in folders]
     if out is None:
-        console.out(TRAINING[format](found), end="", highlight=False)
+        console.out(TRAINING[format](runs), end="", highlight=False)
         return
     if format == "html":
-        write_training(found, out, items)
+        write_training(runs, out, items)
     else:
-        write_text(out, TRAINING[format](found))
-    console.print(f"{len(found)} training runs in {out}")
+        write_text(out, TRAINING[format](runs))
+    console.print(f"{len(runs)} training runs in {out}")
 
 
 def opened(benchmarks: Sequence[Benchmark], path: str | None, corpus: str | None) -> dict[str, QuestionSet | str]:
-    """The questions of each benchmark, or why they are not at hand; a report needs them for its frames alone."""
-    found: dict[str, QuestionSet | str] = {}
+    """Open the questions of each benchmark, whose frames the report shows.
+
+    Args:
+        benchmarks: the tables of the report.
+        path: where the questions are; by default where the first run found them.
+        corpus: folder or address of their frame packs, where they are elsewhere.
+
+    Returns:
+        By content hash, the questions, or the reason why they cannot be opened; that is printed too.
+    """
+    sources: dict[str, QuestionSet | str] = {}
     for benchmark in benchmarks:
-        where = path or benchmark.runs[0].run.config.questions
+        address = path or benchmark.runs[0].run.config.questions
         try:
-            opened = open_questions(to_path(where), corpus)
-            found[benchmark.hash] = (
-                opened
-                if opened.hash == benchmark.hash
-                else f"{where} holds other questions, {opened.hash[:12]}; name the right ones with --questions"
+            candidate = open_questions(to_path(address), corpus)
+            sources[benchmark.hash] = (
+                candidate
+                if candidate.hash == benchmark.hash
+                else f"{address} holds other questions, {candidate.hash[:12]}; name the right ones with --questions"
             )
         except (OSError, ValueError) as error:
-            found[benchmark.hash] = f"{error}; name the questions with --questions"
-        if isinstance(missing := found[benchmark.hash], str):
+            sources[benchmark.hash] = f"{error}; name the questions with --questions"
+        if isinstance(missing := sources[benchmark.hash], str):
             sys.stderr.write(f"videossr: no frames on the page: {safe(missing, 500)}\n")
-    return found
+    return sources

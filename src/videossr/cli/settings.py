@@ -1,4 +1,4 @@
-"""Settings on the command line: `--a.b=value`, in every verb that takes settings."""
+"""Parse settings on the command line: `--a.b=value`, in every verb that takes settings."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The streams of the command: no sign that cannot be shown and no reader that has gone may end the work.
+"""Standard output and standard error that survive unknown characters and a reader that has gone.
 
-Exercised by `PYTHONIOENCODING=ascii videossr --help | head -1`.
+Try `PYTHONIOENCODING=ascii videossr --help | head -1`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 def prepare_streams() -> None:
     r"""Make standard output and standard error safe to write to, where they are those of the process.
 
-    What an encoding lacks is written as an escape such as ``\u2026``. When the reader of a pipe has gone, as behind
-    `| head`, what follows is thrown away and the work goes on, so that the exit status is that of the work. Streams
-    that the caller has put in their place, such as those of a test, are left as they are.
+    A character that the encoding lacks is written as an escape such as ``\u2026``. When the reader of a pipe has gone,
+    as behind `| head`, the rest of the output is dropped and the work goes on, so that the exit status is that of the
+    work. Streams that the caller has replaced, such as those of a test, are left as they are.
     """
     sys.stdout = _prepared(sys.stdout, sys.__stdout__)
     sys.stderr = _prepared(sys.stderr, sys.__stderr__)
 
 
 def _prepared(stream: TextIO | None, original: TextIO | None) -> TextIO:
+    """Return a stream that is safe to write to, in place of one of the process."""
     if stream is None:  # it was closed when the process began
         return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 (it is open as long as the process)
     if stream is not original or not isinstance(stream, io.TextIOWrapper):
@@ -42,10 +43,14 @@ def _prepared(stream: TextIO | None, original: TextIO | None) -> TextIO:
 
 
 class _Output(io.FileIO):
-    """A file descriptor that takes everything once its reader has gone."""
+    """A file descriptor that accepts and drops all output once its reader has gone."""
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write bytes. Raises OSError once where they cannot be written, as on a full disk, and is silent from then."""
+        """Write bytes, and drop them once the reader of a pipe has gone.
+
+        Raises:
+            OSError: the bytes cannot be written, as on a full disk. It is raised once; later output is dropped.
+        """
         try:
             return super().write(data)
         except OSError as error:

@@ -27,9 +27,9 @@ def command(
     *settings: Setting,
     out: str,
 ) -> None:
-    """Train a checkpoint by GRPO, or with supervision, on a dataset whose answers are known.
+    """Train a checkpoint with GRPO, or with supervision, on a dataset whose answers are known.
 
-    A run that was stopped goes on behind its last checkpoint when the same command is run again.
+    A run that was stopped continues from its last checkpoint when the same command is run again.
 
     Args:
         config: Name of a shipped recipe, or the path of a TOML file.

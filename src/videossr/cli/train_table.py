@@ -1,4 +1,4 @@
-"""The live table of `videossr train`: the last steps, where their time goes, and how long the rest will take."""
+"""The live table of `videossr train`: the last steps, the seconds of each phase, and the time left."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ class Live:
             last = self._steps[-1]
             parts.append(_table(list(self._steps)))
             if means := last.all:
-                groups = f"groups of equal rewards {means.zero_variance:.0%}, of noise {means.noise:.0%}"
-                answers = f"answers of {means.tokens:.1f} tokens, {means.distinct:.1f} different ones a group"
+                groups = f"groups: {means.zero_variance:.0%} with equal rewards, {means.noise:.0%} uninformative"
+                answers = f"answers: {means.tokens:.1f} tokens, {means.distinct:.1f} different in a group"
                 parts.append(Text(f"{groups}; {answers}, entropy {means.entropy:.2f}"))
             parts.append(Text(f"seconds a step: {_times(self._mean_seconds())}"))
             speed = (
@@ -98,7 +98,7 @@ class Live:
         return f"{'first step' if number is None else f'step {number}'}: {done} of {total} groups"
 
     def _left(self) -> str:
-        """The time that the rest takes, if its steps last as the last ones did."""
+        """Estimate the time left from the mean duration of the steps in the table."""
         mean = sum(step.wall for step in self._steps) / len(self._steps)
         return str(timedelta(seconds=round(mean * max(0, self._total - self._steps[-1].step))))
 
@@ -107,17 +107,18 @@ class Live:
 
 
 def _times(seconds: Mapping[str, float]) -> str:
-    told = [f"{phase} {seconds[phase]:.2f}" for phase in PHASES if seconds.get(phase, 0.0) >= 0.005]
-    return ", ".join(told) or "-"
+    """Write the seconds of each phase that took any."""
+    parts = [f"{phase} {seconds[phase]:.2f}" for phase in PHASES if seconds.get(phase, 0.0) >= 0.005]
+    return ", ".join(parts) or "-"
 
 
 def _table(steps: list[Step]) -> Table:
-    """Rewards and shares in percent. It fits on 80 signs a line with the three tasks of the paper."""
+    """Draw the steps, with rewards and shares in percent. Three tasks fit on 80 characters a line."""
     tasks = sorted({task for step in steps for task in step.tasks})
     rewarded = any(step.all for step in steps)
     heads = ["reward", *(safe(task, 12) for task in tasks), "strict", "parsed", "KL"] if rewarded else ["loss", "lr"]
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for head in ("step", *heads, "norm", "gap", "s"):
+    for head in ("step", *heads, "norm", "mismatch", "s"):
         table.add_column(head, justify="right", no_wrap=True)
     for step in steps:
         if rewarded:
@@ -132,18 +133,18 @@ def _table(steps: list[Step]) -> Table:
 
 
 def _of(means: Rollouts | None, name: str) -> str:
-    """A share in percent, if there is one."""
+    """Write a share in percent, or a dash where there is none."""
     return "-" if means is None else f"{100 * getattr(means, name):.1f}"
 
 
 def _line(step: Step, total: int) -> str:
-    """A step in one line."""
+    """Write a step on one line."""
     parts = [f"step {step.step} of {total}: loss {step.loss:.4f}"]
     if means := step.all:
-        by_task = ", ".join(f"{safe(task, 40)} {each.smooth:.3f}" for task, each in step.tasks.items())
+        by_task = ", ".join(f"{safe(task, 40)} {task_means.smooth:.3f}" for task, task_means in step.tasks.items())
         parts.append(f"reward {means.smooth:.3f} ({by_task})" if len(step.tasks) > 1 else f"reward {means.smooth:.3f}")
         parts.append(f"strict {means.strict:.3f}, parsed {means.parsed:.3f}, KL {means.kl:.1e}")
-    parts.append(f"gradient {step.grad_norm:.2g}, gap {step.gap:.0e}")
+    parts.append(f"gradient norm {step.grad_norm:.2g}, log-probability mismatch {step.gap:.0e}")
     if step.skipped:
         parts.append(f"no step: {safe(step.skipped)}")
     if step.failed:

@@ -1,4 +1,4 @@
-"""`videossr validate`: does a dataset hold what it claims?"""
+"""`videossr validate`: check that a dataset holds what its manifest and labels claim."""
 
 from __future__ import annotations
 
@@ -39,43 +39,46 @@ def command(
     plot: str | None = None,
     probes: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """Check a dataset: gold answers, pixels, clock, laws, chance, shortcuts. Exit status 0 if everything holds, else 1.
+    """Check a dataset: gold answers, pixels, clock, answer distributions, chance, shortcuts.
+
+    Exit status 1 if a check fails.
 
     Args:
         dataset: Folder that `videossr build` wrote, or its address.
         corpus: Folder or address of its frame packs, where it is no longer the one that the dataset names.
-        model_type: Also show what this kind of model reads as time, for some samples.
-        show: Samples of each task shown so.
-        renders: Samples rendered; all by default.
-        solver: Share of jigsaws, beyond chance, that a solver may have right which only matches borders; by default
-            what the recipe says. 1 sets no bound.
-        plot: Also draw what the gates measured of all videos into this file, such as gates.png.
-        probes: Also train small probes to find altered frames by the traces of codecs and filters; this takes minutes.
+        model_type: Also show the times that this kind of model reads, for some samples.
+        show: Number of samples of each task for which these times are shown.
+        renders: Number of samples to render; all by default.
+        solver: Share of jigsaws, beyond chance, that a solver which only matches borders may have right; by default the
+            bound of the recipe. 1 sets no bound.
+        plot: Also draw what the gates measured of all videos to this file, such as gates.png.
+        probes: Also train small classifiers that look for altered frames by traces of codecs and filters; this takes
+            minutes.
     """
-    opened = VideoSSRDataset(dataset, corpus=corpus)
+    samples = VideoSSRDataset(dataset, corpus=corpus)
     if plot is not None:
-        gates.draw(thresholds.read(opened.path), to_path(plot))
-    found = Table("", "check", "category", "measured", box=None)
+        gates.draw(thresholds.read(samples.path), to_path(plot))
+    table = Table("", "check", "category", "measured", box=None)
     tested = failed = 0
     try:
         with Bar() as bar:
             findings = validate(
-                opened,
+                samples,
                 renders=renders,
                 solver=solver,
                 progress=lambda done, total: bar.show("renders", done, total),
             )
-            traces = trace_probes(opened, progress=lambda done, total: bar.show("probes", done, total))
+            traces = trace_probes(samples, progress=lambda done, total: bar.show("probes", done, total))
             for finding in chain(findings, traces if probes else ()):
-                found.add_row(VERDICTS[finding.holds], finding.check, finding.category, finding.text)
+                table.add_row(VERDICTS[finding.holds], finding.check, finding.category, finding.text)
                 tested += finding.holds is not None
                 failed += finding.holds is False
-    finally:  # what was found before a pack turned out to be damaged is told too
-        console.print(found)
+    finally:  # print the checks that were made before a damaged pack stopped the others
+        console.print(table)
     if model_type:
-        for index in _first_of_each_task(opened, show):
-            _show(opened.sample(index))
-    figures = found.row_count - tested
+        for index in _first_of_each_task(samples, show):
+            _show(samples.sample(index))
+    figures = table.row_count - tested
     if plot is not None:
         console.print(f"what the gates measured is drawn in {plot}", soft_wrap=True)
     console.print(f"{tested - failed} of {tested} checks hold; {figures} lines are figures or too few samples to test")
@@ -83,6 +86,7 @@ def command(
 
 
 def _first_of_each_task(dataset: VideoSSRDataset, count: int) -> list[int]:
+    """Choose the first samples of each task."""
     tasks = dataset.rows["task"].to_pylist()
     return [
         index for name in sorted(set(tasks)) for index in [i for i, task in enumerate(tasks) if task == name][:count]
@@ -90,7 +94,7 @@ def _first_of_each_task(dataset: VideoSSRDataset, count: int) -> list[int]:
 
 
 def _show(sample: Sample) -> None:
-    """Slots, the marker that each pair of them shares, and what the label says of them."""
+    """Print the slots of a sample, the time marker that each pair of slots shares, and what the label says of them."""
     spans = open_task(sample.task).truth(sample).spans
     console.print(f"{sample.category} {sample.id}: answer {sample.answer}")
     slots = Table("slots", "shown at (s)", "marker", "", box=None)

@@ -1,7 +1,7 @@
-"""A picture of what the gates of a dataset measured: `videossr validate DATASET --plot gates.png`.
+"""Draw what the gates of a dataset measured: `videossr validate DATASET --plot gates.png`.
 
-A panel is a category, a row in it a measure, a mark in that a video. Values are drawn as the factor by which they pass:
-all thresholds lie on one line, and what is right of it passes.
+Each category has a panel, each measure a row, each video a mark. A value is drawn as the factor by which it passes its
+threshold, so that all thresholds lie on one line, and what is right of it passes.
 """
 
 from __future__ import annotations
@@ -20,38 +20,48 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 REACH = 10.0
-"""The largest factor, and one over the smallest, that has a place of its own; values beyond are drawn there."""
+"""The largest factor on the axis, and the inverse of the smallest; values beyond are drawn at the end."""
 
 MOST = 2000
-"""Videos drawn in a row, evenly spaced among all."""
+"""Largest number of videos drawn in a row, evenly spaced among all."""
 
 MARKS = (("#c8553d", "x", "video that the category rejects"), ("#1f6fb2", "o", "video that it admits"))
 """Color, shape and meaning of a mark, by whether the video is admitted."""
 
 
 def factors(line: Line) -> Doubles:
-    """Return by what factor each video passes; NaN where it was not measured, and within `REACH`."""
+    """Return the factor by which each video passes a gate.
+
+    Returns:
+        (V,) for V videos, from 1 / `REACH` to `REACH`; above 1 it passes. NaN where the video was not measured.
+    """
     pairs = zip(line.values.tolist(), line.thresholds.tolist(), strict=True)
-    found = [margin(value, threshold, least=line.least) for value, threshold in pairs]
-    return np.where(np.isnan(line.values), np.nan, np.clip(found, 1 / REACH, REACH))
+    margins = [margin(value, threshold, least=line.least) for value, threshold in pairs]
+    return np.where(np.isnan(line.values), np.nan, np.clip(margins, 1 / REACH, REACH))
 
 
 def draw(categories: Mapping[str, Category], path: AnyPath) -> None:
-    """Draw the categories into a file whose name says its format, as .png or .svg.
+    """Draw the categories to a file.
 
-    Raises ValueError when the format is unknown or there is nothing to draw.
+    Args:
+        categories: what `thresholds.read` returned.
+        path: the file; its ending gives the format, such as .png or .svg.
+
+    Raises:
+        DataError: there is nothing to draw.
+        ConfigError: matplotlib does not write this format.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     if not categories:
         raise DataError(f"{path}: no gate has measured anything")
-    heights = [len(_telling(category)) + 1.5 for category in categories.values()]
+    heights = [len(_varying(category)) + 1.5 for category in categories.values()]
     figure = Figure((9, 0.24 * sum(heights) + 0.8), dpi=110, layout="constrained")
     panels = figure.subplots(len(heights), 1, height_ratios=heights, sharex=True, squeeze=False)[:, 0]
     for axes, category in zip(panels, categories.values(), strict=True):
         _panel(axes, category)
-    panels[-1].set_xlabel("factor by which a value passes: it does right of the line", fontsize=9)
+    panels[-1].set_xlabel("factor by which a value passes; right of the line it passes", fontsize=9)
     handles = [Line2D([], [], color=color, marker=shape, ls="", ms=4, label=label) for color, shape, label in MARKS]
     figure.legend(handles=handles, loc="outside upper right", fontsize=8, frameon=False, ncols=2)
     kind = path.suffix.removeprefix(".")
@@ -65,14 +75,16 @@ def _panel(axes: Axes, category: Category) -> None:
     """Draw one category."""
     admitted = category.admitted()
     labels = []
-    lines = _telling(category)
+    lines = _varying(category)
     for row, line in enumerate(lines):
-        found = factors(line)
-        for here, (color, shape, _) in zip((~admitted, admitted), MARKS, strict=True):
-            _dots(axes, row, found[here], color, shape)
-        other = row > 0 and line.either and lines[row - 1].either == line.either and lines[row - 1].gate != line.gate
+        values = factors(line)
+        for chosen, (color, shape, _) in zip((~admitted, admitted), MARKS, strict=True):
+            _dots(axes, row, values[chosen], color, shape)
+        is_alternative = (
+            row > 0 and line.either and lines[row - 1].either == line.either and lines[row - 1].gate != line.gate
+        )
         bound = f"{line.setting or 'fixed'} {'≥' if line.least else '≤'} {line.threshold:g}"
-        labels.append(f"{'or ' if other else ''}{line.gate}: {bound}")
+        labels.append(f"{'or ' if is_alternative else ''}{line.gate}: {bound}")
     axes.axvline(1, color="#333333", lw=1)
     axes.set_xscale("log")
     axes.set(xlim=(0.85 / REACH, REACH / 0.85), ylim=(len(labels) - 0.4, -0.6))
@@ -88,16 +100,16 @@ def _panel(axes: Axes, category: Category) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _telling(category: Category) -> list[Line]:
-    """Return the lines in which videos differ; all, where there are none."""
+def _varying(category: Category) -> list[Line]:
+    """Return the measures in which videos differ; all of them, where there are none."""
     return [line for line in category.lines if len(np.unique(line.measured)) > 1] or category.lines
 
 
-def _dots(axes: Axes, row: int, found: Doubles, color: str, shape: str) -> None:
-    """Draw the factors of videos, spread over the height of their row so that equal ones are told apart."""
-    places = found[~np.isnan(found)]
-    if len(places) > MOST:
-        places = np.sort(places)[np.linspace(0, len(places) - 1, MOST).round().astype(int)]
-    spread = np.arange(len(places)) * 0.618 % 1 * 0.6 - 0.3 if len(places) > 1 else np.zeros(len(places))
-    size = 9 if len(places) < 200 else 3
-    axes.scatter(places, row + spread, s=size, c=color, marker=shape, linewidths=0.8, alpha=0.75)
+def _dots(axes: Axes, row: int, values: Doubles, color: str, shape: str) -> None:
+    """Draw the factors of videos, spread over the height of their row so that equal ones stay visible."""
+    shown = values[~np.isnan(values)]
+    if len(shown) > MOST:
+        shown = np.sort(shown)[np.linspace(0, len(shown) - 1, MOST).round().astype(int)]
+    spread = np.arange(len(shown)) * 0.618 % 1 * 0.6 - 0.3 if len(shown) > 1 else np.zeros(len(shown))
+    size = 9 if len(shown) < 200 else 3
+    axes.scatter(shown, row + spread, s=size, c=color, marker=shape, linewidths=0.8, alpha=0.75)

@@ -1,7 +1,6 @@
-"""Self-contained HTML pages: one file each, every text escaped, no script but the page's own, nothing from the network.
+"""Write self-contained HTML pages: one file each, all text escaped, no foreign script, no access to the network.
 
-What a page shows is untrusted (paths, names, prompts, a model's answers). Exercised by
-`videossr gallery DATASET --out gallery.html` and `videossr report RUN --out report.html`.
+The content of a page is untrusted: paths, names, prompts, answers of models.
 """
 
 from __future__ import annotations
@@ -51,14 +50,18 @@ def write_page(template: str, out: Path, styles: Sequence[str], scripts: Sequenc
 
 
 def plain_text(text: str, most: int | None = None) -> str:
-    """Text that can be shown anywhere: what is not printed by itself stands as its code.
+    """Make text safe to show: write characters that are not printed by themselves as escapes.
 
-    Such are control characters, marks that turn the direction of the text around them, and halves of pairs. Line ends
-    and tabs stay. With `most`, what is longer is cut there, and says how long it was.
+    These are control characters, marks that change the direction of the text around, and lone surrogates. Line ends
+    and tabs stay.
+
+    Args:
+        text: text of unknown origin.
+        most: the length in characters at which the text is cut; its full length is then written behind it.
     """
-    kept = text if most is None else text[:most]
-    shown = "".join(_code(letter) if unicodedata.category(letter) in _UNSEEN else letter for letter in kept)
-    return shown if len(kept) == len(text) else f"{shown} … ({len(text):,} characters)"
+    start = text if most is None else text[:most]
+    shown = "".join(_code(letter) if unicodedata.category(letter) in _UNSEEN else letter for letter in start)
+    return shown if len(start) == len(text) else f"{shown} … ({len(text):,} characters)"
 
 
 def flatten(table: Mapping[str, object], prefix: str = "") -> dict[str, str]:
@@ -78,10 +81,12 @@ _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def _code(letter: str) -> str:
+    """Return the escape of a character."""
     if letter in "\n\t":
         return letter
     return letter.encode("ascii", "backslashreplace").decode() if ord(letter) > 127 else f"\\x{ord(letter):02x}"
 
 
 def _asset(name: str) -> str:
+    """Read a template, style sheet or script of this package."""
     return (files("videossr.report") / "static" / name).read_text("utf-8")

@@ -1,6 +1,6 @@
-"""Charts of a report as inline SVG: text stays text, and colors are the page's, so that they follow light and dark.
+"""Draw the charts of a report as inline SVG, in the colors of the page, so that they follow light and dark mode.
 
-Drawn for `videossr report RUN --out report.html`. matplotlib is imported when the first chart is drawn.
+Text stays text. matplotlib is imported when the first chart is drawn.
 """
 
 from __future__ import annotations
@@ -27,14 +27,17 @@ if TYPE_CHECKING:
 _Dash: TypeAlias = tuple[int, tuple[float, ...]]
 
 Curve: TypeAlias = Sequence[tuple[float, float]]
-"""A number at each step."""
+"""Pairs of step and value."""
 
 RUNS = 8
-"""Runs that are told apart by color and marker; those behind them start again."""
+"""Number of runs with a color and a marker of their own; further runs use them again."""
 
 MARKERS = "os^DvP*X"
 
-_INK, _SOFT, _LINE, _SHEET = "#fe0010", "#fe0011", "#fe0012", "#fe0013"
+_INK = "#fe0010"
+_SOFT = "#fe0011"
+_LINE = "#fe0012"
+_SHEET = "#fe0013"
 _VARIABLES = {_INK: "ink", _SOFT: "soft", _LINE: "line", _SHEET: "sheet"}
 _SYMBOLS = "●■▲◆▼✚★✖"
 
@@ -68,17 +71,19 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class RunMark:
-    """A thing that has its own color and sign on every chart of the page."""
+    """A run, with the color and the symbol that it has on every chart of the page."""
 
     name: str
     number: int
 
     @property
     def color(self) -> str:
+        """The CSS color of the run."""
         return f"var(--run{self.number % RUNS})"
 
     @property
     def symbol(self) -> str:
+        """The character that stands for the run's marker."""
         return _SYMBOLS[self.number % RUNS]
 
 
@@ -88,12 +93,20 @@ def columns_chart(
     chance: Sequence[Sequence[float | None]],
     label: str,
 ) -> Markup:
-    """Scores in percent: a row for each category, in it a point with its interval for each run, and chance as ticks."""
+    """Draw scores in percent, with a row for each category.
+
+    Args:
+        names: the categories.
+        runs: for each run, the score of each category with its interval; None where it has none.
+        chance: for each blind baseline, its score in each category, drawn as ticks.
+        label: the accessible name of the chart.
+    """
     step = 0.72 / max(1, len(runs))
     figure, axes = _figure(400, 46 + len(names) * max(34, 15 * len(runs) + 10))
     for at, marks in enumerate(chance):
         known = [(100 * value, row) for row, value in enumerate(marks) if value is not None]
-        values, rows = [value for value, _ in known], [row for _, row in known]
+        values = [value for value, _ in known]
+        rows = [row for _, row in known]
         axes.vlines(
             values,
             [row - 0.42 for row in rows],
@@ -105,10 +118,10 @@ def columns_chart(
         )
     for at, scores in enumerate(runs):
         shift = (at - (len(runs) - 1) / 2) * step
-        found = [(row + shift, score) for row, score in enumerate(scores) if score is not None]
-        places = [place for place, _ in found]
-        axes.hlines(places, *_ends(found), _run(at), lw=2, alpha=0.55)
-        axes.plot([100 * score.value for _, score in found], places, MARKERS[at % RUNS], **_marker(at, 6))
+        points = [(row + shift, score) for row, score in enumerate(scores) if score is not None]
+        heights = [height for height, _ in points]
+        axes.hlines(heights, *_ends(points), _run(at), lw=2, alpha=0.55)
+        axes.plot([100 * score.value for _, score in points], heights, MARKERS[at % RUNS], **_marker(at, 6))
     axes.set(xlim=(0, 100), ylim=(len(names) - 0.5, -0.5), xlabel="score, %")
     axes.set_yticks(range(len(names)), list(names))
     axes.set_xticks(range(0, 101, 20))
@@ -124,17 +137,26 @@ def histogram_chart(
     runs: Sequence[Sequence[float]],
     label: str,
     xlabel: str,
-    apart: int = 0,
-    what: str = "answers, %",
+    separate: int = 0,
+    ylabel: str = "answers, %",
 ) -> Markup:
-    """Shares in percent of the groups `names`, bars for each run; the first `apart` of them stand by themselves."""
+    """Draw shares in percent as bars, for each run.
+
+    Args:
+        names: the bins.
+        runs: for each run, the share of each bin, from 0 to 1.
+        label: the accessible name of the chart.
+        xlabel: what the bins are of.
+        separate: how many of the first bins stand apart from the others.
+        ylabel: what the shares are of.
+    """
     figure, axes = _figure(400, 190)
-    places = [at + (0.6 if at >= apart > 0 else 0) for at in range(len(names))]
+    places = [at + (0.6 if at >= separate > 0 else 0) for at in range(len(names))]
     width = 0.86 / max(1, len(runs))
     for at, shares in enumerate(runs):
         shift = (at - (len(runs) - 1) / 2) * width
         axes.bar([place + shift for place in places], [100 * share for share in shares], width * 0.92, color=_run(at))
-    axes.set(xlabel=xlabel, ylabel=what, xlim=(-0.6, places[-1] + 0.6))
+    axes.set(xlabel=xlabel, ylabel=ylabel, xlim=(-0.6, places[-1] + 0.6))
     axes.set_xticks(places, list(names))
     axes.tick_params(length=0)
     axes.tick_params(axis="x", labelsize=9.5 if len(names) > 11 else 11)
@@ -147,7 +169,14 @@ def histogram_chart(
 
 
 def difficulty_chart(bins: Sequence[str], runs: Sequence[Sequence[Estimate | None]], label: str, xlabel: str) -> Markup:
-    """Score in percent against the groups of a setting: a line with intervals for each run."""
+    """Draw scores in percent against the values of a setting: a line with intervals for each run.
+
+    Args:
+        bins: the values, or ranges of them.
+        runs: for each run, the score in each bin; None where it has none.
+        label: the accessible name of the chart.
+        xlabel: the setting and its unit.
+    """
     figure, axes = _figure(300, 180)
     for at, scores in enumerate(runs):
         shift = (at - (len(runs) - 1) / 2) * 0.09
@@ -179,16 +208,16 @@ def curve_chart(
     large: bool = False,
     levels: Sequence[float | None] = (),
 ) -> Markup:
-    """What changes from step to step: for each run its values as a pale line, and their running mean as a strong one.
+    """Draw a figure of every step: for each run its values as a pale line, and their running mean as a strong one.
 
     Args:
-        runs: a curve for each, with no points where it has none. What is not finite is left out.
-        label: what the chart shows.
-        percent: the values are shares.
-        log: powers of ten stand at equal distances; values of 0 have no place.
+        runs: a curve for each run, empty where it has none. Values that are not finite are left out.
+        label: the accessible name of the chart.
+        percent: the values are shares from 0 to 1.
+        log: the axis is logarithmic; values of 0 are left out.
         xlabel: what the steps are of.
-        large: drawn wider.
-        levels: for each run a value that it is held against, as a dashed line; None for none.
+        large: draw the chart wider.
+        levels: for each run a value to compare with, as a dashed line; None for none.
     """
     figure, axes = _figure(420, 190) if large else _figure(300, 180)
     for at, level in enumerate(levels):
@@ -199,7 +228,8 @@ def curve_chart(
         axes.yaxis.set_major_formatter(lambda value, place: f"{value:.0e}")  # its own is markup
     for at, curve in enumerate(runs):
         known = [(x, (100 if percent else 1) * y) for x, y in curve if math.isfinite(y) and (y > 0 or not log)]
-        steps, values = [x for x, _ in known], [y for _, y in known]
+        steps = [x for x, _ in known]
+        values = [y for _, y in known]
         few = len(known) <= _FEW
         axes.plot(steps, values, marker="." if few else "", color=_run(at), ms=4, mec="none", lw=0.7, alpha=0.4)
         means = running_mean(values)
@@ -219,15 +249,21 @@ def curve_chart(
 
 
 def running_mean(values: Sequence[float]) -> list[float]:
-    """The mean of each value and those before it, over a twentieth of them all, but of 3 to 50."""
+    """Average each value with those before it, over a window of a twentieth of all, but of 3 to 50."""
     window = min(50, max(3, len(values) // 20))
     return [fmean(values[max(0, at - window + 1) : at + 1]) for at in range(len(values))]
 
 
 def stack_chart(steps: Sequence[int], parts: Sequence[Sequence[float]], label: str, ylabel: str) -> Markup:
-    """What a whole is made of, from step to step: one part upon the other, in the colors --part0, --part1 and so on.
+    """Draw how a whole is made up, from step to step: parts stacked in the colors --part0, --part1 and so on.
 
-    Neighbouring steps are put together so that there are at most 60 bars.
+    Neighbouring steps are averaged so that there are at most 60 bars.
+
+    Args:
+        steps: numbers of the S steps.
+        parts: for each part, S values.
+        label: the accessible name of the chart.
+        ylabel: what the values are, with the unit.
     """
     figure, axes = _figure(430, 220)
     size = -(-len(steps) // _BARS)
@@ -248,28 +284,32 @@ def stack_chart(steps: Sequence[int], parts: Sequence[Sequence[float]], label: s
     return _svg(figure, label)
 
 
-_FEW, _BARS = 60, 60
+_FEW = 60
+"""Steps up to which every value of a curve has a dot."""
+
+_BARS = 60
+"""Largest number of bars in a stack chart."""
 
 _DASHES: tuple[_Dash, ...] = ((0, ()), (0, (2, 1.5)), (0, (1, 1)))
 
 
 def _ends(places: Sequence[tuple[float, Estimate]]) -> tuple[list[float], list[float]]:
-    """Both ends of the intervals, in percent."""
+    """Return the lower and the upper ends of intervals, in percent."""
     return [100 * score.low for _, score in places], [100 * score.high for _, score in places]
 
 
 def _marker(number: int, size: float) -> dict[str, Any]:
-    """A run's marker; one at the edge of the chart is whole."""
+    """Return the style of a run's marker; one at the edge of the chart is not clipped."""
     return {"color": _run(number), "ms": size, "mec": _SHEET, "mew": 0.7, "clip_on": False, "zorder": 3}
 
 
 def _run(number: int) -> str:
-    """The stand-in for a run's color."""
+    """Return the placeholder of a run's color."""
     return f"#fd00{number % RUNS:02x}"
 
 
 def _figure(width: int, height: int) -> tuple[Figure, Axes]:
-    """A figure of so many pixels on the page."""
+    """Make a figure of a size in pixels on the page."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -283,7 +323,7 @@ def _figure(width: int, height: int) -> tuple[Figure, Axes]:
 
 
 def _svg(figure: Figure, label: str) -> Markup:
-    """The figure as an element that is an image to a reader of the page; its ids are no other chart's."""
+    """Write the figure as an SVG element with an accessible name; its ids are unique on the page."""
     from matplotlib import rc_context
 
     file = io.StringIO()
@@ -298,9 +338,9 @@ def _svg(figure: Figure, label: str) -> Markup:
         inside = re.sub(pattern, replacement, inside, flags=re.DOTALL)
     inside = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), inside)
     used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', inside))
-    own = hashlib.sha256(f"{label}\n{inside}".encode()).hexdigest()[:10]
-    inside = re.sub(r' id="([^"]+)"', lambda match: f' id="{own}-{match[1]}"' if match[1] in used else "", inside)
-    inside = re.sub(r'(url\(|href=")#', rf"\1#{own}-", inside)
+    prefix = hashlib.sha256(f"{label}\n{inside}".encode()).hexdigest()[:10]
+    inside = re.sub(r' id="([^"]+)"', lambda match: f' id="{prefix}-{match[1]}"' if match[1] in used else "", inside)
+    inside = re.sub(r'(url\(|href=")#', rf"\1#{prefix}-", inside)
     inside = re.sub(r"#fd00([0-9a-f]{2})", lambda match: f"var(--run{int(match[1], 16)})", inside)
     inside = re.sub(r"#fc00([0-9a-f]{2})", lambda match: f"var(--part{int(match[1], 16)})", inside)
     for stand_in, name in _VARIABLES.items():
@@ -318,4 +358,4 @@ _REWRITTEN = (
     (r"font-family: [^;\"]+(; )?", ""),
     (r"\n\s*", " "),
 )
-"""What is left out of matplotlib's SVG, which is written to stand alone: fonts, styles of all elements."""
+"""Parts of matplotlib's SVG that are left out or rewritten, since the page has its own fonts and styles."""

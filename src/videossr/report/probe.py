@@ -1,7 +1,6 @@
-"""The pictures of a probe, as the paper's figure 1: how many of n answers succeed, and which groups have no variance.
+"""Draw the pass rates of a probe as the paper's figure 1: how many of n answers succeed, and where all are alike.
 
-Exercised by `videossr bench probe DATASET --model chance --out PROBE`, which writes `PROBE/probe.svg`, by task, and
-`PROBE/settings.svg`, by setting.
+`videossr bench probe` writes `probe.svg`, by task, and `settings.svg`, by the settings of the questions.
 """
 
 from __future__ import annotations
@@ -18,18 +17,29 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TASKS, CONFIG = "probe.svg", "settings.svg"
-STRICT, SMOOTH, OVERLAP, SUCCESS = "#b5543c", "#3a6ea5", "#7a9a4f", "#222222"
+TASKS = "probe.svg"
+"""Name of the file that `draw_probe` is written to."""
+
+SETTINGS = "settings.svg"
+"""Name of the file that `draw_settings` is written to."""
+
+STRICT = "#b5543c"
+SMOOTH = "#3a6ea5"
+OVERLAP = "#7a9a4f"
+SUCCESS = "#222222"
+
 TALL = 1.9
-"""Inches that one row takes."""
+"""Height of a row in inches."""
+
 ACROSS = 3
-"""Config in a row."""
+"""Panels in a row."""
 
 
 def draw_probe(probe: PassRates) -> str:
-    """SVG with a row for each task: a histogram on the left, shares without variance on the right.
+    """Draw a row for each task: a histogram of successes on the left, shares without variance on the right.
 
-    The same probe gives the same bytes, with the same version of matplotlib. So it is with `draw_config`.
+    Returns:
+        The SVG file. The same probe gives the same bytes, with the same version of matplotlib.
     """
     rows = [*probe.tasks.items()]
     if len(rows) > 1:
@@ -46,9 +56,13 @@ def draw_probe(probe: PassRates) -> str:
     return _svg(draw, len(rows), probe)
 
 
-def draw_config(probe: PassRates) -> str:
-    """SVG with a panel for each setting of each task: success, and shares without variance, by the setting's values."""
-    panels = [(task, setting, bins) for task, config in probe.config.items() for setting, bins in config.items()]
+def draw_settings(probe: PassRates) -> str:
+    """Draw a panel for each setting of each task: success, and shares without variance, by the setting's values.
+
+    Returns:
+        The SVG file. The same probe gives the same bytes, with the same version of matplotlib.
+    """
+    panels = [(task, setting, bins) for task, settings in probe.settings.items() for setting, bins in settings.items()]
     rows = max(1, -(-len(panels) // ACROSS))
 
     def draw(figure: Figure) -> None:
@@ -65,6 +79,7 @@ def draw_config(probe: PassRates) -> str:
 
 
 def _svg(draw: Callable[[Figure], None], rows: int, probe: PassRates) -> str:
+    """Make a figure of some rows, draw on it, and return it as SVG."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -87,6 +102,7 @@ def _svg(draw: Callable[[Figure], None], rows: int, probe: PassRates) -> str:
 
 
 def _by_setting(axes: Axes, bins: Sequence[Bin]) -> None:
+    """Draw the panel of one setting."""
     lines = (
         ("success", SUCCESS, [part.figures.success.rate for part in bins]),
         ("no variance in success", STRICT, [part.figures.success.flat for part in bins]),
@@ -94,9 +110,12 @@ def _by_setting(axes: Axes, bins: Sequence[Bin]) -> None:
     )
     for place, (label, color, estimates) in enumerate(lines):
         at = [part + 0.12 * (place - 1) for part in range(len(bins))]
-        reach = [[found.value - found.low for found in estimates], [found.high - found.value for found in estimates]]
-        values = [found.value for found in estimates]
-        axes.errorbar(at, values, reach, fmt="o", markersize=4, color=color, capsize=2, linewidth=1, label=label)
+        errors = [
+            [estimate.value - estimate.low for estimate in estimates],
+            [estimate.high - estimate.value for estimate in estimates],
+        ]
+        values = [estimate.value for estimate in estimates]
+        axes.errorbar(at, values, errors, fmt="o", markersize=4, color=color, capsize=2, linewidth=1, label=label)
     axes.axhline(0.5, color="#999999", linewidth=0.6, linestyle=":")
     labels = [_shown(part.label, 20) if part.low is None else part.label.replace(" to ", "\nto ") for part in bins]
     axes.set_xticks(range(len(bins)), labels, fontsize=7)
@@ -107,6 +126,7 @@ def _by_setting(axes: Axes, bins: Sequence[Bin]) -> None:
 
 
 def _histogram(axes: Axes, name: str, figures: Figures, probe: PassRates) -> None:
+    """Draw how many questions have each number of successes."""
     kinds = [("exact", STRICT, figures.strict)]
     if figures.overlap:
         kinds.append((f"IoU >= {probe.success_iou:g}", OVERLAP, figures.overlap))
@@ -126,13 +146,14 @@ def _histogram(axes: Axes, name: str, figures: Figures, probe: PassRates) -> Non
 
 
 def _no_variance(axes: Axes, figures: Figures, probe: PassRates) -> None:
+    """Draw the shares of questions whose answers all have the same reward."""
     bars: Sequence[tuple[str, str, Estimate]] = [("smooth reward", SMOOTH, figures.smooth_flat)]
     if figures.overlap:
         bars = [*bars, (f"IoU >= {probe.success_iou:g}", OVERLAP, figures.overlap.flat)]
     bars = [*bars, ("strict reward", STRICT, figures.strict.flat)]
     for place, (_, color, estimate) in enumerate(bars):
-        reach = [[estimate.value - estimate.low], [estimate.high - estimate.value]]
-        axes.barh(place, estimate.value, 0.6, color=color, xerr=reach, ecolor="#333333", capsize=3)
+        errors = [[estimate.value - estimate.low], [estimate.high - estimate.value]]
+        axes.barh(place, estimate.value, 0.6, color=color, xerr=errors, ecolor="#333333", capsize=3)
         axes.text(1.04, place, f"{estimate.value:.0%}", va="center")
     axes.set_yticks(range(len(bars)), [label for label, _, _ in bars])
     axes.set_xlim(0, 1)
@@ -140,10 +161,11 @@ def _no_variance(axes: Axes, figures: Figures, probe: PassRates) -> None:
 
 
 def _shown(text: str, most: int = 80) -> str:
-    """Text of others on one line, without what an SVG file cannot hold."""
+    """Make text of unknown origin fit on one line of an SVG file."""
     short = text if len(text) <= most else text[:most] + "…"
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in short)
 
 
 def _bare(axes: Axes) -> None:
+    """Remove the upper and the right edge of a chart."""
     axes.spines[["top", "right"]].set_visible(False)

@@ -25,12 +25,12 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Line:
-    """One measure of a category, as `Measure` has it, of all V videos.
+    """One measure of a category, as `Measure` defines it, for all V videos.
 
     Attributes:
         gate, least, setting, either: as in `Measure`.
-        values: (V,), NaN where it was not measured, after a failure that no setting can mend.
-        thresholds: (V,), of the build.
+        values: (V,), NaN where the video was not measured, after a failure that no setting can mend.
+        thresholds: (V,), those of the build.
     """
 
     gate: str
@@ -47,11 +47,18 @@ class Line:
 
     @property
     def threshold(self) -> float:
-        """The threshold; the median of all where it differs from video to video."""
+        """The threshold; the median over the videos where it differs between them."""
         return float(np.nanmedian(self.thresholds))
 
     def passed(self, threshold: float | None = None) -> Bools:
-        """Tell of each video whether it passes, by `threshold` or else by its own. What was not measured passes."""
+        """Tell for each video whether it passes. A video that was not measured passes.
+
+        Args:
+            threshold: applies to all videos; by default each has that of the build.
+
+        Returns:
+            (V,) booleans.
+        """
         limit = self.thresholds if threshold is None else threshold
         return np.isnan(self.values) | (self.values >= limit if self.least else self.values <= limit)
 
@@ -61,9 +68,9 @@ class Category:
     """What the gates of a category measured.
 
     Attributes:
-        name: of the category.
+        name: name of the category.
         contents: hashes of the V videos, ascending.
-        lines: what is asked of them, in the order in which the task asks.
+        lines: the measures, in the order in which the task makes them.
     """
 
     name: str
@@ -71,9 +78,16 @@ class Category:
     lines: list[Line]
 
     def admitted(self, thresholds: Mapping[str, float] | None = None) -> Bools:
-        """Tell of each video whether a build admits it with these thresholds, by the names of their config.
+        """Tell for each video whether a build with these thresholds would admit it.
 
-        Thresholds that are not named are those of the build. Raises ValueError for a setting that no gate measures by.
+        Args:
+            thresholds: by the names of their settings; those that are not named are those of the build.
+
+        Returns:
+            (V,) booleans.
+
+        Raises:
+            ConfigError: no gate of this category has a threshold of that name.
         """
         thresholds = thresholds or {}
         known = {line.setting for line in self.lines if line.setting}
@@ -81,11 +95,12 @@ class Category:
             raise ConfigError(f"category {self.name!r} has no threshold {setting!r}{suggest(setting, known)}")
         result = np.ones(len(self.contents), np.bool_)
         for _, members in groupby(self.lines, key=lambda line: line.either or line.gate):
-            enough, any_asked = np.zeros_like(result), np.zeros_like(result)
+            enough = np.zeros_like(result)
+            any_asked = np.zeros_like(result)
             for _, gate in groupby(members, key=lambda line: line.gate):
-                own = [*gate]
-                asked = np.any([~np.isnan(line.values) for line in own], axis=0)
-                passed = [line.passed(thresholds.get(line.setting) if line.setting else None) for line in own]
+                measures = [*gate]
+                asked = np.any([~np.isnan(line.values) for line in measures], axis=0)
+                passed = [line.passed(thresholds.get(line.setting) if line.setting else None) for line in measures]
                 enough |= np.all(passed, axis=0) & asked
                 any_asked |= asked
             result &= enough | ~any_asked
@@ -93,7 +108,17 @@ class Category:
 
 
 def read(dataset: AnyPath) -> dict[str, Category]:
-    """Read the categories of a dataset, by name. Raises FileNotFoundError where `gates.parquet` is missing."""
+    """Read what the gates of a dataset measured.
+
+    Args:
+        dataset: folder of the dataset, complete or not.
+
+    Returns:
+        The categories by name, sorted.
+
+    Raises:
+        FileNotFoundError: the dataset has no `gates.parquet`.
+    """
     table = gate_table.read(dataset)
     codes = {name: table[name].combine_chunks().indices.to_numpy() for name in _WORDS}
     words = {name: table[name].combine_chunks().dictionary.to_pylist() for name in _WORDS}
@@ -103,19 +128,20 @@ def read(dataset: AnyPath) -> dict[str, Category]:
         rows = np.flatnonzero(codes["category"] == code)
         contents, starts, videos = np.unique(codes["content"][rows], return_index=True, return_inverse=True)
         places = np.arange(len(rows)) - starts[videos]
-        kinds = np.stack([codes["gate"], numbers["least"], codes["setting"], codes["either"]], axis=1)[rows]
-        found, line_of = np.unique(kinds, axis=0, return_inverse=True)
+        keys = np.stack([codes["gate"], numbers["least"], codes["setting"], codes["either"]], axis=1)[rows]
+        kinds, line_of = np.unique(keys, axis=0, return_inverse=True)
         lines = []
-        for at, (gate, least, setting, either) in enumerate(found):
-            here = line_of.reshape(-1) == at
-            values, thresholds = np.full(len(contents), np.nan), np.full(len(contents), np.nan)
+        for at, (gate, least, setting, either) in enumerate(kinds):
+            members = line_of.reshape(-1) == at
+            values = np.full(len(contents), np.nan)
+            thresholds = np.full(len(contents), np.nan)
             # Of two measures of one video, the worse counts.
-            (np.fmin if least else np.fmax).at(values, videos[here], numbers["value"][rows][here])
-            (np.fmax if least else np.fmin).at(thresholds, videos[here], numbers["threshold"][rows][here])
-            told = words["gate"][gate], bool(least), words["setting"][setting], words["either"][either]
-            lines.append((places[here].max(), at, Line(*told, values, thresholds)))
+            (np.fmin if least else np.fmax).at(values, videos[members], numbers["value"][rows][members])
+            (np.fmax if least else np.fmin).at(thresholds, videos[members], numbers["threshold"][rows][members])
+            description = words["gate"][gate], bool(least), words["setting"][setting], words["either"][either]
+            lines.append((places[members].max(), at, Line(*description, values, thresholds)))
         hashes = [words["content"][content] for content in contents]
-        categories[name] = Category(name, hashes, [line for *_, line in sorted(lines, key=lambda each: each[:2])])
+        categories[name] = Category(name, hashes, [line for *_, line in sorted(lines, key=lambda entry: entry[:2])])
     return categories
 
 
@@ -123,18 +149,18 @@ _WORDS = ("content", "category", "gate", "setting", "either")
 
 
 FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0)
-"""Times a threshold that are tried in place of it."""
+"""Factors by which a threshold is multiplied to try others."""
 
 QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
 
 
 def facts(category: Category, asked: Mapping[str, float], accepts: Callable[[str, float], bool]) -> dict[str, Any]:
-    """Summarize a category for people and programs.
+    """Summarize a category for people and programs, as JSON types.
 
     Args:
         category: what was measured.
-        asked: thresholds by setting, of `would_admit` and of each gate, in place of those of the build.
-        accepts: whether a recipe may set a setting of this category to a value; only such values are tried.
+        asked: thresholds by setting that replace those of the build in `would_admit` and in each gate.
+        accepts: whether a recipe may give a setting of this category a value; only such values are tried.
     """
     config = {line.setting: line.threshold for line in category.lines if line.setting}
     nearby = {setting: [float(f"{factor * now:.4g}") for factor in FACTORS] for setting, now in config.items() if now}
@@ -153,6 +179,7 @@ def facts(category: Category, asked: Mapping[str, float], accepts: Callable[[str
 
 
 def _line_facts(line: Line, threshold: float | None) -> dict[str, Any]:
+    """Summarize one measure."""
     values = np.sort(line.measured)
     chosen = [float(values[round(quantile * (len(values) - 1))]) for quantile in QUANTILES]
     return {
@@ -171,9 +198,17 @@ def _line_facts(line: Line, threshold: float | None) -> dict[str, Any]:
 
 
 def assigned(categories: Mapping[str, Category], overrides: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    """Read thresholds given as ``categories.NAME.config.SETTING=VALUE``: for each category, the values by setting.
+    """Read thresholds given as ``categories.NAME.config.SETTING=VALUE``.
 
-    Raises ValueError that names what is unknown or no number.
+    Args:
+        categories: what `read` returned.
+        overrides: values as text, by dotted name.
+
+    Returns:
+        For each category, the values by setting.
+
+    Raises:
+        ConfigError: no gate has such a threshold, or the value is no finite number.
     """
     known = {
         f"categories.{name}.config.{line.setting}": (name, line.setting)
@@ -181,7 +216,7 @@ def assigned(categories: Mapping[str, Category], overrides: Mapping[str, str]) -
         for line in category.lines
         if line.setting
     }
-    found: dict[str, dict[str, float]] = {name: {} for name in categories}
+    values: dict[str, dict[str, float]] = {name: {} for name in categories}
     for key, text in overrides.items():
         if key not in known:
             raise ConfigError(f"--{key}: no gate has this threshold, or a build must find it{suggest(key, known)}")
@@ -192,5 +227,5 @@ def assigned(categories: Mapping[str, Category], overrides: Mapping[str, str]) -
         if not math.isfinite(value):
             raise ConfigError(f"--{key}={text}: a threshold is a finite number")
         name, setting = known[key]
-        found[name][setting] = value
-    return found
+        values[name][setting] = value
+    return values

@@ -1,4 +1,4 @@
-"""`videossr bench chance`: what do answers without looking score?"""
+"""`videossr bench chance`: score answers that were given without looking."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ def command(
     corpus: str | None = None,
     as_json: Annotated[bool, Parameter("--json", negative="")] = False,
 ) -> None:
-    """Say what guesses and constant answers score, derived from the law of the answers, and tried on the questions.
+    """Score guesses and constant answers: exactly, from the distribution of answers, and simulated on the questions.
 
-    How sure a trial is: see --json.
+    The standard errors of the simulation are in the output of --json.
 
     Args:
-        bench: Folder that `videossr build` wrote, or its address, or questions that others have published.
+        bench: Folder that `videossr build` wrote, or its address, or published rows.
         corpus: Folder or address of its frame packs, where it is no longer the one that the benchmark names.
-        as_json: All of it as JSON.
+        as_json: Print everything as JSON.
     """
     questions = open_questions(bench, corpus=corpus)
     with Bar() as bar:
-        found = blind_scores(questions, progress=lambda done, total: bar.show("guesses", done, total))
+        scores = blind_scores(questions, progress=lambda done, total: bar.show("guesses", done, total))
     if as_json:
-        console.out(json.dumps([asdict(each) for each in found], indent=1))
+        console.out(json.dumps([asdict(row) for row in scores], indent=1))
         return
-    categories = list(dict.fromkeys(each.category for each in found))
+    categories = list(dict.fromkeys(row.category for row in scores))
     for score, title in (("score", "by the benchmark's metrics"), ("smooth", "by the smooth reward")):
         table = paper_table(categories)
         for guess, name in GUESSES.items():
-            rows = [each for each in found if each.guess == guess]
-            derived = {each.category: getattr(each.derived, score) for each in rows}
-            tried = {each.category: getattr(each.simulated, score) for each in rows}
+            rows = [row for row in scores if row.guess == guess]
+            derived = {row.category: getattr(row.derived, score) for row in rows}
+            tried = {row.category: getattr(row.simulated, score) for row in rows}
             table.add_row(name, *percents(derived, categories))
             table.add_row("  tried", *percents(tried, categories))
         console.print(

@@ -1,4 +1,4 @@
-"""`videossr bench compare`: in what do runs differ, and is it more than noise?"""
+"""`videossr bench compare`: show in which questions runs differ, and whether the difference is larger than noise."""
 
 from __future__ import annotations
 
@@ -38,36 +38,44 @@ def command(
         as_json: All of it as JSON.
     """
     base, *compared = [read_run(folder) for folder in (first, second, *others)]
-    found = [compare(base, run, shared=shared) for run in compared]
+    comparisons = [compare(base, run, shared=shared) for run in compared]
     if as_json:
-        console.out(json.dumps([asdict(each) for each in found], indent=1))
+        console.out(json.dumps([asdict(comparison) for comparison in comparisons], indent=1))
         return
-    for each in found:
-        _show(each)
+    for comparison in comparisons:
+        _show(comparison)
     print_outcomes([(run.name, outcomes(run)) for run in (base, *compared)])
 
 
-def _show(found: Comparison) -> None:
-    first, second = safe(found.first), safe(found.second)
+def _show(comparison: Comparison) -> None:
+    """Print the table of one comparison."""
+    first, second = safe(comparison.first), safe(comparison.second)
     table = Table("category", "questions", first, second, f"{second} - {first}", "p", "larger than noise", box=None)
-    for each in (*found.categories, found.overall):
-        table.add_row(*_row(each))
+    for difference in (*comparison.categories, comparison.overall):
+        table.add_row(*_row(difference))
     console.print(table)
-    categories = len(found.categories)
+    categories = len(comparison.categories)
     console.print(
         "larger than noise: the 95% interval leaves out 0, and p < 0.05; "
         f"for a category, also when {categories} are looked at (Holm)"
     )
-    if found.left_out:
-        console.print(f"{found.left_out} questions that only one of them was asked are left out")
-    if not found.same_hash:
+    if comparison.left_out:
+        console.print(f"{comparison.left_out} questions that only one of them was asked are left out")
+    if not comparison.same_hash:
         console.print("the two benchmarks have other content hashes: the questions may be worded or shown otherwise")
-    if found.videos < FEW_VIDEOS:
-        videos = f"{found.videos} video{'s' * (found.videos != 1)}"
+    if comparison.videos < FEW_VIDEOS:
+        videos = f"{comparison.videos} video{'s' * (comparison.videos != 1)}"
         console.print(f"all of this rests on {videos}: too few to trust an interval or a yes")
 
 
-def _row(each: Difference) -> list[str]:
-    scores = (percent(score) if score is not None else "-" for score in (each.first, each.second))
-    verdict = ("-", "-") if each.p is None else (f"{each.p:.2g}", "yes" if each.real else "no")
-    return [safe(each.category) or "overall", str(each.questions), *scores, line(each.change), *verdict]
+def _row(difference: Difference) -> list[str]:
+    """Write the cells of one category."""
+    scores = (percent(score) if score is not None else "-" for score in (difference.first, difference.second))
+    verdict = ("-", "-") if difference.p is None else (f"{difference.p:.2g}", "yes" if difference.real else "no")
+    return [
+        safe(difference.category) or "overall",
+        str(difference.questions),
+        *scores,
+        line(difference.change),
+        *verdict,
+    ]

@@ -1,4 +1,4 @@
-"""`videossr bench probe`: how often does a model succeed, and where half the time?"""
+"""`videossr bench probe`: measure how often a model succeeds, and where it succeeds half the time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from videossr.cli.settings import Setting, parse_settings
 from videossr.errors import ConfigError
 from videossr.models.base import Decoding, model_spec
 from videossr.question_set import open_questions
-from videossr.report.probe import CONFIG, TASKS, draw_config, draw_probe
+from videossr.report.probe import SETTINGS, TASKS, draw_probe, draw_settings
 from videossr.storage.paths import to_path, write_text
 
 BARS = " ▁▂▃▄▅▆▇█"
@@ -57,32 +57,32 @@ def command(
     count: Annotated[int, Parameter(validator=Number(gte=1))] = 1000,
     as_json: Annotated[bool, Parameter("--json", negative="")] = False,
 ) -> None:
-    """Sample several answers to every question; tell how many succeed, and where they are all alike.
+    """Sample several answers to every question; measure how many succeed, and which groups have equal rewards.
 
-    A probe that was stopped goes on where it was when the same command is run again. One that is complete asks nothing
-    more, so that another recipe costs nothing.
+    A probe that was stopped goes on where it was when the same command is run again. A complete probe asks nothing
+    more, so it can write another recipe at no cost.
 
-    Exit status 1 where questions failed and others were answered, 2 where not one was answered.
+    Exit status 1 if some questions failed, 2 if no question was answered.
 
     Args:
-        questions: Folder that `videossr build` wrote, or its address, or questions that others have published.
+        questions: Folder that `videossr build` wrote, or its address, or published rows.
         settings: A setting of the model and its value, such as `--model.batch=4`.
         model: Which model: chance, constant, hf:PATH, vllm:PATH, openai:MODEL@URL.
-        out: Folder of the run; all figures and two pictures of them are written there too.
+        out: Folder of the run; all figures and two plots are written to it too.
         corpus: Folder or address of the frame packs, where it is no longer the one that the dataset names.
-        source: How published rows are scored whose data_source is not known, such as videossr/choice.
-        n: Answers a question.
-        temperature: Of the sampling.
-        top_p: 1 cuts nothing off.
-        top_k: 0 is off.
-        max_tokens: Tokens of an answer, at most.
-        seed: Of the random draws, where the model takes one.
-        limit: Ask this many questions, spread evenly over the categories.
-        stop_after: Stop when so many questions have failed for one reason and none has an answer; 0 asks all.
-        success_iou: An interval also counts as a success from this IoU on, apart from the strict figures.
+        source: How rows with an unknown data_source are scored, such as videossr/choice.
+        n: Number of answers to a question.
+        temperature: Sampling temperature.
+        top_p: Nucleus sampling; 1 is off.
+        top_k: Top-k sampling; 0 is off.
+        max_tokens: Largest number of tokens in an answer.
+        seed: Seed of the random draws, where the model takes one.
+        limit: Number of questions to ask, spread evenly over the categories.
+        stop_after: Stop when this many questions failed for the same reason and none was answered; 0 never stops.
+        success_iou: IoU from which on an interval counts as a success; the strict figures are shown besides.
         recipe: Write a recipe here, for `videossr build`: the categories where the model succeeds about half the time.
-        within: How far from one half the success rate of such a category may be.
-        count: Samples of each task in that recipe.
+        within: Largest distance of such a category's success rate from one half.
+        count: Number of samples of each task in that recipe.
         as_json: Print all figures as JSON instead of tables.
     """
     spec = model_spec(model, parse_settings(settings, command, "--model.batch=4", prefix="model."))
@@ -104,7 +104,7 @@ def command(
     probe = measure_pass_rates(done, success_iou)
     write_text(to_path(out) / NAME, probe.to_json())
     write_text(to_path(out) / TASKS, draw_probe(probe))
-    write_text(to_path(out) / CONFIG, draw_config(probe))
+    write_text(to_path(out) / SETTINGS, draw_settings(probe))
     if as_json:
         console.out(probe.to_json(), end="")
     else:
@@ -119,6 +119,7 @@ def command(
 
 
 def _print(probe: PassRates, done: Run) -> None:
+    """Print the tables of a probe."""
     heads = (
         "questions",
         f"0 to {probe.n} right",
@@ -128,32 +129,32 @@ def _print(probe: PassRates, done: Run) -> None:
         "graded %",
         "unparsed %",
     )
-    found = Table("", *heads, box=None)
+    table = Table("", *heads, box=None)
     for part in (probe.categories, probe.tasks, {"all": probe.overall}):
         for name, figures in part.items():
             for row in _rows(name, figures, probe):
-                found.add_row(*row)
-        found.add_row()
-    console.print(found)
-    config = Table("task", "setting", "", *heads, box=None)
-    for task, table in probe.config.items():
-        for setting, bins in table.items():
+                table.add_row(*row)
+        table.add_row()
+    console.print(table)
+    by_setting = Table("task", "setting", "", *heads, box=None)
+    for task, settings in probe.settings.items():
+        for setting, bins in settings.items():
             rows = [row for part in bins for row in _rows(part.label, part.figures, probe)]
-            for place_, row in enumerate(rows):
-                config.add_row(*(("", "") if place_ else (safe(task), safe(setting))), *row)
-    if config.row_count:
-        console.print(config)
+            for number, row in enumerate(rows):
+                by_setting.add_row(*(("", "") if number else (safe(task), safe(setting))), *row)
+    if by_setting.row_count:
+        console.print(by_setting)
         console.print()
     print_outcomes([(probe.run, outcomes(done))])
     print_failures(done, "they are in no figure above")
     console.print(
         "flat: all answers to a question get the same reward; graded: none is right, yet the smooth rewards differ; "
-        f"in brackets: 95% intervals\nall figures: {done.path / NAME}, pictures: {TASKS} and {CONFIG} beside it"
+        f"in brackets: 95% intervals\nall figures: {done.path / NAME}, pictures: {TASKS} and {SETTINGS} beside it"
     )
 
 
 def _rows(name: str, figures: Figures, probe: PassRates) -> Iterator[tuple[str, ...]]:
-    """What is strictly right, and below it, for intervals, what overlaps enough."""
+    """Yield the row of strict successes and, for intervals, a second row of those with enough overlap."""
     yield (
         safe(name),
         str(figures.questions),
@@ -170,16 +171,18 @@ def _rows(name: str, figures: Figures, probe: PassRates) -> Iterator[tuple[str, 
 
 
 def _bars(tally: Tally) -> str:
-    """A bar for each number of successes; whatever is not 0 shows."""
+    """Draw a bar for each number of successes; every number above 0 is visible."""
     total = sum(tally.histogram)
     return "|" + "".join(BARS[-(-count * (len(BARS) - 1) // total)] for count in tally.histogram) + "|"
 
 
 def _told(estimate: Estimate) -> str:
+    """Write an estimate in percent, with its interval."""
     return f"{100 * estimate.value:.1f} ({100 * estimate.low:.0f}-{100 * estimate.high:.0f})"
 
 
 def _print_choices(choices: list[curriculum.CategoryChoice], recipe: Path) -> None:
+    """Print which categories the new recipe holds."""
     table = Table("task", "category", "samples", "right %", "", box=None)
     for choice in choices:
         rate = _told(choice.figures.success.rate) if choice.figures else ""

@@ -1,4 +1,4 @@
-"""`videossr bench run`: ask a model every question of a benchmark."""
+"""`videossr bench run`: put every question of a benchmark to a model."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ def command(
     seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**63))] = 0,
     stop_after: Annotated[int, Parameter(validator=Number(gte=0))] = STOP_AFTER,
 ) -> None:
-    """Ask a model every question, decoding greedily, and keep each answer word for word.
+    """Put every question to a model, with greedy decoding, and store each answer word for word.
 
-    A run that was stopped goes on where it was when the same command is run again; then what failed is asked once more.
+    A run that was stopped goes on where it was when the same command is run again; failed questions are asked again.
 
-    Exit status 1 where questions failed and others were answered, 2 where not one was answered.
+    Exit status 1 if some questions failed, 2 if no question was answered.
 
     Args:
-        bench: Folder that `videossr build` wrote, or its address, or questions that others have published.
+        bench: Folder that `videossr build` wrote, or its address, or published rows.
         settings: A setting of the model and its value, such as `--model.batch=4`.
         model: Which model: chance, chance:law, constant, constant:smooth, hf:PATH, vllm:PATH, openai:MODEL@URL,
             or human:FILE, the answers that the page of `videossr gallery --quiz` saved.
         out: Folder of the run.
         corpus: Folder or address of its frame packs, where it is no longer the one that the benchmark names.
-        source: How published rows are scored whose data_source is not known, such as videossr/choice.
-        limit: Ask this many questions, spread evenly over the categories.
-        max_tokens: Tokens of an answer, at most.
-        seed: Of the random draws, where the model makes any.
-        stop_after: Stop when so many questions have failed for one reason and none has an answer; 0 asks all.
+        source: How rows with an unknown data_source are scored, such as videossr/choice.
+        limit: Number of questions to ask, spread evenly over the categories.
+        max_tokens: Largest number of tokens in an answer.
+        seed: Seed of the model's random draws, where it makes any.
+        stop_after: Stop when this many questions failed for the same reason and none was answered; 0 never stops.
     """
     spec = model_spec(model, parse_settings(settings, command, "--model.batch=4", prefix="model."))
     questions = open_questions(bench, corpus=corpus, source=source)

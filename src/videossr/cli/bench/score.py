@@ -1,4 +1,4 @@
-"""`videossr bench score`: score a run as the paper does."""
+"""`videossr bench score`: score a run with the paper's metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from videossr.cli.bench.tables import print_details, print_failures, print_score
 from videossr.cli.console import console, safe
 
 MEANINGS: dict[Denominator, str] = {"asked": "each counts as wrong", "answered": "they are in no score above"}
-"""What failed questions are in the scores, by denominator."""
+"""How failed questions count in the scores, by denominator."""
 
 app = App(name="score", help_epilogue="Example: videossr bench score demo/runs/chance --paper")
 
@@ -29,29 +29,29 @@ def command(
     paper: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter("--json", negative="")] = False,
 ) -> None:
-    """Score what was predicted, from what is stored: no model is asked. With several runs, one row each.
+    """Score the stored answers of runs, a row for each; no model is called.
 
-    Exit status 1 where a run has not one answer: that is no score.
+    Exit status 1 where a run has no answer at all, and so no score.
 
     Args:
         run: Folder of a run, complete or not.
         runs: More of them.
-        denominator: Of all questions that were asked, or of the answers that have the asked form, as the released
-            scripts count.
+        denominator: Divide by all questions that were asked, or by the answers that could be parsed, as the released
+            scripts do.
         paper: Also show the rows that the paper publishes. They are of other videos.
-        as_json: All of it as JSON.
+        as_json: Print everything as JSON.
     """
-    found = [read_run(folder) for folder in (run, *runs)]
-    boards = [score(each, denominator) for each in found]
+    scored = [read_run(folder) for folder in (run, *runs)]
+    boards = [score(scored_run, denominator) for scored_run in scored]
     if as_json:
         console.out(json.dumps([asdict(board) for board in boards], indent=1))
     else:
-        print_scores(list(zip(found, boards, strict=True)), paper=paper)
-        for each, board in zip(found, boards, strict=True):
+        print_scores(list(zip(scored, boards, strict=True)), paper=paper)
+        for scored_run, board in zip(scored, boards, strict=True):
             console.print()
-            if len(found) > 1:
+            if len(scored) > 1:
                 console.print(safe(board.run))
             print_details(board)
-            print_failures(each, MEANINGS[denominator])
+            print_failures(scored_run, MEANINGS[denominator])
     if any(board.overall is None for board in boards):
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""What the verbs of `videossr bench` print of a run. Shown by `videossr bench score RUN`."""
+"""The tables that the verbs of `videossr bench` print."""
 
 from __future__ import annotations
 
@@ -29,21 +29,26 @@ GUESSES = {
 
 
 def print_scores(boards: Sequence[tuple[Run, Scoreboard]], *, paper: bool = False) -> None:
-    """The paper's table: a row for each run, with its interval below, then what answers without looking score."""
-    categories = sorted({each.category for _, board in boards for each in board.categories} - {UNREAD}, key=rank)
+    """Print the paper's table: a row for each run with its interval below, then the scores of blind baselines.
+
+    Args:
+        boards: each run with its scores.
+        paper: also print the rows that the paper publishes.
+    """
+    categories = sorted({entry.category for _, board in boards for entry in board.categories} - {UNREAD}, key=rank)
     table = paper_table(categories)
     for _, board in boards:
-        found = {
-            each.category: each.score if board.denominator == "asked" else each.answered_score
-            for each in board.categories
+        scores = {
+            entry.category: entry.score if board.denominator == "asked" else entry.answered_score
+            for entry in board.categories
         }
         table.add_row(
-            safe(board.run), *(_interval(found.get(category)) for category in categories), _interval(board.overall)
+            safe(board.run), *(_interval(scores.get(category)) for category in categories), _interval(board.overall)
         )
     chance = next((run.manifest["chance"] for run, _ in boards if run.manifest and "chance" in run.manifest), {})
     for guess in ("uniform", "law", "constant") if chance else ():
-        worths = {category: by_guess[guess]["score"] for category, by_guess in chance.items()}
-        table.add_row(f"({GUESSES[guess]})", *percents(worths, categories))
+        expected = {category: by_guess[guess]["score"] for category, by_guess in chance.items()}
+        table.add_row(f"({GUESSES[guess]})", *percents(expected, categories))
     for model in published() if paper else ():
         shares = {category: value / 100 for category, value in model.categories.items()}
         table.add_row(f"{model.model} †", *percents(shares, categories, model.overall / 100))
@@ -57,19 +62,19 @@ def print_scores(boards: Sequence[tuple[Run, Scoreboard]], *, paper: bool = Fals
 
 
 def note(state: Progress) -> str:
-    """What the progress bar says of a run beside how far it is."""
+    """Write the text behind the progress bar of a run: its score so far and how many questions failed."""
     score = f"score {state.score:.1%}" if state.score is not None else "no answer yet"
     return score + (f", {state.failed} failed" if state.failed else "")
 
 
 def print_outcomes(runs: Sequence[tuple[str, Outcomes]]) -> None:
-    """A line for each run, by its name: how many questions failed, and how many answers have another form."""
-    for name, found in runs:
-        console.print((f"{safe(name)}: " if len(runs) > 1 else "") + found.line(), soft_wrap=True)
+    """Print a line for each run: how many questions failed, and how many answers could not be parsed."""
+    for name, counts in runs:
+        console.print((f"{safe(name)}: " if len(runs) > 1 else "") + counts.line(), soft_wrap=True)
 
 
 def paper_table(categories: Iterable[str]) -> Table:
-    """The head of the paper's table: nothing, the categories, overall. It fits on 80 signs a line."""
+    """Make the empty table of the paper: a column of names, the categories, overall. It fits on 80 characters."""
     table = Table(box=None, pad_edge=False, collapse_padding=True)
     table.add_column("", overflow="fold")
     for category in categories:
@@ -80,27 +85,28 @@ def paper_table(categories: Iterable[str]) -> Table:
 
 
 def print_details(board: Scoreboard) -> None:
-    """How many were answered, both denominators and both rewards by category; the means by task and ability."""
+    """Print, by category, counts, both denominators and both rewards; then the means by task and ability."""
     table = Table(box=None, pad_edge=False, collapse_padding=True)
     for heading in ("", "asked", "texts", "parsed", "score", "of\nparsed", "smooth", "strict", "metric"):
         justify: Literal["left", "right"] = "left" if heading in ("", "metric") else "right"
         table.add_column(heading, justify=justify, overflow="fold")
-    for each in board.categories:
-        counts = (str(each.asked), str(each.answered), str(each.parsed))
-        found = (each.score, each.answered_score, each.smooth, each.strict)
-        shown = (percent(mean.value) if mean else "-" for mean in found)
-        table.add_row(safe(each.category), *counts, *shown, each.metric)
+    for category in board.categories:
+        counts = (str(category.asked), str(category.answered), str(category.parsed))
+        means = (category.score, category.answered_score, category.smooth, category.strict)
+        shown = (percent(mean.value) if mean else "-" for mean in means)
+        table.add_row(safe(category.category), *counts, *shown, category.metric)
     console.print(table)
-    for kind, means in (("task", board.tasks), ("ability", board.abilities)):
-        for name, mean in means.items():
+    for kind, scores in (("task", board.tasks), ("ability", board.abilities)):
+        for name, mean in scores.items():
             console.print(f"  {kind} {safe(name)}: {line(mean)}")
     counted = "asked" if board.denominator == "asked" else "parsed, as the released scripts count"
     console.print(
         f"  overall, mean of {len(board.categories)} categories, of what was {counted}: {line(board.overall)}"
     )
     if board.unparsed is not None:
-        form = f"not of the asked form {board.unparsed:.1%} of the answers"
-        console.print(f"  coverage {board.coverage:.1%} of the benchmark, {form}")
+        console.print(
+            f"  coverage {board.coverage:.1%} of the benchmark, {board.unparsed:.1%} of the answers cannot be parsed"
+        )
 
 
 def print_failures(run: Run, meaning: str = "each counts as wrong") -> None:
@@ -108,7 +114,7 @@ def print_failures(run: Run, meaning: str = "each counts as wrong") -> None:
 
     Args:
         run: complete or not.
-        meaning: what failed questions are in the figures above, where others were answered.
+        meaning: how failed questions count in the figures above, where others were answered.
     """
     failed: dict[str, list[Prediction]] = defaultdict(list)
     for prediction in run.predictions:
@@ -131,26 +137,32 @@ def print_failures(run: Run, meaning: str = "each counts as wrong") -> None:
         console.print(f"{left} questions are still open{part}", soft_wrap=True)
 
 
-def _interval(found: Estimate | None) -> str:
-    """Percent, and the interval on a line of its own; a dash where the resamples have none, as of one question."""
-    if found is None:
+def _interval(estimate: Estimate | None) -> str:
+    """Write percent, and the interval on a line of its own; a dash where there is none, as of one question."""
+    if estimate is None:
         return "-"
-    within = f"{100 * found.low:.0f}-{100 * found.high:.0f}" if found.low < found.high else "-"
-    return f"{percent(found.value)}\n{within}"
+    within = f"{100 * estimate.low:.0f}-{100 * estimate.high:.0f}" if estimate.low < estimate.high else "-"
+    return f"{percent(estimate.value)}\n{within}"
 
 
-def line(found: Estimate | None) -> str:
-    """Percent, and the interval behind it."""
-    if found is None:
+def line(estimate: Estimate | None) -> str:
+    """Write percent, and the interval behind it."""
+    if estimate is None:
         return "-"
-    within = f"[{percent(found.low)}, {percent(found.high)}]" if found.low < found.high else "[-]"
-    return f"{percent(found.value)} {within}"
+    within = f"[{percent(estimate.low)}, {percent(estimate.high)}]" if estimate.low < estimate.high else "[-]"
+    return f"{percent(estimate.value)} {within}"
 
 
 def percents(values: Mapping[str, float], categories: Iterable[str], overall: float | None = None) -> list[str]:
-    """A cell for each category, and one for their mean, if there is a value for each."""
-    found = [values.get(category) for category in categories]
-    known = [value for value in found if value is not None]
-    if overall is None and len(known) == len(found):
+    """Write a cell for each category, and one for the overall score.
+
+    Args:
+        values: scores from 0 to 1, by category.
+        categories: the columns; one without a value gets a dash.
+        overall: the overall score; by default the mean of `values` where every category has one.
+    """
+    cells = [values.get(category) for category in categories]
+    known = [value for value in cells if value is not None]
+    if overall is None and len(known) == len(cells):
         overall = fmean(known)
-    return [percent(value) if value is not None else "-" for value in (*found, overall)]
+    return [percent(value) if value is not None else "-" for value in (*cells, overall)]

@@ -64,7 +64,7 @@ class Example:
     Attributes:
         category, task, id, index, answer: of the question.
         why: (number of the run, `worst` or `best`): whose choice it is.
-        config: what makes it hard, as text.
+        settings: what makes it hard, as text.
         said: what the runs said that were asked it.
         prompt, system: its texts, around the clips; empty where the questions are not at hand.
         strips: its frames; none where they are not at hand, which `missing` gives the reason for.
@@ -78,7 +78,7 @@ class Example:
     index: int
     answer: str
     why: tuple[tuple[int, str], ...]
-    config: Mapping[str, str]
+    settings: Mapping[str, str]
     said: tuple[ModelAnswer, ...]
     prompt: tuple[str, ...] = ()
     system: str = ""
@@ -169,7 +169,7 @@ def _item(
         index=prediction.index,
         answer=plain_text(prediction.answer, 80),
         why=tuple(why),
-        config={
+        settings={
             plain_text(name, 40): plain_text(f"{value:g}" if isinstance(value, float) else str(value), 40)
             for name, value in prediction.difficulty.items()
         },
@@ -235,7 +235,7 @@ class Failure:
 
 
 def failures(answers: Mapping[str, Answers], most: int = 5) -> list[Failure]:
-    """What failed, by its reason, and what is not of the asked form, by what it is instead."""
+    """Group failed questions by their reason, and answers that cannot be parsed by their text."""
     errors: dict[str, list[str]] = {}
     texts: dict[str, Counter[str]] = {}
     for answer in (answer for found in answers.values() for answer in found.every):
@@ -244,7 +244,7 @@ def failures(answers: Mapping[str, Answers], most: int = 5) -> list[Failure]:
             errors.setdefault(plain_text(prediction.error, 300) or "no text", []).append(prediction.id)
         elif answer.mark.parsed == 0:
             cut = prediction.finish[:1] == ("length",)
-            kind = "cut off before it had the asked form" if cut else "not of the asked form"
+            kind = "cut off before it could be parsed" if cut else "cannot be parsed"
             said = plain_text(prediction.texts[0], FOLDED)
             texts.setdefault(kind, Counter())[said or "(an empty text)"] += 1
     found = [

@@ -64,7 +64,7 @@ def _table(heads: Sequence[str], rows: Sequence[ScoreRow], figures: Sequence[tup
 
 
 def _table_of_runs(benchmark: Benchmark) -> list[str]:
-    heads = ["model", "questions", "coverage", "not of the asked form", "overall, parsed answers alone"]
+    heads = ["model", "questions", "coverage", "unparsed", "overall, parsed answers alone"]
     lines = [row_of(heads), row_of([":--", *["--:"] * 4])]
     for each in benchmark.runs:
         board = each.asked

@@ -49,7 +49,7 @@ class _Category:
     spans: tuple[Spans, ...]
     confusions: tuple[list[Confusion], ...]
     displacements: tuple[Displacement, ...]
-    config: tuple[DifficultyCurve, ...]
+    curves: tuple[DifficultyCurve, ...]
     chart: Markup
     setting_charts: tuple[Markup, ...]
 
@@ -209,19 +209,19 @@ def _category(benchmark: Benchmark, name: str) -> _Category:
     answers = [each.answers[name] for each in benchmark.runs]
     found_spans = tuple(map(spans, answers)) if task == "grounding" else ()
     displacements = tuple(map(displacement, answers)) if task == "jigsaw" else ()
-    found_config = tuple(difficulty_curves(answers))
+    curves = tuple(difficulty_curves(answers))
     chart = Markup()
     if found_spans:
         shares = [_shares(each.histogram) for each in found_spans]
         chart = plots.histogram_chart(
-            OVERLAPS, shares, f"IoU of the spans in {plain_text(name)}", "IoU, up to", apart=2
+            OVERLAPS, shares, f"IoU of the spans in {plain_text(name)}", "IoU, up to", separate=2
         )
     if displacements:
         n = max(len(each.matrix) for each in displacements)
         steps = [f"{step:+d}" if step else "0" for step in range(1 - n, n)]
         shares = [_shares(each.steps or (0,) * len(steps)) for each in displacements]
         label = f"Displacement of the pieces in {plain_text(name)}"
-        chart = plots.histogram_chart(steps, shares, label, "places behind its own", what="pieces, %")
+        chart = plots.histogram_chart(steps, shares, label, "places behind its own", ylabel="pieces, %")
     return _Category(
         name=plain_text(name),
         short=short(name),
@@ -229,7 +229,7 @@ def _category(benchmark: Benchmark, name: str) -> _Category:
         spans=found_spans,
         confusions=tuple(map(confusions, answers)) if task == "counting" else (),
         displacements=displacements,
-        config=found_config,
+        curves=curves,
         chart=chart,
         setting_charts=tuple(
             plots.difficulty_chart(
@@ -238,7 +238,7 @@ def _category(benchmark: Benchmark, name: str) -> _Category:
                 f"Score against {plain_text(setting.name)} in {plain_text(name)}",
                 _unit(task, setting.name),
             )
-            for setting in found_config
+            for setting in curves
         ),
     )
 

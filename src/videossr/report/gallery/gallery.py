@@ -78,23 +78,23 @@ def write_gallery(
 
 def shown_parameters(params: Mapping[str, JSON]) -> dict[str, str]:
     """Return parameters as text, by dotted name; a long list is shown by its length."""
-    config: dict[str, str] = {}
+    settings: dict[str, str] = {}
     for name, value in params.items():
         if isinstance(value, dict):
-            config |= {f"{name}.{inner}": text for inner, text in shown_parameters(value).items()}
+            settings |= {f"{name}.{inner}": text for inner, text in shown_parameters(value).items()}
         elif isinstance(value, list) and len(json.dumps(value)) > _LONG_LIST:
-            config[name] = f"{len(value)} values"
+            settings[name] = f"{len(value)} values"
         else:
-            config[name] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return config
+            settings[name] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return settings
 
 
 def _views(
     cards: Iterable[Card], thumb_height: int, quality: int, progress: Callable[[int], None] | None
 ) -> Iterator[dict[str, object]]:
     for done, card in enumerate(cards, start=1):
-        config = shown_parameters(card.params)
-        words = [card.sample.id, card.sample.task, card.sample.category, *(f"{k}={v}" for k, v in config.items())]
+        settings = shown_parameters(card.params)
+        words = [card.sample.id, card.sample.task, card.sample.category, *(f"{k}={v}" for k, v in settings.items())]
         yield {
             "sample": card.sample,
             "question": card.question,
@@ -103,7 +103,7 @@ def _views(
             "command": card.command,
             "paths": [*card.paths, *[""] * (len(card.sample.sources) - len(card.paths))],
             "strips": make_strips(card.clips, card.truth, thumb_height, quality, before=card.before),
-            "config": config,
+            "settings": settings,
             "search": " ".join(words).lower(),
             "tally": sorted(Counter(outline.name for outline in card.truth.outlines).items()),
         }

@@ -1,7 +1,4 @@
-"""Sample answers of training runs as the page shows them: the frames, the gold answer, and what the group said.
-
-Made for `videossr report RUN --out report.html`.
-"""
+"""Prepare sample answers of training runs for the page: frames, gold answer, and the answers of the group."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ from videossr.rewards import parse_interval
 from videossr.training.records import ACROSS, PICTURES, ShownSample
 
 STEPS = 8
-"""Steps of a run of which samples are shown, spread over those that have any, with the first and the last."""
+"""Number of steps of a run whose samples are shown, spread from the first that has any to the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +29,10 @@ class Frame:
     """A frame of a sample.
 
     Attributes:
-        x, y: CSS background position of its cell.
+        x, y: CSS background position of its cell in the picture.
         start_ms, end_ms: when it is shown.
-        gold: the share of it at which the gold span starts and ends, in percent; None where it does not reach.
-        said: how much of it the answered spans cover, on the mean of all answers, from 0 to 1.
+        gold: where the gold span starts and ends in it, in percent of its duration; None where it does not reach.
+        said: share of its duration that the answered spans cover, averaged over all answers, from 0 to 1.
     """
 
     x: str
@@ -48,7 +45,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class GroupAnswer:
-    """A text that `count` answers of the group have, with their reward and advantage."""
+    """A text that `count` answers of the group share, with their reward and advantage."""
 
     text: str
     count: int
@@ -58,16 +55,16 @@ class GroupAnswer:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSample:
-    """A question with its answers as the page shows it.
+    """A question with the answers of its group, as the page shows it.
 
     Attributes:
-        number: of the run.
-        step, index, category, task, gold: of the question.
-        prompt: its texts, around the clips.
-        said: different answers, the best first.
-        answers: of the group.
-        data: the picture in base64, on a grid of `ACROSS` x `rows` cells.
-        aspect: width of a frame over its height.
+        number: number of the run on the page.
+        step, index, category, task, gold: step of the run, and facts of the question.
+        prompt: its texts before, between and after the clips.
+        said: the different answers, the best first.
+        answers: number of answers in the group.
+        data: the frames as a JPEG in base64, on a grid of `ACROSS` x `rows` cells.
+        aspect: width of a frame divided by its height.
         clips: the frames of each clip.
         spans: whether the answer is a span of time.
         missing: why there are no frames.
@@ -91,25 +88,34 @@ class TrainingSample:
 
 
 def training_samples(runs: Sequence[NamedRun], most: int) -> Iterator[TrainingSample]:
-    """At most so many samples of each of some steps of every run; a picture is read when its sample is taken."""
-    for number, each in enumerate(runs):
-        steps = sorted({shown.step for shown in each.run.shown})
+    """Yield samples from up to `STEPS` steps of every run.
+
+    Args:
+        runs: the runs of the page.
+        most: largest number of samples of a step. Their pictures are read as they are taken.
+    """
+    for number, named_run in enumerate(runs):
+        steps = sorted({shown.step for shown in named_run.run.shown})
         chosen = {steps[round(at)] for at in np.linspace(0, len(steps) - 1, min(STEPS, len(steps)))}
         taken: Counter[int] = Counter()
-        for shown in each.run.shown:
+        for shown in named_run.run.shown:
             taken[shown.step] += 1
             if shown.step in chosen and taken[shown.step] <= most:
-                yield _sample(number, each, shown)
+                yield _sample(number, named_run, shown)
 
 
-def _sample(number: int, each: NamedRun, shown: ShownSample) -> TrainingSample:
+def _sample(number: int, named_run: NamedRun, shown: ShownSample) -> TrainingSample:
+    """Prepare one sample."""
     counts = Counter(zip(shown.texts, shown.rewards, shown.advantages, strict=True))
     said = [
         GroupAnswer(plain_text(text, MOST), count, reward, better) for (text, reward, better), count in counts.items()
     ]
-    data, rows, aspect, missing = "", 1, 16 / 9, ""
+    data = ""
+    rows = 1
+    aspect = 16 / 9
+    missing = ""
     try:
-        data, rows, aspect = _picture(each, shown)
+        data, rows, aspect = _picture(named_run, shown)
     except (OSError, ValueError) as error:  # one lost picture must not cost the page
         missing = plain_text(f"Its frames are not at hand: {error}", 300)
     return TrainingSample(
@@ -120,7 +126,7 @@ def _sample(number: int, each: NamedRun, shown: ShownSample) -> TrainingSample:
         task=plain_text(shown.category.partition("/")[0], 40),
         gold=plain_text(shown.gold, 80),
         prompt=tuple(plain_text(part, MOST) for part in shown.prompt.split(VIDEO)),
-        said=tuple(sorted(said, key=lambda one: (-one.reward, -one.count))),
+        said=tuple(sorted(said, key=lambda group_answer: (-group_answer.reward, -group_answer.count))),
         answers=len(shown.texts),
         data=data,
         rows=rows,
@@ -131,16 +137,21 @@ def _sample(number: int, each: NamedRun, shown: ShownSample) -> TrainingSample:
     )
 
 
-def _picture(each: NamedRun, shown: ShownSample) -> tuple[str, int, float]:
-    """The picture in base64, its rows, and the aspect of a frame; nothing where the sample has none.
+def _picture(named_run: NamedRun, shown: ShownSample) -> tuple[str, int, float]:
+    """Read the picture of a sample.
 
-    Raises OSError or ValueError where it cannot be shown.
+    Returns:
+        The JPEG in base64, its number of rows, and width divided by height of a frame; an empty text for no picture.
+
+    Raises:
+        OSError: the file cannot be read.
+        DataError: the name or the size of the picture is not one that a run writes.
     """
     if not shown.frames:
         return "", 1, 16 / 9
     if PurePath(shown.frames).name != shown.frames:
         raise DataError(f"{shown.frames!r} is no name of a picture")
-    jpeg = (each.run.path / PICTURES / shown.frames).read_bytes()
+    jpeg = (named_run.run.path / PICTURES / shown.frames).read_bytes()
     height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
     rows = sum(-(-len(clip) // ACROSS) for clip in shown.slots)
     if not rows or width % ACROSS or height % rows:
@@ -149,9 +160,11 @@ def _picture(each: NamedRun, shown: ShownSample) -> tuple[str, int, float]:
 
 
 def _frames(shown: ShownSample, rows: int) -> tuple[tuple[Frame, ...], ...]:
+    """Place the frames of a sample on its picture, with the spans that cover them."""
     gold = parse_interval(shown.gold)
     spans = [parse_interval(text) for text in shown.texts] if gold else []
-    clips, row = [], 0
+    clips = []
+    row = 0
     for slots in shown.slots:
         frames = []
         for at, slot in enumerate(slots):
@@ -172,7 +185,7 @@ def _frames(shown: ShownSample, rows: int) -> tuple[tuple[Frame, ...], ...]:
 
 
 def _covered(span: tuple[float, float], slot: tuple[int, int]) -> tuple[float, float] | None:
-    """Where a span of seconds starts and ends in a slot of milliseconds, in percent of it; None where it does not."""
+    """Return where a span of seconds starts and ends in a slot of milliseconds, in percent of it; None outside."""
     first, last = (max(slot[0], min(slot[1], 1000 * edge)) for edge in span)
     if last <= first:
         return None

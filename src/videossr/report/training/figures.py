@@ -1,6 +1,6 @@
-"""The figures of training runs: where each began and where it is, for tables, and every step for other programs.
+"""The figures of training runs: means over the first and the last steps for tables, every step for other programs.
 
-videossr report RUN... --format md
+Printed by `videossr report RUN... --format md`, `csv` or `json`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class NamedRun:
 
     @property
     def note(self) -> str:
-        """What must be said wherever its figures stand."""
+        """The remark that stands beside the run's figures: that it is unfinished."""
         if self.run.manifest is not None:
             return ""
         known = f" of {self.run.config.run.steps:,}" if self.run.config.run.steps else ""
@@ -40,7 +40,7 @@ class NamedRun:
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """Mean over the first and over the last tenth of the steps that have the figure."""
+    """Means of a figure over the first and over the last tenth of the steps that have it."""
 
     first: float
     last: float
@@ -48,7 +48,7 @@ class Ends:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure of every step: what tables call it, how it is found, and how it is written."""
+    """A figure of every step: its heading, how it is read from a step, and its number format."""
 
     name: str
     value: Value
@@ -56,7 +56,7 @@ class Figure:
 
 
 def of_all(name: str) -> Value:
-    """The figure of that name over all groups; None for supervised steps."""
+    """Return a function that reads a figure over all groups of a step; it returns None for supervised steps."""
     return lambda step: None if step.all is None else float(getattr(step.all, name))
 
 
@@ -74,13 +74,13 @@ FIGURES = (
 
 
 def named(runs: Sequence[TrainRun]) -> list[NamedRun]:
-    """The runs, no two of one name."""
+    """Give each run a name that no other has."""
     return [NamedRun(name, run) for name, run in zip(unique_names(runs), runs, strict=True)]
 
 
 def ends(steps: Sequence[Step], value: Value) -> Ends | None:
-    """Where a figure began and where it is; None where no step has it."""
-    known = [found for step in steps if (found := value(step)) is not None]
+    """Average a figure over the first and over the last tenth of the steps; None where no step has it."""
+    known = [figure for step in steps if (figure := value(step)) is not None]
     if not known:
         return None
     tenth = max(1, len(known) // 10)
@@ -88,7 +88,7 @@ def ends(steps: Sequence[Step], value: Value) -> Ends | None:
 
 
 def last_steps(steps: Sequence[Step]) -> Sequence[Step]:
-    """The last tenth of some steps."""
+    """Return the last tenth of some steps."""
     return steps[-max(1, len(steps) // 10) :]
 
 
@@ -98,42 +98,44 @@ def peak(steps: Sequence[Step]) -> float:
 
 
 def logprob_mismatch(steps: Sequence[Step]) -> float:
-    """The largest certificate of all steps."""
+    """Return the largest difference of a log-probability between sampling and loss over all steps, in nats."""
     return max((step.gap for step in steps), default=0.0)
 
 
 def last_tenth(steps: Sequence[Step], group: Callable[[Step], Rollouts | None]) -> dict[str, float]:
     """Average the figures of a task or category over the last tenth of the steps that have it; empty where none has."""
-    known = [found for step in steps if (found := group(step)) is not None]
-    rows = [asdict(each) for each in known[-max(1, len(known) // 10) :]]
+    known = [rollouts for step in steps if (rollouts := group(step)) is not None]
+    rows = [asdict(rollouts) for rollouts in known[-max(1, len(known) // 10) :]]
     return {name: fmean(row[name] for row in rows) for name in (rows[0] if rows else ())}
 
 
 def markdown(runs: Sequence[TrainRun]) -> str:
-    """A row for each run, ready for a README: where its figures began, and where they are."""
-    heads = ["run", "steps", *(figure.name for figure in FIGURES), "largest gap", "peak memory, GiB"]
+    """Write a Markdown table with a row for each run: means over its first and over its last steps."""
+    heads = ["run", "steps", *(figure.name for figure in FIGURES), "log-probability mismatch", "peak memory, GiB"]
     lines = [
         "Means over the first and over the last tenth of the steps.",
         "",
         row_of(heads),
         row_of([":--", *["--:"] * (len(heads) - 1)]),
     ]
-    for each in named(runs):
-        steps = each.run.steps
-        cells = [cell_of(each.name) + (f" ({each.note})" if each.note else ""), f"{len(steps):,}"]
+    for named_run in named(runs):
+        steps = named_run.run.steps
+        cells = [cell_of(named_run.name) + (f" ({named_run.note})" if named_run.note else ""), f"{len(steps):,}"]
         for figure in FIGURES:
-            found = ends(steps, figure.value)
-            cells.append(" → ".join(map(figure.form.format, (found.first, found.last))) if found else "-")
+            figure_ends = ends(steps, figure.value)
+            cells.append(
+                " → ".join(map(figure.form.format, (figure_ends.first, figure_ends.last))) if figure_ends else "-"
+            )
         lines.append(row_of([*cells, f"{logprob_mismatch(steps):.1e}", f"{peak(steps):.2f}"]))
     return "\n".join([*lines, ""])
 
 
 def comma_separated(runs: Sequence[TrainRun]) -> str:
-    """A line for each step of each run, with all its numbers by their names."""
+    """Write CSV with a line for each step of each run, with all its numbers by name."""
     rows = [
-        {"run": each.name, "skipped": plain_text(step.skipped), **scalars(step)}
-        for each in named(runs)
-        for step in each.run.steps
+        {"run": named_run.name, "skipped": plain_text(step.skipped), **scalars(step)}
+        for named_run in named(runs)
+        for step in named_run.run.steps
     ]
     fields = dict.fromkeys(("run", "step", *(name for row in rows for name in row)))
     file = io.StringIO()
@@ -144,15 +146,16 @@ def comma_separated(runs: Sequence[TrainRun]) -> str:
 
 
 def as_json(runs: Sequence[TrainRun]) -> str:
-    """Everything numeric that the page shows. A number that is not finite stands as its name."""
-    return json.dumps({"training": [_run(each) for each in named(runs)]}, indent=1) + "\n"
+    """Write all numbers of the page as JSON. A number that is not finite is written as its name."""
+    return json.dumps({"training": [_run(named_run) for named_run in named(runs)]}, indent=1) + "\n"
 
 
-def _run(each: NamedRun) -> Mapping[str, object]:
-    run = each.run
+def _run(named_run: NamedRun) -> Mapping[str, object]:
+    """Summarize one run, as JSON types."""
+    run = named_run.run
     return {
-        "name": each.name,
-        "note": each.note,
+        "name": named_run.name,
+        "note": named_run.note,
         "complete": run.manifest is not None,
         "config": config.as_table(run.config),
         "manifest": asdict(run.manifest) if run.manifest else None,

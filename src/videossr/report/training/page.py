@@ -1,7 +1,4 @@
-"""The page of training runs: one self-contained HTML file.
-
-videossr report RUN... --out report.html
-"""
+"""Write the page of training runs, one self-contained HTML file: `videossr report RUN... --out report.html`."""
 
 from __future__ import annotations
 
@@ -34,14 +31,14 @@ from videossr.training.config import TrainConfig
 from videossr.training.records import PHASES, Rollouts, Step, TrainRun
 
 PARTS = (*PHASES, "rest")
-"""What the time of a step is made of; `rest` is what no phase has counted."""
+"""Parts of the time of a step; `rest` is the time outside of all phases."""
 
 _EXAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class _Chart:
-    """A chart of the page: what it shows, and how."""
+    """A chart of the page: its name, the figure that it shows, and its scale."""
 
     name: str
     value: Value
@@ -54,14 +51,14 @@ LOSS = _Chart("loss", lambda step: step.loss)
 MAIN = (
     _Chart("smooth reward, %", of_all("smooth"), percent=True),
     _Chart("strict reward, %", of_all("strict"), percent=True),
-    _Chart("groups of equal rewards, %", of_all("zero_variance"), percent=True),
-    _Chart("answers not of the asked form, %", lambda step: 1 - step.all.parsed if step.all else None, percent=True),
+    _Chart("groups with equal rewards, %", of_all("zero_variance"), percent=True),
+    _Chart("answers that cannot be parsed, %", lambda step: 1 - step.all.parsed if step.all else None, percent=True),
 )
-"""What a run of GRPO is judged by."""
+"""The large charts of a run of GRPO."""
 
 MORE: Mapping[str, tuple[_Chart, ...]] = {
     "Groups and answers": (
-        _Chart("groups of noise, %", of_all("noise"), percent=True),
+        _Chart("uninformative groups, %", of_all("noise"), percent=True),
         _Chart("different answers a group", of_all("distinct")),
         _Chart("tokens an answer", of_all("tokens")),
         _Chart("answers cut off, %", of_all("truncated"), percent=True),
@@ -73,7 +70,7 @@ MORE: Mapping[str, tuple[_Chart, ...]] = {
         _Chart("norm of the gradient", lambda step: step.grad_norm),
         _Chart("learning rate", lambda step: step.lr),
         _Chart("weights changed, %", lambda step: step.changed, percent=True),
-        _Chart("gap between sampling and loss, nats", lambda step: step.gap, log=True),
+        _Chart("log-probability mismatch, nats", lambda step: step.gap, log=True),
     ),
     "Speed": (
         _Chart("prompts a second", lambda step: step.prompts_per_second),
@@ -84,15 +81,15 @@ MORE: Mapping[str, tuple[_Chart, ...]] = {
 
 
 def charts_of(steps: Sequence[Sequence[Step]]) -> tuple[tuple[_Chart, ...], Mapping[str, tuple[_Chart, ...]]]:
-    """The charts that the page shows large, and those that it folds. The loss of GRPO tells nothing of its success."""
-    if any(step.all is None for own in steps for step in own):
+    """Return the large charts and the folded ones, by heading. GRPO's loss is folded: it does not show success."""
+    if any(step.all is None for run_steps in steps for step in run_steps):
         return (*MAIN, LOSS), MORE
     return MAIN, {**MORE, "Updates": (LOSS, *MORE["Updates"])}
 
 
 @dataclass(frozen=True, slots=True)
 class _Setting:
-    """A value of the configuration: its name, the default, and that of each run."""
+    """A value of the configuration: its name, its default, and its value in each run."""
 
     name: str
     default: str
@@ -109,7 +106,7 @@ class _Setting:
 
 @dataclass(frozen=True, slots=True)
 class _Time:
-    """Where a run's time went: the mean seconds of each part of a step, the share of it, and a chart."""
+    """Mean seconds of each phase of a step, their shares, and a chart of them."""
 
     seconds: tuple[float, ...]
     shares: tuple[float, ...]
@@ -120,34 +117,34 @@ def write_training(runs: Sequence[TrainRun], out: Path, most: int = 2) -> None:
     """Write the page of training runs, finished or not.
 
     Args:
-        runs: what `read_train_run` found.
+        runs: what `read_train_run` returned.
         out: the HTML file.
-        most: sample questions of each step that is shown, of each run.
+        most: largest number of sample questions of a step, for each run; 0 leaves them out.
     """
-    found = named(runs)
-    steps = [each.run.steps for each in found]
-    tasks = _names(step.tasks for own in steps for step in own)
-    categories = _names(step.categories for own in steps for step in own)
+    named_runs = named(runs)
+    steps = [named_run.run.steps for named_run in named_runs]
+    tasks = _names(step.tasks for run_steps in steps for step in run_steps)
+    categories = _names(step.categories for run_steps in steps for step in run_steps)
     main, more = charts_of(steps)
-    constants = [constant_of(each.run) for each in found]
-    levels = [constant.over(own) for constant, own in zip(constants, steps, strict=True)]
+    constants = [constant_of(named_run.run) for named_run in named_runs]
+    levels = [constant.over(run_steps) for constant, run_steps in zip(constants, steps, strict=True)]
     write_page(
         "training.html.jinja",
         out,
         ["benchmark.css", "training.css"],
         ["benchmark.js"],
         title="Training report",
-        facts={"runs": str(len(runs)), "steps": ", ".join(f"{len(own):,}" for own in steps)},
-        runs=found,
-        marks=[plots.RunMark(each.name, number) for number, each in enumerate(found)],
+        facts={"runs": str(len(runs)), "steps": ", ".join(f"{len(run_steps):,}" for run_steps in steps)},
+        runs=named_runs,
+        marks=[plots.RunMark(named_run.name, number) for number, named_run in enumerate(named_runs)],
         figures=FIGURES,
-        ends=[[ends(own, figure.value) for figure in FIGURES] for own in steps],
-        gaps=[logprob_mismatch(own) for own in steps],
-        memory=[peak(own) for own in steps],
-        run_facts=[_facts(each) for each in found],
-        verdicts=[verdict(each, constant) for each, constant in zip(found, constants, strict=True)],
+        ends=[[ends(run_steps, figure.value) for figure in FIGURES] for run_steps in steps],
+        mismatches=[logprob_mismatch(run_steps) for run_steps in steps],
+        memory=[peak(run_steps) for run_steps in steps],
+        run_facts=[_facts(named_run) for named_run in named_runs],
+        verdicts=[verdict(named_run, constant) for named_run, constant in zip(named_runs, constants, strict=True)],
         main=_charts(main, steps, {"smooth reward, %": levels}, large=True),
-        rewarded=any(step.all is not None for own in steps for step in own),
+        rewarded=any(step.all is not None for run_steps in steps for step in run_steps),
         levels=any(level is not None for level in levels),
         more={name: drawn for name, charts in more.items() if (drawn := _charts(charts, steps))},
         task_charts={task: _task_charts(task, steps) for task in tasks},
@@ -160,31 +157,33 @@ def write_training(runs: Sequence[TrainRun], out: Path, most: int = 2) -> None:
             for name in categories
         ],
         means=[
-            (kind, plain_text(name, 60), [last_tenth(own, _group(kind, name)) for own in steps])
+            (kind, plain_text(name, 60), [last_tenth(run_steps, _group(kind, name)) for run_steps in steps])
             for kind, names in (("tasks", tasks), ("categories", categories))
             for name in names
         ],
         parts=PARTS,
-        times=[_time(each) if each.run.steps else None for each in found],
-        config=_config([each.run.config for each in found]),
-        failures=[_failures(each.run) for each in found],
-        samples=training_samples(found, most) if most else (),
+        times=[_time(named_run) if named_run.run.steps else None for named_run in named_runs],
+        config=_config([named_run.run.config for named_run in named_runs]),
+        failures=[_failures(named_run.run) for named_run in named_runs],
+        samples=training_samples(named_runs, most) if most else (),
         folded=FOLDED,
     )
 
 
 def _names(groups: object) -> list[str]:
+    """Return the sorted names in some mappings."""
     return sorted({name for names in groups for name in names})  # type: ignore[attr-defined]
 
 
 def _group(kind: str, name: str) -> Callable[[Step], Rollouts | None]:
+    """Return a function that reads the means of a task or category from a step."""
     return lambda step: getattr(step, kind).get(name)
 
 
 def _of(kind: str, name: str, figure: str) -> Value:
-    """A figure of a task or category."""
+    """Return a function that reads a figure of a task or category from a step."""
     group = _group(kind, name)
-    return lambda step: None if (found := group(step)) is None else float(getattr(found, figure))
+    return lambda step: None if (rollouts := group(step)) is None else float(getattr(rollouts, figure))
 
 
 def _charts(
@@ -193,47 +192,57 @@ def _charts(
     levels: Mapping[str, Sequence[float | None]] = MappingProxyType({}),
     large: bool = False,
 ) -> list[tuple[str, Markup]]:
-    """Those for which any run has a value, with the levels that they are held against, by name."""
+    """Draw the charts for which any run has a value, with the levels to compare with, by the name of the chart."""
     return [
         (chart.name, _chart(chart, steps, levels.get(chart.name, ()), large))
         for chart in charts
-        if any(chart.value(step) is not None for own in steps for step in own)
+        if any(chart.value(step) is not None for run_steps in steps for step in run_steps)
     ]
 
 
 def _chart(
     chart: _Chart, steps: Sequence[Sequence[Step]], levels: Sequence[float | None] = (), large: bool = False
 ) -> Markup:
-    curves = [[(step.step, value) for step in own if (value := chart.value(step)) is not None] for own in steps]
+    """Draw a chart."""
+    curves = [
+        [(step.step, value) for step in run_steps if (value := chart.value(step)) is not None] for run_steps in steps
+    ]
     label = plain_text(chart.name, 80)
     return plots.curve_chart(curves, label, percent=chart.percent, log=chart.log, large=large, levels=levels)
 
 
 def _task_charts(task: str, steps: Sequence[Sequence[Step]]) -> list[tuple[str, Markup]]:
-    names = {"smooth": "smooth reward, %", "strict": "strict reward, %", "zero_variance": "groups of equal rewards, %"}
+    """Draw the charts of a task."""
+    names = {
+        "smooth": "smooth reward, %",
+        "strict": "strict reward, %",
+        "zero_variance": "groups with equal rewards, %",
+    }
     return [
         (name, _chart(_Chart(f"{task}: {name}", _of("tasks", task, figure), percent=True), steps))
         for figure, name in names.items()
     ]
 
 
-def _time(each: NamedRun) -> _Time:
-    steps = each.run.steps
+def _time(named_run: NamedRun) -> _Time:
+    """Sum up where the time of a run went."""
+    steps = named_run.run.steps
     parts = [[step.seconds.get(phase, 0.0) for step in steps] for phase in PHASES]
     parts.append([max(0.0, step.wall - sum(step.seconds.values())) for step in steps])
     seconds = tuple(sum(part) / len(steps) for part in parts)
-    label = f"Seconds of a step of {each.name} by what they went to"
+    label = f"Seconds of a step of {named_run.name}, by phase"
     chart = plots.stack_chart([step.step for step in steps], parts, label, "seconds")
     return _Time(seconds, tuple(second / (sum(seconds) or 1.0) for second in seconds), chart)
 
 
 _OTHER_MEMORY = ("GiB used", "GiB planned")
-"""Facts that the page leaves out: it shows the peak of the steps, of which these are the largest and the plan."""
+"""Facts that are left out here, since the table of runs shows the peak memory of the steps."""
 
 
-def _facts(each: NamedRun) -> dict[str, str]:
-    """What a run is, and what it took."""
-    run, steps = each.run, each.run.steps
+def _facts(named_run: NamedRun) -> dict[str, str]:
+    """Describe the run: model, data, duration, versions."""
+    run = named_run.run
+    steps = run.steps
     wall = sum(step.wall for step in steps)
     facts = {
         "model": run.config.model.path,
@@ -241,7 +250,7 @@ def _facts(each: NamedRun) -> dict[str, str]:
         "method": run.config.run.method + (f", LoRA of rank {lora.rank}" if (lora := run.config.model.lora) else ""),
         "epochs": f"{steps[-1].epoch:.2f}" if steps else "",
         "steps took": f"{wall:,.0f} s",
-        "not made": f"{sum(bool(step.skipped) for step in steps):,} of {len(steps):,} steps",
+        "skipped": f"{sum(bool(step.skipped) for step in steps):,} of {len(steps):,} steps",
         "questions that failed": f"{sum(step.failed for step in steps):,}",
     }
     if manifest := run.manifest:
@@ -267,14 +276,15 @@ def _config(configs: Sequence[TrainConfig]) -> list[_Setting]:
 
 
 def _failures(run: TrainRun) -> list[Failure]:
-    """Questions that could not be shown, and steps that were not made, by reason; the most frequent first."""
+    """List questions that could not be shown and steps that were skipped, by reason, the most frequent first."""
     reasons: dict[str, list[str]] = {}
     for failure in run.failures:
         reasons.setdefault(plain_text(failure.error, 300), []).append(f"step {failure.step}, question {failure.index}")
     for step in run.steps:
         if step.skipped:
-            reasons.setdefault(plain_text(f"no step was made: {step.skipped}", 300), []).append(f"step {step.step}")
-    found = [
-        Failure(reason, len(where), tuple((each, 1) for each in where[:_EXAMPLES])) for reason, where in reasons.items()
+            reasons.setdefault(plain_text(f"step skipped: {step.skipped}", 300), []).append(f"step {step.step}")
+    failures = [
+        Failure(reason, len(places), tuple((example, 1) for example in places[:_EXAMPLES]))
+        for reason, places in reasons.items()
     ]
-    return sorted(found, key=lambda failure: -failure.count)
+    return sorted(failures, key=lambda failure: -failure.count)

@@ -117,10 +117,8 @@ def test_an_unchanged_corpus_is_left_alone(source: Path, tmp_path: Path) -> None
 PROGRAM = """
 import sys
 from pathlib import Path
-from videossr.corpus.indexer import index
+from videossr.corpus.indexer import index_videos
 from videossr.video.plan import Plan
-from videossr.corpus.sources import find
-from videossr.corpus.index_state import IndexState
 if __name__ == "__main__":
     index_videos(Path(sys.argv[1]), Path(sys.argv[2]), Plan(frames=8))
 """
@@ -170,7 +168,7 @@ def test_hashes_of_a_stopped_run_are_used_while_the_file_stays_the_same(source: 
     (tmp_path / "state").mkdir()
     with IndexState(tmp_path / "state") as state:
         for file in files:
-            state.keep_hash(file, file.path)
+            state.add_hash(file, file.path)
     touched = source / "real/bikes.mp4"
     copy = touched.read_bytes()
     touched.unlink()

@@ -5,14 +5,12 @@ Exercised by `videossr bench run demo/viubench --model chance --out demo/runs/ch
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import shutil
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -38,13 +36,11 @@ from videossr.errors import OutputError
 from videossr.models.answer_distribution import GUESSES, answer_distributions
 from videossr.models.base import Decoding, Model, ModelSpec, model_spec
 from videossr.question_set import QuestionSet, open_questions
+from videossr.storage.jsonl import JsonlWriter
 from videossr.storage.paths import AnyPath, is_local, staging_dir, to_path, write_text
 
 STOP_AFTER = 10
 """Questions that fail for one reason before any has an answer, until a run stops."""
-
-SYNC = 5.0
-"""Seconds between two times at which what was written is forced to the disk: a power cut loses no more."""
 
 _CLOCK = "sittings.json"
 
@@ -125,7 +121,7 @@ def evaluate(
         _check_same(folder, config, model.tuning)
     fresh = not folder.exists()
     with staging_dir(folder, {"verb": f"bench {verb}"}, ours=ours) as staging:
-        before = _before(folder) if ours else ()
+        before = read_run(folder).predictions if ours else ()
         finished = {prediction.index for prediction in before if not prediction.error}
         state = _State(len(chosen), progress)
         for prediction in before:
@@ -146,7 +142,7 @@ def evaluate(
             sitting = _Sitting(loaded, sittings, started, staging / _CLOCK)
             bound = 0 if finished else stop_after
             with closing(ask(questions, loaded, config.decoding, still_open, bound)) as predictions:
-                _keep(predictions, folder / PREDICTIONS, sitting, state)
+                _write_predictions(predictions, folder / PREDICTIONS, sitting, state)
             sittings = sitting.sum()
         if still_open or not (folder / MANIFEST).exists():
             _finish(folder, questions, config, sittings)
@@ -236,68 +232,26 @@ class _Sitting:
         write_text(self._path, json.dumps(asdict(self.sum())))
 
 
-def _keep(predictions: Iterable[Prediction], path: Path, sitting: _Sitting, state: _State) -> None:
+def _write_predictions(predictions: Iterable[Prediction], path: Path, sitting: _Sitting, state: _State) -> None:
     """Append each prediction as it comes; each has left this process before the next is waited for.
 
     Raises OSError that names the file when nothing more can be written.
     """
-    with _named(path), path.open("ab", buffering=0) as file:
+    with JsonlWriter(path) as file:
         sitting.write()
         state.tell()
-        synced = time.monotonic()
         try:
             for prediction in predictions:
-                rest = memoryview(f"{prediction.to_json()}\n".encode())
-                while rest:
-                    rest = rest[file.write(rest) :]
+                synced = file.append(prediction)
                 state.add(prediction)
                 state.tell()
-                if time.monotonic() - synced > SYNC:
-                    os.fsync(file.fileno())
+                if synced:
                     sitting.write()
-                    synced = time.monotonic()
         except BaseException:
             with suppress(OSError):  # what stopped the run is what must be told
                 sitting.write()
             raise
-        os.fsync(file.fileno())
         sitting.write()
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Tells the file where the system only tells that the disk is full."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
-
-
-def _before(folder: Path) -> tuple[Prediction, ...]:
-    """What is predicted already, once a line that a killed run has not finished is cut off."""
-    _mend(folder / PREDICTIONS)
-    return read_run(folder).predictions
-
-
-def _mend(path: Path) -> None:
-    """Cut off a last line that a killed run has not finished."""
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        kept = end
-        while kept:
-            start = max(0, kept - (1 << 16))
-            file.seek(start)
-            newline = file.read(kept - start).rfind(b"\n")
-            if newline >= 0:
-                kept = start + newline + 1
-                break
-            kept = start
-        if kept < end:
-            file.truncate(kept)
 
 
 def _check_same(folder: Path, config: RunConfig, tuning: frozenset[str]) -> None:

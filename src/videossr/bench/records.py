@@ -10,10 +10,9 @@ A line holds all that scoring and comparing need, so a run is worth something wi
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, NotRequired
 
 from pydantic import ConfigDict
@@ -23,8 +22,8 @@ from typing_extensions import TypedDict
 from videossr.config import parse
 from videossr.errors import DataError
 from videossr.models.base import Decoding
+from videossr.storage.jsonl import read_json, read_jsonl
 from videossr.storage.paths import AnyPath, to_path
-from videossr.storage.records import read_lines, read_record
 
 CONFIG, PREDICTIONS, MANIFEST = "config.toml", "predictions.jsonl", "manifest.json"
 
@@ -118,10 +117,6 @@ class Prediction:
     tries: int = 1
     prompt_tokens: int | None = None
 
-    def to_json(self) -> str:
-        """One line, without its end."""
-        return json.dumps(asdict(self), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-
 
 @dataclass(frozen=True)
 class Run:
@@ -171,9 +166,13 @@ def read_run(path: str | AnyPath) -> Run:
     if "model" not in table:
         raise DataError(f"{folder} is no run, but something else that has a {CONFIG}")
     config = parse(RunConfig, table, str(folder / CONFIG))
-    found = {
-        prediction.index: prediction for prediction in read_lines(Prediction, folder / PREDICTIONS, "no prediction")
+    predictions = {
+        prediction.index: prediction
+        for prediction in read_jsonl(Prediction, folder / PREDICTIONS, fault="no prediction")
     }
     return Run(
-        folder, config, tuple(found[index] for index in sorted(found)), read_record(RunManifest, folder / MANIFEST)
+        folder,
+        config,
+        tuple(predictions[index] for index in sorted(predictions)),
+        read_json(RunManifest, folder / MANIFEST),
     )

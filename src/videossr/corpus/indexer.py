@@ -186,7 +186,7 @@ def _hash(
     for done, (file, content) in enumerate(runner.run(DecodeWorker.hash, waiting), len(known) + 1):
         if isinstance(content, str):
             known[file.path] = content
-            state.keep_hash(file, content)
+            state.add_hash(file, content)
         elif isinstance(content, RejectedFile):
             unread.append(content)
         else:
@@ -220,13 +220,12 @@ def _fill(
     while waiting:
         for (content, file), result in runner.stream(DecodeWorker.stage, waiting):
             if isinstance(result, Piece):
-                packs.add(content, result)
+                packs.add_jpegs(content, result)
                 continue
-            staged = result
-            if isinstance(staged, WorkerCrash):
-                staged = RejectedFile(file.path, content, "unreadable", "decoding it killed the process")
-            packs.keep(content, staged)
-            rejected = staged if isinstance(staged, RejectedFile) else None
+            if isinstance(result, WorkerCrash):
+                result = RejectedFile(file.path, content, "unreadable", "decoding it killed the process")
+            packs.add_result(content, result)
+            rejected = result if isinstance(result, RejectedFile) else None
             if rejected and not rejected.lasts:
                 unread.append(rejected)
             decoded += 1

@@ -6,6 +6,7 @@ Remote ones are reached through fsspec, with the credentials of the environment.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -185,11 +186,18 @@ def file_hash(path: AnyPath) -> str:
     return digest.hexdigest()
 
 
+_FULL = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+"""Errors of a write for want of space; the system does not say which file wanted it."""
+
+
 @contextmanager
 def atomic_write(path: AnyPath) -> Iterator[Path]:
     """Yield the temporary path to write to; it becomes `path` when the block ends, and is removed when it fails.
 
     A remote file is sent in one piece when the block ends.
+
+    Raises:
+        OSError: it cannot be written; the error names `path` where the system names no file, as on a full disk.
     """
     if isinstance(path, Path):
         partial = path.with_name(f".{path.name}.partial")
@@ -198,6 +206,10 @@ def atomic_write(path: AnyPath) -> Iterator[Path]:
             with partial.open("rb") as file:
                 os.fsync(file.fileno())  # after a power cut a name must not stand for a file that is not there
             partial.replace(path)
+        except OSError as error:
+            if error.errno not in _FULL or error.filename is not None:
+                raise
+            raise OSError(error.errno, error.strerror, str(path)) from error
         finally:
             partial.unlink(missing_ok=True)
     else:

@@ -5,9 +5,6 @@ Exercised by `videossr train CONFIG --out RUN`, and read again by `videossr repo
 
 from __future__ import annotations
 
-import json
-import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,13 +14,10 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from videossr.errors import DataError
 from videossr.question import Clip
+from videossr.storage.jsonl import JsonlWriter, filter_jsonl
 from videossr.storage.paths import write_bytes
-from videossr.training.records import ACROSS, FAILURES, PICTURES, SAMPLES, STEPS, Failure, ShownSample, Step, line
-
-SYNC = 5.0
-"""Seconds between two times at which what was written is forced to the disk: a power cut loses no more."""
+from videossr.training.records import ACROSS, FAILURES, PICTURES, SAMPLES, STEPS, Failure, ShownSample, Step
 
 FRAMES = 64
 """Frames of a question that a picture of samples holds, at most; of more, these are spread evenly."""
@@ -61,19 +55,17 @@ class RunWriter:
         """
         self._folder, self._track = folder, track
         for name in (STEPS, FAILURES, SAMPLES):
-            _keep_until(folder / name, after)
+            filter_jsonl(folder / name, lambda record: record["step"] <= after)
         for picture in (folder / PICTURES).glob("*.jpg"):
             if (step := picture.stem.partition("-")[0]).isdecimal() and int(step) > after:
                 picture.unlink()
-        self._files = {name: (folder / name).open("ab", buffering=0) for name in (STEPS, FAILURES, SAMPLES)}
-        self._synced = time.monotonic()
+        self._files = {name: JsonlWriter(folder / name) for name in (STEPS, FAILURES, SAMPLES)}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *raised: object) -> None:
         for file in self._files.values():
-            os.fsync(file.fileno())
             file.close()
 
     def step(self, step: Step) -> None:
@@ -96,34 +88,9 @@ class RunWriter:
         self._append(SAMPLES, shown)
 
     def _append(self, name: str, record: Step | Failure | ShownSample) -> None:
-        file, rest = self._files[name], memoryview(line(record).encode())
-        try:
-            while rest:
-                rest = rest[file.write(rest) :]
-            if (now := time.monotonic()) - self._synced > SYNC:
-                for each in self._files.values():
-                    os.fsync(each.fileno())
-                self._synced = now
-        except OSError as error:  # the system tells only that the disk is full, not which file wanted more
-            raise OSError(error.errno, error.strerror, str(self._folder / name)) from error
-
-
-def _keep_until(path: Path, step: int) -> None:
-    """Cut from a file what is of later steps, and a last line that has no end."""
-    if not path.exists():
-        return
-    lines = path.read_bytes().splitlines(keepends=True)
-    kept = []
-    for number, text in enumerate(lines, 1):
-        if not text.endswith(b"\n"):
-            break
-        try:
-            if json.loads(text)["step"] <= step:
-                kept.append(text)
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}:{number}: damaged: {error}") from error
-    if len(kept) < len(lines):
-        write_bytes(path, b"".join(kept))
+        if self._files[name].append(record):
+            for file in self._files.values():
+                file.sync()
 
 
 def frame_strip(clips: Sequence[Clip]) -> tuple[bytes, tuple[tuple[tuple[int, int], ...], ...]]:

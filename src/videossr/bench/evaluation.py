@@ -31,6 +31,7 @@ from videossr.bench.records import (
     read_run,
 )
 from videossr.bench.scoring import score_prediction
+from videossr.config import flatten, plain
 from videossr.dataset.manifest import versions
 from videossr.errors import OutputError
 from videossr.models.answer_distribution import GUESSES, answer_distributions
@@ -109,7 +110,7 @@ def evaluate(
         hash=questions.hash,
         size=len(questions),
         model=model.text,
-        settings=_plain(asdict(model.settings)),
+        settings=plain(model.settings),
         decoding=decoding or Decoding(),
         limit=limit,
         answers=given.hash if given else None,
@@ -138,7 +139,7 @@ def evaluate(
             if sittings.model and (resume := getattr(loaded, "resume", None)) is not None:
                 resume(sittings.model)
             if not ours:
-                write_text(folder / CONFIG, tomli_w.dumps(_plain(asdict(config))))
+                write_text(folder / CONFIG, tomli_w.dumps(plain(config)))
             sitting = _Sitting(loaded, sittings, started, staging / _CLOCK)
             bound = 0 if finished else stop_after
             with closing(ask(questions, loaded, config.decoding, still_open, bound)) as predictions:
@@ -224,7 +225,7 @@ class _Sitting:
 
     def sum(self) -> _Sittings:
         """All sittings so far. What a model tells of itself may change while it is asked: a server refuses a field."""
-        seconds, told = time.monotonic() - self._started, _plain(dict(self._model.describe()))
+        seconds, told = time.monotonic() - self._started, plain(self._model.describe())
         return _Sittings(self._before.seconds + seconds, self._before.waited + self._model.waited, told)
 
     def write(self) -> None:
@@ -260,7 +261,7 @@ def _check_same(folder: Path, config: RunConfig, tuning: frozenset[str]) -> None
     Its questions may have moved, and what only decides how fast the model works may differ.
     """
     free = {"questions", *(f"settings.{name}" for name in tuning)}
-    there, here = (_flat(_plain(asdict(made))) for made in (read_run(folder).config, config))
+    there, here = (flatten(plain(made)) for made in (read_run(folder).config, config))
     different = [
         f"{name} is {there.get(name, 'not set')!s:.80} there, {here.get(name, 'not set')!s:.80} here"
         for name in {**there, **here}
@@ -290,18 +291,3 @@ def _finish(folder: Path, questions: QuestionSet, config: RunConfig, sittings: _
         },
     )
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-
-
-def _plain(value: Any) -> Any:
-    """As TOML and JSON hold it: lists for tuples, and what is None left out."""
-    if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items() if inner is not None}
-    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The same with dotted names and no tables in it."""
-    flat: dict[str, Any] = {}
-    for name, value in table.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return flat

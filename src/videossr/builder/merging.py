@@ -12,7 +12,6 @@ from videossr.builder.derivation import parent_of, refuse_finished, write_part
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.duplicates import NEAR_SHARE, DuplicatePair, near_duplicates
 from videossr.corpus.fingerprint import unpack
-from videossr.corpus.manifest import all_versions
 from videossr.dataset import gate_table, schema
 from videossr.dataset.manifest import (
     BuildSpec,
@@ -27,6 +26,7 @@ from videossr.dataset.manifest import (
 from videossr.errors import ConfigError, DataError
 from videossr.sample import VideoKey
 from videossr.storage.paths import AnyPath
+from videossr.storage.provenance import merge_versions
 
 _TOLD = ["id", "sources", "category", "attempt"]
 """The columns of a sample that decide what is told of it."""
@@ -75,7 +75,7 @@ def merge(
         excluded=[
             known for known in manifests[0]["excluded"] if all(known in manifest["excluded"] for manifest in manifests)
         ],
-        versions=all_versions(manifest["versions"] for manifest in manifests),
+        versions=merge_versions(manifest["versions"] for manifest in manifests),
     )
     if corpus is not None:
         found = Corpus(corpus)

@@ -22,7 +22,7 @@ from upath import UPath
 from videossr.corpus.decode_worker import DecodeWorker, Piece
 from videossr.corpus.index_state import IndexState
 from videossr.corpus.jpeg import CHROMA, QUALITY, Chroma
-from videossr.corpus.manifest import claim, is_known, reopen, versions, versions_of, write_corpus_manifest
+from videossr.corpus.manifest import claim, corpus_versions, is_known, recorded_versions, reopen, write_corpus_manifest
 from videossr.corpus.pack import FORMAT, RejectedFile
 from videossr.corpus.pack_builder import PackBuilder
 from videossr.corpus.sources import Input, find
@@ -116,7 +116,7 @@ def index_videos(
     known = is_known(out, config)
     with start(DecodeWorker(plan, quality, chroma), workers, ray) as runner:
         runner.check([file.sample for file in (files[0], files[-1])])
-        with staging_dir(out, {"verb": "index", "config": config, "versions": versions()}, ours=known) as folder:
+        with staging_dir(out, {"verb": "index", "config": config, "versions": corpus_versions()}, ours=known) as folder:
             claim(out, config)
             with IndexState(folder) as state:
                 total = len(files) + len(unread)
@@ -125,7 +125,7 @@ def index_videos(
                 if not packs.complete:
                     reopen(out, folder)
                 decoded = _fill(runner, packs, unread, total, progress)
-            manifest = write_corpus_manifest(out, asdict(plan), unread, versions_of(out, folder))
+            manifest = write_corpus_manifest(out, asdict(plan), unread, recorded_versions(out, folder))
             shutil.rmtree(folder)
     return Summary(manifest["videos"], packs.gone, decoded, manifest["rejected"], manifest["hash"])
 

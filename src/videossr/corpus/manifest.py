@@ -5,23 +5,25 @@ from __future__ import annotations
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import av
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tomli_w
 
+from videossr.config import changes, plain
 from videossr.corpus.corpus import MANIFEST, REJECTED, CorpusManifest, ShardTable, corpus_hash, pack_file
 from videossr.corpus.pack import FORMAT, Pack, RejectedFile
 from videossr.corpus.pack_builder import packs_of
 from videossr.errors import CorpusError
 from videossr.storage.parquet import read_parquet
 from videossr.storage.paths import AnyPath, atomic_write, make_folder, write_text
+from videossr.storage.provenance import ffmpeg_versions, installed_versions, merge_versions
+
+_PACKAGES = ("videossr", "av", "numpy", "opencv-python-headless", "pyarrow", "simplejpeg")
 
 _REJECTED = pa.schema(
     [(name, pa.string()) for name in ("path", "content", "reason", "detail")]
@@ -44,10 +46,10 @@ def is_known(out: AnyPath, config: Mapping[str, Any]) -> bool:
         raise CorpusError(f"{saved}: not valid TOML: {error}") from error
     if "plan" not in old:
         raise CorpusError(f"{out} holds something that is not a corpus: name a new folder with --out")
-    changed = sorted(flatten(old).items() ^ flatten(config).items())
-    if changed:
-        names = ", ".join(dict.fromkeys(f"{name} is {flatten(old).get(name)}" for name, _ in changed))
-        raise CorpusError(f"{out} was indexed with another configuration ({names}): index into a new folder")
+    if differences := changes(old, plain(config)):
+        raise CorpusError(
+            f"{out} was indexed with another configuration ({'; '.join(differences)}): index into a new folder"
+        )
     return True
 
 
@@ -64,14 +66,6 @@ def reopen(out: AnyPath, folder: Path) -> None:
     if manifest.exists():
         write_text(folder / _BEFORE, manifest.read_text("utf-8"))
         manifest.unlink()
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """A configuration with dotted names and values as text."""
-    found: dict[str, str] = {}
-    for name, value in config.items():
-        found |= flatten(value, f"{name}.") if isinstance(value, dict) else {prefix + name: str(value)}
-    return found
 
 
 def write_corpus_manifest(
@@ -115,26 +109,18 @@ def _says(out: AnyPath, manifest: CorpusManifest, rejected: pa.Table) -> bool:
         return False
 
 
-def versions() -> dict[str, str]:
-    """Of everything that has a say in the bytes of a pack."""
-    libraries = {name: ".".join(map(str, numbers)) for name, numbers in av.library_versions.items()}
-    packages = ("videossr", "av", "numpy", "opencv-python-headless", "pyarrow", "simplejpeg")
-    return libraries | {name: version(name) for name in packages}
+def corpus_versions() -> dict[str, str]:
+    """Return the versions of everything that decides the bytes of a pack."""
+    return ffmpeg_versions() | installed_versions(_PACKAGES)
 
 
-def all_versions(made: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """Of each library all versions that were at work."""
-    found: dict[str, set[str]] = {}
-    for known in made:
-        for library, number in known.items():
-            found.setdefault(library, set()).update(number.split(" and "))
-    return {library: " and ".join(sorted(numbers)) for library, numbers in sorted(found.items())}
+def recorded_versions(out: AnyPath, staging: Path) -> dict[str, str]:
+    """Return the versions that made the packs of a corpus, for its manifest.
 
-
-def versions_of(out: AnyPath, folder: Path) -> dict[str, str]:
-    """Those that made the packs of `out`: what it says where it has not changed, else these and what it said before."""
-    for manifest in (out / MANIFEST, folder / _BEFORE):
+    They are those that it records where it has not changed, else these and those that it recorded before.
+    """
+    for manifest in (out / MANIFEST, staging / _BEFORE):
         if manifest.exists():
-            said: dict[str, str] = json.loads(manifest.read_text("utf-8"))["versions"]
-            return said if manifest.name == MANIFEST else all_versions([said, versions()])
-    return versions()
+            recorded: dict[str, str] = json.loads(manifest.read_text("utf-8"))["versions"]
+            return recorded if manifest.name == MANIFEST else merge_versions([recorded, corpus_versions()])
+    return corpus_versions()

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from videossr.config import changes
 from videossr.corpus import pack
 from videossr.corpus.corpus import MANIFEST, Corpus, pack_file
 from videossr.corpus.duplicates import NEAR_SHARE, DuplicatePair, near_duplicates
 from videossr.corpus.fingerprint import Fingerprints, unpack
-from videossr.corpus.manifest import all_versions, claim, flatten, write_corpus_manifest
+from videossr.corpus.manifest import claim, write_corpus_manifest
 from videossr.corpus.pack import SHARDS, Entry, Pack, RejectedFile
 from videossr.errors import ConfigError, CorpusError
 from videossr.storage.paths import AnyPath, staging_dir
+from videossr.storage.provenance import merge_versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def merge(
         for done, shard in enumerate(SHARDS, start=1):
             duplicates += _write(corpora, shard, out, near if drop_near else {})
             progress("packs", done, len(SHARDS))
-        made_with = all_versions(corpus.manifest["versions"] for corpus in corpora)
+        made_with = merge_versions(corpus.manifest["versions"] for corpus in corpora)
         manifest = write_corpus_manifest(out, config["plan"], _unread(corpora), made_with)
         shutil.rmtree(folder)
     return Merged(manifest["videos"], duplicates, list(near.values()), manifest["hash"])
@@ -80,11 +82,9 @@ def _config(corpora: Sequence[Corpus]) -> dict[str, Any]:
     """The configuration that all share; of `source_id`, that of the first."""
     configs = [tomllib.loads((corpus.path / "config.toml").read_text("utf-8")) for corpus in corpora]
     for corpus, config in zip(corpora[1:], configs[1:], strict=True):
-        changed = dict(flatten(configs[0]).items() ^ flatten(config).items())
-        changed.pop("source_id", None)
-        if changed:
+        if differences := changes({**configs[0], "source_id": None}, {**config, "source_id": None}):
             raise CorpusError(
-                f"{corpus.path} and {corpora[0].path} were indexed with other options ({', '.join(sorted(changed))}): "
+                f"{corpora[0].path} and {corpus.path} were indexed with other options ({'; '.join(differences)}): "
                 "index the videos of one with the config of the other"
             )
     return configs[0]

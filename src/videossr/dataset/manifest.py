@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from importlib.metadata import entry_points, version
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal, NotRequired
 
@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 from videossr.config import changes
 from videossr.errors import DataError
 from videossr.storage.paths import AnyPath, file_hash, reaching, to_path, write_text
+from videossr.storage.provenance import installed_versions
 
 NAME = "manifest.json"
 LIBRARIES = ("videossr", "numpy", "opencv-python-headless", "pyarrow", "simplejpeg")
@@ -112,10 +113,10 @@ class Manifest(BuildSpec):
 
 
 def versions(tasks: Iterable[str]) -> dict[str, str]:
-    """Versions of these libraries, and of the other packages that `tasks` come from."""
+    """Return the versions of `LIBRARIES`, and of the other packages that `tasks` come from."""
     points = (point for task in tasks for point in entry_points(group="videossr.tasks", name=task))
     owners = {point.dist.name for point in points if point.dist}
-    return {library: version(library) for library in sorted({*LIBRARIES, *owners})}
+    return installed_versions(sorted({*LIBRARIES, *owners}))
 
 
 def is_benchmark(made: BuildSpec) -> bool:

@@ -15,7 +15,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -23,6 +22,7 @@ from typing import Any, Generic, Self, TypeVar
 from videossr.errors import WorkerError
 from videossr.runners.local import AHEAD, DIED, WorkerCrash, outcome_of
 from videossr.storage.paths import AnyPath
+from videossr.storage.provenance import ffmpeg_versions, installed_versions
 
 try:
     import ray
@@ -320,15 +320,8 @@ class NodeEnvironment:
 
 
 def inspect_node(files: Sequence[AnyPath]) -> NodeEnvironment:
-    """The view of this machine."""
-    import av
-
-    versions = {name: ".".join(map(str, numbers)) for name, numbers in av.library_versions.items()}
-    for name in _PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "none"
+    """Look up what this machine has of the versions and `files` that decide the bytes of the work."""
+    versions = ffmpeg_versions() | dict.fromkeys(_PACKAGES, "none") | installed_versions((), optional=_PACKAGES)
     return NodeEnvironment(versions, tuple(map(_start, files)))
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import tomli_w
 
+from videossr.config import flatten, plain
 from videossr.errors import OutputError
 from videossr.storage.paths import write_text
 from videossr.training.batching import steps_in
 from videossr.training.checkpoint import latest, step_of
-from videossr.training.config import TrainConfig, as_table, flatten
+from videossr.training.config import TrainConfig
 from videossr.training.records import CONFIG, MANIFEST, read_train_run
 
 FREE = (
@@ -42,7 +43,7 @@ def is_same(folder: Path, config: TrainConfig, questions: int) -> bool:
     Raises ValueError that says what else was asked otherwise, or why the length may not be another.
     """
     run = read_train_run(folder)
-    there, here = flatten(run.config), flatten(config)
+    there, here = flatten(plain(run.config)), flatten(plain(config))
     different = [name for name in {**there, **here} if not name.startswith(FREE) and there.get(name) != here.get(name)]
     length = LENGTH.issuperset(different)
     if length and length_of(run.config, questions) == length_of(config, questions):
@@ -67,4 +68,4 @@ def take_length(folder: Path, config: TrainConfig, questions: int) -> None:
     """From here on the run is as long as it is asked for now, even if it was complete."""
     if length_of(read_train_run(folder).config, questions) != length_of(config, questions):
         (folder / MANIFEST).unlink(missing_ok=True)
-        write_text(folder / CONFIG, tomli_w.dumps(as_table(config)))
+        write_text(folder / CONFIG, tomli_w.dumps(plain(config)))

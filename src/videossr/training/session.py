@@ -11,10 +11,9 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import tomli_w
@@ -32,6 +31,7 @@ from videossr.engine.checkpoint import device_name, find_device, open_checkpoint
 from videossr.engine.kv_cache import base_model
 from videossr.question_set import QuestionSet, open_questions
 from videossr.storage.paths import AnyPath, is_local, staging_dir, to_path, write_text
+from videossr.storage.provenance import installed_versions
 from videossr.training.batching import choose_questions
 from videossr.training.checkpoint import latest, link, model_card, remove_partial, restore, save, step_of
 from videossr.training.config import TrainConfig, as_table, load_config
@@ -379,7 +379,7 @@ class _Sitting:
             steps=self._done,
             hash=self._questions.hash,
             questions=str(self._questions.path),
-            versions={**versions(()), **_libraries()},
+            versions={**versions(()), **installed_versions((), optional=LIBRARIES)},
             describe=describe,
             seconds=round(self._before + time.monotonic() - self._started, 1),
         )
@@ -389,11 +389,3 @@ class _Sitting:
 def _is_sound(step: Step) -> bool:
     """Whether the weights that a step began with have given a loss that is a number."""
     return math.isfinite(step.loss) and step.skipped != NO_ANSWER
-
-
-def _libraries() -> dict[str, str]:
-    found = {}
-    for library in LIBRARIES:
-        with suppress(PackageNotFoundError):
-            found[library] = version(library)
-    return found

@@ -6,7 +6,7 @@ Exercised by `videossr train CONFIG --out RUN`, and read again by `videossr repo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from videossr.config import flatten, plain
 from videossr.question import Clip
 from videossr.storage.jsonl import JsonlWriter, filter_jsonl
 from videossr.storage.paths import write_bytes
@@ -115,15 +116,6 @@ def frame_strip(clips: Sequence[Clip]) -> tuple[bytes, tuple[tuple[tuple[int, in
 
 
 def scalars(step: Step) -> dict[str, float]:
-    """All numbers of a step by their names, such as `tasks/jigsaw/smooth`; what it does not have is left out."""
-    return _flat(asdict(step))
-
-
-def _flat(table: Mapping[str, object], above: str = "") -> dict[str, float]:
-    found: dict[str, float] = {}
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{above}{name}/")
-        elif isinstance(value, int | float):
-            found[above + name] = value
-    return found
+    """Return all numbers of a step by their names, such as `tasks/jigsaw/smooth`; what it does not have is left out."""
+    figures = flatten(plain(step), separator="/")
+    return {name: value for name, value in figures.items() if isinstance(value, int | float)}

@@ -1,4 +1,4 @@
-"""Configuration: TOML tables checked by pydantic dataclasses, dotted overrides, errors that name the nearest key."""
+"""Check configurations: TOML tables for pydantic dataclasses, dotted overrides, errors that name the nearest key."""
 
 from __future__ import annotations
 

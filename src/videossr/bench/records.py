@@ -1,4 +1,4 @@
-"""A run on disk: what was asked of which model, and what it said.
+"""Read a run from its folder: what was asked of which model, and what it said.
 
     config.toml         the benchmark, its hash, the model's spec and settings, how it decoded
     predictions.jsonl   one line a question, in the order in which the answers came, with the raw text
@@ -67,12 +67,11 @@ class RunConfig:
 
 
 class RunManifest(TypedDict):
-    """What a complete run says of itself.
+    """The summary of a complete run.
 
-    `model` is what the model told of itself, `asked` and `answered` count questions, `seconds` is how long it took over
-    all its sittings, `waited` how much of that the model stood still for frames, `hash` is that of the questions.
-    `chance` is what answers without looking are expected to score: by category and guess, see
-    `videossr.models.answer_distribution`.
+    `model` is what the model says of itself, `asked` and `answered` count questions, `seconds` is how long all calls
+    took, `waited` how much of that the model stood still for frames, `hash` is that of the questions. `chance` is what
+    answers without looking are expected to score: by category and guess, see `videossr.models.answer_distribution`.
     """
 
     kind: Literal["run"]
@@ -146,10 +145,13 @@ def is_run(path: str | AnyPath) -> bool:
 
 
 def read_run(path: str | AnyPath) -> Run:
-    """The run in a folder, complete or not.
+    """Read the run in a folder, complete or not.
 
-    Raises FileNotFoundError when there is none, and ValueError that names the file and line which is damaged. A last
-    line that was cut off in the middle is none: its question is still open.
+    A last line that was cut off in the middle does not count: its question is still open.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DataError: a file is damaged; the message names it, and the line.
     """
     folder = to_path(path)
     try:

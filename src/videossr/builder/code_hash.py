@@ -1,4 +1,4 @@
-"""Which code a task is, as a hash: a task that was mended under the same version number is another task.
+"""Hash the code of tasks: a task that was mended under the same version number gives other datasets.
 
 Exercised by `videossr build RECIPE --corpus CORPUS --out DATASET`, run again after the code of a task has changed.
 """
@@ -47,23 +47,23 @@ def code_hash(task: type) -> str:
 
 def _sources(module: str) -> dict[str, Path]:
     """Find the files of `module` and of what it imports from its own package, by the modules' names."""
-    found: dict[str, Path] = {}
+    sources: dict[str, Path] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name not in found and (path := _file(name)) is not None:
-            found[name] = path
+        if name not in sources and (path := _file(name)) is not None:
+            sources[name] = path
             if path.suffix == ".py":
                 top = module.partition(".")[0]
-                waiting += (each for each in _imports(name, path) if each.partition(".")[0] == top)
-    return found
+                waiting += (imported for imported in _imports(name, path) if imported.partition(".")[0] == top)
+    return sources
 
 
 def _file(name: str) -> Path | None:
     """Find the file of a module without importing it; None where there is none, as for the name of a function."""
     if name in sys.modules:
-        there = getattr(sys.modules[name], "__file__", None)
-        return Path(there) if there else None
+        file = getattr(sys.modules[name], "__file__", None)
+        return Path(file) if file else None
     top, *inner = name.split(".")
     for folder in getattr(sys.modules.get(top), "__path__", []):
         base = Path(folder, *inner)

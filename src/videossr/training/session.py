@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -30,7 +29,7 @@ from videossr.dataset.manifest import is_benchmark, versions
 from videossr.engine.checkpoint import device_name, find_device, open_checkpoint, out_of_memory
 from videossr.engine.kv_cache import base_model
 from videossr.question_set import QuestionSet, open_questions
-from videossr.storage.paths import AnyPath, is_local, staging_dir, to_path, write_text
+from videossr.storage.paths import AnyPath, is_local, to_path, write_text
 from videossr.storage.provenance import installed_versions
 from videossr.training.batching import choose_questions
 from videossr.training.checkpoint import latest, link, model_card, remove_partial, restore, save, step_of
@@ -52,7 +51,7 @@ from videossr.training.records import (
     read_train_run,
     rewards_are_equal,
 )
-from videossr.training.resume import is_same, length_of, take_length
+from videossr.training.resume import is_same, length_of, run_dir, take_length
 from videossr.training.trackers import check_trackers, tracking
 from videossr.training.trainer import NO_ANSWER, NOT_FINITE, StepResult, Trainer, used_gib
 from videossr.training.writer import RunWriter
@@ -149,13 +148,12 @@ def _ours(folder: Path, config: TrainConfig, questions: int, world: World) -> It
 
     Where an error comes before the run has begun (see `_begin`), nothing is left that was not there before.
     """
-    with ExitStack() as kept:
+    with ExitStack() as opened:
 
         def take() -> bool:
-            begun, fresh = (folder / CONFIG).exists(), not folder.exists()
-            staging = kept.enter_context(staging_dir(folder, {"verb": "train"}, ours=begun))
+            begun = (folder / CONFIG).exists()
+            opened.enter_context(run_dir(folder).open(reopen=begun))
             if not begun:
-                kept.callback(_clear_unbegun, folder, staging, fresh)
                 return False
             remove_partial(folder)
             return is_same(folder, config, questions) and (folder / MANIFEST).exists()
@@ -175,15 +173,6 @@ def _begin(folder: Path, config: TrainConfig) -> None:
     """Write the configuration, which makes the folder that of a run; once the model is loaded and checked."""
     if not (folder / CONFIG).exists():
         write_text(folder / CONFIG, tomli_w.dumps(as_table(config)))
-
-
-def _clear_unbegun(folder: Path, staging: Path, fresh: bool) -> None:
-    """Remove what was made in the folder of a run that has not begun, and the folder if it is `fresh` and empty."""
-    if (folder / CONFIG).exists():
-        return
-    shutil.rmtree(staging)
-    if fresh and not any(folder.iterdir()):
-        folder.rmdir()
 
 
 def _silent(*_told: object) -> None:

@@ -92,7 +92,7 @@ def evaluate(
 
     Raises:
         NothingAnsweredError: as `stop_after` says. What came back is in `out`.
-        OutputError: `out` holds something else, or a run that was asked otherwise, or is being run by another process.
+        OutputError: `out` holds something else, or a run that was made otherwise, or is being run by another process.
         OSError: nothing more can be written.
     """
     folder = to_path(out)

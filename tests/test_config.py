@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from videossr.builder import recipe
 from videossr.builder.recipe import Recipe
-from videossr.config import override, parse, read_toml
+from videossr.config import changes, flatten, override, parse, plain, read_toml
 from videossr.registry import Registry
 from videossr.tasks.base import TASKS
 from videossr.tasks.counting import CountingConfig
@@ -141,6 +144,31 @@ def test_wrong_recipes_are_refused(overrides, message):
     with pytest.raises(ValueError, match="recipe jigsaw-6") as refused:
         recipe.load_recipe("jigsaw-6", overrides)
     assert message in str(refused.value)
+
+
+def test_a_configuration_is_plain_and_flat() -> None:
+    table = plain({"b": None, "c": {"d": (1, 2.5)}, "e": {}})
+    assert table == {"c": {"d": [1, 2.5]}, "e": {}}
+    config = plain(CountingConfig(shapes=("circle", "star")))
+    assert config["shapes"] == ["circle", "star"]
+    assert tomllib.loads(tomli_w.dumps(config)) == json.loads(json.dumps(config)) == config
+    assert parse(CountingConfig, config, "again") == CountingConfig(shapes=("circle", "star"))
+    assert flatten({"a": {"b": {"c": 1}, "d": [2]}, "e": 3, "f": {}}) == {"a.b.c": 1, "a.d": [2], "e": 3}
+    assert flatten({"a": {"b/c": 1}}, separator="/") == {"a/b/c": 1}
+    with pytest.raises(TypeError, match="got int"):
+        plain(3)
+
+
+def test_changes_are_named_key_by_key() -> None:
+    there = {"recipe": {"count": 2, "tables": {"a": 1}}, "seed": 0}
+    assert changes(there, there) == []
+    assert changes(there, {"recipe": {"count": 3, "tables": 5}, "limit": "x" * 99}) == [
+        "recipe.count is 2 there, 3 now",
+        "recipe.tables is a table there, 5 now",
+        "seed is 0 there, not set now",
+        f"limit is not set there, '{'x' * 58}… now",
+    ]
+    assert changes({}, {str(number): 1 for number in range(9)})[-1] == "and 3 more"
 
 
 def test_unknown_recipes_and_files(tmp_path: Path):

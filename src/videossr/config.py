@@ -1,4 +1,4 @@
-"""Configuration: TOML tables checked by pydantic dataclasses, dotted overrides, errors that name the nearest key."""
+"""Check configurations: TOML tables for pydantic dataclasses, dotted overrides, errors that name the nearest key."""
 
 from __future__ import annotations
 
@@ -20,9 +20,15 @@ T = TypeVar("T")
 
 
 def parse(kind: type[T], table: Mapping[str, Any], where: str) -> T:
-    """An instance of the pydantic dataclass `kind` from a table.
+    """Make an instance of a pydantic dataclass from a table.
 
-    Raises ValueError with one line per mistake; `where` names the file or option the table came from.
+    Args:
+        kind: the dataclass.
+        table: values of its fields; those of fields that are dataclasses are tables too.
+        where: file or option that the table came from, as messages name it.
+
+    Raises:
+        ConfigError: the table does not fit, with one line per mistake.
     """
     try:
         adapter: TypeAdapter[T] = _adapter(cast(Hashable, kind))
@@ -39,7 +45,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def _line(kind: Any, problem: ErrorDetails) -> str:
-    """One mistake in words, with the nearest name that would have been right."""
+    """Describe one mistake in words, with the nearest name that would have been right."""
     *outer, last = problem["loc"] or ("",)
     inside = "".join(f" in {name}" for name in outer[:1])
     if problem["type"] == "unexpected_keyword_argument":
@@ -63,7 +69,7 @@ def _line(kind: Any, problem: ErrorDetails) -> str:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The table in a TOML file. Raises ValueError that names the file when it is not valid."""
+    """Read a TOML file. Raises ConfigError that names the file when it is not valid."""
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -71,9 +77,16 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def override(table: Mapping[str, Any], dotted: str, text: str) -> dict[str, Any]:
-    """A copy of `table` with the value at `a.b.c` replaced; `text` is a TOML value, or else taken as a string.
+    """Return a copy of a table with one value replaced.
 
-    Tables on the way that are not there yet are made: whether they may be there is for `parse` to say.
+    Args:
+        table: of tables; it is not changed. Tables on the way to the value that are missing are added, and `parse` says
+            whether they may be there.
+        dotted: name of the value, such as ``a.b.c``.
+        text: the value, as TOML writes it, or else a string.
+
+    Raises:
+        ConfigError: a name on the way stands for a value, not for a table.
     """
     try:
         value = tomllib.loads(f"value = {text}")["value"]
@@ -92,19 +105,52 @@ def override(table: Mapping[str, Any], dotted: str, text: str) -> dict[str, Any]
     return copy
 
 
+def plain(config: object) -> dict[str, Any]:
+    """Return a configuration as TOML and JSON can hold it.
+
+    Args:
+        config: a dataclass or a mapping, in any depth.
+
+    Returns:
+        Tables as dicts and sequences as lists; what is None is left out.
+    """
+    table = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else config  # type: ignore[arg-type]
+    if not isinstance(table, Mapping):
+        raise TypeError(f"a configuration is a dataclass or a mapping, got {type(config).__name__}")
+    return {name: _plain_value(value) for name, value in table.items() if value is not None}
+
+
+def _plain_value(value: object) -> object:
+    if isinstance(value, Mapping):
+        return plain(value)
+    return [_plain_value(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def flatten(table: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
+    """Return the values of a table of tables by their joined names, such as ``optim.lr``; empty tables are left out."""
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            inner = flatten(value, separator)
+            values |= {f"{name}{separator}{below}": leaf for below, leaf in inner.items()}
+        else:
+            values[name] = value
+    return values
+
+
 def changes(there: Mapping[str, Any], now: Mapping[str, Any], most: int = 6) -> list[str]:
     """Say key by key in what two tables differ.
 
     Args:
         there: the table that was recorded.
         now: the table that is asked for.
-        most: keys that are told at most; how many more there are is told behind them.
+        most: keys that are named at most; behind them stands how many more there are.
 
     Returns:
         One phrase a key, such as ``recipe.categories.jigsaw/6.count is 2 there, 3 now``. None where both are equal.
     """
-    found = list(_changes(there, now, ""))
-    return found if len(found) <= most else [*found[:most], f"and {len(found) - most} more"]
+    phrases = list(_changes(there, now, ""))
+    return phrases if len(phrases) <= most else [*phrases[:most], f"and {len(phrases) - most} more"]
 
 
 def _changes(there: Mapping[str, Any], now: Mapping[str, Any], prefix: str) -> Iterator[str]:
@@ -120,7 +166,7 @@ _UNSET = object()
 
 
 def _short(value: object) -> str:
-    """A value on one line, cut where it is long."""
+    """Write a value on one line, cut where it is long."""
     if value is _UNSET:
         return "not set"
     if isinstance(value, Mapping):

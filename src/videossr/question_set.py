@@ -13,7 +13,8 @@ from videossr.dataset.manifest import NAME as MANIFEST
 from videossr.dataset.published.dataset import PublishedDataset
 from videossr.errors import ConfigError
 from videossr.question import Clip, Question, Truth
-from videossr.storage.paths import UNFINISHED, AnyPath, to_path
+from videossr.storage.output_dir import UNFINISHED
+from videossr.storage.paths import AnyPath, to_path
 
 
 class QuestionSet(Protocol):

@@ -182,17 +182,17 @@ def test_a_run_goes_on_with_settings_that_only_tune(
     assert (
         evaluate(built, replace(spec, settings=Speed(batch=1)), tmp_path / "run", limit=2).config.settings["batch"] == 8
     )
-    with pytest.raises(ValueError, match=r"settings\.layout is bare there, wrapped here"):
+    with pytest.raises(ValueError, match=r"settings\.layout is 'bare' there, 'wrapped' now"):
         evaluate(built, replace(spec, settings=Speed(layout="wrapped")), tmp_path / "run", limit=2)
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"model": "other"}, "model is scripted there, other here"),
-        ({"decoding": Decoding(max_tokens=9)}, "decoding.max_tokens is 64 there, 9 here"),
-        ({"limit": 4}, "limit is not set there, 4 here"),
-        ({"verb": "probe"}, "verb is run there, probe here"),
+        ({"model": "other"}, "model is 'scripted' there, 'other' now"),
+        ({"decoding": Decoding(max_tokens=9)}, "decoding.max_tokens is 64 there, 9 now"),
+        ({"limit": 4}, "limit is not set there, 4 now"),
+        ({"verb": "probe"}, "verb is 'run' there, 'probe' now"),
         ({"other": True}, "hash is"),
     ],
 )
@@ -202,7 +202,7 @@ def test_a_run_that_was_asked_otherwise_is_refused(
     evaluate(built, script.spec(), tmp_path / "run")
     before = (tmp_path / "run" / PREDICTIONS).read_bytes()
     questions = Reworded(built.path) if change.pop("other", False) else built
-    with pytest.raises(ValueError, match="asked otherwise") as refused:
+    with pytest.raises(ValueError, match="run that was made otherwise") as refused:
         evaluate(questions, script.spec(change.pop("model", "scripted")), tmp_path / "run", **change)
     assert told in str(refused.value)
     assert (tmp_path / "run" / PREDICTIONS).read_bytes() == before

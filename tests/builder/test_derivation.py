@@ -24,6 +24,7 @@ from videossr.dataset import schema
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import Manifest, read_manifest
 from videossr.errors import CorpusError
+from videossr.storage.output_dir import OutputDir
 from videossr.validation.validator import validate
 
 CATEGORIES = {"mirror": (MIRROR, 14), "jigsaw": (JIGSAW, 8), "counting": (COUNTING, 6)}
@@ -79,10 +80,10 @@ def test_a_split_that_was_stopped_goes_on(
     make("whole", made, CATEGORIES)
     whole, first, second = tmp_path / "whole", tmp_path / "first", tmp_path / "second"
 
-    def stop(out: Path, *given: Any) -> Manifest:
-        if out == second:
+    def stop(output: OutputDir, *given: Any) -> Manifest:
+        if output.path == second:
             raise KeyboardInterrupt
-        return write_part(out, *given)
+        return write_part(output, *given)
 
     with monkeypatch.context() as patch:
         patch.setattr("videossr.builder.splitting.write_part", stop)
@@ -112,7 +113,7 @@ def test_both_sides_of_a_split_are_looked_at_before_one_is_written(made: Corpus,
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("precious")
     for other in (tmp_path / "mine", tmp_path / "mine/thesis.txt"):
-        with pytest.raises(ValueError, match="holds something that is not a dataset"):
+        with pytest.raises(ValueError, match="holds something that `videossr dataset split` has not made"):
             split(whole, (first, other), 20)
     with pytest.raises(ValueError, match="whole is a dataset already"):
         split(whole, (first, whole), 20)

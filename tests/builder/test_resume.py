@@ -72,7 +72,7 @@ def test_killed_again_and_again(made: Corpus, make: Make, tmp_path: Path) -> Non
     assert {row["reason"] for row in schema.read_file(tmp_path / "whole/rejected.parquet")} == {"drawn_before"}
     (tmp_path / "recipe.toml").write_bytes((tmp_path / "whole/config.toml").read_bytes())
     deaths = [("add_gates", 5), ("add_gates", 8), ("add_draws", 9), ("add_draws", 1), ("add_draws", 8)]
-    deaths += [("end_pass", 1), ("end_pass", 2), ("add_file", 2), ("add_file", 2), ("uses", 1)]
+    deaths += [("end_round", 1), ("end_round", 2), ("add_file", 2), ("add_file", 2), ("uses", 1)]
     gates = draws = 0
     for name, when in deaths:
         words = [sys.executable, "-c", dedent(CHILD), str(made.path), str(tmp_path / "killed"), name, str(when)]
@@ -126,7 +126,9 @@ def test_a_stopped_build_is_not_mixed_with_another(made: Corpus, make: Make, tmp
     stopped(make, "dataset", made)
     database = tmp_path / "dataset/.unfinished/journal.sqlite"
     before = database.read_bytes()
-    with pytest.raises(ValueError, match=r"stopped and was begun otherwise: seed is 0 there, 1 now.* --rebuild"):
+    with pytest.raises(
+        ValueError, match=r"unfinished `videossr build` .* otherwise: seed is 0 there, 1 now.* --rebuild"
+    ):
         make("dataset", made, CATEGORIES, seed=1)
     with pytest.raises(ValueError, match=r"begun otherwise: recipe\.categories\.mirror\.count is 4 there, 3 now\."):
         make("dataset", made, {**CATEGORIES, "mirror": (MIRROR, 3)})

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.clips import X264, Picture, pan, read, write
-from videossr.corpus.duplicates import NEAR_SHARE, alike, near_duplicates
+from videossr.corpus.duplicates import NEAR_SHARE, DuplicatePair, Footage, alike, find_twins, near_duplicates
 from videossr.corpus.fingerprint import WAVES, Fingerprints, fingerprint
 from videossr.corpus.groups import DisjointSets
 from videossr.video.decoding import decode
@@ -150,11 +150,24 @@ def test_one_twin_is_found_among_thousands_of_copies() -> None:
 def test_sources_and_likeness_tie_videos_together() -> None:
     videos = some_videos(4)
     rows = [("a", "x", videos[0]), ("b", None, videos[1]), ("c", "x", videos[2]), ("d", None, videos[1])]
-    assert set(alike((name, source, each.tobytes()) for name, source, each in rows)) == {
+    assert set(alike(Footage(name, f"{name}.mp4", source, each) for name, source, each in rows)) == {
         ("a", "a"),
         ("c", "a"),
         ("d", "b"),
     }
+
+
+def test_twins_are_found_in_earlier_sets_and_named() -> None:
+    one, two, three = some_videos(3)
+    first = [Footage("a", "a.mp4", None, one), Footage("b", "b.mp4", None, two), Footage("c", "c.mp4", None, two)]
+    second = [
+        Footage("a", "copied.mp4", None, one),
+        Footage("d", "d.mp4", None, two),
+        Footage("e", "e.mp4", None, three),
+    ]
+    assert find_twins([first, second]) == {"d": DuplicatePair("d.mp4", "b.mp4", 1.0)}
+    assert find_twins([first]) == find_twins([]) == find_twins([[], first]) == {}
+    assert find_twins([first[:1], second[1:], [Footage("f", "f.mp4", "x", three)]])["f"].twin == "e.mp4"
 
 
 def test_more_videos_cost_no_more_comparisons_of_each() -> None:

@@ -23,9 +23,9 @@ from videossr.corpus.index_state import IndexState
 from videossr.corpus.indexer import Outcome, index_videos
 from videossr.corpus.merging import merge
 from videossr.corpus.sources import find
-from videossr.errors import CorpusError
+from videossr.errors import CorpusError, OutputError
 from videossr.sample import VideoKey
-from videossr.storage.paths import staging_dir
+from videossr.storage.output_dir import OutputDir
 from videossr.video.decoding import decode
 from videossr.video.plan import Plan
 
@@ -119,8 +119,6 @@ import sys
 from pathlib import Path
 from videossr.corpus.indexer import index_videos
 from videossr.video.plan import Plan
-from videossr.corpus.sources import find
-from videossr.corpus.index_state import IndexState
 if __name__ == "__main__":
     index_videos(Path(sys.argv[1]), Path(sys.argv[2]), Plan(frames=8))
 """
@@ -170,7 +168,7 @@ def test_hashes_of_a_stopped_run_are_used_while_the_file_stays_the_same(source: 
     (tmp_path / "state").mkdir()
     with IndexState(tmp_path / "state") as state:
         for file in files:
-            state.keep_hash(file, file.path)
+            state.add_hash(file, file.path)
     touched = source / "real/bikes.mp4"
     copy = touched.read_bytes()
     touched.unlink()
@@ -218,7 +216,7 @@ def test_an_unfinished_run_is_not_gone_on_with_by_another(source: Path, tmp_path
         merge([Corpus(one), Corpus(two)], out, progress=stop)
     with pytest.raises(ValueError, match="unfinished `videossr corpus merge`: finish it"):
         index_videos(source, out, PLAN)
-    with pytest.raises(ValueError, match="unfinished `videossr corpus merge` that was begun otherwise"):
+    with pytest.raises(ValueError, match="unfinished `videossr corpus merge` that was begun otherwise: of is"):
         merge([Corpus(one), Corpus(one)], out)
     merge([Corpus(one), Corpus(two)], out)
     index_videos(source / "edge", tmp_path / "grown", PLAN)
@@ -255,7 +253,7 @@ def test_a_damaged_table_is_noticed(source: Path, tmp_path: Path, place: int) ->
 
 def test_two_runs_do_not_meet(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "corpus"
-    with staging_dir(out, {"verb": "index"}), pytest.raises(ValueError, match="another run is at work"):
+    with OutputDir(out, "index", "corpus").open(), pytest.raises(ValueError, match="another run is at work"):
         index_videos(source, out, PLAN)
     shutil.rmtree(out)
     assert index_videos(source, out, PLAN).videos == 3
@@ -327,7 +325,7 @@ def test_what_cannot_be_indexed_says_so(source: Path, tmp_path: Path) -> None:
             index_videos(source, out, PLAN)
         assert sorted(source.rglob("*")) == before
     index_videos(source, tmp_path / "corpus", PLAN)
-    with pytest.raises(CorpusError, match=r"plan\.frames is 8"):
+    with pytest.raises(OutputError, match=r"corpus that was made otherwise: plan\.frames is 8 there, "):
         index_videos(source, tmp_path / "corpus", Plan(frames=9))
     with pytest.raises(ValueError, match="quality"):
         index_videos(source, tmp_path / "corpus", PLAN, quality=0)

@@ -13,7 +13,7 @@ from videossr.cli import main
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import index_videos
 from videossr.corpus.merging import merge
-from videossr.errors import CorpusError
+from videossr.errors import CorpusError, OutputError
 from videossr.video.plan import Plan
 
 PLAN = Plan(frames=8)
@@ -44,7 +44,7 @@ def test_a_merged_corpus_is_that_of_all_videos(videos: Path, tmp_path: Path) -> 
     assert pq.read_table(tmp_path / "merged/rejected.parquet").equals(
         pq.read_table(tmp_path / "all/corpus/rejected.parquet")
     )
-    with pytest.raises(CorpusError, match="is a corpus already"):
+    with pytest.raises(OutputError, match="is a corpus already"):
         merge([Corpus(tmp_path / "one/corpus"), Corpus(tmp_path / "two/corpus")], tmp_path / "merged")
     with pytest.raises(ValueError, match="two corpora or more"):
         merge([Corpus(tmp_path / "one/corpus")], tmp_path / "alone")

@@ -22,7 +22,7 @@ from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import index_videos
 from videossr.corpus.merging import merge
 from videossr.corpus.splitting import split
-from videossr.errors import CorpusError
+from videossr.errors import CorpusError, OutputError
 from videossr.templates import load_templates
 
 NAMES = ("a_1", "a_2", *(f"{letter}_1" for letter in "bcdefghi"))
@@ -124,7 +124,8 @@ def test_the_same_call_goes_on(corpus: Corpus, tmp_path: Path, monkeypatch: pyte
         assert not (outs[1] / "manifest.json").exists()
         with pytest.raises(CorpusError, match=r"not complete|no corpus"):
             Corpus(outs[1])
-    with pytest.raises(ValueError, match=r"unfinished `videossr corpus split`|corpus of other videos"):
+    unfinished = "unfinished `videossr corpus split` that was begun otherwise: videos is"
+    with pytest.raises(ValueError, match=f"{unfinished}|corpus that was made otherwise: it lacks"):
         split(corpus, outs, 3)
     split(corpus, outs, 7)
     assert [files(side) for side in outs] == expected
@@ -141,9 +142,9 @@ def test_what_cannot_be_done(corpus: Corpus, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("precious")
     for other in (tmp_path / "mine", tmp_path / "mine/thesis.txt"):
-        with pytest.raises(ValueError, match="holds something that is not a corpus"):
+        with pytest.raises(ValueError, match="holds something that `videossr corpus split` has not made"):
             split(corpus, (train, other), 7)
-    with pytest.raises(CorpusError, match="is a corpus of other videos already"):
+    with pytest.raises(OutputError, match="made otherwise: it lacks 0 of the 4 videos, and has 7 others"):
         split(corpus, (train, Path(str(corpus.path))), 7)
     for count in (0, 11):
         with pytest.raises(ValueError, match="has 11 videos"):

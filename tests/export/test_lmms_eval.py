@@ -127,7 +127,7 @@ def test_a_stopped_export_goes_on(dataset: Path, tmp_path: Path, monkeypatch: py
     assert not (out / "small.yaml").exists()
     first = {path: path.stat().st_mtime_ns for path in (out / "videos").iterdir()}
     assert len(first) >= 2
-    with pytest.raises(ValueError, match=r"unfinished `videossr export lmms-eval` that was begun otherwise .name is"):
+    with pytest.raises(ValueError, match=r"unfinished `videossr export lmms-eval` that was begun otherwise: name is"):
         export_lmms_eval(opened, out, "other")
     task = export_lmms_eval(opened, out, "small")
     assert all(path.stat().st_mtime_ns == time for path, time in first.items())

@@ -69,7 +69,7 @@ def test_a_run_does_not_go_on_with_other_answers(built: VideoSSRDataset, tmp_pat
     first = evaluate(built, spec(file), tmp_path / "run")
     assert evaluate(built, spec(file), tmp_path / "run") == first
     sheet(built, file, {0, 1})
-    with pytest.raises(ValueError, match=r"asked otherwise: answers is .* Choose another --out"):
+    with pytest.raises(ValueError, match=r"made otherwise: answers is .* Choose another --out"):
         evaluate(built, spec(file), tmp_path / "run")
 
 

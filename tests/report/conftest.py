@@ -23,6 +23,7 @@ from videossr.question import VIDEO, Clip, Frames, Outline, Question, Truth
 from videossr.question_set import open_questions
 from videossr.report.gallery.gallery import Card
 from videossr.sample import JSON, Sample, VideoKey
+from videossr.storage.jsonl import json_line
 
 SIZE = (160, 288)
 SLOTS = 48
@@ -143,7 +144,7 @@ def rewrite(source: Path, out: Path, predictions: list[Prediction], *, complete:
     out.mkdir(parents=True)
     for name in (CONFIG, MANIFEST) if complete else (CONFIG,):
         shutil.copy(source / name, out / name)
-    (out / PREDICTIONS).write_text("".join(prediction.to_json() + "\n" for prediction in predictions))
+    (out / PREDICTIONS).write_text("".join(json_line(prediction) + "\n" for prediction in predictions))
     return read_run(out)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.training_runs import step_of, write_run
+from videossr.storage.jsonl import json_line
 from videossr.training.records import (
     CONFIG,
     FAILURES,
@@ -17,11 +18,15 @@ from videossr.training.records import (
     Failure,
     ShownSample,
     is_training,
-    line,
     read_train_run,
 )
 
 CATEGORIES = ("grounding/mirror", "jigsaw/6")
+
+
+def line(record: object) -> str:
+    """Return a line of a file, with its end."""
+    return json_line(record) + "\n"
 
 
 @pytest.fixture

@@ -160,7 +160,7 @@ def test_a_rate_that_falls_fixes_the_number_of_steps(config: Make, tmp_path: Pat
     falling = {"optim__schedule": "linear", "run__method": "sft"}
     train(config(**falling, run__steps=2), tmp_path / "run")
     assert train(config(**falling, run__steps=2, run__epochs=5), tmp_path / "run").manifest is not None  # as many
-    with pytest.raises(ValueError, match=r"run\.steps is 2 there, 3 here\. The rate is linear: it depends on them\."):
+    with pytest.raises(ValueError, match=r"run\.steps is 2 there, 3 now; the rate is linear, which depends on them\."):
         train(config(**falling, run__steps=3), tmp_path / "run")
 
 
@@ -346,7 +346,7 @@ def test_a_clock_that_the_family_cannot_tell(config: Make, videos: Path, tmp_pat
 def test_a_run_that_was_asked_otherwise(config: Make, tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
         train(config(), tmp_path / "run", show=stop_at(2))
-    with pytest.raises(ValueError, match=r"optim.lr is 0.001 there, 0.01 here.*Choose another --out"):
+    with pytest.raises(ValueError, match=r"optim.lr is 0.001 there, 0.01 now.*Choose another --out"):
         train(config(optim__lr=0.01), tmp_path / "run")
     train(config(log__save_every=3, data__threads=2), tmp_path / "run")
 

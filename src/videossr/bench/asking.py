@@ -1,4 +1,4 @@
-"""Ask a model, and turn whatever happens into a prediction: an answer, or the reason why there is none.
+"""Ask a model questions, and turn whatever happens into predictions: an answer, or the reason why there is none.
 
 Exercised by `videossr bench run demo/viubench --model chance --out demo/runs/chance`.
 """
@@ -23,36 +23,46 @@ from videossr.rewards import scorer
 def ask(
     questions: QuestionSet, model: Model[Any], decoding: Decoding, still_open: Sequence[int], stop_after: int = 0
 ) -> Generator[Prediction]:
-    """One for each open question. The model reads ahead, perhaps in a thread of its own, and answers in any order.
+    """Yield a prediction for each open question, in the order in which the model answers.
 
-    Raises NothingAnsweredError when `stop_after` questions have failed for one reason and none has an answer; 0 never
-    does.
+    The model reads ahead, perhaps in a thread of its own.
+
+    Args:
+        questions: all of them.
+        model: a loaded model.
+        decoding: how it decodes.
+        still_open: indices of the questions to ask.
+        stop_after: stop when so many questions have failed for one reason and none has an answer; 0 never stops.
+
+    Raises:
+        NothingAnsweredError: as `stop_after` says.
+        DataError: the model answered a question that it was not asked.
     """
     asked: dict[int, Prediction] = {}
     broken: deque[Prediction] = deque()
 
-    def asks() -> Iterator[Request]:
+    def requests() -> Iterator[Request]:
         for index in still_open:
             facts: dict[str, Any] = {"category": UNREAD, "id": f"#{index}", "data_source": "", "answer": ""}
             facts |= {"times_ms": (), "end_ms": 0, "source": "", "difficulty": {}}
             try:
                 question = _read(questions, index, facts)
             except Exception as error:  # whatever a damaged row raises, the other questions can still be asked
-                told = _storable(f"question: {type(error).__name__}: {error}")
-                broken.append(Prediction(index=index, error=told, **facts))
+                fault = _storable(f"question: {type(error).__name__}: {error}")
+                broken.append(Prediction(index=index, error=fault, **facts))
                 continue
             asked[index] = Prediction(index=index, **facts)
             yield Request(index, question, asked[index].category, partial(questions.clips, index))
 
-    replies = model.answer(asks(), decoding)
+    responses = model.answer(requests(), decoding)
     failures: Counter[str] | None = Counter()
     try:
-        for reply in replies:
+        for response in responses:
             while broken:
                 yield broken.popleft()
-            if reply.index not in asked:
-                raise DataError(f"the model answered question {reply.index}, which is not open")
-            prediction = _answered(asked.pop(reply.index), reply, decoding.n)
+            if response.index not in asked:
+                raise DataError(f"the model answered question {response.index}, which is not open")
+            prediction = _answered(asked.pop(response.index), response, decoding.n)
             yield prediction
             if failures is None or not prediction.error:
                 failures = None
@@ -66,7 +76,7 @@ def ask(
                     "questions whatever comes back"
                 )
     finally:
-        close = getattr(replies, "close", None)
+        close = getattr(responses, "close", None)
         if close is not None:
             close()
     yield from broken
@@ -75,9 +85,9 @@ def ask(
 
 
 def _read(questions: QuestionSet, index: int, facts: dict[str, Any]) -> Question:
-    """The question; what a prediction tells of it goes into `facts`, as far as the question can be read.
+    """Read a question, and put into `facts` what a prediction records of it, as far as it can be read.
 
-    Raises whatever a damaged question raises, and ValueError when its gold answer cannot be scored.
+    Raises whatever a damaged question raises, and DataError when its gold answer cannot be scored.
     """
     facts["category"] = questions.category(index)
     question = questions.question(index)
@@ -88,21 +98,21 @@ def _read(questions: QuestionSet, index: int, facts: dict[str, Any]) -> Question
     return question
 
 
-def _answered(asked: Prediction, reply: Response, wanted: int) -> Prediction:
-    error = reply.error
-    if not error and len(reply.texts) != wanted:
-        error = f"model: gave {len(reply.texts)} answers of {wanted}"
-    texts, finish = ((), ()) if error else (reply.texts, reply.finish)
+def _answered(asked: Prediction, response: Response, wanted: int) -> Prediction:
+    error = response.error
+    if not error and len(response.texts) != wanted:
+        error = f"model: gave {len(response.texts)} answers of {wanted}"
+    texts, finish = ((), ()) if error else (response.texts, response.finish)
     return replace(
         asked,
         texts=tuple(_storable(text) for text in texts),
         finish=tuple(finish),
         error=_storable(error),
-        tries=reply.tries,
-        prompt_tokens=reply.prompt_tokens,
+        tries=response.tries,
+        prompt_tokens=response.prompt_tokens,
     )
 
 
 def _storable(text: str) -> str:
-    """The text as it is; halves of a character, which no file in UTF-8 can hold, become U+FFFD."""
+    """Return the text with U+FFFD for halves of a character, which no file in UTF-8 can hold."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

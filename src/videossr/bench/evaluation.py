@@ -1,18 +1,15 @@
-"""Put questions to a model and keep what it says, so that nothing is asked twice.
+"""Ask a model the questions of a benchmark, and write each answer down as it comes, so that nothing is asked twice.
 
 Exercised by `videossr bench run demo/viubench --model chance --out demo/runs/chance`.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import shutil
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -33,20 +30,21 @@ from videossr.bench.records import (
     read_run,
 )
 from videossr.bench.scoring import score_prediction
+from videossr.config import changes, flatten, plain
 from videossr.dataset.manifest import versions
 from videossr.errors import OutputError
 from videossr.models.answer_distribution import GUESSES, answer_distributions
 from videossr.models.base import Decoding, Model, ModelSpec, model_spec
 from videossr.question_set import QuestionSet, open_questions
-from videossr.storage.paths import AnyPath, is_local, staging_dir, to_path, write_text
+from videossr.storage.jsonl import JsonlWriter
+from videossr.storage.output_dir import OutputDir
+from videossr.storage.paths import AnyPath, is_local, to_path, write_text
 
 STOP_AFTER = 10
 """Questions that fail for one reason before any has an answer, until a run stops."""
 
-SYNC = 5.0
-"""Seconds between two times at which what was written is forced to the disk: a power cut loses no more."""
-
-_CLOCK = "sittings.json"
+_SESSION = "sittings.json"
+"""In the staging directory: what the calls so far took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +87,12 @@ def evaluate(
         limit: ask this many, spread evenly over the categories.
         verb: which command it is for.
         stop_after: stop when so many questions have failed for one reason and none has an answer, here or in an
-            earlier sitting; 0 asks all.
-        progress: told the state after every answer.
+            earlier call; 0 asks all.
+        progress: called with the state after every answer.
 
     Raises:
         NothingAnsweredError: as `stop_after` says. What came back is in `out`.
-        OutputError: `out` holds something else, or a run that was asked otherwise, or is being run by another process.
+        OutputError: `out` holds something else, or a run that was made otherwise, or is being run by another process.
         OSError: nothing more can be written.
     """
     folder = to_path(out)
@@ -113,52 +111,54 @@ def evaluate(
         hash=questions.hash,
         size=len(questions),
         model=model.text,
-        settings=_plain(asdict(model.settings)),
+        settings=plain(model.settings),
         decoding=decoding or Decoding(),
         limit=limit,
         answers=given.hash if given else None,
         shown=len(given.asked) if given else None,
     )
     chosen = choose_questions(questions, limit, given.asked if given else None)
-    ours = (folder / CONFIG).exists()
-    if ours:
-        _check_same(folder, config, model.tuning)
-    fresh = not folder.exists()
-    with staging_dir(folder, {"verb": f"bench {verb}"}, ours=ours) as staging:
-        before = _before(folder) if ours else ()
+    output = OutputDir(folder, f"bench {verb}", "run")
+    begun = (folder / CONFIG).exists()
+    if begun:
+        recorded, wanted = (_decisive(made, model.tuning) for made in (read_run(folder).config, config))
+        output.refuse_differences(changes(recorded, wanted))
+    with output.open(reopen=begun) as staging:
+        before = read_run(folder).predictions if begun else ()
         finished = {prediction.index for prediction in before if not prediction.error}
         state = _State(len(chosen), progress)
         for prediction in before:
             state.add(prediction)
-        sittings = _Sittings.read(staging / _CLOCK, folder / MANIFEST)
+        session = _Session.read(staging / _SESSION, folder / MANIFEST)
         if still_open := [index for index in chosen if index not in finished]:
             started = time.monotonic()
-            try:
-                loaded = model.load(questions)
-            except BaseException:
-                if fresh:  # a spec that names nothing leaves nothing
-                    shutil.rmtree(folder)
-                raise
-            if sittings.model and (resume := getattr(loaded, "resume", None)) is not None:
-                resume(sittings.model)
-            if not ours:
-                write_text(folder / CONFIG, tomli_w.dumps(_plain(asdict(config))))
-            sitting = _Sitting(loaded, sittings, started, staging / _CLOCK)
+            loaded = model.load(questions)
+            if session.model and (resume := getattr(loaded, "resume", None)) is not None:
+                resume(session.model)
+            if not begun:
+                write_text(folder / CONFIG, tomli_w.dumps(plain(config)))
+            clock = _SessionClock(loaded, session, started, staging / _SESSION)
             bound = 0 if finished else stop_after
             with closing(ask(questions, loaded, config.decoding, still_open, bound)) as predictions:
-                _keep(predictions, folder / PREDICTIONS, sitting, state)
-            sittings = sitting.sum()
+                _write_predictions(predictions, folder / PREDICTIONS, clock, state)
+            session = clock.total()
         if still_open or not (folder / MANIFEST).exists():
-            _finish(folder, questions, config, sittings)
-        shutil.rmtree(staging)
+            _write_manifest(folder, questions, config, session)
     return read_run(folder)
 
 
 def choose_questions(questions: QuestionSet, limit: int | None, among: Sequence[int] | None = None) -> list[int]:
-    """Which questions are asked: all, or `limit` of them, as many of each category as of the others, if it has so many.
+    """Choose the questions that are asked: all, or `limit` of them, as many of each category as it has, at most.
 
-    Within a category they are spread evenly. The same questions and limit give the same choice. `among` are the indices
-    of the questions that can be asked, where not all can.
+    Within a category they are spread evenly. The same questions and limit give the same choice.
+
+    Args:
+        questions: all of them.
+        limit: how many are asked; None: all.
+        among: indices of the questions that can be asked, where not all can.
+
+    Returns:
+        Indices, ascending.
     """
     indices = list(range(len(questions)) if among is None else among)
     if limit is None or limit >= len(indices):
@@ -167,167 +167,128 @@ def choose_questions(questions: QuestionSet, limit: int | None, among: Sequence[
     for index in indices:
         categories[questions.category(index)].append(index)
     left, chosen = limit, []
-    for place_, (_, members) in enumerate(sorted(categories.items(), key=lambda item: (len(item[1]), item[0]))):
-        share = min(len(members), left // (len(categories) - place_))
+    for position, (_, members) in enumerate(sorted(categories.items(), key=lambda item: (len(item[1]), item[0]))):
+        share = min(len(members), left // (len(categories) - position))
         left -= share
         chosen += [members[k * len(members) // share] for k in range(share)]
     return sorted(chosen)
 
 
 @dataclass(frozen=True, slots=True)
-class _Sittings:
-    """What the sittings so far took, and what the model told of itself in the last one."""
+class _Session:
+    """What all calls so far took for a run, and what the model said of itself in the last one.
+
+    Attributes:
+        seconds: from loading the model to the last answer.
+        waited: seconds of these in which the model stood still for frames.
+        model: library versions, layout and the like, see `Model.describe`.
+    """
 
     seconds: float = 0.0
     waited: float = 0.0
     model: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: Path, manifest: Path) -> _Sittings:
-        """From the notes of a run that was stopped, or from its manifest, where failures are asked once more."""
+    def read(cls, path: Path, manifest: Path) -> _Session:
+        """Read the notes of a run that was stopped, or the manifest of one whose failures are asked once more."""
         for file in (path, manifest):
             if file.exists():
                 table = json.loads(file.read_text("utf-8"))
                 return cls(table["seconds"], table["waited"], table["model"])
         return cls()
 
-    def write(self, path: Path) -> None:
-        write_text(path, json.dumps(asdict(self)))
-
 
 class _State:
-    """The running score of a run: the sum of each category's marks, of which the last one of each question counts."""
+    """The running score of a run: for each category the sum of its scores, with the last one of each question."""
 
     def __init__(self, total: int, progress: Callable[[Progress], None]) -> None:
         self._total = total
         self._progress = progress
-        self._marks: dict[int, float] = {}
+        self._scores: dict[int, float] = {}
         self._sums: dict[str, float] = defaultdict(float)
         self._counts: Counter[str] = Counter()
         self._failed: set[int] = set()
 
     def add(self, prediction: Prediction) -> None:
+        """Score a prediction, which replaces an earlier one of the same question."""
         index, category, score = prediction.index, prediction.category, score_prediction(prediction).score
-        self._counts[category] += index not in self._marks
-        self._sums[category] += score - self._marks.get(index, 0.0)
-        self._marks[index] = score
-        (self._failed.add if prediction.error else self._failed.discard)(index)
+        self._counts[category] += index not in self._scores
+        self._sums[category] += score - self._scores.get(index, 0.0)
+        self._scores[index] = score
+        if prediction.error:
+            self._failed.add(index)
+        else:
+            self._failed.discard(index)
 
-    def tell(self) -> None:
+    def report(self) -> None:
+        """Call the progress callback with the state now."""
         categories = [category for category in self._counts if category != UNREAD]
-        answered = categories and len(self._failed) < len(self._marks)
+        answered = categories and len(self._failed) < len(self._scores)
         score = fmean(self._sums[category] / self._counts[category] for category in categories) if answered else None
-        self._progress(Progress(len(self._marks), self._total, len(self._failed), score))
+        self._progress(Progress(len(self._scores), self._total, len(self._failed), score))
 
 
-class _Sitting:
-    """The time of this sitting, added to that of those before."""
+class _SessionClock:
+    """Add the time of this call to that of the calls before."""
 
-    def __init__(self, model: Model[Any], before: _Sittings, started: float, path: Path) -> None:
-        self._model, self._before, self._started, self._path = model, before, started, path
+    def __init__(self, model: Model[Any], before: _Session, started: float, path: Path) -> None:
+        self._model = model
+        self._before = before
+        self._started = started
+        self._path = path
 
-    def sum(self) -> _Sittings:
-        """All sittings so far. What a model tells of itself may change while it is asked: a server refuses a field."""
-        seconds, told = time.monotonic() - self._started, _plain(dict(self._model.describe()))
-        return _Sittings(self._before.seconds + seconds, self._before.waited + self._model.waited, told)
+    def total(self) -> _Session:
+        """Sum up all calls. What a model says of itself may change while it is asked: a server refuses a field."""
+        seconds = time.monotonic() - self._started
+        described = plain(self._model.describe())
+        return _Session(self._before.seconds + seconds, self._before.waited + self._model.waited, described)
 
     def write(self) -> None:
-        """Keep it for the sitting that follows, should this one be stopped."""
-        write_text(self._path, json.dumps(asdict(self.sum())))
+        """Write the sum down for the next call, should this one be stopped."""
+        write_text(self._path, json.dumps(asdict(self.total())))
 
 
-def _keep(predictions: Iterable[Prediction], path: Path, sitting: _Sitting, state: _State) -> None:
+def _write_predictions(predictions: Iterable[Prediction], path: Path, clock: _SessionClock, state: _State) -> None:
     """Append each prediction as it comes; each has left this process before the next is waited for.
 
     Raises OSError that names the file when nothing more can be written.
     """
-    with _named(path), path.open("ab", buffering=0) as file:
-        sitting.write()
-        state.tell()
-        synced = time.monotonic()
+    with JsonlWriter(path) as file:
+        clock.write()
+        state.report()
         try:
             for prediction in predictions:
-                rest = memoryview(f"{prediction.to_json()}\n".encode())
-                while rest:
-                    rest = rest[file.write(rest) :]
+                synced = file.append(prediction)
                 state.add(prediction)
-                state.tell()
-                if time.monotonic() - synced > SYNC:
-                    os.fsync(file.fileno())
-                    sitting.write()
-                    synced = time.monotonic()
+                state.report()
+                if synced:
+                    clock.write()
         except BaseException:
             with suppress(OSError):  # what stopped the run is what must be told
-                sitting.write()
+                clock.write()
             raise
-        os.fsync(file.fileno())
-        sitting.write()
+        clock.write()
 
 
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Tells the file where the system only tells that the disk is full."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
+def _decisive(config: RunConfig, tuning: frozenset[str]) -> dict[str, Any]:
+    """Return the settings that must be the same for a run to go on, by dotted names.
 
-
-def _before(folder: Path) -> tuple[Prediction, ...]:
-    """What is predicted already, once a line that a killed run has not finished is cut off."""
-    _mend(folder / PREDICTIONS)
-    return read_run(folder).predictions
-
-
-def _mend(path: Path) -> None:
-    """Cut off a last line that a killed run has not finished."""
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        kept = end
-        while kept:
-            start = max(0, kept - (1 << 16))
-            file.seek(start)
-            newline = file.read(kept - start).rfind(b"\n")
-            if newline >= 0:
-                kept = start + newline + 1
-                break
-            kept = start
-        if kept < end:
-            file.truncate(kept)
-
-
-def _check_same(folder: Path, config: RunConfig, tuning: frozenset[str]) -> None:
-    """Raises ValueError that says what was asked otherwise in the run that is there.
-
-    Its questions may have moved, and what only decides how fast the model works may differ.
+    Its questions may have moved, and what decides only how fast the model works (`tuning`) may differ.
     """
     free = {"questions", *(f"settings.{name}" for name in tuning)}
-    there, here = (_flat(_plain(asdict(made))) for made in (read_run(folder).config, config))
-    different = [
-        f"{name} is {there.get(name, 'not set')!s:.80} there, {here.get(name, 'not set')!s:.80} here"
-        for name in {**there, **here}
-        if name not in free and there.get(name) != here.get(name)
-    ]
-    if different:
-        raise OutputError(
-            f"{folder} holds a run that was asked otherwise: {'; '.join(different)}. Choose another --out"
-        )
+    return {name: value for name, value in flatten(plain(config)).items() if name not in free}
 
 
-def _finish(folder: Path, questions: QuestionSet, config: RunConfig, sittings: _Sittings) -> None:
+def _write_manifest(folder: Path, questions: QuestionSet, config: RunConfig, session: _Session) -> None:
     predictions = read_run(folder).predictions
     sources = {prediction.data_source.removeprefix("videossr/") for prediction in predictions}
     manifest = RunManifest(
         kind="run",
-        model=dict(sittings.model),
+        model=dict(session.model),
         asked=len(predictions),
         answered=sum(not prediction.error for prediction in predictions),
-        seconds=round(sittings.seconds, 3),
-        waited=round(sittings.waited, 3),
+        seconds=round(session.seconds, 3),
+        waited=round(session.waited, 3),
         versions=versions(sources),
         hash=config.hash,
         chance={
@@ -336,18 +297,3 @@ def _finish(folder: Path, questions: QuestionSet, config: RunConfig, sittings: _
         },
     )
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-
-
-def _plain(value: Any) -> Any:
-    """As TOML and JSON hold it: lists for tuples, and what is None left out."""
-    if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items() if inner is not None}
-    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The same with dotted names and no tables in it."""
-    flat: dict[str, Any] = {}
-    for name, value in table.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return flat

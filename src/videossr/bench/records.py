@@ -1,4 +1,4 @@
-"""A run on disk: what was asked of which model, and what it said.
+"""Read a run from its folder: what was asked of which model, and what it said.
 
     config.toml         the benchmark, its hash, the model's spec and settings, how it decoded
     predictions.jsonl   one line a question, in the order in which the answers came, with the raw text
@@ -10,10 +10,9 @@ A line holds all that scoring and comparing need, so a run is worth something wi
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, NotRequired
 
 from pydantic import ConfigDict
@@ -23,8 +22,8 @@ from typing_extensions import TypedDict
 from videossr.config import parse
 from videossr.errors import DataError
 from videossr.models.base import Decoding
+from videossr.storage.jsonl import read_json, read_jsonl
 from videossr.storage.paths import AnyPath, to_path
-from videossr.storage.records import read_lines, read_record
 
 CONFIG, PREDICTIONS, MANIFEST = "config.toml", "predictions.jsonl", "manifest.json"
 
@@ -68,12 +67,11 @@ class RunConfig:
 
 
 class RunManifest(TypedDict):
-    """What a complete run says of itself.
+    """The summary of a complete run.
 
-    `model` is what the model told of itself, `asked` and `answered` count questions, `seconds` is how long it took over
-    all its sittings, `waited` how much of that the model stood still for frames, `hash` is that of the questions.
-    `chance` is what answers without looking are expected to score: by category and guess, see
-    `videossr.models.answer_distribution`.
+    `model` is what the model says of itself, `asked` and `answered` count questions, `seconds` is how long all calls
+    took, `waited` how much of that the model stood still for frames, `hash` is that of the questions. `chance` is what
+    answers without looking are expected to score: by category and guess, see `videossr.models.answer_distribution`.
     """
 
     kind: Literal["run"]
@@ -118,10 +116,6 @@ class Prediction:
     tries: int = 1
     prompt_tokens: int | None = None
 
-    def to_json(self) -> str:
-        """One line, without its end."""
-        return json.dumps(asdict(self), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-
 
 @dataclass(frozen=True)
 class Run:
@@ -151,10 +145,13 @@ def is_run(path: str | AnyPath) -> bool:
 
 
 def read_run(path: str | AnyPath) -> Run:
-    """The run in a folder, complete or not.
+    """Read the run in a folder, complete or not.
 
-    Raises FileNotFoundError when there is none, and ValueError that names the file and line which is damaged. A last
-    line that was cut off in the middle is none: its question is still open.
+    A last line that was cut off in the middle does not count: its question is still open.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DataError: a file is damaged; the message names it, and the line.
     """
     folder = to_path(path)
     try:
@@ -171,9 +168,13 @@ def read_run(path: str | AnyPath) -> Run:
     if "model" not in table:
         raise DataError(f"{folder} is no run, but something else that has a {CONFIG}")
     config = parse(RunConfig, table, str(folder / CONFIG))
-    found = {
-        prediction.index: prediction for prediction in read_lines(Prediction, folder / PREDICTIONS, "no prediction")
+    predictions = {
+        prediction.index: prediction
+        for prediction in read_jsonl(Prediction, folder / PREDICTIONS, fault="no prediction")
     }
     return Run(
-        folder, config, tuple(found[index] for index in sorted(found)), read_record(RunManifest, folder / MANIFEST)
+        folder,
+        config,
+        tuple(predictions[index] for index in sorted(predictions)),
+        read_json(RunManifest, folder / MANIFEST),
     )

@@ -1,4 +1,4 @@
-"""Which video serves which category: the serial part of `videossr build`, the same for any number of workers.
+"""Choose which video serves which category: the serial part of `videossr build`, alike for any number of workers.
 
 A million draws are numbers here, not objects: a byte and a few counters for each video and category.
 """
@@ -36,7 +36,7 @@ class Share:
 
 
 class Selection:
-    """Fills quotas from the videos that each category admits, in rounds in which each video serves once at the most.
+    """Fill quotas from the videos that each category admits, in rounds in which each video serves once at the most.
 
     So there is one video a sample as long as there are enough, and then each is used about equally often. Within a
     round those that have served least come first, and a video goes to the category that is shortest of videos for what
@@ -76,21 +76,21 @@ class Selection:
         return chosen
 
     def shares(self) -> Iterator[Share]:
-        """What was chosen last, video by video."""
+        """Yield what was chosen last, video by video."""
         for video in range(len(self._served)):
             for category, tries in self._attempts.items():
                 if tries[video] > self._before[category][video]:
                     yield Share(video, category, self._before[category][video], tries[video])
 
     def _fit_for(self, categories: list[str]) -> NDArray[np.int64]:
-        """The videos that any of `categories` admits."""
+        """Return the videos that any of `categories` admits."""
         fit = np.zeros(len(self._served), np.uint8)
         for category in categories:
             fit |= np.frombuffer(self._admitted[category], np.uint8)
         return np.flatnonzero(fit)
 
     def _round(self, categories: list[str], videos: NDArray[np.int64], needs: dict[str, int]) -> int:
-        """Let each of `videos` serve one of `categories`, and lower its `needs`; how many did."""
+        """Let each of `videos` serve one of `categories`, lower its `needs`, and return how many did."""
         state = [(name, self._admitted[name], self._attempts[name]) for name in categories]
         supply = {name: self._admitted[name].count(1) for name in categories}
         order = videos[np.argsort(np.frombuffer(self._served, np.uint32)[videos], kind="stable")]

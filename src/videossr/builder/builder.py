@@ -1,11 +1,11 @@
-"""`videossr build`: gates in parallel, quotas in hash order, draws in parallel; the same bytes from any workers.
+"""Build a dataset: gates in parallel, quotas in hash order, draws in parallel. Exercised by `videossr build`.
 
-What is done is in the journal, so that a run which was killed goes on where it was, with the same bytes in the end.
+The bytes do not depend on the workers. What is done is in the journal, so that a run which was killed goes on where it
+was, with the same bytes in the end.
 """
 
 from __future__ import annotations
 
-import shutil
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -38,7 +38,8 @@ from videossr.measure import rejected
 from videossr.runners import start
 from videossr.runners.base import Runner, WorkerCrash
 from videossr.sample import Rejection
-from videossr.storage.paths import AnyPath, remove_staging_dir, staging_dir, to_path
+from videossr.storage.output_dir import OutputDir
+from videossr.storage.paths import AnyPath, to_path
 from videossr.templates import PromptTemplates, load_templates
 
 BATCH = 64
@@ -47,7 +48,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Progress:
-    """What the callback of `build_dataset` is told: the phase, and how far it is."""
+    """How far a build is: `done` of `total` in a phase, "gates", "draws" or "packs", and rejections so far."""
 
     phase: str
     done: int
@@ -105,7 +106,8 @@ def build_dataset(
         raise ConfigError(f"seed must be from 0 to 2^63 - 1, got {seed}")
     mixture = load_recipe(recipe) if isinstance(recipe, str) else recipe
     corpus = corpus if isinstance(corpus, Corpus) else Corpus(corpus)
-    out = to_path(out)
+    output = OutputDir(to_path(out), "build", "dataset")
+    out = output.path
     templates = templates or load_templates()
     apart = [to_path(dataset) for dataset in exclusions]
     tasks = {category.task for category in mixture.categories.values()}
@@ -123,17 +125,20 @@ def build_dataset(
     )
     old = read_manifest(out) if (out / NAME).exists() else None
     if old is not None:
-        if (fault := _fault(out, old, spec)) is None:
-            remove_staging_dir(out)
+        differs = differences(old, spec)
+        damage = None if differs else _damage(out, old)
+        if not differs and damage is None:
+            output.remove_leftovers()
             return old
         if not rebuild:
-            raise OutputError(f"{out} {fault}. Choose another --out, or replace it with --rebuild")
+            output.refuse_differences(differs, way_out="replace it with --rebuild")
+            raise OutputError(f"{out} holds a dataset {damage}. Choose another --out, or replace it with --rebuild")
         if f"{corpus.path}/".startswith(f"{out.resolve()}/"):
             raise OutputError(f"{out} cannot be replaced: the corpus {corpus.path} is in it. Choose another --out")
     _check_plan(mixture, corpus)
     with (
-        staging_dir(out, {"verb": "build"}, ours=old is not None) as folder,
-        BuildJournal(folder, out, spec, mixture.categories, restart=rebuild) as journal,
+        output.open(reopen=old is not None) as staging,
+        BuildJournal(staging, output, spec, mixture.categories, restart=rebuild) as journal,
     ):
         excluded = find_excluded(corpus.videos, apart)
         left = (video for video in range(len(corpus.videos)) if video not in excluded)
@@ -141,7 +146,8 @@ def build_dataset(
         generator = SampleGenerator(corpus, mixture, templates, seed, usable)
 
         def rejection_records() -> Iterator[RejectionRecord]:
-            yield from (RejectionRecord(video, None, None, each.reject, each.twin) for video, each in excluded.items())
+            for video, exclusion in excluded.items():
+                yield RejectionRecord(video, None, None, exclusion.reject, exclusion.twin)
             yield from journal.rejection_records()
 
         try:
@@ -166,39 +172,35 @@ def build_dataset(
 
         if old is not None:
             remove_dataset(out, old)
-        made = write_dataset(out, spec, corpus, journal, rejection_records, counts, copied)
-        shutil.rmtree(folder)
-    return made
+        return write_dataset(out, spec, corpus, journal, rejection_records, counts, copied)
 
 
 def _ways_out(
     mixture: ResolvedRecipe, corpus: Corpus, excluded: Mapping[int, Exclusion], usable: Collection[int]
 ) -> str:
     """Say which options took videos away from a build that lacks them, and what to do instead."""
-    told = ""
+    hints = ""
     if excluded:
-        counts = Counter(each.reject.reason for each in excluded.values())
+        counts = Counter(exclusion.reject.reason for exclusion in excluded.values())
         why = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
-        told += (
+        hints += (
             f".\n--exclude took {len(excluded)} of the {len(corpus)} videos ({why}). To have videos on both sides, "
             f"divide the corpus before you build:\n  videossr corpus split {corpus.path} --out TRAIN TEST --share 0.9\n"
             "or build the other dataset from fewer videos (--videos N), or index more"
         )
     if len(usable) < len(corpus) - len(excluded):
-        told += f".\n--videos {mixture.recipe.videos} leaves {len(usable)} videos to draw from: allow more"
-    return told
+        hints += f".\n--videos {mixture.recipe.videos} leaves {len(usable)} videos to draw from: allow more"
+    return hints
 
 
-def _fault(out: AnyPath, made: Manifest, spec: BuildSpec) -> str | None:
-    """Say why the dataset `out` is not what `spec` would make; None where it is, and is whole."""
-    if differs := differences(made, spec):
-        return f"holds a dataset that was made otherwise: {'; '.join(differs)}"
-    there = [name for name in made["files"] if (out / name).is_file()]
-    now = file_hashes(out, there)
-    if altered := [name for name, digest in made["files"].items() if now.get(name) != digest]:
-        return f"holds a dataset of which {', '.join(altered)} is missing or altered since it was built"
-    if is_benchmark(made) and (fault := bundle_fault(out)):
-        return f"holds a benchmark whose frame packs are not whole: {fault}"
+def _damage(out: AnyPath, manifest: Manifest) -> str | None:
+    """Say what is wrong with the files of the dataset `out`; None where all are as they were written."""
+    present = [name for name in manifest["files"] if (out / name).is_file()]
+    hashes = file_hashes(out, present)
+    if altered := [name for name, digest in manifest["files"].items() if hashes.get(name) != digest]:
+        return f"of which {', '.join(altered)} is missing or altered since it was built"
+    if is_benchmark(manifest) and (fault := bundle_fault(out)):
+        return f"whose frame packs are not whole: {fault}"
     return None
 
 
@@ -254,12 +256,12 @@ def _gate(
         for category, reject in gates.items():
             admitted[category][video] = reject is None
 
-    for video, found in journal.gates():
-        note(video, found)
+    for video, rejections in journal.gates():
+        note(video, rejections)
     done = known.count(1)
     for video, gates in runner.run(SampleGenerator.gate, (video for video in usable if not known[video])):
         if isinstance(gates, WorkerCrash):
-            raise _died(generator, video, "its gates were")
+            raise _worker_error(generator, video, "its gates were")
         journal.add_gates(video, gates)
         note(video, {category: rejected(measures) for category, measures in gates.items()})
         done += 1
@@ -284,31 +286,34 @@ def _fill(
     rejection_records: Callable[[], Iterable[RejectionRecord]],
     progress: Callable[[Progress], None],
 ) -> None:
-    """Draw until every quota is met, in passes: each makes up for the draws that failed in those before it."""
+    """Draw until every quota is met, in rounds: each makes up for the draws that failed in those before it.
+
+    Raises UnmetError when nothing is left to draw from.
+    """
     quotas = {name: category.count for name, category in generator.mixture.categories.items()}
     most = max(16 + 4 * quota // admitted[name].count(1) for name, quota in quotas.items())
     selection = Selection(admitted, quotas, most)
     filled: Mapping[str, int] = {}
-    turn = 0
+    round_number = 0
     while chosen := selection.choose(filled):
-        ended = journal.filled(turn)
+        ended = journal.counts_after(round_number)
         if ended is None:
             jobs = journal.missing(selection.shares(), min(BATCH, 1 + chosen // 32))
             for batch, results in runner.run(SampleGenerator.records, jobs):
                 if isinstance(results, WorkerCrash):
                     categories = ", ".join(sorted({job.category for job in batch}))
-                    raise _died(generator, batch[0].video, f"samples for {categories} were drawn from it")
-                journal.add_draws(turn, results)
+                    raise _worker_error(generator, batch[0].video, f"samples for {categories} were drawn from it")
+                journal.add_draws(round_number, results)
                 progress(Progress("draws", journal.samples, sum(quotas.values()), journal.rejects))
-            ended = journal.end_pass(turn)
+            ended = journal.end_round(round_number)
         filled = ended
-        turn += 1
+        round_number += 1
     if short := {name: quota - filled.get(name, 0) for name, quota in quotas.items() if filled.get(name, 0) < quota}:
         why = reasons(rejection for rejection in rejection_records() if rejection.category in short)
-        told = ", ".join(f"{name} lacks {lack} of {quotas[name]}" for name, lack in short.items())
+        lacking = ", ".join(f"{name} lacks {lack} of {quotas[name]}" for name, lack in short.items())
         counts = ", ".join(f"{reason} ({count})" for reason, count in why.items())
         raise UnmetError(
-            f"too few samples could be drawn: {told}. Rejected: {counts}. "
+            f"too few samples could be drawn: {lacking}. Rejected: {counts}. "
             f"{_way_out({name: filled.get(name, 0) for name in short}, quotas)}"
         )
 
@@ -321,7 +326,7 @@ def _way_out(possible: Mapping[str, int], categories: Collection[str]) -> str:
     return f"Add videos, or lower the counts: {lower}"
 
 
-def _died(generator: SampleGenerator, video: int, when: str) -> WorkerError:
+def _worker_error(generator: SampleGenerator, video: int, when: str) -> WorkerError:
     entry = generator.corpus.videos[video]
     return WorkerError(
         f"the process was killed twice while {when}: {entry.path} ({entry.content[:12]}). If memory ran out, run the "

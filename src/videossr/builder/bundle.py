@@ -1,4 +1,4 @@
-"""What makes a dataset a benchmark: it carries the packs of its videos, and its hash is frozen.
+"""Make a dataset a benchmark: copy the packs of its videos into it, and hash its questions and pixels.
 
 Exercised by `videossr build viubench --corpus CORPUS --out BENCH`.
 """
@@ -16,7 +16,7 @@ from videossr.dataset.manifest import CorpusTable
 from videossr.errors import CorpusError
 from videossr.storage.paths import AnyPath
 
-CARRIED = "corpus"
+BUNDLED = "corpus"
 """The folder of a benchmark that holds its packs."""
 
 FROZEN = (
@@ -31,10 +31,16 @@ be drawn (`seed`, `attempt`) is left out.
 
 
 def questions_hash(rows: Iterable[Mapping[str, Any]]) -> str:
-    """SHA-256 over the questions of a benchmark and the pixels they rest on, in hex.
+    """Hash the questions of a benchmark and the pixels they rest on.
 
-    It does not depend on where the corpus lay, what else was in it, what its files were called, on the number of
-    workers, or on how Parquet lays out the rows. `rows` are those of the samples, ascending by id, with `FROZEN`.
+    The hash does not depend on where the corpus lay, what else was in it, what its files were called, on the number of
+    workers, or on how Parquet lays out the rows.
+
+    Args:
+        rows: of the samples, ascending by id, with the columns `FROZEN` at least.
+
+    Returns:
+        SHA-256 in hex.
     """
     digest = hashlib.sha256()
     for row in rows:
@@ -46,20 +52,30 @@ def questions_hash(rows: Iterable[Mapping[str, Any]]) -> str:
 def bundle_corpus(
     corpus: Corpus, contents: Iterable[str], out: AnyPath, progress: Callable[[int, int], None] = lambda *_: None
 ) -> CorpusTable:
-    """Copy the packs of these videos into the benchmark `out`; what its manifest says of its corpus.
+    """Copy the packs of some videos into a benchmark.
 
-    Raises CorpusError when a pack of `corpus` is damaged.
+    Args:
+        corpus: that has the videos.
+        contents: content hashes of the videos.
+        out: folder of the benchmark.
+        progress: called with the packs that are done, and how many there are.
+
+    Returns:
+        The entry of its corpus for the manifest.
+
+    Raises:
+        CorpusError: a pack of `corpus` is damaged.
     """
-    carried = subset(corpus, contents, out / CARRIED, progress=progress)
-    return CorpusTable(hash=carried["hash"], path=CARRIED, source=corpus.hash)
+    manifest = subset(corpus, contents, out / BUNDLED, progress=progress)
+    return CorpusTable(hash=manifest["hash"], path=BUNDLED, source=corpus.hash)
 
 
 def bundle_fault(out: AnyPath) -> str | None:
-    """Say what is wrong with the packs that the benchmark `out` carries; None where each is as long as it was."""
+    """Say what is wrong with the packs in the benchmark `out`; None where each is as long as it was written."""
     try:
-        carried = Corpus(out / CARRIED)
-        for shard in carried.manifest["shards"]:
-            carried.open(shard)
+        bundled = Corpus(out / BUNDLED)
+        for shard in bundled.manifest["shards"]:
+            bundled.open(shard)
     except CorpusError as error:
         return str(error)
     return None

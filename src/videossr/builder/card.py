@@ -1,4 +1,4 @@
-"""The dataset card: `README.md` in a dataset, with the header that the Hugging Face hub reads."""
+"""Write the card of a dataset, its `README.md`, with the header that the Hugging Face hub reads."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ Rebuild it from the corpus with the hash `{{ corpus.get("source", corpus.hash) }
 
 
 def card(manifest: Manifest) -> str:
-    """The card's Markdown, from the manifest alone."""
+    """Write the card of a dataset in Markdown, from its manifest alone."""
     return (
         Environment(autoescape=False, keep_trailing_newline=True, undefined=StrictUndefined)
         .from_string(_CARD)

@@ -1,4 +1,4 @@
-"""Hash the code of tasks and perturbations: one that was mended under the same version number is another one.
+"""Hash the code of tasks and perturbations: one that was mended under the same version number gives other datasets.
 
 Exercised by `videossr build RECIPE --corpus CORPUS --out DATASET`, run again after the code of a task has changed.
 """
@@ -54,16 +54,16 @@ def code_hash(kind: type) -> str:
 
 def _sources(module: str) -> dict[str, Path]:
     """Find the files of `module` and of what it imports from its own package, by the modules' names."""
-    found: dict[str, Path] = {}
+    sources: dict[str, Path] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name not in found and (path := _file(name)) is not None:
-            found[name] = path
+        if name not in sources and (path := _file(name)) is not None:
+            sources[name] = path
             if path.suffix == ".py":
                 top = module.partition(".")[0]
-                waiting += (each for each in _imports(name, path) if each.partition(".")[0] == top)
-    return found
+                waiting += (imported for imported in _imports(name, path) if imported.partition(".")[0] == top)
+    return sources
 
 
 def _file(name: str) -> Path | None:

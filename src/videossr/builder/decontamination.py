@@ -1,4 +1,4 @@
-"""Keeping datasets apart: which videos of a corpus are, or look like, those of other datasets (`--exclude`).
+"""Keep datasets apart: find the videos of a corpus that are, or look like, those of other datasets (`--exclude`).
 
 Videos are compared by the hash of the file, by source id where the index was given one, and by near-duplicate frames.
 Donors count: a dataset lists every video that it shows frames of.
@@ -6,14 +6,14 @@ Donors count: a dataset lists every video that it shows frames of.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from videossr.corpus.duplicates import NEAR_SHARE, near_duplicates
-from videossr.corpus.fingerprint import Fingerprints, Packed, unpack
+from videossr.corpus.duplicates import NEAR_SHARE, Footage, find_twins, footage_of
+from videossr.corpus.fingerprint import unpack
 from videossr.corpus.pack import Entry
 from videossr.dataset import schema
 from videossr.errors import DataError
@@ -34,7 +34,7 @@ VIDEOS = pa.schema(
 
 
 def video_row(entry: Entry, samples: int) -> dict[str, Any]:
-    """A row of `videos.parquet`."""
+    """Return the row of a video in `videos.parquet`; `samples` counts those that show a frame of it."""
     return {
         "content": entry.key.content,
         "pack": entry.key.pack,
@@ -53,41 +53,59 @@ class Exclusion:
     twin: str
 
 
-def _unpacked(dataset: AnyPath, data: Packed) -> Fingerprints:
+def footage_row(dataset: AnyPath, row: Mapping[str, Any]) -> Footage:
+    """Return the video of a row of `videos.parquet`, to be compared with others.
+
+    Raises DataError that names the dataset when its fingerprints are of an older version.
+    """
     try:
-        return unpack(data)
-    except ValueError as error:
+        fingerprints = unpack(row["fingerprints"])
+    except DataError as error:
         raise DataError(f"{dataset}: {error}") from error
+    return Footage(row["content"], row["path"], row["source_id"], fingerprints)
+
+
+def read_footage(dataset: AnyPath) -> Iterator[Footage]:
+    """Yield the videos of a dataset, those among them that only lend frames (donors) too.
+
+    Raises FileNotFoundError for a path that is no complete dataset, and DataError as `footage_row`.
+    """
+    for row in schema.read_rows(dataset / "videos.parquet", ["content", "source_id", "path", "fingerprints"]):
+        yield footage_row(dataset, row)
 
 
 def find_excluded(entries: Sequence[Entry], datasets: Iterable[AnyPath]) -> Mapping[int, Exclusion]:
-    """Indices of the entries that some dataset uses already, each with what gave it away.
+    """Find the videos of a corpus that some dataset uses already.
 
-    Raises FileNotFoundError for a path that is no complete dataset.
+    Args:
+        entries: videos of the corpus.
+        datasets: complete datasets.
+
+    Returns:
+        Index in `entries` -> what gave the video away, ascending.
+
+    Raises:
+        FileNotFoundError: a path is no complete dataset.
+        DataError: a dataset is of an older version.
     """
+    used = [video for dataset in datasets for video in read_footage(dataset)]
     contents: dict[str, str] = {}
     sources: dict[str, str] = {}
-    paths: list[str] = []
-    prints: list[Fingerprints] = []
-    for dataset in datasets:
-        for row in schema.read_rows(dataset / "videos.parquet", ["content", "source_id", "path", "fingerprints"]):
-            contents.setdefault(row["content"], row["path"])
-            paths.append(row["path"])
-            prints.append(_unpacked(dataset, row["fingerprints"]))
-            if row["source_id"] is not None:
-                sources.setdefault(row["source_id"], row["path"])
-    found: dict[int, Exclusion] = {}
-    compared: list[int] = []
+    for video in used:
+        contents.setdefault(video.content, video.path)
+        if video.source_id is not None:
+            sources.setdefault(video.source_id, video.path)
+    excluded: dict[int, Exclusion] = {}
+    compared: dict[str, int] = {}
     for index, entry in enumerate(entries):
-        if entry.key.content in contents:
-            found[index] = Exclusion(Rejection("excluded_content", 1, 0), contents[entry.key.content])
+        if entry.content in contents:
+            excluded[index] = Exclusion(Rejection("excluded_content", 1, 0), contents[entry.content])
         elif entry.source_id is not None and entry.source_id in sources:
-            found[index] = Exclusion(Rejection("excluded_source", 1, 0), sources[entry.source_id])
-        elif paths:
-            compared.append(index)
-            prints.append(unpack(entry.fingerprints))
-    sets = [int(number >= len(paths)) for number in range(len(prints))]
-    for twin in near_duplicates(prints, sets):
-        reject = Rejection("excluded_near", twin.share, NEAR_SHARE)
-        found.setdefault(compared[twin.video - len(paths)], Exclusion(reject, paths[twin.other]))
-    return dict(sorted(found.items()))
+            excluded[index] = Exclusion(Rejection("excluded_source", 1, 0), sources[entry.source_id])
+        elif used:
+            compared[entry.content] = index
+    candidates = (footage_of(entries[index]) for index in compared.values())
+    for content, pair in find_twins([used, candidates]).items():
+        reject = Rejection("excluded_near", pair.share, NEAR_SHARE)
+        excluded[compared[content]] = Exclusion(reject, pair.twin)
+    return dict(sorted(excluded.items()))

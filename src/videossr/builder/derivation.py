@@ -1,8 +1,7 @@
-"""Datasets made of the rows of others: what `videossr dataset merge` and `videossr dataset split` share."""
+"""Write a dataset made of the rows of others, for `videossr dataset merge` and `videossr dataset split`."""
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -12,21 +11,18 @@ from videossr.builder.journal import REJECTED
 from videossr.builder.writer import finish, remove_samples, samples_name
 from videossr.dataset import gate_table, schema
 from videossr.dataset.manifest import (
-    NAME,
     BuildSpec,
     CategoryTable,
     Manifest,
     Origin,
     Parent,
     RecipeTable,
-    read_manifest,
 )
-from videossr.errors import OutputError
-from videossr.storage.paths import AnyPath, staging_dir
+from videossr.storage.output_dir import OutputDir
 
 
 def parent_of(manifest: Manifest) -> Parent:
-    """What a dataset that comes from this one remembers of it."""
+    """Return what a dataset that comes from this one records of it."""
     return Parent(
         hash=manifest["hash"],
         samples=manifest["samples"],
@@ -39,14 +35,8 @@ def parent_of(manifest: Manifest) -> Parent:
     )
 
 
-def refuse_finished(out: AnyPath) -> None:
-    """Raise ValueError where a dataset is."""
-    if (out / NAME).exists():
-        raise OutputError(f"{out} is a dataset already ({read_manifest(out)['recipe']['name']}): name a new --out")
-
-
 def write_part(
-    out: AnyPath,
+    output: OutputDir,
     spec: BuildSpec,
     origin: Origin,
     rows: Iterable[Mapping[str, Any]],
@@ -54,16 +44,22 @@ def write_part(
     gates: Iterable[Mapping[str, Any]],
     rejected: Iterable[Mapping[str, Any]] = (),
 ) -> Manifest:
-    """Write the dataset of `rows`.
+    """Write a dataset of rows of other datasets.
 
     Args:
-        out: its folder. A run that was killed there starts again.
+        output: its folder. A run that was killed there starts again.
         spec: of the dataset; the counts in its recipe become those of `rows`.
         origin: the datasets that the rows come from.
         rows: of `schema.SCHEMA`, ascending by their ids. They may still be read when `rejected` is.
         videos: of `decontamination.VIDEOS`, ascending by content; those that no row shows are left out.
         gates: of `gate_table.MEASURES`, ascending by content; those of videos that no row shows are left out.
         rejected: of `journal.REJECTED`; read after `rows`.
+
+    Returns:
+        The manifest of the dataset.
+
+    Raises:
+        OutputError: the folder holds something else, or another run is at work there.
     """
     categories: Counter[str] = Counter()
     serves: Counter[str] = Counter()
@@ -79,27 +75,27 @@ def write_part(
             fit[row["category"]].add(contents[0])
             yield row
 
-    task = {"verb": f"dataset {origin['verb']}", "of": [part["hash"] for part in origin["of"]]}
-    with staging_dir(out, task) as folder:
+    out = output.path
+    with output.open({"of": [part["hash"] for part in origin["of"]]}):
         files: dict[str, str] = {}
         for part in schema.tables(counted(), schema.SCHEMA):
             name = samples_name(len(files))
             files[name] = schema.write_tables([part], out / name, schema.SCHEMA)
         remove_samples(out, len(files))
-        kept = ({**row, "samples": shown[row["content"]]} for row in videos if row["content"] in shown)
-        files["videos.parquet"] = schema.write_file(kept, out / "videos.parquet", VIDEOS)
+        shown_videos = ({**row, "samples": shown[row["content"]]} for row in videos if row["content"] in shown)
+        files["videos.parquet"] = schema.write_file(shown_videos, out / "videos.parquet", VIDEOS)
         measured = (row for row in gates if row["content"] in shown)
         files[gate_table.NAME] = schema.write_file(measured, out / gate_table.NAME, gate_table.MEASURES)
         reasons: Counter[str] = Counter()
 
-        def told() -> Iterator[Mapping[str, Any]]:
+        def counted_rejections() -> Iterator[Mapping[str, Any]]:
             for row in rejected:
                 reasons[f"{row['category']}: {row['reason']}"] += 1
                 yield row
 
-        files["rejected.parquet"] = schema.write_file(told(), out / "rejected.parquet", REJECTED)
+        files["rejected.parquet"] = schema.write_file(counted_rejections(), out / "rejected.parquet", REJECTED)
         counts = sorted(categories.items())
-        made = Manifest(
+        manifest = Manifest(
             **spec,
             samples=categories.total(),
             videos=len(shown),
@@ -111,12 +107,11 @@ def write_part(
             origin=origin,
         )
         tables = spec["recipe"]["categories"]
-        made["recipe"] = RecipeTable(
+        manifest["recipe"] = RecipeTable(
             name=spec["recipe"]["name"],
             summary=spec["recipe"]["summary"],
             max_pixels=spec["recipe"]["max_pixels"],
             categories={name: CategoryTable(**{**tables[name], "count": count}) for name, count in counts},
         )
-        finish(out, made)
-        shutil.rmtree(folder)
-    return made
+        finish(out, manifest)
+    return manifest

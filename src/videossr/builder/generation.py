@@ -1,4 +1,4 @@
-"""What happens to one video: its gates, and the draws from it. The same in any process and order."""
+"""Gate one video and draw samples from it, the same in any process and order."""
 
 from __future__ import annotations
 
@@ -60,7 +60,15 @@ class GeneratedRow:
 
 @dataclass(frozen=True)
 class SampleGenerator:
-    """Gates and draws for the videos of a corpus; `usable` are their indices, ascending, without those excluded."""
+    """Gate the videos of a corpus and draw samples from them.
+
+    Attributes:
+        corpus: that has the videos.
+        mixture: the recipe: categories, their tasks and configurations.
+        templates: texts of the questions.
+        seed: of all draws.
+        usable: indices of the videos that may be used, ascending.
+    """
 
     corpus: Corpus
     mixture: ResolvedRecipe
@@ -82,7 +90,17 @@ class SampleGenerator:
         return gates
 
     def draw(self, jobs: Sequence[Job]) -> list[GeneratedSample | RejectedDraw]:
-        """Draw and render `jobs`, which are all of one video."""
+        """Draw and render samples from one video.
+
+        Args:
+            jobs: the draws, all of the same video.
+
+        Returns:
+            For each job its sample, or why there is none.
+
+        Raises:
+            TaskError: the code of a task has failed; the message names the video.
+        """
         video = self.video(jobs[0].video)
         donors = _Donors(self, jobs[0].video, video.size)
         results: list[GeneratedSample | RejectedDraw] = []
@@ -99,16 +117,16 @@ class SampleGenerator:
         return results
 
     def records(self, jobs: Sequence[Job]) -> list[GeneratedRow | RejectedDraw]:
-        """As `draw`, in the form that the journal keeps."""
-        own = self.corpus.videos[jobs[0].video].key
+        """Draw as `draw`, and return the samples as the journal stores them."""
+        key = self.corpus.videos[jobs[0].video].key
         return [
-            self._record(result, own) if isinstance(result, GeneratedSample) else result for result in self.draw(jobs)
+            self._record(result, key) if isinstance(result, GeneratedSample) else result for result in self.draw(jobs)
         ]
 
-    def _record(self, drawn: GeneratedSample, own: VideoKey) -> GeneratedRow:
-        row = schema.to_row(drawn.sample, drawn.question, drawn.pixels, self.seed, drawn.job.attempt)
-        others = sorted({self.corpus.videos.position(key) for key in drawn.sample.sources if key != own})
-        return GeneratedRow(drawn.job, row["id"], pack_row(row), tuple(others))
+    def _record(self, generated: GeneratedSample, key: VideoKey) -> GeneratedRow:
+        row = schema.to_row(generated.sample, generated.question, generated.pixels, self.seed, generated.job.attempt)
+        others = sorted({self.corpus.videos.position(source) for source in generated.sample.sources if source != key})
+        return GeneratedRow(generated.job, row["id"], pack_row(row), tuple(others))
 
     @contextmanager
     def _naming_file(self, index: int) -> Iterator[None]:
@@ -119,7 +137,12 @@ class SampleGenerator:
             raise TaskError(f"{error}; the video is {self.corpus.videos[index].path}") from error
 
     def video(self, index: int, size: tuple[int, int] | None = None) -> Video:
-        """Decode a video at `size`, (H, W), by default that at which the model will see it."""
+        """Decode all slots of the video at `index`, (T, H, W, 3) uint8 RGB.
+
+        Args:
+            index: of the video in the corpus.
+            size: (H, W) of the frames; that at which the model will see them when None.
+        """
         entry = self.corpus.videos[index]
         if size is None:
             height, width = entry.size
@@ -130,7 +153,7 @@ class SampleGenerator:
 
 @dataclass(frozen=True, slots=True)
 class _Donors:
-    """Every usable video but one, at the `size`, (H, W), of that one."""
+    """The usable videos but one; each is decoded when it is asked for, at the `size`, (H, W), of that one."""
 
     generator: SampleGenerator
     but: int
@@ -150,18 +173,25 @@ def _frames(frames: int, slots: int, density: int) -> Iterator[Measure]:
 
 
 def pack_row(row: Mapping[str, Any]) -> bytes:
-    """A row in few bytes; `unpack_row` gives it back."""
+    """Compress a row of a dataset; `unpack_row` gives it back."""
     return zlib.compress(json.dumps(row, separators=(",", ":"), ensure_ascii=False).encode(), 1)
 
 
 def unpack_row(data: bytes) -> dict[str, Any]:
-    """The row that `pack_row` was given."""
+    """Return the row that `pack_row` was given."""
     row: dict[str, Any] = json.loads(zlib.decompress(data))
     return row
 
 
 def random_generator(seed: int, category: str, content: str, attempt: int) -> np.random.Generator:
-    """The random numbers of one draw. They depend on nothing but the arguments: not on order, not on other draws."""
+    """Make the random generator of one draw, which depends on nothing but the arguments.
+
+    Args:
+        seed: of the build.
+        category: that the sample is drawn for.
+        content: hash of the video, 64 hexadecimal digits.
+        attempt: number of the draw from this video for this category, from 0.
+    """
     words = np.frombuffer(hashlib.sha256(category.encode()).digest() + bytes.fromhex(content), "<u4")
     entropy = [seed, *(int(word) for word in words), attempt]
     return np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(entropy)))

@@ -1,6 +1,6 @@
-"""The SQLite journal of a build: the outcome of every video and every draw, so that a stopped build can go on.
+"""Record the outcome of every video and draw of a build in SQLite, so that a stopped build can go on.
 
-`journal.sqlite` lies in the staging directory of the dataset (`videossr.storage.paths.staging_dir`) until the dataset
+`journal.sqlite` lies in the staging directory of the dataset (`videossr.storage.output_dir`) until the dataset
 is complete. Only the parent process writes it, and commits about once a second: a killed run loses that second. After a
 power cut the last seconds may be missing too; SQLite waits for the disk at each commit, so the journal stays whole
 where the disk keeps its word.
@@ -29,10 +29,10 @@ from videossr.builder.generation import Gates, GeneratedRow, RejectedDraw, unpac
 from videossr.corpus.pack import Entry
 from videossr.dataset import gate_table
 from videossr.dataset.manifest import BuildSpec, differences
-from videossr.errors import DataError, OutputError
+from videossr.errors import DataError
 from videossr.measure import rejected
 from videossr.sample import Rejection
-from videossr.storage.paths import AnyPath
+from videossr.storage.output_dir import OutputDir
 
 NAME = "journal.sqlite"
 
@@ -69,7 +69,7 @@ CREATE TABLE passes (pass INTEGER PRIMARY KEY, filled TEXT NOT NULL);
 CREATE TABLE files (name TEXT PRIMARY KEY, hash TEXT NOT NULL, last TEXT NOT NULL);
 """
 
-_AGAIN = """
+_DROP_DUPLICATES = """
 UPDATE draws SET id = NULL, others = NULL, row = NULL, reason = 'drawn_before', value = 1, threshold = 0
 WHERE rowid IN (
     SELECT rowid FROM (
@@ -94,7 +94,7 @@ class RejectionRecord:
     twin: str | None = None
 
     def row(self, entry: Entry) -> dict[str, Any]:
-        """A row of `REJECTED`."""
+        """Return the row of `REJECTED`."""
         return {
             "content": entry.content,
             "path": entry.path,
@@ -119,44 +119,55 @@ class Uses:
 class BuildJournal:
     """The journal of a build, in its staging directory. As a context manager it commits pending rows at the end.
 
-    With `restart`, what the file holds of another build is forgotten.
-
-    Raises ValueError when the file is damaged or belongs to a build of something else, OSError when the disk is full.
+    Attributes:
+        samples: number of samples so far.
+        rejects: number of rejections so far, by gates and of draws.
     """
 
     def __init__(
-        self, staging: Path, out: AnyPath, spec: BuildSpec, categories: Iterable[str], *, restart: bool = False
+        self, staging: Path, output: OutputDir, spec: BuildSpec, categories: Iterable[str], *, restart: bool = False
     ) -> None:
+        """Open the journal, or begin it.
+
+        Args:
+            staging: staging directory of the dataset.
+            output: folder of the dataset.
+            spec: what decides the dataset.
+            categories: of its recipe.
+            restart: drop what the file holds of another build.
+
+        Raises:
+            OutputError: the journal is of a build that was begun otherwise, and `restart` is not set.
+            DataError: the file is damaged.
+            OSError: the disk is full.
+        """
         self._path = staging / NAME
-        self._out = out
+        self._output = output
         self._categories = sorted(categories)
         self._numbers = {category: number for number, category in enumerate(self._categories)}
         self._committed = time.monotonic()
-        if other := self._open(spec):
+        if differs := self._open(spec):
             self._data.close()
             if not restart:
-                raise OutputError(
-                    f"{out} holds a build that was stopped and was begun otherwise: {'; '.join(other)}. Finish it with "
-                    f"its own command, choose another --out, or start anew with --rebuild"
-                )
+                output.refuse_differences(differs, way_out="start anew with --rebuild", unfinished=True)
             self._path.unlink()
             self._open(spec)
-        with self._told():
+        with self._translated_errors():
             self.samples = self._number("SELECT count(*) FROM draws WHERE id IS NOT NULL")
             self.rejects = self._number("SELECT count(*) FROM draws WHERE id IS NULL")
         self.rejects += sum(1 for _ in self._gated_out())
 
     def _open(self, spec: BuildSpec) -> list[str]:
-        """Open the file, and begin it where it is empty. Returns in what it is of another making."""
-        with self._told():
+        """Open the file, and begin it where it is empty. Return in what it differs from `spec`."""
+        with self._translated_errors():
             self._data = sqlite3.connect(f"file:{quote(str(self._path))}?vfs=unix-none", uri=True)
             self._data.execute("PRAGMA journal_mode = TRUNCATE")
             self._data.execute("PRAGMA synchronous = NORMAL")
             if not self._data.execute("SELECT 1 FROM sqlite_master").fetchone():
                 self._data.executescript(f"BEGIN; {_TABLES} COMMIT;")
-            kept = self._data.execute("SELECT json FROM making").fetchone()
-            if kept is not None:
-                return differences(self._loaded(kept[0]), spec)
+            recorded = self._data.execute("SELECT json FROM making").fetchone()
+            if recorded is not None:
+                return differences(self._loaded(recorded[0]), spec)
             self._data.execute("INSERT INTO making VALUES (?)", (json.dumps(spec),))
             return []
 
@@ -167,7 +178,7 @@ class BuildJournal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            with self._told():
+            with self._translated_errors():
                 self._data.commit()
         except OSError:
             if error is None:
@@ -176,13 +187,13 @@ class BuildJournal:
             self._data.close()
 
     def discard(self) -> None:
-        """Forget the build: what it was to make cannot be made."""
+        """Delete the journal of a build that cannot succeed, so that another recipe can be tried in its place."""
         self._data.close()
         self._path.unlink()
         self._data = sqlite3.connect(":memory:")
 
     def add_gates(self, video: int, gates: Gates) -> None:
-        """Keep what the gates of every category measure of a video."""
+        """Record what the gates of every category measured of a video."""
         rejects = [rejected(gates[category]) for category in self._categories]
         self.rejects += sum(reject is not None for reject in rejects)
         row = (
@@ -190,26 +201,26 @@ class BuildJournal:
             json.dumps([reject and astuple(reject) for reject in rejects]),
             gate_table.pack(gates[category] for category in self._categories),
         )
-        with self._told():
+        with self._translated_errors():
             self._data.execute("INSERT INTO gates VALUES (?, ?, ?)", row)
         self._commit_now_and_then()
 
     def gates(self) -> Iterator[tuple[int, dict[str, Rejection | None]]]:
         """Yield the videos whose gates are known, in their order, each with what rejects it from every category."""
         for video, rejects in self._rows("SELECT video, rejects FROM gates ORDER BY video"):
-            found = (Rejection(*reject) if reject else None for reject in json.loads(rejects))
-            yield video, dict(zip(self._categories, found, strict=True))
+            rejections = (Rejection(*reject) if reject else None for reject in json.loads(rejects))
+            yield video, dict(zip(self._categories, rejections, strict=True))
 
     def measures(self) -> Iterator[tuple[int, Gates]]:
         """Yield the same videos, each with what the gates of every category measured."""
         for video, packed in self._rows("SELECT video, measures FROM gates ORDER BY video"):
             yield video, dict(zip(self._categories, gate_table.unpack(packed), strict=True))
 
-    def add_draws(self, turn: int, results: Iterable[GeneratedRow | RejectedDraw]) -> None:
-        """Draws of pass `turn`."""
+    def add_draws(self, round_number: int, results: Iterable[GeneratedRow | RejectedDraw]) -> None:
+        """Record draws of a round, see `videossr.builder.allocation.Selection`."""
         for result in results:
             job = result.job
-            place = (job.video, self._numbers[job.category], job.attempt, turn)
+            place = (job.video, self._numbers[job.category], job.attempt, round_number)
             if isinstance(result, GeneratedRow):
                 others = json.dumps(result.others) if result.others else None
                 values = (None, None, None, bytes.fromhex(result.id), others, result.row)
@@ -217,12 +228,12 @@ class BuildJournal:
             else:
                 values = (*astuple(result.reject), None, None, None)
                 self.rejects += 1
-            with self._told():
+            with self._translated_errors():
                 self._data.execute("INSERT INTO draws VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*place, *values))
         self._commit_now_and_then()
 
     def missing(self, shares: Iterable[Share], size: int) -> Iterator[list[Job]]:
-        """The draws of `shares` that are not known, at most `size` together, all of one video."""
+        """Yield the draws of `shares` that are not recorded, at most `size` together, all of one video."""
         batch: list[Job] = []
         for share in shares:
             for start in range(share.start, share.stop, size):
@@ -242,31 +253,31 @@ class BuildJournal:
         query = "SELECT attempt FROM draws WHERE video = ? AND category = ? AND attempt >= ? AND attempt < ?"
         return {attempt for (attempt,) in self._rows(query, (video, self._numbers[category], start, stop))}
 
-    def filled(self, turn: int) -> Mapping[str, int] | None:
-        """How many samples each category had at the end of pass `turn`; None when it has not ended."""
-        for (filled,) in self._rows("SELECT filled FROM passes WHERE pass = ?", (turn,)):
-            found: dict[str, int] = json.loads(filled)
-            return found
+    def counts_after(self, round_number: int) -> Mapping[str, int] | None:
+        """Return how many samples each category had at the end of a round; None when it has not ended."""
+        for (filled,) in self._rows("SELECT filled FROM passes WHERE pass = ?", (round_number,)):
+            counts: dict[str, int] = json.loads(filled)
+            return counts
         return None
 
-    def end_pass(self, turn: int) -> Mapping[str, int]:
-        """Turn down every sample that was drawn before, and count what there is."""
-        with self._told():
-            again = self._data.execute(_AGAIN).rowcount
-            self.samples -= again
-            self.rejects += again
+    def end_round(self, round_number: int) -> Mapping[str, int]:
+        """Reject every sample that was drawn before, and return how many each category has now."""
+        with self._translated_errors():
+            duplicates = self._data.execute(_DROP_DUPLICATES).rowcount
+            self.samples -= duplicates
+            self.rejects += duplicates
             filled = self.counts()
-            self._data.execute("INSERT INTO passes VALUES (?, ?)", (turn, json.dumps(filled)))
+            self._data.execute("INSERT INTO passes VALUES (?, ?)", (round_number, json.dumps(filled)))
             self._data.commit()
         return filled
 
     def counts(self) -> dict[str, int]:
-        """How many samples each category has now."""
+        """Return how many samples each category has now."""
         query = "SELECT category, count(*) FROM draws WHERE id IS NOT NULL GROUP BY category"
         return {self._categories[category]: count for category, count in self._rows(query)}
 
     def rejection_records(self) -> Iterator[RejectionRecord]:
-        """By gates, then of draws; each in the order of the videos."""
+        """Yield the rejections by gates, then those of draws, each in the order of the videos."""
         yield from self._gated_out()
         query = (
             "SELECT video, category, attempt, reason, value, threshold FROM draws WHERE id IS NULL "
@@ -282,12 +293,12 @@ class BuildJournal:
                     yield RejectionRecord(video, category, None, reject)
 
     def rows(self, after: str = "") -> Iterator[dict[str, Any]]:
-        """The rows of the samples whose ids follow `after`, by id."""
+        """Return the rows of the samples whose ids follow `after`, by id."""
         query = "SELECT row FROM draws WHERE id > ? ORDER BY id"
         return (unpack_row(row) for (row,) in self._rows(query, (bytes.fromhex(after),)))
 
     def uses(self, videos: int) -> Uses:
-        """How often each of `videos` is used."""
+        """Count how often each of the first `videos` videos is used."""
         uses = Uses(array("I", bytes(4 * videos)), array("I", bytes(4 * videos)))
         for video, others in self._rows("SELECT video, others FROM draws NOT INDEXED WHERE id IS NOT NULL"):
             uses.serves[video] += 1
@@ -297,44 +308,44 @@ class BuildJournal:
         return uses
 
     def add_file(self, name: str, digest: str, last: str) -> None:
-        """A file of samples that is written: its SHA-256, and the id of its last sample."""
-        with self._told():
+        """Record that a file of samples is written, with its SHA-256 and the id of its last sample."""
+        with self._translated_errors():
             self._data.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (name, digest, last))
             self._data.commit()
 
     def files(self) -> list[tuple[str, str, str]]:
-        """What `add_file` was told, by name."""
+        """Return what `add_file` recorded, by name."""
         return list(self._rows("SELECT name, hash, last FROM files ORDER BY name"))
 
     def _loaded(self, spec: str) -> dict[str, Any]:
-        """What the journal is of. Raises ValueError."""
+        """Return the spec that the journal was begun with. Raises DataError when it is damaged."""
         with contextlib.suppress(ValueError):
-            if isinstance(found := json.loads(spec), dict):
-                return found
+            if isinstance(table := json.loads(spec), dict):
+                return table
         self._data.close()
         raise self._damaged("it does not say what it is of")
 
     def _damaged(self, what: object) -> ValueError:
-        return DataError(f"{self._path}: {what}; delete it, and {self._out} is built from the start")
+        return DataError(f"{self._path}: {what}; delete it, and {self._output.path} is built from the start")
 
     def _number(self, query: str) -> int:
         (number,) = next(self._rows(query))
         return int(number)
 
     def _rows(self, query: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
-        with self._told():
+        with self._translated_errors():
             yield from self._data.execute(query, values)
 
     def _commit_now_and_then(self) -> None:
         now = time.monotonic()
         if now - self._committed >= COMMIT:
             self._committed = now
-            with self._told():
+            with self._translated_errors():
                 self._data.commit()
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """Raise what SQLite finds as OSError or ValueError that says what to do."""
+    def _translated_errors(self) -> Iterator[None]:
+        """Raise errors of SQLite as OSError or DataError that says what to do."""
         try:
             yield
         except sqlite3.OperationalError as error:
@@ -348,6 +359,6 @@ class BuildJournal:
 
 
 def reasons(rejection_records: Iterable[RejectionRecord]) -> dict[str, int]:
-    """`category: reason` -> how many rejections."""
+    """Count rejections by ``category: reason``."""
     counts = Counter(f"{record.category or 'excluded'}: {record.reject.reason}" for record in rejection_records)
     return dict(counts)

@@ -1,4 +1,4 @@
-"""One dataset out of several. Exercised by `videossr dataset merge DATASET ... --out DATASET`."""
+"""Merge datasets into one. Exercised by `videossr dataset merge DATASET ... --out DATASET`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from videossr.builder.derivation import parent_of, refuse_finished, write_part
+from videossr.builder.decontamination import footage_row
+from videossr.builder.derivation import parent_of, write_part
 from videossr.corpus.corpus import Corpus
-from videossr.corpus.duplicates import NEAR_SHARE, DuplicatePair, near_duplicates
-from videossr.corpus.fingerprint import unpack
-from videossr.corpus.manifest import all_versions
+from videossr.corpus.duplicates import NEAR_SHARE, DuplicatePair, Footage, find_twins
 from videossr.dataset import gate_table, schema
 from videossr.dataset.manifest import (
+    NAME,
     BuildSpec,
     CategoryTable,
     Manifest,
@@ -26,7 +26,9 @@ from videossr.dataset.manifest import (
 )
 from videossr.errors import ConfigError, DataError
 from videossr.sample import VideoKey
+from videossr.storage.output_dir import OutputDir
 from videossr.storage.paths import AnyPath
+from videossr.storage.provenance import merge_versions
 
 _TOLD = ["id", "sources", "category", "attempt"]
 """The columns of a sample that decide what is told of it."""
@@ -46,8 +48,8 @@ def merge(
     """Write the samples of all `datasets` into the new dataset `out`.
 
     A sample that several have is taken from the first. Where the datasets come from several corpora, the videos of each
-    are compared with those of the ones before it: near-duplicates are told, and with `drop_near` no sample shows one.
-    What is left out is in `rejected.parquet`, as ``drawn_before`` or ``near_duplicate``.
+    are compared with those of the ones before it: near-duplicates are returned, and with `drop_near` no sample shows
+    one. What is left out is in `rejected.parquet`, as ``drawn_before`` or ``near_duplicate``.
 
     Args:
         datasets: two or more, of the same wording; where categories have the same name, of the same config.
@@ -56,10 +58,14 @@ def merge(
         drop_near: leave out the samples that show a near-duplicate.
 
     Raises:
-        ValueError: the datasets do not fit together, or `out` is something else.
+        ConfigError: there is one dataset only.
+        DataError: the datasets do not fit together.
+        OutputError: `out` is something else, or another run is at work there.
         CorpusError: `corpus` lacks a video.
     """
-    refuse_finished(out)
+    output = OutputDir(out, "dataset merge", "dataset")
+    if (out / NAME).exists():
+        output.refuse_complete(read_manifest(out)["recipe"]["name"])
     if len(datasets) < 2:
         raise ConfigError("merge needs two datasets or more")
     manifests = [read_manifest(dataset) for dataset in datasets]
@@ -75,13 +81,13 @@ def merge(
         excluded=[
             known for known in manifests[0]["excluded"] if all(known in manifest["excluded"] for manifest in manifests)
         ],
-        versions=all_versions(manifest["versions"] for manifest in manifests),
+        versions=merge_versions(manifest["versions"] for manifest in manifests),
     )
     if corpus is not None:
-        found = Corpus(corpus)
+        opened = Corpus(corpus)
         for content, row in videos.items():
-            found.entry(VideoKey(content, row["pack"]))
-        spec["corpus"] = {"hash": found.hash, "path": corpus_path(out, found.path)}
+            opened.entry(VideoKey(content, row["pack"]))
+        spec["corpus"] = {"hash": opened.hash, "path": corpus_path(out, opened.path)}
     elif one_corpus:
         spec["corpus"]["path"] = corpus_path(out, corpus_place(datasets[0], manifests[0]))
     else:
@@ -91,15 +97,17 @@ def merge(
         )
     dropped = near if drop_near else {}
     rows = (row for row, rejection in _rows(datasets, manifests, videos, dropped) if rejection is None)
-    told = (rejection for _, rejection in _rows(datasets, manifests, videos, dropped, _TOLD) if rejection is not None)
+    left_out = (
+        rejection for _, rejection in _rows(datasets, manifests, videos, dropped, _TOLD) if rejection is not None
+    )
     origin = Origin(verb="merge", of=[parent_of(manifest) for manifest in manifests])
-    kept = (videos[content] for content in sorted(videos))
-    made = write_part(out, spec, origin, rows, kept, _gates(gates), told)
+    ordered = (videos[content] for content in sorted(videos))
+    made = write_part(output, spec, origin, rows, ordered, _gates(gates), left_out)
     return Merged(made, list(near.values()))
 
 
 def _recipe(datasets: Sequence[AnyPath], manifests: Sequence[Manifest]) -> RecipeTable:
-    """All categories of all recipes. Raises ValueError where they, or the wordings, contradict each other."""
+    """Return the categories of all recipes. Raises DataError where they, or the templates, contradict each other."""
     categories: dict[str, CategoryTable] = {}
     home: dict[str, AnyPath] = {}
     for dataset, manifest in zip(datasets, manifests, strict=True):
@@ -129,25 +137,20 @@ def _videos(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, DuplicatePair]]:
     """Return, by content, the row of each video, and those that are near to a video of an earlier dataset."""
     videos: dict[str, dict[str, Any]] = {}
-    sets: list[int] = []
-    for number, dataset in enumerate(datasets):
+    sets: list[list[Footage]] = []
+    for dataset in datasets:
+        sets.append([])
         for row in schema.read_rows(dataset / "videos.parquet"):
             content = row["content"]
-            if content in videos:
-                if row["pack"] != videos[content]["pack"]:
-                    raise DataError(
-                        f"{dataset} has video {content[:12]} ({row['path']}) in another decoded form than a dataset "
-                        "before it: build both from corpora of the same configuration"
-                    )
-                continue
-            videos[content] = row
-            sets.append(number)
-    near: dict[str, DuplicatePair] = {}
-    known = list(videos.values()) if compare else []
-    for twin in near_duplicates([unpack(row["fingerprints"]) for row in known], sets if compare else []):
-        row, other = known[twin.video], known[twin.other]
-        near.setdefault(row["content"], DuplicatePair(row["path"], other["path"], twin.share))
-    return videos, near
+            if content not in videos:
+                videos[content] = row
+                sets[-1].append(footage_row(dataset, row))
+            elif row["pack"] != videos[content]["pack"]:
+                raise DataError(
+                    f"{dataset} has video {content[:12]} ({row['path']}) in another decoded form than a dataset "
+                    "before it: build both from corpora of the same configuration"
+                )
+    return videos, find_twins(sets) if compare else {}
 
 
 def _gates(tables: Sequence[AnyPath]) -> Iterator[dict[str, Any]]:
@@ -169,7 +172,7 @@ def _rows(
     dropped: dict[str, DuplicatePair],
     columns: list[str] | None = None,
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
-    """All rows by their ids, or some columns of them, each with what `rejected.parquet` tells if it is left out."""
+    """Yield all rows by their ids, or some columns of them, each with its row of `rejected.parquet` if left out."""
     sources = (
         ((row["id"], number, row) for row in schema.sample_rows(dataset, manifest["files"], columns))
         for number, (dataset, manifest) in enumerate(zip(datasets, manifests, strict=True))

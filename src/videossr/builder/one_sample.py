@@ -1,4 +1,4 @@
-"""One question from one video, in memory, for a first look and for notebooks."""
+"""Make one question from one video, in memory, for a first look and for notebooks."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ def sample_video(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a setting is wrong, the file is no video that can be used, or the video cannot serve the task; the
-            message names what was measured. `swap` needs a second video, so it is refused here.
+        ConfigError: a setting is wrong.
+        DataError: the file is no video that can be used, or the video cannot serve the task; the message names what was
+            measured. `swap` needs a second video, so it is refused here.
     """
     category = {"task": task, "count": 1, "config": dict(config or {})}
     most = (plan or Plan()).max_pixels
@@ -62,11 +63,11 @@ def sample_video(
         generator = SampleGenerator(corpus, recipe, load_templates(), seed, range(1))
         if reject := rejected(generator.gate(0)[task]):
             raise _unfit(path, task, reject)
-        (drawn,) = generator.draw([Job(0, task, 0)])
-        if isinstance(drawn, RejectedDraw):
-            raise _unfit(path, task, drawn.reject)
-        truth = recipe.tasks[task].truth(drawn.sample)
-        return Item(drawn.question, render(corpus, drawn.sample), drawn.sample, truth)
+        (result,) = generator.draw([Job(0, task, 0)])
+        if isinstance(result, RejectedDraw):
+            raise _unfit(path, task, result.reject)
+        truth = recipe.tasks[task].truth(result.sample)
+        return Item(result.question, render(corpus, result.sample), result.sample, truth)
 
 
 def _unfit(path: str | AnyPath, task: str, reject: Rejection) -> ValueError:

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
-from videossr.config import override, parse, read_toml
+from videossr.config import override, parse, plain, read_toml
 from videossr.dataset.manifest import CategoryTable, RecipeTable
 from videossr.errors import ConfigError
 from videossr.registry import suggest
@@ -103,7 +103,7 @@ class ResolvedRecipe:
     def resolved(self) -> RecipeTable:
         """The recipe with every default written out, as TOML can hold it."""
         categories = {
-            name: CategoryTable(task=category.task, count=category.count, config=_plain(asdict(self.config[name])))
+            name: CategoryTable(task=category.task, count=category.count, config=plain(self.config[name]))
             for name, category in self.categories.items()
         }
         recipe = self.recipe
@@ -223,9 +223,3 @@ def _shares(counts: Mapping[str, int], total: int) -> dict[str, int]:
     for name in by_remainder[: total - sum(shares.values())]:
         shares[name] += 1
     return shares
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value

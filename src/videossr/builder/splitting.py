@@ -1,4 +1,4 @@
-"""Two datasets out of one, that share no footage. Exercised by `videossr dataset split DATASET --out A B --share 0.9`.
+"""Split a dataset into two that share no footage. Exercised by `videossr dataset split DATASET --out A B --share 0.9`.
 
 Videos of the same source and near-duplicates go to one side, by however many steps they hang together. Samples that
 show frames of several videos (donors) tie these videos together too, unless that ties so much that the first side
@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from typing import Any
 
-from videossr.builder.derivation import parent_of, refuse_finished, write_part
+from videossr.builder.decontamination import read_footage
+from videossr.builder.derivation import parent_of, write_part
 from videossr.corpus.duplicates import alike
 from videossr.corpus.groups import DisjointSets, choose_groups
 from videossr.dataset import gate_table, schema
@@ -26,8 +27,9 @@ from videossr.dataset.manifest import (
     file_hashes,
     read_manifest,
 )
-from videossr.errors import ConfigError, OutputError
-from videossr.storage.paths import UNFINISHED, AnyPath, check_apart, is_local
+from videossr.errors import ConfigError
+from videossr.storage.output_dir import OutputDir, check_apart
+from videossr.storage.paths import AnyPath
 
 CLOSE = 0.9
 """Part of the asked samples that the first side gets at the least before samples of several videos are left out."""
@@ -43,12 +45,15 @@ def split(dataset: AnyPath, outs: tuple[AnyPath, AnyPath], count: int) -> tuple[
     A side that an earlier run has finished is left alone when it is what would be written, so that the same command
     goes on after a kill.
 
-    Raises ValueError when there is nothing to divide, a side would have no sample, or an `out` is something else;
-    nothing is written then.
+    Raises:
+        ConfigError: there is nothing to divide, or a side would have no sample; nothing is written then.
+        OutputError: one of `outs` is something else, or another run is at work there.
     """
-    check_apart(outs)
-    for out in outs:
-        _refuse_foreign(out)
+    check_apart(*outs)
+    outputs = [OutputDir(out, "dataset split", "dataset") for out in outs]
+    for output in outputs:
+        if not (output.path / NAME).exists():
+            output.check_free()
     manifest = read_manifest(dataset)
     measured = gate_table.located(dataset)
     if not 0 < count < manifest["samples"]:
@@ -60,10 +65,10 @@ def split(dataset: AnyPath, outs: tuple[AnyPath, AnyPath], count: int) -> tuple[
     def divided(
         side: int, columns: list[str] | None = None, *, crossing: bool = False
     ) -> Iterator[tuple[dict[str, Any], int]]:
-        """The rows of a side, each with the number of its videos that are on the other."""
+        """Yield the rows of a side, each with the number of its videos that are on the other."""
         for row in schema.sample_rows(dataset, manifest["files"], columns):
             sides = [int(source["content"] not in first) for source in row["sources"]]
-            across = sum(each != side for each in sides)
+            across = sum(video_side != side for video_side in sides)
             if sides[0] == side and bool(across) == crossing:
                 yield row, across
 
@@ -84,13 +89,14 @@ def split(dataset: AnyPath, outs: tuple[AnyPath, AnyPath], count: int) -> tuple[
                 "twin": None,
             }
 
-    done = [
-        _finished(out, origin, (row["id"] for row in rows(side, ["id", "sources"]))) for side, out in enumerate(outs)
+    complete = [
+        _complete(output, origin, (row["id"] for row in rows(side, ["id", "sources"])))
+        for side, output in enumerate(outputs)
     ]
     made = []
-    for side, out in enumerate(outs):
-        if (there := done[side]) is not None:
-            made.append(there)
+    for side, output in enumerate(outputs):
+        if (finished := complete[side]) is not None:
+            made.append(finished)
             continue
         spec = BuildSpec(
             kind="dataset",
@@ -99,40 +105,38 @@ def split(dataset: AnyPath, outs: tuple[AnyPath, AnyPath], count: int) -> tuple[
             templates=manifest["templates"],
             corpus={
                 "hash": manifest["corpus"]["hash"],
-                "path": corpus_path(out, corpus_place(dataset, manifest)),
+                "path": corpus_path(output.path, corpus_place(dataset, manifest)),
             },
             excluded=manifest["excluded"],
             versions=manifest["versions"],
         )
         videos = schema.read_rows(dataset / "videos.parquet")
         gates = schema.read_rows(measured)
-        made.append(write_part(out, spec, origin, rows(side), videos, gates, left_out(side)))
+        made.append(write_part(output, spec, origin, rows(side), videos, gates, left_out(side)))
     return made[0], made[1]
 
 
-def _refuse_foreign(out: AnyPath) -> None:
-    """Before the other side is written. Raises ValueError where something else than a dataset lies."""
-    if not is_local(out) or not out.exists() or (out / NAME).exists() or (out / UNFINISHED).exists():
-        return
-    if not out.is_dir() or any(out.iterdir()):
-        raise OutputError(f"{out} holds something that is not a dataset; choose another --out")
+def _complete(output: OutputDir, origin: Origin, ids: Iterable[str]) -> Manifest | None:
+    """Return the manifest of a side that is complete, None where it is to be written.
 
-
-def _finished(out: AnyPath, origin: Origin, ids: Iterable[str]) -> Manifest | None:
-    """The manifest of `out`, None where no dataset is. Raises ValueError unless it holds just the samples `ids`."""
+    Raises OutputError unless the dataset in the folder has this origin and just the samples `ids`, all as written.
+    """
+    out = output.path
     if not (out / NAME).exists():
         return None
-    there = read_manifest(out)
+    manifest = read_manifest(out)
     if (
-        there["origin"] != origin
-        or file_hashes(out, there["files"]) != there["files"]
+        manifest["origin"] != origin
+        or file_hashes(out, manifest["files"]) != manifest["files"]
         or any(
-            one != other
-            for one, other in zip_longest(ids, (row["id"] for row in schema.sample_rows(out, there["files"], ["id"])))
+            wanted != recorded
+            for wanted, recorded in zip_longest(
+                ids, (row["id"] for row in schema.sample_rows(out, manifest["files"], ["id"]))
+            )
         )
     ):
-        refuse_finished(out)
-    return there
+        output.refuse_complete(manifest["recipe"]["name"])
+    return manifest
 
 
 def _first(dataset: AnyPath, manifest: Manifest, count: int) -> set[str]:
@@ -147,14 +151,13 @@ def _first(dataset: AnyPath, manifest: Manifest, count: int) -> set[str]:
         contents = tuple(source["content"] for source in row["sources"])
         samples[contents[0]] += 1
         shown[contents] += 1
-    facts = schema.read_rows(dataset / "videos.parquet", ["content", "source_id", "fingerprints"])
-    for one, other in alike((row["content"], row["source_id"], row["fingerprints"]) for row in facts):
-        loose.join(one, other)
-        tight.join(one, other)
-    for own, *others in shown:
-        for other in others:
-            loose.of(other)
-            tight.join(own, other)
+    for content, other in alike(read_footage(dataset)):
+        loose.join(content, other)
+        tight.join(content, other)
+    for content, *donors in shown:
+        for donor in donors:
+            loose.of(donor)
+            tight.join(content, donor)
     together, reached = _chosen(tight, samples, count)
     apart, _ = _chosen(loose, samples, count)
     choices = [(tight, together), (loose, apart)]
@@ -187,7 +190,7 @@ def _left(shown: Mapping[tuple[str, ...], int], first: set[str]) -> tuple[int, i
 
 
 def _sizes(groups: DisjointSets, samples: Mapping[str, int]) -> Counter[str]:
-    """How many samples each group has."""
+    """Count the samples of each group."""
     sizes: Counter[str] = Counter()
     for content, number in samples.items():
         sizes[groups.of(content)] += number
@@ -195,7 +198,7 @@ def _sizes(groups: DisjointSets, samples: Mapping[str, int]) -> Counter[str]:
 
 
 def _chosen(groups: DisjointSets, samples: Mapping[str, int], count: int) -> tuple[set[str], int]:
-    """The groups of the first side, and how many samples they have."""
+    """Choose the groups of the first side; return them, and how many samples they have."""
     sizes = _sizes(groups, samples)
     chosen = choose_groups(sizes, count)
     return chosen, sum(sizes[group] for group in chosen)

@@ -1,4 +1,4 @@
-"""The files of a dataset, streamed from the journal, `manifest.json` last. Exercised by `videossr build`."""
+"""Write the files of a dataset from the journal of its build, `manifest.json` last. Exercised by `videossr build`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import tomli_w
 
-from videossr.builder.bundle import CARRIED, bundle_corpus, questions_hash
+from videossr.builder.bundle import BUNDLED, bundle_corpus, questions_hash
 from videossr.builder.card import card
 from videossr.builder.decontamination import VIDEOS, video_row
 from videossr.builder.journal import REJECTED, BuildJournal, RejectionRecord, reasons
@@ -21,7 +21,7 @@ from videossr.storage.paths import AnyPath, remove_tree, write_text
 
 
 def samples_name(number: int) -> str:
-    """The file of the samples from `number * schema.ROWS_PER_FILE` on."""
+    """Return the name of the file of the samples from `number * schema.ROWS_PER_FILE` on."""
     return f"samples-{number:05d}.parquet"
 
 
@@ -34,9 +34,19 @@ def write_dataset(
     admitted: Mapping[str, int],
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Manifest:
-    """Write all files; those of samples that an earlier run has written are left as they are.
+    """Write all files of a dataset; those of samples that an earlier run has written are left as they are.
 
-    A benchmark also gets the packs of its videos; `progress` is told how many of them are there, and of how many.
+    Args:
+        out: folder of the dataset.
+        spec: what decided the dataset.
+        corpus: that it was built from. A benchmark gets the packs of its videos.
+        journal: of the build.
+        rejection_records: gives all rejections, in the order of the videos; called twice.
+        admitted: number of videos that passed the gates of each category.
+        progress: called with the packs that a benchmark has, and how many there will be.
+
+    Returns:
+        The manifest.
     """
     files = _write_samples(out, journal)
     uses = journal.uses(len(corpus.videos))
@@ -63,7 +73,7 @@ def write_dataset(
 
 
 def finish(out: AnyPath, made: Manifest) -> Manifest:
-    """Write `made` and what follows from it: the recipe, the wording, the card, hashes, and the manifest itself."""
+    """Complete a dataset: add hashes to its manifest, write recipe, templates and card, and the manifest last."""
     texts = {
         "config.toml": tomli_w.dumps(made["recipe"]),
         "templates.toml": tomli_w.dumps(made["templates"], multiline_strings=True),
@@ -84,7 +94,7 @@ def finish(out: AnyPath, made: Manifest) -> Manifest:
 def write_verdicts(
     out: AnyPath, corpus: Corpus, rejection_records: Iterable[RejectionRecord], journal: BuildJournal
 ) -> dict[str, str]:
-    """Write `rejected.parquet` and what the gates measured; their SHA-256 by name."""
+    """Write `rejected.parquet` and `gates.parquet`, and return their SHA-256 by name."""
 
     def rejections() -> Iterator[dict[str, Any]]:
         for video, group in groupby(rejection_records, key=attrgetter("video")):
@@ -99,7 +109,7 @@ def write_verdicts(
 
 
 def _write_samples(out: AnyPath, journal: BuildJournal) -> dict[str, str]:
-    """Write `samples-00000.parquet`, …; their SHA-256 by name."""
+    """Write `samples-00000.parquet`, …, and return their SHA-256 by name."""
     done = journal.files()
     if not all((out / name).is_file() for name, _, _ in done):
         done = []
@@ -118,7 +128,7 @@ def remove_dataset(out: AnyPath, made: Manifest) -> None:
     The frame packs of a benchmark go first and the manifest last: what is left by a kill is still a damaged dataset.
     """
     if is_benchmark(made):
-        remove_tree(out / CARRIED)
+        remove_tree(out / BUNDLED)
     for name in (*made["files"], "README.md", NAME):
         (out / name).unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""A corpus: the frame packs of many videos, local or remote, read as they are needed.
+"""Read a corpus: the frame packs of many videos, local or remote, as they are needed.
 
     config.toml         how it was made
     packs/<shard>.pack  frames and facts of every video whose content hash starts with <shard>
@@ -65,12 +65,12 @@ class CorpusManifest(TypedDict):
 
 
 def corpus_hash(shards: Mapping[str, ShardTable]) -> str:
-    """SHA-256 over all that is known of the videos, but for what their files are called and lie at."""
+    """Hash all facts of the videos, but not what their files are called and where they lie."""
     return hashlib.sha256("".join(name + shards[name]["hash"] for name in sorted(shards)).encode()).hexdigest()
 
 
 def pack_file(corpus: AnyPath, shard: str) -> AnyPath:
-    """Where a pack is."""
+    """Return the path of a pack."""
     return corpus / "packs" / f"{shard}.pack"
 
 
@@ -87,10 +87,10 @@ class Corpus:
         try:
             with reaching(path):
                 text = manifest.read_text("utf-8")
-            found = json.loads(text)
-            if isinstance(found, dict) and found.get("kind") == "dataset":
+            table = json.loads(text)
+            if isinstance(table, dict) and table.get("kind") == "dataset":
                 raise CorpusError(f"{path} is a dataset, not a corpus")
-            self.manifest = TypeAdapter(CorpusManifest).validate_python(found)
+            self.manifest = TypeAdapter(CorpusManifest).validate_python(table)
         except (FileNotFoundError, NotADirectoryError) as error:
             if (path / "config.toml").is_file():
                 raise CorpusError(
@@ -149,13 +149,13 @@ class Corpus:
         return [RejectedFile(**row) for row in rows]
 
     def pack(self, shard: str) -> Pack:
-        """The pack of that name, which then stays open. Raises CorpusError when it is not there or not whole."""
+        """Return the pack of that name, which then stays open. Raises CorpusError when it is not there or not whole."""
         if shard not in self._packs:
             self._packs[shard] = self.open(shard)
         return self._packs[shard]
 
     def open(self, shard: str) -> Pack:
-        """The pack of that name. Raises CorpusError when it is missing or not as long as it was."""
+        """Open the pack of that name. Raises CorpusError when it is missing or not as long as it was."""
         pack = Pack(pack_file(self.path, shard))
         if pack.size != (expected := self.manifest["shards"][shard]["bytes"]):
             raise CorpusError(
@@ -165,20 +165,20 @@ class Corpus:
         return pack
 
     def entry(self, key: VideoKey) -> Entry:
-        """What is known of a video. Raises CorpusError when the corpus does not have it in this decoded form."""
+        """Return the facts of a video. Raises CorpusError when the corpus does not have it in this decoded form."""
         shard = shard_of(key.content)
-        found = self.pack(shard).find(key.content) if shard in self.manifest["shards"] else None
-        if found is None:
+        entry = self.pack(shard).find(key.content) if shard in self.manifest["shards"] else None
+        if entry is None:
             raise CorpusError(
                 f"{self.path} has no video {key.content[:12]} among its {len(self)}: name the corpus that the samples "
                 "were built from with --corpus"
             )
-        if found.pack != key.pack:
+        if entry.pack != key.pack:
             raise CorpusError(
-                f"{self.path} has video {key.content[:12]} ({found.path}) in another decoded form, made with another "
+                f"{self.path} has video {key.content[:12]} ({entry.path}) in another decoded form, made with another "
                 "configuration: name the corpus that the samples were built from with --corpus"
             )
-        return found
+        return entry
 
     def frames(
         self, key: VideoKey, indices: Sequence[int] | None = None, size: tuple[int, int] | None = None
@@ -255,7 +255,7 @@ class Videos(Sequence[Entry]):
         return self._corpus.pack(self._shards[number])[at - before]
 
     def position(self, key: VideoKey) -> int:
-        """The index of a video. Raises CorpusError when it is not there."""
+        """Return the index of a video. Raises CorpusError when it is not there."""
         self._corpus.entry(key)
         number = self._shards.index(shard_of(key.content))
         before = self._ends[number - 1] if number else 0

@@ -1,4 +1,4 @@
-"""What a worker of `videossr index` does: hash a file, or decode one. It writes nothing."""
+"""Hash or decode one source file in a worker process of `videossr index`, which writes nothing."""
 
 from __future__ import annotations
 
@@ -39,39 +39,51 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class DecodeWorker:
-    """How videos are decoded and kept."""
+    """Hash and decode source files, each call one file.
+
+    Attributes:
+        plan: which frames are kept.
+        quality: of the JPEGs, 1..100.
+        chroma: sampling of the JPEGs.
+    """
 
     plan: Plan
     quality: int
     chroma: Chroma
 
     def hash(self, file: Input) -> str | RejectedFile:
-        """SHA-256 of a file, or why there is none. Raises OSError when a remote place cannot be reached."""
+        """Return the SHA-256 of a file in hex, or why it cannot be read.
+
+        Raises:
+            OSError: a remote place cannot be reached.
+        """
         try:
             return file.hash()
         except OSError as error:
             if not is_local(file.place) and not isinstance(error, FileNotFoundError | PermissionError):
                 raise
-            told = error.strerror or type(error).__name__
-            return RejectedFile(file.path, None, "unreadable", f"the system refuses to read it: {told}")
+            fault = error.strerror or type(error).__name__
+            return RejectedFile(file.path, None, "unreadable", f"the system refuses to read it: {fault}")
 
     def stage(self, named: tuple[str, Input], send: Callable[[Piece], None]) -> Entry | RejectedFile:
-        """Decode the video of this content hash and send its JPEGs as they are made.
+        """Decode a video and send its JPEGs as they are made.
 
-        A file that is no longer what was hashed is rejected as changed.
+        Args:
+            named: content hash of the file, and the file. One that is no longer what was hashed is rejected as changed.
+            send: takes the JPEGs.
 
         Returns:
-            What is known of the video, but for its source id and its place in a pack.
+            The facts of the video, without its source id and its offset in a pack, or why it is rejected.
         """
         content, file = named
         changed = RejectedFile(file.path, None, "changed", "it changed or vanished after it was hashed; index again")
         if not file.is_same():
             return changed
         try:
-            staged: Entry | RejectedFile = self._decode(content, file, send)
+            result: Entry | RejectedFile = self._decode(content, file, send)
         except RejectedError as error:
-            staged = RejectedFile(file.path, content, error.reason, error.detail, error.value, error.threshold)
-        return staged if file.is_same() else changed
+            result = RejectedFile(file.path, content, error.reason, error.detail, error.value, error.threshold)
+        return result if file.is_same() else changed
 
     def _decode(self, content: str, file: Input, send: Callable[[Piece], None]) -> Entry:
         encoder = _Encoder(self, send)
@@ -112,7 +124,7 @@ class DecodeWorker:
 
 
 class _Encoder:
-    """Turns the frames of one video into JPEGs as they are decoded, and sends these on.
+    """Encode the frames of one video as JPEGs while they are decoded, and send these on.
 
     Attributes:
         size: (H, W) at which the frames are shown; they are stored larger.
@@ -121,12 +133,13 @@ class _Encoder:
     """
 
     def __init__(self, worker: DecodeWorker, send: Callable[[Piece], None]) -> None:
-        self._stager, self._send = worker, send
-        self._shrink = FrameConverter(worker.plan.max_pixels, worker.plan.hdr, stored=True)
+        self._worker = worker
+        self._send = send
+        self._convert = FrameConverter(worker.plan.max_pixels, worker.plan.hdr, stored=True)
 
     def begin(self, choice: FrameChoice) -> None:
-        """Forget what was added so far, if anything was."""
-        self._repeats = iter(Counter(choice.frames).values())  # one after the other: slots never go back
+        """Start with the frames of `choice`; what was added before is dropped."""
+        self._repeats = iter(Counter(choice.frames).values())  # slots never go back, so those of a frame are in a row
         self._waiting = bytearray()
         self._sent = 0
         self.size = (0, 0)
@@ -137,9 +150,9 @@ class _Encoder:
 
     def add(self, facts: StreamFacts, frame: VideoFrame) -> None:
         """Add a frame, once for each slot that shows it."""
-        picture = self._shrink(facts, frame)[None]
-        jpeg = encode(picture, self._stager.quality, self._stager.chroma)[0]
-        self.size = self._shrink.size(*facts.display)
+        picture = self._convert(facts, frame)[None]
+        jpeg = encode(picture, self._worker.quality, self._worker.chroma)[0]
+        self.size = self._convert.size(*facts.display)
         slots = next(self._repeats)
         self.frame_bytes += [len(jpeg)] * slots
         self.fingerprints += self._fingerprint(picture[0]).tobytes() * slots
@@ -150,7 +163,7 @@ class _Encoder:
             self.send()
 
     def send(self) -> None:
-        """Send what waits."""
+        """Send the JPEGs that wait."""
         self._send(Piece(self._sent, bytes(self._waiting)))
         self._sent += len(self._waiting)
         self._waiting.clear()

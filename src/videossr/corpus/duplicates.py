@@ -14,8 +14,9 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from videossr.corpus.fingerprint import WAVES, Fingerprints, Packed, frequency, unpack
+from videossr.corpus.fingerprint import WAVES, Fingerprints, frequency, unpack
 from videossr.corpus.groups import DisjointSets
+from videossr.corpus.pack import Entry
 
 NEAR = 0.75
 """Two frames are near when their low frequencies correlate at least so much; measured in docs/results/indexing.md."""
@@ -85,6 +86,20 @@ class Duplicate:
     share: float
 
 
+class Footage(NamedTuple):
+    """A video to be compared with others; `source_id` names what it was cut from, where that is known."""
+
+    content: str
+    path: str
+    source_id: str | None
+    fingerprints: Fingerprints
+
+
+def footage_of(entry: Entry) -> Footage:
+    """Return a video of a corpus, to be compared with others."""
+    return Footage(entry.content, entry.path, entry.source_id, unpack(entry.fingerprints))
+
+
 class DuplicatePair(NamedTuple):
     """A video, the other that it looks like, both as paths, and the share of frames that are near."""
 
@@ -110,7 +125,7 @@ def near_duplicates(
         progress: called with the comparisons that are done, and how many there are.
     """
     numbers = np.arange(len(videos)) if sets is None else np.asarray(sets, np.int64)
-    pairs = _Footage(videos, numbers, apart=sets is not None).pairs()
+    pairs = _FrameIndex(videos, numbers, apart=sets is not None).pairs()
     joined = DisjointSets()
     for done, (later, earlier, hits) in enumerate(pairs, start=1):
         if joined.of(str(later)) != joined.of(str(earlier)):
@@ -121,28 +136,53 @@ def near_duplicates(
         progress(done, len(pairs))
 
 
+def find_twins(
+    sets: Iterable[Iterable[Footage]], progress: Callable[[int, int], None] = lambda *_: None
+) -> dict[str, DuplicatePair]:
+    """Find the videos of each set that are near-duplicates of a video of a set before it.
+
+    Args:
+        sets: such as the videos of several corpora, in the order in which the corpora count. A video of the same
+            content hash as one before it is not compared.
+        progress: called with the comparisons that are done, and how many there are.
+
+    Returns:
+        Content hash of each such video, with the first video that it looks like.
+    """
+    videos: dict[str, Footage] = {}
+    numbers: list[int] = []
+    for number, members in enumerate(sets):
+        for video in members:
+            if video.content not in videos:
+                videos[video.content] = video
+                numbers.append(number)
+    footage = list(videos.values())
+    twins: dict[str, DuplicatePair] = {}
+    for pair in near_duplicates([video.fingerprints for video in footage], numbers, progress):
+        video, other = footage[pair.video], footage[pair.other]
+        twins.setdefault(video.content, DuplicatePair(video.path, other.path, pair.share))
+    return twins
+
+
 def alike(
-    videos: Iterable[tuple[str, str | None, Packed]], progress: Callable[[int, int], None] = lambda *_: None
+    videos: Iterable[Footage], progress: Callable[[int, int], None] = lambda *_: None
 ) -> Iterator[tuple[str, str]]:
     """Find the pairs of videos that share a source, and those that are near-duplicates.
 
     Args:
-        videos: content hash, source id if it is known, and fingerprints of each.
+        videos: of one set, each of another content.
         progress: called with the comparisons that are done, and how many there are.
 
-    Returns:
+    Yields:
         Pairs of content hashes; of three that are alike perhaps only two pairs.
     """
-    contents: list[str] = []
-    prints: list[Fingerprints] = []
+    footage = list(videos)
     sources: dict[str, str] = {}
-    for content, source, fingerprints in videos:
-        if source is not None:
-            yield content, sources.setdefault(source, content)
-        contents.append(content)
-        prints.append(unpack(fingerprints))
-    for twin in near_duplicates(prints, progress=progress):
-        yield contents[twin.video], contents[twin.other]
+    for video in footage:
+        if video.source_id is not None:
+            yield video.content, sources.setdefault(video.source_id, video.content)
+    for pair in near_duplicates([video.fingerprints for video in footage], progress=progress):
+        yield footage[pair.video].content, footage[pair.other].content
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +196,8 @@ class _Hit:
     mirrored: bool
 
 
-class _Footage:
-    """The frames of many videos, and an index of their keys.
+class _FrameIndex:
+    """Index the frames of many videos by the keys of what they show.
 
     Args:
         videos: fingerprints of each.
@@ -169,10 +209,10 @@ class _Footage:
         self._sets = sets
         lengths = [len(video) for video in videos]
         frames = np.concatenate([*videos, np.zeros((0, WAVES, WAVES), np.int8)])
-        told = frames.any(axis=(1, 2))
-        self._frames = frames[told]
-        self._video = np.repeat(np.arange(len(videos)), lengths)[told]
-        self._frame = np.concatenate([np.zeros(0, np.int64), *map(np.arange, lengths)])[told]
+        shows = frames.any(axis=(1, 2))
+        self._frames = frames[shows]
+        self._video = np.repeat(np.arange(len(videos)), lengths)[shows]
+        self._frame = np.concatenate([np.zeros(0, np.int64), *map(np.arange, lengths)])[shows]
         self._index(apart=apart)
 
     def _index(self, *, apart: bool) -> None:
@@ -182,8 +222,8 @@ class _Footage:
         for start in range(0, count, _AT_ONCE):
             some = slice(start, start + _AT_ONCE)
             values = self._frames[some].reshape(-1, WAVES * WAVES).astype(np.float32)
-            for number, each in enumerate(maps):
-                signs[number, some] = _signs(values @ each)
+            for number, view in enumerate(maps):
+                signs[number, some] = _signs(values @ view)
         keys = signs.ravel() & _KEY
         video = np.tile(self._video, len(_VIEWS))
         order = np.argsort(keys << np.uint64(32) | video.astype(np.uint64), kind="stable")
@@ -200,9 +240,8 @@ class _Footage:
 
         They are in the order of the later video, and for each those of most such frames come first.
         """
-        found = [np.zeros((0, 4), np.int64)]
-        found += [self._look_up(slice(start, start + _AT_ONCE)) for start in range(0, len(self._frames), _AT_ONCE)]
-        hits = np.concatenate(found)
+        batches = [self._look_up(slice(start, start + _AT_ONCE)) for start in range(0, len(self._frames), _AT_ONCE)]
+        hits = np.concatenate([np.zeros((0, 4), np.int64), *batches])
         one, other = self._video[hits[:, 0]], self._video[hits[:, 1]]
         later, earlier = np.maximum(one, other), np.minimum(one, other)
         order = np.lexsort((hits[:, 3], earlier, later))
@@ -211,11 +250,11 @@ class _Footage:
         starts = np.flatnonzero(place == 0)
         pairs = []
         for start in starts[np.lexsort((-size[starts], later[starts]))].tolist():
-            told = [
+            pair_hits = [
                 _Hit(int(self._video[a]), int(self._frame[a]), int(self._video[b]), int(self._frame[b]), bool(mirrored))
                 for a, b, mirrored, _ in hits[start : start + min(size[start], 2 * _HITS)].tolist()
             ]
-            pairs.append((int(later[start]), int(earlier[start]), told))
+            pairs.append((int(later[start]), int(earlier[start]), pair_hits))
         return pairs
 
     def _look_up(self, some: slice) -> NDArray[np.int64]:
@@ -245,15 +284,15 @@ class _Footage:
         weak = np.argsort(np.abs(values[:, :_KEY_BITS]), axis=1, kind="stable")[:, :_PROBES]
         for bit in np.uint64(1) << weak.T.astype(np.uint64):
             tried += [keys ^ bit for keys in tried]
-        keys, own = np.concatenate(tried), np.tile(np.arange(len(signs)), len(tried))
+        keys, frame = np.concatenate(tried), np.tile(np.arange(len(signs)), len(tried))
         order = np.argsort(keys, kind="stable")  # the index is read from its start to its end
-        keys, own = keys[order], own[order]
+        keys, frame = keys[order], frame[order]
         low, high = np.searchsorted(self._keys, keys, "left"), np.searchsorted(self._keys, keys, "right")
         sizes = high - low
         posts = np.repeat(low - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
-        own = np.repeat(own, sizes)
-        away = np.bitwise_count(signs[own] ^ self._signs[posts])
-        frames, others = own + start, self._posted[posts]
+        frame = np.repeat(frame, sizes)
+        away = np.bitwise_count(signs[frame] ^ self._signs[posts])
+        frames, others = frame + start, self._posted[posts]
         kept = (away <= _SIGN_BITS) & (self._sets[self._video[frames]] != self._sets[self._video[others]])
         rows = frames[kept], others[kept], np.full(kept.sum(), mirrored), away[kept].astype(np.int64)
         return np.asarray(np.stack(rows, axis=1), np.int64)
@@ -314,7 +353,7 @@ def _share(videos: Sequence[Fingerprints], hits: Sequence[_Hit]) -> float:
     """Measure the crop between two videos from frames that look alike, then the share of frames that are near."""
     kinds = [(hit.whole, hit.mirrored) for hit in hits]
     kind = max(sorted(set(kinds)), key=kinds.count)
-    hits = [hit for hit, own in zip(hits, kinds, strict=True) if own == kind][:_HITS]
+    hits = [hit for hit, hit_kind in zip(hits, kinds, strict=True) if hit_kind == kind][:_HITS]
     whole = videos[hits[0].whole].astype(np.float64)
     if kind[1]:
         whole = whole * _MIRROR
@@ -330,9 +369,9 @@ def _measure(ours: NDArray[np.float64], cropped: NDArray[np.float64]) -> tuple[i
     """Return the crops, down and across, under which pairs of frames are most alike on average."""
     rows = _CROPS.reshape(-1, WAVES) @ cropped @ _CROPS.reshape(-1, WAVES).T
     count = len(_WINDOWS)
-    each = rows.reshape(len(ours), count, _KEPT, count, _KEPT) * _COMPARED[:, None]
-    dots = np.einsum("hdiaj,hij->hda", each, ours.reshape(-1, _KEPT, _KEPT))
-    sizes = np.sqrt(np.einsum("hdiaj,hdiaj->hda", each, each))
+    crops = rows.reshape(len(ours), count, _KEPT, count, _KEPT) * _COMPARED[:, None]
+    dots = np.einsum("hdiaj,hij->hda", crops, ours.reshape(-1, _KEPT, _KEPT))
+    sizes = np.sqrt(np.einsum("hdiaj,hdiaj->hda", crops, crops))
     best = int((dots / np.maximum(sizes, 1e-9)).mean(axis=0).argmax())
     return best // count, best % count
 

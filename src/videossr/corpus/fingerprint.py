@@ -104,8 +104,8 @@ def _describe(gray: NDArray[np.uint8]) -> Fingerprints:
     waves[1:] *= 2**0.5
     waves[:, 1:] *= 2**0.5
     waves[0, 0] = 0
-    told = (waves**2).sum()
-    if told < max(_FLAT**2, _COARSE * gray.var()):
+    energy = (waves**2).sum()
+    if energy < max(_FLAT**2, _COARSE * gray.var()):
         return np.zeros((WAVES, WAVES), np.int8)
     waves *= frequency()
     return np.asarray(np.rint(127 / np.sqrt((waves**2).sum()) * waves), np.int8)

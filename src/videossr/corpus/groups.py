@@ -1,4 +1,4 @@
-"""Sets of videos that must stay on one side of a split.
+"""Group the videos that must stay on one side of a split.
 
 Exercised by `videossr corpus split CORPUS --out TRAIN TEST --share 0.9`.
 """
@@ -18,7 +18,7 @@ class DisjointSets:
         return iter(self._parent)
 
     def of(self, content: str) -> str:
-        """The name of the set that holds a video; one that was not known becomes a set of its own."""
+        """Return the name of the set that holds a video; one that was not known becomes a set of its own."""
         root = content
         while (above := self._parent.setdefault(root, root)) != root:
             root = above
@@ -26,9 +26,9 @@ class DisjointSets:
             self._parent[content], content = root, self._parent[content]
         return root
 
-    def join(self, one: str, other: str) -> None:
+    def join(self, content: str, other: str) -> None:
         """Make one set of the sets of two videos."""
-        low, high = sorted((self.of(one), self.of(other)))
+        low, high = sorted((self.of(content), self.of(other)))
         self._parent[high] = low
 
 

@@ -1,6 +1,6 @@
-"""The unfinished work of `videossr index`: hashes of source files, and videos that wait for the rest of their pack.
+"""Keep the unfinished work of `videossr index`: hashes of files, and videos that wait for the rest of their pack.
 
-Whatever is here has come whole from a worker. A line or a file that a kill cut short is taken for absent.
+What is kept came whole from a worker. A line or a file that a kill cut short counts as absent.
 """
 
 from __future__ import annotations
@@ -11,23 +11,35 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from videossr.corpus.decode_worker import Piece
 from videossr.corpus.pack import PIECE, Entry, RejectedFile, entry_json, entry_of
 from videossr.corpus.sources import Input
+from videossr.storage.jsonl import JsonlWriter, read_jsonl
+
+
+class _HashedFile(NamedTuple):
+    """A line of `hashes.jsonl`; for `stamp` see `videossr.storage.paths.size_and_stamp`."""
+
+    path: str
+    size: int
+    stamp: str
+    content: str
 
 
 class IndexState:
-    """What earlier runs have left in the folder, and what this one adds."""
+    """The work that earlier runs have left in a staging directory, and what this run adds to it.
+
+    A context manager, which closes its files.
+    """
 
     def __init__(self, folder: Path) -> None:
+        """Open the state in the staging directory `folder`, or begin it there."""
         self._parts = folder / "parts"
         self._parts.mkdir(exist_ok=True)
         self._hashes = folder / "hashes.jsonl"
-        self._journal = self._hashes.open("a", encoding="utf-8")
-        if self._journal.tell():
-            self._journal.write("\n")  # behind a line that may have been cut short
+        self._writer = JsonlWriter(self._hashes)
 
     def __enter__(self) -> Self:
         return self
@@ -35,37 +47,32 @@ class IndexState:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._journal.close()
+        self._writer.__exit__(kind, error, trace)
 
     def hashes(self, files: Iterable[Input]) -> dict[str, str]:
-        """Path -> content hash of those files that were hashed and have not changed since."""
-        hashed: dict[tuple[str, int, str], str] = {}
-        for line in self._hashes.read_text("utf-8").splitlines():
-            try:
-                path, size, stamp, content = json.loads(line)
-            except ValueError:
-                continue
-            hashed[path, size, stamp] = content
+        """Return path -> content hash of those files that were hashed and have not changed since."""
+        lines = read_jsonl(_HashedFile, self._hashes, skip_damaged=True)
+        hashes = {(line.path, line.size, line.stamp): line.content for line in lines}
         keys = {file.path: (file.path, file.size, file.stamp) for file in files}
-        return {path: hashed[key] for path, key in keys.items() if key in hashed}
+        return {path: hashes[key] for path, key in keys.items() if key in hashes}
 
-    def keep_hash(self, file: Input, content: str) -> None:
-        self._journal.write(json.dumps([file.path, file.size, file.stamp, content]) + "\n")
-        self._journal.flush()
+    def add_hash(self, file: Input, content: str) -> None:
+        """Record the content hash of a file. Raises OSError when the disk is full."""
+        self._writer.append(_HashedFile(file.path, file.size, file.stamp, content))
 
-    def add(self, content: str, piece: Piece) -> None:
-        """Take some JPEGs of a video that is still being decoded."""
+    def add_jpegs(self, content: str, piece: Piece) -> None:
+        """Append JPEGs of a video that is still being decoded; a piece that starts at 0 replaces all before it."""
         with self._jpegs(content).open("wb" if piece.start == 0 else "ab") as file:
             file.write(piece.data)
 
-    def keep(self, content: str, staged: Entry | RejectedFile) -> None:
-        """Take what is known of a video whose JPEGs have all been taken, or why there are none."""
-        if isinstance(staged, RejectedFile):
+    def add_result(self, content: str, result: Entry | RejectedFile) -> None:
+        """Record the facts of a video whose JPEGs are all here, or why it is rejected."""
+        if isinstance(result, RejectedFile):
             self._jpegs(content).unlink(missing_ok=True)
-        (self._parts / content).write_text(entry_json(asdict(staged)), "utf-8")
+        (self._parts / content).write_text(entry_json(asdict(result)), "utf-8")
 
-    def read(self, content: str) -> Entry | RejectedFile | None:
-        """What was kept for this content; None where nothing was, or not all of it is there."""
+    def result(self, content: str) -> Entry | RejectedFile | None:
+        """Return what `add_result` recorded of this content; None where it is not there, or not whole."""
         try:
             row = json.loads((self._parts / content).read_text("utf-8"))
             if "reason" in row:
@@ -79,13 +86,13 @@ class IndexState:
         return entry if digest.hexdigest() == entry.pack else None
 
     def pieces(self, content: str) -> Iterator[bytes]:
-        """The JPEGs of a video, one after the other, in pieces of `PIECE` bytes."""
+        """Yield the JPEGs of a video, one after the other, in pieces of `PIECE` bytes."""
         with self._jpegs(content).open("rb") as file:
             while piece := file.read(PIECE):
                 yield piece
 
     def drop(self, contents: Iterable[str]) -> None:
-        """Forget what now is in a pack."""
+        """Remove the videos that now are in a pack."""
         for content in contents:
             (self._parts / content).unlink(missing_ok=True)
             self._jpegs(content).unlink(missing_ok=True)

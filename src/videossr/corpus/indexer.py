@@ -9,7 +9,6 @@ files.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -22,14 +21,15 @@ from upath import UPath
 from videossr.corpus.decode_worker import DecodeWorker, Piece
 from videossr.corpus.index_state import IndexState
 from videossr.corpus.jpeg import CHROMA, QUALITY, Chroma
-from videossr.corpus.manifest import claim, is_known, reopen, versions, versions_of, write_corpus_manifest
+from videossr.corpus.manifest import begin, corpus_versions, is_begun, recorded_versions, reopen, write_corpus_manifest
 from videossr.corpus.pack import FORMAT, RejectedFile
 from videossr.corpus.pack_builder import PackBuilder
 from videossr.corpus.sources import Input, find
 from videossr.errors import ConfigError
 from videossr.runners import start
 from videossr.runners.base import Runner, WorkerCrash
-from videossr.storage.paths import AnyPath, is_local, staging_dir, to_path
+from videossr.storage.output_dir import OutputDir
+from videossr.storage.paths import AnyPath, is_local, to_path
 from videossr.video.plan import Plan
 
 
@@ -103,45 +103,45 @@ def index_videos(
 
     Raises:
         FileNotFoundError: a folder or file of `source` is not there, or none has a video.
-        CorpusError: `out` holds something else, or a corpus of another configuration.
+        CorpusError: the corpus in `out` is damaged.
         OSError: the disk is full, or a remote place cannot be reached; the same call goes on.
         ConfigError: a setting is out of range, or `source` has folders of images only and no `image_fps`, or an
             `image_fps` and no folder of images.
-        OutputError: another run is at work on `out`.
+        OutputError: `out` holds something else, or a corpus of another configuration, or another run is at work there.
     """
     out = to_path(out)
     plan = plan or Plan()
     pattern = _pattern(source_id)
     config = _config(plan, quality, chroma, source_id)
     files, unread = find(_places(source), out, _rate(image_fps))
-    known = is_known(out, config)
+    output = OutputDir(out, "index", "corpus")
+    begun = is_begun(output, config)
     with start(DecodeWorker(plan, quality, chroma), workers, ray, isolated=True) as runner:
         runner.check([file.sample for file in (files[0], files[-1])])
-        with staging_dir(out, {"verb": "index", "config": config, "versions": versions()}, ours=known) as folder:
-            claim(out, config)
-            with IndexState(folder) as state:
+        with output.open({"config": config, "versions": corpus_versions()}, reopen=begun) as staging:
+            begin(output, config)
+            with IndexState(staging) as state:
                 total = len(files) + len(unread)
                 contents = _hash(runner, state, files, unread, progress)
                 packs = PackBuilder(out, state, _by_content(contents), pattern)
                 if not packs.complete:
-                    reopen(out, folder)
+                    reopen(out, staging)
                 decoded = _fill(runner, packs, unread, total, progress)
-            manifest = write_corpus_manifest(out, asdict(plan), unread, versions_of(out, folder))
-            shutil.rmtree(folder)
+            manifest = write_corpus_manifest(out, asdict(plan), unread, recorded_versions(out, staging))
     return Summary(manifest["videos"], packs.gone, decoded, manifest["rejected"], manifest["hash"])
 
 
 def _places(source: str | AnyPath | Sequence[str | AnyPath]) -> list[AnyPath]:
-    """Raises ValueError where no source is named, or one has no name."""
+    """Return the sources as paths. Raises ConfigError where none is named, or one has no name."""
     several = [source] if isinstance(source, str | Path | UPath) else source
-    found = [to_path(one) for one in several]
-    if not found:
+    paths = [to_path(place) for place in several]
+    if not paths:
         raise ConfigError("no video was named: name files, or folders of videos")
-    return [one.absolute() if is_local(one) else one for one in found]  # the machines of a cluster work elsewhere
+    return [path.absolute() if is_local(path) else path for path in paths]  # the machines of a cluster work elsewhere
 
 
 def _rate(image_fps: float | Fraction | None) -> Fraction | None:
-    """Frames a second, exactly as they are written: 29.97 is 2997/100. Raises ValueError."""
+    """Return frames a second exactly as they are written: 29.97 is 2997/100. Raises ConfigError."""
     if image_fps is None:
         return None
     if not 0 < image_fps < float("inf"):
@@ -150,7 +150,7 @@ def _rate(image_fps: float | Fraction | None) -> Fraction | None:
 
 
 def _pattern(source_id: str | None) -> re.Pattern[str] | None:
-    """Raises ValueError for a regular expression that names no footage."""
+    """Compile the regular expression of source ids. Raises ConfigError for one that names no footage."""
     if source_id is None:
         return None
     try:
@@ -163,7 +163,7 @@ def _pattern(source_id: str | None) -> re.Pattern[str] | None:
 
 
 def _config(plan: Plan, quality: int, chroma: Chroma, source_id: str | None) -> dict[str, Any]:
-    """The resolved configuration. Raises ValueError for a setting out of range."""
+    """Return the resolved configuration. Raises ConfigError for a setting out of range."""
     if not 1 <= quality <= 100:
         raise ConfigError(f"quality must be 1..100, got {quality}")
     if chroma not in ("444", "422", "420"):
@@ -181,13 +181,13 @@ def _hash(
     unread: list[RejectedFile],
     progress: Callable[[Outcome], None],
 ) -> list[tuple[str, Input]]:
-    """The content hash of each file, with the file; what cannot be read is added to `unread`."""
+    """Return the content hash of each file, with the file; what cannot be read is added to `unread`."""
     known = state.hashes(files)
     waiting = [file for file in files if file.path not in known]
     for done, (file, content) in enumerate(runner.run(DecodeWorker.hash, waiting), len(known) + 1):
         if isinstance(content, str):
             known[file.path] = content
-            state.keep_hash(file, content)
+            state.add_hash(file, content)
         elif isinstance(content, RejectedFile):
             unread.append(content)
         else:
@@ -197,7 +197,7 @@ def _hash(
 
 
 def _by_content(contents: Sequence[tuple[str, Input]]) -> dict[str, list[Input]]:
-    """For each content its files in the order of the paths; the first one is taken, the others are its copies."""
+    """Group files by content, in the order of the paths: the first one is taken, the others are its copies."""
     files: dict[str, list[Input]] = {}
     for content, file in contents:
         files.setdefault(content, []).append(file)
@@ -211,7 +211,7 @@ def _fill(
     total: int,
     progress: Callable[[Outcome], None],
 ) -> int:
-    """Decode what the packs lack; how many files that were. What is in no pack is added to `unread`."""
+    """Decode what the packs lack, and return how many files that were. What is in no pack is added to `unread`."""
     waiting = packs.waiting()
     decoded = 0
     done = count(total - len(unread) - len(waiting) - len(packs.copies()) + 1)
@@ -221,13 +221,12 @@ def _fill(
     while waiting:
         for (content, file), result in runner.stream(DecodeWorker.stage, waiting):
             if isinstance(result, Piece):
-                packs.add(content, result)
+                packs.add_jpegs(content, result)
                 continue
-            staged = result
-            if isinstance(staged, WorkerCrash):
-                staged = RejectedFile(file.path, content, "unreadable", "decoding it killed the process")
-            packs.keep(content, staged)
-            rejected = staged if isinstance(staged, RejectedFile) else None
+            if isinstance(result, WorkerCrash):
+                result = RejectedFile(file.path, content, "unreadable", "decoding it killed the process")
+            packs.add_result(content, result)
+            rejected = result if isinstance(result, RejectedFile) else None
             if rejected and not rejected.lasts:
                 unread.append(rejected)
             decoded += 1

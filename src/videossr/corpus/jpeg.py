@@ -1,4 +1,4 @@
-"""Frames as JPEGs and back, at full size or at a power-of-two part of it. `benchmarks/read.py` measures both.
+"""Encode frames as JPEGs and back, at full size or at a power-of-two part of it. `benchmarks/read.py` measures both.
 
 libjpeg can leave out the high frequencies of each 8 x 8 block and so decode at 1/2, 1/4 or 1/8 of the size, which is
 faster than decoding everything and shrinking it after. Its whole-number transforms give the same bytes with and without
@@ -39,7 +39,7 @@ class JPEGError(ValueError):
 
 
 def encode(frames: Frames, quality: int = QUALITY, chroma: Chroma = CHROMA) -> list[bytes]:
-    """Each frame of (T, H, W, 3) as a JPEG of that quality (1..100) and chroma sampling."""
+    """Encode each frame of (T, H, W, 3) as a JPEG of that quality (1..100) and chroma sampling."""
     return [simplejpeg.encode_jpeg(np.ascontiguousarray(frame), quality, "RGB", chroma) for frame in frames]
 
 

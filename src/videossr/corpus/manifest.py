@@ -1,27 +1,30 @@
-"""The beginning and the end of making a corpus, for `videossr index` and `videossr corpus merge`."""
+"""Begin and complete the folder of a corpus, for `videossr index` and `videossr corpus merge`."""
 
 from __future__ import annotations
 
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import av
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tomli_w
 
+from videossr.config import changes, plain
 from videossr.corpus.corpus import MANIFEST, REJECTED, CorpusManifest, ShardTable, corpus_hash, pack_file
 from videossr.corpus.pack import FORMAT, Pack, RejectedFile
 from videossr.corpus.pack_builder import packs_of
 from videossr.errors import CorpusError
+from videossr.storage.output_dir import OutputDir
 from videossr.storage.parquet import read_parquet
 from videossr.storage.paths import AnyPath, atomic_write, make_folder, write_text
+from videossr.storage.provenance import ffmpeg_versions, installed_versions, merge_versions
+
+_PACKAGES = ("videossr", "av", "numpy", "opencv-python-headless", "pyarrow", "simplejpeg")
 
 _REJECTED = pa.schema(
     [(name, pa.string()) for name in ("path", "content", "reason", "detail")]
@@ -33,9 +36,14 @@ _BEFORE = "before.json"
 """In the staging directory: the manifest that a corpus had when it began to grow."""
 
 
-def is_known(out: AnyPath, config: Mapping[str, Any]) -> bool:
-    """Whether `out` is a corpus, or the beginning of one, of this configuration. Raises CorpusError for another."""
-    saved = out / "config.toml"
+def is_begun(output: OutputDir, config: Mapping[str, Any]) -> bool:
+    """Say whether a folder holds a corpus of this configuration, complete or not.
+
+    Raises:
+        OutputError: it holds a corpus of another configuration, or something else.
+        CorpusError: its `config.toml` is damaged.
+    """
+    saved = output.path / "config.toml"
     if not saved.is_file():
         return False
     try:
@@ -43,49 +51,49 @@ def is_known(out: AnyPath, config: Mapping[str, Any]) -> bool:
     except ValueError as error:
         raise CorpusError(f"{saved}: not valid TOML: {error}") from error
     if "plan" not in old:
-        raise CorpusError(f"{out} holds something that is not a corpus: name a new folder with --out")
-    changed = sorted(flatten(old).items() ^ flatten(config).items())
-    if changed:
-        names = ", ".join(dict.fromkeys(f"{name} is {flatten(old).get(name)}" for name, _ in changed))
-        raise CorpusError(f"{out} was indexed with another configuration ({names}): index into a new folder")
+        output.check_free()
+        return False
+    output.refuse_differences(changes(old, plain(config)))
     return True
 
 
-def claim(out: AnyPath, config: Mapping[str, Any]) -> None:
-    """Make `out` the beginning of a corpus, if it is none. Raises CorpusError as `is_known`."""
-    if not is_known(out, config):
-        write_text(out / "config.toml", tomli_w.dumps(dict(config)))
-    make_folder(out / "packs")
+def begin(output: OutputDir, config: Mapping[str, Any]) -> None:
+    """Make a folder the beginning of a corpus, if it is none. Raises OutputError and CorpusError as `is_begun`."""
+    if not is_begun(output, config):
+        write_text(output.path / "config.toml", tomli_w.dumps(dict(config)))
+    make_folder(output.path / "packs")
 
 
-def reopen(out: AnyPath, folder: Path) -> None:
+def reopen(out: AnyPath, staging: Path) -> None:
     """Move the manifest of a corpus that is about to change into the staging directory."""
     manifest = out / MANIFEST
     if manifest.exists():
-        write_text(folder / _BEFORE, manifest.read_text("utf-8"))
+        write_text(staging / _BEFORE, manifest.read_text("utf-8"))
         manifest.unlink()
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """A configuration with dotted names and values as text."""
-    found: dict[str, str] = {}
-    for name, value in config.items():
-        found |= flatten(value, f"{name}.") if isinstance(value, dict) else {prefix + name: str(value)}
-    return found
 
 
 def write_corpus_manifest(
     out: AnyPath, plan: Mapping[str, Any], unread: Sequence[RejectedFile], made_with: Mapping[str, str]
 ) -> CorpusManifest:
-    """Write what the packs of `out` and `unread`, the files that are in none, say as a whole; the manifest last."""
+    """Sum up the packs of a corpus in `rejected.parquet` and, last, in `manifest.json`.
+
+    Args:
+        out: folder of the corpus.
+        plan: which frames were kept, as a table.
+        unread: rejected files that are in no pack.
+        made_with: versions of the libraries that made the packs.
+
+    Returns:
+        The manifest. The files are not written again where they say the same already.
+    """
     shards: dict[str, ShardTable] = {}
     rejected = list(unread)
     slots: set[int] = set()
     for shard in sorted(packs_of(out)):
-        found = Pack(pack_file(out, shard))
-        shards[shard] = {"videos": len(found), "bytes": found.size, "hash": found.hash}
-        rejected += found.rejected
-        slots |= found.slots
+        pack = Pack(pack_file(out, shard))
+        shards[shard] = {"videos": len(pack), "bytes": pack.size, "hash": pack.hash}
+        rejected += pack.rejected
+        slots |= pack.slots
     rejected.sort(key=lambda row: (row.path, row.reason))
     manifest = CorpusManifest(
         format=FORMAT,
@@ -98,7 +106,7 @@ def write_corpus_manifest(
         versions=dict(made_with),
     )
     table = pa.Table.from_pylist([asdict(row) for row in rejected], _REJECTED)
-    if not _says(out, manifest, table):
+    if not _is_recorded(out, manifest, table):
         (out / MANIFEST).unlink(missing_ok=True)
         with atomic_write(out / REJECTED) as partial:
             pq.write_table(table, partial)
@@ -106,8 +114,8 @@ def write_corpus_manifest(
     return manifest
 
 
-def _says(out: AnyPath, manifest: CorpusManifest, rejected: pa.Table) -> bool:
-    """Whether `out` says this already."""
+def _is_recorded(out: AnyPath, manifest: CorpusManifest, rejected: pa.Table) -> bool:
+    """Say whether the files of a corpus hold this already."""
     try:
         old = json.loads((out / MANIFEST).read_text("utf-8"))
         return bool(old == manifest and read_parquet(out / REJECTED).equals(rejected))
@@ -115,26 +123,18 @@ def _says(out: AnyPath, manifest: CorpusManifest, rejected: pa.Table) -> bool:
         return False
 
 
-def versions() -> dict[str, str]:
-    """Of everything that has a say in the bytes of a pack."""
-    libraries = {name: ".".join(map(str, numbers)) for name, numbers in av.library_versions.items()}
-    packages = ("videossr", "av", "numpy", "opencv-python-headless", "pyarrow", "simplejpeg")
-    return libraries | {name: version(name) for name in packages}
+def corpus_versions() -> dict[str, str]:
+    """Return the versions of everything that decides the bytes of a pack."""
+    return ffmpeg_versions() | installed_versions(_PACKAGES)
 
 
-def all_versions(made: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """Of each library all versions that were at work."""
-    found: dict[str, set[str]] = {}
-    for known in made:
-        for library, number in known.items():
-            found.setdefault(library, set()).update(number.split(" and "))
-    return {library: " and ".join(sorted(numbers)) for library, numbers in sorted(found.items())}
+def recorded_versions(out: AnyPath, staging: Path) -> dict[str, str]:
+    """Return the versions that made the packs of a corpus, for its manifest.
 
-
-def versions_of(out: AnyPath, folder: Path) -> dict[str, str]:
-    """Those that made the packs of `out`: what it says where it has not changed, else these and what it said before."""
-    for manifest in (out / MANIFEST, folder / _BEFORE):
+    They are those that it records where it has not changed, else these and those that it recorded before.
+    """
+    for manifest in (out / MANIFEST, staging / _BEFORE):
         if manifest.exists():
-            said: dict[str, str] = json.loads(manifest.read_text("utf-8"))["versions"]
-            return said if manifest.name == MANIFEST else all_versions([said, versions()])
-    return versions()
+            recorded: dict[str, str] = json.loads(manifest.read_text("utf-8"))["versions"]
+            return recorded if manifest.name == MANIFEST else merge_versions([recorded, corpus_versions()])
+    return corpus_versions()

@@ -1,22 +1,23 @@
-"""One corpus out of several that were indexed alike. Exercised by `videossr corpus merge CORPUS ... --out CORPUS`."""
+"""Merge corpora that were indexed alike into one. Exercised by `videossr corpus merge CORPUS ... --out CORPUS`."""
 
 from __future__ import annotations
 
-import shutil
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from videossr.config import changes
 from videossr.corpus import pack
 from videossr.corpus.corpus import MANIFEST, Corpus, pack_file
-from videossr.corpus.duplicates import NEAR_SHARE, DuplicatePair, near_duplicates
-from videossr.corpus.fingerprint import Fingerprints, unpack
-from videossr.corpus.manifest import all_versions, claim, flatten, write_corpus_manifest
+from videossr.corpus.duplicates import NEAR_SHARE, DuplicatePair, find_twins, footage_of
+from videossr.corpus.manifest import begin, write_corpus_manifest
 from videossr.corpus.pack import SHARDS, Entry, Pack, RejectedFile
 from videossr.errors import ConfigError, CorpusError
-from videossr.storage.paths import AnyPath, staging_dir
+from videossr.storage.output_dir import OutputDir
+from videossr.storage.paths import AnyPath
+from videossr.storage.provenance import merge_versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,63 +55,44 @@ def merge(
         drop_near: leave near-duplicates out.
         progress: called with the phase, how much of it is done, and how much there is.
 
-    Raises ValueError when there is one corpus only, or the corpora were not made alike, one is damaged, or `out` is
-    something else (CorpusError).
+    Raises:
+        ConfigError: there is one corpus only.
+        CorpusError: the corpora were not made alike, or one is damaged.
+        OutputError: `out` is something else, or another run is at work there.
     """
     if len(corpora) < 2:
         raise ConfigError("a merge takes two corpora or more")
     config = _config(corpora)
+    output = OutputDir(out, "corpus merge", "corpus")
     if (out / MANIFEST).exists():
-        raise CorpusError(f"{out} is a corpus already: name a new folder with --out")
-    task = {"verb": "corpus merge", "of": [corpus.hash for corpus in corpora], "drop_near": drop_near}
-    with staging_dir(out, task) as folder:
-        claim(out, config)
-        near = _near(corpora, progress)
+        output.refuse_complete()
+    with output.open({"of": [corpus.hash for corpus in corpora], "drop_near": drop_near}):
+        begin(output, config)
+        sets = (map(footage_of, corpus.videos) for corpus in corpora)
+        near = find_twins(sets, partial(progress, "comparisons"))
         duplicates = 0
         for done, shard in enumerate(SHARDS, start=1):
             duplicates += _write(corpora, shard, out, near if drop_near else {})
             progress("packs", done, len(SHARDS))
-        made_with = all_versions(corpus.manifest["versions"] for corpus in corpora)
+        made_with = merge_versions(corpus.manifest["versions"] for corpus in corpora)
         manifest = write_corpus_manifest(out, config["plan"], _unread(corpora), made_with)
-        shutil.rmtree(folder)
     return Merged(manifest["videos"], duplicates, list(near.values()), manifest["hash"])
 
 
 def _config(corpora: Sequence[Corpus]) -> dict[str, Any]:
-    """The configuration that all share; of `source_id`, that of the first."""
+    """Return the configuration that all corpora share; its `source_id` is that of the first."""
     configs = [tomllib.loads((corpus.path / "config.toml").read_text("utf-8")) for corpus in corpora]
     for corpus, config in zip(corpora[1:], configs[1:], strict=True):
-        changed = dict(flatten(configs[0]).items() ^ flatten(config).items())
-        changed.pop("source_id", None)
-        if changed:
+        if differences := changes({**configs[0], "source_id": None}, {**config, "source_id": None}):
             raise CorpusError(
-                f"{corpus.path} and {corpora[0].path} were indexed with other options ({', '.join(sorted(changed))}): "
+                f"{corpora[0].path} and {corpus.path} were indexed with other options ({'; '.join(differences)}): "
                 "index the videos of one with the config of the other"
             )
     return configs[0]
 
 
-def _near(corpora: Sequence[Corpus], progress: Callable[[str, int, int], None]) -> dict[str, DuplicatePair]:
-    """Return, by content hash, the videos that are near to one of an earlier corpus."""
-    paths: dict[str, str] = {}
-    prints: list[Fingerprints] = []
-    sets: list[int] = []
-    for number, corpus in enumerate(corpora):
-        for entry in corpus.videos:
-            if entry.content not in paths:
-                paths[entry.content] = entry.path
-                prints.append(unpack(entry.fingerprints))
-                sets.append(number)
-    contents = list(paths)
-    near: dict[str, DuplicatePair] = {}
-    for twin in near_duplicates(prints, sets, partial(progress, "comparisons")):
-        content, other = contents[twin.video], contents[twin.other]
-        near.setdefault(content, DuplicatePair(paths[content], paths[other], twin.share))
-    return near
-
-
 def _write(corpora: Sequence[Corpus], shard: str, out: AnyPath, dropped: Mapping[str, DuplicatePair]) -> int:
-    """Write one pack; how many videos more than one corpus had."""
+    """Write one pack, and return how many videos more than one corpus had."""
     holders: dict[str, Pack] = {}
     rejected: dict[str, RejectedFile] = {}
     duplicates = 0
@@ -142,7 +124,7 @@ def _write(corpora: Sequence[Corpus], shard: str, out: AnyPath, dropped: Mapping
 
 
 def _unread(corpora: Sequence[Corpus]) -> list[RejectedFile]:
-    """What was rejected without being decoded; that is in no pack."""
+    """Return what was rejected without being decoded, and so is in no pack."""
     unread: dict[tuple[str, str], RejectedFile] = {}
     for corpus in corpora:
         unread |= {(row.path, row.reason): row for row in corpus.rejections() if not row.lasts}

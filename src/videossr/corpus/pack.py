@@ -1,4 +1,4 @@
-"""A pack: one file with the JPEGs of some videos one after the other, and at its end a table of what is known of them.
+"""Write and read packs: a file with the JPEGs of some videos one after the other, and at its end a table of them.
 
 The table is an Arrow IPC file whose metadata lists the files that were rejected; 16 bytes behind it say where it
 starts. So a pack can be moved, copied and merged by itself, and once its name exists all of it is there. Exercised by
@@ -156,7 +156,7 @@ SCHEMA = pa.schema(
 
 
 def shard_of(content: str) -> str:
-    """Which of `SHARDS` a video is in."""
+    """Return which of `SHARDS` a video is in."""
     return content[:2]
 
 
@@ -174,7 +174,7 @@ def entry_json(row: Mapping[str, Any]) -> str:
 
 
 def rows_hash(rows: Iterable[Mapping[str, Any]]) -> str:
-    """SHA-256 over all that is known of some videos, but for what their files are called and where their JPEGs lie."""
+    """Hash all facts of some videos, but not what their files are called and where their JPEGs lie."""
     digest = hashlib.sha256()
     for full in rows:
         row = {name: value for name, value in full.items() if name not in ("path", "offset")}
@@ -235,16 +235,16 @@ class Pack:
             raise self._damaged("is missing") from error
 
     def read(self, start: int, stop: int) -> memoryview:
-        """Bytes from `start` to before `stop`."""
-        found = self._view(start, stop)
+        """Return the bytes from `start` to before `stop`."""
+        view = self._view(start, stop)
         if self._data is None:
-            return found
-        data = bytes(found)
+            return view
+        data = bytes(view)
         self._data.madvise(mmap.MADV_DONTNEED)  # else this process would come to hold the whole corpus
         return memoryview(data)
 
     def _view(self, start: int, stop: int) -> memoryview:
-        """The same bytes, where possible in the place where the system maps the file."""
+        """Return the same bytes, where possible in the place where the system maps the file."""
         if self._data is not None:
             return memoryview(self._data)[start:stop]
         assert not isinstance(self.path, Path)
@@ -252,7 +252,7 @@ class Pack:
 
     @cached_property
     def table(self) -> pa.Table:
-        """One row of `SCHEMA` a video. Raises CorpusError."""
+        """Read the table of the videos, with the columns of `SCHEMA`. Raises CorpusError."""
         guess = max(0, self.size - (self.size if is_local(self.path) else _GUESS))
         end = self._view(guess, self.size)
         length, digest, magic = _TAIL.unpack(end[-_TAIL.size :]) if len(end) >= _TAIL.size else (0, b"", b"")
@@ -308,12 +308,12 @@ class Pack:
         return [RejectedFile(**row) for row in rows]
 
     def position(self, content: str) -> int:
-        """The row of a video, or that at which it would stand."""
+        """Return the row of a video, or that at which it would stand."""
         contents = self.table["content"]
         return bisect.bisect_left(range(len(self)), content, key=lambda row: contents[row].as_py())
 
     def find(self, content: str) -> Entry | None:
-        """What is known of a video, by its content hash. One that is asked for again and again is read once."""
+        """Return a video by its content hash, None where there is none. One that is asked for again is read once."""
         if self._last is None or self._last.content != content:
             row = self.position(content)
             if row == len(self) or self.table["content"][row].as_py() != content:
@@ -322,7 +322,7 @@ class Pack:
         return self._last
 
     def pieces(self, entry: Entry) -> Iterator[memoryview]:
-        """All JPEGs of a video, one after the other, in pieces of `PIECE` bytes.
+        """Yield all JPEGs of a video, one after the other, in pieces of `PIECE` bytes.
 
         Raises CorpusError, after the last piece, when they are not those that were indexed.
         """
@@ -337,7 +337,7 @@ class Pack:
             )
 
     def jpegs(self, entry: Entry, indices: Sequence[int]) -> list[bytes]:
-        """The JPEGs of the frames `indices` of a video; of a long video no others are held.
+        """Return the JPEGs of the frames `indices` of a video; of a long video no others are held.
 
         Whether all frames of the video are those that were indexed is checked first, of a video of more than `PIECE`
         bytes only the first time.
@@ -348,24 +348,26 @@ class Pack:
         starts = [0, *accumulate(entry.frame_bytes)]
         if entry.content in self._checked:
             return self._ranges([(entry.offset + starts[k], entry.offset + starts[k + 1]) for k in indices])
-        found = {index: bytearray() for index in indices}
+        jpegs = {index: bytearray() for index in indices}
         start = 0
         for piece in self.pieces(entry):
             stop = start + len(piece)
             for index in range(bisect.bisect_right(starts, start) - 1, bisect.bisect_left(starts, stop)):
-                if index in found:
-                    found[index] += piece[max(starts[index], start) - start : min(starts[index + 1], stop) - start]
+                if index in jpegs:
+                    jpegs[index] += piece[max(starts[index], start) - start : min(starts[index + 1], stop) - start]
             start = stop
         if start > PIECE:
             self._checked.add(entry.content)
-        return [bytes(found[index]) for index in indices]
+        return [bytes(jpegs[index]) for index in indices]
 
     def _ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         if isinstance(self.path, Path):
             return [bytes(self.read(start, stop)) for start, stop in ranges]
         starts, stops = [start for start, _ in ranges], [stop for _, stop in ranges]
-        found: list[bytes] = self.path.fs.cat_ranges([self.path.path] * len(ranges), starts, stops, on_error="raise")
-        return found
+        ranges_read: list[bytes] = self.path.fs.cat_ranges(
+            [self.path.path] * len(ranges), starts, stops, on_error="raise"
+        )
+        return ranges_read
 
     def _map(self, path: Path) -> mmap.mmap:
         with path.open("rb") as file:

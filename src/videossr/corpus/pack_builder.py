@@ -1,4 +1,4 @@
-"""Which packs of a corpus must be written, and the writing of each as soon as it lacks nothing.
+"""Find the packs of a corpus that must be written, and write each as soon as all its videos are decoded.
 
 Exercised by `videossr index DIR --out CORPUS`.
 """
@@ -19,7 +19,7 @@ from videossr.storage.paths import AnyPath
 
 
 def packs_of(out: AnyPath) -> set[str]:
-    """The packs of a corpus that are there."""
+    """Return the names of the packs that a corpus has."""
     folder = out / "packs"
     try:
         names = {path.name for path in folder.iterdir()}
@@ -29,43 +29,52 @@ def packs_of(out: AnyPath) -> set[str]:
 
 
 class PackBuilder:
-    """The packs of a corpus in the making: what they lack, and the writing of each as soon as it lacks nothing.
+    """Write the packs of a corpus while its videos are decoded.
 
     Attributes:
-        gone: how many videos they hold of which there is no file any more.
+        gone: number of videos in the packs whose file is no longer among the sources.
     """
 
     def __init__(
         self, out: AnyPath, state: IndexState, files: Mapping[str, list[Input]], pattern: re.Pattern[str] | None
     ) -> None:
-        """`files` are those of each content hash: one to take, and its copies; `pattern` finds the source id."""
+        """Compare the packs that are there with the files that are to be in them.
+
+        Args:
+            out: folder of the corpus.
+            state: videos that earlier runs have decoded, and those that this run will decode.
+            files: for each content hash the file to take, and behind it its copies.
+            pattern: finds the source id in a path, as its group 1; None: there are no source ids.
+        """
         self._out = out
-        self._shop = state
+        self._state = state
         self._pattern = pattern
         self._files: dict[str, dict[str, list[Input]]] = {shard: {} for shard in SHARDS}
         for content, same in files.items():
             self._files[shard_of(content)][content] = same
-        self._there = packs_of(out)
+        self._written = packs_of(out)
         self._lacking: dict[str, set[str]] = {}
         self.gone = 0
-        for shard, own in self._files.items():
+        for shard, wanted in self._files.items():
             paths: dict[str, str] = {}
-            if shard in self._there:
+            if shard in self._written:
                 old = Pack(pack_file(out, shard))
                 paths = old.paths
-                self.gone += len(set(old.contents) - own.keys())
-            if any(paths.get(content) != same[0].path for content, same in own.items()):
-                self._lacking[shard] = {c for c in own if c not in paths and state.read(c) is None}
+                self.gone += len(set(old.contents) - wanted.keys())
+            if any(paths.get(content) != same[0].path for content, same in wanted.items()):
+                self._lacking[shard] = {
+                    content for content in wanted if content not in paths and state.result(content) is None
+                }
 
     @property
     def complete(self) -> bool:
-        """Whether there is nothing to write."""
+        """Say whether all packs are as they should be."""
         return not self._lacking
 
     def waiting(self) -> list[tuple[str, Input]]:
-        """What is to be decoded: pack by pack, that of the largest file first, and in each the largest file first.
+        """Return what is to be decoded: pack by pack, that of the largest file first, and in each the largest first.
 
-        So packs are finished one after the other, and no long video is left for the end.
+        In this order packs are finished one after the other, and no long video is left for the end.
         """
         ranked = {
             shard: sorted((-self._files[shard][content][0].size, content) for content in lacking)
@@ -76,35 +85,38 @@ class PackBuilder:
         return [(content, self._files[shard][content][0]) for shard in order for _, content in ranked[shard]]
 
     def copies(self) -> list[RejectedFile]:
-        """The files that have the same bytes as another one that is taken."""
+        """Return the files that have the same bytes as another one that is taken, as rejections."""
         return [
             RejectedFile(copy.path, content, "duplicate", f"it has the same bytes as {same[0].path}")
-            for own in self._files.values()
-            for content, same in own.items()
+            for wanted in self._files.values()
+            for content, same in wanted.items()
             for copy in same[1:]
         ]
 
-    def add(self, content: str, piece: Piece) -> None:
-        """Take JPEGs that a worker has sent."""
-        self._shop.add(content, piece)
+    def add_jpegs(self, content: str, piece: Piece) -> None:
+        """Store JPEGs that a worker has sent."""
+        self._state.add_jpegs(content, piece)
 
-    def keep(self, content: str, staged: Entry | RejectedFile) -> None:
-        """Take what a worker returned. For a file that changed its copy is waiting then, if it has one."""
+    def add_result(self, content: str, result: Entry | RejectedFile) -> None:
+        """Store what a worker returned for a video, and write its pack if nothing else is missing in it.
+
+        Where the file has changed since it was hashed and has a copy, the copy is among `waiting` now.
+        """
         shard = shard_of(content)
-        own = self._files[shard]
-        if isinstance(staged, RejectedFile) and staged.reason == "changed" and len(own[content]) > 1:
-            own[content].pop(0)
+        wanted = self._files[shard]
+        if isinstance(result, RejectedFile) and result.reason == "changed" and len(wanted[content]) > 1:
+            wanted[content].pop(0)
             return
-        if isinstance(staged, RejectedFile) and not staged.lasts:
-            del own[content]
+        if isinstance(result, RejectedFile) and not result.lasts:
+            del wanted[content]
         else:
-            self._shop.keep(content, staged)
+            self._state.add_result(content, result)
         self._lacking[shard].remove(content)
         if not self._lacking[shard]:
             self._write(shard)
 
     def write_ready(self) -> None:
-        """Write the packs that lack nothing at the start."""
+        """Write the packs of which all videos are decoded already."""
         for shard in [shard for shard, lacking in self._lacking.items() if not lacking]:
             self._write(shard)
 
@@ -112,28 +124,28 @@ class PackBuilder:
         rows = {row.content: row for row in self._rows(shard)}
         new = self._files[shard].keys() - rows.keys()
         for content in new:
-            staged = self._shop.read(content)
-            assert staged is not None, f"{content} was kept"
-            rows[content] = staged
+            result = self._state.result(content)
+            assert result is not None, f"{content} was recorded"
+            rows[content] = result
         named = [self._named(rows[content]) for content in sorted(rows, key=str)]
         if named:
-            old = Pack(pack_file(self._out, shard)) if shard in self._there else None
+            old = Pack(pack_file(self._out, shard)) if shard in self._written else None
             entries = (row for row in named if isinstance(row, Entry))
             videos = ((entry, self._pieces(entry, old if entry.content not in new else None)) for entry in entries)
             pack.write(pack_file(self._out, shard), videos, [row for row in named if isinstance(row, RejectedFile)])
-            self._there.add(shard)
-        self._shop.drop(new)
+            self._written.add(shard)
+        self._state.drop(new)
         del self._lacking[shard]
 
     def _rows(self, shard: str) -> Iterator[Entry | RejectedFile]:
-        """All that a pack tells now."""
-        if shard in self._there:
+        """Yield all rows of a pack as it is now, those of rejected files last."""
+        if shard in self._written:
             old = Pack(pack_file(self._out, shard))
             yield from old
             yield from old.rejected
 
     def _named(self, row: Entry | RejectedFile) -> Entry | RejectedFile:
-        """The row under the path at which its file lies now."""
+        """Return the row with the path at which its file lies now."""
         assert row.content is not None
         same = self._files[shard_of(row.content)].get(row.content)
         path = same[0].path if same else row.path
@@ -143,4 +155,4 @@ class PackBuilder:
         return replace(row, path=path, source_id=match[1] if match else None)
 
     def _pieces(self, entry: Entry, old: Pack | None) -> Iterator[Bytes]:
-        return self._shop.pieces(entry.content) if old is None else old.pieces(entry)
+        return self._state.pieces(entry.content) if old is None else old.pieces(entry)

@@ -54,14 +54,14 @@ class File:
         return self.place
 
     def is_same(self) -> bool:
-        """Whether it is there still, unchanged since it was found."""
+        """Say whether it is there still, unchanged since it was found."""
         try:
             return _seen(self.path, self.place, None) == self
         except (FileNotFoundError, PermissionError):
             return False
 
     def hash(self) -> str:
-        """SHA-256 of its bytes. Raises OSError."""
+        """Return the SHA-256 of its bytes in hex. Raises OSError."""
         return file_hash(self.place)
 
 
@@ -110,7 +110,7 @@ def find(
     """
     folders = {source: _is_folder(source) for source in sources}
     name = _naming(folders)
-    found: dict[str, Input] = {}
+    inputs: dict[str, Input] = {}
     rejected: dict[str, RejectedFile] = {}
     missing: list[AnyPath] = []
     without_fps = 0
@@ -145,16 +145,16 @@ def find(
             if isinstance(taken, RejectedFile):
                 rejected[path] = taken
             else:
-                found[path] = taken
-    told = ", ".join(map(str, sources[:2])) + (f" and {len(sources) - 2} more" if len(sources) > 2 else "")
-    if not found:
-        raise _nothing(told, missing, without_fps, list(rejected.values()))
+                inputs[path] = taken
+    names = ", ".join(map(str, sources[:2])) + (f" and {len(sources) - 2} more" if len(sources) > 2 else "")
+    if not inputs:
+        raise _nothing(names, missing, without_fps, list(rejected.values()))
     if image_fps is not None and not with_images:
         raise DataError(
-            f"{told}: there are no folders of images, but {float(image_fps):g} images a second were given "
+            f"{names}: there are no folders of images, but {float(image_fps):g} images a second were given "
             "(--image-fps); to take so many frames a second of videos, use --plan fps"
         )
-    return [found[path] for path in sorted(found)], [rejected[path] for path in rejected.keys() - found.keys()]
+    return [inputs[path] for path in sorted(inputs)], [rejected[path] for path in rejected.keys() - inputs.keys()]
 
 
 def read_list(path: str | AnyPath) -> list[str]:
@@ -178,18 +178,18 @@ def read_list(path: str | AnyPath) -> list[str]:
     return [line for line in lines if line]
 
 
-def _nothing(told: str, missing: Sequence[AnyPath], without_fps: int, rejected: Sequence[RejectedFile]) -> Exception:
-    """Why there is nothing to index."""
+def _nothing(names: str, missing: Sequence[AnyPath], without_fps: int, rejected: Sequence[RejectedFile]) -> Exception:
+    """Return the error that says why there is nothing to index."""
     if missing:
         more = f", nor are {len(missing) - 1} others that were named" if len(missing) > 1 else ""
         return FileNotFoundError(f"{missing[0]} is not there{more}; relative paths start at the current folder")
     if without_fps:
         return DataError(
-            f"{told} has no videos but {without_fps} folder{'s' * (without_fps > 1)} of images: say how many images a "
+            f"{names} has no videos but {without_fps} folder{'s' * (without_fps > 1)} of images: say how many images a "
             "second these have, as --image-fps 25"
         )
     seen = f"; {len(rejected)} cannot be used, as {rejected[0].path}: {rejected[0].detail}" if rejected else ""
-    return FileNotFoundError(f"{told} has no videos (mp4, mov, mkv, webm, avi, ts, mpg, flv, …){seen}")
+    return FileNotFoundError(f"{names} has no videos (mp4, mov, mkv, webm, avi, ts, mpg, flv, …){seen}")
 
 
 def _refuse_output(source: AnyPath, out: AnyPath) -> None:
@@ -200,7 +200,7 @@ def _refuse_output(source: AnyPath, out: AnyPath) -> None:
 
 
 def _is_folder(source: AnyPath) -> bool:
-    """Whether a source is to be searched. What a remote store does not know is taken for a folder without files."""
+    """Say whether a source is to be searched. What a remote store does not know counts as a folder without files."""
     if isinstance(source, Path):
         return source.is_dir()
     named = source.suffix.lower() in EXTENSIONS | SUFFIXES
@@ -210,7 +210,7 @@ def _is_folder(source: AnyPath) -> bool:
 
 
 def _naming(folders: Mapping[AnyPath, bool]) -> Callable[[AnyPath], str]:
-    """How to name what is found, from the sources, of which the folders are marked.
+    """Return the function that names what is found, from the sources, of which the folders are marked.
 
     Where some sources are on this machine and others in a store, those in a store keep their whole address.
     """
@@ -235,18 +235,18 @@ def _kind(place: AnyPath) -> str:
 
 
 def _whole(place: AnyPath) -> str:
-    """The whole path, without `..`, but with the links that it goes through."""
+    """Return the whole path, without `..`, but with the links that it goes through."""
     return os.path.abspath(place) if isinstance(place, Path) else place.path.rstrip("/")  # noqa: PTH100
 
 
 def _common(folders: Iterable[str]) -> str:
-    """The innermost folder that holds all of them."""
+    """Return the innermost folder that holds all of them."""
     levels = zip(*(folder.split("/") for folder in folders), strict=False)
     return "/".join(level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels))
 
 
 def _search(source: AnyPath, out: AnyPath, locked: Callable[[AnyPath, str], None]) -> Iterator[_Candidate]:
-    """What may be a video under a folder; `locked` is told of each folder that cannot be listed."""
+    """Yield what may be a video under a folder; `locked` is called for each folder that cannot be listed."""
     listed = _walk(source, out, locked) if isinstance(source, Path) else _list(source, out)
     for folder, inner, files in listed:
         hidden = any(part.startswith(".") for part in inner.parts)
@@ -260,7 +260,7 @@ def _search(source: AnyPath, out: AnyPath, locked: Callable[[AnyPath, str], None
 def _walk(
     source: Path, out: AnyPath, locked: Callable[[AnyPath, str], None]
 ) -> Iterator[tuple[Path, PurePosixPath, dict[str, _Facts]]]:
-    """Every local folder but `out`: where it is, that below `source`, and its files."""
+    """Yield every local folder but `out`: where it is, that below `source`, and its files."""
     entered = {source.resolve()} | ({out.resolve()} if isinstance(out, Path) else set())
 
     def refused(error: OSError) -> None:
@@ -274,12 +274,12 @@ def _walk(
 
 
 def _list(source: UPath, out: AnyPath) -> Iterator[tuple[UPath, PurePosixPath, dict[str, _Facts]]]:
-    """The same of a remote folder."""
+    """Yield the same of a remote folder."""
     root = source.path.rstrip("/") + "/"
     skipped = None if isinstance(out, Path) or out.protocol != source.protocol else out.path.rstrip("/") + "/"
     folders: dict[str, dict[str, _Facts]] = defaultdict(dict)
-    found = _pages(source) if source.protocol in _WEB else source.fs.find(source.path, detail=True)
-    for name, facts in found.items():
+    listing = _pages(source) if source.protocol in _WEB else source.fs.find(source.path, detail=True)
+    for name, facts in listing.items():
         if name.startswith(root) and (skipped is None or not name.startswith(skipped)):
             folder, _, file = name.removeprefix(root).rpartition("/")
             folders[folder][file] = facts
@@ -288,11 +288,11 @@ def _list(source: UPath, out: AnyPath) -> Iterator[tuple[UPath, PurePosixPath, d
 
 
 def _pages(source: UPath) -> dict[str, _Facts]:
-    """The files that the pages of a web server link to, below a page; a page that is not there has none.
+    """Return the files that the pages of a web server link to, below a page; a page that is not there has none.
 
     Raises ConnectionError where the server cannot be reached.
     """
-    found: dict[str, _Facts] = {}
+    files: dict[str, _Facts] = {}
     waiting, seen = [source.path], {source.path}
     while waiting:
         page = waiting.pop()
@@ -303,15 +303,15 @@ def _pages(source: UPath) -> dict[str, _Facts]:
             continue
         for facts in listing:
             if facts["type"] != "directory":
-                found[facts["name"]] = facts
+                files[facts["name"]] = facts
             elif facts["name"] not in seen:
                 seen.add(facts["name"])
                 waiting.append(facts["name"])
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 
 def _take(path: str, candidate: _Candidate, image_fps: Fraction | None) -> Input | RejectedFile:
-    """What is to be read, or why it is not."""
+    """Return what is to be read, or why it is not."""
     place = candidate.place
     if candidate.hidden:
         return RejectedFile(path, None, "hidden", "its name or a folder's starts with a dot")
@@ -321,21 +321,21 @@ def _take(path: str, candidate: _Candidate, image_fps: Fraction | None) -> Input
             return image_folder(path, place, image_fps)
         if isinstance(place, Path) and not place.is_file():
             raise FileNotFoundError
-        found = _seen(path, place, candidate.facts)
+        file = _seen(path, place, candidate.facts)
     except FileNotFoundError:
         return RejectedFile(path, None, "unreadable", "it is not a file, or a link that leads nowhere")
     except PermissionError:
         return RejectedFile(path, None, "unreadable", "the system refuses access to it")
     except RejectedError as error:
         return RejectedFile(path, None, error.reason, error.detail, error.value, error.threshold)
-    return found if found.size else RejectedFile(path, None, "unreadable", "it is empty", 0, 1)
+    return file if file.size else RejectedFile(path, None, "unreadable", "it is empty", 0, 1)
 
 
 def _seen(path: str, file: AnyPath, facts: _Facts) -> File:
-    """A file as it is now, or as the listing of its store tells it. Raises FileNotFoundError or PermissionError."""
+    """Return a file as it is now, or as the listing of its store has it. Raises FileNotFoundError, PermissionError."""
     return File(path, file, *size_and_stamp(file, facts))
 
 
 def _text(path: str) -> str:
-    """A path as text that can be stored: bytes that are no UTF-8 are written out, and backslashes doubled before."""
+    """Write a path as text that can be stored: bytes that are no UTF-8 are escaped, and backslashes doubled before."""
     return os.fsencode(path.replace("\\", "\\\\")).decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Two corpora out of one that share no footage.
+"""Split a corpus into two that share no footage.
 
 Exercised by `videossr corpus split CORPUS --out TRAIN TEST --share 0.9`.
 
@@ -9,19 +9,19 @@ from the other.
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from videossr.corpus.corpus import MANIFEST, Corpus, CorpusManifest
-from videossr.corpus.duplicates import alike
+from videossr.corpus.duplicates import alike, footage_of
 from videossr.corpus.groups import DisjointSets, choose_groups
 from videossr.corpus.pack import Entry, RejectedFile
 from videossr.corpus.subset import subset
-from videossr.errors import ConfigError, CorpusError, OutputError
-from videossr.storage.paths import UNFINISHED, AnyPath, check_apart, is_local, staging_dir
+from videossr.errors import ConfigError
+from videossr.storage.output_dir import OutputDir, check_apart
+from videossr.storage.paths import AnyPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,11 @@ def split(
         count: of videos for the first, at least 1, and fewer than there are.
         progress: called with the phase, how much of it is done, and how much there is.
 
-    Raises ValueError when the videos cannot be divided so, or an `out` holds something else.
+    Raises:
+        ConfigError: the videos cannot be divided so.
+        OutputError: one of `outs` holds something else, or another run is at work there.
     """
-    check_apart(outs)
+    check_apart(*outs)
     if not 0 < count < len(corpus):
         raise ConfigError(f"{corpus.path} has {len(corpus)} videos: {count} of them leave none for one side")
     groups = _grouped(corpus, progress)
@@ -71,48 +73,62 @@ def split(
             f"the smallest has {min(sizes.values())} videos. Give the first corpus more of them"
         )
     sides = [[entry for entry in corpus.videos if (groups.of(entry.content) in chosen) == first] for first in (1, 0)]
-    there = [_finished(out, side) for out, side in zip(outs, sides, strict=True)]
-    made = []
-    for number, (out, side) in enumerate(zip(outs, sides, strict=True)):
-        made.append(there[number] or _write(corpus, side, sides[1 - number], out, progress))
-    return Split((made[0], made[1]), tuple(size for size in sizes.values() if size > 1))
+    outputs = [OutputDir(out, "corpus split", "corpus") for out in outs]
+    complete = [_complete(output, side) for output, side in zip(outputs, sides, strict=True)]
+    first, second = (
+        complete[number] or _write(corpus, sides[number], sides[1 - number], output, progress)
+        for number, output in enumerate(outputs)
+    )
+    return Split((first, second), tuple(size for size in sizes.values() if size > 1))
 
 
 def _grouped(corpus: Corpus, progress: Callable[[str, int, int], None]) -> DisjointSets:
     groups = DisjointSets()
-    facts = [(entry.content, entry.source_id, entry.fingerprints) for entry in corpus.videos]
-    for content, _, _ in facts:
-        groups.of(content)
-    for one, other in alike(facts, partial(progress, "comparisons")):
-        groups.join(one, other)
+    videos = [footage_of(entry) for entry in corpus.videos]
+    for video in videos:
+        groups.of(video.content)
+    for content, other in alike(videos, partial(progress, "comparisons")):
+        groups.join(content, other)
     return groups
 
 
-def _finished(out: AnyPath, side: list[Entry]) -> CorpusManifest | None:
-    """What the corpus `out` says of itself; None where none is yet. Raises ValueError unless it holds just `side`."""
-    if (out / MANIFEST).exists():
-        there = Corpus(out)
-        if [entry.key for entry in there.videos] != [entry.key for entry in side]:
-            raise CorpusError(f"{out} is a corpus of other videos already: name a new folder with --out")
-        for shard in there.manifest["shards"]:
-            there.open(shard)
-        return there.manifest
-    if is_local(out) and out.exists() and not (out / UNFINISHED).exists() and (out.is_file() or any(out.iterdir())):
-        raise OutputError(f"{out} holds something that is not a corpus: name a new folder with --out")
-    return None
+def _complete(output: OutputDir, side: list[Entry]) -> CorpusManifest | None:
+    """Return the manifest of a side that is complete, None where it is to be written.
+
+    Raises OutputError where the folder holds a corpus of other videos, or something else.
+    """
+    if not (output.path / MANIFEST).exists():
+        output.check_free()
+        return None
+    corpus = Corpus(output.path)
+    recorded, wanted = ({entry.key for entry in videos} for videos in (corpus.videos, side))
+    if recorded != wanted:
+        output.refuse_differences(
+            [f"it lacks {len(wanted - recorded)} of the {len(wanted)} videos, and has {len(recorded - wanted)} others"]
+        )
+    for shard in corpus.manifest["shards"]:
+        corpus.open(shard)
+    return corpus.manifest
 
 
 def _write(
-    corpus: Corpus, side: list[Entry], other: list[Entry], out: AnyPath, progress: Callable[[str, int, int], None]
+    corpus: Corpus,
+    side: list[Entry],
+    other: list[Entry],
+    output: OutputDir,
+    progress: Callable[[str, int, int], None],
 ) -> CorpusManifest:
+    """Write the corpus of one side; the videos of the other are recorded in it as rejected."""
     contents = [entry.content for entry in side]
     held_out = [
         RejectedFile(entry.path, entry.content, "held_out", "`corpus split` put it elsewhere") for entry in other
     ]
     digest = hashlib.sha256("".join(contents).encode()).hexdigest()
-    with staging_dir(out, {"verb": "corpus split", "of": corpus.hash, "videos": digest}) as folder:
-        made = subset(
-            corpus, contents, out, rejected=held_out, progress=lambda done, total: progress(f"{out}", done, total)
+    with output.open({"of": corpus.hash, "videos": digest}):
+        return subset(
+            corpus,
+            contents,
+            output.path,
+            rejected=held_out,
+            progress=lambda done, total: progress(f"{output.path}", done, total),
         )
-        shutil.rmtree(folder)
-    return made

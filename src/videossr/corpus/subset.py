@@ -1,4 +1,4 @@
-"""Some videos of a corpus as a corpus of their own, frame for frame the same bytes.
+"""Copy some videos of a corpus into a corpus of their own, frame for frame the same bytes.
 
 Exercised by `videossr build viubench --corpus CORPUS --out BENCH`, whose result carries its frames in `BENCH/corpus`.
 """
@@ -26,10 +26,10 @@ def subset(
     rejected: Iterable[RejectedFile] = (),
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> CorpusManifest:
-    """Write the videos of these content hashes into the corpus `out`; what it says of itself.
+    """Write the videos of these content hashes into the corpus `out`.
 
     A run that was stopped goes on: a pack that is there and holds just these videos is left as it is. Whatever else is
-    in `out` is taken for left over from another run, and replaced.
+    in `out` counts as left over from another run, and is replaced.
 
     Args:
         corpus: that has the videos.
@@ -38,7 +38,11 @@ def subset(
         rejected: what the new corpus records as rejected, each with its content hash.
         progress: called with the packs that are done, and how many there are.
 
-    Raises CorpusError when `corpus` lacks a video or a pack of it is damaged.
+    Returns:
+        The manifest of the new corpus.
+
+    Raises:
+        CorpusError: `corpus` lacks a video, or a pack of it is damaged.
     """
     wanted: dict[str, list[str]] = defaultdict(list)
     for content in sorted(contents):
@@ -52,11 +56,11 @@ def subset(
     shards = sorted(wanted.keys() | recorded.keys())
     for shard in packs_of(out) - set(shards):
         pack_file(out, shard).unlink()
-    there = packs_of(out)
+    written = packs_of(out)
     for done, shard in enumerate(shards, start=1):
         source = corpus.open(shard)
         entries = [_entry(source, content) for content in wanted[shard]]
-        if shard not in there or not _holds(pack_file(out, shard), entries, recorded[shard]):
+        if shard not in written or not _holds(pack_file(out, shard), entries, recorded[shard]):
             pack.write(pack_file(out, shard), ((entry, source.pieces(entry)) for entry in entries), recorded[shard])
         progress(done, len(shards))
     return write_corpus_manifest(out, corpus.plan, [], corpus.manifest["versions"])
@@ -70,12 +74,12 @@ def _entry(source: Pack, content: str) -> Entry:
 
 
 def _holds(path: AnyPath, entries: Sequence[Entry], rejected: Sequence[RejectedFile]) -> bool:
-    """Whether a pack is whole and holds just these videos, under these names, and records just these rejections."""
+    """Say whether a pack is whole and holds just these videos under these paths, and just these rejections."""
     rows: list[Entry | RejectedFile] = [*entries, *rejected]
-    named = {str(row.content): row.path for row in rows}
+    paths = {str(row.content): row.path for row in rows}
     try:
-        found = Pack(path)
-        told = found.hash, found.paths, found.rejected
+        written = Pack(path)
+        recorded = written.hash, written.paths, written.rejected
     except CorpusError:
         return False
-    return told == (rows_hash(map(asdict, entries)), named, [*rejected])
+    return recorded == (rows_hash(map(asdict, entries)), paths, [*rejected])

@@ -1,4 +1,4 @@
-"""A built dataset, with its frames rendered on demand.
+"""Read a built dataset, with its frames rendered on demand.
 
 >>> dataset = VideoSSRDataset("demo/dataset")  # doctest: +SKIP
 >>> dataset[0].question.prompt, dataset[0].clips[0].frames.shape  # doctest: +SKIP
@@ -162,7 +162,7 @@ class VideoSSRDataset:
         return f"VideoSSRDataset({str(self.path)!r}, {recipe}: {len(self)} samples of {videos} videos; {categories})"
 
     def row(self, index: SupportsIndex) -> dict[str, Any]:
-        """One row of the table, as the Parquet files hold it. Raises IndexError."""
+        """Return one row of the table, as the Parquet files hold it. Raises IndexError."""
         at = operator.index(index)
         at += len(self) if at < 0 else 0
         if not 0 <= at < len(self):
@@ -174,30 +174,30 @@ class VideoSSRDataset:
         return schema.to_sample(self.row(index))
 
     def question(self, index: SupportsIndex) -> Question:
-        """What is asked, word for word as it was built. No frame is decoded."""
+        """Return the question, word for word as it was built. No frame is decoded."""
         return _question(self.row(index))
 
     def clips(self, index: SupportsIndex) -> list[Clip]:
-        """What is shown, rendered."""
+        """Render the clips of a question."""
         return render(self.corpus, self.sample(index))
 
     def category(self, index: SupportsIndex) -> str:
-        """The recipe's name for this kind of question."""
+        """Return the recipe's name for this kind of question."""
         name: str = self.rows["category"][operator.index(index)].as_py()
         return name
 
     def source(self, index: SupportsIndex) -> str:
-        """SHA-256 of the video that is shown; of the first one, where there are more."""
+        """Return the SHA-256 of the video that is shown; of the first one, where there are more."""
         content: str = self.row(index)["sources"][0]["content"]
         return content
 
     def difficulty(self, index: SupportsIndex) -> Mapping[str, float | str]:
-        """What makes it hard, see `videossr.tasks.base.Task.difficulty`."""
+        """Return what makes a sample hard, see `videossr.tasks.base.Task.difficulty`."""
         sample = self.sample(index)
         return open_task(sample.task).difficulty(sample)
 
     def truth(self, index: SupportsIndex) -> Truth:
-        """What the answer rests on."""
+        """Return what the answer rests on."""
         sample = self.sample(index)
         return open_task(sample.task).truth(sample)
 
@@ -227,7 +227,7 @@ class VideoSSRDataset:
     def __getitem__(self, index: str) -> list[Any]: ...
 
     def __getitem__(self, index: SupportsIndex | slice | str) -> Item | Items | list[Any]:
-        """One item, a view of several, or a column of the table by its name. Raises IndexError or KeyError."""
+        """Return one item, a view of several, or a column of the table by its name. Raises IndexError or KeyError."""
         if isinstance(index, slice):
             return Items(self, range(len(self))[index])
         if isinstance(index, str):
@@ -249,18 +249,18 @@ class VideoSSRDataset:
         return (self[index] for index in range(len(self)))
 
     def repeats(self, index: SupportsIndex) -> bool:
-        """Whether rendering gives the pixels that were hashed when the dataset was built."""
+        """Say whether rendering gives the pixels that were hashed when the dataset was built."""
         row = self.row(index)
         stored: str = row["pixels"]
         return pixel_hash(render(self.corpus, schema.to_sample(row))) == stored
 
     def find(self, sample_id: str) -> int:
-        """The index of a sample, by its id or the start of it. Raises ValueError unless there is one."""
+        """Return the index of a sample, by its id or the start of it. Raises ValueError unless there is one."""
         ids = self.rows["id"].to_pylist()
-        found = [index for index, known in enumerate(ids) if known.startswith(sample_id)]
-        if len(found) != 1:
-            raise DataError(f"{self.path}: {len(found)} samples have an id that starts with {sample_id!r}")
-        return found[0]
+        indices = [index for index, known in enumerate(ids) if known.startswith(sample_id)]
+        if len(indices) != 1:
+            raise DataError(f"{self.path}: {len(indices)} samples have an id that starts with {sample_id!r}")
+        return indices[0]
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "rows"}

@@ -1,4 +1,4 @@
-"""`gates.parquet` of a dataset: what the gates of every category measured of every video, admitted or not."""
+"""Write and read `gates.parquet`: what the gates of every category measured of every video, admitted or not."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def pack(measures: Iterable[Iterable[Measure]]) -> bytes:
 
 
 def unpack(data: bytes) -> list[list[Measure]]:
-    """Return what `pack` was given."""
+    """Return the measures that `pack` was given."""
     return [[Measure(*fields) for fields in category] for category in json.loads(zlib.decompress(data))]
 
 
@@ -80,9 +80,9 @@ def read(dataset: AnyPath) -> pa.Table:
     path = located(dataset)
     words = [field.name for field in MEASURES if field.type == pa.string()]
     try:
-        found = read_parquet(path, dictionary=words)
+        table = read_parquet(path, dictionary=words)
     except pa.ArrowInvalid as error:
         raise DataError(f"{path}: not a Parquet file: {error}") from error
-    if found.column_names != MEASURES.names:
-        raise DataError(f"{path}: has the columns {', '.join(found.column_names)}, not {', '.join(MEASURES.names)}")
-    return found.unify_dictionaries().combine_chunks()
+    if table.column_names != MEASURES.names:
+        raise DataError(f"{path}: has the columns {', '.join(table.column_names)}, not {', '.join(MEASURES.names)}")
+    return table.unify_dictionaries().combine_chunks()

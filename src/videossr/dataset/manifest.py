@@ -1,4 +1,4 @@
-"""What a dataset says of itself: `manifest.json`, written last: its presence means that the dataset is whole."""
+"""Write, read and compare `manifest.json` of a dataset. It is written last: its presence means that all is there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from importlib.metadata import entry_points, version
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal, NotRequired
 
@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 from videossr.config import changes
 from videossr.errors import DataError
 from videossr.storage.paths import AnyPath, file_hash, reaching, to_path, write_text
+from videossr.storage.provenance import installed_versions
 
 NAME = "manifest.json"
 LIBRARIES = ("videossr", "numpy", "opencv-python-headless", "pyarrow", "simplejpeg")
@@ -45,9 +46,9 @@ class RecipeTable(TypedDict):
 
 
 class CorpusTable(TypedDict):
-    """Which corpus, and where it lay when the dataset was built: relative to the dataset, or an address.
+    """The corpus of a dataset, and where it lay when the dataset was built: relative to the dataset, or an address.
 
-    A benchmark carries its own; `source` is then the hash of the corpus that it was built from.
+    A benchmark has a copy of its own; `source` is then the hash of the corpus that it was built from.
     """
 
     hash: str
@@ -56,7 +57,7 @@ class CorpusTable(TypedDict):
 
 
 class BuildSpec(TypedDict):
-    """Everything that decides what a dataset holds."""
+    """Everything that decides the samples of a dataset."""
 
     kind: Literal["dataset"]
     recipe: RecipeTable
@@ -95,7 +96,7 @@ class Origin(TypedDict):
 
 
 class Manifest(BuildSpec):
-    """The making, and what came of it.
+    """A `BuildSpec`, and the dataset that came of it.
 
     `most_used` is how many samples a video serves at the most. A dataset with an `origin` was not built, but taken from
     others: its recipe says what it holds, and its `seed` is that of the first of them.
@@ -112,27 +113,31 @@ class Manifest(BuildSpec):
 
 
 def versions(tasks: Iterable[str], perturbations: Iterable[str] = ()) -> dict[str, str]:
-    """Return the versions of these libraries, and of the other packages that tasks and perturbations come from."""
+    """Return the versions of `LIBRARIES`, and of the other packages that tasks and perturbations come from."""
     points = [point for task in tasks for point in entry_points(group="videossr.tasks", name=task)]
     points += [point for name in perturbations for point in entry_points(group="videossr.perturbations", name=name)]
     owners = {point.dist.name for point in points if point.dist}
-    return {library: version(library) for library in sorted({*LIBRARIES, *owners})}
+    return installed_versions(sorted({*LIBRARIES, *owners}))
 
 
 def is_benchmark(made: BuildSpec) -> bool:
-    """Whether a dataset carries its packs and has a frozen hash, see `videossr.builder.bundle`."""
+    """Say whether a dataset has a copy of its packs and a hash of its questions, see `videossr.builder.bundle`."""
     return made["recipe"].get("benchmark", False)
 
 
 def corpus_path(out: AnyPath, corpus: AnyPath) -> str:
-    """Where `corpus` is, seen from the dataset `out` where both are local; its address otherwise."""
+    """Return where a corpus is, for the manifest of the dataset `out`.
+
+    Returns:
+        Its path relative to the dataset where both are local, its absolute path or its address otherwise.
+    """
     if isinstance(out, Path) and isinstance(corpus, Path):
         return os.path.relpath(corpus.resolve(), out.resolve())
     return str(corpus.resolve() if isinstance(corpus, Path) else corpus)
 
 
 def corpus_place(dataset: AnyPath, manifest: BuildSpec) -> AnyPath:
-    """The same back: where the corpus of `dataset` is."""
+    """Return where the corpus of a dataset is, from what `corpus_path` has put into its manifest."""
     path = manifest["corpus"]["path"]
     if "://" in path or Path(path).is_absolute():
         return to_path(path)
@@ -140,40 +145,56 @@ def corpus_place(dataset: AnyPath, manifest: BuildSpec) -> AnyPath:
 
 
 def file_hashes(folder: AnyPath, names: Iterable[str]) -> dict[str, str]:
-    """SHA-256 of each file, by name."""
+    """Hash files of a folder. Returns the SHA-256 of each in hex, by name. Raises OSError."""
     return {name: file_hash(folder / name) for name in sorted(names)}
 
 
 def differences(made: Mapping[str, Any], spec: BuildSpec) -> list[str]:
-    """Say key by key in what `made` was made otherwise, see `videossr.config.changes`.
+    """Say key by key in what a dataset was made otherwise than it is asked for now.
 
     A corpus is the same wherever it lies. Of changed code the name is given instead of two hashes.
+
+    Args:
+        made: manifest of a dataset, or the spec that a stopped build began with.
+        spec: of the dataset that is asked for.
+
+    Returns:
+        One phrase a key, see `videossr.config.changes`; none where both are the same.
     """
-
-    def decisive(table: Mapping[str, Any]) -> dict[str, Any]:
-        found = {name: table[name] for name in spec if name in table}
-        if isinstance(corpus := found.get("corpus"), dict):
-            found["corpus"] = corpus.get("source", corpus.get("hash"))
-        # The recipe as JSON holds it: the manifest that it is compared with was read from a file.
-        copied: dict[str, Any] = json.loads(json.dumps(found))
-        return copied
-
-    there, now = decisive(made), decisive(spec)
-    recorded = there.get("versions", {})
-    changed = [
+    recorded, wanted = _decisive(made, spec), _decisive(spec, spec)
+    versions_then, versions_now = recorded.get("versions", {}), wanted["versions"]
+    changed_code = [
         name
-        for name, code in now["versions"].items()
-        if name.startswith((TASK_CODE, PERTURBATION_CODE)) and recorded.get(name, code) != code
+        for name, code in versions_now.items()
+        if name.startswith((TASK_CODE, PERTURBATION_CODE)) and versions_then.get(name, code) != code
     ]
-    recorded.update({name: now["versions"][name] for name in changed})
-    return [
-        *(f"the code of {name} (its file, or a module of its package that it imports) has changed" for name in changed),
-        *changes(there, now),
+    phrases = [
+        f"the code of {name} (its file, or a module of its package that it imports) has changed"
+        for name in changed_code
     ]
+    versions_then.update({name: versions_now[name] for name in changed_code})
+    return [*phrases, *changes(recorded, wanted)]
+
+
+def _decisive(table: Mapping[str, Any], spec: BuildSpec) -> dict[str, Any]:
+    """Return the keys of a spec that decide the samples, as JSON holds them, of a spec or of a manifest."""
+    keys = {name: table[name] for name in spec if name in table}
+    if isinstance(corpus := keys.get("corpus"), dict):
+        keys["corpus"] = corpus.get("source", corpus.get("hash"))
+    copied: dict[str, Any] = json.loads(json.dumps(keys))
+    return copied
 
 
 def content_hash(made: Manifest, files: Mapping[str, str]) -> str:
-    """SHA-256 over how a dataset was made and over its samples; not over what its sources are called or lie at."""
+    """Hash how a dataset was made and its samples, not how its source files are called or where they lie.
+
+    Args:
+        made: manifest of the dataset; its `hash` is left out.
+        files: SHA-256 of its files, by name.
+
+    Returns:
+        SHA-256 in hex.
+    """
     spec = {name: made[name] for name in BuildSpec.__annotations__ if name in made}  # type: ignore[literal-required]
     samples = {name: digest for name, digest in files.items() if name.startswith("samples-")}
     content = {**spec, "corpus": made["corpus"]["hash"], "samples": samples, "origin": made["origin"]}
@@ -181,30 +202,32 @@ def content_hash(made: Manifest, files: Mapping[str, str]) -> str:
 
 
 def write_manifest(folder: AnyPath, manifest: Manifest) -> None:
-    """Write it, under a temporary name first."""
+    """Write the manifest of a dataset, which makes the dataset complete. Raises OSError."""
     write_text(folder / NAME, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
 
 
 def read_manifest(folder: AnyPath) -> Manifest:
-    """The manifest of a complete dataset.
+    """Read the manifest of a complete dataset.
 
-    Raises FileNotFoundError that says what to do when the folder holds none, and ValueError when it is damaged.
+    Raises:
+        FileNotFoundError: there is none; the message says what to do.
+        DataError: it is damaged, of another version, or the folder is something else.
     """
     path = folder / NAME
     try:
         with reaching(folder):
             text = path.read_text("utf-8")
-        found = json.loads(text)
+        table = json.loads(text)
     except FileNotFoundError as error:
         what = "is not complete; run its `videossr build` again" if folder.is_dir() else "does not exist"
         raise FileNotFoundError(f"{folder}: this dataset {what} (there is no {NAME})") from error
     except ValueError as error:
         raise DataError(f"{path}: not valid JSON: {error}") from error
-    if not isinstance(found, dict) or found.get("kind") != "dataset":
-        told = ", but a corpus" if isinstance(found, dict) and "shards" in found else ""
-        raise DataError(f"{folder} is not a dataset{told}, says its {NAME}")
+    if not isinstance(table, dict) or table.get("kind") != "dataset":
+        but = ", but a corpus" if isinstance(table, dict) and "shards" in table else ""
+        raise DataError(f"{folder} is not a dataset{but}, says its {NAME}")
     try:
-        return TypeAdapter(Manifest).validate_python(found)
+        return TypeAdapter(Manifest).validate_python(table)
     except ValidationError as error:
         places = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
         raise DataError(f"{path}: damaged, or of another version: see {places}") from error

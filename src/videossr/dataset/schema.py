@@ -1,4 +1,4 @@
-"""Samples as Parquet rows, readable by `datasets.load_dataset("parquet", ...)`, and back."""
+"""Write samples as Parquet rows, readable by `datasets.load_dataset("parquet", ...)`, and back."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _BATCH = 500
 
 
 def to_row(sample: Sample, question: Question, pixels: str, seed: int, attempt: int) -> dict[str, Any]:
-    """A row of `SCHEMA`."""
+    """Return a row of `SCHEMA`."""
     height, width = sample.size
     return {
         "id": sample.id,
@@ -73,7 +73,7 @@ def to_row(sample: Sample, question: Question, pixels: str, seed: int, attempt: 
 
 
 def to_sample(row: Mapping[str, Any]) -> Sample:
-    """The sample of a row. Raises ValueError when the row's id is not the sample's."""
+    """Return the sample of a row. Raises DataError when the row's id is not the sample's."""
     sample = Sample(
         task=row["task"],
         category=row["category"],
@@ -90,7 +90,7 @@ def to_sample(row: Mapping[str, Any]) -> Sample:
 
 
 def tables(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> Iterator[pa.Table]:
-    """The rows as tables of `ROWS_PER_FILE`, the last one shorter; few rows are Python objects at any time."""
+    """Yield the rows as tables of `ROWS_PER_FILE`, the last one shorter; few rows are Python objects at any time."""
     source = iter(rows)
     while batches := [
         pa.RecordBatch.from_pylist(batch, schema=schema)
@@ -106,7 +106,7 @@ def write_file(rows: Iterable[Mapping[str, Any]], path: AnyPath, schema: pa.Sche
 
 
 def write_tables(parts: Iterable[pa.Table], path: AnyPath, schema: pa.Schema) -> str:
-    """As `write_file`, of rows that are tables already: each becomes a row group."""
+    """Write tables as `write_file` does rows; each becomes a row group."""
     with atomic_write(path) as partial:
         with pq.ParquetWriter(partial, schema, compression=COMPRESSION) as writer:
             for part in parts:
@@ -116,12 +116,12 @@ def write_tables(parts: Iterable[pa.Table], path: AnyPath, schema: pa.Schema) ->
 
 
 def read_file(path: AnyPath, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """The rows of one file. Raises FileNotFoundError or ValueError that names it."""
+    """Read the rows of one file. Raises FileNotFoundError or DataError that names it."""
     return list(read_rows(path, columns))
 
 
 def read_rows(path: AnyPath, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The same, few at a time."""
+    """Yield the rows of one file, few at a time. Raises as `read_file`."""
     try:
         for batch in read_batches(path, _BATCH, columns):
             yield from batch.to_pylist()
@@ -132,6 +132,6 @@ def read_rows(path: AnyPath, columns: Sequence[str] | None = None) -> Iterator[d
 def sample_rows(
     dataset: AnyPath, files: Iterable[str], columns: Sequence[str] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The samples of a dataset by their ids, few at a time; `files` are the names of all its files."""
+    """Yield the samples of a dataset by their ids, few at a time; `files` are the names of all its files."""
     for name in sorted(name for name in files if name.startswith("samples-")):
         yield from read_rows(dataset / name, columns)

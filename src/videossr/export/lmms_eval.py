@@ -28,7 +28,8 @@ from videossr.models.answer_distribution import task_of
 from videossr.models.base import Decoding
 from videossr.question import Question
 from videossr.question_set import QuestionSet
-from videossr.storage.paths import atomic_write, remove_staging_dir, staging_dir, write_bytes, write_text
+from videossr.storage.output_dir import OutputDir
+from videossr.storage.paths import atomic_write, write_bytes, write_text
 
 VERB = "export lmms-eval"
 MOST_OFF = 50.0
@@ -59,14 +60,15 @@ def export_lmms_eval(
         )
     task = out / f"{name}.yaml"
     mark = f"videossr_hash: {questions.hash}\n"
+    output = OutputDir(out, VERB, "task of lmms-eval")
     if task.exists() and mark in task.read_text("utf-8"):
-        remove_staging_dir(out)
+        output.remove_leftovers()
         return task
     all_questions = [questions.question(index) for index in range(len(questions))]
     for question in all_questions:
         _check_clock(question)
     categories = _check_categories(questions)
-    with staging_dir(out, {"verb": VERB, "name": name, "hash": questions.hash}):
+    with output.open({"name": name, "hash": questions.hash}):
         rows = [_row(questions, index, question) for index, question in enumerate(all_questions)]
         (out / "videos").mkdir(exist_ok=True)
         for index, row in enumerate(rows):
@@ -80,7 +82,6 @@ def export_lmms_eval(
         for source, copy in (("export/lmms_eval_task.py", "task.py"), ("rewards.py", "rewards.py")):
             write_bytes(out / copy, files("videossr").joinpath(source).read_bytes())
         write_text(task, _yaml(name, out.resolve() / "test.parquet", categories, mark))
-    remove_staging_dir(out)
     return task
 
 

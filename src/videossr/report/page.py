@@ -15,6 +15,7 @@ from pathlib import Path
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from videossr.config import flatten
 from videossr.storage.paths import atomic_write
 
 
@@ -64,13 +65,11 @@ def plain_text(text: str, most: int | None = None) -> str:
     return shown if len(start) == len(text) else f"{shown} … ({len(text):,} characters)"
 
 
-def flatten(table: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    """A table within tables as text, with dotted names; what is empty is left out."""
+def table_facts(table: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+    """Return the values of a table of tables as text, by dotted names behind `prefix`; what is empty is left out."""
     facts: dict[str, str] = {}
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            facts |= flatten(value, f"{prefix}{name}.")
-        elif isinstance(value, bool):
+    for name, value in flatten(table).items():
+        if isinstance(value, bool):
             facts[f"{prefix}{name}"] = str(value).lower()
         elif value not in (None, ""):
             facts[f"{prefix}{name}"] = f"{value:g}" if isinstance(value, float) else str(value)

@@ -15,7 +15,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -23,6 +22,7 @@ from typing import Any, Self, TypeVar
 from videossr.errors import WorkerError
 from videossr.runners.base import AHEAD, DIED, ParallelRunner, WorkerCrash, call_outcome
 from videossr.storage.paths import AnyPath
+from videossr.storage.provenance import ffmpeg_versions, installed_versions
 
 try:
     import ray
@@ -318,14 +318,7 @@ class NodeEnvironment:
 
 def inspect_node(files: Sequence[AnyPath]) -> NodeEnvironment:
     """Collect the versions of this machine and read the start of some files on it."""
-    import av
-
-    versions = {name: ".".join(map(str, numbers)) for name, numbers in av.library_versions.items()}
-    for name in _PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "none"
+    versions = ffmpeg_versions() | dict.fromkeys(_PACKAGES, "none") | installed_versions((), optional=_PACKAGES)
     return NodeEnvironment(versions, tuple(map(_start, files)))
 
 

@@ -1,4 +1,4 @@
-"""Files and folders, local or remote (`s3://`, `hf://`, `https://`), written whole or not at all.
+"""Read and write files and folders, local or remote (`s3://`, `hf://`, `https://`), written whole or not at all.
 
 Remote ones are reached through fsspec, with the credentials of the environment. Exercised by
 `videossr index DIR --out CORPUS`.
@@ -6,9 +6,8 @@ Remote ones are reached through fsspec, with the credentials of the environment.
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -22,23 +21,24 @@ from typing_extensions import TypeIs
 from upath import UPath
 from upath.registry import available_implementations
 
-from videossr.config import changes
 from videossr.errors import ConfigError, MissingExtraError, OutputError
 
 AnyPath: TypeAlias = Path | UPath
 """A file or folder: a `Path` where it is local, else a `UPath`, which is used the same way."""
 
-UNFINISHED = ".unfinished"
-_TASK = "task.json"
 _PIECE = 1 << 22
 
 
 def to_path(text: str | AnyPath) -> AnyPath:
-    """The place of a path or an address. `file://` and `local://` addresses are local; a local path with `://` in it
-    can be given as `./odd:/videos`.
+    """Return the path that a text means.
 
-    Raises ValueError for an empty text, for an address that holds credentials, and for one whose file system is unknown
-    or not installed.
+    Args:
+        text: a local path, an address such as ``s3://bucket/videos``, or a path already. `file://` and `local://`
+            addresses are local; a local path with `://` in it can be given as `./odd:/videos`.
+
+    Raises:
+        ConfigError: the text is empty, or an address that holds credentials or whose file system is unknown.
+        MissingExtraError: the file system of an address is not installed.
     """
     if not isinstance(text, str):
         return text
@@ -62,13 +62,13 @@ def to_path(text: str | AnyPath) -> AnyPath:
     if scheme not in available_implementations(fallback=True):
         raise ConfigError(f"{text}: unknown kind of address {scheme}://; give a local path of that name as ./{text}")
     try:
-        found = UPath(f"{scheme}://{rest}", use_listings_cache=False)  # a cached listing hides what others write
-        _ = found.fs
+        address = UPath(f"{scheme}://{rest}", use_listings_cache=False)  # a cached listing hides what others write
+        _ = address.fs
     except ImportError as error:
         raise MissingExtraError(f"{text}: {error}. Install it with: pip install 'videossr[remote]'") from error
     except ValueError as error:
         raise ConfigError(f"{text}: {error}") from error
-    return found
+    return address
 
 
 _TRANSPORTS = frozenset(
@@ -132,19 +132,12 @@ _TOO_MANY = 429
 
 
 def is_local(path: AnyPath) -> TypeIs[Path]:
-    """Whether the system itself can open it."""
+    """Say whether the system itself can open a path."""
     return isinstance(path, Path)
 
 
-def check_apart(outs: tuple[AnyPath, AnyPath]) -> None:
-    """Raise ValueError when two folders are the same, or one is in the other."""
-    one, other = (f"{out.resolve()}".rstrip("/") + "/" for out in outs)
-    if one.startswith(other) or other.startswith(one):
-        raise OutputError(f"{outs[0]} and {outs[1]} are the same folder, or one is in the other: name two with --out")
-
-
 def make_folder(path: AnyPath) -> None:
-    """With all above it; an object store needs none. Raises ValueError where nothing can be written."""
+    """Make a folder with all above it; an object store needs none. Raises OutputError where nothing can be written."""
     if is_local(path):
         path.mkdir(parents=True, exist_ok=True)
     elif path.protocol in ("http", "https"):
@@ -177,7 +170,7 @@ def size_and_stamp(path: AnyPath, facts: Mapping[str, Any] | None = None) -> tup
 
 
 def file_hash(path: AnyPath) -> str:
-    """SHA-256 of a file, in hex, read piece by piece. Raises OSError."""
+    """Return the SHA-256 of a file in hex, which is read piece by piece. Raises OSError."""
     digest = hashlib.sha256()
     with reaching(path), path.open("rb") as file:
         while piece := file.read(_PIECE):
@@ -185,11 +178,18 @@ def file_hash(path: AnyPath) -> str:
     return digest.hexdigest()
 
 
+_FULL = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+"""Errors of a write for want of space; the system does not say which file wanted it."""
+
+
 @contextmanager
 def atomic_write(path: AnyPath) -> Iterator[Path]:
     """Yield the temporary path to write to; it becomes `path` when the block ends, and is removed when it fails.
 
     A remote file is sent in one piece when the block ends.
+
+    Raises:
+        OSError: it cannot be written; the error names `path` where the system names no file, as on a full disk.
     """
     if isinstance(path, Path):
         partial = path.with_name(f".{path.name}.partial")
@@ -198,6 +198,10 @@ def atomic_write(path: AnyPath) -> Iterator[Path]:
             with partial.open("rb") as file:
                 os.fsync(file.fileno())  # after a power cut a name must not stand for a file that is not there
             partial.replace(path)
+        except OSError as error:
+            if error.errno not in _FULL or error.filename is not None:
+                raise
+            raise OSError(error.errno, error.strerror, str(path)) from error
         finally:
             partial.unlink(missing_ok=True)
     else:
@@ -208,13 +212,13 @@ def atomic_write(path: AnyPath) -> Iterator[Path]:
 
 
 def write_bytes(path: AnyPath, data: bytes) -> None:
-    """Write a file."""
+    """Write a file, see `atomic_write`. Raises OSError."""
     with atomic_write(path) as partial:
         partial.write_bytes(data)
 
 
 def write_text(path: AnyPath, text: str) -> None:
-    """Write a text file in UTF-8."""
+    """Write a text file in UTF-8, see `atomic_write`. Raises OSError."""
     write_bytes(path, text.encode())
 
 
@@ -225,86 +229,3 @@ def remove_tree(folder: AnyPath) -> None:
             shutil.rmtree(folder)
     elif folder.exists():
         folder.fs.rm(folder.path, recursive=True)
-
-
-@contextmanager
-def staging_dir(out: AnyPath, task: Mapping[str, Any], *, ours: bool = False) -> Iterator[Path]:
-    """Yield the local directory for unfinished work on `out`, locked against other processes while the block lasts.
-
-    It lies in `out`, or in the user's cache where `out` is remote: a stopped run can then go on only on the same
-    machine. What a stopped run leaves in it is used by the next run of the same task.
-
-    Args:
-        out: folder of the output. It is created.
-        task: what makes the output, as JSON values; `task["verb"]` is its name.
-        ours: whether the contents of `out` may be changed although no unfinished work is there.
-
-    Raises:
-        ValueError: another process holds the lock, another task was begun there, or `out` holds something else.
-    """
-    folder = _staging_path(out)
-    _refuse_foreign(out, folder, task, ours=ours)
-    make_folder(out)
-    with _locked(folder, out):
-        _refuse_foreign(out, folder, task, ours=ours)
-        _sign(folder, out, task)
-        yield folder
-
-
-def remove_staging_dir(out: AnyPath) -> None:
-    """Remove the staging directory that a run left when it was killed after its last step."""
-    folder = _staging_path(out)
-    if folder.exists():
-        with _locked(folder, out):
-            shutil.rmtree(folder)
-
-
-def _staging_path(out: AnyPath) -> Path:
-    if is_local(out):
-        return out / UNFINISHED
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return caches / "videossr" / hashlib.sha256(str(out).encode()).hexdigest()[:16]
-
-
-def _refuse_foreign(out: AnyPath, folder: Path, task: Mapping[str, Any], *, ours: bool) -> None:
-    if ours or (folder / _TASK).exists() or not out.exists():
-        return
-    if not out.is_dir() or any(entry.name != UNFINISHED for entry in out.iterdir()):
-        raise OutputError(f"{out} holds something that `videossr {task['verb']}` has not made; choose another --out")
-
-
-def _sign(folder: Path, out: AnyPath, task: Mapping[str, Any]) -> None:
-    signature = folder / _TASK
-    if not signature.exists():
-        write_text(signature, json.dumps(task))
-        return
-    begun = json.loads(signature.read_text("utf-8"))
-    task = json.loads(json.dumps(task))
-    if begun != task:
-        differs = "; ".join(changes(begun, task))
-        found = f" that was begun otherwise ({differs})" if begun["verb"] == task["verb"] else ""
-        raise OutputError(
-            f"{out} holds an unfinished `videossr {begun['verb']}`{found}: finish it with its own command, choose "
-            f"another --out, or delete {out}"
-        )
-
-
-@contextmanager
-def _locked(folder: Path, out: AnyPath) -> Iterator[None]:
-    """Raises ValueError when another run has the lock."""
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise OutputError(f"{out}: another run is at work there; wait, or choose another --out") from error
-            except OSError:
-                pass  # this file system has no locks
-            try:
-                current = (folder / "lock").stat().st_ino == os.fstat(file.fileno()).st_ino
-            except FileNotFoundError:
-                current = False
-            if current:  # and not that of a run which has just removed its staging directory
-                yield
-                return

@@ -7,7 +7,7 @@ The paper's run is GRPO as verl does it, with the values of its script and verl'
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from videossr.config import override, parse, read_toml
+from videossr.config import override, parse, plain, read_toml
 from videossr.errors import ConfigError
 from videossr.registry import suggest
 
@@ -239,25 +239,5 @@ def load_config(name: str, overrides: Mapping[str, str] | None = None) -> TrainC
 
 
 def as_table(config: TrainConfig) -> dict[str, Any]:
-    """The configuration as TOML can hold it: what is None is left out."""
-
-    def without_none(table: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            name: without_none(value) if isinstance(value, dict) else list(value) if isinstance(value, tuple) else value
-            for name, value in table.items()
-            if value is not None
-        }
-
-    return without_none(asdict(config))
-
-
-def flatten(config: TrainConfig) -> dict[str, Any]:
-    """The same by dotted names: `optim.lr`."""
-
-    def dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, value in table.items():
-            found |= dotted(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-        return found
-
-    return dotted(as_table(config))
+    """Return the configuration as TOML can hold it, see `videossr.config.plain`."""
+    return plain(config)

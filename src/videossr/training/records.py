@@ -14,17 +14,15 @@ Torch-free. Exercised by `videossr report RUN --out report.html`.
 
 from __future__ import annotations
 
-import json
-import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from videossr.config import parse
 from videossr.errors import DataError
+from videossr.storage.jsonl import read_json, read_jsonl
 from videossr.storage.paths import AnyPath, to_path
-from videossr.storage.records import read_lines, read_record
 from videossr.training.config import TrainConfig
 
 CONFIG, STEPS, FAILURES, SAMPLES, PICTURES, CHECKPOINTS, MODEL, MANIFEST = (
@@ -203,11 +201,6 @@ def rewards_are_equal(steps: Sequence[Step]) -> bool:
     return bool(drawn) and all(each.zero_variance == 1 for each in drawn)
 
 
-def line(record: Step | ShownSample | Failure) -> str:
-    """One line of a file, with its end. A number that is not finite becomes its name, as JSON has none for it."""
-    return json.dumps(_finite(asdict(record)), ensure_ascii=True, separators=(",", ":"), allow_nan=False) + "\n"
-
-
 def is_training(path: str | AnyPath) -> bool:
     """Whether a folder holds a training run, or the beginning of one."""
     try:
@@ -237,25 +230,17 @@ def read_train_run(path: str | AnyPath) -> TrainRun:
     except ValueError as error:
         raise DataError(f"{folder / CONFIG}: not valid TOML: {error}") from error
     steps: list[Step] = []
-    for step in read_lines(Step, folder / STEPS):
+    for step in read_jsonl(Step, folder / STEPS):
         while steps and steps[-1].step >= step.step:
             steps.pop()
         steps.append(step)
-    shown = {(each.step, each.index): each for each in read_lines(ShownSample, folder / SAMPLES)}
-    failures = {(each.step, each.index): each for each in read_lines(Failure, folder / FAILURES)}
+    shown = {(each.step, each.index): each for each in read_jsonl(ShownSample, folder / SAMPLES)}
+    failures = {(each.step, each.index): each for each in read_jsonl(Failure, folder / FAILURES)}
     return TrainRun(
         folder,
         parse(TrainConfig, table, str(folder / CONFIG)),
         tuple(steps),
         tuple(shown[key] for key in sorted(shown)),
         tuple(failures[key] for key in sorted(failures)),
-        read_record(TrainManifest, folder / MANIFEST),
+        read_json(TrainManifest, folder / MANIFEST),
     )
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""Whether the run in a folder is the one that is asked for now, or the same but for its length.
+"""Compare the training run in a folder with the one that is asked for now, which may differ in its length.
 
 Exercised by `videossr train CONFIG --out RUN`, where RUN is there already.
 """
@@ -6,14 +6,17 @@ Exercised by `videossr train CONFIG --out RUN`, where RUN is there already.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 
+from videossr.config import changes, flatten, plain
 from videossr.errors import OutputError
+from videossr.storage.output_dir import OutputDir
 from videossr.storage.paths import write_text
 from videossr.training.batching import steps_in
 from videossr.training.checkpoint import latest, step_of
-from videossr.training.config import TrainConfig, as_table, flatten
+from videossr.training.config import TrainConfig
 from videossr.training.records import CONFIG, MANIFEST, read_train_run
 
 FREE = (
@@ -29,42 +32,59 @@ LENGTH = {"run.steps", "run.epochs"}
 
 
 def length_of(config: TrainConfig, questions: int) -> tuple[int, int]:
-    """Steps that a run has, at most, and batches of questions with which one of them may begin."""
+    """Return how many steps a run has at most, and with how many batches of questions one of them may begin."""
     if config.run.steps:
         return config.run.steps, config.run.steps * config.most_batches
     batches = steps_in(questions, config.run.batch, config.run.epochs)
     return batches, batches
 
 
-def is_same(folder: Path, config: TrainConfig, questions: int) -> bool:
-    """Whether the run that is there was asked for as this one; False where only its length is another, and may be.
+def run_dir(folder: Path) -> OutputDir:
+    """Return the output folder of a training run."""
+    return OutputDir(folder, "train", "run")
 
-    Raises ValueError that says what else was asked otherwise, or why the length may not be another.
+
+def is_same(folder: Path, config: TrainConfig, questions: int) -> bool:
+    """Compare the run in a folder with the one that is asked for now.
+
+    Args:
+        folder: of a run that has begun.
+        config: of the run that is asked for.
+        questions: number of questions that it trains on.
+
+    Returns:
+        True where both are the same but for `FREE`; False where only the length is another, and may be.
+
+    Raises:
+        OutputError: something else differs, which the message names, or the length may not be another.
     """
     run = read_train_run(folder)
-    there, here = flatten(run.config), flatten(config)
-    different = [name for name in {**there, **here} if not name.startswith(FREE) and there.get(name) != here.get(name)]
-    length = LENGTH.issuperset(different)
-    if length and length_of(run.config, questions) == length_of(config, questions):
+    recorded, wanted = _decisive(run.config), _decisive(config)
+    different = {name for name in {**recorded, **wanted} if recorded.get(name) != wanted.get(name)}
+    is_length = LENGTH.issuperset(different)
+    if is_length and length_of(run.config, questions) == length_of(config, questions):
         return True
-    if length and config.optim.schedule == "constant":
-        found = latest(folder)
-        made = step_of(found) if found else 0
-        before = next((step.batches for step in run.steps if step.step == made - 1), 0)
-        steps, batches = length_of(config, questions)
-        if made > steps or (made and before >= batches):
-            raise OutputError(f"{folder} holds a run that has made {made} steps, more than are asked for now")
-        return False
-    told = [
-        f"{name} is {there.get(name, 'not set')!s:.80} there, {here.get(name, 'not set')!s:.80} here"
-        for name in different
-    ]
-    why = f" The rate is {config.optim.schedule}: it depends on them." if length else ""
-    raise OutputError(f"{folder} holds a run that was asked otherwise: {'; '.join(told)}.{why} Choose another --out")
+    if not is_length or config.optim.schedule != "constant":
+        differences = changes(recorded, wanted)
+        if is_length:
+            differences.append(f"the rate is {config.optim.schedule}, which depends on them")
+        run_dir(folder).refuse_differences(differences)
+    checkpoint = latest(folder)
+    made = step_of(checkpoint) if checkpoint else 0
+    before = next((step.batches for step in run.steps if step.step == made - 1), 0)
+    steps, batches = length_of(config, questions)
+    if made > steps or (made and before >= batches):
+        raise OutputError(f"{folder} holds a run that has made {made} steps, more than are asked for now")
+    return False
+
+
+def _decisive(config: TrainConfig) -> dict[str, Any]:
+    """Return the settings that must be the same for a run to go on, by dotted names."""
+    return {name: value for name, value in flatten(plain(config)).items() if not name.startswith(FREE)}
 
 
 def take_length(folder: Path, config: TrainConfig, questions: int) -> None:
-    """From here on the run is as long as it is asked for now, even if it was complete."""
+    """Make the run in a folder as long as it is asked for now; if it was complete, it no longer is."""
     if length_of(read_train_run(folder).config, questions) != length_of(config, questions):
         (folder / MANIFEST).unlink(missing_ok=True)
-        write_text(folder / CONFIG, tomli_w.dumps(as_table(config)))
+        write_text(folder / CONFIG, tomli_w.dumps(plain(config)))

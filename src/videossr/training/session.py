@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import tomli_w
@@ -31,7 +29,8 @@ from videossr.dataset.manifest import is_benchmark, versions
 from videossr.engine.checkpoint import device_name, find_device, open_checkpoint, out_of_memory
 from videossr.engine.kv_cache import base_model
 from videossr.question_set import QuestionSet, open_questions
-from videossr.storage.paths import AnyPath, is_local, staging_dir, to_path, write_text
+from videossr.storage.paths import AnyPath, is_local, to_path, write_text
+from videossr.storage.provenance import installed_versions
 from videossr.training.batching import choose_questions
 from videossr.training.checkpoint import latest, link, model_card, remove_partial, restore, save, step_of
 from videossr.training.config import TrainConfig, as_table, load_config
@@ -52,7 +51,7 @@ from videossr.training.records import (
     read_train_run,
     rewards_are_equal,
 )
-from videossr.training.resume import is_same, length_of, take_length
+from videossr.training.resume import is_same, length_of, run_dir, take_length
 from videossr.training.trackers import check_trackers, tracking
 from videossr.training.trainer import NO_ANSWER, NOT_FINITE, StepResult, Trainer, used_gib
 from videossr.training.writer import RunWriter
@@ -149,13 +148,12 @@ def _ours(folder: Path, config: TrainConfig, questions: int, world: World) -> It
 
     Where an error comes before the run has begun (see `_begin`), nothing is left that was not there before.
     """
-    with ExitStack() as kept:
+    with ExitStack() as opened:
 
         def take() -> bool:
-            begun, fresh = (folder / CONFIG).exists(), not folder.exists()
-            staging = kept.enter_context(staging_dir(folder, {"verb": "train"}, ours=begun))
+            begun = (folder / CONFIG).exists()
+            opened.enter_context(run_dir(folder).open(reopen=begun))
             if not begun:
-                kept.callback(_clear_unbegun, folder, staging, fresh)
                 return False
             remove_partial(folder)
             return is_same(folder, config, questions) and (folder / MANIFEST).exists()
@@ -175,15 +173,6 @@ def _begin(folder: Path, config: TrainConfig) -> None:
     """Write the configuration, which makes the folder that of a run; once the model is loaded and checked."""
     if not (folder / CONFIG).exists():
         write_text(folder / CONFIG, tomli_w.dumps(as_table(config)))
-
-
-def _clear_unbegun(folder: Path, staging: Path, fresh: bool) -> None:
-    """Remove what was made in the folder of a run that has not begun, and the folder if it is `fresh` and empty."""
-    if (folder / CONFIG).exists():
-        return
-    shutil.rmtree(staging)
-    if fresh and not any(folder.iterdir()):
-        folder.rmdir()
 
 
 def _silent(*_told: object) -> None:
@@ -379,7 +368,7 @@ class _Sitting:
             steps=self._done,
             hash=self._questions.hash,
             questions=str(self._questions.path),
-            versions={**versions(()), **_libraries()},
+            versions={**versions(()), **installed_versions((), optional=LIBRARIES)},
             describe=describe,
             seconds=round(self._before + time.monotonic() - self._started, 1),
         )
@@ -389,11 +378,3 @@ class _Sitting:
 def _is_sound(step: Step) -> bool:
     """Whether the weights that a step began with have given a loss that is a number."""
     return math.isfinite(step.loss) and step.skipped != NO_ANSWER
-
-
-def _libraries() -> dict[str, str]:
-    found = {}
-    for library in LIBRARIES:
-        with suppress(PackageNotFoundError):
-            found[library] = version(library)
-    return found

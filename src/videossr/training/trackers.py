@@ -12,8 +12,9 @@ from pathlib import Path
 import accelerate
 from accelerate.tracking import get_available_trackers
 
+from videossr.config import flatten, plain
 from videossr.errors import MissingExtraError
-from videossr.training.config import TrainConfig, flatten
+from videossr.training.config import TrainConfig
 
 
 def check_trackers(config: TrainConfig) -> None:
@@ -32,7 +33,8 @@ def tracking(config: TrainConfig, folder: Path) -> Iterator[Callable[[Mapping[st
     accelerator = accelerate.Accelerator(
         cpu=config.run.device == "cpu", log_with=list(config.log.trackers), project_dir=str(folder)
     )
-    accelerator.init_trackers(config.log.project, config={name: str(value) for name, value in flatten(config).items()})
+    settings = {name: str(value) for name, value in flatten(plain(config)).items()}
+    accelerator.init_trackers(config.log.project, config=settings)
     try:
         yield lambda values, step: accelerator.log(dict(values), step)
     finally:

@@ -5,11 +5,8 @@ Exercised by `videossr train CONFIG --out RUN`, and read again by `videossr repo
 
 from __future__ import annotations
 
-import json
-import os
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -17,13 +14,11 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from videossr.errors import DataError
+from videossr.config import flatten, plain
 from videossr.question import Clip
+from videossr.storage.jsonl import JsonlWriter, filter_jsonl
 from videossr.storage.paths import write_bytes
-from videossr.training.records import ACROSS, FAILURES, PICTURES, SAMPLES, STEPS, Failure, ShownSample, Step, line
-
-SYNC = 5.0
-"""Seconds between two times at which what was written is forced to the disk: a power cut loses no more."""
+from videossr.training.records import ACROSS, FAILURES, PICTURES, SAMPLES, STEPS, Failure, ShownSample, Step
 
 FRAMES = 64
 """Frames of a question that a picture of samples holds, at most; of more, these are spread evenly."""
@@ -61,19 +56,17 @@ class RunWriter:
         """
         self._folder, self._track = folder, track
         for name in (STEPS, FAILURES, SAMPLES):
-            _keep_until(folder / name, after)
+            filter_jsonl(folder / name, lambda record: record["step"] <= after)
         for picture in (folder / PICTURES).glob("*.jpg"):
             if (step := picture.stem.partition("-")[0]).isdecimal() and int(step) > after:
                 picture.unlink()
-        self._files = {name: (folder / name).open("ab", buffering=0) for name in (STEPS, FAILURES, SAMPLES)}
-        self._synced = time.monotonic()
+        self._files = {name: JsonlWriter(folder / name) for name in (STEPS, FAILURES, SAMPLES)}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *raised: object) -> None:
         for file in self._files.values():
-            os.fsync(file.fileno())
             file.close()
 
     def step(self, step: Step) -> None:
@@ -96,34 +89,9 @@ class RunWriter:
         self._append(SAMPLES, shown)
 
     def _append(self, name: str, record: Step | Failure | ShownSample) -> None:
-        file, rest = self._files[name], memoryview(line(record).encode())
-        try:
-            while rest:
-                rest = rest[file.write(rest) :]
-            if (now := time.monotonic()) - self._synced > SYNC:
-                for each in self._files.values():
-                    os.fsync(each.fileno())
-                self._synced = now
-        except OSError as error:  # the system tells only that the disk is full, not which file wanted more
-            raise OSError(error.errno, error.strerror, str(self._folder / name)) from error
-
-
-def _keep_until(path: Path, step: int) -> None:
-    """Cut from a file what is of later steps, and a last line that has no end."""
-    if not path.exists():
-        return
-    lines = path.read_bytes().splitlines(keepends=True)
-    kept = []
-    for number, text in enumerate(lines, 1):
-        if not text.endswith(b"\n"):
-            break
-        try:
-            if json.loads(text)["step"] <= step:
-                kept.append(text)
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}:{number}: damaged: {error}") from error
-    if len(kept) < len(lines):
-        write_bytes(path, b"".join(kept))
+        if self._files[name].append(record):
+            for file in self._files.values():
+                file.sync()
 
 
 def frame_strip(clips: Sequence[Clip]) -> tuple[bytes, tuple[tuple[tuple[int, int], ...], ...]]:
@@ -148,15 +116,6 @@ def frame_strip(clips: Sequence[Clip]) -> tuple[bytes, tuple[tuple[tuple[int, in
 
 
 def scalars(step: Step) -> dict[str, float]:
-    """All numbers of a step by their names, such as `tasks/jigsaw/smooth`; what it does not have is left out."""
-    return _flat(asdict(step))
-
-
-def _flat(table: Mapping[str, object], above: str = "") -> dict[str, float]:
-    found: dict[str, float] = {}
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{above}{name}/")
-        elif isinstance(value, int | float):
-            found[above + name] = value
-    return found
+    """Return all numbers of a step by their names, such as `tasks/jigsaw/smooth`; what it does not have is left out."""
+    figures = flatten(plain(step), separator="/")
+    return {name: value for name, value in figures.items() if isinstance(value, int | float)}

@@ -29,7 +29,7 @@ from videossr.report.benchmark.answers import (
 from videossr.report.benchmark.difference import Baseline, baselines
 from videossr.report.benchmark.examples import FOLDED, Example, Failure, examples_of, failures
 from videossr.report.benchmark.table import PUBLISHED, Benchmark, Scored, ScoreRow, short
-from videossr.report.page import flatten, plain_text, write_page
+from videossr.report.page import plain_text, table_facts, write_page
 
 SHAPES = ("circles", "squares", "triangles")
 """What the counts of an answer are of, in its order, where there are three."""
@@ -174,7 +174,7 @@ def _facts(scored: Scored) -> dict[str, str]:
     if manifest:
         waited = manifest["waited"] / manifest["seconds"] if manifest["seconds"] else 0.0
         facts["took"] = f"{manifest['seconds']:,.0f} s, of which {waited:.1%} waiting for frames"
-    facts |= flatten(scored.model) | flatten(config.settings, "set ")
+    facts |= table_facts(scored.model) | table_facts(config.settings, "set ")
     if manifest:
         facts["versions"] = ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
     return {plain_text(name, 60): plain_text(text, 400) for name, text in facts.items()}

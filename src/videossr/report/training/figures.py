@@ -15,8 +15,9 @@ from statistics import fmean
 from videossr.report.benchmark.formats import cell_of, row_of
 from videossr.report.benchmark.table import unique_names
 from videossr.report.page import plain_text
+from videossr.storage.jsonl import json_line
 from videossr.training import config
-from videossr.training.records import Rollouts, Step, TrainRun, line
+from videossr.training.records import Rollouts, Step, TrainRun
 from videossr.training.writer import scalars
 
 Value = Callable[[Step], float | None]
@@ -159,6 +160,6 @@ def _run(named_run: NamedRun) -> Mapping[str, object]:
         "complete": run.manifest is not None,
         "config": config.as_table(run.config),
         "manifest": asdict(run.manifest) if run.manifest else None,
-        "steps": [json.loads(line(step)) for step in run.steps],
+        "steps": [json.loads(json_line(step)) for step in run.steps],
         "failures": [asdict(failure) for failure in run.failures],
     }

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from videossr.report import plots
 from videossr.report.benchmark.examples import FOLDED, Failure
 from videossr.report.benchmark.table import short
-from videossr.report.page import flatten, plain_text, write_page
+from videossr.report.page import plain_text, table_facts, write_page
 from videossr.report.training.examples import training_samples
 from videossr.report.training.figures import (
     FIGURES,
@@ -255,14 +255,14 @@ def _facts(named_run: NamedRun) -> dict[str, str]:
     }
     if manifest := run.manifest:
         facts |= {"took": f"{manifest.seconds:,.0f} s", "questions": manifest.hash[:12]}
-        facts |= flatten({name: value for name, value in manifest.describe.items() if name not in _OTHER_MEMORY})
+        facts |= table_facts({name: value for name, value in manifest.describe.items() if name not in _OTHER_MEMORY})
         facts["versions"] = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
     return {plain_text(name, 60): plain_text(text, 400) for name, text in facts.items() if text}
 
 
 def _config(configs: Sequence[TrainConfig]) -> list[_Setting]:
     """All values of the configurations; those that are not the default first."""
-    default, *tables = (flatten(config.as_table(each)) for each in (TrainConfig(), *configs))
+    default, *tables = (table_facts(config.as_table(each)) for each in (TrainConfig(), *configs))
     names = dict.fromkeys(name for table in (*tables, default) for name in table)
     settings = [
         _Setting(

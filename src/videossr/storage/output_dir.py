@@ -1,0 +1,187 @@
+"""Claim an output folder for a command, lock it, go on after a stop, and complete it.
+
+While a command is at work, its folder holds a staging directory, `.unfinished`, with the claim (`task.json`: which
+command, asked for what), the lock, and what is not finished. The next run of the same command goes on from there. The
+staging directory is removed when the command is done; each kind of output has its own last file that says that it is
+complete, such as `manifest.json`. Where `out` is remote, the staging directory lies in the user's cache, so that a
+stopped command can go on only on the same machine.
+
+Called by `videossr index`, `corpus merge|split`, `build`, `dataset merge|split`, `bench run`, `train` and
+`export lmms-eval`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from videossr.config import changes
+from videossr.errors import OutputError
+from videossr.storage.paths import AnyPath, is_local, make_folder, write_text
+
+UNFINISHED = ".unfinished"
+"""Name of the staging directory in a local output folder."""
+
+_CLAIM = "task.json"
+_LOCK = "lock"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputDir:
+    """A folder that one command fills.
+
+    Attributes:
+        path: the folder, local or remote.
+        verb: the command, as messages name it, such as "corpus merge".
+        kind: what the folder holds in the end, as messages name it, such as "corpus".
+    """
+
+    path: AnyPath
+    verb: str
+    kind: str
+
+    @contextmanager
+    def open(self, spec: Mapping[str, Any] | None = None, *, reopen: bool = False) -> Iterator[Path]:
+        """Claim and lock the folder while the block lasts, and yield its staging directory.
+
+        When the block ends, the staging directory is removed. When it fails, the staging directory stays for the next
+        run; but nothing stays where the block has written nothing.
+
+        Args:
+            spec: what decides the output, as JSON values; a stopped run goes on only where it is the same. None where
+                the command records that elsewhere, and compares it itself (`refuse_differences`).
+            reopen: the folder is known to hold output of this command, which may be changed.
+
+        Raises:
+            OutputError: the folder holds something else, an unfinished output of another command or spec, or another
+                run is at work there.
+            OSError: nothing can be written there.
+        """
+        staging = self._staging()
+        new = not self.path.exists()
+        if not reopen:
+            self.check_free()
+        make_folder(self.path)
+        with _locked(staging, self.path):
+            if not reopen:
+                self.check_free()
+            self._claim({"verb": self.verb, **(spec or {})})
+            try:
+                yield staging
+            except BaseException:
+                if not reopen and self._is_untouched():
+                    shutil.rmtree(staging)
+                    if new and is_local(self.path):
+                        self.path.rmdir()
+                raise
+            shutil.rmtree(staging)
+
+    def check_free(self) -> None:
+        """Raise OutputError if the folder holds anything but unfinished work; one that is empty or missing is free."""
+        if (self._staging() / _CLAIM).exists() or not self.path.exists():
+            return
+        if not self.path.is_dir() or any(entry.name != UNFINISHED for entry in self.path.iterdir()):
+            raise OutputError(
+                f"{self.path} holds something that `videossr {self.verb}` has not made; choose another --out"
+            )
+
+    def refuse_differences(self, differences: Sequence[str], *, way_out: str = "", unfinished: bool = False) -> None:
+        """Raise OutputError if the output in the folder was made otherwise than it is asked for now.
+
+        Args:
+            differences: one phrase each, see `videossr.config.changes`; none where it is the same.
+            way_out: what else can be done than to choose another folder, such as "replace it with --rebuild".
+            unfinished: the output is not complete, so its own command can finish it.
+        """
+        if not differences:
+            return
+        phrases = "; ".join(differences)
+        if unfinished:
+            raise self._unfinished(self.verb, f" that was begun otherwise: {phrases}. Finish it", way_out)
+        more = f", or {way_out}" if way_out else ""
+        raise OutputError(
+            f"{self.path} holds a {self.kind} that was made otherwise: {phrases}. Choose another --out{more}"
+        )
+
+    def refuse_complete(self, name: str = "") -> NoReturn:
+        """Raise OutputError that names a complete output, for a command that makes new folders only."""
+        named = f" ({name})" if name else ""
+        raise OutputError(f"{self.path} is a {self.kind} already{named}; choose another --out")
+
+    def remove_leftovers(self) -> None:
+        """Remove the staging directory of a run that was killed after its last file.
+
+        Raises:
+            OutputError: another run is at work in the folder.
+        """
+        staging = self._staging()
+        if staging.exists():
+            with _locked(staging, self.path):
+                shutil.rmtree(staging)
+
+    def _staging(self) -> Path:
+        if is_local(self.path):
+            return self.path / UNFINISHED
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return caches / "videossr" / hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
+
+    def _claim(self, task: Mapping[str, Any]) -> None:
+        """Write what is begun into the staging directory, or compare it with what was begun there."""
+        claim = self._staging() / _CLAIM
+        if not claim.exists():
+            write_text(claim, json.dumps(task))
+            return
+        begun = json.loads(claim.read_text("utf-8"))
+        if begun["verb"] != self.verb:
+            raise self._unfinished(begun["verb"], ": finish it", "")
+        self.refuse_differences(changes(begun, json.loads(json.dumps(task))), unfinished=True)
+
+    def _unfinished(self, verb: str, how: str, way_out: str) -> OutputError:
+        return OutputError(
+            f"{self.path} holds an unfinished `videossr {verb}`{how} with its own command, choose another --out, or "
+            f"{way_out or f'delete {self.path}'}"
+        )
+
+    def _is_untouched(self) -> bool:
+        """Say whether nothing but the claim is in the folder."""
+        try:
+            names = {entry.name for entry in self.path.iterdir()}
+        except FileNotFoundError:  # an object store knows no empty folder
+            names = set()
+        return names <= {UNFINISHED} and {entry.name for entry in self._staging().iterdir()} <= {_CLAIM, _LOCK}
+
+
+def check_apart(first: AnyPath, second: AnyPath) -> None:
+    """Raise OutputError when two output folders are the same, or one is in the other."""
+    paths = [f"{out.resolve()}".rstrip("/") + "/" for out in (first, second)]
+    if paths[0].startswith(paths[1]) or paths[1].startswith(paths[0]):
+        raise OutputError(f"{first} and {second} are the same folder, or one is in the other: name two with --out")
+
+
+@contextmanager
+def _locked(staging: Path, out: AnyPath) -> Iterator[None]:
+    """Hold the lock of a staging directory, which is created. Raises OutputError when another run has it."""
+    while True:
+        staging.mkdir(parents=True, exist_ok=True)
+        with (staging / _LOCK).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise OutputError(f"{out}: another run is at work there; wait, or choose another --out") from error
+            except OSError:
+                pass  # this file system has no locks
+            try:
+                is_current = (staging / _LOCK).stat().st_ino == os.fstat(file.fileno()).st_ino
+            except FileNotFoundError:
+                is_current = False
+            if is_current:  # and not that of a run which has just removed its staging directory
+                yield
+                return

@@ -11,7 +11,7 @@ from math import fsum
 from statistics import fmean
 from typing import Literal
 
-from videossr.training.records import Rollouts
+from videossr.training.runs.records import Rollouts
 
 
 @dataclass(frozen=True, slots=True)

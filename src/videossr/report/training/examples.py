@@ -21,7 +21,7 @@ from videossr.report.gallery.filmstrip import place_of
 from videossr.report.page import plain_text
 from videossr.report.training.figures import NamedRun
 from videossr.rewards import parse_interval
-from videossr.training.records import ACROSS, PICTURES, ShownSample
+from videossr.training.runs.records import ACROSS, PICTURES, ShownSample
 
 STEPS = 8
 """Steps of a run of which samples are shown, spread over those that have any, with the first and the last."""

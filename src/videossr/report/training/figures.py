@@ -16,8 +16,8 @@ from videossr.report.benchmark.formats import cell_of, row_of
 from videossr.report.benchmark.table import unique_names
 from videossr.report.page import plain_text
 from videossr.training import config
-from videossr.training.records import Rollouts, Step, TrainRun, line
-from videossr.training.writer import scalars
+from videossr.training.runs.records import Rollouts, Step, TrainRun, line
+from videossr.training.runs.writer import scalars
 
 Value = Callable[[Step], float | None]
 

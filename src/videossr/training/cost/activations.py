@@ -18,7 +18,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from videossr.engine.kv_cache import base_model, cache_arguments
+from videossr.engine.kv_cache import cache_arguments
+from videossr.engine.model import VisionLanguageModel, base_model
 from videossr.engine.shared_prefix import SharedPrefix, answer_scores, gradient_checkpointing
 from videossr.training.cost.flops import Load
 
@@ -38,7 +39,7 @@ class ActivationMemory:
     layer: int
 
 
-def activation_memory(model: Any, load: Load, *, recompute: bool, rows: int = 0) -> ActivationMemory:
+def activation_memory(model: VisionLanguageModel, load: Load, *, recompute: bool, rows: int = 0) -> ActivationMemory:
     """What a model on the meta device keeps of one question.
 
     Args:
@@ -61,7 +62,7 @@ def activation_memory(model: Any, load: Load, *, recompute: bool, rows: int = 0)
     return ActivationMemory(prompt + tower, saved.size, max(layer, block))
 
 
-def _read(model: Any, length: int, rows: int, recompute: bool) -> tuple[int, SharedPrefix]:
+def _read(model: VisionLanguageModel, length: int, rows: int, recompute: bool) -> tuple[int, SharedPrefix]:
     """Reading text of a length, which takes what as much video takes."""
     with torch.device("meta"), _Saved(model) as saved, gradient_checkpointing(model) if recompute else nullcontext():
         ids, places = torch.zeros(rows, length, dtype=torch.long), torch.zeros(4, rows, length, dtype=torch.long)
@@ -73,7 +74,7 @@ def _read(model: Any, length: int, rows: int, recompute: bool) -> tuple[int, Sha
     return saved.size, SharedPrefix(out.logits[:, -1], keys, values, length, 0)
 
 
-def _tower(model: Any, load: Load, recompute: bool) -> tuple[int, int]:
+def _tower(model: VisionLanguageModel, load: Load, recompute: bool) -> tuple[int, int]:
     """Of all blocks and mergers of the vision tower, and of one block that is computed again."""
     visual = base_model(model).model.visual
     if not any(each.requires_grad for each in visual.parameters()):
@@ -105,7 +106,7 @@ class _Saved:
     Attention counts as its fused kernels keep it, which do not keep what each token thinks of each other.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: VisionLanguageModel) -> None:
         self._known = {_storage(each) for each in (*model.parameters(), *model.buffers())}
         self._alive: list[Tensor] = []  # or another tensor could come to the same place
         self._within = ExitStack()

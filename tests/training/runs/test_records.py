@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.training_runs import step_of, write_run
-from videossr.training.records import (
+from videossr.training.runs.records import (
     CONFIG,
     FAILURES,
     MANIFEST,

@@ -9,13 +9,13 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
 
 from videossr.engine.checkpoint import Checkpoint, unbuilt_tensors
 from videossr.engine.checkpoint_folder import tensor_files
+from videossr.engine.model import VisionLanguageModel
 from videossr.prompt.ends import GENERATION, generation_ends
 
 SHARD = "5GB"
@@ -27,7 +27,7 @@ _FOREIGN = re.compile(
 """Files of a source checkpoint that hold its weights or tell of it, not of what became of it."""
 
 
-def write_model(folder: Path, base: Any, tensors: dict[str, torch.Tensor], source: Checkpoint) -> None:
+def write_model(folder: Path, base: VisionLanguageModel, tensors: dict[str, torch.Tensor], source: Checkpoint) -> None:
     """Write weights under the names that the source's files have, and the source's other files as they are.
 
     What transformers writes beside the weights is for its own series alone, where the source is read by others too.
@@ -62,7 +62,7 @@ def write_model(folder: Path, base: Any, tensors: dict[str, torch.Tensor], sourc
         path.write_text(json.dumps({**settings, "eos_token_id": [*named, *missing]}, indent=2) + "\n", "utf-8")
 
 
-def peculiarities(source: Checkpoint, base: Any) -> list[str]:
+def peculiarities(source: Checkpoint, base: VisionLanguageModel) -> list[str]:
     """Say what of a checkpoint is saved otherwise than a reader would think, a sentence each."""
     said = []
     files = tensor_files(source.folder)

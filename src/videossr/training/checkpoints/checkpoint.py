@@ -22,7 +22,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import tomli_w
 import torch
@@ -31,11 +31,11 @@ from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 
 from videossr.engine.checkpoint import Checkpoint, without_report
-from videossr.engine.kv_cache import base_model
+from videossr.engine.model import VisionLanguageModel, as_module, base_model
 from videossr.errors import DataError
+from videossr.training.checkpoints.model_files import write_model
 from videossr.training.config import TrainConfig, as_table
-from videossr.training.model_files import write_model
-from videossr.training.records import CHECKPOINTS, MODEL, Step
+from videossr.training.runs.records import CHECKPOINTS, MODEL, Step
 
 TRAINER, ADAPTER, CARD = "trainer", "adapter", "README.md"
 STATE, WEIGHTS, FILES = f"{TRAINER}/state.pt", f"{TRAINER}/weights.safetensors", f"{TRAINER}/files.json"
@@ -49,7 +49,14 @@ Tensors = Mapping[str, torch.Tensor]
 
 
 def save(
-    run: Path, step: int, model: Any, source: Checkpoint, state: Mapping[str, Any], card: str, *, keep: int = 2
+    run: Path,
+    step: int,
+    model: VisionLanguageModel,
+    source: Checkpoint,
+    state: Mapping[str, Any],
+    card: str,
+    *,
+    keep: int = 2,
 ) -> Path:
     """Writes the checkpoint of a step and removes all but the `keep` newest. Every process of a run must call it.
 
@@ -123,7 +130,7 @@ def step_of(checkpoint: Path) -> int:
     return int(match[1])
 
 
-def restore(model: Any, checkpoint: Path) -> dict[str, Any]:
+def restore(model: VisionLanguageModel, checkpoint: Path) -> dict[str, Any]:
     """Gives a model the weights that it had, torch its random states, and returns the `state` that was saved.
 
     Every process must call it. Their number need not be that of the run which saved. The numbers of the weights are
@@ -153,7 +160,7 @@ def restore(model: Any, checkpoint: Path) -> dict[str, Any]:
             "written with another model or other adapters"
         )
     found: dict[str, Any] = {name: tensors[name] for name in sorted(trained)}
-    set_model_state_dict(base, found, options=StateDictOptions(full_state_dict=True, strict=False))
+    set_model_state_dict(as_module(base), found, options=StateDictOptions(full_state_dict=True, strict=False))
     _set_random_states(state.pop("random"))
     return state
 
@@ -215,7 +222,9 @@ def _figures(last: Step) -> dict[str, str]:
     return figures
 
 
-def _write(folder: Path, model: Any, tensors: Tensors, source: Checkpoint, state: Mapping[str, Any], card: str) -> None:
+def _write(
+    folder: Path, model: VisionLanguageModel, tensors: Tensors, source: Checkpoint, state: Mapping[str, Any], card: str
+) -> None:
     base = base_model(model)
     (folder / TRAINER).mkdir(parents=True)
     dtype = _saved_dtype(source, base)
@@ -234,7 +243,7 @@ def _write(folder: Path, model: Any, tensors: Tensors, source: Checkpoint, state
         _sync(inner)
 
 
-def _merged(base: Any, tensors: Tensors, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+def _merged(base: VisionLanguageModel, tensors: Tensors, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """The weights under the names of a model without adapters, with what those add, in the files' precision.
 
     The model itself is left alone: weights that were merged and taken apart again are not the same in half precision.
@@ -247,7 +256,8 @@ def _merged(base: Any, tensors: Tensors, dtype: torch.dtype) -> dict[str, torch.
         inner, is_wrapped, kind = name.partition(".base_layer.")
         if is_wrapped and kind == "weight":
             down, up = (tensors[f"{inner}.{part}.default.weight"].float() for part in ("lora_A", "lora_B"))
-            added = base.get_submodule(inner).scaling["default"] * (up @ down)
+            scaling = cast(Mapping[str, float], base.get_submodule(inner).scaling)
+            added = scaling["default"] * (up @ down)
             found[f"{inner}.{kind}"] = (tensor.float() + added).to(dtype)
         else:
             converted.setdefault(tensor.data_ptr(), tensor.to(dtype) if tensor.is_floating_point() else tensor)
@@ -255,14 +265,14 @@ def _merged(base: Any, tensors: Tensors, dtype: torch.dtype) -> dict[str, torch.
     return found
 
 
-def _whole(base: Any) -> dict[str, torch.Tensor]:
+def _whole(base: VisionLanguageModel) -> dict[str, torch.Tensor]:
     """All weights, in this machine's memory; over several processes those of the first alone."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    tensors: dict[str, Any] = get_model_state_dict(base, options=options)
+    tensors: dict[str, Any] = get_model_state_dict(as_module(base), options=options)
     return tensors
 
 
-def _saved_dtype(source: Checkpoint, base: Any) -> torch.dtype:
+def _saved_dtype(source: Checkpoint, base: VisionLanguageModel) -> torch.dtype:
     """That in which the source's weights are: what its configuration says is what loads it by itself."""
     text = source.config.get("text_config", {})
     for table in (source.config, text):

@@ -20,7 +20,7 @@ import simplejpeg
 from videossr.errors import DataError
 from videossr.question import Clip
 from videossr.storage.paths import write_bytes
-from videossr.training.records import ACROSS, FAILURES, PICTURES, SAMPLES, STEPS, Failure, ShownSample, Step, line
+from videossr.training.runs.records import ACROSS, FAILURES, PICTURES, SAMPLES, STEPS, Failure, ShownSample, Step, line
 
 SYNC = 5.0
 """Seconds between two times at which what was written is forced to the disk: a power cut loses no more."""

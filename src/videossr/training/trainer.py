@@ -1,4 +1,4 @@
-"""The steps of training. `Trainer._grpo_step` shows GRPO from rollout to optimizer step; each line is one call away.
+"""The steps of training. `Trainer.grpo_step` shows GRPO from rollout to optimizer step; each line is one call away.
 
 Exercised by `videossr train CONFIG --out RUN`. `videossr.training.session` writes down what the steps return.
 """
@@ -153,7 +153,7 @@ class Trainer:
                 return
             yield self._make_step(number)
 
-    def _grpo_step(self, number: int, tally: StepTally) -> Update:
+    def grpo_step(self, number: int, tally: StepTally) -> Update:
         """Make one step of GRPO (DeepSeekMath, arXiv 2402.03300, algorithm 1) with this process's share of a batch.
 
         With one update a batch, groups come one by one: each is sampled and gone back through before the next, so that
@@ -185,7 +185,7 @@ class Trainer:
             updates.append(self._optimizer_step((number - 1) * config.updates + minibatch + 1, results))
         return merge_updates(updates)
 
-    def _sft_step(self, number: int, tally: StepTally) -> Update:
+    def sft_step(self, number: int, tally: StepTally) -> Update:
         """Make one supervised step: loss of each gold answer, backward, optimizer step."""
         for questions in self._next_batch(tally, at_once=1):
             for question in questions:
@@ -251,7 +251,7 @@ class Trainer:
         self._timer.read()
         tally = StepTally(number)
         self._parallel.gather()
-        update = self._sft_step(number, tally) if self._run.method == "sft" else self._grpo_step(number, tally)
+        update = self.sft_step(number, tally) if self._run.method == "sft" else self.grpo_step(number, tally)
         self._parallel.release()
         world, results = self._world, tally.results
         loss, weight, operations, failed, asked = world.sum(

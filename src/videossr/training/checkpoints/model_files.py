@@ -1,6 +1,6 @@
-"""The files of a saved checkpoint that transformers and vLLM load: the trained weights, and all else of the source's.
+"""Write the files of a checkpoint that transformers and vLLM load: trained weights, and the source's other files.
 
-Exercised by `videossr train CONFIG --out RUN`, in RUN/checkpoints.
+`videossr.training.checkpoints.checkpoint` calls this.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SHARD = "5GB"
 _FOREIGN = re.compile(
     r"\..*|README\.md|.*\.(safetensors|safetensors\.index\.json|bin|bin\.index\.json|pt|pth|gguf|onnx)"
 )
-"""Files of a source checkpoint that hold its weights or tell of it, not of what became of it."""
+"""Files of a source checkpoint that are not copied: they hold its weights, or describe only it."""
 
 
 def write_model(folder: Path, base: VisionLanguageModel, tensors: dict[str, torch.Tensor], source: Checkpoint) -> None:
@@ -63,17 +63,19 @@ def write_model(folder: Path, base: VisionLanguageModel, tensors: dict[str, torc
 
 
 def peculiarities(source: Checkpoint, base: VisionLanguageModel) -> list[str]:
-    """Say what of a checkpoint is saved otherwise than a reader would think, a sentence each."""
-    said = []
+    """Describe what of a checkpoint is saved otherwise than a reader would think, a sentence each."""
+    sentences = []
     files = tensor_files(source.folder)
     carried = [name for name in base.unbuilt if name in files]
     lost = [name for name in base.unbuilt if name not in files]
     for names, fate in ((carried, "are saved as they are"), (lost, "are not saved: no file of safetensors has them")):
         if names:
             kind = f"{len(names)} tensors that {type(base).__name__} does not build, such as {names[0]}"
-            said.append(f"{kind}, {fate}")
+            sentences.append(f"{kind}, {fate}")
     named = generation_ends(source.folder, source.config)
     if missing := sorted(source.ends.tokens.difference(named)):
         tokens = ", ".join(source.tokenizer.convert_ids_to_tokens(missing))
-        said.append(f"answers also end at {tokens}, which the checkpoint's {GENERATION} does not name: saved ones do")
-    return said
+        sentences.append(
+            f"answers also end at {tokens}, which the checkpoint's {GENERATION} does not name: saved ones do"
+        )
+    return sentences

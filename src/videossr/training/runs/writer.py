@@ -1,4 +1,4 @@
-"""What a training run writes of itself while it goes on: its steps, its failures, and sample answers with their frames.
+"""Write the files of a training run while it goes on: steps, failures, and sample answers with their frames.
 
 Exercised by `videossr train CONFIG --out RUN`, and read again by `videossr report RUN --out report.html`.
 """
@@ -26,7 +26,7 @@ SYNC = 5.0
 """Seconds between two times at which what was written is forced to the disk: a power cut loses no more."""
 
 FRAMES = 64
-"""Frames of a question that a picture of samples holds, at most; of more, these are spread evenly."""
+"""Frames of a question in a picture of samples, at most; of more, these are spread evenly."""
 
 HEIGHT = 96
 """Of a frame in that picture, in pixels, at most."""
@@ -37,7 +37,7 @@ _BLOCK = 8
 
 
 class RunWriter:
-    """The files of a run that grow, one line at a time; each line has left this process when its call returns.
+    """Append to the files of a run, a line at a time; each line has left this process when its call returns.
 
     Only the first of several processes has one.
     """
@@ -48,16 +48,15 @@ class RunWriter:
         after: int = 0,
         track: Callable[[Mapping[str, float], int], None] = lambda values, step: None,
     ) -> None:
-        """Go on behind step `after`, that of the checkpoint from which the run goes on; 0: from the beginning.
-
-        What is there of later steps is removed, and so is a last line that was cut off.
+        """Open the files of a run; remove the lines of later steps than `after`, and a last line that was cut off.
 
         Args:
             folder: of the run.
-            after: the last step that is kept.
-            track: told the figures of each step and its number, as accelerate's trackers take them.
+            after: the last step that is kept: that of the checkpoint from which the run resumes; 0: none.
+            track: receives the figures of each step and its number.
 
-        Raises ValueError that names the file and line which is damaged.
+        Raises:
+            DataError: a line is damaged; the error names it.
         """
         self._folder, self._track = folder, track
         for name in (STEPS, FAILURES, SAMPLES):
@@ -77,16 +76,16 @@ class RunWriter:
             file.close()
 
     def step(self, step: Step) -> None:
-        """A step that was made."""
+        """Write a step."""
         self._append(STEPS, step)
         self._track(scalars(step), step.step)
 
     def failure(self, failure: Failure) -> None:
-        """A question that could not be shown."""
+        """Write a question that could not be shown."""
         self._append(FAILURES, failure)
 
     def shown(self, shown: ShownSample, clips: Sequence[Clip] = ()) -> None:
-        """A question with its answers, and the picture of what it showed."""
+        """Write a question with its answers, and the picture of what it showed."""
         if clips:
             jpeg, slots = frame_strip(clips)
             name = f"{shown.step}-{shown.index}.jpg"
@@ -96,20 +95,21 @@ class RunWriter:
         self._append(SAMPLES, shown)
 
     def _append(self, name: str, record: Step | Failure | ShownSample) -> None:
+        """Append a record to a file, and force the files to the disk now and then."""
         file, rest = self._files[name], memoryview(line(record).encode())
         try:
             while rest:
                 rest = rest[file.write(rest) :]
             if (now := time.monotonic()) - self._synced > SYNC:
-                for each in self._files.values():
-                    os.fsync(each.fileno())
+                for open_file in self._files.values():
+                    os.fsync(open_file.fileno())
                 self._synced = now
         except OSError as error:  # the system tells only that the disk is full, not which file wanted more
             raise OSError(error.errno, error.strerror, str(self._folder / name)) from error
 
 
 def _keep_until(path: Path, step: int) -> None:
-    """Cut from a file what is of later steps, and a last line that has no end."""
+    """Cut the lines of later steps from a file, and a last line that has no end."""
     if not path.exists():
         return
     lines = path.read_bytes().splitlines(keepends=True)
@@ -127,9 +127,12 @@ def _keep_until(path: Path, step: int) -> None:
 
 
 def frame_strip(clips: Sequence[Clip]) -> tuple[bytes, tuple[tuple[tuple[int, int], ...], ...]]:
-    """The frames of clips as one JPEG, laid out as `runs` says, and when each begins and ends, in milliseconds.
+    """Draw the frames of clips as one JPEG, `ACROSS` in a row; each clip begins a row.
 
     All are stretched to the size that those of the first clip have when they are shrunk.
+
+    Returns:
+        The JPEG, and for each clip when each of its frames begins and ends, in milliseconds.
     """
     height, width = clips[0].frames.shape[1:3]
     scale = min(1.0, HEIGHT / height)
@@ -148,15 +151,16 @@ def frame_strip(clips: Sequence[Clip]) -> tuple[bytes, tuple[tuple[tuple[int, in
 
 
 def scalars(step: Step) -> dict[str, float]:
-    """All numbers of a step by their names, such as `tasks/jigsaw/smooth`; what it does not have is left out."""
+    """Return all numbers of a step by their names, such as `tasks/jigsaw/smooth`; what it does not have is left out."""
     return _flat(asdict(step))
 
 
 def _flat(table: Mapping[str, object], above: str = "") -> dict[str, float]:
-    found: dict[str, float] = {}
+    """Flatten a table to its numbers, by names with slashes."""
+    numbers: dict[str, float] = {}
     for name, value in table.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{above}{name}/")
+            numbers |= _flat(value, f"{above}{name}/")
         elif isinstance(value, int | float):
-            found[above + name] = value
-    return found
+            numbers[above + name] = value
+    return numbers

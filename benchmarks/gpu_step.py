@@ -26,8 +26,9 @@ import transformers
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from videossr.clock import uniform_clock
-from videossr.engine.checkpoint import Checkpoint, LinearPatches, device_name, find_device, open_checkpoint
-from videossr.engine.kv_cache import base_model, cache_arguments
+from videossr.engine.checkpoint import Checkpoint, device_name, find_device, open_checkpoint
+from videossr.engine.kv_cache import cache_arguments
+from videossr.engine.model import base_model, context_length, use_linear_patches
 from videossr.engine.shared_prefix import ATTENTION, SharedPrefix, answer_scores, can_share
 from videossr.models.tiny import make_tiny
 from videossr.question import Clip, Question, Truth
@@ -37,8 +38,11 @@ from videossr.training.config import TrainConfig, load_config
 from videossr.training.cost.activations import Fused
 from videossr.training.cost.flops import Counter, Load, OperationCount, load_of, peak_flops
 from videossr.training.cost.memory import GIB, USED, empty_model, memory_plan
+from videossr.training.loader import QuestionLoader
 from videossr.training.optim import Optimizer
-from videossr.training.policy import Policy, dtype_on, needs_reference, prepare_model
+from videossr.training.parallel import World
+from videossr.training.plan import resolve_dtype
+from videossr.training.policy import Policy, prepare_model
 from videossr.training.trainer import Trainer
 
 TEXT = {
@@ -230,9 +234,9 @@ def derive() -> None:
     for way, changes in WAYS.items():
         config = configured(changes, 64)
         load = load_in(source, config)
-        model = empty_model(shape, config, torch.bfloat16)
+        model = empty_model(shape, config.model, torch.bfloat16)
         alone = configured({**changes, "run.share_prefix": "false"}, 64)
-        work, usual = (Counter(model, setup).group(load) for setup in (config, alone))
+        work, usual = (Counter(model, settings.run, settings.grpo).group(load) for settings in (config, alone))
         calls = kernels(model, load)
         plan = memory_plan(model, config, load)
         print(f"\n## {way}: {load.prompt} tokens a prompt, {load.patches} patches, {load.answers} x {load.tokens}\n")
@@ -276,10 +280,17 @@ def parts(model: Any, config: TrainConfig, load: Load, work: OperationCount, cal
     """
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     base = base_model(model)
-    text = base.config.get_text_config()
+    text: Any = base.config.get_text_config()
     weights = (*base.model.language_model.layers.parameters(), *base.lm_head.parameters())
     read = 2 * sum(weight.numel() for weight in weights)
-    cache = 4 * load.prompt * text.num_hidden_layers * text.num_key_value_heads * text.head_dim
+    cache = (
+        4
+        * load.prompt
+        * text.num_hidden_layers
+        * text.num_key_value_heads
+        * text.hidden_size
+        // text.num_attention_heads
+    )
     groups = config.run.decode_groups
     steps = load.tokens - 1
     back = 2 + config.run.recompute
@@ -318,10 +329,10 @@ def measure(steps: int, questions: int, changes: Mapping[str, str], tiny: bool) 
         shape = transformers.AutoConfig.from_pretrained(name)
     policy = random_policy(source, shape, config, device)
     load = load_in(source, config)
-    dtype: torch.dtype = getattr(torch, dtype_on(device, config))
-    empty = empty_model(shape, config, dtype)
+    dtype = resolve_dtype(config.run.dtype, device)
+    empty = empty_model(shape, config.model, dtype)
     plan = memory_plan(empty, config, load)
-    work = Counter(empty, config).group(load)
+    work = Counter(empty, config.run, config.grpo).group(load)
     peak = peak_flops(device, dtype)
     print(f"{device_name(device)}, torch {torch.__version__}, peak {peak / 1e12:.0f} x 10^12 operations a second")
     print(f"{load.prompt} tokens a prompt, {load.answers} answers of {load.tokens}, shared: {not policy.unshared}")
@@ -329,8 +340,19 @@ def measure(steps: int, questions: int, changes: Mapping[str, str], tiny: bool) 
     optimizer = Optimizer(policy.model.named_parameters(), config.optim, seed=0)
     noise = Noise(questions * steps, FRAMES, SIDE)
     numbers = range(1, steps + 1)
-    with Trainer(config, noise, range(len(noise)), policy, optimizer, steps=numbers, batches=numbers) as trainer:
-        for made in trainer:
+    loader = QuestionLoader(
+        noise,
+        range(len(noise)),
+        policy,
+        config.run,
+        config.data,
+        batches=numbers,
+        batches_per_step=config.batches_per_step,
+        answer_tokens=config.grpo.max_tokens,
+        world=World(),
+    )
+    with loader:
+        for made in Trainer(policy, optimizer, loader, config.run, config.grpo, steps=numbers):
             step = made.step
             for failure in made.failures:
                 print(f"question {failure.index}: {failure.error}")
@@ -349,13 +371,14 @@ def random_policy(source: Checkpoint, shape: Any, config: TrainConfig, device: t
     torch.manual_seed(0)
     with device:
         model = transformers.AutoModelForImageTextToText.from_config(
-            shape, dtype=getattr(torch, dtype_on(device, config)), attn_implementation=ATTENTION
+            shape, dtype=resolve_dtype(config.run.dtype, device), attn_implementation=ATTENTION
         ).eval()
-        model.model.visual.patch_embed.proj = LinearPatches(model.model.visual.patch_embed.proj)
-    frozen = copy.deepcopy(model).requires_grad_(False) if needs_reference(config) else None
+        use_linear_patches(model)
+    frozen = copy.deepcopy(model).requires_grad_(False) if config.needs_reference else None
     unshared = can_share(model) if config.run.share_prefix else "run.share_prefix is off"
-    limit = int(model.config.get_text_config().max_position_embeddings)
-    return Policy(source, prepare_model(model, config), frozen, device, frozenset(), limit, unshared)
+    return Policy(
+        source, prepare_model(model, config.model), frozen, device, frozenset(), context_length(model), unshared
+    )
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ from videossr.corpus.indexer import index_videos
 from videossr.engine.checkpoint import open_checkpoint
 from videossr.models.tiny import make_tiny
 from videossr.templates import load_templates
-from videossr.training.records import STEPS
+from videossr.training.runs.records import STEPS
 from videossr.video.decoding import decode
 from videossr.video.plan import Plan
 

@@ -77,7 +77,10 @@ PUBLIC = [
 ]
 
 
-_LIGHT = ("", ".batching", ".config", ".cost", ".metrics", ".records", ".writer")
+_LIGHT = (
+    *("", ".batching", ".config", ".cost", ".metrics", ".checkpoints"),
+    *(".runs", ".runs.health", ".runs.records", ".runs.writer"),
+)
 TORCH_FREE = {f"videossr.training{name}" for name in _LIGHT} | {"videossr.engine.checkpoint_folder"}
 """What of training the command and the report use without torch."""
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from videossr.bench.records import read_run
 from videossr.rewards import scorer
-from videossr.training.records import Rollouts, read_train_run
+from videossr.training.runs.records import Rollouts, read_train_run
 
 LAST = 10
 """Steps at the end of a run over which its figures are averaged."""

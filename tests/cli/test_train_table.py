@@ -35,10 +35,10 @@ def last_screen(console: Console) -> list[str]:
 def test_the_table_shows_the_last_steps_and_how_long_the_rest_takes() -> None:
     console = terminal()
     with Live(console) as live:
-        live.within(0, 64)
+        live.on_group(0, 64)
         for number in range(1, 31):
-            live.show(step_of(number, CATEGORIES, skipped="all alike" if number == 29 else ""), 470)
-            live.within(3, 64)
+            live.on_step(step_of(number, CATEGORIES, skipped="all alike" if number == 29 else ""), 470)
+            live.on_group(3, 64)
     lines = last_screen(console)
     heads = lines[0].split()
     assert heads == [
@@ -74,7 +74,7 @@ def test_the_table_shows_the_last_steps_and_how_long_the_rest_takes() -> None:
 def test_supervised_steps_have_their_loss() -> None:
     console = terminal()
     with Live(console) as live:
-        live.show(replace(step_of(1, CATEGORIES), all=None, tasks={}, categories={}, loss=1.25), 9)
+        live.on_step(replace(step_of(1, CATEGORIES), all=None, tasks={}, categories={}, loss=1.25), 9)
     lines = last_screen(console)
     assert lines[0].split() == ["step", "loss", "lr", "norm", "mismatch", "s"]
     assert lines[1].split()[:3] == ["1", "1.2500", "1.0e-06"]
@@ -83,11 +83,11 @@ def test_supervised_steps_have_their_loss() -> None:
 def test_without_a_terminal_each_step_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(file=io.StringIO(), width=40, markup=False, emoji=False, highlight=False)
     with Live(console) as live:
-        live.within(1, 64)
-        live.show(step_of(1, CATEGORIES), 3)
-        live.show(step_of(2, CATEGORIES, skipped="the loss is\x1b[2J no number", failed=2), 3)
+        live.on_group(1, 64)
+        live.on_step(step_of(1, CATEGORIES), 3)
+        live.on_step(step_of(2, CATEGORIES, skipped="the loss is\x1b[2J no number", failed=2), 3)
         monkeypatch.setattr(train_table, "SILENCE", -1.0)
-        live.within(7, 64)
+        live.on_group(7, 64)
     lines = said(console).splitlines()
     assert [line.partition(":")[0] for line in lines] == ["step 1 of 3", "step 2 of 3", "step 3"]
     assert "(counting " in lines[0]

@@ -12,7 +12,7 @@ from scipy import stats
 
 from tests.helpers.training import Inputs
 from videossr.engine.checkpoint import Checkpoint
-from videossr.engine.generation import GeneratedAnswers, generate
+from videossr.engine.generation import GeneratedAnswer, choose_tokens, generate, truncate
 from videossr.engine.shared_prefix import answer_scores, full_scores, read_prefix
 from videossr.models.tiny import Family
 
@@ -30,7 +30,7 @@ def model(tiny: Callable[..., Checkpoint], family: str) -> Any:
     return tiny(family).load(torch.device("cpu"), "float32", "sdpa")
 
 
-def drawn(model: Any, inputs: list[Inputs], n: int, **how: Any) -> list[list[GeneratedAnswers]]:
+def drawn(model: Any, inputs: list[Inputs], n: int, **how: Any) -> list[list[GeneratedAnswer]]:
     with torch.no_grad():
         prefixes = [read_prefix(model, each) for each in inputs]
     settings: dict[str, Any] = {"max_tokens": 6, "ends": NEVER, "seeds": [(0, k) for k in range(len(inputs))]} | how
@@ -116,3 +116,68 @@ def test_scores_that_are_no_numbers(model: Any, asked: Asked, family: str) -> No
     prefix.logits[:] = torch.nan
     with pytest.raises(FloatingPointError, match="no numbers"):
         generate(model, [prefix], 2, max_tokens=2, seeds=[(0,)], ends=NEVER)
+
+
+def drawn_from(
+    scores: torch.Tensor, waits: torch.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+) -> torch.Tensor:
+    """One token for each row of scores, as evaluation draws it."""
+    return choose_tokens(truncate((scores.double() / temperature).log_softmax(-1), top_k, top_p), waits)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "top_p"), [(1.0, 0, 1.0), (0.5, 0, 1.0), (2.0, 3, 1.0), (1.0, 0, 0.8), (1.0, 4, 0.9)]
+)
+def test_tokens_are_drawn_by_their_law(temperature: float, top_k: int, top_p: float) -> None:
+    shares = np.array([0.02, 0.4, 0.08, 0.3, 0.15, 0.05])
+    law = shares ** (1 / temperature)
+    order = np.argsort(-law)
+    if top_k:
+        law[order[top_k:]] = 0
+    law /= law.sum()
+    before = np.cumsum(law[order]) - law[order]
+    law[order[before >= top_p]] = 0
+    law /= law.sum()
+    rows = 20_000
+    waits = torch.from_numpy(np.random.default_rng(0).standard_exponential((rows, 6)))
+    scores = torch.from_numpy(np.log(shares)).float().repeat(rows, 1) + 30
+    counts = np.bincount(drawn_from(scores, waits, temperature, top_k, top_p).numpy(), minlength=6)
+    assert counts[law == 0].sum() == 0
+    assert stats.chisquare(counts[law > 0], rows * law[law > 0]).pvalue > 1e-3
+
+
+def test_a_draw_stays_within_what_is_kept() -> None:
+    scores = torch.log(torch.tensor([[0.5, 0.3, 0.2, 0.0]]))
+    early = torch.tensor([[9.0, 1.0, 0.0, 0.0]], dtype=torch.float64)
+    for top_p, token in ((1.0, 2), (0.6, 1)):
+        assert drawn_from(scores, early, top_p=top_p).tolist() == [token]
+
+
+def test_the_last_digit_of_a_score_does_not_shift_a_draw() -> None:
+    rng = np.random.default_rng(0)
+    scores = torch.from_numpy(rng.normal(size=(2000, 500))).float()
+    waits = torch.from_numpy(rng.standard_exponential((2000, 500)))
+    nudged = scores + 1e-6 * torch.from_numpy(rng.normal(size=(2000, 500))).float()
+    assert (drawn_from(scores, waits) != drawn_from(nudged, waits)).sum() <= 1
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_both_layouts_generate_the_same_answers(model: Any, asked: Asked, family: str, temperature: float) -> None:
+    """Greedy answers are equal token for token; sampled ones have the log-probabilities of full passes in both."""
+    inputs = [asked(family, seed=1), asked(family, seed=2, frames=4)]
+    vocabulary = model.config.get_text_config().vocab_size
+    ends = frozenset(range(0, vocabulary, 7))  # so that rows leave the batch at different times
+    packed, rows = (
+        drawn(model, inputs, 3, max_tokens=9, ends=ends, temperature=temperature, top_p=1.0, layout=layout)
+        for layout in ("packed", "rows")
+    )
+    if temperature == 0:
+        assert [[a.ids for a in group] for group in packed] == [[a.ids for a in group] for group in rows]
+        assert all(len({tuple(answer.ids) for answer in group}) == 1 for group in rows)
+    for each, group in zip(inputs, rows, strict=True):
+        with torch.no_grad():
+            lots = list(full_scores(model, each, [answer.ids for answer in group], temperature=temperature or 1.0))
+        for answer, lot in zip(group, lots, strict=True):
+            assert torch.tensor(answer.logprobs) == pytest.approx(lot.logprobs[0].numpy(), abs=2e-5)
+            assert answer.ended == (answer.ids[-1] in ends)
+    assert temperature == 0 or len({len(answer.ids) for group in rows for answer in group}) > 1

@@ -16,6 +16,7 @@ from tests.helpers.training import Inputs
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.engine.checkpoint import Checkpoint, prompt_inputs
 from videossr.engine.kv_cache import cache_arguments
+from videossr.engine.model import as_module
 from videossr.engine.shared_prefix import (
     SharedPrefix,
     TokenScores,
@@ -48,7 +49,7 @@ def make(tiny: Tiny) -> Make:
             return model
         torch.manual_seed(0)
         targets = r".*language_model.*(q_proj|v_proj|down_proj)" + (r"|.*visual.*(qkv|linear_fc1)" if vision else "")
-        adapted = peft.get_peft_model(model, peft.LoraConfig(r=4, target_modules=targets))
+        adapted = peft.get_peft_model(as_module(model), peft.LoraConfig(r=4, target_modules=targets))
         with torch.no_grad():  # as they begin, one factor is 0 and the other has no gradient
             for name, weight in adapted.named_parameters():
                 if "lora_B" in name:

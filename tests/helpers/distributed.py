@@ -34,7 +34,7 @@ def main(jobs: list[dict[str, Any]]) -> None:
         for job in jobs:
             out = Path(job["out"])
             if "of" in job:
-                world.first(lambda job=job, out=out: rewind(Path(job["of"]), out))  # type: ignore[misc]
+                world.on_main(lambda job=job, out=out: rewind(Path(job["of"]), out))  # type: ignore[misc]
             train(load_config(job["config"]), out)
             assert World().size == world.size == 2
 

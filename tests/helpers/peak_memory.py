@@ -21,9 +21,11 @@ from videossr.training.config import GrpoConfig, RunSettings, TrainConfig
 from videossr.training.cost.flops import load_of
 from videossr.training.cost.memory import plan_run
 from videossr.training.cost.timing import PhaseTimer
+from videossr.training.grpo import group_advantages
+from videossr.training.loader import PreparedQuestion
 from videossr.training.optim import Optimizer
 from videossr.training.policy import load_policy
-from videossr.training.rollouts import PreparedQuestion, RolloutWorker
+from videossr.training.rollouts import RolloutWorker, reward_values, score_answers, select_answers
 
 PAGE = os.sysconf("SC_PAGESIZE")
 
@@ -37,15 +39,25 @@ def main(folder: Path, out: Path, recompute: bool, share: bool) -> None:
     config = TrainConfig(run=run, grpo=GrpoConfig(rollouts=4, max_tokens=8))
     prompt = source.build(question, [Clip(frames, clock)])
     load = load_of(prompt, config.grpo.rollouts, config.grpo.max_tokens)
-    plan, problem = plan_run(folder, config, load, torch.device("cpu"))
+    plan, problem = plan_run(folder, config, load, device=torch.device("cpu"))
     assert not problem, problem
     before = int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
-    policy = load_policy(source, config, torch.device("cpu"))
+    policy = load_policy(
+        source,
+        config.model,
+        device=torch.device("cpu"),
+        needs_reference=config.needs_reference,
+        share_prefix=share,
+    )
     optimizer = Optimizer(policy.model.named_parameters(), config.optim)
-    learner = RolloutWorker(policy, config, PhaseTimer(policy.device))
+    worker = RolloutWorker(policy, config.run, config.grpo, PhaseTimer(policy.device))
     for step in (1, 2):  # moments are made in the first
-        groups = learner.draw([PreparedQuestion(0, question, "counting", "counting", prompt)], step)
-        learner.learn(groups[0])
+        (rollout,) = worker.rollout([PreparedQuestion(0, question, "counting", "counting", prompt)], step)
+        rewards = score_answers(question, rollout.texts)
+        advantages = group_advantages(reward_values(rewards, config.grpo), config.grpo.scale)
+        group = select_answers(rollout, rewards, advantages, config.grpo)
+        for loss in worker.losses(group, worker.reference_logprobs(group)):
+            loss.backward()
         optimizer.step(step)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     out.write_text(json.dumps({"plan": plan.total, "peak": peak - before, "rows": plan.facts()}))

@@ -22,10 +22,31 @@ from videossr.models.tiny import PATCH, Family, make_tiny
 from videossr.question import VIDEO, Clip, Question
 from videossr.templates import load_templates
 from videossr.training.config import TrainConfig, load_config
+from videossr.training.runs.observer import SilentObserver
+from videossr.training.runs.records import Step
 from videossr.training.session import train
 from videossr.video.plan import Plan
 
 Inputs = dict[str, torch.Tensor]
+
+
+class RecordingObserver(SilentObserver):
+    """Keep all progress of a run."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[Step, int]] = []
+        self.groups: list[tuple[int, int]] = []
+        self.messages: list[str] = []
+
+    def on_step(self, step: Step, total: int) -> None:
+        self.steps.append((step, total))
+
+    def on_group(self, done: int, total: int) -> None:
+        self.groups.append((done, total))
+
+    def on_message(self, text: str) -> None:
+        self.messages.append(text)
+
 
 CLIPS = ("real/bikes.mp4", "real/carphone.mp4", "made/wide.mkv")
 CATEGORIES: dict[str, dict[str, Any]] = {

@@ -14,7 +14,7 @@ from videossr.question_set import QuestionSet
 from videossr.training import config
 from videossr.training.config import TrainConfig
 from videossr.training.metrics import GroupMetrics, summarize
-from videossr.training.records import (
+from videossr.training.runs.records import (
     CONFIG,
     MANIFEST,
     PHASES,
@@ -25,7 +25,7 @@ from videossr.training.records import (
     TrainRun,
     read_train_run,
 )
-from videossr.training.writer import RunWriter
+from videossr.training.runs.writer import RunWriter
 
 ROLLOUTS = 4
 

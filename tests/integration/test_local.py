@@ -12,6 +12,8 @@ import torch
 from tests.integration.conftest import TRANSFORMERS, is_release
 from tests.integration.conftest import Ask as AskSide
 from videossr.dataset.dataset import VideoSSRDataset
+from videossr.engine.checkpoint import prompt_inputs
+from videossr.engine.shared_prefix import read_prefix
 from videossr.models.base import Decoding, Request
 from videossr.models.tiny import make_tiny
 from videossr.models.transformers_model import TransformersModel, TransformersSettings
@@ -55,7 +57,7 @@ def test_it_says_what_the_library_says(
         prompt = local._prompt(each, TOKENS)
         assert prompt.ids.tolist() == ids
         with torch.inference_mode():
-            ours, _ = local._read(prompt)
+            ours = read_prefix(local._model, prompt_inputs(prompt, torch.device("cpu"), torch.float32)).logits
         assert np.abs(ours[0].numpy() - np.array(scores)).max() < CLOSE
         assert np.std(scores) > 0.5
     said = [[reply.error, *reply.texts] for reply in local.answer(asks, Decoding(max_tokens=TOKENS))]

@@ -10,9 +10,10 @@ import torch
 
 from tests.integration.conftest import TRANSFORMERS, Ask, is_release
 from videossr.engine.checkpoint import PROBE, PROBE_CLIP, Checkpoint, open_checkpoint, prompt_inputs
+from videossr.engine.model import VisionLanguageModel
 from videossr.models.tiny import Family, make_tiny
-from videossr.training.checkpoint import latest, save
-from videossr.training.config import Lora, ModelConfig, TrainConfig
+from videossr.training.checkpoints.checkpoint import latest, save
+from videossr.training.config import Lora, ModelConfig
 from videossr.training.policy import load_policy
 
 pytestmark = [
@@ -26,7 +27,7 @@ CLOSE = 1e-4
 
 
 @torch.no_grad()
-def scores(source: Checkpoint, model: torch.nn.Module) -> torch.Tensor:
+def scores(source: Checkpoint, model: VisionLanguageModel) -> torch.Tensor:
     inputs = prompt_inputs(source.build(PROBE, [PROBE_CLIP]), CPU, torch.float32)
     result: torch.Tensor = model(**inputs).logits[0, -1]
     return result
@@ -37,13 +38,13 @@ def scores(source: Checkpoint, model: torch.nn.Module) -> torch.Tensor:
 @pytest.mark.parametrize("environment", TRANSFORMERS)
 def test_what_one_saves_the_other_loads(ask: Ask, tmp_path: Path, environment: str, family: Family, lora: bool) -> None:
     source = open_checkpoint(str(make_tiny(tmp_path / "source", family=family)))
-    config = TrainConfig(model=ModelConfig(lora=Lora(rank=4, alpha=8) if lora else None))
-    model = load_policy(source, config, CPU).model
+    config = ModelConfig(lora=Lora(rank=4, alpha=8) if lora else None)
+    model = load_policy(source, config, device=CPU).model
     torch.manual_seed(1)
     with torch.no_grad():
         for each in model.parameters():
             if each.requires_grad:
-                each += 0.02 * torch.randn_like(each)
+                each.add_(0.02 * torch.randn_like(each))
     question = {
         "library": sysconfig.get_paths()["purelib"],
         "checkpoint": str(save(tmp_path / "here", 1, model, source, {}, "card")),

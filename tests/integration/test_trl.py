@@ -18,7 +18,7 @@ from videossr.engine.checkpoint import Checkpoint, open_checkpoint, prompt_input
 from videossr.engine.shared_prefix import answer_scores, read_prefix
 from videossr.models.tiny import make_tiny
 from videossr.training.config import GrpoConfig
-from videossr.training.grpo import EPSILON, advantages, group_loss
+from videossr.training.grpo import EPSILON, group_advantages, group_loss
 
 pytestmark = pytest.mark.integration
 
@@ -91,7 +91,7 @@ def ours(
         scores = answer_scores(model, read_prefix(model, inputs), group, banned=policy.placeholders)
         with torch.no_grad():
             told = answer_scores(other, read_prefix(other, inputs), group, banned=policy.placeholders).logprobs
-        advantage = torch.tensor(advantages(rewards, config.scale))
+        advantage = torch.tensor(group_advantages(rewards, config.scale))
         if config.scale == "group":
             deviation = np.std(rewards, ddof=1)
             advantage *= float((deviation + EPSILON) / (deviation + THEIR_EPSILON))

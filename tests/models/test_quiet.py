@@ -19,10 +19,10 @@ def test_loading_a_model_and_adding_adapters_prints_no_warnings(tmp_path: Path) 
         "import sys, pathlib, torch\n"
         "from videossr.engine.checkpoint import open_checkpoint\n"
         "from videossr.models.tiny import make_tiny\n"
-        "from videossr.training.config import Lora, ModelConfig, TrainConfig\n"
+        "from videossr.training.config import Lora, ModelConfig\n"
         "from videossr.training.policy import load_policy\n"
         "source = open_checkpoint(str(make_tiny(pathlib.Path(sys.argv[1]))))\n"
-        "load_policy(source, TrainConfig(model=ModelConfig(lora=Lora(rank=4))), torch.device('cpu'))\n"
+        "load_policy(source, ModelConfig(lora=Lora(rank=4)), device=torch.device('cpu'))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "tiny")], capture_output=True, text=True, check=True

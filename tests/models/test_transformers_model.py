@@ -19,15 +19,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from scipy import stats
 
 from videossr.bench.records import read_run
 from videossr.cli import main
 from videossr.dataset.dataset import VideoSSRDataset
-from videossr.engine.checkpoint import LinearPatches, prompt_inputs
+from videossr.engine.checkpoint import prompt_inputs
+from videossr.engine.model import LinearPatches
 from videossr.models.base import Decoding, Request, Response
 from videossr.models.tiny import make_tiny
-from videossr.models.transformers_model import TransformersModel, TransformersSettings, choose_tokens
+from videossr.models.transformers_model import TransformersModel, TransformersSettings
 from videossr.question import Clip
 
 SHORT = Decoding(max_tokens=12)
@@ -78,6 +78,11 @@ def answered(model: TransformersModel, asks: Sequence[Request], decoding: Decodi
     return {reply.index: reply for reply in replies}
 
 
+def inner(model: TransformersModel) -> Any:
+    """The model of transformers, which is not typed."""
+    return model._model
+
+
 def texts(replies: dict[int, Response]) -> dict[int, tuple[str, ...]]:
     assert not [reply.error for reply in replies.values() if reply.error]
     return {index: reply.texts for index, reply in replies.items()}
@@ -109,7 +114,7 @@ def test_it_is_what_the_library_generates(make: Make, asks: list[Request], alone
             prompt_inputs(prompt, model._device, torch.float32)["pixel_values_videos"],
             torch.from_numpy(prompt.pixels()),
         )
-        out = model._model.generate(
+        out = inner(model).generate(
             input_ids=torch.from_numpy(prompt.ids)[None],
             attention_mask=torch.ones(1, len(prompt.ids), dtype=torch.long),
             mm_token_type_ids=torch.from_numpy(prompt.kinds)[None],
@@ -151,63 +156,19 @@ def test_the_most_probable_token_alone_is_the_greedy_one(
 def test_a_prompt_is_read_once_for_all_its_answers(make: Make, asks: list[Request]) -> None:
     model = make(batch=4)
     seen: list[int] = []
-    model._model.model.visual.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
+    inner(model).model.visual.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
     answered(model, asks, SAMPLED)
     assert len(seen) == len(asks)
-
-
-@pytest.mark.parametrize(
-    "decoding",
-    [
-        Decoding(temperature=1.0),
-        Decoding(temperature=0.5),
-        Decoding(temperature=2.0, top_k=3),
-        Decoding(temperature=1.0, top_p=0.8),
-        Decoding(temperature=1.0, top_k=4, top_p=0.9),
-    ],
-)
-def test_tokens_are_drawn_by_their_law(decoding: Decoding) -> None:
-    shares = np.array([0.02, 0.4, 0.08, 0.3, 0.15, 0.05])
-    law = shares ** (1 / decoding.temperature)
-    order = np.argsort(-law)
-    if decoding.top_k:
-        law[order[decoding.top_k :]] = 0
-    law /= law.sum()
-    before = np.cumsum(law[order]) - law[order]
-    law[order[before >= decoding.top_p]] = 0
-    law /= law.sum()
-    rows = 20_000
-    waits = torch.from_numpy(np.random.default_rng(0).standard_exponential((rows, 6)))
-    scores = torch.from_numpy(np.log(shares)).float().repeat(rows, 1) + 30
-    counts = np.bincount(choose_tokens(scores, waits, decoding).numpy(), minlength=6)
-    assert counts[law == 0].sum() == 0
-    assert stats.chisquare(counts[law > 0], rows * law[law > 0]).pvalue > 1e-3
-
-
-def test_a_draw_stays_within_what_is_kept() -> None:
-    scores = torch.log(torch.tensor([[0.5, 0.3, 0.2, 0.0]]))
-    early = torch.tensor([[9.0, 1.0, 0.0, 0.0]], dtype=torch.float64)
-    for decoding, token in ((Decoding(temperature=1.0), 2), (Decoding(temperature=1.0, top_p=0.6), 1)):
-        assert choose_tokens(scores, early, decoding).tolist() == [token]
-
-
-def test_the_last_digit_of_a_score_does_not_shift_a_draw() -> None:
-    rng = np.random.default_rng(0)
-    scores = torch.from_numpy(rng.normal(size=(2000, 500))).float()
-    waits = torch.from_numpy(rng.standard_exponential((2000, 500)))
-    decoding = Decoding(temperature=1.0)
-    nudged = scores + 1e-6 * torch.from_numpy(rng.normal(size=(2000, 500))).float()
-    assert (choose_tokens(scores, waits, decoding) != choose_tokens(nudged, waits, decoding)).sum() <= 1
 
 
 def test_a_placeholder_for_pixels_is_never_written(make: Make, asks: list[Request]) -> None:
     model = make()
     with torch.no_grad():  # the two placeholders are as probable as all others are not
-        model._model.lm_head.weight.zero_()
-        model._model.lm_head.weight[model._checkpoint.placeholders[0]] = 100.0
-        model._model.lm_head.weight[model._checkpoint.placeholders[1]] = -100.0
+        inner(model).lm_head.weight.zero_()
+        inner(model).lm_head.weight[model._checkpoint.placeholders[0]] = 100.0
+        inner(model).lm_head.weight[model._checkpoint.placeholders[1]] = -100.0
     read: list[int] = []
-    embeddings = model._model.get_input_embeddings()
+    embeddings = inner(model).get_input_embeddings()
     embeddings.register_forward_hook(lambda module, inputs, output: read.extend(inputs[0][:, -1].tolist()))
     texts(answered(model, asks[:1], replace(SAMPLED, n=16)))
     assert len(set(read)) > 50
@@ -219,7 +180,7 @@ def test_what_ends_is_told_from_what_is_cut_off(make: Make, asks: list[Request])
     ends = sorted(model._ends)
     assert set(ends) == {model._checkpoint.tokenizer.eos_token_id, model._checkpoint.tokenizer.pad_token_id}
     with torch.no_grad():  # so that any token is likely, the ends too
-        model._model.lm_head.weight.mul_(0.3)
+        inner(model).lm_head.weight.mul_(0.3)
     replies = answered(model, asks[:1], Decoding(n=32, temperature=3.0, max_tokens=60))
     finish = [each for reply in replies.values() for each in reply.finish]
     assert set(finish) == {"stop", "length"}
@@ -280,7 +241,7 @@ def test_where_memory_ends_the_batch_is_halved_and_nothing_is_lost(
         if len(named["input_ids"]) > 2:
             raise torch.OutOfMemoryError("tried to allocate 2.00 GiB")
 
-    model._model.register_forward_pre_hook(full, with_kwargs=True)
+    inner(model).register_forward_pre_hook(full, with_kwargs=True)
     replies = answered(model, asks)
     assert texts(replies) == texts(alone)
     assert {reply.tries for reply in replies.values()} == {3}
@@ -293,7 +254,7 @@ def test_what_never_fits_is_told(make: Make, asks: list[Request]) -> None:
     def full(module: torch.nn.Module, inputs: Any) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
 
-    model._model.model.visual.register_forward_pre_hook(full)
+    inner(model).model.visual.register_forward_pre_hook(full)
     replies = answered(model, asks[:3])
     assert all("can't allocate" in reply.error for reply in replies.values())
     assert model.describe()["batch"] == 1
@@ -319,7 +280,7 @@ def test_rendering_goes_on_while_the_model_works(make: Make, asks: list[Request]
             time.sleep(0.005)
 
     model = make(batch=1, threads=1)
-    model._model.model.visual.register_forward_pre_hook(hold)
+    inner(model).model.visual.register_forward_pre_hook(hold)
     assert not any(reply.error for reply in answered(model, [slow(ask) for ask in asks]).values())
     assert model.waited > 0  # for the first, behind which nothing could hide
 

@@ -31,7 +31,7 @@ from videossr.report.plots import running_mean
 from videossr.report.training.examples import training_samples
 from videossr.report.training.figures import as_json, comma_separated, ends, logprob_mismatch, markdown, named, of_all
 from videossr.report.training.page import MORE, PARTS, charts_of, write_training
-from videossr.training.records import ACROSS, PHASES, PICTURES, Failure, Step, TrainRun, read_train_run
+from videossr.training.runs.records import ACROSS, PHASES, PICTURES, Failure, Step, TrainRun, read_train_run
 
 CATEGORIES = ("counting/easy", "grounding/mirror", "grounding/shuffle", "jigsaw/6")
 BROKEN = f"pack-0007.bin: {HOSTILE}\x1b[31m\u202e"

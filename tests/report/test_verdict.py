@@ -15,7 +15,7 @@ from videossr.question_set import open_questions
 from videossr.report.training.figures import NamedRun
 from videossr.report.training.page import write_training
 from videossr.report.training.verdict import EQUAL, Constant, Verdict, constant_of, verdict
-from videossr.training.records import Step
+from videossr.training.runs.records import Step
 
 CATEGORIES = ("grounding/mirror", "jigsaw/6")
 UNKNOWN = Constant({}, "no dataset")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from videossr.engine.shared_prefix import TokenScores
 from videossr.training.config import GrpoConfig
-from videossr.training.grpo import KL, advantages, group_loss
+from videossr.training.grpo import KL, group_advantages, group_loss
 from videossr.training.metrics import is_uninformative
 
 MASK = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 1]], dtype=torch.bool)
@@ -27,24 +27,24 @@ def scores(seed: int = 0, *, grad: bool = False) -> TokenScores:
 def test_advantages_are_over_the_unbiased_deviation() -> None:
     rewards = [0.1, 0.4, 0.4, 0.9]
     values = np.array(rewards)
-    assert advantages(rewards, "group") == pytest.approx((values - values.mean()) / (values.std(ddof=1) + 1e-6))
-    assert advantages(rewards, "none") == pytest.approx(values - values.mean())
+    assert group_advantages(rewards, "group") == pytest.approx((values - values.mean()) / (values.std(ddof=1) + 1e-6))
+    assert group_advantages(rewards, "none") == pytest.approx(values - values.mean())
 
 
 @given(st.floats(-1, 1), st.integers(2, 32), st.sampled_from(["group", "none"]))
 def test_equal_rewards_have_no_advantage_at_all(reward: float, size: int, scale: str) -> None:
-    assert advantages([reward] * size, scale) == [0.0] * size
+    assert group_advantages([reward] * size, scale) == [0.0] * size
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=16))
 def test_advantages_sum_to_nothing(rewards: list[float]) -> None:
-    assert sum(advantages(rewards, "group")) == pytest.approx(0, abs=1e-6)
+    assert sum(group_advantages(rewards, "group")) == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("rewards", [[math.nan, 0.5, 0.5], [0.5, 0.5, math.nan], [0.1, math.inf]])
 def test_a_reward_that_is_no_number_is_refused_wherever_it_stands(rewards: list[float]) -> None:
     with pytest.raises(ValueError, match="rewards of a group must be finite numbers"):
-        advantages(rewards, "group")
+        group_advantages(rewards, "group")
 
 
 def test_noise() -> None:

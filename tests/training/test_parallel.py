@@ -22,9 +22,9 @@ from safetensors.torch import load_file
 from tests.helpers.distributed import rewind
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.training.batching import batch_for_step
-from videossr.training.checkpoint import latest
+from videossr.training.checkpoints.checkpoint import latest
 from videossr.training.config import TrainConfig, as_table
-from videossr.training.records import TrainRun, read_train_run
+from videossr.training.runs.records import TrainRun, read_train_run
 from videossr.training.session import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks for it

@@ -16,7 +16,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from tests.helpers.training import CATEGORIES
+from tests.helpers.training import CATEGORIES, RecordingObserver
 from videossr.builder import recipe
 from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe
@@ -26,7 +26,8 @@ from videossr.errors import VideoSSRError
 from videossr.models.tiny import make_tiny
 from videossr.templates import load_templates
 from videossr.training.config import TrainConfig, load_config, names
-from videossr.training.records import CONFIG, MANIFEST, Step, TrainRun
+from videossr.training.runs.observer import SilentObserver
+from videossr.training.runs.records import CONFIG, MANIFEST, Step, TrainRun
 from videossr.training.session import train
 from videossr.video.plan import Plan
 
@@ -52,25 +53,22 @@ class StoppedError(Exception):
     """As if the machine had been switched off."""
 
 
-def stop_at(number: int) -> Callable[[Step, int], None]:
-    def show(step: Step, total: int) -> None:
-        if step.step == number:
-            raise StoppedError
+class StopAt(SilentObserver):
+    """Stop a run behind a step."""
 
-    return show
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def on_step(self, step: Step, total: int) -> None:
+        if step.step == self._number:
+            raise StoppedError
 
 
 def test_a_run_leaves_all_that_it_promises(config: Make, model: Path, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    within: list[tuple[int, int]] = []
-    done = train(
-        config(),
-        tmp_path / "run",
-        show=lambda step, total: told.append((step.step, total)),
-        within=lambda groups, total: within.append((groups, total)),
-    )
-    assert told == [(step, 6) for step in range(1, 7)]
-    assert within == [(group, 3) for _ in range(6) for group in (1, 2, 3)]
+    observer = RecordingObserver()
+    done = train(config(), tmp_path / "run", observer=observer)
+    assert [(step.step, total) for step, total in observer.steps] == [(step, 6) for step in range(1, 7)]
+    assert observer.groups == [(group, 3) for _ in range(6) for group in (1, 2, 3)]
     assert done.manifest is not None
     assert done.manifest.steps == 6
     used = done.manifest.describe["GiB used"]
@@ -121,7 +119,7 @@ def test_a_stopped_run_goes_on_exactly(config: Make, tmp_path: Path, how: dict[s
     whole = train(config(**how), tmp_path / "whole")
     for number in (1, 3):
         with pytest.raises(StoppedError):
-            train(config(**how), tmp_path / "part", show=stop_at(number))
+            train(config(**how), tmp_path / "part", observer=StopAt(number))
     done = train(config(**how), tmp_path / "part")
     assert figures(done) == figures(whole)
     assert same(tmp_path / "part", tmp_path / "whole")
@@ -129,9 +127,12 @@ def test_a_stopped_run_goes_on_exactly(config: Make, tmp_path: Path, how: dict[s
     assert any(step.all is None or step.all.smooth > 0 for step in done.steps)
 
 
-def stop_when_loaded(told: str) -> None:
-    if told.startswith("goes on from"):
-        raise StoppedError
+class StopWhenLoaded(SilentObserver):
+    """Stop a run that resumes, before its first step."""
+
+    def on_message(self, text: str) -> None:
+        if text.startswith("goes on from"):
+            raise StoppedError
 
 
 def test_a_run_is_made_longer_or_ends_sooner(config: Make, tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_a_run_is_made_longer_or_ends_sooner(config: Make, tmp_path: Path) -> No
         train(config(run__steps=2), tmp_path / "part")
     before = {name: (tmp_path / "part" / name).read_bytes() for name in (CONFIG, MANIFEST)}
     with pytest.raises(StoppedError):  # and nothing is lost of a complete run before there is more of it
-        train(config(), tmp_path / "part", say=stop_when_loaded)
+        train(config(), tmp_path / "part", observer=StopWhenLoaded())
     assert {name: (tmp_path / "part" / name).read_bytes() for name in (CONFIG, MANIFEST)} == before
     longer = train(config(), tmp_path / "part")
     assert longer.config.run.steps is None
@@ -151,7 +152,7 @@ def test_a_run_is_made_longer_or_ends_sooner(config: Make, tmp_path: Path) -> No
     assert figures(longer) == figures(whole)
     assert same(tmp_path / "part", tmp_path / "whole")
     with pytest.raises(StoppedError):
-        train(config(), tmp_path / "sooner", show=stop_at(4))
+        train(config(), tmp_path / "sooner", observer=StopAt(4))
     sooner = train(config(run__steps=3), tmp_path / "sooner")
     assert figures(sooner) == figures(whole)[:3]
 
@@ -166,11 +167,11 @@ def test_a_rate_that_falls_fixes_the_number_of_steps(config: Make, tmp_path: Pat
 
 def test_sharing_changes_nothing_but_the_time(config: Make, tmp_path: Path) -> None:
     """Supervised steps draw nothing, so that both ways see the same."""
-    said: list[str] = []
-    on = train(config(run__method="sft"), tmp_path / "on", say=said.append)
-    assert not any("full forward passes" in text for text in said)
-    off = train(config(run__method="sft", run__share_prefix="false"), tmp_path / "off", say=said.append)
-    assert "full forward passes, answer by answer: run.share_prefix is off" in said
+    observer = RecordingObserver()
+    on = train(config(run__method="sft"), tmp_path / "on", observer=observer)
+    assert not any("full forward passes" in text for text in observer.messages)
+    off = train(config(run__method="sft", run__share_prefix="false"), tmp_path / "off", observer=observer)
+    assert "full forward passes, answer by answer: run.share_prefix is off" in observer.messages
     assert [step.loss for step in on.steps] == pytest.approx([step.loss for step in off.steps], rel=1e-4)
 
 
@@ -320,12 +321,13 @@ def test_a_checkpoint_that_is_refused_leaves_the_folder_free(
 
 
 def test_where_memory_ends_the_way_out_is_told(config: Make, tmp_path: Path) -> None:
-    def greedy(done: int, total: int) -> None:
-        if list((tmp_path / "run/checkpoints").glob("*")):
-            torch.empty(2**60, dtype=torch.uint8)
+    class Greedy(SilentObserver):
+        def on_group(self, done: int, total: int) -> None:
+            if list((tmp_path / "run/checkpoints").glob("*")):
+                torch.empty(2**60, dtype=torch.uint8)
 
     with pytest.raises(ValueError, match=r"memory has ended: .*recompute=true.*last checkpoint is .*step-000002"):
-        train(config(), tmp_path / "run", within=greedy)
+        train(config(), tmp_path / "run", observer=Greedy())
     assert len(train(config(run__recompute="true"), tmp_path / "run").steps) == 6
 
 
@@ -345,7 +347,7 @@ def test_a_clock_that_the_family_cannot_tell(config: Make, videos: Path, tmp_pat
 
 def test_a_run_that_was_asked_otherwise(config: Make, tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
-        train(config(), tmp_path / "run", show=stop_at(2))
+        train(config(), tmp_path / "run", observer=StopAt(2))
     with pytest.raises(ValueError, match=r"optim.lr is 0.001 there, 0.01 now.*Choose another --out"):
         train(config(optim__lr=0.01), tmp_path / "run")
     train(config(log__save_every=3, data__threads=2), tmp_path / "run")
@@ -353,7 +355,7 @@ def test_a_run_that_was_asked_otherwise(config: Make, tmp_path: Path) -> None:
 
 def test_questions_that_changed_meanwhile(config: Make, small: Path, tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
-        train(config(), tmp_path / "run", show=stop_at(3))
+        train(config(), tmp_path / "run", observer=StopAt(3))
     build_dataset(
         recipe.ResolvedRecipe(Recipe(name="small", max_pixels=4096, categories=CATEGORIES), "small"),
         Corpus(small / "corpus"),
@@ -383,10 +385,11 @@ def test_to_train_on_a_benchmark_is_remarked_on(config: Make, small: Path, tmp_p
         Recipe(name="frozen", benchmark=True, max_pixels=4096, categories=CATEGORIES), "frozen"
     )
     build_dataset(mixture, Corpus(small / "corpus"), tmp_path / "frozen", templates=load_templates())
-    said: list[str] = []
+    observer = RecordingObserver()
     asked = config(data__path=f'"{tmp_path / "frozen"}"', run__steps=1)
-    train(asked, tmp_path / "run", say=said.append)
-    assert f"{tmp_path / 'frozen'} is a benchmark: it cannot measure a model that was trained on it" in said
+    train(asked, tmp_path / "run", observer=observer)
+    remark = f"{tmp_path / 'frozen'} is a benchmark: it cannot measure a model that was trained on it"
+    assert remark in observer.messages
 
 
 def test_trackers_are_told(config: Make, tmp_path: Path) -> None:
@@ -397,17 +400,18 @@ def test_trackers_are_told(config: Make, tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_told_to_stop_finishes_its_step(config: Make, tmp_path: Path) -> None:
-    def interrupt(step: Step, total: int) -> None:
-        if step.step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
+    class Interrupt(SilentObserver):
+        def on_step(self, step: Step, total: int) -> None:
+            if step.step == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(KeyboardInterrupt):
-        train(config(log__save_every=0), tmp_path / "run", show=interrupt)
+        train(config(log__save_every=0), tmp_path / "run", observer=Interrupt())
     assert str((tmp_path / "run/model").readlink()) == "checkpoints/step-000003"
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    said: list[str] = []
-    done = train(config(log__save_every=0), tmp_path / "run", say=said.append)
-    assert any("goes on from" in each for each in said)
+    observer = RecordingObserver()
+    done = train(config(log__save_every=0), tmp_path / "run", observer=observer)
+    assert any("goes on from" in text for text in observer.messages)
     assert figures(done) == figures(train(config(log__save_every=0), tmp_path / "whole"))
     (tmp_path / "run/manifest.json").unlink()
     (tmp_path / "run/model").unlink()  # as if it had been killed between the last checkpoint and its name
@@ -417,7 +421,7 @@ def test_a_run_that_is_told_to_stop_finishes_its_step(config: Make, tmp_path: Pa
 
 def test_a_checkpoint_that_is_damaged_is_named(config: Make, tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
-        train(config(), tmp_path / "run", show=stop_at(5))
+        train(config(), tmp_path / "run", observer=StopAt(5))
     newest = tmp_path / "run/checkpoints/step-000004"
     state = newest / "trainer/state.pt"
     state.write_bytes(bytes(reversed(state.read_bytes())))

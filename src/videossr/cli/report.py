@@ -21,7 +21,7 @@ from videossr.report.benchmark.table import Benchmark, gather
 from videossr.report.training import figures
 from videossr.report.training.page import write_training
 from videossr.storage.paths import is_local, to_path, write_text
-from videossr.training.records import is_training, read_train_run
+from videossr.training.runs.records import is_training, read_train_run
 
 app = App(name="report", help_epilogue="Example: videossr report demo/runs/chance --out demo/report.html")
 

@@ -40,7 +40,7 @@ def command(
 
     asked = load_config(config, parse_settings(settings, command, "--optim.lr=1e-6"))
     with Live(console) as live:
-        done = train(asked, out, show=live.show, within=live.within, say=console.print)
+        done = train(asked, out, observer=live)
     if int(os.environ.get("RANK", "0")):  # torchrun's name for which of several processes this is
         return
     last = done.steps[-1]

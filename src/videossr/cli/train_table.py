@@ -16,14 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from videossr.cli.console import SILENCE, safe
-from videossr.training.records import PHASES, Rollouts, Step
+from videossr.training.runs.records import PHASES, Rollouts, Step
 
 ROWS = 10
 """Steps that the table shows."""
 
 
 class Live:
-    """What a run has done so far: a table at a terminal, a line for each step elsewhere.
+    """Show what a run has done so far: a table at a terminal, a line for each step elsewhere. A `RunObserver`.
 
     It appears with the first report, so that a command which fails at once says nothing but why.
     """
@@ -47,8 +47,8 @@ class Live:
             self._screen.update(self._picture())
             self._screen.stop()
 
-    def show(self, step: Step, total: int) -> None:
-        """A step is done, of `total`."""
+    def on_step(self, step: Step, total: int) -> None:
+        """Show a step that is done, of `total`."""
         self._steps.append(step)
         self._total, self._groups = total, (0, 0)
         if self._console.is_terminal:
@@ -56,13 +56,17 @@ class Live:
         else:
             self._say(_line(step, total) + f", {self._left()} left")
 
-    def within(self, done: int, total: int) -> None:
-        """So many groups of the step that goes on are done. Where there is no terminal, a line now and then says so."""
+    def on_group(self, done: int, total: int) -> None:
+        """Show how many groups of the current step are done; where there is no terminal, by a line now and then."""
         self._groups = (done, total)
         if self._console.is_terminal:
             self._draw()
         elif time.monotonic() - self._said > SILENCE:
             self._say(self._now())
+
+    def on_message(self, text: str) -> None:
+        """Print a sentence for the user."""
+        self._console.print(text)
 
     def _say(self, text: str) -> None:
         self._said = time.monotonic()

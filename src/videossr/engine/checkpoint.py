@@ -22,6 +22,7 @@ import transformers
 
 from videossr.clock import uniform_clock
 from videossr.engine.checkpoint_folder import check_folder, tensor_files
+from videossr.engine.model import VisionLanguageModel, use_linear_patches
 from videossr.errors import ConfigError, DataError
 from videossr.prompt import builder, checkpoint_config
 from videossr.prompt.base import Builder, Prompt
@@ -70,21 +71,42 @@ class Checkpoint:
         return [self.config[name] for name in PLACEHOLDERS if name in self.config]
 
     def text(self, ids: Sequence[int]) -> str:
-        """What the ids of an answer spell."""
+        """Return the text of the tokens of an answer."""
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
-    def load(self, device: torch.device, dtype: str, attention: str) -> Any:
-        """The model, ready to answer.
+    def prompt(self, question: Question, clips: Sequence[Clip], *, room: int, limit: int) -> Prompt:
+        """Build the prompt of a question.
 
         Args:
-            device: where it is put.
-            dtype: as transformers names it; auto: as it was saved, on a CPU float32.
-            attention: `attn_implementation` of transformers.
+            question: the texts.
+            clips: what is shown, in order.
+            room: tokens of the answer.
+            limit: tokens that the model can hold, see `videossr.engine.model.context_length`.
+
+        Raises:
+            DataError: prompt and answer are longer than the limit.
+        """
+        prompt = self.build(question, clips)
+        if len(prompt.ids) + room > limit:
+            raise DataError(
+                f"question {question.id}: {len(prompt.ids)} tokens, and {room} for the answer, are more than the "
+                f"model's {limit}"
+            )
+        return prompt
+
+    def load(self, device: torch.device, dtype: str | torch.dtype, attention: str) -> VisionLanguageModel:
+        """Load the model, ready to answer.
 
         Its `unbuilt` are the names of tensors of the checkpoint that its class does not build, such as `mtp.*`.
 
-        Raises ValueError that says what cannot be loaded, is missing, or is no number.
+        Args:
+            device: where it is put.
+            dtype: torch's, or its name; auto: as it was saved, on a CPU float32.
+            attention: `attn_implementation` of transformers.
+
+        Raises:
+            DataError: the checkpoint cannot be loaded, weights are missing, or some are no numbers.
         """
         model, info = _loaded(
             self.folder,
@@ -105,18 +127,23 @@ class Checkpoint:
                 f"as {name}: {tuple(there)} in the files, {tuple(built)} by the configuration"
             )
         model.unbuilt = _unbuilt(self.folder, model, info["unexpected_keys"])
-        patches = model.model.visual.patch_embed
-        if patches.proj.kernel_size == patches.proj.stride:
-            patches.proj = LinearPatches(patches.proj)
-        model = model.to(device).eval()
-        _check_finite(self.folder, model)
-        return model
+        loaded: VisionLanguageModel = model.to(device).eval()
+        use_linear_patches(loaded)
+        _check_finite(self.folder, loaded)
+        return loaded
 
 
 def open_checkpoint(target: str, layout: str | None = None, thinking: bool | None = None) -> Checkpoint:
-    """A checkpoint in a folder, or what the Hub has under that name.
+    """Open a checkpoint in a folder, or the one that the Hub has under that name.
 
-    Raises ValueError or OSError that says what is wrong with it.
+    Args:
+        target: folder, or ORGANIZATION/NAME on the Hub.
+        layout: of the video's tokens; None: that of the released weights.
+        thinking: what the chat template is told of enable_thinking; None: nothing.
+
+    Raises:
+        DataError: it cannot be read or asked.
+        OSError: it cannot be fetched.
     """
     folder = _folder(target)
     check_folder(folder)
@@ -134,19 +161,19 @@ def open_checkpoint(target: str, layout: str | None = None, thinking: bool | Non
     return Checkpoint(folder, config, tokenizer, build, ends, fingerprint)
 
 
-def unbuilt_tensors(folder: Path, model: Any) -> dict[str, torch.Tensor]:
+def unbuilt_tensors(folder: Path, model: VisionLanguageModel) -> dict[str, torch.Tensor]:
     """Read the tensors of a checkpoint that the class of a loaded model does not build, as the files have them."""
-    found = {}
+    tensors = {}
     files = tensor_files(folder)
     for name in getattr(model, "unbuilt", ()):
         if name in files:
             with safetensors.safe_open(files[name], "pt") as file:
-                found[name] = file.get_tensor(name)
-    return found
+                tensors[name] = file.get_tensor(name)
+    return tensors
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name; auto: an accelerator if there is one. Raises ValueError where it cannot be used."""
+    """Return a device by its name; auto: an accelerator if there is one. Raises ConfigError where it cannot be used."""
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     try:
         device = (found or torch.device("cpu")) if name == "auto" else torch.device(name)
@@ -157,17 +184,17 @@ def find_device(name: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """What a result calls the device: of a card its model."""
+    """Return what a result calls the device: of a card its model."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether memory ended, on a device or here; a CPU's allocator only says so in words."""
+    """Tell whether memory ended, on a device or here; a CPU's allocator only says so in words."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def prompt_inputs(prompt: Prompt, device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """What the model's `forward` takes for one prompt (1, L), positions among it, so that it computes none itself.
+    """Return what the model's `forward` takes for one prompt (1, L), with positions, so that it computes none itself.
 
     Pixels go to the device as bytes and are made numbers there, as `Prompt.pixels` does it.
     """
@@ -216,34 +243,20 @@ def without_report() -> Iterator[None]:
         logger.removeFilter(hide)
 
 
-class LinearPatches(torch.nn.Module):
-    """A convolution whose steps are as wide as its kernel, as the product of matrices that it is.
-
-    The patches of a vision tower come cut out already. Libraries of convolutions are slow at this one.
-    """
-
-    def __init__(self, convolution: torch.nn.Conv3d) -> None:
-        super().__init__()
-        self.weight, self.bias = convolution.weight, convolution.bias
-
-    def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.linear(patches.flatten(1), self.weight.flatten(1), self.bias)
-
-
-def _unbuilt(folder: Path, model: Any, unexpected: Iterable[str]) -> list[str]:
-    """Of those that its class says to ignore, such as `mtp.*`, transformers does not tell."""
-    ignored = [re.compile(each) for each in model._keys_to_ignore_on_load_unexpected or ()]
-    there = model.state_dict().keys()
-    also = (
-        name for name in tensor_files(folder) if name not in there and any(pattern.search(name) for pattern in ignored)
+def _unbuilt(folder: Path, model: transformers.PreTrainedModel, unexpected: Iterable[str]) -> list[str]:
+    """Name the tensors that a model's class does not build; of some, such as `mtp.*`, transformers says nothing."""
+    ignored = [re.compile(pattern) for pattern in model._keys_to_ignore_on_load_unexpected or ()]
+    built = model.state_dict().keys()
+    silent = (
+        name for name in tensor_files(folder) if name not in built and any(pattern.search(name) for pattern in ignored)
     )
-    return sorted({*unexpected, *also})
+    return sorted({*unexpected, *silent})
 
 
-def _check_finite(folder: Path, model: Any) -> None:
-    """Raises ValueError that names a weight with a value that is no number; a model with one answers nothing."""
-    weights = [(name, each) for name, each in model.named_parameters() if each.dtype in FLOATS and each.numel()]
-    extremes = [torch.stack(each.detach().aminmax()).float() for _, each in weights]
+def _check_finite(folder: Path, model: VisionLanguageModel) -> None:
+    """Raise DataError that names a weight with a value that is no number; a model with one answers nothing."""
+    weights = [(name, weight) for name, weight in model.named_parameters() if weight.dtype in FLOATS and weight.numel()]
+    extremes = [torch.stack(weight.detach().aminmax()).float() for _, weight in weights]
     finite = torch.stack(extremes).isfinite().all(1).tolist() if extremes else []
     wrong = [name for (name, _), fine in zip(weights, finite, strict=True) if not fine]
     if wrong:
@@ -254,6 +267,7 @@ def _check_finite(folder: Path, model: Any) -> None:
 
 
 def _folder(target: str) -> Path:
+    """Return the folder of a checkpoint, fetched from the Hub where there is none of that name."""
     folder = Path(target).expanduser()
     if target and folder.exists():
         return folder
@@ -266,9 +280,9 @@ def _folder(target: str) -> Path:
 
         return Path(snapshot_download(target, allow_patterns=list(FILES)))
     except Exception as error:  # of several libraries: the network, a proxy, a name that is not there
-        told = transport_error(error) or f"{type(error).__name__}: {error}"
+        reason = transport_error(error) or f"{type(error).__name__}: {error}"
         raise OSError(
-            f"{target}: no such folder, and the Hub does not give it: {told}; name a folder that holds the checkpoint"
+            f"{target}: no such folder, and the Hub does not give it: {reason}; name a folder that holds the checkpoint"
         ) from error
 
 

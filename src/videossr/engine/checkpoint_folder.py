@@ -1,4 +1,4 @@
-"""Whether a folder is a whole checkpoint of transformers; if not, what it is instead, and what to do with it.
+"""Check that a folder is a whole checkpoint of transformers; if not, say what it is instead, and the way out.
 
 Exercised by `videossr bench run BENCH --model hf:CHECKPOINT --out RUN` and `videossr train CONFIG --out RUN`.
 """
@@ -33,7 +33,7 @@ _GGUF = (
 )
 
 Look = Callable[[Path], str | None]
-"""Says what a folder is, and the way out; None where it is not that."""
+"""A check that says what a folder is, and the way out; None where it is not that."""
 
 
 def check_folder(folder: Path) -> None:

@@ -1,29 +1,25 @@
-"""The memory of what a model has read, for many answers at once: prompts read one by one are put side by side.
+"""Caches of keys and values: one that grows while answers are generated, and one that stays as it is.
 
-Exercised by `videossr bench run BENCH --model hf:CHECKPOINT --out RUN`, measured by `benchmarks/bench.py`.
+`videossr.engine.generation` and `videossr.engine.shared_prefix` use them; `benchmarks/bench.py` measures the first.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 import transformers
 from torch.nn.functional import pad
 from transformers.cache_utils import DynamicLayer
 
+from videossr.engine.model import Cache, VisionLanguageModel, as_module, base_model
+
 ROOM = 64
-"""Tokens for which there is room behind what was read, before all must be copied to where there is more."""
+"""Tokens for which there is room after the prompt, before all keys and values must be copied to make more."""
 
 
-def base_model(model: Any) -> Any:
-    """Return the transformers model that peft may have wrapped."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def cache_argument(forward: Callable[..., Any]) -> str:
+def cache_argument(forward: Callable[..., object]) -> str:
     """Return the name of the cache argument of a model's or layer's `forward`.
 
     transformers 5.24 renamed `past_key_values` to `cache`.
@@ -31,13 +27,13 @@ def cache_argument(forward: Callable[..., Any]) -> str:
     return "cache" if "cache" in inspect.signature(forward).parameters else "past_key_values"
 
 
-def cache_arguments(model: Any, cache: Any) -> dict[str, Any]:
+def cache_arguments(model: VisionLanguageModel, cache: Cache) -> dict[str, object]:
     """Return the keyword arguments with which `model`, of transformers or peft, reads and extends `cache`."""
-    return {cache_argument(base_model(model).forward): cache, "use_cache": True}
+    return {cache_argument(as_module(base_model(model)).forward): cache, "use_cache": True}
 
 
 class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]  # transformers' types are not followed
-    """Keys and values (R, H, L, D) of one layer, with room behind them: a token more copies nothing but itself."""
+    """Keys and values (R, H, L, D) of one layer with room after them, so that one more token copies only itself."""
 
     keys: torch.Tensor
     values: torch.Tensor
@@ -48,9 +44,9 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]  # transformers' ty
         self._hold(keys, values, room)
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *_more: Any, **_named: Any
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_more: object, **_named: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Adds states (R, H, more, D) and returns all that is there."""
+        """Add states (R, H, more, D) and return all that is there."""
         length = self.keys.shape[2]
         end = length + key_states.shape[2]
         if end > self._whole[0].shape[2]:
@@ -61,23 +57,54 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]  # transformers' ty
         return self.keys, self.values
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keeps these rows alone."""
+        """Keep these rows alone."""
         self._hold(self.keys[indices], self.values[indices], ROOM)
 
     def _hold(self, keys: torch.Tensor, values: torch.Tensor, room: int) -> None:
+        """Copy keys and values to where there is room after them."""
         length = keys.shape[2]
         self._whole = [pad(side, (0, 0, 0, room)) for side in (keys, values)]
         self.keys, self.values = (side[:, :, :length] for side in self._whole)
 
 
-def batch_caches(caches: Sequence[Any], n: int, room: int = ROOM) -> Any:
-    """One cache of all, padded on the left, each n times. Takes the caches apart, so that none is there twice."""
+class FixedLayer(DynamicLayer):  # type: ignore[misc]  # transformers' types are not followed
+    """Keys and values of one layer, seen by the tokens after them, whose own are not kept."""
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        super().__init__()
+        self.keys, self.values = keys, values
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_more: object, **_named: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return all states, those given (R, H, more, D) last; keep nothing of them."""
+        return torch.cat([self.keys, key_states], 2), torch.cat([self.values, value_states], 2)
+
+
+def fixed_cache(keys: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> Cache:
+    """Make a cache of transformers of the keys and values of each layer; it does not grow, so it can be used again."""
+    cache: Cache = transformers.DynamicCache()
+    cache.layers.extend(map(FixedLayer, keys, values))
+    return cache
+
+
+def batch_caches(caches: Sequence[Cache], n: int, room: int = ROOM) -> Cache:
+    """Join caches to one, padded on the left, with each of them n times.
+
+    The caches are taken apart layer by layer, so that no keys and values are in memory twice.
+
+    Args:
+        caches: of one prompt each.
+        n: rows of each.
+        room: tokens that can be added before keys and values must be copied.
+    """
     longest = max(cache.get_seq_length() for cache in caches)
-    joined = transformers.DynamicCache()
+    joined: Cache = transformers.DynamicCache()
     for _ in range(len(caches[0].layers)):
         layers = [cache.layers.pop(0) for cache in caches]
         keys, values = (
-            torch.cat([pad(each, (0, 0, longest - each.shape[2], 0)) for each in side]).repeat_interleave(n, 0)
+            torch.cat([pad(states, (0, 0, longest - states.shape[2], 0)) for states in side]).repeat_interleave(n, 0)
             for side in zip(*((layer.keys, layer.values) for layer in layers), strict=True)
         )
         joined.layers.append(PreallocatedLayer(keys, values, room))

@@ -1,12 +1,12 @@
-"""What the answers of a group share is computed once: the vision tower and the prompt, forward and backward.
+"""Compute what the answers of a group share once: the vision tower and the prompt, forward and backward.
 
-    prefix = read_prefix(model, inputs)              # with gradient, once
-    drawn = sample([prefix], ...)                    # from the same states, detached
-    scores = answer_scores(model, prefix, answers)   # all answers as one short packed sequence
-    loss(scores).backward()                          # through the prompt once
+    prefix = read_prefix(model, inputs)                 # with gradient, once
+    (answers,) = generate(model, [prefix], 8, ...)      # from the same states, detached
+    scores = answer_scores(model, prefix, answers)      # all answers as one short packed sequence
+    loss(scores).backward()                             # through the prompt once
 
-The answers of a group are laid behind each other as one sequence. Each token sees the prompt and what stands before it
-in its own answer, and has the position that it would have if its answer were the only one. So nothing is padded or
+The answers of a group are laid one after the other as one sequence. Each token sees the prompt and the tokens before
+it in its own answer, and has the position that it would have if its answer were the only one. So nothing is padded or
 repeated, and log-probabilities and gradients are those of separate full forward passes, up to rounding. Any trainer may
 call these functions: docs/concepts/shared-prefix.md shows how. `benchmarks/train_step.py` measures them.
 """
@@ -23,9 +23,9 @@ import torch
 import transformers
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
-from transformers.cache_utils import DynamicLayer
 
-from videossr.engine.kv_cache import base_model, cache_argument, cache_arguments
+from videossr.engine.kv_cache import FixedLayer, cache_argument, cache_arguments, fixed_cache
+from videossr.engine.model import Cache, VisionLanguageModel, base_model
 
 SHARED = ("qwen3_vl", "qwen3_vl_moe", "qwen2_5_vl")
 """Model types whose layers look at other tokens through keys and values alone: for these the prefix can be shared."""
@@ -34,13 +34,13 @@ ATTENTION = "sdpa"
 """The implementation that takes any mask of what sees what."""
 
 
-_AGAIN: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
-"""How layers are computed again: nothing in them is drawn."""
+_recomputed = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+"""Compute a layer again in the backward pass; nothing in it is random."""
 
 
 @dataclass(frozen=True)
 class SharedPrefix:
-    """What a model keeps of a prompt that it has read, with the graph of how it came to it.
+    """The state of a model that has read a prompt, with the graph of how it came to it.
 
     Attributes:
         logits: (1, V), scores of an answer's first token.
@@ -56,12 +56,12 @@ class SharedPrefix:
     delta: int
 
     def detached(self) -> SharedPrefix:
-        """The same numbers without the graph; nothing is copied."""
+        """Return the same numbers without the graph; nothing is copied."""
         keys, values = (tuple(each.detach() for each in side) for side in (self.keys, self.values))
         return SharedPrefix(self.logits.detach(), keys, values, self.length, self.delta)
 
     def rows(self) -> list[SharedPrefix]:
-        """One for each row, where a prompt was read several times at once."""
+        """Return one for each row, where a prompt was read several times at once."""
         return [
             SharedPrefix(
                 self.logits[row : row + 1],
@@ -73,16 +73,14 @@ class SharedPrefix:
             for row in range(len(self.logits))
         ]
 
-    def cache(self) -> Any:
-        """A cache of transformers that tokens behind the prompt can look at, as often as wanted: it does not grow."""
-        cache = transformers.DynamicCache()
-        cache.layers.extend(map(_FixedLayer, self.keys, self.values))
-        return cache
+    def cache(self) -> Cache:
+        """Return a cache of transformers that the tokens after the prompt can see, as often as wanted."""
+        return fixed_cache(self.keys, self.values)
 
 
 @dataclass(frozen=True)
 class TokenScores:
-    """What a model thinks of G answers. Behind the end of an answer all is 0.
+    """The scores of the tokens of G answers. After the end of an answer all is 0.
 
     Attributes:
         logprobs: (G, A) float32, of each token.
@@ -95,8 +93,8 @@ class TokenScores:
     mask: torch.Tensor
 
 
-def can_share(model: Any) -> str:
-    """Why the prefix of this model cannot be shared; empty where it can."""
+def can_share(model: VisionLanguageModel) -> str:
+    """Say why the prefix of this model cannot be shared; return an empty text where it can."""
     config = model.config
     if config.model_type not in SHARED:
         return f"the model type {config.model_type} is not one of {', '.join(SHARED)}"
@@ -105,8 +103,8 @@ def can_share(model: Any) -> str:
     return ""
 
 
-def read_prefix(model: Any, inputs: Mapping[str, torch.Tensor], rows: int = 1) -> SharedPrefix:
-    """Reads one prompt, with gradient where it is enabled.
+def read_prefix(model: VisionLanguageModel, inputs: Mapping[str, torch.Tensor], rows: int = 1) -> SharedPrefix:
+    """Read one prompt, with gradient where it is enabled.
 
     Args:
         model: of a type in `SHARED`, of transformers or wrapped by peft.
@@ -123,14 +121,14 @@ def read_prefix(model: Any, inputs: Mapping[str, torch.Tensor], rows: int = 1) -
 
 
 def answer_scores(
-    model: Any,
+    model: VisionLanguageModel,
     prefix: SharedPrefix,
     answers: Sequence[Sequence[int]],
     *,
     temperature: float = 1.0,
     banned: Sequence[int] = (),
 ) -> TokenScores:
-    """Log-probabilities of answers behind a prompt that was read once. Equal to `full_scores`, up to rounding.
+    """Score answers to a prompt that was read once. Equal to `full_scores`, up to rounding.
 
     Args:
         model: the one that has read the prompt.
@@ -155,13 +153,13 @@ def answer_scores(
         position_ids=following(step[None], prefix.length, prefix.delta),
         **cache_arguments(model, prefix.cache()),
     )
-    behind = out.logits[0].split(lengths)
+    behind = torch.split(out.logits[0], lengths)
     rows = [torch.cat([head[None], tail]) for head, tail in zip(first, behind, strict=True)]
     return _scores(rows, answers, temperature, banned)
 
 
 def full_scores(
-    model: Any,
+    model: VisionLanguageModel,
     inputs: Mapping[str, torch.Tensor],
     answers: Sequence[Sequence[int]],
     *,
@@ -169,9 +167,18 @@ def full_scores(
     temperature: float = 1.0,
     banned: Sequence[int] = (),
 ) -> Iterator[TokenScores]:
-    """The same by full forward passes, `rows` answers at once: each row reads the whole prompt and its video.
+    """Score answers by full forward passes, `rows` at once: each row reads the whole prompt and its video.
 
-    Yields the scores of each lot of answers, so that a caller may go back through one before the next is computed.
+    Args:
+        model: of any type.
+        inputs: what its `forward` takes for one prompt, see `read_prefix`.
+        answers: tokens of each of G answers.
+        rows: answers at once.
+        temperature: by which scores are divided.
+        banned: tokens that cannot be drawn.
+
+    Yields:
+        The scores of each `rows` answers, so that a caller may go back through them before the next are computed.
     """
     length, delta = inputs["input_ids"].shape[1], _delta(inputs)
     for first in range(0, len(answers), rows):
@@ -189,22 +196,22 @@ def full_scores(
 
 
 def following(steps: torch.Tensor, length: int | torch.Tensor, delta: int | torch.Tensor) -> torch.Tensor:
-    """`position_ids` (4, B, N) of tokens that stand `steps` (B, N) behind prompts, where tokens are text."""
+    """Return `position_ids` (4, B, N) of text tokens that stand `steps` (B, N) after prompts."""
     counted = steps + length
     return torch.stack([counted, *[counted + delta] * 3])
 
 
-def distribution(logits: torch.Tensor, temperature: float, banned: Sequence[int]) -> torch.Tensor:
-    """Log-probabilities (…, V) float32 of the next token, in sampling and loss alike."""
-    scores = logits.float() / temperature
+def allowed_scores(logits: torch.Tensor, banned: Sequence[int]) -> torch.Tensor:
+    """Return scores (…, V) float32 of the next token, -inf for tokens that cannot be drawn."""
+    scores = logits.float()
     if banned:
         scores = scores.index_fill(-1, torch.tensor(banned, device=scores.device), -torch.inf)
-    return scores.log_softmax(-1)
+    return scores
 
 
 @contextmanager
-def gradient_checkpointing(model: Any) -> Iterator[None]:
-    """Inside, a pass with gradient keeps the input of each layer alone; the way back computes the rest once more.
+def gradient_checkpointing(model: VisionLanguageModel) -> Iterator[None]:
+    """Keep of a pass with gradient only the input of each layer; the backward pass computes the rest once more.
 
     The gradient checkpointing of transformers would switch the cache off; this keeps the keys and values of a prompt.
     """
@@ -221,25 +228,11 @@ def gradient_checkpointing(model: Any) -> Iterator[None]:
             del layer.forward  # the instance's, so that the class's is seen again
 
 
-class _FixedLayer(DynamicLayer):  # type: ignore[misc]  # transformers' types are not followed
-    """Keys and values of one layer, which what follows is laid behind but not kept with."""
-
-    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
-        super().__init__()
-        self.keys, self.values = keys, values
-        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *_more: Any, **_named: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        return torch.cat([self.keys, key_states], 2), torch.cat([self.values, value_states], 2)
-
-
 class _Slot:
-    """A cache of one layer's keys and values, as they come."""
+    """A cache that holds the keys and values of one layer as they come."""
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *_more: Any, **_named: Any
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_more: object, **_named: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         self.states = key_states, value_states
         return self.states
@@ -255,33 +248,33 @@ def _recomputed_layer(
     cache = named.get(argument)
     if not torch.is_grad_enabled():
         return forward(hidden, *more, **named)
-    if cache is None or isinstance(next(iter(cache.layers), None), _FixedLayer):
-        return checkpoint(partial(forward, **named), hidden, *more, **_AGAIN)
+    if cache is None or isinstance(next(iter(cache.layers), None), FixedLayer):
+        return _recomputed(partial(forward, **named), hidden, *more)
 
     def keep(hidden: torch.Tensor) -> tuple[Any, torch.Tensor, torch.Tensor]:
         slot = _Slot()
         out = forward(hidden, *more, **{**named, argument: slot})
         return out, *slot.states
 
-    out, keys, values = checkpoint(keep, hidden, **_AGAIN)
+    out, keys, values = _recomputed(keep, hidden)
     cache.update(keys, values, len(cache.layers))
     return out
 
 
 def _recomputed_block(forward: Callable[..., Any], hidden: torch.Tensor, *more: Any, **named: Any) -> Any:
-    """A block of the vision tower."""
+    """Run a block of the vision tower."""
     if not torch.is_grad_enabled():
         return forward(hidden, *more, **named)
-    return checkpoint(partial(forward, **named), hidden, *more, **_AGAIN)
+    return _recomputed(partial(forward, **named), hidden, *more)
 
 
 def _delta(inputs: Mapping[str, torch.Tensor]) -> int:
-    """Positions go on one behind the largest of the prompt."""
+    """Return the `delta` of a prompt: positions go on one after the largest of the prompt."""
     return int(inputs["position_ids"][1:].amax()) + 1 - inputs["input_ids"].shape[1]
 
 
 def _repeat(name: str, tensor: torch.Tensor, count: int) -> torch.Tensor:
-    """The input of one prompt as that of `count` rows: patches and grids of all rows stand behind each other."""
+    """Repeat the input of one prompt for `count` rows: patches and grids of all rows stand one after the other."""
     if name == "position_ids":
         return tensor.expand(-1, count, -1)
     return tensor if count == 1 else torch.cat([tensor] * count)
@@ -290,8 +283,8 @@ def _repeat(name: str, tensor: torch.Tensor, count: int) -> torch.Tensor:
 def _scores(
     rows: Sequence[torch.Tensor], answers: Sequence[Sequence[int]], temperature: float, banned: Sequence[int]
 ) -> TokenScores:
-    """Of logits (N, V) of each answer, N tokens."""
-    logs = distribution(torch.cat(list(rows)), temperature, banned)
+    """Score the tokens of answers by the logits (N, V) of each, N tokens."""
+    logs = (allowed_scores(torch.cat(list(rows)), banned) / temperature).log_softmax(-1)
     tokens = torch.tensor([token for answer in answers for token in answer], device=logs.device)
     chosen = logs.gather(-1, tokens[:, None])[:, 0]
     with torch.no_grad():

@@ -1,6 +1,6 @@
-"""Which questions make up a batch: a pure function of the seed, whatever the number of processes.
+"""Choose the questions of each batch: a pure function of the seed, whatever the number of processes.
 
-Torch-free. Exercised by `videossr train CONFIG --out RUN`.
+Torch-free. `videossr.training.loader` asks for the batches.
 """
 
 from __future__ import annotations
@@ -8,13 +8,36 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from videossr.errors import ConfigError
+from videossr.training.config import RunSettings
 
 Mix = Literal["shuffled", "even", "single"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunLength:
+    """How long a run is.
+
+    Attributes:
+        steps: of the optimizer, at most; with several updates a batch, one step is all of them.
+        batches: with how many batches of questions a step may begin.
+    """
+
+    steps: int
+    batches: int
+
+
+def run_length(run: RunSettings, batches_per_step: int, questions: int) -> RunLength:
+    """Return the length of a run on so many questions; `batches_per_step` are asked by one step, at most."""
+    if run.steps:
+        return RunLength(run.steps, run.steps * batches_per_step)
+    batches = steps_in(questions, run.batch, run.epochs)
+    return RunLength(batches, batches)
 
 
 def choose_questions(
@@ -24,7 +47,17 @@ def choose_questions(
 
     Shares that do not overlap hold different questions, whatever the categories.
 
-    Raises ValueError for a category that is not there, a share that is none, or where nothing is left.
+    Args:
+        categories: of all questions.
+        wanted: categories to take; none named: all.
+        share: from where to where in the shuffled questions of a category, within 0 and 1.
+        seed: of the run.
+
+    Returns:
+        The indices of the chosen questions, sorted.
+
+    Raises:
+        ConfigError: a category does not exist, the share is none, or nothing is left.
     """
     start, end = share
     if not 0 <= start < end <= 1:
@@ -43,33 +76,33 @@ def choose_questions(
 
 
 def steps_in(questions: int, batch: int, epochs: float) -> int:
-    """How many batches there are in so many passes, at least one; the last of a pass may be smaller than the others."""
+    """Return the number of batches in so many passes, at least one; the last of a pass may be smaller."""
     whole, part = divmod(epochs, 1)
     return max(1, int(whole) * math.ceil(questions / batch) + math.ceil(round(part * questions, 6) / batch))
 
 
-def epochs_at(step: int, questions: int, batch: int) -> float:
-    """Passes through the data behind a step."""
-    whole, place = divmod(step, math.ceil(questions / batch))
+def epochs_at(number: int, questions: int, batch: int) -> float:
+    """Return how many passes through the data are complete after a batch, counted from 1."""
+    whole, place = divmod(number, math.ceil(questions / batch))
     return whole + min(place * batch, questions) / questions
 
 
 def batch_for_step(
-    step: int, chosen: Sequence[int], categories: Sequence[str], batch: int, mix: Mix, seed: int
+    number: int, chosen: Sequence[int], categories: Sequence[str], batch: int, mix: Mix, seed: int
 ) -> list[int]:
-    """The questions of one step, from 1. Every pass shows each question once, in an order of its own.
+    """Return the questions of one batch. Every pass shows each question once, in an order of its own.
 
     Args:
-        step: of the run.
-        chosen: see `choose_questions`.
+        number: of the batch, from 1.
+        chosen: indices of the questions of the run, see `choose_questions`.
         categories: of all questions.
-        batch: questions a step.
+        batch: questions a batch.
         mix: shuffled: as they fall; even: each batch has of every category its share of the pass; single: a batch has
             one category, where it is full.
         seed: of the run.
     """
-    a_pass = math.ceil(len(chosen) / batch)
-    epoch, place = divmod(step - 1, a_pass)
+    batches_a_pass = math.ceil(len(chosen) / batch)
+    epoch, place = divmod(number - 1, batches_a_pass)
     order = _order(chosen, categories, batch, mix, np.random.SeedSequence([seed, 1 + epoch]))
     return order[place * batch : (place + 1) * batch]
 
@@ -77,7 +110,7 @@ def batch_for_step(
 def _order(
     chosen: Sequence[int], categories: Sequence[str], batch: int, mix: Mix, seed: np.random.SeedSequence
 ) -> list[int]:
-    """One pass: consecutive stretches of it are the batches."""
+    """Order the questions of one pass: consecutive stretches of it are the batches."""
     generator = np.random.Generator(np.random.PCG64DXSM(seed))
     shuffled: list[int] = generator.permutation(np.asarray(chosen)).tolist()
     if mix == "shuffled":
@@ -87,21 +120,22 @@ def _order(
         # The k-th of a category of n stands at (k + chance) / n of the pass.
         places = {name: generator.random() for name in sorted(members)}
         keyed = [
-            ((k + places[name]) / len(those), name, index)
-            for name, those in members.items()
-            for k, index in enumerate(those)
+            ((k + places[name]) / len(indices), name, index)
+            for name, indices in members.items()
+            for k, index in enumerate(indices)
         ]
         return [index for _, _, index in sorted(keyed)]
     full: list[list[int]] = []
     rest: list[int] = []
-    for _, those in sorted(members.items()):
-        whole = len(those) // batch * batch
-        full += [those[first : first + batch] for first in range(0, whole, batch)]
-        rest += those[whole:]
-    return [index for at in generator.permutation(len(full)) for index in full[at]] + rest
+    for _, indices in sorted(members.items()):
+        whole = len(indices) // batch * batch
+        full += [indices[first : first + batch] for first in range(0, whole, batch)]
+        rest += indices[whole:]
+    return [index for position in generator.permutation(len(full)) for index in full[position]] + rest
 
 
 def _members(indices: Sequence[int] | range, categories: Sequence[str]) -> dict[str, list[int]]:
+    """Group indices by their category."""
     members: dict[str, list[int]] = defaultdict(list)
     for index in indices:
         members[categories[index]].append(index)
@@ -109,6 +143,7 @@ def _members(indices: Sequence[int] | range, categories: Sequence[str]) -> dict[
 
 
 def _generator(seed: int, *words: int | str) -> np.random.Generator:
+    """Return a generator of its own for each seed and words."""
     numbers = [
         word if isinstance(word, int) else int.from_bytes(word.encode()[:64].ljust(64, b"\0"), "big") for word in words
     ]

@@ -1,4 +1,4 @@
-"""What a training run is asked to do: every choice by its name, checked, with the paper's value as the default.
+"""The configuration of a training run: every choice by its name, checked, with the paper's value as the default.
 
 The paper's run is GRPO as verl does it, with the values of its script and verl's defaults for the rest. Exercised by
 `videossr train train-paper --model.path=CHECKPOINT --data.path=DATASET --out RUN`.
@@ -36,7 +36,7 @@ class Lora:
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
 class ModelConfig:
-    """What is trained."""
+    """The checkpoint that is trained, and which of its weights."""
 
     path: Annotated[str, Field(description="folder of a checkpoint, or ORGANIZATION/NAME on the Hub")] = ""
     layout: Annotated[str | None, Field(description="of the video's tokens; by default the released weights'")] = None
@@ -46,7 +46,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
 class DataConfig:
-    """What it is trained on."""
+    """The questions that it is trained on."""
 
     path: Annotated[str, Field(description="folder or address of a dataset")] = ""
     corpus: Annotated[str | None, Field(description="where its frame packs are, if not where the dataset says")] = None
@@ -142,7 +142,7 @@ class OptimConfig:
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
 class RunSettings:
-    """How it is run."""
+    """The method, the length and the means of a run."""
 
     method: Literal["grpo", "sft"] = "grpo"
     batch: Annotated[int, Field(ge=1, description="questions a step, over all processes")] = 64
@@ -174,7 +174,7 @@ class RunSettings:
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
 class LogConfig:
-    """What is kept of a run."""
+    """What is saved and logged of a run."""
 
     save_every: Annotated[int, Field(ge=0, description="steps between checkpoints; 0: only the last")] = 50
     keep: Annotated[int, Field(ge=1, description="checkpoints")] = 2
@@ -195,36 +195,53 @@ class TrainConfig:
     log: LogConfig = Field(default_factory=LogConfig)
 
     @property
-    def most_batches(self) -> int:
+    def batches_per_step(self) -> int:
         """Batches of questions that a step asks, at most."""
         return self.grpo.dynamic_sampling if self.run.method == "grpo" else 1
 
+    @property
+    def has_kl(self) -> bool:
+        """Whether the loss holds a KL to a reference."""
+        return self.run.method == "grpo" and self.grpo.kl > 0
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the reference is a copy of the model: with adapters it is the model without them."""
+        return self.has_kl and self.model.lora is None
+
 
 def names() -> list[str]:
-    """The shipped recipes."""
+    """Return the names of the shipped recipes."""
     return sorted(entry.name.removesuffix(".toml") for entry in (files("videossr.training") / "recipes").iterdir())
 
 
 def keys() -> dict[str, str]:
-    """Every key that can be set, by its dotted name: its default, and what it is."""
-    tables = {each.name: get_type_hints(TrainConfig)[each.name] for each in fields(TrainConfig)} | {"model.lora": Lora}
+    """Describe every key that can be set, by its dotted name: its default, and what it is."""
+    hints = get_type_hints(TrainConfig)
+    tables = {field.name: hints[field.name] for field in fields(TrainConfig)} | {"model.lora": Lora}
     return {
-        f"{name}.{each.name}": f"{each.default!r}" + "".join(f", {words}" for words in _described(table, each.name))
+        f"{name}.{field.name}": f"{field.default!r}" + "".join(f", {words}" for words in _described(table, field.name))
         for name, table in tables.items()
-        for each in fields(table)
+        for field in fields(table)
     }
 
 
 def _described(table: type, name: str) -> list[str]:
-    """What the fields of a configuration say of themselves."""
+    """Return the descriptions in the annotation of a field."""
     notes = getattr(get_type_hints(table, include_extras=True)[name], "__metadata__", ())
     return [note.description for note in notes if getattr(note, "description", None)]
 
 
 def load_config(name: str, overrides: Mapping[str, str] | None = None) -> TrainConfig:
-    """A configuration: a shipped recipe's by its name, or one in a TOML file, with values at dotted names replaced.
+    """Read a configuration, and replace values in it.
 
-    Raises FileNotFoundError for a file that is not there, ValueError for an unknown recipe, key or value.
+    Args:
+        name: of a shipped recipe, or the path of a TOML file.
+        overrides: values as TOML, by dotted name: ``{"optim.lr": "1e-6"}``.
+
+    Raises:
+        ConfigError: the recipe, a key or a value is unknown.
+        FileNotFoundError: there is no such file.
     """
     shipped = files("videossr.training") / "recipes" / f"{name}.toml"
     if Path(name).suffix == ".toml":

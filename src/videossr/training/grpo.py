@@ -1,15 +1,14 @@
-"""Group relative policy optimization, as formulas: advantages, the clipped loss, the KL to the reference.
+"""The formulas of GRPO: advantages, the clipped loss, and the KL to the reference.
 
-The paper's run is verl's GRPO; what can be chosen otherwise is named in
-`videossr.training.config.GrpoConfig`. Exercised by
-`videossr train train-paper --model.path=CHECKPOINT --data.path=DATASET --out RUN`.
+The paper's run is verl's GRPO (DeepSeekMath, arXiv 2402.03300, section 4.1); `videossr.training.config.GrpoConfig`
+names the variants. `videossr.training.trainer` shows the step that they are part of.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -17,19 +16,24 @@ from videossr.engine.shared_prefix import TokenScores
 from videossr.training.config import GrpoConfig
 
 EPSILON = 1e-6
-"""Added to a group's deviation, as verl does it."""
+"""Added to the standard deviation of a group's rewards, as in verl."""
 
 LARGEST = 10.0
-"""Of one token's estimate of the KL, either way: one token that the reference thinks impossible decides nothing."""
+"""Bound of the KL estimate of one token: a token that the reference thinks impossible must not decide the step."""
 
 
-def advantages(rewards: Sequence[float], scale: str) -> list[float]:
-    """What each answer of a group is worth against the others.
+def group_advantages(rewards: Sequence[float], scale: str) -> list[float]:
+    """Compute the advantage of each answer of a group (DeepSeekMath, section 4.1.2).
 
-    The reward less the group's mean, over its unbiased deviation where `scale` is group. Exactly 0 for all where no two
-    rewards differ: the deviation of equal numbers need not be exactly 0, and an optimizer would blow the rest up.
+    The advantage is the reward less the group's mean. It is exactly 0 for all where no two rewards differ: the computed
+    deviation of equal numbers need not be exactly 0, and to divide by it would blow rounding up.
 
-    Raises ValueError for a reward that is not finite: what compares with nothing has no place in a group.
+    Args:
+        rewards: of each of the G answers.
+        scale: "group" divides by the unbiased standard deviation of the group, "none" does not (Dr.GRPO).
+
+    Raises:
+        ValueError: a reward is not finite.
     """
     if not all(map(math.isfinite, rewards)):
         raise ValueError(f"rewards of a group must be finite numbers, and these are {list(rewards)}")
@@ -45,17 +49,27 @@ def advantages(rewards: Sequence[float], scale: str) -> list[float]:
 
 @dataclass(frozen=True)
 class GroupLoss:
-    """The share of one group in the loss of its batch.
+    """The share of one group, or of some of its answers, in the loss of its batch.
 
     Attributes:
         total: what is to be summed over the batch and divided by the sum of `weight`.
         weight: what it counts for: tokens, answers, or answers times the most tokens.
-        kl: summed over tokens, without gradient.
+        kl: to the reference, summed over tokens, without gradient.
+        entropy: of the next token, in nats, summed over tokens, where it was measured.
+        gap: largest difference of a log-probability between sampling and loss, in nats, where it was measured.
     """
 
     total: torch.Tensor
     weight: float
     kl: float
+    entropy: float = 0.0
+    gap: float = 0.0
+
+    def backward(self) -> GroupLoss:
+        """Add the gradient, if there is one, to that of the weights; return the same numbers without the graph."""
+        if self.total.requires_grad:
+            torch.autograd.backward(self.total)
+        return replace(self, total=self.total.detach())
 
 
 def group_loss(
@@ -67,16 +81,18 @@ def group_loss(
     reference: torch.Tensor | None = None,
     kept: torch.Tensor | None = None,
 ) -> GroupLoss:
-    """The clipped objective of a group (G answers of at most A tokens), negated, with the KL to the reference in it.
+    """Compute the loss of a group, G answers of at most A tokens: the negated clipped objective, plus the weighted KL.
+
+    DeepSeekMath, equation 3; the ratio is clipped on both sides as `config.clip_low` and `clip_high` say.
 
     Args:
         scores: of the policy, with gradient.
         advantage: (G,) float32.
-        config: the weights and choices.
-        old: (G, A) log-probabilities under the policy that has sampled; None where that is this one, so that the ratio
-            is exactly 1 and only its gradient counts.
+        config: weight and estimator of the KL, clip range, aggregation.
+        old: (G, A) log-probabilities under the policy that sampled; None where that is this one, so that the ratio is
+            exactly 1 and only its gradient counts.
         reference: (G, A) log-probabilities under the reference; None at KL 0.
-        kept: (G,) bool, answers that count; None: all.
+        kept: (G,) bool, which answers count; None: all.
     """
     mask = scores.mask if kept is None else scores.mask & kept[:, None]
     before = scores.logprobs.detach() if old is None else old
@@ -93,7 +109,7 @@ def group_loss(
 
 
 def _aggregate(loss: torch.Tensor, mask: torch.Tensor, config: GrpoConfig) -> tuple[torch.Tensor, float]:
-    """The sum over a group (G, A), and what it is divided by once it was summed over the batch."""
+    """Sum a loss (G, A) over a group; return the sum, and the group's share in the divisor of the batch."""
     masked = torch.where(mask, loss, 0.0)
     if config.aggregate == "token":
         return masked.sum(), float(mask.sum())
@@ -103,18 +119,18 @@ def _aggregate(loss: torch.Tensor, mask: torch.Tensor, config: GrpoConfig) -> tu
     return masked.sum(), float(len(mask) * config.max_tokens)
 
 
-def _low_variance(gap: torch.Tensor) -> torch.Tensor:
-    """k3: never negative, and of little variance where the two are near each other.
+def _low_variance(difference: torch.Tensor) -> torch.Tensor:
+    """Estimate the KL by Schulman's k3: never negative, and of little variance where the two are near each other.
 
-    A large gap is cut before `exp`, whose gradient would not be finite.
+    A large difference is cut before `exp`, whose gradient would not be finite.
     """
-    gap = gap.clamp(max=20)
-    return (gap.exp() - gap - 1).clamp(max=LARGEST)
+    difference = difference.clamp(max=20)
+    return (difference.exp() - difference - 1).clamp(max=LARGEST)
 
 
 KL: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "low_variance": _low_variance,
-    "plain": lambda gap: -gap,
-    "squared": lambda gap: gap.square() / 2,
+    "plain": lambda difference: -difference,
+    "squared": lambda difference: difference.square() / 2,
 }
-"""Estimates of a token's KL from the reference's log-probability less the policy's."""
+"""Estimators of a token's KL: functions of the reference's log-probability less the policy's."""

@@ -1,6 +1,6 @@
-"""What the groups of a batch were worth: their facts, as each process has them, and the means that a step tells.
+"""Summarize the groups of a batch: metrics of each group, and the means that a step records.
 
-Facts of several processes are put together by joining their lists. Exercised by `videossr train CONFIG --out RUN`.
+Metrics of several processes are put together by joining their lists. `videossr.training.trainer` does that.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from math import fsum
 from statistics import fmean
 from typing import Literal
 
-from videossr.training.records import Rollouts
+from videossr.training.runs.records import Rollouts
 
 
 @dataclass(frozen=True, slots=True)
 class GroupMetrics:
-    """One question's group of answers.
+    """The metrics of one question's group of answers.
 
     Attributes:
         category, task: of the question.
@@ -48,7 +48,7 @@ class GroupMetrics:
 
 
 def is_uninformative(rewards: Sequence[float], strict: Sequence[float]) -> bool:
-    """Whether no answer of a group is right and yet its rewards differ: mostly by how near a guess happened to be."""
+    """Tell whether no answer of a group is right and yet its rewards differ: mostly by how near a guess was."""
     return max(strict) < 1 and min(rewards) != max(rewards)
 
 
@@ -62,12 +62,12 @@ class MetricSummary:
 
 
 def summarize(groups: Sequence[GroupMetrics], reward: Literal["smooth", "strict"] = "smooth") -> MetricSummary:
-    """What a step tells of its groups; `reward` is the one that it learns from. Raises ValueError for no groups."""
+    """Return the means of a step; `reward` is the one that it learns from. Raises ValueError for no groups."""
 
     def by(name: Callable[[GroupMetrics], str]) -> dict[str, Rollouts]:
         return {
-            each: rollout_metrics([group for group in groups if name(group) == each], reward)
-            for each in sorted({name(group) for group in groups})
+            value: rollout_metrics([group for group in groups if name(group) == value], reward)
+            for value in sorted({name(group) for group in groups})
         }
 
     return MetricSummary(
@@ -76,7 +76,7 @@ def summarize(groups: Sequence[GroupMetrics], reward: Literal["smooth", "strict"
 
 
 def rollout_metrics(groups: Sequence[GroupMetrics], reward: Literal["smooth", "strict"] = "smooth") -> Rollouts:
-    """Means over groups, as `Rollouts` defines them, whatever their order. Raises ValueError for no groups."""
+    """Return means over groups, as `Rollouts` defines them, whatever their order. Raises ValueError for no groups."""
     if not groups:
         raise ValueError("no groups, so they have no means")
     tokens = sum(sum(group.tokens) for group in groups)

@@ -1,4 +1,4 @@
-"""AdamW for weights in bfloat16 that move by less than bfloat16 can tell, and the figures of each of its steps.
+"""Step bfloat16 weights by AdamW although they move by less than bfloat16 can tell, and measure each step.
 
 At a rate of 1e-6 a step is below half a unit in the last place of most weights, so rounding to the nearest leaves them
 where they were. Float32 masters keep what is lost, or rounding by chance keeps it on average. Gradients are summed in
@@ -26,7 +26,7 @@ from videossr.errors import ConfigError, DataError, MissingExtraError
 from videossr.training.config import OptimConfig
 
 PIECE = 2**24
-"""Weights that are stepped at once: what a step needs beside its state is some 100 bytes for each of so many."""
+"""Weights that are stepped at once: beside its state, a step needs some 100 bytes for each of them."""
 
 MOMENTS = "--optim.moments=8bit needs torchao: pip install 'videossr[8bit]'"
 
@@ -35,10 +35,10 @@ State: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class OptimizerFacts:
-    """What one step did.
+    """The figures of one step.
 
     Attributes:
-        lr: its rate.
+        lr: its learning rate.
         grad_norm: of the scaled gradient of all weights, before it was clipped.
         clipped: whether it was.
         changed: share of the weights whose stored value is another now.
@@ -54,7 +54,7 @@ class OptimizerFacts:
 
 @dataclass
 class _Piece:
-    """Up to `PIECE` weights in a row of one parameter: `adam` steps `stand`, which borrows their values for a step."""
+    """Up to `PIECE` consecutive weights of a parameter: `adam` steps `stand`, which borrows their values for a step."""
 
     stand: Parameter
     adam: torch.optim.Optimizer
@@ -63,7 +63,7 @@ class _Piece:
 
 @dataclass
 class _Slot:
-    """One parameter. `gradient` is None where the parameter's own is float32 and sums up by itself."""
+    """A parameter and its pieces. `gradient` is None where the parameter's own is float32 and sums up by itself."""
 
     parameter: Parameter
     pieces: list[_Piece] = field(default_factory=list)
@@ -71,11 +71,11 @@ class _Slot:
 
     @property
     def weights(self) -> Tensor:
-        """What this process holds of it, in a row. Shares its memory."""
+        """The weights that this process holds, flat, in the same memory."""
         return _local(self.parameter.detach()).view(-1)
 
     def state(self) -> list[State]:
-        """What a checkpoint keeps of each piece."""
+        """Return what a checkpoint keeps of each piece."""
         return [{"master": piece.master, "adam": piece.adam.state_dict()["state"]} for piece in self.pieces]
 
     @property
@@ -87,7 +87,7 @@ class _Slot:
 
 
 class Optimizer:
-    """Sums gradients in float32, clips them by the norm of all, and steps by AdamW (Loshchilov and Hutter 2019).
+    """Sum gradients in float32, clip them by the norm of all, and step by AdamW (Loshchilov and Hutter 2019).
 
     Weight decay acts on all weights, as in verl. Parameters may be sharded (FSDP2): each process then steps its part,
     and norms are those of the whole. Where every process holds all weights, sum `gradients()` over them before `step`.
@@ -97,10 +97,17 @@ class Optimizer:
     def __init__(
         self, parameters: Iterable[tuple[str, Parameter]], settings: OptimConfig, *, steps: int = 0, seed: int = 0
     ) -> None:
-        """Takes those of the named `parameters` that require a gradient; `steps` are those of the whole run.
+        """Take the parameters that require a gradient.
 
-        Raises ValueError where there are none, where one is neither float32 nor bfloat16, where a schedule that ends
-        has no number of steps, and where a library is missing.
+        Args:
+            parameters: of the model, with their names.
+            settings: rates, moments, precision and schedule.
+            steps: of the whole run; a schedule that ends needs them.
+            seed: of stochastic rounding.
+
+        Raises:
+            ConfigError: no parameter requires a gradient, one is neither float32 nor bfloat16, or `steps` are needed.
+            MissingExtraError: the moments need a library that is not installed.
         """
         if settings.schedule != "constant" and not steps:
             raise ConfigError(f"--optim.schedule={settings.schedule} needs to know the number of steps of the run")
@@ -126,9 +133,9 @@ class Optimizer:
             raise ConfigError("nothing to train: no weight of the model requires a gradient")
 
     def gradients(self, also: Container[str] = ()) -> Iterator[tuple[str, Tensor]]:
-        """The float32 gradients so far, by name, of what this process holds: to be changed in place, if at all.
+        """Yield the float32 gradients so far, by name, of what this process holds; they may be changed in place.
 
-        Those of the names in `also` begin as 0 where there are none.
+        Gradients of the names in `also` begin as 0 where there are none.
         """
         for name, slot in self._slots.items():
             if slot.total is None and name in also:
@@ -137,16 +144,17 @@ class Optimizer:
                 yield name, slot.total
 
     def zero(self) -> None:
-        """Forgets the gradients and frees their memory."""
+        """Forget the gradients and free their memory."""
         for slot in self._slots.values():
             slot.gradient = slot.parameter.grad = None
 
     @torch.no_grad()
     def step(self, number: int, scale: float = 1.0) -> OptimizerFacts:
-        """Makes step `number`, from 1, with the gradients times `scale`, and forgets them.
+        """Step with the gradients times `scale`, and forget them. A gradient that is not finite changes nothing.
 
         Args:
-            number: decides the rate and what rounding by chance draws, so that a run goes on as it would have.
+            number: of the step, from 1; it decides the rate and the draws of stochastic rounding, so that a resumed run
+                goes on as it would have.
             scale: 1 over the batch's normalizer, applied to the sums, once.
         """
         rate = learning_rate(number, self._settings, self._steps)
@@ -167,7 +175,7 @@ class Optimizer:
         return OptimizerFacts(rate, norm, clipped=clip < 1, changed=changed / weights, refused=False)
 
     def _update(self, slot: _Slot, rate: float, factor: float, chance: _Chance) -> Tensor:
-        """Steps one parameter and counts the weights that are others now."""
+        """Step one parameter and count the weights whose value changed."""
         total = _present(slot)
         changed = torch.zeros((), dtype=torch.int64, device=total.device)
         for piece, stored, gradient in zip(
@@ -187,10 +195,9 @@ class Optimizer:
         return changed
 
     def state_dict(self) -> State:
-        """All that a resumed run needs beside the weights, for `torch.save`.
+        """Return all that a resumed run needs beside the weights, for `torch.save`.
 
-        Of sharded parameters the whole, gathered over their processes, which must all call it; on all but the first of
-        them nothing is left of it.
+        Sharded parameters are gathered over their processes, which must all call it; only the first gets the result.
         """
         return {
             "weights": self._settings.weights,
@@ -199,9 +206,10 @@ class Optimizer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a state; of sharded parameters each process takes its part.
+        """Go on from a state; of sharded parameters each process takes its shard.
 
-        Raises ValueError where it is that of another model or other settings.
+        Raises:
+            DataError: the state is of another model or other settings.
         """
         for setting in ("weights", "moments"):
             mine = getattr(self._settings, setting)
@@ -223,8 +231,9 @@ class Optimizer:
 
 
 def learning_rate(number: int, settings: OptimConfig, steps: int = 0) -> float:
-    """The rate of step `number`, from 1, of `steps`: warmed up in a line, then kept, or lowered so that it would be 0
-    one step after the last.
+    """Return the learning rate of step `number`, from 1, of `steps`.
+
+    It is warmed up linearly, then kept, or lowered so that it would be 0 one step after the last.
     """
     if number <= settings.warmup:
         return settings.lr * number / (settings.warmup + 1)
@@ -235,27 +244,28 @@ def learning_rate(number: int, settings: OptimConfig, steps: int = 0) -> float:
 
 
 def round_by_chance(values: Tensor, generator: torch.Generator) -> Tensor:
-    """Float32 values as one of their two neighbors in bfloat16, the nearer the likelier: on average they are kept."""
+    """Round float32 values to one of their two neighbors in bfloat16, the nearer the likelier; the mean is kept."""
     noise = torch.randint(0, 2**16, values.shape, dtype=torch.int32, device=values.device, generator=generator)
     # The lower half of the bits is what bfloat16 lacks: noise carries into the upper one as often as it is large.
     return ((values.view(torch.int32) + noise) & -(2**16)).view(torch.float32).to(torch.bfloat16)
 
 
 class _Chance:
-    """Generators for one step, one a device."""
+    """The random generators of one step, one a device."""
 
     def __init__(self, seed: int, number: int) -> None:
         self._seed = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
         self._made: dict[torch.device, torch.Generator] = {}
 
     def on(self, device: torch.device) -> torch.Generator:
+        """Return the generator of a device."""
         if device not in self._made:
             self._made[device] = torch.Generator(device).manual_seed(self._seed)
         return self._made[device]
 
 
 def _summing(slot: _Slot) -> Callable[[Tensor], None]:
-    """A hook that moves each gradient, as soon as it is there, into the float32 sum."""
+    """Return a hook that moves each gradient, as soon as it is there, into the float32 sum."""
 
     def hook(parameter: Tensor) -> None:
         assert parameter.grad is not None
@@ -266,11 +276,12 @@ def _summing(slot: _Slot) -> Callable[[Tensor], None]:
 
 
 def has_torchao() -> bool:
-    """Whether moments of 8 bits can be had."""
+    """Tell whether moments of 8 bits can be had."""
     return importlib.util.find_spec("torchao") is not None
 
 
 def _maker(settings: OptimConfig) -> Callable[[list[Parameter]], torch.optim.Optimizer]:
+    """Return a function that makes the AdamW of a piece."""
     how: dict[str, Any] = {"betas": settings.betas, "eps": settings.eps, "weight_decay": settings.weight_decay}
     if settings.moments != "8bit":
         return lambda stands: torch.optim.AdamW(stands, lr=settings.lr, fused=True, **how)
@@ -287,6 +298,7 @@ def _maker(settings: OptimConfig) -> Callable[[list[Parameter]], torch.optim.Opt
 
 
 def _set_rate(adam: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of a piece."""
     group = adam.param_groups[0]
     if isinstance(group["lr"], Tensor):  # torchao's way
         group["lr"].fill_(rate)
@@ -295,17 +307,19 @@ def _set_rate(adam: torch.optim.Optimizer, rate: float) -> None:
 
 
 def _present(slot: _Slot) -> Tensor:
+    """Return the gradient of a parameter that has one."""
     if slot.total is None:
         raise RuntimeError("a parameter without a gradient is not stepped")
     return slot.total
 
 
 def _local(tensor: Tensor) -> Tensor:
+    """Return this process's shard of a tensor; of one that is not sharded, all of it."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def _whole(parameter: Parameter, pieces: list[State]) -> list[State]:
-    """The pieces of a whole parameter, in this machine's memory, from those of its parts."""
+    """Gather the pieces of a whole parameter, in this machine's memory, from those of its shards."""
     if not isinstance(parameter, DTensor):
         return pieces
     local = parameter.to_local()
@@ -325,7 +339,7 @@ def _whole(parameter: Parameter, pieces: list[State]) -> list[State]:
 
 
 def _part(parameter: Parameter, pieces: list[State]) -> list[State]:
-    """The pieces of this process's part of a parameter, from those of the whole."""
+    """Take the pieces of this process's shard of a parameter from those of the whole."""
     if not isinstance(parameter, DTensor):
         return pieces
 
@@ -338,7 +352,7 @@ def _part(parameter: Parameter, pieces: list[State]) -> list[State]:
 
 
 def _rows(pieces: list[State], change: Callable[[list[Tensor]], list[Tensor]], empty: int) -> list[State]:
-    """Pieces whose tensors are others, so many where there are none; what is one number is the same for all pieces."""
+    """Change the tensors of pieces, which may change their number; a single number is the same for all pieces."""
     adams = [state for piece in pieces for state in piece["adam"].values()]
     masters = change([piece["master"] for piece in pieces]) if pieces[0]["master"] is not None else None
     moments: dict[str, list[Tensor]] = {}
@@ -360,7 +374,7 @@ def _rows(pieces: list[State], change: Callable[[list[Tensor]], list[Tensor]], e
 
 
 def _over_all(numbers: Iterable[tuple[Parameter, Tensor]]) -> float:
-    """The sum of one number a parameter, also over the processes that hold parts of it."""
+    """Sum one number a parameter, also over the processes that hold shards of it."""
     groups: dict[Any, list[Tensor]] = defaultdict(list)
     for parameter, number in numbers:
         where = (parameter.device_mesh, parameter.placements) if isinstance(parameter, DTensor) else (None, ())

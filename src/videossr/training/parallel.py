@@ -12,7 +12,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, TypeAlias, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -20,8 +21,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from videossr.engine.checkpoint import PROBE, PROBE_CLIP
+from videossr.engine.model import as_module
 from videossr.errors import ConfigError
-from videossr.training.config import TrainConfig
 from videossr.training.optim import Optimizer
 from videossr.training.policy import Policy
 
@@ -47,12 +48,12 @@ class World:
         self.rank = dist.get_rank() if started else 0
         self.size = dist.get_world_size() if started else 1
 
-    def mine(self, batch: Sequence[T]) -> list[T]:
-        """The part of a batch that is this process's."""
+    def shard(self, batch: Sequence[T]) -> list[T]:
+        """Return this process's share of a batch."""
         return list(batch[self.rank :: self.size])
 
     def sum(self, values: Sequence[float]) -> list[float]:
-        """Each value summed over all processes, the same everywhere."""
+        """Return each value summed over all processes, the same everywhere."""
         if self.size == 1:
             return list(values)
         total = torch.tensor(values, dtype=torch.float64)
@@ -61,33 +62,32 @@ class World:
         return result
 
     def gather(self, value: T) -> list[T]:
-        """The value of every process, in the order of their ranks, everywhere."""
+        """Return the value of every process, in the order of their ranks, everywhere."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
         dist.all_gather_object(values, value)
         return values
 
-    def first(self, do: Callable[[], T]) -> T:
-        """What the first process gets from this, which it alone does. What it raises, all raise."""
+    def on_main(self, do: Callable[[], T]) -> T:
+        """Run a function in the first process alone; return or raise in all processes what it returns or raises."""
         if self.size == 1:
             return do()
-        told: list[Any] = [None, None]
+        outcome: list[object] = [None, None]
         if self.rank == 0:
             try:
-                told[0] = do()
+                outcome[0] = do()
             except Exception as error:  # the others must not wait for what will not come
-                told[1] = error
-        dist.broadcast_object_list(told)
-        if told[1] is not None:
-            raise told[1]
-        result: T = told[0]
-        return result
+                outcome[1] = error
+        dist.broadcast_object_list(outcome)
+        if isinstance(outcome[1], Exception):
+            raise outcome[1]
+        return cast(T, outcome[0])
 
 
 @contextmanager
 def join_processes() -> Iterator[World]:
-    """Those that torchrun has started together with this one; without it, this one alone."""
+    """Join the processes that torchrun has started; without it, this process is alone."""
     if not dist.is_torchelastic_launched() or dist.is_initialized():
         yield World()
         return
@@ -114,20 +114,20 @@ class DataParallel:
         self.world = world
 
     def gather(self) -> None:
-        """Before the passes of a step: nothing is to be done."""
+        """Do nothing before the passes of a step: the weights are whole."""
 
     def release(self) -> None:
-        """Behind a step: nothing is to be done."""
+        """Do nothing after a step."""
 
     def reduce(self, optimizer: Optimizer) -> None:
-        """Sums the gradients over the processes, in float32. One that has seen no question adds nothing."""
+        """Sum the gradients over the processes, in float32. One that has seen no question adds nothing."""
         if self.world.size == 1:
             return
         present = {name for names in self.world.gather([name for name, _ in optimizer.gradients()]) for name in names}
         bucket: list[torch.Tensor] = []
         for _, gradient in optimizer.gradients(present):
             bucket.append(gradient)
-            if sum(each.numel() for each in bucket) >= BUCKET:
+            if sum(tensor.numel() for tensor in bucket) >= BUCKET:
                 _add_up(bucket)
                 bucket = []
         if bucket:
@@ -147,70 +147,78 @@ class FullyShardedParallel:
     """
 
     def __init__(self, world: World, policy: Policy) -> None:
-        """Replaces the policy's weights by parts of them; make the optimizer behind this."""
+        """Replace the policy's weights by shards of them; make the optimizer after this."""
         self.world = world
         self.factor = float(world.size)
         self._model = policy.model
+        self._root = as_module(policy.model)
         self._probe = policy.inputs(policy.checkpoint.build(PROBE, [PROBE_CLIP]))
-        how: dict[str, Any] = {
-            "mesh": init_device_mesh(policy.device.type, (world.size,)),
-            "mp_policy": MixedPrecisionPolicy(reduce_dtype=torch.float32),
-            "reshard_after_forward": False,
-        }
+        shard = partial(
+            fully_shard,
+            mesh=init_device_mesh(policy.device.type, (world.size,)),
+            mp_policy=MixedPrecisionPolicy(reduce_dtype=torch.float32),
+            reshard_after_forward=False,
+        )
         for block in (*policy.tower.blocks, *policy.layers):
-            fully_shard(block, **how)
-        fully_shard(self._model, **how)
+            shard(block)
+        shard(self._root)
         with torch.no_grad():  # the first pass settles which modules belong together
             self._model(**self._probe, use_cache=False)
         self.release()
         self._synchronize(False)
 
     def gather(self) -> None:
-        """Before the passes of a step: weights become whole, where they are not."""
-        for part in self._parts():
-            part.unshard()
+        """Make weights whole before the passes of a step, where they are not."""
+        for module in self._sharded():
+            module.unshard()
 
     def release(self) -> None:
-        """Behind a step: each process keeps its part of the weights alone."""
-        for part in self._parts():
-            part.reshard()
+        """Keep only this process's shard of the weights after a step."""
+        for module in self._sharded():
+            module.reshard()
 
     def reduce(self, optimizer: Optimizer) -> None:
-        """Sums the gradients over the processes, in float32, and deals them out; weights are parts again."""
+        """Sum the gradients over the processes, in float32, and deal them out; weights become shards again."""
         self._synchronize(True)
         scores = self._model(**self._probe, use_cache=False).logits
         torch.autograd.backward(scores, torch.zeros_like(scores))
         self._synchronize(False)
 
     def _synchronize(self, now: bool) -> None:
-        self._model.set_requires_gradient_sync(now)
-        self._model.set_reshard_after_backward(now)
+        """Say whether the next backward pass sums the gradients of all processes."""
+        assert isinstance(self._root, FSDPModule)  # `fully_shard` has changed its class
+        self._root.set_requires_gradient_sync(now)
+        self._root.set_reshard_after_backward(now)
 
-    def _parts(self) -> Iterator[FSDPModule]:
-        return (module for module in self._model.modules() if isinstance(module, FSDPModule))
+    def _sharded(self) -> Iterator[FSDPModule]:
+        return (module for module in self._root.modules() if isinstance(module, FSDPModule))
 
 
-Parts: TypeAlias = DataParallel | FullyShardedParallel
+Parallelism: TypeAlias = DataParallel | FullyShardedParallel
 
 
-def parallelize(policy: Policy, config: TrainConfig, world: World) -> Parts:
-    """Lays a policy over the processes as the configuration says; make the optimizer behind this.
+def parallelize(policy: Policy, world: World, sharding: str) -> Parallelism:
+    """Lay a policy over the processes of a run; make the optimizer after this.
 
-    Raises ValueError where the configuration asks for what does not go together.
+    Args:
+        policy: is changed in place where it is sharded.
+        world: the processes.
+        sharding: "none" or "fsdp", see `RunSettings.sharding`.
+
+    Raises:
+        ConfigError: one of several processes would not use its own card.
     """
     index = policy.device.index
     if world.size > 1 and policy.device.type == "cuda" and index not in (None, torch.cuda.current_device()):
         raise ConfigError(f"--run.device={policy.device}: of several processes each takes its own card: use cuda")
-    if world.size == 1 or config.run.sharding == "none":
+    if world.size == 1 or sharding == "none":
         return DataParallel(world)
-    if config.optim.moments == "8bit":
-        raise ConfigError("--optim.moments=8bit is for weights that are not shared out: use --run.sharding=none")
     return FullyShardedParallel(world, policy)
 
 
 def _add_up(tensors: Sequence[torch.Tensor]) -> None:
-    """Replaces tensors by their sums over all processes."""
-    flat = torch.cat([each.reshape(-1) for each in tensors])
+    """Replace tensors by their sums over all processes."""
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
     dist.all_reduce(flat)
-    for each, summed in zip(tensors, torch.split(flat, [each.numel() for each in tensors]), strict=True):
-        each.copy_(summed.view(each.shape))
+    for tensor, summed in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(summed.view(tensor.shape))

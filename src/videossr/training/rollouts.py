@@ -1,6 +1,6 @@
-"""From questions to gradients: groups of answers are drawn, rewarded, and gone back through.
+"""Sample answers, score them, and compute their loss: what one process does with the questions of its share.
 
-What one process does with its part of a batch, group by group. Exercised by `videossr train CONFIG --out RUN`.
+`videossr.training.trainer` calls this group by group; a group is one question and its G answers.
 """
 
 from __future__ import annotations
@@ -8,63 +8,72 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 
 import torch
 
-from videossr.engine.generation import GeneratedAnswers, generate
-from videossr.engine.shared_prefix import SharedPrefix, TokenScores, answer_scores, full_scores, read_prefix
+from videossr.engine.generation import GeneratedAnswer, generate
+from videossr.engine.model import VisionLanguageModel
+from videossr.engine.shared_prefix import (
+    SharedPrefix,
+    TokenScores,
+    answer_scores,
+    full_scores,
+    gradient_checkpointing,
+    read_prefix,
+)
 from videossr.errors import ScoringError
-from videossr.prompt.base import Prompt
 from videossr.question import Question
 from videossr.rewards import Scores as Rewards
 from videossr.rewards import scorer
-from videossr.training.config import TrainConfig
+from videossr.training.config import GrpoConfig, RunSettings
 from videossr.training.cost.flops import Load, load_of
 from videossr.training.cost.timing import PhaseTimer
-from videossr.training.grpo import advantages, group_loss
+from videossr.training.grpo import GroupLoss, group_loss
+from videossr.training.loader import PreparedQuestion
 from videossr.training.metrics import GroupMetrics, is_uninformative
-from videossr.training.policy import Policy, checkpointing_context
+from videossr.training.policy import Policy
 
 _QUOTED = 200
 """Characters of an answer that an error quotes, at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedQuestion:
-    """A question that is ready for the model.
-
-    Attributes:
-        index, question, category, task: of the dataset.
-        prompt: what the model reads.
-    """
-
-    index: int
-    question: Question
-    category: str
-    task: str
-    prompt: Prompt
-
-
 @dataclass(slots=True)
 class Rollout:
-    """The answers to one question.
+    """The sampled answers to one question.
 
     Attributes:
-        asked: the question.
-        drawn, texts, rewards, advantages: of each answer.
-        kept: whether it counts, or is left out as noise or, with dynamic sampling, since nothing differs in it.
+        prepared: the question.
+        answers: G of them, with the log-probabilities of their tokens.
+        texts: of each answer.
         prefix: what the model keeps of the prompt, with its graph; None where it is to be read once more.
     """
 
-    asked: PreparedQuestion
-    drawn: list[GeneratedAnswers]
+    prepared: PreparedQuestion
+    answers: list[GeneratedAnswer]
     texts: list[str]
+    prefix: SharedPrefix | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerGroup:
+    """A rollout with what each of its answers is worth.
+
+    Attributes:
+        rollout: the question and its answers.
+        rewards, advantages: of each answer.
+        counted: whether each answer counts in the loss.
+        kept: whether the group counts; it may be left out as noise or, with dynamic sampling, as uninformative.
+        has_gradient: whether its loss has a gradient at all.
+    """
+
+    rollout: Rollout
     rewards: list[Rewards]
     advantages: list[float]
+    counted: list[bool]
     kept: bool
-    prefix: SharedPrefix | None
+    has_gradient: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,200 +85,250 @@ class GroupResult:
         weight: by whose sum over the batch the losses and gradients are divided.
         load: what it asked of the model.
         gap: largest difference of a log-probability between sampling and loss, in nats.
-        pulled: whether it has a gradient at all.
+        has_gradient: whether it has a gradient at all.
         counted: how many of its answers count.
-        facts: of the answers; None where none was drawn.
+        metrics: of the answers; None where none was sampled.
     """
 
     loss: float
     weight: float
     load: Load
     gap: float = 0.0
-    pulled: bool = True
+    has_gradient: bool = True
     counted: int = 1
-    facts: GroupMetrics | None = field(default=None)
+    metrics: GroupMetrics | None = None
 
 
 class RolloutWorker:
-    """Draws groups of answers and adds their gradients to those of the model's weights."""
+    """Sample groups of answers from a policy, and compute their losses."""
 
-    def __init__(self, policy: Policy, config: TrainConfig, watch: PhaseTimer) -> None:
-        self._policy, self._config, self._watch = policy, config, watch
+    def __init__(self, policy: Policy, run: RunSettings, grpo: GrpoConfig, timer: PhaseTimer) -> None:
+        """Take a policy and the settings of rollouts and loss; `timer` learns where the seconds go."""
+        self._policy = policy
+        self._run = run
+        self._grpo = grpo
+        self._timer = timer
         self._banned = policy.checkpoint.placeholders
         self._shared = not policy.unshared
 
-    def draw(self, asked: Sequence[PreparedQuestion], batch: int, *, graph: bool = True) -> list[Rollout]:
-        """Answers to several questions at once.
+    def rollout(self, questions: Sequence[PreparedQuestion], batch: int, *, keep_graph: bool = True) -> list[Rollout]:
+        """Sample G answers to each of several questions at once.
 
         Args:
-            asked: the questions.
-            batch: number of the questions' batch; with the seed and a question's index it decides what is drawn.
-            graph: keep how the model came to what it keeps of the prompts, for `learn`.
+            questions: the questions.
+            batch: number of their batch; with the seed and a question's index it decides what is drawn.
+            keep_graph: keep the graph of the prompts, for `losses` right after this.
         """
-        config, policy = self._config, self._policy
-        inputs = [policy.inputs(each.prompt) for each in asked]
-        with (
-            self._watch("prefill"),
-            torch.set_grad_enabled(graph and self._shared),
-            checkpointing_context(policy, config),
-        ):
-            prefixes = [prefix for each in inputs for prefix in self._read(each)]
-        seeds = [(config.run.seed, batch, each.index) for each in asked]
-        each_, together = (config.grpo.rollouts, 1) if self._shared else (1, config.grpo.rollouts)
-        with self._watch("decode"):
-            drawn = generate(
+        policy = self._policy
+        size = self._grpo.rollouts
+        inputs = [policy.inputs(question.prompt) for question in questions]
+        with self._timer("prefill"), torch.set_grad_enabled(keep_graph and self._shared), self._checkpointing():
+            prefixes = [prefix for prompt in inputs for prefix in self._read(prompt)]
+        rows = 1 if self._shared else size  # of the cache, for each question
+        with self._timer("decode"):
+            rows_of_answers = generate(
                 policy.model,
                 prefixes,
-                each_,
-                max_tokens=config.grpo.max_tokens,
-                seeds=[(*seed, k) for seed in seeds for k in range(together)],
+                size // rows,
+                max_tokens=self._grpo.max_tokens,
+                seeds=[(self._run.seed, batch, question.index, row) for question in questions for row in range(rows)],
                 ends=policy.ends,
-                temperature=config.grpo.temperature,
+                temperature=self._grpo.temperature,
                 banned=self._banned,
             )
-        kept = prefixes if graph and self._shared else [None] * len(asked)
-        flat = [answer for answers in drawn for answer in answers]
-        size = config.grpo.rollouts
-        lots = [flat[first : first + size] for first in range(0, len(flat), size)]
-        return [self._group(*each) for each in zip(asked, lots, kept, strict=True)]
+        answers = [answer for row in rows_of_answers for answer in row]
+        rollouts = []
+        for number, question in enumerate(questions):
+            group = answers[number * size : (number + 1) * size]
+            texts = [policy.checkpoint.text(answer.content) for answer in group]
+            prefix = prefixes[number] if keep_graph and self._shared else None
+            rollouts.append(Rollout(question, group, texts, prefix))
+        return rollouts
 
-    def learn(self, group: Rollout, old: bool = False) -> GroupResult:
-        """Adds a group's share, not yet divided, to the gradient, and lets go of its graph.
+    def reference_logprobs(self, group: AnswerGroup) -> torch.Tensor | None:
+        """Return the log-probabilities (G, A) of a group's answers under the reference, for the KL; None at KL 0."""
+        if not self._grpo.kl or not group.kept:
+            return None
+        inputs = self._policy.inputs(group.rollout.prepared.prompt)
+        answers = [answer.ids for answer in group.rollout.answers]
+        with self._timer("reference"), self._policy.reference() as model:
+            chunks = [self._token_scores(model, inputs, answers[rows]) for rows in self._chunks(len(answers))]
+        return _padded(
+            [row[present] for chunk in chunks for row, present in zip(chunk.logprobs, chunk.mask, strict=True)],
+            self._policy.device,
+        )
+
+    def losses(
+        self, group: AnswerGroup, reference: torch.Tensor | None, *, off_policy: bool = False
+    ) -> Iterator[GroupLoss]:
+        """Compute the loss of a group: all at once where the prompt is shared, else of `run.rows` answers at a time.
+
+        Go back through each before the next is taken. The graph of the prompt is let go of behind the last.
 
         Args:
-            group: from `draw`.
-            old: the policy has learned since it was drawn, so that ratios are against the log-probabilities of then.
+            group: from a rollout.
+            reference: see `reference_logprobs`.
+            off_policy: the policy has learned since the rollout, so that ratios are against its log-probabilities.
         """
-        config = self._config.grpo
+        rollout = group.rollout
         device = self._policy.device
-        before = _padded([answer.logprobs for answer in group.drawn], device)
-        gains = torch.tensor(group.advantages, dtype=torch.float32, device=device)
-        counts = [group.kept and (answer.ended or not config.drop_truncated) for answer in group.drawn]
-        kept = torch.tensor(counts, device=device)
-        answers = [answer.ids for answer in group.drawn]
-        pulled = any(counts) and (bool(config.kl) or any(group.advantages))
-        inputs = {} if group.prefix and not config.kl else self._policy.inputs(group.asked.prompt)
-        reference = self._reference(inputs, answers) if config.kl and group.kept else None
-        loss = weight = kl = entropy = gap = 0.0
-        with self._watch("loss"), torch.set_grad_enabled(pulled), checkpointing_context(self._policy, self._config):
-            first = 0
-            for scores in self._scores(self._policy.model, inputs, answers, group.prefix):
-                rows = slice(first, first := first + len(scores.mask))
+        prefix, rollout.prefix = rollout.prefix, None
+        answers = [answer.ids for answer in rollout.answers]
+        sampled = _padded([answer.logprobs for answer in rollout.answers], device)
+        advantages = torch.tensor(group.advantages, dtype=torch.float32, device=device)
+        counted = torch.tensor(group.counted, device=device)
+        inputs = {} if prefix else self._policy.inputs(rollout.prepared.prompt)
+        for rows in self._chunks(len(answers)):
+            with torch.set_grad_enabled(group.has_gradient), self._checkpointing():
+                scores = self._token_scores(self._policy.model, inputs, answers[rows], prefix)
                 width = scores.mask.shape[1]
-                then = before[rows, :width]
-                share = group_loss(
+                before = sampled[rows, :width]
+                loss = group_loss(
                     scores,
-                    gains[rows],
-                    config,
-                    old=then if old else None,
+                    advantages[rows],
+                    self._grpo,
+                    old=before if off_policy else None,
                     reference=None if reference is None else reference[rows, :width],
-                    kept=kept[rows],
+                    kept=counted[rows],
                 )
-                if pulled:
-                    torch.autograd.backward(share.total)
-                loss, kl = loss + float(share.total.detach()), kl + share.kl
-                weight += share.weight if group.kept else 0.0
-                entropy += float((scores.entropies * scores.mask).sum())
-                if not old:  # else the policy has learned since, and should differ
-                    gap = max(gap, float(((scores.logprobs.detach() - then) * scores.mask).abs().amax()))
-        group.prefix = None
-        facts = GroupMetrics(
-            category=group.asked.category,
-            task=group.asked.task,
-            smooth=tuple(each.smooth for each in group.rewards),
-            strict=tuple(each.strict for each in group.rewards),
-            parsed=tuple(each.parsed for each in group.rewards),
-            texts=tuple(group.texts),
-            tokens=tuple(len(answer) for answer in answers),
-            truncated=tuple(not answer.ended for answer in group.drawn),
-            kept=group.kept,
-            kl=kl,
-            entropy=entropy,
-        )
-        load = load_of(group.asked.prompt, len(answers), max(map(len, answers)))
-        return GroupResult(loss, weight, load, gap, pulled, sum(counts), facts)
+            # Off policy the log-probabilities should differ.
+            gap = 0.0 if off_policy else float(((scores.logprobs.detach() - before) * scores.mask).abs().amax())
+            yield replace(
+                loss,
+                weight=loss.weight if group.kept else 0.0,
+                entropy=float((scores.entropies * scores.mask).sum()),
+                gap=gap,
+            )
 
-    def imitate(self, asked: PreparedQuestion) -> GroupResult:
-        """Adds the gradient of the gold answer's negated log-probability, summed over its tokens."""
+    def sft_loss(self, question: PreparedQuestion) -> GroupLoss:
+        """Compute the supervised loss of a question: the gold answer's negated log-probability, over its tokens."""
         policy = self._policy
-        gold = [policy.answer(asked.question.answer)]
-        inputs = policy.inputs(asked.prompt)
-        with checkpointing_context(policy, self._config):
-            with self._watch("prefill"):
+        gold = [policy.answer(question.question.answer)]
+        inputs = policy.inputs(question.prompt)
+        with self._checkpointing():
+            with self._timer("prefill"):
                 prefix = read_prefix(policy.model, inputs) if self._shared else None
-            with self._watch("loss"):
-                (scores,) = (
-                    full_scores(policy.model, inputs, gold, banned=self._banned)
-                    if prefix is None
-                    else [answer_scores(policy.model, prefix, gold, banned=self._banned)]
-                )
-                loss = -scores.logprobs.sum()
-                torch.autograd.backward(loss)
-        return GroupResult(float(loss.detach()), float(len(gold[0])), load_of(asked.prompt, 1, len(gold[0])))
+            with self._timer("loss"):
+                scores = self._token_scores(policy.model, inputs, gold, prefix, temperature=1.0)
+                return GroupLoss(-scores.logprobs.sum(), weight=float(len(gold[0])), kl=0.0)
 
     def _read(self, inputs: dict[str, torch.Tensor]) -> Iterator[SharedPrefix]:
-        """One prefix where it is shared, else one for each answer, read `run.rows` at once."""
+        """Yield one prefix where it is shared, else one for each answer, read `run.rows` at once."""
         if self._shared:
             yield read_prefix(self._policy.model, inputs)
             return
-        left = self._config.grpo.rollouts
-        while left:
-            rows = min(left, self._config.run.rows)
-            yield from read_prefix(self._policy.model, inputs, rows).rows()
-            left -= rows
+        for rows in self._chunks(self._grpo.rollouts):
+            yield from read_prefix(self._policy.model, inputs, rows.stop - rows.start).rows()
 
-    def _scores(
-        self, model: Any, inputs: dict[str, torch.Tensor], answers: list[list[int]], prefix: SharedPrefix | None = None
-    ) -> Iterator[TokenScores]:
-        """Of all answers at once where the prefix is shared, else of some at a time."""
-        config = self._config
-        how: dict[str, Any] = {"temperature": config.grpo.temperature, "banned": self._banned}
+    def _chunks(self, answers: int) -> list[slice]:
+        """Return which answers go through the model at once."""
+        size = answers if self._shared else self._run.rows
+        return [slice(first, min(first + size, answers)) for first in range(0, answers, size)]
+
+    def _token_scores(
+        self,
+        model: VisionLanguageModel,
+        inputs: dict[str, torch.Tensor],
+        answers: list[list[int]],
+        prefix: SharedPrefix | None = None,
+        temperature: float | None = None,
+    ) -> TokenScores:
+        """Score the tokens of answers behind one prompt, which is read here if there is no `prefix` of it."""
+        temperature = self._grpo.temperature if temperature is None else temperature
         if self._shared:
-            yield answer_scores(model, prefix or read_prefix(model, inputs), answers, **how)
-        else:
-            yield from full_scores(model, inputs, answers, rows=config.run.rows, **how)
+            prefix = prefix or read_prefix(model, inputs)
+            return answer_scores(model, prefix, answers, temperature=temperature, banned=self._banned)
+        (scores,) = full_scores(model, inputs, answers, rows=len(answers), temperature=temperature, banned=self._banned)
+        return scores
 
-    def _reference(self, inputs: dict[str, torch.Tensor], answers: list[list[int]]) -> torch.Tensor:
-        """Log-probabilities (G, A) under the model that the policy is held to."""
-        with self._watch("reference"), self._policy.reference() as model:
-            lots = list(self._scores(model, inputs, answers))
-        return _padded(
-            [row[there] for lot in lots for row, there in zip(lot.logprobs, lot.mask, strict=True)], self._policy.device
-        )
+    def _checkpointing(self) -> AbstractContextManager[None]:
+        """Return a context in which passes with gradient keep what `run.recompute` says."""
+        return gradient_checkpointing(self._policy.model) if self._run.recompute else nullcontext()
 
-    def _group(self, asked: PreparedQuestion, drawn: list[GeneratedAnswers], prefix: SharedPrefix | None) -> Rollout:
-        config = self._config.grpo
-        texts = [self._policy.checkpoint.text(answer.content) for answer in drawn]
-        rewards = [score_text(asked.question, text) for text in texts]
-        strict = [each.strict for each in rewards]
-        values = [each.smooth for each in rewards] if config.reward == "smooth" else strict
-        gains = advantages(values, config.scale)
-        noise = config.drop_noise and is_uninformative(values, strict)
-        cut = config.drop_truncated and not any(answer.ended for answer in drawn)
-        kept = not noise and (config.dynamic_sampling == 1 or (any(gains) and not cut))
-        return Rollout(asked, drawn, texts, rewards, gains, kept, prefix)
+
+def score_answers(question: Question, texts: Sequence[str]) -> list[Rewards]:
+    """Score each answer to a question. Raises ScoringError, see `score_text`."""
+    return [score_text(question, text) for text in texts]
 
 
 def score_text(question: Question, text: str) -> Rewards:
     """Score an answer to a question.
 
-    Raises ScoringError where the scorer fails, or gives a reward that is no finite number.
+    Raises:
+        ScoringError: the scorer fails, or gives a reward that is no finite number.
     """
     where = f"question {question.id}: the scorer of {question.data_source}"
     answer = f"for the answer {text[:_QUOTED]!r}, where {question.answer[:_QUOTED]!r} is right"
     try:
-        found = scorer(question.data_source)(text, question.answer)
-        finite = math.isfinite(found.smooth) and math.isfinite(found.strict)
+        scores = scorer(question.data_source)(text, question.answer)
+        finite = math.isfinite(scores.smooth) and math.isfinite(scores.strict)
     except Exception as error:  # it may be another package's, and raise what it likes
         last = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{last.filename}, line {last.lineno}"
         raise ScoringError(f"{where} raised {type(error).__name__}: {error} ({place}) {answer}") from error
     if not finite:
-        raise ScoringError(f"{where} gave {found.smooth} (strict: {found.strict}), no finite reward, {answer}")
-    return found
+        raise ScoringError(f"{where} gave {scores.smooth} (strict: {scores.strict}), no finite reward, {answer}")
+    return scores
 
 
-def _padded(rows: Sequence[Any], device: torch.device) -> torch.Tensor:
-    """Rows of unequal length (G, A) float32, with 0 behind."""
+def reward_values(rewards: Sequence[Rewards], config: GrpoConfig) -> list[float]:
+    """Return the reward of each answer that the run learns from, the smooth or the strict one."""
+    return [reward.smooth if config.reward == "smooth" else reward.strict for reward in rewards]
+
+
+def select_answers(
+    rollout: Rollout, rewards: list[Rewards], advantages: list[float], config: GrpoConfig
+) -> AnswerGroup:
+    """Decide which answers of a rollout count: groups of noise and truncated answers may be left out (DAPO).
+
+    With dynamic sampling, groups whose rewards are all equal are left out too.
+    """
+    ended = [answer.ended for answer in rollout.answers]
+    strict = [reward.strict for reward in rewards]
+    is_noise = config.drop_noise and is_uninformative(reward_values(rewards, config), strict)
+    is_cut = config.drop_truncated and not any(ended)
+    is_informative = config.dynamic_sampling == 1 or (any(advantages) and not is_cut)
+    kept = not is_noise and is_informative
+    counted = [kept and (has_ended or not config.drop_truncated) for has_ended in ended]
+    has_gradient = any(counted) and (bool(config.kl) or any(advantages))
+    return AnswerGroup(rollout, rewards, advantages, counted, kept, has_gradient)
+
+
+def group_result(group: AnswerGroup, losses: Sequence[GroupLoss]) -> GroupResult:
+    """Sum up what a group has added to the gradient, from the losses of its answers."""
+    prepared = group.rollout.prepared
+    answers = group.rollout.answers
+    tokens = [len(answer.ids) for answer in answers]
+    metrics = GroupMetrics(
+        category=prepared.category,
+        task=prepared.task,
+        smooth=tuple(reward.smooth for reward in group.rewards),
+        strict=tuple(reward.strict for reward in group.rewards),
+        parsed=tuple(reward.parsed for reward in group.rewards),
+        texts=tuple(group.rollout.texts),
+        tokens=tuple(tokens),
+        truncated=tuple(not answer.ended for answer in answers),
+        kept=group.kept,
+        kl=sum(loss.kl for loss in losses),
+        entropy=sum(loss.entropy for loss in losses),
+    )
+    return GroupResult(
+        loss=sum(float(loss.total) for loss in losses),
+        weight=sum(loss.weight for loss in losses),
+        load=load_of(prepared.prompt, len(answers), max(tokens)),
+        gap=max(loss.gap for loss in losses),
+        has_gradient=group.has_gradient,
+        counted=sum(group.counted),
+        metrics=metrics,
+    )
+
+
+def sft_result(question: PreparedQuestion, loss: GroupLoss) -> GroupResult:
+    """Sum up what a supervised question has added to the gradient."""
+    return GroupResult(float(loss.total), loss.weight, load_of(question.prompt, 1, int(loss.weight)))
+
+
+def _padded(rows: Sequence[torch.Tensor | Sequence[float]], device: torch.device) -> torch.Tensor:
+    """Pad rows of unequal length with 0 to (G, A) float32."""
     tensors = [torch.as_tensor(row, dtype=torch.float32, device=device) for row in rows]
     return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True)

@@ -1,21 +1,18 @@
-"""A training run, from its configuration to its last checkpoint: `videossr train CONFIG --out RUN`.
+"""Make a training run, from its configuration to its last checkpoint: `videossr train CONFIG --out RUN`.
 
-The files of a run are described in `videossr.training.records`. After a stop or a kill, the same call resumes from the
-last checkpoint.
+The files of a run are described in `videossr.training.runs.records`. After a stop or a kill, the same call resumes
+from the last checkpoint.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-
-import tomli_w
 
 from videossr.errors import ConfigError, DataError, MissingExtraError, OutputError, ScoringError
 
@@ -24,44 +21,29 @@ try:
 except ImportError as missing:
     raise MissingExtraError(f"training needs more libraries: pip install 'videossr[train]' ({missing})") from missing
 
+from videossr.config import flatten, plain
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import is_benchmark, versions
-from videossr.engine.checkpoint import device_name, find_device, open_checkpoint, out_of_memory
-from videossr.engine.kv_cache import base_model
+from videossr.engine.checkpoint import device_name, out_of_memory
 from videossr.question_set import QuestionSet, open_questions
 from videossr.storage.paths import AnyPath, is_local, to_path, write_text
 from videossr.storage.provenance import installed_versions
-from videossr.training.batching import choose_questions
-from videossr.training.checkpoint import latest, link, model_card, remove_partial, restore, save, step_of
-from videossr.training.config import TrainConfig, as_table, load_config
-from videossr.training.cost.memory import GIB, MemoryPlan, largest_load, plan_run
-from videossr.training.interrupt import catch_signals
-from videossr.training.model_files import peculiarities
-from videossr.training.optim import Optimizer
-from videossr.training.parallel import Parts, World, join_processes, parallelize
-from videossr.training.policy import Policy, load_policy
-from videossr.training.records import (
-    CONFIG,
-    MANIFEST,
-    MODEL,
-    STEPS,
-    Step,
-    TrainManifest,
-    TrainRun,
-    read_train_run,
-    rewards_are_equal,
-)
-from videossr.training.resume import is_same, length_of, run_dir, take_length
-from videossr.training.trackers import check_trackers, tracking
-from videossr.training.trainer import NO_ANSWER, NOT_FINITE, StepResult, Trainer, used_gib
-from videossr.training.writer import RunWriter
-
-LOWER = "Try a lower --optim.lr, or --run.dtype=float32, in a new run"
-
-REFUSED = 3
-"""Steps in a row whose gradient is no number, or that nothing could be shown in, after which a run ends."""
+from videossr.training.checkpoints.checkpoint import latest, link, model_card, restore, save, step_of
+from videossr.training.config import TrainConfig, load_config
+from videossr.training.cost.memory import GIB
+from videossr.training.loader import QuestionLoader
+from videossr.training.parallel import World, join_processes
+from videossr.training.plan import RunContext, RunPlan, prepare_run, resolve_plan
+from videossr.training.runs.health import REFUSED, RunHealth
+from videossr.training.runs.observer import RunObserver, SilentObserver, tracking
+from videossr.training.runs.records import MANIFEST, MODEL, STEPS, Step, TrainManifest, TrainRun, read_train_run
+from videossr.training.runs.resume import begin_run, catch_signals, claim_run, take_length
+from videossr.training.runs.writer import RunWriter
+from videossr.training.trainer import StepResult, Trainer
 
 LIBRARIES = ("torch", "transformers", "accelerate", "peft", "torchao")
+
+LOWER = "Try a lower --optim.lr, or --run.dtype=float32, in a new run"
 
 
 def train(
@@ -69,19 +51,18 @@ def train(
     out: str | AnyPath,
     settings: Mapping[str, str] | None = None,
     *,
-    show: Callable[[Step, int], None] = lambda step, total: None,
-    within: Callable[[int, int], None] = lambda done, total: None,
-    say: Callable[[str], None] = lambda text: None,
+    observer: RunObserver | None = None,
 ) -> TrainRun:
-    """Makes all steps of a run that are still to be made.
+    """Make all steps of a run that are still to be made.
 
     Args:
         config: name of a shipped recipe, path of a TOML file, or what `load_config` returned.
         out: folder of the run, on this machine.
         settings: values that replace those of a recipe or file, by dotted name: ``{"optim.lr": "1e-6"}``.
-        show: told each step and how many there will be.
-        within: told how many groups of the step that goes on are done, and of how many.
-        say: told in words what is worth knowing.
+        observer: receives each step, the progress within it, and sentences for the user.
+
+    Returns:
+        The complete run, as its files describe it.
 
     Raises:
         VideoSSRError: something in the configuration, the data or the model does not fit; or the run cannot go on, and
@@ -95,286 +76,267 @@ def train(
         )
     config = load_config(config, settings) if isinstance(config, str) else config
     if not config.model.path or not config.data.path:
-        missing = "model.path" if not config.model.path else "data.path"
-        raise ConfigError(f"{missing} is not set: give --{missing}=FOLDER")
-    with join_processes() as world:
-        if world.rank:
-            show, within, say = _silent, _silent, _silent
+        unset = "model.path" if not config.model.path else "data.path"
+        raise ConfigError(f"{unset} is not set: give --{unset}=FOLDER")
+    with join_processes() as world, ExitStack() as stack:
+        observer = SilentObserver() if observer is None or world.rank else observer
         questions = open_questions(config.data.path, corpus=config.data.corpus)
         if isinstance(questions, VideoSSRDataset) and is_benchmark(questions.manifest):
-            say(f"{config.data.path} is a benchmark: it cannot measure a model that was trained on it")
-        categories = [questions.category(index) for index in range(len(questions))]
-        chosen = choose_questions(categories, config.data.categories, config.data.share, config.run.seed)
-        total, batches = length_of(config, len(chosen))
-        check_trackers(config)
-        device = find_device(config.run.device)
-        source = open_checkpoint(config.model.path, config.model.layout)
-        load = largest_load(questions, chosen, categories, source, config)
-        plan, short = plan_run(source.folder, config, load, device, world.size)
-        if short:
-            raise ConfigError(short)
-        with _ours(folder, config, len(chosen), world) as complete:
-            if complete:
-                done = read_train_run(folder)
-                if done.manifest is not None:
-                    _check_questions(folder, done.manifest.hash, questions)
-                say(f"{folder} is complete: nothing is left to do")
-                return done
-            bound = "at most " if batches < total * config.most_batches else ""
-            steps = f"{bound}{total} steps of {config.run.batch}"
-            say(f"{len(chosen)} of {len(questions)} questions, {steps}, on {device}")
-            say(f"memory for groups of {load.answers} answers behind {load.prompt} tokens, as planned:\n{plan.table()}")
-            idle = used_gib(device)  # of libraries, before there is a model
-            policy = load_policy(source, config, device)
-            for sentence in peculiarities(source, base_model(policy.model)):
-                say(sentence)
-            if policy.unshared:
-                say(f"full forward passes, answer by answer: {policy.unshared}")
-            parts = parallelize(policy, config, world)
-            optimizer = Optimizer(
-                policy.model.named_parameters(), config.optim, steps=total * config.grpo.updates, seed=config.run.seed
-            )
-            world.first(partial(_begin, folder, config))
-            run = _Sitting(folder, config, questions, policy, optimizer, parts, plan, idle, total, batches, show, say)
-            run.go_on()
-            world.first(partial(take_length, folder, config, len(chosen)))
-            run.make_steps(chosen, within)
-            return read_train_run(folder)
+            observer.on_message(f"{config.data.path} is a benchmark: it cannot measure a model that was trained on it")
+        plan = resolve_plan(config, questions, world)
+        claim = claim_run(folder, config, plan.length, len(plan.chosen))
+        if world.on_main(lambda: stack.enter_context(claim)):
+            return _complete_run(folder, questions, observer)
+        _announce(config, plan, questions, observer)
+        context = prepare_run(folder, config, plan, questions, observer, world)
+        world.on_main(partial(begin_run, folder, config))
+        session = Session(context)
+        session.resume()
+        world.on_main(partial(take_length, folder, config, plan.length, len(plan.chosen)))
+        session.make_steps()
+        return read_train_run(folder)
 
 
-@contextmanager
-def _ours(folder: Path, config: TrainConfig, questions: int, world: World) -> Iterator[bool]:
-    """Lock the folder for this run, in the first process; yield whether the run in it is complete already.
+def _announce(config: TrainConfig, plan: RunPlan, questions: QuestionSet, observer: RunObserver) -> None:
+    """Tell the observer how long the run is, and what memory it will need."""
+    length = plan.length
+    bound = "at most " if length.batches < length.steps * config.batches_per_step else ""
+    steps = f"{bound}{length.steps} steps of {config.run.batch}"
+    observer.on_message(f"{len(plan.chosen)} of {len(questions)} questions, {steps}, on {plan.device}")
+    observer.on_message(
+        f"memory for groups of {plan.load.answers} answers behind {plan.load.prompt} tokens, as planned:\n"
+        f"{plan.memory.table()}"
+    )
 
-    Where an error comes before the run has begun (see `_begin`), nothing is left that was not there before.
-    """
-    with ExitStack() as opened:
 
-        def take() -> bool:
-            begun = (folder / CONFIG).exists()
-            opened.enter_context(run_dir(folder).open(reopen=begun))
-            if not begun:
-                return False
-            remove_partial(folder)
-            return is_same(folder, config, questions) and (folder / MANIFEST).exists()
-
-        yield world.first(take)
+def _complete_run(folder: Path, questions: QuestionSet, observer: RunObserver) -> TrainRun:
+    """Return a run that is complete already. Raises OutputError where it was trained on other questions."""
+    done = read_train_run(folder)
+    if done.manifest is not None:
+        _check_questions(folder, done.manifest.hash, questions)
+    observer.on_message(f"{folder} is complete: nothing is left to do")
+    return done
 
 
 def _check_questions(trained: AnyPath, dataset: str, questions: QuestionSet) -> None:
-    """Check that a run or checkpoint was trained on these questions, by the dataset's hash. Raises ValueError."""
+    """Raise OutputError where a run or checkpoint was trained on other questions, by the dataset's hash."""
     if dataset != questions.hash:
         raise OutputError(
             f"{trained} was trained on other questions than {questions.path} has now; choose another --out"
         )
 
 
-def _begin(folder: Path, config: TrainConfig) -> None:
-    """Write the configuration, which makes the folder that of a run; once the model is loaded and checked."""
-    if not (folder / CONFIG).exists():
-        write_text(folder / CONFIG, tomli_w.dumps(as_table(config)))
+@dataclass
+class Session:
+    """Make the steps of a run that are left, write them down, and save checkpoints.
 
+    Attributes:
+        context: of the run.
+        step: the last step that was made, 0 before the first.
+        batches: of questions that were asked so far.
+        seconds: of earlier sessions of the run.
+        last: the last step of this session.
+    """
 
-def _silent(*_told: object) -> None:
-    """What all processes but the first tell."""
+    context: RunContext
+    step: int = 0
+    batches: int = 0
+    seconds: float = 0.0
+    last: Step | None = None
+    health: RunHealth = field(default_factory=RunHealth)
+    _started: float = field(default_factory=time.monotonic)
 
+    @property
+    def _world(self) -> World:
+        return self.context.parallel.world
 
-class _Sitting:
-    """What one call adds to a run."""
-
-    def __init__(
-        self,
-        folder: Path,
-        config: TrainConfig,
-        questions: QuestionSet,
-        policy: Policy,
-        optimizer: Optimizer,
-        parts: Parts,
-        plan: MemoryPlan,
-        idle: float,
-        total: int,
-        batches: int,
-        show: Callable[[Step, int], None],
-        say: Callable[[str], None],
-    ) -> None:
-        self._folder, self._config, self._questions = folder, config, questions
-        self._policy, self._optimizer, self._parts = policy, optimizer, parts
-        self._plan = plan
-        self._total, self._batches, self._show, self._say = total, batches, show, say
-        self._done, self._asked, self._before = 0, 0, 0.0
-        self._last: Step | None = None  # made in this sitting
-        self._sound = 0  # the last step whose loss was a number
-        self._idle = idle
-        self._started = time.monotonic()
-
-    def go_on(self) -> None:
-        """Takes up the last checkpoint, where there is one. Raises ValueError where it is of other questions."""
-        found = latest(self._folder)
-        if found is None:
-            if (self._folder / STEPS).exists():
-                self._say("there is no checkpoint yet: it begins again with step 1")
+    def resume(self) -> None:
+        """Restore the last checkpoint, where there is one. Raises OutputError where it is of other questions."""
+        context = self.context
+        checkpoint = latest(context.folder)
+        if checkpoint is None:
+            if (context.folder / STEPS).exists():
+                context.observer.on_message("there is no checkpoint yet: it begins again with step 1")
             return
-        state = restore(self._policy.model, found)
-        _check_questions(found, state["hash"], self._questions)
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._done, self._asked, self._before = step_of(found), state["batches"], state["seconds"]
-        self._parts.world.first(partial(link, self._folder, found))
-        self._say(f"goes on from {found}: what was made behind it is made again")
+        state = restore(context.policy.model, checkpoint)
+        _check_questions(checkpoint, state["hash"], context.questions)
+        context.optimizer.load_state_dict(state["optimizer"])
+        self.step = step_of(checkpoint)
+        self.batches = state["batches"]
+        self.seconds = state["seconds"]
+        self._world.on_main(partial(link, context.folder, checkpoint))
+        context.observer.on_message(f"goes on from {checkpoint}: what was made behind it is made again")
 
-    def make_steps(self, chosen: Sequence[int], within: Callable[[int, int], None]) -> None:
-        """Makes the steps that are left, and writes down each. Raises ValueError where that cannot go on."""
-        refused = lost = 0
-        saving = 0.0
-        steps = range(self._done + 1, self._total + 1)
-        with ExitStack() as open_:
-            log = None
-            if not self._parts.world.rank:
-                track = open_.enter_context(tracking(self._config, self._folder))
-                log = open_.enter_context(RunWriter(self._folder, self._done, track))
-            earlier = [step for step in read_train_run(self._folder).steps if step.step <= self._done]
-            first = earlier[:REFUSED]
-            self._sound = max((step.step for step in earlier if _is_sound(step)), default=0)
-            trainer = open_.enter_context(
-                Trainer(
-                    self._config,
-                    self._questions,
-                    chosen,
-                    self._policy,
-                    self._optimizer,
-                    steps=steps,
-                    batches=range(self._asked + 1, self._batches + 1),
-                    parts=self._parts,
-                    idle=self._idle,
-                    within=within,
-                )
-            )
-            stop = open_.enter_context(catch_signals())
-            for made in self._telling(trainer):
-                step = made.step
-                self._done = step.step
-                last = replace(step, seconds={**step.seconds, "save": saving}, wall=step.wall + saving)
-                self._last = last
-                self._sound = last.step if _is_sound(last) else self._sound
-                if log is not None:
-                    self._write(log, made, last)
-                self._show(last, last.step if made.last else self._total)
-                first += [last] if last.step <= REFUSED else []
-                lost = lost + 1 if len(made.failures) == made.asked else 0
-                refused = refused + 1 if last.skipped == NOT_FINITE else 0
-                spoilt = refused > 0 and self._sound < last.step and (refused == REFUSED or made.last)
-                stops = REFUSED in (lost, refused)
-                begun = time.monotonic()
-                if last.step == REFUSED and rewards_are_equal(first):
-                    self._say(
-                        f"in every group of the first {REFUSED} steps all rewards are equal: there is nothing to learn "
-                        "from; a longer supervised start, or easier questions (videossr bench probe), would help"
-                    )
-                every = self._config.log.save_every
-                asked = self._parts.world.sum([stop.asked])[0] > 0
-                if not spoilt and (asked or stops or made.last or (every and last.step % every == 0)):
-                    self._save(last)
-                saving = time.monotonic() - begun
-                if asked and not made.last:
-                    raise KeyboardInterrupt
-                if lost == REFUSED:
-                    raise DataError(
-                        f"step {last.step}: for {REFUSED} steps not one question could be shown: "
-                        f"{made.failures[0].error}. {self._kept()}"
-                    )
-                if spoilt or refused == REFUSED:
-                    kept = self._kept_sound() if spoilt else self._kept()
-                    raise DataError(f"step {last.step}: the gradient is no number for {refused} steps. {LOWER}. {kept}")
-        self._parts.world.first(self._finish)
+    def make_steps(self) -> None:
+        """Make the steps that are left. Raises DataError or ConfigError where that cannot go on."""
+        context = self.context
+        with ExitStack() as stack:
+            writer = None if self._world.rank else self._open_writer(stack)
+            earlier = [step for step in read_train_run(context.folder).steps if step.step <= self.step]
+            self.health = RunHealth.after(earlier)
+            trainer = self._open_trainer(stack)
+            stop = stack.enter_context(catch_signals())
+            saving = 0.0
+            for made in self._explain_failures(trainer):
+                last = replace(made.step, seconds={**made.step.seconds, "save": saving}, wall=made.step.wall + saving)
+                made = replace(made, step=last)
+                self.step = last.step
+                self.last = last
+                if writer is not None:
+                    self._write(writer, made)
+                context.observer.on_step(last, last.step if made.last else context.plan.length.steps)
+                self.health.record(last, asked=made.asked, failed=len(made.failures), is_last=made.last)
+                saving = self._save_if_due(made, stop_asked=self._world.sum([stop.asked])[0] > 0)
+                self._raise_if_hopeless(made)
+        self._world.on_main(self._finish)
 
-    def _write(self, log: RunWriter, made: StepResult, step: Step) -> None:
-        log.step(step)
+    def _open_writer(self, stack: ExitStack) -> RunWriter:
+        """Open the files of the run, and the trackers."""
+        context = self.context
+        cpu = context.config.run.device == "cpu"
+        track = tracking(context.config.log, context.folder, flatten(plain(context.config)), cpu=cpu)
+        return stack.enter_context(RunWriter(context.folder, self.step, stack.enter_context(track)))
+
+    def _open_trainer(self, stack: ExitStack) -> Trainer:
+        """Begin to read questions ahead, and make the trainer."""
+        context, config = self.context, self.context.config
+        loader = QuestionLoader(
+            context.questions,
+            context.plan.chosen,
+            context.policy,
+            config.run,
+            config.data,
+            batches=range(self.batches + 1, context.plan.length.batches + 1),
+            batches_per_step=config.batches_per_step,
+            answer_tokens=config.grpo.max_tokens if config.run.method == "grpo" else None,
+            world=self._world,
+        )
+        return Trainer(
+            context.policy,
+            context.optimizer,
+            stack.enter_context(loader),
+            config.run,
+            config.grpo,
+            steps=range(self.step + 1, context.plan.length.steps + 1),
+            parallel=context.parallel,
+            idle_gib=context.idle_gib,
+            on_group=context.observer.on_group,
+        )
+
+    def _write(self, writer: RunWriter, made: StepResult) -> None:
+        """Write down a step, its failures, and sample answers where they are due."""
+        writer.step(made.step)
         for failure in made.failures:
-            log.failure(failure)
-        every = self._config.log.samples_every
-        if every and (step.step % every == 0 or step.step == 1 or made.last):
+            writer.failure(failure)
+        every = self.context.config.log.samples_every
+        if every and (made.step.step % every == 0 or made.step.step == 1 or made.last):
             for shown in made.shown:
-                log.shown(shown, self._questions.clips(shown.index))
+                writer.shown(shown, self.context.questions.clips(shown.index))
 
-    def _telling(self, trainer: Trainer) -> Iterator[StepResult]:
-        """The steps; where one cannot be made, why, and what is kept."""
+    def _save_if_due(self, made: StepResult, *, stop_asked: bool) -> float:
+        """Save a checkpoint where it is due; return the seconds it took. Raises KeyboardInterrupt if asked to stop."""
+        begun = time.monotonic()
+        every = self.context.config.log.save_every
+        if self.health.rewards_never_differed:
+            self.context.observer.on_message(
+                f"in every group of the first {REFUSED} steps all rewards are equal: there is nothing to learn "
+                "from; a longer supervised start, or easier questions (videossr bench probe), would help"
+            )
+        is_due = stop_asked or self.health.is_hopeless or made.last or (every and made.step.step % every == 0)
+        if is_due and not self.health.is_spoilt:
+            self._save(made.step)
+        if stop_asked and not made.last:
+            raise KeyboardInterrupt
+        return time.monotonic() - begun
+
+    def _raise_if_hopeless(self, made: StepResult) -> None:
+        """Raise DataError where nothing could be shown, or the gradient was no number, in too many steps in a row."""
+        health = self.health
+        if health.lost == REFUSED:
+            raise DataError(
+                f"step {self.step}: for {REFUSED} steps not one question could be shown: "
+                f"{made.failures[0].error}. {self._kept()}"
+            )
+        if health.is_spoilt or health.is_hopeless:
+            kept = self._kept_sound() if health.is_spoilt else self._kept()
+            raise DataError(f"step {self.step}: the gradient is no number for {health.refused} steps. {LOWER}. {kept}")
+
+    def _explain_failures(self, trainer: Trainer) -> Iterator[StepResult]:
+        """Yield the steps; where one cannot be made, say why, and which checkpoint there is."""
+        size = self._world.size
         try:
             yield from trainer
         except FloatingPointError as error:
             raise DataError(f"{error}: the weights are spoilt. {LOWER}. {self._kept_sound()}") from error
         except ScoringError as error:
-            if self._last is not None and self._parts.world.size == 1:  # with others it could not be agreed on
-                self._save(self._last)
+            if self.last is not None and size == 1:  # with others it could not be agreed on
+                self._save(self.last)
             raise DataError(f"{error}. {self._kept()}") from error
         except (MemoryError, RuntimeError) as error:
             if out_of_memory(error):
                 raise ConfigError(
                     f"memory has ended: go on with --run.recompute=true or --run.decode_groups=1. {self._kept()}"
                 ) from error
-            if self._parts.world.size == 1:
+            if size == 1:
                 raise
             raise DataError(
-                f"process {self._parts.world.rank} cannot go on, most likely since another one has ended: {error}. "
+                f"process {self._world.rank} cannot go on, most likely since another one has ended: {error}. "
                 f"{self._kept()}"
             ) from error
 
     def _kept(self) -> str:
-        found = latest(self._folder)
-        return f"The last checkpoint is {found}" if found else "There is no checkpoint yet"
+        """Name the last checkpoint."""
+        checkpoint = latest(self.context.folder)
+        return f"The last checkpoint is {checkpoint}" if checkpoint else "There is no checkpoint yet"
 
     def _kept_sound(self) -> str:
         """Name the last checkpoint whose weights have given a loss that is a number, and let `RUN/model` be that one.
 
         Step N reads with the weights of checkpoint N - 1.
         """
-        found = latest(self._folder, before=self._sound)
-        if not self._parts.world.rank:
-            (self._folder / MODEL).unlink(missing_ok=True)
-            if found:
-                link(self._folder, found)
-        return f"Its --model.path may be {found}" if found else "There is no checkpoint from before that"
+        folder = self.context.folder
+        checkpoint = latest(folder, before=self.health.sound)
+        if not self._world.rank:
+            (folder / MODEL).unlink(missing_ok=True)
+            if checkpoint:
+                link(folder, checkpoint)
+        return f"Its --model.path may be {checkpoint}" if checkpoint else "There is no checkpoint from before that"
 
     def _save(self, step: Step) -> None:
+        """Save a checkpoint after a step. All processes call this."""
+        context = self.context
         state = {
-            "hash": self._questions.hash,
+            "hash": context.questions.hash,
             "batches": step.batches,
-            "optimizer": self._optimizer.state_dict(),
-            "seconds": self._before + time.monotonic() - self._started,
+            "optimizer": context.optimizer.state_dict(),
+            "seconds": self.seconds + time.monotonic() - self._started,
         }
-        card = model_card(self._config, self._questions.hash, step)
-        save(
-            self._folder,
-            step.step,
-            self._policy.model,
-            self._policy.checkpoint,
-            state,
-            card,
-            keep=self._config.log.keep,
-        )
+        card = model_card(context.config, context.questions.hash, step)
+        policy, keep = context.policy, context.config.log.keep
+        save(context.folder, step.step, policy.model, policy.checkpoint, state, card, keep=keep)
 
     def _finish(self) -> None:
-        parameters = list(self._policy.model.parameters())
+        """Write the manifest, which makes the run complete."""
+        context = self.context
+        weights = list(context.policy.model.parameters())
+        used = max((step.memory_gib for step in read_train_run(context.folder).steps), default=0.0)
         describe = {
-            "device": device_name(self._policy.device),
-            "dtype": str(self._policy.model.dtype).removeprefix("torch."),
-            "family": str(self._policy.checkpoint.config["model_type"]),
-            "parameters": sum(each.numel() for each in parameters),
-            "trained": sum(each.numel() for each in parameters if each.requires_grad),
-            "processes": self._parts.world.size,
-            "full forward passes": self._policy.unshared or "none: prefixes are shared",
-            "GiB used": round(max((step.memory_gib for step in read_train_run(self._folder).steps), default=0.0), 3),
-            "GiB planned": round(self._plan.total / GIB, 3),
+            "device": device_name(context.plan.device),
+            "dtype": str(context.policy.model.dtype).removeprefix("torch."),
+            "family": str(context.policy.checkpoint.config["model_type"]),
+            "parameters": sum(weight.numel() for weight in weights),
+            "trained": sum(weight.numel() for weight in weights if weight.requires_grad),
+            "processes": self._world.size,
+            "full forward passes": context.policy.unshared or "none: prefixes are shared",
+            "GiB used": round(used, 3),
+            "GiB planned": round(context.plan.memory.total / GIB, 3),
         }
         manifest = TrainManifest(
-            steps=self._done,
-            hash=self._questions.hash,
-            questions=str(self._questions.path),
+            steps=self.step,
+            hash=context.questions.hash,
+            questions=str(context.questions.path),
             versions={**versions(()), **installed_versions((), optional=LIBRARIES)},
             describe=describe,
-            seconds=round(self._before + time.monotonic() - self._started, 1),
+            seconds=round(self.seconds + time.monotonic() - self._started, 1),
         )
-        write_text(self._folder / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n")
-
-
-def _is_sound(step: Step) -> bool:
-    """Whether the weights that a step began with have given a loss that is a number."""
-    return math.isfinite(step.loss) and step.skipped != NO_ANSWER
+        write_text(context.folder / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n")

@@ -1,50 +1,53 @@
-"""A training run, from its configuration to its last checkpoint.
+"""The steps of training. `Trainer.grpo_step` shows GRPO from rollout to optimizer step; each line is one call away.
 
-Exercised by `videossr train CONFIG --out RUN`. What a run leaves is told in `videossr.training.records`.
+Exercised by `videossr train CONFIG --out RUN`. `videossr.training.session` writes down what the steps return.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from statistics import fmean
 
 import torch
 
-from videossr.models.prefetch import Prefetcher, Prepared
-from videossr.question_set import QuestionSet
-from videossr.rewards import scorer
-from videossr.training.batching import batch_for_step, epochs_at
-from videossr.training.config import TrainConfig
+from videossr.training.config import GrpoConfig, RunSettings
 from videossr.training.cost.flops import Counter, peak_flops
 from videossr.training.cost.timing import PhaseTimer
+from videossr.training.grpo import group_advantages
+from videossr.training.loader import PreparedQuestion, QuestionLoader
 from videossr.training.metrics import summarize
 from videossr.training.optim import Optimizer, OptimizerFacts
-from videossr.training.parallel import DataParallel, Parts, World
+from videossr.training.parallel import DataParallel, Parallelism, World
 from videossr.training.policy import Policy
-from videossr.training.records import Failure, ShownSample, Step
-from videossr.training.rollouts import GroupResult, PreparedQuestion, Rollout, RolloutWorker
+from videossr.training.rollouts import (
+    AnswerGroup,
+    GroupResult,
+    RolloutWorker,
+    group_result,
+    reward_values,
+    score_answers,
+    select_answers,
+    sft_result,
+)
+from videossr.training.runs.records import Failure, ShownSample, SkipReason, Step
 
 SHOWN = 3
-"""Questions of a step whose answers are kept to be looked at, of different tasks."""
-
-
-EQUAL, LEFT_OUT, NO_ANSWER, NOT_FINITE = (
-    "in every group that counts all rewards are equal",
-    "every answer is left out",
-    "there is no answer to learn from",
-    "the gradient is not finite",
-)
-"""Why a step was not made. Only by the last there was something to learn."""
+"""Questions of a step whose answers are recorded as samples, of different tasks."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What one step did: its figures, of how many questions, and what is to be written down beside them.
+    """One step: its figures, and the records that belong to it.
 
-    `last`: the run has no further step, since it has made all, or has asked all questions.
+    Attributes:
+        step: the figures.
+        asked: how many questions were asked, over all processes.
+        last: the run has no further step, since it has made all, or has asked all questions.
+        failures: questions that could not be shown.
+        shown: answers of some questions, to be looked at.
     """
 
     step: Step
@@ -54,235 +57,275 @@ class StepResult:
     shown: tuple[ShownSample, ...] = ()
 
 
-@dataclass(slots=True)
-class _Sum:
-    """What the questions of this process have come to so far, in one step.
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One step of the optimizer: its figures, None where there was none, and why the weights stayed as they were."""
 
-    `asked` are how many, and `kept` the groups of theirs that count.
+    facts: OptimizerFacts | None
+    skipped: str = ""
+
+
+@dataclass(slots=True)
+class StepTally:
+    """Count what this process has done in the current step.
+
+    Attributes:
+        step: its number.
+        asked: questions.
+        kept: groups that count.
+        results: of the groups, or supervised questions, that were learned from.
+        failures: questions that could not be shown.
+        shown: by task, the first group that was learned from.
     """
 
+    step: int
     asked: int = 0
     kept: int = 0
-    learned: list[GroupResult] = field(default_factory=list)
+    results: list[GroupResult] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    shown: dict[str, Rollout] = field(default_factory=dict)
+    shown: dict[str, ShownSample] = field(default_factory=dict)
 
-    def show(self, group: Rollout) -> None:
-        """Keeps a group to be looked at, if there is none of its task yet."""
-        if len(self.shown) < SHOWN:
-            self.shown.setdefault(group.asked.task, group)
+    def show(self, group: AnswerGroup) -> None:
+        """Record a group as a sample, if there is none of its task yet."""
+        prepared = group.rollout.prepared
+        if len(self.shown) < SHOWN and prepared.task not in self.shown:
+            self.shown[prepared.task] = ShownSample(
+                step=self.step,
+                index=prepared.index,
+                category=prepared.category,
+                prompt=prepared.question.prompt,
+                gold=prepared.question.answer,
+                texts=tuple(group.rollout.texts),
+                rewards=tuple(reward.smooth for reward in group.rewards),
+                advantages=tuple(group.advantages),
+            )
 
 
 class Trainer:
-    """Makes the steps of a run, in order. A context manager, since it reads ahead in threads."""
+    """Make the steps of a run, in order. Iterate over it to get their results."""
 
     def __init__(
         self,
-        config: TrainConfig,
-        questions: QuestionSet,
-        chosen: Sequence[int],
         policy: Policy,
         optimizer: Optimizer,
+        loader: QuestionLoader,
+        run: RunSettings,
+        grpo: GrpoConfig,
         *,
         steps: range,
-        batches: range,
-        parts: Parts | None = None,
-        idle: float = 0.0,
-        within: Callable[[int, int], None] = lambda done, total: None,
+        parallel: Parallelism | None = None,
+        idle_gib: float = 0.0,
+        on_group: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
-        """Args as follows.
+        """Prepare to make steps.
 
-        config: of the run.
-        questions, chosen: the data set, and which of it the run is trained on.
-        policy, optimizer: what learns, and how.
-        steps: those that are to be made, from 1; fewer are where the batches end before.
-        batches: of questions, those that a step may begin with, from 1.
-        parts: how it lies over the processes of the run; by default this one has it all.
-        idle: GiB in use before the model was loaded, by libraries; a step's `memory_gib` leaves them out.
-        within: told how many of this process's groups of the step are done.
+        Args:
+            policy: the model that learns, and its reference.
+            optimizer: of the policy's weights.
+            loader: gives the questions.
+            run: method, batch and seed.
+            grpo: settings of rollouts and loss.
+            steps: numbers of the steps that are to be made, from 1; fewer are where the batches end before.
+            parallel: how the policy lies over the processes of the run; by default this process has it all.
+            idle_gib: memory in use by libraries before the model was loaded; `Step.memory_gib` leaves it out.
+            on_group: receives how many of this process's groups of the step are done, and how many there are.
         """
-        self._config, self._questions, self._policy, self._optimizer = config, questions, policy, optimizer
-        self._parts = parts or DataParallel(World())
-        self._world = self._parts.world
-        self._within, self._idle = within, idle
-        self._categories = [questions.category(index) for index in range(len(questions))]
-        self._chosen = chosen
+        self._policy = policy
+        self._optimizer = optimizer
+        self._loader = loader
+        self._run = run
+        self._grpo = grpo
         self._steps = steps
-        self._reached, self._end = batches.start - 1, batches.stop - 1
-        self._watch = PhaseTimer(policy.device)
-        self._work = Counter(policy.model, config)
-        peak = config.run.peak_tflops
-        self._peak = peak * 1e12 if peak else peak_flops(policy.device, policy.model.dtype)
-        self._watch.vision(policy.tower)
-        self._learner = RolloutWorker(policy, config, self._watch)
-        askable = range(batches.start, batches.stop + config.most_batches - 1)
-        self._ahead = Prefetcher(
-            chain.from_iterable(self._world.mine(self._batch(number)) for number in askable),
-            self._asked,
-            threads=config.data.threads,
-            room=config.data.ahead_mb * 2**20,
-            size=lambda asked: asked.prompt.patches.nbytes,
-        )
-
-    def __enter__(self) -> Trainer:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._ahead.__exit__(None, None, None)
+        self._parallel = parallel or DataParallel(World())
+        self._world = self._parallel.world
+        self._idle_gib = idle_gib
+        self._on_group = on_group
+        self._timer = PhaseTimer(policy.device)
+        self._operations = Counter(policy.model, run, grpo)
+        self._peak = run.peak_tflops * 1e12 if run.peak_tflops else peak_flops(policy.device, policy.model.dtype)
+        self._timer.vision(policy.tower)
+        self._worker = RolloutWorker(policy, run, grpo, self._timer)
 
     def __iter__(self) -> Iterator[StepResult]:
-        """Makes one step after the other."""
+        """Make one step after the other."""
         for number in self._steps:
-            if self._reached >= self._end:
+            if self._loader.is_exhausted:
                 return
-            yield self._step(number)
+            yield self._make_step(number)
 
-    def _step(self, number: int) -> StepResult:
-        started, waited = time.perf_counter(), self._ahead.waited
-        self._watch.read()
-        took = self._imitate if self._config.run.method == "sft" else self._explore
-        done = _Sum()
-        self._parts.gather()
-        facts, skipped = took(number, done)
-        self._parts.release()
-        loss, weight, work, failed, asked = self._world.sum(
+    def grpo_step(self, number: int, tally: StepTally) -> Update:
+        """Make one step of GRPO (DeepSeekMath, arXiv 2402.03300, algorithm 1) with this process's share of a batch.
+
+        With one update a batch, groups come one by one: each is sampled and gone back through before the next, so that
+        its prompt is read once for both. With more updates, all are sampled before the first update.
+        """
+        worker, config = self._worker, self._grpo
+
+        def sample_groups() -> Iterator[AnswerGroup]:
+            for questions in self._questions_to_ask(tally):
+                for rollout in worker.rollout(questions, self._loader.batch, keep_graph=config.updates == 1):
+                    rewards = score_answers(rollout.prepared.question, rollout.texts)
+                    advantages = group_advantages(reward_values(rewards, config), config.scale)
+                    group = select_answers(rollout, rewards, advantages, config)
+                    tally.kept += group.kept
+                    yield group
+
+        updates = []
+        for minibatch, groups in enumerate(split_minibatches(sample_groups(), config.updates)):
+            self._parallel.gather()
+            results = []
+            for group in groups:
+                reference = worker.reference_logprobs(group)
+                with self._timer("loss"):
+                    losses = worker.losses(group, reference, off_policy=minibatch > 0)
+                    done = [loss.backward() for loss in losses]
+                results.append(group_result(group, done))
+                tally.show(group)
+                self._report(results[-1], tally)
+            updates.append(self._optimizer_step((number - 1) * config.updates + minibatch + 1, results))
+        return merge_updates(updates)
+
+    def sft_step(self, number: int, tally: StepTally) -> Update:
+        """Make one supervised step: loss of each gold answer, backward, optimizer step."""
+        for questions in self._next_batch(tally, at_once=1):
+            for question in questions:
+                loss = self._worker.sft_loss(question)
+                with self._timer("loss"):
+                    loss = loss.backward()
+                self._report(sft_result(question, loss), tally)
+        return self._optimizer_step(number, tally.results)
+
+    def _optimizer_step(self, number: int, results: Sequence[GroupResult]) -> Update:
+        """Step with the gradient of all processes, divided by the weight of the batch, or say why there is none."""
+        weight, with_gradient, counted, groups = self._world.sum(
             [
-                sum(each.loss for each in done.learned),
-                sum(each.weight for each in done.learned),
-                sum(self._work.group(each.load).needed for each in done.learned),
-                len(done.failures),
-                done.asked,
+                sum(result.weight for result in results),
+                sum(result.has_gradient for result in results),
+                sum(result.counted for result in results),
+                len(results),
             ]
         )
-        groups = [fact for part in self._world.gather([each.facts for each in done.learned]) for fact in part if fact]
-        means = summarize(groups, self._config.grpo.reward) if groups else None
+        if not with_gradient or not weight:
+            self._optimizer.zero()
+            if counted:
+                return Update(None, SkipReason.EQUAL.value)
+            return Update(None, SkipReason.LEFT_OUT.value if groups else SkipReason.NO_ANSWER.value)
+        with self._timer("optimizer"):
+            self._parallel.reduce(self._optimizer)
+            facts = self._optimizer.step(number, self._parallel.factor / weight)
+        return Update(facts, SkipReason.NOT_FINITE.value if facts.refused else "")
+
+    def _questions_to_ask(self, tally: StepTally) -> Iterator[list[PreparedQuestion]]:
+        """Yield this process's questions of a batch, or with dynamic sampling of as many batches as fill the step.
+
+        Batches are asked as a whole, so that the number of processes does not decide what is learned from; and where a
+        run ends does not either, so that it can be made longer.
+        """
+        for _ in range(self._grpo.dynamic_sampling):
+            yield from self._next_batch(tally, at_once=self._run.decode_groups)
+            if self._world.sum([tally.kept])[0] >= self._run.batch:
+                return
+
+    def _next_batch(self, tally: StepTally, at_once: int) -> Iterator[list[PreparedQuestion]]:
+        """Yield this process's questions of the next batch, some at a time; record those that cannot be shown."""
+        left = self._loader.begin_batch()
+        tally.asked += left
+        while left:
+            taken = self._loader.take(min(at_once, left))
+            left -= len(taken)
+            tally.failures += [
+                Failure(tally.step, prepared.ask.index, prepared.error) for prepared in taken if prepared.made is None
+            ]
+            if questions := [prepared.made for prepared in taken if prepared.made is not None]:
+                yield questions
+
+    def _report(self, result: GroupResult, tally: StepTally) -> None:
+        """Count the result of a group, and tell the observer."""
+        tally.results.append(result)
+        self._on_group(len(tally.results), tally.asked)
+
+    def _make_step(self, number: int) -> StepResult:
+        """Make a step and collect its figures from all processes."""
+        started = time.perf_counter()
+        waited = self._loader.waited
+        self._timer.read()
+        tally = StepTally(number)
+        self._parallel.gather()
+        update = self.sft_step(number, tally) if self._run.method == "sft" else self.grpo_step(number, tally)
+        self._parallel.release()
+        world, results = self._world, tally.results
+        loss, weight, operations, failed, asked = world.sum(
+            [
+                sum(result.loss for result in results),
+                sum(result.weight for result in results),
+                sum(self._operations.group(result.load).needed for result in results),
+                len(tally.failures),
+                tally.asked,
+            ]
+        )
+        metrics = [group for part in world.gather([result.metrics for result in results]) for group in part if group]
+        means = summarize(metrics, self._grpo.reward) if metrics else None
         wall = time.perf_counter() - started
-        seconds = self._watch.read() | {"wait": self._ahead.waited - waited}
+        seconds = self._timer.read() | {"wait": self._loader.waited - waited}
         step = Step(
             step=number,
-            batches=self._reached,
-            epoch=epochs_at(self._reached, len(self._chosen), self._config.run.batch),
+            batches=self._loader.batch,
+            epoch=self._loader.epoch,
             loss=loss / max(1.0, weight),
-            lr=facts.lr if facts else 0.0,
-            grad_norm=facts.grad_norm if facts else 0.0,
-            changed=facts.changed if facts else 0.0,
-            skipped=skipped,
+            lr=update.facts.lr if update.facts else 0.0,
+            grad_norm=update.facts.grad_norm if update.facts else 0.0,
+            changed=update.facts.changed if update.facts else 0.0,
+            skipped=update.skipped,
             failed=int(failed),
-            gap=max(chain.from_iterable(self._world.gather([each.gap for each in done.learned])), default=0.0),
-            seconds=_slowest(self._world.gather(seconds)),
+            gap=max(chain.from_iterable(world.gather([result.gap for result in results])), default=0.0),
+            seconds=_slowest(world.gather(seconds)),
             wall=wall,
             prompts_per_second=asked / wall,
-            mfu=work / wall / self._peak / self._world.size,
-            memory_gib=max(self._world.gather(used_gib(self._policy.device) - self._idle)),
+            mfu=operations / wall / self._peak / world.size,
+            memory_gib=max(world.gather(used_gib(self._policy.device) - self._idle_gib)),
             all=means.all if means else None,
             tasks=means.tasks if means else {},
             categories=means.categories if means else {},
         )
-        failures = chain.from_iterable(self._world.gather(done.failures))
-        shown = tuple(_shown(number, group) for group in done.shown.values())
-        last = number == self._steps[-1] or self._reached >= self._end
-        return StepResult(step, int(asked), last, tuple(failures), shown)
+        failures = tuple(chain.from_iterable(world.gather(tally.failures)))
+        last = number == self._steps[-1] or self._loader.is_exhausted
+        return StepResult(step, int(asked), last, failures, tuple(tally.shown.values()))
 
-    def _explore(self, number: int, done: _Sum) -> tuple[OptimizerFacts | None, str]:
-        """One step of GRPO: every group is drawn and gone back through before the next ones are."""
-        updates = self._config.grpo.updates
-        parts: list[list[Rollout]] = [[] for _ in range(updates)]
-        for batch in self._filling(done):
-            part_of = {index: place % updates for place, index in enumerate(batch)}
-            for lot in self._lots(number, batch, self._config.run.decode_groups, done):
-                for group in self._learner.draw(lot, self._reached, graph=updates == 1):
-                    done.kept += group.kept
-                    if updates > 1 and group.kept:
-                        parts[part_of[group.asked.index]].append(group)
-                    else:
-                        self._learn(group, done)
-        if updates == 1:
-            return self._update(number, done.learned)
-        made: list[tuple[OptimizerFacts | None, str]] = []
-        for part, groups in enumerate(parts):
-            self._parts.gather()
-            before = len(done.learned)
-            for group in groups:
-                self._learn(group, done, old=part > 0)
-            made.append(self._update((number - 1) * updates + part + 1, done.learned[before:]))
-        return _together(made)
 
-    def _imitate(self, number: int, done: _Sum) -> tuple[OptimizerFacts | None, str]:
-        """One supervised step."""
-        for (asked,) in self._lots(number, self._next(), 1, done):
-            done.learned.append(self._learner.imitate(asked))
-            self._within(len(done.learned), done.asked)
-        return self._update(number, done.learned)
+def split_minibatches(groups: Iterable[AnswerGroup], updates: int) -> Iterator[Iterable[AnswerGroup]]:
+    """Split the groups of a batch into minibatches, one for each update, by their position in the batch.
 
-    def _filling(self, done: _Sum) -> Iterator[list[int]]:
-        """The batches that a step asks: one, or with dynamic sampling as many as fill it.
+    A single minibatch stays lazy: its groups are sampled one by one, while they are learned from. Groups that do not
+    count are only measured, under the policy that sampled them, before the first update.
+    """
+    if updates == 1:
+        yield groups
+        return
+    sampled = list(groups)
+    for update in range(updates):
+        dropped = [group for group in sampled if not group.kept] if update == 0 else []
+        part = [group for group in sampled if group.kept and group.rollout.prepared.position % updates == update]
+        yield dropped + part
 
-        They are whole, so that the number of processes does not decide what is learned from; and where a run ends does
-        not either, so that it can be made longer.
-        """
-        for _ in range(self._config.most_batches):
-            yield self._next()
-            if self._world.sum([done.kept])[0] >= self._config.run.batch:
-                return
 
-    def _next(self) -> list[int]:
-        self._reached += 1
-        return self._batch(self._reached)
-
-    def _lots(self, number: int, batch: Sequence[int], size: int, done: _Sum) -> Iterator[list[PreparedQuestion]]:
-        """This process's questions of a batch, some at a time; what cannot be shown is left out and recorded."""
-        left = len(self._world.mine(batch))
-        done.asked += left
-        while left:
-            taken: list[Prepared[int, PreparedQuestion]] = self._ahead.take(min(size, left))
-            left -= len(taken)
-            done.failures += [Failure(number, each.ask, each.error) for each in taken if each.made is None]
-            if lot := [each.made for each in taken if each.made is not None]:
-                yield lot
-
-    def _learn(self, group: Rollout, done: _Sum, *, old: bool = False) -> None:
-        done.show(group)
-        done.learned.append(self._learner.learn(group, old))
-        self._within(len(done.learned), done.asked)
-
-    def _update(self, number: int, learned: Sequence[GroupResult]) -> tuple[OptimizerFacts | None, str]:
-        """The step of the optimizer, by agreement of all processes, or why there is none."""
-        weight, pulled, counted, groups = self._world.sum(
-            [
-                sum(each.weight for each in learned),
-                sum(each.pulled for each in learned),
-                sum(each.counted for each in learned),
-                len(learned),
-            ]
-        )
-        if not pulled or not weight:
-            self._optimizer.zero()
-            return None, EQUAL if counted else LEFT_OUT if groups else NO_ANSWER
-        with self._watch("optimizer"):
-            self._parts.reduce(self._optimizer)
-            facts = self._optimizer.step(number, self._parts.factor / weight)
-        return facts, NOT_FINITE if facts.refused else ""
-
-    def _batch(self, number: int) -> list[int]:
-        config = self._config
-        return batch_for_step(
-            number, self._chosen, self._categories, config.run.batch, config.data.mix, config.run.seed
-        )
-
-    def _asked(self, index: int) -> PreparedQuestion:
-        """A question made ready, in a thread of its own. Raises whatever is wrong with it."""
-        question = self._questions.question(index)
-        scorer(question.data_source)(question.answer, question.answer)
-        config = self._config
-        room = len(question.answer) + 1 if config.run.method == "sft" else config.grpo.max_tokens
-        prompt = self._policy.prompt(question, self._questions.clips(index), room)
-        return PreparedQuestion(
-            index, question, self._categories[index], question.data_source.removeprefix("videossr/"), prompt
-        )
+def merge_updates(updates: Sequence[Update]) -> Update:
+    """Describe the updates of one batch as one: the mean of their gradient norms, and the worst of the rest."""
+    facts = [update.facts for update in updates if update.facts is not None]
+    if not facts:
+        return updates[-1]
+    refused = any(fact.refused for fact in facts)
+    merged = OptimizerFacts(
+        lr=facts[-1].lr,
+        grad_norm=fmean(fact.grad_norm for fact in facts),
+        clipped=any(fact.clipped for fact in facts),
+        changed=max(fact.changed for fact in facts),
+        refused=refused,
+    )
+    return Update(merged, SkipReason.NOT_FINITE.value if refused else "")
 
 
 def used_gib(device: torch.device) -> float:
-    """The most memory that was in use so far, in GiB: of a card, or else of this process."""
+    """Return the most memory that was in use so far, in GiB: of a card, or else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     import resource
@@ -290,35 +333,7 @@ def used_gib(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def _together(made: Sequence[tuple[OptimizerFacts | None, str]]) -> tuple[OptimizerFacts | None, str]:
-    """The updates of one batch as one step: the mean of their norms, and what is worst of the rest."""
-    facts = [each for each, _ in made if each is not None]
-    if not facts:
-        return made[-1]
-    refused = any(each.refused for each in facts)
-    merged = OptimizerFacts(
-        lr=facts[-1].lr,
-        grad_norm=fmean(each.grad_norm for each in facts),
-        clipped=any(each.clipped for each in facts),
-        changed=max(each.changed for each in facts),
-        refused=refused,
-    )
-    return merged, NOT_FINITE if refused else ""
-
-
-def _shown(number: int, group: Rollout) -> ShownSample:
-    question = group.asked.question
-    return ShownSample(
-        step=number,
-        index=group.asked.index,
-        category=group.asked.category,
-        prompt=question.prompt,
-        gold=question.answer,
-        texts=tuple(group.texts),
-        rewards=tuple(each.smooth for each in group.rewards),
-        advantages=tuple(group.advantages),
-    )
-
-
 def _slowest(seconds: Sequence[dict[str, float]]) -> dict[str, float]:
-    return {phase: max(each.get(phase, 0.0) for each in seconds) for phase in sorted(set(chain.from_iterable(seconds)))}
+    """Return the seconds of each phase in the process that took longest."""
+    phases = sorted(set(chain.from_iterable(seconds)))
+    return {phase: max(process.get(phase, 0.0) for process in seconds) for phase in phases}

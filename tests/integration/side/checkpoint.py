@@ -20,8 +20,8 @@ import transformers  # noqa: E402
 
 from videossr.engine.checkpoint import PROBE, PROBE_CLIP, open_checkpoint, prompt_inputs  # noqa: E402
 from videossr.engine.shared_prefix import answer_scores, full_scores, gradient_checkpointing, read_prefix  # noqa: E402
-from videossr.training.checkpoint import latest, restore, save  # noqa: E402
-from videossr.training.config import Lora, ModelConfig, TrainConfig  # noqa: E402
+from videossr.training.checkpoints.checkpoint import latest, restore, save  # noqa: E402
+from videossr.training.config import Lora, ModelConfig  # noqa: E402
 from videossr.training.policy import load_policy  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -50,8 +50,8 @@ def main() -> None:
     transformers.AutoProcessor.from_pretrained(QUESTION["checkpoint"])
     read = transformers.AutoModelForImageTextToText.from_pretrained(QUESTION["checkpoint"]).eval()
     source = open_checkpoint(QUESTION["source"])
-    config = TrainConfig(model=ModelConfig(lora=Lora(rank=4, alpha=8) if QUESTION["lora"] else None))
-    changed, fresh = (load_policy(source, config, CPU).model for _ in range(2))
+    config = ModelConfig(lora=Lora(rank=4, alpha=8) if QUESTION["lora"] else None)
+    changed, fresh = (load_policy(source, config, device=CPU).model for _ in range(2))
     torch.manual_seed(2)
     with torch.no_grad():
         for each in changed.parameters():

@@ -16,7 +16,7 @@ from videossr.bench.scoring import CategoryScore, Denominator, Estimate, Scorebo
 from videossr.bench.viubench import CATEGORIES, published, rank
 from videossr.report.benchmark.answers import Answers, by_category
 from videossr.report.page import plain_text
-from videossr.training.records import TrainRun
+from videossr.training.runs.records import TrainRun
 
 PUBLISHED = "published, other videos: not comparable unless the released set is run"
 

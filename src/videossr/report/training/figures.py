@@ -17,8 +17,8 @@ from videossr.report.benchmark.table import unique_names
 from videossr.report.page import plain_text
 from videossr.storage.jsonl import json_line
 from videossr.training import config
-from videossr.training.records import Rollouts, Step, TrainRun
-from videossr.training.writer import scalars
+from videossr.training.runs.records import Rollouts, Step, TrainRun
+from videossr.training.runs.writer import scalars
 
 Value = Callable[[Step], float | None]
 

@@ -28,7 +28,7 @@ from videossr.report.training.figures import (
 from videossr.report.training.verdict import constant_of, verdict
 from videossr.training import config
 from videossr.training.config import TrainConfig
-from videossr.training.records import PHASES, Rollouts, Step, TrainRun
+from videossr.training.runs.records import PHASES, Rollouts, Step, TrainRun
 
 PARTS = (*PHASES, "rest")
 """Parts of the time of a step; `rest` is the time outside of all phases."""

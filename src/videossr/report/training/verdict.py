@@ -14,7 +14,7 @@ from videossr.models.answer_distribution import answer_distributions
 from videossr.question_set import open_questions
 from videossr.report.training.figures import Ends, NamedRun, ends, last_steps, of_all
 from videossr.storage.paths import to_path
-from videossr.training.records import Step, TrainRun
+from videossr.training.runs.records import Step, TrainRun
 
 FEWEST = 20
 """Number of steps below which the noise cannot be estimated: a tenth of fewer is a single step."""

@@ -18,19 +18,20 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from videossr.engine.kv_cache import base_model, cache_arguments
+from videossr.engine.kv_cache import cache_arguments
+from videossr.engine.model import VisionLanguageModel, base_model
 from videossr.engine.shared_prefix import SharedPrefix, answer_scores, gradient_checkpointing
 from videossr.training.cost.flops import Load
 
 
 @dataclass(frozen=True, slots=True)
 class ActivationMemory:
-    """Bytes.
+    """The memory of activations, in bytes.
 
     Attributes:
         prompt: of the vision tower and the prompt, of one group; 0 where it is read with each answer.
         answers: of the answers behind it, or of as many whole rows as are gone through at once.
-        layer: of the largest layer that is computed again, for as long as the way back is in it.
+        layer: of the largest layer that is computed again, while the backward pass is in it.
     """
 
     prompt: int
@@ -38,8 +39,8 @@ class ActivationMemory:
     layer: int
 
 
-def activation_memory(model: Any, load: Load, *, recompute: bool, rows: int = 0) -> ActivationMemory:
-    """What a model on the meta device keeps of one question.
+def activation_memory(model: VisionLanguageModel, load: Load, *, recompute: bool, rows: int = 0) -> ActivationMemory:
+    """Measure what a model on the meta device keeps of one question for the backward pass.
 
     Args:
         model: as it learns.
@@ -61,8 +62,8 @@ def activation_memory(model: Any, load: Load, *, recompute: bool, rows: int = 0)
     return ActivationMemory(prompt + tower, saved.size, max(layer, block))
 
 
-def _read(model: Any, length: int, rows: int, recompute: bool) -> tuple[int, SharedPrefix]:
-    """Reading text of a length, which takes what as much video takes."""
+def _read(model: VisionLanguageModel, length: int, rows: int, recompute: bool) -> tuple[int, SharedPrefix]:
+    """Read text of a length, which takes what as much video takes; return the bytes that are kept, and the prefix."""
     with torch.device("meta"), _Saved(model) as saved, gradient_checkpointing(model) if recompute else nullcontext():
         ids, places = torch.zeros(rows, length, dtype=torch.long), torch.zeros(4, rows, length, dtype=torch.long)
         cache = transformers.DynamicCache()
@@ -73,10 +74,10 @@ def _read(model: Any, length: int, rows: int, recompute: bool) -> tuple[int, Sha
     return saved.size, SharedPrefix(out.logits[:, -1], keys, values, length, 0)
 
 
-def _tower(model: Any, load: Load, recompute: bool) -> tuple[int, int]:
-    """Of all blocks and mergers of the vision tower, and of one block that is computed again."""
+def _tower(model: VisionLanguageModel, load: Load, recompute: bool) -> tuple[int, int]:
+    """Return the bytes that the vision tower keeps, and those of one block that is computed again."""
     visual = base_model(model).model.visual
-    if not any(each.requires_grad for each in visual.parameters()):
+    if not any(weight.requires_grad for weight in visual.parameters()):
         return 0, 0
     shape = base_model(model).config.vision_config
     sizes = [0, *(size for count, size in load.pictures for _ in range(count))]
@@ -95,18 +96,18 @@ def _tower(model: Any, load: Load, recompute: bool) -> tuple[int, int]:
             for merger in (visual.merger, *getattr(visual, "deepstack_merger_list", ())):
                 merger(hidden)
     patches = load.patches * visual.patch_embed.proj.weight[0].numel() * dtype.itemsize
-    each = hidden.nbytes if recompute else block
-    return len(visual.blocks) * each + saved.size + patches, block if recompute else 0
+    kept = hidden.nbytes if recompute else block
+    return len(visual.blocks) * kept + saved.size + patches, block if recompute else 0
 
 
 class _Saved:
-    """Inside, bytes of all memory that is kept for the way back are summed up, the weights' own left out.
+    """Sum up the bytes of all memory that is kept for the backward pass, without the weights' own.
 
     Attention counts as its fused kernels keep it, which do not keep what each token thinks of each other.
     """
 
-    def __init__(self, model: Any) -> None:
-        self._known = {_storage(each) for each in (*model.parameters(), *model.buffers())}
+    def __init__(self, model: VisionLanguageModel) -> None:
+        self._known = {_storage(tensor) for tensor in (*model.parameters(), *model.buffers())}
         self._alive: list[Tensor] = []  # or another tensor could come to the same place
         self._within = ExitStack()
         self.size = 0
@@ -121,7 +122,7 @@ class _Saved:
         self._alive.clear()
 
     def take(self, tensor: Tensor) -> Tensor:
-        """Counts what a tensor lies in, once."""
+        """Count the memory that a tensor lies in, once."""
         if _storage(tensor) not in self._known:
             self._known.add(_storage(tensor))
             self._alive.append(tensor)
@@ -130,7 +131,7 @@ class _Saved:
 
 
 class Fused(TorchFunctionMode):
-    """On the meta device attention would fall apart into products of matrices, and experts know bfloat16 alone."""
+    """Replace attention and experts: on the meta device the first has no fused kernel, the second only bfloat16."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -160,4 +161,5 @@ class _Experts(torch.autograd.Function):
 
 
 def _storage(tensor: Tensor) -> int:
+    """Identify the memory that a tensor lies in."""
     return int(tensor.untyped_storage()._cdata)

@@ -1,4 +1,4 @@
-"""Counted operations of a group, from a model's shapes, and what a device could do: what MFU is made of.
+"""Count the operations of a group from a model's shapes, and those that a device could do: MFU is their ratio.
 
 One multiplication and one addition are two operations. Products of matrices and attention are counted, nothing else.
 Exercised by `python -m benchmarks.gpu_step --derive` and by the `mfu` of every step of `videossr train`.
@@ -9,14 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
-from videossr.engine.kv_cache import base_model
+from videossr.engine.model import VisionLanguageModel, VisionTowerConfig, as_module, base_model
 from videossr.engine.shared_prefix import SHARED
 from videossr.prompt.base import Prompt
-from videossr.training.config import TrainConfig
+from videossr.training.config import GrpoConfig, RunSettings
 
 PEAKS = {
     "H200": 989e12,
@@ -44,7 +43,7 @@ TRIAL = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one question asks of a model.
+    """The sizes of one question and its answers, which decide what it costs.
 
     Attributes:
         prompt: its tokens.
@@ -60,7 +59,7 @@ class Load:
 
     @property
     def patches(self) -> int:
-        """All that the vision tower reads."""
+        """Patches that the vision tower reads in all."""
         return sum(count * size for count, size in self.pictures)
 
 
@@ -95,36 +94,40 @@ class OperationCount:
 
 
 def load_of(prompt: Prompt, answers: int, tokens: int) -> Load:
-    """What a prompt and `answers` answers of `tokens` tokens ask."""
+    """Return the load of a prompt and `answers` answers of `tokens` tokens."""
     pictures = tuple((int(pairs), int(height * width)) for pairs, height, width in prompt.grids)
     return Load(len(prompt.ids), pictures, answers, tokens)
 
 
 class Counter:
-    """Counts the operations of groups, for one model and configuration."""
+    """Count the operations of groups, for one model and configuration."""
 
-    def __init__(self, model: Any, config: TrainConfig, *, masked: bool = True) -> None:
-        """Reads shapes alone, so the model may be on the meta device.
+    def __init__(self, model: VisionLanguageModel, run: RunSettings, grpo: GrpoConfig, *, masked: bool = True) -> None:
+        """Read the shapes of a model, which may be on the meta device.
 
         Args:
             model: as it learns: frozen parts frozen, adapters in place.
-            config: of the run.
+            run: its method, and whether prompts are shared and layers recomputed.
+            grpo: whether there is a KL.
             masked: what the causal mask hides of a prompt is not counted, as good kernels leave it out; torch's own
                 counter counts it.
         """
         base = base_model(model)
-        self._shared = config.run.share_prefix and base.config.model_type in SHARED
+        self._shared = run.share_prefix and base.config.model_type in SHARED
         text, tower = base.config.get_text_config(), base.config.vision_config
         visual, language = base.model.visual, base.model.language_model
-        self._config = config
+        self._samples = run.method == "grpo"
+        self._has_reference = run.method == "grpo" and grpo.kl > 0
+        self._recompute = run.recompute
         self._hidden = 0.5 if masked else 1.0
         self._merged = float(tower.spatial_merge_size**2)
-        self._patch = _products([visual.patch_embed])
+        self._patch = _products([as_module(visual.patch_embed)])
         self._blocks = [_products([block]) for block in visual.blocks]
         self._mergers = _products([visual.merger, *getattr(visual, "deepstack_merger_list", ())])
         self._tower_width = float(tower.hidden_size)
         self._windows = _windows(tower)
-        used = text.num_experts_per_tok / text.num_experts if getattr(text, "num_experts", 0) else 1.0
+        experts = getattr(text, "num_experts", 0)
+        used = getattr(text, "num_experts_per_tok", 0) / experts if experts else 1.0
         self._layers = _products(language.layers, used)
         heads = text.num_attention_heads
         width = getattr(text, "head_dim", None) or text.hidden_size // heads
@@ -132,16 +135,14 @@ class Counter:
         self._head = _products([base.lm_head])
         # A weight that learns costs a product on the way back, and so does what goes back to what is before it.
         self._text_back = 1 + _learning_share(language.layers, used)
-        share = _learning_share([visual])
+        share = _learning_share([as_module(visual)])
         self._vision_back = 1 + share if share else 0.0
         self._patch_back = share  # nothing goes back to pixels
         self._head_back = 1 + _learning_share([base.lm_head])
 
     def group(self, load: Load) -> OperationCount:
-        """The operations of one question and its answers, or of a supervised question."""
+        """Return the operations of one question and its answers, or of a supervised question."""
         shared = self._shared
-        grpo = self._config.run.method == "grpo"
-        held = grpo and self._config.grpo.kl > 0
         times = 1 if shared else load.answers
         seen, read = self._vision(load), self._read(load.prompt)
         vision, prefill = times * seen, times * (sum(read) + self._head)
@@ -157,23 +158,24 @@ class Counter:
         backward = times * ((seen - cut) * self._vision_back + cut * self._patch_back)
         backward += (times * read[0] + layers) * self._text_back
         backward += 2 * (times * read[1] + looks) + (head + times * self._head) * self._head_back
-        recomputed = times * (seen + sum(read)) + layers + looks if self._config.run.recompute else 0.0
-        decode = self._decode(load) + (0 if shared else vision + prefill) if grpo else 0.0
-        return OperationCount(
-            vision, prefill, decode, loss, backward, recomputed, vision + prefill + loss if held else 0.0
-        )
+        recomputed = times * (seen + sum(read)) + layers + looks if self._recompute else 0.0
+        decode = self._decode(load) + (0 if shared else vision + prefill) if self._samples else 0.0
+        reference = vision + prefill + loss if self._has_reference else 0.0
+        return OperationCount(vision, prefill, decode, loss, backward, recomputed, reference)
 
     def _vision(self, load: Load) -> float:
+        """Return the operations of the vision tower, forward."""
         looks = 0.0
         for count, size in load.pictures:
             looks += count * sum(4.0 * self._tower_width * size * min(size, window) for window in self._windows)
         return load.patches * (self._patch + sum(self._blocks) + self._mergers / self._merged) + looks
 
     def _read(self, tokens: int) -> tuple[float, float]:
-        """Reading a prompt: products with weights, and attention."""
+        """Return the operations of reading a prompt: products with weights, and attention."""
         return tokens * self._layers, self._attention * tokens**2 * self._hidden
 
     def _decode(self, load: Load) -> float:
+        """Return the operations of sampling."""
         steps = max(0, load.tokens - 1)
         each = load.answers if self._shared else 1  # answers that lie in one row
         keys = sum(load.prompt + each * (step + 1) for step in range(steps))
@@ -181,7 +183,7 @@ class Counter:
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second that a device could do: of a known card by its name, of another by a short trial.
+    """Return the operations a second that a device could do: of a known card by its name, of another by a short trial.
 
     The trial is a product of matrices, so it tells what is reached and not what was promised.
     """
@@ -202,7 +204,7 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def _products(modules: Iterable[torch.nn.Module], used: float = 1.0) -> float:
-    """Operations a token of all products with weights: two for each weight of a matrix or a kernel.
+    """Return the operations a token of all products with weights: two for each weight of a matrix or a kernel.
 
     Of experts a token uses that share.
     """
@@ -210,21 +212,21 @@ def _products(modules: Iterable[torch.nn.Module], used: float = 1.0) -> float:
 
 
 def _learning_share(modules: Iterable[torch.nn.Module], used: float = 1.0) -> float:
-    """Of the weights in products, those that learn."""
+    """Return the share of the weights in products that learns."""
     weights = list(_weights(modules, used))
     return sum(size for size, learns in weights if learns) / max(1.0, sum(size for size, _ in weights))
 
 
 def _weights(modules: Iterable[torch.nn.Module], used: float) -> Iterator[tuple[float, bool]]:
-    """Numbers of every matrix or kernel that a token meets, and whether it learns."""
+    """Yield the size of every matrix or kernel that a token meets, and whether it learns."""
     for module in modules:
         for name, each in module.named_parameters():
             if each.ndim >= 2 and "embed_tokens" not in name:
                 yield each.numel() * (used if "experts" in name else 1.0), each.requires_grad
 
 
-def _windows(tower: Any) -> Sequence[float]:
-    """Patches that a patch looks at, at most, in each block."""
+def _windows(tower: VisionTowerConfig) -> Sequence[float]:
+    """Return how many patches a patch looks at, at most, in each block."""
     full = getattr(tower, "fullatt_block_indexes", None)
     if full is None:
         return [float("inf")] * tower.depth

@@ -1,6 +1,6 @@
-"""What memory a run will need, told before any weight is read, and what to change where there is not enough.
+"""Plan the memory of a run before any weight is read, and say what to change where there is not enough.
 
-    plan = plan_run(folder, config, load, device)    # raises ValueError that says what would fit
+    plan, shortage = plan_run(folder, config, load, device=device)    # shortage says what would fit
     print(plan.table())
 
 The model is made without weights, from its configuration alone, and really runs, also without numbers: what it would
@@ -19,16 +19,16 @@ import torch
 import transformers
 
 from videossr.config import override, parse
-from videossr.engine.checkpoint import Checkpoint, LinearPatches
-from videossr.engine.kv_cache import base_model
+from videossr.engine.checkpoint import Checkpoint
+from videossr.engine.model import VisionLanguageModel, base_model, use_linear_patches
 from videossr.engine.shared_prefix import ATTENTION, SHARED
 from videossr.errors import DataError
 from videossr.question_set import QuestionSet
-from videossr.training.config import TrainConfig, as_table
+from videossr.training.config import GrpoConfig, ModelConfig, TrainConfig, as_table
 from videossr.training.cost.activations import activation_memory
 from videossr.training.cost.flops import Load, load_of
 from videossr.training.optim import PIECE
-from videossr.training.policy import dtype_on, needs_reference, prepare_model
+from videossr.training.policy import prepare_model
 
 GIB = 2**30
 
@@ -65,12 +65,12 @@ class MemoryRow:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """What one process will need, in bytes."""
+    """The memory that one process will need, in bytes."""
 
     rows: tuple[MemoryRow, ...]
 
     def sum(self, *when: When) -> int:
-        """Bytes of these parts of a step together."""
+        """Return the bytes of these parts of a step together."""
         return sum(row.size for row in self.rows if row.when in when)
 
     @property
@@ -85,27 +85,40 @@ class MemoryPlan:
         return self.sum("host")
 
     def table(self) -> str:
-        """One line a row, in GiB, and the total."""
+        """Format the plan, one line a row, in GiB, and the total."""
         lines = [f"{row.size / GIB:9.2f} GiB  {row.when:8}  {row.name}" for row in self.rows if row.size]
         return "\n".join([*lines, f"{self.total / GIB:9.2f} GiB  at the worst moment"])
 
     def facts(self) -> dict[str, float]:
-        """The same for a manifest, in GiB."""
+        """Return the rows and the total in GiB, for a manifest."""
         sizes = {row.name: row.size / GIB for row in self.rows if row.size} | {"total": self.total / GIB}
         return {name: round(size, 3) for name, size in sizes.items()}
 
 
 def largest_load(
-    questions: QuestionSet, chosen: Sequence[int], categories: Sequence[str], source: Checkpoint, config: TrainConfig
+    questions: QuestionSet,
+    chosen: Sequence[int],
+    categories: Sequence[str],
+    source: Checkpoint,
+    grpo: GrpoConfig | None,
 ) -> Load:
     """Find what the largest of the kinds of questions asks of the model, looking at one of each.
 
-    Frames that cannot be read are no reason to stop: a run leaves such questions out and goes on. Raises ValueError
-    where the model's family cannot be shown one of the kinds, or none could be read.
+    Frames that cannot be read are no reason to stop: a run leaves such questions out and goes on.
+
+    Args:
+        questions: the dataset.
+        chosen: indices of the questions that the run is trained on.
+        categories: of all questions.
+        source: makes the prompts.
+        grpo: tells how many answers are sampled, and of how many tokens; None: the gold answer alone, as in SFT.
+
+    Raises:
+        DataError: the model's family cannot be shown one of the kinds, or none could be read.
     """
     loads, failed = [], None
     tries: dict[str, int] = defaultdict(int)
-    untold: dict[str, ValueError] = {}
+    refused: dict[str, ValueError] = {}
     for index in chosen:
         category = categories[index]
         if tries[category] >= TRIES:
@@ -119,14 +132,14 @@ def largest_load(
         try:
             prompt = source.build(question, clips)
         except ValueError as error:
-            untold[category] = error
+            refused[category] = error
             continue
-        untold.pop(category, None)
-        answers = (config.grpo.rollouts, config.grpo.max_tokens)
-        loads.append(load_of(prompt, *answers if config.run.method == "grpo" else (1, len(question.answer) + 1)))
+        refused.pop(category, None)
+        count, tokens = (grpo.rollouts, grpo.max_tokens) if grpo else (1, len(question.answer) + 1)
+        loads.append(load_of(prompt, count, tokens))
         tries[category] = TRIES
-    if untold:
-        category, reason = next(iter(untold.items()))
+    if refused:
+        category, reason = next(iter(refused.items()))
         raise DataError(f"{questions.path}, category {category}: {reason}") from reason
     if not loads:
         raise DataError(f"{questions.path}: not one of its first questions can be shown: {failed}")
@@ -134,22 +147,28 @@ def largest_load(
 
 
 def plan_run(
-    folder: Path, config: TrainConfig, load: Load, device: torch.device, processes: int = 1
+    folder: Path,
+    config: TrainConfig,
+    load: Load,
+    *,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    processes: int = 1,
 ) -> tuple[MemoryPlan, str]:
-    """The plan of a run, and what is wrong with it in words: empty where there is memory enough.
+    """Plan the memory of a run; return the plan, and what is wrong with it in words: empty where memory is enough.
 
     Args:
         folder: of the checkpoint; of its files, `config.json` alone is read.
-        config: of the run.
+        config: of the run, whole, since other settings are tried where memory is short.
         load: the largest question.
-        device: where it will run; `run.memory_gib` tells otherwise how much it has.
+        device: where it will run; `run.memory_gib` overrides how much memory it has.
+        dtype: of weights and arithmetic.
         processes: of the run.
     """
     shape = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-    dtype: torch.dtype = getattr(torch, dtype_on(device, config))
 
     def plan(config: TrainConfig) -> MemoryPlan:
-        return memory_plan(empty_model(shape, config, dtype), config, load, processes)
+        return memory_plan(empty_model(shape, config.model, dtype), config, load, processes)
 
     first = plan(config)
     given = config.run.memory_gib
@@ -157,18 +176,18 @@ def plan_run(
     return first, shortage_message(first, room, config, plan, processes)
 
 
-def empty_model(shape: Any, config: TrainConfig, dtype: torch.dtype) -> Any:
-    """A model as it will learn, without weights, of a configuration of transformers."""
+def empty_model(shape: transformers.PretrainedConfig, config: ModelConfig, dtype: torch.dtype) -> VisionLanguageModel:
+    """Build a model as it will learn, without weights, from a configuration of transformers."""
     with torch.device("meta"):
-        model = transformers.AutoModelForImageTextToText.from_config(shape, dtype=dtype, attn_implementation=ATTENTION)
-        patches = model.model.visual.patch_embed
-        if patches.proj.kernel_size == patches.proj.stride:
-            patches.proj = LinearPatches(patches.proj)
+        model: VisionLanguageModel = transformers.AutoModelForImageTextToText.from_config(
+            shape, dtype=dtype, attn_implementation=ATTENTION
+        )
+        use_linear_patches(model)
         return prepare_model(model.eval(), config)
 
 
-def memory_plan(model: Any, config: TrainConfig, load: Load, processes: int = 1) -> MemoryPlan:
-    """What a run needs, in each process.
+def memory_plan(model: VisionLanguageModel, config: TrainConfig, load: Load, processes: int = 1) -> MemoryPlan:
+    """Plan what a run needs in each process.
 
     Args:
         model: from `empty_model`.
@@ -189,7 +208,6 @@ def memory_plan(model: Any, config: TrainConfig, load: Load, processes: int = 1)
     rows = 0 if shared else min(config.run.rows, load.answers)
     keeps = activation_memory(model, load, recompute=config.run.recompute, rows=rows)
     cache = _cache(base, load, shared=shared) if grpo else 0
-    held = grpo and config.grpo.kl > 0
     text = base.config.get_text_config()
     scores = load.answers * load.tokens * text.vocab_size * 4
     whole = parts > 1  # within a step, see `videossr.training.parallel.FullyShardedParallel`
@@ -198,7 +216,7 @@ def memory_plan(model: Any, config: TrainConfig, load: Load, processes: int = 1)
     return MemoryPlan(
         (
             MemoryRow("weights", weights // parts, "always"),
-            MemoryRow("reference", weights if needs_reference(config) else 0, "always"),
+            MemoryRow("reference", weights if config.needs_reference else 0, "always"),
             MemoryRow("gradients, float32", 4 * count // parts, "always"),
             MemoryRow("masters, float32", 4 * halves // parts if config.optim.weights == "master" else 0, state),
             MemoryRow(f"moments, {config.optim.moments}", _moments(config, count) // parts, state),
@@ -209,7 +227,7 @@ def memory_plan(model: Any, config: TrainConfig, load: Load, processes: int = 1)
             MemoryRow("answers, for the way back", keeps.answers, "loss"),
             MemoryRow("scores of the answers", 3 * scores, "loss"),
             MemoryRow("one layer, on the way back", keeps.layer, "loss"),
-            MemoryRow("reference's cache", cache if held and not rows else 0, "loss"),
+            MemoryRow("reference's cache", cache if config.has_kl and not rows else 0, "loss"),
             MemoryRow("a gradient on its way", 2 * widest * base.dtype.itemsize, "loss"),
             MemoryRow("weights that are stepped", 100 * min(PIECE, widest), "step"),
         )
@@ -217,7 +235,7 @@ def memory_plan(model: Any, config: TrainConfig, load: Load, processes: int = 1)
 
 
 def available_memory(device: torch.device) -> int:
-    """Bytes that are free on a device, or in the machine where it is a CPU."""
+    """Return the bytes that are free on a device, or in the machine where it is a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     import psutil
@@ -228,7 +246,7 @@ def available_memory(device: torch.device) -> int:
 def shortage_message(
     plan: MemoryPlan, room: int, config: TrainConfig, again: Callable[[TrainConfig], MemoryPlan], processes: int = 1
 ) -> str:
-    """Says, where a plan needs more than `room` bytes, which settings would do; else nothing.
+    """Say which settings would do where a plan needs more than `room` bytes; else return an empty text.
 
     Args:
         plan: of the run.
@@ -252,7 +270,7 @@ def shortage_message(
 def _cure(
     config: TrainConfig, fits: Callable[[TrainConfig], bool], processes: int
 ) -> tuple[list[str], TrainConfig] | None:
-    """The first settings, in the order of what they cost, that make a run fit, and no more than are needed."""
+    """Find the settings that make a run fit, those that cost least first, and no more than are needed."""
     tried: list[str] = []
     for change in CHANGES:
         if change == "run.sharding=fsdp" and processes == 1:
@@ -281,12 +299,12 @@ def _changed(config: TrainConfig, changes: list[str]) -> TrainConfig:
 
 
 def _moments(config: TrainConfig, count: int) -> int:
-    """Both moments: in blocks of 256 bytes with a factor each, or 4 bytes a weight."""
+    """Return the bytes of both moments: in blocks of 256 bytes with a factor each, or 4 bytes a weight."""
     return 2 * (count + count // 256 * 4) if config.optim.moments == "8bit" else 8 * count
 
 
-def _cache(base: Any, load: Load, *, shared: bool) -> int:
-    """Keys and values of a prompt and of all answers behind it, or of as many rows as are sampled at once."""
+def _cache(base: VisionLanguageModel, load: Load, *, shared: bool) -> int:
+    """Return the bytes of the keys and values of a prompt and of all answers to it, or of the rows sampled at once."""
     text = base.config.get_text_config()
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     copies = 1 if shared else load.answers

@@ -1,4 +1,4 @@
-"""Where the seconds of a step go.
+"""Measure where the seconds of a step go.
 
 Exercised by `videossr train CONFIG --out RUN`, whose steps tell them.
 """
@@ -12,9 +12,11 @@ from contextlib import contextmanager
 
 import torch
 
+from videossr.engine.model import VisionTower, as_module
+
 
 class PhaseTimer:
-    """Seconds by phase. Inside another phase, a phase takes its time away from that one."""
+    """Sum up seconds by phase. Inside another phase, a phase takes its time away from that one."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -24,7 +26,7 @@ class PhaseTimer:
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
-        """What happens inside belongs to this phase."""
+        """Count the time of a block to a phase."""
         self.begin(phase)
         try:
             yield
@@ -32,27 +34,29 @@ class PhaseTimer:
             self.end()
 
     def begin(self, phase: str) -> None:
-        """The phase begins; for hooks, which have no inside."""
+        """Begin a phase; for hooks, which have no block."""
         self._turn()
         self._phases.append(phase)
 
     def end(self) -> None:
-        """The phase that began last is over."""
+        """End the phase that began last."""
         self._turn()
         self._phases.pop()
 
     def read(self) -> dict[str, float]:
-        """All so far, and forgets it."""
+        """Return the seconds of each phase since the last call."""
         self._turn()
         seconds, self._seconds = dict(self._seconds), defaultdict(float)
         return seconds
 
-    def vision(self, tower: torch.nn.Module) -> None:
-        """From now on, what the tower computes forward has the phase `vision`."""
-        tower.register_forward_pre_hook(lambda *_: self.begin("vision"))
-        tower.register_forward_hook(lambda *_: self.end(), always_call=True)
+    def vision(self, tower: VisionTower) -> None:
+        """Count every forward pass of the vision tower to the phase `vision`."""
+        module = as_module(tower)
+        module.register_forward_pre_hook(lambda *_: self.begin("vision"))
+        module.register_forward_hook(lambda *_: self.end(), always_call=True)
 
     def _turn(self) -> None:
+        """Count the time since the last change of phase."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)  # it works behind our back
         now = time.perf_counter()

@@ -24,13 +24,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from videossr.engine.checkpoint import PROBE, PROBE_CLIP, Checkpoint, open_checkpoint, prompt_inputs
-from videossr.engine.kv_cache import base_model
+from videossr.engine.model import base_model
 from videossr.models.tiny import Family, make_tiny
-from videossr.training.checkpoint import WEIGHTS, latest, model_card, restore, save, step_of
+from videossr.training.checkpoints.checkpoint import WEIGHTS, latest, model_card, restore, save, step_of
+from videossr.training.checkpoints.model_files import peculiarities
 from videossr.training.config import Lora, ModelConfig, RunSettings, TrainConfig, as_table, load_config
-from videossr.training.model_files import peculiarities
 from videossr.training.policy import Policy, load_policy
-from videossr.training.records import Rollouts, Step
+from videossr.training.runs.records import Rollouts, Step
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks for it
@@ -49,9 +49,8 @@ def qwen3(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return open_checkpoint(str(make_tiny(tmp_path_factory.mktemp("tiny") / "model", layers=1)))
 
 
-def policy_of(source: Checkpoint, lora: Lora | None = None, dtype: Any = "auto") -> Policy:
-    config = TrainConfig(model=ModelConfig(lora=lora), run=RunSettings(dtype=dtype))
-    return load_policy(source, config, CPU)
+def policy_of(source: Checkpoint, lora: Lora | None = None, dtype: torch.dtype = torch.float32) -> Policy:
+    return load_policy(source, ModelConfig(lora=lora), device=CPU, dtype=dtype, needs_reference=lora is None)
 
 
 def learn(model: Any, seed: int = 1) -> None:
@@ -130,7 +129,8 @@ def test_lora_is_saved_merged_and_as_peft_writes_it(source: Checkpoint, tmp_path
     again = open_checkpoint(str(folder))
     merged = again.load(CPU, "auto", "sdpa")
     torch.testing.assert_close(logits(again, merged), expected, rtol=0, atol=1e-4)
-    adapted = peft.PeftModel.from_pretrained(source.load(CPU, "auto", "sdpa"), str(folder / "adapter")).eval()
+    plain: Any = source.load(CPU, "auto", "sdpa")
+    adapted = peft.PeftModel.from_pretrained(plain, str(folder / "adapter")).eval()
     torch.testing.assert_close(logits(source, adapted), expected, rtol=0, atol=1e-6)
     theirs = adapted.merge_and_unload().state_dict()
     for name, tensor in merged.state_dict().items():
@@ -138,9 +138,9 @@ def test_lora_is_saved_merged_and_as_peft_writes_it(source: Checkpoint, tmp_path
 
 
 @pytest.mark.parametrize("lora", [None, LORA])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_run_goes_on_with_exactly_the_same_weights(
-    qwen3: Checkpoint, tmp_path: Path, lora: Lora | None, dtype: str
+    qwen3: Checkpoint, tmp_path: Path, lora: Lora | None, dtype: torch.dtype
 ) -> None:
     """Also where the files are bfloat16 and what learns is not: there a step of 1e-6 would be lost in the file."""
     source = in_bfloat16(qwen3, tmp_path / "source")
@@ -159,7 +159,7 @@ def test_a_run_goes_on_with_exactly_the_same_weights(
 
     with safe_open(folder / "model.safetensors", "pt") as file:
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.bfloat16}  # noqa: SIM118
-    assert (folder / WEIGHTS).exists() is (lora is not None or dtype == "float32")
+    assert (folder / WEIGHTS).exists() is (lora is not None or dtype == torch.float32)
     second = policy_of(source, lora, dtype)
     places = {name: each.data_ptr() for name, each in second.model.named_parameters()}
     held = restore(second.model, folder)
@@ -314,7 +314,7 @@ import json, os, signal, sys
 from pathlib import Path
 import torch
 from videossr.engine.checkpoint import open_checkpoint
-from videossr.training.checkpoint import latest, restore, save, step_of
+from videossr.training.checkpoints.checkpoint import latest, restore, save, step_of
 
 torch.set_num_threads(1)
 run, source = Path(sys.argv[1]), open_checkpoint(sys.argv[2])
@@ -389,7 +389,7 @@ import json, os, resource, signal, sys
 from pathlib import Path
 import torch
 from videossr.engine.checkpoint import open_checkpoint
-from videossr.training.checkpoint import latest, save
+from videossr.training.checkpoints.checkpoint import latest, save
 
 run, source, outcomes = Path(sys.argv[1]), open_checkpoint(sys.argv[2]), []
 model = source.load(torch.device("cpu"), "auto", "sdpa")

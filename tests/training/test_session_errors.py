@@ -11,11 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.test_session import StoppedError, figures, same, spoiled, stop_at
+from tests.helpers.training import RecordingObserver
+from tests.training.test_session import StopAt, StoppedError, figures, same, spoiled
 from videossr.rewards import Scorer, Scores, scorer
 from videossr.training import optim, rollouts
 from videossr.training.config import TrainConfig
-from videossr.training.records import Rollouts, Step, read_train_run, rewards_are_equal
+from videossr.training.runs.health import rewards_are_equal
+from videossr.training.runs.records import Rollouts, Step, read_train_run
 from videossr.training.session import train
 
 Make = Callable[..., TrainConfig]
@@ -31,9 +33,9 @@ def constant(text: str, gold: str) -> Scores:
 
 
 def told(asked: TrainConfig, out: Path) -> str:
-    said: list[str] = []
-    train(asked, out, say=said.append)
-    return "\n".join(said)
+    observer = RecordingObserver()
+    train(asked, out, observer=observer)
+    return "\n".join(observer.messages)
 
 
 def test_a_supervised_run_is_not_told_of_rewards(config: Make, tmp_path: Path) -> None:
@@ -45,14 +47,14 @@ def test_equal_rewards_are_told_by_all_of_the_first_steps(
 ) -> None:
     asked = config(run__steps=3, log__save_every=1)
     with pytest.raises(StoppedError):
-        train(asked, tmp_path / "differ", show=stop_at(2))
+        train(asked, tmp_path / "differ", observer=StopAt(2))
     scoring(monkeypatch, constant)
     assert EQUAL not in told(asked, tmp_path / "differ")  # in the first step they were not
     first, *later = read_train_run(tmp_path / "differ").steps
     assert not rewards_are_equal([first])
     assert rewards_are_equal(later)
     with pytest.raises(StoppedError):
-        train(asked, tmp_path / "equal", show=stop_at(2))
+        train(asked, tmp_path / "equal", observer=StopAt(2))
     assert EQUAL in told(asked, tmp_path / "equal")
 
 
@@ -86,7 +88,7 @@ def test_what_a_killed_run_had_half_removed_goes_even_if_it_is_complete(config: 
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("raise", r"raised ZeroDivisionError: .*test_told.py, line \d+\) for the answer"),
+        ("raise", r"raised ZeroDivisionError: .*test_session_errors.py, line \d+\) for the answer"),
         ("nan", r"gave nan \(strict: 0.0\), no finite reward, for the answer"),
         ("type", r"raised AttributeError"),
     ],

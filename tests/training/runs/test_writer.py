@@ -23,8 +23,8 @@ from videossr.question import Clip
 from videossr.question_set import open_questions
 from videossr.storage.paths import write_text
 from videossr.training.metrics import GroupMetrics, rollout_metrics, summarize
-from videossr.training.records import ACROSS, CONFIG, PICTURES, SAMPLES, STEPS, Failure, read_train_run
-from videossr.training.writer import FRAMES, RunWriter, frame_strip
+from videossr.training.runs.records import ACROSS, CONFIG, PICTURES, SAMPLES, STEPS, Failure, read_train_run
+from videossr.training.runs.writer import FRAMES, RunWriter, frame_strip
 
 CATEGORIES = ("grounding/mirror", "jigsaw/6")
 END = 60_000
@@ -119,7 +119,7 @@ def test_a_damaged_line_is_named_and_nothing_is_removed(tmp_path: Path) -> None:
 
 def test_each_line_is_on_its_way_when_the_call_returns(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from pathlib import Path; from videossr.training.writer import RunWriter;"
+        "import os, signal, sys; from pathlib import Path; from videossr.training.runs.writer import RunWriter;"
         "from tests.helpers.training_runs import step_of; log = RunWriter(Path(sys.argv[1]));"
         "[log.step(step_of(n, ('jigsaw/6',))) for n in (1, 2, 3)]; os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -1,6 +1,6 @@
-"""The files of a saved checkpoint that transformers and vLLM load: the trained weights, and all else of the source's.
+"""Write the files of a checkpoint that transformers and vLLM load: trained weights, and the source's other files.
 
-Exercised by `videossr train CONFIG --out RUN`, in RUN/checkpoints.
+`videossr.training.checkpoints.checkpoint` calls this.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
 
 from videossr.engine.checkpoint import Checkpoint, unbuilt_tensors
 from videossr.engine.checkpoint_folder import tensor_files
+from videossr.engine.model import VisionLanguageModel
 from videossr.prompt.ends import GENERATION, generation_ends
 
 SHARD = "5GB"
@@ -24,10 +24,10 @@ SHARD = "5GB"
 _FOREIGN = re.compile(
     r"\..*|README\.md|.*\.(safetensors|safetensors\.index\.json|bin|bin\.index\.json|pt|pth|gguf|onnx)"
 )
-"""Files of a source checkpoint that hold its weights or tell of it, not of what became of it."""
+"""Files of a source checkpoint that are not copied: they hold its weights, or describe only it."""
 
 
-def write_model(folder: Path, base: Any, tensors: dict[str, torch.Tensor], source: Checkpoint) -> None:
+def write_model(folder: Path, base: VisionLanguageModel, tensors: dict[str, torch.Tensor], source: Checkpoint) -> None:
     """Write weights under the names that the source's files have, and the source's other files as they are.
 
     What transformers writes beside the weights is for its own series alone, where the source is read by others too.
@@ -62,18 +62,20 @@ def write_model(folder: Path, base: Any, tensors: dict[str, torch.Tensor], sourc
         path.write_text(json.dumps({**settings, "eos_token_id": [*named, *missing]}, indent=2) + "\n", "utf-8")
 
 
-def peculiarities(source: Checkpoint, base: Any) -> list[str]:
-    """Say what of a checkpoint is saved otherwise than a reader would think, a sentence each."""
-    said = []
+def peculiarities(source: Checkpoint, base: VisionLanguageModel) -> list[str]:
+    """Describe what of a checkpoint is saved otherwise than a reader would think, a sentence each."""
+    sentences = []
     files = tensor_files(source.folder)
     carried = [name for name in base.unbuilt if name in files]
     lost = [name for name in base.unbuilt if name not in files]
     for names, fate in ((carried, "are saved as they are"), (lost, "are not saved: no file of safetensors has them")):
         if names:
             kind = f"{len(names)} tensors that {type(base).__name__} does not build, such as {names[0]}"
-            said.append(f"{kind}, {fate}")
+            sentences.append(f"{kind}, {fate}")
     named = generation_ends(source.folder, source.config)
     if missing := sorted(source.ends.tokens.difference(named)):
         tokens = ", ".join(source.tokenizer.convert_ids_to_tokens(missing))
-        said.append(f"answers also end at {tokens}, which the checkpoint's {GENERATION} does not name: saved ones do")
-    return said
+        sentences.append(
+            f"answers also end at {tokens}, which the checkpoint's {GENERATION} does not name: saved ones do"
+        )
+    return sentences

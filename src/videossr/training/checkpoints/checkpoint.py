@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: what transformers and vLLM load, and beside it what the run goes on from.
+"""Save and restore checkpoints: what transformers and vLLM load, and beside it what the run resumes from.
 
     RUN/checkpoints/step-000050/    model.safetensors, and the other files as they are in the source checkpoint
         README.md                   the model card
@@ -22,7 +22,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import tomli_w
 import torch
@@ -31,11 +31,11 @@ from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 
 from videossr.engine.checkpoint import Checkpoint, without_report
-from videossr.engine.kv_cache import base_model
+from videossr.engine.model import VisionLanguageModel, as_module, base_model
 from videossr.errors import DataError
+from videossr.training.checkpoints.model_files import write_model
 from videossr.training.config import TrainConfig, as_table
-from videossr.training.model_files import write_model
-from videossr.training.records import CHECKPOINTS, MODEL, Step
+from videossr.training.runs.records import CHECKPOINTS, MODEL, Step
 
 TRAINER, ADAPTER, CARD = "trainer", "adapter", "README.md"
 STATE, WEIGHTS, FILES = f"{TRAINER}/state.pt", f"{TRAINER}/weights.safetensors", f"{TRAINER}/files.json"
@@ -49,9 +49,16 @@ Tensors = Mapping[str, torch.Tensor]
 
 
 def save(
-    run: Path, step: int, model: Any, source: Checkpoint, state: Mapping[str, Any], card: str, *, keep: int = 2
+    run: Path,
+    step: int,
+    model: VisionLanguageModel,
+    source: Checkpoint,
+    state: Mapping[str, Any],
+    card: str,
+    *,
+    keep: int = 2,
 ) -> Path:
-    """Writes the checkpoint of a step and removes all but the `keep` newest. Every process of a run must call it.
+    """Write the checkpoint of a step and remove all but the `keep` newest. Every process of a run must call it.
 
     Only the first process writes. One of this step that is there already and complete stays as it is.
 
@@ -64,7 +71,8 @@ def save(
         card: the text of the model card.
         keep: checkpoints, at least one.
 
-    Raises OSError where it cannot be written; those that are there are then untouched.
+    Raises:
+        OSError: it cannot be written; those that are there are then untouched.
     """
     target = run / CHECKPOINTS / f"step-{step:06d}"
     tensors = _whole(base_model(model))
@@ -87,7 +95,7 @@ def save(
     partial.rename(target)
     _sync(target.parent)
     link(run, target)
-    good = [each for each in _all(run) if _complete(each)]
+    good = [checkpoint for checkpoint in _all(run) if _complete(checkpoint)]
     if target not in good:
         raise OSError(f"{target}: its files are not as they were written. All older checkpoints are kept")
     for old in set(_all(run)) - {target, *good[:keep]}:
@@ -104,27 +112,28 @@ def remove_partial(run: Path) -> None:
 
 
 def latest(run: Path, *, before: int | None = None) -> Path | None:
-    """The newest complete checkpoint of a run, if asked for of a step `before` another; None where there is none.
+    """Return the newest complete checkpoint of a run, if asked for of a step `before` another; None where none exists.
 
-    Raises ValueError where there are some, but not one is complete: what was learned would silently be lost.
+    Raises:
+        DataError: there are some, but not one is complete: what was learned would silently be lost.
     """
-    found = [each for each in _all(run) if before is None or step_of(each) < before]
-    complete = next(filter(_complete, found), None)
-    if found and complete is None:
-        raise DataError(f"{found[0]}: files are missing or cut off, as in all checkpoints beside it; delete them")
+    checkpoints = [path for path in _all(run) if before is None or step_of(path) < before]
+    complete = next(filter(_complete, checkpoints), None)
+    if checkpoints and complete is None:
+        raise DataError(f"{checkpoints[0]}: files are missing or cut off, as in all checkpoints beside it; delete them")
     return complete
 
 
 def step_of(checkpoint: Path) -> int:
-    """The step behind which a checkpoint was written. Raises ValueError for a folder that is none."""
+    """Return the step after which a checkpoint was written. Raises DataError for a folder that is none."""
     match = _NAME.fullmatch(checkpoint.name)
     if match is None:
         raise DataError(f"{checkpoint}: no checkpoint of a run; they are called step-000050")
     return int(match[1])
 
 
-def restore(model: Any, checkpoint: Path) -> dict[str, Any]:
-    """Gives a model the weights that it had, torch its random states, and returns the `state` that was saved.
+def restore(model: VisionLanguageModel, checkpoint: Path) -> dict[str, Any]:
+    """Restore the weights of a model and torch's random states; return the `state` that was saved.
 
     Every process must call it. Their number need not be that of the run which saved. The numbers of the weights are
     replaced in place, whatever holds on to them.
@@ -133,11 +142,12 @@ def restore(model: Any, checkpoint: Path) -> dict[str, Any]:
         model: as it was loaded from the source checkpoint, adapters in place.
         checkpoint: folder of a complete one.
 
-    Raises ValueError where its weights are not those of this model, or it is damaged.
+    Raises:
+        DataError: its weights are not those of this model, or it is damaged.
     """
     base = base_model(model)
-    trained = {name for name, each in base.named_parameters() if each.requires_grad}
-    shapes = {name: tuple(each.shape) for name, each in base.state_dict().items()}
+    trained = {name for name, weight in base.named_parameters() if weight.requires_grad}
+    shapes = {name: tuple(tensor.shape) for name, tensor in base.state_dict().items()}
     try:
         tensors = _tensors(checkpoint, base.dtype)
         state: dict[str, Any] = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
@@ -152,8 +162,8 @@ def restore(model: Any, checkpoint: Path) -> dict[str, Any]:
             f"{checkpoint}: lacks {len(wrong)} of the {len(trained)} trained weights, such as {wrong[0]}: it was "
             "written with another model or other adapters"
         )
-    found: dict[str, Any] = {name: tensors[name] for name in sorted(trained)}
-    set_model_state_dict(base, found, options=StateDictOptions(full_state_dict=True, strict=False))
+    weights: dict[str, Any] = {name: tensors[name] for name in sorted(trained)}
+    set_model_state_dict(as_module(base), weights, options=StateDictOptions(full_state_dict=True, strict=False))
     _set_random_states(state.pop("random"))
     return state
 
@@ -171,7 +181,7 @@ def _tensors(checkpoint: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
 
 
 def model_card(config: TrainConfig, dataset: str, last: Step | None) -> str:
-    """The Markdown of a model card, with the header that the Hugging Face Hub reads.
+    """Return the Markdown of a model card, with the header that the Hugging Face Hub reads.
 
     Args:
         config: of the run.
@@ -204,6 +214,7 @@ def model_card(config: TrainConfig, dataset: str, last: Step | None) -> str:
 
 
 def _figures(last: Step) -> dict[str, str]:
+    """Return the figures of a step that a model card shows."""
     figures = {"steps": str(last.step), "epochs": f"{last.epoch:.3g}", "loss": f"{last.loss:.4g}"}
     if last.all is not None:
         figures |= {
@@ -215,12 +226,14 @@ def _figures(last: Step) -> dict[str, str]:
     return figures
 
 
-def _write(folder: Path, model: Any, tensors: Tensors, source: Checkpoint, state: Mapping[str, Any], card: str) -> None:
+def _write(
+    folder: Path, model: VisionLanguageModel, tensors: Tensors, source: Checkpoint, state: Mapping[str, Any], card: str
+) -> None:
     base = base_model(model)
     (folder / TRAINER).mkdir(parents=True)
     dtype = _saved_dtype(source, base)
     write_model(folder, base, _merged(base, tensors, dtype), source)
-    trained = {name for name, each in base.named_parameters() if each.requires_grad}
+    trained = {name for name, weight in base.named_parameters() if weight.requires_grad}
     if base is not model:
         named = {_PREFIX + name: tensor for name, tensor in tensors.items()}
         model.save_pretrained(folder / ADAPTER, state_dict=named, save_embedding_layers=False)
@@ -230,16 +243,16 @@ def _write(folder: Path, model: Any, tensors: Tensors, source: Checkpoint, state
     (folder / CARD).write_text(card, "utf-8")
     sizes = {str(file.relative_to(folder)): file.stat().st_size for file in _files(folder)}
     (folder / FILES).write_text(json.dumps(sizes, indent=1, sort_keys=True) + "\n", "utf-8")
-    for inner in (*_files(folder), *(each for each in folder.rglob("*") if each.is_dir()), folder):
+    for inner in (*_files(folder), *(path for path in folder.rglob("*") if path.is_dir()), folder):
         _sync(inner)
 
 
-def _merged(base: Any, tensors: Tensors, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """The weights under the names of a model without adapters, with what those add, in the files' precision.
+def _merged(base: VisionLanguageModel, tensors: Tensors, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Merge adapters into the weights, under the names of a model without them, in the files' precision.
 
     The model itself is left alone: weights that were merged and taken apart again are not the same in half precision.
     """
-    found: dict[str, torch.Tensor] = {}
+    merged: dict[str, torch.Tensor] = {}
     converted: dict[int, torch.Tensor] = {}  # tied weights stay one, or they would be written twice
     for name, tensor in tensors.items():
         if ".lora_" in name:
@@ -247,58 +260,62 @@ def _merged(base: Any, tensors: Tensors, dtype: torch.dtype) -> dict[str, torch.
         inner, is_wrapped, kind = name.partition(".base_layer.")
         if is_wrapped and kind == "weight":
             down, up = (tensors[f"{inner}.{part}.default.weight"].float() for part in ("lora_A", "lora_B"))
-            added = base.get_submodule(inner).scaling["default"] * (up @ down)
-            found[f"{inner}.{kind}"] = (tensor.float() + added).to(dtype)
+            scaling = cast(Mapping[str, float], base.get_submodule(inner).scaling)
+            added = scaling["default"] * (up @ down)
+            merged[f"{inner}.{kind}"] = (tensor.float() + added).to(dtype)
         else:
             converted.setdefault(tensor.data_ptr(), tensor.to(dtype) if tensor.is_floating_point() else tensor)
-            found[name.replace(".base_layer.", ".")] = converted[tensor.data_ptr()]
-    return found
+            merged[name.replace(".base_layer.", ".")] = converted[tensor.data_ptr()]
+    return merged
 
 
-def _whole(base: Any) -> dict[str, torch.Tensor]:
-    """All weights, in this machine's memory; over several processes those of the first alone."""
+def _whole(base: VisionLanguageModel) -> dict[str, torch.Tensor]:
+    """Gather all weights in this machine's memory; of several processes, in the first alone."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    tensors: dict[str, Any] = get_model_state_dict(base, options=options)
+    tensors: dict[str, Any] = get_model_state_dict(as_module(base), options=options)
     return tensors
 
 
-def _saved_dtype(source: Checkpoint, base: Any) -> torch.dtype:
-    """That in which the source's weights are: what its configuration says is what loads it by itself."""
+def _saved_dtype(source: Checkpoint, base: VisionLanguageModel) -> torch.dtype:
+    """Return the precision of the source's weights: what its configuration says is what loads it by itself."""
     text = source.config.get("text_config", {})
     for table in (source.config, text):
         for name in ("dtype", "torch_dtype"):
-            found = getattr(torch, str(table.get(name)), None)
-            if isinstance(found, torch.dtype):
-                return found
+            dtype = getattr(torch, str(table.get(name)), None)
+            if isinstance(dtype, torch.dtype):
+                return dtype
     result: torch.dtype = base.dtype
     return result
 
 
 def _random_states() -> dict[str, Any]:
+    """Return the states of torch's random generators."""
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return {"cpu": torch.get_rng_state(), "devices": devices}
 
 
 def _set_random_states(states: Mapping[str, Any]) -> None:
+    """Set the states of torch's random generators."""
     torch.set_rng_state(states["cpu"])
     if len(states["devices"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states["devices"])
 
 
 def _rank() -> int:
+    """Return the rank of this process."""
     ready = torch.distributed.is_available() and torch.distributed.is_initialized()
     return torch.distributed.get_rank() if ready else 0
 
 
 def _all(run: Path) -> list[Path]:
-    """Newest first."""
+    """Return the checkpoints of a run, the newest first."""
     folder = run / CHECKPOINTS
-    found = [each for each in folder.iterdir() if _NAME.fullmatch(each.name)] if folder.is_dir() else []
-    return sorted(found, key=step_of, reverse=True)
+    checkpoints = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)] if folder.is_dir() else []
+    return sorted(checkpoints, key=step_of, reverse=True)
 
 
 def _complete(checkpoint: Path) -> bool:
-    """Whether every file is there, with the size that it had."""
+    """Tell whether every file is there, with the size that it had."""
     try:
         sizes = json.loads((checkpoint / FILES).read_text("utf-8"))
         return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
@@ -307,7 +324,7 @@ def _complete(checkpoint: Path) -> bool:
 
 
 def link(run: Path, target: Path) -> None:
-    """Lets `RUN/model` stand for a checkpoint, from one moment to the next."""
+    """Let `RUN/model` stand for a checkpoint, from one moment to the next."""
     new = run / f".{MODEL}.partial"
     new.unlink(missing_ok=True)
     new.symlink_to(target.relative_to(run), target_is_directory=True)
@@ -316,14 +333,15 @@ def link(run: Path, target: Path) -> None:
 
 
 def _remove(checkpoint: Path) -> None:
-    """Under another name first, so that what is half removed is not taken for a checkpoint."""
+    """Remove a checkpoint; it is renamed first, so that what is half removed is not taken for one."""
     doomed = checkpoint.with_name(f".{checkpoint.name}.partial")
     checkpoint.rename(doomed)
     shutil.rmtree(doomed)
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(each for each in folder.rglob("*") if each.is_file())
+    """Return all files in a folder and below it."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _sync(path: Path) -> None:

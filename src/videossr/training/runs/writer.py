@@ -1,4 +1,4 @@
-"""What a training run writes of itself while it goes on: its steps, its failures, and sample answers with their frames.
+"""Write the files of a training run while it goes on: steps, failures, and sample answers with their frames.
 
 Exercised by `videossr train CONFIG --out RUN`, and read again by `videossr report RUN --out report.html`.
 """
@@ -18,10 +18,10 @@ from videossr.config import flatten, plain
 from videossr.question import Clip
 from videossr.storage.jsonl import JsonlWriter, filter_jsonl
 from videossr.storage.paths import write_bytes
-from videossr.training.records import ACROSS, FAILURES, PICTURES, SAMPLES, STEPS, Failure, ShownSample, Step
+from videossr.training.runs.records import ACROSS, FAILURES, PICTURES, SAMPLES, STEPS, Failure, ShownSample, Step
 
 FRAMES = 64
-"""Frames of a question that a picture of samples holds, at most; of more, these are spread evenly."""
+"""Frames of a question in a picture of samples, at most; of more, these are spread evenly."""
 
 HEIGHT = 96
 """Of a frame in that picture, in pixels, at most."""
@@ -32,7 +32,7 @@ _BLOCK = 8
 
 
 class RunWriter:
-    """The files of a run that grow, one line at a time; each line has left this process when its call returns.
+    """Append to the files of a run, a line at a time; each line has left this process when its call returns.
 
     Only the first of several processes has one.
     """
@@ -43,16 +43,15 @@ class RunWriter:
         after: int = 0,
         track: Callable[[Mapping[str, float], int], None] = lambda values, step: None,
     ) -> None:
-        """Go on behind step `after`, that of the checkpoint from which the run goes on; 0: from the beginning.
-
-        What is there of later steps is removed, and so is a last line that was cut off.
+        """Open the files of a run; remove the lines of later steps than `after`, and a last line that was cut off.
 
         Args:
             folder: of the run.
-            after: the last step that is kept.
-            track: told the figures of each step and its number, as accelerate's trackers take them.
+            after: the last step that is kept: that of the checkpoint from which the run resumes; 0: none.
+            track: receives the figures of each step and its number.
 
-        Raises ValueError that names the file and line which is damaged.
+        Raises:
+            DataError: a line is damaged; the error names it.
         """
         self._folder, self._track = folder, track
         for name in (STEPS, FAILURES, SAMPLES):
@@ -70,16 +69,16 @@ class RunWriter:
             file.close()
 
     def step(self, step: Step) -> None:
-        """A step that was made."""
+        """Write a step."""
         self._append(STEPS, step)
         self._track(scalars(step), step.step)
 
     def failure(self, failure: Failure) -> None:
-        """A question that could not be shown."""
+        """Write a question that could not be shown."""
         self._append(FAILURES, failure)
 
     def shown(self, shown: ShownSample, clips: Sequence[Clip] = ()) -> None:
-        """A question with its answers, and the picture of what it showed."""
+        """Write a question with its answers, and the picture of what it showed."""
         if clips:
             jpeg, slots = frame_strip(clips)
             name = f"{shown.step}-{shown.index}.jpg"
@@ -89,15 +88,19 @@ class RunWriter:
         self._append(SAMPLES, shown)
 
     def _append(self, name: str, record: Step | Failure | ShownSample) -> None:
+        """Append a record to a file; where the file is forced to the disk, force the others too."""
         if self._files[name].append(record):
             for file in self._files.values():
                 file.sync()
 
 
 def frame_strip(clips: Sequence[Clip]) -> tuple[bytes, tuple[tuple[tuple[int, int], ...], ...]]:
-    """The frames of clips as one JPEG, laid out as `runs` says, and when each begins and ends, in milliseconds.
+    """Draw the frames of clips as one JPEG, `ACROSS` in a row; each clip begins a row.
 
     All are stretched to the size that those of the first clip have when they are shrunk.
+
+    Returns:
+        The JPEG, and for each clip when each of its frames begins and ends, in milliseconds.
     """
     height, width = clips[0].frames.shape[1:3]
     scale = min(1.0, HEIGHT / height)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.training_runs import step_of, write_run
 from videossr.storage.jsonl import json_line
-from videossr.training.records import (
+from videossr.training.runs.records import (
     CONFIG,
     FAILURES,
     MANIFEST,

@@ -35,7 +35,7 @@ def shape(folder: Path) -> Any:
 
 
 def planned(shape: Any, config: TrainConfig = BASE, load: Load = LOAD, processes: int = 1) -> MemoryPlan:
-    return memory_plan(empty_model(shape, config, torch.bfloat16), config, load, processes)
+    return memory_plan(empty_model(shape, config.model, torch.bfloat16), config, load, processes)
 
 
 def sizes(plan: MemoryPlan) -> dict[str, int]:
@@ -58,7 +58,7 @@ def test_the_plan_is_near_the_measured_peak(tmp_path: Path, recompute: str) -> N
     The allocator keeps what was freed if it is small, and pages of files count where they are looked at: hence 15 %.
     """
     folder = make_tiny(tmp_path / "model", width=512, layers=6)
-    script = Path(__file__).parents[1] / "helpers/peak_memory.py"
+    script = Path(__file__).parents[2] / "helpers/peak_memory.py"
     threshold = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed is given back at once
     arguments = [sys.executable, str(script), str(folder), str(tmp_path / "out.json"), recompute, "share"]
     subprocess.run(arguments, check=True, env=os.environ | threshold)
@@ -76,7 +76,7 @@ def test_weights_and_what_belongs_to_them_are_exact(shape: Any) -> None:
     assert rows["moments, float32"] == 8 * count
     assert sizes(planned(shape, optim(weights="stochastic")))["masters, float32"] == 0
     assert 2 * count < sizes(planned(shape, optim(moments="8bit")))["moments, 8bit"] < 2.1 * count
-    whole = memory_plan(empty_model(shape, BASE, torch.float32), BASE, LOAD)
+    whole = memory_plan(empty_model(shape, BASE.model, torch.float32), BASE, LOAD)
     assert sizes(whole)["weights"] == 4 * count
     assert sizes(whole)["masters, float32"] == 0
 
@@ -84,7 +84,8 @@ def test_weights_and_what_belongs_to_them_are_exact(shape: Any) -> None:
 def test_experts_in_either_precision(tmp_path: Path) -> None:
     shape = transformers.AutoConfig.from_pretrained(make_tiny(tmp_path, family="qwen3_vl_moe"))
     half, full = (
-        sizes(memory_plan(empty_model(shape, BASE, dtype), BASE, LOAD)) for dtype in (torch.bfloat16, torch.float32)
+        sizes(memory_plan(empty_model(shape, BASE.model, dtype), BASE, LOAD))
+        for dtype in (torch.bfloat16, torch.float32)
     )
     name = "prompt, for the way back"
     assert 1.5 * half[name] < full[name] <= 2 * half[name]  # norms are computed in float32 either way
@@ -168,6 +169,6 @@ def test_too_little_memory_names_what_would_do(shape: Any, folder: Path) -> None
     assert "--optim" in little
     assert "no setting makes it fit" in short(1)
     small = replace(config, run=replace(config.run, memory_gib=plan.total / GIB / 2))
-    _, wrong = plan_run(folder, small, LOAD, CPU)
+    _, wrong = plan_run(folder, small, LOAD, device=CPU, dtype=torch.bfloat16)
     assert f"of {plan.total / GIB / 2:.2f}" in wrong
-    assert plan_run(folder, config, LOAD, CPU) == (plan, "")
+    assert plan_run(folder, config, LOAD, device=CPU, dtype=torch.bfloat16) == (plan, "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -36,16 +37,17 @@ def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     clock = uniform_clock(8, 8000)
     frames = np.random.default_rng(0).integers(0, 256, (8, side, side, 3), np.uint8)
     question = Question("one", "videossr/counting", "", f"{VIDEO}\nHow many?", "1,2,3", (clock,))
-    policy = load_policy(source, CONFIG, CPU)
-    policy.model.set_attn_implementation("eager")  # torch's counter knows no fused one
+    policy = load_policy(source, CONFIG.model, device=CPU, needs_reference=CONFIG.needs_reference)
+    model: Any = policy.model
+    model.set_attn_implementation("eager")  # torch's counter knows no fused one
     if family == "qwen3_vl_moe":
-        policy.model.set_experts_implementation("eager")
+        model.set_experts_implementation("eager")
     prompt = policy.prompt(question, [Clip(frames, clock)], A)
     return policy, policy.inputs(prompt), load_of(prompt, G, A)
 
 
 def counted(policy: Policy, config: TrainConfig, load: Load) -> OperationCount:
-    return Counter(policy.model, config, masked=False).group(load)
+    return Counter(policy.model, config.run, config.grpo, masked=False).group(load)
 
 
 def both_ways(losses: Sequence[torch.Tensor]) -> None:
@@ -103,7 +105,8 @@ def test_a_frozen_tower_is_not_gone_back_through(asked: tuple[Policy, Any, Load]
 
 def test_what_is_hidden_is_left_out(asked: tuple[Policy, Any, Load]) -> None:
     policy, _, load = asked
-    seen, whole = (Counter(policy.model, CONFIG, masked=masked).group(load) for masked in (True, False))
+    count = partial(Counter, policy.model, CONFIG.run, CONFIG.grpo)
+    seen, whole = (count(masked=masked).group(load) for masked in (True, False))
     text = policy.model.config.get_text_config()
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     hidden = 2 * text.num_hidden_layers * text.num_attention_heads * width * load.prompt**2
@@ -146,5 +149,6 @@ def test_known_cards(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_checkpoint_need_not_be_loaded(asked: tuple[Policy, Any, Load], tmp_path: Path) -> None:
     policy, _, load = asked
     with torch.device("meta"):
-        empty = type(policy.model)(policy.model.config)
+        kind: Any = type(policy.model)
+        empty = kind(policy.model.config)
     assert counted(replace(policy, model=empty), CONFIG, load) == counted(policy, CONFIG, load)

@@ -1,4 +1,4 @@
-"""A training run on disk, and the figures of a step.
+"""Read a training run from disk: its configuration, steps, samples and failures.
 
     config.toml       the whole configuration, every default written out
     steps.jsonl       one `Step` a line, as soon as the step is done
@@ -15,8 +15,9 @@ Torch-free. Exercised by `videossr report RUN --out report.html`.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Literal
 
 from videossr.config import parse
@@ -25,22 +26,20 @@ from videossr.storage.jsonl import read_json, read_jsonl
 from videossr.storage.paths import AnyPath, to_path
 from videossr.training.config import TrainConfig
 
-CONFIG, STEPS, FAILURES, SAMPLES, PICTURES, CHECKPOINTS, MODEL, MANIFEST = (
-    "config.toml",
-    "steps.jsonl",
-    "failures.jsonl",
-    "samples.jsonl",
-    "samples",
-    "checkpoints",
-    "model",
-    "manifest.json",
-)
+CONFIG = "config.toml"
+STEPS = "steps.jsonl"
+FAILURES = "failures.jsonl"
+SAMPLES = "samples.jsonl"
+PICTURES = "samples"
+CHECKPOINTS = "checkpoints"
+MODEL = "model"
+MANIFEST = "manifest.json"
 
 ACROSS = 8
 """Frames in a row of a picture of samples."""
 
 PHASES = ("wait", "vision", "prefill", "decode", "reference", "loss", "optimizer", "save")
-"""What the seconds of a step are told by: `wait` is for frames, `loss` holds the answers' pass and the way back."""
+"""Phases of a step, for its seconds: `wait` is for frames, `loss` holds the answers' pass and the backward pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +71,15 @@ class Rollouts:
     entropy: float
 
 
+class SkipReason(StrEnum):
+    """Why the optimizer made no step. Only where the gradient is not finite there was something to learn."""
+
+    EQUAL = "in every group that counts all rewards are equal"
+    LEFT_OUT = "every answer is left out"
+    NO_ANSWER = "there is no answer to learn from"
+    NOT_FINITE = "the gradient is not finite"
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step of the optimizer.
@@ -83,7 +91,7 @@ class Step:
         loss: of the batch.
         lr, grad_norm: of the step; the norm before it was clipped.
         changed: share of the weights whose stored value changed.
-        skipped: why no step was made; empty where one was.
+        skipped: why no step was made, a `SkipReason`; empty where one was.
         failed: questions that could not be shown.
         gap: the certificate: largest difference of a token's log-probability between sampling and loss, in nats.
         seconds: by phase, see `PHASES`, of the slowest process.
@@ -140,8 +148,8 @@ class ShownSample:
 
     def __post_init__(self) -> None:
         if not len(self.texts) == len(self.rewards) == len(self.advantages):
-            told = f"{len(self.texts)} texts, {len(self.rewards)} rewards and {len(self.advantages)} advantages"
-            raise DataError(f"question {self.index} of step {self.step} has {told}")
+            counts = f"{len(self.texts)} texts, {len(self.rewards)} rewards and {len(self.advantages)} advantages"
+            raise DataError(f"question {self.index} of step {self.step} has {counts}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +163,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class TrainManifest:
-    """What a complete run says of itself.
+    """The manifest of a complete run.
 
     Attributes:
         steps: that were made.
@@ -188,21 +196,12 @@ class TrainRun:
 
     @property
     def name(self) -> str:
-        """What pages call it: the name of its folder."""
+        """The name of its folder, which pages show."""
         return self.path.name
 
 
-def rewards_are_equal(steps: Sequence[Step]) -> bool:
-    """Say whether in every group of these steps all rewards are equal: then there was nothing to learn from.
-
-    False where no answers were drawn at all, as in supervised steps.
-    """
-    drawn = [step.all for step in steps if step.all is not None]
-    return bool(drawn) and all(each.zero_variance == 1 for each in drawn)
-
-
 def is_training(path: str | AnyPath) -> bool:
-    """Whether a folder holds a training run, or the beginning of one."""
+    """Tell whether a folder holds a training run, or the beginning of one."""
     try:
         table = tomllib.loads((to_path(path) / CONFIG).read_text("utf-8"))
     except (OSError, ValueError):
@@ -211,11 +210,14 @@ def is_training(path: str | AnyPath) -> bool:
 
 
 def read_train_run(path: str | AnyPath) -> TrainRun:
-    """The training run in a folder, complete or not.
+    """Read the training run in a folder, complete or not.
 
-    Raises FileNotFoundError when there is none, and ValueError that names the file and line which is damaged. A last
-    line that was cut off in the middle is none. A step that is there twice, since the run went on from a checkpoint
-    before it, counts as it was made last, and steps that it had made beyond are as if they never were.
+    A last line that was cut off in the middle is left out. A step that is there twice, since the run resumed from a
+    checkpoint before it, counts as it was made last, and steps that it had made beyond are left out.
+
+    Raises:
+        FileNotFoundError: the folder holds no run.
+        DataError: a file is damaged; the error names the line.
     """
     folder = to_path(path)
     try:
@@ -234,8 +236,8 @@ def read_train_run(path: str | AnyPath) -> TrainRun:
         while steps and steps[-1].step >= step.step:
             steps.pop()
         steps.append(step)
-    shown = {(each.step, each.index): each for each in read_jsonl(ShownSample, folder / SAMPLES)}
-    failures = {(each.step, each.index): each for each in read_jsonl(Failure, folder / FAILURES)}
+    shown = {(sample.step, sample.index): sample for sample in read_jsonl(ShownSample, folder / SAMPLES)}
+    failures = {(failure.step, failure.index): failure for failure in read_jsonl(Failure, folder / FAILURES)}
     return TrainRun(
         folder,
         parse(TrainConfig, table, str(folder / CONFIG)),

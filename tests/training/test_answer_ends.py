@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.helpers.training import RecordingObserver
 from videossr.engine.checkpoint import open_checkpoint
-from videossr.engine.generation import GeneratedAnswers
+from videossr.engine.generation import GeneratedAnswer
 from videossr.models.base import Decoding, Request
 from videossr.models.transformers_model import TransformersModel, TransformersSettings
 from videossr.question_set import open_questions
@@ -50,16 +51,16 @@ def test_an_answer_ends_where_the_template_ends_a_turn(config: Make, odd: Path, 
     assert [reply.finish for reply in local.answer(asks, Decoding(max_tokens=10))] == [("stop",)] * 3
 
     asked = config(model__path=f'"{odd}"', run__steps=1)
-    policy = load_policy(checkpoint, asked, torch.device("cpu"))
+    policy = load_policy(checkpoint, asked.model, device=torch.device("cpu"))
     assert policy.answer("12")[-1] == turn
     assert policy.ends == local._ends == {turn, text}
 
-    said: list[str] = []
-    (step,) = train(asked, tmp_path / "run", say=said.append).steps
+    observer = RecordingObserver()
+    (step,) = train(asked, tmp_path / "run", observer=observer).steps
     assert step.all is not None
     assert step.all.truncated < 0.5
     assert step.all.parsed > 0
-    assert any("answers also end at <|im_end|>" in each for each in said)
+    assert any("answers also end at <|im_end|>" in text for text in observer.messages)
     saved = json.loads((tmp_path / "run/model/generation_config.json").read_text("utf-8"))
     assert saved == {**json.loads((odd / "generation_config.json").read_text("utf-8")), "eos_token_id": [text, turn]}
 
@@ -75,5 +76,5 @@ def test_an_end_that_the_model_cannot_write_is_refused(config: Make, model: Path
 
 
 def test_the_token_that_ends_an_answer_is_not_scored() -> None:
-    assert GeneratedAnswers([5, 6, 7], [0.0] * 3, ended=True).content == [5, 6]
-    assert GeneratedAnswers([5, 6, 7], [0.0] * 3, ended=False).content == [5, 6, 7]
+    assert GeneratedAnswer([5, 6, 7], [0.0] * 3, ended=True).content == [5, 6]
+    assert GeneratedAnswer([5, 6, 7], [0.0] * 3, ended=False).content == [5, 6, 7]

@@ -1,0 +1,1 @@
+"""A training run on disk: its records, their writer, how a run resumes, and who watches it."""

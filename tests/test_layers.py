@@ -31,6 +31,7 @@ LAYERS = (
     ("dataset",),
     ("rendering",),
     ("tasks",),
+    ("answers",),
     ("perturb",),
     ("corpus",),
     ("video",),
@@ -113,7 +114,7 @@ def own(path: Path) -> set[str]:
 def climbing(module: str, names: set[str]) -> list[str]:
     """Those of `names` that `module` may not import."""
     rank = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}
-    leaf = layer(module) in LAYERS[-1]
+    leaf = layer(module) in ("rewards", "errors")
     return [name for name in sorted(names) if leaf or rank.get(layer(name), -1) < rank[layer(module)]]
 
 

@@ -394,12 +394,12 @@ def test_question_names_the_shapes_in_the_answers_order():
 
 def test_gold_scores_one_and_a_wrong_count_less():
     sample = draw(gradient(), EASY, 2)
-    gold = TASK.score(sample.answer, sample)
+    gold = TASK.answer_type.score(sample.answer, sample.answer)
     assert (gold.smooth, gold.strict, gold.parsed, gold.parts) == (1.0, 1.0, True, (1.0, 1.0, 1.0))
     first, *rest = sample.answer.split(",")
-    wrong = TASK.score(",".join([str(int(first) + 1), *rest]), sample)
+    wrong = TASK.answer_type.score(",".join([str(int(first) + 1), *rest]), sample.answer)
     assert wrong.parsed
     assert wrong.strict == 0
     assert wrong.smooth < 1
     assert wrong.parts == (0.0, 1.0, 1.0)
-    assert not TASK.score("many", sample).parsed
+    assert not TASK.answer_type.score("many", sample.answer).parsed

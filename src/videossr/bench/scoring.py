@@ -18,10 +18,10 @@ from scipy import stats
 
 from videossr.bench.outcomes import Outcomes, outcomes
 from videossr.bench.records import UNREAD, Prediction, Run
-from videossr.bench.viubench import METRICS, ability, rank
+from videossr.bench.viubench import ability, rank
 from videossr.errors import DataError
-from videossr.models.answer_distribution import task_of
-from videossr.rewards import Scores, scorer
+from videossr.rewards import scorer
+from videossr.tasks.base import answer_type_of, task_of
 
 Denominator: TypeAlias = Literal["asked", "answered"]
 """`asked`: what failed or does not parse is wrong. `answered`: it is left out, as the released scripts do."""
@@ -54,7 +54,7 @@ class CategoryScore:
 
     Attributes:
         category, task: of the questions.
-        metric: `miou`, `per_shape` or `exact`.
+        metric: of its answer type, such as `miou`, `per_shape` or `exact`.
         ability: what it asks of a model; None where the paper names none.
         asked: questions of the category that were asked.
         answered: those that gave a text.
@@ -129,9 +129,13 @@ class QuestionScore:
 Marked: TypeAlias = tuple[Prediction, QuestionScore]
 
 
-def metric_of(task: str) -> str:
-    """How the benchmark scores a task."""
-    return METRICS.get(task, "exact")
+def metric_of(data_source: str) -> str:
+    """Return the name of the metric of a data source; `exact` where nothing that is installed scores it."""
+    try:
+        scorer(data_source)
+    except ValueError:  # so no answer was scored either, and the metric has no value
+        return "exact"
+    return answer_type_of(data_source).metric
 
 
 def score_prediction(prediction: Prediction) -> QuestionScore:
@@ -141,10 +145,9 @@ def score_prediction(prediction: Prediction) -> QuestionScore:
     """
     if not prediction.texts:
         return QuestionScore()
-    metric = metric_of(task_of(prediction.data_source))
     try:
-        score = scorer(prediction.data_source)
-        scores = [score(text, prediction.answer) for text in prediction.texts]
+        kind = answer_type_of(prediction.data_source)
+        scores = [kind.score(text, prediction.answer) for text in prediction.texts]
     except ValueError as error:
         raise DataError(f"question {prediction.id}: {error}") from error
     except Exception as error:  # the code of another package
@@ -152,18 +155,11 @@ def score_prediction(prediction: Prediction) -> QuestionScore:
             f"question {prediction.id}: the scorer of {prediction.data_source} failed: {type(error).__name__}: {error}"
         ) from error
     return QuestionScore(
-        fmean(metric_value(metric, each) for each in scores),
-        fmean(each.smooth for each in scores),
-        fmean(each.strict for each in scores),
-        fmean(each.parsed for each in scores),
+        fmean(kind.value(scored) for scored in scores),
+        fmean(scored.smooth for scored in scores),
+        fmean(scored.strict for scored in scores),
+        fmean(scored.parsed for scored in scores),
     )
-
-
-def metric_value(metric: str, scores: Scores) -> float:
-    """What the metric makes of one scored answer."""
-    if metric == "per_shape" and scores.parts:
-        return fmean(scores.parts)
-    return scores.smooth if metric == "miou" else scores.strict
 
 
 def score(run: Run, denominator: Denominator = "asked") -> Scoreboard:
@@ -333,14 +329,15 @@ def _values(members: Sequence[Marked]) -> tuple[dict[int, float], ...]:
 
 
 def _category(category: str, members: Sequence[Marked], means: Sequence[Resampled]) -> CategoryScore:
-    task = next((task_of(prediction.data_source) for prediction, _ in members if prediction.data_source), "?")
+    source = next((prediction.data_source for prediction, _ in members if prediction.data_source), "?")
+    task = task_of(source)
     parsed = sum(one.parsed > 0 for _, one in members)
     answered = sum(bool(prediction.texts) for prediction, _ in members)
     score, answered_score, smooth, strict = (estimate([mean]) for mean in means)
     return CategoryScore(
         category=category,
         task=task,
-        metric=metric_of(task),
+        metric=metric_of(source),
         ability=ability(category, task, str(members[0][0].difficulty.get("perturbation", ""))),
         asked=len(members),
         answered=answered,

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from videossr.answers.interval import INTERVAL, SpanDistribution, uniform_spans
 from videossr.clock import Clock
 from videossr.measure import Measure, rejected
 from videossr.perturb import ORDERS, PIXELS, SPEEDS, Strengths
@@ -30,7 +31,6 @@ from videossr.perturb.gates import (
 from videossr.perturb.speed import pace
 from videossr.perturb.temporal import least_density, outermost, shuffle, strides
 from videossr.question import Clip, Frames, Question, Truth
-from videossr.rewards import Scores, scorer
 from videossr.sample import JSON, Rejection, Sample, VideoKey
 from videossr.tasks.base import Donors, Video
 from videossr.templates import PromptTemplates
@@ -104,14 +104,8 @@ def _starts(config: GroundingConfig, length: int) -> range:
 
 
 def span_distribution(config: GroundingConfig) -> dict[tuple[int, int], float]:
-    """Exact probability of each segment, as (first slot, last slot): length uniform, then place uniform."""
-    low, high = config.length
-    law = {}
-    for length in range(low, high + 1):
-        starts = _starts(config, length)
-        for first in starts:
-            law[first, first + length - 1] = 1 / (high - low + 1) / len(starts)
-    return law
+    """Return the exact probability of each segment, as (first slot, last slot): length uniform, then place uniform."""
+    return uniform_spans(config.frames - (config.perturbation in SPEEDS), *config.length)
 
 
 class Grounding:
@@ -119,6 +113,12 @@ class Grounding:
 
     name = "grounding"
     Config = GroundingConfig
+    answer_type = INTERVAL
+    difficulty_labels: ClassVar[Mapping[str, str]] = {
+        "length": "length of the segment, slots",
+        "seconds": "length of the segment, s",
+        "duration": "length of the clip, s",
+    }
 
     def needs(self, config: GroundingConfig) -> tuple[int, int]:
         if config.perturbation not in SPEEDS:
@@ -288,8 +288,9 @@ class Grounding:
             "duration": sample.clock.end_ms / 1000,
         }
 
-    def score(self, answer: str, sample: Sample) -> Scores:
-        return scorer("videossr/grounding")(answer, sample.answer)
+    def answer_distribution(self, config: GroundingConfig) -> SpanDistribution:
+        """Return the distribution of the segments."""
+        return SpanDistribution(config.frames, span_distribution(config))
 
     def unaltered(self, sample: Sample, kept: Sequence[int]) -> list[tuple[int, int]]:
         """Find the (source, frame) that each slot of the segment would show if nothing had been altered.

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from videossr.answers.counts import Counts
+from videossr.answers.order import Order
 from videossr.builder.bundle import FROZEN, questions_hash
 from videossr.config import parse
 from videossr.dataset import manifest as manifests
@@ -43,7 +45,7 @@ def validate(
 ) -> Iterator[CheckResult]:
     """Yield one finding a check. `renders` limits how many samples are rendered, spread evenly; None renders all.
 
-    `solver` is the share of jigsaws, beyond chance, that a solver which only matches borders may have right; None takes
+    `solver` is the share of orders, beyond chance, that a solver which only matches borders may have right; None takes
     it from the recipe. `progress` is told (rendered, to render).
     """
     yield _files(dataset)
@@ -82,13 +84,10 @@ def validate(
                 "laws, guesses, shortcuts", category, None, f"{len(members)} samples are too few, need {FEW}"
             )
             continue
-        if members[0].task in distributions.LAWS:
-            yield from distributions.LAWS[members[0].task](category, members, _config(dataset, category))
-        yield from shortcuts.guesses(category, members[0].task, [sample.answer for sample in members])
-        if members[0].task == "grounding":
-            yield from shortcuts.duration(category, members)
-        if members[0].task == "counting":
-            yield from shortcuts.drawn_shapes(category, members)
+        task = open_task(members[0].task)
+        yield from distributions.distribution_checks(category, members, task, _config(dataset, category))
+        yield from shortcuts.guesses(category, task.answer_type, [sample.answer for sample in members])
+        yield from shortcuts.shortcut_checks(category, members, task)
     yield from _pixels(dataset, scorable, renders, solver, progress)
 
 
@@ -211,7 +210,7 @@ def _pixels(
     solver: float | None,
     progress: Callable[[int, int], None],
 ) -> Iterator[CheckResult]:
-    """What only rendering shows: the stored hashes, changes at the borders, the order and the solver of jigsaws."""
+    """Check what only rendering shows: hashes, changes at the borders, the order of pieces and what solves it."""
     count = len(dataset) if renders is None else min(renders, len(dataset))
     changed: list[str] = []
     least: dict[str, float] = {}
@@ -228,12 +227,12 @@ def _pixels(
             if "strides" not in item.sample.params:  # where the speed changes, the first slot shows what it would
                 change = border_change(dataset, item, due)
                 least[item.sample.category] = min(change, least.get(item.sample.category, change))
-        if item.sample.task == "jigsaw" and item.sample.category in scorable:
-            scores = open_task("jigsaw").score(shortcuts.chain(item.clips), item.sample)
-            solved[item.sample.category].append(scores)
-            pieces = [item.clips[int(position) - 1].frames for position in item.sample.answer]
-            hidden[item.sample.category].append(orders.faults(pieces))
-        if item.sample.task == "counting" and item.sample.category in scorable:
+        task = open_task(item.sample.task)
+        if item.truth.order and isinstance(task.answer_type, Order) and item.sample.category in scorable:
+            solved[item.sample.category].append(task.score(shortcuts.chain(item.clips), item.sample))
+            positions = map(item.truth.order.index, range(len(item.clips)))
+            hidden[item.sample.category].append(orders.faults([item.clips[at].frames for at in positions]))
+        if item.truth.outlines and isinstance(task.answer_type, Counts) and item.sample.category in scorable:
             bare = np.delete(item.clips[0].frames, [outline.slot for outline in item.truth.outlines], axis=0)
             if len(bare):
                 shapes[item.sample.category].append(native_shapes.shows_shapes(bare))
@@ -249,11 +248,16 @@ def _pixels(
     for category, seen in sorted(visible.items()):
         yield from seen.findings(category, asked=getattr(_config(dataset, category), "gates", True))
     for category, clips in sorted(shapes.items()):
-        yield native_shapes.finding(category, clips, gated=_config(dataset, category).gates)
+        yield native_shapes.finding(category, clips, gated=_gated(dataset, category))
     for category, results in sorted(solved.items()):
-        config = _config(dataset, category)
-        yield orders.finding(category, hidden[category], gated=config.gates)
-        yield shortcuts.solver(category, results, config.pieces, config.solver if solver is None else solver)
+        yield orders.finding(category, hidden[category], gated=_gated(dataset, category))
+        bound = getattr(_config(dataset, category), "solver", 1.0) if solver is None else solver
+        yield shortcuts.solver(category, results, len(results[0].parts), bound)
+
+
+def _gated(dataset: VideoSSRDataset, category: str) -> bool:
+    """Tell whether the recipe asks for gates; a task whose config has no such setting promises none."""
+    return bool(getattr(_config(dataset, category), "gates", False))
 
 
 def border_change(dataset: VideoSSRDataset, item: Item, due: Sequence[tuple[int, int]]) -> float:

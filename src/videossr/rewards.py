@@ -263,6 +263,15 @@ def scorer(data_source: str) -> Scorer:
     raise ValueError(f"unknown data_source {data_source!r}. Known: {', '.join(known)}")
 
 
+def is_scored(data_source: str) -> bool:
+    """Tell whether answers of a data source can be scored with what is installed, see `scorer`."""
+    try:
+        scorer(data_source)
+    except ValueError:
+        return False
+    return True
+
+
 _MOST: Final = 1e15
 """Counts are whole numbers that a float holds exactly; nothing is counted this far."""
 

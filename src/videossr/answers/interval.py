@@ -267,7 +267,7 @@ def _on_grid(question: Question) -> tuple[int, int]:
 
 
 def _overlap(guesses: NDArray[np.int64], gold: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(G, 2) and (S, 2) pairs of slots, both ends inclusive -> (G, S) intersection over union."""
+    """Compute the IoU (G, S) of (G, 2) and (S, 2) pairs of slots, both ends inclusive."""
     lengths = [np.diff(spans, axis=1)[:, 0] + 1 for spans in (guesses, gold)]
     both = np.maximum(0, np.minimum(guesses[:, None, 1], gold[:, 1]) - np.maximum(guesses[:, None, 0], gold[:, 0]) + 1)
     overlap: NDArray[np.float64] = both / (lengths[0][:, None] + lengths[1] - both)

@@ -37,7 +37,7 @@ class OrderDistribution:
                 return "".join(map(str, drawn))
 
     def worth(self, guess: Guess) -> ExpectedScore:
-        """The mean distance of a digit between two random orders is (n*n - 1) / 3n, and there are n of them."""
+        """Compute it in closed form: a digit is (n*n - 1) / 3n places apart in two random orders, and there are n."""
         n, count = self.pieces, math.factorial(self.pieces)
         mean = 1 - (n * n - 1) / 3 / (n * n // 2)
         if guess == "uniform" or self.identity:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 class Mean(Protocol):
@@ -143,7 +146,7 @@ class Panel:
     """
 
     lead: str
-    data: object
+    data: DataclassInstance | Sequence[DataclassInstance]
     noun: str = ""
     histogram: Histogram | None = None
     figures: tuple[Figure, ...] = ()

@@ -135,12 +135,12 @@ class PassRates:
     config: Mapping[str, Config]
 
     def to_json(self) -> str:
-        """All figures, as `probe.json` has them."""
+        """Write all figures, as `probe.json` has them."""
         return json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
 
 
 def measure_pass_rates(run: Run, success_iou: float = 0.5) -> PassRates:
-    """The figures of a run with several answers a question, complete or not.
+    """Measure a run with several answers a question, complete or not.
 
     Raises ValueError where it has one answer a question, or no question has all its answers.
     """
@@ -229,7 +229,7 @@ def _bins(groups: Sequence[QuestionGroup], name: str, n: int, success_iou: float
 
 
 def _cut(values: Sequence[float | str]) -> Iterator[tuple[str, float | None, float | None, list[int]]]:
-    """Label, least and largest value, and where in `values` they are: words each, numbers each or by quantiles."""
+    """Group values: yield label, least, largest and places of each word, or of each number or range of numbers."""
     numbers = [value for value in values if not isinstance(value, str)]
     if len(numbers) < len(values):
         for word in sorted({str(value) for value in values}):

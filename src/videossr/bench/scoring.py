@@ -20,7 +20,7 @@ from videossr.bench.outcomes import Outcomes, outcomes
 from videossr.bench.records import UNREAD, Prediction, Run
 from videossr.bench.viubench import ability, rank
 from videossr.errors import DataError
-from videossr.rewards import scorer
+from videossr.rewards import is_scored
 from videossr.tasks.base import answer_type_of, task_of
 
 Denominator: TypeAlias = Literal["asked", "answered"]
@@ -131,11 +131,7 @@ Marked: TypeAlias = tuple[Prediction, QuestionScore]
 
 def metric_of(data_source: str) -> str:
     """Return the name of the metric of a data source; `exact` where nothing that is installed scores it."""
-    try:
-        scorer(data_source)
-    except ValueError:  # so no answer was scored either, and the metric has no value
-        return "exact"
-    return answer_type_of(data_source).metric
+    return answer_type_of(data_source).metric if is_scored(data_source) else "exact"
 
 
 def score_prediction(prediction: Prediction) -> QuestionScore:
@@ -216,17 +212,17 @@ Counted: TypeAlias = tuple[CategoryScore, Resampled]
 
 
 def _mean(categories: Sequence[Counted]) -> Estimate | None:
-    """The mean of categories; None where none of their questions was answered."""
+    """Average categories; None where none of their questions was answered."""
     return estimate([mean for _, mean in categories]) if any(category.answered for category, _ in categories) else None
 
 
 def percent(share: float) -> str:
-    """One decimal, halves up, as the paper prints 1/16: 6.3."""
+    """Write a share in percent with one decimal, halves up, as the paper prints 1/16: 6.3."""
     return f"{math.floor(share * 1000 + 0.5 + 1e-9) / 10:.1f}"
 
 
 def estimate(parts: Sequence[Resampled]) -> Estimate:
-    """The mean of several means, with the interval that holds 95% of its resamples."""
+    """Average several means, with the interval that holds 95% of the resamples of their mean."""
     low, high = np.quantile(np.mean([part.drawn for part in parts], axis=0), [0.025, 0.975])
     return Estimate(fmean(part.value for part in parts), float(low), float(high))
 
@@ -277,7 +273,7 @@ class Resampler:
         self.videos = len(order)
 
     def means(self, *values: Mapping[int, float]) -> list[Resampled]:
-        """The mean of each: a value for some questions, by their index. None of them may be empty.
+        """Average each table, a value for some questions by their index. None of them may be empty.
 
         A resample without any question of a category leaves that category's mean as it is.
         """
@@ -293,7 +289,7 @@ class Resampler:
         return [Resampled(mean, every[:, at]) for at, mean in enumerate(means)]
 
     def flips(self, *values: Mapping[int, float]) -> NDArray[np.float64]:
-        """The means, (R, values), when the sign of all values of a video is drawn anew (randomisation test)."""
+        """Compute the means, (R, values), when the signs of a video's values are drawn anew (randomisation test)."""
         sums, counts = self._tables(values)
         drawn = [(2.0 * rng.integers(2, size=(size, self.videos)) - 1) @ sums for rng, size in self._rounds()]
         flipped: NDArray[np.float64] = np.concatenate(drawn) / counts.sum(axis=0)
@@ -308,7 +304,7 @@ class Resampler:
         return tables
 
     def _rounds(self) -> Iterator[tuple[np.random.Generator, int]]:
-        """As many resamples at a time as fit into memory."""
+        """Yield as many resamples at a time as fit into memory."""
         rng = np.random.default_rng(SEED)
         step = max(1, _AT_ONCE // self.videos)
         for start in range(0, RESAMPLES, step):
@@ -316,7 +312,7 @@ class Resampler:
 
 
 def _values(members: Sequence[Marked]) -> tuple[dict[int, float], ...]:
-    """What is averaged of a category's questions: score, score of what parsed, smooth and strict reward."""
+    """Collect what is averaged of a category: score, score of what parsed, smooth and strict reward."""
     marks = {prediction.index: one for prediction, one in members}
     # Texts that do not parse add nothing to a question's score: its mean over the others follows from their share.
     parsed = {index: one.score / one.parsed for index, one in marks.items() if one.parsed}

@@ -43,7 +43,7 @@ class Chance:
         return {"guess": self._guess, "numpy": np.__version__}
 
     def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
-        """Each question has random numbers of its own, so that the order of the questions does not matter."""
+        """Answer each question with random numbers of its own, so that the order of the questions does not matter."""
         for ask in asks:
             rng = np.random.Generator(np.random.PCG64DXSM([decoding.seed, ask.index]))
             distribution, clock = self._distributions[ask.category], ask.question.clocks[0]

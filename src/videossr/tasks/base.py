@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -101,10 +101,12 @@ class Task(Protocol[K]):
 
     name: str
     Config: type[K]
-    answer_type: AnswerType
+
+    @property
+    def answer_type(self) -> AnswerType: ...
 
     def needs(self, config: K) -> tuple[int, int]:
-        """(slots that are shown, frames that a pack must hold for each of them at the least)."""
+        """Return (slots that are shown, frames that a pack must hold for each of them at the least)."""
 
     def gates(self, video: Video, config: K) -> Iterable[Measure]:
         """Measure, before anything is drawn, whether every answer could be proven on this video.
@@ -119,19 +121,19 @@ class Task(Protocol[K]):
         """Draw one sample. A rejection here must not depend on the answer that was drawn."""
 
     def render(self, frames: Frames, sample: Sample) -> list[Clip]:
-        """The clips shown, from `frames` (len(sample.slots), H, W, 3): the slots of the sample, not yet altered.
+        """Render the clips from `frames` (len(sample.slots), H, W, 3): the slots of the sample, not yet altered.
 
         Pure: the same arguments give the same bytes. `frames` is not written to.
         """
 
     def question(self, sample: Sample, templates: PromptTemplates) -> Question:
-        """What is asked, in the words of `templates`."""
+        """Write what is asked, in the words of `templates`."""
 
     def truth(self, sample: Sample) -> Truth:
-        """What the answer rests on."""
+        """Return what the answer rests on."""
 
     def difficulty(self, sample: Sample) -> Mapping[str, float | str]:
-        """What makes this sample hard, by name, with units that the task documents; reports group scores by it."""
+        """Say what makes a sample hard, by name, with units that the task documents; reports group scores by it."""
 
 
 TASKS: Registry[type[Task[Any]]] = Registry("videossr.tasks")
@@ -162,7 +164,7 @@ def answer_type_of(data_source: str) -> AnswerType:
     score = scorer(data_source)
     name = task_of(data_source)
     if name in TASKS.names():
-        return TASKS.get(name).answer_type
+        return open_task(name).answer_type
     if name in ANSWER_TYPES.names():
         return ANSWER_TYPES.get(name)
     return AnswerType(name, score)
@@ -215,37 +217,37 @@ class OpenTask:
 
     def gates(self, video: Video, config: Any) -> list[Measure]:
         """List what the task measures of a video, up to the first failure that no setting can mend."""
-        with self._naming("gates", video):
+        with self._naming("gates", f"video {video.key.content[:12]}"):
             return measured(_checked(self._task.gates(video, config)))
 
     def draw(
         self, video: Video, category: str, config: Any, rng: np.random.Generator, donors: Donors
     ) -> Sample | Rejection:
-        with self._naming("draw", video, category):
+        with self._naming("draw", f"video {video.key.content[:12]}", category):
             drawn = self._task.draw(video, category, config, rng, donors)
             if not isinstance(drawn, Sample | Rejection):
                 raise TypeError(f"it must return a Sample or a Rejection, and returned {drawn!r}")
             return drawn
 
     def render(self, frames: Frames, sample: Sample) -> list[Clip]:
-        with self._naming("render", sample):
+        with self._naming("render", lambda: f"sample {sample.id}", sample.category):
             return self._task.render(frames, sample)
 
     def question(self, sample: Sample, templates: PromptTemplates) -> Question:
-        with self._naming("question", sample):
+        with self._naming("question", lambda: f"sample {sample.id} with these templates", sample.category):
             return self._task.question(sample, templates)
 
     def truth(self, sample: Sample) -> Truth:
-        with self._naming("truth", sample):
+        with self._naming("truth", lambda: f"sample {sample.id}", sample.category):
             return self._task.truth(sample)
 
     def difficulty(self, sample: Sample) -> Mapping[str, float | str]:
-        with self._naming("difficulty", sample):
+        with self._naming("difficulty", lambda: f"sample {sample.id}", sample.category):
             return self._task.difficulty(sample)
 
     def score(self, answer: str, sample: Sample) -> Scores:
         """Score a model's text by the task's answer type. Never raises, whatever the text."""
-        with self._naming("score", sample):
+        with self._naming("score", lambda: f"sample {sample.id}", sample.category):
             return self.answer_type.score(answer, sample.answer)
 
     def answer_distribution(self, config: Any) -> AnswerDistribution | None:
@@ -267,7 +269,7 @@ class OpenTask:
         None where the task does not tell. `kept` has the number of frames in the pack of each source.
         """
         find = getattr(self._task, "unaltered", None)
-        with self._naming("unaltered", sample):
+        with self._naming("unaltered", lambda: f"sample {sample.id}", sample.category):
             slots: Sequence[tuple[int, int]] | None = None if find is None else find(sample, kept)
             if slots is None:
                 return None
@@ -279,12 +281,12 @@ class OpenTask:
     def shown_params(self, sample: Sample) -> Mapping[str, JSON]:
         """Return the drawn parameters as people should read them: the sample's own where the task says nothing."""
         show = getattr(self._task, "shown_params", None)
-        with self._naming("shown_params", sample):
+        with self._naming("shown_params", lambda: f"sample {sample.id}", sample.category):
             params: Mapping[str, JSON] = sample.params if show is None else show(sample)
             return params
 
     def _naming(
-        self, method: str, about: Sample | Video | None = None, category: str = ""
+        self, method: str, about: str | Callable[[], str] = "", category: str = ""
     ) -> AbstractContextManager[None]:
         return _naming(type(self._task), self.name, method, about, category)
 
@@ -298,7 +300,7 @@ def _checked(measures: Iterable[object]) -> Iterator[Measure]:
 
 @contextmanager
 def _naming(
-    kind: type[Any], name: str, method: str, about: Sample | Video | None = None, category: str = ""
+    kind: type[Any], name: str, method: str, about: str | Callable[[], str] = "", category: str = ""
 ) -> Iterator[None]:
     """Raise what the block raises as a `TaskError`: task, method, sample or video, error, line of the task's code."""
     try:
@@ -306,12 +308,8 @@ def _naming(
     except (TaskError, CorpusError, OSError, MemoryError):
         raise
     except Exception as error:
-        where = ""
-        if isinstance(about, Video):
-            where = f", video {about.key.content[:12]}"
-        elif about is not None:  # its id is a hash, which is not computed unless it is needed
-            where, category = f", sample {about.id}", about.category
-        where += " with these templates" * (method == "question") + f" (category {category})" * bool(category)
+        about = about() if callable(about) else about  # the id of a sample is a hash, which only an error needs
+        where = f", {about}" * bool(about) + f" (category {category})" * bool(category)
         steps = traceback.extract_tb(error.__traceback__)[1:]
         own = [step for step in steps if step.filename == getattr(sys.modules[kind.__module__], "__file__", None)]
         line = "".join(f" ({Path(step.filename).name}, line {step.lineno})" for step in (own or steps)[-1:])

@@ -162,7 +162,7 @@ class Shape:
 
 
 def count_distribution(slots_max: int, instances_max: int) -> dict[int, float]:
-    """Exact probability of each total of one shape: 1..slots_max slots with 1..instances_max instances, all uniform.
+    """Return the probability of each total of a shape: 1..slots_max slots with 1..instances_max instances, uniform.
 
     >>> max(count_distribution(3, 3).values())  # the best constant answer, paper's easy setting
     0.19753086419753085
@@ -177,7 +177,7 @@ def count_distribution(slots_max: int, instances_max: int) -> dict[int, float]:
 
 
 def draw_slots(rng: np.random.Generator, needed: Sequence[int], config: CountingConfig) -> list[tuple[int, ...]]:
-    """Which slots each shape is shown on: `needed[s]` of them for shape s, ascending; no slot serves two shapes.
+    """Draw the slots of each shape: `needed[s]` of them for shape s, ascending; no slot serves two shapes.
 
     The shapes choose one after another, in random order, each uniformly among all sets that keep its own gap and avoid
     the slots already taken. That cannot fail: were the earliest slot chosen each time, a slot that is taken would delay
@@ -193,7 +193,7 @@ def draw_slots(rng: np.random.Generator, needed: Sequence[int], config: Counting
 
 
 def _spread(rng: np.random.Generator, free: Sequence[bool], count: int, step: int) -> tuple[int, ...]:
-    """One of all sets of `count` free slots at least `step` apart: ranks them, first slot first, and draws a rank."""
+    """Draw one of all sets of `count` free slots at least `step` apart: rank them, first slot first; draw a rank."""
     ways = [[1] * (len(free) + step)]  # ways[j][slot]: sets of j such slots, none before `slot`
     for _ in range(count):
         row = [0] * (len(free) + step)
@@ -267,7 +267,7 @@ def _space(config: CountingConfig, short_side: int) -> int:
 
 
 def _open_share(frame: Frames, config: CountingConfig) -> float:
-    """Share of (tile of the frame (H, W, 3), color) pairs with enough contrast, on a coarse grid of both."""
+    """Measure the share of (tile of the frame (H, W, 3), color) pairs of enough contrast, on a coarse grid of both."""
     short_side = min(frame.shape[:2])
     side = min(short_side, int(config.size_max * short_side + 2 * _space(config, short_side) / EIGHTHS))
     stride = max(1, side // 8)
@@ -343,14 +343,14 @@ class Counting:
         )
 
     def render(self, frames: Frames, sample: Sample) -> list[Clip]:
-        """One clip: a copy of `frames` (T, H, W, 3) with every shape painted on its slot."""
+        """Render one clip: a copy of `frames` (T, H, W, 3) with every shape painted on its slot."""
         painted = frames.copy()
         for shape in shapes_of(sample):
             paint(painted[shape.slot], shape.points, shape.color)
         return [Clip(painted, sample.clock)]
 
     def question(self, sample: Sample, templates: PromptTemplates) -> Question:
-        """Fills {names} (plural, in the answer's order) and {example} into the wording's ``counting.prompt``."""
+        """Fill {names} (plural, in the answer's order) and {example} into the templates' ``counting.prompt``."""
         names = [name + ("es" if name.endswith("s") else "s") for name in cast(list[str], sample.params["names"])]
         example = ",".join(_EXAMPLE[: len(names)])
         prompt = templates["counting"]["prompt"].strip().format(names=", ".join(names), example=example)
@@ -364,7 +364,7 @@ class Counting:
         )
 
     def truth(self, sample: Sample) -> Truth:
-        """The outline of every shape."""
+        """Return the outline of every shape."""
         return Truth(outlines=tuple(Outline(shape.slot, shape.name, shape.points) for shape in shapes_of(sample)))
 
     def difficulty(self, sample: Sample) -> Mapping[str, float | str]:
@@ -396,5 +396,5 @@ class Counting:
 
 
 def shapes_of(sample: Sample) -> list[Shape]:
-    """Every instance that a counting sample draws, by slot."""
+    """List every instance that a sample draws, by slot."""
     return [Shape(**entry) for entry in cast(list[dict[str, Any]], sample.params["shapes"])]

@@ -110,7 +110,7 @@ def _frozen(dataset: VideoSSRDataset) -> CheckResult:
 
 
 def _carried(dataset: VideoSSRDataset) -> CheckResult:
-    """The JPEGs of every video are those that were indexed."""
+    """Check that the JPEGs of every video are those that were indexed."""
     rows = schema.read_rows(dataset.path / "videos.parquet", ["content", "pack"])
     keys = [VideoKey(row["content"], row["pack"]) for row in rows]
     for key in keys:
@@ -122,13 +122,13 @@ def _carried(dataset: VideoSSRDataset) -> CheckResult:
 
 
 def _config(dataset: VideoSSRDataset, category: str) -> Any:
-    """The config of a category, an instance of its task's `Config`."""
+    """Return the config of a category, an instance of its task's `Config`."""
     written = dataset.manifest["recipe"]["categories"][category]
     return parse(TASKS.get(written["task"]).Config, written["config"], f"manifest: categories.{category}.config")
 
 
 def _gold(category: str, samples: Sequence[Sample]) -> CheckResult:
-    """The gold answer scores 1 by the task and by `compute_score`."""
+    """Check that gold answers score 1 by the task and by `compute_score`."""
     wrong = {sample.id: fault for sample in samples if (fault := _scoring_fault(sample))}
     text = (
         f"{len(wrong)} of {len(samples)} do not: {next(iter(wrong.values()))}" if wrong else f"{len(samples)} samples"
@@ -137,7 +137,7 @@ def _gold(category: str, samples: Sequence[Sample]) -> CheckResult:
 
 
 def _scoring_fault(sample: Sample) -> str:
-    """What is wrong when the gold answer of `sample` is scored; empty when it scores 1."""
+    """Say what is wrong when the gold answer of `sample` is scored; empty when it scores 1."""
     try:
         by_task = open_task(sample.task).score(sample.answer, sample)
     except ValueError as error:  # the answer has not the form of a gold answer, or the task's code fails
@@ -153,13 +153,13 @@ def _scoring_fault(sample: Sample) -> str:
 
 
 def _truth(category: str, samples: Sequence[Sample]) -> CheckResult:
-    """The answer is what the sample's own parameters say: the shapes drawn, or the order shown."""
+    """Check that answers are what the samples' own parameters say: the shapes drawn, or the order shown."""
     wrong = [sample.id for sample in samples if true_answer(sample) not in (None, sample.answer)]
     return CheckResult("answers", category, not wrong, f"wrong: {wrong[:3]}" if wrong else f"{len(samples)} as drawn")
 
 
 def true_answer(sample: Sample) -> str | None:
-    """The answer as it follows from the truth; None for spans, which are held against the clock, and for nothing."""
+    """Derive the answer from the truth; None for spans, which are held against the clock, and for nothing."""
     truth = open_task(sample.task).truth(sample)
     if truth.outlines and isinstance(names := sample.params.get("names"), list):
         drawn = Counter(outline.name for outline in truth.outlines)
@@ -170,7 +170,7 @@ def true_answer(sample: Sample) -> str | None:
 
 
 def _clock(category: str, samples: Sequence[Sample]) -> CheckResult:
-    """Every marker, as it is printed, is its slots' mean time; every label in seconds is their span."""
+    """Check that printed markers are their slots' mean times, and that labels in seconds are their spans."""
     worst = 0.0
     for sample in samples:
         worst = max(worst, *marker_errors(sample), label_error(sample))
@@ -181,7 +181,7 @@ def _clock(category: str, samples: Sequence[Sample]) -> CheckResult:
 
 
 def marker_errors(sample: Sample) -> list[float]:
-    """Seconds between each marker as it is printed and the mean of its slots' times.
+    """Measure the seconds between each marker as it is printed and the mean of its slots' times.
 
     That Qwen3-VL's processor prints these markers is what `make integration` shows.
     """
@@ -192,7 +192,7 @@ def marker_errors(sample: Sample) -> list[float]:
 
 
 def label_error(sample: Sample) -> float:
-    """Seconds between an answer that is an interval and the span of the slots that it stands for; 0 for others."""
+    """Measure the seconds between an answer that is an interval and the span of its slots; 0 for others."""
     spans = open_task(sample.task).truth(sample).spans
     if not spans:
         return 0.0

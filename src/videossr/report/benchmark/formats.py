@@ -11,8 +11,9 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
+from videossr.answers.panel import Panel
 from videossr.bench.scoring import Estimate, percent
-from videossr.report.benchmark.answers import confusions, difficulty_curves, displacement, spans
+from videossr.report.benchmark.answers import difficulty_curves
 from videossr.report.benchmark.table import PUBLISHED, Benchmark, Scored, ScoreRow, short
 from videossr.report.page import plain_text
 
@@ -28,7 +29,7 @@ NOTHING = "–"  # noqa: RUF001
 
 
 def markdown(benchmarks: Sequence[Benchmark]) -> str:
-    """The tables in the paper's layout, in percent with 95% intervals, ready for a README."""
+    """Write the tables in the paper's layout, in percent with 95% intervals, ready for a README."""
     return "\n".join(_tables(benchmark) for benchmark in benchmarks)
 
 
@@ -76,7 +77,7 @@ def _table_of_runs(benchmark: Benchmark) -> list[str]:
 
 
 def _figure(figure: Estimate | None) -> str:
-    """A figure in percent with its interval, where it has one."""
+    """Write a figure in percent with its interval, where it has one."""
     if figure is None:
         return NOTHING
     value, low, high = map(percent, (figure.value, figure.low, figure.high))
@@ -84,18 +85,18 @@ def _figure(figure: Estimate | None) -> str:
 
 
 def row_of(cells: Iterable[str]) -> str:
-    """A row of a Markdown table."""
+    """Write a row of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
 def cell_of(text: str) -> str:
-    """Text that neither ends a cell nor starts markup."""
+    """Escape text so that it neither ends a cell nor starts markup."""
     flat = " ".join(plain_text(text).split())
     return "".join(f"\\{letter}" if letter in "\\`*_[]<>|~#" else letter for letter in flat)
 
 
 def comma_separated(benchmarks: Sequence[Benchmark]) -> str:
-    """All figures of the tables, one a line."""
+    """Write all figures of the tables as CSV, one a line."""
     file = io.StringIO()
     writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
     writer.writeheader()
@@ -126,7 +127,7 @@ def _figures(benchmark: Benchmark, row: ScoreRow) -> list[dict[str, object]]:
 
 
 def as_json(benchmarks: Sequence[Benchmark]) -> str:
-    """Everything numeric that the page shows."""
+    """Write everything numeric that the page shows as JSON."""
     return json.dumps({"benchmarks": [_benchmark(each) for each in benchmarks]}, indent=1, allow_nan=False) + "\n"
 
 
@@ -148,15 +149,12 @@ def _benchmark(benchmark: Benchmark) -> dict[str, object]:
 
 
 def _run(benchmark: Benchmark, scored: Scored) -> dict[str, object]:
-    details: dict[str, object] = {}
-    for category in benchmark.categories:
-        task = benchmark.task_of[category]
-        if task == "grounding":
-            details[category] = asdict(spans(scored.answers[category]))
-        elif task == "counting":
-            details[category] = [asdict(each) for each in confusions(scored.answers[category])]
-        elif task == "jigsaw":
-            details[category] = asdict(displacement(scored.answers[category]))
+    details = {
+        category: _data(panel)
+        for category in benchmark.categories
+        if category in benchmark.answer_types
+        and (panel := scored.answers[category].panel(benchmark.answer_types[category]))
+    }
     return {
         "name": scored.name,
         "note": scored.note,
@@ -166,3 +164,8 @@ def _run(benchmark: Benchmark, scored: Scored) -> dict[str, object]:
         "scores": {"asked": asdict(scored.asked), "answered": asdict(scored.answered)},
         "answers": details,
     }
+
+
+def _data(panel: Panel) -> object:
+    """Return the numbers of a panel as JSON has them."""
+    return [asdict(part) for part in panel.data] if isinstance(panel.data, Sequence) else asdict(panel.data)

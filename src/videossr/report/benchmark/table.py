@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
+from videossr.answers.base import AnswerType
 from videossr.bench.records import UNREAD, Run
 from videossr.bench.scoring import CategoryScore, Denominator, Estimate, Scoreboard, interval_basis, score
 from videossr.bench.viubench import CATEGORIES, published, rank
 from videossr.report.benchmark.answers import Answers, by_category
 from videossr.report.page import plain_text
+from videossr.rewards import is_scored
+from videossr.tasks.base import answer_type_of
 from videossr.training.records import TrainRun
 
 PUBLISHED = "published, other videos: not comparable unless the released set is run"
@@ -51,7 +54,7 @@ class ScoreRow:
     overall: Cell
 
     def cell(self, level: str, name: str) -> Cell:
-        """The figure of a category, task or ability, or `overall`."""
+        """Return the figure of a category, task or ability, or `overall`."""
         if level == "overall":
             return self.overall
         levels = {"category": self.categories, "task": self.tasks, "ability": self.abilities}
@@ -106,6 +109,7 @@ class Benchmark:
         categories, tasks, abilities: names of what the table has, in its order, the categories of a task side by side;
             `task_of` is the task of each category.
         metrics: how each category is scored.
+        answer_types: of each category whose data source something installed scores.
         rows: those of runs first, then those of guesses, then those that are published.
     """
 
@@ -115,6 +119,7 @@ class Benchmark:
     categories: tuple[str, ...]
     task_of: Mapping[str, str]
     metrics: Mapping[str, str]
+    answer_types: Mapping[str, AnswerType]
     tasks: tuple[str, ...]
     abilities: tuple[str, ...]
     rows: tuple[ScoreRow, ...]
@@ -152,7 +157,7 @@ def gather(runs: Sequence[Run], *, paper: bool = False) -> list[Benchmark]:
 
 
 def unique_names(runs: Iterable[Run | TrainRun]) -> list[str]:
-    """The name of each run: its folder's, with that of the folder above where two are alike, numbered if need be."""
+    """Name each run by its folder, with the folder above where two are alike, numbered if need be."""
     parts = [tuple(plain_text(part, 60) for part in run.path.absolute().parts[-2:]) for run in runs]
     last = Counter(part[-1] for part in parts)
     names = [part[-1] if last[part[-1]] == 1 else "/".join(part) for part in parts]
@@ -166,7 +171,7 @@ def unique_names(runs: Iterable[Run | TrainRun]) -> list[str]:
 
 
 def short(category: str) -> str:
-    """What a category is called under the name of its task: `zoom out` for `grounding/zoom_out`."""
+    """Return what a category is called under the name of its task: `zoom out` for `.../zoom_out`."""
     return plain_text((category.partition("/")[2] or category).replace("_", " "), 40)
 
 
@@ -195,10 +200,22 @@ def _benchmark(members: Sequence[tuple[str, Run]], paper: bool) -> Benchmark:
         categories=categories,
         task_of=task_of,
         metrics={category: found[category].metric for category in categories},
+        answer_types=_answer_types(runs),
         tasks=tasks,
         abilities=abilities,
         rows=tuple(rows),
     )
+
+
+def _answer_types(runs: Sequence[Run]) -> dict[str, AnswerType]:
+    """Find the answer type of each category; what nothing installed scores has no answers to be shown."""
+    sources = {
+        prediction.category: prediction.data_source
+        for run in runs
+        for prediction in run.predictions
+        if prediction.data_source
+    }
+    return {category: answer_type_of(source) for category, source in sources.items() if is_scored(source)}
 
 
 def _run_row(scored: Scored) -> ScoreRow:
@@ -215,7 +232,7 @@ def _run_row(scored: Scored) -> ScoreRow:
 
 
 def _guess_rows(runs: Sequence[Run], scores: Mapping[str, CategoryScore]) -> list[ScoreRow]:
-    """Of the first run that tells what answers are worth which look at nothing."""
+    """Make the rows of guesses, from the first run whose manifest says what they are worth."""
     told = next((found for run in runs if run.manifest and (found := run.manifest.get("chance"))), {})
     rows = []
     for guess, note in GUESSES.items():
@@ -242,7 +259,7 @@ def _known_row(
     scores: Mapping[str, CategoryScore],
     overall: Cell | None = None,
 ) -> ScoreRow:
-    """A row of figures that were not measured here; means are only of groups that it has in full."""
+    """Make a row of figures that were not measured here; means are only of groups that it has in full."""
 
     def mean(members: Sequence[str]) -> Cell:
         return _known(fmean(values[category] for category in members)) if set(members) <= set(values) else EMPTY

@@ -176,14 +176,16 @@ def score(run: Run, denominator: Denominator = "asked") -> Scoreboard:
     tasks: dict[str, list[Counted]] = defaultdict(list)
     abilities: dict[str, list[Counted]] = defaultdict(list)
     for name in names:
-        own = [next(means) for _ in range(4)]
-        found = _category(name, categories[name], own)
-        counted = (found, own[0 if denominator == "asked" else 1])
+        of_category = [next(means) for _ in range(4)]
+        category = _category(name, categories[name], of_category)
+        counted = (category, of_category[0 if denominator == "asked" else 1])
         scored.append(counted)
-        tasks[found.task].append(counted)
-        if found.ability:
-            abilities[found.ability].append(counted)
-    answered = [one for members in categories.values() for prediction, one in members if prediction.texts]
+        tasks[category.task].append(counted)
+        if category.ability:
+            abilities[category.ability].append(counted)
+    answered = [
+        question_score for members in categories.values() for prediction, question_score in members if prediction.texts
+    ]
     return Scoreboard(
         run=run.name,
         hash=run.config.hash,
@@ -192,7 +194,7 @@ def score(run: Run, denominator: Denominator = "asked") -> Scoreboard:
         tasks={name: _mean(parts) for name, parts in tasks.items()},
         abilities={name: _mean(parts) for name, parts in sorted(abilities.items())},
         coverage=len(answered) / run.config.size,
-        unparsed=1 - fmean(one.parsed for one in answered) if answered else None,
+        unparsed=1 - fmean(question_score.parsed for question_score in answered) if answered else None,
         outcomes=outcomes(run),
         denominator=denominator,
         videos=resampler.videos,
@@ -313,21 +315,25 @@ class Resampler:
 
 def _values(members: Sequence[Marked]) -> tuple[dict[int, float], ...]:
     """Collect what is averaged of a category: score, score of what parsed, smooth and strict reward."""
-    marks = {prediction.index: one for prediction, one in members}
+    marks = {prediction.index: question_score for prediction, question_score in members}
     # Texts that do not parse add nothing to a question's score: its mean over the others follows from their share.
-    parsed = {index: one.score / one.parsed for index, one in marks.items() if one.parsed}
+    parsed = {
+        index: question_score.score / question_score.parsed
+        for index, question_score in marks.items()
+        if question_score.parsed
+    }
     return (
-        {index: one.score for index, one in marks.items()},
+        {index: question_score.score for index, question_score in marks.items()},
         parsed or {min(marks): 0.0},
-        {index: one.smooth for index, one in marks.items()},
-        {index: one.strict for index, one in marks.items()},
+        {index: question_score.smooth for index, question_score in marks.items()},
+        {index: question_score.strict for index, question_score in marks.items()},
     )
 
 
 def _category(category: str, members: Sequence[Marked], means: Sequence[Resampled]) -> CategoryScore:
     source = next((prediction.data_source for prediction, _ in members if prediction.data_source), "?")
     task = task_of(source)
-    parsed = sum(one.parsed > 0 for _, one in members)
+    parsed = sum(question_score.parsed > 0 for _, question_score in members)
     answered = sum(bool(prediction.texts) for prediction, _ in members)
     score, answered_score, smooth, strict = (estimate([mean]) for mean in means)
     return CategoryScore(

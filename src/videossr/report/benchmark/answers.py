@@ -112,7 +112,9 @@ def _setting(name: str, runs: Sequence[Answers]) -> DifficultyCurve | None:
     for row, answers in zip(groups, having, strict=True):
         for answer in answers:
             row[group(answer.prediction.difficulty[name])].append(answer)
-    scores = tuple(tuple(run.means([_marks(each) for each in row])) for run, row in zip(runs, groups, strict=True))
+    scores = tuple(
+        tuple(run.means([_marks(members) for members in row])) for run, row in zip(runs, groups, strict=True)
+    )
     return DifficultyCurve(name, bins, scores, tuple(tuple(map(len, row)) for row in groups))
 
 
@@ -148,4 +150,6 @@ def _grouping(values: Sequence[float | str]) -> tuple[tuple[str, ...], Callable[
     members: list[list[float]] = [[] for _ in range(len(inner) + 1)]
     for number in numbers:
         members[group(number)].append(number)
-    return tuple(f"{min(each):.3g}-{max(each):.3g}" if len(each) > 1 else f"{each[0]:.3g}" for each in members), group
+    return tuple(
+        f"{min(values):.3g}-{max(values):.3g}" if len(values) > 1 else f"{values[0]:.3g}" for values in members
+    ), group

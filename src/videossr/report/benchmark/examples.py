@@ -243,7 +243,7 @@ def failures(answers: Mapping[str, Answers], most: int = 5) -> list[Failure]:
             said = plain_text(prediction.texts[0], FOLDED)
             texts.setdefault(kind, Counter())[said or "(an empty text)"] += 1
     found = [
-        Failure(reason, len(ids), tuple((plain_text(each, 80), 1) for each in ids[:most]))
+        Failure(reason, len(ids), tuple((plain_text(question, 80), 1) for question in ids[:most]))
         for reason, ids in errors.items()
     ]
     found += [Failure(kind, said.total(), tuple(said.most_common(most))) for kind, said in texts.items()]

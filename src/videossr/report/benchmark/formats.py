@@ -47,7 +47,7 @@ def _tables(benchmark: Benchmark) -> str:
         *_table_of_runs(benchmark),
         "",
     ]
-    notes = [f"- {cell_of(each.name)}: {cell_of(each.asked.outcomes.line())}" for each in benchmark.runs]
+    notes = [f"- {cell_of(run.name)}: {cell_of(run.asked.outcomes.line())}" for run in benchmark.runs]
     notes += [f"- {cell_of(row.name)}: {cell_of(row.note)}" for row in benchmark.rows if row.kind == "run" and row.note]
     if benchmark.basis:
         notes.append(f"- {benchmark.basis}")
@@ -67,12 +67,12 @@ def _table(heads: Sequence[str], rows: Sequence[ScoreRow], figures: Sequence[tup
 def _table_of_runs(benchmark: Benchmark) -> list[str]:
     heads = ["model", "questions", "coverage", "not of the asked form", "overall, parsed answers alone"]
     lines = [row_of(heads), row_of([":--", *["--:"] * 4])]
-    for each in benchmark.runs:
-        board = each.asked
+    for scored in benchmark.runs:
+        board = scored.asked
         unparsed = f"{board.unparsed:.1%}" if board.unparsed is not None else NOTHING
         coverage = f"{board.coverage:.1%}" if board.coverage else NOTHING
-        figures = [coverage, unparsed, _figure(each.answered.overall)]
-        lines.append(row_of([cell_of(each.name), f"{len(each.run.predictions):,}", *figures]))
+        figures = [coverage, unparsed, _figure(scored.answered.overall)]
+        lines.append(row_of([cell_of(scored.name), f"{len(scored.run.predictions):,}", *figures]))
     return lines
 
 
@@ -107,8 +107,11 @@ def comma_separated(benchmarks: Sequence[Benchmark]) -> str:
 
 
 def _figures(benchmark: Benchmark, row: ScoreRow) -> list[dict[str, object]]:
-    scores = next((each.asked.categories for each in benchmark.runs if row.kind == "run" and each.name == row.name), ())
-    counts = {each.category: (each.asked, each.answered, each.parsed) for each in scores}
+    scores = next((run.asked.categories for run in benchmark.runs if row.kind == "run" and run.name == row.name), ())
+    counts = {
+        category_score.category: (category_score.asked, category_score.answered, category_score.parsed)
+        for category_score in scores
+    }
     lines: list[dict[str, object]] = []
     for level, name in benchmark.figures:
         cell = row.cell(level, name)
@@ -128,7 +131,10 @@ def _figures(benchmark: Benchmark, row: ScoreRow) -> list[dict[str, object]]:
 
 def as_json(benchmarks: Sequence[Benchmark]) -> str:
     """Write everything numeric that the page shows as JSON."""
-    return json.dumps({"benchmarks": [_benchmark(each) for each in benchmarks]}, indent=1, allow_nan=False) + "\n"
+    return (
+        json.dumps({"benchmarks": [_benchmark(benchmark) for benchmark in benchmarks]}, indent=1, allow_nan=False)
+        + "\n"
+    )
 
 
 def _benchmark(benchmark: Benchmark) -> dict[str, object]:
@@ -137,10 +143,10 @@ def _benchmark(benchmark: Benchmark) -> dict[str, object]:
         "questions": benchmark.size,
         "categories": list(benchmark.categories),
         "metrics": dict(benchmark.metrics),
-        "runs": [_run(benchmark, each) for each in benchmark.runs],
+        "runs": [_run(benchmark, run) for run in benchmark.runs],
         "difficulty": {
             category: [
-                asdict(setting) for setting in difficulty_curves([each.answers[category] for each in benchmark.runs])
+                asdict(setting) for setting in difficulty_curves([run.answers[category] for run in benchmark.runs])
             ]
             for category in benchmark.categories
         },

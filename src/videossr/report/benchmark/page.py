@@ -75,7 +75,7 @@ class _Part:
         chance = self.chance(level, name)
         if row.kind != "run" or figure is None or not chance:
             return ""
-        run = next(each for each in self.benchmark.runs if each.name == row.name)
+        run = next(run for run in self.benchmark.runs if run.name == row.name)
         end = widen(figure, run.videos(level, name, denominator)).high
         return "chance" if end < chance[0] else "best guess" if end < chance[-1] else ""
 
@@ -131,14 +131,14 @@ def _part(
     return _Part(
         number=number,
         benchmark=benchmark,
-        marks=tuple(plots.RunMark(each.name, at) for at, each in enumerate(benchmark.runs)),
-        facts=tuple(_facts(each) for each in benchmark.runs),
-        outcomes=tuple(plain_text(each.asked.outcomes.line(), 600) for each in benchmark.runs),
+        marks=tuple(plots.RunMark(run.name, at) for at, run in enumerate(benchmark.runs)),
+        facts=tuple(_facts(run) for run in benchmark.runs),
+        outcomes=tuple(plain_text(run.asked.outcomes.line(), 600) for run in benchmark.runs),
         charts=_charts(benchmark),
         guesses=tuple(row.name for row in benchmark.rows if row.kind == "guess"),
         baselines=tuple(baselines(benchmark)),
         categories=tuple(_category(benchmark, category) for category in benchmark.categories),
-        failures=tuple(failures(each.answers) for each in benchmark.runs),
+        failures=tuple(failures(run.answers) for run in benchmark.runs),
         items=examples_of(benchmark, opened, most, thumb_height, progress),
         missing=plain_text(questions) if isinstance(questions, str) else "",
     )

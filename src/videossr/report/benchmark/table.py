@@ -78,8 +78,12 @@ class Scored:
 
     def videos(self, level: str, name: str, denominator: Denominator) -> int:
         """Return how many videos a figure rests on: for a mean of categories, those of the category with the fewest."""
-        known = [each for each in self.asked.categories if each.category != UNREAD]
-        categories = [each.category for each in known if level == "overall" or getattr(each, level) == name]
+        known = [category_score for category_score in self.asked.categories if category_score.category != UNREAD]
+        categories = [
+            category_score.category
+            for category_score in known
+            if level == "overall" or getattr(category_score, level) == name
+        ]
         return max(1, min(self.answers[category].videos(denominator) for category in categories))
 
     @property
@@ -127,7 +131,7 @@ class Benchmark:
     @property
     def basis(self) -> str:
         """On how many videos the intervals rest, those of the run with the fewest; empty where no run has a score."""
-        scored = [each.asked.videos for each in self.runs if each.asked.overall is not None]
+        scored = [run.asked.videos for run in self.runs if run.asked.overall is not None]
         return interval_basis(min(scored)) if scored else ""
 
     @property
@@ -178,7 +182,7 @@ def short(category: str) -> str:
 def _benchmark(members: Sequence[tuple[str, Run]], paper: bool) -> Benchmark:
     runs = [run for _, run in members]
     boards = [(score(run, "asked"), score(run, "answered")) for run in runs]
-    found = {each.category: each for board, _ in boards for each in board.categories}
+    found = {category_score.category: category_score for board, _ in boards for category_score in board.categories}
     ranked = sorted(found, key=rank)
     tasks = tuple(dict.fromkeys(found[category].task for category in ranked))
     categories = tuple(sorted(ranked, key=lambda category: tasks.index(found[category].task)))
@@ -188,7 +192,7 @@ def _benchmark(members: Sequence[tuple[str, Run]], paper: bool) -> Benchmark:
     )
     abilities = tuple(sorted({name for board, _ in boards for name in board.abilities}))
     task_of = {category: found[category].task for category in categories}
-    rows = [_run_row(each) for each in scored]
+    rows = [_run_row(run) for run in scored]
     known = {category: found[category] for category in categories if category != UNREAD}
     rows += _guess_rows(runs, known)
     if paper and set(CATEGORIES) & set(categories):
@@ -224,7 +228,10 @@ def _run_row(scored: Scored) -> ScoreRow:
         name=scored.name,
         kind="run",
         note=scored.note,
-        categories={each.category: Cell(each.score, each.answered_score) for each in asked.categories},
+        categories={
+            category_score.category: Cell(category_score.score, category_score.answered_score)
+            for category_score in asked.categories
+        },
         tasks={name: Cell(value, answered.tasks[name]) for name, value in asked.tasks.items()},
         abilities={name: Cell(value, answered.abilities[name]) for name, value in asked.abilities.items()},
         overall=Cell(asked.overall, answered.overall),
@@ -244,10 +251,10 @@ def _guess_rows(runs: Sequence[Run], scores: Mapping[str, CategoryScore]) -> lis
 
 def _published_rows(scores: Mapping[str, CategoryScore]) -> list[ScoreRow]:
     rows = []
-    for each in published():
-        values = {category: value / 100 for category, value in each.categories.items() if category in scores}
-        overall = _known(each.overall / 100) if len(values) == len(each.categories) == len(scores) else EMPTY
-        rows.append(_known_row(each.model, "published", PUBLISHED, values, scores, overall))
+    for model_row in published():
+        values = {category: value / 100 for category, value in model_row.categories.items() if category in scores}
+        overall = _known(model_row.overall / 100) if len(values) == len(model_row.categories) == len(scores) else EMPTY
+        rows.append(_known_row(model_row.model, "published", PUBLISHED, values, scores, overall))
     return rows
 
 
@@ -265,10 +272,10 @@ def _known_row(
         return _known(fmean(values[category] for category in members)) if set(members) <= set(values) else EMPTY
 
     groups: dict[str, dict[str, list[str]]] = {"task": {}, "ability": {}}
-    for category, each in scores.items():
-        groups["task"].setdefault(each.task, []).append(category)
-        if each.ability:
-            groups["ability"].setdefault(each.ability, []).append(category)
+    for category, category_score in scores.items():
+        groups["task"].setdefault(category_score.task, []).append(category)
+        if category_score.ability:
+            groups["ability"].setdefault(category_score.ability, []).append(category)
     return ScoreRow(
         name=name,
         kind=kind,

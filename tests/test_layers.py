@@ -32,6 +32,7 @@ LAYERS = (
     ("rendering",),
     ("tasks",),
     ("templates",),
+    ("answers",),
     ("perturb",),
     ("corpus",),
     ("video",),

@@ -18,9 +18,9 @@ from videossr.rewards import (
     parse_counts,
     parse_interval,
     parse_order,
-    score_counting,
-    score_grounding,
-    score_jigsaw,
+    score_counts,
+    score_interval,
+    score_order,
 )
 
 CONFORMANCE = json.loads((Path(__file__).parent / "data" / "rewards_conformance.json").read_text("utf-8"))
@@ -68,21 +68,21 @@ def test_documented_difference_from_the_released_functions(
 
 
 def test_equations() -> None:
-    assert score_grounding("10-20", "15-25").smooth == pytest.approx(5 / 15)
-    assert score_grounding("0-10", "10-20").smooth == 0
-    assert score_counting("2,1,8", "3,1,4").smooth == pytest.approx((2 / 3 + 1 + 0) / 3)
-    assert score_counting("1,0,0", "0,0,0").smooth == pytest.approx(2 / 3)
+    assert score_interval("10-20", "15-25").smooth == pytest.approx(5 / 15)
+    assert score_interval("0-10", "10-20").smooth == 0
+    assert score_counts("2,1,8", "3,1,4").smooth == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert score_counts("1,0,0", "0,0,0").smooth == pytest.approx(2 / 3)
     # Pieces 1 and 6 stand in each other's place: 5 + 5 of at most 18.
-    assert score_jigsaw("623451", "123456").smooth == pytest.approx(1 - 10 / 18)
-    assert score_jigsaw("654321", "123456").smooth == 0
+    assert score_order("623451", "123456").smooth == pytest.approx(1 - 10 / 18)
+    assert score_order("654321", "123456").smooth == 0
 
 
 def test_parts() -> None:
-    assert score_counting("3,2,4", "3,1,4").parts == (1, 0, 1)
-    assert score_counting("none", "3,1,4").parts == (0, 0, 0)
-    assert score_jigsaw("321", "123").parts == (0, 1, 0)
-    assert score_jigsaw("", "123").parts == (0, 0, 0)
-    assert score_grounding("1-2", "1-2").parts == ()
+    assert score_counts("3,2,4", "3,1,4").parts == (1, 0, 1)
+    assert score_counts("none", "3,1,4").parts == (0, 0, 0)
+    assert score_order("321", "123").parts == (0, 1, 0)
+    assert score_order("", "123").parts == (0, 0, 0)
+    assert score_interval("1-2", "1-2").parts == ()
 
 
 def test_strict_is_equality_of_values() -> None:
@@ -171,10 +171,10 @@ def test_jigsaw_laws(true: str, data: st.DataObject) -> None:
 def test_jigsaw_floor_is_reached_and_not_passed() -> None:
     for n in range(2, 7):
         digits = "123456789"[:n]
-        values = [score_jigsaw("".join(order), digits).smooth for order in itertools.permutations(digits)]
+        values = [score_order("".join(order), digits).smooth for order in itertools.permutations(digits)]
         assert min(values) == pytest.approx(0, abs=1e-12)
         assert min(values) >= 0
-    assert score_jigsaw("1", "1").smooth == 1
+    assert score_order("1", "1").smooth == 1
 
 
 @given(spans, counts, orders)

@@ -20,13 +20,19 @@ from importlib.metadata import entry_points
 from itertools import islice
 from typing import Final, Literal, TypeAlias
 
-ENTRY_POINTS: Final = "videossr.rewards"
+REWARDS: Final = "videossr.rewards"
 """Entry-point group of other packages' scorers; the entry point's name is the task's name."""
+
+TASKS: Final = "videossr.tasks"
+"""Entry-point group of tasks: one without a scorer of its own is scored by its `answer_type`."""
+
+ANSWERS: Final = "videossr.answers"
+"""Entry-point group of answer types, whose names are data sources too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What one answer is worth.
+    """The scores of one answer.
 
     Attributes:
         smooth: the paper's reward, in [0, 1].
@@ -57,9 +63,9 @@ def compute_score(
     """Score a model's text: verl's signature, and the base of every other trainer's adapter.
 
     Args:
-        data_source: `videossr/<task>`, for a built-in task or a plug-in's; `videossr/choice` for the letter of an
-            option; or what the paper's released data calls its tasks: `grounding`, `counting`, `jigsaw` or `shuffled`
-            (a jigsaw too).
+        data_source: `videossr/<task>`, for a built-in task or a plug-in's; `videossr/<answer type>`, such as
+            `videossr/choice` for the letter of an option; or what the paper's released data calls its tasks:
+            `grounding`, `counting`, `jigsaw` or `shuffled` (a jigsaw too).
         solution_str: the model's text, whatever it is.
         ground_truth: the gold answer.
         extra_info: not used.
@@ -83,7 +89,7 @@ def compute_score(
 
 
 def parse_interval(text: str) -> tuple[float, float] | None:
-    """`a-b` alone, a <= b, in decimal digits with at most one point each; white space may stand around the numbers.
+    """Read `a-b` alone, a <= b, in decimal digits with at most one point each, with white space around the numbers.
 
     None for anything else: units, an en dash, signs, exponents, tags, several intervals, what overflows a float.
     """
@@ -93,7 +99,7 @@ def parse_interval(text: str) -> tuple[float, float] | None:
 
 
 def parse_counts(text: str, k: int) -> tuple[int, ...] | None:
-    """The `k` runs of digits in the text, wherever they stand; None if it has more or fewer.
+    """Read the `k` runs of digits in the text, wherever they stand; None if it has more or fewer.
 
     What is not a digit only separates: `-3` counts 3, and `2.5` has two runs. A count above 10**15 becomes 10**15.
     """
@@ -104,7 +110,7 @@ def parse_counts(text: str, k: int) -> tuple[int, ...] | None:
 
 
 def parse_order(text: str, n: int) -> tuple[int, ...] | None:
-    """A permutation of the digits 1..n alone, n <= 9, with white space around it at most; None for anything else."""
+    """Read a permutation of the digits 1..n alone, n <= 9, with white space around it; None for anything else."""
     digits = text.strip()
     return tuple(map(int, digits)) if len(digits) == n and sorted(digits) == list("123456789"[:n]) else None
 
@@ -157,7 +163,7 @@ def _letter(text: str) -> str | None:
 
 
 def interval_overlap(answer: tuple[float, float], gold: tuple[float, float]) -> float:
-    """Intersection over union of two intervals; 0 if either has no length, even against itself."""
+    """Compute the intersection over union of two intervals; 0 if either has no length, even against itself."""
     both = min(answer[1], gold[1]) - max(answer[0], gold[0])
     if both <= 0:
         return 0.0
@@ -167,19 +173,19 @@ def interval_overlap(answer: tuple[float, float], gold: tuple[float, float]) -> 
 
 
 def count_closeness(answer: int, gold: int) -> float:
-    """1 minus the error relative to the gold count, not below 0. Against 0, every wrong count scores 0."""
+    """Compute 1 minus the error relative to the gold count, not below 0. Against 0, every wrong count scores 0."""
     return 1.0 if answer == gold else max(0.0, 1 - abs(answer - gold) / (gold + 1e-9))
 
 
 def order_closeness(answer: tuple[int, ...], gold: tuple[int, ...]) -> float:
-    """1 minus the summed distance between where each digit stands in the two, over the most it can be, floor(n*n/2)."""
+    """Compute 1 minus the summed distance of each digit's places in the two, over the most it can be, floor(n*n/2)."""
     places = {digit: place for place, digit in enumerate(answer)}
     distance = sum(abs(place - places[digit]) for place, digit in enumerate(gold))
     return 1 - distance / max(1, len(gold) ** 2 // 2)
 
 
-def score_grounding(answer: str, gold: str) -> Scores:
-    """Anomaly grounding. Strict: start and end are the same numbers, and the span has a length."""
+def score_interval(answer: str, gold: str) -> Scores:
+    """Score an interval of seconds by its overlap; strict: start and end are the same numbers, and it has a length."""
     truth = parse_interval(gold)
     if truth is None:
         raise ValueError(f"gold answer {gold!r} is not an interval of seconds such as '14.5-26.2'")
@@ -190,8 +196,8 @@ def score_grounding(answer: str, gold: str) -> Scores:
     return Scores(smooth, float(span == truth and smooth == 1), parsed=True)
 
 
-def score_counting(answer: str, gold: str) -> Scores:
-    """Object counting, for any number of shapes. Strict: every count is right."""
+def score_counts(answer: str, gold: str) -> Scores:
+    """Score counts of any number of things by their mean closeness; strict: every count is right."""
     fields = [field.strip() for field in gold.split(",")]
     if not all(field.isdecimal() and float(field) < _MOST for field in fields):
         raise ValueError(f"gold answer {gold!r} is not counts below 10**15 such as '3,1,4'")
@@ -204,8 +210,8 @@ def score_counting(answer: str, gold: str) -> Scores:
     return Scores(smooth, min(parts), parsed=True, parts=parts)
 
 
-def score_jigsaw(answer: str, gold: str) -> Scores:
-    """Temporal jigsaw, for the number of pieces that the gold answer has. Strict: every piece is in its place."""
+def score_order(answer: str, gold: str) -> Scores:
+    """Score an order of as many pieces as the gold answer has; strict: every piece is in its place."""
     truth = parse_order(gold, len(gold.strip()))
     if not truth:
         raise ValueError(f"gold answer {gold!r} is not a permutation of 1..n, n <= 9, such as '341562'")
@@ -217,7 +223,7 @@ def score_jigsaw(answer: str, gold: str) -> Scores:
 
 
 def score_choice(answer: str, gold: str) -> Scores:
-    """One option of several: smooth and strict alike, 1 for the right letter."""
+    """Score the letter of an option: smooth and strict alike, 1 for the right one."""
     truth = parse_choice(gold)
     if truth is None:
         raise ValueError(f"gold answer {gold!r} is not the letter of an option such as 'B'")
@@ -228,23 +234,42 @@ def score_choice(answer: str, gold: str) -> Scores:
 
 @cache
 def scorer(data_source: str) -> Scorer:
-    """How answers of this data source are scored; a plug-in's package is imported when its source is first asked for.
+    """Find how answers of a data source are scored.
 
-    Raises ValueError that lists the known sources.
+    A plug-in's package is imported when its source is first asked for: its scorer (`videossr.rewards`) alone where it
+    has one, else its task, which has an answer type, or its answer type.
+
+    Raises:
+        ValueError: the source is not known; the message lists those that are. Or two packages score it.
     """
     if data_source in _SOURCES:
         return _SOURCES[data_source]
-    prefix, _, task = data_source.partition("/")
-    if prefix == "videossr":
-        points = list(entry_points(group=ENTRY_POINTS, name=task))
+    prefix, _, name = data_source.partition("/")
+    for group in (REWARDS, TASKS, ANSWERS) if prefix == "videossr" else ():
+        points = list(entry_points(group=group, name=name))
         if len(points) > 1:
             owners = " and ".join(point.value for point in points)
             raise ValueError(f"data_source {data_source!r} is scored by {owners}; uninstall one of them")
         for point in points:
-            found: Scorer = point.load()
-            return found
-    known = sorted({*_SOURCES, *(f"videossr/{point.name}" for point in entry_points(group=ENTRY_POINTS))})
+            declared = point.load()
+            score: Scorer = declared
+            if group == TASKS:
+                score = declared.answer_type.score
+            elif group == ANSWERS:
+                score = declared.score
+            return score
+    plugged = (point.name for group in (REWARDS, TASKS, ANSWERS) for point in entry_points(group=group))
+    known = sorted({*_SOURCES, *(f"videossr/{name}" for name in plugged)})
     raise ValueError(f"unknown data_source {data_source!r}. Known: {', '.join(known)}")
+
+
+def is_scored(data_source: str) -> bool:
+    """Tell whether answers of a data source can be scored with what is installed, see `scorer`."""
+    try:
+        scorer(data_source)
+    except ValueError:
+        return False
+    return True
 
 
 _MOST: Final = 1e15
@@ -254,14 +279,17 @@ _LEAD: Final = frozenset(["the", "my", "final", "correct", "best", "right", "ans
 """What may stand before the letter of an option."""
 
 _SOURCES: Final[Mapping[str, Scorer]] = {
-    "videossr/grounding": score_grounding,
-    "videossr/counting": score_counting,
-    "videossr/jigsaw": score_jigsaw,
+    "videossr/grounding": score_interval,
+    "videossr/counting": score_counts,
+    "videossr/jigsaw": score_order,
+    "videossr/interval": score_interval,
+    "videossr/counts": score_counts,
+    "videossr/order": score_order,
     "videossr/choice": score_choice,
-    "grounding": score_grounding,
-    "counting": score_counting,
-    "jigsaw": score_jigsaw,
-    "shuffled": score_jigsaw,
+    "grounding": score_interval,
+    "counting": score_counts,
+    "jigsaw": score_order,
+    "shuffled": score_order,
 }
 
 

@@ -9,18 +9,13 @@ import numpy as np
 import pytest
 
 from tests.bench.conftest import CHANCE, CONSTANT, Drawn
+from videossr.answers.base import GUESSES, AnswerDistribution, EmpiricalDistribution
+from videossr.answers.counts import CountDistribution
+from videossr.answers.interval import SpanDistribution
+from videossr.answers.order import ORDER, OrderDistribution
 from videossr.bench.blind import blind_scores
 from videossr.clock import uniform_clock
-from videossr.models.answer_distribution import (
-    GUESSES,
-    AnswerDistribution,
-    ChoiceDistribution,
-    CountDistribution,
-    OrderDistribution,
-    SpanDistribution,
-    answer_distributions,
-    distribution_of,
-)
+from videossr.models.answer_distribution import answer_distributions, distribution_of
 from videossr.models.base import Decoding, Request
 from videossr.question import Question
 from videossr.rewards import scorer
@@ -144,7 +139,7 @@ def test_an_unknown_guess_is_refused(viubench: Drawn) -> None:
 
 
 def test_a_task_of_which_nothing_is_known_is_guessed_from_its_answers() -> None:
-    law = ChoiceDistribution("videossr/jigsaw", ("213", "213", "321", "231"))
+    law = EmpiricalDistribution(ORDER, ("213", "213", "321", "231"))
     assert law.worth("uniform").score == pytest.approx(1 / 3)
     assert law.worth("law").score == pytest.approx((4 + 1 + 1) / 16)
     assert law.worth("constant").score == pytest.approx(0.5)

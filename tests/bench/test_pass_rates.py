@@ -18,7 +18,7 @@ from tests.helpers.sampled import prediction, sampled
 from videossr.bench.intervals import wilson_share
 from videossr.bench.pass_rates import measure_pass_rates
 from videossr.report.probe import draw_probe, draw_settings
-from videossr.rewards import score_jigsaw
+from videossr.rewards import score_order
 
 
 def guessed(pieces: int, questions: int, n: int = 8, seed: int = 0):
@@ -38,7 +38,7 @@ def test_uniform_permutations_have_the_variance_that_combinatorics_says(pieces: 
     found = measure_pass_rates(guessed(pieces, questions, n)).overall
     p = 1 / factorial(pieces)
     strict = (1 - p) ** n + p**n
-    rewards = Counter(round(score_jigsaw("".join(map(str, order)), "123456789"[:pieces]).smooth, 12)
+    rewards = Counter(round(score_order("".join(map(str, order)), "123456789"[:pieces]).smooth, 12)
                       for order in permutations(range(1, pieces + 1)))  # fmt: skip
     # All n rewards are the same one; and none strictly right, yet not all the same.
     smooth = sum((count * p) ** n for count in rewards.values())

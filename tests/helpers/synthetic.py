@@ -57,7 +57,9 @@ def counts(rng: np.random.Generator, most: int, samples: int) -> list[list[int]]
 
 def answered(counts: Sequence[int]) -> Sample:
     """A counting sample whose shapes are not there: the laws look at the answer alone."""
-    return Sample("counting", "c", (KEY,), (), CLOCKS[0], (64, 64), {}, ",".join(map(str, counts)))
+    return Sample(
+        "counting", "c", (KEY,), (), CLOCKS[0], (64, 64), {"names": [*SHAPES], "shapes": []}, ",".join(map(str, counts))
+    )
 
 
 def permuted(order: Sequence[int]) -> Sample:

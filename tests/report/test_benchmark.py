@@ -16,12 +16,16 @@ import pytest
 from tests.bench.conftest import a_run, prediction
 from tests.helpers.pages import Page, check_policy
 from tests.report.conftest import HOSTILE, rewrite
+from videossr.answers.counts import COUNTS
+from videossr.answers.interval import INTERVAL
+from videossr.answers.order import ORDER
+from videossr.answers.panel import GivenAnswers, Mean
 from videossr.bench.records import Prediction, Run
 from videossr.bench.scoring import Estimate, score
 from videossr.cli import report
 from videossr.question_set import open_questions
 from videossr.report import plots
-from videossr.report.benchmark.answers import Answers, confusions, difficulty_curves, displacement, spans
+from videossr.report.benchmark.answers import Answers, difficulty_curves
 from videossr.report.benchmark.difference import baselines
 from videossr.report.benchmark.examples import chosen, examples_of
 from videossr.report.benchmark.formats import as_json, comma_separated, markdown
@@ -51,13 +55,18 @@ def said(task: str, gold: str, *texts: str, category: str = "", **difficulty: fl
     ]
 
 
-def value(estimate: Estimate | None) -> float:
+def value(estimate: Mean | None) -> float:
     assert estimate is not None
     return estimate.value
 
 
+def given(predictions: list[Prediction]) -> GivenAnswers:
+    answers = Answers(predictions)
+    return GivenAnswers([answer.given for answer in answers.every], answers.means)
+
+
 def test_spans_are_compared_in_seconds_and_in_slots() -> None:
-    found = spans(Answers(said("grounding", "2.0-4.0", "3.0-4.0", "2.5-5.5", "6-7", "soon", "1-99")))
+    found = INTERVAL.spans(given(said("grounding", "2.0-4.0", "3.0-4.0", "2.5-5.5", "6-7", "soon", "1-99")))
     assert found.histogram == (1, 1, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0)
     assert value(found.start) == pytest.approx((1 + 0.5 + 4 - 1) / 4)
     assert value(found.end) == pytest.approx((0 + 1.5 + 3 + 6) / 4)
@@ -70,12 +79,12 @@ def test_spans_are_compared_in_seconds_and_in_slots() -> None:
 
 def test_slots_follow_an_uneven_clock() -> None:
     uneven = [replace(each, times_ms=(0, 1000, 4000), end_ms=10_000) for each in said("grounding", "1.0-4.0", "2.5-7")]
-    found = spans(Answers(uneven))
+    found = INTERVAL.spans(given(uneven))
     assert (value(found.start_slots), value(found.end_slots)) == (0.5, 0.5)
 
 
 def test_counts_are_set_against_the_gold_ones() -> None:
-    circles, squares, triangles = confusions(Answers(said("counting", "2,0,1", "2,0,1", "3,0,1", "9,0,0", "many")))
+    circles, squares, triangles = COUNTS.confusions(given(said("counting", "2,0,1", "2,0,1", "3,0,1", "9,0,0", "many")))
     assert circles.golds == (2,)
     assert circles.table == ((0, 0, 1, 2, 1),)
     assert circles.exact == 0.25
@@ -113,7 +122,7 @@ def test_a_run_without_an_answer_has_no_figure_in_any_format(
 
 
 def test_pieces_are_set_against_their_places() -> None:
-    found = displacement(Answers(said("jigsaw", "312", "312", "132", "3122")))
+    found = ORDER.displacement(given(said("jigsaw", "312", "312", "132", "3122")))
     assert found.matrix == ((1, 1, 0), (1, 1, 0), (0, 0, 2))
     assert found.steps == (0, 1, 4, 1, 0)
     assert found.none == 1
@@ -376,8 +385,8 @@ def test_strips_show_gold_and_answered_spans(runs: dict[str, Run], dataset: Path
         covered = [
             (slot.start_ms + (slot.end_ms - slot.start_ms) * edge / 100) / 1000
             for slot, part in zip(strip.slots, item.said[0].parts, strict=True)
-            if part is not None
-            for edge in part
+            for share in part
+            for edge in share
         ]
         assert covered[0] == pytest.approx(start, abs=0.002)
         assert covered[-1] == pytest.approx(end, abs=0.002)

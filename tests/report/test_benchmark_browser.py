@@ -167,7 +167,7 @@ def test_hostile_answers_are_read_as_text(page: Page) -> None:
 def test_the_histogram_counts_every_answer_once(page: Page, runs: dict[str, Run]) -> None:
     summary = page.locator("#grounding0 details summary").first
     summary.click()
-    rows = page.locator('[data-table="overlaps"] tbody tr').evaluate_all(
+    rows = page.locator('[data-table="histogram"] tbody tr').evaluate_all(
         "rows => rows.map(row => [...row.querySelectorAll('td:not(.left)')].map(cell => Number(cell.textContent)))"
     )
     asked = sum(prediction.category.startswith("grounding") for name in SHOWN for prediction in runs[name].predictions)

@@ -13,11 +13,12 @@ import pytest
 import simplejpeg
 
 from tests.helpers.pages import Page, check_policy
+from videossr.answers.base import EntryForm
 from videossr.cli import gallery
 from videossr.dataset import dataset as datasets
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.question import Question, Truth
-from videossr.report.gallery.quiz import Form, form_of, quiz_order
+from videossr.report.gallery.quiz import form_of, quiz_order
 from videossr.tasks.base import open_task
 
 
@@ -137,5 +138,5 @@ def test_the_policy_allows_the_one_script_and_no_network(text: str) -> None:
 
 def test_an_answer_of_another_task_is_free_text(dataset: Path) -> None:
     question = VideoSSRDataset(dataset).question(0)
-    assert form_of(replace(question, data_source="videossr/choice", answer="B")) == Form("text")
-    assert form_of(replace(question, data_source="videossr/counting", answer="1,2")) == Form("counts", 2)
+    assert form_of(replace(question, data_source="videossr/choice", answer="B")) == EntryForm("text")
+    assert form_of(replace(question, data_source="videossr/counting", answer="1,2")) == EntryForm("counts", 2)

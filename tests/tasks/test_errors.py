@@ -22,7 +22,7 @@ from videossr.corpus.corpus import Corpus
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.errors import CorpusError, TaskError
 from videossr.rewards import scorer
-from videossr.tasks.base import TASKS, open_task
+from videossr.tasks.base import TASKS, answer_type_of, open_task
 from videossr.templates import load_templates
 from videossr.validation.validator import validate
 
@@ -31,6 +31,7 @@ PLUGIN = """
 
     from pydantic.dataclasses import dataclass
 
+    from videossr.answers.base import AnswerType
     from videossr.question import Clip, Question, Truth
     from videossr.rewards import Scores
     from videossr.sample import Sample
@@ -48,9 +49,21 @@ PLUGIN = """
         pass
 
 
+    def score(answer, gold):
+        fail("reward")
+        right = float(answer == gold)
+        return Scores(right, right, True)
+
+
+    def score_by_task(answer, gold):
+        fail("score")
+        return score(answer, gold)
+
+
     class Brittle:
         name = "brittle"
         Config = Config
+        answer_type = AnswerType("brittle", score_by_task)
 
         def needs(self, config):
             fail("needs")
@@ -83,16 +96,6 @@ PLUGIN = """
         def difficulty(self, sample):
             fail("difficulty")
             return {}
-
-        def score(self, answer, sample):
-            fail("score")
-            return score(answer, sample.answer)
-
-
-    def score(answer, gold):
-        fail("reward")
-        right = float(answer == gold)
-        return Scores(right, right, True)
 """
 
 
@@ -120,6 +123,7 @@ def fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield site / "fault"
     TASKS._items.pop("brittle", None)
     scorer.cache_clear()
+    answer_type_of.cache_clear()
 
 
 def mixture(count: int = 2) -> ResolvedRecipe:

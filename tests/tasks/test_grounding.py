@@ -91,7 +91,7 @@ def test_the_answer_is_the_span_of_the_slots_within_a_twentieth(name: str, seed:
     assert abs(answered[0] - start) <= 0.05 + 1e-9
     assert abs(answered[1] - end) <= 0.05 + 1e-9
     assert sample.clock.jitter_ms <= (2 if dense else 1)
-    score = TASK.score(sample.answer, sample)
+    score = TASK.answer_type.score(sample.answer, sample.answer)
     assert (score.smooth, score.strict, score.parsed) == (1, 1, True)
 
 

@@ -151,5 +151,5 @@ def test_the_question_shows_the_pieces_in_order_and_its_example_is_no_hint() -> 
     assert questions[0].prompt.count(VIDEO) == 6
     assert "Clip 6: <video>" in questions[0].prompt
     for question in questions:
-        score = TASK.score(question.answer, draw(video, config()))
+        score = TASK.answer_type.score(question.answer, draw(video, config()).answer)
         assert score.parsed

@@ -18,7 +18,7 @@ from videossr.cli import gallery
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.errors import TaskError
 from videossr.rewards import scorer
-from videossr.tasks.base import TASKS
+from videossr.tasks.base import TASKS, answer_type_of
 from videossr.templates import load_templates
 from videossr.validation.validator import validate
 
@@ -27,6 +27,7 @@ PLUGIN = """
 
     from pydantic.dataclasses import dataclass
 
+    from videossr.answers.base import AnswerType
     from videossr.question import Clip, Question, Truth
     from videossr.rewards import Scores
     from videossr.sample import Sample
@@ -37,9 +38,15 @@ PLUGIN = """
         proven: bool = True
 
 
+    def score(answer, gold):
+        right = float(answer == gold)
+        return Scores(right, right, True)
+
+
     class Dimmed:
         name = "dimmed"
         Config = Config
+        answer_type = AnswerType("dimmed", score)
 
         def needs(self, config):
             return 16, 1
@@ -70,18 +77,10 @@ PLUGIN = """
         def difficulty(self, sample):
             return {}
 
-        def score(self, answer, sample):
-            return score(answer, sample.answer)
-
         def unaltered(self, sample, kept):
             assert len(kept) == 1 and kept[0] % 16 == 0
             first = sample.integer("first")
             return sample.slots[first : first + TOLD]
-
-
-    def score(answer, gold):
-        right = float(answer == gold)
-        return Scores(right, right, True)
 
 
     FAULT = 4
@@ -104,6 +103,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     yield name
     TASKS._items.pop("dimmed", None)
     scorer.cache_clear()
+    answer_type_of.cache_clear()
 
 
 @pytest.fixture

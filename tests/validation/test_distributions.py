@@ -11,7 +11,9 @@ import pytest
 from scipy import stats
 
 from tests.helpers.synthetic import answered, counts, permutation, permuted, segment, segments
+from videossr.answers.checks import chi_square
 from videossr.sample import Sample
+from videossr.tasks.base import open_task
 from videossr.tasks.counting import CountingConfig
 from videossr.tasks.grounding import GroundingConfig
 from videossr.tasks.jigsaw import JigsawConfig
@@ -27,23 +29,28 @@ HARD = CountingConfig(slots_max=4, instances_max=4)
 
 
 def grounding(samples: Sequence[Sample]) -> Iterator[CheckResult]:
-    return distributions.grounding("g", samples, GROUNDING)
+    return distributions.distribution_checks("g", samples, open_task("grounding"), GROUNDING)
 
 
 def easy(samples: Sequence[Sample]) -> Iterator[CheckResult]:
-    return distributions.counting("c", samples, EASY)
+    return distributions.distribution_checks("c", samples, open_task("counting"), EASY)
 
 
 def hard(samples: Sequence[Sample]) -> Iterator[CheckResult]:
-    return distributions.counting("c", samples, HARD)
+    return distributions.distribution_checks("c", samples, open_task("counting"), HARD)
 
 
 def jigsaw(samples: Sequence[Sample]) -> Iterator[CheckResult]:
-    return distributions.jigsaw("j", samples, JigsawConfig(pieces=len(samples[0].integers("order"))))
+    return permutations(samples)
 
 
 def released_jigsaw(samples: Sequence[Sample]) -> Iterator[CheckResult]:
-    return distributions.jigsaw("j", samples, JigsawConfig(pieces=len(samples[0].integers("order")), identity=True))
+    return permutations(samples, identity=True)
+
+
+def permutations(samples: Sequence[Sample], *, identity: bool = False) -> Iterator[CheckResult]:
+    config = JigsawConfig(pieces=len(samples[0].integers("order")), identity=identity)
+    return distributions.distribution_checks("j", samples, open_task("jigsaw"), config)
 
 
 Law = Callable[[Sequence[Sample]], Iterator[CheckResult]]
@@ -176,7 +183,9 @@ def test_a_change_of_speed_never_ends_with_the_last_slot() -> None:
         samples.append(segment(first, first + int(length) - 1))
     checks = {
         finding.check: finding
-        for finding in distributions.grounding("g", samples, GroundingConfig(perturbation="slow"))
+        for finding in distributions.distribution_checks(
+            "g", samples, open_task("grounding"), GroundingConfig(perturbation="slow")
+        )
     }
     assert checks["law of positions"].holds
     checks = {finding.check: finding for finding in grounding(samples)}
@@ -191,6 +200,6 @@ def test_few_samples_are_not_judged() -> None:
 
 def test_pearsons_statistic_is_scipys() -> None:
     observed = Counter({1: 30, 2: 50, 3: 20})
-    finding = distributions.chi_square("check", "category", observed, {1: 0.25, 2: 0.5, 3: 0.25})
+    finding = chi_square("check", observed, {1: 0.25, 2: 0.5, 3: 0.25})
     expected = stats.chisquare([30, 50, 20], [25, 50, 25])
     assert finding.text == f"chi2 {expected.statistic:.1f}, df 2, p {expected.pvalue:.3g}"

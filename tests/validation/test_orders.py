@@ -16,7 +16,7 @@ from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import index_videos
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.question import Frames
-from videossr.rewards import score_jigsaw, scorer
+from videossr.rewards import score_order, scorer
 from videossr.templates import load_templates
 from videossr.validation import shortcuts
 from videossr.validation.finding import CheckResult
@@ -114,7 +114,7 @@ def test_few_puzzles_give_no_verdict() -> None:
 
 
 def test_the_bound_of_the_solver_leaves_room_for_chance() -> None:
-    right, wrong = score_jigsaw("123456", "123456"), score_jigsaw("654321", "123456")
+    right, wrong = score_order("123456", "123456"), score_order("654321", "123456")
     assert shortcuts.solver("j", [right] * 2 + [wrong] * 18, 6, 0.1).holds
     assert shortcuts.solver("j", [right] * 14 + [wrong] * 86, 6, 0.1).holds
     assert shortcuts.solver("j", [right] * 60 + [wrong] * 240, 6, 0.1).holds is False

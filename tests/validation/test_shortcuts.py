@@ -12,17 +12,27 @@ import pytest
 from scipy import stats
 
 from tests.helpers.synthetic import counted, counts, permutation, segment, segments
+from videossr.answers import interval
+from videossr.answers.interval import INTERVAL
 from videossr.clock import uniform_clock
 from videossr.question import Clip, Frames
-from videossr.rewards import score_jigsaw
+from videossr.rewards import score_order
 from videossr.sample import Sample, VideoKey
-from videossr.tasks.base import Video
+from videossr.tasks.base import Video, answer_type_of, open_task
 from videossr.tasks.counting import count_distribution
 from videossr.tasks.jigsaw import Jigsaw, JigsawConfig
 from videossr.validation import shortcuts
 from videossr.validation.finding import CheckResult
 
 ANSWERS = 2800
+
+
+def duration(category: str, samples: Sequence[Sample]) -> list[CheckResult]:
+    return list(shortcuts.shortcut_checks(category, samples, open_task("grounding")))
+
+
+def drawn_shapes(category: str, samples: Sequence[Sample]) -> list[CheckResult]:
+    return list(shortcuts.shortcut_checks(category, samples, open_task("counting")))
 
 
 def figures(findings: list[CheckResult]) -> dict[str, dict[str, float]]:
@@ -37,7 +47,7 @@ def figures(findings: list[CheckResult]) -> dict[str, dict[str, float]]:
 def guessed(task: str, answers: Sequence[str]) -> dict[str, dict[str, float]]:
     """Means over as many categories as `shortcuts.guesses` needs to look at all answers."""
     parts = [
-        figures(list(shortcuts.guesses("c", task, answers[start : start + shortcuts.MOST])))
+        figures(list(shortcuts.guesses("c", answer_type_of(task), answers[start : start + shortcuts.MOST])))
         for start in range(0, len(answers), shortcuts.MOST)
     ]
     return {
@@ -78,14 +88,14 @@ def test_guesses_of_segments() -> None:
     found = guessed("grounding", [sample.answer for sample in samples])
     assert found["chance"]["smooth"] == pytest.approx(0.216, abs=0.01)
     assert found["best constant"]["smooth"] == pytest.approx(0.279, abs=0.015)
-    share = figures(list(shortcuts.duration("g", segments(rng, shortcuts.MOST))))["best constant share"]
+    share = figures(list(duration("g", segments(rng, shortcuts.MOST))))["best constant share"]
     assert share["smooth"] == pytest.approx(0.279, abs=0.03)
 
 
 def test_a_constant_is_not_tried_on_what_it_was_chosen_from() -> None:
     """Every other answer is unique, so a constant chosen among them can be right on none of the rest."""
     answers = [f"{k}-{k + 1}" if k % 2 else "500-501" for k in range(100)]
-    (_, constant) = shortcuts.guesses("g", "grounding", answers)
+    (_, constant) = shortcuts.guesses("g", INTERVAL, answers)
     assert constant.text == "500-501: smooth 0.000, strict 0.000"
 
 
@@ -106,12 +116,12 @@ def cue(name: str, *wrong: str) -> Callable[[Callable[[np.random.Generator, int]
 def clipped(rng: np.random.Generator, count: int, clock: Callable[[Sample], int]) -> list[CheckResult]:
     drawn = segments(rng, count)
     samples = [segment(sample.integer("first"), sample.integer("last"), clock(sample)) for sample in drawn]
-    return list(shortcuts.duration("g", samples))
+    return list(duration("g", samples))
 
 
 @cue("no cue in a clip")
 def _(rng: np.random.Generator, count: int) -> list[CheckResult]:
-    return list(shortcuts.duration("g", segments(rng, count)))
+    return list(duration("g", segments(rng, count)))
 
 
 @cue("long clips are altered late", "duration tells the place")
@@ -129,25 +139,25 @@ def _(rng: np.random.Generator, count: int) -> list[CheckResult]:
 
 @cue("no cue in a shape")
 def _(rng: np.random.Generator, count: int) -> list[CheckResult]:
-    return list(shortcuts.drawn_shapes("c", [counted(rng, row) for row in counts(rng, 3, count)]))
+    return list(drawn_shapes("c", [counted(rng, row) for row in counts(rng, 3, count)]))
 
 
 @cue("many are small", "size tells the count")
 def _(rng: np.random.Generator, count: int) -> list[CheckResult]:
     samples = [counted(rng, row, size=lambda n: -0.5 * n) for row in counts(rng, 3, count)]
-    return list(shortcuts.drawn_shapes("c", samples))
+    return list(drawn_shapes("c", samples))
 
 
 @cue("many are bright", "color tells the count")
 def _(rng: np.random.Generator, count: int) -> list[CheckResult]:
     samples = [counted(rng, row, color=lambda n: 6 * n) for row in counts(rng, 3, count)]
-    return list(shortcuts.drawn_shapes("c", samples))
+    return list(drawn_shapes("c", samples))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CUES)
 def test_cues_are_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shortcuts, "SHARES", 2)  # the best share is measured above, and takes most of the time
+    monkeypatch.setattr(interval, "SHARES", 2)  # the best share is measured above, and takes most of the time
     make, wrong = CUES[name]
     for seed in range(50 if not wrong else 10):
         found = judged(make(np.random.default_rng(seed), 300))
@@ -158,7 +168,7 @@ def test_cues_are_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["no cue in a clip", "no cue in a shape"])
 def test_p_values_are_uniform_without_a_cue(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shortcuts, "SHARES", 2)
+    monkeypatch.setattr(interval, "SHARES", 2)
     values: dict[str, list[float]] = {}
     for seed in range(200):
         for finding in CUES[name][0](np.random.default_rng(seed), 60):
@@ -171,11 +181,11 @@ def test_p_values_are_uniform_without_a_cue(name: str, monkeypatch: pytest.Monke
 
 def test_few_samples_are_not_judged() -> None:
     rng = np.random.default_rng(0)
-    assert set(judged(list(shortcuts.duration("g", segments(rng, 3)))).values()) == {None}
-    assert set(judged(list(shortcuts.drawn_shapes("c", [counted(rng, [1, 2, 3])]))).values()) == {None}
-    assert list(shortcuts.guesses("g", "grounding", ["1-2"])) == []
+    assert set(judged(list(duration("g", segments(rng, 3)))).values()) == {None}
+    assert set(judged(list(drawn_shapes("c", [counted(rng, [1, 2, 3])]))).values()) == {None}
+    assert list(shortcuts.guesses("g", INTERVAL, ["1-2"])) == []
     one_clock = [segment(first, first + 9, clock=3) for first in range(30)]
-    assert set(judged(list(shortcuts.duration("g", one_clock))).values()) == {None}
+    assert set(judged(list(duration("g", one_clock))).values()) == {None}
 
 
 def pan(frames: int, speed: float, seed: int = 0) -> Frames:
@@ -202,7 +212,7 @@ def solve(frames: Frames, gap: int, seed: int) -> tuple[str, str]:
 def test_a_smooth_pan_is_solved_and_a_gap_beats_the_solver() -> None:
     smooth = [solve(pan(48, 0.25, seed), 0, seed) for seed in range(20)]
     assert all(said == answer for said, answer in smooth)
-    gapped = [score_jigsaw(*solve(pan(48, 0.25, seed), 4, seed)) for seed in range(20)]
+    gapped = [score_order(*solve(pan(48, 0.25, seed), 4, seed)) for seed in range(20)]
     assert fmean(scores.strict for scores in gapped) <= 0.2
     assert fmean(scores.smooth for scores in gapped) < 0.75
 

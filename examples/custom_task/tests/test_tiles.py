@@ -70,7 +70,7 @@ def test_gold_scores_one_and_other_answers_less(tiles: Task[TilesConfig], patchw
     assert gold == {"score": 1, "smooth": 1, "strict": 1, "parsed": 1}
     assert compute_score(question.data_source, "no idea", question.answer)["parsed"] == 0
     first, second, rest = sample.answer[0], sample.answer[1], sample.answer[2:]
-    swapped = tiles.score(second + first + rest, sample)
+    swapped = tiles.answer_type.score(second + first + rest, sample.answer)
     assert (swapped.smooth, swapped.strict, swapped.parts) == (0.75, 0, (0, 0, 1, 1, 1, 1, 1, 1))
 
 

@@ -1,4 +1,4 @@
-"""What answers without looking score on a benchmark: as its law says, and as a trial on its very questions shows.
+"""Score guesses on a benchmark: as the distribution of its answers says, and as a trial on its questions shows.
 
 Exercised by `videossr bench chance demo/viubench`.
 """
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from videossr.bench.scoring import metric_of, metric_value
+from videossr.answers.base import GUESSES, AnswerType, ExpectedScore, Guess
 from videossr.bench.viubench import rank
-from videossr.models.answer_distribution import GUESSES, ExpectedScore, Guess, answer_distributions, task_of
+from videossr.models.answer_distribution import answer_distributions
 from videossr.question import Question
 from videossr.question_set import QuestionSet
-from videossr.rewards import scorer
+from videossr.tasks.base import answer_type_of
 
 ROUNDS = 10
 """Guesses at each question, where guesses are drawn."""
@@ -29,7 +29,7 @@ class BlindScore:
     Attributes:
         category: the category.
         metric: how the benchmark scores it.
-        guess: see `videossr.models.answer_distribution.Guess`.
+        guess: see `videossr.answers.base.Guess`.
         derived: its expected scores under the law of the answers.
         simulated: its mean scores on the questions that are there.
         error: standard error of the simulated score, both of the guesses and of which questions are there.
@@ -48,18 +48,19 @@ class BlindScore:
 def blind_scores(
     questions: QuestionSet, *, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[BlindScore]:
-    """Every guess in every category, in the paper's order. `progress` is told (questions tried, of how many)."""
+    """Score every guess in every category, in the paper's order. `progress` gets (questions tried, of how many)."""
     known = answer_distributions(questions)
     scores: dict[tuple[str, Guess], list[tuple[float, float]]] = defaultdict(list)
     metrics: dict[str, str] = {}
     for index in range(len(questions)):
         question, category = questions.question(index), questions.category(index)
-        metrics[category] = metric_of(task_of(question.data_source))
+        kind = answer_type_of(question.data_source)
+        metrics[category] = kind.metric
         rng = np.random.Generator(np.random.PCG64DXSM([seed, index]))
         for guess in GUESSES:
             rounds = ROUNDS if guess in ("uniform", "law") else 1
             texts = [known[category].text(guess, rng, question.clocks[0]) for _ in range(rounds)]
-            scores[category, guess].append(_mean(question, metrics[category], texts))
+            scores[category, guess].append(_mean(question, kind, texts))
         progress(index + 1, len(questions))
     found = []
     for (category, guess), members in sorted(scores.items(), key=lambda item: rank(item[0][0])):
@@ -81,7 +82,10 @@ def blind_scores(
     return found
 
 
-def _mean(question: Question, metric: str, texts: list[str]) -> tuple[float, float]:
-    scores = [scorer(question.data_source)(text, question.answer) for text in texts]
-    by = [(metric_value(metric, each), each.smooth) for each in scores]
-    return sum(score for score, _ in by) / len(by), sum(smooth for _, smooth in by) / len(by)
+def _mean(question: Question, kind: AnswerType, texts: list[str]) -> tuple[float, float]:
+    """Average the metric and the smooth score of some answers to one question."""
+    scores = [kind.score(text, question.answer) for text in texts]
+    return (
+        sum(kind.value(scored) for scored in scores) / len(scores),
+        sum(scored.smooth for scored in scores) / len(scores),
+    )

@@ -139,7 +139,7 @@ def compare(first: Run, second: Run, *, shared: bool = False) -> Comparison:
 
 
 def _by_question(run: Run, *, by_place: bool) -> dict[int | str, Prediction]:
-    """The predictions by their place in the questions that both runs share, else by their ids, which must differ."""
+    """Index predictions by their place in the questions that both runs share, else by their ids, which must differ."""
     found: dict[int | str, Prediction] = {(p.index if by_place else p.id): p for p in run.predictions}
     if len(found) < len(run.predictions):
         raise DataError(f"{run.path}: several questions have one id, so they cannot be told apart in another set")
@@ -147,13 +147,13 @@ def _by_question(run: Run, *, by_place: bool) -> dict[int | str, Prediction]:
 
 
 def _chance(change: float, flipped: NDArray[np.float64]) -> float:
-    """How often noise alone makes so large a change: as often as it is reached when signs are drawn anew."""
+    """Estimate how often noise alone makes so large a change: how often it is reached when signs are drawn anew."""
     reached = np.abs(flipped) >= abs(change) - 1e-12
     return float((1 + reached.sum()) / (1 + len(flipped)))
 
 
 def _holm(chances: Sequence[float]) -> list[bool]:
-    """Which changes are real, so that in 19 of 20 comparisons of equal models none is called so (Holm 1979)."""
+    """Tell which changes are real, so that in 19 of 20 comparisons of equal models none is called so (Holm 1979)."""
     real = [False] * len(chances)
     for place, at in enumerate(sorted(range(len(chances)), key=lambda at: chances[at])):
         if chances[at] >= ALPHA / (len(chances) - place):

@@ -49,7 +49,7 @@ class CategoryChoice:
 
 
 def recipe_behind(questions: QuestionSet) -> RecipeTable:
-    """The recipe that the questions were built by. Raises ValueError where they were not built by one."""
+    """Return the recipe that the questions were built by. Raises ValueError where they were not built by one."""
     if not isinstance(questions, VideoSSRDataset):
         raise ConfigError(
             f"{questions.path}: these questions come from no recipe, so there are no settings to choose for a new one: "
@@ -59,7 +59,7 @@ def recipe_behind(questions: QuestionSet) -> RecipeTable:
 
 
 def choose_categories(probe: PassRates, recipe: RecipeTable, within: float, count: int) -> list[CategoryChoice]:
-    """Which categories of `recipe` to build for the model of `probe`.
+    """Choose the categories of `recipe` to build for the model of `probe`.
 
     A category whose success rate is no more than `within` from one half is taken. Where a task has none, its nearest
     one is, and is marked. A category of which every question has 0 or n successes is never taken. Each task gets
@@ -80,7 +80,7 @@ def choose_categories(probe: PassRates, recipe: RecipeTable, within: float, coun
 
 
 def _share_out(choices: list[CategoryChoice], count: int) -> list[CategoryChoice]:
-    """The choices of one task, nearest to one half first, the taken ones with their counts."""
+    """Share `count` samples out among the choices of one task; they come nearest to one half first."""
     ordered = sorted(choices, key=lambda choice: choice.distance)
     taken = [choice for choice in ordered if choice.verdict == "near"]
     if not taken:
@@ -92,7 +92,7 @@ def _share_out(choices: list[CategoryChoice], count: int) -> list[CategoryChoice
 
 
 def recipe_text(choices: list[CategoryChoice], probe: PassRates, recipe: RecipeTable, path: Path) -> str:
-    """The text of the recipe, which `videossr build PATH` takes; what was measured stands in its comments.
+    """Write the recipe, which `videossr build PATH` takes; what was measured stands in its comments.
 
     Raises ValueError where no category is left.
     """
@@ -120,7 +120,7 @@ def _comment(choice: CategoryChoice, probe: PassRates) -> str:
 
 
 def describe(choice: CategoryChoice, probe: PassRates) -> str:
-    """What was measured of a category, and what follows, in one line."""
+    """Describe what was measured of a category, and what follows, in one line."""
     if choice.figures is None:
         return WORDS[choice.verdict]
     success, rate = choice.figures.success, choice.figures.success.rate

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import tomli_w
 
+from videossr.answers.base import GUESSES
 from videossr.bench.asking import ask
 from videossr.bench.records import (
     CONFIG,
@@ -33,7 +34,7 @@ from videossr.bench.scoring import score_prediction
 from videossr.config import changes, flatten, plain
 from videossr.dataset.manifest import versions
 from videossr.errors import OutputError
-from videossr.models.answer_distribution import GUESSES, answer_distributions
+from videossr.models.answer_distribution import answer_distributions
 from videossr.models.base import Decoding, Model, ModelSpec, model_spec
 from videossr.question_set import QuestionSet, open_questions
 from videossr.storage.jsonl import JsonlWriter

@@ -19,7 +19,7 @@ CONFIDENCE = 0.95
 
 
 def wilson_share(values: Sequence[float], sources: Sequence[str], draws: int = 1) -> Estimate:
-    """The mean of a yes or no that was drawn `draws` times for each question; `values` are the questions' means.
+    """Average a yes or no that was drawn `draws` times for each question; `values` are the questions' means.
 
     Draws for one question are alike, and so are questions on one video. They count as the number of independent draws
     whose mean would vary as much as it does from video to video (Korn and Graubard 1998, with their allowance for few
@@ -53,7 +53,7 @@ def wilson_share(values: Sequence[float], sources: Sequence[str], draws: int = 1
 
 
 def _wilson(value: float, count: float) -> Estimate:
-    """The interval for a share `value` of `count` independent draws."""
+    """Compute Wilson's interval for a share `value` of `count` independent draws."""
     z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
     middle = (value + z * z / (2 * count)) / (1 + z * z / count)
     reach = z / (1 + z * z / count) * sqrt(value * (1 - value) / count + z * z / (4 * count * count))

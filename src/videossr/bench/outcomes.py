@@ -53,7 +53,7 @@ class Outcomes:
     advice: str
 
     def line(self) -> str:
-        """All of it in one sentence."""
+        """Say all of it in one sentence."""
         if self.failed == self.questions:
             return f"all {self.questions} questions failed: nothing was answered, so there is no score"
         failed = f"{self.failed} of {self.questions} questions failed"
@@ -106,7 +106,7 @@ def _opening(text: str) -> str:
 
 
 def _advice(texts: Iterable[str], model: str) -> str:
-    """What switches thinking off, where answers hold thoughts. A chat template may open them before the answer."""
+    """Say what switches thinking off, where answers hold thoughts. A chat template may open them before the answer."""
     if not any(text.lstrip().startswith(THINK) or "</think>" in text for text in texts):
         return ""
     way = _WAYS.get(model.partition(":")[0])

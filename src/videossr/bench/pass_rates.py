@@ -19,8 +19,8 @@ from videossr.bench.intervals import wilson_share
 from videossr.bench.records import Prediction, Run
 from videossr.bench.scoring import Estimate
 from videossr.errors import DataError
-from videossr.models.answer_distribution import task_of
-from videossr.rewards import Scores, score_grounding, scorer
+from videossr.rewards import Scores
+from videossr.tasks.base import answer_type_of, task_of
 
 NAME = "probe.json"
 SAME = 1e-9
@@ -39,11 +39,11 @@ class QuestionGroup:
     source: str
     difficulty: Mapping[str, float | str]
     scores: tuple[Scores, ...]
-    interval: bool
+    overlap: bool
 
-    def successes(self, overlap: float | None) -> int:
-        """Answers that are strictly right; with `overlap`, those whose smooth reward, an IoU, is that at least."""
-        return sum(score.strict == 1 if overlap is None else score.smooth >= overlap for score in self.scores)
+    def successes(self, least: float | None) -> int:
+        """Count the answers that are strictly right; with `least`, those whose smooth reward, an IoU, is that much."""
+        return sum(score.strict == 1 if least is None else score.smooth >= least for score in self.scores)
 
     @property
     def varied(self) -> bool:
@@ -135,12 +135,12 @@ class PassRates:
     settings: Mapping[str, BinsBySetting]
 
     def to_json(self) -> str:
-        """All figures, as `probe.json` has them."""
+        """Write all figures, as `probe.json` has them."""
         return json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
 
 
 def measure_pass_rates(run: Run, success_iou: float = 0.5) -> PassRates:
-    """The figures of a run with several answers a question, complete or not.
+    """Measure a run with several answers a question, complete or not.
 
     Raises ValueError where it has one answer a question, or no question has all its answers.
     """
@@ -175,15 +175,15 @@ def measure_pass_rates(run: Run, success_iou: float = 0.5) -> PassRates:
 
 
 def _group(prediction: Prediction) -> QuestionGroup:
-    score = scorer(prediction.data_source)
-    scores = tuple(score(text, prediction.answer) for text in prediction.texts)
+    kind = answer_type_of(prediction.data_source)
+    scores = tuple(kind.score(text, prediction.answer) for text in prediction.texts)
     return QuestionGroup(
         prediction.category,
         task_of(prediction.data_source),
         prediction.source,
         prediction.difficulty,
         scores,
-        interval=score is score_grounding,
+        overlap=kind.overlap,
     )
 
 
@@ -196,11 +196,11 @@ def _by(groups: Sequence[QuestionGroup], name: str) -> dict[str, list[QuestionGr
 
 def _figures(groups: Sequence[QuestionGroup], n: int, success_iou: float) -> Figures:
     sources = [group.source for group in groups]
-    intervals = all(group.interval for group in groups)
+    overlaps = all(group.overlap for group in groups)
     return Figures(
         questions=len(groups),
         strict=_tally([group.successes(None) for group in groups], sources, n),
-        overlap=_tally([group.successes(success_iou) for group in groups], sources, n) if intervals else None,
+        overlap=_tally([group.successes(success_iou) for group in groups], sources, n) if overlaps else None,
         smooth_flat=wilson_share([not group.varied for group in groups], sources),
         graded=wilson_share([group.varied and not group.successes(None) for group in groups], sources),
         unparsed=wilson_share(
@@ -231,7 +231,7 @@ def _bins(groups: Sequence[QuestionGroup], name: str, n: int, success_iou: float
 
 
 def _cut(values: Sequence[float | str]) -> Iterator[tuple[str, float | None, float | None, list[int]]]:
-    """Label, least and largest value, and where in `values` they are: words each, numbers each or by quantiles."""
+    """Group values: yield label, least, largest and places of each word, or of each number or range of numbers."""
     numbers = [value for value in values if not isinstance(value, str)]
     if len(numbers) < len(values):
         for word in sorted({str(value) for value in values}):

@@ -18,10 +18,10 @@ from scipy import stats
 
 from videossr.bench.outcomes import Outcomes, outcomes
 from videossr.bench.records import UNREAD, Prediction, Run
-from videossr.bench.viubench import METRICS, ability, rank
+from videossr.bench.viubench import ability, rank
 from videossr.errors import DataError
-from videossr.models.answer_distribution import task_of
-from videossr.rewards import Scores, scorer
+from videossr.rewards import is_scored
+from videossr.tasks.base import answer_type_of, task_of
 
 Denominator: TypeAlias = Literal["asked", "answered"]
 """`asked`: what failed or does not parse is wrong. `answered`: it is left out, as the released scripts do."""
@@ -54,7 +54,7 @@ class CategoryScore:
 
     Attributes:
         category, task: of the questions.
-        metric: `miou`, `per_shape` or `exact`.
+        metric: of its answer type, such as `miou`, `per_shape` or `exact`.
         ability: what it asks of a model; None where the paper names none.
         asked: questions of the category that were asked.
         answered: those that gave a text.
@@ -129,9 +129,9 @@ class QuestionScore:
 Marked: TypeAlias = tuple[Prediction, QuestionScore]
 
 
-def metric_of(task: str) -> str:
-    """How the benchmark scores a task."""
-    return METRICS.get(task, "exact")
+def metric_of(data_source: str) -> str:
+    """Return the name of the metric of a data source; `exact` where nothing that is installed scores it."""
+    return answer_type_of(data_source).metric if is_scored(data_source) else "exact"
 
 
 def score_prediction(prediction: Prediction) -> QuestionScore:
@@ -141,10 +141,9 @@ def score_prediction(prediction: Prediction) -> QuestionScore:
     """
     if not prediction.texts:
         return QuestionScore()
-    metric = metric_of(task_of(prediction.data_source))
     try:
-        score = scorer(prediction.data_source)
-        scores = [score(text, prediction.answer) for text in prediction.texts]
+        kind = answer_type_of(prediction.data_source)
+        scores = [kind.score(text, prediction.answer) for text in prediction.texts]
     except ValueError as error:
         raise DataError(f"question {prediction.id}: {error}") from error
     except Exception as error:  # the code of another package
@@ -152,18 +151,11 @@ def score_prediction(prediction: Prediction) -> QuestionScore:
             f"question {prediction.id}: the scorer of {prediction.data_source} failed: {type(error).__name__}: {error}"
         ) from error
     return QuestionScore(
-        fmean(metric_value(metric, each) for each in scores),
-        fmean(each.smooth for each in scores),
-        fmean(each.strict for each in scores),
-        fmean(each.parsed for each in scores),
+        fmean(kind.value(scored) for scored in scores),
+        fmean(scored.smooth for scored in scores),
+        fmean(scored.strict for scored in scores),
+        fmean(scored.parsed for scored in scores),
     )
-
-
-def metric_value(metric: str, scores: Scores) -> float:
-    """What the metric makes of one scored answer."""
-    if metric == "per_shape" and scores.parts:
-        return fmean(scores.parts)
-    return scores.smooth if metric == "miou" else scores.strict
 
 
 def score(run: Run, denominator: Denominator = "asked") -> Scoreboard:
@@ -184,14 +176,16 @@ def score(run: Run, denominator: Denominator = "asked") -> Scoreboard:
     tasks: dict[str, list[Counted]] = defaultdict(list)
     abilities: dict[str, list[Counted]] = defaultdict(list)
     for name in names:
-        own = [next(means) for _ in range(4)]
-        found = _category(name, categories[name], own)
-        counted = (found, own[0 if denominator == "asked" else 1])
+        of_category = [next(means) for _ in range(4)]
+        category = _category(name, categories[name], of_category)
+        counted = (category, of_category[0 if denominator == "asked" else 1])
         scored.append(counted)
-        tasks[found.task].append(counted)
-        if found.ability:
-            abilities[found.ability].append(counted)
-    answered = [one for members in categories.values() for prediction, one in members if prediction.texts]
+        tasks[category.task].append(counted)
+        if category.ability:
+            abilities[category.ability].append(counted)
+    answered = [
+        question_score for members in categories.values() for prediction, question_score in members if prediction.texts
+    ]
     return Scoreboard(
         run=run.name,
         hash=run.config.hash,
@@ -200,7 +194,7 @@ def score(run: Run, denominator: Denominator = "asked") -> Scoreboard:
         tasks={name: _mean(parts) for name, parts in tasks.items()},
         abilities={name: _mean(parts) for name, parts in sorted(abilities.items())},
         coverage=len(answered) / run.config.size,
-        unparsed=1 - fmean(one.parsed for one in answered) if answered else None,
+        unparsed=1 - fmean(question_score.parsed for question_score in answered) if answered else None,
         outcomes=outcomes(run),
         denominator=denominator,
         videos=resampler.videos,
@@ -220,17 +214,17 @@ Counted: TypeAlias = tuple[CategoryScore, Resampled]
 
 
 def _mean(categories: Sequence[Counted]) -> Estimate | None:
-    """The mean of categories; None where none of their questions was answered."""
+    """Average categories; None where none of their questions was answered."""
     return estimate([mean for _, mean in categories]) if any(category.answered for category, _ in categories) else None
 
 
 def percent(share: float) -> str:
-    """One decimal, halves up, as the paper prints 1/16: 6.3."""
+    """Write a share in percent with one decimal, halves up, as the paper prints 1/16: 6.3."""
     return f"{math.floor(share * 1000 + 0.5 + 1e-9) / 10:.1f}"
 
 
 def estimate(parts: Sequence[Resampled]) -> Estimate:
-    """The mean of several means, with the interval that holds 95% of its resamples."""
+    """Average several means, with the interval that holds 95% of the resamples of their mean."""
     low, high = np.quantile(np.mean([part.drawn for part in parts], axis=0), [0.025, 0.975])
     return Estimate(fmean(part.value for part in parts), float(low), float(high))
 
@@ -281,7 +275,7 @@ class Resampler:
         self.videos = len(order)
 
     def means(self, *values: Mapping[int, float]) -> list[Resampled]:
-        """The mean of each: a value for some questions, by their index. None of them may be empty.
+        """Average each table, a value for some questions by their index. None of them may be empty.
 
         A resample without any question of a category leaves that category's mean as it is.
         """
@@ -297,7 +291,7 @@ class Resampler:
         return [Resampled(mean, every[:, at]) for at, mean in enumerate(means)]
 
     def flips(self, *values: Mapping[int, float]) -> NDArray[np.float64]:
-        """The means, (R, values), when the sign of all values of a video is drawn anew (randomisation test)."""
+        """Compute the means, (R, values), when the signs of a video's values are drawn anew (randomisation test)."""
         sums, counts = self._tables(values)
         drawn = [(2.0 * rng.integers(2, size=(size, self.videos)) - 1) @ sums for rng, size in self._rounds()]
         flipped: NDArray[np.float64] = np.concatenate(drawn) / counts.sum(axis=0)
@@ -312,7 +306,7 @@ class Resampler:
         return tables
 
     def _rounds(self) -> Iterator[tuple[np.random.Generator, int]]:
-        """As many resamples at a time as fit into memory."""
+        """Yield as many resamples at a time as fit into memory."""
         rng = np.random.default_rng(SEED)
         step = max(1, _AT_ONCE // self.videos)
         for start in range(0, RESAMPLES, step):
@@ -320,27 +314,32 @@ class Resampler:
 
 
 def _values(members: Sequence[Marked]) -> tuple[dict[int, float], ...]:
-    """What is averaged of a category's questions: score, score of what parsed, smooth and strict reward."""
-    marks = {prediction.index: one for prediction, one in members}
+    """Collect what is averaged of a category: score, score of what parsed, smooth and strict reward."""
+    marks = {prediction.index: question_score for prediction, question_score in members}
     # Texts that do not parse add nothing to a question's score: its mean over the others follows from their share.
-    parsed = {index: one.score / one.parsed for index, one in marks.items() if one.parsed}
+    parsed = {
+        index: question_score.score / question_score.parsed
+        for index, question_score in marks.items()
+        if question_score.parsed
+    }
     return (
-        {index: one.score for index, one in marks.items()},
+        {index: question_score.score for index, question_score in marks.items()},
         parsed or {min(marks): 0.0},
-        {index: one.smooth for index, one in marks.items()},
-        {index: one.strict for index, one in marks.items()},
+        {index: question_score.smooth for index, question_score in marks.items()},
+        {index: question_score.strict for index, question_score in marks.items()},
     )
 
 
 def _category(category: str, members: Sequence[Marked], means: Sequence[Resampled]) -> CategoryScore:
-    task = next((task_of(prediction.data_source) for prediction, _ in members if prediction.data_source), "?")
-    parsed = sum(one.parsed > 0 for _, one in members)
+    source = next((prediction.data_source for prediction, _ in members if prediction.data_source), "?")
+    task = task_of(source)
+    parsed = sum(question_score.parsed > 0 for _, question_score in members)
     answered = sum(bool(prediction.texts) for prediction, _ in members)
     score, answered_score, smooth, strict = (estimate([mean]) for mean in means)
     return CategoryScore(
         category=category,
         task=task,
-        metric=metric_of(task),
+        metric=metric_of(source),
         ability=ability(category, task, str(members[0][0].difficulty.get("perturbation", ""))),
         asked=len(members),
         answered=answered,

@@ -27,13 +27,6 @@ HEADINGS: Mapping[str, str] = {
 CATEGORIES = tuple(HEADINGS)
 """In the paper's order; 300 questions each."""
 
-METRICS: Mapping[str, str] = {"grounding": "miou", "counting": "per_shape", "jigsaw": "exact"}
-"""How the paper scores each task; other tasks are scored as `exact`.
-
-`miou`: mean overlap of the two intervals. `per_shape`: share of the shapes whose count is right. `exact`: share of the
-answers that are right in full.
-"""
-
 ABILITIES: Mapping[str, frozenset[str]] = {
     "fine-grained": frozenset(
         {"counting", "channel_swap", "saturation", "noise", "blur", "grayscale", "invert"},

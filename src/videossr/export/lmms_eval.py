@@ -20,16 +20,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from videossr.bench.scoring import metric_of
 from videossr.errors import ConfigError
 from videossr.export.clips import off_ms, write_mp4
 from videossr.export.lmms_eval_task import metric_name
-from videossr.models.answer_distribution import task_of
 from videossr.models.base import Decoding
 from videossr.question import Question
 from videossr.question_set import QuestionSet
 from videossr.storage.output_dir import OutputDir
 from videossr.storage.paths import atomic_write, write_bytes, write_text
+from videossr.tasks.base import answer_type_of
 
 VERB = "export lmms-eval"
 MOST_OFF = 50.0
@@ -112,7 +111,7 @@ def _row(questions: QuestionSet, index: int, question: Question) -> dict[str, An
         "id": question.id,
         "category": questions.category(index),
         "data_source": question.data_source,
-        "metric": metric_of(task_of(question.data_source)),
+        "metric": answer_type_of(question.data_source).metric,
         "system": question.system,
         "prompt": question.prompt,
         "answer": question.answer,

@@ -12,8 +12,9 @@ import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from videossr.answers.base import Guess
 from videossr.errors import ConfigError
-from videossr.models.answer_distribution import Guess, answer_distributions
+from videossr.models.answer_distribution import answer_distributions
 from videossr.models.base import Decoding, Request, Response
 from videossr.question_set import QuestionSet
 from videossr.sample import JSON
@@ -36,24 +37,24 @@ class Chance:
             raise ConfigError(f"no guess {target!r}: what may stand behind the colon is {known}")
         self.waited = 0.0
         self._guess = self.targets[target]
-        self._laws = answer_distributions(questions)
+        self._distributions = answer_distributions(questions)
 
     def describe(self) -> dict[str, JSON]:
         return {"guess": self._guess, "numpy": np.__version__}
 
     def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
-        """Each question has random numbers of its own, so that the order of the questions does not matter."""
+        """Answer each question with random numbers of its own, so that the order of the questions does not matter."""
         for ask in asks:
             rng = np.random.Generator(np.random.PCG64DXSM([decoding.seed, ask.index]))
-            law, clock = self._laws[ask.category], ask.question.clocks[0]
-            texts = tuple(law.text(self._guess, rng, clock) for _ in range(decoding.n))
+            distribution, clock = self._distributions[ask.category], ask.question.clocks[0]
+            texts = tuple(distribution.text(self._guess, rng, clock) for _ in range(decoding.n))
             yield Response(ask.index, texts, tuple("stop" for _ in texts))
 
 
 class Constant(Chance):
     """`constant` gives every question of a category the answer that its metric rewards best under the law.
 
-    `constant:smooth` gives the one that the smooth reward rewards best. In grounding it is the same share of each clip.
+    `constant:smooth` gives the one that the smooth reward rewards best. An interval is the same share of each clip.
     """
 
     targets: ClassVar[Mapping[str, Guess]] = {"": "constant", "smooth": "smooth"}

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from videossr.answers.base import ANSWER_TYPES, AnswerDistribution, AnswerType
+from videossr.answers.checks import Check
 from videossr.errors import CorpusError, TaskError
 from videossr.measure import Measure, measured
 from videossr.perturb.video import Donors as Donors
 from videossr.perturb.video import Video as Video
 from videossr.question import Clip, Frames, Question, Truth
 from videossr.registry import Registry
-from videossr.rewards import Scores
+from videossr.rewards import Scores, scorer
 from videossr.sample import JSON, Rejection, Sample
 from videossr.templates import PromptTemplates
 
@@ -36,20 +39,33 @@ class Task(Protocol[K]):
     A task that needs slots of equal length says ``even_clock = True``: then a corpus of the plan ``snap`` is refused
     before any work. Its gate must hold back uneven videos all the same.
 
-    Three methods are optional. ``unaltered(sample, kept)`` of a task that alters the first span of its truth returns
-    what each slot of this span would show if it had not: a (source, frame) for each, as in `Sample.slots`, or None
-    where nothing is altered; `kept` has the number of frames in the pack of each source. The gallery compares before
-    and after by it, and `videossr validate` looks for the change at the borders. ``shown_params(sample)`` returns
-    the drawn parameters as people should read them, where that is not `Sample.params` itself.
-    ``perturbations(config)`` returns the names of the registered perturbations that a category uses: a dataset records
-    which code they are.
+    `answer_type` says how answers are scored, summed up, guessed and drawn: `INTERVAL` of `videossr.answers.interval`,
+    say, or `AnswerType("riddle", score)` where nothing is known of the answers but their score.
+
+    Some members are optional:
+
+    - ``answer_distribution(config)`` returns the exact distribution of the answers, an `AnswerDistribution`. Guesses
+      are then worth what it says, and `videossr validate` tests the answers against it. Without it, the distribution is
+      estimated from the gold answers.
+    - ``checks(samples)`` yields a `Check` for each way in which the samples of a category could tell their answers.
+    - ``unaltered(sample, kept)`` of a task that alters the first span of its truth returns what each slot of this span
+      would show if it had not: a (source, frame) for each, as in `Sample.slots`, or None where nothing is altered;
+      `kept` has the number of frames in the pack of each source. The gallery compares before and after by it, and
+      `videossr validate` looks for the change at the borders.
+    - ``shown_params(sample)`` returns the drawn parameters as people should read them, if not as in `Sample.params`.
+    - ``perturbations(config)`` returns the names of the registered perturbations that a category uses: a dataset
+      records which code they are.
+    - ``difficulty_labels`` says, by the names of `difficulty`, what a report writes at an axis, units included.
     """
 
     name: str
     Config: type[K]
 
+    @property
+    def answer_type(self) -> AnswerType: ...
+
     def needs(self, config: K) -> tuple[int, int]:
-        """(slots that are shown, frames that a pack must hold for each of them at the least)."""
+        """Return (slots that are shown, frames that a pack must hold for each of them at the least)."""
 
     def gates(self, video: Video, config: K) -> Iterable[Measure]:
         """Measure, before anything is drawn, whether every answer could be proven on this video.
@@ -64,25 +80,59 @@ class Task(Protocol[K]):
         """Draw one sample. A rejection here must not depend on the answer that was drawn."""
 
     def render(self, frames: Frames, sample: Sample) -> list[Clip]:
-        """The clips shown, from `frames` (len(sample.slots), H, W, 3): the slots of the sample, not yet altered.
+        """Render the clips from `frames` (len(sample.slots), H, W, 3): the slots of the sample, not yet altered.
 
         Pure: the same arguments give the same bytes. `frames` is not written to.
         """
 
     def question(self, sample: Sample, templates: PromptTemplates) -> Question:
-        """What is asked, in the words of `templates`."""
+        """Write what is asked, in the words of `templates`."""
 
     def truth(self, sample: Sample) -> Truth:
-        """What the answer rests on."""
+        """Return what the answer rests on."""
 
     def difficulty(self, sample: Sample) -> Mapping[str, float | str]:
-        """What makes this sample hard, by name, with units that the task documents; reports group scores by it."""
-
-    def score(self, answer: str, sample: Sample) -> Scores:
-        """Score a model's text. Never raises, whatever the text."""
+        """Say what makes a sample hard, by name, with units that the task documents; reports group scores by it."""
 
 
 TASKS: Registry[type[Task[Any]]] = Registry("videossr.tasks")
+
+RELEASED: Mapping[str, str] = {"shuffled": "jigsaw"}
+"""Tasks that the paper's released data calls by another name."""
+
+
+def task_of(data_source: str) -> str:
+    """Return the name of the task that a data source is of: `jigsaw` for `videossr/jigsaw` and the released `shuffled`.
+
+    For a data source that names an answer type, as `videossr/choice` does, it is that name.
+    """
+    name = data_source.rpartition("/")[2]
+    return RELEASED.get(name, name)
+
+
+@cache
+def answer_type_of(data_source: str) -> AnswerType:
+    """Return the answer type of a data source.
+
+    It is the one that its task declares, else the one that it names, as `videossr/choice` does. Of a data source for
+    which nothing is installed but a scorer, it is a type of which nothing else is known.
+
+    Raises:
+        ValueError: nothing that is installed scores the data source, or its code cannot be loaded.
+    """
+    score = scorer(data_source)
+    name = task_of(data_source)
+    if name in TASKS.names():
+        return open_task(name).answer_type
+    if name in ANSWER_TYPES.names():
+        return ANSWER_TYPES.get(name)
+    return AnswerType(name, score)
+
+
+def difficulty_label(task: str, name: str) -> str:
+    """Return what a report calls a value of `Task.difficulty`: its name where the task says nothing, or is missing."""
+    labels: Mapping[str, str] = getattr(TASKS.get(task), "difficulty_labels", {}) if task in TASKS.names() else {}
+    return labels.get(name, name)
 
 
 def open_task(name: str) -> OpenTask:
@@ -90,7 +140,8 @@ def open_task(name: str) -> OpenTask:
 
     Whatever one of its methods raises becomes a `TaskError`; errors of the corpus and of the machine stay as they are.
 
-    Raises ValueError when no installed package declares the task, its code cannot be loaded, or it has no gates.
+    Raises ValueError when no installed package declares the task, its code cannot be loaded, or it has no gates or no
+    answer type.
     """
     kind = TASKS.get(name)
     if not callable(getattr(kind, "gates", None)):
@@ -98,6 +149,12 @@ def open_task(name: str) -> OpenTask:
             f"task {name!r} ({kind.__module__}.{kind.__qualname__}) has no method gates(video, config), which yields a "
             "videossr.Measure for each thing that must hold of a video (it takes the place of `admits`); a task that "
             "uses every video returns ()"
+        )
+    if not isinstance(getattr(kind, "answer_type", None), AnswerType):
+        raise TaskError(
+            f"task {name!r} ({kind.__module__}.{kind.__qualname__}) has no answer_type, which says how its answers are "
+            "scored and summed up (it takes the place of the method `score`): declare one of videossr.answers, such as "
+            "answer_type = INTERVAL, or answer_type = AnswerType(name, score) for a score of its own"
         )
     with naming_errors(kind, name, "__init__"):
         return OpenTask(name, kind())
@@ -110,6 +167,7 @@ class OpenTask:
         self._task = task
         self.name = name
         self.Config = task.Config
+        self.answer_type = task.answer_type
         self.even_clock = bool(getattr(task, "even_clock", False))
 
     def needs(self, config: Any) -> tuple[int, int]:
@@ -131,24 +189,38 @@ class OpenTask:
             return drawn
 
     def render(self, frames: Frames, sample: Sample) -> list[Clip]:
-        with self._naming("render", f"sample {sample.id}", sample.category):
+        with self._naming("render", lambda: f"sample {sample.id}", sample.category):
             return self._task.render(frames, sample)
 
     def question(self, sample: Sample, templates: PromptTemplates) -> Question:
-        with self._naming("question", f"sample {sample.id} with these templates", sample.category):
+        with self._naming("question", lambda: f"sample {sample.id} with these templates", sample.category):
             return self._task.question(sample, templates)
 
     def truth(self, sample: Sample) -> Truth:
-        with self._naming("truth", f"sample {sample.id}", sample.category):
+        with self._naming("truth", lambda: f"sample {sample.id}", sample.category):
             return self._task.truth(sample)
 
     def difficulty(self, sample: Sample) -> Mapping[str, float | str]:
-        with self._naming("difficulty", f"sample {sample.id}", sample.category):
+        with self._naming("difficulty", lambda: f"sample {sample.id}", sample.category):
             return self._task.difficulty(sample)
 
     def score(self, answer: str, sample: Sample) -> Scores:
-        with self._naming("score", f"sample {sample.id}", sample.category):
-            return self._task.score(answer, sample)
+        """Score a model's text by the task's answer type. Never raises, whatever the text."""
+        with self._naming("score", lambda: f"sample {sample.id}", sample.category):
+            return self.answer_type.score(answer, sample.answer)
+
+    def answer_distribution(self, config: Any) -> AnswerDistribution | None:
+        """Return the exact distribution of the answers, or None where the task does not tell it."""
+        declared = getattr(self._task, "answer_distribution", None)
+        with self._naming("answer_distribution"):
+            distribution: AnswerDistribution | None = None if declared is None else declared(config)
+            return distribution
+
+    def checks(self, samples: Sequence[Sample]) -> list[Check]:
+        """Run the checks of the task, by which the samples of a category could give their answers away."""
+        declared = getattr(self._task, "checks", None)
+        with self._naming("checks", category=samples[0].category if samples else ""):
+            return [] if declared is None else list(declared(samples))
 
     def unaltered(self, sample: Sample, kept: Sequence[int]) -> Sequence[tuple[int, int]] | None:
         """Find the (source, frame) that each slot of the first span would show if it had not been altered.
@@ -156,7 +228,7 @@ class OpenTask:
         None where the task does not tell. `kept` has the number of frames in the pack of each source.
         """
         find = getattr(self._task, "unaltered", None)
-        with self._naming("unaltered", f"sample {sample.id}", sample.category):
+        with self._naming("unaltered", lambda: f"sample {sample.id}", sample.category):
             slots: Sequence[tuple[int, int]] | None = None if find is None else find(sample, kept)
             if slots is None:
                 return None
@@ -168,7 +240,7 @@ class OpenTask:
     def shown_params(self, sample: Sample) -> Mapping[str, JSON]:
         """Return the drawn parameters as people should read them: the sample's own where the task says nothing."""
         show = getattr(self._task, "shown_params", None)
-        with self._naming("shown_params", f"sample {sample.id}", sample.category):
+        with self._naming("shown_params", lambda: f"sample {sample.id}", sample.category):
             params: Mapping[str, JSON] = sample.params if show is None else show(sample)
             return params
 
@@ -178,7 +250,9 @@ class OpenTask:
         with self._naming("perturbations"):
             return () if names is None else tuple(names(config))
 
-    def _naming(self, method: str, about: str = "", category: str = "") -> AbstractContextManager[None]:
+    def _naming(
+        self, method: str, about: str | Callable[[], str] = "", category: str = ""
+    ) -> AbstractContextManager[None]:
         return naming_errors(type(self._task), self.name, method, about, category)
 
 
@@ -191,7 +265,12 @@ def _checked(measures: Iterable[object]) -> Iterator[Measure]:
 
 @contextmanager
 def naming_errors(
-    kind: type[Any], name: str, method: str, about: str = "", category: str = "", what: str = "task"
+    kind: type[Any],
+    name: str,
+    method: str,
+    about: str | Callable[[], str] = "",
+    category: str = "",
+    what: str = "task",
 ) -> Iterator[None]:
     """Raise what the block raises as a `TaskError`: name, method, sample or video, error, line of the failing code.
 
@@ -199,7 +278,7 @@ def naming_errors(
         kind: the class whose code runs in the block.
         name: its registered name.
         method: that is called.
-        about: the sample or video that it is called for.
+        about: the sample or video that it is called for, or a function that names it.
         category: of the recipe.
         what: a task or a perturbation.
     """
@@ -208,6 +287,7 @@ def naming_errors(
     except (TaskError, CorpusError, OSError, MemoryError):
         raise
     except Exception as error:
+        about = about() if callable(about) else about  # the id of a sample is a hash, which only an error needs
         where = f", {about}" * bool(about) + f" (category {category})" * bool(category)
         steps = traceback.extract_tb(error.__traceback__)[1:]
         own = [step for step in steps if step.filename == getattr(sys.modules[kind.__module__], "__file__", None)]

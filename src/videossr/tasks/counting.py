@@ -15,19 +15,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from dataclasses import dataclass as plain_dataclass
 from itertools import product
-from typing import Annotated, Any, Self, cast
+from statistics import fmean
+from typing import Annotated, Any, ClassVar, Self, cast
 
 import numpy as np
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from videossr.answers.checks import Check, independent
+from videossr.answers.counts import CountDistribution, Counts
 from videossr.measure import Measure
 from videossr.perturb.contrast import Lab, disk, near, to_lab
 from videossr.perturb.native_shapes import native_share
 from videossr.perturb.shapes import SHAPES, Points, outline, paint
 from videossr.question import Clip, Frames, Outline, Question, Truth
 from videossr.registry import suggest
-from videossr.rewards import Scores, scorer
 from videossr.sample import Rejection, Sample
 from videossr.tasks.base import Donors, Video
 from videossr.templates import PromptTemplates
@@ -160,9 +162,9 @@ class Shape:
 
 
 def count_distribution(slots_max: int, instances_max: int) -> dict[int, float]:
-    """Exact probability of each total of one shape: 1..slots_max slots with 1..instances_max instances, all uniform.
+    """Return the probability of each total of a shape: 1..slots_max slots with 1..instances_max instances, uniform.
 
-    >>> max(count_law(3, 3).values())  # the best constant answer, paper's easy setting
+    >>> max(count_distribution(3, 3).values())  # the best constant answer, paper's easy setting
     0.19753086419753085
     """
     one = np.full(instances_max, 1 / instances_max)
@@ -175,7 +177,7 @@ def count_distribution(slots_max: int, instances_max: int) -> dict[int, float]:
 
 
 def draw_slots(rng: np.random.Generator, needed: Sequence[int], config: CountingConfig) -> list[tuple[int, ...]]:
-    """Which slots each shape is shown on: `needed[s]` of them for shape s, ascending; no slot serves two shapes.
+    """Draw the slots of each shape: `needed[s]` of them for shape s, ascending; no slot serves two shapes.
 
     The shapes choose one after another, in random order, each uniformly among all sets that keep its own gap and avoid
     the slots already taken. That cannot fail: were the earliest slot chosen each time, a slot that is taken would delay
@@ -191,7 +193,7 @@ def draw_slots(rng: np.random.Generator, needed: Sequence[int], config: Counting
 
 
 def _spread(rng: np.random.Generator, free: Sequence[bool], count: int, step: int) -> tuple[int, ...]:
-    """One of all sets of `count` free slots at least `step` apart: ranks them, first slot first, and draws a rank."""
+    """Draw one of all sets of `count` free slots at least `step` apart: rank them, first slot first; draw a rank."""
     ways = [[1] * (len(free) + step)]  # ways[j][slot]: sets of j such slots, none before `slot`
     for _ in range(count):
         row = [0] * (len(free) + step)
@@ -265,7 +267,7 @@ def _space(config: CountingConfig, short_side: int) -> int:
 
 
 def _open_share(frame: Frames, config: CountingConfig) -> float:
-    """Share of (tile of the frame (H, W, 3), color) pairs with enough contrast, on a coarse grid of both."""
+    """Measure the share of (tile of the frame (H, W, 3), color) pairs of enough contrast, on a coarse grid of both."""
     short_side = min(frame.shape[:2])
     side = min(short_side, int(config.size_max * short_side + 2 * _space(config, short_side) / EIGHTHS))
     stride = max(1, side // 8)
@@ -284,6 +286,12 @@ class Counting:
 
     name = "counting"
     Config = CountingConfig
+    answer_type = Counts(names=("circles", "squares", "triangles"))
+    difficulty_labels: ClassVar[Mapping[str, str]] = {
+        "shapes": "shapes that are drawn",
+        "slots": "slots that show a shape",
+        "size": "smallest diameter, pixels",
+    }
 
     def needs(self, config: CountingConfig) -> tuple[int, int]:
         return config.frames, 1
@@ -294,9 +302,8 @@ class Counting:
             return
         yield Measure("too_small", config.size_min * min(video.size), config.min_pixels, setting="min_pixels")
         frames = video.subsample(config.frames).frames
-        yield Measure(
-            "no_contrast", min(_open_share(frame, config) for frame in frames), config.open_share, setting="open_share"
-        )
+        open_share = min(_open_share(frame, config) for frame in frames)
+        yield Measure("no_contrast", open_share, config.open_share, setting="open_share")
         if config.native < 1:
             share = native_share(frames, config.shapes)
             yield Measure("native_shapes", share, config.native, least=False, setting="native")
@@ -309,7 +316,6 @@ class Counting:
         smallest = math.ceil(config.size_min * short_side * EIGHTHS)
         largest = max(smallest, math.floor(config.size_max * short_side * EIGHTHS))
         stride = video.density(config.frames)
-
         needed = [int(n) for n in rng.integers(1, config.slots_max, size=len(config.shapes), endpoint=True)]
         shown = [[int(n) for n in rng.integers(1, config.instances_max, size=n, endpoint=True)] for n in needed]
         groups: dict[int, list[tuple[str, int, int]]] = defaultdict(list)
@@ -317,7 +323,6 @@ class Counting:
             for slot, count in zip(slots, instances, strict=True):
                 sizes = rng.integers(smallest, largest, size=count, endpoint=True)
                 groups[slot // config.merge] += [(name, slot, int(size)) for size in sizes]
-
         shapes: list[Shape] = []
         for _, wanted in sorted(groups.items()):
             slots_shown = {slot for _, slot, _ in wanted}
@@ -338,20 +343,17 @@ class Counting:
         )
 
     def render(self, frames: Frames, sample: Sample) -> list[Clip]:
-        """One clip: a copy of `frames` (T, H, W, 3) with every shape painted on its slot."""
+        """Render one clip: a copy of `frames` (T, H, W, 3) with every shape painted on its slot."""
         painted = frames.copy()
         for shape in shapes_of(sample):
             paint(painted[shape.slot], shape.points, shape.color)
         return [Clip(painted, sample.clock)]
 
     def question(self, sample: Sample, templates: PromptTemplates) -> Question:
-        """Fills {names} (plural, in the answer's order) and {example} into the wording's ``counting.prompt``."""
+        """Fill {names} (plural, in the answer's order) and {example} into the templates' ``counting.prompt``."""
         names = [name + ("es" if name.endswith("s") else "s") for name in cast(list[str], sample.params["names"])]
-        prompt = (
-            templates["counting"]["prompt"]
-            .strip()
-            .format(names=", ".join(names), example=",".join(_EXAMPLE[: len(names)]))
-        )
+        example = ",".join(_EXAMPLE[: len(names)])
+        prompt = templates["counting"]["prompt"].strip().format(names=", ".join(names), example=example)
         return Question(
             id=sample.id,
             data_source=f"videossr/{self.name}",
@@ -362,7 +364,7 @@ class Counting:
         )
 
     def truth(self, sample: Sample) -> Truth:
-        """The outline of every shape."""
+        """Return the outline of every shape."""
         return Truth(outlines=tuple(Outline(shape.slot, shape.name, shape.points) for shape in shapes_of(sample)))
 
     def difficulty(self, sample: Sample) -> Mapping[str, float | str]:
@@ -374,11 +376,25 @@ class Counting:
             "size": min(shape.size for shape in shapes),
         }
 
-    def score(self, answer: str, sample: Sample) -> Scores:
-        """The mean closeness of the counts (smooth), all of them right (strict), and each one right (parts)."""
-        return scorer("videossr/counting")(answer, sample.answer)
+    def answer_distribution(self, config: CountingConfig) -> CountDistribution:
+        """Return the distribution of the counts, which is the same for every shape."""
+        totals = count_distribution(config.slots_max, config.instances_max)
+        return CountDistribution(len(config.shapes), totals, config.shapes)
+
+    def checks(self, samples: Sequence[Sample]) -> Iterator[Check]:
+        """Test that the count of a shape shows neither in how large its instances are, nor in their color."""
+        counts, sizes, colors = [], [], []
+        for sample in samples:
+            shapes = shapes_of(sample)
+            for name in sorted({shape.name for shape in shapes}):
+                alike = [shape for shape in shapes if shape.name == name]
+                counts.append(len(alike))
+                sizes.append(fmean(shape.size for shape in alike) / min(sample.size))
+                colors.append(fmean(fmean(shape.color) for shape in alike))
+        yield independent("size tells the count", counts, sizes)
+        yield independent("color tells the count", counts, colors)
 
 
 def shapes_of(sample: Sample) -> list[Shape]:
-    """Every instance that a counting sample draws, by slot."""
+    """List every instance that a sample draws, by slot."""
     return [Shape(**entry) for entry in cast(list[dict[str, Any]], sample.params["shapes"])]

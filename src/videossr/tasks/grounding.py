@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticKnownError
 
+from videossr.answers.interval import INTERVAL, SpanDistribution
 from videossr.config import parse
 from videossr.measure import Measure
 from videossr.perturb import PERTURBATIONS, Strengths, open_perturbation
@@ -22,7 +23,6 @@ from videossr.perturb.base import SHORTEST, Drawn, Segment, shortest_segment
 from videossr.perturb.gates import Limits
 from videossr.perturb.video import Donors, Video
 from videossr.question import Clip, Frames, Question, Truth
-from videossr.rewards import Scores, scorer
 from videossr.sample import JSON, Rejection, Sample, VideoKey
 from videossr.tasks.base import naming_errors
 from videossr.templates import PromptTemplates
@@ -116,6 +116,12 @@ class Grounding:
 
     name = "grounding"
     Config = GroundingConfig
+    answer_type = INTERVAL
+    difficulty_labels: ClassVar[Mapping[str, str]] = {
+        "length": "length of the segment, slots",
+        "seconds": "length of the segment, s",
+        "duration": "length of the clip, s",
+    }
 
     def needs(self, config: GroundingConfig) -> tuple[int, int]:
         return config.frames, open_perturbation(config.perturbation).density(config)
@@ -200,8 +206,9 @@ class Grounding:
             "duration": sample.clock.end_ms / 1000,
         }
 
-    def score(self, answer: str, sample: Sample) -> Scores:
-        return scorer("videossr/grounding")(answer, sample.answer)
+    def answer_distribution(self, config: GroundingConfig) -> SpanDistribution:
+        """Return the distribution of the segments."""
+        return SpanDistribution(config.frames, span_distribution(config))
 
     def unaltered(self, sample: Sample, kept: Sequence[int]) -> list[tuple[int, int]]:
         """Find the (source, frame) that each slot of the segment would show if nothing had been altered."""

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from videossr.answers.order import ORDER, OrderDistribution
 from videossr.measure import Measure
 from videossr.perturb.gates import motion_jump
 from videossr.perturb.order import OrderLimits, unlike_starts, unseen_order
 from videossr.question import Clip, Frames, Question, Truth
-from videossr.rewards import Scores, scorer
 from videossr.sample import JSON, Rejection, Sample
 from videossr.tasks.base import Donors, Video
 from videossr.templates import PromptTemplates
@@ -82,7 +82,9 @@ class Jigsaw:
 
     name = "jigsaw"
     Config = JigsawConfig
+    answer_type = ORDER
     even_clock = True
+    difficulty_labels: ClassVar[Mapping[str, str]] = {"seconds": "length of a piece, s"}
 
     def needs(self, config: JigsawConfig) -> tuple[int, int]:
         return config.frames, 1
@@ -157,8 +159,9 @@ class Jigsaw:
         """`pieces`, and `seconds` that one piece lasts."""
         return {"pieces": len(sample.integers("order")), "seconds": sample.clock.end_ms / 1000}
 
-    def score(self, answer: str, sample: Sample) -> Scores:
-        return scorer("videossr/jigsaw")(answer, sample.answer)
+    def answer_distribution(self, config: JigsawConfig) -> OrderDistribution:
+        """Return the distribution of the orders: all alike, the true one apart unless `identity` is set."""
+        return OrderDistribution(config.pieces, config.identity)
 
     def shown_params(self, sample: Sample) -> Mapping[str, JSON]:
         """Return the parameters with the order counted from 1, as answers count."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from videossr.answers.counts import Counts
+from videossr.answers.order import Order
 from videossr.builder.bundle import FROZEN, questions_hash
 from videossr.config import parse
 from videossr.dataset import manifest as manifests
@@ -43,7 +45,7 @@ def validate(
 ) -> Iterator[CheckResult]:
     """Yield one finding a check. `renders` limits how many samples are rendered, spread evenly; None renders all.
 
-    `solver` is the share of jigsaws, beyond chance, that a solver which only matches borders may have right; None takes
+    `solver` is the share of orders, beyond chance, that a solver which only matches borders may have right; None takes
     it from the recipe. `progress` is told (rendered, to render).
     """
     yield _files(dataset)
@@ -82,13 +84,10 @@ def validate(
                 "laws, guesses, shortcuts", category, None, f"{len(members)} samples are too few, need {FEW}"
             )
             continue
-        if members[0].task in distributions.LAWS:
-            yield from distributions.LAWS[members[0].task](category, members, _config(dataset, category))
-        yield from shortcuts.guesses(category, members[0].task, [sample.answer for sample in members])
-        if members[0].task == "grounding":
-            yield from shortcuts.duration(category, members)
-        if members[0].task == "counting":
-            yield from shortcuts.drawn_shapes(category, members)
+        task = open_task(members[0].task)
+        yield from distributions.distribution_checks(category, members, task, _config(dataset, category))
+        yield from shortcuts.guesses(category, task.answer_type, [sample.answer for sample in members])
+        yield from shortcuts.shortcut_checks(category, members, task)
     yield from _pixels(dataset, scorable, renders, solver, progress)
 
 
@@ -111,7 +110,7 @@ def _frozen(dataset: VideoSSRDataset) -> CheckResult:
 
 
 def _carried(dataset: VideoSSRDataset) -> CheckResult:
-    """The JPEGs of every video are those that were indexed."""
+    """Check that the JPEGs of every video are those that were indexed."""
     rows = schema.read_rows(dataset.path / "videos.parquet", ["content", "pack"])
     keys = [VideoKey(row["content"], row["pack"]) for row in rows]
     for key in keys:
@@ -123,13 +122,13 @@ def _carried(dataset: VideoSSRDataset) -> CheckResult:
 
 
 def _config(dataset: VideoSSRDataset, category: str) -> Any:
-    """The config of a category, an instance of its task's `Config`."""
+    """Return the config of a category, an instance of its task's `Config`."""
     written = dataset.manifest["recipe"]["categories"][category]
     return parse(TASKS.get(written["task"]).Config, written["config"], f"manifest: categories.{category}.config")
 
 
 def _gold(category: str, samples: Sequence[Sample]) -> CheckResult:
-    """The gold answer scores 1 by the task and by `compute_score`."""
+    """Check that gold answers score 1 by the task and by `compute_score`."""
     wrong = {sample.id: fault for sample in samples if (fault := _scoring_fault(sample))}
     text = (
         f"{len(wrong)} of {len(samples)} do not: {next(iter(wrong.values()))}" if wrong else f"{len(samples)} samples"
@@ -138,7 +137,7 @@ def _gold(category: str, samples: Sequence[Sample]) -> CheckResult:
 
 
 def _scoring_fault(sample: Sample) -> str:
-    """What is wrong when the gold answer of `sample` is scored; empty when it scores 1."""
+    """Say what is wrong when the gold answer of `sample` is scored; empty when it scores 1."""
     try:
         by_task = open_task(sample.task).score(sample.answer, sample)
     except ValueError as error:  # the answer has not the form of a gold answer, or the task's code fails
@@ -154,13 +153,13 @@ def _scoring_fault(sample: Sample) -> str:
 
 
 def _truth(category: str, samples: Sequence[Sample]) -> CheckResult:
-    """The answer is what the sample's own parameters say: the shapes drawn, or the order shown."""
+    """Check that answers are what the samples' own parameters say: the shapes drawn, or the order shown."""
     wrong = [sample.id for sample in samples if true_answer(sample) not in (None, sample.answer)]
     return CheckResult("answers", category, not wrong, f"wrong: {wrong[:3]}" if wrong else f"{len(samples)} as drawn")
 
 
 def true_answer(sample: Sample) -> str | None:
-    """The answer as it follows from the truth; None for spans, which are held against the clock, and for nothing."""
+    """Derive the answer from the truth; None for spans, which are held against the clock, and for nothing."""
     truth = open_task(sample.task).truth(sample)
     if truth.outlines and isinstance(names := sample.params.get("names"), list):
         drawn = Counter(outline.name for outline in truth.outlines)
@@ -171,7 +170,7 @@ def true_answer(sample: Sample) -> str | None:
 
 
 def _clock(category: str, samples: Sequence[Sample]) -> CheckResult:
-    """Every marker, as it is printed, is its slots' mean time; every label in seconds is their span."""
+    """Check that printed markers are their slots' mean times, and that labels in seconds are their spans."""
     worst = 0.0
     for sample in samples:
         worst = max(worst, *marker_errors(sample), label_error(sample))
@@ -182,7 +181,7 @@ def _clock(category: str, samples: Sequence[Sample]) -> CheckResult:
 
 
 def marker_errors(sample: Sample) -> list[float]:
-    """Seconds between each marker as it is printed and the mean of its slots' times.
+    """Measure the seconds between each marker as it is printed and the mean of its slots' times.
 
     That Qwen3-VL's processor prints these markers is what `make integration` shows.
     """
@@ -193,7 +192,7 @@ def marker_errors(sample: Sample) -> list[float]:
 
 
 def label_error(sample: Sample) -> float:
-    """Seconds between an answer that is an interval and the span of the slots that it stands for; 0 for others."""
+    """Measure the seconds between an answer that is an interval and the span of its slots; 0 for others."""
     spans = open_task(sample.task).truth(sample).spans
     if not spans:
         return 0.0
@@ -211,7 +210,7 @@ def _pixels(
     solver: float | None,
     progress: Callable[[int, int], None],
 ) -> Iterator[CheckResult]:
-    """What only rendering shows: the stored hashes, changes at the borders, the order and the solver of jigsaws."""
+    """Check what only rendering shows: hashes, changes at the borders, the order of pieces and what solves it."""
     count = len(dataset) if renders is None else min(renders, len(dataset))
     changed: list[str] = []
     least: dict[str, float] = {}
@@ -228,12 +227,12 @@ def _pixels(
             if "strides" not in item.sample.params:  # where the speed changes, the first slot shows what it would
                 change = border_change(dataset, item, due)
                 least[item.sample.category] = min(change, least.get(item.sample.category, change))
-        if item.sample.task == "jigsaw" and item.sample.category in scorable:
-            scores = open_task("jigsaw").score(shortcuts.chain(item.clips), item.sample)
-            solved[item.sample.category].append(scores)
-            pieces = [item.clips[int(position) - 1].frames for position in item.sample.answer]
-            hidden[item.sample.category].append(orders.faults(pieces))
-        if item.sample.task == "counting" and item.sample.category in scorable:
+        task = open_task(item.sample.task)
+        if item.truth.order and isinstance(task.answer_type, Order) and item.sample.category in scorable:
+            solved[item.sample.category].append(task.score(shortcuts.chain(item.clips), item.sample))
+            positions = map(item.truth.order.index, range(len(item.clips)))
+            hidden[item.sample.category].append(orders.faults([item.clips[at].frames for at in positions]))
+        if item.truth.outlines and isinstance(task.answer_type, Counts) and item.sample.category in scorable:
             bare = np.delete(item.clips[0].frames, [outline.slot for outline in item.truth.outlines], axis=0)
             if len(bare):
                 shapes[item.sample.category].append(native_shapes.shows_shapes(bare))
@@ -249,11 +248,16 @@ def _pixels(
     for category, seen in sorted(visible.items()):
         yield from seen.findings(category, asked=getattr(_config(dataset, category), "gates", True))
     for category, clips in sorted(shapes.items()):
-        yield native_shapes.finding(category, clips, gated=_config(dataset, category).gates)
+        yield native_shapes.finding(category, clips, gated=_gated(dataset, category))
     for category, results in sorted(solved.items()):
-        config = _config(dataset, category)
-        yield orders.finding(category, hidden[category], gated=config.gates)
-        yield shortcuts.solver(category, results, config.pieces, config.solver if solver is None else solver)
+        yield orders.finding(category, hidden[category], gated=_gated(dataset, category))
+        bound = getattr(_config(dataset, category), "solver", 1.0) if solver is None else solver
+        yield shortcuts.solver(category, results, len(results[0].parts), bound)
+
+
+def _gated(dataset: VideoSSRDataset, category: str) -> bool:
+    """Tell whether the recipe asks for gates; a task whose config has no such setting promises none."""
+    return bool(getattr(_config(dataset, category), "gates", False))
 
 
 def border_change(dataset: VideoSSRDataset, item: Item, due: Sequence[tuple[int, int]]) -> float:

@@ -1,4 +1,4 @@
-"""The tiles task, found by videossr through the entry point `tiles`: gate, draw, render, question, truth, score.
+"""The tiles task, found by videossr through the entry point `tiles`: gate, draw, render, question, truth.
 
 Every frame is cut into the same grid, and the tiles change places, alike in all frames. A grid of 2x4 has 40,319
 answers.
@@ -14,9 +14,9 @@ import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from videossr.answers.base import AnswerType
 from videossr.measure import Measure
 from videossr.question import Clip, Frames, Outline, Question, Truth
-from videossr.rewards import Scores
 from videossr.sample import JSON, Rejection, Sample
 from videossr.tasks.base import Donors, Video
 from videossr.templates import PromptTemplates
@@ -54,6 +54,7 @@ class Tiles:
 
     name = "tiles"
     Config = TilesConfig
+    answer_type = AnswerType("tiles", score)
 
     def needs(self, config: TilesConfig) -> tuple[int, int]:
         return config.frames, 1
@@ -115,9 +116,6 @@ class Tiles:
         """How many `tiles` there are."""
         rows, columns = sample.integers("grid")
         return {"tiles": rows * columns}
-
-    def score(self, answer: str, sample: Sample) -> Scores:
-        return score(answer, sample.answer)
 
     def shown_params(self, sample: Sample) -> Mapping[str, JSON]:
         """The gallery shows the order from 1, as answers count; without this method it shows `sample.params`."""

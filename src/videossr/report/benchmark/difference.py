@@ -88,7 +88,7 @@ def _reverse(change: Change) -> Change:
 
 
 def _over(runs: Sequence[Scored], worth: float) -> tuple[Change, ...]:
-    """The changes from a score that is known without asking."""
+    """Compute the changes from a score that is known without asking."""
     changes = []
     for run in runs:
         if (score := run.asked.overall) is None:

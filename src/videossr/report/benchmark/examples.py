@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from videossr.bench.records import Prediction
+from videossr.answers.base import AnswerType
+from videossr.answers.panel import Drawing
 from videossr.bench.scoring import QuestionScore
 from videossr.question import VIDEO, Truth
 from videossr.question_set import QuestionSet
-from videossr.report.benchmark.answers import Answers, ScoredAnswer, slots_at
+from videossr.report.benchmark.answers import Answers, ScoredAnswer
 from videossr.report.benchmark.table import Benchmark
 from videossr.report.gallery.filmstrip import Slot, Strip, make_strips
 from videossr.report.page import plain_text
-from videossr.rewards import parse_interval, parse_order
 
 MOST = 4000
 """Characters of a text that are shown."""
@@ -28,8 +28,8 @@ MOST = 4000
 FOLDED = 160
 """A text that is longer, or has more than one line, is folded."""
 
-_FRAMES = {"counting": 24, "jigsaw": 3, "grounding": 64}
-"""Slots that are shown of a clip, at most."""
+SLOTS = 24
+"""Slots that are shown of a question, at most, where its answer type does not say how many of each clip."""
 
 _THREADS = 2
 
@@ -43,8 +43,8 @@ class ModelAnswer:
         failed: whether there is none.
         cut: whether it was cut off at the longest answer that was allowed.
         mark: what it is worth.
-        parts: for each slot of the strip, the share of it at which the answered span starts and ends, in percent; None
-            where it does not reach.
+        parts: for each slot of the strip, the shares of it at which answered spans start and end, in percent; none
+            where they do not reach. Empty for an answer that has no span.
         places: for each clip, the place from 1 at which it was put.
     """
 
@@ -53,7 +53,7 @@ class ModelAnswer:
     failed: bool
     cut: bool
     mark: QuestionScore
-    parts: tuple[tuple[float, float] | None, ...] = ()
+    parts: tuple[tuple[tuple[float, float], ...], ...] = ()
     places: tuple[int, ...] = ()
 
 
@@ -89,7 +89,7 @@ class Example:
 
 
 def chosen(benchmark: Benchmark, most: int) -> dict[str, dict[int, list[tuple[int, str]]]]:
-    """By category: the indices of the questions that are shown, and for which run each is among its worst or best.
+    """Choose the questions that are shown: by category and index, for which run each is among its worst or best.
 
     The worst are answers of the asked form that are furthest from the gold one; answers of no such form come behind
     them, and what failed is not among them.
@@ -136,7 +136,9 @@ def examples_of(
     def make(pick: tuple[str, int, list[tuple[int, str]]]) -> Example:
         category, index, why = pick
         answers = [(number, found[index]) for number, found in enumerate(by_index) if index in found]
-        return _item(benchmark.task_of[category], why, answers, questions, thumb_height)
+        return _item(
+            benchmark.task_of[category], benchmark.answer_types.get(category), why, answers, questions, thumb_height
+        )
 
     with ThreadPoolExecutor(_THREADS) as pool:
         for done, item in enumerate(pool.map(make, picks), 1):
@@ -147,6 +149,7 @@ def examples_of(
 
 def _item(
     task: str,
+    kind: AnswerType | None,
     why: Sequence[tuple[int, str]],
     answers: Sequence[tuple[int, ScoredAnswer]],
     questions: QuestionSet | None,
@@ -158,10 +161,10 @@ def _item(
     if questions is not None:
         try:
             question, truth = questions.question(prediction.index), questions.truth(prediction.index)
-            strips, size, rest = _strips(questions, prediction.index, task, truth, thumb_height)
+            strips, size, rest = _strips(questions, prediction.index, kind, truth, thumb_height)
         except (ValueError, OSError, KeyError) as error:  # one broken pack must not cost the page
             missing = plain_text(f"Its frames cannot be rendered: {error}", 300)
-    slots = strips[0].slots if len(strips) == 1 and task == "grounding" else ()
+    slots = strips[0].slots if len(strips) == 1 else ()
     return Example(
         category=plain_text(prediction.category),
         task=plain_text(task),
@@ -173,7 +176,7 @@ def _item(
             plain_text(name, 40): plain_text(f"{value:g}" if isinstance(value, float) else str(value), 40)
             for name, value in prediction.difficulty.items()
         },
-        said=tuple(_said(number, answer, slots, task) for number, answer in answers),
+        said=tuple(_said(number, answer, slots, kind) for number, answer in answers),
         prompt=tuple(plain_text(part) for part in question.prompt.split(VIDEO)) if question else (),
         system=plain_text(question.system) if question else "",
         strips=strips,
@@ -184,45 +187,37 @@ def _item(
 
 
 def _strips(
-    questions: QuestionSet, index: int, task: str, truth: Truth, height: int
+    questions: QuestionSet, index: int, kind: AnswerType | None, truth: Truth, height: int
 ) -> tuple[tuple[Strip, ...], tuple[int, int], int]:
     clips = questions.clips(index)
     length = len(clips[0].clock)
     shapes = sorted({outline.slot for outline in truth.outlines})
-    most = _FRAMES.get(task, 24 // len(clips) or 1)
+    most = (kind.slots if kind else None) or SLOTS // len(clips) or 1
     kept = shapes[:most] or sorted({round(slot) for slot in np.linspace(0, length - 1, min(most, length))})
     tall = 2 * height if shapes else height
     frame = clips[0].frames.shape
     return tuple(make_strips(clips, truth, tall, 70, kept)), (frame[1], frame[2]), length - len(kept)
 
 
-def _said(number: int, answer: ScoredAnswer, slots: Sequence[Slot], task: str) -> ModelAnswer:
+def _said(number: int, answer: ScoredAnswer, slots: Sequence[Slot], kind: AnswerType | None) -> ModelAnswer:
     prediction = answer.prediction
     text = prediction.texts[0] if prediction.texts else prediction.error
-    places: tuple[int, ...] = ()
-    if task == "jigsaw" and (order := parse_order(text, len(prediction.answer.strip()))):
-        places = tuple(order.index(clip) + 1 for clip in range(1, len(order) + 1))
+    drawing = kind.draw(text, answer.given) if kind and prediction.texts else Drawing()
     return ModelAnswer(
         number,
         plain_text(text, MOST),
         failed=not prediction.texts,
         cut=prediction.finish[:1] == ("length",),
         mark=answer.mark,
-        parts=_parts(prediction, text, slots) if prediction.texts else (),
-        places=places,
+        parts=tuple(_covered(slot, drawing) for slot in slots) if drawing.spans else (),
+        places=drawing.places,
     )
 
 
-def _parts(prediction: Prediction, text: str, slots: Sequence[Slot]) -> tuple[tuple[float, float] | None, ...]:
-    span = parse_interval(text)
-    if span is None:
-        return ()
-    first, last = slots_at(prediction, span)
-    parts = []
-    for slot in slots:
-        start, end = max(0.0, first - slot.index), min(1.0, last - slot.index)
-        parts.append((100 * start, 100 * end) if end > start else None)
-    return tuple(parts)
+def _covered(slot: Slot, drawing: Drawing) -> tuple[tuple[float, float], ...]:
+    """Find where the spans of an answer start and end in a slot, in percent of it."""
+    inside = ((max(0.0, first - slot.index), min(1.0, last - slot.index)) for first, last in drawing.spans)
+    return tuple((100 * start, 100 * end) for start, end in inside if end > start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +243,7 @@ def failures(answers: Mapping[str, Answers], most: int = 5) -> list[Failure]:
             said = plain_text(prediction.texts[0], FOLDED)
             texts.setdefault(kind, Counter())[said or "(an empty text)"] += 1
     found = [
-        Failure(reason, len(ids), tuple((plain_text(each, 80), 1) for each in ids[:most]))
+        Failure(reason, len(ids), tuple((plain_text(question, 80), 1) for question in ids[:most]))
         for reason, ids in errors.items()
     ]
     found += [Failure(kind, said.total(), tuple(said.most_common(most))) for kind, said in texts.items()]

@@ -11,8 +11,9 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
+from videossr.answers.panel import Panel
 from videossr.bench.scoring import Estimate, percent
-from videossr.report.benchmark.answers import confusions, difficulty_curves, displacement, spans
+from videossr.report.benchmark.answers import difficulty_curves
 from videossr.report.benchmark.table import PUBLISHED, Benchmark, Scored, ScoreRow, short
 from videossr.report.page import plain_text
 
@@ -28,7 +29,7 @@ NOTHING = "–"  # noqa: RUF001
 
 
 def markdown(benchmarks: Sequence[Benchmark]) -> str:
-    """The tables in the paper's layout, in percent with 95% intervals, ready for a README."""
+    """Write the tables in the paper's layout, in percent with 95% intervals, ready for a README."""
     return "\n".join(_tables(benchmark) for benchmark in benchmarks)
 
 
@@ -46,7 +47,7 @@ def _tables(benchmark: Benchmark) -> str:
         *_table_of_runs(benchmark),
         "",
     ]
-    notes = [f"- {cell_of(each.name)}: {cell_of(each.asked.outcomes.line())}" for each in benchmark.runs]
+    notes = [f"- {cell_of(run.name)}: {cell_of(run.asked.outcomes.line())}" for run in benchmark.runs]
     notes += [f"- {cell_of(row.name)}: {cell_of(row.note)}" for row in benchmark.rows if row.kind == "run" and row.note]
     if benchmark.basis:
         notes.append(f"- {benchmark.basis}")
@@ -66,17 +67,17 @@ def _table(heads: Sequence[str], rows: Sequence[ScoreRow], figures: Sequence[tup
 def _table_of_runs(benchmark: Benchmark) -> list[str]:
     heads = ["model", "questions", "coverage", "unparsed", "overall, parsed answers alone"]
     lines = [row_of(heads), row_of([":--", *["--:"] * 4])]
-    for each in benchmark.runs:
-        board = each.asked
+    for scored in benchmark.runs:
+        board = scored.asked
         unparsed = f"{board.unparsed:.1%}" if board.unparsed is not None else NOTHING
         coverage = f"{board.coverage:.1%}" if board.coverage else NOTHING
-        figures = [coverage, unparsed, _figure(each.answered.overall)]
-        lines.append(row_of([cell_of(each.name), f"{len(each.run.predictions):,}", *figures]))
+        figures = [coverage, unparsed, _figure(scored.answered.overall)]
+        lines.append(row_of([cell_of(scored.name), f"{len(scored.run.predictions):,}", *figures]))
     return lines
 
 
 def _figure(figure: Estimate | None) -> str:
-    """A figure in percent with its interval, where it has one."""
+    """Write a figure in percent with its interval, where it has one."""
     if figure is None:
         return NOTHING
     value, low, high = map(percent, (figure.value, figure.low, figure.high))
@@ -84,18 +85,18 @@ def _figure(figure: Estimate | None) -> str:
 
 
 def row_of(cells: Iterable[str]) -> str:
-    """A row of a Markdown table."""
+    """Write a row of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
 def cell_of(text: str) -> str:
-    """Text that neither ends a cell nor starts markup."""
+    """Escape text so that it neither ends a cell nor starts markup."""
     flat = " ".join(plain_text(text).split())
     return "".join(f"\\{letter}" if letter in "\\`*_[]<>|~#" else letter for letter in flat)
 
 
 def comma_separated(benchmarks: Sequence[Benchmark]) -> str:
-    """All figures of the tables, one a line."""
+    """Write all figures of the tables as CSV, one a line."""
     file = io.StringIO()
     writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
     writer.writeheader()
@@ -106,8 +107,11 @@ def comma_separated(benchmarks: Sequence[Benchmark]) -> str:
 
 
 def _figures(benchmark: Benchmark, row: ScoreRow) -> list[dict[str, object]]:
-    scores = next((each.asked.categories for each in benchmark.runs if row.kind == "run" and each.name == row.name), ())
-    counts = {each.category: (each.asked, each.answered, each.parsed) for each in scores}
+    scores = next((run.asked.categories for run in benchmark.runs if row.kind == "run" and run.name == row.name), ())
+    counts = {
+        category_score.category: (category_score.asked, category_score.answered, category_score.parsed)
+        for category_score in scores
+    }
     lines: list[dict[str, object]] = []
     for level, name in benchmark.figures:
         cell = row.cell(level, name)
@@ -126,8 +130,11 @@ def _figures(benchmark: Benchmark, row: ScoreRow) -> list[dict[str, object]]:
 
 
 def as_json(benchmarks: Sequence[Benchmark]) -> str:
-    """Everything numeric that the page shows."""
-    return json.dumps({"benchmarks": [_benchmark(each) for each in benchmarks]}, indent=1, allow_nan=False) + "\n"
+    """Write everything numeric that the page shows as JSON."""
+    return (
+        json.dumps({"benchmarks": [_benchmark(benchmark) for benchmark in benchmarks]}, indent=1, allow_nan=False)
+        + "\n"
+    )
 
 
 def _benchmark(benchmark: Benchmark) -> dict[str, object]:
@@ -136,10 +143,10 @@ def _benchmark(benchmark: Benchmark) -> dict[str, object]:
         "questions": benchmark.size,
         "categories": list(benchmark.categories),
         "metrics": dict(benchmark.metrics),
-        "runs": [_run(benchmark, each) for each in benchmark.runs],
+        "runs": [_run(benchmark, run) for run in benchmark.runs],
         "difficulty": {
             category: [
-                asdict(setting) for setting in difficulty_curves([each.answers[category] for each in benchmark.runs])
+                asdict(setting) for setting in difficulty_curves([run.answers[category] for run in benchmark.runs])
             ]
             for category in benchmark.categories
         },
@@ -148,15 +155,12 @@ def _benchmark(benchmark: Benchmark) -> dict[str, object]:
 
 
 def _run(benchmark: Benchmark, scored: Scored) -> dict[str, object]:
-    details: dict[str, object] = {}
-    for category in benchmark.categories:
-        task = benchmark.task_of[category]
-        if task == "grounding":
-            details[category] = asdict(spans(scored.answers[category]))
-        elif task == "counting":
-            details[category] = [asdict(each) for each in confusions(scored.answers[category])]
-        elif task == "jigsaw":
-            details[category] = asdict(displacement(scored.answers[category]))
+    details = {
+        category: _data(panel)
+        for category in benchmark.categories
+        if category in benchmark.answer_types
+        and (panel := scored.answers[category].panel(benchmark.answer_types[category]))
+    }
     return {
         "name": scored.name,
         "note": scored.note,
@@ -166,3 +170,8 @@ def _run(benchmark: Benchmark, scored: Scored) -> dict[str, object]:
         "scores": {"asked": asdict(scored.asked), "answered": asdict(scored.answered)},
         "answers": details,
     }
+
+
+def _data(panel: Panel) -> object:
+    """Return the numbers of a panel as JSON has them."""
+    return [asdict(part) for part in panel.data] if isinstance(panel.data, Sequence) else asdict(panel.data)

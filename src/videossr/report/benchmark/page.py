@@ -12,43 +12,26 @@ from typing import Literal
 
 from markupsafe import Markup
 
+from videossr.answers.panel import Histogram, Panel
 from videossr.bench.scoring import Denominator, Estimate, widen
 from videossr.question_set import QuestionSet
 from videossr.report import plots
-from videossr.report.benchmark.answers import (
-    BINS,
-    Confusion,
-    DifficultyCurve,
-    Displacement,
-    Spans,
-    confusions,
-    difficulty_curves,
-    displacement,
-    spans,
-)
+from videossr.report.benchmark.answers import DifficultyCurve, difficulty_curves
 from videossr.report.benchmark.difference import Baseline, baselines
 from videossr.report.benchmark.examples import FOLDED, Example, Failure, examples_of, failures
 from videossr.report.benchmark.table import PUBLISHED, Benchmark, Scored, ScoreRow, short
 from videossr.report.page import plain_text, table_facts, write_page
-
-SHAPES = ("circles", "squares", "triangles")
-"""What the counts of an answer are of, in its order, where there are three."""
-
-
-OVERLAPS = ("none", "0", *(f".{at}" for at in range(1, BINS)), "1")
-"""What the bins of `Spans.histogram` are called: by the most that falls into them."""
+from videossr.tasks.base import difficulty_label
 
 
 @dataclass(frozen=True)
 class _Category:
-    """What the page shows of one category, beside its scores: for each run, what fits its task; and the charts."""
+    """What the page shows of one category, beside its scores: a panel for each run, if any, and the charts."""
 
     name: str
     short: str
     task: str
-    spans: tuple[Spans, ...]
-    confusions: tuple[list[Confusion], ...]
-    displacements: tuple[Displacement, ...]
+    panels: tuple[Panel, ...]
     curves: tuple[DifficultyCurve, ...]
     chart: Markup
     setting_charts: tuple[Markup, ...]
@@ -71,8 +54,13 @@ class _Part:
     items: Iterator[Example]
     missing: str
 
+    @property
+    def paneled(self) -> list[str]:
+        """The tasks whose answers have panels."""
+        return [task for task in self.benchmark.tasks if any(c.panels for c in self.categories if c.task == task)]
+
     def chance(self, level: str, name: str) -> tuple[float, ...]:
-        """What the guesses score in a category, task or ability, or `overall`; the least first."""
+        """Return what guesses score in a category, task or ability, or `overall`; the least first."""
         rows = (row for row in self.benchmark.rows if row.kind == "guess")
         return tuple(sorted(figure.value for row in rows if (figure := row.cell(level, name).asked) is not None))
 
@@ -87,7 +75,7 @@ class _Part:
         chance = self.chance(level, name)
         if row.kind != "run" or figure is None or not chance:
             return ""
-        run = next(each for each in self.benchmark.runs if each.name == row.name)
+        run = next(run for run in self.benchmark.runs if run.name == row.name)
         end = widen(figure, run.videos(level, name, denominator)).high
         return "chance" if end < chance[0] else "best guess" if end < chance[-1] else ""
 
@@ -127,8 +115,6 @@ def write_report(
         parts=parts,
         folded=FOLDED,
         published_note=PUBLISHED,
-        shape_names=SHAPES,
-        overlaps=OVERLAPS,
         short=short,
     )
 
@@ -145,21 +131,21 @@ def _part(
     return _Part(
         number=number,
         benchmark=benchmark,
-        marks=tuple(plots.RunMark(each.name, at) for at, each in enumerate(benchmark.runs)),
-        facts=tuple(_facts(each) for each in benchmark.runs),
-        outcomes=tuple(plain_text(each.asked.outcomes.line(), 600) for each in benchmark.runs),
+        marks=tuple(plots.RunMark(run.name, at) for at, run in enumerate(benchmark.runs)),
+        facts=tuple(_facts(run) for run in benchmark.runs),
+        outcomes=tuple(plain_text(run.asked.outcomes.line(), 600) for run in benchmark.runs),
         charts=_charts(benchmark),
         guesses=tuple(row.name for row in benchmark.rows if row.kind == "guess"),
         baselines=tuple(baselines(benchmark)),
         categories=tuple(_category(benchmark, category) for category in benchmark.categories),
-        failures=tuple(failures(each.answers) for each in benchmark.runs),
+        failures=tuple(failures(run.answers) for run in benchmark.runs),
         items=examples_of(benchmark, opened, most, thumb_height, progress),
         missing=plain_text(questions) if isinstance(questions, str) else "",
     )
 
 
 def _facts(scored: Scored) -> dict[str, str]:
-    """What was asked of which model, and how."""
+    """List what was asked of which model, and how."""
     config, manifest, decoding = scored.run.config, scored.run.manifest, scored.run.config.decoding
     cut = f"top-p {decoding.top_p:g}, top-k {decoding.top_k}, seed {decoding.seed}"
     sampling = f"temperature {decoding.temperature:g}, {cut}" if decoding.temperature else "greedy"
@@ -181,7 +167,7 @@ def _facts(scored: Scored) -> dict[str, str]:
 
 
 def _charts(benchmark: Benchmark) -> dict[str, tuple[tuple[str, Markup], ...]]:
-    """For both denominators: (task, chart) for each task."""
+    """Draw, for both denominators, (task, chart) for each task."""
     guesses = [row for row in benchmark.rows if row.kind == "guess"]
     charts = {}
     for denominator in ("asked", "answered"):
@@ -206,57 +192,38 @@ def _charts(benchmark: Benchmark) -> dict[str, tuple[tuple[str, Markup], ...]]:
 
 def _category(benchmark: Benchmark, name: str) -> _Category:
     task = benchmark.task_of[name]
-    answers = [each.answers[name] for each in benchmark.runs]
-    found_spans = tuple(map(spans, answers)) if task == "grounding" else ()
-    displacements = tuple(map(displacement, answers)) if task == "jigsaw" else ()
+    answers = [run.answers[name] for run in benchmark.runs]
+    kind = benchmark.answer_types.get(name)
+    panels = tuple(panel for given in answers if kind and (panel := given.panel(kind)))
     curves = tuple(difficulty_curves(answers))
-    chart = Markup()
-    if found_spans:
-        shares = [_shares(each.histogram) for each in found_spans]
-        chart = plots.histogram_chart(
-            OVERLAPS, shares, f"IoU of the spans in {plain_text(name)}", "IoU, up to", separate=2
-        )
-    if displacements:
-        n = max(len(each.matrix) for each in displacements)
-        steps = [f"{step:+d}" if step else "0" for step in range(1 - n, n)]
-        shares = [_shares(each.steps or (0,) * len(steps)) for each in displacements]
-        label = f"Displacement of the pieces in {plain_text(name)}"
-        chart = plots.histogram_chart(steps, shares, label, "places behind its own", ylabel="pieces, %")
     return _Category(
         name=plain_text(name),
         short=short(name),
         task=task,
-        spans=found_spans,
-        confusions=tuple(map(confusions, answers)) if task == "counting" else (),
-        displacements=displacements,
+        panels=panels,
         curves=curves,
-        chart=chart,
+        chart=_histogram([panel.histogram for panel in panels if panel.histogram], name),
         setting_charts=tuple(
             plots.difficulty_chart(
-                setting.bins,
-                setting.scores,
-                f"Score against {plain_text(setting.name)} in {plain_text(name)}",
-                _unit(task, setting.name),
+                curve.bins,
+                curve.scores,
+                f"Score against {plain_text(curve.name)} in {plain_text(name)}",
+                plain_text(difficulty_label(task, curve.name), 40),
             )
-            for setting in curves
+            for curve in curves
         ),
     )
 
 
-_UNITS = {
-    ("grounding", "length"): "length of the segment, slots",
-    ("grounding", "seconds"): "length of the segment, s",
-    ("grounding", "duration"): "length of the clip, s",
-    ("counting", "shapes"): "shapes that are drawn",
-    ("counting", "slots"): "slots that show a shape",
-    ("counting", "size"): "smallest diameter, pixels",
-    ("jigsaw", "seconds"): "length of a piece, s",
-}
-"""What the settings of the built-in tasks mean, as `Task.difficulty` says; others go by their names."""
-
-
-def _unit(task: str, setting: str) -> str:
-    return _UNITS.get((task, setting), plain_text(setting, 40))
+def _histogram(histograms: Sequence[Histogram], category: str) -> Markup:
+    """Draw the histograms of all runs of a category in one chart; nothing where there are none."""
+    if not histograms:
+        return Markup()
+    widest = max(histograms, key=lambda histogram: len(histogram.names))
+    counts = [dict(zip(histogram.names, histogram.counts, strict=True)) for histogram in histograms]
+    shares = [_shares([count.get(name, 0) for name in widest.names]) for count in counts]
+    label = f"{widest.title} in {plain_text(category)}"
+    return plots.histogram_chart(widest.names, shares, label, widest.xlabel, separate=widest.apart, ylabel=widest.ylabel)
 
 
 def _shares(counts: Sequence[int]) -> list[float]:

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
+from videossr.answers.base import AnswerType
 from videossr.bench.records import UNREAD, Run
 from videossr.bench.scoring import CategoryScore, Denominator, Estimate, Scoreboard, interval_basis, score
 from videossr.bench.viubench import CATEGORIES, published, rank
 from videossr.report.benchmark.answers import Answers, by_category
 from videossr.report.page import plain_text
+from videossr.rewards import is_scored
+from videossr.tasks.base import answer_type_of
 from videossr.training.runs.records import TrainRun
 
 PUBLISHED = "published, other videos: not comparable unless the released set is run"
@@ -51,7 +54,7 @@ class ScoreRow:
     overall: Cell
 
     def cell(self, level: str, name: str) -> Cell:
-        """The figure of a category, task or ability, or `overall`."""
+        """Return the figure of a category, task or ability, or `overall`."""
         if level == "overall":
             return self.overall
         levels = {"category": self.categories, "task": self.tasks, "ability": self.abilities}
@@ -75,8 +78,12 @@ class Scored:
 
     def videos(self, level: str, name: str, denominator: Denominator) -> int:
         """Return how many videos a figure rests on: for a mean of categories, those of the category with the fewest."""
-        known = [each for each in self.asked.categories if each.category != UNREAD]
-        categories = [each.category for each in known if level == "overall" or getattr(each, level) == name]
+        known = [category_score for category_score in self.asked.categories if category_score.category != UNREAD]
+        categories = [
+            category_score.category
+            for category_score in known
+            if level == "overall" or getattr(category_score, level) == name
+        ]
         return max(1, min(self.answers[category].videos(denominator) for category in categories))
 
     @property
@@ -106,6 +113,7 @@ class Benchmark:
         categories, tasks, abilities: names of what the table has, in its order, the categories of a task side by side;
             `task_of` is the task of each category.
         metrics: how each category is scored.
+        answer_types: of each category whose data source something installed scores.
         rows: those of runs first, then those of guesses, then those that are published.
     """
 
@@ -115,6 +123,7 @@ class Benchmark:
     categories: tuple[str, ...]
     task_of: Mapping[str, str]
     metrics: Mapping[str, str]
+    answer_types: Mapping[str, AnswerType]
     tasks: tuple[str, ...]
     abilities: tuple[str, ...]
     rows: tuple[ScoreRow, ...]
@@ -122,7 +131,7 @@ class Benchmark:
     @property
     def basis(self) -> str:
         """On how many videos the intervals rest, those of the run with the fewest; empty where no run has a score."""
-        scored = [each.asked.videos for each in self.runs if each.asked.overall is not None]
+        scored = [run.asked.videos for run in self.runs if run.asked.overall is not None]
         return interval_basis(min(scored)) if scored else ""
 
     @property
@@ -152,7 +161,7 @@ def gather(runs: Sequence[Run], *, paper: bool = False) -> list[Benchmark]:
 
 
 def unique_names(runs: Iterable[Run | TrainRun]) -> list[str]:
-    """The name of each run: its folder's, with that of the folder above where two are alike, numbered if need be."""
+    """Name each run by its folder, with the folder above where two are alike, numbered if need be."""
     parts = [tuple(plain_text(part, 60) for part in run.path.absolute().parts[-2:]) for run in runs]
     last = Counter(part[-1] for part in parts)
     names = [part[-1] if last[part[-1]] == 1 else "/".join(part) for part in parts]
@@ -166,14 +175,14 @@ def unique_names(runs: Iterable[Run | TrainRun]) -> list[str]:
 
 
 def short(category: str) -> str:
-    """What a category is called under the name of its task: `zoom out` for `grounding/zoom_out`."""
+    """Return what a category is called under the name of its task: `zoom out` for `.../zoom_out`."""
     return plain_text((category.partition("/")[2] or category).replace("_", " "), 40)
 
 
 def _benchmark(members: Sequence[tuple[str, Run]], paper: bool) -> Benchmark:
     runs = [run for _, run in members]
     boards = [(score(run, "asked"), score(run, "answered")) for run in runs]
-    found = {each.category: each for board, _ in boards for each in board.categories}
+    found = {category_score.category: category_score for board, _ in boards for category_score in board.categories}
     ranked = sorted(found, key=rank)
     tasks = tuple(dict.fromkeys(found[category].task for category in ranked))
     categories = tuple(sorted(ranked, key=lambda category: tasks.index(found[category].task)))
@@ -183,7 +192,7 @@ def _benchmark(members: Sequence[tuple[str, Run]], paper: bool) -> Benchmark:
     )
     abilities = tuple(sorted({name for board, _ in boards for name in board.abilities}))
     task_of = {category: found[category].task for category in categories}
-    rows = [_run_row(each) for each in scored]
+    rows = [_run_row(run) for run in scored]
     known = {category: found[category] for category in categories if category != UNREAD}
     rows += _guess_rows(runs, known)
     if paper and set(CATEGORIES) & set(categories):
@@ -195,10 +204,22 @@ def _benchmark(members: Sequence[tuple[str, Run]], paper: bool) -> Benchmark:
         categories=categories,
         task_of=task_of,
         metrics={category: found[category].metric for category in categories},
+        answer_types=_answer_types(runs),
         tasks=tasks,
         abilities=abilities,
         rows=tuple(rows),
     )
+
+
+def _answer_types(runs: Sequence[Run]) -> dict[str, AnswerType]:
+    """Find the answer type of each category; what nothing installed scores has no answers to be shown."""
+    sources = {
+        prediction.category: prediction.data_source
+        for run in runs
+        for prediction in run.predictions
+        if prediction.data_source
+    }
+    return {category: answer_type_of(source) for category, source in sources.items() if is_scored(source)}
 
 
 def _run_row(scored: Scored) -> ScoreRow:
@@ -207,7 +228,10 @@ def _run_row(scored: Scored) -> ScoreRow:
         name=scored.name,
         kind="run",
         note=scored.note,
-        categories={each.category: Cell(each.score, each.answered_score) for each in asked.categories},
+        categories={
+            category_score.category: Cell(category_score.score, category_score.answered_score)
+            for category_score in asked.categories
+        },
         tasks={name: Cell(value, answered.tasks[name]) for name, value in asked.tasks.items()},
         abilities={name: Cell(value, answered.abilities[name]) for name, value in asked.abilities.items()},
         overall=Cell(asked.overall, answered.overall),
@@ -215,7 +239,7 @@ def _run_row(scored: Scored) -> ScoreRow:
 
 
 def _guess_rows(runs: Sequence[Run], scores: Mapping[str, CategoryScore]) -> list[ScoreRow]:
-    """Of the first run that tells what answers are worth which look at nothing."""
+    """Make the rows of guesses, from the first run whose manifest says what they are worth."""
     told = next((found for run in runs if run.manifest and (found := run.manifest.get("chance"))), {})
     rows = []
     for guess, note in GUESSES.items():
@@ -227,10 +251,10 @@ def _guess_rows(runs: Sequence[Run], scores: Mapping[str, CategoryScore]) -> lis
 
 def _published_rows(scores: Mapping[str, CategoryScore]) -> list[ScoreRow]:
     rows = []
-    for each in published():
-        values = {category: value / 100 for category, value in each.categories.items() if category in scores}
-        overall = _known(each.overall / 100) if len(values) == len(each.categories) == len(scores) else EMPTY
-        rows.append(_known_row(each.model, "published", PUBLISHED, values, scores, overall))
+    for model_row in published():
+        values = {category: value / 100 for category, value in model_row.categories.items() if category in scores}
+        overall = _known(model_row.overall / 100) if len(values) == len(model_row.categories) == len(scores) else EMPTY
+        rows.append(_known_row(model_row.model, "published", PUBLISHED, values, scores, overall))
     return rows
 
 
@@ -242,16 +266,16 @@ def _known_row(
     scores: Mapping[str, CategoryScore],
     overall: Cell | None = None,
 ) -> ScoreRow:
-    """A row of figures that were not measured here; means are only of groups that it has in full."""
+    """Make a row of figures that were not measured here; means are only of groups that it has in full."""
 
     def mean(members: Sequence[str]) -> Cell:
         return _known(fmean(values[category] for category in members)) if set(members) <= set(values) else EMPTY
 
     groups: dict[str, dict[str, list[str]]] = {"task": {}, "ability": {}}
-    for category, each in scores.items():
-        groups["task"].setdefault(each.task, []).append(category)
-        if each.ability:
-            groups["ability"].setdefault(each.ability, []).append(category)
+    for category, category_score in scores.items():
+        groups["task"].setdefault(category_score.task, []).append(category)
+        if category_score.ability:
+            groups["ability"].setdefault(category_score.ability, []).append(category)
     return ScoreRow(
         name=name,
         kind=kind,

@@ -12,23 +12,16 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from videossr.answers.base import EntryForm
 from videossr.models.human import AnswerSheet
 from videossr.question import VIDEO, Clip, Question, Truth
 from videossr.report.gallery.filmstrip import make_strips
 from videossr.report.page import write_page
+from videossr.tasks.base import answer_type_of
 
 QUALITY = 85
 """JPEG quality of the frames."""
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """How an answer is entered: `parts` numbers or digits for counts and orders, otherwise 1."""
-
-    kind: Literal["span", "counts", "order", "text"]
-    parts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +31,13 @@ class Asked:
     id: str
     system: str
     prompt: str
-    form: Form
+    form: EntryForm
     clips: Sequence[Clip]
 
 
-def form_of(question: Question) -> Form:
-    """Return how the answer to a question is entered; how many numbers it has is all that is taken from the gold."""
-    match question.data_source:
-        case "videossr/grounding":
-            return Form("span")
-        case "videossr/counting":
-            return Form("counts", question.answer.count(",") + 1)
-        case "videossr/jigsaw":
-            return Form("order", len(question.clocks))
-        case _:
-            return Form("text")
+def form_of(question: Question) -> EntryForm:
+    """Return how the answer to a question is entered; how many parts it has is all that is taken from the gold."""
+    return answer_type_of(question.data_source).form(question.answer)
 
 
 def quiz_order(dataset: str, ids: Iterable[str]) -> list[str]:

@@ -1,0 +1,86 @@
+"""Tests of answers, for `videossr validate`: do they follow their distribution, and does anything give them away?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from scipy import stats
+
+from videossr.clock import Clock
+from videossr.question import Truth
+
+ALPHA = 1e-4
+"""A test fails when chance alone would look like this less often than once in 10,000 datasets."""
+
+LEAST = 5.0
+"""Values that are expected less often than this are tested together."""
+
+FEW = 10
+"""Values below which no correlation is tested."""
+
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class GoldAnswer:
+    """A gold answer of a dataset, the clock of its clips, and what it rests on."""
+
+    answer: str
+    clock: Clock
+    truth: Truth
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A test of a category's answers: its name, whether it holds, and what was measured.
+
+    `holds` is None for a figure that is reported without a bound, and where there are too few answers to tell.
+    """
+
+    name: str
+    holds: bool | None
+    text: str
+
+
+def chi_square(name: str, observed: Mapping[int, float], law: Mapping[int, float]) -> Check:
+    """Test by Pearson's chi-square whether counts follow a distribution.
+
+    Args:
+        name: of the check.
+        observed: how often each value was seen.
+        law: the probability of each value; neighboring rare values are pooled.
+    """
+    total = sum(observed.values())
+    if outside := sorted(set(observed) - set(law)):
+        return Check(name, False, f"values that the law does not give: {outside[:5]}")
+    cells: list[tuple[float, float]] = []
+    pool_seen = pool_expected = 0.0
+    for value, probability in sorted(law.items()):
+        pool_seen += observed.get(value, 0)
+        pool_expected += probability * total
+        if pool_expected >= LEAST - _ROUNDING:
+            cells.append((pool_seen, pool_expected))
+            pool_seen = pool_expected = 0.0
+    if cells and pool_expected:
+        seen, expected = cells.pop()
+        cells.append((seen + pool_seen, expected + pool_expected))
+    if len(cells) < 2:
+        return Check(name, None, f"{total} samples are too few to test")
+    statistic = sum((seen - expected) ** 2 / expected for seen, expected in cells)
+    return judge(name, statistic, len(cells) - 1)
+
+
+def judge(name: str, statistic: float, freedom: int) -> Check:
+    """Judge a chi-square statistic of so many degrees of freedom."""
+    p = float(stats.chi2.sf(statistic, freedom))
+    return Check(name, p >= ALPHA, f"chi2 {statistic:.1f}, df {freedom}, p {p:.3g}")
+
+
+def independent(name: str, causes: Sequence[float], effects: Sequence[float]) -> Check:
+    """Test that effects do not follow from causes, (N,) each, by Spearman's rank correlation."""
+    if len(set(causes)) < 3 or len(set(effects)) < 3 or len(causes) < FEW:
+        return Check(name, None, f"{len(causes)} values are too few to test")
+    result = stats.spearmanr(causes, effects)
+    text = f"Spearman {result.statistic:+.3f}, n {len(causes)}, p {result.pvalue:.3g}"
+    return Check(name, bool(result.pvalue >= ALPHA), text)

@@ -1,0 +1,188 @@
+"""Answer types: found by data source, declared by tasks, added by other packages; and no other module names a task."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import numpy as np
+import pytest
+
+import videossr
+from videossr.answers.base import ANSWER_TYPES, GUESSES, AnswerType
+from videossr.answers.choice import CHOICE
+from videossr.answers.counts import COUNTS, Counts
+from videossr.answers.interval import INTERVAL, SpanDistribution, uniform_spans
+from videossr.answers.order import ORDER
+from videossr.clock import uniform_clock
+from videossr.question import Question
+from videossr.rewards import compute_score, is_scored, scorer
+from videossr.tasks.base import TASKS, answer_type_of, open_task, task_of
+
+ROOT = Path(videossr.__file__).parent
+GOLD = {"interval": "10-20", "counts": "3,1,4", "order": "312", "choice": "B"}
+
+NAMES_OF_TASKS = re.compile(r"\b(grounding|counting|jigsaw)\b")
+
+MAY_NAME_TASKS = {
+    "rewards.py": "data sources, which a trainer asks for by name",
+    "bench/viubench.py": "categories and abilities of the paper's benchmark",
+    "dataset/published/dataset.py": "data sources of the rows that the paper's authors published",
+    "cli/dataset.py": "an example in a help text",
+    "validation/shortcuts.py": "the name of a check in reports",
+    "validation/traces.py": "it probes the perturbations of one task",
+}
+"""Modules outside `answers` and `tasks` that name a task, and why; recipes are no modules."""
+
+PLUGIN = """
+    from videossr.answers.base import AnswerType
+    from videossr.answers.interval import INTERVAL
+    from videossr.rewards import Scores
+
+
+    def score(answer, gold):
+        return Scores(float(answer == gold), float(answer == gold), answer.startswith("#"))
+
+
+    COLOR = AnswerType("color", score, metric="hits")
+
+
+    class Silent:
+        Config = dict
+
+        def gates(self, video, config):
+            return ()
+
+
+    class When(Silent):
+        answer_type = INTERVAL
+
+
+    class Which(Silent):
+        answer_type = AnswerType("which", score, metric="found")
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Three tasks and an answer type of another package; no task has a scorer of its own."""
+    name = f"typed_{tmp_path.name}"
+    info = tmp_path / "typed-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: typed\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        f"[videossr.tasks]\nwhen = {name}:When\nwhich = {name}:Which\nsilent = {name}:Silent\n"
+        f"[videossr.answers]\ncolor = {name}:COLOR\n"
+    )
+    (tmp_path / f"{name}.py").write_text(dedent(PLUGIN))
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    for names in (TASKS._items, ANSWER_TYPES._items):
+        for added in ("when", "which", "silent", "color"):
+            names.pop(added, None)
+    scorer.cache_clear()
+    answer_type_of.cache_clear()
+
+
+def question(data_source: str, answer: str) -> Question:
+    return Question("q", data_source, "", "<video> ?", answer, (uniform_clock(48, 48_000),))
+
+
+def test_every_data_source_has_its_type() -> None:
+    assert answer_type_of("videossr/grounding") is answer_type_of("grounding") is INTERVAL
+    assert answer_type_of("shuffled") is answer_type_of("videossr/jigsaw") is ORDER
+    assert isinstance(answer_type_of("counting"), Counts)
+    assert [task_of(source) for source in ("shuffled", "videossr/jigsaw")] == ["jigsaw", "jigsaw"]
+    for name, kind in {"interval": INTERVAL, "counts": COUNTS, "order": ORDER, "choice": CHOICE}.items():
+        assert answer_type_of(f"videossr/{name}") is ANSWER_TYPES.get(name) is kind
+        assert scorer(f"videossr/{name}") is kind.score
+    with pytest.raises(ValueError, match=r"'videossr/riddle'.*Known: .*videossr/interval"):
+        answer_type_of("videossr/riddle")
+    assert not is_scored("videossr/riddle")
+
+
+@pytest.mark.parametrize("name", GOLD)
+def test_a_type_reads_scores_sums_up_and_guesses(name: str) -> None:
+    kind, gold = ANSWER_TYPES.get(name), GOLD[name]
+    assert kind.parse(gold, gold) is not None
+    assert kind.parse("I cannot tell", gold) is None
+    right, wrong = kind.score(gold, gold), kind.score("I cannot tell", gold)
+    assert (kind.value(right), kind.value(wrong)) == (1, 0)
+    assert kind.describe([right, wrong]).startswith("smooth 0.500, strict 0.500")
+    law = kind.distribution([question(f"videossr/{name}", gold)] * 3)
+    for guess in GUESSES:
+        text = law.text(guess, np.random.default_rng(0), uniform_clock(48, 48_000))
+        assert kind.score(text, gold).parsed
+        assert 0 <= law.worth(guess).score <= 1
+    assert list(law.checks([])) == [check for check in law.checks([]) if check.holds is None]
+
+
+def test_the_metric_is_the_types_own() -> None:
+    assert (INTERVAL.metric, INTERVAL.value(INTERVAL.score("10-15", "10-20"))) == ("miou", 0.5)
+    assert COUNTS.metric == "per_shape"
+    assert COUNTS.value(COUNTS.score("3,9,9", "3,1,4")) == pytest.approx(1 / 3)
+    assert (ORDER.metric, ORDER.value(ORDER.score("132", "312"))) == ("exact", 0)
+    assert [kind.overlap for kind in (INTERVAL, COUNTS, ORDER, CHOICE)] == [True, False, False, False]
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_task_of_another_package_declares_its_type_in_one_line() -> None:
+    assert answer_type_of("videossr/when") is INTERVAL
+    assert compute_score("videossr/when", "10-15", "10-20")["smooth"] == 0.5
+    which = answer_type_of("videossr/which")
+    assert (which.metric, which.value(which.score("#f00", "#f00"))) == ("found", 1)
+    assert compute_score("videossr/which", "#f00", "#0f0") == {"score": 0, "smooth": 0, "strict": 0, "parsed": 1}
+    law = which.distribution([question("videossr/which", answer) for answer in ("#f00", "#f00", "#0f0", "#00f")])
+    assert law.worth("constant").score == 0.5
+
+
+@pytest.mark.usefixtures("plugin")
+def test_an_answer_type_of_another_package_is_a_data_source() -> None:
+    color = answer_type_of("videossr/color")
+    assert isinstance(color, AnswerType)
+    assert (color.name, color.metric) == ("color", "hits")
+    assert compute_score("videossr/color", "#f00", "#f00")["score"] == 1
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_task_without_an_answer_type_is_told_what_to_declare() -> None:
+    with pytest.raises(ValueError, match=r"'silent' .*has no answer_type.*answer_type = INTERVAL"):
+        open_task("silent")
+
+
+def test_spans_are_uniform_in_length_and_then_in_place() -> None:
+    law = uniform_spans(6, 2, 3)
+    assert sum(law.values()) == pytest.approx(1)
+    assert law[0, 1] == pytest.approx(1 / 2 / 5)
+    assert law[3, 5] == pytest.approx(1 / 2 / 4)
+    assert SpanDistribution(6, law).worth("constant").score >= SpanDistribution(6, law).worth("uniform").score
+
+
+def named_tasks(path: Path) -> list[str]:
+    """The texts of a module that name a task, docstrings apart, and its imports of one."""
+    tree = ast.parse(path.read_text("utf-8"))
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    texts = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation
+    ]
+    imports = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return [text for text in texts + imports if NAMES_OF_TASKS.search(text)]
+
+
+def test_no_module_names_a_task_but_those_that_must() -> None:
+    naming = {
+        path.relative_to(ROOT).as_posix()
+        for path in ROOT.rglob("*.py")
+        if path.relative_to(ROOT).parts[0] not in ("answers", "tasks") and named_tasks(path)
+    }
+    assert naming == set(MAY_NAME_TASKS)
+
+
+def test_no_template_names_a_task() -> None:
+    named = [path.name for path in ROOT.rglob("*.jinja") if NAMES_OF_TASKS.search(path.read_text("utf-8"))]
+    assert not named

@@ -14,6 +14,7 @@ from torch.nn import Parameter
 from torch.nn.functional import cross_entropy
 
 import videossr.training.optim
+from videossr.errors import MissingExtraError
 from videossr.models.tiny import make_tiny
 from videossr.training.config import OptimConfig
 from videossr.training.optim import Optimizer, OptimizerFacts, learning_rate, round_by_chance
@@ -273,5 +274,5 @@ def test_what_cannot_be_is_told(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(ValueError, match=r"trains other weights, 2 in all, such as bias"):
         Optimizer([("bias", weight)], PAPER).load_state_dict(state)
     monkeypatch.setitem(__import__("sys").modules, "torchao.optim", None)
-    with pytest.raises(ValueError, match=r"pip install 'videossr\[8bit\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'videossr\[8bit\]'"):
         Optimizer([("weight", weight)], replace(PAPER, moments="8bit"))

@@ -85,7 +85,7 @@ class Kind:
     def __init__(self, task: str, config: Mapping[str, Any], clips: Mapping[str, Mapping[int, Video]]) -> None:
         self.task: OpenTask = open_task(task)
         self.config = parse(self.task.Config, dict(config), task)
-        frames = DENSE if self.task.needs(self.config)[1] > 1 else SLOTS
+        frames = DENSE if self.task.required_frames(self.config)[1] > 1 else SLOTS
         self.videos = {clip: sizes[frames] for clip, sizes in clips.items() if frames in sizes}
         self.measures = {clip: self.task.gates(video, self.config) for clip, video in self.videos.items()}
 

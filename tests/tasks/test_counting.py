@@ -242,7 +242,7 @@ def test_without_room_the_draw_says_so(monkeypatch):
 
 
 def test_videos_are_refused_for_size_and_contrast():
-    assert TASK.needs(EASY) == (48, 1)
+    assert TASK.required_frames(EASY) == (48, 1)
     assert rejected(TASK.gates(gradient(144), EASY)) is None
     with pytest.raises(ValueError, match="cannot be subsampled to 48"):
         rejected(TASK.gates(gradient(50), EASY))

@@ -65,8 +65,8 @@ PLUGIN = """
         Config = Config
         answer_type = AnswerType("brittle", score_by_task)
 
-        def needs(self, config):
-            fail("needs")
+        def required_frames(self, config):
+            fail("required_frames")
             return 16, 1
 
         def gates(self, video, config):
@@ -133,7 +133,7 @@ def mixture(count: int = 2) -> ResolvedRecipe:
 @pytest.mark.parametrize(
     ("method", "about"),
     [
-        ("needs", ""),
+        ("required_frames", ""),
         ("gates", r", video \w{12}"),
         ("draw", r", video \w{12} \(category odd\)"),
         ("render", r", sample \w{20} \(category odd\)"),
@@ -143,7 +143,7 @@ def mixture(count: int = 2) -> ResolvedRecipe:
 def test_build_names_it(fault: Path, corpus: Corpus, tmp_path: Path, method: str, about: str) -> None:
     fault.write_text(method)
     line = r" \(brittle_\w+\.py, line \d+\)"
-    named = "" if method == "needs" else r"; the video is clip_\d\.mp4"
+    named = "" if method == "required_frames" else r"; the video is clip_\d\.mp4"
     said = rf"task 'brittle' \(brittle_\w+\.Brittle\) failed in {method}{about}: KeyError: 'it needs'{line}{named}$"
     with pytest.raises(TaskError, match=said):
         build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates())

@@ -180,7 +180,7 @@ def test_a_denser_pack_gives_the_same_slots(clip: Callable[..., Video]) -> None:
 
 def test_what_each_perturbation_needs() -> None:
     for name in NAMES:
-        assert TASK.needs(config(name)) == (48, 2 if name in SPEEDS else 1)
+        assert TASK.required_frames(config(name)) == (48, 2 if name in SPEEDS else 1)
 
 
 def test_a_donor_must_stand_out(clip: Callable[..., Video]) -> None:

@@ -48,7 +48,7 @@ PLUGIN = """
         Config = Config
         answer_type = AnswerType("dimmed", score)
 
-        def needs(self, config):
+        def required_frames(self, config):
             return 16, 1
 
         def gates(self, video, config):

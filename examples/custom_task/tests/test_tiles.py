@@ -54,7 +54,7 @@ def draw(task: Task[TilesConfig], video: Video, seed: int, **config: Any) -> Sam
 
 def test_it_is_the_installed_task(tiles: Task[TilesConfig]) -> None:
     assert isinstance(tiles, Tiles)
-    assert tiles.needs(TilesConfig(frames=12)) == (12, 1)
+    assert tiles.required_frames(TilesConfig(frames=12)) == (12, 1)
 
 
 def test_its_recipe_fits_its_config() -> None:

@@ -83,13 +83,16 @@ class EmpiricalDistribution:
         )
 
     def text(self, guess: Guess, rng: np.random.Generator, clock: Clock) -> str:
+        """Guess an answer, see `AnswerDistribution.text`."""
         law = self._laws[guess]
         return list(law)[rng.choice(len(law), p=normalize(law.values()))]
 
     def worth(self, guess: Guess) -> ExpectedScore:
+        """Compute what a guess scores, see `AnswerDistribution.worth`."""
         return self._worth(self._laws[guess])
 
     def checks(self, golds: Sequence[GoldAnswer]) -> Iterator[Check]:
+        """Check nothing: the distribution was estimated from the same answers."""
         return iter(())
 
 

@@ -50,10 +50,12 @@ class CountDistribution:
         )
 
     def text(self, guess: Guess, rng: np.random.Generator, clock: Clock) -> str:
+        """Guess an answer, see `AnswerDistribution.text`."""
         law = self._guesses[guess]
         return ",".join(map(str, rng.choice(list(law), size=self.parts, p=normalize(law.values()))))
 
     def worth(self, guess: Guess) -> ExpectedScore:
+        """Compute what a guess scores, see `AnswerDistribution.worth`."""
         return self._worth(self._guesses[guess])
 
     def checks(self, golds: Sequence[GoldAnswer]) -> Iterator[Check]:

@@ -64,6 +64,7 @@ class SpanDistribution:
         return expected
 
     def text(self, guess: Guess, rng: np.random.Generator, clock: Clock) -> str:
+        """Guess an answer, see `AnswerDistribution.text`."""
         if guess == "uniform":
             first, last = self._every[rng.integers(len(self._every))]
         elif guess == "law":
@@ -77,6 +78,7 @@ class SpanDistribution:
         return f"{start:.3f}-{end:.3f}"
 
     def worth(self, guess: Guess) -> ExpectedScore:
+        """Compute what a guess scores, see `AnswerDistribution.worth`."""
         if guess == "uniform":
             value = self._expected.mean()
         elif guess == "law":

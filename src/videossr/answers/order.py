@@ -28,6 +28,7 @@ class OrderDistribution:
     identity: bool = False
 
     def text(self, guess: Guess, rng: np.random.Generator, clock: Clock) -> str:
+        """Guess an answer, see `AnswerDistribution.text`."""
         order = list(range(1, self.pieces + 1))
         if guess in ("constant", "smooth"):
             return "".join(map(str, reversed(order)))

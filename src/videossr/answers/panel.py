@@ -14,13 +14,16 @@ class Mean(Protocol):
     """A mean over questions with the ends of its 95 % interval."""
 
     @property
-    def value(self) -> float: ...
+    def value(self) -> float:
+        """Return the estimate."""
 
     @property
-    def low(self) -> float: ...
+    def low(self) -> float:
+        """Return the lower end of its interval."""
 
     @property
-    def high(self) -> float: ...
+    def high(self) -> float:
+        """Return the upper end of its interval."""
 
 
 PerQuestion: TypeAlias = Mapping[int, float]

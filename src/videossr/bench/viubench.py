@@ -48,7 +48,7 @@ class Published:
 
 @cache
 def published() -> tuple[Published, ...]:
-    """The paper's rows, in its order."""
+    """Read the rows of the paper's table, in its order."""
     table = tomllib.loads((files("videossr.bench") / "published.toml").read_text("utf-8"))
     return tuple(
         Published(row["model"], dict(zip(CATEGORIES, row["categories"], strict=True)), row["overall"])
@@ -57,7 +57,7 @@ def published() -> tuple[Published, ...]:
 
 
 def ability(category: str, task: str, perturbation: str = "") -> str | None:
-    """The ability that a category asks for; None where the paper names none.
+    """Return the ability that a category asks for; None where the paper names none.
 
     The perturbation is the last part of the category's name, unless it is given.
     """

@@ -220,7 +220,7 @@ def _check_plan(mixture: ResolvedRecipe, corpus: Corpus) -> None:
                 f"Leave the category out (--categories.{name}.count=0), or index the videos with --plan uniform "
                 "into another folder"
             )
-        slots, density = task.needs(mixture.config[name])
+        slots, density = task.required_frames(mixture.config[name])
         if not any(frames % slots == 0 and frames >= slots * density for frames in corpus.slots):
             short[slots, slots * density].append(f"categories.{name}")
     for (steps, frames), names in short.items():

@@ -82,7 +82,7 @@ class SampleGenerator:
         video = self.video(index)
         gates: dict[str, Sequence[Measure]] = {}
         for category, task in self.mixture.tasks.items():
-            slots, density = task.needs(self.mixture.config[category])
+            slots, density = task.required_frames(self.mixture.config[category])
             gates[category] = measured(_frames(len(video.clock), slots, density))
             if rejected(gates[category]) is None:
                 with self._naming_file(index):

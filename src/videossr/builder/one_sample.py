@@ -54,7 +54,7 @@ def sample_video(
     category = {"task": task, "count": 1, "config": dict(config or {})}
     most = (plan or Plan()).max_pixels
     recipe = ResolvedRecipe(Recipe(name="sample", max_pixels=most, categories={task: category}), "sample_video")
-    slots, density = recipe.tasks[task].needs(recipe.config[task])
+    slots, density = recipe.tasks[task].required_frames(recipe.config[task])
     with TemporaryDirectory() as folder:
         index_videos(path, Path(folder) / "corpus", plan or Plan(frames=slots * density))
         corpus = Corpus(Path(folder) / "corpus")

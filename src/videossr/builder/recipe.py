@@ -129,7 +129,7 @@ class ResolvedRecipe:
         return self._with({name: category.count for name, category in self.categories.items() if name in names})
 
     def limited(self, limit: int) -> ResolvedRecipe:
-        """The same categories, scaled down to `limit` samples in all; each keeps one at least."""
+        """Return the same categories, scaled down to `limit` samples in all; each keeps one at least."""
         total = sum(category.count for category in self.categories.values())
         if limit >= total:
             return self
@@ -140,15 +140,15 @@ class ResolvedRecipe:
         return self._with(_shares({name: category.count for name, category in self.categories.items()}, limit))
 
     def per_category(self, count: int) -> ResolvedRecipe:
-        """The same categories with `count` samples each."""
+        """Return the same categories with `count` samples each."""
         return self._with(dict.fromkeys(self.categories, count))
 
     def of_videos(self, most: int) -> ResolvedRecipe:
-        """The same categories, filled from `most` videos of the corpus at the most."""
+        """Return the same categories, filled from `most` videos of the corpus at the most."""
         return ResolvedRecipe(replace(self.recipe, videos=most), self.recipe.name)
 
     def _with(self, counts: Mapping[str, int]) -> ResolvedRecipe:
-        """The categories that have a count, with it."""
+        """Return the categories that have a count, with it."""
         categories = {
             name: {**table, "count": counts[name]} for name, table in self.recipe.categories.items() if name in counts
         }
@@ -158,7 +158,7 @@ class ResolvedRecipe:
 def load_recipe(
     name_or_path: str, overrides: Mapping[str, str] | None = None, *, profile: str | None = None
 ) -> ResolvedRecipe:
-    """A recipe by the name of a shipped one or the path of a TOML file, with dotted overrides laid over it.
+    """Load a recipe by the name of a shipped one or the path of a TOML file, with settings laid over it.
 
     The `profile` "released" of the recipe "viubench" is the recipe "viubench-released"; so it is with paths.
 
@@ -209,7 +209,7 @@ def _category_problems(categories: object, where: str) -> str:
 
 
 def recipe_names() -> list[str]:
-    """The shipped recipes."""
+    """List the names of the shipped recipes."""
     return sorted(entry.name.removesuffix(".toml") for entry in (files("videossr") / "recipes").iterdir())
 
 

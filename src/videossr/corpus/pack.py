@@ -106,10 +106,12 @@ class Entry:
 
     @property
     def key(self) -> VideoKey:
+        """Return what names the video: the hash of its file and that of its frames."""
         return VideoKey(self.content, self.pack)
 
     @property
     def clock(self) -> Clock:
+        """Return the times of the stored frames."""
         return Clock(self.times_ms, self.end_ms)
 
     @property
@@ -304,6 +306,7 @@ class Pack:
 
     @property
     def rejected(self) -> list[RejectedFile]:
+        """List the files of this shard that were rejected."""
         rows = json.loads(self.table.schema.metadata[b"rejected"])
         return [RejectedFile(**row) for row in rows]
 

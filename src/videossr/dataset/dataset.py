@@ -171,6 +171,7 @@ class VideoSSRDataset:
         return row
 
     def sample(self, index: SupportsIndex) -> Sample:
+        """Read a sample, without pixels."""
         return schema.to_sample(self.row(index))
 
     def question(self, index: SupportsIndex) -> Question:
@@ -214,6 +215,7 @@ class VideoSSRDataset:
         return unaltered(self.corpus, sample, dict(enumerate(due, start=first)))
 
     def score(self, index: SupportsIndex, answer: str) -> Scores:
+        """Score an answer to a question."""
         sample = self.sample(index)
         return open_task(sample.task).score(answer, sample)
 

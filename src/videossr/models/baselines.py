@@ -40,6 +40,7 @@ class Chance:
         self._distributions = answer_distributions(questions)
 
     def describe(self) -> dict[str, JSON]:
+        """Return the kind of guess, and the version of the library that draws it."""
         return {"guess": self._guess, "numpy": np.__version__}
 
     def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:

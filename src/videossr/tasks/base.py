@@ -62,9 +62,10 @@ class Task(Protocol[K]):
     Config: type[K]
 
     @property
-    def answer_type(self) -> AnswerType: ...
+    def answer_type(self) -> AnswerType:
+        """Return how answers are parsed, scored, summed up and drawn."""
 
-    def needs(self, config: K) -> tuple[int, int]:
+    def required_frames(self, config: K) -> tuple[int, int]:
         """Return (slots that are shown, frames that a pack must hold for each of them at the least)."""
 
     def gates(self, video: Video, config: K) -> Iterable[Measure]:
@@ -170,9 +171,10 @@ class OpenTask:
         self.answer_type = task.answer_type
         self.even_clock = bool(getattr(task, "even_clock", False))
 
-    def needs(self, config: Any) -> tuple[int, int]:
-        with self._naming("needs"):
-            return self._task.needs(config)
+    def required_frames(self, config: Any) -> tuple[int, int]:
+        """Return the slots of a clip, and the frames that a pack must hold for each."""
+        with self._naming("required_frames"):
+            return self._task.required_frames(config)
 
     def gates(self, video: Video, config: Any) -> list[Measure]:
         """List what the task measures of a video, up to the first failure that no setting can mend."""
@@ -182,6 +184,7 @@ class OpenTask:
     def draw(
         self, video: Video, category: str, config: Any, rng: np.random.Generator, donors: Donors
     ) -> Sample | Rejection:
+        """Draw a sample of a video, or say why none can be drawn."""
         with self._naming("draw", f"video {video.key.content[:12]}", category):
             drawn = self._task.draw(video, category, config, rng, donors)
             if not isinstance(drawn, Sample | Rejection):
@@ -189,18 +192,22 @@ class OpenTask:
             return drawn
 
     def render(self, frames: Frames, sample: Sample) -> list[Clip]:
+        """Render the clips of a sample."""
         with self._naming("render", lambda: f"sample {sample.id}", sample.category):
             return self._task.render(frames, sample)
 
     def question(self, sample: Sample, templates: PromptTemplates) -> Question:
+        """Write the question of a sample."""
         with self._naming("question", lambda: f"sample {sample.id} with these templates", sample.category):
             return self._task.question(sample, templates)
 
     def truth(self, sample: Sample) -> Truth:
+        """Return what the answer of a sample rests on."""
         with self._naming("truth", lambda: f"sample {sample.id}", sample.category):
             return self._task.truth(sample)
 
     def difficulty(self, sample: Sample) -> Mapping[str, float | str]:
+        """Return what makes a sample hard, by name."""
         with self._naming("difficulty", lambda: f"sample {sample.id}", sample.category):
             return self._task.difficulty(sample)
 

@@ -158,6 +158,7 @@ class Shape:
 
     @property
     def points(self) -> Points:
+        """Return the corners of the shape."""
         return outline(self.name, self.x, self.y, self.size, self.angle)
 
 
@@ -293,7 +294,8 @@ class Counting:
         "size": "smallest diameter, pixels",
     }
 
-    def needs(self, config: CountingConfig) -> tuple[int, int]:
+    def required_frames(self, config: CountingConfig) -> tuple[int, int]:
+        """Return the slots of a clip, and the frames that a pack must hold for each."""
         return config.frames, 1
 
     def gates(self, video: Video, config: CountingConfig) -> Iterator[Measure]:

@@ -74,7 +74,7 @@ class GroundingConfig:
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        """The most of `length` is below `frames`, for slow and fast by 8; a shuffle needs least > 2 * `shift`."""
+        """Check that `length` fits: its most below `frames`, by 8 for slow and fast; for a shuffle least > 2 * `shift`."""
         perturbation = open_perturbation(self.perturbation)
         problems = []
         if self.length[1] >= self.frames:
@@ -123,10 +123,12 @@ class Grounding:
         "duration": "length of the clip, s",
     }
 
-    def needs(self, config: GroundingConfig) -> tuple[int, int]:
+    def required_frames(self, config: GroundingConfig) -> tuple[int, int]:
+        """Return the slots of a clip, and the frames that a pack must hold for each."""
         return config.frames, open_perturbation(config.perturbation).density(config)
 
     def perturbations(self, config: GroundingConfig) -> tuple[str]:
+        """Return the name of the perturbation of a category."""
         return (config.perturbation,)
 
     def gates(self, video: Video, config: GroundingConfig) -> Iterator[Measure]:
@@ -145,6 +147,7 @@ class Grounding:
     def draw(
         self, video: Video, category: str, config: GroundingConfig, rng: np.random.Generator, donors: Donors
     ) -> Sample | Rejection:
+        """Draw a sample of a video, or say why none can be drawn."""
         perturbation = open_perturbation(config.perturbation)
         length = int(rng.integers(config.length[0], config.length[1] + 1))
         starts = perturbation.starts(length, config)
@@ -171,12 +174,14 @@ class Grounding:
         )
 
     def render(self, frames: Frames, sample: Sample) -> list[Clip]:
+        """Render the clips of a sample."""
         name = str(sample.params["perturbation"])
         with _naming(name, "render", f"sample {sample.id}", sample.category):
             shown = open_perturbation(name).render(frames, _segment(sample), sample.params)
         return [Clip(shown, sample.clock)]
 
     def question(self, sample: Sample, templates: PromptTemplates) -> Question:
+        """Write the question of a sample."""
         texts = templates["grounding"]
         name = str(sample.params["perturbation"])
         change = texts["changes"].get(name) or open_perturbation(name).text
@@ -193,6 +198,7 @@ class Grounding:
         )
 
     def truth(self, sample: Sample) -> Truth:
+        """Return what the answer of a sample rests on."""
         return Truth(spans=((sample.integer("first"), sample.integer("last")),))
 
     def difficulty(self, sample: Sample) -> Mapping[str, float | str]:

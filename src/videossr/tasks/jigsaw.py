@@ -62,7 +62,7 @@ class JigsawConfig:
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        """A piece keeps two frames at least: `frames` // `pieces` - `gap` >= 2. `unlike` and `gap_seconds` need it."""
+        """Check that a piece keeps two frames, `frames` // `pieces` - `gap` >= 2, and that what needs a gap has one."""
         if self.piece_frames < 2:
             raise ValueError(
                 f"{self.frames} frames in {self.pieces} pieces with a gap of {self.gap} leave no frame pair"
@@ -86,7 +86,8 @@ class Jigsaw:
     even_clock = True
     difficulty_labels: ClassVar[Mapping[str, str]] = {"seconds": "length of a piece, s"}
 
-    def needs(self, config: JigsawConfig) -> tuple[int, int]:
+    def required_frames(self, config: JigsawConfig) -> tuple[int, int]:
+        """Return the slots of a clip, and the frames that a pack must hold for each."""
         return config.frames, 1
 
     def gates(self, video: Video, config: JigsawConfig) -> Iterator[Measure]:
@@ -112,6 +113,7 @@ class Jigsaw:
     def draw(
         self, video: Video, category: str, config: JigsawConfig, rng: np.random.Generator, donors: Donors
     ) -> Sample | Rejection:
+        """Draw a sample of a video, or say why none can be drawn."""
         order = [int(piece) for piece in rng.permutation(config.pieces)]
         while order == sorted(order) and not config.identity:
             order = [int(piece) for piece in rng.permutation(config.pieces)]
@@ -133,10 +135,12 @@ class Jigsaw:
         )
 
     def render(self, frames: Frames, sample: Sample) -> list[Clip]:
+        """Render the clips of a sample."""
         length = len(sample.clock)
         return [Clip(frames[start : start + length], sample.clock) for start in range(0, len(frames), length)]
 
     def question(self, sample: Sample, templates: PromptTemplates) -> Question:
+        """Write the question of a sample."""
         texts = templates["jigsaw"]
         pieces = len(sample.integers("order"))
         clips = "".join(texts["clip"].format(position=position + 1) for position in range(pieces))
@@ -153,6 +157,7 @@ class Jigsaw:
         )
 
     def truth(self, sample: Sample) -> Truth:
+        """Return what the answer of a sample rests on."""
         return Truth(order=tuple(sample.integers("order")))
 
     def difficulty(self, sample: Sample) -> Mapping[str, float | str]:

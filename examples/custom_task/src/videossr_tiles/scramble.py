@@ -50,7 +50,7 @@ class Scramble:
     Config = ScrambleConfig
     answer_type = INTERVAL
 
-    def needs(self, config: ScrambleConfig) -> tuple[int, int]:
+    def required_frames(self, config: ScrambleConfig) -> tuple[int, int]:
         return config.frames, 1
 
     def gates(self, video: Video, config: ScrambleConfig) -> Iterator[Measure]:

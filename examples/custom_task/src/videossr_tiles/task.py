@@ -56,7 +56,7 @@ class Tiles:
     Config = TilesConfig
     answer_type = AnswerType("tiles", score)
 
-    def needs(self, config: TilesConfig) -> tuple[int, int]:
+    def required_frames(self, config: TilesConfig) -> tuple[int, int]:
         return config.frames, 1
 
     def gates(self, video: Video, config: TilesConfig) -> Iterator[Measure]:

@@ -223,7 +223,9 @@ def _histogram(histograms: Sequence[Histogram], category: str) -> Markup:
     counts = [dict(zip(histogram.names, histogram.counts, strict=True)) for histogram in histograms]
     shares = [_shares([count.get(name, 0) for name in widest.names]) for count in counts]
     label = f"{widest.title} in {plain_text(category)}"
-    return plots.histogram_chart(widest.names, shares, label, widest.xlabel, separate=widest.apart, ylabel=widest.ylabel)
+    return plots.histogram_chart(
+        widest.names, shares, label, widest.xlabel, separate=widest.apart, ylabel=widest.ylabel
+    )
 
 
 def _shares(counts: Sequence[int]) -> list[float]:

@@ -76,14 +76,14 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
         text = file.read(size) if size <= 2**27 else b""
     try:
         table = {name: each for name, each in json.loads(text).items() if name != "__metadata__"}
-        return table, 8 + size + max((each["data_offsets"][1] for each in table.values()), default=0)
+        return table, 8 + size + max((entry["data_offsets"][1] for entry in table.values()), default=0)
     except (ValueError, AttributeError, KeyError, TypeError, IndexError):
         raise DataError(f"{path} is not whole, or no file of safetensors. {_AGAIN}") from None
 
 
 def _shards(index: Path) -> dict[str, str]:
     shards = read_table(index).get("weight_map")
-    if not isinstance(shards, dict) or not all(isinstance(each, str) for each in shards.values()):
+    if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
         raise DataError(f"{index} has no weight_map. {_AGAIN}")
     return shards
 
@@ -93,7 +93,7 @@ def _has_weights(folder: Path) -> bool:
 
 
 def _first(folder: Path, *patterns: str) -> Path | None:
-    return next((each for pattern in patterns for each in sorted(folder.glob(pattern))), None)
+    return next((path for pattern in patterns for path in sorted(folder.glob(pattern))), None)
 
 
 def _file(path: Path) -> str | None:
@@ -132,7 +132,7 @@ def _adapter(folder: Path) -> str | None:
 
 def _verl(folder: Path) -> str | None:
     places = (folder, folder / "actor", folder.parent, *sorted(folder.glob("global_step_*/actor"), reverse=True))
-    found = next((each for each in places if _first(each, "model_world_size_*_rank_*.pt")), None)
+    found = next((place for place in places if _first(place, "model_world_size_*_rank_*.pt")), None)
     if not found:
         return None
     return (
@@ -177,8 +177,8 @@ def _other_format(folder: Path) -> str | None:
 
 
 def _outer(folder: Path) -> str | None:
-    inner = {each.parent for depth in ("*", "*/*") for each in folder.glob(f"{depth}/config.json")}
-    inner |= {each.parent for each in folder.glob("*/adapter_config.json")}
+    inner = {path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/config.json")}
+    inner |= {path.parent for path in folder.glob("*/adapter_config.json")}
     if not inner:
         return None
     last = max(inner, key=lambda each: (each.stat().st_mtime, each.name))
@@ -219,14 +219,14 @@ def _weights(folder: Path) -> str | None:
             files = sorted(set(_shards(folder / name).values()))
             break
     else:
-        files = [each for each in (SINGLE, PICKLED) if (folder / each).exists()][:1]
+        files = [name for name in (SINGLE, PICKLED) if (folder / name).exists()][:1]
     if not files:
         if shard := _first(folder, "model-*-of-*.safetensors"):
             return f"it has {shard.name} but not {INDEX}, which says what is in which file. {_AGAIN}"
         return f"it has no weights: neither {SINGLE} nor {INDEX}. {_AGAIN}"
-    if missing := [each for each in files if not (folder / each).is_file()]:
+    if missing := [name for name in files if not (folder / name).is_file()]:
         return f"{len(missing)} of its {len(files)} files of weights are missing, such as {missing[0]}. {_AGAIN}"
-    for path in (folder / each for each in files if each.endswith(".safetensors")):
+    for path in (folder / name for name in files if name.endswith(".safetensors")):
         there, whole = path.stat().st_size, read_header(path)[1]
         if there != whole:
             return f"{path.name} has {there:,} bytes and should have {whole:,}. {_AGAIN}"

@@ -57,7 +57,7 @@ class SharedPrefix:
 
     def detached(self) -> SharedPrefix:
         """Return the same numbers without the graph; nothing is copied."""
-        keys, values = (tuple(each.detach() for each in side) for side in (self.keys, self.values))
+        keys, values = (tuple(tensor.detach() for tensor in side) for side in (self.keys, self.values))
         return SharedPrefix(self.logits.detach(), keys, values, self.length, self.delta)
 
     def rows(self) -> list[SharedPrefix]:
@@ -65,8 +65,8 @@ class SharedPrefix:
         return [
             SharedPrefix(
                 self.logits[row : row + 1],
-                tuple(each[row : row + 1] for each in self.keys),
-                tuple(each[row : row + 1] for each in self.values),
+                tuple(tensor[row : row + 1] for tensor in self.keys),
+                tuple(tensor[row : row + 1] for tensor in self.values),
                 self.length,
                 self.delta,
             )
@@ -186,7 +186,7 @@ def full_scores(
         repeated = {name: _repeat(name, tensor, len(lot)) for name, tensor in inputs.items()}
         tails = [torch.tensor(answer, device=inputs["input_ids"].device) for answer in lot]
         tail = pad_sequence(tails, batch_first=True)
-        present = pad_sequence([torch.ones_like(each) for each in tails], batch_first=True)
+        present = pad_sequence([torch.ones_like(tail) for tail in tails], batch_first=True)
         steps = torch.arange(tail.shape[1], device=tail.device).expand(len(lot), -1)
         repeated["input_ids"] = torch.cat([repeated["input_ids"], tail], 1)
         repeated["attention_mask"] = torch.cat([repeated["attention_mask"], present], 1)
@@ -290,7 +290,7 @@ def _scores(
     with torch.no_grad():
         entropies = torch.special.entr(logs.exp()).sum(-1)
     lengths = [len(answer) for answer in answers]
-    padded = (pad_sequence(list(each.split(lengths)), batch_first=True) for each in (chosen, entropies))
+    padded = (pad_sequence(list(tensor.split(lengths)), batch_first=True) for tensor in (chosen, entropies))
     logprobs, spread = padded
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
     return TokenScores(logprobs, spread, mask.to(logs.device))

@@ -74,7 +74,7 @@ class GroundingConfig:
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        """Check that `length` fits: its most below `frames`, by 8 for slow and fast; for a shuffle least > 2 * `shift`."""
+        """Check that `length` fits: its most below `frames`, by 8 for slow and fast; least > 2 `shift` in a shuffle."""
         perturbation = open_perturbation(self.perturbation)
         problems = []
         if self.length[1] >= self.frames:

@@ -197,10 +197,10 @@ def memory_plan(model: VisionLanguageModel, config: TrainConfig, load: Load, pro
     """
     base = base_model(model)
     parts = processes if config.run.sharding == "fsdp" else 1
-    weights = sum(_size(each) for each in model.parameters())
-    trained = [each for each in model.parameters() if each.requires_grad]
-    count = sum(each.numel() for each in trained)
-    halves = sum(each.numel() for each in trained if each.dtype == torch.bfloat16)
+    weights = sum(_size(weight) for weight in model.parameters())
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    count = sum(weight.numel() for weight in trained)
+    halves = sum(weight.numel() for weight in trained if weight.dtype == torch.bfloat16)
     away = config.optim.moments == "offload"
     grpo = config.run.method == "grpo"
     shared = config.run.share_prefix and base.config.model_type in SHARED
@@ -212,7 +212,7 @@ def memory_plan(model: VisionLanguageModel, config: TrainConfig, load: Load, pro
     scores = load.answers * load.tokens * text.vocab_size * 4
     whole = parts > 1  # within a step, see `videossr.training.parallel.FullyShardedParallel`
     state: When = "host" if away else "always"
-    widest = max(each.numel() for each in trained)
+    widest = max(weight.numel() for weight in trained)
     return MemoryPlan(
         (
             MemoryRow("weights", weights // parts, "always"),
@@ -279,13 +279,13 @@ def _cure(
             continue
         if change == "optim.moments=8bit" and processes > 1 and _changed(config, tried).run.sharding == "fsdp":
             continue  # these two do not go together
-        tried = [each for each in tried if each.split("=")[0] != change.split("=")[0]] + [change]
+        tried = [setting for setting in tried if setting.split("=")[0] != change.split("=")[0]] + [change]
         if fits(_changed(config, tried)):
             break
     else:
         return None
     for change in tried[:-1]:
-        fewer = [each for each in tried if each != change]
+        fewer = [setting for setting in tried if setting != change]
         if fits(_changed(config, fewer)):
             tried = fewer
     return tried, _changed(config, tried)

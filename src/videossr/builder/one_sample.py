@@ -33,7 +33,7 @@ def sample_video(
     """Make one question about one video, with its frames, its prompt and its gold answer. Nothing is kept on disk.
 
     The question is the one that `videossr build` would draw first for this video, task and seed. The video is decoded
-    in a process of its own: a script that calls this needs a ``__main__`` guard, a notebook does not.
+    in this process, so a file that crashes the decoder ends it; `index_videos` would only reject such a file.
 
     Args:
         path: the video, local or remote; it is only read.
@@ -56,7 +56,7 @@ def sample_video(
     recipe = ResolvedRecipe(Recipe(name="sample", max_pixels=most, categories={task: category}), "sample_video")
     slots, density = recipe.tasks[task].required_frames(recipe.config[task])
     with TemporaryDirectory() as folder:
-        index_videos(path, Path(folder) / "corpus", plan or Plan(frames=slots * density))
+        index_videos(path, Path(folder) / "corpus", plan or Plan(frames=slots * density), isolated=False)
         corpus = Corpus(Path(folder) / "corpus")
         if unusable := corpus.rejections():
             raise DataError(f"{path} cannot be used: {unusable[0].reason}: {unusable[0].detail}")

@@ -80,6 +80,7 @@ def index_videos(
     chroma: Chroma = CHROMA,
     workers: int = 1,
     ray: str | None = None,
+    isolated: bool = True,
     source_id: str | None = None,
     progress: Callable[[Outcome], None] = lambda _: None,
 ) -> Summary:
@@ -98,6 +99,8 @@ def index_videos(
         chroma: sampling of the JPEGs, "444", "422" or "420".
         workers: processes, one video each. They are spawned: a script that calls this needs a ``__main__`` guard.
         ray: address of a Ray cluster whose processors do the work instead, or "local".
+        isolated: decode in worker processes even if there is only one, so that a file that crashes the decoder is
+            rejected and the others go on. False decodes in this process, where `workers` is 1.
         source_id: regular expression searched in each relative path; its group 1 names the footage a clip is from.
         progress: called for each file when it is hashed, and again when it is finished.
 
@@ -116,7 +119,7 @@ def index_videos(
     files, unread = find(_places(source), out, _rate(image_fps))
     output = OutputDir(out, "index", "corpus")
     begun = is_begun(output, config)
-    with start(DecodeWorker(plan, quality, chroma), workers, ray, isolated=True) as runner:
+    with start(DecodeWorker(plan, quality, chroma), workers, ray, isolated=isolated) as runner:
         runner.check([file.sample for file in (files[0], files[-1])])
         with output.open({"config": config, "versions": corpus_versions()}, reopen=begun) as staging:
             begin(output, config)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.subset import subset
@@ -30,7 +29,7 @@ be drawn (`seed`, `attempt`) is left out.
 """
 
 
-def questions_hash(rows: Iterable[Mapping[str, Any]]) -> str:
+def questions_hash(rows: Iterable[Mapping[str, object]]) -> str:
     """Hash the questions of a benchmark and the pixels they rest on.
 
     The hash does not depend on where the corpus lay, what else was in it, what its files were called, on the number of

@@ -73,7 +73,7 @@ def reopen(out: AnyPath, staging: Path) -> None:
 
 
 def write_corpus_manifest(
-    out: AnyPath, plan: Mapping[str, Any], unread: Sequence[RejectedFile], made_with: Mapping[str, str]
+    out: AnyPath, plan: Mapping[str, object], unread: Sequence[RejectedFile], made_with: Mapping[str, str]
 ) -> CorpusManifest:
     """Sum up the packs of a corpus in `rejected.parquet` and, last, in `manifest.json`.
 

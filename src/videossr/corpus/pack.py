@@ -170,12 +170,12 @@ def entry_of(row: Mapping[str, Any]) -> Entry:
     return Entry(**values)
 
 
-def entry_json(row: Mapping[str, Any]) -> str:
+def entry_json(row: Mapping[str, object]) -> str:
     """Return the fields of an entry as JSON, in one order, with hex for bytes."""
     return json.dumps(row, sort_keys=True, separators=(",", ":"), default=bytes.hex)
 
 
-def rows_hash(rows: Iterable[Mapping[str, Any]]) -> str:
+def rows_hash(rows: Iterable[Mapping[str, object]]) -> str:
     """Hash all facts of some videos, but not what their files are called and where their JPEGs lie."""
     digest = hashlib.sha256()
     for full in rows:

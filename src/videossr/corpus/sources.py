@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from upath import UPath
 
@@ -28,7 +28,7 @@ EXTENSIONS = frozenset(_ENDINGS.split())
 
 _WEB = ("http", "https")
 
-_Facts: TypeAlias = Mapping[str, Any] | None
+_Facts: TypeAlias = Mapping[str, object] | None
 """What the listing of a remote store tells of a file; None for a local one."""
 
 

@@ -89,7 +89,7 @@ def to_sample(row: Mapping[str, Any]) -> Sample:
     return sample
 
 
-def tables(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> Iterator[pa.Table]:
+def tables(rows: Iterable[Mapping[str, object]], schema: pa.Schema) -> Iterator[pa.Table]:
     """Yield the rows as tables of `ROWS_PER_FILE`, the last one shorter; few rows are Python objects at any time."""
     source = iter(rows)
     while batches := [
@@ -100,7 +100,7 @@ def tables(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> Iterator[pa.
         yield pa.Table.from_batches(batches, schema).combine_chunks()
 
 
-def write_file(rows: Iterable[Mapping[str, Any]], path: AnyPath, schema: pa.Schema) -> str:
+def write_file(rows: Iterable[Mapping[str, object]], path: AnyPath, schema: pa.Schema) -> str:
     """Write one Parquet file, complete or absent; its SHA-256."""
     return write_tables(tables(rows, schema), path, schema)
 

@@ -44,7 +44,7 @@ def doc_to_messages(doc: Mapping[str, Any]) -> list[dict[str, Any]]:
     return turns
 
 
-def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, Any]:
+def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, object]:
     """Score the first answer in [0, 1] by the metric of its category, for the category and for `overall`."""
     scores = _rewards().scorer(doc["data_source"])(results[0], doc["answer"])
     score: float = scores.smooth if doc["metric"] == "miou" else scores.strict

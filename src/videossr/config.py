@@ -138,7 +138,7 @@ def flatten(table: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
     return values
 
 
-def changes(there: Mapping[str, Any], now: Mapping[str, Any], most: int = 6) -> list[str]:
+def changes(there: Mapping[str, object], now: Mapping[str, object], most: int = 6) -> list[str]:
     """Say key by key in what two tables differ.
 
     Args:
@@ -153,7 +153,7 @@ def changes(there: Mapping[str, Any], now: Mapping[str, Any], most: int = 6) -> 
     return phrases if len(phrases) <= most else [*phrases[:most], f"and {len(phrases) - most} more"]
 
 
-def _changes(there: Mapping[str, Any], now: Mapping[str, Any], prefix: str) -> Iterator[str]:
+def _changes(there: Mapping[str, object], now: Mapping[str, object], prefix: str) -> Iterator[str]:
     for name in {**there, **now}:
         old, new = there.get(name, _UNSET), now.get(name, _UNSET)
         if isinstance(old, Mapping) and isinstance(new, Mapping):

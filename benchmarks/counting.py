@@ -18,11 +18,12 @@ import numpy as np
 from scipy import stats
 
 from tests.helpers.counting_proof import read_clip, recount
+from videossr.answers.counts import count_distribution
 from videossr.perturb.contrast import disk, near, to_lab
 from videossr.perturb.shapes import SHAPES
 from videossr.sample import Rejection, Sample
 from videossr.tasks.base import Video
-from videossr.tasks.counting import EIGHTHS, Counting, CountingConfig, count_distribution, lay_out, shapes_of
+from videossr.tasks.counting import EIGHTHS, Counting, CountingConfig, lay_out, shapes_of
 
 TASK = Counting()
 EASY = CountingConfig()

@@ -31,7 +31,9 @@ MAY_NAME_TASKS = {
     "rewards.py": "data sources, which a trainer asks for by name",
     "bench/viubench.py": "categories and abilities of the paper's benchmark",
     "dataset/published/dataset.py": "data sources of the rows that the paper's authors published",
+    "cli/build.py": "examples in a help text",
     "cli/dataset.py": "an example in a help text",
+    "templates.py": "the texts of perturbations stand in the table of the task that uses them",
     "validation/shortcuts.py": "the name of a check in reports",
     "validation/traces.py": "it probes the perturbations of one task",
 }

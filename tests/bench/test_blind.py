@@ -10,7 +10,7 @@ import pytest
 
 from tests.bench.conftest import CHANCE, CONSTANT, Drawn
 from videossr.answers.base import GUESSES, AnswerDistribution, EmpiricalDistribution
-from videossr.answers.counts import CountDistribution
+from videossr.answers.counts import CountDistribution, count_distribution
 from videossr.answers.interval import SpanDistribution
 from videossr.answers.order import ORDER, OrderDistribution
 from videossr.bench.blind import blind_scores
@@ -19,7 +19,6 @@ from videossr.models.answer_distribution import answer_distributions, distributi
 from videossr.models.base import Decoding, Request
 from videossr.question import Question
 from videossr.rewards import scorer
-from videossr.tasks.counting import count_distribution
 from videossr.tasks.grounding import GroundingConfig, span_distribution
 
 EASY, HARD = CountDistribution(3, count_distribution(3, 3)), CountDistribution(3, count_distribution(4, 4))

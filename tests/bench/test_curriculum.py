@@ -16,6 +16,7 @@ from tests.helpers.building import indexed, picture
 from tests.helpers.clips import write
 from tests.helpers.leveled import Leveled
 from tests.helpers.sampled import prediction, sampled
+from videossr.answers.counts import count_distribution
 from videossr.bench.curriculum import choose_categories, describe, recipe_behind, recipe_text
 from videossr.bench.pass_rates import PassRates, measure_pass_rates
 from videossr.builder import recipe as recipes
@@ -26,7 +27,6 @@ from videossr.corpus.corpus import Corpus
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import CategoryTable, RecipeTable
 from videossr.models.base import MODELS
-from videossr.tasks.counting import count_distribution
 from videossr.templates import load_templates
 from videossr.validation.validator import validate
 

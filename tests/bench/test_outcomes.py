@@ -232,7 +232,7 @@ def test_no_verb_takes_a_run_without_an_answer_for_a_model(
     assert compared.returncode == 2
     assert "nothing to compare" in compared.stderr
     fine = command("bench", "compare", str(chance.path), str(chance.path))
-    assert f"chance: 0 of {len(built)} questions failed; 0 of {len(built)} answers do not" in fine.stdout
+    assert f"chance: 0 of {len(built)} questions failed; 0 of {len(built)} answers cannot be parsed" in fine.stdout
 
 
 @pytest.mark.parametrize("verb", ["run", "probe"])

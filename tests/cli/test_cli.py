@@ -124,7 +124,7 @@ BUILD = "build smoke --corpus demo/corpus --out NEW"
         ("index empty --out NEW", ["empty", "no videos", "mp4"]),
         ("index demo/videos --out odd", ["odd", "has not made", "--out"]),
         ("index demo/videos --out bad.toml", ["bad.toml", "has not made", "--out"]),
-        ("index demo/videos --out demo/corpus --frames 50", ["demo/corpus", "plan.frames is 48", "new folder"]),
+        ("index demo/videos --out demo/corpus --frames 50", ["demo/corpus", "plan.frames is 48", "another --out"]),
         ("train train-nan --out NEW", ["'train-nan'", "did you mean 'train-nano'?"]),
         ("train none.toml --out NEW", ["none.toml"]),
         ("train train-nano --optim.warmpu=1 --out NEW", ["unknown key 'warmpu' in optim; did you mean 'warmup'?"]),

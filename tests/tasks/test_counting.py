@@ -17,6 +17,7 @@ from scipy import stats
 
 from tests.helpers.counting_proof import read_clip, recount
 from videossr.answers.checks import chi_square
+from videossr.answers.counts import count_distribution
 from videossr.builder import recipe
 from videossr.clock import uniform_clock
 from videossr.measure import rejected
@@ -24,7 +25,7 @@ from videossr.perturb import contrast
 from videossr.perturb.shapes import FULL, SHAPES, coverage, outline, paint
 from videossr.sample import Rejection, Sample, VideoKey
 from videossr.tasks.base import TASKS, Video
-from videossr.tasks.counting import Counting, CountingConfig, count_distribution, draw_slots, lay_out, shapes_of
+from videossr.tasks.counting import Counting, CountingConfig, draw_slots, lay_out, shapes_of
 from videossr.templates import load_templates
 
 EASY = CountingConfig()

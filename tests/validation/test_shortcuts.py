@@ -13,13 +13,13 @@ from scipy import stats
 
 from tests.helpers.synthetic import counted, counts, permutation, segment, segments
 from videossr.answers import interval
+from videossr.answers.counts import count_distribution
 from videossr.answers.interval import INTERVAL
 from videossr.clock import uniform_clock
 from videossr.question import Clip, Frames
 from videossr.rewards import score_order
 from videossr.sample import Sample, VideoKey
 from videossr.tasks.base import Video, answer_type_of, open_task
-from videossr.tasks.counting import count_distribution
 from videossr.tasks.jigsaw import Jigsaw, JigsawConfig
 from videossr.validation import shortcuts
 from videossr.validation.finding import CheckResult

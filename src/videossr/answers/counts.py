@@ -19,6 +19,21 @@ from videossr.question import Question
 from videossr.rewards import Scorer, Scores, count_closeness, parse_counts, score_counts
 
 
+def count_distribution(slots_max: int, instances_max: int) -> dict[int, float]:
+    """Return the probability of each total of a shape: 1..slots_max slots with 1..instances_max instances, uniform.
+
+    >>> max(count_distribution(3, 3).values())  # the best constant answer, paper's easy setting
+    0.19753086419753085
+    """
+    one = np.full(instances_max, 1 / instances_max)
+    law = np.zeros(slots_max * instances_max + 1)
+    total = np.ones(1)
+    for slots in range(1, slots_max + 1):
+        total = np.convolve(total, one)
+        law[slots : slots + len(total)] += total / slots_max
+    return {count: float(law[count]) for count in range(1, len(law))}
+
+
 @dataclass(frozen=True)
 class CountDistribution:
     """Each of the counts is drawn by the same law; a uniform guess takes any from 1 to the most.

@@ -154,7 +154,7 @@ class OutputDir:
         """Say whether nothing but the claim is in the folder."""
         try:
             names = {entry.name for entry in self.path.iterdir()}
-        except FileNotFoundError:  # an object store knows no empty folder
+        except (FileNotFoundError, NotADirectoryError):  # an object store knows no empty folder
             names = set()
         return names <= {UNFINISHED} and {entry.name for entry in self._staging().iterdir()} <= {_CLAIM, _LOCK}
 

@@ -23,7 +23,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from videossr.answers.checks import Check, independent
-from videossr.answers.counts import CountDistribution, Counts
+from videossr.answers.counts import CountDistribution, Counts, count_distribution
 from videossr.measure import Measure
 from videossr.perturb.contrast import Lab, disk, near, to_lab
 from videossr.perturb.native_shapes import native_share
@@ -160,21 +160,6 @@ class Shape:
     def points(self) -> Points:
         """Return the corners of the shape."""
         return outline(self.name, self.x, self.y, self.size, self.angle)
-
-
-def count_distribution(slots_max: int, instances_max: int) -> dict[int, float]:
-    """Return the probability of each total of a shape: 1..slots_max slots with 1..instances_max instances, uniform.
-
-    >>> max(count_distribution(3, 3).values())  # the best constant answer, paper's easy setting
-    0.19753086419753085
-    """
-    one = np.full(instances_max, 1 / instances_max)
-    law = np.zeros(slots_max * instances_max + 1)
-    total = np.ones(1)
-    for slots in range(1, slots_max + 1):
-        total = np.convolve(total, one)
-        law[slots : slots + len(total)] += total / slots_max
-    return {count: float(law[count]) for count in range(1, len(law))}
 
 
 def draw_slots(rng: np.random.Generator, needed: Sequence[int], config: CountingConfig) -> list[tuple[int, ...]]:

@@ -7,7 +7,6 @@ import re
 import tomllib
 from collections.abc import Hashable, Iterator, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from videossr.errors import ConfigError
 from videossr.registry import suggest
+from videossr.storage.paths import AnyPath
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ def _line(kind: Any, problem: ErrorDetails) -> str:
     return f"{place + ': ' if place else ''}{message}{got}"
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: AnyPath) -> dict[str, Any]:
     """Read a TOML file. Raises ConfigError that names the file when it is not valid."""
     try:
         return tomllib.loads(path.read_text("utf-8"))

@@ -260,7 +260,7 @@ def test_a_server_that_dies_halfway_gives_exit_status_1_until_all_is_answered(
 def test_what_a_server_refuses_is_in_the_records_and_in_force_when_the_run_goes_on(
     built: VideoSSRDataset, tmp_path: Path
 ) -> None:
-    """The first sitting is stopped by a key that expires; the second meets a server that takes a system turn."""
+    """The first session is stopped by a key that expires; the second meets a server that takes a system turn."""
     systems: list[bool] = []
 
     def respond(seen: Seen, earlier: int) -> CannedResponse:
@@ -275,10 +275,10 @@ def test_what_a_server_refuses_is_in_the_records_and_in_force_when_the_run_goes_
         stopped = command(*words, "--model.concurrency=1")
         assert stopped.returncode == 2
         assert "status 401" in stopped.stderr
-        assert json.loads((out / ".unfinished/sittings.json").read_text())["model"]["system"] == "user"
+        assert json.loads((out / ".unfinished/session.json").read_text())["model"]["system"] == "user"
         done = command(*words, "--model.concurrency=1")
     assert done.returncode == 0, done.stderr
-    assert systems == [True, *[False] * (len(systems) - 1)], "the second sitting asks as the first did"
+    assert systems == [True, *[False] * (len(systems) - 1)], "the second session asks as the first did"
     manifest = read_run(out).manifest
     assert manifest is not None
     assert manifest["model"]["system"] == "user"

@@ -241,13 +241,13 @@ def test_a_corpus_of_moved_slots_is_refused(make: Make, bench: Bench, tmp_path: 
 
 def test_training_data_is_kept_apart(made: Corpus, bench: Bench, make: Make, tmp_path: Path) -> None:
     frozen = bench("bench", made)
-    trained = make("train", made, {"jigsaw": (JIGSAW, 12)}, exclusions=[tmp_path / "bench"])
+    trained = make("train", made, {"jigsaw": (JIGSAW, 12)}, exclude=[tmp_path / "bench"])
     contents_of = [
         {row["content"] for row in schema.read_file(tmp_path / name / "videos.parquet")} for name in ("bench", "train")
     ]
     assert not contents_of[0] & contents_of[1]
     assert trained["excluded"] == [frozen["hash"]]
-    again = bench("apart", made, {"mirror": (MIRROR, 3)}, exclusions=[tmp_path / "bench", tmp_path / "train"][:1])
+    again = bench("apart", made, {"mirror": (MIRROR, 3)}, exclude=[tmp_path / "bench", tmp_path / "train"][:1])
     assert again["excluded"] == [frozen["hash"]]
 
 

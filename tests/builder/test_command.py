@@ -93,7 +93,7 @@ def test_only_videos_that_were_looked_at_are_counted(make: Make, tmp_path: Path)
     one = make("one", corpus, {"mirror": (MIRROR, 1)}, 1)
     assert one["samples"] == 1
     with pytest.raises(ValueError, match=r"Rejected of 2 videos: jigsaw: [a-z_]+ \(2\) .*\n--exclude took 1 of"):
-        make("rest", corpus, categories, exclusions=[tmp_path / "one"])
+        make("rest", corpus, categories, exclude=[tmp_path / "one"])
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def excluded(folder: Path) -> dict[str, tuple[str, float, float, str]]:
 def test_no_video_is_shared_and_donors_count(made: Corpus, make: Make, tmp_path: Path) -> None:
     make("bench", made, {"swap": (SWAP, 4)})
     assert len(contents(tmp_path / "bench")) > 4, "no donor is a video of its own"
-    manifest = make("train", made, {"mirror": (MIRROR, 6), "swap": (SWAP, 6)}, exclusions=[tmp_path / "bench"])
+    manifest = make("train", made, {"mirror": (MIRROR, 6), "swap": (SWAP, 6)}, exclude=[tmp_path / "bench"])
     assert not contents(tmp_path / "train") & contents(tmp_path / "bench")
     left_out = excluded(tmp_path / "train")
     assert {reason for reason, *_ in left_out.values()} == {"excluded_content"}
@@ -51,7 +51,7 @@ def test_a_copy_of_another_size_and_codec_is_found(made: Corpus, make: Make, tmp
     make("bench", made, {"jigsaw": (JIGSAW, CLIPS)})
     write(tmp_path / "new/again.avi", picture(3, height=192, width=256), "mpeg4", {"qscale": "6"})
     write(tmp_path / "new/fresh.mp4", picture(103))
-    make("train", indexed(tmp_path / "new"), {"mirror": (MIRROR, 1)}, exclusions=[tmp_path / "bench"])
+    make("train", indexed(tmp_path / "new"), {"mirror": (MIRROR, 1)}, exclude=[tmp_path / "bench"])
     ((path, (reason, value, threshold, twin)),) = excluded(tmp_path / "train").items()
     assert (path, reason, twin) == ("again.avi", "excluded_near", "clip_03.mp4")
     assert value >= threshold == NEAR_SHARE
@@ -67,20 +67,20 @@ def test_clips_of_the_same_footage_are_kept_apart(clips: Path, make: Make, tmp_p
             shutil.copy(clips / f"clip_{number:02}.mp4", tmp_path / folder / f"{name}.mp4")
     old, new = (indexed(tmp_path / folder, source_id=r"^(\w)_") for folder in ("old", "new"))
     make("bench", old, {"mirror": (MIRROR, 1)})
-    make("train", new, {"mirror": (MIRROR, 1)}, exclusions=[tmp_path / "bench"])
+    make("train", new, {"mirror": (MIRROR, 1)}, exclude=[tmp_path / "bench"])
     assert excluded(tmp_path / "train") == {"a_2.mp4": ("excluded_source", 1, 0, "a_1.mp4")}
 
 
 def test_when_nothing_is_left(made: Corpus, make: Make, tmp_path: Path) -> None:
     make("bench", made, {"jigsaw": (JIGSAW, CLIPS)})
     with pytest.raises(UnmetError, match=rf"none of the {CLIPS} videos of .* is left to draw from") as raised:
-        make("train", made, {"mirror": (MIRROR, 1)}, exclusions=[tmp_path / "bench"])
+        make("train", made, {"mirror": (MIRROR, 1)}, exclude=[tmp_path / "bench"])
     assert f"--exclude took {CLIPS} of the {CLIPS} videos (excluded_content {CLIPS})" in str(raised.value)
     assert f"videossr corpus split {made.path} --out TRAIN TEST --share 0.9" in str(raised.value)
     assert "--videos N" in str(raised.value)
     assert len(excluded(tmp_path / "train")) == CLIPS
     with pytest.raises(FileNotFoundError, match="does not exist"):
-        make("train", made, {"mirror": (MIRROR, 1)}, exclusions=[tmp_path / "nowhere"])
+        make("train", made, {"mirror": (MIRROR, 1)}, exclude=[tmp_path / "nowhere"])
 
 
 def test_when_too_little_is_left(made: Corpus, make: Make, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_when_too_little_is_left(made: Corpus, make: Make, tmp_path: Path) -> No
     strict = {"task": "grounding", "config": {**MIRROR["config"], "limits": {"picture": 100.0}}}  # type: ignore[dict-item]
     for config, count in ((strict, 1), (SWAP, 2)):
         with pytest.raises(UnmetError, match=rf"--exclude took {CLIPS - 1} of the {CLIPS} videos(?s:.)*corpus split"):
-            make("train", made, {"odd": (config, count)}, exclusions=[tmp_path / "bench"])
+            make("train", made, {"odd": (config, count)}, exclude=[tmp_path / "bench"])
 
 
 def test_a_benchmark_of_few_videos_leaves_the_others(made: Corpus, make: Make, tmp_path: Path) -> None:
@@ -101,10 +101,10 @@ def test_a_benchmark_of_few_videos_leaves_the_others(made: Corpus, make: Make, t
     assert bench["recipe"]["videos"] == 5
     assert make("again", made, categories, most=5)["hash"] == bench["hash"]
     assert make("other", made, categories, most=6)["hash"] != bench["hash"]
-    train = make("train", made, {"mirror": (MIRROR, CLIPS - 5)}, exclusions=[tmp_path / "bench"])
+    train = make("train", made, {"mirror": (MIRROR, CLIPS - 5)}, exclude=[tmp_path / "bench"])
     assert train["videos"] == CLIPS - 5
     assert not contents(tmp_path / "train") & contents(tmp_path / "bench")
-    second = make("second", made, {"mirror": (MIRROR, 4)}, most=4, exclusions=[tmp_path / "bench"])
+    second = make("second", made, {"mirror": (MIRROR, 4)}, most=4, exclude=[tmp_path / "bench"])
     assert second["videos"] == 4
     assert contents(tmp_path / "second") == {entry.content for entry in made.videos[5:9]}
     with pytest.raises(UnmetError, match=r"--videos 1 leaves 1 videos to draw from: allow more"):

@@ -95,7 +95,7 @@ def test_both_are_ordinary_corpora(corpus: Corpus, source: Path, tmp_path: Path)
     )
     build_dataset(frozen, Corpus(test), tmp_path / "bench", templates=load_templates())
     made = build_dataset(
-        mixture, Corpus(train), tmp_path / "set", templates=load_templates(), exclusions=[tmp_path / "bench"]
+        mixture, Corpus(train), tmp_path / "set", templates=load_templates(), exclude=[tmp_path / "bench"]
     )
     assert made["samples"] == 3
     assert not [reason for reason in made["rejected"] if reason.startswith("excluded")]

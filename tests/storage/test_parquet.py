@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import videossr
+from videossr.errors import DataError
 from videossr.storage.parquet import read_batches, read_parquet
 from videossr.storage.paths import AnyPath, to_path
 
@@ -52,7 +53,7 @@ def test_only_the_calling_thread_reads_a_remote_file(monkeypatch: pytest.MonkeyP
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     for data in (b"", b"no table at all"):
         (tmp_path / "rows.parquet").write_bytes(data)
-        with pytest.raises(pa.ArrowInvalid):
+        with pytest.raises(DataError, match=r"rows\.parquet: not a Parquet file"):
             read_parquet(tmp_path / "rows.parquet")
     with pytest.raises(FileNotFoundError):
         read_parquet(tmp_path / "missing.parquet")
@@ -63,3 +64,15 @@ def test_no_other_module_reads_parquet_files() -> None:
     reading = ("pq.read_table", "pq.ParquetFile", "parquet.read_table", "parquet.ParquetFile")
     found = {str(path.relative_to(root)) for path in root.rglob("*.py") if any(w in path.read_text() for w in reading)}
     assert found == {"storage/parquet.py"}
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [1], "b": ["x"]}), tmp_path / "rows.parquet")
+    assert read_parquet(tmp_path / "rows.parquet", required=["a"]).num_rows == 1
+    for read in (
+        lambda path: read_parquet(path, required=["a", "c"]),
+        lambda path: read_parquet(path, dictionary=["c"]),
+        lambda path: list(read_batches(path, 8, ["b", "c"])),
+    ):
+        with pytest.raises(DataError, match=r"rows\.parquet has no column .?.?c"):
+            read(tmp_path / "rows.parquet")

@@ -33,7 +33,7 @@ from videossr.bench.records import (
 from videossr.bench.scoring import score_prediction
 from videossr.config import changes, flatten, plain
 from videossr.dataset.manifest import versions
-from videossr.errors import OutputError
+from videossr.errors import DataError, OutputError
 from videossr.models.answer_distribution import answer_distributions
 from videossr.models.base import Decoding, Model, ModelSpec, model_spec
 from videossr.question_set import QuestionSet, open_questions
@@ -44,7 +44,7 @@ from videossr.storage.paths import AnyPath, is_local, to_path, write_text
 STOP_AFTER = 10
 """Questions that fail for one reason before any has an answer, until a run stops."""
 
-_SESSION = "sittings.json"
+_SESSION = "session.json"
 """In the staging directory: what the calls so far took."""
 
 
@@ -101,6 +101,8 @@ def evaluate(
         raise OutputError(
             f"{folder}: a run is written line by line, which only a local folder allows; copy it afterwards"
         )
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be 1 or more, got {limit}")
     if isinstance(questions, str | AnyPath):
         questions = open_questions(questions)
     if isinstance(model, str):
@@ -194,8 +196,11 @@ class _Session:
         """Read the notes of a run that was stopped, or the manifest of one whose failures are asked once more."""
         for file in (path, manifest):
             if file.exists():
-                table = json.loads(file.read_text("utf-8"))
-                return cls(table["seconds"], table["waited"], table["model"])
+                try:
+                    table = json.loads(file.read_text("utf-8"))
+                    return cls(float(table["seconds"]), float(table["waited"]), dict(table["model"]))
+                except (ValueError, KeyError, TypeError) as error:
+                    raise DataError(f"{file} is damaged: delete it, and the same command goes on") from error
         return cls()
 
 

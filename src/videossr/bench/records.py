@@ -167,6 +167,8 @@ def read_run(path: str | AnyPath) -> Run:
         raise DataError(f"{folder / CONFIG}: not valid TOML: {error}") from error
     if "model" not in table:
         raise DataError(f"{folder} is no run, but something else that has a {CONFIG}")
+    if isinstance(table["model"], dict):
+        raise DataError(f"{folder} is a training run: look at it with `videossr report {folder}`")
     config = parse(RunConfig, table, str(folder / CONFIG))
     predictions = {
         prediction.index: prediction

@@ -144,6 +144,7 @@ def score_prediction(prediction: Prediction) -> QuestionScore:
     try:
         kind = answer_type_of(prediction.data_source)
         scores = [kind.score(text, prediction.answer) for text in prediction.texts]
+        value = fmean(kind.value(scored) for scored in scores)
     except ValueError as error:
         raise DataError(f"question {prediction.id}: {error}") from error
     except Exception as error:  # the code of another package
@@ -151,7 +152,7 @@ def score_prediction(prediction: Prediction) -> QuestionScore:
             f"question {prediction.id}: the scorer of {prediction.data_source} failed: {type(error).__name__}: {error}"
         ) from error
     return QuestionScore(
-        fmean(kind.value(scored) for scored in scores),
+        value,
         fmean(scored.smooth for scored in scores),
         fmean(scored.strict for scored in scores),
         fmean(scored.parsed for scored in scores),

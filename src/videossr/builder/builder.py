@@ -63,7 +63,7 @@ def build_dataset(
     *,
     templates: PromptTemplates | None = None,
     seed: int = 0,
-    exclusions: Iterable[str | AnyPath] = (),
+    exclude: Iterable[str | AnyPath] = (),
     rebuild: bool = False,
     workers: int = 1,
     ray: str | None = None,
@@ -84,7 +84,7 @@ def build_dataset(
         out: folder or address of the dataset.
         templates: texts of the questions; those of the package when None.
         seed: the same seed gives the same files, whatever the number of workers.
-        exclusions: datasets to keep apart from: none of their videos is used, nor one that looks like them.
+        exclude: datasets to keep apart from: none of their videos is used, nor one that looks like them.
         rebuild: replace a dataset in `out` that was made otherwise, or an unfinished build.
         workers: processes. More than one are spawned: a script that calls this needs a ``__main__`` guard.
         ray: address of a Ray cluster that does the work instead, or "local".
@@ -109,7 +109,7 @@ def build_dataset(
     output = OutputDir(to_path(out), "build", "dataset")
     out = output.path
     templates = templates or load_templates()
-    apart = [to_path(dataset) for dataset in exclusions]
+    apart = [to_path(dataset) for dataset in exclude]
     tasks = {category.task for category in mixture.categories.values()}
     perturbations = {
         name for category, task in mixture.tasks.items() for name in task.perturbations(mixture.config[category])

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from videossr.builder.decontamination import footage_row
+from videossr.builder.decontamination import VIDEOS, footage_row
 from videossr.builder.derivation import parent_of, write_part
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.duplicates import NEAR_SHARE, DuplicatePair, Footage, find_twins
 from videossr.dataset import gate_table, schema
+from videossr.dataset.gate_table import MEASURES
 from videossr.dataset.manifest import (
     NAME,
     BuildSpec,
@@ -140,7 +141,7 @@ def _videos(
     sets: list[list[Footage]] = []
     for dataset in datasets:
         sets.append([])
-        for row in schema.read_rows(dataset / "videos.parquet"):
+        for row in schema.read_rows(dataset / "videos.parquet", VIDEOS.names):
             content = row["content"]
             if content not in videos:
                 videos[content] = row
@@ -157,7 +158,7 @@ def _gates(tables: Sequence[AnyPath]) -> Iterator[dict[str, Any]]:
     """Yield what the gates measured, by content; of a video and category that several tables have, from the first."""
 
     def numbered(number: int) -> Iterator[tuple[str, int, dict[str, Any]]]:
-        return ((row["content"], number, row) for row in schema.read_rows(tables[number]))
+        return ((row["content"], number, row) for row in schema.read_rows(tables[number], MEASURES.names))
 
     sources = map(numbered, range(len(tables)))
     for _, members in groupby(heapq.merge(*sources, key=lambda item: item[:2]), key=lambda item: item[0]):

@@ -10,10 +10,11 @@ from typing import Any
 from videossr.builder.allocation import Job
 from videossr.builder.generation import RejectedDraw, SampleGenerator
 from videossr.builder.recipe import Recipe, ResolvedRecipe
+from videossr.config import parse
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import index_videos
 from videossr.dataset.dataset import Item
-from videossr.errors import DataError
+from videossr.errors import ConfigError, DataError
 from videossr.measure import rejected
 from videossr.rendering import render
 from videossr.sample import Rejection
@@ -53,13 +54,18 @@ def sample_video(
     """
     category = {"task": task, "count": 1, "config": dict(config or {})}
     most = (plan or Plan()).max_pixels
-    recipe = ResolvedRecipe(Recipe(name="sample", max_pixels=most, categories={task: category}), "sample_video")
+    if not 0 <= seed < 2**63:
+        raise ConfigError(f"seed must be from 0 to 2^63 - 1, got {seed}")
+    table = {"name": "sample", "max_pixels": most, "categories": {task: category}}
+    recipe = ResolvedRecipe(parse(Recipe, table, "sample_video"), "sample_video")
     slots, density = recipe.tasks[task].required_frames(recipe.config[task])
     with TemporaryDirectory() as folder:
         index_videos(path, Path(folder) / "corpus", plan or Plan(frames=slots * density), isolated=False)
         corpus = Corpus(Path(folder) / "corpus")
         if unusable := corpus.rejections():
             raise DataError(f"{path} cannot be used: {unusable[0].reason}: {unusable[0].detail}")
+        if len(corpus) > 1:
+            raise DataError(f"{path} holds {len(corpus)} videos: name one of them")
         generator = SampleGenerator(corpus, recipe, load_templates(), seed, range(1))
         if reject := rejected(generator.gate(0)[task]):
             raise _unfit(path, task, reject)
@@ -70,7 +76,7 @@ def sample_video(
         return Item(result.question, render(corpus, result.sample), result.sample, truth)
 
 
-def _unfit(path: str | AnyPath, task: str, reject: Rejection) -> ValueError:
+def _unfit(path: str | AnyPath, task: str, reject: Rejection) -> DataError:
     return DataError(
         f"{path} cannot serve the task {task}: {reject.reason}, measured {reject.value:g}, threshold "
         f"{reject.threshold:g}; docs/reference/rejections.md says what the reasons mean"

@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from typing import Any
 
-from videossr.builder.decontamination import read_footage
+from videossr.builder.decontamination import VIDEOS, read_footage
 from videossr.builder.derivation import parent_of, write_part
 from videossr.corpus.duplicates import alike
 from videossr.corpus.groups import DisjointSets, choose_groups
 from videossr.dataset import gate_table, schema
+from videossr.dataset.gate_table import MEASURES
 from videossr.dataset.manifest import (
     NAME,
     BuildSpec,
@@ -110,8 +111,8 @@ def split(dataset: AnyPath, outs: tuple[AnyPath, AnyPath], count: int) -> tuple[
             excluded=manifest["excluded"],
             versions=manifest["versions"],
         )
-        videos = schema.read_rows(dataset / "videos.parquet")
-        gates = schema.read_rows(measured)
+        videos = schema.read_rows(dataset / "videos.parquet", VIDEOS.names)
+        gates = schema.read_rows(measured, MEASURES.names)
         made.append(write_part(output, spec, origin, rows(side), videos, gates, left_out(side)))
     return made[0], made[1]
 

@@ -137,7 +137,7 @@ def command(
             target,
             templates=load_templates(templates),
             seed=seed,
-            exclusions=[to_path(dataset) for dataset in exclude],
+            exclude=[to_path(dataset) for dataset in exclude],
             rebuild=rebuild,
             workers=workers,
             ray=ray,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any
@@ -17,6 +16,7 @@ from videossr.builder.merging import merge
 from videossr.builder.splitting import split
 from videossr.cli.console import console, counted, tell_near
 from videossr.cli.settings import Setting, parse_settings
+from videossr.config import read_toml
 from videossr.corpus.groups import share_count
 from videossr.dataset.manifest import Manifest, is_benchmark, read_manifest
 from videossr.errors import ConfigError
@@ -59,7 +59,7 @@ def info(
         categories = thresholds.read(to_path(dataset))
         asked = thresholds.assigned(categories, changed)
         config = to_path(dataset) / "config.toml"  # which a build that failed has not left
-        table = tomllib.loads(config.read_text("utf-8")) if config.is_file() else None
+        table = read_toml(config) if config.is_file() else None
         if table and changed:
             recipe.checked(table, str(config), changed)
         measured = [

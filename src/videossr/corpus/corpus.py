@@ -27,7 +27,7 @@ from typing_extensions import TypedDict
 from videossr.corpus import jpeg
 from videossr.corpus.pack import FORMAT, Entry, Pack, RejectedFile, shard_of
 from videossr.corpus.sources import EXTENSIONS
-from videossr.errors import CorpusError
+from videossr.errors import CorpusError, DataError
 from videossr.question import Frames
 from videossr.sample import VideoKey
 from videossr.storage.parquet import read_parquet
@@ -143,10 +143,9 @@ class Corpus:
         Raises CorpusError where the table is missing or damaged.
         """
         try:
-            rows = read_parquet(self.path / REJECTED).to_pylist()
-        except (OSError, TypeError, pa.ArrowException) as error:
+            return [RejectedFile(**row) for row in read_parquet(self.path / REJECTED).to_pylist()]
+        except (OSError, TypeError, DataError, pa.ArrowException) as error:
             raise CorpusError(f"{self.path / REJECTED} is missing or damaged ({error}): index again") from error
-        return [RejectedFile(**row) for row in rows]
 
     def pack(self, shard: str) -> Pack:
         """Return the pack of that name, which then stays open. Raises CorpusError when it is not there or not whole."""

@@ -135,6 +135,9 @@ def recorded_versions(out: AnyPath, staging: Path) -> dict[str, str]:
     """
     for manifest in (out / MANIFEST, staging / _BEFORE):
         if manifest.exists():
-            recorded: dict[str, str] = json.loads(manifest.read_text("utf-8"))["versions"]
+            try:
+                recorded = dict(json.loads(manifest.read_text("utf-8"))["versions"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise CorpusError(f"{manifest} is damaged: index into another folder") from error
             return recorded if manifest.name == MANIFEST else merge_versions([recorded, corpus_versions()])
     return corpus_versions()

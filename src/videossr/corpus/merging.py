@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from videossr.config import changes
+from videossr.config import changes, read_toml
 from videossr.corpus import pack
 from videossr.corpus.corpus import MANIFEST, Corpus, pack_file
 from videossr.corpus.duplicates import NEAR_SHARE, DuplicatePair, find_twins, footage_of
@@ -81,7 +80,7 @@ def merge(
 
 def _config(corpora: Sequence[Corpus]) -> dict[str, Any]:
     """Return the configuration that all corpora share; its `source_id` is that of the first."""
-    configs = [tomllib.loads((corpus.path / "config.toml").read_text("utf-8")) for corpus in corpora]
+    configs = [read_toml(corpus.path / "config.toml") for corpus in corpora]
     for corpus, config in zip(corpora[1:], configs[1:], strict=True):
         if differences := changes({**configs[0], "source_id": None}, {**config, "source_id": None}):
             raise CorpusError(

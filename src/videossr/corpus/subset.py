@@ -15,7 +15,7 @@ from videossr.corpus.manifest import write_corpus_manifest
 from videossr.corpus.pack import Entry, Pack, RejectedFile, rows_hash, shard_of
 from videossr.corpus.pack_builder import packs_of
 from videossr.errors import CorpusError
-from videossr.storage.paths import AnyPath, make_folder, write_text
+from videossr.storage.paths import AnyPath, make_folder, write_bytes
 
 
 def subset(
@@ -52,7 +52,7 @@ def subset(
         recorded[shard_of(str(row.content))].append(row)
     make_folder(out / "packs")
     (out / MANIFEST).unlink(missing_ok=True)
-    write_text(out / "config.toml", (corpus.path / "config.toml").read_text("utf-8"))
+    write_bytes(out / "config.toml", (corpus.path / "config.toml").read_bytes())
     shards = sorted(wanted.keys() | recorded.keys())
     for shard in packs_of(out) - set(shards):
         pack_file(out, shard).unlink()

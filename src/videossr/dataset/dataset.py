@@ -137,7 +137,7 @@ class VideoSSRDataset:
     def rows(self) -> pa.Table:
         """All rows, in the order of the files; local ones are memory-mapped."""
         files = [self.path / name for name in sorted(self.manifest["files"]) if name.startswith("samples-")]
-        return pa.concat_tables([read_parquet(file) for file in files])
+        return pa.concat_tables([read_parquet(file, required=schema.SCHEMA.names) for file in files])
 
     @cached_property
     def hash(self) -> str:
@@ -317,6 +317,10 @@ def _default_collate(items: Sequence[Item], *, collate_fn_map: object = None) ->
 
 
 def _question(row: Mapping[str, Any]) -> Question:
-    clock = Clock(tuple(row["times_ms"]), row["end_ms"])
-    clocks = (clock,) * row["prompt"].count(VIDEO)
-    return Question(row["id"], row["data_source"], row["system"], row["prompt"], row["answer"], clocks)
+    """Return the question of a row. Raises DataError when the row is damaged."""
+    try:
+        clock = Clock(tuple(row["times_ms"]), row["end_ms"])
+        clocks = (clock,) * row["prompt"].count(VIDEO)
+        return Question(row["id"], row["data_source"], row["system"], row["prompt"], row["answer"], clocks)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise DataError(f"sample {row.get('id')}: the row is damaged: {type(error).__name__}: {error}") from error

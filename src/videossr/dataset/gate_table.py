@@ -79,10 +79,7 @@ def read(dataset: AnyPath) -> pa.Table:
     """
     path = located(dataset)
     words = [field.name for field in MEASURES if field.type == pa.string()]
-    try:
-        table = read_parquet(path, dictionary=words)
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: not a Parquet file: {error}") from error
+    table = read_parquet(path, dictionary=words)
     if table.column_names != MEASURES.names:
         raise DataError(f"{path}: has the columns {', '.join(table.column_names)}, not {', '.join(MEASURES.names)}")
     return table.unify_dictionaries().combine_chunks()

@@ -73,17 +73,20 @@ def to_row(sample: Sample, question: Question, pixels: str, seed: int, attempt: 
 
 
 def to_sample(row: Mapping[str, Any]) -> Sample:
-    """Return the sample of a row. Raises DataError when the row's id is not the sample's."""
-    sample = Sample(
-        task=row["task"],
-        category=row["category"],
-        sources=tuple(VideoKey(source["content"], source["pack"]) for source in row["sources"]),
-        slots=tuple((slot["source"], slot["frame"]) for slot in row["slots"]),
-        clock=Clock(tuple(row["times_ms"]), row["end_ms"]),
-        size=(row["height"], row["width"]),
-        params=json.loads(row["params"]),
-        answer=row["answer"],
-    )
+    """Return the sample of a row. Raises DataError when the row is damaged, or its id is not the sample's."""
+    try:
+        sample = Sample(
+            task=row["task"],
+            category=row["category"],
+            sources=tuple(VideoKey(source["content"], source["pack"]) for source in row["sources"]),
+            slots=tuple((slot["source"], slot["frame"]) for slot in row["slots"]),
+            clock=Clock(tuple(row["times_ms"]), row["end_ms"]),
+            size=(row["height"], row["width"]),
+            params=json.loads(row["params"]),
+            answer=row["answer"],
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise DataError(f"sample {row.get('id')}: the row is damaged: {type(error).__name__}: {error}") from error
     if sample.id != row["id"]:
         raise DataError(f"sample {row['id']}: its fields give the id {sample.id}; the row was altered")
     return sample
@@ -122,11 +125,8 @@ def read_file(path: AnyPath, columns: Sequence[str] | None = None) -> list[dict[
 
 def read_rows(path: AnyPath, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
     """Yield the rows of one file, few at a time. Raises as `read_file`."""
-    try:
-        for batch in read_batches(path, _BATCH, columns):
-            yield from batch.to_pylist()
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: not a Parquet file: {error}") from error
+    for batch in read_batches(path, _BATCH, columns):
+        yield from batch.to_pylist()
 
 
 def sample_rows(
@@ -134,4 +134,4 @@ def sample_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield the samples of a dataset by their ids, few at a time; `files` are the names of all its files."""
     for name in sorted(name for name in files if name.startswith("samples-")):
-        yield from read_rows(dataset / name, columns)
+        yield from read_rows(dataset / name, columns or SCHEMA.names)

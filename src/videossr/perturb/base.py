@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cache
 from typing import Any, ClassVar, Protocol, TypeAlias
 
@@ -246,7 +246,12 @@ def open_perturbation(name: str) -> Perturbation:
     text = getattr(kind, "text", None)
     if not isinstance(text, str) or "{" in text or "}" in text:
         raise ConfigError(f"{where}: class {kind.__qualname__} must have a text without braces for the prompt")
-    return kind()
+    if not is_dataclass(kind.Settings):
+        raise ConfigError(f"{where}: class {kind.__qualname__} has Settings that are no pydantic dataclass")
+    try:
+        return kind()
+    except Exception as error:  # the code of another package
+        raise ConfigError(f"{where}: cannot be made: {type(error).__name__}: {error}") from error
 
 
 def perturbation_of(sample: Sample) -> Perturbation | None:

@@ -57,7 +57,7 @@ class Noise(PixelPerturbation):
     def weakest(self, config: SegmentConfig) -> dict[str, JSON]:
         return {"sigma": config.strengths.noise[0], "seed": 0}
 
-    def drawn(self, config: SegmentConfig, rng: np.random.Generator) -> dict[str, JSON]:
+    def draw_params(self, config: SegmentConfig, rng: np.random.Generator) -> dict[str, JSON]:
         return {"sigma": round(rng.uniform(*config.strengths.noise), 1), "seed": int(rng.integers(2**32))}
 
     def apply(self, frames: Frames, params: Params) -> Frames:

@@ -34,7 +34,7 @@ class PixelPerturbation(Perturbation):
 
         Args:
             frames: (T, H, W, 3) uint8 RGB. They are not written to.
-            params: as `weakest` and `drawn` make them.
+            params: as `weakest` and `draw_params` make them.
 
         Returns:
             New frames of the same shape.
@@ -44,7 +44,7 @@ class PixelPerturbation(Perturbation):
         """Return the parameters of least effect that the settings allow. The gates look at what they do."""
         return {}
 
-    def drawn(self, config: SegmentConfig, rng: np.random.Generator) -> dict[str, JSON]:
+    def draw_params(self, config: SegmentConfig, rng: np.random.Generator) -> dict[str, JSON]:
         """Draw the parameters of one segment; those of `weakest` where there is nothing to draw."""
         return self.weakest(config)
 
@@ -73,7 +73,7 @@ class PixelPerturbation(Perturbation):
 
     def parameters(self, config: SegmentConfig, rng: np.random.Generator) -> dict[str, JSON]:
         """Draw the parameters of one segment, with a `seed` where there is grain."""
-        drawn = self.drawn(config, rng)
+        drawn = self.draw_params(config, rng)
         return drawn | {"seed": int(rng.integers(2**32))} if self.grain else drawn
 
     def render(self, frames: Frames, segment: Segment, params: Params) -> Frames:

@@ -26,7 +26,7 @@ class ZoomIn(PixelPerturbation):
     def weakest(self, config: SegmentConfig) -> dict[str, JSON]:
         return {"factor": config.strengths.zoom_in[0]}
 
-    def drawn(self, config: SegmentConfig, rng: np.random.Generator) -> dict[str, JSON]:
+    def draw_params(self, config: SegmentConfig, rng: np.random.Generator) -> dict[str, JSON]:
         return {"factor": round(rng.uniform(*config.strengths.zoom_in), 3)}
 
     def apply(self, frames: Frames, params: Params) -> Frames:
@@ -50,7 +50,7 @@ class ZoomOut(PixelPerturbation):
     def weakest(self, config: SegmentConfig) -> dict[str, JSON]:
         return {"factor": config.strengths.zoom_out[0]}
 
-    def drawn(self, config: SegmentConfig, rng: np.random.Generator) -> dict[str, JSON]:
+    def draw_params(self, config: SegmentConfig, rng: np.random.Generator) -> dict[str, JSON]:
         return {"factor": round(rng.uniform(*config.strengths.zoom_out), 3)}
 
     def apply(self, frames: Frames, params: Params) -> Frames:

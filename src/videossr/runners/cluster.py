@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from videossr.errors import WorkerError
+from videossr.errors import MissingExtraError, WorkerError
 from videossr.runners.base import AHEAD, DIED, ParallelRunner, WorkerCrash, call_outcome
 from videossr.storage.paths import AnyPath
 from videossr.storage.provenance import ffmpeg_versions, installed_versions
@@ -30,7 +30,7 @@ try:
     from ray._private.authentication import authentication_token_setup as setup
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ImportError as missing:
-    raise WorkerError("--ray needs Ray: pip install 'videossr[ray]'") from missing
+    raise MissingExtraError("--ray needs Ray: pip install 'videossr[ray]'") from missing
 
 S = TypeVar("S")
 T = TypeVar("T")

@@ -139,10 +139,20 @@ class OutputDir:
         if not claim.exists():
             write_text(claim, json.dumps(task))
             return
-        begun = json.loads(claim.read_text("utf-8"))
+        begun = self._read_claim(claim)
         if begun["verb"] != self.verb:
             raise self._unfinished(begun["verb"], ": finish it", "")
         self.refuse_differences(changes(begun, json.loads(json.dumps(task))), unfinished=True)
+
+    def _read_claim(self, claim: Path) -> dict[str, Any]:
+        """Read what was begun. Raises OutputError where the file is damaged."""
+        try:
+            begun = json.loads(claim.read_text("utf-8"))
+            if isinstance(begun["verb"], str):
+                return dict(begun)
+        except (ValueError, TypeError, KeyError):
+            pass
+        raise OutputError(f"{claim} is damaged: delete {claim.parent}, and what is unfinished begins anew")
 
     def _unfinished(self, verb: str, how: str, way_out: str) -> OutputError:
         return OutputError(

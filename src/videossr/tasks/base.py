@@ -17,7 +17,7 @@ import numpy as np
 
 from videossr.answers.base import ANSWER_TYPES, AnswerDistribution, AnswerType
 from videossr.answers.checks import Check
-from videossr.errors import CorpusError, TaskError
+from videossr.errors import ConfigError, CorpusError, TaskError
 from videossr.measure import Measure, measured
 from videossr.perturb.video import Donors as Donors
 from videossr.perturb.video import Video as Video
@@ -119,9 +119,12 @@ def answer_type_of(data_source: str) -> AnswerType:
     which nothing is installed but a scorer, it is a type of which nothing else is known.
 
     Raises:
-        ValueError: nothing that is installed scores the data source, or its code cannot be loaded.
+        ConfigError: nothing that is installed scores the data source, or its code cannot be loaded.
     """
-    score = scorer(data_source)
+    try:
+        score = scorer(data_source)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     name = task_of(data_source)
     if name in TASKS.names():
         return open_task(name).answer_type
@@ -145,20 +148,22 @@ def open_task(name: str) -> OpenTask:
     answer type.
     """
     kind = TASKS.get(name)
+    if not isinstance(kind, type):
+        raise TaskError(f"task {name!r} ({TASKS.module(name)}) must be a class, and is {kind!r}")
     if not callable(getattr(kind, "gates", None)):
         raise TaskError(
             f"task {name!r} ({kind.__module__}.{kind.__qualname__}) has no method gates(video, config), which yields a "
-            "videossr.Measure for each thing that must hold of a video (it takes the place of `admits`); a task that "
-            "uses every video returns ()"
-        )
-    if not isinstance(getattr(kind, "answer_type", None), AnswerType):
-        raise TaskError(
-            f"task {name!r} ({kind.__module__}.{kind.__qualname__}) has no answer_type, which says how its answers are "
-            "scored and summed up (it takes the place of the method `score`): declare one of videossr.answers, such as "
-            "answer_type = INTERVAL, or answer_type = AnswerType(name, score) for a score of its own"
+            "videossr.Measure for each thing that must hold of a video; a task that uses every video returns ()"
         )
     with naming_errors(kind, name, "__init__"):
-        return OpenTask(name, kind())
+        task = kind()
+    if not isinstance(getattr(task, "answer_type", None), AnswerType):
+        raise TaskError(
+            f"task {name!r} ({kind.__module__}.{kind.__qualname__}) has no answer_type, which says how its answers are "
+            "scored and summed up: declare one of videossr.answers, such as "
+            "answer_type = INTERVAL, or answer_type = AnswerType(name, score) for a score of its own"
+        )
+    return OpenTask(name, task)
 
 
 class OpenTask:
@@ -174,7 +179,10 @@ class OpenTask:
     def required_frames(self, config: Any) -> tuple[int, int]:
         """Return the slots of a clip, and the frames that a pack must hold for each."""
         with self._naming("required_frames"):
-            return self._task.required_frames(config)
+            required = self._task.required_frames(config)
+            if not (isinstance(required, tuple) and [type(number) for number in required] == [int, int]):
+                raise TypeError(f"it must return two whole numbers, slots and frames a slot, and returned {required!r}")
+            return required
 
     def gates(self, video: Video, config: Any) -> list[Measure]:
         """List what the task measures of a video, up to the first failure that no setting can mend."""
@@ -194,12 +202,18 @@ class OpenTask:
     def render(self, frames: Frames, sample: Sample) -> list[Clip]:
         """Render the clips of a sample."""
         with self._naming("render", lambda: f"sample {sample.id}", sample.category):
-            return self._task.render(frames, sample)
+            clips = self._task.render(frames, sample)
+            if not clips or not all(isinstance(clip, Clip) for clip in clips):
+                raise TypeError(f"it must return one Clip or more, and returned {clips!r:.200}")
+            return clips
 
     def question(self, sample: Sample, templates: PromptTemplates) -> Question:
         """Write the question of a sample."""
         with self._naming("question", lambda: f"sample {sample.id} with these templates", sample.category):
-            return self._task.question(sample, templates)
+            question = self._task.question(sample, templates)
+            if not isinstance(question, Question):
+                raise TypeError(f"it must return a Question, and returned {question!r}")
+            return question
 
     def truth(self, sample: Sample) -> Truth:
         """Return what the answer of a sample rests on."""

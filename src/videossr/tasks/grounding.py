@@ -79,7 +79,8 @@ class GroundingConfig:
         problems = []
         if self.length[1] >= self.frames:
             problems.append(f"length {self.length}: need most < frames, which is {self.frames}")
-        problems += perturbation.problems(self)
+        with _naming(self.perturbation, "problems"):
+            problems += perturbation.problems(self)
         try:
             settings = asdict(parse(perturbation.Settings, self.settings, "settings"))
         except ValueError as error:
@@ -93,7 +94,8 @@ class GroundingConfig:
     @property
     def proven(self) -> bool:
         """Whether every segment can be told from what surrounds it at its first and its last slot."""
-        return self.gates and open_perturbation(self.perturbation).always_changes(self)
+        with _naming(self.perturbation, "always_changes"):
+            return self.gates and open_perturbation(self.perturbation).always_changes(self)
 
 
 def span_distribution(config: GroundingConfig) -> dict[tuple[int, int], float]:
@@ -105,10 +107,19 @@ def span_distribution(config: GroundingConfig) -> dict[tuple[int, int], float]:
     low, high = config.length
     law = {}
     for length in range(low, high + 1):
-        starts = open_perturbation(config.perturbation).starts(length, config)
+        starts = _starts(length, config)
         for first in starts:
             law[first, first + length - 1] = 1 / (high - low + 1) / len(starts)
     return law
+
+
+def _starts(length: int, config: GroundingConfig) -> range:
+    """Return the slots at which a segment of `length` slots may start, as the perturbation says."""
+    with _naming(config.perturbation, "starts"):
+        starts = open_perturbation(config.perturbation).starts(length, config)
+        if not starts or starts[0] < 0 or starts[-1] + length > config.frames:
+            raise ValueError(f"it must return slots of 0..{config.frames - length}, and returned {starts!r}")
+        return starts
 
 
 class Grounding:
@@ -125,7 +136,8 @@ class Grounding:
 
     def required_frames(self, config: GroundingConfig) -> tuple[int, int]:
         """Return the slots of a clip, and the frames that a pack must hold for each."""
-        return config.frames, open_perturbation(config.perturbation).density(config)
+        with _naming(config.perturbation, "density"):
+            return config.frames, open_perturbation(config.perturbation).density(config)
 
     def perturbations(self, config: GroundingConfig) -> tuple[str]:
         """Return the name of the perturbation of a category."""
@@ -150,7 +162,7 @@ class Grounding:
         """Draw a sample of a video, or say why none can be drawn."""
         perturbation = open_perturbation(config.perturbation)
         length = int(rng.integers(config.length[0], config.length[1] + 1))
-        starts = perturbation.starts(length, config)
+        starts = _starts(length, config)
         first = starts[int(rng.integers(len(starts)))]
         segment = Segment(first, first + length - 1)
         with _naming(config.perturbation, "draw", f"video {video.key.content[:12]}", category):
@@ -177,8 +189,7 @@ class Grounding:
         """Render the clips of a sample."""
         name = str(sample.params["perturbation"])
         with _naming(name, "render", f"sample {sample.id}", sample.category):
-            shown = open_perturbation(name).render(frames, _segment(sample), sample.params)
-        return [Clip(shown, sample.clock)]
+            return [Clip(open_perturbation(name).render(frames, _segment(sample), sample.params), sample.clock)]
 
     def question(self, sample: Sample, templates: PromptTemplates) -> Question:
         """Write the question of a sample."""
@@ -224,7 +235,7 @@ class Grounding:
         return [(0, min(max(frame, 0), kept[0] - 1)) for frame in due]
 
 
-def _naming(perturbation: str, method: str, about: str, category: str = "") -> AbstractContextManager[None]:
+def _naming(perturbation: str, method: str, about: str = "", category: str = "") -> AbstractContextManager[None]:
     """Name the perturbation in what its code raises."""
     kind = type(open_perturbation(perturbation))
     return naming_errors(kind, perturbation, method, about, category, what="perturbation")

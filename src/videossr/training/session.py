@@ -74,7 +74,10 @@ def train(
         raise OutputError(
             f"{folder}: a run is written line by line, which only a local folder allows; copy it afterwards"
         )
-    config = load_config(config, settings) if isinstance(config, str) else config
+    if isinstance(config, str):
+        config = load_config(config, settings)
+    elif settings:
+        raise ValueError("settings replace values of a recipe or a file; change those of a TrainConfig itself")
     if not config.model.path or not config.data.path:
         unset = "model.path" if not config.model.path else "data.path"
         raise ConfigError(f"{unset} is not set: give --{unset}=FOLDER")

@@ -376,7 +376,7 @@ def test_a_server_without_a_system_role_is_told_it_before_the_users_text(name: s
     assert served.describe()["system"] == "user"
 
 
-def test_where_the_system_text_goes_is_a_setting_and_goes_on_in_a_later_sitting() -> None:
+def test_where_the_system_text_goes_is_a_setting_and_goes_on_in_a_later_session() -> None:
     with chat_server(no_system("System role not supported")) as server:
         list(model(server, system="user").answer([ask(0, system=SYSTEM)], GREEDY))
         assert len(server.seen) == 1

@@ -33,7 +33,7 @@ class Pixelate(PixelPerturbation):
     def weakest(self, config: SegmentConfig) -> dict[str, JSON]:
         return {"side": config.settings["least"]}
 
-    def drawn(self, config: SegmentConfig, rng: np.random.Generator) -> dict[str, JSON]:
+    def draw_params(self, config: SegmentConfig, rng: np.random.Generator) -> dict[str, JSON]:
         return {"side": int(rng.integers(config.settings["least"], config.settings["most"] + 1))}
 
     def apply(self, frames: Frames, params: Params) -> Frames:

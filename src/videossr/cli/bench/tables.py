@@ -163,6 +163,6 @@ def percents(values: Mapping[str, float], categories: Iterable[str], overall: fl
     """
     cells = [values.get(category) for category in categories]
     known = [value for value in cells if value is not None]
-    if overall is None and len(known) == len(cells):
+    if overall is None and known and len(known) == len(cells):
         overall = fmean(known)
     return [percent(value) if value is not None else "-" for value in (*cells, overall)]

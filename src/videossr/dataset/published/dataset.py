@@ -16,6 +16,7 @@ from videossr.errors import DataError
 from videossr.question import Clip, Question, Truth
 from videossr.rewards import parse_interval, parse_order, scorer
 from videossr.storage.paths import AnyPath, to_path
+from videossr.tasks.base import answer_type_of
 
 
 class PublishedDataset:
@@ -32,7 +33,7 @@ class PublishedDataset:
     Raises:
         FileNotFoundError: there are no rows at `path`.
         DataError: its files are damaged.
-        ValueError: `source` is not known.
+        ConfigError: `source` is not known.
     """
 
     def __init__(self, path: str | AnyPath, *, corpus: str | AnyPath | None = None, source: str | None = None) -> None:
@@ -40,7 +41,7 @@ class PublishedDataset:
         self.rows = PublishedRows(self.path)
         self.scored_as = source
         if source is not None:
-            scorer(source)
+            answer_type_of(source)
         root = self.rows.files[0].parent if corpus is None else to_path(corpus)
         if not root.is_dir():
             raise FileNotFoundError(f"{root} is no folder: name the one where the frames or videos lie with --corpus")

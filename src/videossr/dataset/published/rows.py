@@ -151,29 +151,20 @@ def _files_of(path: AnyPath) -> list[AnyPath]:
 def _read(file: AnyPath) -> Sequence[Any]:
     """Read the rows of a file; those of JSONL are its lines. Raises DataError."""
     rows: Sequence[Any]
-    try:
-        if file.suffix == ".parquet":
-            rows = _parquet(file)
-        elif file.suffix == ".jsonl":
-            rows = [line for line in file.read_bytes().splitlines() if line.strip()]
-        else:
+    if file.suffix == ".parquet":
+        rows = _Parquet(read_parquet(file, required=_NEEDED))
+    elif file.suffix == ".jsonl":
+        rows = [line for line in file.read_bytes().splitlines() if line.strip()]
+    else:
+        try:
             rows = json.loads(file.read_bytes())
-    except (pa.ArrowInvalid, ValueError, RecursionError) as error:
-        raise DataError(f"{file}: damaged, or no {file.suffix} file: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{file}: damaged, or no {file.suffix} file: {error}") from error
     if not isinstance(rows, Sequence):
         raise DataError(f"{file} is not a list of rows")
     if not rows:
         raise DataError(f"{file} holds no rows")
     return rows
-
-
-def _parquet(file: AnyPath) -> _Parquet:
-    """Open the rows of a Parquet file. Raises DataError where a column is missing."""
-    table = read_parquet(file)
-    missing = [name for name in _NEEDED if name not in table.column_names]
-    if missing:
-        raise DataError(f"it has no column {', '.join(missing)}; it has {', '.join(table.column_names)}")
-    return _Parquet(table)
 
 
 def _checked(where: str, raw: object) -> PublishedRow:

@@ -170,7 +170,7 @@ class TrainManifest:
         hash, questions: of the dataset, and where it lay.
         versions: of the libraries.
         describe: device, parameters, sharing, the memory plan and what was used, and the like.
-        seconds: over all sittings.
+        seconds: over all sessions of the run.
         kind: what the folder is.
     """
 

@@ -13,6 +13,7 @@ from videossr.builder.recipe import Recipe, ResolvedRecipe
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.indexer import index_videos
 from videossr.dataset.dataset import VideoSSRDataset
+from videossr.errors import ConfigError, DataError
 from videossr.templates import load_templates
 
 
@@ -53,3 +54,12 @@ def test_what_cannot_be_had_is_refused_with_the_reason(videos: Path, tmp_path: P
         sample_video(clip, "jigsow")
     with pytest.raises(ValueError, match=r"sample_video: categories\.jigsaw\.config.*'piece'; did you mean 'pieces'"):
         sample_video(clip, "jigsaw", config={"piece": 4})
+    with pytest.raises(ConfigError, match="may hold letters, digits and"):
+        sample_video(clip, "x y")
+    with pytest.raises(ConfigError, match=r"seed must be from 0 .* got -1"):
+        sample_video(clip, "counting", seed=-1)
+    (tmp_path / "two").mkdir()
+    for name in ("real/bikes.mp4", "real/carphone.mp4"):
+        (tmp_path / "two" / Path(name).name).symlink_to(videos / name)
+    with pytest.raises(DataError, match="two holds 2 videos: name one of them"):
+        sample_video(tmp_path / "two", "counting")

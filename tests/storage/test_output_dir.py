@@ -126,3 +126,12 @@ def test_two_outputs_are_apart(tmp_path: Path) -> None:
     for other in (tmp_path / "a", tmp_path / "a/b", tmp_path, tmp_path / "b/../a"):
         with pytest.raises(OutputError, match="the same folder, or one is in the other"):
             check_apart(tmp_path / "a", other)
+
+
+@pytest.mark.parametrize("damaged", ["", "[]", '{"verb": 3}', "{"])
+def test_a_damaged_claim_is_named(tmp_path: Path, damaged: str) -> None:
+    output = corpus_dir(tmp_path / "out")
+    stopped(output, {"size": 1})
+    (output.path / UNFINISHED / "task.json").write_text(damaged)
+    with pytest.raises(OutputError, match=r"task\.json is damaged: delete "), output.open({"size": 1}):
+        pass

@@ -67,7 +67,7 @@ PLUGIN = """
 
         def required_frames(self, config):
             fail("required_frames")
-            return 16, 1
+            return 16 if FAULT.exists() and FAULT.read_text() == "one number" else (16, 1)
 
         def gates(self, video, config):
             fail("gates")
@@ -83,7 +83,7 @@ PLUGIN = """
 
         def render(self, frames, sample):
             fail("render")
-            return [Clip(frames, sample.clock)]
+            return [] if FAULT.exists() and FAULT.read_text() == "no clip" else [Clip(frames, sample.clock)]
 
         def question(self, sample, wording):
             fail("question")
@@ -149,6 +149,19 @@ def test_build_names_it(fault: Path, corpus: Corpus, tmp_path: Path, method: str
         build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates())
     fault.unlink()
     assert build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates())["samples"] == 2
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ("one number", r"failed in required_frames: TypeError: it must return two whole numbers.*, and returned 16"),
+        ("no clip", r"failed in render, sample .*: TypeError: it must return one Clip or more, and returned \[\]"),
+    ],
+)
+def test_what_it_returns_is_checked(fault: Path, corpus: Corpus, tmp_path: Path, returned: str, said: str) -> None:
+    fault.write_text(returned)
+    with pytest.raises(TaskError, match=said):
+        build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates())
 
 
 def test_a_worker_process_says_the_same(fault: Path, corpus: Corpus, tmp_path: Path) -> None:

@@ -220,6 +220,8 @@ def test_wording_is_laid_over_text_by_text(tmp_path: Path):
         ('[grounding]\nprompt = "{change} {example}"', "must hold <video> 1 times, got 0"),
         ('[system]\ntext = "<video>"', "system: text: must hold <video> 0 times, got 1"),
         ('[jigsaw]\nclip = "<video>"', "must hold {position}, got none"),
+        ('[jigsaw]\nclip = "<video> {position!z}"', "must hold {position}, got position!z"),
+        ('[jigsaw]\nclip = "<video> {position:q}"', "must hold {position}, got position:q"),
     ],
 )
 def test_a_wording_holds_what_the_one_it_replaces_holds(table: str, message: str, tmp_path: Path) -> None:

@@ -92,4 +92,9 @@ def _compare(old: str, new: str, where: str) -> None:
 
 
 def _fields(text: str) -> set[str]:
-    return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
+    """Return what stands in the braces of a text: names, with a conversion or a format if they have one."""
+    return {
+        name + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
+        for _, name, form, conversion in Formatter().parse(text)
+        if name is not None
+    }

@@ -153,6 +153,7 @@ BUILD = "build smoke --corpus demo/corpus --out NEW"
         (f"{BUILD} --categories.jigsaw/6.config.pices=5", ["'pices'", "did you mean 'pieces'?"]),
         (f"{BUILD} --categores.jigsaw/6.count=5", ["'categores'", "did you mean 'categories'?"]),
         (f"{BUILD} --max_pixels", ["--max_pixels", "--NAME=VALUE"]),
+        (f"{BUILD} --categories=1", ["recipe smoke", "categories"]),
         (f"{BUILD} --limmit=5", ["--limmit=5", "no such option", "did you mean --limit?"]),
         (f"{BUILD} --only jigsaw/66", ["--only jigsaw/66", "did you mean 'jigsaw/6'?"]),
         (f"{BUILD} --templates bad.toml", ["bad.toml", "not valid TOML"]),

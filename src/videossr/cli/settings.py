@@ -47,5 +47,5 @@ def _nearest_option(name: str, command: Callable[..., None]) -> str | None:
     """Find the option of a command whose name is nearest to a word."""
     parameters = inspect.signature(command).parameters.values()
     options = [parameter.name.replace("_", "-") for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
-    near = difflib.get_close_matches(name, options, n=1)
+    near = difflib.get_close_matches(name, options, n=1, cutoff=0.8)
     return f"--{near[0]}" if near else None

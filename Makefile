@@ -46,7 +46,7 @@ coverage: $(VENV)/.installed $(VENV)/.chromium
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-integration: $(VENV)/.installed $(SIDES:%=.side/%/.done) .side/.ffmpeg
+integration: $(VENV)/.installed $(SIDES:%=.side/%/.installed) .side/.ffmpeg
 	$(BIN)/python -m pytest -m integration tests/integration
 
 check: $(VENV)/.installed
@@ -121,11 +121,16 @@ $(VENV)/.chromium: | $(VENV)/.installed
 # Make an environment for each set of libraries that cannot share one; tests/integration runs scripts there. The package
 # itself is installed without its dependencies, so that an environment holds only what it tests.
 SIDE_PIP = .side/$*/bin/pip --disable-pip-version-check --quiet install --no-compile
+.PRECIOUS: .side/%/.done
 .side/%/.done: requirements/side/%.lock requirements/torch.txt
 	rm -rf .side/$*
 	$(PYTHON) -m venv .side/$*
 	$(SIDE_PIP) $(LOCKED) $<
 	$(SIDE_PIP) $(TORCH)
+	touch $@
+
+# The entry points of plug-ins are read from what is installed, so a changed pyproject.toml is installed again.
+.side/%/.installed: .side/%/.done pyproject.toml
 	$(SIDE_PIP) --no-deps --no-build-isolation --editable .
 	touch $@
 

@@ -254,7 +254,7 @@ def scorer(data_source: str) -> Scorer:
             declared = point.load()
             score: Scorer = declared
             if group == TASKS:
-                score = declared.answer_type.score
+                score = declared().answer_type.score  # of an instance, as a task may compute it
             elif group == ANSWERS:
                 score = declared.score
             return score
@@ -276,7 +276,7 @@ _MOST: Final = 1e15
 """Counts are whole numbers that a float holds exactly; nothing is counted this far."""
 
 _LEAD: Final = frozenset(["the", "my", "final", "correct", "best", "right", "answer", "option", "choice", "is"])
-"""What may stand before the letter of an option."""
+"""Words that may stand before the letter of an option."""
 
 _SOURCES: Final[Mapping[str, Scorer]] = {
     "videossr/grounding": score_interval,

@@ -65,25 +65,32 @@ PLUGIN = """
 
     class Which(Silent):
         answer_type = AnswerType("which", score, metric="found")
+
+
+    class Computed(Silent):
+        @property
+        def answer_type(self):
+            return INTERVAL
 """
 
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Three tasks and an answer type of another package; no task has a scorer of its own."""
+    """Four tasks and an answer type of another package; no task has a scorer of its own."""
     name = f"typed_{tmp_path.name}"
     info = tmp_path / "typed-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: typed\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
-        f"[videossr.tasks]\nwhen = {name}:When\nwhich = {name}:Which\nsilent = {name}:Silent\n"
+        f"[videossr.tasks]\nwhen = {name}:When\nwhich = {name}:Which\n"
+        f"computed = {name}:Computed\nsilent = {name}:Silent\n"
         f"[videossr.answers]\ncolor = {name}:COLOR\n"
     )
     (tmp_path / f"{name}.py").write_text(dedent(PLUGIN))
     monkeypatch.syspath_prepend(tmp_path)
     yield
     for names in (TASKS._items, ANSWER_TYPES._items):
-        for added in ("when", "which", "silent", "color"):
+        for added in ("when", "which", "computed", "silent", "color"):
             names.pop(added, None)
     scorer.cache_clear()
     answer_type_of.cache_clear()
@@ -132,8 +139,9 @@ def test_the_metric_is_the_types_own() -> None:
 
 @pytest.mark.usefixtures("plugin")
 def test_a_task_of_another_package_declares_its_type_in_one_line() -> None:
-    assert answer_type_of("videossr/when") is INTERVAL
-    assert compute_score("videossr/when", "10-15", "10-20")["smooth"] == 0.5
+    for task in ("when", "computed"):
+        assert answer_type_of(f"videossr/{task}") is INTERVAL
+        assert compute_score(f"videossr/{task}", "10-15", "10-20")["smooth"] == 0.5
     which = answer_type_of("videossr/which")
     assert (which.metric, which.value(which.score("#f00", "#f00"))) == ("found", 1)
     assert compute_score("videossr/which", "#f00", "#0f0") == {"score": 0, "smooth": 0, "strict": 0, "parsed": 1}
@@ -160,6 +168,9 @@ def test_spans_are_uniform_in_length_and_then_in_place() -> None:
     assert sum(law.values()) == pytest.approx(1)
     assert law[0, 1] == pytest.approx(1 / 2 / 5)
     assert law[3, 5] == pytest.approx(1 / 2 / 4)
+    late = uniform_spans(6, 2, 3, lambda length: range(1, 6 - length))
+    assert sorted(late) == [(1, 2), (1, 3), (2, 3), (2, 4), (3, 4)]
+    assert late[1, 2] == pytest.approx(1 / 2 / 3)
     assert SpanDistribution(6, law).worth("constant").score >= SpanDistribution(6, law).worth("uniform").score
 
 

@@ -83,7 +83,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def failures(folder: Path) -> dict[str, str]:
-    return {found.check: found.text for found in validate(VideoSSRDataset(folder)) if found.holds is False}
+    return {found.name: found.text for found in validate(VideoSSRDataset(folder)) if found.holds is False}
 
 
 def test_it_holds_all_that_it_needs_and_can_be_moved(clips: Path, bench: Bench, tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_the_released_laws_claim_nothing_of_gates(real: Callable[[str], Path]) -
     assert admitted > min(category["admitted"] for category in read_manifest(real(""))["categories"].values())
     found = list(validate(VideoSSRDataset(out)))
     assert not [finding for finding in found if finding.holds is False]
-    assert {finding.holds for finding in found if finding.check == "borders change"} == {None}
+    assert {finding.holds for finding in found if finding.name == "borders change"} == {None}
 
 
 def test_every_category_gets_as_many() -> None:

@@ -191,7 +191,7 @@ def test_reading_and_scoring_name_it(fault: Path, corpus: Corpus, tmp_path: Path
         fault.write_text(method)
         with pytest.raises(TaskError, match=f"'brittle' .* failed in {method}, sample {sample.id} .*KeyError"):
             call()
-    (finding,) = [found for found in validate(opened) if found.check == "gold scores 1"]
+    (finding,) = [found for found in validate(opened) if found.name == "gold scores 1"]
     assert finding.holds is False
     assert "2 of 2 do not: task 'brittle'" in finding.text
     assert "failed in score, sample" in finding.text

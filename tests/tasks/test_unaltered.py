@@ -136,7 +136,7 @@ def test_validate_looks_for_the_change_at_its_borders(
     opened: VideoSSRDataset, plugin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def borders() -> list[bool | None]:
-        return [found.holds for found in validate(opened) if found.check == "borders change"]
+        return [found.holds for found in validate(opened) if found.name == "borders change"]
 
     assert borders() == [True]
     monkeypatch.setattr(f"{plugin}.FAULT", 3)

@@ -11,14 +11,13 @@ import pytest
 from scipy import stats
 
 from tests.helpers.synthetic import answered, counts, permutation, permuted, segment, segments
-from videossr.answers.checks import chi_square
+from videossr.answers.checks import Check, chi_square
 from videossr.sample import Sample
 from videossr.tasks.base import open_task
 from videossr.tasks.counting import CountingConfig
 from videossr.tasks.grounding import GroundingConfig
 from videossr.tasks.jigsaw import JigsawConfig
 from videossr.validation import distributions
-from videossr.validation.finding import CheckResult
 
 DATASETS = 200
 SAMPLES = 300
@@ -28,32 +27,32 @@ EASY = CountingConfig(slots_max=3, instances_max=3)
 HARD = CountingConfig(slots_max=4, instances_max=4)
 
 
-def grounding(samples: Sequence[Sample]) -> Iterator[CheckResult]:
+def grounding(samples: Sequence[Sample]) -> Iterator[Check]:
     return distributions.distribution_checks("g", samples, open_task("grounding"), GROUNDING)
 
 
-def easy(samples: Sequence[Sample]) -> Iterator[CheckResult]:
+def easy(samples: Sequence[Sample]) -> Iterator[Check]:
     return distributions.distribution_checks("c", samples, open_task("counting"), EASY)
 
 
-def hard(samples: Sequence[Sample]) -> Iterator[CheckResult]:
+def hard(samples: Sequence[Sample]) -> Iterator[Check]:
     return distributions.distribution_checks("c", samples, open_task("counting"), HARD)
 
 
-def jigsaw(samples: Sequence[Sample]) -> Iterator[CheckResult]:
+def jigsaw(samples: Sequence[Sample]) -> Iterator[Check]:
     return permutations(samples)
 
 
-def released_jigsaw(samples: Sequence[Sample]) -> Iterator[CheckResult]:
+def released_jigsaw(samples: Sequence[Sample]) -> Iterator[Check]:
     return permutations(samples, identity=True)
 
 
-def permutations(samples: Sequence[Sample], *, identity: bool = False) -> Iterator[CheckResult]:
+def permutations(samples: Sequence[Sample], *, identity: bool = False) -> Iterator[Check]:
     config = JigsawConfig(pieces=len(samples[0].integers("order")), identity=identity)
     return distributions.distribution_checks("j", samples, open_task("jigsaw"), config)
 
 
-Law = Callable[[Sequence[Sample]], Iterator[CheckResult]]
+Law = Callable[[Sequence[Sample]], Iterator[Check]]
 Draw = Callable[[np.random.Generator, int], list[Sample]]
 
 TRUE: dict[str, tuple[Law, Draw]] = {
@@ -70,7 +69,7 @@ TRUE: dict[str, tuple[Law, Draw]] = {
 }
 
 
-def p_value(finding: CheckResult) -> float:
+def p_value(finding: Check) -> float:
     found = re.search(r"\bp ([\d.e+-]+)$", finding.text)
     assert found, finding
     return float(found[1])
@@ -82,7 +81,7 @@ def test_p_values_are_uniform_under_the_law(name: str) -> None:
     found: dict[str, list[float]] = {}
     for seed in range(DATASETS):
         for finding in law(draw(np.random.default_rng(seed), SAMPLES)):
-            found.setdefault(finding.check, []).append(p_value(finding))
+            found.setdefault(finding.name, []).append(p_value(finding))
             assert finding.holds, finding
     for check, values in found.items():
         assert len(values) == DATASETS
@@ -165,7 +164,7 @@ def test_bent_laws_are_noticed(name: str) -> None:
     for seed in range(10):
         rng = np.random.default_rng(seed)
         findings = list(law([draw(rng) for _ in range(2000)]))
-        assert {finding.check for finding in findings if not finding.holds} == wrong
+        assert {finding.name for finding in findings if not finding.holds} == wrong
 
 
 def test_values_outside_a_law_are_named() -> None:
@@ -182,13 +181,13 @@ def test_a_change_of_speed_never_ends_with_the_last_slot() -> None:
         first = int(rng.integers(48 - length))
         samples.append(segment(first, first + int(length) - 1))
     checks = {
-        finding.check: finding
+        finding.name: finding
         for finding in distributions.distribution_checks(
             "g", samples, open_task("grounding"), GroundingConfig(perturbation="slow")
         )
     }
     assert checks["law of positions"].holds
-    checks = {finding.check: finding for finding in grounding(samples)}
+    checks = {finding.name: finding for finding in grounding(samples)}
     assert not checks["law of positions"].holds
 
 

@@ -32,5 +32,5 @@ def test_shapes_of_the_clips_are_noticed(kind: str, holds: bool, tmp_path: Path)
     categories = {"counting": {"task": "counting", "count": COUNT, "config": {"native": 1}}}
     mixture = recipe.ResolvedRecipe(Recipe(name="open", categories=categories), "open")
     build_dataset(mixture, Corpus(tmp_path / "corpus"), tmp_path / "dataset", templates=load_templates())
-    found = {finding.check: finding for finding in validate(VideoSSRDataset(tmp_path / "dataset"))}
+    found = {finding.name: finding for finding in validate(VideoSSRDataset(tmp_path / "dataset"))}
     assert found["native shapes"].holds is holds, found["native shapes"].text

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.clips import write
+from videossr.answers.checks import Check
 from videossr.builder import recipe
 from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe
@@ -19,7 +20,6 @@ from videossr.question import Frames
 from videossr.rewards import score_order, scorer
 from videossr.templates import load_templates
 from videossr.validation import shortcuts
-from videossr.validation.finding import CheckResult
 from videossr.validation.orders import faults, finding
 from videossr.validation.validator import validate
 
@@ -65,7 +65,7 @@ def there(seed: int) -> Frames:
 KINDS = {"cut": montage, "still": slideshow, "loop": swing, "repeat": rerun}
 
 
-def judged(folder: Path, make: Any, **validated: Any) -> dict[str, CheckResult]:
+def judged(folder: Path, make: Any, **validated: Any) -> dict[str, Check]:
     """Validate a dataset of jigsaws from videos that `make` makes, all of which the gates were told to admit."""
     for seed in range(COUNT):
         write(folder / f"clips/{seed}.mp4", make(seed), options={"preset": "ultrafast", "crf": "12"})
@@ -74,7 +74,7 @@ def judged(folder: Path, make: Any, **validated: Any) -> dict[str, CheckResult]:
     categories = {"jigsaw/6": {"task": "jigsaw", "count": COUNT, "config": config}}
     mixture = recipe.ResolvedRecipe(Recipe(name="open", categories=categories), "open")
     build_dataset(mixture, Corpus(folder / "corpus"), folder / "dataset", templates=load_templates())
-    return {found.check: found for found in validate(VideoSSRDataset(folder / "dataset"), **validated)}
+    return {found.name: found for found in validate(VideoSSRDataset(folder / "dataset"), **validated)}
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def test_borders_that_give_the_order_away_are_noticed(tmp_path: Path) -> None:
     assert found["jigsaw solver"].holds is False
     assert "allowed 0.500: 0.1 beyond chance, and what luck may add" in found["jigsaw solver"].text
     assert '"--categories.jigsaw/6.config.gap=2"' in found["jigsaw solver"].text
-    again = {finding.check: finding for finding in validate(VideoSSRDataset(tmp_path / "dataset"), solver=1)}
+    again = {finding.name: finding for finding in validate(VideoSSRDataset(tmp_path / "dataset"), solver=1)}
     assert again["jigsaw solver"].holds is None
 
 

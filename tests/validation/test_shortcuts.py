@@ -13,6 +13,7 @@ from scipy import stats
 
 from tests.helpers.synthetic import counted, counts, permutation, segment, segments
 from videossr.answers import interval
+from videossr.answers.checks import Check
 from videossr.answers.counts import count_distribution
 from videossr.answers.interval import INTERVAL
 from videossr.clock import uniform_clock
@@ -22,23 +23,22 @@ from videossr.sample import Sample, VideoKey
 from videossr.tasks.base import Video, answer_type_of, open_task
 from videossr.tasks.jigsaw import Jigsaw, JigsawConfig
 from videossr.validation import shortcuts
-from videossr.validation.finding import CheckResult
 
 ANSWERS = 2800
 
 
-def duration(category: str, samples: Sequence[Sample]) -> list[CheckResult]:
+def duration(category: str, samples: Sequence[Sample]) -> list[Check]:
     return list(shortcuts.shortcut_checks(category, samples, open_task("grounding")))
 
 
-def drawn_shapes(category: str, samples: Sequence[Sample]) -> list[CheckResult]:
+def drawn_shapes(category: str, samples: Sequence[Sample]) -> list[Check]:
     return list(shortcuts.shortcut_checks(category, samples, open_task("counting")))
 
 
-def figures(findings: list[CheckResult]) -> dict[str, dict[str, float]]:
+def figures(findings: list[Check]) -> dict[str, dict[str, float]]:
     """{"chance": {"smooth": ..., "strict": ..., "each shape": ...}, ...}"""
     return {
-        finding.check: {name: float(value) for name, value in re.findall(r"(smooth|strict|each shape) ([\d.]+)", text)}
+        finding.name: {name: float(value) for name, value in re.findall(r"(smooth|strict|each shape) ([\d.]+)", text)}
         for finding in findings
         for text in [finding.text]
     }
@@ -99,38 +99,38 @@ def test_a_constant_is_not_tried_on_what_it_was_chosen_from() -> None:
     assert constant.text == "500-501: smooth 0.000, strict 0.000"
 
 
-def judged(findings: list[CheckResult]) -> dict[str, bool | None]:
-    return {finding.check: finding.holds for finding in findings if finding.check not in ("best constant share",)}
+def judged(findings: list[Check]) -> dict[str, bool | None]:
+    return {finding.name: finding.holds for finding in findings if finding.name not in ("best constant share",)}
 
 
-CUES: dict[str, tuple[Callable[[np.random.Generator, int], list[CheckResult]], set[str]]] = {}
+CUES: dict[str, tuple[Callable[[np.random.Generator, int], list[Check]], set[str]]] = {}
 
 
-def cue(name: str, *wrong: str) -> Callable[[Callable[[np.random.Generator, int], list[CheckResult]]], None]:
-    def add(make: Callable[[np.random.Generator, int], list[CheckResult]]) -> None:
+def cue(name: str, *wrong: str) -> Callable[[Callable[[np.random.Generator, int], list[Check]]], None]:
+    def add(make: Callable[[np.random.Generator, int], list[Check]]) -> None:
         CUES[name] = make, set(wrong)
 
     return add
 
 
-def clipped(rng: np.random.Generator, count: int, clock: Callable[[Sample], int]) -> list[CheckResult]:
+def clipped(rng: np.random.Generator, count: int, clock: Callable[[Sample], int]) -> list[Check]:
     drawn = segments(rng, count)
     samples = [segment(sample.integer("first"), sample.integer("last"), clock(sample)) for sample in drawn]
     return list(duration("g", samples))
 
 
 @cue("no cue in a clip")
-def _(rng: np.random.Generator, count: int) -> list[CheckResult]:
+def _(rng: np.random.Generator, count: int) -> list[Check]:
     return list(duration("g", segments(rng, count)))
 
 
 @cue("long clips are altered late", "duration tells the place")
-def _(rng: np.random.Generator, count: int) -> list[CheckResult]:
+def _(rng: np.random.Generator, count: int) -> list[Check]:
     return clipped(rng, count, lambda sample: int(sample.integer("first") + rng.integers(0, 40)))
 
 
 @cue("long clips are altered for long", "duration tells the length")
-def _(rng: np.random.Generator, count: int) -> list[CheckResult]:
+def _(rng: np.random.Generator, count: int) -> list[Check]:
     def clock(sample: Sample) -> int:
         return 3 * (sample.integer("last") - sample.integer("first")) + int(rng.integers(0, 20))
 
@@ -138,18 +138,18 @@ def _(rng: np.random.Generator, count: int) -> list[CheckResult]:
 
 
 @cue("no cue in a shape")
-def _(rng: np.random.Generator, count: int) -> list[CheckResult]:
+def _(rng: np.random.Generator, count: int) -> list[Check]:
     return list(drawn_shapes("c", [counted(rng, row) for row in counts(rng, 3, count)]))
 
 
 @cue("many are small", "size tells the count")
-def _(rng: np.random.Generator, count: int) -> list[CheckResult]:
+def _(rng: np.random.Generator, count: int) -> list[Check]:
     samples = [counted(rng, row, size=lambda n: -0.5 * n) for row in counts(rng, 3, count)]
     return list(drawn_shapes("c", samples))
 
 
 @cue("many are bright", "color tells the count")
-def _(rng: np.random.Generator, count: int) -> list[CheckResult]:
+def _(rng: np.random.Generator, count: int) -> list[Check]:
     samples = [counted(rng, row, color=lambda n: 6 * n) for row in counts(rng, 3, count)]
     return list(drawn_shapes("c", samples))
 
@@ -173,7 +173,7 @@ def test_p_values_are_uniform_without_a_cue(name: str, monkeypatch: pytest.Monke
     for seed in range(200):
         for finding in CUES[name][0](np.random.default_rng(seed), 60):
             if finding.holds is not None:
-                values.setdefault(finding.check, []).append(float(finding.text.rpartition(" p ")[2]))
+                values.setdefault(finding.name, []).append(float(finding.text.rpartition(" p ")[2]))
     assert len(values) == 2
     for check, found in values.items():
         assert stats.kstest(found, "uniform").pvalue > 0.005, check

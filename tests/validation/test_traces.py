@@ -12,6 +12,7 @@ import pytest
 import simplejpeg
 
 from tests.helpers.clips import write
+from videossr.answers.checks import Check
 from videossr.builder import recipe
 from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe
@@ -26,7 +27,6 @@ from videossr.question import Frames
 from videossr.rendering import pictures
 from videossr.templates import load_templates
 from videossr.validation import traces
-from videossr.validation.finding import CheckResult
 from videossr.video.plan import Plan
 from videossr.video.scaling import fill_each
 
@@ -75,7 +75,7 @@ def built(clips: Path, tmp_path: Path) -> Build:
     return run
 
 
-def found(data: Path) -> dict[str, CheckResult]:
+def found(data: Path) -> dict[str, Check]:
     return {finding.category: finding for finding in traces.probes(VideoSSRDataset(data))}
 
 

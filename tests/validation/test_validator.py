@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.synthetic import counted, counts, permutation, permuted, segment, segments
+from videossr.answers.checks import Check
 from videossr.clock import uniform_clock
 from videossr.corpus.corpus import Corpus
 from videossr.dataset import schema
@@ -20,7 +21,6 @@ from videossr.dataset.manifest import content_hash, file_hashes, read_manifest, 
 from videossr.rendering import pixel_hash, render
 from videossr.sample import Sample
 from videossr.tasks.base import TASKS
-from videossr.validation.finding import CheckResult
 from videossr.validation.validator import border_change, label_error, marker_errors, true_answer, validate
 
 Row = dict[str, Any]
@@ -28,8 +28,8 @@ Alter = Callable[[Callable[[list[Row]], object]], VideoSSRDataset]
 SHARD = "samples-00000.parquet"
 
 
-def failing(findings: Iterator[CheckResult]) -> set[tuple[str, str]]:
-    return {(finding.check, finding.category) for finding in findings if finding.holds is False}
+def failing(findings: Iterator[Check]) -> set[tuple[str, str]]:
+    return {(finding.name, finding.category) for finding in findings if finding.holds is False}
 
 
 def rewrite(folder: Path, rows: list[Row]) -> None:
@@ -78,13 +78,13 @@ def templates(dataset: Path) -> None:
 
 def test_what_was_built_holds(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = [finding for finding in validate(VideoSSRDataset(dataset), renders=0) if "too few" in finding.text]
-    assert {finding.check for finding in few} == {"laws, guesses, shortcuts"}
+    assert {finding.name for finding in few} == {"laws, guesses, shortcuts"}
     monkeypatch.setattr("videossr.validation.validator.FEW", 2)
     seen: list[tuple[int, int]] = []
     findings = list(validate(VideoSSRDataset(dataset), progress=lambda done, total: seen.append((done, total))))
     assert not [finding for finding in findings if finding.holds is False]
     assert seen == [(done, 8) for done in range(1, 9)]
-    found = {(finding.check, finding.category) for finding in findings}
+    found = {(finding.name, finding.category) for finding in findings}
     for check in ("files", "unique samples", "quotas", "questions", "renders repeat"):
         assert (check, "") in found
     for category in ("grounding/mirror", "grounding/shuffle", "jigsaw/6", "counting/easy"):
@@ -92,7 +92,7 @@ def test_what_was_built_holds(dataset: Path, monkeypatch: pytest.MonkeyPatch) ->
             assert (check, category) in found
     assert ("jigsaw solver", "jigsaw/6") in found
     assert ("borders change", "grounding/shuffle") in found
-    assert {finding.check for finding in findings if finding.category == "counting/easy"} >= {
+    assert {finding.name for finding in findings if finding.category == "counting/easy"} >= {
         "law of counts, circle",
         "size tells the count",
         "color tells the count",
@@ -100,7 +100,7 @@ def test_what_was_built_holds(dataset: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_few_renders_are_spread_over_the_dataset(dataset: Path) -> None:
-    (finding,) = (found for found in validate(VideoSSRDataset(dataset), renders=2) if found.check == "renders repeat")
+    (finding,) = (found for found in validate(VideoSSRDataset(dataset), renders=2) if found.name == "renders repeat")
     assert finding.holds
     assert finding.text == "2 of 8 rendered"
 
@@ -130,7 +130,7 @@ def test_a_row_that_is_not_its_samples_is_refused(altered: Alter) -> None:
 def test_other_pixels_are_noticed(altered: Alter) -> None:
     opened = altered(lambda rows: rows[5].update(pixels="0" * 64))
     findings = [finding for finding in validate(opened) if finding.holds is False]
-    assert [finding.check for finding in findings] == ["renders repeat"]
+    assert [finding.name for finding in findings] == ["renders repeat"]
     assert opened.row(5)["id"] in findings[0].text
 
 
@@ -141,7 +141,7 @@ def test_a_sample_twice_is_noticed(altered: Alter) -> None:
 
     opened = altered(change)
     findings = [finding for finding in validate(opened) if finding.holds is False]
-    assert [finding.check for finding in findings] == ["unique samples"]
+    assert [finding.name for finding in findings] == ["unique samples"]
     assert opened.path.name == "copy"
 
 

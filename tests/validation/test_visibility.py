@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.helpers.clips import write
+from videossr.answers.checks import Check
 from videossr.builder import recipe
 from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe
@@ -20,12 +21,11 @@ from videossr.corpus.indexer import index_videos
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.question import Frames
 from videossr.templates import load_templates
-from videossr.validation.finding import CheckResult
 from videossr.validation.validator import validate
 from videossr.validation.visibility import changes_pace, end_factor, motion_factor
 from videossr.video.plan import Plan
 
-Checked = Callable[..., dict[str, CheckResult]]
+Checked = Callable[..., dict[str, Check]]
 
 
 def sliding(places: NDArray[np.floating[Any]], seed: int) -> Frames:
@@ -39,13 +39,13 @@ def sliding(places: NDArray[np.floating[Any]], seed: int) -> Frames:
 def checked(tmp_path: Path) -> Checked:
     """Build 30 samples of one perturbation from one video, and validate them; the findings by check."""
 
-    def run(frames: Frames, perturbation: str, **config: Any) -> dict[str, CheckResult]:
+    def run(frames: Frames, perturbation: str, **config: Any) -> dict[str, Check]:
         write(tmp_path / "videos/one.mp4", frames, fps=10)
         index_videos(tmp_path / "videos", tmp_path / "corpus", Plan(frames=192, min_step=0.01, max_pixels=96 * 96))
         category = {"task": "grounding", "count": 30, "config": {"perturbation": perturbation, **config}}
         mixture = recipe.ResolvedRecipe(Recipe(name="one", max_pixels=96 * 96, categories={"g": category}), "one")
         build_dataset(mixture, Corpus(tmp_path / "corpus"), tmp_path / "data", templates=load_templates())
-        return {finding.check: finding for finding in validate(VideoSSRDataset(tmp_path / "data"))}
+        return {finding.name: finding for finding in validate(VideoSSRDataset(tmp_path / "data"))}
 
     return run
 

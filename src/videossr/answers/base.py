@@ -1,4 +1,4 @@
-"""What an answer type knows. `videossr.answers.interval` is one, and so is any other that a task declares.
+"""The interface of answer types. `videossr.answers.interval` is one; a task may declare another.
 
 An answer type looks at texts, gold answers and clocks alone, never at a dataset. Packages add their own through the
 entry-point group ``videossr.answers``, or by declaring it on a task.
@@ -36,14 +36,14 @@ ANSWERS = 400
 
 @dataclass(frozen=True, slots=True)
 class ExpectedScore:
-    """What a guess scores on average, in [0, 1]: by the metric of its answer type, and by the smooth reward."""
+    """The mean score of a guess, in [0, 1]: by the metric of its answer type, and by the smooth reward."""
 
     score: float
     smooth: float
 
 
 class AnswerDistribution(Protocol):
-    """How the gold answers of one category are drawn."""
+    """The distribution from which the gold answers of one category are drawn."""
 
     def text(self, guess: Guess, rng: np.random.Generator, clock: Clock) -> str:
         """Guess the answer to a question whose clips have this clock. Constants draw nothing."""
@@ -98,7 +98,7 @@ class EmpiricalDistribution:
 
 @dataclass(frozen=True, slots=True)
 class EntryForm:
-    """How a person enters an answer: `parts` numbers or digits for counts and orders, otherwise 1."""
+    """The form in which a person enters an answer: `parts` numbers or digits for counts and orders, otherwise 1."""
 
     kind: Literal["span", "counts", "order", "text"]
     parts: int = 1
@@ -106,7 +106,7 @@ class EntryForm:
 
 @dataclass(frozen=True)
 class AnswerType:
-    """How one kind of answer is scored, summed up, guessed, checked and drawn.
+    """One kind of answer: how it is scored, summed up, guessed, checked and drawn.
 
     By itself it is a type of which nothing is known but how its answers are scored: `AnswerType("riddle", score)`. A
     type of which more is known is a frozen subclass that overrides some methods.

@@ -33,14 +33,16 @@ class GoldAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A test of a category's answers: its name, whether it holds, and what was measured.
+    """A test of a dataset: its name, whether it holds, what was measured, and the category that it is about.
 
     `holds` is None for a figure that is reported without a bound, and where there are too few answers to tell.
+    `category` is empty for the whole dataset; `videossr validate` fills it in for the tests of a category's answers.
     """
 
     name: str
     holds: bool | None
     text: str
+    category: str = ""
 
 
 def chi_square(name: str, observed: Mapping[int, float], law: Mapping[int, float]) -> Check:

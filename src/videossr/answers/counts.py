@@ -82,7 +82,7 @@ class CountDistribution:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """How often each count was said for each gold count of one part.
+    """A confusion table of one part: how often each count was said for each gold count.
 
     Attributes:
         golds: the gold counts, the rows.

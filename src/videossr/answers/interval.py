@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
@@ -108,11 +108,23 @@ class SpanDistribution:
         yield chi_square("law of positions", known, {first: value / known.total() for first, value in expected.items()})
 
 
-def uniform_spans(slots: int, least: int, most: int) -> dict[tuple[int, int], float]:
-    """Return the probability of each (first, last) slot: length uniform from `least` to `most`, then place uniform."""
+def uniform_spans(
+    slots: int, least: int, most: int, starts_of: Callable[[int], range] | None = None
+) -> dict[tuple[int, int], float]:
+    """Compute the exact probability of each span: its length is uniform, then its place.
+
+    Args:
+        slots: of a clip.
+        least: slots of a span, at the least.
+        most: slots of a span, at the most.
+        starts_of: the slots at which a span of a length may start; all that leave it inside the clip when None.
+
+    Returns:
+        The probability by (first slot, last slot).
+    """
     spans = {}
     for length in range(least, most + 1):
-        starts = range(slots - length + 1)
+        starts = range(slots - length + 1) if starts_of is None else starts_of(length)
         for first in starts:
             spans[first, first + length - 1] = 1 / (most - least + 1) / len(starts)
     return spans
@@ -120,7 +132,7 @@ def uniform_spans(slots: int, least: int, most: int) -> dict[tuple[int, int], fl
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """How the intervals that were answered lie against the gold ones.
+    """The answered intervals of a category compared with the gold ones.
 
     Attributes:
         histogram: number of answers without an interval, with an IoU of 0, and in each of the `BINS` bins above it.

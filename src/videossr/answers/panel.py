@@ -1,4 +1,4 @@
-"""What a report draws of answers, as plain data: an answer type fills it in, and `videossr report` draws it."""
+"""Plain data that an answer type fills in and `videossr report` draws."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PerQuestion: TypeAlias = Mapping[int, float]
 
 @dataclass(frozen=True, slots=True)
 class GivenAnswer:
-    """What one run said to one question.
+    """The answers of one run to one question.
 
     Attributes:
         index: of the question.
@@ -52,7 +52,7 @@ class GivenAnswer:
 
 @dataclass(frozen=True)
 class GivenAnswers:
-    """What one run said to the questions of one category.
+    """The answers of one run to the questions of one category.
 
     Attributes:
         asked: all questions that were asked.
@@ -64,18 +64,18 @@ class GivenAnswers:
 
     @property
     def counted(self) -> Sequence[GivenAnswer]:
-        """All of `asked`; none where not one question was answered, for then there is nothing to count."""
+        """Return all of `asked`, or nothing where not one question was answered."""
         return [] if all(answer.failed for answer in self.asked) else self.asked
 
     @property
     def known(self) -> Sequence[GivenAnswer]:
-        """Those of `counted` whose gold answer is known."""
+        """Return the answers of `counted` whose gold answer is known."""
         return [answer for answer in self.counted if answer.gold]
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How many answers fall into each group.
+    """Numbers of answers by groups.
 
     Attributes:
         title: what is counted; the name of the category is put behind it.
@@ -137,7 +137,7 @@ class Heatmap:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """What a report shows of the answers of one run in one category.
+    """The part of a report about the answers of one run in one category.
 
     Attributes:
         lead: what the reader sees, in a sentence or two; the same for all categories of a type.

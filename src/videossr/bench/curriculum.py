@@ -34,7 +34,7 @@ WORDS: Mapping[Verdict, str] = {
 
 @dataclass(frozen=True, slots=True)
 class CategoryChoice:
-    """What becomes of one category: `count` samples, none where it is left out; `figures` is what was measured."""
+    """The decision about one category: `count` samples, none where it is left out; `figures` is what was measured."""
 
     category: str
     task: str
@@ -44,7 +44,7 @@ class CategoryChoice:
 
     @property
     def distance(self) -> float:
-        """How far its success is from one half."""
+        """Return the distance of its success rate from one half."""
         return 0.5 if self.figures is None else abs(self.figures.success.rate.value - 0.5)
 
 

@@ -33,13 +33,12 @@ from videossr.bench.records import (
 from videossr.bench.scoring import score_prediction
 from videossr.config import changes, flatten, plain
 from videossr.dataset.manifest import versions
-from videossr.errors import DataError, OutputError
 from videossr.models.answer_distribution import answer_distributions
 from videossr.models.base import Decoding, Model, ModelSpec, model_spec
 from videossr.question_set import QuestionSet, open_questions
-from videossr.storage.jsonl import JsonlWriter
-from videossr.storage.output_dir import OutputDir
-from videossr.storage.paths import AnyPath, is_local, to_path, write_text
+from videossr.storage.jsonl import JsonlWriter, read_json
+from videossr.storage.output_dir import OutputDir, local_folder
+from videossr.storage.paths import AnyPath, write_text
 
 STOP_AFTER = 10
 """Questions that fail for one reason before any has an answer, until a run stops."""
@@ -50,7 +49,7 @@ _SESSION = "session.json"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
         done, total: questions that have a prediction, and all that are to be asked.
@@ -96,11 +95,7 @@ def evaluate(
         OutputError: `out` holds something else, or a run that was made otherwise, or is being run by another process.
         OSError: nothing more can be written.
     """
-    folder = to_path(out)
-    if not is_local(folder):
-        raise OutputError(
-            f"{folder}: a run is written line by line, which only a local folder allows; copy it afterwards"
-        )
+    folder = local_folder(out)
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be 1 or more, got {limit}")
     if isinstance(questions, str | AnyPath):
@@ -179,7 +174,7 @@ def choose_questions(questions: QuestionSet, limit: int | None, among: Sequence[
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """What all calls so far took for a run, and what the model said of itself in the last one.
+    """The time that all calls so far took for a run, and the model's description in the last one.
 
     Attributes:
         seconds: from loading the model to the last answer.
@@ -195,12 +190,9 @@ class _Session:
     def read(cls, path: Path, manifest: Path) -> _Session:
         """Read the notes of a run that was stopped, or the manifest of one whose failures are asked once more."""
         for file in (path, manifest):
-            if file.exists():
-                try:
-                    table = json.loads(file.read_text("utf-8"))
-                    return cls(float(table["seconds"]), float(table["waited"]), dict(table["model"]))
-                except (ValueError, KeyError, TypeError) as error:
-                    raise DataError(f"{file} is damaged: delete it, and the same command goes on") from error
+            notes = read_json(cls, file, way_out="delete it, and the same command goes on")
+            if notes is not None:
+                return notes
         return cls()
 
 

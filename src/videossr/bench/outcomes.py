@@ -1,4 +1,4 @@
-"""How the questions of a run ended: how many failed, and how many answers cannot be parsed.
+"""Outcomes of the questions of a run: how many failed, and how many answers cannot be parsed.
 
 Every table of scores is followed by this line. Exercised by `videossr bench score RUN`.
 """
@@ -24,12 +24,12 @@ _WAYS = {
     "openai": "--model.thinking=false, or by the server's own setting, such as "
     "vllm serve --reasoning-parser, which takes the thoughts out of the answer",
 }
-"""How thinking is switched off, by the kind of the model."""
+"""The way to switch thinking off, by the kind of the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """How the questions of a run ended.
+    """Outcomes of the questions of a run.
 
     Attributes:
         questions: those that were asked.

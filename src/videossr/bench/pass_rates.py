@@ -1,4 +1,4 @@
-"""What n sampled answers to each question tell a trainer: how often they succeed, and how often they are all alike.
+"""Pass rates of n sampled answers to each question: how often they succeed, and how often they are all alike.
 
 Where the answers to a question all get the same reward, its group has no variance and GRPO no gradient (paper, section
 1 and figure 1: strong models answer most questions of annotated sets never or always). Everything is worked out from
@@ -47,14 +47,14 @@ class QuestionGroup:
 
     @property
     def varied(self) -> bool:
-        """Whether the smooth rewards differ."""
+        """Tell whether the smooth rewards differ."""
         rewards = [score.smooth for score in self.scores]
         return max(rewards) - min(rewards) > SAME
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How often the answers to a question succeed.
+    """The successes among the answers to a question.
 
     Attributes:
         histogram: for k = 0 to n, the questions of which k answers succeed.
@@ -69,7 +69,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What some questions have in common.
+    """Pass rates of some questions that have something in common.
 
     Attributes:
         questions: those that have all n answers; the figures are of them.

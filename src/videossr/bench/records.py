@@ -61,7 +61,7 @@ class RunConfig:
 
     @property
     def wanted(self) -> int:
-        """How many questions are to be asked."""
+        """Return the number of questions that are to be asked."""
         most = self.size if self.shown is None else self.shown
         return most if self.limit is None else min(self.limit, most)
 
@@ -131,7 +131,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What tables call it: the name of its folder."""
+        """Return its name in tables, that of its folder."""
         return self.path.name
 
 

@@ -50,7 +50,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class CategoryScore:
-    """What a run reached in one category.
+    """The scores of a run in one category.
 
     Attributes:
         category, task: of the questions.
@@ -112,7 +112,7 @@ class Scoreboard:
 
 @dataclass(frozen=True, slots=True)
 class QuestionScore:
-    """What the answers to one question are worth, on average over its texts; all 0 where it failed.
+    """The mean scores of the answers to one question; all 0 where it failed.
 
     Attributes:
         score: by the metric of its task.

@@ -22,7 +22,7 @@ HEADINGS: Mapping[str, str] = {
     "jigsaw/6": "J 6",
     "jigsaw/8": "J 8",
 }
-"""What the paper's table calls each category."""
+"""Names of the categories in the paper's table."""
 
 CATEGORIES = tuple(HEADINGS)
 """In the paper's order; 300 questions each."""
@@ -34,7 +34,7 @@ ABILITIES: Mapping[str, frozenset[str]] = {
     "spatial": frozenset({"rotate_90", "rotate_180", "rotate_270", "zoom_in", "zoom_out", "mirror"}),
     "temporal": frozenset({"shuffle", "slow", "fast", "stutter", "jigsaw"}),
 }
-"""What the paper says that a task, or a perturbation of a grounding question, asks of a model."""
+"""Abilities that the paper says a task, or a perturbation of a grounding question, asks of a model."""
 
 
 @dataclass(frozen=True, slots=True)

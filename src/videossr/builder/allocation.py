@@ -27,7 +27,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Share:
-    """What a video gives to a category in one pass: its attempts from `start` on, before `stop`."""
+    """The attempts of a video for a category in one pass: from `start` on, before `stop`."""
 
     video: int
     category: str

@@ -48,7 +48,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a build is: `done` of `total` in a phase, "gates", "draws" or "packs", and rejections so far."""
+    """The progress of a build: `done` of `total` in a phase, "gates", "draws" or "packs", and rejections so far."""
 
     phase: str
     done: int

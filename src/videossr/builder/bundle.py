@@ -22,7 +22,7 @@ FROZEN = (
     "id", "task", "category", "data_source", "system", "prompt", "answer", "sources", "slots", "times_ms", "end_ms",
     "height", "width", "params", "pixels",
 )  # fmt: skip
-"""What the hash of a benchmark covers of each sample: what is asked, the answer, and the pixels.
+"""Columns of a sample that the hash of a benchmark covers: what is asked, the answer, and the pixels.
 
 `sources` holds the hash of every video's JPEGs, `pixels` that of the frames as they are rendered. How a sample came to
 be drawn (`seed`, `attempt`) is left out.

@@ -47,7 +47,7 @@ def video_row(entry: Entry, samples: int) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """Why a video is excluded, and `twin`: the path of the video of another dataset that gave it away."""
+    """The reason for which a video is excluded, and `twin`: the path of the other dataset's video that gave it away."""
 
     reject: Rejection
     twin: str

@@ -51,7 +51,7 @@ REJECTED = pa.schema(
         ("twin", pa.string()),
     ]
 )
-"""What was not used: `category` is empty for a video excluded whole, `attempt` is empty for a gate.
+"""Columns of `rejected.parquet`: `category` is empty for a video excluded whole, `attempt` is empty for a gate.
 
 `twin` is the path of the other video, where one is excluded or left out because of it.
 """

@@ -37,7 +37,7 @@ _TOLD = ["id", "sources", "category", "attempt"]
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What `merge` has done: the manifest, and the videos that look like one of an earlier dataset."""
+    """The result of `merge`: the manifest, and the videos that look like one of an earlier dataset."""
 
     manifest: Manifest
     near: list[DuplicatePair]

@@ -36,7 +36,7 @@ class CategorySpec:
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class Recipe:
-    """What `videossr build` makes. What each key means is told by its description, also in docs/reference/recipe.md."""
+    """A recipe for `videossr build`. Each key has a description, which docs/reference/recipe.md shows too."""
 
     name: Annotated[
         str, Field(pattern=r"^[\w.-]+$", description="letters, digits and `_.-`; the title of the dataset's card")

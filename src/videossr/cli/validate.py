@@ -70,7 +70,7 @@ def command(
             )
             traces = trace_probes(samples, progress=lambda done, total: bar.show("probes", done, total))
             for finding in chain(findings, traces if probes else ()):
-                table.add_row(VERDICTS[finding.holds], finding.check, finding.category, finding.text)
+                table.add_row(VERDICTS[finding.holds], finding.name, finding.category, finding.text)
                 tested += finding.holds is not None
                 failed += finding.holds is False
     finally:  # print the checks that were made before a damaged pack stopped the others

@@ -52,7 +52,7 @@ class ShardTable(TypedDict):
 
 
 class CorpusManifest(TypedDict):
-    """What a corpus says of itself. `slots` are the different numbers of frames that its videos keep."""
+    """The manifest of a corpus. `slots` are the different numbers of frames that its videos keep."""
 
     format: int
     plan: dict[str, Any]

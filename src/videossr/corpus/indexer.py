@@ -35,7 +35,7 @@ from videossr.video.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file, for progress reports.
+    """The outcome of one file, for progress reports.
 
     Attributes:
         path: under which the corpus knows it; empty while files are hashed.
@@ -53,7 +53,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What `index_videos` has done.
+    """The result of `index_videos`.
 
     Attributes:
         videos: in the corpus now.

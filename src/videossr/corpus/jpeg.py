@@ -26,7 +26,7 @@ CHROMA: Chroma = "420"
 """Chroma at half the resolution of luma, as nearly all videos have it; see docs/results/traces.md."""
 
 PARTS = (8, 4, 2)
-"""What one side may be divided by."""
+"""Divisors of a side at which a JPEG can be decoded."""
 
 
 class JPEGError(ValueError):

@@ -13,12 +13,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tomli_w
+from typing_extensions import TypedDict
 
 from videossr.config import changes, plain
 from videossr.corpus.corpus import MANIFEST, REJECTED, CorpusManifest, ShardTable, corpus_hash, pack_file
 from videossr.corpus.pack import FORMAT, Pack, RejectedFile
 from videossr.corpus.pack_builder import packs_of
 from videossr.errors import CorpusError
+from videossr.storage.jsonl import read_json
 from videossr.storage.output_dir import OutputDir
 from videossr.storage.parquet import read_parquet
 from videossr.storage.paths import AnyPath, atomic_write, make_folder, write_text
@@ -128,16 +130,20 @@ def corpus_versions() -> dict[str, str]:
     return ffmpeg_versions() | installed_versions(_PACKAGES)
 
 
+class _Recorded(TypedDict):
+    """The part of a manifest that says which versions made the packs."""
+
+    versions: dict[str, str]
+
+
 def recorded_versions(out: AnyPath, staging: Path) -> dict[str, str]:
     """Return the versions that made the packs of a corpus, for its manifest.
 
     They are those that it records where it has not changed, else these and those that it recorded before.
     """
     for manifest in (out / MANIFEST, staging / _BEFORE):
-        if manifest.exists():
-            try:
-                recorded = dict(json.loads(manifest.read_text("utf-8"))["versions"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise CorpusError(f"{manifest} is damaged: index into another folder") from error
-            return recorded if manifest.name == MANIFEST else merge_versions([recorded, corpus_versions()])
+        recorded = read_json(_Recorded, manifest, way_out="index into another folder")
+        if recorded is not None:
+            versions = recorded["versions"]
+            return versions if manifest.name == MANIFEST else merge_versions([versions, corpus_versions()])
     return corpus_versions()

@@ -21,7 +21,7 @@ from videossr.storage.provenance import merge_versions
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What `merge` has done.
+    """The result of `merge`.
 
     Attributes:
         videos: in the corpus now.

@@ -138,7 +138,7 @@ class RejectedFile:
 
     @property
     def lasts(self) -> bool:
-        """Whether the same bytes would be rejected again. Else the next run looks at the file once more."""
+        """Tell whether the same bytes would be rejected again; if not, the next run reads the file once more."""
         return self.content is not None and self.reason not in ("hidden", "unreadable", "duplicate", "changed")
 
 

@@ -29,7 +29,7 @@ EXTENSIONS = frozenset(_ENDINGS.split())
 _WEB = ("http", "https")
 
 _Facts: TypeAlias = Mapping[str, object] | None
-"""What the listing of a remote store tells of a file; None for a local one."""
+"""The entry of a file in the listing of a remote store; None for a local file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from videossr.storage.paths import AnyPath
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What `split` has done.
+    """The result of `split`.
 
     Attributes:
         sides: what the two corpora say of themselves.

@@ -67,7 +67,7 @@ class Item:
 
 
 class Batch(TypedDict):
-    """What `collate` makes of items: one entry for each item in every list.
+    """The result of `collate`: one entry for each item in every list.
 
     Attributes:
         id, category, data_source, answer: of each question.

@@ -69,7 +69,7 @@ class BuildSpec(TypedDict):
 
 
 class CategoryResult(TypedDict):
-    """How many samples a category got, and how many videos passed its gate; of those that serve it, if not built."""
+    """The samples that a category got, and the videos that passed its gate; of those that serve it, if not built."""
 
     samples: int
     admitted: int
@@ -89,7 +89,7 @@ class Parent(TypedDict):
 
 
 class Origin(TypedDict):
-    """How a dataset came from others, whose wording it shares."""
+    """The datasets from which a dataset was made, whose templates it shares."""
 
     verb: Literal["merge", "split"]
     of: list[Parent]

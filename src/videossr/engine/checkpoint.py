@@ -32,7 +32,7 @@ from videossr.question import VIDEO, Clip, Question
 from videossr.storage.paths import transport_error
 
 FILES = ("*.json", "*.jinja", "*.txt", "*.safetensors")
-"""What is fetched of a checkpoint that is named by its place on the Hub."""
+"""Files that are fetched of a checkpoint on the Hub."""
 
 PLACEHOLDERS = ("image_token_id", "video_token_id")
 """Where a configuration tells which tokens stand for pixels."""

@@ -21,7 +21,7 @@ TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 """Files of which one must be there: the vocabulary."""
 
 LFS = b"version https://git-lfs.github.com/spec/"
-"""How a file begins that git-lfs has left in the place of a large one."""
+"""The first bytes of the pointer that git-lfs leaves in the place of a large file."""
 
 _COPY = (
     "copy what is missing (config.json, generation_config.json, tokenizer*, chat_template*, *preprocessor_config.json) "
@@ -240,7 +240,7 @@ def _tokenizer(folder: Path) -> str | None:
 
 
 _PARTS: Sequence[Look] = (_verl, _deepspeed, _distributed, _megatron, _other_format)
-"""What a folder may be that has no weights for transformers."""
+"""Explanations of a folder that has no weights for transformers."""
 
 _LACKS: Sequence[Look] = (_pointer, _family, _weights, _tokenizer)
-"""What may be wrong with a folder that is meant as a checkpoint of transformers."""
+"""Explanations of a folder that is no complete checkpoint of transformers."""

@@ -118,7 +118,7 @@ def generate(
         length = step + 1
         if length == max_tokens or has_ended.all():
             break
-        if layout == "rows" and is_end.any():
+        if isinstance(batch, _Rows) and is_end.any():
             going = (~is_end).nonzero()[:, 0]
             batch.keep(going)
             live, drawn = live[going], drawn[going]
@@ -237,10 +237,6 @@ class _Packed:
             **self._extending,
         ).logits
         return logits.flatten(0, 1)
-
-    def keep(self, going: Tensor) -> None:
-        """Refuse to leave answers out: they share their row with others."""
-        raise NotImplementedError("answers that share a row stay in the batch")
 
 
 class _Rows:

@@ -121,7 +121,7 @@ class Cache(Protocol):
 
 
 class ModelOutput(Protocol):
-    """What a forward pass returns: `logits` (rows, tokens, vocabulary)."""
+    """The output of a forward pass: `logits` (rows, tokens, vocabulary)."""
 
     logits: Tensor
 

@@ -1,4 +1,4 @@
-"""How the gold answers of each category of some questions are drawn, which tells what guesses at them are worth.
+"""Find the distribution of the gold answers of each category, from which expected scores of guesses follow.
 
 Exercised by `videossr bench chance BENCH`.
 """

@@ -42,7 +42,7 @@ class SegmentConfig(Protocol):
 
     @property
     def strengths(self) -> Strengths:
-        """How strong the perturbations of this package are."""
+        """Strengths of the perturbations of this package."""
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -62,7 +62,7 @@ class SegmentConfig(Protocol):
 
     @property
     def gates(self) -> bool:
-        """Whether the change must stand out."""
+        """Tell whether the change must stand out."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a perturbation has drawn for one clip.
+    """The draw of a perturbation for one clip.
 
     Attributes:
         slots: for each slot of the clip, (index of the source, frame in its pack). Source 0 is the video, 1 the donor.

@@ -62,7 +62,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class ClipFeatures:
-    """What the gates see of N frames.
+    """Features of N frames by which gates judge them.
 
     Attributes:
         pictures: (N, 16, 16, 3) in CIE Lab.
@@ -192,7 +192,7 @@ def hidden_motion(pictures: Floats, lags: range, limits: Limits) -> Measure:
 
 @dataclass(frozen=True)
 class Steps:
-    """What a step between any two of N frames looks like, see `steps`.
+    """The steps between any two of N frames, see `steps`.
 
     Attributes:
         factors: (N, N), at [i, j] how much frame j differs from frame i, as a factor on the larger of the two steps of

@@ -170,7 +170,7 @@ def motion(pictures: Floats, stride: int) -> Doubles:
 
 @dataclass(frozen=True)
 class Pace:
-    """How a scene moves, for stretches at one pair of strides.
+    """The motion of a scene, for stretches at one pair of strides.
 
     Attributes:
         frames: of the pack.

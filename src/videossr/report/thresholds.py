@@ -65,7 +65,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Category:
-    """What the gates of a category measured.
+    """The measurements of the gates of a category.
 
     Attributes:
         name: name of the category.

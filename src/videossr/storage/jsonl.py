@@ -171,12 +171,13 @@ def filter_jsonl(path: Path, wanted: Callable[[Any], bool]) -> None:
         write_bytes(path, b"".join(wanted_lines))
 
 
-def read_json(kind: type[T], path: AnyPath) -> T | None:
+def read_json(kind: type[T], path: AnyPath, way_out: str = "") -> T | None:
     """Read a JSON file, or return None where there is none.
 
     Args:
         kind: type of its content, which pydantic checks.
         path: of the file, local or remote.
+        way_out: what a user can do about a damaged file, for the message.
 
     Raises:
         DataError: it holds something else; the message names the file.
@@ -186,7 +187,8 @@ def read_json(kind: type[T], path: AnyPath) -> T | None:
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        raise DataError(f"{path}: damaged, or of another version: {error.errors()[0]['msg']}") from error
+        hint = f"; {way_out}" if way_out else ""
+        raise DataError(f"{path}: damaged, or of another version: {error.errors()[0]['msg']}{hint}") from error
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from videossr.config import changes
 from videossr.errors import OutputError
-from videossr.storage.paths import AnyPath, is_local, make_folder, write_text
+from videossr.storage.paths import AnyPath, is_local, make_folder, to_path, write_text
 
 UNFINISHED = ".unfinished"
 """Name of the staging directory in a local output folder."""
@@ -167,6 +167,14 @@ class OutputDir:
         except (FileNotFoundError, NotADirectoryError):  # an object store knows no empty folder
             names = set()
         return names <= {UNFINISHED} and {entry.name for entry in self._staging().iterdir()} <= {_CLAIM, _LOCK}
+
+
+def local_folder(out: str | AnyPath) -> Path:
+    """Return the folder of a run. Raises OutputError for a remote one."""
+    folder = to_path(out)
+    if is_local(folder):
+        return folder
+    raise OutputError(f"{folder}: a run is written line by line, which only a local folder allows; copy it afterwards")
 
 
 def check_apart(first: AnyPath, second: AnyPath) -> None:

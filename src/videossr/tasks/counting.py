@@ -45,7 +45,7 @@ _EXAMPLE = "3141592653589793"
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class CountingConfig:
-    """How hard the counting is. The defaults are the paper's easy setting; hard is 4 slots and 4 instances.
+    """The difficulty of counting. The defaults are the paper's easy setting; hard is 4 slots and 4 instances.
 
     Raises pydantic.ValidationError for what cannot be satisfied: too few frames for the slots, too little room.
     """

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticKnownError
 
-from videossr.answers.interval import INTERVAL, SpanDistribution
+from videossr.answers.interval import INTERVAL, SpanDistribution, uniform_spans
 from videossr.config import parse
 from videossr.measure import Measure
 from videossr.perturb import PERTURBATIONS, Strengths, open_perturbation
@@ -93,24 +93,14 @@ class GroundingConfig:
 
     @property
     def proven(self) -> bool:
-        """Whether every segment can be told from what surrounds it at its first and its last slot."""
+        """Tell whether every segment can be told from what surrounds it at its first and its last slot."""
         with _naming(self.perturbation, "always_changes"):
             return self.gates and open_perturbation(self.perturbation).always_changes(self)
 
 
 def span_distribution(config: GroundingConfig) -> dict[tuple[int, int], float]:
-    """Compute the exact probability of each segment: its length is uniform, then its place.
-
-    Returns:
-        The probability by (first slot, last slot).
-    """
-    low, high = config.length
-    law = {}
-    for length in range(low, high + 1):
-        starts = _starts(length, config)
-        for first in starts:
-            law[first, first + length - 1] = 1 / (high - low + 1) / len(starts)
-    return law
+    """Compute the exact probability of each segment, by (first slot, last slot)."""
+    return uniform_spans(config.frames, *config.length, lambda length: _starts(length, config))
 
 
 def _starts(length: int, config: GroundingConfig) -> range:

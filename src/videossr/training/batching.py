@@ -21,7 +21,7 @@ Mix = Literal["shuffled", "even", "single"]
 
 @dataclass(frozen=True, slots=True)
 class RunLength:
-    """How long a run is.
+    """The length of a run.
 
     Attributes:
         steps: of the optimizer, at most; with several updates a batch, one step is all of them.

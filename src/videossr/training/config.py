@@ -174,7 +174,7 @@ class RunSettings:
 
 @dataclass(frozen=True, config=_STRICT, kw_only=True)
 class LogConfig:
-    """What is saved and logged of a run."""
+    """Checkpoints, samples and trackers of a run."""
 
     save_every: Annotated[int, Field(ge=0, description="steps between checkpoints; 0: only the last")] = 50
     keep: Annotated[int, Field(ge=1, description="checkpoints")] = 2
@@ -201,12 +201,12 @@ class TrainConfig:
 
     @property
     def has_kl(self) -> bool:
-        """Whether the loss holds a KL to a reference."""
+        """Tell whether the loss has a KL to a reference."""
         return self.run.method == "grpo" and self.grpo.kl > 0
 
     @property
     def needs_reference(self) -> bool:
-        """Whether the reference is a copy of the model: with adapters it is the model without them."""
+        """Tell whether the reference is a copy of the model; with adapters it is the model without them."""
         return self.has_kl and self.model.lora is None
 
 

@@ -106,7 +106,7 @@ class QuestionLoader:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether no further step may begin."""
+        """Tell whether all batches with which a step may begin were asked."""
         return self.batch >= self._last
 
     @property

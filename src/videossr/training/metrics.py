@@ -43,7 +43,7 @@ class GroupMetrics:
 
     @property
     def noise(self) -> bool:
-        """Whether no answer is right and yet smooth rewards differ: then its advantages are mostly noise."""
+        """Tell whether no answer is right and yet smooth rewards differ; the advantages are then mostly noise."""
         return is_uninformative(self.smooth, self.strict)
 
 

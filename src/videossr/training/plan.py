@@ -28,7 +28,7 @@ from videossr.training.trainer import used_gib
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a configuration comes to with these questions, on this machine: resolved once, before any weight is read.
+    """A configuration resolved for these questions and this machine, once, before any weight is read.
 
     Attributes:
         checkpoint: that is trained.

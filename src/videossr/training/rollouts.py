@@ -78,7 +78,7 @@ class AnswerGroup:
 
 @dataclass(frozen=True, slots=True)
 class GroupResult:
-    """What one question has added to the gradient of its batch.
+    """The contribution of one question to the gradient of its batch.
 
     Attributes:
         loss: not yet divided.

@@ -26,7 +26,8 @@ from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.manifest import is_benchmark, versions
 from videossr.engine.checkpoint import device_name, out_of_memory
 from videossr.question_set import QuestionSet, open_questions
-from videossr.storage.paths import AnyPath, is_local, to_path, write_text
+from videossr.storage.output_dir import local_folder
+from videossr.storage.paths import AnyPath, write_text
 from videossr.storage.provenance import installed_versions
 from videossr.training.checkpoints.checkpoint import latest, link, model_card, restore, save, step_of
 from videossr.training.config import TrainConfig, load_config
@@ -69,11 +70,7 @@ def train(
             then its last checkpoint is named.
         OSError: a file cannot be read or written.
     """
-    folder = to_path(out)
-    if not is_local(folder):
-        raise OutputError(
-            f"{folder}: a run is written line by line, which only a local folder allows; copy it afterwards"
-        )
+    folder = local_folder(out)
     if isinstance(config, str):
         config = load_config(config, settings)
     elif settings:

@@ -6,6 +6,7 @@ The tests belong to the distributions, see `videossr.answers`. Exercised by `vid
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from scipy import stats
@@ -13,7 +14,6 @@ from scipy import stats
 from videossr.answers.checks import ALPHA, Check, GoldAnswer
 from videossr.sample import Sample
 from videossr.tasks.base import OpenTask
-from videossr.validation.finding import CheckResult
 
 
 def gold_answers(samples: Sequence[Sample], task: OpenTask) -> list[GoldAnswer]:
@@ -21,7 +21,7 @@ def gold_answers(samples: Sequence[Sample], task: OpenTask) -> list[GoldAnswer]:
     return [GoldAnswer(sample.answer, sample.clock, task.truth(sample)) for sample in samples]
 
 
-def distribution_checks(category: str, samples: Sequence[Sample], task: OpenTask, config: Any) -> Iterator[CheckResult]:
+def distribution_checks(category: str, samples: Sequence[Sample], task: OpenTask, config: Any) -> Iterator[Check]:
     """Test the answers of a category against the distribution that its task declares.
 
     Args:
@@ -32,12 +32,8 @@ def distribution_checks(category: str, samples: Sequence[Sample], task: OpenTask
     """
     distribution = task.answer_distribution(config)
     if distribution is not None:
-        yield from (result_of(category, check) for check in distribution.checks(gold_answers(samples, task)))
-
-
-def result_of(category: str, check: Check) -> CheckResult:
-    """Return a check as a result about a category."""
-    return CheckResult(check.name, category, check.holds, check.text)
+        for check in distribution.checks(gold_answers(samples, task)):
+            yield replace(check, category=category)
 
 
 def allowed(total: int, share: float) -> int:

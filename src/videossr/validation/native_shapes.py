@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from videossr.answers.checks import Check
 from videossr.question import Frames
 from videossr.validation.distributions import allowed, at_most
-from videossr.validation.finding import CheckResult
 
 LOOKED, OFTEN = 8, 0.4
 """Frames of a clip that are looked at, and the share of them that must show a shape."""
@@ -34,13 +34,13 @@ def shows_shapes(frames: Frames) -> bool:
     return sum(_shown(frames[index]) for index in chosen) >= OFTEN * len(chosen)
 
 
-def finding(category: str, seen: Sequence[bool], *, gated: bool) -> CheckResult:
+def finding(category: str, seen: Sequence[bool], *, gated: bool) -> Check:
     """Judge a category by what `shows_shapes` says of each clip; where the recipe has no gates it is only reported."""
     text = f"{sum(seen)} of {len(seen)} clips show filled shapes of their own"
     if not gated:
-        return CheckResult("native shapes", category, None, f"{text}; the recipe has no gates")
+        return Check("native shapes", None, f"{text}; the recipe has no gates", category)
     text += f", allowed {allowed(len(seen), ALLOWED)}: {ALLOWED:.0%} and chance"
-    return CheckResult("native shapes", category, at_most(sum(seen), len(seen), ALLOWED), text)
+    return Check("native shapes", at_most(sum(seen), len(seen), ALLOWED), text, category)
 
 
 def _shown(frame: Frames) -> bool:

@@ -11,9 +11,9 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from videossr.answers.checks import Check
 from videossr.question import Frames
 from videossr.validation.distributions import allowed, at_most
-from videossr.validation.finding import CheckResult
 
 SIDE, BLOCK = 64, 16
 """Pixels of a side at which pieces are compared, and of a block that is looked for on the other side of a border."""
@@ -58,15 +58,15 @@ def faults(pieces: Sequence[Frames]) -> list[str]:
     return found
 
 
-def finding(category: str, seen: Sequence[Sequence[str]], *, gated: bool) -> CheckResult:
+def finding(category: str, seen: Sequence[Sequence[str]], *, gated: bool) -> Check:
     """Judge a category by what `faults` says of each puzzle; where the recipe has no gates it is only reported."""
     wrong = sum(bool(each) for each in seen)
     kinds = ", ".join(f"{name} {sum(name in each for each in seen)}" for name in KINDS)
     text = f"{wrong} of {len(seen)} puzzles have an order that cannot be seen ({kinds})"
     if not gated:
-        return CheckResult("orders", category, None, f"{text}; the recipe has no gates")
+        return Check("orders", None, f"{text}; the recipe has no gates", category)
     text += f", allowed {allowed(len(seen), ALLOWED)}: {ALLOWED:.0%} and chance"
-    return CheckResult("orders", category, at_most(wrong, len(seen), ALLOWED), text)
+    return Check("orders", at_most(wrong, len(seen), ALLOWED), text, category)
 
 
 def _linked(end: Frames, beginning: Frames) -> float:

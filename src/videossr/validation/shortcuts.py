@@ -1,4 +1,4 @@
-"""What could be scored without looking, or by a look at the wrong thing.
+"""Check for shortcuts: scores that need no look at the video, or a look at the wrong thing.
 
 Guesses from other answers are reported. A solver that chains the pieces of a video by how their borders match may not
 be right much more often than chance. What must not exist at all, such as an answer that depends on the length of the
@@ -8,6 +8,7 @@ clip or a count that shows in size or color, is tested by the answer type and by
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import factorial
 from statistics import fmean
 
@@ -16,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videossr.answers.base import AnswerType
+from videossr.answers.checks import Check
 from videossr.question import Clip
 from videossr.rewards import Scores
 from videossr.sample import Sample
 from videossr.tasks.base import OpenTask
-from videossr.validation.distributions import allowed, at_most, gold_answers, result_of
-from videossr.validation.finding import CheckResult
+from videossr.validation.distributions import allowed, at_most, gold_answers
 
 GRID = 16
 """Pixels of a side at which the borders of pieces are compared."""
@@ -30,23 +31,23 @@ MOST = 400
 """Samples of a category that the guesses are tried on."""
 
 
-def guesses(category: str, kind: AnswerType, answers: Sequence[str]) -> Iterator[CheckResult]:
+def guesses(category: str, kind: AnswerType, answers: Sequence[str]) -> Iterator[Check]:
     """Report the mean score of another sample's answer, and of the one that does best on the rest of the category."""
     answers = answers[:MOST]
     if len(answers) < 2:
         return
     chance = [kind.score(answers[place - 1], gold) for place, gold in enumerate(answers)]
-    yield CheckResult("chance", category, None, kind.describe(chance))
+    yield Check("chance", None, kind.describe(chance), category)
     tried, rest = answers[::2], answers[1::2]
     best = max(sorted(set(tried)), key=lambda guess: fmean(kind.score(guess, gold).smooth for gold in tried))
     text = f"{best}: {kind.describe([kind.score(best, gold) for gold in rest])}"
-    yield CheckResult("best constant", category, None, text)
+    yield Check("best constant", None, text, category)
 
 
-def shortcut_checks(category: str, samples: Sequence[Sample], task: OpenTask) -> Iterator[CheckResult]:
+def shortcut_checks(category: str, samples: Sequence[Sample], task: OpenTask) -> Iterator[Check]:
     """Run the checks of a category's answer type and those of its task."""
     for check in [*task.answer_type.checks(gold_answers(samples, task)), *task.checks(samples)]:
-        yield result_of(category, check)
+        yield replace(check, category=category)
 
 
 def chain(clips: Sequence[Clip]) -> str:
@@ -78,7 +79,7 @@ def chain(clips: Sequence[Clip]) -> str:
     return "".join(str(position + 1) for position in path)
 
 
-def solver(category: str, results: Sequence[Scores], pieces: int, bound: float) -> CheckResult:
+def solver(category: str, results: Sequence[Scores], pieces: int, bound: float) -> Check:
     """Judge what `chain` scored on the puzzles of a category.
 
     Args:
@@ -96,11 +97,11 @@ def solver(category: str, results: Sequence[Scores], pieces: int, bound: float) 
         f"strict {right / len(results):.3f}, {len(results)} tried; chance {chance:.3f}"
     )
     if bound >= 1:
-        return CheckResult("jigsaw solver", category, None, f"{text}; the recipe sets no bound")
+        return Check("jigsaw solver", None, f"{text}; the recipe sets no bound", category)
     share = min(1.0, chance + bound)
     most = allowed(len(results), share)
     text += f"; allowed {most / len(results):.3f}: {bound:g} beyond chance, and what luck may add"
     holds = at_most(right, len(results), share)
     if holds is False:
         text += f'. Leave out slots at the borders: "--categories.{category}.config.gap=2"'
-    return CheckResult("jigsaw solver", category, holds, text)
+    return Check("jigsaw solver", holds, text, category)

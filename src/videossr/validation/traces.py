@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from scipy.fft import dctn
 from scipy.optimize import minimize
 
+from videossr.answers.checks import Check
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.perturb.base import Perturbation, perturbation_of
 from videossr.question import Frames
 from videossr.rendering import unaltered
-from videossr.validation.finding import CheckResult
 
 Floats = NDArray[np.float64]
 
@@ -112,7 +112,7 @@ class Probed:
     plain: list[Floats] = field(default_factory=list)
     odd: int = 0
 
-    def finding(self, category: str, perturbation: Perturbation | None) -> CheckResult:
+    def finding(self, category: str, perturbation: Perturbation | None) -> Check:
         """Judge a category by how well its probes tell the altered frames of videos that they were not trained on.
 
         Args:
@@ -125,7 +125,7 @@ class Probed:
                 f"{len(self.videos)} samples of {len(set(self.videos))} videos are too few, need {FEW_SAMPLES} of "
                 f"{FEW_VIDEOS}"
             )
-            return CheckResult("traces", category, None, text + left_out)
+            return Check("traces", None, text + left_out, category)
         altered, plain = (separability(of, self.inside, self.videos) for of in (self.altered, self.plain))
         low, high = interval(altered)
         text = (
@@ -133,27 +133,23 @@ class Probed:
             f"{len(self.videos)} samples of {len(set(self.videos))} videos{left_out}"
         )
         if perturbation is None or not perturbation.leaves_no_traces:
-            return CheckResult("traces", category, None, f"{text}; {PLAIN}")
+            return Check("traces", None, f"{text}; {PLAIN}", category)
         text += f", allowed {BOUND[0]} to {BOUND[1]}"
         if high - low > WIDE:
-            return CheckResult("traces", category, None, f"{text}; too few to tell, the interval is wider than {WIDE}")
+            return Check("traces", None, f"{text}; too few to tell, the interval is wider than {WIDE}", category)
         if BOUND[0] <= altered.mean() <= BOUND[1]:
-            return CheckResult("traces", category, True, text)
+            return Check("traces", True, text, category)
         if low <= BOUND[1] and high >= BOUND[0]:
-            return CheckResult(
-                "traces", category, None, f"{text}; too few to tell, the interval reaches into what is allowed"
+            return Check(
+                "traces", None, f"{text}; too few to tell, the interval reaches into what is allowed", category
             )
         less, more = interval(altered - plain)
         if less <= 0 <= more:
-            return CheckResult(
-                "traces", category, None, f"{text}; it does not come from the change, but from these spans"
-            )
-        return CheckResult("traces", category, False, text)
+            return Check("traces", None, f"{text}; it does not come from the change, but from these spans", category)
+        return Check("traces", False, text, category)
 
 
-def probes(
-    dataset: VideoSSRDataset, *, progress: Callable[[int, int], None] = lambda *_: None
-) -> Iterator[CheckResult]:
+def probes(dataset: VideoSSRDataset, *, progress: Callable[[int, int], None] = lambda *_: None) -> Iterator[Check]:
     """Yield a finding for each category of anomaly grounding. `progress` is called with (looked at, to look at)."""
     categories: dict[str, list[int]] = defaultdict(list)
     for index, task in enumerate(dataset["task"]):
@@ -164,7 +160,7 @@ def probes(
         for category, members in sorted(categories.items())
     }
     if not chosen:
-        yield CheckResult("traces", "", None, "no category of anomaly grounding to probe")
+        yield Check("traces", None, "no category of anomaly grounding to probe")
     total, done = sum(map(len, chosen.values())), 0
     for category, members in chosen.items():
         probed = Probed()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from videossr.answers.checks import Check
 from videossr.answers.counts import Counts
 from videossr.answers.order import Order
 from videossr.builder.bundle import FROZEN, questions_hash
@@ -23,7 +24,6 @@ from videossr.rewards import Scores, parse_interval, scorer
 from videossr.sample import Sample, VideoKey
 from videossr.tasks.base import TASKS, open_task
 from videossr.validation import distributions, native_shapes, orders, shortcuts
-from videossr.validation.finding import CheckResult
 from videossr.validation.visibility import VisibilityChecks
 
 TOLERANCE = 0.05
@@ -42,7 +42,7 @@ def validate(
     renders: int | None = None,
     solver: float | None = None,
     progress: Callable[[int, int], None] = lambda *_: None,
-) -> Iterator[CheckResult]:
+) -> Iterator[Check]:
     """Yield one finding a check. `renders` limits how many samples are rendered, spread evenly; None renders all.
 
     `solver` is the share of orders, beyond chance, that a solver which only matches borders may have right; None takes
@@ -64,11 +64,11 @@ def validate(
         if dataset.question(index) != open_task(sample.task).question(sample, dataset.manifest["templates"]):
             other.append(sample.id)
     twice = [sample_id for sample_id, count in ids.items() if count > 1]
-    yield CheckResult("unique samples", "", not twice, f"{len(ids)} ids" + (f", twice: {twice[:3]}" if twice else ""))
-    yield CheckResult("questions", "", not other, f"other words: {other[:3]}" if other else f"{len(dataset)} as worded")
+    yield Check("unique samples", not twice, f"{len(ids)} ids" + (f", twice: {twice[:3]}" if twice else ""))
+    yield Check("questions", not other, f"other words: {other[:3]}" if other else f"{len(dataset)} as worded")
     wanted = {name: table["count"] for name, table in dataset.manifest["recipe"]["categories"].items()}
     found = {category: len(members) for category, members in samples.items()}
-    yield CheckResult("quotas", "", wanted == found, f"{sum(found.values())} samples of {sum(wanted.values())}")
+    yield Check("quotas", wanted == found, f"{sum(found.values())} samples of {sum(wanted.values())}")
 
     scorable = set()
     for category, members in sorted(samples.items()):
@@ -80,9 +80,7 @@ def validate(
         yield _truth(category, members)
         yield _clock(category, members)
         if len(members) < FEW:
-            yield CheckResult(
-                "laws, guesses, shortcuts", category, None, f"{len(members)} samples are too few, need {FEW}"
-            )
+            yield Check("laws, guesses, shortcuts", None, f"{len(members)} samples are too few, need {FEW}", category)
             continue
         task = open_task(members[0].task)
         yield from distributions.distribution_checks(category, members, task, _config(dataset, category))
@@ -91,25 +89,23 @@ def validate(
     yield from _pixels(dataset, scorable, renders, solver, progress)
 
 
-def _files(dataset: VideoSSRDataset) -> CheckResult:
+def _files(dataset: VideoSSRDataset) -> Check:
     stored = dataset.manifest["files"]
     missing = [name for name in stored if not (dataset.path / name).is_file()]
     if missing:
-        return CheckResult("files", "", False, f"missing: {', '.join(missing)}")
+        return Check("files", False, f"missing: {', '.join(missing)}")
     now = manifests.file_hashes(dataset.path, [*stored])
     altered = [name for name in stored if now[name] != stored[name]]
-    return CheckResult(
-        "files", "", not altered, f"altered: {', '.join(altered)}" if altered else f"{len(now)} as written"
-    )
+    return Check("files", not altered, f"altered: {', '.join(altered)}" if altered else f"{len(now)} as written")
 
 
-def _frozen(dataset: VideoSSRDataset) -> CheckResult:
+def _frozen(dataset: VideoSSRDataset) -> Check:
     now = questions_hash(schema.sample_rows(dataset.path, dataset.manifest["files"], [*FROZEN]))
     same = now == dataset.hash
-    return CheckResult("frozen hash", "", same, dataset.hash if same else f"the samples give {now}, not {dataset.hash}")
+    return Check("frozen hash", same, dataset.hash if same else f"the samples give {now}, not {dataset.hash}")
 
 
-def _carried(dataset: VideoSSRDataset) -> CheckResult:
+def _carried(dataset: VideoSSRDataset) -> Check:
     """Check that the JPEGs of every video are those that were indexed."""
     rows = schema.read_rows(dataset.path / "videos.parquet", ["content", "pack"])
     keys = [VideoKey(row["content"], row["pack"]) for row in rows]
@@ -117,8 +113,8 @@ def _carried(dataset: VideoSSRDataset) -> CheckResult:
         try:
             dataset.corpus.verify(key)
         except CorpusError as error:
-            return CheckResult("frames", "", False, str(error))
-    return CheckResult("frames", "", True, f"of {len(keys)} videos as indexed, in {dataset.corpus.path}")
+            return Check("frames", False, str(error))
+    return Check("frames", True, f"of {len(keys)} videos as indexed, in {dataset.corpus.path}")
 
 
 def _config(dataset: VideoSSRDataset, category: str) -> Any:
@@ -127,13 +123,13 @@ def _config(dataset: VideoSSRDataset, category: str) -> Any:
     return parse(TASKS.get(written["task"]).Config, written["config"], f"manifest: categories.{category}.config")
 
 
-def _gold(category: str, samples: Sequence[Sample]) -> CheckResult:
+def _gold(category: str, samples: Sequence[Sample]) -> Check:
     """Check that gold answers score 1 by the task and by `compute_score`."""
     wrong = {sample.id: fault for sample in samples if (fault := _scoring_fault(sample))}
     text = (
         f"{len(wrong)} of {len(samples)} do not: {next(iter(wrong.values()))}" if wrong else f"{len(samples)} samples"
     )
-    return CheckResult("gold scores 1", category, not wrong, text)
+    return Check("gold scores 1", not wrong, text, category)
 
 
 def _scoring_fault(sample: Sample) -> str:
@@ -152,10 +148,10 @@ def _scoring_fault(sample: Sample) -> str:
     return ""
 
 
-def _truth(category: str, samples: Sequence[Sample]) -> CheckResult:
+def _truth(category: str, samples: Sequence[Sample]) -> Check:
     """Check that answers are what the samples' own parameters say: the shapes drawn, or the order shown."""
     wrong = [sample.id for sample in samples if true_answer(sample) not in (None, sample.answer)]
-    return CheckResult("answers", category, not wrong, f"wrong: {wrong[:3]}" if wrong else f"{len(samples)} as drawn")
+    return Check("answers", not wrong, f"wrong: {wrong[:3]}" if wrong else f"{len(samples)} as drawn", category)
 
 
 def true_answer(sample: Sample) -> str | None:
@@ -169,15 +165,13 @@ def true_answer(sample: Sample) -> str | None:
     return None
 
 
-def _clock(category: str, samples: Sequence[Sample]) -> CheckResult:
+def _clock(category: str, samples: Sequence[Sample]) -> Check:
     """Check that printed markers are their slots' mean times, and that labels in seconds are their spans."""
     worst = 0.0
     for sample in samples:
         worst = max(worst, *marker_errors(sample), label_error(sample))
     # Half a millisecond for the rounding of printed decimals that lie exactly between two.
-    return CheckResult(
-        "clock", category, worst <= TOLERANCE + 0.0005, f"largest error {worst:.3f} s, allowed {TOLERANCE} s"
-    )
+    return Check("clock", worst <= TOLERANCE + 0.0005, f"largest error {worst:.3f} s, allowed {TOLERANCE} s", category)
 
 
 def marker_errors(sample: Sample) -> list[float]:
@@ -209,7 +203,7 @@ def _pixels(
     renders: int | None,
     solver: float | None,
     progress: Callable[[int, int], None],
-) -> Iterator[CheckResult]:
+) -> Iterator[Check]:
     """Check what only rendering shows: hashes, changes at the borders, the order of pieces and what solves it."""
     count = len(dataset) if renders is None else min(renders, len(dataset))
     changed: list[str] = []
@@ -238,13 +232,13 @@ def _pixels(
                 shapes[item.sample.category].append(native_shapes.shows_shapes(bare))
         progress(done, count)
     text = f"other pixels now: {changed[:3]}" if changed else f"{count} of {len(dataset)} rendered"
-    yield CheckResult("renders repeat", "", not changed if count else None, text)
+    yield Check("renders repeat", not changed if count else None, text)
     for category, value in sorted(least.items()):
         text = f"least change of a first or last slot {value:.2f} gray levels"
         if getattr(_config(dataset, category), "proven", False):
-            yield CheckResult("borders change", category, value >= VISIBLE, f"{text}, needed {VISIBLE}")
+            yield Check("borders change", value >= VISIBLE, f"{text}, needed {VISIBLE}", category)
         else:
-            yield CheckResult("borders change", category, None, f"{text}; the recipe does not ask for any")
+            yield Check("borders change", None, f"{text}; the recipe does not ask for any", category)
     for category, seen in sorted(visible.items()):
         yield from seen.findings(category, asked=getattr(_config(dataset, category), "gates", True))
     for category, clips in sorted(shapes.items()):

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from videossr.answers.checks import Check
 from videossr.dataset.dataset import Item, VideoSSRDataset
 from videossr.perturb.base import perturbation_of
 from videossr.question import Frames
 from videossr.rendering import pictures
-from videossr.validation.finding import CheckResult
 
 CELL = 8
 """Side in pixels of the cells whose mean brightness is followed from frame to frame."""
@@ -46,7 +46,7 @@ FAINT, FAINT_SHARE = 0.9, 0.02
 
 @dataclass
 class VisibilityChecks:
-    """What was measured of the samples of a category.
+    """Measurements of the samples of a category.
 
     Attributes:
         speed: factors of the motion inside to that around; of slow motion their inverse, so that above 1 is right.
@@ -83,7 +83,7 @@ class VisibilityChecks:
             inside_donor = len(sample.sources) > 1 and bool(cuts(frames[first : last + 1]).any())
             self.cut.append(inside_donor or ends_at_cut(dataset, item, slots, first, last))
 
-    def findings(self, category: str, *, asked: bool) -> list[CheckResult]:
+    def findings(self, category: str, *, asked: bool) -> list[Check]:
         """Judge the category; `asked` is whether its recipe has gates that ask for it, else there is no verdict."""
         results = []
         if self.speed:
@@ -95,10 +95,10 @@ class VisibilityChecks:
                 f"{weak} by less than {WEAK:.0%} (allowed {weak_most}); weakest factor {min(self.speed):.2f}"
             )
             holds = wrong <= wrong_most and weak <= weak_most
-            results.append(CheckResult("speed is seen", category, holds if asked else None, text))
+            results.append(Check("speed is seen", holds if asked else None, text, category))
             late = len(self.paced) - sum(self.paced)
             text = f"{late} of {len(self.paced)} spans are not those in which the scene moves at the other speed"
-            results.append(CheckResult("span of the speed", category, late == 0, text))
+            results.append(Check("span of the speed", late == 0, text, category))
         if self.ends:
             faint = sum(factor < FAINT for factor in self.ends)
             most = math.ceil(FAINT_SHARE * len(self.ends))
@@ -106,13 +106,11 @@ class VisibilityChecks:
                 f"at {faint} of {len(self.ends)} an end of the span is a step under {FAINT:g} times the scene's own, "
                 f"allowed {most}; weakest {min(self.ends):.2f}"
             )
-            results.append(CheckResult("ends are seen", category, faint <= most if asked else None, text))
+            results.append(Check("ends are seen", faint <= most if asked else None, text, category))
         if self.cut:
             most = math.ceil(CUT_SHARE * len(self.cut))
             text = f"{sum(self.cut)} of {len(self.cut)} begin or end at a hard cut, or show a donor's, allowed {most}"
-            results.append(
-                CheckResult("ends apart from cuts", category, sum(self.cut) <= most if asked else None, text)
-            )
+            results.append(Check("ends apart from cuts", sum(self.cut) <= most if asked else None, text, category))
         return results
 
 

@@ -246,7 +246,7 @@ class DeclaredTimeline:
 
     @property
     def costs(self) -> tuple[DecodeCost, ...] | None:
-        """How much must be decoded for each frame of the timeline; None without `packets`."""
+        """Return how much must be decoded for each frame of the timeline; None without `packets`."""
         packets = self.packets
         return None if packets is None else tuple(packets.cost(number) for number in self.numbers)
 

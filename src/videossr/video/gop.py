@@ -36,7 +36,7 @@ class PacketRow(NamedTuple):
 
 
 class DecodeCost(IntEnum):
-    """How much must be decoded for a picture, in the order in which the plan ``snap`` prefers them."""
+    """The decoding work for a picture, in the order in which the plan ``snap`` prefers them."""
 
     START = 0
     """The picture can be decoded alone."""

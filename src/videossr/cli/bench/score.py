@@ -15,7 +15,7 @@ from videossr.cli.bench.tables import print_details, print_failures, print_score
 from videossr.cli.console import console, safe
 
 MEANINGS: dict[Denominator, str] = {"asked": "each counts as wrong", "answered": "they are in no score above"}
-"""How failed questions count in the scores, by denominator."""
+"""The way in which failed questions count in the scores, by denominator."""
 
 app = App(name="score", help_epilogue="Example: videossr bench score demo/runs/chance --paper")
 

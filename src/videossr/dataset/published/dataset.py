@@ -16,7 +16,7 @@ from videossr.errors import DataError
 from videossr.question import Clip, Question, Truth
 from videossr.rewards import parse_interval, parse_order, scorer
 from videossr.storage.paths import AnyPath, to_path
-from videossr.tasks.base import answer_type_of
+from videossr.tasks.base import RELEASED, answer_type_of
 
 
 class PublishedDataset:
@@ -171,7 +171,7 @@ class PublishedDataset:
 def _task(data_source: str) -> str:
     """Return which of the paper's tasks a `data_source` means, whoever made the rows; empty for any other."""
     name = data_source.removeprefix("videossr/")
-    return {"shuffled": "jigsaw"}.get(name, name) if name in ("grounding", "counting", "jigsaw", "shuffled") else ""
+    return RELEASED.get(name, name) if name in ("grounding", "counting", "jigsaw", *RELEASED) else ""
 
 
 def _perturbation(row: PublishedRow) -> str:

@@ -80,7 +80,7 @@ def by_category(run: Run, categories: Iterable[str]) -> dict[str, Answers]:
 
 @dataclass(frozen=True, slots=True)
 class DifficultyCurve:
-    """What one setting does to the scores of a category.
+    """The scores of a category by the values of one setting.
 
     Attributes:
         name: of the setting.

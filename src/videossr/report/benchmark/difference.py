@@ -30,7 +30,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What runs are compared with: its name, whether it is a run, and the change of every run, in order.
+    """A baseline of a comparison: its name, whether it is a run, and the change of every run, in order.
 
     The change of the baseline itself is None.
     """

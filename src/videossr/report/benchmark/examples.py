@@ -36,7 +36,7 @@ _THREADS = 2
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswer:
-    """What one run said to the question; `number` is the run's.
+    """The answers of one run to the question; `number` is the run's.
 
     Attributes:
         text: the answer, or why there is none.
@@ -222,7 +222,7 @@ def _covered(slot: Slot, drawing: Drawing) -> tuple[tuple[float, float], ...]:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why questions of a run have no answer that counts: a reason, how often, and what they said or which they are."""
+    """One reason why questions of a run have no answer that counts: how often, and for which answers or questions."""
 
     reason: str
     count: int

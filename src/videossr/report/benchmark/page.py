@@ -26,7 +26,7 @@ from videossr.tasks.base import difficulty_label
 
 @dataclass(frozen=True)
 class _Category:
-    """What the page shows of one category, beside its scores: a panel for each run, if any, and the charts."""
+    """The part of the page about one category, beside its scores: a panel for each run, if any, and the charts."""
 
     name: str
     short: str

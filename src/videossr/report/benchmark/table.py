@@ -24,7 +24,7 @@ from videossr.training.runs.records import TrainRun
 PUBLISHED = "published, other videos: not comparable unless the released set is run"
 
 GUESSES = {"uniform": "any answer alike", "law": "drawn as the labels are", "constant": "the best constant answer"}
-"""What the page says of the guesses whose worth a run's manifest tells."""
+"""Names of the guesses whose expected scores are in a run's manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Scored:
 
     @property
     def model(self) -> Mapping[str, object]:
-        """What the model told of itself; nothing yet where the run is not complete."""
+        """Return the model's description; empty where the run is not complete."""
         return self.run.manifest["model"] if self.run.manifest else {}
 
     def videos(self, level: str, name: str, denominator: Denominator) -> int:
@@ -88,7 +88,7 @@ class Scored:
 
     @property
     def note(self) -> str:
-        """What must be said wherever its figures stand: how it was asked, and what is missing."""
+        """Return the remark that stands wherever its figures do: how it was asked, and what is missing."""
         size, wanted = self.run.config.size, self.run.config.wanted
         label = self.model.get("label")
         parts = [plain_text(str(label), 120)] if label else []

@@ -43,7 +43,7 @@ STATE, WEIGHTS, FILES = f"{TRAINER}/state.pt", f"{TRAINER}/weights.safetensors",
 _NAME = re.compile(r"step-(\d{6,})")
 _PARTIAL = re.compile(r"\.step-\d{6,}\.partial")
 _PREFIX = "base_model.model."
-"""What peft puts before the names of the model that it wraps."""
+"""The prefix that peft puts before the names of the model that it wraps."""
 
 Tensors = Mapping[str, torch.Tensor]
 

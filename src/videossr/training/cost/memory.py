@@ -51,7 +51,7 @@ CHANGES = (
     "model.train_vision=false",
     "model.lora.rank=64",
 )
-"""What saves memory, what costs least first."""
+"""Settings that save memory, the least costly first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class MemoryPlan:
 
     @property
     def host(self) -> int:
-        """What is kept in the machine's RAM instead."""
+        """Return the bytes that are kept in the machine's RAM instead."""
         return self.sum("host")
 
     def table(self) -> str:

@@ -49,17 +49,17 @@ class RunHealth:
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether the run must end: nothing was learned, or shown, in too many steps in a row."""
+        """Tell whether the run must end: nothing was learned, or shown, in too many steps in a row."""
         return REFUSED in (self.lost, self.refused)
 
     @property
     def is_spoilt(self) -> bool:
-        """Whether the weights are of no use, and the run can find that out no more."""
+        """Tell whether the weights are of no use; the run ends before another step could show it."""
         return self.refused > 0 and self.sound < self._step and (self.refused == REFUSED or self._is_last)
 
     @property
     def rewards_never_differed(self) -> bool:
-        """Whether the last step was the last of the first ones, and there was nothing to learn from in all of them."""
+        """Tell, at the end of the first steps, whether all rewards of each group were equal in all of them."""
         return self._step == REFUSED and rewards_are_equal(self.first)
 
 

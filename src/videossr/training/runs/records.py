@@ -72,7 +72,7 @@ class Rollouts:
 
 
 class SkipReason(StrEnum):
-    """Why the optimizer made no step. Only where the gradient is not finite there was something to learn."""
+    """The reason why the optimizer made no step. With NOT_FINITE there was something to learn."""
 
     EQUAL = "in every group that counts all rewards are equal"
     LEFT_OUT = "every answer is left out"

@@ -111,23 +111,25 @@ def contrasts(clips: dict[str, Video], tries: int) -> None:
         print(f"contrast {contrast}: " + ", ".join(categories))
 
 
-def laws(clips: dict[str, Video], label: str, config: CountingConfig, draws: int) -> None:
+def check_distributions(clips: dict[str, Video], label: str, config: CountingConfig, draws: int) -> None:
     """Test counts against their exact distribution, and their correlation with size and color; print rejections."""
     samples: list[Sample] = []
     worst = (0.0, "none")
     for number, (name, video) in enumerate(clips.items()):
-        outcomes = [TASK.draw(video, "counting/law", config, generator(2, number, k), ()) for k in range(draws)]
+        outcomes = [TASK.draw(video, "counting/draws", config, generator(2, number, k), ()) for k in range(draws)]
         kept = [outcome for outcome in outcomes if isinstance(outcome, Sample)]
         worst = max(worst, (1 - len(kept) / draws, name))
         samples += kept
     print(
         f"{label}: {len(samples)} samples of {len(clips) * draws} draws; worst clip rejects {worst[0]:.4f} ({worst[1]})"
     )
-    law = count_distribution(config.slots_max, config.instances_max)
+    probabilities = count_distribution(config.slots_max, config.instances_max)
     for place, shape in enumerate(config.shapes):
         seen = Counter(int(sample.answer.split(",")[place]) for sample in samples)
-        test = stats.chisquare([seen[n] for n in law], [len(samples) * share for share in law.values()])
-        print(f"  {shape}: chi-square {test.statistic:.1f} ({len(law) - 1} degrees), p = {test.pvalue:.2f}")
+        test = stats.chisquare(
+            [seen[n] for n in probabilities], [len(samples) * share for share in probabilities.values()]
+        )
+        print(f"  {shape}: chi-square {test.statistic:.1f} ({len(probabilities) - 1} degrees), p = {test.pvalue:.2f}")
     rows = []
     for sample in samples:
         drawn = shapes_of(sample)
@@ -207,7 +209,7 @@ def main() -> None:
     """Run every measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("frames", type=int, help="painted frames to count again")
-    parser.add_argument("--draws", type=int, default=100, help="draws on each clip for the laws")
+    parser.add_argument("--draws", type=int, default=100, help="draws on each clip to test the distribution of counts")
     parser.add_argument("--videos", type=Path, default=Path("../shared/videos/real"), help="folder of videos")
     arguments = parser.parse_args()
     clips = read(arguments.videos)
@@ -218,8 +220,8 @@ def main() -> None:
     count_again(clips, arguments.frames)
     acceptance(clips[256, 256], "256x256", max(1, arguments.draws // 20))
     acceptance(clips[160, 288], "288x160", max(1, arguments.draws // 20))
-    laws(clips[160, 288], "easy, 288x160", EASY, arguments.draws)
-    laws(clips[256, 256], "hard, 256x256", HARD, arguments.draws)
+    check_distributions(clips[160, 288], "easy, 288x160", EASY, arguments.draws)
+    check_distributions(clips[256, 256], "hard, 256x256", HARD, arguments.draws)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def test_an_interval_task_has_all_that_intervals_have(
     told = videossr("validate", dataset, "--renders", "3")
     assert "FAILS" not in told
     for check in (
-        *("law of lengths", "law of positions", "best constant share"),
+        *("distribution of lengths", "distribution of positions", "best constant share"),
         *("duration tells the place", "duration tells the length", "borders change"),
     ):
         assert check in told
@@ -91,9 +91,11 @@ def test_an_interval_task_has_all_that_intervals_have(
     (tmp_path / "score.json").write_text(videossr("report", *runs, "--format", "json"))
     (benchmark,) = json.loads((tmp_path / "score.json").read_text())["benchmarks"]
     assert benchmark["metrics"] == {"scramble/4": "miou"}
-    worth = {row["name"]: row["overall"]["asked"]["value"] for row in benchmark["reference"]}
-    law = SpanDistribution(48, uniform_spans(48, 8, 16))
-    assert worth == {guess: pytest.approx(law.worth(guess).score) for guess in ("uniform", "law", "constant")}
+    expected_score = {row["name"]: row["overall"]["asked"]["value"] for row in benchmark["reference"]}
+    distribution = SpanDistribution(48, uniform_spans(48, 8, 16))
+    assert expected_score == {
+        guess: pytest.approx(distribution.expected_score(guess).score) for guess in ("uniform", "prior", "constant")
+    }
     for figures in benchmark["runs"]:
         (found,) = figures["answers"].values()
         assert sum(found["histogram"]) == 24

@@ -141,7 +141,7 @@ def test_megabytes_are_scored_without_a_word(
 
 
 @given(spans, spans)
-def test_grounding_laws(mine: Span, true: Span) -> None:
+def test_grounding_properties(mine: Span, true: Span) -> None:
     scores = compute_score("grounding", write(mine), write(true))
     check_scores(scores)
     assert scores["smooth"] == compute_score("grounding", write(true), write(mine))["smooth"]
@@ -150,7 +150,7 @@ def test_grounding_laws(mine: Span, true: Span) -> None:
 
 
 @given(counts, st.data())
-def test_counting_laws(true: list[int], data: st.DataObject) -> None:
+def test_counting_properties(true: list[int], data: st.DataObject) -> None:
     mine = data.draw(st.lists(st.integers(0, 50), min_size=len(true), max_size=len(true)))
     scores = compute_score("counting", ",".join(map(str, mine)), ",".join(map(str, true)))
     check_scores(scores)
@@ -160,7 +160,7 @@ def test_counting_laws(true: list[int], data: st.DataObject) -> None:
 
 
 @given(orders, st.data())
-def test_jigsaw_laws(true: str, data: st.DataObject) -> None:
+def test_jigsaw_properties(true: str, data: st.DataObject) -> None:
     mine = "".join(data.draw(st.permutations(true)))
     scores = compute_score("jigsaw", mine, true)
     check_scores(scores)

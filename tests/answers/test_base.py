@@ -121,12 +121,12 @@ def test_a_type_reads_scores_sums_up_and_guesses(name: str) -> None:
     right, wrong = kind.score(gold, gold), kind.score("I cannot tell", gold)
     assert (kind.value(right), kind.value(wrong)) == (1, 0)
     assert kind.describe([right, wrong]).startswith("smooth 0.500, strict 0.500")
-    law = kind.distribution([question(f"videossr/{name}", gold)] * 3)
+    probabilities = kind.distribution([question(f"videossr/{name}", gold)] * 3)
     for guess in GUESSES:
-        text = law.text(guess, np.random.default_rng(0), uniform_clock(48, 48_000))
+        text = probabilities.text(guess, np.random.default_rng(0), uniform_clock(48, 48_000))
         assert kind.score(text, gold).parsed
-        assert 0 <= law.worth(guess).score <= 1
-    assert list(law.checks([])) == [check for check in law.checks([]) if check.holds is None]
+        assert 0 <= probabilities.expected_score(guess).score <= 1
+    assert list(probabilities.checks([])) == [check for check in probabilities.checks([]) if check.holds is None]
 
 
 def test_the_metric_is_the_types_own() -> None:
@@ -145,8 +145,10 @@ def test_a_task_of_another_package_declares_its_type_in_one_line() -> None:
     which = answer_type_of("videossr/which")
     assert (which.metric, which.value(which.score("#f00", "#f00"))) == ("found", 1)
     assert compute_score("videossr/which", "#f00", "#0f0") == {"score": 0, "smooth": 0, "strict": 0, "parsed": 1}
-    law = which.distribution([question("videossr/which", answer) for answer in ("#f00", "#f00", "#0f0", "#00f")])
-    assert law.worth("constant").score == 0.5
+    probabilities = which.distribution(
+        [question("videossr/which", answer) for answer in ("#f00", "#f00", "#0f0", "#00f")]
+    )
+    assert probabilities.expected_score("constant").score == 0.5
 
 
 @pytest.mark.usefixtures("plugin")
@@ -164,14 +166,17 @@ def test_a_task_without_an_answer_type_is_told_what_to_declare() -> None:
 
 
 def test_spans_are_uniform_in_length_and_then_in_place() -> None:
-    law = uniform_spans(6, 2, 3)
-    assert sum(law.values()) == pytest.approx(1)
-    assert law[0, 1] == pytest.approx(1 / 2 / 5)
-    assert law[3, 5] == pytest.approx(1 / 2 / 4)
+    probabilities = uniform_spans(6, 2, 3)
+    assert sum(probabilities.values()) == pytest.approx(1)
+    assert probabilities[0, 1] == pytest.approx(1 / 2 / 5)
+    assert probabilities[3, 5] == pytest.approx(1 / 2 / 4)
     late = uniform_spans(6, 2, 3, lambda length: range(1, 6 - length))
     assert sorted(late) == [(1, 2), (1, 3), (2, 3), (2, 4), (3, 4)]
     assert late[1, 2] == pytest.approx(1 / 2 / 3)
-    assert SpanDistribution(6, law).worth("constant").score >= SpanDistribution(6, law).worth("uniform").score
+    assert (
+        SpanDistribution(6, probabilities).expected_score("constant").score
+        >= SpanDistribution(6, probabilities).expected_score("uniform").score
+    )
 
 
 def named_tasks(path: Path) -> list[str]:

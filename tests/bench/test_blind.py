@@ -1,4 +1,4 @@
-"""Chance: what the laws say, against enumeration, against 2700 drawn questions, and against other constants."""
+"""Expected scores of guesses against enumeration, against 2700 drawn questions, and against other constants."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def percent(share: float) -> float:
 
 
 @pytest.mark.parametrize(
-    ("law", "uniform", "drawn", "constant"),
+    ("distribution", "uniform", "drawn", "constant"),
     [
         (EASY, 11.1, 13.9, 19.8),
         (HARD, 6.3, 8.5, 12.2),
@@ -40,21 +40,21 @@ def percent(share: float) -> float:
         (EIGHT, 0.0, 0.0, 0.0),
     ],
 )
-def test_the_benchmarks_chance_follows_from_the_laws(
-    law: AnswerDistribution, uniform: float, drawn: float, constant: float
+def test_the_benchmarks_chance_follows_from_the_distributions(
+    distribution: AnswerDistribution, uniform: float, drawn: float, constant: float
 ) -> None:
-    assert [percent(law.worth(guess).score) for guess in GUESSES[:3]] == [uniform, drawn, constant]
+    assert [percent(distribution.expected_score(guess).score) for guess in GUESSES[:3]] == [uniform, drawn, constant]
 
 
 def test_smooth_rewards_have_high_floors() -> None:
-    assert SIX.worth("uniform").smooth == pytest.approx(0.352, abs=5e-4)
-    assert EIGHT.worth("uniform").smooth == pytest.approx(0.344, abs=5e-4)
-    assert EASY.worth("smooth").smooth == pytest.approx(0.58, abs=5e-3)
-    assert HARD.worth("smooth").smooth == pytest.approx(0.55, abs=5e-3)
+    assert SIX.expected_score("uniform").smooth == pytest.approx(0.352, abs=5e-4)
+    assert EIGHT.expected_score("uniform").smooth == pytest.approx(0.344, abs=5e-4)
+    assert EASY.expected_score("smooth").smooth == pytest.approx(0.58, abs=5e-3)
+    assert HARD.expected_score("smooth").smooth == pytest.approx(0.55, abs=5e-3)
 
 
 def test_the_whole_clip_and_the_best_segment_that_could_be_gold() -> None:
-    """Figures of the paper's law that one may compare with: 12 of 48 slots on average, 8 to 16."""
+    """Figures of the paper's distribution that one may compare with: 12 of 48 slots on average, 8 to 16."""
     expected = dict(zip(map(tuple, SPANS._every.tolist()), SPANS._expected, strict=True))
     assert expected[0, 47] == pytest.approx(0.25)
     assert max(expected[span] for span in SPANS.spans) == pytest.approx(0.279, abs=5e-4)
@@ -67,26 +67,26 @@ def test_orders_against_every_pair_of_permutations(pieces: int) -> None:
     every = ["".join(map(str, order)) for order in permutations(range(1, pieces + 1))]
     gold = every[1:]  # the first is the identity
     best = OrderDistribution(pieces).text("constant", np.random.default_rng(0), uniform_clock(2, 2000))
-    for guess, guesses in (("uniform", every), ("law", gold), ("constant", [best])):
+    for guess, guesses in (("uniform", every), ("prior", gold), ("constant", [best])):
         found = [score(mine, true) for mine in guesses for true in gold]
-        worth = OrderDistribution(pieces).worth(guess)  # type: ignore[arg-type]
-        assert worth.score == pytest.approx(fmean(each.strict for each in found))
-        assert worth.smooth == pytest.approx(fmean(each.smooth for each in found))
+        expected_score = OrderDistribution(pieces).expected_score(guess)  # type: ignore[arg-type]
+        assert expected_score.score == pytest.approx(fmean(each.strict for each in found))
+        assert expected_score.smooth == pytest.approx(fmean(each.smooth for each in found))
     means = {mine: fmean(score(mine, true).smooth for true in gold) for mine in every}
     assert means[best] == pytest.approx(max(means.values()))
 
 
 def test_no_other_constant_is_better() -> None:
-    """On draws from the law itself, scored by the reward: every count, and every pair of slots."""
+    """On draws from the distribution itself, scored by the reward: every count, and every pair of slots."""
     rng, clock = np.random.default_rng(1), uniform_clock(48, 48000)
     score = scorer("videossr/counting")
-    gold = [HARD.text("law", rng, clock) for _ in range(1000)]
+    gold = [HARD.text("prior", rng, clock) for _ in range(1000)]
     means = {n: fmean(fmean(score(f"{n},{n},{n}", true).parts) for true in gold) for n in range(1, 17)}
     assert f"{max(means, key=lambda n: means[n])}" == HARD.text("constant", rng, clock).split(",")[0]
     smooth = {n: fmean(score(f"{n},{n},{n}", true).smooth for true in gold) for n in range(1, 17)}
     assert f"{max(smooth, key=lambda n: smooth[n])}" == HARD.text("smooth", rng, clock).split(",")[0]
     score = scorer("videossr/grounding")
-    gold = [SPANS.text("law", rng, clock) for _ in range(300)]
+    gold = [SPANS.text("prior", rng, clock) for _ in range(300)]
     best = fmean(score(SPANS.text("constant", rng, clock), true).smooth for true in gold)
     others = [f"{a}-{b}" for a in range(0, 48, 4) for b in range(a + 4, 49, 4)]
     assert best > max(fmean(score(other, true).smooth for true in gold) for other in others) - 0.01
@@ -102,16 +102,16 @@ def test_derived_and_tried_agree_on_2700_questions(viubench: Drawn) -> None:
         assert each.simulated.smooth == pytest.approx(each.derived.smooth, abs=0.05), each
 
 
-def test_a_law_read_off_the_answers_is_near_the_true_one(viubench: Drawn) -> None:
+def test_a_distribution_read_off_the_answers_is_near_the_true_one(viubench: Drawn) -> None:
     known = answer_distributions(viubench)
     asked: dict[str, list[Question]] = {}
     for index in range(len(viubench)):
         asked.setdefault(viubench.category(index), []).append(viubench.question(index))
-    for category, law in known.items():
+    for category, distribution in known.items():
         for guess in GUESSES:
-            read = distribution_of(asked[category]).worth(guess)
-            assert read.score == pytest.approx(law.worth(guess).score, abs=0.025), (category, guess)
-            assert read.smooth == pytest.approx(law.worth(guess).smooth, abs=0.05), (category, guess)
+            read = distribution_of(asked[category]).expected_score(guess)
+            assert read.score == pytest.approx(distribution.expected_score(guess).score, abs=0.025), (category, guess)
+            assert read.smooth == pytest.approx(distribution.expected_score(guess).smooth, abs=0.05), (category, guess)
 
 
 def test_models_answer_in_form_and_the_same_in_any_order(viubench: Drawn) -> None:
@@ -138,8 +138,8 @@ def test_an_unknown_guess_is_refused(viubench: Drawn) -> None:
 
 
 def test_a_task_of_which_nothing_is_known_is_guessed_from_its_answers() -> None:
-    law = EmpiricalDistribution(ORDER, ("213", "213", "321", "231"))
-    assert law.worth("uniform").score == pytest.approx(1 / 3)
-    assert law.worth("law").score == pytest.approx((4 + 1 + 1) / 16)
-    assert law.worth("constant").score == pytest.approx(0.5)
-    assert law.text("constant", np.random.default_rng(0), uniform_clock(2, 100)) == "213"
+    distribution = EmpiricalDistribution(ORDER, ("213", "213", "321", "231"))
+    assert distribution.expected_score("uniform").score == pytest.approx(1 / 3)
+    assert distribution.expected_score("prior").score == pytest.approx((4 + 1 + 1) / 16)
+    assert distribution.expected_score("constant").score == pytest.approx(0.5)
+    assert distribution.text("constant", np.random.default_rng(0), uniform_clock(2, 100)) == "213"

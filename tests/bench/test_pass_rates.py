@@ -1,4 +1,4 @@
-"""The figures of a probe against laws that are known in closed form."""
+"""The figures of a probe against distributions that are known in closed form."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_a_question_that_could_not_be_read_counts_in_its_category() -> None:
 @pytest.mark.parametrize("videos", [6, 14, 30])
 @pytest.mark.parametrize("mean", [0.2, 0.5])
 def test_a_widened_interval_holds_the_mean_nearly_as_often_as_it_says(videos: int, mean: float) -> None:
-    """Of scores from a known law: 90% to 95% of the intervals hold its mean, more than of the bootstrap's own."""
+    """From a known distribution, 90% to 95% of the intervals hold its mean, more than of the bootstrap's own."""
     rng = np.random.default_rng(0)
     held = {"bootstrap": 0, "widened": 0}
     for _ in range(TRIALS):
@@ -118,7 +118,7 @@ def test_a_widened_interval_has_the_ends_that_its_formulas_give() -> None:
     alike = widen(Estimate(0.4, 0.4, 0.4), 10)
     least = 0.025**0.1
     assert (alike.value, alike.low, alike.high) == pytest.approx((0.4, 0.4 * least, 1 - 0.6 * least))
-    factor = 2.570582 / 1.959964 * 1.2**0.5  # t of five degrees of freedom, and the normal law's
+    factor = 2.570582 / 1.959964 * 1.2**0.5  # t of five degrees of freedom, and the normal distribution's
     found = widen(Estimate(0.5, 0.4, 0.55), 6)
     assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5 - 0.1 * factor, 0.5 + 0.05 * factor))
     assert widen(Estimate(0.9, 0.7, 0.99), 6).high == 1
@@ -217,7 +217,7 @@ def coin(rng: np.random.Generator, count: int, videos: int, share: float) -> lis
     ]
 
 
-def test_an_interval_is_that_of_the_binomial_law_where_every_question_has_its_video() -> None:
+def test_an_interval_is_that_of_the_binomial_distribution_where_every_question_has_its_video() -> None:
     made = coin(np.random.default_rng(3), 400, 400, 0.3)
     found = known(score(a_run(*made)).categories[0].score)
     error = (found.value * (1 - found.value) / 400) ** 0.5

@@ -323,7 +323,7 @@ def test_the_papers_benchmark_from_real_clips(
     assert manifest["hash"] in capfd.readouterr().out
 
 
-def test_the_released_laws_claim_nothing_of_gates(real: Callable[[str], Path]) -> None:
+def test_the_released_distributions_claim_nothing_of_gates(real: Callable[[str], Path]) -> None:
     out = real("released")
     manifest = read_manifest(out)
     assert manifest["recipe"]["name"] == "viubench-released"
@@ -354,7 +354,7 @@ def test_profiles_are_recipes_beside_a_recipe(tmp_path: Path) -> None:
         recipe.load_recipe("viubench", profile="relesed")
 
 
-def test_the_released_recipe_is_the_benchmark_with_other_laws() -> None:
+def test_the_released_recipe_is_the_benchmark_with_other_distributions() -> None:
     ours, theirs = recipe.load_recipe("viubench"), recipe.load_recipe("viubench", profile="released")
     assert theirs.recipe.max_pixels == ours.recipe.max_pixels == 512 * 512
     assert {name: (category.task, category.count) for name, category in theirs.categories.items()} == {

@@ -159,10 +159,10 @@ def test_a_damaged_ledger_says_what_to_do(made: Corpus, make: Make, tmp_path: Pa
     [
         ("DROP TABLE passes", r"journal\.sqlite: no such table: passes; delete it"),
         ("ALTER TABLE draws DROP COLUMN row", r"journal\.sqlite: .*; delete it"),
-        ("UPDATE making SET json = '[]'", r"journal\.sqlite: it does not say what it is of; delete it"),
-        ("UPDATE making SET json = '{'", r"journal\.sqlite: it does not say what it is of; delete it"),
-        ("UPDATE making SET json = '{}'", r"begun otherwise: kind is not set there, 'dataset' now; recipe is not set"),
-        ("UPDATE making SET json = '{\"corpus\": 1}'", r"begun otherwise: corpus is 1 there, '"),
+        ("UPDATE spec SET json = '[]'", r"journal\.sqlite: it does not say what it is of; delete it"),
+        ("UPDATE spec SET json = '{'", r"journal\.sqlite: it does not say what it is of; delete it"),
+        ("UPDATE spec SET json = '{}'", r"begun otherwise: kind is not set there, 'dataset' now; recipe is not set"),
+        ("UPDATE spec SET json = '{\"corpus\": 1}'", r"begun otherwise: corpus is 1 there, '"),
     ],
 )
 def test_a_ledger_of_another_version_says_what_to_do(

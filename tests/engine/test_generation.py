@@ -128,22 +128,22 @@ def drawn_from(
 @pytest.mark.parametrize(
     ("temperature", "top_k", "top_p"), [(1.0, 0, 1.0), (0.5, 0, 1.0), (2.0, 3, 1.0), (1.0, 0, 0.8), (1.0, 4, 0.9)]
 )
-def test_tokens_are_drawn_by_their_law(temperature: float, top_k: int, top_p: float) -> None:
+def test_tokens_are_drawn_by_their_distribution(temperature: float, top_k: int, top_p: float) -> None:
     shares = np.array([0.02, 0.4, 0.08, 0.3, 0.15, 0.05])
-    law = shares ** (1 / temperature)
-    order = np.argsort(-law)
+    probabilities = shares ** (1 / temperature)
+    order = np.argsort(-probabilities)
     if top_k:
-        law[order[top_k:]] = 0
-    law /= law.sum()
-    before = np.cumsum(law[order]) - law[order]
-    law[order[before >= top_p]] = 0
-    law /= law.sum()
+        probabilities[order[top_k:]] = 0
+    probabilities /= probabilities.sum()
+    before = np.cumsum(probabilities[order]) - probabilities[order]
+    probabilities[order[before >= top_p]] = 0
+    probabilities /= probabilities.sum()
     rows = 20_000
     waits = torch.from_numpy(np.random.default_rng(0).standard_exponential((rows, 6)))
     scores = torch.from_numpy(np.log(shares)).float().repeat(rows, 1) + 30
     counts = np.bincount(drawn_from(scores, waits, temperature, top_k, top_p).numpy(), minlength=6)
-    assert counts[law == 0].sum() == 0
-    assert stats.chisquare(counts[law > 0], rows * law[law > 0]).pvalue > 1e-3
+    assert counts[probabilities == 0].sum() == 0
+    assert stats.chisquare(counts[probabilities > 0], rows * probabilities[probabilities > 0]).pvalue > 1e-3
 
 
 def test_a_draw_stays_within_what_is_kept() -> None:

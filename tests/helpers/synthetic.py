@@ -1,4 +1,4 @@
-"""Samples without pixels, drawn from the laws of the tasks or from bent ones: for tests of what the laws notice."""
+"""Samples without pixels, drawn from the distributions of the tasks or from skewed ones, to test the checks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def segment(first: int, last: int, clock: int = 42) -> Sample:
 
 
 def segments(rng: np.random.Generator, count: int) -> list[Sample]:
-    """The law: length uniform in 8..16, place uniform given the length, clip of any duration."""
+    """The distribution of spans: length uniform in 8..16, place uniform given the length, clip of any duration."""
     found = []
     for length, clock in zip(rng.integers(8, 17, count), rng.integers(len(CLOCKS), size=count), strict=True):
         first = int(rng.integers(0, 48 - length + 1))
@@ -48,7 +48,7 @@ def counted(
 
 
 def counts(rng: np.random.Generator, most: int, samples: int) -> list[list[int]]:
-    """The law, for each shape: 1 to `most` slots, 1 to `most` instances on each, all uniform."""
+    """The distribution for each shape: 1 to `most` slots, 1 to `most` instances on each, all uniform."""
     instances = rng.integers(1, most + 1, (samples, len(SHAPES), most))
     shown = np.arange(most) < rng.integers(1, most + 1, (samples, len(SHAPES), 1))
     drawn: list[list[int]] = (instances * shown).sum(axis=2).tolist()
@@ -56,7 +56,7 @@ def counts(rng: np.random.Generator, most: int, samples: int) -> list[list[int]]
 
 
 def answered(counts: Sequence[int]) -> Sample:
-    """A counting sample whose shapes are not there: the laws look at the answer alone."""
+    """A counting sample whose shapes are not there: the checks look at the answer alone."""
     return Sample(
         "counting", "c", (KEY,), (), CLOCKS[0], (64, 64), {"names": [*SHAPES], "shapes": []}, ",".join(map(str, counts))
     )
@@ -69,7 +69,7 @@ def permuted(order: Sequence[int]) -> Sample:
 
 
 def permutation(rng: np.random.Generator, pieces: int) -> list[int]:
-    """The law: uniform, but never the identity."""
+    """The distribution of orders: uniform, but never the identity."""
     while True:
         order = [int(piece) for piece in rng.permutation(pieces)]
         if order != sorted(order):

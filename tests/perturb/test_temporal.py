@@ -1,4 +1,4 @@
-"""Orders and speeds: the ends always change, nothing leaves the segment, and the drawn law is the one that is named."""
+"""Orders and speeds: the ends always change, nothing leaves the segment, the drawn speed is the one that is named."""
 
 from __future__ import annotations
 

@@ -229,7 +229,7 @@ def test_a_score_is_below_chance_where_its_interval_is(
 def test_guesses_stand_in_the_table(runs: dict[str, Run]) -> None:
     (benchmark,) = gather([runs["stopped"], runs["constant"]])
     guesses = {row.name: row for row in benchmark.rows if row.kind == "guess"}
-    assert list(guesses) == ["uniform", "law", "constant"]
+    assert list(guesses) == ["uniform", "prior", "constant"]
     manifest = runs["constant"].manifest
     assert manifest is not None
     for category in benchmark.categories:

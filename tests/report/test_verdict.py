@@ -104,7 +104,10 @@ def test_the_constant_follows_from_the_dataset_and_the_mix_of_categories(dataset
     questions = open_questions(dataset)
     run = write_run(tmp_path / "run", steps(noisy(0.1, 0.6)), set_to={"data.path": str(dataset)}, complete=False)
     constant = constant_of(run)
-    known = {category: law.worth("smooth").smooth for category, law in answer_distributions(questions).items()}
+    known = {
+        category: distribution.expected_score("smooth").smooth
+        for category, distribution in answer_distributions(questions).items()
+    }
     assert constant.rewards == known
     assert constant.over(run.steps) == pytest.approx((known["grounding/mirror"] + known["jigsaw/6"]) / 2)
     complete = write_run(tmp_path / "complete", steps([0.1]), set_to={"data.path": str(dataset)})

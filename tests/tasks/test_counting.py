@@ -208,28 +208,31 @@ def test_slots_of_a_shape_are_uniform_among_all_valid_sets():
     assert stats.chisquare([drawn[c] for c in valid]).pvalue > 0.001
 
 
-def exact_law(slots_max: int, instances_max: int) -> dict[int, Fraction]:
+def exact_distribution(slots_max: int, instances_max: int) -> dict[int, Fraction]:
     """By listing every outcome."""
-    law: dict[int, Fraction] = defaultdict(Fraction)
+    probabilities: dict[int, Fraction] = defaultdict(Fraction)
     for slots in range(1, slots_max + 1):
         for outcome in product(range(1, instances_max + 1), repeat=slots):
-            law[sum(outcome)] += Fraction(1, slots_max * instances_max**slots)
-    return law
+            probabilities[sum(outcome)] += Fraction(1, slots_max * instances_max**slots)
+    return probabilities
 
 
 @pytest.mark.parametrize(("config", "best"), [(EASY, 19.8), (HARD, 12.2)])
-def test_the_law_of_a_count_is_the_papers(config, best):
-    law = count_distribution(config.slots_max, config.instances_max)
-    exact = exact_law(config.slots_max, config.instances_max)
-    assert law == pytest.approx({count: float(share) for count, share in exact.items()})
-    assert round(100 * max(law.values()), 1) == best
+def test_the_distribution_of_a_count_is_the_papers(config, best):
+    probabilities = count_distribution(config.slots_max, config.instances_max)
+    exact = exact_distribution(config.slots_max, config.instances_max)
+    assert probabilities == pytest.approx({count: float(share) for count, share in exact.items()})
+    assert round(100 * max(probabilities.values()), 1) == best
 
 
-def test_drawn_counts_follow_their_law():
+def test_drawn_counts_follow_their_distribution():
     video = Video(VideoKey("a", "b"), uniform_clock(48, 24000), np.zeros((48, 128, 128, 3), np.uint8))
     drawn = Counter(int(n) for seed in range(250) for n in draw(video, HARD, seed).answer.split(","))
-    law = count_distribution(4, 4)
-    assert stats.chisquare([drawn[n] for n in law], [750 * share for share in law.values()]).pvalue > 0.001
+    probabilities = count_distribution(4, 4)
+    assert (
+        stats.chisquare([drawn[n] for n in probabilities], [750 * share for share in probabilities.values()]).pvalue
+        > 0.001
+    )
 
 
 def test_without_room_the_draw_says_so(monkeypatch):
@@ -295,7 +298,7 @@ def test_every_setting_is_described():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("category", "most"), [("counting/easy", 3), ("counting/hard", 4)])
-def test_the_released_laws(category, most):
+def test_the_released_distributions(category, most):
     """Sizes of 20 to 40 % of the short side, in the central 70 %, any color of 50 to 255, over each other, ungated."""
     config = recipe.load_recipe("viubench", profile="released").config[category]
     height, width = 160, 192
@@ -323,8 +326,8 @@ def test_the_released_laws(category, most):
     ]
     assert np.mean(over) > 0.5
     totals = Counter(int(count) for sample in samples for count in sample.answer.split(","))
-    law = count_distribution(most, most)
-    assert chi_square("", totals, law).holds
+    probabilities = count_distribution(most, most)
+    assert chi_square("", totals, probabilities).holds
     for sample in samples[:20]:
         counts = by_slot(sample)
         assert all(len(count) <= 1 for count in counts)

@@ -96,7 +96,7 @@ def test_trims_follow_from_the_video_and_not_from_the_order() -> None:
     assert stats.chisquare([seen[order] for order in set(permutations(range(4))) - {(0, 1, 2, 3)}]).pvalue > 1e-4
 
 
-def test_the_released_law_has_all_orders_and_no_gate() -> None:
+def test_the_released_distribution_has_all_orders_and_no_gate() -> None:
     video, free = numbered(uniform_clock(48, 20_000)), config(pieces=4, gates=False, identity=True)
     seen = Counter(tuple(TASK.truth(draw(video, free, seed)).order) for seed in range(4800))
     assert set(seen) == set(permutations(range(4)))

@@ -1,4 +1,4 @@
-"""The laws hold for answers that follow them, about as often as their p-values say, and fail for those that do not."""
+"""The checks hold for answers that follow a distribution, as often as their p-values say, and fail for others."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def permutations(samples: Sequence[Sample], *, identity: bool = False) -> Iterat
     return distributions.distribution_checks("j", samples, open_task("jigsaw"), config)
 
 
-Law = Callable[[Sequence[Sample]], Iterator[Check]]
+Checker = Callable[[Sequence[Sample]], Iterator[Check]]
 Draw = Callable[[np.random.Generator, int], list[Sample]]
 
-TRUE: dict[str, tuple[Law, Draw]] = {
+TRUE: dict[str, tuple[Checker, Draw]] = {
     "grounding": (grounding, segments),
     "easy": (easy, lambda rng, n: [answered(c) for c in counts(rng, 3, n)]),
     "hard": (hard, lambda rng, n: [answered(c) for c in counts(rng, 4, n)]),
@@ -76,11 +76,11 @@ def p_value(finding: Check) -> float:
 
 
 @pytest.mark.parametrize("name", TRUE)
-def test_p_values_are_uniform_under_the_law(name: str) -> None:
-    law, draw = TRUE[name]
+def test_p_values_are_uniform_under_the_distribution(name: str) -> None:
+    distribution, draw = TRUE[name]
     found: dict[str, list[float]] = {}
     for seed in range(DATASETS):
-        for finding in law(draw(np.random.default_rng(seed), SAMPLES)):
+        for finding in distribution(draw(np.random.default_rng(seed), SAMPLES)):
             found.setdefault(finding.name, []).append(p_value(finding))
             assert finding.holds, finding
     for check, values in found.items():
@@ -138,36 +138,36 @@ def _one_instance(rng: np.random.Generator) -> Sample:
     return answered([int(rng.integers(1, 4)), *counts(rng, 3, 1)[0][1:]])
 
 
-BENT: dict[str, tuple[Law, Callable[[np.random.Generator], Sample], set[str]]] = {
-    "lengths skewed": (grounding, _skewed, {"law of lengths"}),
-    "positions early": (grounding, _early, {"law of positions"}),
-    "positions pushed back": (grounding, _early_or_late, {"law of positions"}),
-    "circles shown once a slot": (easy, _one_instance, {"law of counts, circle"}),
+BENT: dict[str, tuple[Checker, Callable[[np.random.Generator], Sample], set[str]]] = {
+    "lengths skewed": (grounding, _skewed, {"distribution of lengths"}),
+    "positions early": (grounding, _early, {"distribution of positions"}),
+    "positions pushed back": (grounding, _early_or_late, {"distribution of positions"}),
+    "circles shown once a slot": (easy, _one_instance, {"distribution of counts, circle"}),
     "counts uniform": (
         easy,
         lambda rng: answered([int(count) for count in rng.integers(1, 10, 3)]),
-        {"law of counts, circle", "law of counts, square", "law of counts, triangle"},
+        {"distribution of counts, circle", "distribution of counts, square", "distribution of counts, triangle"},
     ),
     "the identity missed": (
         released_jigsaw,
         lambda rng: permuted(permutation(rng, 3)),
-        {"law of permutations"},
+        {"distribution of permutations"},
     ),
-    "neighbors swapped": (jigsaw, _near_identity, {"law of permutations"}),
-    "pieces stay": (jigsaw, _favored, {"law of permutations"}),
+    "neighbors swapped": (jigsaw, _near_identity, {"distribution of permutations"}),
+    "pieces stay": (jigsaw, _favored, {"distribution of permutations"}),
 }
 
 
 @pytest.mark.parametrize("name", BENT)
-def test_bent_laws_are_noticed(name: str) -> None:
-    law, draw, wrong = BENT[name]
+def test_skewed_distributions_are_noticed(name: str) -> None:
+    distribution, draw, wrong = BENT[name]
     for seed in range(10):
         rng = np.random.default_rng(seed)
-        findings = list(law([draw(rng) for _ in range(2000)]))
+        findings = list(distribution([draw(rng) for _ in range(2000)]))
         assert {finding.name for finding in findings if not finding.holds} == wrong
 
 
-def test_values_outside_a_law_are_named() -> None:
+def test_values_outside_a_distribution_are_named() -> None:
     rng = np.random.default_rng(0)
     findings = list(easy([answered([1, 2, 12]), *map(answered, counts(rng, 3, 300))]))
     assert [finding.holds for finding in findings] == [True, True, False]
@@ -186,15 +186,15 @@ def test_a_change_of_speed_never_ends_with_the_last_slot() -> None:
             "g", samples, open_task("grounding"), GroundingConfig(perturbation="slow")
         )
     }
-    assert checks["law of positions"].holds
+    assert checks["distribution of positions"].holds
     checks = {finding.name: finding for finding in grounding(samples)}
-    assert not checks["law of positions"].holds
+    assert not checks["distribution of positions"].holds
 
 
 def test_few_samples_are_not_judged() -> None:
     rng = np.random.default_rng(0)
-    for law, draw in TRUE.values():
-        assert {finding.holds for finding in law(draw(rng, 6))} <= {None}
+    for distribution, draw in TRUE.values():
+        assert {finding.holds for finding in distribution(draw(rng, 6))} <= {None}
 
 
 def test_pearsons_statistic_is_scipys() -> None:

@@ -59,15 +59,15 @@ def guessed(task: str, answers: Sequence[str]) -> dict[str, dict[str, float]]:
 @pytest.mark.slow
 @pytest.mark.parametrize(("most", "chance", "constant", "smooth"), [(3, 0.139, 0.198, 0.58), (4, 0.085, 0.122, 0.55)])
 def test_guesses_of_counts(most: int, chance: float, constant: float, smooth: float) -> None:
-    law = count_distribution(most, most)
-    assert max(law.values()) == pytest.approx(constant, abs=0.0005)
-    assert sum(p * p for p in law.values()) == pytest.approx(chance, abs=0.0005)
+    probabilities = count_distribution(most, most)
+    assert max(probabilities.values()) == pytest.approx(constant, abs=0.0005)
+    assert sum(p * p for p in probabilities.values()) == pytest.approx(chance, abs=0.0005)
     drawn = counts(np.random.default_rng(most), most, ANSWERS)
     found = guessed("counting", [",".join(map(str, row)) for row in drawn])
     assert found["chance"]["each shape"] == pytest.approx(chance, abs=0.01)
     assert found["best constant"]["smooth"] == pytest.approx(smooth, abs=0.02)
     assert found["best constant"]["each shape"] < constant + 0.01
-    mode = max(law, key=lambda count: law[count])
+    mode = max(probabilities, key=lambda count: probabilities[count])
     assert np.mean(np.array(drawn) == mode) == pytest.approx(constant, abs=0.01)
 
 

@@ -78,7 +78,7 @@ def templates(dataset: Path) -> None:
 
 def test_what_was_built_holds(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = [finding for finding in validate(VideoSSRDataset(dataset), renders=0) if "too few" in finding.text]
-    assert {finding.name for finding in few} == {"laws, guesses, shortcuts"}
+    assert {finding.name for finding in few} == {"distributions, guesses, shortcuts"}
     monkeypatch.setattr("videossr.validation.validator.FEW", 2)
     seen: list[tuple[int, int]] = []
     findings = list(validate(VideoSSRDataset(dataset), progress=lambda done, total: seen.append((done, total))))
@@ -93,7 +93,7 @@ def test_what_was_built_holds(dataset: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert ("jigsaw solver", "jigsaw/6") in found
     assert ("borders change", "grounding/shuffle") in found
     assert {finding.name for finding in findings if finding.category == "counting/easy"} >= {
-        "law of counts, circle",
+        "distribution of counts, circle",
         "size tells the count",
         "color tells the count",
     }
@@ -214,18 +214,18 @@ def test_a_border_without_an_effect_is_noticed(altered: Alter, corpus: Corpus) -
 
 
 FILLED: dict[str, tuple[str, Callable[[np.random.Generator], list[Sample]], set[str]]] = {
-    "segments by the law": ("grounding/mirror", lambda rng: segments(rng, 400), set()),
+    "segments as drawn": ("grounding/mirror", lambda rng: segments(rng, 400), set()),
     "lengths skewed": (
         "grounding/mirror",
         lambda rng: [
             s for s in segments(rng, 600) if s.integer("last") - s.integer("first") < 12 or rng.random() < 0.3
         ],
-        {"law of lengths"},
+        {"distribution of lengths"},
     ),
     "positions early": (
         "grounding/mirror",
         lambda rng: [s for s in segments(rng, 600) if s.integer("first") < 20],
-        {"law of positions"},
+        {"distribution of positions"},
     ),
     "long clips are altered late": (
         "grounding/mirror",
@@ -247,18 +247,18 @@ FILLED: dict[str, tuple[str, Callable[[np.random.Generator], list[Sample]], set[
         ],
         {"duration tells the length"},
     ),
-    "counts by the law": (
+    "counts as drawn": (
         "counting/easy",
         lambda rng: [counted(rng, row) for row in counts(rng, 3, 300)],
         set(),
     ),
-    "squares of the hard law": (
+    "squares of the hard setting": (
         "counting/easy",
         lambda rng: [
             counted(rng, [a, min(b, 9), c])
             for (a, _, c), (_, b, _) in zip(counts(rng, 3, 300), counts(rng, 4, 300), strict=True)
         ],
-        {"law of counts, square"},
+        {"distribution of counts, square"},
     ),
     "many are large": (
         "counting/easy",
@@ -270,7 +270,7 @@ FILLED: dict[str, tuple[str, Callable[[np.random.Generator], list[Sample]], set[
         lambda rng: [counted(rng, row, color=lambda count: -6 * count) for row in counts(rng, 3, 300)],
         {"color tells the count"},
     ),
-    "permutations by the law": ("jigsaw/6", lambda rng: [permuted(permutation(rng, 6)) for _ in range(400)], set()),
+    "permutations as drawn": ("jigsaw/6", lambda rng: [permuted(permutation(rng, 6)) for _ in range(400)], set()),
     "pieces stay": (
         "jigsaw/6",
         lambda rng: [
@@ -278,13 +278,13 @@ FILLED: dict[str, tuple[str, Callable[[np.random.Generator], list[Sample]], set[
             for order in (permutation(rng, 6) for _ in range(600))
             if any(piece == place for place, piece in enumerate(order)) or rng.random() < 0.3
         ],
-        {"law of permutations"},
+        {"distribution of permutations"},
     ),
 }
 
 
 @pytest.mark.parametrize("name", FILLED)
-def test_a_bent_law_is_noticed(altered: Alter, name: str) -> None:
+def test_a_skewed_distribution_is_noticed(altered: Alter, name: str) -> None:
     """One category filled with hundreds of samples that were never rendered."""
     category, draw, wrong = FILLED[name]
     drawn = draw(np.random.default_rng(7))

@@ -1,4 +1,4 @@
-"""Decoding by groups of pictures: the laws of what is fed, what each codec's packets say, and streams made to be hard.
+"""Decoding by groups of pictures: which packets are fed, what each codec's packets say, and streams made to be hard.
 
 Every stream is encoded here, decoded from its start by itself, and must come out the same by groups, plane by plane.
 """

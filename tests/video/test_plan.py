@@ -1,4 +1,4 @@
-"""Which frames a plan takes, from exact times: laws that hold for any timeline, and cases worked out by hand."""
+"""Which frames a plan takes, from exact times: properties that hold for any timeline, and cases worked out by hand."""
 
 from __future__ import annotations
 

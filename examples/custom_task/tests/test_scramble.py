@@ -50,9 +50,9 @@ def test_the_tiles_of_the_stretch_alone_change_places() -> None:
 
 def test_stretches_are_drawn_as_the_distribution_says() -> None:
     spans = {(s.integer("first"), s.integer("last")) for s, _ in map(drawn, range(300))}
-    law = open_task("scramble").answer_distribution(ScrambleConfig(frames=24, least=4, most=8))
-    assert law is not None
-    assert spans <= set(law.spans)  # type: ignore[attr-defined]
+    distribution = open_task("scramble").answer_distribution(ScrambleConfig(frames=24, least=4, most=8))
+    assert distribution is not None
+    assert spans <= set(distribution.spans)  # type: ignore[attr-defined]
     assert {last - first + 1 for first, last in spans} == {4, 5, 6, 7, 8}
 
 

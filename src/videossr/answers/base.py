@@ -24,9 +24,9 @@ from videossr.question import Question
 from videossr.registry import Registry
 from videossr.rewards import Scorer, Scores
 
-Guess = Literal["uniform", "law", "constant", "smooth"]
-"""`uniform`: any well-formed answer alike. `law`: drawn as the gold answers are. `constant`: always the answer that the
-benchmark's metric rewards best. `smooth`: always the answer that the smooth reward rewards best."""
+Guess = Literal["uniform", "prior", "constant", "smooth"]
+"""`uniform`: any well-formed answer alike. `prior`: drawn from the distribution of the gold answers. `constant`: always
+the answer that the benchmark's metric rewards best. `smooth`: always the answer that the smooth reward rewards best."""
 
 GUESSES: tuple[Guess, ...] = get_args(Guess)
 
@@ -48,7 +48,7 @@ class AnswerDistribution(Protocol):
     def text(self, guess: Guess, rng: np.random.Generator, clock: Clock) -> str:
         """Guess the answer to a question whose clips have this clock. Constants draw nothing."""
 
-    def worth(self, guess: Guess) -> ExpectedScore:
+    def expected_score(self, guess: Guess) -> ExpectedScore:
         """Compute what a guess scores on average, exactly; no question is looked at."""
 
     def checks(self, golds: Sequence[GoldAnswer]) -> Iterator[Check]:
@@ -63,18 +63,18 @@ class EmpiricalDistribution:
     answers: tuple[str, ...]
 
     @cached_property
-    def _laws(self) -> dict[Guess, dict[str, float]]:
+    def _probabilities(self) -> dict[Guess, dict[str, float]]:
         count = Counter(self.answers)
-        law = {answer: number / len(self.answers) for answer, number in count.items()}
-        uniform = dict.fromkeys(law, 1 / len(law))
-        exact = max(sorted(law), key=lambda answer: self._worth({answer: 1.0}).score)
-        smooth = max(sorted(law), key=lambda answer: self._worth({answer: 1.0}).smooth)
-        return {"uniform": uniform, "law": law, "constant": {exact: 1.0}, "smooth": {smooth: 1.0}}
+        probabilities = {answer: number / len(self.answers) for answer, number in count.items()}
+        uniform = dict.fromkeys(probabilities, 1 / len(probabilities))
+        exact = max(sorted(probabilities), key=lambda answer: self._expected_score({answer: 1.0}).score)
+        smooth = max(sorted(probabilities), key=lambda answer: self._expected_score({answer: 1.0}).smooth)
+        return {"uniform": uniform, "prior": probabilities, "constant": {exact: 1.0}, "smooth": {smooth: 1.0}}
 
-    def _worth(self, law: Mapping[str, float]) -> ExpectedScore:
+    def _expected_score(self, probabilities: Mapping[str, float]) -> ExpectedScore:
         scored = [
             (probability / len(self.answers), self.kind.score(answer, gold))
-            for answer, probability in law.items()
+            for answer, probability in probabilities.items()
             for gold in self.answers
         ]
         return ExpectedScore(
@@ -84,12 +84,12 @@ class EmpiricalDistribution:
 
     def text(self, guess: Guess, rng: np.random.Generator, clock: Clock) -> str:
         """Guess an answer, see `AnswerDistribution.text`."""
-        law = self._laws[guess]
-        return list(law)[rng.choice(len(law), p=normalize(law.values()))]
+        probabilities = self._probabilities[guess]
+        return list(probabilities)[rng.choice(len(probabilities), p=normalize(probabilities.values()))]
 
-    def worth(self, guess: Guess) -> ExpectedScore:
-        """Compute what a guess scores, see `AnswerDistribution.worth`."""
-        return self._worth(self._laws[guess])
+    def expected_score(self, guess: Guess) -> ExpectedScore:
+        """Compute what a guess scores, see `AnswerDistribution.expected_score`."""
+        return self._expected_score(self._probabilities[guess])
 
     def checks(self, golds: Sequence[GoldAnswer]) -> Iterator[Check]:
         """Check nothing: the distribution was estimated from the same answers."""

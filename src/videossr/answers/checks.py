@@ -45,20 +45,20 @@ class Check:
     category: str = ""
 
 
-def chi_square(name: str, observed: Mapping[int, float], law: Mapping[int, float]) -> Check:
+def chi_square(name: str, observed: Mapping[int, float], probabilities: Mapping[int, float]) -> Check:
     """Test by Pearson's chi-square whether counts follow a distribution.
 
     Args:
         name: of the check.
         observed: how often each value was seen.
-        law: the probability of each value; neighboring rare values are pooled.
+        probabilities: of each value; neighboring rare values are pooled.
     """
     total = sum(observed.values())
-    if outside := sorted(set(observed) - set(law)):
-        return Check(name, False, f"values that the law does not give: {outside[:5]}")
+    if outside := sorted(set(observed) - set(probabilities)):
+        return Check(name, False, f"values of probability 0: {outside[:5]}")
     cells: list[tuple[float, float]] = []
     pool_seen = pool_expected = 0.0
-    for value, probability in sorted(law.items()):
+    for value, probability in sorted(probabilities.items()):
         pool_seen += observed.get(value, 0)
         pool_expected += probability * total
         if pool_expected >= LEAST - _ROUNDING:

@@ -26,17 +26,17 @@ def count_distribution(slots_max: int, instances_max: int) -> dict[int, float]:
     0.19753086419753085
     """
     one = np.full(instances_max, 1 / instances_max)
-    law = np.zeros(slots_max * instances_max + 1)
+    probabilities = np.zeros(slots_max * instances_max + 1)
     total = np.ones(1)
     for slots in range(1, slots_max + 1):
         total = np.convolve(total, one)
-        law[slots : slots + len(total)] += total / slots_max
-    return {count: float(law[count]) for count in range(1, len(law))}
+        probabilities[slots : slots + len(total)] += total / slots_max
+    return {count: float(probabilities[count]) for count in range(1, len(probabilities))}
 
 
 @dataclass(frozen=True)
 class CountDistribution:
-    """Each of the counts is drawn by the same law; a uniform guess takes any from 1 to the most.
+    """Each of the counts has the same distribution; a uniform guess takes any from 1 to the most.
 
     Attributes:
         parts: how many counts an answer has.
@@ -53,12 +53,12 @@ class CountDistribution:
         """For each guess, how probable it makes each count."""
         most = max(1, *self.totals)
         common = max(self.totals, key=lambda count: (self.totals[count], -count))
-        closest = max(range(1, most + 1), key=lambda count: (self._worth({count: 1.0}).smooth, -count))
+        closest = max(range(1, most + 1), key=lambda count: (self._expected_score({count: 1.0}).smooth, -count))
         uniform = dict.fromkeys(range(1, most + 1), 1 / most)
-        return {"uniform": uniform, "law": dict(self.totals), "constant": {common: 1.0}, "smooth": {closest: 1.0}}
+        return {"uniform": uniform, "prior": dict(self.totals), "constant": {common: 1.0}, "smooth": {closest: 1.0}}
 
-    def _worth(self, law: Mapping[int, float]) -> ExpectedScore:
-        pairs = [(p * q, mine, true) for mine, p in law.items() for true, q in self.totals.items()]
+    def _expected_score(self, probabilities: Mapping[int, float]) -> ExpectedScore:
+        pairs = [(p * q, mine, true) for mine, p in probabilities.items() for true, q in self.totals.items()]
         return ExpectedScore(
             math.fsum(weight for weight, mine, true in pairs if mine == true),
             math.fsum(weight * count_closeness(mine, true) for weight, mine, true in pairs),
@@ -66,18 +66,18 @@ class CountDistribution:
 
     def text(self, guess: Guess, rng: np.random.Generator, clock: Clock) -> str:
         """Guess an answer, see `AnswerDistribution.text`."""
-        law = self._guesses[guess]
-        return ",".join(map(str, rng.choice(list(law), size=self.parts, p=normalize(law.values()))))
+        probabilities = self._guesses[guess]
+        return ",".join(map(str, rng.choice(list(probabilities), size=self.parts, p=normalize(probabilities.values()))))
 
-    def worth(self, guess: Guess) -> ExpectedScore:
-        """Compute what a guess scores, see `AnswerDistribution.worth`."""
-        return self._worth(self._guesses[guess])
+    def expected_score(self, guess: Guess) -> ExpectedScore:
+        """Compute what a guess scores, see `AnswerDistribution.expected_score`."""
+        return self._expected_score(self._guesses[guess])
 
     def checks(self, golds: Sequence[GoldAnswer]) -> Iterator[Check]:
         """Test each of the counts by itself."""
         for part, name in enumerate(self.names or map(str, range(1, self.parts + 1))):
             counts = Counter(int(gold.answer.split(",")[part]) for gold in golds)
-            yield chi_square(f"law of counts, {name}", counts, self.totals)
+            yield chi_square(f"distribution of counts, {name}", counts, self.totals)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,8 @@ BINS = 10
 class SpanDistribution:
     """An interval is a pair of slots, and so is a guess: seconds differ from clip to clip, shares do not.
 
-    `spans` gives each (first, last) its probability. A uniform guess takes any two of the slots + 1 borders. The worth
-    is exact for slots of equal length; labels are rounded to tenths of a second, which it leaves out.
+    `spans` gives each (first, last) its probability. A uniform guess takes any two of the slots + 1 borders. The
+    expected score is exact for slots of equal length; labels are rounded to tenths of a second, which it leaves out.
     """
 
     slots: int
@@ -67,7 +67,7 @@ class SpanDistribution:
         """Guess an answer, see `AnswerDistribution.text`."""
         if guess == "uniform":
             first, last = self._every[rng.integers(len(self._every))]
-        elif guess == "law":
+        elif guess == "prior":
             first, last = self._gold[rng.choice(len(self._gold), p=self._weights)]
         else:
             first, last = self._every[self._expected.argmax()]
@@ -77,11 +77,11 @@ class SpanDistribution:
             start, end = (border / self.slots * clock.end_ms / 1000 for border in (first, last + 1))
         return f"{start:.3f}-{end:.3f}"
 
-    def worth(self, guess: Guess) -> ExpectedScore:
-        """Compute what a guess scores, see `AnswerDistribution.worth`."""
+    def expected_score(self, guess: Guess) -> ExpectedScore:
+        """Compute what a guess scores, see `AnswerDistribution.expected_score`."""
         if guess == "uniform":
             value = self._expected.mean()
-        elif guess == "law":
+        elif guess == "prior":
             at = {(int(first), int(last)): place for place, (first, last) in enumerate(self._every)}
             value = sum(weight * self._expected[at[span]] for span, weight in self.spans.items())
         else:
@@ -98,14 +98,16 @@ class SpanDistribution:
         by_length: dict[int, dict[int, float]] = defaultdict(dict)
         for (first, last), probability in self.spans.items():
             by_length[last - first + 1][first] = probability
-        law = {length: math.fsum(starts.values()) for length, starts in by_length.items()}
-        yield chi_square("law of lengths", lengths, law)
+        probabilities = {length: math.fsum(starts.values()) for length, starts in by_length.items()}
+        yield chi_square("distribution of lengths", lengths, probabilities)
         expected: dict[int, float] = defaultdict(float)
         for length, count in lengths.items():
             for first, probability in by_length[length].items():
-                expected[first] += count * probability / law[length]
-        known = Counter(first for first, last in spans if last - first + 1 in law)
-        yield chi_square("law of positions", known, {first: value / known.total() for first, value in expected.items()})
+                expected[first] += count * probability / probabilities[length]
+        known = Counter(first for first, last in spans if last - first + 1 in probabilities)
+        yield chi_square(
+            "distribution of positions", known, {first: value / known.total() for first, value in expected.items()}
+        )
 
 
 def uniform_spans(

@@ -37,13 +37,13 @@ class OrderDistribution:
             if guess == "uniform" or self.identity or drawn != order:
                 return "".join(map(str, drawn))
 
-    def worth(self, guess: Guess) -> ExpectedScore:
+    def expected_score(self, guess: Guess) -> ExpectedScore:
         """Compute it in closed form: a digit is (n*n - 1) / 3n places apart in two random orders, and there are n."""
         n, count = self.pieces, math.factorial(self.pieces)
         mean = 1 - (n * n - 1) / 3 / (n * n // 2)
         if guess == "uniform" or self.identity:
             return ExpectedScore(1 / count, mean)
-        if guess == "law":  # of all pairs, without those in which either is the identity
+        if guess == "prior":  # of all pairs, without those in which either is the identity
             return ExpectedScore(1 / (count - 1), (count * count * mean - 2 * count * mean + 1) / (count - 1) ** 2)
         return ExpectedScore(1 / (count - 1), count * mean / (count - 1))
 
@@ -56,11 +56,11 @@ class OrderDistribution:
         stays = 1 / n if self.identity else (math.factorial(n - 1) - 1) / (math.factorial(n) - 1)
         expected = np.where(np.eye(n, dtype=bool), stays, (1 - stays) / (n - 1)) * len(golds)
         if len(golds) < LEAST * n:
-            yield Check("law of permutations", None, f"{len(golds)} samples are too few to test")
+            yield Check("distribution of permutations", None, f"{len(golds)} samples are too few to test")
             return
         # Rows and columns of a sum of permutation matrices are bound, which leaves (n - 1)^2 degrees of freedom.
         statistic = float((n - 1) / n * ((placed - expected) ** 2 / expected).sum())
-        yield judge("law of permutations", statistic, (n - 1) ** 2)
+        yield judge("distribution of permutations", statistic, (n - 1) ** 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class BlindScore:
         category: the category.
         metric: how the benchmark scores it.
         guess: see `videossr.answers.base.Guess`.
-        derived: its expected scores under the law of the answers.
+        derived: its expected scores under the distribution of the answers.
         simulated: its mean scores on the questions that are there.
         error: standard error of the simulated score, both of the guesses and of which questions are there.
         questions: how many are there.
@@ -58,7 +58,7 @@ def blind_scores(
         metrics[category] = kind.metric
         rng = np.random.Generator(np.random.PCG64DXSM([seed, index]))
         for guess in GUESSES:
-            rounds = ROUNDS if guess in ("uniform", "law") else 1
+            rounds = ROUNDS if guess in ("uniform", "prior") else 1
             texts = [known[category].text(guess, rng, question.clocks[0]) for _ in range(rounds)]
             scores[category, guess].append(_mean(question, kind, texts))
         progress(index + 1, len(questions))
@@ -67,7 +67,7 @@ def blind_scores(
         values = np.array(members)
         score, smooth = values.mean(axis=0)
         error = float(values[:, 0].std() / max(1, len(values)) ** 0.5)
-        derived = known[category].worth(guess)
+        derived = known[category].expected_score(guess)
         found.append(
             BlindScore(
                 category,

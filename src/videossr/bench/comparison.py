@@ -6,7 +6,7 @@ Exercised by `videossr bench compare RUN RUN`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -78,41 +78,14 @@ def compare(first: Run, second: Run, *, shared: bool = False) -> Comparison:
     Raises ValueError when one of them answered nothing, when they were asked other questions, or when one question has
     two gold answers.
     """
-    same = first.config.hash == second.config.hash
-    mine, theirs = (_by_question(run, by_place=same) for run in (first, second))
-    both = [key for key in mine if key in theirs]
-    left_out = len(mine.keys() ^ theirs.keys())
-    if left_out and not shared:
-        raise DataError(
-            f"{first.path} and {second.path} were not asked the same questions: they share {len(both)}, and {left_out} "
-            "were asked in one of them alone; --shared compares those that they share"
-        )
-    # A question that only one of them could read counts as wrong there; what none could read tells nothing.
-    facts = {key: theirs[key] if mine[key].category == UNREAD else mine[key] for key in both}
-    both = [key for key in both if facts[key].category != UNREAD] or both
-    if not both:
-        raise DataError(f"{first.path} and {second.path} share no question")
-    for run, answers in ((first, mine), (second, theirs)):
-        if not any(answers[key].texts for key in both):
-            raise DataError(
-                f"{run.path}: none of the {len(both)} questions was answered, so there is nothing to compare; "
-                "`videossr bench score` tells why"
-            )
-    for key in both:
-        if UNREAD in (mine[key].category, theirs[key].category):
-            continue
-        if (mine[key].answer, mine[key].category) != (theirs[key].answer, theirs[key].category):
-            raise DataError(
-                f"question {mine[key].id} is not the same in {first.path} and {second.path}: its answer is "
-                f"{mine[key].answer!r} ({mine[key].category}) there, "
-                f"{theirs[key].answer!r} ({theirs[key].category}) here"
-            )
-    scores = {key: (score_prediction(mine[key]).score, score_prediction(theirs[key]).score) for key in both}
+    pairs = _pair(first, second, shared)
+    mine, theirs, facts = pairs.first, pairs.second, pairs.facts
+    scores = {key: (score_prediction(mine[key]).score, score_prediction(theirs[key]).score) for key in facts}
     categories: dict[str, list[int | str]] = defaultdict(list)
-    for key in both:
+    for key in facts:
         categories[facts[key].category].append(key)
     names = sorted(categories, key=rank)
-    resampler = Resampler([facts[key] for key in both])
+    resampler = Resampler([*facts.values()])
     changes = [{facts[key].index: scores[key][1] - scores[key][0] for key in categories[name]} for name in names]
     means, flipped = resampler.means(*changes), resampler.flips(*changes)
     answered = {name: [any(side[key].texts for key in categories[name]) for side in (mine, theirs)] for name in names}
@@ -128,14 +101,66 @@ def compare(first: Run, second: Run, *, shared: bool = False) -> Comparison:
     change, p = estimate(means), _chance(fmean(mean.value for mean in means), flipped.mean(axis=1))
     overall = Difference(
         category="",
-        questions=len(both),
+        questions=len(facts),
         first=fmean(share for share, _ in shares.values()),
         second=fmean(share for _, share in shares.values()),
         change=change,
         p=p,
         real=p < ALPHA and not change.low <= 0 <= change.high,
     )
-    return Comparison(first.name, second.name, tuple(found), overall, left_out, same, resampler.videos)
+    return Comparison(first.name, second.name, tuple(found), overall, pairs.left_out, pairs.same_hash, resampler.videos)
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """The predictions of two runs about the same questions, by the place or id of the question.
+
+    Attributes:
+        first, second: those of each run.
+        facts: for each question that is compared, the prediction of a run that could read it, if one could.
+        left_out: questions that only one of the runs was asked.
+        same_hash: whether the runs are of the same dataset.
+    """
+
+    first: Mapping[int | str, Prediction]
+    second: Mapping[int | str, Prediction]
+    facts: Mapping[int | str, Prediction]
+    left_out: int
+    same_hash: bool
+
+
+def _pair(first: Run, second: Run, shared: bool) -> _Pairs:
+    """Pair the predictions of two runs. Raises DataError as `compare` says."""
+    same = first.config.hash == second.config.hash
+    mine, theirs = (_by_question(run, by_place=same) for run in (first, second))
+    both = [key for key in mine if key in theirs]
+    left_out = len(mine.keys() ^ theirs.keys())
+    if left_out and not shared:
+        raise DataError(
+            f"{first.path} and {second.path} were not asked the same questions: they share {len(both)}, and {left_out} "
+            "were asked in one of them alone; --shared compares those that they share"
+        )
+    # A question that only one of them could read counts as wrong there; what none could read tells nothing.
+    facts = {key: theirs[key] if mine[key].category == UNREAD else mine[key] for key in both}
+    facts = {key: prediction for key, prediction in facts.items() if prediction.category != UNREAD} or facts
+    if not facts:
+        raise DataError(f"{first.path} and {second.path} share no question")
+    for run, answers in ((first, mine), (second, theirs)):
+        if not any(answers[key].texts for key in facts):
+            raise DataError(
+                f"{run.path}: none of the {len(facts)} questions was answered, so there is nothing to compare; "
+                "`videossr bench score` tells why"
+            )
+    for key in facts:
+        if UNREAD in (mine[key].category, theirs[key].category):
+            continue
+        if (mine[key].answer, mine[key].category) != (theirs[key].answer, theirs[key].category):
+            raise DataError(
+                f"question {mine[key].id} is not the same in {first.path} and {second.path}: its answer is "
+                f"{mine[key].answer!r} ({mine[key].category}) there, "
+                f"{theirs[key].answer!r} ({theirs[key].category}) here"
+            )
+    return _Pairs(mine, theirs, facts, left_out, same)
 
 
 def _by_question(run: Run, *, by_place: bool) -> dict[int | str, Prediction]:

@@ -290,8 +290,8 @@ def _write_manifest(folder: Path, questions: QuestionSet, config: RunConfig, ses
         versions=versions(sources),
         hash=config.hash,
         chance={
-            category: {guess: asdict(law.worth(guess)) for guess in GUESSES}
-            for category, law in answer_distributions(questions).items()
+            category: {guess: asdict(distribution.expected_score(guess)) for guess in GUESSES}
+            for category, distribution in answer_distributions(questions).items()
         },
     )
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")

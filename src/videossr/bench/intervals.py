@@ -42,14 +42,14 @@ def wilson_share(values: Sequence[float], sources: Sequence[str], draws: int = 1
     videos = len(together)
     least = count**2 / sum(len(members) ** 2 for members in together.values())
     spread = sum(sum(members) ** 2 for members in together.values()) / count**2
-    worth = least
+    size = least
     if 0 < value < 1 and videos > 1:
         spread *= videos / (videos - 1)
         quantile = (1 + CONFIDENCE) / 2
         allowance = float(stats.norm.ppf(quantile) / stats.t.ppf(quantile, videos - 1)) ** 2
         most = float(count * draws)
-        worth = max(least, allowance * (min(most, value * (1 - value) / spread) if spread else most))
-    return _wilson(value, worth)
+        size = max(least, allowance * (min(most, value * (1 - value) / spread) if spread else most))
+    return _wilson(value, size)
 
 
 def _wilson(value: float, count: float) -> Estimate:

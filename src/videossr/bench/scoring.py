@@ -126,7 +126,7 @@ class QuestionScore:
     parsed: float = 0.0
 
 
-Marked: TypeAlias = tuple[Prediction, QuestionScore]
+ScoredPrediction: TypeAlias = tuple[Prediction, QuestionScore]
 
 
 def metric_of(data_source: str) -> str:
@@ -167,7 +167,7 @@ def score(run: Run, denominator: Denominator = "asked") -> Scoreboard:
     """
     if not run.predictions:
         raise DataError(f"{run.path} has no predictions yet: go on with its `videossr bench run`")
-    categories: dict[str, list[Marked]] = defaultdict(list)
+    categories: dict[str, list[ScoredPrediction]] = defaultdict(list)
     for prediction in run.predictions:
         categories[prediction.category].append((prediction, score_prediction(prediction)))
     resampler = Resampler(run.predictions)
@@ -314,7 +314,7 @@ class Resampler:
             yield rng, min(step, RESAMPLES - start)
 
 
-def _values(members: Sequence[Marked]) -> tuple[dict[int, float], ...]:
+def _values(members: Sequence[ScoredPrediction]) -> tuple[dict[int, float], ...]:
     """Collect what is averaged of a category: score, score of what parsed, smooth and strict reward."""
     marks = {prediction.index: question_score for prediction, question_score in members}
     # Texts that do not parse add nothing to a question's score: its mean over the others follows from their share.
@@ -331,7 +331,7 @@ def _values(members: Sequence[Marked]) -> tuple[dict[int, float], ...]:
     )
 
 
-def _category(category: str, members: Sequence[Marked], means: Sequence[Resampled]) -> CategoryScore:
+def _category(category: str, members: Sequence[ScoredPrediction], means: Sequence[Resampled]) -> CategoryScore:
     source = next((prediction.data_source for prediction, _ in members if prediction.data_source), "?")
     task = task_of(source)
     parsed = sum(question_score.parsed > 0 for _, question_score in members)

@@ -10,6 +10,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 from videossr.builder.allocation import Selection
@@ -60,6 +61,7 @@ def build_dataset(
     recipe: str | ResolvedRecipe,
     corpus: str | AnyPath | Corpus,
     out: str | AnyPath,
+    settings: Mapping[str, str] | None = None,
     *,
     templates: PromptTemplates | None = None,
     seed: int = 0,
@@ -82,6 +84,7 @@ def build_dataset(
         recipe: name of a shipped recipe, path of a TOML file, or a recipe that `load_recipe` returned.
         corpus: folder or address that `index_videos` wrote, or an opened corpus.
         out: folder or address of the dataset.
+        settings: values that replace those of a recipe or file, by dotted name: ``{"categories.jigsaw/6.count": "9"}``.
         templates: texts of the questions; those of the package when None.
         seed: the same seed gives the same files, whatever the number of workers.
         exclude: datasets to keep apart from: none of their videos is used, nor one that looks like them.
@@ -95,7 +98,7 @@ def build_dataset(
 
     Raises:
         UnmetError: the corpus cannot serve the recipe.
-        ConfigError: the recipe or the seed is wrong.
+        ConfigError: the recipe, a setting or the seed is wrong.
         OutputError: `out` holds something else, or, without `rebuild`, a dataset or an unfinished build that was made
             otherwise; the message names what differs.
         CorpusError: a pack is damaged.
@@ -104,93 +107,85 @@ def build_dataset(
     """
     if not 0 <= seed < 2**63:
         raise ConfigError(f"seed must be from 0 to 2^63 - 1, got {seed}")
-    mixture = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    if isinstance(recipe, str):
+        recipe = load_recipe(recipe, settings)
+    elif settings:
+        raise ValueError("settings replace values of a recipe or a file; give them to load_recipe")
     corpus = corpus if isinstance(corpus, Corpus) else Corpus(corpus)
     output = OutputDir(to_path(out), "build", "dataset")
-    out = output.path
     templates = templates or load_templates()
     apart = [to_path(dataset) for dataset in exclude]
-    tasks = {category.task for category in mixture.categories.values()}
+    spec = _build_spec(recipe, corpus, output.path, templates, seed, apart)
+    old = read_manifest(output.path) if (output.path / NAME).exists() else None
+    if old is not None and _is_current(old, spec, output, corpus, rebuild):
+        output.remove_leftovers()
+        return old
+    _check_plan(recipe, corpus)
+    with (
+        output.open(reopen=old is not None) as staging,
+        BuildJournal(staging, output, spec, recipe.categories, restart=rebuild) as journal,
+    ):
+        excluded = find_excluded(corpus.videos, apart)
+        left = (video for video in range(len(corpus.videos)) if video not in excluded)
+        usable = array("I", islice(left, recipe.recipe.videos or None))
+        generator = SampleGenerator(corpus, recipe, templates, seed, usable)
+        build = _Build(generator, journal, excluded, progress)
+        try:
+            if not usable:
+                raise UnmetError(f"none of the {len(corpus.videos)} videos of {corpus.path} is left to draw from")
+            with start(generator, workers, ray) as runner:
+                runner.check([corpus.path / MANIFEST, pack_file(corpus.path, shard_of(corpus.videos[0].content))])
+                admitted = build.gate(runner, table=output.path if old is None else None)
+                build.draw(runner, admitted)
+        except (ValueError, WorkerError) as error:
+            if old is None:
+                write_verdicts(output.path, corpus, build.rejection_records(), journal)
+            if isinstance(error, UnmetError):
+                journal.discard()
+                raise UnmetError(f"{error}{build.ways_out()}") from error
+            raise
+        if old is not None:
+            remove_dataset(output.path, old)
+        counts = {category: videos.count(1) for category, videos in admitted.items()}
+        return write_dataset(
+            output.path, spec, corpus, journal, build.rejection_records, counts, partial(build.report, "packs")
+        )
+
+
+def _build_spec(
+    recipe: ResolvedRecipe, corpus: Corpus, out: AnyPath, templates: PromptTemplates, seed: int, apart: list[AnyPath]
+) -> BuildSpec:
+    """Name all inputs that determine the dataset."""
+    tasks = {category.task for category in recipe.categories.values()}
     perturbations = {
-        name for category, task in mixture.tasks.items() for name in task.perturbations(mixture.config[category])
+        name for category, task in recipe.tasks.items() for name in task.perturbations(recipe.config[category])
     }
-    spec = BuildSpec(
+    return BuildSpec(
         kind="dataset",
-        recipe=mixture.resolved,
+        recipe=recipe.resolved,
         seed=seed,
         templates=dict(templates),
         corpus={"hash": corpus.hash, "path": corpus_path(out, corpus.path)},
         excluded=[read_manifest(path)["hash"] for path in apart],
         versions=versions(tasks, perturbations) | code_versions(tasks, perturbations),
     )
-    old = read_manifest(out) if (out / NAME).exists() else None
-    if old is not None:
-        differs = differences(old, spec)
-        damage = None if differs else _damage(out, old)
-        if not differs and damage is None:
-            output.remove_leftovers()
-            return old
-        if not rebuild:
-            output.refuse_differences(differs, way_out="replace it with --rebuild")
-            raise OutputError(f"{out} holds a dataset {damage}. Choose another --out, or replace it with --rebuild")
-        if f"{corpus.path}/".startswith(f"{out.resolve()}/"):
-            raise OutputError(f"{out} cannot be replaced: the corpus {corpus.path} is in it. Choose another --out")
-    _check_plan(mixture, corpus)
-    with (
-        output.open(reopen=old is not None) as staging,
-        BuildJournal(staging, output, spec, mixture.categories, restart=rebuild) as journal,
-    ):
-        excluded = find_excluded(corpus.videos, apart)
-        left = (video for video in range(len(corpus.videos)) if video not in excluded)
-        usable = array("I", islice(left, mixture.recipe.videos or None))
-        generator = SampleGenerator(corpus, mixture, templates, seed, usable)
-
-        def rejection_records() -> Iterator[RejectionRecord]:
-            for video, exclusion in excluded.items():
-                yield RejectionRecord(video, None, None, exclusion.reject, exclusion.twin)
-            yield from journal.rejection_records()
-
-        try:
-            if not usable:
-                raise UnmetError(f"none of the {len(corpus.videos)} videos of {corpus.path} is left to draw from")
-            with start(generator, workers, ray) as runner:
-                runner.check([corpus.path / MANIFEST, pack_file(corpus.path, shard_of(corpus.videos[0].content))])
-                table = out if old is None else None
-                admitted = _gate(runner, journal, generator, rejection_records, table, progress)
-                _fill(runner, journal, generator, admitted, rejection_records, progress)
-        except (ValueError, WorkerError) as error:
-            if old is None:
-                write_verdicts(out, corpus, rejection_records(), journal)
-            if isinstance(error, UnmetError):
-                journal.discard()
-                raise UnmetError(f"{error}{_ways_out(mixture, corpus, excluded, usable)}") from error
-            raise
-        counts = {category: videos.count(1) for category, videos in admitted.items()}
-
-        def copied(done: int, total: int) -> None:
-            progress(Progress("packs", done, total, journal.rejects))
-
-        if old is not None:
-            remove_dataset(out, old)
-        return write_dataset(out, spec, corpus, journal, rejection_records, counts, copied)
 
 
-def _ways_out(
-    mixture: ResolvedRecipe, corpus: Corpus, excluded: Mapping[int, Exclusion], usable: Collection[int]
-) -> str:
-    """Say which options took videos away from a build that lacks them, and what to do instead."""
-    hints = ""
-    if excluded:
-        counts = Counter(exclusion.reject.reason for exclusion in excluded.values())
-        why = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
-        hints += (
-            f".\n--exclude took {len(excluded)} of the {len(corpus)} videos ({why}). To have videos on both sides, "
-            f"divide the corpus before you build:\n  videossr corpus split {corpus.path} --out TRAIN TEST --share 0.9\n"
-            "or build the other dataset from fewer videos (--videos N), or index more"
-        )
-    if len(usable) < len(corpus) - len(excluded):
-        hints += f".\n--videos {mixture.recipe.videos} leaves {len(usable)} videos to draw from: allow more"
-    return hints
+def _is_current(old: Manifest, spec: BuildSpec, output: OutputDir, corpus: Corpus, rebuild: bool) -> bool:
+    """Tell whether the dataset in `output` is whole and has this spec.
+
+    Raises OutputError where it does not and may not be replaced.
+    """
+    differs = differences(old, spec)
+    damage = None if differs else _damage(output.path, old)
+    if not differs and damage is None:
+        return True
+    if not rebuild:
+        output.refuse_differences(differs, way_out="replace it with --rebuild")
+        raise OutputError(f"{output.path} holds a dataset {damage}. Choose another --out, or replace it with --rebuild")
+    if f"{corpus.path}/".startswith(f"{output.path.resolve()}/"):
+        raise OutputError(f"{output.path} cannot be replaced: the corpus {corpus.path} is in it. Choose another --out")
+    return False
 
 
 def _damage(out: AnyPath, manifest: Manifest) -> str | None:
@@ -235,100 +230,129 @@ def _check_plan(mixture: ResolvedRecipe, corpus: Corpus) -> None:
         raise UnmetError("\n".join(problems))
 
 
-def _gate(
-    runner: Runner[SampleGenerator],
-    journal: BuildJournal,
-    generator: SampleGenerator,
-    rejection_records: Callable[[], Iterable[RejectionRecord]],
-    table: AnyPath | None,
-    progress: Callable[[Progress], None],
-) -> dict[str, bytearray]:
-    """Find for each category which videos it admits: one byte each.
+@dataclass(frozen=True)
+class _Build:
+    """A build that is under way.
 
-    `table` is where what the gates measured will be if the build fails.
+    Attributes:
+        generator: of samples, from the videos that may be used.
+        journal: what is done.
+        excluded: the videos that other datasets take away.
+        progress: called as work is done.
     """
-    videos, usable = len(generator.corpus.videos), generator.usable
-    admitted = {category: bytearray(videos) for category in generator.mixture.categories}
-    known = bytearray(videos)
 
-    def note(video: int, gates: Mapping[str, Rejection | None]) -> None:
-        known[video] = 1
-        for category, reject in gates.items():
-            admitted[category][video] = reject is None
+    generator: SampleGenerator
+    journal: BuildJournal
+    excluded: Mapping[int, Exclusion]
+    progress: Callable[[Progress], None]
 
-    for video, rejections in journal.gates():
-        note(video, rejections)
-    done = known.count(1)
-    for video, gates in runner.run(SampleGenerator.gate, (video for video in usable if not known[video])):
-        if isinstance(gates, WorkerCrash):
-            raise _worker_error(generator, video, "its gates were")
-        journal.add_gates(video, gates)
-        note(video, {category: rejected(measures) for category, measures in gates.items()})
-        done += 1
-        progress(Progress("gates", done, len(usable), journal.rejects))
-    if empty := [category for category, fit in admitted.items() if 1 not in fit]:
-        gated = (rejection for rejection in rejection_records() if rejection.category is not None)
-        counts = ", ".join(f"{reason} ({count})" for reason, count in reasons(gated).items())
-        hint = f"; `videossr dataset info {table} --gates` shows what other thresholds would admit" if table else ""
-        raise UnmetError(
-            f"no video is fit for {', '.join(empty)}. Rejected of {len(usable)} videos: {counts} "
-            f"(docs/reference/rejections.md says what the reasons mean{hint}). "
-            f"{_way_out(dict.fromkeys(empty, 0), admitted)}"
+    def report(self, phase: str, done: int, total: int) -> None:
+        """Report the progress of a phase."""
+        self.progress(Progress(phase, done, total, self.journal.rejects))
+
+    def rejection_records(self) -> Iterator[RejectionRecord]:
+        """Yield all that was rejected so far: excluded videos first."""
+        for video, exclusion in self.excluded.items():
+            yield RejectionRecord(video, None, None, exclusion.reject, exclusion.twin)
+        yield from self.journal.rejection_records()
+
+    def gate(self, runner: Runner[SampleGenerator], table: AnyPath | None) -> dict[str, bytearray]:
+        """Find for each category which videos it admits: one byte each.
+
+        `table` is where what the gates measured will be if the build fails. Raises UnmetError where a category admits
+        no video.
+        """
+        corpus, usable = self.generator.corpus, self.generator.usable
+        admitted = {category: bytearray(len(corpus.videos)) for category in self.generator.mixture.categories}
+        known = bytearray(len(corpus.videos))
+
+        def note(video: int, gates: Mapping[str, Rejection | None]) -> None:
+            known[video] = 1
+            for category, reject in gates.items():
+                admitted[category][video] = reject is None
+
+        for video, rejections in self.journal.gates():
+            note(video, rejections)
+        results = runner.run(SampleGenerator.gate, (video for video in usable if not known[video]))
+        for done, (video, gates) in enumerate(results, known.count(1) + 1):
+            if isinstance(gates, WorkerCrash):
+                raise self._worker_error(video, "its gates were")
+            self.journal.add_gates(video, gates)
+            note(video, {category: rejected(measures) for category, measures in gates.items()})
+            self.report("gates", done, len(usable))
+        if empty := [category for category, fit in admitted.items() if 1 not in fit]:
+            gated = (rejection for rejection in self.rejection_records() if rejection.category is not None)
+            counts = ", ".join(f"{reason} ({count})" for reason, count in reasons(gated).items())
+            hint = f"; `videossr dataset info {table} --gates` shows what other thresholds would admit" if table else ""
+            raise UnmetError(
+                f"no video is fit for {', '.join(empty)}. Rejected of {len(usable)} videos: {counts} "
+                f"(docs/reference/rejections.md says what the reasons mean{hint}). "
+                f"{_fewer(dict.fromkeys(empty, 0), admitted)}"
+            )
+        return admitted
+
+    def draw(self, runner: Runner[SampleGenerator], admitted: Mapping[str, bytearray]) -> None:
+        """Draw until every quota is met, in rounds: each makes up for the draws that failed in those before it.
+
+        Raises UnmetError when nothing is left to draw from.
+        """
+        quotas = {name: category.count for name, category in self.generator.mixture.categories.items()}
+        most = max(16 + 4 * quota // admitted[name].count(1) for name, quota in quotas.items())
+        selection = Selection(admitted, quotas, most)
+        filled: Mapping[str, int] = {}
+        round_number = 0
+        while chosen := selection.choose(filled):
+            ended = self.journal.counts_after(round_number)
+            if ended is None:
+                jobs = self.journal.missing(selection.shares(), min(BATCH, 1 + chosen // 32))
+                for batch, results in runner.run(SampleGenerator.records, jobs):
+                    if isinstance(results, WorkerCrash):
+                        categories = ", ".join(sorted({job.category for job in batch}))
+                        raise self._worker_error(batch[0].video, f"samples for {categories} were drawn from it")
+                    self.journal.add_draws(round_number, results)
+                    self.report("draws", self.journal.samples, sum(quotas.values()))
+                ended = self.journal.end_round(round_number)
+            filled = ended
+            round_number += 1
+        counts = {name: filled.get(name, 0) for name in quotas}
+        if short := {name: count for name, count in counts.items() if count < quotas[name]}:
+            why = reasons(rejection for rejection in self.rejection_records() if rejection.category in short)
+            lacking = ", ".join(
+                f"{name} lacks {quotas[name] - count} of {quotas[name]}" for name, count in short.items()
+            )
+            rejections = ", ".join(f"{reason} ({count})" for reason, count in why.items())
+            raise UnmetError(
+                f"too few samples could be drawn: {lacking}. Rejected: {rejections}. {_fewer(short, quotas)}"
+            )
+
+    def ways_out(self) -> str:
+        """Say which options took videos away from a build that lacks them, and what to do instead."""
+        corpus, usable, hints = self.generator.corpus, self.generator.usable, ""
+        if self.excluded:
+            counts = Counter(exclusion.reject.reason for exclusion in self.excluded.values())
+            why = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
+            hints += (
+                f".\n--exclude took {len(self.excluded)} of the {len(corpus)} videos ({why}). To have videos on both "
+                f"sides, divide the corpus before you build:\n"
+                f"  videossr corpus split {corpus.path} --out TRAIN TEST --share 0.9\n"
+                "or build the other dataset from fewer videos (--videos N), or index more"
+            )
+        if len(usable) < len(corpus) - len(self.excluded):
+            most = self.generator.mixture.recipe.videos
+            hints += f".\n--videos {most} leaves {len(usable)} videos to draw from: allow more"
+        return hints
+
+    def _worker_error(self, video: int, when: str) -> WorkerError:
+        entry = self.generator.corpus.videos[video]
+        return WorkerError(
+            f"the process was killed twice while {when}: {entry.path} ({entry.content[:12]}). If memory ran out, run "
+            "the same command with fewer --workers, which goes on where it was; else leave this video out of the corpus"
         )
-    return admitted
 
 
-def _fill(
-    runner: Runner[SampleGenerator],
-    journal: BuildJournal,
-    generator: SampleGenerator,
-    admitted: Mapping[str, bytearray],
-    rejection_records: Callable[[], Iterable[RejectionRecord]],
-    progress: Callable[[Progress], None],
-) -> None:
-    """Draw until every quota is met, in rounds: each makes up for the draws that failed in those before it.
-
-    Raises UnmetError when nothing is left to draw from.
-    """
-    quotas = {name: category.count for name, category in generator.mixture.categories.items()}
-    most = max(16 + 4 * quota // admitted[name].count(1) for name, quota in quotas.items())
-    selection = Selection(admitted, quotas, most)
-    filled: Mapping[str, int] = {}
-    round_number = 0
-    while chosen := selection.choose(filled):
-        ended = journal.counts_after(round_number)
-        if ended is None:
-            jobs = journal.missing(selection.shares(), min(BATCH, 1 + chosen // 32))
-            for batch, results in runner.run(SampleGenerator.records, jobs):
-                if isinstance(results, WorkerCrash):
-                    categories = ", ".join(sorted({job.category for job in batch}))
-                    raise _worker_error(generator, batch[0].video, f"samples for {categories} were drawn from it")
-                journal.add_draws(round_number, results)
-                progress(Progress("draws", journal.samples, sum(quotas.values()), journal.rejects))
-            ended = journal.end_round(round_number)
-        filled = ended
-        round_number += 1
-    if short := {name: quota - filled.get(name, 0) for name, quota in quotas.items() if filled.get(name, 0) < quota}:
-        why = reasons(rejection for rejection in rejection_records() if rejection.category in short)
-        lacking = ", ".join(f"{name} lacks {lack} of {quotas[name]}" for name, lack in short.items())
-        counts = ", ".join(f"{reason} ({count})" for reason, count in why.items())
-        raise UnmetError(
-            f"too few samples could be drawn: {lacking}. Rejected: {counts}. "
-            f"{_way_out({name: filled.get(name, 0) for name in short}, quotas)}"
-        )
-
-
-def _way_out(possible: Mapping[str, int], categories: Collection[str]) -> str:
+def _fewer(possible: Mapping[str, int], categories: Collection[str]) -> str:
     """Say how to get a dataset where some of `categories` could be given this many samples only."""
     if len(possible) == len(categories) and not any(possible.values()):
         return "Add videos"
     lower = " ".join(f"--categories.{name}.count={count}" for name, count in possible.items())
     return f"Add videos, or lower the counts: {lower}"
-
-
-def _worker_error(generator: SampleGenerator, video: int, when: str) -> WorkerError:
-    entry = generator.corpus.videos[video]
-    return WorkerError(
-        f"the process was killed twice while {when}: {entry.path} ({entry.content[:12]}). If memory ran out, run the "
-        "same command with fewer --workers, which goes on where it was; else leave this video out of the corpus"
-    )

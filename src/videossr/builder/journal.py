@@ -57,7 +57,7 @@ REJECTED = pa.schema(
 """
 
 _TABLES = """
-CREATE TABLE making (json TEXT NOT NULL);
+CREATE TABLE spec (json TEXT NOT NULL);
 CREATE TABLE gates (video INTEGER PRIMARY KEY, rejects TEXT NOT NULL, measures BLOB NOT NULL);
 CREATE TABLE draws (
     video INTEGER NOT NULL, category INTEGER NOT NULL, attempt INTEGER NOT NULL, pass INTEGER NOT NULL,
@@ -165,10 +165,10 @@ class BuildJournal:
             self._data.execute("PRAGMA synchronous = NORMAL")
             if not self._data.execute("SELECT 1 FROM sqlite_master").fetchone():
                 self._data.executescript(f"BEGIN; {_TABLES} COMMIT;")
-            recorded = self._data.execute("SELECT json FROM making").fetchone()
+            recorded = self._data.execute("SELECT json FROM spec").fetchone()
             if recorded is not None:
                 return differences(self._loaded(recorded[0]), spec)
-            self._data.execute("INSERT INTO making VALUES (?)", (json.dumps(spec),))
+            self._data.execute("INSERT INTO spec VALUES (?)", (json.dumps(spec),))
             return []
 
     def __enter__(self) -> Self:

@@ -116,6 +116,11 @@ class ResolvedRecipe:
             table["videos"] = recipe.videos
         return table
 
+    @property
+    def samples(self) -> int:
+        """Return the number of samples of all categories."""
+        return sum(category.count for category in self.categories.values())
+
     def only(self, names: Collection[str]) -> ResolvedRecipe:
         """Keep these categories and leave out the others.
 
@@ -130,7 +135,7 @@ class ResolvedRecipe:
 
     def limited(self, limit: int) -> ResolvedRecipe:
         """Return the same categories, scaled down to `limit` samples in all; each keeps one at least."""
-        total = sum(category.count for category in self.categories.values())
+        total = self.samples
         if limit >= total:
             return self
         if limit < len(self.categories):

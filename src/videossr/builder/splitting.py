@@ -8,7 +8,8 @@ cannot get its share: then the samples that would show videos of both sides are 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
@@ -62,41 +63,14 @@ def split(dataset: AnyPath, outs: tuple[AnyPath, AnyPath], count: int) -> tuple[
     first = _first(dataset, manifest, count)
     paths = {row["content"]: row["path"] for row in schema.read_rows(dataset / "videos.parquet", ["content", "path"])}
     origin = Origin(verb="split", of=[parent_of(manifest)])
-
-    def divided(
-        side: int, columns: list[str] | None = None, *, crossing: bool = False
-    ) -> Iterator[tuple[dict[str, Any], int]]:
-        """Yield the rows of a side, each with the number of its videos that are on the other."""
-        for row in schema.sample_rows(dataset, manifest["files"], columns):
-            sides = [int(source["content"] not in first) for source in row["sources"]]
-            across = sum(video_side != side for video_side in sides)
-            if sides[0] == side and bool(across) == crossing:
-                yield row, across
-
-    def rows(side: int, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-        return (row for row, _ in divided(side, columns))
-
-    def left_out(side: int) -> Iterator[dict[str, Any]]:
-        for row, across in divided(side, ["sources", "category", "attempt"], crossing=True):
-            content = row["sources"][0]["content"]
-            yield {
-                "content": content,
-                "path": paths[content],
-                "category": row["category"],
-                "attempt": row["attempt"],
-                "reason": "both_sides",
-                "value": across,
-                "threshold": 0,
-                "twin": None,
-            }
-
+    sides = [_Side(number, dataset, manifest, first, paths) for number in range(2)]
     complete = [
-        _complete(output, origin, (row["id"] for row in rows(side, ["id", "sources"])))
-        for side, output in enumerate(outputs)
+        _complete(output, origin, (row["id"] for row in side.rows(["id", "sources"])))
+        for side, output in zip(sides, outputs, strict=True)
     ]
     made = []
-    for side, output in enumerate(outputs):
-        if (finished := complete[side]) is not None:
+    for side, output, finished in zip(sides, outputs, complete, strict=True):
+        if finished is not None:
             made.append(finished)
             continue
         spec = BuildSpec(
@@ -113,8 +87,54 @@ def split(dataset: AnyPath, outs: tuple[AnyPath, AnyPath], count: int) -> tuple[
         )
         videos = schema.read_rows(dataset / "videos.parquet", VIDEOS.names)
         gates = schema.read_rows(measured, MEASURES.names)
-        made.append(write_part(output, spec, origin, rows(side), videos, gates, left_out(side)))
+        made.append(write_part(output, spec, origin, side.rows(), videos, gates, side.left_out()))
     return made[0], made[1]
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The samples of a dataset whose first video is on one side of a split.
+
+    Attributes:
+        number: 0 for the first side, 1 for the second.
+        dataset, manifest: what is split.
+        first: the videos of the first side.
+        paths: of all videos, for records of what is left out.
+    """
+
+    number: int
+    dataset: AnyPath
+    manifest: Manifest
+    first: Set[str]
+    paths: Mapping[str, str]
+
+    def rows(self, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the rows of the samples whose videos are all on this side; all columns when None."""
+        return (row for row, across in self._divided(columns) if not across)
+
+    def left_out(self) -> Iterator[dict[str, Any]]:
+        """Yield a rejection for each sample that shows videos of the other side too."""
+        for row, across in self._divided(["sources", "category", "attempt"]):
+            if not across:
+                continue
+            content = row["sources"][0]["content"]
+            yield {
+                "content": content,
+                "path": self.paths[content],
+                "category": row["category"],
+                "attempt": row["attempt"],
+                "reason": "both_sides",
+                "value": across,
+                "threshold": 0,
+                "twin": None,
+            }
+
+    def _divided(self, columns: list[str] | None) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield the rows of this side, each with the number of its videos that are on the other."""
+        for row in schema.sample_rows(self.dataset, self.manifest["files"], columns):
+            sides = [int(source["content"] not in self.first) for source in row["sources"]]
+            if sides[0] == self.number:
+                yield row, sum(side != self.number for side in sides)
 
 
 def _complete(output: OutputDir, origin: Origin, ids: Iterable[str]) -> Manifest | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -9,12 +10,12 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.table import Table
 
-from videossr.builder import recipe as recipes
 from videossr.builder.builder import Progress, build_dataset
+from videossr.builder.recipe import ResolvedRecipe, load_recipe, recipe_names
 from videossr.cli.console import Bar, console, counted
 from videossr.cli.settings import Setting, parse_settings
 from videossr.corpus.corpus import Corpus
-from videossr.dataset.manifest import NAME, is_benchmark, read_manifest
+from videossr.dataset.manifest import NAME, Manifest, is_benchmark, read_manifest
 from videossr.runners.threads import CORES
 from videossr.storage.paths import to_path
 from videossr.templates import load_templates
@@ -35,7 +36,7 @@ app = App(
     "videossr build viubench --corpus demo/corpus --out demo/viubench --per-category 2\n\n"
     "One perturbation:\n\n"
     "videossr build perturbations --only grounding/blur --corpus demo/corpus --out demo/blur --limit 4\n\n"
-    f"Recipes: {', '.join(recipes.recipe_names())}",
+    f"Recipes: {', '.join(recipe_names())}",
 )
 
 
@@ -80,48 +81,25 @@ def command(
         ray: Address of a Ray cluster to run on instead, or "local".
     """
     changed = parse_settings(settings, command, "--categories.jigsaw/6.count=100")
-    mixture = recipes.load_recipe(recipe, changed, profile=profile)
+    mixture = load_recipe(recipe, changed, profile=profile)
     if only:
         mixture = mixture.only(only)
     if per_category is not None:
         mixture = mixture.per_category(per_category)
-    full_count = sum(category.count for category in mixture.categories.values())
+    whole = mixture
     if limit is not None:
         mixture = mixture.limited(limit)
     if videos is not None:
         mixture = mixture.of_videos(videos)
     opened = Corpus(corpus)
-    total = sum(category.count for category in mixture.categories.values())
-    available = len(opened)
-    used = min(available, total, mixture.recipe.videos or available)
     with Bar() as bar:
-        if limit is not None and limit > full_count:
+        if limit is not None and limit > whole.samples:
             bar.say(
-                f"--limit {limit} changes nothing: {mixture.recipe.name} has {full_count} samples in all. For more: "
+                f"--limit {limit} changes nothing: {whole.recipe.name} has {whole.samples} samples in all. For more: "
                 "--per-category N, or --categories.NAME.count=N"
             )
-        if total > MANY * available:
-            bar.say(
-                f"{counted(total, 'sample')} of {counted(available, 'video')}: one video serves "
-                f"{total // max(1, available)} and more; see --limit"
-            )
-        if mixture.recipe.benchmark and used >= NEARLY * available and "held_out" not in opened.manifest["rejected"]:
-            fewer = (
-                f", or show fewer videos (--videos {available // 10})" if available >= FEW and videos is None else ""
-            )
-            bar.say(
-                f"{mixture.recipe.name} will use up to {used} of the {available} videos of {corpus}: few or none are "
-                f"left to train on. Split the corpus first (videossr corpus split {corpus} --out TRAIN TEST "
-                f"--share 0.9) and build from TEST{fewer}"
-            )
-
-        if (stored := opened.plan["max_pixels"]) < (wanted := mixture.recipe.max_pixels):
-            bar.say(
-                f"the frames of {corpus} have at most {stored} pixels, of the {wanted} that {mixture.recipe.name} "
-                "would show, and are used as they are; to have more: videossr index VIDEOS --out NEW "
-                f"--max-pixels {wanted}"
-            )
-
+        for remark in _remarks(mixture, opened, corpus):
+            bar.say(remark)
         worked = False
 
         def show(state: Progress) -> None:
@@ -143,16 +121,45 @@ def command(
             ray=ray,
             progress=show,
         )
-    summary = Table("category", "samples", "videos admitted", box=None)
-    for name, category in sorted(manifest["categories"].items()):
-        summary.add_row(name, str(category["samples"]), str(category["admitted"]))
-    console.print(summary)
-    for reason, count in sorted(manifest["rejected"].items(), key=lambda item: (-item[1], item[0])):
-        console.print(f"  rejected, {reason}: {count}")
     if manifest == before and not worked:
         console.print(f"{out} was complete already, made from the same recipe, code and corpus: nothing was built")
-    frozen = is_benchmark(manifest)
+    _print_summary(manifest, out)
+
+
+def _remarks(mixture: ResolvedRecipe, corpus: Corpus, name: str) -> Iterator[str]:
+    """Yield a sentence for each way in which a corpus, called `name` on the command line, suits a recipe badly."""
+    recipe, available = mixture.recipe, len(corpus)
+    if mixture.samples > MANY * available:
+        yield (
+            f"{counted(mixture.samples, 'sample')} of {counted(available, 'video')}: one video serves "
+            f"{mixture.samples // max(1, available)} and more; see --limit"
+        )
+    used = min(available, mixture.samples, recipe.videos or available)
+    if recipe.benchmark and used >= NEARLY * available and "held_out" not in corpus.manifest["rejected"]:
+        fewer = f", or show fewer videos (--videos {available // 10})" if available >= FEW and not recipe.videos else ""
+        yield (
+            f"{recipe.name} will use up to {used} of the {available} videos of {name}: few or none are left to train "
+            f"on. Split the corpus first (videossr corpus split {name} --out TRAIN TEST --share 0.9) and build from "
+            f"TEST{fewer}"
+        )
+    if (stored := corpus.plan["max_pixels"]) < recipe.max_pixels:
+        yield (
+            f"the frames of {name} have at most {stored} pixels, of the {recipe.max_pixels} that {recipe.name} would "
+            f"show, and are used as they are; to have more: videossr index VIDEOS --out NEW "
+            f"--max-pixels {recipe.max_pixels}"
+        )
+
+
+def _print_summary(manifest: Manifest, out: str) -> None:
+    """Print the counts of a dataset: samples and admitted videos by category, rejections by reason."""
+    table = Table("category", "samples", "videos admitted", box=None)
+    for name, category in sorted(manifest["categories"].items()):
+        table.add_row(name, str(category["samples"]), str(category["admitted"]))
+    console.print(table)
+    for reason, count in sorted(manifest["rejected"].items(), key=lambda item: (-item[1], item[0])):
+        console.print(f"  rejected, {reason}: {count}")
     console.print(
         f"{counted(manifest['samples'], 'sample')} of {counted(manifest['videos'], 'video')} in {out} "
-        f"(a video serves {manifest['most_used']} at the most), hash {manifest['hash'][: None if frozen else 12]}",
+        f"(a video serves {manifest['most_used']} at the most), hash "
+        f"{manifest['hash'][: None if is_benchmark(manifest) else 12]}",
     )

@@ -106,13 +106,13 @@ def generate(
         if not torch.isfinite(scores.amax(-1)).all():
             raise FloatingPointError("the model's scores are no numbers")
         if temperature == 0:
-            law = scores.log_softmax(-1)
+            logp = scores.log_softmax(-1)
             drawn = scores.argmax(-1)
         else:
-            law = (scores.to(noise.dtype) / temperature).log_softmax(-1)
-            drawn = choose_tokens(truncate(law, top_k, top_p), noise.draw(n, law.shape[-1])[live])
+            logp = (scores.to(noise.dtype) / temperature).log_softmax(-1)
+            drawn = choose_tokens(truncate(logp, top_k, top_p), noise.draw(n, logp.shape[-1])[live])
         tokens[live, step] = drawn
-        logprobs[live, step] = law.gather(-1, drawn[:, None])[:, 0].float()
+        logprobs[live, step] = logp.gather(-1, drawn[:, None])[:, 0].float()
         is_end = torch.isin(drawn, stops)
         has_ended[live] |= is_end
         length = step + 1

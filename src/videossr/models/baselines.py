@@ -26,10 +26,10 @@ class NoSettings:
 
 
 class Chance:
-    """`chance` guesses any well-formed answer alike, `chance:law` as the gold answers are drawn."""
+    """`chance` guesses any well-formed answer alike, `chance:prior` as the gold answers are drawn."""
 
     Settings = NoSettings
-    targets: ClassVar[Mapping[str, Guess]] = {"": "uniform", "law": "law"}
+    targets: ClassVar[Mapping[str, Guess]] = {"": "uniform", "prior": "prior"}
 
     def __init__(self, target: str, settings: NoSettings, questions: QuestionSet) -> None:
         if target not in self.targets:
@@ -53,7 +53,7 @@ class Chance:
 
 
 class Constant(Chance):
-    """`constant` gives every question of a category the answer that its metric rewards best under the law.
+    """`constant` gives every question of a category the answer that its metric rewards best on average.
 
     `constant:smooth` gives the one that the smooth reward rewards best. An interval is the same share of each clip.
     """

@@ -188,7 +188,8 @@ class Perturbation(ABC):
             donors: the other videos.
 
         Returns:
-            What is shown. A `Rejection` must not depend on the segment, as this would bend the law of the answers.
+            What is shown. A `Rejection` must not depend on the segment, as this would change the distribution of
+            the answers.
         """
 
     def render(self, frames: Frames, segment: Segment, params: Params) -> Frames:

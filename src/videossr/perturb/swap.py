@@ -39,7 +39,7 @@ class Swap(Perturbation):
     def _donor(
         self, video: Video, config: SegmentConfig, rng: np.random.Generator, donors: Donors
     ) -> Video | Rejection:
-        """Choose a video that stands out from this one wherever the segment may lie, so that no law is bent.
+        """Choose a video that stands out from this one wherever the segment may lie, so that the answers stay uniform.
 
         Nor may it have a hard cut, which would look like a border. The first of those tried whose fine detail differs
         by no more than `alike` octaves is taken, and if there is none, the one whose detail is nearest: the segment

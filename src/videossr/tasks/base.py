@@ -45,7 +45,7 @@ class Task(Protocol[K]):
     Some members are optional:
 
     - ``answer_distribution(config)`` returns the exact distribution of the answers, an `AnswerDistribution`. Guesses
-      are then worth what it says, and `videossr validate` tests the answers against it. Without it, the distribution is
+      then score what it says, and `videossr validate` tests the answers against it. Without it, the distribution is
       estimated from the gold answers.
     - ``checks(samples)`` yields a `Check` for each way in which the samples of a category could tell their answers.
     - ``unaltered(sample, kept)`` of a task that alters the first span of its truth returns what each slot of this span

@@ -1,6 +1,6 @@
 """Object counting: shapes flash up on a few slots, and the model says how many of each it saw (paper, section 3).
 
-The order of a draw is what keeps the law of the answers exact: how many slots each shape gets, how many instances each
+The order of a draw keeps the distribution of the answers exact: how many slots each shape gets, how many instances each
 of these slots shows, which slots they are, how large each instance is. None of that is ever drawn again. Only where an
 instance lies, how it is turned and its color are retried, by the same rule for one shape and for many.
 

@@ -58,7 +58,7 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class AnswerGroup:
-    """A rollout with what each of its answers is worth.
+    """A rollout with the rewards of its answers.
 
     Attributes:
         rollout: the question and its answers.

@@ -80,7 +80,9 @@ def validate(
         yield _truth(category, members)
         yield _clock(category, members)
         if len(members) < FEW:
-            yield Check("laws, guesses, shortcuts", None, f"{len(members)} samples are too few, need {FEW}", category)
+            yield Check(
+                "distributions, guesses, shortcuts", None, f"{len(members)} samples are too few, need {FEW}", category
+            )
             continue
         task = open_task(members[0].task)
         yield from distributions.distribution_checks(category, members, task, _config(dataset, category))

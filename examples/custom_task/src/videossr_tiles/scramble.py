@@ -107,7 +107,7 @@ class Scramble:
         return {"length": sample.integer("last") - sample.integer("first") + 1}
 
     def answer_distribution(self, config: ScrambleConfig) -> SpanDistribution:
-        """Optional: what guesses are worth, exactly, and what `videossr validate` tests the answers against."""
+        """Optional: lets scores of guesses be computed exactly, and `videossr validate` test the answers."""
         return SpanDistribution(config.frames, uniform_spans(config.frames, config.least, config.most))
 
     def unaltered(self, sample: Sample, kept: Sequence[int]) -> Sequence[tuple[int, int]]:

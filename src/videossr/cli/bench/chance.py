@@ -49,7 +49,7 @@ def command(
             table.add_row(name, *percents(derived, categories))
             table.add_row("  tried", *percents(tried, categories))
         console.print(
-            f"In percent, {title}: derived from the law of the answers, and tried on {len(questions)} questions"
+            f"In percent, {title}: computed from the distribution of answers, and tried on {len(questions)} questions"
         )
         console.print(table)
         console.print()

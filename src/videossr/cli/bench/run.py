@@ -48,7 +48,7 @@ def command(
     Args:
         bench: Folder that `videossr build` wrote, or its address, or published rows.
         settings: A setting of the model and its value, such as `--model.batch=4`.
-        model: Which model: chance, chance:law, constant, constant:smooth, hf:PATH, vllm:PATH, openai:MODEL@URL,
+        model: Which model: chance, chance:prior, constant, constant:smooth, hf:PATH, vllm:PATH, openai:MODEL@URL,
             or human:FILE, the answers that the page of `videossr gallery --quiz` saved.
         out: Folder of the run.
         corpus: Folder or address of its frame packs, where it is no longer the one that the benchmark names.

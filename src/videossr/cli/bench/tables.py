@@ -22,7 +22,7 @@ REASONS = 5
 
 GUESSES = {
     "uniform": "uniform guess",
-    "law": "guess from the law",
+    "prior": "guess from the prior",
     "constant": "best constant answer",
     "smooth": "best constant for the smooth reward",
 }
@@ -46,7 +46,7 @@ def print_scores(boards: Sequence[tuple[Run, Scoreboard]], *, paper: bool = Fals
             safe(board.run), *(_interval(scores.get(category)) for category in categories), _interval(board.overall)
         )
     chance = next((run.manifest["chance"] for run, _ in boards if run.manifest and "chance" in run.manifest), {})
-    for guess in ("uniform", "law", "constant") if chance else ():
+    for guess in ("uniform", "prior", "constant") if chance else ():
         expected = {category: by_guess[guess]["score"] for category, by_guess in chance.items()}
         table.add_row(f"({GUESSES[guess]})", *percents(expected, categories))
     for model in published() if paper else ():

@@ -24,7 +24,7 @@ _CATEGORIES = 12
 
 @dataclass(frozen=True, slots=True)
 class ScoredAnswer:
-    """One question of a run: what was said, and what it is worth."""
+    """One question of a run: the answers, and their scores."""
 
     prediction: Prediction
     mark: QuestionScore
@@ -119,7 +119,7 @@ def _setting(name: str, runs: Sequence[Answers]) -> DifficultyCurve | None:
 
 
 def _marks(answers: Sequence[ScoredAnswer]) -> dict[int, float]:
-    """Collect what answers are worth, by the question's index; nothing where not one of them was answered."""
+    """Collect the scores of answers by the question's index; nothing where not one of them was answered."""
     if not any(answer.prediction.texts for answer in answers):
         return {}
     return {answer.prediction.index: answer.mark.score for answer in answers}

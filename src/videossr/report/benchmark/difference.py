@@ -63,9 +63,9 @@ def baselines(benchmark: Benchmark) -> list[Baseline]:
     ]
     guesses = [(row, row.overall.asked) for row in benchmark.rows if row.kind == "guess"]
     return found + [
-        Baseline(f"guess: {row.name}", False, _over(benchmark.runs, worth.value))
-        for row, worth in guesses
-        if worth is not None
+        Baseline(f"guess: {row.name}", False, _over(benchmark.runs, expected.value))
+        for row, expected in guesses
+        if expected is not None
     ]
 
 
@@ -87,14 +87,14 @@ def _reverse(change: Change) -> Change:
     return Change(Estimate(-value, -high, -low), change.real, change.note)
 
 
-def _over(runs: Sequence[Scored], worth: float) -> tuple[Change, ...]:
+def _over(runs: Sequence[Scored], expected: float) -> tuple[Change, ...]:
     """Compute the changes from a score that is known without asking."""
     changes = []
     for run in runs:
         if (score := run.asked.overall) is None:
             changes.append(Change(None, note="it has no score"))
             continue
-        change = Estimate(score.value - worth, score.low - worth, score.high - worth)
+        change = Estimate(score.value - expected, score.low - expected, score.high - expected)
         sure = widen(score, run.videos("overall", "", "asked"))
-        changes.append(Change(change, not sure.low <= worth <= sure.high))
+        changes.append(Change(change, not sure.low <= expected <= sure.high))
     return tuple(changes)

@@ -42,7 +42,7 @@ class ModelAnswer:
         text: the answer, or why there is none.
         failed: whether there is none.
         cut: whether it was cut off at the longest answer that was allowed.
-        mark: what it is worth.
+        mark: its score.
         parts: for each slot of the strip, the shares of it at which answered spans start and end, in percent; none
             where they do not reach. Empty for an answer that has no span.
         places: for each clip, the place from 1 at which it was put.

@@ -23,7 +23,7 @@ from videossr.training.runs.records import TrainRun
 
 PUBLISHED = "published, other videos: not comparable unless the released set is run"
 
-GUESSES = {"uniform": "any answer alike", "law": "drawn as the labels are", "constant": "the best constant answer"}
+GUESSES = {"uniform": "any answer alike", "prior": "drawn as the labels are", "constant": "the best constant answer"}
 """Names of the guesses whose expected scores are in a run's manifest."""
 
 
@@ -239,7 +239,7 @@ def _run_row(scored: Scored) -> ScoreRow:
 
 
 def _guess_rows(runs: Sequence[Run], scores: Mapping[str, CategoryScore]) -> list[ScoreRow]:
-    """Make the rows of guesses, from the first run whose manifest says what they are worth."""
+    """Make the rows of guesses, from the first run whose manifest has their expected scores."""
     told = next((found for run in runs if run.manifest and (found := run.manifest.get("chance"))), {})
     rows = []
     for guess, note in GUESSES.items():

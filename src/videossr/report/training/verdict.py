@@ -79,7 +79,10 @@ def constant_of(run: TrainRun) -> Constant:
         if run.manifest and questions.hash != run.manifest.hash:
             return Constant({}, f"{address} holds other questions than the run was trained on")
         return Constant(
-            {category: law.worth("smooth").smooth for category, law in answer_distributions(questions).items()}
+            {
+                category: probabilities.expected_score("smooth").smooth
+                for category, probabilities in answer_distributions(questions).items()
+            }
         )
     except (OSError, ValueError) as error:
         return Constant({}, str(error))

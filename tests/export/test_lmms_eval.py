@@ -18,16 +18,17 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.dataset.published.conftest import row, write_json
+from videossr.answers.base import ANSWER_TYPES
 from videossr.clock import Clock, uniform_clock
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.published.dataset import PublishedDataset
-from videossr.export import lmms_eval
+from videossr.export import lmms_eval, lmms_eval_task
 from videossr.export.clips import off_ms, write_mp4
 from videossr.export.lmms_eval import export_lmms_eval
 from videossr.export.lmms_eval_task import mean_of_categories
 from videossr.question import VIDEO, Clip, Frames, Question
 from videossr.question_set import open_questions
-from videossr.tasks.base import Video
+from videossr.tasks.base import Video, answer_type_of
 from videossr.video.decoding import decode
 from videossr.video.plan import Plan
 
@@ -213,3 +214,33 @@ def test_our_own_decoder_reads_the_files(dataset: Path, exported: Path) -> None:
     found = decode(file, Plan(kind="fps", frames=48, fps=240, max_pixels=pixels))
     assert found.choice.frames == tuple(range(48))
     assert psnr(found.frames, clip.frames).min() > 38
+
+
+HALVES = """
+from videossr.answers.base import AnswerType
+from videossr.rewards import Scores
+
+class Halves(AnswerType):
+    def value(self, scores):
+        return scores.smooth / 2
+
+HALVES = Halves("halves", lambda answer, gold: Scores(0.5, 0.0, True), metric="halved")
+"""
+
+
+def test_process_results_computes_the_metric_of_a_plug_in(
+    tmp_path: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "halves.py").write_text(HALVES)
+    (tmp_path / "halves-1.0.dist-info").mkdir()
+    (tmp_path / "halves-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: halves\nVersion: 1.0\n")
+    (tmp_path / "halves-1.0.dist-info/entry_points.txt").write_text("[videossr.answers]\nhalves = halves:HALVES\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(lmms_eval_task, "HERE", exported)
+    doc = {"data_source": "videossr/halves", "metric": "halved", "answer": "1", "category": "mine"}
+    try:
+        assert lmms_eval_task.process_results(doc, ["0"])["mine"] == 0.25
+    finally:
+        ANSWER_TYPES._items.pop("halves", None)
+        answer_type_of.cache_clear()
+        lmms_eval_task._rewards.cache_clear()

@@ -25,7 +25,9 @@ from videossr.models.base import Decoding
 from videossr.storage.jsonl import read_json, read_jsonl
 from videossr.storage.paths import AnyPath, to_path
 
-CONFIG, PREDICTIONS, MANIFEST = "config.toml", "predictions.jsonl", "manifest.json"
+CONFIG = "config.toml"
+PREDICTIONS = "predictions.jsonl"
+MANIFEST = "manifest.json"
 
 UNREAD = "?"
 """The category of questions that could not even be read. It is in no mean; coverage tells of it."""

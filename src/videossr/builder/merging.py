@@ -181,25 +181,17 @@ def _rows(
     last = ""
     for sample_id, _, row in heapq.merge(*sources, key=lambda item: item[:2]):
         shown = [source["content"] for source in row["sources"]]
-        looks = max(shown, key=lambda content: dropped[content].share if content in dropped else 0.0)
+        nearest = max(shown, key=lambda content: dropped[content].share if content in dropped else 0.0)
         if sample_id == last:
-            reason, value, threshold, other = "drawn_before", 1.0, 0.0, None
-        elif looks in dropped:
-            reason, value, threshold = "near_duplicate", round(dropped[looks].share, 4), NEAR_SHARE
-            other = dropped[looks].twin
+            video = videos[shown[0]]
+            verdict = {"reason": "drawn_before", "value": 1.0, "threshold": 0.0, "twin": None}
+        elif (twin := dropped.get(nearest)) is not None:
+            video = videos[nearest]
+            value = round(twin.share, 4)
+            verdict = {"reason": "near_duplicate", "value": value, "threshold": NEAR_SHARE, "twin": twin.twin}
         else:
             last = sample_id
             yield row, None
             continue
-        video = videos[looks if reason == "near_duplicate" else shown[0]]
-        rejection = {
-            "content": video["content"],
-            "path": video["path"],
-            "category": row["category"],
-            "attempt": row["attempt"],
-            "reason": reason,
-            "value": value,
-            "threshold": threshold,
-            "twin": other,
-        }
-        yield row, rejection
+        source = {"content": video["content"], "path": video["path"]}
+        yield row, source | {"category": row["category"], "attempt": row["attempt"]} | verdict

@@ -101,7 +101,7 @@ def _show(sample: Sample) -> None:
     for pair, marker in enumerate(markers(sample.clock)):
         members = range(pair * MERGE, min((pair + 1) * MERGE, len(sample.clock)))
         inside = [any(first <= slot <= last for first, last in spans) for slot in members]
-        mark = "in the span" if all(inside) else "partly" if any(inside) else ""
+        mark = "in the span" if all(inside) else ("partly" if any(inside) else "")
         times = ", ".join(f"{sample.clock.times_ms[slot] / 1000:.3f}" for slot in members)
         slots.add_row(f"{members[0]}-{members[-1]}", times, marker, mark)
     console.print(slots)

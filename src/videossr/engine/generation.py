@@ -249,7 +249,9 @@ class _Rows:
     def __init__(self, model: VisionLanguageModel, prefixes: Iterable[SharedPrefix], n: int) -> None:
         self._model = model
         caches: list[Cache] = []
-        logits, lengths, deltas = [], [], []
+        logits: list[Tensor] = []
+        lengths: list[int] = []
+        deltas: list[int] = []
         for prefix in prefixes:
             caches.append(prefix.cache())
             logits.append(prefix.logits)

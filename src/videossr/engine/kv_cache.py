@@ -40,7 +40,9 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]  # transformers' ty
 
     def __init__(self, keys: torch.Tensor, values: torch.Tensor, room: int = ROOM) -> None:
         super().__init__()
-        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+        self.dtype = keys.dtype
+        self.device = keys.device
+        self.is_initialized = True
         self._hold(keys, values, room)
 
     def update(
@@ -73,7 +75,9 @@ class FixedLayer(DynamicLayer):  # type: ignore[misc]  # transformers' types are
     def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
         super().__init__()
         self.keys, self.values = keys, values
-        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+        self.dtype = keys.dtype
+        self.device = keys.device
+        self.is_initialized = True
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_more: object, **_named: object

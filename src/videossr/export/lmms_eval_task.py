@@ -1,7 +1,8 @@
 """The functions of an exported lmms-eval task: `videossr export lmms-eval` puts a copy beside the task's YAML file.
 
 It uses the standard library and a copy of `rewards.py` beside it, so that the exported folder works where videossr is
-not installed: `lmms-eval --include_path FOLDER --tasks NAME --model dummy`.
+not installed: `lmms-eval --include_path FOLDER --tasks NAME --model dummy`. The answers of a plug-in are scored by its
+package, which must be installed beside lmms-eval.
 """
 
 # Annotations are objects here, not text: lmms-eval loads this file by its path, and not as a module of a package.
@@ -47,10 +48,21 @@ def doc_to_messages(doc: Mapping[str, Any]) -> list[dict[str, Any]]:
 def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, object]:
     """Score the first answer in [0, 1] by the metric of its category, for the category and for `overall`."""
     scores = _rewards().scorer(doc["data_source"])(results[0], doc["answer"])
-    score: float = scores.smooth if doc["metric"] == "miou" else scores.strict
-    if doc["metric"] == "per_shape" and scores.parts:
-        score = sum(scores.parts) / len(scores.parts)
+    score = _metric(doc, scores)
     return {metric_name(doc["category"]): score, "overall": {"category": doc["category"], "score": score}}
+
+
+def _metric(doc: Mapping[str, Any], scores: Any) -> float:
+    """Compute the metric of one scored answer; that of a plug-in is in its package."""
+    if doc["metric"] == "miou":
+        return float(scores.smooth)
+    if doc["metric"] == "per_shape" and scores.parts:
+        return float(sum(scores.parts) / len(scores.parts))
+    if doc["metric"] in ("exact", "per_shape"):
+        return float(scores.strict)
+    from videossr.tasks.base import answer_type_of
+
+    return answer_type_of(doc["data_source"]).value(scores)
 
 
 def metric_name(category: str) -> str:

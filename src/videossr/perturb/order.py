@@ -122,7 +122,9 @@ def _differences(pieces: Sequence[Floats]) -> tuple[Floats, Floats]:
 
 def _ratio(value: float | np.floating[Any], to: float | np.floating[Any]) -> float:
     """Divide; what is nothing to begin with is exceeded by anything that is more."""
-    return float(value / to) if to > 0 else (float("inf") if value > 0 else 1.0)
+    if to > 0:
+        return float(value / to)
+    return float("inf") if value > 0 else 1.0
 
 
 def unlike_starts(pictures: Floats, pieces: int, length: int) -> list[int]:

@@ -36,10 +36,17 @@ MOST = 150
 OUTSIDE = 16
 """Frames of a clip outside its span that are looked at."""
 
-FEW_SAMPLES, FEW_VIDEOS, WIDE = 20, 10, 0.2
-"""Fewer samples or videos than these, or an interval wider than that, give no verdict."""
+FEW_SAMPLES = 20
+"""Number of samples below which there is no verdict."""
 
-FOLDS, RESAMPLES = 5, 1000
+FEW_VIDEOS = 10
+"""Number of videos below which there is no verdict."""
+
+WIDE = 0.2
+"""Width of the interval above which there is no verdict."""
+
+FOLDS = 5
+RESAMPLES = 1000
 
 _SUM = np.add.outer(np.arange(8), np.arange(8))
 _BANDS = tuple((low <= _SUM) & (high >= _SUM) for low, high in ((1, 2), (3, 5), (6, 8), (9, 14)))

@@ -31,8 +31,14 @@ STILL = 0.5
 WEAK = 0.2
 """Part by which the motion in a stretch must differ from that around it to be told."""
 
-WRONG_SHARE, WEAK_SHARE, CUT_SHARE = 0.01, 0.05, 0.01
-"""Parts of a category that may move the wrong way, differ by less than `WEAK`, and begin or end at a hard cut."""
+WRONG_SHARE = 0.01
+"""Part of a category that may move the wrong way."""
+
+WEAK_SHARE = 0.05
+"""Part of a category that may differ by less than `WEAK`."""
+
+CUT_SHARE = 0.01
+"""Part of a category that may begin or end at a hard cut."""
 
 UNLIKE = 0.35
 """Part of the colors that two frames on both sides of a cut do not have in common, at the least."""
@@ -40,8 +46,11 @@ UNLIKE = 0.35
 ABOVE = 2.5
 """Times as unlike as the pairs of frames before and after that the frames on both sides of a cut are."""
 
-FAINT, FAINT_SHARE = 0.9, 0.02
-"""Factor on the scene's own steps that both ends of a shuffled span need, and the part that may lack it."""
+FAINT = 0.9
+"""Factor on the scene's own steps that both ends of a shuffled span need."""
+
+FAINT_SHARE = 0.02
+"""Part of a category that may lack `FAINT`."""
 
 
 @dataclass

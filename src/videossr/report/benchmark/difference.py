@@ -48,21 +48,20 @@ def baselines(benchmark: Benchmark) -> list[Baseline]:
         one run and no guess.
     """
     runs = benchmark.runs
-    forward = {(base, other): _compared(runs[base], runs[other]) for other in range(len(runs)) for base in range(other)}
-    found = [
-        Baseline(
-            each.name,
-            True,
-            tuple(
-                None if other == base else forward[base, other] if base < other else _reverse(forward[other, base])
-                for other in range(len(runs))
-            ),
-        )
-        for base, each in enumerate(runs)
+    changes: dict[tuple[int, int], Change | None] = {}
+    for other in range(len(runs)):
+        changes[other, other] = None
+        for base in range(other):
+            change = _compared(runs[base], runs[other])
+            changes[base, other] = change
+            changes[other, base] = _reverse(change)
+    baselines = [
+        Baseline(run.name, True, tuple(changes[base, other] for other in range(len(runs))))
+        for base, run in enumerate(runs)
         if len(runs) > 1
     ]
     guesses = [(row, row.overall.asked) for row in benchmark.rows if row.kind == "guess"]
-    return found + [
+    return baselines + [
         Baseline(f"guess: {row.name}", False, _over(benchmark.runs, expected.value))
         for row, expected in guesses
         if expected is not None

@@ -156,8 +156,12 @@ def _item(
     thumb_height: int,
 ) -> Example:
     prediction = answers[0][1].prediction
+    question = None
+    truth = Truth()
     strips: tuple[Strip, ...] = ()
-    question, truth, size, rest, missing = None, Truth(), (9, 16), 0, ""
+    size = (9, 16)
+    rest = 0
+    missing = ""
     if questions is not None:
         try:
             question, truth = questions.question(prediction.index), questions.truth(prediction.index)

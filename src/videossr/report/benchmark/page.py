@@ -77,7 +77,9 @@ class _Part:
             return ""
         run = next(run for run in self.benchmark.runs if run.name == row.name)
         end = widen(figure, run.videos(level, name, denominator)).high
-        return "chance" if end < chance[0] else "best guess" if end < chance[-1] else ""
+        if end < chance[0]:
+            return "chance"
+        return "best guess" if end < chance[-1] else ""
 
 
 def write_report(

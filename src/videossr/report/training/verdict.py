@@ -195,7 +195,9 @@ def _change(values: Sequence[float], figure: Ends) -> float | None:
         return None
     change = figure.last - figure.first
     error = math.sqrt(2) * _error(values)
-    return change / error if error else math.copysign(math.inf, change) if change else 0.0
+    if error:
+        return change / error
+    return math.copysign(math.inf, change) if change else 0.0
 
 
 def _error(values: Sequence[float]) -> float:

@@ -37,8 +37,12 @@ from videossr.training.checkpoints.model_files import write_model
 from videossr.training.config import TrainConfig, as_table
 from videossr.training.runs.records import CHECKPOINTS, MODEL, Step
 
-TRAINER, ADAPTER, CARD = "trainer", "adapter", "README.md"
-STATE, WEIGHTS, FILES = f"{TRAINER}/state.pt", f"{TRAINER}/weights.safetensors", f"{TRAINER}/files.json"
+CARD = "README.md"
+ADAPTER = "adapter"
+TRAINER = "trainer"
+STATE = f"{TRAINER}/state.pt"
+WEIGHTS = f"{TRAINER}/weights.safetensors"
+FILES = f"{TRAINER}/files.json"
 
 _NAME = re.compile(r"step-(\d{6,})")
 _PARTIAL = re.compile(r"\.step-\d{6,}\.partial")

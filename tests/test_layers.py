@@ -202,6 +202,19 @@ def test_building_and_reading_need_no_torch() -> None:
     assert not loaded & {"torch", "transformers", "datasets", "torchvision"}
 
 
+def test_index_build_and_read_import_no_scipy() -> None:
+    """Its import takes as long as the rest of a small build."""
+    names = ["videossr.corpus.indexer", "videossr.builder.builder", "videossr.dataset.dataset", "videossr.rendering"]
+    code = f"import sys, importlib\nfor name in {names}: importlib.import_module(name)\n"
+    code += "from videossr.tasks.base import TASKS, open_task\nfor name in TASKS.names(): open_task(name)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code + "print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "videossr.tasks.jigsaw" in loaded
+    assert not loaded & {"scipy", "matplotlib", "torch"}
+
+
 def test_the_public_names() -> None:
     assert videossr.__all__ == PUBLIC
     for name in PUBLIC:

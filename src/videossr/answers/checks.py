@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy import stats
-
 from videossr.clock import Clock
 from videossr.question import Truth
 
@@ -75,6 +73,8 @@ def chi_square(name: str, observed: Mapping[int, float], probabilities: Mapping[
 
 def judge(name: str, statistic: float, freedom: int) -> Check:
     """Judge a chi-square statistic of so many degrees of freedom."""
+    from scipy import stats  # takes half a second, and answer types are imported wherever a dataset is read
+
     p = float(stats.chi2.sf(statistic, freedom))
     return Check(name, p >= ALPHA, f"chi2 {statistic:.1f}, df {freedom}, p {p:.3g}")
 
@@ -83,6 +83,8 @@ def independent(name: str, causes: Sequence[float], effects: Sequence[float]) ->
     """Test that effects do not follow from causes, (N,) each, by Spearman's rank correlation."""
     if len(set(causes)) < 3 or len(set(effects)) < 3 or len(causes) < FEW:
         return Check(name, None, f"{len(causes)} values are too few to test")
+    from scipy import stats
+
     result = stats.spearmanr(causes, effects)
     text = f"Spearman {result.statistic:+.3f}, n {len(causes)}, p {result.pvalue:.3g}"
     return Check(name, bool(result.pvalue >= ALPHA), text)

@@ -138,24 +138,24 @@ def flatten(table: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
     return values
 
 
-def changes(there: Mapping[str, object], now: Mapping[str, object], most: int = 6) -> list[str]:
+def changes(recorded: Mapping[str, object], wanted: Mapping[str, object], most: int = 6) -> list[str]:
     """Say key by key in what two tables differ.
 
     Args:
-        there: the table that was recorded.
-        now: the table that is asked for.
+        recorded: the table that was written then.
+        wanted: the table that is asked for.
         most: keys that are named at most; behind them stands how many more there are.
 
     Returns:
         One phrase a key, such as ``recipe.categories.jigsaw/6.count is 2 there, 3 now``. None where both are equal.
     """
-    phrases = list(_changes(there, now, ""))
+    phrases = list(_changes(recorded, wanted, ""))
     return phrases if len(phrases) <= most else [*phrases[:most], f"and {len(phrases) - most} more"]
 
 
-def _changes(there: Mapping[str, object], now: Mapping[str, object], prefix: str) -> Iterator[str]:
-    for name in {**there, **now}:
-        old, new = there.get(name, _UNSET), now.get(name, _UNSET)
+def _changes(recorded: Mapping[str, object], wanted: Mapping[str, object], prefix: str) -> Iterator[str]:
+    for name in {**recorded, **wanted}:
+        old, new = recorded.get(name, _UNSET), wanted.get(name, _UNSET)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from _changes(old, new, f"{prefix}{name}.")
         elif old != new:

@@ -138,13 +138,13 @@ class Counts(AnswerType):
         """Tabulate said against gold counts, for each part in the order of the answer."""
         asked = answers.known
         golds = [[int(part) for part in answer.gold.split(",")] for answer in asked]
-        said = [[self.parse(text, answer.gold) for text in answer.texts] for answer in asked]
+        parsed = [[self.parse(text, answer.gold) for text in answer.texts] for answer in asked]
         found = []
         for part in range(min(map(len, golds), default=0)):
             most = max(gold[part] for gold in golds)
             tally: Counter[tuple[int, int]] = Counter()
             biases: dict[int, float] = {}
-            for answer, gold, texts in zip(asked, golds, said, strict=True):
+            for answer, gold, texts in zip(asked, golds, parsed, strict=True):
                 counts = [min(parsed[part], 2 * most) for parsed in texts if parsed]
                 tally.update((gold[part], min(count, most + 1)) for count in counts)
                 tally[gold[part], most + 2] += len(texts) - len(counts)

@@ -218,10 +218,10 @@ class Interval(AnswerType):
                 histogram[1 if overlap <= 0 else 1 + max(1, math.ceil(overlap * BINS - 1e-9))] += 1
             end = answer.end_ms / 1000
             beyond += sum(span[1] > end for span in found)
-            said = np.minimum(found, end)
-            seconds = (said - gold).mean(axis=0)
-            slots = np.subtract(slots_at(answer, said), slots_at(answer, gold)).mean(axis=0)
-            length = float(np.diff(said, axis=1).mean()) / max(1e-3, gold[1] - gold[0])
+            answered = np.minimum(found, end)
+            seconds = (answered - gold).mean(axis=0)
+            slots = np.subtract(slots_at(answer, answered), slots_at(answer, gold)).mean(axis=0)
+            length = float(np.diff(answered, axis=1).mean()) / max(1e-3, gold[1] - gold[0])
             for offset, value in zip(offsets, (*seconds, *slots, length), strict=True):
                 offset[answer.index] = float(value)
         start, stop, start_slots, stop_slots, length_ratio = answers.means(offsets)

@@ -121,10 +121,10 @@ class Checkpoint:
                 f"{self.folder}: its files lack {len(missing)} of the model's weights, such as {missing[0]}"
             )
         if mismatched := sorted(info["mismatched_keys"]):
-            name, there, built = mismatched[0]
+            name, stored, built = mismatched[0]
             raise DataError(
                 f"{self.folder}: {len(mismatched)} of its weights have another shape than its configuration says, such "
-                f"as {name}: {tuple(there)} in the files, {tuple(built)} by the configuration"
+                f"as {name}: {tuple(stored)} in the files, {tuple(built)} by the configuration"
             )
         model.unbuilt = _unbuilt(self.folder, model, info["unexpected_keys"])
         loaded: VisionLanguageModel = model.to(device).eval()

@@ -75,7 +75,7 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
         size = int.from_bytes(file.read(8), "little")
         text = file.read(size) if size <= 2**27 else b""
     try:
-        table = {name: each for name, each in json.loads(text).items() if name != "__metadata__"}
+        table = {name: entry for name, entry in json.loads(text).items() if name != "__metadata__"}
         return table, 8 + size + max((entry["data_offsets"][1] for entry in table.values()), default=0)
     except (ValueError, AttributeError, KeyError, TypeError, IndexError):
         raise DataError(f"{path} is not whole, or no file of safetensors. {_AGAIN}") from None
@@ -181,7 +181,7 @@ def _outer(folder: Path) -> str | None:
     inner |= {path.parent for path in folder.glob("*/adapter_config.json")}
     if not inner:
         return None
-    last = max(inner, key=lambda each: (each.stat().st_mtime, each.name))
+    last = max(inner, key=lambda folder: (folder.stat().st_mtime, folder.name))
     count = "a folder in it has one" if len(inner) == 1 else f"{len(inner)} folders in it have one"
     return f"it has no config.json, but {count}. Name the checkpoint itself, such as {last}"
 
@@ -227,9 +227,9 @@ def _weights(folder: Path) -> str | None:
     if missing := [name for name in files if not (folder / name).is_file()]:
         return f"{len(missing)} of its {len(files)} files of weights are missing, such as {missing[0]}. {_AGAIN}"
     for path in (folder / name for name in files if name.endswith(".safetensors")):
-        there, whole = path.stat().st_size, read_header(path)[1]
-        if there != whole:
-            return f"{path.name} has {there:,} bytes and should have {whole:,}. {_AGAIN}"
+        size, declared = path.stat().st_size, read_header(path)[1]
+        if size != declared:
+            return f"{path.name} has {size:,} bytes and should have {declared:,}. {_AGAIN}"
     return None
 
 

@@ -224,8 +224,8 @@ class _Packed:
         self._extending = cache_arguments(model, batch_caches(caches, 1, room=n * (max_tokens - 1)))
         # (K, n, longest + n * (max_tokens - 1)): each answer sees its prompt, padded on the left, and itself.
         prompt = torch.arange(self._longest, device=device) >= self._longest - self._lengths[:, None]
-        own = torch.eye(n, dtype=torch.bool, device=device).repeat(1, max_tokens - 1)
-        self._visible = torch.cat([prompt[:, None].expand(-1, n, -1), own.expand(len(prefixes), -1, -1)], 2)
+        own_tokens = torch.eye(n, dtype=torch.bool, device=device).repeat(1, max_tokens - 1)
+        self._visible = torch.cat([prompt[:, None].expand(-1, n, -1), own_tokens.expand(len(prefixes), -1, -1)], 2)
 
     def forward(self, tokens: Tensor, step: int) -> Tensor:
         """Read token `step` (K * n,) of each answer; return the scores (K * n, V) of the next one."""

@@ -145,8 +145,8 @@ def answer_scores(
     packed = torch.tensor([token for answer in answers for token in answer[:-1]], device=device)
     owner = torch.repeat_interleave(torch.arange(len(answers)), torch.tensor(lengths)).to(device)
     step = torch.cat([torch.arange(length) for length in lengths]).to(device)
-    own = (owner[:, None] == owner) & (step[:, None] >= step)
-    mask = torch.cat([own.new_ones(len(packed), prefix.length), own], 1)
+    own_tokens = (owner[:, None] == owner) & (step[:, None] >= step)
+    mask = torch.cat([own_tokens.new_ones(len(packed), prefix.length), own_tokens], 1)
     out = model(
         input_ids=packed[None],
         attention_mask=mask[None, None],
@@ -182,17 +182,22 @@ def full_scores(
     """
     length, delta = inputs["input_ids"].shape[1], _delta(inputs)
     for first in range(0, len(answers), rows):
-        lot = answers[first : first + rows]
-        repeated = {name: _repeat(name, tensor, len(lot)) for name, tensor in inputs.items()}
-        tails = [torch.tensor(answer, device=inputs["input_ids"].device) for answer in lot]
+        micro_batch = answers[first : first + rows]
+        repeated = {name: _repeat(name, tensor, len(micro_batch)) for name, tensor in inputs.items()}
+        tails = [torch.tensor(answer, device=inputs["input_ids"].device) for answer in micro_batch]
         tail = pad_sequence(tails, batch_first=True)
         present = pad_sequence([torch.ones_like(tail) for tail in tails], batch_first=True)
-        steps = torch.arange(tail.shape[1], device=tail.device).expand(len(lot), -1)
+        steps = torch.arange(tail.shape[1], device=tail.device).expand(len(micro_batch), -1)
         repeated["input_ids"] = torch.cat([repeated["input_ids"], tail], 1)
         repeated["attention_mask"] = torch.cat([repeated["attention_mask"], present], 1)
         repeated["position_ids"] = torch.cat([repeated["position_ids"], following(steps, length, delta)], 2)
         logits = model(**repeated, use_cache=False, logits_to_keep=tail.shape[1] + 1).logits
-        yield _scores([row[: len(answer)] for row, answer in zip(logits, lot, strict=True)], lot, temperature, banned)
+        yield _scores(
+            [row[: len(answer)] for row, answer in zip(logits, micro_batch, strict=True)],
+            micro_batch,
+            temperature,
+            banned,
+        )
 
 
 def following(steps: torch.Tensor, length: int | torch.Tensor, delta: int | torch.Tensor) -> torch.Tensor:

@@ -311,8 +311,8 @@ def naming_errors(
         about = about() if callable(about) else about  # the id of a sample is a hash, which only an error needs
         where = f", {about}" * bool(about) + f" (category {category})" * bool(category)
         steps = traceback.extract_tb(error.__traceback__)[1:]
-        own = [step for step in steps if step.filename == getattr(sys.modules[kind.__module__], "__file__", None)]
-        line = "".join(f" ({Path(step.filename).name}, line {step.lineno})" for step in (own or steps)[-1:])
+        own_steps = [step for step in steps if step.filename == getattr(sys.modules[kind.__module__], "__file__", None)]
+        line = "".join(f" ({Path(step.filename).name}, line {step.lineno})" for step in (own_steps or steps)[-1:])
         raise TaskError(
             f"{what} {name!r} ({kind.__module__}.{kind.__qualname__}) failed in {method}{where}: "
             f"{type(error).__name__}: {error}{line}"

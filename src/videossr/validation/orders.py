@@ -60,7 +60,7 @@ def faults(pieces: Sequence[Frames]) -> list[str]:
 
 def finding(category: str, seen: Sequence[Sequence[str]], *, gated: bool) -> Check:
     """Judge a category by what `faults` says of each puzzle; where the recipe has no gates it is only reported."""
-    wrong = sum(bool(each) for each in seen)
+    wrong = sum(bool(faults) for faults in seen)
     kinds = ", ".join(f"{name} {sum(name in each for each in seen)}" for name in KINDS)
     text = f"{wrong} of {len(seen)} puzzles have an order that cannot be seen ({kinds})"
     if not gated:

@@ -259,6 +259,6 @@ def _gated(dataset: VideoSSRDataset, category: str) -> bool:
 def border_change(dataset: VideoSSRDataset, item: Item, due: Sequence[tuple[int, int]]) -> float:
     """Return the mean gray levels by which the first and the last slot of the first span differ from those `due`."""
     first, last = item.truth.spans[0]
-    there = unaltered(dataset.corpus, item.sample, {first: due[0], last: due[-1]})
+    before = unaltered(dataset.corpus, item.sample, {first: due[0], last: due[-1]})
     shown = item.clips[0].frames[[first, last]].astype(np.int16)
-    return float(np.abs(shown - there).mean(axis=(1, 2, 3)).min())
+    return float(np.abs(shown - before).mean(axis=(1, 2, 3)).min())

@@ -240,10 +240,12 @@ def _run_row(scored: Scored) -> ScoreRow:
 
 def _guess_rows(runs: Sequence[Run], scores: Mapping[str, CategoryScore]) -> list[ScoreRow]:
     """Make the rows of guesses, from the first run whose manifest has their expected scores."""
-    told = next((found for run in runs if run.manifest and (found := run.manifest.get("chance"))), {})
+    chance = next((recorded for run in runs if run.manifest and (recorded := run.manifest.get("chance"))), {})
     rows = []
     for guess, note in GUESSES.items():
-        values = {category: told[category][guess]["score"] for category in scores if guess in told.get(category, {})}
+        values = {
+            category: chance[category][guess]["score"] for category in scores if guess in chance.get(category, {})
+        }
         if values:
             rows.append(_known_row(guess, "guess", note, values, scores))
     return rows

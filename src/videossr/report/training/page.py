@@ -262,7 +262,7 @@ def _facts(named_run: NamedRun) -> dict[str, str]:
 
 def _config(configs: Sequence[TrainConfig]) -> list[_Setting]:
     """All values of the configurations; those that are not the default first."""
-    default, *tables = (table_facts(config.as_table(each)) for each in (TrainConfig(), *configs))
+    default, *tables = (table_facts(config.as_table(run_config)) for run_config in (TrainConfig(), *configs))
     names = dict.fromkeys(name for table in (*tables, default) for name in table)
     settings = [
         _Setting(

@@ -177,8 +177,8 @@ class Counter:
     def _decode(self, load: Load) -> float:
         """Return the operations of sampling."""
         steps = max(0, load.tokens - 1)
-        each = load.answers if self._shared else 1  # answers that lie in one row
-        keys = sum(load.prompt + each * (step + 1) for step in range(steps))
+        answers_per_row = load.answers if self._shared else 1  # answers that lie in one row
+        keys = sum(load.prompt + answers_per_row * (step + 1) for step in range(steps))
         return load.answers * (steps * (self._layers + self._head) + self._attention * keys)
 
 
@@ -220,9 +220,9 @@ def _learning_share(modules: Iterable[torch.nn.Module], used: float = 1.0) -> fl
 def _weights(modules: Iterable[torch.nn.Module], used: float) -> Iterator[tuple[float, bool]]:
     """Yield the size of every matrix or kernel that a token meets, and whether it learns."""
     for module in modules:
-        for name, each in module.named_parameters():
-            if each.ndim >= 2 and "embed_tokens" not in name:
-                yield each.numel() * (used if "experts" in name else 1.0), each.requires_grad
+        for name, parameter in module.named_parameters():
+            if parameter.ndim >= 2 and "embed_tokens" not in name:
+                yield parameter.numel() * (used if "experts" in name else 1.0), parameter.requires_grad
 
 
 def _windows(tower: VisionTowerConfig) -> Sequence[float]:

@@ -244,7 +244,7 @@ def available_memory(device: torch.device) -> int:
 
 
 def shortage_message(
-    plan: MemoryPlan, room: int, config: TrainConfig, again: Callable[[TrainConfig], MemoryPlan], processes: int = 1
+    plan: MemoryPlan, room: int, config: TrainConfig, plan_of: Callable[[TrainConfig], MemoryPlan], processes: int = 1
 ) -> str:
     """Say which settings would do where a plan needs more than `room` bytes; else return an empty text.
 
@@ -252,17 +252,17 @@ def shortage_message(
         plan: of the run.
         room: bytes that may be used.
         config: of the run.
-        again: makes the plan of another configuration.
+        plan_of: makes the plan of another configuration.
         processes: of the run: one cannot shard.
     """
     if plan.total <= room:
         return ""
     needs = f"the run needs about {plan.total / GIB:.2f} GiB of {room / GIB:.2f}"
-    found = _cure(config, lambda other: again(other).total <= room, processes)
+    found = _cure(config, lambda other: plan_of(other).total <= room, processes)
     if found is None:
         return f"{needs}, and no setting makes it fit: take a smaller model, or more processes and --run.sharding=fsdp"
     changes, other = found
-    best = again(other)
+    best = plan_of(other)
     rest = f", and {best.host / GIB:.1f} GiB of the machine's own memory" if best.host else ""
     return f"{needs}; with {' '.join(f'--{change}' for change in changes)} about {best.total / GIB:.2f}{rest}"
 

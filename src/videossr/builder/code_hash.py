@@ -8,13 +8,30 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
 
 from videossr.dataset.manifest import PERTURBATION_CODE, TASK_CODE
 from videossr.perturb import PERTURBATIONS
 from videossr.tasks.base import TASKS
+
+
+@dataclass(frozen=True)
+class SourceModule:
+    """A source file: the SHA-256 of its bytes in hexadecimal, and the full names of all that it imports."""
+
+    digest: str
+    imports: tuple[str, ...]
+
+
+def parse_module(name: str, path: Path) -> SourceModule:
+    """Read a source file. Raises OSError, or SyntaxError where it is no Python."""
+    code = path.read_bytes()
+    imports = _imports(name, path, code) if path.suffix == ".py" else ()
+    return SourceModule(hashlib.sha256(code).hexdigest(), tuple(imports))
 
 
 def code_versions(tasks: Iterable[str], perturbations: Iterable[str] = ()) -> dict[str, str]:
@@ -27,18 +44,20 @@ def code_versions(tasks: Iterable[str], perturbations: Iterable[str] = ()) -> di
     Returns:
         `task NAME` and `perturbation NAME` -> the first 16 hexadecimal digits of `code_hash`.
     """
+    parse = cache(parse_module)  # most of the modules are shared
     kinds: dict[str, type] = {f"{TASK_CODE}{name}": TASKS.get(name) for name in sorted(set(tasks))}
     kinds |= {f"{PERTURBATION_CODE}{name}": PERTURBATIONS.get(name) for name in sorted(set(perturbations))}
-    return {name: code_hash(kind)[:16] for name, kind in kinds.items()}
+    return {name: code_hash(kind, parse)[:16] for name, kind in kinds.items()}
 
 
-def code_hash(kind: type) -> str:
+def code_hash(kind: type, parse: Callable[[str, Path], SourceModule] = parse_module) -> str:
     """Hash the source file of a class, and of each module of its own package that it imports, directly or not.
 
     Modules of other packages are left out: their versions are recorded by number.
 
     Args:
         kind: the class of a task or of a perturbation.
+        parse: reads a module, see `parse_module`.
 
     Returns:
         SHA-256 in hexadecimal. It depends on the names of the modules and on their bytes, not on where they lie.
@@ -47,23 +66,22 @@ def code_hash(kind: type) -> str:
         OSError: a source file cannot be read.
     """
     digest = hashlib.sha256()
-    for module, path in sorted(_sources(kind.__module__).items()):
-        digest.update(f"{module} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    for name, module in sorted(_modules(kind.__module__, parse).items()):
+        digest.update(f"{name} {module.digest}\n".encode())
     return digest.hexdigest()
 
 
-def _sources(module: str) -> dict[str, Path]:
-    """Find the files of `module` and of what it imports from its own package, by the modules' names."""
-    sources: dict[str, Path] = {}
+def _modules(module: str, parse: Callable[[str, Path], SourceModule]) -> dict[str, SourceModule]:
+    """Parse `module` and what it imports from its own package, directly or not, by the modules' names."""
+    modules: dict[str, SourceModule] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name not in sources and (path := _file(name)) is not None:
-            sources[name] = path
-            if path.suffix == ".py":
-                top = module.partition(".")[0]
-                waiting += (imported for imported in _imports(name, path) if imported.partition(".")[0] == top)
-    return sources
+        if name not in modules and (path := _file(name)) is not None:
+            modules[name] = parse(name, path)
+            top = module.partition(".")[0]
+            waiting += (imported for imported in modules[name].imports if imported.partition(".")[0] == top)
+    return modules
 
 
 def _file(name: str) -> Path | None:
@@ -80,10 +98,10 @@ def _file(name: str) -> Path | None:
     return None
 
 
-def _imports(name: str, path: Path) -> Iterator[str]:
+def _imports(name: str, path: Path, code: bytes) -> Iterator[str]:
     """Yield the full name of all that a source file imports; of `from a import b` both `a` and `a.b`."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
+    for node in ast.walk(ast.parse(code, str(path))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

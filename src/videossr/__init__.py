@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from videossr.bench.evaluation import evaluate
     from videossr.builder.builder import build_dataset
     from videossr.builder.one_sample import sample_video
+    from videossr.builder.recipe import load_recipe
     from videossr.clock import Clock
     from videossr.corpus.corpus import Corpus
     from videossr.corpus.indexer import index_videos
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from videossr.sample import Rejection, Sample, VideoKey
     from videossr.tasks.base import Task, Video
     from videossr.training.session import train
+    from videossr.video.plan import Plan
 
 __all__ = [
     "Clip",
@@ -32,6 +34,7 @@ __all__ = [
     "Corpus",
     "Item",
     "Measure",
+    "Plan",
     "Question",
     "Rejection",
     "Sample",
@@ -47,6 +50,7 @@ __all__ = [
     "compute_score",
     "evaluate",
     "index_videos",
+    "load_recipe",
     "open_questions",
     "sample_video",
     "train",
@@ -58,6 +62,7 @@ _HOME = {
     "Corpus": "corpus.corpus",
     "Item": "dataset.dataset",
     "Measure": "measure",
+    "Plan": "video.plan",
     "Question": "question",
     "Rejection": "sample",
     "Sample": "sample",
@@ -73,6 +78,7 @@ _HOME = {
     "compute_score": "rewards",
     "evaluate": "bench.evaluation",
     "index_videos": "corpus.indexer",
+    "load_recipe": "builder.recipe",
     "open_questions": "question_set",
     "sample_video": "builder.one_sample",
     "train": "training.session",
@@ -82,10 +88,12 @@ _HOME = {
 __version__ = version("videossr")
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'videossr' has no attribute {name!r}")
-    return getattr(import_module(f"videossr.{_HOME[name]}"), name)
+if not TYPE_CHECKING:  # a type checker that knew of it would take any misspelt name
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"module 'videossr' has no attribute {name!r}")
+        return getattr(import_module(f"videossr.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:

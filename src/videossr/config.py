@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import tomllib
 from collections.abc import Hashable, Iterator, Mapping
@@ -14,7 +15,6 @@ from pydantic_core import ErrorDetails
 
 from videossr.errors import ConfigError
 from videossr.registry import suggest
-from videossr.storage.paths import AnyPath
 
 T = TypeVar("T")
 
@@ -32,7 +32,8 @@ def parse(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     """
     try:
         adapter: TypeAdapter[T] = _adapter(cast(Hashable, kind))
-        return adapter.validate_python(dict(table))
+        # By the strict rules of JSON, lists are tuples and tables are dataclasses, but true and "1" are no integers.
+        return adapter.validate_json(json.dumps(dict(table), default=str), strict=True)
     except ValidationError as error:
         lines = (_line(kind, problem) for problem in error.errors(include_url=False))
         raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from error
@@ -62,36 +63,35 @@ def _line(kind: Any, problem: ErrorDetails) -> str:
     ):
         return f"{place}: may hold letters, digits and _{signs[1]} only, at least one of them, got {problem['input']!r}"
     if problem["type"] == "missing":
-        return f"{place}: must be set, it has no default"
+        return f"{place}: must be set, it has no default{_known_values(kind, str(last)) if not outer else ''}"
     got = f", got {problem['input']!r}" if place else ""
     message = problem["msg"].removeprefix("Value error, ")
     return f"{place + ': ' if place else ''}{message}{got}"
 
 
-def read_toml(path: AnyPath) -> dict[str, Any]:
-    """Read a TOML file. Raises ConfigError that names the file when it is not valid."""
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+def _known_values(kind: Any, name: str) -> str:
+    """Write the values that the schema of a field lists, for the end of a message; nothing where it lists none."""
+    schema: dict[str, Any] = {}
+    extra = kind.__pydantic_fields__[name].json_schema_extra
+    if callable(extra):
+        extra(schema)
+    return f". Known: {', '.join(schema['enum'])}" if "enum" in schema else ""
 
 
-def override(table: Mapping[str, Any], dotted: str, text: str) -> dict[str, Any]:
+def override(table: Mapping[str, Any], dotted: str, value: object) -> dict[str, Any]:
     """Return a copy of a table with one value replaced.
 
     Args:
         table: of tables; it is not changed. Tables on the way to the value that are missing are added, and `parse` says
             whether they may be there.
         dotted: name of the value, such as ``a.b.c``.
-        text: the value, as TOML writes it, or else a string.
+        value: text as TOML writes the value, or else a string; anything but text is taken as it is.
 
     Raises:
-        ConfigError: a name on the way stands for a value, not for a table.
+        ConfigError: a name on the way stands for a value, not for a table; or `dotted` is no text.
     """
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
+    if not isinstance(dotted, str):
+        raise ConfigError(f"settings have names such as 'a.b.c', got {dotted!r}")
     copy = dict(table)
     inner = copy
     *path, last = dotted.split(".")
@@ -101,8 +101,18 @@ def override(table: Mapping[str, Any], dotted: str, text: str) -> dict[str, Any]
             raise ConfigError(f"{dotted}: {name} is {below!r}, not a table")
         inner[name] = dict(below)
         inner = inner[name]
-    inner[last] = value
+    inner[last] = _toml_value(value) if isinstance(value, str) else value
     return copy
+
+
+def _toml_value(text: str) -> object:
+    """Parse one value of TOML; all other text, such as a path or a value with a comment behind it, is a string."""
+    try:
+        document = tomllib.loads(f"value = [{text}]")
+    except tomllib.TOMLDecodeError:
+        return text
+    values = document.pop("value")
+    return text if document or len(values) != 1 else values[0]
 
 
 def plain(config: object) -> dict[str, Any]:

@@ -20,6 +20,10 @@ class DataError(VideoSSRError, ValueError):
     """A file or folder that was to be read is damaged, of another version, or something else than what was expected."""
 
 
+class NotFoundError(VideoSSRError, FileNotFoundError):
+    """A file or folder that was named is not there."""
+
+
 class CorpusError(DataError):
     """A corpus is damaged, or is not the one that a dataset was built from."""
 

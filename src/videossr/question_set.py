@@ -68,7 +68,7 @@ def open_questions(path: str | AnyPath, corpus: str | AnyPath | None = None, sou
         The questions, opened but not decoded.
 
     Raises:
-        FileNotFoundError: there is no dataset and there are no rows at `path`.
+        NotFoundError: there is no dataset and there are no rows at `path`.
         DataError: a file there is damaged or has another format.
         ConfigError: `source` is given for a dataset, which records how it is scored.
     """

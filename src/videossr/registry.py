@@ -22,6 +22,11 @@ class Registry(Generic[T]):
         self.group = group
         self._items: dict[str, T] = {}
 
+    @property
+    def thing(self) -> str:
+        """Return what an item is called in messages: `model` for the group ``videossr.models``."""
+        return self.group.rpartition(".")[2].removesuffix("s")
+
     def names(self) -> list[str]:
         """List the names that installed packages declare, sorted."""
         return sorted({point.name for point in entry_points(group=self.group)})
@@ -55,7 +60,7 @@ class Registry(Generic[T]):
         """Find the entry point of that name."""
         points = list(entry_points(group=self.group, name=name))
         if not points:
-            raise ConfigError(f"{self.group} has no {name!r}{suggest(name, self.names())}")
+            raise ConfigError(f"there is no {self.thing} {name!r}{suggest(name, self.names())}")
         if len(points) > 1:
             owners = " and ".join(f"{point.dist.name if point.dist else '?'} ({point.value})" for point in points)
             raise ConfigError(f"{self.group}: {name!r} is declared by {owners}; uninstall one of them")

@@ -10,11 +10,11 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
-from videossr.config import read_toml
 from videossr.errors import ConfigError
 from videossr.perturb import PERTURBATIONS, open_perturbation
 from videossr.question import VIDEO
 from videossr.registry import suggest
+from videossr.storage.toml import read_toml
 
 PromptTemplates = Mapping[str, Any]
 """Tables of `prompts.toml`: a task's name -> its texts."""

@@ -13,14 +13,14 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 from typing_extensions import TypedDict
 
 from videossr.config import parse
-from videossr.errors import DataError
+from videossr.errors import DataError, NotFoundError
 from videossr.models.base import Decoding
 from videossr.storage.jsonl import read_json, read_jsonl
 from videossr.storage.paths import AnyPath, to_path
@@ -31,6 +31,9 @@ MANIFEST = "manifest.json"
 
 UNREAD = "?"
 """The category of questions that could not even be read. It is in no mean; coverage tells of it."""
+
+
+_AGAIN = "the command that made the run asks again what is missing"
 
 
 @checked(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
@@ -53,11 +56,11 @@ class RunConfig:
     verb: Literal["run", "probe"]
     questions: str
     hash: str
-    size: int
+    size: Annotated[int, Field(ge=1)]
     model: str
     settings: dict[str, Any]
     decoding: Decoding
-    limit: int | None = None
+    limit: Annotated[int, Field(ge=1)] | None = None
     answers: str | None = None
     shown: int | None = None
 
@@ -131,6 +134,13 @@ class Run:
     predictions: tuple[Prediction, ...]
     manifest: RunManifest | None
 
+    def __repr__(self) -> str:
+        failed = sum(bool(prediction.error) for prediction in self.predictions)
+        return (
+            f"Run({str(self.path)!r}, {self.config.model} on {self.config.questions}: {len(self.predictions)} of "
+            f"{self.config.wanted} answered, {failed} failed)"
+        )
+
     @property
     def name(self) -> str:
         """Return its name in tables, that of its folder."""
@@ -152,7 +162,7 @@ def read_run(path: str | AnyPath) -> Run:
     A last line that was cut off in the middle does not count: its question is still open.
 
     Raises:
-        FileNotFoundError: there is none.
+        NotFoundError: there is none.
         DataError: a file is damaged; the message names it, and the line.
     """
     folder = to_path(path)
@@ -164,21 +174,27 @@ def read_run(path: str | AnyPath) -> Run:
             if folder.is_dir()
             else f"make one with `videossr bench run … --out {folder}`"
         )
-        raise FileNotFoundError(f"{folder} is no run: {way_out}") from error
+        raise NotFoundError(f"{folder} is no run: {way_out}") from error
     except ValueError as error:
-        raise DataError(f"{folder / CONFIG}: not valid TOML: {error}") from error
+        raise DataError(f"{folder / CONFIG}: not valid TOML: {error}; run the benchmark into another folder") from error
     if "model" not in table:
         raise DataError(f"{folder} is no run, but something else that has a {CONFIG}")
     if isinstance(table["model"], dict):
         raise DataError(f"{folder} is a training run: look at it with `videossr report {folder}`")
     config = parse(RunConfig, table, str(folder / CONFIG))
-    predictions = {
-        prediction.index: prediction
-        for prediction in read_jsonl(Prediction, folder / PREDICTIONS, fault="no prediction")
-    }
+    predictions: dict[int, Prediction] = {}
+    for prediction in read_jsonl(
+        Prediction, folder / PREDICTIONS, fault="no prediction", way_out=f"delete the line, and {_AGAIN}"
+    ):
+        if not 0 <= prediction.index < config.size:
+            raise DataError(
+                f"{folder / PREDICTIONS}: it has question {prediction.index} of {config.size}; delete its line, and "
+                f"{_AGAIN}"
+            )
+        predictions[prediction.index] = prediction
     return Run(
         folder,
         config,
         tuple(predictions[index] for index in sorted(predictions)),
-        read_json(RunManifest, folder / MANIFEST),
+        read_json(RunManifest, folder / MANIFEST, way_out=f"delete it, and {_AGAIN}"),
     )

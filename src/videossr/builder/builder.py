@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from pathlib import Path
 
 from videossr.builder.allocation import Selection
 from videossr.builder.bundle import bundle_fault
@@ -58,10 +59,10 @@ class Progress:
 
 
 def build_dataset(
-    recipe: str | ResolvedRecipe,
+    recipe: str | Path | ResolvedRecipe,
     corpus: str | AnyPath | Corpus,
     out: str | AnyPath,
-    settings: Mapping[str, str] | None = None,
+    settings: Mapping[str, object] | None = None,
     *,
     templates: PromptTemplates | None = None,
     seed: int = 0,
@@ -84,7 +85,7 @@ def build_dataset(
         recipe: name of a shipped recipe, path of a TOML file, or a recipe that `load_recipe` returned.
         corpus: folder or address that `index_videos` wrote, or an opened corpus.
         out: folder or address of the dataset.
-        settings: values that replace those of a recipe or file, by dotted name: ``{"categories.jigsaw/6.count": "9"}``.
+        settings: values that replace those of a recipe or file, by dotted name: ``{"categories.jigsaw/6.count": 9}``.
         templates: texts of the questions; those of the package when None.
         seed: the same seed gives the same files, whatever the number of workers.
         exclude: datasets to keep apart from: none of their videos is used, nor one that looks like them.
@@ -105,9 +106,11 @@ def build_dataset(
         WorkerError: a video kills the processes that look at it.
         OSError: `out` cannot be written; what is done is kept.
     """
-    if not 0 <= seed < 2**63:
+    if isinstance(seed, bool) or not 0 <= seed < 2**63:
         raise ConfigError(f"seed must be from 0 to 2^63 - 1, got {seed}")
-    if isinstance(recipe, str):
+    if isinstance(exclude, str):
+        raise TypeError("exclude is a list of datasets, not the path of one")
+    if not isinstance(recipe, ResolvedRecipe):
         recipe = load_recipe(recipe, settings)
     elif settings:
         raise ValueError("settings replace values of a recipe or a file; give them to load_recipe")

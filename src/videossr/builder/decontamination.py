@@ -68,7 +68,7 @@ def footage_row(dataset: AnyPath, row: Mapping[str, Any]) -> Footage:
 def read_footage(dataset: AnyPath) -> Iterator[Footage]:
     """Yield the videos of a dataset, those among them that only lend frames (donors) too.
 
-    Raises FileNotFoundError for a path that is no complete dataset, and DataError as `footage_row`.
+    Raises NotFoundError for a path that is no complete dataset, and DataError as `footage_row`.
     """
     for row in schema.read_rows(dataset / "videos.parquet", ["content", "source_id", "path", "fingerprints"]):
         yield footage_row(dataset, row)
@@ -85,7 +85,7 @@ def find_excluded(entries: Sequence[Entry], datasets: Iterable[AnyPath]) -> Mapp
         Index in `entries` -> what gave the video away, ascending.
 
     Raises:
-        FileNotFoundError: a path is no complete dataset.
+        NotFoundError: a path is no complete dataset.
         DataError: a dataset is of an older version.
     """
     used = [video for dataset in datasets for video in read_footage(dataset)]

@@ -19,6 +19,7 @@ from videossr.measure import rejected
 from videossr.rendering import render
 from videossr.sample import Rejection
 from videossr.storage.paths import AnyPath
+from videossr.tasks.base import open_task
 from videossr.templates import load_templates
 from videossr.video.plan import Plan
 
@@ -47,11 +48,15 @@ def sample_video(
         The question with its clips, each (T, H, W, 3) uint8 RGB.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        NotFoundError: there is no such file.
         ConfigError: a setting is wrong.
         DataError: the file is no video that can be used, or the video cannot serve the task; the message names what was
             measured. `swap` needs a second video, so it is refused here.
     """
+    try:
+        parse(open_task(task).Config, config or {}, f"sample_video({task!r})")
+    except ConfigError as error:
+        raise ConfigError(f"{error}; settings are given as config={{…}}, see docs/reference/recipe.md") from error
     category = {"task": task, "count": 1, "config": dict(config or {})}
     most = (plan or Plan()).max_pixels
     if not 0 <= seed < 2**63:
@@ -79,5 +84,5 @@ def sample_video(
 def _unfit(path: str | AnyPath, task: str, reject: Rejection) -> DataError:
     return DataError(
         f"{path} cannot serve the task {task}: {reject.reason}, measured {reject.value:g}, threshold "
-        f"{reject.threshold:g}; docs/reference/rejections.md says what the reasons mean"
+        f"{reject.threshold:g}. Try another video, seed or config; see docs/reference/rejections.md"
     )

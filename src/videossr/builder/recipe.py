@@ -16,10 +16,11 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
-from videossr.config import override, parse, plain, read_toml
+from videossr.config import override, parse, plain
 from videossr.dataset.manifest import CategoryTable, RecipeTable
 from videossr.errors import ConfigError
 from videossr.registry import suggest
+from videossr.storage.toml import read_toml
 from videossr.tasks.base import TASKS, OpenTask, open_task
 
 
@@ -28,7 +29,7 @@ class CategorySpec:
     """One kind of question: a task with its config, and how many samples are wanted; with 0 it is left out."""
 
     task: Annotated[str, Field(description="name of an installed task")]
-    count: Annotated[int, Field(ge=0, description="samples; 0 leaves the category out")]
+    count: Annotated[int, Field(ge=0, le=10**9, description="samples; 0 leaves the category out")]
     config: Annotated[dict[str, Any], Field(description="settings of the task, see below")] = Field(
         default_factory=dict
     )
@@ -161,14 +162,21 @@ class ResolvedRecipe:
 
 
 def load_recipe(
-    name_or_path: str, overrides: Mapping[str, str] | None = None, *, profile: str | None = None
+    name_or_path: str | Path, settings: Mapping[str, object] | None = None, *, profile: str | None = None
 ) -> ResolvedRecipe:
-    """Load a recipe by the name of a shipped one or the path of a TOML file, with settings laid over it.
+    """Load a recipe. What it returns can be narrowed: `load_recipe("smoke").only(["jigsaw/6"]).limited(4)`.
 
-    The `profile` "released" of the recipe "viubench" is the recipe "viubench-released"; so it is with paths.
+    Args:
+        name_or_path: name of a shipped recipe, or the path of a TOML file.
+        settings: values that replace those of the recipe, by dotted name: ``{"categories.jigsaw/6.count": 9}``. Text is
+            parsed as TOML.
+        profile: "released" takes the recipe "viubench-released" for "viubench"; so it is with paths.
 
-    Raises ValueError that names the file and the nearest known key, or FileNotFoundError.
+    Raises:
+        NotFoundError: there is no such file.
+        ConfigError: the recipe or a setting is wrong; the message names the file and the nearest known key.
     """
+    name_or_path = str(name_or_path)
     if profile is not None:
         name_or_path = f"{name_or_path.removesuffix('.toml')}-{profile}" + ".toml" * name_or_path.endswith(".toml")
     path = Path(name_or_path)
@@ -181,16 +189,20 @@ def load_recipe(
                 f"no recipe {name_or_path!r} (or a path that ends in .toml){suggest(name_or_path, shipped)}"
             )
         table, where = tomllib.loads(shipped[name_or_path].read_text("utf-8")), f"recipe {name_or_path}"
-    return checked(table, where, overrides)
+    return checked(table, where, settings)
 
 
-def checked(table: Mapping[str, Any], where: str, overrides: Mapping[str, str] | None = None) -> ResolvedRecipe:
-    """Check a recipe with dotted overrides laid over it; `where` names the file that it comes from.
+def checked(table: Mapping[str, Any], where: str, settings: Mapping[str, object] | None = None) -> ResolvedRecipe:
+    """Check a recipe with settings laid over it; `where` names the file that it comes from.
 
-    Raises ValueError that names the file and all mistakes.
+    Raises ConfigError that names the file and all mistakes.
     """
-    for dotted, text in (overrides or {}).items():
-        table = override(table, dotted, text)
+    known = [*table["categories"]] if isinstance(table.get("categories"), Mapping) else []
+    for dotted, value in (settings or {}).items():
+        table = override(table, dotted, value)
+    for name, category in table["categories"].items() if known else ():
+        if name not in known and isinstance(category, Mapping) and "task" not in category:
+            raise ConfigError(f"{where} has no category {name!r}{suggest(name, known)}")
     try:
         recipe = parse(Recipe, table, where)
     except ValueError as error:

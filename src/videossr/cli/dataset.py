@@ -16,12 +16,12 @@ from videossr.builder.merging import merge
 from videossr.builder.splitting import split
 from videossr.cli.console import console, counted, tell_near
 from videossr.cli.settings import Setting, parse_settings
-from videossr.config import read_toml
 from videossr.corpus.groups import share_count
 from videossr.dataset.manifest import Manifest, is_benchmark, read_manifest
 from videossr.errors import ConfigError
 from videossr.report import thresholds
 from videossr.storage.paths import to_path
+from videossr.storage.toml import read_toml
 
 app = App(
     name="dataset",

@@ -37,8 +37,12 @@ def parse_settings(
         name, equals, value = word.removeprefix("--").partition("=")
         if word.startswith("--") and "." not in name and (option := _nearest_option(name, command)):
             raise ConfigError(f"{word}: there is no such option; did you mean {option}?")
-        if not (word.startswith("--") and equals and name.startswith(prefix)):
+        if not (word.startswith("--") and equals):
             raise ConfigError(f"{word}: a setting is written --NAME=VALUE, such as {example}")
+        if not name.startswith(prefix):
+            raise ConfigError(f"{word}: the settings of this command begin with --{prefix}, such as {example}")
+        if name.removeprefix(prefix) in settings:
+            raise ConfigError(f"--{name} is given twice")
         settings[name.removeprefix(prefix)] = value
     return settings
 

@@ -99,7 +99,7 @@ class Live:
     def _now(self) -> str:
         done, total = self._groups
         number = self._steps[-1].step + 1 if self._steps else None
-        return f"{'first step' if number is None else f'step {number}'}: {done} of {total} groups"
+        return f"{'in the first step' if number is None else f'in step {number}'}: {done} of {total} groups"
 
     def _left(self) -> str:
         """Estimate the time left from the mean duration of the steps in the table."""

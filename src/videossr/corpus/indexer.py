@@ -105,7 +105,7 @@ def index_videos(
         progress: called for each file when it is hashed, and again when it is finished.
 
     Raises:
-        FileNotFoundError: a folder or file of `source` is not there, or none has a video.
+        NotFoundError: a folder or file of `source` is not there, or none has a video.
         CorpusError: the corpus in `out` is damaged.
         OSError: the disk is full, or a remote place cannot be reached; the same call goes on.
         ConfigError: a setting is out of range, or `source` has folders of images only and no `image_fps`, or an

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from videossr.config import changes, read_toml
+from videossr.config import changes
 from videossr.corpus import pack
 from videossr.corpus.corpus import MANIFEST, Corpus, pack_file
 from videossr.corpus.duplicates import NEAR_SHARE, DuplicatePair, find_twins, footage_of
@@ -17,6 +17,7 @@ from videossr.errors import ConfigError, CorpusError
 from videossr.storage.output_dir import OutputDir
 from videossr.storage.paths import AnyPath
 from videossr.storage.provenance import merge_versions
+from videossr.storage.toml import read_toml
 
 
 @dataclass(frozen=True, slots=True)

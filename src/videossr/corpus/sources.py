@@ -14,7 +14,7 @@ from typing import TypeAlias
 from upath import UPath
 
 from videossr.corpus.pack import RejectedFile
-from videossr.errors import ConfigError, CorpusError, DataError
+from videossr.errors import ConfigError, CorpusError, DataError, NotFoundError
 from videossr.storage.paths import AnyPath, file_hash, reaching, size_and_stamp, to_path
 from videossr.video.image_folder import SUFFIXES, ImageFolder, image_folder, is_image
 from videossr.video.plan import RejectedError
@@ -104,7 +104,7 @@ def find(
         are relative to the one folder that is searched, or else to the innermost folder that holds all sources.
 
     Raises:
-        FileNotFoundError: a folder is missing, or there is no video at all.
+        NotFoundError: a folder is missing, or there is no video at all.
         CorpusError: `out` is one of `sources`.
         ValueError: an image is named instead of its folder, or the frames a second of images are missing or not needed.
     """
@@ -125,7 +125,7 @@ def find(
             candidates = _search(source, out, refuse)
         elif isinstance(source, Path) and not os.path.lexists(source):
             if source.suffix.lower() not in EXTENSIONS:
-                raise FileNotFoundError(f"{source}: there is no such file or folder")
+                raise NotFoundError(f"{source}: there is no such file or folder")
             missing.append(source)
             refuse(source, "there is no such file")
             continue
@@ -161,13 +161,13 @@ def read_list(path: str | AnyPath) -> list[str]:
     """Read a text file of paths and addresses, one a line; empty lines do not count.
 
     Raises:
-        FileNotFoundError: it is not there.
+        NotFoundError: it is not there.
         ValueError: it has none, or is no text.
     """
     try:
         data = to_path(path).read_bytes().removeprefix(b"\xef\xbb\xbf")
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path} is not there: --list takes a text file with a path on each line") from error
+        raise NotFoundError(f"{path} is not there: --list takes a text file with a path on each line") from error
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder: name it without --list") from error
     if b"\0" in data:
@@ -182,14 +182,14 @@ def _nothing(names: str, missing: Sequence[AnyPath], without_fps: int, rejected:
     """Return the error that says why there is nothing to index."""
     if missing:
         more = f", nor are {len(missing) - 1} others that were named" if len(missing) > 1 else ""
-        return FileNotFoundError(f"{missing[0]} is not there{more}; relative paths start at the current folder")
+        return NotFoundError(f"{missing[0]} is not there{more}; relative paths start at the current folder")
     if without_fps:
         return DataError(
             f"{names} has no videos but {without_fps} folder{'s' * (without_fps > 1)} of images: say how many images a "
             "second these have, as --image-fps 25"
         )
     seen = f"; {len(rejected)} cannot be used, as {rejected[0].path}: {rejected[0].detail}" if rejected else ""
-    return FileNotFoundError(f"{names} has no videos (mp4, mov, mkv, webm, avi, ts, mpg, flv, …){seen}")
+    return NotFoundError(f"{names} has no videos (mp4, mov, mkv, webm, avi, ts, mpg, flv, …){seen}")
 
 
 def _refuse_output(source: AnyPath, out: AnyPath) -> None:

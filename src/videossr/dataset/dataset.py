@@ -115,7 +115,7 @@ class VideoSSRDataset:
         corpus: the folder or address of its frame packs, where it is no longer the one that the manifest names.
 
     Raises:
-        FileNotFoundError: no complete dataset at `path`.
+        NotFoundError: no complete dataset at `path`.
         ValueError: it is damaged, or the corpus is not there (CorpusError) or does not have its videos.
     """
 

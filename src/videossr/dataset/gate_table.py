@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from videossr.corpus.pack import Entry
-from videossr.errors import DataError
+from videossr.errors import DataError, NotFoundError
 from videossr.measure import Measure
 from videossr.storage.parquet import read_parquet
 from videossr.storage.paths import AnyPath
@@ -65,17 +65,17 @@ def rows(entry: Entry, gates: Mapping[str, Iterable[Measure]]) -> Iterator[dict[
 
 
 def located(dataset: AnyPath) -> AnyPath:
-    """Return the path of the table. Raises FileNotFoundError that says what to do where there is none."""
+    """Return the path of the table. Raises NotFoundError that says what to do where there is none."""
     path = dataset / NAME
     if not path.is_file():
-        raise FileNotFoundError(f"{dataset} has no {NAME}: name the folder of a dataset, or build it again (--rebuild)")
+        raise NotFoundError(f"{dataset} has no {NAME}: name the folder of a dataset, or build it again (--rebuild)")
     return path
 
 
 def read(dataset: AnyPath) -> pa.Table:
     """Read the table of a dataset, or of what a failed build has left; words are dictionary-encoded.
 
-    Raises FileNotFoundError that says what to do where there is no table, ValueError when it is damaged.
+    Raises NotFoundError that says what to do where there is no table, ValueError when it is damaged.
     """
     path = located(dataset)
     words = [field.name for field in MEASURES if field.type == pa.string()]

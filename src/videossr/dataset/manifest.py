@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from videossr.config import changes
-from videossr.errors import DataError
+from videossr.errors import DataError, NotFoundError
 from videossr.storage.paths import AnyPath, file_hash, reaching, to_path, write_text
 from videossr.storage.provenance import installed_versions
 
@@ -210,7 +210,7 @@ def read_manifest(folder: AnyPath) -> Manifest:
     """Read the manifest of a complete dataset.
 
     Raises:
-        FileNotFoundError: there is none; the message says what to do.
+        NotFoundError: there is none; the message says what to do.
         DataError: it is damaged, of another version, or the folder is something else.
     """
     path = folder / NAME
@@ -220,7 +220,7 @@ def read_manifest(folder: AnyPath) -> Manifest:
         table = json.loads(text)
     except FileNotFoundError as error:
         what = "is not complete; run its `videossr build` again" if folder.is_dir() else "does not exist"
-        raise FileNotFoundError(f"{folder}: this dataset {what} (there is no {NAME})") from error
+        raise NotFoundError(f"{folder}: this dataset {what} (there is no {NAME})") from error
     except ValueError as error:
         raise DataError(f"{path}: not valid JSON: {error}") from error
     if not isinstance(table, dict) or table.get("kind") != "dataset":

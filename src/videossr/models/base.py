@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from videossr.config import override, parse
+from videossr.errors import ConfigError
 from videossr.question import Clip, Question
 from videossr.question_set import QuestionSet
 from videossr.registry import Registry
@@ -182,7 +183,7 @@ class ModelSpec:
         return self.kind(self.target, self.settings, questions)
 
 
-def model_spec(text: str, settings: Mapping[str, str] | None = None) -> ModelSpec:
+def model_spec(text: str, settings: Mapping[str, object] | None = None) -> ModelSpec:
     """Parse a spec and its settings. Only the module of the kind is loaded.
 
     Args:
@@ -193,6 +194,8 @@ def model_spec(text: str, settings: Mapping[str, str] | None = None) -> ModelSpe
         ConfigError: the kind or a setting is not known; the message suggests the nearest known one.
     """
     name, _, target = text.partition(":")
+    if name not in MODELS.names() and "/" in text:
+        raise ConfigError(f"--model {text}: say what runs it: hf:{text}, vllm:{text}, or openai:MODEL@URL")
     kind = MODELS.get(name)
     table: Mapping[str, Any] = {}
     for setting, value in (settings or {}).items():

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
-from videossr.errors import DataError
+from videossr.errors import DataError, NotFoundError
 from videossr.models.base import Decoding, Given, Request, Response
 from videossr.models.baselines import NoSettings
 from videossr.models.openai.errors import harmless
@@ -53,7 +53,7 @@ class Human:
         """Find the questions that were shown, and hash the file.
 
         Raises:
-            FileNotFoundError: there is no such file.
+            NotFoundError: there is no such file.
             DataError: it is no file of answers, is about other questions, or has not one answer.
         """
         sheet, digest = _read(target)
@@ -101,7 +101,7 @@ def _read(target: str) -> tuple[AnswerSheet, str]:
         raise DataError("--model human names no file: human:answers.json, as the page of `gallery --quiz` saved it")
     path = to_path(target)
     if not path.is_file():
-        raise FileNotFoundError(f"{target} is no file: name the one that the page of `gallery --quiz` saved")
+        raise NotFoundError(f"{target} is no file: name the one that the page of `gallery --quiz` saved")
     data = path.read_bytes().removeprefix(codecs.BOM_UTF8)  # some editors write this mark
     try:
         sheet = TypeAdapter(AnswerSheet).validate_json(data)

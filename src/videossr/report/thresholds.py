@@ -117,7 +117,7 @@ def read(dataset: AnyPath) -> dict[str, Category]:
         The categories by name, sorted.
 
     Raises:
-        FileNotFoundError: the dataset has no `gates.parquet`.
+        NotFoundError: the dataset has no `gates.parquet`.
     """
     table = gate_table.read(dataset)
     codes = {name: table[name].combine_chunks().indices.to_numpy() for name in _WORDS}

@@ -110,7 +110,9 @@ def _finite(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read_jsonl(kind: type[T], path: AnyPath, *, fault: str = "damaged", skip_damaged: bool = False) -> Iterator[T]:
+def read_jsonl(
+    kind: type[T], path: AnyPath, *, fault: str = "damaged", skip_damaged: bool = False, way_out: str = ""
+) -> Iterator[T]:
     """Yield the records of a file of JSON lines; a file that is not there has none.
 
     Reading stops at a last line without an end, which a kill has cut off.
@@ -120,6 +122,7 @@ def read_jsonl(kind: type[T], path: AnyPath, *, fault: str = "damaged", skip_dam
         path: of the file, local or remote.
         fault: word in the message for a line that is something else.
         skip_damaged: leave such lines out, for files that only save work.
+        way_out: what a user can do about a damaged line, for the message.
 
     Raises:
         DataError: a line is something else; the message names the file and the number of the line.
@@ -138,7 +141,8 @@ def read_jsonl(kind: type[T], path: AnyPath, *, fault: str = "damaged", skip_dam
                     continue
                 problem = error.errors(include_url=False)[0]
                 where = ".".join(map(str, problem["loc"]))
-                raise DataError(f"{path}:{number}: {fault}: {where} {problem['msg']}") from error
+                hint = f"; {way_out}" if way_out else ""
+                raise DataError(f"{path}:{number}: {fault}: {where} {problem['msg']}{hint}") from error
             yield record
 
 

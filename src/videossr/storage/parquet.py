@@ -50,12 +50,21 @@ def _opened(path: AnyPath, required: Sequence[str], dictionary: Sequence[str] = 
             )
         except KeyError as error:
             raise DataError(f"{path} has no column {error}") from error
-        except pa.ArrowInvalid as error:
-            raise DataError(f"{path}: not a Parquet file: {error}") from error
+        except FileNotFoundError:
+            raise
+        except (pa.ArrowInvalid, OSError) as error:
+            raise _damaged(path, "not a Parquet file", error) from error
         present = source.schema_arrow.names
         if absent := [name for name in required if name.partition(".")[0] not in present]:
             raise DataError(f"{path} has no column {', '.join(absent)}; it has {', '.join(present)}")
         try:
             yield source
-        except pa.ArrowInvalid as error:
-            raise DataError(f"{path}: damaged: {error}") from error
+        except (pa.ArrowInvalid, OSError) as error:
+            raise _damaged(path, "damaged", error) from error
+
+
+def _damaged(path: AnyPath, fault: str, error: Exception) -> Exception:
+    """Make a DataError; an error of the system, which has a number, stays what it is. Arrow raises OSError for both."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    return DataError(f"{path}: {fault}: {error}; build it again, or copy it again")

@@ -15,9 +15,10 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from videossr.config import override, parse, plain, read_toml
+from videossr.config import override, parse, plain
 from videossr.errors import ConfigError
 from videossr.registry import suggest
+from videossr.storage.toml import read_toml
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -232,17 +233,18 @@ def _described(table: type, name: str) -> list[str]:
     return [note.description for note in notes if getattr(note, "description", None)]
 
 
-def load_config(name: str, overrides: Mapping[str, str] | None = None) -> TrainConfig:
+def load_config(name: str | Path, settings: Mapping[str, object] | None = None) -> TrainConfig:
     """Read a configuration, and replace values in it.
 
     Args:
         name: of a shipped recipe, or the path of a TOML file.
-        overrides: values as TOML, by dotted name: ``{"optim.lr": "1e-6"}``.
+        settings: values that replace those of the file, by dotted name: ``{"optim.lr": 1e-6}``. Text is parsed as TOML.
 
     Raises:
         ConfigError: the recipe, a key or a value is unknown.
-        FileNotFoundError: there is no such file.
+        NotFoundError: there is no such file.
     """
+    name = str(name)
     shipped = files("videossr.training") / "recipes" / f"{name}.toml"
     if Path(name).suffix == ".toml":
         table, where = read_toml(Path(name)), name
@@ -250,7 +252,7 @@ def load_config(name: str, overrides: Mapping[str, str] | None = None) -> TrainC
         table, where = read_toml(Path(str(shipped))), f"recipe {name}"
     else:
         raise ConfigError(f"no recipe {name!r}{suggest(name, names())}; or give the path of a .toml file")
-    for dotted, text in (overrides or {}).items():
+    for dotted, text in (settings or {}).items():
         table = override(table, dotted, text)
     return parse(TrainConfig, table, where)
 

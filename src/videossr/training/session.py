@@ -48,9 +48,9 @@ LOWER = "Try a lower --optim.lr, or --run.dtype=float32, in a new run"
 
 
 def train(
-    config: str | TrainConfig,
+    config: str | Path | TrainConfig,
     out: str | AnyPath,
-    settings: Mapping[str, str] | None = None,
+    settings: Mapping[str, object] | None = None,
     *,
     observer: RunObserver | None = None,
 ) -> TrainRun:
@@ -59,7 +59,7 @@ def train(
     Args:
         config: name of a shipped recipe, path of a TOML file, or what `load_config` returned.
         out: folder of the run, on this machine.
-        settings: values that replace those of a recipe or file, by dotted name: ``{"optim.lr": "1e-6"}``.
+        settings: values that replace those of a recipe or file, by dotted name: ``{"optim.lr": 1e-6}``.
         observer: receives each step, the progress within it, and sentences for the user.
 
     Returns:
@@ -71,7 +71,7 @@ def train(
         OSError: a file cannot be read or written.
     """
     folder = local_folder(out)
-    if isinstance(config, str):
+    if not isinstance(config, TrainConfig):
         config = load_config(config, settings)
     elif settings:
         raise ValueError("settings replace values of a recipe or a file; change those of a TrainConfig itself")

@@ -21,6 +21,7 @@ import av
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
+from videossr.errors import NotFoundError
 from videossr.storage.paths import AnyPath, file_hash, is_local, size_and_stamp
 from videossr.video.container import StreamFacts, facts_of
 from videossr.video.decoding import Picked, quiet
@@ -96,7 +97,7 @@ def image_folder(path: str, place: AnyPath, fps: Fraction) -> ImageFolder:
     stamps = hashlib.sha256(str(fps).encode())
     images = _listed(place)
     if not images:
-        raise FileNotFoundError(f"{place} has no images")
+        raise NotFoundError(f"{place} has no images")
     for name in in_order(list(images)):
         image_size, stamp = size_and_stamp(place / name, images[name])
         size += image_size

@@ -12,7 +12,7 @@ from videossr.clock import Clock
 from videossr.dataset.published.frames import Entry, FrameFinder, clip_of, clock_of
 from videossr.dataset.published.perturbed import find_perturbed, perturbation_of
 from videossr.dataset.published.rows import PublishedRow, PublishedRows
-from videossr.errors import DataError
+from videossr.errors import DataError, NotFoundError
 from videossr.question import Clip, Question, Truth
 from videossr.rewards import parse_interval, parse_order, scorer
 from videossr.storage.paths import AnyPath, to_path
@@ -31,7 +31,7 @@ class PublishedDataset:
         source: the `data_source` by which rows are scored whose own one is not known, such as ``videossr/choice``.
 
     Raises:
-        FileNotFoundError: there are no rows at `path`.
+        NotFoundError: there are no rows at `path`.
         DataError: its files are damaged.
         ConfigError: `source` is not known.
     """
@@ -44,7 +44,7 @@ class PublishedDataset:
             answer_type_of(source)
         root = self.rows.files[0].parent if corpus is None else to_path(corpus)
         if not root.is_dir():
-            raise FileNotFoundError(f"{root} is no folder: name the one where the frames or videos lie with --corpus")
+            raise NotFoundError(f"{root} is no folder: name the one where the frames or videos lie with --corpus")
         self.find = FrameFinder(root, anywhere=corpus is None)
 
     @property

@@ -19,7 +19,7 @@ import simplejpeg
 from pydantic import ValidationError
 
 from videossr.clock import Clock
-from videossr.errors import DataError
+from videossr.errors import DataError, NotFoundError
 from videossr.question import Clip, Frames
 from videossr.storage.paths import AnyPath, to_path
 from videossr.video.conversion import FrameConverter
@@ -29,7 +29,7 @@ from videossr.video.scaling import resize
 
 Entry: TypeAlias = Mapping[str, Any]
 Find: TypeAlias = Callable[[str], AnyPath]
-"""Finds a file by its name in a row, see `FrameFinder`. Raises FileNotFoundError."""
+"""Finds a file by its name in a row, see `FrameFinder`. Raises NotFoundError."""
 
 SAMPLE_FPS = 2.0
 """Frames a second that qwen_vl_utils assumes, of a list without `sample_fps` and of a video file."""
@@ -265,7 +265,7 @@ class FrameFinder:
         """Find the file at the longest end of the path `name` that exists below the root.
 
         Raises:
-            FileNotFoundError: no end of the path exists there.
+            NotFoundError: no end of the path exists there.
             DataError: `name` is an address or too long.
         """
         if len(name) > _LONGEST:
@@ -281,7 +281,7 @@ class FrameFinder:
             file = self.root.joinpath(*parts[start:])
             if file.exists():
                 return file
-        raise FileNotFoundError(
+        raise NotFoundError(
             f"{name} does not exist, nor any end of that path below {self.root}: name the folder where the frames or "
             "videos lie with --corpus"
         )

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from videossr.errors import DataError
+from videossr.errors import DataError, NotFoundError
 from videossr.question import VIDEO
 from videossr.storage.parquet import read_parquet
 from videossr.storage.paths import AnyPath, file_hash, is_local
@@ -63,7 +63,7 @@ class PublishedRows:
     of rows, a JSONL file has one on each line. A damaged row raises only when it is read.
 
     Raises:
-        FileNotFoundError: the path does not exist, or the folder has no rows.
+        NotFoundError: the path does not exist, or the folder has no rows.
         DataError: a file is damaged or has another format; the message names it.
     """
 
@@ -129,11 +129,11 @@ class _Parquet(Sequence[Any]):
 
 
 def _files_of(path: AnyPath) -> list[AnyPath]:
-    """List the files of rows at a path. Raises FileNotFoundError or DataError."""
+    """List the files of rows at a path. Raises NotFoundError or DataError."""
     if not path.exists():
         # Some file systems also say so of a path that cannot be reached, as the Hub does with HF_HUB_OFFLINE.
         unreachable = "" if is_local(path) else ", or cannot be reached (is HF_HUB_OFFLINE set?)"
-        raise FileNotFoundError(f"{path} does not exist{unreachable}")
+        raise NotFoundError(f"{path} does not exist{unreachable}")
     if not path.is_dir():
         if path.suffix not in SUFFIXES:
             raise DataError(f"{path}: rows are read from {', '.join(SUFFIXES)} files, or from a folder of them")
@@ -142,7 +142,7 @@ def _files_of(path: AnyPath) -> list[AnyPath]:
     parquet = [file for file in files if file.suffix == ".parquet"]
     with_rows = parquet or [file for file in files if file.suffix in SUFFIXES]
     if not with_rows:
-        raise FileNotFoundError(
+        raise NotFoundError(
             f"{path} is neither a dataset (there is no manifest.json) nor has it rows ({', '.join(SUFFIXES)} files)"
         )
     return with_rows

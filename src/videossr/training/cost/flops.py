@@ -72,7 +72,7 @@ class OperationCount:
         decode: of sampling; where nothing is shared, reading the prompts for it is part of it.
         loss: of the answers behind the prompt, forward.
         backward: through all of it.
-        recomputed: what the way back computes once more.
+        recomputed: what the backward pass computes once more.
         reference: of the model that the policy is held to.
     """
 
@@ -133,7 +133,7 @@ class Counter:
         width = getattr(text, "head_dim", None) or text.hidden_size // heads
         self._attention = 4.0 * float(text.num_hidden_layers * heads * width)
         self._head = _products([base.lm_head])
-        # A weight that learns costs a product on the way back, and so does what goes back to what is before it.
+        # A weight that learns costs a product in the backward pass, and so does the gradient of its input.
         self._text_back = 1 + _learning_share(language.layers, used)
         share = _learning_share([as_module(visual)])
         self._vision_back = 1 + share if share else 0.0

@@ -4,7 +4,7 @@
     print(plan.table())
 
 The model is made without weights, from its configuration alone, and really runs, also without numbers: what it would
-keep for the way back is counted as it comes. So the plan follows the model's code. Exercised by `videossr train`.
+keep for the backward pass is counted as it comes. So the plan follows the model's code. Exercised by `videossr train`.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class MemoryPlan:
     def table(self) -> str:
         """Format the plan, one line a row, in GiB, and the total."""
         lines = [f"{row.size / GIB:9.2f} GiB  {row.when:8}  {row.name}" for row in self.rows if row.size]
-        return "\n".join([*lines, f"{self.total / GIB:9.2f} GiB  at the worst moment"])
+        return "\n".join([*lines, f"{self.total / GIB:9.2f} GiB  peak"])
 
     def facts(self) -> dict[str, float]:
         """Return the rows and the total in GiB, for a manifest."""
@@ -221,15 +221,17 @@ def memory_plan(model: VisionLanguageModel, config: TrainConfig, load: Load, pro
             MemoryRow("masters, float32", 4 * halves // parts if config.optim.weights == "master" else 0, state),
             MemoryRow(f"moments, {config.optim.moments}", _moments(config, count) // parts, state),
             MemoryRow("weights and gradients that are not sharded yet", weights + 4 * count if whole else 0, "group"),
-            MemoryRow("prompt, for the way back", groups * keeps.prompt, "group"),
-            MemoryRow("cache for sampling", groups * cache, "sampling"),
-            MemoryRow("scores of a token", 4 * groups * load.answers * text.vocab_size * 4 if grpo else 0, "sampling"),
-            MemoryRow("answers, for the way back", keeps.answers, "loss"),
-            MemoryRow("scores of the answers", 3 * scores, "loss"),
-            MemoryRow("one layer, on the way back", keeps.layer, "loss"),
-            MemoryRow("reference's cache", cache if config.has_kl and not rows else 0, "loss"),
-            MemoryRow("a gradient on its way", 2 * widest * base.dtype.itemsize, "loss"),
-            MemoryRow("weights that are stepped", 100 * min(PIECE, widest), "step"),
+            MemoryRow("activations of the prompts", groups * keeps.prompt, "group"),
+            MemoryRow("key-value cache of sampling", groups * cache, "sampling"),
+            MemoryRow(
+                "logits of one token", 4 * groups * load.answers * text.vocab_size * 4 if grpo else 0, "sampling"
+            ),
+            MemoryRow("activations of the answers", keeps.answers, "loss"),
+            MemoryRow("logits of the answers", 3 * scores, "loss"),
+            MemoryRow("one layer, recomputed", keeps.layer, "loss"),
+            MemoryRow("key-value cache of the reference", cache if config.has_kl and not rows else 0, "loss"),
+            MemoryRow("gradient of one weight", 2 * widest * base.dtype.itemsize, "loss"),
+            MemoryRow("optimizer step", 100 * min(PIECE, widest), "step"),
         )
     )
 

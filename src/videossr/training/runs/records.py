@@ -21,7 +21,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from videossr.config import parse
-from videossr.errors import DataError
+from videossr.errors import DataError, NotFoundError
 from videossr.storage.jsonl import read_json, read_jsonl
 from videossr.storage.paths import AnyPath, to_path
 from videossr.training.config import TrainConfig
@@ -194,6 +194,10 @@ class TrainRun:
     failures: tuple[Failure, ...]
     manifest: TrainManifest | None
 
+    def __repr__(self) -> str:
+        state = "complete" if self.manifest else "not complete"
+        return f"TrainRun({str(self.path)!r}, {self.config.run.method}: {len(self.steps)} steps, {state})"
+
     @property
     def name(self) -> str:
         """The name of its folder, which pages show."""
@@ -216,7 +220,7 @@ def read_train_run(path: str | AnyPath) -> TrainRun:
     checkpoint before it, counts as it was made last, and steps that it had made beyond are left out.
 
     Raises:
-        FileNotFoundError: the folder holds no run.
+        NotFoundError: the folder holds no run.
         DataError: a file is damaged; the error names the line.
     """
     folder = to_path(path)
@@ -228,7 +232,7 @@ def read_train_run(path: str | AnyPath) -> TrainRun:
             if folder.is_dir()
             else f"make one with `videossr train … --out {folder}`"
         )
-        raise FileNotFoundError(f"{folder} is no run: {way_out}") from error
+        raise NotFoundError(f"{folder} is no run: {way_out}") from error
     except ValueError as error:
         raise DataError(f"{folder / CONFIG}: not valid TOML: {error}") from error
     steps: list[Step] = []

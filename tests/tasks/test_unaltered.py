@@ -11,7 +11,7 @@ import pytest
 
 from tests.helpers.building import indexed, picture
 from tests.helpers.clips import write
-from tests.helpers.pages import Page
+from tests.helpers.pages import ParsedPage
 from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe, ResolvedRecipe
 from videossr.cli import gallery
@@ -128,7 +128,7 @@ def test_unaltered_and_gallery_show_the_span_before_the_change(built_dataset: Vi
         assert np.array_equal(255 - before, item.clips[0].frames[first : last + 1])
     gallery.command(str(built_dataset.path), out=tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text("utf-8")
-    assert len(Page(text).of_class("before")) == 2
+    assert len(ParsedPage(text).of_class("before")) == 2
     assert "[2, 0, 1]" in text, "a parameter of the task is shown unchanged, whatever its name"
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from tests.helpers.balloons import KINDS, with_shapes
 from tests.helpers.clips import pan
+from tests.helpers.lookalike_shapes import KINDS, draw_lookalikes
 from videossr.clock import uniform_clock
 from videossr.config import parse
 from videossr.measure import rejected
@@ -35,16 +35,16 @@ def rejection_of(frames: Frames, **values: object) -> Rejection | None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_counting_gates_reject_a_video_that_shows_shapes_of_its_own(kind: str) -> None:
     assert rejection_of(scene()) is None
-    rejection = rejection_of(with_shapes(scene(), kind))
+    rejection = rejection_of(draw_lookalikes(scene(), kind))
     assert rejection is not None
     assert (rejection.reason, rejection.threshold) == ("native_shapes", 0.2)
-    assert rejection_of(with_shapes(scene(), kind), native=1) is None
-    assert rejection_of(with_shapes(scene(), kind), gates=False) is None
+    assert rejection_of(draw_lookalikes(scene(), kind), native=1) is None
+    assert rejection_of(draw_lookalikes(scene(), kind), gates=False) is None
 
 
 def test_counting_gates_admit_a_video_with_a_shape_in_few_frames() -> None:
     frames = scene()
-    frames[:6] = with_shapes(frames[:6], "disc")
+    frames[:6] = draw_lookalikes(frames[:6], "disc")
     assert rejection_of(frames) is None
 
 

@@ -74,10 +74,10 @@ def test_group_loss_aggregates_by_token_answer_or_constant() -> None:
 
 
 def test_group_loss_leaves_out_answers_that_are_not_kept() -> None:
-    kept = torch.tensor([True, False, True])
-    loss = group_loss(scores(), GAINS, GrpoConfig(kl=0), kept=kept)
+    is_kept = torch.tensor([True, False, True])
+    loss = group_loss(scores(), GAINS, GrpoConfig(kl=0), kept=is_kept)
     assert (float(loss.total), loss.weight) == pytest.approx((-5, 7))
-    loss = group_loss(scores(), GAINS, GrpoConfig(kl=0, aggregate="answer"), kept=kept)
+    loss = group_loss(scores(), GAINS, GrpoConfig(kl=0, aggregate="answer"), kept=is_kept)
     assert (float(loss.total), loss.weight) == pytest.approx((-1.5, 2))
 
 

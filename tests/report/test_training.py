@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as Tab
 
 from tests.helpers.pages import ParsedPage, check_policy, drawn_pixels, open_checked
-from tests.helpers.training_runs import ROLLOUTS, shown_of, step_of, write_run
+from tests.helpers.training_runs import ROLLOUTS, shown_sample, step_of, write_run
 from tests.report.conftest import HOSTILE
 from videossr.bench.records import Run
 from videossr.cli import report, train
@@ -47,9 +47,11 @@ def runs(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, T
     """Four runs: complete, unfinished with a skipped step, supervised, and without steps."""
     folder = tmp_path_factory.mktemp("training")
     questions = open_questions(dataset)
-    shown = [(shown_of(questions, step, index), questions) for step in (10, 20, 30) for index in range(len(questions))]
+    shown = [
+        (shown_sample(questions, step, index), questions) for step in (10, 20, 30) for index in range(len(questions))
+    ]
     texts = (HOSTILE, "y" * 1_000_000, "3 to 9\u202e\x1b[31m\x00 seconds", questions.question(0).answer)
-    shown.append((replace(shown_of(questions, 40, 0, texts), prompt=f"<video>{HOSTILE}"), questions))
+    shown.append((replace(shown_sample(questions, 40, 0, texts), prompt=f"<video>{HOSTILE}"), questions))
     odd_steps = [step_of(1, CATEGORIES), step_of(2, CATEGORIES, loss=float("nan"), skipped="the loss is not a number")]
     return {
         "full": write_run(
@@ -296,7 +298,7 @@ def test_write_training_of_a_run_without_steps(runs: dict[str, TrainRun], browse
 
 def test_training_samples_lose_only_the_frames_of_a_broken_picture(dataset: Path, tmp_path: Path) -> None:
     questions = open_questions(dataset)
-    shown = [(shown_of(questions, 10, index), questions) for index in range(5)]
+    shown = [(shown_sample(questions, 10, index), questions) for index in range(5)]
     run = write_run(tmp_path / "run", [step_of(10, CATEGORIES)], shown=shown)
     pictures = tmp_path / "run" / PICTURES
     (pictures / "10-0.jpg").unlink()
@@ -318,7 +320,9 @@ def test_training_samples_lose_only_the_frames_of_a_broken_picture(dataset: Path
 
 def test_training_samples_are_of_the_first_the_last_and_steps_between(dataset: Path, tmp_path: Path) -> None:
     questions = open_questions(dataset)
-    shown = [replace(shown_of(questions, step, index), step=step) for step in range(10, 210, 10) for index in range(3)]
+    shown = [
+        replace(shown_sample(questions, step, index), step=step) for step in range(10, 210, 10) for index in range(3)
+    ]
     run = replace(write_run(tmp_path / "run", []), shown=tuple(shown))
     samples = list(training_samples(named([run]), 2))
     steps = sorted({sample.step for sample in samples})

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
-from tests.helpers.counting_proof import read_clip, recount
+from tests.helpers.shape_recount import read_clip, recount
 from videossr.answers.checks import chi_square
 from videossr.answers.counts import count_distribution
 from videossr.builder import recipe

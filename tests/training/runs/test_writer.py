@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from tests.helpers.training_runs import facts, shown_of, step_of, write_run
+from tests.helpers.training_runs import group_metrics, shown_sample, step_of, write_run
 from videossr.clock import Clock
 from videossr.question import Clip
 from videossr.question_set import open_questions
@@ -41,7 +41,7 @@ def test_read_train_run_returns_what_run_writer_wrote(dataset: Path, tmp_path: P
     questions = open_questions(dataset)
     steps = [step_of(number, CATEGORIES) for number in (1, 2)]
     failures = (Failure(1, 5, "pack-0007.bin is cut off"),)
-    shown = [(shown_of(questions, 2, index), questions) for index in range(len(questions))]
+    shown = [(shown_sample(questions, 2, index), questions) for index in range(len(questions))]
     run = write_run(tmp_path / "run", steps, shown=shown, failures=failures)
     assert run.steps == tuple(steps)
     assert run.failures == failures
@@ -88,7 +88,7 @@ def test_frame_strip_holds_clips_of_different_sizes() -> None:
 
 def test_run_writer_drops_records_after_the_resumed_step(dataset: Path, tmp_path: Path) -> None:
     questions = open_questions(dataset)
-    shown = [(shown_of(questions, step, index), questions) for step in (2, 12) for index in (0, 1)]
+    shown = [(shown_sample(questions, step, index), questions) for step in (2, 12) for index in (0, 1)]
     failures = (Failure(2, 0, "a"), Failure(3, 0, "b"))
     run = tmp_path / "run"
     write_run(run, [step_of(n, CATEGORIES) for n in range(1, 13)], shown=shown, failures=failures, complete=False)
@@ -203,7 +203,7 @@ def test_rollout_metrics_are_the_means_of_groups() -> None:
 
 
 def test_summarize_does_not_depend_on_the_order_of_groups() -> None:
-    groups = [facts(category, step) for category in (*CATEGORIES, "jigsaw/3") for step in (3, 9)]
+    groups = [group_metrics(category, step) for category in (*CATEGORIES, "jigsaw/3") for step in (3, 9)]
     whole = summarize(groups)
     assert summarize(groups[1::2] + groups[::2]) == whole
     assert list(whole.tasks) == ["grounding", "jigsaw"]

@@ -18,7 +18,7 @@ class NoSettings:
     """Settings of a model that has none."""
 
 
-def ability(difficulty: dict[str, float | str]) -> float:
+def accuracy(difficulty: dict[str, float | str]) -> float:
     """Return the probability of a right answer: it falls with the pieces of a jigsaw, rises with a segment's length."""
     if "pieces" in difficulty:
         return {3: 1.0, 4: 0.9, 5: 0.5, 6: 0.1}.get(int(difficulty["pieces"]), 0.0)
@@ -27,7 +27,7 @@ def ability(difficulty: dict[str, float | str]) -> float:
     return 0.0
 
 
-class Leveled:
+class KnownAccuracyModel:
     """A model that has the frames decoded, as real models do, so that a question whose frames cannot be shown fails."""
 
     Settings: ClassVar[type[NoSettings]] = NoSettings
@@ -48,12 +48,12 @@ class Leveled:
                 yield Response(ask.index, error=str(error))
                 continue
             rng = np.random.default_rng([decoding.seed, ask.index])
-            right = rng.random(decoding.n) < ability(dict(self._questions.difficulty(ask.index)))
-            texts = tuple(ask.question.answer if hit else _wrong(ask.question.answer) for hit in right)
+            right = rng.random(decoding.n) < accuracy(dict(self._questions.difficulty(ask.index)))
+            texts = tuple(ask.question.answer if hit else _wrong_answer(ask.question.answer) for hit in right)
             yield Response(ask.index, texts, tuple("stop" for _ in texts))
 
 
-def _wrong(gold: str) -> str:
+def _wrong_answer(gold: str) -> str:
     if "-" in gold:
         return "0.0-0.1"
     return "9,9,9" if "," in gold else gold[::-1]

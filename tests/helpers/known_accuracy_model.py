@@ -39,18 +39,18 @@ class KnownAccuracyModel:
     def describe(self) -> dict[str, JSON]:
         return {}
 
-    def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
+    def answer(self, requests: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
         assert decoding.temperature == 1
-        for ask in asks:
+        for request in requests:
             try:
-                assert ask.clips()
+                assert request.clips()
             except ValueError as error:
-                yield Response(ask.index, error=str(error))
+                yield Response(request.index, error=str(error))
                 continue
-            rng = np.random.default_rng([decoding.seed, ask.index])
-            right = rng.random(decoding.n) < accuracy(dict(self._questions.difficulty(ask.index)))
-            texts = tuple(ask.question.answer if hit else _wrong_answer(ask.question.answer) for hit in right)
-            yield Response(ask.index, texts, tuple("stop" for _ in texts))
+            rng = np.random.default_rng([decoding.seed, request.index])
+            right = rng.random(decoding.n) < accuracy(dict(self._questions.difficulty(request.index)))
+            texts = tuple(request.question.answer if hit else _wrong_answer(request.question.answer) for hit in right)
+            yield Response(request.index, texts, tuple("stop" for _ in texts))
 
 
 def _wrong_answer(gold: str) -> str:

@@ -281,7 +281,7 @@ def test_pick_gives_right_frames_or_rejects_damaged_files(
     assert capfd.readouterr() == ("", "")
 
 
-def test_pick_verifies_picture_hashes_in_hevc(videos: Path, tmp_path: Path) -> None:
+def test_pick_verifies_check_sums_in_hevc_streams(videos: Path, tmp_path: Path) -> None:
     """The HEVC decoder notices almost no flipped bit by itself; with picture hashes in the stream it notices all."""
     path = tmp_path / "summed.mkv"
     with av.open(str(videos / "real/bikes.mp4")) as container, av.open(str(path), "w") as out:

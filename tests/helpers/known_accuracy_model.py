@@ -1,4 +1,4 @@
-"""A model of a known level: the probability of a right answer follows from the config of the question alone."""
+"""A model of known accuracy: the probability of a right answer follows from the difficulty of the question alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def accuracy(difficulty: dict[str, float | str]) -> float:
 
 
 class KnownAccuracyModel:
-    """A model that has the frames decoded, as real models do, so that a question whose frames cannot be shown fails."""
+    """A model that decodes the frames, as real models do, so that a question fails whose frames cannot be shown."""
 
     Settings: ClassVar[type[NoSettings]] = NoSettings
 

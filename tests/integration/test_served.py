@@ -1,4 +1,4 @@
-"""Served models against real servers: `transformers serve` with a tiny model, and a vLLM where one is named."""
+"""`OpenAIModel` with real servers: `transformers serve` with a tiny model, and a vLLM where an address is given."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_openai_model_reports_a_model_that_the_server_does_not_have(server: str)
     ],
 )
 def test_vllm_shows_our_times_in_its_prompts(clocks: tuple[Clock, ...], picture: Any) -> None:
-    """Needs the address of a vLLM with a Qwen3-VL, which may be one without a GPU: `vllm launch render`."""
+    """This needs the address of a vLLM with a Qwen3-VL; `vllm launch render` starts one without a GPU."""
     url = os.environ.get("VIDEOSSR_TEST_VLLM")
     if url is None:
         pytest.skip("VIDEOSSR_TEST_VLLM names no server, MODEL@URL")

@@ -204,7 +204,6 @@ def test_quiz_of_a_part_of_a_dataset_is_compared_on_shared_questions(
 
 
 def test_quiz_keeps_the_answers_of_two_pages_apart(browser: Browser, dataset: Path, tmp_path: Path) -> None:
-    """Two pages of one dataset, opened in one browser, keep their answers apart."""
     for name, count in (("one", 1), ("two", 2)):
         gallery.command(str(dataset), out=tmp_path / f"{name}.html", quiz=True, per_category=count)
     context = browser.new_context()

@@ -103,7 +103,7 @@ def test_group_loss_off_policy_clips_the_ratio(gain: float, gap: float, objectiv
 
 
 def test_kl_estimators_have_the_expectation_of_the_kl() -> None:
-    """Over all tokens of two distributions, weighted by the policy's: k1 and k3 are unbiased."""
+    """The mean over all tokens, weighted by the policy's probabilities, shows that k1 and k3 are unbiased."""
     torch.manual_seed(0)
     policy = torch.randn(50).log_softmax(-1)
     reference = (policy + torch.randn(50) / 2).log_softmax(-1)

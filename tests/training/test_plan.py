@@ -1,4 +1,4 @@
-"""A configuration is resolved once, before any weight is read."""
+"""`resolve_plan` resolves a configuration before any weight is read."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def test_train_refuses_a_model_with_weights_that_are_not_finite(
 def test_train_recommends_the_last_checkpoint_with_finite_weights(
     config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], message: str
 ) -> None:
-    """The third update spoils the weights, so checkpoints from the third on are of no use."""
+    """The third update makes the weights not finite, so checkpoints from the third on cannot be used."""
     monkeypatch.setattr(optim, "learning_rate", lambda number, *_: 1e-3 if number < 3 else 1e30)
     with pytest.raises(ValueError, match=message + r".*Its --model.path may be .*step-000002$"):
         train(config(log__save_every=1, log__keep=9, **changes), tmp_path / "run")

@@ -1,4 +1,4 @@
-"""The loss and gradients of TRL's trainer, extended to videos, for answers and rewards that are given.
+"""Compute loss and gradients with TRL's trainer, extended to videos, for given answers and rewards.
 
 Question: {"library", "policy", "reference", "dataset", "questions", "answers", "rewards", "tokens", "rows", "cases":
 [{"loss", "beta", "scale"}, ...], "out"}: of the dataset's `questions`, token ids of `answers` (questions, G) and their

@@ -69,7 +69,7 @@ def logits(checkpoint: Checkpoint, model: Any) -> torch.Tensor:
 
 
 def exact_logits(checkpoint: Checkpoint, model: Any) -> torch.Tensor:
-    """Logits in float64, whose rounding is the same on all processors; grouped products of experts have no float64."""
+    """Return logits in float64, with equal rounding on all processors; grouped products of experts have no float64."""
     double = copy.deepcopy(model).double()
     double.set_experts_implementation("eager")
     return logits(checkpoint, double)

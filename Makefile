@@ -53,7 +53,7 @@ check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m tests.helpers.collected
+	$(BIN)/python -m tests.helpers.collection_check
 
 # Build the documentation as a site in site/. The variable silences a note about the successor of mkdocs-material.
 docs: $(VENV)/.installed

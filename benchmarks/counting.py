@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from tests.helpers.counting_proof import read_clip, recount
+from tests.helpers.shape_recount import read_clip, recount
 from videossr.answers.counts import count_distribution
 from videossr.perturb.contrast import disk, near, to_lab
 from videossr.perturb.shapes import SHAPES

@@ -1,4 +1,4 @@
-"""What every test may ask for."""
+"""Fixtures of all tests, the marker `slow`, and the summary of skipped tests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytest_plugins = ["tests.helpers.building", "tests.helpers.training"]
 # Tests run side by side, one a core: threads of torch would only wait for each other. Set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A job in the background ignores Ctrl-C, and so would all that the tests start and stop.
+# A background job ignores Ctrl-C; without this, processes that the tests start and interrupt would ignore it too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test may fail because the machine is busy.
@@ -39,7 +39,7 @@ settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark a test as slow where it asks for a fixture of ours that outlives it, which is shared because it is dear."""
+    """Mark a test as slow if it uses a fixture of this project with a wider scope: such fixtures are expensive."""
     for item in items:
         if isinstance(item, pytest.Function) and any(
             definition.scope != "function" and definition.baseid
@@ -51,9 +51,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def ordinary_scheduling() -> Iterator[None]:
-    """Where root encodes with SVT-AV1, that takes real-time priority for the whole process and all that it starts.
+    """Reset the scheduling policy: SVT-AV1, run by root, sets real-time priority for the process and its children.
 
-    Such processes keep every other from the machine, and wait for each other without end.
+    Such processes take the machine from all others, and wait for each other without end.
     """
     yield
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
@@ -87,7 +87,7 @@ def shared_videos() -> Path:
 
 @pytest.fixture(scope="session", params=["videos", "shared_videos"])
 def each_videos(request: pytest.FixtureRequest) -> Path:
-    """Both folders in turn, for what must hold for any video in them."""
+    """Both folders of videos in turn, for what must hold for any video."""
     folder: Path = request.getfixturevalue(request.param)
     return folder
 
@@ -131,7 +131,7 @@ def corpus(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return Corpus(folder / "corpus")
 
 
-SMALL = {
+SMALL_CATEGORIES = {
     "grounding/mirror": {"task": "grounding", "count": 2, "config": {"perturbation": "mirror"}},
     "grounding/shuffle": {"task": "grounding", "count": 2, "config": {"perturbation": "shuffle"}},
     "jigsaw/6": {"task": "jigsaw", "count": 2, "config": {"solver": 1}},
@@ -144,7 +144,10 @@ def dataset(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two samples of each task's kind, built from `corpus`. Not to be written to."""
     out = tmp_path_factory.mktemp("built") / "dataset"
     build_dataset(
-        recipe.ResolvedRecipe(Recipe(name="small", categories=SMALL), "small"), corpus, out, templates=load_templates()
+        recipe.ResolvedRecipe(Recipe(name="small", categories=SMALL_CATEGORIES), "small"),
+        corpus,
+        out,
+        templates=load_templates(),
     )
     return out
 

@@ -1,4 +1,4 @@
-"""Letters of options are read strictly, from whatever a model writes."""
+"""Multiple choice: the letter of an option is parsed strictly from any text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SOURCE = "videossr/choice"
         "B\nB. The red car", "B.\r\nA car", "The answer is\nB", "B. The red car\nOr so I think", "B\nB\nIt is red.",
     ],
 )  # fmt: skip
-def test_says_b(text: str) -> None:
+def test_compute_score_of_choice_reads_the_letter_b(text: str) -> None:
     assert compute_score(SOURCE, text, "B") == {"score": 1, "smooth": 1, "strict": 1, "parsed": 1}
     assert compute_score(SOURCE, text, "C") == {"score": 0, "smooth": 0, "strict": 0, "parsed": 1}
 
@@ -42,11 +42,11 @@ def test_says_b(text: str) -> None:
      "A\nB", "A\nor B", "A\nOr B", "B\nand A", "A. a dog\nB. a car\nC. a cat", "A dog\nB", "I see\nB\nthere",
      "<answer>A\nB</answer>"],
 )  # fmt: skip
-def test_says_no_letter(text: str) -> None:
+def test_compute_score_of_choice_finds_no_letter(text: str) -> None:
     assert compute_score(SOURCE, text, "B") == {"score": 0, "smooth": 0, "strict": 0, "parsed": 0}
 
 
-def test_gold_is_read_the_same_way() -> None:
+def test_compute_score_of_choice_parses_the_gold_answer_too() -> None:
     assert compute_score(SOURCE, "d", "<answer>D</answer>")["score"] == 1
     for gold in ("", "4", "A or B"):
         with pytest.raises(ValueError, match="is not the letter of an option"):
@@ -54,7 +54,7 @@ def test_gold_is_read_the_same_way() -> None:
 
 
 @given(st.text(max_size=200) | st.text(st.sampled_from("AB().: *<answer>/\n"), max_size=60))
-def test_no_text_raises(text: str) -> None:
+def test_compute_score_of_choice_accepts_any_text(text: str) -> None:
     scores = compute_score(SOURCE, text, "B")
     assert scores["score"] == scores["strict"] == float(parse_choice(text) == "B")
 
@@ -63,9 +63,9 @@ def test_no_text_raises(text: str) -> None:
     "piece",
     ["<answer>", "(", "B.", "the ", "B:", "*", " ", ":", "is:", "\\boxed{", "\\boxed ", "}", "B\n", "\\boxed{{"],
 )
-def test_long_texts_take_time_in_proportion_to_their_length(piece: str) -> None:
-    """A second or so; with time in proportion to the square of the length, hours."""
-    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it did not end within two minutes"))
+def test_parse_choice_takes_linear_time(piece: str) -> None:
+    """Linear time is about a second; quadratic time would be hours."""
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("parse_choice did not return within two minutes"))
     signal.alarm(120)
     try:
         assert parse_choice(piece * (2_000_000 // len(piece))) in {None, "B"}

@@ -1,4 +1,4 @@
-"""The clips of the tests have the same bytes each time: else the tests would ask other questions each time."""
+"""The generated clips have the same bytes in every run, so that all tests see the same samples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from tests.helpers import clips
         ("a.avi", "mpeg4", {}),
     ],
 )
-def test_a_clip_has_the_same_bytes_each_time(tmp_path: Path, name: str, codec: str, options: dict[str, str]) -> None:
+def test_write_and_copy_give_the_same_bytes_each_time(
+    tmp_path: Path, name: str, codec: str, options: dict[str, str]
+) -> None:
     one, other = (clips.write(tmp_path / folder / name, clips.pan(1), codec, options) for folder in ("one", "other"))
     assert one.read_bytes() == other.read_bytes()
     copies = [clips.copy(one, tmp_path / f"{count}.mkv") for count in range(2)]

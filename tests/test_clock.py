@@ -1,4 +1,4 @@
-"""The clock: spans, round trips, uneven times."""
+"""The clock of a clip: spans, slots, subsampling, and the time markers of prompts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def from_steps(gaps: list[int]) -> Clock:
 
 
 @given(steps, st.data())
-def test_spans_are_the_time_that_the_slots_are_shown(gaps, data):
+def test_span_is_the_time_during_which_the_slots_are_shown(gaps, data):
     clock = from_steps(gaps)
     first = data.draw(st.integers(0, len(gaps) - 1))
     last = data.draw(st.integers(first, len(gaps) - 1))
@@ -31,7 +31,7 @@ def test_spans_are_the_time_that_the_slots_are_shown(gaps, data):
 
 
 @given(steps)
-def test_every_millisecond_belongs_to_the_slot_on_screen(gaps):
+def test_slot_at_gives_the_slot_on_screen_at_every_millisecond(gaps):
     clock = from_steps(gaps)
     for slot, time in enumerate(clock.times_ms):
         assert clock.slot_at(time / 1000) == slot
@@ -41,7 +41,7 @@ def test_every_millisecond_belongs_to_the_slot_on_screen(gaps):
 
 
 @given(st.integers(1, 60), st.integers(1, 6), st.floats(500, 10**7))
-def test_subsampling_keeps_the_times_of_the_slots_that_stay(slots, density, duration):
+def test_subsample_keeps_the_times_of_the_remaining_slots(slots, density, duration):
     dense = uniform_clock(slots * density, max(duration, 2 * slots * density))
     sparse = dense.subsample(slots)
     assert sparse.times_ms == dense.times_ms[::density]
@@ -49,14 +49,14 @@ def test_subsampling_keeps_the_times_of_the_slots_that_stay(slots, density, dura
 
 
 @given(st.integers(1, 200), st.floats(1, 10**4))
-def test_even_steps_differ_by_rounding_alone(slots, step):
+def test_uniform_clock_has_steps_that_differ_by_rounding_only(slots, step):
     clock = uniform_clock(slots, slots * max(step, 2))
     assert clock.jitter_ms <= 1
     assert len(clock) == slots
 
 
 @given(steps, st.data())
-def test_a_slice_starts_at_zero_and_lasts_as_long_as_its_span(gaps, data):
+def test_slice_starts_at_zero_and_lasts_as_long_as_its_span(gaps, data):
     clock = from_steps(gaps)
     first = data.draw(st.integers(0, len(gaps) - 1))
     stop = data.draw(st.integers(first + 1, len(gaps)))
@@ -69,17 +69,17 @@ def test_a_slice_starts_at_zero_and_lasts_as_long_as_its_span(gaps, data):
 @pytest.mark.parametrize(
     ("times", "end"), [((), 5), ((1, 2), 5), ((0, 2, 2), 5), ((0, 3, 2), 5), ((0, 5), 5), ((0, 5), 4)]
 )
-def test_other_times_are_refused(times, end):
+def test_clock_refuses_times_that_do_not_start_at_0_or_increase(times, end):
     with pytest.raises(ValueError, match=r"starts with a slot at 0|increase strictly"):
         Clock(times, end)
 
 
-def test_a_clock_that_starts_late_is_told_its_first_times():
+def test_clock_that_starts_late_names_its_first_times():
     with pytest.raises(ValueError, match=r"^a clock starts with a slot at 0 ms, got \(1, 2, 3\)$"):
         Clock((1, 2, 3, 4), 5)
 
 
-def test_slots_outside_the_clock_are_refused():
+def test_span_and_subsample_refuse_slots_outside_the_clock():
     clock = Clock((0, 10, 20), 30)
     for first, last in ((-1, 1), (0, 3), (2, 1)):
         with pytest.raises(ValueError, match="no slots"):
@@ -89,7 +89,7 @@ def test_slots_outside_the_clock_are_refused():
 
 
 @given(steps)
-def test_markers_are_the_mean_of_their_slots_within_a_twentieth_of_a_second(gaps):
+def test_markers_are_the_mean_of_their_slots_within_0_05_seconds(gaps):
     clock = from_steps(gaps)
     times = [*clock.times_ms, *clock.times_ms[-1:] * (len(gaps) % MERGE)]
     texts = markers(clock)
@@ -100,7 +100,7 @@ def test_markers_are_the_mean_of_their_slots_within_a_twentieth_of_a_second(gaps
         assert abs(float(text.removeprefix("<").removesuffix(" seconds>")) - mean) <= 0.05 + 1e-9
 
 
-def test_both_layouts_of_the_prompt():
+def test_video_text_in_both_layouts():
     clock = Clock((0, 500, 1000), 2000)
     bare = video_text(clock, 2, "bare")
     pads = "<|vision_start|><|video_pad|><|video_pad|><|vision_end|>"

@@ -1,4 +1,4 @@
-"""Configuration: nothing unknown passes, and the message names the nearest known key."""
+"""Configuration: unknown keys are refused, and messages name the nearest known key."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from videossr.tasks.jigsaw import JigsawConfig
 from videossr.templates import load_templates
 
 NANO = Path(__file__).parents[1] / "examples/nano/nano.toml"
-"""The recipe of `make demo`, which stands beside the package."""
+"""The recipe of `make demo`, which is not part of the package."""
 
 
-def test_every_shipped_recipe_is_whole():
+def test_load_recipe_reads_every_shipped_recipe():
     for name in recipe.recipe_names():
         plan = recipe.load_recipe(name)
         assert plan.recipe.name == name
         assert plan.recipe.summary
-        again = recipe.ResolvedRecipe(parse(Recipe, plan.resolved, "again"), "again")
-        assert again.resolved == plan.resolved
+        reparsed = recipe.ResolvedRecipe(parse(Recipe, plan.resolved, "again"), "again")
+        assert reparsed.resolved == plan.resolved
 
 
 @pytest.mark.parametrize("name", [*recipe.recipe_names(), str(NANO)])
-def test_jigsaws_without_a_gap_set_no_bound_for_the_solver(name: str) -> None:
-    """Matching borders solves nearly all of them, so with the default bound `validate` would fail the recipe."""
+def test_shipped_jigsaws_without_a_gap_set_no_bound_for_the_solver(name: str) -> None:
+    """The solver solves nearly all jigsaws without gaps, so `validate` would fail them with the default bound."""
     for config in recipe.load_recipe(name).config.values():
         if isinstance(config, JigsawConfig):
             assert config.gap or config.solver == 1
 
 
-def test_the_papers_mixture():
+def test_recipe_videossr_30k_has_the_papers_mixture():
     counts = {name: category.count for name, category in recipe.load_recipe("videossr-30k").categories.items()}
     assert sum(counts.values()) == 30_000
     assert counts["jigsaw/6"] == 12_000
@@ -50,7 +50,7 @@ def test_the_papers_mixture():
     assert {counts[f"grounding/{p}"] for p in ("channel_swap", "mirror", "zoom_out", "rotate_180")} == {3000}
 
 
-def test_defaults_are_the_papers():
+def test_grounding_config_defaults_are_the_papers():
     config = parse(GroundingConfig, {"perturbation": "mirror"}, "here")
     assert config.frames == 48
     assert config.length == (8, 16)
@@ -78,10 +78,10 @@ def test_defaults_are_the_papers():
         ({}, "perturbation"),
     ],
 )
-def test_wrong_config_are_refused(table, message):
-    with pytest.raises(ValueError, match="here") as refused:
+def test_parse_refuses_invalid_grounding_configs(table, message):
+    with pytest.raises(ValueError, match="here") as raised:
         parse(GroundingConfig, table, "here")
-    assert message in str(refused.value)
+    assert message in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -100,26 +100,24 @@ def test_wrong_config_are_refused(table, message):
         ),
     ],
 )
-def test_what_is_wrong_with_one_setting_is_told_whatever_else_is_wrong(
-    kind: type, table: dict[str, object], messages: list[str]
-) -> None:
-    with pytest.raises(ValueError, match="here") as refused:
+def test_parse_reports_all_invalid_settings_at_once(kind: type, table: dict[str, object], messages: list[str]) -> None:
+    with pytest.raises(ValueError, match="here") as raised:
         parse(kind, table, "here")
-    lines = str(refused.value).splitlines()
+    lines = str(raised.value).splitlines()
     for message in messages:
         assert [line for line in lines if message in line], (message, lines)
 
 
-def test_what_a_name_may_hold_is_said_in_words() -> None:
-    with pytest.raises(ValueError, match="here") as refused:
+def test_parse_says_which_characters_names_may_hold() -> None:
+    with pytest.raises(ValueError, match="here") as raised:
         parse(Recipe, {"name": "a b", "categories": {"c.d": {}}}, "here")
-    assert str(refused.value).splitlines() == [
+    assert str(raised.value).splitlines() == [
         "here: name: may hold letters, digits and _.- only, at least one of them, got 'a b'",
         "here: categories.c.d: may hold letters, digits and _/- only, at least one of them, got 'c.d'",
     ]
 
 
-def test_overrides_by_dotted_names():
+def test_override_sets_a_value_by_its_dotted_name():
     table = {"categories": {"jigsaw/6": {"count": 1}}}
     assert override(table, "categories.jigsaw/6.count", "5") == {"categories": {"jigsaw/6": {"count": 5}}}
     assert override(table, "name", "plain text")["name"] == "plain text"
@@ -141,13 +139,13 @@ def test_overrides_by_dotted_names():
         ({"categories.jigsaw/6.count": "0"}, "categories: there is none"),
     ],
 )
-def test_wrong_recipes_are_refused(overrides, message):
-    with pytest.raises(ValueError, match="recipe jigsaw-6") as refused:
+def test_load_recipe_refuses_invalid_overrides(overrides, message):
+    with pytest.raises(ValueError, match="recipe jigsaw-6") as raised:
         recipe.load_recipe("jigsaw-6", overrides)
-    assert message in str(refused.value)
+    assert message in str(raised.value)
 
 
-def test_a_configuration_is_plain_and_flat() -> None:
+def test_plain_and_flatten_turn_a_config_into_tables() -> None:
     table = plain({"b": None, "c": {"d": (1, 2.5)}, "e": {}})
     assert table == {"c": {"d": [1, 2.5]}, "e": {}}
     config = plain(CountingConfig(shapes=("circle", "star")))
@@ -160,10 +158,10 @@ def test_a_configuration_is_plain_and_flat() -> None:
         plain(3)
 
 
-def test_changes_are_named_key_by_key() -> None:
-    there = {"recipe": {"count": 2, "tables": {"a": 1}}, "seed": 0}
-    assert changes(there, there) == []
-    assert changes(there, {"recipe": {"count": 3, "tables": 5}, "limit": "x" * 99}) == [
+def test_changes_are_listed_key_by_key() -> None:
+    stored = {"recipe": {"count": 2, "tables": {"a": 1}}, "seed": 0}
+    assert changes(stored, stored) == []
+    assert changes(stored, {"recipe": {"count": 3, "tables": 5}, "limit": "x" * 99}) == [
         "recipe.count is 2 there, 3 now",
         "recipe.tables is a table there, 5 now",
         "seed is 0 there, not set now",
@@ -172,7 +170,7 @@ def test_changes_are_named_key_by_key() -> None:
     assert changes({}, {str(number): 1 for number in range(9)})[-1] == "and 3 more"
 
 
-def test_unknown_recipes_and_files(tmp_path: Path):
+def test_load_recipe_refuses_unknown_names_and_invalid_files(tmp_path: Path):
     with pytest.raises(ValueError, match=r"no recipe 'smok'.*did you mean 'smoke'"):
         recipe.load_recipe("smok")
     with pytest.raises(FileNotFoundError):
@@ -185,7 +183,7 @@ def test_unknown_recipes_and_files(tmp_path: Path):
         recipe.load_recipe(str(tmp_path / "empty.toml"))
 
 
-def test_a_limit_keeps_the_mixture_and_every_category():
+def test_limited_keeps_the_mixture_and_every_category():
     plan = recipe.load_recipe("videossr-30k").limited(100)
     counts = {name: category.count for name, category in plan.categories.items()}
     assert sum(counts.values()) == 100
@@ -195,7 +193,7 @@ def test_a_limit_keeps_the_mixture_and_every_category():
         plan.limited(3)
 
 
-def test_wording_is_laid_over_text_by_text(tmp_path: Path):
+def test_load_templates_overlays_single_texts(tmp_path: Path):
     overlay = tmp_path / "mine.toml"
     overlay.write_text('[grounding.changes]\nmirror = "It is mirrored."\n')
     templates = load_templates(overlay)
@@ -225,21 +223,23 @@ def test_wording_is_laid_over_text_by_text(tmp_path: Path):
         ('[jigsaw]\nclip = "<video> {position:q}"', "must hold {position}, got position:q"),
     ],
 )
-def test_a_wording_holds_what_the_one_it_replaces_holds(table: str, message: str, tmp_path: Path) -> None:
+def test_load_templates_requires_the_placeholders_of_the_replaced_text(
+    table: str, message: str, tmp_path: Path
+) -> None:
     overlay = tmp_path / "mine.toml"
     overlay.write_text(table)
-    with pytest.raises(ValueError, match=r"mine\.toml") as refused:
+    with pytest.raises(ValueError, match=r"mine\.toml") as raised:
         load_templates(overlay)
-    assert message in str(refused.value)
+    assert message in str(raised.value)
 
 
-def test_a_registry_names_what_it_has() -> None:
+def test_registry_lists_names_and_suggests_the_nearest() -> None:
     assert TASKS.names()[:3] == ["counting", "grounding", "jigsaw"]
     with pytest.raises(ValueError, match=r"no 'jigsw'; did you mean 'jigsaw'\?"):
         TASKS.get("jigsw")
 
 
-def test_two_packages_with_one_name_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_registry_names_both_packages_that_declare_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("jigsaw", "other.package:Jigsaw", "videossr.tasks")
     monkeypatch.setattr("videossr.registry.entry_points", lambda **_: [point, point])
     fresh: Registry[object] = Registry("videossr.tasks")

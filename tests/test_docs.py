@@ -1,6 +1,6 @@
-"""The documentation names what exists: files, anchors, commands, options, settings. `make docs` checks its other links.
+"""The documentation only names files, anchors, commands, options and settings that exist. `make docs` checks links.
 
-What the blocks of code do is tested in tests/integration/test_docs.py, which runs them.
+tests/integration/test_docs.py runs the blocks of code.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ SOURCES = [
 SOURCES += [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "pyproject.toml")]
 
 FOLDERS = ("src", "tests", "docs", "examples", "benchmarks", "requirements")
-"""Those of this repository; a path in a page that begins with one of them names a file or folder that must be there."""
+"""Folders of this repository; a path in a page that begins with one of them must exist."""
 
 
-def by_page(page: Path) -> str:
+def relative_path(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
 def named_pages(text: str) -> set[str]:
-    """The files below docs/ that a text names."""
+    """Return the files below docs/ that a text names."""
     return {name.rstrip(".") for name in re.findall(r"(?<![\w/])docs/[\w./-]+\.(?:md|svg|png|jpg|jsonl|json|py)", text)}
 
 
-def test_every_page_that_is_named_anywhere_exists() -> None:
+def test_pages_named_in_any_file_exist() -> None:
     missing = {
         f"{path.relative_to(ROOT)}: {name}"
         for path in SOURCES
@@ -56,13 +56,13 @@ def test_every_page_that_is_named_anywhere_exists() -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as GitHub and the site make them."""
+    """Return the anchors of a page's headings, as GitHub and the site make them."""
     headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.M | re.S), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=by_page)
-def test_links_lead_to_files_and_headings(page: Path) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=relative_path)
+def test_links_in_pages_lead_to_files_and_headings(page: Path) -> None:
     broken = []
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
         name, _, anchor = target.partition("#")
@@ -74,46 +74,46 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
     assert not broken
 
 
-@pytest.mark.parametrize("page", PAGES, ids=by_page)
+@pytest.mark.parametrize("page", PAGES, ids=relative_path)
 def test_paths_in_pages_exist(page: Path) -> None:
-    """In code spans; with a wildcard it must match something. `video/probe.py` is short for a path in the package."""
+    """Code spans are searched; a wildcard must match a file. `video/probe.py` is short for a path in the package."""
     missing = []
     for span in code_spans(page):
         for word in span.split():
             word = word.strip("(),;:").partition("::")[0].rstrip("/")
             inside = re.fullmatch(r"[a-z_]+/[a-z_0-9/]+\.(py|toml)", word) is not None
             if word.split("/")[0] in FOLDERS and "/" in word and not re.search("…|NAME", word) and not word.isupper():
-                found = any(ROOT.glob(word)) or any(page.parent.glob(word))
+                exists = any(ROOT.glob(word)) or any(page.parent.glob(word))
             elif inside:
-                found = any((ROOT / base / word).exists() for base in ("", "src/videossr", "examples/custom_task"))
+                exists = any((ROOT / base / word).exists() for base in ("", "src/videossr", "examples/custom_task"))
             else:
                 continue
-            missing += [] if found else [word]
+            missing += [] if exists else [word]
     assert not missing
 
 
-@pytest.mark.parametrize("page", PAGES, ids=by_page)
-def test_every_block_names_its_language(page: Path) -> None:
-    """So that no command stands in a page unseen by the tests; an indented block would be one too."""
+@pytest.mark.parametrize("page", PAGES, ids=relative_path)
+def test_code_blocks_name_their_language(page: Path) -> None:
+    """A block without a language, or an indented block, would not be seen by the tests."""
     known = {*RUNNABLE, "toml", "json", "text"}
     assert [str(snippet) for snippet in snippets(page) if snippet.language not in known] == []
     assert re.findall(r"^    (?:videossr|python|make|sh) .*$", page.read_text("utf-8"), re.MULTILINE) == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=by_page)
-def test_a_block_that_cannot_run_says_why(page: Path) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=relative_path)
+def test_code_blocks_that_cannot_run_give_a_reason(page: Path) -> None:
     text = page.read_text("utf-8")
     reasons = [snippet.reason for snippet in snippets(page) if snippet.reason]
-    assert text.count("<!-- not run") == len(reasons), "a marker does not stand in front of a block"
-    assert text.count("<!-- setup") == sum(snippet.hidden for snippet in snippets(page)), "a setup has not its form"
+    assert text.count("<!-- not run") == len(reasons), "a marker `not run` is not in front of a block"
+    assert text.count("<!-- setup") == sum(snippet.hidden for snippet in snippets(page)), "a setup is malformed"
     assert all(len(reason.split()) > 3 for reason in reasons)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=by_page)
-def test_shell_that_cannot_run_here_can_be_parsed(page: Path) -> None:
-    for snippet in shell(page):
-        done = subprocess.run(["bash", "-n", "-c", snippet.code], capture_output=True, text=True, check=False)
-        assert not done.stderr, f"{snippet}: {done.stderr}"
+@pytest.mark.parametrize("page", PAGES, ids=relative_path)
+def test_shell_blocks_can_be_parsed(page: Path) -> None:
+    for snippet in shell_snippets(page):
+        completed = subprocess.run(["bash", "-n", "-c", snippet.code], capture_output=True, text=True, check=False)
+        assert not completed.stderr, f"{snippet}: {completed.stderr}"
 
 
 def commands(code: str) -> Iterator[list[str]]:
@@ -136,8 +136,11 @@ def commands(code: str) -> Iterator[list[str]]:
                 yield rest[: next(ends, len(rest))]
 
 
-def fault(words: list[str], whole: bool) -> str:
-    """What is wrong with the words of a command; empty where nothing is. A command in a sentence need not be whole."""
+def fault_of(words: list[str], whole: bool) -> str:
+    """Return what is wrong with the words of a command, or an empty text.
+
+    Where a command is not `whole`, as in a sentence, required arguments may be missing.
+    """
     if words[-1:] == ["--help"] or not words:
         return ""
     try:
@@ -155,22 +158,26 @@ def fault(words: list[str], whole: bool) -> str:
     return ""
 
 
-@pytest.mark.parametrize("page", PAGES, ids=by_page)
-def test_commands_have_the_form_that_the_command_takes(page: Path) -> None:
-    """Also where they cannot run here: a verb, an option or a setting that was renamed is noticed."""
-    blocks = [(snippet, words) for snippet in shell(page) for words in commands(snippet.code)]
-    wrong = [f"{snippet}: {' '.join(words)}: {told}" for snippet, words in blocks if (told := fault(words, whole=True))]
+@pytest.mark.parametrize("page", PAGES, ids=relative_path)
+def test_commands_in_pages_are_valid(page: Path) -> None:
+    """A renamed verb, option or setting is noticed, also in blocks that cannot run here."""
+    blocks = [(snippet, words) for snippet in shell_snippets(page) for words in commands(snippet.code)]
+    wrong = [
+        f"{snippet}: {' '.join(words)}: {message}"
+        for snippet, words in blocks
+        if (message := fault_of(words, whole=True))
+    ]
     spans = [words for span in code_spans(page) for words in commands(span)]
-    wrong += [f"{' '.join(words)}: {told}" for words in spans if (told := fault(words, whole=False))]
+    wrong += [f"{' '.join(words)}: {message}" for words in spans if (message := fault_of(words, whole=False))]
     assert not wrong
 
 
-def shell(page: Path) -> list[Snippet]:
+def shell_snippets(page: Path) -> list[Snippet]:
     return [snippet for snippet in snippets(page) if snippet.language == "sh"]
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("videossr index demo/videos --bogus 1 --out x", "--bogus"),
         ("videossr index demo/videos --bogus=1 --out x", "--bogus"),
@@ -183,14 +190,14 @@ def shell(page: Path) -> list[Snippet]:
         ("videossr build smoke --corpus x --out y && videossr index demo/videos --out x", ""),
     ],
 )
-def test_a_command_that_would_fail_is_noticed(line: str, told: str) -> None:
-    faults = [fault(words, whole=True) for words in commands(line)]
+def test_fault_of_names_the_mistake_in_a_command(line: str, message: str) -> None:
+    faults = [fault_of(words, whole=True) for words in commands(line)]
     assert faults
-    assert told in "".join(faults)
-    assert bool("".join(faults)) == bool(told)
+    assert message in "".join(faults)
+    assert bool("".join(faults)) == bool(message)
 
 
-def test_the_architecture_lists_the_layers_in_order() -> None:
+def test_architecture_page_lists_the_layers_in_order() -> None:
     table = (ROOT / "docs/architecture.md").read_text("utf-8").partition("## The tree")[2].partition("## The layers")[0]
     rows = [re.findall(r"`([a-z_]+)`", line.split("|")[1]) for line in table.splitlines() if line.startswith("| `")]
     listed = [module for row in rows for module in row]
@@ -199,7 +206,7 @@ def test_the_architecture_lists_the_layers_in_order() -> None:
     assert [depth[module] for module in listed] == sorted(depth.values())
 
 
-def test_the_reference_has_every_public_name() -> None:
+def test_python_reference_has_every_public_name() -> None:
     page = (ROOT / "docs/reference/python.md").read_text("utf-8").splitlines()
     listed = {line.rpartition(".")[2] for line in page if line.startswith("::: ")}
     listed |= {line.strip().removeprefix("- ") for line in page if line.startswith("        - ")}

@@ -1,4 +1,4 @@
-"""The shape of the package: imports point down only, `import videossr` costs nothing, modules stay short."""
+"""The structure of the package: imports point down, `import videossr` loads nothing heavy, modules stay short."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ LAYERS = (
     ("registry",),
     ("errors", "rewards"),
 )
-"""From the top down. A module may import what is in its own layer or below it.
+"""The layers from the top down. A module may import modules of its own layer or below it.
 
 `config` (it reads TOML and names the nearest key), `runners` (processes) and `storage` (files) know nothing of videos
 and serve every layer, so they stand below all of it; `config` uses `registry.suggest`. `rewards` and `errors` import
@@ -57,6 +57,7 @@ PUBLIC = [
     "Corpus",
     "Item",
     "Measure",
+    "Plan",
     "Question",
     "Rejection",
     "Sample",
@@ -72,6 +73,7 @@ PUBLIC = [
     "compute_score",
     "evaluate",
     "index_videos",
+    "load_recipe",
     "open_questions",
     "sample_video",
     "train",
@@ -83,22 +85,22 @@ _LIGHT = (
     *(".runs", ".runs.health", ".runs.records", ".runs.writer"),
 )
 TORCH_FREE = {f"videossr.training{name}" for name in _LIGHT} | {"videossr.engine.checkpoint_folder"}
-"""What of training the command and the report use without torch."""
+"""The modules of training that the command and the report use without torch."""
 
 TORCH = {
     module
     for module in MODULES
     if module.startswith(("videossr.training.", "videossr.engine.")) and module not in TORCH_FREE
 } | {"videossr.models.tiny", "videossr.models.transformers_model"}
-"""The modules that may import torch; nothing else does, so all but them works without it."""
+"""The modules that may import torch; all others work without it."""
 
 
-def layer(module: str) -> str:
+def layer_of(module: str) -> str:
     return module.split(".")[1] if "." in module else ""
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Full names of all modules that a file imports, wherever in it; `from a import b` counts as `a` and as `a.b`."""
+def all_imports(path: Path) -> Iterator[str]:
+    """Yield the full names of all modules that a file imports; `from a import b` counts as `a` and as `a.b`."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -109,32 +111,32 @@ def imported(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def own(path: Path) -> set[str]:
-    """The modules of this package that a file imports."""
-    return {name for name in imported(path) if name in MODULES}
+def package_imports(path: Path) -> set[str]:
+    """Return the modules of this package that a file imports."""
+    return {name for name in all_imports(path) if name in MODULES}
 
 
-def climbing(module: str, names: set[str]) -> list[str]:
-    """Those of `names` that `module` may not import."""
+def imports_from_above(module: str, names: set[str]) -> list[str]:
+    """Return those of `names` that `module` may not import."""
     rank = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}
-    leaf = layer(module) in {"rewards", "errors"}
-    return [name for name in sorted(names) if leaf or rank.get(layer(name), -1) < rank[layer(module)]]
+    leaf = layer_of(module) in {"rewards", "errors"}
+    return [name for name in sorted(names) if leaf or rank.get(layer_of(name), -1) < rank[layer_of(module)]]
 
 
-def test_every_module_has_a_layer() -> None:
+def test_modules_all_have_a_layer() -> None:
     known = {name for names in LAYERS for name in names}
-    assert {layer(module) for module in MODULES} - known == {""}
+    assert {layer_of(module) for module in MODULES} - known == {""}
     assert len(MODULES) > 40
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if module != "videossr"])
 def test_imports_point_down(module: str) -> None:
-    up = climbing(module, own(MODULES[module]) - {"videossr"})
-    assert not up, f"{module} imports {', '.join(up)}, which is above it"
+    higher = imports_from_above(module, package_imports(MODULES[module]) - {"videossr"})
+    assert not higher, f"{module} imports {', '.join(higher)}, which is above it"
 
 
 def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
-    """Groups of modules that import each other in a circle, directly or through others."""
+    """Return groups of modules that import each other in a circle, directly or through others."""
 
     def reachable(module: str) -> set[str]:
         reached: set[str] = set()
@@ -155,49 +157,52 @@ def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
     return [list(group) for group in sorted(groups)]
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
-    assert cycles({module: own(path) - {"videossr"} for module, path in MODULES.items()}) == []
+def test_modules_have_no_import_cycles() -> None:
+    assert cycles({module: package_imports(path) - {"videossr"} for module, path in MODULES.items()}) == []
 
 
-def test_a_circle_of_imports_is_noticed() -> None:
+def test_cycles_finds_a_circle_of_imports() -> None:
     graph = {"local": {"base", "cluster"}, "cluster": {"threads", "local"}, "base": {"threads"}, "threads": set()}
     assert cycles(graph) == [["cluster", "local"]]
 
 
-def test_only_the_command_asks_the_package_for_its_version() -> None:
-    assert [module for module, path in MODULES.items() if "videossr" in own(path)] == ["videossr.cli"]
+def test_only_the_command_imports_the_package_itself() -> None:
+    assert [module for module, path in MODULES.items() if "videossr" in package_imports(path)] == ["videossr.cli"]
 
 
-def test_what_climbs_is_noticed(tmp_path: Path) -> None:
+def test_imports_from_above_finds_imports_of_higher_layers(tmp_path: Path) -> None:
     module = tmp_path / "module.py"
     text = "if TYPE_CHECKING:\n    from videossr import rendering\ndef f():\n    import videossr.tasks.base\n"
     module.write_text(text)
-    names = own(module)
+    names = package_imports(module)
     assert names == {"videossr", "videossr.rendering", "videossr.tasks.base"}
-    assert climbing("videossr.perturb.color", names - {"videossr"}) == ["videossr.rendering", "videossr.tasks.base"]
-    assert climbing("videossr.rendering", names - {"videossr"}) == []
-    assert climbing("videossr.rewards", {"videossr.registry"}) == ["videossr.registry"]
+    assert imports_from_above("videossr.perturb.color", names - {"videossr"}) == [
+        "videossr.rendering",
+        "videossr.tasks.base",
+    ]
+    assert imports_from_above("videossr.rendering", names - {"videossr"}) == []
+    assert imports_from_above("videossr.rewards", {"videossr.registry"}) == ["videossr.registry"]
 
 
-def test_rewards_need_the_standard_library_alone() -> None:
-    names = set(imported(MODULES["videossr.rewards"]))
+def test_rewards_import_the_standard_library_alone() -> None:
+    names = set(all_imports(MODULES["videossr.rewards"]))
     assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names
 
 
-def test_importing_the_package_costs_nothing() -> None:
+def test_importing_the_package_loads_no_heavy_library() -> None:
     code = "import sys, videossr, videossr.rewards; print(*sorted({name.split('.')[0] for name in sys.modules}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(completed.stdout.split())
     assert "videossr" in loaded
     assert not loaded & {"numpy", "torch", "cv2", "av", "pyarrow", "pydantic", "scipy", "rich", "cyclopts", "jinja2"}
 
 
 @pytest.mark.slow
-def test_building_and_reading_need_no_torch() -> None:
+def test_modules_outside_training_do_not_import_torch() -> None:
     names = sorted(set(MODULES) - TORCH)
     code = f"import sys, importlib\nfor name in {names}: importlib.import_module(name)\nprint(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(completed.stdout.split())
     assert "videossr.validation.validator" in loaded
     assert not loaded & {"torch", "transformers", "datasets", "torchvision"}
 
@@ -215,7 +220,7 @@ def test_index_build_and_read_import_no_scipy() -> None:
     assert not loaded & {"scipy", "matplotlib", "torch"}
 
 
-def test_the_public_names() -> None:
+def test_public_names_are_listed_and_documented() -> None:
     assert videossr.__all__ == PUBLIC
     for name in PUBLIC:
         value = getattr(videossr, name)
@@ -227,7 +232,7 @@ def test_the_public_names() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_modules_are_short_and_say_what_they_are(module: str) -> None:
+def test_modules_are_short_have_docstrings_and_do_not_print(module: str) -> None:
     text = MODULES[module].read_text("utf-8")
     tree = ast.parse(text)
     assert len(text.splitlines()) <= 400

@@ -1,4 +1,4 @@
-"""The lock files say what pyproject.toml and the lists of the side environments ask for: else `make lock` is due."""
+"""The lock files fulfill pyproject.toml and the lists of the side environments; otherwise run `make lock`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read_lock(path: Path) -> dict[str, set[str]]:
     return versions
 
 
-def wanted() -> list[Requirement]:
+def declared_requirements() -> list[Requirement]:
     """Return what `make demo` and `make test` install, of the package and of its development group."""
     table = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     project = table["project"]
@@ -34,32 +34,32 @@ def wanted() -> list[Requirement]:
     return [requirement for requirement in every if requirement.name not in ("torch", "videossr")]
 
 
-def listed(path: Path) -> list[Requirement]:
+def listed_requirements(path: Path) -> list[Requirement]:
     lines = (line.partition("#")[0].strip() for line in path.read_text("utf-8").splitlines())
     return [Requirement(line) for line in lines if line]
 
 
-@pytest.mark.parametrize("requirement", wanted(), ids=str)
-def test_the_lock_has_what_the_package_asks_for(requirement: Requirement) -> None:
+@pytest.mark.parametrize("requirement", declared_requirements(), ids=str)
+def test_dev_lock_fulfills_the_requirements_of_the_package(requirement: Requirement) -> None:
     versions = read_lock(REQUIREMENTS / "dev.lock").get(canonicalize_name(requirement.name), set())
     assert versions, f"{requirement.name} is not locked: run `make lock`"
     assert all(requirement.specifier.contains(version) for version in versions), "run `make lock`"
 
 
 @pytest.mark.parametrize("side", SIDES, ids=lambda path: path.stem)
-def test_the_lock_of_a_side_environment_has_what_its_list_asks_for(side: Path) -> None:
+def test_side_locks_fulfill_their_lists(side: Path) -> None:
     versions = read_lock(side.with_suffix(".lock"))
-    for requirement in listed(side):
+    for requirement in listed_requirements(side):
         if requirement.name == TORCH.name:
             assert requirement.specifier == TORCH.specifier
             continue
-        found = versions.get(canonicalize_name(requirement.name), set())
-        assert found, f"{requirement.name} is not locked: run `make lock`"
-        assert all(requirement.specifier.contains(version) for version in found), "run `make lock`"
+        locked_versions = versions.get(canonicalize_name(requirement.name), set())
+        assert locked_versions, f"{requirement.name} is not locked: run `make lock`"
+        assert all(requirement.specifier.contains(version) for version in locked_versions), "run `make lock`"
 
 
 @pytest.mark.parametrize("lock", [REQUIREMENTS / "dev.lock", *(side.with_suffix(".lock") for side in SIDES)], ids=str)
-def test_everything_in_a_lock_has_a_hash_and_no_address(lock: Path) -> None:
+def test_locks_have_hashes_and_no_addresses(lock: Path) -> None:
     text = lock.read_text("utf-8")
     pinned = [line for line in text.splitlines() if re.match(r"[\w.\-]+==", line)]
     assert len(pinned) == len(list(LOCKED.finditer(text))) > 10

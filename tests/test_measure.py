@@ -1,4 +1,4 @@
-"""What follows from measures: the first failure, one of several gates, and rounding that lets nothing pass."""
+"""Measures of gates: the first failure, alternative gates, and rounding that never changes a decision."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def either(gate: str, value: float, threshold: float = 1) -> Measure:
     return Measure(gate, value, threshold, setting=f"limits.{gate}", either="seen")
 
 
-def test_the_first_failure_is_the_reason_and_nothing_more_is_asked_for() -> None:
+def test_rejected_gives_the_first_failure_and_computes_no_further_measure() -> None:
     def gates() -> Iterator[Measure]:
         yield Measure("too_brief", 0.5, 0.2)
         yield Measure("still", 1, 5, setting="motion")
@@ -28,7 +28,7 @@ def test_the_first_failure_is_the_reason_and_nothing_more_is_asked_for() -> None
     assert rejected([]) is None
 
 
-def test_of_several_gates_one_is_enough_and_the_nearest_is_the_reason() -> None:
+def test_rejected_needs_one_of_several_alternative_gates() -> None:
     dark, dull = [either("dark", 0.1), either("dark", 3)], [either("dull", 0.5), either("dull", 0.4)]
     assert rejected([*dark, *dull]) == Rejection("dull", 0.4, 1)
     assert rejected([*dark, either("dull", 1)]) is None
@@ -36,22 +36,22 @@ def test_of_several_gates_one_is_enough_and_the_nearest_is_the_reason() -> None:
     assert rejected([either("dark", 1), *dull, Measure("still", 0, 1)]) == Rejection("still", 0, 1)
 
 
-def test_a_build_measures_on_after_a_failure_that_a_setting_can_mend() -> None:
+def test_measured_goes_on_after_a_failure_with_a_setting() -> None:
     still, small, last = Measure("still", 0, 1, setting="motion"), Measure("small", 0, 1), Measure("last", 1, 1)
     assert measured([still, last]) == [still, last]
     assert measured([still, small, last]) == [still, small]
     assert measured([either("dark", 0), last]) == [either("dark", 0), last]
 
 
-def test_the_weakest_measure_is_that_of_the_best_way() -> None:
-    found = [Measure("still", 8, 2), either("dark", 3), either("dull", 0.2), Measure("cut", 2, 8, least=False)]
-    assert weakest(found) == either("dark", 3)
+def test_weakest_is_taken_over_the_best_alternative() -> None:
+    measures = [Measure("still", 8, 2), either("dark", 3), either("dull", 0.2), Measure("cut", 2, 8, least=False)]
+    assert weakest(measures) == either("dark", 3)
     assert weakest([]) is None
 
 
 @pytest.mark.parametrize("least", [True, False])
 @given(st.floats(0, 1e6), st.integers(0, 10**6), st.integers(0, 6))
-def test_rounding_decides_nothing(least: bool, value: float, digits: int, places: int) -> None:
+def test_measure_rounding_never_changes_passed(least: bool, value: float, digits: int, places: int) -> None:
     threshold = digits / 10**places
     assert Measure("any", value, threshold, least).passed == (value >= threshold if least else value <= threshold)
     stored = Measure("any", value, 1, least).value
@@ -60,7 +60,7 @@ def test_rounding_decides_nothing(least: bool, value: float, digits: int, places
     assert Measure("any", stored, 1, least).value == stored
 
 
-def test_what_is_no_number_is_refused() -> None:
+def test_measure_refuses_nan() -> None:
     with pytest.raises(ValueError, match="gate still: measured nan"):
         Measure("still", math.nan, 1)
     assert Measure("still", math.inf, 1).passed

@@ -1,4 +1,4 @@
-"""Tasks and perturbations that other packages add: installed as users do, found by name, held to their own tests."""
+"""Plug-in tasks and perturbations: installed as users install them, found by name, and passing their own tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TASK, PERTURBATION = EXAMPLES / "custom_task", EXAMPLES / "custom_perturbation"
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Variables under which Python finds the examples, installed in a folder of their own, and this videossr."""
+    """Install the examples into a folder, and return environment variables with which Python finds them."""
     site = tmp_path_factory.mktemp("site")
     options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check"]
     run(
@@ -36,9 +36,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def run(command: list[str], environment: dict[str, str], status: int = 0) -> str:
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == status, f"{done.stdout}\n{done.stderr}"
-    return done.stderr if status else done.stdout
+    completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert completed.returncode == status, f"{completed.stdout}\n{completed.stderr}"
+    return completed.stderr if status else completed.stdout
 
 
 def videossr_command(environment: dict[str, str], *words: str, status: int = 0) -> str:
@@ -46,12 +46,12 @@ def videossr_command(environment: dict[str, str], *words: str, status: int = 0) 
 
 
 @pytest.mark.parametrize("example", [TASK, PERTURBATION], ids=lambda example: example.name)
-def test_an_example_passes_its_own_tests_once_installed(example: Path, environment: dict[str, str]) -> None:
+def test_examples_pass_their_own_tests_once_installed(example: Path, environment: dict[str, str]) -> None:
     tests = str(example / "tests")
     assert " passed" in run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", tests], environment)
 
 
-def test_scoring_imports_the_reward_and_nothing_heavy(environment: dict[str, str]) -> None:
+def test_compute_score_of_a_plugin_imports_nothing_heavy(environment: dict[str, str]) -> None:
     code = (
         "import sys; from videossr.rewards import compute_score\n"
         "print(compute_score('videossr/tiles', '2134', '1234')['smooth'], 'numpy' in sys.modules)"
@@ -59,15 +59,15 @@ def test_scoring_imports_the_reward_and_nothing_heavy(environment: dict[str, str
     assert run([sys.executable, "-c", code], environment) == "0.5 False\n"
 
 
-def test_unknown_tasks_are_answered_with_the_installed_ones(environment: dict[str, str]) -> None:
+def test_tasks_registry_suggests_installed_plugin_tasks(environment: dict[str, str]) -> None:
     code = "from videossr.tasks.base import TASKS\ntry: TASKS.get('tile')\nexcept ValueError as error: print(error)"
     assert "did you mean 'tiles'?" in run([sys.executable, "-c", code], environment)
 
 
-def test_an_interval_task_has_all_that_intervals_have(
+def test_interval_plugin_task_has_checks_baselines_and_report_panels(
     environment: dict[str, str], corpus: Corpus, tmp_path: Path
 ) -> None:
-    """Metric, chance, tests of the distribution, shortcuts and panels come with the line `answer_type = INTERVAL`."""
+    """Metric, guesses, distribution checks, shortcuts and panels come with the line `answer_type = INTERVAL`."""
 
     def videossr(*words: str | Path) -> str:
         return run([sys.executable, "-c", "from videossr.cli import main; main()", *map(str, words)], environment)
@@ -78,13 +78,13 @@ def test_an_interval_task_has_all_that_intervals_have(
     )
     dataset = tmp_path / "dataset"
     videossr("build", tmp_path / "recipe.toml", "--corpus", str(corpus.path), "--out", dataset, "--workers", "1")
-    told = videossr("validate", dataset, "--renders", "3")
-    assert "FAILS" not in told
+    output = videossr("validate", dataset, "--renders", "3")
+    assert "FAILS" not in output
     for check in (
         *("distribution of lengths", "distribution of positions", "best constant share"),
         *("duration tells the place", "duration tells the length", "borders change"),
     ):
-        assert check in told
+        assert check in output
     for model in ("chance", "constant"):
         videossr("bench", "run", dataset, "--model", model, "--out", tmp_path / model)
     runs = [tmp_path / "chance", tmp_path / "constant"]
@@ -97,9 +97,9 @@ def test_an_interval_task_has_all_that_intervals_have(
         guess: pytest.approx(distribution.expected_score(guess).score) for guess in ("uniform", "prior", "constant")
     }
     for figures in benchmark["runs"]:
-        (found,) = figures["answers"].values()
-        assert sum(found["histogram"]) == 24
-        assert found["start"]["low"] <= found["start"]["value"] <= found["start"]["high"]
+        (spans,) = figures["answers"].values()
+        assert sum(spans["histogram"]) == 24
+        assert spans["start"]["low"] <= spans["start"]["value"] <= spans["start"]["high"]
     videossr("report", *runs, "--out", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text("utf-8")
     section = page.partition('<section id="scramble0"')[2].partition("</section>")[0]
@@ -110,7 +110,9 @@ def test_an_interval_task_has_all_that_intervals_have(
     assert "marked" in card
 
 
-def test_its_samples_are_built_validated_and_shown(environment: dict[str, str], corpus: Corpus, tmp_path: Path) -> None:
+def test_plugin_task_is_built_validated_and_shown_in_the_gallery(
+    environment: dict[str, str], corpus: Corpus, tmp_path: Path
+) -> None:
     dataset = str(tmp_path / "tiles")
     build = ["build", str(TASK / "tiles.toml"), "--limit", "6", "--corpus", str(corpus.path), "--out", dataset]
     videossr_command(environment, *build, "--workers", "1")
@@ -122,16 +124,16 @@ def test_its_samples_are_built_validated_and_shown(environment: dict[str, str], 
     assert "videossr-tiles" in manifest["versions"]
 
 
-def test_samples_of_its_perturbations_are_built_validated_and_shown(
+def test_plugin_perturbations_are_built_validated_and_shown_in_the_gallery(
     environment: dict[str, str], corpus: Corpus, tmp_path: Path
 ) -> None:
     dataset, page = str(tmp_path / "backwards"), tmp_path / "backwards.html"
     build = ["build", str(PERTURBATION / "recipe.toml"), "--limit", "8", "--corpus", str(corpus.path), "--out", dataset]
     videossr_command(environment, *build, "--workers", "1")
-    said = videossr_command(environment, "validate", dataset)
-    assert "FAILS" not in said
+    output = videossr_command(environment, "validate", dataset)
+    assert "FAILS" not in output
     for check in ("ends are seen", "borders change", "renders repeat"):
-        assert check in said
+        assert check in output
     videossr_command(environment, "gallery", dataset, "--out", str(page))
     for words in ("the scene runs backwards in time", "the picture is made of coarse square blocks"):
         assert words in page.read_text("utf-8")
@@ -143,11 +145,11 @@ def test_samples_of_its_perturbations_are_built_validated_and_shown(
     module = Path(environment["SITE"]) / "videossr_reverse" / "reverse.py"
     text = module.read_text("utf-8")
     module.write_text(f"{text}# mended\n", "utf-8")
-    refused = videossr_command(environment, *build, status=2)
+    error = videossr_command(environment, *build, status=2)
     module.write_text(text, "utf-8")
-    assert "the code of perturbation reverse (its file" in " ".join(refused.split())
-    assert "perturbation pixelate" not in refused
+    assert "the code of perturbation reverse (its file" in " ".join(error.split())
+    assert "perturbation pixelate" not in error
 
     without = {**environment, "PYTHONPATH": environment["PYTHONPATH"].partition(os.pathsep)[2]}
-    unknown = videossr_command(without, "validate", dataset, status=2)
-    assert "videossr.perturbations has no 'reverse'" in " ".join(unknown.split())
+    unknown_error = videossr_command(without, "validate", dataset, status=2)
+    assert "videossr.perturbations has no 'reverse'" in " ".join(unknown_error.split())

@@ -1,4 +1,4 @@
-"""The public names have types: what mypy knows of them is what they are. `make check` judges `assert_type`."""
+"""The public names have the types that mypy infers; `make check` evaluates `assert_type`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from videossr import Clip, Clock, Item, Question, Scores, VideoSSRDataset, compu
 from videossr.question_set import QuestionSet
 
 
-def test_names_have_types(dataset: Path) -> None:
+def test_public_names_have_types(dataset: Path) -> None:
     item = VideoSSRDataset(dataset)[0]
     assert_type(item, Item)
     assert_type(item.question, Question)
@@ -24,7 +24,7 @@ def test_names_have_types(dataset: Path) -> None:
     assert_type(Scores(1.0, 1.0, parsed=True).smooth, float)
 
 
-def test_every_public_name_is_what_its_module_defines() -> None:
+def test_public_names_are_defined_in_modules_of_the_package() -> None:
     for name in videossr.__all__:
         assert getattr(videossr, name).__module__.startswith("videossr.")
         assert getattr(videossr, name).__name__ == name

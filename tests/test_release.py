@@ -1,4 +1,4 @@
-"""What a release says of itself: one version everywhere, notes from the changelog, packages that an index takes."""
+"""Releases: one version in all files, notes from the changelog, valid packages, and workflows."""
 
 from __future__ import annotations
 
@@ -33,33 +33,33 @@ CHANGELOG = """# Changelog
 """
 
 
-def text(name: str) -> str:
+def read_text(name: str) -> str:
     return (ROOT / name).read_text("utf-8")
 
 
-def test_the_version_is_the_same_wherever_it_is_written() -> None:
+def test_version_is_the_same_in_all_files() -> None:
     version = declared_version()
-    assert re.findall(r"^version: (.+)$", text("CITATION.cff"), re.MULTILINE) == [version]
-    assert re.findall(r"^  version = \{(.+)\},$", text("docs/citation.md"), re.MULTILINE) == [version]
+    assert re.findall(r"^version: (.+)$", read_text("CITATION.cff"), re.MULTILINE) == [version]
+    assert re.findall(r"^  version = \{(.+)\},$", read_text("docs/citation.md"), re.MULTILINE) == [version]
 
 
-def test_the_paper_is_cited_alike_for_people_and_programs() -> None:
-    (number,) = set(re.findall(r"arxiv\.org/abs/([\d.]+)", text("CITATION.cff")))
-    (paper,) = re.findall(r"^@inproceedings\{.*?^\}", text("docs/citation.md"), re.MULTILINE | re.DOTALL)
+def test_citation_file_and_page_cite_the_same_paper() -> None:
+    (number,) = set(re.findall(r"arxiv\.org/abs/([\d.]+)", read_text("CITATION.cff")))
+    (paper,) = re.findall(r"^@inproceedings\{.*?^\}", read_text("docs/citation.md"), re.MULTILINE | re.DOTALL)
     assert f"eprint        = {{{number}}}" in paper
-    assert tomllib.loads(text("pyproject.toml"))["project"]["urls"]["Paper"].endswith(number)
-    names = re.findall(r"family-names: (.+)\n +given-names: (.+)", text("CITATION.cff"))
+    assert tomllib.loads(read_text("pyproject.toml"))["project"]["urls"]["Paper"].endswith(number)
+    names = re.findall(r"family-names: (.+)\n +given-names: (.+)", read_text("CITATION.cff"))
     assert " and ".join(f"{family}, {given}" for family, given in names) in paper
 
 
-def test_the_changelog_has_its_sections_in_order() -> None:
-    """The newest first; below each version only the headings of Keep a Changelog, each once."""
-    first, *versions = re.split(r"^## ", text("CHANGELOG.md"), flags=re.MULTILINE)[1:]
+def test_changelog_has_its_sections_in_order() -> None:
+    """The newest version is first; below each are only the headings of Keep a Changelog, each once."""
+    first, *versions = re.split(r"^## ", read_text("CHANGELOG.md"), flags=re.MULTILINE)[1:]
     assert first.startswith("[Unreleased]\n")
     numbers = [re.match(r"\[(\d+)\.(\d+)\.(\d+)\] - \d{4}-\d\d-\d\d\n", section) for section in versions]
     assert all(numbers)
-    found = [tuple(map(int, number.groups())) for number in numbers if number]
-    assert found == sorted(found, reverse=True)
+    version_numbers = [tuple(map(int, number.groups())) for number in numbers if number]
+    assert version_numbers == sorted(version_numbers, reverse=True)
     for section in (first, *versions):
         headings = re.findall(r"^### (.+)$", section, re.MULTILINE)
         assert headings == [
@@ -67,19 +67,19 @@ def test_the_changelog_has_its_sections_in_order() -> None:
         ]
 
 
-def test_the_notes_of_a_release_are_its_section() -> None:
+def test_release_notes_are_the_section_of_the_version() -> None:
     assert release_notes(CHANGELOG, "0.2.0") == "### Added\n\n- A thing.\n"
     assert release_notes(CHANGELOG, "0.1.0") == "### Added\n\n- Everything.\n"
 
 
 @pytest.mark.parametrize("version", ["0.3.0", "0.2", "Unreleased"])
-def test_a_version_without_a_section_has_no_notes(version: str) -> None:
+def test_release_notes_refuses_a_version_without_a_section(version: str) -> None:
     with pytest.raises(ValueError, match="rename 'Unreleased' to that"):
         release_notes(CHANGELOG, version)
 
 
-def packages(folder: Path, version: str = "0.2.0", metadata: str = "") -> Path:
-    """A source archive and a wheel in which only the metadata is real."""
+def write_packages(folder: Path, version: str = "0.2.0", metadata: str = "") -> Path:
+    """Write a source archive and a wheel that hold metadata alone."""
     data = (metadata or f"Metadata-Version: 2.4\nName: videossr\nVersion: {version}\n\nText.\n").encode()
     with tarfile.open(folder / f"videossr-{version}.tar.gz", "w:gz") as archive:
         member = tarfile.TarInfo(f"videossr-{version}/PKG-INFO")
@@ -90,23 +90,23 @@ def packages(folder: Path, version: str = "0.2.0", metadata: str = "") -> Path:
     return folder
 
 
-def test_whole_packages_are_taken(tmp_path: Path) -> None:
-    check_packages(packages(tmp_path), "0.2.0")
+def test_check_packages_accepts_complete_packages(tmp_path: Path) -> None:
+    check_packages(write_packages(tmp_path), "0.2.0")
 
 
-def test_packages_of_another_version_or_too_many_are_named(tmp_path: Path) -> None:
+def test_check_packages_names_missing_and_other_packages(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no package, not videossr-0\.2\.0\.tar\.gz and"):
         check_packages(tmp_path, "0.2.0")
-    packages(tmp_path, "0.1.0")
+    write_packages(tmp_path, "0.1.0")
     with pytest.raises(ValueError, match=r"holds videossr-0\.1\.0-py3-none-any\.whl, videossr-0\.1\.0\.tar\.gz, not"):
         check_packages(tmp_path, "0.2.0")
-    packages(tmp_path)
+    write_packages(tmp_path)
     with pytest.raises(ValueError, match="run `make dist`"):
         check_packages(tmp_path, "0.2.0")
 
 
-def test_metadata_that_an_index_would_refuse_is_refused(tmp_path: Path) -> None:
-    packages(
+def test_check_packages_refuses_invalid_metadata(tmp_path: Path) -> None:
+    write_packages(
         tmp_path,
         metadata="Metadata-Version: 2.4\nName: videossr\nVersion: 0.2.0\nLicense-Expression: Apache 2\n\nText.",
     )
@@ -115,9 +115,9 @@ def test_metadata_that_an_index_would_refuse_is_refused(tmp_path: Path) -> None:
     assert "license-expression" in str(raised.value.exceptions[0])
 
 
-def test_the_workflows_run_what_there_is() -> None:
-    """Each target of make that a workflow names is in the Makefile, and each action is pinned by its commit."""
-    targets = set(re.findall(r"^([\w-]+):", text("Makefile"), re.MULTILINE))
+def test_workflows_run_existing_make_targets_and_pinned_actions() -> None:
+    """Make targets in workflows are in the Makefile, and actions are pinned by their commits."""
+    targets = set(re.findall(r"^([\w-]+):", read_text("Makefile"), re.MULTILINE))
     workflows = {path.name: path.read_text("utf-8") for path in (ROOT / ".github/workflows").glob("*.yml")}
     run = {name: set(re.findall(r"run: make ([\w-]+)", workflow)) for name, workflow in workflows.items()}
     assert run["fast.yml"] >= {"check", "test-fast"}
@@ -130,14 +130,14 @@ def test_the_workflows_run_what_there_is() -> None:
     assert [action for action in uses if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action)] == []
 
 
-def test_the_fast_checks_cover_every_python_that_is_supported() -> None:
-    (line,) = re.findall(r"^ +python: \[(.+)\]$", text(".github/workflows/fast.yml"), re.MULTILINE)
-    classifiers = tomllib.loads(text("pyproject.toml"))["project"]["classifiers"]
-    supported = [re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", each) for each in classifiers]
-    assert re.findall(r'"(.+?)"', line) == [each[1] for each in supported if each]
+def test_fast_workflow_covers_every_supported_python() -> None:
+    (line,) = re.findall(r"^ +python: \[(.+)\]$", read_text(".github/workflows/fast.yml"), re.MULTILINE)
+    classifiers = tomllib.loads(read_text("pyproject.toml"))["project"]["classifiers"]
+    supported = [re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", classifier) for classifier in classifiers]
+    assert re.findall(r'"(.+?)"', line) == [match[1] for match in supported if match]
 
 
-def test_the_tests_that_contributing_names_are_there() -> None:
-    named = re.findall(r"`(tests/[\w/.]+)`", text("CONTRIBUTING.md"))
+def test_contributing_names_existing_tests() -> None:
+    named = re.findall(r"`(tests/[\w/.]+)`", read_text("CONTRIBUTING.md"))
     assert len(named) > 10
     assert [name for name in named if "NAME" not in name and not (ROOT / name).exists()] == []

@@ -1,4 +1,4 @@
-"""Rendering: a pure function of packs and recipe, at the size that the recipe asks for."""
+"""Rendering: a pure function of packs and samples, at the size of the recipe."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ CATEGORIES = {
 }
 
 
-def generator(corpus: Corpus, max_pixels: int = 65536) -> SampleGenerator:
+def make_generator(corpus: Corpus, max_pixels: int = 65536) -> SampleGenerator:
     mixture = ResolvedRecipe(Recipe(name="test", max_pixels=max_pixels, categories=CATEGORIES), "test")
     return SampleGenerator(corpus, mixture, load_templates(), 5, tuple(range(len(corpus.videos))))
 
 
 def draw(corpus: Corpus, category: str, path: str, max_pixels: int = 65536) -> GeneratedSample:
     index = next(i for i, entry in enumerate(corpus.videos) if entry.path == path)
-    (drawn,) = generator(corpus, max_pixels).draw([Job(index, category, 0)])
-    assert isinstance(drawn, GeneratedSample)
-    return drawn
+    (generated,) = make_generator(corpus, max_pixels).draw([Job(index, category, 0)])
+    assert isinstance(generated, GeneratedSample)
+    return generated
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_the_same_recipe_gives_the_same_bytes_in_any_order(category: str, corpus: Corpus) -> None:
+def test_render_is_reproducible_in_any_order(category: str, corpus: Corpus) -> None:
     first, second = draw(corpus, category, "carphone.mp4"), draw(corpus, category, "wide.mkv")
     fresh = Corpus(corpus.path)
     assert pixel_hash(render(fresh, second.sample)) == second.pixels
@@ -56,7 +56,7 @@ def test_the_same_recipe_gives_the_same_bytes_in_any_order(category: str, corpus
     assert first.sample != second.sample
 
 
-def test_the_hash_of_clips_tells_pixels_shapes_and_order() -> None:
+def test_pixel_hash_depends_on_pixels_shapes_and_order() -> None:
     frames = np.arange(2 * 4 * 6 * 3, dtype=np.uint8).reshape(2, 4, 6, 3)
     other = frames.copy()
     other[1, 3, 5, 2] ^= 1
@@ -69,14 +69,14 @@ def test_the_hash_of_clips_tells_pixels_shapes_and_order() -> None:
         "order": [Clip(other, clock), Clip(frames, clock)],
         "none": [],
     }
-    assert len({pixel_hash(each) for each in clips.values()}) == len(clips)
+    assert len({pixel_hash(clip_list) for clip_list in clips.values()}) == len(clips)
     mirrored = frames[:, :, ::-1]
     assert not mirrored.flags.c_contiguous
     assert pixel_hash([Clip(mirrored, clock)]) == pixel_hash([Clip(mirrored.copy(), clock)])
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_a_smaller_size_is_rendered_and_its_sides_are_multiples_of_32(category: str, corpus: Corpus) -> None:
+def test_render_at_a_smaller_size_has_sides_that_are_multiples_of_32(category: str, corpus: Corpus) -> None:
     sample = draw(corpus, category, "large.mp4", 20_000).sample
     clips = render(corpus, sample)
     height, width = sample.size
@@ -86,19 +86,19 @@ def test_a_smaller_size_is_rendered_and_its_sides_are_multiples_of_32(category: 
 
 
 @pytest.mark.parametrize("max_pixels", [65536, 20_000, 11_000])
-def test_gates_see_what_is_rendered(max_pixels: int, corpus: Corpus) -> None:
-    """Also where the pack is decoded at a part of its size."""
-    drawn = draw(corpus, "mirror", "large.mp4", max_pixels)
+def test_gates_see_the_frames_that_render_gives(max_pixels: int, corpus: Corpus) -> None:
+    """This holds also where the JPEGs of a pack are decoded at a fraction of their size."""
+    generated = draw(corpus, "mirror", "large.mp4", max_pixels)
     index = next(i for i, entry in enumerate(corpus.videos) if entry.path == "large.mp4")
-    judged = generator(corpus, max_pixels).video(index).frames
-    first, last = drawn.sample.integer("first"), drawn.sample.integer("last")
-    expected = judged.copy()
-    expected[first : last + 1] = judged[first : last + 1, :, ::-1]
-    assert np.array_equal(render(corpus, drawn.sample)[0].frames, expected)
+    gate_frames = make_generator(corpus, max_pixels).video(index).frames
+    first, last = generated.sample.integer("first"), generated.sample.integer("last")
+    expected = gate_frames.copy()
+    expected[first : last + 1] = gate_frames[first : last + 1, :, ::-1]
+    assert np.array_equal(render(corpus, generated.sample)[0].frames, expected)
 
 
-def test_frames_of_half_the_size_show_the_same_picture(corpus: Corpus) -> None:
-    """They are decoded at a part of the stored size, which is larger than what is shown."""
+def test_corpus_frames_of_half_the_size_show_the_same_picture(corpus: Corpus) -> None:
+    """The frames are decoded at a fraction of the stored size, which is still larger than the result."""
     key = next(entry.key for entry in corpus.videos if entry.path == "large.mp4")
     whole = corpus.frames(key, [7, 3])
     height, width = whole.shape[1:3]
@@ -108,66 +108,68 @@ def test_frames_of_half_the_size_show_the_same_picture(corpus: Corpus) -> None:
 
 
 @pytest.mark.parametrize("part", [1, 2, 3])
-def test_every_frame_is_scaled_down_from_its_jpeg(part: int, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_corpus_frames_are_scaled_down_from_their_jpegs(
+    part: int, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scaled: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
 
-    def watched(decoded: Iterable[Frames], frames: Frames, shape: tuple[int, int]) -> None:
+    def record_sizes(decoded: Iterable[Frames], frames: Frames, shape: tuple[int, int]) -> None:
         (picture,) = decoded
         scaled.append((picture.shape[:2], frames.shape[1:3]))
         fill_each([picture], frames, shape)
 
-    monkeypatch.setattr("videossr.corpus.corpus.fill_each", watched)
+    monkeypatch.setattr("videossr.corpus.corpus.fill_each", record_sizes)
     for entry in corpus.videos:
         size = fit(entry.width, entry.height, max(1024, entry.width * entry.height // part**2))
         assert corpus.frames(entry.key, [3], size).shape == (1, *size, 3)
     for before, after in scaled:
-        assert all(17 * there <= 16 * here for here, there in zip(before, after, strict=True))
+        assert all(17 * target <= 16 * stored for stored, target in zip(before, after, strict=True))
     assert len(scaled) == len(corpus)
 
 
-def test_a_mirrored_video_is_stored_as_the_mirror_image(tmp_path: Path) -> None:
-    """Neither the grid of the JPEGs nor what is cut off tells left from right."""
+def test_index_stores_a_mirrored_video_as_the_mirror_image(tmp_path: Path) -> None:
+    """Neither the JPEG grid nor the cropping distinguishes left from right."""
     picture = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
     frame = np.asarray(cv2.resize(picture, (200, 152), interpolation=cv2.INTER_LINEAR), np.uint8)
-    shown = []
+    pictures = []
     for name, frames in {"one": frame, "other": frame[:, ::-1]}.items():
         write(tmp_path / name / "a.mkv", [frames] * 20, "ffv1", {}, pix_fmt="bgr0")
         index_videos(tmp_path / name, tmp_path / f"{name}-corpus", Plan(frames=4))
-        made = Corpus(tmp_path / f"{name}-corpus")
-        shown.append(made.frames(made.videos[0].key, [0], (96, 96))[0].astype(np.int16))
-    there, back = shown[0], shown[1][:, ::-1]
-    assert np.abs(there - back).mean() < 1.2
-    assert np.abs(there[:, 1:] - back[:, :-1]).mean() > 2 * np.abs(there - back).mean()
+        corpus = Corpus(tmp_path / f"{name}-corpus")
+        pictures.append(corpus.frames(corpus.videos[0].key, [0], (96, 96))[0].astype(np.int16))
+    stored, mirrored_back = pictures[0], pictures[1][:, ::-1]
+    assert np.abs(stored - mirrored_back).mean() < 1.2
+    assert np.abs(stored[:, 1:] - mirrored_back[:, :-1]).mean() > 2 * np.abs(stored - mirrored_back).mean()
 
 
-def test_a_donor_of_another_shape_is_cut_not_stretched(corpus: Corpus) -> None:
+def test_render_crops_a_donor_of_another_shape(corpus: Corpus) -> None:
     sample = draw(corpus, "swap", "carphone.mp4").sample
     shown = render(corpus, sample)[0].frames
     donor = corpus.frames(sample.sources[1])
     first, last = sample.integer("first"), sample.integer("last")
     expected = fill(donor[sample.slots[first][1]][None], *sample.size)[0].astype(np.int16)
-    assert np.abs(shown[first] - expected).mean() < 2, "it is scaled once, from what is stored"
+    assert np.abs(shown[first] - expected).mean() < 2, "the donor is scaled once, from its stored frames"
     assert np.array_equal(shown[[first]], corpus.frames(sample.sources[1], [sample.slots[first][1]], sample.size))
-    own = [slot for slot in range(48) if not first <= slot <= last]
-    assert np.array_equal(shown[own], corpus.frames(sample.sources[0], own))
+    own_slots = [slot for slot in range(48) if not first <= slot <= last]
+    assert np.array_equal(shown[own_slots], corpus.frames(sample.sources[0], own_slots))
 
 
 @given(st.integers(8, 200), st.integers(8, 200), st.integers(1, 6), st.integers(1, 6))
-def test_filling_keeps_the_middle(height: int, width: int, down: int, across: int) -> None:
+def test_fill_gives_the_requested_size(height: int, width: int, down: int, across: int) -> None:
     frames = np.zeros((1, height, width, 3), np.uint8)
     frames[:, height // 2, width // 2] = 255
     filled = fill(frames, 32 * down, 32 * across)
     assert filled.shape == (1, 32 * down, 32 * across, 3)
 
 
-def test_filling_with_the_same_aspect_scales_alone() -> None:
+def test_fill_with_the_same_aspect_ratio_only_scales() -> None:
     frames = np.arange(64 * 96 * 3, dtype=np.uint32).reshape(1, 64, 96, 3).astype(np.uint8)
     halved: Frames = fill(frames, 32, 48)
     expected = frames.reshape(1, 32, 2, 48, 2, 3).astype(np.float64).mean(axis=(2, 4))
     assert np.abs(halved - expected).max() <= 1
 
 
-def test_random_numbers_depend_on_every_argument_and_nothing_else() -> None:
+def test_random_generator_depends_on_every_argument_and_nothing_else() -> None:
     base = (0, "category", "ab" * 32, 0)
     same = random_generator(*base).integers(0, 2**63, 4)
     assert np.array_equal(same, random_generator(*base).integers(0, 2**63, 4))
@@ -175,13 +177,13 @@ def test_random_numbers_depend_on_every_argument_and_nothing_else() -> None:
         assert not np.array_equal(same, random_generator(*other).integers(0, 2**63, 4))
 
 
-def test_a_wording_that_cannot_be_filled_in_is_named(corpus: Corpus) -> None:
+def test_draw_names_a_template_that_cannot_be_filled_in(corpus: Corpus) -> None:
     templates = load_templates()
     templates["jigsaw"]["prompt"] = "{clips} {stray}"
-    odd = replace(generator(corpus), templates=templates)
+    sample_generator = replace(make_generator(corpus), templates=templates)
     index = next(i for i, entry in enumerate(corpus.videos) if entry.path == "bikes.mp4")
     with pytest.raises(
         ValueError,
         match=r"'jigsaw' .* failed in question, sample \w+ with these templates .*: KeyError: 'stray' .*bikes\.mp4",
     ):
-        odd.draw([Job(index, "jigsaw", 0)])
+        sample_generator.draw([Job(index, "jigsaw", 0)])

@@ -1,4 +1,4 @@
-"""Rewards: equal to the paper's released functions where those are defined, and defined for every other text."""
+"""Rewards: equal to the paper's released functions where those are defined, and defined for all other texts."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def check_scores(scores: dict[str, float]) -> None:
 
 
 @pytest.mark.parametrize(("source", "text", "gold", "value"), CONFORMANCE["well_formed"] + CONFORMANCE["other_text"])
-def test_equals_the_released_functions(source: str, text: str, gold: str, value: float) -> None:
+def test_compute_score_equals_the_released_functions(source: str, text: str, gold: str, value: float) -> None:
     for name in (source, f"videossr/{source}"):
         assert compute_score(name, text, gold)["smooth"] == pytest.approx(value, abs=1e-12)
 
 
 @pytest.mark.parametrize(("source", "text", "gold", "released", "ours", "why"), CONFORMANCE["differs"])
-def test_documented_difference_from_the_released_functions(
+def test_compute_score_differs_from_the_released_functions_as_documented(
     source: str, text: str, gold: str, released: object, ours: object, why: str
 ) -> None:
     assert released != ours
@@ -67,7 +67,7 @@ def test_documented_difference_from_the_released_functions(
         assert compute_score(source, text, gold)["smooth"] == pytest.approx(ours)
 
 
-def test_equations() -> None:
+def test_score_functions_follow_their_equations() -> None:
     assert score_interval("10-20", "15-25").smooth == pytest.approx(5 / 15)
     assert score_interval("0-10", "10-20").smooth == 0
     assert score_counts("2,1,8", "3,1,4").smooth == pytest.approx((2 / 3 + 1 + 0) / 3)
@@ -77,7 +77,7 @@ def test_equations() -> None:
     assert score_order("654321", "123456").smooth == 0
 
 
-def test_parts() -> None:
+def test_score_functions_give_scores_of_parts() -> None:
     assert score_counts("3,2,4", "3,1,4").parts == (1, 0, 1)
     assert score_counts("none", "3,1,4").parts == (0, 0, 0)
     assert score_order("321", "123").parts == (0, 1, 0)
@@ -85,27 +85,27 @@ def test_parts() -> None:
     assert score_interval("1-2", "1-2").parts == ()
 
 
-def test_strict_is_equality_of_values() -> None:
+def test_compute_score_strict_is_equality_of_values() -> None:
     assert compute_score("grounding", " 014.50 - 26.200\n", "14.5-26.2", reward="strict")["score"] == 1
     assert compute_score("grounding", "14.5-26.3", "14.5-26.2", reward="strict")["score"] == 0
     assert compute_score("counting", "03 and 1 and 4", "3,1,4", reward="strict")["score"] == 1
     assert compute_score("jigsaw", "341526", "341562", reward="strict")["score"] == 0
 
 
-def test_the_reward_chooses_only_the_score() -> None:
+def test_compute_score_argument_reward_chooses_only_the_score() -> None:
     smooth = compute_score("counting", "3,1,3", "3,1,4")
     strict = compute_score("counting", "3,1,3", "3,1,4", {"split": "train"}, reward="strict")
     assert smooth == {"score": smooth["smooth"], "smooth": pytest.approx(11 / 12), "strict": 0, "parsed": 1}
     assert strict == {**smooth, "score": 0}
 
 
-def test_an_interval_without_length_overlaps_nothing() -> None:
+def test_compute_score_of_an_interval_without_length_is_zero() -> None:
     assert compute_score("grounding", "5-5", "5-5") == {"score": 0, "smooth": 0, "strict": 0, "parsed": 1}
     assert compute_score("grounding", "5-5", "4-6") == {"score": 0, "smooth": 0, "strict": 0, "parsed": 1}
     assert compute_score("grounding", "4-6", "5-5") == {"score": 0, "smooth": 0, "strict": 0, "parsed": 1}
 
 
-def test_parsers() -> None:
+def test_parsers_of_intervals_counts_and_orders() -> None:
     assert parse_interval("\t1. - .5e") is None
     assert parse_interval(".5 -\n1.") == (0.5, 1)
     assert parse_interval("1-" + "9" * 400) is None
@@ -118,22 +118,22 @@ def test_parsers() -> None:
 
 
 @given(tasks, st.text() | near_misses)
-def test_any_text_is_scored(task: tuple[str, str], text: str) -> None:
+def test_compute_score_accepts_any_text(task: tuple[str, str], text: str) -> None:
     check_scores(compute_score(task[0], text, task[1]))
 
 
 @given(spans, near_misses)
-def test_no_interval_but_two_plain_numbers(span: Span, text: str) -> None:
+def test_parse_interval_gives_ordered_finite_numbers_or_none(span: Span, text: str) -> None:
     parsed = parse_interval(write(span) + text)
     assert parsed is None or (parsed[0] <= parsed[1] and math.isfinite(parsed[1]))
 
 
 @pytest.mark.parametrize("unit", ["9", "0", ".", "-", " ", "1 ", "1-", "3,", "1.", "\n", "²", "٣", "\ud800", "\0", "a"])
 @pytest.mark.parametrize(("source", "gold"), SOURCES)
-def test_megabytes_are_scored_without_a_word(
+def test_compute_score_of_megabytes_takes_linear_time_and_prints_nothing(
     source: str, gold: str, unit: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # Quadratic time would never end here.
+    # Quadratic time would take hours.
     long = unit * (1_000_000 // len(unit))
     for text in (long, gold + long, long + gold, long + "-" + long):
         check_scores(compute_score(source, text, gold))
@@ -141,34 +141,34 @@ def test_megabytes_are_scored_without_a_word(
 
 
 @given(spans, spans)
-def test_grounding_properties(mine: Span, true: Span) -> None:
-    scores = compute_score("grounding", write(mine), write(true))
+def test_compute_score_of_grounding_is_symmetric_and_1_for_equal_spans(span: Span, gold_span: Span) -> None:
+    scores = compute_score("grounding", write(span), write(gold_span))
     check_scores(scores)
-    assert scores["smooth"] == compute_score("grounding", write(true), write(mine))["smooth"]
-    assert (scores["smooth"] == 1) == (scores["strict"] == 1) == (mine == true)
-    assert (scores["smooth"] > 0) == (max(mine[0], true[0]) < min(mine[1], true[1]))
+    assert scores["smooth"] == compute_score("grounding", write(gold_span), write(span))["smooth"]
+    assert (scores["smooth"] == 1) == (scores["strict"] == 1) == (span == gold_span)
+    assert (scores["smooth"] > 0) == (max(span[0], gold_span[0]) < min(span[1], gold_span[1]))
 
 
 @given(counts, st.data())
-def test_counting_properties(true: list[int], data: st.DataObject) -> None:
-    mine = data.draw(st.lists(st.integers(0, 50), min_size=len(true), max_size=len(true)))
-    scores = compute_score("counting", ",".join(map(str, mine)), ",".join(map(str, true)))
+def test_compute_score_of_counting_is_1_for_equal_counts(gold: list[int], data: st.DataObject) -> None:
+    answer = data.draw(st.lists(st.integers(0, 50), min_size=len(gold), max_size=len(gold)))
+    scores = compute_score("counting", ",".join(map(str, answer)), ",".join(map(str, gold)))
     check_scores(scores)
     assert scores["parsed"] == 1
-    assert (scores["smooth"] == 1) == (scores["strict"] == 1) == (mine == true)
-    assert compute_score("counting", ",".join(map(str, [*mine, 0])), ",".join(map(str, true)))["parsed"] == 0
+    assert (scores["smooth"] == 1) == (scores["strict"] == 1) == (answer == gold)
+    assert compute_score("counting", ",".join(map(str, [*answer, 0])), ",".join(map(str, gold)))["parsed"] == 0
 
 
 @given(orders, st.data())
-def test_jigsaw_properties(true: str, data: st.DataObject) -> None:
-    mine = "".join(data.draw(st.permutations(true)))
-    scores = compute_score("jigsaw", mine, true)
+def test_compute_score_of_jigsaw_is_symmetric_and_1_for_equal_orders(gold: str, data: st.DataObject) -> None:
+    answer = "".join(data.draw(st.permutations(gold)))
+    scores = compute_score("jigsaw", answer, gold)
     check_scores(scores)
-    assert scores["smooth"] == compute_score("jigsaw", true, mine)["smooth"]
-    assert (scores["smooth"] == 1) == (scores["strict"] == 1) == (mine == true)
+    assert scores["smooth"] == compute_score("jigsaw", gold, answer)["smooth"]
+    assert (scores["smooth"] == 1) == (scores["strict"] == 1) == (answer == gold)
 
 
-def test_jigsaw_floor_is_reached_and_not_passed() -> None:
+def test_score_order_has_its_minimum_at_0() -> None:
     for n in range(2, 7):
         digits = "123456789"[:n]
         values = [score_order("".join(order), digits).smooth for order in itertools.permutations(digits)]
@@ -178,7 +178,7 @@ def test_jigsaw_floor_is_reached_and_not_passed() -> None:
 
 
 @given(spans, counts, orders)
-def test_gold_scores_one(span: Span, numbers: list[int], order: str) -> None:
+def test_compute_score_of_the_gold_answer_is_1(span: Span, numbers: list[int], order: str) -> None:
     for source, gold in [("grounding", write(span)), ("counting", ",".join(map(str, numbers))), ("shuffled", order)]:
         assert compute_score(source, gold, gold) == {"score": 1, "smooth": 1, "strict": 1, "parsed": 1}
 
@@ -191,12 +191,12 @@ def test_gold_scores_one(span: Span, numbers: list[int], order: str) -> None:
         *itertools.product(["jigsaw"], ["", "0", "133", "124", "12345678910", "1234567891", "٣١٢"]),
     ],
 )
-def test_malformed_gold_is_the_callers_error(source: str, gold: str) -> None:
+def test_compute_score_refuses_a_malformed_gold_answer(source: str, gold: str) -> None:
     with pytest.raises(ValueError, match="gold answer"):
         compute_score(source, "1", gold)
 
 
-def test_unknown_names_are_errors_that_list_the_known() -> None:
+def test_compute_score_of_unknown_names_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"'videossr/grouding'.*Known: counting, .*videossr/grounding"):
         compute_score("videossr/grouding", "1-2", "1-2")
     with pytest.raises(ValueError, match="'other/grounding'"):
@@ -205,7 +205,7 @@ def test_unknown_names_are_errors_that_list_the_known() -> None:
         compute_score("grounding", "1-2", "1-2", reward="lenient")  # type: ignore[arg-type]
 
 
-def test_installed_package_adds_a_scorer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compute_score_finds_scorers_of_installed_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = tmp_path / "parity-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: parity\nVersion: 1.0\n")
@@ -221,12 +221,12 @@ def test_installed_package_adds_a_scorer(tmp_path: Path, monkeypatch: pytest.Mon
     assert compute_score("videossr/parity", "blue", "odd") == {"score": 0, "smooth": 0, "strict": 0, "parsed": 0}
     with pytest.raises(ValueError, match=r"Known: .*videossr/parity"):
         compute_score("parity", "odd", "odd")
-    # It is looked up once, not for every answer.
+    # The scorer is looked up once, not for every answer.
     (info / "entry_points.txt").unlink()
     assert compute_score("videossr/parity", "even", "odd")["parsed"] == 1
 
 
-def test_loads_by_its_path() -> None:
+def test_rewards_module_can_be_loaded_by_its_path() -> None:
     assert rewards.__file__ is not None
     spec = importlib.util.spec_from_file_location("not_in_sys_modules", rewards.__file__)
     assert spec is not None
@@ -239,12 +239,12 @@ def test_loads_by_its_path() -> None:
 @pytest.mark.parametrize(
     ("task", "gold"), [("grounding", "1-2"), ("counting", "1,2"), ("jigsaw", "21"), ("choice", "B")]
 )
-def test_an_answer_that_cannot_be_read_is_not_parsed(task: str, gold: str) -> None:
+def test_compute_score_marks_an_unreadable_answer_as_not_parsed(task: str, gold: str) -> None:
     assert compute_score(f"videossr/{task}", "no idea", gold) == {"score": 0, "smooth": 0, "strict": 0, "parsed": 0}
     assert compute_score(f"videossr/{task}", gold, gold)["parsed"] == 1
 
 
-def test_a_gold_count_is_below_what_a_float_holds_exactly() -> None:
+def test_compute_score_refuses_gold_counts_that_floats_cannot_hold() -> None:
     assert compute_score("videossr/counting", "1", str(10**15 - 1))["parsed"] == 1
     with pytest.raises(ValueError, match="is not counts below"):
         compute_score("videossr/counting", "1", str(10**15))

@@ -1,4 +1,4 @@
-"""Samples: exact JSON, ids by content."""
+"""Samples: exact JSON, and ids that follow from the content."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ values = st.recursive(
 
 
 @given(st.dictionaries(st.text(), values, max_size=4))
-def test_json_gives_back_an_equal_sample_with_the_same_id(params):
+def test_from_json_gives_back_an_equal_sample_with_the_same_id(params):
     sample = replace(SAMPLE, params=params)
-    again = Sample.from_json(sample.to_json())
-    assert again == sample
-    assert again.id == sample.id
+    restored = Sample.from_json(sample.to_json())
+    assert restored == sample
+    assert restored.id == sample.id
 
 
 @pytest.mark.parametrize(
@@ -52,22 +52,22 @@ def test_json_gives_back_an_equal_sample_with_the_same_id(params):
         {"answer": "0.3-0.8"},
     ],
 )
-def test_every_field_decides_the_id(change):
+def test_sample_id_depends_on_every_field(change):
     assert replace(SAMPLE, **change).id != SAMPLE.id
 
 
-def test_the_order_of_parameters_does_not():
-    turned = replace(SAMPLE, params=dict(list(SAMPLE.params.items())[::-1]))
-    assert turned.id == SAMPLE.id
+def test_sample_id_does_not_depend_on_the_order_of_params():
+    reversed_params = replace(SAMPLE, params=dict(list(SAMPLE.params.items())[::-1]))
+    assert reversed_params.id == SAMPLE.id
 
 
-def test_json_is_standard():
+def test_to_json_is_standard_json():
     assert json.loads(SAMPLE.to_json())["params"]["strength"]["factor"] == 1.3
     with pytest.raises(ValueError, match="not JSON compliant"):
         _ = replace(SAMPLE, params={"x": float("nan")}).id
 
 
-def test_parameters_of_another_type_are_named():
+def test_integer_and_integers_name_params_of_another_type():
     with pytest.raises(ValueError, match="'text' must be a whole number"):
         SAMPLE.integer("text")
     with pytest.raises(ValueError, match="'absent' must be whole numbers"):
@@ -75,16 +75,16 @@ def test_parameters_of_another_type_are_named():
     assert SAMPLE.integer("first") == 1
 
 
-def test_integers_are_lists_of_whole_numbers_alone():
+def test_integers_accepts_lists_of_whole_numbers_only():
     assert replace(SAMPLE, params={"order": [3, 1, 2]}).integers("order") == [3, 1, 2]
-    refused: list[Any] = [[1, True], [1, 2.0], (1, 2), 3, "12"]
-    for values in refused:
+    invalid: list[Any] = [[1, True], [1, 2.0], (1, 2), 3, "12"]
+    for values in invalid:
         with pytest.raises(ValueError, match=r"'order' must be whole numbers, got .*[123]"):
             replace(SAMPLE, params={"order": values}).integers("order")
 
 
-def test_json_and_id_never_change():
-    """Datasets that others have name their samples by these bytes."""
+def test_to_json_and_id_never_change():
+    """Samples of published datasets are named by the hash of these bytes."""
     keys = f'[["{"a" * 64}","{"b" * 64}"]]'
     assert SAMPLE.to_json() == (
         '{"answer":"0.3-0.9","category":"grounding/mirror","end_ms":1234,'

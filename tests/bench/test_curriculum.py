@@ -14,8 +14,9 @@ import pytest
 
 from tests.helpers.building import indexed, picture
 from tests.helpers.clips import write
-from tests.helpers.leveled import Leveled
-from tests.helpers.sampled import prediction, sampled
+from tests.helpers.known_accuracy_model import KnownAccuracyModel as Leveled
+from tests.helpers.probe_runs import prediction
+from tests.helpers.probe_runs import probe_run as sampled
 from videossr.answers.counts import count_distribution
 from videossr.bench.curriculum import choose_categories, describe, recipe_behind, recipe_text
 from videossr.bench.pass_rates import PassRates, measure_pass_rates

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.helpers.sampled import prediction, sampled
+from tests.helpers.probe_runs import prediction
+from tests.helpers.probe_runs import probe_run as sampled
 from videossr.bench.intervals import wilson_share
 from videossr.bench.pass_rates import measure_pass_rates
 from videossr.report.probe import draw_probe, draw_settings

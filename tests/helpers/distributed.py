@@ -1,7 +1,7 @@
-"""Run jobs of training in several processes: `torchrun … tests/helpers/distributed.py JOBS`, in one process group.
+"""Run training jobs in the processes of one group: `torchrun … tests/helpers/distributed.py JOBS`.
 
-JOBS is a JSON list of runs: {"config": TOML file, "out": folder}. Where "of" names another run, `out` is first made of
-that one as it was behind its first step.
+JOBS is a JSON list of runs: {"config": TOML file, "out": folder}. Where "of" names another run, `out` begins as a copy
+of that run after its first step.
 """
 
 from __future__ import annotations

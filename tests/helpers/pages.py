@@ -1,4 +1,4 @@
-"""What tests of pages share: a reader of the file, and a browser that hears every complaint and request."""
+"""Parse HTML pages, and open them in a browser that records log messages, errors and requests."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ FLAGS = [
 ]
 
 
-class Page(HTMLParser):
-    """The elements of a page as (tag, attributes), and the text of its scripts."""
+class ParsedPage(HTMLParser):
+    """Parse a page into its elements, as (tag, attributes), and the text of its scripts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Page(HTMLParser):
 
 
 @contextmanager
-def quiet(browser: Browser, address: str, width: int = 1280) -> Iterator[Tab]:
+def open_checked(browser: Browser, address: str, width: int = 1280) -> Iterator[Tab]:
     """Open the page at a file's address; at the end check that it logged nothing and requested nothing but itself."""
     context = browser.new_context(viewport={"width": width, "height": 900})
     page = context.new_page()
@@ -67,8 +67,8 @@ def quiet(browser: Browser, address: str, width: int = 1280) -> Iterator[Tab]:
     assert {url.partition("#")[0] for url in requests if url.startswith("file:")} == {address}
 
 
-def pixels(frame: Locator) -> NDArray[np.uint8]:
-    """Return the pixels that the browser draws of a frame, once its picture is decoded."""
+def drawn_pixels(frame: Locator) -> NDArray[np.uint8]:
+    """Return the pixels that the browser draws for a frame, after its picture is decoded."""
     frame.evaluate(
         """async (frame) => {
             const sprite = new Image();
@@ -81,7 +81,7 @@ def pixels(frame: Locator) -> NDArray[np.uint8]:
     return picture.astype(np.uint8)
 
 
-def check_policy(page: Page) -> None:
+def check_policy(page: ParsedPage) -> None:
     """Check that the page's policy allows its one script, and that no address on it leads anywhere."""
     policy = next(a["content"] for tag, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
     digest = base64.b64encode(hashlib.sha256(page.scripts[-1].encode()).digest()).decode()

@@ -1,6 +1,6 @@
-"""Train groups in a process of its own: `python peak.py CHECKPOINT OUT recompute share`.
+"""Train groups in a process of its own: `python peak_memory.py CHECKPOINT OUT recompute share`.
 
-Writes the plan and the measured peak, in bytes, the latter without what the process held before the model was there.
+Writes the plan and the measured peak in bytes; the peak is without the memory used before the model was loaded.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Evaluate in a process of its own, for tests that kill it: `python slow.py DATASET OUT LOG SECONDS [BYTES]`.
+"""Evaluate in a process of its own, for tests that kill it: `python slow_model.py DATASET OUT LOG SECONDS [BYTES]`.
 
-Its model takes two questions at a time, writes each that it is asked to LOG, and needs SECONDS for an answer. With
-BYTES, no file may grow beyond that size: a full disk.
+Its model takes two questions at a time, writes their indices to LOG, and needs SECONDS for an answer. BYTES limits the
+size of files, as a full disk does.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ class Slow:
     def describe(self) -> Mapping[str, Any]:
         return {"seconds": SECONDS}
 
-    def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
-        source = iter(asks)
+    def answer(self, requests: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
+        source = iter(requests)
         with Path(LOG).open("a") as log:
             while batch := list(islice(source, 2)):
-                for ask in batch:
-                    log.write(f"{ask.index}\n")
+                for request in batch:
+                    log.write(f"{request.index}\n")
                 log.flush()
-                for ask in batch:
+                for request in batch:
                     time.sleep(float(SECONDS))
-                    yield Response(ask.index, (f"said {ask.index}",), ("stop",))
+                    yield Response(request.index, (f"said {request.index}",), ("stop",))
 
 
 if sys.argv[5:]:

@@ -1,4 +1,4 @@
-"""What a checkpoint brings for prompts, but small: a tokenizer with its chat template, and its configuration."""
+"""Small versions of what prompts need from a checkpoint: a tokenizer with its chat template, and its configuration."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def tokenizer(template: str = TEMPLATE, special: Sequence[str] = SPECIAL) -> Any
     """Return the transformers tokenizer of a tiny checkpoint."""
     raw = raw_tokenizer(special)
     fast: Any = PreTrainedTokenizerFast  # it has no types
-    made = fast(tokenizer_object=raw, pad_token="<|endoftext|>", eos_token="<|im_end|>")
-    made.chat_template = template
-    return made
+    result = fast(tokenizer_object=raw, pad_token="<|endoftext|>", eos_token="<|im_end|>")
+    result.chat_template = template
+    return result
 
 
 def config(family: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Find the code blocks in Markdown pages, and run them as a reader would.
 
-A page says in HTML comments, which no reader sees, what a test must know:
+HTML comments in a page, which readers do not see, tell the tests what to do:
 
 - `<!-- not run: REASON -->` in front of a block says why it cannot run here.
 - `<!-- setup`, lines of shell, `-->` makes what a reader would bring, such as a folder of images.
@@ -122,10 +122,12 @@ def _run(words: list[str], folder: Path, where: str) -> None:
         "PIP_NO_INDEX": "1",
         "OMP_NUM_THREADS": "1",
     }
-    done = subprocess.run(
+    completed = subprocess.run(
         words, cwd=folder, env=environment, capture_output=True, text=True, timeout=60 * MINUTES, check=False
     )
-    assert done.returncode == 0, f"{where}: exit status {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+    assert completed.returncode == 0, (
+        f"{where}: exit status {completed.returncode}\n{completed.stdout[-2000:]}{completed.stderr[-4000:]}"
+    )
 
 
 def code_spans(page: Path) -> Iterator[str]:

@@ -64,18 +64,18 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Family], Checkpo
     """Make a tiny checkpoint of a family."""
 
     @cache
-    def made(family: Family) -> Checkpoint:
+    def open_tiny(family: Family) -> Checkpoint:
         folder: Path = make_tiny(tmp_path_factory.mktemp("tiny") / family, family=family, width=64, layers=3)
         return open_checkpoint(str(folder))
 
-    return made
+    return open_tiny
 
 
 @pytest.fixture(scope="session")
 def asked(tiny: Callable[[Family], Checkpoint]) -> Callable[..., Inputs]:
     """Return the input of a model for a question of some clips with some noisy frames each."""
 
-    def made(family: Family = "qwen3_vl", clips: int = 1, frames: int = 8, seed: int = 0) -> Inputs:
+    def make_inputs(family: Family = "qwen3_vl", clips: int = 1, frames: int = 8, seed: int = 0) -> Inputs:
         side = 4 * PATCH[family]
         noise = np.random.default_rng(seed)
         shown = [
@@ -86,7 +86,7 @@ def asked(tiny: Callable[[Family], Checkpoint]) -> Callable[..., Inputs]:
         question = Question("q", "videossr/grounding", "Look.", prompt, "1.0-2.0", tuple(clip.clock for clip in shown))
         return prompt_inputs(tiny(family).build(question, shown), torch.device("cpu"), torch.float32)
 
-    return made
+    return make_inputs
 
 
 @pytest.fixture(scope="session")
@@ -124,7 +124,7 @@ def model(raw: Path, small: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def config(small: Path, model: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
     """Make the configuration of a short run, with other values: `config(run__batch=2)`."""
 
-    def made(**changed: Any) -> TrainConfig:
+    def make_config(**changed: Any) -> TrainConfig:
         (tmp_path / "empty.toml").write_text("")
         table = {
             "model.path": f'"{model}"',
@@ -139,4 +139,4 @@ def config(small: Path, model: Path, tmp_path: Path) -> Callable[..., TrainConfi
         } | {name.replace("__", "."): value for name, value in changed.items()}
         return load_config(str(tmp_path / "empty.toml"), {name: str(value) for name, value in table.items()})
 
-    return made
+    return make_config

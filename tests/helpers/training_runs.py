@@ -30,10 +30,10 @@ from videossr.training.runs.writer import RunWriter
 ROLLOUTS = 4
 
 
-def facts(category: str, step: int) -> GroupMetrics:
+def group_metrics(category: str, step: int) -> GroupMetrics:
     """Return the metrics of a group in which the number of right answers grows with the step."""
     right = min(ROLLOUTS, step // 5)
-    smooth = tuple(1.0 if at < right else 0.1 * at for at in range(ROLLOUTS))
+    smooth = tuple(1.0 if number < right else 0.1 * number for number in range(ROLLOUTS))
     return GroupMetrics(
         category=category,
         task=category.partition("/")[0],
@@ -50,7 +50,7 @@ def facts(category: str, step: int) -> GroupMetrics:
 
 def step_of(number: int, categories: tuple[str, ...], **changed: object) -> Step:
     """Return a GRPO step with one group of each category."""
-    means = summarize([facts(category, number) for category in categories])
+    means = summarize([group_metrics(category, number) for category in categories])
     values = {
         "step": number,
         "batches": number,
@@ -60,7 +60,7 @@ def step_of(number: int, categories: tuple[str, ...], **changed: object) -> Step
         "grad_norm": 1 + 1 / number,
         "changed": 0.5,
         "gap": 1e-6 * number,
-        "seconds": {phase: 0.1 * (at + 1) for at, phase in enumerate(PHASES)},
+        "seconds": {phase: 0.1 * (place + 1) for place, phase in enumerate(PHASES)},
         "wall": 4.0,
         "prompts_per_second": 2.5,
         "mfu": 0.3,
@@ -72,19 +72,19 @@ def step_of(number: int, categories: tuple[str, ...], **changed: object) -> Step
     return Step(**{**values, **changed})  # type: ignore[arg-type]
 
 
-def shown_of(questions: QuestionSet, step: int, index: int, texts: tuple[str, ...] | None = None) -> ShownSample:
+def shown_sample(questions: QuestionSet, step: int, index: int, texts: tuple[str, ...] | None = None) -> ShownSample:
     """Return a shown question with its gold answer and other answers."""
     question = questions.question(index)
-    said = texts or (question.answer, question.answer, "0.0-2.0", "no idea")
+    answers = texts or (question.answer, question.answer, "0.0-2.0", "no idea")
     return ShownSample(
         step=step,
         index=index,
         category=questions.category(index),
         prompt=question.prompt,
         gold=question.answer,
-        texts=said,
-        rewards=tuple(1.0 if text == question.answer else 0.25 for text in said),
-        advantages=tuple(0.866 if text == question.answer else -0.866 for text in said),
+        texts=answers,
+        rewards=tuple(1.0 if text == question.answer else 0.25 for text in answers),
+        advantages=tuple(0.866 if text == question.answer else -0.866 for text in answers),
     )
 
 
@@ -99,9 +99,9 @@ def write_run(
 ) -> TrainRun:
     """Write the files of a run and return the run that they hold."""
     folder.mkdir(parents=True)
-    made = config.load_config("train-paper", set_to)
-    assert isinstance(made, TrainConfig)
-    (folder / CONFIG).write_text(tomli_w.dumps(config.as_table(made)))
+    train_config = config.load_config("train-paper", set_to)
+    assert isinstance(train_config, TrainConfig)
+    (folder / CONFIG).write_text(tomli_w.dumps(config.as_table(train_config)))
     with RunWriter(folder) as log:
         for step in steps:
             log.step(step)

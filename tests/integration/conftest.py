@@ -1,4 +1,4 @@
-"""How a test asks a library that lives in an environment of its own.
+"""Fixtures that run scripts with other libraries in side environments.
 
 `make integration` makes `.side/<name>` from `requirements/side/<name>.lock`. A script of `side/` runs there: it reads a
 JSON question from its standard input and writes a JSON answer to the file that it is given; libraries may print.
@@ -39,16 +39,16 @@ def is_release(version: str, environment: str) -> bool:
 
 @pytest.fixture(scope="session")
 def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
-    """`ask("transformers_5_24", "prompt.py", question)`: the answer of that script in that environment."""
+    """Run a script in a side environment: `ask("transformers_5_24", "prompt.py", question)` returns its answer."""
 
-    def run(name: str, script: str, question: object) -> Any:
+    def run_script(name: str, script: str, question: object) -> Any:
         python = ROOT / ".side" / name / "bin" / "python"
         if not python.exists():
             pytest.fail(f"no side environment {name!r}: run `make integration`, which makes it")
         answer = tmp_path_factory.mktemp(name) / "answer.json"
-        # Whatever is set here, what a script imports is compiled once: pip was told not to compile everything.
+        # pip was told not to compile packages, so compiled modules must be written when a script imports them.
         settings = {"PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "", "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
+        completed = subprocess.run(
             [str(python), str(HERE / "side" / script), str(answer)],
             input=json.dumps(question),
             env={**os.environ, **settings},
@@ -57,8 +57,10 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
             timeout=60 * MINUTES,
             check=False,
         )
-        if done.returncode != 0:
-            pytest.fail(f"{script} in {name}: exit status {done.returncode}\n{done.stderr[-4000:]}", pytrace=False)
+        if completed.returncode != 0:
+            pytest.fail(
+                f"{script} in {name}: exit status {completed.returncode}\n{completed.stderr[-4000:]}", pytrace=False
+            )
         return json.loads(answer.read_text("utf-8"))
 
-    return run
+    return run_script

@@ -1,4 +1,4 @@
-"""Kill `videossr index` or `videossr build` at random moments, go on, and compare with a run that nobody disturbed.
+"""Kill `videossr index` or `videossr build` at random moments, resume, and compare with an undisturbed run.
 
     python -m tests.integration.faults index --kills 30 --seed 1 VIDEOS
     python -m tests.integration.faults build --kills 30 --seed 1 VIDEOS
@@ -45,74 +45,78 @@ count = 30
 
 
 class FaultError(AssertionError):
-    """Something that was done is lost, or done twice, or other than it should be."""
+    """Work is lost, done twice, or has another result."""
 
 
 def command(verb: str, out: str) -> list[str]:
-    """`videossr index` or `videossr build` in a folder with `videos`, or with `corpus` and `recipe.toml`."""
+    """Return the words of `videossr index` or `videossr build`; `prepare` makes the folder to run them in."""
     if verb == "index":
         return [*VIDEOSSR, "index", "videos", "--out", out, "--frames", "12", "--max-pixels", "4096", "--workers", "2"]
     return [*VIDEOSSR, "build", "recipe.toml", "--corpus", "corpus", "--out", out, "--workers", "2"]
 
 
-def begin(words: Sequence[str], where: Path, **faults: object) -> subprocess.Popen[str]:
-    """The command in a session of its own, so that its processes can be told from all others."""
+def begin(words: Sequence[str], root: Path, **faults: object) -> subprocess.Popen[str]:
+    """Start a command in a session of its own, so that its processes can be found."""
     path = [str(ROOT / "tests/integration/hooks"), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
     added = {f"FAULTS_{name.upper()}": str(value) for name, value in faults.items()}
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "COLUMNS": "500", **added}
     pipe = subprocess.PIPE
-    return subprocess.Popen(words, cwd=where, env=env, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    return subprocess.Popen(words, cwd=root, env=env, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    """Wait; what it said. Raises FaultError when a process of its session outlives it, or there is a traceback."""
+    """Wait for a command and return its output.
+
+    Raises:
+        FaultError: a process of its session outlives it, or it prints a traceback.
+    """
     try:
-        said = "".join(process.communicate(timeout=600))
+        output = "".join(process.communicate(timeout=600))
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         raise FaultError("it hangs") from None
-    left = psutil.wait_procs(session(process.pid), timeout=10)[1]
-    if left:
-        raise FaultError(f"it leaves processes: {left}")
-    if "Traceback" in said:
-        raise FaultError(said)
-    return said
+    remaining = psutil.wait_procs(session_processes(process.pid), timeout=10)[1]
+    if remaining:
+        raise FaultError(f"it leaves processes: {remaining}")
+    if "Traceback" in output:
+        raise FaultError(output)
+    return output
 
 
-def session(leader: int) -> list[psutil.Process]:
-    """The processes of a session, itself included."""
-    found = []
+def session_processes(leader: int) -> list[psutil.Process]:
+    """Return the processes of a session, with its leader."""
+    processes = []
     for process in psutil.process_iter():
         try:
             if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+                processes.append(process)
         except (ProcessLookupError, psutil.NoSuchProcess):
             continue
-    return found
+    return processes
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """Its worker processes."""
-    return [one for one in session(process.pid) if "--multiprocessing-fork" in one.cmdline()]
+    """Return the worker processes of a command."""
+    return [one for one in session_processes(process.pid) if "--multiprocessing-fork" in one.cmdline()]
 
 
-def tree(folder: Path) -> dict[str, str]:
-    """Relative path -> SHA-256 of every file, hidden ones included."""
+def hash_tree(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file by its relative path, with hidden files."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
-    """Names that only one tree has, or that have other bytes."""
+    """Return the names that only one tree has, or that have other bytes."""
     return sorted({name for name, _ in one.items() ^ other.items()})
 
 
 @dataclass
 class Harness:
-    """The undisturbed run, and what the kills came to."""
+    """An undisturbed run, and the runs that are killed and compared with it."""
 
     verb: str
-    where: Path
+    root: Path
     length: float = 0.0
     events: int = 0
     expected: dict[str, str] = field(default_factory=dict)
@@ -121,85 +125,85 @@ class Harness:
     phases: Counter[str] = field(default_factory=Counter)
 
     def measure(self) -> None:
-        """Run undisturbed, twice: to warm up, then for length and number of file events."""
+        """Run undisturbed twice: to warm up, and to measure the time and the number of file events."""
         for out in ("first", "undisturbed"):
-            begun = time.monotonic()
-            faults = {"out": out, "count": self.where / "count"}
-            said = finish(process := begin(command(self.verb, out), self.where, **faults))
+            started = time.monotonic()
+            faults = {"out": out, "count": self.root / "count"}
+            output = finish(process := begin(command(self.verb, out), self.root, **faults))
             if process.returncode != 0:
-                raise FaultError(said)
-            self.length = time.monotonic() - begun
-        self.events = int((self.where / "count").read_text())
-        self.expected = tree(self.where / "undisturbed")
+                raise FaultError(output)
+            self.length = time.monotonic() - started
+        self.events = int((self.root / "count").read_text())
+        self.expected = hash_tree(self.root / "undisturbed")
         self._compare("first")
 
-    def torment(self, kills: int, seed: int) -> None:
-        """Kill that many times, and in the end let it complete."""
-        moments = spread(random.Random(seed), kills)
+    def kill_repeatedly(self, kills: int, seed: int) -> None:
+        """Kill runs so many times, and let the last one complete."""
+        moments = stratified(random.Random(seed), kills)
         while self.kills < kills:
             out = f"out{self.completed}"
             while not self._run(out, next(moments) if self.kills < kills else None):
                 pass
             self._compare(out)
             self.completed += 1
-            shutil.rmtree(self.where / out)
+            shutil.rmtree(self.root / out)
 
     def _run(self, out: str, moment: float | None) -> bool:
-        """Run until it is killed or completes, and say whether it completed."""
-        folder = self.where / out
-        kept, rows = finished(folder), journal_rows(folder)
-        log = self.where / "log"
+        """Run until the command is killed or completes, and return whether it completed."""
+        folder = self.root / out
+        kept_files, rows = finished_files(folder), journal_rows(folder)
+        log = self.root / "log"
         log.unlink(missing_ok=True)
-        whose = "command" if moment is None or self.kills % 5 else "worker"
-        by_event = whose == "command" and self.kills % 2 == 0
+        target = "command" if moment is None or self.kills % 5 else "worker"
+        by_event = target == "command" and self.kills % 2 == 0
         faults: dict[str, object] = {"log": log}
         if moment is not None and by_event:
             faults |= {"out": out, "event": 1 + int(moment * self.events)}
-        process = begin(command(self.verb, out), self.where, **faults)
+        process = begin(command(self.verb, out), self.root, **faults)
         if moment is not None and not by_event:
             try:
                 process.wait(moment * self.length)
             except subprocess.TimeoutExpired:
-                self._kill(process, whose)
-        said = finish(process)
-        self._redone(kept, folder, log)
+                self._kill(process, target)
+        output = finish(process)
+        self._check_nothing_redone(kept_files, folder, log)
         if process.returncode == 0:
             return True
-        # Behind the manifest the journal has served its time.
+        # After the manifest is written, the journal is removed.
         if not (folder / "manifest.json").exists() and (lost := rows - journal_rows(folder)):
             raise FaultError(f"{len(lost)} rows of the journal are lost")
         if process.returncode == -signal.SIGKILL:
             self.kills += 1
-            self.phases[phase(folder)] += 1
-        elif whose != "worker" or "worker processes die as soon as they start" not in said:
-            raise FaultError(f"exit status {process.returncode}: {said}")
+            self.phases[current_phase(folder)] += 1
+        elif target != "worker" or "worker processes die as soon as they start" not in output:
+            raise FaultError(f"exit status {process.returncode}: {output}")
         return False
 
-    def _kill(self, process: subprocess.Popen[str], whose: str) -> None:
-        if whose == "command":
+    def _kill(self, process: subprocess.Popen[str], target: str) -> None:
+        if target == "command":
             process.kill()
         elif workers := workers_of(process):
             workers[0].kill()
             self.kills += 1
             self.phases["in a worker"] += 1
 
-    def _redone(self, kept: Mapping[str, tuple[int, ...]], folder: Path, log: Path) -> None:
-        """Raises FaultError when what was finished before is written again, or decoded again."""
-        now = {path.name: state(path) for path in files_of(folder)}
-        if again := sorted(name for name, before in kept.items() if now.get(name, before) != before):
-            raise FaultError(f"written again: {again}")
+    def _check_nothing_redone(self, kept_files: Mapping[str, tuple[int, ...]], folder: Path, log: Path) -> None:
+        """Check that no finished file was written again, and no finished video decoded again."""
+        current = {path.name: file_state(path) for path in files_of(folder)}
+        if redone := sorted(name for name, before in kept_files.items() if current.get(name, before) != before):
+            raise FaultError(f"written again: {redone}")
         decoded = log.read_text().splitlines() if log.exists() else []
         contents = {hashlib.sha256(Path(path).read_bytes()).hexdigest(): path for path in decoded}
-        if again := sorted(contents[content] for content in contents.keys() & kept.keys()):
-            raise FaultError(f"decoded again: {again}")
+        if redone := sorted(contents[content] for content in contents.keys() & kept_files.keys()):
+            raise FaultError(f"decoded again: {redone}")
 
     def _compare(self, out: str) -> None:
-        if found := differences(self.expected, tree(self.where / out)):
-            raise FaultError(f"{out} differs from an undisturbed run in {', '.join(found)}")
+        if names := differences(self.expected, hash_tree(self.root / out)):
+            raise FaultError(f"{out} differs from an undisturbed run in {', '.join(names)}")
 
 
-def spread(rng: random.Random, count: int) -> Iterator[float]:
-    """Random numbers from 0 to 1, without end, of which each `count` are spread evenly."""
+def stratified(rng: random.Random, count: int) -> Iterator[float]:
+    """Yield random numbers from 0 to 1 without end; each `count` of them are spread evenly."""
     while True:
         strata = list(range(count))
         rng.shuffle(strata)
@@ -207,45 +211,45 @@ def spread(rng: random.Random, count: int) -> Iterator[float]:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """Finished packs and shards, and what was decoded for unfinished ones, under their content hashes."""
+    """Return finished packs and shards, and decoded videos of unfinished ones, which are named by content hashes."""
     return [*folder.glob("packs/*.pack"), *folder.glob("samples-*.parquet"), *decoded_in(folder)]
 
 
 def decoded_in(folder: Path) -> list[Path]:
-    """What is known of the videos that an unfinished index has decoded; their JPEGs lie beside it from before."""
+    """Return the files on decoded videos of an unfinished index, without their JPEGs, which are written before."""
     return [path for path in folder.glob(".unfinished/parts/*") if path.suffix != ".jpegs"]
 
 
-def state(path: Path) -> tuple[int, ...]:
-    """Changes when the file is written anew."""
+def file_state(path: Path) -> tuple[int, ...]:
+    """Return values that change when the file is written again."""
     status = path.stat()
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def finished(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Name -> state of the files of a run. The last ones may have been cut short by a kill, so they do not count.
+def finished_files(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return the states of the finished files of a run, by their names.
 
-    Nor does a shard that the kill has kept from being entered in the journal.
+    The newest file may have been cut off by a kill, and is left out; so is a shard that is not in the journal.
     """
-    found = {path.name: state(path) for path in files_of(folder)}
+    states = {path.name: file_state(path) for path in files_of(folder)}
     parts = sorted(decoded_in(folder), key=lambda path: path.stat().st_mtime_ns)
     for path in parts[-1:]:
-        del found[path.name]
+        del states[path.name]
     if (folder / ".unfinished/journal.sqlite").exists():
         entered = {name for (name,) in from_journal(folder, "SELECT name FROM files")}
-        found = {name: each for name, each in found.items() if not name.startswith("samples-") or name in entered}
-    return found
+        states = {name: state for name, state in states.items() if not name.startswith("samples-") or name in entered}
+    return states
 
 
 def journal_rows(folder: Path) -> set[tuple[object, ...]]:
-    """The gates and draws that an unfinished build has kept. Were one made twice, the journal would refuse it."""
+    """Return the gates and draws in the journal of an unfinished build, which refuses to store one twice."""
     return from_journal(folder, "SELECT video FROM gates", "SELECT video, category, attempt FROM draws")
 
 
 def from_journal(folder: Path, *questions: str) -> set[tuple[object, ...]]:
-    """All rows that the journal of an unfinished build answers."""
+    """Return all rows of queries to the journal of an unfinished build."""
     rows: set[tuple[object, ...]] = set()
-    with tempfile.TemporaryDirectory() as copies:  # to look at it leaves traces
+    with tempfile.TemporaryDirectory() as copies:  # opening the journal changes its files
         for file in folder.glob(".unfinished/journal.sqlite*"):
             shutil.copy(file, copies)
         if (copy := Path(copies) / "journal.sqlite").exists():
@@ -255,8 +259,8 @@ def from_journal(folder: Path, *questions: str) -> set[tuple[object, ...]]:
     return rows
 
 
-def phase(folder: Path) -> str:
-    """How far a run was."""
+def current_phase(folder: Path) -> str:
+    """Return how far a run has come."""
     signs = {
         "after the manifest": "manifest.json",
         "the last files": "*.parquet*",
@@ -267,38 +271,38 @@ def phase(folder: Path) -> str:
     return next((name for name, sign in signs.items() if any(folder.glob(sign))), "the first steps")
 
 
-def prepare(verb: str, videos: Path, where: Path) -> Harness:
-    """Lay out the folder that the commands run in."""
-    if videos != where / "videos":
-        (where / "videos").symlink_to(videos.resolve())
+def prepare(verb: str, videos: Path, root: Path) -> Harness:
+    """Prepare the folder in which the commands run."""
+    if videos != root / "videos":
+        (root / "videos").symlink_to(videos.resolve())
     if verb == "build":
-        (where / "recipe.toml").write_text(RECIPE)
+        (root / "recipe.toml").write_text(RECIPE)
         words = [*VIDEOSSR, "index", "videos", "--out", "corpus", "--workers", "2"]
-        said = finish(process := begin(words, where))
+        output = finish(process := begin(words, root))
         if process.returncode != 0:
-            raise FaultError(said)
-    return Harness(verb, where)
+            raise FaultError(output)
+    return Harness(verb, root)
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("verb", choices=("index", "build"))
     parser.add_argument("videos", type=Path)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    begun = time.monotonic()
+    started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         harness = prepare(args.verb, args.videos, Path(folder))
         harness.measure()
-        harness.torment(args.kills, args.seed)
+        harness.kill_repeatedly(args.kills, args.seed)
     sys.stdout.write(
         f"{args.verb}: undisturbed {harness.length:.1f} s, {harness.events} file events, "
         f"{len(harness.expected)} files\n"
         f"{harness.kills} kills ({', '.join(f'{count} {name}' for name, count in harness.phases.items())}); "
         f"{harness.completed} folders completed, all identical; nothing finished was done again; "
-        f"{time.monotonic() - begun:.0f} s in all\n"
+        f"{time.monotonic() - started:.0f} s in all\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""What `test_ray.py` runs in a process of its own, since Ray leaves files and threads open: `nodes.py CASE FOLDER`.
+"""Cases of `test_ray.py`: `nodes.py CASE FOLDER` runs one in a process of its own, since Ray leaves threads open.
 
 The clusters are real ones, with one processor a node, but all nodes are on this machine.
 """
@@ -26,18 +26,18 @@ from videossr.runners.cluster import RayPool
 from videossr.templates import load_templates
 
 RESULT = 300_000
-"""Bytes of a result, too many for Ray to send along: it lies on its node until the driver takes it."""
+"""Bytes of a result, too many for Ray to send inline: it stays on its node until the driver fetches it."""
 
 
 @contextmanager
-def cluster(nodes: int) -> Iterator[Cluster]:
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+def ray_cluster(nodes: int) -> Iterator[Cluster]:
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
         for _ in range(nodes - 1):
-            made.add_node(num_cpus=1)
-        yield made
+            cluster.add_node(num_cpus=1)
+        yield cluster
     finally:
-        made.shutdown()
+        cluster.shutdown()
 
 
 def double(shared: bytes, number: int) -> tuple[int, bytes]:
@@ -46,47 +46,51 @@ def double(shared: bytes, number: int) -> tuple[int, bytes]:
     return 2 * number, shared
 
 
-def leave_one(folder: Path) -> None:
-    """Results wait on a node for the driver when it dies; one item kills its process wherever it is."""
-    with cluster(3) as made, RayPool(bytes(RESULT), made.address, 1) as pool:
+def lose_a_node(folder: Path) -> None:
+    """A node dies while results wait there for the driver; one item kills its process wherever it runs."""
+    with ray_cluster(3) as cluster, RayPool(bytes(RESULT), cluster.address, 1) as pool:
         results = pool.run(double, range(40))
-        done = dict([next(results)])
+        results_by_item = dict([next(results)])
         time.sleep(3)
-        made.remove_node(made.list_all_nodes()[1], allow_graceful=False)
-        done.update(results)
-        assert done == {number: DIED if number == 7 else (2 * number, bytes(RESULT)) for number in range(40)}
+        cluster.remove_node(cluster.list_all_nodes()[1], allow_graceful=False)
+        results_by_item.update(results)
+        assert results_by_item == {number: DIED if number == 7 else (2 * number, bytes(RESULT)) for number in range(40)}
 
 
 def index_and_build(folder: Path) -> None:
-    with cluster(3) as made:
-        doomed = made.list_all_nodes()[1:2]
+    with ray_cluster(3) as cluster:
+        doomed = cluster.list_all_nodes()[1:2]
 
         def leave(outcome: Outcome) -> None:
             if outcome.phase == "videos" and outcome.done > 4 and doomed:
-                made.remove_node(doomed.pop(), allow_graceful=False)
+                cluster.remove_node(doomed.pop(), allow_graceful=False)
 
-        index_videos(folder / "videos", folder / "of-three", workers=1, ray=made.address, progress=leave)
+        index_videos(folder / "videos", folder / "of-three", workers=1, ray=cluster.address, progress=leave)
         assert not doomed
-        made.add_node(num_cpus=1)
+        cluster.add_node(num_cpus=1)
         mixture = recipe.load_recipe("smoke", {}).limited(12)
         build_dataset(
-            mixture, Corpus(folder / "corpus"), folder / "built-of-three", templates=load_templates(), ray=made.address
+            mixture,
+            Corpus(folder / "corpus"),
+            folder / "built-of-three",
+            templates=load_templates(),
+            ray=cluster.address,
         )
 
 
-def lack(folder: Path) -> None:
-    """A node that has another folder where the videos are, and says that it has another NumPy."""
+def check_a_lacking_node(folder: Path) -> None:
+    """Check a node that has an empty folder in place of the videos, and another version of NumPy."""
     videos = folder / "videos"
     (folder / "site/numpy-1.0.dist-info").mkdir(parents=True)
     (folder / "site/numpy-1.0.dist-info/METADATA").write_text("Name: numpy\nVersion: 1.0\n")
     path = f"{folder / 'site'}:{os.environ['PYTHONPATH']}"
-    with cluster(1) as made:
+    with ray_cluster(1) as cluster:
         start = "mount -t tmpfs none $1 && exec $2 -m ray.scripts.scripts start --address=$3 --num-cpus=1 --block"
-        words = ["unshare", "-m", "sh", "-c", start, "-", str(videos.resolve()), sys.executable, made.address]
+        words = ["unshare", "-m", "sh", "-c", start, "-", str(videos.resolve()), sys.executable, cluster.address]
         with subprocess.Popen(words, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL) as node:
             try:
-                with RayPool(0, made.address, 1) as pool:
-                    while len(made.list_all_nodes()) + 1 > len(pool._nodes()):
+                with RayPool(0, cluster.address, 1) as pool:
+                    while len(cluster.list_all_nodes()) + 1 > len(pool._nodes()):
                         time.sleep(0.2)
                     pool.check([videos.resolve() / "bikes.mp4"])
                     raise AssertionError("a node that cannot do the work is let pass")
@@ -96,8 +100,8 @@ def lack(folder: Path) -> None:
                 node.terminate()
 
 
-def token(folder: Path) -> None:
-    """A head that demands the token of its user, as any does once Ray was started with `--ray local`."""
+def connect_with_token(folder: Path) -> None:
+    """Connect to a head that requires the user's token, as every head does after Ray was started with `--ray local`."""
     (folder / ".ray").mkdir()
     (folder / ".ray/auth_token").write_text("0123456789abcdef" * 4)
     os.environ["HOME"] = str(folder)
@@ -117,5 +121,5 @@ def token(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    cases = {case.__name__: case for case in (leave_one, index_and_build, lack, token)}
+    cases = {case.__name__: case for case in (lose_a_node, index_and_build, check_a_lacking_node, connect_with_token)}
     cases[sys.argv[1]](Path(sys.argv[2]))

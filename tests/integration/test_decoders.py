@@ -1,4 +1,4 @@
-"""Our frames are those of other decoders, byte for byte and at the same times, wherever those are right."""
+"""Our frames have the bytes and times of those of other decoders, except where those are wrong."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from videossr.video.plan import FrameChoice, Plan, RejectedError, Timeline
 pytestmark = pytest.mark.integration
 
 PLANS = (Plan(frames=24, margin=0.013, min_step=0.001), Plan(kind="fps", frames=24, fps=7.3))
-"""The second is for what is too short for the first."""
+"""The second plan is for videos that are too short for the first."""
 
 INDEXED = (".mp4", ".mov", ".mkv", ".webm")
 """Other containers have no exact times to seek to, and seeking is how decord and torchcodec find a frame."""
@@ -39,7 +39,7 @@ CONVERTED = {
 """The same frames, with bytes that depend on the version of ffmpeg that a decoder is built with."""
 
 CROPPED = {"crop_clap.mp4": "they show what the clean aperture hides"}
-"""Where what we keep is another part of the picture."""
+"""Videos of which we keep another part of the picture."""
 
 WRONG: Mapping[str, Mapping[str, str]] = {
     "torchcodec": {
@@ -60,12 +60,12 @@ WRONG: Mapping[str, Mapping[str, str]] = {
         "nasa_320x180_13s.mp4": "of two video streams it takes the first, not the best",
     },
 }
-"""Where another decoder goes wrong, and why. The tests hold it to that, so that this table stays true."""
+"""Videos that another decoder reads wrongly, and why. The tests compare this table with what they find."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ours:
-    """What we make of one file: the slots' frames at full size as hashes, and any other moments to ask about."""
+class OurVideo:
+    """Our decoding of one file: hashes of the slots' frames at full size, and other moments to ask about."""
 
     timeline: Timeline
     choice: FrameChoice
@@ -73,7 +73,7 @@ class Ours:
     moments: tuple[Fraction, ...]
 
     def offsets(self) -> list[Fraction]:
-        """Seconds from the start of the video: of each slot, then of the moments."""
+        """Return seconds from the start of the video: of each slot, then of the moments."""
         return [*self.choice.offsets(), *self.moments]
 
     def seconds(self, offset: Fraction) -> float:
@@ -85,43 +85,43 @@ def fingerprint(picture: Frames) -> str:
 
 
 def upright(facts: StreamFacts, frame: av.VideoFrame) -> str:
-    """Converted as all these decoders do, and turned by our own reading of the file."""
+    """Convert a frame as all these decoders do, turn it as we do, and return its hash."""
     picture = frame.to_ndarray(format="rgb24")
     return fingerprint(np.rot90(picture[:, ::-1] if facts.mirrored else picture, facts.turn))
 
 
-def ours_of(path: Path) -> Ours | None:
+def read_our_video(path: Path) -> OurVideo | None:
     for plan in PLANS:
         try:
             _, timeline, choice, hashes = pick(path, plan, upright)
         except RejectedError:
             continue
         by_frame = dict(zip(dict.fromkeys(choice.frames), hashes, strict=True))
-        # What lies behind the last slot may be damaged, and is not looked at.
+        # After the last slot the file may be damaged, so no moments are taken there.
         *_, last = choice.offsets()
         rng = random.Random(path.name)
         moments = tuple(Fraction(rng.random()) * last for _ in range(24))
-        return Ours(timeline, choice, tuple(by_frame[frame] for frame in choice.frames), moments)
+        return OurVideo(timeline, choice, tuple(by_frame[frame] for frame in choice.frames), moments)
     return None
 
 
 @pytest.fixture(scope="session")
-def ours(shared_videos: Path) -> dict[str, Ours]:
-    """Every video of the folder that we accept, by its path."""
-    found = {str(path): mine for path in sorted(shared_videos.glob("*/*")) if (mine := ours_of(path))}
-    assert len(found) >= 40
-    return found
+def our_videos(shared_videos: Path) -> dict[str, OurVideo]:
+    """Return every video of the folder that we accept, by its path."""
+    videos_by_path = {str(path): video for path in sorted(shared_videos.glob("*/*")) if (video := read_our_video(path))}
+    assert len(videos_by_path) >= 40
+    return videos_by_path
 
 
-def query(library: str, ours: Mapping[str, Ours]) -> dict[str, object]:
-    """The question to side/decoders.py. Each time is a microsecond late: a float may lie before its fraction."""
+def make_question(library: str, our_videos: Mapping[str, OurVideo]) -> dict[str, object]:
+    """Make the question to side/decoders.py. Times are a microsecond late, since a float may be below its fraction."""
     files = {
         path: {
-            "indices": mine.choice.frames,
-            "seconds": [mine.seconds(offset) + 1e-6 for offset in mine.offsets()],
-            "whole": len(mine.choice.frames) // 2,
+            "indices": video.choice.frames,
+            "seconds": [video.seconds(offset) + 1e-6 for offset in video.offsets()],
+            "whole": len(video.choice.frames) // 2,
         }
-        for path, mine in ours.items()
+        for path, video in our_videos.items()
         if path.endswith(INDEXED)
     }
     assert len(files) >= 35
@@ -129,57 +129,60 @@ def query(library: str, ours: Mapping[str, Ours]) -> dict[str, object]:
 
 
 @pytest.fixture(scope="session")
-def torchcodec(ask: Ask, ours: dict[str, Ours]) -> dict[str, Any]:
-    """What torchcodec makes of the same videos, by path."""
+def torchcodec(ask: Ask, our_videos: dict[str, OurVideo]) -> dict[str, Any]:
+    """Decode the same videos with torchcodec, by path."""
     if not shutil.which("ffmpeg"):
         pytest.skip("torchcodec needs the libraries of ffmpeg: install ffmpeg")
-    answer: dict[str, Any] = ask("decoders", "decoders.py", query("torchcodec", ours))
+    answer: dict[str, Any] = ask("decoders", "decoders.py", make_question("torchcodec", our_videos))
     return answer
 
 
-def others(ours: Mapping[str, Ours], hashes: Mapping[str, list[str] | None]) -> set[str]:
-    """Names of the files whose slots show other frames than ours."""
+def differing_files(our_videos: Mapping[str, OurVideo], hashes: Mapping[str, list[str] | None]) -> set[str]:
+    """Return the names of the files whose slots show other frames than ours."""
     return {
         Path(path).name
-        for path, theirs in hashes.items()
+        for path, other_hashes in hashes.items()
         if Path(path).name not in CONVERTED
-        and (theirs is None or any(their != our for their, our in zip(theirs, ours[path].hashes, strict=False)))
+        and (
+            other_hashes is None
+            or any(other != own for other, own in zip(other_hashes, our_videos[path].hashes, strict=False))
+        )
     }
 
 
-def test_torchcodec_shows_our_frame_at_any_time(torchcodec: dict[str, Any], ours: dict[str, Ours]) -> None:
-    elsewhere = set()
+def test_decode_shows_the_frames_of_torchcodec_at_any_time(
+    torchcodec: dict[str, Any], our_videos: dict[str, OurVideo]
+) -> None:
+    differing = set()
     for path, answer in torchcodec.items():
-        mine = ours[path]
-        base, times = mine.timeline.base, mine.timeline.times
-        mapped = [float(times[mine.timeline.at(offset)] * base) for offset in mine.offsets()]
-        if answer.get("times") != pytest.approx(mapped, abs=1e-6):
-            elsewhere.add(Path(path).name)
-    assert elsewhere == set(WRONG["torchcodec"])
+        video = our_videos[path]
+        base, times = video.timeline.base, video.timeline.times
+        expected_times = [float(times[video.timeline.at(offset)] * base) for offset in video.offsets()]
+        if answer.get("times") != pytest.approx(expected_times, abs=1e-6):
+            differing.add(Path(path).name)
+    assert differing == set(WRONG["torchcodec"])
 
 
-def test_torchcodec_has_the_same_bytes(torchcodec: dict[str, Any], ours: dict[str, Ours]) -> None:
+def test_decode_has_the_bytes_of_torchcodec(torchcodec: dict[str, Any], our_videos: dict[str, OurVideo]) -> None:
     hashes = {path: answer.get("hashes") for path, answer in torchcodec.items()}
-    assert others(ours, hashes) == set(WRONG["torchcodec"])
+    assert differing_files(our_videos, hashes) == set(WRONG["torchcodec"])
 
 
-def test_what_is_kept_has_the_colors_and_the_turn_of_torchcodec(torchcodec: dict[str, Any]) -> None:
-    """Resizing and the exact conversion that we keep frames with shift a color by little; a wrong matrix, range, turn
-    or frame by far more.
-    """
+def test_decode_has_the_colors_and_the_rotation_of_torchcodec(torchcodec: dict[str, Any]) -> None:
+    """Resizing and conversion shift colors a little; a wrong matrix, range, rotation or frame shifts them far more."""
     for path, answer in torchcodec.items():
         name = Path(path).name
         if name in WRONG["torchcodec"] or name in CROPPED:
             continue
-        kept = keep(Path(path))
-        picture = cv2.resize(np.load(answer["whole"]), kept.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        apart = picture.astype(np.int16) - kept
-        assert np.abs(apart.mean((0, 1))).max() < 2, name
-        assert np.abs(apart).mean() < (4 if name in CONVERTED else 2), name
+        frame = decode_middle_slot(Path(path))
+        picture = cv2.resize(np.load(answer["whole"]), frame.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        difference = picture.astype(np.int16) - frame
+        assert np.abs(difference.mean((0, 1))).max() < 2, name
+        assert np.abs(difference).mean() < (4 if name in CONVERTED else 2), name
 
 
-def keep(path: Path) -> Frames:
-    """The middle slot, kept at the full size; HDR as it is, since the others do not map it."""
+def decode_middle_slot(path: Path) -> Frames:
+    """Decode the middle slot at full size; HDR is not mapped, since the other decoders do not map it."""
     for plan in PLANS:
         whole = replace(plan, max_pixels=4_000_000, hdr="keep")
         try:
@@ -191,26 +194,28 @@ def keep(path: Path) -> Frames:
     raise AssertionError(path)
 
 
-def test_decord_has_the_same_bytes(ask: Ask, ours: dict[str, Ours]) -> None:
-    answers = ask("decoders", "decoders.py", query("decord", ours))
-    assert others(ours, {path: answer.get("hashes") for path, answer in answers.items()}) == set(WRONG["decord"])
+def test_decode_has_the_bytes_of_decord(ask: Ask, our_videos: dict[str, OurVideo]) -> None:
+    answers = ask("decoders", "decoders.py", make_question("decord", our_videos))
+    assert differing_files(our_videos, {path: answer.get("hashes") for path, answer in answers.items()}) == set(
+        WRONG["decord"]
+    )
 
 
-def test_opencv_has_the_same_bytes(ours: dict[str, Ours]) -> None:
-    """In every container: it is read from the start."""
-    hashes = {path: in_order(path, mine.choice.frames) for path, mine in ours.items()}
-    assert others(ours, hashes) == set(WRONG["opencv"])
+def test_decode_has_the_bytes_of_opencv(our_videos: dict[str, OurVideo]) -> None:
+    """All containers can be compared, since OpenCV reads each video from its start."""
+    hashes = {path: read_in_order(path, video.choice.frames) for path, video in our_videos.items()}
+    assert differing_files(our_videos, hashes) == set(WRONG["opencv"])
 
 
-def in_order(path: str, wanted: Sequence[int]) -> list[str] | None:
+def read_in_order(path: str, wanted: Sequence[int]) -> list[str] | None:
     video = cv2.VideoCapture(path)
-    found: dict[int, str] = {}
+    hashes: dict[int, str] = {}
     for index in range(max(wanted) + 1):
         if not video.grab():
             return None
         if index in wanted:
-            there, picture = video.retrieve()
-            if not there:
+            retrieved, picture = video.retrieve()
+            if not retrieved:
                 return None
-            found[index] = fingerprint(np.asarray(picture[..., ::-1], np.uint8))
-    return [found[index] for index in wanted]
+            hashes[index] = fingerprint(np.asarray(picture[..., ::-1], np.uint8))
+    return [hashes[index] for index in wanted]

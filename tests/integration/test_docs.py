@@ -1,4 +1,4 @@
-"""Every block of shell and Python in the documentation does what it says, or its page says why it cannot run here."""
+"""Every block of shell and Python in the documentation runs, or its page says why it cannot run here."""
 
 from __future__ import annotations
 
@@ -14,60 +14,60 @@ pytestmark = pytest.mark.integration
 OTHERS = [page for page in PAGES if page != START and page.name not in ("CHANGELOG.md", "CONTRIBUTING.md")]
 
 
-def runs(page: Path) -> bool:
-    """Whether there is anything to run in a page."""
+def has_runnable_blocks(page: Path) -> bool:
+    """Return whether a page has a block that can be run."""
     return any(snippet.language in RUNNABLE and not snippet.reason and not snippet.title for snippet in snippets(page))
 
 
-def by_page(page: Path) -> str:
+def relative_path(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-def as_checkout(folder: Path) -> None:
-    """Let a folder look like this checkout to commands that name its files."""
+def link_checkout(folder: Path) -> None:
+    """Link the folders of this checkout, which commands in pages name."""
     for name in ("examples", "benchmarks", "tests", "src"):
         (folder / name).symlink_to(ROOT / name)
 
 
 @pytest.fixture(scope="session")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the start page was followed."""
+def start_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which the blocks of the start page were run."""
     folder = tmp_path_factory.mktemp("start")
-    as_checkout(folder)
+    link_checkout(folder)
     run_page(START, folder)
     return folder
 
 
-def test_the_start_page_leads_to_a_trained_model(started: Path) -> None:
-    for made in ("demo/gallery.html", "demo/report.html", "demo/train.html", "demo/runs/grpo/model/config.json"):
-        assert (started / made).exists()
+def test_start_page_leads_to_a_trained_model(start_folder: Path) -> None:
+    for path in ("demo/gallery.html", "demo/report.html", "demo/train.html", "demo/runs/grpo/model/config.json"):
+        assert (start_folder / path).exists()
 
 
-@pytest.mark.parametrize("page", [page for page in OTHERS if runs(page)], ids=by_page)
-def test_the_blocks_of_a_page_run(page: Path, started: Path, tmp_path: Path) -> None:
-    """Each page begins with what the start page has made, and sees nothing of the other pages."""
-    as_checkout(tmp_path)
-    shutil.copytree(started / "demo", tmp_path / "demo")
+@pytest.mark.parametrize("page", [page for page in OTHERS if has_runnable_blocks(page)], ids=relative_path)
+def test_code_blocks_of_a_page_run(page: Path, start_folder: Path, tmp_path: Path) -> None:
+    """Each page starts with the files that the start page has made, and without those of other pages."""
+    link_checkout(tmp_path)
+    shutil.copytree(start_folder / "demo", tmp_path / "demo")
     run_page(page, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("```sh\nfalse | true\n```\n", "page.md:2: exit status 1"),
         ("\n```sh\ntrue\n```\n\n```python\nx = 1\n```\n\n```python\nassert x == 2\n```\n", "line 11"),
         ("```python\nimport warnings; warnings.warn('old')\n```\n", "UserWarning: old"),
     ],
 )
-def test_a_block_that_fails_is_reported_with_its_place(text: str, told: str, tmp_path: Path, monkeypatch) -> None:
+def test_run_page_reports_the_place_of_a_failing_block(text: str, message: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("tests.helpers.snippets.ROOT", tmp_path)
     page = tmp_path / "page.md"
     page.write_text(text)
-    with pytest.raises(AssertionError, match=told):
+    with pytest.raises(AssertionError, match=message):
         run_page(page, tmp_path)
 
 
-def test_markers_files_and_setups_are_understood(tmp_path: Path, monkeypatch) -> None:
+def test_run_page_understands_markers_files_and_setups(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("tests.helpers.snippets.ROOT", tmp_path)
     page = tmp_path / "page.md"
     page.write_text(

@@ -1,4 +1,4 @@
-"""`videossr index` and `videossr build` killed, short of room, robbed of files: nothing is lost, all is told."""
+"""`videossr index` and `videossr build` under kills, full disks and missing files: no work is lost."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.integration.faults import begin, command, finish, prepare, session, tree
+from tests.integration.faults import begin, command, finish, hash_tree, prepare, session_processes
 
 pytestmark = pytest.mark.integration
 
 CLIPS = ("arm_wrestling.mp4", "bikes.mp4", "bottles.mp4", "carphone.mp4", "chaplin_bw.mp4", "scene_cuts.mp4")
 KILLS = 30
-AGAIN = "the same command goes on where it was"
+RESUME_HINT = "the same command goes on where it was"
 
 
 @pytest.fixture
-def where(shared_videos: Path, tmp_path: Path) -> Path:
-    """A folder with `videos`, copies that a test may spoil."""
+def root(shared_videos: Path, tmp_path: Path) -> Path:
+    """Make a folder with copies of `videos`, which a test may change."""
     (tmp_path / "videos").mkdir()
     for name in CLIPS:
         shutil.copyfile(shared_videos / "real" / name, tmp_path / "videos" / name)
@@ -34,32 +34,34 @@ def where(shared_videos: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("verb", ["index", "build"])
-def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(verb: str, shared_videos: Path, tmp_path: Path) -> None:
+def test_index_and_build_killed_at_random_moments_give_the_same_bytes(
+    verb: str, shared_videos: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "source"
     folder.mkdir()
     for path in [*(shared_videos / "edge").iterdir(), *(shared_videos / "real" / name for name in CLIPS)]:
         (folder / path.name).symlink_to(path)
     harness = prepare(verb, folder, tmp_path)
     harness.measure()
-    harness.torment(KILLS, seed=1)
+    harness.kill_repeatedly(KILLS, seed=1)
     assert harness.kills >= KILLS
     assert harness.completed >= 2
     assert len(harness.phases) >= 3
 
 
-def index(where: Path, out: str = "corpus", **faults: object) -> tuple[int, str]:
-    said = finish(process := begin(command("index", out), where, **faults))
-    return process.returncode, said
+def run_index(root: Path, out: str = "corpus", **faults: object) -> tuple[int, str]:
+    output = finish(process := begin(command("index", out), root, **faults))
+    return process.returncode, output
 
 
-def rejected(corpus: Path) -> dict[str, tuple[str, str]]:
+def read_rejections(corpus: Path) -> dict[str, tuple[str, str]]:
     rows = pq.read_table(corpus / "rejected.parquet").to_pylist()
     return {row["path"]: (row["reason"], row["detail"]) for row in rows}
 
 
 @contextmanager
-def disk(folder: Path, size: str) -> Iterator[None]:
-    """A small disk at that folder."""
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    """Mount a small disk at that folder."""
     folder.mkdir()
     options = ["-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
     if os.geteuid() != 0 or subprocess.run(["mount", *options], capture_output=True, check=False).returncode != 0:
@@ -71,90 +73,90 @@ def disk(folder: Path, size: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("verb", ["index", "build"])
-def test_a_full_disk(where: Path, verb: str) -> None:
+def test_index_and_build_resume_after_a_full_disk(root: Path, verb: str) -> None:
     if verb == "build":
-        prepare(verb, where / "videos", where)
-    finish(begin(command(verb, "roomy"), where))
-    need = sum(path.stat().st_size for path in (where / "roomy").rglob("*"))
-    with disk(where / "disk", f"{need // 2048}k"):
-        said = finish(process := begin(command(verb, "disk/out"), where))
-        assert process.returncode == 2, said
-        assert "no space left" in said.lower()
-        assert AGAIN in said
-        subprocess.run(["mount", "-o", "remount,size=64m", str(where / "disk")], check=True)
-        said = finish(process := begin(command(verb, "disk/out"), where))
-        assert process.returncode == 0, said
-        expected, found = tree(where / "roomy"), tree(where / "disk/out")
-    if verb == "build":  # it names the corpus as seen from where it lies
-        found["manifest.json"] = expected["manifest.json"]
-    assert found == expected
+        prepare(verb, root / "videos", root)
+    finish(begin(command(verb, "roomy"), root))
+    size = sum(path.stat().st_size for path in (root / "roomy").rglob("*"))
+    with small_disk(root / "disk", f"{size // 2048}k"):
+        output = finish(process := begin(command(verb, "disk/out"), root))
+        assert process.returncode == 2, output
+        assert "no space left" in output.lower()
+        assert RESUME_HINT in output
+        subprocess.run(["mount", "-o", "remount,size=64m", str(root / "disk")], check=True)
+        output = finish(process := begin(command(verb, "disk/out"), root))
+        assert process.returncode == 0, output
+        expected, files = hash_tree(root / "roomy"), hash_tree(root / "disk/out")
+    if verb == "build":  # the manifest has the path of the corpus relative to the dataset
+        files["manifest.json"] = expected["manifest.json"]
+    assert files == expected
 
 
-def test_files_that_vanish_or_change_after_they_were_hashed(where: Path) -> None:
-    log, gate = where / "log", where / "gate"
-    process = begin(command("index", "corpus"), where, log=log, gate=gate)
+def test_index_rejects_files_that_vanish_or_change_after_they_were_hashed(root: Path) -> None:
+    log, gate = root / "log", root / "gate"
+    process = begin(command("index", "corpus"), root, log=log, gate=gate)
     while not log.exists():  # every file is hashed when the first is decoded
         assert process.poll() is None
         time.sleep(0.02)
     decoded = {Path(line).name for line in log.read_text().splitlines()}
     vanished, changed = sorted(set(CLIPS) - decoded)[:2]
-    (where / "videos" / vanished).unlink()
-    (where / "videos" / changed).write_bytes((where / "videos" / sorted(decoded)[0]).read_bytes() + b"\0")
+    (root / "videos" / vanished).unlink()
+    (root / "videos" / changed).write_bytes((root / "videos" / sorted(decoded)[0]).read_bytes() + b"\0")
     gate.touch()
-    said = finish(process)
-    assert process.returncode == 0, said
-    told = ("changed", "it changed or vanished after it was hashed; index again")
-    assert rejected(where / "corpus") == {vanished: told, changed: told}
-    assert f"{vanished}: changed: it changed or vanished" in said
-    assert index(where)[0] == 0
-    assert index(where, "fresh")[0] == 0
-    assert tree(where / "corpus") == tree(where / "fresh")
+    output = finish(process)
+    assert process.returncode == 0, output
+    rejection = ("changed", "it changed or vanished after it was hashed; index again")
+    assert read_rejections(root / "corpus") == {vanished: rejection, changed: rejection}
+    assert f"{vanished}: changed: it changed or vanished" in output
+    assert run_index(root)[0] == 0
+    assert run_index(root, "fresh")[0] == 0
+    assert hash_tree(root / "corpus") == hash_tree(root / "fresh")
 
 
-def test_a_file_that_cannot_be_read(where: Path) -> None:
+def test_index_rejects_a_file_that_cannot_be_read(root: Path) -> None:
     refusing = Path("/sys/class/net/lo/speed")  # has a size, but reading it fails, also for root
     if not refusing.exists():
         pytest.skip(f"{refusing} is not there")
-    (where / "videos/refusing.mp4").symlink_to(refusing)
-    status, said = index(where)
-    assert status == 0, said
-    told = ("unreadable", "the system refuses to read it: Invalid argument")
-    assert rejected(where / "corpus") == {"refusing.mp4": told}
-    assert json.loads((where / "corpus/manifest.json").read_text())["videos"] == len(CLIPS)
-    assert "refusing.mp4: unreadable: the system refuses to read it" in said
+    (root / "videos/refusing.mp4").symlink_to(refusing)
+    status, output = run_index(root)
+    assert status == 0, output
+    rejection = ("unreadable", "the system refuses to read it: Invalid argument")
+    assert read_rejections(root / "corpus") == {"refusing.mp4": rejection}
+    assert json.loads((root / "corpus/manifest.json").read_text())["videos"] == len(CLIPS)
+    assert "refusing.mp4: unreadable: the system refuses to read it" in output
 
 
-def test_a_video_that_kills_the_decoder(where: Path) -> None:
-    log = where / "log"
-    status, said = index(where, log=log, crash="bottles.mp4")
-    assert status == 0, said
-    assert rejected(where / "corpus") == {"bottles.mp4": ("unreadable", "decoding it killed the process")}
-    assert "bottles.mp4: unreadable: decoding it killed the process" in said
+def test_index_rejects_a_video_that_kills_the_decoder(root: Path) -> None:
+    log = root / "log"
+    status, output = run_index(root, log=log, crash="bottles.mp4")
+    assert status == 0, output
+    assert read_rejections(root / "corpus") == {"bottles.mp4": ("unreadable", "decoding it killed the process")}
+    assert "bottles.mp4: unreadable: decoding it killed the process" in output
     opened = [Path(line).name for line in log.read_text().splitlines()]
     assert opened.count("bottles.mp4") == 2
-    assert json.loads((where / "corpus/manifest.json").read_text())["videos"] == len(CLIPS) - 1
+    assert json.loads((root / "corpus/manifest.json").read_text())["videos"] == len(CLIPS) - 1
 
 
 @pytest.mark.parametrize("verb", ["index", "build"])
-def test_ctrl_c_stops_at_once(where: Path, verb: str) -> None:
+def test_index_and_build_stop_at_once_on_ctrl_c(root: Path, verb: str) -> None:
     if verb == "build":
-        prepare(verb, where / "videos", where)
-    undisturbed = begin(command(verb, "undisturbed"), where)
+        prepare(verb, root / "videos", root)
+    undisturbed = begin(command(verb, "undisturbed"), root)
     assert undisturbed.wait(600) == 0
     finish(undisturbed)
-    process = begin(command(verb, "out"), where, log=where / "log", gate=where / "gate")
-    while not (where / "out/.unfinished").exists() or len(session(process.pid)) < 4:
+    process = begin(command(verb, "out"), root, log=root / "log", gate=root / "gate")
+    while not (root / "out/.unfinished").exists() or len(session_processes(process.pid)) < 4:
         assert process.poll() is None
         time.sleep(0.02)
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)
-    begun = time.monotonic()
+    started = time.monotonic()
     process.wait(60)
-    took = time.monotonic() - begun
-    said = finish(process)
-    assert process.returncode == 130, said
-    assert f"videossr: stopped; {AGAIN}" in said
-    assert took < 2, f"it took {took:.1f} s"
-    said = finish(process := begin(command(verb, "out"), where))
-    assert process.returncode == 0, said
-    assert tree(where / "out") == tree(where / "undisturbed")
+    seconds = time.monotonic() - started
+    output = finish(process)
+    assert process.returncode == 130, output
+    assert f"videossr: stopped; {RESUME_HINT}" in output
+    assert seconds < 2, f"it took {seconds:.1f} s"
+    output = finish(process := begin(command(verb, "out"), root))
+    assert process.returncode == 0, output
+    assert hash_tree(root / "out") == hash_tree(root / "undisturbed")

@@ -26,11 +26,11 @@ def exported(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def expected(opened: VideoSSRDataset, texts: dict[str, str]) -> dict[str, float]:
-    """The mean of each category and that of the categories, by the paper's metric of each task."""
+def expected_results(questions: VideoSSRDataset, texts: dict[str, str]) -> dict[str, float]:
+    """Return the mean of each category and the mean of those, by the paper's metric of each task."""
     categories: dict[str, list[float]] = defaultdict(list)
-    for index in range(len(opened)):
-        question, category = opened.question(index), opened.category(index)
+    for index in range(len(questions)):
+        question, category = questions.question(index), questions.category(index)
         scores = scorer(question.data_source)(texts[question.id], question.answer)
         metric = {"grounding": scores.smooth, "counting": fmean(scores.parts or [0]), "jigsaw": scores.strict}
         categories[category].append(metric[category.split("/")[0]])
@@ -38,33 +38,37 @@ def expected(opened: VideoSSRDataset, texts: dict[str, str]) -> dict[str, float]
     return means | {"overall": fmean(means.values())}
 
 
-def reported(answer: Any) -> dict[str, float]:
+def reported_results(answer: Any) -> dict[str, float]:
     results = answer["results"]["results"]["small"]
     return {
         name.removesuffix(",none"): value for name, value in results.items() if "stderr" not in name and "," in name
     }
 
 
-def test_the_dummy_model_scores_as_its_text(ask: Ask, dataset: Path, exported: Path, tmp_path: Path) -> None:
-    opened = VideoSSRDataset(dataset)
+def test_lmms_eval_scores_the_dummy_model_like_the_rewards(
+    ask: Ask, dataset: Path, exported: Path, tmp_path: Path
+) -> None:
+    questions = VideoSSRDataset(dataset)
     question = {"folder": str(exported), "task": "small", "out": str(tmp_path), "response": "0-8.5"}
     answer = ask("lmms_eval", "lmms_eval_run.py", question)
-    texts = {opened.question(index).id: "0-8.5" for index in range(len(opened))}
-    assert reported(answer) == pytest.approx(expected(opened, texts))
-    assert reported(answer)["overall"] > 0
-    assert answer["results"]["configs"]["small"]["metadata"]["videossr_hash"] == opened.hash
+    texts = {questions.question(index).id: "0-8.5" for index in range(len(questions))}
+    assert reported_results(answer) == pytest.approx(expected_results(questions, texts))
+    assert reported_results(answer)["overall"] > 0
+    assert answer["results"]["configs"]["small"]["metadata"]["videossr_hash"] == questions.hash
 
 
-def test_a_model_sees_our_frames_at_our_times(ask: Ask, dataset: Path, exported: Path, tmp_path: Path) -> None:
-    opened = VideoSSRDataset(dataset)
-    items = [opened[index] for index in range(len(opened))]
+def test_lmms_eval_shows_a_model_our_frames_at_our_times(
+    ask: Ask, dataset: Path, exported: Path, tmp_path: Path
+) -> None:
+    questions = VideoSSRDataset(dataset)
+    items = [questions[index] for index in range(len(questions))]
     texts = {item.question.id: item.question.answer for item in items}
     texts[items[0].question.id] = "no answer"
     texts |= {item.question.id: "1,1,1" for item in items if item.sample.task == "counting"}
     question = {"folder": str(exported), "task": "small", "out": str(tmp_path), "told": texts}
     answer = ask("lmms_eval", "lmms_eval_run.py", question)
-    assert reported(answer) == pytest.approx(expected(opened, texts))
-    assert 0 < reported(answer)["overall"] < 1
+    assert reported_results(answer) == pytest.approx(expected_results(questions, texts))
+    assert 0 < reported_results(answer)["overall"] < 1
     for item in items:
         shown = answer["shown"][item.question.id]
         system, user = shown["messages"]

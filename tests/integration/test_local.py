@@ -1,4 +1,4 @@
-"""The local back end says what each release of transformers says by its own processor, model and `generate`."""
+"""`TransformersModel` gives the answers of transformers' own processor, model and `generate`, for each release."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 
 TOKENS = 16
 CLOSE = 1e-4
-"""Of scores whose standard deviation is about one."""
+"""The tolerance of scores, whose standard deviation is about one."""
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +32,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("environment", "layout"), TRANSFORMERS.items())
-def test_it_says_what_the_library_says(
+def test_transformers_model_answers_like_transformers(
     ask: AskSide, checkpoint: Path, dataset: Path, environment: str, layout: Layout
 ) -> None:
-    """Questions of all tasks, a jigsaw of several clips among them."""
+    """The questions are of all tasks, with a jigsaw of several clips among them."""
     question = {
         "library": sysconfig.get_paths()["purelib"],
         "checkpoint": str(checkpoint),
@@ -43,24 +43,24 @@ def test_it_says_what_the_library_says(
         "layout": layout,
         "tokens": TOKENS,
     }
-    theirs = ask(environment, "local.py", question)
-    assert is_release(theirs["version"], environment)
+    library_answer = ask(environment, "local.py", question)
+    assert is_release(library_answer["version"], environment)
 
     questions = VideoSSRDataset(dataset)
     local = TransformersModel(str(checkpoint), TransformersSettings(batch=4, device="cpu", layout=layout), questions)
-    asks = [
+    requests = [
         Request(index, questions.question(index), "", lambda index=index: questions.clips(index))  # type: ignore[misc]
         for index in range(len(questions))
     ]
-    assert max(len(each.question.clocks) for each in asks) == 6
-    for each, ids, scores in zip(asks, theirs["ids"], theirs["scores"], strict=True):
-        prompt = local._prompt(each, TOKENS)
+    assert max(len(request.question.clocks) for request in requests) == 6
+    for request, ids, scores in zip(requests, library_answer["ids"], library_answer["scores"], strict=True):
+        prompt = local._prompt(request, TOKENS)
         assert prompt.ids.tolist() == ids
         with torch.inference_mode():
-            ours = read_prefix(local._model, prompt_inputs(prompt, torch.device("cpu"), torch.float32)).logits
-        assert np.abs(ours[0].numpy() - np.array(scores)).max() < CLOSE
+            logits = read_prefix(local._model, prompt_inputs(prompt, torch.device("cpu"), torch.float32)).logits
+        assert np.abs(logits[0].numpy() - np.array(scores)).max() < CLOSE
         assert np.std(scores) > 0.5
-    said = [[reply.error, *reply.texts] for reply in local.answer(asks, Decoding(max_tokens=TOKENS))]
-    assert said == [["", text] for text in theirs["texts"]]
-    assert theirs["ours"] == said
-    assert len(set(theirs["texts"])) > 4
+    replies = [[reply.error, *reply.texts] for reply in local.answer(requests, Decoding(max_tokens=TOKENS))]
+    assert replies == [["", text] for text in library_answer["texts"]]
+    assert library_answer["ours"] == replies
+    assert len(set(library_answer["texts"])) > 4

@@ -1,4 +1,4 @@
-"""Our prompts are those of transformers' own processors: ids, patches, grids and positions, in all its lines."""
+"""Our prompts equal those of transformers' own processors: ids, patches, grids and positions, in all its releases."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VERSIONS: list[tuple[str, Layout]] = [*TRANSFORMERS.items(), ("verl", "wrapped")
 """Side environment and the layout that its transformers writes; verl brings a version of its own."""
 
 TOLERANCE = 1e-6
-"""Of a normalised pixel value."""
+"""The tolerance of a normalized pixel value."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Case:
         return Question(self.name, "videossr/grounding", self.system, text, "", self.clocks)
 
     def clips(self) -> list[Clip]:
-        """Noise, or black frames of two tokens each where nothing but the text is looked at."""
+        """Make clips of noise, or of black frames of two tokens each where only the text is compared."""
         rng = np.random.default_rng(len(self.name))
         side = 32 if self.family == "qwen3_vl" else 28
         sizes = self.sizes or ((side, 2 * side),) * len(self.clocks)
@@ -63,16 +63,18 @@ Library: TypeAlias = Callable[..., list[dict[str, Any]]]
 
 @pytest.fixture
 def library(ask: Ask, tmp_path: Path) -> Library:
-    """What a library makes of cases; `more` are further prompts for each, whose positions it tells."""
+    """Run the processors and models of a library on cases; `more` holds further prompts to compute positions of."""
 
-    def run(environment: str, cases: Sequence[Case], more: Sequence[Sequence[Prompt]] = ()) -> list[dict[str, Any]]:
+    def run_library(
+        environment: str, cases: Sequence[Case], more: Sequence[Sequence[Prompt]] = ()
+    ) -> list[dict[str, Any]]:
         raw_tokenizer().save(str(tmp_path / "tokenizer.json"))
-        asked = []
+        questions = []
         for number, case in enumerate(cases):
             paths = [tmp_path / f"{number}.{k}.npy" for k in range(len(case.clocks))] if case.random else []
             for path, clip in zip(paths, case.clips(), strict=False):
                 np.save(path, clip.frames)
-            asked.append(
+            questions.append(
                 {
                     "family": case.family,
                     "messages": case.question.messages(),
@@ -81,20 +83,20 @@ def library(ask: Ask, tmp_path: Path) -> Library:
                     "ids": [prompt.ids.tolist() for prompt in more[number]] if more else [],
                 }
             )
-        question = {"tokenizer": str(tmp_path / "tokenizer.json"), "template": TEMPLATE, "cases": asked}
+        question = {"tokenizer": str(tmp_path / "tokenizer.json"), "template": TEMPLATE, "cases": questions}
         answers: list[dict[str, Any]] = ask(environment, "prompt.py", question)
         return answers
 
-    return run
+    return run_library
 
 
-def built(cases: Sequence[Case], layout: Layout | None = None) -> list[Prompt]:
+def build_prompts(cases: Sequence[Case], layout: Layout | None = None) -> list[Prompt]:
     builders = {family: builder(config(family), tokenizer(), layout) for family in {case.family for case in cases}}
     return [builders[case.family](case.question, case.clips()) for case in cases]
 
 
 def clocks() -> Iterator[Clock]:
-    """Even and uneven, an odd number of slots, an hour, steps of milliseconds, every rounding of the second decimal."""
+    """Yield even and uneven clocks: odd numbers of slots, hours, steps of milliseconds, and all roundings."""
     rng = np.random.default_rng(0)
     for slots in (2, 3, 17, 48, 47):
         for scale in (60, 900, 4000, 75_000):
@@ -131,26 +133,26 @@ CASES = [
 ]
 
 
-def check(case: Case, ours: Prompt, answer: dict[str, Any]) -> None:
-    """Everything but the positions."""
-    assert ours.text == answer["text"], case.name
-    assert ours.ids.tolist() == answer["ids"], case.name
-    assert answer["kinds"] in (None, ours.kinds.tolist()), case.name
-    assert ours.grids.tolist() == answer["grids"], case.name
+def check_all_but_positions(case: Case, prompt: Prompt, answer: dict[str, Any]) -> None:
+    """Compare everything but the positions."""
+    assert prompt.text == answer["text"], case.name
+    assert prompt.ids.tolist() == answer["ids"], case.name
+    assert answer["kinds"] in (None, prompt.kinds.tolist()), case.name
+    assert prompt.grids.tolist() == answer["grids"], case.name
     assert answer["at_once"] is (True if case.random else None), case.name
     if case.random:
-        theirs = np.load(answer["pixels"])
-        assert theirs.shape == ours.patches.shape, case.name
-        np.testing.assert_allclose(ours.pixels(), theirs, rtol=0, atol=TOLERANCE, err_msg=case.name)
+        library_pixels = np.load(answer["pixels"])
+        assert library_pixels.shape == prompt.patches.shape, case.name
+        np.testing.assert_allclose(prompt.pixels(), library_pixels, rtol=0, atol=TOLERANCE, err_msg=case.name)
 
 
 @pytest.mark.parametrize(("environment", "layout"), VERSIONS)
-def test_qwen3_vl(library: Library, environment: str, layout: Layout) -> None:
-    ours = built(CASES, layout)
-    other = built(CASES, "wrapped" if layout == "bare" else "bare")
-    answers = library(environment, CASES, [[prompt] for prompt in other])
-    for case, first, second, answer in zip(CASES, ours, other, answers, strict=True):
-        check(case, first, answer)
+def test_qwen3_vl_prompts_equal_those_of_transformers(library: Library, environment: str, layout: Layout) -> None:
+    prompts = build_prompts(CASES, layout)
+    prompts_of_other_layout = build_prompts(CASES, "wrapped" if layout == "bare" else "bare")
+    answers = library(environment, CASES, [[prompt] for prompt in prompts_of_other_layout])
+    for case, first, second, answer in zip(CASES, prompts, prompts_of_other_layout, answers, strict=True):
+        check_all_but_positions(case, first, answer)
         assert len(markers(case.clocks[0])) == answer["grids"][0][0]
         assert first.text != second.text
         for prompt, placed in zip((first, second), answer["placed"], strict=True):
@@ -159,16 +161,16 @@ def test_qwen3_vl(library: Library, environment: str, layout: Layout) -> None:
 
 
 @pytest.mark.parametrize(("environment", "layout"), VERSIONS)
-def test_every_clip_of_a_prompt_has_its_own_times(library: Library, environment: str, layout: Layout) -> None:
-    """The processor was first written with the first clip's times for every clip. Each clip alone is beyond doubt: what
-    we make of several must be what the library makes of each, one after the other.
+def test_qwen3_vl_prompts_give_every_clip_its_own_times(library: Library, environment: str, layout: Layout) -> None:
+    """Releases of the processor used the times of the first clip for every clip, so each clip is compared with the
+    prompt that the library makes of that clip alone.
     """
     case = Case("several", ("A", *OTHERS, "B"), SIZES)
-    ours = built([case], layout)[0]
-    alone = [Case("several", (clock,), (size,)) for clock, size in zip(OTHERS, SIZES, strict=True)]
+    prompt = build_prompts([case], layout)[0]
+    single_clip_cases = [Case("several", (clock,), (size,)) for clock, size in zip(OTHERS, SIZES, strict=True)]
     head, tail = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
-    texts = [answer["text"].removeprefix(head).removesuffix(tail) for answer in library(environment, alone)]
-    assert ours.text == f"{head}A{''.join(texts)}B{tail}"
+    texts = [answer["text"].removeprefix(head).removesuffix(tail) for answer in library(environment, single_clip_cases)]
+    assert prompt.text == f"{head}A{''.join(texts)}B{tail}"
     assert len(set(texts)) == 3
 
 
@@ -196,35 +198,39 @@ PARTS = [
     ),
 ]
 CALM = [Case("calm", (uniform_clock(4, 2_000), "When?"), ((84, 84),), "", "qwen2_5_vl")]
-"""Of seconds a pair, whole ones and others, and one clip whose last time is no greater than its last category."""
+"""SECONDS have whole seconds per pair of frames, PARTS have others, and the clip of CALM has small time positions."""
 
 
 @pytest.mark.parametrize("environment", [environment for environment, _ in VERSIONS])
-def test_qwen2_5_vl(library: Library, environment: str) -> None:
+def test_qwen2_5_vl_prompts_equal_those_of_transformers(library: Library, environment: str) -> None:
     cases = [*SECONDS, *PARTS, *CALM]
-    for case, ours, answer in zip(cases, built(cases), library(environment, cases), strict=True):
-        check(case, ours, answer)
+    for case, prompt, answer in zip(cases, build_prompts(cases), library(environment, cases), strict=True):
+        check_all_but_positions(case, prompt, answer)
 
 
-def test_qwen2_5_vl_places_tokens_as_the_line_that_it_came_with(library: Library) -> None:
-    """That line cuts the seconds a pair to whole ones, before it multiplies them: it is told the product instead."""
-    for case, ours, answer in zip(SECONDS, built(SECONDS), library("transformers_4_57", SECONDS), strict=True):
-        assert ours.positions.tolist() == answer["placed"][0]["positions"], case.name
-        assert ours.delta == answer["placed"][0]["delta"], case.name
-    for case, ours, answer in zip(PARTS, built(PARTS), library("transformers_4_57", PARTS), strict=True):
-        assert ours.positions.tolist() == answer["even"]["positions"], case.name
-        assert ours.delta == answer["even"]["delta"], case.name
-        assert ours.positions.tolist() != answer["placed"][0]["positions"], "no longer cut: docs/concepts/prompt.md"
+def test_qwen2_5_vl_positions_equal_those_of_transformers_4_57(library: Library) -> None:
+    """That release truncates the seconds per pair of frames before it multiplies them, so it is given the product."""
+    for case, prompt, answer in zip(
+        SECONDS, build_prompts(SECONDS), library("transformers_4_57", SECONDS), strict=True
+    ):
+        assert prompt.positions.tolist() == answer["placed"][0]["positions"], case.name
+        assert prompt.delta == answer["placed"][0]["delta"], case.name
+    for case, prompt, answer in zip(PARTS, build_prompts(PARTS), library("transformers_4_57", PARTS), strict=True):
+        assert prompt.positions.tolist() == answer["even"]["positions"], case.name
+        assert prompt.delta == answer["even"]["delta"], case.name
+        assert prompt.positions.tolist() != answer["placed"][0]["positions"], "no longer cut: docs/concepts/prompt.md"
 
 
-def test_qwen2_5_vl_places_clips_as_the_present_line_but_not_the_text_behind(library: Library) -> None:
-    """The present line no longer cuts seconds, but lets the text behind a clip begin in the middle of its times."""
-    for ours, answer in zip(built(CALM), library("transformers_5_24", CALM), strict=True):
-        assert ours.positions.tolist() == answer["placed"][0]["positions"]
+def test_qwen2_5_vl_positions_equal_those_of_transformers_5_24_up_to_the_end_of_clips(library: Library) -> None:
+    """That release truncates no seconds, but starts the text after a clip in the middle of its times."""
+    for prompt, answer in zip(build_prompts(CALM), library("transformers_5_24", CALM), strict=True):
+        assert prompt.positions.tolist() == answer["placed"][0]["positions"]
     cases = [SECONDS[2], *PARTS[:2]]
-    for case, ours, answer in zip(cases, built(cases), library("transformers_5_24", cases), strict=True):
-        theirs = np.array(answer["placed"][0]["positions"])
-        behind = int(np.flatnonzero(ours.kinds)[-1]) + 1
-        assert (ours.positions[:, :behind] == theirs[:, :behind]).all(), case.name
-        assert theirs[0, behind] < theirs[0, behind - 1], "no longer in the middle: docs/concepts/prompt.md"
-        assert ours.positions[0, behind] == ours.positions[0, behind - 1] + 1, case.name
+    for case, prompt, answer in zip(cases, build_prompts(cases), library("transformers_5_24", cases), strict=True):
+        library_positions = np.array(answer["placed"][0]["positions"])
+        behind = int(np.flatnonzero(prompt.kinds)[-1]) + 1
+        assert (prompt.positions[:, :behind] == library_positions[:, :behind]).all(), case.name
+        assert library_positions[0, behind] < library_positions[0, behind - 1], (
+            "no longer in the middle: docs/concepts/prompt.md"
+        )
+        assert prompt.positions[0, behind] == prompt.positions[0, behind - 1] + 1, case.name

@@ -1,4 +1,4 @@
-"""Served models against real servers: `transformers serve` with a tiny model, and a vLLM where one is named."""
+"""`OpenAIModel` with real servers: `transformers serve` with a tiny model, and a vLLM where an address is given."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from videossr.question_set import QuestionSet
 
 pytestmark = pytest.mark.integration
 
-NO_QUESTIONS: QuestionSet = None  # type: ignore[assignment]  # a served model does not look at them
+NO_QUESTIONS: QuestionSet = None  # type: ignore[assignment]  # a served model does not use them
 SECONDS = 180
 """How long the server may take to start."""
 
 
-def ask(index: int, clocks: tuple[Clock, ...] = (uniform_clock(4, 2_000),), seed: int = 0) -> Request:
+def make_request(index: int, clocks: tuple[Clock, ...] = (uniform_clock(4, 2_000),), seed: int = 0) -> Request:
     prompt = "".join(f"Clip {k + 1}: {VIDEO}\n" for k in range(len(clocks))) + f"When? {index}"
     question = Question(f"q{index}", "videossr/grounding", "Be short.", prompt, "0.0-0.5", clocks)
 
@@ -71,14 +71,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([*map(str, command)], stdout=log, stderr=log, cwd=folder, env=env)
         try:
-            _wait(process, f"http://127.0.0.1:{port}", folder / "log")
+            _wait_for_server(process, f"http://127.0.0.1:{port}", folder / "log")
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
             process.wait(30)
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def _wait_for_server(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     end = time.monotonic() + SECONDS
     while time.monotonic() < end and process.poll() is None:
         try:
@@ -89,36 +89,36 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     pytest.fail(f"the server has not started:\n{log.read_text('utf-8', 'replace')[-4000:]}", pytrace=False)
 
 
-def answers(url: str, asks: list[Request], decoding: Decoding, **settings: Any) -> dict[int, Response]:
+def ask_server(url: str, requests: list[Request], decoding: Decoding, **settings: Any) -> dict[int, Response]:
     quick = {"concurrency": 2, "picture": "png", "backoff": 0.05, **settings}
     model = OpenAIModel(f"tiny@{url}", ServerSettings(**quick), NO_QUESTIONS)
     assert model.describe()["label"] == "frames as single images"
-    replies = list(model.answer(asks, decoding))
-    assert len(replies) == len(asks)
+    replies = list(model.answer(requests, decoding))
+    assert len(replies) == len(requests)
     return {reply.index: reply for reply in replies}
 
 
 ASKS = [
-    ask(0),
-    ask(1, seed=1),
-    ask(2, (uniform_clock(4, 2_000),) * 6),
-    ask(3, (uniform_clock(4, 2_000), Clock((0, 40, 700), 900))),
+    make_request(0),
+    make_request(1, seed=1),
+    make_request(2, (uniform_clock(4, 2_000),) * 6),
+    make_request(3, (uniform_clock(4, 2_000), Clock((0, 40, 700), 900))),
 ]
 SHORT = Decoding(max_tokens=8)
 
 
-def test_a_real_server_answers_what_it_sees(server: str) -> None:
-    replies = answers(server, ASKS, SHORT)
+def test_openai_model_gets_answers_that_depend_on_the_frames(server: str) -> None:
+    replies = ask_server(server, ASKS, SHORT)
     assert all((reply.error, len(reply.texts), reply.tries) == ("", 1, 1) for reply in replies.values()), replies
     lengths = [replies[k].prompt_tokens or 0 for k in range(4)]
-    assert lengths[0] == lengths[1] < lengths[3] < lengths[2], "the more frames, the longer"
-    again = answers(server, [ask(0), ask(1, seed=0)], SHORT)
-    assert again[0].texts == replies[0].texts
-    assert again[1].texts != replies[1].texts, "other frames, another answer"
+    assert lengths[0] == lengths[1] < lengths[3] < lengths[2], "prompts with more frames have more tokens"
+    repeated = ask_server(server, [make_request(0), make_request(1, seed=0)], SHORT)
+    assert repeated[0].texts == replies[0].texts
+    assert repeated[1].texts != replies[1].texts, "other frames give another answer"
 
 
-def test_faults_before_a_real_server_cost_no_answer(server: str) -> None:
-    """Each question meets one fault on its way to the server that the others do not."""
+def test_openai_model_retries_faults_between_it_and_the_server(server: str) -> None:
+    """Each question meets another fault on its way to the server."""
     faults = [
         refusal(429, "slow down", retry_after="0.2"),
         refusal(500, "out of memory"),
@@ -137,9 +137,9 @@ def test_faults_before_a_real_server_cost_no_answer(server: str) -> None:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return CannedResponse(answer.read())
 
-    straight = answers(server, [ask(k) for k in range(5)], SHORT)
+    straight = ask_server(server, [make_request(k) for k in range(5)], SHORT)
     with chat_server(respond) as proxy:
-        replies = answers(proxy.url, [ask(k) for k in range(7)], SHORT, timeout=5.0)
+        replies = ask_server(proxy.url, [make_request(k) for k in range(7)], SHORT, timeout=5.0)
     for k in range(5):
         assert (replies[k].texts, replies[k].tries) == (straight[k].texts, 2), replies[k]
     assert "not the answer of a chat server" in replies[5].error
@@ -147,9 +147,9 @@ def test_faults_before_a_real_server_cost_no_answer(server: str) -> None:
     assert len(proxy.seen) == 5 * 2 + 2
 
 
-def test_a_model_that_the_server_does_not_have_stops_the_run(server: str) -> None:
+def test_openai_model_reports_a_model_that_the_server_does_not_have(server: str) -> None:
     model = OpenAIModel(f"no/such@model@{server}", ServerSettings(tries=1), NO_QUESTIONS)
-    replies = list(model.answer([ask(0)], SHORT))
+    replies = list(model.answer([make_request(0)], SHORT))
     # `transformers serve` that was started for one model answers 400 where others answer 404.
     assert replies[0].error.startswith("status 400")
 
@@ -164,31 +164,33 @@ def test_a_model_that_the_server_does_not_have_stops_the_run(server: str) -> Non
         (Clock((0, 40, 1_000, 1_250, 5_333), 6_000),),
     ],
 )
-def test_vllm_reads_our_times(clocks: tuple[Clock, ...], picture: Any) -> None:
-    """Needs the address of a vLLM with a Qwen3-VL, which may be one without a GPU: `vllm launch render`."""
+def test_vllm_shows_our_times_in_its_prompts(clocks: tuple[Clock, ...], picture: Any) -> None:
+    """This needs the address of a vLLM with a Qwen3-VL; `vllm launch render` starts one without a GPU."""
     url = os.environ.get("VIDEOSSR_TEST_VLLM")
     if url is None:
         pytest.skip("VIDEOSSR_TEST_VLLM names no server, MODEL@URL")
     model = OpenAIModel(url, ServerSettings(picture=picture), NO_QUESTIONS)
     assert model.describe()["order"] == "kept"
-    asked = ask(0, clocks)
-    body = as_video(asked.question, asked.clips(), pictures(picture, 95))
+    request = make_request(0, clocks)
+    body = as_video(request.question, request.clips(), pictures(picture, 95))
     name, _, root = url.rpartition("@")
-    rendered = _post(f"{root}/v1/chat/completions/render", {"model": name, "messages": body.messages, **body.extra})
-    text = _post(f"{root}/detokenize", {"model": name, "tokens": rendered["token_ids"]})["prompt"]
+    rendered = _post_json(
+        f"{root}/v1/chat/completions/render", {"model": name, "messages": body.messages, **body.extra}
+    )
+    text = _post_json(f"{root}/detokenize", {"model": name, "tokens": rendered["token_ids"]})["prompt"]
     assert isinstance(text, str)
-    found = [piece.partition("<|vision_start|>")[0] for piece in text.split("Clip ")[1:]]
-    assert len(found) == len(clocks)
+    clip_labels = [piece.partition("<|vision_start|>")[0] for piece in text.split("Clip ")[1:]]
+    assert len(clip_labels) == len(clocks)
     shown = [part for part in text.replace(">", ">\n").splitlines() if part.endswith(" seconds>")]
     assert [part[part.rindex("<") :] for part in shown] == [mark for clock in clocks for mark in markers(clock)]
     assert text.count("<|video_pad|>") == sum(len(markers(clock)) for clock in clocks) * 6, "64 x 96 was not resized"
 
 
-def _post(url: str, fields: dict[str, Any]) -> dict[str, Any]:
+def _post_json(url: str, fields: dict[str, Any]) -> dict[str, Any]:
     request = urllib.request.Request(url, json.dumps(fields).encode(), {"content-type": "application/json"})
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
-            found: dict[str, Any] = json.load(answer)
+            reply: dict[str, Any] = json.load(answer)
     except urllib.error.HTTPError as error:
         pytest.fail(f"{url}: {error}: {error.read()[:500]!r}")
-    return found
+    return reply

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run go between the releases of transformers, either way."""
+"""Checkpoints of a training run can be read and resumed with other releases of transformers, in both directions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = [
 
 CPU = torch.device("cpu")
 CLOSE = 1e-4
-"""Of scores whose standard deviation is about one."""
+"""The tolerance of scores, whose standard deviation is about one."""
 
 
 @torch.no_grad()
@@ -36,15 +36,17 @@ def scores(source: Checkpoint, model: VisionLanguageModel) -> torch.Tensor:
 @pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize("family", ["qwen3_vl", "qwen2_5_vl"])
 @pytest.mark.parametrize("environment", TRANSFORMERS)
-def test_what_one_saves_the_other_loads(ask: Ask, tmp_path: Path, environment: str, family: Family, lora: bool) -> None:
+def test_checkpoints_are_exchanged_with_other_releases_of_transformers(
+    ask: Ask, tmp_path: Path, environment: str, family: Family, lora: bool
+) -> None:
     source = open_checkpoint(str(make_tiny(tmp_path / "source", family=family)))
     config = ModelConfig(lora=Lora(rank=4, alpha=8) if lora else None)
     model = load_policy(source, config, device=CPU).model
     torch.manual_seed(1)
     with torch.no_grad():
-        for each in model.parameters():
-            if each.requires_grad:
-                each.add_(0.02 * torch.randn_like(each))
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.02 * torch.randn_like(parameter))
     question = {
         "library": sysconfig.get_paths()["purelib"],
         "checkpoint": str(save(tmp_path / "here", 1, model, source, {}, "card")),
@@ -52,14 +54,16 @@ def test_what_one_saves_the_other_loads(ask: Ask, tmp_path: Path, environment: s
         "run": str(tmp_path / "there"),
         "lora": lora,
     }
-    there = ask(environment, "checkpoint.py", question)
+    side_answer = ask(environment, "checkpoint.py", question)
 
-    assert is_release(there["version"], environment)
-    torch.testing.assert_close(torch.tensor(there["read"]), scores(source, model), rtol=0, atol=CLOSE)
-    assert there["restored"] == there["written"]
-    torch.testing.assert_close(torch.tensor(there["shared"]), torch.tensor(there["full"]), rtol=0, atol=1e-5)
+    assert is_release(side_answer["version"], environment)
+    torch.testing.assert_close(torch.tensor(side_answer["read"]), scores(source, model), rtol=0, atol=CLOSE)
+    assert side_answer["restored"] == side_answer["written"]
+    torch.testing.assert_close(
+        torch.tensor(side_answer["shared"]), torch.tensor(side_answer["full"]), rtol=0, atol=1e-5
+    )
     folder = latest(tmp_path / "there")
     written = open_checkpoint(str(folder)).load(CPU, "auto", "sdpa")
-    torch.testing.assert_close(scores(source, written), torch.tensor(there["written"]), rtol=0, atol=CLOSE)
-    apart = (torch.tensor(there["written"]) - torch.tensor(there["read"])).abs().max()
-    assert apart > 100 * CLOSE
+    torch.testing.assert_close(scores(source, written), torch.tensor(side_answer["written"]), rtol=0, atol=CLOSE)
+    largest_change = (torch.tensor(side_answer["written"]) - torch.tensor(side_answer["read"])).abs().max()
+    assert largest_change > 100 * CLOSE

@@ -1,4 +1,4 @@
-"""TRL's trainer, extended to videos, computes what ours does, so `benchmarks/train_step.py` compares the same work."""
+"""TRL's trainer, extended to videos, computes our loss, so `benchmarks/train_step.py` compares the same work."""
 
 from __future__ import annotations
 
@@ -51,17 +51,19 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def reference(policy: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    """Near to the policy, as a reference is: at itself a KL has no gradient."""
+    """Make a reference close to the policy; the KL of the policy with itself would have no gradient."""
     folder = make_tiny(tmp_path_factory.mktemp("reference") / "model")
     weights = safetensors.torch.load_file(policy.folder / "model.safetensors")
     dice = torch.Generator().manual_seed(1)
-    moved = {name: each * (1 + 0.05 * torch.randn(each.shape, generator=dice)) for name, each in weights.items()}
-    safetensors.torch.save_file(moved, folder / "model.safetensors", {"format": "pt"})
+    changed = {
+        name: tensor * (1 + 0.05 * torch.randn(tensor.shape, generator=dice)) for name, tensor in weights.items()
+    }
+    safetensors.torch.save_file(changed, folder / "model.safetensors", {"format": "pt"})
     return open_checkpoint(str(folder))
 
 
 def make_answers(policy: Checkpoint) -> list[list[list[int]]]:
-    """Any tokens but placeholders; those that are not cut off end with the end token."""
+    """Draw answers of any tokens but special ones; answers that are not cut off end with the end token."""
     dice = np.random.default_rng(0)
     known = [token for token in range(len(policy.tokenizer)) if token not in policy.tokenizer.all_special_ids]
     return [
@@ -76,36 +78,40 @@ def make_answers(policy: Checkpoint) -> list[list[list[int]]]:
     ]
 
 
-def ours(
+def compute_our_loss(
     policy: Checkpoint,
     reference: Checkpoint,
     dataset: VideoSSRDataset,
     answers: list[list[list[int]]],
     config: GrpoConfig,
 ) -> tuple[float, dict[str, torch.Tensor]]:
-    """The loss and gradients with a shared prefix, and advantages with TRL's epsilon in place of verl's."""
-    model, other = (each.load(CPU, "float32", "sdpa") for each in (policy, reference))
+    """Return our loss and gradients with a shared prefix, and with TRL's epsilon in the advantages."""
+    model, reference_model = (checkpoint.load(CPU, "float32", "sdpa") for checkpoint in (policy, reference))
     losses = []
     for index, group, rewards in zip(QUESTIONS, answers, REWARDS, strict=True):
         inputs = prompt_inputs(policy.build(dataset.question(index), dataset.clips(index)), CPU, torch.float32)
         scores = answer_scores(model, read_prefix(model, inputs), group, banned=policy.placeholders)
         with torch.no_grad():
-            told = answer_scores(other, read_prefix(other, inputs), group, banned=policy.placeholders).logprobs
+            reference_logprobs = answer_scores(
+                reference_model, read_prefix(reference_model, inputs), group, banned=policy.placeholders
+            ).logprobs
         advantage = torch.tensor(group_advantages(rewards, config.scale))
         if config.scale == "group":
             deviation = np.std(rewards, ddof=1)
             advantage *= float((deviation + EPSILON) / (deviation + THEIR_EPSILON))
-        losses.append(group_loss(scores, advantage, config, reference=told if config.kl else None))
-    loss = torch.stack([each.total for each in losses]).sum() / sum(each.weight for each in losses)
+        losses.append(group_loss(scores, advantage, config, reference=reference_logprobs if config.kl else None))
+    loss = torch.stack([part.total for part in losses]).sum() / sum(part.weight for part in losses)
     loss.backward()  # type: ignore[no-untyped-call]
-    return loss.item(), {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
+    return loss.item(), {
+        name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None
+    }
 
 
 @pytest.fixture(scope="module")
-def theirs(
+def trl_results(
     ask: Ask, policy: Checkpoint, reference: Checkpoint, dataset: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[list[float], Path]:
-    """For each case TRL's loss, and a folder with its gradients."""
+    """Return TRL's loss for each case, and a folder with its gradients."""
     out = tmp_path_factory.mktemp("gradients")
     question: dict[str, Any] = {
         "library": sysconfig.get_paths()["purelib"],
@@ -124,23 +130,25 @@ def theirs(
 
 
 @pytest.mark.parametrize("number", range(len(CASES)))
-def test_loss_and_gradients_are_those_of_trl(
-    theirs: tuple[list[float], Path], policy: Checkpoint, reference: Checkpoint, dataset: Path, number: int
+def test_group_loss_and_gradients_equal_those_of_trl(
+    trl_results: tuple[list[float], Path], policy: Checkpoint, reference: Checkpoint, dataset: Path, number: int
 ) -> None:
-    """Clips, padding, several passes and rows that TRL shuffles: every weight's gradient, to float32's precision."""
-    losses, folder = theirs
-    found = safetensors.torch.load_file(folder / f"{number}.safetensors")
-    loss, gradients = ours(policy, reference, VideoSSRDataset(dataset), make_answers(policy), CASES[number][1])
+    """The gradients of all weights agree in float32, with clips, padding, several passes and shuffled rows."""
+    losses, folder = trl_results
+    trl_gradients = safetensors.torch.load_file(folder / f"{number}.safetensors")
+    loss, gradients = compute_our_loss(
+        policy, reference, VideoSSRDataset(dataset), make_answers(policy), CASES[number][1]
+    )
     assert loss == pytest.approx(losses[number], rel=1e-5, abs=1e-6)
-    assert found.keys() == gradients.keys()
-    assert any("visual" in name for name in found)
+    assert trl_gradients.keys() == gradients.keys()
+    assert any("visual" in name for name in trl_gradients)
     for name, gradient in gradients.items():
-        assert (gradient - found[name]).norm() <= 1e-5 * found[name].norm() + 1e-8, name
+        assert (gradient - trl_gradients[name]).norm() <= 1e-5 * trl_gradients[name].norm() + 1e-8, name
     assert max(gradient.norm().item() for gradient in gradients.values()) > 0.01
 
 
-def test_it_trains_on_answers_of_its_own(ask: Ask, policy: Checkpoint, dataset: Path, tmp_path: Path) -> None:
-    """Sampling with TRL's own generation, step after step, as it is timed."""
+def test_trl_trainer_trains_on_sampled_answers(ask: Ask, policy: Checkpoint, dataset: Path, tmp_path: Path) -> None:
+    """TRL samples with its own generation, step after step, as in the benchmark."""
     question = {
         "library": sysconfig.get_paths()["purelib"],
         "checkpoint": str(policy.folder),

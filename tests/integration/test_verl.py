@@ -1,4 +1,4 @@
-"""verl's reward managers find our rewards by the package's name, and give the scores that the function gives."""
+"""verl's reward managers find `compute_score` by the package's name, and give its scores."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ ROWS = [
 
 @pytest.mark.parametrize("manager", ["naive", "dapo"])
 @pytest.mark.parametrize("reward", ["smooth", "strict"])
-def test_the_reward_manager_gives_our_scores(ask: Ask, manager: str, reward: Literal["smooth", "strict"]) -> None:
+def test_verl_reward_managers_give_the_scores_of_compute_score(
+    ask: Ask, manager: str, reward: Literal["smooth", "strict"]
+) -> None:
     overrides = [
         f"{KEY}.path=pkg://videossr.rewards",
         f"{KEY}.name=compute_score",

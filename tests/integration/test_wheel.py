@@ -19,13 +19,13 @@ PACKAGE = ROOT / "src" / "videossr"
 
 
 def run(*command: str | Path) -> str:
-    """Away from the source tree, and with nothing that leads Python to it."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    done = subprocess.run(
-        [str(part) for part in command], cwd="/", env=clean, capture_output=True, text=True, check=False
+    """Run a command outside the source tree, and without variables that lead Python to it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    completed = subprocess.run(
+        [str(part) for part in command], cwd="/", env=environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return done.stdout
+    assert completed.returncode == 0, f"{completed.stdout}\n{completed.stderr}"
+    return completed.stdout
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-def test_the_wheel_has_every_file_of_the_package(wheel: Path) -> None:
+def test_wheel_has_every_file_of_the_package(wheel: Path) -> None:
     packed = set(zipfile.ZipFile(wheel).namelist())
     sources = {
         str(path.relative_to(PACKAGE.parent))
@@ -63,19 +63,19 @@ def test_the_wheel_has_every_file_of_the_package(wheel: Path) -> None:
     assert any(name.startswith("videossr/recipes/") and name.endswith(".toml") for name in packed)
 
 
-def test_it_pulls_no_torch(python: Path) -> None:
+def test_installing_the_wheel_installs_no_torch(python: Path) -> None:
     installed = {line.split("==")[0].lower() for line in run(python, "-m", "pip", "freeze", "--all").splitlines()}
     assert {"av", "numpy", "pyarrow"} <= installed
     assert not installed & {"torch", "torchvision", "transformers", "ray", "verl", "openai", "datasets"}
 
 
-def test_importing_it_imports_nothing_heavy(python: Path) -> None:
+def test_importing_the_installed_package_imports_nothing_heavy(python: Path) -> None:
     code = "import sys, videossr; print({'torch', 'numpy', 'cv2', 'av', 'pyarrow', 'pydantic'} & set(sys.modules))"
     assert run(python, "-c", code) == "set()\n"
 
 
-def test_every_public_name_is_there(python: Path) -> None:
-    """The wheel alone brings no torch, which training needs: its name says what to install."""
+def test_installed_package_has_every_public_name(python: Path) -> None:
+    """Training needs torch, which the wheel does not install; `videossr.train` says what to install."""
     code = """
 import videossr
 assert all(getattr(videossr, name) for name in videossr.__all__ if name != "train")
@@ -90,11 +90,11 @@ except videossr.VideoSSRError as error:
 
 
 @pytest.mark.parametrize("verb", ["", "index", "build", "validate", "gallery"])
-def test_help_runs(python: Path, verb: str) -> None:
+def test_installed_command_prints_help(python: Path, verb: str) -> None:
     assert f"Usage: videossr {verb}".rstrip() in run(python.with_name("videossr"), *verb.split(), "--help")
 
 
-def test_every_recipe_is_found(python: Path) -> None:
+def test_installed_package_has_every_recipe(python: Path) -> None:
     code = (
         "from videossr.builder.recipe import load_recipe, recipe_names; print(*recipe_names());"
         "[load_recipe(name) for name in recipe_names()]"

@@ -1,4 +1,4 @@
-"""What a registered perturbation must keep, and what is said where one does not."""
+"""The contract of a registered perturbation, and the errors for a class that breaks it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from videossr.tasks.base import Video, open_task
 from videossr.tasks.grounding import GroundingConfig
 from videossr.templates import load_templates
 
-WHOLE = """
+SOURCE = """
 from videossr.perturb.pixel import PixelPerturbation
 
 class Faulty(PixelPerturbation):
@@ -65,29 +65,29 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         (("class Faulty", "class Fault"), "cannot be loaded: AttributeError"),
     ],
 )
-def test_what_a_class_does_not_keep_is_named(change: tuple[str, str], message: str, install: Install) -> None:
-    install(WHOLE.replace(*change))
-    with pytest.raises(ConfigError, match=message) as refused:
+def test_open_perturbation_names_what_a_class_lacks(change: tuple[str, str], message: str, install: Install) -> None:
+    install(SOURCE.replace(*change))
+    with pytest.raises(ConfigError, match=message) as raised:
         open_perturbation("faulty")
-    assert "faulty_perturbation" in str(refused.value)
-    assert load_templates()["grounding"]["changes"].keys() == set(NAMES), "it keeps nobody from using the others"
+    assert "faulty_perturbation" in str(raised.value)
+    assert load_templates()["grounding"]["changes"].keys() == set(NAMES), "the other perturbations can still be used"
 
 
-def test_what_its_code_raises_names_the_perturbation_and_the_line(install: Install) -> None:
-    install(WHOLE)
+def test_an_exception_in_a_perturbation_names_the_perturbation_and_the_line(install: Install) -> None:
+    install(SOURCE)
     task, config = open_task("grounding"), parse(GroundingConfig, {"perturbation": "faulty"}, "test")
     video = Video(VideoKey("0" * 64, "1" * 64), uniform_clock(48, 9_600), np.zeros((48, 32, 32, 3), np.uint8))
     sample = task.draw(video, "x", config, np.random.default_rng(0), ())
     assert isinstance(sample, Sample)
-    where = r"perturbation 'faulty' \(faulty_perturbation\.Faulty\) failed in "
-    fault = r"NameError: name 'nothing' is not defined \(faulty_perturbation\.py, line 9\)"
-    with pytest.raises(TaskError, match=rf"{where}gates, video 000000000000: {fault}"):
+    location = r"perturbation 'faulty' \(faulty_perturbation\.Faulty\) failed in "
+    cause = r"NameError: name 'nothing' is not defined \(faulty_perturbation\.py, line 9\)"
+    with pytest.raises(TaskError, match=rf"{location}gates, video 000000000000: {cause}"):
         task.gates(video, config)
-    with pytest.raises(TaskError, match=rf"{where}render, sample {sample.id} \(category x\): {fault}"):
+    with pytest.raises(TaskError, match=rf"{location}render, sample {sample.id} \(category x\): {cause}"):
         task.render(video.frames, sample)
 
 
-def test_every_registered_perturbation_keeps_its_contract() -> None:
+def test_registered_perturbations_have_distinct_texts_and_are_opened_once() -> None:
     assert len(NAMES) == 17
     texts = {open_perturbation(name).text for name in NAMES}
     assert len(texts) == 17
@@ -97,23 +97,23 @@ def test_every_registered_perturbation_keeps_its_contract() -> None:
         assert open_perturbation(name) is open_perturbation(name)
 
 
-def test_each_perturbation_has_the_code_of_its_module() -> None:
-    found = code_versions(["jigsaw"], ["mirror", "rotate_90", "noise", "mirror"])
-    assert found.keys() == {"task jigsaw", "perturbation mirror", "perturbation rotate_90", "perturbation noise"}
-    assert found["perturbation mirror"] == found["perturbation rotate_90"] != found["perturbation noise"]
+def test_code_versions_of_perturbations_of_one_module_are_equal() -> None:
+    versions = code_versions(["jigsaw"], ["mirror", "rotate_90", "noise", "mirror"])
+    assert versions.keys() == {"task jigsaw", "perturbation mirror", "perturbation rotate_90", "perturbation noise"}
+    assert versions["perturbation mirror"] == versions["perturbation rotate_90"] != versions["perturbation noise"]
 
 
-def test_a_sample_leads_to_its_perturbation() -> None:
+def test_perturbation_of_finds_the_perturbation_of_a_sample() -> None:
     @dataclass
-    class Shown:
+    class SampleStub:
         params: dict[str, object]
 
-    assert perturbation_of(Shown({"perturbation": "mirror"})) is open_perturbation("mirror")  # type: ignore[arg-type]
+    assert perturbation_of(SampleStub({"perturbation": "mirror"})) is open_perturbation("mirror")  # type: ignore[arg-type]
     for params in ({}, {"perturbation": "of another task"}, {"perturbation": 3}):
-        assert perturbation_of(Shown(params)) is None  # type: ignore[arg-type]
+        assert perturbation_of(SampleStub(params)) is None  # type: ignore[arg-type]
 
 
-def test_a_segment_knows_its_slots() -> None:
+def test_segment_has_a_length_and_a_slice_of_slots() -> None:
     segment = Segment(3, 7)
     assert segment.length == 5
     assert [*range(10)][segment.slots] == [3, 4, 5, 6, 7]

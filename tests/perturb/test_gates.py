@@ -1,4 +1,4 @@
-"""The gates on whole videos: what cannot be seen is not asked."""
+"""The gates on whole videos: a perturbation that could not be seen is rejected."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from videossr.tasks.counting import Counting, CountingConfig
 from videossr.tasks.grounding import Grounding, GroundingConfig
 
 
-def admits(video: Video, name: str) -> Rejection | None:
+def rejection_of(video: Video, name: str) -> Rejection | None:
     return rejected(Grounding().gates(video, parse(GroundingConfig, {"perturbation": name}, "test")))
 
 
@@ -48,121 +48,123 @@ HIDDEN = {"stutter": "hidden_motion", "shuffle": "hidden_ends"}
 NEED_COLOR = {"channel_swap", "grayscale", "saturation"}
 
 
-def lost(video: Video) -> set[str]:
-    return {name for name in [*PIXELS, *ORDERS] if admits(video, name) is not None}
+def rejected_names(video: Video) -> set[str]:
+    return {name for name in [*PIXELS, *ORDERS] if rejection_of(video, name) is not None}
 
 
-def test_a_gray_video_loses_what_needs_color_and_keeps_the_rest(clip: Callable[..., Video]) -> None:
+def test_gates_reject_only_color_perturbations_and_zoom_in_of_a_gray_video(clip: Callable[..., Video]) -> None:
     # Its zoom moves little: only the softness of magnified frames would tell it, which all frames of such a clip have.
-    assert lost(clip("gray.mp4")) == NEED_COLOR | {"zoom_in"}
+    assert rejected_names(clip("gray.mp4")) == NEED_COLOR | {"zoom_in"}
 
 
-def test_a_black_and_white_film_loses_what_needs_color_and_keeps_the_rest(shared_clip: Callable[..., Video]) -> None:
-    assert lost(shared_clip("chaplin_bw.mp4")) == NEED_COLOR | {"stutter"}  # at times little moves
+def test_gates_reject_only_color_perturbations_and_stutter_of_a_black_and_white_film(
+    shared_clip: Callable[..., Video],
+) -> None:
+    assert rejected_names(shared_clip("chaplin_bw.mp4")) == NEED_COLOR | {"stutter"}  # at times little moves
 
 
-def test_nothing_temporal_can_be_asked_of_a_still(clip: Callable[..., Video]) -> None:
+def test_gates_reject_temporal_perturbations_of_a_still_video(clip: Callable[..., Video]) -> None:
     video = still(clip("bikes.mp4").frames[0])
     for name, reason in HIDDEN.items():
-        reject = admits(video, name)
-        assert reject is not None
-        assert (reject.reason, reject.value) == (reason, 0)
+        rejection = rejection_of(video, name)
+        assert rejection is not None
+        assert (rejection.reason, rejection.value) == (reason, 0)
     dense = Video(video.key, uniform_clock(96, 20_000), moving(96))
     frozen = Video(dense.key, dense.clock, np.repeat(dense.frames[:1], 96, axis=0))
     for name in ("slow", "fast"):
-        assert admits(dense, name) is None
-        assert admits(frozen, name) is not None
+        assert rejection_of(dense, name) is None
+        assert rejection_of(frozen, name) is not None
 
 
-def test_a_symmetric_picture_has_no_mirror(clip: Callable[..., Video]) -> None:
+def test_gates_reject_a_mirror_of_a_symmetric_picture(clip: Callable[..., Video]) -> None:
     half = clip("bikes.mp4").frames[0, :, :192]
     video = still(np.concatenate([half, half[:, ::-1]], axis=1))
-    assert admits(video, "mirror") is not None
-    assert admits(video, "rotate_180") is None
-    assert admits(still(clip("bikes.mp4").frames[0]), "mirror") is None
+    assert rejection_of(video, "mirror") is not None
+    assert rejection_of(video, "rotate_180") is None
+    assert rejection_of(still(clip("bikes.mp4").frames[0]), "mirror") is None
 
 
-def test_a_flat_picture_has_no_blur_and_a_detailed_one_has() -> None:
+def test_gates_reject_a_blur_of_a_flat_picture() -> None:
     rng = np.random.default_rng(0)
     detailed = rng.integers(0, 256, (96, 96, 3), np.uint8)
     flat = np.full((96, 96, 3), 120, np.uint8)
-    assert admits(still(detailed), "blur") is None
-    assert admits(still(flat), "blur") is not None
-    assert admits(still(flat), "noise") is None
+    assert rejection_of(still(detailed), "blur") is None
+    assert rejection_of(still(flat), "blur") is not None
+    assert rejection_of(still(flat), "noise") is None
 
 
-def test_the_weakest_place_decides(clip: Callable[..., Video]) -> None:
-    """One gray scene in a colorful video: a channel swap that fell there could not be seen."""
+def test_gates_judge_a_channel_swap_by_its_weakest_frames(clip: Callable[..., Video]) -> None:
+    """In the one gray scene of a colorful video, a channel swap could not be seen."""
     video = clip("pan.mp4")
-    assert admits(video, "channel_swap") is None
+    assert rejection_of(video, "channel_swap") is None
     frames = video.frames.copy()
     frames[20:23] = frames[20:23].mean(axis=3, keepdims=True).astype(np.uint8)
-    reject = admits(Video(video.key, video.clock, frames), "channel_swap")
-    assert reject is not None
-    assert reject.value < reject.threshold
+    rejection = rejection_of(Video(video.key, video.clock, frames), "channel_swap")
+    assert rejection is not None
+    assert rejection.value < rejection.threshold
 
 
-def test_one_black_frame_hides_what_falls_on_it(clip: Callable[..., Video]) -> None:
-    """It jumps against both its neighbors, and yet a mirrored black frame is a black frame."""
+def test_gates_reject_pixel_perturbations_of_a_video_with_a_black_frame(clip: Callable[..., Video]) -> None:
+    """A black frame differs from its neighbors, but these perturbations of it are black again."""
     video = clip("pan.mp4")
     frames = video.frames.copy()
     frames[25] = 0
     for name in ("mirror", "channel_swap", "rotate_180", "grayscale", "zoom_out"):
-        assert admits(video, name) is None
-        reject = admits(Video(video.key, video.clock, frames), name)
-        assert reject is not None, name
-        assert reject.value == pytest.approx(0, abs=0.01)
+        assert rejection_of(video, name) is None
+        rejection = rejection_of(Video(video.key, video.clock, frames), name)
+        assert rejection is not None, name
+        assert rejection.value == pytest.approx(0, abs=0.01)
 
 
-def test_limits_of_nothing_admit_everything(clip: Callable[..., Video]) -> None:
-    nothing = {"picture": 0, "palette": 0, "texture": 0, "motion": 0, "contrast": 0, "course": 0, "ends": 0}
+def test_gates_with_limits_of_zero_admit_a_still_video(clip: Callable[..., Video]) -> None:
+    zeros = {"picture": 0, "palette": 0, "texture": 0, "motion": 0, "contrast": 0, "course": 0, "ends": 0}
     for name in ("mirror", "shuffle"):
-        config = parse(GroundingConfig, {"perturbation": name, "limits": nothing}, "test")
+        config = parse(GroundingConfig, {"perturbation": name, "limits": zeros}, "test")
         assert rejected(Grounding().gates(still(clip("bikes.mp4").frames[0]), config)) is None
 
 
-def test_a_scene_that_returns_cannot_be_shuffled(clip: Callable[..., Video]) -> None:
-    """Every sixth frame alike: a frame that came six slots early would look right."""
+def test_hidden_motion_fails_for_a_scene_that_returns(clip: Callable[..., Video]) -> None:
+    """Every sixth frame is alike, so a frame shown six slots early would look right."""
     frames = np.tile(clip("bikes.mp4").frames[:6], (8, 1, 1, 1))
     pictures = clip_features(frames).pictures
     assert hidden_motion(pictures, range(4, 6), Limits()).passed
     assert rejected([hidden_motion(pictures, range(4, 17), Limits())]) == Rejection("hidden_motion", 0, Limits().motion)
 
 
-def assert_only_a_show_has_no_course(videos: list[Video]) -> None:
-    """Each video has a course; frames of all of them in turn have none."""
-    looks = [video.features.pictures for video in videos]
-    for number, pictures in enumerate(looks):
+def check_that_only_a_slide_show_has_no_course(videos: list[Video]) -> None:
+    """Check that each video has a course, and that frames of all of them in turn have none."""
+    features = [video.features.pictures for video in videos]
+    for number, pictures in enumerate(features):
         assert no_course(pictures, 1, Limits()).passed, number
     rng = np.random.default_rng(0)
-    show = np.stack([looks[k % len(looks)][rng.integers(48)] for k in range(48)])
-    course = no_course(show, 1, Limits())
+    slide_show = np.stack([features[k % len(features)][rng.integers(48)] for k in range(48)])
+    course = no_course(slide_show, 1, Limits())
     assert not course.passed
     assert 0.8 < course.value < 1.15
 
 
-def test_a_show_of_unrelated_pictures_has_no_order_and_no_speed(clip: Callable[..., Video]) -> None:
+def test_no_course_fails_for_a_slide_show(clip: Callable[..., Video]) -> None:
     names = ("bikes.mp4", "pan.mp4", "wide.mkv", "large.mp4", "bigbuckbunny_5s.mp4", "carphone.mp4")
-    assert_only_a_show_has_no_course([clip(name) for name in names])
+    check_that_only_a_slide_show_has_no_course([clip(name) for name in names])
 
 
-def test_a_show_of_pictures_of_the_shared_clips_has_no_order(shared_clip: Callable[..., Video]) -> None:
+def test_no_course_fails_for_a_slide_show_of_the_shared_clips(shared_clip: Callable[..., Video]) -> None:
     names = ("bikes.mp4", "pancake.mkv", "people.mp4", "mmaction_test.mp4", "vj_clip1.mp4", "carphone.mp4")
-    assert_only_a_show_has_no_course([shared_clip(name) for name in names])
+    check_that_only_a_slide_show_has_no_course([shared_clip(name) for name in names])
 
 
-def test_a_video_that_jumps_all_the_time_needs_a_larger_change(clip: Callable[..., Video]) -> None:
+def test_gates_reject_a_mirror_of_a_video_that_jumps_at_every_slot(clip: Callable[..., Video]) -> None:
     calm = clip("bikes.mp4").frames[:1].repeat(48, axis=0)
     other = clip("pan.mp4").frames[0]
     wild = calm.copy()
     wild[::2] = np.resize(other, wild.shape[1:])
     video = Video(VideoKey("0" * 64, "1" * 64), uniform_clock(48, 10_000), wild)
-    assert admits(Video(video.key, video.clock, calm), "mirror") is None
-    assert admits(video, "mirror") is not None
+    assert rejection_of(Video(video.key, video.clock, calm), "mirror") is None
+    assert rejection_of(video, "mirror") is not None
 
 
-def test_held_pictures_do_not_make_a_wild_video_calm() -> None:
-    """Two pictures in turn, each held for two slots: more than half of the steps change nothing, the others all."""
+def test_gates_reject_a_mirror_of_a_jumping_video_with_held_pictures() -> None:
+    """Two pictures alternate, each held for two slots: over half of the steps change nothing, the others all."""
     rng = np.random.default_rng(0)
     half, other = (np.repeat(rng.integers(0, 256, (8, 8, 3), np.uint8), 16, 0).repeat(16, 1) for _ in range(2))
     soft = (0.7 * half + 0.3 * half[:, ::-1]).astype(np.uint8)
@@ -170,12 +172,12 @@ def test_held_pictures_do_not_make_a_wild_video_calm() -> None:
     wild = calm.copy()
     wild[2::4] = wild[3::4] = other
     key = VideoKey("0" * 64, "1" * 64)
-    assert admits(Video(key, uniform_clock(48, 10_000), calm), "mirror") is None
-    assert admits(Video(key, uniform_clock(48, 10_000), wild[::2].repeat(2, axis=0)), "mirror") is not None
+    assert rejection_of(Video(key, uniform_clock(48, 10_000), calm), "mirror") is None
+    assert rejection_of(Video(key, uniform_clock(48, 10_000), wild[::2].repeat(2, axis=0)), "mirror") is not None
 
 
 def moving(slots: int) -> Frames:
-    """A window of 96x96 that slides over a soft picture of random colors, 288 pixels in all."""
+    """Slide a window of 96x96 by 288 pixels in all over a soft picture of random colors."""
     whole = np.random.default_rng(1).integers(0, 256, (6, 24, 3), np.uint8)
     wide = cv2.resize(whole, (384, 96), interpolation=cv2.INTER_LINEAR)
     step = 288 // slots
@@ -183,46 +185,46 @@ def moving(slots: int) -> Frames:
 
 
 @pytest.mark.parametrize(("first", "last"), [(10, 20), (40, 47), (0, 12)])
-def test_what_a_held_picture_serves_is_decided_by_each_task(first: int, last: int) -> None:
-    """Colors and counting take it. What asks for an order or a speed does not: in the hold, no answer could be seen."""
+def test_gates_of_a_held_picture_reject_orders_and_admit_colors_and_counting(first: int, last: int) -> None:
+    """Within the hold, a change of order could not be seen; a change of color or a painted shape could."""
     frames = moving(48)
     held = frames.copy()
     held[first : last + 1] = frames[first]
     key = VideoKey("0" * 64, "1" * 64)
     plain, video = (Video(key, uniform_clock(48, 20_000), shown) for shown in (frames, held))
     for name in ("invert", "grayscale", "channel_swap", "noise"):
-        assert admits(plain, name) is None
-        assert admits(video, name) is None
+        assert rejection_of(plain, name) is None
+        assert rejection_of(video, name) is None
     assert rejected(Counting().gates(video, CountingConfig(size_min=0.2))) is None
     for name, reason in HIDDEN.items():
-        assert admits(plain, name) is None
-        reject = admits(video, name)
-        assert reject is not None
-        assert reject.reason == reason
+        assert rejection_of(plain, name) is None
+        rejection = rejection_of(video, name)
+        assert rejection is not None
+        assert rejection.reason == reason
 
 
-def test_a_picture_held_in_the_middle_leaves_no_place_for_a_speed() -> None:
-    """At either end it could be avoided, where a pack has frames to spare."""
+def test_gates_reject_speeds_of_a_video_with_a_picture_held_in_the_middle() -> None:
+    """A hold in the middle cannot be avoided by choosing another start of the clip."""
     key, dense = VideoKey("0" * 64, "1" * 64), moving(96)
-    pause = dense.copy()
-    pause[30:60] = dense[30]
+    held = dense.copy()
+    held[30:60] = dense[30]
     for name in ("slow", "fast"):
-        assert admits(Video(key, uniform_clock(96, 20_000), dense), name) is None
-        reject = admits(Video(key, uniform_clock(96, 20_000), pause), name)
-        assert reject is not None
-        assert reject.reason == "hidden_speed"
+        assert rejection_of(Video(key, uniform_clock(96, 20_000), dense), name) is None
+        rejection = rejection_of(Video(key, uniform_clock(96, 20_000), held), name)
+        assert rejection is not None
+        assert rejection.reason == "hidden_speed"
 
 
-def test_a_hold_that_no_shuffle_can_hide_in_is_admitted() -> None:
-    """The ends of a shuffle move by three slots or more: a picture held for three still changes there."""
+def test_gates_admit_a_shuffle_of_a_video_with_a_short_hold() -> None:
+    """The ends of a shuffle move by three slots or more, so a picture held for three slots still changes."""
     frames = moving(48)
     frames[10:13] = frames[10]
     video = Video(VideoKey("0" * 64, "1" * 64), uniform_clock(48, 20_000), frames)
-    assert admits(video, "shuffle") is None
-    assert admits(video, "stutter") is not None
+    assert rejection_of(video, "shuffle") is None
+    assert rejection_of(video, "stutter") is not None
 
 
-def test_something_small_that_moves_counts_as_motion() -> None:
+def test_motion_jump_sees_a_small_moving_object() -> None:
     frames = np.full((2, 160, 160, 3), 90, np.uint8)
     frames[1, 20:60, 20:60] = 250
     pictures = clip_features(frames).pictures
@@ -230,48 +232,48 @@ def test_something_small_that_moves_counts_as_motion() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(PIXELS))
-def test_what_is_admitted_is_seen_at_every_border(name: str, clip: Callable[..., Video]) -> None:
-    """The gate asks of the weakest strength; the drawn one, wherever it is put, differs from both its neighbors."""
+def test_admitted_pixel_perturbations_change_every_frame(name: str, clip: Callable[..., Video]) -> None:
+    """The gates judge the weakest strength; a drawn one changes every frame, wherever the segment lies."""
     video = clip("carphone.mp4")
-    assert admits(video, name) is None
+    assert rejection_of(video, name) is None
     params = PIXELS[name].parameters(parse(GroundingConfig, {"perturbation": name}, "t"), np.random.default_rng(1))
     altered = PIXELS[name].apply(video.frames, params)
     assert (np.abs(altered.astype(np.int16) - video.frames).mean(axis=(1, 2, 3)) > 1).all()
 
 
 @pytest.mark.parametrize("name", ["mirror", "zoom_in", "saturation"])
-def test_at_a_cut_nobody_can_say_where_a_mirror_begins(name: str, clip: Callable[..., Video]) -> None:
+def test_gates_reject_pixel_perturbations_of_a_video_with_a_hard_cut(name: str, clip: Callable[..., Video]) -> None:
     one, other = clip("carphone.mp4"), clip("wide.mkv")
     frames = one.frames.copy()
-    assert admits(one, name) is None
+    assert rejection_of(one, name) is None
     frames[30:] = np.stack([cv2.resize(frame, frames.shape[2:0:-1]) for frame in other.frames[30:]])
-    reject = admits(Video(one.key, one.clock, frames), name)
-    assert reject is not None
-    assert (reject.reason, reject.threshold) == ("hard_cut", Limits().cut)
-    assert reject.value > 2 * Limits().cut
-    assert admits(Video(one.key, one.clock, frames), "rotate_180") is None, "a single frame tells it"
+    rejection = rejection_of(Video(one.key, one.clock, frames), name)
+    assert rejection is not None
+    assert (rejection.reason, rejection.threshold) == ("hard_cut", Limits().cut)
+    assert rejection.value > 2 * Limits().cut
+    assert rejection_of(Video(one.key, one.clock, frames), "rotate_180") is None, "a single frame tells it"
 
 
-def test_the_jump_at_the_very_place_counts() -> None:
-    """A change that stands out against the median jump, and drowns in a fast dissolve that no cut is."""
+def test_gates_reject_a_change_hidden_by_a_fast_dissolve() -> None:
+    """The change exceeds the median jump, but not the jumps of a fast dissolve, which is no hard cut."""
     rng = np.random.default_rng(3)
     scenes = [cv2.resize(rng.integers(0, 256, (8, 8, 3), np.uint8), (96, 96)).astype(np.uint8) for _ in range(2)]
     weight = np.clip((np.arange(48) - 20) / 3, 0, 1)[:, None, None, None]
     frames = ((1 - weight) * scenes[0] + weight * scenes[1]).astype(np.uint8)
     faded = Video(VideoKey("0" * 64, "1" * 64), uniform_clock(48, 10_000), frames)
-    reject = admits(faded, "saturation")
-    assert reject is not None
-    assert reject.reason.startswith("hidden_")
-    assert admits(still(scenes[0]), "saturation") is None
-    assert admits(still(scenes[1]), "saturation") is None
+    rejection = rejection_of(faded, "saturation")
+    assert rejection is not None
+    assert rejection.reason.startswith("hidden_")
+    assert rejection_of(still(scenes[0]), "saturation") is None
+    assert rejection_of(still(scenes[1]), "saturation") is None
 
 
-def test_the_ends_of_every_shuffle_that_is_drawn_stand_out(clip: Callable[..., Video]) -> None:
+def test_drawn_shuffles_have_visible_ends(clip: Callable[..., Video]) -> None:
     video = clip("bigbuckbunny_5s.mp4")
     config = parse(GroundingConfig, {"perturbation": "shuffle"}, "test")
     assert rejected(Grounding().gates(video, config)) is None
     pictures = clip_features(video.frames).pictures
-    own = {jump: jump(pictures[:-1], pictures[1:]) for jump in (motion_jump, picture_jump)}
+    own_jumps = {jump: jump(pictures[:-1], pictures[1:]) for jump in (motion_jump, picture_jump)}
     rng = np.random.default_rng(0)
     for _ in range(100):
         sample = Grounding().draw(video, "x", config, rng, [])
@@ -282,8 +284,8 @@ def test_the_ends_of_every_shuffle_that_is_drawn_stand_out(clip: Callable[..., V
         assert motion_jump(pictures[last], pictures[shown[last]]) >= Limits().motion
         for before, after, beside in ((first - 1, first, first - 2), (last, last + 1, last + 1)):
             if 0 <= beside < 47 and after < 48:
-                there, here = pictures[shown[before]], pictures[shown[after]]
-                larger = [jump(there, here) >= usual[beside] for jump, usual in own.items()]
+                pictures_before, pictures_after = pictures[shown[before]], pictures[shown[after]]
+                larger = [jump(pictures_before, pictures_after) >= usual[beside] for jump, usual in own_jumps.items()]
                 assert any(larger)
 
 
@@ -299,28 +301,28 @@ LAB = {
 
 
 @pytest.mark.parametrize("rgb", LAB)
-def test_colors_have_the_published_coordinates(rgb: tuple[int, int, int]) -> None:
+def test_exact_lab_gives_published_coordinates(rgb: tuple[int, int, int]) -> None:
     assert exact_lab(np.array(rgb, np.float64)) == pytest.approx(LAB[rgb], abs=0.03)
     flat = np.full((2, 40, 60, 3), rgb, np.uint8)
-    seen = clip_features(flat)
-    assert seen.pictures.shape == (2, 16, 16, 3)
-    assert seen.pictures.dtype == seen.palettes.dtype == seen.textures.dtype == np.float32
-    assert seen.pictures[1, 7, 3] == pytest.approx(LAB[rgb], abs=0.06)
+    features = clip_features(flat)
+    assert features.pictures.shape == (2, 16, 16, 3)
+    assert features.pictures.dtype == features.palettes.dtype == features.textures.dtype == np.float32
+    assert features.pictures[1, 7, 3] == pytest.approx(LAB[rgb], abs=0.06)
     a, b = LAB[rgb][1:]
-    assert seen.palettes[0] == pytest.approx((a, b, np.hypot(a, b)), abs=0.1)
-    assert not seen.textures.any()
+    assert features.palettes[0] == pytest.approx((a, b, np.hypot(a, b)), abs=0.1)
+    assert not features.textures.any()
 
 
-def test_features_follow_from_the_pixels() -> None:
+def test_clip_features_are_cell_means_and_log_laplacians() -> None:
     """Each cell of the grid is the mean of its pixels, and texture is in octaves of the mean absolute Laplacian."""
     frame = np.zeros((32, 48, 3), np.uint8)
     frame[:, ::2] = 200  # columns of 200 and 0: a cell of 2 x 3 pixels holds 2 of 200 or 4 of 200 in 6
-    seen = clip_features(frame[None])
-    light = {round(float(value), 1) for value in seen.pictures[0, :, :, 0].ravel()}
+    features = clip_features(frame[None])
+    light = {round(float(value), 1) for value in features.pictures[0, :, :, 0].ravel()}
     expected = [float(exact_lab(np.full(3, round(200 * share)))[0]) for share in (1 / 3, 2 / 3)]
     assert sorted(light) == pytest.approx(expected, abs=0.15)
     # A pixel of 200 has two neighbors of 0, one of 0 two of 200; OpenCV mirrors the columns at both edges alike.
-    assert seen.textures[0] == pytest.approx(np.log2(1 + 400), abs=1e-4)
+    assert features.textures[0] == pytest.approx(np.log2(1 + 400), abs=1e-4)
     assert clip_features(frame[None, :16]).textures[0] == pytest.approx(np.log2(1 + 400), abs=1e-4), "a mean, not a sum"
 
 
@@ -331,23 +333,23 @@ def pictures_at(*lightness: float) -> ClipFeatures:
     return ClipFeatures(pictures, np.zeros((len(lightness), 3), np.float32), np.zeros(len(lightness), np.float32))
 
 
-def test_a_cut_is_a_jump_far_above_those_beside_it() -> None:
+def test_hard_cut_is_a_jump_far_above_its_neighbors() -> None:
     limits = Limits()
     calm = pictures_at(0, 1, 2, 22, 23).pictures
     assert hard_cut(calm, limits) == Measure("hard_cut", 20, 8, least=False, setting="limits.cut")
     assert hard_cuts(calm, limits).tolist() == [False, False, True, False]
     assert not hard_cuts(pictures_at(0, 1, 2, 10, 11).pictures, limits).any(), "a jump of the limit is no cut"
-    beside = pictures_at(0, 8, 28, 29).pictures  # 20 is 2.5 times 8
-    assert hard_cut(beside, limits).value == 20
+    near_ratio = pictures_at(0, 8, 28, 29).pictures  # 20 is 2.5 times 8
+    assert hard_cut(near_ratio, limits).value == 20
     assert hard_cut(pictures_at(0, 8.1, 28.1, 29).pictures, limits).value == 0
     assert hard_cut(pictures_at(0, 20).pictures, limits).value == 20, "nothing lies beside the only jump"
     assert hard_cut(pictures_at(0).pictures, limits).value == 0
 
 
-def test_the_measures_of_a_change_name_their_thresholds() -> None:
+def test_hidden_change_measures_name_their_thresholds() -> None:
     original, altered = pictures_at(0, 2, 4, 6), pictures_at(50, 52, 54, 56)
-    found = [*hidden_change(original, altered, Limits())]
-    assert [(each.gate, each.setting, each.threshold) for each in found] == [
+    measures = [*hidden_change(original, altered, Limits())]
+    assert [(measure.gate, measure.setting, measure.threshold) for measure in measures] == [
         ("hidden_picture", "limits.picture", 5.0),
         ("hidden_picture", "limits.contrast", 1.5),
         ("hidden_palette", "limits.palette", 3.0),
@@ -355,16 +357,16 @@ def test_the_measures_of_a_change_name_their_thresholds() -> None:
         ("hidden_texture", "limits.texture", 0.5),
         ("hidden_texture", "limits.contrast", 1.5),
     ]
-    assert {each.either for each in found} == {"hidden_change"}
+    assert {measure.either for measure in measures} == {"hidden_change"}
     # From frame k altered (50 + 2 k) to frame k + 1 (2 k + 2) the step is 48, and the video's own is 2.
-    assert [each.value for each in found[:2]] == [48, 24]
-    between = [*hidden_change(original, altered, Limits(), between=True)]
-    assert [each.gate for each in between] == ["hard_cut", *(each.gate for each in found)]
-    still = [*hidden_change(pictures_at(9, 9, 9), pictures_at(19, 19, 19), Limits())]
-    assert [each.value for each in still[:2]] == [10, np.inf], "a still video has no jumps of its own"
+    assert [measure.value for measure in measures[:2]] == [48, 24]
+    measures_between = [*hidden_change(original, altered, Limits(), between=True)]
+    assert [measure.gate for measure in measures_between] == ["hard_cut", *(measure.gate for measure in measures)]
+    still_measures = [*hidden_change(pictures_at(9, 9, 9), pictures_at(19, 19, 19), Limits())]
+    assert [measure.value for measure in still_measures[:2]] == [10, np.inf], "a still video has no jumps of its own"
 
 
-def test_the_measures_of_motion_and_course_name_their_thresholds() -> None:
+def test_hidden_motion_and_no_course_name_their_thresholds() -> None:
     pictures = pictures_at(0, 10, 20, 30, 40, 50, 60).pictures
     assert hidden_motion(pictures, range(1, 9), Limits()) == Measure("hidden_motion", 10, 5, setting="limits.motion")
     assert no_course(pictures, 1, Limits()) == Measure("no_course", 3, 1.25, setting="limits.course")
@@ -373,17 +375,17 @@ def test_the_measures_of_motion_and_course_name_their_thresholds() -> None:
     )
 
 
-def test_steps_are_factors_on_the_larger_of_the_scenes_own() -> None:
-    found = steps(pictures_at(0, 10, 15, 35))
+def test_steps_divides_by_the_larger_neighboring_step() -> None:
+    result = steps(pictures_at(0, 10, 15, 35))
     # Frame 0 is left by a step of 10, frame 1 entered by 10 and left by 5, frame 2 left by 20, frame 3 entered by 20.
-    assert found.factors == pytest.approx(
+    assert result.factors == pytest.approx(
         np.abs(np.subtract.outer([0, 10, 15, 35], [0, 10, 15, 35])) / np.array([10, 10, 20, 20])[:, None]
     )
-    assert found.motion[0] == pytest.approx([0, 10, 15, 35])
-    assert found.factors.dtype == found.motion.dtype == np.float32
+    assert result.motion[0] == pytest.approx([0, 10, 15, 35])
+    assert result.factors.dtype == result.motion.dtype == np.float32
 
 
-def test_motion_is_that_of_the_tenth_that_changes_most() -> None:
+def test_motion_jump_is_that_of_the_tenth_of_cells_that_changes_most() -> None:
     one, two = pictures_at(0, 0).pictures
     cells = two.reshape(-1, 3)
     cells[:25, 0] = np.arange(1, 26)

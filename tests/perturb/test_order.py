@@ -1,4 +1,4 @@
-"""Videos whose pieces have no order that can be seen are held back; which trims are chosen."""
+"""The gates of the jigsaw reject videos whose pieces have no visible order; the choice of trims."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def captions(picture: Frames, every: int) -> Frames:
     return held
 
 
-def closed() -> Frames:
+def loop_pan() -> Frames:
     """Pan around a place, back to where it began."""
     wide = np.concatenate([shot(3, 1, 0)[0]] + [shot(3 + k, 1, 0)[0] for k in range(1, 4)], axis=1)
     around = np.concatenate([wide, wide], axis=1)
@@ -51,73 +51,77 @@ def closed() -> Frames:
     return np.stack([around[:, left : left + 128] for left in lefts])
 
 
-def refused(frames: Frames, seconds: float = 24, **values: Any) -> Rejection | None:
+def rejection_of(frames: Frames, seconds: float = 24, **values: Any) -> Rejection | None:
     video = Video(VideoKey("0" * 64, "1" * 64), uniform_clock(len(frames), round(seconds * 1000)), frames)
     return rejected(Jigsaw().gates(video, parse(JigsawConfig, values, "test")))
 
 
-def reason(frames: Frames, **values: Any) -> str | None:
-    found = refused(frames, **values)
-    return found.reason if found else None
+def reason_of(frames: Frames, **values: Any) -> str | None:
+    rejection = rejection_of(frames, **values)
+    return rejection.reason if rejection else None
 
 
-def test_a_scene_that_moves_on_is_admitted() -> None:
-    assert refused(shot(0, SLOTS)) is None
-    assert refused(shot(0, SLOTS), pieces=8) is None
+def test_jigsaw_gates_admit_a_scene_that_moves_on() -> None:
+    assert rejection_of(shot(0, SLOTS)) is None
+    assert rejection_of(shot(0, SLOTS), pieces=8) is None
 
 
-def test_cuts_hide_the_order_at_borders_only() -> None:
-    assert reason(montage(16, 16, 16)) == "cut_border"
-    assert reason(montage(8, 40)) == "cut_border"
-    assert refused(montage(14, 22, 12)) is None  # each cut lies within a piece, which shows both of its sides
-    assert reason(montage(14, 22, 12), gap=6) == "cut_border"  # within a gap nothing shows it
-    assert refused(montage(16, 16, 16), limits={"cut": 1}) is None
+def test_jigsaw_gates_reject_cuts_at_the_borders_of_pieces_only() -> None:
+    assert reason_of(montage(16, 16, 16)) == "cut_border"
+    assert reason_of(montage(8, 40)) == "cut_border"
+    assert rejection_of(montage(14, 22, 12)) is None  # each cut lies within a piece, which shows both of its sides
+    assert reason_of(montage(14, 22, 12), gap=6) == "cut_border"  # within a gap nothing shows it
+    assert rejection_of(montage(16, 16, 16), limits={"cut": 1}) is None
 
 
-def test_one_picture_with_captions_is_no_video() -> None:
-    assert reason(captions(shot(0, 1)[0], 3), difference=1) == "still_picture"
-    assert refused(captions(shot(0, 1)[0], 3), difference=1, limits={"area": 0.03, "again": 1, "course": 0}) is None
+def test_jigsaw_gates_reject_a_still_picture_with_changing_captions() -> None:
+    assert reason_of(captions(shot(0, 1)[0], 3), difference=1) == "still_picture"
+    assert (
+        rejection_of(captions(shot(0, 1)[0], 3), difference=1, limits={"area": 0.03, "again": 1, "course": 0}) is None
+    )
 
 
-def test_an_end_that_runs_into_the_beginning_is_a_loop() -> None:
-    assert reason(closed()) == "loop"
-    assert refused(closed()[: SLOTS * 3 // 4].repeat(4, axis=0)[::3][:SLOTS], limits={"cut": 1}) is None
+def test_jigsaw_gates_reject_a_video_whose_end_joins_its_beginning() -> None:
+    assert reason_of(loop_pan()) == "loop"
+    assert rejection_of(loop_pan()[: SLOTS * 3 // 4].repeat(4, axis=0)[::3][:SLOTS], limits={"cut": 1}) is None
 
 
-def test_what_was_seen_before_could_be_anywhere() -> None:
-    once = shot(5, 13)
-    again = np.concatenate([once, once[::-1], once, once[::-1]])[:SLOTS]
-    assert reason(again, difference=0, limits={"loop": 0}) == "seen_again"
+def test_jigsaw_gates_reject_a_scene_that_is_seen_again() -> None:
+    forward = shot(5, 13)
+    repeated = np.concatenate([forward, forward[::-1], forward, forward[::-1]])[:SLOTS]
+    assert reason_of(repeated, difference=0, limits={"loop": 0}) == "seen_again"
 
 
-def test_pictures_without_a_link_or_a_course_have_no_order() -> None:
+def test_jigsaw_gates_reject_frames_in_random_order() -> None:
     mixed = shot(0, SLOTS, step=0.4)[np.random.default_rng(1).permutation(SLOTS)]
-    assert reason(mixed, limits={"cut": 1, "loop": 0}) in ("unseen_course", "unseen_link")
+    assert reason_of(mixed, limits={"cut": 1, "loop": 0}) in ("unseen_course", "unseen_link")
 
 
-def test_a_short_gap_is_refused_where_the_recipe_asks_for_seconds() -> None:
-    assert refused(shot(0, SLOTS), seconds=12, gap=4, gap_seconds=1.5) == Rejection("brief_gap", 1.0, 1.5)
-    assert refused(shot(0, SLOTS), seconds=18, gap=4, gap_seconds=1.5) is None
+def test_jigsaw_gates_reject_a_gap_shorter_than_gap_seconds() -> None:
+    assert rejection_of(shot(0, SLOTS), seconds=12, gap=4, gap_seconds=1.5) == Rejection("brief_gap", 1.0, 1.5)
+    assert rejection_of(shot(0, SLOTS), seconds=18, gap=4, gap_seconds=1.5) is None
 
 
 @pytest.mark.parametrize("values", [{"trim": "unlike"}, {"gap_seconds": 1}])
-def test_what_chooses_a_gap_needs_one(values: dict[str, object]) -> None:
+def test_jigsaw_config_refuses_trim_and_gap_seconds_without_a_gap(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="set gap to 1 or more"):
         parse(JigsawConfig, values, "test")
 
 
-def test_gates_off_admits_all() -> None:
-    for frames in (montage(8, 40), closed(), captions(shot(0, 1)[0], 3)):
-        assert refused(frames, gates=False) is None
+def test_jigsaw_without_gates_admits_every_video() -> None:
+    for frames in (montage(8, 40), loop_pan(), captions(shot(0, 1)[0], 3)):
+        assert rejection_of(frames, gates=False) is None
 
 
-def test_the_trims_are_the_worst_for_borders() -> None:
+def test_unlike_starts_maximizes_the_jumps_at_the_borders() -> None:
     pictures = clip_features(shot(7, 20, step=0.6)).pictures
-    pieces, length, whole = 4, 2, 5
-    found = unlike_starts(pictures, pieces, length)
+    pieces, length, pitch = 4, 2, 5
+    starts = unlike_starts(pictures, pieces, length)
 
-    def total(starts: list[int]) -> float:
+    def total_jump(starts: list[int]) -> float:
         return sum(float(picture_jump(pictures[a + length - 1], pictures[b])) for a, b in pairwise(starts))
 
-    everywhere = ([k * whole + o for k, o in enumerate(at)] for at in product(range(whole - length + 1), repeat=pieces))
-    assert total(found) == pytest.approx(max(total(starts) for starts in everywhere))
+    everywhere = (
+        [k * pitch + o for k, o in enumerate(offsets)] for offsets in product(range(pitch - length + 1), repeat=pieces)
+    )
+    assert total_jump(starts) == pytest.approx(max(total_jump(starts) for starts in everywhere))

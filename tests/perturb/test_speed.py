@@ -1,4 +1,4 @@
-"""Slow and fast motion: what is drawn can be seen, at every place alike; an unsteady scene serves none."""
+"""Slow and fast motion: a drawn change of speed is visible wherever it lies; videos of unsteady motion are rejected."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def config(name: str, **more: Any) -> GroundingConfig:
     return parse(GroundingConfig, {"perturbation": name, **more}, "test")
 
 
-def sliding(places: NDArray[np.floating[Any]], seed: int = 1) -> Frames:
-    """Windows of 96 x 96 pixels on a wide, softly colored picture, one at each place in pixels."""
+def sliding_window(places: NDArray[np.floating[Any]], seed: int = 1) -> Frames:
+    """Cut windows of 96 x 96 pixels out of a wide, softly colored picture, one at each place in pixels."""
     whole = np.random.default_rng(seed).integers(0, 256, (6, 100, 3), np.uint8)
     wide = cv2.resize(whole, (1600, 96), interpolation=cv2.INTER_LINEAR)
     shown = [cv2.warpAffine(wide, np.array([[1, 0, -place], [0, 1, 0]], np.float32), (96, 96)) for place in places]
@@ -36,8 +36,8 @@ def video(frames: Frames) -> Video:
     return Video(VideoKey("0" * 64, "1" * 64), uniform_clock(len(frames), 40_000), frames)
 
 
-def measured(sample: Sample, frames: Frames) -> float:
-    """Pixels a slot inside the stretch, over those around it; `frames` tell their place by their number."""
+def speed_factor(sample: Sample, frames: Frames) -> float:
+    """Return the pixels per slot inside the segment over those around it; `frames` holds the place of each frame."""
     places = np.array([frame for _, frame in sample.slots])
     steps = np.diff(frames[places])
     first, last = sample.integer("first"), sample.integer("last")
@@ -46,84 +46,89 @@ def measured(sample: Sample, frames: Frames) -> float:
 
 
 @pytest.mark.parametrize("name", ["slow", "fast"])
-def test_a_steady_camera_serves_every_place(name: str) -> None:
+def test_speed_gates_admit_a_steady_camera(name: str) -> None:
     steady = np.arange(96) * 4.0
-    assert rejected(TASK.gates(video(sliding(steady)), config(name))) is None
+    assert rejected(TASK.gates(video(sliding_window(steady)), config(name))) is None
 
 
 @pytest.mark.parametrize("name", ["slow", "fast"])
-def test_a_camera_that_stands_still_for_a_while_serves_none(name: str) -> None:
+def test_speed_gates_reject_a_camera_that_stands_still_for_a_while(name: str) -> None:
     stops = np.concatenate([np.arange(30), np.full(36, 30), np.arange(31, 61)]) * 4.0
-    reject = rejected(TASK.gates(video(sliding(stops)), config(name)))
-    assert reject is not None
-    assert reject.reason == "hidden_speed"
-    assert reject.value < reject.threshold
+    rejection = rejected(TASK.gates(video(sliding_window(stops)), config(name)))
+    assert rejection is not None
+    assert rejection.reason == "hidden_speed"
+    assert rejection.value < rejection.threshold
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "right"), [("slow", (0.0, 0.8)), ("fast", (1.25, 9.0))])
-def test_the_start_is_one_at_which_the_change_is_seen(name: str, right: tuple[float, float]) -> None:
-    """The camera moves at three times its speed at first: a stretch that fell on the change would look wrong."""
+@pytest.mark.parametrize(("name", "allowed"), [("slow", (0.0, 0.8)), ("fast", (1.25, 9.0))])
+def test_draw_starts_a_speed_clip_where_the_change_is_seen(name: str, allowed: tuple[float, float]) -> None:
+    """The camera moves three times as fast at first; the factor of a segment across that change would be wrong."""
     places = np.cumsum(np.where(np.arange(192) < 60, 6.0, 2.0))
-    shown = video(sliding(places))
-    asked = config(name)
-    assert rejected(TASK.gates(shown, asked)) is None
+    clip = video(sliding_window(places))
+    settings = config(name)
+    assert rejected(TASK.gates(clip, settings)) is None
     rng = np.random.default_rng(0)
     factors, starts = [], set()
     for _ in range(60):
-        sample = TASK.draw(shown, "x", asked, rng, [])
+        sample = TASK.draw(clip, "x", settings, rng, [])
         assert isinstance(sample, Sample)
-        factors.append(measured(sample, places))
+        factors.append(speed_factor(sample, places))
         starts.add(sample.slots[0])
-    assert right[0] < min(factors)
-    assert max(factors) < right[1]
+    assert allowed[0] < min(factors)
+    assert max(factors) < allowed[1]
     assert len(starts) > 5
-    loose = [TASK.draw(shown, "x", config(name, gates=False), rng, []) for _ in range(60)]
-    wrong = [measured(sample, places) for sample in loose if isinstance(sample, Sample)]
-    assert not all(right[0] < factor < right[1] for factor in wrong), "without the gate some cannot be seen"
-
-
-@pytest.mark.slow
-def test_where_the_scene_is_cut_no_stretch_is_shown() -> None:
-    cut = np.arange(192) * 4.0
-    frames = sliding(cut)
-    frames[110:] = sliding(cut, seed=5)[110:]
-    shown, asked = video(frames), config("fast")
-    assert rejected(TASK.gates(shown, asked)) is None
-    rng = np.random.default_rng(0)
-    for _ in range(60):
-        sample = TASK.draw(shown, "x", asked, rng, [])
-        assert isinstance(sample, Sample)
-        first, last = sample.integer("first"), sample.integer("last")
-        compared = [frame for _, frame in sample.slots[max(0, first - 6) : last + 8]]
-        assert max(compared) < 110 or min(compared) >= 110
-    assert isinstance(rejected(TASK.gates(video(frames[70:166]), asked)), Rejection), (
-        "too short a pack to keep away from the cut"
+    ungated = [TASK.draw(clip, "x", config(name, gates=False), rng, []) for _ in range(60)]
+    ungated_factors = [speed_factor(sample, places) for sample in ungated if isinstance(sample, Sample)]
+    assert not all(allowed[0] < factor < allowed[1] for factor in ungated_factors), (
+        "without the gates some factors are wrong"
     )
 
 
 @pytest.mark.slow
-def test_what_is_shown_says_nothing_about_the_place() -> None:
-    """Early and late stretches start their clips at the same frames, and all clips are of one length."""
+def test_draw_keeps_a_changed_speed_away_from_a_cut() -> None:
+    places = np.arange(192) * 4.0
+    frames = sliding_window(places)
+    frames[110:] = sliding_window(places, seed=5)[110:]
+    clip, settings = video(frames), config("fast")
+    assert rejected(TASK.gates(clip, settings)) is None
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        sample = TASK.draw(clip, "x", settings, rng, [])
+        assert isinstance(sample, Sample)
+        first, last = sample.integer("first"), sample.integer("last")
+        compared = [frame for _, frame in sample.slots[max(0, first - 6) : last + 8]]
+        assert max(compared) < 110 or min(compared) >= 110
+    assert isinstance(rejected(TASK.gates(video(frames[70:166]), settings)), Rejection), (
+        "this pack is too short to keep away from the cut"
+    )
+
+
+@pytest.mark.slow
+def test_draw_starts_speed_clips_alike_for_early_and_late_segments() -> None:
+    """Clips with early and with late segments start at the same frames, so the start does not reveal the place."""
     places = np.cumsum(np.where(np.arange(192) < 60, 6.0, 2.0))
-    shown, rng = video(sliding(places)), np.random.default_rng(0)
+    clip, rng = video(sliding_window(places)), np.random.default_rng(0)
     starts: dict[bool, set[int]] = {True: set(), False: set()}
     for _ in range(300):
-        sample = TASK.draw(shown, "x", config("fast"), rng, [])
+        sample = TASK.draw(clip, "x", config("fast"), rng, [])
         assert isinstance(sample, Sample)
         starts[sample.integer("first") < 16].add(sample.slots[0][1])
     assert len(starts[True] & starts[False]) > 0.8 * len(starts[True] | starts[False])
 
 
 @pytest.mark.slow
-def test_the_answer_does_not_depend_on_what_is_seen() -> None:
-    """The place and the length are those that a draw without gates has: they are drawn before the start is chosen."""
+def test_draw_of_a_speed_segment_does_not_depend_on_the_gates() -> None:
+    """The segment is drawn before the start is chosen, so it is the same without gates."""
     places = np.cumsum(np.where(np.arange(192) < 60, 5.0, 2.5))
-    shown = video(sliding(places))
+    clip = video(sliding_window(places))
     for seed in range(20):
-        drawn = [
-            TASK.draw(shown, "x", config("fast", gates=on), np.random.default_rng(seed), []) for on in (True, False)
+        samples = [
+            TASK.draw(clip, "x", config("fast", gates=gates), np.random.default_rng(seed), [])
+            for gates in (True, False)
         ]
-        ends = {(each.integer("first"), each.integer("last")) for each in drawn if isinstance(each, Sample)}
-        assert len(ends) == 1
-        assert ends <= span_distribution(config("fast")).keys()
+        segments = {
+            (sample.integer("first"), sample.integer("last")) for sample in samples if isinstance(sample, Sample)
+        }
+        assert len(segments) == 1
+        assert segments <= span_distribution(config("fast")).keys()

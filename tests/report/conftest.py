@@ -1,4 +1,4 @@
-"""Cards made by hand from a real video: one altered segment, drawn circles, and shuffled pieces. Runs. A browser."""
+"""Gallery cards made from real videos (an altered segment, drawn circles, shuffled pieces), runs, and a browser."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ HOSTILE = '</script><img src=x onerror="document.title=1">'
 CIRCLES = {6: ((80, 60, 22),), 20: ((200, 90, 25), (70, 100, 20)), 36: ((144, 80, 24),)}
 
 
-def read(path: Path) -> tuple[Frames, Clock]:
-    """48 frames of a video at equal steps, and their clock."""
+def read_frames(path: Path) -> tuple[Frames, Clock]:
+    """Return 48 frames of a video at equal steps, and their clock."""
     with av.open(str(path)) as container:
         frames = [
             frame.to_ndarray(width=SIZE[1], height=SIZE[0], format="rgb24") for frame in container.decode(video=0)
@@ -44,8 +44,8 @@ def read(path: Path) -> tuple[Frames, Clock]:
     return np.stack([frames[k] for k in chosen]), uniform_clock(SLOTS, 1000 * len(frames) / rate)
 
 
-def grounding(path: Path, category: str = "grounding/mirror", prompt: str = "", uneven: bool = False) -> Card:
-    frames, clock = read(path)
+def grounding_card(path: Path, category: str = "grounding/mirror", prompt: str = "", uneven: bool = False) -> Card:
+    frames, clock = read_frames(path)
     if uneven:
         clock = Clock(tuple(t + t * t // 4000 for t in clock.times_ms), 2 * clock.end_ms)
     first, last = SPAN
@@ -62,11 +62,13 @@ def grounding(path: Path, category: str = "grounding/mirror", prompt: str = "", 
     text = prompt or (
         f"{VIDEO}A stretch of this video was altered.\nWhen? Answer with its first and last second, such as 3.0-7.5."
     )
-    return replace(_card(path, category, clock, params, answer, text, [frames], Truth(spans=(SPAN,))), before=before)
+    return replace(
+        _make_card(path, category, clock, params, answer, text, [frames], Truth(spans=(SPAN,))), before=before
+    )
 
 
-def counting(path: Path) -> Card:
-    frames, clock = read(path)
+def counting_card(path: Path) -> Card:
+    frames, clock = read_frames(path)
     outlines = []
     for slot, circles in CIRCLES.items():
         for x, y, radius in circles:
@@ -76,21 +78,21 @@ def counting(path: Path) -> Card:
             outlines.append(Outline(slot, "circle", points))
     text = f"{VIDEO}How many circles, squares and triangles were drawn over this video? Answer with three counts."
     params: dict[str, JSON] = {"shapes": ["circle"], "instances": len(outlines), "easy": True}
-    return _card(path, "counting/easy", clock, params, "4,0,0", text, [frames], Truth(outlines=tuple(outlines)))
+    return _make_card(path, "counting/easy", clock, params, "4,0,0", text, [frames], Truth(outlines=tuple(outlines)))
 
 
-def jigsaw(path: Path) -> Card:
-    frames, clock = read(path)
+def jigsaw_card(path: Path) -> Card:
+    frames, clock = read_frames(path)
     length = SLOTS // len(ORDER)
     piece_clock = clock.slice(0, length)
     pieces = [frames[original * length : (original + 1) * length] for original in ORDER]
     answer = "".join(str(ORDER.index(original) + 1) for original in range(len(ORDER)))
     text = "The pieces of one video, shuffled:\n" + VIDEO * len(ORDER) + "\nAt which position is each original piece?"
     params: dict[str, JSON] = {"pieces": len(ORDER), "order": [*ORDER], "gap": 0}
-    return _card(path, "jigsaw/6", piece_clock, params, answer, text, pieces, Truth(order=ORDER))
+    return _make_card(path, "jigsaw/6", piece_clock, params, answer, text, pieces, Truth(order=ORDER))
 
 
-def _card(
+def _make_card(
     path: Path,
     category: str,
     clock: Clock,
@@ -112,16 +114,16 @@ def _card(
 
 @pytest.fixture(scope="session")
 def cards(videos: Path) -> list[Card]:
-    """Two videos in each of the three tasks, and one card whose texts try to break out of the page."""
+    """Two videos in each of the three tasks, and one card whose texts hold HTML and scripts."""
     bikes, carphone = videos / "real/bikes.mp4", videos / "real/carphone.mp4"
     return [
-        grounding(bikes),
-        counting(carphone),
-        jigsaw(bikes),
-        grounding(carphone, category="grounding/rotate_180", uneven=True),
-        counting(bikes),
-        jigsaw(carphone),
-        grounding(bikes, category=HOSTILE, prompt=f"{VIDEO}{HOSTILE} {{{{ 7 * 7 }}}} \udcff --> ]]> ' \" &amp;"),
+        grounding_card(bikes),
+        counting_card(carphone),
+        jigsaw_card(bikes),
+        grounding_card(carphone, category="grounding/rotate_180", uneven=True),
+        counting_card(bikes),
+        jigsaw_card(carphone),
+        grounding_card(bikes, category=HOSTILE, prompt=f"{VIDEO}{HOSTILE} {{{{ 7 * 7 }}}} \udcff --> ]]> ' \" &amp;"),
     ]
 
 
@@ -139,8 +141,8 @@ def browser() -> Iterator[Browser]:
 LONG = "z" * 10_000_000
 
 
-def rewrite(source: Path, out: Path, predictions: list[Prediction], *, complete: bool = True) -> Run:
-    """A copy of a run that has said other things."""
+def copy_run_with(source: Path, out: Path, predictions: list[Prediction], *, complete: bool = True) -> Run:
+    """Copy a run, with other predictions."""
     out.mkdir(parents=True)
     for name in (CONFIG, MANIFEST) if complete else (CONFIG,):
         shutil.copy(source / name, out / name)
@@ -148,31 +150,33 @@ def rewrite(source: Path, out: Path, predictions: list[Prediction], *, complete:
     return read_run(out)
 
 
-def _odd(at: int, prediction: Prediction) -> Prediction:
-    """The gold answer, but for some that are hostile, endless, cut off, or missing."""
+def _odd_prediction(index: int, prediction: Prediction) -> Prediction:
+    """Return a prediction with the gold answer, or for some indices a hostile, very long, cut off, or missing one."""
     texts = {0: HOSTILE, 2: "3 to 9\u202e\x1b[31m\x00 seconds", 4: LONG}
-    if at == 6:
+    if index == 6:
         return replace(prediction, texts=(), finish=(), error=f"HTTP 503: {HOSTILE}\x07", tries=3)
-    if at == 7:  # as a run keeps a row that cannot be read
+    if index == 7:  # the record of a row that cannot be read
         unread = replace(prediction, category="?", data_source="", answer="", times_ms=(), end_ms=0, difficulty={})
         return replace(unread, texts=(), finish=(), error="row 7 is damaged")
-    return replace(prediction, texts=(texts.get(at, prediction.answer),), finish=("length" if at == 4 else "stop",))
+    return replace(
+        prediction, texts=(texts.get(index, prediction.answer),), finish=("length" if index == 4 else "stop",)
+    )
 
 
 @pytest.fixture(scope="session")
 def runs(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    """Runs over the real clips: two guess, one says odd things, one was stopped, one is of other questions."""
-    where = tmp_path_factory.mktemp("runs")
+    """Runs over the real clips: two of baselines, one with odd answers, one unfinished, one of other questions."""
+    folder = tmp_path_factory.mktemp("runs")
     questions = open_questions(dataset)
-    found = {}
+    all_runs = {}
     for name, kind in (("chance", Chance), ("constant", Constant)):
-        found[name] = bench_run(questions, ModelSpec(name, kind, "", NoSettings()), where / name)
-    said = list(found["chance"].predictions)
-    odd = [_odd(at, prediction) for at, prediction in enumerate(said)]
-    found["odd"] = rewrite(where / "chance", where / "odd", odd)
-    found["stopped"] = rewrite(where / "chance", where / "stopped", said[:5], complete=False)
-    found["other"] = rewrite(where / "chance", where / "other", said)
-    config = where / "other" / CONFIG
+        all_runs[name] = bench_run(questions, ModelSpec(name, kind, "", NoSettings()), folder / name)
+    predictions = list(all_runs["chance"].predictions)
+    odd_predictions = [_odd_prediction(index, prediction) for index, prediction in enumerate(predictions)]
+    all_runs["odd"] = copy_run_with(folder / "chance", folder / "odd", odd_predictions)
+    all_runs["stopped"] = copy_run_with(folder / "chance", folder / "stopped", predictions[:5], complete=False)
+    all_runs["other"] = copy_run_with(folder / "chance", folder / "other", predictions)
+    config = folder / "other" / CONFIG
     config.write_text(config.read_text().replace(questions.hash, "f" * 64))
-    found["other"] = read_run(where / "other")
-    return found
+    all_runs["other"] = read_run(folder / "other")
+    return all_runs

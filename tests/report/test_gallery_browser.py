@@ -1,4 +1,4 @@
-"""The page in a browser: filters, keys, outlines, playing, links. Nothing may leave the page or complain."""
+"""The gallery in a browser: filters, keys, outlines, playing, links, and no errors or requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.helpers.pages import pixels, quiet
+from tests.helpers.pages import drawn_pixels, open_checked
 from videossr.report.gallery.gallery import Card, write_gallery
 
 
@@ -24,17 +24,17 @@ def address(cards: list[Card], tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def page(browser: Browser, address: str) -> Iterator[Page]:
-    """The gallery; afterwards it must have been silent and have asked for nothing but itself."""
-    with quiet(browser, address) as page:
+    """The gallery; at the end it is checked that it logged nothing and requested nothing but itself."""
+    with open_checked(browser, address) as page:
         yield page
 
 
-def visible(page: Page) -> list[str]:
-    shown: list[str] = page.locator(".card:visible").evaluate_all("cards => cards.map(card => card.dataset.id)")
-    return shown
+def visible_ids(page: Page) -> list[str]:
+    card_ids: list[str] = page.locator(".card:visible").evaluate_all("cards => cards.map(card => card.dataset.id)")
+    return card_ids
 
 
-def ids(cards: list[Card], task: str) -> list[str]:
+def ids_of_task(cards: list[Card], task: str) -> list[str]:
     return [card.sample.id for card in cards if card.sample.task == task]
 
 
@@ -42,47 +42,47 @@ def chip(page: Page, group: str, name: str) -> Locator:
     return page.locator(f"#{group} button[data-value={name!r}]")
 
 
-def current(page: Page) -> str | None:
-    focused: str | None = page.evaluate("document.activeElement.closest('.card')?.dataset.id")
-    return focused
+def current_card_id(page: Page) -> str | None:
+    card_id: str | None = page.evaluate("document.activeElement.closest('.card')?.dataset.id")
+    return card_id
 
 
-def test_filters_show_the_cards_that_they_count(page: Page, cards: list[Card]) -> None:
-    assert len(visible(page)) == len(cards)
+def test_gallery_filters_show_the_cards_that_they_count(page: Page, cards: list[Card]) -> None:
+    assert len(visible_ids(page)) == len(cards)
     for task in ("grounding", "counting", "jigsaw"):
-        expect(chip(page, "tasks", task).locator("b")).to_have_text(str(len(ids(cards, task))))
+        expect(chip(page, "tasks", task).locator("b")).to_have_text(str(len(ids_of_task(cards, task))))
         chip(page, "tasks", task).click()
-        assert visible(page) == ids(cards, task)
+        assert visible_ids(page) == ids_of_task(cards, task)
     chip(page, "tasks", "grounding").click()
     chip(page, "categories", "grounding/rotate_180").click()
-    assert visible(page) == [cards[3].sample.id]
+    assert visible_ids(page) == [cards[3].sample.id]
     expect(page.locator("#count")).to_have_text(f"1 of {len(cards)} samples")
 
 
-def test_search_finds_ids_and_settings_and_says_when_nothing_fits(page: Page, cards: list[Card]) -> None:
+def test_gallery_search_finds_ids_and_settings_and_reports_no_match(page: Page, cards: list[Card]) -> None:
     page.keyboard.press("/")
     page.keyboard.type(cards[4].sample.id[:9])
-    assert visible(page) == [cards[4].sample.id]
+    assert visible_ids(page) == [cards[4].sample.id]
     page.locator("#search").fill("kind.name=mirror rotate_180")
-    assert visible(page) == [cards[3].sample.id]
+    assert visible_ids(page) == [cards[3].sample.id]
     page.locator("#search").fill("no such setting")
     expect(page.locator("#empty")).to_be_visible()
     page.locator("#clear").click()
-    assert len(visible(page)) == len(cards)
+    assert len(visible_ids(page)) == len(cards)
 
 
-def test_keys_move_between_the_cards_that_are_shown(page: Page, cards: list[Card]) -> None:
+def test_gallery_keys_move_between_visible_cards(page: Page, cards: list[Card]) -> None:
     chip(page, "tasks", "jigsaw").click()
     page.locator("h1").click()
     reached = []
     for key in ("j", "j", "k", "ArrowDown", "ArrowUp"):
         page.keyboard.press(key)
-        reached.append(current(page))
-    first, second = ids(cards, "jigsaw")
+        reached.append(current_card_id(page))
+    first, second = ids_of_task(cards, "jigsaw")
     assert reached == [first, second, first, second, first]
 
 
-def test_arrows_show_the_next_slot_large(page: Page, cards: list[Card]) -> None:
+def test_gallery_arrow_keys_show_the_next_slot(page: Page, cards: list[Card]) -> None:
     page.keyboard.press("j")
     stage = page.locator(".card.current .stage > .frame")
     caption = page.locator(".card.current .caption")
@@ -90,18 +90,18 @@ def test_arrows_show_the_next_slot_large(page: Page, cards: list[Card]) -> None:
     page.keyboard.press("ArrowRight")
     start, end = cards[0].clips[0].clock.span(13, 13)
     expect(caption).to_have_text(re.compile(rf"^slot 13 · {start:.2f}.{end:.2f} s$"))
-    shown = stage.evaluate("frame => getComputedStyle(frame).backgroundPosition")
-    assert shown == page.locator(".card.current .slot:focus .frame").evaluate(
+    position = stage.evaluate("frame => getComputedStyle(frame).backgroundPosition")
+    assert position == page.locator(".card.current .slot:focus .frame").evaluate(
         "frame => getComputedStyle(frame).backgroundPosition"
     )
 
 
-def test_the_stage_shows_the_pixels_of_the_clip(page: Page, cards: list[Card]) -> None:
+def test_gallery_stage_shows_the_pixels_of_the_clip(page: Page, cards: list[Card]) -> None:
     card = page.locator(".card").first
     stage = card.locator(".stage > .frame")
     card.locator(".slot").nth(30).hover()
     expect(card.locator(".caption")).to_contain_text("slot 30")
-    picture = pixels(stage)
+    picture = drawn_pixels(stage)
     errors = [
         np.abs(cv2.resize(frame, picture.shape[1::-1]).astype(float) - picture).mean()
         for frame in (cards[0].clips[0].frames[30], cards[0].clips[0].frames[30, :, ::-1])
@@ -109,14 +109,14 @@ def test_the_stage_shows_the_pixels_of_the_clip(page: Page, cards: list[Card]) -
     assert errors[0] < 12 < errors[1]
 
 
-def test_slots_are_as_wide_as_they_last_and_the_span_covers_its_slots(page: Page) -> None:
+def test_gallery_slot_widths_follow_their_durations_and_the_span_covers_its_slots(page: Page) -> None:
     card = page.locator(".card").nth(3)
     slots = card.locator(".slot")
     widths = slots.evaluate_all("slots => slots.map(slot => slot.getBoundingClientRect().width)")
-    lasts = slots.evaluate_all("slots => slots.map(slot => slot.dataset.end - slot.dataset.start)")
-    scale = sum(widths) / sum(lasts)
-    assert max(lasts) > 1.5 * min(lasts)
-    assert all(abs(width - last * scale) < 1.6 for width, last in zip(widths, lasts, strict=True))
+    durations = slots.evaluate_all("slots => slots.map(slot => slot.dataset.end - slot.dataset.start)")
+    scale = sum(widths) / sum(durations)
+    assert max(durations) > 1.5 * min(durations)
+    assert all(abs(width - duration * scale) < 1.6 for width, duration in zip(widths, durations, strict=True))
     marked = card.locator(".slot.marked").evaluate_all(
         "slots => slots.reduce((sum, slot) => sum + slot.getBoundingClientRect().width, 0)"
     )
@@ -126,7 +126,7 @@ def test_slots_are_as_wide_as_they_last_and_the_span_covers_its_slots(page: Page
     assert spans == pytest.approx(marked, abs=3)
 
 
-def test_outlines_are_drawn_on_demand_over_the_shapes(page: Page) -> None:
+def test_gallery_outlines_are_drawn_on_demand_over_the_shapes(page: Page) -> None:
     card = page.locator(".card").nth(1)
     outline = card.locator(".close-up polygon").first
     expect(outline).to_be_hidden()
@@ -145,68 +145,68 @@ def test_outlines_are_drawn_on_demand_over_the_shapes(page: Page) -> None:
     expect(outline).to_be_hidden()
 
 
-def test_true_order_reads_as_the_answer(page: Page, cards: list[Card]) -> None:
+def test_gallery_true_order_shows_positions_in_the_order_of_the_answer(page: Page, cards: list[Card]) -> None:
     card = page.locator(".card").nth(2)
-    read = "pieces => pieces.map(piece => piece.dataset.shown).join('')"
-    assert card.locator(".piece").evaluate_all(read) == "123456"
+    read_positions = "pieces => pieces.map(piece => piece.dataset.shown).join('')"
+    assert card.locator(".piece").evaluate_all(read_positions) == "123456"
     expect(card.locator(".original").first).to_be_hidden()
     card.locator(".order").click()
-    assert card.locator(".piece").evaluate_all(read) == cards[2].sample.answer
+    assert card.locator(".piece").evaluate_all(read_positions) == cards[2].sample.answer
     expect(card.locator(".original").first).to_be_visible()
     page.keyboard.press("t")
-    assert card.locator(".piece").evaluate_all(read) == "123456"
+    assert card.locator(".piece").evaluate_all(read_positions) == "123456"
 
 
-def test_before_shows_the_altered_stretch_as_it_was_large_and_small(page: Page, cards: list[Card]) -> None:
+def test_gallery_before_button_shows_the_segment_before_the_change(page: Page, cards: list[Card]) -> None:
     card = page.locator(".card").first
     stage, small = card.locator(".stage > .frame"), card.locator(".slot .frame").nth(13)
     before, after = card.locator(".before"), card.locator(".after")
     card.locator(".slot").nth(13).click()
-    for way in ("before", "after", "key"):
-        pressed = after if way == "after" else before
-        if way == "key":
+    for action in ("before", "after", "key"):
+        pressed = after if action == "after" else before
+        if action == "key":
             page.keyboard.press("b")
         else:
             pressed.click()
         expect(pressed).to_have_attribute("aria-pressed", "true")
         assert card.locator("[aria-pressed=true]").count() == 1
-        seen = cards[0].clips[0].frames[13]
-        expected = seen[:, ::-1] if pressed is before else seen
+        shown_frame = cards[0].clips[0].frames[13]
+        expected = shown_frame[:, ::-1] if pressed is before else shown_frame
         for frame in (stage, small):
-            picture = pixels(frame)
-            near, far = (
-                np.abs(cv2.resize(each, picture.shape[1::-1]).astype(float) - picture)[:, 4:-4].mean()
-                for each in (expected, expected[:, ::-1])
+            picture = drawn_pixels(frame)
+            error, mirrored_error = (
+                np.abs(cv2.resize(candidate, picture.shape[1::-1]).astype(float) - picture)[:, 4:-4].mean()
+                for candidate in (expected, expected[:, ::-1])
             )
-            assert near < far / 2
+            assert error < mirrored_error / 2
     expect(card.locator(".caption")).to_contain_text("slot 13")
     assert page.locator(".card").nth(2).locator(".before").count() == 0, "no piece of a jigsaw is altered"
 
 
-def test_before_goes_to_the_stretch(page: Page) -> None:
+def test_gallery_before_button_goes_to_the_segment(page: Page) -> None:
     card = page.locator(".card").first
     card.locator(".slot").nth(2).click()
     card.locator(".before").click()
     expect(card.locator(".caption")).to_contain_text("slot 12")
 
 
-def test_every_frame_is_there_when_the_page_is_printed(browser: Browser, cards: list[Card], tmp_path: Path) -> None:
-    """Those too that were never near the window; and no strip is wider than the paper."""
+def test_gallery_prints_every_frame(browser: Browser, cards: list[Card], tmp_path: Path) -> None:
+    """Frames that were never near the window are printed too, and no strip is wider than the paper."""
     write_gallery(cards, tmp_path / "page.html", "Printed", {})
-    with quiet(browser, (tmp_path / "page.html").as_uri()) as page:
-        assert page.locator("script.sprite").count() > 0, "some are not unpacked before"
+    with open_checked(browser, (tmp_path / "page.html").as_uri()) as page:
+        assert page.locator("script.sprite").count() > 0, "some frames are not unpacked before printing"
         printed = page.pdf(format="A4")
         expect(page.locator("script.sprite")).to_have_count(0)
     frames = {frame.tobytes() for card in cards for clip in card.clips for frame in clip.frames}
     assert len(re.findall(rb"/Subtype\s*/Image", printed)) >= len(frames)
-    with quiet(browser, (tmp_path / "page.html").as_uri(), 700) as page:
+    with open_checked(browser, (tmp_path / "page.html").as_uri(), 700) as page:
         page.emulate_media(media="print")
         page.evaluate("dispatchEvent(new Event('beforeprint'))")
         assert page.evaluate("document.documentElement.scrollWidth") <= 700
         expect(page.locator(".bar")).to_be_hidden()
 
 
-def test_play_changes_the_frame_and_stops(page: Page) -> None:
+def test_gallery_play_changes_the_frame_and_stops(page: Page) -> None:
     card = page.locator(".card").nth(1)
     caption = card.locator(".caption")
     card.locator(".play").click()
@@ -217,40 +217,40 @@ def test_play_changes_the_frame_and_stops(page: Page) -> None:
     expect(card.locator(".play")).to_have_text("Play")
 
 
-def test_a_link_opens_its_card_and_filters(page: Page, address: str, cards: list[Card]) -> None:
+def test_gallery_link_opens_its_card_and_filters(page: Page, address: str, cards: list[Card]) -> None:
     wanted = cards[5].sample
     page.goto("about:blank")
     page.goto(f"{address}#task=jigsaw&card={wanted.id}")
-    assert visible(page) == ids(cards, "jigsaw")
-    assert current(page) == wanted.id
+    assert visible_ids(page) == ids_of_task(cards, "jigsaw")
+    assert current_card_id(page) == wanted.id
     expect(page.locator(".card.current")).to_be_in_viewport()
     other = cards[2].sample.id
     page.locator(f"a.id[href='#card={other}']").click()
-    assert current(page) == other
+    assert current_card_id(page) == other
     assert page.url.endswith(f"#task=jigsaw&card={other}")
 
 
-def test_help_opens_and_closes_from_the_keyboard(page: Page) -> None:
+def test_gallery_help_opens_and_closes_with_the_keyboard(page: Page) -> None:
     page.keyboard.press("?")
     expect(page.locator("#keys")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.locator("#keys")).to_be_hidden()
 
 
-def test_hostile_text_is_shown_and_runs_nothing(page: Page, cards: list[Card]) -> None:
+def test_gallery_shows_hostile_text_and_runs_nothing(page: Page, cards: list[Card]) -> None:
     hostile = cards[-1].sample.category
     last = page.locator(".card").last
     assert last.locator("h2").inner_text() == hostile
     assert hostile in last.locator(".prompt").first.inner_text()
     assert page.title() == "Test dataset"
     page.locator("#categories button").filter(has_text="onerror").click()
-    assert len(visible(page)) == 1
+    assert len(visible_ids(page)) == 1
     page.reload()
-    assert len(visible(page)) == 1
+    assert len(visible_ids(page)) == 1
     assert page.title() == "Test dataset"
 
 
-def test_every_control_has_a_name(page: Page) -> None:
+def test_gallery_controls_have_names(page: Page) -> None:
     unnamed = page.locator("button, input, a").evaluate_all(
         "all => all.filter(e => !(e.ariaLabel || e.textContent.trim() || e.labels?.length)).length"
     )
@@ -258,7 +258,7 @@ def test_every_control_has_a_name(page: Page) -> None:
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_page_never_scrolls_sideways(page: Page, width: int) -> None:
+def test_gallery_never_scrolls_sideways(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 844})
     page.wait_for_function(f"document.documentElement.scrollWidth <= {width}")
     rows = page.locator(".card").first.locator(".row").count()

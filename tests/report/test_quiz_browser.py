@@ -1,4 +1,4 @@
-"""A quiz taken in a browser: by keys and by taps, over a reload, up to the score of the file that it saves."""
+"""A quiz taken in a browser, by keys and by clicks, over a reload, and the score of the file that it saves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.helpers.pages import quiet
+from tests.helpers.pages import open_checked
 from videossr.bench.comparison import compare
 from videossr.bench.evaluation import evaluate
 from videossr.bench.records import Run
@@ -35,11 +35,11 @@ def address(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def opened(dataset: Path) -> VideoSSRDataset:
+def questions(dataset: Path) -> VideoSSRDataset:
     return VideoSSRDataset(dataset)
 
 
-def card(page: Page) -> Locator:
+def visible_card(page: Page) -> Locator:
     return page.locator(".card:visible")
 
 
@@ -51,27 +51,27 @@ def save(page: Page, out: Path) -> Path:
     return out
 
 
-def human(opened: VideoSSRDataset, answers: Path, out: Path) -> Run:
-    return evaluate(opened, ModelSpec(f"human:{answers}", Human, str(answers), NoSettings()), out)
+def evaluate_answers(questions: VideoSSRDataset, answers: Path, out: Path) -> Run:
+    return evaluate(questions, ModelSpec(f"human:{answers}", Human, str(answers), NoSettings()), out)
 
 
-def by_frames(page: Page, opened: VideoSSRDataset, index: int) -> None:
+def mark_segment(page: Page, questions: VideoSSRDataset, index: int) -> None:
     """Mark the altered stretch with the keyboard, frame by frame."""
-    ((first, last),) = opened.truth(index).spans
-    caption = card(page).locator(".caption")
-    times = (*opened.question(index).clocks[0].times_ms, opened.question(index).clocks[0].end_ms)
-    for at, key in ((first, "s"), (last, "e")):
-        while not caption.inner_text().startswith(f"{(times[at] + 50) // 100 / 10:.1f}\u2013"):
+    ((first, last),) = questions.truth(index).spans
+    caption = visible_card(page).locator(".caption")
+    times = (*questions.question(index).clocks[0].times_ms, questions.question(index).clocks[0].end_ms)
+    for slot, key in ((first, "s"), (last, "e")):
+        while not caption.inner_text().startswith(f"{(times[slot] + 50) // 100 / 10:.1f}\u2013"):
             page.keyboard.press("ArrowRight")
         page.keyboard.press(key)
 
 
-def by_taps(page: Page, gold: str) -> None:
+def tap_order(page: Page, gold: str) -> None:
     for digit in gold:
-        card(page).locator(".take").nth(int(digit) - 1).click()
+        visible_card(page).locator(".take").nth(int(digit) - 1).click()
 
 
-def by_keys(page: Page, gold: str) -> None:
+def type_order(page: Page, gold: str) -> None:
     page.keyboard.press("9")  # there is no such clip
     page.keyboard.press(gold[1])
     page.keyboard.press("Backspace")
@@ -81,18 +81,20 @@ def by_keys(page: Page, gold: str) -> None:
 
 def fill(page: Page, *values: str) -> None:
     for place, value in enumerate(values):
-        card(page).locator(".field input").nth(place).fill(value)
+        visible_card(page).locator(".field input").nth(place).fill(value)
 
 
-def right(page: Page, opened: VideoSSRDataset, k: int) -> None:
+def give_gold_answer(page: Page, questions: VideoSSRDataset, k: int) -> None:
     """Give the gold answer to the question that is shown, each time in another way."""
-    index = opened.find(card(page).get_attribute("data-id") or "")
-    gold = opened.question(index).answer
-    form = card(page).get_attribute("data-form")
+    index = questions.find(visible_card(page).get_attribute("data-id") or "")
+    gold = questions.question(index).answer
+    form = visible_card(page).get_attribute("data-form")
     if form == "span":
-        by_frames(page, opened, index) if k % 2 else fill(page, *(part.replace(".", ",") for part in gold.split("-")))
+        mark_segment(page, questions, index) if k % 2 else fill(
+            page, *(part.replace(".", ",") for part in gold.split("-"))
+        )
     elif form == "order":
-        (by_taps if k % 2 else by_keys)(page, gold)
+        (tap_order if k % 2 else type_order)(page, gold)
     elif k % 2:
         fill(page, *gold.split(","))
     else:
@@ -102,113 +104,112 @@ def right(page: Page, opened: VideoSSRDataset, k: int) -> None:
             page.keyboard.press("Enter")
             page.keyboard.type(part)
         page.keyboard.press("Escape")
-        card(page).focus()
-    expect(card(page).locator(".state")).to_have_text(f"Answer: {gold}")
+        visible_card(page).focus()
+    expect(visible_card(page).locator(".state")).to_have_text(f"Answer: {gold}")
 
 
-def wrong(page: Page) -> None:
-    form = card(page).get_attribute("data-form") or ""
+def give_wrong_answer(page: Page) -> None:
+    form = visible_card(page).get_attribute("data-form") or ""
     if form == "order":
         fill(page, "123456")  # never the true order, as `videossr.tasks.jigsaw` draws it
     else:
         fill(page, *(WRONG[form] or ()))
 
 
-def take(page: Page, act: Callable[[int], None]) -> None:
+def take_quiz(page: Page, answer_question: Callable[[int], None]) -> None:
     for k in range(page.locator(".card").count()):
-        expect(card(page).locator("h2")).to_contain_text(f"Question {k + 1} of")
-        act(k)
+        expect(visible_card(page).locator("h2")).to_contain_text(f"Question {k + 1} of")
+        answer_question(k)
         page.keyboard.press("Escape")
-        if card(page).locator(".later").is_enabled():
-            card(page).locator(".later").click()
+        if visible_card(page).locator(".later").is_enabled():
+            visible_card(page).locator(".later").click()
 
 
-def test_gold_answers_score_one_over_a_reload(
-    browser: Browser, address: str, opened: VideoSSRDataset, tmp_path: Path
+def test_quiz_with_gold_answers_scores_one_over_a_reload(
+    browser: Browser, address: str, questions: VideoSSRDataset, tmp_path: Path
 ) -> None:
-    with quiet(browser, address) as page:
+    with open_checked(browser, address) as page:
 
-        def act(k: int) -> None:
-            right(page, opened, k)
+        def answer_question(k: int) -> None:
+            give_gold_answer(page, questions, k)
             if k == 3:
                 page.reload()
-                expect(card(page).locator("h2")).to_contain_text("Question 4 of")
-                expect(page.locator("#count")).to_have_text(f"4 of {len(opened)} answered")
+                expect(visible_card(page).locator("h2")).to_contain_text("Question 4 of")
+                expect(page.locator("#count")).to_have_text(f"4 of {len(questions)} answered")
 
-        take(page, act)
-        expect(page.locator("#count")).to_have_text(f"{len(opened)} of {len(opened)} answered")
+        take_quiz(page, answer_question)
+        expect(page.locator("#count")).to_have_text(f"{len(questions)} of {len(questions)} answered")
         answers = save(page, tmp_path / "answers.json")
-        expect(page.locator("#notice")).to_contain_text(f"{len(opened)} answers saved")
-    done = human(opened, answers, tmp_path / "person")
-    board = score(done)
+        expect(page.locator("#notice")).to_contain_text(f"{len(questions)} answers saved")
+    run = evaluate_answers(questions, answers, tmp_path / "person")
+    board = score(run)
     assert board.overall is not None
     assert (board.overall.value, board.coverage, board.unparsed) == (1.0, 1.0, 0.0)
-    assert done.manifest is not None
-    assert done.manifest["model"]["label"] == "answered by a person"
-    assert "as large as a model sees them" in done.manifest["model"]["shown"]
-    (benchmark,) = gather([done])
+    assert run.manifest is not None
+    assert run.manifest["model"]["label"] == "answered by a person"
+    assert "as large as a model sees them" in run.manifest["model"]["shown"]
+    (benchmark,) = gather([run])
     assert benchmark.rows[0].note == "answered by a person"
 
 
-def test_wrong_answers_score_nothing_and_open_ones_are_told(
-    browser: Browser, address: str, opened: VideoSSRDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_quiz_with_wrong_answers_scores_zero_and_lists_open_questions(
+    browser: Browser, address: str, questions: VideoSSRDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every third question is left open, or begun and not completed: a start alone, two counts of three."""
-    left: list[str] = []
-    with quiet(browser, address) as page:
+    """Every third question is begun, but not completed."""
+    unanswered: list[str] = []
+    with open_checked(browser, address) as page:
 
-        def act(k: int) -> None:
+        def answer_question(k: int) -> None:
             if k % 3 != 2:
-                wrong(page)
+                give_wrong_answer(page)
                 return
-            left.append(card(page).get_attribute("data-id") or "")
+            unanswered.append(visible_card(page).get_attribute("data-id") or "")
             fill(page, "1")
-            expect(card(page).locator(".state")).to_contain_text("Not complete")
+            expect(visible_card(page).locator(".state")).to_contain_text("Not complete")
 
-        take(page, act)
+        take_quiz(page, answer_question)
         answers = save(page, tmp_path / "answers.json")
         expect(page.locator("#notice")).to_contain_text("Not answered: 3, 6")
-    done = human(opened, answers, tmp_path / "person")
-    failed = {p.id: p.error for p in done.predictions if not p.texts}
-    assert failed == dict.fromkeys(left, NOT_ANSWERED)
-    assert len(left) == len(opened) // 3
-    board = score(done, "answered")
+    run = evaluate_answers(questions, answers, tmp_path / "person")
+    failed = {p.id: p.error for p in run.predictions if not p.texts}
+    assert failed == dict.fromkeys(unanswered, NOT_ANSWERED)
+    assert len(unanswered) == len(questions) // 3
+    board = score(run, "answered")
     assert board.overall is not None
     assert board.overall.value == 0.0
-    assert board.outcomes.failed == len(left)
+    assert board.outcomes.failed == len(unanswered)
     assert board.outcomes.unparsed == 0
-    print_failures(done)
-    said = capsys.readouterr().out
-    assert f"{len(left)} questions failed" in said
-    assert "not answered" in said
-    assert "asks them again" not in said, "the same file has the same answers"
+    print_failures(run)
+    output = capsys.readouterr().out
+    assert f"{len(unanswered)} questions failed" in output
+    assert "not answered" in output
+    assert "asks them again" not in output, "running it again would read the same answers"
 
 
-def test_a_part_of_a_dataset_is_compared_where_both_were_asked(
-    browser: Browser, dataset: Path, opened: VideoSSRDataset, tmp_path: Path
+def test_quiz_of_a_part_of_a_dataset_is_compared_on_shared_questions(
+    browser: Browser, dataset: Path, questions: VideoSSRDataset, tmp_path: Path
 ) -> None:
     gallery.command(str(dataset), out=tmp_path / "quiz.html", quiz=True, per_category=1)
-    with quiet(browser, (tmp_path / "quiz.html").as_uri(), 390) as page:
-        take(page, lambda k: right(page, opened, k))
+    with open_checked(browser, (tmp_path / "quiz.html").as_uri(), 390) as page:
+        take_quiz(page, lambda k: give_gold_answer(page, questions, k))
         answers = save(page, tmp_path / "answers.json")
-    done = human(opened, answers, tmp_path / "person")
-    assert len(done.predictions) == 4 < len(opened)
-    guessed = evaluate(opened, ModelSpec("chance", Chance, "", NoSettings()), tmp_path / "chance")
-    found = compare(guessed, done, shared=True)
-    assert found.left_out == len(opened) - 4
-    assert found.overall.second == 1.0
-    (benchmark,) = gather([done])
-    assert benchmark.rows[0].note == f"answered by a person; asked 4 of {len(opened)}"
+    run = evaluate_answers(questions, answers, tmp_path / "person")
+    assert len(run.predictions) == 4 < len(questions)
+    chance_run = evaluate(questions, ModelSpec("chance", Chance, "", NoSettings()), tmp_path / "chance")
+    comparison = compare(chance_run, run, shared=True)
+    assert comparison.left_out == len(questions) - 4
+    assert comparison.overall.second == 1.0
+    (benchmark,) = gather([run])
+    assert benchmark.rows[0].note == f"answered by a person; asked 4 of {len(questions)}"
 
 
-def test_answers_belong_to_the_samples_of_their_page(browser: Browser, dataset: Path, tmp_path: Path) -> None:
-    """Two pages of one dataset, opened in one browser, keep their answers apart."""
+def test_quiz_keeps_the_answers_of_two_pages_apart(browser: Browser, dataset: Path, tmp_path: Path) -> None:
     for name, count in (("one", 1), ("two", 2)):
         gallery.command(str(dataset), out=tmp_path / f"{name}.html", quiz=True, per_category=count)
     context = browser.new_context()
     page = context.new_page()
     page.goto((tmp_path / "one.html").as_uri())
-    wrong(page)
+    give_wrong_answer(page)
     expect(page.locator("#count")).to_have_text("1 of 4 answered")
     page.goto((tmp_path / "two.html").as_uri())
     expect(page.locator("#count")).to_have_text("0 of 8 answered")
@@ -222,94 +223,96 @@ def test_answers_belong_to_the_samples_of_their_page(browser: Browser, dataset: 
     context.close()
 
 
-def test_a_browser_that_keeps_nothing_says_so(browser: Browser, address: str, tmp_path: Path) -> None:
+def test_quiz_warns_if_the_browser_stores_nothing(browser: Browser, address: str, tmp_path: Path) -> None:
     context = browser.new_context()
     page = context.new_page()
     page.add_init_script("Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); }")
     page.goto(address)
     expect(page.locator("#notice")).to_contain_text("remembers nothing")
-    wrong(page)
+    give_wrong_answer(page)
     answers = json.loads(save(page, tmp_path / "answers.json").read_text())["answers"]
     assert sum(map(bool, answers.values())) == 1
     context.close()
 
 
-def test_frames_move_by_keys_slider_and_player(browser: Browser, address: str) -> None:
-    with quiet(browser, address) as page:
-        while card(page).get_attribute("data-form") != "span":
+def test_quiz_frames_move_by_keys_slider_and_player(browser: Browser, address: str) -> None:
+    with open_checked(browser, address) as page:
+        while visible_card(page).get_attribute("data-form") != "span":
             page.keyboard.press("j")
-        caption, seek = card(page).locator(".caption"), card(page).locator(".seek")
+        caption, seek = visible_card(page).locator(".caption"), visible_card(page).locator(".seek")
         expect(caption).to_have_text(re.compile(r"^0\.0.\d+\.\d s$"))
         before = caption.inner_text()
         page.keyboard.press("ArrowRight")
         expect(seek).to_have_value("1")
         assert caption.inner_text() != before
         seek.fill("30")
-        assert card(page).locator(".slot.on").get_attribute("data-index") == "30"
+        assert visible_card(page).locator(".slot.on").get_attribute("data-index") == "30"
         page.keyboard.press("f")
         expect(page.locator("#speed")).to_have_text("2\u00d7 speed")
         page.keyboard.press("p")
         expect(seek).not_to_have_value("30")
-        expect(card(page).locator(".play")).to_have_text("Stop")
+        expect(visible_card(page).locator(".play")).to_have_text("Stop")
         page.keyboard.press("j")
         expect(page.locator(".play[aria-pressed=true]")).to_have_count(0)
 
 
-def test_a_clip_of_a_puzzle_is_played_alone_and_all_in_the_order_of_the_answer(browser: Browser, address: str) -> None:
-    def piece() -> Any:
-        return card(page).locator(".piece:has(.slot.on)").get_attribute("data-shown")
+def test_quiz_plays_one_clip_or_all_clips_in_the_order_of_the_answer(browser: Browser, address: str) -> None:
+    def playing_piece() -> Any:
+        return visible_card(page).locator(".piece:has(.slot.on)").get_attribute("data-shown")
 
-    with quiet(browser, address) as page:
-        while card(page).get_attribute("data-form") != "order":
+    with open_checked(browser, address) as page:
+        while visible_card(page).get_attribute("data-form") != "order":
             page.keyboard.press("j")
-        card(page).locator(".loop").nth(4).click()
-        expect(card(page).locator(".caption")).to_contain_text("clip 5 · ")
-        card(page).locator(".play").click()
+        visible_card(page).locator(".loop").nth(4).click()
+        expect(visible_card(page).locator(".caption")).to_contain_text("clip 5 · ")
+        visible_card(page).locator(".play").click()
         fill(page, "361245")
-        card(page).locator(".piece").nth(2).locator(".slot").last.click()
-        assert piece() == "3"
-        card(page).locator(".play").click()
-        expect(card(page).locator(".caption")).to_contain_text("clip 6 · ")
+        visible_card(page).locator(".piece").nth(2).locator(".slot").last.click()
+        assert playing_piece() == "3"
+        visible_card(page).locator(".play").click()
+        expect(visible_card(page).locator(".caption")).to_contain_text("clip 6 · ")
 
 
-def test_what_is_no_answer_is_told(browser: Browser, address: str) -> None:
-    told: dict[str, dict[tuple[str, ...], str]] = {
+def test_quiz_explains_what_is_wrong_with_an_answer(browser: Browser, address: str) -> None:
+    messages: dict[str, dict[tuple[str, ...], str]] = {
         "span": {("2", "1"): "end must come after", ("1 s", "2"): "not a number", ("", "3"): "start is missing"},
         "counts": {("1", "x", "2"): "whole numbers", ("1", "", "2"): "whole numbers"},
         "order": {("1123",): "does not fit", ("127",): "does not fit", ("12",): "4 of 6 clips are missing"},
     }
-    with quiet(browser, address) as page:
+    with open_checked(browser, address) as page:
         for _ in range(page.locator(".card").count()):
-            for values, text in told[card(page).get_attribute("data-form") or ""].items():
+            for values, text in messages[visible_card(page).get_attribute("data-form") or ""].items():
                 fill(page, *values)
-                expect(card(page).locator(".state")).to_contain_text(text)
+                expect(visible_card(page).locator(".state")).to_contain_text(text)
             expect(page.locator("#count")).to_contain_text("0 of")
-            card(page).locator(".later").click(force=True)
+            visible_card(page).locator(".later").click(force=True)
         page.locator("#save").click()
         expect(page.locator("#notice")).to_contain_text("no complete answer to save")
 
 
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_and_every_control_has_a_name(browser: Browser, address: str, width: int, scheme: Any) -> None:
-    with quiet(browser, address, width) as page:
+def test_quiz_fits_the_window_and_its_controls_have_names(
+    browser: Browser, address: str, width: int, scheme: Any
+) -> None:
+    with open_checked(browser, address, width) as page:
         page.emulate_media(color_scheme=scheme)
         for _ in range(page.locator(".card").count()):
-            wrong(page)
+            give_wrong_answer(page)
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             outside = page.locator(".card:visible :is(button, input):visible").evaluate_all(
                 "(all, width) => all.filter(e => e.getBoundingClientRect().right > width).length", width
             )
             assert outside == 0
-            card(page).locator(".later").click(force=True)
+            visible_card(page).locator(".later").click(force=True)
         unnamed = page.locator("button, input, a, progress").evaluate_all(
             "all => all.filter(e => !(e.ariaLabel || e.textContent.trim() || e.labels?.length)).length"
         )
         assert unnamed == 0
 
 
-def test_help_opens_and_closes_from_the_keyboard(browser: Browser, address: str) -> None:
-    with quiet(browser, address) as page:
+def test_quiz_help_opens_and_closes_with_the_keyboard(browser: Browser, address: str) -> None:
+    with open_checked(browser, address) as page:
         page.keyboard.press("?")
         expect(page.locator("#keys")).to_be_visible()
         page.keyboard.press("Escape")

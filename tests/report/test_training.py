@@ -1,4 +1,4 @@
-"""The page of training runs in a browser, its figures in other formats, and what is refused."""
+"""The page of training runs in a browser, its figures in other formats, and errors of the command."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ import simplejpeg
 from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as Tab
 
-from tests.helpers.pages import Page, check_policy, pixels, quiet
-from tests.helpers.training_runs import ROLLOUTS, shown_of, step_of, write_run
+from tests.helpers.pages import ParsedPage, check_policy, drawn_pixels, open_checked
+from tests.helpers.training_runs import ROLLOUTS, shown_sample, step_of, write_run
 from tests.report.conftest import HOSTILE
 from videossr.bench.records import Run
 from videossr.cli import report, train
@@ -37,31 +37,35 @@ CATEGORIES = ("counting/easy", "grounding/mirror", "grounding/shuffle", "jigsaw/
 BROKEN = f"pack-0007.bin: {HOSTILE}\x1b[31m\u202e"
 
 
-def supervised(number: int) -> Step:
-    """A step of the warm-up, which has no rollouts."""
+def supervised_step(number: int) -> Step:
+    """Make a step of supervised training, which has no rollouts."""
     return replace(step_of(number, CATEGORIES, mfu=None), all=None, tasks={}, categories={})
 
 
 @pytest.fixture(scope="module")
 def runs(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainRun]:
-    """One complete, one that was stopped and skipped a step, one of supervised steps, one that has just begun."""
-    where = tmp_path_factory.mktemp("training")
+    """Four runs: complete, unfinished with a skipped step, supervised, and without steps."""
+    folder = tmp_path_factory.mktemp("training")
     questions = open_questions(dataset)
-    shown = [(shown_of(questions, step, at), questions) for step in (10, 20, 30) for at in range(len(questions))]
-    said = (HOSTILE, "y" * 1_000_000, "3 to 9\u202e\x1b[31m\x00 seconds", questions.question(0).answer)
-    shown.append((replace(shown_of(questions, 40, 0, said), prompt=f"<video>{HOSTILE}"), questions))
-    odd = [step_of(1, CATEGORIES), step_of(2, CATEGORIES, loss=float("nan"), skipped="the loss is not a number")]
+    shown = [
+        (shown_sample(questions, step, index), questions) for step in (10, 20, 30) for index in range(len(questions))
+    ]
+    texts = (HOSTILE, "y" * 1_000_000, "3 to 9\u202e\x1b[31m\x00 seconds", questions.question(0).answer)
+    shown.append((replace(shown_sample(questions, 40, 0, texts), prompt=f"<video>{HOSTILE}"), questions))
+    odd_steps = [step_of(1, CATEGORIES), step_of(2, CATEGORIES, loss=float("nan"), skipped="the loss is not a number")]
     return {
         "full": write_run(
-            where / "full",
+            folder / "full",
             [step_of(number, CATEGORIES) for number in range(1, 41)],
             shown=shown,
             failures=(Failure(3, 17, BROKEN), Failure(4, 18, BROKEN)),
             set_to={"model.path": HOSTILE},
         ),
-        "odd": write_run(where / "odd", odd, set_to={"grpo.kl": "0", "run.steps": "99"}, complete=False),
-        "sft": write_run(where / "sft", [supervised(number) for number in range(1, 4)], set_to={"run.method": "sft"}),
-        "begun": write_run(where / "begun", [], complete=False),
+        "odd": write_run(folder / "odd", odd_steps, set_to={"grpo.kl": "0", "run.steps": "99"}, complete=False),
+        "sft": write_run(
+            folder / "sft", [supervised_step(number) for number in range(1, 4)], set_to={"run.method": "sft"}
+        ),
+        "begun": write_run(folder / "begun", [], complete=False),
     }
 
 
@@ -74,11 +78,11 @@ def written(runs: dict[str, TrainRun], tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def page(browser: Browser, written: Path) -> Iterator[Tab]:
-    with quiet(browser, written.as_uri()) as page:
+    with open_checked(browser, written.as_uri()) as page:
         yield page
 
 
-def test_the_table_tells_where_each_run_began_and_where_it_is(page: Tab, runs: dict[str, TrainRun]) -> None:
+def test_runs_table_shows_the_first_and_the_last_values_of_each_run(page: Tab, runs: dict[str, TrainRun]) -> None:
     rows = page.locator('[data-table="runs"] tbody tr')
     assert rows.evaluate_all("rows => rows.map(row => row.dataset.row)") == list(runs)
     steps = runs["full"].steps
@@ -93,7 +97,7 @@ def test_the_table_tells_where_each_run_began_and_where_it_is(page: Tab, runs: d
     expect(rows.nth(3).locator(".note")).to_have_text("unfinished: 0 steps")
 
 
-def test_the_few_curves_that_matter_are_large_and_the_rest_folded(page: Tab, runs: dict[str, TrainRun]) -> None:
+def test_main_curves_are_large_and_the_others_folded(page: Tab, runs: dict[str, TrainRun]) -> None:
     main, more = charts_of([run.steps for run in runs.values()])
     folded = [chart.name for charts in more.values() for chart in charts]
     assert page.locator("#curves .large figcaption").all_text_contents() == [chart.name for chart in main]
@@ -115,7 +119,7 @@ def test_the_few_curves_that_matter_are_large_and_the_rest_folded(page: Tab, run
     expect(page.locator("#tasks figure").first).to_be_hidden()
 
 
-def test_the_loss_is_large_where_it_is_what_a_run_is_judged_by(runs: dict[str, TrainRun]) -> None:
+def test_charts_of_has_the_loss_among_the_main_curves_of_sft_only(runs: dict[str, TrainRun]) -> None:
     names = {
         kind: ([chart.name for chart in main], [chart.name for chart in more["Updates"]])
         for kind in ("full", "sft")
@@ -127,7 +131,7 @@ def test_the_loss_is_large_where_it_is_what_a_run_is_judged_by(runs: dict[str, T
     assert "loss" not in names["sft"][1]
 
 
-def test_a_verdict_in_words_comes_first(page: Tab) -> None:
+def test_training_page_begins_with_a_verdict_for_each_run(page: Tab) -> None:
     verdicts = page.locator("main > section").first.locator(".verdict")
     expect(verdicts).to_have_count(4)
     expect(verdicts.nth(0)).to_be_in_viewport()
@@ -138,7 +142,7 @@ def test_a_verdict_in_words_comes_first(page: Tab) -> None:
     expect(verdicts.nth(3).locator("h2")).to_have_text("No step is done yet")
 
 
-def test_groups_are_explained_only_where_a_run_has_them(runs: dict[str, TrainRun], tmp_path: Path) -> None:
+def test_training_page_explains_groups_only_for_grpo_runs(runs: dict[str, TrainRun], tmp_path: Path) -> None:
     for kind in ("sft", "full"):
         write_training([runs[kind]], tmp_path / f"{kind}.html")
         text = (tmp_path / f"{kind}.html").read_text("utf-8")
@@ -146,35 +150,37 @@ def test_groups_are_explained_only_where_a_run_has_them(runs: dict[str, TrainRun
             assert (words in text) == (kind == "full"), (kind, words)
 
 
-def test_one_figure_is_told_of_memory(page: Tab, runs: dict[str, TrainRun]) -> None:
-    """The largest of the steps, which is the console's figure too, in as many digits, with what it counts."""
+def test_training_page_shows_one_figure_for_memory(page: Tab, runs: dict[str, TrainRun]) -> None:
+    """It is the largest of the steps, with the digits that the console prints, and it says what it counts."""
     expect(page.locator("#runs .lead")).to_contain_text("without what libraries used before the model was loaded")
     assert "| 1.50 |" in markdown([runs["full"]])
     expect(page.locator('[data-table="runs"] tbody tr').first.locator('[data-name="memory"]')).to_have_text("1.50")
     text = page.locator("#runs").evaluate("part => part.textContent")
-    assert "parameters" in text, "what a run tells of itself is on the page"
+    assert "parameters" in text, "the description of the run is on the page"
     assert text.count("GiB") == 1
     assert not [chart.name for charts in MORE.values() for chart in charts if "memory" in chart.name]
 
 
-def test_tasks_and_categories_have_their_means(page: Tab, runs: dict[str, TrainRun]) -> None:
+def test_means_table_has_tasks_and_categories(page: Tab, runs: dict[str, TrainRun]) -> None:
     for kind, name in (("tasks", "grounding"), ("categories", "jigsaw/6")):
-        found = [getattr(step, kind)[name] for step in runs["full"].steps[-4:]]
+        last_metrics = [getattr(step, kind)[name] for step in runs["full"].steps[-4:]]
         row = page.locator(f'[data-table="means"] tr[data-kind="{kind}"][data-row="{name}"]').first
-        expect(row.locator('[data-name="smooth"]')).to_have_text(f"{100 * fmean(each.smooth for each in found):.1f}")
-        expect(row.locator('[data-name="kl"]')).to_have_text(f"{fmean(each.kl for each in found):.1e}")
+        expect(row.locator('[data-name="smooth"]')).to_have_text(
+            f"{100 * fmean(metrics.smooth for metrics in last_metrics):.1f}"
+        )
+        expect(row.locator('[data-name="kl"]')).to_have_text(f"{fmean(metrics.kl for metrics in last_metrics):.1e}")
 
 
-def test_the_parts_of_a_step_add_up(page: Tab) -> None:
+def test_time_table_has_parts_that_add_up_to_a_step(page: Tab) -> None:
     row = page.locator('[data-table="time"] tbody tr').first
     seconds = dict(zip(PARTS, map(float, row.locator("b").all_text_contents()), strict=True))
-    assert seconds == {**{phase: round(0.1 * (at + 1), 3) for at, phase in enumerate(PHASES)}, "rest": 0.4}
+    assert seconds == {**{phase: round(0.1 * (number + 1), 3) for number, phase in enumerate(PHASES)}, "rest": 0.4}
     shares = [float(text.removesuffix(" %")) for text in row.locator("td small").all_text_contents()]
     assert sum(shares) == pytest.approx(100, abs=0.5)
     expect(page.locator("#time svg.chart")).to_have_count(3)
 
 
-def test_the_configuration_has_what_was_changed_first(page: Tab) -> None:
+def test_configuration_table_shows_changed_settings_first(page: Tab) -> None:
     rows = page.locator("#configuration > .wide tbody tr")
     config = {row.get_attribute("data-setting"): row.locator("td").all_text_contents() for row in rows.all()}
     assert config["grpo.kl"] == ["0.001", "0", "0.001", "0.001", "0.001"]
@@ -187,7 +193,7 @@ def test_the_configuration_has_what_was_changed_first(page: Tab) -> None:
     expect(rest).to_be_visible()
 
 
-def test_failures_and_steps_that_were_not_made_are_told(page: Tab) -> None:
+def test_failures_table_lists_failures_and_skipped_steps(page: Tab) -> None:
     rows = page.locator("#failures tbody tr")
     expect(rows.first.locator("td").first).to_have_text("2")
     expect(rows.first).to_contain_text(f"pack-0007.bin: {HOSTILE}\\x1b[31m\\u202e")
@@ -196,11 +202,11 @@ def test_failures_and_steps_that_were_not_made_are_told(page: Tab) -> None:
     expect(page.locator("#failures .aside")).to_have_count(2)
 
 
-def test_samples_show_their_frames_and_what_was_said(page: Tab, runs: dict[str, TrainRun]) -> None:
+def test_samples_show_their_frames_and_answers(page: Tab, runs: dict[str, TrainRun]) -> None:
     cards = page.locator(".item")
     expect(cards).to_have_count(len(runs["full"].shown))
-    for at, shown in enumerate(runs["full"].shown):
-        card = cards.nth(at)
+    for number, shown in enumerate(runs["full"].shown):
+        card = cards.nth(number)
         card.scroll_into_view_if_needed()
         expect(card.locator("script")).to_have_count(0)
         frames = card.locator(".frame")
@@ -212,26 +218,28 @@ def test_samples_show_their_frames_and_what_was_said(page: Tab, runs: dict[str, 
         assert sum(int(text.split()[0]) for text in counts) == ROLLOUTS
 
 
-def test_each_frame_is_cut_from_its_place(page: Tab, runs: dict[str, TrainRun]) -> None:
-    """What the browser draws is the cell of the picture that lies in the run."""
-    shown = next(each for each in runs["full"].shown if each.category == "jigsaw/6" and len(each.slots) > 1)
-    jpeg = (runs["full"].path / PICTURES / shown.frames).read_bytes()
+def test_sample_frames_are_cut_from_their_cells(page: Tab, runs: dict[str, TrainRun]) -> None:
+    """The browser draws the cell of the picture in the folder of the run."""
+    sample = next(
+        candidate for candidate in runs["full"].shown if candidate.category == "jigsaw/6" and len(candidate.slots) > 1
+    )
+    jpeg = (runs["full"].path / PICTURES / sample.frames).read_bytes()
     cells = simplejpeg.decode_jpeg(jpeg, "RGB").astype(float)
-    height = cells.shape[0] // sum(-(-len(clip) // ACROSS) for clip in shown.slots)
+    height = cells.shape[0] // sum(-(-len(clip) // ACROSS) for clip in sample.slots)
     width = cells.shape[1] // ACROSS
-    card = page.locator(f'.item[data-step="{shown.step}"]', has_text=f"question {shown.index}")
-    page.locator(".bar").evaluate("bar => bar.remove()")  # it stays at the top, over what is scrolled there
+    card = page.locator(f'.item[data-step="{sample.step}"]', has_text=f"question {sample.index}")
+    page.locator(".bar").evaluate("bar => bar.remove()")  # the bar would cover frames that are scrolled to the top
     card.scroll_into_view_if_needed()
     expect(card.locator("script")).to_have_count(0)
-    last = len(shown.slots[0]) - 1
-    for row, at in [(row, at) for row in range(len(shown.slots)) for at in (0, last)]:
-        drawn = pixels(card.locator(".frame").nth(row * (last + 1) + at))
-        look = cv2.resize(drawn, (width, height)).astype(float)
-        column = cells[:, at * width : (at + 1) * width].reshape(-1, height, width, 3)
-        assert np.abs(column - look).mean((1, 2, 3)).argmin() == row
+    last = len(sample.slots[0]) - 1
+    for row, slot in [(row, slot) for row in range(len(sample.slots)) for slot in (0, last)]:
+        drawn = drawn_pixels(card.locator(".frame").nth(row * (last + 1) + slot))
+        scaled = cv2.resize(drawn, (width, height)).astype(float)
+        column = cells[:, slot * width : (slot + 1) * width].reshape(-1, height, width, 3)
+        assert np.abs(column - scaled).mean((1, 2, 3)).argmin() == row
 
 
-def test_the_gold_span_is_under_its_frames(page: Tab) -> None:
+def test_samples_mark_the_gold_span_under_its_frames(page: Tab) -> None:
     card = page.locator('.item[data-task="grounding"]').first
     gold = card.locator(".gold-row code").text_content()
     assert gold is not None
@@ -248,22 +256,22 @@ def test_the_gold_span_is_under_its_frames(page: Tab) -> None:
     assert covered[-1][0] < end <= covered[-1][1] + 0.01
 
 
-def test_hostile_text_stays_text(page: Tab, written: Path) -> None:
+def test_training_page_escapes_hostile_text(page: Tab, written: Path) -> None:
     assert page.title() == "Training report"
     assert page.locator("img").count() == 0
     text = written.read_text("utf-8")
-    check_policy(Page(text))
+    check_policy(ParsedPage(text))
     assert HOSTILE not in text
     for letter in "\x1b\u202e\x00":
         assert letter not in text
     assert "(1,000,000 characters)" in text
-    assert not any(name.startswith("on") for _, attributes in Page(text).elements for name in attributes)
+    assert not any(name.startswith("on") for _, attributes in ParsedPage(text).elements for name in attributes)
     expect(page.locator("#configuration")).to_contain_text(HOSTILE)
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])
-def test_nothing_but_tables_is_wider_than_the_window(browser: Browser, written: Path, width: int) -> None:
-    with quiet(browser, written.as_uri(), width) as page:
+def test_training_page_has_only_tables_wider_than_the_window(browser: Browser, written: Path, width: int) -> None:
+    with open_checked(browser, written.as_uri(), width) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         outside = page.locator("body *:visible").evaluate_all(
             "(elements, width) => elements.filter(e => !e.closest('.wide, .hidden, svg') &&"
@@ -273,24 +281,24 @@ def test_nothing_but_tables_is_wider_than_the_window(browser: Browser, written: 
         assert outside == []
 
 
-def test_charts_are_the_pages_own(written: Path) -> None:
+def test_training_charts_use_the_colors_fonts_and_ids_of_the_page(written: Path) -> None:
     text = written.read_text("utf-8")
     assert not re.findall(r"#f[cde]00[0-9a-f]{2}", text)
     assert "mathdefault" not in text
-    ids = [attributes["id"] for _, attributes in Page(text).elements if "id" in attributes]
+    ids = [attributes["id"] for _, attributes in ParsedPage(text).elements if "id" in attributes]
     assert len(ids) == len(set(ids))
 
 
-def test_a_run_that_has_just_begun_has_a_page(runs: dict[str, TrainRun], browser: Browser, tmp_path: Path) -> None:
+def test_write_training_of_a_run_without_steps(runs: dict[str, TrainRun], browser: Browser, tmp_path: Path) -> None:
     write_training([runs["begun"]], tmp_path / "page.html")
-    with quiet(browser, (tmp_path / "page.html").as_uri()) as page:
+    with open_checked(browser, (tmp_path / "page.html").as_uri()) as page:
         expect(page.locator("#curves")).to_contain_text("No step is done yet")
         expect(page.locator("svg.chart")).to_have_count(0)
 
 
-def test_a_lost_or_foreign_picture_costs_its_own_frames_alone(dataset: Path, tmp_path: Path) -> None:
+def test_training_samples_lose_only_the_frames_of_a_broken_picture(dataset: Path, tmp_path: Path) -> None:
     questions = open_questions(dataset)
-    shown = [(shown_of(questions, 10, index), questions) for index in range(5)]
+    shown = [(shown_sample(questions, 10, index), questions) for index in range(5)]
     run = write_run(tmp_path / "run", [step_of(10, CATEGORIES)], shown=shown)
     pictures = tmp_path / "run" / PICTURES
     (pictures / "10-0.jpg").unlink()
@@ -299,40 +307,42 @@ def test_a_lost_or_foreign_picture_costs_its_own_frames_alone(dataset: Path, tmp
     changed = list(run.shown)
     changed[3] = replace(changed[3], frames="../config.toml")
     changed[2] = replace(changed[2], slots=changed[2].slots[:1] * 7)
-    found = list(training_samples(named([replace(run, shown=tuple(changed))]), 9))
-    assert [bool(each.data) for each in found] == [False, False, False, False, True]
-    for each, words in zip(
-        found, ("No such file", "decode|JPEG|jpeg", "rows of 8", "no name of a picture"), strict=False
+    samples = list(training_samples(named([replace(run, shown=tuple(changed))]), 9))
+    assert [bool(sample.data) for sample in samples] == [False, False, False, False, True]
+    for sample, words in zip(
+        samples, ("No such file", "decode|JPEG|jpeg", "rows of 8", "no name of a picture"), strict=False
     ):
-        assert re.search(words, each.missing)
-        assert not each.clips
+        assert re.search(words, sample.missing)
+        assert not sample.clips
     write_training([replace(run, shown=tuple(changed))], tmp_path / "page.html", most=9)
-    assert len(Page((tmp_path / "page.html").read_text()).of_class("clip")) == 1
+    assert len(ParsedPage((tmp_path / "page.html").read_text()).of_class("clip")) == 1
 
 
-def test_samples_are_of_the_first_the_last_and_steps_between(dataset: Path, tmp_path: Path) -> None:
+def test_training_samples_are_of_the_first_the_last_and_steps_between(dataset: Path, tmp_path: Path) -> None:
     questions = open_questions(dataset)
-    shown = [replace(shown_of(questions, step, index), step=step) for step in range(10, 210, 10) for index in range(3)]
+    shown = [
+        replace(shown_sample(questions, step, index), step=step) for step in range(10, 210, 10) for index in range(3)
+    ]
     run = replace(write_run(tmp_path / "run", []), shown=tuple(shown))
-    found = list(training_samples(named([run]), 2))
-    steps = sorted({each.step for each in found})
+    samples = list(training_samples(named([run]), 2))
+    steps = sorted({sample.step for sample in samples})
     assert (steps[0], steps[-1], len(steps)) == (10, 200, 8)
-    assert len(found) == 16
-    assert not any(each.missing for each in found)
+    assert len(samples) == 16
+    assert not any(sample.missing for sample in samples)
 
 
-def test_other_formats_have_the_same_figures(runs: dict[str, TrainRun]) -> None:
-    told = json.loads(as_json(list(runs.values())))["training"]
-    assert [each["name"] for each in told] == list(runs)
-    assert [each["complete"] for each in told] == [True, False, True, False]
-    assert told[1]["steps"][1]["loss"] == "nan"
-    assert told[0]["steps"][4]["tasks"]["jigsaw"]["smooth"] == runs["full"].steps[4].tasks["jigsaw"].smooth
-    assert len(told[0]["failures"]) == 2
+def test_json_csv_and_markdown_have_the_same_figures(runs: dict[str, TrainRun]) -> None:
+    json_runs = json.loads(as_json(list(runs.values())))["training"]
+    assert [json_run["name"] for json_run in json_runs] == list(runs)
+    assert [json_run["complete"] for json_run in json_runs] == [True, False, True, False]
+    assert json_runs[1]["steps"][1]["loss"] == "nan"
+    assert json_runs[0]["steps"][4]["tasks"]["jigsaw"]["smooth"] == runs["full"].steps[4].tasks["jigsaw"].smooth
+    assert len(json_runs[0]["failures"]) == 2
     rows = list(csv.DictReader(io.StringIO(comma_separated(list(runs.values())))))
     assert len(rows) == sum(len(run.steps) for run in runs.values())
-    all_of = runs["full"].steps[6].all
-    assert all_of is not None
-    assert float(rows[6]["all/strict"]) == all_of.strict
+    rollouts = runs["full"].steps[6].all
+    assert rollouts is not None
+    assert float(rows[6]["all/strict"]) == rollouts.strict
     assert rows[-1]["all/strict"] == ""
     assert rows[41]["skipped"] == "the loss is not a number"
     table = [
@@ -351,7 +361,7 @@ def test_other_formats_have_the_same_figures(runs: dict[str, TrainRun]) -> None:
     assert table[4][table[0].index("smooth")] == "-"
 
 
-def test_the_command_tells_the_kinds_of_runs_apart(
+def test_report_command_tells_training_and_benchmark_runs_apart(
     runs: dict[str, TrainRun],
     benchmark: Run,
     tmp_path: Path,
@@ -380,11 +390,11 @@ def benchmark(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     from videossr.models.base import ModelSpec
     from videossr.models.baselines import Chance, NoSettings
 
-    where = tmp_path_factory.mktemp("benchmark") / "chance"
-    return evaluate(open_questions(dataset), ModelSpec("chance", Chance, "", NoSettings()), where)
+    folder = tmp_path_factory.mktemp("benchmark") / "chance"
+    return evaluate(open_questions(dataset), ModelSpec("chance", Chance, "", NoSettings()), folder)
 
 
-def test_a_real_run_tells_of_itself(
+def test_report_of_a_run_of_the_train_command(
     dataset: Path, browser: Browser, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny = make_tiny(tmp_path / "tiny", width=64, layers=2)
@@ -392,9 +402,9 @@ def test_a_real_run_tells_of_itself(
         *("run.steps=2", "run.batch=3", "run.dtype=float32", "run.sharding=none", "grpo.rollouts=3"),
         *("grpo.max_tokens=4", "log.samples_every=2", f"model.path={tiny}", f"data.path={dataset}"),
     ]
-    train.command("train-paper", *(f"--{each}" for each in settings), out=str(tmp_path / "run"))
-    said = capsys.readouterr().out.splitlines()
-    assert [line.partition(":")[0] for line in said if line.startswith("step") and "loss" in line] == [
+    train.command("train-paper", *(f"--{setting}" for setting in settings), out=str(tmp_path / "run"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines if line.startswith("step") and "loss" in line] == [
         "step 1 of 2",
         "step 2 of 2",
     ]
@@ -403,14 +413,14 @@ def test_a_real_run_tells_of_itself(
     assert run.manifest is not None
     last = run.steps[-1]
     assert last.all is not None
-    assert last.all.groups == sum(each.groups for each in last.categories.values()) == 3
+    assert last.all.groups == sum(setting.groups for setting in last.categories.values()) == 3
     assert set(last.seconds) <= set(PHASES)
     assert 0 < logprob_mismatch(run.steps) < 1e-3
     assert run.shown
-    with quiet(browser, (tmp_path / "page.html").as_uri()) as page:
+    with open_checked(browser, (tmp_path / "page.html").as_uri()) as page:
         cards = page.locator(".item")
-        taken = Counter(shown.step for shown in run.shown)
-        expect(cards).to_have_count(sum(min(count, 2) for count in taken.values()))
+        samples_per_step = Counter(shown.step for shown in run.shown)
+        expect(cards).to_have_count(sum(min(count, 2) for count in samples_per_step.values()))
         cards.first.scroll_into_view_if_needed()
         expect(cards.first.locator("script")).to_have_count(0)
         expect(cards.first.locator(".frame")).to_have_count(sum(map(len, run.shown[0].slots)))
@@ -420,7 +430,7 @@ def test_a_real_run_tells_of_itself(
         expect(page.locator('[data-setting="grpo.rollouts"] td').first).to_have_text("3")
 
 
-def test_a_running_mean_looks_back() -> None:
+def test_running_mean_is_over_the_values_before() -> None:
     assert running_mean([]) == []
     assert running_mean([3.0, 0.0, 0.0, 3.0]) == [3.0, 1.5, 1.0, 1.0]
     assert running_mean([1.0] * 10_000) == [1.0] * 10_000
@@ -428,13 +438,13 @@ def test_a_running_mean_looks_back() -> None:
 
 @pytest.mark.parametrize("values", [[], [float("nan")], [0.0, 0.0], [float("inf"), 1.0], [5.0], [1e-5], [1e-300]])
 @pytest.mark.parametrize("log", [False, True])
-def test_odd_curves_are_charts_too(values: list[float], log: bool) -> None:
+def test_curve_chart_of_empty_constant_and_infinite_values(values: list[float], log: bool) -> None:
     chart = plots.curve_chart([list(enumerate(values))], '<"&>', log=log, percent=not log)
     assert 'aria-label="&lt;&#34;&amp;&gt;"' in chart
     assert "nan" not in chart.lower()
 
 
-def test_a_long_run_stays_a_small_page(tmp_path: Path) -> None:
+def test_charts_of_a_long_run_are_small(tmp_path: Path) -> None:
     steps = [step_of(number % 40 + 1, CATEGORIES) for number in range(5000)]
     curves = [(number, step.loss) for number, step in enumerate(steps)]
     assert len(plots.curve_chart([curves], "loss")) < 150_000

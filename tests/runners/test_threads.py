@@ -1,4 +1,4 @@
-"""How many threads the numeric libraries use: as many as this process has processors, less those that render."""
+"""The number of threads of numeric libraries: the processors of this process, less those that render."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from videossr.runners.threads import available_cores, limit_threads
 
-HERE = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def write_system(root: Path, cgroup: str, files: dict[str, str]) -> Path:
@@ -27,12 +27,12 @@ def write_system(root: Path, cgroup: str, files: dict[str, str]) -> Path:
 @pytest.mark.parametrize(
     ("cgroup", "files", "cores"),
     [
-        ("0::/job/step\n", {"job/step/cpu.max": "max 100000\n"}, HERE),
+        ("0::/job/step\n", {"job/step/cpu.max": "max 100000\n"}, CORES),
         ("0::/job/step\n", {"job/step/cpu.max": "150000 100000\n"}, 1),
         ("0::/job/step\n", {"job/step/cpu.max": "max 100000\n", "job/cpu.max": "100000 100000\n"}, 1),
         ("0::/\n", {"cpu.max": "20000 100000\n"}, 1),
-        ("0::/\n", {"cpu.max": "9900000 100000\n"}, HERE),
-        ("4:cpu,cpuacct:/a\n3:memory:/a\n", {"cpu,cpuacct/a/cpu.cfs_quota_us": "-1\n"}, HERE),
+        ("0::/\n", {"cpu.max": "9900000 100000\n"}, CORES),
+        ("4:cpu,cpuacct:/a\n3:memory:/a\n", {"cpu,cpuacct/a/cpu.cfs_quota_us": "-1\n"}, CORES),
         (
             "4:cpu,cpuacct:/a\n",
             {"cpu,cpuacct/a/cpu.cfs_quota_us": "100000\n", "cpu,cpuacct/a/cpu.cfs_period_us": "100000\n"},
@@ -47,7 +47,7 @@ def test_available_cores_heed_the_quotas_of_all_cgroups(
 
 
 def test_available_cores_without_cgroups_are_those_of_the_affinity_mask(tmp_path: Path) -> None:
-    assert available_cores(tmp_path) == HERE
+    assert available_cores(tmp_path) == CORES
 
 
 def test_limit_threads_leaves_what_the_user_set() -> None:
@@ -73,8 +73,8 @@ def test_limit_threads_leaves_processors_for_rendering(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity masks")
-def test_the_command_limits_torch_and_opencv() -> None:
-    """In a process of one processor, whatever the machine has."""
+def test_command_limits_the_threads_of_torch_and_opencv() -> None:
+    """The process is limited to one processor, whatever the machine has."""
     code = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "from videossr.cli import main\n"
@@ -83,6 +83,8 @@ def test_the_command_limits_torch_and_opencv() -> None:
         "import cv2, torch\n"
         "print(torch.get_num_threads(), cv2.getNumThreads(), os.environ['OMP_WAIT_POLICY'])\n"
     )
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "OPENCV_"))}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=clean)
-    assert done.stdout.splitlines()[-1] == "1 1 PASSIVE"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "OPENCV_"))}
+    completed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert completed.stdout.splitlines()[-1] == "1 1 PASSIVE"

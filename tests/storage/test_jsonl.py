@@ -1,4 +1,4 @@
-"""JSON lines: a kill loses no written line and spoils none, and a damaged line is named."""
+"""JSON lines: a kill loses no written line, and errors name a damaged line."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ class Record:
     text: str = ""
 
 
-def records(path: Path) -> list[Record]:
+def read_records(path: Path) -> list[Record]:
     return list(read_jsonl(Record, path))
 
 
-def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+def test_read_jsonl_returns_what_jsonl_writer_wrote(tmp_path: Path) -> None:
     written = [Record(1, 0.5, "a\nb\u2028\r\n{"), Record(2, math.inf), Record(3, -math.inf, "é😀")]
     with JsonlWriter(tmp_path / "lines.jsonl") as file:
         for record in written:
             file.append(record)
-    assert records(tmp_path / "lines.jsonl") == written
-    assert math.isnan(next(read_jsonl(Record, _file(tmp_path, json_line(Record(1, math.nan)) + "\n"))).loss)
+    assert read_records(tmp_path / "lines.jsonl") == written
+    assert math.isnan(next(read_jsonl(Record, _write_lines(tmp_path, json_line(Record(1, math.nan)) + "\n"))).loss)
     assert (tmp_path / "lines.jsonl").read_bytes().isascii()
 
 
-def test_a_file_that_is_not_there_has_no_lines(tmp_path: Path) -> None:
-    assert records(tmp_path / "none.jsonl") == []
+def test_read_jsonl_of_a_missing_file_is_empty(tmp_path: Path) -> None:
+    assert read_records(tmp_path / "none.jsonl") == []
     assert read_json(Record, tmp_path / "none.json") is None
 
 
-def test_a_kill_loses_no_line_that_was_written(tmp_path: Path) -> None:
+def test_jsonl_writer_loses_no_line_when_killed(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path; from videossr.storage.jsonl import JsonlWriter;"
         "file = JsonlWriter(Path(sys.argv[1]));"
@@ -55,22 +55,22 @@ def test_a_kill_loses_no_line_that_was_written(tmp_path: Path) -> None:
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     path = tmp_path / "lines.jsonl"
-    done = subprocess.run([sys.executable, "-c", code, str(path)], env=environment, check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert records(path) == [Record(1), Record(2), Record(3)]
+    completed = subprocess.run([sys.executable, "-c", code, str(path)], env=environment, check=False)
+    assert completed.returncode == -signal.SIGKILL
+    assert read_records(path) == [Record(1), Record(2), Record(3)]
 
 
 @pytest.mark.parametrize("torn", ['{"step":2,"lo', "x" * 200_000])
 @pytest.mark.parametrize("whole", ["", '{"step":1}\n'])
-def test_a_line_that_a_kill_cut_off_is_cut_off_on_reopening(whole: str, torn: str, tmp_path: Path) -> None:
-    path = _file(tmp_path, whole + torn)
-    assert records(path) == [Record(1)] * bool(whole)
+def test_jsonl_writer_removes_a_cut_off_line_on_reopening(whole: str, torn: str, tmp_path: Path) -> None:
+    path = _write_lines(tmp_path, whole + torn)
+    assert read_records(path) == [Record(1)] * bool(whole)
     with JsonlWriter(path) as file:
         file.append(Record(7))
-    assert records(path) == [Record(1)] * bool(whole) + [Record(7)]
+    assert read_records(path) == [Record(1)] * bool(whole) + [Record(7)]
 
 
-def test_lines_are_forced_to_the_disk_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jsonl_writer_syncs_at_intervals_and_on_close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", synced.append)
     with JsonlWriter(tmp_path / "lines.jsonl") as file:
@@ -80,30 +80,30 @@ def test_lines_are_forced_to_the_disk_now_and_then(tmp_path: Path, monkeypatch: 
         monkeypatch.setattr(jsonl, "SYNC", -1.0)
         assert file.append(Record(2))
         assert len(synced) == 1
-    assert len(synced) == 2, "and when the file is closed"
+    assert len(synced) == 2, "closing the file syncs it too"
 
 
-def test_a_full_disk_is_told_with_its_file(tmp_path: Path) -> None:
-    path, before = tmp_path / "lines.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
+def test_write_errors_of_a_full_disk_name_the_file(tmp_path: Path) -> None:
+    path, limits = tmp_path / "lines.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
     with JsonlWriter(path) as file:
         file.append(Record(1))
         size = path.stat().st_size
-        resource.setrlimit(resource.RLIMIT_FSIZE, (3 * size // 2, before[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3 * size // 2, limits[1]))
         try:
-            with pytest.raises(OSError, match="too large") as line:
+            with pytest.raises(OSError, match="too large") as line_error:
                 file.append(Record(2))
-            with pytest.raises(OSError, match="too large") as whole:
+            with pytest.raises(OSError, match="too large") as file_error:
                 write_bytes(tmp_path / "whole", bytes(2 * size))
         finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert line.value.filename == str(path)
-    assert whole.value.filename == str(tmp_path / "whole")
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert line_error.value.filename == str(path)
+    assert file_error.value.filename == str(tmp_path / "whole")
     assert not (tmp_path / "whole").exists()
-    assert records(path) == [Record(1)]
+    assert read_records(path) == [Record(1)]
 
 
-def test_a_damaged_line_is_named_or_left_out(tmp_path: Path) -> None:
-    path = _file(tmp_path, '{"step":1}\n\0\0\n{"step":"x"}\n{"step":2}\n')
+def test_read_jsonl_names_or_skips_a_damaged_line(tmp_path: Path) -> None:
+    path = _write_lines(tmp_path, '{"step":1}\n\0\0\n{"step":"x"}\n{"step":2}\n')
     with pytest.raises(DataError, match=r"lines\.jsonl:2: no step: "):
         list(read_jsonl(Record, path, fault="no step"))
     assert list(read_jsonl(Record, path, skip_damaged=True)) == [Record(1), Record(2)]
@@ -112,11 +112,11 @@ def test_a_damaged_line_is_named_or_left_out(tmp_path: Path) -> None:
         read_json(Record, tmp_path / "record.json")
 
 
-def test_unwanted_lines_are_removed_and_the_others_keep_their_bytes(tmp_path: Path) -> None:
-    path = _file(tmp_path, '{"step" : 1}\n{"step":2}\n{"step":3}\n{"st')
+def test_filter_jsonl_removes_lines_and_keeps_the_bytes_of_the_others(tmp_path: Path) -> None:
+    path = _write_lines(tmp_path, '{"step" : 1}\n{"step":2}\n{"step":3}\n{"st')
     filter_jsonl(path, lambda record: record["step"] != 2)
     assert path.read_text() == '{"step" : 1}\n{"step":3}\n'
-    _file(tmp_path, before := '{"step":1}\n{"epoch":2}\n')
+    _write_lines(tmp_path, before := '{"step":1}\n{"epoch":2}\n')
     with pytest.raises(DataError, match=r"lines\.jsonl:2: damaged: 'step'"):
         filter_jsonl(path, lambda record: record["step"] < 1)
     assert path.read_text() == before, "nothing is removed"
@@ -124,7 +124,7 @@ def test_unwanted_lines_are_removed_and_the_others_keep_their_bytes(tmp_path: Pa
     assert not (tmp_path / "none.jsonl").exists()
 
 
-def _file(folder: Path, text: str) -> Path:
+def _write_lines(folder: Path, text: str) -> Path:
     path = folder / "lines.jsonl"
     path.write_text(text)
     return path

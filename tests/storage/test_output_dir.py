@@ -1,4 +1,4 @@
-"""An output folder: who may write to it, what goes on in it, and what is left behind."""
+"""An output folder: which runs may write to it, how a run resumes, and which files remain."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def corpus_dir(path: AnyPath, verb: str = "index") -> OutputDir:
     return OutputDir(path, verb, "corpus")
 
 
-def stopped(output: OutputDir, spec: dict[str, object]) -> None:
-    """Begin an output, and stop in the middle."""
+def begin_and_stop(output: OutputDir, spec: dict[str, object]) -> None:
+    """Begin an output and stop before it is complete."""
 
     def work() -> None:
         with output.open(spec) as staging:
@@ -27,21 +27,21 @@ def stopped(output: OutputDir, spec: dict[str, object]) -> None:
         work()
 
 
-def test_a_stopped_run_goes_on_and_leaves_nothing_when_it_is_complete(tmp_path: Path) -> None:
+def test_open_resumes_a_stopped_run_and_removes_staging_at_its_end(tmp_path: Path) -> None:
     output = corpus_dir(tmp_path / "out")
-    stopped(output, {"size": (1, 2)})
+    begin_and_stop(output, {"size": (1, 2)})
     with output.open({"size": [1, 2]}) as staging:
         assert (staging / "work").read_text() == "half"
         write_text(output.path / "manifest.json", "{}")
     assert [path.name for path in output.path.iterdir()] == ["manifest.json"]
 
 
-def test_an_unfinished_output_of_another_spec_is_refused_key_by_key(tmp_path: Path) -> None:
+def test_open_refuses_an_unfinished_output_of_another_spec_key_by_key(tmp_path: Path) -> None:
     output = corpus_dir(tmp_path / "out")
-    stopped(output, {"plan": {"frames": 8}, "quality": 90})
-    with pytest.raises(OutputError) as refused, output.open({"plan": {"frames": 9}, "quality": 90}):
+    begin_and_stop(output, {"plan": {"frames": 8}, "quality": 90})
+    with pytest.raises(OutputError) as raised, output.open({"plan": {"frames": 9}, "quality": 90}):
         pass
-    assert str(refused.value) == (
+    assert str(raised.value) == (
         f"{output.path} holds an unfinished `videossr index` that was begun otherwise: plan.frames is 8 there, 9 now. "
         f"Finish it with its own command, choose another --out, or delete {output.path}"
     )
@@ -51,12 +51,12 @@ def test_an_unfinished_output_of_another_spec_is_refused_key_by_key(tmp_path: Pa
     assert (output.path / UNFINISHED / "work").read_text() == "half"
 
 
-def test_a_complete_output_that_was_made_otherwise_is_refused(tmp_path: Path) -> None:
+def test_refuse_differences_and_refuse_complete_say_what_to_do(tmp_path: Path) -> None:
     output = OutputDir(tmp_path, "build", "dataset")
     output.refuse_differences([])
-    with pytest.raises(OutputError) as refused:
+    with pytest.raises(OutputError) as raised:
         output.refuse_differences(["seed is 0 there, 1 now", "a"], way_out="replace it with --rebuild")
-    assert str(refused.value) == (
+    assert str(raised.value) == (
         f"{tmp_path} holds a dataset that was made otherwise: seed is 0 there, 1 now; a. Choose another --out, or "
         "replace it with --rebuild"
     )
@@ -65,7 +65,7 @@ def test_a_complete_output_that_was_made_otherwise_is_refused(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("remote", [False, True])
-def test_a_folder_that_holds_something_else_is_left_alone(
+def test_open_and_check_free_refuse_a_folder_of_other_files(
     remote: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -85,11 +85,14 @@ def test_a_folder_that_holds_something_else_is_left_alone(
     assert (folder / "text.txt").read_text() == "precious"
 
 
-def test_one_run_at_a_time(tmp_path: Path) -> None:
+def test_open_refuses_a_folder_in_use(tmp_path: Path) -> None:
     output = corpus_dir(tmp_path / "out")
     with output.open({}):
-        for again in (output.open({}), output.open(reopen=True)):
-            with pytest.raises(OutputError, match="another run is at work there; wait, or choose another --out"), again:
+        for second_run in (output.open({}), output.open(reopen=True)):
+            with (
+                pytest.raises(OutputError, match="another run is at work there; wait, or choose another --out"),
+                second_run,
+            ):
                 pass
         with pytest.raises(OutputError, match="another run is at work there"):
             output.remove_leftovers()
@@ -97,7 +100,7 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
     assert [path.name for path in output.path.iterdir()] == ["manifest.json"]
 
 
-def test_a_run_that_fails_before_it_writes_leaves_nothing(tmp_path: Path) -> None:
+def test_open_leaves_nothing_when_a_run_fails_before_it_writes(tmp_path: Path) -> None:
     def fail(output: OutputDir, *, reopen: bool = False) -> None:
         with pytest.raises(ValueError, match="no model"), output.open({"limit": 1}, reopen=reopen):
             raise ValueError("no model")
@@ -113,15 +116,15 @@ def test_a_run_that_fails_before_it_writes_leaves_nothing(tmp_path: Path) -> Non
     assert (tmp_path / "ours/config.toml").exists()
 
 
-def test_leftovers_of_a_run_that_was_killed_after_its_last_file_are_removed(tmp_path: Path) -> None:
+def test_remove_leftovers_deletes_the_staging_of_a_killed_run(tmp_path: Path) -> None:
     output = corpus_dir(tmp_path / "out")
     output.remove_leftovers()
-    stopped(output, {})
+    begin_and_stop(output, {})
     output.remove_leftovers()
     assert not list(output.path.iterdir())
 
 
-def test_two_outputs_are_apart(tmp_path: Path) -> None:
+def test_check_apart_refuses_nested_folders(tmp_path: Path) -> None:
     check_apart(tmp_path / "a", tmp_path / "ab")
     for other in (tmp_path / "a", tmp_path / "a/b", tmp_path, tmp_path / "b/../a"):
         with pytest.raises(OutputError, match="the same folder, or one is in the other"):
@@ -129,9 +132,9 @@ def test_two_outputs_are_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damaged", ["", "[]", '{"verb": 3}', "{"])
-def test_a_damaged_claim_is_named(tmp_path: Path, damaged: str) -> None:
+def test_open_names_a_damaged_task_file(tmp_path: Path, damaged: str) -> None:
     output = corpus_dir(tmp_path / "out")
-    stopped(output, {"size": 1})
+    begin_and_stop(output, {"size": 1})
     (output.path / UNFINISHED / "task.json").write_text(damaged)
     with pytest.raises(OutputError, match=r"task\.json is damaged: delete "), output.open({"size": 1}):
         pass

@@ -1,4 +1,4 @@
-"""Parquet files are read without threads that hold Python objects, which abort a process that ends meanwhile."""
+"""Parquet files are read in the calling thread: a thread that holds Python objects can abort an ending process."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def written(request: pytest.FixtureRequest, tmp_path: Path) -> AnyPath:
     return path
 
 
-def test_all_rows_are_read(written: AnyPath) -> None:
+def test_read_parquet_and_read_batches_give_all_rows(written: AnyPath) -> None:
     assert read_parquet(written).equals(TABLE)
     encoded = read_parquet(written, dictionary=["word"])
     assert pa.types.is_dictionary(encoded["word"].type)
     assert sum(batch.num_rows for batch in read_batches(written, 700, ["word"])) == len(TABLE)
 
 
-def test_only_the_calling_thread_reads_a_remote_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_parquet_reads_a_remote_file_in_the_calling_thread_only(monkeypatch: pytest.MonkeyPatch) -> None:
     path = to_path("memory://threads.parquet")
     data = io.BytesIO()
     pq.write_table(TABLE, data, row_group_size=1_000)
@@ -50,7 +50,7 @@ def test_only_the_calling_thread_reads_a_remote_file(monkeypatch: pytest.MonkeyP
     assert readers == {threading.get_ident()}
 
 
-def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+def test_read_parquet_refuses_a_file_that_is_not_parquet(tmp_path: Path) -> None:
     for data in (b"", b"no table at all"):
         (tmp_path / "rows.parquet").write_bytes(data)
         with pytest.raises(DataError, match=r"rows\.parquet: not a Parquet file"):
@@ -59,14 +59,14 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
         read_parquet(tmp_path / "missing.parquet")
 
 
-def test_no_other_module_reads_parquet_files() -> None:
+def test_only_storage_parquet_reads_parquet_files() -> None:
     root = Path(videossr.__file__).parent
-    reading = ("pq.read_table", "pq.ParquetFile", "parquet.read_table", "parquet.ParquetFile")
-    found = {str(path.relative_to(root)) for path in root.rglob("*.py") if any(w in path.read_text() for w in reading)}
-    assert found == {"storage/parquet.py"}
+    calls = ("pq.read_table", "pq.ParquetFile", "parquet.read_table", "parquet.ParquetFile")
+    modules = {str(path.relative_to(root)) for path in root.rglob("*.py") if any(w in path.read_text() for w in calls)}
+    assert modules == {"storage/parquet.py"}
 
 
-def test_a_missing_column_is_named(tmp_path: Path) -> None:
+def test_read_parquet_and_read_batches_name_a_missing_column(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1], "b": ["x"]}), tmp_path / "rows.parquet")
     assert read_parquet(tmp_path / "rows.parquet", required=["a"]).num_rows == 1
     for read in (

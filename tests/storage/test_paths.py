@@ -1,4 +1,4 @@
-"""Paths and addresses: which file they mean, and which are refused."""
+"""`to_path`: the file that a path or an address means, and the addresses that are refused."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from videossr.storage.paths import to_path
         ("./odd:/videos", "odd:/videos"),
     ],
 )
-def test_local_ones(text: str, path: str) -> None:
+def test_to_path_of_local_paths_and_addresses(text: str, path: str) -> None:
     assert to_path(text) == Path(path)
     assert isinstance(to_path(text), Path)
 
 
 @pytest.mark.parametrize("text", ["memory://videos/what?#2", "MEMORY://videos/what?#2"])
-def test_remote_ones(text: str) -> None:
+def test_to_path_of_remote_addresses(text: str) -> None:
     assert str(to_path(text)) in ("memory://videos/what?#2", "memory:///videos/what?#2")
 
 
-def test_a_key_of_an_object_store_may_hold_any_sign() -> None:
+def test_to_path_keeps_every_character_of_an_object_key() -> None:
     pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'videossr[remote]'")
-    found = to_path("S3://bucket/what?/a#b@c")
-    assert not isinstance(found, Path)
-    assert (found.protocol, found.path) == ("s3", "bucket/what?/a#b@c")
+    path = to_path("S3://bucket/what?/a#b@c")
+    assert not isinstance(path, Path)
+    assert (path.protocol, path.path) == ("s3", "bucket/what?/a#b@c")
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("file://videos/a", "no server"),
         ("file://", "no server"),
@@ -54,10 +54,10 @@ def test_a_key_of_an_object_store_may_hold_any_sign() -> None:
         ("s3://key:hush@bucket/videos", "give no credentials"),
     ],
 )
-def test_refused_ones(text: str, told: str) -> None:
-    with pytest.raises(ValueError, match=told) as refused:
+def test_to_path_refuses_unknown_schemes_and_credentials(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as raised:
         to_path(text)
-    assert "hush" not in str(refused.value)
+    assert "hush" not in str(raised.value)
 
 
 NOWHERE = "http://127.0.0.1:9"
@@ -74,7 +74,7 @@ NOWHERE = "http://127.0.0.1:9"
     ],
 )
 @pytest.mark.parametrize(
-    ("env", "told"),
+    ("env", "message"),
     [
         ({}, f"{NOWHERE}/api/datasets/o/"),
         ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE"),  # which some file systems hide behind "does not exist"
@@ -82,13 +82,13 @@ NOWHERE = "http://127.0.0.1:9"
         ({"ALL_PROXY": NOWHERE}, f"{NOWHERE}/api/datasets/o/"),
     ],
 )
-def test_a_hub_that_cannot_be_reached_is_told_in_a_line(
-    words: tuple[str, ...], env: dict[str, str], told: str, tmp_path: Path
+def test_commands_report_an_unreachable_hub_in_one_line(
+    words: tuple[str, ...], env: dict[str, str], message: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed: pip install 'videossr[hf]'")
     if "socks" in str(env) and importlib.util.find_spec("socksio"):
         pytest.skip("socksio is installed, so SOCKS proxies can be used")
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "videossr.cli", *words],
         env={**os.environ, "HF_ENDPOINT": NOWHERE, "HF_HUB_OFFLINE": "0", **env},
         cwd=tmp_path,
@@ -96,7 +96,7 @@ def test_a_hub_that_cannot_be_reached_is_told_in_a_line(
         text=True,
         check=False,
     )
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+    assert completed.returncode == 2
+    (line,) = completed.stderr.splitlines()
     assert line.startswith("videossr: ")
-    assert told in line
+    assert message in line

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
-from tests.helpers.counting_proof import read_clip, recount
+from tests.helpers.shape_recount import read_clip, recount
 from videossr.answers.checks import chi_square
 from videossr.answers.counts import count_distribution
 from videossr.builder import recipe
@@ -54,22 +54,22 @@ def draw(video: Video, config: CountingConfig, seed: int) -> Sample:
     return sample
 
 
-def shown(video: Video, sample: Sample) -> np.ndarray:
+def frames_of(video: Video, sample: Sample) -> np.ndarray:
     return video.frames[[frame for _, frame in sample.slots]]
 
 
-def by_slot(sample: Sample) -> list[Counter[str]]:
+def count_by_slot(sample: Sample) -> list[Counter[str]]:
     counts: list[Counter[str]] = [Counter() for _ in sample.slots]
     for drawn in TASK.truth(sample).outlines:
         counts[drawn.slot][drawn.name] += 1
     return counts
 
 
-def test_the_task_is_registered():
+def test_counting_is_registered():
     assert TASKS.get("counting") is Counting
 
 
-def test_counts_are_recovered_from_the_pixels_of_clips(clips):
+def test_render_shows_the_counts_of_the_answer_in_its_pixels(clips):
     painted = 0
     for number, path in enumerate(clips):
         video = read_clip(path, SIZES[number % len(SIZES)])
@@ -79,27 +79,27 @@ def test_counts_are_recovered_from_the_pixels_of_clips(clips):
             assert rejected(TASK.gates(video, dataclasses.replace(config, native=1))) is None
             sample = draw(video, config, 100 * number + seed)
             frames = TASK.render(video.frames, sample)[0].frames
-            seen = recount(video.frames, frames)
-            assert seen == by_slot(sample), f"{path.name}, seed {seed}"
-            total = sum(seen, Counter())
+            counts = recount(video.frames, frames)
+            assert counts == count_by_slot(sample), f"{path.name}, seed {seed}"
+            total = sum(counts, Counter())
             assert sample.answer == ",".join(str(total[name]) for name in config.shapes)
-            blank = [slot for slot, count in enumerate(seen) if not count]
+            blank = [slot for slot, count in enumerate(counts) if not count]
             assert np.array_equal(frames[blank], video.frames[blank])
-            painted += len(seen) - len(blank)
+            painted += len(counts) - len(blank)
     assert painted > 30 * len(clips)
 
 
-def test_the_recount_notices_a_missing_or_another_shape():
+def test_recount_notices_a_missing_or_another_shape():
     video, sample = gradient(), draw(gradient(), EASY, 1)
     first, *rest = cast(list[Any], sample.params["shapes"])
     fewer = dataclasses.replace(sample, params={**sample.params, "shapes": rest})
     other = dataclasses.replace(sample, params={**sample.params, "shapes": [{**first, "name": "star"}, *rest]})
     for wrong in (fewer, other):
-        assert recount(video.frames, TASK.render(video.frames, wrong)[0].frames) != by_slot(sample)
+        assert recount(video.frames, TASK.render(video.frames, wrong)[0].frames) != count_by_slot(sample)
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_shapes_differ_at_any_angle_and_at_the_smallest_size(name):
+def test_recount_tells_shapes_apart_at_any_angle_and_the_smallest_size(name):
     for angle, (x, y) in product(range(0, 360, 3), ((16.0, 16.0), (16.375, 15.625))):
         before = np.full((1, 32, 32, 3), 90, np.uint8)
         after = before.copy()
@@ -107,7 +107,7 @@ def test_shapes_differ_at_any_angle_and_at_the_smallest_size(name):
         assert recount(before, after) == [Counter({name: 1})], f"angle {angle} at {x}, {y}"
 
 
-def test_nothing_touches_in_a_group_and_everything_is_inside_and_stands_out(clips):
+def test_drawn_shapes_lie_inside_apart_and_in_contrast(clips):
     for number, path in enumerate(clips[:6]):
         size = SIZES[number % len(SIZES)]
         video = read_clip(path, size)
@@ -121,16 +121,16 @@ def test_nothing_touches_in_a_group_and_everything_is_inside_and_stands_out(clip
             assert (points.max(axis=0) <= np.array(size[::-1]) - 1).all()
             mask = np.zeros(size, np.uint8)
             cv2.fillPoly(mask, [np.rint(points).astype(np.int32)], 1)
-            around = cv2.dilate(mask, np.ones((3, 3), np.uint8)).astype(bool)
+            surroundings = cv2.dilate(mask, np.ones((3, 3), np.uint8)).astype(bool)
             lab = cv2.cvtColor((video.frames[shape.slot] / 255).astype(np.float32), cv2.COLOR_RGB2LAB)
             color = cv2.cvtColor((np.array([[shape.color]]) / 255).astype(np.float32), cv2.COLOR_RGB2LAB)[0, 0]
             near = np.linalg.norm(lab[mask.astype(bool)] - color, axis=1) < ALL.contrast - 6
             assert near.mean() < 0.08  # 1% of the circle is at most that much of the thinnest shape
-            covered[shape.slot // ALL.merge] += around
+            covered[shape.slot // ALL.merge] += surroundings
         assert all(count.max() == 1 for count in covered.values())
 
 
-def test_a_lookalike_background_is_avoided():
+def test_draw_avoids_the_color_of_the_background():
     flat = Video(VideoKey("a", "b"), uniform_clock(48, 24000), np.full((48, 160, 160, 3), (200, 80, 80), np.uint8))
     behind = contrast.exact_lab(np.array([200.0, 80.0, 80.0]))
     for seed in range(20):
@@ -158,7 +158,7 @@ CONFIG = st.fixed_dictionaries(
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(fields=CONFIG, seed=st.integers(0, 2**32))
-def test_any_valid_config_give_samples_that_keep_them(fields, seed):
+def test_samples_of_any_valid_config_keep_its_limits(fields, seed):
     try:
         config = CountingConfig(**fields)
     except ValidationError:
@@ -168,7 +168,7 @@ def test_any_valid_config_give_samples_that_keep_them(fields, seed):
     sample = draw(video, config, seed)
     assert Sample.from_json(sample.to_json()) == sample
     assert sample.slots == tuple((0, k * (48 // config.frames)) for k in range(config.frames))
-    counts = by_slot(sample)
+    counts = count_by_slot(sample)
     total = sum(counts, Counter())
     assert sample.answer == ",".join(str(total[name]) for name in config.shapes)
     assert all(len(count) <= 1 for count in counts)
@@ -184,22 +184,22 @@ def test_any_valid_config_give_samples_that_keep_them(fields, seed):
         assert config.size_min * 128 <= shape.size <= config.size_max * 128 + 0.125
         for place, side in ((shape.x, 160), (shape.y, 128)):
             assert abs(place - side / 2) <= side * (0.5 - config.margin) - shape.size / 2
-    before = shown(video, sample)
+    before = frames_of(video, sample)
     assert recount(before, TASK.render(before, sample)[0].frames) == counts
 
 
-def test_slots_may_be_as_tight_as_the_config_allow():
+def test_draw_slots_succeeds_with_the_fewest_frames_allowed():
     config = CountingConfig(shapes=SHAPES, slots_max=4, frames=44)
     with pytest.raises(ValidationError, match="need 44 frames, got 43"):
         CountingConfig(shapes=SHAPES, slots_max=4, frames=43)
     rng = np.random.default_rng(0)
     for _ in range(300):
-        chosen = draw_slots(rng, [4] * 5, config)
-        assert len({slot for slots in chosen for slot in slots}) == 20
-        assert all(b - a > 8 for slots in chosen for a, b in pairwise(slots))
+        slot_sets = draw_slots(rng, [4] * 5, config)
+        assert len({slot for slots in slot_sets for slot in slots}) == 20
+        assert all(b - a > 8 for slots in slot_sets for a, b in pairwise(slots))
 
 
-def test_slots_of_a_shape_are_uniform_among_all_valid_sets():
+def test_draw_slots_is_uniform_over_all_valid_sets():
     config = CountingConfig(shapes=("star",), slots_max=3, min_gap=2, frames=12)
     valid = [c for c in combinations(range(12), 3) if c[1] - c[0] > 2 and c[2] - c[1] > 2]
     rng = np.random.default_rng(7)
@@ -209,7 +209,7 @@ def test_slots_of_a_shape_are_uniform_among_all_valid_sets():
 
 
 def exact_distribution(slots_max: int, instances_max: int) -> dict[int, Fraction]:
-    """By listing every outcome."""
+    """Compute the distribution by listing every outcome."""
     probabilities: dict[int, Fraction] = defaultdict(Fraction)
     for slots in range(1, slots_max + 1):
         for outcome in product(range(1, instances_max + 1), repeat=slots):
@@ -218,55 +218,57 @@ def exact_distribution(slots_max: int, instances_max: int) -> dict[int, Fraction
 
 
 @pytest.mark.parametrize(("config", "best"), [(EASY, 19.8), (HARD, 12.2)])
-def test_the_distribution_of_a_count_is_the_papers(config, best):
+def test_count_distribution_is_exact_and_has_the_papers_peak(config, best):
     probabilities = count_distribution(config.slots_max, config.instances_max)
     exact = exact_distribution(config.slots_max, config.instances_max)
     assert probabilities == pytest.approx({count: float(share) for count, share in exact.items()})
     assert round(100 * max(probabilities.values()), 1) == best
 
 
-def test_drawn_counts_follow_their_distribution():
+def test_drawn_counts_follow_count_distribution():
     video = Video(VideoKey("a", "b"), uniform_clock(48, 24000), np.zeros((48, 128, 128, 3), np.uint8))
-    drawn = Counter(int(n) for seed in range(250) for n in draw(video, HARD, seed).answer.split(","))
+    frequencies = Counter(int(n) for seed in range(250) for n in draw(video, HARD, seed).answer.split(","))
     probabilities = count_distribution(4, 4)
     assert (
-        stats.chisquare([drawn[n] for n in probabilities], [750 * share for share in probabilities.values()]).pvalue
+        stats.chisquare(
+            [frequencies[n] for n in probabilities], [750 * share for share in probabilities.values()]
+        ).pvalue
         > 0.001
     )
 
 
-def test_without_room_the_draw_says_so(monkeypatch):
+def test_draw_is_rejected_where_lay_out_finds_no_room(monkeypatch):
     full = [("circle", 0, 60 * 8)] * 4
     lab = contrast.to_lab(np.zeros((100, 100, 3), np.uint8))
     assert lay_out(np.random.default_rng(0), full, {0: lab}, CountingConfig(tries=50)) is None
     monkeypatch.setattr("videossr.tasks.counting.lay_out", lambda *_: None)
-    reject = TASK.draw(gradient(), "c", EASY, np.random.default_rng(0), ())
-    assert isinstance(reject, Rejection)
-    assert reject.reason == "no_room"
+    rejection = TASK.draw(gradient(), "c", EASY, np.random.default_rng(0), ())
+    assert isinstance(rejection, Rejection)
+    assert rejection.reason == "no_room"
 
 
-def test_videos_are_refused_for_size_and_contrast():
+def test_gates_reject_small_videos_and_low_contrast():
     assert TASK.required_frames(EASY) == (48, 1)
     assert rejected(TASK.gates(gradient(144), EASY)) is None
     with pytest.raises(ValueError, match="cannot be subsampled to 48"):
         rejected(TASK.gates(gradient(50), EASY))
     assert rejected(TASK.gates(gradient(size=(96, 160)), EASY)) == Rejection("too_small", 12.0, 16)
     noise = np.random.default_rng(0).integers(0, 256, (48, 160, 160, 3)).astype(np.uint8)
-    noisy = rejected(TASK.gates(dataclasses.replace(gradient(), frames=noise), EASY))
-    assert noisy is not None
-    assert (noisy.reason, noisy.threshold) == ("no_contrast", 0.1)
+    rejection = rejected(TASK.gates(dataclasses.replace(gradient(), frames=noise), EASY))
+    assert rejection is not None
+    assert (rejection.reason, rejection.threshold) == ("no_contrast", 0.1)
     one_bad_slot = gradient().frames.copy()
     one_bad_slot[31] = np.random.default_rng(1).integers(0, 256, (160, 192, 3))
     assert rejected(TASK.gates(dataclasses.replace(gradient(), frames=one_bad_slot), EASY)) is not None
 
 
-def test_a_denser_pack_is_subsampled():
+def test_draw_subsamples_a_denser_pack():
     video = gradient(144)
     sample = draw(video, EASY, 3)
     assert sample.slots[:3] == ((0, 0), (0, 3), (0, 6))
     assert sample.clock == video.clock.subsample(48)
-    before = shown(video, sample)
-    assert recount(before, TASK.render(before, sample)[0].frames) == by_slot(sample)
+    before = frames_of(video, sample)
+    assert recount(before, TASK.render(before, sample)[0].frames) == count_by_slot(sample)
 
 
 @pytest.mark.parametrize(
@@ -285,12 +287,12 @@ def test_a_denser_pack_is_subsampled():
         ({"colour": 1}, "nexpected keyword argument"),
     ],
 )
-def test_config_that_cannot_be_satisfied_are_refused(fields, message):
+def test_config_refuses_settings_that_cannot_be_satisfied(fields, message):
     with pytest.raises(ValidationError, match=message):
         TypeAdapter(CountingConfig).validate_python(fields)
 
 
-def test_every_setting_is_described():
+def test_config_describes_every_setting():
     properties = TypeAdapter(CountingConfig).json_schema()["properties"]
     assert len(properties) == 20
     assert all(field["description"] and "default" in field for field in properties.values())
@@ -298,8 +300,8 @@ def test_every_setting_is_described():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("category", "most"), [("counting/easy", 3), ("counting/hard", 4)])
-def test_the_released_distributions(category, most):
-    """Sizes of 20 to 40 % of the short side, in the central 70 %, any color of 50 to 255, over each other, ungated."""
+def test_released_recipe_draws_the_released_distributions(category, most):
+    """Sizes are 20 to 40 % of the short side, in the central 70 %, colors 50 to 255; shapes overlap, no gates."""
     config = recipe.load_recipe("viubench", profile="released").config[category]
     height, width = 160, 192
     noise = np.random.default_rng(0).integers(0, 256, (48, height, width, 3)).astype(np.uint8)
@@ -317,19 +319,19 @@ def test_the_released_distributions(category, most):
         for place, side in ((shape.x, width), (shape.y, height)):
             assert 0.15 * side <= place - shape.size / 2
             assert place + shape.size / 2 <= 0.85 * side
-    over = [
+    overlapping = [
         any(
             a.slot == b.slot and math.dist((a.x, a.y), (b.x, b.y)) < min(a.size, b.size) / 2
             for a, b in combinations(shapes_of(sample), 2)
         )
         for sample in samples
     ]
-    assert np.mean(over) > 0.5
+    assert np.mean(overlapping) > 0.5
     totals = Counter(int(count) for sample in samples for count in sample.answer.split(","))
     probabilities = count_distribution(most, most)
     assert chi_square("", totals, probabilities).holds
     for sample in samples[:20]:
-        counts = by_slot(sample)
+        counts = count_by_slot(sample)
         assert all(len(count) <= 1 for count in counts)
         for name in config.shapes:
             slots = [slot for slot, count in enumerate(counts) if count[name]]
@@ -348,8 +350,8 @@ def test_draw_and_render_give_the_same_bytes_on_every_machine():
     assert hashlib.sha256(frames.tobytes()).hexdigest()[:20] == "6c5093c015976a76c953"
 
 
-def test_rounded_tables_are_far_from_ties():
-    """So that another library's last bit cannot change an entry."""
+def test_rounded_tables_of_lab_and_sines_are_far_from_ties():
+    """A different last bit of another library must not change an entry."""
     level = np.arange(64) * 4 + 1.5
     cells = np.stack(np.meshgrid(level, level, level, indexing="ij"), axis=-1)
     exact = contrast.exact_lab(cells) * contrast.SCALE
@@ -358,13 +360,13 @@ def test_rounded_tables_are_far_from_ties():
     assert np.abs(sines - np.floor(sines) - 0.5).min() > 1e-6
 
 
-def test_lab_agrees_with_another_implementation():
+def test_to_lab_agrees_with_opencv():
     rgb = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
-    theirs = cv2.cvtColor((rgb / 255).astype(np.float32), cv2.COLOR_RGB2LAB)
-    assert np.linalg.norm(contrast.to_lab(rgb) / contrast.SCALE - theirs, axis=-1).max() < 3
+    expected = cv2.cvtColor((rgb / 255).astype(np.float32), cv2.COLOR_RGB2LAB)
+    assert np.linalg.norm(contrast.to_lab(rgb) / contrast.SCALE - expected, axis=-1).max() < 3
 
 
-def test_coverage_is_the_part_of_each_pixel():
+def test_coverage_is_the_covered_part_of_each_pixel():
     top, left, covered = coverage(((1.5, 2.25), (4.0, 2.25), (4.0, 4.5), (1.5, 4.5)))
     assert (top, left) == (2, 1)
     assert (covered / FULL).tolist() == [[0.375, 0.75, 0.75], [0.5, 1, 1], [0.25, 0.5, 0.5]]
@@ -385,7 +387,7 @@ def test_paint_mixes_edges_and_refuses_what_leaves_the_frame():
         paint(frame, outline("circle", 2, 2, 5, 0), (0, 0, 0))
 
 
-def test_question_names_the_shapes_in_the_answers_order():
+def test_question_names_the_shapes_in_the_order_of_the_answer():
     sample = draw(gradient(), CountingConfig(shapes=("cross", "star"), size_max=0.2), 5)
     templates = load_templates()
     question = TASK.question(sample, templates)

@@ -1,4 +1,4 @@
-"""The error of a task that another package adds names the task, the method and the sample, wherever it is called."""
+"""Errors of a plug-in task name the task, the method and the sample, wherever it is called."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 @pytest.fixture
 def fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The task `brittle`, installed; the method whose name is written into this file fails."""
+    """Install the task `brittle`, and return a file: the method whose name is written into it fails."""
     name = f"brittle_{tmp_path.name}"
     site = tmp_path / "site"
     (site / "brittle-1.0.dist-info").mkdir(parents=True)
@@ -131,7 +131,7 @@ def mixture(count: int = 2) -> ResolvedRecipe:
 
 
 @pytest.mark.parametrize(
-    ("method", "about"),
+    ("method", "subject"),
     [
         ("required_frames", ""),
         ("gates", r", video \w{12}"),
@@ -140,104 +140,111 @@ def mixture(count: int = 2) -> ResolvedRecipe:
         ("question", r", sample \w{20} with these templates \(category odd\)"),
     ],
 )
-def test_build_names_it(fault: Path, corpus: Corpus, tmp_path: Path, method: str, about: str) -> None:
+def test_build_dataset_names_the_failing_method_and_its_input(
+    fault: Path, corpus: Corpus, tmp_path: Path, method: str, subject: str
+) -> None:
     fault.write_text(method)
-    line = r" \(brittle_\w+\.py, line \d+\)"
-    named = "" if method == "required_frames" else r"; the video is clip_\d\.mp4"
-    said = rf"task 'brittle' \(brittle_\w+\.Brittle\) failed in {method}{about}: KeyError: 'it needs'{line}{named}$"
-    with pytest.raises(TaskError, match=said):
+    source_line = r" \(brittle_\w+\.py, line \d+\)"
+    video_name = "" if method == "required_frames" else r"; the video is clip_\d\.mp4"
+    error = rf"KeyError: 'it needs'{source_line}{video_name}$"
+    message = rf"task 'brittle' \(brittle_\w+\.Brittle\) failed in {method}{subject}: {error}"
+    with pytest.raises(TaskError, match=message):
         build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates())
     fault.unlink()
     assert build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates())["samples"] == 2
 
 
 @pytest.mark.parametrize(
-    ("returned", "said"),
+    ("returned", "message"),
     [
         ("one number", r"failed in required_frames: TypeError: it must return two whole numbers.*, and returned 16"),
         ("no clip", r"failed in render, sample .*: TypeError: it must return one Clip or more, and returned \[\]"),
     ],
 )
-def test_what_it_returns_is_checked(fault: Path, corpus: Corpus, tmp_path: Path, returned: str, said: str) -> None:
+def test_build_dataset_checks_what_methods_return(
+    fault: Path, corpus: Corpus, tmp_path: Path, returned: str, message: str
+) -> None:
     fault.write_text(returned)
-    with pytest.raises(TaskError, match=said):
+    with pytest.raises(TaskError, match=message):
         build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates())
 
 
-def test_a_worker_process_says_the_same(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
+def test_build_dataset_in_worker_processes_gives_the_same_error(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
     fault.write_text("render")
     with pytest.raises(TaskError, match=r"failed in render, sample \w{20} .*; the video is clip_\d\.mp4$") as raised:
         build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates(), workers=2)
     assert "in a worker process" in "".join(raised.value.__notes__)
 
 
-def test_what_draw_returns_is_looked_at(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
+def test_build_dataset_checks_what_draw_returns(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
     fault.write_text("nothing")
     with pytest.raises(TaskError, match=r"failed in draw.*must return a Sample or a Rejection, and returned None"):
         build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates())
 
 
-def test_reading_and_scoring_name_it(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
+def test_reading_and_scoring_name_the_failing_method_and_sample(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
     build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates())
-    opened = VideoSSRDataset(tmp_path / "out")
-    sample = opened.sample(1)
+    dataset = VideoSSRDataset(tmp_path / "out")
+    sample = dataset.sample(1)
     calls: dict[str, Callable[[], object]] = {
-        "render": lambda: opened.clips(1),
-        "truth": lambda: opened[1],
-        "difficulty": lambda: opened.difficulty(1),
-        "score": lambda: opened.score(1, "7"),
+        "render": lambda: dataset.clips(1),
+        "truth": lambda: dataset[1],
+        "difficulty": lambda: dataset.difficulty(1),
+        "score": lambda: dataset.score(1, "7"),
     }
     for method, call in calls.items():
         fault.write_text(method)
         with pytest.raises(TaskError, match=f"'brittle' .* failed in {method}, sample {sample.id} .*KeyError"):
             call()
-    (finding,) = [found for found in validate(opened) if found.name == "gold scores 1"]
-    assert finding.holds is False
-    assert "2 of 2 do not: task 'brittle'" in finding.text
-    assert "failed in score, sample" in finding.text
+    (failed,) = [finding for finding in validate(dataset) if finding.name == "gold scores 1"]
+    assert failed.holds is False
+    assert "2 of 2 do not: task 'brittle'" in failed.text
+    assert "failed in score, sample" in failed.text
     fault.write_text("reward")
-    asked = Prediction("q-7", 0, "odd", "videossr/brittle", "7", {}, (0,), 1000, texts=("7",), finish=("stop",))
+    prediction = Prediction("q-7", 0, "odd", "videossr/brittle", "7", {}, (0,), 1000, texts=("7",), finish=("stop",))
     with pytest.raises(ValueError, match="question q-7: the scorer of videossr/brittle failed: KeyError: 'it needs'"):
-        score_prediction(asked)
+        score_prediction(prediction)
 
 
-def test_the_command_says_it_in_one_line(
+def test_build_command_reports_a_task_error_in_one_line(
     fault: Path, corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fault.write_text("draw")
     (tmp_path / "odd.toml").write_text('name = "odd"\n[categories.odd]\ntask = "brittle"\ncount = 1\n')
     words = ["build", str(tmp_path / "odd.toml"), "--corpus", str(corpus.path), "--out", str(tmp_path / "out")]
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as raised:
         main([*words, "--workers", "1"])
-    assert ended.value.code == 2
-    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("videossr: ")]
-    assert "task 'brittle'" in said
-    assert "failed in draw" in said
-    assert "clip_" in said
+    assert raised.value.code == 2
+    (message,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("videossr: ")]
+    assert "task 'brittle'" in message
+    assert "failed in draw" in message
+    assert "clip_" in message
 
 
-def test_code_that_cannot_be_loaded_is_named(fault: Path) -> None:
+def test_open_task_names_code_that_cannot_be_loaded(fault: Path) -> None:
     next(fault.parent.glob("brittle_*.py")).write_text("import nothing_of_this_name\n")
     with pytest.raises(ValueError, match=r"'brittle' \(brittle_.*of the package brittle\) cannot be loaded: ModuleNot"):
         open_task("brittle")
 
 
-def test_a_task_without_gates_is_told_what_to_write(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
+def test_build_dataset_says_how_to_write_missing_gates(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
     code = next(fault.parent.glob("brittle_*.py"))
     code.write_text(code.read_text("utf-8").replace("def gates(", "def admits("))
-    said = r"'brittle' \(brittle_\w+\.Brittle\) has no method gates\(video, config\), which yields a videossr\.Measure"
-    with pytest.raises(ValueError, match=said):
+    message = (
+        r"'brittle' \(brittle_\w+\.Brittle\) has no method gates\(video, config\), which yields a videossr\.Measure"
+    )
+    with pytest.raises(ValueError, match=message):
         build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates())
 
 
-def test_what_gates_gives_is_looked_at(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
+def test_build_dataset_checks_what_gates_yields(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
     code = next(fault.parent.glob("brittle_*.py"))
     code.write_text(code.read_text("utf-8").replace("return ()", "return [None]"))
     with pytest.raises(TaskError, match=r"failed in gates, video \w{12}: TypeError: it must give a videossr\.Measure"):
         build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates())
 
 
-def test_a_task_travels_to_other_processes(fault: Path) -> None:
+def test_tasks_can_be_pickled(fault: Path) -> None:
     assert not fault.exists()
     for name in ("brittle", "jigsaw"):
         task = pickle.loads(pickle.dumps(open_task(name)))
@@ -245,7 +252,7 @@ def test_a_task_travels_to_other_processes(fault: Path) -> None:
         assert task.even_clock is (name == "jigsaw")
 
 
-def test_a_damaged_corpus_is_not_blamed_on_the_task(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
+def test_a_damaged_corpus_is_no_task_error(fault: Path, corpus: Corpus, tmp_path: Path) -> None:
     assert not fault.exists()
     copy = Corpus(shutil.copytree(str(corpus.path), tmp_path / "copy"))
     build_dataset(mixture(), copy, tmp_path / "out", templates=load_templates())

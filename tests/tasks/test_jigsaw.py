@@ -1,4 +1,4 @@
-"""The temporal jigsaw: pieces are what they say, nothing but their pictures tells them apart."""
+"""The temporal jigsaw: its pieces, and that only their pictures reveal the order."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def draw(video: Video, settings_: JigsawConfig, seed: int = 0) -> Sample:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(3, 9), st.integers(0, 3), st.integers(0, 2**32 - 1), st.integers(1, 3))
-def test_the_answer_finds_every_piece_where_it_is_shown(pieces: int, gap: int, seed: int, density: int) -> None:
+def test_answer_gives_the_position_of_every_piece(pieces: int, gap: int, seed: int, density: int) -> None:
     video = numbered(uniform_clock(48 * density, 20_000))
     sample = draw(video, config(pieces=pieces, gap=gap), seed)
     clips = TASK.render(np.stack([video.frames[frame] for _, frame in sample.slots]), sample)
@@ -66,7 +66,7 @@ def test_the_answer_finds_every_piece_where_it_is_shown(pieces: int, gap: int, s
         assert clip.clock == clips[0].clock
 
 
-def test_pieces_cannot_be_told_by_their_clock_even_when_times_are_uneven() -> None:
+def test_render_gives_all_pieces_one_clock_for_an_uneven_video() -> None:
     times = tuple(k * k + 50 * k for k in range(48))
     sample = draw(numbered(Clock(times, 5000)), config())
     clips = TASK.render(np.zeros((48, 32, 32, 3), np.uint8), sample)
@@ -74,55 +74,55 @@ def test_pieces_cannot_be_told_by_their_clock_even_when_times_are_uneven() -> No
     assert clips[0].clock.times_ms[0] == 0
 
 
-def test_all_orders_but_the_true_one_are_equally_likely() -> None:
+def test_draw_is_uniform_over_all_orders_but_the_true_one() -> None:
     video = numbered(uniform_clock(48, 20_000))
-    seen = Counter(tuple(TASK.truth(draw(video, config(pieces=4), seed)).order) for seed in range(4600))
+    counts = Counter(tuple(TASK.truth(draw(video, config(pieces=4), seed)).order) for seed in range(4600))
     allowed = set(permutations(range(4))) - {(0, 1, 2, 3)}
-    assert set(seen) == allowed
-    assert stats.chisquare([seen[order] for order in allowed]).pvalue > 1e-4
+    assert set(counts) == allowed
+    assert stats.chisquare([counts[order] for order in allowed]).pvalue > 1e-4
 
 
-def test_trims_follow_from_the_video_and_not_from_the_order() -> None:
+def test_draw_takes_trims_that_do_not_depend_on_the_order() -> None:
     frames = np.stack([*pan(1, 48, 64, 64, step=0.4)])
     video, trimmed = (
         Video(VideoKey("0" * 64, "1" * 64), uniform_clock(48, 20_000), frames),
         config(pieces=4, gap=4, trim="unlike"),
     )
     samples = [draw(video, trimmed, seed) for seed in range(1150)]
-    shown = {tuple(sorted(frame for _, frame in sample.slots)) for sample in samples}
-    assert len(shown) == 1
-    assert sorted(shown.pop()) != sorted(frame for _, frame in draw(video, config(pieces=4, gap=4)).slots)
-    seen = Counter(tuple(TASK.truth(sample).order) for sample in samples)
-    assert stats.chisquare([seen[order] for order in set(permutations(range(4))) - {(0, 1, 2, 3)}]).pvalue > 1e-4
+    frame_sets = {tuple(sorted(frame for _, frame in sample.slots)) for sample in samples}
+    assert len(frame_sets) == 1
+    assert sorted(frame_sets.pop()) != sorted(frame for _, frame in draw(video, config(pieces=4, gap=4)).slots)
+    counts = Counter(tuple(TASK.truth(sample).order) for sample in samples)
+    assert stats.chisquare([counts[order] for order in set(permutations(range(4))) - {(0, 1, 2, 3)}]).pvalue > 1e-4
 
 
-def test_the_released_distribution_has_all_orders_and_no_gate() -> None:
+def test_config_with_identity_and_without_gates_draws_all_orders() -> None:
     video, free = numbered(uniform_clock(48, 20_000)), config(pieces=4, gates=False, identity=True)
-    seen = Counter(tuple(TASK.truth(draw(video, free, seed)).order) for seed in range(4800))
-    assert set(seen) == set(permutations(range(4)))
-    assert stats.chisquare(list(seen.values())).pvalue > 1e-4
+    counts = Counter(tuple(TASK.truth(draw(video, free, seed)).order) for seed in range(4800))
+    assert set(counts) == set(permutations(range(4)))
+    assert stats.chisquare(list(counts.values())).pvalue > 1e-4
     flat = Video(video.key, video.clock, np.zeros_like(video.frames))
     assert rejected(TASK.gates(flat, free)) is None
     assert rejected(TASK.gates(flat, config(pieces=4, identity=True))) == Rejection("pieces_alike", 0, 5)
     uneven = Video(video.key, Clock(tuple(k * k + 50 * k for k in range(48)), 5000), video.frames)
-    reject = rejected(TASK.gates(uneven, free))  # all pieces carry one clock, whatever the gates
-    assert reject is not None
-    assert reject.reason == "uneven_clock"
+    rejection = rejected(TASK.gates(uneven, free))  # all pieces carry one clock, whatever the gates
+    assert rejection is not None
+    assert rejection.reason == "uneven_clock"
 
 
-def test_pieces_that_look_alike_reject_the_video(clip: Callable[..., Video]) -> None:
+def test_gates_reject_pieces_that_look_alike(clip: Callable[..., Video]) -> None:
     repeated = np.tile(clip("bikes.mp4").frames[:8], (6, 1, 1, 1))
     video = Video(VideoKey("0" * 64, "1" * 64), uniform_clock(48, 10_000), repeated)
-    reject = rejected(TASK.gates(video, config()))
-    assert isinstance(reject, Rejection)
-    assert reject.reason == "pieces_alike"
-    assert reject.value == pytest.approx(0, abs=1e-3)
+    rejection = rejected(TASK.gates(video, config()))
+    assert isinstance(rejection, Rejection)
+    assert rejection.reason == "pieces_alike"
+    assert rejection.value == pytest.approx(0, abs=1e-3)
     assert rejected(TASK.gates(clip("bikes.mp4"), config())) is None
 
 
 @pytest.mark.parametrize("piece", [0, 2, 5])
-def test_a_piece_that_stands_still_rejects_the_video(piece: int) -> None:
-    """A picture held for a whole piece differs from all other pieces, and yet nothing says where it belongs."""
+def test_gates_reject_a_video_with_a_still_piece(piece: int) -> None:
+    """A picture held for a whole piece differs from all other pieces, but nothing shows where it belongs."""
     marks = np.stack([*pan(0, 48, 64, 64)])
     video = Video(VideoKey("0" * 64, "1" * 64), uniform_clock(48, 20_000), marks)
     assert rejected(TASK.gates(video, config())) is None
@@ -139,12 +139,12 @@ def test_a_piece_that_stands_still_rejects_the_video(piece: int) -> None:
 
 
 @pytest.mark.parametrize("values", [{"pieces": 2}, {"pieces": 10}, {"pieces": 8, "gap": 5}, {"pieces": 9, "frames": 9}])
-def test_pieces_without_a_pair_of_frames_are_refused(values: dict[str, int]) -> None:
+def test_config_refuses_pieces_without_a_pair_of_frames(values: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="test"):
         config(**values)
 
 
-def test_the_question_shows_the_pieces_in_order_and_its_example_is_no_hint() -> None:
+def test_question_numbers_the_clips_and_is_the_same_for_every_order() -> None:
     video = numbered(uniform_clock(48, 20_000))
     questions = [TASK.question(draw(video, config(), seed), load_templates()) for seed in range(20)]
     assert {question.prompt for question in questions} == {questions[0].prompt}

@@ -1,4 +1,4 @@
-"""A task of another package that alters a span: the gallery and `validate` compare it with the video as it was."""
+"""A plug-in task with `unaltered`: the gallery and `validate` compare its span with the original video."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.helpers.building import indexed, picture
 from tests.helpers.clips import write
-from tests.helpers.pages import Page
+from tests.helpers.pages import ParsedPage
 from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe, ResolvedRecipe
 from videossr.cli import gallery
@@ -90,7 +90,7 @@ PLUGIN = """
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The task `dimmed`, installed; the name of its module."""
+    """Install the task `dimmed` and return the name of its module."""
     name = f"dimmed_{tmp_path.name}"
     site = tmp_path / "site"
     (site / "dimmed-1.0.dist-info").mkdir(parents=True)
@@ -107,7 +107,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.fixture
-def opened(plugin: str, tmp_path: Path) -> VideoSSRDataset:
+def built_dataset(plugin: str, tmp_path: Path) -> VideoSSRDataset:
     write(tmp_path / "clips" / "clip.mp4", picture(0))
     corpus = indexed(tmp_path / "clips")
     categories = {"dim": {"task": "dimmed", "count": 2}}
@@ -120,32 +120,32 @@ def opened(plugin: str, tmp_path: Path) -> VideoSSRDataset:
     return VideoSSRDataset(tmp_path / "out")
 
 
-def test_its_span_is_shown_before_and_after(opened: VideoSSRDataset, tmp_path: Path) -> None:
-    for item in opened:
-        before = opened.unaltered(item.sample)
+def test_unaltered_and_gallery_show_the_span_before_the_change(built_dataset: VideoSSRDataset, tmp_path: Path) -> None:
+    for item in built_dataset:
+        before = built_dataset.unaltered(item.sample)
         ((first, last),) = item.truth.spans
         assert before is not None
         assert np.array_equal(255 - before, item.clips[0].frames[first : last + 1])
-    gallery.command(str(opened.path), out=tmp_path / "page.html")
+    gallery.command(str(built_dataset.path), out=tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text("utf-8")
-    assert len(Page(text).of_class("before")) == 2
-    assert "[2, 0, 1]" in text, "its own parameter is shown as it is, whatever its name"
+    assert len(ParsedPage(text).of_class("before")) == 2
+    assert "[2, 0, 1]" in text, "a parameter of the task is shown unchanged, whatever its name"
 
 
-def test_validate_looks_for_the_change_at_its_borders(
-    opened: VideoSSRDataset, plugin: str, monkeypatch: pytest.MonkeyPatch
+def test_validate_checks_that_the_borders_of_a_span_change(
+    built_dataset: VideoSSRDataset, plugin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def borders() -> list[bool | None]:
-        return [found.holds for found in validate(opened) if found.name == "borders change"]
+        return [finding.holds for finding in validate(built_dataset) if finding.name == "borders change"]
 
     assert borders() == [True]
     monkeypatch.setattr(f"{plugin}.FAULT", 3)
     assert borders() == [False]
 
 
-def test_too_few_frames_are_an_error_that_names_the_task(
-    opened: VideoSSRDataset, plugin: str, monkeypatch: pytest.MonkeyPatch
+def test_unaltered_with_too_few_slots_is_an_error_that_names_the_task(
+    built_dataset: VideoSSRDataset, plugin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"{plugin}.TOLD", 3)
     with pytest.raises(TaskError, match=r"'dimmed' .* failed in unaltered, sample .*each of the 4 slots.*returned 3"):
-        opened.unaltered(opened.sample(0))
+        built_dataset.unaltered(built_dataset.sample(0))

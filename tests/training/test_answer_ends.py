@@ -1,4 +1,4 @@
-"""Benchmark, sampling and supervised training agree on where an answer ends, whatever names the ends."""
+"""Benchmark, sampling and supervised training agree on where an answer ends, whichever file names the end token."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ Make = Callable[..., TrainConfig]
 
 
 @pytest.fixture
-def odd(model: Path, tmp_path: Path) -> Path:
-    """A model that ends its turns as the template does, while settings and tokenizer name another end alone."""
+def model_with_another_end(model: Path, tmp_path: Path) -> Path:
+    """A model that ends turns as its template does, although its settings and tokenizer name only another end."""
     folder: Path = shutil.copytree(model, tmp_path / "odd")
     other = open_checkpoint(str(model)).tokenizer.convert_tokens_to_ids("<|endoftext|>")
     for name, key, value in (
@@ -37,35 +37,40 @@ def odd(model: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_an_answer_ends_where_the_template_ends_a_turn(config: Make, odd: Path, small: Path, tmp_path: Path) -> None:
-    checkpoint = open_checkpoint(str(odd))
-    turn, text = (checkpoint.tokenizer.convert_tokens_to_ids(each) for each in ("<|im_end|>", "<|endoftext|>"))
-    assert checkpoint.tokenizer.eos_token_id == text
+def test_answers_end_where_the_template_ends_a_turn_in_models_and_training(
+    config: Make, model_with_another_end: Path, small: Path, tmp_path: Path
+) -> None:
+    checkpoint = open_checkpoint(str(model_with_another_end))
+    turn, other_end = (checkpoint.tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|endoftext|>"))
+    assert checkpoint.tokenizer.eos_token_id == other_end
 
     questions = open_questions(str(small / "data"))
     asks = [
         Request(index, questions.question(index), questions.category(index), lambda index=index: questions.clips(index))  # type: ignore[misc]
         for index in range(3)
     ]
-    local = TransformersModel(str(odd), TransformersSettings(device="cpu"), questions)
+    local = TransformersModel(str(model_with_another_end), TransformersSettings(device="cpu"), questions)
     assert [reply.finish for reply in local.answer(asks, Decoding(max_tokens=10))] == [("stop",)] * 3
 
-    asked = config(model__path=f'"{odd}"', run__steps=1)
-    policy = load_policy(checkpoint, asked.model, device=torch.device("cpu"))
+    train_config = config(model__path=f'"{model_with_another_end}"', run__steps=1)
+    policy = load_policy(checkpoint, train_config.model, device=torch.device("cpu"))
     assert policy.answer("12")[-1] == turn
-    assert policy.ends == local._ends == {turn, text}
+    assert policy.ends == local._ends == {turn, other_end}
 
     observer = RecordingObserver()
-    (step,) = train(asked, tmp_path / "run", observer=observer).steps
+    (step,) = train(train_config, tmp_path / "run", observer=observer).steps
     assert step.all is not None
     assert step.all.truncated < 0.5
     assert step.all.parsed > 0
-    assert any("answers also end at <|im_end|>" in text for text in observer.messages)
+    assert any("answers also end at <|im_end|>" in message for message in observer.messages)
     saved = json.loads((tmp_path / "run/model/generation_config.json").read_text("utf-8"))
-    assert saved == {**json.loads((odd / "generation_config.json").read_text("utf-8")), "eos_token_id": [text, turn]}
+    assert saved == {
+        **json.loads((model_with_another_end / "generation_config.json").read_text("utf-8")),
+        "eos_token_id": [other_end, turn],
+    }
 
 
-def test_an_end_that_the_model_cannot_write_is_refused(config: Make, model: Path, tmp_path: Path) -> None:
+def test_train_refuses_an_end_token_that_the_model_cannot_write(config: Make, model: Path, tmp_path: Path) -> None:
     folder: Path = shutil.copytree(model, tmp_path / "grown")
     tokenizer = open_checkpoint(str(folder)).tokenizer
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|stop|>"]})
@@ -75,6 +80,6 @@ def test_an_end_that_the_model_cannot_write_is_refused(config: Make, model: Path
         train(config(model__path=f'"{folder}"', run__method="sft"), tmp_path / "run")
 
 
-def test_the_token_that_ends_an_answer_is_not_scored() -> None:
+def test_generated_answer_content_leaves_out_the_end_token() -> None:
     assert GeneratedAnswer([5, 6, 7], [0.0] * 3, ended=True).content == [5, 6]
     assert GeneratedAnswer([5, 6, 7], [0.0] * 3, ended=False).content == [5, 6, 7]

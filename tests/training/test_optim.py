@@ -1,4 +1,4 @@
-"""Steps too small for bfloat16 are not lost, sums are those of float32, and a resumed run steps on exactly."""
+"""The optimizer: small steps in bfloat16 are not lost, gradients are summed in float32, and states resume exactly."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return transformers.AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
 
 
-def copied(model: Any, dtype: torch.dtype) -> Any:
-    """With weights that bfloat16 can hold, so that all begin with the same."""
+def copy_model(model: Any, dtype: torch.dtype) -> Any:
+    """Copy a model with weights that bfloat16 can hold, so that all copies begin with the same ones."""
     return copy.deepcopy(model).to(torch.bfloat16).to(dtype)
 
 
 def loss(model: Any, number: int = 0) -> torch.Tensor:
-    """Of a prompt with a video of two frames and what follows it, another one for each number."""
+    """Return the loss of a random prompt with a video of two frames; `number` is the seed."""
     chance = torch.Generator().manual_seed(number)
     config = model.config
     ids = torch.randint(config.text_config.vocab_size, (1, 24), generator=chance)
@@ -51,11 +51,11 @@ def loss(model: Any, number: int = 0) -> torch.Tensor:
     return cross_entropy(logits[0, 9:-1].float(), ids[0, 10:])
 
 
-def flat(model: Any) -> torch.Tensor:
+def flatten_weights(model: Any) -> torch.Tensor:
     return torch.cat([parameter.detach().float().flatten() for parameter in model.parameters()])
 
 
-def trained(model: Any, optimizer: Optimizer, first: int, last: int) -> list[OptimizerFacts]:
+def train_steps(model: Any, optimizer: Optimizer, first: int, last: int) -> list[OptimizerFacts]:
     facts = []
     for number in range(first, last + 1):
         loss(model, number % 4).backward()  # type: ignore[no-untyped-call]
@@ -63,11 +63,11 @@ def trained(model: Any, optimizer: Optimizer, first: int, last: int) -> list[Opt
     return facts
 
 
-def test_bfloat16_tracks_float32_where_steps_are_below_half_an_ulp(tiny: Any) -> None:
+def test_optimizer_in_bfloat16_tracks_float32_where_steps_are_below_half_an_ulp(tiny: Any) -> None:
     steps, settings = 120, replace(PAPER, lr=5e-6)  # the paper's times 5, to see in 120 steps what takes 600
-    start = copied(tiny, torch.float32)
-    half = torch.exp2(torch.frexp(flat(start).abs())[1] - 9.0)
-    assert (half > settings.lr).float().mean() > 0.95
+    start = copy_model(tiny, torch.float32)
+    half_ulps = torch.exp2(torch.frexp(flatten_weights(start).abs())[1] - 9.0)
+    assert (half_ulps > settings.lr).float().mean() > 0.95
     moved, gained, changed = {}, {}, {}
     for weights, dtype in (
         ("float32", torch.float32),
@@ -75,28 +75,28 @@ def test_bfloat16_tracks_float32_where_steps_are_below_half_an_ulp(tiny: Any) ->
         ("stochastic", torch.bfloat16),
         ("plain", torch.bfloat16),
     ):
-        model = copied(tiny, dtype)
+        model = copy_model(tiny, dtype)
         chosen = settings if weights == "float32" else replace(settings, weights=weights)  # type: ignore[arg-type]
         optimizer = Optimizer(model.named_parameters(), chosen)
-        facts = trained(model, optimizer, 1, steps)
-        assert not any(each.refused for each in facts)
-        changed[weights] = sum(each.changed for each in facts) / steps
-        moved[weights] = flat(model) - flat(start)
+        facts = train_steps(model, optimizer, 1, steps)
+        assert not any(step_facts.refused for step_facts in facts)
+        changed[weights] = sum(step_facts.changed for step_facts in facts) / steps
+        moved[weights] = flatten_weights(model) - flatten_weights(start)
         with torch.no_grad():
             gained[weights] = sum(float(loss(start, n) - loss(model.float(), n)) for n in range(4))
         if weights == "master":
-            kept = optimizer.state_dict()["slots"]
-            masters = torch.cat([piece["master"] for name, _ in model.named_parameters() for piece in kept[name]])
-            moved["of the masters"] = masters - flat(start)
-    true = moved["float32"]
+            slots = optimizer.state_dict()["slots"]
+            masters = torch.cat([piece["master"] for name, _ in model.named_parameters() for piece in slots[name]])
+            moved["of the masters"] = masters - flatten_weights(start)
+    float32_move = moved["float32"]
 
     def along(name: str) -> float:
-        """How far the weights went the way that they went in float32: 1 is as far."""
-        return float(moved[name] @ true / (true @ true))
+        """Project the move of the weights on that of float32: 1 is as far as float32."""
+        return float(moved[name] @ float32_move / (float32_move @ float32_move))
 
     assert along("of the masters") == pytest.approx(1, abs=0.03)
     assert along("stochastic") == pytest.approx(1, abs=0.03)
-    assert along("master") == pytest.approx(1, abs=0.2)  # what is stored waits until its master is half an ulp away
+    assert along("master") == pytest.approx(1, abs=0.2)  # a weight changes when its master is half an ulp away
     assert along("plain") < 0.1
     assert gained["stochastic"] == pytest.approx(gained["float32"], rel=0.05)
     assert gained["master"] == pytest.approx(gained["float32"], rel=0.2)
@@ -105,7 +105,7 @@ def test_bfloat16_tracks_float32_where_steps_are_below_half_an_ulp(tiny: Any) ->
     assert changed["plain"] < 0.7 * changed["master"] < 0.05
 
 
-def test_rounding_by_chance_keeps_the_mean() -> None:
+def test_round_by_chance_keeps_the_mean() -> None:
     values = torch.tensor([1 + 2**-9, -3.0, 1e-3 * torch.pi, -(1 + 2**-10), 0.0]).repeat(40000, 1)
     rounded = round_by_chance(values, torch.Generator().manual_seed(0))
     assert rounded.dtype == torch.bfloat16
@@ -115,7 +115,7 @@ def test_rounding_by_chance_keeps_the_mean() -> None:
     assert not torch.equal(rounded, round_by_chance(values, torch.Generator().manual_seed(1)))
 
 
-def test_sums_of_bfloat16_gradients_are_those_of_float32() -> None:
+def test_optimizer_sums_bfloat16_gradients_in_float32() -> None:
     gradients = torch.randn(200, 1000, generator=torch.Generator().manual_seed(0)).bfloat16()
     weight = Parameter(torch.zeros(1000, dtype=torch.bfloat16))
     optimizer = Optimizer([("weight", weight)], PAPER)
@@ -125,47 +125,49 @@ def test_sums_of_bfloat16_gradients_are_those_of_float32() -> None:
     ((_, total),) = optimizer.gradients()
     assert total.dtype == torch.float32
     torch.testing.assert_close(total, gradients.float().sum(0), rtol=1e-5, atol=1e-4)
-    usual = gradients.cumsum(0)[-1].float()  # what the parameter's own would be
-    assert (usual - gradients.float().sum(0)).abs().max() > 1e-2
+    bfloat16_sum = gradients.cumsum(0)[-1].float()  # a sum in bfloat16, as in `weight.grad`
+    assert (bfloat16_sum - gradients.float().sum(0)).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("scale", [1.0, 0.25])
-def test_a_step_is_that_of_torch_with_the_scaled_and_clipped_gradient(
+def test_optimizer_step_equals_adamw_of_torch_with_scaled_and_clipped_gradients(
     tiny: Any, dtype: torch.dtype, scale: float
 ) -> None:
     settings = replace(PAPER, lr=1e-3, clip_norm=0.5)
-    model, usual = copied(tiny, dtype), copied(tiny, torch.float32)
+    model, reference_model = copy_model(tiny, dtype), copy_model(tiny, torch.float32)
     optimizer = Optimizer(model.named_parameters(), settings)
-    reference = torch.optim.AdamW(usual.parameters(), lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
+    reference = torch.optim.AdamW(
+        reference_model.parameters(), lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01
+    )
     for number in range(1, 4):
         for group in range(2):
             loss(model, group).backward()  # type: ignore[no-untyped-call]
-        for (_, gradient), other in zip(optimizer.gradients(), usual.parameters(), strict=True):
-            other.grad = gradient * scale
-        norm = torch.nn.utils.clip_grad_norm_(usual.parameters(), 0.5)
+        for (_, gradient), parameter in zip(optimizer.gradients(), reference_model.parameters(), strict=True):
+            parameter.grad = gradient * scale
+        norm = torch.nn.utils.clip_grad_norm_(reference_model.parameters(), 0.5)
         reference.step()
         facts = optimizer.step(number, scale)
         assert facts.grad_norm == pytest.approx(float(norm), rel=1e-5)
         assert facts.clipped == (norm > 0.5)
         assert facts.clipped
-    ours, theirs = flat(model), flat(usual).to(dtype).float()
+    actual, expected = flatten_weights(model), flatten_weights(reference_model).to(dtype).float()
     # Where two float32 values lie on both sides of a bfloat16 rounding border, they end one step of it apart.
     if dtype == torch.bfloat16:
-        torch.testing.assert_close(ours, theirs, rtol=torch.finfo(dtype).eps, atol=1e-6)
-        same = torch.isclose(ours, theirs, rtol=1e-4, atol=1e-6)
-        assert same.float().mean() > 1 - 1e-5
+        torch.testing.assert_close(actual, expected, rtol=torch.finfo(dtype).eps, atol=1e-6)
+        close = torch.isclose(actual, expected, rtol=1e-4, atol=1e-6)
+        assert close.float().mean() > 1 - 1e-5
     else:
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_a_small_gradient_is_not_clipped(tiny: Any) -> None:
-    model = copied(tiny, torch.float32)
+def test_optimizer_does_not_clip_a_small_gradient(tiny: Any) -> None:
+    model = copy_model(tiny, torch.float32)
     optimizer = Optimizer(model.named_parameters(), replace(PAPER, clip_norm=1e6))
-    assert not trained(model, optimizer, 1, 1)[0].clipped
+    assert not train_steps(model, optimizer, 1, 1)[0].clipped
 
 
-def eight_bit(weights: str) -> Any:
+def eight_bit_case(weights: str) -> Any:
     return pytest.param(
         weights, "8bit", marks=pytest.mark.skipif(not videossr.training.optim.has_torchao(), reason="needs torchao")
     )
@@ -178,52 +180,56 @@ def eight_bit(weights: str) -> Any:
         ("stochastic", "float32"),
         ("stochastic", "offload"),
         ("plain", "offload"),
-        eight_bit("master"),
-        eight_bit("stochastic"),
+        eight_bit_case("master"),
+        eight_bit_case("stochastic"),
     ],
 )
-def test_a_resumed_run_steps_on_exactly(tiny: Any, weights: Any, moments: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(videossr.training.optim, "PIECE", 20000)  # so that a parameter has several
+def test_optimizer_state_resumes_exactly(
+    tiny: Any, weights: Any, moments: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(videossr.training.optim, "PIECE", 20000)  # so that a parameter has several pieces
     settings = replace(PAPER, lr=1e-4, weights=weights, moments=moments, schedule="cosine", warmup=2)
-    model = copied(tiny, torch.bfloat16)
+    model = copy_model(tiny, torch.bfloat16)
     optimizer = Optimizer(model.named_parameters(), settings, steps=6, seed=5)
-    trained(model, optimizer, 1, 3)
+    train_steps(model, optimizer, 1, 3)
     file = io.BytesIO()
     torch.save(optimizer.state_dict(), file)
-    other = copy.deepcopy(tiny).bfloat16()
-    other.load_state_dict(copy.deepcopy(model.state_dict()))
-    facts = trained(model, optimizer, 4, 6)
+    resumed_model = copy.deepcopy(tiny).bfloat16()
+    resumed_model.load_state_dict(copy.deepcopy(model.state_dict()))
+    facts = train_steps(model, optimizer, 4, 6)
 
-    resumed = Optimizer(other.named_parameters(), settings, steps=6, seed=5)
+    resumed = Optimizer(resumed_model.named_parameters(), settings, steps=6, seed=5)
     file.seek(0)
     resumed.load_state_dict(torch.load(file, weights_only=True))
-    assert trained(other, resumed, 4, 6) == facts
-    assert torch.equal(flat(other), flat(model))
-    fresh = copied(tiny, torch.bfloat16)
-    assert trained(fresh, Optimizer(fresh.named_parameters(), settings, steps=6, seed=6), 4, 6) != facts
+    assert train_steps(resumed_model, resumed, 4, 6) == facts
+    assert torch.equal(flatten_weights(resumed_model), flatten_weights(model))
+    fresh = copy_model(tiny, torch.bfloat16)
+    assert train_steps(fresh, Optimizer(fresh.named_parameters(), settings, steps=6, seed=6), 4, 6) != facts
 
 
 @pytest.mark.parametrize("moments", ["float32", "offload"])
-def test_pieces_change_nothing(tiny: Any, moments: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    ends = []
+def test_optimizer_result_does_not_depend_on_the_piece_size(
+    tiny: Any, moments: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = []
     for size in (2**24, 7000):
         monkeypatch.setattr(videossr.training.optim, "PIECE", size)
-        model = copied(tiny, torch.bfloat16)
-        trained(model, Optimizer(model.named_parameters(), replace(PAPER, lr=1e-4, moments=moments)), 1, 3)
-        ends.append(flat(model))
-    assert torch.equal(*ends)
+        model = copy_model(tiny, torch.bfloat16)
+        train_steps(model, Optimizer(model.named_parameters(), replace(PAPER, lr=1e-4, moments=moments)), 1, 3)
+        results.append(flatten_weights(model))
+    assert torch.equal(*results)
 
 
 @pytest.mark.skipif(not videossr.training.optim.has_torchao(), reason="needs torchao")
-def test_moments_of_8_bits_are_near(tiny: Any) -> None:
-    start, ends = flat(copied(tiny, torch.bfloat16)), []
+def test_optimizer_with_8bit_moments_is_close_to_float32(tiny: Any) -> None:
+    start, changes = flatten_weights(copy_model(tiny, torch.bfloat16)), []
     for moments in ("float32", "8bit"):
-        model = copied(tiny, torch.bfloat16)
+        model = copy_model(tiny, torch.bfloat16)
         settings = replace(PAPER, lr=1e-3, moments=moments)
         optimizer = Optimizer(model.named_parameters(), settings)
-        trained(model, optimizer, 1, 30)
-        ends.append(flat(model) - start)
-    assert torch.nn.functional.cosine_similarity(ends[0], ends[1], dim=0) > 0.9
+        train_steps(model, optimizer, 1, 30)
+        changes.append(flatten_weights(model) - start)
+    assert torch.nn.functional.cosine_similarity(changes[0], changes[1], dim=0) > 0.9
     kinds = {
         type(moment).__name__
         for pieces in optimizer.state_dict()["slots"].values()
@@ -233,23 +239,24 @@ def test_moments_of_8_bits_are_near(tiny: Any) -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_gradient_that_is_not_finite_is_refused(tiny: Any, bad: float) -> None:
-    model, same = copied(tiny, torch.bfloat16), copied(tiny, torch.bfloat16)
+def test_optimizer_refuses_a_gradient_that_is_not_finite(tiny: Any, bad: float) -> None:
+    model, undisturbed_model = copy_model(tiny, torch.bfloat16), copy_model(tiny, torch.bfloat16)
     optimizer = Optimizer(model.named_parameters(), replace(PAPER, lr=1e-4))
-    other = Optimizer(same.named_parameters(), replace(PAPER, lr=1e-4))
-    trained(model, optimizer, 1, 1)
-    trained(same, other, 1, 1)
-    before = flat(model)
+    undisturbed_optimizer = Optimizer(undisturbed_model.named_parameters(), replace(PAPER, lr=1e-4))
+    train_steps(model, optimizer, 1, 1)
+    train_steps(undisturbed_model, undisturbed_optimizer, 1, 1)
+    before = flatten_weights(model)
     (loss(model) * bad).backward()  # type: ignore[no-untyped-call]
     facts = optimizer.step(2)
     assert facts.refused
     assert facts.changed == 0
-    assert torch.equal(flat(model), before)
+    assert torch.equal(flatten_weights(model), before)
     assert not list(optimizer.gradients())
-    assert trained(model, optimizer, 3, 4) == trained(same, other, 3, 4)  # the moments are clean
+    # The refused gradient has not entered the moments.
+    assert train_steps(model, optimizer, 3, 4) == train_steps(undisturbed_model, undisturbed_optimizer, 3, 4)
 
 
-def test_the_rate() -> None:
+def test_learning_rate_follows_warmup_and_schedule() -> None:
     def rates(steps: int, **how: Any) -> list[float]:
         settings = OptimConfig(lr=1.0, **how)
         return [learning_rate(number, settings, steps) for number in range(1, steps + 1)]
@@ -260,7 +267,7 @@ def test_the_rate() -> None:
     assert rates(3, schedule="cosine") == pytest.approx([1, 0.75, 0.25])
 
 
-def test_what_cannot_be_is_told(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_optimizer_refuses_invalid_weights_settings_and_states(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     weight = Parameter(torch.zeros(3))
     with pytest.raises(ValueError, match="no weight of the model requires a gradient"):
         Optimizer([("weight", Parameter(torch.zeros(3), requires_grad=False))], PAPER)

@@ -1,4 +1,4 @@
-"""A configuration is resolved once, before any weight is read."""
+"""`resolve_plan` resolves a configuration before any weight is read."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ Make = Callable[..., TrainConfig]
         ("float32", "cuda", torch.float32),
     ],
 )
-def test_the_precision_follows_the_device_where_it_is_not_set(name: str, device: str, dtype: torch.dtype) -> None:
+def test_resolve_dtype_follows_the_device_where_dtype_is_auto(name: str, device: str, dtype: torch.dtype) -> None:
     assert resolve_dtype(name, torch.device(device)) == dtype
 
 
-def test_a_plan_holds_what_a_configuration_comes_to(config: Make, small: Path) -> None:
+def test_resolve_plan_resolves_device_dtype_length_and_memory(config: Make, small: Path) -> None:
     questions = open_questions(str(small / "data"))
     plan = resolve_plan(config(run__dtype="bfloat16", data__share="[0.0, 0.5]"), questions, World())
     assert plan.device == torch.device("cpu")
@@ -44,9 +44,9 @@ def test_a_plan_holds_what_a_configuration_comes_to(config: Make, small: Path) -
     assert supervised.load.answers == 1
 
 
-def test_settings_that_do_not_go_together_are_refused_before_weights_are_read(config: Make, small: Path) -> None:
+def test_resolve_plan_refuses_incompatible_settings_before_weights_are_read(config: Make, small: Path) -> None:
     world = World()
     world.size = 2
-    asked = config(model__path="'nowhere'", run__sharding="fsdp", optim__moments="8bit")
+    train_config = config(model__path="'nowhere'", run__sharding="fsdp", optim__moments="8bit")
     with pytest.raises(ConfigError, match=r"--optim\.moments=8bit .* use --run\.sharding=none"):
-        resolve_plan(asked, open_questions(str(small / "data")), world)
+        resolve_plan(train_config, open_questions(str(small / "data")), world)

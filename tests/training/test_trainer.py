@@ -1,4 +1,4 @@
-"""One function shows a step of GRPO, minibatches lose no group, and each part gets its own settings."""
+"""The structure of `grpo_step`, the split into minibatches, and which modules read the whole configuration."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from videossr.training.rollouts import AnswerGroup, Rollout
 from videossr.training.runs.records import SkipReason
 from videossr.training.trainer import Trainer, Update, merge_updates, split_minibatches
 
-WHOLE = {
+TRAIN_CONFIG_READERS = {
     "checkpoints/checkpoint.py",
     "cost/memory.py",
     "plan.py",
@@ -31,18 +31,18 @@ WHOLE = {
 
 
 def group(position: int, *, kept: bool = True) -> AnswerGroup:
-    prompt = Prompt.__new__(Prompt)  # nothing looks at it
+    prompt = Prompt.__new__(Prompt)  # no code reads its attributes
     question = Question("q", "videossr/counting", "", "How many?", "1", ())
     prepared = PreparedQuestion(position, question, "counting/easy", "counting", prompt, position)
     return AnswerGroup(Rollout(prepared, [], [], None), [], [], [], kept, kept)
 
 
-def test_a_step_of_grpo_is_shown_in_one_function() -> None:
+def test_grpo_step_calls_the_parts_of_a_step_in_order() -> None:
     source = textwrap.dedent(inspect.getsource(Trainer.grpo_step))
     assert len(source.splitlines()) <= 60
     calls = sorted((node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)), key=lambda c: c.lineno)
     names = [ast.unparse(call.func).rpartition(".")[2] for call in calls]
-    heart = (
+    parts = (
         "rollout",
         "score_answers",
         "group_advantages",
@@ -51,47 +51,53 @@ def test_a_step_of_grpo_is_shown_in_one_function() -> None:
         "backward",
         "_optimizer_step",
     )
-    assert [name for name in names if name in heart] == list(heart)
+    assert [name for name in names if name in parts] == list(parts)
 
 
-def test_each_part_gets_its_own_settings() -> None:
+def test_only_few_modules_import_the_whole_train_config() -> None:
     root = Path(str(videossr.training.__file__)).parent
-    taking = {
+    modules = {
         str(path.relative_to(root))
         for path in root.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.ImportFrom) and any(alias.name == "TrainConfig" for alias in node.names)
     }
-    assert taking == WHOLE
+    assert modules == TRAIN_CONFIG_READERS
 
 
-def test_a_single_minibatch_is_sampled_while_it_is_learned_from() -> None:
+def test_split_minibatches_yields_a_single_minibatch_lazily() -> None:
     sampled: list[int] = []
 
-    def sampling() -> Iterator[AnswerGroup]:
+    def sample_groups() -> Iterator[AnswerGroup]:
         for position in range(3):
             sampled.append(position)
             yield group(position)
 
-    (minibatch,) = split_minibatches(sampling(), 1)
+    (minibatch,) = split_minibatches(sample_groups(), 1)
     assert sampled == []
-    for number, each in enumerate(minibatch):
-        assert each.rollout.prepared.position == number
+    for number, answer_group in enumerate(minibatch):
+        assert answer_group.rollout.prepared.position == number
         assert sampled == list(range(number + 1))
 
 
 @pytest.mark.parametrize("updates", [2, 3, 5])
-def test_minibatches_hold_every_group_once_by_its_position(updates: int) -> None:
+def test_split_minibatches_holds_every_group_once_by_its_position(updates: int) -> None:
     groups = [group(position, kept=position != 1) for position in range(7)]
-    parts = [list(part) for part in split_minibatches(iter(groups), updates)]
-    assert len(parts) == updates
-    assert sorted(each.rollout.prepared.position for part in parts for each in part) == list(range(7))
-    assert parts[0][0] is groups[1], "what does not count is measured before the first update"
-    for update, part in enumerate(parts):
-        assert all(each.rollout.prepared.position % updates == update for each in part if each.kept)
+    minibatches = [list(minibatch) for minibatch in split_minibatches(iter(groups), updates)]
+    assert len(minibatches) == updates
+    assert sorted(
+        answer_group.rollout.prepared.position for minibatch in minibatches for answer_group in minibatch
+    ) == list(range(7))
+    assert minibatches[0][0] is groups[1], "a group that is left out belongs to the first minibatch"
+    for update, minibatch in enumerate(minibatches):
+        assert all(
+            answer_group.rollout.prepared.position % updates == update
+            for answer_group in minibatch
+            if answer_group.kept
+        )
 
 
-def test_updates_of_a_batch_are_one_step() -> None:
+def test_merge_updates_makes_one_step_of_the_updates_of_a_batch() -> None:
     facts = [OptimizerFacts(1e-6, norm, clipped=False, changed=norm / 10, refused=False) for norm in (1.0, 3.0)]
     merged = merge_updates([Update(facts[0]), Update(None, SkipReason.EQUAL.value), Update(facts[1])])
     assert merged.skipped == ""
@@ -99,5 +105,8 @@ def test_updates_of_a_batch_are_one_step() -> None:
     assert (merged.facts.grad_norm, merged.facts.changed) == (2.0, 0.3)
     skipped = Update(None, SkipReason.LEFT_OUT.value)
     assert merge_updates([Update(None, SkipReason.EQUAL.value), skipped]) == skipped
-    bad = OptimizerFacts(1e-6, float("inf"), clipped=False, changed=0.0, refused=True)
-    assert merge_updates([Update(facts[0]), Update(bad, SkipReason.NOT_FINITE.value)]).skipped == SkipReason.NOT_FINITE
+    not_finite = OptimizerFacts(1e-6, float("inf"), clipped=False, changed=0.0, refused=True)
+    assert (
+        merge_updates([Update(facts[0]), Update(not_finite, SkipReason.NOT_FINITE.value)]).skipped
+        == SkipReason.NOT_FINITE
+    )

@@ -1,4 +1,4 @@
-"""The checks hold for answers that follow a distribution, as often as their p-values say, and fail for others."""
+"""`distribution_checks`: uniform p-values for answers that follow the distribution, and failures for others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.helpers.synthetic import answered, counts, permutation, permuted, segment, segments
+from tests.helpers.synthetic_samples import (
+    answer_only_counting_sample,
+    draw_counts,
+    draw_grounding_samples,
+    draw_order,
+    grounding_sample,
+    jigsaw_sample,
+)
 from videossr.answers.checks import Check, chi_square
 from videossr.sample import Sample
 from videossr.tasks.base import open_task
@@ -27,27 +34,27 @@ EASY = CountingConfig(slots_max=3, instances_max=3)
 HARD = CountingConfig(slots_max=4, instances_max=4)
 
 
-def grounding(samples: Sequence[Sample]) -> Iterator[Check]:
+def check_grounding(samples: Sequence[Sample]) -> Iterator[Check]:
     return distributions.distribution_checks("g", samples, open_task("grounding"), GROUNDING)
 
 
-def easy(samples: Sequence[Sample]) -> Iterator[Check]:
+def check_easy_counting(samples: Sequence[Sample]) -> Iterator[Check]:
     return distributions.distribution_checks("c", samples, open_task("counting"), EASY)
 
 
-def hard(samples: Sequence[Sample]) -> Iterator[Check]:
+def check_hard_counting(samples: Sequence[Sample]) -> Iterator[Check]:
     return distributions.distribution_checks("c", samples, open_task("counting"), HARD)
 
 
-def jigsaw(samples: Sequence[Sample]) -> Iterator[Check]:
-    return permutations(samples)
+def check_jigsaw(samples: Sequence[Sample]) -> Iterator[Check]:
+    return check_permutations(samples)
 
 
-def released_jigsaw(samples: Sequence[Sample]) -> Iterator[Check]:
-    return permutations(samples, identity=True)
+def check_released_jigsaw(samples: Sequence[Sample]) -> Iterator[Check]:
+    return check_permutations(samples, identity=True)
 
 
-def permutations(samples: Sequence[Sample], *, identity: bool = False) -> Iterator[Check]:
+def check_permutations(samples: Sequence[Sample], *, identity: bool = False) -> Iterator[Check]:
     config = JigsawConfig(pieces=len(samples[0].integers("order")), identity=identity)
     return distributions.distribution_checks("j", samples, open_task("jigsaw"), config)
 
@@ -55,131 +62,135 @@ def permutations(samples: Sequence[Sample], *, identity: bool = False) -> Iterat
 Checker = Callable[[Sequence[Sample]], Iterator[Check]]
 Draw = Callable[[np.random.Generator, int], list[Sample]]
 
-TRUE: dict[str, tuple[Checker, Draw]] = {
-    "grounding": (grounding, segments),
-    "easy": (easy, lambda rng, n: [answered(c) for c in counts(rng, 3, n)]),
-    "hard": (hard, lambda rng, n: [answered(c) for c in counts(rng, 4, n)]),
-    "jigsaw of 3": (jigsaw, lambda rng, n: [permuted(permutation(rng, 3)) for _ in range(n)]),
+TRUE_DISTRIBUTIONS: dict[str, tuple[Checker, Draw]] = {
+    "grounding": (check_grounding, draw_grounding_samples),
+    "easy": (check_easy_counting, lambda rng, n: [answer_only_counting_sample(c) for c in draw_counts(rng, 3, n)]),
+    "hard": (check_hard_counting, lambda rng, n: [answer_only_counting_sample(c) for c in draw_counts(rng, 4, n)]),
+    "jigsaw of 3": (check_jigsaw, lambda rng, n: [jigsaw_sample(draw_order(rng, 3)) for _ in range(n)]),
     "jigsaw of 3 with the identity": (
-        released_jigsaw,
-        lambda rng, n: [permuted([int(piece) for piece in rng.permutation(3)]) for _ in range(n)],
+        check_released_jigsaw,
+        lambda rng, n: [jigsaw_sample([int(piece) for piece in rng.permutation(3)]) for _ in range(n)],
     ),
-    "jigsaw of 6": (jigsaw, lambda rng, n: [permuted(permutation(rng, 6)) for _ in range(n)]),
-    "jigsaw of 8": (jigsaw, lambda rng, n: [permuted(permutation(rng, 8)) for _ in range(n)]),
+    "jigsaw of 6": (check_jigsaw, lambda rng, n: [jigsaw_sample(draw_order(rng, 6)) for _ in range(n)]),
+    "jigsaw of 8": (check_jigsaw, lambda rng, n: [jigsaw_sample(draw_order(rng, 8)) for _ in range(n)]),
 }
 
 
 def p_value(finding: Check) -> float:
-    found = re.search(r"\bp ([\d.e+-]+)$", finding.text)
-    assert found, finding
-    return float(found[1])
+    match = re.search(r"\bp ([\d.e+-]+)$", finding.text)
+    assert match, finding
+    return float(match[1])
 
 
-@pytest.mark.parametrize("name", TRUE)
-def test_p_values_are_uniform_under_the_distribution(name: str) -> None:
-    distribution, draw = TRUE[name]
-    found: dict[str, list[float]] = {}
+@pytest.mark.parametrize("name", TRUE_DISTRIBUTIONS)
+def test_distribution_checks_have_uniform_p_values_under_the_distribution(name: str) -> None:
+    distribution, draw = TRUE_DISTRIBUTIONS[name]
+    p_values: dict[str, list[float]] = {}
     for seed in range(DATASETS):
         for finding in distribution(draw(np.random.default_rng(seed), SAMPLES)):
-            found.setdefault(finding.name, []).append(p_value(finding))
+            p_values.setdefault(finding.name, []).append(p_value(finding))
             assert finding.holds, finding
-    for check, values in found.items():
+    for check, values in p_values.items():
         assert len(values) == DATASETS
         assert stats.kstest(values, "uniform").pvalue > 0.005, (check, np.quantile(values, [0.1, 0.5, 0.9]))
 
 
 @pytest.mark.parametrize("pieces", [4, 6])
-def test_permutations_leave_as_many_degrees_of_freedom_as_is_said(pieces: int) -> None:
-    """The covariance of a shown permutation's matrix, scaled as the test scales it, is a projection of that rank."""
+def test_covariance_of_permutation_matrices_has_the_rank_of_the_chi_square_test(pieces: int) -> None:
+    """The covariance of permutation matrices, scaled as in the test, is a projection of rank (pieces - 1)^2."""
     rng = np.random.default_rng(pieces)
     shown = np.zeros((20_000, pieces * pieces))
     for row in shown:
         row.reshape(pieces, pieces)[np.arange(pieces), rng.permutation(pieces)] = 1
     scaled = (pieces - 1) / pieces * np.cov(shown.T) * pieces
     values = np.sort(np.linalg.eigvalsh(scaled))
-    free = (pieces - 1) ** 2
-    assert np.allclose(values[:-free], 0, atol=0.02)
-    assert np.allclose(values[-free:], 1, atol=0.15)
+    rank = (pieces - 1) ** 2
+    assert np.allclose(values[:-rank], 0, atol=0.02)
+    assert np.allclose(values[-rank:], 1, atol=0.15)
 
 
-def _skewed(rng: np.random.Generator) -> Sample:
+def _draw_skewed_length(rng: np.random.Generator) -> Sample:
     length = min(int(rng.integers(8, 17)), int(rng.integers(8, 17)))
     first = int(rng.integers(0, 48 - length + 1))
-    return segment(first, first + length - 1)
+    return grounding_sample(first, first + length - 1)
 
 
-def _early(rng: np.random.Generator) -> Sample:
+def _draw_early(rng: np.random.Generator) -> Sample:
     length = int(rng.integers(8, 17))
     first = int(rng.integers(0, (48 - length) // 2))
-    return segment(first, first + length - 1)
+    return grounding_sample(first, first + length - 1)
 
 
-def _early_or_late(rng: np.random.Generator) -> Sample:
-    """Places as for segments of 8 slots, pushed back where they do not fit: the end is too frequent."""
+def _draw_pushed_back(rng: np.random.Generator) -> Sample:
+    """Draw places as for segments of 8 slots and push them back where they do not fit: late places are too frequent."""
     length = int(rng.integers(8, 17))
     first = min(int(rng.integers(0, 41)), 48 - length)
-    return segment(first, first + length - 1)
+    return grounding_sample(first, first + length - 1)
 
 
-def _near_identity(rng: np.random.Generator) -> Sample:
+def _draw_near_identity(rng: np.random.Generator) -> Sample:
     order = list(range(6))
-    at = int(rng.integers(5))
-    order[at], order[at + 1] = order[at + 1], order[at]
-    return permuted(order)
+    place = int(rng.integers(5))
+    order[place], order[place + 1] = order[place + 1], order[place]
+    return jigsaw_sample(order)
 
 
-def _favored(rng: np.random.Generator) -> Sample:
-    """A piece stays in its place twice as often as it should."""
-    order = permutation(rng, 6)
-    return permuted(order if sum(map(int.__eq__, order, range(6))) else permutation(rng, 6))
+def _draw_favoring_fixed_pieces(rng: np.random.Generator) -> Sample:
+    """Draw an order in which some piece stays in its place more often than it should."""
+    order = draw_order(rng, 6)
+    return jigsaw_sample(order if sum(map(int.__eq__, order, range(6))) else draw_order(rng, 6))
 
 
-def _one_instance(rng: np.random.Generator) -> Sample:
-    return answered([int(rng.integers(1, 4)), *counts(rng, 3, 1)[0][1:]])
+def _draw_one_circle_per_slot(rng: np.random.Generator) -> Sample:
+    return answer_only_counting_sample([int(rng.integers(1, 4)), *draw_counts(rng, 3, 1)[0][1:]])
 
 
-BENT: dict[str, tuple[Checker, Callable[[np.random.Generator], Sample], set[str]]] = {
-    "lengths skewed": (grounding, _skewed, {"distribution of lengths"}),
-    "positions early": (grounding, _early, {"distribution of positions"}),
-    "positions pushed back": (grounding, _early_or_late, {"distribution of positions"}),
-    "circles shown once a slot": (easy, _one_instance, {"distribution of counts, circle"}),
+SKEWED_DISTRIBUTIONS: dict[str, tuple[Checker, Callable[[np.random.Generator], Sample], set[str]]] = {
+    "lengths skewed": (check_grounding, _draw_skewed_length, {"distribution of lengths"}),
+    "positions early": (check_grounding, _draw_early, {"distribution of positions"}),
+    "positions pushed back": (check_grounding, _draw_pushed_back, {"distribution of positions"}),
+    "circles shown once a slot": (check_easy_counting, _draw_one_circle_per_slot, {"distribution of counts, circle"}),
     "counts uniform": (
-        easy,
-        lambda rng: answered([int(count) for count in rng.integers(1, 10, 3)]),
+        check_easy_counting,
+        lambda rng: answer_only_counting_sample([int(count) for count in rng.integers(1, 10, 3)]),
         {"distribution of counts, circle", "distribution of counts, square", "distribution of counts, triangle"},
     ),
     "the identity missed": (
-        released_jigsaw,
-        lambda rng: permuted(permutation(rng, 3)),
+        check_released_jigsaw,
+        lambda rng: jigsaw_sample(draw_order(rng, 3)),
         {"distribution of permutations"},
     ),
-    "neighbors swapped": (jigsaw, _near_identity, {"distribution of permutations"}),
-    "pieces stay": (jigsaw, _favored, {"distribution of permutations"}),
+    "neighbors swapped": (check_jigsaw, _draw_near_identity, {"distribution of permutations"}),
+    "pieces stay": (check_jigsaw, _draw_favoring_fixed_pieces, {"distribution of permutations"}),
 }
 
 
-@pytest.mark.parametrize("name", BENT)
-def test_skewed_distributions_are_noticed(name: str) -> None:
-    distribution, draw, wrong = BENT[name]
+@pytest.mark.parametrize("name", SKEWED_DISTRIBUTIONS)
+def test_distribution_checks_notice_skewed_distributions(name: str) -> None:
+    distribution, draw, wrong = SKEWED_DISTRIBUTIONS[name]
     for seed in range(10):
         rng = np.random.default_rng(seed)
         findings = list(distribution([draw(rng) for _ in range(2000)]))
         assert {finding.name for finding in findings if not finding.holds} == wrong
 
 
-def test_values_outside_a_distribution_are_named() -> None:
+def test_distribution_checks_name_values_outside_the_distribution() -> None:
     rng = np.random.default_rng(0)
-    findings = list(easy([answered([1, 2, 12]), *map(answered, counts(rng, 3, 300))]))
+    findings = list(
+        check_easy_counting(
+            [answer_only_counting_sample([1, 2, 12]), *map(answer_only_counting_sample, draw_counts(rng, 3, 300))]
+        )
+    )
     assert [finding.holds for finding in findings] == [True, True, False]
     assert "[12]" in findings[2].text
 
 
-def test_a_change_of_speed_never_ends_with_the_last_slot() -> None:
+def test_distribution_checks_know_that_speeds_never_end_with_the_last_slot() -> None:
     rng = np.random.default_rng(0)
     samples = []
     for length in rng.integers(8, 17, 20_000):
         first = int(rng.integers(48 - length))
-        samples.append(segment(first, first + int(length) - 1))
+        samples.append(grounding_sample(first, first + int(length) - 1))
     checks = {
         finding.name: finding
         for finding in distributions.distribution_checks(
@@ -187,17 +198,17 @@ def test_a_change_of_speed_never_ends_with_the_last_slot() -> None:
         )
     }
     assert checks["distribution of positions"].holds
-    checks = {finding.name: finding for finding in grounding(samples)}
+    checks = {finding.name: finding for finding in check_grounding(samples)}
     assert not checks["distribution of positions"].holds
 
 
-def test_few_samples_are_not_judged() -> None:
+def test_distribution_checks_of_few_samples_give_no_verdict() -> None:
     rng = np.random.default_rng(0)
-    for distribution, draw in TRUE.values():
+    for distribution, draw in TRUE_DISTRIBUTIONS.values():
         assert {finding.holds for finding in distribution(draw(rng, 6))} <= {None}
 
 
-def test_pearsons_statistic_is_scipys() -> None:
+def test_chi_square_equals_that_of_scipy() -> None:
     observed = Counter({1: 30, 2: 50, 3: 20})
     finding = chi_square("check", observed, {1: 0.25, 2: 0.5, 3: 0.25})
     expected = stats.chisquare([30, 50, 20], [25, 50, 25])

@@ -1,4 +1,4 @@
-"""Guesses score what theory says, cues that give an answer away are noticed, and the jigsaw solver finds the best."""
+"""Guesses score as computed, checks notice cues that reveal an answer, and `chain` finds the cheapest order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.helpers.synthetic import counted, counts, permutation, segment, segments
+from tests.helpers.synthetic_samples import (
+    counting_sample,
+    draw_counts,
+    draw_grounding_samples,
+    draw_order,
+    grounding_sample,
+)
 from videossr.answers import interval
 from videossr.answers.checks import Check
 from videossr.answers.counts import count_distribution
@@ -27,16 +33,16 @@ from videossr.validation import shortcuts
 ANSWERS = 2800
 
 
-def duration(category: str, samples: Sequence[Sample]) -> list[Check]:
+def check_durations(category: str, samples: Sequence[Sample]) -> list[Check]:
     return list(shortcuts.shortcut_checks(category, samples, open_task("grounding")))
 
 
-def drawn_shapes(category: str, samples: Sequence[Sample]) -> list[Check]:
+def check_drawn_shapes(category: str, samples: Sequence[Sample]) -> list[Check]:
     return list(shortcuts.shortcut_checks(category, samples, open_task("counting")))
 
 
-def figures(findings: list[Check]) -> dict[str, dict[str, float]]:
-    """{"chance": {"smooth": ..., "strict": ..., "each shape": ...}, ...}"""
+def scores_by_check(findings: list[Check]) -> dict[str, dict[str, float]]:
+    """Return {"chance": {"smooth": ..., "strict": ..., "each shape": ...}, ...}."""
     return {
         finding.name: {name: float(value) for name, value in re.findall(r"(smooth|strict|each shape) ([\d.]+)", text)}
         for finding in findings
@@ -44,10 +50,10 @@ def figures(findings: list[Check]) -> dict[str, dict[str, float]]:
     }
 
 
-def guessed(task: str, answers: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Means over as many categories as `shortcuts.guesses` needs to look at all answers."""
+def mean_scores_by_check(task: str, answers: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return means over groups of answers, since `shortcuts.guesses` takes only some answers at a time."""
     parts = [
-        figures(list(shortcuts.guesses("c", answer_type_of(task), answers[start : start + shortcuts.MOST])))
+        scores_by_check(list(shortcuts.guesses("c", answer_type_of(task), answers[start : start + shortcuts.MOST])))
         for start in range(0, len(answers), shortcuts.MOST)
     ]
     return {
@@ -58,48 +64,53 @@ def guessed(task: str, answers: Sequence[str]) -> dict[str, dict[str, float]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("most", "chance", "constant", "smooth"), [(3, 0.139, 0.198, 0.58), (4, 0.085, 0.122, 0.55)])
-def test_guesses_of_counts(most: int, chance: float, constant: float, smooth: float) -> None:
+def test_guesses_of_counts_score_as_computed(most: int, chance: float, constant: float, smooth: float) -> None:
     probabilities = count_distribution(most, most)
     assert max(probabilities.values()) == pytest.approx(constant, abs=0.0005)
     assert sum(p * p for p in probabilities.values()) == pytest.approx(chance, abs=0.0005)
-    drawn = counts(np.random.default_rng(most), most, ANSWERS)
-    found = guessed("counting", [",".join(map(str, row)) for row in drawn])
-    assert found["chance"]["each shape"] == pytest.approx(chance, abs=0.01)
-    assert found["best constant"]["smooth"] == pytest.approx(smooth, abs=0.02)
-    assert found["best constant"]["each shape"] < constant + 0.01
+    rows = draw_counts(np.random.default_rng(most), most, ANSWERS)
+    scores = mean_scores_by_check("counting", [",".join(map(str, row)) for row in rows])
+    assert scores["chance"]["each shape"] == pytest.approx(chance, abs=0.01)
+    assert scores["best constant"]["smooth"] == pytest.approx(smooth, abs=0.02)
+    assert scores["best constant"]["each shape"] < constant + 0.01
     mode = max(probabilities, key=lambda count: probabilities[count])
-    assert np.mean(np.array(drawn) == mode) == pytest.approx(constant, abs=0.01)
+    assert np.mean(np.array(rows) == mode) == pytest.approx(constant, abs=0.01)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("pieces", "floor"), [(6, 0.352), (8, 0.344)])
-def test_guesses_of_permutations(pieces: int, floor: float) -> None:
+def test_guesses_of_permutations_score_as_computed(pieces: int, floor: float) -> None:
     rng = np.random.default_rng(pieces)
-    answers = ["".join(str(k + 1) for k in permutation(rng, pieces)) for _ in range(ANSWERS)]
-    found = guessed("jigsaw", answers)
-    assert found["chance"]["smooth"] == pytest.approx(floor, abs=0.01)
-    assert found["chance"]["strict"] < 0.01
-    assert found["best constant"]["smooth"] == pytest.approx(floor, abs=0.04)
+    answers = ["".join(str(k + 1) for k in draw_order(rng, pieces)) for _ in range(ANSWERS)]
+    scores = mean_scores_by_check("jigsaw", answers)
+    assert scores["chance"]["smooth"] == pytest.approx(floor, abs=0.01)
+    assert scores["chance"]["strict"] < 0.01
+    assert scores["best constant"]["smooth"] == pytest.approx(floor, abs=0.04)
 
 
-def test_guesses_of_segments() -> None:
+def test_guesses_of_segments_score_as_computed() -> None:
     rng = np.random.default_rng(0)
-    samples = [segment(sample.integer("first"), sample.integer("last")) for sample in segments(rng, ANSWERS)]
-    found = guessed("grounding", [sample.answer for sample in samples])
-    assert found["chance"]["smooth"] == pytest.approx(0.216, abs=0.01)
-    assert found["best constant"]["smooth"] == pytest.approx(0.279, abs=0.015)
-    share = figures(list(duration("g", segments(rng, shortcuts.MOST))))["best constant share"]
-    assert share["smooth"] == pytest.approx(0.279, abs=0.03)
+    samples = [
+        grounding_sample(sample.integer("first"), sample.integer("last"))
+        for sample in draw_grounding_samples(rng, ANSWERS)
+    ]
+    scores = mean_scores_by_check("grounding", [sample.answer for sample in samples])
+    assert scores["chance"]["smooth"] == pytest.approx(0.216, abs=0.01)
+    assert scores["best constant"]["smooth"] == pytest.approx(0.279, abs=0.015)
+    best_share = scores_by_check(list(check_durations("g", draw_grounding_samples(rng, shortcuts.MOST))))[
+        "best constant share"
+    ]
+    assert best_share["smooth"] == pytest.approx(0.279, abs=0.03)
 
 
-def test_a_constant_is_not_tried_on_what_it_was_chosen_from() -> None:
+def test_guesses_score_a_constant_on_other_answers_than_it_was_chosen_from() -> None:
     """Every other answer is unique, so a constant chosen among them can be right on none of the rest."""
     answers = [f"{k}-{k + 1}" if k % 2 else "500-501" for k in range(100)]
     (_, constant) = shortcuts.guesses("g", INTERVAL, answers)
     assert constant.text == "500-501: smooth 0.000, strict 0.000"
 
 
-def judged(findings: list[Check]) -> dict[str, bool | None]:
+def verdicts_by_check(findings: list[Check]) -> dict[str, bool | None]:
     return {finding.name: finding.holds for finding in findings if finding.name not in ("best constant share",)}
 
 
@@ -113,20 +124,20 @@ def cue(name: str, *wrong: str) -> Callable[[Callable[[np.random.Generator, int]
     return add
 
 
-def clipped(rng: np.random.Generator, count: int, clock: Callable[[Sample], int]) -> list[Check]:
-    drawn = segments(rng, count)
-    samples = [segment(sample.integer("first"), sample.integer("last"), clock(sample)) for sample in drawn]
-    return list(duration("g", samples))
+def check_durations_with_clocks(rng: np.random.Generator, count: int, clock: Callable[[Sample], int]) -> list[Check]:
+    drawn = draw_grounding_samples(rng, count)
+    samples = [grounding_sample(sample.integer("first"), sample.integer("last"), clock(sample)) for sample in drawn]
+    return list(check_durations("g", samples))
 
 
 @cue("no cue in a clip")
 def _(rng: np.random.Generator, count: int) -> list[Check]:
-    return list(duration("g", segments(rng, count)))
+    return list(check_durations("g", draw_grounding_samples(rng, count)))
 
 
 @cue("long clips are altered late", "duration tells the place")
 def _(rng: np.random.Generator, count: int) -> list[Check]:
-    return clipped(rng, count, lambda sample: int(sample.integer("first") + rng.integers(0, 40)))
+    return check_durations_with_clocks(rng, count, lambda sample: int(sample.integer("first") + rng.integers(0, 40)))
 
 
 @cue("long clips are altered for long", "duration tells the length")
@@ -134,62 +145,62 @@ def _(rng: np.random.Generator, count: int) -> list[Check]:
     def clock(sample: Sample) -> int:
         return 3 * (sample.integer("last") - sample.integer("first")) + int(rng.integers(0, 20))
 
-    return clipped(rng, count, clock)
+    return check_durations_with_clocks(rng, count, clock)
 
 
 @cue("no cue in a shape")
 def _(rng: np.random.Generator, count: int) -> list[Check]:
-    return list(drawn_shapes("c", [counted(rng, row) for row in counts(rng, 3, count)]))
+    return list(check_drawn_shapes("c", [counting_sample(rng, row) for row in draw_counts(rng, 3, count)]))
 
 
 @cue("many are small", "size tells the count")
 def _(rng: np.random.Generator, count: int) -> list[Check]:
-    samples = [counted(rng, row, size=lambda n: -0.5 * n) for row in counts(rng, 3, count)]
-    return list(drawn_shapes("c", samples))
+    samples = [counting_sample(rng, row, size=lambda n: -0.5 * n) for row in draw_counts(rng, 3, count)]
+    return list(check_drawn_shapes("c", samples))
 
 
 @cue("many are bright", "color tells the count")
 def _(rng: np.random.Generator, count: int) -> list[Check]:
-    samples = [counted(rng, row, color=lambda n: 6 * n) for row in counts(rng, 3, count)]
-    return list(drawn_shapes("c", samples))
+    samples = [counting_sample(rng, row, color=lambda n: 6 * n) for row in draw_counts(rng, 3, count)]
+    return list(check_drawn_shapes("c", samples))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CUES)
-def test_cues_are_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interval, "SHARES", 2)  # the best share is measured above, and takes most of the time
+def test_shortcut_checks_notice_cues(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interval, "SHARES", 2)  # the best share takes most of the time, and other tests measure it
     make, wrong = CUES[name]
     for seed in range(50 if not wrong else 10):
-        found = judged(make(np.random.default_rng(seed), 300))
-        assert None not in found.values()
-        assert {check for check, holds in found.items() if not holds} == wrong
+        verdicts = verdicts_by_check(make(np.random.default_rng(seed), 300))
+        assert None not in verdicts.values()
+        assert {check for check, holds in verdicts.items() if not holds} == wrong
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["no cue in a clip", "no cue in a shape"])
-def test_p_values_are_uniform_without_a_cue(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shortcut_checks_have_uniform_p_values_without_a_cue(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interval, "SHARES", 2)
-    values: dict[str, list[float]] = {}
+    p_values: dict[str, list[float]] = {}
     for seed in range(200):
         for finding in CUES[name][0](np.random.default_rng(seed), 60):
             if finding.holds is not None:
-                values.setdefault(finding.name, []).append(float(finding.text.rpartition(" p ")[2]))
-    assert len(values) == 2
-    for check, found in values.items():
-        assert stats.kstest(found, "uniform").pvalue > 0.005, check
+                p_values.setdefault(finding.name, []).append(float(finding.text.rpartition(" p ")[2]))
+    assert len(p_values) == 2
+    for check, values_of_check in p_values.items():
+        assert stats.kstest(values_of_check, "uniform").pvalue > 0.005, check
 
 
-def test_few_samples_are_not_judged() -> None:
+def test_shortcut_checks_and_guesses_of_few_samples_give_no_verdict() -> None:
     rng = np.random.default_rng(0)
-    assert set(judged(list(duration("g", segments(rng, 3)))).values()) == {None}
-    assert set(judged(list(drawn_shapes("c", [counted(rng, [1, 2, 3])]))).values()) == {None}
+    assert set(verdicts_by_check(list(check_durations("g", draw_grounding_samples(rng, 3)))).values()) == {None}
+    assert set(verdicts_by_check(list(check_drawn_shapes("c", [counting_sample(rng, [1, 2, 3])]))).values()) == {None}
     assert list(shortcuts.guesses("g", INTERVAL, ["1-2"])) == []
-    one_clock = [segment(first, first + 9, clock=3) for first in range(30)]
-    assert set(judged(list(duration("g", one_clock))).values()) == {None}
+    one_clock = [grounding_sample(first, first + 9, clock=3) for first in range(30)]
+    assert set(verdicts_by_check(list(check_durations("g", one_clock))).values()) == {None}
 
 
 def pan(frames: int, speed: float, seed: int = 0) -> Frames:
-    """A camera that passes over smooth random color at `speed` landmarks a frame."""
+    """Pan over smooth random color at `speed` landmarks per frame."""
     rng = np.random.default_rng(seed)
     marks = rng.uniform(0, 255, (int(frames * speed) + 4, 4, 3))
     places = np.arange(frames) * speed
@@ -199,7 +210,7 @@ def pan(frames: int, speed: float, seed: int = 0) -> Frames:
 
 
 def solve(frames: Frames, gap: int, seed: int) -> tuple[str, str]:
-    """(what the solver says, the answer) for a jigsaw of 6 pieces that the task draws from 48 frames."""
+    """Return the solver's order and the answer, for a jigsaw of 6 pieces that the task draws from 48 frames."""
     config = JigsawConfig(pieces=6, gap=gap)
     video = Video(VideoKey("a" * 64, "b" * 64), uniform_clock(48, 24000), frames)
     task = Jigsaw()
@@ -209,16 +220,16 @@ def solve(frames: Frames, gap: int, seed: int) -> tuple[str, str]:
     return shortcuts.chain(clips), sample.answer
 
 
-def test_a_smooth_pan_is_solved_and_a_gap_beats_the_solver() -> None:
+def test_chain_solves_a_smooth_pan_but_not_one_with_gaps() -> None:
     smooth = [solve(pan(48, 0.25, seed), 0, seed) for seed in range(20)]
-    assert all(said == answer for said, answer in smooth)
+    assert all(order == answer for order, answer in smooth)
     gapped = [score_order(*solve(pan(48, 0.25, seed), 4, seed)) for seed in range(20)]
     assert fmean(scores.strict for scores in gapped) <= 0.2
     assert fmean(scores.smooth for scores in gapped) < 0.75
 
 
 @pytest.mark.parametrize("pieces", [3, 5, 6])
-def test_the_chain_is_the_cheapest_of_all(pieces: int) -> None:
+def test_chain_is_the_cheapest_of_all_orders(pieces: int) -> None:
     for seed in range(8):
         rng = np.random.default_rng(seed)
         pixels = rng.integers(0, 256, (pieces, 2, 1, 1, 3)).astype(np.uint8)

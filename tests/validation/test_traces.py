@@ -1,4 +1,4 @@
-"""Trace probes: they find frames that only a codec tells apart, and find nothing in what the package makes."""
+"""Trace probes find frames that differ by codec artifacts alone, and find nothing in datasets of the package."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Build = Callable[..., Path]
 
 
 def drifting(seed: int, frames: int = 18, side: int = 192) -> Frames:
-    """Pictures (T, side, side, 3) of colored stains of all sizes that drift."""
+    """Make pictures (T, side, side, 3) of drifting colored stains of all sizes."""
     rng = np.random.default_rng(seed)
     whole = np.zeros((side, side + 2 * frames, 3))
     for cells in (3, 6, 12, 24, 48, 96, 192):
@@ -59,7 +59,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def built(clips: Path, tmp_path: Path) -> Build:
-    """Index the clips and build two samples a video of each perturbation, without gates; the dataset's folder."""
+    """Index the clips, build two samples per video of each perturbation without gates, and return the folder."""
 
     def run(*names: str, videos: Path = clips) -> Path:
         index_videos(videos, tmp_path / "corpus", Plan(frames=SLOTS, max_pixels=SIDE * SIDE, min_step=0.01))
@@ -75,21 +75,23 @@ def built(clips: Path, tmp_path: Path) -> Build:
     return run
 
 
-def found(data: Path) -> dict[str, Check]:
+def checks_by_category(data: Path) -> dict[str, Check]:
     return {finding.category: finding for finding in traces.probes(VideoSSRDataset(data))}
 
 
-def test_what_is_built_leaves_no_traces(built: Build) -> None:
-    """Without zoom_in: all frames of these clips are alike, so that what is magnified differs by its content alone."""
+def test_probes_find_no_traces_in_built_datasets(built: Build) -> None:
+    """zoom_in is left out: in these uniform clips a magnified segment differs by its content alone."""
     data = built("channel_swap", "mirror", "rotate_180", "shuffle")
-    seen: list[tuple[int, int]] = []
-    findings = list(traces.probes(VideoSSRDataset(data), progress=lambda done, total: seen.append((done, total))))
+    progress_calls: list[tuple[int, int]] = []
+    findings = list(
+        traces.probes(VideoSSRDataset(data), progress=lambda done, total: progress_calls.append((done, total)))
+    )
     assert [finding.category for finding in findings] == ["channel_swap", "mirror", "rotate_180", "shuffle"]
     assert not [finding for finding in findings if finding.holds is False]
-    assert seen == [(done, 4 * 2 * VIDEOS) for done in range(1, 4 * 2 * VIDEOS + 1)]
+    assert progress_calls == [(done, 4 * 2 * VIDEOS) for done in range(1, 4 * 2 * VIDEOS + 1)]
 
 
-def test_what_a_span_was_before_has_the_grain_and_the_softness_of_its_clip(built: Build) -> None:
+def test_unaltered_has_the_grain_and_the_softness_of_its_clip(built: Build) -> None:
     dataset = VideoSSRDataset(built("channel_swap", "zoom_in"))
     for category in ("channel_swap", "zoom_in"):
         sample = next(item.sample for item in dataset if item.sample.category == category)
@@ -100,54 +102,56 @@ def test_what_a_span_was_before_has_the_grain_and_the_softness_of_its_clip(built
         assert change.max() == GRAIN if category == "channel_swap" else change.mean() > GRAIN
 
 
-def test_frames_as_a_jpeg_gives_them_tell_a_swap_of_channels(built: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As packs were: JPEGs of the size that is shown, altered without anything else being done."""
+def test_probes_find_a_channel_swap_of_frames_with_jpeg_artifacts(
+    built: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames are JPEGs of the rendered size, and the perturbation adds no grain that would hide the artifacts."""
 
-    def as_stored(decoded: Iterable[Frames], frames: Frames, shape: tuple[int, int]) -> None:
+    def fill_from_jpeg(decoded: Iterable[Frames], frames: Frames, shape: tuple[int, int]) -> None:
         fill_each(decoded, frames, shape)
         for frame in frames:
             frame[:] = simplejpeg.decode_jpeg(simplejpeg.encode_jpeg(frame, 90, "RGB", "444"), "RGB")
 
     data = built("channel_swap")
-    monkeypatch.setattr("videossr.corpus.corpus.fill_each", as_stored)
+    monkeypatch.setattr("videossr.corpus.corpus.fill_each", fill_from_jpeg)
     monkeypatch.setattr(ChannelSwap, "grain", False)
-    finding = found(data)["channel_swap"]
+    finding = checks_by_category(data)["channel_swap"]
     assert finding.holds is False, finding.text
     control = re.search(r"with nothing altered ([\d.]+)", finding.text)
     assert control
     assert 0.35 < float(control[1]) < 0.65
 
 
-def test_a_magnified_stretch_among_sharp_frames_is_found(built: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probes_find_a_magnified_segment_among_sharp_frames(built: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     data = built("zoom_in")
     monkeypatch.setattr(ZoomIn, "beside", PixelPerturbation.beside)
-    assert found(data)["zoom_in"].holds is False
+    assert checks_by_category(data)["zoom_in"].holds is False
 
 
-def test_what_the_eye_sees_in_one_frame_has_no_verdict(built: Build) -> None:
-    finding = found(built("blur"))["blur"]
+def test_probes_give_no_verdict_for_a_blur(built: Build) -> None:
+    finding = checks_by_category(built("blur"))["blur"]
     assert finding.holds is None
     assert finding.text.startswith("AUC 0.9") or finding.text.startswith("AUC 1.0")
     assert finding.text.endswith(traces.PLAIN)
 
 
-def test_few_videos_give_no_verdict(built: Build, clips: Path, tmp_path: Path) -> None:
+def test_probes_give_no_verdict_for_few_videos(built: Build, clips: Path, tmp_path: Path) -> None:
     (tmp_path / "few").mkdir()
     for path in sorted(clips.iterdir())[:4]:
         (tmp_path / "few" / path.name).symlink_to(path)
-    finding = found(built("mirror", videos=tmp_path / "few"))["mirror"]
+    finding = checks_by_category(built("mirror", videos=tmp_path / "few"))["mirror"]
     assert finding.holds is None
     assert "too few" in finding.text
 
 
-def test_a_turned_picture_on_black_is_left_out() -> None:
+def test_probes_leave_out_turned_pictures_on_black() -> None:
     probed = traces.Probed(odd=3)
     assert "3 turned pictures lie on black and are left out" in probed.finding("rotate", QuarterTurn()).text
 
 
-def test_the_command_asks_for_probes(built: Build, capsys: pytest.CaptureFixture[str]) -> None:
+def test_validate_command_runs_probes_with_its_option(built: Build, capsys: pytest.CaptureFixture[str]) -> None:
     data = built("mirror")
-    for option, there in (([], False), (["--probes"], True)):
+    for option, expected in (([], False), (["--probes"], True)):
         with pytest.raises(SystemExit):
             app(["validate", str(data), *option], exit_on_error=False)
-        assert ("AUC" in capsys.readouterr().out) is there
+        assert ("AUC" in capsys.readouterr().out) is expected

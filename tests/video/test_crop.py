@@ -1,4 +1,4 @@
-"""What a container hides of its pictures is cut off before they are kept."""
+"""Frames are cropped as their container says."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from videossr.video.plan import Plan
 PLAN = Plan(kind="fps", frames=4, fps=5)
 
 
-def framed(path: Path, *, degrees: int = 0) -> None:
-    """Pictures of 160x96: 96x64 of white from (40, 20) on, black around it."""
+def write_framed_video(path: Path, *, degrees: int = 0) -> None:
+    """Write pictures of 160x96: 96x64 of white from (40, 20) on, black around it."""
     picture = np.zeros((96, 160, 3), np.uint8)
     picture[20:84, 40:136] = 255
     with av.open(str(path), "w") as container:
@@ -31,7 +31,7 @@ def framed(path: Path, *, degrees: int = 0) -> None:
         container.mux(stream.encode(None))
 
 
-def hide(path: Path, numbers: tuple[int, ...]) -> None:
+def add_clap_box(path: Path, numbers: tuple[int, ...]) -> None:
     """Put a `clap` box of these eight numbers at the end of the one sample entry of an mp4."""
     data = bytearray(path.read_bytes())
     clap = struct.pack(">I4sIIIIiIiI", 40, b"clap", *numbers)
@@ -46,20 +46,20 @@ def hide(path: Path, numbers: tuple[int, ...]) -> None:
 
 
 CENTRED = (96, 1, 64, 1, 8, 1, 4, 1)
-"""96x64 whose middle lies 8 to the right of and 4 below that of 160x96: from (40, 20) on."""
+"""An aperture of 96x64 whose center is 8 to the right of and 4 below that of 160x96: from (40, 20) on."""
 
 
 def is_white(video: Decoded) -> bool:
-    """Whether nothing of the frame around the picture is left; its edge may be soft by a pixel."""
+    """Return whether none of the black border is left; the outermost pixels may be soft."""
     return bool((video.frames[:, 1:-1, 1:-1] > 225).all() and video.frames.min() > 120)
 
 
 @pytest.mark.parametrize("degrees", [0, 90])
-def test_a_clean_aperture_is_applied_before_the_picture_is_turned(tmp_path: Path, degrees: int) -> None:
+def test_decode_applies_a_clean_aperture_before_rotation(tmp_path: Path, degrees: int) -> None:
     path = tmp_path / "clap.mp4"
-    framed(path, degrees=degrees)
+    write_framed_video(path, degrees=degrees)
     assert not is_white(decode(path, PLAN))
-    hide(path, CENTRED)
+    add_clap_box(path, CENTRED)
     video = decode(path, PLAN)
     assert (video.facts.width, video.facts.height, video.facts.crop) == (160, 96, (40, 20, 24, 12))
     assert video.frames.shape[1:3] == ((96, 64) if degrees else (64, 96))
@@ -76,20 +76,20 @@ def test_a_clean_aperture_is_applied_before_the_picture_is_turned(tmp_path: Path
         (4000, 1, 64, 1, 0, 1, 0, 1),  # larger than the picture
     ],
 )
-def test_an_aperture_that_is_whole_or_nonsense_hides_nothing(tmp_path: Path, numbers: tuple[int, ...]) -> None:
+def test_decode_ignores_a_whole_or_invalid_aperture(tmp_path: Path, numbers: tuple[int, ...]) -> None:
     path = tmp_path / "clap.mp4"
-    framed(path)
+    write_framed_video(path)
     plain = decode(path, PLAN)
-    hide(path, numbers)
+    add_clap_box(path, numbers)
     video = decode(path, PLAN)
     assert video.facts.crop == WHOLE
     assert np.array_equal(video.frames, plain.frames)
 
 
-def test_the_crop_of_matroska_is_applied(tmp_path: Path) -> None:
-    """An element that says nothing of use, DisplayUnit, gives way to PixelCropLeft of the same length."""
+def test_decode_applies_the_crop_of_matroska(tmp_path: Path) -> None:
+    """The element DisplayUnit is replaced by PixelCropLeft, which has the same length."""
     path = tmp_path / "crop.mkv"
-    framed(path)
+    write_framed_video(path)
     data = path.read_bytes()
     unit = bytes.fromhex("54b28104")
     assert data.count(unit) == 1
@@ -101,30 +101,30 @@ def test_the_crop_of_matroska_is_applied(tmp_path: Path) -> None:
     assert (video.frames[:, 30:70, 2:60] > 225).all()
 
 
-def test_a_remote_video_is_cropped_too(tmp_path: Path) -> None:
+def test_decode_crops_a_remote_video(tmp_path: Path) -> None:
     path = tmp_path / "clap.mp4"
-    framed(path)
-    hide(path, CENTRED)
+    write_framed_video(path)
+    add_clap_box(path, CENTRED)
     remote = to_path("memory://crop/clap.mp4")
     remote.write_bytes(path.read_bytes())
     assert np.array_equal(decode(remote, PLAN).frames, decode(path, PLAN).frames)
 
 
-def test_a_file_cut_anywhere_in_its_header_does_not_break_the_reader(tmp_path: Path) -> None:
-    """The boxes are read only after ffmpeg could read the file; the reader still believes none of their sizes."""
+def test_crop_of_reads_a_file_that_is_cut_anywhere_in_its_header(tmp_path: Path) -> None:
+    """The reader of the boxes trusts none of their sizes, although ffmpeg could open the file."""
     path, cut = tmp_path / "clap.mp4", tmp_path / "cut.mp4"
-    framed(path)
-    hide(path, CENTRED)
+    write_framed_video(path)
+    add_clap_box(path, CENTRED)
     whole = path.read_bytes()
-    found = set()
+    crops = set()
     with av.open(str(path)) as container:
         for end in range(whole.index(b"moov"), len(whole), 7):
             cut.write_bytes(whole[:end])
-            found.add(crop_of(cut, container, container.streams.video[0], (160, 96)))
-    assert found == {WHOLE, (40, 20, 24, 12)}
+            crops.add(crop_of(cut, container, container.streams.video[0], (160, 96)))
+    assert crops == {WHOLE, (40, 20, 24, 12)}
 
 
-def test_the_reported_aperture(videos: Path) -> None:
+def test_decode_of_the_reported_video_with_an_aperture(videos: Path) -> None:
     path = videos / "reported/crop_clap.mp4"
     if not path.is_file():
         pytest.skip("the folder of test videos has no reported ones")

@@ -1,4 +1,4 @@
-"""Decoded frames against an independent full decode, bit for bit, on every test video; and what damage does."""
+"""Decoded frames compared bit for bit with an independent full decode of every test video, and damaged videos."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from videossr.video.plan import Plan, RejectedError, Timeline, choose_frames
 TABLE = Path(__file__).parents[2] / "docs/results/indexing.md"
 
 DAMAGED = ("corrupt_mid", "corrupted", "trunc_faststart")
-"""Damage behind the last wanted frame is not looked for, so their containers may promise frames that never come."""
+"""Damaged videos. Damage after the last wanted frame is not noticed, so declared times may lack their frames."""
 
 
 def random_plan(rng: random.Random) -> Plan:
@@ -38,14 +38,14 @@ def random_plan(rng: random.Random) -> Plan:
     )
 
 
-def names(folder: Path) -> list[str]:
-    found = sorted(str(path.relative_to(folder)) for path in folder.glob("*/*") if path.suffix != ".md")
-    assert len(found) >= 30, f"{folder} has only {len(found)} videos"
-    return found
+def video_names(folder: Path) -> list[str]:
+    paths = sorted(str(path.relative_to(folder)) for path in folder.glob("*/*") if path.suffix != ".md")
+    assert len(paths) >= 30, f"{folder} has only {len(paths)} videos"
+    return paths
 
 
 def planes(frame: av.VideoFrame) -> tuple[bytes, ...]:
-    """The bytes of every plane, without the padding at the end of each line."""
+    """Return the bytes of every plane, without the padding at the end of each line."""
     parts = []
     for plane, component in zip(frame.planes, frame.format.components, strict=False):
         line = component.width * ((component.bits + 7) // 8)
@@ -56,7 +56,7 @@ def planes(frame: av.VideoFrame) -> tuple[bytes, ...]:
 
 @cache
 def reference(path: Path) -> tuple[Timeline, list[int]]:
-    """Times and hashes of the planes of all frames: every packet into a fresh decoder, one after the other."""
+    """Decode all packets in order with a new decoder, and return the times and plane hashes of all frames."""
     shown: dict[int | None, int] = {}
     decoded: list[int] = []
     duration = 0
@@ -76,7 +76,7 @@ def reference(path: Path) -> tuple[Timeline, list[int]]:
                 duration = frame.duration
         times = tuple(time for time in shown if time is not None)
         if path.suffix == ".avi" and list(times) != sorted(times):
-            # It tells when pictures are decoded: the k-th that is shown takes the k-th of these times.
+            # AVI stores decode times: the k-th displayed picture has the k-th of them.
             assert len(decoded) == len(times)
             times = tuple(decoded)
         assert len(shown) == len(times)
@@ -84,25 +84,25 @@ def reference(path: Path) -> tuple[Timeline, list[int]]:
         return Timeline(times, times[-1] + duration, stream.time_base), list(shown.values())
 
 
-def test_every_video_of_the_folder_matches_a_full_decode(each_videos: Path) -> None:
-    """Five plans for each."""
+def test_pick_equals_a_full_decode_for_every_video(each_videos: Path) -> None:
+    """Each video is compared under five random plans."""
     compared = plans = 0
-    for name in names(each_videos):
+    for name in video_names(each_videos):
         rng = random.Random(name)
         for _ in range(5):
-            compared += agreement(each_videos / name, random_plan(rng))
+            compared += count_equal_frames(each_videos / name, random_plan(rng))
             plans += 1
         reference.cache_clear()
     assert plans >= 150
     assert compared > 10 * plans, f"only {compared} frames could be compared"
 
 
-def agreement(path: Path, plan: Plan) -> int:
-    """How many frames of this plan were found equal to those of a full decode."""
+def count_equal_frames(path: Path, plan: Plan) -> int:
+    """Check the frames of a plan against a full decode, and return how many were compared."""
     timeline, hashes = reference(path)
     rejected: RejectedError | None = None
     try:
-        _, ours, choice, got = pick(path, plan, lambda _, frame: hash(planes(frame)))
+        _, picked_timeline, choice, picked_hashes = pick(path, plan, lambda _, frame: hash(planes(frame)))
     except RejectedError as error:
         rejected = error
     if rejected is not None and rejected.reason in ("too_short", "still"):
@@ -114,48 +114,48 @@ def agreement(path: Path, plan: Plan) -> int:
         assert path.stem in DAMAGED
         return 0
     if path.stem not in DAMAGED:
-        assert ours == timeline, path
+        assert picked_timeline == timeline, path
     if plan.kind == "snap":
-        assert choice.frames == tuple(ours.at(offset) for offset in choice.offsets())
+        assert choice.frames == tuple(picked_timeline.at(offset) for offset in choice.offsets())
     else:
-        assert choice == choose_frames(ours, plan)
-    at = dict(zip(timeline.times, hashes, strict=True))
-    assert got == [at[ours.times[frame]] for frame in dict.fromkeys(choice.frames)], path
-    return len(got)
+        assert choice == choose_frames(picked_timeline, plan)
+    hash_at = dict(zip(timeline.times, hashes, strict=True))
+    assert picked_hashes == [hash_at[picked_timeline.times[frame]] for frame in dict.fromkeys(choice.frames)], path
+    return len(picked_hashes)
 
 
-def test_the_documented_outcome_of_every_odd_file_holds(shared_videos: Path) -> None:
+def test_decode_of_every_odd_file_has_the_documented_outcome(shared_videos: Path) -> None:
     rows = []
     for path in sorted((shared_videos / "edge").iterdir()):
         try:
-            got = decode(path, Plan())
+            decoded = decode(path, Plan())
         except RejectedError as error:
             rows.append(f"| {path.name} | {error.reason} | {error.detail} |")
             continue
-        facts, timeline = got.facts, got.timeline
+        facts, timeline = decoded.facts, decoded.timeline
         rows.append(
             f"| {path.name} | accepted | {facts.codec} {facts.pix_fmt} {facts.width}x{facts.height} in "
             f"{facts.container}, {len(timeline.times)} frames in {float(timeline.seconds):.3f} s, kept at "
-            f"{got.frames.shape[2]}x{got.frames.shape[1]} |"
+            f"{decoded.frames.shape[2]}x{decoded.frames.shape[1]} |"
         )
     documented = [line for line in TABLE.read_text("utf-8").splitlines() if line in rows]
     assert documented == rows, "the table should be\n" + "\n".join(rows)
 
 
-def test_short_clips_are_refused(videos: Path) -> None:
-    with pytest.raises(RejectedError) as caught:
+def test_decode_rejects_short_clips(videos: Path) -> None:
+    with pytest.raises(RejectedError) as raised:
         decode(videos / "edge/short.mp4", Plan())
-    assert caught.value.reason == "too_short"
+    assert raised.value.reason == "too_short"
 
 
 @pytest.mark.parametrize("name", ["fire.mp4", "gesture_again.mkv"])
-def test_short_clips_of_the_shared_folder_are_refused(shared_videos: Path, name: str) -> None:
-    with pytest.raises(RejectedError) as caught:
+def test_decode_rejects_short_clips_of_the_shared_folder(shared_videos: Path, name: str) -> None:
+    with pytest.raises(RejectedError) as raised:
         decode(shared_videos / "real" / name, Plan())
-    assert caught.value.reason == "too_short"
+    assert raised.value.reason == "too_short"
 
 
-def test_turned_videos_are_upright(each_videos: Path) -> None:
+def test_decode_turns_rotated_videos_upright(each_videos: Path) -> None:
     upright = decode(each_videos / "real/bikes.mp4", Plan(frames=4))
     turned = decode(each_videos / "edge/rot90.mp4", Plan(frames=4))
     assert turned.frames.shape[1:3] == upright.frames.shape[2:0:-1]
@@ -164,8 +164,8 @@ def test_turned_videos_are_upright(each_videos: Path) -> None:
 
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_every_display_matrix_is_applied(tmp_path: Path, degrees: int, mirrored: bool) -> None:
-    """A picture with a bright top left corner, written with a display matrix, against the matrix by its definition."""
+def test_decode_applies_every_display_matrix(tmp_path: Path, degrees: int, mirrored: bool) -> None:
+    """A picture with a bright top left corner is written with a display matrix; the corner is shown where it says."""
     path = tmp_path / "turned.mp4"
     picture = np.zeros((64, 96, 3), np.uint8)
     picture[:32, :48] = 255
@@ -200,8 +200,10 @@ def test_every_display_matrix_is_applied(tmp_path: Path, degrees: int, mirrored:
     ("matrix", "red", "blue"), [(1, 0.2126, 0.0722), (5, 0.299, 0.114), (2, 0.299, 0.114), (9, 0.2627, 0.0593)]
 )
 @pytest.mark.parametrize("full", [False, True])
-def test_matrix_and_range_are_applied(tmp_path: Path, matrix: int, red: float, blue: float, full: bool) -> None:
-    """A flat colour, stored losslessly with each matrix and range, against the definition of YCbCr."""
+def test_decode_applies_color_matrix_and_range(
+    tmp_path: Path, matrix: int, red: float, blue: float, full: bool
+) -> None:
+    """A flat color, stored losslessly with each matrix and range, is compared with the definition of YCbCr."""
     path = tmp_path / "flat.mkv"
     luma, cb, cr = 120, 90, 170
     frame = av.VideoFrame(64, 64, "yuv420p")
@@ -228,7 +230,7 @@ def test_matrix_and_range_are_applied(tmp_path: Path, matrix: int, red: float, b
     assert np.abs(shown.reshape(-1, 3) - 255 * np.clip([r, g, b], 0, 1)).max() <= 1.5
 
 
-def test_files_that_are_no_video(tmp_path: Path) -> None:
+def test_decode_rejects_files_that_are_no_video(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("not a video " * 1000)
     with av.open(str(tmp_path / "sound.mp4"), "w") as container:
@@ -238,23 +240,23 @@ def test_files_that_are_no_video(tmp_path: Path) -> None:
         container.mux(stream.encode(sound))
         container.mux(stream.encode(None))
     for name, reason in (("empty", "unreadable"), ("text", "unreadable"), ("sound", "no_video")):
-        with pytest.raises(RejectedError) as caught:
+        with pytest.raises(RejectedError) as raised:
             decode(tmp_path / f"{name}.mp4", Plan())
-        assert caught.value.reason == reason
-        assert str(tmp_path) not in caught.value.detail
+        assert raised.value.reason == reason
+        assert str(tmp_path) not in raised.value.detail
 
 
-SEEN = ["real/bikes.mp4", "edge/full.ts", "edge/mpeg4.avi", "edge/av1.mp4"]
+DAMAGE_NOTICED = ["real/bikes.mp4", "edge/full.ts", "edge/mpeg4.avi", "edge/av1.mp4"]
 """Codecs whose decoders notice nearly all damage. VP9's and HEVC's entropy coding takes any bytes for a picture."""
 
 
-@pytest.mark.parametrize("name", [*SEEN, "edge/opengop_hevc.mp4", "edge/vp9.webm"])
-def test_what_random_damage_leaves_is_right_or_refused(
+@pytest.mark.parametrize("name", [*DAMAGE_NOTICED, "edge/opengop_hevc.mp4", "edge/vp9.webm"])
+def test_pick_gives_right_frames_or_rejects_damaged_files(
     each_videos: Path, tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Frames accepted from a cut file, or one with an overwritten block, equal those of the whole file."""
     timeline, hashes = reference(each_videos / name)
-    at = dict(zip(timeline.times, hashes, strict=True))
+    hash_at = dict(zip(timeline.times, hashes, strict=True))
     whole = (each_videos / name).read_bytes()
     rng = random.Random(7)
     wrong = {"cut": 0, "block": 0}
@@ -266,19 +268,21 @@ def test_what_random_damage_leaves_is_right_or_refused(
         data[place:] = b"" if kind == "cut" else rng.randbytes(512) + data[place + 512 :]
         path.write_bytes(data)
         try:
-            _, ours, choice, got = pick(path, Plan(frames=6), lambda _, frame: hash(planes(frame)))
+            _, picked_timeline, choice, picked_hashes = pick(path, Plan(frames=6), lambda _, frame: hash(planes(frame)))
         except RejectedError:
             refused += 1
             continue
-        wrong[kind] += sum(at[ours.times[k]] != value for k, value in zip(choice.frames, got, strict=True))
+        wrong[kind] += sum(
+            hash_at[picked_timeline.times[k]] != value for k, value in zip(choice.frames, picked_hashes, strict=True)
+        )
     assert wrong["cut"] == 0
-    assert refused or name not in SEEN
-    assert wrong["block"] <= 1 or name not in SEEN
+    assert refused or name not in DAMAGE_NOTICED
+    assert wrong["block"] <= 1 or name not in DAMAGE_NOTICED
     assert capfd.readouterr() == ("", "")
 
 
-def test_check_sums_in_a_stream_are_verified(videos: Path, tmp_path: Path) -> None:
-    """HEVC alone notices almost no flipped bit; with a hash of every picture in the stream it notices all."""
+def test_pick_verifies_check_sums_in_hevc_streams(videos: Path, tmp_path: Path) -> None:
+    """The HEVC decoder notices almost no flipped bit by itself; with picture hashes in the stream it notices all."""
     path = tmp_path / "summed.mkv"
     with av.open(str(videos / "real/bikes.mp4")) as container, av.open(str(path), "w") as out:
         options = {"x265-params": "hash=1:log-level=none:pools=1", "preset": "ultrafast"}
@@ -290,7 +294,7 @@ def test_check_sums_in_a_stream_are_verified(videos: Path, tmp_path: Path) -> No
             out.mux(stream.encode(small))
         out.mux(stream.encode(None))
     timeline, hashes = reference(path)
-    at = dict(zip(timeline.times, hashes, strict=True))
+    hash_at = dict(zip(timeline.times, hashes, strict=True))
     data = path.read_bytes()
     rng = random.Random(1)
     refused = compared = 0
@@ -299,18 +303,20 @@ def test_check_sums_in_a_stream_are_verified(videos: Path, tmp_path: Path) -> No
         flipped[rng.randrange(len(data) // 10, len(data))] ^= 1 << rng.randrange(8)
         (tmp_path / "flipped.mkv").write_bytes(flipped)
         try:
-            _, ours, choice, got = pick(tmp_path / "flipped.mkv", Plan(frames=8), lambda _, frame: hash(planes(frame)))
+            _, picked_timeline, choice, picked_hashes = pick(
+                tmp_path / "flipped.mkv", Plan(frames=8), lambda _, frame: hash(planes(frame))
+            )
         except RejectedError:
             refused += 1
             continue
-        assert got == [at[ours.times[frame]] for frame in choice.frames]
+        assert picked_hashes == [hash_at[picked_timeline.times[frame]] for frame in choice.frames]
         compared += 1
     assert refused
     assert compared
 
 
 def write(path: Path, size: tuple[int, int], start: int = 0, degrees: float = 0) -> None:
-    """Thirty gray frames at 10 a second."""
+    """Write thirty gray frames at 10 fps."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg2video" if path.suffix == ".ts" else "mpeg4", rate=10)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
@@ -323,7 +329,7 @@ def write(path: Path, size: tuple[int, int], start: int = 0, degrees: float = 0)
         container.mux(stream.encode(None))
 
 
-def test_pictures_that_change_or_lean_are_unsupported(tmp_path: Path) -> None:
+def test_decode_rejects_changing_sizes_and_slanted_rotations(tmp_path: Path) -> None:
     write(tmp_path / "wide.ts", (96, 64))
     write(tmp_path / "tall.ts", (64, 96), start=30)
     (tmp_path / "both.ts").write_bytes((tmp_path / "wide.ts").read_bytes() + (tmp_path / "tall.ts").read_bytes())
@@ -334,18 +340,17 @@ def test_pictures_that_change_or_lean_are_unsupported(tmp_path: Path) -> None:
         decode(tmp_path / "leaning.mp4", Plan(frames=8))
 
 
-def test_times_that_run_backwards_are_refused(tmp_path: Path) -> None:
+def test_decode_rejects_times_that_run_backwards(tmp_path: Path) -> None:
     write(tmp_path / "part.ts", (96, 64))
     (tmp_path / "twice.ts").write_bytes(2 * (tmp_path / "part.ts").read_bytes())
     with pytest.raises(RejectedError, match="no_times"):
         decode(tmp_path / "twice.ts", Plan(frames=8))
 
 
-def numbered(path: Path, *, count: int = 60, delay: bool = True, skipped: range = range(0)) -> None:
-    """Flat frames at 25 a second, with B-frames, whose luma is 20 + 3 k.
+def write_numbered_video(path: Path, *, count: int = 60, delay: bool = True, skipped: range = range(0)) -> None:
+    """Write flat frames at 25 fps, with B-frames; frame k has the luma 20 + 3 k.
 
-    Without `delay`, packets tell no other time than that at which they are decoded. Of the times, those in `skipped`
-    have no packet, as where a camera drops frames.
+    Without `delay`, packets have only decode times. Times in `skipped` have no packet, as where a camera drops frames.
     """
     ticks = [tick for tick in range(count + len(skipped)) if tick not in skipped]
     options = {"qp": "4", "x264-params": "bframes=3:b-adapt=0:keyint=20:scenecut=0"}
@@ -367,39 +372,39 @@ def numbered(path: Path, *, count: int = 60, delay: bool = True, skipped: range 
             container.mux(packet)
 
 
-def numbers(path: Path, plan: Plan) -> list[int]:
-    """For each slot, which frame of `numbered` it shows."""
-    found, _, choice, shown = pick(path, plan, lambda _, frame: round((bytes(frame.planes[0])[0] - 20) / 3))
-    assert found.codec == "h264"
-    at = dict(zip(dict.fromkeys(choice.frames), shown, strict=True))
-    return [at[frame] for frame in choice.frames]
+def shown_numbers(path: Path, plan: Plan) -> list[int]:
+    """Return, for each slot, which frame of `write_numbered_video` it shows."""
+    facts, _, choice, shown = pick(path, plan, lambda _, frame: round((bytes(frame.planes[0])[0] - 20) / 3))
+    assert facts.codec == "h264"
+    number_of = dict(zip(dict.fromkeys(choice.frames), shown, strict=True))
+    return [number_of[frame] for frame in choice.frames]
 
 
 @pytest.mark.parametrize("name", ["plain.avi", "bare.mp4", "bare.mkv"])
-def test_b_frames_are_in_order_where_the_container_tells_only_decode_times(tmp_path: Path, name: str) -> None:
-    """The k-th frame that is shown is at tick k, whatever the order in which the pictures are stored."""
+def test_pick_orders_b_frames_of_containers_with_decode_times_only(tmp_path: Path, name: str) -> None:
+    """The k-th displayed frame is at tick k, whatever the order in which frames are stored."""
     path = tmp_path / name
-    numbered(path, delay=False)
-    assert numbers(path, Plan(kind="fps", frames=60, fps=25)) == list(range(60))
-    assert numbers(path, Plan(frames=12, margin=0, min_step=0.01)) == list(range(0, 60, 5))
+    write_numbered_video(path, delay=False)
+    assert shown_numbers(path, Plan(kind="fps", frames=60, fps=25)) == list(range(60))
+    assert shown_numbers(path, Plan(frames=12, margin=0, min_step=0.01)) == list(range(0, 60, 5))
 
 
-def test_b_frames_of_an_avi_that_drops_frames_stay_on_screen(tmp_path: Path) -> None:
+def test_pick_holds_b_frames_of_an_avi_with_dropped_frames(tmp_path: Path) -> None:
     path = tmp_path / "drops.avi"
-    numbered(path, delay=False, skipped=range(30, 35))
+    write_numbered_video(path, delay=False, skipped=range(30, 35))
     expected = [*range(30), *[29] * 5, *range(30, 60)]
-    assert numbers(path, Plan(kind="fps", frames=65, fps=25)) == expected
+    assert shown_numbers(path, Plan(kind="fps", frames=65, fps=25)) == expected
 
 
-def test_the_fps_plan_repeats_a_frame_that_stays_on_screen(videos: Path) -> None:
-    got = decode(videos / "edge/vfr.mp4", Plan(kind="fps", frames=400, fps=30, max_pixels=4096))
-    assert len(set(got.choice.frames)) < len(got.choice.frames) == len(got.frames)
-    for slot, (frame, after) in enumerate(pairwise(got.choice.frames)):
-        assert frame != after or np.array_equal(got.frames[slot], got.frames[slot + 1])
+def test_decode_with_the_plan_fps_repeats_a_frame_that_stays_on_screen(videos: Path) -> None:
+    decoded = decode(videos / "edge/vfr.mp4", Plan(kind="fps", frames=400, fps=30, max_pixels=4096))
+    assert len(set(decoded.choice.frames)) < len(decoded.choice.frames) == len(decoded.frames)
+    for slot, (frame, after) in enumerate(pairwise(decoded.choice.frames)):
+        assert frame != after or np.array_equal(decoded.frames[slot], decoded.frames[slot + 1])
 
 
-def test_a_frame_replaced_at_its_own_time_is_not_shown(tmp_path: Path) -> None:
-    """Two frames with one time: the second is what a player shows."""
+def test_decode_shows_the_second_of_two_frames_with_one_time(tmp_path: Path) -> None:
+    """Of two frames with one time, players show the second."""
     path = tmp_path / "twice.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=10, options={"g": "1"})
@@ -419,7 +424,7 @@ def test_a_frame_replaced_at_its_own_time_is_not_shown(tmp_path: Path) -> None:
     assert decoded.frames.mean(axis=(1, 2, 3)).round(-1).tolist() == [40, 80, 160, 200]
 
 
-def test_time_base_is_never_rounded(videos: Path) -> None:
+def test_decode_does_not_round_the_time_base(videos: Path) -> None:
     decoded = decode(videos / "real/carphone.mp4", Plan())
     assert decoded.timeline.seconds == Fraction(120 * 1001, 30000)
 
@@ -438,10 +443,10 @@ for path in sys.argv[2:]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux to find ffmpeg's library in memory")
-def test_frames_do_not_depend_on_the_processor(videos: Path) -> None:
-    """The same pixels from plain C code as from whatever vector code this processor has."""
-    names = ["edge/mpeg4.avi", "edge/mpeg2.mpg", "edge/h264_10bits.mp4", "edge/gray.mkv", "real/carphone.mp4"]
-    files = [str(videos / name) for name in names]
+def test_decode_does_not_depend_on_the_processor(videos: Path) -> None:
+    """Plain C code gives the same pixels as the vector code of this processor."""
+    video_names = ["edge/mpeg4.avi", "edge/mpeg2.mpg", "edge/h264_10bits.mp4", "edge/gray.mkv", "real/carphone.mp4"]
+    files = [str(videos / name) for name in video_names]
     hashes = {
         flags: subprocess.run(
             [sys.executable, "-c", PROGRAM, flags, *files], check=True, capture_output=True, text=True
@@ -452,8 +457,8 @@ def test_frames_do_not_depend_on_the_processor(videos: Path) -> None:
     assert hashes["-1"] == hashes["0"]
 
 
-def test_interlaced_frames_are_scaled_whole(each_videos: Path) -> None:
-    """The fields of a moving picture lie apart; scaled one by one they would still do so in a small picture."""
+def test_decode_scales_interlaced_frames_whole(each_videos: Path) -> None:
+    """The fields of a moving picture differ; scaled one by one, they would still differ in a small picture."""
     path = each_videos / "edge" / "interlaced.mp4"
     plan = Plan(frames=12)
     planes = pick(path, plan, lambda _, frame: frame.to_ndarray())[3]
@@ -466,10 +471,10 @@ def test_interlaced_frames_are_scaled_whole(each_videos: Path) -> None:
 
 @pytest.mark.parametrize(("name", "codec"), [("a.gif", "gif"), ("a.mkv", "ffv1")])
 @pytest.mark.parametrize("pause", [range(19, 49), range(38, 69)])
-def test_slots_show_a_held_picture_for_as_long_as_it_is_on_screen(
+def test_decode_shows_a_held_picture_for_as_long_as_it_is_on_screen(
     tmp_path: Path, name: str, codec: str, pause: range
 ) -> None:
-    """Forty gray pictures of a tenth of a second; the one at the start of `pause` stays to its end."""
+    """There are forty gray pictures of 0.1 s each; the one at the start of `pause` stays until its end."""
     ticks = [*range(pause.start + 1), *range(pause.stop, pause.stop + 39 - pause.start)]
     with av.open(str(tmp_path / name), "w") as container:
         stream = container.add_stream(codec, rate=10)

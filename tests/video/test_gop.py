@@ -1,6 +1,6 @@
-"""Decoding by groups of pictures: which packets are fed, what each codec's packets say, and streams made to be hard.
+"""Decoding by groups of pictures: which packets are fed, and what is read from the packets of each codec.
 
-Every stream is encoded here, decoded from its start by itself, and must come out the same by groups, plane by plane.
+Every stream is encoded here and decoded from its start; decoding by groups must give the same planes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FRAMES = 72
 
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[list[PacketRow], list[set[int]]]:
-    """Packets of some groups of pictures, and for each packet all the packets that its picture refers to."""
+    """Draw packets of some groups of pictures, and for each packet the packets that its picture refers to."""
     rows: list[PacketRow] = []
     refs: list[set[int]] = []
 
@@ -43,27 +43,31 @@ def streams(draw: st.DrawFn) -> tuple[list[PacketRow], list[set[int]]]:
     def some(of: list[int]) -> set[int]:
         return set(draw(st.lists(st.sampled_from(of), max_size=3))) if of else set()
 
-    before: list[int] = []
+    last_references: list[int] = []
     for group in range(draw(st.integers(1, 5))):
-        own = [len(rows)]
+        references = [len(rows)]
         leading = draw(st.integers(0, 3)) if group else 0
         add(100 * group + 50, START, set())
         for k in range(leading):
             spare = draw(st.booleans())
-            add(100 * group + 40 + k, PacketInfo(False, leads=True, layer=0 if spare else -1), some(before + own))
+            add(
+                100 * group + 40 + k,
+                PacketInfo(False, leads=True, layer=0 if spare else -1),
+                some(last_references + references),
+            )
             if not spare:
-                before = [*before, len(rows) - 1]
+                last_references = [*last_references, len(rows) - 1]
         for k in range(draw(st.integers(0, 6))):
             spare = draw(st.booleans())
-            add(100 * group + 60 + k, PacketInfo(False, layer=0 if spare else -1), some(own))
+            add(100 * group + 60 + k, PacketInfo(False, layer=0 if spare else -1), some(references))
             if not spare:
-                own.append(len(rows) - 1)
-        before = own
+                references.append(len(rows) - 1)
+        last_references = references
     return rows, refs
 
 
 @given(streams(), st.data())
-def test_all_that_a_wanted_picture_refers_to_is_fed_and_little_else(
+def test_groups_feed_all_references_of_wanted_pictures_and_little_else(
     stream: tuple[list[PacketRow], list[set[int]]], data: st.DataObject
 ) -> None:
     rows, refs = stream
@@ -71,25 +75,29 @@ def test_all_that_a_wanted_picture_refers_to_is_fed_and_little_else(
     assert packets is not None
     wanted = data.draw(st.sets(st.sampled_from(range(len(rows))), min_size=1))
     groups = packets.groups(wanted)
-    given_out: set[int] = set()
+    covered: set[int] = set()
     for group in groups:
         assert rows[group.start].info.start
         assert group.last in wanted
-        fed = [n for n in range(group.start, group.last + 1) if n not in group.skipped]
-        assert fed[0] == group.start
-        for number in fed:
-            assert refs[number] <= set(fed[: fed.index(number)]), "it would be decoded without what it refers to"
-        given_out |= wanted & set(fed)
+        fed_numbers = [n for n in range(group.start, group.last + 1) if n not in group.skipped]
+        assert fed_numbers[0] == group.start
+        for number in fed_numbers:
+            assert refs[number] <= set(fed_numbers[: fed_numbers.index(number)]), (
+                "all references are fed before the picture"
+            )
+        covered |= wanted & set(fed_numbers)
         assert not wanted & group.skipped
         assert all(packets.spare[n] or packets.needs[n] < group.start for n in group.skipped)
-    assert given_out == wanted
+    assert covered == wanted
     for group, after in pairwise(groups):
         assert group.last < after.start
-        assert not all(packets.spare[group.last + 1 : after.start]), "nothing is gained between these groups"
+        assert not all(packets.spare[group.last + 1 : after.start]), (
+            "two groups with only spare packets between them should be one"
+        )
 
 
-def test_groups_by_hand() -> None:
-    """Two groups, of which the second is open: packet 5 is shown before its start, packet 4."""
+def test_groups_and_costs_by_hand() -> None:
+    """There are two groups, of which the second is open: packet 5 is shown before the start of its group, packet 4."""
     rows = [
         PacketRow(time, number, 1, look.start, False, look)
         for number, (time, look) in enumerate(
@@ -124,7 +132,7 @@ def test_groups_by_hand() -> None:
     assert plan(4, 5) == [(0, 5, {2, 3})]
 
 
-def test_pictures_before_the_first_start_are_left_to_the_whole_decode() -> None:
+def test_analyze_packets_refuses_pictures_before_the_first_start() -> None:
     shown = [PacketRow(0, 0, 1, True, False, PLAIN), PacketRow(1, 1, 1, True, False, START)]
     assert analyze_packets(shown) is None
     assert analyze_packets([shown[0]._replace(hidden=True), shown[1]]) is not None
@@ -133,7 +141,7 @@ def test_pictures_before_the_first_start_are_left_to_the_whole_decode() -> None:
     assert analyze_packets([shown[1], shown[1]]) is None, "packets that cannot be told apart"
 
 
-def test_only_the_highest_layer_is_spare() -> None:
+def test_analyze_packets_marks_only_the_highest_layer_as_spare() -> None:
     looks = [START, PacketInfo(False, layer=1, top=1), PacketInfo(False, layer=2, top=2), PacketInfo(False, top=2)]
     packets = analyze_packets([PacketRow(n, n, 1, look.start, False, look) for n, look in enumerate(looks)])
     assert packets is not None
@@ -142,16 +150,16 @@ def test_only_the_highest_layer_is_spare() -> None:
 
 
 @dataclass
-class Fed:
-    """Numbers of the packets that were given to a decoder, by groups and from the start."""
+class FedPackets:
+    """Numbers of the packets that were fed to a decoder, by groups (`fast`) and from the start (`slow`)."""
 
     fast: list[int] = field(default_factory=list)
     slow: list[int] = field(default_factory=list)
 
 
 @pytest.fixture
-def fed(monkeypatch: pytest.MonkeyPatch) -> Fed:
-    record = Fed()
+def fed_packets(monkeypatch: pytest.MonkeyPatch) -> FedPackets:
+    record = FedPackets()
 
     def counting(numbers: list[int]) -> type[PacketTag]:
         class Counted(PacketTag):
@@ -168,15 +176,15 @@ def fed(monkeypatch: pytest.MonkeyPatch) -> Fed:
 
 @cache
 def pictures() -> list[np.ndarray]:
-    """A texture that moves, with noise that appears and vanishes in it."""
+    """Make pictures of a moving texture, in which noise appears and vanishes."""
     rng = np.random.default_rng(1)
     texture = rng.integers(0, 255, (24, 40, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
-    made = []
+    result = []
     for n in range(FRAMES):
         picture = np.ascontiguousarray(np.roll(texture, (3 * n, 5 * n), (0, 1))[:96, :160])
         picture[10:40, 2 * n % 100 :][:, :20] = rng.integers(0, 255, (30, 20, 3))
-        made.append(picture)
-    return made
+        result.append(picture)
+    return result
 
 
 def write(path: Path, codec: str, options: dict[str, str], muxer: dict[str, str] | None = None, more: int = 0) -> Path:
@@ -204,15 +212,15 @@ def planes(frame: av.VideoFrame) -> bytes:
     return frame.to_ndarray().tobytes()
 
 
-def truth(path: Path) -> dict[int | None, bytes]:
-    """All frames by their times, decoded from the start without any help of the package."""
+def decode_all(path: Path) -> dict[int | None, bytes]:
+    """Decode all frames from the start with PyAV alone, and return them by their times."""
     with av.open(str(path)) as container:
         stream = container.streams.best("video")
         assert isinstance(stream, av.VideoStream)
         return {frame.pts: planes(frame) for frame in container.decode(stream)}
 
 
-def promised(path: Path) -> DeclaredTimeline:
+def declared(path: Path) -> DeclaredTimeline:
     with open_video(path) as (container, stream):
         promise = declared_timeline(container, stream)
     assert promise is not None
@@ -228,14 +236,14 @@ PLANS = [
 ]
 
 
-def agree(path: Path) -> None:
-    """Every plan gives the frames of a full decode."""
-    frames = truth(path)
+def check_frames_of_all_plans(path: Path) -> None:
+    """Check that every plan gives the frames of a full decode."""
+    frames = decode_all(path)
     for plan in PLANS:
-        _, timeline, choice, got = pick(path, plan, lambda _, frame: (frame.pts, planes(frame)))
+        _, timeline, choice, pictures_by_time = pick(path, plan, lambda _, frame: (frame.pts, planes(frame)))
         assert timeline.times == tuple(sorted(time for time in frames if time is not None))
-        assert [time for time, _ in got] == [timeline.times[k] for k in dict.fromkeys(choice.frames)]
-        assert all(picture == frames[time] for time, picture in got)
+        assert [time for time, _ in pictures_by_time] == [timeline.times[k] for k in dict.fromkeys(choice.frames)]
+        assert all(picture == frames[time] for time, picture in pictures_by_time)
 
 
 X = "keyint=24:min-keyint=24:scenecut=0:bframes=3"
@@ -265,19 +273,19 @@ BY_GROUPS: dict[str, tuple[str, dict[str, str], int, int]] = {
 
 
 @pytest.mark.parametrize("name", BY_GROUPS)
-def test_hard_streams_come_out_the_same_by_groups(tmp_path: Path, fed: Fed, name: str) -> None:
+def test_pick_by_groups_equals_a_full_decode(tmp_path: Path, fed_packets: FedPackets, name: str) -> None:
     codec, options, starts, spare = BY_GROUPS[name]
     path = write(tmp_path / name, codec, options)
-    packets = promised(path).packets
+    packets = declared(path).packets
     assert packets is not None
     assert len(set(packets.needs)) == starts
     assert sum(packets.spare) >= spare
-    agree(path)
-    assert fed.slow == []
-    fed.fast.clear()
+    check_frames_of_all_plans(path)
+    assert fed_packets.slow == []
+    fed_packets.fast.clear()
     pick(path, PLANS[1], lambda _, frame: frame.pts)
     last = FRAMES * 2 // 3 + 4
-    assert len(fed.fast) < last - (spare > 0) * 10 - (starts > 1) * 10, "more was decoded than needed"
+    assert len(fed_packets.fast) < last - (spare > 0) * 10 - (starts > 1) * 10, "more was decoded than needed"
 
 
 @pytest.mark.parametrize(
@@ -291,23 +299,25 @@ def test_hard_streams_come_out_the_same_by_groups(tmp_path: Path, fed: Fed, name
         ("lossless.mkv", "ffv1", {}),
     ],
 )
-def test_what_is_not_understood_is_decoded_from_its_start(
-    tmp_path: Path, fed: Fed, name: str, codec: str, options: dict[str, str]
+def test_pick_decodes_other_streams_from_their_start(
+    tmp_path: Path, fed_packets: FedPackets, name: str, codec: str, options: dict[str, str]
 ) -> None:
     path = write(tmp_path / name, codec, options)
-    frames = truth(path)
-    _, timeline, choice, got = pick(path, PLANS[0], lambda _, frame: (frame.pts, planes(frame)))
-    assert [time for time, _ in got] == [timeline.times[k] for k in choice.frames]
-    assert all(picture == frames[time] for time, picture in got)
-    assert fed.slow
-    assert not fed.fast
+    frames = decode_all(path)
+    _, timeline, choice, pictures_by_time = pick(path, PLANS[0], lambda _, frame: (frame.pts, planes(frame)))
+    assert [time for time, _ in pictures_by_time] == [timeline.times[k] for k in choice.frames]
+    assert all(picture == frames[time] for time, picture in pictures_by_time)
+    assert fed_packets.slow
+    assert not fed_packets.fast
 
 
-def test_fragments_and_other_streams(tmp_path: Path, fed: Fed) -> None:
+def test_pick_by_groups_with_fragments_and_several_streams(tmp_path: Path, fed_packets: FedPackets) -> None:
     options = {"x264-params": X}
-    agree(write(tmp_path / "fragments.mp4", "libx264", options, {"movflags": "frag_keyframe+empty_moov"}))
-    agree(write(tmp_path / "second.mp4", "libx264", options, more=1))
-    assert not fed.slow
+    check_frames_of_all_plans(
+        write(tmp_path / "fragments.mp4", "libx264", options, {"movflags": "frag_keyframe+empty_moov"})
+    )
+    check_frames_of_all_plans(write(tmp_path / "second.mp4", "libx264", options, more=1))
+    assert not fed_packets.slow
 
 
 def remux(source: Path, target: Path, change: Callable[[int, av.Packet[av.VideoStream]], None]) -> Path:
@@ -323,8 +333,8 @@ def remux(source: Path, target: Path, change: Callable[[int, av.Packet[av.VideoS
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
-def test_key_flags_that_lie(tmp_path: Path, fed: Fed, ending: str) -> None:
-    """Flags on every packet, or on none but the first: only where flag and bytes agree a decode is started."""
+def test_pick_by_groups_with_wrong_key_flags(tmp_path: Path, fed_packets: FedPackets, ending: str) -> None:
+    """Key flags are on every packet, or on the first alone; decoding starts only where flags and bytes agree."""
     path = write(tmp_path / "plain.mp4", "libx264", {"x264-params": X + ":open-gop=1"})
     closed = write(tmp_path / "closed.mp4", "libx264", {"x264-params": X})
 
@@ -334,81 +344,83 @@ def test_key_flags_that_lie(tmp_path: Path, fed: Fed, ending: str) -> None:
     def one_key(number: int, packet: av.Packet[av.VideoStream]) -> None:
         packet.is_keyframe = number == 0
 
-    agree(remux(path, tmp_path / f"all.{ending}", all_keys))
-    agree(remux(closed, tmp_path / f"one.{ending}", one_key))
-    assert fed.fast
-    assert not fed.slow
+    check_frames_of_all_plans(remux(path, tmp_path / f"all.{ending}", all_keys))
+    check_frames_of_all_plans(remux(closed, tmp_path / f"one.{ending}", one_key))
+    assert fed_packets.fast
+    assert not fed_packets.slow
 
 
-def test_times_in_the_order_of_the_packets_are_decode_times(tmp_path: Path, fed: Fed) -> None:
-    """The container has lost the order in which pictures are shown: the k-th that is shown has the k-th time."""
+def test_pick_takes_times_in_packet_order_as_decode_times(tmp_path: Path, fed_packets: FedPackets) -> None:
+    """The container lost the display order, so the k-th displayed picture has the k-th time."""
     path = write(tmp_path / "plain.mp4", "libx264", {"x264-params": X})
 
-    def stored(number: int, packet: av.Packet[av.VideoStream]) -> None:
+    def set_decode_times(number: int, packet: av.Packet[av.VideoStream]) -> None:
         packet.pts = packet.dts = 512 * number
 
-    lost = remux(path, tmp_path / "lost.mp4", stored)
-    shown = [pick(file, PLANS[0], lambda _, frame: frame.to_ndarray()) for file in (path, lost)]
-    (_, _, here, ours), (_, _, there, theirs) = shown
-    assert here.clock == there.clock
-    assert len(ours) == len(theirs) == PLANS[0].frames
-    assert all(map(np.array_equal, ours, theirs))
+    without_order = remux(path, tmp_path / "lost.mp4", set_decode_times)
+    results = [pick(file, PLANS[0], lambda _, frame: frame.to_ndarray()) for file in (path, without_order)]
+    (_, _, choice, frames), (_, _, choice_without_order, frames_without_order) = results
+    assert choice.clock == choice_without_order.clock
+    assert len(frames) == len(frames_without_order) == PLANS[0].frames
+    assert all(map(np.array_equal, frames, frames_without_order))
 
 
-def units(data: bytes) -> Iterator[tuple[int, int]]:
-    """Where the units of an HEVC packet start, and their types."""
+def hevc_units(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where the units of an HEVC packet start, and their types."""
     at = 0
     while at < len(data):
         yield at + 4, data[at + 4] >> 1 & 63
         at += 4 + int.from_bytes(data[at : at + 4], "big")
 
 
-def test_bytes_that_lie_end_in_the_whole_decode(tmp_path: Path, fed: Fed) -> None:
-    """Leading pictures that call themselves trailing: by groups the decoder misses what they refer to."""
+def test_pick_falls_back_to_a_full_decode_for_wrong_picture_types(tmp_path: Path, fed_packets: FedPackets) -> None:
+    """Leading pictures are marked as trailing ones; decoding by groups then lacks their references."""
     path = write(tmp_path / "open.mp4", "libx265", {"x265-params": X265 + ":open-gop=1"})
     changed = 0
 
-    def trailing(_: int, packet: av.Packet[av.VideoStream]) -> None:
+    def mark_as_trailing(_: int, packet: av.Packet[av.VideoStream]) -> None:
         nonlocal changed
         data = bytearray(bytes(packet))
-        for place, kind in units(bytes(data)):
+        for place, kind in hevc_units(bytes(data)):
             if kind in (8, 9):
                 data[place] = (kind - 8) << 1 | data[place] & 1
                 changed += 1
         packet.update(bytes(data))
 
-    lying = remux(path, tmp_path / "lying.mp4", trailing)
+    wrong_types = remux(path, tmp_path / "lying.mp4", mark_as_trailing)
     assert changed >= 4
-    frames = truth(path)
-    fell = 0
+    frames = decode_all(path)
+    fallbacks = 0
     for count in range(4, 36, 4):
-        fed.slow.clear()
-        got = pick(lying, Plan(frames=count, min_step=0.001), lambda _, frame: (frame.pts, planes(frame)))[3]
-        assert all(picture == frames[time] for time, picture in got)
-        fell += bool(fed.slow)
-    assert fell
+        fed_packets.slow.clear()
+        pictures_by_time = pick(
+            wrong_types, Plan(frames=count, min_step=0.001), lambda _, frame: (frame.pts, planes(frame))
+        )[3]
+        assert all(picture == frames[time] for time, picture in pictures_by_time)
+        fallbacks += bool(fed_packets.slow)
+    assert fallbacks
 
 
-def test_a_seek_is_not_trusted(tmp_path: Path) -> None:
+def test_frames_by_groups_raises_where_packets_do_not_match(tmp_path: Path) -> None:
     path = write(tmp_path / "plain.mp4", "libx264", {"x264-params": X})
     with open_video(path) as (container, stream):
         promise = declared_timeline(container, stream)
         assert promise is not None
         packets = promise.packets
         assert packets is not None
-        for moved in (
+        for changed_rows in (
             [row._replace(position=row.position + 1) for row in packets.rows],
             [row._replace(size=row.size + (number == 30)) for number, row in enumerate(packets.rows)],
             [row._replace(time=row.time + (number == 24)) for number, row in enumerate(packets.rows)],
         ):
-            wrong = replace(packets, rows=tuple(moved))
+            wrong = replace(packets, rows=tuple(changed_rows))
             with pytest.raises(seeking.TimelineMismatchError):
                 list(seeking.frames_by_groups(container, stream, wrong, [promise.numbers[40]], []))
         right = list(seeking.frames_by_groups(container, stream, packets, [promise.numbers[40]], []))
     assert [frame.pts for frame in right] == [promise.timeline.times[40]]
 
 
-def test_parameters_that_change_are_refused(tmp_path: Path) -> None:
+def test_reader_of_h264_refuses_changed_parameter_sets(tmp_path: Path) -> None:
     """A parameter set in a packet must be one of those that the container holds."""
     path = write(tmp_path / "plain.mp4", "libx264", {"x264-params": X})
     with av.open(str(path)) as container:
@@ -419,18 +431,18 @@ def test_parameters_that_change_are_refused(tmp_path: Path) -> None:
     read = reader_of("h264", extradata)
     assert read is not None
     length = int.from_bytes(extradata[6:8], "big")
-    own = extradata[8 : 8 + length]
-    other = own[:-1] + bytes([own[-1] ^ 1])
+    parameter_set = extradata[8 : 8 + length]
+    other_parameter_set = parameter_set[:-1] + bytes([parameter_set[-1] ^ 1])
     assert read(packet) == START
-    assert read(length.to_bytes(4, "big") + own + packet) == START
-    assert read(length.to_bytes(4, "big") + other + packet) is None
+    assert read(length.to_bytes(4, "big") + parameter_set + packet) == START
+    assert read(length.to_bytes(4, "big") + other_parameter_set + packet) is None
     assert reader_of("h264", extradata[:12]) is None, "cut short"
-    assert reader_of("h264", b"\0\0\0\1" + own) is None, "units with start codes"
+    assert reader_of("h264", b"\0\0\0\1" + parameter_set) is None, "units with start codes"
     assert reader_of("h264", None) is None
     assert reader_of("theora", None) is None
 
 
-def test_units_decide_whether_a_picture_can_be_left_out(tmp_path: Path) -> None:
+def test_reader_of_h264_reads_whether_a_picture_is_spare(tmp_path: Path) -> None:
     path = write(tmp_path / "plain.mp4", "libx264", {"x264-params": X})
     with av.open(str(path)) as container:
         read = reader_of("h264", container.streams.video[0].codec_context.extradata)
@@ -447,8 +459,8 @@ def test_units_decide_whether_a_picture_can_be_left_out(tmp_path: Path) -> None:
         assert read(refused) is None
 
 
-def test_film_grain_is_refused(tmp_path: Path) -> None:
-    """Its numbers depend on where a decode starts; notes of other types, before or behind, are read past."""
+def test_reader_of_h264_refuses_film_grain(tmp_path: Path) -> None:
+    """Film grain depends on where decoding starts; SEI messages of other types are skipped."""
     path = write(tmp_path / "plain.mp4", "libx264", {"x264-params": X})
     with av.open(str(path)) as container:
         read = reader_of("h264", container.streams.video[0].codec_context.extradata)
@@ -459,7 +471,7 @@ def test_film_grain_is_refused(tmp_path: Path) -> None:
         assert (read(len(unit).to_bytes(4, "big") + unit + picture) is None) == refused
 
 
-def test_mpeg4_layers_must_not_change() -> None:
+def test_reader_of_mpeg4_refuses_changed_layers() -> None:
     layer, head = b"\0\0\1\x20abc", b"\0\0\1\xb6"
     read = reader_of("mpeg4", b"\0\0\1\xb0x" + layer)
     assert read is not None
@@ -470,19 +482,19 @@ def test_mpeg4_layers_must_not_change() -> None:
         assert read(refused) is None
 
 
-def test_packets_with_hidden_frames_are_refused() -> None:
+def test_readers_of_vp9_vp8_and_av1_refuse_hidden_frames() -> None:
     vp9, vp8, av1 = (reader_of(codec, None) for codec in ("vp9", "vp8", "av1"))
     assert vp9 is not None
     assert vp8 is not None
     assert av1 is not None
-    key, shown, hidden, again = b"\x82\x49", b"\x86\x00", b"\x84\x00", b"\x88"
+    key, shown, hidden, repeated = b"\x82\x49", b"\x86\x00", b"\x84\x00", b"\x88"
 
     def several(*frames: bytes) -> bytes:
         marker = bytes([0xC0 | len(frames) - 1])
         return b"".join(frames) + marker + b"".join(bytes([len(frame)]) for frame in frames) + marker
 
     assert vp9(key) == START
-    assert vp9(shown) == vp9(again) == vp9(several(hidden, shown)) == PLAIN
+    assert vp9(shown) == vp9(repeated) == vp9(several(hidden, shown)) == PLAIN
     assert vp9(hidden) is None
     assert vp9(several(shown, shown)) is None
     assert vp9(several(key, hidden)) == START

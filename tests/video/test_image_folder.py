@@ -1,4 +1,4 @@
-"""Folders of numbered images as videos: their order, times, hash, and what is refused."""
+"""Folders of numbered images as videos: their order, times and hash, and folders that are rejected."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ PLAN = Plan(frames=8)
 
 
 def picture(level: int, size: tuple[int, int] = (96, 128)) -> np.ndarray:
-    """A gray picture of that level, with a white corner so that it is not flat."""
+    """Make a gray picture of a level, with a white corner so that it is not flat."""
     pixels = np.full((*size, 3), level, np.uint8)
     pixels[: size[0] // 2, : size[1] // 2] = 255
     return pixels
 
 
 def save(path: Path, pixels: np.ndarray) -> None:
-    """Write an image; the file's ending says of which kind."""
+    """Write an image in the format of the file's ending."""
     codec, pix_fmt = {".png": ("png", "rgb24"), ".jpg": ("mjpeg", "yuvj444p")}[path.suffix]
     encoder = av.CodecContext.create(codec, "w")
     assert isinstance(encoder, av.VideoCodecContext)
@@ -51,12 +51,12 @@ def frames(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def rejected(corpus: Path) -> dict[str, tuple[str, str]]:
+def read_rejections(corpus: Path) -> dict[str, tuple[str, str]]:
     rows = pq.read_table(corpus / "rejected.parquet").to_pylist()
     return {row["path"]: (row["reason"], row["detail"]) for row in rows}
 
 
-def test_each_folder_of_images_is_a_video_in_the_order_of_its_numbers(
+def test_index_takes_each_folder_of_images_as_a_video_in_the_order_of_numbers(
     frames: Callable[..., Path], tmp_path: Path
 ) -> None:
     frames("a")  # frame_9.png comes before frame_10.png
@@ -78,7 +78,9 @@ def test_each_folder_of_images_is_a_video_in_the_order_of_its_numbers(
     assert (entries["a"].codec, entries["deep/b"].codec) == ("png", "mjpeg")
 
 
-def test_the_plan_fps_takes_images_by_their_times(frames: Callable[..., Path], tmp_path: Path) -> None:
+def test_index_of_images_with_the_plan_fps_takes_images_by_their_times(
+    frames: Callable[..., Path], tmp_path: Path
+) -> None:
     folder = frames("a")
     index_videos(folder, tmp_path / "corpus", Plan(kind="fps", fps=2), image_fps=10)
     (entry,) = Corpus(tmp_path / "corpus").videos
@@ -87,7 +89,9 @@ def test_the_plan_fps_takes_images_by_their_times(frames: Callable[..., Path], t
     assert entry.ticks == tuple(range(0, 40, 5))
 
 
-def test_the_hash_is_over_the_images_in_order_and_their_rate(frames: Callable[..., Path], tmp_path: Path) -> None:
+def test_image_folder_hash_covers_the_images_in_order_and_their_rate(
+    frames: Callable[..., Path], tmp_path: Path
+) -> None:
     folder = frames("a", range(1, 5))
     first = image_folder("a", folder, Fraction(10))
     content = first.hash()
@@ -105,7 +109,9 @@ def test_the_hash_is_over_the_images_in_order_and_their_rate(frames: Callable[..
     assert image_folder("a", folder, Fraction(10)).hash() != content
 
 
-def test_what_cannot_be_a_video_is_recorded_with_its_reason(frames: Callable[..., Path], tmp_path: Path) -> None:
+def test_index_records_unusable_folders_of_images_with_their_reasons(
+    frames: Callable[..., Path], tmp_path: Path
+) -> None:
     frames("good")
     save(frames("sizes") / "frame_20.png", picture(9, (96, 160)))
     (frames("broken") / "frame_21.png").write_text("no picture")
@@ -117,8 +123,8 @@ def test_what_cannot_be_a_video_is_recorded_with_its_reason(frames: Callable[...
         index_videos(tmp_path / "frames", tmp_path / "corpus", PLAN)
     assert not (tmp_path / "corpus").exists()
     assert index_videos(tmp_path / "frames", tmp_path / "corpus", PLAN, image_fps=10).videos == 1
-    found = rejected(tmp_path / "corpus")
-    assert {path: reason for path, (reason, _) in found.items()} == {
+    rejections = read_rejections(tmp_path / "corpus")
+    assert {path: reason for path, (reason, _) in rejections.items()} == {
         ".hidden": "hidden",
         "broken": "damaged",
         "cover": "no_times",
@@ -126,22 +132,22 @@ def test_what_cannot_be_a_video_is_recorded_with_its_reason(frames: Callable[...
         "sizes": "unsupported",
         "twice": "no_times",
     }
-    assert found["sizes"][1] == "its size changes from 128x96 to 160x96 at frame_20.png"
-    assert "frame_21.png cannot be decoded" in found["broken"][1]
-    assert "after frame_19.png comes frame_21.png" in found["gap"][1]
-    assert "cover.png is not numbered as frame_1.png is" in found["cover"][1]
+    assert rejections["sizes"][1] == "its size changes from 128x96 to 160x96 at frame_20.png"
+    assert "frame_21.png cannot be decoded" in rejections["broken"][1]
+    assert "after frame_19.png comes frame_21.png" in rejections["gap"][1]
+    assert "cover.png is not numbered as frame_1.png is" in rejections["cover"][1]
 
 
-def test_a_truncated_image_that_is_shown_is_damage(frames: Callable[..., Path], tmp_path: Path) -> None:
+def test_index_rejects_a_truncated_image_as_damaged(frames: Callable[..., Path], tmp_path: Path) -> None:
     folder = frames("a", range(10, 18), "{}.jpg")
     image = folder / "13.jpg"
     image.write_bytes(image.read_bytes()[:-200])
     index_videos(tmp_path / "frames", tmp_path / "corpus", Plan(frames=8, margin=0), image_fps=5)
-    assert rejected(tmp_path / "corpus")["a"][0] == "damaged"
+    assert read_rejections(tmp_path / "corpus")["a"][0] == "damaged"
 
 
-def test_images_beside_videos_are_not_taken(frames: Callable[..., Path], tmp_path: Path) -> None:
-    """Pictures in the folder of a video are thumbnails; those in a folder of their own are told without a rate."""
+def test_index_ignores_images_beside_videos(frames: Callable[..., Path], tmp_path: Path) -> None:
+    """Images in the folder of a video are thumbnails; a folder of images alone is rejected without a rate."""
     frames("thumbs")
     with av.open(tmp_path / "frames/clip.mkv", "w") as container:
         stream = container.add_stream("mjpeg", 10, width=128, height=96, pix_fmt="yuvj420p")
@@ -150,12 +156,14 @@ def test_images_beside_videos_are_not_taken(frames: Callable[..., Path], tmp_pat
         container.mux(stream.encode(None))
     save(tmp_path / "frames/clip.jpg", picture(0))
     assert index_videos(tmp_path / "frames", tmp_path / "corpus", PLAN).videos == 1
-    assert {path: reason for path, (reason, _) in rejected(tmp_path / "corpus").items()} == {"thumbs": "no_times"}
+    assert {path: reason for path, (reason, _) in read_rejections(tmp_path / "corpus").items()} == {
+        "thumbs": "no_times"
+    }
     assert index_videos(tmp_path / "frames", tmp_path / "corpus", PLAN, image_fps=10).videos == 2
 
 
 @pytest.mark.slow
-def test_a_corpus_of_images_grows_and_knows_copies(frames: Callable[..., Path], tmp_path: Path) -> None:
+def test_index_extends_a_corpus_of_images_and_finds_duplicates(frames: Callable[..., Path], tmp_path: Path) -> None:
     out = tmp_path / "corpus"
     shutil.copytree(frames("a"), tmp_path / "frames/copy")
     assert index_videos(tmp_path / "frames", out, PLAN, image_fps=10).rejected == {"duplicate": 1}
@@ -167,33 +175,33 @@ def test_a_corpus_of_images_grows_and_knows_copies(frames: Callable[..., Path], 
     changed = index_videos(tmp_path / "frames", out, PLAN, image_fps=10)
     assert (changed.videos, changed.decoded, changed.gone) == (3, 1, 1)
     prints = [entry.fingerprints for entry in Corpus(out).videos]
-    assert all(any(fingerprint) for fingerprint in prints), "near-duplicates are found by these"
+    assert all(any(fingerprint) for fingerprint in prints), "fingerprints are needed to find near-duplicates"
 
 
-def test_images_that_change_after_they_were_hashed_are_rejected(frames: Callable[..., Path], tmp_path: Path) -> None:
+def test_index_rejects_images_that_change_after_they_were_hashed(frames: Callable[..., Path], tmp_path: Path) -> None:
     folder = frames("a")
     frames("b", range(1, 31))
 
-    def meddle(outcome: object) -> None:
+    def add_image(outcome: object) -> None:
         save(folder / "frame_41.png", picture(200))
 
-    summary = index_videos(tmp_path / "frames", tmp_path / "corpus", PLAN, image_fps=10, progress=meddle)
+    summary = index_videos(tmp_path / "frames", tmp_path / "corpus", PLAN, image_fps=10, progress=add_image)
     assert summary.rejected == {"changed": 1}
     assert index_videos(tmp_path / "frames", tmp_path / "corpus", PLAN, image_fps=10).videos == 2
 
 
 @pytest.mark.parametrize("names", [["10.png", "9.png", "8.png"], ["s1_f3.png", "s1_f1.png", "s1_f2.png"], ["a.png"]])
-def test_numbers_give_the_order(names: list[str]) -> None:
+def test_in_order_sorts_by_number(names: list[str]) -> None:
     assert in_order(names) == sorted(names, key=lambda name: (len(name), name))
 
 
 @pytest.mark.parametrize("names", [["a.png", "b.png"], ["1.png", "01.png"], ["1.png", "2.png", "3.png", "5.png"]])
-def test_names_that_give_no_times_are_refused(names: list[str]) -> None:
+def test_in_order_refuses_names_that_give_no_times(names: list[str]) -> None:
     with pytest.raises(RejectedError, match="no_times"):
         in_order(names)
 
 
-def test_a_rate_is_a_number_above_0(frames: Callable[..., Path], tmp_path: Path) -> None:
+def test_index_refuses_an_image_rate_that_is_not_above_0(frames: Callable[..., Path], tmp_path: Path) -> None:
     frames("a")
     for rate in (0, -1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="image_fps must be above 0"):
@@ -204,7 +212,7 @@ def test_a_rate_is_a_number_above_0(frames: Callable[..., Path], tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_a_run_over_images_that_was_stopped_goes_on(frames: Callable[..., Path], tmp_path: Path) -> None:
+def test_index_of_images_resumes_a_stopped_run(frames: Callable[..., Path], tmp_path: Path) -> None:
     for name, last in (("a", 31), ("b", 33), ("c", 35)):
         frames(name, range(1, last))
 
@@ -215,8 +223,8 @@ def test_a_run_over_images_that_was_stopped_goes_on(frames: Callable[..., Path],
     out = tmp_path / "corpus"
     with pytest.raises(KeyboardInterrupt):
         index_videos(tmp_path / "frames", out, PLAN, image_fps=10, progress=stop)
-    seen: list[Outcome] = []
-    assert index_videos(tmp_path / "frames", out, PLAN, image_fps=10, progress=seen.append).decoded == 2
-    assert [outcome.phase for outcome in seen] == ["videos"] * 2, "no image is hashed again"
+    outcomes: list[Outcome] = []
+    assert index_videos(tmp_path / "frames", out, PLAN, image_fps=10, progress=outcomes.append).decoded == 2
+    assert [outcome.phase for outcome in outcomes] == ["videos"] * 2, "no image is hashed again"
     index_videos(tmp_path / "frames", tmp_path / "whole", PLAN, image_fps=10)
     assert Corpus(out).hash == Corpus(tmp_path / "whole").hash

@@ -1,4 +1,4 @@
-"""Which frames a plan takes, from exact times: properties that hold for any timeline, and cases worked out by hand."""
+"""The frames that a plan takes: properties for any timeline, and cases worked out by hand."""
 
 from __future__ import annotations
 
@@ -33,16 +33,18 @@ def timelines(draw: st.DrawFn) -> Timeline:
 
 
 def on_screen(timeline: Timeline, offset: Fraction) -> int:
-    """The slow way: walk through all frames."""
-    shown = 0
+    """Find the frame on screen by walking through all frames."""
+    current = 0
     for frame, time in enumerate(timeline.times):
         if (time - timeline.times[0]) * timeline.base <= offset:
-            shown = frame
-    return shown
+            current = frame
+    return current
 
 
 @given(timelines(), st.integers(2, 60), st.sampled_from([0.0, 0.05, 0.2]))
-def test_uniform_shows_what_is_on_screen_at_equal_times(timeline: Timeline, frames: int, margin: float) -> None:
+def test_choose_frames_uniform_takes_frames_on_screen_at_equal_times(
+    timeline: Timeline, frames: int, margin: float
+) -> None:
     plan = Plan(frames=frames, margin=margin, min_step=0.02)
     exact = Fraction(str(margin))
     step = (1 - 2 * exact) * timeline.seconds / frames
@@ -62,7 +64,9 @@ def test_uniform_shows_what_is_on_screen_at_equal_times(timeline: Timeline, fram
 
 @settings(suppress_health_check=[HealthCheck.filter_too_much])  # many of these videos are too short
 @given(timelines(), st.integers(2, 16), st.integers(2, 4))
-def test_every_kth_slot_of_a_denser_plan_is_the_plain_plans_slot(timeline: Timeline, frames: int, times: int) -> None:
+def test_choose_frames_of_a_denser_plan_contains_the_slots_of_the_plain_plan(
+    timeline: Timeline, frames: int, times: int
+) -> None:
     try:
         dense = choose_frames(timeline, Plan(frames=frames * times, min_step=0.005))
     except RejectedError:
@@ -73,9 +77,7 @@ def test_every_kth_slot_of_a_denser_plan_is_the_plain_plans_slot(timeline: Timel
 
 
 @given(timelines(), st.integers(2, 60), st.sampled_from([0.5, 2.0, 3.7, 25.0]))
-def test_fps_covers_the_video_and_reaches_its_last_frame_when_slots_run_out(
-    timeline: Timeline, frames: int, fps: float
-) -> None:
+def test_choose_frames_fps_covers_the_video_up_to_its_last_frame(timeline: Timeline, frames: int, fps: float) -> None:
     rate = Fraction(str(fps))
     choice = choose_frames(timeline, Plan(kind="fps", frames=frames, fps=fps))
     assert choice.offset == 0
@@ -92,7 +94,7 @@ def test_fps_covers_the_video_and_reaches_its_last_frame_when_slots_run_out(
             assert abs(time - k * 1000 / rate) <= Fraction(1, 2)
 
 
-def test_uniform_by_hand() -> None:
+def test_choose_frames_uniform_by_hand() -> None:
     timeline = Timeline(tuple(range(0, 100, 10)), 100, Fraction(1, 10))  # ten frames, one second each
     choice = choose_frames(timeline, Plan(frames=3, margin=0.05))
     assert choice.clock.times_ms == (0, 3000, 6000)
@@ -103,7 +105,7 @@ def test_uniform_by_hand() -> None:
 @pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.filter_too_much])  # many of these videos are too short
 @given(timelines(), st.integers(2, 40), st.floats(0, 0.5), st.sampled_from([0.0, 0.05, 0.2]), st.randoms())
-def test_snap_moves_slots_to_cheaper_frames_and_keeps_true_times(
+def test_choose_frames_snap_moves_slots_to_cheaper_frames_and_keeps_true_times(
     timeline: Timeline, frames: int, tolerance: float, margin: float, random: Random
 ) -> None:
     plan = Plan(kind="snap", frames=frames, margin=margin, tolerance=tolerance, min_step=0.02)
@@ -122,33 +124,36 @@ def test_snap_moves_slots_to_cheaper_frames_and_keeps_true_times(
         == plain
     )
     assert list(choice.frames) == sorted(choice.frames)
-    moved = [frame for frame, own in zip(choice.frames, plain.frames, strict=True) if frame != own]
+    moved = [frame for frame, plain_frame in zip(choice.frames, plain.frames, strict=True) if frame != plain_frame]
     assert all(choice.frames.count(frame) == 1 for frame in moved)
     step = (1 - 2 * Fraction(str(margin))) * timeline.seconds / frames
     reach = min(Fraction(str(tolerance)) * step, (step - Fraction("0.02")) / 2)
     end = choice.offset + Fraction(choice.clock.end_ms, 1000)
     assert abs(end - (plain.offset + frames * step)) <= Fraction(1, 1000)
-    moments, before = list(choice.offsets()), list(plain.offsets())
+    moments, plain_moments = list(choice.offsets()), list(plain.offsets())
     assert all(after - now > Fraction("0.018") for now, after in pairwise(moments))
     for slot, (frame, moment) in enumerate(zip(choice.frames, moments, strict=True)):
         assert frame == on_screen(timeline, moment)
-        own = plain.frames[slot]
-        away = {
-            other: abs(timeline.start(other) - before[slot])
+        plain_frame = plain.frames[slot]
+        distances = {
+            other: abs(timeline.start(other) - plain_moments[slot])
             for other in range(len(timeline.times))
-            if other not in plain.frames and before[slot] - reach <= timeline.start(other) < before[slot] + reach
+            if other not in plain.frames
+            and plain_moments[slot] - reach <= timeline.start(other) < plain_moments[slot] + reach
         }
-        cheapest = min([costs[own], *(costs[other] for other in away)])
+        cheapest = min([costs[plain_frame], *(costs[other] for other in distances)])
         assert costs[frame] == cheapest
-        if frame == own:
-            assert abs(moment - before[slot]) <= Fraction(1, 1000)
+        if frame == plain_frame:
+            assert abs(moment - plain_moments[slot]) <= Fraction(1, 1000)
         else:
-            assert costs[frame] < costs[own]
-            assert away[frame] == min(distance for other, distance in away.items() if costs[other] == cheapest)
+            assert costs[frame] < costs[plain_frame]
+            assert distances[frame] == min(
+                distance for other, distance in distances.items() if costs[other] == cheapest
+            )
             assert timeline.start(frame) <= moment < timeline.start(frame) + Fraction(1, 1000)
 
 
-def test_snap_by_hand() -> None:
+def test_choose_frames_snap_by_hand() -> None:
     timeline = Timeline(tuple(range(0, 120, 10)), 120, Fraction(1, 10))  # twelve frames, one second each
     costs = [0, 2, 1, 2, 2, 0, 1, 2, 2, 1, 2, 0]
     snap = choose_frames(timeline, Plan(kind="snap", frames=3, margin=0), costs)
@@ -158,7 +163,7 @@ def test_snap_by_hand() -> None:
     assert choose_frames(timeline, Plan(kind="snap", frames=3, margin=0, tolerance=0.25), costs).frames == (0, 4, 8)
 
 
-def test_snap_stays_where_no_millisecond_falls_on_a_frame() -> None:
+def test_choose_frames_snap_keeps_a_slot_if_no_millisecond_falls_on_the_cheaper_frame() -> None:
     times = (0, 2, 4, 20_003, 20_004, 30_000)  # in tenths of a millisecond
     timeline = Timeline(times, 40_000, Fraction(1, 10_000))
     plan = Plan(kind="snap", frames=2, margin=0)
@@ -166,46 +171,46 @@ def test_snap_stays_where_no_millisecond_falls_on_a_frame() -> None:
     assert choose_frames(timeline, plan, [2, 2, 2, 0, 2, 2]) == plain
 
 
-def test_too_short_says_what_was_measured() -> None:
+def test_choose_frames_rejects_a_short_video_with_the_measured_value() -> None:
     second = Timeline(tuple(range(25)), 25, Fraction(1, 25))
-    with pytest.raises(RejectedError) as caught:
+    with pytest.raises(RejectedError) as raised:
         choose_frames(second, Plan(frames=48))
-    assert (caught.value.reason, caught.value.value, caught.value.threshold) == ("too_short", 0.01875, 0.05)
+    assert (raised.value.reason, raised.value.value, raised.value.threshold) == ("too_short", 0.01875, 0.05)
     few = Timeline(tuple(range(0, 100, 20)), 100, Fraction(1, 25))  # 0.8 s each, which is no still picture
-    with pytest.raises(RejectedError, match="5 different frames of 5: take fewer slots with --frames") as caught:
+    with pytest.raises(RejectedError, match="5 different frames of 5: take fewer slots with --frames") as raised:
         choose_frames(few, Plan(frames=48))
-    assert (caught.value.reason, caught.value.threshold) == ("too_short", 0.75)
+    assert (raised.value.reason, raised.value.threshold) == ("too_short", 0.75)
 
 
-def held(before: int, pause: int, after: int) -> Timeline:
-    """A video of 25 frames a second whose frame number `before` stays for `pause` frames longer than the others."""
+def timeline_with_a_held_picture(before: int, pause: int, after: int) -> Timeline:
+    """Make a timeline of 25 fps in which frame number `before` stays for `pause` frames longer than the others."""
     times = [*range(before), before, *range(before + pause + 1, before + pause + 1 + after)]
     return Timeline(tuple(times), before + pause + 1 + after, Fraction(1, 25))
 
 
-def test_a_held_picture_fills_the_slots_of_its_time_and_no_others() -> None:
-    """Ten seconds, of which the picture stands still from 2.5 s to 7.5 s: the same slots as at a constant rate."""
-    timeline = held(62, 125, 62)
+def test_choose_frames_repeats_a_held_picture_for_the_slots_of_its_time() -> None:
+    """The video is still from 2.5 s to 7.5 s of ten seconds; its slots are those of a constant rate."""
+    timeline = timeline_with_a_held_picture(62, 125, 62)
     constant = Timeline(tuple(range(250)), 250, Fraction(1, 25))
     choice, plain = choose_frames(timeline, Plan()), choose_frames(constant, Plan())
     assert choice.clock == plain.clock
     assert choice.offset == plain.offset
-    for frame, own in zip(choice.frames, plain.frames, strict=True):
-        assert timeline.times[frame] == (62 if 62 <= own <= 187 else own)
+    for frame, plain_frame in zip(choice.frames, plain.frames, strict=True):
+        assert timeline.times[frame] == (62 if 62 <= plain_frame <= 187 else plain_frame)
     assert len(set(choice.frames)) == 48 - 27 + 1
 
 
-def test_a_video_that_is_still_nearly_everywhere_says_where_and_for_how_long() -> None:
-    timeline = held(50, 500, 25)
-    with pytest.raises(RejectedError) as caught:
+def test_choose_frames_rejects_a_nearly_still_video_with_the_still_times() -> None:
+    timeline = timeline_with_a_held_picture(50, 500, 25)
+    with pytest.raises(RejectedError) as raised:
         choose_frames(timeline, Plan())
-    assert caught.value.reason == "still"
-    assert caught.value.detail == (
+    assert raised.value.reason == "still"
+    assert raised.value.detail == (
         "48 slots would show only 3 different frames of 76: it stands still for 20.0 of 23.0 s, longest from 2.0 s to "
         "22.0 s; cut that out, or raise --max-held, now 0.75"
     )
-    assert caught.value.value == pytest.approx(45 / 48)
-    assert caught.value.threshold == 0.75
+    assert raised.value.value == pytest.approx(45 / 48)
+    assert raised.value.threshold == 0.75
     assert len(choose_frames(timeline, Plan(max_held=0.95)).frames) == 48
     slides = Timeline((0, 30, 60), 90, Fraction(1))
     with pytest.raises(RejectedError, match=r"still: .* 3 different frames of 3: it stands still for 90.0 of 90.0 s"):
@@ -215,8 +220,8 @@ def test_a_video_that_is_still_nearly_everywhere_says_where_and_for_how_long() -
         choose_frames(poster, Plan(kind="fps"))
 
 
-def test_the_bound_of_what_may_be_held_is_a_setting() -> None:
-    timeline = held(62, 125, 62)  # 26 of 48 slots repeat the one before
+def test_choose_frames_rejects_still_videos_by_max_held() -> None:
+    timeline = timeline_with_a_held_picture(62, 125, 62)  # 26 of 48 slots repeat the one before
     assert choose_frames(timeline, Plan(max_held=0.55))
     for bound in (0, 0.5):
         with pytest.raises(RejectedError, match="still"):
@@ -225,7 +230,7 @@ def test_the_bound_of_what_may_be_held_is_a_setting() -> None:
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1024, 400_000))
-def test_fit_is_legal_and_the_best_of_its_kind(width: int, height: int, max_pixels: int) -> None:
+def test_fit_is_legal_and_has_the_nearest_aspect_ratio(width: int, height: int, max_pixels: int) -> None:
     high, wide = fit(width, height, max_pixels)
     assert high % 32 == wide % 32 == 0
     assert 32 <= high < height + 32
@@ -258,7 +263,7 @@ def test_fit_by_hand(width: int, height: int, size: tuple[int, int]) -> None:
 
 
 @given(st.integers(1, 100), st.integers(1, 100))
-def test_frames_are_stored_larger_in_whole_blocks(high: int, wide: int) -> None:
+def test_stored_size_is_larger_and_in_whole_blocks(high: int, wide: int) -> None:
     size = 32 * high, 32 * wide
     for side, stored in zip(size, stored_size(size), strict=True):
         assert stored % 16 == 0
@@ -266,6 +271,6 @@ def test_frames_are_stored_larger_in_whole_blocks(high: int, wide: int) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"frames": 1}, {"margin": 0.5}, {"kind": "gop"}, {"max_pixels": 1000}, {"fps": 0}])
-def test_a_plan_outside_its_ranges_is_refused(wrong: dict[str, Any]) -> None:
+def test_plan_refuses_values_outside_their_ranges(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Plan(**wrong)

@@ -1,4 +1,4 @@
-"""Videos on another machine: the same frames as from the disk, no byte fetched twice, and outages that stay outages."""
+"""Remote videos: the same frames as from the disk, no byte fetched twice, and outages that are not blamed on videos."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from videossr.video.decoding import decode
 from videossr.video.plan import Plan, RejectedError
 
 
-class Recorded(io.BytesIO):
-    """A file that remembers which ranges of it were read."""
+class RecordingFile(io.BytesIO):
+    """A file that records which ranges of it were read."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -40,12 +40,12 @@ class Recorded(io.BytesIO):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(min_size=1, max_size=400), st.lists(st.tuples(st.integers(0, 420), st.integers(1, 90)), max_size=12))
-def test_any_reads_give_the_bytes_and_fetch_none_twice(
+def test_remote_reads_give_the_bytes_and_fetch_none_twice(
     monkeypatch: pytest.MonkeyPatch, data: bytes, reads: list[tuple[int, int]]
 ) -> None:
     monkeypatch.setattr(remote, "_BLOCK", 16)
     monkeypatch.setattr(remote, "_AHEAD", 64)
-    file = Recorded(data)
+    file = RecordingFile(data)
     source = remote.Remote(file, io.BytesIO())
     for start, size in reads:
         source.seek(start)
@@ -59,8 +59,8 @@ def test_any_reads_give_the_bytes_and_fetch_none_twice(
 
 
 @dataclass
-class Served:
-    """What a server on loopback gave out: the ranges of each file, and when it is to break down."""
+class ServerState:
+    """The state of a local server: its files, the ranges that it served, and after how many it fails."""
 
     address: str = ""
     folder: Path = Path()
@@ -72,9 +72,9 @@ class Served:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    """A web server that knows ranges, for the files of a new folder."""
-    state = Served(folder=tmp_path / "served")
+def web_server(tmp_path: Path) -> Iterator[ServerState]:
+    """A web server with range requests, for the files of a new folder."""
+    state = ServerState(folder=tmp_path / "served")
     state.folder.mkdir()
 
     class Handler(BaseHTTPRequestHandler):
@@ -115,7 +115,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[UPath]:
-    """A bucket of an S3 server on loopback."""
+    """A bucket of a local S3 server."""
     for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
         monkeypatch.setenv(f"AWS_{name}", "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -129,7 +129,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[UPath]:
 
 
 @pytest.fixture
-def variants(videos: Path, tmp_path: Path) -> list[Path]:
+def container_variants(videos: Path, tmp_path: Path) -> list[Path]:
     """One video as mp4 with the index at either end or in fragments, mkv and ts."""
     source = videos / "real" / "bikes.mp4"
     return [
@@ -142,51 +142,55 @@ def variants(videos: Path, tmp_path: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("kind", ["uniform", "snap"])
-def test_a_store_gives_the_same_frames(variants: list[Path], bucket: UPath, kind: str) -> None:
-    for path in variants:
+def test_decode_from_an_object_store_gives_the_same_frames(
+    container_variants: list[Path], bucket: UPath, kind: str
+) -> None:
+    for path in container_variants:
         plan = Plan(kind="snap" if kind == "snap" else "uniform", frames=8)
         stored = bucket / path.name
         stored.write_bytes(path.read_bytes())
-        here, there = decode(path, plan), decode(stored, plan)
-        assert there.choice == here.choice
-        assert there.timeline == here.timeline
-        assert there.facts == here.facts
-        assert np.array_equal(there.frames, here.frames)
+        local, fetched = decode(path, plan), decode(stored, plan)
+        assert fetched.choice == local.choice
+        assert fetched.timeline == local.timeline
+        assert fetched.facts == local.facts
+        assert np.array_equal(fetched.frames, local.frames)
 
 
-def test_no_byte_is_fetched_twice(variants: list[Path], served: Served) -> None:
-    for path in variants:
-        (served.folder / path.name).write_bytes(path.read_bytes())
-        there = decode(UPath(f"{served.address}/{path.name}"), Plan(frames=8))
-        assert np.array_equal(there.frames, decode(path, Plan(frames=8)).frames)
-        assert served.bytes_of(path.name) <= path.stat().st_size
+def test_decode_over_http_fetches_no_byte_twice(container_variants: list[Path], web_server: ServerState) -> None:
+    for path in container_variants:
+        (web_server.folder / path.name).write_bytes(path.read_bytes())
+        fetched = decode(UPath(f"{web_server.address}/{path.name}"), Plan(frames=8))
+        assert np.array_equal(fetched.frames, decode(path, Plan(frames=8)).frames)
+        assert web_server.bytes_of(path.name) <= path.stat().st_size
 
 
-def test_few_requests_for_a_whole_file_and_few_bytes_for_some_frames(
-    videos: Path, tmp_path: Path, served: Served
+def test_decode_over_http_needs_few_requests_and_snap_few_bytes(
+    videos: Path, tmp_path: Path, web_server: ServerState
 ) -> None:
-    """Some 12 MB of four minutes: the uniform plan reads it in few pieces, snap reads little of it."""
+    """Of 12 MB and four minutes, the uniform plan reads all in few requests, and snap reads less than half."""
     for name, muxer in (("first.mp4", {"movflags": "faststart"}), ("last.mp4", {})):
         path = copy(videos / "real" / "bikes.mp4", tmp_path / name, muxer, times=24)
-        (served.folder / name).write_bytes(path.read_bytes())
+        (web_server.folder / name).write_bytes(path.read_bytes())
         size = path.stat().st_size
         plan = Plan(frames=16, kind="snap")
-        here, there = decode(path, plan), decode(UPath(f"{served.address}/{name}"), plan)
-        assert there.choice == here.choice
-        assert np.array_equal(there.frames, here.frames)
-        assert served.bytes_of(name) < size / 2
-        served.ranges.clear()
-        decode(UPath(f"{served.address}/{name}"), Plan(frames=16))
-        assert served.bytes_of(name) <= size
-        assert len(served.ranges[name]) < 20
+        local, fetched = decode(path, plan), decode(UPath(f"{web_server.address}/{name}"), plan)
+        assert fetched.choice == local.choice
+        assert np.array_equal(fetched.frames, local.frames)
+        assert web_server.bytes_of(name) < size / 2
+        web_server.ranges.clear()
+        decode(UPath(f"{web_server.address}/{name}"), Plan(frames=16))
+        assert web_server.bytes_of(name) <= size
+        assert len(web_server.ranges[name]) < 20
 
 
-def test_an_outage_says_nothing_about_the_video(variants: list[Path], served: Served, bucket: UPath) -> None:
-    path = variants[0]
-    (served.folder / path.name).write_bytes(path.read_bytes())
-    stored = UPath(f"{served.address}/{path.name}")
-    for served.breaks_after in (0, 1):
-        served.ranges.clear()
+def test_decode_raises_connection_errors_instead_of_rejecting_the_video(
+    container_variants: list[Path], web_server: ServerState, bucket: UPath
+) -> None:
+    path = container_variants[0]
+    (web_server.folder / path.name).write_bytes(path.read_bytes())
+    stored = UPath(f"{web_server.address}/{path.name}")
+    for web_server.breaks_after in (0, 1):
+        web_server.ranges.clear()
         with pytest.raises(ConnectionError, match=path.name):
             decode(stored, Plan(frames=8))
     with pytest.raises(FileNotFoundError):

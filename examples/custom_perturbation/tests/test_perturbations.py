@@ -1,4 +1,4 @@
-"""The perturbations as videossr finds them: by their names, once the package is installed.
+"""The perturbations, found by their names once the package is installed.
 
 pip install examples/custom_perturbation && python -m pytest examples/custom_perturbation/tests
 """
@@ -39,7 +39,7 @@ def video(frames: Frames) -> Video:
 
 
 def panning(slots: int = 48) -> Frames:
-    """A window that moves over a wide picture of colored stains."""
+    """Move a window over a wide picture of colored stains."""
     stains = np.random.default_rng(1).integers(0, 256, (6, 60, 3), np.uint8)
     wide = np.asarray(cv2.resize(stains, (1440, 96), interpolation=cv2.INTER_CUBIC), np.uint8)
     return np.stack([wide[:, 4 * slot : 4 * slot + 128] for slot in range(slots)])
@@ -51,12 +51,12 @@ def draw(name: str, seed: int, source: Video) -> Sample:
     return sample
 
 
-def test_the_recipe_names_installed_perturbations() -> None:
+def test_recipe_uses_installed_perturbations() -> None:
     for category in tomllib.loads(RECIPE.read_text("utf-8"))["categories"].values():
         assert config(**{"name": category["config"].pop("perturbation"), **category["config"]}).proven
 
 
-def test_a_reversed_segment_shows_its_own_frames_backwards() -> None:
+def test_reverse_shows_the_frames_of_its_segment_backwards() -> None:
     source = video(panning())
     for seed in range(20):
         sample = draw("reverse", seed, source)
@@ -69,18 +69,18 @@ def test_a_reversed_segment_shows_its_own_frames_backwards() -> None:
         assert Sample.from_json(sample.to_json()) == sample
 
 
-def test_the_gates_of_reverse_see_scenes_that_stand_still_or_return() -> None:
+def test_reverse_gates_reject_scenes_that_stand_still_or_return() -> None:
     moving = panning()
     assert rejected(TASK.gates(video(moving), config("reverse"))) is None
     still = np.repeat(moving[:1], 48, axis=0)
     returning = np.tile(moving[:4], (12, 1, 1, 1))
     for frames in (still, returning):
-        reject = rejected(TASK.gates(video(frames), config("reverse")))
-        assert reject is not None
-        assert reject.reason in ("hidden_ends", "no_course")
+        rejection = rejected(TASK.gates(video(frames), config("reverse")))
+        assert rejection is not None
+        assert rejection.reason in ("hidden_ends", "no_course")
 
 
-def test_blocks_have_one_color_and_the_rest_stays() -> None:
+def test_pixelate_gives_blocks_of_one_color_within_its_segment() -> None:
     source = video(panning())
     sample = draw("pixelate", 3, source)
     strength: Any = sample.params["strength"]
@@ -96,7 +96,7 @@ def test_blocks_have_one_color_and_the_rest_stays() -> None:
     assert pixelate.unaltered(source.frames, sample.params) is not source.frames
 
 
-def test_settings_reach_the_gate_and_the_draw() -> None:
+def test_pixelate_settings_are_used_by_the_gate_and_the_draw() -> None:
     pixelate = open_perturbation("pixelate")
     assert isinstance(pixelate, PixelPerturbation)
     coarse = config("pixelate", settings={"least": 24, "most": 24})
@@ -110,7 +110,7 @@ def test_settings_reach_the_gate_and_the_draw() -> None:
 
 
 @pytest.mark.parametrize("name", ["reverse", "pixelate"])
-def test_it_is_pure_and_can_be_sent_to_a_worker(name: str) -> None:
+def test_perturbations_are_pure_and_can_be_pickled(name: str) -> None:
     source = video(panning())
     before = source.frames.copy()
     sample = draw(name, 1, source)
@@ -121,7 +121,7 @@ def test_it_is_pure_and_can_be_sent_to_a_worker(name: str) -> None:
     assert np.array_equal(source.frames, before)
 
 
-def test_its_words_can_be_replaced(tmp_path: Path) -> None:
+def test_reverse_text_can_be_replaced_by_templates(tmp_path: Path) -> None:
     overlay = tmp_path / "mine.toml"
     overlay.write_text('[grounding.changes]\nreverse = "Time runs backwards."\n')
     templates = load_templates(overlay)

@@ -1,4 +1,4 @@
-"""The scramble task as videossr finds it: an interval task that declares its answer type, and has no reward.
+"""The scramble task, found by its name once installed: an interval task with its answer type and without a reward.
 
 pip install examples/custom_task && python -m pytest examples/custom_task/tests
 """
@@ -18,8 +18,8 @@ from videossr.tasks.base import Video, answer_type_of, open_task
 from videossr.templates import load_templates
 
 
-def drawn(seed: int) -> tuple[Sample, Video]:
-    """A sample of noise, in whose frames no two tiles are alike."""
+def draw_sample(seed: int) -> tuple[Sample, Video]:
+    """Draw a sample from noise, in whose frames no two tiles are alike."""
     frames = np.random.default_rng(0).integers(0, 256, (24, 64, 128, 3), np.uint8)
     video = Video(VideoKey("0" * 64, "1" * 64), uniform_clock(24, 12_000), frames)
     config = ScrambleConfig(frames=24, least=4, most=8)
@@ -28,8 +28,8 @@ def drawn(seed: int) -> tuple[Sample, Video]:
     return sample, video
 
 
-def test_its_answers_are_intervals() -> None:
-    sample, _ = drawn(1)
+def test_scramble_answers_are_scored_as_intervals() -> None:
+    sample, _ = draw_sample(1)
     question = open_task("scramble").question(sample, load_templates())
     assert answer_type_of(question.data_source) is INTERVAL
     assert compute_score(question.data_source, sample.answer, sample.answer)["strict"] == 1
@@ -38,9 +38,9 @@ def test_its_answers_are_intervals() -> None:
     )
 
 
-def test_the_tiles_of_the_stretch_alone_change_places() -> None:
+def test_scramble_render_moves_tiles_only_within_its_segment() -> None:
     for seed in range(10):
-        sample, video = drawn(seed)
+        sample, video = draw_sample(seed)
         (clip,) = open_task("scramble").render(video.frames, sample)
         changed = (clip.frames != video.frames).any(axis=(1, 2, 3))
         first, last = sample.integer("first"), sample.integer("last")
@@ -48,14 +48,14 @@ def test_the_tiles_of_the_stretch_alone_change_places() -> None:
         assert np.sort(clip.frames, axis=None).tolist() == np.sort(video.frames, axis=None).tolist()
 
 
-def test_stretches_are_drawn_as_the_distribution_says() -> None:
-    spans = {(s.integer("first"), s.integer("last")) for s, _ in map(drawn, range(300))}
+def test_scramble_draws_the_spans_of_its_answer_distribution() -> None:
+    spans = {(s.integer("first"), s.integer("last")) for s, _ in map(draw_sample, range(300))}
     distribution = open_task("scramble").answer_distribution(ScrambleConfig(frames=24, least=4, most=8))
     assert distribution is not None
     assert spans <= set(distribution.spans)  # type: ignore[attr-defined]
     assert {last - first + 1 for first, last in spans} == {4, 5, 6, 7, 8}
 
 
-def test_a_stretch_that_fills_the_clip_is_refused() -> None:
+def test_scramble_config_refuses_a_segment_that_fills_the_clip() -> None:
     with pytest.raises(ValidationError):
         ScrambleConfig(frames=12, most=12)

@@ -1,4 +1,4 @@
-"""The tiles task as videossr finds it: by its name, once the package is installed.
+"""The tiles task, found by its name once the package is installed.
 
 pip install examples/custom_task && python -m pytest examples/custom_task/tests
 """
@@ -28,8 +28,8 @@ RECIPE = Path(__file__).parents[1] / "tiles.toml"
 
 @pytest.fixture
 def tiles() -> Task[TilesConfig]:
-    found: type[Task[TilesConfig]] = TASKS.get("tiles")
-    return found()
+    task_class: type[Task[TilesConfig]] = TASKS.get("tiles")
+    return task_class()
 
 
 def make_video(picture: Frames, slots: int = 8) -> Video:
@@ -52,18 +52,18 @@ def draw(task: Task[TilesConfig], video: Video, seed: int, **config: Any) -> Sam
     return sample
 
 
-def test_it_is_the_installed_task(tiles: Task[TilesConfig]) -> None:
+def test_tiles_is_the_installed_task(tiles: Task[TilesConfig]) -> None:
     assert isinstance(tiles, Tiles)
     assert tiles.required_frames(TilesConfig(frames=12)) == (12, 1)
 
 
-def test_its_recipe_fits_its_config() -> None:
+def test_tiles_recipe_fits_the_config() -> None:
     categories = tomllib.loads(RECIPE.read_text("utf-8"))["categories"]
     assert {category["task"] for category in categories.values()} == {"tiles"}
     assert [TilesConfig(**category["config"]).columns for category in categories.values()] == [2, 4]
 
 
-def test_gold_scores_one_and_other_answers_less(tiles: Task[TilesConfig], patchwork: Video) -> None:
+def test_tiles_gold_answer_scores_1_and_others_less(tiles: Task[TilesConfig], patchwork: Video) -> None:
     sample = draw(tiles, patchwork, seed=1)
     question = tiles.question(sample, load_templates())
     gold = compute_score(question.data_source, question.answer, question.answer)
@@ -75,9 +75,7 @@ def test_gold_scores_one_and_other_answers_less(tiles: Task[TilesConfig], patchw
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(2, 4), (4, 2), (2, 2), (1, 4)])
-def test_the_answer_puts_the_picture_together(
-    tiles: Task[TilesConfig], patchwork: Video, rows: int, columns: int
-) -> None:
+def test_tiles_answer_restores_the_picture(tiles: Task[TilesConfig], patchwork: Video, rows: int, columns: int) -> None:
     for seed in range(5):
         sample = draw(tiles, patchwork, seed, rows=rows, columns=columns)
         before = patchwork.frames.copy()
@@ -87,13 +85,13 @@ def test_the_answer_puts_the_picture_together(
         assert (clip.frames != before).any()
 
         height, width = 64 // rows, 128 // columns
-        for place, shown_at in enumerate(int(digit) - 1 for digit in sample.answer):
+        for place, shown_place in enumerate(int(digit) - 1 for digit in sample.answer):
             y, x = place // columns * height, place % columns * width
-            v, u = shown_at // columns * height, shown_at % columns * width
+            v, u = shown_place // columns * height, shown_place % columns * width
             assert (clip.frames[:, v : v + height, u : u + width] == before[:, y : y + height, x : x + width]).all()
 
 
-def test_the_outlines_name_the_tile_inside(tiles: Task[TilesConfig], patchwork: Video) -> None:
+def test_tiles_outlines_name_the_tile_inside(tiles: Task[TilesConfig], patchwork: Video) -> None:
     sample = draw(tiles, patchwork, seed=3)
     (clip,) = tiles.render(patchwork.frames, sample)
     for outline in tiles.truth(sample).outlines:
@@ -102,7 +100,7 @@ def test_the_outlines_name_the_tile_inside(tiles: Task[TilesConfig], patchwork: 
         assert np.median(inside) == 20 * (int(outline.name.removeprefix("tile ")) - 1)
 
 
-def test_samples_survive_json_and_are_never_solved_already(tiles: Task[TilesConfig], patchwork: Video) -> None:
+def test_tiles_samples_survive_json_and_are_never_in_order(tiles: Task[TilesConfig], patchwork: Video) -> None:
     answers = set()
     for seed in range(200):
         sample = draw(tiles, patchwork, seed, rows=2, columns=2)
@@ -112,15 +110,15 @@ def test_samples_survive_json_and_are_never_solved_already(tiles: Task[TilesConf
     assert "1234" not in answers
 
 
-def test_the_gate_sees_tiles_that_look_alike(tiles: Task[TilesConfig], patchwork: Video) -> None:
+def test_tiles_gates_reject_tiles_that_look_alike(tiles: Task[TilesConfig], patchwork: Video) -> None:
     assert rejected(tiles.gates(patchwork, tiles.Config(frames=8))) is None
     patchwork.frames[:, :32, 32:64] = patchwork.frames[:, 32:, 96:]
     assert rejected(tiles.gates(patchwork, tiles.Config(frames=8))) == Rejection("tiles_alike", 0, 10)
-    odd = make_video(np.zeros((63, 128, 3), np.uint8))
-    assert rejected(tiles.gates(odd, tiles.Config(frames=8))) == Rejection("size_not_divisible", 1, 0)
+    odd_video = make_video(np.zeros((63, 128, 3), np.uint8))
+    assert rejected(tiles.gates(odd_video, tiles.Config(frames=8))) == Rejection("size_not_divisible", 1, 0)
 
 
-def test_the_question_is_asked_in_the_given_words(tiles: Task[TilesConfig], patchwork: Video, tmp_path: Path) -> None:
+def test_tiles_question_uses_the_given_templates(tiles: Task[TilesConfig], patchwork: Video, tmp_path: Path) -> None:
     sample = draw(tiles, patchwork, seed=1)
     assert "2 rows of 4 tiles" in tiles.question(sample, load_templates()).prompt
     overlay = tmp_path / "templates.toml"
@@ -128,13 +126,13 @@ def test_the_question_is_asked_in_the_given_words(tiles: Task[TilesConfig], patc
     assert tiles.question(sample, load_templates(overlay)).prompt == "<video> 8 tiles, as in 23456781"
 
 
-def test_it_can_be_sent_to_a_worker(tiles: Task[TilesConfig], patchwork: Video) -> None:
+def test_tiles_task_and_config_can_be_pickled(tiles: Task[TilesConfig], patchwork: Video) -> None:
     task, config = pickle.loads(pickle.dumps((tiles, TilesConfig(rows=4, columns=2, frames=8))))
     assert draw(task, patchwork, seed=1, rows=4, columns=2) == draw(tiles, patchwork, seed=1, rows=4, columns=2)
     assert config == TilesConfig(rows=4, columns=2, frames=8)
 
 
 @pytest.mark.parametrize("config", [{"rows": 3}, {"rows": 4, "columns": 4}, {"rows": 1, "columns": 2}, {"row": 2}])
-def test_unusable_config_are_refused(tiles: Task[TilesConfig], config: dict[str, Any]) -> None:
+def test_tiles_config_refuses_unusable_values(tiles: Task[TilesConfig], config: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         tiles.Config(**config)

@@ -1,4 +1,4 @@
-"""What this version of transformers reads from a checkpoint that was written elsewhere, and one that it writes.
+"""Read a checkpoint that was written elsewhere with this version of transformers, and write another one.
 
 Question: {"library", "checkpoint", "source", "run", "lora"}; for `library` see local.py. Answer: {"version", "read",
 "written", "restored", "shared", "full"}: scores of the last token of our probe by the model in `checkpoint`, by one
@@ -54,9 +54,9 @@ def main() -> None:
     changed, fresh = (load_policy(source, config, device=CPU).model for _ in range(2))
     torch.manual_seed(2)
     with torch.no_grad():
-        for each in changed.parameters():
-            if each.requires_grad:
-                each += 0.02 * torch.randn_like(each)
+        for parameter in changed.parameters():
+            if parameter.requires_grad:
+                parameter += 0.02 * torch.randn_like(parameter)
     save(Path(QUESTION["run"]), 1, changed, source, {}, "card")
     restore(fresh, latest(Path(QUESTION["run"])))
     shared, full = answer_logprobs(source, changed)

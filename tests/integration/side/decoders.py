@@ -1,4 +1,4 @@
-"""Frames as torchcodec and decord give them, at full size.
+"""Decode frames with torchcodec and decord, at full size.
 
 Question: {"library", "files": {path: {"indices", "seconds", "whole"}}}; torchcodec is asked for the frames on screen at
 `seconds`, decord for the frames of those `indices`. Answer: for each path {"times", "hashes", "whole"}, the last being

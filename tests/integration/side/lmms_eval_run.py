@@ -1,7 +1,7 @@
-"""The command lmms-eval on an exported task, with its dummy model or with one that says what it is told to.
+"""Run lmms-eval on an exported task, with its dummy model or with one that gives the texts of a file.
 
 Question: {"folder", "task", "out", "response"} for the dummy model, or {..., "told": {id: text}} for `Told`. Answer:
-the task's results, and what `Told` was shown.
+the task's results, and the messages and clips that `Told` got.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A model of lmms-eval that looks at the clips as its Qwen3-VL does, and says what a file tells it to."""
+"""A model of lmms-eval that decodes the clips as its Qwen3-VL does, and answers with the texts of a file."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What transformers itself makes of our questions, and what our back end says under this version of it.
+"""Answer our questions with transformers itself, and with our back end under this version of it.
 
 Question: {"library", "checkpoint", "dataset", "layout", "tokens"}. `library` is a folder with the packages that
 `videossr` needs and this environment lacks; they are only looked for where nothing here has the name. Answer:
@@ -32,8 +32,10 @@ def turns(question: Question) -> list[dict]:
     return [{"role": "system", "content": question.system}, {"role": "user", "content": content}]
 
 
-def theirs(processor, model, question: Question, clips: list[Clip], tokens: int) -> tuple[list[int], list[float], str]:
-    """The prompt's ids, the scores of the first token, and the text, all by the library's own ways."""
+def answer_with_library(
+    processor, model, question: Question, clips: list[Clip], tokens: int
+) -> tuple[list[int], list[float], str]:
+    """Return the ids of the prompt, the scores of the first token, and the text, all from the library itself."""
     text = processor.apply_chat_template(turns(question), add_generation_prompt=True, tokenize=False)
     metadata = [
         {"fps": 1000, "frames_indices": list(clip.clock.times_ms), "total_num_frames": clip.clock.end_ms}
@@ -60,8 +62,9 @@ def main() -> None:
     dataset = VideoSSRDataset(QUESTION["dataset"])
     processor = transformers.AutoProcessor.from_pretrained(QUESTION["checkpoint"])
     model = transformers.AutoModelForImageTextToText.from_pretrained(QUESTION["checkpoint"]).eval()
-    found = [
-        theirs(processor, model, dataset.question(k), dataset.clips(k), QUESTION["tokens"]) for k in range(len(dataset))
+    library_answers = [
+        answer_with_library(processor, model, dataset.question(k), dataset.clips(k), QUESTION["tokens"])
+        for k in range(len(dataset))
     ]
     local = TransformersModel(
         QUESTION["checkpoint"], TransformersSettings(batch=3, device="cpu", layout=QUESTION["layout"]), dataset
@@ -70,9 +73,9 @@ def main() -> None:
     replies = list(local.answer(asks, Decoding(max_tokens=QUESTION["tokens"])))
     answer = {
         "version": transformers.__version__,
-        "ids": [ids for ids, _, _ in found],
-        "scores": [scores for _, scores, _ in found],
-        "texts": [text for _, _, text in found],
+        "ids": [ids for ids, _, _ in library_answers],
+        "scores": [scores for _, scores, _ in library_answers],
+        "texts": [text for _, _, text in library_answers],
         "ours": [[reply.error, *reply.texts] for reply in replies],
     }
     Path(sys.argv[1]).write_text(json.dumps(answer), "utf-8")

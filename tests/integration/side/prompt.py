@@ -1,4 +1,4 @@
-"""What the real processor and model classes of Qwen3-VL and Qwen2.5-VL make of our messages and clips.
+"""Process our messages and clips with the real processor and model classes of Qwen3-VL and Qwen2.5-VL.
 
 Question: {"tokenizer": path, "template": text, "cases": [{"family", "messages", "frames": path of .npy files, one a
 clip, or null for black ones, "clips": [{"frames_indices", "fps", "total_num_frames"}, ...], "ids": further prompts
@@ -46,7 +46,7 @@ def processor(family: str, tokenizer: Qwen2TokenizerFast, template: str) -> Qwen
 
 
 def model(family: str, tokenizer: Qwen2TokenizerFast) -> Qwen3VLModel | Qwen2_5_VLModel:
-    """The real class, as small as can be: what places the tokens is one of its methods."""
+    """Make a model of the real class, as small as possible; one of its methods computes positions."""
     rotary = {"rope_type": "default", "mrope_section": [6, 5, 5]}
     text = {
         "vocab_size": len(tokenizer),
@@ -74,7 +74,7 @@ def model(family: str, tokenizer: Qwen2TokenizerFast) -> Qwen3VLModel | Qwen2_5_
 
 
 class Place:
-    """Positions of a prompt by a real model, for either line of transformers."""
+    """Computes positions of a prompt by a real model, for older and newer releases of transformers."""
 
     def __init__(self, model: Qwen3VLModel | Qwen2_5_VLModel) -> None:
         self.model = model
@@ -91,7 +91,7 @@ class Place:
         return {"positions": positions[:, 0].tolist(), "delta": int(delta)}
 
     def evenly(self, ids: list[int], grids: torch.Tensor, seconds: list[float]) -> dict[str, object]:
-        """With clips of one step, told as tokens a second: some versions cut the seconds to whole ones."""
+        """Compute positions with tokens per second in place of seconds, which some releases truncate."""
         vision = self.model.config.vision_config
         rate = vision.tokens_per_second
         vision.tokens_per_second = rate * seconds[0]
@@ -149,7 +149,7 @@ def main() -> None:
             shown = iter(frames)
             for part in case["messages"][-1]["content"]:
                 part.update({"video": next(shown)} if part["type"] == "video" else {})
-            again = processors[family].apply_chat_template(
+            inputs_at_once = processors[family].apply_chat_template(
                 case["messages"],
                 tokenize=True,
                 add_generation_prompt=True,
@@ -161,7 +161,7 @@ def main() -> None:
                 **more,
             )
             names = ("input_ids", "pixel_values_videos", "video_grid_thw")
-            answer["at_once"] = all(torch.equal(again[name], inputs[name]) for name in names)
+            answer["at_once"] = all(torch.equal(inputs_at_once[name], inputs[name]) for name in names)
             answer["pixels"] = str(out.with_suffix(f".{number}.npy"))
             np.save(answer["pixels"], inputs["pixel_values_videos"].numpy())
         answers.append(answer)

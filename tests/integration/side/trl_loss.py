@@ -1,4 +1,4 @@
-"""The loss and gradients of TRL's trainer, extended to videos, for answers and rewards that are given.
+"""Compute loss and gradients with TRL's trainer, extended to videos, for given answers and rewards.
 
 Question: {"library", "policy", "reference", "dataset", "questions", "answers", "rewards", "tokens", "rows", "cases":
 [{"loss", "beta", "scale"}, ...], "out"}: of the dataset's `questions`, token ids of `answers` (questions, G) and their
@@ -26,14 +26,14 @@ from videossr.engine.checkpoint import open_checkpoint  # noqa: E402
 
 
 class Given(VideoGRPOTrainer):
-    """Nothing is sampled: the answers are those of the question."""
+    """A trainer that samples nothing: the answers are those of the question."""
 
     def _generate_single_turn(self, *_prompts, **_more):
         return [answer for group in QUESTION["answers"] for answer in group], None
 
 
 class Gradients(transformers.TrainerCallback):
-    """What the optimizer is about to be given."""
+    """Keeps the gradients that the optimizer is about to use."""
 
     def on_pre_optimizer_step(self, args, state, control, model, **_more) -> None:
         self.found = {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}

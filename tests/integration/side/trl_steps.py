@@ -1,4 +1,4 @@
-"""Trains with TRL for some steps, as fast as it can, and writes a line to a file as each step ends.
+"""Train with TRL for some steps, as fast as possible, and write a line to a file after each step.
 
 Question: {"library", "checkpoint", "dataset", "prompts", "rollouts", "tokens", "rows", "steps", "lines"}: `prompts` a
 step, `rollouts` a prompt, `tokens` an answer at most, `rows` answers in one pass, `lines` the file. Answer:

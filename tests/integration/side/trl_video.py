@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer made to show videos; imported by scripts that run in `.side/trl`.
+"""TRL's GRPOTrainer extended to videos; imported by scripts that run in `.side/trl`.
 
 TRL 1.16 knows texts and images. Five methods are enough for videos, because a row of its dataset need only name what is
 asked: the prompts are ours, made once and looked up by that name. Everything else is TRL's: the loop, generation, the

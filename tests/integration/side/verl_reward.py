@@ -1,4 +1,4 @@
-"""What verl's own reward managers make of answers, configured as a training run is.
+"""Score answers with verl's own reward managers, configured as in a training run.
 
 Question: {"overrides": [hydra overrides], "rows": [{"data_source", "text", "gold"}]}. Answer: for each row, the result
 of the reward manager.

@@ -1,4 +1,4 @@
-"""What is saved is what is loaded, by transformers and by the run that goes on; and killing a run loses nothing."""
+"""Checkpoints: transformers and a resumed run load what was saved, and killing a run loses no checkpoint."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def policy_of(source: Checkpoint, lora: Lora | None = None, dtype: torch.dtype =
     return load_policy(source, ModelConfig(lora=lora), device=CPU, dtype=dtype, needs_reference=lora is None)
 
 
-def learn(model: Any, seed: int = 1) -> None:
-    """Changes all that learns, so that nothing is as it was loaded."""
+def change_weights(model: Any, seed: int = 1) -> None:
+    """Change all trained weights, so that none is as it was loaded."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for each in model.parameters():
-            if each.requires_grad:
-                each += 0.02 * torch.randn(each.shape, generator=generator).to(each.dtype)
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter += 0.02 * torch.randn(parameter.shape, generator=generator).to(parameter.dtype)
 
 
 @torch.no_grad()
@@ -69,19 +69,19 @@ def logits(checkpoint: Checkpoint, model: Any) -> torch.Tensor:
 
 
 def exact_logits(checkpoint: Checkpoint, model: Any) -> torch.Tensor:
-    """Logits in float64, whose rounding is the same on all processors; grouped products of experts have no float64."""
+    """Return logits in float64, with equal rounding on all processors; grouped products of experts have no float64."""
     double = copy.deepcopy(model).double()
     double.set_experts_implementation("eager")
     return logits(checkpoint, double)
 
 
-def names(folder: Path) -> set[str]:
+def tensor_names(folder: Path) -> set[str]:
     with safe_open(folder / "model.safetensors", "pt") as file:
         return set(file.keys())
 
 
-def in_bfloat16(source: Checkpoint, folder: Path) -> Checkpoint:
-    """The same checkpoint as released ones are."""
+def copy_in_bfloat16(source: Checkpoint, folder: Path) -> Checkpoint:
+    """Copy a checkpoint with weights in bfloat16, as released ones have."""
     shutil.copytree(source.folder, folder)
     model = transformers.AutoModelForImageTextToText.from_pretrained(folder, dtype="bfloat16")
     model.save_pretrained(folder)
@@ -90,10 +90,10 @@ def in_bfloat16(source: Checkpoint, folder: Path) -> Checkpoint:
     return open_checkpoint(str(folder))
 
 
-def test_all_weights_are_saved_as_transformers_loads_them(source: Checkpoint, tmp_path: Path) -> None:
+def test_save_writes_all_weights_as_transformers_loads_them(source: Checkpoint, tmp_path: Path) -> None:
     policy = policy_of(source)
     before = logits(source, policy.model)
-    learn(policy.model)
+    change_weights(policy.model)
     expected = logits(source, policy.model)
     assert (expected - before).abs().max() > 1e-2
 
@@ -103,49 +103,49 @@ def test_all_weights_are_saved_as_transformers_loads_them(source: Checkpoint, tm
     loaded = transformers.AutoModelForImageTextToText.from_pretrained(folder).eval()
     assert type(loaded.model.visual.patch_embed.proj) is torch.nn.Conv3d
     torch.testing.assert_close(exact_logits(source, loaded), exact_logits(source, policy.model), rtol=0, atol=1e-5)
-    again = open_checkpoint(str(tmp_path / "model"))
-    assert torch.equal(logits(again, again.load(CPU, "auto", "sdpa")), expected)
+    reopened = open_checkpoint(str(tmp_path / "model"))
+    assert torch.equal(logits(reopened, reopened.load(CPU, "auto", "sdpa")), expected)
     assert torch.equal(logits(source, policy.model), expected)
     # Names, settings, tokenizer and processor are the source's to the byte, so what reads the one reads the other.
-    assert names(folder) == names(source.folder)
+    assert tensor_names(folder) == tensor_names(source.folder)
     for file in source.folder.iterdir():
         if file.name != "model.safetensors":
             assert (folder / file.name).read_bytes() == file.read_bytes()
-    extra = {each.name for each in folder.iterdir()} - {each.name for each in source.folder.iterdir()}
+    extra = {path.name for path in folder.iterdir()} - {path.name for path in source.folder.iterdir()}
     assert extra == {"README.md", "trainer"}
     assert not (folder / WEIGHTS).exists()
 
 
-def test_lora_is_saved_merged_and_as_peft_writes_it(source: Checkpoint, tmp_path: Path) -> None:
+def test_save_writes_lora_merged_and_as_peft_writes_it(source: Checkpoint, tmp_path: Path) -> None:
     policy = policy_of(source, LORA)
-    learn(policy.model)
+    change_weights(policy.model)
     expected = logits(source, policy.model)
     with policy.reference() as reference:
         assert (expected - logits(source, reference)).abs().max() > 1e-2
 
     folder = save(tmp_path, 1, policy.model, source, {}, "card")
 
-    assert names(folder) == names(source.folder)
-    again = open_checkpoint(str(folder))
-    merged = again.load(CPU, "auto", "sdpa")
-    torch.testing.assert_close(logits(again, merged), expected, rtol=0, atol=1e-4)
+    assert tensor_names(folder) == tensor_names(source.folder)
+    reopened = open_checkpoint(str(folder))
+    merged = reopened.load(CPU, "auto", "sdpa")
+    torch.testing.assert_close(logits(reopened, merged), expected, rtol=0, atol=1e-4)
     plain: Any = source.load(CPU, "auto", "sdpa")
     adapted = peft.PeftModel.from_pretrained(plain, str(folder / "adapter")).eval()
     torch.testing.assert_close(logits(source, adapted), expected, rtol=0, atol=1e-6)
-    theirs = adapted.merge_and_unload().state_dict()
+    peft_merged = adapted.merge_and_unload().state_dict()
     for name, tensor in merged.state_dict().items():
-        torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=1e-6)
+        torch.testing.assert_close(tensor, peft_merged[name], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("lora", [None, LORA])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_run_goes_on_with_exactly_the_same_weights(
+def test_restore_gives_exactly_the_saved_weights_and_state(
     qwen3: Checkpoint, tmp_path: Path, lora: Lora | None, dtype: torch.dtype
 ) -> None:
-    """Also where the files are bfloat16 and what learns is not: there a step of 1e-6 would be lost in the file."""
-    source = in_bfloat16(qwen3, tmp_path / "source")
+    """The files are bfloat16, where a step of 1e-6 would be lost; weights that are trained in float32 stay exact."""
+    source = copy_in_bfloat16(qwen3, tmp_path / "source")
     first = policy_of(source, lora, dtype)
-    learn(first.model)
+    change_weights(first.model)
     momentum: dict[str, Any] = {"exp_avg": torch.randn(3, 4), "step": 5, "betas": [0.9, 0.999]}
     generator = torch.Generator().manual_seed(4)
     state: dict[str, Any] = {
@@ -153,7 +153,7 @@ def test_a_run_goes_on_with_exactly_the_same_weights(
         "generator": generator.get_state(),
         "numpy": 2**127 + 1,
     }
-    drawn = torch.get_rng_state()
+    rng_state = torch.get_rng_state()
     folder = save(tmp_path / "run", 3, first.model, source, state, "card")
     expected = torch.randn(4)
 
@@ -161,27 +161,27 @@ def test_a_run_goes_on_with_exactly_the_same_weights(
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.bfloat16}  # noqa: SIM118
     assert (folder / WEIGHTS).exists() is (lora is not None or dtype == torch.float32)
     second = policy_of(source, lora, dtype)
-    places = {name: each.data_ptr() for name, each in second.model.named_parameters()}
-    held = restore(second.model, folder)
+    addresses = {name: parameter.data_ptr() for name, parameter in second.model.named_parameters()}
+    restored_state = restore(second.model, folder)
 
     after = dict(first.model.named_parameters())
-    for name, each in second.model.named_parameters():
-        assert torch.equal(each, after[name]), name
-        assert each.data_ptr() == places[name], name  # an optimizer may hold it
-        assert each.requires_grad is after[name].requires_grad
-    assert held["step"] == 3
-    assert torch.equal(held["optimizer"]["state"][0]["exp_avg"], momentum["exp_avg"])
-    assert held["optimizer"]["state"][0]["betas"] == [0.9, 0.999]
-    assert held["numpy"] == 2**127 + 1
-    assert torch.equal(held["generator"], generator.get_state())
+    for name, parameter in second.model.named_parameters():
+        assert torch.equal(parameter, after[name]), name
+        assert parameter.data_ptr() == addresses[name], name  # an optimizer may hold it
+        assert parameter.requires_grad is after[name].requires_grad
+    assert restored_state["step"] == 3
+    assert torch.equal(restored_state["optimizer"]["state"][0]["exp_avg"], momentum["exp_avg"])
+    assert restored_state["optimizer"]["state"][0]["betas"] == [0.9, 0.999]
+    assert restored_state["numpy"] == 2**127 + 1
+    assert torch.equal(restored_state["generator"], generator.get_state())
     assert torch.equal(torch.randn(4), expected)
-    assert not torch.equal(torch.get_rng_state(), drawn)
+    assert not torch.equal(torch.get_rng_state(), rng_state)
 
 
-def test_tensors_that_the_class_does_not_build_are_saved_as_they_are(
+def test_save_keeps_tensors_that_the_model_class_does_not_build(
     qwen3: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such as the layers for speculative decoding, which transformers leaves out, most often without a word."""
+    """Layers for speculative decoding are such tensors; transformers leaves them out, mostly without a warning."""
     folder = shutil.copytree(qwen3.folder, tmp_path / "source")
     extra = {"mtp.fc.weight": torch.rand(3, 2, dtype=torch.float16), "head.bias": torch.arange(4)}
     save_file({**load_file(folder / "model.safetensors"), **extra}, folder / "model.safetensors", {"format": "pt"})
@@ -193,18 +193,18 @@ def test_tensors_that_the_class_does_not_build_are_saved_as_they_are(
         assert peculiarities(source, base_model(policy.model)) == [
             "2 tensors that Qwen3VLForConditionalGeneration does not build, such as head.bias, are saved as they are"
         ]
-        learn(policy.model)
+        change_weights(policy.model)
         saved = save(tmp_path / str(lora), 1, policy.model, source, {}, "card")
-        assert names(saved) == names(folder)
+        assert tensor_names(saved) == tensor_names(folder)
         written = load_file(saved / "model.safetensors")
         assert all(
-            torch.equal(written[name], each) and written[name].dtype == each.dtype for name, each in extra.items()
+            torch.equal(written[name], tensor) and written[name].dtype == tensor.dtype for name, tensor in extra.items()
         )
         restore(policy_of(source, lora).model, saved)
     assert peculiarities(qwen3, policy_of(qwen3).model) == []
 
 
-def test_tied_weights_are_saved_once(qwen3: Checkpoint, tmp_path: Path) -> None:
+def test_save_writes_tied_weights_once(qwen3: Checkpoint, tmp_path: Path) -> None:
     folder = tmp_path / "tied"
     shutil.copytree(qwen3.folder, folder)
     table = json.loads((folder / "config.json").read_text("utf-8"))
@@ -216,55 +216,55 @@ def test_tied_weights_are_saved_once(qwen3: Checkpoint, tmp_path: Path) -> None:
     source = open_checkpoint(str(folder))
 
     policy = policy_of(source)
-    learn(policy.model)
+    change_weights(policy.model)
     saved = save(tmp_path / "run", 1, policy.model, source, {}, "card")
 
-    assert names(saved) == names(folder)
-    again = open_checkpoint(str(saved))
-    assert torch.equal(logits(again, again.load(CPU, "auto", "sdpa")), logits(source, policy.model))
+    assert tensor_names(saved) == tensor_names(folder)
+    reopened = open_checkpoint(str(saved))
+    assert torch.equal(logits(reopened, reopened.load(CPU, "auto", "sdpa")), logits(source, policy.model))
     fresh = policy_of(source)
     restore(fresh.model, saved)
     assert torch.equal(logits(source, fresh.model), logits(source, policy.model))
 
 
-def test_the_newest_are_kept_and_the_link_follows(qwen3: Checkpoint, tmp_path: Path) -> None:
+def test_save_keeps_the_newest_checkpoints_and_updates_the_link(qwen3: Checkpoint, tmp_path: Path) -> None:
     model = policy_of(qwen3).model
     assert latest(tmp_path) is None
     for step in (1, 2, 10):
         assert save(tmp_path, step, model, qwen3, {"at": step}, "card", keep=2) == latest(tmp_path)
         assert (tmp_path / "model").readlink() == Path(f"checkpoints/step-{step:06d}")
-    assert sorted(each.name for each in (tmp_path / "checkpoints").iterdir()) == ["step-000002", "step-000010"]
-    assert [step_of(each) for each in sorted((tmp_path / "checkpoints").iterdir())] == [2, 10]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-000002", "step-000010"]
+    assert [step_of(path) for path in sorted((tmp_path / "checkpoints").iterdir())] == [2, 10]
 
 
-def test_what_others_have_damaged_is_passed_over_and_replaced(qwen3: Checkpoint, tmp_path: Path) -> None:
+def test_latest_skips_damaged_checkpoints_and_save_replaces_them(qwen3: Checkpoint, tmp_path: Path) -> None:
     model = policy_of(qwen3).model
     first, second = (save(tmp_path, step, model, qwen3, {}, "card", keep=2) for step in (1, 2))
     with (second / "model.safetensors").open("rb+") as file:
         file.truncate(1000)
     assert latest(tmp_path) == first
-    learn(model)
+    change_weights(model)
     save(tmp_path, 2, model, qwen3, {}, "card", keep=2)
     assert latest(tmp_path) == second
     assert torch.equal(logits(qwen3, open_checkpoint(str(second)).load(CPU, "auto", "sdpa")), logits(qwen3, model))
 
     (second / "tokenizer.json").unlink()
-    save(tmp_path, 3, model, qwen3, {}, "card", keep=2)  # a damaged one is not counted among those to keep
-    assert sorted(each.name for each in (tmp_path / "checkpoints").iterdir()) == ["step-000001", "step-000003"]
+    save(tmp_path, 3, model, qwen3, {}, "card", keep=2)  # damaged checkpoints do not count for `keep`
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-000001", "step-000003"]
     for name in ("step-000001", "step-000003"):
         (tmp_path / "checkpoints" / name / "config.json").unlink()
     with pytest.raises(ValueError, match="step-000003: files are missing or cut off"):
         latest(tmp_path)
 
 
-def test_what_was_saved_of_this_step_stays(qwen3: Checkpoint, tmp_path: Path) -> None:
+def test_save_does_not_overwrite_the_checkpoint_of_the_same_step(qwen3: Checkpoint, tmp_path: Path) -> None:
     model = policy_of(qwen3).model
     folder = save(tmp_path, 1, model, qwen3, {}, "first")
     save(tmp_path, 1, model, qwen3, {}, "second")
     assert (folder / "README.md").read_text("utf-8") == "first"
 
 
-def test_another_model_is_refused(qwen3: Checkpoint, tmp_path: Path) -> None:
+def test_restore_refuses_a_checkpoint_of_another_model(qwen3: Checkpoint, tmp_path: Path) -> None:
     folder = save(tmp_path / "run", 1, policy_of(qwen3).model, qwen3, {}, "card")
     other = open_checkpoint(str(make_tiny(tmp_path / "other", layers=2)))
     with pytest.raises(ValueError, match=r"lacks 11 of the \d+ trained weights, such as .*layers\.1"):
@@ -276,14 +276,14 @@ def test_another_model_is_refused(qwen3: Checkpoint, tmp_path: Path) -> None:
         restore(policy_of(qwen3, Lora(rank=8)).model, adapters)
 
 
-def test_a_checkpoint_holds_nothing_that_runs(qwen3: Checkpoint, tmp_path: Path) -> None:
-    """Whoever loads a checkpoint of another must not run what that one has put into it."""
+def test_restore_refuses_to_unpickle_objects(qwen3: Checkpoint, tmp_path: Path) -> None:
+    """Loading a checkpoint of somebody else must not run code that it contains."""
     folder = save(tmp_path, 1, policy_of(qwen3).model, qwen3, {"bad": np.random.default_rng()}, "card")
     with pytest.raises(Exception, match="Weights only load failed"):
         restore(policy_of(qwen3).model, folder)
 
 
-def test_the_card_tells_what_it_is() -> None:
+def test_model_card_names_the_model_the_data_and_the_settings() -> None:
     overrides = {"model.path": "Qwen/Qwen3-VL-8B-Instruct", "data.path": "videos/dataset"}
     config = load_config("train-paper", overrides)
     rollouts = Rollouts(*range(11))
@@ -303,12 +303,12 @@ def test_the_card_tells_what_it_is() -> None:
     assert "# sft, trained by videossr" in model_card(further, "abc123", last)
     adapted = TrainConfig(model=ModelConfig(path="/", lora=LORA), run=RunSettings(method="sft"))
     text = model_card(adapted, "abc123", None)
-    assert "base_model:" not in text  # the Hub knows no folder of this machine
+    assert "base_model:" not in text  # a folder of this machine is no model on the Hub
     assert "| method | supervised, LoRA of rank 4, merged |" in text
 
 
-# Saving is ended at every call that changes a file or a folder, in a process of its own, by a signal that nothing can
-# catch; after each, what is there is looked at. A first run tells how many such calls there are.
+# Saving is killed, in a process of its own, at each of the calls that change a file or a folder, one after the other.
+# After each kill, the newest checkpoint is restored and compared.
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
@@ -345,7 +345,7 @@ def killed_at(step, place):
     os._exit(0)
 
 save_step(1)
-found, place, step = [], 1, 2
+outcomes, place, step = [], 1, 2
 while True:
     status = killed_at(step, place)
     newest = latest(run)
@@ -354,34 +354,35 @@ while True:
     state = restore(model, newest)
     linked = (run / "model").resolve()
     assert (linked / "model.safetensors").exists() and (linked / "trainer/files.json").exists()
-    found.append([status, step - step_of(newest), state["at"] - step_of(newest), weight.unique().tolist(), state["at"]])
+    saved = step_of(newest)
+    outcomes.append([status, step - saved, state["at"] - saved, weight.unique().tolist(), state["at"]])
     if not os.WIFSIGNALED(status):
         break
     place += 1
     if step_of(newest) == step:
         step += 1
-left = sorted(each.name for each in (run / "checkpoints").iterdir())
-print(json.dumps({"found": found, "left": left, "last": step}))
+remaining = sorted(path.name for path in (run / "checkpoints").iterdir())
+print(json.dumps({"outcomes": outcomes, "remaining": remaining, "last": step}))
 """
 
 
-def test_killed_at_any_moment_the_newest_good_checkpoint_is_there(qwen3: Checkpoint, tmp_path: Path) -> None:
-    done = subprocess.run(
+def test_save_killed_at_any_moment_leaves_a_good_checkpoint(qwen3: Checkpoint, tmp_path: Path) -> None:
+    completed = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path), str(qwen3.folder)], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout)
-    ended = [os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL for status, *_ in told["found"]]
-    assert ended == [True] * (len(ended) - 1) + [False]
-    assert len(ended) > 20
-    for _, behind, other, weights, at in told["found"]:
+    assert completed.returncode == 0, completed.stderr[-3000:]
+    report = json.loads(completed.stdout)
+    killed = [os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL for status, *_ in report["outcomes"]]
+    assert killed == [True] * (len(killed) - 1) + [False]
+    assert len(killed) > 20
+    for _, behind, state_difference, weights, state_step in report["outcomes"]:
         assert behind in (0, 1)
-        assert other == 0
-        assert weights == [at]
-    before = [behind for _, behind, *_ in told["found"]]
-    assert before == sorted(before, reverse=True)  # from one moment on, that of the renaming, it is the new one
+        assert state_difference == 0
+        assert weights == [state_step]
+    before = [behind for _, behind, *_ in report["outcomes"]]
+    assert before == sorted(before, reverse=True)  # from the renaming on, it is the new checkpoint
     assert {*before} == {0, 1}
-    assert told["left"] == [f"step-{told['last']:06d}"]
+    assert report["remaining"] == [f"step-{report['last']:06d}"]
 
 
 FULL = """
@@ -405,16 +406,16 @@ print(json.dumps([outcomes, os.listdir(run / "checkpoints")]))
 """
 
 
-def test_where_nothing_more_can_be_written_the_old_one_is_intact(qwen3: Checkpoint, tmp_path: Path) -> None:
-    """By a limit on files that lies below the weights, or between them and the optimizer's state."""
+def test_save_on_a_full_disk_keeps_the_old_checkpoint(qwen3: Checkpoint, tmp_path: Path) -> None:
+    """File sizes are limited to less than the weights, or to less than the optimizer's state."""
     assert 100_000 < (qwen3.folder / "model.safetensors").stat().st_size < 8_000_000
     first = save(tmp_path, 1, policy_of(qwen3).model, qwen3, {}, "card")
     command = [sys.executable, "-c", FULL, str(tmp_path), str(qwen3.folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    outcomes, left = json.loads(done.stdout)
+    completed = subprocess.run(command, capture_output=True, text=True, check=True)
+    outcomes, remaining = json.loads(completed.stdout)
     assert len(outcomes) == 2
-    for error, newest, there in outcomes:
+    for error, newest, checkpoints in outcomes:
         assert re.search(r"step-000002 could not be written: .*step-000001 is intact", error, re.DOTALL)
         assert newest == str(first)
-        assert there == ["step-000001"]
-    assert left == ["step-000003"]
+        assert checkpoints == ["step-000001"]
+    assert remaining == ["step-000003"]

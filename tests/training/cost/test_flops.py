@@ -1,4 +1,4 @@
-"""Operations are those that torch counts while the trainer's own functions run."""
+"""Counted operations equal those that torch counts while the functions of the trainer run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ ANSWERS = [[1 + row] * A for row in range(G)]
 
 
 @pytest.fixture(scope="module", params=get_args(Family))
-def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Policy, Any, Load]:
+def policy_inputs_load(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Policy, Any, Load]:
     family: Family = request.param
     source = open_checkpoint(str(make_tiny(tmp_path_factory.mktemp("tiny") / family, family=family, layers=3)))
     side = 8 * PATCH[family]
@@ -46,17 +48,17 @@ def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return policy, policy.inputs(prompt), load_of(prompt, G, A)
 
 
-def counted(policy: Policy, config: TrainConfig, load: Load) -> OperationCount:
+def count_group(policy: Policy, config: TrainConfig, load: Load) -> OperationCount:
     return Counter(policy.model, config.run, config.grpo, masked=False).group(load)
 
 
-def both_ways(losses: Sequence[torch.Tensor]) -> None:
+def run_backward(losses: Sequence[torch.Tensor]) -> None:
     torch.stack(list(losses)).sum().backward()  # type: ignore[no-untyped-call]
 
 
-def test_a_shared_group(asked: tuple[Policy, Any, Load]) -> None:
-    policy, inputs, load = asked
-    work = counted(policy, CONFIG, load)
+def test_counter_counts_a_group_with_a_shared_prefix_like_torch(policy_inputs_load: tuple[Policy, Any, Load]) -> None:
+    policy, inputs, load = policy_inputs_load
+    work = count_group(policy, CONFIG, load)
     with FlopCounterMode(display=False) as forward:
         prefix = read_prefix(policy.model, inputs)
     assert work.vision + work.prefill == pytest.approx(forward.get_total_flops(), rel=0.02)
@@ -67,71 +69,75 @@ def test_a_shared_group(asked: tuple[Policy, Any, Load]) -> None:
         scores = answer_scores(policy.model, prefix, ANSWERS)
     assert work.loss == pytest.approx(loss.get_total_flops(), rel=0.02)
     with FlopCounterMode(display=False) as backward:
-        both_ways([scores.logprobs.sum()])
+        run_backward([scores.logprobs.sum()])
     assert work.backward == pytest.approx(backward.get_total_flops(), rel=0.02)
     assert work.reference == work.vision + work.prefill + work.loss
 
 
-def test_a_group_that_shares_nothing(asked: tuple[Policy, Any, Load]) -> None:
-    policy, inputs, load = asked
+def test_counter_counts_a_group_without_a_shared_prefix_like_torch(
+    policy_inputs_load: tuple[Policy, Any, Load],
+) -> None:
+    policy, inputs, load = policy_inputs_load
     config = replace(CONFIG, run=RunSettings(device="cpu", share_prefix=False))
-    work = counted(policy, config, load)
+    work = count_group(policy, config, load)
     with FlopCounterMode(display=False) as decode:
         prefixes = list(read_prefix(policy.model, inputs, G).rows())
         generate(policy.model, prefixes, 1, max_tokens=A, seeds=[(k,) for k in range(G)], ends=frozenset())
     assert work.decode == pytest.approx(decode.get_total_flops(), rel=0.03)
     with FlopCounterMode(display=False) as forward:
-        lots = list(full_scores(policy.model, inputs, ANSWERS, rows=G))
+        score_batches = list(full_scores(policy.model, inputs, ANSWERS, rows=G))
     assert work.vision + work.prefill + work.loss == pytest.approx(forward.get_total_flops(), rel=0.03)
     with FlopCounterMode(display=False) as backward:
-        both_ways([lot.logprobs.sum() for lot in lots])
+        run_backward([score_batch.logprobs.sum() for score_batch in score_batches])
     assert work.backward == pytest.approx(backward.get_total_flops(), rel=0.03)
-    assert work.needed > 2.5 * counted(policy, CONFIG, load).needed
+    assert work.needed > 2.5 * count_group(policy, CONFIG, load).needed
 
 
-def test_a_frozen_tower_is_not_gone_back_through(asked: tuple[Policy, Any, Load]) -> None:
-    policy, inputs, load = asked
+def test_counter_leaves_out_the_backward_pass_of_a_frozen_vision_tower(
+    policy_inputs_load: tuple[Policy, Any, Load],
+) -> None:
+    policy, inputs, load = policy_inputs_load
     policy.model.model.visual.requires_grad_(False)
     try:
-        work = counted(policy, CONFIG, load)
+        work = count_group(policy, CONFIG, load)
         prefix = read_prefix(policy.model, inputs)
         scores = answer_scores(policy.model, prefix, ANSWERS)
         with FlopCounterMode(display=False) as backward:
-            both_ways([scores.logprobs.sum()])
+            run_backward([scores.logprobs.sum()])
     finally:
         policy.model.model.visual.requires_grad_(True)
     assert work.backward == pytest.approx(backward.get_total_flops(), rel=0.02)
 
 
-def test_what_is_hidden_is_left_out(asked: tuple[Policy, Any, Load]) -> None:
-    policy, _, load = asked
+def test_counter_masked_leaves_out_hidden_attention(policy_inputs_load: tuple[Policy, Any, Load]) -> None:
+    policy, _, load = policy_inputs_load
     count = partial(Counter, policy.model, CONFIG.run, CONFIG.grpo)
-    seen, whole = (count(masked=masked).group(load) for masked in (True, False))
+    masked_count, full_count = (count(masked=masked).group(load) for masked in (True, False))
     text = policy.model.config.get_text_config()
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     hidden = 2 * text.num_hidden_layers * text.num_attention_heads * width * load.prompt**2
-    assert whole.prefill - seen.prefill == pytest.approx(hidden)
-    assert whole.backward - seen.backward == pytest.approx(2 * hidden)
+    assert full_count.prefill - masked_count.prefill == pytest.approx(hidden)
+    assert full_count.backward - masked_count.backward == pytest.approx(2 * hidden)
 
 
-def test_other_methods_do_other_work(asked: tuple[Policy, Any, Load]) -> None:
-    policy, _, load = asked
+def test_counter_follows_method_recompute_and_kl(policy_inputs_load: tuple[Policy, Any, Load]) -> None:
+    policy, _, load = policy_inputs_load
     one = replace(load, answers=1)
-    supervised = counted(policy, replace(CONFIG, run=RunSettings(method="sft")), one)
+    supervised = count_group(policy, replace(CONFIG, run=RunSettings(method="sft")), one)
     assert supervised.decode == supervised.reference == supervised.recomputed == 0
-    again = counted(policy, replace(CONFIG, run=RunSettings(recompute=True)), load)
-    assert again.needed == counted(policy, CONFIG, load).needed
-    assert again.recomputed > 0
-    assert counted(policy, replace(CONFIG, grpo=GrpoConfig(kl=0)), load).reference == 0
-    assert (again + again).needed == 2 * again.needed
+    recomputing = count_group(policy, replace(CONFIG, run=RunSettings(recompute=True)), load)
+    assert recomputing.needed == count_group(policy, CONFIG, load).needed
+    assert recomputing.recomputed > 0
+    assert count_group(policy, replace(CONFIG, grpo=GrpoConfig(kl=0)), load).reference == 0
+    assert (recomputing + recomputing).needed == 2 * recomputing.needed
 
 
-def test_a_device_of_no_known_name_is_tried() -> None:
+def test_peak_flops_of_an_unknown_device_is_measured() -> None:
     reached = peak_flops(CPU, torch.float32)
     assert 1e8 < reached < 1e14
 
 
-def test_known_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peak_flops_of_known_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     card = torch.device("cuda")
     for name, peak in (
         ("NVIDIA H100 80GB HBM3", 989e12),
@@ -146,9 +152,9 @@ def test_known_cards(monkeypatch: pytest.MonkeyPatch) -> None:
         assert peak_flops(card, torch.bfloat16) == peak, name
 
 
-def test_the_checkpoint_need_not_be_loaded(asked: tuple[Policy, Any, Load], tmp_path: Path) -> None:
-    policy, _, load = asked
+def test_counter_needs_no_loaded_weights(policy_inputs_load: tuple[Policy, Any, Load], tmp_path: Path) -> None:
+    policy, _, load = policy_inputs_load
     with torch.device("meta"):
         kind: Any = type(policy.model)
         empty = kind(policy.model.config)
-    assert counted(replace(policy, model=empty), CONFIG, load) == counted(policy, CONFIG, load)
+    assert count_group(replace(policy, model=empty), CONFIG, load) == count_group(policy, CONFIG, load)

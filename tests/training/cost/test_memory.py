@@ -1,4 +1,4 @@
-"""The plan is near what is measured, follows every setting, and names settings that do fit."""
+"""The memory plan is close to the measured peak, follows every setting, and recommends settings that fit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def shape(folder: Path) -> Any:
     return transformers.AutoConfig.from_pretrained(folder)
 
 
-def planned(shape: Any, config: TrainConfig = BASE, load: Load = LOAD, processes: int = 1) -> MemoryPlan:
+def plan_for(shape: Any, config: TrainConfig = BASE, load: Load = LOAD, processes: int = 1) -> MemoryPlan:
     return memory_plan(empty_model(shape, config.model, torch.bfloat16), config, load, processes)
 
 
@@ -52,84 +52,84 @@ def optim(**settings: Any) -> TrainConfig:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recompute", ["recompute", "keep"])
-def test_the_plan_is_near_the_measured_peak(tmp_path: Path, recompute: str) -> None:
-    """Of a model of 20 million parameters and two steps of the trainer itself, without the libraries' own memory.
+def test_plan_run_is_within_15_percent_of_the_measured_peak(tmp_path: Path, recompute: str) -> None:
+    """A model of 20 million parameters makes two steps with the trainer; the memory of the libraries is left out.
 
-    The allocator keeps what was freed if it is small, and pages of files count where they are looked at: hence 15 %.
+    The bound is 15 %, because the allocator keeps small freed blocks, and pages of files that were read count.
     """
     folder = make_tiny(tmp_path / "model", width=512, layers=6)
     script = Path(__file__).parents[2] / "helpers/peak_memory.py"
-    threshold = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed is given back at once
+    threshold = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # freed memory is returned at once
     arguments = [sys.executable, str(script), str(folder), str(tmp_path / "out.json"), recompute, "share"]
     subprocess.run(arguments, check=True, env=os.environ | threshold)
-    found = json.loads((tmp_path / "out.json").read_text())
-    assert found["plan"] == pytest.approx(found["peak"], rel=0.15), found["rows"]
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert report["plan"] == pytest.approx(report["peak"], rel=0.15), report["rows"]
 
 
-def test_weights_and_what_belongs_to_them_are_exact(shape: Any) -> None:
+def test_memory_plan_of_weights_gradients_and_moments_is_exact(shape: Any) -> None:
     with torch.device("meta"):
         model = transformers.AutoModelForImageTextToText.from_config(shape)
-    count = sum(each.numel() for each in model.parameters())
-    rows = sizes(planned(shape))
+    count = sum(parameter.numel() for parameter in model.parameters())
+    rows = sizes(plan_for(shape))
     assert rows["weights"] == rows["reference"] == 2 * count
     assert rows["gradients, float32"] == rows["masters, float32"] == 4 * count
     assert rows["moments, float32"] == 8 * count
-    assert sizes(planned(shape, optim(weights="stochastic")))["masters, float32"] == 0
-    assert 2 * count < sizes(planned(shape, optim(moments="8bit")))["moments, 8bit"] < 2.1 * count
+    assert sizes(plan_for(shape, optim(weights="stochastic")))["masters, float32"] == 0
+    assert 2 * count < sizes(plan_for(shape, optim(moments="8bit")))["moments, 8bit"] < 2.1 * count
     whole = memory_plan(empty_model(shape, BASE.model, torch.float32), BASE, LOAD)
     assert sizes(whole)["weights"] == 4 * count
     assert sizes(whole)["masters, float32"] == 0
 
 
-def test_experts_in_either_precision(tmp_path: Path) -> None:
+def test_memory_plan_of_experts_in_either_precision(tmp_path: Path) -> None:
     shape = transformers.AutoConfig.from_pretrained(make_tiny(tmp_path, family="qwen3_vl_moe"))
     half, full = (
         sizes(memory_plan(empty_model(shape, BASE.model, dtype), BASE, LOAD))
         for dtype in (torch.bfloat16, torch.float32)
     )
-    name = "prompt, for the way back"
+    name = "activations of the prompts"
     assert 1.5 * half[name] < full[name] <= 2 * half[name]  # norms are computed in float32 either way
 
 
-def test_the_plan_follows_the_settings(shape: Any) -> None:
-    plan = planned(shape)
-    away = planned(shape, optim(moments="offload"))
-    assert away.host == sizes(plan)["masters, float32"] + sizes(plan)["moments, float32"]
-    assert away.total == plan.total - away.host
-    free = planned(shape, replace(BASE, grpo=GrpoConfig(kl=0)))
-    assert sizes(free)["reference"] == sizes(free)["reference's cache"] == 0
-    parts = sizes(planned(shape, run(sharding="fsdp"), processes=4))
-    assert parts["moments, float32"] == sizes(plan)["moments, float32"] // 4
+def test_memory_plan_follows_the_settings(shape: Any) -> None:
+    plan = plan_for(shape)
+    offloaded = plan_for(shape, optim(moments="offload"))
+    assert offloaded.host == sizes(plan)["masters, float32"] + sizes(plan)["moments, float32"]
+    assert offloaded.total == plan.total - offloaded.host
+    without_kl = plan_for(shape, replace(BASE, grpo=GrpoConfig(kl=0)))
+    assert sizes(without_kl)["reference"] == sizes(without_kl)["key-value cache of the reference"] == 0
+    sharded = sizes(plan_for(shape, run(sharding="fsdp"), processes=4))
+    assert sharded["moments, float32"] == sizes(plan)["moments, float32"] // 4
     whole = sizes(plan)["weights"] + sizes(plan)["gradients, float32"]
-    assert parts["weights and gradients that are not sharded yet"] == whole
-    assert parts["weights"] + parts["gradients, float32"] == whole // 4
-    assert sizes(planned(shape, processes=4)) == sizes(plan)
-    keeps = "prompt, for the way back"
-    again = sizes(planned(shape, run(recompute=True)))
-    assert again[keeps] < sizes(plan)[keeps] / 3
-    assert again["one layer, on the way back"] > 0
-    assert sizes(planned(shape, run(decode_groups=3)))[keeps] == 3 * sizes(plan)[keeps]
-    longer = sizes(planned(shape, load=replace(LOAD, prompt=2000, pictures=((24, 256),))))
-    assert longer[keeps] == pytest.approx(2 * sizes(plan)[keeps], rel=0.01)
-    frozen = sizes(planned(shape, replace(BASE, model=ModelConfig(train_vision=False))))
-    assert frozen[keeps] < 0.8 * sizes(plan)[keeps]
-    alone, rows = (planned(shape, run(share_prefix=False, rows=rows)) for rows in (1, 8))
-    name = "answers, for the way back"
+    assert sharded["weights and gradients that are not sharded yet"] == whole
+    assert sharded["weights"] + sharded["gradients, float32"] == whole // 4
+    assert sizes(plan_for(shape, processes=4)) == sizes(plan)
+    row_name = "activations of the prompts"
+    recomputed = sizes(plan_for(shape, run(recompute=True)))
+    assert recomputed[row_name] < sizes(plan)[row_name] / 3
+    assert recomputed["one layer, recomputed"] > 0
+    assert sizes(plan_for(shape, run(decode_groups=3)))[row_name] == 3 * sizes(plan)[row_name]
+    longer = sizes(plan_for(shape, load=replace(LOAD, prompt=2000, pictures=((24, 256),))))
+    assert longer[row_name] == pytest.approx(2 * sizes(plan)[row_name], rel=0.01)
+    frozen = sizes(plan_for(shape, replace(BASE, model=ModelConfig(train_vision=False))))
+    assert frozen[row_name] < 0.8 * sizes(plan)[row_name]
+    alone, rows = (plan_for(shape, run(share_prefix=False, rows=rows)) for rows in (1, 8))
+    name = "activations of the answers"
     assert sizes(rows)[name] == pytest.approx(8 * sizes(alone)[name], rel=0.01)
-    assert sizes(planned(shape, replace(BASE, run=RunSettings(method="sft"))))["cache for sampling"] == 0
+    assert sizes(plan_for(shape, replace(BASE, run=RunSettings(method="sft"))))["key-value cache of sampling"] == 0
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # peft asks in the old way
-def test_adapters_leave_little_to_learn(shape: Any) -> None:
+def test_memory_plan_of_lora_has_small_gradients_and_no_reference(shape: Any) -> None:
     config = replace(BASE, model=ModelConfig(lora=Lora(rank=4)))
-    rows, full = sizes(planned(shape, config)), sizes(planned(shape))
+    rows, full = sizes(plan_for(shape, config)), sizes(plan_for(shape))
     assert rows["gradients, float32"] < full["gradients, float32"] / 5
     assert rows["reference"] == 0
     assert rows["weights"] > full["weights"]
 
 
-def test_a_table_adds_up(shape: Any) -> None:
-    plan = planned(shape)
+def test_memory_plan_table_and_facts_add_up(shape: Any) -> None:
+    plan = plan_for(shape)
     lines = plan.table().splitlines()
     assert len(lines) == 1 + sum(1 for row in plan.rows if row.size)
     assert f"{plan.total / GIB:.2f} GiB" in lines[-1]
@@ -139,36 +139,36 @@ def test_a_table_adds_up(shape: Any) -> None:
 
 
 @pytest.mark.slow
-def test_several_processes_are_told_to_share(tmp_path: Path) -> None:
+def test_shortage_message_recommends_fsdp_to_several_processes(tmp_path: Path) -> None:
     shape = transformers.AutoConfig.from_pretrained(make_tiny(tmp_path, layers=16))
     small = Load(prompt=40, pictures=((1, 16),), answers=2, tokens=4)
     config = run(recompute=True)
 
-    def again(config: TrainConfig, processes: int = 4) -> MemoryPlan:
-        return planned(shape, config, small, processes)
+    def plan_again(config: TrainConfig, processes: int = 4) -> MemoryPlan:
+        return plan_for(shape, config, small, processes)
 
-    plan = again(config)
-    assert "--run.sharding=fsdp about" in shortage_message(plan, plan.total - 1, config, again, processes=4)
-    assert "fsdp" not in shortage_message(plan, plan.total - 1, config, again, processes=1)
+    plan = plan_again(config)
+    assert "--run.sharding=fsdp about" in shortage_message(plan, plan.total - 1, config, plan_again, processes=4)
+    assert "fsdp" not in shortage_message(plan, plan.total - 1, config, plan_again, processes=1)
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
-def test_too_little_memory_names_what_would_do(shape: Any, folder: Path) -> None:
+def test_shortage_message_names_settings_that_fit(shape: Any, folder: Path) -> None:
     config = run(decode_groups=4)
-    plan = planned(shape, config)
+    plan = plan_for(shape, config)
 
-    def short(room: int) -> str:
-        return shortage_message(plan, room, config, lambda other: planned(shape, other))
+    def message_for(room: int) -> str:
+        return shortage_message(plan, room, config, lambda other: plan_for(shape, other))
 
-    assert not short(plan.total)
-    found = short(plan.total - 1)
-    assert f"needs about {plan.total / GIB:.2f} GiB" in found
-    assert "--run.recompute=true about" in found
-    tight = planned(shape, optim(moments="8bit", weights="stochastic")).total
-    little = short(min(tight, planned(shape, run(recompute=True)).total) - 1)
-    assert "--optim" in little
-    assert "no setting makes it fit" in short(1)
+    assert not message_for(plan.total)
+    message = message_for(plan.total - 1)
+    assert f"needs about {plan.total / GIB:.2f} GiB" in message
+    assert "--run.recompute=true about" in message
+    tight = plan_for(shape, optim(moments="8bit", weights="stochastic")).total
+    smaller_message = message_for(min(tight, plan_for(shape, run(recompute=True)).total) - 1)
+    assert "--optim" in smaller_message
+    assert "no setting makes it fit" in message_for(1)
     small = replace(config, run=replace(config.run, memory_gib=plan.total / GIB / 2))
-    _, wrong = plan_run(folder, small, LOAD, device=CPU, dtype=torch.bfloat16)
-    assert f"of {plan.total / GIB / 2:.2f}" in wrong
+    _, problem = plan_run(folder, small, LOAD, device=CPU, dtype=torch.bfloat16)
+    assert f"of {plan.total / GIB / 2:.2f}" in problem
     assert plan_run(folder, config, LOAD, device=CPU, dtype=torch.bfloat16) == (plan, "")

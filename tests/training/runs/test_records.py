@@ -1,4 +1,4 @@
-"""A training run as it lies on disk: complete or not, killed in the middle of a line, damaged."""
+"""Reading the files of a training run: complete, unfinished, killed in the middle of a line, or damaged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from videossr.training.runs.records import (
 CATEGORIES = ("grounding/mirror", "jigsaw/6")
 
 
-def line(record: object) -> str:
+def to_line(record: object) -> str:
     """Return a line of a file, with its end."""
     return json_line(record) + "\n"
 
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_a_run_is_told_from_other_folders(folder: Path, tmp_path: Path) -> None:
+def test_is_training_tells_a_run_from_other_folders(folder: Path, tmp_path: Path) -> None:
     assert is_training(folder)
     (folder / MANIFEST).unlink()
     assert is_training(str(folder))
@@ -47,25 +47,27 @@ def test_a_run_is_told_from_other_folders(folder: Path, tmp_path: Path) -> None:
     assert not is_training(folder)
 
 
-def test_a_line_that_was_cut_off_is_none_and_steps_count_as_made_last(folder: Path) -> None:
+def test_read_train_run_skips_a_cut_off_line_and_takes_repeated_steps_once(folder: Path) -> None:
     with (folder / STEPS).open("a") as file:
         file.write(
-            line(step_of(3, CATEGORIES, loss=9.0)) + line(step_of(4, CATEGORIES)) + line(step_of(5, CATEGORIES))[:40]
+            to_line(step_of(3, CATEGORIES, loss=9.0))
+            + to_line(step_of(4, CATEGORIES))
+            + to_line(step_of(5, CATEGORIES))[:40]
         )
-    found = read_train_run(folder)
-    assert [step.step for step in found.steps] == [1, 2, 3, 4]
-    assert found.steps[2].loss == 9.0
+    run = read_train_run(folder)
+    assert [step.step for step in run.steps] == [1, 2, 3, 4]
+    assert run.steps[2].loss == 9.0
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_is_not_finite_comes_back(folder: Path, value: float) -> None:
+def test_read_train_run_keeps_values_that_are_not_finite(folder: Path, value: float) -> None:
     with (folder / STEPS).open("a") as file:
-        file.write(line(step_of(6, CATEGORIES, loss=value)))
+        file.write(to_line(step_of(6, CATEGORIES, loss=value)))
     assert str(read_train_run(folder).steps[-1].loss) == str(value)
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         (STEPS, "{}\n", r"steps\.jsonl:6: damaged: step "),
         (STEPS, "\x00\x00\n", r"steps\.jsonl:6: damaged"),
@@ -81,29 +83,31 @@ def test_what_is_not_finite_comes_back(folder: Path, value: float) -> None:
         (CONFIG, "[optim]\nspeed = 3\n", r"config\.toml: unknown key 'speed' in optim"),
     ],
 )
-def test_what_is_damaged_is_named(folder: Path, name: str, text: str, told: str) -> None:
+def test_read_train_run_names_damaged_files_and_lines(folder: Path, name: str, text: str, message: str) -> None:
     if name in (MANIFEST, CONFIG):
         (folder / name).write_text(text)
     else:
         with (folder / name).open("a") as file:
             file.write(text)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         read_train_run(folder)
 
 
-def test_answers_without_their_rewards_are_damaged(folder: Path) -> None:
-    whole = line(ShownSample(1, 2, "c", "p", "g", ("a", "b"), (1.0, 0.0), (1.0, -1.0)))
-    (folder / SAMPLES).write_text(whole + whole.replace('"rewards":[1.0,0.0]', '"rewards":[1.0]'))
+def test_read_train_run_refuses_samples_with_missing_rewards(folder: Path) -> None:
+    sample_line = to_line(ShownSample(1, 2, "c", "p", "g", ("a", "b"), (1.0, 0.0), (1.0, -1.0)))
+    (folder / SAMPLES).write_text(sample_line + sample_line.replace('"rewards":[1.0,0.0]', '"rewards":[1.0]'))
     with pytest.raises(ValueError, match=r"samples\.jsonl:2: damaged: .*2 texts, 1 rewards"):
         read_train_run(folder)
 
 
-def test_what_is_told_twice_is_one(folder: Path) -> None:
-    (folder / FAILURES).write_text(line(Failure(4, 1, "a")) + line(Failure(2, 1, "b")) + line(Failure(4, 1, "c")))
+def test_read_train_run_takes_repeated_failures_once(folder: Path) -> None:
+    (folder / FAILURES).write_text(
+        to_line(Failure(4, 1, "a")) + to_line(Failure(2, 1, "b")) + to_line(Failure(4, 1, "c"))
+    )
     assert read_train_run(folder).failures == (Failure(2, 1, "b"), Failure(4, 1, "c"))
 
 
-def test_nothing_is_no_run(tmp_path: Path) -> None:
+def test_read_train_run_refuses_a_folder_that_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"is no run: make one with `videossr train"):
         read_train_run(tmp_path / "none")
     with pytest.raises(FileNotFoundError, match=r"is no run: there is no config\.toml in it; name the folder"):

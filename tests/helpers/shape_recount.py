@@ -1,4 +1,4 @@
-"""Count shapes from pixels alone, and read real clips as videos: for the counting test and `benchmarks/counting.py`.
+"""Count drawn shapes from pixels alone, and read clips as videos, for the tests and `benchmarks/counting.py`.
 
 `recount` knows nothing of recipes and shares no code with the drawing: it compares two frames, joins what differs into
 blobs, and names each blob by two ratios of areas that do not depend on size or angle.

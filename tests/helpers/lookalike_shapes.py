@@ -1,4 +1,4 @@
-"""Draw things into a video that look like the shapes that are counted: discs, balloons, signs, tiles."""
+"""Draw discs, balloons, signs and tiles into a video, which look like the shapes of the counting task."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from videossr.question import Frames
 KINDS = ("disc", "balloon", "sign", "tile", "triangle")
 
 
-def with_shapes(frames: Frames, kind: str) -> Frames:
-    """Return a copy of `frames` (N, H, W, 3) in which three such things drift slowly upwards."""
-    shown = frames.copy()
+def draw_lookalikes(frames: Frames, kind: str) -> Frames:
+    """Return a copy of `frames` (N, H, W, 3) in which three objects of a kind drift slowly upwards."""
+    result = frames.copy()
     height, width = frames.shape[1:3]
     size = round(0.28 * min(height, width))
-    for slot, frame in enumerate(shown):
+    for slot, frame in enumerate(result):
         for place, color in enumerate(((240, 30, 40), (250, 240, 60), (20, 20, 200))):
             x, y = round((0.2 + 0.3 * place) * width), round((0.6 - 0.2 * slot / len(frames)) * height)
             if kind == "balloon":
-                _balloon(frame, x, y, size / 2, np.array(color))
+                _draw_balloon(frame, x, y, size / 2, np.array(color))
             elif kind == "sign":
                 cv2.circle(frame, (x, y), size // 2, color, -1, cv2.LINE_AA)
                 cv2.rectangle(frame, (x - size // 3, y - size // 12), (x + size // 3, y + size // 12), (250,) * 3, -1)
             else:
                 name = {"disc": "circle", "tile": "square", "triangle": "triangle"}[kind]
                 paint(frame, outline(name, x, y, size, 10 * place), color)
-    return shown
+    return result
 
 
-def _balloon(frame: Frames, x: int, y: int, radius: float, color: np.ndarray[tuple[int], np.dtype[np.int_]]) -> None:
+def _draw_balloon(
+    frame: Frames, x: int, y: int, radius: float, color: np.ndarray[tuple[int], np.dtype[np.int_]]
+) -> None:
     """Draw an ellipse that is lit from the upper left."""
     down, across = np.mgrid[: frame.shape[0], : frame.shape[1]]
     inside = np.clip((1 - ((across - x) / (0.85 * radius)) ** 2 - ((down - y) / radius) ** 2) * 6, 0, 1)[..., None]

@@ -1,6 +1,6 @@
 """Check that pytest finds a test in every test module, and that few tests need videos that only some machines have.
 
-python -m tests.helpers.collected [FOLDER]
+python -m tests.helpers.collection_check [FOLDER]
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ MOST_SHARED = 0.15
 """The largest share of tests, of those that `make test` runs, that may need the folder of shared videos."""
 
 
-class Collected:
-    """A plugin of pytest that remembers which modules gave tests, and which tests need the shared videos."""
+class CollectionRecorder:
+    """A plugin of pytest that records which modules have tests, and how many tests need the shared videos."""
 
     def __init__(self) -> None:
         self.modules: set[Path] = set()
@@ -26,7 +26,7 @@ class Collected:
         self.shared = 0
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Count a module that skips itself, because a library is missing, as found."""
+        """Count a module that skips itself, because a library is missing, as collected."""
         if report.skipped:
             self.modules.add(ROOT / report.nodeid)
 
@@ -46,24 +46,24 @@ def needs_shared_videos(item: pytest.Item) -> bool:
     return "shared_videos" in item.fixturenames or "shared_videos" in chosen
 
 
-def faults(folder: Path) -> list[str]:
+def collection_problems(folder: Path) -> list[str]:
     """Return what is wrong with the tests below `folder`, a sentence each."""
-    collected = Collected()
+    recorder = CollectionRecorder()
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        status = pytest.main(["--collect-only", "-c", str(ROOT / "pyproject.toml"), str(folder)], [collected])
+        status = pytest.main(["--collect-only", "-c", str(ROOT / "pyproject.toml"), str(folder)], [recorder])
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         return [output.getvalue()]
     problems = [
-        f"{path}: pytest collects no test of it" for path in sorted({*folder.rglob("test_*.py")} - collected.modules)
+        f"{path}: pytest collects no test of it" for path in sorted({*folder.rglob("test_*.py")} - recorder.modules)
     ]
-    if collected.shared > MOST_SHARED * collected.tests:
+    if recorder.shared > MOST_SHARED * recorder.tests:
         problems.append(
-            f"{collected.shared} of {collected.tests} tests need the shared videos; at most {MOST_SHARED:.0%} may: "
+            f"{recorder.shared} of {recorder.tests} tests need the shared videos; at most {MOST_SHARED:.0%} may: "
             "use the fixture `videos`, or make the video in the test"
         )
     return problems
 
 
 if __name__ == "__main__":
-    sys.exit("\n".join(faults(Path(*sys.argv[1:]).resolve() if sys.argv[1:] else ROOT / "tests")) or 0)
+    sys.exit("\n".join(collection_problems(Path(*sys.argv[1:]).resolve() if sys.argv[1:] else ROOT / "tests")) or 0)

@@ -1,4 +1,4 @@
-"""Make runs with several answers to a question, from texts alone."""
+"""Make runs of `bench probe`, with several answers to a question, from texts alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def prediction(
     )
 
 
-def sampled(predictions: Sequence[Prediction], n: int = 8) -> Run:
+def probe_run(predictions: Sequence[Prediction], n: int = 8) -> Run:
     config = RunConfig(
         verb="probe",
         questions="/questions",

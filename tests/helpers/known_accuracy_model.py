@@ -1,4 +1,4 @@
-"""A model of a known level: the probability of a right answer follows from the config of the question alone."""
+"""A model of known accuracy: the probability of a right answer follows from the difficulty of the question alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class NoSettings:
     """Settings of a model that has none."""
 
 
-def ability(difficulty: dict[str, float | str]) -> float:
+def accuracy(difficulty: dict[str, float | str]) -> float:
     """Return the probability of a right answer: it falls with the pieces of a jigsaw, rises with a segment's length."""
     if "pieces" in difficulty:
         return {3: 1.0, 4: 0.9, 5: 0.5, 6: 0.1}.get(int(difficulty["pieces"]), 0.0)
@@ -27,8 +27,8 @@ def ability(difficulty: dict[str, float | str]) -> float:
     return 0.0
 
 
-class Leveled:
-    """A model that has the frames decoded, as real models do, so that a question whose frames cannot be shown fails."""
+class KnownAccuracyModel:
+    """A model that decodes the frames, as real models do, so that a question fails whose frames cannot be shown."""
 
     Settings: ClassVar[type[NoSettings]] = NoSettings
 
@@ -39,21 +39,21 @@ class Leveled:
     def describe(self) -> dict[str, JSON]:
         return {}
 
-    def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
+    def answer(self, requests: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
         assert decoding.temperature == 1
-        for ask in asks:
+        for request in requests:
             try:
-                assert ask.clips()
+                assert request.clips()
             except ValueError as error:
-                yield Response(ask.index, error=str(error))
+                yield Response(request.index, error=str(error))
                 continue
-            rng = np.random.default_rng([decoding.seed, ask.index])
-            right = rng.random(decoding.n) < ability(dict(self._questions.difficulty(ask.index)))
-            texts = tuple(ask.question.answer if hit else _wrong(ask.question.answer) for hit in right)
-            yield Response(ask.index, texts, tuple("stop" for _ in texts))
+            rng = np.random.default_rng([decoding.seed, request.index])
+            right = rng.random(decoding.n) < accuracy(dict(self._questions.difficulty(request.index)))
+            texts = tuple(request.question.answer if hit else _wrong_answer(request.question.answer) for hit in right)
+            yield Response(request.index, texts, tuple("stop" for _ in texts))
 
 
-def _wrong(gold: str) -> str:
+def _wrong_answer(gold: str) -> str:
     if "-" in gold:
         return "0.0-0.1"
     return "9,9,9" if "," in gold else gold[::-1]

@@ -29,10 +29,10 @@ ask() {
     videossr bench run "$folder/held" --model "$2" --limit $asked --max-tokens 10 --out "$folder/runs/$1"
 }
 ask chance chance
-ask constant constant:smooth
+ask constant-smooth constant:smooth
 ask before "hf:$folder/sft/model"
 ask after "hf:$folder/grpo/model"
-videossr bench score "$folder/runs/chance" "$folder/runs/constant" "$folder/runs/before" "$folder/runs/after"
+videossr bench score "$folder/runs/chance" "$folder/runs/constant-smooth" "$folder/runs/before" "$folder/runs/after"
 videossr report "$folder/grpo" --out "$folder/train.html"
-videossr report "$folder/runs/chance" "$folder/runs/constant" "$folder/runs/before" "$folder/runs/after" \
+videossr report "$folder/runs/chance" "$folder/runs/constant-smooth" "$folder/runs/before" "$folder/runs/after" \
     --out "$folder/held.html"

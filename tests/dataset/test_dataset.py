@@ -138,7 +138,7 @@ def test_it_can_be_pickled(opened: VideoSSRDataset) -> None:
 
 def test_worker_processes_see_the_same_pixels(opened: VideoSSRDataset) -> None:
     loader: DataLoader[Item] = DataLoader(
-        opened,  # type: ignore[arg-type]
+        opened,
         batch_size=3,
         num_workers=2,
         multiprocessing_context="spawn",

@@ -411,5 +411,5 @@ def test_a_checkpoint_by_name_is_told_in_a_line_where_there_is_no_hub(proxy: str
     env = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0", "ALL_PROXY": proxy}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     last = done.stderr[done.stderr.rindex("\nOSError: ") :]
-    assert "o/n: no such folder, and the Hub does not give it: " in last
+    assert "o/n: no such folder: name one that holds a checkpoint. Nor does the Hub give it: " in last
     assert last.rstrip().endswith("name a folder that holds the checkpoint")

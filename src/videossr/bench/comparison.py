@@ -138,7 +138,7 @@ def _pair(first: Run, second: Run, shared: bool) -> _Pairs:
     if left_out and not shared:
         raise DataError(
             f"{first.path} and {second.path} were not asked the same questions: they share {len(both)}, and {left_out} "
-            "were asked in one of them alone; --shared compares those that they share"
+            f"were asked in one of them alone{'; --shared compares those that they share' if both else ''}"
         )
     # A question that only one of them could read counts as wrong there; what none could read tells nothing.
     facts = {key: theirs[key] if mine[key].category == UNREAD else mine[key] for key in both}

@@ -89,6 +89,8 @@ class Bar:
         self._progress = Progress(*columns, console=_plain(stderr=True))
         self._tasks: dict[str, TaskID] = {}
         self._said = time.monotonic()
+        self._line = ""  # the last state, where it was not printed
+        self._spoke = False  # whether any state was printed
 
     def __enter__(self) -> Self:
         return self
@@ -96,6 +98,8 @@ class Bar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._line and self._spoke:
+            self.say(self._line)
         if self._tasks:
             self._progress.stop()
 
@@ -110,9 +114,12 @@ class Bar:
         """
         if not self._progress.console.is_terminal:
             now = time.monotonic()
-            if now - self._said > SILENCE:
+            line = f"{phase}: {done} of {total}" + (note and f", {note}")
+            self._line = "" if now - self._said > SILENCE else line
+            if not self._line:
                 self._said = now
-                self.say(f"{phase}: {done} of {total}" + (note and f", {note}"))
+                self._spoke = True
+                self.say(line)
             return
         if phase not in self._tasks:
             self._progress.start()

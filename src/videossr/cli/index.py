@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import Annotated, Any, Literal
 
@@ -10,7 +11,6 @@ from cyclopts.validators import Number
 
 from videossr.cli.console import Bar, console, counted
 from videossr.config import parse
-from videossr.corpus.corpus import REJECTED
 from videossr.corpus.indexer import Outcome, index_videos
 from videossr.corpus.jpeg import CHROMA, QUALITY, Chroma
 from videossr.corpus.sources import read_list
@@ -117,7 +117,9 @@ def command(
     gone = f", {summary.gone} of them from files that are not among these inputs" if summary.gone else ""
     console.print(f"{counted(summary.videos, 'video')} in {out}{gone}, hash {summary.hash[:12]}")
     for reason, count in sorted(summary.rejected.items()):
-        console.print(f"  rejected, {reason}: {count} (see {out.rstrip('/')}/{REJECTED})")
+        console.print(f"  rejected, {reason}: {count}")
+    if summary.rejected:
+        console.print(f"  for each of them: videossr corpus info {shlex.quote(out)} --rejected")
     if not summary.videos:
         hint = f"; if {sources[0]} is a list of videos, give it as --list {sources[0]}" if _may_be_list(sources) else ""
         sys.stderr.write(f"videossr: no video could be used, for the reasons above{hint}\n")

@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from videossr.bench.records import CONFIG, is_run, read_run
-from videossr.cli.console import Bar, console, output_file, safe
+from videossr.cli.console import Bar, console, counted, output_file, safe
 from videossr.errors import ConfigError
 from videossr.question_set import QuestionSet, open_questions
 from videossr.report.benchmark.formats import as_json, comma_separated, markdown
@@ -89,7 +89,7 @@ def command(
             )
     else:
         write_text(out, TEXTS[format](tables))
-    console.print(f"{sum(len(table.runs) for table in tables)} runs in {out}")
+    console.print(f"{counted(sum(len(table.runs) for table in tables), 'run')} in {out}")
 
 
 def runs_in(folder: str) -> list[str]:
@@ -130,7 +130,7 @@ def _training(folders: Sequence[str], out: Path | None, format: str, items: int)
         write_training(runs, out, items)
     else:
         write_text(out, TRAINING[format](runs))
-    console.print(f"{len(runs)} training runs in {out}")
+    console.print(f"{counted(len(runs), 'training run')} in {out}")
 
 
 def opened(benchmarks: Sequence[Benchmark], path: str | None, corpus: str | None) -> dict[str, QuestionSet | str]:

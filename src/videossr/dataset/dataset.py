@@ -32,6 +32,14 @@ from videossr.tasks.base import open_task
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.utils.data import Dataset
+else:
+
+    class Dataset:
+        """A stand-in for the class of torch that type checkers see, so that reading needs no torch."""
+
+        def __class_getitem__(cls, item: type) -> type:
+            return cls
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ def collate(items: Sequence[Item]) -> Batch:
     )
 
 
-class VideoSSRDataset:
+class VideoSSRDataset(Dataset["Item"]):
     """Map-style: `len`, `[i]`, slices; the dataset of a `torch.utils.data.DataLoader`, in any number of processes.
 
     `dataset[3]` renders one `Item`; `dataset[2:5]` gives a view whose items are rendered when they are asked for;
@@ -268,7 +276,7 @@ class VideoSSRDataset:
         return {name: value for name, value in self.__dict__.items() if name != "rows"}
 
 
-class Items(Sequence[Item]):
+class Items(Sequence[Item], Dataset[Item]):
     """Some items of a dataset in order, each rendered when it is asked for: what a slice of a dataset gives.
 
     Attributes:

@@ -282,7 +282,7 @@ def _folder(target: str) -> Path:
     except Exception as error:  # of several libraries: the network, a proxy, a name that is not there
         reason = transport_error(error) or f"{type(error).__name__}: {error}"
         raise OSError(
-            f"{target}: no such folder, and the Hub does not give it: {reason}; name a folder that holds the checkpoint"
+            f"{target}: no such folder: name one that holds a checkpoint. Nor does the Hub give it: {reason}"
         ) from error
 
 

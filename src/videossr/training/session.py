@@ -102,7 +102,9 @@ def _announce(config: TrainConfig, plan: RunPlan, questions: QuestionSet, observ
     length = plan.length
     bound = "at most " if length.batches < length.steps * config.batches_per_step else ""
     steps = f"{bound}{length.steps} steps of {config.run.batch}"
-    observer.on_message(f"{len(plan.chosen)} of {len(questions)} questions, {steps}, on {plan.device}")
+    low, high = config.data.share
+    why = f" (data.share {low:g} to {high:g})" if len(plan.chosen) < len(questions) else ""
+    observer.on_message(f"{len(plan.chosen)} of {len(questions)} questions{why}, {steps}, on {plan.device}")
     observer.on_message(
         f"memory for groups of {plan.load.answers} answers behind {plan.load.prompt} tokens, as planned:\n"
         f"{plan.memory.table()}"

@@ -217,7 +217,7 @@ def _uniform(timeline: Timeline, plan: Plan) -> FrameChoice:
     if step < Fraction(str(plan.min_step)):
         raise RejectedError(
             "too_short",
-            f"{plan.frames} slots in {float(span):.3f} s are {float(step):.4f} s apart; min_step is {plan.min_step}",
+            f"{plan.frames} slots in {float(span):.3f} s are {float(step):.4f} s apart; --min-step is {plan.min_step}",
             float(step),
             plan.min_step,
         )

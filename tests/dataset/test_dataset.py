@@ -170,7 +170,7 @@ def test_a_plain_loader_makes_batches(opened: VideoSSRDataset, workers: int, how
 
 def test_slices_and_torchs_own_sets_are_loaded_too(opened: VideoSSRDataset) -> None:
     ids = opened["id"]
-    both: Any = torch.utils.data.ConcatDataset([opened[2:4], torch.utils.data.Subset(opened, [7, 0])])  # type: ignore
+    both: Any = torch.utils.data.ConcatDataset([opened[2:4], torch.utils.data.Subset(opened, [7, 0])])
     (batch,) = DataLoader(both, batch_size=4)
     assert batch["id"] == [ids[2], ids[3], ids[7], ids[0]]
     assert pickle.loads(pickle.dumps(collate)) is collate

@@ -235,7 +235,7 @@ def test_load_templates_requires_the_placeholders_of_the_replaced_text(
 
 def test_registry_lists_names_and_suggests_the_nearest() -> None:
     assert TASKS.names()[:3] == ["counting", "grounding", "jigsaw"]
-    with pytest.raises(ValueError, match=r"no 'jigsw'; did you mean 'jigsaw'\?"):
+    with pytest.raises(ValueError, match=r"no task 'jigsw'; did you mean 'jigsaw'\?"):
         TASKS.get("jigsw")
 
 

@@ -152,4 +152,4 @@ def test_plugin_perturbations_are_built_validated_and_shown_in_the_gallery(
 
     without = {**environment, "PYTHONPATH": environment["PYTHONPATH"].partition(os.pathsep)[2]}
     unknown_error = videossr_command(without, "validate", dataset, status=2)
-    assert "videossr.perturbations has no 'reverse'" in " ".join(unknown_error.split())
+    assert "there is no perturbation 'reverse'" in " ".join(unknown_error.split())

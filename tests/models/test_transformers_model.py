@@ -337,7 +337,7 @@ def test_answer_works_for_qwen2_5_vl(make: Make, requests: list[Request], tmp_pa
 
 
 class TestBadCheckpoints:
-    """Each one is assert_refused, with its name, before any question is asked."""
+    """Each one is refused, with its name, before any question is asked."""
 
     @pytest.fixture
     def copy(self, tiny: Path, tmp_path: Path) -> Path:

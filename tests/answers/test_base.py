@@ -1,4 +1,4 @@
-"""Answer types: found by data source, declared by tasks, added by other packages; and no other module names a task."""
+"""Answer types: found by data source, declared by tasks, added by other packages; no other module names a task."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_uniform_spans_are_uniform_in_length_and_then_in_position() -> None:
 
 
 def texts_naming_tasks(path: Path) -> list[str]:
-    """The texts of a module that name a task, docstrings apart, and its imports of one."""
+    """Find the texts of a module, without docstrings, and its imports that name a task."""
     tree = ast.parse(path.read_text("utf-8"))
     documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     texts = [

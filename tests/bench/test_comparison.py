@@ -18,7 +18,7 @@ GOLD, WRONG = "341562", "123456"
 def random_run(
     rng: np.random.Generator, name: str, shares: dict[str, float], per_category: int = 60, videos: int = 40
 ) -> Run:
-    """A run that is right by chance, with this share of each category."""
+    """Make a run that is right by chance, with this share of each category."""
     predictions: list[Prediction] = []
     for category, share in shares.items():
         for _ in range(per_category):

@@ -34,7 +34,7 @@ N = 4
 
 
 def make_probe(categories: dict[str, list[int]]) -> tuple[PassRates, RecipeTable]:
-    """A probe in which the questions of each jigsaw category have that many successes of 4, and a recipe to match."""
+    """Make a probe whose jigsaw questions have these numbers of successes out of 4, and its recipe."""
     predictions = [
         prediction(0, "123", ["123"] * hits + ["321"] * (N - hits), category=category)
         for category, questions in categories.items()

@@ -22,7 +22,7 @@ from videossr.rewards import score_order
 
 
 def run_of_guesses(pieces: int, questions: int, n: int = 8, seed: int = 0):
-    """A run whose answers are uniform permutations, the same for every question."""
+    """Make a run whose answers are uniform permutations, drawn alike for every question."""
     rng = np.random.default_rng(seed)
     digits = np.arange(1, pieces + 1)
 

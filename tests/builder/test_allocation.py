@@ -24,7 +24,7 @@ def make_selection(table: dict[str, tuple[set[int], int]], most: int = 100) -> S
 
 
 def next_jobs(selection: Selection, filled: Mapping[str, int]) -> list[Job]:
-    """The draws of the next pass, video by video."""
+    """List the draws of the next pass, video by video."""
     chosen = selection.choose(filled)
     jobs = [
         Job(share.video, share.category, attempt)
@@ -57,7 +57,7 @@ def test_selection_uses_each_video_at_most_once_in_a_round(table):
 
 @given(categories)
 def test_selection_uses_each_video_once_only_if_halls_condition_holds(table):
-    """Hall's condition: every set of categories wants no more than the videos that any of them admits."""
+    """Hall's condition: every set of categories needs no more videos than any of them admits."""
     feasible = all(
         sum(table[name][1] for name in names) <= len(set().union(*(table[name][0] for name in names)))
         for size in range(1, len(table) + 1)

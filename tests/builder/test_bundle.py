@@ -77,7 +77,7 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
-    """All files, by their paths in the folder."""
+    """Read all files, by their paths in the folder."""
     assert not (folder / ".unfinished").exists()
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 

@@ -26,7 +26,7 @@ def read_contents(folder: Path) -> set[str]:
 
 
 def read_excluded(folder: Path) -> dict[str, tuple[str, float, float, str]]:
-    """File -> reason, value, threshold and twin, of the videos that were left out whole."""
+    """Map the file of each video that was left out completely to its reason, value, threshold and twin."""
     rows = schema.read_file(folder / "rejected.parquet")
     return {
         row["path"]: (row["reason"], row["value"], row["threshold"], row["twin"])

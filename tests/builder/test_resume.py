@@ -74,13 +74,13 @@ def test_build_dataset_resumes_after_every_kill(made: Corpus, make: Make, tmp_pa
     kills = [("add_gates", 5), ("add_gates", 8), ("add_draws", 9), ("add_draws", 1), ("add_draws", 8)]
     kills += [("end_round", 1), ("end_round", 2), ("add_file", 2), ("add_file", 2), ("uses", 1)]
     gates = draws = 0
-    for name, when in kills:
-        arguments = [sys.executable, "-c", dedent(CHILD), str(made.path), str(tmp_path / "killed"), name, str(when)]
-        assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL, (name, when)
+    for name, call in kills:
+        arguments = [sys.executable, "-c", dedent(CHILD), str(made.path), str(tmp_path / "killed"), name, str(call)]
+        assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL, (name, call)
         assert not (tmp_path / "killed/manifest.json").exists()
         with sqlite3.connect(tmp_path / "killed/.unfinished/journal.sqlite") as database:
             ((gated,),) = database.execute("SELECT count(*) FROM gates")
-            assert gated == min(CLIPS, gates + (when - 1 if name == "add_gates" else CLIPS))
+            assert gated == min(CLIPS, gates + (call - 1 if name == "add_gates" else CLIPS))
             ((drawn,),) = database.execute("SELECT count(*) FROM draws")
             assert drawn >= draws
         database.close()

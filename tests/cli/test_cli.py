@@ -40,15 +40,15 @@ def run_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[st
 
 
 def find_commands(text: str) -> list[list[str]]:
-    """The commands on the lines of a text, in words, without the name of the program."""
+    """Find the commands on the lines of a text, split into words, without the name of the program."""
     lines = re.findall(r"^(?:Example:)?\s*(videossr [a-z]+ [^`\n]*--?\w[^`\n]*)$", text, re.MULTILINE)
     lines += re.findall(r"^Example: (videossr bench [^-\n]+)$", text, re.MULTILINE)
     return [shlex.split(line)[1:] for line in lines]
 
 
 @pytest.fixture(scope="module")
-def place(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder laid out as `make demo` does it, in which the example of every verb has been run, in order."""
+def demo_root(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `make demo` creates it, in which the example of every verb has been run in order."""
     folder = tmp_path_factory.mktemp("place")
     (folder / "demo/videos").mkdir(parents=True)
     for name in CLIPS:
@@ -64,26 +64,26 @@ def place(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_help_examples_run_as_printed(place: Path) -> None:
-    assert (place / "demo/corpus/manifest.json").is_file()
-    assert (place / "demo/dataset/manifest.json").is_file()
+def test_help_examples_run_as_printed(demo_root: Path) -> None:
+    assert (demo_root / "demo/corpus/manifest.json").is_file()
+    assert (demo_root / "demo/dataset/manifest.json").is_file()
     for page in ("gallery.html", "report.html"):
-        assert "<html" in (place / "demo" / page).read_text("utf-8")
-    assert {path.name for path in place.iterdir()} == {"demo"}
+        assert "<html" in (demo_root / "demo" / page).read_text("utf-8")
+    assert {path.name for path in demo_root.iterdir()} == {"demo"}
 
 
-def test_help_names_every_verb(place: Path) -> None:
-    text = run_command(place, "--help").stdout
+def test_help_names_every_verb(demo_root: Path) -> None:
+    text = run_command(demo_root, "--help").stdout
     assert all(re.search(rf"\b{verb}\b", text) for verb in VERBS)
     assert "Start with: videossr index" in text
 
 
 @pytest.fixture
 def refused(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    demo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[str], str]:
     """Run a command that must be refused, in a folder with a link to `demo`, and return its standard error."""
-    (tmp_path / "demo").symlink_to(place / "demo")
+    (tmp_path / "demo").symlink_to(demo_root / "demo")
     (tmp_path / "empty").mkdir()
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd/thesis.txt").write_text("precious")
@@ -183,7 +183,7 @@ def test_command_explains_a_refusal_in_one_message(refused: Callable[[str], str]
 
 
 def test_validate_command_refuses_another_corpus(
-    place: Path, videos: Path, refused: Callable[[str], str], tmp_path: Path
+    demo_root: Path, videos: Path, refused: Callable[[str], str], tmp_path: Path
 ) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one/clip.mp4").symlink_to(videos / "real/carphone.mp4")
@@ -193,17 +193,17 @@ def test_validate_command_refuses_another_corpus(
     assert "--corpus" in message
 
 
-def test_build_command_leaves_a_complete_dataset_unchanged(place: Path) -> None:
-    arguments, *_ = find_commands(run_command(place, "build", "--help").stdout)
-    modified = {path: path.stat().st_mtime_ns for path in (place / "demo/dataset").iterdir()}
-    process = run_command(place, *arguments)
+def test_build_command_leaves_a_complete_dataset_unchanged(demo_root: Path) -> None:
+    arguments, *_ = find_commands(run_command(demo_root, "build", "--help").stdout)
+    modified = {path: path.stat().st_mtime_ns for path in (demo_root / "demo/dataset").iterdir()}
+    process = run_command(demo_root, *arguments)
     assert process.returncode == 0
     assert "40 samples" in process.stdout
     assert "demo/dataset was complete already" in process.stdout
-    assert {path: path.stat().st_mtime_ns for path in (place / "demo/dataset").iterdir()} == modified
+    assert {path: path.stat().st_mtime_ns for path in (demo_root / "demo/dataset").iterdir()} == modified
 
 
-def test_build_command_names_the_index_command_for_more_frames(place: Path) -> None:
+def test_build_command_names_the_index_command_for_more_frames(demo_root: Path) -> None:
     arguments = [
         "build",
         "perturbations",
@@ -216,21 +216,21 @@ def test_build_command_names_the_index_command_for_more_frames(place: Path) -> N
         "--out",
         "slow",
     ]
-    process = run_command(place, *arguments, "--corpus", "demo/corpus")
+    process = run_command(demo_root, *arguments, "--corpus", "demo/corpus")
     assert process.returncode == 2
     assert "categories.grounding/slow needs videos of 96 frames" in process.stderr
     (command,) = find_commands(process.stderr)
-    assert run_command(place, *(word.replace("VIDEOS", "demo/videos") for word in command)).returncode == 0
+    assert run_command(demo_root, *(word.replace("VIDEOS", "demo/videos") for word in command)).returncode == 0
     corpus = command[command.index("--out") + 1]
-    assert run_command(place, *arguments, "--corpus", corpus).returncode == 0
-    shutil.rmtree(place / corpus)
-    shutil.rmtree(place / "slow")
+    assert run_command(demo_root, *arguments, "--corpus", corpus).returncode == 0
+    shutil.rmtree(demo_root / corpus)
+    shutil.rmtree(demo_root / "slow")
 
 
-def test_validate_command_exits_with_1_for_a_failed_check(place: Path, tmp_path: Path) -> None:
-    shutil.copytree(place / "demo/dataset", tmp_path / "dataset")
+def test_validate_command_exits_with_1_for_a_failed_check(demo_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(demo_root / "demo/dataset", tmp_path / "dataset")
     (tmp_path / "dataset/config.toml").write_text("seed = 5\n")
-    process = run_command(tmp_path, "validate", "dataset", "--corpus", str(place / "demo/corpus"), "--renders", "1")
+    process = run_command(tmp_path, "validate", "dataset", "--corpus", str(demo_root / "demo/corpus"), "--renders", "1")
     assert process.returncode == 1
     (line,) = (line for line in process.stdout.splitlines() if "FAILS" in line)
     assert "files" in line

@@ -229,7 +229,7 @@ def test_corpus_and_read_manifest_raise_connection_errors(port: int) -> None:
 
 
 @pytest.mark.slow
-def test_the_python_of_the_documentation_runs(folder: Path) -> None:
+def test_index_videos_calls_of_the_videos_page_run(folder: Path) -> None:
     """Each call writes a corpus of its own; the paths are those of the document."""
     text = (Path(__file__).parents[2] / "docs/how-to/videos.md").read_text("utf-8")
     (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
@@ -240,5 +240,5 @@ def test_the_python_of_the_documentation_runs(folder: Path) -> None:
     block = block.replace('"corpus"', "next(outs)")
     assert block.count("next(outs)") == 4
     exec(block, {"outs": (f"corpus-{number}" for number in range(4))})
-    made = [Corpus(f"corpus-{number}") for number in range(4)]  # the videos are too short for the default plan
-    assert [len(corpus) + sum(corpus.manifest["rejected"].values()) for corpus in made] == [1, 2, 2, 1]
+    corpora = [Corpus(f"corpus-{number}") for number in range(4)]  # the videos are too short for the default plan
+    assert [len(corpus) + sum(corpus.manifest["rejected"].values()) for corpus in corpora] == [1, 2, 2, 1]

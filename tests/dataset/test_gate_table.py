@@ -79,7 +79,7 @@ def make_at(out: Path, corpus: Corpus, categories: Mapping[str, dict[str, Any]])
 
 
 def with_setting(category: Mapping[str, Any], setting: str, value: float) -> dict[str, Any]:
-    """The same category with another value at a dotted name."""
+    """Copy a category and set another value at a dotted name."""
     copied: dict[str, Any] = json.loads(json.dumps(category))
     *path, last = setting.split(".")
     inner = copied["config"]
@@ -90,7 +90,7 @@ def with_setting(category: Mapping[str, Any], setting: str, value: float) -> dic
 
 
 def admitted_by(out: Path, corpus: Corpus, category: str) -> set[str]:
-    """The videos that a build has not rejected from a category, by its list of rejections."""
+    """Find the videos that a build did not reject from a category, by its list of rejections."""
     rejections = {
         row["content"]
         for row in schema.read_file(out / "rejected.parquet")

@@ -180,9 +180,9 @@ def test_answer_scores_renormalize_without_banned_tokens(make: Make, asked: Call
     free = answer_scores(model, prefix, EQUAL)
     restricted = answer_scores(model, prefix, EQUAL, banned=banned)
     logs = prefix.logits[0].log_softmax(-1)
-    kept = torch.ones_like(logs, dtype=torch.bool)
-    kept[banned] = False
-    expected = free.logprobs[:, 0] - logs[kept].logsumexp(-1)
+    allowed = torch.ones_like(logs, dtype=torch.bool)
+    allowed[banned] = False
+    expected = free.logprobs[:, 0] - logs[allowed].logsumexp(-1)
     assert torch.allclose(restricted.logprobs[:, 0], expected, atol=1e-5)
     hot = answer_scores(model, prefix, EQUAL, temperature=2.0)
     assert torch.allclose(hot.logprobs[0, 0], (prefix.logits[0] / 2).log_softmax(-1)[EQUAL[0][0]], atol=1e-5)

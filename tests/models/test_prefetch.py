@@ -39,48 +39,48 @@ def test_prefetcher_keeps_the_order_and_reports_errors_per_question() -> None:
             raise KeyError("frames")
         return request.index * 2
 
-    with Prefetcher(make_requests(11), make, threads=3, room=1000, size=lambda made: 1) as ahead:
-        taken = [*ahead.take(4), *ahead.take(4), *ahead.take(4)]
+    with Prefetcher(make_requests(11), make, threads=3, room=1000, size=lambda item: 1) as ahead:
+        prepared = [*ahead.take(4), *ahead.take(4), *ahead.take(4)]
         assert ahead.take(4) == []
-    assert [ready.ask.index for ready in taken] == list(range(11))
-    assert [ready.made for ready in taken] == [None if index == 4 else 2 * index for index in range(11)]
-    assert [ready.error for ready in taken if ready.error] == ["KeyError: 'frames'"]
+    assert [ready.ask.index for ready in prepared] == list(range(11))
+    assert [ready.made for ready in prepared] == [None if index == 4 else 2 * index for index in range(11)]
+    assert [ready.error for ready in prepared if ready.error] == ["KeyError: 'frames'"]
 
 
 @pytest.mark.parametrize(("room", "most"), [(100, 8), (30, 3), (5, 2)])
 def test_prefetcher_makes_no_more_than_there_is_room_for(room: int, most: int) -> None:
     """Items have 10 bytes each; those taken no longer count. Two threads begin before a size is known."""
-    made: list[int] = []
+    prepared: list[int] = []
 
     def make(request: Request) -> bytes:
-        made.append(request.index)
+        prepared.append(request.index)
         return bytes(10)
 
     with Prefetcher(make_requests(40), make, threads=2, room=room, size=len) as ahead:
         ahead.take(1)
         for taken in range(1, 20):
             time.sleep(0.01)
-            assert len(made) - taken <= most
+            assert len(prepared) - taken <= most
             ahead.take(1)
         ahead.take(4)
         further = {100: 4, 30: 3, 5: 1}[room]
-        wait_until(lambda: len(made) >= 24 + further)
+        wait_until(lambda: len(prepared) >= 24 + further)
         time.sleep(0.05)
-        assert len(made) == 24 + further
+        assert len(prepared) == 24 + further
 
 
 def test_prefetcher_works_ahead_and_counts_only_waiting_time() -> None:
-    made: list[int] = []
+    prepared: list[int] = []
 
     def make(request: Request) -> int:
         time.sleep(0.2)
-        made.append(request.index)
+        prepared.append(request.index)
         return request.index
 
-    with Prefetcher(make_requests(8), make, threads=4, room=100, size=lambda made: 1) as ahead:
+    with Prefetcher(make_requests(8), make, threads=4, room=100, size=lambda prepared: 1) as ahead:
         ahead.take(4)
         first = ahead.waited
-        wait_until(lambda: len(made) == 8)
+        wait_until(lambda: len(prepared) == 8)
         ahead.take(4)
         assert first > 0.1
         assert ahead.waited - first < first
@@ -95,7 +95,7 @@ def test_prefetcher_leaves_no_thread_after_an_interrupt() -> None:
         return request.index
 
     def take_and_interrupt() -> None:
-        with Prefetcher(make_requests(100), make, threads=2, room=100, size=lambda made: 1) as ahead:
+        with Prefetcher(make_requests(100), make, threads=2, room=100, size=lambda item: 1) as ahead:
             ahead.take(10)
             assert prefetch_threads()
             raise KeyboardInterrupt

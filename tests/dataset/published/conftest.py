@@ -70,32 +70,49 @@ def released(frames: Frames, tmp_path_factory: pytest.TempPathFactory) -> Path:
     plain = [frame_path(number) for number in range(48)]
     mirrored = [frame_path(number, "_mirror" if 10 <= number < 20 else "") for number in range(48)]
     shuffled = [frame_path(number) for number in (*range(20), 23, 21, 20, 22, *range(24, 48))]
-    drawn = {5: "_circle3", 20: "_circle1", 30: "_square2"}
+    suffixes = {5: "_circle3", 20: "_circle1", 30: "_square2"}
     pieces = [entry(plain[8 * piece : 8 * piece + 8]) for piece in ORDER]
     shared_fields = {"video_id": "academic/v1", "sampling_fps": FPS}
-    when, count = "<video>\nWhen is it altered?", "<video>\nHow many?"
-    which = "\n".join(f"Clip {number}: <video>" for number in range(1, 7)) + "\nWhich order?"
+    grounding_prompt, counting_prompt = "<video>\nWhen is it altered?", "<video>\nHow many?"
+    jigsaw_prompt = "\n".join(f"Clip {number}: <video>" for number in range(1, 7)) + "\nWhich order?"
     files = {
         "mirror": [
-            row("grounding", when, [entry(mirrored)], "5.9-11.8", **shared_fields, perturbation_type="Mirror"),
-            row("grounding", when, [entry(mirrored)], "5.9-11.8", **shared_fields, perturbation_type=None),
+            row(
+                "grounding",
+                grounding_prompt,
+                [entry(mirrored)],
+                "5.9-11.8",
+                **shared_fields,
+                perturbation_type="Mirror",
+            ),
+            row("grounding", grounding_prompt, [entry(mirrored)], "5.9-11.8", **shared_fields, perturbation_type=None),
         ],
         "shuffle": [
-            row("grounding", when, [entry(shuffled)], "11.8-14.1", **shared_fields, perturbation_type="StutterHold")
+            row(
+                "grounding",
+                grounding_prompt,
+                [entry(shuffled)],
+                "11.8-14.1",
+                **shared_fields,
+                perturbation_type="StutterHold",
+            )
         ],
         "counting": [
             row(
-                "counting", count, [entry([frame_path(number, drawn.get(number, "")) for number in range(48)])], "4,2,0"
+                "counting",
+                counting_prompt,
+                [entry([frame_path(number, suffixes.get(number, "")) for number in range(48)])],
+                "4,2,0",
             ),
             row(
                 "counting",
-                count,
+                counting_prompt,
                 [entry([frame_path(number, {40: "_triangle4"}.get(number, "")) for number in range(48)])],
                 "0,0,4",
             ),
-            row("counting", count, [entry(plain)], "0,0,0"),
+            row("counting", counting_prompt, [entry(plain)], "0,0,0"),
         ],
-        "jigsaw6": [row("shuffled", which, pieces, "241653", **shared_fields)],
+        "jigsaw6": [row("shuffled", jigsaw_prompt, pieces, "241653", **shared_fields)],
     }
     (root / "rows").mkdir()
     for name, rows in files.items():

@@ -27,7 +27,7 @@ from videossr.dataset.published.perturbed import find_perturbed, perturbation_of
 def test_smart_size_agrees_with_qwen_vl_utils(
     height: int, width: int, least: int, most: int, size: tuple[int, int]
 ) -> None:
-    """Each was computed by `qwen_vl_utils.vision_process.smart_resize` 0.0.14 with a factor of 32."""
+    """Each size was computed by `qwen_vl_utils.vision_process.smart_resize` 0.0.14 with a factor of 32."""
     assert smart_size(height, width, least, most) == size
 
 

@@ -204,25 +204,14 @@ def test_build_command_leaves_a_complete_dataset_unchanged(demo_root: Path) -> N
 
 
 def test_build_command_names_the_index_command_for_more_frames(demo_root: Path) -> None:
-    arguments = [
-        "build",
-        "perturbations",
-        "--only",
-        "grounding/slow",
-        "--limit",
-        "2",
-        "--workers",
-        "1",
-        "--out",
-        "slow",
-    ]
-    process = run_command(demo_root, *arguments, "--corpus", "demo/corpus")
+    build = ["build", "perturbations", "--only", "grounding/slow", "--limit", "2", "--workers", "1", "--out", "slow"]
+    process = run_command(demo_root, *build, "--corpus", "demo/corpus")
     assert process.returncode == 2
     assert "categories.grounding/slow needs videos of 96 frames" in process.stderr
     (command,) = find_commands(process.stderr)
     assert run_command(demo_root, *(word.replace("VIDEOS", "demo/videos") for word in command)).returncode == 0
     corpus = command[command.index("--out") + 1]
-    assert run_command(demo_root, *arguments, "--corpus", corpus).returncode == 0
+    assert run_command(demo_root, *build, "--corpus", corpus).returncode == 0
     shutil.rmtree(demo_root / corpus)
     shutil.rmtree(demo_root / "slow")
 

@@ -1,4 +1,4 @@
-"""Answer types: found by data source, declared by tasks, added by other packages; and no other module names a task."""
+"""Answer types: found by data source, declared by tasks, added by other packages; no other module names a task."""
 
 from __future__ import annotations
 
@@ -77,30 +77,30 @@ PLUGIN = """
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Four tasks and an answer type of another package; no task has a scorer of its own."""
-    name = f"typed_{tmp_path.name}"
+    module = f"typed_{tmp_path.name}"
     info = tmp_path / "typed-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: typed\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
-        f"[videossr.tasks]\nwhen = {name}:When\nwhich = {name}:Which\n"
-        f"computed = {name}:Computed\nsilent = {name}:Silent\n"
-        f"[videossr.answers]\ncolor = {name}:COLOR\n"
+        f"[videossr.tasks]\nwhen = {module}:When\nwhich = {module}:Which\n"
+        f"computed = {module}:Computed\nsilent = {module}:Silent\n"
+        f"[videossr.answers]\ncolor = {module}:COLOR\n"
     )
-    (tmp_path / f"{name}.py").write_text(dedent(PLUGIN))
+    (tmp_path / f"{module}.py").write_text(dedent(PLUGIN))
     monkeypatch.syspath_prepend(tmp_path)
     yield
-    for names in (TASKS._items, ANSWER_TYPES._items):
-        for added in ("when", "which", "computed", "silent", "color"):
-            names.pop(added, None)
+    for registry in (TASKS._items, ANSWER_TYPES._items):
+        for name in ("when", "which", "computed", "silent", "color"):
+            registry.pop(name, None)
     scorer.cache_clear()
     answer_type_of.cache_clear()
 
 
-def question(data_source: str, answer: str) -> Question:
+def make_question(data_source: str, answer: str) -> Question:
     return Question("q", data_source, "", "<video> ?", answer, (uniform_clock(48, 48_000),))
 
 
-def test_every_data_source_has_its_type() -> None:
+def test_answer_type_of_finds_the_type_of_every_data_source() -> None:
     assert answer_type_of("videossr/grounding") is answer_type_of("grounding") is INTERVAL
     assert answer_type_of("shuffled") is answer_type_of("videossr/jigsaw") is ORDER
     assert isinstance(answer_type_of("counting"), Counts)
@@ -114,14 +114,14 @@ def test_every_data_source_has_its_type() -> None:
 
 
 @pytest.mark.parametrize("name", GOLD)
-def test_a_type_reads_scores_sums_up_and_guesses(name: str) -> None:
+def test_answer_type_parses_scores_describes_and_guesses(name: str) -> None:
     kind, gold = ANSWER_TYPES.get(name), GOLD[name]
     assert kind.parse(gold, gold) is not None
     assert kind.parse("I cannot tell", gold) is None
     right, wrong = kind.score(gold, gold), kind.score("I cannot tell", gold)
     assert (kind.value(right), kind.value(wrong)) == (1, 0)
     assert kind.describe([right, wrong]).startswith("smooth 0.500, strict 0.500")
-    probabilities = kind.distribution([question(f"videossr/{name}", gold)] * 3)
+    probabilities = kind.distribution([make_question(f"videossr/{name}", gold)] * 3)
     for guess in GUESSES:
         text = probabilities.text(guess, np.random.default_rng(0), uniform_clock(48, 48_000))
         assert kind.score(text, gold).parsed
@@ -129,7 +129,7 @@ def test_a_type_reads_scores_sums_up_and_guesses(name: str) -> None:
     assert list(probabilities.checks([])) == [check for check in probabilities.checks([]) if check.holds is None]
 
 
-def test_the_metric_is_the_types_own() -> None:
+def test_answer_type_metric_is_that_of_each_type() -> None:
     assert (INTERVAL.metric, INTERVAL.value(INTERVAL.score("10-15", "10-20"))) == ("miou", 0.5)
     assert COUNTS.metric == "per_shape"
     assert COUNTS.value(COUNTS.score("3,9,9", "3,1,4")) == pytest.approx(1 / 3)
@@ -138,7 +138,7 @@ def test_the_metric_is_the_types_own() -> None:
 
 
 @pytest.mark.usefixtures("plugin")
-def test_a_task_of_another_package_declares_its_type_in_one_line() -> None:
+def test_answer_type_of_reads_the_attribute_of_a_plugin_task() -> None:
     for task in ("when", "computed"):
         assert answer_type_of(f"videossr/{task}") is INTERVAL
         assert compute_score(f"videossr/{task}", "10-15", "10-20")["smooth"] == 0.5
@@ -146,13 +146,13 @@ def test_a_task_of_another_package_declares_its_type_in_one_line() -> None:
     assert (which.metric, which.value(which.score("#f00", "#f00"))) == ("found", 1)
     assert compute_score("videossr/which", "#f00", "#0f0") == {"score": 0, "smooth": 0, "strict": 0, "parsed": 1}
     probabilities = which.distribution(
-        [question("videossr/which", answer) for answer in ("#f00", "#f00", "#0f0", "#00f")]
+        [make_question("videossr/which", answer) for answer in ("#f00", "#f00", "#0f0", "#00f")]
     )
     assert probabilities.expected_score("constant").score == 0.5
 
 
 @pytest.mark.usefixtures("plugin")
-def test_an_answer_type_of_another_package_is_a_data_source() -> None:
+def test_answer_type_of_finds_an_answer_type_of_a_plugin() -> None:
     color = answer_type_of("videossr/color")
     assert isinstance(color, AnswerType)
     assert (color.name, color.metric) == ("color", "hits")
@@ -160,12 +160,12 @@ def test_an_answer_type_of_another_package_is_a_data_source() -> None:
 
 
 @pytest.mark.usefixtures("plugin")
-def test_a_task_without_an_answer_type_is_told_what_to_declare() -> None:
+def test_open_task_refuses_a_task_without_an_answer_type() -> None:
     with pytest.raises(ValueError, match=r"'silent' .*has no answer_type.*answer_type = INTERVAL"):
         open_task("silent")
 
 
-def test_spans_are_uniform_in_length_and_then_in_place() -> None:
+def test_uniform_spans_are_uniform_in_length_and_then_in_position() -> None:
     probabilities = uniform_spans(6, 2, 3)
     assert sum(probabilities.values()) == pytest.approx(1)
     assert probabilities[0, 1] == pytest.approx(1 / 2 / 5)
@@ -179,8 +179,8 @@ def test_spans_are_uniform_in_length_and_then_in_place() -> None:
     )
 
 
-def named_tasks(path: Path) -> list[str]:
-    """The texts of a module that name a task, docstrings apart, and its imports of one."""
+def texts_naming_tasks(path: Path) -> list[str]:
+    """Find the texts of a module, without docstrings, and its imports that name a task."""
     tree = ast.parse(path.read_text("utf-8"))
     documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     texts = [
@@ -192,15 +192,15 @@ def named_tasks(path: Path) -> list[str]:
     return [text for text in texts + imports if NAMES_OF_TASKS.search(text)]
 
 
-def test_no_module_names_a_task_but_those_that_must() -> None:
-    naming = {
+def test_modules_outside_answers_and_tasks_do_not_name_a_task() -> None:
+    modules = {
         path.relative_to(ROOT).as_posix()
         for path in ROOT.rglob("*.py")
-        if path.relative_to(ROOT).parts[0] not in ("answers", "tasks") and named_tasks(path)
+        if path.relative_to(ROOT).parts[0] not in ("answers", "tasks") and texts_naming_tasks(path)
     }
-    assert naming == set(MAY_NAME_TASKS)
+    assert modules == set(MAY_NAME_TASKS)
 
 
-def test_no_template_names_a_task() -> None:
-    named = [path.name for path in ROOT.rglob("*.jinja") if NAMES_OF_TASKS.search(path.read_text("utf-8"))]
-    assert not named
+def test_templates_do_not_name_a_task() -> None:
+    templates = [path.name for path in ROOT.rglob("*.jinja") if NAMES_OF_TASKS.search(path.read_text("utf-8"))]
+    assert not templates

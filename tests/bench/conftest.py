@@ -1,4 +1,4 @@
-"""Runs made by hand, models that do as they are told, and 2700 questions drawn from videos."""
+"""Runs built from given answers, a scripted model, and 2700 questions drawn from videos."""
 
 from __future__ import annotations
 
@@ -29,19 +29,24 @@ from videossr.templates import load_templates
 T = TypeVar("T")
 
 CLIPS = ("bikes.mp4", "carphone.mp4", "pan.mp4", "wide.mkv")
-EACH = 300
+PER_CATEGORY = 300
 
 
-def known(found: T | None) -> T:
-    """The figure, which must be there."""
-    assert found is not None
-    return found
+def not_none(value: T | None) -> T:
+
+    assert value is not None
+    return value
 
 
-def prediction(index: int, category: str, answer: str, *texts: str, **more: Any) -> Prediction:
-    """What was said to a question of a category such as `counting/easy`."""
+def prediction(index: int, category: str, answer: str, *texts: str, **fields: Any) -> Prediction:
+    """The record of a question of a category such as `counting/easy`, with these texts as its answers."""
     source = f"videossr/{category.partition('/')[0]}"
-    facts: dict[str, Any] = {"id": f"q{index}", "source": f"v{index}", "difficulty": {}, "data_source": source} | more
+    defaults: dict[str, Any] = {
+        "id": f"q{index}",
+        "source": f"v{index}",
+        "difficulty": {},
+        "data_source": source,
+    } | fields
     return Prediction(
         index=index,
         category=category,
@@ -50,7 +55,7 @@ def prediction(index: int, category: str, answer: str, *texts: str, **more: Any)
         end_ms=2000,
         texts=texts,
         finish=("stop",) * len(texts),
-        **facts,
+        **defaults,
     )
 
 
@@ -69,10 +74,10 @@ def a_run(*predictions: Prediction, name: str = "run", hash: str = "h", size: in
 
 @dataclass
 class Script:
-    """What a model of the tests does: `says` gives the reply to a question; `asked` is what it was asked."""
+    """A scripted model: `respond` gives the response to a request; `asked` holds the indices of its questions."""
 
-    says: Callable[[Request], Response] = field(
-        default=lambda ask: Response(ask.index, (ask.question.answer,), ("stop",))
+    respond: Callable[[Request], Response] = field(
+        default=lambda request: Response(request.index, (request.question.answer,), ("stop",))
     )
     asked: list[int] = field(default_factory=list)
     loaded: int = 0
@@ -90,11 +95,11 @@ class Script:
             def describe(self) -> Mapping[str, Any]:
                 return {"library": "1.0"}
 
-            def answer(self, asks: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
-                for ask in asks:
-                    script.asked.append(ask.index)
+            def answer(self, requests: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
+                for request in requests:
+                    script.asked.append(request.index)
                     self.waited += 0.25
-                    yield script.says(ask)
+                    yield script.respond(request)
 
         return ModelSpec(text, Scripted, "", NoSettings())
 
@@ -122,19 +127,19 @@ def _config(category: str) -> dict[str, Any]:
 
 
 class Drawn(VideoSSRDataset):
-    """A dataset whose rows are drawn here, and never rendered."""
+    """A dataset of rows in memory, which are never rendered."""
 
     def __init__(self, mixture: ResolvedRecipe, rows: list[dict[str, Any]]) -> None:
         self.path = Path("drawn")
         self.rows = pa.Table.from_pylist(rows, schema.SCHEMA)
-        categories = {name: {"samples": EACH, "admitted": 1} for name in mixture.categories}
+        categories = {name: {"samples": PER_CATEGORY, "admitted": 1} for name in mixture.categories}
         self.manifest = {"recipe": mixture.resolved, "categories": categories, "samples": len(rows), "hash": "d"}  # type: ignore[typeddict-item]
 
 
 @pytest.fixture(scope="session")
 def viubench(clip: Callable[..., Video]) -> Drawn:
     """The paper's 9 categories of 300 questions, drawn as `videossr build` draws them, on small frames."""
-    categories = {c: {"task": c.partition("/")[0], "count": EACH, "config": _config(c)} for c in CATEGORIES}
+    categories = {c: {"task": c.partition("/")[0], "count": PER_CATEGORY, "config": _config(c)} for c in CATEGORIES}
     mixture = recipe.ResolvedRecipe(Recipe(name="viubench", categories=categories), "viubench")
     videos = []
     for name in CLIPS:
@@ -142,13 +147,13 @@ def viubench(clip: Callable[..., Video]) -> Drawn:
         small = np.stack([cv2.resize(frame, (128, 128), interpolation=cv2.INTER_AREA) for frame in whole.frames])
         videos.append(Video(whole.key, whole.clock, small))
     rows = []
-    for place, category in enumerate(CATEGORIES):
+    for category_number, category in enumerate(CATEGORIES):
         task, config = mixture.tasks[category], mixture.config[category]
-        fit = [video for video in videos if rejected(task.gates(video, config)) is None]
-        assert fit, category
-        for number in range(EACH):
-            rng = np.random.default_rng([place, number])
-            sample = task.draw(fit[number % len(fit)], category, config, rng, videos)
+        admitted = [video for video in videos if rejected(task.gates(video, config)) is None]
+        assert admitted, category
+        for number in range(PER_CATEGORY):
+            rng = np.random.default_rng([category_number, number])
+            sample = task.draw(admitted[number % len(admitted)], category, config, rng, videos)
             assert not isinstance(sample, Rejection)
             rows.append(schema.to_row(sample, task.question(sample, load_templates()), "", 0, 0))
     return Drawn(mixture, rows)

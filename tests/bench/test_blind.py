@@ -31,7 +31,7 @@ def percent(share: float) -> float:
 
 
 @pytest.mark.parametrize(
-    ("distribution", "uniform", "drawn", "constant"),
+    ("distribution", "uniform", "prior", "constant"),
     [
         (EASY, 11.1, 13.9, 19.8),
         (HARD, 6.3, 8.5, 12.2),
@@ -40,104 +40,114 @@ def percent(share: float) -> float:
         (EIGHT, 0.0, 0.0, 0.0),
     ],
 )
-def test_the_benchmarks_chance_follows_from_the_distributions(
-    distribution: AnswerDistribution, uniform: float, drawn: float, constant: float
+def test_expected_score_of_the_benchmarks_distributions(
+    distribution: AnswerDistribution, uniform: float, prior: float, constant: float
 ) -> None:
-    assert [percent(distribution.expected_score(guess).score) for guess in GUESSES[:3]] == [uniform, drawn, constant]
+    assert [percent(distribution.expected_score(guess).score) for guess in GUESSES[:3]] == [uniform, prior, constant]
 
 
-def test_smooth_rewards_have_high_floors() -> None:
+def test_expected_score_smooth_of_the_benchmarks_distributions() -> None:
     assert SIX.expected_score("uniform").smooth == pytest.approx(0.352, abs=5e-4)
     assert EIGHT.expected_score("uniform").smooth == pytest.approx(0.344, abs=5e-4)
     assert EASY.expected_score("smooth").smooth == pytest.approx(0.58, abs=5e-3)
     assert HARD.expected_score("smooth").smooth == pytest.approx(0.55, abs=5e-3)
 
 
-def test_the_whole_clip_and_the_best_segment_that_could_be_gold() -> None:
-    """Figures of the paper's distribution that one may compare with: 12 of 48 slots on average, 8 to 16."""
-    expected = dict(zip(map(tuple, SPANS._every.tolist()), SPANS._expected, strict=True))
-    assert expected[0, 47] == pytest.approx(0.25)
-    assert max(expected[span] for span in SPANS.spans) == pytest.approx(0.279, abs=5e-4)
+def test_span_distribution_expected_scores_of_the_whole_clip_and_the_best_segment() -> None:
+    """A segment of the paper's distribution has 12 of the 48 slots on average, at least 8 and at most 16."""
+    scores = dict(zip(map(tuple, SPANS._every.tolist()), SPANS._expected, strict=True))
+    assert scores[0, 47] == pytest.approx(0.25)
+    assert max(scores[span] for span in SPANS.spans) == pytest.approx(0.279, abs=5e-4)
     assert SPANS.text("constant", np.random.default_rng(0), uniform_clock(48, 48000)) == "10.000-38.000"
 
 
 @pytest.mark.parametrize("pieces", [3, 4])
-def test_orders_against_every_pair_of_permutations(pieces: int) -> None:
+def test_order_distribution_agrees_with_enumeration(pieces: int) -> None:
     score = scorer("videossr/jigsaw")
-    every = ["".join(map(str, order)) for order in permutations(range(1, pieces + 1))]
-    gold = every[1:]  # the first is the identity
+    orders = ["".join(map(str, order)) for order in permutations(range(1, pieces + 1))]
+    gold = orders[1:]  # the first is the identity
     best = OrderDistribution(pieces).text("constant", np.random.default_rng(0), uniform_clock(2, 2000))
-    for guess, guesses in (("uniform", every), ("prior", gold), ("constant", [best])):
-        found = [score(mine, true) for mine in guesses for true in gold]
+    for guess, guesses in (("uniform", orders), ("prior", gold), ("constant", [best])):
+        scores = [score(guessed, answer) for guessed in guesses for answer in gold]
         expected_score = OrderDistribution(pieces).expected_score(guess)  # type: ignore[arg-type]
-        assert expected_score.score == pytest.approx(fmean(each.strict for each in found))
-        assert expected_score.smooth == pytest.approx(fmean(each.smooth for each in found))
-    means = {mine: fmean(score(mine, true).smooth for true in gold) for mine in every}
+        assert expected_score.score == pytest.approx(fmean(reward.strict for reward in scores))
+        assert expected_score.smooth == pytest.approx(fmean(reward.smooth for reward in scores))
+    means = {guessed: fmean(score(guessed, answer).smooth for answer in gold) for guessed in orders}
     assert means[best] == pytest.approx(max(means.values()))
 
 
-def test_no_other_constant_is_better() -> None:
-    """On draws from the distribution itself, scored by the reward: every count, and every pair of slots."""
+def test_constant_guess_is_the_best_constant() -> None:
+    """Compare the constant with every count, and with every pair of slots, on draws from the distribution."""
     rng, clock = np.random.default_rng(1), uniform_clock(48, 48000)
     score = scorer("videossr/counting")
     gold = [HARD.text("prior", rng, clock) for _ in range(1000)]
-    means = {n: fmean(fmean(score(f"{n},{n},{n}", true).parts) for true in gold) for n in range(1, 17)}
+    means = {n: fmean(fmean(score(f"{n},{n},{n}", answer).parts) for answer in gold) for n in range(1, 17)}
     assert f"{max(means, key=lambda n: means[n])}" == HARD.text("constant", rng, clock).split(",")[0]
-    smooth = {n: fmean(score(f"{n},{n},{n}", true).smooth for true in gold) for n in range(1, 17)}
+    smooth = {n: fmean(score(f"{n},{n},{n}", answer).smooth for answer in gold) for n in range(1, 17)}
     assert f"{max(smooth, key=lambda n: smooth[n])}" == HARD.text("smooth", rng, clock).split(",")[0]
     score = scorer("videossr/grounding")
     gold = [SPANS.text("prior", rng, clock) for _ in range(300)]
-    best = fmean(score(SPANS.text("constant", rng, clock), true).smooth for true in gold)
+    best = fmean(score(SPANS.text("constant", rng, clock), answer).smooth for answer in gold)
     others = [f"{a}-{b}" for a in range(0, 48, 4) for b in range(a + 4, 49, 4)]
-    assert best > max(fmean(score(other, true).smooth for true in gold) for other in others) - 0.01
+    assert best > max(fmean(score(other, answer).smooth for answer in gold) for other in others) - 0.01
 
 
-def test_derived_and_tried_agree_on_2700_questions(viubench: Drawn) -> None:
-    found = blind_scores(viubench)
+def test_blind_scores_derived_and_simulated_agree(viubench: Drawn) -> None:
+    scores = blind_scores(viubench)
     assert len(viubench) == 2700
-    assert len(found) == 9 * len(GUESSES)
-    for each in found:
+    assert len(scores) == 9 * len(GUESSES)
+    for blind in scores:
         # A score of none of 300 says no more than that it is below 3 of 300.
-        assert each.simulated.score == pytest.approx(each.derived.score, abs=max(4 * each.error, 0.01)), each
-        assert each.simulated.smooth == pytest.approx(each.derived.smooth, abs=0.05), each
+        assert blind.simulated.score == pytest.approx(blind.derived.score, abs=max(4 * blind.error, 0.01)), blind
+        assert blind.simulated.smooth == pytest.approx(blind.derived.smooth, abs=0.05), blind
 
 
-def test_a_distribution_read_off_the_answers_is_near_the_true_one(viubench: Drawn) -> None:
-    known = answer_distributions(viubench)
-    asked: dict[str, list[Question]] = {}
+def test_distribution_of_answers_is_near_the_true_distribution(viubench: Drawn) -> None:
+    distributions = answer_distributions(viubench)
+    questions: dict[str, list[Question]] = {}
     for index in range(len(viubench)):
-        asked.setdefault(viubench.category(index), []).append(viubench.question(index))
-    for category, distribution in known.items():
+        questions.setdefault(viubench.category(index), []).append(viubench.question(index))
+    for category, distribution in distributions.items():
         for guess in GUESSES:
-            read = distribution_of(asked[category]).expected_score(guess)
-            assert read.score == pytest.approx(distribution.expected_score(guess).score, abs=0.025), (category, guess)
-            assert read.smooth == pytest.approx(distribution.expected_score(guess).smooth, abs=0.05), (category, guess)
+            estimated = distribution_of(questions[category]).expected_score(guess)
+            assert estimated.score == pytest.approx(distribution.expected_score(guess).score, abs=0.025), (
+                category,
+                guess,
+            )
+            assert estimated.smooth == pytest.approx(distribution.expected_score(guess).smooth, abs=0.05), (
+                category,
+                guess,
+            )
 
 
-def test_models_answer_in_form_and_the_same_in_any_order(viubench: Drawn) -> None:
-    asks = [
+def test_chance_and_constant_answer_in_form_and_alike_in_any_order(viubench: Drawn) -> None:
+    requests = [
         Request(index, viubench.question(index), viubench.category(index), lambda: [])
         for index in range(0, len(viubench), 90)
     ]
     for spec in (CHANCE, CONSTANT):
         model = spec.load(viubench)
-        one = {reply.index: reply.texts for reply in model.answer(asks, Decoding(n=2, seed=1))}
-        other = {reply.index: reply.texts for reply in model.answer(asks[::-1], Decoding(n=2, seed=1))}
-        assert one == other
-        for ask in asks:
-            scores = [scorer(ask.question.data_source)(text, ask.question.answer) for text in one[ask.index]]
+        forwards = {response.index: response.texts for response in model.answer(requests, Decoding(n=2, seed=1))}
+        backwards = {response.index: response.texts for response in model.answer(requests[::-1], Decoding(n=2, seed=1))}
+        assert forwards == backwards
+        for request in requests:
+            scores = [
+                scorer(request.question.data_source)(text, request.question.answer) for text in forwards[request.index]
+            ]
             assert len(scores) == 2
-            assert all(each.parsed for each in scores)
-    seeds = [[reply.texts for reply in CHANCE.load(viubench).answer(asks, Decoding(seed=seed))] for seed in (1, 2)]
+            assert all(reward.parsed for reward in scores)
+    seeds = [
+        [response.texts for response in CHANCE.load(viubench).answer(requests, Decoding(seed=seed))] for seed in (1, 2)
+    ]
     assert seeds[0] != seeds[1]
 
 
-def test_an_unknown_guess_is_refused(viubench: Drawn) -> None:
+def test_chance_refuses_an_unknown_guess(viubench: Drawn) -> None:
     with pytest.raises(ValueError, match="no guess 'lwa'"):
         type(CHANCE)(CHANCE.text, CHANCE.kind, "lwa", CHANCE.settings).load(viubench)
 
 
-def test_a_task_of_which_nothing_is_known_is_guessed_from_its_answers() -> None:
+def test_empirical_distribution_guesses_from_the_answers() -> None:
     distribution = EmpiricalDistribution(ORDER, ("213", "213", "321", "231"))
     assert distribution.expected_score("uniform").score == pytest.approx(1 / 3)
     assert distribution.expected_score("prior").score == pytest.approx((4 + 1 + 1) / 16)

@@ -1,4 +1,4 @@
-"""The recipe of a probe: which categories are chosen, and that a model of known level gets those made for it."""
+"""The recipe that a probe writes: which categories are chosen, and which a model of known level gets."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ import pytest
 
 from tests.helpers.building import indexed, picture
 from tests.helpers.clips import write
-from tests.helpers.known_accuracy_model import KnownAccuracyModel as Leveled
-from tests.helpers.probe_runs import prediction
-from tests.helpers.probe_runs import probe_run as sampled
+from tests.helpers.known_accuracy_model import KnownAccuracyModel
+from tests.helpers.probe_runs import prediction, probe_run
 from videossr.answers.counts import count_distribution
 from videossr.bench.curriculum import choose_categories, describe, recipe_behind, recipe_text
 from videossr.bench.pass_rates import PassRates, measure_pass_rates
@@ -34,8 +33,8 @@ from videossr.validation.validator import validate
 N = 4
 
 
-def probed(categories: dict[str, list[int]]) -> tuple[PassRates, RecipeTable]:
-    """A probe in which the questions of each jigsaw category have that many successes of 4, and a recipe to match."""
+def make_probe(categories: dict[str, list[int]]) -> tuple[PassRates, RecipeTable]:
+    """Make a probe whose jigsaw questions have these numbers of successes out of 4, and its recipe."""
     predictions = [
         prediction(0, "123", ["123"] * hits + ["321"] * (N - hits), category=category)
         for category, questions in categories.items()
@@ -44,30 +43,32 @@ def probed(categories: dict[str, list[int]]) -> tuple[PassRates, RecipeTable]:
     tables = {
         category: CategoryTable(task="jigsaw", count=9, config={"pieces": 3}) for category in (*categories, "unasked")
     }
-    return measure_pass_rates(sampled(predictions, N)), RecipeTable(
+    return measure_pass_rates(probe_run(predictions, N)), RecipeTable(
         name="x", summary="", max_pixels=65536, categories=tables
     )
 
 
-def test_the_categories_near_one_half_are_taken_in_equal_parts() -> None:
-    probe, table = probed({"a": [1, 2, 3], "b": [3, 2, 3], "c": [0, 4, 0, 4], "d": [0, 1], "e": [4, 4], "f": [1, 1]})
-    found = {choice.category: choice for choice in choose_categories(probe, table, 0.25, 11)}
-    assert {category: (choice.verdict, choice.count) for category, choice in found.items()} == {
+def test_choose_categories_takes_those_near_one_half_in_equal_parts() -> None:
+    probe, table = make_probe(
+        {"a": [1, 2, 3], "b": [3, 2, 3], "c": [0, 4, 0, 4], "d": [0, 1], "e": [4, 4], "f": [1, 1]}
+    )
+    choices = {choice.category: choice for choice in choose_categories(probe, table, 0.25, 11)}
+    assert {category: (choice.verdict, choice.count) for category, choice in choices.items()} == {
         "a": ("near", 4),
         "b": ("near", 4),  # 0.667
         "f": ("near", 3),  # 0.25, the very edge
-        "c": ("flat", 0),  # half of all, and yet each question always or never
+        "c": ("flat", 0),  # 0.5 on average, but each question is answered always or never
         "d": ("far", 0),
         "e": ("flat", 0),
         "unasked": ("unmeasured", 0),
     }
-    assert describe(found["a"], probe) == (
+    assert describe(choices["a"], probe) == (
         "success (exact) 0.500 (0.125 to 0.875) of 3 questions, 0% without variance; about half the time"
     )
 
 
-def test_where_none_is_near_the_nearest_is_taken_and_said_to_be() -> None:
-    probe, table = probed({"hard": [0, 0, 1], "harder": [0, 0, 0, 1], "never": [0, 0]})
+def test_recipe_text_names_the_nearest_category_where_none_is_near_one_half() -> None:
+    probe, table = make_probe({"hard": [0, 0, 1], "harder": [0, 0, 0, 1], "never": [0, 0]})
     choices = choose_categories(probe, table, 0.25, 10)
     assert [(choice.category, choice.verdict, choice.count) for choice in choices][:2] == [
         ("hard", "nearest", 10),
@@ -76,19 +77,19 @@ def test_where_none_is_near_the_nearest_is_taken_and_said_to_be() -> None:
     text = recipe_text(choices, probe, table, Path("my half.toml"))
     assert "# hard: success (exact) 0.083" in text
     assert "not near half the time, but nearest" in text
-    read = tomllib.loads(text)
-    assert read["name"] == "my_half"
-    assert read["categories"] == {"hard": {"task": "jigsaw", "count": 10, "config": {"pieces": 3}}}
+    recipe = tomllib.loads(text)
+    assert recipe["name"] == "my_half"
+    assert recipe["categories"] == {"hard": {"task": "jigsaw", "count": 10, "config": {"pieces": 3}}}
 
 
-def test_with_nothing_to_learn_from_there_is_no_recipe() -> None:
-    probe, table = probed({"never": [0, 0], "always": [4]})
+def test_recipe_text_refuses_a_choice_without_a_category() -> None:
+    probe, table = make_probe({"never": [0, 0], "always": [4]})
     with pytest.raises(ValueError, match=r"half\.toml: no category is left"):
         recipe_text(choose_categories(probe, table, 0.25, 10), probe, table, Path("half.toml"))
 
 
-def test_a_hostile_model_name_stays_in_its_comment() -> None:
-    probe, table = probed({"a": [2]})
+def test_recipe_text_keeps_a_hostile_model_name_in_its_comment() -> None:
+    probe, table = make_probe({"a": [2]})
     text = recipe_text(
         choose_categories(probe, table, 0.25, 10),
         replace(probe, model='x"\n[categories.evil]'),
@@ -98,11 +99,11 @@ def test_a_hostile_model_name_stays_in_its_comment() -> None:
     assert set(tomllib.loads(text)["categories"]) == {"a"}
 
 
-def run(*words: str, status: int = 0) -> None:
-    """A line of `videossr bench` that ends with this exit status."""
-    with pytest.raises(SystemExit) as stopped:
-        app(words)
-    assert (stopped.value.code or 0) == status
+def run_bench(*arguments: str, status: int = 0) -> None:
+    """Run `videossr bench` with these arguments and check its exit status."""
+    with pytest.raises(SystemExit) as exit_info:
+        app(arguments)
+    assert (exit_info.value.code or 0) == status
 
 
 CLIPS = 16
@@ -139,42 +140,42 @@ def steps(clips: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_a_model_of_known_level_gets_a_dataset_of_its_level(
+def test_probe_command_writes_a_recipe_of_the_models_level(
     clips: Corpus, steps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From the frames to the recipe by the command, and from there to a dataset that validates."""
-    monkeypatch.setitem(MODELS._items, "leveled", Leveled)
-    half, out = tmp_path / "half.toml", tmp_path / "probe"
-    words = ["probe", str(steps), "--model", "leveled", "--out", str(out), "--recipe", str(half)]
-    run(*words, "--count", "12")
-    said = capsys.readouterr().out
-    assert re.search(r"jigsaw +jigsaw/5 +12 .* about half the time", said)
-    found = json.loads((out / "probe.json").read_text())
-    assert found["complete"] is True
-    assert found["failed"] == {}
-    for pieces, truth in {3: 1.0, 4: 0.9, 5: 0.5, 6: 0.1, 7: 0.0}.items():
-        rate = found["categories"][f"jigsaw/{pieces}"]["strict"]["rate"]
-        assert rate["low"] - 0.02 <= truth <= rate["high"] + 0.02
-    by_pieces = found["settings"]["jigsaw"]["pieces"]
+    """The command probes the model and writes a recipe, from which a valid dataset is built."""
+    monkeypatch.setitem(MODELS._items, "leveled", KnownAccuracyModel)
+    recipe_path, out = tmp_path / "half.toml", tmp_path / "probe"
+    arguments = ["probe", str(steps), "--model", "leveled", "--out", str(out), "--recipe", str(recipe_path)]
+    run_bench(*arguments, "--count", "12")
+    output = capsys.readouterr().out
+    assert re.search(r"jigsaw +jigsaw/5 +12 .* about half the time", output)
+    probe = json.loads((out / "probe.json").read_text())
+    assert probe["complete"] is True
+    assert probe["failed"] == {}
+    for pieces, level in {3: 1.0, 4: 0.9, 5: 0.5, 6: 0.1, 7: 0.0}.items():
+        rate = probe["categories"][f"jigsaw/{pieces}"]["strict"]["rate"]
+        assert rate["low"] - 0.02 <= level <= rate["high"] + 0.02
+    by_pieces = probe["settings"]["jigsaw"]["pieces"]
     assert [part["label"] for part in by_pieces] == ["3", "4", "5", "6", "7"]
     assert by_pieces[0]["figures"]["strict"]["histogram"] == [0] * 8 + [24]
-    short = found["categories"]["grounding/short"]
+    short = probe["categories"]["grounding/short"]
     assert short["overlap"]["rate"]["low"] <= 0.6 <= short["overlap"]["rate"]["high"]
     assert "<svg" in (out / "probe.svg").read_text("utf-8")
 
-    mixture = recipes.load_recipe(str(half))
+    mixture = recipes.load_recipe(str(recipe_path))
     assert {name: category.count for name, category in mixture.categories.items()} == {
         "jigsaw/5": 12,
         "grounding/short": 12,
     }
     assert mixture.resolved["categories"]["grounding/short"]["config"]["length"] == [4, 5]
-    assert "# counting/1: success (exact) 0.000" in half.read_text()
+    assert "# counting/1: success (exact) 0.000" in recipe_path.read_text()
 
-    asked = (out / "predictions.jsonl").read_bytes()
-    run(*words, "--count", "6", "--within", "0.48", "--json")  # another recipe costs no question
-    assert json.loads(capsys.readouterr().out) == found
-    assert (out / "predictions.jsonl").read_bytes() == asked
-    assert {name: category.count for name, category in recipes.load_recipe(str(half)).categories.items()} == {
+    predictions = (out / "predictions.jsonl").read_bytes()
+    run_bench(*arguments, "--count", "6", "--within", "0.48", "--json")  # another recipe costs no question
+    assert json.loads(capsys.readouterr().out) == probe
+    assert (out / "predictions.jsonl").read_bytes() == predictions
+    assert {name: category.count for name, category in recipes.load_recipe(str(recipe_path)).categories.items()} == {
         "jigsaw/5": 2,
         "jigsaw/4": 2,
         "jigsaw/6": 2,
@@ -182,28 +183,30 @@ def test_a_model_of_known_level_gets_a_dataset_of_its_level(
         "grounding/long": 3,
     }
 
-    build_dataset(recipes.load_recipe(str(half)), clips, tmp_path / "built", templates=load_templates())
-    failed = [finding for finding in validate(VideoSSRDataset(tmp_path / "built")) if finding.holds is False]
-    assert failed == []
+    build_dataset(recipes.load_recipe(str(recipe_path)), clips, tmp_path / "built", templates=load_templates())
+    failures = [finding for finding in validate(VideoSSRDataset(tmp_path / "built")) if finding.holds is False]
+    assert failures == []
 
 
-def test_questions_without_frames_are_counted_apart(
+def test_probe_command_counts_questions_without_frames_as_failed(
     clips: Corpus, steps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(MODELS._items, "leveled", Leveled)
+    monkeypatch.setitem(MODELS._items, "leveled", KnownAccuracyModel)
     corpus = tmp_path / "corpus"
     shutil.copytree(str(clips.path), corpus)
     pack = sorted((corpus / "packs").rglob("*.pack"))[0]
     pack.write_bytes(b"\0" * pack.stat().st_size)
-    run("probe", str(steps), "--corpus", str(corpus), "--model", "leveled", "--out", str(tmp_path / "out"), status=1)
-    found = json.loads((tmp_path / "out/probe.json").read_text())
-    failed = sum(found["failed"].values())
+    run_bench(
+        "probe", str(steps), "--corpus", str(corpus), "--model", "leveled", "--out", str(tmp_path / "out"), status=1
+    )
+    probe = json.loads((tmp_path / "out/probe.json").read_text())
+    failed = sum(probe["failed"].values())
     assert 0 < failed < 156
-    assert found["overall"]["questions"] + failed == sum(category["count"] for category in CATEGORIES.values())
+    assert probe["overall"]["questions"] + failed == sum(category["count"] for category in CATEGORIES.values())
     assert f"{failed} of 156 questions failed" in capsys.readouterr().out
 
 
-def test_a_recipe_needs_questions_that_were_built_by_one(steps: Path, tmp_path: Path) -> None:
+def test_recipe_behind_refuses_questions_without_a_recipe(steps: Path, tmp_path: Path) -> None:
     class Rows:
         path = tmp_path / "rows.jsonl"
 
@@ -212,12 +215,12 @@ def test_a_recipe_needs_questions_that_were_built_by_one(steps: Path, tmp_path: 
         recipe_behind(Rows())  # type: ignore[arg-type]
 
 
-def test_the_ladder_has_every_task_in_steps_without_gaps() -> None:
+def test_ladder_recipe_covers_every_task_in_steps_without_gaps() -> None:
     config = recipes.load_recipe("ladder").config
     assert [config[f"jigsaw/{pieces}"].pieces for pieces in range(3, 10)] == list(range(3, 10))
-    counting = [own for category, own in config.items() if category.startswith("counting/")]
+    counting = [settings for category, settings in config.items() if category.startswith("counting/")]
     assert all(
-        len(count_distribution(own.slots_max, own.instances_max)) > 1 for own in counting
+        len(count_distribution(settings.slots_max, settings.instances_max)) > 1 for settings in counting
     )  # something is to be counted
     assert (counting[0].slots_max, counting[-1].slots_max, counting[-1].instances_max) == (1, 4, 4)
     for perturbation, shortest in {

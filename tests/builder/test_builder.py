@@ -1,4 +1,4 @@
-"""Datasets from many short clips: the same bytes however they are made, videos spread evenly, quotas met or refused."""
+"""Datasets from many short clips: reproducible to the byte, videos spread evenly, quotas met or refused."""
 
 from __future__ import annotations
 
@@ -28,16 +28,18 @@ from videossr.video.plan import Plan
 MIXED = {"mirror": (MIRROR, 5), "swap": (SWAP, 3), "jigsaw": (JIGSAW, 4), "counting": (COUNTING, 4)}
 
 
-def samples(folder: Path) -> dict[str, bytes]:
+def read_sample_files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("samples-*.parquet")}
 
 
-def uses(folder: Path) -> Counter[str]:
-    """Samples by the video that they are about, the donor left out."""
+def count_uses(folder: Path) -> Counter[str]:
+    """Count the samples of each video, donors left out."""
     return Counter(row["sources"][0]["content"] for row in schema.read_file(folder / "samples-00000.parquet"))
 
 
-def test_the_same_bytes_from_any_workers_and_any_names(made: Corpus, clips: Path, make: Make, tmp_path: Path) -> None:
+def test_build_dataset_gives_the_same_bytes_for_any_workers_and_file_names(
+    made: Corpus, clips: Path, make: Make, tmp_path: Path
+) -> None:
     manifest = make("one", made, MIXED)
     assert make("two", made, MIXED, workers=2)["hash"] == manifest["hash"]
     for number, path in enumerate(sorted(clips.iterdir(), reverse=True)):
@@ -47,11 +49,15 @@ def test_the_same_bytes_from_any_workers_and_any_names(made: Corpus, clips: Path
     renamed = indexed(tmp_path / "renamed")
     assert [entry.path for entry in renamed.videos] != [entry.path for entry in made.videos]
     make("three", renamed, MIXED)
-    assert samples(tmp_path / "one") == samples(tmp_path / "two") == samples(tmp_path / "three")
-    assert len(samples(tmp_path / "one")) == 1
+    assert (
+        read_sample_files(tmp_path / "one")
+        == read_sample_files(tmp_path / "two")
+        == read_sample_files(tmp_path / "three")
+    )
+    assert len(read_sample_files(tmp_path / "one")) == 1
 
 
-def test_another_seed_gives_other_samples(made: Corpus, make: Make, tmp_path: Path) -> None:
+def test_build_dataset_draws_other_samples_for_another_seed(made: Corpus, make: Make, tmp_path: Path) -> None:
     categories = {"mirror": (MIRROR, 6), "jigsaw": (JIGSAW, 6)}
     make("zero", made, categories)
     make("one", made, categories, seed=1)
@@ -62,7 +68,9 @@ def test_another_seed_gives_other_samples(made: Corpus, make: Make, tmp_path: Pa
     assert len(ids[0] & ids[1]) <= 2  # one video has few segments and orders, so the same may be drawn again
 
 
-def test_what_is_built_is_what_was_asked_for(made: Corpus, make: Make, tmp_path: Path) -> None:
+def test_build_dataset_writes_the_samples_of_the_recipe_and_a_manifest(
+    made: Corpus, make: Make, tmp_path: Path
+) -> None:
     manifest = make("dataset", made, MIXED)
     rows = schema.read_file(tmp_path / "dataset" / "samples-00000.parquet")
     assert Counter(row["category"] for row in rows) == {name: count for name, (_, count) in MIXED.items()}
@@ -78,17 +86,17 @@ def test_what_is_built_is_what_was_asked_for(made: Corpus, make: Make, tmp_path:
     assert {row["content"]: row["samples"] for row in videos} == shown
 
 
-def test_one_video_a_sample_while_there_are_enough(made: Corpus, make: Make, tmp_path: Path) -> None:
+def test_build_dataset_uses_each_video_once_while_there_are_enough(made: Corpus, make: Make, tmp_path: Path) -> None:
     manifest = make("dataset", made, {"mirror": (MIRROR, 6), "jigsaw": (JIGSAW, 5), "counting": (COUNTING, 5)})
     assert manifest["categories"]["mirror"]["admitted"] == CLIPS
     assert manifest["most_used"] == 1
-    assert len(uses(tmp_path / "dataset")) == manifest["videos"] == CLIPS
+    assert len(count_uses(tmp_path / "dataset")) == manifest["videos"] == CLIPS
 
 
-def test_then_several_about_equally_often(made: Corpus, make: Make, tmp_path: Path) -> None:
+def test_build_dataset_uses_videos_about_equally_often(made: Corpus, make: Make, tmp_path: Path) -> None:
     manifest = make("dataset", made, {"counting": (COUNTING, 20), "more": (COUNTING, 20)})
     assert manifest["rejected"] == {}
-    served = uses(tmp_path / "dataset")
+    served = count_uses(tmp_path / "dataset")
     assert sum(served.values()) == 40
     assert set(served.values()) <= {2, 3}
     assert manifest["most_used"] == 3
@@ -96,8 +104,8 @@ def test_then_several_about_equally_often(made: Corpus, make: Make, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_a_failed_draw_is_made_up_for_and_recorded(make: Make, tmp_path: Path) -> None:
-    """One video, three pieces: five answers. A sixth question would be one of them again."""
+def test_build_dataset_replaces_and_records_failed_draws(make: Make, tmp_path: Path) -> None:
+    """One video and three pieces give five different answers, so a sixth question would repeat one."""
     write(tmp_path / "single/clip.mp4", picture(50))
     corpus = indexed(tmp_path / "single")
     easy = {"task": "jigsaw", "config": {"frames": 16, "pieces": 3}}
@@ -114,12 +122,14 @@ def test_a_failed_draw_is_made_up_for_and_recorded(make: Make, tmp_path: Path) -
     assert not (tmp_path / "more/manifest.json").exists()
 
 
-def test_a_dataset_is_made_once(made: Corpus, make: Make, tmp_path: Path) -> None:
+def test_build_dataset_keeps_a_complete_dataset_and_refuses_other_settings(
+    made: Corpus, make: Make, tmp_path: Path
+) -> None:
     categories = {"mirror": (MIRROR, 2)}
     manifest = make("dataset", made, categories)
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "dataset").iterdir()}
+    modified = {path: path.stat().st_mtime_ns for path in (tmp_path / "dataset").iterdir()}
     assert make("dataset", made, categories) == manifest
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "dataset").iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "dataset").iterdir()} == modified
     with pytest.raises(ValueError, match=r"made otherwise: seed is 0 there, 1 now\. Choose .* --rebuild"):
         make("dataset", made, categories, seed=1)
     with pytest.raises(ValueError, match=r"made otherwise: recipe\.categories\.mirror\.count is 2 there, 3 now\."):
@@ -129,10 +139,10 @@ def test_a_dataset_is_made_once(made: Corpus, make: Make, tmp_path: Path) -> Non
         make("dataset", made, categories)
 
 
-def test_a_dataset_is_replaced_when_that_is_asked_for(
+def test_build_dataset_rebuild_replaces_a_dataset(
     made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The old one has more files than the new one, and stays whole until the new one is drawn."""
+    """The old dataset, which has more files than the new one, stays complete until the new one is drawn."""
     monkeypatch.setattr(schema, "ROWS_PER_FILE", 2)
     old = make("dataset", made, {"mirror": (MIRROR, 5)})
     with pytest.raises(ValueError, match="too few samples"):
@@ -141,11 +151,11 @@ def test_a_dataset_is_replaced_when_that_is_asked_for(
         )
     assert make("dataset", made, {"mirror": (MIRROR, 5)}) == old
 
-    def stop(progress: Progress) -> None:
+    def interrupt(progress: Progress) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make("dataset", made, {"jigsaw": (JIGSAW, 2)}, rebuild=True, progress=stop)
+        make("dataset", made, {"jigsaw": (JIGSAW, 2)}, rebuild=True, progress=interrupt)
     assert read_manifest(tmp_path / "dataset") == old
     new = make("dataset", made, {"jigsaw": (JIGSAW, 2)}, rebuild=True)
     assert new == make("new", made, {"jigsaw": (JIGSAW, 2)})
@@ -161,7 +171,7 @@ def test_a_dataset_is_replaced_when_that_is_asked_for(
         make("other", made, {"jigsaw": (JIGSAW, 2)}, rebuild=True)
 
 
-def test_an_unfinished_dataset_is_finished_and_other_folders_are_left_alone(
+def test_build_dataset_finishes_an_unfinished_dataset_and_refuses_other_folders(
     made: Corpus, make: Make, tmp_path: Path
 ) -> None:
     categories = {"mirror": (MIRROR, 2)}
@@ -179,14 +189,14 @@ def test_an_unfinished_dataset_is_finished_and_other_folders_are_left_alone(
     assert (tmp_path / "mine/README.md").read_text() == "mine"
 
 
-def test_a_dataset_in_a_linked_folder_finds_its_corpus(made: Corpus, make: Make, tmp_path: Path) -> None:
+def test_build_dataset_through_a_symlink_finds_its_corpus(made: Corpus, make: Make, tmp_path: Path) -> None:
     (tmp_path / "deep/er/still").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "deep/er/still")
     make("link/dataset", made, {"mirror": (MIRROR, 2)})
     assert VideoSSRDataset(tmp_path / "link/dataset")[0].clips[0].frames.shape[0] == SLOTS
 
 
-def test_a_damaged_pack_stops_the_build(made: Corpus, make: Make, tmp_path: Path) -> None:
+def test_build_dataset_refuses_a_damaged_pack(made: Corpus, make: Make, tmp_path: Path) -> None:
     copy = tmp_path / "corpus"
     shutil.copytree(str(made.path), copy)
     pack = max((copy / "packs").iterdir(), key=lambda path: path.stat().st_size)
@@ -197,7 +207,7 @@ def test_a_damaged_pack_stops_the_build(made: Corpus, make: Make, tmp_path: Path
         make("dataset", Corpus(copy), {"mirror": (MIRROR, 2)})
 
 
-def test_a_video_with_too_few_frames_is_recorded(make: Make, tmp_path: Path) -> None:
+def test_build_dataset_records_a_video_with_too_few_frames(make: Make, tmp_path: Path) -> None:
     write(tmp_path / "mixed/long.mp4", picture(60, frames=16))
     write(tmp_path / "mixed/short.mp4", picture(61, frames=12))
     corpus = indexed(tmp_path / "mixed", Plan(kind="fps", fps=10, frames=PLAN.frames))
@@ -207,7 +217,7 @@ def test_a_video_with_too_few_frames_is_recorded(make: Make, tmp_path: Path) -> 
     assert (row["path"], row["reason"], row["value"], row["threshold"]) == ("short.mp4", "frames", 12, 16)
 
 
-def test_an_uneven_clock_is_no_clock_for_a_jigsaw(make: Make, tmp_path: Path) -> None:
+def test_build_dataset_refuses_a_jigsaw_of_an_uneven_clock(make: Make, tmp_path: Path) -> None:
     for number in range(2):
         path = tmp_path / "few" / f"{number}.mp4"
         write(path, picture(number, frames=80), options={"g": "7", "bf": "2", "preset": "medium"})
@@ -227,27 +237,29 @@ def test_an_uneven_clock_is_no_clock_for_a_jigsaw(make: Make, tmp_path: Path) ->
         assert uneven.value > 1
 
 
-def test_a_dataset_may_lie_elsewhere(made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a store that knows whole files only, here in memory; its staging directory is in the user's cache."""
+def test_build_dataset_writes_to_a_remote_store(
+    made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store, here in memory, takes whole files only; the staging directory is in the user's cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     categories = {"mirror": (MIRROR, 5)}
-    far = to_path("memory://far/dataset")
-    near = make("near", made, categories)
+    remote = to_path("memory://far/dataset")
+    local = make("near", made, categories)
 
-    def stop(progress: Progress) -> None:
+    def interrupt(progress: Progress) -> None:
         if progress.phase == "draws":
             raise KeyboardInterrupt
 
     mixture = recipe.load_recipe(str(tmp_path / "near/config.toml"))
     with pytest.raises(KeyboardInterrupt):
-        build_dataset(mixture, made, far, templates=load_templates(), progress=stop)
-    assert not far.exists() or not any(far.iterdir())
-    manifest = build_dataset(mixture, made, far, templates=load_templates())
-    assert manifest["hash"] == near["hash"]
-    assert manifest["files"] == near["files"]
+        build_dataset(mixture, made, remote, templates=load_templates(), progress=interrupt)
+    assert not remote.exists() or not any(remote.iterdir())
+    manifest = build_dataset(mixture, made, remote, templates=load_templates())
+    assert manifest["hash"] == local["hash"]
+    assert manifest["files"] == local["files"]
     assert manifest["corpus"]["path"] == str(made.path)
     assert not list((tmp_path / "cache").rglob("*.sqlite"))
-    assert build_dataset(mixture, made, far, templates=load_templates()) == manifest
+    assert build_dataset(mixture, made, remote, templates=load_templates()) == manifest
     opened = VideoSSRDataset("memory://far/dataset")
     assert all(opened.repeats(index) for index in range(len(opened)))
     write_text(to_path("memory://mine/thesis.txt"), "precious")
@@ -255,7 +267,7 @@ def test_a_dataset_may_lie_elsewhere(made: Corpus, make: Make, tmp_path: Path, m
         build_dataset(mixture, made, to_path("memory://mine"), templates=load_templates())
 
 
-def test_frames_that_no_video_has_are_refused_with_the_command(made: Corpus, make: Make) -> None:
+def test_build_dataset_names_the_index_command_for_more_frames(made: Corpus, make: Make) -> None:
     slow = {"task": "grounding", "config": {**CONFIG, "perturbation": "slow"}}
     with pytest.raises(
         ValueError, match=r"categories\.slow needs videos of (\d+) frames.*\n  videossr index .*--frames \1"
@@ -263,18 +275,18 @@ def test_frames_that_no_video_has_are_refused_with_the_command(made: Corpus, mak
         make("dataset", made, {"slow": (slow, 1)})
 
 
-def test_categories_that_need_as_many_frames_are_told_together(videos: Path, tmp_path: Path) -> None:
+def test_build_dataset_names_categories_that_need_as_many_frames_together(videos: Path, tmp_path: Path) -> None:
     index_videos(videos / "real/bikes.mp4", tmp_path / "corpus", Plan(kind="fps", fps=1))
-    with pytest.raises(ValueError, match=r"since --plan fps takes more frames of longer videos") as refused:
+    with pytest.raises(ValueError, match=r"since --plan fps takes more frames of longer videos") as error:
         build_dataset(
             recipe.load_recipe("smoke"), Corpus(tmp_path / "corpus"), tmp_path / "out", templates=load_templates()
         )
-    assert str(refused.value).startswith("categories.grounding/channel_swap, categories.grounding/mirror, ")
-    assert str(refused.value).count("Index them anew") == 1
-    assert f"videossr index VIDEOS --out {tmp_path}/corpus-48 --plan uniform --frames 48" in str(refused.value)
+    assert str(error.value).startswith("categories.grounding/channel_swap, categories.grounding/mirror, ")
+    assert str(error.value).count("Index them anew") == 1
+    assert f"videossr index VIDEOS --out {tmp_path}/corpus-48 --plan uniform --frames 48" in str(error.value)
 
 
-def test_a_category_with_no_samples_is_left_out(made: Corpus, make: Make) -> None:
+def test_build_dataset_leaves_out_a_category_of_no_samples(made: Corpus, make: Make) -> None:
     manifest = make("dataset", made, {"counting": (COUNTING, 2), "jigsaw": (JIGSAW, 0)})
     assert manifest["recipe"]["categories"].keys() == manifest["categories"].keys() == {"counting"}
     mixture = recipe.load_recipe("smoke", {"categories.jigsaw/6.count": "0"}).limited(12)

@@ -1,4 +1,4 @@
-"""A task whose code was mended is noticed, whichever file of its package was changed, and built again when asked."""
+"""The hash of a task's code: it covers every module that the task imports, and a change asks for a rebuild."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ config = {{ frames = {SLOTS}, difference = 1 }}
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package of a task, some of whose modules it uses: by a plain, a relative and a late import."""
+    """A package with a task that uses some of its modules by an absolute, a relative and a late import."""
     folder = tmp_path / "site/mended"
     (folder / "inner").mkdir(parents=True)
     for name, text in {
@@ -51,34 +51,34 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_every_file_that_a_task_rests_on_counts(package: Path) -> None:
+def test_code_hash_covers_every_module_that_a_task_imports(package: Path) -> None:
     from mended.task import Mended  # type: ignore[import-not-found]
 
-    whole = code_hash(Mended)
-    assert code_hash(Mended) == whole
+    original = code_hash(Mended)
+    assert code_hash(Mended) == original
     for name in ("task.py", "draw.py", "inner/shapes.py", "late.py", "inner/__init__.py"):
         text = (package / name).read_text()
         (package / name).write_text(f"{text}# mended\n")
-        assert code_hash(Mended) != whole, name
+        assert code_hash(Mended) != original, name
         (package / name).write_text(text)
-        assert code_hash(Mended) == whole
+        assert code_hash(Mended) == original
     (package / "unused.py").write_text("# mended\n")
-    assert code_hash(Mended) == whole
+    assert code_hash(Mended) == original
     moved = package.parents[1] / "elsewhere"
     shutil.move(package.parent, moved)
     code = f"import sys; sys.path.insert(0, {str(moved)!r}); from mended.task import Mended\n"
     code += "from videossr.builder.code_hash import code_hash; print(code_hash(Mended))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == whole
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == original
 
 
-def test_the_shipped_tasks_have_code_of_their_own() -> None:
+def test_code_hash_differs_between_the_shipped_tasks() -> None:
     assert code_hash(Jigsaw) != code_hash(Counting)
     assert code_versions(["jigsaw", "jigsaw"]) == {"task jigsaw": code_hash(TASKS.get("jigsaw"))[:16]}
 
 
-def test_a_mended_plug_in_is_noticed_and_built_again(made: Corpus, tmp_path: Path) -> None:
-    """The package is reinstalled under the same version, as one who writes a task does."""
+def test_build_command_refuses_a_dataset_of_a_changed_plugin_until_rebuild(made: Corpus, tmp_path: Path) -> None:
+    """The code of the plug-in changes under the same version."""
     site = tmp_path / "site"
     shutil.copytree(EXAMPLE, site / "videossr_tiles")
     info = site / "videossr_tiles-1.0.dist-info"
@@ -89,9 +89,9 @@ def test_a_mended_plug_in_is_noticed_and_built_again(made: Corpus, tmp_path: Pat
     paths = [str(site), str(Path(videossr.__file__).parents[1])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "300"}
 
-    def build(*words: str) -> subprocess.CompletedProcess[str]:
-        line = ["build", "tiles.toml", "--corpus", str(made.path), "--out", "tiles", "--workers", "1", *words]
-        command = [sys.executable, "-m", "videossr.cli", *line]
+    def build(*options: str) -> subprocess.CompletedProcess[str]:
+        arguments = ["build", "tiles.toml", "--corpus", str(made.path), "--out", "tiles", "--workers", "1", *options]
+        command = [sys.executable, "-m", "videossr.cli", *arguments]
         return subprocess.run(
             command,
             cwd=tmp_path,
@@ -106,27 +106,27 @@ def test_a_mended_plug_in_is_noticed_and_built_again(made: Corpus, tmp_path: Pat
     assert first.returncode == 0, first.stderr
     assert "complete already" not in first.stdout
     manifest = (tmp_path / "tiles/manifest.json").read_text()
-    again = build()
-    assert again.returncode == 0, again.stderr
-    assert "tiles was complete already" in again.stdout
+    second = build()
+    assert second.returncode == 0, second.stderr
+    assert "tiles was complete already" in second.stdout
 
     task = site / "videossr_tiles/task.py"
     task.write_text(task.read_text().replace("changed places, alike", "moved about, alike"))
     refused = build()
     assert refused.returncode == 2
-    before = json.loads(manifest)["versions"]["task tiles"]
+    version = json.loads(manifest)["versions"]["task tiles"]
     assert (
         "made otherwise: the code of task tiles (its file, or a module of its package that it imports) has changed. "
         in refused.stderr
     )
-    assert before not in refused.stderr
+    assert version not in refused.stderr
     assert "--rebuild" in refused.stderr
     assert (tmp_path / "tiles/manifest.json").read_text() == manifest
 
     rebuilt = build("--rebuild")
     assert rebuilt.returncode == 0, rebuilt.stderr
     assert "complete already" not in rebuilt.stdout
-    now = json.loads((tmp_path / "tiles/manifest.json").read_text())
-    assert now["versions"]["task tiles"] != before
-    assert now["hash"] != json.loads(manifest)["hash"]
+    rebuilt_manifest = json.loads((tmp_path / "tiles/manifest.json").read_text())
+    assert rebuilt_manifest["versions"]["task tiles"] != version
+    assert rebuilt_manifest["hash"] != json.loads(manifest)["hash"]
     assert "complete already" in build("--rebuild").stdout

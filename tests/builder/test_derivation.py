@@ -1,4 +1,4 @@
-"""Datasets merged and split: whole datasets that validate accepts, no sample twice, no footage on both sides."""
+"""Datasets merged and split: valid datasets, no sample twice, no video on both sides."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ from videossr.validation.validator import validate
 CATEGORIES = {"mirror": (MIRROR, 14), "jigsaw": (JIGSAW, 8), "counting": (COUNTING, 6)}
 
 
-def rows(dataset: Path, name: str = "samples-00000") -> list[dict[str, Any]]:
+def read_rows(dataset: Path, name: str = "samples-00000") -> list[dict[str, Any]]:
     return schema.read_file(dataset / f"{name}.parquet")
 
 
-def ids(dataset: Path) -> list[str]:
-    return [row["id"] for row in rows(dataset)]
+def read_ids(dataset: Path) -> list[str]:
+    return [row["id"] for row in read_rows(dataset)]
 
 
-def shown(dataset: Path) -> set[str]:
-    return {source["content"] for row in rows(dataset) for source in row["sources"]}
+def read_shown(dataset: Path) -> set[str]:
+    return {source["content"] for row in read_rows(dataset) for source in row["sources"]}
 
 
 def assert_whole(dataset: Path, manifest: Manifest) -> None:
-    """It is what it says of itself, and everything that validate asks holds."""
+    """Check that the dataset is complete, agrees with its manifest and passes every check of `validate`."""
     opened = VideoSSRDataset(dataset)
     assert opened.manifest == manifest == read_manifest(dataset)
-    wrong = [finding for finding in validate(opened) if finding.holds is False]
-    assert not wrong
-    assert {row["content"] for row in rows(dataset, "videos")} == shown(dataset)
-    uses = Counter(source["content"] for row in rows(dataset) for source in row["sources"])
-    assert {row["content"]: row["samples"] for row in rows(dataset, "videos")} == uses
+    failed = [finding for finding in validate(opened) if finding.holds is False]
+    assert not failed
+    assert {row["content"] for row in read_rows(dataset, "videos")} == read_shown(dataset)
+    uses = Counter(source["content"] for row in read_rows(dataset) for source in row["sources"])
+    assert {row["content"]: row["samples"] for row in read_rows(dataset, "videos")} == uses
     assert not (dataset / ".unfinished").exists()
 
 
-def test_split_by_video(made: Corpus, make: Make, tmp_path: Path) -> None:
+def test_split_puts_the_samples_of_a_video_on_one_side(made: Corpus, make: Make, tmp_path: Path) -> None:
     whole = make("whole", made, CATEGORIES)
     first, second = tmp_path / "first", tmp_path / "deep/er/second"
     manifests = split(tmp_path / "whole", (first, second), 20)
@@ -63,33 +63,33 @@ def test_split_by_video(made: Corpus, make: Make, tmp_path: Path) -> None:
         assert manifest["origin"] is not None
         assert [part["hash"] for part in manifest["origin"]["of"]] == [whole["hash"]]
         assert "Split off the dataset" in (folder / "README.md").read_text("utf-8")
-    assert sorted([*ids(first), *ids(second)]) == ids(tmp_path / "whole")
-    assert 17 <= len(ids(first)) <= 20
-    assert not shown(first) & shown(second)
-    again = split(tmp_path / "whole", (tmp_path / "1", tmp_path / "2"), 20)
-    assert [manifest["hash"] for manifest in again] == [manifest["hash"] for manifest in manifests]
-    back = merge([second, first], tmp_path / "back").manifest
-    assert_whole(tmp_path / "back", back)
-    assert ids(tmp_path / "back") == ids(tmp_path / "whole")
-    assert back["recipe"]["categories"] == whole["recipe"]["categories"]
+    assert sorted([*read_ids(first), *read_ids(second)]) == read_ids(tmp_path / "whole")
+    assert 17 <= len(read_ids(first)) <= 20
+    assert not read_shown(first) & read_shown(second)
+    second_manifests = split(tmp_path / "whole", (tmp_path / "1", tmp_path / "2"), 20)
+    assert [manifest["hash"] for manifest in second_manifests] == [manifest["hash"] for manifest in manifests]
+    merged = merge([second, first], tmp_path / "back").manifest
+    assert_whole(tmp_path / "back", merged)
+    assert read_ids(tmp_path / "back") == read_ids(tmp_path / "whole")
+    assert merged["recipe"]["categories"] == whole["recipe"]["categories"]
 
 
-def test_a_split_that_was_stopped_goes_on(
+def test_split_resumes_after_an_interrupt(
     made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make("whole", made, CATEGORIES)
     whole, first, second = tmp_path / "whole", tmp_path / "first", tmp_path / "second"
 
-    def stop(output: OutputDir, *given: Any) -> Manifest:
+    def interrupt(output: OutputDir, *arguments: Any) -> Manifest:
         if output.path == second:
             raise KeyboardInterrupt
-        return write_part(output, *given)
+        return write_part(output, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr("videossr.builder.splitting.write_part", stop)
+        patch.setattr("videossr.builder.splitting.write_part", interrupt)
         with pytest.raises(KeyboardInterrupt):
             split(whole, (first, second), 20)
-    times = {path: path.stat().st_mtime_ns for path in first.iterdir()}
+    modified = {path: path.stat().st_mtime_ns for path in first.iterdir()}
     with pytest.raises(ValueError, match="first is a dataset already"):
         split(whole, (first, second), 8)
     assert not second.exists()
@@ -97,13 +97,13 @@ def test_a_split_that_was_stopped_goes_on(
     for folder, manifest in zip((first, second), manifests, strict=True):
         assert_whole(folder, manifest)
     assert split(whole, (first, second), 20) == manifests
-    assert times == {path: path.stat().st_mtime_ns for path in first.iterdir()}
+    assert modified == {path: path.stat().st_mtime_ns for path in first.iterdir()}
     (first / "samples-00000.parquet").write_bytes((second / "samples-00000.parquet").read_bytes())
     with pytest.raises(ValueError, match="first is a dataset already"):
         split(whole, (first, second), 20)
 
 
-def test_both_sides_of_a_split_are_looked_at_before_one_is_written(made: Corpus, make: Make, tmp_path: Path) -> None:
+def test_split_checks_both_folders_before_writing_one(made: Corpus, make: Make, tmp_path: Path) -> None:
     make("whole", made, CATEGORIES)
     whole, first = tmp_path / "whole", tmp_path / "first"
     (tmp_path / "link").symlink_to(tmp_path)
@@ -120,42 +120,44 @@ def test_both_sides_of_a_split_are_looked_at_before_one_is_written(made: Corpus,
     assert not first.exists()
 
 
-def test_a_split_that_would_leave_a_side_without_samples_is_refused_before_anything_is_written(
+def test_split_command_refuses_an_empty_side_before_writing(
     made: Corpus, make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Donors tie all videos together, so that few of the samples of a small side show no video of the other."""
+    """Donors join all videos, so few samples of a small side show no video of the other side."""
     make("whole", made, {"swap": (SWAP, 14)})
-    refused, done = 0, 0
+    refusals, splits = 0, 0
     for count in range(1, 14):
         sides = tmp_path / f"{count}a", tmp_path / f"{count}b"
-        with pytest.raises(SystemExit) as stopped:
+        with pytest.raises(SystemExit) as exit_info:
             main(["dataset", "split", f"{tmp_path / 'whole'}", "--out", *map(str, sides), "--count", f"{count}"])
-        if stopped.value.code:
-            refused += 1
-            assert stopped.value.code == 2
-            told = capsys.readouterr().err
-            assert "would show videos of both sides" in told
-            assert "another --count or --share" in told
+        if exit_info.value.code:
+            refusals += 1
+            assert exit_info.value.code == 2
+            message = capsys.readouterr().err
+            assert "would show videos of both sides" in message
+            assert "another --count or --share" in message
             assert not any(side.exists() for side in sides)
             continue
-        done += 1
-        assert all(ids(side) for side in sides)
-    assert refused
-    assert done
+        splits += 1
+        assert all(read_ids(side) for side in sides)
+    assert refusals
+    assert splits
 
 
 @pytest.mark.parametrize(("share", "first"), [("0.99", 5), ("0.01", 1)])
-def test_a_share_leaves_samples_for_both_sides(
+def test_split_command_share_leaves_samples_for_both_sides(
     made: Corpus, make: Make, tmp_path: Path, share: str, first: int
 ) -> None:
     make("whole", made, {"mirror": (MIRROR, 6)})
     with pytest.raises(SystemExit, match="0"):
         main(["dataset", "split", f"{tmp_path / 'whole'}", "--out", f"{tmp_path}/a", f"{tmp_path}/b", "--share", share])
-    assert (len(ids(tmp_path / "a")), len(ids(tmp_path / "b"))) == (first, 6 - first)
+    assert (len(read_ids(tmp_path / "a")), len(read_ids(tmp_path / "b"))) == (first, 6 - first)
 
 
-def test_donors_sources_and_likeness_hold_samples_together(clips: Path, make: Make, tmp_path: Path) -> None:
-    """Six videos: two of a source, two near-duplicates."""
+def test_split_keeps_samples_of_donors_sources_and_near_duplicates_together(
+    clips: Path, make: Make, tmp_path: Path
+) -> None:
+    """Two of six videos are of one source, and two are near-duplicates."""
     for number, name in enumerate(("a_1", "a_2", "b_1", "c_1", "d_1")):
         path = tmp_path / "six" / f"{name}.mp4"
         path.parent.mkdir(exist_ok=True)
@@ -167,8 +169,8 @@ def test_donors_sources_and_likeness_hold_samples_together(clips: Path, make: Ma
     sides = []
     for count in range(1, 6):
         split(tmp_path / "whole", (tmp_path / f"{count}a", tmp_path / f"{count}b"), count)
-        pair = [{names[content] for content in shown(tmp_path / f"{count}{side}")} for side in "ab"]
-        assert len(ids(tmp_path / f"{count}a")) == count
+        pair = [{names[content] for content in read_shown(tmp_path / f"{count}{side}")} for side in "ab"]
+        assert len(read_ids(tmp_path / f"{count}a")) == count
         assert not pair[0] & pair[1]
         assert any({"b", "e"} <= side for side in pair)
         sides.append(pair)
@@ -182,47 +184,49 @@ def test_donors_sources_and_likeness_hold_samples_together(clips: Path, make: Ma
     assert not (tmp_path / "x").exists()
 
 
-def test_samples_that_tie_everything_together_are_left_out(
+def test_split_command_leaves_out_samples_that_join_both_sides(
     made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make("whole", made, {"mirror": (MIRROR, 20), "swap": (SWAP, 20)})
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         main(["dataset", "split", "whole", "--out", "a", "b", "--share", "0.75"])
-    assert ended.value.code == 0
-    told = capsys.readouterr().out
+    assert exit_info.value.code == 0
+    output = capsys.readouterr().out
     a, b = tmp_path / "a", tmp_path / "b"
     for side in (a, b):
         assert_whole(side, read_manifest(side))
-    assert not shown(a) & shown(b)
-    refused = [*rows(a, "rejected"), *rows(b, "rejected")]
+    assert not read_shown(a) & read_shown(b)
+    refused = [*read_rows(a, "rejected"), *read_rows(b, "rejected")]
     assert {(row["category"], row["reason"], row["value"]) for row in refused} == {("swap", "both_sides", 1)}
-    assert len(ids(a)) + len(ids(b)) + len(refused) == 40
-    assert Counter(row["category"] for row in [*rows(a), *rows(b)])["mirror"] == 20, "what shows one video is kept"
-    assert len(ids(a)) > len(ids(b)) > 0
-    assert f"{len(refused)} samples show videos of both sides, and are in neither" in told
-    assert f"left out, swap: both_sides: {len(rows(a, 'rejected'))}" in told
+    assert len(read_ids(a)) + len(read_ids(b)) + len(refused) == 40
+    assert Counter(row["category"] for row in [*read_rows(a), *read_rows(b)])["mirror"] == 20, (
+        "what shows one video is kept"
+    )
+    assert len(read_ids(a)) > len(read_ids(b)) > 0
+    assert f"{len(refused)} samples show videos of both sides, and are in neither" in output
+    assert f"left out, swap: both_sides: {len(read_rows(a, 'rejected'))}" in output
     with pytest.raises(SystemExit):
         main(["dataset", "split", "whole", "--out", "a", "b", "--share", "0.75"])
-    assert capsys.readouterr().out == told
+    assert capsys.readouterr().out == output
 
 
-def test_a_few_donors_leave_nothing_out(made: Corpus, make: Make, tmp_path: Path) -> None:
-    """As long as whole groups give the first side about what it asks for."""
+def test_split_leaves_nothing_out_for_a_few_donors(made: Corpus, make: Make, tmp_path: Path) -> None:
+    """Whole groups give the first side about as many samples as it asks for."""
     make("whole", made, {"mirror": (MIRROR, 24), "swap": (SWAP, 2)})
     sides = split(tmp_path / "whole", (tmp_path / "a", tmp_path / "b"), 18)
     assert sum(side["samples"] for side in sides) == 26
     assert sides[0]["samples"] >= 16
-    assert not shown(tmp_path / "a") & shown(tmp_path / "b")
+    assert not read_shown(tmp_path / "a") & read_shown(tmp_path / "b")
 
 
-def test_merge_of_one_corpus(made: Corpus, make: Make, tmp_path: Path) -> None:
+def test_merge_datasets_of_one_corpus(made: Corpus, make: Make, tmp_path: Path) -> None:
     one = make("one", made, CATEGORIES)
     two = make("two", made, {"mirror": (MIRROR, 20), "swap": (SWAP, 3)})
     merged = merge([tmp_path / "one", tmp_path / "two"], tmp_path / "both")
     assert_whole(tmp_path / "both", merged.manifest)
     assert not merged.near
-    equal = set(ids(tmp_path / "one")) & set(ids(tmp_path / "two"))
+    equal = set(read_ids(tmp_path / "one")) & set(read_ids(tmp_path / "two"))
     assert len(equal) >= 1, "nothing is in both"
     assert merged.manifest["samples"] == one["samples"] + two["samples"] - len(equal)
     assert merged.manifest["rejected"] == {"mirror: drawn_before": len(equal)}
@@ -233,7 +237,7 @@ def test_merge_of_one_corpus(made: Corpus, make: Make, tmp_path: Path) -> None:
         merge([tmp_path / "one", tmp_path / "two"], tmp_path / "both")
 
 
-def test_merge_of_several_corpora(made: Corpus, make: Make, tmp_path: Path) -> None:
+def test_merge_datasets_of_several_corpora(made: Corpus, make: Make, tmp_path: Path) -> None:
     write(tmp_path / "new/again.avi", picture(3, height=192, width=256), "mpeg4", {"qscale": "6"})
     write(tmp_path / "new/fresh.mp4", picture(103))
     new = indexed(tmp_path / "new")
@@ -245,22 +249,22 @@ def test_merge_of_several_corpora(made: Corpus, make: Make, tmp_path: Path) -> N
     with pytest.raises(CorpusError, match="has no video"):
         merge(pair, tmp_path / "both", corpus=made.path)
     merge_corpora([made, new], tmp_path / "corpus")
-    told = merge(pair, tmp_path / "both", corpus=tmp_path / "corpus")
-    assert_whole(tmp_path / "both", told.manifest)
-    assert [near[:2] for near in told.near] == [("again.avi", "clip_03.mp4")]
-    assert told.manifest["samples"] == 19
+    merged = merge(pair, tmp_path / "both", corpus=tmp_path / "corpus")
+    assert_whole(tmp_path / "both", merged.manifest)
+    assert [near[:2] for near in merged.near] == [("again.avi", "clip_03.mp4")]
+    assert merged.manifest["samples"] == 19
     dropped = merge(pair, tmp_path / "apart", corpus=tmp_path / "corpus", drop_near=True)
     assert_whole(tmp_path / "apart", dropped.manifest)
     (copy,) = (entry.content for entry in new.videos if entry.path == "again.avi")
-    showing = [row for row in rows(tmp_path / "late") if copy in {source["content"] for source in row["sources"]}]
+    showing = [row for row in read_rows(tmp_path / "late") if copy in {source["content"] for source in row["sources"]}]
     assert dropped.manifest["samples"] == 19 - len(showing) < 19
-    left_out = rows(tmp_path / "apart", "rejected")
+    left_out = read_rows(tmp_path / "apart", "rejected")
     assert {(row["path"], row["reason"]) for row in left_out} == {("again.avi", "near_duplicate")}
     assert {row["twin"] for row in left_out} == {"clip_03.mp4"}
     assert all(row["value"] >= row["threshold"] for row in left_out)
 
 
-def test_what_does_not_fit_together(made: Corpus, make: Make, tmp_path: Path) -> None:
+def test_merge_and_split_refuse_what_does_not_fit_together(made: Corpus, make: Make, tmp_path: Path) -> None:
     make("one", made, {"mirror": (MIRROR, 2)})
     longer = {"task": "grounding", "config": {**MIRROR["config"], "length": [4, 7]}}  # type: ignore[dict-item]
     make("two", made, {"mirror": (longer, 2)})
@@ -274,26 +278,26 @@ def test_what_does_not_fit_together(made: Corpus, make: Make, tmp_path: Path) ->
     assert not (tmp_path / "a").exists()
 
 
-def test_the_examples_of_every_help_run_as_printed(
+def test_dataset_command_examples_of_the_help_run_as_printed(
     made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "demo").mkdir()
     make("demo/dataset", made, CATEGORIES)
     monkeypatch.chdir(tmp_path)
 
-    def said(*words: str) -> str:
-        with pytest.raises(SystemExit) as ended:
-            main(words)
+    def run(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as exit_info:
+            main(arguments)
         out, err = capsys.readouterr()
-        assert ended.value.code == 0, err
+        assert exit_info.value.code == 0, err
         return out
 
     for verb in ("info", "merge", "split"):
         (example,) = re.findall(
-            rf"Example: videossr (dataset {verb} .*)$", said("dataset", verb, "--help"), re.MULTILINE
+            rf"Example: videossr (dataset {verb} .*)$", run("dataset", verb, "--help"), re.MULTILINE
         )
-        told = said(*shlex.split(example))
+        output = run(*shlex.split(example))
         if verb == "info":
-            assert json.loads(told)["samples"] == 28
+            assert json.loads(output)["samples"] == 28
     assert_whole(tmp_path / "demo/both", read_manifest(tmp_path / "demo/both"))
-    assert "split" in said("dataset", "info", "demo/a")
+    assert "split" in run("dataset", "info", "demo/a")

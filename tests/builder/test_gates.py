@@ -1,4 +1,4 @@
-"""What the gates make of clips is written down: which video, for which category, what was measured."""
+"""Rejections by the gates are recorded: which video, for which category, and what was measured."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLORS = ("channel_swap", "grayscale", "saturation")
 OTHERS = ("invert", "mirror", "rotate_180", "zoom_out", "noise", "shuffle", "stutter")
 
 
-def change(name: str) -> dict[str, Any]:
+def make_category(name: str) -> dict[str, Any]:
     return {"task": "grounding", "config": {"perturbation": name}}
 
 
@@ -36,55 +36,55 @@ def clips(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return indexed(folder, Plan())
 
 
-def test_a_clip_of_25_frames_is_no_part_of_the_corpus(clips: Corpus) -> None:
+def test_index_videos_rejects_a_clip_of_25_frames(clips: Corpus) -> None:
     (row,) = pq.read_table(clips.path / "rejected.parquet").to_pylist()
     assert (row["path"], row["reason"]) == ("edge/short.mp4", "too_short")
     assert row["value"] < row["threshold"]
     assert {entry.path for entry in clips.videos} == {*CLIPS, "still.mp4"} - {"edge/short.mp4"}
 
 
-def test_reasons_values_and_thresholds(clips: Corpus, make: Make, tmp_path: Path) -> None:
-    categories = {name: (change(name), 1) for name in (*COLORS, *OTHERS, "blur")}
+def test_gates_record_reasons_values_and_thresholds(clips: Corpus, make: Make, tmp_path: Path) -> None:
+    categories = {name: (make_category(name), 1) for name in (*COLORS, *OTHERS, "blur")}
     categories |= {"jigsaw": ({"task": "jigsaw"}, 1), "counting": ({"task": "counting"}, 1)}
     manifest = make("dataset", clips, categories)
     rows = schema.read_file(tmp_path / "dataset/rejected.parquet")
-    lost: dict[str, set[str]] = defaultdict(set)
+    rejections: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        lost[row["path"]].add(row["category"])
+        rejections[row["path"]].add(row["category"])
         assert row["attempt"] is None
         assert (row["value"] > row["threshold"]) == (row["reason"] in ("hard_cut", "cut_border")), row
-    assert lost["made/gray.mp4"] >= set(COLORS)
+    assert rejections["made/gray.mp4"] >= set(COLORS)
     reasons = {row["reason"] for row in rows}
-    hidden = {f"hidden_{what}" for what in ("picture", "texture", "motion", "ends")}
+    hidden = {f"hidden_{kind}" for kind in ("picture", "texture", "motion", "ends")}
     assert reasons >= hidden | {"hard_cut", "pieces_alike", "too_small"}
     for category, facts in manifest["categories"].items():
-        assert facts["admitted"] == len(clips) - sum(category in categories for categories in lost.values())
+        assert facts["admitted"] == len(clips) - sum(category in categories for categories in rejections.values())
     shown = {
         row["category"]: row["sources"][0]["content"]
         for row in schema.read_file(tmp_path / "dataset" / "samples-00000.parquet")
     }
     names = {entry.content: entry.path for entry in clips.videos}
-    assert all(category not in lost[names[content]] for category, content in shown.items())
+    assert all(category not in rejections[names[content]] for category, content in shown.items())
 
 
-def test_a_category_that_no_video_is_fit_for(videos: Path, make: Make, tmp_path: Path) -> None:
+def test_build_dataset_refuses_a_category_that_admits_no_video(videos: Path, make: Make, tmp_path: Path) -> None:
     (tmp_path / "gray").mkdir()
     (tmp_path / "gray/film.mp4").symlink_to(videos / "made/gray.mp4")
     corpus = indexed(tmp_path / "gray", Plan())
     with pytest.raises(ValueError, match=r"no video is fit for channel_swap\..*: hidden_picture \(1\)"):
-        make("dataset", corpus, {"channel_swap": (change("channel_swap"), 1)})
+        make("dataset", corpus, {"channel_swap": (make_category("channel_swap"), 1)})
     (row,) = schema.read_file(tmp_path / "dataset/rejected.parquet")
     assert (row["path"], row["category"], row["reason"]) == ("film.mp4", "channel_swap", "hidden_picture")
     assert not (tmp_path / "dataset/manifest.json").exists()
 
 
-def test_donors_are_judged_as_they_are_shown(make: Make, tmp_path: Path) -> None:
-    """Two videos that differ by the bars beside the picture alone, which are cut off when one is shown in the other."""
+def test_gates_measure_donors_as_they_are_shown(make: Make, tmp_path: Path) -> None:
+    """Two videos differ only by bars beside the picture, which are cut off when one is shown in the other."""
     frames = list(pan(5, 130, height=96, width=96, patches=10))
     write(tmp_path / "clips/plain.mp4", frames)
     write(tmp_path / "clips/bars.mp4", [np.pad(frame, ((0, 0), (40, 40), (0, 0))) for frame in frames])
     corpus = indexed(tmp_path / "clips", Plan())
-    make("dataset", corpus, {"swap": (change("swap"), 4)})
+    make("dataset", corpus, {"swap": (make_category("swap"), 4)})
     (plain,) = (entry.key.content for entry in corpus.videos if entry.path == "plain.mp4")
     dataset = VideoSSRDataset(tmp_path / "dataset")
     assert {dataset.sample(index).sources[0].content for index in range(4)}.isdisjoint({plain})

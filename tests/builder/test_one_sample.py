@@ -1,4 +1,4 @@
-"""A question from one video in memory is the one that a build of the same seed draws."""
+"""`sample_video`: a question from one video, the same as a build with that seed draws."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from videossr.templates import load_templates
 @pytest.mark.parametrize(
     ("task", "config"), [("grounding", {"perturbation": "rotate_180"}), ("counting", {}), ("jigsaw", {"pieces": 4})]
 )
-def test_it_is_the_question_of_a_build(task: str, config: dict[str, object], videos: Path, tmp_path: Path) -> None:
+def test_sample_video_draws_the_question_of_a_build(
+    task: str, config: dict[str, object], videos: Path, tmp_path: Path
+) -> None:
     path = videos / "real/bikes.mp4"
     item = sample_video(path, task, seed=7, config=config)
     index_videos(path, tmp_path / "corpus")
@@ -34,14 +36,14 @@ def test_it_is_the_question_of_a_build(task: str, config: dict[str, object], vid
         np.testing.assert_array_equal(shown.frames, expected.frames)
 
 
-def test_the_seed_decides_the_question(videos: Path) -> None:
+def test_sample_video_draws_by_its_seed(videos: Path) -> None:
     path = str(videos / "real/bikes.mp4")
     answers = {sample_video(path, "counting", seed=seed).question.answer for seed in range(6)}
     assert len(answers) > 1
     assert sample_video(path, "counting").question == sample_video(path, "counting", seed=0).question
 
 
-def test_what_cannot_be_had_is_refused_with_the_reason(videos: Path, tmp_path: Path) -> None:
+def test_sample_video_names_the_reason_of_a_refusal(videos: Path, tmp_path: Path) -> None:
     clip = videos / "real/bikes.mp4"
     with pytest.raises(FileNotFoundError, match=r"none\.mp4"):
         sample_video(tmp_path / "none.mp4", "jigsaw")

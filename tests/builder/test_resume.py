@@ -1,4 +1,4 @@
-"""A build that is stopped, killed or refused: what is done is kept, and the end is the same to the byte."""
+"""A build that is interrupted, killed or refused: finished work is kept, and the result is the same to the byte."""
 
 from __future__ import annotations
 
@@ -52,78 +52,86 @@ CHILD = """
 """
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def read_files(folder: Path) -> dict[str, bytes]:
     assert not (folder / ".unfinished").exists()
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture
 def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several files of samples."""
+    """Limit the rows of a file, so that a dataset has several files of samples."""
     monkeypatch.setattr(schema, "ROWS_PER_FILE", 20)
     monkeypatch.setattr(schema, "_BATCH", 5)
 
 
 @pytest.mark.usefixtures("few_rows")
-def test_killed_again_and_again(made: Corpus, make: Make, tmp_path: Path) -> None:
-    """In the gates, in the draws, at the end of a pass, and while files are written: each step of it only once."""
+def test_build_dataset_resumes_after_every_kill(made: Corpus, make: Make, tmp_path: Path) -> None:
+    """Kills come in the gates, in the draws, at the end of a pass and while files are written; no step is repeated."""
     make("whole", made, CATEGORIES)
     assert len(list((tmp_path / "whole").glob("samples-*"))) == 3
     assert {row["reason"] for row in schema.read_file(tmp_path / "whole/rejected.parquet")} == {"drawn_before"}
     (tmp_path / "recipe.toml").write_bytes((tmp_path / "whole/config.toml").read_bytes())
-    deaths = [("add_gates", 5), ("add_gates", 8), ("add_draws", 9), ("add_draws", 1), ("add_draws", 8)]
-    deaths += [("end_round", 1), ("end_round", 2), ("add_file", 2), ("add_file", 2), ("uses", 1)]
+    kills = [("add_gates", 5), ("add_gates", 8), ("add_draws", 9), ("add_draws", 1), ("add_draws", 8)]
+    kills += [("end_round", 1), ("end_round", 2), ("add_file", 2), ("add_file", 2), ("uses", 1)]
     gates = draws = 0
-    for name, when in deaths:
-        words = [sys.executable, "-c", dedent(CHILD), str(made.path), str(tmp_path / "killed"), name, str(when)]
-        assert subprocess.run(words, check=False).returncode == -signal.SIGKILL, (name, when)
+    for name, call in kills:
+        arguments = [sys.executable, "-c", dedent(CHILD), str(made.path), str(tmp_path / "killed"), name, str(call)]
+        assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL, (name, call)
         assert not (tmp_path / "killed/manifest.json").exists()
-        with sqlite3.connect(tmp_path / "killed/.unfinished/journal.sqlite") as data:
-            ((now,),) = data.execute("SELECT count(*) FROM gates")
-            assert now == min(CLIPS, gates + (when - 1 if name == "add_gates" else CLIPS))
-            ((drawn,),) = data.execute("SELECT count(*) FROM draws")
+        with sqlite3.connect(tmp_path / "killed/.unfinished/journal.sqlite") as database:
+            ((gated,),) = database.execute("SELECT count(*) FROM gates")
+            assert gated == min(CLIPS, gates + (call - 1 if name == "add_gates" else CLIPS))
+            ((drawn,),) = database.execute("SELECT count(*) FROM draws")
             assert drawn >= draws
-        data.close()
-        gates, draws = now, drawn
-    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("samples-*")}
-    assert len(written) == 3
+        database.close()
+        gates, draws = gated, drawn
+    modified = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("samples-*")}
+    assert len(modified) == 3
     progress: list[Progress] = []
     make("killed", made, CATEGORIES, progress=progress.append)
     assert not progress, "something was done again"
-    assert written == {path: path.stat().st_mtime_ns for path in written}
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    assert modified == {path: path.stat().st_mtime_ns for path in modified}
+    assert read_files(tmp_path / "killed") == read_files(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_stopped_by_hand_and_finished_by_other_workers(made: Corpus, make: Make, tmp_path: Path, workers: int) -> None:
+def test_build_dataset_resumes_an_interrupted_build_with_other_workers(
+    made: Corpus, make: Make, tmp_path: Path, workers: int
+) -> None:
     whole = make("whole", made, CATEGORIES)
     stops = iter([3, 20, 45])
 
-    def stop(progress: Progress, after: int) -> None:
+    def interrupt(progress: Progress, after: int) -> None:
         if (progress.phase == "draws") * CLIPS + progress.done >= after:
             raise KeyboardInterrupt
 
     for after in stops:
         with pytest.raises(KeyboardInterrupt):
-            make("stopped", made, CATEGORIES, workers=workers, progress=lambda now, after=after: stop(now, after))
+            make(
+                "stopped",
+                made,
+                CATEGORIES,
+                workers=workers,
+                progress=lambda report, after=after: interrupt(report, after),
+            )
     assert make("stopped", made, CATEGORIES, workers=3 - workers) == whole
-    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
+    assert read_files(tmp_path / "stopped") == read_files(tmp_path / "whole")
 
 
-def stopped(make: Make, name: str, corpus: Corpus, **options: object) -> Path:
-    """A build with draws in its journal, whose folder is given back."""
+def interrupt_build(make: Make, name: str, corpus: Corpus, **options: object) -> Path:
+    """Interrupt a build when draws are in its journal, and return its folder."""
 
-    def stop(progress: Progress) -> None:
+    def interrupt(progress: Progress) -> None:
         if progress.phase == "draws":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make(name, corpus, CATEGORIES, progress=stop, **options)
+        make(name, corpus, CATEGORIES, progress=interrupt, **options)
     return Path(name)
 
 
-def test_a_stopped_build_is_not_mixed_with_another(made: Corpus, make: Make, tmp_path: Path) -> None:
-    stopped(make, "dataset", made)
+def test_build_dataset_refuses_to_resume_with_other_settings(made: Corpus, make: Make, tmp_path: Path) -> None:
+    interrupt_build(make, "dataset", made)
     database = tmp_path / "dataset/.unfinished/journal.sqlite"
     before = database.read_bytes()
     with pytest.raises(
@@ -136,7 +144,7 @@ def test_a_stopped_build_is_not_mixed_with_another(made: Corpus, make: Make, tmp
     assert make("dataset", made, CATEGORIES, seed=1, rebuild=True) == make("other", made, CATEGORIES, seed=1)
 
 
-def test_what_cannot_be_met_leaves_room_for_less(make: Make, tmp_path: Path) -> None:
+def test_build_dataset_with_a_lower_count_succeeds_after_a_failed_build(make: Make, tmp_path: Path) -> None:
     write(tmp_path / "single/clip.mp4", picture(50))
     corpus = indexed(tmp_path / "single")
     with pytest.raises(ValueError, match="too few samples could be drawn: jigsaw lacks 1 of 6"):
@@ -144,8 +152,8 @@ def test_what_cannot_be_met_leaves_room_for_less(make: Make, tmp_path: Path) -> 
     assert make("dataset", corpus, {"jigsaw": (EASY, 5)})["samples"] == 5
 
 
-def test_a_damaged_ledger_says_what_to_do(made: Corpus, make: Make, tmp_path: Path) -> None:
-    stopped(make, "dataset", made)
+def test_build_journal_names_the_way_out_if_it_is_damaged(made: Corpus, make: Make, tmp_path: Path) -> None:
+    interrupt_build(make, "dataset", made)
     database = tmp_path / "dataset/.unfinished/journal.sqlite"
     database.write_bytes(b"not a database" * 100)
     with pytest.raises(ValueError, match=r"journal\.sqlite: file is not a database; delete it"):
@@ -155,7 +163,7 @@ def test_a_damaged_ledger_says_what_to_do(made: Corpus, make: Make, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         ("DROP TABLE passes", r"journal\.sqlite: no such table: passes; delete it"),
         ("ALTER TABLE draws DROP COLUMN row", r"journal\.sqlite: .*; delete it"),
@@ -165,51 +173,53 @@ def test_a_damaged_ledger_says_what_to_do(made: Corpus, make: Make, tmp_path: Pa
         ("UPDATE spec SET json = '{\"corpus\": 1}'", r"begun otherwise: corpus is 1 there, '"),
     ],
 )
-def test_a_ledger_of_another_version_says_what_to_do(
-    made: Corpus, make: Make, tmp_path: Path, damage: str, told: str
+def test_build_journal_names_the_way_out_if_its_schema_differs(
+    made: Corpus, make: Make, tmp_path: Path, damage: str, message: str
 ) -> None:
-    stopped(make, "dataset", made)
-    with sqlite3.connect(tmp_path / "dataset/.unfinished/journal.sqlite") as data:
-        data.execute(damage)
-    data.close()
-    with pytest.raises(ValueError, match=told):
+    interrupt_build(make, "dataset", made)
+    with sqlite3.connect(tmp_path / "dataset/.unfinished/journal.sqlite") as database:
+        database.execute(damage)
+    database.close()
+    with pytest.raises(ValueError, match=message):
         make("dataset", made, CATEGORIES)
 
 
-def test_two_builds_of_one_dataset_at_once_are_refused(made: Corpus, make: Make, tmp_path: Path) -> None:
-    def again(now: Progress) -> None:
-        if (now.phase, now.done) != ("gates", 1):
+def test_build_dataset_refuses_a_folder_in_use(made: Corpus, make: Make, tmp_path: Path) -> None:
+    def build_again(report: Progress) -> None:
+        if (report.phase, report.done) != ("gates", 1):
             return
         with pytest.raises(ValueError, match="another run is at work there"):
             make("dataset", made, CATEGORIES)
 
-    make("dataset", made, CATEGORIES, progress=again)
+    make("dataset", made, CATEGORIES, progress=build_again)
 
 
-def test_a_full_disk_costs_only_what_was_not_kept(
+def test_build_dataset_keeps_committed_work_on_a_full_disk(
     made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite says of a file at its largest size what it says of a full disk."""
-    opened = sqlite3.connect
+    """SQLite reports a file at its maximum size as it reports a full disk."""
+    connect = sqlite3.connect
 
-    def small(path: str, uri: bool) -> sqlite3.Connection:
-        data = opened(path, uri=uri)
-        data.execute("PRAGMA max_page_count = 16")
-        return data
+    def connect_limited(path: str, uri: bool) -> sqlite3.Connection:
+        database = connect(path, uri=uri)
+        database.execute("PRAGMA max_page_count = 16")
+        return database
 
     monkeypatch.setattr(journal, "COMMIT", 0.0)
-    monkeypatch.setattr(sqlite3, "connect", small)
+    monkeypatch.setattr(sqlite3, "connect", connect_limited)
     with pytest.raises(OSError, match="no space left"):
         make("dataset", made, CATEGORIES)
     monkeypatch.undo()
-    with opened(tmp_path / "dataset/.unfinished/journal.sqlite") as data:
-        assert data.execute("SELECT count(*) FROM gates").fetchone() == (CLIPS,)
-        assert data.execute("SELECT count(*) FROM draws").fetchone()[0] > 5
-    data.close()
+    with connect(tmp_path / "dataset/.unfinished/journal.sqlite") as database:
+        assert database.execute("SELECT count(*) FROM gates").fetchone() == (CLIPS,)
+        assert database.execute("SELECT count(*) FROM draws").fetchone()[0] > 5
+    database.close()
     assert make("dataset", made, CATEGORIES) == make("whole", made, CATEGORIES)
 
 
-def test_no_room_for_a_file(made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_build_dataset_resumes_after_a_full_disk_while_writing_samples(
+    made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> str:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -220,8 +230,8 @@ def test_no_room_for_a_file(made: Corpus, make: Make, tmp_path: Path, monkeypatc
     assert make("dataset", made, CATEGORIES) == make("whole", made, CATEGORIES)
 
 
-class Deadly(SampleGenerator):
-    """Dies of one video, as of a library that crashes on it."""
+class KilledGenerator(SampleGenerator):
+    """A generator that is killed at one video, as by a library that crashes."""
 
     def gate(self, index: int) -> Gates:
         if index == 3:
@@ -229,12 +239,14 @@ class Deadly(SampleGenerator):
         return super().gate(index)
 
 
-def test_a_video_that_kills_is_named(made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_build_dataset_names_the_video_that_kills_a_worker(
+    made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("videossr.builder.builder.SampleGenerator", Deadly)
+        patch.setattr("videossr.builder.builder.SampleGenerator", KilledGenerator)
         with pytest.raises(WorkerError, match=made.videos[3].path):
             make("dataset", made, CATEGORIES, workers=2)
-    with sqlite3.connect(tmp_path / "dataset/.unfinished/journal.sqlite") as data:
-        assert data.execute("SELECT count(*) FROM gates").fetchone() == (CLIPS - 1,)
-    data.close()
+    with sqlite3.connect(tmp_path / "dataset/.unfinished/journal.sqlite") as database:
+        assert database.execute("SELECT count(*) FROM gates").fetchone() == (CLIPS - 1,)
+    database.close()
     make("dataset", made, CATEGORIES)

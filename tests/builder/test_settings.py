@@ -1,4 +1,4 @@
-"""The settings of recipes and training: docs/reference has those that are accepted; all violations are told at once."""
+"""Settings of recipes and training: docs/reference lists them, and all violations are reported at once."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def writer() -> ModuleType:
     return module
 
 
-def test_the_pages_of_settings_are_those_of_the_models(writer: ModuleType) -> None:
+def test_settings_pages_of_the_docs_are_up_to_date(writer: ModuleType) -> None:
     for name, parts in writer.PAGES.items():
         written = (DOCS / "reference" / name).read_text("utf-8")
         assert writer.page(written, parts) == written, f"docs/reference/{name} is stale: run python docs/settings.py"
@@ -67,11 +67,11 @@ def test_the_pages_of_settings_are_those_of_the_models(writer: ModuleType) -> No
     assert writer.page(stale, writer.PAGES["recipe.md"]) == text
 
 
-def test_all_that_is_wrong_with_a_recipe_is_told_at_once(tmp_path: Path) -> None:
+def test_load_recipe_reports_all_errors_at_once(tmp_path: Path) -> None:
     (tmp_path / "wrong.toml").write_text(WRONG)
-    with pytest.raises(ValueError, match=r"wrong\.toml") as refused:
+    with pytest.raises(ValueError, match=r"wrong\.toml") as error:
         recipe.load_recipe(str(tmp_path / "wrong.toml"))
-    said = str(refused.value)
+    message = str(error.value)
     for part in (
         "name: may hold letters, digits and _.- only",
         "unknown key 'max_pixel'; did you mean 'max_pixels'?",
@@ -86,20 +86,20 @@ def test_all_that_is_wrong_with_a_recipe_is_told_at_once(tmp_path: Path) -> None
         "categories.other: count: must be set, it has no default",
         "categories.other: no task 'jigsw'; did you mean 'jigsaw'?",
     ):
-        assert part in said
-    assert "nowhere" not in said
+        assert part in message
+    assert "nowhere" not in message
 
 
-def test_rules_between_settings_are_told_together() -> None:
+def test_parse_reports_rules_between_settings_together() -> None:
     config = {"size_min": 0.9, "size_max": 0.8, "frames": 4}
-    with pytest.raises(ValueError, match="counting: ") as refused:
+    with pytest.raises(ValueError, match="counting: ") as error:
         parse(CountingConfig, config, "counting")
     for part in (
         "size_min and",
         "frames, got 4",
         "size_max 0.8",
     ):
-        assert part in str(refused.value)
+        assert part in str(error.value)
     shuffle = {"perturbation": "shuffle", "length": [4, 99], "strengths": {"shift": 9}}
     with pytest.raises(ValueError, match=r"need most < frames.* cannot move their ends by 9"):
         parse(GroundingConfig, shuffle, "grounding")
@@ -107,12 +107,12 @@ def test_rules_between_settings_are_told_together() -> None:
         parse(GroundingConfig, {"perturbation": "noise", "strengths": {"noise": [9, 8], "holds": [9, 8]}}, "grounding")
 
 
-def test_all_categories_that_a_corpus_cannot_serve_are_told(made: Corpus, make: Make) -> None:
+def test_build_dataset_names_all_categories_that_need_more_frames(made: Corpus, make: Make) -> None:
     categories = {
         name: ({"task": "grounding", "config": {**CONFIG, "perturbation": "mirror", "frames": frames}}, 1)
         for name, frames in (("twice", 2 * SLOTS), ("fits", SLOTS), ("thrice", 3 * SLOTS))
     }
-    with pytest.raises(ValueError, match=r"categories\.twice needs videos of 32 frames") as refused:
+    with pytest.raises(ValueError, match=r"categories\.twice needs videos of 32 frames") as error:
         make("dataset", made, categories)
-    assert "categories.thrice needs videos of 48 frames" in str(refused.value)
-    assert "categories.fits" not in str(refused.value)
+    assert "categories.thrice needs videos of 48 frames" in str(error.value)
+    assert "categories.fits" not in str(error.value)

@@ -1,4 +1,4 @@
-"""The command as a user types it: what `--help` shows runs, what cannot be done is said in one line, Ctrl-C is kind."""
+"""The command as a user runs it: the examples of `--help`, error messages, and interrupts."""
 
 from __future__ import annotations
 
@@ -25,63 +25,65 @@ HELPS = (
     *(f"bench {verb}" for verb in ("run", "score", "compare", "chance", "probe")),
     *VERBS[-3:],
 )
-"""What shows a help with a command in it, in an order in which each finds what it needs."""
+"""Commands whose help shows an example, in an order in which each one finds what it needs."""
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "videossr")
 
 
-def run(where: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    wide = os.environ | {"COLUMNS": "120"}  # so that a command in a help stands on one line
-    done = subprocess.run([COMMAND, *words], cwd=where, env=wide, capture_output=True, text=True, check=False)
-    assert "Traceback" not in done.stdout + done.stderr
-    return done
+def run_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"COLUMNS": "120"}  # so that a command in a help stands on one line
+    process = subprocess.run(
+        [COMMAND, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in process.stdout + process.stderr
+    return process
 
 
-def shown(text: str) -> list[list[str]]:
-    """The commands on the lines of a text, in words, without the name of the program."""
+def find_commands(text: str) -> list[list[str]]:
+    """Find the commands on the lines of a text, split into words, without the name of the program."""
     lines = re.findall(r"^(?:Example:)?\s*(videossr [a-z]+ [^`\n]*--?\w[^`\n]*)$", text, re.MULTILINE)
     lines += re.findall(r"^Example: (videossr bench [^-\n]+)$", text, re.MULTILINE)
     return [shlex.split(line)[1:] for line in lines]
 
 
 @pytest.fixture(scope="module")
-def place(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder laid out as `make demo` does it, in which the example of every verb has been run, in order."""
-    where = tmp_path_factory.mktemp("place")
-    (where / "demo/videos").mkdir(parents=True)
+def demo_root(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `make demo` creates it, in which the example of every verb has been run in order."""
+    folder = tmp_path_factory.mktemp("place")
+    (folder / "demo/videos").mkdir(parents=True)
     for name in CLIPS:
-        (where / "demo/videos" / Path(name).name).symlink_to(videos / name)
-    make_tiny(where / "demo/tiny", width=64, layers=1)
+        (folder / "demo/videos" / Path(name).name).symlink_to(videos / name)
+    make_tiny(folder / "demo/tiny", width=64, layers=1)
     for verb in HELPS:
-        examples = shown(run(where, *verb.split(), "--help").stdout)
+        examples = find_commands(run_command(folder, *verb.split(), "--help").stdout)
         assert len(examples) >= 1, f"{verb} --help shows no command"
-        for words in examples:
-            assert words[: len(verb.split())] == verb.split()
-            done = run(where, *words)
-            assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
-    return where
+        for arguments in examples:
+            assert arguments[: len(verb.split())] == verb.split()
+            process = run_command(folder, *arguments)
+            assert process.returncode == 0, f"{arguments}\n{process.stdout}\n{process.stderr}"
+    return folder
 
 
-def test_the_examples_of_every_help_run_as_printed(place: Path) -> None:
-    assert (place / "demo/corpus/manifest.json").is_file()
-    assert (place / "demo/dataset/manifest.json").is_file()
+def test_help_examples_run_as_printed(demo_root: Path) -> None:
+    assert (demo_root / "demo/corpus/manifest.json").is_file()
+    assert (demo_root / "demo/dataset/manifest.json").is_file()
     for page in ("gallery.html", "report.html"):
-        assert "<html" in (place / "demo" / page).read_text("utf-8")
-    assert {path.name for path in place.iterdir()} == {"demo"}
+        assert "<html" in (demo_root / "demo" / page).read_text("utf-8")
+    assert {path.name for path in demo_root.iterdir()} == {"demo"}
 
 
-def test_the_help_names_every_verb(place: Path) -> None:
-    text = run(place, "--help").stdout
+def test_help_names_every_verb(demo_root: Path) -> None:
+    text = run_command(demo_root, "--help").stdout
     assert all(re.search(rf"\b{verb}\b", text) for verb in VERBS)
     assert "Start with: videossr index" in text
 
 
 @pytest.fixture
 def refused(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    demo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[str], str]:
-    """Run a line that cannot be done, in a folder with a `demo` of its own; what it says on standard error."""
-    (tmp_path / "demo").symlink_to(place / "demo")
+    """Run a command that must be refused, in a folder with a link to `demo`, and return its standard error."""
+    (tmp_path / "demo").symlink_to(demo_root / "demo")
     (tmp_path / "empty").mkdir()
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd/thesis.txt").write_text("precious")
@@ -90,10 +92,10 @@ def refused(
     monkeypatch.chdir(tmp_path)
 
     def refuse(line: str) -> str:
-        with pytest.raises(SystemExit) as stopped:
+        with pytest.raises(SystemExit) as exit_info:
             main(shlex.split(line))
         out, err = capsys.readouterr()
-        assert stopped.value.code == 2, out + err
+        assert exit_info.value.code == 2, out + err
         assert out == ""
         assert "Traceback" not in err
         assert (tmp_path / "odd/thesis.txt").read_text() == "precious"
@@ -175,60 +177,62 @@ BUILD = "build smoke --corpus demo/corpus --out NEW"
         ("gallery demo/dataset", ["--out"]),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(refused: Callable[[str], str], line: str, parts: list[str]) -> None:
-    said = refused(line)
-    assert all(part in said for part in parts), said
+def test_command_explains_a_refusal_in_one_message(refused: Callable[[str], str], line: str, parts: list[str]) -> None:
+    message = refused(line)
+    assert all(part in message for part in parts), message
 
 
-def test_another_corpus_is_noticed(place: Path, videos: Path, refused: Callable[[str], str], tmp_path: Path) -> None:
+def test_validate_command_refuses_another_corpus(
+    demo_root: Path, videos: Path, refused: Callable[[str], str], tmp_path: Path
+) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one/clip.mp4").symlink_to(videos / "real/carphone.mp4")
-    assert run(tmp_path, "index", "one", "--out", "other").returncode == 0
-    said = refused("validate demo/dataset --corpus other")
-    assert "other has no video" in said
-    assert "--corpus" in said
+    assert run_command(tmp_path, "index", "one", "--out", "other").returncode == 0
+    message = refused("validate demo/dataset --corpus other")
+    assert "other has no video" in message
+    assert "--corpus" in message
 
 
-def test_building_again_leaves_a_dataset_alone(place: Path) -> None:
-    words, *_ = shown(run(place, "build", "--help").stdout)
-    before = {path: path.stat().st_mtime_ns for path in (place / "demo/dataset").iterdir()}
-    again = run(place, *words)
-    assert again.returncode == 0
-    assert "40 samples" in again.stdout
-    assert "demo/dataset was complete already" in again.stdout
-    assert {path: path.stat().st_mtime_ns for path in (place / "demo/dataset").iterdir()} == before
+def test_build_command_leaves_a_complete_dataset_unchanged(demo_root: Path) -> None:
+    arguments, *_ = find_commands(run_command(demo_root, "build", "--help").stdout)
+    modified = {path: path.stat().st_mtime_ns for path in (demo_root / "demo/dataset").iterdir()}
+    process = run_command(demo_root, *arguments)
+    assert process.returncode == 0
+    assert "40 samples" in process.stdout
+    assert "demo/dataset was complete already" in process.stdout
+    assert {path: path.stat().st_mtime_ns for path in (demo_root / "demo/dataset").iterdir()} == modified
 
 
-def test_a_category_that_needs_more_frames_names_the_command_that_makes_them(place: Path) -> None:
-    words = ["build", "perturbations", "--only", "grounding/slow", "--limit", "2", "--workers", "1", "--out", "slow"]
-    done = run(place, *words, "--corpus", "demo/corpus")
-    assert done.returncode == 2
-    assert "categories.grounding/slow needs videos of 96 frames" in done.stderr
-    (command,) = shown(done.stderr)
-    assert run(place, *(word.replace("VIDEOS", "demo/videos") for word in command)).returncode == 0
+def test_build_command_names_the_index_command_for_more_frames(demo_root: Path) -> None:
+    build = ["build", "perturbations", "--only", "grounding/slow", "--limit", "2", "--workers", "1", "--out", "slow"]
+    process = run_command(demo_root, *build, "--corpus", "demo/corpus")
+    assert process.returncode == 2
+    assert "categories.grounding/slow needs videos of 96 frames" in process.stderr
+    (command,) = find_commands(process.stderr)
+    assert run_command(demo_root, *(word.replace("VIDEOS", "demo/videos") for word in command)).returncode == 0
     corpus = command[command.index("--out") + 1]
-    assert run(place, *words, "--corpus", corpus).returncode == 0
-    shutil.rmtree(place / corpus)
-    shutil.rmtree(place / "slow")
+    assert run_command(demo_root, *build, "--corpus", corpus).returncode == 0
+    shutil.rmtree(demo_root / corpus)
+    shutil.rmtree(demo_root / "slow")
 
 
-def test_a_dataset_that_fails_gives_status_1(place: Path, tmp_path: Path) -> None:
-    shutil.copytree(place / "demo/dataset", tmp_path / "dataset")
+def test_validate_command_exits_with_1_for_a_failed_check(demo_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(demo_root / "demo/dataset", tmp_path / "dataset")
     (tmp_path / "dataset/config.toml").write_text("seed = 5\n")
-    done = run(tmp_path, "validate", "dataset", "--corpus", str(place / "demo/corpus"), "--renders", "1")
-    assert done.returncode == 1
-    (line,) = (line for line in done.stdout.splitlines() if "FAILS" in line)
+    process = run_command(tmp_path, "validate", "dataset", "--corpus", str(demo_root / "demo/corpus"), "--renders", "1")
+    assert process.returncode == 1
+    (line,) = (line for line in process.stdout.splitlines() if "FAILS" in line)
     assert "files" in line
     assert "altered: config.toml" in line
 
 
-def test_a_run_that_is_stopped_goes_on(videos: Path, tmp_path: Path) -> None:
+def test_index_command_resumes_after_an_interrupt(videos: Path, tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
     for name in (*CLIPS, "real/bigbuckbunny_5s.mp4", "made/large.mp4", "made/tall.webm"):
         (tmp_path / "clips" / Path(name).name).symlink_to(videos / name)
-    words = ["index", "clips", "--out", "corpus", "--frames", "8", "--workers", "1"]
+    arguments = ["index", "clips", "--out", "corpus", "--frames", "8", "--workers", "1"]
     child = subprocess.Popen(
-        [COMMAND, *words],
+        [COMMAND, *arguments],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -245,6 +249,6 @@ def test_a_run_that_is_stopped_goes_on(videos: Path, tmp_path: Path) -> None:
     assert "videossr: stopped; the same command goes on where it was" in err
     assert "Traceback" not in out + err
     assert not (tmp_path / "corpus/manifest.json").exists()
-    again = run(tmp_path, *words)
-    assert again.returncode == 0
-    assert "6 videos in corpus" in again.stdout
+    process = run_command(tmp_path, *arguments)
+    assert process.returncode == 0
+    assert "6 videos in corpus" in process.stdout

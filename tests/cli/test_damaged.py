@@ -33,7 +33,7 @@ DAMAGE = [(name, "garbage") for name in COMMANDS] + [
 
 
 @pytest.mark.parametrize(("name", "damage"), DAMAGE)
-def test_a_damaged_file_of_a_dataset_is_named(
+def test_commands_name_a_damaged_file_of_a_dataset(
     name: str,
     damage: str,
     dataset: Path,
@@ -52,8 +52,8 @@ def test_a_damaged_file_of_a_dataset_is_named(
     else:
         (copy / name).write_bytes(b"\xff\xfe\x00" if damage == "garbage" else b"")
     for command in COMMANDS[name]:
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_info:
             main(command.split())
         printed = "".join(capsys.readouterr())
-        assert ended.value.code == 2, (command, printed)
+        assert exit_info.value.code == 2, (command, printed)
         assert name in printed, (command, printed)

@@ -16,24 +16,24 @@ from videossr.cli.train_table import ROWS, Live
 CATEGORIES = ("counting/easy", "grounding/mirror", "jigsaw/6")
 
 
-def terminal(width: int = 80) -> Console:
+def make_terminal(width: int = 80) -> Console:
     return Console(file=io.StringIO(), force_terminal=True, width=width, markup=False, emoji=False, highlight=False)
 
 
-def said(console: Console) -> str:
+def read_output(console: Console) -> str:
     file = console.file
     assert isinstance(file, io.StringIO)
     return file.getvalue()
 
 
 def last_screen(console: Console) -> list[str]:
-    """The lines that stay on the terminal: what follows the last time that it was wiped."""
-    text = re.split(r"\x1b\[1A\x1b\[2K|\x1b\[2K", said(console))[-1]
+    """Return the lines that stay on the terminal, which are those after it was last erased."""
+    text = re.split(r"\x1b\[1A\x1b\[2K|\x1b\[2K", read_output(console))[-1]
     return re.sub(r"\x1b\[[0-9;?]*[a-z]", "", text, flags=re.IGNORECASE).splitlines()
 
 
-def test_the_table_shows_the_last_steps_and_how_long_the_rest_takes() -> None:
-    console = terminal()
+def test_live_table_shows_the_last_steps_and_the_remaining_time() -> None:
+    console = make_terminal()
     with Live(console) as live:
         live.on_group(0, 64)
         for number in range(1, 31):
@@ -67,12 +67,12 @@ def test_the_table_shows_the_last_steps_and_how_long_the_rest_takes() -> None:
     assert "seconds a step: wait 0.10, vision 0.20" in rest
     assert "with equal rewards" in rest
     assert "3 of 64 groups" not in rest, "the step that was not finished is no longer told"
-    assert "step 30: 3 of 64 groups" in said(console)
-    assert "in the first step: 0 of 64 groups" in said(console)
+    assert "step 30: 3 of 64 groups" in read_output(console)
+    assert "in the first step: 0 of 64 groups" in read_output(console)
 
 
-def test_supervised_steps_have_their_loss() -> None:
-    console = terminal()
+def test_live_table_shows_the_loss_of_supervised_steps() -> None:
+    console = make_terminal()
     with Live(console) as live:
         live.on_step(replace(step_of(1, CATEGORIES), all=None, tasks={}, categories={}, loss=1.25), 9)
     lines = last_screen(console)
@@ -80,7 +80,7 @@ def test_supervised_steps_have_their_loss() -> None:
     assert lines[1].split()[:3] == ["1", "1.2500", "1.0e-06"]
 
 
-def test_without_a_terminal_each_step_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_live_table_prints_a_line_a_step_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(file=io.StringIO(), width=40, markup=False, emoji=False, highlight=False)
     with Live(console) as live:
         live.on_group(1, 64)
@@ -88,7 +88,7 @@ def test_without_a_terminal_each_step_is_a_line(monkeypatch: pytest.MonkeyPatch)
         live.on_step(step_of(2, CATEGORIES, skipped="the loss is\x1b[2J no number", failed=2), 3)
         monkeypatch.setattr(train_table, "SILENCE", -1.0)
         live.on_group(7, 64)
-    lines = said(console).splitlines()
+    lines = read_output(console).splitlines()
     assert [line.partition(":")[0] for line in lines] == ["step 1 of 3", "step 2 of 3", "step 3"]
     assert "(counting " in lines[0]
     assert lines[0].endswith("0:00:08 left")
@@ -96,8 +96,8 @@ def test_without_a_terminal_each_step_is_a_line(monkeypatch: pytest.MonkeyPatch)
     assert lines[2] == "in step 3: 7 of 64 groups"
 
 
-def test_nothing_is_drawn_before_there_is_something_to_tell() -> None:
-    console = terminal()
+def test_live_table_draws_nothing_before_the_first_step() -> None:
+    console = make_terminal()
     with pytest.raises(ValueError, match="no such data"), Live(console):
         raise ValueError("no such data")
-    assert said(console) == ""
+    assert read_output(console) == ""

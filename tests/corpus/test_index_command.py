@@ -1,4 +1,4 @@
-"""`videossr index` as a user types it: files, lists and folders of images, and what is said where there is nothing."""
+"""`videossr index` as a user runs it: files, lists and folders of images, and errors for missing inputs."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Command = Callable[[str], tuple[int, str, str]]
 
 
 @pytest.fixture
-def where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with `videos/a.mkv`, `videos/b.mkv`, and `frames/x` of 20 images."""
     (tmp_path / "videos").mkdir()
     for seed, name in enumerate("ab"):
         pictures = np.random.default_rng(seed).integers(0, 256, (20, 64, 96, 3), np.uint8)
         with av.open(tmp_path / f"videos/{name}.mkv", "w") as container:
             stream = container.add_stream("mjpeg", 10, width=96, height=64, pix_fmt="yuvj420p")
-            packets = [packet for one in pictures for packet in stream.encode(av.VideoFrame.from_ndarray(one))]
+            packets = [packet for picture in pictures for packet in stream.encode(av.VideoFrame.from_ndarray(picture))]
             container.mux([*packets, *stream.encode(None)])
     (tmp_path / "frames/x").mkdir(parents=True)
     for number, packet in enumerate(packets):
@@ -44,15 +44,15 @@ def where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def index(where: Path, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run `videossr index … --out out`; its exit status, and what it says."""
+def index(folder: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run `videossr index … --out out`; return the exit status, the output and the errors."""
 
     def run(line: str) -> tuple[int, str, str]:
         try:
             main(["index", *shlex.split(line), "--out", "out", "--frames", "4", "--workers", "1"])
             status = 0
-        except SystemExit as stopped:
-            status = int(stopped.code or 0)
+        except SystemExit as exit_info:
+            status = int(exit_info.code or 0)
         out, err = capsys.readouterr()
         assert "Traceback" not in out + err
         return status, out, err
@@ -60,12 +60,12 @@ def index(where: Path, capsys: pytest.CaptureFixture[str]) -> Command:
     return run
 
 
-def paths() -> list[str]:
+def indexed_paths() -> list[str]:
     return sorted(entry.path for entry in Corpus("out").videos)
 
 
 @pytest.mark.parametrize(
-    ("line", "found"),
+    ("line", "expected"),
     [
         ("videos", ["a.mkv", "b.mkv"]),
         ("videos/a.mkv", ["a.mkv"]),
@@ -76,19 +76,21 @@ def paths() -> list[str]:
         ("frames videos --plan fps --fps 5 --image-fps 10", ["frames/x", "videos/a.mkv", "videos/b.mkv"]),
     ],
 )
-def test_what_may_be_named(index: Command, where: Path, line: str, found: list[str]) -> None:
-    (where / "list.txt").write_text(f"videos/a.mkv\n\n{where}/frames/x\n")
+def test_index_command_accepts_files_folders_and_lists(
+    index: Command, folder: Path, line: str, expected: list[str]
+) -> None:
+    (folder / "list.txt").write_text(f"videos/a.mkv\n\n{folder}/frames/x\n")
     status, _, err = index(line + " --image-fps 10" * ("list" in line))
-    assert (status, paths()) == (0, found), err
+    assert (status, indexed_paths()) == (0, expected), err
 
 
-def test_videos_may_stand_on_both_sides_of_options(index: Command) -> None:
+def test_index_command_accepts_videos_before_and_after_options(index: Command) -> None:
     status, _, err = index("videos/a.mkv --quality 80 videos/b.mkv")
-    assert (status, paths()) == (0, ["a.mkv", "b.mkv"]), err
+    assert (status, indexed_paths()) == (0, ["a.mkv", "b.mkv"]), err
     assert index("videos/a.mkv --quallity 80 videos/b.mkv")[0] != 0
 
 
-def test_a_rate_of_the_plan_is_not_one_of_images(index: Command) -> None:
+def test_index_command_fps_of_a_plan_does_not_need_images(index: Command) -> None:
     assert index("videos --plan fps --fps 2")[0] == 0
     assert {len(entry.times_ms) for entry in Corpus("out").videos} == {4}
 
@@ -113,58 +115,58 @@ def test_a_rate_of_the_plan_is_not_one_of_images(index: Command) -> None:
         ("--list bad.txt", ["bad.txt: ", "unknown kind of address x://"]),
     ],
 )
-def test_what_cannot_be_indexed_is_said_before_anything_is_written(
-    index: Command, where: Path, line: str, parts: list[str]
+def test_index_command_refuses_invalid_inputs_before_writing(
+    index: Command, folder: Path, line: str, parts: list[str]
 ) -> None:
-    (where / "empty").mkdir()
-    (where / "empty.txt").write_text("\n")
-    (where / "bad.txt").write_text("videos/a.mkv\nx://y\n")
+    (folder / "empty").mkdir()
+    (folder / "empty.txt").write_text("\n")
+    (folder / "bad.txt").write_text("videos/a.mkv\nx://y\n")
     status, _, err = index(line)
     assert status == 2
     assert all(part in err for part in parts), err
-    assert not (where / "out").exists()
+    assert not (folder / "out").exists()
 
 
-def test_a_corpus_without_a_video_is_told_by_the_exit_status(index: Command, where: Path) -> None:
-    (where / "list.txt").write_text("videos/a.mkv\n")
+def test_index_command_exits_with_1_if_no_video_could_be_used(index: Command, folder: Path) -> None:
+    (folder / "list.txt").write_text("videos/a.mkv\n")
     status, out, err = index("list.txt")
     assert status == 1
     assert "0 videos in out" in out
     assert "no video could be used" in err
-    assert "give it as --list list.txt" in err.replace(f"{where}/", "")
+    assert "give it as --list list.txt" in err.replace(f"{folder}/", "")
 
 
-def test_what_was_rejected_is_listed_with_the_reason(
-    index: Command, where: Path, capsys: pytest.CaptureFixture[str]
+def test_corpus_info_command_lists_rejections_with_reasons(
+    index: Command, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (where / "bad.mp4").write_bytes(b"no video")
+    (folder / "bad.mp4").write_bytes(b"no video")
     status, out, _ = index("videos/a.mkv bad.mp4")
     assert status == 0
     assert "1 video in out" in out
 
-    def told(*more: str) -> str:
+    def rejected_info(*options: str) -> str:
         with pytest.raises(SystemExit):
-            main(["corpus", "info", "out", "--rejected", *more])
+            main(["corpus", "info", "out", "--rejected", *options])
         return capsys.readouterr().out
 
-    assert [row["path"] for row in json.loads(told("--json"))["rejections"]] == ["bad.mp4"]
-    shown = told()
+    assert [row["path"] for row in json.loads(rejected_info("--json"))["rejections"]] == ["bad.mp4"]
+    output = rejected_info()
     (rejection,) = Corpus("out").rejections()
-    assert re.search(rf"^ *bad\.mp4 +{rejection.reason} +\S", shown, re.MULTILINE), shown
-    (where / "out/rejected.parquet").unlink()
+    assert re.search(rf"^ *bad\.mp4 +{rejection.reason} +\S", output, re.MULTILINE), output
+    (folder / "out/rejected.parquet").unlink()
     with pytest.raises(CorpusError, match=r"rejected\.parquet is missing or damaged"):
         Corpus("out").rejections()
 
 
-class Files(SimpleHTTPRequestHandler):
-    """The files of a folder."""
+class FileServer(SimpleHTTPRequestHandler):
+    """A server of the files of a folder."""
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
 
-class Broken(BaseHTTPRequestHandler):
-    """A server that is out of order."""
+class FailingServer(BaseHTTPRequestHandler):
+    """A server that answers every request with status 503."""
 
     def do_GET(self) -> None:
         self.send_error(503)
@@ -177,7 +179,7 @@ class Broken(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(port: int, handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[None]:
+def serve(port: int, handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[None]:
     with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
@@ -195,46 +197,48 @@ def port() -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["b.mkv", ""])
-def test_a_server_that_cannot_be_reached_is_no_missing_file(index: Command, where: Path, port: int, name: str) -> None:
+def test_index_command_tells_an_unreachable_server_from_a_missing_file(
+    index: Command, folder: Path, port: int, name: str
+) -> None:
     line = f"videos/a.mkv http://127.0.0.1:{port}/{name}"
-    (where / "web").mkdir()
-    (where / "videos/b.mkv").rename(where / "web/b.mkv")
+    (folder / "web").mkdir()
+    (folder / "videos/b.mkv").rename(folder / "web/b.mkv")
     status, _, err = index(line)
     assert status == 2
     assert "the server cannot be reached" in err
     assert f"127.0.0.1:{port}" in err
-    with serving(port, Broken):
+    with serve(port, FailingServer):
         status, _, err = index(line)
     assert status == 2
     assert "503" in err
-    assert not (where / "out").exists()
-    with serving(port, functools.partial(Files, directory=str(where / "web"))):
+    assert not (folder / "out").exists()
+    with serve(port, functools.partial(FileServer, directory=str(folder / "web"))):
         status, _, err = index(line)
         assert status == 0, err
-        assert len(paths()) == 2
+        assert len(indexed_paths()) == 2
         if name:
             status, _, err = index(f"{line} http://127.0.0.1:{port}/missing.mkv")
             assert status == 0
             assert "missing.mkv: unreadable: it is not a file" in err
 
 
-def test_a_corpus_or_dataset_on_a_server_that_cannot_be_reached_is_not_called_missing(port: int) -> None:
+def test_corpus_and_read_manifest_raise_connection_errors(port: int) -> None:
     for read in (Corpus, read_manifest):
         with pytest.raises(ConnectionError, match="the server cannot be reached"):
             read(to_path(f"http://127.0.0.1:{port}/there"))
 
 
 @pytest.mark.slow
-def test_the_python_of_the_documentation_runs(where: Path) -> None:
-    """Each call gets a corpus of its own; the paths are those of the document."""
+def test_index_videos_calls_of_the_videos_page_run(folder: Path) -> None:
+    """Each call writes a corpus of its own; the paths are those of the document."""
     text = (Path(__file__).parents[2] / "docs/how-to/videos.md").read_text("utf-8")
     (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    (where / "more").mkdir()
-    (where / "videos/a.mkv").rename(where / "clip.mp4")
-    (where / "more/b.mkv").write_bytes((where / "videos/b.mkv").read_bytes())
-    (where / "train.txt").write_text("clip.mp4\nmore\n")
+    (folder / "more").mkdir()
+    (folder / "videos/a.mkv").rename(folder / "clip.mp4")
+    (folder / "more/b.mkv").write_bytes((folder / "videos/b.mkv").read_bytes())
+    (folder / "train.txt").write_text("clip.mp4\nmore\n")
     block = block.replace('"corpus"', "next(outs)")
     assert block.count("next(outs)") == 4
     exec(block, {"outs": (f"corpus-{number}" for number in range(4))})
-    made = [Corpus(f"corpus-{number}") for number in range(4)]  # the videos are too short for the default plan
-    assert [len(corpus) + sum(corpus.manifest["rejected"].values()) for corpus in made] == [1, 2, 2, 1]
+    corpora = [Corpus(f"corpus-{number}") for number in range(4)]  # the videos are too short for the default plan
+    assert [len(corpus) + sum(corpus.manifest["rejected"].values()) for corpus in corpora] == [1, 2, 2, 1]

@@ -1,4 +1,4 @@
-"""A long video costs no more memory than a short one, where it is indexed and where a few of its frames are read."""
+"""A long video needs no more memory than a short one, both to index it and to read a few of its frames."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ if __name__ == "__main__":
 """
 
 
-def write(path: Path, frames: int) -> None:
-    """One frame a second of slowly moving noise, 384 x 160, whose JPEGs take some 30 KiB each."""
+def write_noise(path: Path, frames: int) -> None:
+    """Write one frame a second of slowly moving noise, 384 x 160, whose JPEGs take some 30 KiB each."""
     noise = np.random.default_rng(0).integers(0, 256, (160, 384 + frames, 3), np.uint8)
     with av.open(path, "w") as container:
         stream = container.add_stream("mjpeg", 1, width=384, height=160, pix_fmt="yuvj420p")
-        for k in range(frames):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise[:, k : k + 384])))
+        for number in range(frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise[:, number : number + 384])))
         container.mux(stream.encode(None))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With the corpora `short` and `long`, a video in each, and what indexing them took in `short.txt`, `long.txt`."""
-    where = tmp_path_factory.mktemp("memory")
-    program = where / "program.py"
+    """The corpora `short` and `long` of one video each, and their peak memory in `short.txt` and `long.txt`."""
+    root = tmp_path_factory.mktemp("memory")
+    program = root / "program.py"
     program.write_text(INDEX)
     for name, frames in (("short", SHORT), ("long", LONG)):
-        (where / f"of-{name}").mkdir()
-        write(where / f"of-{name}/video.mkv", frames)
-        words = [sys.executable, str(program), str(where / f"of-{name}"), str(where / name)]
-        (where / f"{name}.txt").write_bytes(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout)
-    return where
+        (root / f"of-{name}").mkdir()
+        write_noise(root / f"of-{name}/video.mkv", frames)
+        command = [sys.executable, str(program), str(root / f"of-{name}"), str(root / name)]
+        (root / f"{name}.txt").write_bytes(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    return root
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="memory is read from /proc")
-def test_indexing_takes_no_more_memory_for_more_frames(folder: Path) -> None:
+def test_index_videos_takes_no_more_memory_for_more_frames(folder: Path) -> None:
     peaks = [[int(kib) / 1024 for kib in (folder / name).read_text().split()] for name in ("short.txt", "long.txt")]
     (command_short, worker_short), (command_long, worker_long) = peaks
     # The frames alone would add 105 MiB, and their JPEGs some 17 more for each copy that is held.
@@ -63,7 +63,7 @@ def test_indexing_takes_no_more_memory_for_more_frames(folder: Path) -> None:
     assert worker_long - worker_short < 16, peaks
 
 
-def test_some_frames_of_a_long_video_are_read_without_the_rest(folder: Path) -> None:
+def test_corpus_frames_reads_some_frames_of_a_long_video_without_the_rest(folder: Path) -> None:
     corpus = Corpus(folder / "long")
     (entry,) = corpus.videos
     assert len(entry.frame_bytes) == LONG
@@ -81,7 +81,7 @@ def test_some_frames_of_a_long_video_are_read_without_the_rest(folder: Path) -> 
         assert peak < 3 * PIECE + 2 * frames.nbytes
 
 
-def test_the_documented_command_of_the_measurement_is_understood() -> None:
+def test_long_video_benchmark_accepts_its_documented_command() -> None:
     (line,) = re.findall(r"python -m benchmarks\.long_video (.*)", str(long_video.__doc__))
     command, bound, _ = long_video.app.parse_args(shlex.split(line))
     assert command is long_video.main

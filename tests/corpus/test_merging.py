@@ -1,4 +1,4 @@
-"""Corpora put together give what one run over all of their videos gives."""
+"""Merged corpora are the same as one corpus of all videos."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from videossr.video.plan import Plan
 PLAN = Plan(frames=8)
 
 
-def made(folder: Path, files: dict[str, Path], plan: Plan = PLAN) -> Corpus:
-    """A corpus of links to `files`, by their names in the folder."""
+def make_corpus(folder: Path, files: dict[str, Path], plan: Plan = PLAN) -> Corpus:
+    """Index a folder of links to `files`, by their names in the folder."""
     for name, file in files.items():
         (folder / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "videos" / name).symlink_to(file)
@@ -28,19 +28,19 @@ def made(folder: Path, files: dict[str, Path], plan: Plan = PLAN) -> Corpus:
     return Corpus(folder / "corpus")
 
 
-def packs(corpus: Path) -> dict[str, str]:
+def pack_hashes(corpus: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (corpus / "packs").iterdir()}
 
 
-def test_a_merged_corpus_is_that_of_all_videos(videos: Path, tmp_path: Path) -> None:
+def test_merge_gives_the_corpus_of_all_videos(videos: Path, tmp_path: Path) -> None:
     real, edge = videos / "real", videos / "edge"
     one = {"bikes.mp4": real / "bikes.mp4", "hurt.mp4": edge / "corrupt_mid.mp4"}
     two = {"bikes.mp4": real / "bikes.mp4", "wide.mkv": videos / "made/wide.mkv", ".hidden.mp4": real / "carphone.mp4"}
-    merged = merge([made(tmp_path / "one", one), made(tmp_path / "two", two)], tmp_path / "merged")
-    made(tmp_path / "all", one | two)
+    merged = merge([make_corpus(tmp_path / "one", one), make_corpus(tmp_path / "two", two)], tmp_path / "merged")
+    make_corpus(tmp_path / "all", one | two)
     assert (merged.videos, merged.duplicates, merged.near) == (2, 1, [])
     assert merged.hash == Corpus(tmp_path / "all/corpus").hash
-    assert packs(tmp_path / "merged") == packs(tmp_path / "all/corpus")
+    assert pack_hashes(tmp_path / "merged") == pack_hashes(tmp_path / "all/corpus")
     assert pq.read_table(tmp_path / "merged/rejected.parquet").equals(
         pq.read_table(tmp_path / "all/corpus/rejected.parquet")
     )
@@ -51,7 +51,9 @@ def test_a_merged_corpus_is_that_of_all_videos(videos: Path, tmp_path: Path) -> 
     assert index_videos(tmp_path / "all/videos", tmp_path / "merged", PLAN).decoded == 0
 
 
-def test_near_duplicates_are_told_or_dropped(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_merge_reports_or_drops_near_duplicates(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     copy = tmp_path / "copy.mp4"
     with av.open(str(videos / "real/bikes.mp4")) as source, av.open(str(copy), "w") as target:
         stream = target.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "35"})
@@ -59,25 +61,25 @@ def test_near_duplicates_are_told_or_dropped(videos: Path, tmp_path: Path, capsy
         for frame in source.decode(video=0):
             target.mux(stream.encode(frame.reformat(320, 136, "yuv420p")))
         target.mux(stream.encode(None))
-    one = made(tmp_path / "one", {"bikes.mp4": videos / "real/bikes.mp4"})
-    two = made(tmp_path / "two", {"copy.mp4": copy, "wide.mkv": videos / "made/wide.mkv"})
-    told = merge([one, two], tmp_path / "told")
+    one = make_corpus(tmp_path / "one", {"bikes.mp4": videos / "real/bikes.mp4"})
+    two = make_corpus(tmp_path / "two", {"copy.mp4": copy, "wide.mkv": videos / "made/wide.mkv"})
+    reported = merge([one, two], tmp_path / "told")
     with pytest.raises(SystemExit, match="0"):
         main(["corpus", "merge", f"{one.path}", f"{two.path}", "--out", f"{tmp_path / 'again'}"])
     assert "  near-duplicate: copy.mp4 looks like bikes.mp4 (" in capsys.readouterr().out
     dropped = merge([one, two], tmp_path / "dropped", drop_near=True)
-    assert (told.videos, dropped.videos) == (3, 2)
-    assert told.near == dropped.near
-    assert [(near.path, near.twin) for near in told.near] == [("copy.mp4", "bikes.mp4")]
+    assert (reported.videos, dropped.videos) == (3, 2)
+    assert reported.near == dropped.near
+    assert [(near.path, near.twin) for near in reported.near] == [("copy.mp4", "bikes.mp4")]
     (row,) = pq.read_table(tmp_path / "dropped/rejected.parquet").to_pylist()
     assert (row["path"], row["reason"]) == ("copy.mp4", "near_duplicate")
     assert row["value"] >= row["threshold"]
     assert row["detail"].startswith("it looks like bikes.mp4: ")
 
 
-def test_corpora_of_other_config_are_refused(videos: Path, tmp_path: Path) -> None:
-    one = made(tmp_path / "one", {"bikes.mp4": videos / "real/bikes.mp4"})
-    two = made(tmp_path / "two", {"wide.mkv": videos / "made/wide.mkv"}, Plan(frames=9))
+def test_merge_refuses_corpora_of_different_plans(videos: Path, tmp_path: Path) -> None:
+    one = make_corpus(tmp_path / "one", {"bikes.mp4": videos / "real/bikes.mp4"})
+    two = make_corpus(tmp_path / "two", {"wide.mkv": videos / "made/wide.mkv"}, Plan(frames=9))
     with pytest.raises(CorpusError, match=r"plan\.frames"):
         merge([one, two], tmp_path / "merged")
     assert not (tmp_path / "merged").exists()

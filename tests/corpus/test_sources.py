@@ -1,4 +1,4 @@
-"""Which files an index is to read: those that cannot be looked at are told, and changed ones are known."""
+"""Finding the files to index: inaccessible ones are recorded, and changed ones are recognized."""
 
 from __future__ import annotations
 
@@ -22,18 +22,16 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "videos"
 
 
-def test_a_folder_that_is_listed_but_not_entered_costs_only_its_files(
-    source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Root may enter every folder, so the refusal is made up."""
-    whole = Path.is_file
+def test_find_rejects_only_the_files_of_a_locked_folder(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may enter every folder, so `is_file` is patched to refuse."""
+    is_file = Path.is_file
 
-    def refused(path: Path) -> bool:
+    def refuse_locked(path: Path) -> bool:
         if path.parent.name == "locked":
             raise PermissionError(13, "Permission denied", str(path))
-        return whole(path)
+        return is_file(path)
 
-    monkeypatch.setattr(Path, "is_file", refused)
+    monkeypatch.setattr(Path, "is_file", refuse_locked)
     files, rejected = sources.find([source], source.parent / "corpus")
     assert [file.path for file in files] == ["a.mp4", "b.mp4"]
     assert [(row.path, row.reason, row.detail) for row in rejected] == [
@@ -41,21 +39,21 @@ def test_a_folder_that_is_listed_but_not_entered_costs_only_its_files(
     ]
 
 
-def test_a_file_that_vanishes_while_it_is_looked_at(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = sources._seen
+def test_find_records_a_file_that_vanishes_meanwhile(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look_at = sources._seen
 
-    def late(path: str, file: AnyPath, facts: None) -> sources.File:
+    def delete_first(path: str, file: AnyPath, facts: None) -> sources.File:
         if path == "a.mp4":
             file.unlink()
-        return whole(path, file, facts)
+        return look_at(path, file, facts)
 
-    monkeypatch.setattr(sources, "_seen", late)
+    monkeypatch.setattr(sources, "_seen", delete_first)
     files, rejected = sources.find([source], source.parent / "corpus")
     assert [file.path for file in files] == ["b.mp4", "locked/c.mp4"]
     assert [(row.path, row.reason) for row in rejected] == [("a.mp4", "unreadable")]
 
 
-def test_a_file_replaced_by_one_of_the_same_size_and_time_is_another(source: Path) -> None:
+def test_file_is_same_detects_a_replacement_of_equal_size_and_time(source: Path) -> None:
     file = sources.find([source], source.parent / "corpus")[0][0]
     assert file.is_same()
     (source.parent / "new.mp4").write_bytes(b"87654321")
@@ -65,7 +63,7 @@ def test_a_file_replaced_by_one_of_the_same_size_and_time_is_another(source: Pat
     assert not file.is_same()
 
 
-def test_a_list_has_a_path_on_each_line(tmp_path: Path) -> None:
+def test_read_list_reads_a_path_from_each_line(tmp_path: Path) -> None:
     listed = tmp_path / "list.txt"
     listed.write_bytes(b"\xef\xbb\xbfa b.mp4\r\n\r\n# c.mp4\nd\xff.mp4\ns3://bucket/e.mp4")
     assert sources.read_list(listed) == ["a b.mp4", "# c.mp4", "d\udcff.mp4", "s3://bucket/e.mp4"]
@@ -74,19 +72,19 @@ def test_a_list_has_a_path_on_each_line(tmp_path: Path) -> None:
         sources.read_list(listed)
 
 
-def test_paths_in_stores_and_here_are_told_apart(source: Path, tmp_path: Path) -> None:
+def test_find_accepts_paths_in_stores_and_on_disk(source: Path, tmp_path: Path) -> None:
     store = UPath("memory://bucket/clips")
     for name in ("a.mp4", "frames/2.png", "frames/10.png", "odd"):
         (store / name).parent.mkdir(parents=True, exist_ok=True)
         (store / name).write_bytes(b"12345678")
 
-    def found(*given: AnyPath, image_fps: Fraction | None = Fraction(10)) -> list[str]:
-        return [file.path for file in sources.find(given, tmp_path / "corpus", image_fps)[0]]
+    def find_paths(*locations: AnyPath, image_fps: Fraction | None = Fraction(10)) -> list[str]:
+        return [file.path for file in sources.find(locations, tmp_path / "corpus", image_fps)[0]]
 
-    assert found(store) == ["a.mp4", "frames"]
-    assert found(store / "a.mp4", store / "odd", image_fps=None) == ["a.mp4", "odd"]
-    assert found(store / "frames") == ["frames"]
-    assert found(source, store) == ["a.mp4", "b.mp4", "locked/c.mp4", f"{store / 'a.mp4'}", f"{store / 'frames'}"]
+    assert find_paths(store) == ["a.mp4", "frames"]
+    assert find_paths(store / "a.mp4", store / "odd", image_fps=None) == ["a.mp4", "odd"]
+    assert find_paths(store / "frames") == ["frames"]
+    assert find_paths(source, store) == ["a.mp4", "b.mp4", "locked/c.mp4", f"{store / 'a.mp4'}", f"{store / 'frames'}"]
     images = sources.find([store], tmp_path / "corpus", Fraction(10))[0][1]
     assert images.is_same()
     (store / "frames/10.png").write_bytes(b"other")
@@ -94,4 +92,4 @@ def test_paths_in_stores_and_here_are_told_apart(source: Path, tmp_path: Path) -
     (store / "frames/2.png").unlink()
     (store / "frames/10.png").unlink()
     with pytest.raises(FileNotFoundError, match="has no videos"):
-        found(store / "frames", image_fps=None)
+        find_paths(store / "frames", image_fps=None)

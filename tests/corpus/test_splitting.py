@@ -1,4 +1,4 @@
-"""A corpus divided in two: whole corpora that share no footage, whatever stopped the run."""
+"""A corpus split in two: complete corpora that share no video, also after an interrupted run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from videossr.errors import CorpusError, OutputError
 from videossr.templates import load_templates
 
 NAMES = ("a_1", "a_2", *(f"{letter}_1" for letter in "bcdefghi"))
-"""Ten clips: two of one source; a copy of the third, in another size and codec, comes on top."""
+"""Ten clips, two of them of one source; `source` adds a copy of the third in another size and codec."""
 
 
 @pytest.fixture(scope="module")
@@ -43,26 +43,26 @@ def corpus(source: Path) -> Corpus:
     return indexed(source, source_id=r"^(\w)_")
 
 
-def paths(corpus: Path) -> set[str]:
+def read_paths(corpus: Path) -> set[str]:
     return {entry.path for entry in Corpus(corpus).videos}
 
 
-def files(folder: Path) -> dict[str, bytes]:
+def read_files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("count", [1, 3, 5, 9, 10])
-def test_footage_stays_together(corpus: Corpus, tmp_path: Path, count: int) -> None:
+def test_split_keeps_related_videos_on_one_side(corpus: Corpus, tmp_path: Path, count: int) -> None:
     train, test = tmp_path / "train", tmp_path / "deep/er/test"
-    made = split(corpus, (train, test), count)
-    sides = paths(train), paths(test)
+    result = split(corpus, (train, test), count)
+    sides = read_paths(train), read_paths(test)
     assert not sides[0] & sides[1]
     assert sides[0] | sides[1] == {entry.path for entry in corpus.videos}
     assert count - 1 <= len(sides[0]) <= count
     assert any({"a_1.mp4", "a_2.mp4"} <= side for side in sides)
     assert any({"b_1.mp4", "z_1.avi"} <= side for side in sides)
-    assert sorted(made.groups) == [2, 2]
-    assert [side["hash"] for side in made.sides] == [Corpus(train).hash, Corpus(test).hash]
+    assert sorted(result.groups) == [2, 2]
+    assert [side["hash"] for side in result.sides] == [Corpus(train).hash, Corpus(test).hash]
     for folder in (train, test):
         opened = Corpus(folder)
         assert opened.plan == corpus.plan
@@ -72,20 +72,20 @@ def test_footage_stays_together(corpus: Corpus, tmp_path: Path, count: int) -> N
             assert entry.fingerprints == corpus.entry(entry.key).fingerprints
 
 
-def test_both_are_ordinary_corpora(corpus: Corpus, source: Path, tmp_path: Path) -> None:
-    """They serve `build_dataset`, `index_videos` does not undo the split, and merged they are the whole again."""
+def test_split_makes_two_ordinary_corpora(corpus: Corpus, source: Path, tmp_path: Path) -> None:
+    """`build_dataset` accepts both, `index_videos` does not undo the split, and `merge` restores the whole."""
     train, test = tmp_path / "train", tmp_path / "test"
     split(corpus, (train, test), 7)
     rejected = pq.read_table(train / "rejected.parquet").to_pylist()
-    assert {row["path"] for row in rejected} == paths(test)
+    assert {row["path"] for row in rejected} == read_paths(test)
     assert {row["reason"] for row in rejected} == {"held_out"}
-    before = Corpus(train).hash
+    hash_before = Corpus(train).hash
     grown = shutil.copytree(source, tmp_path / "clips")
     write(grown / "new_1.mp4", picture(77))
     assert index_videos(grown, train, PLAN, source_id=r"^(\w)_").decoded == 1
-    assert Corpus(train).hash != before
-    assert not paths(train) & paths(test)
-    assert "new_1.mp4" in paths(train)
+    assert Corpus(train).hash != hash_before
+    assert not read_paths(train) & read_paths(test)
+    assert "new_1.mp4" in read_paths(train)
     merged = merge([Corpus(train), Corpus(test)], tmp_path / "merged")
     assert merged.videos == len(corpus) + 1
     assert Corpus(tmp_path / "merged").manifest["rejected"] == {}
@@ -94,31 +94,31 @@ def test_both_are_ordinary_corpora(corpus: Corpus, source: Path, tmp_path: Path)
         Recipe(name="frozen", benchmark=True, categories={"j": {**JIGSAW, "count": 3}}), "frozen"
     )
     build_dataset(frozen, Corpus(test), tmp_path / "bench", templates=load_templates())
-    made = build_dataset(
+    trained = build_dataset(
         mixture, Corpus(train), tmp_path / "set", templates=load_templates(), exclude=[tmp_path / "bench"]
     )
-    assert made["samples"] == 3
-    assert not [reason for reason in made["rejected"] if reason.startswith("excluded")]
+    assert trained["samples"] == 3
+    assert not [reason for reason in trained["rejected"] if reason.startswith("excluded")]
 
 
-def test_the_same_call_goes_on(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = tmp_path / "1", tmp_path / "2"
-    split(corpus, whole, 7)
-    expected = [files(side) for side in whole]
+def test_split_resumes_after_an_interrupt(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uninterrupted = tmp_path / "1", tmp_path / "2"
+    split(corpus, uninterrupted, 7)
+    expected = [read_files(side) for side in uninterrupted]
     outs = tmp_path / "train", tmp_path / "test"
-    written = pack.write
-    for stopped in (2, 1, 3):  # packs that are written before each kill
-        left = stopped
+    write = pack.write
+    for count in (2, 1, 3):  # packs that are written before each kill
+        remaining = count
 
-        def killed(*given: Any) -> None:
-            nonlocal left
-            if not left:
+        def interrupt_write(*arguments: Any) -> None:
+            nonlocal remaining
+            if not remaining:
                 raise KeyboardInterrupt
-            left -= 1
-            written(*given)
+            remaining -= 1
+            write(*arguments)
 
         with monkeypatch.context() as patch:
-            patch.setattr(pack, "write", killed)
+            patch.setattr(pack, "write", interrupt_write)
             with pytest.raises(KeyboardInterrupt):
                 split(corpus, outs, 7)
         assert not (outs[1] / "manifest.json").exists()
@@ -128,13 +128,13 @@ def test_the_same_call_goes_on(corpus: Corpus, tmp_path: Path, monkeypatch: pyte
     with pytest.raises(ValueError, match=f"{unfinished}|corpus that was made otherwise: it lacks"):
         split(corpus, outs, 3)
     split(corpus, outs, 7)
-    assert [files(side) for side in outs] == expected
-    times = {path: path.stat().st_mtime_ns for side in outs for path in side.rglob("*")}
+    assert [read_files(side) for side in outs] == expected
+    modified = {path: path.stat().st_mtime_ns for side in outs for path in side.rglob("*")}
     split(corpus, outs, 7)
-    assert {path: path.stat().st_mtime_ns for side in outs for path in side.rglob("*")} == times
+    assert {path: path.stat().st_mtime_ns for side in outs for path in side.rglob("*")} == modified
 
 
-def test_what_cannot_be_done(corpus: Corpus, tmp_path: Path) -> None:
+def test_split_refuses_unsuitable_folders_and_counts(corpus: Corpus, tmp_path: Path) -> None:
     train = tmp_path / "train"
     for other in (train, train / "test", tmp_path):
         with pytest.raises(ValueError, match="the same folder, or one is in the other"):
@@ -157,23 +157,23 @@ def test_what_cannot_be_done(corpus: Corpus, tmp_path: Path) -> None:
         split(indexed(alone, source_id=r"^(\w)_"), (train, tmp_path / "test"), 1)
 
 
-def test_the_command_tells_what_it_did(
+def test_corpus_split_command_reports_its_result(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "demo").mkdir()
     shutil.copytree(str(corpus.path), tmp_path / "demo/corpus")
     monkeypatch.chdir(tmp_path)
 
-    def said(*words: str) -> str:
-        with pytest.raises(SystemExit) as ended:
-            main(words)
+    def run(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as exit_info:
+            main(arguments)
         out, err = capsys.readouterr()
-        assert ended.value.code == 0, err
+        assert exit_info.value.code == 0, err
         return out
 
-    (example,) = re.findall(r"Example: videossr (corpus split .*)$", said("corpus", "split", "--help"), re.MULTILINE)
-    told = said(*shlex.split(example))
-    assert "4 videos share a source or look alike, in 2 groups" in told
-    assert re.search(r"^\d+ videos in demo/one, hash \w{12}$", told, re.MULTILINE)
-    assert len(paths(tmp_path / "demo/one")) + len(paths(tmp_path / "demo/two")) == 11
-    assert "held_out" in said("corpus", "info", "demo/two")
+    (example,) = re.findall(r"Example: videossr (corpus split .*)$", run("corpus", "split", "--help"), re.MULTILINE)
+    output = run(*shlex.split(example))
+    assert "4 videos share a source or look alike, in 2 groups" in output
+    assert re.search(r"^\d+ videos in demo/one, hash \w{12}$", output, re.MULTILINE)
+    assert len(read_paths(tmp_path / "demo/one")) + len(read_paths(tmp_path / "demo/two")) == 11
+    assert "held_out" in run("corpus", "info", "demo/two")

@@ -1,4 +1,4 @@
-"""A dataset as a trainer reads it: indexed, pickled, in worker processes, and as plain Parquet."""
+"""`VideoSSRDataset` as a trainer reads it: indexed, pickled, in worker processes, and as plain Parquet."""
 
 from __future__ import annotations
 
@@ -31,52 +31,52 @@ def opened(dataset: Path) -> VideoSSRDataset:
     return VideoSSRDataset(dataset)
 
 
-def test_length_and_indices(opened: VideoSSRDataset) -> None:
+def test_dataset_length_and_indices(opened: VideoSSRDataset) -> None:
     assert len(opened) == 8
     assert opened[-1].sample == opened[7].sample
     assert opened[np.int64(3)].sample.id == opened.row(3)["id"]
-    for wrong in (8, -9, 10**6):
-        with pytest.raises(IndexError, match=rf"8 samples, no {wrong}"):
-            _ = opened[wrong]
+    for index in (8, -9, 10**6):
+        with pytest.raises(IndexError, match=rf"8 samples, no {index}"):
+            _ = opened[index]
     assert [item.sample.id for item in opened] == opened["id"]
     assert isinstance(iter(opened), Iterator)
 
 
-def test_slices_are_views(opened: VideoSSRDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dataset_slices_are_views(opened: VideoSSRDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = opened["id"]
     with monkeypatch.context() as patch:
         patch.setattr("videossr.dataset.dataset.render", lambda *_: pytest.fail("a slice renders nothing by itself"))
-        some = opened[2:7]
-        assert (len(some), len(some[::2]), len(opened[8:]), len(opened[::-1])) == (5, 3, 0, 8)
-        assert some["id"] == ids[2:7]
-        assert some[::-2]["answer"] == opened["answer"][2:7][::-2]
-        assert repr(some).startswith("5 items range(2, 7) of VideoSSRDataset(")
-        for wrong in (5, -6):
+        view = opened[2:7]
+        assert (len(view), len(view[::2]), len(opened[8:]), len(opened[::-1])) == (5, 3, 0, 8)
+        assert view["id"] == ids[2:7]
+        assert view[::-2]["answer"] == opened["answer"][2:7][::-2]
+        assert repr(view).startswith("5 items range(2, 7) of VideoSSRDataset(")
+        for index in (5, -6):
             with pytest.raises(IndexError):
-                _ = some[wrong]
-    assert some[-1].question.id == ids[6]
-    assert [item.question.id for item in some[1:][::2]] == ids[3:7:2]
-    copy = pickle.loads(pickle.dumps(some))
+                _ = view[index]
+    assert view[-1].question.id == ids[6]
+    assert [item.question.id for item in view[1:][::2]] == ids[3:7:2]
+    copy = pickle.loads(pickle.dumps(view))
     assert pixel_hash(copy[0].clips) == opened.row(2)["pixels"]
 
 
-def test_columns_by_name(opened: VideoSSRDataset) -> None:
+def test_dataset_columns_by_name(opened: VideoSSRDataset) -> None:
     for name in ("id", "task", "answer", "times_ms"):
-        assert opened[name] == [opened.row(at)[name] for at in range(8)]
+        assert opened[name] == [opened.row(index)[name] for index in range(8)]
     with pytest.raises(KeyError, match=r"has no column 'ids', but id, task, .*find\(id\)"):
         _ = opened["ids"]
 
 
-def test_what_things_say_of_themselves(opened: VideoSSRDataset) -> None:
+def test_repr_of_dataset_item_question_sample_and_clock(opened: VideoSSRDataset) -> None:
     assert repr(opened) == (
         f"VideoSSRDataset('{opened.path}', small: 8 samples of {opened.manifest['videos']} videos; "
         "counting/easy 2, grounding/mirror 2, grounding/shuffle 2, jigsaw/6 2)"
     )
     for item in opened:
         height, width = item.sample.size
-        for thing in (item, item.question, item.sample, item.clips[0]):
-            assert len(repr(thing)) < 1500
-            assert f"{item.clips[0].clock.end_ms / 1000:g} s)" in repr(thing)
+        for value in (item, item.question, item.sample, item.clips[0]):
+            assert len(repr(value)) < 1500
+            assert f"{item.clips[0].clock.end_ms / 1000:g} s)" in repr(value)
         assert f"({len(item.clips[0].clock)}, {height}, {width}, 3) uint8" in repr(item)
         assert item.question.id in repr(item)
         assert item.sample.category in repr(item)
@@ -86,16 +86,16 @@ def test_what_things_say_of_themselves(opened: VideoSSRDataset) -> None:
     assert repr(Clock((0, 40, 1000), 12_500)) == "Clock(3 slots of 0.04 to 11.5 s, 12.5 s)"
 
 
-def test_what_an_item_is(opened: VideoSSRDataset) -> None:
-    seen = set()
-    for at in range(len(opened)):
-        item = opened[at]
-        row = opened.row(at)
-        seen.add(item.sample.task)
+def test_dataset_item_agrees_with_its_row(opened: VideoSSRDataset) -> None:
+    tasks = set()
+    for index in range(len(opened)):
+        item = opened[index]
+        row = opened.row(index)
+        tasks.add(item.sample.task)
         assert item.sample.id == item.question.id == row["id"]
         assert item.question.prompt == row["prompt"]
         assert item.question.answer == item.sample.answer == row["answer"]
-        assert item.question == opened.question(at)
+        assert item.question == opened.question(index)
         assert item.question.data_source == f"videossr/{item.sample.task}"
         assert item.question.prompt.count(VIDEO) == len(item.clips) == (6 if item.sample.task == "jigsaw" else 1)
         assert [clip.clock for clip in item.clips] == list(item.question.clocks)
@@ -106,37 +106,37 @@ def test_what_an_item_is(opened: VideoSSRDataset) -> None:
             assert isinstance(clip.clock, Clock)
         assert item.sample.size[0] * item.sample.size[1] <= 65536
         assert pixel_hash(item.clips) == row["pixels"]
-        assert opened.repeats(at)
-        assert opened.score(at, row["answer"]).strict == 1
-        assert opened.score(at, "no idea").smooth == 0
+        assert opened.repeats(index)
+        assert opened.score(index, row["answer"]).strict == 1
+        assert opened.score(index, "no idea").smooth == 0
         truth = item.truth
         assert {"grounding": truth.spans, "counting": truth.outlines, "jigsaw": truth.order}[item.sample.task]
-    assert seen == {"grounding", "counting", "jigsaw"}
+    assert tasks == {"grounding", "counting", "jigsaw"}
 
 
-def test_rendering_twice_and_in_another_order_gives_the_same(opened: VideoSSRDataset) -> None:
-    forward = [pixel_hash(opened[at].clips) for at in range(len(opened))]
-    backward = [pixel_hash(opened[at].clips) for at in reversed(range(len(opened)))]
+def test_dataset_renders_the_same_pixels_in_any_order(opened: VideoSSRDataset) -> None:
+    forward = [pixel_hash(opened[index].clips) for index in range(len(opened))]
+    backward = [pixel_hash(opened[index].clips) for index in reversed(range(len(opened)))]
     assert forward == backward[::-1]
 
 
-def test_what_is_rendered_may_be_written_to(opened: VideoSSRDataset) -> None:
-    for at in range(len(opened)):
-        for clip in opened[at].clips:
+def test_dataset_frames_are_writable_copies(opened: VideoSSRDataset) -> None:
+    for index in range(len(opened)):
+        for clip in opened[index].clips:
             clip.frames[:] = 0
-        assert opened.repeats(at)
+        assert opened.repeats(index)
 
 
-def test_it_can_be_pickled(opened: VideoSSRDataset) -> None:
+def test_dataset_can_be_pickled(opened: VideoSSRDataset) -> None:
     _ = opened[0], opened.rows
     data = pickle.dumps(opened)
     assert len(data) < 100_000
     copy: VideoSSRDataset = pickle.loads(data)
-    assert [copy.row(at) for at in range(8)] == [opened.row(at) for at in range(8)]
+    assert [copy.row(index) for index in range(8)] == [opened.row(index) for index in range(8)]
     assert copy.repeats(0)
 
 
-def test_worker_processes_see_the_same_pixels(opened: VideoSSRDataset) -> None:
+def test_dataset_gives_worker_processes_the_same_pixels(opened: VideoSSRDataset) -> None:
     loader: DataLoader[Item] = DataLoader(
         opened,
         batch_size=3,
@@ -145,30 +145,40 @@ def test_worker_processes_see_the_same_pixels(opened: VideoSSRDataset) -> None:
         collate_fn=list,
     )
     items = [item for batch in loader for item in batch]
-    assert [item.sample.id for item in items] == [opened.row(at)["id"] for at in range(8)]
-    assert [pixel_hash(item.clips) for item in items] == [opened.row(at)["pixels"] for at in range(8)]
+    assert [item.sample.id for item in items] == [opened.row(index)["id"] for index in range(8)]
+    assert [pixel_hash(item.clips) for item in items] == [opened.row(index)["pixels"] for index in range(8)]
 
 
-@pytest.mark.parametrize(("workers", "how"), [(0, {}), (2, {}), (2, {"collate_fn": collate}), (0, {"shuffle": True})])
-def test_a_plain_loader_makes_batches(opened: VideoSSRDataset, workers: int, how: dict[str, Any]) -> None:
-    loader: DataLoader[Batch] = DataLoader(opened, batch_size=3, num_workers=workers, **how)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("workers", "options"), [(0, {}), (2, {}), (2, {"collate_fn": collate}), (0, {"shuffle": True})]
+)
+def test_data_loader_makes_batches_without_settings(
+    opened: VideoSSRDataset, workers: int, options: dict[str, Any]
+) -> None:
+    loader: DataLoader[Batch] = DataLoader(opened, batch_size=3, num_workers=workers, **options)  # type: ignore[arg-type]
     batches: list[Batch] = list(loader)
     assert [len(batch["id"]) for batch in batches] == [3, 3, 2]
     ids = [name for batch in batches for name in batch["id"]]
-    assert (ids if "shuffle" not in how else sorted(ids)) == opened["id"]
+    assert (ids if "shuffle" not in options else sorted(ids)) == opened["id"]
     for batch in batches:
-        for at, name in enumerate(batch["id"]):
+        for index, name in enumerate(batch["id"]):
             item = opened[opened.find(name)]
-            assert (batch["answer"][at], batch["data_source"][at]) == (item.question.answer, item.question.data_source)
-            assert (batch["messages"][at], batch["category"][at]) == (item.question.messages(), item.sample.category)
-            assert batch["video_metadata"][at] == item.video_metadata
-            assert len(batch["videos"][at]) == len(item.clips)
-            for video, clip in zip(batch["videos"][at], item.clips, strict=True):
+            assert (batch["answer"][index], batch["data_source"][index]) == (
+                item.question.answer,
+                item.question.data_source,
+            )
+            assert (batch["messages"][index], batch["category"][index]) == (
+                item.question.messages(),
+                item.sample.category,
+            )
+            assert batch["video_metadata"][index] == item.video_metadata
+            assert len(batch["videos"][index]) == len(item.clips)
+            for video, clip in zip(batch["videos"][index], item.clips, strict=True):
                 assert video.dtype == torch.uint8
                 assert np.array_equal(video.permute(0, 2, 3, 1).numpy(), clip.frames)
 
 
-def test_slices_and_torchs_own_sets_are_loaded_too(opened: VideoSSRDataset) -> None:
+def test_data_loader_accepts_slices_subsets_and_concatenations(opened: VideoSSRDataset) -> None:
     ids = opened["id"]
     both: Any = torch.utils.data.ConcatDataset([opened[2:4], torch.utils.data.Subset(opened, [7, 0])])
     (batch,) = DataLoader(both, batch_size=4)
@@ -176,7 +186,7 @@ def test_slices_and_torchs_own_sets_are_loaded_too(opened: VideoSSRDataset) -> N
     assert pickle.loads(pickle.dumps(collate)) is collate
 
 
-def test_messages_are_what_templates_and_processors_take(opened: VideoSSRDataset) -> None:
+def test_messages_fit_chat_templates_and_video_metadata(opened: VideoSSRDataset) -> None:
     chat = tokenizer()
     for item in opened:
         count = len(item.clips)
@@ -191,8 +201,8 @@ def test_messages_are_what_templates_and_processors_take(opened: VideoSSRDataset
                 f"<|im_start|>system\n{item.question.system}<|im_end|>\n"
                 f"<|im_start|>user\n{item.question.prompt}<|im_end|>\n<|im_start|>assistant\n"
             )
-        for told, clip in zip(item.video_metadata, item.clips, strict=True):
-            metadata = VideoMetadata(**told)
+        for fields, clip in zip(item.video_metadata, item.clips, strict=True):
+            metadata = VideoMetadata(**fields)
             assert metadata.timestamps == [time / 1000 for time in clip.clock.times_ms]
             assert metadata.sampled_fps == pytest.approx(1000 * len(clip.clock) / clip.clock.end_ms)
             assert (metadata.height, metadata.width) == clip.frames.shape[1:3]
@@ -200,7 +210,9 @@ def test_messages_are_what_templates_and_processors_take(opened: VideoSSRDataset
             item.question.messages([*item.clips, item.clips[0]])
 
 
-def test_it_is_plain_parquet(opened: VideoSSRDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dataset_is_readable_by_hugging_face_datasets(
+    opened: VideoSSRDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     import datasets
@@ -208,22 +220,22 @@ def test_it_is_plain_parquet(opened: VideoSSRDataset, tmp_path: Path, monkeypatc
     files = str(opened.path / "samples-*.parquet")
     rows = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
     assert len(rows) == 8
-    for at, row in enumerate(rows):
-        assert row == opened.row(at)
+    for index, row in enumerate(rows):
+        assert row == opened.row(index)
 
 
-def test_samples_are_found_by_the_start_of_their_id(opened: VideoSSRDataset) -> None:
-    for at in range(len(opened)):
-        sample_id = opened.row(at)["id"]
-        assert opened.find(sample_id) == at
-        assert opened.find(sample_id[:12]) == at
+def test_find_accepts_the_start_of_an_id(opened: VideoSSRDataset) -> None:
+    for index in range(len(opened)):
+        sample_id = opened.row(index)["id"]
+        assert opened.find(sample_id) == index
+        assert opened.find(sample_id[:12]) == index
     with pytest.raises(ValueError, match="8 samples have an id that starts with ''"):
         opened.find("")
     with pytest.raises(ValueError, match="0 samples"):
         opened.find("zz")
 
 
-def test_a_corpus_may_lie_elsewhere(dataset: Path, corpus: Corpus, tmp_path: Path) -> None:
+def test_dataset_accepts_a_corpus_at_another_path(dataset: Path, corpus: Corpus, tmp_path: Path) -> None:
     moved = shutil.copytree(dataset, tmp_path / "far" / "away")
     with pytest.raises(CorpusError, match=r"is not at .*: name it with --corpus"):
         VideoSSRDataset(moved)
@@ -231,7 +243,7 @@ def test_a_corpus_may_lie_elsewhere(dataset: Path, corpus: Corpus, tmp_path: Pat
     assert VideoSSRDataset(str(moved), corpus=str(corpus.path)).repeats(7)
 
 
-def test_another_corpus_is_refused(dataset: Path, videos: Path, tmp_path: Path) -> None:
+def test_dataset_refuses_another_corpus(dataset: Path, videos: Path, tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips/carphone.mp4").symlink_to(videos / "real/carphone.mp4")
     index_videos(tmp_path / "clips", tmp_path / "other", Plan(frames=48))
@@ -239,14 +251,14 @@ def test_another_corpus_is_refused(dataset: Path, videos: Path, tmp_path: Path) 
         VideoSSRDataset(dataset, corpus=tmp_path / "other")
 
 
-def test_a_corpus_may_grow(dataset: Path, corpus: Corpus, videos: Path, tmp_path: Path) -> None:
+def test_dataset_accepts_a_grown_corpus(dataset: Path, corpus: Corpus, videos: Path, tmp_path: Path) -> None:
     grown = shutil.copytree(str(corpus.path), tmp_path / "grown")
     index_videos(videos / "edge", grown)
     assert Corpus(grown).hash != corpus.hash
     assert VideoSSRDataset(dataset, corpus=grown).repeats(0)
 
 
-def test_what_is_no_dataset(dataset: Path, corpus: Corpus, tmp_path: Path) -> None:
+def test_dataset_refuses_folders_that_are_no_dataset(dataset: Path, corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="does not exist"):
         VideoSSRDataset(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="is not complete"):
@@ -258,6 +270,6 @@ def test_what_is_no_dataset(dataset: Path, corpus: Corpus, tmp_path: Path) -> No
         VideoSSRDataset(tmp_path)
 
 
-def test_the_manifest_survives_being_written_again(dataset: Path, tmp_path: Path) -> None:
+def test_write_manifest_writes_what_read_manifest_read(dataset: Path, tmp_path: Path) -> None:
     write_manifest(tmp_path, read_manifest(dataset))
     assert (tmp_path / "manifest.json").read_bytes() == (dataset / "manifest.json").read_bytes()

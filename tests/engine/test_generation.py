@@ -1,4 +1,4 @@
-"""Answers sampled side by side are those of the model alone, from its whole distribution."""
+"""Answers that are sampled in batches are those of the model alone, from its whole distribution."""
 
 from __future__ import annotations
 
@@ -30,28 +30,32 @@ def model(tiny: Callable[..., Checkpoint], family: str) -> Any:
     return tiny(family).load(torch.device("cpu"), "float32", "sdpa")
 
 
-def drawn(model: Any, inputs: list[Inputs], n: int, **how: Any) -> list[list[GeneratedAnswer]]:
+def draw_answers(model: Any, inputs: list[Inputs], n: int, **options: Any) -> list[list[GeneratedAnswer]]:
     with torch.no_grad():
-        prefixes = [read_prefix(model, each) for each in inputs]
-    settings: dict[str, Any] = {"max_tokens": 6, "ends": NEVER, "seeds": [(0, k) for k in range(len(inputs))]} | how
+        prefixes = [read_prefix(model, prompt) for prompt in inputs]
+    settings: dict[str, Any] = {
+        "max_tokens": 6,
+        "ends": NEVER,
+        "seeds": [(0, index) for index in range(len(inputs))],
+    } | options
     return generate(model, prefixes, n, **settings)
 
 
-def test_log_probabilities_are_those_of_full_passes(model: Any, asked: Asked, family: str) -> None:
-    """Also of prompts of unequal length side by side, where the shorter ones are padded."""
+def test_generate_log_probabilities_are_those_of_full_passes(model: Any, asked: Asked, family: str) -> None:
+    """Prompts of unequal length share a batch, in which the shorter ones are padded."""
     inputs = [asked(family, clips=1), asked(family, clips=3, frames=4), asked(family, clips=1, frames=4)]
-    assert len({each["input_ids"].shape[1] for each in inputs}) == 3
-    for each, answers in zip(inputs, drawn(model, inputs, 5, temperature=0.8, banned=(7,)), strict=True):
+    assert len({prompt["input_ids"].shape[1] for prompt in inputs}) == 3
+    for prompt, answers in zip(inputs, draw_answers(model, inputs, 5, temperature=0.8, banned=(7,)), strict=True):
         ids = [answer.ids for answer in answers]
         assert all(len(answer) == 6 and 7 not in answer for answer in ids)
         with torch.no_grad():
-            lots = list(full_scores(model, each, ids, temperature=0.8, banned=(7,)))
-        for answer, lot in zip(answers, lots, strict=True):
-            assert torch.tensor(answer.logprobs) == pytest.approx(lot.logprobs[0].numpy(), abs=2e-5)
+            expected = list(full_scores(model, prompt, ids, temperature=0.8, banned=(7,)))
+        for answer, full in zip(answers, expected, strict=True):
+            assert torch.tensor(answer.logprobs) == pytest.approx(full.logprobs[0].numpy(), abs=2e-5)
 
 
-def test_the_certificate(model: Any, asked: Asked, family: str) -> None:
-    """Sampling and loss tell the same log-probabilities."""
+def test_generate_and_answer_scores_agree_on_log_probabilities(model: Any, asked: Asked, family: str) -> None:
+    """Sampling and the loss compute the same log-probabilities."""
     inputs = asked(family, clips=2)
     prefix = read_prefix(model, inputs)
     (answers,) = generate(model, [prefix], 6, max_tokens=9, seeds=[(1,)], ends=NEVER)
@@ -62,55 +66,59 @@ def test_the_certificate(model: Any, asked: Asked, family: str) -> None:
     )
 
 
-def test_a_seed_draws_the_same_whatever_stands_beside_it(model: Any, asked: Asked, family: str) -> None:
+def test_generate_draws_the_same_by_a_seed_whatever_else_is_in_the_batch(model: Any, asked: Asked, family: str) -> None:
     inputs = [asked(family, seed=1), asked(family, seed=2, frames=4)]
-    together = drawn(model, inputs, 4)
-    alone = [drawn(model, [each], 4, seeds=[(0, k)])[0] for k, each in enumerate(inputs)]
-    assert [[a.ids for a in group] for group in together] == [[a.ids for a in group] for group in alone]
-    again = drawn(model, inputs, 4, seeds=[(0, 0), (1, 1)])
-    assert [a.ids for a in again[0]] == [a.ids for a in together[0]]
-    assert [a.ids for a in again[1]] != [a.ids for a in together[1]]
+    together = draw_answers(model, inputs, 4)
+    alone = [draw_answers(model, [prompt], 4, seeds=[(0, index)])[0] for index, prompt in enumerate(inputs)]
+    assert [[answer.ids for answer in group] for group in together] == [
+        [answer.ids for answer in group] for group in alone
+    ]
+    reseeded = draw_answers(model, inputs, 4, seeds=[(0, 0), (1, 1)])
+    assert [answer.ids for answer in reseeded[0]] == [answer.ids for answer in together[0]]
+    assert [answer.ids for answer in reseeded[1]] != [answer.ids for answer in together[1]]
 
 
-def test_the_first_token_follows_its_distribution(model: Any, asked: Asked, family: str) -> None:
+def test_generate_draws_the_first_token_by_its_distribution(model: Any, asked: Asked, family: str) -> None:
     inputs = asked(family)
     with torch.no_grad():
         prefix = read_prefix(model, inputs)
     shares = prefix.logits[0].double().softmax(-1)
     (answers,) = generate(model, [prefix], 4000, max_tokens=1, seeds=[(3,)], ends=NEVER)
     counts = np.bincount([answer.ids[0] for answer in answers], minlength=len(shares))
-    often = (shares > 2e-3).numpy()
-    expected = np.append(shares.numpy()[often], 1 - shares.numpy()[often].sum())
-    observed = np.append(counts[often], counts[~often].sum())
+    frequent = (shares > 2e-3).numpy()
+    expected = np.append(shares.numpy()[frequent], 1 - shares.numpy()[frequent].sum())
+    observed = np.append(counts[frequent], counts[~frequent].sum())
     assert stats.chisquare(observed, expected / expected.sum() * observed.sum()).pvalue > 1e-3
 
 
-def test_answers_end_where_they_end(model: Any, asked: Asked, family: str) -> None:
-    """With many ends, answers are of all lengths; each ends with its end, and each is what it was without ends."""
+def test_generate_cuts_answers_at_their_end_token(model: Any, asked: Asked, family: str) -> None:
+    """With many end tokens, each answer is the one without end tokens, cut behind its first end token."""
     inputs = [asked(family)]
     vocabulary = model.config.get_text_config().vocab_size
     ends = frozenset(range(0, vocabulary, 4))
-    (free,) = drawn(model, inputs, 32)
-    (bound,) = drawn(model, inputs, 32, ends=ends)
-    for answer, whole in zip(bound, free, strict=True):
-        place = next((k for k, token in enumerate(whole.ids) if token in ends), None)
-        assert answer.ended == (place is not None)
-        assert answer.ids == (whole.ids if place is None else whole.ids[: place + 1])
+    (free,) = draw_answers(model, inputs, 32)
+    (bound,) = draw_answers(model, inputs, 32, ends=ends)
+    for answer, uncut in zip(bound, free, strict=True):
+        end = next((index for index, token in enumerate(uncut.ids) if token in ends), None)
+        assert answer.ended == (end is not None)
+        assert answer.ids == (uncut.ids if end is None else uncut.ids[: end + 1])
         assert len(answer.logprobs) == len(answer.ids)
     assert len({len(answer.ids) for answer in bound}) > 2
 
 
-def test_no_step_is_made_that_nobody_needs(model: Any, asked: Asked, family: str) -> None:
-    read: list[int] = []
-    hook = model.get_input_embeddings().register_forward_hook(lambda *called: read.append(called[1][0].shape[1]))
+def test_generate_makes_no_step_after_all_answers_have_ended(model: Any, asked: Asked, family: str) -> None:
+    lengths: list[int] = []
+    hook = model.get_input_embeddings().register_forward_hook(
+        lambda *arguments: lengths.append(arguments[1][0].shape[1])
+    )
     everything = frozenset(range(model.config.get_text_config().vocab_size))
-    (answers,) = drawn(model, [asked(family)], 3, ends=everything)
+    (answers,) = draw_answers(model, [asked(family)], 3, ends=everything)
     hook.remove()
     assert all(len(answer.ids) == 1 and answer.ended for answer in answers)
-    assert len(read) == 1  # the prompt alone
+    assert len(lengths) == 1  # the prompt alone
 
 
-def test_scores_that_are_no_numbers(model: Any, asked: Asked, family: str) -> None:
+def test_generate_refuses_scores_that_are_no_numbers(model: Any, asked: Asked, family: str) -> None:
     with torch.no_grad():
         prefix = read_prefix(model, asked(family))
     prefix.logits[:] = torch.nan
@@ -118,17 +126,17 @@ def test_scores_that_are_no_numbers(model: Any, asked: Asked, family: str) -> No
         generate(model, [prefix], 2, max_tokens=2, seeds=[(0,)], ends=NEVER)
 
 
-def drawn_from(
+def draw_tokens(
     scores: torch.Tensor, waits: torch.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
 ) -> torch.Tensor:
-    """One token for each row of scores, as evaluation draws it."""
+    """Draw one token for each row of scores, as evaluation does."""
     return choose_tokens(truncate((scores.double() / temperature).log_softmax(-1), top_k, top_p), waits)
 
 
 @pytest.mark.parametrize(
     ("temperature", "top_k", "top_p"), [(1.0, 0, 1.0), (0.5, 0, 1.0), (2.0, 3, 1.0), (1.0, 0, 0.8), (1.0, 4, 0.9)]
 )
-def test_tokens_are_drawn_by_their_distribution(temperature: float, top_k: int, top_p: float) -> None:
+def test_choose_tokens_draws_by_the_truncated_distribution(temperature: float, top_k: int, top_p: float) -> None:
     shares = np.array([0.02, 0.4, 0.08, 0.3, 0.15, 0.05])
     probabilities = shares ** (1 / temperature)
     order = np.argsort(-probabilities)
@@ -141,43 +149,49 @@ def test_tokens_are_drawn_by_their_distribution(temperature: float, top_k: int, 
     rows = 20_000
     waits = torch.from_numpy(np.random.default_rng(0).standard_exponential((rows, 6)))
     scores = torch.from_numpy(np.log(shares)).float().repeat(rows, 1) + 30
-    counts = np.bincount(drawn_from(scores, waits, temperature, top_k, top_p).numpy(), minlength=6)
+    counts = np.bincount(draw_tokens(scores, waits, temperature, top_k, top_p).numpy(), minlength=6)
     assert counts[probabilities == 0].sum() == 0
     assert stats.chisquare(counts[probabilities > 0], rows * probabilities[probabilities > 0]).pvalue > 1e-3
 
 
-def test_a_draw_stays_within_what_is_kept() -> None:
+def test_choose_tokens_draws_only_from_the_kept_tokens() -> None:
     scores = torch.log(torch.tensor([[0.5, 0.3, 0.2, 0.0]]))
     early = torch.tensor([[9.0, 1.0, 0.0, 0.0]], dtype=torch.float64)
     for top_p, token in ((1.0, 2), (0.6, 1)):
-        assert drawn_from(scores, early, top_p=top_p).tolist() == [token]
+        assert draw_tokens(scores, early, top_p=top_p).tolist() == [token]
 
 
-def test_the_last_digit_of_a_score_does_not_shift_a_draw() -> None:
+def test_choose_tokens_is_stable_under_tiny_changes_of_scores() -> None:
     rng = np.random.default_rng(0)
     scores = torch.from_numpy(rng.normal(size=(2000, 500))).float()
     waits = torch.from_numpy(rng.standard_exponential((2000, 500)))
     nudged = scores + 1e-6 * torch.from_numpy(rng.normal(size=(2000, 500))).float()
-    assert (drawn_from(scores, waits) != drawn_from(nudged, waits)).sum() <= 1
+    assert (draw_tokens(scores, waits) != draw_tokens(nudged, waits)).sum() <= 1
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_both_layouts_generate_the_same_answers(model: Any, asked: Asked, family: str, temperature: float) -> None:
+def test_generate_gives_the_same_answers_in_both_layouts(
+    model: Any, asked: Asked, family: str, temperature: float
+) -> None:
     """Greedy answers are equal token for token; sampled ones have the log-probabilities of full passes in both."""
     inputs = [asked(family, seed=1), asked(family, seed=2, frames=4)]
     vocabulary = model.config.get_text_config().vocab_size
     ends = frozenset(range(0, vocabulary, 7))  # so that rows leave the batch at different times
     packed, rows = (
-        drawn(model, inputs, 3, max_tokens=9, ends=ends, temperature=temperature, top_p=1.0, layout=layout)
+        draw_answers(model, inputs, 3, max_tokens=9, ends=ends, temperature=temperature, top_p=1.0, layout=layout)
         for layout in ("packed", "rows")
     )
     if temperature == 0:
-        assert [[a.ids for a in group] for group in packed] == [[a.ids for a in group] for group in rows]
+        assert [[answer.ids for answer in group] for group in packed] == [
+            [answer.ids for answer in group] for group in rows
+        ]
         assert all(len({tuple(answer.ids) for answer in group}) == 1 for group in rows)
-    for each, group in zip(inputs, rows, strict=True):
+    for prompt, group in zip(inputs, rows, strict=True):
         with torch.no_grad():
-            lots = list(full_scores(model, each, [answer.ids for answer in group], temperature=temperature or 1.0))
-        for answer, lot in zip(group, lots, strict=True):
-            assert torch.tensor(answer.logprobs) == pytest.approx(lot.logprobs[0].numpy(), abs=2e-5)
+            expected = list(
+                full_scores(model, prompt, [answer.ids for answer in group], temperature=temperature or 1.0)
+            )
+        for answer, full in zip(group, expected, strict=True):
+            assert torch.tensor(answer.logprobs) == pytest.approx(full.logprobs[0].numpy(), abs=2e-5)
             assert answer.ended == (answer.ids[-1] in ends)
     assert temperature == 0 or len({len(answer.ids) for group in rows for answer in group}) > 1

@@ -1,4 +1,4 @@
-"""A prefix that is read once gives the log-probabilities and the gradients of separate full forward passes."""
+"""A shared prefix gives the log-probabilities and gradients of separate full forward passes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Make = Callable[..., Any]
 
 @pytest.fixture
 def make(tiny: Tiny) -> Make:
-    def made(family: Family = "qwen3_vl", *, lora: bool = False, vision: bool = True) -> Any:
+    def build_model(family: Family = "qwen3_vl", *, lora: bool = False, vision: bool = True) -> Any:
         model = tiny(family).load(torch.device("cpu"), "float32", "sdpa")
         model.model.visual.requires_grad_(vision)
         if not lora:
@@ -56,7 +56,7 @@ def make(tiny: Tiny) -> Make:
                     weight.normal_(0, 0.02)
         return adapted
 
-    return made
+    return build_model
 
 
 def loss(scores: TokenScores, gains: Sequence[float], reference: torch.Tensor) -> torch.Tensor:
@@ -66,140 +66,144 @@ def loss(scores: TokenScores, gains: Sequence[float], reference: torch.Tensor) -
     return group_loss(scores, torch.tensor(gains), config, reference=reference[:, :width]).total
 
 
-def gradients(model: Any) -> dict[str, torch.Tensor]:
-    found = {name: each.grad.clone() for name, each in model.named_parameters() if each.grad is not None}
+def take_gradients(model: Any) -> dict[str, torch.Tensor]:
+    gradients = {
+        name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None
+    }
     model.zero_grad()
-    return found
+    return gradients
 
 
-def separate(
+def run_separately(
     model: Any, inputs: Inputs, answers: Sequence[Sequence[int]], reference: torch.Tensor
 ) -> tuple[list[torch.Tensor], float, dict[str, torch.Tensor]]:
-    """Log-probabilities of each answer, loss and gradients, by one full forward pass for each."""
+    """Compute log-probabilities of each answer, loss and gradients by one full forward pass for each answer."""
     rows, total = [], 0.0
     for number, scores in enumerate(full_scores(model, inputs, answers)):
         part = loss(scores, GAINS[number : number + 1], reference[number : number + 1])
         torch.autograd.backward(part)
         rows.append(scores.logprobs.detach()[0])
         total += float(part.detach())
-    return rows, total, gradients(model)
+    return rows, total, take_gradients(model)
 
 
-def shared(
+def run_shared(
     model: Any, inputs: Inputs, answers: Sequence[Sequence[int]], reference: torch.Tensor
 ) -> tuple[list[torch.Tensor], float, dict[str, torch.Tensor]]:
-    """The same by one prefix."""
+    """Compute the same by one shared prefix."""
     scores = answer_scores(model, read_prefix(model, inputs), answers)
     total = loss(scores, GAINS[: len(answers)], reference)
     torch.autograd.backward(total)
     rows = [row[mask].detach() for row, mask in zip(scores.logprobs, scores.mask, strict=True)]
-    return rows, float(total.detach()), gradients(model)
+    return rows, float(total.detach()), take_gradients(model)
 
 
-def close(mine: torch.Tensor, true: torch.Tensor, tolerance: float = 1e-5) -> bool:
-    return bool((mine - true).norm() <= tolerance * true.norm().clamp(min=1e-6))
+def is_close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-5) -> bool:
+    return bool((actual - expected).norm() <= tolerance * expected.norm().clamp(min=1e-6))
 
 
-def compare(
+def assert_equal_gradients(
     model: Any, inputs: Inputs, answers: Sequence[Sequence[int]], *, recompute: bool = False
 ) -> dict[str, torch.Tensor]:
-    """Asserts that both ways agree; the gradients."""
+    """Check that both ways agree, and return the gradients."""
     torch.manual_seed(1)
     reference = -3 * torch.rand(len(answers), max(map(len, answers)))
-    rows, total, grads = separate(model, inputs, answers, reference)
+    rows, total, grads = run_separately(model, inputs, answers, reference)
     with gradient_checkpointing(model) if recompute else nullcontext():
-        mine = shared(model, inputs, answers, reference)
-    assert all(close(*pair) for pair in zip(mine[0], rows, strict=True))
-    assert mine[1] == pytest.approx(total, rel=1e-5, abs=1e-6)
-    assert mine[2].keys() == grads.keys()
-    # Measured by the whole gradient of the largest weights: one that is 0 but for rounding has no relative error.
-    scale = 1e-3 * max(float(each.norm()) for each in grads.values())
-    for name, true in grads.items():
-        assert (mine[2][name] - true).norm() <= 1e-5 * max(float(true.norm()), scale), name
+        actual = run_shared(model, inputs, answers, reference)
+    assert all(is_close(*pair) for pair in zip(actual[0], rows, strict=True))
+    assert actual[1] == pytest.approx(total, rel=1e-5, abs=1e-6)
+    assert actual[2].keys() == grads.keys()
+    # Relative to the largest gradient, for one that is 0 up to rounding has no relative error.
+    scale = 1e-3 * max(float(parameter_gradient.norm()) for parameter_gradient in grads.values())
+    for name, gradient in grads.items():
+        assert (actual[2][name] - gradient).norm() <= 1e-5 * max(float(gradient.norm()), scale), name
     return grads
 
 
 @pytest.mark.parametrize("family", get_args(Family))
 @pytest.mark.parametrize("answers", [UNEQUAL, EQUAL, SINGLE])
 @pytest.mark.parametrize("lora", [False, True])
-def test_gradients_are_those_of_full_passes(
+def test_answer_scores_have_the_gradients_of_full_passes(
     make: Make, asked: Callable[..., Inputs], family: Family, answers: Sequence[Sequence[int]], lora: bool
 ) -> None:
     model = make(family, lora=lora)
-    grads = compare(model, asked(family), answers)
-    trained = [name for name, each in model.named_parameters() if each.requires_grad]
+    grads = assert_equal_gradients(model, asked(family), answers)
+    trainable = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     if not lora:
-        assert set(grads) == set(trained)
+        assert set(grads) == set(trainable)
     assert any("visual" in name for name in grads)
-    assert all(float(each.norm()) > 0 for name, each in grads.items() if "layers.0" in name or "patch_embed" in name)
+    assert all(float(grad.norm()) > 0 for name, grad in grads.items() if "layers.0" in name or "patch_embed" in name)
 
 
 @pytest.mark.parametrize("family", get_args(Family))
 @pytest.mark.parametrize("vision", [True, False])
 @pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize("recompute", [False, True])
-def test_several_clips_frozen_vision_and_recomputation(
+def test_answer_scores_agree_for_several_clips_frozen_vision_and_recomputation(
     make: Make, asked: Callable[..., Inputs], family: Family, vision: bool, lora: bool, recompute: bool
 ) -> None:
-    grads = compare(
+    grads = assert_equal_gradients(
         make(family, lora=lora, vision=vision), asked(family, clips=4, frames=4), UNEQUAL, recompute=recompute
     )
     assert any("visual" in name for name in grads) == vision
 
 
-def test_a_jigsaw_of_real_clips(make: Make, tiny: Tiny, dataset: Any) -> None:
+def test_answer_scores_agree_for_a_jigsaw_of_real_clips(make: Make, tiny: Tiny, dataset: Any) -> None:
     questions = VideoSSRDataset(dataset)
-    index = next(k for k in range(len(questions)) if questions.category(k) == "jigsaw/6")
+    index = next(number for number in range(len(questions)) if questions.category(number) == "jigsaw/6")
     prompt = tiny("qwen3_vl").build(questions.question(index), questions.clips(index))
     assert len(prompt.grids) == 6
-    compare(make(), prompt_inputs(prompt, torch.device("cpu"), torch.float32), UNEQUAL[:3], recompute=True)
+    assert_equal_gradients(
+        make(), prompt_inputs(prompt, torch.device("cpu"), torch.float32), UNEQUAL[:3], recompute=True
+    )
 
 
-def test_several_rows_at_once_are_separate_rows(make: Make, asked: Callable[..., Inputs]) -> None:
+def test_full_scores_of_several_rows_at_once_are_those_of_each_row(make: Make, asked: Callable[..., Inputs]) -> None:
     model, inputs = make(), asked(clips=2)
     alone = [scores.logprobs[0] for scores in full_scores(model, inputs, UNEQUAL)]
     for rows in (2, 4, 6):
-        lots = full_scores(model, inputs, UNEQUAL, rows=rows)
-        together = list(chain.from_iterable(scored(lot) for lot in lots))
-        assert all(close(*pair) for pair in zip(together, alone, strict=True))
+        batches = full_scores(model, inputs, UNEQUAL, rows=rows)
+        together = list(chain.from_iterable(masked_rows(batch) for batch in batches))
+        assert all(is_close(*pair) for pair in zip(together, alone, strict=True))
 
 
-def scored(scores: TokenScores) -> Iterator[torch.Tensor]:
+def masked_rows(scores: TokenScores) -> Iterator[torch.Tensor]:
     for row, mask in zip(scores.logprobs, scores.mask, strict=True):
         yield row[mask]
 
 
-def test_what_is_banned_has_no_share_in_the_distribution(make: Make, asked: Callable[..., Inputs]) -> None:
+def test_answer_scores_renormalize_without_banned_tokens(make: Make, asked: Callable[..., Inputs]) -> None:
     model, inputs = make(), asked()
     prefix = read_prefix(model, inputs)
     banned = [int(prefix.logits.argmax()), 5]
     free = answer_scores(model, prefix, EQUAL)
-    bound = answer_scores(model, prefix, EQUAL, banned=banned)
+    restricted = answer_scores(model, prefix, EQUAL, banned=banned)
     logs = prefix.logits[0].log_softmax(-1)
-    kept = torch.ones_like(logs, dtype=torch.bool)
-    kept[banned] = False
-    expected = free.logprobs[:, 0] - logs[kept].logsumexp(-1)
-    assert torch.allclose(bound.logprobs[:, 0], expected, atol=1e-5)
+    allowed = torch.ones_like(logs, dtype=torch.bool)
+    allowed[banned] = False
+    expected = free.logprobs[:, 0] - logs[allowed].logsumexp(-1)
+    assert torch.allclose(restricted.logprobs[:, 0], expected, atol=1e-5)
     hot = answer_scores(model, prefix, EQUAL, temperature=2.0)
     assert torch.allclose(hot.logprobs[0, 0], (prefix.logits[0] / 2).log_softmax(-1)[EQUAL[0][0]], atol=1e-5)
     probabilities = prefix.logits[0].detach().softmax(-1)
     assert free.entropies[0, 0].item() == pytest.approx(-float((probabilities * probabilities.log()).sum()), rel=1e-4)
 
 
-def test_full_passes_ban_the_same_tokens(make: Make, asked: Callable[..., Inputs]) -> None:
+def test_full_scores_ban_the_same_tokens_as_answer_scores(make: Make, asked: Callable[..., Inputs]) -> None:
     model, inputs = make(), asked()
     prefix = read_prefix(model, inputs)
     banned = [int(prefix.logits.argmax()), 5]
     for answers in (UNEQUAL, SINGLE):
-        mine = list(scored(answer_scores(model, prefix, answers, banned=banned)))
-        lots = full_scores(model, inputs, answers, banned=banned)
-        true = list(chain.from_iterable(scored(lot) for lot in lots))
-        free = list(scored(answer_scores(model, prefix, answers)))
-        assert all(close(*pair) for pair in zip(mine, true, strict=True))
-        assert all((one > other).all() for one, other in zip(mine, free, strict=True))
+        actual = list(masked_rows(answer_scores(model, prefix, answers, banned=banned)))
+        batches = full_scores(model, inputs, answers, banned=banned)
+        expected = list(chain.from_iterable(masked_rows(batch) for batch in batches))
+        free = list(masked_rows(answer_scores(model, prefix, answers)))
+        assert all(is_close(*pair) for pair in zip(actual, expected, strict=True))
+        assert all((restricted_row > free_row).all() for restricted_row, free_row in zip(actual, free, strict=True))
 
 
-def test_answers_go_on_behind_the_greatest_position_of_the_prompt(make: Make, tiny: Tiny, dataset: Any) -> None:
+def test_following_positions_continue_after_the_prompt(make: Make, tiny: Tiny, dataset: Any) -> None:
     assert following(torch.tensor([[0, 2]]), 10, -4).tolist() == [[[10, 12]]] + [[[6, 8]]] * 3
     questions = VideoSSRDataset(dataset)
     prompt = tiny("qwen3_vl").build(questions.question(0), questions.clips(0))
@@ -207,37 +211,37 @@ def test_answers_go_on_behind_the_greatest_position_of_the_prompt(make: Make, ti
     assert read_prefix(make(), prompt_inputs(prompt, torch.device("cpu"), torch.float32)).delta == prompt.delta
 
 
-def test_a_prompt_read_several_times_gives_equal_rows(make: Make, asked: Callable[..., Inputs]) -> None:
+def test_read_prefix_of_several_rows_gives_equal_rows(make: Make, asked: Callable[..., Inputs]) -> None:
     model, inputs = make(), asked(clips=2)
     alone = read_prefix(model, inputs)
     rows = read_prefix(model, inputs, rows=3).rows()
     assert len(rows) == 3
     for row in rows:
-        assert close(row.logits, alone.logits)
-        assert all(close(*pair) for pair in zip(row.keys, alone.keys, strict=True))
+        assert is_close(row.logits, alone.logits)
+        assert all(is_close(*pair) for pair in zip(row.keys, alone.keys, strict=True))
 
 
-def test_only_the_last_token_of_a_prompt_gets_logits(make: Make, asked: Callable[..., Inputs]) -> None:
+def test_read_prefix_computes_logits_of_the_last_token_only(make: Make, asked: Callable[..., Inputs]) -> None:
     model = make()
-    seen: list[int] = []
-    model.lm_head.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[1]))
+    lengths: list[int] = []
+    model.lm_head.register_forward_pre_hook(lambda _, args: lengths.append(args[0].shape[1]))
     read_prefix(model, asked())
-    assert seen == [1]
+    assert lengths == [1]
 
 
-def test_a_prefix_may_be_used_again(make: Make, asked: Callable[..., Inputs]) -> None:
+def test_answer_scores_can_use_a_prefix_again(make: Make, asked: Callable[..., Inputs]) -> None:
     model, inputs = make(), asked()
     prefix = read_prefix(model, inputs)
     first = answer_scores(model, prefix, UNEQUAL).logprobs
     answer_scores(model, prefix.detached(), EQUAL)
     assert torch.equal(answer_scores(model, prefix, UNEQUAL).logprobs, first)
-    assert not any(each.requires_grad for each in (prefix.detached().logits, *prefix.detached().keys))
+    assert not any(tensor.requires_grad for tensor in (prefix.detached().logits, *prefix.detached().keys))
 
 
-def test_recomputing_keeps_less_and_leaves_the_model_as_it_was(make: Make, asked: Callable[..., Inputs]) -> None:
+def test_gradient_checkpointing_saves_memory_and_restores_the_model(make: Make, asked: Callable[..., Inputs]) -> None:
     model, inputs = make(), asked()
 
-    def kept() -> int:
+    def measure_saved_bytes() -> int:
         sizes: dict[int, int] = {}
 
         def pack(tensor: torch.Tensor) -> torch.Tensor:
@@ -249,21 +253,21 @@ def test_recomputing_keeps_less_and_leaves_the_model_as_it_was(make: Make, asked
             assert prefix.logits.requires_grad
         return sum(sizes.values())
 
-    whole = kept()
+    whole = measure_saved_bytes()
     with gradient_checkpointing(model):
-        assert kept() < whole / 2
-    assert not any("forward" in vars(each) for each in model.modules())
+        assert measure_saved_bytes() < whole / 2
+    assert not any("forward" in vars(module) for module in model.modules())
 
 
 @pytest.mark.parametrize("family", get_args(Family))
-def test_recomputing_lays_down_keys_once(make: Make, asked: Callable[..., Inputs], family: Family) -> None:
+def test_gradient_checkpointing_fills_the_cache_once(make: Make, asked: Callable[..., Inputs], family: Family) -> None:
     model, inputs, cache = make(family), asked(family), transformers.DynamicCache()
     with gradient_checkpointing(model):
         model(**inputs, **cache_arguments(model, cache), logits_to_keep=1).logits.sum().backward()
     assert cache.get_seq_length() == inputs["input_ids"].shape[1]
 
 
-def test_what_cannot_be_shared_says_why(make: Make, tiny: Tiny) -> None:
+def test_can_share_explains_why_not(make: Make, tiny: Tiny) -> None:
     model = make()
     assert can_share(model) == ""
     model.config._attn_implementation = "flash_attention_2"

@@ -1,4 +1,4 @@
-"""An exported task is whole, holds our frames at our times, and scores with nothing of this package."""
+"""Exported lmms-eval tasks: complete, with the dataset's frames and times, and scored without this package."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ Scores: TypeAlias = list[dict[str, Any]]
 
 
 def psnr(one: Frames, other: Frames) -> NDArray[np.float64]:
-    """Decibels, frame by frame."""
+    """Compute the peak signal-to-noise ratio in decibels, frame by frame."""
     error = np.square(one.astype(np.float64) - other).mean(axis=(1, 2, 3))
     return np.asarray(10 * np.log10(255**2 / np.maximum(error, 1e-9)), np.float64)
 
 
-def read(path: Path) -> tuple[list[Fraction], Frames, Fraction]:
-    """Times in seconds, frames and duration of a video file."""
+def read_video(path: Path) -> tuple[list[Fraction], Frames, Fraction]:
+    """Read the times in seconds, the frames and the duration of a video file."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         assert stream.duration is not None
@@ -61,7 +61,7 @@ def exported(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_files_show_our_frames_at_our_times(dataset: Path, exported: Path) -> None:
+def test_export_lmms_eval_videos_have_the_frames_and_times_of_the_dataset(dataset: Path, exported: Path) -> None:
     opened = VideoSSRDataset(dataset)
     rows = pq.read_table(exported / "test.parquet").to_pylist()
     assert len(rows) == len(opened)
@@ -70,13 +70,13 @@ def test_the_files_show_our_frames_at_our_times(dataset: Path, exported: Path) -
         assert doc["prompt"].count(VIDEO) == len(doc["videos"]) == len(item.clips)
         assert (doc["id"], doc["answer"], doc["system"]) == (item.sample.id, item.sample.answer, item.question.system)
         for name, clip in zip(doc["videos"], item.clips, strict=True):
-            times, frames, duration = read(exported / name)
+            times, frames, duration = read_video(exported / name)
             assert times == [Fraction(time, 1000) for time in clip.clock.times_ms]
             assert abs(duration * 1000 - clip.clock.end_ms) <= 1
             assert psnr(frames, clip.frames).min() > 40
 
 
-def test_nothing_else_lies_there(exported: Path) -> None:
+def test_export_lmms_eval_writes_only_the_files_of_a_task(exported: Path) -> None:
     assert sorted(path.name for path in exported.iterdir()) == [
         "rewards.py",
         "small.yaml",
@@ -86,7 +86,7 @@ def test_nothing_else_lies_there(exported: Path) -> None:
     ]
 
 
-def test_the_copies_score_without_the_package(exported: Path, tmp_path: Path) -> None:
+def test_exported_task_scores_without_the_package(exported: Path, tmp_path: Path) -> None:
     rows = pq.read_table(exported / "test.parquet").to_pylist()
     (tmp_path / "docs.json").write_text(json.dumps(rows))
     code = f"""
@@ -100,10 +100,10 @@ told = [task.process_results(doc, [text]) for doc in docs for text in (doc["answ
 print(json.dumps([told, task.mean_of_categories([each["overall"] for each in told]),
     task.doc_to_messages(docs[0]), [task.doc_to_text(doc) for doc in docs]]))
 """
-    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
-    told, overall, messages, texts = json.loads(done.stdout)
+    process = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    results, overall, messages, texts = json.loads(process.stdout)
     assert overall == 0.5
-    for number, scores in enumerate(told):
+    for number, scores in enumerate(results):
         category = rows[number // 2]["category"]
         value = float(number % 2 == 0)
         assert scores == {category.replace("/", "_"): value, "overall": {"category": category, "score": value}}
@@ -111,34 +111,36 @@ print(json.dumps([told, task.mean_of_categories([each["overall"] for each in tol
     assert not any(VIDEO in text for text in texts)
 
 
-def test_the_mean_is_that_of_the_categories() -> None:
+def test_mean_of_categories_weighs_categories_alike() -> None:
     items: Scores = [{"category": "a", "score": 1.0}] * 3 + [{"category": "b", "score": 0.0}]
     assert mean_of_categories(items) == 0.5
 
 
-def test_a_stopped_export_goes_on(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_export_lmms_eval_resumes_after_an_interrupt(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened, out = VideoSSRDataset(dataset), tmp_path / "task"
 
-    def stop(done: int) -> None:
+    def interrupt(done: int) -> None:
         if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export_lmms_eval(opened, out, "small", stop)
+        export_lmms_eval(opened, out, "small", interrupt)
     assert not (out / "small.yaml").exists()
-    first = {path: path.stat().st_mtime_ns for path in (out / "videos").iterdir()}
-    assert len(first) >= 2
+    modified_videos = {path: path.stat().st_mtime_ns for path in (out / "videos").iterdir()}
+    assert len(modified_videos) >= 2
     with pytest.raises(ValueError, match=r"unfinished `videossr export lmms-eval` that was begun otherwise: name is"):
         export_lmms_eval(opened, out, "other")
     task = export_lmms_eval(opened, out, "small")
-    assert all(path.stat().st_mtime_ns == time for path, time in first.items())
-    made = task.stat().st_mtime_ns
+    assert all(path.stat().st_mtime_ns == time for path, time in modified_videos.items())
+    modified = task.stat().st_mtime_ns
     monkeypatch.setattr(lmms_eval, "write_mp4", None)  # nothing may be written again
     assert export_lmms_eval(opened, out, "small") == task
-    assert task.stat().st_mtime_ns == made
+    assert task.stat().st_mtime_ns == modified
 
 
-def test_what_cannot_be_exported_is_told(dataset: Path, tmp_path: Path) -> None:
+def test_export_lmms_eval_refuses_other_folders_and_task_names(dataset: Path, tmp_path: Path) -> None:
     opened = VideoSSRDataset(dataset)
     (tmp_path / "full").mkdir()
     (tmp_path / "full/notes.txt").write_text("mine")
@@ -150,25 +152,25 @@ def test_what_cannot_be_exported_is_told(dataset: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("first", "told"), [("a/b", "'a_b' and 'a/b'"), ("overall", "'overall' and 'the mean")])
-def test_categories_that_would_be_one_metric_are_refused(first: str, told: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("first", "message"), [("a/b", "'a_b' and 'a/b'"), ("overall", "'overall' and 'the mean")])
+def test_export_lmms_eval_refuses_categories_of_one_metric_name(first: str, message: str, tmp_path: Path) -> None:
     class Renamed(PublishedDataset):
         def category(self, index: int) -> str:
             return (first, "a_b")[index]
 
     rows = [row("counting", "<video>?", [{"video": ["a.jpg"]}], "1,1,1")] * 2
     opened = Renamed(write_json(tmp_path / "rows.json", rows))
-    with pytest.raises(ValueError, match=f"category {told}.* would both be the metric"):
+    with pytest.raises(ValueError, match=f"category {message}.* would both be the metric"):
         export_lmms_eval(opened, tmp_path / "out", "rows")
     assert not (tmp_path / "out").exists()
 
 
-def test_uneven_clocks_are_refused(videos: Path, tmp_path: Path) -> None:
-    """The real times of a file sampled at 2 a second, whose end leaves a shorter slot, are even enough; others not."""
+def test_off_ms_measures_uneven_clocks(videos: Path, tmp_path: Path) -> None:
+    """A file sampled twice a second, with a shorter last slot, is even enough to be exported; others are not."""
     item = {"video": str(videos / "real/bikes.mp4"), "fps": 2.0, "max_pixels": 16384, "min_pixels": 16384}
     good = open_questions(write_json(tmp_path / "rows.json", [row("counting", "<video>?", [item], "1,1,1")]))
     export_lmms_eval(good, tmp_path / "good", "good")
-    (times, _, _) = read(tmp_path / "good/videos/0-0.mp4")
+    (times, _, _) = read_video(tmp_path / "good/videos/0-0.mp4")
     assert times == [Fraction(time, 1000) for time in good.question(0).clocks[0].times_ms]
     assert off_ms(Clock((0, 500, 1000, 1500), 1600)) == 0
     assert off_ms(Clock((0, 500, 1100, 1500), 2000)) == 100
@@ -176,7 +178,7 @@ def test_uneven_clocks_are_refused(videos: Path, tmp_path: Path) -> None:
     assert off_ms(uniform_clock(48, 27_133)) < 1.5
 
 
-class Moved(VideoSSRDataset):
+class UnevenDataset(VideoSSRDataset):
     """Questions whose third slot is late, as `--plan snap` may make it."""
 
     def question(self, index: SupportsIndex) -> Question:
@@ -186,34 +188,34 @@ class Moved(VideoSSRDataset):
         return replace(question, clocks=(Clock(late, clock.end_ms), *question.clocks[1:]))
 
 
-def test_a_set_with_an_uneven_clock_is_refused(dataset: Path, tmp_path: Path) -> None:
+def test_export_lmms_eval_refuses_an_uneven_clock(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"question \w+: .* up to [56]\d ms off equal steps.*--plan uniform"):
-        export_lmms_eval(Moved(dataset), tmp_path / "uneven", "moved")
+        export_lmms_eval(UnevenDataset(dataset), tmp_path / "uneven", "moved")
     assert not (tmp_path / "uneven").exists()
 
 
-def test_every_picture_size_and_number_of_frames(clip: Callable[..., Video], tmp_path: Path) -> None:
+def test_write_mp4_keeps_any_size_and_number_of_frames(clip: Callable[..., Video], tmp_path: Path) -> None:
     video = clip("carphone.mp4")
     for count, height, width in ((1, 32, 32), (2, 64, 160), (7, 96, 32)):
         frames = video.frames[:count, :height, :width].copy()
         if frames.shape[1:3] != (height, width):
             frames = np.zeros((count, height, width, 3), np.uint8)
         write_mp4(tmp_path / "clip.mp4", Clip(frames, uniform_clock(count, 333 * count)))
-        times, shown, duration = read(tmp_path / "clip.mp4")
-        assert times == [Fraction(333 * k, 1000) for k in range(count)]
+        times, decoded, duration = read_video(tmp_path / "clip.mp4")
+        assert times == [Fraction(333 * number, 1000) for number in range(count)]
         assert duration == Fraction(333 * count, 1000)
-        assert psnr(shown, frames).min() > 38
+        assert psnr(decoded, frames).min() > 38
 
 
-def test_our_own_decoder_reads_the_files(dataset: Path, exported: Path) -> None:
+def test_decode_reads_the_exported_videos(dataset: Path, exported: Path) -> None:
     opened = VideoSSRDataset(dataset)
     index = opened["task"].index("grounding")  # which has one clip
     (clip,) = opened.clips(index)
     file = exported / pq.read_table(exported / "test.parquet")["videos"][index].as_py()[0]
     pixels = clip.frames.shape[1] * clip.frames.shape[2]
-    found = decode(file, Plan(kind="fps", frames=48, fps=240, max_pixels=pixels))
-    assert found.choice.frames == tuple(range(48))
-    assert psnr(found.frames, clip.frames).min() > 38
+    decoded = decode(file, Plan(kind="fps", frames=48, fps=240, max_pixels=pixels))
+    assert decoded.choice.frames == tuple(range(48))
+    assert psnr(decoded.frames, clip.frames).min() > 38
 
 
 HALVES = """

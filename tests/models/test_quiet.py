@@ -1,4 +1,4 @@
-"""A command that loads a model prints nothing of what libraries warn of and no user can change."""
+"""Loading a model prints no warnings of libraries about which a user can do nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from videossr.engine.checkpoint import without_report
 
 
 @pytest.mark.slow
-def test_loading_a_model_and_adding_adapters_prints_no_warnings(tmp_path: Path) -> None:
+def test_load_policy_with_adapters_prints_no_warnings(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib, torch\n"
         "from videossr.engine.checkpoint import open_checkpoint\n"
@@ -24,10 +24,10 @@ def test_loading_a_model_and_adding_adapters_prints_no_warnings(tmp_path: Path) 
         "source = open_checkpoint(str(make_tiny(pathlib.Path(sys.argv[1]))))\n"
         "load_policy(source, ModelConfig(lora=Lora(rank=4)), device=torch.device('cpu'))\n"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "tiny")], capture_output=True, text=True, check=True
     )
-    assert done.stderr == ""
+    assert process.stderr == ""
 
 
 LOAD = (
@@ -50,7 +50,7 @@ LOAD = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             "tensors |= {'mtp.norm.weight': torch.ones(4), 'extra.weight': torch.ones(4)}",
@@ -63,18 +63,18 @@ LOAD = (
         ),
     ],
 )
-def test_tensors_that_do_not_fit_are_named_by_us_without_a_report_of_transformers(
-    tmp_path: Path, change: str, said: str
+def test_checkpoint_load_names_mismatched_tensors_without_a_report_of_transformers(
+    tmp_path: Path, change: str, message: str
 ) -> None:
     code = LOAD.replace("CHANGE", change)
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "tiny")], capture_output=True, text=True, check=True
     )
-    assert said in done.stdout
-    assert done.stderr == ""
+    assert message in process.stdout
+    assert process.stderr == ""
 
 
-def test_the_report_of_transformers_is_shown_where_its_error_refers_to_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_report_shows_the_report_if_loading_fails(caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("transformers.modeling_utils")
 
     @without_report()
@@ -100,7 +100,7 @@ def test_the_report_of_transformers_is_shown_where_its_error_refers_to_it(caplog
 
 
 @pytest.mark.parametrize("name", videossr.models.TORCHAO_MESSAGES)
-def test_other_messages_of_the_same_loggers_are_shown(name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_torchao_filter_shows_other_messages_of_the_same_loggers(name: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, name):
         logging.getLogger(name).warning("something else is wrong")
         for message in videossr.models.TORCHAO_MESSAGES[name]:

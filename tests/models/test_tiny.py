@@ -1,4 +1,4 @@
-"""The tiny models: real checkpoints that the library's own Auto classes load."""
+"""The tiny models: real checkpoints that the Auto classes of transformers load."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny(tmp_path_factory.mktemp("tiny") / "model")
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
+def load_weights(folder: Path) -> dict[str, torch.Tensor]:
     loaded: dict[str, torch.Tensor] = AutoModelForImageTextToText.from_pretrained(folder).state_dict()
     return loaded
 
 
 @pytest.mark.parametrize("family", get_args(Family))
-def test_the_library_loads_it_whole(family: Family, tmp_path: Path) -> None:
+def test_make_tiny_is_loaded_completely_by_transformers(family: Family, tmp_path: Path) -> None:
     main([str(tmp_path), "--family", family, "--seed", "3"])
     model, info = AutoModelForImageTextToText.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(info.values()), info
     assert model.config.model_type == family
     assert model.config.text_config.rope_parameters["mrope_section"] == [6, 5, 5]
     assert model.config.text_config.max_position_embeddings == POSITIONS
-    assert 1_000_000 < sum(each.numel() for each in model.parameters()) < 3_000_000
+    assert 1_000_000 < sum(parameter.numel() for parameter in model.parameters()) < 3_000_000
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     for name, token in (("image", "image_pad"), ("video", "video_pad"), ("vision_start", "vision_start")):
         assert getattr(model.config, f"{name}_token_id") == tokenizer.convert_tokens_to_ids(f"<|{token}|>")
@@ -41,17 +41,21 @@ def test_the_library_loads_it_whole(family: Family, tmp_path: Path) -> None:
         assert model(torch.tensor([[9]])).logits.shape == (1, 1, len(tokenizer))
 
 
-def test_a_seed_makes_the_weights_and_nothing_else_does(tiny: Path, tmp_path: Path) -> None:
+def test_make_tiny_weights_depend_on_the_seed_alone(tiny: Path, tmp_path: Path) -> None:
     torch.manual_seed(99)
-    before = torch.random.get_rng_state()
-    first, again, other = weights(tiny), make_tiny(tmp_path / "again"), make_tiny(tmp_path / "other", seed=1)
-    assert torch.equal(torch.random.get_rng_state(), before)
-    assert all(torch.equal(value, weights(again)[name]) for name, value in first.items())
-    assert not torch.equal(first["lm_head.weight"], weights(other)["lm_head.weight"])
-    assert (tiny / "tokenizer.json").read_text("utf-8") == (other / "tokenizer.json").read_text("utf-8")
+    random_state = torch.random.get_rng_state()
+    first, same_seed, other_seed = (
+        load_weights(tiny),
+        make_tiny(tmp_path / "again"),
+        make_tiny(tmp_path / "other", seed=1),
+    )
+    assert torch.equal(torch.random.get_rng_state(), random_state)
+    assert all(torch.equal(value, load_weights(same_seed)[name]) for name, value in first.items())
+    assert not torch.equal(first["lm_head.weight"], load_weights(other_seed)["lm_head.weight"])
+    assert (tiny / "tokenizer.json").read_text("utf-8") == (other_seed / "tokenizer.json").read_text("utf-8")
 
 
-def test_the_tokenizer_gives_back_any_text_and_sets_digits_apart(tiny: Path) -> None:
+def test_tiny_tokenizer_decodes_any_text_and_splits_digits(tiny: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     for text in ("14.5-26.2", "  two\n\nlines ", "naïve 視頻 🎥\x00", "<0.2 seconds><|vision_start|><|video_pad|>"):
         assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
@@ -61,10 +65,10 @@ def test_the_tokenizer_gives_back_any_text_and_sets_digits_apart(tiny: Path) -> 
     assert len(tokenizer(prompt)["input_ids"]) < len(prompt) / 3
 
 
-def test_the_chat_template_writes_turns_as_qwen_has_them(tiny: Path) -> None:
+def test_tiny_chat_template_writes_turns_like_qwen(tiny: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny)
 
-    def written(messages: list[dict[str, Any]], prompt: bool = False) -> Any:
+    def render(messages: list[dict[str, Any]], prompt: bool = False) -> Any:
         return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt)
 
     picture, video = ({"type": kind} for kind in ("image", "video"))
@@ -79,12 +83,12 @@ def test_the_chat_template_writes_turns_as_qwen_has_them(tiny: Path) -> None:
         "<|vision_start|><|video_pad|><|vision_end|><|im_end|>\n"
         "<|im_start|>assistant\n3<|im_end|>\n"
     )
-    assert written(turns) == expected
-    assert written(turns[1:2], prompt=True).endswith("<|vision_end|><|im_end|>\n<|im_start|>assistant\n")
+    assert render(turns) == expected
+    assert render(turns[1:2], prompt=True).endswith("<|vision_end|><|im_end|>\n<|im_start|>assistant\n")
     assert (tiny / "chat_template.jinja").exists()
 
 
-def test_rotary_settings_are_told_as_released_checkpoints_do(tiny: Path) -> None:
+def test_tiny_config_has_rotary_settings_like_released_checkpoints(tiny: Path) -> None:
     text = json.loads((tiny / "config.json").read_text("utf-8"))["text_config"]
     assert text["rope_theta"] == 1e4
     assert text["rope_scaling"]["mrope_interleaved"]
@@ -92,7 +96,7 @@ def test_rotary_settings_are_told_as_released_checkpoints_do(tiny: Path) -> None
 
 
 @pytest.mark.parametrize("sizes", [{"width": 96}, {"layers": 0}, {"vision_layers": 1}])
-def test_a_size_that_cannot_be_is_told(sizes: dict[str, Any], tmp_path: Path) -> None:
+def test_make_tiny_refuses_invalid_sizes(sizes: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=str(next(iter(sizes)))):
         make_tiny(tmp_path / "none", **sizes)
     assert not (tmp_path / "none").exists()

@@ -1,4 +1,4 @@
-"""The ends of an answer are found by what a checkpoint does, not by what its tokens are called."""
+"""The end tokens of an answer follow from a checkpoint's settings and template, not from the names of tokens."""
 
 from __future__ import annotations
 
@@ -36,29 +36,29 @@ PARTS = """\
 def ends(tmp_path: Path) -> Make:
     """The ends of a checkpoint with these generation settings, end of the tokenizer, and chat template."""
 
-    def found(
-        generation: Any = None, own: str | None = "<|im_end|>", template: str = TEMPLATE, config: Any = None
+    def find(
+        generation: Any = None, eos_token: str | None = "<|im_end|>", template: str = TEMPLATE, config: Any = None
     ) -> Ends:
-        made = tokenizer(template, special=("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"))
-        made.eos_token = own
+        chat = tokenizer(template, special=("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"))
+        chat.eos_token = eos_token
         (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": generation}))
-        return find_ends(tmp_path, config or {}, made)
+        return find_ends(tmp_path, config or {}, chat)
 
-    return found
+    return find
 
 
 @pytest.fixture
 def ids() -> dict[str, int]:
-    made = tokenizer(special=("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"))
-    return {token: made.convert_tokens_to_ids(token) for token in ("<|endoftext|>", "<|im_end|>", "<|pad|>")}
+    chat = tokenizer(special=("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"))
+    return {token: chat.convert_tokens_to_ids(token) for token in ("<|endoftext|>", "<|im_end|>", "<|pad|>")}
 
 
-def test_all_that_is_named_ends_an_answer(ends: Make, ids: dict[str, int]) -> None:
+def test_find_ends_collects_the_end_tokens_of_all_settings(ends: Make, ids: dict[str, int]) -> None:
     text, turn, pad = ids.values()
-    assert ends([text], own="<|endoftext|>") == Ends(frozenset([text, turn]), turn)
-    assert ends(text, own="<|pad|>") == Ends(frozenset([text, turn, pad]), turn)
-    assert ends(own=None) == Ends(frozenset([turn]), turn)
-    assert ends(own=None, config={"text_config": {"eos_token_id": text}}) == Ends(frozenset([text, turn]), turn)
+    assert ends([text], eos_token="<|endoftext|>") == Ends(frozenset([text, turn]), turn)
+    assert ends(text, eos_token="<|pad|>") == Ends(frozenset([text, turn, pad]), turn)
+    assert ends(eos_token=None) == Ends(frozenset([turn]), turn)
+    assert ends(eos_token=None, config={"text_config": {"eos_token_id": text}}) == Ends(frozenset([text, turn]), turn)
 
 
 @pytest.mark.parametrize(
@@ -73,23 +73,23 @@ def test_all_that_is_named_ends_an_answer(ends: Make, ids: dict[str, int]) -> No
         ("{% for m in messages %}{{ m.content }}<|eot_id|>{% endfor %}", None),
     ],
 )
-def test_the_end_of_a_turn_is_what_the_template_writes(template: str, end: str | None, ids: dict[str, int]) -> None:
-    made = tokenizer(template, special=("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"))
-    assert turn_end(made) == (None if end is None else ids[end])
+def test_turn_end_is_what_the_template_writes(template: str, end: str | None, ids: dict[str, int]) -> None:
+    chat = tokenizer(template, special=("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"))
+    assert turn_end(chat) == (None if end is None else ids[end])
 
 
-def test_what_is_taught_without_an_end_in_the_template(ends: Make, ids: dict[str, int]) -> None:
+def test_find_ends_taught_without_an_end_in_the_template(ends: Make, ids: dict[str, int]) -> None:
     text, turn, _ = ids.values()
     plain = "{% for m in messages %}{{ m.content }}{% endfor %}"
-    assert ends([text, turn], own="<|im_end|>", template=plain).taught == turn
-    assert ends([text, turn], own=None, template=plain).taught == text
+    assert ends([text, turn], eos_token="<|im_end|>", template=plain).taught == turn
+    assert ends([text, turn], eos_token=None, template=plain).taught == text
     with pytest.raises(
         ValueError, match=r"no token ends an answer.*Write \"eos_token_id\" into generation_config.json"
     ):
-        ends([], own=None, template=plain)
+        ends([], eos_token=None, template=plain)
 
 
-@pytest.mark.parametrize("wrong", ["<|im_end|>", ["a"], {"a": 1}])
-def test_an_end_that_is_no_number_is_told(ends: Make, wrong: Any) -> None:
+@pytest.mark.parametrize("value", ["<|im_end|>", ["a"], {"a": 1}])
+def test_find_ends_refuses_an_end_that_is_no_number(ends: Make, value: Any) -> None:
     with pytest.raises(ValueError, match=r"generation_config.json: eos_token_id is .*neither a token's number"):
-        ends(wrong)
+        ends(value)

@@ -1,4 +1,4 @@
-"""Published rows are put as they were published; what they tell of themselves is read, and nothing is made up."""
+"""`PublishedDataset`: rows are asked as published, and facts about them are read from the rows alone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CATEGORIES = [
     "grounding/mirror",
     "grounding/stutter",
 ]
-"""In the order of the files' names."""
+"""The category of each row, in the order of the files' names."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def opened(released: Path) -> QuestionSet:
     return open_questions(released / "rows", corpus=released)
 
 
-def test_every_row_is_a_question_in_its_own_words(opened: QuestionSet) -> None:
+def test_published_dataset_asks_every_row_in_its_own_words(opened: QuestionSet) -> None:
     assert isinstance(opened, PublishedDataset)
     assert len(opened) == len(CATEGORIES)
     for index, category in enumerate(CATEGORIES):
@@ -55,7 +55,7 @@ def test_every_row_is_a_question_in_its_own_words(opened: QuestionSet) -> None:
     assert opened.question(4).prompt == "<video>\nWhen is it altered?"
 
 
-def test_the_frames_and_their_times_are_the_rows(opened: QuestionSet, released: Path) -> None:
+def test_published_clips_have_the_frames_and_times_of_the_row(opened: QuestionSet, released: Path) -> None:
     (clip,) = opened.clips(4)
     files = [released / f"48frames/academic/v1/{k}{'_mirror' if 10 <= k < 20 else ''}.jpg" for k in range(48)]
     full = np.stack([simplejpeg.decode_jpeg(file.read_bytes(), "RGB") for file in files])
@@ -65,7 +65,7 @@ def test_the_frames_and_their_times_are_the_rows(opened: QuestionSet, released: 
     assert clip.clock.end_ms == round(48 * 1000 / FPS)
 
 
-def test_a_jigsaw_shows_its_pieces(opened: QuestionSet) -> None:
+def test_published_jigsaw_shows_its_pieces(opened: QuestionSet) -> None:
     pieces = opened.clips(3)
     (whole,) = opened.clips(2)
     assert len(pieces) == 6
@@ -75,7 +75,7 @@ def test_a_jigsaw_shows_its_pieces(opened: QuestionSet) -> None:
     assert opened.truth(3).order == tuple(ORDER)
 
 
-def test_what_is_true_and_what_is_hard(opened: QuestionSet) -> None:
+def test_published_truth_and_difficulty_are_read_from_the_row(opened: QuestionSet) -> None:
     assert opened.truth(4).spans == ((10, 19),)
     assert opened.difficulty(4) == {"perturbation": "mirror", "length": 10, "seconds": 5.883, "duration": 28.235}
     assert opened.truth(6).spans == ((20, 23),)
@@ -86,20 +86,20 @@ def test_what_is_true_and_what_is_hard(opened: QuestionSet) -> None:
     assert opened.difficulty(2) == {}
 
 
-def test_the_video_that_a_question_is_about(released: Path, videos: Path, tmp_path: Path) -> None:
+def test_published_source_is_the_video_of_the_question(released: Path, videos: Path, tmp_path: Path) -> None:
     opened = PublishedDataset(released / "rows")
     assert opened.source(3) == opened.source(4) == "academic/v1"
     assert opened.source(0) == f"{ELSEWHERE}/academic/v1"
     file = str(videos / "real/bikes.mp4")
     inline = "data:image/jpeg;base64,AAAA/AAA"
-    rows = [row("counting", "<video>?", [{"video": shown}], "0,0,0") for shown in (file, [inline], [file], [3], [])]
+    rows = [row("counting", "<video>?", [{"video": video}], "0,0,0") for video in (file, [inline], [file], [3], [])]
     path = write_json(tmp_path / "rows.json", rows)
     sources = [PublishedDataset(path).source(index) for index in range(5)]
     assert sources[:3:2] == [file, str(videos / "real")]
     assert len(set(sources)) == 5
 
 
-def test_processes_and_threads_see_the_same(opened: QuestionSet) -> None:
+def test_published_dataset_gives_processes_and_threads_the_same(opened: QuestionSet) -> None:
     copy = pickle.loads(pickle.dumps(opened))
     assert len(pickle.dumps(opened)) < 2000
     assert copy.hash == opened.hash
@@ -109,52 +109,59 @@ def test_processes_and_threads_see_the_same(opened: QuestionSet) -> None:
         assert all(np.array_equal(clips[index][0].frames, other[0].frames) for other in clips[index::2])
 
 
-def test_the_hash_follows_the_rows_and_their_scoring(released: Path, tmp_path: Path) -> None:
+def test_published_hash_depends_on_the_rows_and_their_scoring(released: Path, tmp_path: Path) -> None:
     mirror, frames = released / "rows/mirror.parquet", released / "48frames"
-    one = open_questions(mirror, corpus=frames)
-    assert one.hash == open_questions(mirror, corpus=released).hash
-    assert one.hash != open_questions(mirror, corpus=frames, source="videossr/choice").hash
+    questions = open_questions(mirror, corpus=frames)
+    assert questions.hash == open_questions(mirror, corpus=released).hash
+    assert questions.hash != open_questions(mirror, corpus=frames, source="videossr/choice").hash
     rows = pq.read_table(mirror).to_pylist()
     rows[0]["reward_model"]["ground_truth"] = "5.9-11.7"
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "mirror.parquet")
-    assert one.hash != open_questions(tmp_path / "mirror.parquet", corpus=frames).hash
+    assert questions.hash != open_questions(tmp_path / "mirror.parquet", corpus=frames).hash
 
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl"])
-def test_json_holds_the_same_questions(released: Path, tmp_path: Path, suffix: str) -> None:
+def test_open_questions_reads_the_same_from_json(released: Path, tmp_path: Path, suffix: str) -> None:
     table = released / "rows/jigsaw6.parquet"
     rows = pq.read_table(table).to_pylist()
-    one = open_questions(write_json(tmp_path / f"rows{suffix}", rows), corpus=released)
-    other = open_questions(table, corpus=released)
-    assert one.question(0) == other.question(0)
-    assert [clip.frames.tobytes() for clip in one.clips(0)] == [clip.frames.tobytes() for clip in other.clips(0)]
+    from_json = open_questions(write_json(tmp_path / f"rows{suffix}", rows), corpus=released)
+    from_table = open_questions(table, corpus=released)
+    assert from_json.question(0) == from_table.question(0)
+    assert [clip.frames.tobytes() for clip in from_json.clips(0)] == [
+        clip.frames.tobytes() for clip in from_table.clips(0)
+    ]
 
 
-def test_frames_lie_where_the_rows_say_or_below_the_root(released: Path, frames: Frames, tmp_path: Path) -> None:
-    there = [str(released / f"48frames/academic/v1/{k}.jpg") for k in range(4)]
-    below = [f"academic/v1/{k}.jpg" for k in range(4)]
-    rows = [row("counting", "<video>?", [entry(names)], "0,0,0") for names in (there, [f"file://{there[0]}"], below)]
+def test_open_questions_finds_frames_at_their_path_or_below_the_corpus(
+    released: Path, frames: Frames, tmp_path: Path
+) -> None:
+    absolute = [str(released / f"48frames/academic/v1/{k}.jpg") for k in range(4)]
+    relative = [f"academic/v1/{k}.jpg" for k in range(4)]
+    rows = [
+        row("counting", "<video>?", [entry(names)], "0,0,0")
+        for names in (absolute, [f"file://{absolute[0]}"], relative)
+    ]
     opened = open_questions(write_json(tmp_path / "rows.jsonl", rows))
     assert opened.clips(0)[0].frames.shape == (4, 160, 256, 3)
     assert len(opened.clips(1)[0].frames) == 1
     with pytest.raises(ValueError, match=r"rows.jsonl, row 2: academic/v1/0.jpg does not exist.*--corpus"):
         opened.clips(2)
-    named = open_questions(tmp_path / "rows.jsonl", corpus=released / "48frames")
-    assert np.array_equal(named.clips(2)[0].frames, opened.clips(0)[0].frames)
+    with_corpus = open_questions(tmp_path / "rows.jsonl", corpus=released / "48frames")
+    assert np.array_equal(with_corpus.clips(2)[0].frames, opened.clips(0)[0].frames)
 
 
-def test_the_longest_end_of_a_path_is_taken(released: Path, tmp_path: Path) -> None:
+def test_open_questions_matches_the_longest_end_of_a_path(released: Path, tmp_path: Path) -> None:
     names = ["v1/0.jpg", "a/v1/0.jpg"]
-    for name, at in zip(names, (3, 7), strict=True):
+    for name, number in zip(names, (3, 7), strict=True):
         (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).write_bytes((released / f"48frames/academic/v1/{at}.jpg").read_bytes())
+        (tmp_path / name).write_bytes((released / f"48frames/academic/v1/{number}.jpg").read_bytes())
     rows = [row("counting", "<video>?", [entry([f"/x/{name}"])], "0,0,0") for name in (*names, "../" + names[0])]
     opened = open_questions(write_json(tmp_path / "rows.json", rows), corpus=tmp_path)
     assert not np.array_equal(opened.clips(0)[0].frames, opened.clips(1)[0].frames)
     assert np.array_equal(opened.clips(0)[0].frames, opened.clips(2)[0].frames)
 
 
-def test_video_files_are_decoded_at_their_own_times(videos: Path, tmp_path: Path) -> None:
+def test_published_video_files_are_decoded_at_their_own_times(videos: Path, tmp_path: Path) -> None:
     file = str(videos / "real/bikes.mp4")
     entries = [
         {"video": file, "fps": 2.0, "max_frames": 48, "max_pixels": 65536, "min_pixels": 16384},
@@ -166,8 +173,8 @@ def test_video_files_are_decoded_at_their_own_times(videos: Path, tmp_path: Path
     (clip,) = opened.clips(0)
     assert clip.clock == expected.choice.clock == opened.question(0).clocks[0]
     assert clip.frames.shape[1:3] == (160, 384)  # of 272 x 640
-    again = resize(clip.frames, *expected.frames.shape[1:3])
-    assert np.abs(again.astype(int) - expected.frames).mean() < 8
+    resized = resize(clip.frames, *expected.frames.shape[1:3])
+    assert np.abs(resized.astype(int) - expected.frames).mean() < 8
     assert len(opened.clips(1)[0].frames) == 12
     assert opened.category(0) == "mine"
     assert opened.question(0).data_source == "videossr/choice"
@@ -175,7 +182,7 @@ def test_video_files_are_decoded_at_their_own_times(videos: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"data_source": "riddles"}, "unknown data_source 'riddles'.*Known: .*videossr/choice.*--source"),
         ({"data_source": "a" * 1000}, "data_source is 'a+\\.\\.\\., not a name"),
@@ -204,11 +211,13 @@ def test_video_files_are_decoded_at_their_own_times(videos: Path, tmp_path: Path
         ({"images": ["a.jpg"]}, "it shows images"),
     ],
 )  # fmt: skip
-def test_a_bad_row_is_told_and_spoils_no_other(change: dict[str, object], told: str, tmp_path: Path) -> None:
+def test_published_dataset_names_a_bad_row_and_reads_the_others(
+    change: dict[str, object], message: str, tmp_path: Path
+) -> None:
     good = row("counting", "<video>\nHow many?", [{"video": ["a.jpg"]}], "1,2,3")
     path = write_json(tmp_path / "rows.jsonl", [good, {**good, **change}, good])
     opened = open_questions(path)
-    with pytest.raises(ValueError, match=f"rows.jsonl, row 1: .*{told}"):
+    with pytest.raises(ValueError, match=f"rows.jsonl, row 1: .*{message}"):
         opened.question(1)
     assert opened.question(0) == opened.question(2)
     assert opened.question(0).clocks[0].end_ms == 500
@@ -216,24 +225,24 @@ def test_a_bad_row_is_told_and_spoils_no_other(change: dict[str, object], told: 
     assert opened.category(2) == "counting"
 
 
-def test_damaged_frames_are_told(released: Path, tmp_path: Path) -> None:
-    whole = (released / "48frames/academic/v1/0.jpg").read_bytes()
-    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+def test_published_clips_name_damaged_frames(released: Path, tmp_path: Path) -> None:
+    jpeg = (released / "48frames/academic/v1/0.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(jpeg[: len(jpeg) // 2])
     (tmp_path / "text.jpg").write_text("no picture")
-    (tmp_path / "whole.jpg").write_bytes(whole)
+    (tmp_path / "whole.jpg").write_bytes(jpeg)
     (tmp_path / "other.jpg").write_bytes(simplejpeg.encode_jpeg(np.zeros((262, 150, 3), np.uint8)))
     shown = [["cut.jpg"], ["text.jpg"], ["whole.jpg", "other.jpg"]]
     rows = [row("counting", "<video>?", [entry(names)], "0,0,0") for names in shown]
     opened = open_questions(write_json(tmp_path / "rows.jsonl", rows))
-    for index, told in enumerate(
+    for index, message in enumerate(
         ("row 0: .*cut.jpg: damaged", "row 1: .*text.jpg is no picture", "row 2: other.jpg has 150 x 262 pixels.*whole")
     ):
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             opened.clips(index)
 
 
 @pytest.mark.parametrize(
-    ("sizes", "told"),
+    ("sizes", "message"),
     [
         ({"max_pixels": 10**300, "min_pixels": 10**299}, "min_pixels .* not a number above 0"),
         ({"resized_height": 1e300, "resized_width": 32}, "resized_height .* not a number above 0"),
@@ -241,14 +250,14 @@ def test_damaged_frames_are_told(released: Path, tmp_path: Path) -> None:
         ({"resized_height": 1e9, "resized_width": 32}, "32 x 1000000000 is too long"),
     ],
 )
-def test_absurd_sizes_are_told(released: Path, sizes: dict[str, float], told: str) -> None:
+def test_clip_of_refuses_absurd_sizes(released: Path, sizes: dict[str, float], message: str) -> None:
     frames = {"video": ["0.jpg"], **sizes}
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         clip_of(frames, lambda name: released / "48frames/academic/v1" / name)
 
 
 @pytest.mark.parametrize("line", ['{"data_source": ', "[1]", "7", "\xff", pytest.param("[" * 100_000, id="deep")])
-def test_a_line_that_is_no_row(line: str, tmp_path: Path) -> None:
+def test_published_dataset_names_a_line_that_is_no_row(line: str, tmp_path: Path) -> None:
     good = row("counting", "<video>\nHow many?", [{"video": ["a.jpg"]}], "1,2,3")
     path = write_json(tmp_path / "rows.jsonl", [good])
     path.write_bytes(path.read_bytes() + line.encode("latin-1") + b"\n")
@@ -258,7 +267,7 @@ def test_a_line_that_is_no_row(line: str, tmp_path: Path) -> None:
         opened.question(1)
 
 
-def test_what_is_no_set_of_questions(released: Path, dataset: Path, tmp_path: Path) -> None:
+def test_open_questions_refuses_what_is_no_set_of_questions(released: Path, dataset: Path, tmp_path: Path) -> None:
     assert isinstance(open_questions(dataset), VideoSSRDataset)
     with pytest.raises(ValueError, match="leave out --source"):
         open_questions(dataset, source="grounding")
@@ -291,25 +300,25 @@ def test_what_is_no_set_of_questions(released: Path, dataset: Path, tmp_path: Pa
         open_questions(tmp_path)
 
 
-def test_frames_may_be_in_the_rows(released: Path, frames: Frames, tmp_path: Path) -> None:
+def test_published_frames_may_be_data_uris(released: Path, frames: Frames, tmp_path: Path) -> None:
     data = (released / "48frames/academic/v1/0.jpg").read_bytes()
     uri = "data:image/jpeg;base64," + base64.b64encode(data).decode()
     rows = [row("counting", "<video>?", [entry([uri, uri])], "0,0,0"), row("counting", "<video>?", [[uri]], "0,0,0")]
     opened = open_questions(write_json(tmp_path / "rows.json", rows))
     (clip,) = opened.clips(0)
-    assert np.array_equal(clip.frames[1], resize(frames_of(data), 160, 256)[0])
+    assert np.array_equal(clip.frames[1], resize(decode_frames(data), 160, 256)[0])
     (bare,) = opened.clips(1)
     assert bare.clock.end_ms == 500
     assert bare.frames.shape[1:3] == (288, 480)
 
 
-def frames_of(data: bytes) -> Frames:
+def decode_frames(data: bytes) -> Frames:
     picture: Frames = simplejpeg.decode_jpeg(data, "RGB")[None]
     return picture
 
 
-def test_rows_of_several_files_put_together(released: Path, tmp_path: Path) -> None:
-    """Where files are merged, what only some of them have is null in the others."""
+def test_open_questions_reads_rows_merged_from_several_files(released: Path, tmp_path: Path) -> None:
+    """A column that only some of the merged files have is null in the rows of the others."""
     parts = [pq.read_table(file) for file in sorted((released / "rows").glob("*.parquet"))]
     merged = pa.concat_tables(parts, promote_options="permissive")
     pq.write_table(merged, tmp_path / "all.parquet")
@@ -318,7 +327,7 @@ def test_rows_of_several_files_put_together(released: Path, tmp_path: Path) -> N
     assert opened.clips(0)[0].frames.shape == (48, 160, 256, 3)
 
 
-def test_the_rows_paths_are_those_of_another_machine(released: Path) -> None:
+def test_open_questions_corpus_replaces_paths_of_another_machine(released: Path) -> None:
     assert not Path(ELSEWHERE).exists()
     opened = open_questions(released / "rows/mirror.parquet", corpus=str(released))
     assert len(opened.clips(1)[0].frames) == 48

@@ -1,4 +1,4 @@
-"""Sizes and names of what rows show."""
+"""The sizes of the frames of published rows, and what their file names mean."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from videossr.dataset.published.perturbed import find_perturbed, perturbation_of
         (2160, 3840, 131072, 786432, (640, 1152)),
     ],
 )
-def test_sizes_are_those_of_qwen_vl_utils(
+def test_smart_size_agrees_with_qwen_vl_utils(
     height: int, width: int, least: int, most: int, size: tuple[int, int]
 ) -> None:
-    """Each was computed by `qwen_vl_utils.vision_process.smart_resize` 0.0.14 with a factor of 32."""
+    """Each size was computed by `qwen_vl_utils.vision_process.smart_resize` 0.0.14 with a factor of 32."""
     assert smart_size(height, width, least, most) == size
 
 
 @pytest.mark.parametrize(
-    ("released", "ours"),
+    ("released", "expected"),
     [
         ("ChannelSwap", "channel_swap"),
         ("Rotate180", "rotate_180"),
@@ -43,15 +43,17 @@ def test_sizes_are_those_of_qwen_vl_utils(
         ("Solarize", "solarize"),
     ],
 )
-def test_perturbations_by_our_names(released: str, ours: str) -> None:
-    assert perturbation_of(released) == ours
+def test_perturbation_of_translates_released_names(released: str, expected: str) -> None:
+    assert perturbation_of(released) == expected
 
 
-def test_what_the_names_of_frames_tell() -> None:
-    told = find_perturbed({"video": ["v_1/0.jpg", "v_1/1_rotate180.jpg", "v_1/2_rotate180.jpg", "v_1/x_mirror.jpg"]})
-    assert (told.slots, told.perturbation, told.shapes) == ((1, 2), "rotate_180", {})
-    told = find_perturbed({"video": ["0_circle2.jpg", "1_square1.jpg", "2_circle10.jpg", "3.jpg"]})
-    assert (told.slots, told.perturbation) == ((0, 1, 2), "")
-    assert told.shapes == {"circle": (2, 10), "square": (1,)}
+def test_find_perturbed_reads_the_names_of_frames() -> None:
+    perturbed = find_perturbed(
+        {"video": ["v_1/0.jpg", "v_1/1_rotate180.jpg", "v_1/2_rotate180.jpg", "v_1/x_mirror.jpg"]}
+    )
+    assert (perturbed.slots, perturbed.perturbation, perturbed.shapes) == ((1, 2), "rotate_180", {})
+    perturbed = find_perturbed({"video": ["0_circle2.jpg", "1_square1.jpg", "2_circle10.jpg", "3.jpg"]})
+    assert (perturbed.slots, perturbed.perturbation) == ((0, 1, 2), "")
+    assert perturbed.shapes == {"circle": (2, 10), "square": (1,)}
     assert find_perturbed({"video": ["0_mirror.jpg", "1_noise.jpg"]}).perturbation == ""
     assert find_perturbed({"video": "a_mirror.mp4"}).slots == ()

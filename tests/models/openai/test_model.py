@@ -1,4 +1,4 @@
-"""Models behind a server: what is sent, what is made of what comes back, and of what does not."""
+"""`OpenAIModel`: what is sent to a server, how responses are read, and how faults are handled."""
 
 from __future__ import annotations
 
@@ -41,55 +41,65 @@ GREEDY = Decoding()
 VLLM = {"version": "0.33.0"}
 
 
-def frames(seed: int, slots: int = SLOTS) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def random_frames(seed: int, slots: int = SLOTS) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.random.default_rng(seed).integers(0, 256, (slots, 32, 64, 3), np.uint8)
 
 
-def ask(index: int, clocks: tuple[Clock, ...] = (uniform_clock(SLOTS, 2_000),), system: str = "") -> Request:
-    prompt = "".join(f"piece {k}: <video>\n" for k in range(len(clocks))) + str(index)
+def make_request(index: int, clocks: tuple[Clock, ...] = (uniform_clock(SLOTS, 2_000),), system: str = "") -> Request:
+    prompt = "".join(f"piece {number}: <video>\n" for number in range(len(clocks))) + str(index)
     question = Question(f"q{index}", "videossr/grounding", system, prompt, "0.0-0.5", clocks)
     return Request(
-        index, question, "grounding/mirror", lambda: [Clip(frames(k, len(c)), c) for k, c in enumerate(clocks)]
+        index,
+        question,
+        "grounding/mirror",
+        lambda: [Clip(random_frames(number, len(clock)), clock) for number, clock in enumerate(clocks)],
     )
 
 
-def model(server: ChatServer, **settings: Any) -> OpenAIModel:
+def open_model(server: ChatServer, **settings: Any) -> OpenAIModel:
     return OpenAIModel(f"org/m@1@{server.url}", ServerSettings(**{**QUICK, **settings}), NO_QUESTIONS)
 
 
-def answers(server: ChatServer, count: int = 6, decoding: Decoding = GREEDY, **settings: Any) -> dict[int, Response]:
-    replies = list(model(server, **settings).answer(map(ask, range(count)), decoding))
-    assert len(replies) == len({reply.index for reply in replies}) == count
-    return {reply.index: reply for reply in replies}
+def ask_all(server: ChatServer, count: int = 6, decoding: Decoding = GREEDY, **settings: Any) -> dict[int, Response]:
+    responses = list(open_model(server, **settings).answer(map(make_request, range(count)), decoding))
+    assert len(responses) == len({response.index for response in responses}) == count
+    return {response.index: response for response in responses}
 
 
 def echo(seen: Seen, earlier: int) -> CannedResponse:
     return CannedResponse(texts(f"answer {seen.question.strip()}"))
 
 
-def once(fault: CannedResponse) -> Any:
-    """The fault for the first request of each question, then its answer."""
+def fail_first(fault: CannedResponse) -> Any:
+    """Respond with the fault to the first request of each question, and then with its answer."""
     return lambda seen, earlier: echo(seen, earlier) if earlier else fault
 
 
-def test_every_question_gets_its_answer_and_is_asked_once() -> None:
+def test_answer_asks_every_question_once() -> None:
     with chat_server(echo) as server:
-        replies = answers(server, 20)
-    assert {k: reply.texts for k, reply in replies.items()} == {k: (f"answer {k}",) for k in range(20)}
-    assert all((r.finish, r.tries, r.prompt_tokens, r.error) == (("stop",), 1, 7, "") for r in replies.values())
+        responses = ask_all(server, 20)
+    assert {index: response.texts for index, response in responses.items()} == {
+        index: (f"answer {index}",) for index in range(20)
+    }
+    assert all(
+        (response.finish, response.tries, response.prompt_tokens, response.error) == (("stop",), 1, 7, "")
+        for response in responses.values()
+    )
     assert len(server.seen) == 20
     assert {seen.fields["model"] for seen in server.seen} == {"org/m@1"}
 
 
-def test_requests_run_at_the_same_time_and_no_more_than_asked_for() -> None:
-    six = threading.Barrier(6, timeout=30)  # broken where fewer come together, and the server then drops them
+def test_answer_sends_as_many_requests_at_once_as_concurrency_allows() -> None:
+    barrier = threading.Barrier(
+        6, timeout=30
+    )  # breaks if fewer than six requests come together, and the server then drops them
 
     def respond(seen: Seen, earlier: int) -> CannedResponse:
-        six.wait()
+        barrier.wait()
         return echo(seen, earlier)
 
     with chat_server(respond) as server:
-        replies = answers(server, 12, concurrency=6)
+        replies = ask_all(server, 12, concurrency=6)
     assert all(reply.tries == 1 for reply in replies.values())
     assert server.most_at_once == 6
 
@@ -97,56 +107,56 @@ def test_requests_run_at_the_same_time_and_no_more_than_asked_for() -> None:
 # --- what is sent
 
 
-def test_images_stand_in_the_place_of_their_clip_each_behind_its_time() -> None:
+def test_request_has_images_in_place_of_each_clip_after_their_times() -> None:
     clocks = (Clock((0, 40, 1_000, 1_250), 1_500), Clock((0, 700), 900))
     with chat_server(echo) as server:
-        served = model(server, picture="png")
-        list(served.answer([ask(0, clocks, system="Be short.")], GREEDY))
+        model = open_model(server, picture="png")
+        list(model.answer([make_request(0, clocks, system="Be short.")], GREEDY))
     system, user = server.seen[0].fields["messages"]
     assert system == {"role": "system", "content": "Be short."}
-    told = [part.get("text", "image") for part in user["content"]]
-    assert told == [
+    parts = [part.get("text", "image") for part in user["content"]]
+    assert parts == [
         *("piece 0: ", "<0.0 seconds>", "image", "<0.0 seconds>", "image", "<1.0 seconds>", "image"),
         *("<1.2 seconds>", "image", "\npiece 1: ", "<0.0 seconds>", "image", "<0.7 seconds>", "image", "\n0"),
     ]
     urls = [part["image_url"]["url"] for part in user["content"] if part["type"] == "image_url"]
-    shown = np.stack([decoded(url.removeprefix("data:image/png;base64,")) for url in urls])
-    assert np.array_equal(shown, np.concatenate([frames(0, 4), frames(1, 2)]))
-    assert served.describe()["label"] == "frames as single images"
+    pictures = np.stack([decode_picture(url.removeprefix("data:image/png;base64,")) for url in urls])
+    assert np.array_equal(pictures, np.concatenate([random_frames(0, 4), random_frames(1, 2)]))
+    assert model.describe()["label"] == "frames as single images"
     assert "extra_body" not in server.seen[0].fields
     assert "mm_processor_kwargs" not in server.seen[0].fields
 
 
 @pytest.mark.parametrize("quality", [95, 60])
-def test_jpegs_have_the_quality_that_is_asked_for(quality: int) -> None:
+def test_request_jpegs_have_the_quality_of_the_setting(quality: int) -> None:
     with chat_server(echo) as server:
-        served = model(server, quality=quality)
-        list(served.answer([ask(0)], GREEDY))
+        model = open_model(server, quality=quality)
+        list(model.answer([make_request(0)], GREEDY))
     content = server.seen[0].fields["messages"][0]["content"]
     urls = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]
-    expected = [base64.b64encode(file).decode() for file in jpeg.encode(frames(0), quality, "444")]
+    expected = [base64.b64encode(file).decode() for file in jpeg.encode(random_frames(0), quality, "444")]
     assert urls == [f"data:image/jpeg;base64,{data}" for data in expected]
-    assert served.describe()["picture"] == f"jpeg {quality}"
+    assert model.describe()["picture"] == f"jpeg {quality}"
 
 
-def decoded(data: str) -> np.ndarray[Any, np.dtype[Any]]:
+def decode_picture(data: str) -> np.ndarray[Any, np.dtype[Any]]:
     picture = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
     assert picture is not None
     return picture[..., ::-1]
 
 
-def test_vllm_is_sent_videos_with_the_times_of_their_slots() -> None:
+def test_request_to_vllm_has_videos_with_the_times_of_their_slots() -> None:
     clock = Clock((0, 40, 1_000, 1_250), 1_500)
     with chat_server(echo, version=VLLM) as server:
-        served = model(server, picture="png")
-        list(served.answer([ask(0, (clock, clock))], GREEDY))
+        model = open_model(server, picture="png")
+        list(model.answer([make_request(0, (clock, clock))], GREEDY))
     fields = server.seen[0].fields
     kinds = [part["type"] for part in fields["messages"][0]["content"]]
     assert kinds == ["text", "video_url", "text", "video_url", "text"]
     urls = [part["video_url"]["url"] for part in fields["messages"][0]["content"] if part["type"] == "video_url"]
-    for k, url in enumerate(urls):
+    for index, url in enumerate(urls):
         pictures = url.removeprefix("data:video/jpeg;base64,").split(",")
-        assert np.array_equal(np.stack([decoded(picture) for picture in pictures]), frames(k))
+        assert np.array_equal(np.stack([decode_picture(picture) for picture in pictures]), random_frames(index))
     assert fields["media_io_kwargs"] == {
         "video": {
             "num_frames": -1,
@@ -158,24 +168,24 @@ def test_vllm_is_sent_videos_with_the_times_of_their_slots() -> None:
     }
     assert fields["mm_processor_kwargs"] == {"do_sample_frames": False, "do_resize": False}
     assert (fields["top_k"], fields["min_p"], fields["repetition_penalty"]) == (-1, 0, 1)
-    assert served.describe()["server"] == "vllm 0.33.0"
-    assert "label" not in served.describe()
+    assert model.describe()["server"] == "vllm 0.33.0"
+    assert "label" not in model.describe()
 
 
-def test_one_request_to_vllm_cannot_tell_two_clocks() -> None:
+def test_request_to_vllm_refuses_clips_of_different_clocks() -> None:
     with chat_server(echo, version=VLLM) as server:
-        asks = [ask(0, (uniform_clock(4, 2_000), uniform_clock(4, 3_000))), ask(1)]
-        replies = {reply.index: reply for reply in model(server).answer(asks, GREEDY)}
+        requests = [make_request(0, (uniform_clock(4, 2_000), uniform_clock(4, 3_000))), make_request(1)]
+        replies = {reply.index: reply for reply in open_model(server).answer(requests, GREEDY)}
     assert "2 different clocks" in replies[0].error
     assert "mode=images" in replies[0].error
     assert replies[1].texts == ("answer 1",)
 
 
-def test_how_answers_are_sampled_is_all_said() -> None:
-    drawn = Decoding(n=3, temperature=0.7, top_p=0.9, top_k=20, max_tokens=11, seed=5)
+def test_request_contains_all_decoding_settings() -> None:
+    decoding = Decoding(n=3, temperature=0.7, top_p=0.9, top_k=20, max_tokens=11, seed=5)
     with chat_server(lambda seen, k: CannedResponse(texts("a", "b", "c")), version=VLLM) as server:
-        assert answers(server, 1, drawn)[0].texts == ("a", "b", "c")
-        answers(server, 1, GREEDY)
+        assert ask_all(server, 1, decoding)[0].texts == ("a", "b", "c")
+        ask_all(server, 1, GREEDY)
     fields, greedy = (seen.fields for seen in server.seen)
     expected = {"n": 3, "temperature": 0.7, "top_p": 0.9, "top_k": 20, "max_tokens": 11, "seed": 5}
     assert {name: fields[name] for name in expected} == expected
@@ -183,22 +193,22 @@ def test_how_answers_are_sampled_is_all_said() -> None:
     assert not greedy.keys() & {"n", "top_p", "seed"}
 
 
-def test_a_server_that_gives_one_answer_at_a_time_is_asked_again_with_other_seeds() -> None:
+def test_answer_asks_again_with_other_seeds_if_a_server_gives_one_answer() -> None:
     def respond(seen: Seen, earlier: int) -> CannedResponse:
         return CannedResponse(texts(f"{seen.fields['seed']}", finish="length" if earlier else "stop"))
 
     with chat_server(respond) as server:
-        reply = answers(server, 1, Decoding(n=3, temperature=1, seed=5))[0]
+        reply = ask_all(server, 1, Decoding(n=3, temperature=1, seed=5))[0]
     assert (reply.texts, reply.finish, reply.tries) == (("5", "6", "7"), ("stop", "length", "length"), 3)
     assert [seen.fields["n"] for seen in server.seen] == [3, 2, 1]
 
 
-def test_top_k_needs_a_server_that_takes_it() -> None:
+def test_answer_refuses_top_k_for_a_server_without_it() -> None:
     with chat_server(echo) as server, pytest.raises(ValueError, match="top_k"):
-        model(server).answer([ask(0)], Decoding(temperature=1, top_k=5))
+        open_model(server).answer([make_request(0)], Decoding(temperature=1, top_k=5))
 
 
-def test_fields_that_a_server_refuses_are_left_out_from_then_on() -> None:
+def test_answer_leaves_out_fields_that_a_server_refuses() -> None:
     def respond(seen: Seen, earlier: int) -> CannedResponse:
         for name in ("max_tokens", "seed", "top_p", "n"):
             if name in seen.fields:
@@ -206,21 +216,21 @@ def test_fields_that_a_server_refuses_are_left_out_from_then_on() -> None:
         return echo(seen, earlier)
 
     with chat_server(respond) as server:
-        served = model(server, concurrency=1)
-        replies = list(served.answer(map(ask, range(4)), Decoding(n=2, temperature=1, max_tokens=9)))
+        model = open_model(server, concurrency=1)
+        replies = list(model.answer(map(make_request, range(4)), Decoding(n=2, temperature=1, max_tokens=9)))
         replies.sort(key=lambda reply: reply.index)
-        assert [reply.texts for reply in replies] == [(f"answer {k}",) * 2 for k in range(4)]
-    assert served.describe()["refused"] == ["max_tokens", "n", "seed", "top_p"]
+        assert [reply.texts for reply in replies] == [(f"answer {index}",) * 2 for index in range(4)]
+    assert model.describe()["refused"] == ["max_tokens", "n", "seed", "top_p"]
     assert len(server.seen) == 4 + 4 * 2
     assert all(seen.fields["max_completion_tokens"] == 9 for seen in server.seen[4:])
     assert {reply.tries for reply in replies} == {2}, "what is sent again without a field is not another try"
 
 
-def test_a_field_that_decides_the_answer_is_not_left_out() -> None:
-    said = "Unsupported value: 'temperature' does not support 0 with this model."
-    with chat_server(lambda seen, k: refusal(400, said, param="temperature")) as server:
+def test_answer_does_not_leave_out_a_field_that_changes_the_answer() -> None:
+    message = "Unsupported value: 'temperature' does not support 0 with this model."
+    with chat_server(lambda seen, k: refusal(400, message, param="temperature")) as server:
         with pytest.raises(ServerError, match=r"does not support 0.*sample answers otherwise"):
-            answers(server, 1)
+            ask_all(server, 1)
         assert len(server.seen) == 1
 
 
@@ -241,16 +251,16 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_what_passes_is_tried_again_and_nothing_is_asked_again_after_its_answer(name: str) -> None:
-    with chat_server(once(FAULTS[name])) as server:
-        replies = answers(server, timeout=1.0 if name == "slow" else 30.0)
+def test_answer_retries_after_a_temporary_fault(name: str) -> None:
+    with chat_server(fail_first(FAULTS[name])) as server:
+        replies = ask_all(server, timeout=1.0 if name == "slow" else 30.0)
     assert {k: reply.texts for k, reply in replies.items()} == {k: (f"answer {k}",) for k in range(6)}
     assert all(reply.tries == 2 for reply in replies.values())
     assert len(server.seen) == 12
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("429", "status 429: slow down"),
         ("500", "status 500: out of memory"),
@@ -259,14 +269,14 @@ def test_what_passes_is_tried_again_and_nothing_is_asked_again_after_its_answer(
         ("slow", "no answer within 1 s"),
     ],
 )
-def test_what_does_not_pass_fails_its_question_after_so_many_tries(name: str, told: str) -> None:
+def test_answer_fails_a_question_after_all_tries(name: str, message: str) -> None:
     def respond(seen: Seen, earlier: int) -> CannedResponse:
         return FAULTS[name] if seen.question.endswith("1") else echo(seen, earlier)
 
     with chat_server(respond) as server:
-        replies = answers(server, 3, tries=3, timeout=1.0 if name == "slow" else 30.0)
+        replies = ask_all(server, 3, tries=3, timeout=1.0 if name == "slow" else 30.0)
     assert (replies[0].error, replies[2].error, replies[1].texts, replies[1].tries) == ("", "", (), 3)
-    assert told in replies[1].error
+    assert message in replies[1].error
     assert len(server.seen) == 5
 
 
@@ -317,23 +327,23 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("name", GARBAGE)
-def test_what_is_no_answer_fails_its_question_and_is_not_asked_for_again(name: str) -> None:
-    fault, told = GARBAGE[name]
+def test_answer_fails_a_question_on_an_invalid_response_without_a_retry(name: str) -> None:
+    fault, pattern = GARBAGE[name]
     with chat_server(lambda seen, k: fault if seen.question.endswith("1") else echo(seen, k)) as server:
-        replies = answers(server, 3)
+        replies = ask_all(server, 3)
     assert (replies[0].error, replies[2].error) == ("", "")
     assert (replies[1].texts, replies[1].finish, replies[1].tries) == ((), (), 1)
     assert replies[1].error.isprintable()
     assert len(replies[1].error) <= 300
-    assert re.search(told, replies[1].error), replies[1].error
+    assert re.search(pattern, replies[1].error), replies[1].error
     assert len(server.seen) == 3
 
 
-def test_the_parts_of_a_text_are_joined() -> None:
+def test_answer_joins_the_parts_of_a_text() -> None:
     parts = [{"type": "thinking", "thinking": [{"text": "hm"}]}, {"type": "text", "text": "0.0-"}]
     message = {"content": [*parts, {"type": "output_text", "text": "0.5"}], "reasoning": {"any": "form"}}
     with chat_server(lambda seen, k: CannedResponse({"choices": [{"message": message}]})) as server:
-        assert answers(server, 1)[0].texts == ("0.0-0.5",)
+        assert ask_all(server, 1)[0].texts == ("0.0-0.5",)
 
 
 SYSTEM = "Be short."
@@ -349,52 +359,53 @@ NO_SYSTEM = {
 }
 
 
-def no_system(said: str, status: int = 400) -> Any:
-    """A server that refuses a system turn in these words."""
+def refuse_system(message: str, status: int = 400) -> Any:
+    """Refuse a system turn in these words, and answer any other request."""
 
     def respond(seen: Seen, earlier: int) -> CannedResponse:
         if seen.fields["messages"][0]["role"] == "system":
-            return refusal(status, said)
+            return refusal(status, message)
         return echo(seen, earlier)
 
     return respond
 
 
 @pytest.mark.parametrize("name", NO_SYSTEM)
-def test_a_server_without_a_system_role_is_told_it_before_the_users_text(name: str) -> None:
-    with chat_server(no_system(NO_SYSTEM[name])) as server:
-        served = model(server, concurrency=1)
-        assert served.describe()["system"] == "auto"
+def test_answer_moves_the_system_text_into_the_user_turn_if_refused(name: str) -> None:
+    with chat_server(refuse_system(NO_SYSTEM[name])) as server:
+        model = open_model(server, concurrency=1)
+        assert model.describe()["system"] == "auto"
         replies = sorted(
-            served.answer([ask(k, system=SYSTEM) for k in range(3)], GREEDY), key=lambda reply: reply.index
+            model.answer([make_request(index, system=SYSTEM) for index in range(3)], GREEDY),
+            key=lambda reply: reply.index,
         )
-    assert [(reply.texts, reply.tries) for reply in replies] == [((f"answer {k}",), 1) for k in range(3)]
+    assert [(reply.texts, reply.tries) for reply in replies] == [((f"answer {index}",), 1) for index in range(3)]
     assert len(server.seen) == 4, "it is refused once"
     (turn,) = server.seen[-1].fields["messages"]
     assert turn["role"] == "user"
     assert turn["content"][0]["text"] == "Be short.\n\npiece 0: "
-    assert served.describe()["system"] == "user"
+    assert model.describe()["system"] == "user"
 
 
-def test_where_the_system_text_goes_is_a_setting_and_goes_on_in_a_later_session() -> None:
-    with chat_server(no_system("System role not supported")) as server:
-        list(model(server, system="user").answer([ask(0, system=SYSTEM)], GREEDY))
+def test_system_setting_decides_the_turn_and_resume_restores_it() -> None:
+    with chat_server(refuse_system("System role not supported")) as server:
+        list(open_model(server, system="user").answer([make_request(0, system=SYSTEM)], GREEDY))
         assert len(server.seen) == 1
-        (reply,) = model(server, system="turn").answer([ask(0, system=SYSTEM)], GREEDY)
+        (reply,) = open_model(server, system="turn").answer([make_request(0, system=SYSTEM)], GREEDY)
         assert reply.error == "status 400: System role not supported"
-        later = model(server)
-        later.resume({"system": "user", "refused": ["seed"]})
-        list(later.answer([ask(0, system=SYSTEM)], GREEDY))
+        resumed = open_model(server)
+        resumed.resume({"system": "user", "refused": ["seed"]})
+        list(resumed.answer([make_request(0, system=SYSTEM)], GREEDY))
         assert len(server.seen) == 3
-        assert (later.describe()["system"], later.describe()["refused"]) == ("user", ["seed"])
-        mixed = model(server)
-        mixed.resume({"system": "turn"})
-        (reply,) = mixed.answer([ask(0, system=SYSTEM)], GREEDY)
+        assert (resumed.describe()["system"], resumed.describe()["refused"]) == ("user", ["seed"])
+        resumed_with_turn = open_model(server)
+        resumed_with_turn.resume({"system": "turn"})
+        (reply,) = resumed_with_turn.answer([make_request(0, system=SYSTEM)], GREEDY)
         assert "System role not supported" in reply.error, "half a run is not asked in another way"
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         "the system is not ready: 9 tokens are not supported",
         "the system prompt and video take 40000 tokens; longer prompts are not supported",
@@ -403,48 +414,53 @@ def test_where_the_system_text_goes_is_a_setting_and_goes_on_in_a_later_session(
     ],
 )
 @pytest.mark.parametrize("status", [400, 422])
-def test_a_refusal_about_something_else_leaves_the_system_turn_and_names_the_setting(said: str, status: int) -> None:
-    with chat_server(lambda seen, k: refusal(status, said)) as server:
-        served = model(server)
-        (reply,) = served.answer([ask(0, system=SYSTEM)], GREEDY)
-        (other,) = served.answer([ask(0)], GREEDY)
-    assert reply.error == f"status {status}: {said}; if the server takes no system turn, use --model.system=user"
-    assert other.error == f"status {status}: {said}", "there was no system turn"
+def test_answer_keeps_the_system_turn_on_other_refusals_and_names_the_setting(message: str, status: int) -> None:
+    with chat_server(lambda seen, k: refusal(status, message)) as server:
+        model = open_model(server)
+        (reply,) = model.answer([make_request(0, system=SYSTEM)], GREEDY)
+        (without_system,) = model.answer([make_request(0)], GREEDY)
+    assert reply.error == f"status {status}: {message}; if the server takes no system turn, use --model.system=user"
+    assert without_system.error == f"status {status}: {message}", "there was no system turn"
     assert len(server.seen) == 2
 
 
-def test_a_server_that_takes_the_system_turn_is_asked_in_that_way_to_the_end() -> None:
+def test_answer_keeps_the_system_turn_once_it_was_accepted() -> None:
     def respond(seen: Seen, earlier: int) -> CannedResponse:
-        return no_system("System role not supported")(seen, earlier) if len(server.seen) > 1 else echo(seen, earlier)
+        return (
+            refuse_system("System role not supported")(seen, earlier) if len(server.seen) > 1 else echo(seen, earlier)
+        )
 
     with chat_server(respond) as server:
-        served = model(server, concurrency=1)
-        first, second = served.answer([ask(k, system=SYSTEM) for k in range(2)], GREEDY)
+        model = open_model(server, concurrency=1)
+        first, second = model.answer([make_request(index, system=SYSTEM) for index in range(2)], GREEDY)
     assert first.texts
     assert "System role not supported" in second.error
-    assert served.describe()["system"] == "turn"
+    assert model.describe()["system"] == "turn"
 
 
-def test_thinking_is_switched_by_the_chat_template() -> None:
+def test_thinking_setting_is_sent_to_the_chat_template() -> None:
     with chat_server(echo) as server:
-        answers(server, 1, thinking=False)
-        answers(server, 1)
+        ask_all(server, 1, thinking=False)
+        ask_all(server, 1)
     assert server.seen[0].fields["chat_template_kwargs"] == {"enable_thinking": False}
     assert "chat_template_kwargs" not in server.seen[1].fields
-    said = refusal(400, "Unrecognized request argument", param="chat_template_kwargs")
-    with chat_server(lambda seen, k: said) as server, pytest.raises(ServerError, match=r"leave out --model\.thinking"):
-        answers(server, 1, thinking=False)
+    response = refusal(400, "Unrecognized request argument", param="chat_template_kwargs")
+    with (
+        chat_server(lambda seen, k: response) as server,
+        pytest.raises(ServerError, match=r"leave out --model\.thinking"),
+    ):
+        ask_all(server, 1, thinking=False)
 
 
 @pytest.mark.parametrize("name", ["ALL_PROXY", "all_proxy", "HTTP_PROXY"])
-def test_a_server_on_this_machine_is_asked_without_the_proxy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answer_uses_no_proxy_for_a_local_server(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "socks5://127.0.0.1:9")
     with chat_server(echo) as server:
-        assert answers(server, 1)[0].texts == ("answer 0",)
+        assert ask_all(server, 1)[0].texts == ("answer 0",)
 
 
 @pytest.mark.parametrize("proxy", ["socks5://me:hunter2@h:1080", "odd://me:hunter2@h:1080", "http://me:hunter2@h:x"])
-def test_a_proxy_that_cannot_be_used_is_named(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openai_model_names_an_unusable_proxy_without_its_password(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if proxy.startswith("socks5") and importlib.util.find_spec("socksio"):
         pytest.skip("socksio is installed, so SOCKS proxies can be used")
     monkeypatch.setenv("ALL_PROXY", proxy)
@@ -454,7 +470,7 @@ def test_a_proxy_that_cannot_be_used_is_named(proxy: str, monkeypatch: pytest.Mo
     assert ("socksio" in str(error.value)) == proxy.startswith("socks5")
 
 
-def test_a_server_cannot_write_on_the_terminal_nor_give_the_key_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answer_errors_are_escaped_and_hide_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_KEY", "sk-very-secret")
 
     def respond(seen: Seen, earlier: int) -> CannedResponse:
@@ -462,32 +478,36 @@ def test_a_server_cannot_write_on_the_terminal_nor_give_the_key_away(monkeypatch
         return refusal(400, "\x1b]0;owned\x07 \u202e bad key sk-very-secret " + "z" * 10_000)
 
     with chat_server(respond) as server:
-        served = model(server, key="SECRET_KEY")
-        (reply,) = served.answer([ask(0)], GREEDY)
+        model = open_model(server, key="SECRET_KEY")
+        (reply,) = model.answer([make_request(0)], GREEDY)
     assert reply.error.startswith(r"status 400: \x1b]0;owned\x07 \u202e bad key (key) zzz")
     assert len(reply.error) <= 300
-    assert "secret" not in json.dumps(served.describe())
+    assert "secret" not in json.dumps(model.describe())
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_what_no_question_can_get_around_stops_the_run_behind_what_is_done(status: int) -> None:
+def test_answer_raises_server_errors_that_affect_every_question(status: int) -> None:
     def respond(seen: Seen, earlier: int) -> CannedResponse:
         return echo(seen, earlier) if len(server.seen) <= 3 else refusal(status, "The model `m` does not exist.")
 
     with chat_server(respond) as server:
         replies: list[Response] = []
         with pytest.raises(ServerError, match=f"status {status}: The model `m` does not exist"):
-            replies.extend(model(server, concurrency=1).answer(map(ask, range(50)), GREEDY))
+            replies.extend(open_model(server, concurrency=1).answer(map(make_request, range(50)), GREEDY))
     assert sorted(seen.question for seen in server.seen[:3]) == sorted(f"\n{reply.index}" for reply in replies)
     assert len(server.seen) == 4
 
 
-def test_a_question_whose_frames_cannot_be_rendered_fails_alone() -> None:
-    def broken() -> list[Clip]:
+def test_answer_fails_only_the_question_whose_frames_cannot_be_rendered() -> None:
+    def raise_error() -> list[Clip]:
         raise OSError("pack.bin: damaged at byte 7")
 
     with chat_server(echo) as server:
-        replies = list(model(server).answer([ask(0), replace(ask(1), clips=broken), ask(2)], GREEDY))
+        replies = list(
+            open_model(server).answer(
+                [make_request(0), replace(make_request(1), clips=raise_error), make_request(2)], GREEDY
+            )
+        )
     assert {reply.index: (reply.error, reply.tries) for reply in replies} == {
         0: ("", 1),
         1: ("OSError: pack.bin: damaged at byte 7", 0),
@@ -495,44 +515,44 @@ def test_a_question_whose_frames_cannot_be_rendered_fails_alone() -> None:
     }
 
 
-def test_a_refused_question_fails_alone() -> None:
-    with chat_server(once(refusal(400, "too many tokens"))) as server:
-        replies = answers(server, 2)
+def test_answer_fails_only_the_refused_question() -> None:
+    with chat_server(fail_first(refusal(400, "too many tokens"))) as server:
+        replies = ask_all(server, 2)
     assert all((reply.error, reply.tries) == ("status 400: too many tokens", 1) for reply in replies.values())
     assert len(server.seen) == 2
 
 
-def test_vllm_that_does_not_trust_requests_stops_the_run() -> None:
-    said = "Per-request media_io_kwargs are disabled. Start the server with --trust-request-mm-kwargs only when ..."
-    with chat_server(lambda seen, k: refusal(400, said), version=VLLM) as server:  # noqa: SIM117
+def test_answer_raises_if_vllm_does_not_trust_request_settings() -> None:
+    message = "Per-request media_io_kwargs are disabled. Start the server with --trust-request-mm-kwargs only when ..."
+    with chat_server(lambda seen, k: refusal(400, message), version=VLLM) as server:  # noqa: SIM117
         with pytest.raises(ServerError, match=r"--trust-request-mm-kwargs.*docs/how-to/servers.md"):
-            answers(server)
+            ask_all(server)
 
 
 # --- waiting
 
 
-def test_all_requests_hold_back_together_for_as_long_as_the_server_asks() -> None:
-    with chat_server(once(refusal(429, "slow down", retry_after="0.5"))) as server:
-        answers(server, 3, concurrency=3)
-    first, again = server.seen[:3], server.seen[3:]
-    assert min(seen.time for seen in again) - min(seen.time for seen in first) >= 0.5
+def test_answer_delays_all_requests_by_retry_after() -> None:
+    with chat_server(fail_first(refusal(429, "slow down", retry_after="0.5"))) as server:
+        ask_all(server, 3, concurrency=3)
+    first, second = server.seen[:3], server.seen[3:]
+    assert min(seen.time for seen in second) - min(seen.time for seen in first) >= 0.5
 
 
-def test_a_wish_to_wait_has_its_bound() -> None:
-    with chat_server(once(refusal(429, "slow down", retry_after="86400"))) as server:
-        began = time.monotonic()
-        answers(server, 3, patience=0.2)
-        assert time.monotonic() - began >= 0.2  # and not a day
+def test_answer_waits_no_longer_than_patience() -> None:
+    with chat_server(fail_first(refusal(429, "slow down", retry_after="86400"))) as server:
+        start = time.monotonic()
+        ask_all(server, 3, patience=0.2)
+        assert time.monotonic() - start >= 0.2  # and not a day
 
 
-def test_waits_without_a_wish_double() -> None:
+def test_backoff_doubles_waits_without_retry_after() -> None:
     pace = Backoff(first=0.1, most=0.4, patience=1)
     for failures, most in ((1, 0.1), (2, 0.2), (3, 0.4), (4, 0.4), (10_000, 0.4)):
         waits = [pace.after(failures) for _ in range(200)]
         assert most / 2 <= min(waits) < 0.6 * most < 0.9 * most < max(waits) <= most
     with chat_server(lambda seen, k: echo(seen, k) if k == 4 else FAULTS["500"]) as server:
-        answers(server, 1, backoff=0.1, most_backoff=0.4)
+        ask_all(server, 1, backoff=0.1, most_backoff=0.4)
     waited = [after.time - before.time for before, after in itertools.pairwise(server.seen)]
     assert all(wait >= least for wait, least in zip(waited, (0.05, 0.1, 0.2, 0.2), strict=True))
 
@@ -568,101 +588,105 @@ def test_waits_without_a_wish_double() -> None:
         ),
     ],
 )
-def test_what_headers_ask_to_wait(headers: dict[str, str], seconds: float | None) -> None:
+def test_asked_wait_reads_the_headers(headers: dict[str, str], seconds: float | None) -> None:
     assert asked_wait(headers) == (seconds if seconds is None else pytest.approx(seconds))
 
 
 @pytest.mark.parametrize("form", ["date", "seconds", "milliseconds"])
-def test_times_of_day_are_waits_too(form: str) -> None:
-    at = time.time() + 30
-    text = {"date": email.utils.formatdate(at, usegmt=True), "seconds": f"{at:.0f}", "milliseconds": f"{at * 1000:.0f}"}
+def test_asked_wait_reads_times_of_day(form: str) -> None:
+    end = time.time() + 30
+    text = {
+        "date": email.utils.formatdate(end, usegmt=True),
+        "seconds": f"{end:.0f}",
+        "milliseconds": f"{end * 1000:.0f}",
+    }
     name = "retry-after" if form == "date" else "x-ratelimit-reset"
     assert asked_wait({name: text[form]}) == pytest.approx(30, abs=2)
 
 
-def test_time_without_frames_is_told() -> None:
-    def slowly() -> list[Clip]:
+def test_waited_measures_time_without_frames() -> None:
+    def render_slowly() -> list[Clip]:
         time.sleep(0.2)
-        return ask(0).clips()
+        return make_request(0).clips()
 
-    slow = [replace(ask(k), clips=slowly) for k in range(8)]
+    slow = [replace(make_request(index), clips=render_slowly) for index in range(8)]
     with chat_server(echo) as server:
-        starved, fed = model(server, concurrency=1), model(server, concurrency=1)
+        starved, fed = open_model(server, concurrency=1), open_model(server, concurrency=1)
         list(starved.answer(slow, GREEDY))
-        list(fed.answer(map(ask, range(8)), GREEDY))
+        list(fed.answer(map(make_request, range(8)), GREEDY))
     assert starved.waited > 0.3
     assert fed.waited < starved.waited / 2
 
 
-def test_frames_are_not_rendered_far_ahead() -> None:
+def test_answer_does_not_render_far_ahead() -> None:
     taken = itertools.count()
 
-    def asks() -> Iterator[Request]:
+    def make_requests() -> Iterator[Request]:
         for k in range(500):
             next(taken)
-            yield ask(k)
+            yield make_request(k)
 
     with chat_server(lambda seen, k: replace(echo(seen, k), slow=0.2)) as server:
-        replies = model(server, concurrency=2).answer(asks(), GREEDY)
+        replies = open_model(server, concurrency=2).answer(make_requests(), GREEDY)
         next(replies)
         replies.close()  # type: ignore[attr-defined]
     assert next(taken) <= 2 * 2 + 3 * (os.cpu_count() or 1)
 
 
-def test_closing_lets_go_of_everything_at_once() -> None:
-    held, answered = threading.Event(), list[str]()
+def test_answer_stops_all_threads_when_closed() -> None:
+    release, answered = threading.Event(), list[str]()
 
     def respond(seen: Seen, earlier: int) -> CannedResponse:
         if not seen.question.endswith("0"):
-            held.wait(60)
+            release.wait(60)
         answered.append(seen.question)
         return echo(seen, earlier)
 
     with chat_server(respond) as server:
-        replies = model(server).answer(map(ask, range(6)), GREEDY)
+        replies = open_model(server).answer(map(make_request, range(6)), GREEDY)
         next(replies)
         replies.close()  # type: ignore[attr-defined]
         assert [question.strip() for question in answered] == ["0"]
         assert not [thread for thread in threading.enumerate() if thread.name.startswith(("requests", "render"))]
-        held.set()
+        release.set()
 
 
-def test_an_error_in_the_questions_themselves_is_raised() -> None:
-    def asks() -> Iterator[Request]:
-        yield ask(0)
+def test_answer_raises_errors_of_the_request_iterator() -> None:
+    def make_requests() -> Iterator[Request]:
+        yield make_request(0)
         raise FileNotFoundError("samples.parquet is gone")
 
     with chat_server(echo) as server, pytest.raises(FileNotFoundError, match="is gone"):
-        list(model(server).answer(asks(), GREEDY))
+        list(open_model(server).answer(make_requests(), GREEDY))
 
 
 @pytest.mark.slow
-def test_it_stops_at_once_when_it_is_told_to(tmp_path: Path) -> None:
+def test_answer_stops_at_once_on_an_interrupt(tmp_path: Path) -> None:
     script = tmp_path / "run.py"
     script.write_text(
         "import sys\n"
-        "from tests.models.openai.test_model import NO_QUESTIONS, GREEDY, OpenAIModel, ServerSettings, ask\n"
+        "from tests.models.openai.test_model import NO_QUESTIONS, GREEDY, OpenAIModel, ServerSettings, make_request\n"
         "model = OpenAIModel('m@' + sys.argv[1], ServerSettings(), NO_QUESTIONS)\n"
-        "for reply in model.answer(map(ask, range(9)), GREEDY):\n"
+        "for reply in model.answer(map(make_request, range(9)), GREEDY):\n"
         "    print(reply.index, flush=True)\n"
     )
 
-    held = threading.Event()
+    release = threading.Event()
 
     def respond(seen: Seen, earlier: int) -> CannedResponse:
-        return echo(seen, earlier) if seen.question.endswith("0") or held.wait(120) else CannedResponse(b"")
+        return echo(seen, earlier) if seen.question.endswith("0") or release.wait(120) else CannedResponse(b"")
 
     with chat_server(respond) as server:
         root = Path(__file__).parents[3]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
         command = [sys.executable, str(script), server.url]
-        run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
-        assert run.stdout is not None
-        assert run.stdout.readline() == "0\n"
-        run.send_signal(signal.SIGINT)
-        _, told = run.communicate(timeout=60)  # half of what the server would keep it waiting
-        held.set()
-    assert told.rstrip().endswith("KeyboardInterrupt")
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "0\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)  # half of the time for which the server would keep it waiting
+        release.set()
+    assert errors.rstrip().endswith("KeyboardInterrupt")
 
 
 # --- which server
@@ -681,7 +705,7 @@ def test_it_stops_at_once_when_it_is_told_to(tmp_path: Path) -> None:
         ("m@http://x@http://[::1]:80", "m@http://x", "http://[::1]:80/v1", "http://[::1]:80"),
     ],
 )
-def test_a_target_is_read_from_the_right(text: str, model: str, url: str, root: str) -> None:
+def test_parse_endpoint_splits_at_the_last_address(text: str, model: str, url: str, root: str) -> None:
     target = parse_endpoint(text)
     assert (target.model, target.url, target.root) == (model, url, root)
 
@@ -690,7 +714,7 @@ def test_a_target_is_read_from_the_right(text: str, model: str, url: str, root: 
     "text",
     ["m", "m@", "@http://h", "m@h:8000", "m@ftp://h", "m@http://", "m@http://h:x", "m@http://h h", "http://h/v1", ""],
 )
-def test_what_is_no_target_is_refused(text: str) -> None:
+def test_parse_endpoint_refuses_invalid_targets(text: str) -> None:
     with pytest.raises(ValueError, match=r"MODEL@URL|is not one"):
         parse_endpoint(text)
 
@@ -698,40 +722,40 @@ def test_what_is_no_target_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "address", ["http://me:hunter2@h/v1", "http://hunter2@h", "https://h/v1?key=hunter2", "https://h#hunter2"]
 )
-def test_an_address_holds_no_key_and_none_is_shown(address: str) -> None:
+def test_parse_endpoint_refuses_an_address_with_a_key_without_showing_it(address: str) -> None:
     with pytest.raises(ValueError, match="environment variable") as error:
         parse_endpoint(f"m@{address}")
     assert "hunter2" not in str(error.value)
 
 
-def test_what_may_be_a_password_is_not_quoted_as_a_port() -> None:
+def test_parse_endpoint_does_not_quote_a_possible_password() -> None:
     with pytest.raises(ValueError, match="is not one") as error:
         parse_endpoint("m@http://me:hunter2/x@h")
     assert "hunter2" not in str(error.value)
 
 
-def test_the_key_itself_is_not_a_setting() -> None:
+def test_key_setting_refuses_the_key_itself() -> None:
     with chat_server(echo) as server, pytest.raises(ValueError, match="name of an environment variable") as error:
-        model(server, key="sk-hunter2")
+        open_model(server, key="sk-hunter2")
     assert "hunter2" not in str(error.value)
 
 
-def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answer_names_a_missing_key_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ELSEWHERE", raising=False)
     with chat_server(lambda seen, k: refusal(401, "no key")) as server:  # noqa: SIM117
         with pytest.raises(ServerError, match="no key; the environment variable ELSEWHERE is not set"):
-            answers(server, key="ELSEWHERE")
+            ask_all(server, key="ELSEWHERE")
 
 
-def test_no_server_is_told_before_any_question() -> None:
+def test_openai_model_refuses_an_unreachable_server() -> None:
     with chat_server(echo) as server:
         pass
     with pytest.raises(ServerError, match=r"no server answers at http://127\.0\.0\.1"):
-        model(server)
+        open_model(server)
 
 
 @pytest.mark.parametrize(
-    ("version", "why"),
+    ("version", "reason"),
     [
         ("0.11.0", "behind the 32nd"),
         ("0.18.1", "Qwen3-VL fails"),
@@ -744,29 +768,29 @@ def test_no_server_is_told_before_any_question() -> None:
         ("nightly", "it is not known whether"),
     ],
 )
-def test_versions_of_vllm_that_read_other_times_are_refused(version: str, why: str | None) -> None:
+def test_openai_model_refuses_vllm_versions_that_misread_times(version: str, reason: str | None) -> None:
     with chat_server(echo, version={"version": version}) as server:
-        if why is None:
-            assert "label" not in model(server).describe()
+        if reason is None:
+            assert "label" not in open_model(server).describe()
         else:
-            with pytest.raises(ValueError, match=f"{why}.*mode=images"):
-                model(server)
-        assert model(server, mode="images").describe()["label"]
+            with pytest.raises(ValueError, match=f"{reason}.*mode=images"):
+                open_model(server)
+        assert open_model(server, mode="images").describe()["label"]
     asserted = vllm_refusal(version, asserted=True)
-    assert (asserted is None) == (why is None or "not known" in why)
+    assert (asserted is None) == (reason is None or "not known" in reason)
 
 
 @pytest.mark.parametrize(("join", "order"), [("", "kept"), (None, "not checked")])
-def test_a_vllm_that_keeps_the_order_of_a_turn_is_told_apart(join: str | None, order: str) -> None:
+def test_describe_names_whether_vllm_keeps_the_order_of_a_turn(join: str | None, order: str) -> None:
     with chat_server(echo, version=VLLM, join=join) as server:
-        assert model(server).describe()["order"] == order
+        assert open_model(server).describe()["order"] == order
 
 
-def test_a_vllm_that_puts_videos_first_is_refused() -> None:
+def test_openai_model_refuses_a_vllm_that_puts_videos_first() -> None:
     with chat_server(echo, version=VLLM, join="\n") as server:
         with pytest.raises(ValueError, match="--chat-template-content-format openai"):
-            model(server)
-        assert model(server, mode="images").describe()["label"]
+            open_model(server)
+        assert open_model(server, mode="images").describe()["label"]
 
 
 @pytest.mark.parametrize(
@@ -782,8 +806,8 @@ def test_a_vllm_that_puts_videos_first_is_refused() -> None:
         refusal(401, "no key"),
     ],
 )
-def test_a_server_that_is_no_vllm_is_sent_images(version: CannedResponse | None) -> None:
+def test_openai_model_sends_images_to_servers_other_than_vllm(version: CannedResponse | None) -> None:
     with chat_server(echo, version=version) as server:
-        assert model(server).describe()["label"] == "frames as single images"
+        assert open_model(server).describe()["label"] == "frames as single images"
         with pytest.raises(ValueError, match="has no version"):
-            model(server, mode="vllm")
+            open_model(server, mode="vllm")

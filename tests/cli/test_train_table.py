@@ -89,7 +89,7 @@ def test_live_table_prints_a_line_a_step_without_a_terminal(monkeypatch: pytest.
         monkeypatch.setattr(train_table, "SILENCE", -1.0)
         live.on_group(7, 64)
     lines = read_output(console).splitlines()
-    assert [line.partition(":")[0] for line in lines] == ["step 1 of 3", "step 2 of 3", "step 3"]
+    assert [line.partition(":")[0] for line in lines] == ["step 1 of 3", "step 2 of 3", "in step 3"]
     assert "(counting " in lines[0]
     assert lines[0].endswith("0:00:08 left")
     assert r"no step: the loss is\x1b[2J no number, 2 questions failed" in lines[1]

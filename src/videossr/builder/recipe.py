@@ -197,10 +197,10 @@ def checked(table: Mapping[str, Any], where: str, settings: Mapping[str, object]
 
     Raises ConfigError that names the file and all mistakes.
     """
-    known = [*table["categories"]] if isinstance(table.get("categories"), Mapping) else []
+    known = _categories_of(table)
     for dotted, value in (settings or {}).items():
         table = override(table, dotted, value)
-    for name, category in table["categories"].items() if known else ():
+    for name, category in _categories_of(table).items() if known else ():
         if name not in known and isinstance(category, Mapping) and "task" not in category:
             raise ConfigError(f"{where} has no category {name!r}{suggest(name, known)}")
     try:
@@ -210,6 +210,12 @@ def checked(table: Mapping[str, Any], where: str, settings: Mapping[str, object]
             raise ConfigError(f"{error}\n{problems}") from error
         raise
     return ResolvedRecipe(recipe, where)
+
+
+def _categories_of(table: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the table of categories of a recipe; an empty one where it is something else."""
+    categories = table.get("categories")
+    return categories if isinstance(categories, Mapping) else {}
 
 
 def _category_problems(categories: object, where: str) -> str:

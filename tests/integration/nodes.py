@@ -97,7 +97,7 @@ def lack(folder: Path) -> None:
 
 
 def token(folder: Path) -> None:
-    """A head that demands the token of its user, as any does once Ray was started with `--ray local`."""
+    """A head that demands the token of its user, as any does where there is one in `~/.ray`."""
     (folder / ".ray").mkdir()
     (folder / ".ray/auth_token").write_text("0123456789abcdef" * 4)
     os.environ["HOME"] = str(folder)

@@ -145,7 +145,7 @@ def test_a_damaged_claim_is_named(tmp_path: Path, damaged: str) -> None:
         ".unfinished/lock",
         ".unfinished/task.json",
         ".unfinished/parts",
-        ".unfinished/build.sqlite-journal",
+        ".unfinished/journal.sqlite-journal",
         "packs",
         "packs/00.pack",
         "samples.jsonl",

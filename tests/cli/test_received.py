@@ -33,7 +33,7 @@ def tree(top: Path) -> Iterator[tuple[str, int, int]]:
 def received(dataset: Path, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A corpus, a dataset and a run of it, each with what a killed command has left in it."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(corpus.path, tmp_path / "corpus")
+    shutil.copytree(str(corpus.path), tmp_path / "corpus")
     shutil.copytree(dataset, tmp_path / "dataset")
     manifest = json.loads((tmp_path / "dataset/manifest.json").read_text("utf-8"))
     manifest["corpus"]["path"] = "../corpus"

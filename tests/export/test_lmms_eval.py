@@ -166,7 +166,8 @@ def test_categories_that_would_be_one_metric_are_refused(first: str, told: str, 
 def test_uneven_clocks_are_refused(videos: Path, tmp_path: Path) -> None:
     """The real times of a file sampled at 2 a second, whose end leaves a shorter slot, are even enough; others not."""
     item = {"video": str(videos / "real/bikes.mp4"), "fps": 2.0, "max_pixels": 16384, "min_pixels": 16384}
-    good = open_questions(write_json(tmp_path / "rows.json", [row("counting", "<video>?", [item], "1,1,1")]))
+    rows = write_json(tmp_path / "rows.json", [row("counting", "<video>?", [item], "1,1,1")])
+    good = open_questions(rows, anywhere=True)
     export_lmms_eval(good, tmp_path / "good", "good")
     (times, _, _) = read(tmp_path / "good/videos/0-0.mp4")
     assert times == [Fraction(time, 1000) for time in good.question(0).clocks[0].times_ms]

@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-import secrets
 import socket
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -30,9 +29,10 @@ from videossr.storage.provenance import ffmpeg_versions, installed_versions
 try:
     import ray
     from ray import ObjectRef, exceptions
-    from ray._private import ray_constants
     from ray._private.authentication import authentication_token_setup as setup
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    from videossr.runners.private_cluster import private_cluster
 except ImportError as missing:
     raise MissingExtraError("--ray needs Ray 2.59 or newer: pip install 'videossr[ray]'") from missing
 
@@ -84,7 +84,7 @@ class RayPool(ParallelRunner[S]):
         self._connected = not ray.is_initialized()
         try:
             if self._is_local:
-                self._private.enter_context(_private_cluster())
+                self._private.enter_context(private_cluster())
             if self._connected:
                 _connect(self._address, self._workers)
             self._holder = (uuid.uuid4().hex, [ray.put(ray.cloudpickle.dumps(self._shared))])
@@ -241,36 +241,6 @@ class RayPool(ParallelRunner[S]):
                 count = int(sum(node["Resources"]["CPU"] for node in self._nodes()))
             self._counted = (time.monotonic(), count)
         return count
-
-
-@contextmanager
-def _private_cluster() -> Iterator[None]:
-    """Let a cluster that is started meanwhile listen on loopback alone, and refuse processes without its token.
-
-    The token is new, and only in the environment of this process and of the cluster's: Ray by itself would write one
-    into the user's home, for every cluster and in a file that other users can read.
-    """
-    before = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")}
-    spreads = ray_constants.ENABLE_RAY_CLUSTER
-    try:
-        os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        ray_constants.ENABLE_RAY_CLUSTER = False  # Ray's own way to an address of loopback, by default on macOS only
-        _reread_authentication()
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
-        ray_constants.ENABLE_RAY_CLUSTER = spreads
-        _reread_authentication()
-
-
-def _reread_authentication() -> None:
-    """Let Ray read again from the environment which token it has, if any."""
-    setup.Config.initialize("")
-    setup.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _connect(address: str, workers: int) -> None:

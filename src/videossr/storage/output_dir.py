@@ -147,16 +147,15 @@ class OutputDir:
         while folders:
             with os.scandir(folders.pop()) as entries:
                 for entry in entries:
-                    path = Path(entry.path)
                     if entry.is_dir(follow_symlinks=False):
-                        folders.append(path)
+                        folders.append(Path(entry.path))
                     elif entry.is_file(follow_symlinks=False):
-                        if path.match(PARTIAL):
-                            partials.append(path)
-                    elif entry.name == UNFINISHED or not entry.is_symlink() or not lies_in(path, self.path):
+                        if entry.name.startswith(".") and entry.name.endswith(PARTIAL):
+                            partials.append(Path(entry.path))
+                    elif entry.name == UNFINISHED or not entry.is_symlink() or not lies_in(Path(entry), self.path):
                         raise OutputError(
-                            f"{path} is a link that leads out of {self.path}, or a pipe or device. Nothing is written "
-                            "there: put what it leads to in its place, remove it, or choose another --out"
+                            f"{entry.path} is a link that leads out of {self.path}, or a pipe or device. Nothing is "
+                            "written there: put what it leads to in its place, remove it, or choose another --out"
                         )
         return partials
 

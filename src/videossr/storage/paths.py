@@ -184,8 +184,8 @@ _FULL = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 """Errors of a write for want of space; the system does not say which file wanted it."""
 
 
-PARTIAL = ".*.partial"
-"""Pattern of the names of temporary files; those that a kill has left are removed by `OutputDir.open`."""
+PARTIAL = ".partial"
+"""End of the names of temporary files, which begin with a dot; `OutputDir.open` removes those that a kill has left."""
 
 
 def own_file(path: str, flags: int) -> int:
@@ -238,7 +238,7 @@ def atomic_write(path: AnyPath) -> Iterator[Path]:
         OSError: it cannot be written; the error names `path` where the system names no file, as on a full disk.
     """
     if isinstance(path, Path):
-        partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
         os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
         try:
             yield partial

@@ -55,7 +55,9 @@ class QuestionSet(Protocol):
         """Return the facts that the answer rests on, as far as they are known."""
 
 
-def open_questions(path: str | AnyPath, corpus: str | AnyPath | None = None, source: str | None = None) -> QuestionSet:
+def open_questions(
+    path: str | AnyPath, corpus: str | AnyPath | None = None, source: str | None = None, *, anywhere: bool = False
+) -> QuestionSet:
     """Open the questions of a folder that `videossr build` wrote, or of rows that others have published.
 
     Args:
@@ -63,6 +65,8 @@ def open_questions(path: str | AnyPath, corpus: str | AnyPath | None = None, sou
         corpus: folder of a dataset's frame packs, or of the frames and videos of rows, where it is not the recorded
             one.
         source: the `data_source` by which rows are scored whose own one is not known, such as ``videossr/choice``.
+        anywhere: whether rows show files wherever they say that these are, not only below `corpus` or their own
+            folder. Rows of somebody else may name any file of yours.
 
     Returns:
         The questions, opened but not decoded.
@@ -70,11 +74,13 @@ def open_questions(path: str | AnyPath, corpus: str | AnyPath | None = None, sou
     Raises:
         NotFoundError: there is no dataset and there are no rows at `path`.
         DataError: a file there is damaged or has another format.
-        ConfigError: `source` is given for a dataset, which records how it is scored.
+        ConfigError: `source` or `anywhere` is given for a dataset, which records how it is scored and has a corpus.
     """
     folder = to_path(path)
     if not any((folder / name).exists() for name in (MANIFEST, UNFINISHED)):
-        return PublishedDataset(folder, corpus=corpus, source=source)
+        return PublishedDataset(folder, corpus=corpus, source=source, anywhere=anywhere)
     if source is not None:
         raise ConfigError(f"{path} is a dataset, which records how it is scored: leave out --source")
+    if anywhere:
+        raise ConfigError(f"{path} is a dataset, whose frames are in its corpus: leave out --anywhere")
     return VideoSSRDataset(folder, corpus=corpus)

@@ -168,7 +168,8 @@ def test_export_lmms_eval_refuses_categories_of_one_metric_name(first: str, mess
 def test_off_ms_measures_uneven_clocks(videos: Path, tmp_path: Path) -> None:
     """A file sampled twice a second, with a shorter last slot, is even enough to be exported; others are not."""
     item = {"video": str(videos / "real/bikes.mp4"), "fps": 2.0, "max_pixels": 16384, "min_pixels": 16384}
-    good = open_questions(write_json(tmp_path / "rows.json", [row("counting", "<video>?", [item], "1,1,1")]))
+    rows = write_json(tmp_path / "rows.json", [row("counting", "<video>?", [item], "1,1,1")])
+    good = open_questions(rows, anywhere=True)
     export_lmms_eval(good, tmp_path / "good", "good")
     (times, _, _) = read_video(tmp_path / "good/videos/0-0.mp4")
     assert times == [Fraction(time, 1000) for time in good.question(0).clocks[0].times_ms]

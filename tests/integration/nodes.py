@@ -101,7 +101,7 @@ def check_a_lacking_node(folder: Path) -> None:
 
 
 def connect_with_token(folder: Path) -> None:
-    """Connect to a head that requires the user's token, as every head does after Ray was started with `--ray local`."""
+    """Connect to a head that requires the user's token, as any does where there is one in `~/.ray`."""
     (folder / ".ray").mkdir()
     (folder / ".ray/auth_token").write_text("0123456789abcdef" * 4)
     os.environ["HOME"] = str(folder)

@@ -102,7 +102,10 @@ def test_verdict_of_few_steps_is_open(tmp_path: Path) -> None:
     assert verdict_of(tmp_path / "none", []).head == "No step is done yet"
 
 
-def test_constant_of_uses_the_dataset_and_the_mix_of_categories(dataset: Path, tmp_path: Path) -> None:
+def test_constant_of_uses_the_dataset_and_the_mix_of_categories(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(dataset.parents[1])
     questions = open_questions(dataset)
     run = write_run(
         tmp_path / "run", make_steps(noisy_curve(0.1, 0.6)), set_to={"data.path": str(dataset)}, complete=False
@@ -138,3 +141,17 @@ def test_write_training_draws_the_constant_on_the_chart(dataset: Path, tmp_path:
     assert ["stroke-dasharray" in page for page in pages] == [True, False]
     assert ["Dashed: the expected reward of the best constant" in page for page in pages] == [True, False]
     assert "would earn is not known" in pages[1]
+
+
+def test_a_dataset_that_only_the_run_names_is_not_opened(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = write_run(
+        tmp_path / "run", make_steps(noisy_curve(0.1, 0.6)), set_to={"data.path": str(dataset)}, complete=False
+    )
+    constant = constant_of(run)
+    assert not constant.rewards
+    assert str(dataset) in constant.missing
+    assert "which is not opened" in constant.missing
+    assert constant_of(run, str(dataset)).rewards

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from videossr.errors import DataError
+from videossr.errors import DataError, OutputError
 from videossr.storage import jsonl
 from videossr.storage.jsonl import JsonlWriter, filter_jsonl, json_line, read_json, read_jsonl
 from videossr.storage.paths import write_bytes
@@ -128,3 +128,18 @@ def _write_lines(folder: Path, text: str) -> Path:
     path = folder / "lines.jsonl"
     path.write_text(text)
     return path
+
+
+def test_lines_are_not_written_to_where_a_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine\nwithout an end")
+    (tmp_path / "lines.jsonl").symlink_to("precious")
+    with pytest.raises(OutputError, match=r"lines\.jsonl is a link, pipe or device"):
+        JsonlWriter(tmp_path / "lines.jsonl")
+    assert (tmp_path / "precious").read_text() == "mine\nwithout an end"
+    (tmp_path / "new.jsonl").symlink_to("nowhere")
+    with pytest.raises(OutputError, match="is a link"):
+        JsonlWriter(tmp_path / "new.jsonl")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(OutputError, match="pipe"):
+        JsonlWriter(tmp_path / "pipe.jsonl")
+    assert {path.name for path in tmp_path.iterdir()} == {"precious", "lines.jsonl", "new.jsonl", "pipe.jsonl"}

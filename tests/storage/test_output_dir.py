@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -138,3 +139,89 @@ def test_open_names_a_damaged_task_file(tmp_path: Path, damaged: str) -> None:
     (output.path / UNFINISHED / "task.json").write_text(damaged)
     with pytest.raises(OutputError, match=r"task\.json is damaged: delete "), output.open({"size": 1}):
         pass
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".unfinished",
+        ".unfinished/lock",
+        ".unfinished/task.json",
+        ".unfinished/parts",
+        ".unfinished/journal.sqlite-journal",
+        "packs",
+        "packs/00.pack",
+        "samples.jsonl",
+    ],
+)
+@pytest.mark.parametrize("kind", ["file", "folder", "nothing"])
+def test_a_folder_whose_links_lead_out_is_refused(name: str, kind: str, tmp_path: Path) -> None:
+    outside = tmp_path / "precious"
+    if kind == "file":
+        outside.write_text("mine")
+    elif kind == "folder":
+        outside.mkdir()
+        (outside / "lock").write_text("mine")
+    link = tmp_path / "out" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside)
+    output = corpus_dir(tmp_path / "out")
+    before = tree(tmp_path)
+    with pytest.raises(OutputError) as refused, output.open({}, reopen=True):
+        pass
+    assert str(refused.value).startswith(f"{link} is a link that leads out of {output.path}, ")
+    with pytest.raises(OutputError), output.open({}):
+        pass
+    if (output.path / UNFINISHED).exists():
+        with pytest.raises(OutputError):
+            output.remove_leftovers()
+    assert tree(tmp_path) == before
+
+
+def test_a_staging_directory_that_is_a_link_is_refused_wherever_it_leads(tmp_path: Path) -> None:
+    (tmp_path / "packs").mkdir()
+    (tmp_path / UNFINISHED).symlink_to("packs")
+    with pytest.raises(OutputError, match=r"\.unfinished is a link"), corpus_dir(tmp_path).open(reopen=True):
+        pass
+    assert list((tmp_path / "packs").iterdir()) == []
+
+
+def test_a_pipe_in_a_folder_stops_no_command(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "steps.jsonl")
+    with (
+        pytest.raises(OutputError, match=r"steps\.jsonl is .* a pipe or device"),
+        corpus_dir(tmp_path).open(reopen=True),
+    ):
+        pass
+
+
+def test_links_inside_the_folder_and_a_folder_that_is_named_by_a_link_are_allowed(tmp_path: Path) -> None:
+    (tmp_path / "disk/checkpoints/step-000001").mkdir(parents=True)
+    (tmp_path / "disk/model").symlink_to("checkpoints/step-000001")
+    (tmp_path / "run").symlink_to("disk")
+    with corpus_dir(tmp_path / "run").open(reopen=True):
+        pass
+    assert (tmp_path / "run/model").resolve() == tmp_path / "disk/checkpoints/step-000001"
+
+
+def test_temporary_files_that_a_kill_has_left_are_removed(tmp_path: Path) -> None:
+    output = corpus_dir(tmp_path / "out")
+    begin_and_stop(output, {})
+    (output.path / "packs").mkdir()
+    for name in ("packs/.00.pack.0a1b2c3d.partial", ".manifest.json.partial", "packs/.hidden", "x.partial"):
+        (output.path / name).touch()
+    with output.open({}):
+        pass
+    assert sorted(path.name for path in output.path.rglob("*")) == [".hidden", "packs", "x.partial"]
+
+
+def tree(top: Path) -> dict[str, tuple[int, int, str]]:
+    """All that is in a folder: the times and modes of files, and where links lead."""
+    return {
+        path.relative_to(top).as_posix(): (
+            path.lstat().st_mtime_ns,
+            path.lstat().st_mode,
+            str(path.readlink()) if path.is_symlink() else path.read_text() if path.is_file() else "",
+        )
+        for path in top.rglob("*")
+    }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from videossr.storage.paths import to_path
+from videossr.storage.paths import PARTIAL, atomic_write, lies_in, to_path
 
 
 @pytest.mark.parametrize(
@@ -100,3 +100,55 @@ def test_commands_report_an_unreachable_hub_in_one_line(
     (line,) = completed.stderr.splitlines()
     assert line.startswith("videossr: ")
     assert message in line
+
+
+def test_a_file_that_is_written_whole_follows_no_link(tmp_path: Path) -> None:
+    """Neither the link that has its name, nor one at the name that the temporary file had once."""
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    folder = tmp_path / "received"
+    folder.mkdir()
+    for name in ("manifest.json", ".manifest.json.partial"):
+        (folder / name).symlink_to(precious)
+    names = set()
+    for text in ("one", "two"):
+        with atomic_write(folder / "manifest.json") as partial:
+            assert not partial.is_symlink()
+            assert partial.name.endswith(PARTIAL)
+            names.add(partial.name)
+            partial.write_text(text)
+    assert len(names) == 2
+    assert (folder / "manifest.json").read_text() == "two"
+    assert not (folder / "manifest.json").is_symlink()
+    assert precious.read_text() == "mine"
+    assert sorted(path.name for path in folder.iterdir()) == [".manifest.json.partial", "manifest.json"]
+
+
+def test_where_a_file_lies_once_links_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner/file").touch()
+    (tmp_path / "outer").touch()
+    (tmp_path / "inner/in").symlink_to("file")
+    (tmp_path / "inner/out").symlink_to("../outer")
+    (tmp_path / "inner/up").symlink_to("..")
+    (tmp_path / "alias").symlink_to("inner")
+    for top in (tmp_path / "inner", tmp_path / "alias"):
+        assert lies_in(top / "file", top)
+        assert lies_in(top / "in", top)
+        assert lies_in(top / "to-come", top)
+        for name in ("out", "up/outer", "../outer"):
+            assert not lies_in(top / name, top)
+
+
+def test_what_huggingface_hub_has_downloaded_lies_in_its_snapshot(tmp_path: Path) -> None:
+    model = tmp_path / "models--a--b"
+    for folder in ("snapshots/0123/data", "blobs"):
+        (model / folder).mkdir(parents=True)
+    for file in ("blobs/ff", "refs", "snapshots/other"):
+        (model / file).touch()
+    names = {"blobs/ff": True, "refs": False, "snapshots/other": False, "blobs/../../key": False}
+    for number, (target, inside) in enumerate(names.items()):
+        link = model / "snapshots/0123/data" / str(number)
+        link.symlink_to(f"../../../{target}")
+        assert lies_in(link, model / "snapshots/0123") == inside
+        assert lies_in(link, link.parent) == inside

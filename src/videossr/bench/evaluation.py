@@ -80,7 +80,8 @@ def evaluate(
     answer. A question that cannot be read, shown, or answered becomes a prediction with its error.
 
     Args:
-        questions: a benchmark, a dataset or published rows: its path, or what `open_questions` returned.
+        questions: a benchmark, a dataset or published rows: its path, or what `open_questions` returned, which also
+            takes a corpus, a source, and `anywhere` for rows whose files lie in other folders.
         model: what answers, as `--model` takes it, such as ``hf:CHECKPOINT``, or what `model_spec` returned.
         out: folder of the run, on this machine.
         decoding: greedy by default.

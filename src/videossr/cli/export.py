@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from videossr.cli.console import Bar, console
 from videossr.dataset.dataset import VideoSSRDataset
@@ -27,6 +28,7 @@ def lmms_eval(
     name: str | None = None,
     corpus: str | None = None,
     source: str | None = None,
+    anywhere: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Write a task for lmms-eval, which can put it to any of its models and scores it as `videossr bench score` does.
 
@@ -36,8 +38,9 @@ def lmms_eval(
         name: Name of the task; by default that of the recipe, or of the file of rows.
         corpus: Folder of the frames, where they are no longer where `bench` says.
         source: How rows with an unknown data_source are scored, such as videossr/choice.
+        anywhere: Show files wherever published rows say that they are, not only below their folder or `--corpus`.
     """
-    questions = open_questions(bench, corpus=corpus, source=source)
+    questions = open_questions(bench, corpus=corpus, source=source, anywhere=anywhere)
     with Bar() as bar:
         task = export_lmms_eval(
             questions,

@@ -18,6 +18,7 @@ from videossr.question_set import QuestionSet, open_questions
 from videossr.report.benchmark.formats import as_json, comma_separated, markdown
 from videossr.report.benchmark.page import write_report
 from videossr.report.benchmark.table import Benchmark, gather
+from videossr.report.recorded import recorded_place
 from videossr.report.training import figures
 from videossr.report.training.page import write_training
 from videossr.storage.paths import is_local, to_path, write_text
@@ -43,6 +44,7 @@ def command(
     items: Annotated[int, Parameter(validator=Number(gte=0, lte=100))] = 2,
     questions: str | None = None,
     corpus: str | None = None,
+    anywhere: Annotated[bool, Parameter(negative="")] = False,
     thumb_height: Annotated[int, Parameter(validator=Number(gte=16))] = 48,
 ) -> None:
     """Report runs, finished or not: scores and answers of benchmark runs, curves and samples of training runs.
@@ -54,8 +56,10 @@ def command(
         format: A page, the tables as Markdown or CSV, or all figures as JSON. For training runs, CSV holds the steps.
         paper: Add the rows that the paper publishes; they are of other videos.
         items: Number of worst and best items shown for each run and category; for training runs, samples of a step.
-        questions: Folder of the questions, where they are no longer where the run found them.
+        questions: Folder of the questions, where they are no longer where the run found them, or that is neither below
+            the current folder nor below the one in which the run lies: a run could name any folder of yours.
         corpus: Folder or address of their frame packs, where those are elsewhere.
+        anywhere: Show frames of published rows wherever the rows say that they are.
         thumb_height: Height of the frames on the page, in pixels.
     """
     if out is None and format == "html":
@@ -69,9 +73,9 @@ def command(
             raise ConfigError(
                 f"training runs: {_listed(training)}; other runs: {_listed(other)}; write a report for each kind"
             )
-        if paper or questions or corpus:
-            raise ConfigError("--paper, --questions and --corpus are for benchmark runs, not for training")
-        _training(training, out, format, items)
+        if paper or corpus or anywhere:
+            raise ConfigError("--paper, --corpus and --anywhere are for benchmark runs, not for training")
+        _training(training, out, format, items, questions)
         return
     tables = gather([read_run(folder) for folder in folders], paper=paper)
     if out is None:
@@ -81,7 +85,7 @@ def command(
         with Bar() as bar:
             write_report(
                 tables,
-                opened(tables, questions, corpus),
+                opened(tables, questions, corpus, anywhere=anywhere),
                 out,
                 items,
                 thumb_height,
@@ -120,35 +124,40 @@ def _listed(folders: Sequence[str]) -> str:
     return ", ".join(safe(folder) for folder in folders[:_LISTED]) + (", …" if len(folders) > _LISTED else "")
 
 
-def _training(folders: Sequence[str], out: Path | None, format: str, items: int) -> None:
+def _training(folders: Sequence[str], out: Path | None, format: str, items: int, questions: str | None) -> None:
     """Write the report of training runs."""
     runs = [read_train_run(folder) for folder in folders]
     if out is None:
         console.out(TRAINING[format](runs), end="", highlight=False)
         return
     if format == "html":
-        write_training(runs, out, items)
+        write_training(runs, out, items, questions)
     else:
         write_text(out, TRAINING[format](runs))
     console.print(f"{counted(len(runs), 'training run')} in {out}")
 
 
-def opened(benchmarks: Sequence[Benchmark], path: str | None, corpus: str | None) -> dict[str, QuestionSet | str]:
+def opened(
+    benchmarks: Sequence[Benchmark], path: str | None, corpus: str | None, *, anywhere: bool = False
+) -> dict[str, QuestionSet | str]:
     """Open the questions of each benchmark, whose frames the report shows.
 
     Args:
         benchmarks: the tables of the report.
-        path: where the questions are; by default where the first run found them.
+        path: where the questions are; by default where the first run found them, see `recorded_place`.
         corpus: folder or address of their frame packs, where they are elsewhere.
+        anywhere: whether published rows show files wherever they say that these are.
 
     Returns:
         By content hash, the questions, or the reason why they cannot be opened; that is printed too.
     """
     sources: dict[str, QuestionSet | str] = {}
     for benchmark in benchmarks:
-        address = path or benchmark.runs[0].run.config.questions
+        run = benchmark.runs[0].run
+        address = path or run.config.questions
         try:
-            candidate = open_questions(to_path(address), corpus)
+            place = to_path(path) if path else recorded_place(run.path, address)
+            candidate = open_questions(place, corpus, anywhere=anywhere)
             sources[benchmark.hash] = (
                 candidate
                 if candidate.hash == benchmark.hash

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NotRequired
 
 from pydantic import TypeAdapter, ValidationError
@@ -227,7 +227,10 @@ def read_manifest(folder: AnyPath) -> Manifest:
         but = ", but a corpus" if isinstance(table, dict) and "shards" in table else ""
         raise DataError(f"{folder} is not a dataset{but}, says its {NAME}")
     try:
-        return TypeAdapter(Manifest).validate_python(table)
+        manifest = TypeAdapter(Manifest).validate_python(table)
     except ValidationError as error:
         places = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
         raise DataError(f"{path}: damaged, or of another version: see {places}") from error
+    if elsewhere := [name for name in manifest["files"] if name in ("", "..") or PurePosixPath(name).name != name]:
+        raise DataError(f"{path}: damaged: {elsewhere[0][:80]!r} is no name of a file in that folder")
+    return manifest

@@ -29,7 +29,7 @@ from videossr.prompt.base import Builder, Prompt
 from videossr.prompt.chat import set_thinking
 from videossr.prompt.ends import Ends, find_ends
 from videossr.question import VIDEO, Clip, Question
-from videossr.storage.paths import transport_error
+from videossr.storage.paths import lies_in, transport_error
 
 FILES = ("*.json", "*.jinja", "*.txt", "*.safetensors")
 """Files that are fetched of a checkpoint on the Hub."""
@@ -161,14 +161,27 @@ def open_checkpoint(target: str, layout: str | None = None, thinking: bool | Non
     return Checkpoint(folder, config, tokenizer, build, ends, fingerprint)
 
 
-def unbuilt_tensors(folder: Path, model: VisionLanguageModel) -> dict[str, torch.Tensor]:
-    """Read the tensors of a checkpoint that the class of a loaded model does not build, as the files have them."""
-    tensors = {}
+def unbuilt_files(folder: Path, model: VisionLanguageModel) -> dict[str, Path]:
+    """Return the tensors of a checkpoint that the class of a loaded model does not build, each with its file.
+
+    Raises:
+        DataError: a file is a link that leads out of the folder. Such tensors are saved as they are, so that those of
+            any file of the user could be published.
+    """
     files = tensor_files(folder)
-    for name in getattr(model, "unbuilt", ()):
-        if name in files:
-            with safetensors.safe_open(files[name], "pt") as file:
-                tensors[name] = file.get_tensor(name)
+    found = {name: files[name] for name in getattr(model, "unbuilt", ()) if name in files}
+    for file in set(found.values()):
+        if not lies_in(file, folder):
+            raise DataError(f"{file} is a link that leads out of {folder}: copy the file there to save its tensors")
+    return found
+
+
+def unbuilt_tensors(folder: Path, model: VisionLanguageModel) -> dict[str, torch.Tensor]:
+    """Read the tensors of `unbuilt_files` as the files have them. Raises as that does."""
+    tensors = {}
+    for name, path in unbuilt_files(folder, model).items():
+        with safetensors.safe_open(path, "pt") as file:
+            tensors[name] = file.get_tensor(name)
     return tensors
 
 

@@ -85,6 +85,8 @@ def _shards(index: Path) -> dict[str, str]:
     shards = read_table(index).get("weight_map")
     if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
         raise DataError(f"{index} has no weight_map. {_AGAIN}")
+    if elsewhere := [shard for shard in shards.values() if Path(shard).name != shard]:
+        raise DataError(f"{index}: {elsewhere[0][:200]!r} is no name of a file in that folder")
     return shards
 
 

@@ -1,7 +1,8 @@
 """The runner on a Ray cluster, for `videossr index` and `videossr build` with `--ray local|ADDRESS`.
 
 Each call is one task of one processor. Tasks return bytes and write nothing, so that a machine may join or leave at any
-time: the tasks that it had are sent to another. See docs/how-to/many-machines.md.
+time: the tasks that it had are sent to another. A cluster on this machine alone (`--ray local`) is reached by nobody
+else: it listens on loopback and demands a token of its own. See docs/how-to/many-machines.md.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -29,8 +31,10 @@ try:
     from ray import ObjectRef, exceptions
     from ray._private.authentication import authentication_token_setup as setup
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    from videossr.runners.private_cluster import private_cluster
 except ImportError as missing:
-    raise MissingExtraError("--ray needs Ray: pip install 'videossr[ray]'") from missing
+    raise MissingExtraError("--ray needs Ray 2.59 or newer: pip install 'videossr[ray]'") from missing
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -70,6 +74,7 @@ class RayPool(ParallelRunner[S]):
         self._address = address
         self._workers = workers
         self._connected = False
+        self._private = ExitStack()
         self._holder: tuple[str, list[ObjectRef]] = ("", [])
         self._sent: set[ObjectRef] = set()
         self._counted = (float("-inf"), 0)
@@ -77,9 +82,11 @@ class RayPool(ParallelRunner[S]):
     def __enter__(self) -> Self:
         """Connect to the cluster. Raises WorkerError when it cannot be reached or has no processors."""
         self._connected = not ray.is_initialized()
-        if self._connected:
-            _connect(self._address, self._workers)
         try:
+            if self._is_local:
+                self._private.enter_context(private_cluster())
+            if self._connected:
+                _connect(self._address, self._workers)
             self._holder = (uuid.uuid4().hex, [ray.put(ray.cloudpickle.dumps(self._shared))])
             if not self._processors():
                 raise WorkerError(f"--ray {self._address}: that cluster has no processors")
@@ -97,6 +104,7 @@ class RayPool(ParallelRunner[S]):
         self._holder = ("", [])
         if self._connected:
             ray.shutdown()
+        self._private.close()
 
     @property
     def _is_local(self) -> bool:

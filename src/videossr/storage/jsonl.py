@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from videossr.errors import DataError
-from videossr.storage.paths import AnyPath, write_bytes
+from videossr.storage.paths import AnyPath, own_file, write_bytes
 
 T = TypeVar("T")
 
@@ -36,10 +36,14 @@ class JsonlWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open `path`, which is created if needed; a last line without an end is cut off."""
+        """Open `path`, which is created if needed; a last line without an end is cut off.
+
+        Raises:
+            OutputError: `path` is a link, see `own_file`.
+        """
         self._path = path
         _cut_torn_line(path)
-        self._file = path.open("ab", buffering=0)
+        self._file = open(path, "ab", buffering=0, opener=own_file)  # noqa: SIM115 (see `close`)
         self._synced = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -199,7 +203,7 @@ def _cut_torn_line(path: Path) -> None:
     """Cut off a last line without an end, which a killed run has not finished."""
     if not path.exists():
         return
-    with path.open("rb+") as file:
+    with open(path, "rb+", opener=own_file) as file:
         size = file.seek(0, os.SEEK_END)
         end = size
         while end:

@@ -6,6 +6,9 @@ staging directory is removed when the command is done; each kind of output has i
 complete, such as `manifest.json`. Where `out` is remote, the staging directory lies in the user's cache, so that a
 stopped command can go on only on the same machine.
 
+A folder with a link that leads out of it is refused: where somebody else has made it, a command that goes on there
+would write to any file of the user.
+
 Called by `videossr index`, `corpus merge|split`, `build`, `dataset merge|split`, `bench run`, `train` and
 `export lmms-eval`.
 """
@@ -25,7 +28,7 @@ from typing import Any, NoReturn
 
 from videossr.config import changes
 from videossr.errors import OutputError
-from videossr.storage.paths import AnyPath, is_local, make_folder, to_path, write_text
+from videossr.storage.paths import PARTIAL, AnyPath, is_local, lies_in, make_folder, own_file, to_path, write_text
 
 UNFINISHED = ".unfinished"
 """Name of the staging directory in a local output folder."""
@@ -61,16 +64,19 @@ class OutputDir:
             reopen: the folder is known to hold output of this command, which may be changed.
 
         Raises:
-            OutputError: the folder holds something else, an unfinished output of another command or spec, or another
-                run is at work there.
+            OutputError: the folder holds something else, an unfinished output of another command or spec, or links
+                that lead out of it, or another run is at work there.
             OSError: nothing can be written there.
         """
         staging = self._staging()
         new = not self.path.exists()
         if not reopen:
             self.check_free()
+        partials = self._check_links()
         make_folder(self.path)
         with _locked(staging, self.path):
+            for partial in partials:
+                partial.unlink(missing_ok=True)
             if not reopen:
                 self.check_free()
             self._claim({"verb": self.verb, **(spec or {})})
@@ -120,12 +126,38 @@ class OutputDir:
         """Remove the staging directory of a run that was killed after its last file.
 
         Raises:
-            OutputError: another run is at work in the folder.
+            OutputError: another run is at work in the folder, or it has links that lead out of it.
         """
         staging = self._staging()
         if staging.exists():
+            self._check_links()
             with _locked(staging, self.path):
                 shutil.rmtree(staging)
+
+    def _check_links(self) -> list[Path]:
+        """Raise OutputError where writing in a local folder could change what lies elsewhere.
+
+        Returns:
+            The temporary files that a kill has left in it.
+        """
+        partials: list[Path] = []
+        if not is_local(self.path) or not self.path.is_dir():
+            return partials
+        folders = [self.path]
+        while folders:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(Path(entry.path))
+                    elif entry.is_file(follow_symlinks=False):
+                        if entry.name.startswith(".") and entry.name.endswith(PARTIAL):
+                            partials.append(Path(entry.path))
+                    elif entry.name == UNFINISHED or not entry.is_symlink() or not lies_in(Path(entry), self.path):
+                        raise OutputError(
+                            f"{entry.path} is a link that leads out of {self.path}, or a pipe or device. Nothing is "
+                            "written there: put what it leads to in its place, remove it, or choose another --out"
+                        )
+        return partials
 
     def _staging(self) -> Path:
         if is_local(self.path):
@@ -189,7 +221,7 @@ def _locked(staging: Path, out: AnyPath) -> Iterator[None]:
     """Hold the lock of a staging directory, which is created. Raises OutputError when another run has it."""
     while True:
         staging.mkdir(parents=True, exist_ok=True)
-        with (staging / _LOCK).open("w") as file:
+        with open(staging / _LOCK, "w", opener=own_file) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

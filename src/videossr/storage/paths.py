@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -182,17 +184,62 @@ _FULL = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 """Errors of a write for want of space; the system does not say which file wanted it."""
 
 
+PARTIAL = ".partial"
+"""End of the names of temporary files, which begin with a dot; `OutputDir.open` removes those that a kill has left."""
+
+
+def own_file(path: str, flags: int) -> int:
+    """Open a file without following a link: the `opener` of `open` for what is written in place.
+
+    The folder may be one that somebody else has made, in which a link would lead to any file of the user.
+
+    Raises:
+        OutputError: `path` is a link, or a pipe or device.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)  # else a pipe would wait for a reader
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):
+            raise
+        raise _foreign(path) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _foreign(path)
+    return descriptor
+
+
+def _foreign(path: str) -> OutputError:
+    return OutputError(
+        f"{path} is a link, pipe or device, which nothing is written to: put the file itself there, or remove it"
+    )
+
+
+def lies_in(file: Path, folder: Path) -> bool:
+    """Say whether a file is in a folder or below it once all links are followed.
+
+    What huggingface_hub has downloaded counts as in its folder `snapshots/REVISION`, whose files are links to those
+    of the folder `blobs` beside it.
+    """
+    real, top = Path(os.path.realpath(file)), Path(os.path.realpath(folder))
+    if real.is_relative_to(top):
+        return True
+    revision = next((place for place in (top, *top.parents) if place.parent.name == "snapshots"), None)
+    return revision is not None and real.parent == revision.parent.with_name("blobs")
+
+
 @contextmanager
 def atomic_write(path: AnyPath) -> Iterator[Path]:
     """Yield the temporary path to write to; it becomes `path` when the block ends, and is removed when it fails.
 
-    A remote file is sent in one piece when the block ends.
+    The temporary file is new, under a name that nobody could foresee, and a link at `path` is replaced: nothing is
+    written to where a link leads. A remote file is sent in one piece when the block ends.
 
     Raises:
         OSError: it cannot be written; the error names `path` where the system names no file, as on a full disk.
     """
     if isinstance(path, Path):
-        partial = path.with_name(f".{path.name}.partial")
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
         try:
             yield partial
             with partial.open("rb") as file:

@@ -51,6 +51,9 @@ class DataConfig:
 
     path: Annotated[str, Field(description="folder or address of a dataset")] = ""
     corpus: Annotated[str | None, Field(description="where its frame packs are, if not where the dataset says")] = None
+    anywhere: Annotated[
+        bool, Field(description="show files wherever published rows say that they are, not only below their folder")
+    ] = False
     categories: Annotated[tuple[str, ...], Field(description="those it is trained on; none named: all")] = ()
     share: Annotated[
         tuple[float, float], Field(description="of the shuffled questions, from and to: (0, 0.1) is the first tenth")

@@ -80,7 +80,7 @@ def train(
         raise ConfigError(f"{unset} is not set: give --{unset}=FOLDER")
     with join_processes() as world, ExitStack() as stack:
         observer = SilentObserver() if observer is None or world.rank else observer
-        questions = open_questions(config.data.path, corpus=config.data.corpus)
+        questions = open_questions(config.data.path, corpus=config.data.corpus, anywhere=config.data.anywhere)
         if isinstance(questions, VideoSSRDataset) and is_benchmark(questions.manifest):
             observer.on_message(f"{config.data.path} is a benchmark: it cannot measure a model that was trained on it")
         plan = resolve_plan(config, questions, world)

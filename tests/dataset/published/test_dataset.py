@@ -17,6 +17,7 @@ from tests.dataset.published.conftest import ELSEWHERE, FPS, ORDER, entry, row, 
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.published.dataset import PublishedDataset
 from videossr.dataset.published.frames import clip_of
+from videossr.errors import ConfigError
 from videossr.question import Frames
 from videossr.question_set import QuestionSet, open_questions
 from videossr.rewards import compute_score
@@ -141,7 +142,7 @@ def test_open_questions_finds_frames_at_their_path_or_below_the_corpus(
         row("counting", "<video>?", [entry(names)], "0,0,0")
         for names in (absolute, [f"file://{absolute[0]}"], relative)
     ]
-    opened = open_questions(write_json(tmp_path / "rows.jsonl", rows))
+    opened = open_questions(write_json(tmp_path / "rows.jsonl", rows), anywhere=True)
     assert opened.clips(0)[0].frames.shape == (4, 160, 256, 3)
     assert len(opened.clips(1)[0].frames) == 1
     with pytest.raises(ValueError, match=r"rows.jsonl, row 2: academic/v1/0.jpg does not exist.*--corpus"):
@@ -168,7 +169,7 @@ def test_published_video_files_are_decoded_at_their_own_times(videos: Path, tmp_
         {"video": file, "nframes": 12, "max_pixels": 65536, "min_pixels": 16384},
     ]
     rows = [row("mine", "<video>\nWhich?\nA. one\nB. two", [item], "B") for item in entries]
-    opened = open_questions(write_json(tmp_path / "rows.jsonl", rows), source="videossr/choice")
+    opened = open_questions(write_json(tmp_path / "rows.jsonl", rows), source="videossr/choice", anywhere=True)
     expected = decode(videos / "real/bikes.mp4", Plan(kind="fps", frames=48, fps=2.0, max_pixels=65536))
     (clip,) = opened.clips(0)
     assert clip.clock == expected.choice.clock == opened.question(0).clocks[0]
@@ -331,3 +332,66 @@ def test_open_questions_corpus_replaces_paths_of_another_machine(released: Path)
     assert not Path(ELSEWHERE).exists()
     opened = open_questions(released / "rows/mirror.parquet", corpus=str(released))
     assert len(opened.clips(1)[0].frames) == 48
+
+
+@pytest.fixture
+def outside(released: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A folder of rows, and beside it a picture of the user."""
+    picture = tmp_path / "private/0.jpg"
+    picture.parent.mkdir()
+    picture.write_bytes((released / "48frames/academic/v1/0.jpg").read_bytes())
+    (tmp_path / "received/frames").mkdir(parents=True)
+    return tmp_path / "received", picture
+
+
+@pytest.mark.parametrize("name", ["ABSOLUTE", "file://ABSOLUTE", "../private/0.jpg", "frames/../../private/0.jpg"])
+def test_files_outside_the_rows_folder_are_shown_only_when_that_is_allowed(
+    outside: tuple[Path, Path], name: str
+) -> None:
+    received, picture = outside
+    name = name.replace("ABSOLUTE", str(picture))
+    path = write_json(received / "rows.jsonl", [row("counting", "<video>?", [entry([name])], "0,0,0")])
+    with pytest.raises(ValueError, match=r"rows.jsonl, row 0: .*0.jpg does not exist.*--corpus.*--anywhere"):
+        open_questions(path).clips(0)
+    with pytest.raises(ValueError, match="does not exist"):
+        open_questions(path, corpus=received / "frames").clips(0)
+    assert len(open_questions(path, corpus=picture.parent).clips(0)) == 1
+    if not name.startswith(("..", "frames")):
+        assert len(open_questions(path, anywhere=True).clips(0)) == 1
+
+
+@pytest.mark.parametrize("link", ["frames/0.jpg", "frames"])
+def test_links_that_lead_out_of_the_rows_folder_are_not_followed(outside: tuple[Path, Path], link: str) -> None:
+    received, picture = outside
+    (received / "frames").rmdir()
+    if link == "frames":
+        (received / link).symlink_to("../private")
+    else:
+        (received / "frames").mkdir()
+        (received / link).symlink_to("../../private/0.jpg")
+    names = ["frames/0.jpg", str(received / "frames/0.jpg"), "/elsewhere/frames/0.jpg"]
+    rows = [row("counting", "<video>?", [entry([name])], "0,0,0") for name in names]
+    path = write_json(received / "rows.jsonl", rows)
+    opened, allowed = open_questions(path), open_questions(path, anywhere=True)
+    for index in range(3):
+        with pytest.raises(ValueError, match=r"frames/0.jpg is a link that leads out of .*received; --anywhere"):
+            opened.clips(index)
+        assert len(allowed.clips(index)) == 1
+    if link == "frames/0.jpg":
+        (received / link).unlink()
+        (received / "frames/1.jpg").write_bytes(picture.read_bytes())
+        (received / link).symlink_to("1.jpg")
+        assert len(open_questions(path).clips(0)) == 1
+
+
+def test_video_files_outside_the_rows_folder_are_not_opened(videos: Path, tmp_path: Path) -> None:
+    rows = [row("counting", "<video>?", [{"video": str(videos / "real/bikes.mp4")}], "0,0,0")]
+    path = write_json(tmp_path / "rows.jsonl", rows)
+    with pytest.raises(ValueError, match=r"bikes.mp4 does not exist"):
+        open_questions(path).question(0)
+    assert open_questions(path, anywhere=True).question(0).clocks
+
+
+def test_a_dataset_takes_no_option_of_rows(dataset: Path) -> None:
+    with pytest.raises(ConfigError, match="whose frames are in its corpus: leave out --anywhere"):
+        open_questions(dataset, anywhere=True)

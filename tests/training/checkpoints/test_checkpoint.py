@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 
 from videossr.engine.checkpoint import PROBE, PROBE_CLIP, Checkpoint, open_checkpoint, prompt_inputs
 from videossr.engine.model import base_model
+from videossr.errors import DataError
 from videossr.models.tiny import Family, make_tiny
 from videossr.training.checkpoints.checkpoint import WEIGHTS, latest, model_card, restore, save, step_of
 from videossr.training.checkpoints.model_files import peculiarities
@@ -419,3 +420,61 @@ def test_save_on_a_full_disk_keeps_the_old_checkpoint(qwen3: Checkpoint, tmp_pat
         assert newest == str(first)
         assert checkpoints == ["step-000001"]
     assert remaining == ["step-000003"]
+
+
+def test_no_file_of_the_user_gets_into_a_checkpoint(qwen3: Checkpoint, tmp_path: Path) -> None:
+    """What is copied from the source is known by its name, and lies in its folder."""
+    (tmp_path / "key").write_text("secret")
+    folder = shutil.copytree(qwen3.folder, tmp_path / "source")
+    (folder / "notes.txt").symlink_to("../key")
+    (folder / "modeling_mine.py").write_text("raise SystemExit")
+    (folder / "LICENSE").write_text("free")
+    source = open_checkpoint(str(folder))
+    model = policy_of(source).model
+    assert peculiarities(source, base_model(model)) == [
+        "files that no checkpoint needs are not copied: modeling_mine.py, notes.txt"
+    ]
+    saved = save(tmp_path / "run", 1, model, source, {}, "card")
+    assert (saved / "LICENSE").read_text() == "free"
+    assert not any("secret" in path.read_text("latin-1") for path in saved.rglob("*") if path.is_file())
+    assert not {"notes.txt", "modeling_mine.py"} & {path.name for path in saved.iterdir()}
+
+    (folder / "added_tokens.json").symlink_to("../key")
+    for use in (peculiarities, lambda source, model: save(tmp_path / "run", 2, model, source, {}, "card")):
+        with pytest.raises((DataError, OSError), match=r"added_tokens.json is a link that leads out of"):
+            use(source, base_model(model))
+    assert {path.name for path in (tmp_path / "run/checkpoints").iterdir()} == {"step-000001"}
+
+
+def test_a_snapshot_of_huggingface_hub_is_saved_like_a_folder(qwen3: Checkpoint, tmp_path: Path) -> None:
+    snapshot = tmp_path / "models--a--b/snapshots/0123"
+    snapshot.mkdir(parents=True)
+    shutil.copytree(qwen3.folder, tmp_path / "models--a--b/blobs")
+    for file in qwen3.folder.iterdir():
+        (snapshot / file.name).symlink_to(f"../../blobs/{file.name}")
+    source = open_checkpoint(str(snapshot))
+    model = policy_of(source).model
+    assert peculiarities(source, base_model(model)) == []
+    saved = save(tmp_path / "run", 1, model, source, {}, "card")
+    assert not any(path.is_symlink() for path in saved.rglob("*"))
+    assert (saved / "tokenizer.json").read_bytes() == (qwen3.folder / "tokenizer.json").read_bytes()
+
+
+def test_tensors_of_other_files_of_the_user_are_not_saved(
+    qwen3: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that the class does not build are saved as they are: from the checkpoint's own files alone."""
+    monkeypatch.setattr(transformers.Qwen3VLForConditionalGeneration, "_keys_to_ignore_on_load_unexpected", [r"^mtp.*"])
+    folder = shutil.copytree(qwen3.folder, tmp_path / "source")
+    save_file({"mtp.weight": torch.rand(3)}, tmp_path / "private.safetensors", {"format": "pt"})
+    weights = dict.fromkeys(tensor_names(folder), "model.safetensors")
+    index = folder / "model.safetensors.index.json"
+    for name in ("../private.safetensors", str(tmp_path / "private.safetensors")):
+        index.write_text(json.dumps({"weight_map": {**weights, "mtp.weight": name}}))
+        with pytest.raises(DataError, match=r"private.safetensors' is no name of a file in that folder"):
+            open_checkpoint(str(folder))
+    (folder / "more.safetensors").symlink_to("../private.safetensors")
+    index.write_text(json.dumps({"weight_map": {**weights, "mtp.weight": "more.safetensors"}}))
+    source = open_checkpoint(str(folder))
+    with pytest.raises(DataError, match=r"more.safetensors is a link that leads out of"):
+        peculiarities(source, base_model(policy_of(source).model))

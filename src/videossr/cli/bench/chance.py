@@ -22,6 +22,7 @@ def command(
     /,
     *,
     corpus: str | None = None,
+    anywhere: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter("--json", negative="")] = False,
 ) -> None:
     """Score guesses and constant answers: exactly, from the distribution of answers, and simulated on the questions.
@@ -31,9 +32,10 @@ def command(
     Args:
         bench: Folder that `videossr build` wrote, or its address, or published rows.
         corpus: Folder or address of its frame packs, where it is no longer the one that the benchmark names.
+        anywhere: Read files wherever published rows say that they are, not only below their folder or `--corpus`.
         as_json: Print everything as JSON.
     """
-    questions = open_questions(bench, corpus=corpus)
+    questions = open_questions(bench, corpus=corpus, anywhere=anywhere)
     with Bar() as bar:
         scores = blind_scores(questions, progress=lambda done, total: bar.show("guesses", done, total))
     if as_json:

@@ -43,6 +43,7 @@ def command(
     out: str,
     corpus: str | None = None,
     source: str | None = None,
+    anywhere: Annotated[bool, Parameter(negative="")] = False,
     n: Annotated[int, Parameter(validator=Number(gte=2, lte=1024))] = 8,
     temperature: Annotated[float, Parameter(validator=Number(gt=0, lte=10))] = 1.0,
     top_p: Annotated[float, Parameter(validator=Number(gt=0, lte=1))] = 1.0,
@@ -71,6 +72,7 @@ def command(
         out: Folder of the run; all figures and two plots are written to it too.
         corpus: Folder or address of the frame packs, where it is no longer the one that the dataset names.
         source: How rows with an unknown data_source are scored, such as videossr/choice.
+        anywhere: Show files wherever published rows say that they are, not only below their folder or `--corpus`.
         n: Number of answers to a question.
         temperature: Sampling temperature.
         top_p: Nucleus sampling; 1 is off.
@@ -86,7 +88,7 @@ def command(
         as_json: Print all figures as JSON instead of tables.
     """
     spec = model_spec(model, parse_settings(settings, command, "--model.batch=4", prefix="model."))
-    opened = open_questions(questions, corpus=corpus, source=source)
+    opened = open_questions(questions, corpus=corpus, source=source, anywhere=anywhere)
     if recipe and recipe.suffix != ".toml":
         raise ConfigError(f"--recipe {recipe}: the name of a recipe ends in .toml")
     if recipe:

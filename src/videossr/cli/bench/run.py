@@ -34,6 +34,7 @@ def command(
     out: str,
     corpus: str | None = None,
     source: str | None = None,
+    anywhere: Annotated[bool, Parameter(negative="")] = False,
     limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     max_tokens: Annotated[int, Parameter(validator=Number(gte=1, lte=65536))] = Decoding().max_tokens,
     seed: Annotated[int, Parameter(validator=Number(gte=0, lt=2**63))] = 0,
@@ -53,13 +54,14 @@ def command(
         out: Folder of the run.
         corpus: Folder or address of its frame packs, where it is no longer the one that the benchmark names.
         source: How rows with an unknown data_source are scored, such as videossr/choice.
+        anywhere: Show files wherever published rows say that they are, not only below their folder or `--corpus`.
         limit: Number of questions to ask, spread evenly over the categories.
         max_tokens: Largest number of tokens in an answer.
         seed: Seed of the model's random draws, where it makes any.
         stop_after: Stop when this many questions failed for the same reason and none was answered; 0 never stops.
     """
     spec = model_spec(model, parse_settings(settings, command, "--model.batch=4", prefix="model."))
-    questions = open_questions(bench, corpus=corpus, source=source)
+    questions = open_questions(bench, corpus=corpus, source=source, anywhere=anywhere)
     with Bar() as bar:
 
         def show(state: Progress) -> None:

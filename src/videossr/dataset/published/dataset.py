@@ -26,9 +26,9 @@ class PublishedDataset:
 
     Args:
         path: a `.parquet`, `.jsonl` or `.json` file, or a folder of them.
-        corpus: the folder below which the frames and videos lie. By default absolute paths are used where they exist,
-            and other files are searched below the folder of the rows.
+        corpus: the folder below which the frames and videos lie; by default that of the rows.
         source: the `data_source` by which rows are scored whose own one is not known, such as ``videossr/choice``.
+        anywhere: whether absolute paths are used wherever they lead, and links that lead out of that folder.
 
     Raises:
         NotFoundError: there are no rows at `path`.
@@ -36,7 +36,14 @@ class PublishedDataset:
         ConfigError: `source` is not known.
     """
 
-    def __init__(self, path: str | AnyPath, *, corpus: str | AnyPath | None = None, source: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str | AnyPath,
+        *,
+        corpus: str | AnyPath | None = None,
+        source: str | None = None,
+        anywhere: bool = False,
+    ) -> None:
         self.path = to_path(path).absolute()
         self.rows = PublishedRows(self.path)
         self.scored_as = source
@@ -45,7 +52,7 @@ class PublishedDataset:
         root = self.rows.files[0].parent if corpus is None else to_path(corpus)
         if not root.is_dir():
             raise NotFoundError(f"{root} is no folder: name the one where the frames or videos lie with --corpus")
-        self.find = FrameFinder(root, anywhere=corpus is None)
+        self.find = FrameFinder(root, anywhere=anywhere)
 
     @property
     def hash(self) -> str:

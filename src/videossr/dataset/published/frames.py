@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from videossr.clock import Clock
 from videossr.errors import DataError, NotFoundError
 from videossr.question import Clip, Frames
-from videossr.storage.paths import AnyPath, to_path
+from videossr.storage.paths import AnyPath, is_local, lies_in, to_path
 from videossr.video.conversion import FrameConverter
 from videossr.video.decoding import pick, planned
 from videossr.video.plan import Plan, RejectedError
@@ -254,34 +254,49 @@ class FrameFinder:
 
     Args:
         root: the folder below which they are searched.
-        anywhere: whether an absolute path is used where it exists.
+        anywhere: whether an absolute path is used wherever it leads, and a link that leads out of `root`. Rows could
+            name any file of the user, and what they show may be published.
     """
 
-    def __init__(self, root: AnyPath, *, anywhere: bool) -> None:
+    def __init__(self, root: AnyPath, *, anywhere: bool = False) -> None:
         self.root = root
         self._anywhere = anywhere
+        self._inside: dict[AnyPath, bool] = {}
 
     def __call__(self, name: str) -> AnyPath:
-        """Find the file at the longest end of the path `name` that exists below the root.
+        """Find the file that an absolute path names, else the longest end of the path that exists below the root.
 
         Raises:
             NotFoundError: no end of the path exists there.
-            DataError: `name` is an address or too long.
+            DataError: `name` is an address or too long, or there is a link at its place that leads out of the root.
         """
         if len(name) > _LONGEST:
             raise DataError(f"{name[:60]}… has {len(name)} characters, too many for the name of a file")
         path = name.removeprefix("file://")
         if "://" in path:
             raise DataError(f"{name} is an address; download it, and name the folder where it lies with --corpus")
-        if self._anywhere and path.startswith("/") and to_path(path).exists():
-            return to_path(path)
+        if path.startswith("/"):
+            file = to_path(path)
+            if (self._anywhere or self._is_inside(file)) and file.exists():
+                return file
         parts = [part for part in path.split("/") if part not in ("", ".")]
         above = max((k + 1 for k, part in enumerate(parts) if part == ".."), default=0)
         for start in range(above, len(parts)):
             file = self.root.joinpath(*parts[start:])
             if file.exists():
-                return file
+                if self._anywhere or self._is_inside(file):
+                    return file
+                raise DataError(f"{file} is a link that leads out of {self.root}; --anywhere follows it")
         raise NotFoundError(
-            f"{name} does not exist, nor any end of that path below {self.root}: name the folder where the frames or "
-            "videos lie with --corpus"
+            f"{name} does not exist below {self.root}, nor does any end of that path: name the folder where the frames "
+            "or videos lie with --corpus, or let absolute paths lead anywhere with --anywhere"
         )
+
+    def _is_inside(self, file: AnyPath) -> bool:
+        """Say whether a file is below the root once links are followed, of which an object store has none."""
+        if not is_local(file) or not is_local(self.root):
+            return not is_local(file)
+        folder = file.parent
+        if folder not in self._inside:  # frames lie side by side
+            self._inside[folder] = lies_in(folder, self.root)
+        return self._inside[folder] and (not file.is_symlink() or lies_in(file, self.root))

@@ -18,6 +18,7 @@ from videossr.report.gallery.filmstrip import place_of
 from videossr.report.page import plain_text
 from videossr.report.training.figures import NamedRun
 from videossr.rewards import parse_interval
+from videossr.storage.paths import is_local, lies_in
 from videossr.training.runs.records import ACROSS, PICTURES, ShownSample
 
 STEPS = 8
@@ -151,7 +152,10 @@ def _picture(named_run: NamedRun, shown: ShownSample) -> tuple[str, int, float]:
         return "", 1, 16 / 9
     if PurePath(shown.frames).name != shown.frames:
         raise DataError(f"{shown.frames!r} is no name of a picture")
-    jpeg = (named_run.run.path / PICTURES / shown.frames).read_bytes()
+    path = named_run.run.path / PICTURES / shown.frames
+    if is_local(path) and not lies_in(path, path.parents[1]):
+        raise DataError(f"{shown.frames} is a link that leads out of the run")
+    jpeg = path.read_bytes()
     height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
     rows = sum(-(-len(clip) // ACROSS) for clip in shown.slots)
     if not rows or width % ACROSS or height % rows:

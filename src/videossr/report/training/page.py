@@ -113,20 +113,21 @@ class _Time:
     chart: Markup
 
 
-def write_training(runs: Sequence[TrainRun], out: Path, most: int = 2) -> None:
+def write_training(runs: Sequence[TrainRun], out: Path, most: int = 2, questions: str | None = None) -> None:
     """Write the page of training runs, finished or not.
 
     Args:
         runs: what `read_train_run` returned.
         out: the HTML file.
         most: largest number of sample questions of a step, for each run; 0 leaves them out.
+        questions: where their dataset is, if not where they found it.
     """
     named_runs = named(runs)
     steps = [named_run.run.steps for named_run in named_runs]
     tasks = _names(step.tasks for run_steps in steps for step in run_steps)
     categories = _names(step.categories for run_steps in steps for step in run_steps)
     main, more = charts_of(steps)
-    constants = [constant_of(named_run.run) for named_run in named_runs]
+    constants = [constant_of(named_run.run, questions) for named_run in named_runs]
     levels = [constant.over(run_steps) for constant, run_steps in zip(constants, steps, strict=True)]
     write_page(
         "training.html.jinja",

@@ -12,8 +12,8 @@ from typing import Literal
 from videossr.errors import DataError
 from videossr.models.answer_distribution import answer_distributions
 from videossr.question_set import open_questions
+from videossr.report.recorded import recorded_place
 from videossr.report.training.figures import Ends, NamedRun, ends, last_steps, of_all
-from videossr.storage.paths import to_path
 from videossr.training.runs.records import Step, TrainRun
 
 FEWEST = 20
@@ -66,18 +66,28 @@ class Constant:
         return total / groups if groups else None
 
 
-def constant_of(run: TrainRun) -> Constant:
+def constant_of(run: TrainRun, place: str | None = None) -> Constant:
     """Compute the rewards of the best constant answers from the answer distribution of the run's dataset.
 
     No frame is read. Where the dataset cannot be opened or has changed, `missing` of the result gives the reason.
+
+    Args:
+        run: a training run.
+        place: where its dataset is; by default where the run found it, see `recorded_place`.
     """
     address = run.manifest.questions if run.manifest else run.config.data.path
     if not address:
         return Constant({}, "the run does not name its dataset")
     try:
-        questions = open_questions(to_path(address), corpus=run.config.data.corpus)
+        if place:
+            questions = open_questions(place)
+        else:
+            corpus = run.config.data.corpus
+            questions = open_questions(
+                recorded_place(run.path, address), corpus=recorded_place(run.path, corpus) if corpus else None
+            )
         if run.manifest and questions.hash != run.manifest.hash:
-            return Constant({}, f"{address} holds other questions than the run was trained on")
+            return Constant({}, f"{place or address} holds other questions than the run was trained on")
         return Constant(
             {
                 category: probabilities.expected_score("smooth").smooth

@@ -28,6 +28,7 @@ from videossr.training.runs.records import CONFIG, MANIFEST, read_train_run
 FREE = (
     "data.path",
     "data.corpus",
+    "data.anywhere",
     "data.threads",
     "data.ahead_mb",
     "run.sharding",

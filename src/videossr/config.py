@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import tomllib
 from collections.abc import Hashable, Iterator, Mapping
 from functools import cache
 from typing import Any, TypeVar, cast, get_type_hints
@@ -14,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from videossr.errors import ConfigError
 from videossr.registry import suggest
+from videossr.storage.parsing import load_toml, parse_toml
 from videossr.storage.paths import AnyPath
 
 T = TypeVar("T")
@@ -71,8 +71,8 @@ def _line(kind: Any, problem: ErrorDetails) -> str:
 def read_toml(path: AnyPath) -> dict[str, Any]:
     """Read a TOML file. Raises ConfigError that names the file when it is not valid."""
     try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return load_toml(path)
+    except ValueError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
 
 
@@ -89,8 +89,8 @@ def override(table: Mapping[str, Any], dotted: str, text: str) -> dict[str, Any]
         ConfigError: a name on the way stands for a value, not for a table.
     """
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = parse_toml(f"value = {text}")["value"]
+    except ValueError:
         value = text
     copy = dict(table)
     inner = copy

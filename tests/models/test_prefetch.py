@@ -104,3 +104,16 @@ def test_the_end_leaves_no_thread_and_begins_nothing_more() -> None:
         interrupted()
     assert not threads()
     assert len(begun) < 20
+
+
+@pytest.mark.parametrize("kind", [MemoryError, RecursionError])
+def test_a_question_that_takes_all_memory_fails_alone(kind: type[Exception]) -> None:
+    def make(ask: Request) -> int:
+        if ask.index == 1:
+            raise kind
+        return ask.index
+
+    with Prefetcher(asks(3), make, threads=2, room=1000, size=lambda made: 1) as ahead:
+        taken = ahead.take(3)
+    assert [ready.made for ready in taken] == [0, None, 2]
+    assert taken[1].error == f"{kind.__name__}: "

@@ -1,4 +1,4 @@
-"""Find out whether an Arrow IPC file is compressed, before it is read, as `videossr.corpus.pack` does for its tables."""
+"""Find out whether an Arrow IPC file is compressed before it is read, as the table of a pack must not be."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from videossr.builder import recipe
 from videossr.builder.recipe import Recipe
 from videossr.config import changes, flatten, override, parse, plain
 from videossr.registry import Registry
-from videossr.storage.toml import read_toml
+from videossr.storage.parsing import read_toml
 from videossr.tasks.base import TASKS
 from videossr.tasks.counting import CountingConfig
 from videossr.tasks.grounding import GroundingConfig

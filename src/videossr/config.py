@@ -109,7 +109,7 @@ def _toml_value(text: str) -> object:
     """Parse one value of TOML; all other text, such as a path or a value with a comment behind it, is a string."""
     try:
         document = tomllib.loads(f"value = [{text}]")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
     values = document.pop("value")
     return text if document or len(values) != 1 else values[0]

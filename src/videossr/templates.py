@@ -14,7 +14,7 @@ from videossr.errors import ConfigError
 from videossr.perturb import PERTURBATIONS, open_perturbation
 from videossr.question import VIDEO
 from videossr.registry import suggest
-from videossr.storage.toml import read_toml
+from videossr.storage.parsing import read_toml
 
 PromptTemplates = Mapping[str, Any]
 """Tables of `prompts.toml`: a task's name -> its texts."""

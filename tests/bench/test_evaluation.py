@@ -376,3 +376,21 @@ def test_choose_questions_takes_equally_from_every_category(viubench: VideoSSRDa
     assert set(counts.values()) == {11, 12}
     assert choose_questions(viubench, None) == choose_questions(viubench, 10_000) == list(range(2700))
     assert len(choose_questions(viubench, 3)) == 3
+
+
+class Greedy(VideoSSRDataset):
+    """Its question 2 takes all memory, and question 3 is nested too deeply."""
+
+    def question(self, index: Any) -> Question:
+        if index in (2, 3):
+            raise MemoryError if index == 2 else RecursionError("too deep")
+        return super().question(index)
+
+
+def test_a_question_that_takes_all_memory_fails_alone(
+    dataset: Path, built: VideoSSRDataset, script: Script, tmp_path: Path
+) -> None:
+    done = evaluate(Greedy(dataset), script.spec(), tmp_path / "run")
+    failed = {p.index: p.error for p in done.predictions if p.error}
+    assert failed == {2: "question: MemoryError: ", 3: "question: RecursionError: too deep"}
+    assert len(done.predictions) == len(built)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -26,7 +27,7 @@ from videossr.corpus.sources import find
 from videossr.errors import CorpusError, OutputError
 from videossr.sample import VideoKey
 from videossr.storage.output_dir import OutputDir
-from videossr.video.decoding import decode
+from videossr.video.decoding import decode, pick
 from videossr.video.plan import Plan
 
 PLAN = Plan(frames=8)
@@ -415,3 +416,22 @@ def test_index_videos_records_a_missing_file_among_others(source: Path, tmp_path
         index_videos([missing, source / "other.mp4"], tmp_path / "new", PLAN)
     with pytest.raises(FileNotFoundError, match="nowhere: there is no such file or folder"):
         index_videos([source / "real", source / "nowhere"], tmp_path / "new", PLAN)
+
+
+def test_a_video_that_takes_all_memory_is_rejected_alone(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next run reads it again."""
+    out = tmp_path / "corpus"
+
+    def pick_with_less(path: Path, *rest: Any) -> Any:
+        if path.name == "bikes.mp4":
+            raise MemoryError
+        return pick(path, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("videossr.corpus.decode_worker.pick", pick_with_less)
+        summary = index_videos(source, out, PLAN, isolated=False)
+    assert (summary.videos, summary.rejected) == (2, {"damaged": 1, "unreadable": 1})
+    assert "memory ended" in {row.path: row.detail for row in Corpus(out).rejections()}["real/bikes.mp4"]
+    assert index_videos(source, out, PLAN).videos == 3

@@ -104,3 +104,16 @@ def test_prefetcher_leaves_no_thread_after_an_interrupt() -> None:
         take_and_interrupt()
     assert not prefetch_threads()
     assert len(started) < 20
+
+
+@pytest.mark.parametrize("kind", [MemoryError, RecursionError])
+def test_a_question_that_takes_all_memory_fails_alone(kind: type[Exception]) -> None:
+    def make(request: Request) -> int:
+        if request.index == 1:
+            raise kind
+        return request.index
+
+    with Prefetcher(make_requests(3), make, threads=2, room=1000, size=lambda item: 1) as ahead:
+        taken = ahead.take(3)
+    assert [ready.made for ready in taken] == [0, None, 2]
+    assert taken[1].error == f"{kind.__name__}: "

@@ -10,7 +10,6 @@ A line holds all that scoring and comparing need, so a run is worth something wi
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NotRequired
@@ -23,6 +22,7 @@ from videossr.config import parse
 from videossr.errors import DataError, NotFoundError
 from videossr.models.base import Decoding
 from videossr.storage.jsonl import read_json, read_jsonl
+from videossr.storage.parsing import load_toml
 from videossr.storage.paths import AnyPath, to_path
 
 CONFIG = "config.toml"
@@ -150,7 +150,7 @@ class Run:
 def is_run(path: str | AnyPath) -> bool:
     """Say whether a folder holds a run of a benchmark, or the beginning of one."""
     try:
-        table = tomllib.loads((to_path(path) / CONFIG).read_text("utf-8"))
+        table = load_toml(to_path(path) / CONFIG)
     except (OSError, ValueError):
         return False
     return "model" in table and "questions" in table
@@ -167,7 +167,7 @@ def read_run(path: str | AnyPath) -> Run:
     """
     folder = to_path(path)
     try:
-        table = tomllib.loads((folder / CONFIG).read_text("utf-8"))
+        table = load_toml(folder / CONFIG)
     except FileNotFoundError as error:
         way_out = (
             f"there is no {CONFIG} in it; name the folder that `videossr bench run … --out FOLDER` wrote"

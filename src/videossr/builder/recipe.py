@@ -20,7 +20,8 @@ from videossr.config import override, parse, plain
 from videossr.dataset.manifest import CategoryTable, RecipeTable
 from videossr.errors import ConfigError
 from videossr.registry import suggest
-from videossr.storage.toml import read_toml
+from videossr.storage import limits
+from videossr.storage.parsing import read_toml
 from videossr.tasks.base import TASKS, OpenTask, open_task
 
 
@@ -29,7 +30,7 @@ class CategorySpec:
     """One kind of question: a task with its config, and how many samples are wanted; with 0 it is left out."""
 
     task: Annotated[str, Field(description="name of an installed task")]
-    count: Annotated[int, Field(ge=0, le=10**9, description="samples; 0 leaves the category out")]
+    count: Annotated[int, Field(ge=0, le=limits.CATEGORY_SAMPLES, description="samples; 0 leaves the category out")]
     config: Annotated[dict[str, Any], Field(description="settings of the task, see below")] = Field(
         default_factory=dict
     )
@@ -44,7 +45,12 @@ class Recipe:
     ]
     summary: Annotated[str, Field(description="one sentence for the card")] = ""
     max_pixels: Annotated[
-        int, Field(ge=1024, description="height times width that the model sees; a smaller pack is used as it is")
+        int,
+        Field(
+            ge=1024,
+            le=limits.PICTURE_PIXELS,
+            description="height times width that the model sees; a smaller pack is used as it is",
+        ),
     ] = 65536
     benchmark: Annotated[
         bool, Field(description="whether the dataset carries its packs and its hash is frozen, see Benchmarks")

@@ -20,8 +20,8 @@ from videossr.corpus.groups import share_count
 from videossr.dataset.manifest import Manifest, is_benchmark, read_manifest
 from videossr.errors import ConfigError
 from videossr.report import thresholds
+from videossr.storage.parsing import read_toml
 from videossr.storage.paths import to_path
-from videossr.storage.toml import read_toml
 
 app = App(
     name="dataset",

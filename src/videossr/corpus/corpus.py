@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import bisect
 import hashlib
-import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, islice
@@ -30,7 +29,9 @@ from videossr.corpus.sources import EXTENSIONS
 from videossr.errors import CorpusError, DataError
 from videossr.question import Frames
 from videossr.sample import VideoKey
+from videossr.storage import limits
 from videossr.storage.parquet import read_parquet
+from videossr.storage.parsing import load_json
 from videossr.storage.paths import AnyPath, is_local, reaching, to_path
 from videossr.video.plan import stored_size
 from videossr.video.scaling import fill_each
@@ -86,8 +87,7 @@ class Corpus:
         manifest = path / MANIFEST
         try:
             with reaching(path):
-                text = manifest.read_text("utf-8")
-            table = json.loads(text)
+                table = load_json(manifest)
             if isinstance(table, dict) and table.get("kind") == "dataset":
                 raise CorpusError(f"{path} is a dataset, not a corpus")
             self.manifest = TypeAdapter(CorpusManifest).validate_python(table)
@@ -195,8 +195,11 @@ class Corpus:
         for index in wanted:
             if not 0 <= index < len(entry.frame_bytes):
                 raise IndexError(f"video {entry.path} has frames 0..{len(entry.frame_bytes) - 1}, not {index}")
-        jpegs = self.pack(shard_of(key.content)).jpegs(entry, wanted)
         size = size or entry.size
+        if (pixels := len(wanted) * size[0] * size[1]) > limits.CLIP_PIXELS:
+            asked = f"pixels ({len(wanted)} frames of {size[1]} x {size[0]})"
+            raise CorpusError(f"{self.path}: {entry.path}: {limits.exceeds(asked, pixels, 'CLIP_PIXELS')}")
+        jpegs = self.pack(shard_of(key.content)).jpegs(entry, wanted)
         frames = np.empty((len(jpegs), *size, 3), np.uint8)
         try:
             fill_each(jpeg.decode(jpegs, stored_size(entry.size), size), frames, entry.size)

@@ -83,6 +83,8 @@ class DecodeWorker:
             result: Entry | RejectedFile = self._decode(content, file, send)
         except RejectedError as error:
             result = RejectedFile(file.path, content, error.reason, error.detail, error.value, error.threshold)
+        except MemoryError:  # with more memory the next run may decode it
+            result = RejectedFile(file.path, None, "unreadable", "memory ended while it was decoded")
         return result if file.is_same() else changed
 
     def _decode(self, content: str, file: Input, send: Callable[[Piece], None]) -> Entry:

@@ -8,7 +8,6 @@ files.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -24,6 +23,7 @@ from videossr.corpus.jpeg import CHROMA, QUALITY, Chroma
 from videossr.corpus.manifest import begin, corpus_versions, is_begun, recorded_versions, reopen, write_corpus_manifest
 from videossr.corpus.pack import FORMAT, RejectedFile
 from videossr.corpus.pack_builder import PackBuilder
+from videossr.corpus.source_id import check_expression, source_ids
 from videossr.corpus.sources import Input, find
 from videossr.errors import ConfigError
 from videossr.runners import start
@@ -108,15 +108,17 @@ def index_videos(
         NotFoundError: a folder or file of `source` is not there, or none has a video.
         CorpusError: the corpus in `out` is damaged.
         OSError: the disk is full, or a remote place cannot be reached; the same call goes on.
-        ConfigError: a setting is out of range, or `source` has folders of images only and no `image_fps`, or an
-            `image_fps` and no folder of images.
+        ConfigError: a setting is out of range, the search for `source_id` does not end, or `source` has folders of
+            images only and no `image_fps`, or an `image_fps` and no folder of images.
         OutputError: `out` holds something else, or a corpus of another configuration, or another run is at work there.
     """
     out = to_path(out)
     plan = plan or Plan()
-    pattern = _pattern(source_id)
+    if source_id is not None:
+        check_expression(source_id)
     config = _config(plan, quality, chroma, source_id)
     files, unread = find(_places(source), out, _rate(image_fps))
+    named = {} if source_id is None else source_ids(source_id, [file.path for file in files])
     output = OutputDir(out, "index", "corpus")
     begun = is_begun(output, config)
     with start(DecodeWorker(plan, quality, chroma), workers, ray, isolated=isolated) as runner:
@@ -126,7 +128,7 @@ def index_videos(
             with IndexState(staging) as state:
                 total = len(files) + len(unread)
                 contents = _hash(runner, state, files, unread, progress)
-                packs = PackBuilder(out, state, _by_content(contents), pattern)
+                packs = PackBuilder(out, state, _by_content(contents), named)
                 if not packs.complete:
                     reopen(out, staging)
                 decoded = _fill(runner, packs, unread, total, progress)
@@ -150,19 +152,6 @@ def _rate(image_fps: float | Fraction | None) -> Fraction | None:
     if not 0 < image_fps < float("inf"):
         raise ConfigError(f"image_fps must be above 0, got {image_fps}")
     return Fraction(str(image_fps))
-
-
-def _pattern(source_id: str | None) -> re.Pattern[str] | None:
-    """Compile the regular expression of source ids. Raises ConfigError for one that names no footage."""
-    if source_id is None:
-        return None
-    try:
-        pattern = re.compile(source_id)
-    except re.error as error:
-        raise ConfigError(f"source_id {source_id!r} is not a regular expression: {error}") from error
-    if not pattern.groups:
-        raise ConfigError(f"source_id {source_id!r} needs a group in parentheses: it names the footage")
-    return pattern
 
 
 def _config(plan: Plan, quality: int, chroma: Chroma, source_id: str | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from videossr.question import Frames
+from videossr.storage import limits
 from videossr.video.plan import SPARE
 
 Chroma: TypeAlias = Literal["444", "422", "420"]
@@ -65,13 +66,20 @@ def decode(
     Each is (H, W, 4): red, green, blue, and a byte without meaning, because libjpeg writes four bytes faster than
     three. It is overwritten by the next one.
 
-    Raises JPEGError for the first that is damaged or of another size.
+    Raises JPEGError for the first that is damaged or of another size, which its header tells before it is decoded.
     """
+    if size[0] * size[1] > limits.PICTURE_PIXELS:
+        raise JPEGError(0, limits.exceeds(f"pixels ({size[1]} x {size[0]})", size[0] * size[1], "PICTURE_PIXELS"))
     height, width = reduced(size, least)
     frame = np.empty((height, width, 4), np.uint8)
     for number, jpeg in enumerate(jpegs):
         try:
+            shape = simplejpeg.decode_jpeg_header(jpeg)[:2]
+            if shape != size:
+                raise JPEGError(number, f"its size is {shape}, not {size}")
             made = simplejpeg.decode_jpeg(jpeg, "RGBX", min_height=height, min_width=width, buffer=frame)
+        except JPEGError:
+            raise
         except ValueError as error:
             raise JPEGError(number, str(error)) from error
         if made.shape != frame.shape:

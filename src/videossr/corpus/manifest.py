@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -23,6 +22,7 @@ from videossr.errors import CorpusError
 from videossr.storage.jsonl import read_json
 from videossr.storage.output_dir import OutputDir
 from videossr.storage.parquet import read_parquet
+from videossr.storage.parsing import load_json, load_toml
 from videossr.storage.paths import AnyPath, atomic_write, make_folder, write_text
 from videossr.storage.provenance import ffmpeg_versions, installed_versions, merge_versions
 
@@ -49,7 +49,7 @@ def is_begun(output: OutputDir, config: Mapping[str, Any]) -> bool:
     if not saved.is_file():
         return False
     try:
-        old = tomllib.loads(saved.read_text("utf-8"))
+        old = load_toml(saved)
     except ValueError as error:
         raise CorpusError(f"{saved}: not valid TOML: {error}") from error
     if "plan" not in old:
@@ -119,7 +119,7 @@ def write_corpus_manifest(
 def _is_recorded(out: AnyPath, manifest: CorpusManifest, rejected: pa.Table) -> bool:
     """Say whether the files of a corpus hold this already."""
     try:
-        old = json.loads((out / MANIFEST).read_text("utf-8"))
+        old = load_json(out / MANIFEST)
         return bool(old == manifest and read_parquet(out / REJECTED).equals(rejected))
     except (FileNotFoundError, ValueError):
         return False

@@ -15,9 +15,9 @@ from videossr.corpus.manifest import begin, write_corpus_manifest
 from videossr.corpus.pack import SHARDS, Entry, Pack, RejectedFile
 from videossr.errors import ConfigError, CorpusError
 from videossr.storage.output_dir import OutputDir
+from videossr.storage.parsing import read_toml
 from videossr.storage.paths import AnyPath
 from videossr.storage.provenance import merge_versions
-from videossr.storage.toml import read_toml
 
 
 @dataclass(frozen=True, slots=True)

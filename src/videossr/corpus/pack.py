@@ -27,8 +27,10 @@ from videossr.clock import Clock
 from videossr.corpus.fingerprint import Packed
 from videossr.errors import CorpusError
 from videossr.sample import VideoKey
+from videossr.storage.arrow_file import HEAD, is_compressed
+from videossr.storage.parsing import parse_json
 from videossr.storage.paths import AnyPath, atomic_write, is_local
-from videossr.video.plan import Reason
+from videossr.video.plan import MOST_FRAMES, Reason
 
 SHARDS = tuple(f"{number:02x}" for number in range(256))
 """Names of the packs of a corpus: a video is in the one that its content hash starts with."""
@@ -264,7 +266,9 @@ class Pack:
         data = end[start - guess : -_TAIL.size] if start >= guess else self._view(start, self.size - _TAIL.size)
         if hashlib.sha256(data).digest() != digest:
             raise self._damaged("has a damaged table")
-        table = pa.ipc.open_file(pa.py_buffer(data)).read_all()
+        if is_compressed(data):
+            raise self._damaged("has a compressed table")
+        table = pa.ipc.open_stream(pa.py_buffer(data)[HEAD:]).read_all()
         if table.schema.remove_metadata() != SCHEMA:
             raise self._damaged("is of another version")
         return table
@@ -276,11 +280,21 @@ class Pack:
         return int(self.table.num_rows)
 
     def __getitem__(self, index: int) -> Entry:
-        return entry_of(self.table.slice(index, 1).to_pylist()[0])
+        return self._sound(entry_of(self.table.slice(index, 1).to_pylist()[0]))
 
     def __iter__(self) -> Iterator[Entry]:
         for batch in self.table.to_batches(max_chunksize=64):
-            yield from map(entry_of, batch.to_pylist())
+            yield from map(self._sound, map(entry_of, batch.to_pylist()))
+
+    def _sound(self, entry: Entry) -> Entry:
+        """Return an entry whose JPEGs lie in the pack. Raises CorpusError for another one."""
+        sizes = entry.frame_bytes
+        inside = entry.offset >= 0 and min(sizes, default=0) > 0 and entry.offset + sum(sizes) <= self.size
+        if inside and len(sizes) == len(entry.times_ms) <= MOST_FRAMES and min(entry.size) > 0:
+            return entry
+        raise CorpusError(
+            f"{self.path}: the sizes of the frames of {entry.path} are wrong: copy the pack or index anew"
+        )
 
     @property
     def contents(self) -> list[str]:
@@ -307,7 +321,7 @@ class Pack:
     @property
     def rejected(self) -> list[RejectedFile]:
         """List the files of this shard that were rejected."""
-        rows = json.loads(self.table.schema.metadata[b"rejected"])
+        rows = parse_json(self.table.schema.metadata[b"rejected"])
         return [RejectedFile(**row) for row in rows]
 
     def position(self, content: str) -> int:

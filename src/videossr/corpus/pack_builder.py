@@ -5,7 +5,6 @@ Exercised by `videossr index DIR --out CORPUS`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -36,7 +35,7 @@ class PackBuilder:
     """
 
     def __init__(
-        self, out: AnyPath, state: IndexState, files: Mapping[str, list[Input]], pattern: re.Pattern[str] | None
+        self, out: AnyPath, state: IndexState, files: Mapping[str, list[Input]], source_ids: Mapping[str, str | None]
     ) -> None:
         """Compare the packs that are there with the files that are to be in them.
 
@@ -44,11 +43,11 @@ class PackBuilder:
             out: folder of the corpus.
             state: videos that earlier runs have decoded, and those that this run will decode.
             files: for each content hash the file to take, and behind it its copies.
-            pattern: finds the source id in a path, as its group 1; None: there are no source ids.
+            source_ids: of the paths of the files, where they are known.
         """
         self._out = out
         self._state = state
-        self._pattern = pattern
+        self._source_ids = source_ids
         self._files: dict[str, dict[str, list[Input]]] = {shard: {} for shard in SHARDS}
         for content, same in files.items():
             self._files[shard_of(content)][content] = same
@@ -148,11 +147,12 @@ class PackBuilder:
         """Return the row with the path at which its file lies now."""
         assert row.content is not None
         same = self._files[shard_of(row.content)].get(row.content)
-        path = same[0].path if same else row.path
+        if not same:
+            return row
+        path = same[0].path
         if isinstance(row, RejectedFile):
             return replace(row, path=path)
-        match = self._pattern.search(path) if self._pattern else None
-        return replace(row, path=path, source_id=match[1] if match else None)
+        return replace(row, path=path, source_id=self._source_ids.get(path))
 
     def _pieces(self, entry: Entry, old: Pack | None) -> Iterator[Bytes]:
         return self._state.pieces(entry.content) if old is None else old.pieces(entry)

@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 
 from videossr.config import changes
 from videossr.errors import DataError, NotFoundError
+from videossr.storage.parsing import load_json
 from videossr.storage.paths import AnyPath, file_hash, reaching, to_path, write_text
 from videossr.storage.provenance import installed_versions
 
@@ -216,8 +217,7 @@ def read_manifest(folder: AnyPath) -> Manifest:
     path = folder / NAME
     try:
         with reaching(folder):
-            text = path.read_text("utf-8")
-        table = json.loads(text)
+            table = load_json(path)
     except FileNotFoundError as error:
         what = "is not complete; run its `videossr build` again" if folder.is_dir() else "does not exist"
         raise NotFoundError(f"{folder}: this dataset {what} (there is no {NAME})") from error

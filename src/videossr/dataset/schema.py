@@ -16,6 +16,7 @@ from videossr.errors import DataError
 from videossr.question import Question
 from videossr.sample import Sample, VideoKey
 from videossr.storage.parquet import read_batches
+from videossr.storage.parsing import parse_json
 from videossr.storage.paths import AnyPath, atomic_write
 
 SCHEMA = pa.schema(
@@ -82,7 +83,7 @@ def to_sample(row: Mapping[str, Any]) -> Sample:
             slots=tuple((slot["source"], slot["frame"]) for slot in row["slots"]),
             clock=Clock(tuple(row["times_ms"]), row["end_ms"]),
             size=(row["height"], row["width"]),
-            params=json.loads(row["params"]),
+            params=parse_json(row["params"]),
             answer=row["answer"],
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:

@@ -21,6 +21,7 @@ import torch
 import transformers
 
 from videossr.clock import uniform_clock
+from videossr.engine.chat_template import check_chat_template
 from videossr.engine.checkpoint_folder import check_folder, tensor_files
 from videossr.engine.model import VisionLanguageModel, use_linear_patches
 from videossr.errors import ConfigError, DataError
@@ -151,6 +152,7 @@ def open_checkpoint(target: str, layout: str | None = None, thinking: bool | Non
     tokenizer = _loaded(folder, transformers.AutoTokenizer.from_pretrained)
     if thinking is not None:
         set_thinking(tokenizer, thinking)
+    check_chat_template(folder, tokenizer)
     try:
         build = builder(config, copy.deepcopy(tokenizer), layout)
         probe = build(PROBE, [PROBE_CLIP])

@@ -5,13 +5,13 @@ Exercised by `videossr bench run BENCH --model hf:CHECKPOINT --out RUN` and `vid
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from videossr.errors import DataError
 from videossr.prompt import FAMILIES, read_table
+from videossr.storage.parsing import parse_json
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLED, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
@@ -75,7 +75,7 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
         size = int.from_bytes(file.read(8), "little")
         text = file.read(size) if size <= 2**27 else b""
     try:
-        table = {name: entry for name, entry in json.loads(text).items() if name != "__metadata__"}
+        table = {name: entry for name, entry in parse_json(text).items() if name != "__metadata__"}
         return table, 8 + size + max((entry["data_offsets"][1] for entry in table.values()), default=0)
     except (ValueError, AttributeError, KeyError, TypeError, IndexError):
         raise DataError(f"{path} is not whole, or no file of safetensors. {_AGAIN}") from None

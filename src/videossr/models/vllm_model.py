@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from videossr.clock import Clock
+from videossr.engine.chat_template import check_chat_template
 from videossr.engine.checkpoint_folder import check_folder
 from videossr.errors import ConfigError, MissingExtraError
 from videossr.models.base import Decoding, Request, Response
@@ -83,6 +84,7 @@ class VLLMModel:
         tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
         if settings.thinking is not None:
             set_thinking(tokenizer, settings.thinking)
+        check_chat_template(folder, tokenizer)
         self._chat = Chat(config, tokenizer)
         self._ends = find_ends(folder, config, tokenizer).tokens
         self._shown = placeholder(transformers.__version__)

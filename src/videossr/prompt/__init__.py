@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from videossr.prompt.base import Builder, Tokenizer
 from videossr.prompt.qwen2_5_vl import Qwen25VL
 from videossr.prompt.qwen3_vl import Qwen3VL
 from videossr.registry import suggest
+from videossr.storage.parsing import load_json
 
 FAMILIES: Mapping[str, type[Qwen3VL] | type[Qwen25VL]] = {
     "qwen3_vl": Qwen3VL,
@@ -103,7 +103,7 @@ def read_table(path: Path) -> dict[str, Any]:
         DataError: it is not a JSON object.
     """
     try:
-        table = json.loads(path.read_text("utf-8"))
+        table = load_json(path)
     except ValueError as error:
         raise DataError(f"{path} is no JSON: {error}") from None
     if not isinstance(table, dict):

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 
 from videossr.errors import DataError
 from videossr.prompt.base import Tokenizer
+from videossr.storage.parsing import load_json
 
 GENERATION = "generation_config.json"
 
@@ -83,7 +83,7 @@ def generation_ends(folder: Path, config: Mapping[str, Any]) -> list[int]:
     path = folder / GENERATION
     if path.is_file():
         try:
-            tables.insert(0, json.loads(path.read_text("utf-8")))
+            tables.insert(0, load_json(path))
         except ValueError as error:
             raise DataError(f"{path} is no JSON: {error}") from None
     named: Any = next((table["eos_token_id"] for table in tables if table.get("eos_token_id") is not None), [])

@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from videossr.errors import DataError
+from videossr.storage.parsing import parse_json, read_limited
 from videossr.storage.paths import AnyPath, own_file, write_bytes
 
 T = TypeVar("T")
@@ -171,7 +172,7 @@ def filter_jsonl(path: Path, wanted: Callable[[Any], bool]) -> None:
         if not line.endswith(b"\n"):
             break
         try:
-            if wanted(json.loads(line)):
+            if wanted(parse_json(line)):
                 wanted_lines.append(line)
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path}:{number}: damaged: {error}") from error
@@ -191,12 +192,14 @@ def read_json(kind: type[T], path: AnyPath, way_out: str = "") -> T | None:
         DataError: it holds something else; the message names the file.
     """
     try:
-        return TypeAdapter(kind).validate_json(path.read_bytes())
+        return TypeAdapter(kind).validate_json(read_limited(path, "JSON_BYTES"))
     except FileNotFoundError:
         return None
     except ValidationError as error:
         hint = f"; {way_out}" if way_out else ""
         raise DataError(f"{path}: damaged, or of another version: {error.errors()[0]['msg']}{hint}") from error
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -7,13 +7,15 @@ aborts the whole process ("terminate called without an active exception"). Exerc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from videossr.errors import DataError
+from videossr.storage import limits
 from videossr.storage.paths import AnyPath, is_local
 
 
@@ -35,19 +37,28 @@ def read_parquet(path: AnyPath, *, required: Sequence[str] = (), dictionary: Seq
 
 def read_batches(path: AnyPath, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """Yield at most `rows` rows at a time, of all columns or of some. Raises as `read_parquet`."""
-    with _opened(path, columns or ()) as source:
+    with _opened(path, columns or (), columns=columns) as source:
         yield from source.iter_batches(rows, columns=columns, use_threads=is_local(path))
 
 
 @contextmanager
-def _opened(path: AnyPath, required: Sequence[str], dictionary: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
-    """Open a file. Arrow's threads must not read a remote one, which is a Python object."""
+def _opened(
+    path: AnyPath, required: Sequence[str], dictionary: Sequence[str] = (), columns: Sequence[str] | None = None
+) -> Iterator[pq.ParquetFile]:
+    """Open a file of which all columns will be read, or some. Arrow's threads must not read a remote one.
+
+    It is a Python object to them.
+    """
     with ExitStack() as stack:
         try:
             file = path if is_local(path) else stack.enter_context(path.open("rb"))
-            source = stack.enter_context(
-                pq.ParquetFile(file, memory_map=is_local(path), read_dictionary=[*dictionary], pre_buffer=False)
-            )
+            size = path.stat().st_size
+
+            def opened(encoded: Sequence[str]) -> pq.ParquetFile:
+                source = pq.ParquetFile(file, memory_map=is_local(path), read_dictionary=[*encoded], pre_buffer=False)
+                return stack.enter_context(source)
+
+            source = opened(dictionary)
         except KeyError as error:
             raise DataError(f"{path} has no column {error}") from error
         except FileNotFoundError:
@@ -58,6 +69,7 @@ def _opened(path: AnyPath, required: Sequence[str], dictionary: Sequence[str] = 
         if absent := [name for name in required if name.partition(".")[0] not in present]:
             raise DataError(f"{path} has no column {', '.join(absent)}; it has {', '.join(present)}")
         try:
+            _check_size(source, path, size, opened, columns)
             yield source
         except (pa.ArrowInvalid, OSError) as error:
             raise _damaged(path, "damaged", error) from error
@@ -68,3 +80,76 @@ def _damaged(path: AnyPath, fault: str, error: Exception) -> Exception:
     if isinstance(error, OSError) and error.errno is not None:
         return error
     return DataError(f"{path}: {fault}: {error}; build it again, or copy it again")
+
+
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 4}
+"""Bytes of a decoded value; of a text those of its offset."""
+
+_BATCH = 4096
+"""Rows whose lengths are summed up at once."""
+
+
+def _check_size(
+    source: pq.ParquetFile,
+    path: AnyPath,
+    size: int,
+    reopen: Callable[[Sequence[str]], pq.ParquetFile],
+    columns: Sequence[str] | None,
+) -> None:
+    """Refuse a file whose decoded columns would be too large, before they are.
+
+    A run of equal values takes a few bytes of the file, however long it is, and a text that many rows share is stored
+    once. The numbers of values and the stored sizes are in the metadata. Where texts that are shared might be too much,
+    those columns are read as numbers of shared texts, and the lengths are summed up.
+
+    Args:
+        source: the file.
+        path: of the file.
+        size: bytes of the file.
+        reopen: opens it once more, with columns that are read dictionary-encoded.
+        columns: names of those that will be read; None for all.
+    """
+    most = limits.TABLE_BYTES + limits.TABLE_RATIO * size
+    decoded = 0
+    shared: list[str] = []
+    metadata = source.metadata
+    for index in range(metadata.num_columns):
+        schema = metadata.schema.column(index)
+        if columns is not None and schema.path.partition(".")[0] not in columns:
+            continue
+        chunks = [metadata.row_group(group).column(index) for group in range(metadata.num_row_groups)]
+        stored = sum(max(0, chunk.total_uncompressed_size) for chunk in chunks)
+        values = sum(max(0, chunk.num_values) for chunk in chunks)
+        levels = 4 if schema.max_repetition_level else 0
+        decoded += stored + values * (levels + _WIDTHS.get(schema.physical_type, schema.length))
+        if schema.physical_type == "BYTE_ARRAY" and values * stored > most:
+            if any("DELTA_BYTE_ARRAY" in chunk.encodings for chunk in chunks):
+                raise DataError(f"{path}: texts of the column {schema.path} are stored as differences; write it anew")
+            shared.append(schema.path)
+    _compare(decoded, most, path)
+    if shared:
+        outer = sorted({name.partition(".")[0] for name in shared})
+        for batch in reopen(shared).iter_batches(_BATCH, columns=outer, use_threads=False):
+            decoded += sum(map(_shared_bytes, batch.columns))
+            _compare(decoded, most, path)
+
+
+def _compare(decoded: int, most: int, path: AnyPath) -> None:
+    """Raise DataError where a file has more decoded bytes than it may."""
+    if decoded > most:
+        what = f"decoded bytes, {limits.TABLE_RATIO} for each of its own not counted,"
+        spare = decoded - (most - limits.TABLE_BYTES)
+        raise DataError(f"{path}: {limits.exceeds(what, spare, 'TABLE_BYTES')}")
+
+
+def _shared_bytes(array: pa.Array) -> int:
+    """Count the bytes of all texts of an array whose shared texts are dictionary-encoded, at any depth."""
+    if pa.types.is_dictionary(array.type):
+        lengths = pc.binary_length(array.dictionary)
+        counted: int | None = pc.sum(lengths.take(array.indices)).as_py()
+        return counted or 0
+    if pa.types.is_struct(array.type):
+        return sum(map(_shared_bytes, array.flatten()))
+    if pa.types.is_list(array.type) or pa.types.is_map(array.type) or pa.types.is_large_list(array.type):
+        return _shared_bytes(array.flatten())
+    return 0

@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from videossr.config import override, parse, plain
 from videossr.errors import ConfigError
 from videossr.registry import suggest
-from videossr.storage.toml import read_toml
+from videossr.storage.parsing import read_toml
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 

@@ -23,12 +23,14 @@ from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from videossr.storage import limits
 from videossr.video.bitstream import reader_of
 from videossr.video.crop import WHOLE, Edges
 from videossr.video.gop import DecodeCost, PacketRow, Packets, analyze_packets
 from videossr.video.nal import START, PacketInfo
 from videossr.video.plan import FrameChoice, RejectedError, Timeline
 from videossr.video.remote import Remote, Source
+from videossr.video.sample_table import check_declared
 
 _TABLED = {"avc1", "hvc1", "vp09", "av01"}
 """Codec tags in mp4 and mov whose packets must not change the parameters that the container stores for the stream."""
@@ -103,8 +105,12 @@ _LOCAL_FILE = {
     "protocol_whitelist": "file",
     "format_whitelist": "asf,av1,avi,dv,flv,gif,h264,hevc,ivf,live_flv,m4v,matroska,webm,mjpeg,mov,mp4,m4a,3gp,3g2,mj2,"
     "mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,swf,vob,wtv,yuv4mpegpipe",
+    "max_pixels": str(limits.PICTURE_PIXELS),
 }
-"""Options that keep ffmpeg to one file, whose hash identifies the video: it opens no addresses and no playlists."""
+"""Options that keep ffmpeg to one file, whose hash identifies the video: it opens no addresses and no playlists.
+
+Decoders refuse larger pictures before they reserve memory for them.
+"""
 
 
 @contextmanager
@@ -118,12 +124,13 @@ def open_video(source: Source) -> Iterator[tuple[InputContainer, VideoStream]]:
         The container and the stream; packets of all other streams are dropped.
 
     Raises:
-        RejectedError: ``unreadable``, ``no_video`` or ``unsupported``.
+        RejectedError: ``unreadable``, ``no_video``, ``unsupported`` or ``damaged``.
     """
     if isinstance(source, Remote):
         source.seek(0)
     file = f"file:{source.absolute()}" if isinstance(source, Path) else source
     try:
+        check_declared(source)
         container = av.open(file, "r", metadata_errors="replace", options=_LOCAL_FILE)
     except (FFmpegError, OSError, ValueError) as error:
         raise RejectedError("unreadable", f"ffmpeg cannot open it: {_error_text(error)}") from error
@@ -135,12 +142,20 @@ def open_video(source: Source) -> Iterator[tuple[InputContainer, VideoStream]]:
         if stream.codec_context is None:
             raise RejectedError("unsupported", "there is no decoder for its codec")
         context = stream.codec_context
+        if (pixels := context.width * context.height) > limits.PICTURE_PIXELS:
+            size = f"pixels ({context.width} x {context.height})"
+            problem = limits.exceeds(size, pixels, "PICTURE_PIXELS")
+            raise RejectedError("unsupported", problem, pixels, limits.PICTURE_PIXELS)
         context.thread_type = "NONE"
         context.thread_count = 1
         # The decoder hands the number of a packet on to its frame: damage is then known frame by frame.
         context.copy_opaque = True
         # Verify checksums where a stream carries them.
-        context.options = {**context.options, "err_detect": "crccheck"}
+        context.options = {
+            **context.options,
+            "err_detect": "crccheck",
+            "max_pixels": str(limits.PICTURE_PIXELS),
+        }
         yield container, stream
 
 
@@ -325,6 +340,8 @@ def _read_timeline(container: InputContainer, stream: VideoStream, parse: Packet
         if not hidden:
             if packet.pts is None or packet.pts in shown or packet.is_corrupt:
                 return None
+            if len(shown) == limits.VIDEO_FRAMES:
+                raise too_many_frames()
             shown[packet.pts] = packet.duration or 0
             numbers[packet.pts] = len(rows)
         info = parse(packet) if understood else None
@@ -340,6 +357,14 @@ def _read_timeline(container: InputContainer, stream: VideoStream, parse: Packet
     packets = analyze_packets(rows) if understood else None
     return DeclaredTimeline(
         timeline, packets, tuple(numbers[time] for time in timeline.times) if packets is not None else ()
+    )
+
+
+def too_many_frames() -> RejectedError:
+    """Make the rejection of a video that has more frames than are held."""
+    frames = limits.VIDEO_FRAMES + 1
+    return RejectedError(
+        "unsupported", limits.exceeds("frames or more", frames, "VIDEO_FRAMES"), frames, limits.VIDEO_FRAMES
     )
 
 

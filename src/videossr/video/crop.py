@@ -25,7 +25,7 @@ WHOLE: Edges = (0, 0, 0, 0)
 _Part: TypeAlias = tuple[int, int, int]
 """A box of mp4 or an element of Matroska: its kind, and where its content starts and ends."""
 
-_File: TypeAlias = BinaryIO | Remote
+BinaryFile: TypeAlias = BinaryIO | Remote
 
 _SEGMENT = 0x18538067
 _CLUSTER = 0x1F43B675
@@ -53,7 +53,7 @@ def crop_of(source: Source, container: InputContainer, stream: VideoStream, size
         The hidden pixels; `WHOLE` where the container declares none, or more than the picture has.
     """
     formats = container.format.name.split(",")
-    with _opened(source) as (file, end):
+    with opened(source) as (file, end):
         if "mp4" in formats:
             edges = _clean_aperture(file, end, stream.id, size)
         elif "matroska" in formats:
@@ -66,7 +66,7 @@ def crop_of(source: Source, container: InputContainer, stream: VideoStream, size
 
 
 @contextmanager
-def _opened(source: Source) -> Iterator[tuple[_File, int]]:
+def opened(source: Source) -> Iterator[tuple[BinaryFile, int]]:
     """Open a source and yield it with its size in bytes."""
     if isinstance(source, Path):
         with source.open("rb") as file:
@@ -79,27 +79,28 @@ def _opened(source: Source) -> Iterator[tuple[_File, int]]:
         source.seek(before)
 
 
-def _read(file: _File, start: int, size: int) -> bytes:
+def read_at(file: BinaryFile, start: int, size: int) -> bytes:
+    """Read up to `size` bytes from a position on."""
     file.seek(start)
     return file.read(size)
 
 
-def _clean_aperture(file: _File, end: int, track: int, size: tuple[int, int]) -> Edges:
+def _clean_aperture(file: BinaryFile, end: int, track: int, size: tuple[int, int]) -> Edges:
     """Read the hidden edges from the first sample entry of the track that has this id."""
-    for _, start, stop in _boxes(file, 0, end, b"moov", b"trak"):
-        if track not in (_track_id(file, header) for _, header, _ in _boxes(file, start, stop, b"tkhd")):
+    for _, start, stop in boxes(file, 0, end, b"moov", b"trak"):
+        if track not in (_track_id(file, header) for _, header, _ in boxes(file, start, stop, b"tkhd")):
             continue
-        for _, first, last in _boxes(file, start, stop, b"mdia", b"minf", b"stbl", b"stsd"):
-            for _, entry, entry_end in _boxes(file, first + 8, last):
-                for _, box, box_end in _boxes(file, entry + _VISUAL, entry_end, b"clap"):
-                    return _edges(_read(file, box, min(32, box_end - box)), size)
+        for _, first, last in boxes(file, start, stop, b"mdia", b"minf", b"stbl", b"stsd"):
+            for _, entry, entry_end in boxes(file, first + 8, last):
+                for _, box, box_end in boxes(file, entry + _VISUAL, entry_end, b"clap"):
+                    return _edges(read_at(file, box, min(32, box_end - box)), size)
                 return WHOLE
     return WHOLE
 
 
-def _track_id(file: _File, header: int) -> int:
-    version = _read(file, header, 1)
-    (track,) = struct.unpack(">I", _read(file, header + (20 if version == b"\1" else 12), 4).rjust(4, b"\0"))
+def _track_id(file: BinaryFile, header: int) -> int:
+    version = read_at(file, header, 1)
+    (track,) = struct.unpack(">I", read_at(file, header + (20 if version == b"\1" else 12), 4).rjust(4, b"\0"))
     return int(track)
 
 
@@ -116,10 +117,10 @@ def _edges(clap: bytes, size: tuple[int, int]) -> Edges:
     return left, top, size[0] - left - int(wide), size[1] - top - int(high)
 
 
-def _boxes(file: _File, start: int, end: int, *path: bytes) -> Iterator[_Part]:
+def boxes(file: BinaryFile, start: int, end: int, *path: bytes) -> Iterator[_Part]:
     """Yield the boxes of mp4 at the end of a path of kinds; without a path, all boxes from `start` to `end`."""
     while start + 8 <= end:
-        header = _read(file, start, 16)
+        header = read_at(file, start, 16)
         if len(header) < 8:
             return
         size = int.from_bytes(header[:4])
@@ -132,13 +133,13 @@ def _boxes(file: _File, start: int, end: int, *path: bytes) -> Iterator[_Part]:
             return
         if not path or header[4:8] == path[0]:
             if len(path) > 1:
-                yield from _boxes(file, start + head, stop, *path[1:])
+                yield from boxes(file, start + head, stop, *path[1:])
             else:
                 yield int.from_bytes(header[4:8]), start + head, stop
         start = stop
 
 
-def _pixel_crop(file: _File, end: int, number: int) -> Edges:
+def _pixel_crop(file: BinaryFile, end: int, number: int) -> Edges:
     """Read the hidden edges from the video track of this number in a Matroska file."""
     videos = []
     for _, start, stop in _elements(file, 0, end, _SEGMENT, _TRACKS, _TRACK):
@@ -152,15 +153,15 @@ def _pixel_crop(file: _File, end: int, number: int) -> Edges:
     return left, top, right, bottom
 
 
-def _integer(file: _File, start: int, stop: int) -> int:
-    return int.from_bytes(_read(file, start, min(8, stop - start)))
+def _integer(file: BinaryFile, start: int, stop: int) -> int:
+    return int.from_bytes(read_at(file, start, min(8, stop - start)))
 
 
-def _elements(file: _File, start: int, end: int, *path: int | None) -> Iterator[_Part]:
+def _elements(file: BinaryFile, start: int, end: int, *path: int | None) -> Iterator[_Part]:
     """Yield the elements of Matroska at the end of a path of kinds, up to the first cluster; None is any kind."""
     while start < end:
-        kind, head = _number(_read(file, start, 4), marked=True)
-        size, more = _number(_read(file, start + head, 8), marked=False)
+        kind, head = _number(read_at(file, start, 4), marked=True)
+        size, more = _number(read_at(file, start + head, 8), marked=False)
         if not head or not more or kind == _CLUSTER:
             return
         content = start + head + more

@@ -17,7 +17,8 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from videossr.video.container import PacketTag, open_video, packets_of, timeline_of
+from videossr.storage import limits
+from videossr.video.container import PacketTag, open_video, packets_of, timeline_of, too_many_frames
 from videossr.video.plan import FrameChoice, RejectedError, Timeline
 from videossr.video.remote import Source
 
@@ -173,6 +174,8 @@ def full_scan(source: Source, log: Log) -> FullScan:
                 backwards = len(marks)
                 if events.decode_times() is None:
                     raise _no_times(marks, frame.pts)
+            if len(marks) == limits.VIDEO_FRAMES:
+                raise too_many_frames()
             marks.append(frame.pts)
             numbers.append(number)
             durations.append(frame.duration or 0)

@@ -22,10 +22,12 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
 from videossr.errors import NotFoundError
+from videossr.storage import limits
 from videossr.storage.paths import AnyPath, file_hash, is_local, size_and_stamp
 from videossr.video.container import StreamFacts, facts_of
 from videossr.video.decoding import Picked, quiet
 from videossr.video.full_scan import Log
+from videossr.video.picture_size import picture_size
 from videossr.video.plan import FrameChoice, Plan, RejectedError, Timeline, choose_frames
 from videossr.video.remote import outage
 
@@ -34,7 +36,10 @@ T = TypeVar("T")
 SUFFIXES = frozenset([".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"])
 """Endings of the names of images, in upper or lower case."""
 
-_IMAGE_FORMATS = {"format_whitelist": "bmp_pipe,jpeg_pipe,png_pipe,ppm_pipe,tiff_pipe,webp_pipe"}
+_IMAGE_OPTIONS = {
+    "format_whitelist": "bmp_pipe,jpeg_pipe,png_pipe,ppm_pipe,tiff_pipe,webp_pipe",
+    "max_pixels": str(limits.PICTURE_PIXELS),
+}
 _OPENING = "videossr images at {} a second\n"
 
 
@@ -201,9 +206,14 @@ def _open(
     """Open an image and return its (width, height), and its facts and picture where it is to be decoded."""
     lines = len(log)
     try:
-        with av.open(io.BytesIO(data), "r", options=_IMAGE_FORMATS) as container:
+        height, width = picture_size(data) or (1, 1)  # of a TIFF only ffmpeg tells it, which refuses as large a one
+        if height * width > limits.PICTURE_PIXELS:
+            pixels = limits.exceeds(f"pixels ({width} x {height})", height * width, "PICTURE_PIXELS")
+            raise RejectedError("unsupported", f"{_safe(name)}: {pixels}", height * width, limits.PICTURE_PIXELS)
+        with av.open(io.BytesIO(data), "r", options=_IMAGE_OPTIONS) as container:
             stream = container.streams.video[0]
             stream.thread_type = "NONE"
+            stream.codec_context.options = {"max_pixels": _IMAGE_OPTIONS["max_pixels"]}
             size = stream.codec_context.width, stream.codec_context.height
             if not decode:
                 return size, None, None
@@ -220,13 +230,17 @@ def _open(
 def _read(file: AnyPath, name: str) -> bytes:
     """Read an image. Raises RejectedError, or OSError where a remote one cannot be reached."""
     try:
-        return file.read_bytes()
+        size = file.stat().st_size
+        if size <= limits.PICTURE_BYTES:
+            return file.read_bytes()
     except (FileNotFoundError, PermissionError) as error:
         raise RejectedError("unreadable", f"{_safe(name)} has gone, or the system refuses to read it") from error
     except Exception as error:
         if not is_local(file):
             raise outage(file, error) from error
         raise RejectedError("unreadable", f"{_safe(name)} cannot be read: {type(error).__name__}") from error
+    problem = f"{_safe(name)}: {limits.exceeds('bytes of a picture', size, 'PICTURE_BYTES')}"
+    raise RejectedError("unsupported", problem, size, limits.PICTURE_BYTES)
 
 
 def _listed(folder: AnyPath) -> dict[str, Mapping[str, Any] | None]:

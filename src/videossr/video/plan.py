@@ -19,6 +19,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from videossr.clock import Clock, uniform_clock
+from videossr.storage import limits
 
 Reason: TypeAlias = Literal[
     "hidden",
@@ -45,7 +46,7 @@ REASONS: Mapping[Reason, str] = {
     "unreadable": "The file is empty, cannot be read, or is not a video container that ffmpeg knows.",
     "no_video": "There is no video stream, or only a cover picture.",
     "unsupported": "There is no decoder for the codec, the picture is turned by another angle than a multiple of 90 "
-    "degrees, or its size changes within the video.",
+    "degrees, its size changes within the video, or it has more pixels or frames than the limits allow.",
     "no_frames": "Not one frame could be decoded.",
     "no_times": "Frames have no presentation times, or their times run backwards; of a folder of images: they are not "
     "numbered evenly, or how many there are a second was not said.",
@@ -53,13 +54,16 @@ REASONS: Mapping[Reason, str] = {
     "still": "One picture stays for so long that more than `max_held` of the slots would repeat the slot before.",
     "hdr": "Its transfer is PQ or HLG, and the plan leaves such videos out.",
     "damaged": "A decoder error or a corrupt flag lies between a wanted frame and the key frame that it depends on. "
-    "Or an image cannot be decoded.",
+    "Or an image cannot be decoded, or the file declares more frames than its bytes can hold.",
     "duplicate": "Another file has the same bytes; the first path in sorted order is kept.",
     "near_duplicate": "`corpus merge --drop-near` found that its frames are near to those of a video it had already.",
     "held_out": "`corpus split` put it into the other corpus, from which this one is kept apart.",
     "changed": "The file changed or vanished while it was indexed; the next run looks at it again.",
 }
 """Reason why a video is not in the corpus -> its meaning. There are no other reasons."""
+
+MOST_FRAMES = 4096
+"""Slots of a video, at most."""
 
 STILL = Fraction(1)
 """Seconds that one frame must be on screen for the video to count as still; below that, its frame rate is low."""
@@ -109,13 +113,13 @@ class Plan:
     """
 
     kind: Literal["uniform", "fps", "snap"] = "uniform"
-    frames: Annotated[int, Field(ge=2, le=4096)] = 48
+    frames: Annotated[int, Field(ge=2, le=MOST_FRAMES)] = 48
     fps: Annotated[float, Field(gt=0, le=240)] = 2.0
     margin: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
     min_step: Annotated[float, Field(ge=0.001, le=3600)] = 0.05
     tolerance: Annotated[float, Field(ge=0, le=0.5)] = 0.5
     max_held: Annotated[float, Field(ge=0, lt=1)] = 0.75
-    max_pixels: Annotated[int, Field(ge=1024)] = 65536
+    max_pixels: Annotated[int, Field(ge=1024, le=limits.PICTURE_PIXELS)] = 65536
     hdr: HDRChoice = "map"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.dataset.published.conftest import ELSEWHERE, FPS, ORDER, entry, row, 
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.published.dataset import PublishedDataset
 from videossr.dataset.published.frames import clip_of
-from videossr.errors import ConfigError
+from videossr.errors import ConfigError, DataError
 from videossr.question import Frames
 from videossr.question_set import QuestionSet, open_questions
 from videossr.rewards import compute_score
@@ -395,3 +396,20 @@ def test_video_files_outside_the_rows_folder_are_not_opened(videos: Path, tmp_pa
 def test_a_dataset_takes_no_option_of_rows(dataset: Path) -> None:
     with pytest.raises(ConfigError, match="whose frames are in its corpus: leave out --anywhere"):
         open_questions(dataset, anywhere=True)
+
+
+def test_a_row_that_is_nested_too_deeply_is_unreadable(tmp_path: Path) -> None:
+    """Python reads brackets up to a depth that depends on who asks; no depth may be another error than the row's."""
+    good = row("counting", "<video>\nHow many?", [{"video": ["a.jpg"]}], "1,2,3")
+    text = json.dumps(good)[:-1]
+    depths = [*range(800, 1000, 4), 10_000]
+    lines = [f'{text}, "deep": {"[" * depth}{"]" * depth}}}' for depth in depths]
+    (tmp_path / "rows.jsonl").write_text("\n".join([json.dumps(good), *lines]))
+    opened = open_questions(tmp_path / "rows.jsonl")
+    unreadable = 0
+    for index in range(len(opened)):
+        if opened.category(index) == "unreadable":
+            unreadable += 1
+            with pytest.raises(DataError, match=f"rows.jsonl, row {index}: "):
+                opened.question(index)
+    assert 0 < unreadable < len(opened)

@@ -15,6 +15,7 @@ from videossr.dataset.published.rows import PublishedRow, PublishedRows
 from videossr.errors import DataError, NotFoundError
 from videossr.question import Clip, Question, Truth
 from videossr.rewards import parse_interval, parse_order, scorer
+from videossr.storage import limits
 from videossr.storage.paths import AnyPath, to_path
 from videossr.tasks.base import RELEASED, answer_type_of
 
@@ -78,10 +79,15 @@ class PublishedDataset:
     def clips(self, index: int) -> list[Clip]:
         """Decode the clips of a question. Raises as `question` does."""
         row = self.rows[index]
+        clips: list[Clip] = []
+        room = limits.CLIP_PIXELS
         try:
-            return [clip_of(entry, self.find) for entry in row.videos]
+            for entry in row.videos:
+                clips.append(clip_of(entry, self.find, room))
+                room -= clips[-1].frames.size // 3
         except (ValueError, OSError) as error:
             raise DataError(f"{row.where}: {error}") from error
+        return clips
 
     def category(self, index: int) -> str:
         """Name the category of a row, such as `grounding/mirror`, `jigsaw/6` or `counting/easy`, or its `data_source`.

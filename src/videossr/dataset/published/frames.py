@@ -21,9 +21,11 @@ from pydantic import ValidationError
 from videossr.clock import Clock
 from videossr.errors import DataError, NotFoundError
 from videossr.question import Clip, Frames
+from videossr.storage import limits
 from videossr.storage.paths import AnyPath, is_local, lies_in, to_path
 from videossr.video.conversion import FrameConverter
 from videossr.video.decoding import pick, planned
+from videossr.video.picture_size import picture_size
 from videossr.video.plan import Plan, RejectedError
 from videossr.video.scaling import resize
 
@@ -98,21 +100,22 @@ def clock_of(entry: Entry, find: Find) -> Clock:
     return Clock(tuple(round(1000 * k / rate) for k in range(len(frames))), round(1000 * len(frames) / rate))
 
 
-def clip_of(entry: Entry, find: Find) -> Clip:
+def clip_of(entry: Entry, find: Find, most: int = limits.CLIP_PIXELS) -> Clip:
     """Decode the frames of an entry and scale them to its size.
 
     Args:
         entry: of a row's `videos`.
         find: finds files.
+        most: pixels of all frames together.
 
     Raises:
-        DataError: the entry cannot be used, or a file is damaged.
+        DataError: the entry cannot be used, asks for more than `most`, or a file is damaged or too large.
         OSError: a file is missing or cannot be read.
     """
     clock = clock_of(entry, find)
     video = entry.get("video")
     if isinstance(video, str):
-        return _from_file(entry, find(video), clock)
+        return _from_file(entry, find(video), clock, most)
     frames: list[Frames] = []
     first = ""
     old: tuple[int, ...] = ()
@@ -122,7 +125,7 @@ def clip_of(entry: Entry, find: Find) -> Clip:
         if not frames:
             first = name
             old = picture.shape
-            new = _size(entry, picture.shape[0], picture.shape[1], len(clock))
+            new = _size(entry, picture.shape[0], picture.shape[1], len(clock), most)
         elif picture.shape != old:
             raise DataError(
                 f"{name[:200]} has {picture.shape[1]} x {picture.shape[0]} pixels, but {first[:200]} has "
@@ -160,8 +163,20 @@ def _number(entry: Entry, name: str, default: float) -> float:
     return value
 
 
-def _size(entry: Entry, height: int, width: int, slots: int) -> tuple[int, int]:
-    """Choose the (H, W) at which an entry shows frames of `height` x `width`."""
+def _size(entry: Entry, height: int, width: int, slots: int, most: int) -> tuple[int, int]:
+    """Choose the (H, W) at which an entry shows frames of `height` x `width`.
+
+    Raises DataError where all `slots` together have more than `most` pixels.
+    """
+    high, wide = _asked_size(entry, height, width, slots)
+    if slots * high * wide > most:
+        what = f"pixels ({slots} frames of {wide} x {high}, with the entries of its row before it)"
+        raise DataError(limits.exceeds(what, limits.CLIP_PIXELS - most + slots * high * wide, "CLIP_PIXELS"))
+    return high, wide
+
+
+def _asked_size(entry: Entry, height: int, width: int, slots: int) -> tuple[int, int]:
+    """Choose the same (H, W), by the rules of qwen_vl_utils alone."""
     if entry.get("resized_height") is not None and entry.get("resized_width") is not None:
         height, width = (max(1, round(_number(entry, name, 1))) for name in ("resized_height", "resized_width"))
         _refuse_long(height, width)
@@ -189,11 +204,21 @@ def _picture(name: str, find: Find) -> Frames:
     else:
         file = find(name)
         label = str(file)
+        if (size := file.stat().st_size) > limits.PICTURE_BYTES:
+            raise DataError(f"{label}: {limits.exceeds('bytes of a picture', size, 'PICTURE_BYTES')}")
         data = file.read_bytes()
     try:
+        shape = picture_size(data)
+        if shape is None:
+            raise DataError(f"{label} is no picture of a kind that is read: JPEG, PNG, WebP, BMP or PNM")
+        if shape[0] * shape[1] > limits.PICTURE_PIXELS:
+            pixels = f"pixels ({shape[1]} x {shape[0]})"
+            raise DataError(f"{label}: {limits.exceeds(pixels, shape[0] * shape[1], 'PICTURE_PIXELS')}")
         if data.startswith(b"\xff\xd8"):
             return cast(Frames, simplejpeg.decode_jpeg(data, "RGB"))
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    except DataError:
+        raise
     except (ValueError, cv2.error) as error:
         raise DataError(f"{label}: damaged: {error}") from error
     if picture is None:
@@ -227,20 +252,21 @@ def planned_of(file: AnyPath, plan: Plan) -> Clock:
 class _Fit(FrameConverter):
     """A converter to pictures of the size that the entry asks for."""
 
-    def __init__(self, entry: Entry, slots: int) -> None:
+    def __init__(self, entry: Entry, slots: int, most: int) -> None:
         super().__init__(0, "keep")
         self._entry = entry
         self._slots = slots
+        self._most = most
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Return the (H, W) of the pictures, see `FrameConverter.size`."""
-        return _size(self._entry, height, width, self._slots)
+        return _size(self._entry, height, width, self._slots, self._most)
 
 
-def _from_file(entry: Entry, file: AnyPath, clock: Clock) -> Clip:
+def _from_file(entry: Entry, file: AnyPath, clock: Clock, most: int) -> Clip:
     """Decode the clip of a video file. Raises DataError."""
     try:
-        _, _, choice, pictures = pick(file, _plan(entry), _Fit(entry, len(clock)))
+        _, _, choice, pictures = pick(file, _plan(entry), _Fit(entry, len(clock), most))
     except RejectedError as error:
         raise DataError(f"{file}: {error}") from error
     if choice.clock != clock:

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from videossr.errors import DataError, NotFoundError
 from videossr.question import VIDEO
+from videossr.storage import limits
 from videossr.storage.parquet import read_parquet
 from videossr.storage.paths import AnyPath, file_hash, is_local
 
@@ -89,7 +90,10 @@ class PublishedRows:
     def __getitem__(self, index: int) -> PublishedRow:
         """Read and check a row. Raises IndexError, and DataError that names the file and the row."""
         where, raw = self.raw(index)
-        return _checked(where, raw)
+        try:
+            return _checked(where, raw)
+        except RecursionError as error:
+            raise DataError(f"{where}: it is nested too deeply") from error
 
     def raw(self, index: int) -> tuple[str, object]:
         """Return the file and number of a row, for messages, and the unchecked row.
@@ -191,6 +195,10 @@ def _checked(where: str, raw: object) -> PublishedRow:
         raise DataError(f"{where}: it shows no video")
     if prompt.count(VIDEO) != len(videos):
         raise DataError(f"{where}: {prompt.count(VIDEO)} {VIDEO} in the prompt, but {len(videos)} videos")
+    entries = tuple(entry if isinstance(entry, Mapping) else {"video": entry} for entry in videos)
+    frames = sum(len(entry["video"]) for entry in entries if isinstance(entry.get("video"), list))
+    if frames > limits.ROW_FRAMES:
+        raise DataError(f"{where}: {limits.exceeds('frames', frames, 'ROW_FRAMES')}")
     text = json.dumps(raw, sort_keys=True, default=str)
     return PublishedRow(
         where=where,
@@ -199,7 +207,7 @@ def _checked(where: str, raw: object) -> PublishedRow:
         system=system,
         prompt=prompt,
         answer=str(answer),
-        videos=tuple(entry if isinstance(entry, Mapping) else {"video": entry} for entry in videos),
+        videos=entries,
         extra=_extra(raw.get("extra_info")),
     )
 

@@ -33,6 +33,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from videossr.engine.checkpoint import Checkpoint, without_report
 from videossr.engine.model import VisionLanguageModel, as_module, base_model
 from videossr.errors import DataError
+from videossr.storage.parsing import load_json
 from videossr.training.checkpoints.model_files import write_model
 from videossr.training.config import TrainConfig, as_table
 from videossr.training.runs.records import CHECKPOINTS, MODEL, Step
@@ -321,7 +322,7 @@ def _all(run: Path) -> list[Path]:
 def _complete(checkpoint: Path) -> bool:
     """Tell whether every file is there, with the size that it had."""
     try:
-        sizes = json.loads((checkpoint / FILES).read_text("utf-8"))
+        sizes = load_json(checkpoint / FILES)
         return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, AttributeError, TypeError):
         return False

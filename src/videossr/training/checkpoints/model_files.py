@@ -17,6 +17,7 @@ from videossr.engine.checkpoint import Checkpoint, unbuilt_files, unbuilt_tensor
 from videossr.engine.model import VisionLanguageModel
 from videossr.errors import DataError
 from videossr.prompt.ends import GENERATION, generation_ends
+from videossr.storage.parsing import load_json
 from videossr.storage.paths import lies_in
 
 SHARD = "5GB"
@@ -68,7 +69,7 @@ def write_model(folder: Path, base: VisionLanguageModel, tensors: dict[str, torc
     named = generation_ends(source.folder, source.config)
     if missing := sorted(source.ends.tokens.difference(named)):
         path = folder / GENERATION
-        settings = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        settings = load_json(path) if path.exists() else {}
         path.write_text(json.dumps({**settings, "eos_token_id": [*named, *missing]}, indent=2) + "\n", "utf-8")
 
 

@@ -14,7 +14,6 @@ Torch-free. Exercised by `videossr report RUN --out report.html`.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -23,6 +22,7 @@ from typing import Any, Literal
 from videossr.config import parse
 from videossr.errors import DataError, NotFoundError
 from videossr.storage.jsonl import read_json, read_jsonl
+from videossr.storage.parsing import load_toml
 from videossr.storage.paths import AnyPath, to_path
 from videossr.training.config import TrainConfig
 
@@ -207,7 +207,7 @@ class TrainRun:
 def is_training(path: str | AnyPath) -> bool:
     """Tell whether a folder holds a training run, or the beginning of one."""
     try:
-        table = tomllib.loads((to_path(path) / CONFIG).read_text("utf-8"))
+        table = load_toml(to_path(path) / CONFIG)
     except (OSError, ValueError):
         return False
     return "run" in table and "optim" in table
@@ -225,7 +225,7 @@ def read_train_run(path: str | AnyPath) -> TrainRun:
     """
     folder = to_path(path)
     try:
-        table = tomllib.loads((folder / CONFIG).read_text("utf-8"))
+        table = load_toml(folder / CONFIG)
     except FileNotFoundError as error:
         way_out = (
             f"there is no {CONFIG} in it; name the folder that `videossr train … --out FOLDER` wrote"

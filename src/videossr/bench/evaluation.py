@@ -128,7 +128,11 @@ def evaluate(
         for prediction in before:
             state.add(prediction)
         session = _Session.read(staging / _SESSION, folder / MANIFEST)
-        if still_open := [index for index in chosen if index not in finished]:
+        still_open = [index for index in chosen if index not in finished]
+        unfinished = bool(still_open) or not (folder / MANIFEST).exists()
+        # A task whose distribution is wrong must be told before anything is asked.
+        chance = _expected_scores(questions) if unfinished else {}
+        if still_open:
             started = time.monotonic()
             loaded = model.load(questions)
             if session.model and (resume := getattr(loaded, "resume", None)) is not None:
@@ -140,8 +144,8 @@ def evaluate(
             with closing(ask(questions, loaded, config.decoding, still_open, bound)) as predictions:
                 _write_predictions(predictions, folder / PREDICTIONS, clock, state)
             session = clock.total()
-        if still_open or not (folder / MANIFEST).exists():
-            _write_manifest(folder, questions, config, session)
+        if unfinished:
+            _write_manifest(folder, config, session, chance)
     return read_run(folder)
 
 
@@ -277,7 +281,17 @@ def _decisive(config: RunConfig, tuning: frozenset[str]) -> dict[str, Any]:
     return {name: value for name, value in flatten(plain(config)).items() if name not in free}
 
 
-def _write_manifest(folder: Path, questions: QuestionSet, config: RunConfig, session: _Session) -> None:
+def _expected_scores(questions: QuestionSet) -> dict[str, dict[str, dict[str, float]]]:
+    """Compute what each guess scores, by category and guess."""
+    return {
+        category: {guess: asdict(distribution.expected_score(guess)) for guess in GUESSES}
+        for category, distribution in answer_distributions(questions).items()
+    }
+
+
+def _write_manifest(
+    folder: Path, config: RunConfig, session: _Session, chance: dict[str, dict[str, dict[str, float]]]
+) -> None:
     predictions = read_run(folder).predictions
     sources = {prediction.data_source.removeprefix("videossr/") for prediction in predictions}
     manifest = RunManifest(
@@ -289,9 +303,6 @@ def _write_manifest(folder: Path, questions: QuestionSet, config: RunConfig, ses
         waited=round(session.waited, 3),
         versions=versions(sources),
         hash=config.hash,
-        chance={
-            category: {guess: asdict(distribution.expected_score(guess)) for guess in GUESSES}
-            for category, distribution in answer_distributions(questions).items()
-        },
+        chance=chance,
     )
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")

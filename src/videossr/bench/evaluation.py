@@ -34,7 +34,7 @@ from videossr.bench.scoring import score_prediction
 from videossr.config import changes, flatten, plain
 from videossr.dataset.manifest import versions
 from videossr.models.answer_distribution import answer_distributions
-from videossr.models.base import Decoding, Model, ModelSpec, model_spec
+from videossr.models.base import Decoding, ModelSpec, OpenModel, model_spec
 from videossr.question_set import QuestionSet, open_questions
 from videossr.storage.jsonl import JsonlWriter, read_json
 from videossr.storage.output_dir import OutputDir, local_folder
@@ -92,6 +92,8 @@ def evaluate(
 
     Raises:
         NothingAnsweredError: as `stop_after` says. What came back is in `out`.
+        ModelError: the code of the model fails; what came back is in `out`.
+        TaskError: the code of a task fails, before anything is asked.
         OutputError: `out` holds something else, or a run that was made otherwise, or is being run by another process.
         OSError: nothing more can be written.
     """
@@ -135,8 +137,8 @@ def evaluate(
         if still_open:
             started = time.monotonic()
             loaded = model.load(questions)
-            if session.model and (resume := getattr(loaded, "resume", None)) is not None:
-                resume(session.model)
+            if session.model:
+                loaded.resume(session.model)
             if not begun:
                 write_text(folder / CONFIG, tomli_w.dumps(plain(config)))
             clock = _SessionClock(loaded, session, started, staging / _SESSION)
@@ -233,7 +235,7 @@ class _State:
 class _SessionClock:
     """Add the time of this call to that of the calls before."""
 
-    def __init__(self, model: Model[Any], before: _Session, started: float, path: Path) -> None:
+    def __init__(self, model: OpenModel, before: _Session, started: float, path: Path) -> None:
         self._model = model
         self._before = before
         self._started = started
@@ -242,8 +244,8 @@ class _SessionClock:
     def total(self) -> _Session:
         """Sum up all calls. What a model says of itself may change while it is asked: a server refuses a field."""
         seconds = time.monotonic() - self._started
-        described = plain(self._model.describe())
-        return _Session(self._before.seconds + seconds, self._before.waited + self._model.waited, described)
+        waited = self._before.waited + self._model.waited
+        return _Session(self._before.seconds + seconds, waited, self._model.describe())
 
     def write(self) -> None:
         """Write the sum down for the next call, should this one be stopped."""

@@ -40,6 +40,10 @@ class TaskError(VideoSSRError, ValueError):
     """The code of a task has failed; the message names the task and what it was asked."""
 
 
+class ModelError(VideoSSRError, ValueError):
+    """The code of a model has failed, or does not keep its interface; the message names the model and the method."""
+
+
 class ScoringError(VideoSSRError, ValueError):
     """A reward function has failed; the message names the question."""
 

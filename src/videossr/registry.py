@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import difflib
+import sys
+import traceback
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from videossr.errors import ConfigError
 
@@ -73,3 +76,22 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
     near = difflib.get_close_matches(name, names, n=1)
     return (f"; did you mean {near[0]!r}?" if near else ".") + f" Known: {', '.join(names) or 'none'}"
+
+
+def describe_failure(what: str, name: str, kind: type[Any], call: str, error: Exception) -> str:
+    """Say that the code of a plug-in has failed: name, class, method, error, and the line of the failing code.
+
+    Args:
+        what: a task, a perturbation or a model.
+        name: its registered name.
+        kind: its class.
+        call: the method, and what it was called for.
+        error: that it raised, with a traceback that begins in the caller.
+    """
+    steps = traceback.extract_tb(error.__traceback__)[1:]
+    own_steps = [step for step in steps if step.filename == getattr(sys.modules[kind.__module__], "__file__", None)]
+    line = "".join(f" ({Path(step.filename).name}, line {step.lineno})" for step in (own_steps or steps)[-1:])
+    return (
+        f"{what} {name!r} ({kind.__module__}.{kind.__qualname__}) failed in {call}: "
+        f"{type(error).__name__}: {error}{line}"
+    )

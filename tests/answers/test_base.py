@@ -40,6 +40,8 @@ MAY_NAME_TASKS = {
 """Modules outside `answers` and `tasks` that name a task, and why; recipes are no modules."""
 
 PLUGIN = """
+    from pydantic.dataclasses import dataclass
+
     from videossr.answers.base import AnswerType
     from videossr.answers.interval import INTERVAL
     from videossr.rewards import Scores
@@ -52,8 +54,13 @@ PLUGIN = """
     COLOR = AnswerType("color", score, metric="hits")
 
 
+    @dataclass(frozen=True)
+    class Config:
+        pass
+
+
     class Silent:
-        Config = dict
+        Config = Config
 
         def gates(self, video, config):
             return ()

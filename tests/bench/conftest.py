@@ -19,7 +19,7 @@ from videossr.builder.recipe import Recipe, ResolvedRecipe
 from videossr.dataset import schema
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.measure import rejected
-from videossr.models.base import Decoding, ModelSpec, Request, Response
+from videossr.models.base import Decoding, Model, ModelSpec, Request, Response
 from videossr.models.baselines import Chance, Constant, NoSettings
 from videossr.question_set import QuestionSet
 from videossr.sample import Rejection
@@ -85,7 +85,7 @@ class Script:
     def spec(self, text: str = "scripted") -> ModelSpec:
         script = self
 
-        class Scripted:
+        class Scripted(Model[NoSettings]):
             Settings = NoSettings
 
             def __init__(self, target: str, settings: NoSettings, questions: QuestionSet) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
-from videossr.models.base import Decoding, Request, Response
+from videossr.models.base import Decoding, Model, Request, Response
 from videossr.question_set import QuestionSet
 from videossr.sample import JSON
 
@@ -27,10 +26,10 @@ def accuracy(difficulty: dict[str, float | str]) -> float:
     return 0.0
 
 
-class KnownAccuracyModel:
+class KnownAccuracyModel(Model[NoSettings]):
     """A model that decodes the frames, as real models do, so that a question fails whose frames cannot be shown."""
 
-    Settings: ClassVar[type[NoSettings]] = NoSettings
+    Settings = NoSettings
 
     def __init__(self, target: str, settings: NoSettings, questions: QuestionSet) -> None:
         self.waited = 0.0

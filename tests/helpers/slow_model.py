@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from videossr.bench.evaluation import evaluate
-from videossr.models.base import Decoding, ModelSpec, Request, Response
+from videossr.models.base import Decoding, Model, ModelSpec, Request, Response
 from videossr.models.baselines import NoSettings
 from videossr.question_set import QuestionSet, open_questions
 
 DATASET, OUT, LOG, SECONDS = sys.argv[1:5]
 
 
-class Slow:
+class Slow(Model[NoSettings]):
     Settings = NoSettings
 
     def __init__(self, target: str, settings: NoSettings, questions: QuestionSet) -> None:

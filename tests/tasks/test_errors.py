@@ -12,6 +12,7 @@ import pytest
 
 from tests.helpers.building import indexed, picture
 from tests.helpers.clips import write
+from videossr.bench.evaluation import evaluate
 from videossr.bench.records import Prediction
 from videossr.bench.scoring import score_prediction
 from videossr.builder import recipe
@@ -22,7 +23,8 @@ from videossr.corpus.corpus import Corpus
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.errors import CorpusError, TaskError
 from videossr.rewards import scorer
-from videossr.tasks.base import TASKS, answer_type_of, open_task
+from videossr.sample import Sample
+from videossr.tasks.base import TASKS, OpenTask, answer_type_of, open_task
 from videossr.templates import load_templates
 from videossr.validation.validator import validate
 
@@ -263,3 +265,112 @@ def test_a_damaged_corpus_is_no_task_error(fault: Path, corpus: Corpus, tmp_path
     with pytest.raises(CorpusError, match="are damaged") as raised:
         VideoSSRDataset(tmp_path / "out").clips(0)
     assert not isinstance(raised.value, TaskError)
+
+
+def returning(fault: Path, method: str, value: str) -> None:
+    """Let a method of `brittle`, which it has or not, return this value; imports of the plug-in are at hand."""
+    code = next(fault.parent.glob("brittle_*.py"))
+    code.write_text(code.read_text("utf-8") + f"\n\nBrittle.{method} = lambda self, *given: {value}\n")
+
+
+SAMPLE = r", sample \w{20} \(category odd\)"
+
+
+@pytest.mark.parametrize(
+    ("method", "value", "said"),
+    [
+        ("required_frames", "(0, -1)", r": TypeError: it must return two whole numbers from 1 on.*returned \(0, -1\)"),
+        ("question", "'Which?'", r", sample .*: TypeError: it must return a Question, and returned 'Which\?'"),
+        ("truth", "None", SAMPLE + ": TypeError: it must return a Truth, and returned None"),
+        ("difficulty", "7", SAMPLE + ": TypeError: it must return a mapping of names to numbers.*, and returned 7"),
+        ("difficulty", "{'hard': None}", SAMPLE + r": TypeError: .*, and returned \{'hard': None\}"),
+        ("perturbations", "'mirror'", ": TypeError: it must return names of perturbations, and returned 'mirror'"),
+    ],
+)
+def test_a_build_refuses_what_a_method_may_not_return(
+    fault: Path, corpus: Corpus, tmp_path: Path, method: str, value: str, said: str
+) -> None:
+    returning(fault, method, value)
+    with pytest.raises(TaskError, match=rf"task 'brittle' \(brittle_\w+\.Brittle\) failed in {method}{said}"):
+        build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates())
+    assert not (tmp_path / "out/manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("altered", "said"),
+    [
+        (
+            ('{"n": number}', '{"n": object()}'),
+            r"draw, video \w{12} \(category odd\): TypeError: .*params \{'n': <object.*is not JSON serializable",
+        ),
+        (
+            ('{"n": number}', '{"n": float("nan")}'),
+            r"draw, video \w{12} \(category odd\): TypeError: .*params \{'n': nan\}.*not JSON compliant",
+        ),
+        (
+            ("right = float(answer == gold)", "right = 0.5"),
+            f"draw{SAMPLE}: ValueError: its answer .* must score 1 by the answer type 'brittle', and gets Scores",
+        ),
+        (
+            ('fail("reward")', 'raise ValueError(f"gold answer {gold!r} has no color")'),
+            f"score{SAMPLE}: ValueError: gold answer .* has no color",
+        ),
+        (("return Scores(right, right, True)", "return right"), f"score{SAMPLE}: TypeError: it must return Scores"),
+    ],
+    ids=["params", "a number that is none", "half right", "malformed", "no scores"],
+)
+def test_a_build_refuses_a_sample_that_could_not_be_stored_or_scored(
+    fault: Path, corpus: Corpus, tmp_path: Path, altered: tuple[str, str], said: str
+) -> None:
+    code = next(fault.parent.glob("brittle_*.py"))
+    assert altered[0] in code.read_text("utf-8")
+    code.write_text(code.read_text("utf-8").replace(*altered))
+    with pytest.raises(TaskError, match=f"task 'brittle' .* failed in {said}.*; the video is clip_"):
+        build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates())
+
+
+@pytest.mark.parametrize(
+    ("method", "value", "call", "said"),
+    [
+        ("checks", "['no']", lambda task, sample: task.checks([sample]), r"a Check for .*, and returned \['no'\]"),
+        ("unaltered", "5", lambda task, sample: task.unaltered(sample, [16]), "for each slot, and returned 5"),
+        ("shown_params", "3", lambda task, sample: task.shown_params(sample), "names to values, and returned 3"),
+        (
+            "answer_distribution",
+            "'foo'",
+            lambda task, _: task.answer_distribution(None),
+            "Distribution.*returned 'foo'",
+        ),
+    ],
+)
+def test_readers_refuse_what_an_optional_method_may_not_return(
+    fault: Path,
+    corpus: Corpus,
+    tmp_path: Path,
+    method: str,
+    value: str,
+    call: Callable[[OpenTask, Sample], object],
+    said: str,
+) -> None:
+    returning(fault, method, value)
+    build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates())
+    with pytest.raises(TaskError, match=f"task 'brittle' .* failed in {method}.*: TypeError: it must return .*{said}"):
+        call(open_task("brittle"), VideoSSRDataset(tmp_path / "out").sample(0))
+
+
+def test_a_config_that_is_no_dataclass_is_named(fault: Path) -> None:
+    code = next(fault.parent.glob("brittle_*.py"))
+    code.write_text(code.read_text("utf-8").replace("Config = Config", "Config = dict"))
+    said = r"'brittle' \(brittle_\w+\.Brittle\) must have a Config that is a frozen pydantic dataclass, and has <class"
+    with pytest.raises(TaskError, match=said):
+        open_task("brittle")
+
+
+def test_a_distribution_that_is_none_is_refused_before_anything_is_asked(
+    fault: Path, corpus: Corpus, tmp_path: Path
+) -> None:
+    returning(fault, "answer_distribution", "'foo'")
+    build_dataset(mixture(), corpus, tmp_path / "out", templates=load_templates())
+    with pytest.raises(TaskError, match=r"'brittle' .* failed in answer_distribution: .* and returned 'foo'"):
+        evaluate(tmp_path / "out", "openai:model@http://127.0.0.1:9", tmp_path / "run")
+    assert not (tmp_path / "run").exists()

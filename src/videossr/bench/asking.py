@@ -7,21 +7,28 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import replace
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from videossr.bench.records import UNREAD, Prediction
-from videossr.errors import DataError, NothingAnsweredError
-from videossr.models.base import Decoding, Model, Request, Response
+from videossr.errors import ModelError, NothingAnsweredError
+from videossr.models.base import Decoding, OpenModel, Request, Response
 from videossr.models.openai.errors import harmless, reason
-from videossr.question import Question
 from videossr.question_set import QuestionSet
 from videossr.rewards import scorer
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question that can be asked, and its prediction, in which the model's part is still missing."""
+
+    request: Request
+    prediction: Prediction
+
+
 def ask(
-    questions: QuestionSet, model: Model[Any], decoding: Decoding, still_open: Sequence[int], stop_after: int = 0
+    questions: QuestionSet, model: OpenModel, decoding: Decoding, still_open: Sequence[int], stop_after: int = 0
 ) -> Generator[Prediction]:
     """Yield a prediction for each open question, in the order in which the model answers.
 
@@ -32,40 +39,20 @@ def ask(
         model: a loaded model.
         decoding: how it decodes.
         still_open: indices of the questions to ask.
-        stop_after: stop when so many questions have failed for one reason and none has an answer; 0 never stops.
+        stop_after: stop when so many questions have failed for one reason and none has an answer; 0 never stops. A
+            question that cannot be read has failed too.
 
     Raises:
         NothingAnsweredError: as `stop_after` says.
-        DataError: the model answered a question that it was not asked.
+        ModelError: the model's code fails, or it answered a question that it was not asked.
     """
-    asked: dict[int, Prediction] = {}
-    broken: deque[Prediction] = deque()
-
-    def requests() -> Iterator[Request]:
-        for index in still_open:
-            facts: dict[str, Any] = {"category": UNREAD, "id": f"#{index}", "data_source": "", "answer": ""}
-            facts |= {"times_ms": (), "end_ms": 0, "source": "", "difficulty": {}}
-            try:
-                question = _read(questions, index, facts)
-            except Exception as error:  # whatever a damaged row raises, the other questions can still be asked
-                fault = _storable(f"question: {type(error).__name__}: {error}")
-                broken.append(Prediction(index=index, error=fault, **facts))
-                continue
-            asked[index] = Prediction(index=index, **facts)
-            yield Request(index, question, asked[index].category, partial(questions.clips, index))
-
-    responses = model.answer(requests(), decoding)
-    failures: Counter[str] | None = Counter()
-    try:
-        for response in responses:
-            while broken:
-                yield broken.popleft()
-            if response.index not in asked:
-                raise DataError(f"the model answered question {response.index}, which is not open")
-            prediction = _answered(asked.pop(response.index), response, decoding.n)
+    failures: Counter[str] = Counter()
+    answered = False
+    with closing(_predict(questions, model, decoding, still_open)) as predictions:
+        for prediction in predictions:
             yield prediction
-            if failures is None or not prediction.error:
-                failures = None
+            answered = answered or not prediction.error
+            if answered:
                 continue
             why = reason(prediction.error)
             failures[why] += 1
@@ -75,27 +62,49 @@ def ask(
                     f"{harmless(prediction.error)}. Mend that, and the same command goes on; --stop-after 0 asks all "
                     "questions whatever comes back"
                 )
-    finally:
-        close = getattr(responses, "close", None)
-        if close is not None:
-            close()
-    yield from broken
-    for prediction in asked.values():
+
+
+def _predict(
+    questions: QuestionSet, model: OpenModel, decoding: Decoding, still_open: Sequence[int]
+) -> Generator[Prediction]:
+    """Yield a prediction for each open question: what the model said, or why it was not asked or said nothing."""
+    waiting: dict[int, Prediction] = {}
+    unread: deque[Prediction] = deque()
+
+    def requests() -> Iterator[Request]:
+        for question in (_open(questions, index) for index in still_open):
+            if isinstance(question, _Asked):
+                waiting[question.request.index] = question.prediction
+                yield question.request
+            else:
+                unread.append(question)
+
+    with closing(model.answer(requests(), decoding)) as responses:
+        for response in responses:
+            if response.index not in waiting:
+                raise ModelError(f"model {model.name!r} answered question {response.index!r}, which is not open")
+            yield _answered(waiting.pop(response.index), response, decoding.n)
+            while unread:  # behind the response, so that rows which cannot be read never hide an answer
+                yield unread.popleft()
+    yield from unread
+    for prediction in waiting.values():
         yield replace(prediction, error="model: gave no reply")
 
 
-def _read(questions: QuestionSet, index: int, facts: dict[str, Any]) -> Question:
-    """Read a question, and put into `facts` what a prediction records of it, as far as it can be read.
-
-    Raises whatever a damaged question raises, and DataError when its gold answer cannot be scored.
-    """
-    facts["category"] = questions.category(index)
-    question = questions.question(index)
-    facts |= {"id": question.id, "data_source": question.data_source, "answer": question.answer}
-    facts |= {"times_ms": question.clocks[0].times_ms, "end_ms": question.clocks[0].end_ms}
-    scorer(question.data_source)(question.answer, question.answer)
-    facts |= {"source": questions.source(index), "difficulty": dict(questions.difficulty(index))}
-    return question
+def _open(questions: QuestionSet, index: int) -> _Asked | Prediction:
+    """Read a question: what is to be asked, or its prediction with the error, and all that could be read before."""
+    read = Prediction(f"#{index}", index, UNREAD, data_source="", answer="", difficulty={}, times_ms=(), end_ms=0)
+    try:
+        read = replace(read, category=questions.category(index))
+        question = questions.question(index)
+        clock = question.clocks[0]
+        read = replace(read, id=question.id, data_source=question.data_source, answer=question.answer)
+        read = replace(read, times_ms=clock.times_ms, end_ms=clock.end_ms)
+        scorer(question.data_source)(question.answer, question.answer)
+        read = replace(read, source=questions.source(index), difficulty=dict(questions.difficulty(index)))
+    except Exception as error:  # whatever a damaged row raises, the other questions can still be asked
+        return replace(read, error=_storable(f"question: {type(error).__name__}: {error}"))
+    return _Asked(Request(index, question, read.category, partial(questions.clips, index)), read)
 
 
 def _answered(asked: Prediction, response: Response, wanted: int) -> Prediction:

@@ -34,7 +34,7 @@ from videossr.bench.scoring import score_prediction
 from videossr.config import changes, flatten, plain
 from videossr.dataset.manifest import versions
 from videossr.models.answer_distribution import answer_distributions
-from videossr.models.base import Decoding, Model, ModelSpec, model_spec
+from videossr.models.base import Decoding, ModelSpec, OpenModel, model_spec
 from videossr.question_set import QuestionSet, open_questions
 from videossr.storage.jsonl import JsonlWriter, read_json
 from videossr.storage.output_dir import OutputDir, local_folder
@@ -93,6 +93,8 @@ def evaluate(
 
     Raises:
         NothingAnsweredError: as `stop_after` says. What came back is in `out`.
+        ModelError: the code of the model fails; what came back is in `out`.
+        TaskError: the code of a task fails, before anything is asked.
         OutputError: `out` holds something else, or a run that was made otherwise, or is being run by another process.
         OSError: nothing more can be written.
     """
@@ -129,11 +131,15 @@ def evaluate(
         for prediction in before:
             state.add(prediction)
         session = _Session.read(staging / _SESSION, folder / MANIFEST)
-        if still_open := [index for index in chosen if index not in finished]:
+        still_open = [index for index in chosen if index not in finished]
+        unfinished = bool(still_open) or not (folder / MANIFEST).exists()
+        # A task whose distribution is wrong must be told before anything is asked.
+        chance = _expected_scores(questions) if unfinished else {}
+        if still_open:
             started = time.monotonic()
             loaded = model.load(questions)
-            if session.model and (resume := getattr(loaded, "resume", None)) is not None:
-                resume(session.model)
+            if session.model:
+                loaded.resume(session.model)
             if not begun:
                 write_text(folder / CONFIG, tomli_w.dumps(plain(config)))
             clock = _SessionClock(loaded, session, started, staging / _SESSION)
@@ -141,8 +147,8 @@ def evaluate(
             with closing(ask(questions, loaded, config.decoding, still_open, bound)) as predictions:
                 _write_predictions(predictions, folder / PREDICTIONS, clock, state)
             session = clock.total()
-        if still_open or not (folder / MANIFEST).exists():
-            _write_manifest(folder, questions, config, session)
+        if unfinished:
+            _write_manifest(folder, config, session, chance)
     return read_run(folder)
 
 
@@ -230,7 +236,7 @@ class _State:
 class _SessionClock:
     """Add the time of this call to that of the calls before."""
 
-    def __init__(self, model: Model[Any], before: _Session, started: float, path: Path) -> None:
+    def __init__(self, model: OpenModel, before: _Session, started: float, path: Path) -> None:
         self._model = model
         self._before = before
         self._started = started
@@ -239,8 +245,8 @@ class _SessionClock:
     def total(self) -> _Session:
         """Sum up all calls. What a model says of itself may change while it is asked: a server refuses a field."""
         seconds = time.monotonic() - self._started
-        described = plain(self._model.describe())
-        return _Session(self._before.seconds + seconds, self._before.waited + self._model.waited, described)
+        waited = self._before.waited + self._model.waited
+        return _Session(self._before.seconds + seconds, waited, self._model.describe())
 
     def write(self) -> None:
         """Write the sum down for the next call, should this one be stopped."""
@@ -278,7 +284,17 @@ def _decisive(config: RunConfig, tuning: frozenset[str]) -> dict[str, Any]:
     return {name: value for name, value in flatten(plain(config)).items() if name not in free}
 
 
-def _write_manifest(folder: Path, questions: QuestionSet, config: RunConfig, session: _Session) -> None:
+def _expected_scores(questions: QuestionSet) -> dict[str, dict[str, dict[str, float]]]:
+    """Compute what each guess scores, by category and guess."""
+    return {
+        category: {guess: asdict(distribution.expected_score(guess)) for guess in GUESSES}
+        for category, distribution in answer_distributions(questions).items()
+    }
+
+
+def _write_manifest(
+    folder: Path, config: RunConfig, session: _Session, chance: dict[str, dict[str, dict[str, float]]]
+) -> None:
     predictions = read_run(folder).predictions
     sources = {prediction.data_source.removeprefix("videossr/") for prediction in predictions}
     manifest = RunManifest(
@@ -290,9 +306,6 @@ def _write_manifest(folder: Path, questions: QuestionSet, config: RunConfig, ses
         waited=round(session.waited, 3),
         versions=versions(sources),
         hash=config.hash,
-        chance={
-            category: {guess: asdict(distribution.expected_score(guess)) for guess in GUESSES}
-            for category, distribution in answer_distributions(questions).items()
-        },
+        chance=chance,
     )
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")

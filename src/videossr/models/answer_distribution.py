@@ -30,14 +30,15 @@ def answer_distributions(questions: QuestionSet) -> dict[str, AnswerDistribution
             return exact
     asked: dict[str, list[Question]] = defaultdict(list)
     for index in range(len(questions)):
-        category = questions.category(index)
-        if category not in exact:
-            try:
-                question = questions.question(index)
-                answer_type_of(question.data_source).score(question.answer, question.answer)
-            except Exception:  # a broken row is a failure of the run, and tells nothing of the distribution
+        try:
+            category = questions.category(index)
+            if category in exact:
                 continue
-            asked[category].append(question)
+            question = questions.question(index)
+            answer_type_of(question.data_source).score(question.answer, question.answer)
+        except Exception:  # a broken row is a failure of the run, and tells nothing of the distribution
+            continue
+        asked[category].append(question)
     return exact | {category: distribution_of(members) for category, members in asked.items()}
 
 

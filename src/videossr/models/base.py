@@ -2,24 +2,28 @@
 
 A spec names a model: `chance`, `constant`, `hf:PATH`, `vllm:PATH`, `openai:MODEL@URL`, `human:FILE`. Its first part is
 the entry point in the group `videossr.models`, through which other packages add kinds of their own; the kind reads the
-rest. `videossr.bench.evaluation` loads and asks models through this module.
+rest. `videossr.bench.evaluation` loads and asks models through this module, whose `OpenModel` names a model in its
+errors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, is_dataclass
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from videossr.config import override, parse
-from videossr.errors import ConfigError
+from videossr.config import override, parse, plain
+from videossr.errors import ConfigError, ModelError, VideoSSRError
 from videossr.question import Clip, Question
 from videossr.question_set import QuestionSet
-from videossr.registry import Registry
+from videossr.registry import Registry, describe_failure
 from videossr.sample import JSON
+from videossr.storage.paths import transport_error
 
 S = TypeVar("S")
 
@@ -91,15 +95,13 @@ class Given:
 
 
 class Model(Protocol[S]):
-    """A model that answers questions.
+    """A model that answers questions. A class that derives from it, `class Mine(Model[MySettings])`, has its defaults.
 
     `Settings` is a frozen pydantic dataclass, S, whose defaults work; `--model.NAME=VALUE` overrides them.
 
-    A kind may have three further members:
+    A kind may have two further members:
 
     - `tuning` names the settings that change the speed and not the questions: a run may be resumed with others.
-    - `resume(description)` gets what `describe` returned in an earlier session of the same run, so that the model asks
-      the remaining questions in the same way.
     - `given(target, questions)`, a class method, returns a `Given` for a kind that replies with earlier answers to some
       of the questions: a run asks these alone, and cannot be resumed with another file.
 
@@ -129,6 +131,14 @@ class Model(Protocol[S]):
         A `label` among them marks the result wherever it is shown, where questions are not asked as in the paper.
         """
 
+    def resume(self, description: Mapping[str, JSON]) -> None:
+        """Ask the remaining questions of a run as in an earlier session of it; by default nothing needs to be done.
+
+        Args:
+            description: what `describe` returned in that session.
+        """
+        return
+
     def answer(self, requests: Iterable[Request], decoding: Decoding) -> Iterator[Response]:
         """Answer each question, in any order, and yield each response as soon as it is there.
 
@@ -145,6 +155,81 @@ class Model(Protocol[S]):
 
 
 MODELS: Registry[type[Model[Any]]] = Registry("videossr.models")
+
+
+class OpenModel:
+    """A loaded model whose errors name it, and whose responses are what `Model` promises.
+
+    What its code raises becomes a `ModelError`, with the error as its cause; errors of this package and of the machine
+    stay as they are.
+
+    Args:
+        name: registered name of the kind.
+        kind: class of the model.
+        target: the part of the spec behind its first colon.
+        settings: of the kind.
+        questions: the questions that will be asked.
+    """
+
+    def __init__(self, name: str, kind: type[Model[Any]], target: str, settings: Any, questions: QuestionSet) -> None:
+        self.name = name
+        self._kind = kind
+        with _naming(kind, name, "__init__"):
+            self._model = kind(target, settings, questions)
+
+    @property
+    def waited(self) -> float:
+        """Return the seconds so far in which it could have worked but had no frames yet."""
+        with _naming(self._kind, self.name, "waited"):
+            return float(self._model.waited)
+
+    def describe(self) -> dict[str, JSON]:
+        """Return the facts that results record, see `Model.describe`."""
+        with _naming(self._kind, self.name, "describe"):
+            description = plain(self._model.describe())
+            json.dumps(description)
+            return description
+
+    def resume(self, description: Mapping[str, JSON]) -> None:
+        """Ask the remaining questions of a run as before, see `Model.resume`, which need not be there."""
+        resume = getattr(self._kind, "resume", Model.resume)
+        with _naming(self._kind, self.name, "resume"):
+            resume(self._model, description)
+
+    def answer(self, requests: Iterable[Request], decoding: Decoding) -> Generator[Response]:
+        """Answer each question, see `Model.answer`."""
+        with _naming(self._kind, self.name, "answer"):
+            responses = self._model.answer(requests, decoding)
+            try:
+                for response in responses:
+                    yield _checked(response)
+            finally:
+                close = getattr(responses, "close", None)
+                if close is not None:
+                    close()
+
+
+def _checked(response: object) -> Response:
+    if not isinstance(response, Response):
+        raise TypeError(f"it must yield a Response for each question, and yielded {response!r:.200}")
+    if not isinstance(response.texts, tuple) or not all(
+        isinstance(text, str) for text in (*response.texts, *response.finish, response.error)
+    ):
+        raise TypeError(f"texts and finish of a Response are tuples of str, and error is a str; got {response!r:.200}")
+    return response
+
+
+@contextmanager
+def _naming(kind: type[Any], name: str, method: str) -> Iterator[None]:
+    """Raise what the block raises as a `ModelError` that names the model and the method."""
+    try:
+        yield
+    except (VideoSSRError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        if transport_error(error):
+            raise
+        raise ModelError(describe_failure("model", name, kind, method, error)) from error
 
 
 @dataclass(frozen=True)
@@ -168,6 +253,11 @@ class ModelSpec:
         """Names of the settings that may differ when a run is resumed."""
         return getattr(self.kind, "tuning", frozenset())
 
+    @property
+    def name(self) -> str:
+        """Return the registered name of the kind."""
+        return self.text.partition(":")[0]
+
     def given(self, questions: QuestionSet) -> Given | None:
         """Return the questions that were answered before; None for a model that can be asked all of them.
 
@@ -176,11 +266,12 @@ class ModelSpec:
             OSError: the file cannot be read.
         """
         find: Callable[[str, QuestionSet], Given] | None = getattr(self.kind, "given", None)
-        return find(self.target, questions) if find else None
+        with _naming(self.kind, self.name, "given"):
+            return find(self.target, questions) if find else None
 
-    def load(self, questions: QuestionSet) -> Model[Any]:
+    def load(self, questions: QuestionSet) -> OpenModel:
         """Load the model for some questions, see `Model.__init__`."""
-        return self.kind(self.target, self.settings, questions)
+        return OpenModel(self.name, self.kind, self.target, self.settings, questions)
 
 
 def model_spec(text: str, settings: Mapping[str, object] | None = None) -> ModelSpec:
@@ -191,12 +282,18 @@ def model_spec(text: str, settings: Mapping[str, object] | None = None) -> Model
         settings: values that replace defaults, as text.
 
     Raises:
-        ConfigError: the kind or a setting is not known; the message suggests the nearest known one.
+        ConfigError: the kind or a setting is not known, and the message suggests the nearest known one; or the kind is
+            no class with `Settings`.
     """
     name, _, target = text.partition(":")
     if name not in MODELS.names() and "/" in text:
         raise ConfigError(f"--model {text}: say what runs it: hf:{text}, vllm:{text}, or openai:MODEL@URL")
     kind = MODELS.get(name)
+    if not (isinstance(kind, type) and is_dataclass(getattr(kind, "Settings", None))):
+        raise ConfigError(
+            f"{MODELS.group}: {name!r} ({MODELS.module(name)}) must be a class with Settings, a frozen pydantic "
+            f"dataclass, and is {kind!r}"
+        )
     table: Mapping[str, Any] = {}
     for setting, value in (settings or {}).items():
         table = override(table, setting, value)

@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from videossr.answers.base import Guess
 from videossr.errors import ConfigError
 from videossr.models.answer_distribution import answer_distributions
-from videossr.models.base import Decoding, Request, Response
+from videossr.models.base import Decoding, Model, Request, Response
 from videossr.question_set import QuestionSet
 from videossr.sample import JSON
 
@@ -25,7 +25,7 @@ class NoSettings:
     """There is nothing to set."""
 
 
-class Chance:
+class Chance(Model[NoSettings]):
     """`chance` guesses any well-formed answer alike, `chance:prior` as the gold answers are drawn."""
 
     Settings = NoSettings

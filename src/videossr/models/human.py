@@ -11,7 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from videossr.errors import DataError, NotFoundError
-from videossr.models.base import Decoding, Given, Request, Response
+from videossr.models.base import Decoding, Given, Model, Request, Response
 from videossr.models.baselines import NoSettings
 from videossr.models.openai.errors import harmless
 from videossr.question_set import QuestionSet
@@ -38,7 +38,7 @@ class AnswerSheet:
     answers: dict[str, str]
 
 
-class Human:
+class Human(Model[NoSettings]):
     """`human:FILE` replies with the answers in a file. Only the questions that were shown are asked."""
 
     Settings = NoSettings

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from videossr.errors import DataError, MissingExtraError
-from videossr.models.base import Decoding, Request, Response
+from videossr.models.base import Decoding, Model, Request, Response
 from videossr.models.prefetch import Prefetcher
 from videossr.prompt.base import Prompt
 from videossr.question_set import QuestionSet
@@ -54,7 +54,7 @@ class TransformersSettings:
     ahead_mb: Annotated[int, Field(ge=1, description="MiB that frames made ready for the model may take")] = 2048
 
 
-class TransformersModel:
+class TransformersModel(Model[TransformersSettings]):
     """A checkpoint that transformers runs. `Model` of the kind `hf`.
 
     A sampled answer is drawn by the seed and the question's index, whatever else is asked. Another batch rounds sums

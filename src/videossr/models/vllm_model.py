@@ -19,7 +19,7 @@ from videossr.clock import Clock
 from videossr.engine.chat_template import check_chat_template
 from videossr.engine.checkpoint_folder import check_folder
 from videossr.errors import ConfigError, MissingExtraError
-from videossr.models.base import Decoding, Request, Response
+from videossr.models.base import Decoding, Model, Request, Response
 from videossr.models.prefetch import Prefetcher
 from videossr.prompt import checkpoint_config
 from videossr.prompt.chat import END, PAD, START, Chat, set_thinking
@@ -52,7 +52,7 @@ class VLLMSettings:
     ahead_mb: Annotated[int, Field(ge=1, description="MiB that frames made ready may take")] = 4096
 
 
-class VLLMModel:
+class VLLMModel(Model[VLLMSettings]):
     """A checkpoint in vLLM; see `videossr.models.base.Model`.
 
     Attributes:

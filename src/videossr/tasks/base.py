@@ -5,12 +5,11 @@ A task never opens a file: it is shown videos as frames, draws samples, and rend
 
 from __future__ import annotations
 
-import sys
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import is_dataclass
 from functools import cache
-from pathlib import Path
+from types import UnionType
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -22,12 +21,13 @@ from videossr.measure import Measure, measured
 from videossr.perturb.video import Donors as Donors
 from videossr.perturb.video import Video as Video
 from videossr.question import Clip, Frames, Question, Truth
-from videossr.registry import Registry
+from videossr.registry import Registry, describe_failure
 from videossr.rewards import Scores, scorer
 from videossr.sample import JSON, Rejection, Sample
 from videossr.templates import PromptTemplates
 
 K = TypeVar("K")
+T = TypeVar("T")
 
 
 class Task(Protocol[K]):
@@ -144,12 +144,18 @@ def open_task(name: str) -> OpenTask:
 
     Whatever one of its methods raises becomes a `TaskError`; errors of the corpus and of the machine stay as they are.
 
-    Raises ValueError when no installed package declares the task, its code cannot be loaded, or it has no gates or no
-    answer type.
+    Raises ValueError when no installed package declares the task, its code cannot be loaded, or it has no Config, no
+    gates or no answer type.
     """
     kind = TASKS.get(name)
     if not isinstance(kind, type):
         raise TaskError(f"task {name!r} ({TASKS.module(name)}) must be a class, and is {kind!r}")
+    config = getattr(kind, "Config", None)
+    if not (isinstance(config, type) and is_dataclass(config)):
+        raise TaskError(
+            f"task {name!r} ({kind.__module__}.{kind.__qualname__}) must have a Config that is a frozen pydantic "
+            f"dataclass, and has {config!r}"
+        )
     if not callable(getattr(kind, "gates", None)):
         raise TaskError(
             f"task {name!r} ({kind.__module__}.{kind.__qualname__}) has no method gates(video, config), which yields a "
@@ -157,7 +163,9 @@ def open_task(name: str) -> OpenTask:
         )
     with naming_errors(kind, name, "__init__"):
         task = kind()
-    if not isinstance(getattr(task, "answer_type", None), AnswerType):
+    with naming_errors(kind, name, "answer_type"):
+        answer_type = getattr(task, "answer_type", None)
+    if not isinstance(answer_type, AnswerType):
         raise TaskError(
             f"task {name!r} ({kind.__module__}.{kind.__qualname__}) has no answer_type, which says how its answers are "
             "scored and summed up: declare one of videossr.answers, such as "
@@ -167,7 +175,10 @@ def open_task(name: str) -> OpenTask:
 
 
 class OpenTask:
-    """A task whose errors name it. It has all methods of `Task` and the optional ones, and can be pickled if it can."""
+    """A task whose errors name it. It has all methods of `Task` and the optional ones, and can be pickled if it can.
+
+    What a method returns is checked here, so a caller gets what `Task` promises or a `TaskError`.
+    """
 
     def __init__(self, name: str, task: Task[Any]) -> None:
         self._task = task
@@ -180,9 +191,10 @@ class OpenTask:
         """Return the slots of a clip, and the frames that a pack must hold for each."""
         with self._naming("required_frames"):
             required = self._task.required_frames(config)
-            if not (isinstance(required, tuple) and [type(number) for number in required] == [int, int]):
-                raise TypeError(f"it must return two whole numbers, slots and frames a slot, and returned {required!r}")
-            return required
+            right = isinstance(required, tuple) and [type(number) for number in required] == [int, int]
+            return _returned(
+                required, right and min(required) >= 1, "two whole numbers from 1 on, slots and frames a slot"
+            )
 
     def gates(self, video: Video, config: Any) -> list[Measure]:
         """List what the task measures of a video, up to the first failure that no setting can mend."""
@@ -192,56 +204,82 @@ class OpenTask:
     def draw(
         self, video: Video, category: str, config: Any, rng: np.random.Generator, donors: Donors
     ) -> Sample | Rejection:
-        """Draw a sample of a video, or say why none can be drawn."""
+        """Draw a sample of a video, or say why none can be drawn.
+
+        All that a dataset asks of a sample later is asked at once: to be written, to score its own answer 1, its truth
+        and its difficulty.
+        """
         with self._naming("draw", f"video {video.key.content[:12]}", category):
             drawn = self._task.draw(video, category, config, rng, donors)
-            if not isinstance(drawn, Sample | Rejection):
-                raise TypeError(f"it must return a Sample or a Rejection, and returned {drawn!r}")
-            return drawn
+            _returned(drawn, isinstance(drawn, Sample | Rejection), "a Sample or a Rejection")
+            if isinstance(drawn, Rejection):
+                return drawn
+            try:
+                drawn.to_json()
+            except (TypeError, ValueError) as error:
+                raise TypeError(
+                    f"it must return a Sample of JSON values, with params {drawn.params!r:.200}: {error}"
+                ) from error
+        scores = self.score(drawn.answer, drawn)
+        with self._naming("draw", lambda: f"sample {drawn.id}", category):
+            if (scores.smooth, scores.strict, scores.parsed) != (1, 1, True):
+                raise ValueError(
+                    f"its answer {drawn.answer!r} must score 1 by the answer type {self.answer_type.name!r}, and gets "
+                    f"{scores}"
+                )
+        self.truth(drawn)
+        self.difficulty(drawn)
+        return drawn
 
     def render(self, frames: Frames, sample: Sample) -> list[Clip]:
         """Render the clips of a sample."""
         with self._naming("render", lambda: f"sample {sample.id}", sample.category):
             clips = self._task.render(frames, sample)
-            if not clips or not all(isinstance(clip, Clip) for clip in clips):
-                raise TypeError(f"it must return one Clip or more, and returned {clips!r:.200}")
-            return clips
+            return _returned(clips, bool(clips) and _all(clips, Clip), "one Clip or more")
 
     def question(self, sample: Sample, templates: PromptTemplates) -> Question:
         """Write the question of a sample."""
         with self._naming("question", lambda: f"sample {sample.id} with these templates", sample.category):
             question = self._task.question(sample, templates)
-            if not isinstance(question, Question):
-                raise TypeError(f"it must return a Question, and returned {question!r}")
-            return question
+            return _returned(question, isinstance(question, Question), "a Question")
 
     def truth(self, sample: Sample) -> Truth:
         """Return what the answer of a sample rests on."""
         with self._naming("truth", lambda: f"sample {sample.id}", sample.category):
-            return self._task.truth(sample)
+            truth = self._task.truth(sample)
+            return _returned(truth, isinstance(truth, Truth), "a Truth")
 
     def difficulty(self, sample: Sample) -> Mapping[str, float | str]:
         """Return what makes a sample hard, by name."""
         with self._naming("difficulty", lambda: f"sample {sample.id}", sample.category):
-            return self._task.difficulty(sample)
+            difficulty = self._task.difficulty(sample)
+            right = (
+                isinstance(difficulty, Mapping)
+                and _all(difficulty, str)
+                and _all(difficulty.values(), float | int | str)
+            )
+            return _returned(difficulty, right, "a mapping of names to numbers and texts")
 
     def score(self, answer: str, sample: Sample) -> Scores:
         """Score a model's text by the task's answer type. Never raises, whatever the text."""
         with self._naming("score", lambda: f"sample {sample.id}", sample.category):
-            return self.answer_type.score(answer, sample.answer)
+            scores = self.answer_type.score(answer, sample.answer)
+            return _returned(scores, isinstance(scores, Scores), "Scores")
 
     def answer_distribution(self, config: Any) -> AnswerDistribution | None:
         """Return the exact distribution of the answers, or None where the task does not tell it."""
         declared = getattr(self._task, "answer_distribution", None)
         with self._naming("answer_distribution"):
             distribution: AnswerDistribution | None = None if declared is None else declared(config)
-            return distribution
+            methods = (getattr(distribution, name, None) for name in ("text", "expected_score", "checks"))
+            return _returned(distribution, distribution is None or all(map(callable, methods)), "an AnswerDistribution")
 
     def checks(self, samples: Sequence[Sample]) -> list[Check]:
         """Run the checks of the task, by which the samples of a category could give their answers away."""
         declared = getattr(self._task, "checks", None)
         with self._naming("checks", category=samples[0].category if samples else ""):
-            return [] if declared is None else list(declared(samples))
+            checks = [] if declared is None else list(declared(samples))
+            return _returned(checks, _all(checks, Check), "a Check for each thing it looks at")
 
     def unaltered(self, sample: Sample, kept: Sequence[int]) -> Sequence[tuple[int, int]] | None:
         """Find the (source, frame) that each slot of the first span would show if it had not been altered.
@@ -253,7 +291,9 @@ class OpenTask:
             slots: Sequence[tuple[int, int]] | None = None if find is None else find(sample, kept)
             if slots is None:
                 return None
-            length = next((last + 1 - first for first, last in self._task.truth(sample).spans), 0)
+            right = isinstance(slots, Sequence) and all(isinstance(slot, Sequence) and len(slot) == 2 for slot in slots)
+            _returned(slots, right, "a (source, frame) for each slot")
+            length = next((last + 1 - first for first, last in self.truth(sample).spans), 0)
             if len(slots) != length:
                 raise ValueError(f"it must return one frame for each of the {length} slots, and returned {len(slots)}")
             return slots
@@ -263,18 +303,31 @@ class OpenTask:
         show = getattr(self._task, "shown_params", None)
         with self._naming("shown_params", lambda: f"sample {sample.id}", sample.category):
             params: Mapping[str, JSON] = sample.params if show is None else show(sample)
-            return params
+            return _returned(params, isinstance(params, Mapping) and _all(params, str), "a mapping of names to values")
 
     def perturbations(self, config: Any) -> Sequence[str]:
         """Return the names of the registered perturbations that a category with this config uses."""
-        names = getattr(self._task, "perturbations", None)
+        declared = getattr(self._task, "perturbations", None)
         with self._naming("perturbations"):
-            return () if names is None else tuple(names(config))
+            names: Collection[str] = () if declared is None else declared(config)
+            right = isinstance(names, Collection) and not isinstance(names, str) and _all(names, str)
+            return tuple(_returned(names, right, "names of perturbations"))
 
     def _naming(
         self, method: str, about: str | Callable[[], str] = "", category: str = ""
     ) -> AbstractContextManager[None]:
         return naming_errors(type(self._task), self.name, method, about, category)
+
+
+def _returned(value: T, right: bool, form: str) -> T:
+    """Return what a method of a task returned. Raises TypeError that names the form where it is not `right`."""
+    if not right:
+        raise TypeError(f"it must return {form}, and returned {value!r:.200}")
+    return value
+
+
+def _all(values: object, kind: type[Any] | UnionType) -> bool:
+    return isinstance(values, Iterable) and all(isinstance(value, kind) for value in values)
 
 
 def _checked(measures: Iterable[object]) -> Iterator[Measure]:
@@ -310,10 +363,4 @@ def naming_errors(
     except Exception as error:
         about = about() if callable(about) else about  # the id of a sample is a hash, which only an error needs
         where = f", {about}" * bool(about) + f" (category {category})" * bool(category)
-        steps = traceback.extract_tb(error.__traceback__)[1:]
-        own_steps = [step for step in steps if step.filename == getattr(sys.modules[kind.__module__], "__file__", None)]
-        line = "".join(f" ({Path(step.filename).name}, line {step.lineno})" for step in (own_steps or steps)[-1:])
-        raise TaskError(
-            f"{what} {name!r} ({kind.__module__}.{kind.__qualname__}) failed in {method}{where}: "
-            f"{type(error).__name__}: {error}{line}"
-        ) from error
+        raise TaskError(describe_failure(what, name, kind, f"{method}{where}", error)) from error

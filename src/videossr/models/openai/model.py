@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
 from videossr.errors import ConfigError, MissingExtraError, ServerError
-from videossr.models.base import Decoding, Request, Response
+from videossr.models.base import Decoding, Model, Request, Response
 from videossr.models.openai.bridge import run_in_background
 from videossr.models.openai.endpoint import keeps_order, open_async_client, parse_endpoint, server_version, vllm_refusal
 from videossr.models.openai.errors import (
@@ -93,7 +93,7 @@ class _Ready:
     error: str = ""
 
 
-class OpenAIModel:
+class OpenAIModel(Model[ServerSettings]):
     """A model behind a server; see `videossr.models.base.Model`.
 
     Args:

@@ -157,7 +157,7 @@ def test_a_damaged_ledger_says_what_to_do(made: Corpus, make: Make, tmp_path: Pa
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
-        ("DROP TABLE passes", r"journal\.sqlite: no such table: passes; delete it"),
+        ("DROP TABLE rounds", r"journal\.sqlite: no such table: rounds; delete it"),
         ("ALTER TABLE draws DROP COLUMN row", r"journal\.sqlite: .*; delete it"),
         ("UPDATE spec SET json = '[]'", r"journal\.sqlite: it does not say what it is of; delete it"),
         ("UPDATE spec SET json = '{'", r"journal\.sqlite: it does not say what it is of; delete it"),

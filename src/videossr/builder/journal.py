@@ -16,7 +16,7 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -60,20 +60,30 @@ _TABLES = """
 CREATE TABLE spec (json TEXT NOT NULL);
 CREATE TABLE gates (video INTEGER PRIMARY KEY, rejects TEXT NOT NULL, measures BLOB NOT NULL);
 CREATE TABLE draws (
-    video INTEGER NOT NULL, category INTEGER NOT NULL, attempt INTEGER NOT NULL, pass INTEGER NOT NULL,
+    video INTEGER NOT NULL, category INTEGER NOT NULL, attempt INTEGER NOT NULL, round INTEGER NOT NULL,
     reason TEXT, value REAL, threshold REAL, id BLOB, others TEXT, row BLOB,
     PRIMARY KEY (video, category, attempt)
 );
-CREATE INDEX samples ON draws (id, pass, video, category, attempt) WHERE id IS NOT NULL;
-CREATE TABLE passes (pass INTEGER PRIMARY KEY, filled TEXT NOT NULL);
+CREATE INDEX samples ON draws (id, round, video, category, attempt) WHERE id IS NOT NULL;
+CREATE TABLE rounds (round INTEGER PRIMARY KEY, filled TEXT NOT NULL);
 CREATE TABLE files (name TEXT PRIMARY KEY, hash TEXT NOT NULL, last TEXT NOT NULL);
+"""
+
+_INSERT_SAMPLE = """
+INSERT INTO draws (video, category, attempt, round, id, others, row)
+VALUES (:video, :category, :attempt, :round, :id, :others, :row)
+"""
+
+_INSERT_REJECTED_DRAW = """
+INSERT INTO draws (video, category, attempt, round, reason, value, threshold)
+VALUES (:video, :category, :attempt, :round, :reason, :value, :threshold)
 """
 
 _DROP_DUPLICATES = """
 UPDATE draws SET id = NULL, others = NULL, row = NULL, reason = 'drawn_before', value = 1, threshold = 0
 WHERE rowid IN (
     SELECT rowid FROM (
-        SELECT rowid, row_number() OVER (PARTITION BY id ORDER BY pass, video, category, attempt) AS place
+        SELECT rowid, row_number() OVER (PARTITION BY id ORDER BY round, video, category, attempt) AS place
         FROM draws WHERE id IS NOT NULL
     ) WHERE place > 1
 )
@@ -220,16 +230,23 @@ class BuildJournal:
         """Record draws of a round, see `videossr.builder.allocation.Selection`."""
         for result in results:
             job = result.job
-            place = (job.video, self._numbers[job.category], job.attempt, round_number)
+            draw: dict[str, Any] = {
+                "video": job.video,
+                "category": self._numbers[job.category],
+                "attempt": job.attempt,
+                "round": round_number,
+            }
             if isinstance(result, GeneratedRow):
                 others = json.dumps(result.others) if result.others else None
-                values = (None, None, None, bytes.fromhex(result.id), others, result.row)
+                draw |= {"id": bytes.fromhex(result.id), "others": others, "row": result.row}
+                statement = _INSERT_SAMPLE
                 self.samples += 1
             else:
-                values = (*astuple(result.reject), None, None, None)
+                draw |= asdict(result.reject)
+                statement = _INSERT_REJECTED_DRAW
                 self.rejects += 1
             with self._translated_errors():
-                self._data.execute("INSERT INTO draws VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*place, *values))
+                self._data.execute(statement, draw)
         self._commit_now_and_then()
 
     def missing(self, shares: Iterable[Share], size: int) -> Iterator[list[Job]]:
@@ -255,7 +272,7 @@ class BuildJournal:
 
     def counts_after(self, round_number: int) -> Mapping[str, int] | None:
         """Return how many samples each category had at the end of a round; None when it has not ended."""
-        for (filled,) in self._rows("SELECT filled FROM passes WHERE pass = ?", (round_number,)):
+        for (filled,) in self._rows("SELECT filled FROM rounds WHERE round = ?", (round_number,)):
             counts: dict[str, int] = json.loads(filled)
             return counts
         return None
@@ -267,7 +284,7 @@ class BuildJournal:
             self.samples -= duplicates
             self.rejects += duplicates
             filled = self.counts()
-            self._data.execute("INSERT INTO passes VALUES (?, ?)", (round_number, json.dumps(filled)))
+            self._data.execute("INSERT INTO rounds VALUES (?, ?)", (round_number, json.dumps(filled)))
             self._data.commit()
         return filled
 

@@ -27,9 +27,9 @@ from videossr.dataset.manifest import (
     NAME,
     BuildSpec,
     Manifest,
+    altered_files,
     corpus_path,
     differences,
-    file_hashes,
     is_benchmark,
     read_manifest,
     versions,
@@ -190,9 +190,7 @@ def _is_current(old: Manifest, spec: BuildSpec, output: OutputDir, corpus: Corpu
 
 def _damage(out: AnyPath, manifest: Manifest) -> str | None:
     """Say what is wrong with the files of the dataset `out`; None where all are as they were written."""
-    present = [name for name in manifest["files"] if (out / name).is_file()]
-    hashes = file_hashes(out, present)
-    if altered := [name for name, digest in manifest["files"].items() if hashes.get(name) != digest]:
+    if altered := altered_files(out, manifest):
         return f"of which {', '.join(altered)} is missing or altered since it was built"
     if is_benchmark(manifest) and (fault := bundle_fault(out)):
         return f"whose frame packs are not whole: {fault}"

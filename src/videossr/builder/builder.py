@@ -198,7 +198,12 @@ def _damage(out: AnyPath, manifest: Manifest) -> str | None:
 
 
 def _check_plan(mixture: ResolvedRecipe, corpus: Corpus) -> None:
-    """Refuse, before any work, a recipe that needs frames which no video of the corpus has, or an even clock."""
+    """Refuse, before any work, a corpus without videos, and a recipe that needs other frames than there are.
+
+    These are more frames than any video has, or frames at equal times.
+    """
+    if not len(corpus):
+        raise UnmetError(corpus.no_videos())
     if mixture.recipe.benchmark and corpus.plan["kind"] == "snap":
         raise UnmetError(
             f"{mixture.recipe.name} is a benchmark, whose slots are at equal times; those of {corpus.path} were moved "
@@ -221,7 +226,7 @@ def _check_plan(mixture: ResolvedRecipe, corpus: Corpus) -> None:
         by_rate = ", since --plan fps takes more frames of longer videos" if corpus.plan["kind"] == "fps" else ""
         problems.append(
             f"{', '.join(names)} need{'s' * (len(names) == 1)} videos of {frames} frames, or more in steps of {steps}; "
-            f"those of {corpus.path} have {have or 'none'}{by_rate}. Index them anew:\n"
+            f"those of {corpus.path} have {have}{by_rate}. Index them anew:\n"
             f"  videossr index VIDEOS --out {corpus.path}-{frames} --plan uniform --frames {frames}"
         )
     if problems:

@@ -129,10 +129,12 @@ def command(
 def _remarks(mixture: ResolvedRecipe, corpus: Corpus, name: str) -> Iterator[str]:
     """Yield a sentence for each way in which a corpus, called `name` on the command line, suits a recipe badly."""
     recipe, available = mixture.recipe, len(corpus)
+    if not available:
+        return  # `build_dataset` refuses it
     if mixture.samples > MANY * available:
         yield (
             f"{counted(mixture.samples, 'sample')} of {counted(available, 'video')}: one video serves "
-            f"{mixture.samples // max(1, available)} and more; see --limit"
+            f"{mixture.samples // available} and more; see --limit"
         )
     used = min(available, mixture.samples, recipe.videos or available)
     if recipe.benchmark and used >= NEARLY * available and "held_out" not in corpus.manifest["rejected"]:

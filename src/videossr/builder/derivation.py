@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from videossr.builder.decontamination import VIDEOS
-from videossr.builder.journal import REJECTED
+from videossr.builder.rejections import REJECTED, rejection_counts
 from videossr.builder.writer import finish, remove_samples, samples_name
 from videossr.dataset import gate_table, schema
 from videossr.dataset.manifest import (
@@ -58,7 +58,7 @@ def write_part(
         rows: of `schema.SCHEMA`, ascending by their ids. They may still be read when `rejected` is.
         videos: of `decontamination.VIDEOS`, ascending by content; those that no row shows are left out.
         gates: of `gate_table.MEASURES`, ascending by content; those of videos that no row shows are left out.
-        rejected: of `journal.REJECTED`; read after `rows`.
+        rejected: of `rejections.REJECTED`; read after `rows`.
 
     Returns:
         The manifest of the dataset.
@@ -89,11 +89,6 @@ def write_part(
         )
         finish(out, manifest)
     return manifest
-
-
-def rejection_counts(rejected: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Count rows of `journal.REJECTED` by ``category: reason``, as the manifest of a dataset has them."""
-    return dict(Counter(f"{row['category']}: {row['reason']}" for row in rejected))
 
 
 @dataclass(frozen=True, slots=True)

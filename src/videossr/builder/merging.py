@@ -9,7 +9,8 @@ from itertools import groupby
 from typing import Any
 
 from videossr.builder.decontamination import VIDEOS, footage_row
-from videossr.builder.derivation import parent_of, rejection_counts, write_part
+from videossr.builder.derivation import parent_of, write_part
+from videossr.builder.rejections import rejection_counts
 from videossr.config import changes
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.duplicates import NEAR_SHARE, DuplicatePair, Footage, find_twins

@@ -169,3 +169,22 @@ def test_report_command_finds_the_runs_below_a_folder(run: Run, tmp_path: Path) 
     status, _, err = run("report", "runs", "--format", "csv")
     assert status == 2
     assert f"training runs: runs{os.sep}trained; other runs: runs/of/chance, runs/of/constant; write a report" in err
+
+
+def test_a_corpus_without_videos_is_refused_in_one_sentence(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "hurt").mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / "hurt" / name).write_bytes(name.encode())
+    status, out, _ = run("index", "hurt", "--out", "corpus", "--workers", "1")
+    assert status == 1
+    assert "0 videos in corpus" in out
+    corpus = tmp_path / "corpus"
+    told = f"videossr: {corpus} has no videos: 2 were rejected; see `videossr corpus info {corpus} --rejected`\n"
+    for words in (
+        ("build", "mine.toml", "--corpus", "corpus", "--out", "dataset", "--workers", "1"),
+        ("corpus", "merge", "corpus", "corpus", "--out", "merged"),
+        ("corpus", "split", "corpus", "--out", "one", "two", "--share", "0.5"),
+    ):
+        status, out, err = run(*words)
+        assert (status, out, err) == (2, "", told), words
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.toml", "hurt", "corpus"}

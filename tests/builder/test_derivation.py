@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.building import COUNTING, JIGSAW, MIRROR, SWAP, Make, indexed, picture
+from tests.helpers.building import COUNTING, JIGSAW, MIRROR, SWAP, Make, Run, indexed, picture
 from tests.helpers.clips import write
+from tests.helpers.killed import kill_at_the_end
 from videossr.builder.derivation import write_part
 from videossr.builder.merging import merge
 from videossr.builder.splitting import split
@@ -233,8 +234,8 @@ def test_merge_datasets_of_one_corpus(made: Corpus, make: Make, tmp_path: Path) 
     assert merged.manifest["recipe"]["categories"]["swap"]["count"] == 3
     assert merged.manifest["origin"] is not None
     assert [part["recipe"] for part in merged.manifest["origin"]["of"]] == [one["recipe"], two["recipe"]]
-    with pytest.raises(ValueError, match="both is a dataset already"):
-        merge([tmp_path / "one", tmp_path / "two"], tmp_path / "both")
+    with pytest.raises(ValueError, match=r"both holds a dataset that was made otherwise: origin\.of\.1\.hash is"):
+        merge([tmp_path / "two", tmp_path / "one"], tmp_path / "both")
 
 
 def test_merge_datasets_of_several_corpora(made: Corpus, make: Make, tmp_path: Path) -> None:
@@ -301,3 +302,52 @@ def test_dataset_command_examples_of_the_help_run_as_printed(
             assert json.loads(output)["samples"] == 28
     assert_whole(tmp_path / "demo/both", read_manifest(tmp_path / "demo/both"))
     assert "split" in run("dataset", "info", "demo/a")
+
+
+def test_a_merge_that_is_complete_is_left_alone(made: Corpus, make: Make, run: Run, tmp_path: Path) -> None:
+    """Also after a kill in the last moment; another merge into the folder is refused by the keys that differ."""
+    write(tmp_path / "new/again.avi", picture(3, height=192, width=256), "mpeg4", {"qscale": "6"})
+    write(tmp_path / "new/fresh.mp4", picture(103))
+    new = indexed(tmp_path / "new")
+    merge_corpora([made, new], tmp_path / "corpus")
+    make("old", made, {"jigsaw": (JIGSAW, 16)})
+    make("late", new, {"mirror": (MIRROR, 4)})
+    old, late, both = (f"{tmp_path / name}" for name in ("old", "late", "both"))
+    words = ["dataset", "merge", old, late, "--out", both, "--corpus", f"{tmp_path / 'corpus'}"]
+    kill_at_the_end(*words, "--drop-near")
+    assert (tmp_path / "both/.unfinished/task.json").is_file()
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "both").iterdir() if path.is_file()}
+    for _ in range(2):
+        status, out, err = run(*words, "--drop-near")
+        assert (status, err) == (0, "")
+        assert "both was complete already, merged from the same datasets: nothing was written" in out
+        assert "again.avi looks like clip_03.mp4" in " ".join(out.split())
+        assert times == {path: path.stat().st_mtime_ns for path in (tmp_path / "both").iterdir()}
+    for other, told in {
+        (*words,): "made otherwise: rejected.mirror: near_duplicate is ",
+        (*words[:2], late, old, *words[4:], "--drop-near"): "made otherwise: origin.of.1.hash is ",
+        (*words[:4], old, *words[4:], "--drop-near"): "origin.of.3 is not set there, a table now",
+    }.items():
+        status, out, err = run(*other)
+        assert (status, out) == (2, "")
+        assert told in " ".join(err.split())
+    (tmp_path / "both/videos.parquet").write_bytes(b"")
+    status, out, err = run(*words, "--drop-near")
+    assert (status, out) == (2, "")
+    assert "videos.parquet is missing or altered since it was merged. Choose another --out, or delete" in err
+    (tmp_path / "both/manifest.json").write_text("{")
+    status, out, err = run(*words, "--drop-near")
+    assert (status, out) == (2, "")
+    assert "manifest.json: not valid JSON" in err
+    assert "Choose another --out, or delete" in err
+
+
+def test_a_split_that_was_killed_in_the_last_moment_leaves_nothing(
+    made: Corpus, make: Make, run: Run, tmp_path: Path
+) -> None:
+    make("whole", made, {"mirror": (MIRROR, 4)})
+    words = ["dataset", "split", f"{tmp_path / 'whole'}", "--out", f"{tmp_path}/a", f"{tmp_path}/b", "--count", "2"]
+    kill_at_the_end(*words)
+    assert (tmp_path / "a/.unfinished").is_dir()
+    assert run(*words)[0] == 0
+    assert not (tmp_path / "a/.unfinished").exists()

@@ -165,7 +165,7 @@ def test_build_journal_names_the_way_out_if_it_is_damaged(made: Corpus, make: Ma
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("DROP TABLE passes", r"journal\.sqlite: no such table: passes; delete it"),
+        ("DROP TABLE rounds", r"journal\.sqlite: no such table: rounds; delete it"),
         ("ALTER TABLE draws DROP COLUMN row", r"journal\.sqlite: .*; delete it"),
         ("UPDATE spec SET json = '[]'", r"journal\.sqlite: it does not say what it is of; delete it"),
         ("UPDATE spec SET json = '{'", r"journal\.sqlite: it does not say what it is of; delete it"),

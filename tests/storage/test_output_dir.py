@@ -225,3 +225,16 @@ def tree(top: Path) -> dict[str, tuple[int, int, str]]:
         )
         for path in top.rglob("*")
     }
+
+
+def test_a_damaged_claim_is_replaced_where_the_work_is_known_to_be_of_the_command(tmp_path: Path) -> None:
+    output = corpus_dir(tmp_path / "out")
+    begin_and_stop(output, {"size": 1})
+    claim = output.staging / "task.json"
+    claim.write_text("{")
+    with output.open({"size": 2}, replace_claim=True) as staging:
+        assert (staging / "work").read_text() == "half"
+        assert claim.read_text() == '{"verb": "index", "size": 2}'
+    begin_and_stop(output, {"size": 1})
+    with pytest.raises(OutputError, match="size is 1 there, 2 now"), output.open({"size": 2}, replace_claim=True):
+        pass

@@ -15,27 +15,18 @@ from itertools import islice
 from pathlib import Path
 
 from videossr.builder.allocation import Selection
-from videossr.builder.bundle import bundle_fault
 from videossr.builder.code_hash import code_versions
 from videossr.builder.decontamination import Exclusion, find_excluded
 from videossr.builder.generation import SampleGenerator
-from videossr.builder.journal import BuildJournal, RejectionRecord, reasons
+from videossr.builder.journal import BuildJournal
+from videossr.builder.old_dataset import current_manifest, find_old, recognized
 from videossr.builder.recipe import ResolvedRecipe, load_recipe
-from videossr.builder.writer import remove_dataset, write_dataset, write_verdicts
+from videossr.builder.rejections import RejectionRecord, reasons
+from videossr.builder.writer import write_dataset, write_verdicts
 from videossr.corpus.corpus import MANIFEST, Corpus, pack_file
 from videossr.corpus.pack import shard_of
-from videossr.dataset.manifest import (
-    NAME,
-    BuildSpec,
-    Manifest,
-    corpus_path,
-    differences,
-    file_hashes,
-    is_benchmark,
-    read_manifest,
-    versions,
-)
-from videossr.errors import ConfigError, OutputError, UnmetError, WorkerError
+from videossr.dataset.manifest import BuildSpec, Manifest, corpus_path, read_manifest, versions
+from videossr.errors import ConfigError, UnmetError, WorkerError
 from videossr.measure import rejected
 from videossr.runners import start
 from videossr.runners.base import Runner, WorkerCrash
@@ -79,7 +70,8 @@ def build_dataset(
     measured of all videos is in `gates.parquet`, also when the build fails.
 
     With `rebuild`, a dataset in `out` that was made otherwise or is damaged is replaced, and so is an unfinished build.
-    The old dataset stays whole until all samples of the new one are drawn.
+    The old dataset stays whole until all samples of the new one are drawn. Where its manifest cannot be read, it is
+    replaced only if nothing else is in the folder.
 
     Args:
         recipe: name of a shipped recipe, path of a TOML file, or a recipe that `load_recipe` returned.
@@ -89,7 +81,7 @@ def build_dataset(
         templates: texts of the questions; those of the package when None.
         seed: the same seed gives the same files, whatever the number of workers.
         exclude: datasets to keep apart from: none of their videos is used, nor one that looks like them.
-        rebuild: replace a dataset in `out` that was made otherwise, or an unfinished build.
+        rebuild: replace a dataset in `out` that was made otherwise or is damaged, or an unfinished build.
         workers: processes. More than one are spawned: a script that calls this needs a ``__main__`` guard.
         ray: address of a Ray cluster that does the work instead, or "local".
         progress: called as samples are finished.
@@ -119,13 +111,14 @@ def build_dataset(
     templates = templates or load_templates()
     apart = [to_path(dataset) for dataset in exclude]
     spec = _build_spec(recipe, corpus, output.path, templates, seed, apart)
-    old = read_manifest(output.path) if (output.path / NAME).exists() else None
-    if old is not None and _is_current(old, spec, output, corpus, rebuild):
+    old = find_old(output, rebuild=rebuild)
+    if old is not None and (current := current_manifest(old, spec, output, corpus, rebuild=rebuild)):
         output.remove_leftovers()
-        return old
+        return current
     _check_plan(recipe, corpus)
+    replace_claim = rebuild and (old is not None or recognized(output) is not None)
     with (
-        output.open(reopen=old is not None) as staging,
+        output.open(reopen=old is not None, replace_claim=replace_claim) as staging,
         BuildJournal(staging, output, spec, recipe.categories, restart=rebuild) as journal,
     ):
         excluded = find_excluded(corpus.videos, apart)
@@ -148,7 +141,7 @@ def build_dataset(
                 raise UnmetError(f"{error}{build.ways_out()}") from error
             raise
         if old is not None:
-            remove_dataset(output.path, old)
+            old.remove(output.path)
         counts = {category: videos.count(1) for category, videos in admitted.items()}
         return write_dataset(
             output.path, spec, corpus, journal, build.rejection_records, counts, partial(build.report, "packs")
@@ -174,36 +167,13 @@ def _build_spec(
     )
 
 
-def _is_current(old: Manifest, spec: BuildSpec, output: OutputDir, corpus: Corpus, rebuild: bool) -> bool:
-    """Tell whether the dataset in `output` is whole and has this spec.
-
-    Raises OutputError where it does not and may not be replaced.
-    """
-    differs = differences(old, spec)
-    damage = None if differs else _damage(output.path, old)
-    if not differs and damage is None:
-        return True
-    if not rebuild:
-        output.refuse_differences(differs, way_out="replace it with --rebuild")
-        raise OutputError(f"{output.path} holds a dataset {damage}. Choose another --out, or replace it with --rebuild")
-    if f"{corpus.path}/".startswith(f"{output.path.resolve()}/"):
-        raise OutputError(f"{output.path} cannot be replaced: the corpus {corpus.path} is in it. Choose another --out")
-    return False
-
-
-def _damage(out: AnyPath, manifest: Manifest) -> str | None:
-    """Say what is wrong with the files of the dataset `out`; None where all are as they were written."""
-    present = [name for name in manifest["files"] if (out / name).is_file()]
-    hashes = file_hashes(out, present)
-    if altered := [name for name, digest in manifest["files"].items() if hashes.get(name) != digest]:
-        return f"of which {', '.join(altered)} is missing or altered since it was built"
-    if is_benchmark(manifest) and (fault := bundle_fault(out)):
-        return f"whose frame packs are not whole: {fault}"
-    return None
-
-
 def _check_plan(mixture: ResolvedRecipe, corpus: Corpus) -> None:
-    """Refuse, before any work, a recipe that needs frames which no video of the corpus has, or an even clock."""
+    """Refuse, before any work, a corpus without videos, and a recipe that needs other frames than there are.
+
+    These are more frames than any video has, or frames at equal times.
+    """
+    if not len(corpus):
+        raise UnmetError(corpus.no_videos())
     if mixture.recipe.benchmark and corpus.plan["kind"] == "snap":
         raise UnmetError(
             f"{mixture.recipe.name} is a benchmark, whose slots are at equal times; those of {corpus.path} were moved "
@@ -226,7 +196,7 @@ def _check_plan(mixture: ResolvedRecipe, corpus: Corpus) -> None:
         by_rate = ", since --plan fps takes more frames of longer videos" if corpus.plan["kind"] == "fps" else ""
         problems.append(
             f"{', '.join(names)} need{'s' * (len(names) == 1)} videos of {frames} frames, or more in steps of {steps}; "
-            f"those of {corpus.path} have {have or 'none'}{by_rate}. Index them anew:\n"
+            f"those of {corpus.path} have {have}{by_rate}. Index them anew:\n"
             f"  videossr index VIDEOS --out {corpus.path}-{frames} --plan uniform --frames {frames}"
         )
     if problems:

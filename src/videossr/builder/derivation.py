@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
+
 from videossr.builder.decontamination import VIDEOS
-from videossr.builder.journal import REJECTED
+from videossr.builder.rejections import REJECTED, rejection_counts
 from videossr.builder.writer import finish, remove_samples, samples_name
 from videossr.dataset import gate_table, schema
 from videossr.dataset.manifest import (
     BuildSpec,
+    CategoryResult,
     CategoryTable,
     Manifest,
     Origin,
@@ -19,6 +23,7 @@ from videossr.dataset.manifest import (
     RecipeTable,
 )
 from videossr.storage.output_dir import OutputDir
+from videossr.storage.paths import AnyPath
 
 
 def parent_of(manifest: Manifest) -> Parent:
@@ -53,7 +58,7 @@ def write_part(
         rows: of `schema.SCHEMA`, ascending by their ids. They may still be read when `rejected` is.
         videos: of `decontamination.VIDEOS`, ascending by content; those that no row shows are left out.
         gates: of `gate_table.MEASURES`, ascending by content; those of videos that no row shows are left out.
-        rejected: of `journal.REJECTED`; read after `rows`.
+        rejected: of `rejections.REJECTED`; read after `rows`.
 
     Returns:
         The manifest of the dataset.
@@ -61,57 +66,82 @@ def write_part(
     Raises:
         OutputError: the folder holds something else, or another run is at work there.
     """
-    categories: Counter[str] = Counter()
-    serves: Counter[str] = Counter()
-    shown: Counter[str] = Counter()
-    fit: dict[str, set[str]] = defaultdict(set)
-
-    def counted() -> Iterator[Mapping[str, Any]]:
-        for row in rows:
-            contents = [source["content"] for source in row["sources"]]
-            categories[row["category"]] += 1
-            serves[contents[0]] += 1
-            shown.update(contents)
-            fit[row["category"]].add(contents[0])
-            yield row
-
     out = output.path
+    counts = _SampleCounts()
     with output.open({"of": [part["hash"] for part in origin["of"]]}):
-        files: dict[str, str] = {}
-        for part in schema.tables(counted(), schema.SCHEMA):
-            name = samples_name(len(files))
-            files[name] = schema.write_tables([part], out / name, schema.SCHEMA)
-        remove_samples(out, len(files))
+        files = _write_samples(out, rows, counts)
+        shown = counts.shown
         shown_videos = ({**row, "samples": shown[row["content"]]} for row in videos if row["content"] in shown)
         files["videos.parquet"] = schema.write_file(shown_videos, out / "videos.parquet", VIDEOS)
         measured = (row for row in gates if row["content"] in shown)
         files[gate_table.NAME] = schema.write_file(measured, out / gate_table.NAME, gate_table.MEASURES)
-        reasons: Counter[str] = Counter()
-
-        def counted_rejections() -> Iterator[Mapping[str, Any]]:
-            for row in rejected:
-                reasons[f"{row['category']}: {row['reason']}"] += 1
-                yield row
-
-        files["rejected.parquet"] = schema.write_file(counted_rejections(), out / "rejected.parquet", REJECTED)
-        counts = sorted(categories.items())
+        files["rejected.parquet"] = schema.write_file(rejected, out / "rejected.parquet", REJECTED)
         manifest = Manifest(
-            **spec,
-            samples=categories.total(),
+            **BuildSpec(**{**spec, "recipe": counts.recipe(spec["recipe"])}),
+            samples=counts.samples.total(),
             videos=len(shown),
-            most_used=max(serves.values()),
-            categories={name: {"samples": count, "admitted": len(fit[name])} for name, count in counts},
-            rejected=dict(reasons),
+            most_used=max(counts.serves.values()),
+            categories=counts.categories(),
+            rejected=rejection_counts(schema.read_rows(out / "rejected.parquet", ["category", "reason"])),
             files=files,
             hash="",
             origin=origin,
         )
-        tables = spec["recipe"]["categories"]
-        manifest["recipe"] = RecipeTable(
-            name=spec["recipe"]["name"],
-            summary=spec["recipe"]["summary"],
-            max_pixels=spec["recipe"]["max_pixels"],
-            categories={name: CategoryTable(**{**tables[name], "count": count}) for name, count in counts},
-        )
         finish(out, manifest)
     return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class _SampleCounts:
+    """What is counted of the samples of a dataset while they are written.
+
+    Attributes:
+        samples: by category, how many there are.
+        serves: by content, how many samples are about a video.
+        shown: by content, how many samples show a video.
+        admitted: by category, the contents of the videos that samples are about.
+    """
+
+    samples: Counter[str] = field(default_factory=Counter)
+    serves: Counter[str] = field(default_factory=Counter)
+    shown: Counter[str] = field(default_factory=Counter)
+    admitted: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def add(self, part: pa.Table) -> None:
+        """Count the samples of a table of `schema.SCHEMA`."""
+        for row in part.select(["category", "sources"]).to_pylist():
+            contents = [source["content"] for source in row["sources"]]
+            self.samples[row["category"]] += 1
+            self.serves[contents[0]] += 1
+            self.shown.update(contents)
+            self.admitted[row["category"]].add(contents[0])
+
+    def categories(self) -> dict[str, CategoryResult]:
+        """Return what a manifest says of each category."""
+        return {
+            name: {"samples": count, "admitted": len(self.admitted[name])}
+            for name, count in sorted(self.samples.items())
+        }
+
+    def recipe(self, recipe: RecipeTable) -> RecipeTable:
+        """Return a recipe with the categories and counts of the samples."""
+        return RecipeTable(
+            name=recipe["name"],
+            summary=recipe["summary"],
+            max_pixels=recipe["max_pixels"],
+            categories={
+                name: CategoryTable(**{**recipe["categories"][name], "count": count})
+                for name, count in sorted(self.samples.items())
+            },
+        )
+
+
+def _write_samples(out: AnyPath, rows: Iterable[Mapping[str, Any]], counts: _SampleCounts) -> dict[str, str]:
+    """Write the files of samples and count them. Returns the SHA-256 of each file by its name."""
+    files: dict[str, str] = {}
+    for part in schema.tables(rows, schema.SCHEMA):
+        counts.add(part)
+        name = samples_name(len(files))
+        files[name] = schema.write_tables([part], out / name, schema.SCHEMA)
+    remove_samples(out, len(files))
+    return files

@@ -14,19 +14,16 @@ import json
 import sqlite3
 import time
 from array import array
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-import pyarrow as pa
-
 from videossr.builder.allocation import Job, Share
 from videossr.builder.generation import Gates, GeneratedRow, RejectedDraw, unpack_row
-from videossr.corpus.pack import Entry
+from videossr.builder.rejections import RejectionRecord
 from videossr.dataset import gate_table
 from videossr.dataset.manifest import BuildSpec, differences
 from videossr.errors import DataError
@@ -39,73 +36,46 @@ NAME = "journal.sqlite"
 COMMIT = 1.0
 """Seconds between two commits."""
 
-REJECTED = pa.schema(
-    [
-        ("content", pa.string()),
-        ("path", pa.string()),
-        ("category", pa.string()),
-        ("attempt", pa.int32()),
-        ("reason", pa.string()),
-        ("value", pa.float64()),
-        ("threshold", pa.float64()),
-        ("twin", pa.string()),
-    ]
-)
-"""Columns of `rejected.parquet`: `category` is empty for a video excluded whole, `attempt` is empty for a gate.
-
-`twin` is the path of the other video, where one is excluded or left out because of it.
-"""
-
 _TABLES = """
 CREATE TABLE spec (json TEXT NOT NULL);
 CREATE TABLE gates (video INTEGER PRIMARY KEY, rejects TEXT NOT NULL, measures BLOB NOT NULL);
 CREATE TABLE draws (
-    video INTEGER NOT NULL, category INTEGER NOT NULL, attempt INTEGER NOT NULL, pass INTEGER NOT NULL,
+    video INTEGER NOT NULL, category INTEGER NOT NULL, attempt INTEGER NOT NULL, round INTEGER NOT NULL,
     reason TEXT, value REAL, threshold REAL, id BLOB, others TEXT, row BLOB,
     PRIMARY KEY (video, category, attempt)
 );
-CREATE INDEX samples ON draws (id, pass, video, category, attempt) WHERE id IS NOT NULL;
-CREATE TABLE passes (pass INTEGER PRIMARY KEY, filled TEXT NOT NULL);
+CREATE INDEX samples ON draws (id, round, video, category, attempt) WHERE id IS NOT NULL;
+CREATE TABLE rounds (round INTEGER PRIMARY KEY, filled TEXT NOT NULL);
 CREATE TABLE files (name TEXT PRIMARY KEY, hash TEXT NOT NULL, last TEXT NOT NULL);
+"""
+
+_COLUMNS = (
+    "video, rejects, measures FROM gates",
+    "video, category, attempt, round, reason, value, threshold, id, others, row FROM draws",
+    "round, filled FROM rounds",
+    "name, hash, last FROM files",
+)
+"""What is read of each table."""
+
+_INSERT_SAMPLE = """
+INSERT INTO draws (video, category, attempt, round, id, others, row)
+VALUES (:video, :category, :attempt, :round, :id, :others, :row)
+"""
+
+_INSERT_REJECTED_DRAW = """
+INSERT INTO draws (video, category, attempt, round, reason, value, threshold)
+VALUES (:video, :category, :attempt, :round, :reason, :value, :threshold)
 """
 
 _DROP_DUPLICATES = """
 UPDATE draws SET id = NULL, others = NULL, row = NULL, reason = 'drawn_before', value = 1, threshold = 0
 WHERE rowid IN (
     SELECT rowid FROM (
-        SELECT rowid, row_number() OVER (PARTITION BY id ORDER BY pass, video, category, attempt) AS place
+        SELECT rowid, row_number() OVER (PARTITION BY id ORDER BY round, video, category, attempt) AS place
         FROM draws WHERE id IS NOT NULL
     ) WHERE place > 1
 )
 """
-
-
-@dataclass(frozen=True, slots=True)
-class RejectionRecord:
-    """One rejection: of a video as a whole (no category), by a gate (no attempt), or of a draw.
-
-    `twin` is the path of the video that a video is excluded for.
-    """
-
-    video: int
-    category: str | None
-    attempt: int | None
-    reject: Rejection
-    twin: str | None = None
-
-    def row(self, entry: Entry) -> dict[str, Any]:
-        """Return the row of `REJECTED`."""
-        return {
-            "content": entry.content,
-            "path": entry.path,
-            "category": self.category,
-            "attempt": self.attempt,
-            "reason": self.reject.reason,
-            # Sums of floats may differ in their last digits from one processor to another.
-            "value": round(self.reject.value, 4),
-            "threshold": round(self.reject.threshold, 4),
-            "twin": self.twin,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +104,11 @@ class BuildJournal:
             output: folder of the dataset.
             spec: what decides the dataset.
             categories: of its recipe.
-            restart: drop what the file holds of another build.
+            restart: drop what the file holds of another build, or a file that is damaged.
 
         Raises:
             OutputError: the journal is of a build that was begun otherwise, and `restart` is not set.
-            DataError: the file is damaged.
+            DataError: the file is damaged, and `restart` is not set.
             OSError: the disk is full.
         """
         self._path = staging / NAME
@@ -146,15 +116,38 @@ class BuildJournal:
         self._categories = sorted(categories)
         self._numbers = {category: number for number, category in enumerate(self._categories)}
         self._committed = time.monotonic()
-        if differs := self._open(spec):
+        self.samples = self.rejects = 0
+        try:
+            differs = self._open(spec)
+            if not differs:
+                self._count(thorough=restart)
+        except DataError:
+            self._data.close()
+            if not restart:
+                raise
+            differs = ["it cannot be read"]
+        if differs:
             self._data.close()
             if not restart:
                 output.refuse_differences(differs, way_out="start anew with --rebuild", unfinished=True)
             self._path.unlink()
+            Path(f"{self._path}-journal").unlink(missing_ok=True)  # SQLite would apply it to the new file
             self._open(spec)
-        with self._translated_errors():
-            self.samples = self._number("SELECT count(*) FROM draws WHERE id IS NOT NULL")
-            self.rejects = self._number("SELECT count(*) FROM draws WHERE id IS NULL")
+            self._count()
+
+    def _count(self, *, thorough: bool = False) -> None:
+        """Count samples and rejections.
+
+        Raises DataError where a table lacks a column and, if it is `thorough`, where any page is damaged.
+        """
+        if thorough:
+            for (fault,) in self._rows("PRAGMA quick_check(1)"):
+                if fault != "ok":
+                    raise self._damaged(fault)
+        for columns in _COLUMNS:
+            list(self._rows(f"SELECT {columns} LIMIT 0"))
+        self.samples = self._number("SELECT count(*) FROM draws WHERE id IS NOT NULL")
+        self.rejects = self._number("SELECT count(*) FROM draws WHERE id IS NULL")
         self.rejects += sum(1 for _ in self._gated_out())
 
     def _open(self, spec: BuildSpec) -> list[str]:
@@ -220,16 +213,23 @@ class BuildJournal:
         """Record draws of a round, see `videossr.builder.allocation.Selection`."""
         for result in results:
             job = result.job
-            place = (job.video, self._numbers[job.category], job.attempt, round_number)
+            draw: dict[str, Any] = {
+                "video": job.video,
+                "category": self._numbers[job.category],
+                "attempt": job.attempt,
+                "round": round_number,
+            }
             if isinstance(result, GeneratedRow):
                 others = json.dumps(result.others) if result.others else None
-                values = (None, None, None, bytes.fromhex(result.id), others, result.row)
+                draw |= {"id": bytes.fromhex(result.id), "others": others, "row": result.row}
+                statement = _INSERT_SAMPLE
                 self.samples += 1
             else:
-                values = (*astuple(result.reject), None, None, None)
+                draw |= asdict(result.reject)
+                statement = _INSERT_REJECTED_DRAW
                 self.rejects += 1
             with self._translated_errors():
-                self._data.execute("INSERT INTO draws VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*place, *values))
+                self._data.execute(statement, draw)
         self._commit_now_and_then()
 
     def missing(self, shares: Iterable[Share], size: int) -> Iterator[list[Job]]:
@@ -255,7 +255,7 @@ class BuildJournal:
 
     def counts_after(self, round_number: int) -> Mapping[str, int] | None:
         """Return how many samples each category had at the end of a round; None when it has not ended."""
-        for (filled,) in self._rows("SELECT filled FROM passes WHERE pass = ?", (round_number,)):
+        for (filled,) in self._rows("SELECT filled FROM rounds WHERE round = ?", (round_number,)):
             counts: dict[str, int] = json.loads(filled)
             return counts
         return None
@@ -267,7 +267,7 @@ class BuildJournal:
             self.samples -= duplicates
             self.rejects += duplicates
             filled = self.counts()
-            self._data.execute("INSERT INTO passes VALUES (?, ?)", (round_number, json.dumps(filled)))
+            self._data.execute("INSERT INTO rounds VALUES (?, ?)", (round_number, json.dumps(filled)))
             self._data.commit()
         return filled
 
@@ -319,14 +319,16 @@ class BuildJournal:
 
     def _loaded(self, spec: str) -> dict[str, Any]:
         """Return the spec that the journal was begun with. Raises DataError when it is damaged."""
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, TypeError):
             if isinstance(table := json.loads(spec), dict):
                 return table
         self._data.close()
         raise self._damaged("it does not say what it is of")
 
     def _damaged(self, what: object) -> ValueError:
-        return DataError(f"{self._path}: {what}; delete it, and {self._output.path} is built from the start")
+        return DataError(
+            f"{self._path}: {what}; delete it, or give --rebuild, and {self._output.path} is built from the start"
+        )
 
     def _number(self, query: str) -> int:
         (number,) = next(self._rows(query))
@@ -356,9 +358,3 @@ class BuildJournal:
             raise OSError(f"{self._path}: {error}") from error
         except sqlite3.DatabaseError as error:
             raise self._damaged(error) from error
-
-
-def reasons(rejection_records: Iterable[RejectionRecord]) -> dict[str, int]:
-    """Count rejections by ``category: reason``."""
-    counts = Counter(f"{record.category or 'excluded'}: {record.reject.reason}" for record in rejection_records)
-    return dict(counts)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from videossr.builder.decontamination import VIDEOS, footage_row
 from videossr.builder.derivation import parent_of, write_part
+from videossr.builder.rejections import rejection_counts
+from videossr.config import changes
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.duplicates import NEAR_SHARE, DuplicatePair, Footage, find_twins
 from videossr.dataset import gate_table, schema
@@ -21,11 +23,12 @@ from videossr.dataset.manifest import (
     Manifest,
     Origin,
     RecipeTable,
+    altered_files,
     corpus_path,
     corpus_place,
     read_manifest,
 )
-from videossr.errors import ConfigError, DataError
+from videossr.errors import ConfigError, DataError, OutputError
 from videossr.sample import VideoKey
 from videossr.storage.output_dir import OutputDir
 from videossr.storage.paths import AnyPath
@@ -37,10 +40,17 @@ _TOLD = ["id", "sources", "category", "attempt"]
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The result of `merge`: the manifest, and the videos that look like one of an earlier dataset."""
+    """The result of `merge`.
+
+    Attributes:
+        manifest: of the dataset.
+        near: the videos that look like one of an earlier dataset.
+        complete: whether the dataset was there already, so that nothing was written.
+    """
 
     manifest: Manifest
     near: list[DuplicatePair]
+    complete: bool
 
 
 def merge(
@@ -52,23 +62,25 @@ def merge(
     are compared with those of the ones before it: near-duplicates are returned, and with `drop_near` no sample shows
     one. What is left out is in `rejected.parquet`, as ``drawn_before`` or ``near_duplicate``.
 
+    A dataset in `out` that the same merge has made is left alone, so that the same call can be made again after a kill.
+
     Args:
         datasets: two or more, of the same wording; where categories have the same name, of the same config.
-        out: a new folder.
+        out: a new folder, or one that the same merge has begun or finished.
         corpus: that has the videos of all of them; needed where they come from several corpora.
         drop_near: leave out the samples that show a near-duplicate.
 
     Raises:
         ConfigError: there is one dataset only.
         DataError: the datasets do not fit together.
-        OutputError: `out` is something else, or another run is at work there.
+        OutputError: `out` is something else, or a dataset that was made otherwise; the message names what differs. Or
+            another run is at work there.
         CorpusError: `corpus` lacks a video.
     """
-    output = OutputDir(out, "dataset merge", "dataset")
-    if (out / NAME).exists():
-        output.refuse_complete(read_manifest(out)["recipe"]["name"])
     if len(datasets) < 2:
         raise ConfigError("merge needs two datasets or more")
+    output = OutputDir(out, "dataset merge", "dataset")
+    finished = _finished(output)
     manifests = [read_manifest(dataset) for dataset in datasets]
     gates = [gate_table.located(dataset) for dataset in datasets]
     one_corpus = len({manifest["corpus"]["hash"] for manifest in manifests}) == 1
@@ -102,9 +114,50 @@ def merge(
         rejection for _, rejection in _rows(datasets, manifests, videos, dropped, _TOLD) if rejection is not None
     )
     origin = Origin(verb="merge", of=[parent_of(manifest) for manifest in manifests])
+    if finished is not None:
+        _check_same(output, finished, _decisive(origin, spec["corpus"]["hash"], rejection_counts(left_out)))
+        output.remove_leftovers()
+        return Merged(finished, list(near.values()), complete=True)
     ordered = (videos[content] for content in sorted(videos))
     made = write_part(output, spec, origin, rows, ordered, _gates(gates), left_out)
-    return Merged(made, list(near.values()))
+    return Merged(made, list(near.values()), complete=False)
+
+
+def _finished(output: OutputDir) -> Manifest | None:
+    """Return the manifest of the dataset that is in the folder already; None where the folder can take a new one.
+
+    Raises OutputError where it holds something else, or a damaged dataset.
+    """
+    if not (output.path / NAME).exists():
+        output.check_free()
+        return None
+    try:
+        return read_manifest(output.path)
+    except DataError as error:
+        raise OutputError(
+            f"{error}. Choose another --out, or delete {output.path} if it is a damaged dataset"
+        ) from error
+
+
+def _decisive(origin: Origin | None, corpus: str, rejected: Mapping[str, int]) -> dict[str, Any]:
+    """Lay out what decides a merged dataset: its parts, its corpus, and how many samples are left out and why."""
+    parts = {str(number): part for number, part in enumerate(origin["of"], 1)} if origin else {}
+    return {
+        "origin": {"verb": origin and origin["verb"], "of": parts},
+        "corpus": corpus,
+        "rejected": rejected,
+    }
+
+
+def _check_same(output: OutputDir, finished: Manifest, wanted: Mapping[str, Any]) -> None:
+    """Raise OutputError unless a finished dataset is what a merge would write, each file as it was written."""
+    recorded = _decisive(finished["origin"], finished["corpus"]["hash"], finished["rejected"])
+    output.refuse_differences(changes(recorded, wanted))
+    if altered := altered_files(output.path, finished):
+        raise OutputError(
+            f"{output.path} holds a dataset of which {', '.join(altered)} is missing or altered since it was merged. "
+            f"Choose another --out, or delete {output.path}"
+        )
 
 
 def _recipe(datasets: Sequence[AnyPath], manifests: Sequence[Manifest]) -> RecipeTable:

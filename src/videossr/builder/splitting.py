@@ -24,9 +24,9 @@ from videossr.dataset.manifest import (
     BuildSpec,
     Manifest,
     Origin,
+    altered_files,
     corpus_path,
     corpus_place,
-    file_hashes,
     read_manifest,
 )
 from videossr.errors import ConfigError
@@ -148,7 +148,7 @@ def _complete(output: OutputDir, origin: Origin, ids: Iterable[str]) -> Manifest
     manifest = read_manifest(out)
     if (
         manifest["origin"] != origin
-        or file_hashes(out, manifest["files"]) != manifest["files"]
+        or altered_files(out, manifest)
         or any(
             wanted != recorded
             for wanted, recorded in zip_longest(
@@ -157,6 +157,7 @@ def _complete(output: OutputDir, origin: Origin, ids: Iterable[str]) -> Manifest
         )
     ):
         output.refuse_complete(manifest["recipe"]["name"])
+    output.remove_leftovers()
     return manifest
 
 

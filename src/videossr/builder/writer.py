@@ -10,14 +10,15 @@ from typing import Any
 
 import tomli_w
 
-from videossr.builder.bundle import BUNDLED, bundle_corpus, questions_hash
+from videossr.builder.bundle import bundle_corpus, questions_hash
 from videossr.builder.card import card
 from videossr.builder.decontamination import VIDEOS, video_row
-from videossr.builder.journal import REJECTED, BuildJournal, RejectionRecord, reasons
+from videossr.builder.journal import BuildJournal
+from videossr.builder.rejections import REJECTED, RejectionRecord, reasons
 from videossr.corpus.corpus import Corpus
 from videossr.dataset import gate_table, schema
-from videossr.dataset.manifest import NAME, BuildSpec, Manifest, content_hash, is_benchmark, write_manifest
-from videossr.storage.paths import AnyPath, remove_tree, write_text
+from videossr.dataset.manifest import BuildSpec, Manifest, content_hash, is_benchmark, write_manifest
+from videossr.storage.paths import AnyPath, write_text
 
 
 def samples_name(number: int) -> str:
@@ -120,17 +121,6 @@ def _write_samples(out: AnyPath, journal: BuildJournal) -> dict[str, str]:
         journal.add_file(name, files[name], part["id"][-1].as_py())
     remove_samples(out, len(files))
     return files
-
-
-def remove_dataset(out: AnyPath, made: Manifest) -> None:
-    """Remove the files of a dataset, so that another can be written in its place. Nothing else in the folder goes.
-
-    The frame packs of a benchmark go first and the manifest last: what is left by a kill is still a damaged dataset.
-    """
-    if is_benchmark(made):
-        remove_tree(out / BUNDLED)
-    for name in (*made["files"], "README.md", NAME):
-        (out / name).unlink(missing_ok=True)
 
 
 def remove_samples(out: AnyPath, number: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from videossr.cli.console import Bar, console, counted
 from videossr.cli.settings import Setting, parse_settings
 from videossr.corpus.corpus import Corpus
 from videossr.dataset.manifest import NAME, Manifest, is_benchmark, read_manifest
+from videossr.errors import DataError
 from videossr.runners.threads import CORES
 from videossr.storage.paths import to_path
 from videossr.templates import load_templates
@@ -75,7 +77,7 @@ def command(
         limit: Scale the recipe down to this many samples.
         videos: Show at most this many videos, the first by their hashes, so that others are left to train on.
         exclude: Datasets whose videos must not be used, nor videos that look like them.
-        rebuild: Replace a dataset in `out` that was made with other inputs, or an unfinished build.
+        rebuild: Replace a dataset in `out` that was made with other inputs or is damaged, or an unfinished build.
         templates: TOML file whose texts replace those of the package.
         workers: Number of worker processes.
         ray: Address of a Ray cluster to run on instead, or "local".
@@ -108,7 +110,10 @@ def command(
             bar.show(state.phase, state.done, state.total, f"{state.rejected} rejections")
 
         target = to_path(out)
-        before = read_manifest(target) if (target / NAME).exists() else None
+        before = None
+        if (target / NAME).exists():
+            with suppress(DataError):  # `build_dataset` says whether a damaged one is replaced
+                before = read_manifest(target)
         manifest = build_dataset(
             mixture,
             opened,
@@ -129,10 +134,12 @@ def command(
 def _remarks(mixture: ResolvedRecipe, corpus: Corpus, name: str) -> Iterator[str]:
     """Yield a sentence for each way in which a corpus, called `name` on the command line, suits a recipe badly."""
     recipe, available = mixture.recipe, len(corpus)
+    if not available:
+        return  # `build_dataset` refuses it
     if mixture.samples > MANY * available:
         yield (
             f"{counted(mixture.samples, 'sample')} of {counted(available, 'video')}: one video serves "
-            f"{mixture.samples // max(1, available)} and more; see --limit"
+            f"{mixture.samples // available} and more; see --limit"
         )
     used = min(available, mixture.samples, recipe.videos or available)
     if recipe.benchmark and used >= NEARLY * available and "held_out" not in corpus.manifest["rejected"]:

@@ -137,6 +137,8 @@ def merge_command(
     """
     with Bar() as bar:
         merged = merge([Corpus(path) for path in corpora], to_path(out), drop_near=drop_near, progress=bar.show)
+    if merged.complete:
+        console.print(f"{out} was complete already, merged from the same corpora: nothing was written")
     tell_near(merged.near, dropped=drop_near)
     console.print(
         f"{counted(merged.videos, 'video')} in {out}, {merged.duplicates} that several had, hash {merged.hash[:12]}",

@@ -176,6 +176,8 @@ def merge_command(
         corpus=None if corpus is None else to_path(corpus),
         drop_near=drop_near,
     )
+    if merged.complete:
+        console.print(f"{out} was complete already, merged from the same datasets: nothing was written")
     tell_near(merged.near, dropped=drop_near)
     _tell(out, merged.manifest)
 

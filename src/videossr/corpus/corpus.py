@@ -137,6 +137,14 @@ class Corpus:
         """All videos in the order of their content hash."""
         return Videos(self)
 
+    def no_videos(self) -> str:
+        """Say of a corpus that has no videos why, and where to see more."""
+        rejected = sum(self.manifest["rejected"].values())
+        return (
+            f"{self.path} has no videos: {rejected} {'was' if rejected == 1 else 'were'} rejected; see "
+            f"`videossr corpus info {self.path} --rejected`"
+        )
+
     def rejections(self) -> list[RejectedFile]:
         """Read which files are not in the corpus, and why, in the order of their paths.
 

@@ -62,6 +62,8 @@ def split(
         OutputError: one of `outs` holds something else, or another run is at work there.
     """
     check_apart(*outs)
+    if not len(corpus):
+        raise ConfigError(corpus.no_videos())
     if not 0 < count < len(corpus):
         raise ConfigError(f"{corpus.path} has {len(corpus)} videos: {count} of them leave none for one side")
     groups = _grouped(corpus, progress)
@@ -108,6 +110,7 @@ def _complete(output: OutputDir, side: list[Entry]) -> CorpusManifest | None:
         )
     for shard in corpus.manifest["shards"]:
         corpus.open(shard)
+    output.remove_leftovers()
     return corpus.manifest
 
 

@@ -150,6 +150,13 @@ def file_hashes(folder: AnyPath, names: Iterable[str]) -> dict[str, str]:
     return {name: file_hash(folder / name) for name in sorted(names)}
 
 
+def altered_files(dataset: AnyPath, manifest: Manifest) -> list[str]:
+    """Return the names of the files of a dataset that are missing, or not as they were written. Raises OSError."""
+    present = [name for name in manifest["files"] if (dataset / name).is_file()]
+    hashes = file_hashes(dataset, present)
+    return [name for name, digest in manifest["files"].items() if hashes.get(name) != digest]
+
+
 def differences(made: Mapping[str, Any], spec: BuildSpec) -> list[str]:
     """Say key by key in what a dataset was made otherwise than it is asked for now.
 

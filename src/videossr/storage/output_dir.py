@@ -52,7 +52,9 @@ class OutputDir:
     kind: str
 
     @contextmanager
-    def open(self, spec: Mapping[str, Any] | None = None, *, reopen: bool = False) -> Iterator[Path]:
+    def open(
+        self, spec: Mapping[str, Any] | None = None, *, reopen: bool = False, replace_claim: bool = False
+    ) -> Iterator[Path]:
         """Claim and lock the folder while the block lasts, and yield its staging directory.
 
         When the block ends, the staging directory is removed. When it fails, the staging directory stays for the next
@@ -62,13 +64,14 @@ class OutputDir:
             spec: what decides the output, as JSON values; a stopped run goes on only where it is the same. None where
                 the command records that elsewhere, and compares it itself (`refuse_differences`).
             reopen: the folder is known to hold output of this command, which may be changed.
+            replace_claim: the folder is known to hold work of this command, so a claim that is damaged is replaced.
 
         Raises:
             OutputError: the folder holds something else, an unfinished output of another command or spec, or links
                 that lead out of it, or another run is at work there.
             OSError: nothing can be written there.
         """
-        staging = self._staging()
+        staging = self.staging
         new = not self.path.exists()
         if not reopen:
             self.check_free()
@@ -79,7 +82,7 @@ class OutputDir:
                 partial.unlink(missing_ok=True)
             if not reopen:
                 self.check_free()
-            self._claim({"verb": self.verb, **(spec or {})})
+            self._claim({"verb": self.verb, **(spec or {})}, replace_damaged=replace_claim)
             try:
                 yield staging
             except BaseException:
@@ -92,7 +95,7 @@ class OutputDir:
 
     def check_free(self) -> None:
         """Raise OutputError if the folder holds anything but unfinished work; one that is empty or missing is free."""
-        if (self._staging() / _CLAIM).exists() or not self.path.exists():
+        if (self.staging / _CLAIM).exists() or not self.path.exists():
             return
         if not self.path.is_dir() or any(entry.name != UNFINISHED for entry in self.path.iterdir()):
             raise OutputError(
@@ -128,7 +131,7 @@ class OutputDir:
         Raises:
             OutputError: another run is at work in the folder, or it has links that lead out of it.
         """
-        staging = self._staging()
+        staging = self.staging
         if staging.exists():
             self._check_links()
             with _locked(staging, self.path):
@@ -159,32 +162,34 @@ class OutputDir:
                         )
         return partials
 
-    def _staging(self) -> Path:
+    @property
+    def staging(self) -> Path:
+        """The staging directory, which is there while a command is at work or stopped."""
         if is_local(self.path):
             return self.path / UNFINISHED
         caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         return caches / "videossr" / hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
 
-    def _claim(self, task: Mapping[str, Any]) -> None:
+    def _claim(self, task: Mapping[str, Any], *, replace_damaged: bool) -> None:
         """Write what is begun into the staging directory, or compare it with what was begun there."""
-        claim = self._staging() / _CLAIM
-        if not claim.exists():
+        claim = self.staging / _CLAIM
+        begun = self._read_claim(claim) if claim.exists() else None
+        if begun is None and claim.exists() and not replace_damaged:
+            raise OutputError(f"{claim} is damaged: delete {claim.parent}, and what is unfinished begins anew")
+        if begun is None:
             write_text(claim, json.dumps(task))
             return
-        begun = self._read_claim(claim)
         if begun["verb"] != self.verb:
             raise self._unfinished(begun["verb"], ": finish it", "")
         self.refuse_differences(changes(begun, json.loads(json.dumps(task))), unfinished=True)
 
-    def _read_claim(self, claim: Path) -> dict[str, Any]:
-        """Read what was begun. Raises OutputError where the file is damaged."""
+    def _read_claim(self, claim: Path) -> dict[str, Any] | None:
+        """Read what was begun; None where the file is damaged."""
         try:
             begun = json.loads(claim.read_text("utf-8"))
-            if isinstance(begun["verb"], str):
-                return dict(begun)
+            return dict(begun) if isinstance(begun["verb"], str) else None
         except (ValueError, TypeError, KeyError):
-            pass
-        raise OutputError(f"{claim} is damaged: delete {claim.parent}, and what is unfinished begins anew")
+            return None
 
     def _unfinished(self, verb: str, how: str, way_out: str) -> OutputError:
         return OutputError(
@@ -198,7 +203,7 @@ class OutputDir:
             names = {entry.name for entry in self.path.iterdir()}
         except (FileNotFoundError, NotADirectoryError):  # an object store knows no empty folder
             names = set()
-        return names <= {UNFINISHED} and {entry.name for entry in self._staging().iterdir()} <= {_CLAIM, _LOCK}
+        return names <= {UNFINISHED} and {entry.name for entry in self.staging.iterdir()} <= {_CLAIM, _LOCK}
 
 
 def local_folder(out: str | AnyPath) -> Path:

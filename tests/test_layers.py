@@ -41,7 +41,7 @@ LAYERS = (
     ("sample",),
     ("clock",),
     ("config", "runners", "storage"),
-    ("registry",),
+    ("registry", "untrusted"),
     ("errors", "rewards"),
 )
 """From the top down. A module may import what is in its own layer or below it.

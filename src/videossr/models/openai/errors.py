@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from videossr.untrusted import one_line
+
 if TYPE_CHECKING:
     from openai import APIStatusError
 
@@ -46,14 +48,9 @@ def reason(error: str) -> str:
     return head + re.sub(r"\w+", lambda word: "N" if re.search(r"\d", word[0]) else word[0], text[len(head) :])
 
 
-def printable(text: str) -> str:
-    """Escape control characters in a text, which may move a cursor or reverse the direction of writing."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
 def harmless(text: str, most: int = 300) -> str:
     """Shorten a foreign text to one line of at most `most` characters, with control characters escaped."""
-    line = printable(" ".join(text[: 10 * most].split()))
+    line = one_line(" ".join(text[: 10 * most].split()))
     return line if len(line) <= most else line[: most - 1] + "…"
 
 

@@ -12,7 +12,9 @@ import tracemalloc
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+import aiohttp
 import pytest
+from fsspec.implementations.http import HTTPFileSystem  # type: ignore[import-untyped]
 
 from tests.helpers.hostile_server import answer, hostile_server
 from videossr.corpus import sources
@@ -116,6 +118,26 @@ def test_more_than_the_range_that_was_asked_for_is_refused() -> None:
         with path.open("rb", cache_type="none") as file, pytest.raises(ServerError, match="more than 100 bytes"):
             file.read(100)
         assert server.sent < MOST_MEMORY
+
+
+def test_a_file_that_trickles_is_given_up_after_the_time_for_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece comes in time for a read; together they take for ever."""
+    HTTPFileSystem.clear_instance_cache()
+    monkeypatch.setattr(web, "_TIMES", aiohttp.ClientTimeout(total=1))
+
+    def respond(handler: BaseHTTPRequestHandler) -> None:
+        answer(handler, None)
+        for _ in range(100):
+            handler.wfile.write(b" ")
+            time.sleep(0.1)
+
+    with hostile_server(respond) as server:
+        path = to_path(f"{server.url}/manifest.json")
+        began = time.monotonic()
+        with pytest.raises(ConnectionError, match=r"does not answer in time|[Tt]imeout"), reaching(path):
+            path.read_text()
+        assert time.monotonic() - began < 8
+    HTTPFileSystem.clear_instance_cache()
 
 
 def test_a_compressed_file_is_refused() -> None:

@@ -142,12 +142,15 @@ def reaching(path: AnyPath) -> Iterator[None]:
         cause = error.__cause__ if isinstance(error, FileNotFoundError) else error
         if isinstance(cause, ServerError):
             raise cause from None
-        if cause is None or type(cause).__module__.partition(".")[0] != "aiohttp" or isinstance(cause, ValueError):
+        module = type(cause).__module__.partition(".")[0]
+        of_web = module == "aiohttp" or (module == "fsspec" and isinstance(cause, TimeoutError))
+        if cause is None or not of_web or isinstance(cause, ValueError):
             raise
         status = getattr(cause, "status", None)
         if status is not None and status < 500 and status != _TOO_MANY:
             raise
-        why = one_line(str(cause), _EXCERPT) if status is None else f"it answers with status {status}"
+        said = one_line(str(cause), _EXCERPT) or "it does not answer in time"
+        why = said if status is None else f"it answers with status {status}"
         raise ConnectionError(
             f"{path}: the server cannot be reached ({why}). When it can, the same command goes on where it was"
         ) from error

@@ -41,7 +41,7 @@ LAYERS = (
     ("sample",),
     ("clock",),
     ("config", "runners", "storage"),
-    ("registry",),
+    ("registry", "untrusted"),
     ("errors", "rewards"),
 )
 """The layers from the top down. A module may import modules of its own layer or below it.

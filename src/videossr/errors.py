@@ -57,7 +57,7 @@ class MissingExtraError(VideoSSRError, ImportError):
 
 
 class ServerError(VideoSSRError, OSError):
-    """A model server refuses requests, or cannot be reached."""
+    """A server refuses requests, cannot be reached, or answers what it must not."""
 
 
 class WorkerError(VideoSSRError, RuntimeError):

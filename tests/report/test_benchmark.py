@@ -31,7 +31,7 @@ from videossr.report.benchmark.examples import chosen, examples_of
 from videossr.report.benchmark.formats import as_json, comma_separated, markdown
 from videossr.report.benchmark.page import write_report
 from videossr.report.benchmark.table import EMPTY, PUBLISHED, gather, short
-from videossr.report.page import plain_text
+from videossr.untrusted import plain_text
 
 TIMES = tuple(range(0, 10_000, 500))
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from videossr.bench.records import Run
-from videossr.models.openai.errors import printable
 from videossr.rewards import scorer
+from videossr.untrusted import one_line
 
 THINK = "<think>"
 _OPENING = 24
@@ -102,7 +102,7 @@ def _opening(text: str) -> str:
     if text.startswith(THINK):
         return THINK
     words = text[:1000].split(maxsplit=1)
-    return printable(re.sub(r"\d+", "N", words[0])[:_OPENING]) if words else "(an empty text)"
+    return one_line(re.sub(r"\d+", "N", words[0])[:_OPENING]) if words else "(an empty text)"
 
 
 def _advice(texts: Iterable[str], model: str) -> str:

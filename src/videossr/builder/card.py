@@ -5,6 +5,7 @@ from __future__ import annotations
 from jinja2 import Environment, StrictUndefined
 
 from videossr.dataset.manifest import Manifest
+from videossr.untrusted import markdown_code, plain_text
 
 _CARD = """\
 ---
@@ -26,7 +27,7 @@ Every answer is known by construction: a sample is a recipe that `videossr` rend
 | category | samples | videos admitted |
 |---|---|---|
 {% for name, category in categories.items() -%}
-| `{{ name }}` | {{ category.samples }} | {{ category.admitted }} |
+| {{ name | code }} | {{ category.samples }} | {{ category.admitted }} |
 {% endfor %}
 One video serves {{ most_used }} sample{{ "s" if most_used != 1 else "" }} at the most.
 
@@ -58,8 +59,6 @@ Rebuild it from the corpus with the hash `{{ corpus.get("source", corpus.hash) }
 
 def card(manifest: Manifest) -> str:
     """Write the card of a dataset in Markdown, from its manifest alone."""
-    return (
-        Environment(autoescape=False, keep_trailing_newline=True, undefined=StrictUndefined)
-        .from_string(_CARD)
-        .render(**manifest)
-    )
+    environment = Environment(autoescape=False, keep_trailing_newline=True, undefined=StrictUndefined)
+    environment.filters["code"] = markdown_code
+    return plain_text(environment.from_string(_CARD).render(**manifest))

@@ -7,12 +7,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App
+from cyclopts import App, CycloptsError, CycloptsPanel
 
 import videossr
-from videossr.cli.streams import prepare_streams
+from videossr.cli.streams import prepare_streams, write_error
 from videossr.errors import VideoSSRError
 from videossr.runners.threads import limit_threads
+from videossr.untrusted import plain_text
 
 VERBS = {
     "index": "Decode videos once and write their frames as a corpus.",
@@ -27,6 +28,12 @@ VERBS = {
     "dataset": "Describe, merge and split datasets.",
 }
 
+
+def _panel(error: CycloptsError) -> object:
+    """Draw an error in the words of the command line, which may hold names of files that others made."""
+    return CycloptsPanel(plain_text(str(error)))
+
+
 app = App(
     name="videossr",
     help="Make questions with proven answers from any folder of unlabelled videos.",
@@ -35,6 +42,7 @@ app = App(
     version=videossr.__version__,
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
+    error_formatter=_panel,
 )
 for order, (verb, purpose) in enumerate(VERBS.items()):
     app.command(f"videossr.cli.{verb}:app", name=verb, help=purpose, sort_key=order)
@@ -70,5 +78,5 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _fail(message: str, status: int = 2) -> int:
     """Print a message on standard error and return the exit status."""
-    sys.stderr.write(f"videossr: {message}\n")
+    write_error(message)
     return status

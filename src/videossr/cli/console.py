@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,17 +21,45 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.text import Text
 
 from videossr.errors import ConfigError
+from videossr.untrusted import one_line, plain_text
 
 
-def _plain(*, stderr: bool = False, width: int | None = None) -> Console:
-    """Return a console that prints names and paths as they are, whatever brackets and colons they hold."""
-    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+class PlainConsole(Console):
+    """A console for text of unknown origin: names, paths, answers of models, errors of servers.
+
+    A text is printed on one line, with all control characters escaped, and its brackets and colons as they are. It can
+    neither change colors, move the cursor, ring the bell, reverse the direction of writing, nor pass for another line.
+    Text of several lines is given as `lines(...)`.
+    """
+
+    def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
+        super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Turn a string into what is printed of it."""
+        return super().render_str(one_line(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render anything; what no string was is escaped as well, in the pieces that come of it."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(plain_text(segment.text), segment.style)
+
+    def out(self, *objects: Any, sep: str = " ", end: str = "\n", **options: Any) -> None:
+        """Print text of several lines, such as JSON, without wrapping it."""
+        text = lines(sep.join(map(str, objects)))
+        self.print(text, no_wrap=True, overflow="ignore", crop=False, end=end)
 
 
-console = _plain(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
+def lines(text: str) -> Text:
+    """Return a text whose line ends are line ends where it is printed."""
+    return Text(plain_text(text))
+
+
+console = PlainConsole(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160)
 
 SILENCE = 10.0
 """Seconds without a word, at the most, where no bar can be drawn."""
@@ -68,7 +96,7 @@ class _Note(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """Write the note of a task."""
-        return Text(str(task.fields.get("note", "")))
+        return Text(one_line(str(task.fields.get("note", ""))))
 
 
 class Bar:
@@ -86,7 +114,7 @@ class Bar:
             TimeRemainingColumn(),
             _Note(),
         )
-        self._progress = Progress(*columns, console=_plain(stderr=True))
+        self._progress = Progress(*columns, console=PlainConsole(stderr=True))
         self._tasks: dict[str, TaskID] = {}
         self._said = time.monotonic()
         self._line = ""  # the last state, where it was not printed
@@ -154,14 +182,8 @@ def output_file(path: Path, example: str) -> Path:
 
 
 def safe(text: str, most: int = 200) -> str:
-    """Make text of unknown origin safe for the terminal, on one line.
+    """Make text of unknown origin safe for the terminal, on one line, and cut it at `most` characters.
 
-    Characters that are not printable are escaped, so that an answer of a model can neither change colors, move the
-    cursor, ring the bell nor reverse the direction of writing.
-
-    Args:
-        text: for example the answer of a model, or the path of a file.
-        most: the length in characters from which on the text is cut.
+    The console escapes all that it prints; this also shortens what may be long, such as the answer of a model.
     """
-    short = text if len(text) <= most else text[:most] + "…"
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in short)
+    return one_line(text, most)

@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from videossr.cli.console import Bar, console, counted
+from videossr.cli.streams import write_error
 from videossr.config import parse
 from videossr.corpus.indexer import Outcome, index_videos
 from videossr.corpus.jpeg import CHROMA, QUALITY, Chroma
@@ -122,7 +123,7 @@ def command(
         console.print(f"  for each of them: videossr corpus info {shlex.quote(out)} --rejected")
     if not summary.videos:
         hint = f"; if {sources[0]} is a list of videos, give it as --list {sources[0]}" if _may_be_list(sources) else ""
-        sys.stderr.write(f"videossr: no video could be used, for the reasons above{hint}\n")
+        write_error(f"no video could be used, for the reasons above{hint}")
         sys.exit(1)
 
 

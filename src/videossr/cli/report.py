@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,6 +12,7 @@ from cyclopts.validators import Number
 
 from videossr.bench.records import CONFIG, is_run, read_run
 from videossr.cli.console import Bar, console, counted, output_file, safe
+from videossr.cli.streams import write_error
 from videossr.errors import ConfigError
 from videossr.question_set import QuestionSet, open_questions
 from videossr.report.benchmark.formats import as_json, comma_separated, markdown
@@ -166,5 +166,5 @@ def opened(
         except (OSError, ValueError) as error:
             sources[benchmark.hash] = f"{error}; name the questions with --questions"
         if isinstance(missing := sources[benchmark.hash], str):
-            sys.stderr.write(f"videossr: no frames on the page: {safe(missing, 500)}\n")
+            write_error(f"no frames on the page: {safe(missing, 500)}")
     return sources

@@ -8,7 +8,11 @@ from __future__ import annotations
 import io
 import os
 import sys
+import traceback
+from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
+
+from videossr.untrusted import plain_text
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -23,6 +27,21 @@ def prepare_streams() -> None:
     """
     sys.stdout = _prepared(sys.stdout, sys.__stdout__)
     sys.stderr = _prepared(sys.stderr, sys.__stderr__)
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _write_traceback
+
+
+def write_error(message: str) -> None:
+    """Write a message of the command on standard error, which may quote names and texts of unknown origin.
+
+    Control characters are escaped. Further lines of a message are indented, so that no part of it passes for another.
+    """
+    sys.stderr.write(f"videossr: {plain_text(message)}".replace("\n", "\n  ") + "\n")
+
+
+def _write_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Write the traceback of an error that nothing has handled, with the control characters of its texts escaped."""
+    sys.stderr.write(plain_text("".join(traceback.format_exception(kind, error, trace))))
 
 
 def _prepared(stream: TextIO | None, original: TextIO | None) -> TextIO:

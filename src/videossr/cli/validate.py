@@ -111,4 +111,5 @@ def _show(sample: Sample) -> None:
         console.print(f"  {versions}: {text[:110]}...")
     error = max(*marker_errors(sample), label_error(sample))
     verdict = "holds" if error <= TOLERANCE + 0.0005 else "FAILS"
-    console.print(f"  label and markers within {error:.3f} s of the clock: {verdict}\n")
+    console.print(f"  label and markers within {error:.3f} s of the clock: {verdict}")
+    console.print()

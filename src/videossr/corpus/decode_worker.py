@@ -13,6 +13,7 @@ from videossr.corpus.fingerprint import Fingerprinter
 from videossr.corpus.jpeg import Chroma, encode
 from videossr.corpus.pack import Entry, RejectedFile
 from videossr.corpus.sources import Input
+from videossr.errors import ServerError
 from videossr.storage.paths import is_local
 from videossr.video.container import StreamFacts
 from videossr.video.conversion import FrameConverter
@@ -59,6 +60,8 @@ class DecodeWorker:
         """
         try:
             return file.hash()
+        except ServerError as error:
+            return RejectedFile(file.path, None, "unreadable", str(error))
         except OSError as error:
             if not is_local(file.place) and not isinstance(error, FileNotFoundError | PermissionError):
                 raise
@@ -83,6 +86,8 @@ class DecodeWorker:
             result: Entry | RejectedFile = self._decode(content, file, send)
         except RejectedError as error:
             result = RejectedFile(file.path, content, error.reason, error.detail, error.value, error.threshold)
+        except ServerError as error:
+            return RejectedFile(file.path, content, "unreadable", str(error))
         except MemoryError:  # with more memory the next run may decode it
             result = RejectedFile(file.path, None, "unreadable", "memory ended while it was decoded")
         return result if file.is_same() else changed

@@ -38,10 +38,10 @@ class Outcome:
     """The outcome of one file, for progress reports.
 
     Attributes:
-        path: under which the corpus knows it; empty while files are hashed.
+        path: under which the corpus knows it; empty while files are looked for and hashed.
         rejected: why it is not in the corpus; None when it is.
-        phase: "hashes" or "videos".
-        done, total: how many files are through this phase, and how many there are.
+        phase: "folders" (of a web server), "hashes" or "videos".
+        done, total: how many files, or folders, are through this phase, and how many there are.
     """
 
     path: str
@@ -117,7 +117,12 @@ def index_videos(
     if source_id is not None:
         check_expression(source_id)
     config = _config(plan, quality, chroma, source_id)
-    files, unread = find(_places(source), out, _rate(image_fps))
+    files, unread = find(
+        _places(source),
+        out,
+        _rate(image_fps),
+        lambda done, known: progress(Outcome("", None, "folders", done, known)),
+    )
     named = {} if source_id is None else source_ids(source_id, [file.path for file in files])
     output = OutputDir(out, "index", "corpus")
     begun = is_begun(output, config)

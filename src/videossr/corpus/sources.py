@@ -14,7 +14,7 @@ from typing import TypeAlias
 from upath import UPath
 
 from videossr.corpus.pack import RejectedFile
-from videossr.errors import ConfigError, CorpusError, DataError, NotFoundError
+from videossr.errors import ConfigError, CorpusError, DataError, NotFoundError, ServerError
 from videossr.storage.paths import AnyPath, file_hash, reaching, size_and_stamp, to_path
 from videossr.video.image_folder import SUFFIXES, ImageFolder, image_folder, is_image
 from videossr.video.plan import RejectedError
@@ -27,6 +27,12 @@ EXTENSIONS = frozenset(_ENDINGS.split())
 """File names that end so, in upper or lower case, are taken for videos."""
 
 _WEB = ("http", "https")
+
+DEEPEST, MOST_PAGES, MOST_FILES = 16, 10_000, 1_000_000
+"""Bounds of a folder of a web server: folders in each other, pages of folders, and files."""
+
+Listed: TypeAlias = Callable[[int, int], None]
+"""Is called with the number of pages of a web server that were read, and of those that are known."""
 
 _Facts: TypeAlias = Mapping[str, object] | None
 """The entry of a file in the listing of a remote store; None for a local file."""
@@ -87,7 +93,10 @@ class _Candidate:
 
 
 def find(
-    sources: Sequence[AnyPath], out: AnyPath, image_fps: Fraction | None = None
+    sources: Sequence[AnyPath],
+    out: AnyPath,
+    image_fps: Fraction | None = None,
+    progress: Listed = lambda done, total: None,
 ) -> tuple[list[Input], list[RejectedFile]]:
     """Look for videos, without reading them.
 
@@ -98,6 +107,7 @@ def find(
         sources: files and folders.
         out: folder of the corpus, which is not searched.
         image_fps: images a second of folders of images; without it these are rejected.
+        progress: called for each page of a web server.
 
     Returns:
         What is to be read, in the order of the paths under which it will be known, and what is rejected unread. Paths
@@ -122,7 +132,7 @@ def find(
     for source, is_folder in folders.items():
         if is_folder:
             _refuse_output(source, out)
-            candidates = _search(source, out, refuse)
+            candidates = _search(source, out, refuse, progress)
         elif isinstance(source, Path) and not os.path.lexists(source):
             if source.suffix.lower() not in EXTENSIONS:
                 raise NotFoundError(f"{source}: there is no such file or folder")
@@ -245,9 +255,11 @@ def _common(folders: Iterable[str]) -> str:
     return "/".join(level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels))
 
 
-def _search(source: AnyPath, out: AnyPath, locked: Callable[[AnyPath, str], None]) -> Iterator[_Candidate]:
+def _search(
+    source: AnyPath, out: AnyPath, locked: Callable[[AnyPath, str], None], progress: Listed
+) -> Iterator[_Candidate]:
     """Yield what may be a video under a folder; `locked` is called for each folder that cannot be listed."""
-    listed = _walk(source, out, locked) if isinstance(source, Path) else _list(source, out)
+    listed = _walk(source, out, locked) if isinstance(source, Path) else _list(source, out, progress)
     for folder, inner, files in listed:
         hidden = any(part.startswith(".") for part in inner.parts)
         videos = [file for file in files if PurePosixPath(file).suffix.lower() in EXTENSIONS]
@@ -273,12 +285,12 @@ def _walk(
         yield here, PurePosixPath(here.relative_to(source)), dict.fromkeys(sorted(names))
 
 
-def _list(source: UPath, out: AnyPath) -> Iterator[tuple[UPath, PurePosixPath, dict[str, _Facts]]]:
+def _list(source: UPath, out: AnyPath, progress: Listed) -> Iterator[tuple[UPath, PurePosixPath, dict[str, _Facts]]]:
     """Yield the same of a remote folder."""
     root = source.path.rstrip("/") + "/"
     skipped = None if isinstance(out, Path) or out.protocol != source.protocol else out.path.rstrip("/") + "/"
     folders: dict[str, dict[str, _Facts]] = defaultdict(dict)
-    listing = _pages(source) if source.protocol in _WEB else source.fs.find(source.path, detail=True)
+    listing = _pages(source, progress) if source.protocol in _WEB else source.fs.find(source.path, detail=True)
     for name, facts in listing.items():
         if name.startswith(root) and (skipped is None or not name.startswith(skipped)):
             folder, _, file = name.removeprefix(root).rpartition("/")
@@ -287,12 +299,15 @@ def _list(source: UPath, out: AnyPath) -> Iterator[tuple[UPath, PurePosixPath, d
         yield source / folder if folder else source, PurePosixPath(folder), files
 
 
-def _pages(source: UPath) -> dict[str, _Facts]:
+def _pages(source: UPath, progress: Listed) -> dict[str, _Facts]:
     """Return the files that the pages of a web server link to, below a page; a page that is not there has none.
 
-    Raises ConnectionError where the server cannot be reached.
+    Raises:
+        ConnectionError: the server cannot be reached.
+        DataError: there is no end of pages.
     """
     files: dict[str, _Facts] = {}
+    root = source.path.rstrip("/") + "/"
     waiting, seen = [source.path], {source.path}
     while waiting:
         page = waiting.pop()
@@ -304,9 +319,16 @@ def _pages(source: UPath) -> dict[str, _Facts]:
         for facts in listing:
             if facts["type"] != "directory":
                 files[facts["name"]] = facts
-            elif facts["name"] not in seen:
+            elif facts["name"] not in seen and "?" not in facts["name"]:  # a query sorts the same page otherwise
                 seen.add(facts["name"])
                 waiting.append(facts["name"])
+        deep = any(name.removeprefix(root).count("/") > DEEPEST for name in waiting[-len(listing) :])
+        if deep or len(seen) > MOST_PAGES or len(files) > MOST_FILES:
+            raise DataError(
+                f"{source} has more than {MOST_PAGES:,} folders, {MOST_FILES:,} files or {DEEPEST} folders in each "
+                "other: name folders further down, or list the videos in a file for --list"
+            )
+        progress(len(seen) - len(waiting), len(seen))
     return dict(sorted(files.items()))
 
 
@@ -326,6 +348,8 @@ def _take(path: str, candidate: _Candidate, image_fps: Fraction | None) -> Input
         return RejectedFile(path, None, "unreadable", "it is not a file, or a link that leads nowhere")
     except PermissionError:
         return RejectedFile(path, None, "unreadable", "the system refuses access to it")
+    except ServerError as error:
+        return RejectedFile(path, None, "unreadable", str(error))
     except RejectedError as error:
         return RejectedFile(path, None, error.reason, error.detail, error.value, error.threshold)
     return file if file.size else RejectedFile(path, None, "unreadable", "it is empty", 0, 1)

@@ -27,7 +27,7 @@ from videossr.rendering import pixel_hash, render, unaltered
 from videossr.rewards import Scores
 from videossr.sample import Sample, VideoKey
 from videossr.storage.parquet import read_parquet
-from videossr.storage.paths import AnyPath, file_hash, to_path
+from videossr.storage.paths import AnyPath, file_hash, is_local, same_host, to_path
 from videossr.tasks.base import open_task
 
 if TYPE_CHECKING:
@@ -131,6 +131,11 @@ class VideoSSRDataset(Dataset["Item"]):
         self.path = to_path(path).absolute()
         self.manifest = read_manifest(self.path)
         named = corpus_place(self.path, self.manifest)
+        if corpus is None and not is_local(named) and not same_host(named, self.path):
+            raise CorpusError(
+                f"{self.path}: its manifest names a corpus on another host, {named}, which is not asked: if you trust "
+                "that host, name it with --corpus (train: --data.corpus)"
+            )
         if corpus is None and not named.exists():
             raise CorpusError(
                 f"{self.path}: the corpus that it was built from is not at {named}: name it with --corpus "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import posixpath
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path, PurePosixPath
@@ -142,7 +143,11 @@ def corpus_place(dataset: AnyPath, manifest: BuildSpec) -> AnyPath:
     path = manifest["corpus"]["path"]
     if "://" in path or Path(path).is_absolute():
         return to_path(path)
-    return (dataset.resolve() / path).resolve()
+    if isinstance(dataset, Path):
+        return (dataset.resolve() / path).resolve()
+    scheme, _, rest = str(dataset).partition("://")
+    host, _, folder = rest.partition("/")
+    return to_path(f"{scheme}://{host}{posixpath.normpath(posixpath.join('/', folder, path))}")
 
 
 def file_hashes(folder: AnyPath, names: Iterable[str]) -> dict[str, str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import unicodedata
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -50,21 +49,6 @@ def write_page(template: str, out: Path, styles: Sequence[str], scripts: Sequenc
         file.writelines(page)
 
 
-def plain_text(text: str, most: int | None = None) -> str:
-    """Make text safe to show: write characters that are not printed by themselves as escapes.
-
-    These are control characters, marks that change the direction of the text around, and lone surrogates. Line ends
-    and tabs stay.
-
-    Args:
-        text: text of unknown origin.
-        most: the length in characters at which the text is cut; its full length is then written behind it.
-    """
-    start = text if most is None else text[:most]
-    shown = "".join(_code(letter) if unicodedata.category(letter) in _UNSEEN else letter for letter in start)
-    return shown if len(start) == len(text) else f"{shown} … ({len(text):,} characters)"
-
-
 def table_facts(table: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     """Return the values of a table of tables as text, by dotted names behind `prefix`; what is empty is left out."""
     facts: dict[str, str] = {}
@@ -74,16 +58,6 @@ def table_facts(table: Mapping[str, object], prefix: str = "") -> dict[str, str]
         elif value not in (None, ""):
             facts[f"{prefix}{name}"] = f"{value:g}" if isinstance(value, float) else str(value)
     return facts
-
-
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-
-
-def _code(letter: str) -> str:
-    """Return the escape of a character."""
-    if letter in "\n\t":
-        return letter
-    return letter.encode("ascii", "backslashreplace").decode() if ord(letter) > 127 else f"\\x{ord(letter):02x}"
 
 
 def _asset(name: str) -> str:

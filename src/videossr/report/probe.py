@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from videossr.bench.pass_rates import Bin, Figures, PassRates
 from videossr.bench.scoring import Estimate
+from videossr.untrusted import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +72,7 @@ def draw_settings(probe: PassRates) -> str:
             axis.set_axis_off()
         for axis, (task, setting, bins) in zip(axes, panels, strict=False):
             _by_setting(axis, bins)
-            axis.set_title(_shown(f"{task}: {setting}"), fontsize=9, loc="left")
+            axis.set_title(one_line(f"{task}: {setting}", 80), fontsize=9, loc="left")
         if panels:
             figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
 
@@ -83,7 +84,7 @@ def _svg(draw: Callable[[Figure], None], rows: int, probe: PassRates) -> str:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    title = f"{_shown(probe.model)}, {probe.n} answers a question"
+    title = f"{one_line(probe.model, 80)}, {probe.n} answers a question"
     # Names may hold what matplotlib would take for a formula, or has no glyph for.
     style: dict[Any, Any] = {
         "svg.hashsalt": "videossr",
@@ -117,7 +118,7 @@ def _by_setting(axes: Axes, bins: Sequence[Bin]) -> None:
         values = [estimate.value for estimate in estimates]
         axes.errorbar(at, values, errors, fmt="o", markersize=4, color=color, capsize=2, linewidth=1, label=label)
     axes.axhline(0.5, color="#999999", linewidth=0.6, linestyle=":")
-    labels = [_shown(part.label, 20) if part.low is None else part.label.replace(" to ", "\nto ") for part in bins]
+    labels = [one_line(part.label, 20) if part.low is None else part.label.replace(" to ", "\nto ") for part in bins]
     axes.set_xticks(range(len(bins)), labels, fontsize=7)
     if bins[0].low is None:
         axes.tick_params("x", rotation=20)
@@ -141,7 +142,7 @@ def _histogram(axes: Axes, name: str, figures: Figures, probe: PassRates) -> Non
         axes.legend(frameon=False, fontsize=8)
     axes.set_ylim(0, 1)
     axes.set_ylabel("share of questions")
-    axes.set_title(f"{_shown(name)}: {figures.questions} questions", fontsize=9, loc="left")
+    axes.set_title(f"{one_line(name, 80)}: {figures.questions} questions", fontsize=9, loc="left")
     _bare(axes)
 
 
@@ -158,12 +159,6 @@ def _no_variance(axes: Axes, figures: Figures, probe: PassRates) -> None:
     axes.set_yticks(range(len(bars)), [label for label, _, _ in bars])
     axes.set_xlim(0, 1)
     _bare(axes)
-
-
-def _shown(text: str, most: int = 80) -> str:
-    """Make text of unknown origin fit on one line of an SVG file."""
-    short = text if len(text) <= most else text[:most] + "…"
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in short)
 
 
 def _bare(axes: Axes) -> None:

@@ -23,12 +23,14 @@ from typing_extensions import TypeIs
 from upath import UPath
 from upath.registry import available_implementations
 
-from videossr.errors import ConfigError, MissingExtraError, OutputError
+from videossr.errors import ConfigError, MissingExtraError, OutputError, ServerError
+from videossr.untrusted import one_line
 
 AnyPath: TypeAlias = Path | UPath
 """A file or folder: a `Path` where it is local, else a `UPath`, which is used the same way."""
 
 _PIECE = 1 << 22
+_WEB = ("http", "https")
 
 
 def to_path(text: str | AnyPath) -> AnyPath:
@@ -55,7 +57,7 @@ def to_path(text: str | AnyPath) -> AnyPath:
             raise ConfigError(f"{text}: a {scheme}:// address has three slashes and no server, as {scheme}:///videos")
         return Path(unquote(rest))
     server, _, path = rest.partition("/")
-    if "@" in server or (scheme in ("http", "https") and "?" in rest):
+    if "@" in server or (scheme in _WEB and "?" in rest):
         raise ConfigError(
             f"{scheme}://{server.rpartition('@')[2].partition('?')[0]}/{path.partition('?')[0]}: give no credentials "
             "or queries in an address, which is written into manifests; give them by the environment, such as "
@@ -64,13 +66,35 @@ def to_path(text: str | AnyPath) -> AnyPath:
     if scheme not in available_implementations(fallback=True):
         raise ConfigError(f"{text}: unknown kind of address {scheme}://; give a local path of that name as ./{text}")
     try:
-        address = UPath(f"{scheme}://{rest}", use_listings_cache=False)  # a cached listing hides what others write
+        options = _web_options() if scheme in _WEB else {}
+        # A cached listing hides what others write.
+        address: UPath = UPath(f"{scheme}://{rest}", use_listings_cache=False, **options)
         _ = address.fs
     except ImportError as error:
         raise MissingExtraError(f"{text}: {error}. Install it with: pip install 'videossr[remote]'") from error
     except ValueError as error:
         raise ConfigError(f"{text}: {error}") from error
     return address
+
+
+def _web_options() -> dict[str, Any]:
+    """Return the options of fsspec for web servers. Raises ImportError where the library for them is missing."""
+    from videossr.storage.web import open_session
+
+    return {"get_client": open_session}
+
+
+def same_host(first: AnyPath, second: AnyPath) -> bool:
+    """Say whether two remote paths are on one host, or in one bucket of a store."""
+    return _host(first) == _host(second) != ""
+
+
+def _host(path: AnyPath) -> str:
+    """Return the beginning of an address, up to its host or bucket; an empty text for a local path."""
+    if isinstance(path, Path):
+        return ""
+    scheme, _, rest = str(path).partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}".lower()
 
 
 _TRANSPORTS = frozenset(
@@ -100,7 +124,7 @@ def transport_error(error: Exception) -> str | None:
     except (AttributeError, RuntimeError):
         return str(error)
     if getattr(error, "response", None) is not None:  # it was reached, and its own words say what is wrong
-        return str(error)
+        return one_line(str(error), _EXCERPT)
     where = address.partition("?")[0]
     return (
         f"{where} cannot be reached: {error}. See the network and the proxies of the environment; a copy in a local "
@@ -118,16 +142,24 @@ def reaching(path: AnyPath) -> Iterator[None]:
         yield
     except Exception as error:
         cause = error.__cause__ if isinstance(error, FileNotFoundError) else error
-        if cause is None or type(cause).__module__.partition(".")[0] != "aiohttp" or isinstance(cause, ValueError):
+        if isinstance(cause, ServerError):
+            raise cause from None
+        module = type(cause).__module__.partition(".")[0]
+        of_web = module == "aiohttp" or (module == "fsspec" and isinstance(cause, TimeoutError))
+        if cause is None or not of_web or isinstance(cause, ValueError):
             raise
         status = getattr(cause, "status", None)
         if status is not None and status < 500 and status != _TOO_MANY:
             raise
-        why = str(cause) if status is None else f"it answers with status {status}"
+        said = one_line(str(cause), _EXCERPT) or "it does not answer in time"
+        why = said if status is None else f"it answers with status {status}"
         raise ConnectionError(
             f"{path}: the server cannot be reached ({why}). When it can, the same command goes on where it was"
         ) from error
 
+
+_EXCERPT = 500
+"""Characters of what a server says that an error quotes."""
 
 _TOO_MANY = 429
 """HTTP status: the server wants to be asked later."""
@@ -142,7 +174,7 @@ def make_folder(path: AnyPath) -> None:
     """Make a folder with all above it; an object store needs none. Raises OutputError where nothing can be written."""
     if is_local(path):
         path.mkdir(parents=True, exist_ok=True)
-    elif path.protocol in ("http", "https"):
+    elif path.protocol in _WEB:
         raise OutputError(f"{path}: a web server cannot be written to; choose another --out")
 
 

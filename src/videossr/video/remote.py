@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
+from videossr.errors import ServerError
 from videossr.storage.paths import AnyPath, reaching
 
 _BLOCK = 1 << 18
@@ -124,6 +125,8 @@ def reachable(path: AnyPath) -> Iterator[Source]:
 
 def outage(path: AnyPath, error: Exception) -> OSError:
     """Make an OSError of any error of a file system, without its text, which may quote an address with a key."""
+    if isinstance(error, ServerError):  # its text is ours
+        return error
     known = (FileNotFoundError, PermissionError)
     kind = next((kind for kind in known if isinstance(error, kind)), ConnectionError)
     return kind(f"{path} could not be read: {type(error).__name__}")

@@ -151,8 +151,9 @@ def _print(probe: PassRates, done: Run) -> None:
     print_failures(done, "they are in no figure above")
     console.print(
         "flat: all answers to a question get the same reward; graded: none is right, yet the smooth rewards differ; "
-        f"in brackets: 95% intervals\nall figures: {done.path / NAME}, pictures: {TASKS} and {SETTINGS} beside it"
+        "in brackets: 95% intervals"
     )
+    console.print(f"all figures: {done.path / NAME}, pictures: {TASKS} and {SETTINGS} beside it")
 
 
 def _rows(name: str, figures: Figures, probe: PassRates) -> Iterator[tuple[str, ...]]:

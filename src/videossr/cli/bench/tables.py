@@ -8,13 +8,14 @@ from statistics import fmean
 from typing import Literal
 
 from rich.table import Table
+from rich.text import Text
 
 from videossr.bench.evaluation import Progress
 from videossr.bench.outcomes import Outcomes
 from videossr.bench.records import UNREAD, Prediction, Run
 from videossr.bench.scoring import FEW_VIDEOS, Estimate, Scoreboard, interval_basis, percent
 from videossr.bench.viubench import HEADINGS, published, rank
-from videossr.cli.console import console, safe
+from videossr.cli.console import console, lines, safe
 from videossr.models.openai.errors import reason
 
 REASONS = 5
@@ -79,7 +80,7 @@ def paper_table(categories: Iterable[str]) -> Table:
     table.add_column("", overflow="fold")
     for category in categories:
         heading = HEADINGS[category].replace(" ", "\n") if category in HEADINGS else safe(category).replace("/", "\n")
-        table.add_column(heading, justify="right", overflow="fold")
+        table.add_column(lines(heading), justify="right", overflow="fold")
     table.add_column("overall", justify="right", no_wrap=True)
     return table
 
@@ -89,7 +90,7 @@ def print_details(board: Scoreboard) -> None:
     table = Table(box=None, pad_edge=False, collapse_padding=True)
     for heading in ("", "asked", "texts", "parsed", "score", "of\nparsed", "smooth", "strict", "metric"):
         justify: Literal["left", "right"] = "left" if heading in ("", "metric") else "right"
-        table.add_column(heading, justify=justify, overflow="fold")
+        table.add_column(lines(heading), justify=justify, overflow="fold")
     for category in board.categories:
         counts = (str(category.asked), str(category.answered), str(category.parsed))
         means = (category.score, category.answered_score, category.smooth, category.strict)
@@ -137,12 +138,12 @@ def print_failures(run: Run, meaning: str = "each counts as wrong") -> None:
         console.print(f"{left} questions are still open{part}", soft_wrap=True)
 
 
-def _interval(estimate: Estimate | None) -> str:
+def _interval(estimate: Estimate | None) -> Text:
     """Write percent, and the interval on a line of its own; a dash where there is none, as of one question."""
     if estimate is None:
-        return "-"
+        return lines("-")
     within = f"{100 * estimate.low:.0f}-{100 * estimate.high:.0f}" if estimate.low < estimate.high else "-"
-    return f"{percent(estimate.value)}\n{within}"
+    return lines(f"{percent(estimate.value)}\n{within}")
 
 
 def line(estimate: Estimate | None) -> str:

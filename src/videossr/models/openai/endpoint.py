@@ -5,25 +5,23 @@
 
 from __future__ import annotations
 
-import ipaddress
+import asyncio
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 from videossr.errors import ConfigError, ServerError
-from videossr.models.openai.errors import harmless
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI, OpenAI
+from videossr.models.openai.bridge import run_in_background
+from videossr.models.openai.client import open_client
+from videossr.models.openai.errors import RequestFailed, harmless
 
 READS_TIMES = (0, 20)
 """First version of vLLM that takes the times of a list of frames from a request."""
 
-_PROBE_SECONDS = 30.0
+PROBE_SECONDS = 30.0
+"""Seconds that the answer to a probe may take in all."""
+_PROBE_BYTES = 65_536
 _FORM = "openai:MODEL@URL, such as openai:Qwen/Qwen3-VL-8B-Instruct@http://localhost:8000"
 _WAY_OUT = "Use a newer vLLM, the model vllm:PATH, or --model.mode=images, which is labeled as not comparable"
 
@@ -72,53 +70,6 @@ def parse_endpoint(text: str) -> Endpoint:
     return Endpoint(model, f"{server}{path or '/v1'}", server + path.removesuffix("/v1"))
 
 
-def open_client(target: Endpoint, key: str, timeout: float) -> OpenAI:
-    """Open a client for a few requests, one after the other. Raises ConfigError for a proxy that cannot be used."""
-    from openai import DefaultHttpxClient, OpenAI
-
-    with _proxy_errors(target):
-        transport = DefaultHttpxClient(trust_env=not _on_loopback(target))
-    return OpenAI(base_url=target.url, api_key=key or "none", max_retries=0, timeout=timeout, http_client=transport)
-
-
-def open_async_client(target: Endpoint, key: str, timeout: float) -> AsyncOpenAI:
-    """Open a client for many requests at the same time. Raises ConfigError for a proxy that cannot be used."""
-    from openai import AsyncOpenAI, DefaultAsyncHttpxClient
-
-    with _proxy_errors(target):
-        transport = DefaultAsyncHttpxClient(trust_env=not _on_loopback(target))
-    return AsyncOpenAI(
-        base_url=target.url, api_key=key or "none", max_retries=0, timeout=timeout, http_client=transport
-    )
-
-
-def _on_loopback(target: Endpoint) -> bool:
-    """Return whether the server runs on this machine, which no proxy can reach for us."""
-    host = urlsplit(target.url).hostname or ""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-    return address.is_loopback or address.is_unspecified
-
-
-@contextmanager
-def _proxy_errors(target: Endpoint) -> Iterator[None]:
-    """Turn errors of the HTTP library about the proxies of the environment into messages that name them."""
-    try:
-        yield
-    except Exception as error:  # ImportError for SOCKS, ValueError for a scheme, its own class for an address
-        names = [f"{scheme.upper()}_PROXY" for scheme in sorted(getproxies()) if scheme != "no"]
-        if not names:
-            raise
-        socks = isinstance(error, ImportError)
-        remedy = "pip install socksio" if socks else "correct it"
-        raise ConfigError(
-            f"{target.url}: the proxy that the environment names ({', '.join(names)}) cannot be used: "
-            f"{'it is a SOCKS proxy' if socks else type(error).__name__}; {remedy}, or unset it"
-        ) from error
-
-
 def server_version(target: Endpoint, key: str) -> str:
     """Ask a vLLM server for its version, at `/version`; return an empty text for any other server.
 
@@ -155,15 +106,27 @@ def _request(target: Endpoint, key: str, page: str, body: object) -> dict[str, o
     """Fetch the JSON object at a page of the server itself; None where it has none. Raises ServerError."""
     from openai import APIConnectionError, APIError
 
-    with open_client(target, key, _PROBE_SECONDS) as client:
-        url = f"{target.root}/{page}"
-        try:
+    async def fetch(put: Callable[[object], None]) -> None:
+        async with open_client(target.url, key, PROBE_SECONDS, _PROBE_BYTES) as client, asyncio.timeout(PROBE_SECONDS):
+            url = f"{target.root}/{page}"
             reply = client.get(url, cast_to=object) if body is None else client.post(url, cast_to=object, body=body)
-        except APIConnectionError as error:
-            cause = error.__cause__ or error
-            raise ServerError(f"no server answers at {target.url}: {harmless(str(cause))}") from error
-        except (APIError, ValueError):
+            put(await reply)
+
+    try:
+        (reply,) = run_in_background(fetch)
+    except APIConnectionError as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, ServerError):
+            raise cause from None
+        if isinstance(cause, RequestFailed):
             return None
+        raise ServerError(f"no server answers at {target.url}: {harmless(str(cause))}") from error
+    except TimeoutError as error:
+        raise ServerError(f"{target.url} does not answer within {PROBE_SECONDS:g} s") from error
+    except ConfigError:
+        raise
+    except (APIError, RequestFailed, ValueError):
+        return None
     return reply if isinstance(reply, dict) else None
 
 

@@ -9,13 +9,15 @@ import json
 import re
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from videossr.untrusted import one_line
 
 if TYPE_CHECKING:
     from openai import APIStatusError
 
-_MOST = 100_000
-"""Characters of an error response that are read."""
+MOST_OF_ERROR = 100_000
+"""Bytes of an error response that are read."""
 
 
 class RequestFailed(Exception):  # noqa: N818 (an outcome rather than an error)
@@ -46,14 +48,9 @@ def reason(error: str) -> str:
     return head + re.sub(r"\w+", lambda word: "N" if re.search(r"\d", word[0]) else word[0], text[len(head) :])
 
 
-def printable(text: str) -> str:
-    """Escape control characters in a text, which may move a cursor or reverse the direction of writing."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
 def harmless(text: str, most: int = 300) -> str:
     """Shorten a foreign text to one line of at most `most` characters, with control characters escaped."""
-    line = printable(" ".join(text[: 10 * most].split()))
+    line = one_line(" ".join(text[: 10 * most].split()))
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
@@ -61,14 +58,14 @@ def message(error: APIStatusError) -> str:
     """Return the message of a server's error, in any of the usual forms, or else the body unchanged."""
     text = error.response.text
     try:
-        body = json.loads(text) if len(text) <= _MOST else None
+        body = json.loads(text) if len(text) <= MOST_OF_ERROR else None
     except (ValueError, RecursionError):
         body = None
     if isinstance(body, dict):
         body = body.get("error", body)
     if isinstance(body, dict):
         body = body.get("message") or body.get("detail")
-    return body if isinstance(body, str) else text[:_MOST]
+    return body if isinstance(body, str) else text[:MOST_OF_ERROR]
 
 
 def named(error: APIStatusError, fields: Iterable[str]) -> str | None:
@@ -76,7 +73,7 @@ def named(error: APIStatusError, fields: Iterable[str]) -> str | None:
     names = list(fields)
     if error.param in names:
         return error.param
-    text = error.response.text[:_MOST].replace("\\", "")
+    text = error.response.text[:MOST_OF_ERROR].replace("\\", "")
     return next((name for name in names if re.search(f"[`'\"]{name}[`'\"]", text)), None)
 
 
@@ -89,7 +86,7 @@ def no_system_role(error: APIStatusError) -> bool:
     """
     if error.status_code not in (400, 422, 500):
         return False
-    text = message(error)[:_MOST].lower()
+    text = message(error)[:MOST_OF_ERROR].lower()
     if "roles must alternate" in text:
         return True
     if any("assistant" in roles[0] and "system" not in roles[0] for roles in _ROLES.finditer(text)):
@@ -112,11 +109,15 @@ _ROLES = re.compile(
 """A list of the roles that a server takes, which begins with `user`."""
 
 
-def transport_errors() -> type[Exception]:
-    """Return the base error of the HTTP library that `openai` uses: httpx, or httpx2 from its version 3 on."""
+def http_library() -> Any:
+    """Return the module of the HTTP library that `openai` uses: httpx, or httpx2 from its version 3 on."""
     from openai import DefaultAsyncHttpxClient
 
     modules = (base.__module__.partition(".")[0] for base in DefaultAsyncHttpxClient.__mro__)
-    library = next(name for name in modules if name.startswith("httpx"))
-    base_error: type[Exception] = sys.modules[library].HTTPError
+    return sys.modules[next(name for name in modules if name.startswith("httpx"))]
+
+
+def transport_errors() -> type[Exception]:
+    """Return the base error of the HTTP library that `openai` uses."""
+    base_error: type[Exception] = http_library().HTTPError
     return base_error

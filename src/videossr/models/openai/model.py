@@ -10,10 +10,12 @@ import asyncio
 import os
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
@@ -21,7 +23,8 @@ from pydantic.dataclasses import dataclass as checked
 from videossr.errors import ConfigError, MissingExtraError, ServerError
 from videossr.models.base import Decoding, Model, Request, Response
 from videossr.models.openai.bridge import run_in_background
-from videossr.models.openai.endpoint import keeps_order, open_async_client, parse_endpoint, server_version, vllm_refusal
+from videossr.models.openai.client import is_loopback, open_client
+from videossr.models.openai.endpoint import keeps_order, parse_endpoint, server_version, vllm_refusal
 from videossr.models.openai.errors import (
     EXCERPT,
     RequestFailed,
@@ -121,6 +124,12 @@ class OpenAIModel(Model[ServerSettings]):
         self._target = parse_endpoint(target)
         self._settings = settings
         self._key = os.environ.get(settings.key, "")
+        if self._key and urlsplit(self._target.url).scheme == "http" and not is_loopback(self._target.url):
+            warnings.warn(
+                f"{self._target.url}: the key of {settings.key} is sent over plain http, where others can read it: use "
+                "https, or name another variable with --model.key=NAME",
+                stacklevel=2,
+            )
         self._library = openai.__version__
         self._encode = pictures(settings.picture, settings.quality)
         self._refused: set[str] = set()
@@ -211,7 +220,7 @@ class OpenAIModel(Model[ServerSettings]):
                 self.waited += (time.monotonic() - began) / settings.concurrency
                 put(await self._ask(client, item, decoding, pace))
 
-        client = open_async_client(self._target, self._key, settings.timeout)
+        client = open_client(self._target.url, self._key, settings.timeout, settings.most_bytes)
         try:
             async with client, asyncio.TaskGroup() as group:
                 group.create_task(render_all())
@@ -273,6 +282,8 @@ class OpenAIModel(Model[ServerSettings]):
                 raise RequestFailed(f"no answer within {self._settings.timeout:g} s", again=True) from error
             except (APIConnectionError, transport_errors()) as error:
                 cause = error.__cause__ or error
+                if isinstance(cause, RequestFailed | ServerError):
+                    raise cause from None
                 raise RequestFailed(
                     self._harmless(f"no connection: {type(cause).__name__}: {cause}"), again=True
                 ) from error
@@ -294,17 +305,12 @@ class OpenAIModel(Model[ServerSettings]):
 
     async def _send(self, client: AsyncOpenAI, fields: dict[str, Any]) -> Answer:
         """Send a request and parse its response. Raises RequestFailed, not to be tried again, where it is no answer."""
-        data = bytearray()
-        most = self._settings.most_bytes
         async with client.chat.completions.with_streaming_response.create(**fields) as response:
-            async for piece in response.iter_bytes():
-                data += piece
-                if len(data) > most:
-                    raise RequestFailed(f"the response is longer than most_bytes, {most}", again=False)
+            data = await response.read()
         try:
-            return read_answer(bytes(data))
+            return read_answer(data)
         except ValueError as error:
-            excerpt = bytes(data[:1000]).decode("utf-8", "replace")
+            excerpt = data[:1000].decode("utf-8", "replace")
             raise RequestFailed(self._harmless(f"{error}{EXCERPT}{excerpt}"), again=False) from error
 
     def _drop_field(self, error: APIStatusError, fields: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from videossr.answers.base import AnswerType
 from videossr.answers.panel import GivenAnswer, GivenAnswers, Panel
 from videossr.bench.records import Prediction, Run
 from videossr.bench.scoring import Denominator, Estimate, QuestionScore, Resampler, estimate, score_prediction
-from videossr.report.page import plain_text
+from videossr.untrusted import plain_text
 
 _DISTINCT = 6
 """A numeric setting with more values than this is cut at its quantiles."""

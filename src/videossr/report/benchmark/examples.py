@@ -20,7 +20,7 @@ from videossr.question_set import QuestionSet
 from videossr.report.benchmark.answers import Answers, ScoredAnswer
 from videossr.report.benchmark.table import Benchmark
 from videossr.report.gallery.filmstrip import Slot, Strip, make_strips
-from videossr.report.page import plain_text
+from videossr.untrusted import plain_text
 
 MOST = 4000
 """Characters of a text that are shown."""

@@ -15,7 +15,7 @@ from videossr.answers.panel import Panel
 from videossr.bench.scoring import Estimate, percent
 from videossr.report.benchmark.answers import difficulty_curves
 from videossr.report.benchmark.table import PUBLISHED, Benchmark, Scored, ScoreRow, short
-from videossr.report.page import plain_text
+from videossr.untrusted import csv_cell, markdown_cell, markdown_code
 
 FIELDS = (
     *("benchmark", "row", "kind", "note", "level", "name", "task", "metric", "denominator"),
@@ -37,8 +37,8 @@ def _tables(benchmark: Benchmark) -> str:
     heads = [f"{benchmark.task_of[category]} {short(category)}" for category in benchmark.categories]
     means = [("task", name) for name in benchmark.tasks] + [("ability", name) for name in benchmark.abilities]
     lines = [
-        f"VIUBench layout, questions `{benchmark.hash[:12]}` ({benchmark.size:,}); percent with 95% intervals; what "
-        "failed or does not parse counts as wrong.",
+        f"VIUBench layout, questions {markdown_code(benchmark.hash[:12])} ({benchmark.size:,}); percent with 95% "
+        "intervals; what failed or does not parse counts as wrong.",
         "",
         *_table(["model", *heads, "overall"], benchmark.rows, benchmark.figures[: len(heads) + 1]),
         "",
@@ -47,8 +47,12 @@ def _tables(benchmark: Benchmark) -> str:
         *_table_of_runs(benchmark),
         "",
     ]
-    notes = [f"- {cell_of(run.name)}: {cell_of(run.asked.outcomes.line())}" for run in benchmark.runs]
-    notes += [f"- {cell_of(row.name)}: {cell_of(row.note)}" for row in benchmark.rows if row.kind == "run" and row.note]
+    notes = [f"- {markdown_cell(run.name)}: {markdown_cell(run.asked.outcomes.line())}" for run in benchmark.runs]
+    notes += [
+        f"- {markdown_cell(row.name)}: {markdown_cell(row.note)}"
+        for row in benchmark.rows
+        if row.kind == "run" and row.note
+    ]
     if benchmark.basis:
         notes.append(f"- {benchmark.basis}")
     if any(row.kind == "published" for row in benchmark.rows):
@@ -57,9 +61,9 @@ def _tables(benchmark: Benchmark) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[ScoreRow], figures: Sequence[tuple[str, str]]) -> list[str]:
-    lines = [row_of(map(cell_of, heads)), row_of([":--", *["--:"] * len(figures)])]
+    lines = [row_of(map(markdown_cell, heads)), row_of([":--", *["--:"] * len(figures)])]
     for row in rows:
-        name = {"run": "{}", "guess": "*guess: {}*", "published": "{} †"}[row.kind].format(cell_of(row.name))
+        name = {"run": "{}", "guess": "*guess: {}*", "published": "{} †"}[row.kind].format(markdown_cell(row.name))
         lines.append(row_of([name, *(_figure(row.cell(*figure).asked) for figure in figures)]))
     return lines
 
@@ -72,7 +76,7 @@ def _table_of_runs(benchmark: Benchmark) -> list[str]:
         unparsed = f"{board.unparsed:.1%}" if board.unparsed is not None else NOTHING
         coverage = f"{board.coverage:.1%}" if board.coverage else NOTHING
         figures = [coverage, unparsed, _figure(scored.answered.overall)]
-        lines.append(row_of([cell_of(scored.name), f"{len(scored.run.predictions):,}", *figures]))
+        lines.append(row_of([markdown_cell(scored.name), f"{len(scored.run.predictions):,}", *figures]))
     return lines
 
 
@@ -87,12 +91,6 @@ def _figure(figure: Estimate | None) -> str:
 def row_of(cells: Iterable[str]) -> str:
     """Write a row of a Markdown table."""
     return f"| {' | '.join(cells)} |"
-
-
-def cell_of(text: str) -> str:
-    """Escape text so that it neither ends a cell nor starts markup."""
-    flat = " ".join(plain_text(text).split())
-    return "".join(f"\\{letter}" if letter in "\\`*_[]<>|~#" else letter for letter in flat)
 
 
 def comma_separated(benchmarks: Sequence[Benchmark]) -> str:
@@ -120,12 +118,12 @@ def _figures(benchmark: Benchmark, row: ScoreRow) -> list[dict[str, object]]:
             if figure is None and (denominator == "answered" or category not in counts):
                 continue  # a category that was asked keeps its line, whose counts say that nothing was answered
             known = (
-                *(benchmark.hash, row.name, row.kind, row.note, level, plain_text(name)),
+                *(benchmark.hash, row.name, row.kind, row.note, level, name),
                 *(benchmark.task_of.get(category, ""), benchmark.metrics.get(category, ""), denominator),
                 *((figure.value, figure.low, figure.high) if figure else ("", "", "")),
                 *counts.get(category, ("", "", "")),
             )
-            lines.append(dict(zip(FIELDS, known, strict=True)))
+            lines.append(dict(zip(FIELDS, map(csv_cell, known), strict=True)))
     return lines
 
 

@@ -20,8 +20,9 @@ from videossr.report.benchmark.answers import DifficultyCurve, difficulty_curves
 from videossr.report.benchmark.difference import Baseline, baselines
 from videossr.report.benchmark.examples import FOLDED, Example, Failure, examples_of, failures
 from videossr.report.benchmark.table import PUBLISHED, Benchmark, Scored, ScoreRow, short
-from videossr.report.page import plain_text, table_facts, write_page
+from videossr.report.page import table_facts, write_page
 from videossr.tasks.base import difficulty_label
+from videossr.untrusted import plain_text
 
 
 @dataclass(frozen=True)

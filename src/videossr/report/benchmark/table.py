@@ -16,10 +16,10 @@ from videossr.bench.records import UNREAD, Run
 from videossr.bench.scoring import CategoryScore, Denominator, Estimate, Scoreboard, interval_basis, score
 from videossr.bench.viubench import CATEGORIES, published, rank
 from videossr.report.benchmark.answers import Answers, by_category
-from videossr.report.page import plain_text
 from videossr.rewards import is_scored
 from videossr.tasks.base import answer_type_of
 from videossr.training.runs.records import TrainRun
+from videossr.untrusted import plain_text
 
 PUBLISHED = "published, other videos: not comparable unless the released set is run"
 

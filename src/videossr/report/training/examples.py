@@ -15,11 +15,11 @@ from videossr.errors import DataError
 from videossr.question import VIDEO
 from videossr.report.benchmark.examples import MOST
 from videossr.report.gallery.filmstrip import place_of
-from videossr.report.page import plain_text
 from videossr.report.training.figures import NamedRun
 from videossr.rewards import parse_interval
 from videossr.storage.paths import is_local, lies_in
 from videossr.training.runs.records import ACROSS, PICTURES, ShownSample
+from videossr.untrusted import plain_text
 
 STEPS = 8
 """Number of steps of a run whose samples are shown, spread from the first that has any to the last."""

@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 
-from videossr.report.benchmark.formats import cell_of, row_of
+from videossr.report.benchmark.formats import row_of
 from videossr.report.benchmark.table import unique_names
-from videossr.report.page import plain_text
 from videossr.storage.jsonl import json_line
 from videossr.training import config
 from videossr.training.runs.records import Rollouts, Step, TrainRun
 from videossr.training.runs.writer import scalars
+from videossr.untrusted import csv_cell, markdown_cell
 
 Value = Callable[[Step], float | None]
 
@@ -121,7 +121,7 @@ def markdown(runs: Sequence[TrainRun]) -> str:
     ]
     for named_run in named(runs):
         steps = named_run.run.steps
-        cells = [cell_of(named_run.name) + (f" ({named_run.note})" if named_run.note else ""), f"{len(steps):,}"]
+        cells = [markdown_cell(named_run.name) + (f" ({named_run.note})" if named_run.note else ""), f"{len(steps):,}"]
         for figure in FIGURES:
             figure_ends = ends(steps, figure.value)
             cells.append(
@@ -134,15 +134,15 @@ def markdown(runs: Sequence[TrainRun]) -> str:
 def comma_separated(runs: Sequence[TrainRun]) -> str:
     """Write CSV with a line for each step of each run, with all its numbers by name."""
     rows = [
-        {"run": named_run.name, "skipped": plain_text(step.skipped), **scalars(step)}
+        {"run": named_run.name, "skipped": step.skipped, **scalars(step)}
         for named_run in named(runs)
         for step in named_run.run.steps
     ]
-    fields = dict.fromkeys(("run", "step", *(name for row in rows for name in row)))
+    fields = list(dict.fromkeys(("run", "step", *(name for row in rows for name in row))))
     file = io.StringIO()
-    writer = csv.DictWriter(file, list(fields), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(map(csv_cell, fields))
+    writer.writerows([csv_cell(row.get(name, "")) for name in fields] for row in rows)
     return file.getvalue()
 
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from videossr.report import plots
 from videossr.report.benchmark.examples import FOLDED, Failure
 from videossr.report.benchmark.table import short
-from videossr.report.page import plain_text, table_facts, write_page
+from videossr.report.page import table_facts, write_page
 from videossr.report.training.examples import training_samples
 from videossr.report.training.figures import (
     FIGURES,
@@ -29,6 +29,7 @@ from videossr.report.training.verdict import constant_of, verdict
 from videossr.training import config
 from videossr.training.config import TrainConfig
 from videossr.training.runs.records import PHASES, Rollouts, Step, TrainRun
+from videossr.untrusted import plain_text
 
 PARTS = (*PHASES, "rest")
 """Parts of the time of a step; `rest` is the time outside of all phases."""

@@ -37,6 +37,7 @@ from videossr.storage.parsing import load_json
 from videossr.training.checkpoints.model_files import write_model
 from videossr.training.config import TrainConfig, as_table
 from videossr.training.runs.records import CHECKPOINTS, MODEL, Step
+from videossr.untrusted import markdown_code, one_line
 
 CARD = "README.md"
 ADAPTER = "adapter"
@@ -202,14 +203,14 @@ def model_card(config: TrainConfig, dataset: str, last: Step | None) -> str:
     header = [*hub, "library_name: transformers", "pipeline_tag: video-text-to-text", "tags: [video, videossr]"]
     lines = [
         *("---", *header, "---", ""),
-        f"# {name}, trained by videossr",
+        f"# {one_line(name)}, trained by videossr",
         "",
         "A checkpoint of a run on questions about videos whose answers are known by construction.",
         "",
         "| | |",
         "|---|---|",
-        f"| base model | `{source}` |",
-        f"| trained on | `{config.data.path}`, hash `{dataset}` |",
+        f"| base model | {markdown_code(source)} |",
+        f"| trained on | {markdown_code(config.data.path)}, hash {markdown_code(dataset)} |",
         f"| method | {method}, {how} |",
     ]
     if last is not None:

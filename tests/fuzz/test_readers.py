@@ -1,0 +1,28 @@
+"""Damaged inputs neither crash a reader, nor fill the memory, nor take long; each ends with an error of the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.harness import fuzz
+from tests.fuzz.readers import READERS, make_inputs
+
+SECONDS = 2.0
+
+
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sound input of every reader."""
+    folder = tmp_path_factory.mktemp("fuzz") / "sound"
+    make_inputs(folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", READERS)
+def test_reader_refuses_damaged_input(name: str, sound: Path) -> None:
+    outcome = fuzz(name, sound, SECONDS)
+    assert not outcome.findings
+    assert outcome.inputs

@@ -64,7 +64,7 @@ def a_run(*predictions: Prediction, name: str = "run", hash: str = "h", size: in
         verb="run",
         questions="bench",
         hash=hash,
-        size=size or len(predictions),
+        size=size or max(1, len(predictions)),
         model="made",
         settings={},
         decoding=Decoding(),

@@ -53,8 +53,9 @@ def sample_video(
         DataError: the file is no video that can be used, or the video cannot serve the task; the message names what was
             measured. `swap` needs a second video, so it is refused here.
     """
+    opened = open_task(task)
     try:
-        parse(open_task(task).Config, config or {}, f"sample_video({task!r})")
+        parse(opened.Config, config or {}, f"sample_video({task!r})")
     except ConfigError as error:
         raise ConfigError(f"{error}; settings are given as config={{…}}, see docs/reference/recipe.md") from error
     category = {"task": task, "count": 1, "config": dict(config or {})}

@@ -14,6 +14,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections import Counter
@@ -87,7 +88,11 @@ def _run_worker(
     counter.write_bytes(struct.pack("q", first))
     left = max(0.1, deadline - time.monotonic())
     words = [sys.executable, "-m", "tests.fuzz.harness", name, str(sound), str(seed), str(first), str(left)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with (
+        tempfile.TemporaryFile("w+") as output,
+        tempfile.TemporaryFile("w+", errors="replace") as errors,
+        subprocess.Popen(words, stdout=output, stderr=errors) as process,
+    ):
         killed = False
         last, since = first, time.monotonic()
         while process.poll() is None:
@@ -98,18 +103,20 @@ def _run_worker(
             elif time.monotonic() - since > PATIENCE + (60 if number == first else 0):
                 process.kill()
                 killed = True
-        output, errors = process.communicate()
-    for line in output.splitlines():
-        kind, _, text = line.partition(" ")
-        if kind == "refused":
-            outcome.refused[text] += 1
-        elif kind == "finding":
-            outcome.findings.append(text)
+        output.seek(0)
+        for line in output.read().splitlines():
+            kind, _, text = line.partition(" ")
+            if kind == "refused":
+                outcome.refused[text] += 1
+            elif kind == "finding":
+                outcome.findings.append(text)
+        errors.seek(0)
+        traceback_text = errors.read()[-1500:]
     (number,) = struct.unpack("q", counter.read_bytes())
     outcome.inputs += number - first
     if process.returncode == 0:
         return None, number
-    what = f"hung for {PATIENCE} s" if killed else f"ended with status {process.returncode}: {errors[-1500:]}"
+    what = f"hung for {PATIENCE} s" if killed else f"ended with status {process.returncode}: {traceback_text}"
     return f"{number} {what}", number + 1
 
 

@@ -56,7 +56,7 @@ def test_sample_video_names_the_reason_of_a_refusal(videos: Path, tmp_path: Path
         sample_video(clip, "jigsow")
     with pytest.raises(ValueError, match=r"sample_video\('jigsaw'\).*'piece'; did you mean 'pieces'.* config={"):
         sample_video(clip, "jigsaw", config={"piece": 4})
-    with pytest.raises(ConfigError, match="there is no task 'x y'. Known: counting, grounding, jigsaw$"):
+    with pytest.raises(ConfigError, match=r"there is no task 'x y'\. Known: counting, grounding, jigsaw$"):
         sample_video(clip, "x y")
     with pytest.raises(ConfigError, match=r"seed must be from 0 .* got -1"):
         sample_video(clip, "counting", seed=-1)

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from videossr.errors import ConfigError
 
@@ -78,7 +78,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return (f"; did you mean {near[0]!r}?" if near else ".") + f" Known: {', '.join(names) or 'none'}"
 
 
-def describe_failure(what: str, name: str, kind: type[Any], call: str, error: Exception) -> str:
+def describe_failure(what: str, name: str, kind: type, call: str, error: Exception) -> str:
     """Say that the code of a plug-in has failed: name, class, method, error, and the line of the failing code.
 
     Args:

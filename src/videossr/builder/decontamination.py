@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
@@ -16,6 +15,7 @@ from videossr.corpus.duplicates import NEAR_SHARE, Footage, find_twins, footage_
 from videossr.corpus.fingerprint import unpack
 from videossr.corpus.pack import Entry
 from videossr.dataset import schema
+from videossr.dataset.schema import Row
 from videossr.errors import DataError
 from videossr.sample import Rejection
 from videossr.storage.paths import AnyPath
@@ -33,7 +33,7 @@ VIDEOS = pa.schema(
 """The videos of a dataset: `videos.parquet`. `samples` counts those that show a frame of it."""
 
 
-def video_row(entry: Entry, samples: int) -> dict[str, Any]:
+def video_row(entry: Entry, samples: int) -> Row:
     """Return the row of a video in `videos.parquet`; `samples` counts those that show a frame of it."""
     return {
         "content": entry.key.content,
@@ -53,7 +53,7 @@ class Exclusion:
     twin: str
 
 
-def footage_row(dataset: AnyPath, row: Mapping[str, Any]) -> Footage:
+def footage_row(dataset: AnyPath, row: Row) -> Footage:
     """Return the video of a row of `videos.parquet`, to be compared with others.
 
     Raises DataError that names the dataset when its fingerprints are of an older version.

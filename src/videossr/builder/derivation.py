@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 
@@ -22,6 +21,7 @@ from videossr.dataset.manifest import (
     Parent,
     RecipeTable,
 )
+from videossr.dataset.schema import Row
 from videossr.storage.output_dir import OutputDir
 from videossr.storage.paths import AnyPath
 
@@ -44,10 +44,10 @@ def write_part(
     output: OutputDir,
     spec: BuildSpec,
     origin: Origin,
-    rows: Iterable[Mapping[str, Any]],
-    videos: Iterable[Mapping[str, Any]],
-    gates: Iterable[Mapping[str, Any]],
-    rejected: Iterable[Mapping[str, Any]] = (),
+    rows: Iterable[Row],
+    videos: Iterable[Row],
+    gates: Iterable[Row],
+    rejected: Iterable[Row] = (),
 ) -> Manifest:
     """Write a dataset of rows of other datasets.
 
@@ -136,7 +136,7 @@ class _SampleCounts:
         )
 
 
-def _write_samples(out: AnyPath, rows: Iterable[Mapping[str, Any]], counts: _SampleCounts) -> dict[str, str]:
+def _write_samples(out: AnyPath, rows: Iterable[Row], counts: _SampleCounts) -> dict[str, str]:
     """Write the files of samples and count them. Returns the SHA-256 of each file by its name."""
     files: dict[str, str] = {}
     for part in schema.tables(rows, schema.SCHEMA):

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from videossr.builder.allocation import Job
 from videossr.builder.recipe import ResolvedRecipe
 from videossr.corpus.corpus import Corpus
 from videossr.dataset import schema
+from videossr.dataset.schema import Row
 from videossr.errors import TaskError
 from videossr.measure import Measure, measured, rejected
 from videossr.question import Question
@@ -172,14 +173,14 @@ def _frames(frames: int, slots: int, density: int) -> Iterator[Measure]:
     yield Measure("frames_left_over", frames % slots, 0, least=False)
 
 
-def pack_row(row: Mapping[str, Any]) -> bytes:
+def pack_row(row: Row) -> bytes:
     """Compress a row of a dataset; `unpack_row` gives it back."""
     return zlib.compress(json.dumps(row, separators=(",", ":"), ensure_ascii=False).encode(), 1)
 
 
-def unpack_row(data: bytes) -> dict[str, Any]:
+def unpack_row(data: bytes) -> Row:
     """Return the row that `pack_row` was given."""
-    row: dict[str, Any] = json.loads(zlib.decompress(data))
+    row: Row = json.loads(zlib.decompress(data))
     return row
 
 

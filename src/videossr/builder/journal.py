@@ -26,6 +26,7 @@ from videossr.builder.generation import Gates, GeneratedRow, RejectedDraw, unpac
 from videossr.builder.rejections import RejectionRecord
 from videossr.dataset import gate_table
 from videossr.dataset.manifest import BuildSpec, differences
+from videossr.dataset.schema import Row
 from videossr.errors import DataError
 from videossr.measure import rejected
 from videossr.sample import Rejection
@@ -292,7 +293,7 @@ class BuildJournal:
                 if reject is not None:
                     yield RejectionRecord(video, category, None, reject)
 
-    def rows(self, after: str = "") -> Iterator[dict[str, Any]]:
+    def rows(self, after: str = "") -> Iterator[Row]:
         """Return the rows of the samples whose ids follow `after`, by id."""
         query = "SELECT row FROM draws WHERE id > ? ORDER BY id"
         return (unpack_row(row) for (row,) in self._rows(query, (bytes.fromhex(after),)))

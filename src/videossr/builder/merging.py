@@ -28,6 +28,7 @@ from videossr.dataset.manifest import (
     corpus_place,
     read_manifest,
 )
+from videossr.dataset.schema import Row
 from videossr.errors import ConfigError, DataError, OutputError
 from videossr.sample import VideoKey
 from videossr.storage.output_dir import OutputDir
@@ -186,11 +187,9 @@ def _recipe(datasets: Sequence[AnyPath], manifests: Sequence[Manifest]) -> Recip
     }
 
 
-def _videos(
-    datasets: Sequence[AnyPath], *, compare: bool
-) -> tuple[dict[str, dict[str, Any]], dict[str, DuplicatePair]]:
+def _videos(datasets: Sequence[AnyPath], *, compare: bool) -> tuple[dict[str, Row], dict[str, DuplicatePair]]:
     """Return, by content, the row of each video, and those that are near to a video of an earlier dataset."""
-    videos: dict[str, dict[str, Any]] = {}
+    videos: dict[str, Row] = {}
     sets: list[list[Footage]] = []
     for dataset in datasets:
         sets.append([])
@@ -207,10 +206,10 @@ def _videos(
     return videos, find_twins(sets) if compare else {}
 
 
-def _gates(tables: Sequence[AnyPath]) -> Iterator[dict[str, Any]]:
+def _gates(tables: Sequence[AnyPath]) -> Iterator[Row]:
     """Yield what the gates measured, by content; of a video and category that several tables have, from the first."""
 
-    def numbered(number: int) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    def numbered(number: int) -> Iterator[tuple[str, int, Row]]:
         return ((row["content"], number, row) for row in schema.read_rows(tables[number], MEASURES.names))
 
     sources = map(numbered, range(len(tables)))
@@ -222,10 +221,10 @@ def _gates(tables: Sequence[AnyPath]) -> Iterator[dict[str, Any]]:
 def _rows(
     datasets: Sequence[AnyPath],
     manifests: Sequence[Manifest],
-    videos: dict[str, dict[str, Any]],
+    videos: dict[str, Row],
     dropped: dict[str, DuplicatePair],
     columns: list[str] | None = None,
-) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
+) -> Iterator[tuple[Row, Row | None]]:
     """Yield all rows by their ids, or some columns of them, each with its row of `rejected.parquet` if left out."""
     sources = (
         ((row["id"], number, row) for row in schema.sample_rows(dataset, manifest["files"], columns))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
 from videossr.corpus.pack import Entry
+from videossr.dataset.schema import Row
 from videossr.sample import Rejection
 
 REJECTED = pa.schema(
@@ -43,7 +43,7 @@ class RejectionRecord:
     reject: Rejection
     twin: str | None = None
 
-    def row(self, entry: Entry) -> dict[str, Any]:
+    def row(self, entry: Entry) -> Row:
         """Return the row of `REJECTED`."""
         return {
             "content": entry.content,
@@ -64,6 +64,6 @@ def reasons(rejection_records: Iterable[RejectionRecord]) -> dict[str, int]:
     return dict(counts)
 
 
-def rejection_counts(rejected: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+def rejection_counts(rejected: Iterable[Row]) -> dict[str, int]:
     """Count rows of `REJECTED` by ``category: reason``, as the manifest of a dataset has them."""
     return dict(Counter(f"{row['category']}: {row['reason']}" for row in rejected))

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
 
 from videossr.builder.decontamination import VIDEOS, read_footage
 from videossr.builder.derivation import parent_of, write_part
@@ -29,6 +28,7 @@ from videossr.dataset.manifest import (
     corpus_place,
     read_manifest,
 )
+from videossr.dataset.schema import Row
 from videossr.errors import ConfigError
 from videossr.storage.output_dir import OutputDir, check_apart
 from videossr.storage.paths import AnyPath
@@ -108,11 +108,11 @@ class _Side:
     first: Set[str]
     paths: Mapping[str, str]
 
-    def rows(self, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    def rows(self, columns: list[str] | None = None) -> Iterator[Row]:
         """Yield the rows of the samples whose videos are all on this side; all columns when None."""
         return (row for row, across in self._divided(columns) if not across)
 
-    def left_out(self) -> Iterator[dict[str, Any]]:
+    def left_out(self) -> Iterator[Row]:
         """Yield a rejection for each sample that shows videos of the other side too."""
         for row, across in self._divided(["sources", "category", "attempt"]):
             if not across:
@@ -129,7 +129,7 @@ class _Side:
                 "twin": None,
             }
 
-    def _divided(self, columns: list[str] | None) -> Iterator[tuple[dict[str, Any], int]]:
+    def _divided(self, columns: list[str] | None) -> Iterator[tuple[Row, int]]:
         """Yield the rows of this side, each with the number of its videos that are on the other."""
         for row in schema.sample_rows(self.dataset, self.manifest["files"], columns):
             sides = [int(source["content"] not in self.first) for source in row["sources"]]

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
 
 import tomli_w
 
@@ -18,6 +17,7 @@ from videossr.builder.rejections import REJECTED, RejectionRecord, reasons
 from videossr.corpus.corpus import Corpus
 from videossr.dataset import gate_table, schema
 from videossr.dataset.manifest import BuildSpec, Manifest, content_hash, is_benchmark, write_manifest
+from videossr.dataset.schema import Row
 from videossr.storage.paths import AnyPath, write_text
 
 
@@ -97,7 +97,7 @@ def write_verdicts(
 ) -> dict[str, str]:
     """Write `rejected.parquet` and `gates.parquet`, and return their SHA-256 by name."""
 
-    def rejections() -> Iterator[dict[str, Any]]:
+    def rejections() -> Iterator[Row]:
         for video, group in groupby(rejection_records, key=attrgetter("video")):
             entry = corpus.videos[video]
             yield from (rejection.row(entry) for rejection in group)

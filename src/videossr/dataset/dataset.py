@@ -21,6 +21,7 @@ from videossr.clock import Clock
 from videossr.corpus.corpus import Corpus
 from videossr.dataset import schema
 from videossr.dataset.manifest import corpus_place, is_benchmark, read_manifest
+from videossr.dataset.schema import Row
 from videossr.errors import CorpusError, DataError
 from videossr.question import VIDEO, Clip, Frames, Message, Question, Truth, VideoMetadata
 from videossr.rendering import pixel_hash, render, unaltered
@@ -174,13 +175,13 @@ class VideoSSRDataset(Dataset["Item"]):
         )
         return f"VideoSSRDataset({str(self.path)!r}, {recipe}: {len(self)} samples of {videos} videos; {categories})"
 
-    def row(self, index: SupportsIndex) -> dict[str, Any]:
+    def row(self, index: SupportsIndex) -> Row:
         """Return one row of the table, as the Parquet files hold it. Raises IndexError."""
         at = operator.index(index)
         at += len(self) if at < 0 else 0
         if not 0 <= at < len(self):
             raise IndexError(f"{self.path} has {len(self)} samples, no {operator.index(index)}")
-        row: dict[str, Any] = self.rows.slice(at, 1).to_pylist()[0]
+        row: Row = self.rows.slice(at, 1).to_pylist()[0]
         return row
 
     def sample(self, index: SupportsIndex) -> Sample:
@@ -329,7 +330,7 @@ def _default_collate(items: Sequence[Item], *, collate_fn_map: object = None) ->
     return collate(items)
 
 
-def _question(row: Mapping[str, Any]) -> Question:
+def _question(row: Row) -> Question:
     """Return the question of a row. Raises DataError when the row is damaged."""
     try:
         clock = Clock(tuple(row["times_ms"]), row["end_ms"])

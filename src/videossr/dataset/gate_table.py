@@ -6,11 +6,11 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple
-from typing import Any
 
 import pyarrow as pa
 
 from videossr.corpus.pack import Entry
+from videossr.dataset.schema import Row
 from videossr.errors import DataError, NotFoundError
 from videossr.measure import Measure
 from videossr.storage.parquet import read_parquet
@@ -46,7 +46,7 @@ def unpack(data: bytes) -> list[list[Measure]]:
     return [[Measure(*fields) for fields in category] for category in json.loads(zlib.decompress(data))]
 
 
-def rows(entry: Entry, gates: Mapping[str, Iterable[Measure]]) -> Iterator[dict[str, Any]]:
+def rows(entry: Entry, gates: Mapping[str, Iterable[Measure]]) -> Iterator[Row]:
     """Yield the rows of `MEASURES` for one video, whose measures are `gates` by category."""
     for category, measures in sorted(gates.items()):
         for measure in measures:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +18,9 @@ from videossr.sample import Sample, VideoKey
 from videossr.storage.parquet import read_batches
 from videossr.storage.parsing import parse_json
 from videossr.storage.paths import AnyPath, atomic_write
+
+Row: TypeAlias = dict[str, Any]
+"""A row of a Parquet table: the values of its columns, by their names."""
 
 SCHEMA = pa.schema(
     [
@@ -49,7 +52,7 @@ _BATCH = 500
 """Rows that are Python objects at once."""
 
 
-def to_row(sample: Sample, question: Question, pixels: str, seed: int, attempt: int) -> dict[str, Any]:
+def to_row(sample: Sample, question: Question, pixels: str, seed: int, attempt: int) -> Row:
     """Return a row of `SCHEMA`."""
     height, width = sample.size
     return {
@@ -73,7 +76,7 @@ def to_row(sample: Sample, question: Question, pixels: str, seed: int, attempt: 
     }
 
 
-def to_sample(row: Mapping[str, Any]) -> Sample:
+def to_sample(row: Row) -> Sample:
     """Return the sample of a row. Raises DataError when the row is damaged, or its id is not the sample's."""
     try:
         sample = Sample(
@@ -119,20 +122,18 @@ def write_tables(parts: Iterable[pa.Table], path: AnyPath, schema: pa.Schema) ->
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_file(path: AnyPath, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+def read_file(path: AnyPath, columns: Sequence[str] | None = None) -> list[Row]:
     """Read the rows of one file. Raises FileNotFoundError or DataError that names it."""
     return list(read_rows(path, columns))
 
 
-def read_rows(path: AnyPath, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+def read_rows(path: AnyPath, columns: Sequence[str] | None = None) -> Iterator[Row]:
     """Yield the rows of one file, few at a time. Raises as `read_file`."""
     for batch in read_batches(path, _BATCH, columns):
         yield from batch.to_pylist()
 
 
-def sample_rows(
-    dataset: AnyPath, files: Iterable[str], columns: Sequence[str] | None = None
-) -> Iterator[dict[str, Any]]:
+def sample_rows(dataset: AnyPath, files: Iterable[str], columns: Sequence[str] | None = None) -> Iterator[Row]:
     """Yield the samples of a dataset by their ids, few at a time; `files` are the names of all its files."""
     for name in sorted(name for name in files if name.startswith("samples-")):
         yield from read_rows(dataset / name, columns or SCHEMA.names)

@@ -244,7 +244,7 @@ class _Slot:
 
 
 def _recomputed_layer(
-    forward: Callable[..., Any], argument: str, hidden: torch.Tensor, *more: Any, **named: Any
+    forward: Callable[..., object], argument: str, hidden: torch.Tensor, *more: Any, **named: Any
 ) -> Any:
     """Run a layer of the language model, whose cache is in `named[argument]`.
 
@@ -266,7 +266,7 @@ def _recomputed_layer(
     return out
 
 
-def _recomputed_block(forward: Callable[..., Any], hidden: torch.Tensor, *more: Any, **named: Any) -> Any:
+def _recomputed_block(forward: Callable[..., object], hidden: torch.Tensor, *more: Any, **named: Any) -> Any:
     """Run a block of the vision tower."""
     if not torch.is_grad_enabled():
         return forward(hidden, *more, **named)

@@ -220,7 +220,7 @@ def _checked(response: object) -> Response:
 
 
 @contextmanager
-def _naming(kind: type[Any], name: str, method: str) -> Iterator[None]:
+def _naming(kind: type, name: str, method: str) -> Iterator[None]:
     """Raise what the block raises as a `ModelError` that names the model and the method."""
     try:
         yield

@@ -131,7 +131,7 @@ class Perturbation(ABC):
 
     name: ClassVar[str]
     text: ClassVar[str]
-    Settings: ClassVar[type[Any]] = NoSettings
+    Settings: ClassVar[type] = NoSettings
     hidden_by_cuts: ClassVar[bool] = False
     steps_at_ends: ClassVar[bool] = False
     leaves_no_traces: ClassVar[bool] = False

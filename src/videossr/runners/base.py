@@ -92,7 +92,7 @@ class ParallelRunner(ABC, Generic[S]):
         """Implement `Runner.stream`."""
         return self._run(work, items, parts=True)
 
-    def _run(self, work: Callable[..., Any], items: Iterable[T], *, parts: bool) -> Iterator[tuple[T, Any]]:
+    def _run(self, work: Callable[..., object], items: Iterable[T], *, parts: bool) -> Iterator[tuple[T, Any]]:
         suspects: list[T] = []
         for item, result in self._run_all(work, iter(items), parts=parts):
             if isinstance(result, WorkerCrash):
@@ -103,11 +103,11 @@ class ParallelRunner(ABC, Generic[S]):
             yield from self._run_alone(work, item, parts=parts)
 
     @abstractmethod
-    def _run_all(self, work: Callable[..., Any], items: Iterator[T], *, parts: bool) -> Iterator[tuple[T, Any]]:
+    def _run_all(self, work: Callable[..., object], items: Iterator[T], *, parts: bool) -> Iterator[tuple[T, Any]]:
         """Do all items side by side; yield `DIED` for one that may have killed its process."""
 
     @abstractmethod
-    def _run_alone(self, work: Callable[..., Any], item: T, *, parts: bool) -> Iterator[tuple[T, Any]]:
+    def _run_alone(self, work: Callable[..., object], item: T, *, parts: bool) -> Iterator[tuple[T, Any]]:
         """Do one item while nothing else is at work; yield `DIED` when it kills its process."""
 
 

@@ -143,7 +143,7 @@ class RayPool(ParallelRunner[S]):
         if lacks:
             raise WorkerError("\n  ".join([f"--ray {self._address}: not every machine can do this work", *lacks]))
 
-    def _run_all(self, work: Callable[..., Any], items: Iterator[T], *, parts: bool) -> Iterator[tuple[T, Any]]:
+    def _run_all(self, work: Callable[..., object], items: Iterator[T], *, parts: bool) -> Iterator[tuple[T, Any]]:
         waiting: dict[ObjectRef, T] = {}
         lost: deque[T] = deque()
         try:
@@ -170,12 +170,12 @@ class RayPool(ParallelRunner[S]):
         finally:
             self._cancel(waiting)
 
-    def _run_alone(self, work: Callable[..., Any], item: T, *, parts: bool) -> Iterator[tuple[T, Any]]:
+    def _run_alone(self, work: Callable[..., object], item: T, *, parts: bool) -> Iterator[tuple[T, Any]]:
         done = self._alone(work, item, parts=parts)
         for result in [done] if isinstance(done, WorkerCrash) else done:
             yield item, result
 
-    def _alone(self, work: Callable[..., Any], item: T, *, parts: bool = False) -> list[Any] | WorkerCrash:
+    def _alone(self, work: Callable[..., object], item: T, *, parts: bool = False) -> list[Any] | WorkerCrash:
         """Make a call alone on a machine; DIED when its process dies and the machine lives on, or several machines die.
 
         Returns the parts and last the result of the call.
@@ -195,7 +195,7 @@ class RayPool(ParallelRunner[S]):
                 return DIED
         return DIED
 
-    def _send(self, work: Callable[..., Any], item: T, *, parts: bool, **options: Any) -> ObjectRef:
+    def _send(self, work: Callable[..., object], item: T, *, parts: bool, **options: Any) -> ObjectRef:
         ref = _task(_call, 1, **options).remote(*self._holder, ray.cloudpickle.dumps((work, item, parts)))
         self._sent.add(ref)
         return ref
@@ -285,7 +285,7 @@ def _on(node: Mapping[str, Any]) -> dict[str, Any]:
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)}
 
 
-def _task(function: Callable[..., Any], processors: int, **options: Any) -> Any:
+def _task(function: Callable[..., object], processors: int, **options: Any) -> Any:
     """Make a function a task of Ray that fails when its process dies."""
     return ray.remote(function).options(num_cpus=processors, max_retries=0, **options)
 

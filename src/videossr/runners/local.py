@@ -112,14 +112,14 @@ class Pool(ParallelRunner[S]):
     def check(self, files: Sequence[AnyPath]) -> None:
         """Implement `Runner.check`: the workers are processes of this machine."""
 
-    def _run_all(self, work: Callable[..., Any], items: Iterator[T], *, parts: bool) -> Iterator[tuple[T, Any]]:
+    def _run_all(self, work: Callable[..., object], items: Iterator[T], *, parts: bool) -> Iterator[tuple[T, Any]]:
         return self._distribute(work, items, AHEAD, parts=parts)
 
-    def _run_alone(self, work: Callable[..., Any], item: T, *, parts: bool) -> Iterator[tuple[T, Any]]:
+    def _run_alone(self, work: Callable[..., object], item: T, *, parts: bool) -> Iterator[tuple[T, Any]]:
         return self._distribute(work, iter([item]), 1, parts=parts)
 
     def _distribute(
-        self, work: Callable[..., Any], items: Iterator[T], ahead: int, *, parts: bool
+        self, work: Callable[..., object], items: Iterator[T], ahead: int, *, parts: bool
     ) -> Iterator[tuple[T, Any]]:
         """Keep each worker supplied with `ahead` items, and yield what they send and return as it arrives."""
         returned: deque[T] = deque()

@@ -326,7 +326,7 @@ def _returned(value: T, right: bool, form: str) -> T:
     return value
 
 
-def _all(values: object, kind: type[Any] | UnionType) -> bool:
+def _all(values: object, kind: type | UnionType) -> bool:
     return isinstance(values, Iterable) and all(isinstance(value, kind) for value in values)
 
 
@@ -339,7 +339,7 @@ def _checked(measures: Iterable[object]) -> Iterator[Measure]:
 
 @contextmanager
 def naming_errors(
-    kind: type[Any],
+    kind: type,
     name: str,
     method: str,
     about: str | Callable[[], str] = "",

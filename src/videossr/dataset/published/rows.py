@@ -73,7 +73,7 @@ class PublishedRows:
         self._ends = list(accumulate(len(part) for part in self._parts))
 
     @cached_property
-    def _parts(self) -> list[Sequence[Any]]:
+    def _parts(self) -> list[Sequence[object]]:
         return [_read(file) for file in self.files]
 
     @cached_property
@@ -119,7 +119,7 @@ class PublishedRows:
         return {name: value for name, value in self.__dict__.items() if name != "_parts"}
 
 
-class _Parquet(Sequence[Any]):
+class _Parquet(Sequence[object]):
     """The rows of a Parquet file, each converted to Python's own types when it is asked for."""
 
     def __init__(self, table: pa.Table) -> None:
@@ -152,9 +152,9 @@ def _files_of(path: AnyPath) -> list[AnyPath]:
     return with_rows
 
 
-def _read(file: AnyPath) -> Sequence[Any]:
+def _read(file: AnyPath) -> Sequence[object]:
     """Read the rows of a file; those of JSONL are its lines. Raises DataError."""
-    rows: Sequence[Any]
+    rows: Sequence[object]
     if file.suffix == ".parquet":
         rows = _Parquet(read_parquet(file, required=_NEEDED))
     elif file.suffix == ".jsonl":

@@ -134,7 +134,11 @@ class Fused(TorchFunctionMode):
     """Replace attention and experts: on the meta device the first has no fused kernel, the second only bfloat16."""
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         named = kwargs or {}
         if func is scaled_dot_product_attention:

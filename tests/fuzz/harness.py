@@ -57,7 +57,9 @@ class Outcome:
     findings: list[str] = field(default_factory=list)
 
 
-def fuzz(name: str, sound: Path, seconds: float, seed: int = 0, most_findings: int = 20) -> Outcome:
+def fuzz(
+    name: str, sound: Path, seconds: float, seed: int = 0, *, inputs: int = 2**62, most_findings: int = 20
+) -> Outcome:
     """Try damaged inputs of a reader for some time.
 
     Args:
@@ -65,13 +67,14 @@ def fuzz(name: str, sound: Path, seconds: float, seed: int = 0, most_findings: i
         sound: folder that `make_inputs` wrote.
         seconds: how long; the input that is read then is finished.
         seed: of the damage.
+        inputs: how many are tried at most.
         most_findings: findings after which to stop.
     """
     outcome = Outcome()
     deadline = time.monotonic() + seconds
     first = 0
     while len(outcome.findings) < most_findings:
-        crash, first = _run_worker(name, sound, seed, first, deadline, outcome)
+        crash, first = _run_worker(name, sound, seed, range(first, inputs), deadline, outcome)
         if crash is None:
             break
         outcome.findings.append(crash)
@@ -81,13 +84,24 @@ def fuzz(name: str, sound: Path, seconds: float, seed: int = 0, most_findings: i
 
 
 def _run_worker(
-    name: str, sound: Path, seed: int, first: int, deadline: float, outcome: Outcome
+    name: str, sound: Path, seed: int, numbers: range, deadline: float, outcome: Outcome
 ) -> tuple[str | None, int]:
     """Run a process until the deadline. Return how it crashed, None where it did not, and the number to go on with."""
+    first = numbers.start
     counter = sound.parent / f"{name}.counter"
     counter.write_bytes(struct.pack("q", first))
     left = max(0.1, deadline - time.monotonic())
-    words = [sys.executable, "-m", "tests.fuzz.harness", name, str(sound), str(seed), str(first), str(left)]
+    words = [
+        sys.executable,
+        "-m",
+        "tests.fuzz.harness",
+        name,
+        str(sound),
+        str(seed),
+        str(first),
+        str(numbers.stop),
+        str(left),
+    ]
     with (
         tempfile.TemporaryFile("w+") as output,
         tempfile.TemporaryFile("w+", errors="replace") as errors,
@@ -120,7 +134,7 @@ def _run_worker(
     return f"{number} {what}", number + 1
 
 
-def _worker(name: str, sound: Path, seed: int, first: int, seconds: float) -> None:
+def _worker(name: str, sound: Path, seed: int, numbers: range, seconds: float) -> None:
     """Read damaged inputs, and print a line for each that is refused or ends otherwise."""
     faulthandler.enable()
     reader = READERS[name]
@@ -134,9 +148,10 @@ def _worker(name: str, sound: Path, seed: int, first: int, seconds: float) -> No
     signal.signal(signal.SIGALRM, _too_slow)
     targets = sorted({path for pattern in reader.files for path in (sound / name).glob(pattern) if path.is_file()})
     deadline = time.monotonic() + seconds
-    number = first
     with (sound.parent / f"{name}.counter").open("r+b") as counter:
-        while time.monotonic() < deadline:
+        for number in numbers:
+            if time.monotonic() >= deadline:
+                break
             rng = np.random.default_rng([seed, number])
             target = targets[int(rng.integers(len(targets)))]
             data = target.read_bytes()
@@ -154,9 +169,8 @@ def _worker(name: str, sound: Path, seed: int, first: int, seconds: float) -> No
                 sys.stdout.write(f"finding {text.decode()}\n")
             signal.alarm(0)
             damaged.write_bytes(data)
-            number += 1
             counter.seek(0)
-            counter.write(struct.pack("q", number))
+            counter.write(struct.pack("q", number + 1))
             counter.flush()
 
 
@@ -175,9 +189,11 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("sound", type=Path)
     parser.add_argument("seed", type=int)
     parser.add_argument("first", type=int)
+    parser.add_argument("stop", type=int)
     parser.add_argument("seconds", type=float)
     arguments = parser.parse_args(words)
-    _worker(arguments.name, arguments.sound, arguments.seed, arguments.first, arguments.seconds)
+    numbers = range(arguments.first, arguments.stop)
+    _worker(arguments.name, arguments.sound, arguments.seed, numbers, arguments.seconds)
 
 
 if __name__ == "__main__":

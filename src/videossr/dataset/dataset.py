@@ -20,7 +20,7 @@ from typing_extensions import TypedDict
 from videossr.clock import Clock
 from videossr.corpus.corpus import Corpus
 from videossr.dataset import schema
-from videossr.dataset.manifest import corpus_place, is_benchmark, read_manifest
+from videossr.dataset.manifest import NAME, corpus_place, is_benchmark, read_manifest
 from videossr.dataset.schema import Row
 from videossr.errors import CorpusError, DataError
 from videossr.question import VIDEO, Clip, Frames, Message, Question, Truth, VideoMetadata
@@ -151,6 +151,8 @@ class VideoSSRDataset(Dataset["Item"]):
     def rows(self) -> pa.Table:
         """All rows, in the order of the files; local ones are memory-mapped."""
         files = [self.path / name for name in sorted(self.manifest["files"]) if name.startswith("samples-")]
+        if not files:
+            raise DataError(f"{self.path / NAME} names no file of samples: build it again, or copy it again")
         return pa.concat_tables([read_parquet(file, required=schema.SCHEMA.names) for file in files])
 
     @cached_property

@@ -32,13 +32,17 @@ def read_parquet(path: AnyPath, *, required: Sequence[str] = (), dictionary: Seq
         DataError: it is no Parquet file, damaged, or lacks a column.
     """
     with _opened(path, required, dictionary) as source:
-        return source.read(use_threads=is_local(path))
+        table = source.read(use_threads=is_local(path))
+        table.validate(full=True)
+        return table
 
 
 def read_batches(path: AnyPath, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """Yield at most `rows` rows at a time, of all columns or of some. Raises as `read_parquet`."""
     with _opened(path, columns or (), columns=columns) as source:
-        yield from source.iter_batches(rows, columns=columns, use_threads=is_local(path))
+        for batch in source.iter_batches(rows, columns=columns, use_threads=is_local(path)):
+            batch.validate(full=True)
+            yield batch
 
 
 @contextmanager
@@ -63,7 +67,7 @@ def _opened(
             raise DataError(f"{path} has no column {error}") from error
         except FileNotFoundError:
             raise
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise _damaged(path, "not a Parquet file", error) from error
         present = source.schema_arrow.names
         if absent := [name for name in required if name.partition(".")[0] not in present]:
@@ -71,7 +75,7 @@ def _opened(
         try:
             _check_size(source, path, size, opened, columns)
             yield source
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise _damaged(path, "damaged", error) from error
 
 

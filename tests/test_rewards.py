@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.helpers.plugins import write_entry_points
 from videossr import rewards
 from videossr.rewards import (
     compute_score,
@@ -206,10 +207,7 @@ def test_compute_score_of_unknown_names_lists_the_known_ones() -> None:
 
 
 def test_compute_score_finds_scorers_of_installed_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    info = tmp_path / "parity-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: parity\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[videossr.rewards]\nparity = parity_rewards:score\n")
+    declared = write_entry_points(tmp_path, "parity", "[videossr.rewards]\nparity = parity_rewards:score\n")
     (tmp_path / "parity_rewards.py").write_text(
         "from videossr.rewards import Scores\n\n\n"
         "def score(answer, gold):\n"
@@ -222,7 +220,7 @@ def test_compute_score_finds_scorers_of_installed_packages(tmp_path: Path, monke
     with pytest.raises(ValueError, match=r"Known: .*videossr/parity"):
         compute_score("parity", "odd", "odd")
     # The scorer is looked up once, not for every answer.
-    (info / "entry_points.txt").unlink()
+    declared.unlink()
     assert compute_score("videossr/parity", "even", "odd")["parsed"] == 1
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import videossr
+from tests.helpers.plugins import write_entry_points
 from videossr.answers.base import ANSWER_TYPES, GUESSES, AnswerType
 from videossr.answers.choice import CHOICE
 from videossr.answers.counts import COUNTS, Counts
@@ -85,13 +86,12 @@ PLUGIN = """
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Four tasks and an answer type of another package; no task has a scorer of its own."""
     module = f"typed_{tmp_path.name}"
-    info = tmp_path / "typed-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: typed\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
+    write_entry_points(
+        tmp_path,
+        "typed",
         f"[videossr.tasks]\nwhen = {module}:When\nwhich = {module}:Which\n"
         f"computed = {module}:Computed\nsilent = {module}:Silent\n"
-        f"[videossr.answers]\ncolor = {module}:COLOR\n"
+        f"[videossr.answers]\ncolor = {module}:COLOR\n",
     )
     (tmp_path / f"{module}.py").write_text(dedent(PLUGIN))
     monkeypatch.syspath_prepend(tmp_path)

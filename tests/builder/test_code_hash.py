@@ -13,6 +13,7 @@ import pytest
 
 import videossr
 from tests.helpers.building import SLOTS
+from tests.helpers.plugins import write_entry_points
 from videossr.builder.code_hash import code_hash, code_versions
 from videossr.corpus.corpus import Corpus
 from videossr.tasks.base import TASKS
@@ -81,10 +82,7 @@ def test_build_command_refuses_a_dataset_of_a_changed_plugin_until_rebuild(made:
     """The code of the plug-in changes under the same version."""
     site = tmp_path / "site"
     shutil.copytree(EXAMPLE, site / "videossr_tiles")
-    info = site / "videossr_tiles-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: videossr-tiles\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[videossr.tasks]\ntiles = videossr_tiles.task:Tiles\n")
+    write_entry_points(site, "videossr-tiles", "[videossr.tasks]\ntiles = videossr_tiles.task:Tiles\n")
     (tmp_path / "tiles.toml").write_text(RECIPE)
     paths = [str(site), str(Path(videossr.__file__).parents[1])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "300"}

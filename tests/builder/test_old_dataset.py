@@ -64,7 +64,8 @@ def test_a_dataset_whose_manifest_cannot_be_read_is_replaced_if_that_is_asked_fo
     for damage in (b"", b"{", b"\xff\xfe", b"[]", b'{"kind": "dataset"}'):
         (out / "manifest.json").write_bytes(damage)
         (out / "samples-00001.parquet").write_bytes(b"of a larger dataset")
-        (out / ".videos.parquet.partial").write_bytes(b"of a run that was killed")
+        for name in (".videos.parquet.partial", ".samples-00000.parquet.0a1b2c3d.partial"):
+            (out / name).write_bytes(b"of a run that was killed")
         before = contents(out)
         status, printed, err = run(*words)
         assert (status, printed) == (2, "")

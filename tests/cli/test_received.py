@@ -115,14 +115,24 @@ def test_commands_that_write_follow_no_link(command: str, received: Path, capsys
 
 
 def test_a_dataset_that_names_files_elsewhere_removes_none(received: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """As where `--rebuild` replaces it."""
-    precious = received / "precious"
+    """A build refuses it; `--rebuild` replaces it where nothing else is in its folder, and that file stays."""
+    dataset, precious, notes = received / "dataset", received / "precious", received / "dataset/notes.txt"
     precious.write_text(PRECIOUS)
-    shutil.rmtree(received / "dataset/.unfinished")
-    manifest = json.loads((received / "dataset/manifest.json").read_text("utf-8"))
+    notes.write_text(PRECIOUS)
+    shutil.rmtree(dataset / ".unfinished")
+    manifest = json.loads((dataset / "manifest.json").read_text("utf-8"))
     manifest["files"]["../precious"] = "0" * 64
-    (received / "dataset/manifest.json").write_text(json.dumps(manifest))
-    assert called("build smoke --limit 12 --corpus corpus --out dataset --rebuild") == 2
-    assert "damaged: '../precious' is no name of a file in that folder" in capsys.readouterr().err
+    (dataset / "manifest.json").write_text(json.dumps(manifest))
+    build = "build smoke --limit 12 --corpus corpus --out dataset"
+    for command in (build, f"{build} --rebuild"):
+        before = list(tree(dataset))
+        assert called(command) == 2
+        assert list(tree(dataset)) == before
+        assert "damaged: '../precious' is no name of a file in that folder" in capsys.readouterr().err
+    notes.unlink()
+    assert called(build) == 2
+    assert "Replace the dataset with --rebuild" in capsys.readouterr().err
+    assert called(f"{build} --rebuild") == 0
     assert precious.read_text() == PRECIOUS
-    assert len(list((received / "dataset").glob("samples-*.parquet"))) == 1
+    assert "../precious" not in json.loads((dataset / "manifest.json").read_text("utf-8"))["files"]
+    assert len(list(dataset.glob("samples-*.parquet"))) == 1

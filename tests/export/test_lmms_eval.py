@@ -18,6 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.dataset.published.conftest import row, write_json
+from tests.helpers.plugins import write_entry_points
 from videossr.answers.base import ANSWER_TYPES
 from videossr.clock import Clock, uniform_clock
 from videossr.dataset.dataset import VideoSSRDataset
@@ -235,9 +236,7 @@ def test_process_results_computes_the_metric_of_a_plug_in(
     tmp_path: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "halves.py").write_text(HALVES)
-    (tmp_path / "halves-1.0.dist-info").mkdir()
-    (tmp_path / "halves-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: halves\nVersion: 1.0\n")
-    (tmp_path / "halves-1.0.dist-info/entry_points.txt").write_text("[videossr.answers]\nhalves = halves:HALVES\n")
+    write_entry_points(tmp_path, "halves", "[videossr.answers]\nhalves = halves:HALVES\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(lmms_eval_task, "HERE", exported)
     doc = {"data_source": "videossr/halves", "metric": "halved", "answer": "1", "category": "mine"}

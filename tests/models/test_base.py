@@ -11,6 +11,7 @@ from textwrap import dedent
 
 import pytest
 
+from tests.helpers.plugins import write_entry_points
 from videossr.bench.evaluation import evaluate
 from videossr.bench.records import read_run
 from videossr.dataset.dataset import VideoSSRDataset
@@ -77,11 +78,11 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The models `parrot`, which has what it must, and `derived`, installed; their setting `fault` names what fails."""
     name = f"parrot_{tmp_path.name}"
     site = tmp_path / "site"
-    (site / "parrot-1.0.dist-info").mkdir(parents=True)
-    (site / "parrot-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: parrot\nVersion: 1.0\n")
-    (site / "parrot-1.0.dist-info/entry_points.txt").write_text(
+    write_entry_points(
+        site,
+        "parrot",
         f"[videossr.models]\nparrot = {name}:Parrot\nderived = {name}:Derived\ngiven = {name}:Given\n"
-        f"instance = {name}:PLUGIN\n"
+        f"instance = {name}:PLUGIN\n",
     )
     (site / f"{name}.py").write_text(dedent(PLUGIN) + "\n\nPLUGIN = 3\n")
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=":")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.perturbations import NAMES
+from tests.helpers.plugins import write_entry_points
 from videossr.builder.code_hash import code_versions
 from videossr.clock import uniform_clock
 from videossr.config import parse
@@ -42,10 +43,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
     def run(source: str) -> None:
         (tmp_path / "faulty_perturbation.py").write_text(source)
-        info = tmp_path / "faulty-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text("[videossr.perturbations]\nfaulty = faulty_perturbation:Faulty\n")
+        write_entry_points(tmp_path, "faulty", "[videossr.perturbations]\nfaulty = faulty_perturbation:Faulty\n")
         monkeypatch.syspath_prepend(tmp_path)
 
     yield run

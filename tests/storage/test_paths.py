@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from videossr.storage.paths import PARTIAL, atomic_write, lies_in, to_path
+from videossr.storage.paths import PARTIAL, atomic_write, lies_in, to_path, unfinished_name
 
 
 @pytest.mark.parametrize(
@@ -152,3 +152,13 @@ def test_what_huggingface_hub_has_downloaded_lies_in_its_snapshot(tmp_path: Path
         link.symlink_to(f"../../../{target}")
         assert lies_in(link, model / "snapshots/0123") == inside
         assert lies_in(link, link.parent) == inside
+
+
+def test_unfinished_name_knows_the_temporary_files_of_atomic_write(tmp_path: Path) -> None:
+    for name in ("manifest.json", "samples-00000.parquet", "3f.pack"):
+        with atomic_write(tmp_path / name) as partial:
+            partial.touch()
+            assert unfinished_name(partial.name) == name
+    assert unfinished_name(".manifest.json.partial") == "manifest.json"
+    for name in ("manifest.json", ".hidden", "x.partial", ".partial", ".manifest.json.partial.json"):
+        assert unfinished_name(name) is None

@@ -12,6 +12,7 @@ import pytest
 
 from tests.helpers.building import indexed, picture
 from tests.helpers.clips import write
+from tests.helpers.plugins import write_entry_points
 from videossr.bench.evaluation import evaluate
 from videossr.bench.records import Prediction
 from videossr.bench.scoring import score_prediction
@@ -114,10 +115,10 @@ def fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Install the task `brittle`, and return a file: the method whose name is written into it fails."""
     name = f"brittle_{tmp_path.name}"
     site = tmp_path / "site"
-    (site / "brittle-1.0.dist-info").mkdir(parents=True)
-    (site / "brittle-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: brittle\nVersion: 1.0\n")
-    (site / "brittle-1.0.dist-info/entry_points.txt").write_text(
-        f"[videossr.tasks]\nbrittle = {name}:Brittle\n[videossr.rewards]\nbrittle = {name}:score\n"
+    write_entry_points(
+        site,
+        "brittle",
+        f"[videossr.tasks]\nbrittle = {name}:Brittle\n[videossr.rewards]\nbrittle = {name}:score\n",
     )
     (site / f"{name}.py").write_text(dedent(PLUGIN))
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=":")

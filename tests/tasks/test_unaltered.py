@@ -12,6 +12,7 @@ import pytest
 from tests.helpers.building import indexed, picture
 from tests.helpers.clips import write
 from tests.helpers.pages import ParsedPage
+from tests.helpers.plugins import write_entry_points
 from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import Recipe, ResolvedRecipe
 from videossr.cli import gallery
@@ -93,10 +94,10 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Install the task `dimmed` and return the name of its module."""
     name = f"dimmed_{tmp_path.name}"
     site = tmp_path / "site"
-    (site / "dimmed-1.0.dist-info").mkdir(parents=True)
-    (site / "dimmed-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: dimmed\nVersion: 1.0\n")
-    (site / "dimmed-1.0.dist-info/entry_points.txt").write_text(
-        f"[videossr.tasks]\ndimmed = {name}:Dimmed\n[videossr.rewards]\ndimmed = {name}:score\n"
+    write_entry_points(
+        site,
+        "dimmed",
+        f"[videossr.tasks]\ndimmed = {name}:Dimmed\n[videossr.rewards]\ndimmed = {name}:score\n",
     )
     (site / f"{name}.py").write_text(dedent(PLUGIN))
     monkeypatch.syspath_prepend(str(site))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,8 @@ from videossr.dataset import gate_table
 from videossr.dataset.manifest import NAME, BuildSpec, Manifest, altered_files, differences, is_benchmark, read_manifest
 from videossr.errors import DataError, OutputError
 from videossr.storage.output_dir import UNFINISHED, OutputDir
-from videossr.storage.paths import AnyPath, remove_tree
+from videossr.storage.parsing import load_toml
+from videossr.storage.paths import AnyPath, remove_tree, unfinished_name
 
 _CARD = "README.md"
 
@@ -24,9 +24,6 @@ _SAMPLES = re.compile(r"samples-\d{5}\.parquet")
 
 _SURE = frozenset(["samples-00000.parquet", "videos.parquet"])
 """Files by which a folder is recognized as a dataset. The others have names that other programs use too."""
-
-_PARTIAL = re.compile(r"\.(.+)\.partial")
-"""A file that was being written when a run was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +83,7 @@ def recognized(output: OutputDir) -> OldDataset | None:
     except (FileNotFoundError, NotADirectoryError):  # an object store knows no empty folder
         names = set()
     benchmark = _says_benchmark(output.path)
-    written = {name: partial[1] if (partial := _PARTIAL.fullmatch(name)) else name for name in names}
+    written = {name: unfinished_name(name) or name for name in names}
     files = [name for name, whole in written.items() if whole in _FIXED or _SAMPLES.fullmatch(whole)]
     others = {whole for name, whole in written.items() if name not in files}
     is_known = others <= {_CARD, NAME, UNFINISHED, *([BUNDLED] if benchmark else [])}
@@ -97,7 +94,7 @@ def recognized(output: OutputDir) -> OldDataset | None:
 def _says_benchmark(out: AnyPath) -> bool:
     """Say whether the recipe of a dataset says that it is a benchmark."""
     try:
-        return tomllib.loads((out / "config.toml").read_text("utf-8")).get("benchmark") is True
+        return load_toml(out / "config.toml").get("benchmark") is True
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
 

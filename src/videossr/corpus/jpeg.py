@@ -68,8 +68,8 @@ def decode(
 
     Raises JPEGError for the first that is damaged or of another size, which its header tells before it is decoded.
     """
-    if size[0] * size[1] > limits.PICTURE_PIXELS:
-        raise JPEGError(0, limits.exceeds(f"pixels ({size[1]} x {size[0]})", size[0] * size[1], "PICTURE_PIXELS"))
+    if excess := limits.picture_excess(*size):
+        raise JPEGError(0, excess)
     height, width = reduced(size, least)
     frame = np.empty((height, width, 4), np.uint8)
     for number, jpeg in enumerate(jpegs):

@@ -18,7 +18,7 @@ from videossr.config import changes, plain
 from videossr.corpus.corpus import MANIFEST, REJECTED, CorpusManifest, ShardTable, corpus_hash, pack_file
 from videossr.corpus.pack import FORMAT, Pack, RejectedFile
 from videossr.corpus.pack_builder import packs_of
-from videossr.errors import CorpusError
+from videossr.errors import CorpusError, DataError
 from videossr.storage.jsonl import read_json
 from videossr.storage.output_dir import OutputDir
 from videossr.storage.parquet import read_parquet
@@ -142,7 +142,10 @@ def recorded_versions(out: AnyPath, staging: Path) -> dict[str, str]:
     They are those that it records where it has not changed, else these and those that it recorded before.
     """
     for manifest in (out / MANIFEST, staging / _BEFORE):
-        recorded = read_json(_Recorded, manifest, way_out="index into another folder")
+        try:
+            recorded = read_json(_Recorded, manifest, way_out="index into another folder")
+        except DataError as error:
+            raise CorpusError(str(error)) from error
         if recorded is not None:
             versions = recorded["versions"]
             return versions if manifest.name == MANIFEST else merge_versions([versions, corpus_versions()])

@@ -15,7 +15,7 @@ from upath import UPath
 
 from videossr.corpus.pack import RejectedFile
 from videossr.errors import ConfigError, CorpusError, DataError, NotFoundError, ServerError
-from videossr.storage.paths import AnyPath, file_hash, reaching, size_and_stamp, to_path
+from videossr.storage.paths import WEB, AnyPath, file_hash, reaching, size_and_stamp, to_path
 from videossr.video.image_folder import SUFFIXES, ImageFolder, image_folder, is_image
 from videossr.video.plan import RejectedError
 
@@ -26,10 +26,14 @@ _ENDINGS = """
 EXTENSIONS = frozenset(_ENDINGS.split())
 """File names that end so, in upper or lower case, are taken for videos."""
 
-_WEB = ("http", "https")
+DEEPEST = 16
+"""Folders within each other on a web server, at most."""
 
-DEEPEST, MOST_PAGES, MOST_FILES = 16, 10_000, 1_000_000
-"""Bounds of a folder of a web server: folders in each other, pages of folders, and files."""
+MOST_PAGES = 10_000
+"""Pages that list folders of a web server, at most."""
+
+MOST_FILES = 1_000_000
+"""Files in a folder of a web server and all below it, at most."""
 
 Listed: TypeAlias = Callable[[int, int], None]
 """Is called with the number of pages of a web server that were read, and of those that are known."""
@@ -214,7 +218,7 @@ def _is_folder(source: AnyPath) -> bool:
     if isinstance(source, Path):
         return source.is_dir()
     named = source.suffix.lower() in EXTENSIONS | SUFFIXES
-    if source.protocol in _WEB:  # to which a page and a file are the same
+    if source.protocol in WEB:  # to which a page and a file are the same
         return not named
     return bool(source.fs.isdir(source.path)) if named else not source.fs.isfile(source.path)
 
@@ -290,7 +294,7 @@ def _list(source: UPath, out: AnyPath, progress: Listed) -> Iterator[tuple[UPath
     root = source.path.rstrip("/") + "/"
     skipped = None if isinstance(out, Path) or out.protocol != source.protocol else out.path.rstrip("/") + "/"
     folders: dict[str, dict[str, _Facts]] = defaultdict(dict)
-    listing = _pages(source, progress) if source.protocol in _WEB else source.fs.find(source.path, detail=True)
+    listing = _pages(source, progress) if source.protocol in WEB else source.fs.find(source.path, detail=True)
     for name, facts in listing.items():
         if name.startswith(root) and (skipped is None or not name.startswith(skipped)):
             folder, _, file = name.removeprefix(root).rpartition("/")

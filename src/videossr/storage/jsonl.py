@@ -146,8 +146,7 @@ def read_jsonl(
                     continue
                 problem = error.errors(include_url=False)[0]
                 where = ".".join(map(str, problem["loc"]))
-                hint = f"; {way_out}" if way_out else ""
-                raise DataError(f"{path}:{number}: {fault}: {where} {problem['msg']}{hint}") from error
+                raise _damaged(f"{path}:{number}: {fault}: {where} {problem['msg']}", way_out) from error
             yield record
 
 
@@ -196,10 +195,14 @@ def read_json(kind: type[T], path: AnyPath, way_out: str = "") -> T | None:
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        hint = f"; {way_out}" if way_out else ""
-        raise DataError(f"{path}: damaged, or of another version: {error.errors()[0]['msg']}{hint}") from error
+        fault = f"{path}: damaged, or of another version: {error.errors()[0]['msg']}"
+        raise _damaged(fault, way_out) from error
     except ValueError as error:
-        raise DataError(f"{path}: {error}") from error
+        raise _damaged(f"{path}: {error}", way_out) from error
+
+
+def _damaged(fault: str, way_out: str) -> DataError:
+    return DataError(f"{fault}; {way_out}" if way_out else fault)
 
 
 def _cut_torn_line(path: Path) -> None:

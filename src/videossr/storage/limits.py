@@ -67,3 +67,9 @@ def exceeds(what: str, value: int, name: str) -> str:
     """
     most: int = globals()[name]
     return f"{value} {what} are more than {most}; where you trust the data, set {_VARIABLE.format(name)} higher"
+
+
+def picture_excess(height: int, width: int) -> str:
+    """Say that a picture of a size in pixels is larger than `PICTURE_PIXELS`; an empty text where it is not."""
+    pixels = height * width
+    return exceeds(f"pixels ({width} x {height})", pixels, "PICTURE_PIXELS") if pixels > PICTURE_PIXELS else ""

@@ -28,7 +28,17 @@ from typing import Any, NoReturn
 
 from videossr.config import changes
 from videossr.errors import OutputError
-from videossr.storage.paths import PARTIAL, AnyPath, is_local, lies_in, make_folder, own_file, to_path, write_text
+from videossr.storage.parsing import load_json
+from videossr.storage.paths import (
+    AnyPath,
+    is_local,
+    lies_in,
+    make_folder,
+    own_file,
+    to_path,
+    unfinished_name,
+    write_text,
+)
 
 UNFINISHED = ".unfinished"
 """Name of the staging directory in a local output folder."""
@@ -153,7 +163,7 @@ class OutputDir:
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(Path(entry.path))
                     elif entry.is_file(follow_symlinks=False):
-                        if entry.name.startswith(".") and entry.name.endswith(PARTIAL):
+                        if unfinished_name(entry.name):
                             partials.append(Path(entry.path))
                     elif entry.name == UNFINISHED or not entry.is_symlink() or not lies_in(Path(entry), self.path):
                         raise OutputError(
@@ -173,9 +183,7 @@ class OutputDir:
     def _claim(self, task: Mapping[str, Any], *, replace_damaged: bool) -> None:
         """Write what is begun into the staging directory, or compare it with what was begun there."""
         claim = self.staging / _CLAIM
-        begun = self._read_claim(claim) if claim.exists() else None
-        if begun is None and claim.exists() and not replace_damaged:
-            raise OutputError(f"{claim} is damaged: delete {claim.parent}, and what is unfinished begins anew")
+        begun = self._read_claim(claim, replace_damaged=replace_damaged)
         if begun is None:
             write_text(claim, json.dumps(task))
             return
@@ -183,13 +191,19 @@ class OutputDir:
             raise self._unfinished(begun["verb"], ": finish it", "")
         self.refuse_differences(changes(begun, json.loads(json.dumps(task))), unfinished=True)
 
-    def _read_claim(self, claim: Path) -> dict[str, Any] | None:
-        """Read what was begun; None where the file is damaged."""
+    def _read_claim(self, claim: Path, *, replace_damaged: bool) -> dict[str, Any] | None:
+        """Read what was begun; None where nothing was, or where it is damaged and may be replaced."""
         try:
-            begun = json.loads(claim.read_text("utf-8"))
-            return dict(begun) if isinstance(begun["verb"], str) else None
-        except (ValueError, TypeError, KeyError):
+            begun = load_json(claim)
+            if isinstance(begun["verb"], str):
+                return dict(begun)
+        except FileNotFoundError:
             return None
+        except (ValueError, TypeError, KeyError):
+            pass
+        if replace_damaged:
+            return None
+        raise OutputError(f"{claim} is damaged: delete {claim.parent}, and what is unfinished begins anew")
 
     def _unfinished(self, verb: str, how: str, way_out: str) -> OutputError:
         return OutputError(

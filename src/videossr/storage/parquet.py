@@ -54,7 +54,7 @@ def _opened(
     It is a Python object to them.
     """
     with ExitStack() as stack:
-        try:
+        with arrow_damage(lambda what: DataError(f"{path}: not a Parquet file: {what}; {_AGAIN}")):
             file = path if is_local(path) else stack.enter_context(path.open("rb"))
             size = path.stat().st_size
 
@@ -62,28 +62,36 @@ def _opened(
                 source = pq.ParquetFile(file, memory_map=is_local(path), read_dictionary=[*encoded], pre_buffer=False)
                 return stack.enter_context(source)
 
-            source = opened(dictionary)
-        except KeyError as error:
-            raise DataError(f"{path} has no column {error}") from error
-        except FileNotFoundError:
-            raise
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise _damaged(path, "not a Parquet file", error) from error
-        present = source.schema_arrow.names
+            try:
+                source = opened(dictionary)
+            except KeyError as error:
+                raise DataError(f"{path} has no column {error}") from error
+            present = source.schema_arrow.names
         if absent := [name for name in required if name.partition(".")[0] not in present]:
             raise DataError(f"{path} has no column {', '.join(absent)}; it has {', '.join(present)}")
-        try:
+        with arrow_damage(lambda what: DataError(f"{path}: damaged: {what}; {_AGAIN}")):
             _check_size(source, path, size, opened, columns)
             yield source
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise _damaged(path, "damaged", error) from error
 
 
-def _damaged(path: AnyPath, fault: str, error: Exception) -> Exception:
-    """Make a DataError; an error of the system, which has a number, stays what it is. Arrow raises OSError for both."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return error
-    return DataError(f"{path}: {fault}: {error}; build it again, or copy it again")
+_AGAIN = "build it again, or copy it again"
+
+
+@contextmanager
+def arrow_damage(named: Callable[[str], DataError]) -> Iterator[None]:
+    """Raise the error that `named` makes of Arrow's words where the block fails because data is damaged.
+
+    Arrow tells damage by an `ArrowException`, by an OSError without the number of a system's error, and, of names that
+    are not UTF-8, by a UnicodeDecodeError.
+    """
+    try:
+        yield
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise named(str(error)) from error
+    except OSError as error:
+        if type(error) is not OSError or error.errno is not None:
+            raise
+        raise named(str(error)) from error
 
 
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 4}

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import tomllib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from videossr.errors import ConfigError, NotFoundError
 from videossr.registry import suggest
 from videossr.storage import limits
 from videossr.storage.paths import AnyPath
+
+T = TypeVar("T")
 
 _DEPTH = 64
 """Tables and lists within each other, at most. Our own files have 8."""
@@ -42,10 +45,7 @@ def read_limited(path: AnyPath, name: str) -> bytes:
 
 def parse_json(text: str | bytes) -> Any:
     """Parse JSON. Raises ValueError where it is damaged or nested too deeply."""
-    try:
-        return _shallow(json.loads(text))
-    except RecursionError as error:
-        raise ValueError(_TOO_DEEP) from error
+    return _parse(json.loads, text)
 
 
 def load_json(path: AnyPath) -> Any:
@@ -60,10 +60,7 @@ def load_json(path: AnyPath) -> Any:
 
 def parse_toml(text: str) -> dict[str, Any]:
     """Parse TOML. Raises ValueError where it is damaged or nested too deeply."""
-    try:
-        table: dict[str, Any] = _shallow(tomllib.loads(text))
-    except RecursionError as error:
-        raise ValueError(_TOO_DEEP) from error
+    table: dict[str, Any] = _parse(tomllib.loads, text)
     return table
 
 
@@ -93,6 +90,14 @@ def read_toml(path: AnyPath) -> dict[str, Any]:
         raise NotFoundError(f"{path}: there is no such file{hint}") from error
     except ValueError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
+
+
+def _parse(parser: Callable[[T], object], text: T) -> Any:
+    """Call a parser of JSON or TOML. Raises ValueError as it does, and where the text is nested too deeply."""
+    try:
+        return _shallow(parser(text))
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
 
 
 def _shallow(value: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -30,7 +31,8 @@ AnyPath: TypeAlias = Path | UPath
 """A file or folder: a `Path` where it is local, else a `UPath`, which is used the same way."""
 
 _PIECE = 1 << 22
-_WEB = ("http", "https")
+WEB = ("http", "https")
+"""Schemes of web servers, which can be read from and not written to."""
 
 
 def to_path(text: str | AnyPath) -> AnyPath:
@@ -57,7 +59,7 @@ def to_path(text: str | AnyPath) -> AnyPath:
             raise ConfigError(f"{text}: a {scheme}:// address has three slashes and no server, as {scheme}:///videos")
         return Path(unquote(rest))
     server, _, path = rest.partition("/")
-    if "@" in server or (scheme in _WEB and "?" in rest):
+    if "@" in server or (scheme in WEB and "?" in rest):
         raise ConfigError(
             f"{scheme}://{server.rpartition('@')[2].partition('?')[0]}/{path.partition('?')[0]}: give no credentials "
             "or queries in an address, which is written into manifests; give them by the environment, such as "
@@ -66,7 +68,7 @@ def to_path(text: str | AnyPath) -> AnyPath:
     if scheme not in available_implementations(fallback=True):
         raise ConfigError(f"{text}: unknown kind of address {scheme}://; give a local path of that name as ./{text}")
     try:
-        options = _web_options() if scheme in _WEB else {}
+        options = _web_options() if scheme in WEB else {}
         # A cached listing hides what others write.
         address: UPath = UPath(f"{scheme}://{rest}", use_listings_cache=False, **options)
         _ = address.fs
@@ -174,7 +176,7 @@ def make_folder(path: AnyPath) -> None:
     """Make a folder with all above it; an object store needs none. Raises OutputError where nothing can be written."""
     if is_local(path):
         path.mkdir(parents=True, exist_ok=True)
-    elif path.protocol in _WEB:
+    elif path.protocol in WEB:
         raise OutputError(f"{path}: a web server cannot be written to; choose another --out")
 
 
@@ -217,7 +219,15 @@ _FULL = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 
 
 PARTIAL = ".partial"
-"""End of the names of temporary files, which begin with a dot; `OutputDir.open` removes those that a kill has left."""
+"""End of the names of temporary files, see `atomic_write`; `OutputDir.open` removes those that a kill has left."""
+
+_PARTIAL = re.compile(rf"\.(.+?)(\.[0-9a-f]{{8}})?{re.escape(PARTIAL)}")
+
+
+def unfinished_name(name: str) -> str | None:
+    """Return the name of the file that a temporary file of this name was to become; None for any other name."""
+    match = _PARTIAL.fullmatch(name)
+    return match[1] if match else None
 
 
 def own_file(path: str, flags: int) -> int:

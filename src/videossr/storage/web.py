@@ -13,7 +13,7 @@ import aiohttp
 from yarl import URL
 
 from videossr.errors import ServerError
-from videossr.untrusted import one_line
+from videossr.storage.redirects import check_redirect
 
 MOST_BYTES = 1 << 26
 """Bytes of a file or page that is read in one piece: a manifest, a list, an image, a page of links."""
@@ -49,13 +49,7 @@ async def _refuse_other_server(_session: object, _context: object, sent: aiohttp
     headers = sent.response.headers
     asked = sent.url
     to = asked.join(URL(headers.get("Location") or headers.get("URI") or ""))
-    upgraded = (asked.scheme, asked.port, to.scheme, to.port) == ("http", 80, "https", 443)
-    if asked.host != to.host or not (upgraded or (asked.scheme, asked.port) == (to.scheme, to.port)):
-        place = one_line(f"{to.scheme}://{to.authority}", 100)
-        raise ServerError(
-            f"{asked} redirects to another server, {place}, which is not asked: if that is the one that you mean, name "
-            "its address"
-        )
+    check_redirect(f"{asked}", (asked.scheme, asked.host, asked.explicit_port), (to.scheme, to.host, to.explicit_port))
 
 
 class _Response(aiohttp.ClientResponse):

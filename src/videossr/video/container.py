@@ -142,10 +142,8 @@ def open_video(source: Source) -> Iterator[tuple[InputContainer, VideoStream]]:
         if stream.codec_context is None:
             raise RejectedError("unsupported", "there is no decoder for its codec")
         context = stream.codec_context
-        if (pixels := context.width * context.height) > limits.PICTURE_PIXELS:
-            size = f"pixels ({context.width} x {context.height})"
-            problem = limits.exceeds(size, pixels, "PICTURE_PIXELS")
-            raise RejectedError("unsupported", problem, pixels, limits.PICTURE_PIXELS)
+        if excess := limits.picture_excess(context.height, context.width):
+            raise RejectedError("unsupported", excess, context.width * context.height, limits.PICTURE_PIXELS)
         context.thread_type = "NONE"
         context.thread_count = 1
         # The decoder hands the number of a packet on to its frame: damage is then known frame by frame.

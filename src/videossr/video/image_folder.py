@@ -207,9 +207,8 @@ def _open(
     lines = len(log)
     try:
         height, width = picture_size(data) or (1, 1)  # of a TIFF only ffmpeg tells it, which refuses as large a one
-        if height * width > limits.PICTURE_PIXELS:
-            pixels = limits.exceeds(f"pixels ({width} x {height})", height * width, "PICTURE_PIXELS")
-            raise RejectedError("unsupported", f"{_safe(name)}: {pixels}", height * width, limits.PICTURE_PIXELS)
+        if excess := limits.picture_excess(height, width):
+            raise RejectedError("unsupported", f"{_safe(name)}: {excess}", height * width, limits.PICTURE_PIXELS)
         with av.open(io.BytesIO(data), "r", options=_IMAGE_OPTIONS) as container:
             stream = container.streams.video[0]
             stream.thread_type = "NONE"

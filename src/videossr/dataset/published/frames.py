@@ -211,9 +211,8 @@ def _picture(name: str, find: Find) -> Frames:
         shape = picture_size(data)
         if shape is None:
             raise DataError(f"{label} is no picture of a kind that is read: JPEG, PNG, WebP, BMP or PNM")
-        if shape[0] * shape[1] > limits.PICTURE_PIXELS:
-            pixels = f"pixels ({shape[1]} x {shape[0]})"
-            raise DataError(f"{label}: {limits.exceeds(pixels, shape[0] * shape[1], 'PICTURE_PIXELS')}")
+        if excess := limits.picture_excess(*shape):
+            raise DataError(f"{label}: {excess}")
         if data.startswith(b"\xff\xd8"):
             return cast(Frames, simplejpeg.decode_jpeg(data, "RGB"))
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)

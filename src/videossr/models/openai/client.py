@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from videossr.errors import ConfigError, ServerError
-from videossr.models.openai.errors import MOST_OF_ERROR, RequestFailed, harmless, http_library
+from videossr.errors import ConfigError
+from videossr.models.openai.errors import MOST_OF_ERROR, RequestFailed, http_library
+from videossr.storage.redirects import check_redirect
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -96,21 +97,12 @@ def _bound(most_bytes: int) -> Callable[[Any], Awaitable[None]]:
 
 
 def _only(url: str) -> Callable[[Any], Awaitable[None]]:
-    """Return a hook that refuses requests to another server, to which a response may send one with frames and key.
-
-    A server that asks for TLS instead stays the same.
-    """
+    """Return a hook that refuses requests to another server, to which a response may send one with frames and key."""
     named = http_library().URL(url)
-    upgraded = ("https", None) if (named.scheme, named.port) == ("http", None) else None
 
     async def refuse(request: Any) -> None:
         to = request.url
-        if to.host != named.host or (to.scheme, to.port) not in ((named.scheme, named.port), upgraded):
-            place = harmless(f"{to.scheme}://{to.netloc.decode('ascii', 'replace')}", 100)
-            raise ServerError(
-                f"{url} redirects to another server, {place}, which is not asked: if that is the one that you mean, "
-                "name its address"
-            )
+        check_redirect(url, (named.scheme, named.host, named.port), (to.scheme, to.host, to.port))
 
     return refuse
 

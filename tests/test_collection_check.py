@@ -68,6 +68,7 @@ def test_summary_of_a_pytest_run_counts_skipped_tests_by_reason(tmp_path: Path) 
     assert lines[place + 2].startswith("      2  needs the shared videos: ")
 
 
+@pytest.mark.slow
 def test_shared_fixtures_mark_their_tests_as_slow() -> None:
     """The tests of datasets share a fixture, and are slow; the tests of the clock share none, and are not."""
     words = ["pytest", "-p", "no:cacheprovider", "--collect-only", "-m", "not slow", "tests/test_clock.py"]

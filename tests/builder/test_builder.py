@@ -37,6 +37,7 @@ def count_uses(folder: Path) -> Counter[str]:
     return Counter(row["sources"][0]["content"] for row in schema.read_file(folder / "samples-00000.parquet"))
 
 
+@pytest.mark.slow
 def test_build_dataset_gives_the_same_bytes_for_any_workers_and_file_names(
     made: Corpus, clips: Path, make: Make, tmp_path: Path
 ) -> None:
@@ -139,6 +140,7 @@ def test_build_dataset_keeps_a_complete_dataset_and_refuses_other_settings(
         make("dataset", made, categories)
 
 
+@pytest.mark.slow
 def test_build_dataset_rebuild_replaces_a_dataset(
     made: Corpus, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,8 @@ from videossr.templates import load_templates
 from videossr.validation.validator import validate
 from videossr.video.plan import Plan
 
+pytestmark = pytest.mark.slow
+
 CATEGORIES = {"mirror": (MIRROR, 3), "swap": (SWAP, 1), "jigsaw": (JIGSAW, 2)}
 """At most seven of the sixteen videos are shown."""
 

@@ -78,6 +78,7 @@ def test_code_hash_differs_between_the_shipped_tasks() -> None:
     assert code_versions(["jigsaw", "jigsaw"]) == {"task jigsaw": code_hash(TASKS.get("jigsaw"))[:16]}
 
 
+@pytest.mark.slow
 def test_build_command_refuses_a_dataset_of_a_changed_plugin_until_rebuild(made: Corpus, tmp_path: Path) -> None:
     """The code of the plug-in changes under the same version."""
     site = tmp_path / "site"

@@ -28,6 +28,8 @@ from videossr.errors import CorpusError
 from videossr.storage.output_dir import OutputDir
 from videossr.validation.validator import validate
 
+pytestmark = pytest.mark.slow
+
 CATEGORIES = {"mirror": (MIRROR, 14), "jigsaw": (JIGSAW, 8), "counting": (COUNTING, 6)}
 
 

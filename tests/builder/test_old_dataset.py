@@ -17,6 +17,8 @@ from videossr.builder.builder import Progress
 from videossr.corpus.corpus import Corpus
 from videossr.errors import OutputError
 
+pytestmark = pytest.mark.slow
+
 CATEGORIES = {"mirror": (MIRROR, 3)}
 
 CHILD = """

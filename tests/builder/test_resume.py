@@ -64,6 +64,7 @@ def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "_BATCH", 5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_rows")
 def test_build_dataset_resumes_after_every_kill(made: Corpus, make: Make, tmp_path: Path) -> None:
     """Kills come in the gates, in the draws, at the end of a pass and while files are written; no step is repeated."""
@@ -94,6 +95,7 @@ def test_build_dataset_resumes_after_every_kill(made: Corpus, make: Make, tmp_pa
     assert read_files(tmp_path / "killed") == read_files(tmp_path / "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_build_dataset_resumes_an_interrupted_build_with_other_workers(
     made: Corpus, make: Make, tmp_path: Path, workers: int
@@ -130,6 +132,7 @@ def interrupt_build(make: Make, name: str, corpus: Corpus, **options: object) ->
     return Path(name)
 
 
+@pytest.mark.slow
 def test_build_dataset_refuses_to_resume_with_other_settings(made: Corpus, make: Make, tmp_path: Path) -> None:
     interrupt_build(make, "dataset", made)
     database = tmp_path / "dataset/.unfinished/journal.sqlite"

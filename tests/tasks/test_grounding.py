@@ -99,6 +99,7 @@ def still(clock: Clock) -> Video:
     return Video(VideoKey("0" * 64, "1" * 64), clock, np.zeros((len(clock), 32, 32, 3), np.uint8))
 
 
+@pytest.mark.slow
 def test_draw_covers_every_length_and_place() -> None:
     video = still(uniform_clock(48, 10_000))
     samples = [draw(video, "mirror", seed) for seed in range(4000)]

@@ -59,7 +59,7 @@ def prediction(index: int, category: str, answer: str, *texts: str, **fields: An
     )
 
 
-def a_run(*predictions: Prediction, name: str = "run", hash: str = "h", size: int | None = None) -> Run:
+def a_run(*predictions: Prediction, name: str = "run", hash: str = "ab" * 32, size: int | None = None) -> Run:
     config = RunConfig(
         verb="run",
         questions="bench",
@@ -133,7 +133,8 @@ class Drawn(VideoSSRDataset):
         self.path = Path("drawn")
         self.rows = pa.Table.from_pylist(rows, schema.SCHEMA)
         categories = {name: {"samples": PER_CATEGORY, "admitted": 1} for name in mixture.categories}
-        self.manifest = {"recipe": mixture.resolved, "categories": categories, "samples": len(rows), "hash": "d"}  # type: ignore[typeddict-item]
+        self.manifest = {"recipe": mixture.resolved, "categories": categories, "samples": len(rows)}  # type: ignore[typeddict-item]
+        self.hash = "d0" * 32
 
 
 @pytest.fixture(scope="session")

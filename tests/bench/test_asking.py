@@ -10,9 +10,9 @@ import pytest
 
 from tests.bench.conftest import CHANCE, Script
 from videossr.bench.evaluation import evaluate
-from videossr.bench.records import UNREAD, read_run
+from videossr.bench.records import read_run
 from videossr.dataset.dataset import VideoSSRDataset
-from videossr.errors import NothingAnsweredError
+from videossr.errors import DataError, NothingAnsweredError
 from videossr.models.base import Request, Response
 from videossr.question import Question
 
@@ -26,19 +26,13 @@ class Unreadable(VideoSSRDataset):
         return super().question(index)
 
 
-def test_a_damaged_file_of_questions_stops_a_run(dataset: Path, tmp_path: Path) -> None:
+def test_a_damaged_file_of_questions_is_refused_before_a_run(dataset: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(dataset, tmp_path / "copy"))
     for samples in copy.glob("samples-*.parquet"):
         samples.write_bytes(samples.read_bytes()[:100])
-    damaged = VideoSSRDataset(copy)
-    with pytest.raises(NothingAnsweredError, match=r"3 questions failed for the same reason.*samples-00000\.parquet"):
-        evaluate(damaged, CHANCE, tmp_path / "run", stop_after=3)
-    failed = read_run(tmp_path / "run").predictions
-    assert [(p.index, p.category, p.error.startswith("question: ")) for p in failed] == [
-        (index, UNREAD, True) for index in range(3)
-    ]
-    done = evaluate(damaged, CHANCE, tmp_path / "run", stop_after=0)
-    assert [bool(p.error) for p in done.predictions] == [True] * len(damaged)
+    with pytest.raises(DataError, match=r"samples-00000\.parquet was altered since it was written: copy the dataset"):
+        evaluate(VideoSSRDataset(copy), CHANCE, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_rows_that_cannot_be_read_count_where_the_model_fails_too(

@@ -101,12 +101,14 @@ def test_holm_stops_at_the_first_that_could_be_noise() -> None:
 def test_compare_refuses_other_questions_unless_shared_is_set() -> None:
     rng = np.random.default_rng(0)
     first = random_run(rng, "a", {"jigsaw/6": 0.5})
-    fewer = a_run(*first.predictions[:40], name="b", hash="other")
+    fewer = a_run(*first.predictions[:40], name="b", hash="0f" * 32)
     with pytest.raises(ValueError, match="they share 40, and 20 were asked in one of them alone; --shared"):
         compare(first, fewer)
     comparison = compare(first, fewer, shared=True)
     assert (comparison.left_out, comparison.overall.questions, comparison.same_hash) == (20, 40, False)
-    strangers = a_run(*(replace(prediction, id="x" + prediction.id) for prediction in first.predictions), hash="other")
+    strangers = a_run(
+        *(replace(prediction, id="x" + prediction.id) for prediction in first.predictions), hash="0f" * 32
+    )
     with pytest.raises(ValueError, match="share no question"):
         compare(first, strangers, shared=True)
     regraded = a_run(*(replace(prediction, answer=WRONG) for prediction in first.predictions))
@@ -167,4 +169,4 @@ def test_compare_pairs_questions_of_one_id_by_index_or_refuses_them() -> None:
     first = a_run(*(prediction(index, "jigsaw/6", GOLD, GOLD, id="x") for index in range(4)))
     assert compare(first, replace(first)).overall.questions == 4
     with pytest.raises(ValueError, match="several questions have one id"):
-        compare(first, a_run(prediction(0, "jigsaw/6", GOLD, GOLD), hash="other"), shared=True)
+        compare(first, a_run(prediction(0, "jigsaw/6", GOLD, GOLD), hash="0f" * 32), shared=True)

@@ -69,7 +69,7 @@ class Reworded(VideoSSRDataset):
 
     @property
     def hash(self) -> str:
-        return "another"
+        return "0f" * 32
 
 
 def test_evaluate_records_every_question_and_answer(built: VideoSSRDataset, script: Script, tmp_path: Path) -> None:

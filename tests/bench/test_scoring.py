@@ -128,9 +128,9 @@ def test_widen_follows_its_formulas() -> None:
 
 
 def test_scoreboard_names_its_run_hash_and_denominator() -> None:
-    run = a_run(prediction(0, "jigsaw/6", "341562", "341562"), name="mine", hash="f00")
+    run = a_run(prediction(0, "jigsaw/6", "341562", "341562"), name="mine", hash="0f" * 32)
     board = score(run)
-    assert (board.run, board.hash, board.denominator) == ("mine", "f00", "asked")
+    assert (board.run, board.hash, board.denominator) == ("mine", "0f" * 32, "asked")
     assert board.outcomes == outcomes(run)
     assert score(run, "answered").denominator == "answered"
     assert metric_of("riddle") == "exact"

@@ -18,13 +18,13 @@ from tests.helpers.building import CLIPS, COUNTING, JIGSAW, MIRROR, SWAP, Make, 
 from tests.helpers.clips import write
 from videossr.builder import merging, recipe, splitting
 from videossr.builder.builder import Progress, build_dataset
-from videossr.builder.bundle import questions_hash
 from videossr.builder.recipe import Recipe
 from videossr.cli import main
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.pack import Pack
 from videossr.dataset import schema
 from videossr.dataset.dataset import VideoSSRDataset
+from videossr.dataset.hashing import questions_hash
 from videossr.dataset.manifest import Manifest, read_manifest, write_manifest
 from videossr.errors import CorpusError, UnmetError
 from videossr.storage.paths import file_hash, to_path
@@ -216,7 +216,7 @@ def test_validate_reports_a_damaged_benchmark(made: Corpus, bench: Bench, tmp_pa
         schema.write_file(rows, path, schema.SCHEMA)
         files = {**manifest["files"], path.name: file_hash(path)}
         write_manifest(tmp_path / "bench", {**manifest, "files": files})
-        assert "the samples give" in find_failures(tmp_path / "bench")["frozen hash"]
+        assert "the samples give" in find_failures(tmp_path / "bench")["hash"]
     else:
         path = next((tmp_path / "bench/corpus/packs").iterdir())
         data = bytearray(path.read_bytes())

@@ -128,7 +128,7 @@ def test_a_dataset_that_names_files_elsewhere_removes_none(received: Path, capsy
         before = list(tree(dataset))
         assert called(command) == 2
         assert list(tree(dataset)) == before
-        assert "damaged: '../precious' is no name of a file in that folder" in capsys.readouterr().err
+        assert "manifest.json: damaged, or of another version: see files.../precious" in capsys.readouterr().err
     notes.unlink()
     assert called(build) == 2
     assert "Replace the dataset with --rebuild" in capsys.readouterr().err

@@ -15,6 +15,7 @@ import av
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from numpy.typing import NDArray
 
 from tests.dataset.published.conftest import row, write_json
@@ -26,7 +27,7 @@ from videossr.dataset.published.dataset import PublishedDataset
 from videossr.export import lmms_eval, lmms_eval_task
 from videossr.export.clips import off_ms, write_mp4
 from videossr.export.lmms_eval import export_lmms_eval
-from videossr.export.lmms_eval_task import mean_of_categories
+from videossr.export.lmms_eval_task import mean_of_categories, metric_name
 from videossr.question import VIDEO, Clip, Frames, Question
 from videossr.question_set import open_questions
 from videossr.tasks.base import Video, answer_type_of
@@ -85,6 +86,46 @@ def test_export_lmms_eval_writes_only_the_files_of_a_task(exported: Path) -> Non
         "test.parquet",
         "videos",
     ]
+
+
+HOSTILE = 'a"b\n  - !function os.system\nx: !!python/name:os.system\u2028\x1b[2J'
+
+
+class Hostile(VideoSSRDataset):
+    """Questions whose hash and category are texts that YAML would take for its own."""
+
+    @property
+    def hash(self) -> str:
+        return HOSTILE
+
+    def category(self, index: SupportsIndex) -> str:
+        return f"{HOSTILE}{int(index) % 2}"
+
+
+def test_exported_yaml_holds_hostile_texts_as_texts(dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / HOSTILE.replace("/", "").replace("\n", " ")
+    task = export_lmms_eval(Hostile(dataset), out, "small")
+    functions: list[str] = []
+
+    class Loader(yaml.SafeLoader):
+        """Refuses all tags but that of functions, which it lists."""
+
+    Loader.add_constructor("!function", lambda _, node: functions.append(node.value))
+    table = yaml.load(task.read_bytes(), Loader)
+    assert functions == [
+        *(f"task.doc_to_{name}" for name in ("visual", "text", "messages")),
+        "task.process_results",
+        "task.mean_of_categories",
+    ]
+    assert table["metadata"] == {"version": 1.0, "videossr_hash": HOSTILE}
+    assert [metric["metric"] for metric in table["metric_list"]] == [
+        "overall",
+        *(metric_name(f"{HOSTILE}{number}") for number in range(2)),
+    ]
+    assert table["dataset_kwargs"] == {"data_files": {"test": str(out / "test.parquet")}}
+    assert task.read_text("utf-8").splitlines()[0].startswith("# Run it with: lmms-eval --include_path ")
+    modified = task.stat().st_mtime_ns
+    assert export_lmms_eval(Hostile(dataset), out, "small").stat().st_mtime_ns == modified, "it is complete"
 
 
 def test_exported_task_scores_without_the_package(exported: Path, tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ from types import FrameType
 
 import numpy as np
 
-from tests.fuzz.mutations import mutate
 from tests.fuzz.readers import READERS
 from videossr.errors import VideoSSRError
 from videossr.video.plan import RejectedError
@@ -156,7 +155,7 @@ def _worker(name: str, sound: Path, seed: int, numbers: range, seconds: float) -
             target = targets[int(rng.integers(len(targets)))]
             data = target.read_bytes()
             damaged = folder / target.relative_to(sound / name)
-            damaged.write_bytes(mutate(data, rng))
+            damaged.write_bytes(reader.damage(data, rng))
             signal.alarm(SECONDS)
             try:
                 reader.read(folder)

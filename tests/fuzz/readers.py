@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import cv2
 import numpy as np
 import tomli_w
 
+from tests.fuzz.mutations import mutate
 from tests.helpers import clips
+from tests.helpers.packs import join_pack, split_pack
 from videossr import compute_score
 from videossr.bench.evaluation import evaluate
 from videossr.bench.records import read_run
@@ -20,9 +23,11 @@ from videossr.bench.scoring import score
 from videossr.builder.builder import build_dataset
 from videossr.builder.recipe import load_recipe
 from videossr.corpus.corpus import Corpus
+from videossr.corpus.duplicates import footage_of
 from videossr.corpus.indexer import index_videos
 from videossr.dataset.dataset import VideoSSRDataset
 from videossr.dataset.published.dataset import PublishedDataset
+from videossr.errors import CorpusError
 from videossr.models.openai.messages import read_answer
 from videossr.templates import load_templates
 from videossr.video.decoding import decode
@@ -53,10 +58,12 @@ class Reader:
     Attributes:
         files: what is damaged, relative to the folder: one of these at a time.
         read: reads all that the folder has. It may raise errors of the package and OSError, nothing else.
+        damage: changes the bytes of a file.
     """
 
     files: tuple[str, ...]
     read: Callable[[Path], object]
+    damage: Callable[[bytes, np.random.Generator], bytes] = mutate
 
 
 def make_inputs(folder: Path) -> None:
@@ -71,6 +78,7 @@ def make_inputs(folder: Path) -> None:
             shutil.copy(source, videos)
     shutil.rmtree(folder / "all")
     index_videos(videos, folder / "corpus", PLAN)
+    shutil.copytree(folder / "corpus", folder / "tables")
     (folder / "recipe").mkdir()
     (folder / "recipe/recipe.toml").write_text(RECIPE)
     build_dataset(str(folder / "recipe/recipe.toml"), folder / "corpus", folder / "dataset")
@@ -107,10 +115,19 @@ def _write_rows(folder: Path) -> None:
     (folder / "rows.jsonl").write_text(json.dumps(row) + "\n")
 
 
+def _damage_table(data: bytes, rng: np.random.Generator) -> bytes:
+    """Damage the table of a pack, and write the checksum that it has now behind it."""
+    frames, table = split_pack(data)
+    return join_pack(frames, mutate(table, rng))
+
+
 def _read_corpus(folder: Path) -> None:
     corpus = Corpus(folder)
     corpus.rejections()
+    with suppress(CorpusError):
+        corpus.check_hash()
     for entry in corpus.videos:
+        _ = footage_of(entry), entry.source_times
         corpus.frames(entry.key, range(len(entry.clock)), entry.size)
 
 
@@ -149,6 +166,7 @@ def _read_answers(folder: Path) -> None:
 
 READERS = {
     "corpus": Reader(("manifest.json", "packs/*", "rejected.parquet"), _read_corpus),
+    "tables": Reader(("packs/*",), _read_corpus, _damage_table),
     "dataset": Reader(("manifest.json", "samples-00000.parquet"), _read_dataset),
     "rows": Reader(("rows.jsonl", "0.jpg", "0.png", "0.webp"), _read_rows),
     "run": Reader(("config.toml", "predictions.jsonl", "manifest.json"), _read_run),

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 import simplejpeg
 
 from videossr.builder.recipe import load_recipe
-from videossr.corpus import jpeg, pack
+from videossr.corpus import entry, jpeg, pack
 from videossr.corpus.corpus import Corpus
 from videossr.dataset.published.dataset import PublishedDataset
 from videossr.storage.parquet import read_batches, read_parquet
@@ -185,16 +185,17 @@ def pack_with_a_compressed_table(folder: Path) -> object:
     ends = pa.array(np.arange(rows + 1, dtype=np.int32) * 200)
     columns = [
         pa.ListArray.from_arrays(ends, pa.array(zeros)) if pa.types.is_list(field.type) else pa.nulls(rows, field.type)
-        for field in pack.SCHEMA
+        for field in entry.SCHEMA
     ]
-    return written_pack(folder, pa.Table.from_arrays(columns, schema=pack.SCHEMA), "zstd").table.nbytes
+    return written_pack(folder, pa.Table.from_arrays(columns, schema=entry.SCHEMA), "zstd").table.nbytes
 
 
 @attack
 def pack_with_long_frames(folder: Path) -> object:
-    row: dict[str, Any] = {field.name: [1] if pa.types.is_list(field.type) else None for field in pack.SCHEMA}
-    row |= {"content": "00", "path": "a.mp4", "offset": 0, "frame_bytes": [10**17], "height": 32, "width": 32}
-    return len(list(written_pack(folder, pa.Table.from_pylist([row], pack.SCHEMA))))
+    row: dict[str, Any] = {field.name: [1] if pa.types.is_list(field.type) else 1 for field in entry.SCHEMA}
+    row |= {field.name: "ab" * 32 for field in entry.SCHEMA if field.type == pa.string()}
+    row |= {"mirrored": False, "fingerprints": b"", "path": "a.mp4", "frame_bytes": [10**17]}
+    return len(list(written_pack(folder, pa.Table.from_pylist([row], entry.SCHEMA))))
 
 
 @attack

@@ -23,6 +23,7 @@ from videossr.answers.panel import GivenAnswers, Mean
 from videossr.bench.records import Prediction, Run
 from videossr.bench.scoring import Estimate, score
 from videossr.cli import report
+from videossr.errors import DataError
 from videossr.question_set import open_questions
 from videossr.report import plots
 from videossr.report.benchmark.answers import Answers, difficulty_curves
@@ -266,6 +267,15 @@ def test_gather_separates_other_questions_and_makes_names_unique(runs: dict[str,
     parent = runs["chance"].path.parent.name
     assert names == [f"{parent}/chance (1)", f"{tmp_path.name}/chance", f"{parent}/chance (2)", "other"]
     assert benchmarks[1].runs[0].name in markdown(benchmarks).split("VIUBench layout")[2]
+
+
+def test_gather_refuses_runs_with_other_answers_under_one_hash(runs: dict[str, Run], tmp_path: Path) -> None:
+    first, *rest = runs["chance"].predictions
+    altered = copy_run_with(Path(str(runs["chance"].path)), tmp_path / "altered", [replace(first, answer=first.answer[::-1]), *rest])
+    assert altered.config.hash == runs["chance"].config.hash
+    gather([altered])
+    with pytest.raises(DataError, match=rf"^{tmp_path}/altered states the hash of .*question {first.index} differs"):
+        gather([runs["chance"], altered])
 
 
 def test_gather_notes_unfinished_runs_and_labels(runs: dict[str, Run]) -> None:

@@ -24,7 +24,8 @@ from videossr.clock import uniform_clock
 from videossr.corpus.corpus import Corpus
 from videossr.dataset import schema
 from videossr.dataset.dataset import VideoSSRDataset
-from videossr.dataset.manifest import content_hash, file_hashes, read_manifest, write_manifest
+from videossr.dataset.hashing import dataset_hash
+from videossr.dataset.manifest import file_hashes, read_manifest, write_manifest
 from videossr.rendering import pixel_hash, render
 from videossr.sample import Sample
 from videossr.tasks.base import TASKS
@@ -45,7 +46,7 @@ def write_rows(folder: Path, rows: list[Row]) -> None:
     manifest = read_manifest(folder)
     manifest["samples"] = len(rows)
     manifest["files"] = file_hashes(folder, [*manifest["files"]])
-    manifest["hash"] = content_hash(manifest, manifest["files"])
+    manifest["hash"] = dataset_hash(folder, manifest)
     write_manifest(folder, manifest)
 
 
@@ -129,7 +130,7 @@ def test_validate_notices_an_edited_table_of_samples(altered: Alter) -> None:
     rows = schema.read_file(edited.path / SHARD)
     rows[0]["attempt"] += 1
     schema.write_file(rows, edited.path / SHARD, schema.SCHEMA)
-    assert failing_checks(validate(edited, renders=0)) == {("files", "")}
+    assert failing_checks(validate(edited, renders=0)) == {("files", ""), ("hash", "")}
 
 
 def test_validate_refuses_a_row_that_does_not_match_its_id(altered: Alter) -> None:
@@ -316,6 +317,7 @@ def test_validate_notices_a_skewed_distribution(altered: Alter, name: str) -> No
     edited = altered(change)
     manifest = read_manifest(edited.path)
     manifest["recipe"]["categories"][category]["count"] = len(samples)
+    manifest["hash"] = dataset_hash(edited.path, manifest)
     write_manifest(edited.path, manifest)
     edited = VideoSSRDataset(edited.path, corpus=edited.corpus.path)
     assert failing_checks(validate(edited, renders=0)) == {(check, category) for check in wrong}

@@ -21,6 +21,7 @@ from typing_extensions import TypedDict
 from videossr.config import parse
 from videossr.errors import DataError, NotFoundError
 from videossr.models.base import Decoding
+from videossr.storage.identifiers import Line, Sha256
 from videossr.storage.jsonl import read_json, read_jsonl
 from videossr.storage.parsing import load_toml
 from videossr.storage.paths import AnyPath, to_path
@@ -55,13 +56,13 @@ class RunConfig:
 
     verb: Literal["run", "probe"]
     questions: str
-    hash: str
+    hash: Sha256
     size: Annotated[int, Field(ge=1)]
     model: str
     settings: dict[str, Any]
     decoding: Decoding
     limit: Annotated[int, Field(ge=1)] | None = None
-    answers: str | None = None
+    answers: Sha256 | None = None
     shown: int | None = None
 
     @property
@@ -85,8 +86,8 @@ class RunManifest(TypedDict):
     answered: int
     seconds: float
     waited: float
-    versions: dict[str, str]
-    hash: str
+    versions: dict[Line, Line]
+    hash: Sha256
     chance: NotRequired[dict[str, dict[str, dict[str, float]]]]
 
 

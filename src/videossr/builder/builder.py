@@ -25,7 +25,8 @@ from videossr.builder.rejections import RejectionRecord, reasons
 from videossr.builder.writer import write_dataset, write_verdicts
 from videossr.corpus.corpus import MANIFEST, Corpus, pack_file
 from videossr.corpus.pack import shard_of
-from videossr.dataset.manifest import BuildSpec, Manifest, corpus_path, read_manifest, versions
+from videossr.dataset.hashing import read_checked
+from videossr.dataset.manifest import BuildSpec, Manifest, corpus_path, versions
 from videossr.errors import ConfigError, UnmetError, WorkerError
 from videossr.measure import rejected
 from videossr.runners import start
@@ -115,6 +116,7 @@ def build_dataset(
     if old is not None and (current := current_manifest(old, spec, output, corpus, rebuild=rebuild)):
         output.remove_leftovers()
         return current
+    corpus.check_hash()
     _check_plan(recipe, corpus)
     replace_claim = rebuild and (old is not None or recognized(output) is not None)
     with (
@@ -162,7 +164,7 @@ def _build_spec(
         seed=seed,
         templates=dict(templates),
         corpus={"hash": corpus.hash, "path": corpus_path(out, corpus.path)},
-        excluded=[read_manifest(path)["hash"] for path in apart],
+        excluded=[read_checked(path)["hash"] for path in apart],
         versions=versions(tasks, perturbations) | code_versions(tasks, perturbations),
     )
 

@@ -1,13 +1,11 @@
-"""Make a dataset a benchmark: copy the packs of its videos into it, and hash its questions and pixels.
+"""Make a dataset a benchmark: copy the packs of its videos into it.
 
 Exercised by `videossr build viubench --corpus CORPUS --out BENCH`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from videossr.corpus.corpus import Corpus
 from videossr.corpus.subset import subset
@@ -17,35 +15,6 @@ from videossr.storage.paths import AnyPath
 
 BUNDLED = "corpus"
 """The folder of a benchmark that holds its packs."""
-
-FROZEN = (
-    "id", "task", "category", "data_source", "system", "prompt", "answer", "sources", "slots", "times_ms", "end_ms",
-    "height", "width", "params", "pixels",
-)  # fmt: skip
-"""Columns of a sample that the hash of a benchmark covers: what is asked, the answer, and the pixels.
-
-`sources` holds the hash of every video's JPEGs, `pixels` that of the frames as they are rendered. How a sample came to
-be drawn (`seed`, `attempt`) is left out.
-"""
-
-
-def questions_hash(rows: Iterable[Mapping[str, object]]) -> str:
-    """Hash the questions of a benchmark and the pixels they rest on.
-
-    The hash does not depend on where the corpus lay, what else was in it, what its files were called, on the number of
-    workers, or on how Parquet lays out the rows.
-
-    Args:
-        rows: of the samples, ascending by id, with the columns `FROZEN` at least.
-
-    Returns:
-        SHA-256 in hex.
-    """
-    digest = hashlib.sha256()
-    for row in rows:
-        frozen = {name: row[name] for name in FROZEN}
-        digest.update(json.dumps(frozen, sort_keys=True, separators=(",", ":")).encode() + b"\n")
-    return digest.hexdigest()
 
 
 def bundle_corpus(

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
+import yaml
 from jinja2 import Environment, StrictUndefined
 
 from videossr.dataset.manifest import Manifest
-from videossr.untrusted import markdown_code, plain_text
+from videossr.untrusted import markdown_cell, markdown_code
 
 _CARD = """\
 ---
-pretty_name: {{ recipe.name }}
-task_categories: [video-text-to-text]
-tags: [video, self-supervised, videossr]
-configs:
-- config_name: default
-  data_files: "samples-*.parquet"
+{{ header -}}
 ---
 
-# {{ recipe.name }}
+# {{ recipe.name | text }}
 
-{{ recipe.summary }}
+{{ recipe.summary | text }}
 
-{{ samples }} questions about {{ videos }} videos, made by videossr {{ versions.videossr }}.
+{{ samples }} questions about {{ videos }} videos, made by videossr {{ versions.videossr | text }}.
 Every answer is known by construction: a sample is a recipe that `videossr` renders from the frame packs of its corpus.
 
 | category | samples | videos admitted |
@@ -60,5 +56,11 @@ Rebuild it from the corpus with the hash `{{ corpus.get("source", corpus.hash) }
 def card(manifest: Manifest) -> str:
     """Write the card of a dataset in Markdown, from its manifest alone."""
     environment = Environment(autoescape=False, keep_trailing_newline=True, undefined=StrictUndefined)
-    environment.filters["code"] = markdown_code
-    return plain_text(environment.from_string(_CARD).render(**manifest))
+    environment.filters |= {"code": markdown_code, "text": markdown_cell}
+    header = {
+        "pretty_name": manifest["recipe"]["name"],
+        "task_categories": ["video-text-to-text"],
+        "tags": ["video", "self-supervised", "videossr"],
+        "configs": [{"config_name": "default", "data_files": "samples-*.parquet"}],
+    }
+    return environment.from_string(_CARD).render(**manifest, header=yaml.safe_dump(header, sort_keys=False))

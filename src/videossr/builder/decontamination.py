@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from videossr.corpus.duplicates import NEAR_SHARE, Footage, find_twins, footage_of
+from videossr.corpus.entry import Entry
 from videossr.corpus.fingerprint import unpack
-from videossr.corpus.pack import Entry
 from videossr.dataset import schema
 from videossr.dataset.schema import Row
 from videossr.errors import DataError

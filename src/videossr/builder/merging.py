@@ -16,6 +16,7 @@ from videossr.corpus.corpus import Corpus
 from videossr.corpus.duplicates import NEAR_SHARE, DuplicatePair, Footage, find_twins
 from videossr.dataset import gate_table, schema
 from videossr.dataset.gate_table import MEASURES
+from videossr.dataset.hashing import read_checked
 from videossr.dataset.manifest import (
     NAME,
     BuildSpec,
@@ -82,7 +83,7 @@ def merge(
         raise ConfigError("merge needs two datasets or more")
     output = OutputDir(out, "dataset merge", "dataset")
     finished = _finished(output)
-    manifests = [read_manifest(dataset) for dataset in datasets]
+    manifests = [read_checked(dataset) for dataset in datasets]
     gates = [gate_table.located(dataset) for dataset in datasets]
     one_corpus = len({manifest["corpus"]["hash"] for manifest in manifests}) == 1
     videos, near = _videos(datasets, compare=not one_corpus)
@@ -99,6 +100,7 @@ def merge(
     )
     if corpus is not None:
         opened = Corpus(corpus)
+        opened.check_hash()
         for content, row in videos.items():
             opened.entry(VideoKey(content, row["pack"]))
         spec["corpus"] = {"hash": opened.hash, "path": corpus_path(out, opened.path)}

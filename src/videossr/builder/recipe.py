@@ -21,6 +21,7 @@ from videossr.dataset.manifest import CategoryTable, RecipeTable
 from videossr.errors import ConfigError
 from videossr.registry import suggest
 from videossr.storage import limits
+from videossr.storage.identifiers import CategoryName, RecipeName
 from videossr.storage.parsing import read_toml
 from videossr.tasks.base import TASKS, OpenTask, open_task
 
@@ -40,9 +41,7 @@ class CategorySpec:
 class Recipe:
     """A recipe for `videossr build`. Each key has a description, which docs/reference/recipe.md shows too."""
 
-    name: Annotated[
-        str, Field(pattern=r"^[\w.-]+$", description="letters, digits and `_.-`; the title of the dataset's card")
-    ]
+    name: Annotated[RecipeName, Field(description="letters, digits and `_.-`; the title of the dataset's card")]
     summary: Annotated[str, Field(description="one sentence for the card")] = ""
     max_pixels: Annotated[
         int,
@@ -59,7 +58,7 @@ class Recipe:
         int, Field(ge=0, description="most videos that are shown, donors too, the first by their hashes; 0: all")
     ] = 0
     categories: Annotated[
-        dict[Annotated[str, Field(pattern=r"^[\w/-]+$")], dict[str, Any]],
+        dict[CategoryName, dict[str, Any]],
         Field(description="by the name that samples and reports use: letters, digits and `_/-`"),
     ]
 

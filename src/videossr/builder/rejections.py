@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from videossr.corpus.pack import Entry
+from videossr.corpus.entry import Entry
 from videossr.dataset.schema import Row
 from videossr.sample import Rejection
 

@@ -18,6 +18,7 @@ from videossr.corpus.duplicates import alike
 from videossr.corpus.groups import DisjointSets, choose_groups
 from videossr.dataset import gate_table, schema
 from videossr.dataset.gate_table import MEASURES
+from videossr.dataset.hashing import read_checked
 from videossr.dataset.manifest import (
     NAME,
     BuildSpec,
@@ -56,7 +57,7 @@ def split(dataset: AnyPath, outs: tuple[AnyPath, AnyPath], count: int) -> tuple[
     for output in outputs:
         if not (output.path / NAME).exists():
             output.check_free()
-    manifest = read_manifest(dataset)
+    manifest = read_checked(dataset)
     measured = gate_table.located(dataset)
     if not 0 < count < manifest["samples"]:
         raise ConfigError(f"{dataset} has {manifest['samples']} samples: {count} of them leave none for one side")

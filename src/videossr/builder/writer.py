@@ -9,14 +9,15 @@ from operator import attrgetter
 
 import tomli_w
 
-from videossr.builder.bundle import bundle_corpus, questions_hash
+from videossr.builder.bundle import bundle_corpus
 from videossr.builder.card import card
 from videossr.builder.decontamination import VIDEOS, video_row
 from videossr.builder.journal import BuildJournal
 from videossr.builder.rejections import REJECTED, RejectionRecord, reasons
 from videossr.corpus.corpus import Corpus
 from videossr.dataset import gate_table, schema
-from videossr.dataset.manifest import BuildSpec, Manifest, content_hash, is_benchmark, write_manifest
+from videossr.dataset.hashing import dataset_hash
+from videossr.dataset.manifest import BuildSpec, Manifest, is_benchmark, write_manifest
 from videossr.dataset.schema import Row
 from videossr.storage.paths import AnyPath, write_text
 
@@ -83,10 +84,7 @@ def finish(out: AnyPath, made: Manifest) -> Manifest:
         write_text(out / name, text)
         made["files"][name] = hashlib.sha256(text.encode()).hexdigest()
     made["files"] = dict(sorted(made["files"].items()))
-    if is_benchmark(made):
-        made["hash"] = questions_hash(schema.sample_rows(out, made["files"]))
-    else:
-        made["hash"] = content_hash(made, made["files"])
+    made["hash"] = dataset_hash(out, made)
     write_text(out / "README.md", card(made))
     write_manifest(out, made)
     return made

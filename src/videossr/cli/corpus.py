@@ -13,9 +13,9 @@ from rich.table import Table
 
 from videossr.cli.console import Bar, console, counted, safe, tell_near
 from videossr.corpus.corpus import Corpus
+from videossr.corpus.entry import Entry
 from videossr.corpus.groups import share_count
 from videossr.corpus.merging import merge
-from videossr.corpus.pack import Entry
 from videossr.corpus.splitting import split
 from videossr.errors import ConfigError
 from videossr.storage.paths import to_path

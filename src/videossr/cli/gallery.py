@@ -84,7 +84,7 @@ def _gallery(
         "samples": f"{len(chosen)} of {len(opened)}",
         "videos": str(opened.manifest["videos"]),
         "seed": str(opened.manifest["seed"]),
-        "dataset": opened.manifest["hash"][:12],
+        "dataset": opened.hash[:12],
         "corpus": opened.manifest["corpus"]["hash"][:12],
     }
     with Bar() as bar:

@@ -24,14 +24,16 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from videossr.corpus import jpeg
-from videossr.corpus.pack import FORMAT, Entry, Pack, RejectedFile, shard_of
+from videossr.corpus.entry import Entry, RejectedFile
+from videossr.corpus.pack import FORMAT, Pack, shard_of
 from videossr.corpus.sources import EXTENSIONS
 from videossr.errors import CorpusError, DataError
 from videossr.question import Frames
 from videossr.sample import VideoKey
 from videossr.storage import limits
+from videossr.storage.identifiers import Line, Sha256, Shard
 from videossr.storage.parquet import read_parquet
-from videossr.storage.parsing import load_json
+from videossr.storage.parsing import load_json, wrong_keys
 from videossr.storage.paths import AnyPath, is_local, reaching, to_path
 from videossr.video.plan import stored_size
 from videossr.video.scaling import fill_each
@@ -49,7 +51,7 @@ class ShardTable(TypedDict):
 
     videos: int
     bytes: int
-    hash: str
+    hash: Sha256
 
 
 class CorpusManifest(TypedDict):
@@ -59,10 +61,10 @@ class CorpusManifest(TypedDict):
     plan: dict[str, Any]
     videos: int
     slots: list[int]
-    shards: dict[str, ShardTable]
-    rejected: dict[str, int]
-    hash: str
-    versions: dict[str, str]
+    shards: dict[Shard, ShardTable]
+    rejected: dict[Line, int]
+    hash: Sha256
+    versions: dict[Line, Line]
 
 
 def corpus_hash(shards: Mapping[str, ShardTable]) -> str:
@@ -100,8 +102,7 @@ class Corpus:
         except CorpusError:
             raise
         except ValidationError as error:
-            places = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors()[:3])
-            raise CorpusError(f"{manifest}: damaged, or of another version: see {places or 'all of it'}") from error
+            raise CorpusError(f"{manifest}: damaged, or of another version: see {wrong_keys(error)}") from error
         except ValueError as error:
             raise CorpusError(f"{manifest} is damaged ({error}): copy it again or index anew") from error
         if self.manifest["format"] != FORMAT:
@@ -119,8 +120,28 @@ class Corpus:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of what is known of all its videos, in hex."""
+        """SHA-256 of what is known of all its videos, in hex, as the manifest states it; see `check_hash`."""
         return self.manifest["hash"]
+
+    def check_hash(self) -> None:
+        """Compute the hash of all that is known of the videos, and compare it with the manifest.
+
+        A corpus is identified by this hash, so it is checked before a corpus is built from, merged, split or
+        validated. The JPEGs of a video are hashed when they are read.
+
+        Raises:
+            CorpusError: a pack is missing or damaged, or what it says of the videos was altered.
+        """
+        shards = self.manifest["shards"]
+        for shard, stated in shards.items():
+            pack = self.open(shard)
+            if (len(pack), pack.hash) != (stated["videos"], stated["hash"]):
+                raise CorpusError(
+                    f"{pack.path} is not the pack that {self.path / MANIFEST} names: copy the corpus again, or delete "
+                    "the pack and run its `videossr index` again"
+                )
+        if corpus_hash(shards) != self.hash:
+            raise CorpusError(f"{self.path / MANIFEST} was altered: copy it again, or index the videos anew")
 
     @property
     def plan(self) -> Mapping[str, Any]:

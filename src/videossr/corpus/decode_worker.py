@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from av.video.frame import VideoFrame
 
+from videossr.corpus.entry import Entry, RejectedFile
 from videossr.corpus.fingerprint import Fingerprinter
 from videossr.corpus.jpeg import Chroma, encode
-from videossr.corpus.pack import Entry, RejectedFile
 from videossr.corpus.sources import Input
 from videossr.errors import ServerError
 from videossr.storage.paths import is_local

@@ -14,9 +14,9 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from videossr.corpus.entry import Entry
 from videossr.corpus.fingerprint import WAVES, Fingerprints, frequency, unpack
 from videossr.corpus.groups import DisjointSets
-from videossr.corpus.pack import Entry
 
 NEAR = 0.75
 """Two frames are near when their low frequencies correlate at least so much; measured in docs/results/indexing.md."""

@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from videossr.corpus.decode_worker import Piece
-from videossr.corpus.pack import PIECE, Entry, RejectedFile, entry_json, entry_of
+from videossr.corpus.entry import Entry, RejectedFile, entry_json, entry_of
+from videossr.corpus.pack import PIECE
 from videossr.corpus.sources import Input
 from videossr.storage.jsonl import JsonlWriter, read_jsonl
 

@@ -18,10 +18,11 @@ from typing import Any
 from upath import UPath
 
 from videossr.corpus.decode_worker import DecodeWorker, Piece
+from videossr.corpus.entry import RejectedFile
 from videossr.corpus.index_state import IndexState
 from videossr.corpus.jpeg import CHROMA, QUALITY, Chroma
 from videossr.corpus.manifest import begin, corpus_versions, is_begun, recorded_versions, reopen, write_corpus_manifest
-from videossr.corpus.pack import FORMAT, RejectedFile
+from videossr.corpus.pack import FORMAT
 from videossr.corpus.pack_builder import PackBuilder
 from videossr.corpus.source_id import check_expression, source_ids
 from videossr.corpus.sources import Input, find

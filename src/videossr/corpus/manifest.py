@@ -16,7 +16,8 @@ from typing_extensions import TypedDict
 
 from videossr.config import changes, plain
 from videossr.corpus.corpus import MANIFEST, REJECTED, CorpusManifest, ShardTable, corpus_hash, pack_file
-from videossr.corpus.pack import FORMAT, Pack, RejectedFile
+from videossr.corpus.entry import RejectedFile
+from videossr.corpus.pack import FORMAT, Pack
 from videossr.corpus.pack_builder import packs_of
 from videossr.errors import CorpusError, DataError
 from videossr.storage.jsonl import read_json

@@ -12,8 +12,9 @@ from videossr.config import changes
 from videossr.corpus import pack
 from videossr.corpus.corpus import MANIFEST, Corpus, pack_file
 from videossr.corpus.duplicates import NEAR_SHARE, DuplicatePair, find_twins, footage_of
+from videossr.corpus.entry import Entry, RejectedFile
 from videossr.corpus.manifest import begin, is_begun, write_corpus_manifest
-from videossr.corpus.pack import SHARDS, Entry, Pack, RejectedFile
+from videossr.corpus.pack import SHARDS, Pack
 from videossr.errors import ConfigError, CorpusError
 from videossr.sample import VideoKey
 from videossr.storage.output_dir import OutputDir
@@ -71,6 +72,8 @@ def merge(
         raise ConfigError("a merge takes two corpora or more")
     if not any(len(corpus) for corpus in corpora):
         raise ConfigError(". ".join(dict.fromkeys(corpus.no_videos() for corpus in corpora)))
+    for corpus in corpora:
+        corpus.check_hash()
     config = _config(corpora)
     output = OutputDir(out, "corpus merge", "corpus")
     if (out / MANIFEST).exists() and is_begun(output, config):

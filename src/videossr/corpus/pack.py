@@ -12,9 +12,8 @@ import hashlib
 import json
 import mmap
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from fractions import Fraction
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -22,15 +21,17 @@ from typing import IO, Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
-from videossr.clock import Clock
-from videossr.corpus.fingerprint import Packed
+from videossr.corpus.entry import SCHEMA, Entry, RejectedFile, entry_of, rows_hash, table_fault
 from videossr.errors import CorpusError
-from videossr.sample import VideoKey
 from videossr.storage.arrow_file import HEAD, is_compressed
+from videossr.storage.identifiers import Sha256
+from videossr.storage.parquet import arrow_damage
 from videossr.storage.parsing import parse_json
 from videossr.storage.paths import AnyPath, atomic_write, is_local
-from videossr.video.plan import MOST_FRAMES, Reason
+from videossr.video.plan import MOST_FRAMES
 
 SHARDS = tuple(f"{number:02x}" for number in range(256))
 """Names of the packs of a corpus: a video is in the one that its content hash starts with."""
@@ -50,140 +51,9 @@ _GUESS = 1 << 18
 """Bytes fetched from the end of a remote pack at first, which most tables fit into."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One video of a corpus.
-
-    Attributes:
-        content: SHA-256 of the source file, in hex.
-        pack: SHA-256 of this video's JPEGs, one after the other.
-        path: of the source, relative to the indexed folder, with forward slashes.
-        source_id: clips with the same one were cut from the same footage; None where it is not known.
-        bytes: size of the source file.
-        container, codec, pix_fmt, transfer: ffmpeg's names.
-        source_width, source_height: of the decoded picture in its own pixels, before it is cropped and turned.
-        crop: pixels of it that the container hides at the left, top, right and bottom edge, and that were cut off.
-        rotation: degrees counter-clockwise by which it was turned; `mirrored` left to right before that.
-        pixel_aspect: width over height of a source pixel, as (numerator, denominator).
-        duration_ms: from the start of the first frame to the end of the last.
-        fps: frames a second on average over that time.
-        source_frames: how many frames the source has.
-        time_base: seconds a tick, as (numerator, denominator).
-        ticks: for each slot, the presentation time of its frame in the source.
-        times_ms, end_ms: the clock of the slots.
-        height, width: at which the frames are shown, at most; their JPEGs are larger, see
-            `videossr.video.plan.stored_size`.
-        offset: where the first JPEG starts in the pack file, in bytes.
-        frame_bytes: size of each JPEG.
-        fingerprints: the bytes of the fingerprint of each frame, see `videossr.corpus.fingerprint`.
-    """
-
-    content: str
-    pack: str
-    path: str
-    source_id: str | None
-    bytes: int
-    container: str
-    codec: str
-    pix_fmt: str
-    transfer: str
-    source_width: int
-    source_height: int
-    crop: tuple[int, ...]
-    rotation: int
-    mirrored: bool
-    pixel_aspect: tuple[int, ...]
-    duration_ms: int
-    fps: float
-    source_frames: int
-    time_base: tuple[int, ...]
-    ticks: tuple[int, ...]
-    times_ms: tuple[int, ...]
-    end_ms: int
-    height: int
-    width: int
-    offset: int
-    frame_bytes: tuple[int, ...]
-    fingerprints: Packed
-
-    @property
-    def key(self) -> VideoKey:
-        """Return what names the video: the hash of its file and that of its frames."""
-        return VideoKey(self.content, self.pack)
-
-    @property
-    def clock(self) -> Clock:
-        """Return the times of the stored frames."""
-        return Clock(self.times_ms, self.end_ms)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W)."""
-        return self.height, self.width
-
-    @property
-    def source_times(self) -> tuple[Fraction, ...]:
-        """Seconds at which the source shows the frame of each slot, by the source's own clock."""
-        return tuple(tick * Fraction(*self.time_base) for tick in self.ticks)
-
-
-@dataclass(frozen=True, slots=True)
-class RejectedFile:
-    """A file that is not in the corpus; `content` is None where it was not read."""
-
-    path: str
-    content: str | None
-    reason: Reason
-    detail: str
-    value: float | None = None
-    threshold: float | None = None
-
-    @property
-    def lasts(self) -> bool:
-        """Tell whether the same bytes would be rejected again; if not, the next run reads the file once more."""
-        return self.content is not None and self.reason not in ("hidden", "unreadable", "duplicate", "changed")
-
-
-_LISTS = {"crop", "pixel_aspect", "time_base", "ticks", "times_ms", "frame_bytes"}
-_TYPES = {
-    "str": pa.string(),
-    "str | None": pa.string(),
-    "int": pa.int64(),
-    "float": pa.float64(),
-    "bool": pa.bool_(),
-    "Packed": pa.binary(),
-}
-
-SCHEMA = pa.schema(
-    [(item.name, pa.list_(pa.int64()) if item.name in _LISTS else _TYPES[str(item.type)]) for item in fields(Entry)]
-)
-
-
 def shard_of(content: str) -> str:
     """Return which of `SHARDS` a video is in."""
     return content[:2]
-
-
-def entry_of(row: Mapping[str, Any]) -> Entry:
-    """Return the entry whose fields `row` holds as JSON and Arrow give them: lists for tuples, JSON hex for bytes."""
-    values: dict[str, Any] = {name: tuple(value) if name in _LISTS else value for name, value in row.items()}
-    if isinstance(values["fingerprints"], str):
-        values["fingerprints"] = bytes.fromhex(values["fingerprints"])
-    return Entry(**values)
-
-
-def entry_json(row: Mapping[str, object]) -> str:
-    """Return the fields of an entry as JSON, in one order, with hex for bytes."""
-    return json.dumps(row, sort_keys=True, separators=(",", ":"), default=bytes.hex)
-
-
-def rows_hash(rows: Iterable[Mapping[str, object]]) -> str:
-    """Hash all facts of some videos, but not what their files are called and where their JPEGs lie."""
-    digest = hashlib.sha256()
-    for full in rows:
-        row = {name: value for name, value in full.items() if name not in ("path", "offset")}
-        digest.update(entry_json(row).encode())
-    return digest.hexdigest()
 
 
 def write(path: AnyPath, videos: Iterable[tuple[Entry, Iterable[Bytes]]], rejected: Sequence[RejectedFile]) -> None:
@@ -220,6 +90,16 @@ def _write_table(file: IO[bytes], rows: list[dict[str, Any]], rejected: Sequence
     data = sink.getvalue()
     file.write(data)
     file.write(_TAIL.pack(len(data), hashlib.sha256(data).digest(), _MAGIC))
+
+
+class _Notes(TypedDict):
+    """The metadata of the table of a pack: `rows_hash` of its rows, and the files that were rejected."""
+
+    hash: Sha256
+    rejected: list[RejectedFile]
+
+
+_NOTES = TypeAdapter(_Notes)
 
 
 class Pack:
@@ -266,11 +146,12 @@ class Pack:
         data = end[start - guess : -_TAIL.size] if start >= guess else self._view(start, self.size - _TAIL.size)
         if hashlib.sha256(data).digest() != digest:
             raise self._damaged("has a damaged table")
-        if is_compressed(data):
-            raise self._damaged("has a compressed table")
-        table = pa.ipc.open_stream(pa.py_buffer(data)[HEAD:]).read_all()
-        if table.schema.remove_metadata() != SCHEMA:
-            raise self._damaged("is of another version")
+        with arrow_damage(lambda what: self._damaged(f"has a damaged table ({what})")):
+            if is_compressed(data):
+                raise self._damaged("has a compressed table")
+            table = pa.ipc.open_stream(pa.py_buffer(data)[HEAD:]).read_all()
+            if fault := table_fault(table):
+                raise self._damaged(fault)
         return table
 
     def _damaged(self, what: str) -> CorpusError:
@@ -287,14 +168,16 @@ class Pack:
             yield from map(self._sound, map(entry_of, batch.to_pylist()))
 
     def _sound(self, entry: Entry) -> Entry:
-        """Return an entry whose JPEGs lie in the pack. Raises CorpusError for another one."""
+        """Return an entry that fits together and whose JPEGs lie in the pack. Raises CorpusError for another one."""
         sizes = entry.frame_bytes
         inside = entry.offset >= 0 and min(sizes, default=0) > 0 and entry.offset + sum(sizes) <= self.size
-        if inside and len(sizes) == len(entry.times_ms) <= MOST_FRAMES and min(entry.size) > 0:
-            return entry
-        raise CorpusError(
-            f"{self.path}: the sizes of the frames of {entry.path} are wrong: copy the pack or index anew"
-        )
+        if not (inside and len(sizes) == len(entry.times_ms) <= MOST_FRAMES and min(entry.size) > 0):
+            raise CorpusError(
+                f"{self.path}: the sizes of the frames of {entry.path} are wrong: copy the pack or index anew"
+            )
+        if not entry.fits_together():
+            raise CorpusError(f"{self.path}: the times of {entry.path} are wrong: copy the pack or index anew")
+        return entry
 
     @property
     def contents(self) -> list[str]:
@@ -313,16 +196,28 @@ class Pack:
         """The different numbers of frames that the videos keep."""
         return set(pc.list_value_length(self.table["times_ms"]).unique().to_pylist())
 
-    @property
+    @cached_property
     def hash(self) -> str:
-        """`rows_hash` of the videos."""
-        return str(self.table.schema.metadata[b"hash"].decode())
+        """`rows_hash` of the videos, computed from the table. Raises CorpusError where the table states another one."""
+        rows = (row for batch in self.table.to_batches(max_chunksize=64) for row in batch.to_pylist())
+        if (computed := rows_hash(rows)) != self._notes["hash"]:
+            raise self._damaged("was altered: its table is not the one that its hash was computed of")
+        return computed
 
     @property
     def rejected(self) -> list[RejectedFile]:
-        """List the files of this shard that were rejected."""
-        rows = parse_json(self.table.schema.metadata[b"rejected"])
-        return [RejectedFile(**row) for row in rows]
+        """List the files of this shard that were rejected. Raises CorpusError."""
+        return self._notes["rejected"]
+
+    @cached_property
+    def _notes(self) -> _Notes:
+        """Read what the table states beside its rows."""
+        metadata = self.table.schema.metadata or {}
+        try:
+            rejected = parse_json(metadata[b"rejected"])
+            return _NOTES.validate_python({"hash": metadata[b"hash"].decode(), "rejected": rejected})
+        except (KeyError, ValueError) as error:
+            raise self._damaged(f"has a damaged table ({type(error).__name__})") from error
 
     def position(self, content: str) -> int:
         """Return the row of a video, or that at which it would stand."""

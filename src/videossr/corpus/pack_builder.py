@@ -11,8 +11,9 @@ from dataclasses import replace
 from videossr.corpus import pack
 from videossr.corpus.corpus import pack_file
 from videossr.corpus.decode_worker import Piece
+from videossr.corpus.entry import Entry, RejectedFile
 from videossr.corpus.index_state import IndexState
-from videossr.corpus.pack import SHARDS, Bytes, Entry, Pack, RejectedFile, shard_of
+from videossr.corpus.pack import SHARDS, Bytes, Pack, shard_of
 from videossr.corpus.sources import Input
 from videossr.storage.paths import AnyPath
 

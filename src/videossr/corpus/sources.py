@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from upath import UPath
 
-from videossr.corpus.pack import RejectedFile
+from videossr.corpus.entry import RejectedFile
 from videossr.errors import ConfigError, CorpusError, DataError, NotFoundError, ServerError
 from videossr.storage.paths import WEB, AnyPath, file_hash, reaching, size_and_stamp, to_path
 from videossr.video.image_folder import SUFFIXES, ImageFolder, image_folder, is_image

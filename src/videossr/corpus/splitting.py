@@ -16,8 +16,8 @@ from functools import partial
 
 from videossr.corpus.corpus import MANIFEST, Corpus, CorpusManifest
 from videossr.corpus.duplicates import alike, footage_of
+from videossr.corpus.entry import Entry, RejectedFile
 from videossr.corpus.groups import DisjointSets, choose_groups
-from videossr.corpus.pack import Entry, RejectedFile
 from videossr.corpus.subset import subset
 from videossr.errors import ConfigError
 from videossr.storage.output_dir import OutputDir, check_apart
@@ -59,6 +59,7 @@ def split(
 
     Raises:
         ConfigError: the videos cannot be divided so.
+        CorpusError: the corpus is damaged or was altered.
         OutputError: one of `outs` holds something else, or another run is at work there.
     """
     check_apart(*outs)
@@ -66,6 +67,7 @@ def split(
         raise ConfigError(corpus.no_videos())
     if not 0 < count < len(corpus):
         raise ConfigError(f"{corpus.path} has {len(corpus)} videos: {count} of them leave none for one side")
+    corpus.check_hash()
     groups = _grouped(corpus, progress)
     sizes = Counter(groups.of(content) for content in groups)
     chosen = choose_groups(sizes, count)

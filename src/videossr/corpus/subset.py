@@ -11,8 +11,9 @@ from dataclasses import asdict
 
 from videossr.corpus import pack
 from videossr.corpus.corpus import MANIFEST, Corpus, CorpusManifest, pack_file
+from videossr.corpus.entry import Entry, RejectedFile, rows_hash
 from videossr.corpus.manifest import write_corpus_manifest
-from videossr.corpus.pack import Entry, Pack, RejectedFile, rows_hash, shard_of
+from videossr.corpus.pack import Pack, shard_of
 from videossr.corpus.pack_builder import packs_of
 from videossr.errors import CorpusError
 from videossr.storage.paths import AnyPath, make_folder, write_bytes

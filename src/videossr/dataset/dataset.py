@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
@@ -20,7 +21,8 @@ from typing_extensions import TypedDict
 from videossr.clock import Clock
 from videossr.corpus.corpus import Corpus
 from videossr.dataset import schema
-from videossr.dataset.manifest import NAME, corpus_place, is_benchmark, read_manifest
+from videossr.dataset.hashing import check_hash
+from videossr.dataset.manifest import LIBRARIES, NAME, corpus_place, read_manifest
 from videossr.dataset.schema import Row
 from videossr.errors import CorpusError, DataError
 from videossr.question import VIDEO, Clip, Frames, Message, Question, Truth, VideoMetadata
@@ -28,7 +30,8 @@ from videossr.rendering import pixel_hash, render, unaltered
 from videossr.rewards import Scores
 from videossr.sample import Sample, VideoKey
 from videossr.storage.parquet import read_parquet
-from videossr.storage.paths import AnyPath, file_hash, is_local, same_host, to_path
+from videossr.storage.paths import AnyPath, is_local, same_host, to_path
+from videossr.storage.provenance import installed_versions
 from videossr.tasks.base import open_task
 
 if TYPE_CHECKING:
@@ -41,6 +44,10 @@ else:
 
         def __class_getitem__(cls, item: type) -> type:
             return cls
+
+
+_MOST_RENDERED, _SAMPLES_PER_RENDERED = 8, 32
+"""Of so many samples one is rendered where the hash of a dataset is checked, and no more than this in all."""
 
 
 @dataclass(frozen=True)
@@ -159,13 +166,30 @@ class VideoSSRDataset(Dataset["Item"]):
     def hash(self) -> str:
         """SHA-256 over how it was made and over its samples, in hex; of a benchmark over its questions and pixels.
 
-        Results quote that of a benchmark, so its samples are looked at: raises ValueError where they were altered.
+        Results quote it, so it is computed from the files of samples once, and some samples are rendered.
+
+        Raises:
+            DataError: the samples were altered, or are not rendered as they were when they were hashed.
         """
-        if is_benchmark(self.manifest):
-            for name, digest in self.manifest["files"].items():
-                if name.startswith("samples-") and file_hash(self.path / name) != digest:
-                    raise DataError(f"{self.path / name} was altered since the benchmark was built: copy it again")
+        check_hash(self.path, self.manifest)
+        rendered = min(_MOST_RENDERED, -(-len(self) // _SAMPLES_PER_RENDERED))
+        for index in (number * len(self) // rendered for number in range(rendered)):
+            with suppress(CorpusError):  # a video that is missing or damaged fails the questions about it alone
+                if not self.repeats(index):
+                    raise DataError(self._other_pixels(index))
         return self.manifest["hash"]
+
+    def _other_pixels(self, index: int) -> str:
+        """Say that a sample has other pixels than it was hashed with, and what may be the reason."""
+        built, here = self.manifest["versions"], installed_versions(LIBRARIES)
+        others = [
+            f"{name} {built[name]} (here {here[name]})" for name in here if built.get(name, here[name]) != here[name]
+        ]
+        made_with = f", or that it was built with {', '.join(others)}" if others else ""
+        return (
+            f"{self.path}: sample {self.row(index)['id']} has other pixels than when the dataset was built: the reason "
+            f"may be that {self.corpus.path} was altered{made_with}; copy both again, or build the dataset again"
+        )
 
     def __len__(self) -> int:
         return self.manifest["samples"]

@@ -9,7 +9,7 @@ from dataclasses import astuple
 
 import pyarrow as pa
 
-from videossr.corpus.pack import Entry
+from videossr.corpus.entry import Entry
 from videossr.dataset.schema import Row
 from videossr.errors import DataError, NotFoundError
 from videossr.measure import Measure

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import posixpath
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal, NotRequired
 
 from pydantic import TypeAdapter, ValidationError
@@ -16,7 +15,8 @@ from typing_extensions import TypedDict
 
 from videossr.config import changes
 from videossr.errors import DataError, NotFoundError
-from videossr.storage.parsing import load_json
+from videossr.storage.identifiers import CategoryName, FileName, Line, MergedName, PluginName, Sha256
+from videossr.storage.parsing import load_json, wrong_keys
 from videossr.storage.paths import AnyPath, file_hash, reaching, to_path, write_text
 from videossr.storage.provenance import installed_versions
 
@@ -31,7 +31,7 @@ TASK_CODE, PERTURBATION_CODE = "task ", "perturbation "
 class CategoryTable(TypedDict):
     """A category of a recipe, every setting written out."""
 
-    task: str
+    task: PluginName
     count: int
     config: dict[str, Any]
 
@@ -39,12 +39,12 @@ class CategoryTable(TypedDict):
 class RecipeTable(TypedDict):
     """A recipe, every default written out, as TOML and JSON hold it; `benchmark` and `videos` where they are set."""
 
-    name: str
+    name: MergedName
     summary: str
     max_pixels: int
     benchmark: NotRequired[bool]
     videos: NotRequired[int]
-    categories: dict[str, CategoryTable]
+    categories: dict[CategoryName, CategoryTable]
 
 
 class CorpusTable(TypedDict):
@@ -53,9 +53,9 @@ class CorpusTable(TypedDict):
     A benchmark has a copy of its own; `source` is then the hash of the corpus that it was built from.
     """
 
-    hash: str
+    hash: Sha256
     path: str
-    source: NotRequired[str]
+    source: NotRequired[Sha256]
 
 
 class BuildSpec(TypedDict):
@@ -66,8 +66,8 @@ class BuildSpec(TypedDict):
     seed: int
     templates: dict[str, Any]
     corpus: CorpusTable
-    excluded: list[str]
-    versions: dict[str, str]
+    excluded: list[Sha256]
+    versions: dict[Line, Line]
 
 
 class CategoryResult(TypedDict):
@@ -80,13 +80,13 @@ class CategoryResult(TypedDict):
 class Parent(TypedDict):
     """A dataset that samples were taken from; `corpus` is the hash of its corpus."""
 
-    hash: str
+    hash: Sha256
     samples: int
     recipe: RecipeTable
     seed: int
-    corpus: str
-    excluded: list[str]
-    versions: dict[str, str]
+    corpus: Sha256
+    excluded: list[Sha256]
+    versions: dict[Line, Line]
     origin: Origin | None
 
 
@@ -107,10 +107,10 @@ class Manifest(BuildSpec):
     samples: int
     videos: int
     most_used: int
-    categories: dict[str, CategoryResult]
-    rejected: dict[str, int]
-    files: dict[str, str]
-    hash: str
+    categories: dict[CategoryName, CategoryResult]
+    rejected: dict[Line, int]
+    files: dict[FileName, Sha256]
+    hash: Sha256
     origin: Origin | None
 
 
@@ -198,22 +198,6 @@ def _decisive(table: Mapping[str, Any], spec: BuildSpec) -> dict[str, Any]:
     return copied
 
 
-def content_hash(made: Manifest, files: Mapping[str, str]) -> str:
-    """Hash how a dataset was made and its samples, not how its source files are called or where they lie.
-
-    Args:
-        made: manifest of the dataset; its `hash` is left out.
-        files: SHA-256 of its files, by name.
-
-    Returns:
-        SHA-256 in hex.
-    """
-    spec = {name: made[name] for name in BuildSpec.__annotations__ if name in made}  # type: ignore[literal-required]
-    samples = {name: digest for name, digest in files.items() if name.startswith("samples-")}
-    content = {**spec, "corpus": made["corpus"]["hash"], "samples": samples, "origin": made["origin"]}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
 def write_manifest(folder: AnyPath, manifest: Manifest) -> None:
     """Write the manifest of a dataset, which makes the dataset complete. Raises OSError."""
     write_text(folder / NAME, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
@@ -239,10 +223,6 @@ def read_manifest(folder: AnyPath) -> Manifest:
         but = ", but a corpus" if isinstance(table, dict) and "shards" in table else ""
         raise DataError(f"{folder} is not a dataset{but}, says its {NAME}")
     try:
-        manifest = TypeAdapter(Manifest).validate_python(table)
+        return TypeAdapter(Manifest).validate_python(table)
     except ValidationError as error:
-        places = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
-        raise DataError(f"{path}: damaged, or of another version: see {places}") from error
-    if elsewhere := [name for name in manifest["files"] if name in ("", "..") or PurePosixPath(name).name != name]:
-        raise DataError(f"{path}: damaged: {elsewhere[0][:80]!r} is no name of a file in that folder")
-    return manifest
+        raise DataError(f"{path}: damaged, or of another version: see {wrong_keys(error)}") from error

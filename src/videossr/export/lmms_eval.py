@@ -10,8 +10,8 @@
 
 from __future__ import annotations
 
-import json
 import re
+import shlex
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from videossr.errors import ConfigError
 from videossr.export.clips import off_ms, write_mp4
@@ -29,6 +30,7 @@ from videossr.question_set import QuestionSet
 from videossr.storage.output_dir import OutputDir
 from videossr.storage.paths import atomic_write, write_bytes, write_text
 from videossr.tasks.base import answer_type_of
+from videossr.untrusted import one_line
 
 VERB = "export lmms-eval"
 MOST_OFF = 50.0
@@ -58,9 +60,8 @@ def export_lmms_eval(
             f"{name!r} cannot be the name of a task: use a-z, 0-9, '.', '-' and '_', and --name to choose"
         )
     task = out / f"{name}.yaml"
-    mark = f"videossr_hash: {questions.hash}\n"
     output = OutputDir(out, VERB, "task of lmms-eval")
-    if task.exists() and mark in task.read_text("utf-8"):
+    if _exported_hash(task) == questions.hash:
         output.remove_leftovers()
         return task
     all_questions = [questions.question(index) for index in range(len(questions))]
@@ -80,7 +81,7 @@ def export_lmms_eval(
             pq.write_table(pa.Table.from_pylist(rows), partial)
         for source, copy in (("export/lmms_eval_task.py", "task.py"), ("rewards.py", "rewards.py")):
             write_bytes(out / copy, files("videossr").joinpath(source).read_bytes())
-        write_text(task, _yaml(name, out.resolve() / "test.parquet", categories, mark))
+        write_text(task, _yaml(name, out.resolve() / "test.parquet", categories, questions.hash))
     return task
 
 
@@ -119,32 +120,69 @@ def _row(questions: QuestionSet, index: int, question: Question) -> dict[str, An
     }
 
 
-def _yaml(name: str, table: Path, categories: list[str], mark: str) -> str:
-    """Write the YAML file of the task; JSON strings are valid YAML."""
+class _Function(str):
+    """The name of a function of `task.py`, which the YAML file marks with ``!function``."""
+
+    __slots__ = ()
+
+
+class _TaskDumper(yaml.SafeDumper):
+    """Writes YAML with functions."""
+
+
+class _TaskLoader(yaml.SafeLoader):
+    """Reads YAML with functions, as their names."""
+
+
+_TaskDumper.add_representer(_Function, lambda dumper, name: dumper.represent_scalar("!function", str(name)))
+_TaskLoader.add_constructor("!function", lambda _, node: node.value)
+
+
+def _yaml(name: str, table: Path, categories: list[str], questions: str) -> str:
+    """Write the YAML file of the task.
+
+    Args:
+        name: of the task.
+        table: path of its questions.
+        categories: of the questions.
+        questions: their content hash.
+    """
     decoding = Decoding()
-    metrics = [f"  - metric: {json.dumps(metric_name(category))}\n    aggregation: mean\n" for category in categories]
-    return f"""\
-# Run it with: lmms-eval --include_path {json.dumps(str(table.parent))} --tasks {name} --model MODEL
-task: {json.dumps(name)}
-dataset_path: parquet
-dataset_kwargs:
-  data_files:
-    test: {json.dumps(str(table))}
-test_split: test
-output_type: generate_until
-doc_to_visual: !function task.doc_to_visual
-doc_to_text: !function task.doc_to_text
-doc_to_messages: !function task.doc_to_messages
-doc_to_target: answer
-process_results: !function task.process_results
-generation_kwargs:
-  max_new_tokens: {decoding.max_tokens}
-  temperature: {decoding.temperature:g}
-  do_sample: false
-metric_list:
-  - metric: overall
-    aggregation: !function task.mean_of_categories
-    higher_is_better: true
-{"".join(metric + "    higher_is_better: true" + chr(10) for metric in metrics)}metadata:
-  version: 1.0
-  {mark}"""
+    mean = {"metric": "overall", "aggregation": _Function("task.mean_of_categories"), "higher_is_better": True}
+    task = {
+        "task": name,
+        "dataset_path": "parquet",
+        "dataset_kwargs": {"data_files": {"test": str(table)}},
+        "test_split": "test",
+        "output_type": "generate_until",
+        "doc_to_visual": _Function("task.doc_to_visual"),
+        "doc_to_text": _Function("task.doc_to_text"),
+        "doc_to_messages": _Function("task.doc_to_messages"),
+        "doc_to_target": "answer",
+        "process_results": _Function("task.process_results"),
+        "generation_kwargs": {
+            "max_new_tokens": decoding.max_tokens,
+            "temperature": decoding.temperature,
+            "do_sample": False,
+        },
+        "metric_list": [
+            mean,
+            *(
+                {"metric": metric_name(category), "aggregation": "mean", "higher_is_better": True}
+                for category in categories
+            ),
+        ],
+        "metadata": {"version": 1.0, "videossr_hash": questions},
+    }
+    command = shlex.join(["lmms-eval", "--include_path", str(table.parent), "--tasks", name, "--model", "MODEL"])
+    return f"# Run it with: {one_line(command)}\n" + yaml.dump(task, Dumper=_TaskDumper, sort_keys=False, width=110)
+
+
+def _exported_hash(task: Path) -> str | None:
+    """Return the hash of the questions of an exported task; None where it is not complete."""
+    try:
+        table = yaml.load(task.read_bytes(), _TaskLoader)
+        stated: str = table["metadata"]["videossr_hash"]
+    except (FileNotFoundError, yaml.YAMLError, TypeError, KeyError):
+        return None
+    return stated

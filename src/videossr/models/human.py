@@ -16,6 +16,7 @@ from videossr.models.baselines import NoSettings
 from videossr.models.openai.errors import harmless
 from videossr.question_set import QuestionSet
 from videossr.sample import JSON
+from videossr.storage.identifiers import Sha256
 from videossr.storage.paths import to_path
 
 NOT_ANSWERED = "not answered: the question was shown, and no complete answer was given"
@@ -33,7 +34,7 @@ class AnswerSheet:
     """
 
     kind: Literal["answers"]
-    hash: str
+    hash: Sha256
     shown: str
     answers: dict[str, str]
 
@@ -59,7 +60,7 @@ class Human(Model[NoSettings]):
         sheet, digest = _read(target)
         if sheet.hash != questions.hash:
             raise DataError(
-                f"{target}: answers to other questions: it names the hash {harmless(sheet.hash, 12)}, that of "
+                f"{target}: answers to other questions: it names the hash {sheet.hash[:12]}, that of "
                 f"{questions.path} is {questions.hash[:12]}. Name the dataset from which the quiz was made"
             )
         if not any(text.strip() for text in sheet.answers.values()):

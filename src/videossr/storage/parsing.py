@@ -11,10 +11,13 @@ import tomllib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from videossr.errors import ConfigError, NotFoundError
 from videossr.registry import suggest
 from videossr.storage import limits
 from videossr.storage.paths import AnyPath
+from videossr.untrusted import one_line
 
 T = TypeVar("T")
 
@@ -90,6 +93,12 @@ def read_toml(path: AnyPath) -> dict[str, Any]:
         raise NotFoundError(f"{path}: there is no such file{hint}") from error
     except ValueError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
+
+
+def wrong_keys(error: ValidationError) -> str:
+    """Name the first keys of a file at which its content is not what it should be, for a message."""
+    places = (".".join(str(key) for key in problem["loc"] if key != "[key]") for problem in error.errors()[:3])
+    return ", ".join(one_line(place, 80) or "all of it" for place in places)
 
 
 def _parse(parser: Callable[[T], object], text: T) -> Any:

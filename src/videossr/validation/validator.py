@@ -12,11 +12,11 @@ import numpy as np
 from videossr.answers.checks import Check
 from videossr.answers.counts import Counts
 from videossr.answers.order import Order
-from videossr.builder.bundle import FROZEN, questions_hash
 from videossr.config import parse
 from videossr.dataset import manifest as manifests
 from videossr.dataset import schema
 from videossr.dataset.dataset import Item, VideoSSRDataset
+from videossr.dataset.hashing import dataset_hash
 from videossr.errors import CorpusError
 from videossr.prompt.qwen3_vl import MERGE, markers
 from videossr.rendering import pixel_hash, unaltered
@@ -49,8 +49,9 @@ def validate(
     it from the recipe. `progress` is told (rendered, to render).
     """
     yield _files(dataset)
+    yield _hash(dataset)
+    yield _corpus(dataset)
     if manifests.is_benchmark(dataset.manifest):
-        yield _frozen(dataset)
         frames = _carried(dataset)
         yield frames
         renders = renders if frames.holds else 0  # what is damaged cannot be rendered
@@ -101,10 +102,19 @@ def _files(dataset: VideoSSRDataset) -> Check:
     return Check("files", not altered, f"altered: {', '.join(altered)}" if altered else f"{len(now)} as written")
 
 
-def _frozen(dataset: VideoSSRDataset) -> Check:
-    now = questions_hash(schema.sample_rows(dataset.path, dataset.manifest["files"], [*FROZEN]))
-    same = now == dataset.hash
-    return Check("frozen hash", same, dataset.hash if same else f"the samples give {now}, not {dataset.hash}")
+def _hash(dataset: VideoSSRDataset) -> Check:
+    """Check that the samples have the hash that the manifest states."""
+    now, stated = dataset_hash(dataset.path, dataset.manifest), dataset.manifest["hash"]
+    return Check("hash", now == stated, stated if now == stated else f"the samples give {now}, not {stated}")
+
+
+def _corpus(dataset: VideoSSRDataset) -> Check:
+    """Check that what the corpus says of its videos has the hash that its manifest states."""
+    try:
+        dataset.corpus.check_hash()
+    except CorpusError as error:
+        return Check("corpus", False, str(error))
+    return Check("corpus", True, dataset.corpus.hash)
 
 
 def _carried(dataset: VideoSSRDataset) -> Check:

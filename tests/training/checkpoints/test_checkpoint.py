@@ -20,6 +20,7 @@ import peft
 import pytest
 import torch
 import transformers
+import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -291,7 +292,7 @@ def test_model_card_names_the_model_the_data_and_the_settings() -> None:
     last = Step(step=50, batches=50, epoch=0.1, loss=0.25, lr=1e-6, grad_norm=1.0, changed=0.5, all=rollouts)
     text = model_card(config, "abc123", last)
     header, _, body = text.removeprefix("---\n").partition("\n---\n")
-    assert 'base_model: "Qwen/Qwen3-VL-8B-Instruct"' in header.splitlines()
+    assert yaml.safe_load(header)["base_model"] == "Qwen/Qwen3-VL-8B-Instruct"
     assert "# Qwen3-VL-8B-Instruct, trained by videossr" in body
     assert "| trained on | `videos/dataset`, hash `abc123` |" in body
     assert "| method | GRPO, all weights |" in body

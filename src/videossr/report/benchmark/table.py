@@ -15,11 +15,12 @@ from videossr.answers.base import AnswerType
 from videossr.bench.records import UNREAD, Run
 from videossr.bench.scoring import CategoryScore, Denominator, Estimate, Scoreboard, interval_basis, score
 from videossr.bench.viubench import CATEGORIES, published, rank
+from videossr.errors import DataError
 from videossr.report.benchmark.answers import Answers, by_category
 from videossr.rewards import is_scored
 from videossr.tasks.base import answer_type_of
 from videossr.training.runs.records import TrainRun
-from videossr.untrusted import plain_text
+from videossr.untrusted import one_line, plain_text
 
 PUBLISHED = "published, other videos: not comparable unless the released set is run"
 
@@ -152,7 +153,7 @@ def gather(runs: Sequence[Run], *, paper: bool = False) -> list[Benchmark]:
         runs: complete or not.
         paper: add the rows that the paper publishes, where a benchmark has its categories.
 
-    Raises ValueError where a run has no predictions yet.
+    Raises ValueError where a run has no predictions yet, or where runs that state one hash have other questions.
     """
     groups: dict[str, list[tuple[str, Run]]] = {}
     for name, run in zip(unique_names(runs), runs, strict=True):
@@ -179,8 +180,26 @@ def short(category: str) -> str:
     return plain_text((category.partition("/")[2] or category).replace("_", " "), 40)
 
 
+def _check_same_questions(runs: Sequence[Run]) -> None:
+    """Raise DataError where runs that state one hash have other gold answers or categories for a question."""
+    stated: dict[int, tuple[tuple[str, str, str], Run]] = {}
+    for run in runs:
+        for prediction in run.predictions:
+            if prediction.category == UNREAD:
+                continue
+            question = prediction.id, prediction.answer, prediction.category
+            known, first = stated.setdefault(prediction.index, (question, run))
+            if known != question:
+                raise DataError(
+                    f"{run.path} states the hash of the questions of {first.path}, but question {prediction.index} "
+                    f"differs: {one_line(str(question), 200)} there, {one_line(str(known), 200)} here; one of them was "
+                    "altered: leave it out"
+                )
+
+
 def _benchmark(members: Sequence[tuple[str, Run]], paper: bool) -> Benchmark:
     runs = [run for _, run in members]
+    _check_same_questions(runs)
     boards = [(score(run, "asked"), score(run, "answered")) for run in runs]
     found = {category_score.category: category_score for board, _ in boards for category_score in board.categories}
     ranked = sorted(found, key=rank)

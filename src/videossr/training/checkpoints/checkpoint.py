@@ -27,6 +27,7 @@ from typing import Any, cast
 import tomli_w
 import torch
 import transformers
+import yaml
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 
@@ -37,7 +38,7 @@ from videossr.storage.parsing import load_json
 from videossr.training.checkpoints.model_files import write_model
 from videossr.training.config import TrainConfig, as_table
 from videossr.training.runs.records import CHECKPOINTS, MODEL, Step
-from videossr.untrusted import markdown_code, one_line
+from videossr.untrusted import markdown_cell, markdown_code
 
 CARD = "README.md"
 ADAPTER = "adapter"
@@ -199,11 +200,11 @@ def model_card(config: TrainConfig, dataset: str, last: Step | None) -> str:
     name = path.parent.name if path.name == MODEL else path.name  # what an earlier run has made bears that run's name
     how = "all weights" if config.model.lora is None else f"LoRA of rank {config.model.lora.rank}, merged"
     method = {"grpo": "GRPO", "sft": "supervised"}[config.run.method]
-    hub = [] if path.expanduser().exists() else [f"base_model: {json.dumps(source)}"]
-    header = [*hub, "library_name: transformers", "pipeline_tag: video-text-to-text", "tags: [video, videossr]"]
+    header: dict[str, str | list[str]] = {} if path.expanduser().exists() else {"base_model": source}
+    header |= {"library_name": "transformers", "pipeline_tag": "video-text-to-text", "tags": ["video", "videossr"]}
     lines = [
-        *("---", *header, "---", ""),
-        f"# {one_line(name)}, trained by videossr",
+        *("---", yaml.safe_dump(header, sort_keys=False).rstrip(), "---", ""),
+        f"# {markdown_cell(name)}, trained by videossr",
         "",
         "A checkpoint of a run on questions about videos whose answers are known by construction.",
         "",

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from videossr.config import parse
 from videossr.errors import DataError, NotFoundError
+from videossr.storage.identifiers import Line, Sha256
 from videossr.storage.jsonl import read_json, read_jsonl
 from videossr.storage.parsing import load_toml
 from videossr.storage.paths import AnyPath, to_path
@@ -175,9 +176,9 @@ class TrainManifest:
     """
 
     steps: int
-    hash: str
+    hash: Sha256
     questions: str
-    versions: dict[str, str]
+    versions: dict[Line, Line]
     describe: dict[str, Any]
     seconds: float
     kind: Literal["train"] = "train"

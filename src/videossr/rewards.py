@@ -13,7 +13,7 @@ every gold answer with it.
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -96,6 +96,36 @@ def parse_interval(text: str) -> tuple[float, float] | None:
     before, _, after = text.partition("-")
     start, end = _decimal(before.strip()), _decimal(after.strip())
     return None if start is None or end is None or start > end else (start, end)
+
+
+def parse_span(text: str) -> tuple[float, float] | None:
+    """Read one interval of time in any usual spelling, wherever it stands in a text.
+
+    1. What stands before the last `</think>` does not count. Where there is an `<answer>`, only what stands between the
+       last one and its `</answer>` (or the end) counts.
+    2. A time is seconds, as `24.3`, or hours, minutes and seconds, as `0:24` or `1:02:03.5`; `s`, `sec`, `secs`,
+       `second` or `seconds` may follow.
+    3. An interval is two times with a hyphen, a dash, `~`, `to`, `and`, `until` or `till` between them, as in
+       `from 24.3s to 30.4s`, or with a comma in brackets, as in `[24.3, 30.4]`; the second is not the smaller one.
+    4. Neither `10-20-30` nor `-5 - 10` is an interval. A text that names two different intervals says none.
+
+    The answers to public benchmarks are read so. In training, `parse_interval` asks for the exact form.
+    """
+    text = text.rpartition("</think>")[2]
+    said = set(_spans(text.rpartition("<answer>")[2].partition("</answer>")[0]))
+    start, end = said.pop() if len(said) == 1 else (1.0, 0.0)
+    return (start, end) if start <= end else None
+
+
+def _spans(text: str) -> Iterator[tuple[float, float]]:
+    """Yield the intervals that a text names, see `parse_span`; the second time may be the smaller one."""
+    plain = re.sub(r"(?<=\d)\s?(?:s|secs?|seconds?)\b", "", text.lower())
+    plain = re.sub(r"\b(?:to|and|until|till)\b|[~\u2010-\u2015\u2212]|-{2,3}", "-", plain)
+    plain = re.sub(rf"[(\[]\s?({_TIME})\s?,\s?({_TIME})\s?[)\]]", r" \1-\2 ", plain)
+    for run in re.findall(r"(?<!\w)(?:[\d. \t-]|:(?=\d))+(?!\w)", plain):
+        times = [re.fullmatch(_TIME, time.strip()) for time in run.strip(" \t.").split("-", 2)]
+        if len(times) == 2 and times[0] and times[1]:
+            yield _seconds(times[0].group()), _seconds(times[1].group())
 
 
 def parse_counts(text: str, k: int) -> tuple[int, ...] | None:
@@ -196,6 +226,12 @@ def score_interval(answer: str, gold: str) -> Scores:
     return Scores(smooth, float(span == truth and smooth == 1), parsed=True)
 
 
+def score_span(answer: str, gold: str) -> Scores:
+    """Score an interval of time in any usual spelling as `score_interval` does; the gold answer has the exact form."""
+    span = parse_span(answer)
+    return score_interval("" if span is None else f"{span[0]:.9f}-{span[1]:.9f}", gold)
+
+
 def score_counts(answer: str, gold: str) -> Scores:
     """Score counts of any number of things by their mean closeness; strict: every count is right."""
     fields = [field.strip() for field in gold.split(",")]
@@ -283,6 +319,7 @@ _SOURCES: Final[Mapping[str, Scorer]] = {
     "videossr/counting": score_counts,
     "videossr/jigsaw": score_order,
     "videossr/interval": score_interval,
+    "videossr/span": score_span,
     "videossr/counts": score_counts,
     "videossr/order": score_order,
     "videossr/choice": score_choice,
@@ -291,6 +328,18 @@ _SOURCES: Final[Mapping[str, Scorer]] = {
     "jigsaw": score_order,
     "shuffled": score_order,
 }
+
+
+_TIME: Final = r"\d{1,9}(?::\d\d){0,2}(?:\.\d{1,9})?"
+"""Seconds, or hours, minutes and seconds, in `parse_span`."""
+
+
+def _seconds(time: str) -> float:
+    """Return the seconds of a time such as `1:02:03.5`."""
+    value = 0.0
+    for part in time.split(":"):
+        value = 60 * value + float(part)
+    return value
 
 
 def _decimal(text: str) -> float | None:

@@ -18,7 +18,7 @@ from videossr.answers.panel import Drawing, Figure, GivenAnswer, GivenAnswers, H
 from videossr.clock import Clock
 from videossr.errors import DataError
 from videossr.question import Question
-from videossr.rewards import Scorer, Scores, interval_overlap, parse_interval, score_interval
+from videossr.rewards import Scorer, Scores, interval_overlap, parse_interval, parse_span, score_interval, score_span
 
 GRID = 48
 """Slots into which a clip is cut, to tell the distribution of intervals from their seconds alone."""
@@ -209,7 +209,7 @@ class Interval(AnswerType):
         beyond = 0
         for answer in answers.counted:
             gold = parse_interval(answer.gold)
-            found = [span for text in answer.texts if (span := parse_interval(text))]
+            found = [span for text in answer.texts if (span := self.parse(text, answer.gold))]
             histogram[0] += len(answer.texts) - len(found)
             if gold is None or not found:
                 continue
@@ -255,7 +255,7 @@ class Interval(AnswerType):
 
     def draw(self, text: str, question: GivenAnswer) -> Drawing:
         """Draw the interval below the frames."""
-        span = parse_interval(text)
+        span = self.parse(text, question.gold)
         if span is None:
             return Drawing()
         first, last = slots_at(question, span)
@@ -263,6 +263,21 @@ class Interval(AnswerType):
 
 
 INTERVAL = Interval()
+
+
+@dataclass(frozen=True)
+class Span(Interval):
+    """An interval in any usual spelling, see `videossr.rewards.parse_span`; else as `Interval`."""
+
+    name: str = "span"
+    score: Scorer = score_span
+
+    def parse(self, text: str, gold: str) -> tuple[float, float] | None:
+        """Read start and end in seconds."""
+        return parse_span(text)
+
+
+SPAN = Span()
 
 
 def slots_at(question: GivenAnswer, seconds: ArrayLike) -> NDArray[np.float64]:

@@ -271,7 +271,9 @@ def test_gather_separates_other_questions_and_makes_names_unique(runs: dict[str,
 
 def test_gather_refuses_runs_with_other_answers_under_one_hash(runs: dict[str, Run], tmp_path: Path) -> None:
     first, *rest = runs["chance"].predictions
-    altered = copy_run_with(Path(str(runs["chance"].path)), tmp_path / "altered", [replace(first, answer=first.answer[::-1]), *rest])
+    altered = copy_run_with(
+        Path(str(runs["chance"].path)), tmp_path / "altered", [replace(first, answer=first.answer[::-1]), *rest]
+    )
     assert altered.config.hash == runs["chance"].config.hash
     gather([altered])
     with pytest.raises(DataError, match=rf"^{tmp_path}/altered states the hash of .*question {first.index} differs"):
